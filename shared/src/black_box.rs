@@ -1,0 +1,226 @@
+//! The black box: one page of memory that tells what a worker was doing when it died.
+//!
+//! The supervisor makes it, the worker inherits it as standard input, both map it. The worker
+//! writes with plain atomic stores (nanoseconds, no system call); the supervisor
+//! reads at any time, also after the worker is gone. The page is sealed, so a
+//! worker that runs wild can write nonsense into it but cannot take it away.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::{Deserialize, Serialize};
+
+/// Size of the mapping: one page on every platform this runs on.
+const PAGE_BYTES: usize = 4096;
+
+/// Stands for "no target" in the page; input positions never get there.
+const NOBODY: u64 = u64::MAX;
+
+/// What a worker is doing, as far as blame is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Waiting for work or for the network; a death here is nobody's fault.
+    Idle,
+    /// Reading a file or a blocking request: one target, no CPU stage.
+    Fetch,
+    /// Decompressing or decoding a body.
+    Decode,
+    /// Extracting fields from a page.
+    Extract,
+    /// Encoding the record.
+    Encode,
+}
+
+impl Phase {
+    const ALL: [Self; 5] = [Self::Idle, Self::Fetch, Self::Decode, Self::Extract, Self::Encode];
+
+    /// The name used in evidence.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Fetch => "fetch",
+            Self::Decode => "decode",
+            Self::Extract => "extract",
+            Self::Encode => "encode",
+        }
+    }
+
+    const fn code(self) -> u64 {
+        match self {
+            Self::Idle => 0,
+            Self::Fetch => 1,
+            Self::Decode => 2,
+            Self::Extract => 3,
+            Self::Encode => 4,
+        }
+    }
+
+    // A crashed worker may have written anything; what is unknown is `Idle`, which blames nobody.
+    fn from_code(code: u64) -> Self {
+        Self::ALL.into_iter().find(|phase| phase.code() == code).unwrap_or(Self::Idle)
+    }
+}
+
+/// What the page says at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Grows with every step the worker makes; standing still while work is held is a hang.
+    pub progress: u64,
+    /// The target whose stage is running now, if one is.
+    pub target: Option<u64>,
+    /// `CLOCK_MONOTONIC` in microseconds when that stage began.
+    pub since_us: u64,
+    /// Which stage that is.
+    pub phase: Phase,
+    /// Largest resident set so far, in bytes, as last written.
+    pub rss_bytes_max: u64,
+    /// CPU time used so far, in microseconds, as last written.
+    pub cpu_us: u64,
+    /// Targets begun and not yet finished.
+    pub in_flight: u64,
+}
+
+#[repr(usize)]
+#[derive(Clone, Copy)]
+enum Word {
+    Progress,
+    Target,
+    Since,
+    Phase,
+    Rss,
+    Cpu,
+    InFlight,
+}
+
+/// One process's mapping of the page.
+#[derive(Debug)]
+pub struct BlackBox {
+    map: MmapRaw,
+}
+
+impl BlackBox {
+    /// Makes a new page and maps it; the descriptor is for the worker.
+    ///
+    /// # Errors
+    /// When the kernel refuses the memfd, its size, its seals or the mapping.
+    pub fn create() -> io::Result<(Self, OwnedFd)> {
+        let fd = memfd_create("muster-black-box", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        let file = File::from(fd);
+        file.set_len(PAGE_BYTES as u64)?;
+        // Without the seals a worker could shrink the file under the supervisor's
+        // mapping, and the next read would be a SIGBUS in the wrong process.
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(file.as_fd(), FcntlArg::F_ADD_SEALS(seals))?;
+        let black_box = Self::map(&file)?;
+        black_box.word(Word::Target).store(NOBODY, Ordering::Relaxed);
+        Ok((black_box, file.into()))
+    }
+
+    /// Maps a page that another process made.
+    ///
+    /// # Errors
+    /// When `file` is not such a page or cannot be mapped.
+    pub fn open(file: &File) -> io::Result<Self> {
+        if file.metadata()?.len() != PAGE_BYTES as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a black box: its size is not one page"));
+        }
+        Self::map(file)
+    }
+
+    fn map(file: &File) -> io::Result<Self> {
+        Ok(Self { map: MmapOptions::new().len(PAGE_BYTES).map_raw(file)? })
+    }
+
+    #[expect(unsafe_code, reason = "the page is shared memory; atomics over it are the whole point")]
+    fn word(&self, word: Word) -> &AtomicU64 {
+        let pointer = self.map.as_mut_ptr().cast::<u64>();
+        // SAFETY: the mapping is PAGE_BYTES long, page-aligned and lives as long as
+        // `self`; every `Word` is far below its end; both processes touch it only
+        // through atomics, for which any bit pattern is valid.
+        unsafe { AtomicU64::from_ptr(pointer.add(word as usize)) }
+    }
+
+    /// Worker: a stage of `target` begins.
+    pub fn enter(&self, target: u64, phase: Phase, now_us: u64) {
+        self.word(Word::Since).store(now_us, Ordering::Relaxed);
+        self.word(Word::Phase).store(phase.code(), Ordering::Relaxed);
+        // Last, so that a reader who sees the target sees its phase too.
+        self.word(Word::Target).store(target, Ordering::Release);
+        self.advance();
+    }
+
+    /// Worker: no stage is running any more.
+    pub fn leave(&self) {
+        self.word(Word::Target).store(NOBODY, Ordering::Release);
+        self.word(Word::Phase).store(Phase::Idle.code(), Ordering::Relaxed);
+        self.advance();
+    }
+
+    /// Worker: one more step was made.
+    pub fn advance(&self) {
+        self.word(Word::Progress).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Worker: how many targets are begun and not finished.
+    pub fn set_in_flight(&self, targets: u64) {
+        self.word(Word::InFlight).store(targets, Ordering::Relaxed);
+    }
+
+    /// Worker: what it has used so far.
+    pub fn set_usage(&self, rss_bytes_max: u64, cpu_us: u64) {
+        self.word(Word::Rss).store(rss_bytes_max, Ordering::Relaxed);
+        self.word(Word::Cpu).store(cpu_us, Ordering::Relaxed);
+    }
+
+    /// Supervisor: what the page says now.
+    #[must_use]
+    pub fn read(&self) -> Reading {
+        let target = self.word(Word::Target).load(Ordering::Acquire);
+        let load = |word| self.word(word).load(Ordering::Relaxed);
+        Reading {
+            progress: load(Word::Progress),
+            target: (target != NOBODY).then_some(target),
+            since_us: load(Word::Since),
+            phase: Phase::from_code(load(Word::Phase)),
+            rss_bytes_max: load(Word::Rss),
+            cpu_us: load(Word::Cpu),
+            in_flight: load(Word::InFlight),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_side_reads_what_the_other_wrote() {
+        let (supervisor, fd) = BlackBox::create().unwrap();
+        assert_eq!(supervisor.read().target, None);
+        let worker = BlackBox::open(&File::from(fd)).unwrap();
+        worker.enter(7, Phase::Extract, 99);
+        worker.set_usage(4096, 12);
+        let reading = supervisor.read();
+        assert_eq!((reading.target, reading.since_us, reading.phase), (Some(7), 99, Phase::Extract));
+        assert_eq!((reading.rss_bytes_max, reading.cpu_us, reading.progress), (4096, 12, 1));
+        worker.leave();
+        assert_eq!((supervisor.read().target, supervisor.read().phase), (None, Phase::Idle));
+    }
+
+    #[test]
+    fn the_page_cannot_be_shrunk_under_the_supervisor() {
+        let (_supervisor, fd) = BlackBox::create().unwrap();
+        assert!(File::from(fd).set_len(0).is_err());
+    }
+
+    #[test]
+    fn a_page_of_the_wrong_size_is_refused() {
+        assert!(BlackBox::open(&File::open("/dev/null").unwrap()).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! The one place where time is read.
+//!
+//! Whatever decides (`pool`, `frontier`, `gather`) is given `now` instead, so
+//! that a test can replay an hour in a millisecond.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::time::{ClockId, clock_gettime};
+
+/// The current instant of the monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "this is the clock module")]
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// The wall clock, for names and stamps a person reads; never for deadlines.
+#[expect(clippy::disallowed_methods, reason = "this is the clock module")]
+#[must_use]
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Microseconds of `CLOCK_MONOTONIC`, which every process of the machine reads alike.
+///
+/// An [`Instant`] cannot cross a process boundary; this can.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
+        u64::try_from(t.tv_sec()).unwrap_or(0) * 1_000_000 + u64::try_from(t.tv_nsec()).unwrap_or(0) / 1_000
+    })
+}
+
+/// CPU time this process has used so far, user and system together.
+#[must_use]
+pub fn process_cpu() -> Duration {
+    usage_cpu(UsageWho::RUSAGE_SELF)
+}
+
+/// CPU time of all children that have been reaped so far.
+#[must_use]
+pub fn children_cpu() -> Duration {
+    usage_cpu(UsageWho::RUSAGE_CHILDREN)
+}
+
+/// Largest resident set this process has had, in bytes.
+#[must_use]
+pub fn rss_bytes_max() -> u64 {
+    // The kernel reports KiB here.
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |u| u64::try_from(u.max_rss()).unwrap_or(0) * 1024)
+}
+
+fn usage_cpu(who: UsageWho) -> Duration {
+    getrusage(who).map_or(Duration::ZERO, |usage| {
+        [usage.user_time(), usage.system_time()]
+            .iter()
+            .map(|t| {
+                Duration::from_secs(u64::try_from(t.tv_sec()).unwrap_or(0))
+                    + Duration::from_micros(u64::try_from(t.tv_usec()).unwrap_or(0))
+            })
+            .sum()
+    })
+}

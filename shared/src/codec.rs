@@ -1,0 +1,159 @@
+//! Messages to bytes and back, in pieces small enough for the channel.
+//!
+//! ipc-channel receives a message above one socket fragment blockingly, whatever
+//! timeout was asked for; so nothing above [`MESSAGE_BYTES_MAX`] is ever sent. A
+//! larger message (a record with a hundred thousand links) goes as several
+//! pieces, which the receiver joins again; a sender that dies in the middle
+//! leaves an unfinished join that is dropped with the channel.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Largest single message on a channel, in bytes, its tag included.
+pub const MESSAGE_BYTES_MAX: usize = 32 * 1024;
+
+/// Largest joined message in bytes. A record's worst case is a body of links in
+/// which every byte is escaped sixfold; past this the peer is not one of ours.
+pub const JOINED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// This piece completes its message.
+const LAST: u8 = 0;
+/// More pieces of the same message follow.
+const MORE: u8 = 1;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<JOINED_BYTES_MAX>> =
+    bincode::config::standard().with_limit::<JOINED_BYTES_MAX>();
+
+/// Why bytes are not a message.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The value could not be encoded.
+    #[error("cannot encode a message: {0}")]
+    Encode(#[from] bincode::error::EncodeError),
+    /// The bytes do not decode as the expected type.
+    #[error("cannot decode a message: {0}")]
+    Decode(#[from] bincode::error::DecodeError),
+    /// The bytes decode, but more follow.
+    #[error("{0} bytes follow a message")]
+    TrailingBytes(usize),
+    /// An empty piece, an unknown tag, or a join past [`JOINED_BYTES_MAX`].
+    #[error("a piece of a message is malformed")]
+    Piece,
+}
+
+/// Encodes `message` and hands each piece to `send`, in order.
+///
+/// `scratch` is reused between calls so that the hot path does not allocate.
+///
+/// # Errors
+/// [`CodecError::Encode`] as the outer error; whatever `send` returns as the inner one.
+pub fn send<T: Serialize, E>(
+    message: &T,
+    scratch: &mut Vec<u8>,
+    mut send: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Result<(), E>, CodecError> {
+    scratch.clear();
+    scratch.push(LAST);
+    bincode::serde::encode_into_std_write(message, scratch, CONFIG)?;
+    if scratch.len() <= MESSAGE_BYTES_MAX {
+        return Ok(send(scratch));
+    }
+    let body = scratch.get(1..).unwrap_or_default();
+    let mut pieces = body.chunks(MESSAGE_BYTES_MAX - 1).peekable();
+    let mut piece = Vec::with_capacity(MESSAGE_BYTES_MAX);
+    while let Some(bytes) = pieces.next() {
+        piece.clear();
+        piece.push(if pieces.peek().is_some() { MORE } else { LAST });
+        piece.extend_from_slice(bytes);
+        if let Err(error) = send(&piece) {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Joins the pieces of one channel back into messages.
+#[derive(Debug, Default)]
+pub struct Joiner {
+    joined: Vec<u8>,
+}
+
+impl Joiner {
+    /// Takes the next piece; a message when it was the last of one.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the peer sent what no build of ours sends; the channel is then useless.
+    pub fn push<T: DeserializeOwned>(&mut self, piece: &[u8]) -> Result<Option<T>, CodecError> {
+        let (tag, body) = piece.split_first().ok_or(CodecError::Piece)?;
+        if self.joined.len() + body.len() > JOINED_BYTES_MAX {
+            return Err(CodecError::Piece);
+        }
+        match *tag {
+            LAST if self.joined.is_empty() => decode(body).map(Some),
+            LAST => {
+                self.joined.extend_from_slice(body);
+                decode(&std::mem::take(&mut self.joined)).map(Some)
+            }
+            MORE => {
+                self.joined.extend_from_slice(body);
+                Ok(None)
+            }
+            _ => Err(CodecError::Piece),
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (message, used) = bincode::serde::decode_from_slice(bytes, CONFIG)?;
+    match bytes.len() - used {
+        0 => Ok(message),
+        trailing => Err(CodecError::TrailingBytes(trailing)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pieces(message: &Vec<u8>) -> Vec<Vec<u8>> {
+        let mut pieces = Vec::new();
+        send::<_, ()>(message, &mut Vec::new(), |piece| {
+            pieces.push(piece.to_vec());
+            Ok(())
+        })
+        .unwrap()
+        .unwrap();
+        pieces
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sent_is_what_is_joined(len in 0..200_000usize, byte in any::<u8>()) {
+            let message = vec![byte; len];
+            let mut joiner = Joiner::default();
+            let mut got = None;
+            for piece in pieces(&message) {
+                prop_assert!(got.is_none());
+                prop_assert!(piece.len() <= MESSAGE_BYTES_MAX);
+                got = joiner.push::<Vec<u8>>(&piece).unwrap();
+            }
+            prop_assert_eq!(got, Some(message));
+        }
+
+        #[test]
+        fn garbage_is_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Joiner::default().push::<crate::protocol::FromWorker>(&bytes);
+            let _ = Joiner::default().push::<crate::protocol::ToWorker>(&bytes);
+        }
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused() {
+        let mut piece = pieces(&vec![1, 2, 3]).remove(0);
+        piece.push(0);
+        assert!(matches!(Joiner::default().push::<Vec<u8>>(&piece), Err(CodecError::TrailingBytes(1))));
+    }
+}

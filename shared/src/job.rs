@@ -1,0 +1,114 @@
+//! What a worker is told once, before its first slice: which work, how, and
+//! within which limits. Targets come later, in slices.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::select::Field;
+
+/// How a run uses processes and waiting; the user's choice, a flag away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One worker, one target at a time, blocking.
+    Sequential,
+    /// One worker whose event loop interleaves many waits.
+    Concurrent,
+    /// A worker per CPU, one blocking target each.
+    Parallel,
+    /// A worker per CPU, an event loop in each.
+    Both,
+}
+
+impl Mode {
+    /// Every mode, in the order in which tables list them.
+    pub const ALL: [Self; 4] = [Self::Sequential, Self::Concurrent, Self::Parallel, Self::Both];
+
+    /// The name used on the command line and in the summary.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sequential => "sequential",
+            Self::Concurrent => "concurrent",
+            Self::Parallel => "parallel",
+            Self::Both => "both",
+        }
+    }
+
+    /// Which executor a worker runs in this mode.
+    #[must_use]
+    pub const fn executor(self) -> Executor {
+        match self {
+            Self::Sequential | Self::Parallel => Executor::Blocking,
+            Self::Concurrent | Self::Both => Executor::EventLoop,
+        }
+    }
+
+    /// Whether this mode runs more than one worker.
+    #[must_use]
+    pub const fn many_workers(self) -> bool {
+        matches!(self, Self::Parallel | Self::Both)
+    }
+}
+
+/// How one worker runs its targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Executor {
+    /// One target at a time on the blocking client.
+    Blocking,
+    /// Many targets interleaved on a current-thread event loop.
+    EventLoop,
+}
+
+/// Everything a worker needs to know about the job it serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// The seat this worker fills; written into its records.
+    pub slot: u32,
+    /// Blocking or event loop.
+    pub executor: Executor,
+    /// Targets in flight at once in this worker; 1 for [`Executor::Blocking`].
+    pub concurrency: u32,
+    /// `CLOCK_MONOTONIC` in microseconds when the job began; outcomes count from it.
+    pub started_us: u64,
+    /// What is done to each target.
+    pub work: Work,
+    /// The fields extracted from each page, in the order they are written.
+    pub fields: Vec<Field>,
+    /// CPU time one page's extraction may take before it ends as a `parse` error.
+    pub parse_timeout: Duration,
+}
+
+/// What is done to each target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Work {
+    /// A target is a URL: fetch it, then extract.
+    Fetch(FetchSpec),
+    /// A target is a path: read it, then extract.
+    Parse(ParseSpec),
+}
+
+/// Limits and headers of every request a fetch job makes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FetchSpec {
+    /// Longest time a whole target may take, redirects included.
+    pub timeout: Duration,
+    /// Longest time to resolve, connect and finish the TLS handshake, per hop.
+    pub connect_timeout: Duration,
+    /// Largest body in bytes, measured after decompression.
+    pub body_bytes_max: u64,
+    /// Redirects followed before the target fails with `too_many_redirects`.
+    pub redirects_max: u32,
+    /// Extra request headers, in order; a name given twice is sent twice.
+    pub headers: Vec<(String, String)>,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+}
+
+/// Limits of a parse job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ParseSpec {
+    /// Largest file in bytes; a larger one fails with `too_large`.
+    pub body_bytes_max: u64,
+}

@@ -1,0 +1,128 @@
+//! The messages between the supervisor and one worker.
+//!
+//! ```text
+//! worker:      Bootstrap (its two channels) → Hello → Ready | Refused → Batch …
+//! supervisor:                                 Job   → Slice …          → Drain
+//! ```
+//! The worker ends when its channel does: it never outlives its supervisor.
+
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
+use serde::{Deserialize, Serialize};
+
+use crate::job::JobSpec;
+use crate::record::ErrorKind;
+
+/// Version of this conversation; goes up when a message changes its meaning.
+pub const PROTOCOL: u32 = 1;
+
+/// First and only message on the one-shot server: the ends the supervisor keeps.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// Carries [`ToWorker`].
+    pub to_worker: IpcBytesSender,
+    /// Carries [`FromWorker`].
+    pub from_worker: IpcBytesReceiver,
+}
+
+/// Supervisor → worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// What to do with the targets that follow; sent once.
+    Job(Box<JobSpec>),
+    /// More targets.
+    Slice(Slice),
+    /// Finish what has begun, drop what has not, send what is finished, exit 0.
+    Drain,
+}
+
+/// The unit of work sent over IPC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// In the order in which they should begin.
+    pub targets: Vec<Target>,
+}
+
+/// One input, as handed to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The input's position, from 0.
+    pub id: u64,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// Whether a failure that may pass (a timeout, a 503) comes back as [`Verdict::Retry`].
+    pub may_retry: bool,
+    /// The URL or path, byte for byte as it was given.
+    #[serde(with = "serde_bytes")]
+    pub input: Vec<u8>,
+}
+
+/// Worker → supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// I am up; compare builds before sending me anything.
+    Hello(Hello),
+    /// The job can be done; send slices.
+    Ready,
+    /// The job cannot be done by this worker or any other: why.
+    Refused(String),
+    /// Results.
+    Batch(Batch),
+}
+
+/// Who is on the other end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`] of the worker.
+    pub protocol: u32,
+    /// [`crate::BUILD_ID`] of the worker.
+    pub build: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// Results, and the credit that goes back with them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Slices this worker has read off its channel so far.
+    pub slices_read: u64,
+    /// One entry per finished attempt, in the order of `lines`.
+    pub outcomes: Vec<Outcome>,
+    /// The encoded records, one after the other; `Outcome::line_bytes` cuts them apart.
+    #[serde(with = "serde_bytes")]
+    pub lines: Vec<u8>,
+}
+
+/// How one attempt at one target ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The target's id.
+    pub id: u64,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Body bytes read.
+    pub bytes: u64,
+    /// When the attempt began, in microseconds since [`JobSpec::started_us`].
+    pub started_us: u64,
+    /// How long it took, in microseconds.
+    pub elapsed_us: u64,
+    /// How much of that was this process computing, in microseconds; the rest was waiting.
+    pub cpu_us: u64,
+    /// Length of its line in [`Batch::lines`]; 0 when there is none ([`Verdict::Retry`]).
+    pub line_bytes: u64,
+}
+
+/// How one attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// A record with fields.
+    Ok,
+    /// A record with an error; final.
+    Failed(ErrorKind),
+    /// No record yet: this may pass.
+    Retry {
+        /// What would have been the record's error.
+        kind: ErrorKind,
+        /// What the server asked for in `Retry-After`, in milliseconds from now.
+        after_ms: Option<u64>,
+    },
+}

@@ -1,0 +1,239 @@
+//! One output record: a JSON object a line, exactly one for each input.
+
+use std::fmt;
+
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Why an input has no fields; the names are part of the product's contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The input is not an absolute http(s) URL.
+    InvalidUrl,
+    /// The host's name could not be resolved.
+    Dns,
+    /// No connection: refused, unreachable, reset before a request was sent.
+    Connect,
+    /// The TLS handshake or the certificate check failed.
+    Tls,
+    /// A timeout of the job ran out.
+    Timeout,
+    /// The peer broke HTTP, or closed before its answer was complete.
+    Protocol,
+    /// A status of 400 or above.
+    HttpStatus,
+    /// The body passed the size limit.
+    TooLarge,
+    /// The redirect limit was reached.
+    TooManyRedirects,
+    /// robots.txt disallows the URL.
+    Robots,
+    /// The address policy forbids the host's address.
+    AddressDenied,
+    /// The content encoding or charset could not be decoded.
+    Decode,
+    /// The page or file could not be read or parsed within its limits.
+    Parse,
+    /// Its worker crashed on it, on every attempt.
+    WorkerCrash,
+    /// Its worker hung on it, on every attempt.
+    WorkerHang,
+    /// Its worker ran out of memory on it, on every attempt.
+    WorkerOom,
+    /// The run was cancelled before it was done.
+    Cancelled,
+    /// The user's program failed on it.
+    Child,
+}
+
+impl ErrorKind {
+    /// The name written into records and the summary.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidUrl => "invalid_url",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::HttpStatus => "http_status",
+            Self::TooLarge => "too_large",
+            Self::TooManyRedirects => "too_many_redirects",
+            Self::Robots => "robots",
+            Self::AddressDenied => "address_denied",
+            Self::Decode => "decode",
+            Self::Parse => "parse",
+            Self::WorkerCrash => "worker_crash",
+            Self::WorkerHang => "worker_hang",
+            Self::WorkerOom => "worker_oom",
+            Self::Cancelled => "cancelled",
+            Self::Child => "child",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a field's selector found on one page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldValue {
+    /// The first match, or none (`null`).
+    First(Option<String>),
+    /// Every match, in document order (`[]` when none).
+    Every(Vec<String>),
+}
+
+impl Serialize for FieldValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::First(text) => text.serialize(serializer),
+            Self::Every(texts) => texts.serialize(serializer),
+        }
+    }
+}
+
+/// The fields of one page, in the order of the job's `--select` flags.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'a> {
+    /// Names, in order; as many as `values`.
+    pub names: &'a [String],
+    /// Values, in the same order.
+    pub values: &'a [FieldValue],
+}
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.names.len()))?;
+        for (name, value) in self.names.iter().zip(self.values) {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// Why a record has no fields.
+#[derive(Debug, Clone, Serialize)]
+pub struct RecordError<'a> {
+    /// Which of the contract's kinds.
+    pub kind: ErrorKind,
+    /// What happened, on what, for a person.
+    pub message: &'a str,
+    /// What was known when a worker died on this input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+/// What the black box and the exit status told about a worker that died on an input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Signal that ended the worker, by name (`SIGSEGV`), if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// What the worker was doing, as its black box says.
+    pub phase: String,
+    /// The worker's resident set when last written, in bytes.
+    pub rss_bytes: u64,
+    /// The end of what the worker wrote to its standard error.
+    pub stderr: String,
+}
+
+/// One output record. Absent parts are left out of the line.
+#[derive(Debug, Clone, Serialize)]
+pub struct Record<'a> {
+    /// The input's position, from 0.
+    pub id: u64,
+    /// The URL as it was given (fetch).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<&'a str>,
+    /// The path as it was given (parse).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<&'a str>,
+    /// Where the redirects ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_url: Option<&'a str>,
+    /// The final response's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Attempts made, this one included.
+    pub attempts: u32,
+    /// The slot whose worker wrote this record.
+    pub worker: u32,
+    /// Time from the start of this attempt to the end of extraction, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "tenths")]
+    pub elapsed_ms: Option<f64>,
+    /// Size of the body after decompression (fetch) or of the file (parse).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The encoding the text was decoded from, by its WHATWG name in lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charset: Option<&'a str>,
+    /// What the selectors found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Fields<'a>>,
+    /// Why there are no fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<RecordError<'a>>,
+}
+
+impl Record<'_> {
+    /// Appends this record as one JSON line, newline included.
+    ///
+    /// # Errors
+    /// Never in practice: writing to memory cannot fail and every type here is plain data.
+    pub fn write_line(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        serde_json::to_writer(&mut *out, self)?;
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+// A tenth of a millisecond is finer than any network; more digits only cost bytes.
+#[expect(clippy::ref_option, reason = "serde's serialize_with passes a reference to the field")]
+fn tenths<S: Serializer>(ms: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    ms.map(|ms| (ms * 10.0).round() / 10.0).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_contracts_order_and_leaves_out_what_is_absent() {
+        let names = ["title".to_owned(), "links".to_owned()];
+        let values = [FieldValue::First(None), FieldValue::Every(vec!["a".into()])];
+        let record = Record {
+            id: 17,
+            url: Some("http://x/"),
+            path: None,
+            final_url: Some("http://x/"),
+            status: Some(200),
+            attempts: 1,
+            worker: 2,
+            elapsed_ms: Some(41.234),
+            bytes: Some(5),
+            charset: Some("utf-8"),
+            fields: Some(Fields { names: &names, values: &values }),
+            error: None,
+        };
+        let mut line = Vec::new();
+        record.write_line(&mut line).unwrap();
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "{\"id\":17,\"url\":\"http://x/\",\"final_url\":\"http://x/\",\"status\":200,\"attempts\":1,\"worker\":2,\
+             \"elapsed_ms\":41.2,\"bytes\":5,\"charset\":\"utf-8\",\"fields\":{\"title\":null,\"links\":[\"a\"]}}\n"
+        );
+    }
+
+    #[test]
+    fn kinds_serialize_as_their_names() {
+        for kind in [ErrorKind::InvalidUrl, ErrorKind::TooManyRedirects, ErrorKind::WorkerOom] {
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! See [`supervisor::run`].
+
+fn main() -> std::process::ExitCode {
+    supervisor::run()
+}

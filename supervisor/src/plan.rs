@@ -1,0 +1,112 @@
+//! What was asked for, resolved: every default filled in, every string parsed.
+//!
+//! [`crate::cli`] makes it from flags, environment and files; everything behind
+//! it takes its part and asks nothing of the command line any more.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use shared::job::{Mode, Work};
+use shared::select::Field;
+
+/// One run, as resolved from the command line.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What is done to each target, with its limits.
+    pub work: Work,
+    /// The fields extracted from each page.
+    pub fields: Vec<Field>,
+    /// CPU time one page's extraction may take.
+    pub parse_timeout: std::time::Duration,
+    /// Where the targets come from, in order.
+    pub inputs: Vec<Input>,
+    /// Where the records go.
+    pub output: Output,
+    /// How many processes, how many waits.
+    pub pool: PoolPlan,
+    /// How hosts are spared.
+    pub politeness: Politeness,
+    /// Records in input order.
+    pub ordered: bool,
+    /// Whether a live bar is drawn.
+    pub progress: When,
+    /// Where the summary goes as JSON.
+    pub summary: Option<PathBuf>,
+    /// Where the HTML report goes.
+    pub report: Option<PathBuf>,
+}
+
+/// One place that targets come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A single target given on the command line.
+    Literal(Vec<u8>),
+    /// A file with one target a line; blank lines and `#` comments are skipped.
+    Lines(PathBuf),
+    /// The same, from standard input.
+    StdinLines,
+    /// One column of a CSV file with a header.
+    CsvColumn(PathBuf, String),
+    /// One key of a JSON-lines file.
+    JsonColumn(PathBuf, String),
+    /// A file, or a directory walked for `*.html` and `*.htm`, sorted by name.
+    Tree(PathBuf),
+}
+
+/// Where the records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    Stdout,
+    /// A file that must not exist, or may be replaced.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Whether an existing file is replaced.
+        overwrite: bool,
+    },
+}
+
+/// How many processes and how many waits in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolPlan {
+    /// Worker processes; `None` is one per usable CPU.
+    pub workers: Option<NonZeroU32>,
+    /// The execution model; `None` measures and picks.
+    pub mode: Option<Mode>,
+    /// Targets in flight per worker; `None` is the default of the mode.
+    pub concurrency: Option<NonZeroU32>,
+}
+
+/// How hosts are spared, over all workers together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Politeness {
+    /// Requests in flight to one host.
+    pub per_host: PerHost,
+    /// Requests begun per second to one host; `None` is as many as there are.
+    pub rate_per_s: Option<f64>,
+    /// Attempts after the first, for failures that may pass.
+    pub retries: u32,
+}
+
+/// How many requests may be in flight to one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PerHost {
+    /// 8 for a host on the network, no limit for a loopback address, which is the user's own machine.
+    Auto,
+    /// This many.
+    Limit(NonZeroU32),
+    /// No limit.
+    Unlimited,
+}
+
+/// Whether something meant for a person is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// If standard error is a terminal.
+    Auto,
+    /// Also when piped.
+    Always,
+    /// Not at all.
+    Never,
+}

@@ -1,0 +1,1 @@
+//! End-to-end tests: the real executables against a real server on loopback.

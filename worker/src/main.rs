@@ -1,0 +1,5 @@
+//! See [`worker::run`].
+
+fn main() -> std::process::ExitCode {
+    worker::run()
+}
