@@ -3,6 +3,7 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
+pub mod frontier;
 pub mod plan;
 
 use std::process::ExitCode;
