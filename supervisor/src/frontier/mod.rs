@@ -12,6 +12,8 @@ mod host;
 mod rate;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
