@@ -5,6 +5,7 @@
 
 pub mod frontier;
 pub mod plan;
+pub mod runtime;
 
 use std::process::ExitCode;
 
