@@ -3,7 +3,10 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
+pub mod frontier;
 pub mod plan;
+pub mod pool;
+pub mod runtime;
 
 use std::process::ExitCode;
 
