@@ -6,7 +6,6 @@
 pub mod frontier;
 pub mod plan;
 pub mod pool;
-pub mod runtime;
 
 use std::process::ExitCode;
 

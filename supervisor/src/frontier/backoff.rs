@@ -21,10 +21,7 @@ impl Default for BackoffConfig {
     /// Half a second is a few round trips and the restart of a small service; past half a minute
     /// waiting longer no longer spares a host, it only holds up the end of the run.
     fn default() -> Self {
-        Self {
-            base: Duration::from_millis(500),
-            cap: Duration::from_secs(30),
-        }
+        Self { base: Duration::from_millis(500), cap: Duration::from_secs(30) }
     }
 }
 
@@ -81,9 +78,6 @@ mod tests {
             assert!(delay <= longest);
             quarters[(delay.as_nanos() * 4 / (longest.as_nanos() + 1)) as usize] += 1;
         }
-        assert!(
-            quarters.iter().all(|count| (900..1100).contains(count)),
-            "{quarters:?}"
-        );
+        assert!(quarters.iter().all(|count| (900..1100).contains(count)), "{quarters:?}");
     }
 }

@@ -63,19 +63,12 @@ impl Lane {
 
     /// When something here can be taken; `None` if it is empty.
     fn opens_at(&self, now: Instant) -> Option<Instant> {
-        if self.queue.is_empty() {
-            self.next_retry()
-        } else {
-            Some(now)
-        }
+        if self.queue.is_empty() { self.next_retry() } else { Some(now) }
     }
 
     pub(super) fn take(&mut self, now: Instant) -> Option<Taken> {
         if self.next_retry().is_some_and(|due| due <= now) {
-            return self
-                .retries
-                .pop()
-                .map(|Reverse((_, id))| Taken { id, retried: true });
+            return self.retries.pop().map(|Reverse((_, id))| Taken { id, retried: true });
         }
         self.queue.pop_front().map(|id| Taken { id, retried: false })
     }

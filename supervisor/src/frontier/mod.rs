@@ -242,8 +242,7 @@ impl Frontier {
             PerHost::Limit(limit) => limit.get(),
             PerHost::Unlimited => u32::MAX,
         };
-        self.hosts
-            .insert(host.name, |name| Host::new(name, in_flight_max, now))
+        self.hosts.insert(host.name, |name| Host::new(name, in_flight_max, now))
     }
 
     /// Hosts whose time has come join the ring.

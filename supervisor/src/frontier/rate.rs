@@ -31,10 +31,7 @@ impl Rate {
             INTERVAL_MAX
         };
         let burst = (per_s / 10.0).max(1.0) as u32;
-        Self {
-            interval,
-            ahead_max: interval.saturating_mul(burst - 1),
-        }
+        Self { interval, ahead_max: interval.saturating_mul(burst - 1) }
     }
 }
 

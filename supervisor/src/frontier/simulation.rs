@@ -51,12 +51,8 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let in_flight_max = rng.u32(1..=9);
-        let per_host = *rng
-            .choice(&[PerHost::Unlimited, PerHost::Auto, limit(in_flight_max)])
-            .unwrap();
-        let rate_per_s = *rng
-            .choice(&[None, Some(0.7), Some(5.0), Some(33.0), Some(200.0)])
-            .unwrap();
+        let per_host = *rng.choice(&[PerHost::Unlimited, PerHost::Auto, limit(in_flight_max)]).unwrap();
+        let rate_per_s = *rng.choice(&[None, Some(0.7), Some(5.0), Some(33.0), Some(200.0)]).unwrap();
         let per_host_max = match per_host {
             PerHost::Auto => 8,
             PerHost::Limit(limit) => limit.get() as usize,
@@ -95,11 +91,7 @@ impl Run {
             self.next_due_is_truthful();
             return false;
         };
-        let due = self
-            .model
-            .inside
-            .remove(&id)
-            .expect("came out without having gone in");
+        let due = self.model.inside.remove(&id).expect("came out without having gone in");
         assert!(due <= self.now, "{id} was not due");
         let name = &self.host_of[id as usize];
         let of_host = self.model.hosts.entry(name.clone()).or_default();
@@ -110,15 +102,8 @@ impl Run {
         }
         if name.is_some() {
             of_host.in_flight += 1;
-            assert!(
-                of_host.in_flight <= self.model.per_host_max,
-                "{} in flight",
-                of_host.in_flight
-            );
-            assert!(
-                of_host.paused_until.is_none_or(|until| until <= self.now),
-                "{name:?} is paused"
-            );
+            assert!(of_host.in_flight <= self.model.per_host_max, "{} in flight", of_host.in_flight);
+            assert!(of_host.paused_until.is_none_or(|until| until <= self.now), "{name:?} is paused");
             of_host.starts.push(self.now);
         }
         let attempt = *self.attempts.entry(id).and_modify(|n| *n += 1).or_insert(1);
@@ -159,19 +144,11 @@ impl Run {
     /// `pop` has just given nothing: neither does it until `next_due`, and then it gives something.
     fn next_due_is_truthful(&mut self) {
         let Some(due) = self.frontier.next_due() else {
-            assert_eq!(
-                self.frontier.clone().pop(self.now + HOUR),
-                None,
-                "time alone helped"
-            );
+            assert_eq!(self.frontier.clone().pop(self.now + HOUR), None, "time alone helped");
             return;
         };
         assert!(due > self.now);
-        assert_eq!(
-            self.frontier.clone().pop(due - Duration::from_nanos(1)),
-            None,
-            "earlier than said"
-        );
+        assert_eq!(self.frontier.clone().pop(due - Duration::from_nanos(1)), None, "earlier than said");
         assert!(self.frontier.clone().pop(due).is_some(), "later than said");
     }
 
@@ -189,11 +166,7 @@ impl Run {
             for (i, from) in of_host.starts.iter().enumerate() {
                 for (n, to) in (1_u32..).zip(&of_host.starts[i..]) {
                     let least = interval * n.saturating_sub(burst);
-                    assert!(
-                        *to - *from >= least,
-                        "{n} starts of {name:?} in {:?}",
-                        *to - *from
-                    );
+                    assert!(*to - *from >= least, "{n} starts of {name:?} in {:?}", *to - *from);
                 }
             }
         }
@@ -212,10 +185,7 @@ impl Run {
         while self.model.done.len() < self.host_of.len() {
             while self.pop() {}
             if self.held.is_empty() {
-                self.now = self
-                    .frontier
-                    .next_due()
-                    .expect("targets are left, and nothing will ever come");
+                self.now = self.frontier.next_due().expect("targets are left, and nothing will ever come");
             }
             while !self.held.is_empty() {
                 self.end_one();

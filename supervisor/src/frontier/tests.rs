@@ -7,11 +7,7 @@ use super::*;
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn config(per_host: PerHost, rate_per_s: Option<f64>) -> FrontierConfig {
-    FrontierConfig::from(&Politeness {
-        per_host,
-        rate_per_s,
-        retries: 2,
-    })
+    FrontierConfig::from(&Politeness { per_host, rate_per_s, retries: 2 })
 }
 
 pub(super) fn limit(in_flight: u32) -> PerHost {
@@ -19,17 +15,12 @@ pub(super) fn limit(in_flight: u32) -> PerHost {
 }
 
 pub(super) fn host(name: &str) -> Option<HostRef<'_>> {
-    Some(HostRef {
-        name,
-        loopback: false,
-    })
+    Some(HostRef { name, loopback: false })
 }
 
 /// Pops until nothing can go, and gives the ids.
 fn pop_all(frontier: &mut Frontier, now: Instant) -> Vec<u64> {
-    std::iter::from_fn(|| frontier.pop(now))
-        .map(|(id, _)| id)
-        .collect()
+    std::iter::from_fn(|| frontier.pop(now)).map(|(id, _)| id).collect()
 }
 
 #[test]
@@ -37,34 +28,16 @@ fn the_limit_is_eight_for_a_network_host_and_none_for_loopback() {
     let now = shared::clock::now();
     let table = [
         (PerHost::Auto, host("example.org"), 8),
-        (
-            PerHost::Auto,
-            Some(HostRef {
-                name: "127.0.0.1",
-                loopback: true,
-            }),
-            100,
-        ),
+        (PerHost::Auto, Some(HostRef { name: "127.0.0.1", loopback: true }), 100),
         (PerHost::Auto, None, 100),
-        (
-            limit(3),
-            Some(HostRef {
-                name: "127.0.0.1",
-                loopback: true,
-            }),
-            3,
-        ),
+        (limit(3), Some(HostRef { name: "127.0.0.1", loopback: true }), 3),
         (limit(3), None, 100),
         (PerHost::Unlimited, host("example.org"), 100),
     ];
     for (per_host, host, expected) in table {
         let mut frontier = Frontier::new(config(per_host, None), 0);
         (0..100).for_each(|id| frontier.push(now, id, host));
-        assert_eq!(
-            pop_all(&mut frontier, now),
-            (0..expected).collect::<Vec<_>>(),
-            "{per_host:?} {host:?}"
-        );
+        assert_eq!(pop_all(&mut frontier, now), (0..expected).collect::<Vec<_>>(), "{per_host:?} {host:?}");
         assert_eq!(frontier.len(), 100 - expected as usize);
         assert_eq!(frontier.next_due(), None, "only a permit helps");
     }
@@ -89,9 +62,7 @@ fn a_host_whose_token_came_queues_behind_those_that_have_waited() {
         frontier.push(zero, id, host(name));
     }
     // Room for one start a second, while each host could make one.
-    let popped: Vec<_> = (0..6)
-        .map(|s| frontier.pop(zero + SECOND * s).unwrap().0)
-        .collect();
+    let popped: Vec<_> = (0..6).map(|s| frontier.pop(zero + SECOND * s).unwrap().0).collect();
     assert_eq!(popped, [10, 20, 30, 11, 21, 31]);
 }
 

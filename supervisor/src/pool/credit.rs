@@ -56,7 +56,11 @@ impl Credit {
 
     /// How many targets this worker may hold now.
     pub(crate) fn window(&self) -> usize {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive and the result is capped")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate is positive and the result is capped"
+        )]
         let ahead = (self.rate_per_s * AHEAD.as_secs_f64()) as usize;
         self.concurrency + ahead.min(AHEAD_MAX)
     }

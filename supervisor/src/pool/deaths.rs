@@ -61,7 +61,8 @@ impl Pool {
         if let Some(slot) = self.current(seat) {
             slot.ended.get_or_insert(Ended::Blameless);
             slot.state = State::Killing(deadline);
-            self.commands.push_back(Command::Notice(format!("{seat} broke the protocol and was killed: {why}")));
+            self.commands
+                .push_back(Command::Notice(format!("{seat} broke the protocol and was killed: {why}")));
             self.commands.push_back(Command::Kill(seat));
         }
     }
@@ -152,9 +153,10 @@ impl Pool {
         self.commands.push_back(Command::Forget(seat));
         let running = self.stage == Stage::Running;
         let verdict = if running { self.intensity.death(now, was_ready) } else { None };
+        let gave_up = matches!(self.stage, Stage::GaveUp(_));
         let Some(slot) = self.current(seat) else { return };
         if !running {
-            slot.state = if matches!(self.stage, Stage::GaveUp(_)) { State::Failed } else { State::Stopped };
+            slot.state = if gave_up { State::Failed } else { State::Stopped };
             return;
         }
         let failures = slot.failures.saturating_sub(1);

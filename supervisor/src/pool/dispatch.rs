@@ -60,7 +60,8 @@ impl Pool {
     }
 
     fn roomiest(&self, share: usize) -> Option<usize> {
-        let room = |slot: &Slot| slot.credit.held() < slot.credit.window().min(share) && slot.credit.may_send();
+        let room =
+            |slot: &Slot| slot.credit.held() < slot.credit.window().min(share) && slot.credit.may_send();
         self.slots
             .iter()
             .enumerate()

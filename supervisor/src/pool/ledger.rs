@@ -112,10 +112,6 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn get(&self, id: u64) -> Option<&Live> {
-        self.live.get(&id)
-    }
-
     /// An assigned target has its record.
     pub(crate) fn finish(&mut self, id: u64) {
         if self.live.remove(&id).is_some() {

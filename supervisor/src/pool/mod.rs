@@ -25,7 +25,7 @@ use shared::protocol::{Batch, Slice, Verdict};
 use shared::record::{ErrorKind, Evidence};
 
 pub use self::ledger::Counts;
-pub use self::seat::{Death, Exit, Seat};
+pub use self::seat::{Death, Exit, Seat, signal_name};
 
 use self::ledger::Ledger;
 use self::restart::Intensity;

@@ -59,7 +59,9 @@ impl Pool {
     fn overdue(&mut self, now: Instant, seat: Seat) {
         let (handshake_timeout, grace) = (self.config.handshake_timeout, self.config.terminate_grace);
         let concurrency = self.config.concurrency as usize;
-        let Some(slot) = self.slots.get_mut(seat.slot as usize).filter(|slot| slot.seat == seat) else { return };
+        let Some(slot) = self.slots.get_mut(seat.slot as usize).filter(|slot| slot.seat == seat) else {
+            return;
+        };
         match slot.state {
             State::Backoff(_) => {
                 slot.next_generation(now, concurrency, now + handshake_timeout);
@@ -75,7 +77,9 @@ impl Pool {
                 slot.ended.get_or_insert(Ended::Blameless);
                 slot.state = State::Killing(now + grace);
                 let limit = handshake_timeout.as_secs();
-                self.commands.push_back(Command::Notice(format!("{seat} was not ready within {limit} s and was killed")));
+                self.commands.push_back(Command::Notice(format!(
+                    "{seat} was not ready within {limit} s and was killed"
+                )));
                 self.commands.push_back(Command::Kill(seat));
             }
             State::Terminating(_) | State::Killing(_) => {
@@ -104,7 +108,10 @@ impl Pool {
         let stage_time = Duration::from_micros(now_us.saturating_sub(reading.since_us));
         let stood_still = now.duration_since(slot.progress.1);
         let (culprit, why) = if in_stage && reading.target.is_some() && stage_time > stage_timeout {
-            (reading.target, format!("is {} s into one stage ({})", stage_time.as_secs(), reading.phase.name()))
+            (
+                reading.target,
+                format!("is {} s into one stage ({})", stage_time.as_secs(), reading.phase.name()),
+            )
         } else if stood_still > stall_timeout {
             (reading.target, format!("made no progress for {} s", stood_still.as_secs()))
         } else if let Some(id) = late {
