@@ -7,7 +7,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
-use crate::source::{Position, Source, SourceError, SourceItem};
+use crate::source::{Progress as Position, Source, SourceError, SourceItem};
 
 /// Targets read at once.
 const BATCH: usize = 1024;

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TrySendError, bounded, unbounded};
 use nix::sys::signal::Signal;
 use shared::clock;
-use shared::job::JobSpec;
-use shared::protocol::{Batch, FromWorker, PROTOCOL, ToWorker};
-use shared::record::{Record, RecordError};
+use shared::job::{JobSpec, Work};
+use shared::protocol::{Batch, FromWorker, Outcome, PROTOCOL, ToWorker, Verdict};
+use shared::record::{ErrorKind, Record, RecordError};
 
 pub use self::feed::Feed;
 pub use self::writer::Writer;
@@ -30,8 +30,8 @@ use self::signals::SignalThread;
 use crate::frontier::HostRef;
 use crate::gather::{Gather, Ordered};
 use crate::pool::{Command, Disposition, Event, Pool, Quarantined, Seat};
-use crate::progress::Progress;
-use crate::source::SourceError;
+use crate::progress::{Progress, Snapshot, Total};
+use crate::source::{SourceError, SourceItem};
 
 /// Targets kept in the frontier. Enough hosts to choose from when most of them
 /// are waiting, and about 10 MiB.
@@ -45,9 +45,6 @@ const HEARD_PER_TURN: usize = 64;
 
 /// Messages that may wait for the loop; when it does not keep up, its workers' sends block.
 const HEARD_WAITING: usize = 64;
-
-/// How often the bar moves.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What a run shares with the runs before and after it: a probe and the main
 /// part of `auto` are two runs over one source and one output.
@@ -112,7 +109,6 @@ pub struct Runtime<'a> {
     /// Targets still to be taken from the feed in this run.
     budget: u64,
     source_told: bool,
-    next_tick: Instant,
     ended: Ended,
 }
 
@@ -145,7 +141,6 @@ impl<'a> Runtime<'a> {
             out: Vec::new(),
             budget,
             source_told: false,
-            next_tick: clock::now(),
             ended: Ended::default(),
         })
     }
@@ -190,7 +185,7 @@ impl<'a> Runtime<'a> {
         if self.wants_targets() {
             select.recv(self.stage.feed.incoming());
         }
-        let tick = self.stage.progress.is_live().then_some(self.next_tick);
+        let tick = self.stage.progress.due(clock::now());
         let deadline = self.pool.poll_timeout().into_iter().chain(tick).min();
         match deadline {
             Some(deadline) => drop(select.ready_deadline(deadline)),
@@ -217,9 +212,25 @@ impl<'a> Runtime<'a> {
         if self.pool.poll_timeout().is_some_and(|at| at <= now) {
             self.pool.handle_timeout(now);
         }
-        if now >= self.next_tick {
-            self.next_tick = now + TICK;
-            self.stage.progress.tick(now, self.stage.gather, self.stage.feed, &self.pool);
+        if self.stage.progress.due(now).is_some_and(|due| due <= now) {
+            let snapshot = self.snapshot();
+            self.stage.progress.tick(now, &snapshot);
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let counts = self.stage.gather.counts();
+        let position = self.stage.feed.position();
+        let total = match position.items_total {
+            Some(total) => Total::Exact(total),
+            None => Total::estimate(position.items, position.bytes_read, position.bytes_total),
+        };
+        Snapshot {
+            done: counts.items(),
+            failed: counts.failed,
+            bytes: counts.bytes,
+            in_flight: self.pool.counts().assigned,
+            total,
         }
     }
 
@@ -235,12 +246,12 @@ impl<'a> Runtime<'a> {
         let name = crate::pool::signal_name(signal).unwrap_or("a signal");
         if self.ended.signal.replace(signal).is_none() {
             let in_flight = self.pool.counts().assigned;
-            self.stage.progress.notice(&format!(
+            self.stage.progress.message(&format!(
                 "{name}: finishing {in_flight} targets in flight; once more to stop at once"
             ));
             self.pool.handle_event(now, Event::Drain);
         } else {
-            self.stage.progress.notice(&format!("{name}: stopping at once"));
+            self.stage.progress.message(&format!("{name}: stopping at once"));
             self.pool.handle_event(now, Event::Kill);
         }
     }
@@ -328,7 +339,7 @@ impl<'a> Runtime<'a> {
                 }
             }
             Command::Quarantine(quarantined) => self.quarantine(&quarantined),
-            Command::Notice(notice) => self.stage.progress.notice(&notice),
+            Command::Notice(notice) => self.stage.progress.message(&notice),
         }
     }
 
@@ -371,30 +382,12 @@ impl<'a> Runtime<'a> {
     fn quarantine(&mut self, quarantined: &Quarantined) {
         let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
         self.stage.gather.quarantined(quarantined.slot, quarantined.kind, at_us);
-        let input = String::from_utf8_lossy(&quarantined.input);
-        let is_url = matches!(self.job.work, shared::job::Work::Fetch(_));
-        let record = Record {
-            id: quarantined.id,
-            url: is_url.then_some(&*input),
-            path: (!is_url).then_some(&*input),
-            final_url: None,
-            status: None,
-            attempts: quarantined.attempts,
-            worker: quarantined.slot,
-            elapsed_ms: None,
-            bytes: None,
-            charset: None,
-            fields: None,
-            error: Some(RecordError {
-                kind: quarantined.kind,
-                message: &quarantined.message,
-                evidence: Some(quarantined.evidence.clone()),
-            }),
+        let error = RecordError {
+            kind: quarantined.kind,
+            message: &quarantined.message,
+            evidence: Some(quarantined.evidence.clone()),
         };
-        let mut line = Vec::new();
-        if record.write_line(&mut line).is_ok() {
-            emit(&mut self.stage, &mut self.out, quarantined.id, &line);
-        }
+        self.write_error(quarantined.id, &quarantined.input, quarantined.slot, quarantined.attempts, error);
     }
 
     fn wants_targets(&self) -> bool {
@@ -413,10 +406,9 @@ impl<'a> Runtime<'a> {
         while self.budget > 0 && self.wants_targets() {
             match self.stage.feed.try_next() {
                 Ok(Some(item)) => {
-                    let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
-                    self.pool.submit(now, item.id, item.input, host);
                     self.budget -= 1;
                     took = true;
+                    self.take(now, item);
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -431,6 +423,58 @@ impl<'a> Runtime<'a> {
             self.pool.handle_event(now, Event::SourceEnded);
         } else if took {
             self.pool.handle_timeout(now);
+        }
+    }
+
+    fn take(&mut self, now: Instant, item: SourceItem) {
+        if let Some(why) = &item.refused {
+            return self.refuse(item.id, &item.input, why);
+        }
+        let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
+        self.pool.submit(now, item.id, item.input, host);
+    }
+
+    /// No worker could do anything with this input: its record is written here.
+    fn refuse(&mut self, id: u64, input: &[u8], why: &str) {
+        let kind = if self.is_fetch() { ErrorKind::InvalidUrl } else { ErrorKind::Parse };
+        let outcome = Outcome {
+            id,
+            verdict: Verdict::Failed(kind),
+            bytes: 0,
+            started_us: clock::monotonic_us().saturating_sub(self.job.started_us),
+            elapsed_us: 0,
+            cpu_us: 0,
+            line_bytes: 0,
+        };
+        self.stage.gather.record(0, &outcome);
+        self.write_error(id, input, 0, 1, RecordError { kind, message: why, evidence: None });
+    }
+
+    fn is_fetch(&self) -> bool {
+        matches!(self.job.work, Work::Fetch(_))
+    }
+
+    /// Writes a record that no worker can write.
+    fn write_error(&mut self, id: u64, input: &[u8], slot: u32, attempts: u32, error: RecordError<'_>) {
+        let input = String::from_utf8_lossy(input);
+        let (url, path) = if self.is_fetch() { (Some(&*input), None) } else { (None, Some(&*input)) };
+        let record = Record {
+            id,
+            url,
+            path,
+            final_url: None,
+            status: None,
+            attempts,
+            worker: slot,
+            elapsed_ms: None,
+            bytes: None,
+            charset: None,
+            fields: None,
+            error: Some(error),
+        };
+        let mut line = Vec::new();
+        if record.write_line(&mut line).is_ok() {
+            emit(&mut self.stage, &mut self.out, id, &line);
         }
     }
 
