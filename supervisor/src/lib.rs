@@ -6,6 +6,7 @@
 pub mod frontier;
 pub mod plan;
 pub mod runtime;
+pub mod sink;
 
 use std::process::ExitCode;
 
