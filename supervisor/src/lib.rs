@@ -3,7 +3,10 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
+mod nearest;
 pub mod plan;
+#[expect(dead_code, reason = "pulled by the runtime, which comes next")]
+pub(crate) mod source;
 
 use std::process::ExitCode;
 
