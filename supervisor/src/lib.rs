@@ -5,6 +5,8 @@
 
 pub mod gather;
 pub mod plan;
+pub mod progress;
+pub mod summary;
 
 use std::process::ExitCode;
 
