@@ -12,10 +12,6 @@ fn main() -> std::io::Result<()> {
     for file in files {
         std::fs::read(file.path())?.hash(&mut hasher);
     }
-    println!(
-        "cargo::rustc-env=MUSTER_BUILD_ID={}-{:016x}",
-        env!("CARGO_PKG_VERSION"),
-        hasher.finish()
-    );
+    println!("cargo::rustc-env=MUSTER_BUILD_ID={}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish());
     Ok(())
 }

@@ -63,10 +63,7 @@ impl Phase {
 
     // A crashed worker may have written anything; what is unknown is `Idle`, which blames nobody.
     fn from_code(code: u64) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|phase| phase.code() == code)
-            .unwrap_or(Self::Idle)
+        Self::ALL.into_iter().find(|phase| phase.code() == code).unwrap_or(Self::Idle)
     }
 }
 
@@ -113,10 +110,7 @@ impl BlackBox {
     /// # Errors
     /// When the kernel refuses the memfd, its size, its seals or the mapping.
     pub fn create() -> io::Result<(Self, OwnedFd)> {
-        let fd = memfd_create(
-            "muster-black-box",
-            MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
-        )?;
+        let fd = memfd_create("muster-black-box", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         let file = File::from(fd);
         file.set_len(PAGE_BYTES as u64)?;
         // Without the seals a worker could shrink the file under the supervisor's
@@ -143,15 +137,10 @@ impl BlackBox {
     }
 
     fn map(file: &File) -> io::Result<Self> {
-        Ok(Self {
-            map: MmapOptions::new().len(PAGE_BYTES).map_raw(file)?,
-        })
+        Ok(Self { map: MmapOptions::new().len(PAGE_BYTES).map_raw(file)? })
     }
 
-    #[expect(
-        unsafe_code,
-        reason = "the page is shared memory; atomics over it are the whole point"
-    )]
+    #[expect(unsafe_code, reason = "the page is shared memory; atomics over it are the whole point")]
     fn word(&self, word: Word) -> &AtomicU64 {
         let pointer = self.map.as_mut_ptr().cast::<u64>();
         // SAFETY: the mapping is PAGE_BYTES long, page-aligned and lives as long as
@@ -172,8 +161,7 @@ impl BlackBox {
     /// Worker: no stage is running any more.
     pub fn leave(&self) {
         self.word(Word::Target).store(NOBODY, Ordering::Release);
-        self.word(Word::Phase)
-            .store(Phase::Idle.code(), Ordering::Relaxed);
+        self.word(Word::Phase).store(Phase::Idle.code(), Ordering::Relaxed);
         self.advance();
     }
 
@@ -222,19 +210,10 @@ mod tests {
         worker.enter(7, Phase::Extract, 99);
         worker.set_usage(4096, 12);
         let reading = supervisor.read();
-        assert_eq!(
-            (reading.target, reading.since_us, reading.phase),
-            (Some(7), 99, Phase::Extract)
-        );
-        assert_eq!(
-            (reading.rss_bytes_max, reading.cpu_us, reading.progress),
-            (4096, 12, 1)
-        );
+        assert_eq!((reading.target, reading.since_us, reading.phase), (Some(7), 99, Phase::Extract));
+        assert_eq!((reading.rss_bytes_max, reading.cpu_us, reading.progress), (4096, 12, 1));
         worker.leave();
-        assert_eq!(
-            (supervisor.read().target, supervisor.read().phase),
-            (None, Phase::Idle)
-        );
+        assert_eq!((supervisor.read().target, supervisor.read().phase), (None, Phase::Idle));
     }
 
     #[test]

@@ -154,9 +154,6 @@ mod tests {
     fn trailing_bytes_are_refused() {
         let mut piece = pieces(&vec![1, 2, 3]).remove(0);
         piece.push(0);
-        assert!(matches!(
-            Joiner::default().push::<Vec<u8>>(&piece),
-            Err(CodecError::TrailingBytes(1))
-        ));
+        assert!(matches!(Joiner::default().push::<Vec<u8>>(&piece), Err(CodecError::TrailingBytes(1))));
     }
 }

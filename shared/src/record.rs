@@ -194,10 +194,7 @@ impl Record<'_> {
 }
 
 // A tenth of a millisecond is finer than any network; more digits only cost bytes.
-#[expect(
-    clippy::ref_option,
-    reason = "serde's serialize_with passes a reference to the field"
-)]
+#[expect(clippy::ref_option, reason = "serde's serialize_with passes a reference to the field")]
 fn tenths<S: Serializer>(ms: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     ms.map(|ms| (ms * 10.0).round() / 10.0).serialize(serializer)
 }
@@ -221,10 +218,7 @@ mod tests {
             elapsed_ms: Some(41.234),
             bytes: Some(5),
             charset: Some("utf-8"),
-            fields: Some(Fields {
-                names: &names,
-                values: &values,
-            }),
+            fields: Some(Fields { names: &names, values: &values }),
             error: None,
         };
         let mut line = Vec::new();
@@ -238,11 +232,7 @@ mod tests {
 
     #[test]
     fn kinds_serialize_as_their_names() {
-        for kind in [
-            ErrorKind::InvalidUrl,
-            ErrorKind::TooManyRedirects,
-            ErrorKind::WorkerOom,
-        ] {
+        for kind in [ErrorKind::InvalidUrl, ErrorKind::TooManyRedirects, ErrorKind::WorkerOom] {
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
         }
     }

@@ -51,12 +51,7 @@ pub struct SelectError {
 
 impl fmt::Display for SelectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            flag,
-            position,
-            problem,
-            fix,
-        } = self;
+        let Self { flag, position, problem, fix } = self;
         write!(f, "--select '{flag}': {problem}, at character {position}; {fix}")
     }
 }
@@ -70,21 +65,12 @@ struct Refusal {
 
 impl Refusal {
     fn new(at: usize, problem: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            at,
-            problem: problem.into(),
-            fix: fix.into(),
-        }
+        Self { at, problem: problem.into(), fix: fix.into() }
     }
 
     fn in_flag(self, flag: &str) -> SelectError {
         let position = flag.char_indices().take_while(|(at, _)| *at < self.at).count() + 1;
-        SelectError {
-            flag: flag.to_owned(),
-            position,
-            problem: self.problem,
-            fix: self.fix,
-        }
+        SelectError { flag: flag.to_owned(), position, problem: self.problem, fix: self.fix }
     }
 }
 
@@ -134,11 +120,7 @@ fn parse(flag: &str) -> Result<Field, Refusal> {
         && at < selector_at - 1
         && name.contains(|c: char| c == '[' || c == ']' || c.is_control())
     {
-        return Err(Refusal::new(
-            at,
-            "a name cannot contain brackets or control characters",
-            SHAPE,
-        ));
+        return Err(Refusal::new(at, "a name cannot contain brackets or control characters", SHAPE));
     }
 
     let (css, take) = split_last_step(selector, selector_at)?;
@@ -148,26 +130,15 @@ fn parse(flag: &str) -> Result<Field, Refusal> {
         let fix = "name the elements to take it from, as in h1::text";
         return Err(Refusal::new(css_at, "the selector is empty", fix));
     }
-    check_css(css).map_err(|refusal| Refusal {
-        at: css_at + refusal.at,
-        ..refusal
-    })?;
-    Ok(Field {
-        name: name.to_owned(),
-        selector: css.to_owned(),
-        take,
-        every,
-    })
+    check_css(css).map_err(|refusal| Refusal { at: css_at + refusal.at, ..refusal })?;
+    Ok(Field { name: name.to_owned(), selector: css.to_owned(), take, every })
 }
 
 /// Cuts `::text` or `::attr(NAME)` off the end of a selector that starts at
 /// byte `base` of the flag.
 fn split_last_step(selector: &str, base: usize) -> Result<(&str, Take), Refusal> {
     const STEPS: &str = "end it with ::text or ::attr(NAME), once, after the whole selector";
-    let Some(at) = step_start(selector).map_err(|refusal| Refusal {
-        at: base + refusal.at,
-        ..refusal
-    })?
+    let Some(at) = step_start(selector).map_err(|refusal| Refusal { at: base + refusal.at, ..refusal })?
     else {
         return Ok((selector, Take::Text));
     };
@@ -229,44 +200,30 @@ fn step_start(selector: &str) -> Result<Option<usize>, Refusal> {
         }
     }
     if let Some((at, q)) = quote {
-        return Err(Refusal::new(
-            at,
-            format!("the string that starts with {q} is not closed"),
-            "close it",
-        ));
+        return Err(Refusal::new(at, format!("the string that starts with {q} is not closed"), "close it"));
     }
     if let Some((at, close)) = open.pop() {
-        return Err(Refusal::new(
-            at,
-            "a bracket is not closed",
-            format!("add the missing `{close}`"),
-        ));
+        return Err(Refusal::new(at, "a bracket is not closed", format!("add the missing `{close}`")));
     }
     Ok(None)
 }
 
 fn check_css(css: &str) -> Result<(), Refusal> {
     let mut parser = cssparser::Parser::new(css);
-    SelectorList::<Simple>::parse(&Parser, &mut parser, ParseRelative::No)
-        .map(|_| ())
-        .map_err(|error| {
-            let (problem, fix) = explain(&error.kind);
-            let stop = parser.position().byte_index();
-            let missing = matches!(
-                error.kind,
-                ParseErrorKind::Custom(
-                    SelectorParseErrorKind::EmptySelector
-                        | SelectorParseErrorKind::DanglingCombinator
-                        | SelectorParseErrorKind::ClassNeedsIdent
-                )
-            );
-            let at = if missing {
-                stop
-            } else {
-                last_token_start(css.get(..stop).unwrap_or(css))
-            };
-            Refusal::new(at, problem, fix)
-        })
+    SelectorList::<Simple>::parse(&Parser, &mut parser, ParseRelative::No).map(|_| ()).map_err(|error| {
+        let (problem, fix) = explain(&error.kind);
+        let stop = parser.position().byte_index();
+        let missing = matches!(
+            error.kind,
+            ParseErrorKind::Custom(
+                SelectorParseErrorKind::EmptySelector
+                    | SelectorParseErrorKind::DanglingCombinator
+                    | SelectorParseErrorKind::ClassNeedsIdent
+            )
+        );
+        let at = if missing { stop } else { last_token_start(css.get(..stop).unwrap_or(css)) };
+        Refusal::new(at, problem, fix)
+    })
 }
 
 /// The CSS parser stops behind the token it refuses; a person looks at its start.
@@ -287,18 +244,16 @@ fn explain(kind: &ParseErrorKind<SelectorParseErrorKind>) -> (&'static str, &'st
     };
     match kind {
         Css::EmptySelector => ("a selector is missing", CSS),
-        Css::DanglingCombinator => (
-            "a combinator has nothing after it",
-            "name the element after it, or drop it",
-        ),
+        Css::DanglingCombinator => {
+            ("a combinator has nothing after it", "name the element after it, or drop it")
+        }
         Css::NoQualifiedNameInAttributeSelector
         | Css::UnexpectedTokenInAttributeSelector
         | Css::ExpectedBarInAttr
         | Css::BadValueInAttr
-        | Css::InvalidQualNameInAttr => (
-            "the attribute test is malformed",
-            "write it as in [href] or [rel=\"next\"]",
-        ),
+        | Css::InvalidQualNameInAttr => {
+            ("the attribute test is malformed", "write it as in [href] or [rel=\"next\"]")
+        }
         Css::UnsupportedPseudoClassOrElement
         | Css::PseudoElementExpectedColon
         | Css::PseudoElementExpectedIdent
@@ -324,12 +279,7 @@ mod tests {
     use super::*;
 
     fn field(name: &str, selector: &str, take: Take, every: bool) -> Field {
-        Field {
-            name: name.into(),
-            selector: selector.into(),
-            take,
-            every,
-        }
+        Field { name: name.into(), selector: selector.into(), take, every }
     }
 
     fn attribute(name: &str) -> Take {
@@ -341,34 +291,16 @@ mod tests {
         let cases = [
             ("title=title::text", field("title", "title", Take::Text, false)),
             ("title=title", field("title", "title", Take::Text, false)),
-            (
-                "links[]=a::attr(href)",
-                field("links", "a", attribute("href"), true),
-            ),
-            (
-                "links[]=a::attr( HREF )",
-                field("links", "a", attribute("href"), true),
-            ),
+            ("links[]=a::attr(href)", field("links", "a", attribute("href"), true)),
+            ("links[]=a::attr( HREF )", field("links", "a", attribute("href"), true)),
             ("heads[]=h1, h2::text", field("heads", "h1, h2", Take::Text, true)),
-            (
-                "x=a[title=\"x::y\"]::attr(id)",
-                field("x", "a[title=\"x::y\"]", attribute("id"), false),
-            ),
+            ("x=a[title=\"x::y\"]::attr(id)", field("x", "a[title=\"x::y\"]", attribute("id"), false)),
             ("x=a[title='=']", field("x", "a[title='=']", Take::Text, false)),
             (" x [] = div > p ::text ", field("x", "div > p", Take::Text, true)),
-            (
-                "größe=span.größe",
-                field("größe", "span.größe", Take::Text, false),
-            ),
+            ("größe=span.größe", field("größe", "span.größe", Take::Text, false)),
             ("x=a\\:\\:b::text", field("x", "a\\:\\:b", Take::Text, false)),
-            (
-                "x=li:nth-child(2n+1)",
-                field("x", "li:nth-child(2n+1)", Take::Text, false),
-            ),
-            (
-                "x=:is(h1, h2):not(.a)",
-                field("x", ":is(h1, h2):not(.a)", Take::Text, false),
-            ),
+            ("x=li:nth-child(2n+1)", field("x", "li:nth-child(2n+1)", Take::Text, false)),
+            ("x=:is(h1, h2):not(.a)", field("x", ":is(h1, h2):not(.a)", Take::Text, false)),
             ("x=a::ATTR(data-id)", field("x", "a", attribute("data-id"), false)),
         ];
         for (flag, expected) in cases {
@@ -389,28 +321,13 @@ mod tests {
             ("t=", 3, "selector is empty", "h1::text"),
             ("t=  ", 5, "selector is empty", "h1::text"),
             ("t=::text", 3, "selector is empty", "h1::text"),
-            (
-                "t=h1::html",
-                5,
-                "`::html` is not a step",
-                "::text or ::attr(NAME)",
-            ),
+            ("t=h1::html", 5, "`::html` is not a step", "::text or ::attr(NAME)"),
             ("t=h1::text::attr(x)", 5, "is not a step", "once"),
-            (
-                "t=h1::text, h2::text",
-                5,
-                "inside a list",
-                "after the whole selector",
-            ),
+            ("t=h1::text, h2::text", 5, "inside a list", "after the whole selector"),
             ("t=a::attr(href", 4, "not closed", "::attr(NAME)"),
             ("t=a::attr()", 4, "`` is not an attribute's name", "::attr(NAME)"),
             ("t=a::attr('href')", 4, "not an attribute's name", "::attr(NAME)"),
-            (
-                "t=a::attr(href) b",
-                4,
-                "`b` follows the last step",
-                "::attr(NAME)",
-            ),
+            ("t=a::attr(href) b", 4, "`b` follows the last step", "::attr(NAME)"),
             ("t=a[href", 4, "bracket is not closed", "`]`"),
             ("t=a[title=\"x]::text", 11, "string", "close it"),
             ("t=a:not(b", 8, "bracket is not closed", "`)`"),
@@ -437,9 +354,6 @@ mod tests {
         let fields = Field::parse_all(&["a=h1", "b=h2"]).unwrap();
         assert_eq!(fields.len(), 2);
         let error = Field::parse_all(&["a=h1", "a[]=h2"]).unwrap_err();
-        assert!(
-            error.to_string().contains("'a[]=h2': the name `a` is taken"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("'a[]=h2': the name `a` is taken"), "{error}");
     }
 }

@@ -44,16 +44,27 @@ pub(crate) fn choose(measured: Measured, workers: u32, concurrency: u32) -> Choi
     );
     let (mode, because) = if waiting_share < WAITING_SHARE_MIN {
         if workers > 1 {
-            (Mode::Parallel, format!("so there is little to interleave and {workers} processes compute side by side"))
+            (
+                Mode::Parallel,
+                format!("so there is little to interleave and {workers} processes compute side by side"),
+            )
         } else {
             (Mode::Sequential, "so there is little to interleave, and one CPU to compute on".to_owned())
         }
     } else if one_core > ONE_CORE_MAX && workers > 1 {
         let share = (one_core * 100.0).min(999.0);
-        (Mode::Both, format!("so {concurrency} interleaved waits would take {share:.0} % of one core: {workers} processes share them"))
+        (
+            Mode::Both,
+            format!(
+                "so {concurrency} interleaved waits would take {share:.0} % of one core: {workers} processes share them"
+            ),
+        )
     } else {
         let share = (one_core * 100.0).min(999.0);
-        (Mode::Concurrent, format!("so one process keeps {concurrency} waits going at about {share:.1} % of a core"))
+        (
+            Mode::Concurrent,
+            format!("so one process keeps {concurrency} waits going at about {share:.1} % of a core"),
+        )
     };
     Choice { mode, why: format!("{}: {facts}, {because}", mode.name()) }
 }
@@ -75,7 +86,11 @@ mod tests {
         ] {
             let choice = choose(Measured { targets: 16, wait_ms, compute_ms }, workers, 64);
             assert_eq!(choice.mode, mode, "{wait_ms} {compute_ms} {workers}: {}", choice.why);
-            assert!(choice.why.starts_with(mode.name()) && choice.why.contains("16 targets"), "{}", choice.why);
+            assert!(
+                choice.why.starts_with(mode.name()) && choice.why.contains("16 targets"),
+                "{}",
+                choice.why
+            );
         }
     }
 }

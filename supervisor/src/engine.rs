@@ -12,7 +12,7 @@ use crate::frontier::{Frontier, FrontierConfig};
 use crate::gather::{Gather, Ordered, Unbalanced};
 use crate::plan::Plan;
 use crate::pool::{Pool, PoolConfig};
-use crate::progress::{Progress, Screen};
+use crate::progress::Progress;
 use crate::runtime::locate::NoWorker;
 use crate::runtime::{self, Ended, Feed, Runtime, RuntimeError, Writer, cpus};
 use crate::sink::{Sink, SinkError};
@@ -93,7 +93,12 @@ impl Shape {
 ///
 /// # Errors
 /// [`EngineError`] when the job could not be begun or its output could not be written.
-pub(crate) fn run(plan: &Plan, sink: Sink, targets_max: u64, progress: &mut Progress) -> Result<Report, EngineError> {
+pub(crate) fn run(
+    plan: &Plan,
+    sink: Sink,
+    targets_max: u64,
+    progress: &mut Progress,
+) -> Result<Report, EngineError> {
     let worker = runtime::locate::worker()?;
     let started = Started::now();
     let kind = match plan.work {
@@ -113,8 +118,8 @@ pub(crate) fn run(plan: &Plan, sink: Sink, targets_max: u64, progress: &mut Prog
     let (ended, shape, why) = job.run(targets_max)?;
     let Job { feed, writer, gather, .. } = job;
     let reader_left = match writer.finish() {
-        Ok(_) => false,
-        Err(SinkError::Closed) => true,
+        Ok(()) => false,
+        Err(SinkError::Closed { .. }) => true,
         Err(error) => return Err(error.into()),
     };
     if !reader_left {

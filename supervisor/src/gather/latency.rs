@@ -29,10 +29,7 @@ pub struct Latency {
 
 impl Latency {
     pub(super) fn new() -> Self {
-        #[expect(
-            clippy::expect_used,
-            reason = "the bounds are constants, and every test makes one"
-        )]
+        #[expect(clippy::expect_used, reason = "the bounds are constants, and every test makes one")]
         let histogram =
             Histogram::new_with_bounds(1, LONGEST_US, 3).expect("1 ≤ low, 2·low ≤ high, digits ≤ 5");
         Self { histogram, max_us: 0 }
@@ -68,11 +65,7 @@ impl Latency {
             let mut next = bins.last().map_or(bound(index), |last| last.to_us);
             while bins.is_empty() || next < bound(index + 0.5) {
                 let to_us = next * bound(1.0);
-                bins.push(LatencyBin {
-                    from_us: next,
-                    to_us,
-                    count: 0,
-                });
+                bins.push(LatencyBin { from_us: next, to_us, count: 0 });
                 next = to_us;
             }
             if let Some(last) = bins.last_mut() {
@@ -108,12 +101,7 @@ mod tests {
 
     #[test]
     fn bins_are_contiguous_and_hold_every_target_once() {
-        for values in [
-            &[][..],
-            &[1],
-            &[10, 100, 1_000],
-            &[1, 1, 999, 1_000_000, 3_599_000_000],
-        ] {
+        for values in [&[][..], &[1], &[10, 100, 1_000], &[1, 1, 999, 1_000_000, 3_599_000_000]] {
             let bins = of(values).bins();
             assert_eq!(bins.iter().map(|bin| bin.count).sum::<u64>(), values.len() as u64);
             for pair in bins.windows(2) {
@@ -123,8 +111,7 @@ mod tests {
                 // Recorded to three digits, so a value may sit a thousandth above its bin.
                 let (low, high) = (value as f64 * 0.999, value as f64 * 1.001);
                 assert!(
-                    bins.iter()
-                        .any(|bin| bin.count > 0 && bin.from_us <= high && low < bin.to_us),
+                    bins.iter().any(|bin| bin.count > 0 && bin.from_us <= high && low < bin.to_us),
                     "{value}: {bins:?}"
                 );
             }

@@ -79,6 +79,7 @@ pub struct Gather {
     errors: BTreeMap<ErrorKind, u64>,
     latency: Latency,
     elapsed_us: u64,
+    cpu_us: u64,
     slots: Vec<SlotCounts>,
     timeline: Timeline,
 }
@@ -93,6 +94,7 @@ impl Gather {
             errors: BTreeMap::new(),
             latency: Latency::new(),
             elapsed_us: 0,
+            cpu_us: 0,
             slots: vec![SlotCounts::default(); slots],
             timeline: Timeline::new(slots),
         }
@@ -103,6 +105,7 @@ impl Gather {
         let slot = to_index(slot);
         self.counts.bytes = self.counts.bytes.saturating_add(outcome.bytes);
         self.elapsed_us = self.elapsed_us.saturating_add(outcome.elapsed_us);
+        self.cpu_us = self.cpu_us.saturating_add(outcome.cpu_us);
         self.timeline.record(slot, outcome);
         match &outcome.verdict {
             Verdict::Retry { .. } => {
@@ -183,6 +186,12 @@ impl Gather {
         &self.slots
     }
 
+    /// Time of all attempts together, in microseconds: all of it, and the part spent computing.
+    #[must_use]
+    pub fn time_spent_us(&self) -> (u64, u64) {
+        (self.elapsed_us, self.cpu_us)
+    }
+
     /// Processes started to replace another.
     #[must_use]
     pub fn restarts(&self) -> u64 {
@@ -198,27 +207,15 @@ impl Gather {
     /// Attempts in flight on average over a run that took `wall`.
     #[must_use]
     pub fn in_flight_mean(&self, wall: Duration) -> f64 {
-        if wall.is_zero() {
-            0.0
-        } else {
-            self.elapsed_us as f64 / 1e6 / wall.as_secs_f64()
-        }
+        if wall.is_zero() { 0.0 } else { self.elapsed_us as f64 / 1e6 / wall.as_secs_f64() }
     }
 
     /// Most attempts in flight, over all slots, at any boundary of the timeline's buckets.
     #[must_use]
     pub fn in_flight_peak(&self) -> u64 {
-        let sampled = self
-            .timeline
-            .total()
-            .iter()
-            .map(|point| point.in_flight_at_end)
-            .max()
-            .unwrap_or(0);
+        let sampled = self.timeline.total().iter().map(|point| point.in_flight_at_end).max().unwrap_or(0);
         // Between two boundaries a short attempt may come and go unseen.
-        u64::try_from(sampled)
-            .unwrap_or(0)
-            .max(u64::from(self.elapsed_us > 0))
+        u64::try_from(sampled).unwrap_or(0).max(u64::from(self.elapsed_us > 0))
     }
 
     /// Checks that nothing was lost or counted twice, at the end of a run.
@@ -230,12 +227,7 @@ impl Gather {
         if submitted == self.counts.items() + left {
             Ok(())
         } else {
-            Err(Unbalanced {
-                submitted,
-                ok,
-                failed,
-                left,
-            })
+            Err(Unbalanced { submitted, ok, failed, left })
         }
     }
 }

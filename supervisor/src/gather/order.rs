@@ -38,12 +38,7 @@ impl Ordered {
     /// The first line to come out is that of `first_id`.
     #[must_use]
     pub fn new(first_id: u64) -> Self {
-        Self {
-            next_id: first_id,
-            held: BTreeMap::new(),
-            held_bytes: 0,
-            spare: Vec::new(),
-        }
+        Self { next_id: first_id, held: BTreeMap::new(), held_bytes: 0, spare: Vec::new() }
     }
 
     /// Takes the line of `id`, newline included, and appends to `out` whatever is due now.
@@ -81,11 +76,7 @@ impl Ordered {
     }
 
     fn check_new(&self, id: u64) -> Result<(), DuplicateId> {
-        if id < self.next_id || self.held.contains_key(&id) {
-            Err(DuplicateId(id))
-        } else {
-            Ok(())
-        }
+        if id < self.next_id || self.held.contains_key(&id) { Err(DuplicateId(id)) } else { Ok(()) }
     }
 
     fn release(&mut self, out: &mut Vec<u8>) {
@@ -191,9 +182,7 @@ mod tests {
         assert!(ordered.is_full());
         ordered.put(0, b"\n", &mut out).unwrap();
         assert!(!ordered.is_full());
-        ordered
-            .put(HELD_IDS_MAX as u64 + 2, &vec![b'x'; HELD_BYTES_MAX], &mut out)
-            .unwrap();
+        ordered.put(HELD_IDS_MAX as u64 + 2, &vec![b'x'; HELD_BYTES_MAX], &mut out).unwrap();
         assert!(ordered.is_full());
     }
 }

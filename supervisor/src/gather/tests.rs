@@ -3,22 +3,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn outcome(started_us: u64, elapsed_us: u64, cpu_us: u64, verdict: Verdict) -> Outcome {
-    Outcome {
-        id: started_us,
-        verdict,
-        bytes: 10,
-        started_us,
-        elapsed_us,
-        cpu_us,
-        line_bytes: 1,
-    }
+    Outcome { id: started_us, verdict, bytes: 10, started_us, elapsed_us, cpu_us, line_bytes: 1 }
 }
 
 fn retry() -> Verdict {
-    Verdict::Retry {
-        kind: ErrorKind::Timeout,
-        after_ms: None,
-    }
+    Verdict::Retry { kind: ErrorKind::Timeout, after_ms: None }
 }
 
 #[test]
@@ -37,35 +26,14 @@ fn every_count_follows_from_the_events() {
     gather.resident(1, 70);
     gather.resident(1, 50);
 
-    assert_eq!(
-        gather.counts(),
-        Counts {
-            ok: 1,
-            failed: 2,
-            quarantined: 1,
-            retries: 2,
-            bytes: 30
-        }
-    );
-    assert_eq!(
-        gather.errors(),
-        &BTreeMap::from([(ErrorKind::Dns, 1), (ErrorKind::WorkerCrash, 1)])
-    );
+    assert_eq!(gather.counts(), Counts { ok: 1, failed: 2, quarantined: 1, retries: 2, bytes: 30 });
+    assert_eq!(gather.errors(), &BTreeMap::from([(ErrorKind::Dns, 1), (ErrorKind::WorkerCrash, 1)]));
     assert_eq!(gather.restarts(), 1);
     assert_eq!(
         gather.slots(),
         [
-            SlotCounts {
-                starts: 1,
-                items: 1,
-                ..SlotCounts::default()
-            },
-            SlotCounts {
-                starts: 2,
-                items: 2,
-                cpu: Duration::from_secs(5),
-                rss_bytes_max: 70
-            },
+            SlotCounts { starts: 1, items: 1, ..SlotCounts::default() },
+            SlotCounts { starts: 2, items: 2, cpu: Duration::from_secs(5), rss_bytes_max: 70 },
         ]
     );
     assert!((gather.in_flight_mean(Duration::from_millis(3)) - 2.0).abs() < 1e-9);
@@ -79,38 +47,15 @@ fn the_books_balance_or_say_what_is_missing() {
     gather.record(0, &outcome(0, 1, 0, retry()));
     gather.quarantined(0, ErrorKind::WorkerOom, 5);
     assert_eq!(gather.balance(5, 3), Ok(()));
-    assert_eq!(
-        gather.balance(6, 3),
-        Err(Unbalanced {
-            submitted: 6,
-            ok: 1,
-            failed: 1,
-            left: 3
-        })
-    );
-    assert_eq!(
-        gather.balance(4, 3),
-        Err(Unbalanced {
-            submitted: 4,
-            ok: 1,
-            failed: 1,
-            left: 3
-        })
-    );
+    assert_eq!(gather.balance(6, 3), Err(Unbalanced { submitted: 6, ok: 1, failed: 1, left: 3 }));
+    assert_eq!(gather.balance(4, 3), Err(Unbalanced { submitted: 4, ok: 1, failed: 1, left: 3 }));
 }
 
 #[test]
 fn a_slot_added_during_the_run_is_counted() {
     let mut gather = Gather::new(1);
     gather.record(3, &outcome(0, 1_000, 0, Verdict::Ok));
-    assert_eq!(
-        (
-            gather.slots().len(),
-            gather.slots()[3].items,
-            gather.timeline().slots()
-        ),
-        (4, 1, 4)
-    );
+    assert_eq!((gather.slots().len(), gather.slots()[3].items, gather.timeline().slots()), (4, 1, 4));
 }
 
 #[test]
@@ -135,21 +80,11 @@ fn memory_does_not_grow_with_the_run() {
     let timeline = gather.timeline();
     assert_eq!(timeline.intervals(0).len(), INTERVALS_MAX);
     assert!(timeline.total().len() <= BUCKETS_MAX);
-    assert_eq!(
-        timeline.total().iter().map(|point| point.items).sum::<u64>(),
-        200_000
-    );
+    assert_eq!(timeline.total().iter().map(|point| point.items).sum::<u64>(), 200_000);
     // 90 ms each, one every 0.7 ms: 128.57 in flight at any time.
     let steady = &timeline.series(0)[2..250];
-    assert!(
-        steady.iter().all(|point| (point.in_flight - 128.57).abs() < 0.1),
-        "{steady:?}"
-    );
-    assert!(
-        steady
-            .iter()
-            .all(|point| (128..=129).contains(&point.in_flight_at_end))
-    );
+    assert!(steady.iter().all(|point| (point.in_flight - 128.57).abs() < 0.1), "{steady:?}");
+    assert!(steady.iter().all(|point| (128..=129).contains(&point.in_flight_at_end)));
 }
 
 #[test]
@@ -166,15 +101,8 @@ fn what_is_kept_before_the_cut_is_complete_whatever_ends_late() {
     let timeline = gather.timeline();
     let cut = timeline.complete_before_us().unwrap();
     assert!(cut > 0 && timeline.intervals(0).len() <= INTERVALS_MAX + 1_024);
-    let kept = timeline
-        .intervals(0)
-        .iter()
-        .filter(|interval| interval.started_us < cut)
-        .count();
-    assert_eq!(
-        kept,
-        begun.iter().filter(|outcome| outcome.started_us < cut).count()
-    );
+    let kept = timeline.intervals(0).iter().filter(|interval| interval.started_us < cut).count();
+    assert_eq!(kept, begun.iter().filter(|outcome| outcome.started_us < cut).count());
 }
 
 proptest! {

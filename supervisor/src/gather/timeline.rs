@@ -76,9 +76,7 @@ impl Steps {
 
     /// Joins the bucket after this one, both `width_us` wide, into this one.
     fn join(&mut self, next: Self, width_us: u64) {
-        let carried = self
-            .change
-            .saturating_mul(i64::try_from(width_us).unwrap_or(i64::MAX));
+        let carried = self.change.saturating_mul(i64::try_from(width_us).unwrap_or(i64::MAX));
         self.area_us = self.area_us.saturating_add(carried).saturating_add(next.area_us);
         self.change += next.change;
     }
@@ -174,11 +172,7 @@ pub struct Timeline {
 
 impl Timeline {
     pub(super) fn new(slots: usize) -> Self {
-        Self {
-            width_log2: FIRST_WIDTH_LOG2,
-            lanes: vec![Lane::default(); slots],
-            end_us: 0,
-        }
+        Self { width_log2: FIRST_WIDTH_LOG2, lanes: vec![Lane::default(); slots], end_us: 0 }
     }
 
     pub(super) fn record(&mut self, slot: usize, outcome: &Outcome) {

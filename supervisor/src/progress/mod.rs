@@ -93,10 +93,7 @@ impl Progress {
             When::Never => Face::Off,
             When::Auto | When::Always if screen.is_terminal => {
                 // The bar's own limit on drawing is above ours, so that it never drops what we let through.
-                Face::Bar(ProgressBar::with_draw_target(
-                    None,
-                    ProgressDrawTarget::stderr_with_hz(30),
-                ))
+                Face::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(30)))
             }
             When::Always => Face::Plain,
             When::Auto => Face::Off,
@@ -105,12 +102,7 @@ impl Progress {
     }
 
     fn with(face: Face, out: Box<dyn Write + Send>) -> Self {
-        Self {
-            face,
-            rate: Rate::default(),
-            drawn: None,
-            out,
-        }
+        Self { face, rate: Rate::default(), drawn: None, out }
     }
 
     /// Whether anything is shown, the summary table included.
@@ -200,15 +192,7 @@ fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
 
 /// What came from a server or a worker's stderr must not move the cursor.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

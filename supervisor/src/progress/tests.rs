@@ -32,20 +32,12 @@ struct FakeTerminal {
 
 impl FakeTerminal {
     fn new(width: u16) -> Self {
-        Self {
-            width,
-            lines: Arc::new(Mutex::new((0, vec![String::new(); 50]))),
-        }
+        Self { width, lines: Arc::new(Mutex::new((0, vec![String::new(); 50]))) }
     }
 
     fn shown(&self) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
-        lines
-            .1
-            .iter()
-            .map(|line| line.trim_end().to_owned())
-            .filter(|line| !line.is_empty())
-            .collect()
+        lines.1.iter().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
     }
 
     fn with(&self, act: impl FnOnce(&mut usize, &mut Vec<String>)) -> io::Result<()> {
@@ -95,13 +87,7 @@ impl TermLike for FakeTerminal {
 }
 
 fn at(done: u64) -> Snapshot {
-    Snapshot {
-        done,
-        failed: 1,
-        bytes: done * 1_000,
-        in_flight: 8,
-        total: Total::Exact(1_000),
-    }
+    Snapshot { done, failed: 1, bytes: done * 1_000, in_flight: 8, total: Total::Exact(1_000) }
 }
 
 #[test]
@@ -109,10 +95,7 @@ fn a_log_gets_a_plain_line_every_two_seconds_and_one_at_the_end() {
     let (out, start) = (Captured::default(), shared::clock::now());
     let mut progress = Progress::with(Face::Plain, Box::new(out.clone()));
     for tenth in 0..=45_u32 {
-        progress.tick(
-            start + Duration::from_millis(100) * tenth,
-            &at(u64::from(tenth) * 10),
-        );
+        progress.tick(start + Duration::from_millis(100) * tenth, &at(u64::from(tenth) * 10));
     }
     progress.message("worker 1 restarted");
     progress.finish(start + Duration::from_secs(5), &at(500));
@@ -139,11 +122,7 @@ fn silence_stays_silent_but_for_messages() {
 
 #[test]
 fn the_face_follows_the_flag_and_the_terminal() {
-    let terminal = Screen {
-        is_terminal: true,
-        width: 80,
-        colour: true,
-    };
+    let terminal = Screen { is_terminal: true, width: 80, colour: true };
     for (when, screen, shown) in [
         (When::Never, terminal, false),
         (When::Auto, terminal, true),
@@ -151,11 +130,7 @@ fn the_face_follows_the_flag_and_the_terminal() {
         (When::Auto, Screen::plain(80), false),
         (When::Always, Screen::plain(80), true),
     ] {
-        assert_eq!(
-            Progress::new(when, screen).is_shown(),
-            shown,
-            "{when:?} {screen:?}"
-        );
+        assert_eq!(Progress::new(when, screen).is_shown(), shown, "{when:?} {screen:?}");
     }
 }
 
@@ -170,18 +145,9 @@ fn the_bar_draws_one_line_at_any_width_and_clears_itself() {
             let snapshot = Snapshot { total, ..at(431) };
             draw_bar(&bar, &Line::new(&snapshot, 100.0, 1e5), &snapshot, width);
             let shown = terminal.shown();
-            let [line] = shown.as_slice() else {
-                panic!("{width}: {shown:?}")
-            };
-            assert!(
-                line.contains("431") && line.chars().count() <= usize::from(width),
-                "{width}: {line}"
-            );
-            assert_eq!(
-                line.contains("43%"),
-                width >= BAR_FROM_WIDTH && total != Total::Unknown,
-                "{line}"
-            );
+            let [line] = shown.as_slice() else { panic!("{width}: {shown:?}") };
+            assert!(line.contains("431") && line.chars().count() <= usize::from(width), "{width}: {line}");
+            assert_eq!(line.contains("43%"), width >= BAR_FROM_WIDTH && total != Total::Unknown, "{line}");
         }
         let mut progress = Progress::with(Face::Bar(bar), Box::new(Captured::default()));
         progress.finish(now, &at(1_000));

@@ -28,26 +28,19 @@ fn affinity_cpus() -> NonZeroU32 {
 fn quota_cpus(root: &Path) -> Option<NonZeroU32> {
     let cgroups = read(&root.join("proc/self/cgroup"))?;
     let mounts = read(&root.join("proc/self/mountinfo"))?;
-    groups(&cgroups, &mounts)
-        .iter()
-        .flat_map(|group| group.directories(root))
-        .filter_map(cpus_of)
-        .min()
+    groups(&cgroups, &mounts).iter().flat_map(|group| group.directories(root)).filter_map(cpus_of).min()
 }
 
 fn read(path: &Path) -> Option<String> {
-    fs::read(path)
-        .ok()
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The quota that one cgroup's directory states.
 fn cpus_of((version, directory): (Version, PathBuf)) -> Option<NonZeroU32> {
     match version {
-        Version::V1 => cpus_v1(
-            &read(&directory.join("cpu.cfs_quota_us"))?,
-            &read(&directory.join("cpu.cfs_period_us"))?,
-        ),
+        Version::V1 => {
+            cpus_v1(&read(&directory.join("cpu.cfs_quota_us"))?, &read(&directory.join("cpu.cfs_period_us"))?)
+        }
         Version::V2 => cpus_v2(&read(&directory.join("cpu.max"))?),
     }
 }
@@ -103,11 +96,7 @@ fn groups(cgroups: &str, mountinfo: &str) -> Vec<Group> {
     for (version, path) in cgroups.lines().filter_map(membership) {
         for mount in mounts.iter().filter(|mount| mount.version == version) {
             if let Some(names) = below(&mount.root, path) {
-                groups.push(Group {
-                    version,
-                    mount_point: mount.point.clone(),
-                    names,
-                });
+                groups.push(Group { version, mount_point: mount.point.clone(), names });
             }
         }
     }
@@ -159,9 +148,7 @@ fn unescape(field: &str) -> String {
     let mut parts = field.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let code = part
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let code = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
         match code {
             Some(code) => {
                 plain.push(char::from(code));
@@ -182,11 +169,7 @@ fn unescape(field: &str) -> String {
 /// outside a container has a root above the container's own.
 fn below(root: &str, path: &str) -> Option<Vec<String>> {
     let split = |path: &str| -> (usize, Vec<String>) {
-        let mut names: Vec<_> = path
-            .split('/')
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect();
+        let mut names: Vec<_> = path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let up = names.iter().take_while(|name| *name == "..").count();
         (up, names.split_off(up))
     };
@@ -267,10 +250,7 @@ mod tests {
             (
                 "9:name=systemd:/\n4:cpu,cpuacct:/a\n3:cpuset:/\n0::/\n",
                 V1_MOUNTS,
-                &[
-                    (Version::V1, "/sys/fs/cgroup/cpu,cpuacct"),
-                    (Version::V2, "/sys/fs/cgroup/unified"),
-                ],
+                &[(Version::V1, "/sys/fs/cgroup/cpu,cpuacct"), (Version::V2, "/sys/fs/cgroup/unified")],
             ),
             (
                 "1:cpu:/a:b\n",
@@ -278,19 +258,13 @@ mod tests {
                 &[(Version::V1, "/cpu is\\here")],
             ),
             ("2:cpuacct:/\n1:cpuset:/\n", V1_MOUNTS, &[]),
-            (
-                "0::/\n",
-                "nonsense\n1 2 0:1 / - cgroup2\n22 1 0:5 / /proc rw - proc proc rw\n",
-                &[],
-            ),
+            ("0::/\n", "nonsense\n1 2 0:1 / - cgroup2\n22 1 0:5 / /proc rw - proc proc rw\n", &[]),
             ("nonsense\n", V2_MOUNT, &[]),
         ];
         for (cgroups, mountinfo, expected) in table {
             let groups = groups(cgroups, mountinfo);
-            let found: Vec<_> = groups
-                .iter()
-                .map(|group| (group.version, group.mount_point.as_str()))
-                .collect();
+            let found: Vec<_> =
+                groups.iter().map(|group| (group.version, group.mount_point.as_str())).collect();
             assert_eq!(found, expected, "{cgroups:?}");
         }
     }
@@ -298,9 +272,8 @@ mod tests {
     /// A file system with the given files, read for its quota.
     fn quota_of(cgroups: &str, mountinfo: &str, files: &[(&str, &str)]) -> Option<NonZeroU32> {
         let root = tempfile::tempdir().unwrap();
-        for &(path, text) in [("proc/self/cgroup", cgroups), ("proc/self/mountinfo", mountinfo)]
-            .iter()
-            .chain(files)
+        for &(path, text) in
+            [("proc/self/cgroup", cgroups), ("proc/self/mountinfo", mountinfo)].iter().chain(files)
         {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -317,13 +290,7 @@ mod tests {
             (&[(own, "300000 100000"), (parent, "max 100000")], cpus(3)),
             (&[(own, "max 100000"), (parent, "200000 100000")], cpus(2)),
             (&[(own, "300000 100000"), (parent, "120000 100000")], cpus(2)),
-            (
-                &[
-                    (own, "400000 100000"),
-                    ("sys/fs/cgroup/a/other/cpu.max", "1 100000"),
-                ],
-                cpus(4),
-            ),
+            (&[(own, "400000 100000"), ("sys/fs/cgroup/a/other/cpu.max", "1 100000")], cpus(4)),
         ];
         for (files, expected) in table {
             assert_eq!(quota_of("0::/a/b\n", V2_MOUNT, files), expected, "{files:?}");
@@ -345,10 +312,7 @@ mod tests {
     #[test]
     fn on_a_hybrid_machine_the_hierarchy_with_the_controller_counts() {
         let dir = "sys/fs/cgroup/cpu,cpuacct/a";
-        let (quota, period) = (
-            format!("{dir}/cpu.cfs_quota_us"),
-            format!("{dir}/cpu.cfs_period_us"),
-        );
+        let (quota, period) = (format!("{dir}/cpu.cfs_quota_us"), format!("{dir}/cpu.cfs_period_us"));
         let files = [(quota.as_str(), "500000\n"), (period.as_str(), "100000\n")];
         assert_eq!(quota_of("4:cpu,cpuacct:/a\n0::/a\n", V1_MOUNTS, &files), cpus(5));
     }

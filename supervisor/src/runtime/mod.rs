@@ -48,7 +48,6 @@ const HEARD_WAITING: usize = 64;
 
 /// What a run shares with the runs before and after it: a probe and the main
 /// part of `auto` are two runs over one source and one output.
-#[derive(Debug)]
 pub struct Stage<'a> {
     /// Where targets come from.
     pub feed: &'a mut Feed,
@@ -92,7 +91,6 @@ pub enum RuntimeError {
 }
 
 /// One run of one pool.
-#[derive(Debug)]
 pub struct Runtime<'a> {
     stage: Stage<'a>,
     worker: PathBuf,
@@ -276,10 +274,13 @@ impl<'a> Runtime<'a> {
                 } else {
                     let ours = shared::BUILD_ID;
                     let path = self.worker.display();
-                    Event::Refused(seat, format!(
-                        "{path} is build {}, this supervisor is build {ours}: install both from one build",
-                        hello.build
-                    ))
+                    Event::Refused(
+                        seat,
+                        format!(
+                            "{path} is build {}, this supervisor is build {ours}: install both from one build",
+                            hello.build
+                        ),
+                    )
                 }
             }
             Heard::Message(seat, FromWorker::Ready) => Event::Ready(seat),

@@ -16,7 +16,7 @@ const BUFFERS_WAITING: usize = 16;
 pub struct Writer {
     buffers: Option<Sender<Vec<u8>>>,
     failed: Receiver<()>,
-    thread: Option<JoinHandle<Result<u64, SinkError>>>,
+    thread: Option<JoinHandle<Result<(), SinkError>>>,
 }
 
 impl Writer {
@@ -30,8 +30,12 @@ impl Writer {
         let thread = thread::Builder::new().name("sink".to_owned()).spawn(move || {
             // Dropped when this thread ends, early or not: that is what wakes the loop.
             let _failing: Sender<()> = failing;
-            for buffer in queue {
+            for buffer in &queue {
                 sink.write(&buffer)?;
+                if queue.is_empty() {
+                    // Nothing else is coming right now: whoever reads along should see this.
+                    sink.flush()?;
+                }
             }
             sink.finish()
         })?;
@@ -47,18 +51,18 @@ impl Writer {
         &self.failed
     }
 
-    /// Writes what is queued and closes the output; how many bytes it has now.
+    /// Writes what is queued and closes the output.
     ///
     /// # Errors
     /// The first [`SinkError`] of the whole run.
-    pub fn finish(mut self) -> Result<u64, SinkError> {
+    pub fn finish(mut self) -> Result<(), SinkError> {
         self.buffers = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
-            Some(Err(_)) | None => Err(SinkError::Io {
+            Some(Err(_)) | None => Err(SinkError::Write {
+                records: 0,
                 output: "the output".to_owned(),
-                written: 0,
-                source: io::Error::other("its thread panicked"),
+                cause: io::Error::other("the thread that writes it panicked"),
             }),
         }
     }

@@ -150,9 +150,7 @@ impl Sink {
     pub fn finish(mut self) -> Result<(), SinkError> {
         self.flush()?;
         self.begin()?;
-        let Self {
-            file, name, records, ..
-        } = self;
+        let Self { file, name, records, .. } = self;
         nix::unistd::close(file).map_err(|errno| failure(name, records, errno.into()))
     }
 
@@ -236,10 +234,6 @@ fn failure(output: String, records: u64, cause: io::Error) -> SinkError {
     } else if kind == io::ErrorKind::StorageFull {
         SinkError::Full { records, output }
     } else {
-        SinkError::Write {
-            records,
-            output,
-            cause,
-        }
+        SinkError::Write { records, output, cause }
     }
 }

@@ -60,47 +60,29 @@ fn stdout() -> Result<Sink, SinkError> {
     let descriptor = io::stdout()
         .as_fd()
         .try_clone_to_owned()
-        .map_err(|cause| SinkError::Open {
-            path: "standard output".into(),
-            cause,
-        })?;
-    Ok(Sink::new(
-        File::from(descriptor),
-        "standard output".to_owned(),
-        false,
-    ))
+        .map_err(|cause| SinkError::Open { path: "standard output".into(), cause })?;
+    Ok(Sink::new(File::from(descriptor), "standard output".to_owned(), false))
 }
 
 /// There is something at `path`, if only a link that leads nowhere.
 fn existing(path: &Path, overwrite: bool) -> Result<Sink, SinkError> {
     let regular = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
-            return Err(SinkError::Directory {
-                path: path.to_owned(),
-            });
+            return Err(SinkError::Directory { path: path.to_owned() });
         }
         Ok(metadata) => metadata.is_file(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = OpenOptions::new()
-                .write(true)
-                .create_new(false)
-                .create(true)
-                .truncate(false)
-                .open(path);
+            let file =
+                OpenOptions::new().write(true).create_new(false).create(true).truncate(false).open(path);
             let file = file.map_err(|error| refusal(path, error))?;
             return Ok(Sink::new(file, path.display().to_string(), true));
         }
         Err(error) => return Err(refusal(path, error)),
     };
     if regular && !overwrite {
-        return Err(SinkError::Exists {
-            path: path.to_owned(),
-        });
+        return Err(SinkError::Exists { path: path.to_owned() });
     }
-    let file = OpenOptions::new()
-        .write(true)
-        .open(path)
-        .map_err(|error| refusal(path, error))?;
+    let file = OpenOptions::new().write(true).open(path).map_err(|error| refusal(path, error))?;
     Ok(Sink::new(file, path.display().to_string(), regular))
 }
 
@@ -112,10 +94,7 @@ fn refusal(path: &Path, cause: io::Error) -> SinkError {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     match parent {
         Some(parent) if cause.kind() == io::ErrorKind::NotFound && !parent.exists() => {
-            SinkError::NoDirectory {
-                parent: parent.to_owned(),
-                path,
-            }
+            SinkError::NoDirectory { parent: parent.to_owned(), path }
         }
         _ => SinkError::Open { path, cause },
     }

@@ -15,19 +15,13 @@ use super::*;
 use crate::plan::Output;
 
 fn open(path: &Path, overwrite: bool) -> Result<Sink, SinkError> {
-    Sink::open(&Output::File {
-        path: path.to_owned(),
-        overwrite,
-    })
+    Sink::open(&Output::File { path: path.to_owned(), overwrite })
 }
 
 /// A sink into a pipe, and the pipe's other end.
 fn pipe() -> (Sink, PipeReader) {
     let (reader, writer) = io::pipe().unwrap();
-    (
-        Sink::new(File::from(OwnedFd::from(writer)), "the pipe".to_owned(), false),
-        reader,
-    )
+    (Sink::new(File::from(OwnedFd::from(writer)), "the pipe".to_owned(), false), reader)
 }
 
 #[test]
@@ -55,17 +49,10 @@ fn an_existing_file_is_refused_unless_it_may_be_replaced() {
     let path = directory.path().join("out.jsonl");
     fs::write(&path, "what was there before\n").unwrap();
     let error = open(&path, false).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("{} exists already; --overwrite replaces it", path.display())
-    );
+    assert_eq!(error.to_string(), format!("{} exists already; --overwrite replaces it", path.display()));
     let mut sink = open(&path, true).unwrap();
     sink.write(b"new\n").unwrap();
-    assert_eq!(
-        fs::read_to_string(&path).unwrap(),
-        "what was there before\n",
-        "emptied too early"
-    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "what was there before\n", "emptied too early");
     sink.finish().unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
 }
@@ -106,25 +93,13 @@ fn an_output_that_cannot_be_opened_says_why() {
                 at("none").display()
             ),
         ),
-        (
-            at(""),
-            format!("cannot write to {}: it is a directory", at("").display()),
-        ),
-        (
-            at("new/"),
-            format!("cannot write to {}: it is a directory", at("new/").display()),
-        ),
+        (at(""), format!("cannot write to {}: it is a directory", at("").display())),
+        (at("new/"), format!("cannot write to {}: it is a directory", at("new/").display())),
         (
             at("file/out"),
-            format!(
-                "cannot open {} for writing: Not a directory (os error 20)",
-                at("file/out").display()
-            ),
+            format!("cannot open {} for writing: Not a directory (os error 20)", at("file/out").display()),
         ),
-        (
-            "".into(),
-            "cannot open  for writing: No such file or directory (os error 2)".to_owned(),
-        ),
+        ("".into(), "cannot open  for writing: No such file or directory (os error 2)".to_owned()),
     ];
     for (path, expected) in table {
         for overwrite in [false, true] {
@@ -140,11 +115,7 @@ fn a_file_without_write_permission_is_refused() {
     fs::write(&path, "kept\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
     // Root may write to it all the same; a program being run refuses root too.
-    let path = if nix::unistd::geteuid().is_root() {
-        std::env::current_exe().unwrap()
-    } else {
-        path
-    };
+    let path = if nix::unistd::geteuid().is_root() { std::env::current_exe().unwrap() } else { path };
     assert!(matches!(open(&path, true), Err(SinkError::Open { .. })));
 }
 
@@ -165,14 +136,8 @@ fn a_link_is_followed() {
 fn devices_and_standard_output_are_not_asked_whether_they_exist() {
     let outputs = [
         Output::Stdout,
-        Output::File {
-            path: "/dev/null".into(),
-            overwrite: false,
-        },
-        Output::File {
-            path: "/dev/stdout".into(),
-            overwrite: false,
-        },
+        Output::File { path: "/dev/null".into(), overwrite: false },
+        Output::File { path: "/dev/stdout".into(), overwrite: false },
     ];
     for output in outputs {
         Sink::open(&output).unwrap().finish().unwrap();

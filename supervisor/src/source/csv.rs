@@ -31,15 +31,10 @@ pub(super) struct CsvFeed {
 impl CsvFeed {
     /// Reads the header and finds `column` in it.
     pub(super) fn open(path: &Path, bytes: Bytes, column: &str) -> Result<Self, SourceError> {
-        let tabs = path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+        let tabs = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
         let mut cells = Cells::new(bytes, if tabs { b'\t' } else { b',' });
-        let names = cells.header().map_err(|error| SourceError::Read {
-            path: path.to_owned(),
-            line: 1,
-            error,
-        })?;
+        let names =
+            cells.header().map_err(|error| SourceError::Read { path: path.to_owned(), line: 1, error })?;
         let Some(index) = names.iter().position(|name| name == column) else {
             return Err(SourceError::NoColumn {
                 path: path.to_owned(),
@@ -48,12 +43,7 @@ impl CsvFeed {
                 names,
             });
         };
-        Ok(Self {
-            cells,
-            column: column.to_owned(),
-            index,
-            row: 0,
-        })
+        Ok(Self { cells, column: column.to_owned(), index, row: 0 })
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -83,12 +73,7 @@ impl CsvFeed {
             index += 1;
             if end == End::Row {
                 self.row += 1;
-                let short = || {
-                    format!(
-                        "row {} has no \"{}\": it has {index} cells",
-                        self.row, self.column
-                    )
-                };
+                let short = || format!("row {} has no \"{}\": it has {index} cells", self.row, self.column);
                 return Ok(Some(found.unwrap_or_else(|| Candidate::refused(b"", short()))));
             }
         }
@@ -167,8 +152,7 @@ impl Cells {
             if keep {
                 self.cell_bytes += written as u64;
                 if self.cell.len() <= TARGET_BYTES_MAX {
-                    self.cell
-                        .extend_from_slice(part.get(..written).unwrap_or_default());
+                    self.cell.extend_from_slice(part.get(..written).unwrap_or_default());
                 }
             }
             match result {
@@ -186,11 +170,7 @@ mod tests {
     use super::*;
 
     fn open(name: &str, text: &str, column: &str) -> Result<CsvFeed, SourceError> {
-        CsvFeed::open(
-            Path::new(name),
-            Box::new(io::Cursor::new(text.as_bytes().to_vec())),
-            column,
-        )
+        CsvFeed::open(Path::new(name), Box::new(io::Cursor::new(text.as_bytes().to_vec())), column)
     }
 
     fn check(name: &str, text: &str, want: &[Result<&str, &str>]) {
@@ -210,21 +190,13 @@ mod tests {
 
     #[test]
     fn every_row_gives_its_cell() {
-        check(
-            "a.csv",
-            "url\nhttp://a/\nhttp://b/\n",
-            &[Ok("http://a/"), Ok("http://b/")],
-        );
+        check("a.csv", "url\nhttp://a/\nhttp://b/\n", &[Ok("http://a/"), Ok("http://b/")]);
         check(
             "a.csv",
             "\u{feff}id, url ,x\r\n1,http://a/,\r\n2,\"http://b/?q=1,2\",",
             &[Ok("http://a/"), Ok("http://b/?q=1,2")],
         );
-        check(
-            "a.csv",
-            "note,url\n\"two\nlines, \"\"quoted\"\"\",http://a/\n",
-            &[Ok("http://a/")],
-        );
+        check("a.csv", "note,url\n\"two\nlines, \"\"quoted\"\"\",http://a/\n", &[Ok("http://a/")]);
         check("a.TSV", "x\turl\n1,2\thttp://a/\n", &[Ok("http://a/")]);
         check("a.csv", "url\n", &[]);
         check("a.csv", "url,url\na,b\n", &[Ok("a")]);

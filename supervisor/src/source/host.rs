@@ -35,10 +35,7 @@ impl HostFinder {
         {
             return Some(last.clone());
         }
-        let host = Host {
-            name: Arc::from(self.spelling.as_str()),
-            loopback,
-        };
+        let host = Host { name: Arc::from(self.spelling.as_str()), loopback };
         self.last = Some(host.clone());
         Some(host)
     }
@@ -51,28 +48,17 @@ fn short_way(url: &[u8], spelling: &mut String) -> Option<bool> {
         (None, Some(rest)) => (rest, 443),
         (None, None) => return None,
     };
-    let end = rest
-        .iter()
-        .position(|b| matches!(b, b'/' | b'?' | b'#' | b'\\'))
-        .unwrap_or(rest.len());
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#' | b'\\')).unwrap_or(rest.len());
     let authority = str::from_utf8(rest.get(..end)?).ok()?;
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
-    let plain = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
     // A last label that begins with a digit may be an IPv4 address in one of its disguises.
-    let named = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|label| label.starts_with(|c: char| c.is_ascii_alphabetic()));
+    let named =
+        name.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_alphabetic()));
     if !plain || !named || !port.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let port: Option<u16> = if port.is_empty() {
-        None
-    } else {
-        Some(port.parse().ok()?)
-    };
+    let port: Option<u16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
     spelling.push_str(name);
     spelling.make_ascii_lowercase();
     let loopback = is_localhost(spelling);
@@ -112,9 +98,7 @@ fn long_way(url: &[u8], spelling: &mut String) -> Option<bool> {
 fn is_own_ipv6(address: Ipv6Addr) -> bool {
     address.is_loopback()
         || address.is_unspecified()
-        || address
-            .to_ipv4_mapped()
-            .is_some_and(|v4| v4.is_loopback() || v4.is_unspecified())
+        || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback() || v4.is_unspecified())
 }
 
 /// RFC 6761: every name under `localhost` is this machine.
@@ -135,11 +119,7 @@ mod tests {
 
     fn check(url: &str, want: Option<(&str, bool)>) {
         let found = HostFinder::default().find(url.as_bytes());
-        assert_eq!(
-            found.as_ref().map(|host| (&*host.name, host.loopback)),
-            want,
-            "{url}"
-        );
+        assert_eq!(found.as_ref().map(|host| (&*host.name, host.loopback)), want, "{url}");
     }
 
     #[test]

@@ -22,10 +22,7 @@ pub(super) struct JsonFeed {
 
 impl JsonFeed {
     pub(super) fn new(bytes: Bytes, key: String) -> Self {
-        Self {
-            reader: LineReader::new(bytes, LINE_BYTES_MAX),
-            key,
-        }
+        Self { reader: LineReader::new(bytes, LINE_BYTES_MAX), key }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
@@ -114,10 +111,7 @@ mod tests {
     use super::*;
 
     fn check(line: &str, want: Result<&str, &str>) {
-        let mut feed = JsonFeed::new(
-            Box::new(io::Cursor::new(line.as_bytes().to_vec())),
-            "url".to_owned(),
-        );
+        let mut feed = JsonFeed::new(Box::new(io::Cursor::new(line.as_bytes().to_vec())), "url".to_owned());
         let candidate = feed.next().unwrap().unwrap();
         let input = String::from_utf8(candidate.input).unwrap();
         match (want, candidate.refused) {
@@ -131,10 +125,7 @@ mod tests {
     #[test]
     fn a_line_gives_its_key() {
         check(r#"{"url":"http://a/"}"#, Ok("http://a/"));
-        check(
-            r#"{"id":[1,{"url":"no"}],"url":" http://a/ ","z":null}"#,
-            Ok("http://a/"),
-        );
+        check(r#"{"id":[1,{"url":"no"}],"url":" http://a/ ","z":null}"#, Ok("http://a/"));
         check(r#"{"\u0075rl":"http://a/\u00e9"}"#, Ok("http://a/é"));
         check("{\"url\":\"http://a/\"}\r\n", Ok("http://a/"));
         check("\u{feff}{\"url\":\"http://a/\"}\n\n", Ok("http://a/"));
@@ -155,10 +146,7 @@ mod tests {
 
     #[test]
     fn a_long_value_is_refused() {
-        let line = format!(
-            "{{\"url\":\"http://a/{}\"}}",
-            "x".repeat(super::super::TARGET_BYTES_MAX)
-        );
+        let line = format!("{{\"url\":\"http://a/{}\"}}", "x".repeat(super::super::TARGET_BYTES_MAX));
         check(&line, Err("bytes"));
     }
 }

@@ -83,10 +83,7 @@ pub(super) struct LineFeed {
 
 impl LineFeed {
     pub(super) fn new(bytes: Bytes, kind: TargetKind) -> Self {
-        Self {
-            reader: LineReader::new(bytes, super::TARGET_BYTES_MAX),
-            kind,
-        }
+        Self { reader: LineReader::new(bytes, super::TARGET_BYTES_MAX), kind }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
@@ -166,10 +163,7 @@ mod tests {
         text.extend_from_slice(b"\nhttp://a/\n");
         let mut feed = LineFeed::new(Box::new(io::Cursor::new(text)), TargetKind::Url);
         let long = feed.next().unwrap().unwrap();
-        assert!(
-            long.refused.as_deref().unwrap().contains("786432 bytes"),
-            "{long:?}"
-        );
+        assert!(long.refused.as_deref().unwrap().contains("786432 bytes"), "{long:?}");
         assert!(long.input.len() < 1024);
         assert_eq!(feed.next().unwrap().unwrap().input, b"http://a/");
         assert_eq!(feed.next().unwrap().map(|c| c.input), None);

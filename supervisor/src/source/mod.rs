@@ -54,7 +54,7 @@ pub(crate) struct SourceItem {
 }
 
 /// How far reading has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// Targets given so far.
     pub(crate) items: u64,
@@ -122,17 +122,11 @@ impl Candidate {
     }
 
     fn refused(shown: &[u8], why: String) -> Self {
-        Self {
-            input: shown.get(..SHOWN_BYTES).unwrap_or(shown).to_vec(),
-            refused: Some(why.into()),
-        }
+        Self { input: shown.get(..SHOWN_BYTES).unwrap_or(shown).to_vec(), refused: Some(why.into()) }
     }
 
     fn too_long(shown: &[u8], bytes: u64) -> Self {
-        Self::refused(
-            shown,
-            format!("{bytes} bytes; a target has at most {TARGET_BYTES_MAX}"),
-        )
+        Self::refused(shown, format!("{bytes} bytes; a target has at most {TARGET_BYTES_MAX}"))
     }
 
     /// A cell of a table: unlike a blank line, an empty one counts, or ids would not be rows.
@@ -214,11 +208,7 @@ impl Source {
     pub(crate) fn position(&self) -> Progress {
         Progress {
             items: self.next_id,
-            items_total: if self.ended {
-                Some(self.next_id)
-            } else {
-                self.literals
-            },
+            items_total: if self.ended { Some(self.next_id) } else { self.literals },
             bytes_read: self.bytes_done + self.feed.as_ref().map_or(0, Feed::bytes_read),
             bytes_total: self.bytes_total,
         }
@@ -243,32 +233,21 @@ impl Source {
                 }
                 Input::StdinLines => {
                     let lines = LineFeed::new(Box::new(io::stdin()), self.kind);
-                    Feed {
-                        path: PathBuf::from("standard input"),
-                        reading: Reading::Lines(lines),
-                    }
+                    Feed { path: PathBuf::from("standard input"), reading: Reading::Lines(lines) }
                 }
-                Input::Lines(path) => Feed {
-                    reading: Reading::Lines(LineFeed::new(open(&path)?, self.kind)),
-                    path,
-                },
+                Input::Lines(path) => {
+                    Feed { reading: Reading::Lines(LineFeed::new(open(&path)?, self.kind)), path }
+                }
                 Input::CsvColumn(path, column) => {
                     let rows = CsvFeed::open(&path, open(&path)?, &column)?;
-                    Feed {
-                        path,
-                        reading: Reading::Csv(Box::new(rows)),
-                    }
+                    Feed { path, reading: Reading::Csv(Box::new(rows)) }
                 }
-                Input::JsonColumn(path, key) => Feed {
-                    reading: Reading::Json(JsonFeed::new(open(&path)?, key)),
-                    path,
-                },
+                Input::JsonColumn(path, key) => {
+                    Feed { reading: Reading::Json(JsonFeed::new(open(&path)?, key)), path }
+                }
                 Input::Tree(path) => {
                     let (walk, first) = Walk::begin(path.clone());
-                    Feed {
-                        path,
-                        reading: Reading::Tree(walk, first),
-                    }
+                    Feed { path, reading: Reading::Tree(walk, first) }
                 }
             });
         }
@@ -288,10 +267,9 @@ impl Source {
 fn size(input: &Input) -> Option<u64> {
     match input {
         Input::Literal(input) => Some(input.len() as u64),
-        Input::Lines(path) | Input::CsvColumn(path, _) | Input::JsonColumn(path, _) => fs::metadata(path)
-            .ok()
-            .filter(fs::Metadata::is_file)
-            .map(|metadata| metadata.len()),
+        Input::Lines(path) | Input::CsvColumn(path, _) | Input::JsonColumn(path, _) => {
+            fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
+        }
         Input::StdinLines | Input::Tree(_) => None,
     }
 }
@@ -307,10 +285,7 @@ pub(crate) fn check_column(path: &Path, column: &str) -> Result<(), SourceError>
 fn open(path: &Path) -> Result<Bytes, SourceError> {
     File::open(path)
         .map(|file| Box::new(file) as Bytes)
-        .map_err(|error| SourceError::Open {
-            path: path.to_owned(),
-            error,
-        })
+        .map_err(|error| SourceError::Open { path: path.to_owned(), error })
 }
 
 /// The input being read.
@@ -336,11 +311,7 @@ impl Feed {
             Reading::Json(feed) => (feed.next(), feed.reader.number + 1),
             Reading::Tree(walk, first) => return Ok(first.take().or_else(|| walk.next())),
         };
-        next.map_err(|error| SourceError::Read {
-            path: self.path.clone(),
-            line,
-            error,
-        })
+        next.map_err(|error| SourceError::Read { path: self.path.clone(), line, error })
     }
 
     fn is_ready(&self) -> bool {

@@ -25,10 +25,7 @@ fn drain(source: &mut Source, max: usize) -> Vec<SourceItem> {
         if !more {
             return items;
         }
-        assert!(
-            items.len() > before,
-            "a batch that is not the last one has something in it"
-        );
+        assert!(items.len() > before, "a batch that is not the last one has something in it");
     }
 }
 
@@ -40,10 +37,7 @@ fn ids_are_positions_over_all_inputs_in_order() {
         literal("http://zero/"),
         Input::Lines(write(root, "a.txt", "# none\nhttp://one/\n\nnot a url\n")),
         Input::CsvColumn(write(root, "b.csv", "url\nhttp://three/\n\"\"\n"), "url".into()),
-        Input::JsonColumn(
-            write(root, "c.jsonl", "{\"u\":\"http://five/\"}\n{}\n"),
-            "u".into(),
-        ),
+        Input::JsonColumn(write(root, "c.jsonl", "{\"u\":\"http://five/\"}\n{}\n"), "u".into()),
         literal("http://seven/"),
     ];
     let want = [
@@ -77,22 +71,10 @@ fn progress_counts_what_was_given_not_what_was_buffered() {
     let root = tempfile::tempdir().unwrap();
     let path = write(root.path(), "a.txt", "http://a/\nhttp://b/\n");
     let mut source = Source::new(&[Input::Lines(path)], TargetKind::Url);
-    let begin = Progress {
-        items: 0,
-        items_total: None,
-        bytes_read: 0,
-        bytes_total: Some(20),
-    };
+    let begin = Progress { items: 0, items_total: None, bytes_read: 0, bytes_total: Some(20) };
     assert_eq!(source.position(), begin);
     assert!(source.next_batch(&mut Vec::new(), 1).unwrap());
-    assert_eq!(
-        source.position(),
-        Progress {
-            items: 1,
-            bytes_read: 10,
-            ..begin
-        }
-    );
+    assert_eq!(source.position(), Progress { items: 1, bytes_read: 10, ..begin });
 }
 
 #[test]
@@ -101,11 +83,7 @@ fn a_total_is_known_only_when_every_part_is() {
     let file = write(root.path(), "a.txt", "http://a/\n");
     let check = |inputs: &[Input], bytes, items| {
         let position = Source::new(inputs, TargetKind::Url).position();
-        assert_eq!(
-            (position.bytes_total, position.items_total),
-            (bytes, items),
-            "{inputs:?}"
-        );
+        assert_eq!((position.bytes_total, position.items_total), (bytes, items), "{inputs:?}");
     };
     check(&[literal("ab"), literal("c")], Some(3), Some(2));
     check(&[literal("ab"), Input::Lines(file.clone())], Some(12), None);
@@ -115,15 +93,10 @@ fn a_total_is_known_only_when_every_part_is() {
 
 #[test]
 fn a_path_has_no_host() {
-    let mut source = Source::new(
-        &[literal("http://a/"), Input::Tree("missing.html".into())],
-        TargetKind::Path,
-    );
+    let mut source =
+        Source::new(&[literal("http://a/"), Input::Tree("missing.html".into())], TargetKind::Path);
     let items = drain(&mut source, 10);
-    assert_eq!(
-        items.iter().map(|item| item.host.clone()).collect::<Vec<_>>(),
-        [None, None]
-    );
+    assert_eq!(items.iter().map(|item| item.host.clone()).collect::<Vec<_>>(), [None, None]);
     assert_eq!(items[1].input, b"missing.html");
 }
 
@@ -148,10 +121,7 @@ fn what_has_arrived_is_not_held_back() {
 fn a_missing_file_is_said_by_name() {
     let mut source = Source::new(&[Input::Lines("/nonexistent/urls.txt".into())], TargetKind::Url);
     let error = source.next_batch(&mut Vec::new(), 1).unwrap_err().to_string();
-    assert!(
-        error.contains("/nonexistent/urls.txt") && error.contains("No such file"),
-        "{error}"
-    );
+    assert!(error.contains("/nonexistent/urls.txt") && error.contains("No such file"), "{error}");
 }
 
 #[test]

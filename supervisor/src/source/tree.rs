@@ -68,10 +68,7 @@ impl Walk {
             Candidate::refused(&bytes, format!("cannot read the directory: {error}"))
         });
         entries.sort_unstable();
-        self.open.push(Directory {
-            path,
-            entries: entries.into_iter(),
-        });
+        self.open.push(Directory { path, entries: entries.into_iter() });
         problem
     }
 }
@@ -97,10 +94,7 @@ fn read(path: &Path, entries: &mut Vec<Entry>) -> io::Result<()> {
             kind.is_file()
         };
         if wanted {
-            entries.push(Entry {
-                name: name.into_boxed_os_str(),
-                is_directory: kind.is_dir(),
-            });
+            entries.push(Entry { name: name.into_boxed_os_str(), is_directory: kind.is_dir() });
         }
     }
     Ok(())
@@ -129,10 +123,7 @@ mod tests {
 
     fn names(root: &Path, found: &[Candidate]) -> Vec<String> {
         let root = format!("{}/", root.display());
-        found
-            .iter()
-            .map(|c| String::from_utf8_lossy(&c.input).replace(&root, ""))
-            .collect()
+        found.iter().map(|c| String::from_utf8_lossy(&c.input).replace(&root, "")).collect()
     }
 
     #[test]
@@ -141,16 +132,9 @@ mod tests {
         let root = root.path();
         fs::create_dir_all(root.join("b/deep")).unwrap();
         fs::create_dir_all(root.join("empty.html")).unwrap();
-        for name in [
-            "c.html",
-            "a.HTM",
-            "b/2.html",
-            "b/10.html",
-            "b/deep/x.htm",
-            "notes.txt",
-            "html",
-            "b.html",
-        ] {
+        for name in
+            ["c.html", "a.HTM", "b/2.html", "b/10.html", "b/deep/x.htm", "notes.txt", "html", "b.html"]
+        {
             fs::write(root.join(name), "").unwrap();
         }
         std::os::unix::fs::symlink(root, root.join("b/loop")).unwrap();
@@ -194,12 +178,7 @@ mod tests {
         let gone = root.path().join("gone");
         let problem = walk.enter(gone.clone()).unwrap();
         assert_eq!(problem.input, gone.into_os_string().into_vec());
-        assert!(
-            problem
-                .refused
-                .unwrap()
-                .contains("cannot read the directory: No such file")
-        );
+        assert!(problem.refused.unwrap().contains("cannot read the directory: No such file"));
         assert_eq!(walk.next(), None);
     }
 }

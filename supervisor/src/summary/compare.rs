@@ -58,11 +58,7 @@ fn row(run: &ModeRun, runs: &[ModeRun]) -> [String; 9] {
         speed_up.map_or_else(|| "-".to_owned(), |times| format!("{}×", units::number(times))),
         seconds(summary.cpu_s),
         units::bytes(run.rss_bytes_max()),
-        format!(
-            "{}, {}",
-            units::number(run.in_flight_mean),
-            units::count(run.in_flight_peak)
-        ),
+        format!("{}, {}", units::number(run.in_flight_mean), units::count(run.in_flight_peak)),
         units::count(summary.failed),
     ]
 }

@@ -19,10 +19,7 @@ pub struct WriteError {
 /// # Errors
 /// [`WriteError`] if any step fails; the old file is untouched then.
 pub fn replace(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
-    try_replace(path, contents).map_err(|source| WriteError {
-        path: path.to_owned(),
-        source,
-    })
+    try_replace(path, contents).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
 fn try_replace(path: &Path, contents: &[u8]) -> io::Result<()> {
@@ -75,11 +72,6 @@ mod tests {
     #[test]
     fn the_error_names_the_file() {
         let error = replace(Path::new("/nonexistent/s.json"), b"x").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("cannot write /nonexistent/s.json: No such file"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("cannot write /nonexistent/s.json: No such file"), "{error}");
     }
 }

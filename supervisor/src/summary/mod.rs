@@ -134,11 +134,7 @@ impl Summary {
             wall_s: thousandths(wall_s),
             cpu_s: thousandths(facts.cpu.as_secs_f64()),
             supervisor_cpu_s: thousandths(facts.supervisor_cpu.as_secs_f64()),
-            items_per_s: if wall_s > 0.0 {
-                thousandths(counts.items() as f64 / wall_s)
-            } else {
-                0.0
-            },
+            items_per_s: if wall_s > 0.0 { thousandths(counts.items() as f64 / wall_s) } else { 0.0 },
             latency_ms: LatencyMs {
                 p50: quantile_ms(0.5),
                 p90: quantile_ms(0.9),
@@ -158,10 +154,7 @@ impl Summary {
     /// [`WriteError`] if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
         let written = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
-        let mut json = written.map_err(|source| WriteError {
-            path: path.to_owned(),
-            source,
-        })?;
+        let mut json = written.map_err(|source| WriteError { path: path.to_owned(), source })?;
         json.push(b'\n');
         replace(path, &json)
     }
@@ -227,9 +220,7 @@ impl ModeRun {
 /// The run that others are measured against: the sequential one, else the first.
 #[must_use]
 pub fn baseline(runs: &[ModeRun]) -> Option<&ModeRun> {
-    runs.iter()
-        .find(|run| run.summary.mode == Mode::Sequential)
-        .or_else(|| runs.first())
+    runs.iter().find(|run| run.summary.mode == Mode::Sequential).or_else(|| runs.first())
 }
 
 // More digits than the clocks behind these numbers have would only look exact.

@@ -48,30 +48,14 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
     if summary.failed > 0 {
         rows.push(("failed", failures(summary), Bad));
     }
-    let counts = [
-        ("quarantined", summary.quarantined),
-        ("retries", summary.retries),
-        ("restarts", summary.restarts),
-    ];
-    rows.extend(
-        counts
-            .into_iter()
-            .filter(|(_, n)| *n > 0)
-            .map(|(name, n)| (name, units::count(n), Plain)),
-    );
+    let counts =
+        [("quarantined", summary.quarantined), ("retries", summary.retries), ("restarts", summary.restarts)];
+    rows.extend(counts.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name, units::count(n), Plain)));
     if summary.bytes > 0 {
-        let rate = if summary.wall_s > 0.0 {
-            summary.bytes as f64 / summary.wall_s
-        } else {
-            0.0
-        };
+        let rate = if summary.wall_s > 0.0 { summary.bytes as f64 / summary.wall_s } else { 0.0 };
         rows.push((
             "read",
-            format!(
-                "{}, {} a second",
-                units::bytes(summary.bytes),
-                units::bytes(rate as u64)
-            ),
+            format!("{}, {} a second", units::bytes(summary.bytes), units::bytes(rate as u64)),
             Plain,
         ));
     }
@@ -79,11 +63,7 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
         let latency = summary.latency_ms;
         let [p50, p90, p99, max] =
             [latency.p50, latency.p90, latency.p99, latency.max].map(|ms| seconds(ms / 1e3));
-        rows.push((
-            "each took",
-            format!("p50 {p50}, p90 {p90}, p99 {p99}, longest {max}"),
-            Plain,
-        ));
+        rows.push(("each took", format!("p50 {p50}, p90 {p90}, p99 {p99}, longest {max}"), Plain));
     }
     rows.push(("CPU", cpu(summary), Plain));
     rows
@@ -97,11 +77,7 @@ fn mode(summary: &Summary) -> String {
     } else {
         String::new()
     };
-    format!(
-        "{}: {} worker{plural}{each}",
-        summary.mode.name(),
-        summary.workers
-    )
+    format!("{}: {} worker{plural}{each}", summary.mode.name(), summary.workers)
 }
 
 /// `10,000 in 2.61 s, 3,831 a second`
@@ -114,10 +90,8 @@ fn done(summary: &Summary) -> String {
 fn failures(summary: &Summary) -> String {
     let mut kinds: Vec<_> = summary.errors.iter().collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let kinds: Vec<_> = kinds
-        .into_iter()
-        .map(|(kind, count)| format!("{} {kind}", units::count(*count)))
-        .collect();
+    let kinds: Vec<_> =
+        kinds.into_iter().map(|(kind, count)| format!("{} {kind}", units::count(*count))).collect();
     format!("{}: {}", units::count(summary.failed), kinds.join(", "))
 }
 
@@ -125,16 +99,10 @@ fn cpu(summary: &Summary) -> String {
     let mut text = seconds(summary.cpu_s);
     if summary.cpu_s > 0.0 {
         let share = 100.0 * summary.supervisor_cpu_s / summary.cpu_s;
-        text.push_str(&format!(
-            ", {} % of it the supervisor's",
-            units::number(share.round())
-        ));
+        text.push_str(&format!(", {} % of it the supervisor's", units::number(share.round())));
     }
     if summary.wall_s > 0.0 {
-        text.push_str(&format!(
-            ", {} CPUs busy",
-            units::number(summary.cpu_s / summary.wall_s)
-        ));
+        text.push_str(&format!(", {} CPUs busy", units::number(summary.cpu_s / summary.wall_s)));
     }
     text
 }
@@ -146,11 +114,7 @@ fn workers(per_worker: &[PerWorker], screen: Screen) -> Table {
             .map(|name| Cell::new(name).add_attribute(Attribute::Dim)),
     );
     if per_worker.len() <= WORKERS_SHOWN_MAX {
-        table.add_rows(
-            per_worker
-                .iter()
-                .map(|worker| worker_row(worker.slot.to_string(), worker)),
-        );
+        table.add_rows(per_worker.iter().map(|worker| worker_row(worker.slot.to_string(), worker)));
     } else {
         let all = PerWorker {
             slot: 0,

@@ -26,10 +26,7 @@ fn gather() -> Gather {
         Verdict::Ok,
         Verdict::Ok,
         Verdict::Failed(ErrorKind::Timeout),
-        Verdict::Retry {
-            kind: ErrorKind::Dns,
-            after_ms: None,
-        },
+        Verdict::Retry { kind: ErrorKind::Dns, after_ms: None },
     ];
     for (id, verdict) in (0..).zip(verdicts) {
         gather.record(
@@ -95,58 +92,29 @@ fn the_json_has_the_contracts_keys_and_no_others() {
     };
     let json = check(&facts, &[]);
     assert_eq!(json["mode"], "both");
-    assert_eq!(
-        json["errors"],
-        serde_json::json!({"timeout": 1, "worker_crash": 1})
-    );
+    assert_eq!(json["errors"], serde_json::json!({"timeout": 1, "worker_crash": 1}));
     facts.why = Some("waiting 40 ms, computing 2 ms a page".to_owned());
-    assert_eq!(
-        check(&facts, &["why"])["why"],
-        "waiting 40 ms, computing 2 ms a page"
-    );
+    assert_eq!(check(&facts, &["why"])["why"], "waiting 40 ms, computing 2 ms a page");
 }
 
 #[test]
 fn the_numbers_follow_from_gather_and_facts() {
     let summary = Summary::new(&gather(), &facts(Mode::Both, Duration::from_millis(1_600)));
     assert_eq!(
-        (
-            summary.items,
-            summary.ok,
-            summary.failed,
-            summary.quarantined,
-            summary.retries
-        ),
+        (summary.items, summary.ok, summary.failed, summary.quarantined, summary.retries),
         (4, 2, 2, 1, 1)
     );
     assert_eq!((summary.bytes, summary.restarts), (4_000, 1));
     assert_eq!(
-        (
-            summary.wall_s,
-            summary.cpu_s,
-            summary.supervisor_cpu_s,
-            summary.items_per_s
-        ),
+        (summary.wall_s, summary.cpu_s, summary.supervisor_cpu_s, summary.items_per_s),
         (1.6, 4.9, 0.49, 2.5)
     );
     assert_eq!(summary.latency_ms.max, 30.0);
     assert_eq!(
         summary.per_worker,
         [
-            PerWorker {
-                slot: 0,
-                starts: 1,
-                items: 2,
-                cpu_s: 1.5,
-                rss_bytes_max: 84_000_000
-            },
-            PerWorker {
-                slot: 1,
-                starts: 2,
-                items: 2,
-                cpu_s: 0.0,
-                rss_bytes_max: 0
-            },
+            PerWorker { slot: 0, starts: 1, items: 2, cpu_s: 1.5, rss_bytes_max: 84_000_000 },
+            PerWorker { slot: 1, starts: 2, items: 2, cpu_s: 0.0, rss_bytes_max: 0 },
         ]
     );
     let empty = Summary::new(&Gather::new(0), &facts(Mode::Both, Duration::ZERO));
@@ -188,25 +156,15 @@ fn the_table_shows_what_tells_something() {
     let mut quiet = Gather::new(1);
     quiet.started(0);
     let text = table(&Summary::new(&quiet, &facts), Screen::plain(100));
-    for part in [
-        "failed",
-        "retries",
-        "restarts",
-        "quarantined",
-        "read",
-        "each took",
-        "memory",
-    ] {
+    for part in ["failed", "retries", "restarts", "quarantined", "read", "each took", "memory"] {
         assert!(!text.contains(part), "{part} is in\n{text}");
     }
 }
 
 #[test]
 fn tables_keep_to_the_width_and_colour_only_where_wanted() {
-    let runs: Vec<_> = Mode::ALL
-        .iter()
-        .map(|mode| ModeRun::new(&gather(), &facts(*mode, Duration::from_secs(3))))
-        .collect();
+    let runs: Vec<_> =
+        Mode::ALL.iter().map(|mode| ModeRun::new(&gather(), &facts(*mode, Duration::from_secs(3)))).collect();
     for width in [40_u16, 60, 80, 120] {
         let why = "a long sentence ".repeat(20);
         let mut facts = facts(Mode::Both, Duration::from_secs(2));
@@ -219,46 +177,22 @@ fn tables_keep_to_the_width_and_colour_only_where_wanted() {
             assert!(widest <= usize::from(width), "{widest} > {width}:\n{text}");
         }
     }
-    let colour = Screen {
-        is_terminal: true,
-        width: 100,
-        colour: true,
-    };
+    let colour = Screen { is_terminal: true, width: 100, colour: true };
     assert!(compare_table(&runs, colour).contains("\x1b["));
-    assert!(
-        !compare_table(
-            &runs,
-            Screen {
-                colour: false,
-                ..colour
-            }
-        )
-        .contains('\x1b')
-    );
+    assert!(!compare_table(&runs, Screen { colour: false, ..colour }).contains('\x1b'));
 }
 
 #[test]
 fn modes_are_compared_with_the_sequential_one() {
     let run = |mode, seconds| ModeRun::new(&gather(), &facts(mode, Duration::from_secs(seconds)));
-    let runs = [
-        run(Mode::Both, 1),
-        run(Mode::Sequential, 8),
-        run(Mode::Parallel, 4),
-    ];
+    let runs = [run(Mode::Both, 1), run(Mode::Sequential, 8), run(Mode::Parallel, 4)];
     let text = compare_table(&runs, Screen::plain(140));
     let row = |mode: &str| {
-        text.lines()
-            .find(|line| line.contains(mode))
-            .unwrap()
-            .split_whitespace()
-            .collect::<Vec<_>>()
+        text.lines().find(|line| line.contains(mode)).unwrap().split_whitespace().collect::<Vec<_>>()
     };
     assert!(
         row("sequential").contains(&"1×") && row("parallel").contains(&"2×") && row("both").contains(&"8×"),
         "{text}"
     );
-    assert!(
-        row("both").contains(&"104"),
-        "84 MB of workers and 20 MB of supervisor:\n{text}"
-    );
+    assert!(row("both").contains(&"104"), "84 MB of workers and 20 MB of supervisor:\n{text}");
 }

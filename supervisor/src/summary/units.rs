@@ -63,15 +63,8 @@ pub fn duration(value: Duration) -> String {
 /// Whole seconds, for what is only guessed: `12 s`, `2 min 05 s`, `1 h 02 min`, `3 d 04 h`.
 #[must_use]
 pub fn clock(value: Duration) -> String {
-    let seconds = value
-        .as_secs()
-        .saturating_add(u64::from(value.subsec_millis() >= 500));
-    match (
-        seconds / 86_400,
-        seconds / 3_600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-    ) {
+    let seconds = value.as_secs().saturating_add(u64::from(value.subsec_millis() >= 500));
+    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, s) => format!("{s} s"),
         (0, 0, min, s) => format!("{min} min {s:02} s"),
         (0, h, min, _) => format!("{h} h {min:02} min"),
