@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::pool::{Pool, PoolConfig};
 use crate::progress::Progress;
 use crate::runtime::locate::NoWorker;
-use crate::runtime::{self, Ended, Feed, Runtime, RuntimeError, Writer, cpus};
+use crate::runtime::{self, Ended, Feed, Finished, Runtime, Signals, Writer, cpus};
 use crate::sink::{Sink, SinkError};
 use crate::source::{Source, TargetKind};
 use crate::summary::{Facts, ModeRun};
@@ -44,12 +44,9 @@ pub(crate) enum EngineError {
     /// The output cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// Threads or signals cannot be set up.
-    #[error(transparent)]
-    Runtime(#[from] RuntimeError),
-    /// A thread cannot be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[source] std::io::Error),
+    /// Threads or signal handlers cannot be set up.
+    #[error("cannot set up threads and signals: {0}")]
+    SetUp(#[from] std::io::Error),
     /// Our own bookkeeping is wrong.
     #[error(transparent)]
     Unbalanced(#[from] Unbalanced),
@@ -109,16 +106,21 @@ pub(crate) fn run(
         plan,
         worker: &worker,
         started_us: started.us,
-        feed: Feed::start(Source::new(&plan.inputs, kind)).map_err(EngineError::Thread)?,
-        writer: Writer::start(sink).map_err(EngineError::Thread)?,
+        feed: Feed::start(Source::new(&plan.inputs, kind))?,
+        writer: Writer::start(sink)?,
         gather: Gather::new(0),
         ordered: plan.ordered.then(|| Ordered::new(0)),
+        signals: Signals::start()?,
         progress,
     };
-    let (ended, shape, why) = job.run(targets_max)?;
-    let Job { feed, writer, gather, .. } = job;
-    let reader_left = match writer.finish() {
-        Ok(()) => false,
+    let (mut ended, shape, why) = job.run(targets_max);
+    let Job { feed, writer, gather, signals, .. } = job;
+    let reader_left = match writer.finish(&signals) {
+        Ok(Finished::Complete) => false,
+        Ok(Finished::Abandoned(signal)) => {
+            ended.signal = Some(signal);
+            false
+        }
         Err(SinkError::Closed { .. }) => true,
         Err(error) => return Err(error.into()),
     };
@@ -138,28 +140,29 @@ struct Job<'a> {
     writer: Writer,
     gather: Gather,
     ordered: Option<Ordered>,
+    signals: Signals,
     progress: &'a mut Progress,
 }
 
 impl Job<'_> {
     /// Runs in the mode that was asked for, or measures and picks one.
-    fn run(&mut self, targets_max: u64) -> Result<(Ended, Shape, Option<String>), RuntimeError> {
+    fn run(&mut self, targets_max: u64) -> (Ended, Shape, Option<String>) {
         if let Some(mode) = self.plan.pool.mode {
             let shape = Shape::new(self.plan, mode);
-            return Ok((self.run_shape(shape, targets_max)?, shape, None));
+            return (self.run_shape(shape, targets_max), shape, None);
         }
         let mut probe = Shape::new(self.plan, Mode::Concurrent);
         probe.concurrency = probe.concurrency.min(u32::try_from(auto::PROBE_TARGETS).unwrap_or(u32::MAX));
-        let ended = self.run_shape(probe, auto::PROBE_TARGETS.min(targets_max))?;
+        let ended = self.run_shape(probe, auto::PROBE_TARGETS.min(targets_max));
         let both = Shape::new(self.plan, Mode::Both);
         let choice = auto::choose(self.measured(), both.workers, both.concurrency);
         let rest = targets_max.saturating_sub(self.feed.taken());
         if !ended.is_complete() || rest == 0 || self.feed.is_exhausted() {
             let why = format!("{}: the measurement itself did all there was to do", probe.mode.name());
-            return Ok((ended, probe, Some(why)));
+            return (ended, probe, Some(why));
         }
         let shape = Shape::new(self.plan, choice.mode);
-        Ok((self.run_shape(shape, rest)?, shape, Some(choice.why)))
+        (self.run_shape(shape, rest), shape, Some(choice.why))
     }
 
     fn measured(&self) -> Measured {
@@ -170,7 +173,7 @@ impl Job<'_> {
         Measured { targets, wait_ms: mean_ms(elapsed_us.saturating_sub(cpu_us)), compute_ms: mean_ms(cpu_us) }
     }
 
-    fn run_shape(&mut self, shape: Shape, targets_max: u64) -> Result<Ended, RuntimeError> {
+    fn run_shape(&mut self, shape: Shape, targets_max: u64) -> Ended {
         let now = clock::now();
         let seed = clock::monotonic_us();
         let frontier = Frontier::new(FrontierConfig::from(&self.plan.politeness), seed);
@@ -189,9 +192,10 @@ impl Job<'_> {
             writer: &mut self.writer,
             gather: &mut self.gather,
             ordered: self.ordered.as_mut(),
+            signals: &self.signals,
             progress: self.progress,
         };
-        Ok(Runtime::new(stage, PathBuf::from(self.worker), job, pool, targets_max)?.run())
+        Runtime::new(stage, PathBuf::from(self.worker), job, pool, targets_max).run()
     }
 }
 

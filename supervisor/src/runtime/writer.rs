@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::Signals;
 use crate::sink::{Sink, SinkError};
 
 /// Buffers that may wait for the disk. Each is what the loop gathered in one turn.
@@ -15,8 +16,17 @@ const BUFFERS_WAITING: usize = 16;
 #[derive(Debug)]
 pub struct Writer {
     buffers: Option<Sender<Vec<u8>>>,
-    failed: Receiver<()>,
+    ended: Receiver<()>,
     thread: Option<JoinHandle<Result<(), SinkError>>>,
+}
+
+/// How the output was left.
+#[derive(Debug)]
+pub enum Finished {
+    /// Everything is written.
+    Complete,
+    /// This signal came while a slow reader was being waited for.
+    Abandoned(i32),
 }
 
 impl Writer {
@@ -26,10 +36,10 @@ impl Writer {
     /// When no thread can be started.
     pub fn start(mut sink: Sink) -> io::Result<Self> {
         let (buffers, queue) = bounded::<Vec<u8>>(BUFFERS_WAITING);
-        let (failing, failed) = bounded(0);
+        let (ending, ended) = bounded(0);
         let thread = thread::Builder::new().name("sink".to_owned()).spawn(move || {
             // Dropped when this thread ends, early or not: that is what wakes the loop.
-            let _failing: Sender<()> = failing;
+            let _ending: Sender<()> = ending;
             for buffer in &queue {
                 sink.write(&buffer)?;
                 if queue.is_empty() {
@@ -39,7 +49,7 @@ impl Writer {
             }
             sink.finish()
         })?;
-        Ok(Self { buffers: Some(buffers), failed, thread: Some(thread) })
+        Ok(Self { buffers: Some(buffers), ended, thread: Some(thread) })
     }
 
     pub(super) fn buffers(&self) -> Option<&Sender<Vec<u8>>> {
@@ -47,18 +57,22 @@ impl Writer {
     }
 
     /// Disconnected once the thread has ended: before the end of a run, that is a failure.
-    pub(super) fn failed(&self) -> &Receiver<()> {
-        &self.failed
+    pub(super) fn ended(&self) -> &Receiver<()> {
+        &self.ended
     }
 
     /// Writes what is queued and closes the output.
     ///
     /// # Errors
     /// The first [`SinkError`] of the whole run.
-    pub fn finish(mut self) -> Result<(), SinkError> {
+    pub fn finish(mut self, signals: &Signals) -> Result<Finished, SinkError> {
         self.buffers = None;
+        crossbeam_channel::select! {
+            recv(self.ended) -> _ => {}
+            recv(signals.stopping()) -> signal => return Ok(Finished::Abandoned(signal.unwrap_or_default())),
+        }
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
+            Some(Ok(result)) => result.map(|()| Finished::Complete),
             Some(Err(_)) | None => Err(SinkError::Write {
                 records: 0,
                 output: "the output".to_owned(),

@@ -11,11 +11,11 @@ use url::{Host as UrlHost, Url};
 
 /// The host whose budget a target counts against.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Host {
+pub struct Host {
     /// Lower-case name or address, with the port when it is not the scheme's own.
-    pub(crate) name: Arc<str>,
+    pub name: Arc<str>,
     /// Whether it is this machine, which needs no sparing.
-    pub(crate) loopback: bool,
+    pub loopback: bool,
 }
 
 /// Finds hosts; remembers the last, since neighbours in a list mostly share it.

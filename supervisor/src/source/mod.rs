@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::vec;
 
 use self::csv::CsvFeed;
-pub(crate) use self::host::Host;
+pub use self::host::Host;
 use self::host::HostFinder;
 use self::json::JsonFeed;
 use self::lines::{Bytes, LineFeed};
@@ -26,14 +26,14 @@ use crate::plan::Input;
 
 /// Longest target, in bytes. A message to a worker is at most 32 KiB and a target
 /// must fit in one; servers stop at 8 KiB of URL, Linux at 4 KiB of path.
-pub(crate) const TARGET_BYTES_MAX: usize = 24 * 1024;
+pub const TARGET_BYTES_MAX: usize = 24 * 1024;
 
 /// How much of something too long is shown in its record.
 const SHOWN_BYTES: usize = 200;
 
 /// What a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TargetKind {
+pub enum TargetKind {
     /// To be fetched; has a host whose budget counts.
     Url,
     /// To be read from disk.
@@ -42,33 +42,33 @@ pub(crate) enum TargetKind {
 
 /// One target.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SourceItem {
+pub struct SourceItem {
     /// Its position over all inputs, from 0.
-    pub(crate) id: u64,
+    pub id: u64,
     /// The URL or path, byte for byte.
-    pub(crate) input: Vec<u8>,
+    pub input: Vec<u8>,
     /// Whom it asks; `None` for a path and for what is not an http(s) URL.
-    pub(crate) host: Option<Host>,
+    pub host: Option<Host>,
     /// Why it cannot be handed to a worker. Its record is written without one.
-    pub(crate) refused: Option<Box<str>>,
+    pub refused: Option<Box<str>>,
 }
 
 /// How far reading has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Targets given so far.
-    pub(crate) items: u64,
+    pub items: u64,
     /// How many there are in all, once that is known.
-    pub(crate) items_total: Option<u64>,
+    pub items_total: Option<u64>,
     /// Bytes of the inputs that these targets took up.
-    pub(crate) bytes_read: u64,
+    pub bytes_read: u64,
     /// Bytes of all inputs; `None` when one is a pipe or a directory.
-    pub(crate) bytes_total: Option<u64>,
+    pub bytes_total: Option<u64>,
 }
 
 /// Why targets cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SourceError {
+pub enum SourceError {
     /// An input cannot be opened.
     #[error("cannot open {}: {error}", path.display())]
     Open {
@@ -142,7 +142,7 @@ impl Candidate {
 }
 
 /// All targets of a run, in order.
-pub(crate) struct Source {
+pub struct Source {
     kind: TargetKind,
     inputs: vec::IntoIter<Input>,
     feed: Option<Feed>,
@@ -158,7 +158,7 @@ pub(crate) struct Source {
 
 impl Source {
     /// Begins at the first input. Opens nothing yet, so that a thousand `-i` need one file at a time.
-    pub(crate) fn new(inputs: &[Input], kind: TargetKind) -> Self {
+    pub fn new(inputs: &[Input], kind: TargetKind) -> Self {
         let all_literal = inputs.iter().all(|input| matches!(input, Input::Literal(_)));
         Self {
             kind,
@@ -180,7 +180,7 @@ impl Source {
     ///
     /// # Errors
     /// When an input cannot be opened, read on, or has not the column asked for.
-    pub(crate) fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError> {
+    pub fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError> {
         for given in 0..max {
             if given > 0 && !self.is_ready() {
                 break;
@@ -205,7 +205,7 @@ impl Source {
     }
 
     /// How far reading has come; for a bar and its ETA.
-    pub(crate) fn position(&self) -> Progress {
+    pub fn position(&self) -> Progress {
         Progress {
             items: self.next_id,
             items_total: if self.ended { Some(self.next_id) } else { self.literals },
@@ -278,7 +278,7 @@ fn size(input: &Input) -> Option<u64> {
 ///
 /// # Errors
 /// When the file cannot be opened or read, or has no such column.
-pub(crate) fn check_column(path: &Path, column: &str) -> Result<(), SourceError> {
+pub fn check_column(path: &Path, column: &str) -> Result<(), SourceError> {
     CsvFeed::open(path, open(path)?, column).map(drop)
 }
 
