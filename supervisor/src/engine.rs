@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use shared::clock;
-use shared::job::{Executor, JobSpec, Mode, Work};
+use shared::job::{Executor, JobSpec, Mode, SandboxSpec, Work};
 
 use crate::auto::{self, Measured};
 use crate::frontier::{Frontier, FrontierConfig};
 use crate::gather::{Gather, Ordered, Unbalanced};
-use crate::plan::Plan;
+use crate::plan::{Input, Plan};
 use crate::pool::{Pool, PoolConfig};
 use crate::progress::Progress;
 use crate::runtime::locate::NoWorker;
@@ -75,14 +75,13 @@ impl Shape {
     fn new(plan: &Plan, mode: Mode) -> Self {
         let workers = plan.pool.workers.unwrap_or_else(cpus::usable_cpus).get();
         let concurrency = plan.pool.concurrency.map_or(CONCURRENCY, std::num::NonZeroU32::get);
-        Self {
-            mode,
-            workers: if mode.many_workers() { workers } else { 1 },
-            concurrency: match mode.executor() {
-                Executor::Blocking => 1,
-                Executor::EventLoop => concurrency,
-            },
-        }
+        let workers = if mode.many_workers() { workers } else { 1 };
+        let concurrency = match mode.executor() {
+            Executor::Blocking => 1,
+            Executor::EventLoop => concurrency,
+        };
+        let (workers, concurrency) = descriptors::fit(plan.descriptors_max, workers, concurrency);
+        Self { mode, workers, concurrency }
     }
 }
 
@@ -186,6 +185,7 @@ impl Job<'_> {
             work: self.plan.work.clone(),
             fields: self.plan.fields.clone(),
             parse_timeout: self.plan.parse_timeout,
+            sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
         };
         let stage = runtime::Stage {
             feed: &mut self.feed,
@@ -196,6 +196,25 @@ impl Job<'_> {
             progress: self.progress,
         };
         Runtime::new(stage, PathBuf::from(self.worker), job, pool, targets_max).run()
+    }
+}
+
+/// What the workers may read: a list of paths is read as it goes, so then anything.
+fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
+    match plan.work {
+        Work::Fetch(_) => Some(Vec::new()),
+        Work::Parse(_) => plan
+            .inputs
+            .iter()
+            .map(|input| match input {
+                Input::Tree(path) => Some(path.clone()),
+                Input::Literal(_)
+                | Input::Lines(_)
+                | Input::StdinLines
+                | Input::CsvColumn(..)
+                | Input::JsonColumn(..) => None,
+            })
+            .collect(),
     }
 }
 

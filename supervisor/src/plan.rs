@@ -6,7 +6,7 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use shared::job::{Mode, Work};
+use shared::job::{Mode, SandboxLevel, Work};
 use shared::select::Field;
 
 /// One run, as resolved from the command line.
@@ -26,6 +26,8 @@ pub struct Plan {
     pub pool: PoolPlan,
     /// How hosts are spared.
     pub politeness: Politeness,
+    /// How much of the workers' sandbox must be in force.
+    pub sandbox: SandboxLevel,
     /// Records in input order.
     pub ordered: bool,
     /// Whether a live bar is drawn.

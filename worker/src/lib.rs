@@ -11,6 +11,7 @@
 mod connection;
 mod executor;
 mod outbox;
+mod sandbox;
 pub mod stage;
 
 use std::fs::File;
@@ -25,6 +26,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 use shared::black_box::BlackBox;
+use shared::job::JobSpec;
 use shared::protocol::{FromWorker, ToWorker};
 
 use crate::connection::Connection;
@@ -85,8 +87,8 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         ToWorker::Slice(_) => bail!("the supervisor sent a slice before a job"),
         ToWorker::Drain => return Ok(()),
     };
-    let pipeline = match Pipeline::new(&job, Arc::clone(&black_box)) {
-        Ok(pipeline) => pipeline,
+    let (pipeline, sandbox) = match prepare(&job, &black_box) {
+        Ok(prepared) => prepared,
         Err(error) => {
             connection.send(&FromWorker::Refused(format!("{error:#}")))?;
             // Stay until the supervisor has read it and hangs up.
@@ -94,10 +96,17 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    connection.send(&FromWorker::Ready)?;
+    connection.send(&FromWorker::Ready { sandbox })?;
     let (sender, receiver) = connection.split();
     let outbox = Outbox::start(sender, Arc::clone(&black_box))?;
     executor::run(Worker { pipeline, outbox, black_box }, &job, receiver)
+}
+
+/// Sets up the job's pipeline and steps into the sandbox, in that order: setting up may read what working may not.
+fn prepare(job: &JobSpec, black_box: &Arc<BlackBox>) -> anyhow::Result<(Pipeline, String)> {
+    let pipeline = Pipeline::new(job, Arc::clone(black_box))?;
+    let sandbox = sandbox::enter(job)?;
+    Ok((pipeline, sandbox))
 }
 
 /// A worker must not outlive its supervisor, whatever ended that.

@@ -65,6 +65,10 @@ pub struct Ended {
     pub output_failed: bool,
     /// Targets taken from the source that have no record.
     pub left: u64,
+    /// Whether the source has more that was never taken.
+    pub unread: bool,
+    /// What of the sandbox was in force in the workers.
+    pub sandbox: String,
 }
 
 impl Ended {
@@ -128,6 +132,7 @@ impl<'a> Runtime<'a> {
             self.turn();
         }
         self.ended.left = self.pool.counts().left();
+        self.ended.unread = !self.source_told;
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }
@@ -254,7 +259,10 @@ impl<'a> Runtime<'a> {
                     )
                 }
             }
-            Heard::Message(seat, FromWorker::Ready) => Event::Ready(seat),
+            Heard::Message(seat, FromWorker::Ready { sandbox }) => {
+                self.ended.sandbox = sandbox;
+                Event::Ready(seat)
+            }
             Heard::Message(seat, FromWorker::Refused(why)) => Event::Refused(seat, why),
             Heard::Garbled(seat, why) => Event::Garbled(seat, why),
             Heard::Eof(seat) => Event::Eof(seat),
