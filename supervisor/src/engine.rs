@@ -14,7 +14,7 @@ use crate::plan::{Input, Plan};
 use crate::pool::{Pool, PoolConfig};
 use crate::progress::Progress;
 use crate::runtime::locate::NoWorker;
-use crate::runtime::{self, Ended, Feed, Finished, Runtime, Signals, Writer, cpus};
+use crate::runtime::{self, Ended, Feed, Finished, Runtime, Signals, Writer, cpus, descriptors};
 use crate::sink::{Sink, SinkError};
 use crate::source::{Source, TargetKind};
 use crate::summary::{Facts, ModeRun};
@@ -80,7 +80,7 @@ impl Shape {
             Executor::Blocking => 1,
             Executor::EventLoop => concurrency,
         };
-        let (workers, concurrency) = descriptors::fit(plan.descriptors_max, workers, concurrency);
+        let (workers, concurrency) = descriptors::fit(descriptors::raise_limit(), workers, concurrency);
         Self { mode, workers, concurrency }
     }
 }

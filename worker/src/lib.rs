@@ -34,9 +34,6 @@ use crate::executor::Worker;
 use crate::outbox::Outbox;
 use crate::stage::Pipeline;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A worker of Muster's pool. It is started by `supervisor`, not by hand.
 #[derive(Debug, Parser)]
 #[command(name = "worker", version)]

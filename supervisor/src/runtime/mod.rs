@@ -5,6 +5,7 @@
 mod channel;
 mod commands;
 pub mod cpus;
+pub mod descriptors;
 mod feed;
 pub mod locate;
 mod process;

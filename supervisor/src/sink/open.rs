@@ -39,6 +39,7 @@ impl Sink {
     pub fn open(output: &Output) -> Result<Self, SinkError> {
         match output {
             Output::Stdout => stdout(),
+            Output::Discard => existing(Path::new("/dev/null"), true),
             Output::File { path, .. } if STDOUT_NAMES.iter().any(|name| path == Path::new(name)) => stdout(),
             Output::File { path, overwrite } => {
                 match OpenOptions::new().write(true).create_new(true).open(path) {

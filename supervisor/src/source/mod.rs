@@ -11,10 +11,10 @@ mod json;
 mod lines;
 mod tree;
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::vec;
 
 use self::csv::CsvFeed;
 pub use self::host::Host;
@@ -144,7 +144,7 @@ impl Candidate {
 /// All targets of a run, in order.
 pub struct Source {
     kind: TargetKind,
-    inputs: vec::IntoIter<Input>,
+    inputs: VecDeque<Input>,
     feed: Option<Feed>,
     hosts: HostFinder,
     next_id: u64,
@@ -163,7 +163,7 @@ impl Source {
         Self {
             kind,
             bytes_total: inputs.iter().map(size).sum(),
-            inputs: inputs.to_vec().into_iter(),
+            inputs: inputs.iter().cloned().collect(),
             feed: None,
             hosts: HostFinder::default(),
             next_id: 0,
@@ -223,7 +223,7 @@ impl Source {
                 self.bytes_done += feed.bytes_read();
                 self.feed = None;
             }
-            let Some(input) = self.inputs.next() else {
+            let Some(input) = self.inputs.pop_front() else {
                 return Ok(None);
             };
             self.feed = Some(match input {
@@ -255,7 +255,7 @@ impl Source {
 
     /// Whether the next target is there without waiting for whoever writes the input.
     fn is_ready(&self) -> bool {
-        match (&self.feed, self.inputs.as_slice().first()) {
+        match (&self.feed, self.inputs.front()) {
             (Some(feed), _) => feed.is_ready(),
             (None, None | Some(Input::Literal(_) | Input::Tree(_))) => true,
             (None, Some(_)) => false,
