@@ -6,6 +6,7 @@
 pub mod gather;
 pub mod plan;
 pub mod progress;
+pub mod report;
 pub mod summary;
 
 use std::process::ExitCode;

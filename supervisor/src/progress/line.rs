@@ -111,6 +111,8 @@ fn left(snapshot: &Snapshot, items_per_s: f64) -> Option<Duration> {
     (items_per_s > 0.0)
         .then(|| Duration::try_from_secs_f64(left as f64 / items_per_s).ok())
         .flatten()
+        // "0 s left" would read as done.
+        .map(|left| left.max(Duration::from_secs(1)))
 }
 
 #[cfg(test)]
