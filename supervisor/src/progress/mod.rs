@@ -8,10 +8,11 @@
 mod line;
 mod screen;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use self::line::{Line, Rate};
 use crate::plan::When;
@@ -176,14 +177,19 @@ fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
         Total::Exact(_) | Total::About(_) | Total::Unknown => None,
     };
     let (template, room) = match total {
-        Some(_) => ("{percent:>3}% {wide_bar:.cyan/dim}  {msg}", width - BAR_WIDTH),
-        None => ("{wide_msg}", width),
+        Some(_) => ("{percent:>3}% {wide_bar:.cyan/dim}  {line}", width - BAR_WIDTH),
+        None => ("{line}", width),
     };
+    let mut text = line.fit(usize::from(room));
+    // A line that wraps cannot be cleared again.
+    text.truncate(usize::from(width).saturating_sub(1));
+    // The words go in with the style, which does not draw; a message would, before the position is known.
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("━╸━"));
+        let write = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = out.write_str(&text);
+        };
+        bar.set_style(style.progress_chars("━╸━").with_key("line", write));
     }
-    // Set through `update`, which draws once: each setter would draw by itself.
-    bar.set_message(line.fit(usize::from(room)));
     bar.update(|state| {
         state.set_pos(snapshot.done);
         state.set_len(total.unwrap_or(0).max(snapshot.done));

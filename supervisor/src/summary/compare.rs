@@ -14,7 +14,7 @@ const HEADER: [&str; 9] = [
     "speed-up",
     "CPU",
     "peak memory",
-    "in flight (mean, peak)",
+    "in flight\nmean, peak",
     "failed",
 ];
 
