@@ -88,12 +88,18 @@ def peer(name: str, script: str, inputs: str, items: int, *options: str) -> Cont
     return Contender(name, [sys.executable, str(PEERS / script), inputs, "{out}", *options], items)
 
 
-def wrk(inputs: str) -> Contender:
-    """The limit: requests from a list for three seconds, every answer thrown away."""
-    with open(inputs, encoding="utf-8") as file:
-        origin = "/".join(file.readline().split("/")[:3])
+WRK = ["wrk", "-t2", "-c128", "-d3s"]
+
+
+def wrk(url: str) -> Contender:
+    """The limit: one small answer, asked for again and again for three seconds, and thrown away."""
+    return Contender("wrk", [*WRK, url], 0)
+
+
+def wrk_list(setting: Setting, inputs: str) -> Contender:
+    """The same over a list."""
     script = str(PEERS / "wrk_list.lua")
-    return Contender("wrk", ["wrk", "-t2", "-c128", "-d3s", "-s", script, origin, "--", inputs], 0)
+    return Contender("wrk", [*WRK, "-s", script, setting.origin, "--", inputs], 0)
 
 
 def within(seconds: float) -> Bar:
@@ -158,7 +164,7 @@ def pages(setting: Setting) -> Case:
         peer("1 × aiohttp + selectolax", "fetch_aiohttp.py", inputs, count),
         peer("requests in a loop + selectolax", "fetch_requests.py", inputs, count),
         peer("Scrapy", "fetch_scrapy.py", inputs, count),
-        wrk(inputs),
+        wrk_list(setting, inputs),
     ]
     share = Bar("supervisor's share of all CPU", 0.15, False, lambda runs: runs[OURS].supervisor_share or 0.0)
     megabytes = setting.corpus.size(count) / 1e6
@@ -200,7 +206,7 @@ def fetch_cpu(setting: Setting) -> Case:
         (OURS, "wrk"),
         "×",
     )
-    contenders = [setting.ours("fetch", inputs, count, BOTH, []), wrk(inputs)]
+    contenders = [setting.ours("fetch", inputs, count, BOTH, []), wrk(f"{setting.origin}/tiny")]
     return Case(f"{count:,} small keep-alive fetches, both 2 × 64", contenders, [bar])
 
 

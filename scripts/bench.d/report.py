@@ -14,7 +14,7 @@ def number(value: float) -> str:
     """Three significant digits, thousands grouped."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def spread(values: list[float], unit: str = "") -> str:
@@ -39,7 +39,7 @@ def bars(results: dict[str, Result]) -> list[str]:
 def contenders(results: dict[str, Result]) -> list[str]:
     """One row for each contender of each case."""
     rows = [
-        "| work | contender | items | wall s: median (min–max) | items/s | CPU s per 1,000 | largest process MiB |",
+        "| work | contender | items | wall s: median (min–max) | items/s | CPU ms per item | largest process MiB |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for result in results.values():
