@@ -156,8 +156,8 @@ fn feed(
             body,
             bytes_max,
         )?;
-        let full = step.produced == layer.scratch.len();
-        if input.is_empty() && !(full && !step.ended) {
+        let more_inside = step.produced == layer.scratch.len() && !step.ended;
+        if input.is_empty() && !more_inside {
             return Ok(());
         }
         if step.consumed == 0 && step.produced == 0 && !step.ended {

@@ -462,7 +462,12 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Refuses what the two clients would read differently.
 fn check_framing(head: &Parts) -> Result<(), Fault> {
-    if head.headers.len() > HEADERS_MAX {
+    let bytes: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if head.headers.len() > HEADERS_MAX || bytes > HEAD_BYTES_MAX {
         return Err(Fault::HeadTooLarge);
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {

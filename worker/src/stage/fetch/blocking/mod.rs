@@ -160,13 +160,19 @@ fn head_fault(error: &ureq::Error) -> Fault {
     {
         return fault;
     }
-    match error {
-        ureq::Error::LargeResponseHeader(..) => Fault::HeadTooLarge,
+    if let ureq::Error::Protocol(error) = error {
         // The variant cannot be named from here; the test against hyper guards the text.
-        ureq::Error::Protocol(error) if error.to_string().contains("too many headers") => Fault::HeadTooLarge,
-        ureq::Error::Protocol(_) => Fault::Head,
-        other => Fault::Protocol(other.to_string()),
+        let too_many = error.to_string().contains("too many headers");
+        return if too_many {
+            Fault::HeadTooLarge
+        } else {
+            Fault::Head
+        };
     }
+    if matches!(error, ureq::Error::LargeResponseHeader(..)) {
+        return Fault::HeadTooLarge;
+    }
+    Fault::Protocol(error.to_string())
 }
 
 fn io_fault(error: &io::Error) -> Fault {

@@ -181,12 +181,15 @@ fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
 }
 
 fn io_fault(error: &io::Error) -> Option<Fault> {
-    match error.kind() {
-        _ if is_reset(error) => Some(Fault::Closed),
-        // Past the head, the chunks are all that is left to break.
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Some(Fault::Chunk),
-        _ => None,
+    if is_reset(error) {
+        return Some(Fault::Closed);
     }
+    // Past the head, the chunks are all that is left to break.
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+    )
+    .then_some(Fault::Chunk)
 }
 
 fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {

@@ -45,12 +45,15 @@ impl Pair {
     /// The outcome, when there is only one.
     #[track_caller]
     fn fetch(&mut self, url: &str) -> Outcome {
-        let [blocking, event_loop] = self.each(url).map(|outcome| {
-            // Where a limit struck within a body depends on how the network cut it.
-            outcome.map_err(|failure| Failure { bytes: 0, ..*failure })
+        let [blocking, event_loop] = self.each(url).map(|mut outcome| {
+            if let Err(failure) = &mut outcome {
+                // Where a limit struck within a body depends on how the network cut it.
+                failure.bytes = 0;
+            }
+            outcome
         });
         assert_eq!(blocking, event_loop, "the clients disagree on {url}");
-        event_loop.map_err(Box::new)
+        event_loop
     }
 
     #[track_caller]
