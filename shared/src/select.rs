@@ -54,8 +54,9 @@ impl Field {
             problem: problem.to_owned(),
             fix: fix.to_owned(),
         };
-        let (name, selector) =
-            flag.split_once('=').ok_or_else(|| refuse("there is no `=`", "write NAME=SELECTOR"))?;
+        let (name, selector) = flag
+            .split_once('=')
+            .ok_or_else(|| refuse("there is no `=`", "write NAME=SELECTOR"))?;
         let (css, take) = match selector.rsplit_once("::") {
             None | Some((_, "text")) => (selector.trim_end_matches("::text"), Take::Text),
             Some((css, step)) => match step.strip_prefix("attr(").and_then(|step| step.strip_suffix(')')) {

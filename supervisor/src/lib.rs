@@ -33,14 +33,21 @@ pub fn run() -> ExitCode {
     let done = match cli::parse(std::env::args_os().collect(), &around) {
         Err(refusal) => return refusal.report().into(),
         Ok(Request::Completions(shell)) => cli::write_completions(shell, &mut io::stdout()),
-        Ok(Request::ManPages(dir)) => cli::write_man_pages(&dir),
+        Ok(Request::ManPages(dir)) => match cli::write_man_pages(&dir) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                return Refusal::Impossible(format!("cannot write {}: {error}", dir.display()))
+                    .report()
+                    .into();
+            }
+        },
         Ok(Request::Run(_) | Request::Compare(_)) => Ok(()),
     };
     match done {
         Ok(()) => Outcome::Done.into(),
         // `| head` has read what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Done.into(),
-        Err(error) => Refusal::Impossible(format!("cannot write: {error}"))
+        Err(error) => Refusal::Impossible(format!("cannot write to standard output: {error}"))
             .report()
             .into(),
     }
