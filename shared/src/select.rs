@@ -80,33 +80,7 @@ impl Field {
     /// # Errors
     /// When the name, the CSS selector or the last step is missing or wrong.
     pub fn parse(flag: &str) -> Result<Self, SelectError> {
-<<<<<<< HEAD
         parse(flag).map_err(|refusal| refusal.in_flag(flag))
-=======
-        let refuse = |problem: &str, fix: &str| SelectError {
-            flag: flag.to_owned(),
-            position: 1,
-            problem: problem.to_owned(),
-            fix: fix.to_owned(),
-        };
-        let (name, selector) = flag
-            .split_once('=')
-            .ok_or_else(|| refuse("there is no `=`", "write NAME=SELECTOR"))?;
-        let (css, take) = match selector.rsplit_once("::") {
-            None | Some((_, "text")) => (selector.trim_end_matches("::text"), Take::Text),
-            Some((css, step)) => match step.strip_prefix("attr(").and_then(|step| step.strip_suffix(')')) {
-                Some(attribute) => (css, Take::Attribute(attribute.to_ascii_lowercase())),
-                None => return Err(refuse("an unknown last step", "write ::text or ::attr(NAME)")),
-            },
-        };
-        scraper::Selector::parse(css).map_err(|_| refuse("not a CSS selector", "correct it"))?;
-        Ok(Self {
-            name: name.trim_end_matches("[]").to_owned(),
-            selector: css.to_owned(),
-            take,
-            every: name.ends_with("[]"),
-        })
->>>>>>> cli
     }
 
     /// Parses every `--select` of a job, in order.
