@@ -128,7 +128,10 @@ impl BlackBox {
     /// When `file` is not such a page or cannot be mapped.
     pub fn open(file: &File) -> io::Result<Self> {
         if file.metadata()?.len() != PAGE_BYTES as u64 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a black box: its size is not one page"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a black box: its size is not one page",
+            ));
         }
         Self::map(file)
     }

@@ -1,6 +1,7 @@
 //! What a worker is told once, before its first slice: which work, how, and
 //! within which limits. Targets come later, in slices.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,30 @@ pub struct JobSpec {
     pub fields: Vec<Field>,
     /// CPU time one page's extraction may take before it ends as a `parse` error.
     pub parse_timeout: Duration,
+    /// What the worker gives up before it touches the first target.
+    pub sandbox: SandboxSpec,
+}
+
+/// What a worker gives up before it touches the first target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// How much must be in force.
+    pub level: SandboxLevel,
+    /// Files and directories of the job that may be read, with all below them;
+    /// `None` when the job names files only as it goes, and anything may be read.
+    pub readable: Option<Vec<PathBuf>>,
+}
+
+/// How much of the sandbox must be in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxLevel {
+    /// As much as this kernel has.
+    Auto,
+    /// All of it, or the job is refused.
+    Require,
+    /// None.
+    Off,
 }
 
 /// What is done to each target.

@@ -61,8 +61,11 @@ pub struct Target {
 pub enum FromWorker {
     /// I am up; compare builds before sending me anything.
     Hello(Hello),
-    /// The job can be done; send slices.
-    Ready,
+    /// The job can be done; send slices. Names what of the sandbox is in force.
+    Ready {
+        /// For the summary: `landlock, seccomp`, or `off`.
+        sandbox: String,
+    },
     /// The job cannot be done by this worker or any other: why.
     Refused(String),
     /// Results.

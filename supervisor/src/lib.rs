@@ -3,12 +3,57 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
+mod auto;
+mod cli;
+mod engine;
+pub mod frontier;
+pub mod gather;
+mod nearest;
 pub mod plan;
+pub mod pool;
+pub mod progress;
+pub mod report;
+pub mod runtime;
+pub mod sink;
+pub mod source;
+pub mod summary;
+mod verbs;
 
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
 use std::process::ExitCode;
+
+use cli::{Outcome, Refusal, Request, Surroundings};
 
 /// Runs the command line; what `main` is.
 #[must_use]
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    let around = Surroundings {
+        variable: &|name| std::env::var_os(name),
+        config: Path::new("/etc/muster/muster.toml"),
+        stdin_is_terminal: io::stdin().is_terminal(),
+    };
+    let request = match cli::parse(std::env::args_os().collect(), &around) {
+        Ok(request) => request,
+        Err(refusal) => return refusal.report().into(),
+    };
+    let done = match request {
+        Request::Completions(shell) => cli::write_completions(shell, &mut io::stdout()).map(|()| Outcome::Done),
+        Request::ManPages(dir) => cli::write_man_pages(&dir).map(|()| Outcome::Done),
+        Request::Run(plan) => return conclude(verbs::run(&plan)),
+        Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),
+    };
+    match done {
+        // `| head` has read what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Done.into(),
+        Ok(outcome) => outcome.into(),
+        Err(error) => Refusal::Impossible(format!("cannot write: {error}")).report().into(),
+    }
+}
+
+fn conclude(done: anyhow::Result<Outcome>) -> ExitCode {
+    match done {
+        Ok(outcome) => outcome.into(),
+        Err(error) => Refusal::Impossible(format!("{error:#}")).report().into(),
+    }
 }

@@ -1,12 +1,12 @@
 //! What was asked for, resolved: every default filled in, every string parsed.
 //!
-//! [`crate::cli`] makes it from flags, environment and files; everything behind
+//! `cli` makes it from flags, environment and files; everything behind
 //! it takes its part and asks nothing of the command line any more.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
-use shared::job::{Mode, Work};
+use shared::job::{Mode, SandboxLevel, Work};
 use shared::select::Field;
 
 /// One run, as resolved from the command line.
@@ -26,6 +26,8 @@ pub struct Plan {
     pub pool: PoolPlan,
     /// How hosts are spared.
     pub politeness: Politeness,
+    /// How much of the workers' sandbox must be in force.
+    pub sandbox: SandboxLevel,
     /// Records in input order.
     pub ordered: bool,
     /// Whether a live bar is drawn.
@@ -45,7 +47,7 @@ pub enum Input {
     Lines(PathBuf),
     /// The same, from standard input.
     StdinLines,
-    /// One column of a CSV file with a header.
+    /// One column of a CSV file with a header; of a `.tsv` file, whose cells tabs separate.
     CsvColumn(PathBuf, String),
     /// One key of a JSON-lines file.
     JsonColumn(PathBuf, String),
@@ -62,19 +64,31 @@ pub enum Output {
     File {
         /// Its path.
         path: PathBuf,
-        /// Whether an existing file is replaced.
+        /// Whether an existing file is replaced. Always set for what is not a regular
+        /// file (`/dev/null`, a named pipe), which is opened and written, never renamed onto.
         overwrite: bool,
     },
+    /// Nowhere: a comparison is after the numbers.
+    Discard,
+}
+
+/// One job run in every mode, as resolved from the command line.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// The job. Its mode is not set, its records are discarded, and its inputs can be read again and again.
+    pub plan: Plan,
+    /// How many inputs each run takes, from the first; `None` is all.
+    pub sample: Option<NonZeroU64>,
 }
 
 /// How many processes and how many waits in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolPlan {
-    /// Worker processes; `None` is one per usable CPU.
+    /// Worker processes; `None` is one per usable CPU. Always 1 in a mode that has one worker.
     pub workers: Option<NonZeroU32>,
     /// The execution model; `None` measures and picks.
     pub mode: Option<Mode>,
-    /// Targets in flight per worker; `None` is the default of the mode.
+    /// Targets in flight per worker; `None` is the default of the mode. Always 1 in a mode that blocks.
     pub concurrency: Option<NonZeroU32>,
 }
 

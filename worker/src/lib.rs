@@ -1,10 +1,117 @@
 //! The worker: one process of the pool. It does what it is told, one job at a
 //! time, and ends when its supervisor does.
+//!
+//! ```text
+//! connection (reader thread) → executor (this thread) → outbox (writer thread)
+//!                                   └ stage: fetch → decode → extract
+//! ```
+//! Bad input never ends a worker: it becomes a record with an error. What does
+//! end one is left in the black box for the supervisor to read.
 
+mod connection;
+mod executor;
+mod outbox;
+mod sandbox;
+pub mod stage;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
+use shared::black_box::BlackBox;
+use shared::job::JobSpec;
+use shared::protocol::{FromWorker, ToWorker};
+
+use crate::connection::Connection;
+use crate::executor::Worker;
+use crate::outbox::Outbox;
+use crate::stage::Pipeline;
+
+/// A worker of Muster's pool. It is started by `supervisor`, not by hand.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version)]
+struct Arguments {
+    /// Name of the supervisor's one-shot server
+    #[arg(long)]
+    connect: String,
+    /// Process id of the supervisor
+    #[arg(long)]
+    supervisor: i32,
+    /// The slot this process fills; for people who read `ps`
+    #[arg(long)]
+    slot: u32,
+}
 
 /// Runs the worker; what `main` is.
 #[must_use]
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing can be done about a standard error that is closed.
+            let _ = error.print();
+            return ExitCode::from(2);
+        }
+    };
+    match serve(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use io::Write as _;
+            let _ = writeln!(io::stderr(), "worker {}: {error:#}", arguments.slot);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    die_with_supervisor(arguments.supervisor)?;
+    let page = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let black_box = Arc::new(BlackBox::open(&page).context("standard input is not the black box")?);
+    drop(page);
+
+    let mut connection = Connection::open(&arguments.connect).context("cannot reach the supervisor")?;
+    // The end of the channel before a job came means that the run is over.
+    let Some(first) = connection.receive()? else { return Ok(()) };
+    let job = match first {
+        ToWorker::Job(job) => job,
+        ToWorker::Slice(_) => bail!("the supervisor sent a slice before a job"),
+        ToWorker::Drain => return Ok(()),
+    };
+    let (pipeline, sandbox) = match prepare(&job, &black_box) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            connection.send(&FromWorker::Refused(format!("{error:#}")))?;
+            // Stay until the supervisor has read it and hangs up.
+            while connection.receive()?.is_some() {}
+            return Ok(());
+        }
+    };
+    connection.send(&FromWorker::Ready { sandbox })?;
+    let (sender, receiver) = connection.split();
+    let outbox = Outbox::start(sender, Arc::clone(&black_box))?;
+    executor::run(Worker { pipeline, outbox, black_box }, &job, receiver)
+}
+
+/// Sets up the job's pipeline and steps into the sandbox, in that order: setting up may read what working may not.
+fn prepare(job: &JobSpec, black_box: &Arc<BlackBox>) -> anyhow::Result<(Pipeline, String)> {
+    let pipeline = Pipeline::new(job, Arc::clone(black_box))?;
+    let sandbox = sandbox::enter(job)?;
+    Ok((pipeline, sandbox))
+}
+
+/// A worker must not outlive its supervisor, whatever ended that.
+fn die_with_supervisor(supervisor: i32) -> anyhow::Result<()> {
+    set_pdeathsig(Signal::SIGKILL).context("cannot ask for the parent-death signal")?;
+    // It may have died before the signal was armed; then somebody else is our parent now.
+    if getppid().as_raw() != supervisor {
+        bail!("the supervisor (process {supervisor}) is gone");
+    }
+    Ok(())
 }

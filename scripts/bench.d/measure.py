@@ -1,0 +1,118 @@
+"""One command, run once: how long, how much CPU, how much memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import subprocess
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do a case's work."""
+
+    name: str
+    argv: list[str]
+    """`{out}` stands for a fresh path to write to."""
+    items: int
+    """How many inputs it handles; 0 for wrk, which says so itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run took. CPU is the whole process tree's."""
+
+    wall_s: float
+    cpu_s: float
+    rss_mib: float
+    """The largest single process's."""
+    items: int
+    supervisor_share: float | None = None
+    """The supervisor's part of all CPU, in our own runs."""
+    rss_series: list[tuple[float, float]] = field(default_factory=list)
+    """(seconds, MiB) of the started process, when asked for."""
+
+    @property
+    def rate(self) -> float:
+        """Items per second."""
+        return self.items / self.wall_s
+
+    @property
+    def cpu_per_item(self) -> float:
+        """CPU seconds for one item."""
+        return self.cpu_s / self.items
+
+    def to_json(self) -> dict[str, object]:
+        """For the results file."""
+        return asdict(self)
+
+
+def run(contender: Contender, home: Path, watch_rss: bool = False) -> Run:
+    """Run it once, and check that it did all the work."""
+    home.mkdir(parents=True, exist_ok=True)
+    for old in home.iterdir():
+        old.unlink()
+    out, log = home / "out", home / "log"
+    argv = [part.replace("{out}", str(out)) for part in contender.argv]
+    with open(log, "wb") as sink:
+        began = time.perf_counter()
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
+        series = watch(child, began) if watch_rss else []
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+    said = log.read_text(errors="replace")
+    if child.returncode:
+        raise SystemExit(f"bench: {contender.name} exited {child.returncode}: {' '.join(argv)}\n{said[-2000:]}")
+    cpu = usage.ru_utime + usage.ru_stime
+    items = handled(contender, home, said)
+    share = supervisor_share(home / "out.summary", cpu)
+    return Run(wall, cpu, usage.ru_maxrss / 1024, items, share, series)
+
+
+def watch(child: subprocess.Popen[bytes], began: float) -> list[tuple[float, float]]:
+    """The started process's resident memory, once a second until it ends."""
+    series = []
+    pid_fd = os.pidfd_open(child.pid)
+    try:
+        while not ended(pid_fd, 1.0):
+            status = Path(f"/proc/{child.pid}/status").read_text()
+            if found := re.search(r"VmRSS:\s+(\d+) kB", status):
+                series.append((time.perf_counter() - began, int(found[1]) / 1024))
+    finally:
+        os.close(pid_fd)
+    return series
+
+
+def ended(pid_fd: int, timeout: float) -> bool:
+    """Whether a process ends within that time."""
+    return bool(select.select([pid_fd], [], [], timeout)[0])
+
+
+def handled(contender: Contender, home: Path, said: str) -> int:
+    """Records written, which must be as many as there were inputs."""
+    if found := re.search(r"(\d+) requests in", said):
+        return int(found[1])
+    parts = [home / "out", *home.glob("out.[0-9]*")]
+    count = sum(count_lines(path) for path in parts if path.exists())
+    if count != contender.items:
+        raise SystemExit(f"bench: {contender.name} wrote {count} records for {contender.items} inputs")
+    return count
+
+
+def count_lines(path: Path) -> int:
+    """Lines in a file of any size."""
+    with open(path, "rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def supervisor_share(summary: Path, cpu_s: float) -> float | None:
+    """What part of the measured CPU the summary gives to the supervisor."""
+    if not summary.exists():
+        return None
+    return json.loads(summary.read_text())["supervisor_cpu_s"] / cpu_s

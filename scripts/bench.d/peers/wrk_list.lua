@@ -1,0 +1,21 @@
+-- Requests the paths of a list one after the other; with it, wrk is the limit of
+-- what the origin and the machine can move. Usage: wrk -s wrk_list.lua URL -- LIST
+local paths, threads = {}, 0
+
+-- Threads start at different places, or they would ask for the same file together.
+function setup(thread)
+   thread:set("turn", threads)
+   threads = threads + 1
+end
+
+function init(args)
+   for line in io.lines(args[1]) do
+      paths[#paths + 1] = wrk.format("GET", line:match("^http://[^/]+(.*)$"))
+   end
+   next_path = turn * math.floor(#paths / 2)
+end
+
+function request()
+   next_path = next_path % #paths + 1
+   return paths[next_path]
+end

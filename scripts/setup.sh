@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# What run, test and bench share: finding cargo, installing Debian packages,
+# building the executables. Sourced, never run.
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$(basename "$0"): $*"; exit 1; }
+
+# rustup writes its PATH line to files that a non-interactive shell does not read.
+command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+command -v cargo >/dev/null || die "cargo is not installed: see https://rustup.rs"
+
+# install PACKAGE...: Debian packages, as root; anyone else is told what to type.
+install() {
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        die "missing packages; type: sudo apt-get update && sudo apt-get install -y $*"
+    fi
+    local log
+    log=$(mktemp)
+    say "installing $*"
+    {
+        apt-get update &&
+            DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+                install -y --no-install-recommends "$@"
+    } >"$log" 2>&1 </dev/null || { cat "$log" >&2; die "could not install $*"; }
+    rm -f "$log"
+}
+
+# need COMMAND PACKAGE...: install the packages unless the command is there.
+need() {
+    local command=$1
+    shift
+    command -v "$command" >/dev/null || install "$@"
+}
+
+# What the build takes beside Rust: ring, zstd, mimalloc and the bundled SQLite
+# compile C, and Rust links through cc. No cmake, no make, no pkg-config.
+need_compiler() { need cc gcc libc6-dev; }
+
+# build_release: supervisor, worker and the origin server in target/release.
+# All three in one command, so that no other choice of packages ever asks cargo
+# for other features and thereby a second build. Shows cargo's output only the
+# first time, which takes minutes, or when the build fails.
+build_release() {
+    need_compiler
+    local build=(cargo build --release --locked --manifest-path "$repo/Cargo.toml"
+        -p supervisor -p worker -p e2e --bin supervisor --bin worker --bin origin)
+    if [ ! -x "$release/supervisor" ]; then
+        say "building (a few minutes, once)"
+        "${build[@]}" >&2 </dev/null || exit 1
+        return
+    fi
+    local log
+    log=$(mktemp)
+    "${build[@]}" >"$log" 2>&1 </dev/null || { cat "$log" >&2; rm -f "$log"; exit 1; }
+    rm -f "$log"
+}
+
+target=${CARGO_TARGET_DIR:-$repo/target}
+release=$target/release

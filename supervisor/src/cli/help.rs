@@ -1,0 +1,104 @@
+//! What the long help says beyond one line a flag: the four modes, and examples
+//! that can be typed as they stand. Lines are short enough for 80 columns.
+
+pub(super) const ABOUT: &str = "\
+Fetch and parse in bulk, on every core, losing nothing.
+
+One supervisor process starts worker processes, hands out the inputs and gathers
+one JSON record for each. How they work is a flag away, and the records are the
+same in all four modes:
+
+  --mode sequential  one worker, one target at a time: a few URLs, debugging
+  --mode concurrent  one worker, many targets waiting at once: slow servers
+  --mode parallel    a worker per CPU, one target each: parsing saved pages
+  --mode both        a worker per CPU, many targets waiting in each: crawling
+
+The default, --mode auto, measures a few inputs, picks, and says why.";
+
+/// Said under every command that runs: where else its flags may come from.
+macro_rules! with_sources {
+    ($examples:literal) => {
+        concat!(
+            $examples,
+            "
+
+Other ways to give a flag:
+  --per-host 4 is also MUSTER_PER_HOST=4 in the environment, and per-host = 4 in
+  a job file (--job) or a config file (--config). The flag wins over the
+  environment, the environment over the job file, the job file over the config
+  file. A repeatable flag is a list in a file, one value a line in a variable;
+  giving it again replaces the whole list.
+
+Exit status:
+  0  every input succeeded
+  1  the run could not be done: an input is missing, the output exists, …
+  2  the flags, a selector or a file of flags is wrong; nothing was started
+  3  done, but some inputs failed; their records say why
+  128+N  stopped by signal N"
+        )
+    };
+}
+
+pub(super) const ROOT: &str = with_sources!(
+    "\
+Examples:
+  supervisor fetch https://example.com/ --select title=title
+  supervisor fetch -i urls.txt -o pages.jsonl --select 'links[]=a::attr(href)'
+  supervisor parse site/ -o pages.jsonl --select title=title
+  supervisor compare fetch -i urls.txt --sample 200 --report compare.html
+  supervisor --job job.toml"
+);
+
+pub(super) const FETCH: &str = with_sources!(
+    "\
+Examples:
+  Titles and links of a list of URLs, 64 at a time in each worker:
+    supervisor fetch -i urls.txt -o pages.jsonl --mode both --concurrency 64 \\
+      --select title=title --select 'links[]=a::attr(href)'
+  URLs out of a CSV file's column, two a second to each host:
+    supervisor fetch -i shops.csv --column homepage --rate 2/s -o shops.jsonl
+  In a pipe:
+    zcat urls.gz | supervisor fetch -i - | jq -r .final_url
+  The whole job in a file, one flag of it overridden:
+    printf 'command = \"fetch\"\\nurls = [\"https://example.com/\"]\\n' > job.toml
+    supervisor --job job.toml --timeout 5s
+
+A selector is CSS with a last step: ::text (the default; all text inside,
+trimmed) or ::attr(NAME). NAME=… takes the first match or null, NAME[]=… every
+match. href and src are resolved against the page's base."
+);
+
+pub(super) const PARSE: &str = with_sources!(
+    "\
+Examples:
+  Titles of every *.html and *.htm file below a directory, on all cores:
+    supervisor parse site/ -o pages.jsonl --select title=title
+  Files that another program lists:
+    find . -name '*.xhtml' | supervisor parse -i - --select h1=h1
+  In the order of the inputs:
+    supervisor parse a.html b.html --ordered --select 'links[]=a::attr(href)'
+
+A named file is parsed whatever its name; one that cannot be read is a record
+with an error. Links to directories are not followed."
+);
+
+pub(super) const COMPARE: &str = with_sources!(
+    "\
+Examples:
+  supervisor compare fetch -i urls.txt --sample 200 --report compare.html
+  supervisor compare parse site/ --select title=title --workers 4
+  supervisor compare --job job.toml
+
+The inputs are run once in each mode, so they must be files, not a pipe. The
+table goes to stderr; the records go nowhere."
+);
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  supervisor completions bash > /etc/bash_completion.d/supervisor
+  supervisor completions zsh > ~/.zfunc/_supervisor
+  supervisor completions fish > ~/.config/fish/completions/supervisor.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  supervisor man /usr/local/share/man/man1";

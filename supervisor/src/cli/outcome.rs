@@ -1,0 +1,97 @@
+//! How the program ends: the one place that knows exit codes.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// How a run ended, as its exit code tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Every input succeeded.
+    Done,
+    /// The run could not be done: an input missing, an output that exists, a pool that gave up.
+    Impossible,
+    /// Bad flags, selectors or files of flags; nothing was started.
+    Misused,
+    /// Done, but some inputs failed; their records say why.
+    InputsFailed,
+    /// Stopped by this signal; what was finished is committed.
+    Stopped(u8),
+}
+
+impl Outcome {
+    /// The number the shell sees.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Impossible => 1,
+            Self::Misused => 2,
+            Self::InputsFailed => 3,
+            Self::Stopped(signal) => 128_u8.saturating_add(signal),
+        }
+    }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(outcome.code())
+    }
+}
+
+/// Why nothing is started.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Help or version, which was what was asked for; or a mistake in how it was asked.
+    Usage(Box<clap::Error>),
+    /// The request is sound, and cannot be done here and now.
+    Impossible(String),
+}
+
+impl From<clap::Error> for Refusal {
+    fn from(error: clap::Error) -> Self {
+        Self::Usage(Box::new(error))
+    }
+}
+
+impl Refusal {
+    /// Says it to the user: help on stdout, everything else on stderr.
+    pub(crate) fn report(&self) -> Outcome {
+        // Whoever closed the stream does not want to hear it.
+        match self {
+            Self::Usage(error) => {
+                let _ = error.print();
+            }
+            Self::Impossible(message) => {
+                let _ = writeln!(std::io::stderr(), "error: {message}");
+            }
+        }
+        self.outcome()
+    }
+
+    /// What it means for the exit code.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Usage(error) if error.use_stderr() => Outcome::Misused,
+            Self::Usage(_) => Outcome::Done,
+            Self::Impossible(_) => Outcome::Impossible,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcome;
+
+    #[test]
+    fn codes_are_the_contracts() {
+        let codes = [
+            Outcome::Done,
+            Outcome::Impossible,
+            Outcome::Misused,
+            Outcome::InputsFailed,
+            Outcome::Stopped(2),
+            Outcome::Stopped(15),
+        ]
+        .map(Outcome::code);
+        assert_eq!(codes, [0, 1, 2, 3, 130, 143]);
+    }
+}

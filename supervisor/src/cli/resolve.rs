@@ -1,0 +1,271 @@
+//! From flags to a [`Plan`]: what they mean together, and whether they make sense.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
+
+use shared::job::{Executor, FetchSpec, Mode, ParseSpec, SandboxLevel, Work};
+use shared::select::Field;
+
+use super::flags::{
+    CompareVerb, ExtractFlags, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, PoolFlags, SandboxFlag,
+    ShownFlags,
+    Verb, WhenFlag,
+};
+use super::inputs::{Again, Targets, input_paths, inputs};
+use super::values::Limit;
+use super::{Request, Surroundings, disk};
+use crate::plan::{Comparison, Output, PerHost, Plan, Politeness, PoolPlan, When};
+
+/// Why flags that were each well formed are refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// They make no sense together.
+    Usage(String),
+    /// They make sense, and cannot be done here and now.
+    Impossible(String),
+}
+
+/// The flags of one run, whichever command they stood under.
+struct Run {
+    pool: PoolPlan,
+    sandbox: SandboxFlag,
+    targets: Targets,
+    lists: ListFlags,
+    extract: ExtractFlags,
+    /// `None` when nothing is fetched.
+    network: Option<NetworkFlags>,
+    /// `None` when the records go nowhere.
+    output: Option<OutputFlags>,
+    shown: ShownFlags,
+}
+
+/// Decides what is asked for. `typed` tells which flags stood on the command line.
+pub(super) fn request(
+    flags: Flags,
+    typed: &dyn Fn(&str) -> bool,
+    around: &Surroundings<'_>,
+) -> Result<Request, Problem> {
+    let Flags { pool, verb } = flags;
+    match verb {
+        Some(Verb::Fetch(fetch)) => run(
+            Run {
+                sandbox: pool.sandbox,
+                pool: pool_plan(&pool),
+                targets: Targets::Urls(fetch.targets.urls),
+                lists: fetch.lists,
+                extract: fetch.extract,
+                network: Some(fetch.network),
+                output: Some(fetch.output),
+                shown: fetch.shown,
+            },
+            around,
+        ),
+        Some(Verb::Parse(parse)) => run(
+            Run {
+                sandbox: pool.sandbox,
+                pool: pool_plan(&pool),
+                targets: Targets::Paths(parse.targets.paths),
+                lists: parse.lists,
+                extract: parse.extract,
+                network: None,
+                output: Some(parse.output),
+                shown: parse.shown,
+            },
+            around,
+        ),
+        Some(Verb::Compare(compare)) => {
+            let run = compare_run(&pool, compare.verb, typed)?;
+            comparison(run, compare.sample, compare.report, around)
+        }
+        Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
+        Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),
+        None => Err(no_command()),
+    }
+}
+
+fn no_command() -> Problem {
+    Problem::Usage("no command was given".to_owned())
+}
+
+fn run(run: Run, around: &Surroundings<'_>) -> Result<Request, Problem> {
+    plan(run, around).map(|(plan, _)| Request::Run(Box::new(plan)))
+}
+
+fn compare_run(
+    pool: &PoolFlags,
+    verb: Option<CompareVerb>,
+    typed: &dyn Fn(&str) -> bool,
+) -> Result<Run, Problem> {
+    if typed("mode") {
+        return Err(Problem::Usage(
+            "compare runs every mode; leave out --mode".to_owned(),
+        ));
+    }
+    let sandbox = pool.sandbox;
+    let pool = PoolPlan { workers: pool.workers.0, mode: None, concurrency: pool.concurrency.0 };
+    match verb {
+        Some(CompareVerb::Fetch(fetch)) => Ok(Run {
+            pool,
+            sandbox,
+            targets: Targets::Urls(fetch.targets.urls),
+            lists: fetch.lists,
+            extract: fetch.extract,
+            network: Some(fetch.network),
+            output: None,
+            shown: fetch.shown,
+        }),
+        Some(CompareVerb::Parse(parse)) => Ok(Run {
+            pool,
+            sandbox,
+            targets: Targets::Paths(parse.targets.paths),
+            lists: parse.lists,
+            extract: parse.extract,
+            network: None,
+            output: None,
+            shown: parse.shown,
+        }),
+        None => Err(no_command()),
+    }
+}
+
+fn comparison(
+    run: Run,
+    sample: Option<NonZeroU64>,
+    report: Option<PathBuf>,
+    around: &Surroundings<'_>,
+) -> Result<Request, Problem> {
+    let (mut plan, again) = plan(run, around)?;
+    if let Some(once) = again.once {
+        return Err(Problem::Usage(format!(
+            "compare reads its inputs once for each mode, and {once} can be read only once; save it to a file"
+        )));
+    }
+    if let Some(report) = &report {
+        disk::check_side_file("--report", report, &input_paths(&plan.inputs))?;
+    }
+    plan.report = report;
+    Ok(Request::Compare(Box::new(Comparison { plan, sample })))
+}
+
+fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
+    let fields = Field::parse_all(&run.extract.select).map_err(|error| Problem::Usage(error.to_string()))?;
+    let mut again = Again::default();
+    let inputs = inputs(run.targets, run.lists, &mut again, around)?;
+    let paths = input_paths(&inputs);
+    let (output, ordered, summary, report) = match run.output {
+        None => (Output::Discard, false, None, None),
+        Some(flags) => {
+            check_side_files(&flags, &paths)?;
+            (
+                disk::output(flags.output, flags.overwrite, &paths)?,
+                flags.ordered,
+                flags.summary,
+                flags.report,
+            )
+        }
+    };
+    let body_bytes_max = run.extract.body_bytes_max;
+    let politeness = politeness(run.network.as_ref());
+    let work = match run.network {
+        Some(network) => Work::Fetch(fetch_spec(network, body_bytes_max)),
+        None => Work::Parse(ParseSpec { body_bytes_max }),
+    };
+    let plan = Plan {
+        work,
+        fields,
+        parse_timeout: run.extract.parse_timeout,
+        inputs,
+        output,
+        pool: run.pool,
+        politeness,
+        ordered,
+        sandbox: match run.sandbox {
+            SandboxFlag::Auto => SandboxLevel::Auto,
+            SandboxFlag::Require => SandboxLevel::Require,
+            SandboxFlag::Off => SandboxLevel::Off,
+        },
+        progress: match run.shown.progress {
+            WhenFlag::Auto => When::Auto,
+            WhenFlag::Always => When::Always,
+            WhenFlag::Never => When::Never,
+        },
+        summary,
+        report,
+    };
+    Ok((plan, again))
+}
+
+fn check_side_files(flags: &OutputFlags, inputs: &[&Path]) -> Result<(), Problem> {
+    let mut files: Vec<(&str, &Path)> = Vec::new();
+    if flags.output != Path::new("-") {
+        files.push(("--output", &flags.output));
+    }
+    for (flag, path) in [("--summary", &flags.summary), ("--report", &flags.report)] {
+        if let Some(path) = path {
+            disk::check_side_file(flag, path, inputs)?;
+            files.push((flag, path));
+        }
+    }
+    disk::check_distinct(&files)
+}
+
+/// A mode that has one worker, or one target at a time, is that whatever else
+/// is set: changing the mode of a job must not take changing its other flags.
+fn pool_plan(flags: &PoolFlags) -> PoolPlan {
+    let mode = match flags.mode {
+        ModeFlag::Auto => None,
+        ModeFlag::Sequential => Some(Mode::Sequential),
+        ModeFlag::Concurrent => Some(Mode::Concurrent),
+        ModeFlag::Parallel => Some(Mode::Parallel),
+        ModeFlag::Both => Some(Mode::Both),
+    };
+    let one_worker = mode.is_some_and(|mode| !mode.many_workers());
+    let one_target = mode.is_some_and(|mode| mode.executor() == Executor::Blocking);
+    PoolPlan {
+        workers: if one_worker { Some(NonZeroU32::MIN) } else { flags.workers.0 },
+        mode,
+        concurrency: if one_target { Some(NonZeroU32::MIN) } else { flags.concurrency.0 },
+    }
+}
+
+fn politeness(network: Option<&NetworkFlags>) -> Politeness {
+    match network {
+        // A file is nobody's host, and reading it again gives the same.
+        None => Politeness {
+            per_host: PerHost::Unlimited,
+            rate_per_s: None,
+            retries: 0,
+        },
+        Some(flags) => Politeness {
+            per_host: match flags.per_host {
+                Limit::Auto => PerHost::Auto,
+                Limit::AtMost(n) => PerHost::Limit(n),
+                Limit::Unlimited => PerHost::Unlimited,
+            },
+            rate_per_s: flags.rate.map(|rate| rate.0),
+            retries: flags.retries,
+        },
+    }
+}
+
+fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64) -> FetchSpec {
+    // As with curl, a User-Agent header is the user agent.
+    let (agents, headers): (Vec<_>, Vec<_>) = flags
+        .header
+        .into_iter()
+        .partition(|header| header.name.eq_ignore_ascii_case("user-agent"));
+    FetchSpec {
+        timeout: flags.timeout,
+        connect_timeout: flags.connect_timeout,
+        body_bytes_max,
+        redirects_max: flags.redirects_max,
+        headers: headers
+            .into_iter()
+            .map(|header| (header.name, header.value))
+            .collect(),
+        user_agent: agents
+            .into_iter()
+            .next_back()
+            .map_or(flags.user_agent, |header| header.value),
+    }
+}

@@ -1,0 +1,320 @@
+//! What is typed, to plans and refusals.
+
+use shared::job::Mode;
+
+use super::*;
+use crate::plan::{Input, Output, PerHost, When};
+
+#[test]
+fn definitions_hold_together() {
+    definitions().debug_assert();
+}
+
+#[test]
+fn defaults_are_the_contracts() {
+    let plan = Bench::new().plan("fetch http://a/");
+    let Work::Fetch(spec) = &plan.work else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(spec.timeout, Duration::from_secs(30));
+    assert_eq!(spec.connect_timeout, Duration::from_secs(10));
+    assert_eq!(plan.parse_timeout, Duration::from_secs(10));
+    assert_eq!((spec.body_bytes_max, spec.redirects_max), (16 << 20, 10));
+    assert!(spec.user_agent.starts_with("muster/"));
+    assert_eq!(plan.politeness.retries, 2);
+    assert_eq!(
+        (plan.politeness.per_host, plan.politeness.rate_per_s),
+        (PerHost::Auto, None)
+    );
+    assert_eq!(
+        (plan.pool.workers, plan.pool.mode, plan.pool.concurrency),
+        (None, None, None)
+    );
+    assert_eq!((plan.output, plan.progress), (Output::Stdout, When::Auto));
+    assert_eq!((plan.summary, plan.report, plan.ordered), (None, None, false));
+    assert!(plan.fields.is_empty());
+}
+
+#[test]
+fn a_whole_line_is_resolved() {
+    let bench = Bench::new();
+    let plan = bench.plan(
+        "--workers 2 fetch http://z/ -i @/urls.txt -i - --select t=title --select l[]=a::attr(href) --timeout 5 \
+         --per-host unlimited --rate 120/m -H Accept:x -H User-Agent:me --body-bytes-max 1MB --retries 0 --ordered \
+         --progress never --summary @/s.json --report @/r.html -o @/out.jsonl --concurrency 9 --mode both",
+    );
+    let inputs = [
+        Input::Literal(b"http://z/".to_vec()),
+        Input::Lines(bench.path("urls.txt")),
+        Input::StdinLines,
+    ];
+    assert_eq!(plan.inputs, inputs);
+    let fields: Vec<_> = plan
+        .fields
+        .iter()
+        .map(|field| (field.name.as_str(), field.every))
+        .collect();
+    assert_eq!(fields, [("t", false), ("l", true)]);
+    let Work::Fetch(spec) = &plan.work else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(spec.headers, [("Accept".to_owned(), "x".to_owned())]);
+    assert_eq!((spec.user_agent.as_str(), spec.body_bytes_max), ("me", 1_000_000));
+    assert_eq!(plan.politeness.per_host, PerHost::Unlimited);
+    assert_eq!(
+        (plan.politeness.rate_per_s, plan.politeness.retries),
+        (Some(2.0), 0)
+    );
+    assert_eq!(plan.pool.mode, Some(Mode::Both));
+    assert_eq!(
+        (
+            plan.pool.workers.unwrap().get(),
+            plan.pool.concurrency.unwrap().get()
+        ),
+        (2, 9)
+    );
+    assert_eq!(
+        plan.output,
+        Output::File {
+            path: bench.path("out.jsonl"),
+            overwrite: false
+        }
+    );
+    assert_eq!(
+        (plan.summary, plan.report),
+        (Some(bench.path("s.json")), Some(bench.path("r.html")))
+    );
+    assert_eq!((plan.ordered, plan.progress), (true, When::Never));
+}
+
+#[test]
+fn parse_takes_paths_and_lists_and_asks_no_host() {
+    let bench = Bench::new();
+    let plan = bench.plan("parse @/page.html missing.html @ -i @/urls.txt --body-bytes-max 1KiB");
+    let tree = |path: PathBuf| Input::Tree(path);
+    assert_eq!(
+        plan.inputs,
+        [
+            tree(bench.path("page.html")),
+            tree("missing.html".into()),
+            tree(bench.dir.path().into()),
+            Input::Lines(bench.path("urls.txt")),
+        ]
+    );
+    assert!(matches!(plan.work, Work::Parse(spec) if spec.body_bytes_max == 1024));
+    assert_eq!(
+        (plan.politeness.retries, plan.politeness.per_host),
+        (0, PerHost::Unlimited)
+    );
+    bench.refused("parse @/page.html --timeout 5s", 2, &["--timeout"]);
+}
+
+#[test]
+fn columns_are_read_by_extension() {
+    let bench = Bench::new();
+    bench.write("urls.TSV", "x\turl\n");
+    bench.write("urls.ndjson", "");
+    let check = |name: &str, want: fn(PathBuf, String) -> Input| {
+        let plan = bench.plan(&format!("fetch -i @/{name} --column url"));
+        assert_eq!(plan.inputs, [want(bench.path(name), "url".to_owned())]);
+        bench.refused(&format!("fetch -i @/{name}"), 2, &["--column"]);
+    };
+    check("urls.csv", Input::CsvColumn);
+    check("urls.TSV", Input::CsvColumn);
+    check("urls.jsonl", Input::JsonColumn);
+    check("urls.ndjson", Input::JsonColumn);
+    bench.refused(
+        "fetch -i @/urls.csv --column ulr",
+        2,
+        &["no column \"ulr\"", "did you mean \"url\"?"],
+    );
+    bench.refused("fetch -i @/urls.txt --column url", 2, &["--column needs"]);
+    bench.refused("fetch http://a/ --column url", 2, &["--column needs"]);
+}
+
+#[test]
+fn the_help_and_the_version_are_no_failure() {
+    let bench = Bench::new();
+    for line in [
+        "--help",
+        "-h",
+        "fetch --help",
+        "compare fetch --help",
+        "help fetch",
+        "--version",
+    ] {
+        bench.refused(line, 0, &[]);
+    }
+    for line in ["", "--workers 2", "compare", "compare --sample 5"] {
+        bench.refused(line, 2, &["Usage: supervisor", "Commands:"]);
+    }
+}
+
+#[test]
+fn bad_flags_are_refused_before_any_work() {
+    let bench = Bench::new();
+    for (line, says) in [
+        ("fetch", "nothing to fetch: give URLs, or a list with -i FILE"),
+        ("parse", "nothing to parse"),
+        ("fecth http://a/", "similar subcommand exists: 'fetch'"),
+        ("fetch http://a/ --tiemout 5s", "'--timeout'"),
+        ("fetch http://a/ --timeout 0", "at least 1ms"),
+        ("fetch http://a/ --timeout soon", "give a time"),
+        ("fetch http://a/ --workers 0", "from 1 to 1024"),
+        ("fetch http://a/ --workers 5000", "from 1 to 1024"),
+        ("fetch http://a/ --concurrency -1", "from 1 to 16384"),
+        ("fetch http://a/ --per-host 0", "unlimited"),
+        ("fetch http://a/ --retries 1000", "0..=100"),
+        ("fetch http://a/ --body-bytes-max 5GiB", "at most 4GiB"),
+        ("fetch http://a/ --rate 0", "above zero"),
+        ("fetch http://a/ --header nonsense", "with a colon"),
+        ("fetch http://a/ --mode threads", "sequential"),
+        ("fetch http://a/ --select title", "at character"),
+        ("fetch http://a/ --select t=[", "--select"),
+        ("fetch http://a/ --select t=a --select t=b", "the name `t`"),
+        ("fetch -", "-i -"),
+        ("parse -", "-i -"),
+        ("fetch -i - -i -", "only once"),
+        ("fetch -i @", "is a directory"),
+        ("fetch -i @/urls.txt.gz", "decompress"),
+        ("fetch -i @/urls.parquet", "export"),
+        ("fetch -i @/urls.json", "jq"),
+        ("parse -i @/page.html", "this is a page"),
+        ("fetch http://a/ --resume", "unexpected argument"),
+        ("csv x.csv", "unrecognized subcommand"),
+    ] {
+        bench.refused(line, 2, &[says, "For more information, try '--help'"]);
+    }
+}
+
+#[test]
+fn what_is_piped_in_is_read_only_when_asked_for() {
+    let piped = Bench {
+        terminal: false,
+        ..Bench::new()
+    };
+    piped.refused("fetch", 2, &["for what is piped in, add -i -"]);
+    assert_eq!(piped.plan("fetch -i -").inputs, [Input::StdinLines]);
+}
+
+#[test]
+fn what_cannot_be_done_here_is_exit_code_1() {
+    let bench = Bench::new();
+    bench.write("out.jsonl", "");
+    for (line, says) in [
+        ("fetch -i @/missing.txt", "missing.txt: No such file"),
+        ("fetch -i @/missing.csv --column url", "missing.csv: No such file"),
+        ("fetch http://a/ -o @/out.jsonl", "--overwrite"),
+        ("fetch http://a/ -o @", "is a directory"),
+        ("fetch http://a/ -o @/no/out.jsonl", "make it first"),
+        ("fetch http://a/ --summary @/no/s.json", "make it first"),
+        ("fetch http://a/ --report @/urls.txt/r.html", "cannot write"),
+        ("compare fetch http://a/ --report @/no/r.html", "make it first"),
+    ] {
+        bench.refused(line, 1, &[says]);
+    }
+}
+
+#[test]
+fn outputs_do_not_destroy_what_is_needed() {
+    let bench = Bench::new();
+    fs::hard_link(bench.path("urls.txt"), bench.path("same")).unwrap();
+    for (line, says) in [
+        ("fetch -i @/urls.txt -o @/urls.txt --overwrite", "is the input"),
+        ("fetch -i @/urls.txt -o @/../nothing/../same", "cannot write"),
+        ("fetch -i @/urls.txt -o @/same --overwrite", "is the input"),
+        ("fetch -i @/urls.txt --summary @/same", "is the input"),
+        ("parse @/page.html --report @/page.html", "is the input"),
+        ("compare parse @/page.html --report @/page.html", "is the input"),
+        (
+            "fetch http://a/ -o @/x --summary @/x",
+            "--output and --summary are both",
+        ),
+        (
+            "fetch http://a/ --report @/x --summary @/./x",
+            "--summary and --report are both",
+        ),
+        ("fetch http://a/ --summary -", "stdout is for the records"),
+        ("fetch http://a/ -o x.parquet", "not as .parquet"),
+        ("fetch http://a/ -o x.jsonl.GZ", "not as .gz"),
+        ("fetch http://a/ -o x.csv", "JSON lines"),
+    ] {
+        let code = if says == "cannot write" { 1 } else { 2 };
+        bench.refused(line, code, &[says]);
+    }
+}
+
+#[test]
+fn an_output_may_exist_when_it_is_to_be_replaced_or_is_no_file() {
+    let bench = Bench::new();
+    bench.write("out.jsonl", "");
+    let file = |path: PathBuf| Output::File {
+        path,
+        overwrite: true,
+    };
+    assert_eq!(
+        bench.plan("fetch http://a/ -o @/out.jsonl --overwrite").output,
+        file(bench.path("out.jsonl"))
+    );
+    assert_eq!(
+        bench.plan("fetch http://a/ -o /dev/null").output,
+        file("/dev/null".into())
+    );
+}
+
+#[test]
+fn a_mode_with_one_of_something_says_so() {
+    let pool = |line: &str| {
+        let pool = Bench::new().set("MUSTER_WORKERS", "4").plan(line).pool;
+        (pool.workers.map(|n| n.get()), pool.concurrency.map(|n| n.get()))
+    };
+    assert_eq!(pool("fetch http://a/ --mode sequential"), (Some(1), Some(1)));
+    assert_eq!(
+        pool("fetch http://a/ --mode concurrent --concurrency 50 --workers 1"),
+        (Some(1), Some(50))
+    );
+    assert_eq!(pool("fetch http://a/ --mode parallel"), (Some(4), Some(1)));
+    assert_eq!(pool("fetch http://a/ --mode both"), (Some(4), None));
+    assert_eq!(pool("fetch http://a/ --concurrency 7"), (Some(4), Some(7)));
+    let bench = Bench::new();
+    bench.refused(
+        "--workers 2 fetch http://a/ --mode sequential",
+        2,
+        &["--workers 1, not 2", "parallel or both"],
+    );
+    bench.refused(
+        "--mode parallel fetch http://a/ --concurrency 8",
+        2,
+        &["concurrent or both"],
+    );
+}
+
+#[test]
+fn compare_runs_every_mode_and_keeps_nothing() {
+    let bench = Bench::new().set("MUSTER_MODE", "both");
+    for line in [
+        "compare --sample 200 --report @/r.html fetch -i @/urls.txt --select t=title --workers 3",
+        "--workers 3 compare fetch -i @/urls.txt --select t=title --sample 200 --report @/r.html",
+    ] {
+        let comparison = bench.comparison(line);
+        assert_eq!(comparison.sample.unwrap().get(), 200);
+        assert_eq!(comparison.plan.report, Some(bench.path("r.html")));
+        assert_eq!(
+            (comparison.plan.output, comparison.plan.pool.mode),
+            (Output::Discard, None)
+        );
+        assert_eq!(comparison.plan.pool.workers.unwrap().get(), 3);
+        assert_eq!(comparison.plan.fields.len(), 1);
+    }
+    assert_eq!(bench.comparison("compare parse @").sample, None);
+    nix::unistd::mkfifo(&bench.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (line, says) in [
+        ("compare fetch -i -", "standard input can be read only once"),
+        ("compare fetch -i @/pipe", "pipe can be read only once"),
+        ("compare fetch http://a/ --mode both", "leave out --mode"),
+        ("compare fetch http://a/ --sample 0", "at least 1"),
+        ("compare fetch http://a/ -o x", "unexpected argument"),
+    ] {
+        bench.refused(line, 2, &[says]);
+    }
+}

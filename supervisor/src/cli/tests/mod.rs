@@ -1,0 +1,102 @@
+//! Whole command lines, with their environment and files, to plans and refusals.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use shared::job::Work;
+
+use super::*;
+
+mod lines;
+mod settings;
+
+/// A directory with inputs in it, and what a command line is read in.
+struct Bench {
+    dir: tempfile::TempDir,
+    variables: BTreeMap<String, String>,
+    terminal: bool,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self {
+            dir: tempfile::tempdir().unwrap(),
+            variables: BTreeMap::new(),
+            terminal: true,
+        };
+        bench.write("urls.txt", "http://a/\n");
+        bench.write("urls.csv", "id,url\n1,http://a/\n");
+        bench.write("urls.jsonl", "{\"url\":\"http://a/\"}\n");
+        bench.write("page.html", "<title>t</title>");
+        bench
+    }
+
+    fn set(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Reads a command line in which `@` stands for the directory.
+    fn read(&self, line: &str) -> Result<Request, Refusal> {
+        let dir = self.dir.path().to_str().unwrap();
+        let words = line
+            .split_whitespace()
+            .map(|word| OsString::from(word.replace('@', dir)));
+        let around = Surroundings {
+            variable: &|name| self.variables.get(name).map(OsString::from),
+            config: &self.path("muster.toml"),
+            stdin_is_terminal: self.terminal,
+        };
+        parse(
+            std::iter::once(OsString::from("supervisor"))
+                .chain(words)
+                .collect(),
+            &around,
+        )
+    }
+
+    fn plan(&self, line: &str) -> Plan {
+        match self.read(line) {
+            Ok(Request::Run(plan)) => *plan,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn comparison(&self, line: &str) -> Comparison {
+        match self.read(line) {
+            Ok(Request::Compare(comparison)) => *comparison,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    /// Checks that a line is refused with this exit code and a message that says all of this.
+    fn refused(&self, line: &str, code: u8, says: &[&str]) {
+        let refusal = self
+            .read(line)
+            .err()
+            .unwrap_or_else(|| panic!("{line}: not refused"));
+        let message = match &refusal {
+            Refusal::Usage(error) => error.to_string(),
+            Refusal::Impossible(message) => message.clone(),
+        };
+        assert_eq!(refusal.outcome().code(), code, "{line}: {message}");
+        for part in says {
+            assert!(message.contains(part), "{line}: no {part:?} in: {message}");
+        }
+    }
+}
+
+fn timeout(plan: &Plan) -> Duration {
+    match &plan.work {
+        Work::Fetch(spec) => spec.timeout,
+        Work::Parse(_) => panic!("not a fetch"),
+    }
+}

@@ -1,0 +1,279 @@
+//! One job from beginning to end: source, pool, output, and what is said about
+//! it afterwards. `fetch`, `parse` and each leg of `compare` come through here.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use shared::clock;
+use shared::job::{Executor, JobSpec, Mode, SandboxSpec, Work};
+
+use crate::auto::{self, Measured};
+use crate::frontier::{Frontier, FrontierConfig};
+use crate::gather::{Gather, Ordered, Unbalanced};
+use crate::plan::{Input, Plan};
+use crate::pool::{Pool, PoolConfig};
+use crate::progress::Progress;
+use crate::runtime::locate::NoWorker;
+use crate::runtime::{self, Ended, Feed, Finished, Runtime, Signals, Writer, cpus, descriptors};
+use crate::sink::{Sink, SinkError};
+use crate::source::{Source, TargetKind};
+use crate::summary::{Facts, ModeRun};
+
+/// Targets in flight in one event loop unless the user says otherwise: a loop is
+/// busy long before, and a server's connection limits are rarely lower in sum.
+const CONCURRENCY: u32 = 64;
+
+/// From fork to ready, before a worker is taken for broken.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between asking a process to end and killing it.
+const TERMINATE_GRACE: Duration = Duration::from_secs(2);
+
+/// What the supervisor allows on top of the worker's own limits before it ends the worker.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Attempts that may kill their worker before the target is set aside.
+const CRASHES_MAX: u32 = 3;
+
+/// Why a job could not be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// There is no worker executable.
+    #[error(transparent)]
+    NoWorker(#[from] NoWorker),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Threads or signal handlers cannot be set up.
+    #[error("cannot set up threads and signals: {0}")]
+    SetUp(#[from] std::io::Error),
+    /// Our own bookkeeping is wrong.
+    #[error(transparent)]
+    Unbalanced(#[from] Unbalanced),
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// How the last run of it ended.
+    pub(crate) ended: Ended,
+    /// Whether whoever read standard output went away.
+    pub(crate) reader_left: bool,
+    /// Numbers for the summary, the comparison and the HTML report.
+    pub(crate) run: ModeRun,
+}
+
+/// The shape of one run's pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    mode: Mode,
+    workers: u32,
+    concurrency: u32,
+}
+
+impl Shape {
+    fn new(plan: &Plan, mode: Mode) -> Self {
+        let workers = plan.pool.workers.unwrap_or_else(cpus::usable_cpus).get();
+        let concurrency = plan.pool.concurrency.map_or(CONCURRENCY, std::num::NonZeroU32::get);
+        let workers = if mode.many_workers() { workers } else { 1 };
+        let concurrency = match mode.executor() {
+            Executor::Blocking => 1,
+            Executor::EventLoop => concurrency,
+        };
+        let (workers, concurrency) = descriptors::fit(descriptors::raise_limit(), workers, concurrency);
+        Self { mode, workers, concurrency }
+    }
+}
+
+/// Runs `plan`, writing records to `sink`; `targets_max` cuts the input short.
+///
+/// # Errors
+/// [`EngineError`] when the job could not be begun or its output could not be written.
+pub(crate) fn run(
+    plan: &Plan,
+    sink: Sink,
+    targets_max: u64,
+    progress: &mut Progress,
+) -> Result<Report, EngineError> {
+    let worker = runtime::locate::worker()?;
+    let started = Started::now();
+    let kind = match plan.work {
+        Work::Fetch(_) => TargetKind::Url,
+        Work::Parse(_) => TargetKind::Path,
+    };
+    let mut job = Job {
+        plan,
+        worker: &worker,
+        started_us: started.us,
+        feed: Feed::start(Source::new(&plan.inputs, kind))?,
+        writer: Writer::start(sink)?,
+        gather: Gather::new(0),
+        ordered: plan.ordered.then(|| Ordered::new(0)),
+        signals: Signals::start()?,
+        progress,
+    };
+    let (mut ended, shape, why) = job.run(targets_max);
+    let Job { feed, writer, gather, signals, .. } = job;
+    let reader_left = match writer.finish(&signals) {
+        Ok(Finished::Complete) => false,
+        Ok(Finished::Abandoned(signal)) => {
+            ended.signal = Some(signal);
+            false
+        }
+        Err(SinkError::Closed { .. }) => true,
+        Err(error) => return Err(error.into()),
+    };
+    if !reader_left {
+        gather.balance(feed.taken(), ended.left)?;
+    }
+    let facts = started.facts(shape, why);
+    Ok(Report { ended, reader_left, run: ModeRun::new(&gather, &facts) })
+}
+
+/// A job while it runs.
+struct Job<'a> {
+    plan: &'a Plan,
+    worker: &'a Path,
+    started_us: u64,
+    feed: Feed,
+    writer: Writer,
+    gather: Gather,
+    ordered: Option<Ordered>,
+    signals: Signals,
+    progress: &'a mut Progress,
+}
+
+impl Job<'_> {
+    /// Runs in the mode that was asked for, or measures and picks one.
+    fn run(&mut self, targets_max: u64) -> (Ended, Shape, Option<String>) {
+        if let Some(mode) = self.plan.pool.mode {
+            let shape = Shape::new(self.plan, mode);
+            return (self.run_shape(shape, targets_max), shape, None);
+        }
+        let mut probe = Shape::new(self.plan, Mode::Concurrent);
+        probe.concurrency = probe.concurrency.min(u32::try_from(auto::PROBE_TARGETS).unwrap_or(u32::MAX));
+        let ended = self.run_shape(probe, auto::PROBE_TARGETS.min(targets_max));
+        let both = Shape::new(self.plan, Mode::Both);
+        let choice = auto::choose(self.measured(), both.workers, both.concurrency);
+        let rest = targets_max.saturating_sub(self.feed.taken());
+        if !ended.is_complete() || rest == 0 || self.feed.is_exhausted() {
+            let why = format!("{}: the measurement itself did all there was to do", probe.mode.name());
+            return (ended, probe, Some(why));
+        }
+        let shape = Shape::new(self.plan, choice.mode);
+        (self.run_shape(shape, rest), shape, Some(choice.why))
+    }
+
+    fn measured(&self) -> Measured {
+        let targets = self.gather.counts().items();
+        let (elapsed_us, cpu_us) = self.gather.time_spent_us();
+        #[expect(clippy::cast_precision_loss, reason = "a handful of targets, at most minutes each")]
+        let mean_ms = |us: u64| us as f64 / 1e3 / targets.max(1) as f64;
+        Measured { targets, wait_ms: mean_ms(elapsed_us.saturating_sub(cpu_us)), compute_ms: mean_ms(cpu_us) }
+    }
+
+    fn run_shape(&mut self, shape: Shape, targets_max: u64) -> Ended {
+        let now = clock::now();
+        let seed = clock::monotonic_us();
+        let frontier = Frontier::new(FrontierConfig::from(&self.plan.politeness), seed);
+        let pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed);
+        let job = JobSpec {
+            slot: 0,
+            executor: shape.mode.executor(),
+            concurrency: shape.concurrency,
+            started_us: self.started_us,
+            work: self.plan.work.clone(),
+            fields: self.plan.fields.clone(),
+            parse_timeout: self.plan.parse_timeout,
+            sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
+        };
+        let stage = runtime::Stage {
+            feed: &mut self.feed,
+            writer: &mut self.writer,
+            gather: &mut self.gather,
+            ordered: self.ordered.as_mut(),
+            signals: &self.signals,
+            progress: self.progress,
+        };
+        Runtime::new(stage, PathBuf::from(self.worker), job, pool, targets_max).run()
+    }
+}
+
+/// What the workers may read: a list of paths is read as it goes, so then anything.
+fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
+    match plan.work {
+        Work::Fetch(_) => Some(Vec::new()),
+        Work::Parse(_) => plan
+            .inputs
+            .iter()
+            .map(|input| match input {
+                Input::Tree(path) => Some(path.clone()),
+                Input::Literal(_)
+                | Input::Lines(_)
+                | Input::StdinLines
+                | Input::CsvColumn(..)
+                | Input::JsonColumn(..) => None,
+            })
+            .collect(),
+    }
+}
+
+fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
+    let timeout = match &plan.work {
+        Work::Fetch(fetch) => fetch.timeout,
+        Work::Parse(_) => Duration::ZERO,
+    };
+    let parse_timeout = plan.parse_timeout;
+    PoolConfig {
+        slots: shape.workers,
+        concurrency: shape.concurrency,
+        retries: plan.politeness.retries,
+        crashes_max: CRASHES_MAX,
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        stall_timeout: MARGIN
+            + parse_timeout
+            + match shape.mode.executor() {
+                // A blocking worker shows nothing while it waits.
+                Executor::Blocking => timeout,
+                Executor::EventLoop => Duration::ZERO,
+            },
+        stage_timeout: parse_timeout + MARGIN,
+        // Other targets' parsing may delay this one, but not for ever.
+        target_timeout: (timeout + parse_timeout) * 2 + MARGIN,
+        drain_grace: timeout + parse_timeout + MARGIN,
+        terminate_grace: TERMINATE_GRACE,
+    }
+}
+
+/// What the clocks said when the job began.
+struct Started {
+    at: Instant,
+    us: u64,
+    cpu: Duration,
+    children_cpu: Duration,
+}
+
+impl Started {
+    fn now() -> Self {
+        Self {
+            at: clock::now(),
+            us: clock::monotonic_us(),
+            cpu: clock::process_cpu(),
+            children_cpu: clock::children_cpu(),
+        }
+    }
+
+    fn facts(&self, shape: Shape, why: Option<String>) -> Facts {
+        let supervisor_cpu = clock::process_cpu().saturating_sub(self.cpu);
+        Facts {
+            mode: shape.mode,
+            workers: shape.workers,
+            concurrency: shape.concurrency,
+            wall: clock::now().duration_since(self.at),
+            cpu: supervisor_cpu + clock::children_cpu().saturating_sub(self.children_cpu),
+            supervisor_cpu,
+            supervisor_rss_bytes_max: clock::rss_bytes_max(),
+            why,
+        }
+    }
+}

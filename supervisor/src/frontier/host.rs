@@ -1,0 +1,196 @@
+//! One host: what waits for it, what is in flight to it, and when it may be asked again.
+//!
+//! The frontier keeps a [`Host`] only while forgetting it would change an answer.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustc_hash::FxHashMap;
+
+use super::rate::{Bucket, Rate};
+
+/// A host as a target names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostRef<'a> {
+    /// Its name or address in one spelling (the URL parser's).
+    pub name: &'a str,
+    /// Whether it is this machine, which `PerHost::Auto` does not limit.
+    pub loopback: bool,
+}
+
+/// A host the frontier knows; good as long as a popped target of it is not settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(u32);
+
+impl HostId {
+    /// Of targets without a host.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
+/// A target that leaves its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) id: u64,
+    /// Whether it has failed before.
+    pub(super) retried: bool,
+}
+
+/// What waits, in order: retries that are due, then the queue.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lane {
+    queue: VecDeque<u64>,
+    retries: BinaryHeap<Reverse<(Instant, u64)>>,
+}
+
+impl Lane {
+    pub(super) fn push_back(&mut self, id: u64) {
+        self.queue.push_back(id);
+    }
+
+    pub(super) fn push_front(&mut self, id: u64) {
+        self.queue.push_front(id);
+    }
+
+    pub(super) fn push_retry(&mut self, due: Instant, id: u64) {
+        self.retries.push(Reverse((due, id)));
+    }
+
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retries.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// When something here can be taken; `None` if it is empty.
+    fn opens_at(&self, now: Instant) -> Option<Instant> {
+        if self.queue.is_empty() { self.next_retry() } else { Some(now) }
+    }
+
+    pub(super) fn take(&mut self, now: Instant) -> Option<Taken> {
+        if self.next_retry().is_some_and(|due| due <= now) {
+            return self.retries.pop().map(|Reverse((_, id))| Taken { id, retried: true });
+        }
+        self.queue.pop_front().map(|id| Taken { id, retried: false })
+    }
+}
+
+/// Where the frontier keeps a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nowhere: only a push or a returning permit changes anything.
+    Waiting,
+    /// It has work and budget, and takes its turn.
+    Ring,
+    /// It has work, and the budget for it at this instant.
+    Timed(Instant),
+    /// It has nothing, but its rate or pause still counts until this instant.
+    Fading(Instant),
+    /// A new one would behave the same.
+    Forgotten,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Host {
+    name: Arc<str>,
+    pub(super) lane: Lane,
+    pub(super) place: Place,
+    in_flight: u32,
+    in_flight_max: u32,
+    /// Nothing starts before: the latest `Retry-After`.
+    pub(super) paused_until: Instant,
+    bucket: Bucket,
+}
+
+impl Host {
+    pub(super) fn new(name: Arc<str>, in_flight_max: u32, now: Instant) -> Self {
+        Self {
+            name,
+            lane: Lane::default(),
+            place: Place::Waiting,
+            in_flight: 0,
+            in_flight_max,
+            paused_until: now,
+            bucket: Bucket::full(now),
+        }
+    }
+
+    pub(super) fn release(&mut self) {
+        debug_assert!(self.in_flight > 0, "a permit of {} came back twice", self.name);
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Starts the next target, if one may start now.
+    pub(super) fn start(&mut self, now: Instant, rate: Option<&Rate>) -> Option<Taken> {
+        if self.belongs(now, rate) != Place::Ring {
+            return None;
+        }
+        let taken = self.lane.take(now)?;
+        self.in_flight += 1;
+        if let Some(rate) = rate {
+            self.bucket.take(now, rate);
+        }
+        Some(taken)
+    }
+
+    pub(super) fn belongs(&self, now: Instant, rate: Option<&Rate>) -> Place {
+        let Some(opens_at) = self.lane.opens_at(now) else {
+            let fades_at = self.paused_until.max(self.bucket.full_at());
+            return match self.in_flight {
+                0 if fades_at <= now => Place::Forgotten,
+                0 => Place::Fading(fades_at),
+                _ => Place::Waiting,
+            };
+        };
+        if self.in_flight >= self.in_flight_max {
+            return Place::Waiting;
+        }
+        let token_at = rate.map_or(now, |rate| self.bucket.next_at(now, rate));
+        let at = opens_at.max(self.paused_until).max(token_at);
+        if at <= now { Place::Ring } else { Place::Timed(at) }
+    }
+}
+
+/// All hosts, by name and by id. Ids are seats, used again when their host is forgotten.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hosts {
+    by_name: FxHashMap<Arc<str>, HostId>,
+    seats: Vec<Option<Host>>,
+    free: Vec<HostId>,
+}
+
+impl Hosts {
+    pub(super) fn find(&self, name: &str) -> Option<HostId> {
+        self.by_name.get(name).copied()
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: HostId) -> Option<&mut Host> {
+        self.seats.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    pub(super) fn insert(&mut self, name: &str, host: impl FnOnce(Arc<str>) -> Host) -> HostId {
+        let name: Arc<str> = Arc::from(name);
+        let host = host(Arc::clone(&name));
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.seats.push(None);
+            // Four thousand million hosts at once do not fit into memory.
+            HostId(u32::try_from(self.seats.len() - 1).unwrap_or(u32::MAX))
+        });
+        if let Some(seat) = self.seats.get_mut(id.0 as usize) {
+            *seat = Some(host);
+        }
+        self.by_name.insert(name, id);
+        id
+    }
+
+    pub(super) fn forget(&mut self, id: HostId) {
+        if let Some(host) = self.seats.get_mut(id.0 as usize).and_then(Option::take) {
+            self.by_name.remove(&host.name);
+            self.free.push(id);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+}

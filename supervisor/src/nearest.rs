@@ -1,0 +1,34 @@
+//! Finds the name somebody meant. Used wherever a name is refused; knows
+//! nothing of what the names stand for.
+
+/// Furthest a spelling may be from a name and still be taken for it, as a share
+/// of the longer one (strsim's normalised Damerau–Levenshtein). Below this the
+/// suggestions are noise: `url` would be offered for `id`.
+const SIMILARITY_MIN: f64 = 0.5;
+
+/// The candidate closest to `word`, if one is close.
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|name| (strsim::normalized_damerau_levenshtein(&folded, &name.to_lowercase()), name))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn only_a_close_name_is_offered() {
+        let names = ["timeout", "connect-timeout", "per-host", "URL"];
+        let check = |word, want| assert_eq!(nearest(word, names), want, "{word}");
+        check("tiemout", Some("timeout"));
+        check("conect-timeout", Some("connect-timeout"));
+        check("perhost", Some("per-host"));
+        check("url", Some("URL"));
+        check("colour", None);
+    }
+}

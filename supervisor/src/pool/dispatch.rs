@@ -1,0 +1,83 @@
+//! Who gets the next target: the worker that holds least, within its window
+//! and its fair share.
+
+use std::time::Instant;
+
+use shared::protocol::{Slice, Target};
+
+use super::credit::{SLICE_BYTES_MAX, TARGET_OVERHEAD_BYTES};
+use super::slot::{Slot, State};
+use super::{Command, Pool};
+
+impl Pool {
+    /// Hands out whatever may go now.
+    pub(super) fn dispatch(&mut self, now: Instant) {
+        if self.backlog() == 0 {
+            return;
+        }
+        let share = self.fair_share();
+        while let Some(index) = self.roomiest(share) {
+            let Some((id, host)) = self.frontier.pop(now) else { break };
+            let Some(slot) = self.slots.get_mut(index) else { break };
+            let Some(live) = self.ledger.assign(id, slot.seat, host) else { continue };
+            let bytes = live.input.len() + TARGET_OVERHEAD_BYTES;
+            if slot.slice_bytes + bytes > SLICE_BYTES_MAX {
+                flush(slot, &mut self.commands);
+            }
+            slot.slice_bytes += bytes;
+            slot.slice.push(Target {
+                id,
+                attempt: live.attempt(),
+                may_retry: live.retries < self.config.retries,
+                input: live.input.to_vec(),
+            });
+            slot.credit.take(now, 1);
+            // It may have to wait for what the worker already holds, `concurrency` at a time.
+            let turns = slot.credit.held().div_ceil(self.config.concurrency as usize);
+            let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+            slot.deadlines.push_back((id, now + self.config.target_timeout.saturating_mul(turns)));
+            if slot.credit.held() == 1 {
+                // It was idle until now: standing still was no hang.
+                slot.progress.1 = now;
+            }
+        }
+        for slot in &mut self.slots {
+            flush(slot, &mut self.commands);
+        }
+        self.arm_sampling(now);
+    }
+
+    /// What one worker may hold so that the others get theirs: matters at the
+    /// start, when one worker is up before the rest, and at the end, when little is left.
+    fn fair_share(&self) -> usize {
+        let (mut parts, mut held) = (0, 0);
+        for slot in self.slots.iter().filter(|slot| slot.takes_part()) {
+            parts += 1;
+            held += slot.credit.held();
+        }
+        let backlog = usize::try_from(self.backlog()).unwrap_or(usize::MAX);
+        backlog.saturating_add(held).div_ceil(parts.max(1)).max(1)
+    }
+
+    fn roomiest(&self, share: usize) -> Option<usize> {
+        let room =
+            |slot: &Slot| slot.credit.held() < slot.credit.window().min(share) && slot.credit.may_send();
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.state == State::Serving && room(slot))
+            .min_by_key(|(_, slot)| slot.credit.held())
+            .map(|(index, _)| index)
+    }
+}
+
+/// Sends the slice that was put together for `slot`.
+fn flush(slot: &mut Slot, commands: &mut std::collections::VecDeque<Command>) {
+    if slot.slice.is_empty() {
+        return;
+    }
+    let targets = std::mem::take(&mut slot.slice);
+    slot.credit.sent(slot.slice_bytes);
+    slot.slice_bytes = 0;
+    commands.push_back(Command::SendSlice(slot.seat, Slice { targets }));
+}

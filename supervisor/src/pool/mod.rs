@@ -1,0 +1,392 @@
+//! Decides what each worker slot does next, and where every target is. Nothing
+//! here reads a clock or touches a process: a bug report is a seed, and
+//! replaying it is a unit test.
+//!
+//! The calling contract, in the manner of a sans-I/O protocol: feed events with
+//! [`Pool::handle_event`], [`Pool::handle_batch`] and [`Pool::submit`]; when
+//! [`Pool::poll_timeout`] has passed, call [`Pool::handle_timeout`]; after any
+//! of these, carry out everything [`Pool::poll_command`] gives. The shell that
+//! does so is [`crate::runtime`].
+
+mod credit;
+mod deaths;
+mod dispatch;
+mod ledger;
+mod restart;
+mod seat;
+mod slot;
+mod timers;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use shared::black_box::Reading;
+use shared::protocol::{Batch, Slice, Verdict};
+use shared::record::{ErrorKind, Evidence};
+
+pub use self::ledger::Counts;
+pub use self::seat::{Death, Exit, Seat, signal_name};
+
+use self::ledger::Ledger;
+use self::restart::Intensity;
+use self::slot::{Ended, Slot, State};
+use crate::frontier::{Frontier, HostRef};
+
+/// Limits of one pool.
+#[derive(Debug, Clone)]
+pub struct PoolConfig {
+    /// Worker processes.
+    pub slots: u32,
+    /// Targets running at once in each.
+    pub concurrency: u32,
+    /// Attempts after the first, for failures that may pass.
+    pub retries: u32,
+    /// Attempts that may end in a dead worker before the target is set aside.
+    pub crashes_max: u32,
+    /// From fork to ready.
+    pub handshake_timeout: Duration,
+    /// A worker that holds work and whose progress counter stands still this long is hung.
+    pub stall_timeout: Duration,
+    /// Longest time one CPU stage may run before its worker is ended.
+    pub stage_timeout: Duration,
+    /// Longest time one target may take once it runs; the worker's own timeouts come well before.
+    pub target_timeout: Duration,
+    /// Time to finish what is in flight when the run is stopped.
+    pub drain_grace: Duration,
+    /// Time between asking a process to end and killing it.
+    pub terminate_grace: Duration,
+}
+
+/// What the outside world did.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The process of this seat runs.
+    Spawned(Seat),
+    /// It could not be started.
+    SpawnFailed(Seat, String),
+    /// It said hello, from the right build.
+    Hello(Seat),
+    /// It took the job.
+    Ready(Seat),
+    /// It cannot do the job, and no other worker could: why.
+    Refused(Seat, String),
+    /// It sent what no worker of ours sends.
+    Garbled(Seat, String),
+    /// Its channel has ended: nothing more will come from it.
+    Eof(Seat),
+    /// It is gone and reaped.
+    Reaped(Seat, Death),
+    /// Its black box, and `CLOCK_MONOTONIC` in microseconds when it was read.
+    Sampled(Seat, Reading, u64),
+    /// No more targets will be submitted.
+    SourceEnded,
+    /// Finish what is in flight, begin nothing new.
+    Drain,
+    /// End every worker now.
+    Kill,
+}
+
+/// What the outside world is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Start a process for this seat.
+    Spawn(Seat),
+    /// Tell it the job.
+    SendJob(Seat),
+    /// Give it targets.
+    SendSlice(Seat, Slice),
+    /// Tell it to finish and exit.
+    SendDrain(Seat),
+    /// SIGTERM to its process group.
+    Terminate(Seat),
+    /// SIGKILL to its process group.
+    Kill(Seat),
+    /// Read its black box.
+    Sample(Seat),
+    /// It is dead and settled: forget its handles.
+    Forget(Seat),
+    /// Write the record of a target that is set aside.
+    Quarantine(Box<Quarantined>),
+    /// Tell the user.
+    Notice(String),
+}
+
+/// A target that is set aside for good, with what is known about why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The input's position.
+    pub id: u64,
+    /// The input.
+    pub input: Vec<u8>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The slot of the last worker that died on it.
+    pub slot: u32,
+    /// `worker_crash`, `worker_hang` or `worker_oom`.
+    pub kind: ErrorKind,
+    /// One sentence.
+    pub message: String,
+    /// The evidence of the last death.
+    pub evidence: Evidence,
+}
+
+/// What became of one outcome that a worker reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Its line is the target's record.
+    Final,
+    /// It will be tried again; there is no line.
+    Retried,
+    /// The worker does not hold this target (any more): its line is dropped.
+    Stale,
+}
+
+/// How far the pool as a whole is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// Handing out targets.
+    Running,
+    /// All is done, or a drain was asked for: workers are ending.
+    Ending,
+    /// It cannot go on: why.
+    GaveUp(String),
+}
+
+/// The pool: see the module's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Pool {
+    config: PoolConfig,
+    slots: Vec<Slot>,
+    ledger: Ledger,
+    frontier: Frontier,
+    intensity: Intensity,
+    stage: Stage,
+    source_ended: bool,
+    sample_due: Option<Instant>,
+    commands: VecDeque<Command>,
+    restarts: u64,
+    rng: fastrand::Rng,
+}
+
+impl Pool {
+    /// A pool whose workers start at once; `seed` decides all its jitter.
+    #[must_use]
+    pub fn new(config: PoolConfig, frontier: Frontier, now: Instant, seed: u64) -> Self {
+        let deadline = now + config.handshake_timeout;
+        let slots: Vec<_> =
+            (0..config.slots).map(|n| Slot::new(n, now, config.concurrency as usize, deadline)).collect();
+        let commands = slots.iter().map(|slot| Command::Spawn(slot.seat)).collect();
+        Self {
+            intensity: Intensity::new(slots.len()),
+            slots,
+            ledger: Ledger::default(),
+            frontier,
+            stage: Stage::Running,
+            source_ended: false,
+            sample_due: None,
+            commands,
+            restarts: 0,
+            rng: fastrand::Rng::with_seed(seed),
+            config,
+        }
+    }
+
+    /// Takes a new target; false when its id was submitted before and is not finished.
+    pub fn submit(&mut self, now: Instant, id: u64, input: Vec<u8>, host: Option<HostRef<'_>>) -> bool {
+        let fresh = self.ledger.submit(id, input);
+        if fresh {
+            self.frontier.push(now, id, host);
+        }
+        fresh
+    }
+
+    /// Takes what happened. Call [`Self::poll_command`] until it is empty afterwards.
+    pub fn handle_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Spawned(seat) => self.spawned(now, seat),
+            Event::SpawnFailed(seat, why) => self.spawn_failed(now, seat, &why),
+            Event::Hello(seat) => self.hello(seat),
+            Event::Ready(seat) => self.ready(now, seat),
+            Event::Refused(seat, why) => self.refused(now, seat, why),
+            Event::Garbled(seat, why) => self.garbled(now, seat, &why),
+            Event::Eof(seat) => self.eof(now, seat),
+            Event::Reaped(seat, death) => self.reaped(now, seat, death),
+            Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
+            Event::SourceEnded => self.source_ended = true,
+            Event::Drain => self.drain(now),
+            Event::Kill => self.kill_all(now),
+        }
+        self.settle(now);
+    }
+
+    /// Takes a worker's results; one disposition per outcome is appended to `dispositions`.
+    pub fn handle_batch(
+        &mut self,
+        now: Instant,
+        seat: Seat,
+        batch: &Batch,
+        dispositions: &mut Vec<Disposition>,
+    ) {
+        let current = self.current(seat).is_some();
+        let mut returned = 0;
+        for outcome in &batch.outcomes {
+            let host = if current { self.ledger.held_by(outcome.id, seat) } else { None };
+            let Some(host) = host else {
+                dispositions.push(Disposition::Stale);
+                continue;
+            };
+            returned += 1;
+            if let Verdict::Retry { after_ms, .. } = &outcome.verdict {
+                let attempt = self.ledger.retry(outcome.id);
+                self.frontier.retry(now, outcome.id, host, attempt, after_ms.map(Duration::from_millis));
+                dispositions.push(Disposition::Retried);
+            } else {
+                self.ledger.finish(outcome.id);
+                self.frontier.release(now, host);
+                dispositions.push(Disposition::Final);
+            }
+        }
+        if let Some(slot) = self.current(seat) {
+            let honest = slot.credit.read(batch.slices_read);
+            slot.credit.give_back(now, returned);
+            if returned > 0 {
+                slot.failures = 0;
+                self.intensity.fruit();
+            }
+            if !honest {
+                self.garbled(now, seat, "it claims to have read more slices than it was sent");
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do, until there is none.
+    #[must_use]
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Where all targets are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.ledger.counts()
+    }
+
+    /// Workers started again after a death.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Targets that wait in the frontier: when this is low, it is time to read more of the source.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        let counts = self.ledger.counts();
+        counts.pending + counts.retry
+    }
+
+    /// Whether no process is left and none will be started: the run is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stage != Stage::Running && self.slots.iter().all(|slot| !slot.state.has_process())
+    }
+
+    /// Why the pool gave up, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::GaveUp(why) => Some(why),
+            Stage::Running | Stage::Ending => None,
+        }
+    }
+
+    /// What follows from any event: hand out, end when all is done, check the invariants.
+    fn settle(&mut self, now: Instant) {
+        if self.stage == Stage::Running {
+            if self.source_ended && self.ledger.counts().left() == 0 {
+                self.end(now);
+            } else {
+                self.dispatch(now);
+            }
+        }
+        if let Some(broken) = self.broken_invariant() {
+            self.give_up(now, format!("internal error, please report it: {broken}"));
+        }
+    }
+
+    /// The slot of `seat`, unless the seat has been filled anew or emptied since.
+    fn current(&mut self, seat: Seat) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(usize::try_from(seat.slot).ok()?)?;
+        (slot.seat == seat && slot.state.has_process()).then_some(slot)
+    }
+
+    /// The first invariant that does not hold. A few adds per event, so they stay on in release.
+    fn broken_invariant(&self) -> Option<&'static str> {
+        let counts = self.ledger.counts();
+        let held: usize = self.slots.iter().map(|slot| slot.credit.held()).sum();
+        if !self.ledger.balanced() {
+            return Some("the states of all targets do not sum to those submitted");
+        }
+        if held as u64 != counts.assigned {
+            return Some("workers hold more or fewer targets than were assigned");
+        }
+        if self.frontier.len() as u64 != counts.pending + counts.retry {
+            return Some("the frontier has more or fewer targets than are waiting");
+        }
+        None
+    }
+
+    fn drain(&mut self, now: Instant) {
+        if self.stage == Stage::Running {
+            self.end(now);
+        }
+    }
+
+    /// Nothing more is handed out; workers finish what they have begun and exit.
+    fn end(&mut self, now: Instant) {
+        self.stage = Stage::Ending;
+        let (grace, terminate_grace) = (self.config.drain_grace, self.config.terminate_grace);
+        for slot in &mut self.slots {
+            match slot.state {
+                State::Serving => {
+                    slot.state = State::Draining(now + grace);
+                    self.commands.push_back(Command::SendDrain(slot.seat));
+                }
+                State::Spawning(_) | State::Handshaking(_) => {
+                    // It holds nothing and was never asked for anything.
+                    slot.ended = Some(Ended::Blameless);
+                    slot.state = State::Killing(now + terminate_grace);
+                    self.commands.push_back(Command::Kill(slot.seat));
+                }
+                State::Backoff(_) => slot.state = State::Stopped,
+                State::Draining(_)
+                | State::Terminating(_)
+                | State::Killing(_)
+                | State::Stopped
+                | State::Failed => {}
+            }
+        }
+    }
+
+    fn kill_all(&mut self, now: Instant) {
+        self.drain(now);
+        let grace = self.config.terminate_grace;
+        for slot in &mut self.slots {
+            if slot.state.has_process() {
+                slot.ended.get_or_insert(Ended::Blameless);
+                slot.state = State::Killing(now + grace);
+                self.commands.push_back(Command::Kill(slot.seat));
+            }
+        }
+    }
+
+    fn give_up(&mut self, now: Instant, why: String) {
+        if !matches!(self.stage, Stage::GaveUp(_)) {
+            self.kill_all(now);
+            self.stage = Stage::GaveUp(why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! One slot: which process sits in it and how far that process is.
+//!
+//! ```text
+//! Spawning → Handshaking → Serving → Draining → Terminating → Killing → (dead)
+//!     ↑                                                                   │
+//!     └─────────────────────────── Backoff ←──────────────────────────────┤
+//!                                              Stopped | Failed ←─────────┘
+//! ```
+//! `Serving` is both of the design's `Ready` and `Busy`: which one is whether
+//! anything is held. A death can come in every state; it counts only once the
+//! channel has ended *and* the process is reaped, since until then word from
+//! it may still arrive.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use shared::protocol::Target;
+
+use super::credit::Credit;
+use super::seat::{Death, Seat};
+
+/// How far the process in a slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Asked for; the runtime has not said that it runs.
+    Spawning(Instant),
+    /// Runs; has not said that it is ready for the job.
+    Handshaking(Instant),
+    /// Ready or busy.
+    Serving,
+    /// Told to finish what it has begun.
+    Draining(Instant),
+    /// Told to end, by us or by its own closing of the channel.
+    Terminating(Instant),
+    /// Killed; waiting for the kernel.
+    Killing(Instant),
+    /// Dead, to be started again then.
+    Backoff(Instant),
+    /// Dead, and not needed any more.
+    Stopped,
+    /// Dead, with the pool having given up.
+    Failed,
+}
+
+impl State {
+    /// When this state has lasted too long.
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Spawning(at)
+            | Self::Handshaking(at)
+            | Self::Draining(at)
+            | Self::Terminating(at)
+            | Self::Killing(at)
+            | Self::Backoff(at) => Some(at),
+            Self::Serving | Self::Stopped | Self::Failed => None,
+        }
+    }
+
+    /// Whether a process is (or may be) there.
+    pub(crate) fn has_process(self) -> bool {
+        match self {
+            Self::Spawning(_)
+            | Self::Handshaking(_)
+            | Self::Serving
+            | Self::Draining(_)
+            | Self::Terminating(_)
+            | Self::Killing(_) => true,
+            Self::Backoff(_) | Self::Stopped | Self::Failed => false,
+        }
+    }
+}
+
+/// Why the supervisor ended a worker itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It stood still, or one target was past its deadline. The target that was to blame, if known.
+    Hang(Option<u64>),
+    /// It broke the protocol, never finished its handshake, or the run is over: nobody is to blame.
+    Blameless,
+}
+
+/// One slot.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) seat: Seat,
+    pub(crate) state: State,
+    pub(crate) credit: Credit,
+    /// Targets of the slice being put together.
+    pub(crate) slice: Vec<Target>,
+    pub(crate) slice_bytes: usize,
+    /// What was handed out and by when it must be back, oldest first; entries outlive their targets.
+    pub(crate) deadlines: VecDeque<(u64, Instant)>,
+    /// Whether the channel of this generation has ended.
+    pub(crate) eof: bool,
+    /// What was found when this generation was reaped.
+    pub(crate) death: Option<Death>,
+    /// Why we ended it, if we did.
+    pub(crate) ended: Option<Ended>,
+    /// When this generation became ready.
+    pub(crate) ready_at: Option<Instant>,
+    /// Starts in a row that led to nothing.
+    pub(crate) failures: u32,
+    /// The progress counter when it last moved, and when that was.
+    pub(crate) progress: (u64, Instant),
+}
+
+impl Slot {
+    pub(crate) fn new(slot: u32, now: Instant, concurrency: usize, deadline: Instant) -> Self {
+        Self {
+            seat: Seat { slot, generation: 1 },
+            state: State::Spawning(deadline),
+            credit: Credit::new(concurrency),
+            slice: Vec::new(),
+            slice_bytes: 0,
+            deadlines: VecDeque::new(),
+            eof: false,
+            death: None,
+            ended: None,
+            ready_at: None,
+            failures: 0,
+            progress: (0, now),
+        }
+    }
+
+    /// Makes room for the next generation.
+    pub(crate) fn next_generation(&mut self, now: Instant, concurrency: usize, deadline: Instant) {
+        let failures = self.failures;
+        let seat = Seat { generation: self.seat.generation + 1, ..self.seat };
+        *self = Self { seat, failures, ..Self::new(self.seat.slot, now, concurrency, deadline) };
+    }
+
+    /// Whether this slot takes targets or soon will: what fair shares are counted by.
+    pub(crate) fn takes_part(&self) -> bool {
+        match self.state {
+            State::Serving => true,
+            State::Spawning(_) | State::Handshaking(_) => self.seat.generation == 1,
+            State::Draining(_)
+            | State::Terminating(_)
+            | State::Killing(_)
+            | State::Backoff(_)
+            | State::Stopped
+            | State::Failed => false,
+        }
+    }
+}

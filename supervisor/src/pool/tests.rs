@@ -1,0 +1,1 @@
+//! Tests of the pool through its public interface.

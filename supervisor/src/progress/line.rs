@@ -1,0 +1,206 @@
+//! The words of the progress line: pure, so that every width can be tested.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{Snapshot, Total};
+use crate::summary::units;
+
+/// How far back the rate looks: short enough to follow a change, long enough to be read.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// Samples closer together than this would only cost memory.
+const SAMPLE_EVERY: Duration = Duration::from_millis(200);
+
+/// Recent speed, from a few samples of the last seconds.
+#[derive(Debug, Default)]
+pub(super) struct Rate {
+    samples: VecDeque<(Instant, u64, u64)>,
+}
+
+impl Rate {
+    pub(super) fn sample(&mut self, now: Instant, snapshot: &Snapshot) {
+        if self
+            .samples
+            .back()
+            .is_some_and(|(at, ..)| now.saturating_duration_since(*at) < SAMPLE_EVERY)
+        {
+            return;
+        }
+        self.samples.push_back((now, snapshot.done, snapshot.bytes));
+        // One sample older than the window stays: the rate is measured from it.
+        while self
+            .samples
+            .get(1)
+            .is_some_and(|(at, ..)| now.saturating_duration_since(*at) >= WINDOW)
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Items and bytes a second.
+    pub(super) fn per_second(&self, now: Instant, snapshot: &Snapshot) -> (f64, f64) {
+        let Some(&(since, done, bytes)) = self.samples.front() else {
+            return (0.0, 0.0);
+        };
+        let seconds = now.saturating_duration_since(since).as_secs_f64();
+        if seconds <= 0.0 {
+            return (0.0, 0.0);
+        }
+        let per_second = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+        (per_second(snapshot.done, done), per_second(snapshot.bytes, bytes))
+    }
+}
+
+/// One moment's numbers, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Always shown.
+    done: String,
+    /// Shown while there is room, the most telling first; each knows its place in the line.
+    rest: Vec<(usize, String)>,
+}
+
+impl Line {
+    pub(super) fn new(snapshot: &Snapshot, items_per_s: f64, bytes_per_s: f64) -> Self {
+        let done = match snapshot.total {
+            Total::Exact(total) => format!("{}/{}", units::count(snapshot.done), units::count(total)),
+            Total::About(total) => format!("{}/~{}", units::count(snapshot.done), units::count(total)),
+            Total::Unknown => format!("{} done", units::count(snapshot.done)),
+        };
+        let mut rest = vec![(0, format!("{}/s", units::number(items_per_s)))];
+        if snapshot.failed > 0 {
+            rest.push((2, format!("{} failed", units::count(snapshot.failed))));
+        }
+        if let Some(left) = left(snapshot, items_per_s) {
+            rest.push((4, format!("{} left", units::clock(left))));
+        }
+        if snapshot.bytes > 0 {
+            rest.push((1, format!("{}/s", units::bytes(bytes_per_s as u64))));
+        }
+        rest.push((3, format!("{} in flight", units::count(snapshot.in_flight))));
+        Self { done, rest }
+    }
+
+    /// As much as fits into `width` columns.
+    pub(super) fn fit(&self, width: usize) -> String {
+        let mut shown = self.rest.clone();
+        loop {
+            let mut parts = shown.clone();
+            parts.sort_by_key(|(place, _)| *place);
+            let parts = parts.iter().map(|(_, text)| text.as_str());
+            let line = std::iter::once(self.done.as_str())
+                .chain(parts)
+                .collect::<Vec<_>>()
+                .join("  ");
+            // Everything here is ASCII: a byte is a column.
+            if line.len() <= width || shown.pop().is_none() {
+                return line;
+            }
+        }
+    }
+}
+
+/// Time left at this rate; `None` where nobody can know.
+fn left(snapshot: &Snapshot, items_per_s: f64) -> Option<Duration> {
+    let total = match snapshot.total {
+        Total::Exact(total) | Total::About(total) => total,
+        Total::Unknown => return None,
+    };
+    let left = total.checked_sub(snapshot.done).filter(|left| *left > 0)?;
+    (items_per_s > 0.0)
+        .then(|| Duration::try_from_secs_f64(left as f64 / items_per_s).ok())
+        .flatten()
+        // "0 s left" would read as done.
+        .map(|left| left.max(Duration::from_secs(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(done: u64, total: Total) -> Snapshot {
+        Snapshot {
+            done,
+            failed: 12,
+            bytes: 5_000_000,
+            in_flight: 128,
+            total,
+        }
+    }
+
+    #[test]
+    fn parts_go_as_the_terminal_narrows_and_the_count_stays() {
+        let line = Line::new(&snapshot(4_312, Total::Exact(10_000)), 3911.0, 84_200_000.0);
+        for (width, expected) in [
+            (
+                200,
+                "4,312/10,000  3,911/s  84.2 MB/s  12 failed  128 in flight  1 s left",
+            ),
+            (
+                70,
+                "4,312/10,000  3,911/s  84.2 MB/s  12 failed  128 in flight  1 s left",
+            ),
+            (60, "4,312/10,000  3,911/s  84.2 MB/s  12 failed  1 s left"),
+            (50, "4,312/10,000  3,911/s  12 failed  1 s left"),
+            (40, "4,312/10,000  3,911/s  12 failed"),
+            (22, "4,312/10,000  3,911/s"),
+            (15, "4,312/10,000"),
+            (0, "4,312/10,000"),
+        ] {
+            assert_eq!(line.fit(width), expected, "{width}");
+        }
+    }
+
+    #[test]
+    fn a_total_that_is_guessed_or_unknown_says_so() {
+        for (total, expected) in [
+            (
+                Total::About(9_000),
+                "10/~9,000  2/s  0 B/s  12 failed  128 in flight  1 h 14 min left",
+            ),
+            (Total::Unknown, "10 done  2/s  0 B/s  12 failed  128 in flight"),
+            (Total::Exact(10), "10/10  2/s  0 B/s  12 failed  128 in flight"),
+        ] {
+            assert_eq!(Line::new(&snapshot(10, total), 2.0, 0.0).fit(200), expected);
+        }
+        let quiet = Snapshot {
+            done: 1,
+            failed: 0,
+            bytes: 0,
+            in_flight: 1,
+            total: Total::Unknown,
+        };
+        assert_eq!(Line::new(&quiet, 0.0, 0.0).fit(200), "1 done  0/s  1 in flight");
+    }
+
+    #[test]
+    fn the_rate_follows_the_last_seconds_only() {
+        let start = shared::clock::now();
+        let mut rate = Rate::default();
+        let mut done = 0;
+        for tenth in 0..600_u32 {
+            // 100 a second for half a minute, then 1,000 a second.
+            done += if tenth < 300 { 10 } else { 100 };
+            let now = start + Duration::from_millis(100) * tenth;
+            let snapshot = Snapshot {
+                done,
+                failed: 0,
+                bytes: done * 10,
+                in_flight: 1,
+                total: Total::Unknown,
+            };
+            rate.sample(now, &snapshot);
+            let (items, bytes) = rate.per_second(now, &snapshot);
+            if (100..300).contains(&tenth) {
+                assert!(
+                    (items - 100.0).abs() < 1.0 && (bytes - 1_000.0).abs() < 10.0,
+                    "{tenth}: {items}"
+                );
+            } else if tenth >= 355 {
+                assert!((items - 1_000.0).abs() < 10.0, "{tenth}: {items}");
+            }
+            assert!(rate.samples.len() <= 30);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Shows on standard error how far a run is.
+//!
+//! The run's own loop feeds it snapshots; there is no thread here. On a
+//! terminal it is one live line, redrawn at most ten times a second and gone at
+//! the end; elsewhere, if asked for, a plain line now and then. A standard error
+//! that cannot be written to never disturbs the run.
+
+mod line;
+mod screen;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use self::line::{Line, Rate};
+use crate::plan::When;
+
+pub use screen::Screen;
+
+/// Shortest time between two drawings: more cannot be read.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// Time between two lines in a log.
+const LOG_EVERY: Duration = Duration::from_secs(2);
+
+/// Narrowest terminal in which a bar beside the words still tells something.
+const BAR_FROM_WIDTH: u16 = 72;
+
+/// Columns left for that bar, its percentage included.
+const BAR_WIDTH: u16 = 26;
+
+/// How many targets there will be, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Total {
+    /// The input has been read to its end.
+    Exact(u64),
+    /// Guessed from how much of the input's bytes gave how many targets.
+    About(u64),
+    /// The input has no known size.
+    Unknown,
+}
+
+impl Total {
+    /// Guesses from an input of which `bytes_read` of `bytes_total` gave `targets` so far.
+    #[must_use]
+    pub fn estimate(targets: u64, bytes_read: u64, bytes_total: Option<u64>) -> Self {
+        match bytes_total {
+            Some(bytes_total) if bytes_read > 0 && targets > 0 => {
+                let total =
+                    u128::from(targets) * u128::from(bytes_total.max(bytes_read)) / u128::from(bytes_read);
+                Self::About(u64::try_from(total).unwrap_or(u64::MAX))
+            }
+            Some(_) | None => Self::Unknown,
+        }
+    }
+}
+
+/// How far a run is at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Final results so far.
+    pub done: u64,
+    /// Those of them that are errors.
+    pub failed: u64,
+    /// Body bytes read so far.
+    pub bytes: u64,
+    /// Targets handed out whose result is not back yet.
+    pub in_flight: u64,
+    /// How many there will be.
+    pub total: Total,
+}
+
+enum Face {
+    Off,
+    Plain,
+    Bar(ProgressBar),
+}
+
+/// Shows how far a run is, or does not, as the user asked.
+pub struct Progress {
+    face: Face,
+    rate: Rate,
+    drawn: Option<Instant>,
+    out: Box<dyn Write + Send>,
+}
+
+impl Progress {
+    /// On standard error, which `screen` describes.
+    #[must_use]
+    pub fn new(when: When, screen: Screen) -> Self {
+        let face = match when {
+            When::Never => Face::Off,
+            When::Auto | When::Always if screen.is_terminal => {
+                // The bar's own limit on drawing is above ours, so that it never drops what we let through.
+                Face::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(30)))
+            }
+            When::Always => Face::Plain,
+            When::Auto => Face::Off,
+        };
+        Self::with(face, Box::new(io::stderr()))
+    }
+
+    fn with(face: Face, out: Box<dyn Write + Send>) -> Self {
+        Self { face, rate: Rate::default(), drawn: None, out }
+    }
+
+    /// Whether anything is shown, the summary table included.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        !matches!(self.face, Face::Off)
+    }
+
+    /// When the next [`Self::tick`] would show something; `None` is never.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        let every = match self.face {
+            Face::Off => return None,
+            Face::Plain => LOG_EVERY,
+            Face::Bar(_) => DRAW_EVERY,
+        };
+        Some(self.drawn.map_or(now, |drawn| drawn + every))
+    }
+
+    /// Shows where the run is now; cheap to call more often than anything is drawn.
+    pub fn tick(&mut self, now: Instant, snapshot: &Snapshot) {
+        if self.due(now).is_none_or(|due| due > now) {
+            return;
+        }
+        self.rate.sample(now, snapshot);
+        // The first line of a log comes after an interval: at the start there is nothing to say.
+        if self.drawn.replace(now).is_some() || matches!(self.face, Face::Bar(_)) {
+            self.draw(now, snapshot);
+        }
+    }
+
+    fn draw(&mut self, now: Instant, snapshot: &Snapshot) {
+        let (items_per_s, bytes_per_s) = self.rate.per_second(now, snapshot);
+        let line = Line::new(snapshot, items_per_s, bytes_per_s);
+        match &self.face {
+            Face::Off => {}
+            Face::Plain => {
+                let _ = writeln!(self.out, "{}", line.fit(usize::MAX));
+            }
+            Face::Bar(bar) => draw_bar(bar, &line, snapshot, Screen::stderr_width()),
+        }
+    }
+
+    /// Prints a line for a person, above the bar if there is one; shown whatever the bar does.
+    pub fn message(&mut self, text: &str) {
+        let text = printable(text);
+        match &self.face {
+            Face::Bar(bar) => bar.suspend(|| {
+                let _ = writeln!(self.out, "{text}");
+            }),
+            Face::Off | Face::Plain => {
+                let _ = writeln!(self.out, "{text}");
+            }
+        }
+    }
+
+    /// The run is over: the bar goes, a log gets its last line.
+    pub fn finish(&mut self, now: Instant, snapshot: &Snapshot) {
+        match &self.face {
+            Face::Bar(bar) => bar.finish_and_clear(),
+            Face::Plain => self.draw(now, snapshot),
+            Face::Off => {}
+        }
+        self.face = Face::Off;
+    }
+}
+
+fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
+    let total = match snapshot.total {
+        Total::Exact(total) | Total::About(total) if width >= BAR_FROM_WIDTH => Some(total),
+        Total::Exact(_) | Total::About(_) | Total::Unknown => None,
+    };
+    let (template, room) = match total {
+        Some(_) => ("{percent:>3}% {wide_bar:.cyan/dim}  {line}", width - BAR_WIDTH),
+        None => ("{line}", width),
+    };
+    let mut text = line.fit(usize::from(room));
+    // A line that wraps cannot be cleared again.
+    text.truncate(usize::from(width).saturating_sub(1));
+    // The words go in with the style, which does not draw; a message would, before the position is known.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        let write = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = out.write_str(&text);
+        };
+        bar.set_style(style.progress_chars("━╸━").with_key("line", write));
+    }
+    bar.update(|state| {
+        state.set_pos(snapshot.done);
+        state.set_len(total.unwrap_or(0).max(snapshot.done));
+    });
+}
+
+/// What came from a server or a worker's stderr must not move the cursor.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests;

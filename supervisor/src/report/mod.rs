@@ -1,0 +1,99 @@
+//! `--report`: one page that shows what a run, or the four of `compare`, did.
+//!
+//! The page is complete in itself: every figure is drawn here as inline SVG, so
+//! that it opens from a disk, an attachment or behind a strict policy, and reads
+//! without its script, which only adds tooltips and zoom. It loads nothing, ever.
+//! Numbers come from [`crate::summary`] and [`crate::gather`].
+
+mod charts;
+mod closeup;
+mod figures;
+mod html;
+mod overview;
+mod scale;
+
+use std::path::Path;
+
+use crate::summary::{ModeRun, WriteError, replace};
+
+/// Workers drawn per run; more would repeat the same picture.
+const WORKERS_SHOWN_MAX: usize = 8;
+
+const TEMPLATE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// What a page shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<'a> {
+    /// What was run, for a person: the command, its input.
+    pub title: &'a str,
+    /// When and where, for a person.
+    pub when: &'a str,
+    /// One run, or several to compare, in the order in which they are shown.
+    pub runs: &'a [ModeRun],
+}
+
+impl Page<'_> {
+    /// The page as HTML.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let body = [
+            figures::head(self.runs),
+            closeup::section(self.runs),
+            overview::section(self.runs),
+            charts::throughput(self.runs),
+            charts::latency(self.runs),
+            figures::workers(self.runs),
+        ]
+        .concat();
+        let parts = [
+            ("title", html::escape(self.title)),
+            ("when", html::escape(self.when)),
+            ("style", STYLE.to_owned()),
+            ("script", SCRIPT.to_owned()),
+            ("body", body),
+        ];
+        fill(TEMPLATE, &parts)
+    }
+
+    /// Writes the page to `path`, all or nothing.
+    ///
+    /// # Errors
+    /// [`WriteError`] if the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), WriteError> {
+        replace(path, self.render().as_bytes())
+    }
+}
+
+/// Puts each part where the template names it; what a part contains is not looked at again.
+fn fill(template: &str, parts: &[(&str, String)]) -> String {
+    let mut filled =
+        String::with_capacity(template.len() + parts.iter().map(|(_, text)| text.len()).sum::<usize>());
+    for piece in template.split("{{") {
+        let named = piece.split_once("}}").and_then(|(name, rest)| {
+            parts
+                .iter()
+                .find(|(part, _)| *part == name)
+                .map(|(_, text)| (text.as_str(), rest))
+        });
+        let (text, rest) = named.unwrap_or(("", piece));
+        filled.push_str(text);
+        filled.push_str(rest);
+    }
+    filled
+}
+
+/// `2 workers × 64`
+fn setup(run: &ModeRun) -> String {
+    let (workers, concurrency) = (run.summary.workers, run.summary.concurrency);
+    let plural = if workers == 1 { "" } else { "s" };
+    if concurrency > 1 {
+        format!("{workers} worker{plural} × {concurrency}")
+    } else {
+        format!("{workers} worker{plural}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! One worker's channels: a reader and a writer thread each.
+//!
+//! Not a receiver set: ipc-channel receives the rest of a large message
+//! blockingly, so one stopped worker would hold up all the others. Here it
+//! holds up its own reader and nobody else.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcSender};
+use shared::codec::{self, Joiner};
+use shared::protocol::{Bootstrap, FromWorker, ToWorker};
+
+use crate::pool::Seat;
+
+/// What a reader thread reports.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// The worker sent this.
+    Message(Seat, FromWorker),
+    /// The worker sent what cannot be decoded; nothing more is read from it.
+    Garbled(Seat, String),
+    /// The channel has ended.
+    Eof(Seat),
+}
+
+/// The supervisor's side of one worker's channels.
+#[derive(Debug)]
+pub(super) struct Channel {
+    /// For the writer thread. What is queued here is bounded by the pool's credit.
+    outbox: Sender<ToWorker>,
+    server_name: String,
+    connected: Arc<AtomicBool>,
+}
+
+impl Channel {
+    /// Opens the one-shot server that the worker will connect to, and starts the threads.
+    pub(super) fn open(seat: Seat, heard: Sender<Heard>) -> io::Result<Self> {
+        let (server, server_name) = IpcOneShotServer::<Bootstrap>::new()?;
+        let (outbox, queue) = unbounded();
+        let connected = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&connected);
+        thread::Builder::new().name(format!("read-{}", seat.slot)).spawn(move || {
+            let last = match server.accept() {
+                Ok((_, bootstrap)) => {
+                    flag.store(true, Ordering::Release);
+                    converse(seat, bootstrap, queue, &heard)
+                }
+                // It died before it connected, and the server was released.
+                Err(_) => None,
+            };
+            if let Some(why) = last {
+                let _ = heard.send(Heard::Garbled(seat, why));
+            }
+            let _ = heard.send(Heard::Eof(seat));
+        })?;
+        Ok(Self { outbox, server_name, connected })
+    }
+
+    /// The name the worker connects to.
+    pub(super) fn server_name(&self) -> &str {
+        &self.server_name
+    }
+
+    /// Queues a message. A dead worker's messages go nowhere; its end is reported by the reader.
+    pub(super) fn send(&self, message: ToWorker) {
+        let _ = self.outbox.send(message);
+    }
+
+    /// Ends a reader that still waits for a worker which will never connect.
+    pub(super) fn release(&self) {
+        if !self.connected.load(Ordering::Acquire) {
+            let _ = IpcSender::<Bootstrap>::connect(self.server_name.clone());
+        }
+    }
+}
+
+/// Reads until the channel ends; why it had to stop earlier, if it had to.
+fn converse(
+    seat: Seat,
+    bootstrap: Bootstrap,
+    queue: Receiver<ToWorker>,
+    heard: &Sender<Heard>,
+) -> Option<String> {
+    let Bootstrap { to_worker, from_worker } = bootstrap;
+    let writer = thread::Builder::new().name(format!("write-{}", seat.slot));
+    if let Err(error) = writer.spawn(move || write_all(&to_worker, &queue)) {
+        return Some(format!("no thread to write to it: {error}"));
+    }
+    read_all(seat, &from_worker, heard)
+}
+
+fn read_all(seat: Seat, from_worker: &IpcBytesReceiver, heard: &Sender<Heard>) -> Option<String> {
+    let mut joiner = Joiner::default();
+    while let Ok(piece) = from_worker.recv() {
+        match joiner.push(&piece) {
+            Ok(Some(message)) => heard.send(Heard::Message(seat, message)).ok()?,
+            Ok(None) => {}
+            Err(error) => return Some(error.to_string()),
+        }
+    }
+    None
+}
+
+fn write_all(to_worker: &IpcBytesSender, queue: &Receiver<ToWorker>) {
+    let mut scratch = Vec::new();
+    for message in queue {
+        let sent = codec::send(&message, &mut scratch, |piece| to_worker.send(piece));
+        if !matches!(sent, Ok(Ok(()))) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Carries out what the pool commands.
+
+use nix::sys::signal::Signal;
+use shared::clock;
+use shared::job::JobSpec;
+use shared::protocol::ToWorker;
+
+use super::Runtime;
+use super::process::Process;
+use crate::pool::{Command, Event, Seat};
+
+impl Runtime<'_> {
+    pub(super) fn carry_out_all(&mut self) {
+        while let Some(command) = self.pool.poll_command() {
+            self.carry_out(command);
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Spawn(seat) => self.spawn(seat),
+            Command::SendJob(seat) => {
+                let job = JobSpec { slot: seat.slot, ..self.job.clone() };
+                self.send(seat, ToWorker::Job(Box::new(job)));
+            }
+            Command::SendSlice(seat, slice) => self.send(seat, ToWorker::Slice(slice)),
+            Command::SendDrain(seat) => self.send(seat, ToWorker::Drain),
+            Command::Terminate(seat) => self.signal(seat, Signal::SIGTERM),
+            Command::Kill(seat) => self.signal(seat, Signal::SIGKILL),
+            Command::Sample(seat) => {
+                let Some(reading) = self.process(seat).map(Process::reading) else { return };
+                self.stage.gather.resident(seat.slot, reading.rss_bytes_max);
+                self.pool.handle_event(clock::now(), Event::Sampled(seat, reading, clock::monotonic_us()));
+            }
+            Command::Forget(seat) => {
+                if let Some(place) = self.processes.get_mut(seat.slot as usize)
+                    && place.as_ref().is_some_and(|(sits, _)| *sits == seat)
+                {
+                    *place = None;
+                }
+            }
+            Command::Quarantine(quarantined) => self.quarantine(&quarantined),
+            Command::Notice(notice) => self.stage.progress.message(&notice),
+        }
+    }
+
+    fn spawn(&mut self, seat: Seat) {
+        let index = seat.slot as usize;
+        if self.processes.len() <= index {
+            self.processes.resize_with(index + 1, || None);
+        }
+        let event = match Process::start(&self.worker, seat, self.heard_sender.clone()) {
+            Ok(process) => {
+                self.stage.gather.started(seat.slot);
+                if let Some(place) = self.processes.get_mut(index) {
+                    *place = Some((seat, process));
+                }
+                Event::Spawned(seat)
+            }
+            Err(error) => Event::SpawnFailed(seat, error.to_string()),
+        };
+        self.pool.handle_event(clock::now(), event);
+    }
+
+    fn process(&self, seat: Seat) -> Option<&Process> {
+        let (sits, process) = self.processes.get(seat.slot as usize)?.as_ref()?;
+        (*sits == seat).then_some(process)
+    }
+
+    fn send(&self, seat: Seat, message: ToWorker) {
+        if let Some(process) = self.process(seat) {
+            process.send(message);
+        }
+    }
+
+    fn signal(&self, seat: Seat, signal: Signal) {
+        if let Some(process) = self.process(seat) {
+            process.signal(signal);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! File descriptors: the limit is raised as far as allowed, and what is asked
+//! for is cut to what then fits, before a worker finds out the hard way.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// What a worker needs besides its connections: channels, event loop, resolver, libraries.
+const WORKER_RESERVE: u64 = 32;
+
+/// What the supervisor needs besides its workers: inputs, output, journal, signals.
+const SUPERVISOR_RESERVE: u64 = 48;
+
+/// What the supervisor keeps open for each worker: two channels, standard error,
+/// the page while starting, and the one-shot server.
+const PER_WORKER: u64 = 8;
+
+/// Connections a target may hold at once: its own, and one kept alive for a host seen before.
+const PER_TARGET: u64 = 2;
+
+/// Raises the soft limit to the hard one, for this process and the workers it
+/// starts; how many descriptors each may then have open.
+#[must_use]
+pub fn raise_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+}
+
+/// What fits into a limit of `descriptors`: at most these workers, and this many targets in flight in each.
+#[must_use]
+pub fn fit(descriptors: u64, workers: u32, concurrency: u32) -> (u32, u32) {
+    let seats = descriptors.saturating_sub(SUPERVISOR_RESERVE) / PER_WORKER;
+    let targets = descriptors.saturating_sub(WORKER_RESERVE) / PER_TARGET;
+    let cut = |wanted: u32, fits: u64| wanted.min(u32::try_from(fits).unwrap_or(u32::MAX)).max(1);
+    (cut(workers, seats), cut(concurrency, targets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_cut_to_what_fits() {
+        for (descriptors, workers, concurrency, fits) in [
+            (1_048_576, 8, 64, (8, 64)),
+            (1024, 200, 1000, (122, 496)),
+            (64, 8, 64, (2, 16)),
+            (10, 8, 64, (1, 1)),
+        ] {
+            assert_eq!(fit(descriptors, workers, concurrency), fits, "{descriptors}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The only part that touches the operating system during a run: starts and
+//! reaps processes, moves messages, listens to signals, reads the clock. It
+//! decides nothing: it tells the pool what happened and does what the pool says.
+
+mod channel;
+mod commands;
+pub mod cpus;
+pub mod descriptors;
+mod feed;
+pub mod locate;
+mod process;
+mod records;
+mod signals;
+mod targets;
+mod writer;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
+use shared::clock;
+use shared::job::JobSpec;
+use shared::protocol::{FromWorker, PROTOCOL};
+
+pub use self::feed::Feed;
+pub use self::signals::Signals;
+pub use self::writer::{Finished, Writer};
+
+use self::channel::Heard;
+use self::process::Process;
+use crate::gather::{Gather, Ordered};
+use crate::pool::{Disposition, Event, Pool, Seat};
+use crate::progress::{Progress, Snapshot, Total};
+
+/// Messages of workers taken in one turn of the loop before signals are looked at again.
+const HEARD_PER_TURN: usize = 64;
+
+/// Messages that may wait for the loop; when it does not keep up, its workers' sends block.
+const HEARD_WAITING: usize = 64;
+
+/// What a run shares with the runs before and after it: a probe and the main
+/// part of `auto` are two runs over one source and one output.
+pub struct Stage<'a> {
+    /// Where targets come from.
+    pub feed: &'a mut Feed,
+    /// Where records go.
+    pub writer: &'a mut Writer,
+    /// Counts.
+    pub gather: &'a mut Gather,
+    /// Puts records in order, if that was asked for.
+    pub ordered: Option<&'a mut Ordered>,
+    /// What the user presses.
+    pub signals: &'a Signals,
+    /// What the user sees.
+    pub progress: &'a mut Progress,
+}
+
+/// How a run ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// The signal that stopped it, if one did.
+    pub signal: Option<i32>,
+    /// Why the pool gave up or the source could not be read, if so.
+    pub failure: Option<String>,
+    /// Whether the output failed; [`Writer::finish`] has the reason.
+    pub output_failed: bool,
+    /// Targets taken from the source that have no record.
+    pub left: u64,
+    /// Whether the source has more that was never taken.
+    pub unread: bool,
+    /// What of the sandbox was in force in the workers.
+    pub sandbox: String,
+}
+
+impl Ended {
+    /// Whether everything that was to be done is done.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.signal.is_none() && self.failure.is_none() && !self.output_failed
+    }
+}
+
+/// One run of one pool.
+pub struct Runtime<'a> {
+    stage: Stage<'a>,
+    worker: PathBuf,
+    job: JobSpec,
+    pool: Pool,
+    processes: Vec<Option<(Seat, Process)>>,
+    heard_sender: Sender<Heard>,
+    heard: Receiver<Heard>,
+    dispositions: Vec<Disposition>,
+    /// Lines gathered in this turn, on their way to the writer.
+    out: Vec<u8>,
+    /// Targets still to be taken from the feed in this run.
+    budget: u64,
+    source_told: bool,
+    ended: Ended,
+}
+
+impl<'a> Runtime<'a> {
+    /// Prepares a run of `pool` that takes at most `budget` targets; `job` is what each worker is told, its slot filled in.
+    #[must_use]
+    pub fn new(stage: Stage<'a>, worker: PathBuf, job: JobSpec, pool: Pool, budget: u64) -> Self {
+        let (heard_sender, heard) = bounded(HEARD_WAITING);
+        Self {
+            stage,
+            worker,
+            job,
+            pool,
+            processes: Vec::new(),
+            heard_sender,
+            heard,
+            dispositions: Vec::new(),
+            out: Vec::new(),
+            budget,
+            source_told: false,
+            ended: Ended::default(),
+        }
+    }
+
+    /// Runs to the end.
+    #[must_use]
+    pub fn run(mut self) -> Ended {
+        loop {
+            self.take_targets();
+            self.carry_out_all();
+            self.write_out();
+            if self.pool.is_over() {
+                break;
+            }
+            self.wait();
+            self.turn();
+        }
+        self.ended.left = self.pool.counts().left();
+        self.ended.unread = !self.source_told;
+        if self.ended.failure.is_none() {
+            self.ended.failure = self.pool.failure().map(str::to_owned);
+        }
+        self.flush();
+        self.ended
+    }
+
+    /// Sleeps until something happens or is due.
+    fn wait(&self) {
+        let mut select = Select::new();
+        select.recv(self.stage.signals.stopping());
+        select.recv(self.stage.signals.children());
+        if !self.ended.output_failed {
+            select.recv(self.stage.writer.ended());
+        }
+        match self.stage.writer.buffers() {
+            // The output is behind: no new records until it has caught up.
+            Some(buffers) if !self.out.is_empty() => {
+                select.send(buffers);
+            }
+            Some(_) | None => {
+                select.recv(&self.heard);
+            }
+        }
+        if self.wants_targets() {
+            select.recv(self.stage.feed.incoming());
+        }
+        let tick = self.stage.progress.due(clock::now());
+        let deadline = self.pool.poll_timeout().into_iter().chain(tick).min();
+        match deadline {
+            Some(deadline) => drop(select.ready_deadline(deadline)),
+            None => drop(select.ready()),
+        }
+    }
+
+    /// Takes in whatever is there, without waiting.
+    fn turn(&mut self) {
+        let now = clock::now();
+        while let Ok(signal) = self.stage.signals.stopping().try_recv() {
+            self.on_signal(now, signal);
+        }
+        if self.stage.signals.children().try_iter().count() > 0 {
+            self.reap(now);
+        }
+        if !self.ended.output_failed && self.writer_is_gone() {
+            self.ended.output_failed = true;
+            self.pool.handle_event(now, Event::Kill);
+        }
+        if self.out.is_empty() {
+            for _ in 0..HEARD_PER_TURN {
+                let Ok(heard) = self.heard.try_recv() else { break };
+                self.on_heard(now, heard);
+            }
+        }
+        if self.pool.poll_timeout().is_some_and(|at| at <= now) {
+            self.pool.handle_timeout(now);
+        }
+        if self.stage.progress.due(now).is_some_and(|due| due <= now) {
+            let snapshot = self.snapshot();
+            self.stage.progress.tick(now, &snapshot);
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let counts = self.stage.gather.counts();
+        let position = self.stage.feed.position();
+        let total = match position.items_total {
+            Some(total) => Total::Exact(total),
+            None => Total::estimate(position.items, position.bytes_read, position.bytes_total),
+        };
+        Snapshot {
+            done: counts.items(),
+            failed: counts.failed,
+            bytes: counts.bytes,
+            in_flight: self.pool.counts().assigned,
+            total,
+        }
+    }
+
+    fn writer_is_gone(&self) -> bool {
+        matches!(self.stage.writer.ended().try_recv(), Err(TryRecvError::Disconnected))
+    }
+
+    fn on_signal(&mut self, now: Instant, signal: i32) {
+        let name = crate::pool::signal_name(signal).unwrap_or("a signal");
+        if self.ended.signal.replace(signal).is_none() {
+            let in_flight = self.pool.counts().assigned;
+            self.stage.progress.message(&format!(
+                "{name}: finishing {in_flight} targets in flight; once more to stop at once"
+            ));
+            self.pool.handle_event(now, Event::Drain);
+        } else {
+            self.stage.progress.message(&format!("{name}: stopping at once"));
+            self.pool.handle_event(now, Event::Kill);
+        }
+    }
+
+    fn reap(&mut self, now: Instant) {
+        for (seat, process) in self.processes.iter_mut().flatten() {
+            if let Some(death) = process.try_reap() {
+                let reading = death.reading;
+                self.stage.gather.reaped(seat.slot, Duration::from_micros(reading.cpu_us));
+                self.stage.gather.resident(seat.slot, reading.rss_bytes_max);
+                self.pool.handle_event(now, Event::Reaped(*seat, death));
+            }
+        }
+    }
+
+    fn on_heard(&mut self, now: Instant, heard: Heard) {
+        let event = match heard {
+            Heard::Message(seat, FromWorker::Batch(batch)) => return self.on_batch(now, seat, &batch),
+            Heard::Message(seat, FromWorker::Hello(hello)) => {
+                if hello.protocol == PROTOCOL && hello.build == shared::BUILD_ID {
+                    Event::Hello(seat)
+                } else {
+                    let ours = shared::BUILD_ID;
+                    let path = self.worker.display();
+                    Event::Refused(
+                        seat,
+                        format!(
+                            "{path} is build {}, this supervisor is build {ours}: install both from one build",
+                            hello.build
+                        ),
+                    )
+                }
+            }
+            Heard::Message(seat, FromWorker::Ready { sandbox }) => {
+                self.ended.sandbox = sandbox;
+                Event::Ready(seat)
+            }
+            Heard::Message(seat, FromWorker::Refused(why)) => Event::Refused(seat, why),
+            Heard::Garbled(seat, why) => Event::Garbled(seat, why),
+            Heard::Eof(seat) => Event::Eof(seat),
+        };
+        self.pool.handle_event(now, event);
+    }
+}

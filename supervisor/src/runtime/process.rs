@@ -1,0 +1,153 @@
+//! One worker process: how it is started, signalled, reaped, and what it said last.
+
+use std::collections::VecDeque;
+use std::io::{self, Read as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use shared::black_box::{BlackBox, Reading};
+use shared::protocol::ToWorker;
+
+use super::channel::{Channel, Heard};
+use crate::pool::{Death, Exit, Seat};
+
+/// How much of a worker's standard error is kept: a panic with its backtrace fits.
+const STDERR_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a reaped worker's standard error may take to end. It ends with the
+/// process unless a grandchild holds it open.
+const STDERR_GRACE: Duration = Duration::from_millis(100);
+
+/// One worker process and everything that belongs to it.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    channel: Channel,
+    black_box: BlackBox,
+    stderr: StderrTail,
+    reaped: bool,
+}
+
+impl Process {
+    /// Starts the worker of `seat`.
+    pub(super) fn start(worker: &Path, seat: Seat, heard: Sender<Heard>) -> io::Result<Self> {
+        let channel = Channel::open(seat, heard)?;
+        let child_and_box = spawn(worker, seat, &channel);
+        let (mut child, black_box) = match child_and_box {
+            Ok(both) => both,
+            Err(error) => {
+                channel.release();
+                return Err(error);
+            }
+        };
+        let stderr = StderrTail::of(child.stderr.take())?;
+        Ok(Self { child, channel, black_box, stderr, reaped: false })
+    }
+
+    /// Queues a message for it.
+    pub(super) fn send(&self, message: ToWorker) {
+        self.channel.send(message);
+    }
+
+    /// Signals its whole process group, unless it is already gone.
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().filter(|_| !self.reaped) {
+            // It may have died this instant; then there is nobody to signal.
+            let _ = killpg(Pid::from_raw(group), signal);
+        }
+    }
+
+    /// What its black box says.
+    pub(super) fn reading(&self) -> Reading {
+        self.black_box.read()
+    }
+
+    /// Its end, once; `None` while it lives or when it was collected before.
+    pub(super) fn try_reap(&mut self) -> Option<Death> {
+        if self.reaped {
+            return None;
+        }
+        let status = self.child.try_wait().ok().flatten()?;
+        self.reaped = true;
+        self.channel.release();
+        let exit = match (status.code(), status.signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Code(-1),
+        };
+        Some(Death { exit, reading: self.black_box.read(), stderr: self.stderr.take() })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.signal(Signal::SIGKILL);
+            let _ = self.child.wait();
+            self.channel.release();
+        }
+    }
+}
+
+fn spawn(worker: &Path, seat: Seat, channel: &Channel) -> io::Result<(Child, BlackBox)> {
+    let (black_box, page) = BlackBox::create()?;
+    let child = Command::new(worker)
+        .arg("--connect")
+        .arg(channel.server_name())
+        .arg("--supervisor")
+        .arg(std::process::id().to_string())
+        .arg("--slot")
+        .arg(seat.slot.to_string())
+        // The page travels as standard input: inherited by this child alone, and no
+        // descriptor number to agree on.
+        .stdin(Stdio::from(page))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        // Ctrl-C in the terminal is for the supervisor to act on.
+        .process_group(0)
+        .spawn()
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", worker.display())))?;
+    Ok((child, black_box))
+}
+
+/// The end of what a worker writes to its standard error.
+#[derive(Debug)]
+struct StderrTail {
+    tail: Arc<Mutex<VecDeque<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl StderrTail {
+    fn of(pipe: Option<ChildStderr>) -> io::Result<Self> {
+        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        let (ending, ended) = bounded(1);
+        if let Some(mut pipe) = pipe {
+            let tail = Arc::clone(&tail);
+            thread::Builder::new().name("stderr".to_owned()).spawn(move || {
+                let mut bytes = [0; 1024];
+                while let Ok(count @ 1..) = pipe.read(&mut bytes) {
+                    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                    tail.extend(bytes.iter().take(count));
+                    let surplus = tail.len().saturating_sub(STDERR_BYTES_MAX);
+                    tail.drain(..surplus);
+                }
+                drop(ending);
+            })?;
+        }
+        Ok(Self { tail, ended })
+    }
+
+    fn take(&self) -> String {
+        // Either way the tail is read: `Err` is the end, or the grace running out.
+        let _ = self.ended.recv_timeout(STDERR_GRACE);
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(tail.make_contiguous()).into_owned()
+    }
+}

@@ -1,0 +1,69 @@
+//! Fills the frontier from the feed, no further than memory and order allow.
+
+use std::time::Instant;
+
+use shared::clock;
+
+use super::Runtime;
+use crate::frontier::HostRef;
+use crate::pool::Event;
+use crate::source::{SourceError, SourceItem};
+
+/// Targets kept in the frontier. Enough hosts to choose from when most of them
+/// are waiting, and about 10 MiB.
+const BACKLOG_MAX: u64 = 65_536;
+
+/// With ordered output, no target is begun this far past the oldest unfinished one.
+const ORDERED_WINDOW: u64 = 8_192;
+
+impl Runtime<'_> {
+    pub(super) fn wants_targets(&self) -> bool {
+        !self.source_told && self.pool.backlog() < BACKLOG_MAX && self.in_window()
+    }
+
+    fn in_window(&self) -> bool {
+        let begun = self.stage.feed.taken();
+        self.stage.ordered.as_ref().is_none_or(|ordered| begun < ordered.next_id() + ORDERED_WINDOW)
+    }
+
+    /// Fills the frontier from the feed.
+    pub(super) fn take_targets(&mut self) {
+        let now = clock::now();
+        let mut took = false;
+        while self.budget > 0 && self.wants_targets() {
+            match self.stage.feed.try_next() {
+                Ok(Some(item)) => {
+                    self.budget -= 1;
+                    took = true;
+                    self.take(now, item);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.source_failed(now, &error);
+                    return;
+                }
+            }
+        }
+        let done = self.budget == 0 || self.stage.feed.is_exhausted();
+        if done && !self.source_told {
+            self.source_told = true;
+            self.pool.handle_event(now, Event::SourceEnded);
+        } else if took {
+            self.pool.handle_timeout(now);
+        }
+    }
+
+    fn take(&mut self, now: Instant, item: SourceItem) {
+        if let Some(why) = &item.refused {
+            return self.refuse(item.id, &item.input, why);
+        }
+        let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
+        self.pool.submit(now, item.id, item.input, host);
+    }
+
+    fn source_failed(&mut self, now: Instant, error: &SourceError) {
+        self.source_told = true;
+        self.ended.failure = Some(error.to_string());
+        self.pool.handle_event(now, Event::Drain);
+    }
+}

@@ -1,0 +1,239 @@
+//! Where the records go: standard output, or a file that a user opens afterwards.
+//!
+//! The workers have encoded the lines; this only appends bytes, for it is the
+//! part that does not scale with cores. `gather` decides what is written and when.
+//!
+//! Invariant: a regular file never keeps a half record, whatever failed.
+
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use open::Unused;
+
+/// Bytes gathered before a system call: as much as a pipe holds.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Why records cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The output file is there, and nobody said that it may be replaced.
+    #[error("{} exists already; --overwrite replaces it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The output is a directory.
+    #[error("cannot write to {}: it is a directory", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory that should hold the output is not there.
+    #[error("cannot create {}: there is no directory {}", path.display(), parent.display())]
+    NoDirectory {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// The directory that is missing.
+        parent: PathBuf,
+    },
+    /// The output cannot be opened for any other reason.
+    #[error("cannot open {} for writing: {cause}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The reader of a pipe has seen enough (`| head`): the run ends, and nothing is wrong.
+    #[error("the reader of {output} has gone away")]
+    Closed {
+        /// The output, as the user knows it.
+        output: String,
+    },
+    /// There is no space left.
+    #[error("disk full: {records} records written to {output}")]
+    Full {
+        /// Whole records that are in the output.
+        records: u64,
+        /// The output, as the user knows it.
+        output: String,
+    },
+    /// A write failed for any other reason.
+    #[error("cannot write to {output} after {records} records: {cause}")]
+    Write {
+        /// Whole records that are in the output.
+        records: u64,
+        /// The output, as the user knows it.
+        output: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// Appends JSON lines to the output.
+///
+/// Nothing reaches the output before the first buffer is full, [`flush`](Self::flush) or
+/// [`finish`](Self::finish); an existing file is emptied only then, and a new file is taken away again
+/// when the sink is dropped before. So a run that never got going leaves things as they were.
+/// After an error the sink is of no more use.
+#[derive(Debug)]
+pub struct Sink {
+    file: File,
+    /// The output, as the user knows it.
+    name: String,
+    /// A regular file can be emptied and cut back; a pipe, terminal or device is only written to.
+    regular: bool,
+    begun: bool,
+    unused: Option<Unused>,
+    buffer: Vec<u8>,
+    committed_len: u64,
+    records: u64,
+}
+
+impl Sink {
+    fn new(file: File, name: String, regular: bool) -> Self {
+        Self {
+            file,
+            name,
+            regular,
+            begun: false,
+            unused: None,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            committed_len: 0,
+            records: 0,
+        }
+    }
+
+    /// Appends `lines`: whole records, each with its newline.
+    ///
+    /// # Errors
+    /// [`SinkError::Closed`], [`SinkError::Full`] or [`SinkError::Write`], also for earlier lines.
+    pub fn write(&mut self, lines: &[u8]) -> Result<(), SinkError> {
+        if self.buffer.len() + lines.len() > BUFFER_BYTES {
+            self.flush()?;
+        }
+        if lines.len() >= BUFFER_BYTES {
+            return self.append(lines);
+        }
+        self.buffer.extend_from_slice(lines);
+        Ok(())
+    }
+
+    /// Hands everything written so far to the system; it is then safe from the end of this process.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn flush(&mut self) -> Result<(), SinkError> {
+        let mut lines = std::mem::take(&mut self.buffer);
+        let appended = self.append(&lines);
+        lines.clear();
+        self.buffer = lines;
+        appended
+    }
+
+    /// Flushes and closes; a run without records leaves an empty file.
+    ///
+    /// Closed here and not on drop, because network file systems report a failed write only then.
+    /// Not synced to the disk: that costs 5 to 500 ms and helps only when the machine goes down
+    /// in the next seconds, against which no tool's output on a terminal is safe.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn finish(mut self) -> Result<(), SinkError> {
+        self.flush()?;
+        self.begin()?;
+        let Self { file, name, records, .. } = self;
+        nix::unistd::close(file).map_err(|errno| failure(name, records, errno.into()))
+    }
+
+    /// Bytes handed to the system: the output's length, had it been a file.
+    #[must_use]
+    pub fn committed_len(&self) -> u64 {
+        self.committed_len
+    }
+
+    /// The output is ours from here on.
+    fn begin(&mut self) -> Result<(), SinkError> {
+        if self.begun {
+            return Ok(());
+        }
+        if self.regular {
+            self.file.set_len(0).map_err(|cause| self.failed(&[], cause))?;
+        }
+        self.begun = true;
+        if let Some(unused) = self.unused.take() {
+            unused.keep();
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, lines: &[u8]) -> Result<(), SinkError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.begin()?;
+        let mut rest = lines;
+        while !rest.is_empty() {
+            match self.write_some(rest) {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(cause) => {
+                    let written = lines.len() - rest.len();
+                    return Err(self.failed(lines.get(..written).unwrap_or_default(), cause));
+                }
+            }
+        }
+        self.commit(lines);
+        Ok(())
+    }
+
+    fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.file.write(bytes) {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            // Whoever shares our terminal or pipe may have made it non-blocking for all of us.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut writable = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut writable, PollTimeout::NONE) {
+                    Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(0),
+                    Err(errno) => Err(errno.into()),
+                }
+            }
+            written => written,
+        }
+    }
+
+    fn commit(&mut self, lines: &[u8]) {
+        self.committed_len += lines.len() as u64;
+        self.records += memchr::memchr_iter(b'\n', lines).count() as u64;
+    }
+
+    /// Keeps the whole records of what was written before the failure.
+    fn failed(&mut self, written: &[u8], cause: io::Error) -> SinkError {
+        let whole = memchr::memrchr(b'\n', written).map_or(0, |newline| newline + 1);
+        self.commit(written.get(..whole).unwrap_or_default());
+        if self.regular && self.begun {
+            // If even this fails there is nothing left to try; `cause` is what the user must hear of.
+            _ = self.file.set_len(self.committed_len);
+        }
+        failure(self.name.clone(), self.records, cause)
+    }
+}
+
+fn failure(output: String, records: u64, cause: io::Error) -> SinkError {
+    let kind = cause.kind();
+    if matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+        SinkError::Closed { output }
+    } else if kind == io::ErrorKind::StorageFull {
+        SinkError::Full { records, output }
+    } else {
+        SinkError::Write { records, output, cause }
+    }
+}

@@ -1,0 +1,102 @@
+//! Opening the output: what may be written to, and what is refused before any work starts.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use super::{Sink, SinkError};
+use crate::plan::Output;
+
+/// Other names of standard output. When it is redirected to a file, opening one of these would open
+/// that file anew, and find that it "exists".
+const STDOUT_NAMES: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+
+/// A file made by us that nothing was written to yet; dropping this takes it away.
+#[derive(Debug)]
+pub(super) struct Unused(Option<PathBuf>);
+
+impl Unused {
+    pub(super) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // An empty file too many is not worth a word.
+            _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Sink {
+    /// Opens the output, without changing anything in it. Opening a FIFO waits for its reader.
+    ///
+    /// # Errors
+    /// [`SinkError::Exists`], [`SinkError::Directory`], [`SinkError::NoDirectory`] or [`SinkError::Open`].
+    pub fn open(output: &Output) -> Result<Self, SinkError> {
+        match output {
+            Output::Stdout => stdout(),
+            Output::Discard => existing(Path::new("/dev/null"), true),
+            Output::File { path, .. } if STDOUT_NAMES.iter().any(|name| path == Path::new(name)) => stdout(),
+            Output::File { path, overwrite } => {
+                match OpenOptions::new().write(true).create_new(true).open(path) {
+                    Ok(file) => {
+                        let mut sink = Self::new(file, path.display().to_string(), true);
+                        sink.unused = Some(Unused(Some(path.clone())));
+                        Ok(sink)
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => existing(path, *overwrite),
+                    Err(error) => Err(refusal(path, error)),
+                }
+            }
+        }
+    }
+}
+
+fn stdout() -> Result<Sink, SinkError> {
+    // Not std's own handle: it looks for newlines and writes line by line.
+    let descriptor = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|cause| SinkError::Open { path: "standard output".into(), cause })?;
+    Ok(Sink::new(File::from(descriptor), "standard output".to_owned(), false))
+}
+
+/// There is something at `path`, if only a link that leads nowhere.
+fn existing(path: &Path, overwrite: bool) -> Result<Sink, SinkError> {
+    let regular = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(SinkError::Directory { path: path.to_owned() });
+        }
+        Ok(metadata) => metadata.is_file(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file =
+                OpenOptions::new().write(true).create_new(false).create(true).truncate(false).open(path);
+            let file = file.map_err(|error| refusal(path, error))?;
+            return Ok(Sink::new(file, path.display().to_string(), true));
+        }
+        Err(error) => return Err(refusal(path, error)),
+    };
+    if regular && !overwrite {
+        return Err(SinkError::Exists { path: path.to_owned() });
+    }
+    let file = OpenOptions::new().write(true).open(path).map_err(|error| refusal(path, error))?;
+    Ok(Sink::new(file, path.display().to_string(), regular))
+}
+
+fn refusal(path: &Path, cause: io::Error) -> SinkError {
+    let path = path.to_owned();
+    if cause.kind() == io::ErrorKind::IsADirectory {
+        return SinkError::Directory { path };
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match parent {
+        Some(parent) if cause.kind() == io::ErrorKind::NotFound && !parent.exists() => {
+            SinkError::NoDirectory { parent: parent.to_owned(), path }
+        }
+        _ => SinkError::Open { path, cause },
+    }
+}

@@ -1,0 +1,231 @@
+//! One column of a CSV file with a header: every row is one target, so that a
+//! record's id is the row it came from.
+//!
+//! Only the wanted cell is kept, and no more of it than a target may have: a
+//! quote that never closes costs time, not memory.
+
+use std::io::{self, BufRead as _, BufReader};
+use std::path::Path;
+
+use csv_core::{ReadFieldResult, ReaderBuilder};
+
+use super::lines::Bytes;
+use super::{Candidate, SourceError, TARGET_BYTES_MAX};
+use crate::nearest::nearest;
+
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Header names remembered for the message about a missing column.
+const NAMES_MAX: usize = 1000;
+
+/// Reads one column.
+pub(super) struct CsvFeed {
+    cells: Cells,
+    column: String,
+    /// The column's position.
+    index: usize,
+    /// Number of the last row read, the header not counted.
+    row: u64,
+}
+
+impl CsvFeed {
+    /// Reads the header and finds `column` in it.
+    pub(super) fn open(path: &Path, bytes: Bytes, column: &str) -> Result<Self, SourceError> {
+        let tabs = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+        let mut cells = Cells::new(bytes, if tabs { b'\t' } else { b',' });
+        let names =
+            cells.header().map_err(|error| SourceError::Read { path: path.to_owned(), line: 1, error })?;
+        let Some(index) = names.iter().position(|name| name == column) else {
+            return Err(SourceError::NoColumn {
+                path: path.to_owned(),
+                column: column.to_owned(),
+                nearest: nearest(column, names.iter().map(String::as_str)).map(str::to_owned),
+                names,
+            });
+        };
+        Ok(Self { cells, column: column.to_owned(), index, row: 0 })
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        memchr::memchr(b'\n', self.cells.reader.buffer()).is_some()
+    }
+
+    pub(super) const fn bytes_read(&self) -> u64 {
+        self.cells.bytes_read
+    }
+
+    /// The line being read, from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.cells.parser.line()
+    }
+
+    pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
+        let mut found = None;
+        let mut index = 0;
+        loop {
+            let end = self.cells.next(index == self.index)?;
+            if end == End::File {
+                return Ok(None);
+            }
+            if index == self.index {
+                found = Some(self.candidate(self.row + 1));
+            }
+            index += 1;
+            if end == End::Row {
+                self.row += 1;
+                let short = || format!("row {} has no \"{}\": it has {index} cells", self.row, self.column);
+                return Ok(Some(found.unwrap_or_else(|| Candidate::refused(b"", short()))));
+            }
+        }
+    }
+
+    fn candidate(&self, row: u64) -> Candidate {
+        let cell = self.cells.cell.trim_ascii();
+        if self.cells.cell_bytes > TARGET_BYTES_MAX as u64 {
+            return Candidate::too_long(cell, self.cells.cell_bytes);
+        }
+        Candidate::cell(cell, || format!("row {row} has an empty \"{}\"", self.column))
+    }
+}
+
+/// What a cell was the last of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing: the row goes on.
+    Cell,
+    Row,
+    /// There was no cell any more.
+    File,
+}
+
+/// Cuts a stream into cells.
+struct Cells {
+    reader: BufReader<Bytes>,
+    parser: csv_core::Reader,
+    /// The last cell that was to be kept, cut at [`TARGET_BYTES_MAX`] or a little over.
+    cell: Vec<u8>,
+    /// Its full length.
+    cell_bytes: u64,
+    bytes_read: u64,
+}
+
+impl Cells {
+    fn new(bytes: Bytes, delimiter: u8) -> Self {
+        Self {
+            reader: BufReader::with_capacity(BUFFER_BYTES, bytes),
+            parser: ReaderBuilder::new().delimiter(delimiter).build(),
+            cell: Vec::new(),
+            cell_bytes: 0,
+            bytes_read: 0,
+        }
+    }
+
+    fn header(&mut self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        loop {
+            let end = self.next(true)?;
+            if end != End::File && names.len() < NAMES_MAX {
+                names.push(String::from_utf8_lossy(self.cell.trim_ascii()).into_owned());
+            }
+            if end != End::Cell {
+                return Ok(names);
+            }
+        }
+    }
+
+    /// Reads one cell to its end, into `cell` if it is to be kept.
+    fn next(&mut self, keep: bool) -> io::Result<End> {
+        if keep {
+            self.cell.clear();
+            self.cell_bytes = 0;
+        }
+        let mut part = [0; 4096];
+        loop {
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let (result, used, written) = self.parser.read_field(buffer, &mut part);
+            self.reader.consume(used);
+            self.bytes_read += used as u64;
+            if keep {
+                self.cell_bytes += written as u64;
+                if self.cell.len() <= TARGET_BYTES_MAX {
+                    self.cell.extend_from_slice(part.get(..written).unwrap_or_default());
+                }
+            }
+            match result {
+                ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
+                ReadFieldResult::Field { record_end: false } => return Ok(End::Cell),
+                ReadFieldResult::Field { record_end: true } => return Ok(End::Row),
+                ReadFieldResult::End => return Ok(End::File),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(name: &str, text: &str, column: &str) -> Result<CsvFeed, SourceError> {
+        CsvFeed::open(Path::new(name), Box::new(io::Cursor::new(text.as_bytes().to_vec())), column)
+    }
+
+    fn check(name: &str, text: &str, want: &[Result<&str, &str>]) {
+        let mut feed = open(name, text, "url").unwrap();
+        for want in want {
+            let candidate = feed.next().unwrap().unwrap();
+            let input = String::from_utf8(candidate.input).unwrap();
+            match (want, candidate.refused) {
+                (Ok(want), None) => assert_eq!(input, *want, "{text}"),
+                (Err(want), Some(reason)) => assert!(reason.contains(want), "{text}: {reason}"),
+                (want, refused) => panic!("{text}: wanted {want:?}, refused: {refused:?}"),
+            }
+        }
+        assert_eq!(feed.next().unwrap(), None, "{text}");
+        assert_eq!(feed.bytes_read(), text.len() as u64);
+    }
+
+    #[test]
+    fn every_row_gives_its_cell() {
+        check("a.csv", "url\nhttp://a/\nhttp://b/\n", &[Ok("http://a/"), Ok("http://b/")]);
+        check(
+            "a.csv",
+            "\u{feff}id, url ,x\r\n1,http://a/,\r\n2,\"http://b/?q=1,2\",",
+            &[Ok("http://a/"), Ok("http://b/?q=1,2")],
+        );
+        check("a.csv", "note,url\n\"two\nlines, \"\"quoted\"\"\",http://a/\n", &[Ok("http://a/")]);
+        check("a.TSV", "x\turl\n1,2\thttp://a/\n", &[Ok("http://a/")]);
+        check("a.csv", "url\n", &[]);
+        check("a.csv", "url,url\na,b\n", &[Ok("a")]);
+    }
+
+    #[test]
+    fn a_bad_row_is_refused_by_itself() {
+        check(
+            "a.csv",
+            "id,url\n1\n2,\n3,http://a/,4,5\n",
+            &[
+                Err("row 1 has no \"url\": it has 1 cells"),
+                Err("row 2 has an empty \"url\""),
+                Ok("http://a/"),
+            ],
+        );
+        let open_quote = format!("url\n\"{}\n", "x".repeat(3 * BUFFER_BYTES));
+        check("a.csv", &open_quote, &[Err("786433 bytes")]);
+    }
+
+    #[test]
+    fn a_missing_column_names_the_nearest() {
+        for (text, column, want) in [
+            ("id,urls\n", "url", "did you mean \"urls\"?"),
+            ("id,link\n", "address", "it has: id, link"),
+            ("", "url", "it is empty"),
+        ] {
+            let error = open("a.csv", text, column).err().unwrap().to_string();
+            assert!(error.contains(want), "{error}");
+        }
+    }
+}

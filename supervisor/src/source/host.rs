@@ -1,0 +1,195 @@
+//! Which host a URL asks, in one spelling, so that all its targets share one
+//! budget. Computed here because the thread that decides has no time to parse.
+//!
+//! Agrees with the URL parser wherever both have an answer: what the short way
+//! does not understand goes the long way.
+
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use url::{Host as UrlHost, Url};
+
+/// The host whose budget a target counts against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Lower-case name or address, with the port when it is not the scheme's own.
+    pub name: Arc<str>,
+    /// Whether it is this machine, which needs no sparing.
+    pub loopback: bool,
+}
+
+/// Finds hosts; remembers the last, since neighbours in a list mostly share it.
+#[derive(Debug, Default)]
+pub(super) struct HostFinder {
+    last: Option<Host>,
+    spelling: String,
+}
+
+impl HostFinder {
+    /// The host of `url`; `None` when it is not an absolute http(s) URL.
+    pub(super) fn find(&mut self, url: &[u8]) -> Option<Host> {
+        self.spelling.clear();
+        let loopback = short_way(url, &mut self.spelling).or_else(|| long_way(url, &mut self.spelling))?;
+        if let Some(last) = &self.last
+            && *last.name == *self.spelling
+        {
+            return Some(last.clone());
+        }
+        let host = Host { name: Arc::from(self.spelling.as_str()), loopback };
+        self.last = Some(host.clone());
+        Some(host)
+    }
+}
+
+/// Handles `http(s)://plain-name[:port]` without allocating; says nothing about the rest.
+fn short_way(url: &[u8], spelling: &mut String) -> Option<bool> {
+    let (rest, own_port) = match (strip_scheme(url, b"http://"), strip_scheme(url, b"https://")) {
+        (Some(rest), _) => (rest, 80),
+        (None, Some(rest)) => (rest, 443),
+        (None, None) => return None,
+    };
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#' | b'\\')).unwrap_or(rest.len());
+    let authority = str::from_utf8(rest.get(..end)?).ok()?;
+    let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    // A last label that begins with a digit may be an IPv4 address in one of its disguises.
+    let named =
+        name.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_alphabetic()));
+    if !plain || !named || !port.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let port: Option<u16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
+    spelling.push_str(name);
+    spelling.make_ascii_lowercase();
+    let loopback = is_localhost(spelling);
+    push_port(spelling, port.filter(|port| *port != own_port));
+    Some(loopback)
+}
+
+fn strip_scheme<'a>(url: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = url.split_at_checked(scheme.len())?;
+    head.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+fn long_way(url: &[u8], spelling: &mut String) -> Option<bool> {
+    let url = Url::parse(str::from_utf8(url).ok()?).ok()?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return None;
+    }
+    let loopback = match url.host()? {
+        UrlHost::Domain(name) => {
+            // `example.com.` is the same server as `example.com`.
+            spelling.push_str(name.strip_suffix('.').unwrap_or(name));
+            is_localhost(spelling)
+        }
+        UrlHost::Ipv4(address) => {
+            spelling.push_str(url.host_str()?);
+            address.is_loopback() || address.is_unspecified()
+        }
+        UrlHost::Ipv6(address) => {
+            spelling.push_str(url.host_str()?);
+            is_own_ipv6(address)
+        }
+    };
+    push_port(spelling, url.port());
+    Some(loopback)
+}
+
+fn is_own_ipv6(address: Ipv6Addr) -> bool {
+    address.is_loopback()
+        || address.is_unspecified()
+        || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback() || v4.is_unspecified())
+}
+
+/// RFC 6761: every name under `localhost` is this machine.
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+fn push_port(spelling: &mut String, port: Option<u16>) {
+    if let Some(port) = port {
+        spelling.push(':');
+        spelling.push_str(&port.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, want: Option<(&str, bool)>) {
+        let found = HostFinder::default().find(url.as_bytes());
+        assert_eq!(found.as_ref().map(|host| (&*host.name, host.loopback)), want, "{url}");
+    }
+
+    #[test]
+    fn one_spelling_for_one_host() {
+        for url in [
+            "http://example.com",
+            "HTTP://EXAMPLE.com/",
+            "http://example.com:80/a?b",
+            "http://example.com:/",
+            "http://user:pw@example.com/x",
+            "http://example.com./",
+            "http:example.com",
+            "http:\\\\example.com\\x",
+            "http://example.com?q=a/b@c",
+            "https://example.com:443#x",
+            "http://ex%61mple.com/",
+            "http://exam\tple.com/",
+        ] {
+            check(url, Some(("example.com", false)));
+        }
+        check("http://example.com:8080/", Some(("example.com:8080", false)));
+        check("https://example.com:80/", Some(("example.com:80", false)));
+        check("http://bücher.example/", Some(("xn--bcher-kva.example", false)));
+        check("http://a_b.example/", Some(("a_b.example", false)));
+        check("http://10.0.0.1/", Some(("10.0.0.1", false)));
+        check("http://[2001:DB8::1]:81/", Some(("[2001:db8::1]:81", false)));
+    }
+
+    #[test]
+    fn this_machine_in_all_its_names() {
+        for (url, name) in [
+            ("http://localhost:8080/x", "localhost:8080"),
+            ("http://LocalHost/", "localhost"),
+            ("http://a.localhost/", "a.localhost"),
+            ("http://127.0.0.1/", "127.0.0.1"),
+            ("http://127.1:81/", "127.0.0.1:81"),
+            ("http://0x7f.1/", "127.0.0.1"),
+            ("http://2130706433/", "127.0.0.1"),
+            ("http://0.0.0.0/", "0.0.0.0"),
+            ("http://[::1]:9/", "[::1]:9"),
+            ("http://[::ffff:127.0.0.1]/", "[::ffff:7f00:1]"),
+        ] {
+            check(url, Some((name, true)));
+        }
+        check("http://notlocalhost/", Some(("notlocalhost", false)));
+    }
+
+    #[test]
+    fn what_is_not_an_http_url_has_no_host() {
+        for url in [
+            "",
+            "example.com",
+            "/x",
+            "ftp://example.com/",
+            "mailto:a@b",
+            "http://",
+            "http://a:99999/",
+            "http://[::1/",
+        ] {
+            check(url, None);
+        }
+        assert_eq!(HostFinder::default().find(b"http:// \xff/"), None);
+    }
+
+    #[test]
+    fn neighbours_share_one_allocation() {
+        let mut finder = HostFinder::default();
+        let a = finder.find(b"http://a.example/1").unwrap();
+        let b = finder.find(b"http://A.example/2").unwrap();
+        assert!(Arc::ptr_eq(&a.name, &b.name));
+        assert_eq!(&*finder.find(b"http://b.example/").unwrap().name, "b.example");
+    }
+}

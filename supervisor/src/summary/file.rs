@@ -1,0 +1,77 @@
+//! Writes a small file so that a reader never sees half of it.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A summary or report that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}", path.display())]
+pub struct WriteError {
+    /// The file that was asked for.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Replaces the file at `path` with `contents`, all or nothing.
+///
+/// # Errors
+/// [`WriteError`] if any step fails; the old file is untouched then.
+pub fn replace(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
+    try_replace(path, contents).map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
+fn try_replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    // Through a link to what it names: renaming onto the link would cut it.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
+        // A pipe or /dev/stderr: there is nothing to rename onto.
+        return File::options().write(true).open(path)?.write_all(contents);
+    }
+    let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = target.with_file_name(temporary);
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(contents).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, &target));
+    if written.is_err() {
+        // The first error is the one to report; a stray temporary file is not worth hiding it.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_replaces_follows_links_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("a.json"), dir.path().join("link.json"));
+        std::os::unix::fs::symlink("a.json", &link).unwrap();
+        for contents in [b"one".as_slice(), b"two"] {
+            replace(&file, contents).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), contents);
+        }
+        replace(&link, b"three").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"three");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_device_is_written_to_not_replaced() {
+        replace(Path::new("/dev/null"), b"x").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn the_error_names_the_file() {
+        let error = replace(Path::new("/nonexistent/s.json"), b"x").unwrap_err();
+        assert!(error.to_string().starts_with("cannot write /nonexistent/s.json: No such file"), "{error}");
+    }
+}

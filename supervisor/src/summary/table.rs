@@ -1,0 +1,161 @@
+//! The summary as a table for a person: only rows that tell something.
+
+use std::time::Duration;
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+
+use super::{PerWorker, Summary, units};
+use crate::progress::Screen;
+
+/// More workers than this are summed up in one row.
+const WORKERS_SHOWN_MAX: usize = 16;
+
+/// The summary as text, ending in a newline.
+#[must_use]
+pub fn table(summary: &Summary, screen: Screen) -> String {
+    let mut facts = new_table(screen);
+    for (name, value, emphasis) in rows(summary) {
+        let value = Cell::new(value);
+        let value = match emphasis {
+            Emphasis::Plain => value,
+            Emphasis::Bold => value.add_attribute(Attribute::Bold),
+            Emphasis::Bad => value.fg(Color::Red),
+        };
+        facts.add_row(vec![Cell::new(name).add_attribute(Attribute::Dim), value]);
+    }
+    let mut text = facts.trim_fmt();
+    text.push('\n');
+    if summary.per_worker.len() > 1 {
+        text.push_str(&workers(&summary.per_worker, screen).trim_fmt());
+        text.push('\n');
+    }
+    text
+}
+
+enum Emphasis {
+    Plain,
+    Bold,
+    Bad,
+}
+
+fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
+    use Emphasis::{Bad, Bold, Plain};
+    let mut rows = vec![("mode", mode(summary), Plain)];
+    if let Some(why) = &summary.why {
+        rows.push(("why", why.clone(), Plain));
+    }
+    rows.push(("done", done(summary), Bold));
+    if summary.failed > 0 {
+        rows.push(("failed", failures(summary), Bad));
+    }
+    let counts =
+        [("quarantined", summary.quarantined), ("retries", summary.retries), ("restarts", summary.restarts)];
+    rows.extend(counts.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name, units::count(n), Plain)));
+    if summary.bytes > 0 {
+        let rate = if summary.wall_s > 0.0 { summary.bytes as f64 / summary.wall_s } else { 0.0 };
+        rows.push((
+            "read",
+            format!("{}, {} a second", units::bytes(summary.bytes), units::bytes(rate as u64)),
+            Plain,
+        ));
+    }
+    if summary.latency_ms.max > 0.0 {
+        let latency = summary.latency_ms;
+        let [p50, p90, p99, max] =
+            [latency.p50, latency.p90, latency.p99, latency.max].map(|ms| seconds(ms / 1e3));
+        rows.push(("each took", format!("p50 {p50}, p90 {p90}, p99 {p99}, longest {max}"), Plain));
+    }
+    rows.push(("CPU", cpu(summary), Plain));
+    rows
+}
+
+/// `both: 2 workers × 64 in flight`
+fn mode(summary: &Summary) -> String {
+    let plural = if summary.workers == 1 { "" } else { "s" };
+    let each = if summary.concurrency > 1 {
+        format!(" × {} in flight", summary.concurrency)
+    } else {
+        String::new()
+    };
+    format!("{}: {} worker{plural}{each}", summary.mode.name(), summary.workers)
+}
+
+/// `10,000 in 2.61 s, 3,831 a second`
+fn done(summary: &Summary) -> String {
+    let (items, rate) = (units::count(summary.items), units::number(summary.items_per_s));
+    format!("{items} in {}, {rate} a second", seconds(summary.wall_s))
+}
+
+/// `12: 8 timeout, 4 http_status`, the most frequent first.
+fn failures(summary: &Summary) -> String {
+    let mut kinds: Vec<_> = summary.errors.iter().collect();
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let kinds: Vec<_> =
+        kinds.into_iter().map(|(kind, count)| format!("{} {kind}", units::count(*count))).collect();
+    format!("{}: {}", units::count(summary.failed), kinds.join(", "))
+}
+
+fn cpu(summary: &Summary) -> String {
+    let mut text = seconds(summary.cpu_s);
+    if summary.cpu_s > 0.0 {
+        let share = 100.0 * summary.supervisor_cpu_s / summary.cpu_s;
+        text.push_str(&format!(", {} % of it the supervisor's", units::number(share.round())));
+    }
+    if summary.wall_s > 0.0 {
+        text.push_str(&format!(", {} CPUs busy", units::number(summary.cpu_s / summary.wall_s)));
+    }
+    text
+}
+
+fn workers(per_worker: &[PerWorker], screen: Screen) -> Table {
+    let mut table = new_table(screen);
+    table.set_header(
+        ["worker", "done", "CPU", "memory", "starts"]
+            .map(|name| Cell::new(name).add_attribute(Attribute::Dim)),
+    );
+    if per_worker.len() <= WORKERS_SHOWN_MAX {
+        table.add_rows(per_worker.iter().map(|worker| worker_row(worker.slot.to_string(), worker)));
+    } else {
+        let all = PerWorker {
+            slot: 0,
+            starts: per_worker.iter().map(|worker| worker.starts).sum(),
+            items: per_worker.iter().map(|worker| worker.items).sum(),
+            cpu_s: per_worker.iter().map(|worker| worker.cpu_s).sum(),
+            rss_bytes_max: per_worker.iter().map(|worker| worker.rss_bytes_max).sum(),
+        };
+        table.add_row(worker_row(format!("all {}", per_worker.len()), &all));
+    }
+    for column in table.column_iter_mut() {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn worker_row(name: String, worker: &PerWorker) -> Vec<String> {
+    vec![
+        name,
+        units::count(worker.items),
+        seconds(worker.cpu_s),
+        units::bytes(worker.rss_bytes_max),
+        worker.starts.to_string(),
+    ]
+}
+
+/// A table without borders, as wide as the screen lets it, coloured only if the screen is.
+pub(super) fn new_table(screen: Screen) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(screen.width);
+    // The screen knows about NO_COLOR and stderr; what the table finds out by itself is about stdout.
+    table.force_no_tty();
+    if screen.colour {
+        table.enforce_styling();
+    }
+    table
+}
+
+pub(super) fn seconds(value: f64) -> String {
+    units::duration(Duration::try_from_secs_f64(value).unwrap_or_default())
+}

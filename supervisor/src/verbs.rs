@@ -1,0 +1,112 @@
+//! What each command does once it is understood: run a job or compare the
+//! modes, then say how it went.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use shared::clock;
+use shared::job::Mode;
+
+use crate::cli::Outcome;
+use crate::engine::{self, Report};
+use crate::plan::{Comparison, Output, Plan, PoolPlan, When};
+use crate::progress::{Progress, Screen};
+use crate::report;
+use crate::sink::Sink;
+use crate::summary::{self, ModeRun, WriteError};
+
+/// Runs one job; how it ended, or why it could not be done.
+///
+/// # Errors
+/// A message for the user when the job could not be run, or its results could not be written.
+pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
+    let screen = Screen::stderr();
+    let mut progress = Progress::new(plan.progress, screen);
+    let sink = Sink::open(&plan.output)?;
+    let report = engine::run(plan, sink, u64::MAX, &mut progress)?;
+    if let Some(path) = &plan.summary {
+        report.run.summary.write(path)?;
+    }
+    if let Some(path) = &plan.report {
+        write_report(path, std::slice::from_ref(&report.run))?;
+    }
+    if shows(plan.progress, screen) {
+        say(&summary::table(&report.run.summary, screen));
+    }
+    conclude(plan, &report)
+}
+
+/// Runs one job in every mode, its records going nowhere, and shows the difference.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
+    let screen = Screen::stderr();
+    let targets_max = comparison.sample.map_or(u64::MAX, std::num::NonZeroU64::get);
+    let mut runs: Vec<ModeRun> = Vec::new();
+    let mut worst = Outcome::Done;
+    for mode in Mode::ALL {
+        let pool = PoolPlan { mode: Some(mode), ..comparison.plan.pool };
+        let plan = Plan { pool, ..comparison.plan.clone() };
+        let mut progress = Progress::new(plan.progress, screen);
+        if shows(plan.progress, screen) {
+            progress.message(&format!("{} …", mode.name()));
+        }
+        let report = engine::run(&plan, Sink::open(&Output::Discard)?, targets_max, &mut progress)?;
+        let outcome = conclude(&plan, &report)?;
+        runs.push(report.run);
+        if let Outcome::Stopped(_) = outcome {
+            return Ok(outcome);
+        }
+        if outcome != Outcome::Done {
+            worst = outcome;
+        }
+    }
+    say(&summary::compare_table(&runs, screen));
+    if let Some(path) = &comparison.plan.report {
+        write_report(path, &runs)?;
+    }
+    Ok(worst)
+}
+
+/// Whether the table is for a person to see: what holds for the bar holds for it.
+fn shows(when: When, screen: Screen) -> bool {
+    match when {
+        When::Auto => screen.is_terminal,
+        When::Always => true,
+        When::Never => false,
+    }
+}
+
+/// Says what did not go as asked for, and turns it into an outcome.
+fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
+    let Report { ended, reader_left, run } = report;
+    let done = run.summary.items;
+    if let Some(why) = &ended.failure {
+        anyhow::bail!("{why}\n{done} records were written, {} inputs are left", ended.left);
+    }
+    if let Some(signal) = ended.signal {
+        let name = crate::pool::signal_name(signal).unwrap_or("a signal");
+        let left = if ended.unread { format!("{} or more", ended.left) } else { ended.left.to_string() };
+        let place = match &plan.output {
+            Output::File { path, .. } => format!(" in {}", path.display()),
+            Output::Stdout | Output::Discard => String::new(),
+        };
+        say(&format!("stopped by {name}: {done} records are written{place}, {left} inputs are left\n"));
+        return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
+    }
+    if *reader_left || run.summary.failed == 0 { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
+}
+
+/// Writes the HTML report of `runs`.
+fn write_report(path: &Path, runs: &[ModeRun]) -> Result<(), WriteError> {
+    let typed: Vec<_> = std::env::args().skip(1).collect();
+    let title = format!("supervisor {}", typed.join(" "));
+    let when = humantime::format_rfc3339_seconds(clock::wall()).to_string();
+    report::Page { title: &title, when: &when, runs }.write(path)
+}
+
+/// Writes to standard error; one that is closed has nobody to tell.
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,102 @@
+//! Many targets interleaved on one thread: a current-thread event loop with as
+//! many lanes as the job's concurrency. A lane takes a target, waits for the
+//! network together with all the others, and computes while they wait.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use shared::protocol::Target;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{JoinSet, LocalSet};
+
+use super::Worker;
+
+/// How often the loop shows that it turns. A hung loop is found by its absence.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+struct Lanes {
+    worker: Worker,
+    /// Held by the one lane that waits for the next target.
+    queue: Mutex<UnboundedReceiver<Target>>,
+    draining: Arc<AtomicBool>,
+    in_flight: Cell<u64>,
+    /// Shared by all lanes: encoding a record never waits, so one buffer serves.
+    line: RefCell<Vec<u8>>,
+}
+
+/// Works off `queue` until the reader has dropped its end and every lane is done.
+pub(super) fn run(
+    worker: Worker,
+    concurrency: u32,
+    queue: UnboundedReceiver<Target>,
+    draining: Arc<AtomicBool>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let lanes = Rc::new(Lanes {
+        worker,
+        queue: Mutex::new(queue),
+        draining,
+        in_flight: Cell::new(0),
+        line: RefCell::new(Vec::new()),
+    });
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let heart = tokio::task::spawn_local(beat(Rc::clone(&lanes)));
+        let mut running = JoinSet::new();
+        for _ in 0..concurrency {
+            running.spawn_local(lane(Rc::clone(&lanes)));
+        }
+        while let Some(ended) = running.join_next().await {
+            ended?;
+        }
+        heart.abort();
+        // Its handle on the lanes goes with it.
+        let _ = heart.await;
+        anyhow::Ok(())
+    })?;
+    drop(local);
+    if let Some(lanes) = Rc::into_inner(lanes) {
+        lanes.worker.outbox.close();
+    }
+    Ok(())
+}
+
+async fn lane(lanes: Rc<Lanes>) {
+    let worker = &lanes.worker;
+    loop {
+        let next = lanes.queue.lock().await.recv().await;
+        let Some(target) = next else { return };
+        if lanes.draining.load(Ordering::Acquire) {
+            // Not begun: the supervisor takes it back when this process ends.
+            continue;
+        }
+        worker.outbox.room().await;
+        lanes.count(1);
+        let answer = worker.pipeline.wait_for(&target).await;
+        let mut line = lanes.line.borrow_mut();
+        line.clear();
+        let outcome = worker.pipeline.compute(&target, answer, &mut line);
+        lanes.count(-1);
+        let idle = lanes.in_flight.get() == 0;
+        worker.outbox.push(outcome, &line, idle);
+    }
+}
+
+impl Lanes {
+    fn count(&self, change: i64) {
+        self.in_flight.set(self.in_flight.get().saturating_add_signed(change));
+        self.worker.black_box.set_in_flight(self.in_flight.get());
+    }
+}
+
+async fn beat(lanes: Rc<Lanes>) {
+    let mut beats = tokio::time::interval(HEARTBEAT);
+    loop {
+        beats.tick().await;
+        lanes.worker.black_box.advance();
+    }
+}

@@ -1,0 +1,215 @@
+//! Results on their way to the supervisor: gathered into batches by the
+//! executor, sent by a thread of their own, so that a supervisor that is slow to
+//! read never stops the clock of a request in flight.
+//!
+//! A batch leaves when it is full, when it is [`LINGER`] old, or at once when
+//! the executor has nothing else to do. What waits here is bounded: an executor
+//! takes on nothing new while there is no room.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use shared::black_box::BlackBox;
+use shared::clock;
+use shared::protocol::{Batch, FromWorker, Outcome};
+use tokio::sync::Notify;
+
+use crate::connection::Sender;
+
+/// How long a batch that is not full waits for more. Two milliseconds are lost in any
+/// network's noise and make batches of dozens out of a stream of small targets.
+const LINGER: Duration = Duration::from_millis(2);
+
+/// A batch with this many outcomes leaves at once.
+const BATCH_OUTCOMES: usize = 64;
+
+/// A batch with this many bytes of lines leaves at once: one message with its headers.
+const BATCH_BYTES: usize = 24 * 1024;
+
+/// Bytes that may wait here before the executor takes on nothing new.
+const ROOM_BYTES: usize = 1024 * 1024;
+
+/// How often an executor that waits for room shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The executor's handle.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    shared: Arc<Shared>,
+    writer: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pending: Mutex<Pending>,
+    /// The writer waits here for a batch worth sending.
+    filled: Condvar,
+    /// A blocking executor waits here for room.
+    emptied: Condvar,
+    /// An event loop waits here for room.
+    room: Notify,
+    slices_read: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    batch: Batch,
+    /// Slices were read since the last batch; the supervisor waits for that credit.
+    credit_due: bool,
+    /// Do not linger.
+    urgent: bool,
+    /// Send what there is and end.
+    closing: bool,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.batch.outcomes.is_empty() && !self.credit_due
+    }
+
+    fn is_full(&self) -> bool {
+        self.urgent
+            || self.closing
+            || self.batch.outcomes.len() >= BATCH_OUTCOMES
+            || self.batch.lines.len() >= BATCH_BYTES
+    }
+
+    fn has_room(&self) -> bool {
+        self.batch.lines.len() < ROOM_BYTES
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outbox {
+    /// Starts the writer thread.
+    pub(crate) fn start(sender: Sender, black_box: Arc<BlackBox>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            pending: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            room: Notify::new(),
+            slices_read: AtomicU64::new(0),
+        });
+        let writer = {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new().name("outbox".to_owned()).spawn(move || write(&shared, sender, &black_box))?
+        };
+        Ok(Self { shared, writer })
+    }
+
+    /// A handle for the thread that reads slices.
+    pub(crate) fn credit(&self) -> Credit {
+        Credit { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Queues one result. `idle` says that the executor has nothing else in hand, so that
+    /// the supervisor should hear at once.
+    pub(crate) fn push(&self, outcome: Outcome, line: &[u8], idle: bool) {
+        let mut pending = self.shared.lock();
+        let was_empty = pending.is_empty();
+        pending.batch.outcomes.push(outcome);
+        pending.batch.lines.extend_from_slice(line);
+        pending.urgent |= idle;
+        // The writer sleeps in two places: for the first result, and lingering for a full batch.
+        if was_empty || pending.is_full() {
+            self.shared.filled.notify_one();
+        }
+    }
+
+    /// Blocks until there is room for more.
+    pub(crate) fn wait_for_room(&self, black_box: &BlackBox) {
+        let mut pending = self.shared.lock();
+        while !pending.has_room() {
+            // Waiting for the supervisor is no hang.
+            black_box.advance();
+            (pending, _) = self
+                .shared
+                .emptied
+                .wait_timeout(pending, HEARTBEAT)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Completes when there is room for more.
+    pub(crate) async fn room(&self) {
+        loop {
+            // Registered before the check, so that room made in between is not missed.
+            let room = self.shared.room.notified();
+            if self.shared.lock().has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Sends what is left and waits until it is on its way.
+    pub(crate) fn close(self) {
+        self.shared.lock().closing = true;
+        self.shared.filled.notify_one();
+        // A writer that panicked has already lost its channel, which ends this process too.
+        let _ = self.writer.join();
+    }
+}
+
+/// Tells the supervisor that slices were read.
+#[derive(Debug)]
+pub(crate) struct Credit {
+    shared: Arc<Shared>,
+}
+
+impl Credit {
+    /// One more slice is off the channel.
+    pub(crate) fn slice_read(&self) {
+        let mut pending = self.shared.lock();
+        self.shared.slices_read.fetch_add(1, Ordering::Relaxed);
+        let was_empty = pending.is_empty();
+        pending.credit_due = true;
+        if was_empty {
+            self.shared.filled.notify_one();
+        }
+    }
+}
+
+fn write(shared: &Shared, mut sender: Sender, black_box: &BlackBox) {
+    loop {
+        let (batch, last) = next_batch(shared);
+        black_box.set_usage(
+            clock::rss_bytes_max(),
+            u64::try_from(clock::process_cpu().as_micros()).unwrap_or(u64::MAX),
+        );
+        let sent = batch.outcomes.is_empty() && batch.slices_read == 0
+            || sender.send(&FromWorker::Batch(batch)).is_ok();
+        shared.emptied.notify_all();
+        shared.room.notify_waiters();
+        // Without a supervisor there is nobody to send to; the reader thread ends the process.
+        if last || !sent {
+            return;
+        }
+    }
+}
+
+/// Waits for a batch worth sending; whether it is the last one.
+fn next_batch(shared: &Shared) -> (Batch, bool) {
+    let mut pending = shared.lock();
+    while pending.is_empty() && !pending.closing {
+        pending = shared.filled.wait(pending).unwrap_or_else(PoisonError::into_inner);
+    }
+    if !pending.is_full() {
+        (pending, _) = shared
+            .filled
+            .wait_timeout_while(pending, LINGER, |pending| !pending.is_full())
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+    let mut batch = std::mem::take(&mut pending.batch);
+    batch.slices_read = shared.slices_read.load(Ordering::Relaxed);
+    pending.credit_due = false;
+    pending.urgent = false;
+    (batch, pending.closing)
+}

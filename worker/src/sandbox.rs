@@ -1,0 +1,170 @@
+//! What a worker gives up before it reads the first hostile byte.
+//!
+//! Landlock takes the file system away but for what the job reads, and all
+//! binding of ports; seccomp takes away starting programs, tracing others,
+//! listening, and the kernel's rarer doors. Both hold for this thread and those it
+//! starts later, so [`enter`] must come before any other thread.
+//!
+//! What stays open: outgoing connections of a fetch job, and the files that
+//! resolving a name and checking a certificate need.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
+};
+use nix::libc;
+use nix::sys::prctl::set_no_new_privs;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+use shared::job::{JobSpec, SandboxLevel, SandboxSpec, Work};
+
+/// Newest Landlock interface whose every right is handled here (Linux 6.12).
+const LANDLOCK_ABI: ABI = ABI::V6;
+
+/// What resolving names, checking certificates and running at all read.
+const SYSTEM_READABLE: [&str; 9] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/ssl",
+    "/etc/pki",
+    "/usr/share/ca-certificates",
+    "/proc/self",
+];
+
+/// Shared libraries: the resolver loads its modules when the first name is looked up.
+const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"];
+
+/// System calls no stage of ours makes; each would be a way out or a way in.
+const FORBIDDEN: [libc::c_long; 33] = [
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+];
+
+/// Why the sandbox that was required is not in force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SandboxError {
+    /// The kernel lacks Landlock, or enforces only part of what was asked.
+    #[error("--sandbox require: this kernel does not enforce all of Landlock that is asked for ({0})")]
+    Landlock(String),
+    /// The seccomp filter was refused.
+    #[error("--sandbox require: seccomp is not in force: {0}")]
+    Seccomp(String),
+}
+
+/// Gives up what the job does not need; names what is in force.
+pub(crate) fn enter(job: &JobSpec) -> Result<String, SandboxError> {
+    let require = match job.sandbox.level {
+        SandboxLevel::Off => return Ok("off".to_owned()),
+        SandboxLevel::Auto => false,
+        SandboxLevel::Require => true,
+    };
+    let mut in_force = Vec::new();
+    if set_no_new_privs().is_ok() {
+        in_force.push("no_new_privs");
+    }
+    match restrict_files(&job.sandbox) {
+        Ok(RulesetStatus::FullyEnforced) => in_force.push("landlock"),
+        Ok(status) if require => return Err(SandboxError::Landlock(format!("{status:?}"))),
+        Err(error) if require => return Err(SandboxError::Landlock(error.to_string())),
+        Ok(RulesetStatus::PartiallyEnforced) => in_force.push("landlock (in part)"),
+        Ok(RulesetStatus::NotEnforced) | Err(_) => {}
+    }
+    let families: &[i32] = match job.work {
+        Work::Fetch(_) => &[libc::AF_INET, libc::AF_INET6],
+        Work::Parse(_) => &[],
+    };
+    match restrict_calls(families) {
+        Ok(()) => in_force.push("seccomp"),
+        Err(error) if require => return Err(SandboxError::Seccomp(error.to_string())),
+        Err(_) => {}
+    }
+    Ok(in_force.join(", "))
+}
+
+fn restrict_files(spec: &SandboxSpec) -> Result<RulesetStatus, landlock::RulesetError> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let readable: Vec<PathBuf> = match &spec.readable {
+        None => vec![PathBuf::from("/")],
+        Some(paths) => paths.iter().cloned().chain(system_readable()).collect(),
+    };
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(LANDLOCK_ABI))?
+        .handle_access(AccessNet::BindTcp)?
+        .scope(Scope::from_all(LANDLOCK_ABI))?
+        .create()?;
+    for path in readable {
+        // What is not there needs no permission.
+        let Ok(opened) = PathFd::new(&path) else { continue };
+        let rights = if path.is_dir() { read } else { AccessFs::ReadFile.into() };
+        ruleset = ruleset.add_rule(PathBeneath::new(opened, rights))?;
+    }
+    Ok(ruleset.restrict_self()?.ruleset)
+}
+
+/// Files of the system that a fetch reads, and where the user keeps certificates.
+fn system_readable() -> impl Iterator<Item = PathBuf> {
+    let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    SYSTEM_READABLE.iter().chain(&LIBRARIES).map(|path| Path::new(path).to_owned()).chain(certificates)
+}
+
+/// Forbids [`FORBIDDEN`] and all sockets but those of `families`.
+fn restrict_calls(families: &[i32]) -> Result<(), Box<dyn std::error::Error>> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
+    // All conditions of a rule must hold: a family that is none of those allowed.
+    let unwanted = families
+        .iter()
+        .map(|family| {
+            let family = u64::from(family.unsigned_abs());
+            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let any_socket = if unwanted.is_empty() { Vec::new() } else { vec![SeccompRule::new(unwanted)?] };
+    rules.insert(libc::SYS_socket, any_socket);
+    // An error code and not a signal: a library that tries and falls back goes on.
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter(&program)?;
+    Ok(())
+}

@@ -1,0 +1,503 @@
+//! Content decoding: what `Content-Encoding` did to a body, undone piece by piece.
+//!
+//! Fed by [`super::fetch`], in whatever pieces the network delivers. However much
+//! a body swells, no more than the size limit and one scratch buffer per coding is
+//! ever held.
+
+use brotli::enc::StandardAlloc;
+use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
+use flate2::{Decompress, FlushDecompress, Status};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation as _};
+
+/// Codings stacked on one body. Real servers use one, confused proxies two; more is an attack.
+const STACKED_MAX: usize = 3;
+
+/// What one coding may hand on at a time. Small enough to stay in the CPU's cache.
+const SCRATCH_BYTES: usize = 32 * 1024;
+
+/// RFC 9659 lets a content coding ask for a window of 8 MiB, no more.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Largest window of gzip and deflate, as a power of two.
+const DEFLATE_WINDOW_LOG: u8 = 15;
+
+/// A coding this worker can undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+impl Coding {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// Why a body cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("content-encoding {0} is not one of gzip, deflate, br, zstd")]
+    Unknown(String),
+    #[error("content-encoding has {0} layers, more than {STACKED_MAX}")]
+    Stacked(usize),
+    #[error("the body is not valid {0}")]
+    Corrupt(&'static str),
+    #[error("the body's {0} data ends too early")]
+    Truncated(&'static str),
+    /// The limit given to [`Decoder::push`] was passed.
+    #[error("the decoded body is too large")]
+    TooLarge,
+}
+
+/// The codings of a response, in the order in which the server applied them.
+pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, DecodeError> {
+    let mut found = Vec::new();
+    for value in headers.get_all(CONTENT_ENCODING) {
+        for name in value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+            if name.is_empty() || is("identity") {
+                continue;
+            }
+            found.push(if is("gzip") || is("x-gzip") {
+                Coding::Gzip
+            } else if is("deflate") {
+                Coding::Deflate
+            } else if is("br") {
+                Coding::Brotli
+            } else if is("zstd") {
+                Coding::Zstd
+            } else {
+                return Err(DecodeError::Unknown(String::from_utf8_lossy(name).into_owned()));
+            });
+        }
+    }
+    if found.len() > STACKED_MAX {
+        Err(DecodeError::Stacked(found.len()))
+    } else {
+        Ok(found)
+    }
+}
+
+/// Undoes a stack of codings.
+pub(crate) struct Decoder {
+    /// The coding applied last comes first.
+    layers: Vec<Layer>,
+}
+
+impl Decoder {
+    /// For codings in the order in which they were applied.
+    pub(crate) fn new(codings: &[Coding]) -> Result<Self, DecodeError> {
+        let layers = codings
+            .iter()
+            .rev()
+            .map(|coding| Layer::new(*coding))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { layers })
+    }
+
+    /// Decodes the next piece onto the end of `body`, which never grows past `bytes_max`.
+    pub(crate) fn push(
+        &mut self,
+        input: &[u8],
+        body: &mut Vec<u8>,
+        bytes_max: u64,
+    ) -> Result<(), DecodeError> {
+        feed(&mut self.layers, input, body, bytes_max)
+    }
+
+    /// Checks that every coding came to its own end.
+    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
+        // A response without a body may still name a coding; nothing was cut short then.
+        match self.layers.iter().find(|layer| layer.begun && !layer.ended) {
+            Some(layer) => Err(DecodeError::Truncated(layer.coding.name())),
+            None => Ok(()),
+        }
+    }
+}
+
+fn feed(
+    layers: &mut [Layer],
+    mut input: &[u8],
+    body: &mut Vec<u8>,
+    bytes_max: u64,
+) -> Result<(), DecodeError> {
+    let Some((layer, below)) = layers.split_first_mut() else {
+        if (body.len() as u64).saturating_add(input.len() as u64) > bytes_max {
+            return Err(DecodeError::TooLarge);
+        }
+        body.extend_from_slice(input);
+        return Ok(());
+    };
+    if input.is_empty() {
+        return Ok(());
+    }
+    layer.begun = true;
+    loop {
+        if layer.ended && !layer.restart(input) {
+            return Ok(());
+        }
+        let step = layer.codec.step(input, &mut layer.scratch);
+        let step = step.ok_or(DecodeError::Corrupt(layer.coding.name()))?;
+        input = input.get(step.consumed..).unwrap_or_default();
+        layer.ended = step.ended;
+        feed(
+            below,
+            layer.scratch.get(..step.produced).unwrap_or_default(),
+            body,
+            bytes_max,
+        )?;
+        let more_inside = step.produced == layer.scratch.len() && !step.ended;
+        if input.is_empty() && !more_inside {
+            return Ok(());
+        }
+        if step.consumed == 0 && step.produced == 0 && !step.ended {
+            // No decoder waits for more while it still has input.
+            return Err(DecodeError::Corrupt(layer.coding.name()));
+        }
+    }
+}
+
+struct Layer {
+    coding: Coding,
+    codec: Codec,
+    scratch: Box<[u8]>,
+    begun: bool,
+    ended: bool,
+}
+
+impl Layer {
+    fn new(coding: Coding) -> Result<Self, DecodeError> {
+        let codec = match coding {
+            Coding::Gzip => Codec::Inflate(Decompress::new_gzip(DEFLATE_WINDOW_LOG)),
+            Coding::Deflate => Codec::Sniff(None),
+            Coding::Brotli => Codec::Brotli(Box::new(BrotliState::new(
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+            ))),
+            Coding::Zstd => {
+                let decoder = ZstdDecoder::new().and_then(|mut decoder| {
+                    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
+                    Ok(decoder)
+                });
+                Codec::Zstd(decoder.map_err(|_| DecodeError::Corrupt(coding.name()))?)
+            }
+        };
+        let scratch = vec![0; SCRATCH_BYTES].into_boxed_slice();
+        Ok(Self {
+            coding,
+            codec,
+            scratch,
+            begun: false,
+            ended: false,
+        })
+    }
+
+    /// Whether what follows the end belongs to the body. The rest is padding that
+    /// some servers send and every browser ignores.
+    fn restart(&mut self, input: &[u8]) -> bool {
+        match self.coding {
+            Coding::Gzip if input.first() == Some(&0x1f) => {
+                self.codec = Codec::Inflate(Decompress::new_gzip(DEFLATE_WINDOW_LOG));
+                true
+            }
+            Coding::Zstd => true,
+            Coding::Gzip | Coding::Deflate | Coding::Brotli => false,
+        }
+    }
+}
+
+struct Step {
+    consumed: usize,
+    produced: usize,
+    ended: bool,
+}
+
+enum Codec {
+    Inflate(Decompress),
+    /// `deflate` before its first two bytes told zlib's framing from none; holds the first.
+    Sniff(Option<u8>),
+    Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
+    Zstd(ZstdDecoder<'static>),
+}
+
+impl Codec {
+    /// Decodes some of `input` into `output`; `None` when the data is not valid.
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {
+        match self {
+            Self::Inflate(inflate) => step_inflate(inflate, input, output),
+            Self::Sniff(held) => {
+                let (first, second) = match *held {
+                    Some(first) => (Some(first), input.first()),
+                    None => (input.first().copied(), input.get(1)),
+                };
+                let (Some(first), Some(second)) = (first, second.copied()) else {
+                    *held = first;
+                    return Some(Step {
+                        consumed: input.len(),
+                        produced: 0,
+                        ended: false,
+                    });
+                };
+                let mut inflate = Decompress::new(is_zlib(first, second));
+                if held.is_some() {
+                    // One byte is never enough to yield any output.
+                    step_inflate(&mut inflate, &[first], output)?;
+                }
+                let step = step_inflate(&mut inflate, input, output);
+                *self = Self::Inflate(inflate);
+                step
+            }
+            Self::Brotli(state) => step_brotli(state, input, output),
+            Self::Zstd(decoder) => {
+                let status = decoder.run_on_buffers(input, output).ok()?;
+                Some(Step {
+                    consumed: status.bytes_read,
+                    produced: status.bytes_written,
+                    ended: status.remaining == 0,
+                })
+            }
+        }
+    }
+}
+
+fn step_inflate(inflate: &mut Decompress, input: &[u8], output: &mut [u8]) -> Option<Step> {
+    let (read, written) = (inflate.total_in(), inflate.total_out());
+    let status = inflate.decompress(input, output, FlushDecompress::None).ok()?;
+    Some(Step {
+        consumed: usize::try_from(inflate.total_in() - read).ok()?,
+        produced: usize::try_from(inflate.total_out() - written).ok()?,
+        ended: matches!(status, Status::StreamEnd),
+    })
+}
+
+fn step_brotli(
+    state: &mut BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
+    input: &[u8],
+    output: &mut [u8],
+) -> Option<Step> {
+    let (mut left, mut consumed) = (input.len(), 0);
+    let (mut room, mut produced) = (output.len(), 0);
+    let mut total = 0;
+    let result = BrotliDecompressStream(
+        &mut left,
+        &mut consumed,
+        input,
+        &mut room,
+        &mut produced,
+        output,
+        &mut total,
+        state,
+    );
+    match result {
+        BrotliResult::ResultFailure => None,
+        BrotliResult::ResultSuccess => Some(Step {
+            consumed,
+            produced,
+            ended: true,
+        }),
+        BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => Some(Step {
+            consumed,
+            produced,
+            ended: false,
+        }),
+    }
+}
+
+/// Whether two bytes are a zlib header (RFC 1950). Servers disagree on what `deflate` means.
+const fn is_zlib(first: u8, second: u8) -> bool {
+    first & 0x0f == 8 && first >> 4 <= 7 && u16::from_be_bytes([first, second]).is_multiple_of(31)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    pub(crate) fn zlib(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    pub(crate) fn raw_deflate(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    pub(crate) fn brotli(plain: &[u8]) -> Vec<u8> {
+        let mut encoded = Vec::new();
+        let mut encoder = brotli::CompressorWriter::new(&mut encoded, 4096, 5, 22);
+        encoder.write_all(plain).unwrap();
+        drop(encoder);
+        encoded
+    }
+
+    pub(crate) fn zstandard(plain: &[u8]) -> Vec<u8> {
+        zstd::encode_all(plain, 3).unwrap()
+    }
+
+    fn page() -> Vec<u8> {
+        (0..4000)
+            .flat_map(|i| format!("<li>{i} {}</li>", i * 7919 % 1013).into_bytes())
+            .collect()
+    }
+
+    fn parse(value: &str) -> Result<Vec<Coding>, DecodeError> {
+        let mut headers = HeaderMap::new();
+        headers.append(CONTENT_ENCODING, value.parse().unwrap());
+        codings(&headers)
+    }
+
+    fn decode(value: &str, encoded: &[u8], piece: usize, bytes_max: u64) -> Result<Vec<u8>, DecodeError> {
+        let mut decoder = Decoder::new(&parse(value)?)?;
+        let mut body = Vec::new();
+        for piece in encoded.chunks(piece) {
+            decoder.push(piece, &mut body, bytes_max)?;
+            assert!(body.len() as u64 <= bytes_max);
+        }
+        decoder.finish().map(|()| body)
+    }
+
+    #[test]
+    fn every_coding_decodes_in_pieces_of_any_size() {
+        let page = page();
+        let twice = [gzip(&page), gzip(b"and more")].concat();
+        let padded = [gzip(&page), vec![0; 512]].concat();
+        let frames = [zstandard(&page), zstandard(b"and more")].concat();
+        let more = [&page[..], b"and more"].concat();
+        for (value, encoded, plain) in [
+            ("identity", page.clone(), &page),
+            ("gzip", gzip(&page), &page),
+            ("X-Gzip", gzip(&page), &page),
+            ("gzip", twice, &more),
+            ("gzip", padded, &page),
+            ("deflate", zlib(&page), &page),
+            ("deflate", raw_deflate(&page), &page),
+            ("br", brotli(&page), &page),
+            ("zstd", zstandard(&page), &page),
+            ("zstd", frames, &more),
+            ("gzip, br", brotli(&gzip(&page)), &page),
+            (
+                "deflate, identity , zstd,gzip",
+                gzip(&zstandard(&raw_deflate(&page))),
+                &page,
+            ),
+            ("gzip", Vec::new(), &Vec::new()),
+            ("br", brotli(b""), &Vec::new()),
+        ] {
+            for piece in [1, 7, 4096, usize::MAX] {
+                let got = decode(value, &encoded, piece, 1 << 20);
+                assert!(
+                    got.as_ref() == Ok(plain),
+                    "{value} in pieces of {piece}: {:?}",
+                    got.map(|b| b.len())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_or_broken_says_so() {
+        let page = page();
+        for (value, encoded) in [
+            ("gzip", gzip(&page)),
+            ("deflate", zlib(&page)),
+            ("deflate", raw_deflate(&page)),
+            ("br", brotli(&page)),
+            ("zstd", zstandard(&page)),
+        ] {
+            for cut in [1, encoded.len() / 2, encoded.len() - 1] {
+                let got = decode(value, &encoded[..cut], 100, 1 << 20);
+                assert_eq!(got, Err(DecodeError::Truncated(value)), "{value} cut to {cut}");
+            }
+            let mut broken = encoded.clone();
+            broken.iter_mut().skip(10).step_by(3).for_each(|b| *b ^= 0xa5);
+            assert_eq!(
+                decode(value, &broken, 100, 1 << 20),
+                Err(DecodeError::Corrupt(value))
+            );
+            let html = b"<!doctype html><title>not encoded at all</title>";
+            assert!(decode(value, html, 100, 1 << 20).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_corrupt() {
+        let mut encoded = gzip(&page());
+        let end = encoded.len();
+        encoded[end - 6] ^= 1;
+        assert_eq!(
+            decode("gzip", &encoded, 64, 1 << 20),
+            Err(DecodeError::Corrupt("gzip"))
+        );
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        let zeros = vec![0; 8 << 20];
+        for (value, encoded) in [
+            ("gzip", gzip(&zeros)),
+            ("gzip, gzip", gzip(&gzip(&zeros))),
+            ("deflate", raw_deflate(&zeros)),
+            ("br", brotli(&zeros)),
+            ("zstd", zstandard(&zeros)),
+        ] {
+            assert_eq!(
+                decode(value, &encoded, usize::MAX, 100_000),
+                Err(DecodeError::TooLarge),
+                "{value}"
+            );
+            assert_eq!(
+                decode(value, &encoded, usize::MAX, 8 << 20).map(|b| b.len()),
+                Ok(8 << 20),
+                "{value}"
+            );
+            assert_eq!(
+                decode(value, &encoded, usize::MAX, (8 << 20) - 1),
+                Err(DecodeError::TooLarge),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_zstd_window_over_the_standards_limit_is_refused() {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(27).unwrap();
+        encoder.write_all(&vec![7; 1 << 24]).unwrap();
+        let encoded = encoder.finish().unwrap();
+        assert_eq!(
+            decode("zstd", &encoded, 4096, 1 << 25),
+            Err(DecodeError::Corrupt("zstd"))
+        );
+    }
+
+    #[test]
+    fn unknown_and_endless_stacks_are_refused() {
+        assert_eq!(parse("compress"), Err(DecodeError::Unknown("compress".into())));
+        assert_eq!(parse("gzip,gzip,gzip,gzip"), Err(DecodeError::Stacked(4)));
+        assert_eq!(parse("gzip;q=1"), Err(DecodeError::Unknown("gzip;q=1".into())));
+    }
+}

@@ -1,0 +1,290 @@
+//! One target at a time over `ureq`, for the sequential and parallel modes.
+//!
+//! `ureq` speaks HTTP/1.1 and pools connections; it follows no redirect, decodes nothing
+//! and times nothing here. Resolving happens in the connector, so a pooled connection
+//! costs no lookup.
+
+mod transport;
+
+use std::fmt;
+use std::io::{self, Read as _};
+use std::net::{IpAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::TRANSFER_ENCODING;
+use http::{Request, Uri};
+use rustls::{ClientConnection, StreamOwned};
+use shared::clock;
+use shared::job::FetchSpec;
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
+
+use super::Outcome;
+use super::connect::{Attempts, Endpoint, is_reset};
+use super::dns::{Resolver, too_slow};
+use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
+use super::fault::Fault;
+use super::rules::{HeaderError, Rules};
+use super::tls::{Tls, handshake_fault, server_name};
+use transport::{Channel, Pooled, Socket, Watch, Whose};
+
+/// Connections kept. One target is under way at a time, so only the hosts met last matter;
+/// `ureq` also searches the pool one by one.
+const IDLE_MAX: usize = 16;
+
+/// Connections kept to one host: the one in use, and the one a redirect came from.
+const IDLE_PER_HOST_MAX: usize = 2;
+
+/// Servers close idle connections after 5 to 75 s; later than this is seldom worth trying.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a body that nobody reads may keep us, for its connection's sake.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// What is read of a body at a time.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Fetches one URL at a time on the calling thread.
+pub struct Client {
+    rules: Rules,
+    agent: Agent,
+    watch: Arc<Watch>,
+    piece: Vec<u8>,
+}
+
+impl Client {
+    /// A client for a job. Opens nothing yet.
+    ///
+    /// # Errors
+    /// A header of the job cannot be sent.
+    pub fn new(spec: &FetchSpec) -> Result<Self, HeaderError> {
+        Self::with_tls(spec, Tls::system(&["http/1.1"]))
+    }
+
+    pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
+        let rules = Rules::new(spec)?;
+        let watch = Arc::new(Watch::new());
+        let dial = Dial {
+            resolver: Resolver::system(),
+            tls,
+            connect_timeout: rules.connect_timeout,
+            watch: Arc::clone(&watch),
+        };
+        let config = Config::builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_response_header_size(HEAD_BYTES_MAX)
+            .max_idle_connections(IDLE_MAX)
+            .max_idle_connections_per_host(IDLE_PER_HOST_MAX)
+            .max_idle_age(IDLE_TIMEOUT)
+            .proxy(None)
+            .build();
+        let agent = Agent::with_parts(config, dial, Unresolved);
+        Ok(Self {
+            rules,
+            agent,
+            watch,
+            piece: vec![0; PIECE_BYTES],
+        })
+    }
+
+    /// Fetches one URL, redirects and all.
+    ///
+    /// # Errors
+    /// Whatever keeps us from a complete response below 400, classified.
+    pub fn fetch(&mut self, url: &str) -> Outcome {
+        let mut exchange = Exchange::new(&self.rules, url)?;
+        let deadline = clock::now() + self.rules.timeout;
+        loop {
+            let request = match exchange.turn() {
+                Turn::Done(outcome) => return outcome,
+                Turn::Request(request) => request,
+            };
+            self.watch.set(deadline, Whose::Target);
+            match hop(&mut exchange, &self.agent, &self.watch, request, &mut self.piece) {
+                Ok(()) => exchange.on_end(),
+                Err(fault) => exchange.on_fault(&fault),
+            }
+        }
+    }
+}
+
+/// One request and its response.
+fn hop(
+    exchange: &mut Exchange<'_>,
+    agent: &Agent,
+    watch: &Watch,
+    request: Request<()>,
+    piece: &mut [u8],
+) -> Result<(), Fault> {
+    watch.left()?;
+    let (head, body) = agent
+        .run(request)
+        .map_err(|error| head_fault(&error))?
+        .into_parts();
+    if exchange.on_head(&head) == Flow::Stop {
+        return Ok(());
+    }
+    if exchange.draining() {
+        let (deadline, _) = watch.limit();
+        watch.set(deadline.min(clock::now() + DRAIN_TIMEOUT), Whose::Drain);
+    }
+    let mut body = body.into_reader();
+    loop {
+        let read = body.read(piece).map_err(|error| body_fault(&error))?;
+        if read == 0 {
+            break;
+        }
+        if exchange.on_chunk(piece.get(..read).unwrap_or_default()) == Flow::Stop {
+            return Ok(());
+        }
+    }
+    // `ureq` forgives a chunked body that ends without its last line, hyper does not.
+    if head.headers.contains_key(TRANSFER_ENCODING) && watch.closed() {
+        Err(Fault::Closed)
+    } else {
+        Ok(())
+    }
+}
+
+fn head_fault(error: &ureq::Error) -> Fault {
+    if let ureq::Error::Io(error) = error {
+        return io_fault(error);
+    }
+    if let ureq::Error::Other(error) = error
+        && let Some(fault) = Fault::within(error.as_ref())
+    {
+        return fault;
+    }
+    if let ureq::Error::Protocol(error) = error {
+        // The variant cannot be named from here; the test against hyper guards the text.
+        let too_many = error.to_string().contains("too many headers");
+        return if too_many {
+            Fault::HeadTooLarge
+        } else {
+            Fault::Head
+        };
+    }
+    if matches!(error, ureq::Error::LargeResponseHeader(..)) {
+        return Fault::HeadTooLarge;
+    }
+    Fault::Protocol(error.to_string())
+}
+
+fn io_fault(error: &io::Error) -> Fault {
+    if let Some(fault) = Fault::within(error) {
+        return fault;
+    }
+    if is_reset(error) {
+        Fault::Closed
+    } else {
+        Fault::Protocol(error.to_string())
+    }
+}
+
+fn body_fault(error: &io::Error) -> Fault {
+    // Past the head, the chunks are all that is left to break.
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(ureq::Error::Protocol(_)) => Fault::Chunk,
+        Some(_) | None => io_fault(error),
+    }
+}
+
+/// Says nothing: [`Dial`] resolves, and only when there is a connection to make. `ureq`
+/// itself would ask before every request, pooled connection or not.
+#[derive(Debug)]
+struct Unresolved;
+
+impl UreqResolver for Unresolved {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Makes connections: name, address, handshake, all within the connect timeout.
+struct Dial {
+    resolver: Resolver,
+    tls: Tls,
+    connect_timeout: Duration,
+    watch: Arc<Watch>,
+}
+
+impl Dial {
+    fn dial(&self, uri: &Uri) -> Result<Pooled, Fault> {
+        let endpoint = Endpoint::of(uri)?;
+        let (deadline, whose) = self.watch.limit();
+        let ours = clock::now() + self.connect_timeout;
+        if ours < deadline {
+            self.watch.set(ours, Whose::Connect);
+        }
+        let channel = self.open(&endpoint);
+        self.watch.set(deadline, whose);
+        channel.map(Pooled::new)
+    }
+
+    fn open(&self, endpoint: &Endpoint) -> Result<Channel, Fault> {
+        let Some(addresses) = self.resolver.wait(&endpoint.host, self.watch.left()?) else {
+            return Err(match self.watch.limit() {
+                (_, Whose::Connect) => too_slow(&endpoint.host, self.connect_timeout),
+                (_, Whose::Target | Whose::Drain) => Fault::Timeout,
+            });
+        };
+        let stream = self.connect(&addresses?, endpoint.port)?;
+        // Requests go out in one write; waiting for more to send with it helps nobody.
+        stream
+            .set_nodelay(true)
+            .map_err(|error| Fault::Connect(error.to_string()))?;
+        let socket = Socket::new(stream, Arc::clone(&self.watch));
+        if endpoint.tls {
+            self.handshake(socket, &endpoint.host)
+        } else {
+            Ok(Channel::Plain(socket))
+        }
+    }
+
+    fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Fault> {
+        let mut attempts = Attempts::new(addresses, port);
+        while let Some((address, patience)) = attempts.next(self.watch.left()?) {
+            match TcpStream::connect_timeout(&address, patience) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => attempts.on_error(address, &error),
+            }
+        }
+        self.watch.left()?;
+        Err(attempts.fault())
+    }
+
+    fn handshake(&self, mut socket: Socket, host: &str) -> Result<Channel, Fault> {
+        let name = server_name(host)?;
+        let mut session = ClientConnection::new(self.tls.config()?, name)
+            .map_err(|error| handshake_fault(host, &io::Error::other(error)))?;
+        while session.is_handshaking() {
+            session
+                .complete_io(&mut socket)
+                .map_err(|error| Fault::within(&error).unwrap_or_else(|| handshake_fault(host, &error)))?;
+        }
+        Ok(Channel::Tls(Box::new(StreamOwned::new(session, socket))))
+    }
+}
+
+impl Connector for Dial {
+    type Out = Pooled;
+
+    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Pooled>, ureq::Error> {
+        self.dial(details.uri)
+            .map(Some)
+            .map_err(|fault| ureq::Error::Other(Box::new(fault)))
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial")
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
+}

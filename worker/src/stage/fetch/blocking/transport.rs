@@ -1,0 +1,282 @@
+//! A connection for `ureq`: plain or TLS, every read and write within one deadline.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{MsgFlags, recv};
+use rustls::{ClientConnection, StreamOwned};
+use shared::clock;
+use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
+
+use super::super::connect::History;
+use super::super::exchange::HEAD_BYTES_MAX;
+use super::super::fault::Fault;
+
+/// What a read takes at most. A response's head must fit, or `ureq` never finds its end.
+const INPUT_BYTES: usize = 2 * HEAD_BYTES_MAX;
+
+/// Our requests are a few hundred bytes; `ureq` writes headers in one go.
+const OUTPUT_BYTES: usize = 16 * 1024;
+
+/// Whose time a read or write uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The whole target's.
+    Target,
+    /// The connection attempt's.
+    Connect,
+    /// That of a body nobody wants.
+    Drain,
+}
+
+/// The time the target under way has left, and what its connection went through. The
+/// client and its connections share it; one target at a time uses it.
+pub(super) struct Watch {
+    limit: Mutex<(Instant, Whose)>,
+    /// The peer closed during the response being read.
+    closed: AtomicBool,
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        Self {
+            limit: Mutex::new((clock::now(), Whose::Target)),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on reads and writes end at `deadline`.
+    pub(super) fn set(&self, deadline: Instant, whose: Whose) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = (deadline, whose);
+    }
+
+    pub(super) fn limit(&self) -> (Instant, Whose) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time left, or the fault that says whose time it was.
+    pub(super) fn left(&self) -> Result<Duration, Fault> {
+        let (deadline, whose) = self.limit();
+        let left = deadline.saturating_duration_since(clock::now());
+        match whose {
+            _ if !left.is_zero() => Ok(left),
+            Whose::Target => Err(Fault::Timeout),
+            Whose::Connect => Err(Fault::ConnectTimeout),
+            Whose::Drain => Err(Fault::Closed),
+        }
+    }
+
+    /// Whether the peer has closed since a request was last sent.
+    pub(super) fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// A socket whose calls end at the watch's deadline.
+pub(super) struct Socket {
+    stream: TcpStream,
+    watch: Arc<Watch>,
+    read_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
+        Self {
+            stream,
+            watch,
+            read_timeout: Duration::MAX,
+            write_timeout: Duration::MAX,
+        }
+    }
+
+    /// Nothing to read and not closed, as befits an idle connection.
+    fn is_quiet(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        matches!(
+            recv(self.stream.as_raw_fd(), &mut [0], flags),
+            Err(nix::Error::EAGAIN)
+        )
+    }
+}
+
+/// What to set the kernel's timeout to, if at all: each change is a system call, so one
+/// that is a little long stands, and one that is too short is met again when it fires.
+fn correction(set: Duration, left: Duration) -> Option<Duration> {
+    let slack = left / 64 + Duration::from_millis(2);
+    (set > left + slack).then(|| left.max(Duration::from_millis(1)))
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let left = self.watch.left().map_err(Fault::into_io)?;
+            if let Some(timeout) = correction(self.read_timeout, left) {
+                self.stream.set_read_timeout(Some(timeout))?;
+                self.read_timeout = timeout;
+            }
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.read_timeout = Duration::MAX,
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        loop {
+            let left = self.watch.left().map_err(Fault::into_io)?;
+            if let Some(timeout) = correction(self.write_timeout, left) {
+                self.stream.set_write_timeout(Some(timeout))?;
+                self.write_timeout = timeout;
+            }
+            match self.stream.write(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.write_timeout = Duration::MAX,
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) enum Channel {
+    Plain(Socket),
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+impl Channel {
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Channel {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Channel {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(buffer),
+            Self::Tls(stream) => stream.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// A connection in `ureq`'s pool.
+pub(super) struct Pooled {
+    channel: Channel,
+    buffers: LazyBuffers,
+    history: History,
+}
+
+impl Pooled {
+    pub(super) fn new(channel: Channel) -> Self {
+        let buffers = LazyBuffers::new(INPUT_BYTES, OUTPUT_BYTES);
+        Self {
+            channel,
+            buffers,
+            history: History::default(),
+        }
+    }
+
+    fn set_closed(&self, closed: bool) {
+        self.channel
+            .socket()
+            .watch
+            .closed
+            .store(closed, Ordering::Relaxed);
+    }
+}
+
+impl Transport for Pooled {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        self.history.on_write();
+        self.set_closed(false);
+        let output = self.buffers.output().get(..amount).unwrap_or_default();
+        let written = self.channel.write_all(output).and_then(|()| self.channel.flush());
+        Ok(written.map_err(|error| self.history.on_write_error(error))?)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        // `ureq` takes a reset for the end of a body; what comes out of here is told apart.
+        let ended = match self.channel.read(self.buffers.input_append_buf()) {
+            Ok(0) => self.history.on_end(None),
+            Err(error) => self.history.on_end(Some(error)),
+            Ok(read) => {
+                self.history.on_read();
+                self.buffers.input_appended(read);
+                return Ok(true);
+            }
+        };
+        ended?;
+        self.set_closed(true);
+        self.buffers.input_appended(0);
+        Ok(false)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.channel.socket().is_quiet()
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.channel, Channel::Tls(_))
+    }
+}
+
+impl fmt::Debug for Pooled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pooled")
+            .field("tls", &self.is_tls())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_timeout_is_changed_only_when_it_would_be_late() {
+        let ms = Duration::from_millis;
+        for (set, left, want) in [
+            (Duration::MAX, ms(30_000), Some(ms(30_000))),
+            (ms(30_000), ms(29_990), None),
+            (ms(30_000), ms(20_000), Some(ms(20_000))),
+            (ms(20_000), ms(30_000), None),
+            (ms(50), Duration::from_micros(10), Some(ms(1))),
+        ] {
+            assert_eq!(correction(set, left), want, "{set:?} with {left:?} left");
+        }
+    }
+}

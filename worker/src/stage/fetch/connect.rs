@@ -1,0 +1,234 @@
+//! What both clients do alike between a URL and a connection.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Scheme;
+
+use super::fault::Fault;
+
+/// How long an address that does not answer keeps us from trying the next one.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    /// Without brackets, if it is an IPv6 address.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+}
+
+impl Endpoint {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Fault> {
+        let host = uri
+            .host()
+            .ok_or_else(|| Fault::Url(format!("{uri} has no host")))?;
+        let tls = uri.scheme() == Some(&Scheme::HTTPS);
+        Ok(Self {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            tls,
+        })
+    }
+}
+
+/// Tries a host's addresses one after the other and remembers how the first one failed:
+/// the first is the one the system prefers, so its answer tells most.
+pub(super) struct Attempts<'a> {
+    addresses: std::slice::Iter<'a, IpAddr>,
+    port: u16,
+    failed: Option<Fault>,
+}
+
+impl<'a> Attempts<'a> {
+    pub(super) fn new(addresses: &'a [IpAddr], port: u16) -> Self {
+        Self {
+            addresses: addresses.iter(),
+            port,
+            failed: None,
+        }
+    }
+
+    /// The next address, and how long to wait for it out of the time `left`.
+    pub(super) fn next(&mut self, left: Duration) -> Option<(SocketAddr, Duration)> {
+        let address = SocketAddr::new(*self.addresses.next()?, self.port);
+        let others = u32::try_from(self.addresses.len()).unwrap_or(u32::MAX);
+        let patience = if others == 0 {
+            left
+        } else {
+            (left / others.saturating_add(1)).min(ADDRESS_PATIENCE)
+        };
+        Some((address, patience))
+    }
+
+    pub(super) fn on_error(&mut self, address: SocketAddr, error: &io::Error) {
+        self.failed.get_or_insert_with(|| connect_fault(address, error));
+    }
+
+    /// Why there is no connection, once there is no address left.
+    pub(super) fn fault(self) -> Fault {
+        self.failed.unwrap_or(Fault::ConnectTimeout)
+    }
+}
+
+fn connect_fault(address: SocketAddr, error: &io::Error) -> Fault {
+    use io::ErrorKind as Kind;
+    if error.kind() == Kind::TimedOut {
+        return Fault::ConnectTimeout;
+    }
+    Fault::Connect(if error.kind() == Kind::ConnectionRefused {
+        format!("connection refused by {address}")
+    } else if error.kind() == Kind::ConnectionReset {
+        format!("connection reset by {address}")
+    } else if matches!(error.kind(), Kind::HostUnreachable | Kind::NetworkUnreachable) {
+        format!("{address} is unreachable")
+    } else {
+        format!("cannot connect to {address}: {error}")
+    })
+}
+
+/// Whether a read or write failed because the peer, or the network, ended the connection.
+pub(super) fn is_reset(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::BrokenPipe
+            | Kind::NotConnected
+            | Kind::UnexpectedEof
+    )
+}
+
+/// What a connection has carried, to tell how its end is meant.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// A response has come over it before the request that is out.
+    served: bool,
+    /// A byte has come since the last request.
+    answered: bool,
+}
+
+impl History {
+    pub(super) const fn on_write(&mut self) {
+        self.served |= self.answered;
+        self.answered = false;
+    }
+
+    pub(super) const fn on_read(&mut self) {
+        self.answered = true;
+    }
+
+    /// A read met the end, or failed. `Ok` when the peer closed in an orderly way.
+    pub(super) fn on_end(&self, error: Option<io::Error>) -> io::Result<()> {
+        match error {
+            Some(error) if !is_reset(&error) => Err(error),
+            // Closed while idle, and we had not noticed when we wrote.
+            _ if self.served && !self.answered => Err(Fault::Stale.into_io()),
+            // `UnexpectedEof` is a TLS peer that closed without saying so: it has closed.
+            Some(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(Fault::Closed.into_io()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A write failed.
+    pub(super) fn on_write_error(&self, error: io::Error) -> io::Error {
+        match () {
+            () if !is_reset(&error) => error,
+            () if self.served => Fault::Stale.into_io(),
+            () => Fault::Closed.into_io(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_read_off_the_uri() {
+        for (uri, host, port, tls) in [
+            ("http://a/", "a", 80, false),
+            ("https://a/", "a", 443, true),
+            ("https://[::1]:8443/", "::1", 8443, true),
+            ("http://127.0.0.1:81/", "127.0.0.1", 81, false),
+        ] {
+            let got = Endpoint::of(&uri.parse().unwrap()).unwrap();
+            assert_eq!(
+                got,
+                Endpoint {
+                    host: host.into(),
+                    port,
+                    tls
+                },
+                "{uri}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_silent_end_after_an_earlier_answer_is_stale() {
+        use io::ErrorKind as Kind;
+        let mut history = History::default();
+        history.on_write();
+        let ended = |history: &History, kind: Option<Kind>| {
+            history
+                .on_end(kind.map(io::Error::from))
+                .map_err(|error| Fault::within(&error))
+        };
+        assert_eq!(
+            ended(&history, None),
+            Ok(()),
+            "the first request's connection was not idle"
+        );
+        assert_eq!(
+            ended(&history, Some(Kind::ConnectionReset)),
+            Err(Some(Fault::Closed))
+        );
+        history.on_read();
+        assert_eq!(ended(&history, None), Ok(()));
+        assert_eq!(ended(&history, Some(Kind::UnexpectedEof)), Ok(()));
+        history.on_write();
+        for kind in [None, Some(Kind::ConnectionReset), Some(Kind::UnexpectedEof)] {
+            assert_eq!(ended(&history, kind), Err(Some(Fault::Stale)), "{kind:?}");
+        }
+        assert_eq!(
+            Fault::within(&history.on_write_error(Kind::BrokenPipe.into())),
+            Some(Fault::Stale)
+        );
+        history.on_read();
+        assert_eq!(
+            ended(&history, Some(Kind::ConnectionReset)),
+            Err(Some(Fault::Closed))
+        );
+        assert_eq!(
+            ended(&history, Some(Kind::Other)),
+            Err(None),
+            "what is not about the connection passes"
+        );
+    }
+
+    #[test]
+    fn addresses_share_the_time_and_the_first_failure_is_told() {
+        let addresses: Vec<IpAddr> = ["192.0.2.1", "192.0.2.2"].map(|a| a.parse().unwrap()).to_vec();
+        let mut attempts = Attempts::new(&addresses, 80);
+        let (first, patience) = attempts.next(Duration::from_secs(10)).unwrap();
+        assert_eq!(patience, ADDRESS_PATIENCE);
+        attempts.on_error(first, &io::ErrorKind::ConnectionRefused.into());
+        let (second, patience) = attempts.next(Duration::from_secs(8)).unwrap();
+        assert_eq!(
+            patience,
+            Duration::from_secs(8),
+            "the last address gets all that is left"
+        );
+        attempts.on_error(second, &io::ErrorKind::TimedOut.into());
+        assert_eq!(attempts.next(Duration::ZERO), None);
+        assert_eq!(
+            attempts.fault(),
+            Fault::Connect("connection refused by 192.0.2.1:80".into())
+        );
+    }
+}

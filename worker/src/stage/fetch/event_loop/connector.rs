@@ -1,0 +1,250 @@
+//! Connections for hyper: name, address, handshake, all within the connect timeout.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use shared::clock;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower_service::Service;
+
+use super::super::connect::{Attempts, Endpoint, History};
+use super::super::dns::{Resolver, too_slow};
+use super::super::fault::Fault;
+use super::super::tls::{Tls, handshake_fault, server_name};
+use super::stall::Stall;
+
+/// Makes connections; cheap to clone, as hyper does for every request.
+#[derive(Clone)]
+pub(super) struct Dial {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    resolver: Resolver,
+    tls: Tls,
+    connect_timeout: Duration,
+    stall: Stall,
+    open: Arc<AtomicUsize>,
+}
+
+impl Dial {
+    pub(super) fn new(tls: Tls, connect_timeout: Duration, stall: Stall) -> Self {
+        let inner = Inner {
+            resolver: Resolver::system(),
+            tls,
+            connect_timeout,
+            stall,
+            open: Arc::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Connections open now, in use or idle.
+    pub(super) fn open(&self) -> usize {
+        self.inner.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Service<Uri> for Dial {
+    type Response = TokioIo<Stream>;
+    type Error = Fault;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Fault>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move { inner.dial(&uri).await.map(TokioIo::new) })
+    }
+}
+
+impl Inner {
+    async fn dial(&self, uri: &Uri) -> Result<Stream, Fault> {
+        let endpoint = Endpoint::of(uri)?;
+        let mut resolved = false;
+        let work = async {
+            let addresses = self.resolver.resolve(&endpoint.host).await?;
+            resolved = true;
+            self.open(&endpoint, &addresses).await
+        };
+        match self.stall.within(self.connect_timeout, work).await {
+            Some(stream) => stream,
+            None if resolved => Err(Fault::ConnectTimeout),
+            None => Err(too_slow(&endpoint.host, self.connect_timeout)),
+        }
+    }
+
+    async fn open(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Stream, Fault> {
+        let stream = self.connect(addresses, endpoint.port).await?;
+        // Requests go out in one write; waiting for more to send with it helps nobody.
+        stream
+            .set_nodelay(true)
+            .map_err(|error| Fault::Connect(error.to_string()))?;
+        let channel = if endpoint.tls {
+            let name = server_name(&endpoint.host)?;
+            let connector = TlsConnector::from(self.tls.config()?);
+            let stream = connector.connect(name, stream).await;
+            Channel::Tls(Box::new(
+                stream.map_err(|error| handshake_fault(&endpoint.host, &error))?,
+            ))
+        } else {
+            Channel::Plain(stream)
+        };
+        Ok(Stream::new(channel, Arc::clone(&self.open)))
+    }
+
+    async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Fault> {
+        let mut attempts = Attempts::new(addresses, port);
+        let end = clock::now() + self.connect_timeout;
+        while let Some((address, patience)) = attempts.next(end.saturating_duration_since(clock::now())) {
+            match timeout(patience, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => attempts.on_error(address, &error),
+                Err(_) => attempts.on_error(address, &io::ErrorKind::TimedOut.into()),
+            }
+        }
+        Err(attempts.fault())
+    }
+}
+
+enum Channel {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection in hyper's pool.
+pub(super) struct Stream {
+    channel: Channel,
+    is_h2: bool,
+    history: History,
+    open: Arc<AtomicUsize>,
+}
+
+impl Stream {
+    fn new(channel: Channel, open: Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        let is_h2 = match &channel {
+            Channel::Plain(_) => false,
+            Channel::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        };
+        Self {
+            channel,
+            is_h2,
+            history: History::default(),
+            open,
+        }
+    }
+
+    fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                self.history.on_write();
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.history.on_write_error(error))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        if self.is_h2 {
+            Connected::new().negotiated_h2()
+        } else {
+            Connected::new()
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = match &mut this.channel {
+            Channel::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Channel::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        match read {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
+                this.history.on_read();
+                Poll::Ready(Ok(()))
+            }
+            // HTTP/2 says itself how a connection ends, and writes when nobody asked.
+            Poll::Ready(ended) if this.is_h2 => Poll::Ready(ended),
+            Poll::Ready(ended) => Poll::Ready(this.history.on_end(ended.err())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = match &mut this.channel {
+            Channel::Plain(stream) => Pin::new(stream).poll_write(cx, buffer),
+            Channel::Tls(stream) => Pin::new(stream).poll_write(cx, buffer),
+        };
+        this.written(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = match &mut this.channel {
+            Channel::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
+            Channel::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
+        };
+        this.written(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.channel {
+            Channel::Plain(stream) => stream.is_write_vectored(),
+            Channel::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().channel {
+            Channel::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Channel::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().channel {
+            Channel::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Channel::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Many targets at once over hyper, on a current-thread runtime, for the concurrent modes.
+//!
+//! hyper speaks HTTP/1.1 and HTTP/2 and pools connections; it follows no redirect,
+//! decodes nothing and times nothing here. One timer serves a whole target.
+
+mod connector;
+mod stall;
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use nix::sys::resource::{Resource, getrlimit};
+use shared::job::FetchSpec;
+use tokio::time::timeout;
+
+use super::Outcome;
+use super::connect::is_reset;
+use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
+use super::fault::Fault;
+use super::rules::{HeaderError, Rules, ask_to_close};
+use super::tls::Tls;
+use connector::Dial;
+pub use stall::Stall;
+
+/// Servers close idle connections after 5 to 75 s; later than this is seldom worth trying.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a body that nobody reads may keep us, for its connection's sake.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Fetches many URLs at once on the runtime it is used from.
+#[derive(Clone)]
+pub struct Client {
+    rules: std::rc::Rc<Rules>,
+    client: legacy::Client<Dial, Empty<Bytes>>,
+    dial: Dial,
+    stall: Stall,
+    open_max: usize,
+}
+
+impl Client {
+    /// A client for a job. Opens nothing yet, and needs no runtime yet.
+    ///
+    /// # Errors
+    /// A header of the job cannot be sent.
+    pub fn new(spec: &FetchSpec) -> Result<Self, HeaderError> {
+        Self::with_tls(spec, Tls::system(&["h2", "http/1.1"]))
+    }
+
+    pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
+        let rules = Rules::new(spec)?;
+        let stall = Stall::default();
+        let dial = Dial::new(tls, rules.connect_timeout, stall.clone());
+        let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_timer(TokioTimer::new())
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http2_max_header_list_size(head_bytes_max)
+            .build(dial.clone());
+        Ok(Self {
+            rules: std::rc::Rc::new(rules),
+            client,
+            dial,
+            stall,
+            open_max: open_max(),
+        })
+    }
+
+    /// Where the executor accounts for the time in which the event loop did not run.
+    #[must_use]
+    pub const fn stall(&self) -> &Stall {
+        &self.stall
+    }
+
+    /// Fetches one URL, redirects and all.
+    ///
+    /// # Errors
+    /// Whatever keeps us from a complete response below 400, classified.
+    pub async fn fetch(&self, url: &str) -> Outcome {
+        let mut exchange = Exchange::new(&self.rules, url)?;
+        match self
+            .stall
+            .within(self.rules.timeout, self.drive(&mut exchange))
+            .await
+        {
+            Some(outcome) => outcome,
+            None => exchange.time_out(),
+        }
+    }
+
+    async fn drive(&self, exchange: &mut Exchange<'_>) -> Outcome {
+        loop {
+            let request = match exchange.turn() {
+                Turn::Done(outcome) => return outcome,
+                Turn::Request(request) => request,
+            };
+            let mut request = request.map(|()| Empty::new());
+            if self.dial.open() > self.open_max {
+                ask_to_close(request.headers_mut());
+            }
+            let response = match self.client.request(request).await {
+                Ok(response) => response,
+                Err(error) => {
+                    exchange.on_fault(&fault(&error));
+                    continue;
+                }
+            };
+            let (head, body) = response.into_parts();
+            if exchange.on_head(&head) == Flow::Stop {
+                continue;
+            }
+            let read = if exchange.draining() {
+                let read = timeout(DRAIN_TIMEOUT, read_body(exchange, body)).await;
+                read.unwrap_or(Err(Fault::Closed))
+            } else {
+                read_body(exchange, body).await
+            };
+            match read {
+                Ok(()) => exchange.on_end(),
+                Err(fault) => exchange.on_fault(&fault),
+            }
+        }
+    }
+}
+
+async fn read_body(exchange: &mut Exchange<'_>, mut body: Incoming) -> Result<(), Fault> {
+    while let Some(frame) = body.frame().await {
+        // What is not data is trailers, and nobody asked for any.
+        if let Ok(chunk) = frame.map_err(|error| fault(&error))?.into_data()
+            && exchange.on_chunk(&chunk) == Flow::Stop
+        {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Connections this process can hold and still open files. Idle ones to hosts that are
+/// done would otherwise pile up to the limit on a crawl across many hosts.
+fn open_max() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    usize::try_from(soft / 2).unwrap_or(usize::MAX)
+}
+
+/// What hyper says, in our words.
+fn fault(error: &(dyn Error + 'static)) -> Fault {
+    if let Some(fault) = Fault::within(error) {
+        return fault;
+    }
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(fault) = error.downcast_ref().and_then(hyper_fault) {
+            return fault;
+        }
+        if let Some(fault) = error.downcast_ref().and_then(io_fault) {
+            return fault;
+        }
+        cause = error.source();
+    }
+    Fault::Protocol(deepest(error).to_string())
+}
+
+fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
+    if error.is_parse() && error.to_string().contains("head is too large") {
+        // Its own question for this is only there in servers; the test against ureq guards the text.
+        Some(Fault::HeadTooLarge)
+    } else if error.is_parse() || error.is_parse_status() {
+        Some(Fault::Head)
+    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        Some(Fault::Closed)
+    } else {
+        None
+    }
+}
+
+fn io_fault(error: &io::Error) -> Option<Fault> {
+    if is_reset(error) {
+        return Some(Fault::Closed);
+    }
+    // Past the head, the chunks are all that is left to break.
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+    )
+    .then_some(Fault::Chunk)
+}
+
+fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest
+}

@@ -1,0 +1,61 @@
+//! Fetching one URL: two thin clients under one layer that decides.
+//!
+//! [`exchange`] owns redirects, limits, content decoding and the classification of
+//! failures, and touches no socket; [`blocking`] drives it over `ureq`, [`event_loop`]
+//! over hyper. Whatever both need on the way to a connection (`dns`, `connect`, `tls`)
+//! exists once. Invariant: for the same URL both clients give the same outcome.
+
+pub mod blocking;
+mod connect;
+mod dns;
+pub mod event_loop;
+mod exchange;
+mod fault;
+#[cfg(test)]
+mod parity;
+mod retry_after;
+mod rules;
+mod target;
+mod tls;
+
+use std::time::Duration;
+
+use shared::record::ErrorKind;
+use url::Url;
+
+pub use rules::HeaderError;
+
+/// A complete response that is not an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Where the redirects ended, without credentials.
+    pub final_url: Url,
+    /// Below 400.
+    pub status: u16,
+    /// After content decoding.
+    pub body: Vec<u8>,
+    /// The `Content-Type` header as sent; what follows `charset=` is the label.
+    pub content_type: Option<String>,
+}
+
+/// Why there is no such response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which of the contract's kinds.
+    pub kind: ErrorKind,
+    /// What happened, on what, for a person.
+    pub message: String,
+    /// The hop that failed, without credentials; absent when the input was no URL.
+    pub final_url: Option<Url>,
+    /// Of that hop, when its head had arrived.
+    pub status: Option<u16>,
+    /// Body bytes that had arrived, before decoding.
+    pub bytes: u64,
+    /// Whether another attempt could end differently.
+    pub may_pass: bool,
+    /// What the server asked for, from now.
+    pub retry_after: Option<Duration>,
+}
+
+/// How a fetch ends. Failures are rarer and larger than pages' heads, hence the box.
+pub type Outcome = Result<Fetched, Box<Failure>>;

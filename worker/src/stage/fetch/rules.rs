@@ -1,0 +1,181 @@
+//! The job's limits and request headers, checked and laid out once per worker.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+};
+use http::{HeaderMap, header};
+use shared::job::FetchSpec;
+
+/// Headers that speak about a body or a protocol switch. A GET of ours has neither, and
+/// a server that believed them would wait for the rest.
+const FRAMING: [HeaderName; 6] = [CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, EXPECT];
+
+/// Headers meant for one site only: a redirect elsewhere must not carry them along.
+const HOME_ONLY: [HeaderName; 4] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST];
+
+/// A header of the job that cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// Not a header name.
+    #[error("{0:?} is not a header name")]
+    Name(String),
+    /// Not a header value.
+    #[error("the value of header {0} has characters that no header may have")]
+    Value(String),
+    /// About a body that our requests do not have.
+    #[error("header {0} cannot be set: a fetch sends no body and switches no protocol")]
+    Framing(String),
+}
+
+/// What holds for every request of a job.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) body_bytes_max: u64,
+    pub(super) redirects_max: u32,
+    /// Sent as long as the redirects have not left the first URL's origin.
+    pub(super) headers_home: HeaderMap,
+    /// Sent everywhere else.
+    pub(super) headers_away: HeaderMap,
+}
+
+impl Rules {
+    pub(super) fn new(spec: &FetchSpec) -> Result<Self, HeaderError> {
+        let mut home = HeaderMap::new();
+        let agent = HeaderValue::from_str(&spec.user_agent);
+        home.insert(
+            USER_AGENT,
+            agent.map_err(|_| HeaderError::Value(USER_AGENT.to_string()))?,
+        );
+        home.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        home.insert(
+            ACCEPT_ENCODING,
+            HeaderValue::from_static("gzip, deflate, br, zstd"),
+        );
+        // A user's header replaces ours; given twice, both of the user's are sent.
+        let mut replaced = HashSet::new();
+        for (name, value) in &spec.headers {
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| HeaderError::Name(name.clone()))?;
+            if FRAMING.contains(&name) {
+                return Err(HeaderError::Framing(name.to_string()));
+            }
+            let value = HeaderValue::from_str(value).map_err(|_| HeaderError::Value(name.to_string()))?;
+            if replaced.insert(name.clone()) {
+                home.insert(name, value);
+            } else {
+                home.append(name, value);
+            }
+        }
+        let mut away = home.clone();
+        for name in HOME_ONLY {
+            away.remove(name);
+        }
+        Ok(Self {
+            timeout: spec.timeout,
+            connect_timeout: spec.connect_timeout,
+            body_bytes_max: spec.body_bytes_max,
+            redirects_max: spec.redirects_max,
+            headers_home: home,
+            headers_away: away,
+        })
+    }
+
+    /// Largest body as transferred. Incompressible data grows a little when compressed;
+    /// without this a server could send nothing, encoded, for ever.
+    pub(super) const fn wire_bytes_max(&self) -> u64 {
+        self.body_bytes_max
+            .saturating_add(self.body_bytes_max / 64)
+            .saturating_add(1024)
+    }
+}
+
+/// Marks a response as the last on its connection.
+pub(super) fn ask_to_close(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn spec() -> FetchSpec {
+        FetchSpec {
+            timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            body_bytes_max: 1 << 20,
+            redirects_max: 5,
+            headers: Vec::new(),
+            user_agent: "muster-test".into(),
+        }
+    }
+
+    fn with(headers: &[(&str, &str)]) -> Result<Rules, HeaderError> {
+        let headers = headers
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
+        Rules::new(&FetchSpec { headers, ..spec() })
+    }
+
+    fn values(headers: &HeaderMap, name: HeaderName) -> Vec<&str> {
+        headers
+            .get_all(name)
+            .iter()
+            .map(|v| v.to_str().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_users_headers_replace_ours_and_repeat() {
+        let rules = with(&[
+            ("Accept", "text/html"),
+            ("x-a", "1"),
+            ("X-A", "2"),
+            ("user-agent", "me"),
+        ])
+        .unwrap();
+        assert_eq!(values(&rules.headers_home, ACCEPT), ["text/html"]);
+        assert_eq!(values(&rules.headers_home, USER_AGENT), ["me"]);
+        assert_eq!(
+            values(&rules.headers_home, ACCEPT_ENCODING),
+            ["gzip, deflate, br, zstd"]
+        );
+        assert_eq!(
+            values(&rules.headers_home, HeaderName::from_static("x-a")),
+            ["1", "2"]
+        );
+    }
+
+    #[test]
+    fn secrets_stay_at_home() {
+        let rules = with(&[
+            ("authorization", "a"),
+            ("cookie", "b"),
+            ("host", "c"),
+            ("x-d", "d"),
+        ])
+        .unwrap();
+        assert_eq!(rules.headers_home.len(), rules.headers_away.len() + 3);
+        assert!(rules.headers_away.contains_key("x-d"));
+    }
+
+    #[test]
+    fn headers_that_cannot_be_sent_are_named() {
+        for (name, value, error) in [
+            ("a b", "1", HeaderError::Name("a b".into())),
+            ("x-a", "1\n2", HeaderError::Value("x-a".into())),
+            (
+                "Content-Length",
+                "5",
+                HeaderError::Framing("content-length".into()),
+            ),
+        ] {
+            assert_eq!(with(&[(name, value)]).unwrap_err(), error);
+        }
+    }
+}

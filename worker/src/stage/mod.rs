@@ -1,0 +1,347 @@
+//! What is done to one target: wait for its bytes, then compute its record.
+//!
+//! The two halves are apart because an event loop interleaves the first and
+//! cannot interleave the second. Whatever goes wrong with a target ends as its
+//! record; nothing here fails as a whole once it is set up.
+
+pub mod decode;
+pub mod extract;
+pub mod fetch;
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use shared::black_box::{BlackBox, Phase};
+use shared::clock;
+use shared::job::{Executor, JobSpec, Work};
+use shared::protocol::{Outcome, Target, Verdict};
+use shared::record::{ErrorKind, FieldValue, Fields, Record, RecordError};
+use url::Url;
+
+use self::extract::{Body, Extractor, Page};
+use self::fetch::{Failure, Fetched, blocking, event_loop};
+
+/// One read from a file: most pages come whole, and a title never needs a second.
+const FILE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How targets become bytes.
+enum Opener {
+    Blocking(blocking::Client),
+    EventLoop(event_loop::Client),
+    Files { body_bytes_max: u64 },
+}
+
+/// A job's work on one target, ready to be repeated.
+pub(crate) struct Pipeline {
+    opener: Opener,
+    extractor: Extractor,
+    names: Vec<String>,
+    parse_timeout: Duration,
+    slot: u32,
+    job_started_us: u64,
+    black_box: Arc<BlackBox>,
+}
+
+/// What came back for a target, before anything was computed of it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    started_us: u64,
+    arrived: Arrived,
+}
+
+#[derive(Debug)]
+enum Arrived {
+    Response(Result<Fetched, Box<Failure>>),
+    /// Files are read while they are parsed: a first match may be all that is needed of them.
+    Path,
+}
+
+/// What a record is made of once everything is known.
+#[derive(Debug, Default)]
+struct Findings {
+    final_url: Option<Url>,
+    status: Option<u16>,
+    bytes: Option<u64>,
+    charset: Option<&'static str>,
+    values: Vec<FieldValue>,
+    problem: Option<Problem>,
+}
+
+#[derive(Debug)]
+struct Problem {
+    kind: ErrorKind,
+    message: String,
+    may_pass: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    fn of_page(kind: ErrorKind, message: String) -> Option<Self> {
+        Some(Self { kind, message, may_pass: false, retry_after: None })
+    }
+}
+
+impl Pipeline {
+    /// Sets up what `job` asks for.
+    pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>) -> anyhow::Result<Self> {
+        let opener = match (&job.work, job.executor) {
+            (Work::Parse(parse), _) => Opener::Files { body_bytes_max: parse.body_bytes_max },
+            (Work::Fetch(fetch), Executor::Blocking) => {
+                Opener::Blocking(blocking::Client::new(fetch).context("cannot set up the blocking client")?)
+            }
+            (Work::Fetch(fetch), Executor::EventLoop) => {
+                Opener::EventLoop(event_loop::Client::new(fetch).context("cannot set up the event loop's client")?)
+            }
+        };
+        Ok(Self {
+            opener,
+            extractor: Extractor::new(&job.fields)?,
+            names: job.fields.iter().map(|field| field.name.clone()).collect(),
+            parse_timeout: job.parse_timeout,
+            slot: job.slot,
+            job_started_us: job.started_us,
+            black_box,
+        })
+    }
+
+    /// All of one target, on this thread; appends its record to `line`.
+    pub(crate) fn run_blocking(&mut self, target: &Target, line: &mut Vec<u8>) -> Outcome {
+        let started_us = clock::monotonic_us();
+        let arrived = match &mut self.opener {
+            Opener::Blocking(client) => {
+                self.black_box.enter(target.id, Phase::Fetch, started_us);
+                Arrived::Response(with_url(target, |url| client.fetch(url)))
+            }
+            Opener::EventLoop(_) | Opener::Files { .. } => Arrived::Path,
+        };
+        self.compute(target, Answer { started_us, arrived }, line)
+    }
+
+    /// The waiting half, interleaved with that of other targets.
+    pub(crate) async fn wait_for(&self, target: &Target) -> Answer {
+        let started_us = clock::monotonic_us();
+        let arrived = match &self.opener {
+            Opener::EventLoop(client) => Arrived::Response(match std::str::from_utf8(&target.input) {
+                Ok(url) => client.fetch(url).await,
+                Err(_) => Err(not_utf8()),
+            }),
+            Opener::Blocking(_) | Opener::Files { .. } => Arrived::Path,
+        };
+        Answer { started_us, arrived }
+    }
+
+    /// The computing half: extracts the fields and appends the record to `line`.
+    pub(crate) fn compute(&self, target: &Target, answer: Answer, line: &mut Vec<u8>) -> Outcome {
+        let begun_us = clock::monotonic_us();
+        self.black_box.enter(target.id, Phase::Extract, begun_us);
+        let is_file = matches!(answer.arrived, Arrived::Path);
+        let findings = match answer.arrived {
+            Arrived::Response(Ok(fetched)) => self.read_response(fetched),
+            Arrived::Response(Err(failure)) => Findings::from(*failure),
+            Arrived::Path => self.read_file(target),
+        };
+        let ended_us = clock::monotonic_us();
+        let elapsed_us = ended_us.saturating_sub(answer.started_us);
+        let verdict = findings.verdict(target);
+        let before = line.len();
+        if !matches!(verdict, Verdict::Retry { .. }) {
+            self.black_box.enter(target.id, Phase::Encode, ended_us);
+            self.write(target, &findings, is_file, elapsed_us, line);
+        }
+        self.black_box.leave();
+        let cpu_us = clock::monotonic_us().saturating_sub(begun_us);
+        if let Opener::EventLoop(client) = &self.opener {
+            client.stall().add(Duration::from_micros(cpu_us));
+        }
+        Outcome {
+            id: target.id,
+            verdict,
+            bytes: findings.bytes.unwrap_or(0),
+            started_us: answer.started_us.saturating_sub(self.job_started_us),
+            elapsed_us,
+            cpu_us,
+            line_bytes: (line.len() - before) as u64,
+        }
+    }
+
+    fn read_response(&self, fetched: Fetched) -> Findings {
+        let page = Page {
+            content_type_charset: fetched.content_type.as_deref().and_then(charset_label),
+            url: Some(&fetched.final_url),
+            parse_timeout: self.parse_timeout,
+        };
+        let mut findings = Findings { status: Some(fetched.status), ..Findings::default() };
+        self.extract(page, &mut Cursor::new(fetched.body.as_slice()), &mut findings);
+        findings.bytes = Some(fetched.body.len() as u64);
+        findings.final_url = Some(fetched.final_url);
+        findings
+    }
+
+    fn read_file(&self, target: &Target) -> Findings {
+        let Opener::Files { body_bytes_max } = self.opener else { return Findings::default() };
+        let path = Path::new(std::ffi::OsStr::from_bytes(&target.input));
+        let mut findings = Findings::default();
+        match open_regular(path) {
+            Err(error) => findings.problem = Problem::of_page(ErrorKind::Parse, format!("cannot read it: {error}")),
+            Ok((_, bytes)) if bytes > body_bytes_max => {
+                findings.bytes = Some(bytes);
+                findings.problem = Problem::of_page(
+                    ErrorKind::TooLarge,
+                    format!("{bytes} bytes, above the limit of {body_bytes_max}"),
+                );
+            }
+            Ok((file, bytes)) => {
+                findings.bytes = Some(bytes);
+                let page = Page { content_type_charset: None, url: None, parse_timeout: self.parse_timeout };
+                self.extract(page, &mut BufReader::with_capacity(FILE_BUFFER_BYTES, file), &mut findings);
+            }
+        }
+        findings
+    }
+
+    fn extract(&self, page: Page<'_>, body: &mut dyn Body, findings: &mut Findings) {
+        match self.extractor.extract(page, body) {
+            Ok(extracted) => {
+                findings.charset = Some(extracted.charset);
+                findings.values = extracted.values;
+            }
+            Err(error) => findings.problem = Problem::of_page(error.kind(), error.to_string()),
+        }
+    }
+
+    fn write(&self, target: &Target, findings: &Findings, is_file: bool, elapsed_us: u64, line: &mut Vec<u8>) {
+        let input = String::from_utf8_lossy(&target.input);
+        #[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a millisecond")]
+        let elapsed_ms = elapsed_us as f64 / 1e3;
+        let record = Record {
+            id: target.id,
+            url: (!is_file).then_some(&*input),
+            path: is_file.then_some(&*input),
+            final_url: findings.final_url.as_ref().map(Url::as_str),
+            status: findings.status,
+            attempts: target.attempt,
+            worker: self.slot,
+            elapsed_ms: Some(elapsed_ms),
+            bytes: findings.bytes,
+            charset: findings.charset,
+            fields: findings
+                .problem
+                .is_none()
+                .then_some(Fields { names: &self.names, values: &findings.values }),
+            error: findings.problem.as_ref().map(|problem| RecordError {
+                kind: problem.kind,
+                message: &problem.message,
+                evidence: None,
+            }),
+        };
+        // Encoding plain data into memory does not fail.
+        let _ = record.write_line(line);
+    }
+}
+
+impl Findings {
+    fn verdict(&self, target: &Target) -> Verdict {
+        match &self.problem {
+            None => Verdict::Ok,
+            Some(problem) if problem.may_pass && target.may_retry => Verdict::Retry {
+                kind: problem.kind,
+                after_ms: problem
+                    .retry_after
+                    .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            },
+            Some(problem) => Verdict::Failed(problem.kind),
+        }
+    }
+}
+
+impl From<Failure> for Findings {
+    fn from(failure: Failure) -> Self {
+        Self {
+            final_url: failure.final_url,
+            status: failure.status,
+            bytes: Some(failure.bytes),
+            problem: Some(Problem {
+                kind: failure.kind,
+                message: failure.message,
+                may_pass: failure.may_pass,
+                retry_after: failure.retry_after,
+            }),
+            ..Self::default()
+        }
+    }
+}
+
+fn with_url(
+    target: &Target,
+    fetch: impl FnOnce(&str) -> Result<Fetched, Box<Failure>>,
+) -> Result<Fetched, Box<Failure>> {
+    match std::str::from_utf8(&target.input) {
+        Ok(url) => fetch(url),
+        Err(_) => Err(not_utf8()),
+    }
+}
+
+fn not_utf8() -> Box<Failure> {
+    Box::new(Failure {
+        kind: ErrorKind::InvalidUrl,
+        message: "not a URL: it is not UTF-8".to_owned(),
+        final_url: None,
+        status: None,
+        bytes: 0,
+        may_pass: false,
+        retry_after: None,
+    })
+}
+
+/// Opens a file whose reading cannot block for ever, as that of a pipe would.
+fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok((file, metadata.len()))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+/// The charset label of a `Content-Type` header (RFC 9110, section 8.3.1).
+fn charset_label(content_type: &str) -> Option<&str> {
+    content_type.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_charset_label_is_found_however_it_is_written() {
+        for (header, label) in [
+            ("text/html", None),
+            ("text/html; charset=utf-8", Some("utf-8")),
+            ("text/html;CHARSET=\"Shift_JIS\"", Some("Shift_JIS")),
+            ("text/html; boundary=x; charset = koi8-r ", Some("koi8-r")),
+            ("charset=utf-8", None),
+        ] {
+            assert_eq!(charset_label(header), label, "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [pipe.as_path(), dir.path()] {
+            assert!(open_regular(path).is_err(), "{}", path.display());
+        }
+    }
+}
