@@ -143,7 +143,5 @@ async fn echo(request: Request) -> Response {
         return Json(seen).into_response();
     }
     let escaped = seen.to_string().replace('&', "&amp;").replace('<', "&lt;");
-    html(format!(
-        "<!DOCTYPE html>\n<title>Echo</title><pre>{escaped}</pre>\n"
-    ))
+    html(format!("<!DOCTYPE html>\n<title>Echo</title><pre>{escaped}</pre>\n"))
 }

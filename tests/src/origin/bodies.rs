@@ -24,10 +24,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 const NESTED_BYTES_MAX: usize = 64 << 20;
 
 pub(super) fn routes() -> Router<Arc<Origin>> {
-    Router::new()
-        .route("/drip", get(drip))
-        .route("/huge", get(huge))
-        .route("/nested", get(nested))
+    Router::new().route("/drip", get(drip)).route("/huge", get(huge)).route("/nested", get(nested))
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,11 +39,7 @@ struct DripQuery {
 /// A body that arrives byte by byte over `seconds`.
 async fn drip(Query(query): Query<DripQuery>) -> Response {
     let head = "<title>Drip</title>";
-    let text: String = head
-        .chars()
-        .chain(std::iter::repeat('.'))
-        .take(query.bytes)
-        .collect();
+    let text: String = head.chars().chain(std::iter::repeat('.')).take(query.bytes).collect();
     let pause = query.seconds / f64::from(u32::try_from(query.bytes.max(1)).unwrap_or(u32::MAX));
     let pause = Duration::try_from_secs_f64(pause).unwrap_or(Duration::ZERO);
     let (sender, receiver) = mpsc::channel(1);
@@ -90,15 +83,10 @@ async fn huge(Query(query): Query<SizeQuery>) -> Response {
 }
 
 fn streamed(receiver: mpsc::Receiver<Bytes>, length: Option<usize>) -> Response {
-    let mut response = (
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
-        Body::new(Chunks { receiver }),
-    )
+    let mut response = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], Body::new(Chunks { receiver }))
         .into_response();
     if let Some(length) = length {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, length.into());
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
     response
 }
@@ -116,9 +104,7 @@ impl axum::body::HttpBody for Chunks {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
-        self.receiver
-            .poll_recv(cx)
-            .map(|chunk| chunk.map(|bytes| Ok(hyper::body::Frame::data(bytes))))
+        self.receiver.poll_recv(cx).map(|chunk| chunk.map(|bytes| Ok(hyper::body::Frame::data(bytes))))
     }
 }
 

@@ -17,36 +17,16 @@ const ENDPOINTS: &[(&str, &str, Then)] = &[
     ("/drop", "", Then::Close),
     ("/reset", "", Then::Reset),
     ("/hang", "", Then::Hang),
-    (
-        "/hang-in-head",
-        "HTTP/1.1 200 OK\r\nContent-Type: text/",
-        Then::Hang,
-    ),
+    ("/hang-in-head", "HTTP/1.1 200 OK\r\nContent-Type: text/", Then::Hang),
     (
         "/hang-after-head",
         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 100\r\n\r\n",
         Then::Hang,
     ),
-    (
-        "/hang-in-body",
-        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<title>Half a page</title>",
-        Then::Hang,
-    ),
-    (
-        "/drop-in-head",
-        "HTTP/1.1 200 OK\r\nContent-Type: text/",
-        Then::Close,
-    ),
-    (
-        "/drop-after-head",
-        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",
-        Then::Close,
-    ),
-    (
-        "/truncated",
-        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<title>Half a page</title>",
-        Then::Close,
-    ),
+    ("/hang-in-body", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<title>Half a page</title>", Then::Hang),
+    ("/drop-in-head", "HTTP/1.1 200 OK\r\nContent-Type: text/", Then::Close),
+    ("/drop-after-head", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", Then::Close),
+    ("/truncated", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<title>Half a page</title>", Then::Close),
     (
         "/reset-in-body",
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<title>Half a page</title>",
@@ -63,43 +43,23 @@ const ENDPOINTS: &[(&str, &str, Then)] = &[
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n<title>Whole</title>\r\n",
         Then::Close,
     ),
-    (
-        "/bad-chunk",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n<title>",
-        Then::Close,
-    ),
+    ("/bad-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n<title>", Then::Close),
     // More bytes than announced: the rest is not part of the answer.
     (
         "/wrong-length",
         "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n<title>Short</title><p>and more",
         Then::Close,
     ),
-    (
-        "/bad-length",
-        "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n<title>Short</title>",
-        Then::Close,
-    ),
+    ("/bad-length", "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n<title>Short</title>", Then::Close),
     (
         "/two-lengths",
         "HTTP/1.1 200 OK\r\nContent-Length: 20\r\nContent-Length: 25\r\n\r\n<title>Short</title>12345",
         Then::Close,
     ),
-    (
-        "/bad-status-line",
-        "HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n",
-        Then::Close,
-    ),
-    (
-        "/bad-version",
-        "HTTP/7.9 200 OK\r\nContent-Length: 0\r\n\r\n",
-        Then::Close,
-    ),
+    ("/bad-status-line", "HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n", Then::Close),
+    ("/bad-version", "HTTP/7.9 200 OK\r\nContent-Length: 0\r\n\r\n", Then::Close),
     ("/not-http", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", Then::Close),
-    (
-        "/bad-header",
-        "HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 0\r\n\r\n",
-        Then::Close,
-    ),
+    ("/bad-header", "HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 0\r\n\r\n", Then::Close),
     // Right, though old: the end of the connection is the end of the body.
     (
         "/until-close",
@@ -119,16 +79,14 @@ const ENDPOINTS: &[(&str, &str, Then)] = &[
 const HUGE_HEAD_BYTES: usize = 4 << 20;
 
 pub(super) fn routes() -> Router<Arc<Origin>> {
-    let plain = ENDPOINTS
-        .iter()
-        .fold(Router::new(), |router, &(path, bytes, then)| {
-            router.route(
-                path,
-                get(move |ConnectInfo(sabotage): ConnectInfo<Sabotage>| async move {
-                    play(&sabotage, Bytes::from_static(bytes.as_bytes()), then)
-                }),
-            )
-        });
+    let plain = ENDPOINTS.iter().fold(Router::new(), |router, &(path, bytes, then)| {
+        router.route(
+            path,
+            get(move |ConnectInfo(sabotage): ConnectInfo<Sabotage>| async move {
+                play(&sabotage, Bytes::from_static(bytes.as_bytes()), then)
+            }),
+        )
+    });
     plain.route("/huge-head", get(huge_head))
 }
 

@@ -67,10 +67,7 @@ const TITLES: &[(&str, &str)] = &[
 /// The title of `/charset/{label}`.
 #[must_use]
 pub fn title(encoding: &str) -> &'static str {
-    TITLES
-        .iter()
-        .find(|(name, _)| *name == encoding)
-        .map_or("Plain", |(_, title)| title)
+    TITLES.iter().find(|(name, _)| *name == encoding).map_or("Plain", |(_, title)| title)
 }
 
 async fn page(Path(label): Path<String>, Query(query): Query<CharsetQuery>) -> Response {
@@ -79,11 +76,7 @@ async fn page(Path(label): Path<String>, Query(query): Query<CharsetQuery>) -> R
     };
     let name = encoding.name().to_ascii_lowercase();
     // Never an encoding that is a superset: windows-1252 text *is* not valid UTF-8, nor the other way round.
-    let other = if encoding == UTF_8 {
-        "windows-1252"
-    } else {
-        "utf-8"
-    };
+    let other = if encoding == UTF_8 { "windows-1252" } else { "utf-8" };
     let meta = match query.by {
         Declared::Meta => format!("<meta charset=\"{name}\">"),
         Declared::HttpEquiv => {
@@ -105,19 +98,12 @@ async fn page(Path(label): Path<String>, Query(query): Query<CharsetQuery>) -> R
         "<!DOCTYPE html>\n<html><head>{meta}<title>{title}</title></head><body><p>{title}. <a href=\"/site/\">{title}</a></p>\
          </body></html>\n"
     );
-    (
-        [(header::CONTENT_TYPE, content_type)],
-        encode(encoding, &text, query.by == Declared::Bom),
-    )
+    ([(header::CONTENT_TYPE, content_type)], encode(encoding, &text, query.by == Declared::Bom))
         .into_response()
 }
 
 fn encode(encoding: &'static Encoding, text: &str, bom: bool) -> Bytes {
-    let text = if bom {
-        format!("\u{feff}{text}")
-    } else {
-        text.to_owned()
-    };
+    let text = if bom { format!("\u{feff}{text}") } else { text.to_owned() };
     // The Encoding Standard has no encoder for UTF-16, because forms are never sent in it.
     if encoding == UTF_16LE {
         return text.encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -106,9 +106,7 @@ async fn encoded(
     let Some(codings) = codings else {
         return unknown_name();
     };
-    let body = codings.iter().try_fold(page, |body, coding| {
-        coding.encode(&mut &body[..]).map(Bytes::from)
-    });
+    let body = codings.iter().try_fold(page, |body, coding| coding.encode(&mut &body[..]).map(Bytes::from));
     let names: Vec<_> = codings.iter().map(|coding| coding.header()).collect();
     respond(&names.join(", "), body)
 }
@@ -155,10 +153,7 @@ async fn bomb(
     };
     let bytes = query.bytes.unwrap_or(BOMB_BYTES);
     let made = tokio::task::spawn_blocking(move || origin.bombs.get(coding, bytes)).await;
-    respond(
-        coding.header(),
-        made.unwrap_or_else(|error| Err(io::Error::other(error))),
-    )
+    respond(coding.header(), made.unwrap_or_else(|error| Err(io::Error::other(error))))
 }
 
 impl Bombs {
@@ -179,11 +174,7 @@ fn respond(content_encoding: &str, body: io::Result<Bytes>) -> Response {
     match (HeaderValue::from_str(content_encoding), body) {
         (Ok(name), Ok(body)) => {
             let kind = HeaderValue::from_static("text/html; charset=utf-8");
-            (
-                [(header::CONTENT_TYPE, kind), (header::CONTENT_ENCODING, name)],
-                body,
-            )
-                .into_response()
+            ([(header::CONTENT_TYPE, kind), (header::CONTENT_ENCODING, name)], body).into_response()
         }
         (Err(_), _) | (_, Err(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

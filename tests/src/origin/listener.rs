@@ -48,11 +48,7 @@ impl Incoming {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (sender, ready) = mpsc::channel(READY_MAX);
         tokio::spawn(accept(listener, tls, sender));
-        Ok(Self {
-            ready,
-            address,
-            scheme,
-        })
+        Ok(Self { ready, address, scheme })
     }
 
     /// `http` or `https`; a request of HTTP/1 does not say.

@@ -70,9 +70,7 @@ pub fn run() -> ExitCode {
 
 fn serve(options: &Options) -> anyhow::Result<()> {
     // One thread: what is measured against this server should not compete with more of it.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let incoming = Incoming::bind(options).await?;
         let url = incoming.url();
@@ -103,10 +101,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(charsets::routes())
         .merge(encodings::routes())
         .merge(broken::routes())
-        .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(origin),
-            stats::track,
-        ))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(origin), stats::track))
         .with_state(Arc::clone(origin))
 }
 

@@ -157,10 +157,7 @@ pub fn anchor(rng: &mut Rng, href: &str) -> String {
         0 => format!("<A HREF='{href}'>{text}</A>"),
         1 => format!("<a class=more href={href}>{text}</a>"),
         2 => format!("<a  title=\"{text} &amp; more\"\n   href = \"{href}\" ><b>{text}</b></a>"),
-        3 => format!(
-            "<a href=\" {href}\n\"><img src=\"/site/image/{}.png\" alt=\"{text}\"></a>",
-            rng.u8(..)
-        ),
+        3 => format!("<a href=\" {href}\n\"><img src=\"/site/image/{}.png\" alt=\"{text}\"></a>", rng.u8(..)),
         _ => format!("<a href=\"{href}\">{text}</a>"),
     }
 }
@@ -212,19 +209,12 @@ fn list(rng: &mut Rng, links: &[String]) -> String {
 }
 
 fn table(rng: &mut Rng, links: &[String]) -> String {
-    let mut html = format!(
-        "<table border=1><caption>{}</caption>\n<tr><th>Name<th>Value\n",
-        words(rng, 3)
-    );
+    let mut html = format!("<table border=1><caption>{}</caption>\n<tr><th>Name<th>Value\n", words(rng, 3));
     for href in links {
         html.push_str(&format!("<tr><td>{}<td>{}\n", anchor(rng, href), rng.u32(..)));
     }
     for _ in 0..rng.usize(2..9) {
-        html.push_str(&format!(
-            "<tr><td>{}</td><td class=\"n\">{}</td></tr>\n",
-            words(rng, 2),
-            rng.u16(..)
-        ));
+        html.push_str(&format!("<tr><td>{}</td><td class=\"n\">{}</td></tr>\n", words(rng, 2), rng.u16(..)));
     }
     html.push_str("</table>\n");
     html

@@ -34,10 +34,7 @@ pub(super) struct Site {
 impl Site {
     pub(super) fn new(pages: u32) -> Self {
         let pages = (0..pages).map(|_| OnceLock::new()).collect();
-        Self {
-            pages,
-            cached_bytes: AtomicUsize::new(0),
-        }
+        Self { pages, cached_bytes: AtomicUsize::new(0) }
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -125,10 +122,7 @@ fn head(n: u32, rng: &mut Rng) -> String {
         13 => writeln!(html, "<meta name=\"untitled\" content=\"{words}\">"),
         21 => writeln!(html, "<title></title>"),
         34 => writeln!(html, "<TITLE>\n  Page {n}:\n  {words}\n</TITLE>"),
-        55 => writeln!(
-            html,
-            "<title>Page {n} &mdash; {words} &amp; &#8220;more&#8221; &lt;b&gt;</title>"
-        ),
+        55 => writeln!(html, "<title>Page {n} &mdash; {words} &amp; &#8220;more&#8221; &lt;b&gt;</title>"),
         _ => writeln!(html, "<title>Page {n}: {words}</title>"),
     };
     let _ = writeln!(

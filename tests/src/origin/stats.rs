@@ -66,10 +66,7 @@ impl InFlight {
 
 impl Default for Stats {
     fn default() -> Self {
-        Self {
-            started: shared::clock::now(),
-            report: Mutex::default(),
-        }
+        Self { started: shared::clock::now(), report: Mutex::default() }
     }
 }
 

@@ -92,14 +92,7 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(stream: Stream) -> (Self, Sabotage) {
         let sabotage = Sabotage::default();
-        (
-            Self {
-                stream,
-                sabotage: sabotage.clone(),
-                script_bytes_sent: 0,
-            },
-            sabotage,
-        )
+        (Self { stream, sabotage: sabotage.clone(), script_bytes_sent: 0 }, sabotage)
     }
 
     /// Sends what is left of the script; `Some` says what follows it, `None` that there is none.
@@ -107,11 +100,7 @@ impl Wire {
         let Some(script) = self.sabotage.0.get() else {
             return Poll::Ready(Ok(None));
         };
-        while let Some(rest) = script
-            .bytes
-            .get(self.script_bytes_sent..)
-            .filter(|rest| !rest.is_empty())
-        {
+        while let Some(rest) = script.bytes.get(self.script_bytes_sent..).filter(|rest| !rest.is_empty()) {
             let sent = ready!(self.stream.writer().poll_write(cx, rest))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

@@ -36,24 +36,14 @@ const PAGES: &[(&str, &str)] = &[
 #[test]
 fn declared_charsets_are_decoded_in_every_mode() {
     let origin = Origin::shared();
-    let urls: Vec<_> = PAGES
-        .iter()
-        .map(|(name, by)| origin.url(&format!("/charset/{name}?by={by}")))
-        .collect();
+    let urls: Vec<_> =
+        PAGES.iter().map(|(name, by)| origin.url(&format!("/charset/{name}?by={by}"))).collect();
     for mode in MODES {
         let flags = ["--mode", mode, "--select", "title=title", "--select", "link=a"];
         let records = by_id(fetch().args(flags).urls(&urls).run().exits(0).records());
         for ((name, by), record) in PAGES.iter().zip(records.values()) {
-            assert_eq!(
-                record["fields"]["title"],
-                title(name),
-                "{mode} {name} by {by}: {record}"
-            );
-            assert_eq!(
-                record["fields"]["link"],
-                title(name),
-                "{mode} {name} by {by}: {record}"
-            );
+            assert_eq!(record["fields"]["title"], title(name), "{mode} {name} by {by}: {record}");
+            assert_eq!(record["fields"]["link"], title(name), "{mode} {name} by {by}: {record}");
             assert_eq!(record["charset"], *name, "{mode} {name} by {by}: {record}");
         }
     }
@@ -69,15 +59,8 @@ fn wrongly_declared_pages_still_give_fields() {
         .flat_map(|by| pages.map(|name| origin.url(&format!("/charset/{name}?by={by}"))))
         .collect();
     let runs = ["sequential", "concurrent"].map(|mode| {
-        let run = fetch()
-            .args(["--mode", mode, "--select", "title=title"])
-            .urls(&urls)
-            .run()
-            .exits(0);
-        by_id(run.records())
-            .into_values()
-            .map(|record| record["fields"]["title"].clone())
-            .collect::<Vec<_>>()
+        let run = fetch().args(["--mode", mode, "--select", "title=title"]).urls(&urls).run().exits(0);
+        by_id(run.records()).into_values().map(|record| record["fields"]["title"].clone()).collect::<Vec<_>>()
     });
     assert_eq!(runs[0], runs[1]);
     assert_eq!(runs[0].len(), urls.len());

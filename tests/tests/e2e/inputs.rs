@@ -8,20 +8,14 @@ use crate::harness::{Dir, Origin, by_id, fetch, ids, kind};
 
 /// The URL of each record, by id.
 fn urls_of(records: Vec<Value>) -> Vec<String> {
-    by_id(records)
-        .into_values()
-        .map(|record| record["url"].as_str().unwrap().to_owned())
-        .collect()
+    by_id(records).into_values().map(|record| record["url"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
 fn a_list_skips_blank_lines_and_comments_and_takes_any_line_end() {
     let (origin, dir) = (Origin::shared(), Dir::new());
-    let (one, two, three) = (
-        origin.url("/site/page/1"),
-        origin.url("/site/page/2"),
-        origin.url("/site/page/3"),
-    );
+    let (one, two, three) =
+        (origin.url("/site/page/1"), origin.url("/site/page/2"), origin.url("/site/page/3"));
     let list = format!("\u{feff}{one}\n\n# a comment\r\n   \n{two}\r\n  # another\n\t{three}  ");
     let file = dir.write("list.txt", list);
     let run = fetch().arg("-i").arg(file).run().exits(0);
@@ -33,12 +27,7 @@ fn arguments_come_first_then_files_in_order() {
     let (origin, dir) = (Origin::shared(), Dir::new());
     let urls: Vec<_> = (0..6).map(|n| origin.url(&format!("/site/page/{n}"))).collect();
     let first = dir.write("first.txt", format!("{}\n{}\n", urls[2], urls[3]));
-    let run = fetch()
-        .arg(&urls[0])
-        .arg("-i")
-        .arg(first)
-        .arg(&urls[1])
-        .args(["-i", "-"]);
+    let run = fetch().arg(&urls[0]).arg("-i").arg(first).arg(&urls[1]).args(["-i", "-"]);
     let run = run.stdin(format!("{}\n{}", urls[4], urls[5])).run().exits(0);
     assert_eq!(urls_of(run.records()), urls, "{run}");
 }
@@ -55,20 +44,13 @@ fn the_same_url_twice_is_two_records() {
 #[test]
 fn a_column_of_a_csv_file() {
     let (origin, dir) = (Origin::shared(), Dir::new());
-    let urls: Vec<_> = (0..3)
-        .map(|n| origin.url(&format!("/site/page/{n}?a,b")))
-        .collect();
+    let urls: Vec<_> = (0..3).map(|n| origin.url(&format!("/site/page/{n}?a,b"))).collect();
     let rows = format!(
         "id,\"the \"\"page\"\"\",note\r\n1,\"{}\",\"two\nlines, and a comma\"\r\n2,\"{}\",\n3,\"{}\",\"\"\n",
         urls[0], urls[1], urls[2]
     );
     let file = dir.write("pages.csv", rows);
-    let run = fetch()
-        .arg("-i")
-        .arg(file)
-        .args(["--column", "the \"page\""])
-        .run()
-        .exits(0);
+    let run = fetch().arg("-i").arg(file).args(["--column", "the \"page\""]).run().exits(0);
     assert_eq!(urls_of(run.records()), urls, "{run}");
 }
 
@@ -76,17 +58,10 @@ fn a_column_of_a_csv_file() {
 fn a_key_of_a_json_lines_file() {
     let (origin, dir) = (Origin::shared(), Dir::new());
     let urls: Vec<_> = (0..3).map(|n| origin.url(&format!("/site/page/{n}"))).collect();
-    let lines: String = urls
-        .iter()
-        .map(|url| format!("{{\"n\": 1, \"link\": \"{}\"}}\n", url.replace('/', "\\/")))
-        .collect();
+    let lines: String =
+        urls.iter().map(|url| format!("{{\"n\": 1, \"link\": \"{}\"}}\n", url.replace('/', "\\/"))).collect();
     let file = dir.write("pages.jsonl", lines);
-    let run = fetch()
-        .arg("-i")
-        .arg(file)
-        .args(["--column", "link"])
-        .run()
-        .exits(0);
+    let run = fetch().arg("-i").arg(file).args(["--column", "link"]).run().exits(0);
     assert_eq!(urls_of(run.records()), urls, "{run}");
 }
 
@@ -96,20 +71,13 @@ fn rows_that_cannot_be_read_are_records() {
     let (origin, dir) = (Origin::shared(), Dir::new());
     let url = origin.url("/site/page/1");
     let csv = dir.write("rows.csv", format!("n,url\n1,{url}\n2\n3,\n4,{url}\n"));
-    let jsonl = dir.write(
-        "rows.jsonl",
-        format!("{{\"url\":\"{url}\"}}\nnot json\n{{\"other\":1}}\n{{\"url\":7}}\n"),
-    );
+    let jsonl =
+        dir.write("rows.jsonl", format!("{{\"url\":\"{url}\"}}\nnot json\n{{\"other\":1}}\n{{\"url\":7}}\n"));
     for (file, expected) in [
         (csv, vec!["", "invalid_url", "invalid_url", ""]),
         (jsonl, vec!["", "invalid_url", "invalid_url", "invalid_url"]),
     ] {
-        let run = fetch()
-            .arg("-i")
-            .arg(&file)
-            .args(["--column", "url"])
-            .run()
-            .exits(3);
+        let run = fetch().arg("-i").arg(&file).args(["--column", "url"]).run().exits(3);
         let records = by_id(run.records());
         assert_eq!(records.values().map(kind).collect::<Vec<_>>(), expected, "{run}");
     }
@@ -118,10 +86,7 @@ fn rows_that_cannot_be_read_are_records() {
 #[test]
 fn a_missing_column_names_the_nearest_and_starts_nothing() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let file = dir.write(
-        "pages.csv",
-        format!("id,address\n1,{}\n", origin.url("/counted/1")),
-    );
+    let file = dir.write("pages.csv", format!("id,address\n1,{}\n", origin.url("/counted/1")));
     let run = fetch().arg("-i").arg(file).args(["--column", "adress"]).run();
     assert!(matches!(run.code, Some(1 | 2)), "{run}");
     let run = run.says("adress").says("address");
@@ -132,12 +97,7 @@ fn a_missing_column_names_the_nearest_and_starts_nothing() {
 #[test]
 fn an_input_that_is_missing_is_named() {
     let dir = Dir::new();
-    let run = fetch()
-        .arg("-i")
-        .arg(dir.path("nope.txt"))
-        .arg("-o")
-        .arg(dir.path("out.jsonl"))
-        .run();
+    let run = fetch().arg("-i").arg(dir.path("nope.txt")).arg("-o").arg(dir.path("out.jsonl")).run();
     run.exits(1).says("nope.txt");
     assert_eq!(dir.names(), [""; 0]);
 }
@@ -146,13 +106,7 @@ fn an_input_that_is_missing_is_named() {
 fn an_empty_input_is_done_at_once() {
     let dir = Dir::new();
     let list = dir.write("empty.txt", "# nothing\n\n");
-    let run = fetch()
-        .arg("-i")
-        .arg(list)
-        .arg("--summary")
-        .arg(dir.path("s.json"))
-        .run()
-        .exits(0);
+    let run = fetch().arg("-i").arg(list).arg("--summary").arg(dir.path("s.json")).run().exits(0);
     assert_eq!(run.text(), "");
     let summary: Value = serde_json::from_str(&dir.read("s.json")).unwrap();
     assert_eq!(summary["items"], 0);
@@ -216,24 +170,8 @@ fn ten_thousand_lines_of_rubbish_are_one_record_each() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let (list, targets) = rubbish(&origin, 10_000);
     let file = dir.write("rubbish.txt", list);
-    let flags = [
-        "--mode",
-        "both",
-        "--retries",
-        "0",
-        "--timeout",
-        "5s",
-        "--select",
-        "t=title",
-    ];
-    let run = fetch()
-        .args(flags)
-        .arg("-i")
-        .arg(file)
-        .arg("--summary")
-        .arg(dir.path("s.json"))
-        .run()
-        .exits(3);
+    let flags = ["--mode", "both", "--retries", "0", "--timeout", "5s", "--select", "t=title"];
+    let run = fetch().args(flags).arg("-i").arg(file).arg("--summary").arg(dir.path("s.json")).run().exits(3);
     let records = run.records();
     assert_eq!(
         by_id(records.clone()).keys().copied().collect::<Vec<_>>(),
@@ -255,12 +193,7 @@ fn a_line_of_megabytes_is_one_failed_record() {
     writeln!(list, "{}", origin.url("/site/page/1")).unwrap();
     writeln!(list, "{}{}", origin.url("/site/page/2?"), "y".repeat(5 << 20)).unwrap();
     writeln!(list, "{}", origin.url("/site/page/3")).unwrap();
-    let run = fetch()
-        .arg("--ordered")
-        .arg("-i")
-        .arg(dir.path("long.txt"))
-        .run()
-        .exits(3);
+    let run = fetch().arg("--ordered").arg("-i").arg(dir.path("long.txt")).run().exits(3);
     let records = run.records();
     assert_eq!(ids(&records), [0, 1, 2]);
     assert_eq!([kind(&records[0]), kind(&records[2])], ["", ""]);

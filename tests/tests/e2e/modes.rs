@@ -33,14 +33,8 @@ const ENDPOINTS: &[(&str, Expect)] = &[
     ("/status/999", Error("http_status")),
     ("/redirect/3", Title("The end of the redirects")),
     ("/redirect/3?code=301", Title("The end of the redirects")),
-    (
-        "/redirect/3?code=303&location=relative",
-        Title("The end of the redirects"),
-    ),
-    (
-        "/redirect/3?code=307&location=absolute",
-        Title("The end of the redirects"),
-    ),
+    ("/redirect/3?code=303&location=relative", Title("The end of the redirects")),
+    ("/redirect/3?code=307&location=absolute", Title("The end of the redirects")),
     ("/redirect/3?code=308", Title("The end of the redirects")),
     ("/redirect/10", Title("The end of the redirects")),
     ("/redirect/11", Error("too_many_redirects")),
@@ -120,16 +114,7 @@ const ELSEWHERE: &[(&str, Expect)] = &[
 ];
 
 fn fetch_in(mode: &str) -> TestCommand {
-    fetch().args([
-        "--mode",
-        mode,
-        "--concurrency",
-        "32",
-        "--retries",
-        "0",
-        "--timeout",
-        TIMEOUT,
-    ])
+    fetch().args(["--mode", mode, "--concurrency", "32", "--retries", "0", "--timeout", TIMEOUT])
 }
 
 /// One run in each mode over `urls`; checks `normalise`d equality and gives the records.
@@ -171,24 +156,14 @@ fn as_expected(url: &str, record: &Value, expect: Expect) {
 fn pages_give_the_same_records() {
     let origin = Origin::shared();
     let urls: Vec<_> = (0..200).map(|n| origin.url(&format!("/site/page/{n}"))).collect();
-    let select = [
-        "--select",
-        "title=title::text",
-        "--select",
-        "links[]=a::attr(href)",
-        "--select",
-        "h1=h1",
-    ];
+    let select = ["--select", "title=title::text", "--select", "links[]=a::attr(href)", "--select", "h1=h1"];
     let records = same_in_all_modes(&urls, &select, 0);
     for (url, record) in urls.iter().zip(records.values()) {
         assert_eq!(record["url"], **url);
         assert_eq!(record["final_url"], **url);
         assert_eq!(record["status"], 200);
         assert_eq!(record["charset"], "utf-8");
-        assert!(
-            record["fields"]["links"].as_array().unwrap().len() > 4,
-            "{record}"
-        );
+        assert!(record["fields"]["links"].as_array().unwrap().len() > 4, "{record}");
     }
 }
 
@@ -242,10 +217,7 @@ fn odd_redirects_give_the_same_records() {
 fn redirects_are_followed_and_reported() {
     let origin = Origin::shared();
     let records = same_in_all_modes(&[origin.url("/redirect/2?location=relative")], &[], 0);
-    assert_eq!(
-        records[&0]["final_url"],
-        origin.url("/redirect/0?location=relative")
-    );
+    assert_eq!(records[&0]["final_url"], origin.url("/redirect/0?location=relative"));
     assert_eq!(records[&0]["status"], 200);
 }
 
@@ -257,11 +229,7 @@ fn limits_can_be_moved() {
         ("/redirect/12", &["--redirects-max", "12"], ""),
         ("/huge?bytes=5000", &["--body-bytes-max", "4KiB"], "too_large"),
         ("/huge?bytes=4096", &["--body-bytes-max", "4KiB"], ""),
-        (
-            "/huge?bytes=4097&length=true",
-            &["--body-bytes-max", "4KiB"],
-            "too_large",
-        ),
+        ("/huge?bytes=4097&length=true", &["--body-bytes-max", "4KiB"], "too_large"),
         ("/huge?bytes=20000000", &["--body-bytes-max", "32MiB"], ""),
         ("/delay/0.5", &["--timeout", "100ms"], "timeout"),
     ];
@@ -288,26 +256,15 @@ fn requests_are_the_same_in_every_mode() {
         "seen=pre",
     ];
     let mut seen = MODES.map(|mode| {
-        let run = fetch_in(mode)
-            .args(flags)
-            .arg(origin.url("/echo/a%20b?q=%C3%A9&r=1#part"))
-            .run()
-            .exits(0);
+        let run = fetch_in(mode).args(flags).arg(origin.url("/echo/a%20b?q=%C3%A9&r=1#part")).run().exits(0);
         let seen = run.records()[0]["fields"]["seen"].as_str().unwrap().to_owned();
         let mut seen: Value = serde_json::from_str(&seen).unwrap();
-        seen["headers"]
-            .as_array_mut()
-            .unwrap()
-            .sort_by_key(ToString::to_string);
+        seen["headers"].as_array_mut().unwrap().sort_by_key(ToString::to_string);
         seen
     });
     assert_eq!(seen[0]["target"], "/echo/a%20b?q=%C3%A9&r=1");
     let headers = seen[0]["headers"].to_string();
-    for header in [
-        "[\"x-twice\",\"one\"]",
-        "[\"x-twice\",\"two\"]",
-        "[\"user-agent\",\"tester/1\"]",
-    ] {
+    for header in ["[\"x-twice\",\"one\"]", "[\"x-twice\",\"two\"]", "[\"user-agent\",\"tester/1\"]"] {
         assert!(headers.contains(header), "{header}: {headers}");
     }
     let first = seen[0].take();

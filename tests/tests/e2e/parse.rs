@@ -22,10 +22,7 @@ fn seen(records: Vec<Value>) -> Vec<(String, String)> {
         .map(|record| {
             let path = Path::new(record["path"].as_str().expect("a path")).to_owned();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let title = record["fields"]["title"]
-                .as_str()
-                .unwrap_or_else(|| kind(&record))
-                .to_owned();
+            let title = record["fields"]["title"].as_str().unwrap_or_else(|| kind(&record)).to_owned();
             (name, title)
         })
         .collect();
@@ -34,10 +31,7 @@ fn seen(records: Vec<Value>) -> Vec<(String, String)> {
 }
 
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-    expected
-        .iter()
-        .map(|(name, title)| ((*name).to_owned(), (*title).to_owned()))
-        .collect()
+    expected.iter().map(|(name, title)| ((*name).to_owned(), (*title).to_owned())).collect()
 }
 
 #[test]
@@ -54,19 +48,9 @@ fn a_directory_is_walked_for_pages() {
     // Nobody writes to this one: reading it would wait for ever.
     mkfifo(&dir.path("tree/pipe.html"), Mode::S_IRWXU).unwrap();
     let mut runs = MODES.map(|mode| {
-        let run = parse()
-            .args(["--mode", mode])
-            .args(TITLE)
-            .arg(dir.path("tree"))
-            .run()
-            .exits(3);
-        let expected = [
-            ("a.html", "A"),
-            ("b.HTM", "B"),
-            ("c.htm", "C"),
-            ("dangling.html", "parse"),
-            ("empty.html", ""),
-        ];
+        let run = parse().args(["--mode", mode]).args(TITLE).arg(dir.path("tree")).run().exits(3);
+        let expected =
+            [("a.html", "A"), ("b.HTM", "B"), ("c.htm", "C"), ("dangling.html", "parse"), ("empty.html", "")];
         assert_eq!(seen(run.records()), pairs(&expected), "{mode}: {run}");
         normalised(run.records())
     });
@@ -78,25 +62,12 @@ fn a_directory_is_walked_for_pages() {
 fn what_cannot_be_read_is_a_record() {
     let dir = Dir::new();
     let good = dir.write("good.html", titled("Good"));
-    let paths = [
-        good.clone(),
-        dir.path("missing.html"),
-        dir.path("good.html/below"),
-        good,
-    ];
+    let paths = [good.clone(), dir.path("missing.html"), dir.path("good.html/below"), good];
     let run = parse().args(TITLE).args(paths).run().exits(3);
-    let expected = [
-        ("below", "parse"),
-        ("good.html", "Good"),
-        ("good.html", "Good"),
-        ("missing.html", "parse"),
-    ];
+    let expected =
+        [("below", "parse"), ("good.html", "Good"), ("good.html", "Good"), ("missing.html", "parse")];
     assert_eq!(seen(run.records()), pairs(&expected), "{run}");
-    assert!(
-        run.records()
-            .iter()
-            .all(|record| record.get("url").is_none() && record.get("status").is_none())
-    );
+    assert!(run.records().iter().all(|record| record.get("url").is_none() && record.get("status").is_none()));
 }
 
 #[test]
@@ -107,10 +78,7 @@ fn names_need_not_be_utf8() {
     let run = parse().args(TITLE).arg(dir.path("tree")).run().exits(0);
     let titles: Vec<_> = seen(run.records()).into_iter().map(|(_, title)| title).collect();
     assert_eq!(titles.len(), 2, "{run}");
-    assert!(
-        titles.contains(&"Latin".to_owned()) && titles.contains(&"Kanji".to_owned()),
-        "{run}"
-    );
+    assert!(titles.contains(&"Latin".to_owned()) && titles.contains(&"Kanji".to_owned()), "{run}");
 }
 
 #[test]
@@ -119,18 +87,8 @@ fn a_list_names_files() {
     dir.write("one.html", titled("One"));
     dir.write("two.page", titled("Two"));
     let list = dir.write("list.txt", "# pages\n\none.html\ntwo.page\n");
-    let run = parse()
-        .current_dir(dir.root())
-        .args(TITLE)
-        .arg("-i")
-        .arg(list)
-        .run()
-        .exits(0);
-    assert_eq!(
-        seen(run.records()),
-        pairs(&[("one.html", "One"), ("two.page", "Two")]),
-        "{run}"
-    );
+    let run = parse().current_dir(dir.root()).args(TITLE).arg("-i").arg(list).run().exits(0);
+    assert_eq!(seen(run.records()), pairs(&[("one.html", "One"), ("two.page", "Two")]), "{run}");
 }
 
 #[test]
@@ -138,23 +96,11 @@ fn sizes_and_charsets_are_minded() {
     let dir = Dir::new();
     dir.write("tree/big.html", titled("Big").repeat(200));
     dir.write("tree/fits.html", titled("Fits"));
-    dir.write(
-        "tree/koi8.html",
-        [&b"<meta charset=koi8-r><title>\xf4\xc5\xd3\xd4</title>"[..]].concat(),
-    );
+    dir.write("tree/koi8.html", [&b"<meta charset=koi8-r><title>\xf4\xc5\xd3\xd4</title>"[..]].concat());
     dir.write("tree/zeros.html", [0; 500]);
-    let run = parse()
-        .args(TITLE)
-        .args(["--body-bytes-max", "1KiB"])
-        .arg(dir.path("tree"))
-        .run()
-        .exits(3);
-    let expected = [
-        ("big.html", "too_large"),
-        ("fits.html", "Fits"),
-        ("koi8.html", "Тест"),
-        ("zeros.html", ""),
-    ];
+    let run = parse().args(TITLE).args(["--body-bytes-max", "1KiB"]).arg(dir.path("tree")).run().exits(3);
+    let expected =
+        [("big.html", "too_large"), ("fits.html", "Fits"), ("koi8.html", "Тест"), ("zeros.html", "")];
     assert_eq!(seen(run.records()), pairs(&expected), "{run}");
 }
 
@@ -167,21 +113,13 @@ fn records_tell_size_and_charset() {
     assert_eq!(record["path"], file.to_str().unwrap());
     assert_eq!(record["bytes"], page.len());
     assert_eq!(record["id"], 0);
-    assert!(
-        record["elapsed_ms"].is_number() && record["charset"].is_string(),
-        "{record}"
-    );
+    assert!(record["elapsed_ms"].is_number() && record["charset"].is_string(), "{record}");
     assert_eq!(record["attempts"], 1);
 }
 
 #[test]
 fn an_empty_directory_is_no_input_and_no_failure() {
     let dir = Dir::new();
-    let run = supervisor()
-        .arg("parse")
-        .args(TITLE)
-        .arg(dir.root())
-        .run()
-        .exits(0);
+    let run = supervisor().arg("parse").args(TITLE).arg(dir.root()).run().exits(0);
     assert_eq!(run.text(), "");
 }

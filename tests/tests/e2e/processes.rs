@@ -16,10 +16,7 @@ use crate::harness::{
 /// A run of `count` short waits on two workers, with a summary in `dir`.
 fn long_run(origin: &Origin, dir: &Dir, mode: &str, count: u32) -> TestCommand {
     let urls = (0..count).map(|n| origin.url(&format!("/counted/{n}?delay=0.05")));
-    fetch()
-        .args(["--mode", mode, "--concurrency", "4", "--summary"])
-        .arg(dir.path("s.json"))
-        .urls(urls)
+    fetch().args(["--mode", mode, "--concurrency", "4", "--summary"]).arg(dir.path("s.json")).urls(urls)
 }
 
 fn summary(dir: &Dir) -> Value {
@@ -29,21 +26,13 @@ fn summary(dir: &Dir) -> Value {
 #[test]
 fn workers_are_direct_children_by_their_names() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let run = long_run(&origin, &dir, "both", 200)
-        .args(["--workers", "3"])
-        .spawn();
+    let run = long_run(&origin, &dir, "both", 200).args(["--workers", "3"]).spawn();
     let workers = run.wait_for_workers(3);
-    assert!(
-        workers.iter().all(|worker| worker.name == "worker"),
-        "{workers:?}"
-    );
+    assert!(workers.iter().all(|worker| worker.name == "worker"), "{workers:?}");
     let output = run.wait().exits(0);
     assert!(workers.iter().all(|worker| !worker.is_alive()), "{output}");
-    let mut slots: Vec<_> = output
-        .records()
-        .iter()
-        .map(|record| record["worker"].as_u64().unwrap())
-        .collect();
+    let mut slots: Vec<_> =
+        output.records().iter().map(|record| record["worker"].as_u64().unwrap()).collect();
     slots.sort_unstable();
     slots.dedup();
     assert_eq!(slots, [0, 1, 2]);
@@ -58,10 +47,7 @@ fn a_killed_worker_is_replaced_and_nothing_is_lost_or_done_twice() {
         let victim = run.workers().first().expect("a worker").clone();
         victim.signal(Signal::SIGKILL);
         run.until("the replacement", || {
-            run.workers()
-                .iter()
-                .any(|worker| worker.id > victim.id)
-                .then_some(())
+            run.workers().iter().any(|worker| worker.id > victim.id).then_some(())
         });
         let output = run.wait().exits(0);
         let records = by_id(output.records());
@@ -110,10 +96,7 @@ fn no_worker_outlives_a_killed_supervisor() {
     for mode in ["parallel", "both"] {
         // Waiting for an answer, which is where a blocking worker sees nothing else.
         let urls = (0..8).map(|_| origin.url("/delay/30"));
-        let run = fetch()
-            .args(["--mode", mode, "--workers", "3", "--timeout", "60s"])
-            .urls(urls)
-            .spawn();
+        let run = fetch().args(["--mode", mode, "--workers", "3", "--timeout", "60s"]).urls(urls).spawn();
         let workers = run.wait_for_workers(3);
         run.until("requests", || (origin.requests("/delay/30") > 0).then_some(()));
         run.signal(Signal::SIGKILL);
@@ -137,9 +120,7 @@ fn script(path: &Path, text: &str) {
 #[test]
 fn a_missing_worker_is_said_to_be_missing() {
     let dir = Dir::new();
-    let run = lonely_supervisor(&dir)
-        .args(["fetch", "http://127.0.0.1:1/"])
-        .run();
+    let run = lonely_supervisor(&dir).args(["fetch", "http://127.0.0.1:1/"]).run();
     let run = run.exits(1).says("worker").says("MUSTER_WORKER");
     assert_eq!(run.text(), "");
 }
@@ -148,32 +129,19 @@ fn a_missing_worker_is_said_to_be_missing() {
 fn a_worker_is_found_by_the_variable_and_in_lib() {
     let (origin, dir) = (Origin::shared(), Dir::new());
     let url = origin.url("/site/page/1");
-    lonely_supervisor(&dir)
-        .env("MUSTER_WORKER", worker_path())
-        .args(["fetch", &url])
-        .run()
-        .exits(0);
+    lonely_supervisor(&dir).env("MUSTER_WORKER", worker_path()).args(["fetch", &url]).run().exits(0);
     fs::create_dir_all(dir.path("bin")).unwrap();
     fs::create_dir_all(dir.path("lib/muster")).unwrap();
     link_executable(supervisor_path(), &dir.path("bin/supervisor"));
     link_executable(worker_path(), &dir.path("lib/muster/worker"));
-    TestCommand::new(dir.path("bin/supervisor"))
-        .args(["fetch", &url])
-        .run()
-        .exits(0);
+    TestCommand::new(dir.path("bin/supervisor")).args(["fetch", &url]).run().exits(0);
 }
 
 #[test]
 fn a_worker_that_cannot_start_ends_the_run_with_its_words() {
     let broken = [
-        (
-            "#!/bin/sh\necho 'libfoo.so.7 is missing' >&2\nexit 127\n",
-            "libfoo.so.7 is missing",
-        ),
-        (
-            "#!/bin/sh\necho 'killed at birth' >&2\nkill -9 $$\n",
-            "killed at birth",
-        ),
+        ("#!/bin/sh\necho 'libfoo.so.7 is missing' >&2\nexit 127\n", "libfoo.so.7 is missing"),
+        ("#!/bin/sh\necho 'killed at birth' >&2\nkill -9 $$\n", "killed at birth"),
         ("#!/no/such/interpreter\n", "worker"),
         ("not an executable at all\n", "worker"),
     ];
@@ -190,10 +158,7 @@ fn a_worker_that_cannot_start_ends_the_run_with_its_words() {
 fn a_worker_that_never_says_hello_ends_the_run() {
     let dir = Dir::new();
     let run = lonely_supervisor(&dir);
-    script(
-        &dir.path("worker"),
-        "#!/bin/sh\necho 'still thinking' >&2\nexec sleep 1000\n",
-    );
+    script(&dir.path("worker"), "#!/bin/sh\necho 'still thinking' >&2\nexec sleep 1000\n");
     let run = run.args(["--workers", "4", "fetch", "http://127.0.0.1:1/"]).run();
     run.exits(1).says("worker");
 }
@@ -203,12 +168,8 @@ fn auto_uses_the_cpus_this_process_may_use() {
     let (origin, dir) = (Origin::shared(), Dir::new());
     let urls = (0..4).map(|n| origin.url(&format!("/site/page/{n}")));
     let flags = ["--mode", "both", "--workers", "auto", "fetch", "--summary"];
-    let run = supervisor()
-        .under(&["taskset", "-c", "0"])
-        .args(flags)
-        .arg(dir.path("s.json"))
-        .urls(urls)
-        .run();
+    let run =
+        supervisor().under(&["taskset", "-c", "0"]).args(flags).arg(dir.path("s.json")).urls(urls).run();
     let run = run.exits(0);
     assert_eq!(summary(&dir)["workers"], 1, "{run}");
 }

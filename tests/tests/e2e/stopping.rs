@@ -13,16 +13,7 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 /// `count` waits of `delay_s` each, eight at a time, with records in `dir`.
 fn start(origin: &Origin, dir: &Dir, mode: &str, count: u32, delay_s: f64) -> Running {
     let urls = (0..count).map(|n| origin.url(&format!("/counted/{n}?delay={delay_s}")));
-    let flags = [
-        "--mode",
-        mode,
-        "--concurrency",
-        "4",
-        "--workers",
-        "2",
-        "--timeout",
-        "120s",
-    ];
+    let flags = ["--mode", mode, "--concurrency", "4", "--workers", "2", "--timeout", "120s"];
     let run = fetch().args(flags).arg("--summary").arg(dir.path("s.json"));
     let run = run.arg("-o").arg(dir.path("out.jsonl")).urls(urls).spawn();
     run.until("requests", || {
@@ -62,18 +53,13 @@ fn the_second_signal_ends_at_once() {
         let run = start(&origin, &dir, mode, 1, 60.0);
         let workers = run.workers();
         run.signal(Signal::SIGINT);
-        run.until("a word about the signal", || {
-            (!run.stderr_so_far().is_empty()).then_some(())
-        });
+        run.until("a word about the signal", || (!run.stderr_so_far().is_empty()).then_some(()));
         let begun = clock::now();
         run.signal(Signal::SIGINT);
         let output = run.wait().exits(130);
         assert!(begun.elapsed() < AT_ONCE, "{output}");
         assert!(parse_lines(dir.read("out.jsonl").as_bytes()).is_empty());
-        assert!(
-            !workers.is_empty() && workers.iter().all(|worker| !worker.is_alive()),
-            "{output}"
-        );
+        assert!(!workers.is_empty() && workers.iter().all(|worker| !worker.is_alive()), "{output}");
     }
 }
 
@@ -107,12 +93,7 @@ fn a_signal_does_not_wait_for_retries() {
 fn a_signal_before_the_first_worker_is_up_is_not_lost() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let urls = (0..2000).map(|n| origin.url(&format!("/counted/{n}?delay=0.05")));
-    let run = fetch()
-        .args(["--mode", "sequential"])
-        .arg("-o")
-        .arg(dir.path("out.jsonl"))
-        .urls(urls)
-        .spawn();
+    let run = fetch().args(["--mode", "sequential"]).arg("-o").arg(dir.path("out.jsonl")).urls(urls).spawn();
     run.until("the output", || dir.path("out.jsonl").exists().then_some(()));
     run.signal(Signal::SIGTERM);
     let output = run.wait();

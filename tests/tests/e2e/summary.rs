@@ -11,9 +11,7 @@ fn with_summary(command: TestCommand) -> (Output, Value) {
 }
 
 fn number(summary: &Value, key: &str) -> u64 {
-    summary[key]
-        .as_u64()
-        .unwrap_or_else(|| panic!("{key} of {summary}"))
+    summary[key].as_u64().unwrap_or_else(|| panic!("{key} of {summary}"))
 }
 
 fn adds_up(output: &Output, summary: &Value) {
@@ -28,52 +26,25 @@ fn adds_up(output: &Output, summary: &Value) {
         let of_kind = records.iter().filter(|record| kind(record) == name).count();
         assert_eq!(count.as_u64(), Some(of_kind as u64), "{name} of {summary}");
     }
-    assert_eq!(
-        errors.values().filter_map(Value::as_u64).sum::<u64>(),
-        failed,
-        "{summary}"
-    );
+    assert_eq!(errors.values().filter_map(Value::as_u64).sum::<u64>(), failed, "{summary}");
     let per_worker = summary["per_worker"].as_array().unwrap();
     assert_eq!(per_worker.len() as u64, number(summary, "workers"), "{summary}");
-    assert_eq!(
-        per_worker
-            .iter()
-            .map(|worker| number(worker, "items"))
-            .sum::<u64>(),
-        items,
-        "{summary}"
-    );
+    assert_eq!(per_worker.iter().map(|worker| number(worker, "items")).sum::<u64>(), items, "{summary}");
     for worker in per_worker {
         let slot = number(worker, "slot");
-        let written = records
-            .iter()
-            .filter(|record| record["worker"].as_u64() == Some(slot))
-            .count() as u64;
+        let written = records.iter().filter(|record| record["worker"].as_u64() == Some(slot)).count() as u64;
         assert_eq!(number(worker, "items"), written, "{summary}");
-        assert!(
-            number(worker, "starts") >= 1 && number(worker, "rss_bytes_max") > 1 << 20,
-            "{summary}"
-        );
+        assert!(number(worker, "starts") >= 1 && number(worker, "rss_bytes_max") > 1 << 20, "{summary}");
     }
-    let seconds = |key: &str| {
-        summary[key]
-            .as_f64()
-            .unwrap_or_else(|| panic!("{key} of {summary}"))
-    };
-    assert!(
-        seconds("wall_s") > 0.0 && seconds("wall_s") <= output.elapsed.as_secs_f64(),
-        "{summary}"
-    );
+    let seconds = |key: &str| summary[key].as_f64().unwrap_or_else(|| panic!("{key} of {summary}"));
+    assert!(seconds("wall_s") > 0.0 && seconds("wall_s") <= output.elapsed.as_secs_f64(), "{summary}");
     assert!(
         seconds("cpu_s") >= seconds("supervisor_cpu_s") && seconds("supervisor_cpu_s") > 0.0,
         "{summary}"
     );
     // Wall times are rounded in the file, so the quotient may differ a little.
     let per_s = items as f64 / seconds("wall_s");
-    assert!(
-        (seconds("items_per_s") - per_s).abs() <= per_s * 0.02 + 0.01,
-        "{summary}"
-    );
+    assert!((seconds("items_per_s") - per_s).abs() <= per_s * 0.02 + 0.01, "{summary}");
     let latency = ["p50", "p90", "p99", "max"].map(|key| summary["latency_ms"][key].as_f64().unwrap());
     assert!(latency.is_sorted() && latency[0] > 0.0, "{summary}");
 }
@@ -104,21 +75,11 @@ fn numbers_add_up_in_every_mode() {
             "concurrent" => (1, number(&summary, "concurrency")),
             _ => (2, number(&summary, "concurrency")),
         };
-        assert_eq!(
-            [number(&summary, "workers"), number(&summary, "concurrency")],
-            [workers, concurrency]
-        );
-        assert!(
-            matches!(mode, "sequential" | "parallel") || concurrency > 1,
-            "{summary}"
-        );
+        assert_eq!([number(&summary, "workers"), number(&summary, "concurrency")], [workers, concurrency]);
+        assert!(matches!(mode, "sequential" | "parallel") || concurrency > 1, "{summary}");
         // 500, dropped and refused are tried twice.
         assert_eq!(number(&summary, "retries"), 3, "{summary}");
-        let bytes: u64 = output
-            .records()
-            .iter()
-            .filter_map(|record| record["bytes"].as_u64())
-            .sum();
+        let bytes: u64 = output.records().iter().filter_map(|record| record["bytes"].as_u64()).sum();
         assert!(number(&summary, "bytes") >= bytes, "{summary}");
         assert!(summary.get("why").is_none(), "nobody asked: {summary}");
     }
@@ -140,26 +101,18 @@ fn auto_picks_a_mode_and_says_why_with_numbers() {
     let (output, summary) = with_summary(fetch().args(["--mode", "auto"]).urls(&waits));
     let output = output.exits(0);
     adds_up(&output, &summary);
-    let why = summary["why"]
-        .as_str()
-        .unwrap_or_else(|| panic!("no reason: {summary}"));
+    let why = summary["why"].as_str().unwrap_or_else(|| panic!("no reason: {summary}"));
     assert!(why.contains(|c: char| c.is_ascii_digit()), "{why}");
     assert!(output.stderr.contains(why), "{output}");
     let mode = summary["mode"].as_str().unwrap();
-    assert!(
-        matches!(mode, "concurrent" | "both"),
-        "this only waits: {summary}"
-    );
+    assert!(matches!(mode, "concurrent" | "both"), "this only waits: {summary}");
 
     let dir = Dir::new();
     for n in 0..200 {
         dir.write(format!("{n}.html"), e2e::origin::site::page(n, 200));
     }
-    let (output, summary) = with_summary(
-        parse()
-            .args(["--mode", "auto", "--select", "t[]=a:not(.x)"])
-            .arg(dir.root()),
-    );
+    let (output, summary) =
+        with_summary(parse().args(["--mode", "auto", "--select", "t[]=a:not(.x)"]).arg(dir.root()));
     adds_up(&output.exits(0), &summary);
     assert_eq!(summary["mode"], "parallel", "this only computes: {summary}");
 }

@@ -3,9 +3,8 @@
 use crate::harness::{Dir, Origin, Terminal, TestCommand, by_id, fetch, parse_lines};
 
 fn slow_run(origin: &Origin, dir: &Dir, count: u32) -> TestCommand {
-    let list: String = (0..count)
-        .map(|n| format!("{}\n", origin.url(&format!("/counted/{n}?delay=0.1"))))
-        .collect();
+    let list: String =
+        (0..count).map(|n| format!("{}\n", origin.url(&format!("/counted/{n}?delay=0.1")))).collect();
     let list = dir.write("urls.txt", list);
     fetch()
         .args(["--mode", "both", "--concurrency", "4", "-o"])
@@ -27,9 +26,7 @@ fn is_coloured(text: &str) -> bool {
 fn a_live_bar_counts_and_is_gone_at_the_end() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let terminal = Terminal::start(slow_run(&origin, &dir, 60));
-    terminal.running.until("a count", || {
-        terminal.running.stderr_so_far().contains("/60").then_some(())
-    });
+    terminal.running.until("a count", || terminal.running.stderr_so_far().contains("/60").then_some(()));
     let output = terminal.wait().exits(0);
     assert!(
         output.stderr.contains('\r') || output.stderr.contains("\u{1b}["),
@@ -42,9 +39,7 @@ fn a_live_bar_counts_and_is_gone_at_the_end() {
 #[test]
 fn the_bar_can_be_turned_off() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let output = Terminal::start(slow_run(&origin, &dir, 30).args(["--progress", "never"]))
-        .wait()
-        .exits(0);
+    let output = Terminal::start(slow_run(&origin, &dir, 30).args(["--progress", "never"])).wait().exits(0);
     // A terminal ends its lines with both.
     let text = output.stderr.replace("\r\n", "\n");
     assert!(!text.contains('\r') && !text.contains("\u{1b}[2K"), "{output}");
@@ -53,9 +48,7 @@ fn the_bar_can_be_turned_off() {
 #[test]
 fn no_color_is_honoured() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let output = Terminal::start(slow_run(&origin, &dir, 30).env("NO_COLOR", "1"))
-        .wait()
-        .exits(0);
+    let output = Terminal::start(slow_run(&origin, &dir, 30).env("NO_COLOR", "1")).wait().exits(0);
     assert!(!is_coloured(&output.stderr), "{output}");
     assert!(is_coloured("\u{1b}[1;32mdone\u{1b}[0m") && !is_coloured("\u{1b}[2K\u{1b}[0m"));
 }
@@ -65,9 +58,7 @@ fn no_color_is_honoured() {
 fn ctrl_c_drains() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let mut terminal = Terminal::start(slow_run(&origin, &dir, 2000));
-    terminal.running.until("requests", || {
-        (origin.stats()["requests"].as_u64() > Some(10)).then_some(())
-    });
+    terminal.running.until("requests", || (origin.stats()["requests"].as_u64() > Some(10)).then_some(()));
     terminal.press("\u{3}");
     let output = terminal.wait().exits(130);
     let records = by_id(parse_lines(dir.read("out.jsonl").as_bytes()));
@@ -80,8 +71,6 @@ fn records_on_a_pipe_do_not_stop_the_bar() {
     let origin = Origin::shared();
     let urls: Vec<_> = (0..30).map(|_| origin.url("/delay/0.3")).collect();
     let terminal = Terminal::start(fetch().args(["--mode", "both", "--concurrency", "4"]).args(&urls));
-    terminal.running.until("a count", || {
-        terminal.running.stderr_so_far().contains("/30").then_some(())
-    });
+    terminal.running.until("a count", || terminal.running.stderr_so_far().contains("/30").then_some(()));
     assert_eq!(by_id(terminal.wait().exits(0).records()).len(), 30);
 }

@@ -19,10 +19,7 @@ fn an_unknown_certificate_is_refused_and_a_trusted_one_is_not() {
         assert_eq!(kind(&refused.records()[0]), "tls", "{mode}: {refused}");
         let trusted = run().env("SSL_CERT_FILE", dir.path("ca.pem")).run().exits(0);
         assert!(
-            trusted.records()[0]["fields"]["t"]
-                .as_str()
-                .unwrap()
-                .starts_with("Page 1"),
+            trusted.records()[0]["fields"]["t"].as_str().unwrap().starts_with("Page 1"),
             "{mode}: {trusted}"
         );
     }
@@ -34,23 +31,13 @@ fn a_certificate_for_another_name_is_refused() {
     let origin = secure_origin(&dir);
     // 127.0.0.2 is this machine too, and not in the certificate.
     let other = origin.url("/").replace("127.0.0.1", "127.0.0.2");
-    let secured = Origin::start_with(&[
-        "--tls-ca",
-        dir.path("ca2.pem").to_str().unwrap(),
-        "--listen",
-        "127.0.0.2:0",
-    ]);
+    let secured =
+        Origin::start_with(&["--tls-ca", dir.path("ca2.pem").to_str().unwrap(), "--listen", "127.0.0.2:0"]);
     for mode in ["sequential", "both"] {
-        let run = fetch()
-            .args(["--mode", mode, "--retries", "0"])
-            .env("SSL_CERT_FILE", dir.path("ca2.pem"));
+        let run = fetch().args(["--mode", mode, "--retries", "0"]).env("SSL_CERT_FILE", dir.path("ca2.pem"));
         let run = run.args([&secured.url("/"), &other]).run().exits(3);
         let records = run.records();
-        assert_eq!(
-            kind(records.iter().find(|record| record["id"] == 0).unwrap()),
-            "tls",
-            "{mode}: {run}"
-        );
+        assert_eq!(kind(records.iter().find(|record| record["id"] == 0).unwrap()), "tls", "{mode}: {run}");
     }
 }
 
@@ -58,29 +45,16 @@ fn a_certificate_for_another_name_is_refused() {
 fn speaking_tls_to_a_plain_port_and_the_other_way_round() {
     let dir = Dir::new();
     let (plain, secure) = (Origin::shared(), secure_origin(&dir));
-    let urls = [
-        plain.url("/").replace("http:", "https:"),
-        secure.url("/").replace("https:", "http:"),
-    ];
+    let urls = [plain.url("/").replace("http:", "https:"), secure.url("/").replace("https:", "http:")];
     for mode in MODES {
-        let run = fetch()
-            .args(["--mode", mode, "--retries", "0", "--ordered"])
-            .urls(&urls)
-            .run()
-            .exits(3);
-        let kinds: Vec<_> = run
-            .records()
-            .iter()
-            .map(|record| kind(record).to_owned())
-            .collect();
+        let run = fetch().args(["--mode", mode, "--retries", "0", "--ordered"]).urls(&urls).run().exits(3);
+        let kinds: Vec<_> = run.records().iter().map(|record| kind(record).to_owned()).collect();
         assert_eq!(kinds, ["tls", "protocol"], "{mode}: {run}");
     }
 }
 
 fn echoed(mode: &str, dir: &Dir, origin: &Origin) -> Value {
-    let run = fetch()
-        .args(["--mode", mode, "--select", "seen=pre"])
-        .env("SSL_CERT_FILE", dir.path("ca.pem"));
+    let run = fetch().args(["--mode", mode, "--select", "seen=pre"]).env("SSL_CERT_FILE", dir.path("ca.pem"));
     let run = run.arg(origin.url("/echo")).run().exits(0);
     serde_json::from_str(run.records()[0]["fields"]["seen"].as_str().unwrap()).unwrap()
 }
@@ -113,19 +87,8 @@ fn http2_gives_the_same_records_as_http1() {
     ];
     let urls: Vec<_> = (0..10).flat_map(|_| paths).map(|path| origin.url(path)).collect();
     let runs = ["parallel", "both"].map(|mode| {
-        let run = fetch().args([
-            "--mode",
-            mode,
-            "--select",
-            "t=title",
-            "--select",
-            "l[]=a::attr(href)",
-        ]);
-        let run = run
-            .env("SSL_CERT_FILE", dir.path("ca.pem"))
-            .urls(&urls)
-            .run()
-            .exits(3);
+        let run = fetch().args(["--mode", mode, "--select", "t=title", "--select", "l[]=a::attr(href)"]);
+        let run = run.env("SSL_CERT_FILE", dir.path("ca.pem")).urls(&urls).run().exits(3);
         crate::harness::normalised(run.records())
     });
     assert_eq!(runs[0].len(), urls.len());

@@ -35,13 +35,7 @@ fn mistakes_exit_2_and_start_nothing() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let url = origin.url("/counted/1");
     for (flags, word) in MISTAKES {
-        let run = supervisor()
-            .arg("fetch")
-            .args(*flags)
-            .arg(&url)
-            .arg("-o")
-            .arg(dir.path("out.jsonl"))
-            .run();
+        let run = supervisor().arg("fetch").args(*flags).arg(&url).arg("-o").arg(dir.path("out.jsonl")).run();
         let run = run.exits(2).says(word);
         assert_eq!(run.text(), "");
     }
@@ -51,20 +45,11 @@ fn mistakes_exit_2_and_start_nothing() {
 
 #[test]
 fn commands_without_inputs_or_unknown_are_mistakes() {
-    for argv in [
-        &["fetch"][..],
-        &["parse"],
-        &["fetsh", "http://127.0.0.1:1/"],
-        &["--no-such-flag"],
-    ] {
+    for argv in [&["fetch"][..], &["parse"], &["fetsh", "http://127.0.0.1:1/"], &["--no-such-flag"]] {
         let run = supervisor().args(argv).run().exits(2);
         assert_eq!(run.text(), "", "{run}");
     }
-    supervisor()
-        .args(["fetsh", "http://127.0.0.1:1/"])
-        .run()
-        .exits(2)
-        .says("fetch");
+    supervisor().args(["fetsh", "http://127.0.0.1:1/"]).run().exits(2).says("fetch");
 }
 
 #[test]
@@ -72,13 +57,7 @@ fn a_list_with_columns_wants_to_know_which() {
     let dir = Dir::new();
     for name in ["list.csv", "list.jsonl"] {
         let list = dir.write(name, "a,b\n");
-        supervisor()
-            .arg("fetch")
-            .arg("-i")
-            .arg(list)
-            .run()
-            .exits(2)
-            .says("--column");
+        supervisor().arg("fetch").arg("-i").arg(list).run().exits(2).says("--column");
     }
 }
 
@@ -88,37 +67,22 @@ fn the_environment_sets_flags_and_flags_win() {
     let url = origin.url("/site/page/1");
     let run = |flags: &[&str]| {
         let summary = dir.path("s.json");
-        let run = supervisor()
-            .env("MUSTER_MODE", "parallel")
-            .env("MUSTER_WORKERS", "1")
-            .args(flags);
-        run.arg("fetch")
-            .arg("--summary")
-            .arg(&summary)
-            .arg(&url)
-            .run()
-            .exits(0);
+        let run = supervisor().env("MUSTER_MODE", "parallel").env("MUSTER_WORKERS", "1").args(flags);
+        run.arg("fetch").arg("--summary").arg(&summary).arg(&url).run().exits(0);
         let summary: serde_json::Value = serde_json::from_str(&dir.read("s.json")).unwrap();
         summary["mode"].as_str().unwrap().to_owned()
     };
     assert_eq!(run(&[]), "parallel");
     assert_eq!(run(&["--mode", "sequential"]), "sequential");
-    let run = supervisor()
-        .env("MUSTER_MODE", "fastest")
-        .args(["fetch", &url])
-        .run();
+    let run = supervisor().env("MUSTER_MODE", "fastest").args(["fetch", &url]).run();
     run.exits(2).says("fastest");
 }
 
 #[test]
 fn help_and_version_go_to_stdout() {
-    for argv in [
-        &["--help"][..],
-        &["fetch", "--help"],
-        &["parse", "--help"],
-        &["compare", "--help"],
-        &["--version"],
-    ] {
+    for argv in
+        [&["--help"][..], &["fetch", "--help"], &["parse", "--help"], &["compare", "--help"], &["--version"]]
+    {
         let run = supervisor().args(argv).run().exits(0);
         assert_eq!(run.stderr, "", "{run}");
         assert!(!run.text().contains('\u{1b}'), "{run}");
@@ -161,11 +125,7 @@ fn completions_are_scripts_their_shells_accept() {
         assert!(run.text().contains("body-bytes-max"), "{shell}");
         dir.write(shell, run.stdout);
     }
-    let check = crate::harness::TestCommand::new("bash")
-        .arg("-n")
-        .arg(dir.path("bash"))
-        .run()
-        .exits(0);
+    let check = crate::harness::TestCommand::new("bash").arg("-n").arg(dir.path("bash")).run().exits(0);
     assert_eq!(check.stderr, "");
 }
 
@@ -173,12 +133,7 @@ fn completions_are_scripts_their_shells_accept() {
 fn there_is_a_man_page_for_each_command() {
     let dir = Dir::new();
     supervisor().arg("man").arg(dir.path("man1")).run().exits(0);
-    for name in [
-        "supervisor.1",
-        "supervisor-fetch.1",
-        "supervisor-parse.1",
-        "supervisor-compare.1",
-    ] {
+    for name in ["supervisor.1", "supervisor-fetch.1", "supervisor-parse.1", "supervisor-compare.1"] {
         let page = dir.read(format!("man1/{name}"));
         assert!(page.contains(".TH") && page.contains("NAME"), "{name}");
     }

@@ -54,8 +54,7 @@ impl TestCommand {
     }
 
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.argv
-            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.argv.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -66,8 +65,7 @@ impl TestCommand {
     }
 
     pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -83,10 +81,7 @@ impl TestCommand {
 
     /// Reads `urls` from standard input, one a line.
     pub(crate) fn urls<S: AsRef<str>>(self, urls: impl IntoIterator<Item = S>) -> Self {
-        let list: String = urls
-            .into_iter()
-            .map(|url| format!("{}\n", url.as_ref()))
-            .collect();
+        let list: String = urls.into_iter().map(|url| format!("{}\n", url.as_ref())).collect();
         self.args(["-i", "-"]).stdin(list)
     }
 
@@ -122,15 +117,8 @@ impl TestCommand {
                 command.env(name, value);
             }
         }
-        command
-            .env("LANG", "C.UTF-8")
-            .env("RUST_BACKTRACE", "1")
-            .envs(self.environment.iter().cloned());
-        command.stdin(if self.stdin.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        });
+        command.env("LANG", "C.UTF-8").env("RUST_BACKTRACE", "1").envs(self.environment.iter().cloned());
+        command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command
     }
 }

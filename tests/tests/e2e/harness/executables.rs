@@ -36,11 +36,7 @@ pub(crate) fn link_executable(original: &Path, name: &Path) {
             fs::remove_file(&temporary).unwrap();
             fs::hard_link(original, &temporary).unwrap();
         }
-        Err(error) => panic!(
-            "cannot link {} to {}: {error}",
-            original.display(),
-            temporary.display()
-        ),
+        Err(error) => panic!("cannot link {} to {}: {error}", original.display(), temporary.display()),
     }
     fs::rename(&temporary, name).unwrap();
     // Renaming a link over another link to the same file does nothing, so the first name stays.

@@ -35,26 +35,14 @@ impl Origin {
 
     pub(crate) fn start_with(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_origin"));
-        command
-            .args(["--exit-with-stdin", "--pages", &PAGES.to_string()])
-            .args(args);
+        command.args(["--exit-with-stdin", "--pages", &PAGES.to_string()]).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = spawn(&mut command);
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let url = line
-            .trim()
-            .strip_prefix("listening on ")
-            .expect("the origin starts")
-            .to_owned();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").expect("the origin starts").to_owned();
         let stdin = child.stdin.take().unwrap();
-        Self {
-            url,
-            child,
-            _stdin: stdin,
-        }
+        Self { url, child, _stdin: stdin }
     }
 
     pub(crate) const fn pages(&self) -> u32 {

@@ -50,11 +50,5 @@ fn read(id: i32) -> Option<Process> {
     let parent = fields.next()?.parse().ok()?;
     // proc(5): the start time is field 22, and two of the names' side and two here are taken.
     let started = fields.nth(17)?.parse().ok()?;
-    Some(Process {
-        id,
-        parent,
-        name,
-        started,
-        state,
-    })
+    Some(Process { id, parent, name, started, state })
 }

@@ -10,11 +10,7 @@ const VARIABLE: [&str; 3] = ["worker", "elapsed_ms", "attempts"];
 /// One object a line, each line ended; panics on anything else.
 pub(crate) fn parse_lines(bytes: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(bytes).expect("records are UTF-8");
-    assert!(
-        text.is_empty() || text.ends_with('\n'),
-        "the last line is not whole: {:?}",
-        text.lines().last()
-    );
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line is not whole: {:?}", text.lines().last());
     text.lines()
         .map(|line| {
             let record: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -26,10 +22,7 @@ pub(crate) fn parse_lines(bytes: &[u8]) -> Vec<Value> {
 
 /// The ids, in the order of the lines.
 pub(crate) fn ids(records: &[Value]) -> Vec<u64> {
-    records
-        .iter()
-        .map(|record| record["id"].as_u64().expect("an id"))
-        .collect()
+    records.iter().map(|record| record["id"].as_u64().expect("an id")).collect()
 }
 
 /// The records by their id; panics if one is there twice.
@@ -58,19 +51,10 @@ pub(crate) fn normalised(records: Vec<Value>) -> BTreeMap<u64, Value> {
 /// The kind of a record's error; empty when it has fields.
 pub(crate) fn kind(record: &Value) -> &str {
     let Some(error) = record.get("error") else {
-        assert!(
-            record["fields"].is_object(),
-            "neither fields nor an error: {record}"
-        );
+        assert!(record["fields"].is_object(), "neither fields nor an error: {record}");
         return "";
     };
-    assert!(
-        record.get("fields").is_none(),
-        "both fields and an error: {record}"
-    );
-    assert!(
-        !error["message"].as_str().unwrap().is_empty(),
-        "no message: {record}"
-    );
+    assert!(record.get("fields").is_none(), "both fields and an error: {record}");
+    assert!(!error["message"].as_str().unwrap().is_empty(), "no message: {record}");
     error["kind"].as_str().unwrap()
 }

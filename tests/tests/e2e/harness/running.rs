@@ -75,9 +75,7 @@ impl Running {
         }
         let (ended, streams) = mpsc::channel();
         let collect = |stream: Option<Box<dyn Read + Send>>| {
-            stream
-                .map(|stream| Collected::read(stream, ended.clone()))
-                .unwrap_or_default()
+            stream.map(|stream| Collected::read(stream, ended.clone())).unwrap_or_default()
         };
         let stdout = collect(child.stdout.take().map(|stream| Box::new(stream) as _));
         let stderr = collect(child.stderr.take().map(|stream| Box::new(stream) as _));
@@ -94,31 +92,17 @@ impl Running {
         let (sender, exited) = mpsc::channel();
         thread::spawn(move || sender.send(child.wait().unwrap()));
         let (line, started) = (format!("{command:?}"), clock::now());
-        Self {
-            line,
-            pid,
-            started,
-            exited,
-            stdout,
-            stderr,
-            streams,
-            over: false,
-        }
+        Self { line, pid, started, exited, stdout, stderr, streams, over: false }
     }
 
     /// The running `worker` processes.
     pub(crate) fn workers(&self) -> Vec<Process> {
-        children(self.pid.as_raw())
-            .into_iter()
-            .filter(|child| child.name == "worker")
-            .collect()
+        children(self.pid.as_raw()).into_iter().filter(|child| child.name == "worker").collect()
     }
 
     /// The same, once there are `count` of them.
     pub(crate) fn wait_for_workers(&self, count: usize) -> Vec<Process> {
-        self.until(&format!("{count} workers"), || {
-            Some(self.workers()).filter(|found| found.len() == count)
-        })
+        self.until(&format!("{count} workers"), || Some(self.workers()).filter(|found| found.len() == count))
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -205,9 +189,7 @@ pub(crate) static STARTING: Mutex<()> = Mutex::new(());
 /// Starts `command`, with a message that names it if it cannot be.
 pub(crate) fn spawn(command: &mut Command) -> Child {
     let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    command
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+    command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
 }
 
 /// What came of a run.
@@ -232,10 +214,7 @@ impl Output {
     /// Checks that standard error says `what`, in any case.
     #[track_caller]
     pub(crate) fn says(self, what: &str) -> Self {
-        assert!(
-            self.stderr.to_lowercase().contains(&what.to_lowercase()),
-            "should say {what:?}: {self}"
-        );
+        assert!(self.stderr.to_lowercase().contains(&what.to_lowercase()), "should say {what:?}: {self}");
         self
     }
 

@@ -21,12 +21,7 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts `command` on a terminal 100 columns wide; its standard output goes to a pipe.
     pub(crate) fn start(command: TestCommand) -> Self {
-        let size = Winsize {
-            ws_row: 30,
-            ws_col: 100,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
         let (master, slave) = {
             // It makes descriptors that children inherit, and a terminal held open by another test's
             // process would never end.
@@ -38,14 +33,8 @@ impl Terminal {
             (File::from(pty.master), File::from(pty.slave))
         };
         // `setsid -c` makes the terminal on its standard input the one whose Ctrl-C it gets.
-        let mut command = command
-            .under(&["setsid", "-c"])
-            .env("TERM", "xterm-256color")
-            .prepared();
-        command
-            .stdin(slave.try_clone().unwrap())
-            .stderr(slave)
-            .stdout(Stdio::piped());
+        let mut command = command.under(&["setsid", "-c"]).env("TERM", "xterm-256color").prepared();
+        command.stdin(slave.try_clone().unwrap()).stderr(slave).stdout(Stdio::piped());
         let mut child = spawn(&mut command);
         // The command holds the terminal's other end, and would keep it open after the process.
         command.stdin(Stdio::null()).stderr(Stdio::null());
@@ -53,10 +42,7 @@ impl Terminal {
         let stdout = Collected::read(child.stdout.take().unwrap(), ended.clone());
         let stderr = Collected::read(master.try_clone().unwrap(), ended);
         let running = Running::watch(&command, child, (stdout, stderr, streams));
-        Self {
-            keyboard: master,
-            running,
-        }
+        Self { keyboard: master, running }
     }
 
     /// Types `keys`.
