@@ -32,6 +32,9 @@ const FIELDS: &[(&str, &str, Option<&str>, bool)] = &[
     ("not_first[]=li:not(:first-child)", "li:not(:first-child)", None, true),
 ];
 
+/// HTML's white space.
+const SPACE: [char; 5] = [' ', '\t', '\n', '\r', '\u{c}'];
+
 fn oracle(page: &str, url: &Url) -> BTreeMap<String, Value> {
     let document = Html::parse_document(page);
     let select = |css: &str| Selector::parse(css).unwrap();
@@ -39,7 +42,8 @@ fn oracle(page: &str, url: &Url) -> BTreeMap<String, Value> {
         document.select(&select("base[href]")).next().and_then(|base| url.join(base.attr("href")?).ok());
     let base = base.unwrap_or_else(|| url.clone());
     let taken = |element: ElementRef<'_>, attribute: Option<&str>| match attribute {
-        None => Some(element.text().collect::<String>().trim().to_owned()),
+        // What HTML calls white space; a no-break space is text.
+        None => Some(element.text().collect::<String>().trim_matches(SPACE).to_owned()),
         Some(name @ ("href" | "src")) => {
             let link = element.attr(name)?;
             Some(base.join(link).map_or_else(|_| link.trim().to_owned(), String::from))

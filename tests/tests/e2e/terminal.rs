@@ -33,6 +33,8 @@ fn a_live_bar_counts_and_is_gone_at_the_end() {
         "nothing is redrawn: {output}"
     );
     assert_eq!(output.text(), "");
+    let table = output.stderr.rsplit('\r').next().unwrap();
+    assert!(output.stderr.contains("60"), "{table}");
     assert_eq!(by_id(parse_lines(dir.read("out.jsonl").as_bytes())).len(), 60);
 }
 
