@@ -125,6 +125,13 @@ fn a_megabyte_of_nested_elements_ends() {
     let url = origin.url("/nested?bytes=1000000");
     let record = &fetch().args(["--select", "t=title"]).arg(&url).run().exits(0).records()[0];
     assert_eq!(record["fields"]["t"], "Nested");
+}
+
+/// So does one whose fields need all of it, and the page beside it is none the worse.
+#[test]
+fn a_whole_tree_of_nested_elements_ends() {
+    let origin = Origin::shared();
+    let url = origin.url("/nested?bytes=1000000");
     let whole_page = ["--select", "x[]=div:nth-child(2)", "--parse-timeout", "1s"];
     let run = fetch().args(whole_page).args([&url, &origin.url("/site/page/1")]).run();
     let records = by_id(run.records());
