@@ -104,27 +104,35 @@ fn is_whole(path: &[String]) -> bool {
     }
 }
 
-/// First reading. With `--job` the command may be in the file instead.
+/// First reading. With `--job` the command may be in the file instead, and what
+/// `compare` compares is `fetch` unless it is told otherwise.
 fn with_command(
     root: &Command,
     argv: Vec<OsString>,
     around: &Surroundings<'_>,
 ) -> Result<(Vec<OsString>, ArgMatches), Refusal> {
-    let read = root.clone().try_get_matches_from(&argv);
-    match read {
-        Ok(matches) if is_whole(&command_path(&matches)) => Ok((argv, matches)),
-        Ok(matches) => match with_jobs_command(root, &argv, around)? {
-            Some(found) => Ok(found),
-            None => Err(missing_command(&command_path(&matches))),
-        },
-        // The flags of a command that is not known yet are unknown flags.
-        Err(error) if error.kind() == ErrorKind::UnknownArgument => {
-            match with_jobs_command(root, &argv, around)? {
-                Some(found) => Ok(found),
-                None => Err(error.into()),
-            }
+    let incomplete = match root.clone().try_get_matches_from(&argv) {
+        Ok(matches) if is_whole(&command_path(&matches)) => return Ok((argv, matches)),
+        Ok(matches) => missing_command(&command_path(&matches)),
+        // The flags of a command that is not known yet are unknown flags, and so are its inputs.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) =>
+        {
+            error.into()
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(found) = with_jobs_command(root, &argv, around)? {
+        return Ok(found);
+    }
+    match argv.iter().position(|word| word == "compare") {
+        Some(at) if at + 1 < argv.len() && !argv.iter().any(|word| word == "fetch" || word == "parse") => {
+            let mut argv = argv;
+            argv.insert(at + 1, "fetch".into());
+            let matches = root.clone().try_get_matches_from(&argv)?;
+            Ok((argv, matches))
+        }
+        Some(_) | None => Err(incomplete),
     }
 }
 
