@@ -186,6 +186,7 @@ impl Job<'_> {
             fields: self.plan.fields.clone(),
             parse_timeout: self.plan.parse_timeout,
             sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
+            memory_bytes_max: self.plan.pool.worker_memory_bytes,
         };
         let stage = runtime::Stage {
             feed: &mut self.feed,
