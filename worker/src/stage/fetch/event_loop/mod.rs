@@ -197,7 +197,9 @@ fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
         Some(Fault::HeadTooLarge)
     } else if error.is_parse() || error.is_parse_status() {
         Some(Fault::Head)
-    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_user() {
+        // A "user" error is a connection whose task ended with our request in its queue:
+        // requests without a body leave us nothing else to do wrong.
         Some(Fault::Closed)
     } else {
         None
