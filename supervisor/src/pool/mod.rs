@@ -220,6 +220,9 @@ impl Pool {
 
     /// Takes what happened. Call [`Self::poll_command`] until it is empty afterwards.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
+        if !matches!(event, Event::Suspended(_)) {
+            self.excuse_our_own_slowness(now);
+        }
         match event {
             Event::Spawned(seat) => self.spawned(now, seat),
             Event::SpawnFailed(seat, why) => self.spawn_failed(now, seat, &why),
@@ -246,6 +249,7 @@ impl Pool {
         batch: &Batch,
         dispositions: &mut Vec<Disposition>,
     ) {
+        self.excuse_our_own_slowness(now);
         let current = self.current(seat).is_some();
         let mut returned = 0;
         for outcome in &batch.outcomes {

@@ -64,9 +64,9 @@ impl Pool {
         }
     }
 
-    /// When we are called much later than we asked, this process was stopped, or the machine was,
+    /// When [`Self::handle_timeout`] should have been called long before anything else was, this process was stopped, or the machine was,
     /// or the clock jumped. What the workers did meanwhile is not known yet: let them be heard first.
-    fn excuse_our_own_slowness(&mut self, now: Instant) {
+    pub(super) fn excuse_our_own_slowness(&mut self, now: Instant) {
         let Some(due) = self.own_due() else { return };
         if now.duration_since(due.max(self.called_at)) > LATE {
             self.suspended(now, now.duration_since(self.called_at));
