@@ -13,7 +13,8 @@ use super::{Command, Pool, Stage};
 /// much after its limit at worst; reading costs one cache line per worker.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// How late a call may be before it counts as our own slowness.
+/// How late a call may be before it counts as our own slowness; and how long it takes at most to hear
+/// what was said meanwhile.
 const LATE: Duration = Duration::from_secs(1);
 
 impl Pool {
@@ -79,6 +80,8 @@ impl Pool {
     /// of a drain, which was promised to whoever stopped the run.
     pub(super) fn suspended(&mut self, now: Instant, lasting: Duration) {
         self.called_at = now;
+        // Also keeps a caller who is still not listening from being woken every other microsecond.
+        let heard_by = now + LATE;
         for slot in &mut self.slots {
             slot.progress.1 = (slot.progress.1 + lasting).min(now);
             for deadline in slot.watches.iter_mut().filter_map(|watch| watch.deadline.as_mut()) {
@@ -86,8 +89,10 @@ impl Pool {
             }
             let channel_only = slot.death.is_some() && self.stage == Stage::Running;
             match &mut slot.state {
-                State::Spawning(at) | State::Handshaking(at) => *at += lasting,
-                State::Terminating(at) | State::Killing(at) if channel_only => *at += lasting,
+                State::Spawning(at) | State::Handshaking(at) => *at = (*at + lasting).max(heard_by),
+                State::Terminating(at) | State::Killing(at) if channel_only => {
+                    *at = (*at + lasting).max(heard_by);
+                }
                 State::Terminating(_)
                 | State::Killing(_)
                 | State::Draining(_)

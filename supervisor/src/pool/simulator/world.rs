@@ -311,6 +311,9 @@ impl World {
             return;
         }
         self.oracle.deaf_for += lasting;
+        if kind != Deafness::Blocked {
+            self.oracle.jumped_at = Some(self.now);
+        }
         if let Some(by) = &mut self.stopped_by {
             *by += lasting;
         }
