@@ -165,7 +165,7 @@ impl Job<'_> {
     }
 
     fn measured(&self) -> Measured {
-        let targets = self.gather.counts().items();
+        let targets = self.gather.items_now();
         let (elapsed_us, cpu_us) = self.gather.time_spent_us();
         #[expect(clippy::cast_precision_loss, reason = "a handful of targets, at most minutes each")]
         let mean_ms = |us: u64| us as f64 / 1e3 / targets.max(1) as f64;
