@@ -38,6 +38,12 @@ pub fn process_cpu() -> Duration {
     usage_cpu(UsageWho::RUSAGE_SELF)
 }
 
+/// CPU time the calling thread has used so far, user and system together.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
 /// CPU time of all children that have been reaped so far.
 #[must_use]
 pub fn children_cpu() -> Duration {

@@ -1,6 +1,6 @@
 //! What was asked for, resolved: every default filled in, every string parsed.
 //!
-//! [`crate::cli`] makes it from flags, environment and files; everything behind
+//! `cli` makes it from flags, environment and files; everything behind
 //! it takes its part and asks nothing of the command line any more.
 
 use std::num::{NonZeroU32, NonZeroU64};

@@ -53,7 +53,8 @@ pub(super) fn output(path: PathBuf, overwrite: bool, inputs: &[&Path]) -> Result
     let format = extension(&path);
     if NOT_WRITTEN.contains(&format.as_str()) {
         return Err(Problem::Usage(format!(
-            "{}: records are written as JSON lines, not as .{format}; name the output .jsonl and convert it afterwards",
+            "{}: records are written as JSON lines, not as .{format}; name the output .jsonl and convert it \
+             afterwards",
             path.display()
         )));
     }

@@ -68,22 +68,48 @@ pub(super) enum Verb {
 #[command(next_help_heading = "Pool")]
 pub(super) struct PoolFlags {
     /// Worker processes; auto is one per CPU this process may use
-    #[arg(long, global = true, value_name = "auto|N", default_value = "auto", allow_negative_numbers = true, value_parser = values::auto_or(WORKERS_MAX))]
+    #[arg(
+        long,
+        global = true,
+        value_name = "auto|N",
+        default_value = "auto",
+        allow_negative_numbers = true,
+        value_parser = values::auto_or(WORKERS_MAX),
+    )]
     pub(super) workers: AutoOr,
     /// Execution model; auto measures a few inputs, picks, and says why
     #[arg(long, global = true, value_enum, value_name = "MODE", default_value = "auto")]
     pub(super) mode: ModeFlag,
     /// Targets in flight in each worker; auto is the mode's own default
-    #[arg(long, global = true, value_name = "auto|N", default_value = "auto", allow_negative_numbers = true, value_parser = values::auto_or(CONCURRENCY_MAX))]
+    #[arg(
+        long,
+        global = true,
+        value_name = "auto|N",
+        default_value = "auto",
+        allow_negative_numbers = true,
+        value_parser = values::auto_or(CONCURRENCY_MAX),
+    )]
     pub(super) concurrency: AutoOr,
     /// Take from the workers what their job does not need: as far as this kernel can, all of it or fail, or not
     #[arg(long, global = true, value_enum, value_name = "auto|require|off", default_value = "auto")]
     pub(super) sandbox: SandboxFlag,
     /// Take defaults from this TOML file [default: /etc/muster/muster.toml, if it exists]
-    #[arg(long, global = true, help_heading = "Flags from files", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Flags from files",
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+    )]
     pub(super) config: Option<PathBuf>,
     /// Take the whole job from this TOML file: command, inputs, flags; flags given here override it
-    #[arg(long, global = true, help_heading = "Flags from files", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Flags from files",
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+    )]
     pub(super) job: Option<PathBuf>,
 }
 
@@ -123,7 +149,13 @@ pub(super) struct ParseFlags {
 #[derive(Debug, Args)]
 pub(super) struct CompareFlags {
     /// Run on the first N inputs only [default: all of them]
-    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = values::sample)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = values::sample,
+    )]
     pub(super) sample: Option<NonZeroU64>,
     /// Write a self-contained HTML page: timelines, throughput, latency
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -203,10 +235,22 @@ pub(super) struct ExtractFlags {
     #[arg(long, value_name = "NAME=SEL", value_parser = values::select)]
     pub(super) select: Vec<String>,
     /// CPU time that extracting one page may take
-    #[arg(long, value_name = "TIME", default_value = "10s", allow_negative_numbers = true, value_parser = values::duration)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10s",
+        allow_negative_numbers = true,
+        value_parser = values::duration,
+    )]
     pub(super) parse_timeout: Duration,
     /// Largest page, after decompression; a larger one is a too_large error
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", allow_negative_numbers = true, value_parser = values::body_bytes)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "16MiB",
+        allow_negative_numbers = true,
+        value_parser = values::body_bytes,
+    )]
     pub(super) body_bytes_max: u64,
 }
 
@@ -214,19 +258,49 @@ pub(super) struct ExtractFlags {
 #[command(next_help_heading = "Network")]
 pub(super) struct NetworkFlags {
     /// Longest time for one target, redirects included
-    #[arg(long, value_name = "TIME", default_value = "30s", allow_negative_numbers = true, value_parser = values::duration)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        allow_negative_numbers = true,
+        value_parser = values::duration,
+    )]
     pub(super) timeout: Duration,
     /// Longest time to resolve, connect and finish the TLS handshake
-    #[arg(long, value_name = "TIME", default_value = "10s", allow_negative_numbers = true, value_parser = values::duration)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10s",
+        allow_negative_numbers = true,
+        value_parser = values::duration,
+    )]
     pub(super) connect_timeout: Duration,
     /// Attempts after the first, for failures that may pass (0 to 100)
-    #[arg(long, value_name = "N", default_value = "2", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=100))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "2",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(0..=100),
+    )]
     pub(super) retries: u32,
     /// Redirects followed before a target fails (0 to 100)
-    #[arg(long, value_name = "N", default_value = "10", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=100))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(0..=100),
+    )]
     pub(super) redirects_max: u32,
     /// Requests in flight to one host, all workers together; auto is 8, and no limit on loopback
-    #[arg(long, value_name = "auto|N|unlimited", default_value = "auto", allow_negative_numbers = true, value_parser = values::limit(PER_HOST_MAX))]
+    #[arg(
+        long,
+        value_name = "auto|N|unlimited",
+        default_value = "auto",
+        allow_negative_numbers = true,
+        value_parser = values::limit(PER_HOST_MAX),
+    )]
     pub(super) per_host: Limit,
     /// Requests begun to one host, all workers together: 5/s, 300/m, 1000/h [default: no limit]
     #[arg(long, value_name = "N/s", allow_negative_numbers = true, value_parser = values::rate)]
@@ -235,7 +309,13 @@ pub(super) struct NetworkFlags {
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = values::header)]
     pub(super) header: Vec<Header>,
     /// The User-Agent header
-    #[arg(short = 'A', long, value_name = "TEXT", default_value = concat!("muster/", env!("CARGO_PKG_VERSION")), value_parser = values::header_value)]
+    #[arg(
+        short = 'A',
+        long,
+        value_name = "TEXT",
+        default_value = concat!("muster/", env!("CARGO_PKG_VERSION")),
+        value_parser = values::header_value,
+    )]
     pub(super) user_agent: String,
 }
 

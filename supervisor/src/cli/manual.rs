@@ -33,7 +33,9 @@ fn write_pages(command: &Command, dir: &Path) -> io::Result<()> {
     for below in command.get_subcommands() {
         write_pages(below, dir)?;
     }
-    let page = clap_mangen::Man::new(command.clone()).manual("Muster");
+    let page = clap_mangen::Man::new(command.clone())
+        .manual("Muster")
+        .source(concat!("muster ", env!("CARGO_PKG_VERSION")));
     page.generate_to(dir).map(drop)
 }
 

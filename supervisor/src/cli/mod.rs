@@ -8,6 +8,7 @@
 mod disk;
 mod flags;
 mod help;
+mod inputs;
 mod manual;
 mod outcome;
 mod resolve;

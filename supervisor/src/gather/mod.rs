@@ -83,6 +83,7 @@ pub struct Gather {
     latency: Latency,
     elapsed_us: u64,
     cpu_us: u64,
+    restarts: u64,
     slots: Vec<SlotCounts>,
     timeline: Timeline,
 }
@@ -99,6 +100,7 @@ impl Gather {
             latency: Latency::new(),
             elapsed_us: 0,
             cpu_us: 0,
+            restarts: 0,
             slots: vec![SlotCounts::default(); slots],
             timeline: Timeline::new(slots),
         }
@@ -147,8 +149,9 @@ impl Gather {
         self.timeline.record_lost(slot, at_us);
     }
 
-    /// A process was started in `slot`, the first or another.
-    pub fn started(&mut self, slot: u32) {
+    /// A process was started in `slot`; `again` says that it replaces one that died.
+    pub fn started(&mut self, slot: u32, again: bool) {
+        self.restarts += u64::from(again);
         self.slot(to_index(slot)).starts += 1;
     }
 
@@ -208,10 +211,10 @@ impl Gather {
         (self.elapsed_us, self.cpu_us)
     }
 
-    /// Processes started to replace another.
+    /// Processes started to replace one that died.
     #[must_use]
     pub fn restarts(&self) -> u64 {
-        self.slots.iter().map(|slot| slot.starts.saturating_sub(1)).sum()
+        self.restarts
     }
 
     /// What was in flight when.

@@ -51,7 +51,7 @@ impl Runtime<'_> {
         }
         let event = match Process::start(&self.worker, seat, self.heard_sender.clone()) {
             Ok(process) => {
-                self.stage.gather.started(seat.slot);
+                self.stage.gather.started(seat.slot, seat.generation > 1);
                 if let Some(place) = self.processes.get_mut(index) {
                     *place = Some((seat, process));
                 }

@@ -8,7 +8,7 @@ use shared::protocol::Target;
 use super::Worker;
 
 /// Works off `queue` until the reader has dropped its end.
-pub(super) fn run(worker: &Worker, queue: &Receiver<Target>, draining: &AtomicBool) {
+pub(super) fn run(worker: &mut Worker, queue: &Receiver<Target>, draining: &AtomicBool) {
     let mut line = Vec::new();
     for target in queue {
         if draining.load(Ordering::Acquire) {

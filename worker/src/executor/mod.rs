@@ -24,14 +24,14 @@ pub(crate) struct Worker {
 }
 
 /// Runs until drained; a supervisor that hangs up ends the process.
-pub(crate) fn run(worker: Worker, job: &JobSpec, receiver: Receiver) -> anyhow::Result<()> {
+pub(crate) fn run(mut worker: Worker, job: &JobSpec, receiver: Receiver) -> anyhow::Result<()> {
     let draining = Arc::new(AtomicBool::new(false));
     let credit = worker.outbox.credit();
     match job.executor {
         Executor::Blocking => {
             let (targets, queue) = crossbeam_channel::unbounded();
             read_in_background(receiver, credit, Arc::clone(&draining), move |target| targets.send(target).is_ok())?;
-            blocking::run(&worker, &queue, &draining);
+            blocking::run(&mut worker, &queue, &draining);
         }
         Executor::EventLoop => {
             let (targets, queue) = tokio::sync::mpsc::unbounded_channel();

@@ -30,7 +30,6 @@ use self::fetch::{Failure, Fetched, blocking, event_loop};
 const FILE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How targets become bytes.
-#[derive(Debug)]
 enum Opener {
     Blocking(blocking::Client),
     EventLoop(event_loop::Client),
@@ -38,7 +37,6 @@ enum Opener {
 }
 
 /// A job's work on one target, ready to be repeated.
-#[derive(Debug)]
 pub(crate) struct Pipeline {
     opener: Opener,
     extractor: Extractor,
@@ -112,9 +110,9 @@ impl Pipeline {
     }
 
     /// All of one target, on this thread; appends its record to `line`.
-    pub(crate) fn run_blocking(&self, target: &Target, line: &mut Vec<u8>) -> Outcome {
+    pub(crate) fn run_blocking(&mut self, target: &Target, line: &mut Vec<u8>) -> Outcome {
         let started_us = clock::monotonic_us();
-        let arrived = match &self.opener {
+        let arrived = match &mut self.opener {
             Opener::Blocking(client) => {
                 self.black_box.enter(target.id, Phase::Fetch, started_us);
                 Arrived::Response(with_url(target, |url| client.fetch(url)))

@@ -70,6 +70,29 @@ fn bench_path(bench: &Bench, name: &str) -> String {
 }
 
 #[test]
+fn numbers_are_taken_as_toml_writes_them() {
+    let bench = Bench::new();
+    bench.write(
+        "muster.toml",
+        "body-bytes-max = 1_000\nrate = 1_0.5\nretries = 0b11\ntimeout = 1e1\n",
+    );
+    let plan = bench.plan("fetch http://a/");
+    let Work::Fetch(spec) = &plan.work else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(
+        (spec.body_bytes_max, spec.timeout),
+        (1000, Duration::from_secs(10))
+    );
+    assert_eq!(
+        (plan.politeness.rate_per_s, plan.politeness.retries),
+        (Some(10.5), 3)
+    );
+    bench.write("muster.toml", "retries = -1\n");
+    bench.refused("fetch http://a/", 2, &["muster.toml:1:", "-1 is not in 0..=100"]);
+}
+
+#[test]
 fn a_config_serves_every_command() {
     let bench = Bench::new();
     bench.write("muster.toml", "timeout = 5\nsample = 3\nparse-timeout = \"1s\"\n");

@@ -1,0 +1,116 @@
+//! Bodies that are slow, huge or deep.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Query;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::Origin;
+use super::answers::html;
+
+/// How a generated body is cut.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Nesting is made in memory; more than this nobody sends.
+const NESTED_BYTES_MAX: usize = 64 << 20;
+
+pub(super) fn routes() -> Router<Arc<Origin>> {
+    Router::new().route("/drip", get(drip)).route("/huge", get(huge)).route("/nested", get(nested))
+}
+
+#[derive(Debug, Deserialize)]
+struct DripQuery {
+    bytes: usize,
+    seconds: f64,
+    /// Announces the length; otherwise the body is chunked.
+    #[serde(default)]
+    length: bool,
+}
+
+/// A body that arrives byte by byte over `seconds`.
+async fn drip(Query(query): Query<DripQuery>) -> Response {
+    let head = "<title>Drip</title>";
+    let text: String = head.chars().chain(std::iter::repeat('.')).take(query.bytes).collect();
+    let pause = query.seconds / f64::from(u32::try_from(query.bytes.max(1)).unwrap_or(u32::MAX));
+    let pause = Duration::try_from_secs_f64(pause).unwrap_or(Duration::ZERO);
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        for byte in text.into_bytes() {
+            tokio::time::sleep(pause).await;
+            if sender.send(Bytes::from(vec![byte])).await.is_err() {
+                return;
+            }
+        }
+    });
+    streamed(receiver, query.length.then_some(query.bytes))
+}
+
+#[derive(Debug, Deserialize)]
+struct SizeQuery {
+    bytes: usize,
+    #[serde(default)]
+    length: bool,
+}
+
+/// A page of any size, never whole in memory.
+async fn huge(Query(query): Query<SizeQuery>) -> Response {
+    let line = "<p>All work and no play makes a long page. <a href=\"/site/\">More</a></p>\n";
+    let block: Bytes = line.bytes().cycle().take(CHUNK_BYTES).collect();
+    let head = Bytes::from_static(b"<!DOCTYPE html>\n<title>Huge</title>\n");
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let mut left = query.bytes;
+        let mut chunk = head;
+        while left > 0 {
+            let chunk_now = chunk.slice(..chunk.len().min(left));
+            left -= chunk_now.len();
+            if sender.send(chunk_now).await.is_err() {
+                return;
+            }
+            chunk = block.clone();
+        }
+    });
+    streamed(receiver, query.length.then_some(query.bytes))
+}
+
+fn streamed(receiver: mpsc::Receiver<Bytes>, length: Option<usize>) -> Response {
+    let mut response = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], Body::new(Chunks { receiver }))
+        .into_response();
+    if let Some(length) = length {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    response
+}
+
+/// A body fed by a task.
+struct Chunks {
+    receiver: mpsc::Receiver<Bytes>,
+}
+
+impl axum::body::HttpBody for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        self.receiver.poll_recv(cx).map(|chunk| chunk.map(|bytes| Ok(hyper::body::Frame::data(bytes))))
+    }
+}
+
+/// `<div>` in `<div>`, `bytes` long, none of them closed.
+async fn nested(Query(query): Query<SizeQuery>) -> Response {
+    let head = "<!DOCTYPE html>\n<title>Nested</title>\n";
+    let depth = query.bytes.min(NESTED_BYTES_MAX).saturating_sub(head.len()) / "<div>".len();
+    html(format!("{head}{}", "<div>".repeat(depth)))
+}

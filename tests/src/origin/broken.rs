@@ -1,0 +1,103 @@
+//! Answers that are not HTTP, end too early, or never come.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+
+use super::Origin;
+use super::wire::{Sabotage, Script, Then};
+
+/// Path, bytes on the wire, and what follows them.
+const ENDPOINTS: &[(&str, &str, Then)] = &[
+    ("/drop", "", Then::Close),
+    ("/reset", "", Then::Reset),
+    ("/hang", "", Then::Hang),
+    ("/hang-in-head", "HTTP/1.1 200 OK\r\nContent-Type: text/", Then::Hang),
+    (
+        "/hang-after-head",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 100\r\n\r\n",
+        Then::Hang,
+    ),
+    ("/hang-in-body", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<title>Half a page</title>", Then::Hang),
+    ("/drop-in-head", "HTTP/1.1 200 OK\r\nContent-Type: text/", Then::Close),
+    ("/drop-after-head", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", Then::Close),
+    ("/truncated", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<title>Half a page</title>", Then::Close),
+    (
+        "/reset-in-body",
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<title>Half a page</title>",
+        Then::Reset,
+    ),
+    (
+        "/truncated-chunked",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n<title>Half",
+        Then::Close,
+    ),
+    // The last chunk is missing: all the bytes are there, but nothing says so.
+    (
+        "/unfinished-chunked",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n<title>Whole</title>\r\n",
+        Then::Close,
+    ),
+    ("/bad-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n<title>", Then::Close),
+    // More bytes than announced: the rest is not part of the answer.
+    (
+        "/wrong-length",
+        "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n<title>Short</title><p>and more",
+        Then::Close,
+    ),
+    ("/bad-length", "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n<title>Short</title>", Then::Close),
+    (
+        "/two-lengths",
+        "HTTP/1.1 200 OK\r\nContent-Length: 20\r\nContent-Length: 25\r\n\r\n<title>Short</title>12345",
+        Then::Close,
+    ),
+    ("/bad-status-line", "HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n", Then::Close),
+    ("/bad-version", "HTTP/7.9 200 OK\r\nContent-Length: 0\r\n\r\n", Then::Close),
+    ("/not-http", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", Then::Close),
+    ("/bad-header", "HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 0\r\n\r\n", Then::Close),
+    // Right, though old: the end of the connection is the end of the body.
+    (
+        "/until-close",
+        "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<title>Until the end</title>",
+        Then::Close,
+    ),
+    // Right, though rare: an interim answer before the real one.
+    (
+        "/early-hints",
+        "HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 20\r\nConnection: close\r\n\r\n<title>After</title>",
+        Then::Close,
+    ),
+];
+
+/// Bytes of header that `/huge-head` sends: far above what any client reads.
+const HUGE_HEAD_BYTES: usize = 4 << 20;
+
+pub(super) fn routes() -> Router<Arc<Origin>> {
+    let plain = ENDPOINTS.iter().fold(Router::new(), |router, &(path, bytes, then)| {
+        router.route(
+            path,
+            get(move |ConnectInfo(sabotage): ConnectInfo<Sabotage>| async move {
+                play(&sabotage, Bytes::from_static(bytes.as_bytes()), then)
+            }),
+        )
+    });
+    plain.route("/huge-head", get(huge_head))
+}
+
+async fn huge_head(ConnectInfo(sabotage): ConnectInfo<Sabotage>) -> Response {
+    let line = "X-Filler: all work and no play makes a long head\r\n";
+    let head = format!("HTTP/1.1 200 OK\r\n{}", line.repeat(HUGE_HEAD_BYTES / line.len()));
+    play(&sabotage, Bytes::from(head), Then::Close)
+}
+
+/// The answer returned here never leaves the machine; it only makes the server write and close.
+fn play(sabotage: &Sabotage, bytes: Bytes, then: Then) -> Response {
+    sabotage.play(Script { bytes, then });
+    (StatusCode::OK, [(header::CONNECTION, "close")]).into_response()
+}

@@ -1,0 +1,131 @@
+//! Accepts connections, with or without TLS, and hands them to the HTTP server.
+//!
+//! A TLS handshake runs in its connection's own task: a peer that stalls in one
+//! keeps nobody else waiting.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use super::options::Options;
+use super::wire::{Sabotage, Stream, Wire};
+
+/// Connections ready for HTTP that wait for the server to take them.
+const READY_MAX: usize = 1024;
+
+/// The listening side, as `axum::serve` wants it.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    ready: mpsc::Receiver<(Wire, Sabotage)>,
+    address: SocketAddr,
+    scheme: &'static str,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+impl Incoming {
+    pub(super) async fn bind(options: &Options) -> anyhow::Result<Self> {
+        let tls = options.tls_ca.as_deref().map(acceptor).transpose()?;
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", options.listen))?;
+        let address = listener.local_addr()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (sender, ready) = mpsc::channel(READY_MAX);
+        tokio::spawn(accept(listener, tls, sender));
+        Ok(Self { ready, address, scheme })
+    }
+
+    /// `http` or `https`; a request of HTTP/1 does not say.
+    pub(super) fn scheme(&self) -> &'static str {
+        self.scheme
+    }
+
+    /// Where clients find this server.
+    pub(super) fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+}
+
+impl axum::serve::Listener for Incoming {
+    type Io = Wire;
+    type Addr = Sabotage;
+
+    async fn accept(&mut self) -> (Wire, Sabotage) {
+        match self.ready.recv().await {
+            Some(connection) => connection,
+            // The accepting task never ends by itself; at shutdown nobody is waiting any more.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Sabotage> {
+        Ok(Sabotage::default())
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Sender<(Wire, Sabotage)>) {
+    loop {
+        let Ok((tcp, _)) = listener.accept().await else {
+            // Out of descriptors: some will be closed soon, and until then there is nothing to accept with.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        // Answers are whole when written; waiting to coalesce them only adds latency.
+        let _ = tcp.set_nodelay(true);
+        match &tls {
+            None => {
+                if ready.send(Wire::new(Stream::Plain(tcp))).await.is_err() {
+                    return;
+                }
+            }
+            Some(acceptor) => {
+                tokio::spawn(handshake(acceptor.clone(), tcp, ready.clone()));
+            }
+        }
+    }
+}
+
+async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, ready: mpsc::Sender<(Wire, Sabotage)>) {
+    // A failed handshake is the client's to report.
+    if let Ok(stream) = acceptor.accept(tcp).await {
+        let _ = ready.send(Wire::new(Stream::Tls(Box::new(stream)))).await;
+    }
+}
+
+/// Makes a CA and a certificate for loopback; the CA's certificate goes to `ca_file`.
+fn acceptor(ca_file: &Path) -> anyhow::Result<TlsAcceptor> {
+    let mut ca = CertificateParams::new(Vec::new())?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(DnType::CommonName, "origin CA");
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    let mut certificate = CertificateParams::new(names)?;
+    // With the issuer's name, which is the default, it would pass for self-signed.
+    certificate.distinguished_name.push(DnType::CommonName, "origin");
+    let certificate = certificate.signed_by(&key, &ca)?;
+    std::fs::write(ca_file, ca.pem()).with_context(|| format!("cannot write {}", ca_file.display()))?;
+    let private_key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private_key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

@@ -1,0 +1,120 @@
+//! A web server that is good, slow, broken or hostile on request.
+//!
+//! [`site`] is a deterministic web site; every other endpoint does one thing a
+//! fetcher must survive, named by its path. Nothing here is random: the same
+//! request gets the same bytes, so that two runs can be compared record by record.
+//!
+//! ```text
+//! origin --pages 10000        prints "listening on http://127.0.0.1:PORT" when ready
+//! ```
+
+mod answers;
+mod bodies;
+mod broken;
+pub mod charsets;
+mod encodings;
+mod listener;
+mod options;
+pub mod prose;
+mod redirects;
+pub mod site;
+mod stats;
+mod wire;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::http::{HeaderMap, Uri};
+use axum::routing::get;
+use clap::Parser as _;
+
+use self::encodings::Bombs;
+use self::listener::Incoming;
+use self::options::Options;
+use self::site::Site;
+use self::stats::Stats;
+use self::wire::Sabotage;
+
+/// What every handler may look at.
+#[derive(Debug)]
+struct Origin {
+    scheme: &'static str,
+    site: Site,
+    stats: Stats,
+    bombs: Bombs,
+    flaky: answers::Flaky,
+}
+
+impl Origin {
+    /// The address a request was sent to, without the path.
+    fn base_url(&self, headers: &HeaderMap, uri: &Uri) -> String {
+        format!("{}://{}", self.scheme, stats::host_of(headers, uri))
+    }
+}
+
+/// Runs the server's command line; what `origin`'s `main` is.
+#[must_use]
+pub fn run() -> ExitCode {
+    match serve(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do when standard error is closed too.
+            let _ = writeln!(std::io::stderr(), "origin: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: &Options) -> anyhow::Result<()> {
+    // One thread: what is measured against this server should not compete with more of it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let incoming = Incoming::bind(options).await?;
+        let url = incoming.url();
+        let origin = Arc::new(Origin {
+            scheme: incoming.scheme(),
+            site: Site::new(options.pages),
+            stats: Stats::default(),
+            bombs: Bombs::default(),
+            flaky: answers::Flaky::default(),
+        });
+        let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
+        writeln!(std::io::stdout(), "listening on {url}").context("cannot say where I listen")?;
+        tokio::select! {
+            served = async { axum::serve(incoming, app).await } => served.context("the server stopped"),
+            () = end_of_stdin(options.exit_with_stdin) => Ok(()),
+        }
+    })
+}
+
+fn router(origin: &Arc<Origin>) -> Router {
+    Router::new()
+        .route("/", get(answers::index))
+        .route("/stats", get(stats::report))
+        .merge(site::routes())
+        .merge(answers::routes())
+        .merge(redirects::routes())
+        .merge(bodies::routes())
+        .merge(charsets::routes())
+        .merge(encodings::routes())
+        .merge(broken::routes())
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(origin), stats::track))
+        .with_state(Arc::clone(origin))
+}
+
+/// Ends when whoever started us is gone; without it a failed test would leak a server.
+async fn end_of_stdin(wanted: bool) {
+    if !wanted {
+        return std::future::pending().await;
+    }
+    let (gone, stdin_ended) = tokio::sync::oneshot::channel::<()>();
+    // A blocking read cannot be cancelled, so it gets a thread that the exit takes down.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(gone);
+    });
+    let _ = stdin_ended.await;
+}

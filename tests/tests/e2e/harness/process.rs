@@ -1,0 +1,54 @@
+//! What `ps` would show.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A process as it was found; its start time tells it from a later one with the same id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) id: i32,
+    pub(crate) parent: i32,
+    pub(crate) name: String,
+    started: u64,
+    state: char,
+}
+
+impl Process {
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.id)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Whether it still runs; one that nobody has reaped yet does not.
+    pub(crate) fn is_alive(&self) -> bool {
+        read(self.id).is_some_and(|now| now.started == self.started && !matches!(now.state, 'Z' | 'X'))
+    }
+}
+
+/// The living direct children of a process.
+pub(crate) fn children(parent: i32) -> Vec<Process> {
+    let processes = fs::read_dir("/proc").unwrap();
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(read)
+        .filter(|process| process.parent == parent && !matches!(process.state, 'Z' | 'X'))
+        .collect()
+}
+
+fn read(id: i32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name stands in parentheses and may hold anything, parentheses included.
+    let (head, tail) = stat.rsplit_once(')')?;
+    let name = head.split_once('(')?.1.to_owned();
+    let mut fields = tail.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    // proc(5): the start time is field 22, and two of the names' side and two here are taken.
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Process { id, parent, name, started, state })
+}

@@ -1,0 +1,30 @@
+//! The real executables against a real server on loopback.
+//!
+//! One file for each promise of the product; `harness` is how tests start and
+//! watch processes. Every wait has a deadline, every process is gone when its
+//! test is, and no test depends on another.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where and stop"
+)]
+
+mod charsets;
+mod compare;
+mod extraction;
+mod harness;
+mod inputs;
+mod modes;
+mod output;
+mod parse;
+mod politeness;
+mod processes;
+mod retries;
+mod stopping;
+mod summary;
+mod terminal;
+mod tls;
+mod usage;

@@ -1,0 +1,81 @@
+//! A host is spared by all workers together, as the host itself sees it.
+
+use crate::harness::{Origin, fetch};
+
+fn counted(origin: &Origin, count: u32, delay_s: f64) -> Vec<String> {
+    (0..count).map(|n| origin.url(&format!("/counted/{n}?delay={delay_s}"))).collect()
+}
+
+/// Most requests that the host had in flight at once.
+fn in_flight_max(origin: &Origin) -> u64 {
+    origin.stats()["hosts"][origin.host()]["in_flight_max"].as_u64().unwrap()
+}
+
+#[test]
+fn the_limit_per_host_holds_over_all_workers() {
+    for (mode, workers) in [("concurrent", "1"), ("parallel", "4"), ("both", "3")] {
+        for limit in [1, 3] {
+            let origin = Origin::start();
+            let urls = counted(&origin, 24, 0.05);
+            let flags = ["--mode", mode, "--workers", workers, "--concurrency", "16"];
+            let run = fetch().args(flags).args(["--per-host", &limit.to_string()]).urls(&urls).run().exits(0);
+            assert_eq!(run.records().len(), urls.len());
+            // Reaching it as well: a limit that is never used up makes the run slower than asked.
+            assert_eq!(in_flight_max(&origin), limit, "{mode}: {run}");
+        }
+    }
+}
+
+#[test]
+fn hosts_are_spared_one_by_one() {
+    let origins = [Origin::start(), Origin::start(), Origin::start()];
+    let lists = origins.each_ref().map(|origin| counted(origin, 10, 0.1));
+    let urls = (0..10).flat_map(|n| lists.each_ref().map(|list| list[n].clone()));
+    let flags = ["--mode", "both", "--per-host", "2", "--concurrency", "16"];
+    let run = fetch().args(flags).urls(urls).run().exits(0);
+    for origin in &origins {
+        assert_eq!(in_flight_max(origin), 2, "{run}");
+    }
+    // One after the other they would take 1.5 s at the least.
+    assert!(run.elapsed.as_secs_f64() < 1.4, "{run}");
+}
+
+#[test]
+fn a_loopback_host_has_no_limit_unless_asked() {
+    let origin = Origin::start();
+    let urls = counted(&origin, 40, 0.5);
+    let run = fetch().args(["--mode", "both", "--concurrency", "20"]).urls(&urls).run().exits(0);
+    assert!(in_flight_max(&origin) > 30, "{} at once: {run}", in_flight_max(&origin));
+}
+
+/// A tenth of a second's worth may come at once, and a busy machine may bunch arrivals
+/// a little; over any longer stretch the rate holds.
+#[test]
+fn the_rate_per_host_holds_over_all_workers() {
+    for (mode, rate) in [("both", 20.0), ("parallel", 40.0)] {
+        let origin = Origin::start();
+        let urls = counted(&origin, 40, 0.02);
+        let flags = ["--mode", mode, "--workers", "3", "--rate"];
+        let run = fetch().args(flags).arg(format!("{rate}/s")).urls(&urls).run().exits(0);
+        let times = origin.times_s("/counted/");
+        assert_eq!(times.len(), urls.len());
+        let burst = (rate / 10.0_f64).max(1.0);
+        for window in [10, 20, 39] {
+            for pair in times.windows(window + 1) {
+                let (count, took) = (f64::from(u32::try_from(window).unwrap()), pair[window] - pair[0]);
+                assert!(took >= (count - burst) / rate - 0.1, "{count} within {took} s: {run}");
+            }
+        }
+        assert!(times[39] - times[0] < 39.0 / rate + 3.0, "slower than asked: {run}");
+    }
+}
+
+#[test]
+fn retries_keep_to_the_rate() {
+    let origin = Origin::start();
+    let urls: Vec<_> = (0..6).map(|n| origin.url(&format!("/flaky/{n}?failures=2"))).collect();
+    fetch().args(["--mode", "both", "--rate", "10/s"]).urls(&urls).run().exits(0);
+    let times = origin.times_s("/flaky/");
+    assert_eq!(times.len(), 18);
+    assert!(times[17] - times[0] >= 16.0 / 10.0 - 0.1, "{times:?}");
+}

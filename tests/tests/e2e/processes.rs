@@ -1,0 +1,175 @@
+//! Workers are real processes, and nothing is lost when one of them is.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{
+    Dir, Origin, TestCommand, by_id, fetch, ids, kind, link_executable, supervisor, supervisor_path,
+    wait_for, worker_path,
+};
+
+/// A run of `count` short waits on two workers, with a summary in `dir`.
+fn long_run(origin: &Origin, dir: &Dir, mode: &str, count: u32) -> TestCommand {
+    let urls = (0..count).map(|n| origin.url(&format!("/counted/{n}?delay=0.05")));
+    fetch().args(["--mode", mode, "--concurrency", "4", "--summary"]).arg(dir.path("s.json")).urls(urls)
+}
+
+fn summary(dir: &Dir) -> Value {
+    serde_json::from_str(&dir.read("s.json")).unwrap()
+}
+
+#[test]
+fn workers_are_direct_children_by_their_names() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let run = long_run(&origin, &dir, "both", 200).args(["--workers", "3"]).spawn();
+    let workers = run.wait_for_workers(3);
+    assert!(workers.iter().all(|worker| worker.name == "worker"), "{workers:?}");
+    let output = run.wait().exits(0);
+    assert!(workers.iter().all(|worker| !worker.is_alive()), "{output}");
+    let mut slots: Vec<_> =
+        output.records().iter().map(|record| record["worker"].as_u64().unwrap()).collect();
+    slots.sort_unstable();
+    slots.dedup();
+    assert_eq!(slots, [0, 1, 2]);
+}
+
+#[test]
+fn a_killed_worker_is_replaced_and_nothing_is_lost_or_done_twice() {
+    for mode in ["concurrent", "parallel", "both"] {
+        let (origin, dir) = (Origin::start(), Dir::new());
+        let run = long_run(&origin, &dir, mode, 150).spawn();
+        run.wait_for_lines(20);
+        let victim = run.workers().first().expect("a worker").clone();
+        victim.signal(Signal::SIGKILL);
+        run.until("the replacement", || {
+            run.workers().iter().any(|worker| worker.id > victim.id).then_some(())
+        });
+        let output = run.wait().exits(0);
+        let records = by_id(output.records());
+        assert_eq!(records.len(), 150, "{mode}");
+        for record in records.values() {
+            assert_eq!(kind(record), "", "{mode}: {record}");
+            // It was waiting, and our signal is nobody's fault.
+            assert_eq!(record["attempts"], 1, "{mode}: {record}");
+        }
+        let summary = summary(&dir);
+        assert_eq!(summary["restarts"], 1, "{mode}: {summary}");
+        assert_eq!(summary["ok"], 150, "{mode}: {summary}");
+    }
+}
+
+#[test]
+fn workers_killed_over_and_over_lose_nothing() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let run = long_run(&origin, &dir, "both", 200).args(["--ordered"]).spawn();
+    for lines in [10, 40, 80, 120] {
+        run.wait_for_lines(lines);
+        for worker in run.workers() {
+            worker.signal(Signal::SIGKILL);
+        }
+        run.until("a new worker", || run.workers().first().cloned());
+    }
+    let output = run.wait().exits(0);
+    assert_eq!(ids(&output.records()), (0..200).collect::<Vec<_>>(), "{output}");
+}
+
+#[test]
+fn a_stopped_worker_is_taken_for_hung_and_replaced() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let flags = ["--timeout", "1s", "--parse-timeout", "1s"];
+    let run = long_run(&origin, &dir, "both", 150).args(flags).spawn();
+    run.wait_for_lines(20);
+    run.workers()[0].signal(Signal::SIGSTOP);
+    let output = run.wait().exits(0);
+    assert_eq!(by_id(output.records()).len(), 150, "{output}");
+    assert_eq!(summary(&dir)["restarts"], 1, "{output}");
+}
+
+#[test]
+fn no_worker_outlives_a_killed_supervisor() {
+    let origin = Origin::start();
+    for mode in ["parallel", "both"] {
+        // Waiting for an answer, which is where a blocking worker sees nothing else.
+        let urls = (0..8).map(|_| origin.url("/delay/30"));
+        let run = fetch().args(["--mode", mode, "--workers", "3", "--timeout", "60s"]).urls(urls).spawn();
+        let workers = run.wait_for_workers(3);
+        run.until("requests", || (origin.requests("/delay/30") > 0).then_some(()));
+        run.signal(Signal::SIGKILL);
+        wait_for("the workers to end", Duration::from_secs(1), || {
+            workers.iter().all(|worker| !worker.is_alive()).then_some(())
+        });
+    }
+}
+
+/// A directory with the supervisor alone, and its path.
+fn lonely_supervisor(dir: &Dir) -> TestCommand {
+    link_executable(supervisor_path(), &dir.path("supervisor"));
+    TestCommand::new(dir.path("supervisor"))
+}
+
+fn script(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_missing_worker_is_said_to_be_missing() {
+    let dir = Dir::new();
+    let run = lonely_supervisor(&dir).args(["fetch", "http://127.0.0.1:1/"]).run();
+    let run = run.exits(1).says("worker").says("MUSTER_WORKER");
+    assert_eq!(run.text(), "");
+}
+
+#[test]
+fn a_worker_is_found_by_the_variable_and_in_lib() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let url = origin.url("/site/page/1");
+    lonely_supervisor(&dir).env("MUSTER_WORKER", worker_path()).args(["fetch", &url]).run().exits(0);
+    fs::create_dir_all(dir.path("bin")).unwrap();
+    fs::create_dir_all(dir.path("lib/muster")).unwrap();
+    link_executable(supervisor_path(), &dir.path("bin/supervisor"));
+    link_executable(worker_path(), &dir.path("lib/muster/worker"));
+    TestCommand::new(dir.path("bin/supervisor")).args(["fetch", &url]).run().exits(0);
+}
+
+#[test]
+fn a_worker_that_cannot_start_ends_the_run_with_its_words() {
+    let broken = [
+        ("#!/bin/sh\necho 'libfoo.so.7 is missing' >&2\nexit 127\n", "libfoo.so.7 is missing"),
+        ("#!/bin/sh\necho 'killed at birth' >&2\nkill -9 $$\n", "killed at birth"),
+        ("#!/no/such/interpreter\n", "worker"),
+        ("not an executable at all\n", "worker"),
+    ];
+    for (text, words) in broken {
+        let dir = Dir::new();
+        let run = lonely_supervisor(&dir);
+        script(&dir.path("worker"), text);
+        let run = run.args(["--workers", "2", "fetch", "http://127.0.0.1:1/"]).run();
+        run.exits(1).says(words);
+    }
+}
+
+#[test]
+fn a_worker_that_never_says_hello_ends_the_run() {
+    let dir = Dir::new();
+    let run = lonely_supervisor(&dir);
+    script(&dir.path("worker"), "#!/bin/sh\necho 'still thinking' >&2\nexec sleep 1000\n");
+    let run = run.args(["--workers", "4", "fetch", "http://127.0.0.1:1/"]).run();
+    run.exits(1).says("worker");
+}
+
+#[test]
+fn auto_uses_the_cpus_this_process_may_use() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let urls = (0..4).map(|n| origin.url(&format!("/site/page/{n}")));
+    let flags = ["--mode", "both", "--workers", "auto", "fetch", "--summary"];
+    let run =
+        supervisor().under(&["taskset", "-c", "0"]).args(flags).arg(dir.path("s.json")).urls(urls).run();
+    let run = run.exits(0);
+    assert_eq!(summary(&dir)["workers"], 1, "{run}");
+}

@@ -1,0 +1,116 @@
+//! Full CSS over a tree: for selectors that streaming cannot answer, and for
+//! pages whose markup is too irregular to be streamed.
+//!
+//! Building the tree takes time quadratic in the depth of nesting (300 KB of
+//! `<div>` is 6 s), so text is fed a little at a time under a deadline, and
+//! matching looks at the clock as well.
+
+use encoding_rs::Encoding;
+use html5ever::tendril::{StrTendril, TendrilSink as _};
+use html5ever::tree_builder::TreeBuilderOpts;
+use html5ever::{ParseOpts, parse_document};
+use scraper::{ElementRef, Html, HtmlTreeSink, Selector};
+use shared::select::{Field, Take};
+
+use super::found::{Deadline, Found};
+use super::input::{Decoder, Input};
+use super::{ExtractError, SelectorRejected};
+
+/// Text given to the tree builder between two looks at the clock. Each piece
+/// costs a buffer and a system call: 2 % of the parsing at this size.
+const PIECE_BYTES: usize = 4 * 1024;
+
+/// Elements looked at between two looks at the clock.
+const ELEMENTS_PER_LOOK: usize = 64;
+
+/// A job's selectors, ready to be matched against trees.
+#[derive(Debug)]
+pub(super) struct Dom {
+    fields: Vec<(Selector, Take, bool)>,
+    base: Option<Selector>,
+}
+
+impl Dom {
+    pub(super) fn new(fields: &[Field]) -> Result<Self, SelectorRejected> {
+        let parse = |field: &Field| match Selector::parse(&field.selector) {
+            Ok(selector) => Ok((selector, field.take.clone(), field.every)),
+            Err(_) => Err(SelectorRejected {
+                selector: field.selector.clone(),
+            }),
+        };
+        let fields = fields.iter().map(parse).collect::<Result<_, _>>()?;
+        Ok(Self {
+            fields,
+            base: Selector::parse("base[href]").ok(),
+        })
+    }
+
+    /// Reads the input to its end and collects every field's matches.
+    pub(super) fn run(
+        &self,
+        input: &mut Input<'_>,
+        encoding: &'static Encoding,
+        deadline: &Deadline,
+        found: &mut Found,
+    ) -> Result<(), ExtractError> {
+        let page = build(input, encoding, deadline)?;
+        self.collect(&page, deadline, found)
+    }
+
+    fn collect(&self, page: &Html, deadline: &Deadline, found: &mut Found) -> Result<(), ExtractError> {
+        // `Html::select` goes by order of creation, which is not the document's
+        // order once the parser has moved content out of a table.
+        let elements = page.tree.root().descendants().filter_map(ElementRef::wrap);
+        for (n, element) in elements.enumerate() {
+            if n % ELEMENTS_PER_LOOK == 0 {
+                deadline.check()?;
+            }
+            if let Some(base) = &self.base
+                && !found.has_base()
+                && base.matches(&element)
+            {
+                found.set_base(element.attr("href").unwrap_or_default());
+            }
+            for (field, (selector, take, every)) in self.fields.iter().enumerate() {
+                if (!every && found.is_answered(field)) || !selector.matches(&element) {
+                    continue;
+                }
+                match take {
+                    Take::Attribute(name) => {
+                        if let Some(value) = element.attr(name) {
+                            found.push(field, value.as_bytes())?;
+                        }
+                    }
+                    Take::Text => {
+                        deadline.check()?;
+                        found.push_text(field, element.text())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn build(
+    input: &mut Input<'_>,
+    encoding: &'static Encoding,
+    deadline: &Deadline,
+) -> Result<Html, ExtractError> {
+    // No script will run, so what a page offers instead of scripts is content.
+    let tree_builder = TreeBuilderOpts {
+        scripting_enabled: false,
+        ..TreeBuilderOpts::default()
+    };
+    let options = ParseOpts {
+        tree_builder,
+        ..ParseOpts::default()
+    };
+    let mut parser = parse_document(HtmlTreeSink::new(Html::new_document()), options);
+    let mut decoder = Decoder::new(encoding, PIECE_BYTES);
+    while let Some(text) = decoder.next(input)? {
+        deadline.check()?;
+        parser.process(StrTendril::from_slice(text));
+    }
+    Ok(parser.finish())
+}
