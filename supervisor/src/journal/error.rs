@@ -118,7 +118,9 @@ impl JournalError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path },
             Some(ErrorCode::NotADatabase) => Self::Foreign { path },
-            Some(ErrorCode::DiskFull) => Self::Write { path, cause: "the disk is full".to_owned(), full: true },
+            Some(ErrorCode::DiskFull) => {
+                Self::Write { path, cause: "the disk is full".to_owned(), full: true }
+            }
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
                 Self::Open { path, cause: error.to_string() }
             }

@@ -75,7 +75,7 @@ impl Eq for Content {}
 ///
 /// # Errors
 /// [`JournalError::Input`] when one cannot be read.
-pub fn take(inputs: &[Input]) -> Result<Vec<Known>, JournalError> {
+pub(super) fn take(inputs: &[Input]) -> Result<Vec<Known>, JournalError> {
     let mut known = Vec::new();
     let mut typed = Typed::default();
     for input in inputs {
@@ -158,7 +158,7 @@ fn hash(file: &mut File, bytes: u64, hasher: &mut Xxh3) -> io::Result<()> {
 
 /// What differs between the inputs as they were and as they are, one sentence each. Pure.
 #[must_use]
-pub fn changes(was: &[Known], is: &[Known]) -> Vec<String> {
+pub(super) fn changes(was: &[Known], is: &[Known]) -> Vec<String> {
     if was.len() != is.len() {
         return vec![format!("the inputs were {}, and are {}", names(was), names(is))];
     }
@@ -177,9 +177,12 @@ fn change(was: &Known, is: &Known) -> Option<String> {
                 return Some(format!("--column was {had}, and is {has}"));
             }
             match (before, now) {
-                (Some(before), Some(now)) if before.size != now.size => {
-                    Some(format!("{path} had {} bytes, and has {}{}", before.size, now.size, times(before, now)))
-                }
+                (Some(before), Some(now)) if before.size != now.size => Some(format!(
+                    "{path} had {} bytes, and has {}{}",
+                    before.size,
+                    now.size,
+                    times(before, now)
+                )),
                 (Some(before), Some(now)) if before != now => Some(format!(
                     "{path} has another content: its hash was {}, and is {}{}",
                     short(&before.digest),

@@ -29,7 +29,7 @@ fn fact(flag: &str, value: impl ToString) -> Fact {
 
 /// Everything that decides what a record of `plan` says, its inputs aside.
 #[must_use]
-pub fn facts(plan: &Plan) -> Vec<Fact> {
+pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
     let mut facts = match &plan.work {
         // Every field named: a new one must not be forgotten here.
         Work::Fetch(FetchSpec {
@@ -83,7 +83,7 @@ fn headers_in_words(headers: &[(String, String)]) -> String {
 
 /// What differs between the job as it was and as it is, one sentence each.
 #[must_use]
-pub fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
+pub(super) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
     let mut changes = Vec::new();
     for now in is {
         match was.iter().find(|then| then.flag == now.flag) {

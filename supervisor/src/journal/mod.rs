@@ -24,7 +24,7 @@ mod tests;
 
 pub use error::{JournalError, OutputError};
 pub use finished::Finished;
-pub use opening::{Destination, Journal, Opened, beside, open};
+pub use opening::{Destination, Journal, Opened, SpooledInput, beside, open};
 pub use prefix::{Changed, Gate, Prefix};
 pub use recorder::{News, Recorder};
 pub use store::{State, Store};

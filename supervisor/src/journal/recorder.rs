@@ -90,7 +90,8 @@ impl Recorder {
     /// When an earlier commit failed. The recorder is of no more use then.
     pub fn commit(&mut self, now: Instant, output_bytes: u64) -> Result<(), Failed> {
         self.tried = now;
-        match self.commits.try_send(self.take(output_bytes)) {
+        let commit = self.take(output_bytes);
+        match self.commits.try_send(commit) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(commit)) => {
                 self.fresh = commit.fresh;

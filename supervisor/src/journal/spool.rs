@@ -78,7 +78,9 @@ impl Spool {
             arrived.update(|state| state.bytes += count as u64);
         }
         // A name that says whole must not outlive a power cut that the content did not.
-        file.sync_all().and_then(|()| fs::rename(&self.partial, &self.whole)).map_err(|error| named(error, &self.partial))
+        file.sync_all()
+            .and_then(|()| fs::rename(&self.partial, &self.whole))
+            .map_err(|error| named(error, &self.partial))
     }
 }
 
@@ -110,10 +112,11 @@ impl Arrived {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = |state: &mut Kept| state.bytes <= read && state.end.is_none();
         let mut state = self.changed.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner);
+        let bytes = state.bytes;
         match &mut state.end {
             // Said once; after it the input is at its end.
-            Some(end @ Err(_)) if state.bytes <= read => std::mem::replace(end, Ok(())).map(|()| read),
-            Some(_) | None => Ok(state.bytes),
+            Some(end) if bytes <= read => std::mem::replace(end, Ok(())).map(|()| bytes),
+            Some(_) | None => Ok(bytes),
         }
     }
 }

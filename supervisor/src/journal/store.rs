@@ -247,7 +247,7 @@ impl Drop for Store {
 }
 
 /// The files of the journal at `path`.
-pub fn files(path: &Path) -> [PathBuf; 3] {
+fn files(path: &Path) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);

@@ -243,7 +243,8 @@ impl Source {
                     return Ok(Some(Candidate::cell(&input, || "empty".to_owned())));
                 }
                 Input::StdinLines => {
-                    let lines = LineFeed::new(self.stdin.take().unwrap_or_else(|| Box::new(io::stdin())), self.kind);
+                    let lines =
+                        LineFeed::new(self.stdin.take().unwrap_or_else(|| Box::new(io::stdin())), self.kind);
                     Feed { path: PathBuf::from("standard input"), reading: Reading::Lines(lines) }
                 }
                 Input::Lines(path) => {
