@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::Origin;
 
-/// How much a bomb holds unless the request says otherwise: four times what a client reads at most.
-const BOMB_BYTES: u64 = 64 << 20;
+/// How much a bomb holds unless the request says otherwise: twice what a client reads at most.
+const BOMB_BYTES: u64 = 32 << 20;
 
 pub(super) fn routes() -> Router<Arc<Origin>> {
     Router::new()

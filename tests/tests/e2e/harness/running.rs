@@ -67,6 +67,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `command` in a process group of its own; `stdin` is written by a thread.
     pub(crate) fn start(mut command: Command, stdin: Option<Vec<u8>>) -> Self {
+        let started = clock::now();
         command.process_group(0);
         let mut child = spawn(&mut command);
         if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), stdin) {
@@ -79,19 +80,20 @@ impl Running {
         };
         let stdout = collect(child.stdout.take().map(|stream| Box::new(stream) as _));
         let stderr = collect(child.stderr.take().map(|stream| Box::new(stream) as _));
-        Self::watch(&command, child, (stdout, stderr, streams))
+        Self::watch(&command, started, child, (stdout, stderr, streams))
     }
 
     /// Watches a child whose streams are being read already.
     pub(crate) fn watch(
         command: &Command,
+        started: Instant,
         mut child: Child,
         (stdout, stderr, streams): (Collected, Collected, Receiver<()>),
     ) -> Self {
         let pid = Pid::from_raw(child.id().try_into().unwrap());
         let (sender, exited) = mpsc::channel();
         thread::spawn(move || sender.send(child.wait().unwrap()));
-        let (line, started) = (format!("{command:?}"), clock::now());
+        let line = format!("{command:?}");
         Self { line, pid, started, exited, stdout, stderr, streams, over: false }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{PoisonError, mpsc};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
+use shared::clock;
 
 use super::command::TestCommand;
 use super::running::{Collected, Output, Running, STARTING, spawn};
@@ -35,13 +36,14 @@ impl Terminal {
         // `setsid -c` makes the terminal on its standard input the one whose Ctrl-C it gets.
         let mut command = command.under(&["setsid", "-c"]).env("TERM", "xterm-256color").prepared();
         command.stdin(slave.try_clone().unwrap()).stderr(slave).stdout(Stdio::piped());
+        let started = clock::now();
         let mut child = spawn(&mut command);
         // The command holds the terminal's other end, and would keep it open after the process.
         command.stdin(Stdio::null()).stderr(Stdio::null());
         let (ended, streams) = mpsc::channel();
         let stdout = Collected::read(child.stdout.take().unwrap(), ended.clone());
         let stderr = Collected::read(master.try_clone().unwrap(), ended);
-        let running = Running::watch(&command, child, (stdout, stderr, streams));
+        let running = Running::watch(&command, started, child, (stdout, stderr, streams));
         Self { keyboard: master, running }
     }
 

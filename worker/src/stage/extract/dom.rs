@@ -8,7 +8,7 @@
 use encoding_rs::Encoding;
 use html5ever::tendril::{StrTendril, TendrilSink as _};
 use html5ever::tree_builder::TreeBuilderOpts;
-use html5ever::{ParseOpts, parse_document};
+use html5ever::{ParseOpts, ns, parse_document};
 use scraper::{ElementRef, Html, HtmlTreeSink, Selector};
 use shared::select::{Field, Take};
 
@@ -24,7 +24,6 @@ const PIECE_BYTES: usize = 4 * 1024;
 const ELEMENTS_PER_LOOK: usize = 64;
 
 /// A job's selectors, ready to be matched against trees.
-#[derive(Debug)]
 pub(super) struct Dom {
     fields: Vec<(Selector, Take, bool)>,
     base: Option<Selector>,
@@ -67,6 +66,7 @@ impl Dom {
             }
             if let Some(base) = &self.base
                 && !found.has_base()
+                && element.value().name.ns == ns!(html)
                 && base.matches(&element)
             {
                 found.set_base(element.attr("href").unwrap_or_default());

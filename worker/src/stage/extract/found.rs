@@ -49,14 +49,22 @@ pub(super) struct Found {
     /// For each field, where its values are in `bytes`.
     values: Vec<Vec<(usize, usize)>>,
     base_href: Option<String>,
+    /// Bytes found, those of values still growing included.
+    total: usize,
+}
+
+/// The place of a value among its field's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    field: usize,
+    place: usize,
 }
 
 impl Found {
     pub(super) fn new(fields: usize) -> Self {
         Self {
-            bytes: Vec::new(),
             values: vec![Vec::new(); fields],
-            base_href: None,
+            ..Self::default()
         }
     }
 
@@ -64,6 +72,7 @@ impl Found {
         self.bytes.clear();
         self.values.iter_mut().for_each(Vec::clear);
         self.base_href = None;
+        self.total = 0;
     }
 
     pub(super) fn has_base(&self) -> bool {
@@ -104,16 +113,47 @@ impl Found {
         self.close(field, start)
     }
 
-    fn close(&mut self, field: usize, start: usize) -> Result<(), ExtractError> {
-        if self.bytes.len() > FOUND_BYTES_MAX {
+    /// Notes the place, in document order, of a value that is still growing.
+    pub(super) fn reserve(&mut self, field: usize) -> Slot {
+        let place = self.values.get_mut(field).map_or(0, |values| {
+            values.push((0, 0));
+            values.len() - 1
+        });
+        Slot { field, place }
+    }
+
+    /// Counts bytes that a reserved value has grown by.
+    ///
+    /// # Errors
+    /// When the page's fields have grown past their limit.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), ExtractError> {
+        self.total += bytes;
+        if self.total > FOUND_BYTES_MAX {
             return Err(ExtractError::TooMuch {
                 limit_bytes: FOUND_BYTES_MAX,
             });
         }
+        Ok(())
+    }
+
+    /// Gives a reserved value its text, whose bytes have been counted.
+    pub(super) fn fill(&mut self, slot: Slot, text: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        if let Some(value) = self
+            .values
+            .get_mut(slot.field)
+            .and_then(|values| values.get_mut(slot.place))
+        {
+            *value = (start, self.bytes.len());
+        }
+    }
+
+    fn close(&mut self, field: usize, start: usize) -> Result<(), ExtractError> {
         if let Some(values) = self.values.get_mut(field) {
             values.push((start, self.bytes.len()));
         }
-        Ok(())
+        self.grow(self.bytes.len() - start)
     }
 
     /// The finished values: text trimmed, links made absolute.

@@ -9,6 +9,11 @@ mod dom;
 mod found;
 mod input;
 mod links;
+#[cfg(test)]
+mod same;
+#[cfg(test)]
+mod soup;
+mod stream;
 
 use std::io;
 use std::time::Duration;
@@ -21,6 +26,7 @@ use dom::Dom;
 use found::{Deadline, Found};
 pub use input::Body;
 use input::Input;
+use stream::{Stream, Streamed};
 
 /// What is known of a page besides its bytes.
 #[derive(Debug, Clone, Copy)]
@@ -83,10 +89,11 @@ pub struct SelectorRejected {
 }
 
 /// Extracts a job's fields from one page after another.
-#[derive(Debug)]
 pub struct Extractor {
     fields: Vec<Field>,
     dom: Dom,
+    /// Present when every selector can be matched while streaming.
+    stream: Option<Stream>,
 }
 
 impl Extractor {
@@ -98,6 +105,7 @@ impl Extractor {
         Ok(Self {
             fields: fields.to_vec(),
             dom: Dom::new(fields)?,
+            stream: Stream::new(fields),
         })
     }
 
@@ -111,7 +119,17 @@ impl Extractor {
         let encoding = charset::sniff(&mut input, page.content_type_charset)?;
         let mut found = Found::new(self.fields.len());
         if !self.fields.is_empty() {
-            self.dom.run(&mut input, encoding, &deadline, &mut found)?;
+            let streamed = match &self.stream {
+                Some(stream) => stream.run(&self.fields, &mut input, encoding, &deadline, &mut found)?,
+                None => Streamed::NeedsTree,
+            };
+            if streamed == Streamed::NeedsTree {
+                if self.stream.is_some() {
+                    input.rewind()?;
+                    found.clear();
+                }
+                self.dom.run(&mut input, encoding, &deadline, &mut found)?;
+            }
         }
         Ok(Extracted {
             values: found.finish(&self.fields, page.url),

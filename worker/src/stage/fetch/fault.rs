@@ -36,6 +36,9 @@ pub(super) enum Fault {
     HeadTooLarge,
     #[error("malformed chunk")]
     Chunk,
+    /// HTTP, but not what we can read.
+    #[error("{0}")]
+    Unsupported(String),
     /// Anything else a client can run into.
     #[error("{0}")]
     Protocol(String),

@@ -6,6 +6,7 @@
 //! exists once. Invariant: for the same URL both clients give the same outcome.
 
 pub mod blocking;
+mod body;
 mod connect;
 mod dns;
 pub mod event_loop;
@@ -13,6 +14,7 @@ mod exchange;
 mod fault;
 #[cfg(test)]
 mod parity;
+mod place;
 mod retry_after;
 mod rules;
 mod target;

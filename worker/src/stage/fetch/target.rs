@@ -58,8 +58,7 @@ pub(super) fn redirect(url: &Url, location: &HeaderValue) -> Result<Url, String>
 }
 
 /// The URL as it may be shown: whoever reads the output need not know the password.
-pub(super) fn public(url: &Url) -> Url {
-    let mut url = url.clone();
+pub(super) fn public(mut url: Url) -> Url {
     if has_credentials(&url) {
         // Neither can fail: an http(s) URL always has a host.
         let _ = url.set_username("");
@@ -88,7 +87,7 @@ pub(super) fn basic_auth(url: &Url) -> Option<HeaderValue> {
 /// What goes into the request: no fragment, no credentials.
 pub(super) fn request_uri(url: &Url) -> Result<Uri, String> {
     let uri = if has_credentials(url) {
-        Uri::try_from(&public(url)[..Position::AfterQuery])
+        Uri::try_from(&public(url.clone())[..Position::AfterQuery])
     } else {
         Uri::try_from(&url[..Position::AfterQuery])
     };
@@ -172,7 +171,7 @@ mod tests {
             format!("Basic {}", STANDARD.encode("us er:p@ss"))
         );
         assert_eq!(request_uri(&url).unwrap(), "http://a:81/b?c");
-        assert_eq!(public(&url).as_str(), "http://a:81/b?c#d");
+        assert_eq!(public(url.clone()).as_str(), "http://a:81/b?c#d");
         assert_eq!(basic_auth(&Url::parse("http://a/").unwrap()), None);
     }
 }

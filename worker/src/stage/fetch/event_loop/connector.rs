@@ -14,7 +14,6 @@ use hyper_util::rt::TokioIo;
 use shared::clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
@@ -113,10 +112,10 @@ impl Inner {
         let mut attempts = Attempts::new(addresses, port);
         let end = clock::now() + self.connect_timeout;
         while let Some((address, patience)) = attempts.next(end.saturating_duration_since(clock::now())) {
-            match timeout(patience, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => attempts.on_error(address, &error),
-                Err(_) => attempts.on_error(address, &io::ErrorKind::TimedOut.into()),
+            match self.stall.within(patience, TcpStream::connect(address)).await {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => attempts.on_error(address, &error),
+                None => attempts.on_error(address, &io::ErrorKind::TimedOut.into()),
             }
         }
         Err(attempts.fault())

@@ -8,6 +8,7 @@ mod stall;
 
 use std::error::Error;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,7 +38,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// Fetches many URLs at once on the runtime it is used from.
 #[derive(Clone)]
 pub struct Client {
-    rules: std::rc::Rc<Rules>,
+    rules: Rc<Rules>,
     client: legacy::Client<Dial, Empty<Bytes>>,
     dial: Dial,
     stall: Stall,
@@ -62,10 +63,11 @@ impl Client {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http1_writev(false)
             .http2_max_header_list_size(head_bytes_max)
             .build(dial.clone());
         Ok(Self {
-            rules: std::rc::Rc::new(rules),
+            rules: Rc::new(rules),
             client,
             dial,
             stall,

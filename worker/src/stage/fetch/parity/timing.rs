@@ -150,3 +150,21 @@ fn the_whole_targets_time_also_ends_a_connection_attempt() {
         "no response head within 300 ms",
     );
 }
+
+#[test]
+fn a_busy_event_loop_calls_nothing_late() {
+    let address = serve(|_, _| Reply::ok(b"page"));
+    let pair = Pair::new(&short());
+    let url = format!("http://{address}/");
+    let stall = pair.event_loop.stall().clone();
+    let busy = async {
+        // A page is parsed for longer than the timeout, before the request is even out.
+        let begun = clock::now();
+        while begun.elapsed() < 2 * TIMEOUT {}
+        stall.add(begun.elapsed());
+    };
+    let (outcome, ()) = pair
+        .runtime
+        .block_on(async { tokio::join!(pair.event_loop.fetch(&url), busy) });
+    assert_eq!(outcome.unwrap().body, b"page");
+}

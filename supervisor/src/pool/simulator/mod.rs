@@ -1,0 +1,78 @@
+//! Thousands of random runs of the pool in virtual time, each decided by its
+//! seed: workers that crash, hang, lie and linger, targets that kill them, users
+//! who lose patience. An oracle keeps its own books and stops at the first contradiction.
+//!
+//! ```sh
+//! cargo test -p supervisor simulator                                # 2,500 seeds
+//! MUSTER_SIM_SEEDS=1000000 cargo test -p supervisor simulator       # more of them
+//! MUSTER_SIM_SEED=4711 cargo test -p supervisor simulator -- --nocapture   # one, with its trace
+//! ```
+
+mod oracle;
+mod process;
+mod scenario;
+mod worker;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use self::world::World;
+use super::mutant::Mutant;
+
+/// Seeds in every test run; about two seconds without optimisation.
+const SEEDS: u64 = 2_500;
+
+/// What went wrong with this seed, if anything did.
+fn run(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
+    catch_unwind(|| World::new(seed, mutant, false).run()).map_err(|panic| {
+        let said = panic.downcast_ref::<String>().cloned();
+        said.or_else(|| panic.downcast_ref::<&str>().map(|&said| said.to_owned())).unwrap_or_default()
+    })
+}
+
+/// Runs this seed again and gives its last events.
+fn trace(seed: u64, mutant: Option<Mutant>) -> String {
+    let mut world = World::new(seed, mutant, true);
+    // The failure is known; this time only the way to it is of interest.
+    let _ = catch_unwind(AssertUnwindSafe(|| world.run()));
+    world.take_trace()
+}
+
+fn check(seed: u64) {
+    if let Err(why) = run(seed, None) {
+        panic!("seed {seed}: {why}\nthe last events:\n{}", trace(seed, None));
+    }
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+#[test]
+fn random_runs_keep_every_promise() {
+    if let Some(seed) = from_environment("MUSTER_SIM_SEED") {
+        println!("{}", trace(seed, None));
+        return check(seed);
+    }
+    (0..from_environment("MUSTER_SIM_SEEDS").unwrap_or(SEEDS)).for_each(check);
+}
+
+#[test]
+#[ignore = "temporary"]
+fn survey() {
+    let mut kinds = std::collections::BTreeMap::<String, (u64, u64)>::new();
+    let mut ok = 0;
+    for seed in 0..from_environment("MUSTER_SIM_SURVEY").unwrap() {
+        match run(seed, None) {
+            Ok(()) => ok += 1,
+            Err(why) => {
+                let kind: String = why.chars().filter(|c| !c.is_ascii_digit()).take(90).collect();
+                kinds.entry(kind).or_insert((0, seed)).0 += 1;
+            }
+        }
+    }
+    println!("{ok} ok");
+    for (kind, (count, seed)) in kinds {
+        println!("{count:6} first {seed:6}: {}", kind.replace('\n', " | "));
+    }
+}

@@ -1,0 +1,409 @@
+//! What must hold, counted apart from the pool: the oracle sees each command
+//! and each event, keeps its own books, and panics at the first contradiction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use shared::protocol::{Slice, Verdict};
+
+use super::scenario::{Scenario, Temper, ms};
+use super::worker::Worker;
+use crate::pool::{Counts, Death, Disposition, Exit, Quarantined, Seat};
+
+/// Shortest pause between two processes in one slot: 100 ms less a quarter.
+const BACKOFF_MIN: Duration = ms_const(75);
+
+/// Most bytes of one slice, unless it is one large target alone.
+const SLICE_BYTES_MAX: usize = 28 * 1024;
+
+/// Most bytes a worker may have unread, a large target counted as one full slice.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
+
+/// A hang is found this much after its limit: two samples, a second apart, and the lag of the loop.
+const FOUND_WITHIN: Duration = Duration::from_secs(4);
+
+const fn ms_const(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// One target's page in the books.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    submitted: bool,
+    holder: Option<Seat>,
+    retries: u32,
+    blamed: u32,
+    /// Deaths for which it may or may not have been blamed.
+    maybe_blamed: u32,
+    finals: u32,
+    quarantined: bool,
+    not_before: Option<Instant>,
+    /// How often the world made a worker die on it.
+    hits: u32,
+}
+
+/// One process's page.
+#[derive(Debug, Default)]
+struct Chair {
+    spawned_at: Option<Instant>,
+    job_sent: bool,
+    greeted: bool,
+    ready: bool,
+    drained: bool,
+    terminated: bool,
+    eof: bool,
+    death: Option<(Instant, Death)>,
+    /// Whom the pool's first order to end it may blame, and whether it may blame nobody.
+    ended: Option<(Vec<u64>, bool)>,
+    settled: bool,
+    forgotten_at: Option<Instant>,
+}
+
+/// All that is known.
+#[derive(Debug)]
+pub(super) struct Oracle {
+    pub(super) entries: Vec<Entry>,
+    chairs: BTreeMap<Seat, Chair>,
+    /// No more targets may be given out: drained, killed, given up or all done.
+    pub(super) ending: bool,
+    pub(super) refused: bool,
+    pub(super) gave_up: bool,
+    pub(super) deaf_for: Duration,
+    spawns: u64,
+    /// Deaths that nobody was blamed for since something was last finished.
+    vain: u32,
+    unready_deaths: Vec<Instant>,
+    source_ended: bool,
+}
+
+impl Oracle {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        Self {
+            entries: scenario.targets.iter().map(|_| Entry::default()).collect(),
+            chairs: BTreeMap::new(),
+            ending: false,
+            refused: false,
+            gave_up: false,
+            deaf_for: Duration::ZERO,
+            spawns: 0,
+            vain: 0,
+            unready_deaths: Vec::new(),
+            source_ended: false,
+        }
+    }
+
+    fn chair(&mut self, seat: Seat) -> &mut Chair {
+        let chair = self.chairs.get_mut(&seat).unwrap_or_else(|| panic!("{seat} was never spawned"));
+        assert!(chair.forgotten_at.is_none(), "a command for {seat}, which is forgotten");
+        chair
+    }
+
+    pub(super) fn submitted(&mut self, id: usize) {
+        self.entries[id].submitted = true;
+    }
+
+    pub(super) fn source_ended(&mut self) {
+        self.source_ended = true;
+        self.end_if_all_done();
+    }
+
+    /// Whether the world may make a worker die on this target: the good ones must never be set aside.
+    pub(super) fn may_hit(&mut self, id: u64, scenario: &Scenario) -> bool {
+        let entry = &mut self.entries[id as usize];
+        if scenario.targets[id as usize].temper != Temper::Good {
+            return true;
+        }
+        let allowed = entry.hits + 1 < scenario.config.crashes_max;
+        entry.hits += u32::from(allowed);
+        allowed
+    }
+
+    pub(super) fn spawn(&mut self, now: Instant, seat: Seat) {
+        assert!(!self.ending, "{seat} is spawned although the run is ending");
+        if seat.generation > 1 {
+            let before = Seat { generation: seat.generation - 1, ..seat };
+            let before = self.chairs.get(&before).expect("a generation was left out");
+            let forgotten_at = before.forgotten_at.expect("spawned over a process that is not forgotten");
+            assert!(now.duration_since(forgotten_at) >= BACKOFF_MIN, "{seat}: no pause since the last death");
+            assert!(now.duration_since(before.spawned_at.unwrap()) >= BACKOFF_MIN, "{seat}: no pause");
+        }
+        let fresh = self.chairs.insert(seat, Chair { spawned_at: Some(now), ..Chair::default() });
+        assert!(fresh.is_none(), "{seat} was spawned twice");
+        self.spawns += 1;
+    }
+
+    pub(super) fn spawn_failed(&mut self, now: Instant, seat: Seat) {
+        let chair = self.chair(seat);
+        chair.settled = true;
+        self.vain += 1;
+        self.unready_deaths.push(now);
+    }
+
+    pub(super) fn greeted(&mut self, seat: Seat) {
+        self.chairs.get_mut(&seat).unwrap().greeted = true;
+    }
+
+    pub(super) fn ready(&mut self, seat: Seat) {
+        self.chairs.get_mut(&seat).unwrap().ready = true;
+    }
+
+    pub(super) fn job(&mut self, seat: Seat) {
+        let chair = self.chair(seat);
+        assert!(chair.greeted && !chair.job_sent, "{seat} was told its job unasked or twice");
+        chair.job_sent = true;
+    }
+
+    pub(super) fn slice(
+        &mut self,
+        now: Instant,
+        seat: Seat,
+        slice: &Slice,
+        worker: &Worker,
+        scenario: &Scenario,
+    ) {
+        assert!(!self.ending, "{seat} was given targets although the run is ending");
+        let chair = self.chair(seat);
+        assert!(chair.ready && chair.job_sent, "{seat} was given targets before it was ready");
+        assert!(
+            chair.ended.is_none() && !chair.drained && !chair.eof,
+            "{seat} was given targets on its way out"
+        );
+        assert!(chair.death.is_none(), "{seat} was given targets after it was reaped");
+        let bytes = slice_bytes(slice);
+        assert!(!slice.targets.is_empty());
+        assert!(bytes <= SLICE_BYTES_MAX || slice.targets.len() == 1, "a slice of {bytes} bytes");
+        let unread: usize =
+            worker.unread.iter().chain([slice]).map(|s| slice_bytes(s).min(SLICE_BYTES_MAX)).sum();
+        assert!(worker.broke_off || unread <= UNREAD_BYTES_MAX, "{seat} has {unread} bytes unread");
+        for target in &slice.targets {
+            let plan = &scenario.targets[target.id as usize];
+            let entry = &mut self.entries[target.id as usize];
+            let id = target.id;
+            assert!(entry.submitted && entry.finals == 0 && !entry.quarantined, "{id} is not to be done");
+            assert_eq!(entry.holder, None, "{id} was given to {seat} while another holds it");
+            assert!(entry.not_before.is_none_or(|at| at <= now), "{id} goes before its Retry-After");
+            let innocent = entry.retries + entry.blamed + 1;
+            assert!(
+                (innocent..=innocent + entry.maybe_blamed).contains(&target.attempt),
+                "{id} is on attempt {}, after {} retries and {} deaths",
+                target.attempt,
+                entry.retries,
+                entry.blamed
+            );
+            entry.blamed = target.attempt - 1 - entry.retries;
+            entry.maybe_blamed = 0;
+            assert!(entry.blamed < scenario.config.crashes_max, "{id} should have been set aside");
+            assert_eq!(target.may_retry, entry.retries < scenario.config.retries, "{id}");
+            assert_eq!(target.input, plan.input, "{id}");
+            entry.holder = Some(seat);
+        }
+        self.hosts_are_spared(slice, scenario);
+    }
+
+    fn hosts_are_spared(&self, slice: &Slice, scenario: &Scenario) {
+        let hosts: BTreeSet<_> =
+            slice.targets.iter().filter_map(|target| scenario.targets[target.id as usize].host).collect();
+        for host in hosts {
+            let held = self.entries.iter().zip(&scenario.targets);
+            let in_flight =
+                held.filter(|(entry, plan)| entry.holder.is_some() && plan.host == Some(host)).count();
+            assert!(in_flight <= scenario.in_flight_max(), "{in_flight} in flight to host {host}");
+        }
+    }
+
+    pub(super) fn drain(&mut self, seat: Seat) {
+        assert!(self.ending, "{seat} is told to finish in the middle of the run");
+        let chair = self.chair(seat);
+        assert!(!chair.drained, "{seat} was drained twice");
+        chair.drained = true;
+    }
+
+    /// SIGTERM or, if `hard`, SIGKILL.
+    pub(super) fn end(&mut self, now: Instant, seat: Seat, hard: bool, worker: &Worker, scenario: &Scenario) {
+        let (ending, deaf_for) = (self.ending, self.deaf_for);
+        let chair = self.chair(seat);
+        if !ending {
+            assert!(worker.deserves_an_end(), "{seat} is ended, and nothing is wrong with it");
+        }
+        assert!(hard || !chair.terminated, "{seat} got SIGTERM twice");
+        chair.terminated |= !hard;
+        if chair.ended.is_some() {
+            return;
+        }
+        let (suspects, mut or_nobody) = worker.suspects();
+        if !ending && !hard && worker.alive {
+            assert!(worker.is_hung(), "{seat} is called hung, and is not");
+            let limits = &scenario.config;
+            let limit = limits.stall_timeout.max(limits.stage_timeout).max(limits.target_timeout);
+            let since = worker.hung_since.expect("it hangs");
+            let found_after = now.duration_since(since);
+            assert!(
+                found_after <= limit + FOUND_WITHIN + deaf_for,
+                "{seat} was found hung after {found_after:?}"
+            );
+        }
+        or_nobody |= ending;
+        let suspects = if hard && !ending { Vec::new() } else { suspects };
+        chair.ended = Some((suspects, or_nobody));
+    }
+
+    /// To be called before the pool is told, as its commands depend on it.
+    pub(super) fn eof(&mut self, now: Instant, seat: Seat) {
+        let chair = self.chairs.get_mut(&seat).unwrap();
+        chair.eof = true;
+        if chair.death.is_some() {
+            self.settle(now, seat);
+        }
+    }
+
+    /// To be called before the pool is told.
+    pub(super) fn reaped(&mut self, now: Instant, seat: Seat, death: &Death) {
+        let chair = self.chairs.get_mut(&seat).unwrap();
+        chair.death.get_or_insert_with(|| (now, death.clone()));
+        if chair.eof {
+            self.settle(now, seat);
+        }
+    }
+
+    /// The process is gone for good: its targets are free, and at most one is to blame.
+    fn settle(&mut self, now: Instant, seat: Seat) {
+        let chair = self.chairs.get_mut(&seat).unwrap();
+        if std::mem::replace(&mut chair.settled, true) {
+            return;
+        }
+        let (_, death) = chair.death.as_ref().unwrap();
+        let asked = matches!(death.exit, Exit::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP));
+        let ours = asked || matches!(death.exit, Exit::Signal(libc::SIGKILL) | Exit::Code(_));
+        let (suspects, or_nobody) = match &chair.ended {
+            // It may have died by itself while our signal was on its way.
+            Some((suspects, or_nobody)) if ours => (suspects.clone(), *or_nobody),
+            Some((suspects, _)) => {
+                (suspects.iter().copied().chain(death.reading.target).collect(), !suspects.is_empty())
+            }
+            None if asked => (Vec::new(), false),
+            None => (death.reading.target.into_iter().collect(), false),
+        };
+        let ready = chair.ready;
+        let suspects: BTreeSet<_> =
+            suspects.into_iter().filter(|id| self.entries[*id as usize].holder == Some(seat)).collect();
+        for id in &suspects {
+            let entry = &mut self.entries[*id as usize];
+            if suspects.len() == 1 && !or_nobody {
+                entry.blamed += 1;
+            } else {
+                entry.maybe_blamed += 1;
+            }
+        }
+        for entry in &mut self.entries {
+            if entry.holder == Some(seat) {
+                entry.holder = None;
+            }
+        }
+        self.vain += u32::from(suspects.is_empty() || or_nobody);
+        if !ready {
+            self.unready_deaths.push(now);
+        }
+    }
+
+    /// The pool waits for the end of a reaped worker's channel only so long.
+    fn settle_without_eof(&mut self, now: Instant, seat: Seat, scenario: &Scenario) {
+        let chair = self.chair(seat);
+        if chair.settled {
+            return;
+        }
+        let (reaped_at, _) =
+            chair.death.as_ref().unwrap_or_else(|| panic!("{seat} is settled, yet not reaped"));
+        let waited = now.duration_since(*reaped_at);
+        assert!(waited >= scenario.config.terminate_grace, "{seat} is settled before its channel has ended");
+        self.settle(now, seat);
+    }
+
+    pub(super) fn forgotten(&mut self, now: Instant, seat: Seat, scenario: &Scenario) {
+        self.settle_without_eof(now, seat, scenario);
+        self.chair(seat).forgotten_at = Some(now);
+    }
+
+    pub(super) fn quarantined(&mut self, now: Instant, quarantined: &Quarantined, scenario: &Scenario) {
+        let id = quarantined.id;
+        if let Some(holder) = self.entries[id as usize].holder {
+            self.settle_without_eof(now, holder, scenario);
+        }
+        let entry = &mut self.entries[id as usize];
+        let most = entry.blamed + entry.maybe_blamed;
+        let crashes_max = scenario.config.crashes_max;
+        assert!(entry.finals == 0 && !entry.quarantined, "{id} was set aside, and it was finished");
+        assert_ne!(scenario.targets[id as usize].temper, Temper::Good, "{id} was set aside, and is good");
+        assert!(entry.blamed <= crashes_max && crashes_max <= most, "{id} was set aside after {most} deaths");
+        assert_eq!(quarantined.attempts, entry.retries + crashes_max, "{id}");
+        assert_eq!(quarantined.input, scenario.targets[id as usize].input);
+        entry.quarantined = true;
+        self.vain = 0;
+        self.end_if_all_done();
+    }
+
+    /// What the pool must make of one outcome; to be called before it is told.
+    pub(super) fn outcome(
+        &mut self,
+        now: Instant,
+        seat: Seat,
+        id: u64,
+        verdict: &Verdict,
+        cap: Duration,
+    ) -> Disposition {
+        let settled = self.chairs[&seat].settled;
+        let entry = &mut self.entries[id as usize];
+        if settled || entry.holder != Some(seat) {
+            return Disposition::Stale;
+        }
+        self.vain = 0;
+        entry.holder = None;
+        if let Verdict::Retry { after_ms, .. } = verdict {
+            entry.retries += 1;
+            entry.not_before = after_ms.map(|after| now + ms(after).min(cap));
+            return Disposition::Retried;
+        }
+        entry.finals += 1;
+        assert_eq!(entry.finals, 1, "{id} has two records");
+        self.end_if_all_done();
+        Disposition::Final
+    }
+
+    fn end_if_all_done(&mut self) {
+        let all_done = self.entries.iter().all(|entry| entry.finals + u32::from(entry.quarantined) == 1);
+        self.ending |= self.source_ended && all_done;
+    }
+
+    /// The pool says it cannot go on.
+    pub(super) fn gave_up(&mut self, now: Instant, why: &str) {
+        assert!(!why.contains("internal error"), "{why}");
+        self.gave_up = true;
+        self.ending = true;
+        let recent = |at: &&Instant| now.duration_since(**at) <= Duration::from_secs(60);
+        let unready = self.unready_deaths.iter().filter(recent).count();
+        assert!(self.refused || self.vain > 5 || unready > 5, "the pool gave up for no reason: {why}");
+    }
+
+    /// The run is over.
+    pub(super) fn over(&self, counts: Counts, restarts: u64, complete: bool, scenario: &Scenario) {
+        for (seat, chair) in &self.chairs {
+            assert!(chair.forgotten_at.is_some(), "{seat} was not forgotten");
+        }
+        let count = |has: fn(&Entry) -> bool| self.entries.iter().filter(|entry| has(entry)).count() as u64;
+        let (done, quarantined) = (count(|entry| entry.finals == 1), count(|entry| entry.quarantined));
+        let submitted = count(|entry| entry.submitted);
+        assert_eq!((counts.submitted, counts.done, counts.quarantined), (submitted, done, quarantined));
+        assert_eq!(counts.left(), submitted - done - quarantined);
+        assert_eq!(restarts, self.spawns - u64::from(scenario.config.slots));
+        if complete {
+            assert_eq!(counts.left(), 0, "nobody stopped the run, and targets are left");
+        }
+        let limit = u64::from(scenario.config.slots) * 4 + 16;
+        assert!(!scenario.broken || self.spawns <= limit, "{} starts of a broken worker", self.spawns);
+    }
+}
+
+/// What a slice weighs on its channel, by the protocol's upper bound for a target's headers.
+fn slice_bytes(slice: &Slice) -> usize {
+    slice.targets.iter().map(|target| target.input.len() + 24).sum()
+}

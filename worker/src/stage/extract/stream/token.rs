@@ -1,0 +1,299 @@
+//! Cuts UTF-8 bytes into tags and text as the HTML standard's tokenizer does,
+//! without looking at what it may skip.
+//!
+//! Every function takes what there is of the input and says `None` when a token
+//! is not complete in it; nothing is kept between calls. Whether the input ends
+//! there is the caller's to know.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr2, memmem};
+
+use super::tag::Key;
+
+/// What a `<` begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Markup {
+    /// A start tag; its name's range. Its attributes begin where the name ends.
+    Start(Range<usize>),
+    /// An end tag; its name's range.
+    End(Range<usize>),
+    /// A doctype declaration: the range of what follows the word, and where the declaration ends.
+    Doctype(Range<usize>, usize),
+    /// `<![CDATA[`, which is text inside SVG and MathML and a comment elsewhere; where that comment ends.
+    Cdata(usize),
+    /// A comment, or what is treated as one; where it ends.
+    Comment(usize),
+    /// Nothing: the `<` is text.
+    Text,
+}
+
+/// Reads what begins with the `<` at `at`.
+pub(super) fn markup(data: &[u8], at: usize) -> Option<Markup> {
+    let rest = data.get(at + 1..)?;
+    Some(match rest.first()? {
+        b'a'..=b'z' | b'A'..=b'Z' => Markup::Start(name(data, at + 1)?),
+        b'/' => match rest.get(1)? {
+            b'a'..=b'z' | b'A'..=b'Z' => Markup::End(name(data, at + 2)?),
+            _ => Markup::Comment(at + 1 + memchr(b'>', rest)? + 1),
+        },
+        b'!' => return declaration(data, at),
+        b'?' => Markup::Comment(at + 1 + memchr(b'>', rest)? + 1),
+        _ => Markup::Text,
+    })
+}
+
+fn name(data: &[u8], start: usize) -> Option<Range<usize>> {
+    let rest = data.get(start..)?;
+    Some(start..start + rest.iter().position(|byte| ends_name(*byte))?)
+}
+
+#[inline]
+fn ends_name(byte: u8) -> bool {
+    matches!(byte, b'>' | b'/') || is_space(byte)
+}
+
+/// White space in the sense of the HTML standard.
+#[inline]
+pub(super) fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b'\x0C')
+}
+
+fn declaration(data: &[u8], at: usize) -> Option<Markup> {
+    let start = at + 2;
+    let rest = data.get(start..)?;
+    if let Some(comment) = rest.strip_prefix(b"--") {
+        return Some(Markup::Comment(start + 2 + comment_end(comment)?));
+    }
+    let end = memchr(b'>', rest)?;
+    if rest
+        .get(..7)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"doctype"))
+    {
+        // The word may end in `>`, never contain it.
+        return Some(Markup::Doctype(start + 7..start + end, start + end + 1));
+    }
+    if rest.starts_with(b"[CDATA[") {
+        return Some(Markup::Cdata(start + end + 1));
+    }
+    Some(Markup::Comment(start + end + 1))
+}
+
+/// Where a comment ends whose content starts at the beginning of `comment`.
+fn comment_end(comment: &[u8]) -> Option<usize> {
+    if comment.starts_with(b">") {
+        return Some(1);
+    }
+    if comment.starts_with(b"->") {
+        return Some(2);
+    }
+    let mut at = 0;
+    loop {
+        at += memmem::find(comment.get(at..)?, b"--")? + 2;
+        match comment.get(at..)? {
+            [b'>', ..] => return Some(at + 1),
+            [b'!', b'>', ..] => return Some(at + 2),
+            [b'!'] | [] => return None,
+            // A third dash may be the second of a pair that ends the comment.
+            _ => at -= 1,
+        }
+    }
+}
+
+/// One attribute of a start tag, by its place in the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attribute {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+/// The attributes of the start tag at hand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attributes<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) list: &'a [Attribute],
+}
+
+impl<'a> Attributes<'a> {
+    /// What an element has that no tag was written for.
+    pub(super) const NONE: Attributes<'static> = Attributes { data: &[], list: &[] };
+
+    pub(super) fn is_empty(self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The raw value of an attribute, given its name in lower case. Of two with
+    /// the same name the first counts.
+    pub(super) fn get(self, name: &str) -> Option<&'a [u8]> {
+        self.list
+            .iter()
+            .find(|attribute| {
+                let written = self.data.get(attribute.name.clone());
+                written.is_some_and(|written| written.eq_ignore_ascii_case(name.as_bytes()))
+            })
+            .and_then(|attribute| self.data.get(attribute.value.clone()))
+    }
+}
+
+/// The end of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TagEnd {
+    /// Where it ends, after the `>`.
+    pub(super) at: usize,
+    /// It ended in `/>`.
+    pub(super) is_self_closing: bool,
+}
+
+/// Finds where the tag ends whose name ends at `at`, without reading attributes
+/// where that can be avoided.
+#[inline]
+pub(super) fn skip_attributes(data: &[u8], at: usize) -> Option<usize> {
+    let rest = data.get(at..)?;
+    let end = memchr(b'>', rest)?;
+    // Only between quotes can a `>` be anything but the end.
+    if memchr2(b'"', b'\'', rest.get(..end)?).is_none() {
+        return Some(at + end + 1);
+    }
+    attributes(data, at, &mut |_| {}).map(|end| end.at)
+}
+
+/// Reads the attributes of the tag whose name ends at `at`, and finds its end.
+pub(super) fn attributes(data: &[u8], mut at: usize, each: &mut impl FnMut(Attribute)) -> Option<TagEnd> {
+    loop {
+        at = skip_spaces(data, at)?;
+        match data.get(at)? {
+            b'>' => {
+                return Some(TagEnd {
+                    at: at + 1,
+                    is_self_closing: false,
+                });
+            }
+            b'/' => {
+                at += 1;
+                if data.get(at)? == &b'>' {
+                    return Some(TagEnd {
+                        at: at + 1,
+                        is_self_closing: true,
+                    });
+                }
+                continue;
+            }
+            _ => {}
+        }
+        // A name may start with `=`, so its first byte is not looked at.
+        let rest = data.get(at + 1..)?;
+        let name = at..at + 1 + rest.iter().position(|byte| ends_name(*byte) || *byte == b'=')?;
+        at = skip_spaces(data, name.end)?;
+        if data.get(at)? != &b'=' {
+            each(Attribute {
+                value: name.end..name.end,
+                name,
+            });
+            continue;
+        }
+        at = skip_spaces(data, at + 1)?;
+        let (value, end) = match data.get(at)? {
+            quote @ (b'"' | b'\'') => {
+                let end = at + 1 + memchr(*quote, data.get(at + 1..)?)?;
+                (at + 1..end, end + 1)
+            }
+            b'>' => (at..at, at),
+            _ => {
+                let rest = data.get(at..)?;
+                let end = at + rest.iter().position(|byte| *byte == b'>' || is_space(*byte))?;
+                (at..end, end)
+            }
+        };
+        each(Attribute { name, value });
+        at = end;
+    }
+}
+
+fn skip_spaces(data: &[u8], at: usize) -> Option<usize> {
+    Some(at + data.get(at..)?.iter().position(|byte| !is_space(*byte))?)
+}
+
+/// Elements whose content is not markup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RawText {
+    /// `title`, `textarea`: entities count.
+    WithEntities,
+    /// `style`, `xmp`, `iframe`, `noembed`, `noframes`.
+    Plain,
+    /// `script`.
+    Script,
+}
+
+/// Where raw text ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RawEnd {
+    /// Where the text ends and its end tag starts.
+    pub(super) text: usize,
+    /// Where the name of the end tag ends.
+    pub(super) name: usize,
+}
+
+/// Finds the end tag that ends the raw text starting at `at`.
+pub(super) fn raw_text_end(
+    data: &[u8],
+    at: usize,
+    kind: RawText,
+    key: Key,
+    name_len: usize,
+) -> Option<RawEnd> {
+    if kind == RawText::Script {
+        return script_end(data, at);
+    }
+    let mut from = at;
+    loop {
+        from += memchr(b'<', data.get(from..)?)?;
+        if let Some(name) = end_tag_named(data, from, key, name_len) {
+            return Some(RawEnd { text: from, name });
+        }
+        from += 1;
+    }
+}
+
+/// If `</name` and a byte that ends it are at `at`: where the name ends.
+fn end_tag_named(data: &[u8], at: usize, key: Key, name_len: usize) -> Option<usize> {
+    let name = data.get(at..)?.strip_prefix(b"</")?;
+    let written = name.get(..name_len)?;
+    (ends_name(*name.get(name_len)?) && Key::of(written) == key).then_some(at + 2 + name_len)
+}
+
+/// Scripts may hide in comments and there hold `<script>…</script>` as text.
+fn script_end(data: &[u8], at: usize) -> Option<RawEnd> {
+    const NAME: &[u8] = b"script";
+    const KEY: Key = Key::of(NAME);
+    let mut from = at;
+    let (mut in_comment, mut in_inner) = (false, false);
+    loop {
+        let rest = data.get(from..)?;
+        let open = memchr(b'<', rest)?;
+        if in_comment && let Some(close) = memmem::find(rest.get(..open)?, b"-->") {
+            (in_comment, in_inner) = (false, false);
+            from += close + 3;
+            continue;
+        }
+        let start = from + open;
+        // The dashes of `<!--` may also be those of the `-->` that closes it.
+        if !in_comment && data.get(start..)?.starts_with(b"<!--") {
+            in_comment = true;
+            from = start + 2;
+        } else if let Some(name) = end_tag_named(data, start, KEY, NAME.len()) {
+            if !in_inner {
+                return Some(RawEnd { text: start, name });
+            }
+            in_inner = false;
+            from = name + 1;
+        } else {
+            let inner = data
+                .get(start + 1..start + 1 + NAME.len())
+                .is_some_and(|name| Key::of(name) == KEY);
+            if in_comment && inner && data.get(start + 1 + NAME.len()).copied().is_some_and(ends_name) {
+                in_inner = true;
+            }
+            from = start + 1;
+        }
+    }
+}

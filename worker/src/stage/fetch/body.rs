@@ -1,0 +1,87 @@
+//! A response's body on its way in: counted, decoded, held to the limit.
+
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+
+use super::rules::Rules;
+use crate::stage::decode::{DecodeError, Decoder, codings};
+
+/// Room made for a body on the word of its `Content-Length` alone.
+const RESERVE_BYTES_MAX: u64 = 256 * 1024;
+
+/// What has come of a body.
+pub(super) struct Body {
+    /// Bytes before decoding.
+    pub(super) received: u64,
+    /// What the head promised of them.
+    pub(super) length: Option<u64>,
+    pub(super) content_type: Option<String>,
+    decoder: Option<Decoder>,
+    bytes: Vec<u8>,
+}
+
+impl Body {
+    /// For the head of a response that is wanted; refuses what is known to be in vain.
+    pub(super) fn begin(headers: &HeaderMap, rules: &Rules) -> Result<Self, DecodeError> {
+        let codings = codings(headers)?;
+        let length = content_length(headers);
+        let bytes_max = if codings.is_empty() {
+            rules.body_bytes_max
+        } else {
+            rules.wire_bytes_max()
+        };
+        if length.is_some_and(|length| length > bytes_max) {
+            return Err(DecodeError::TooLarge);
+        }
+        let decoder = if codings.is_empty() {
+            None
+        } else {
+            Some(Decoder::new(&codings)?)
+        };
+        let reserve = usize::try_from(length.unwrap_or(0).min(RESERVE_BYTES_MAX)).unwrap_or(0);
+        let content_type = headers.get(CONTENT_TYPE);
+        Ok(Self {
+            received: 0,
+            length,
+            content_type: content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            decoder,
+            bytes: Vec::with_capacity(reserve),
+        })
+    }
+
+    pub(super) fn push(&mut self, chunk: &[u8], rules: &Rules) -> Result<(), DecodeError> {
+        self.received = self.received.saturating_add(chunk.len() as u64);
+        let bytes_max = rules.body_bytes_max;
+        match &mut self.decoder {
+            Some(_) if self.received > rules.wire_bytes_max() => Err(DecodeError::TooLarge),
+            Some(decoder) => decoder.push(chunk, &mut self.bytes, bytes_max),
+            None if self.received > bytes_max => Err(DecodeError::TooLarge),
+            None => {
+                self.bytes.extend_from_slice(chunk);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether bytes are missing that the head promised.
+    pub(super) fn is_short(&self) -> bool {
+        self.length.is_some_and(|length| self.received < length)
+    }
+
+    /// The decoded bytes, if every coding came to its end.
+    pub(super) fn finish(self) -> Result<Vec<u8>, DecodeError> {
+        if let Some(decoder) = &self.decoder {
+            decoder.finish()?;
+        }
+        Ok(self.bytes)
+    }
+}
+
+/// The length both clients go by. Repeated or contradicting ones they have judged already.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    let value = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    value.split(',').next()?.trim().parse().ok()
+}
