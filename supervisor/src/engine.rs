@@ -148,10 +148,11 @@ pub(crate) fn run(
     let Job { feed, writer, gather, signals, .. } = job;
     let mut reader_left = false;
     let mut resume = None;
-    match writer.finish(&signals) {
+    let complete = ended.is_complete() && ended.left == 0 && feed.is_exhausted();
+    match writer.finish(complete, &signals) {
         Ok(Finished::Written(store)) => {
             if let (Some(store), Some(input)) = (store, &input) {
-                resume = settle(&feed, &ended, store, input)?;
+                resume = settle(complete, &feed, store, input)?;
             }
         }
         Ok(Finished::Abandoned(signal)) => ended.signal = Some(signal),
@@ -167,8 +168,8 @@ pub(crate) fn run(
 
 /// Takes the journal of a complete run away; how to go on with any other.
 fn settle(
+    complete: bool,
     feed: &Feed,
-    ended: &Ended,
     mut store: Store,
     input: &SpooledInput,
 ) -> Result<Option<Resume>, EngineError> {
@@ -176,7 +177,7 @@ fn settle(
         let changes = vec![format!("the inputs: {changed}")];
         return Err(EngineError::Changed(JournalError::JobChanged { output: store.output(), changes }));
     }
-    if !ended.is_complete() || ended.left > 0 || !feed.is_exhausted() {
+    if !complete {
         return Ok(Some(if input.is_needed_again() { Resume::WithStdin } else { Resume::Alone }));
     }
     store.complete().map_err(|cause| EngineError::Output { cause: cause.into(), resumable: true })?;

@@ -14,7 +14,11 @@ use super::{Final, Finished, JournalError, Prefix, State, Store, Tally};
 use crate::sink::Sink;
 
 /// Time between two commits: what a kill costs, in work done again.
-pub(super) const COMMIT_EVERY: Duration = Duration::from_secs(1);
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// Time before the first commit. It doubles from one to the next: a run that is always
+/// killed within a second gets somewhere too.
+const FIRST_COMMIT: Duration = Duration::from_millis(100);
 
 /// What there is to know about some lines of output besides the lines.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +41,7 @@ pub struct Recorder {
     prefix: Prefix,
     /// When there was last an attempt to commit.
     tried: Instant,
+    every: Duration,
     /// To the thread that commits; a commit is taken only when it has nothing to do.
     commits: Sender<Commit>,
     thread: JoinHandle<Result<Store, JournalError>>,
@@ -59,6 +64,7 @@ impl Recorder {
             tally: state.tally.clone(),
             prefix: state.prefix,
             tried: now,
+            every: FIRST_COMMIT,
             commits,
             thread,
         })
@@ -80,7 +86,7 @@ impl Recorder {
     /// When the next commit is due, if there is anything to commit.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        (!self.fresh.is_empty()).then(|| self.tried + COMMIT_EVERY)
+        (!self.fresh.is_empty()).then(|| self.tried + self.every)
     }
 
     /// Commits everything added, of which the sink has written `output_bytes` and keeps nothing back;
@@ -92,7 +98,10 @@ impl Recorder {
         self.tried = now;
         let commit = self.take(output_bytes);
         match self.commits.try_send(commit) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.every = (self.every * 2).min(COMMIT_EVERY);
+                Ok(())
+            }
             Err(TrySendError::Full(commit)) => {
                 self.fresh = commit.fresh;
                 Ok(())

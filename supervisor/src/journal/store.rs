@@ -14,6 +14,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::fingerprint::Known;
@@ -109,7 +110,8 @@ impl Store {
         let connection = connect(path).map_err(sqlite)?;
         let mut store = Self { connection: None, path: path.to_owned(), sets: 0, newborn: false };
         let ours = is_ours(&connection, path)?;
-        // Now it may be written to: this already changes the file.
+        // Now it may be written to: this already changes the file. It need not last: nothing rests on it yet.
+        connection.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
         let mut recorded = None;
@@ -175,11 +177,16 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that the job is complete. Whoever opened the file before it is taken away must not find half a job in it.
+    /// Notes that the job is complete, before the journal is taken away: whoever has opened the file by
+    /// then must not find half a job in it. Does not wait for the disk: the output is there, and a
+    /// journal that comes back after a power cut only has a little done again.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn complete(&mut self) -> Result<(), JournalError> {
+        let path = self.path.clone();
+        let quick = self.connection()?.pragma_update(None, "synchronous", "OFF");
+        quick.map_err(|error| JournalError::from_sqlite(&path, error))?;
         self.write(|transaction| transaction.execute("UPDATE progress SET complete = 1", []).map(drop))
     }
 
@@ -191,8 +198,10 @@ impl Store {
     /// Closes the journal and removes its files.
     pub fn remove(&mut self) {
         self.newborn = false;
-        // Closing folds the write-ahead file into the other and removes it.
-        drop(self.connection.take());
+        if let Some(connection) = self.connection.take() {
+            // Closing would first fold the write-ahead file into the other, and wait for the disk.
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
         for path in files(&self.path) {
             let _ = fs::remove_file(path);
         }

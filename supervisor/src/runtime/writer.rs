@@ -2,6 +2,8 @@
 //! slow (`| less`) stops the flow of records but not the reaction to Ctrl-C.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -34,13 +36,15 @@ pub struct Writer {
     chunks: Option<Sender<Chunk>>,
     ended: Receiver<()>,
     recorded: bool,
+    /// Whether the run is complete, so that its journal is to be taken away; set before the chunks end.
+    complete: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<Option<Store>, OutputError>>>,
 }
 
 /// How the output was left.
 #[derive(Debug)]
 pub enum Finished {
-    /// Everything is written, and committed to the journal if there is one.
+    /// Everything is written, and committed to the journal if there is one and something is left to do.
     Written(Option<Store>),
     /// This signal came while a slow reader was being waited for.
     Abandoned(i32),
@@ -59,15 +63,17 @@ impl Writer {
         let (chunks, queue) = bounded(CHUNKS_WAITING);
         let (ending, ended) = bounded(0);
         let recorded = recorder.is_some();
+        let complete = Arc::new(AtomicBool::new(false));
+        let is_complete = Arc::clone(&complete);
         let thread = thread::Builder::new().name("sink".to_owned()).spawn(move || {
             // Dropped when this thread ends, early or not: that is what wakes the loop.
             let _ending: Sender<()> = ending;
             match recorder {
                 None => write_all(sink, &queue).map(|()| None),
-                Some(recorder) => write_and_record(sink, recorder, &queue).map(Some),
+                Some(recorder) => write_and_record(sink, recorder, &queue, &is_complete).map(Some),
             }
         })?;
-        Ok(Self { chunks: Some(chunks), ended, recorded, thread: Some(thread) })
+        Ok(Self { chunks: Some(chunks), ended, recorded, complete, thread: Some(thread) })
     }
 
     pub(super) fn chunks(&self) -> Option<&Sender<Chunk>> {
@@ -84,11 +90,12 @@ impl Writer {
         &self.ended
     }
 
-    /// Writes what is queued, commits it and closes the output.
+    /// Writes what is queued, commits it and closes the output; `complete` says that nothing is left to do.
     ///
     /// # Errors
     /// The first [`OutputError`] of the whole run.
-    pub fn finish(mut self, signals: &Signals) -> Result<Finished, OutputError> {
+    pub fn finish(mut self, complete: bool, signals: &Signals) -> Result<Finished, OutputError> {
+        self.complete.store(complete, Ordering::Release);
         self.chunks = None;
         crossbeam_channel::select! {
             recv(self.ended) -> _ => {}
@@ -120,6 +127,7 @@ fn write_and_record(
     mut sink: Sink,
     mut recorder: Recorder,
     queue: &Receiver<Chunk>,
+    complete: &AtomicBool,
 ) -> Result<Store, OutputError> {
     loop {
         let due = recorder.due();
@@ -147,7 +155,14 @@ fn write_and_record(
         }
     }
     sink.flush()?;
-    let store = recorder.finish(sink.committed_len())?;
+    if !complete.load(Ordering::Acquire) {
+        let store = recorder.finish(sink.committed_len())?;
+        sink.finish()?;
+        return Ok(store);
+    }
+    // The journal is about to go, so there is nothing to commit; but with it gone the output must be whole.
+    let store = recorder.end()?;
+    sink.sync()?;
     sink.finish()?;
     Ok(store)
 }

@@ -162,6 +162,14 @@ impl Sink {
         nix::unistd::close(file).map_err(|errno| failure(name, records, errno.into()))
     }
 
+    /// Waits until everything flushed is on the disk.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn sync(&self) -> Result<(), SinkError> {
+        self.file.sync_data().map_err(|cause| failure(self.name.clone(), self.records, cause))
+    }
+
     /// The output once more, to bring it to the disk from another thread.
     ///
     /// # Errors
