@@ -67,6 +67,8 @@ pub enum Output {
         /// Whether an existing file is replaced. Always set for what is not a regular
         /// file (`/dev/null`, a named pipe), which is opened and written, never renamed onto.
         overwrite: bool,
+        /// Whether an unfinished run's output is continued; never together with `overwrite`.
+        resume: bool,
     },
     /// Nowhere: a comparison is after the numbers.
     Discard,

@@ -157,7 +157,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         Some(flags) => {
             check_side_files(&flags, &paths)?;
             (
-                disk::output(flags.output, flags.overwrite, &paths)?,
+                disk::output(flags.output, flags.overwrite, flags.resume, &paths)?,
                 flags.ordered,
                 flags.summary,
                 flags.report,
