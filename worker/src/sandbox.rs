@@ -26,7 +26,7 @@ use shared::job::{JobSpec, SandboxLevel, SandboxSpec, Work};
 const LANDLOCK_ABI: ABI = ABI::V6;
 
 /// What resolving names, checking certificates and running at all read.
-const SYSTEM_READABLE: [&str; 9] = [
+const SYSTEM_READABLE: [&str; 10] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/nsswitch.conf",
@@ -35,6 +35,7 @@ const SYSTEM_READABLE: [&str; 9] = [
     "/etc/ssl",
     "/etc/pki",
     "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
     "/proc/self",
 ];
 

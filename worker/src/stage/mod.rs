@@ -234,7 +234,8 @@ impl Pipeline {
             attempts: target.attempt,
             worker: self.slot,
             elapsed_ms: Some(elapsed_ms),
-            bytes: findings.bytes,
+            // How much of a failed body arrived depends on how the network cut it; records do not.
+            bytes: findings.bytes.filter(|_| findings.problem.is_none()),
             charset: findings.charset,
             fields: findings
                 .problem
