@@ -102,11 +102,7 @@ impl Extractor {
     /// # Errors
     /// When a selector is not CSS.
     pub fn new(fields: &[Field]) -> Result<Self, SelectorRejected> {
-        Ok(Self {
-            fields: fields.to_vec(),
-            dom: Dom::new(fields)?,
-            stream: Stream::new(fields),
-        })
+        Ok(Self { fields: fields.to_vec(), dom: Dom::new(fields)?, stream: Stream::new(fields) })
     }
 
     /// Extracts the fields of one page.

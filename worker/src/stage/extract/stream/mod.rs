@@ -112,13 +112,7 @@ impl From<std::io::Error> for Stop {
 
 impl<'j> Pass<'j> {
     fn new(tree: Tree<'j>) -> Self {
-        Self {
-            tree,
-            raw: None,
-            rest: Vec::new(),
-            rest_wanted: 0,
-            attributes: Vec::new(),
-        }
+        Self { tree, raw: None, rest: Vec::new(), rest_wanted: 0, attributes: Vec::new() }
     }
 
     /// Reads bytes that are UTF-8 where they lie.
@@ -261,33 +255,16 @@ impl<'j> Pass<'j> {
             let Some(end) = token::attributes(data, name_end, &mut |attribute| list.push(attribute)) else {
                 return Ok(None);
             };
-            (
-                end.at,
-                Attributes {
-                    data,
-                    list: &self.attributes,
-                },
-                end.is_self_closing,
-            )
+            (end.at, Attributes { data, list: &self.attributes }, end.is_self_closing)
         } else {
             let Some(end) = token::skip_attributes(data, name_end) else {
                 return Ok(None);
             };
             (end, Attributes::NONE, false)
         };
-        let start = StartTag {
-            tag,
-            key,
-            name,
-            attributes,
-            is_self_closing,
-        };
+        let start = StartTag { tag, key, name, attributes, is_self_closing };
         if let Some(kind) = self.tree.start(&start)? {
-            self.raw = Some(Raw {
-                kind,
-                key,
-                name_len: name.len(),
-            });
+            self.raw = Some(Raw { kind, key, name_len: name.len() });
         }
         Ok(Some(end))
     }
@@ -305,8 +282,7 @@ impl<'j> Pass<'j> {
             return Ok(None);
         }
         self.raw = None;
-        self.tree
-            .raw_text(data.get(at..end.text).unwrap_or_default(), raw.kind)?;
+        self.tree.raw_text(data.get(at..end.text).unwrap_or_default(), raw.kind)?;
         Ok(next)
     }
 }

@@ -66,10 +66,7 @@ fn declaration(data: &[u8], at: usize) -> Option<Markup> {
         return Some(Markup::Comment(start + 2 + comment_end(comment)?));
     }
     let end = memchr(b'>', rest)?;
-    if rest
-        .get(..7)
-        .is_some_and(|word| word.eq_ignore_ascii_case(b"doctype"))
-    {
+    if rest.get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"doctype")) {
         // The word may end in `>`, never contain it.
         return Some(Markup::Doctype(start + 7..start + end, start + end + 1));
     }
@@ -163,18 +160,12 @@ pub(super) fn attributes(data: &[u8], mut at: usize, each: &mut impl FnMut(Attri
         at = skip_spaces(data, at)?;
         match data.get(at)? {
             b'>' => {
-                return Some(TagEnd {
-                    at: at + 1,
-                    is_self_closing: false,
-                });
+                return Some(TagEnd { at: at + 1, is_self_closing: false });
             }
             b'/' => {
                 at += 1;
                 if data.get(at)? == &b'>' {
-                    return Some(TagEnd {
-                        at: at + 1,
-                        is_self_closing: true,
-                    });
+                    return Some(TagEnd { at: at + 1, is_self_closing: true });
                 }
                 continue;
             }
@@ -185,10 +176,7 @@ pub(super) fn attributes(data: &[u8], mut at: usize, each: &mut impl FnMut(Attri
         let name = at..at + 1 + rest.iter().position(|byte| ends_name(*byte) || *byte == b'=')?;
         at = skip_spaces(data, name.end)?;
         if data.get(at)? != &b'=' {
-            each(Attribute {
-                value: name.end..name.end,
-                name,
-            });
+            each(Attribute { value: name.end..name.end, name });
             continue;
         }
         at = skip_spaces(data, at + 1)?;
@@ -287,9 +275,7 @@ fn script_end(data: &[u8], at: usize) -> Option<RawEnd> {
             in_inner = false;
             from = name + 1;
         } else {
-            let inner = data
-                .get(start + 1..start + 1 + NAME.len())
-                .is_some_and(|name| Key::of(name) == KEY);
+            let inner = data.get(start + 1..start + 1 + NAME.len()).is_some_and(|name| Key::of(name) == KEY);
             if in_comment && inner && data.get(start + 1 + NAME.len()).copied().is_some_and(ends_name) {
                 in_inner = true;
             }

@@ -167,10 +167,8 @@ impl<'j> Tree<'j> {
     /// Whether a start tag's attributes must be read.
     #[inline]
     pub(super) fn wants_attributes(&self, tag: Tag, key: Key) -> bool {
-        matches!(
-            tag,
-            Tag::Html | Tag::Body | Tag::Base | Tag::Input | Tag::Svg | Tag::Math
-        ) || self.is_in_foreign()
+        matches!(tag, Tag::Html | Tag::Body | Tag::Base | Tag::Input | Tag::Svg | Tag::Math)
+            || self.is_in_foreign()
             || self.matcher.wants(key)
     }
 
@@ -239,11 +237,7 @@ impl<'j> Tree<'j> {
             && !self.formatting.has_closed()
             && matches!(self.table_mode(), None | Some(Tag::Td | Tag::Th))
             && self.phase == Phase::InBody;
-        if indifferent {
-            Ok(())
-        } else {
-            self.text_with_care(raw)
-        }
+        if indifferent { Ok(()) } else { self.text_with_care(raw) }
     }
 
     fn text_with_care(&mut self, raw: &[u8]) -> Step {
@@ -268,11 +262,7 @@ impl<'j> Tree<'j> {
         if has_nul && nul_matters {
             return Err(Stop::Irregular);
         }
-        let text = if self.phase == Phase::InBody {
-            text
-        } else {
-            self.text_before_body(text)?
-        };
+        let text = if self.phase == Phase::InBody { text } else { self.text_before_body(text)? };
         if text.is_empty() {
             return Ok(());
         }
@@ -344,10 +334,9 @@ impl<'j> Tree<'j> {
     }
 
     fn above(&self) -> Above {
-        self.stack.last().map_or_else(Above::default, |top| Above {
-            parent: top.reached,
-            any: top.above | top.reached,
-        })
+        self.stack
+            .last()
+            .map_or_else(Above::default, |top| Above { parent: top.reached, any: top.above | top.reached })
     }
 
     /// Whether a tag is open, above any of the elements that bound its scope.
@@ -421,11 +410,7 @@ impl<'j> Tree<'j> {
     /// there; without, it has none. Says whether text is collected.
     #[inline]
     fn record(&mut self, reached: Bits, attributes: Attributes<'_>, depth: Option<usize>) -> Step<bool> {
-        if reached == 0 {
-            Ok(false)
-        } else {
-            self.record_match(reached, attributes, depth)
-        }
+        if reached == 0 { Ok(false) } else { self.record_match(reached, attributes, depth) }
     }
 
     fn record_match(
@@ -454,11 +439,7 @@ impl<'j> Tree<'j> {
                     let slot = self.found.reserve(n);
                     if let Some(depth) = depth {
                         is_captured = true;
-                        self.captures.push(Capture {
-                            depth,
-                            slot,
-                            text: Vec::new(),
-                        });
+                        self.captures.push(Capture { depth, slot, text: Vec::new() });
                         // It has its answer when it is closed.
                         continue;
                     }
@@ -534,11 +515,5 @@ impl<'j> Tree<'j> {
 
 /// The start tag of an element that no tag was written for.
 fn implied(tag: Tag) -> StartTag<'static> {
-    StartTag {
-        tag,
-        key: tag.key(),
-        name: tag.name(),
-        attributes: Attributes::NONE,
-        is_self_closing: false,
-    }
+    StartTag { tag, key: tag.key(), name: tag.name(), attributes: Attributes::NONE, is_self_closing: false }
 }
