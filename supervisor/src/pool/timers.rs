@@ -31,7 +31,11 @@ impl Pool {
 
     /// The same without what the frontier waits for.
     fn own_due(&self) -> Option<Instant> {
-        self.slots.iter().filter_map(|slot| slot.state.deadline()).chain(self.sample_due).min()
+        self.slots.iter().filter_map(|slot| self.deadline(slot)).chain(self.sample_due).min()
+    }
+
+    fn deadline(&self, slot: &Slot) -> Option<Instant> {
+        slot.state.deadline().filter(|_| !self.overlooks(slot))
     }
 
     /// Does what is due at `now`.
@@ -40,7 +44,7 @@ impl Pool {
         let overdue: Vec<Seat> = self
             .slots
             .iter()
-            .filter(|slot| slot.state.deadline().is_some_and(|at| at <= now) && !self.overlooks(slot))
+            .filter(|slot| self.deadline(slot).is_some_and(|at| at <= now))
             .map(|slot| slot.seat)
             .collect();
         for seat in overdue {
