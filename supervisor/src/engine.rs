@@ -10,12 +10,13 @@ use shared::job::{Executor, JobSpec, Mode, SandboxSpec, Work};
 use crate::auto::{self, Measured};
 use crate::frontier::{Frontier, FrontierConfig};
 use crate::gather::{Gather, Ordered, Unbalanced};
+use crate::journal::{Destination, Gate, Journal, JournalError, OutputError, SpooledInput, State, Store};
 use crate::plan::{Input, Plan};
 use crate::pool::{Pool, PoolConfig};
 use crate::progress::Progress;
 use crate::runtime::locate::NoWorker;
 use crate::runtime::{self, Ended, Feed, Finished, Runtime, Signals, Writer, cpus, descriptors};
-use crate::sink::{Sink, SinkError};
+use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};
 use crate::summary::{Facts, ModeRun};
 
@@ -35,15 +36,27 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// Attempts that may kill their worker before the target is set aside.
 const CRASHES_MAX: u32 = 3;
 
+/// What to do about a run that could not go on.
+const HOW_TO_RESUME: &str =
+    "\nnothing that is committed is lost: put that right, and the same command with --resume does the rest";
+
 /// Why a job could not be run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
     /// There is no worker executable.
     #[error(transparent)]
     NoWorker(#[from] NoWorker),
-    /// The output cannot be written.
+    /// The output or its journal cannot be written.
+    #[error("{cause}{}", if *.resumable { HOW_TO_RESUME } else { "" })]
+    Output {
+        /// Why.
+        cause: OutputError,
+        /// Whether there is a journal that says how far it is good.
+        resumable: bool,
+    },
+    /// The inputs are not those of the run that was to be resumed.
     #[error(transparent)]
-    Sink(#[from] SinkError),
+    Changed(JournalError),
     /// Threads or signal handlers cannot be set up.
     #[error("cannot set up threads and signals: {0}")]
     SetUp(#[from] std::io::Error),
@@ -59,8 +72,19 @@ pub(crate) struct Report {
     pub(crate) ended: Ended,
     /// Whether whoever read standard output went away.
     pub(crate) reader_left: bool,
+    /// How to go on, if there is something left to do and a journal to do it by.
+    pub(crate) resume: Option<Resume>,
     /// Numbers for the summary, the comparison and the HTML report.
     pub(crate) run: ModeRun,
+}
+
+/// How a run that was stopped can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// With the same command and `--resume`.
+    Alone,
+    /// The same, and the same standard input once more: it was not read to its end.
+    WithStdin,
 }
 
 /// The shape of one run's pool.
@@ -85,13 +109,13 @@ impl Shape {
     }
 }
 
-/// Runs `plan`, writing records to `sink`; `targets_max` cuts the input short.
+/// Runs `plan`, writing records to `destination`; `targets_max` cuts the input short.
 ///
 /// # Errors
 /// [`EngineError`] when the job could not be begun or its output could not be written.
 pub(crate) fn run(
     plan: &Plan,
-    sink: Sink,
+    destination: Destination,
     targets_max: u64,
     progress: &mut Progress,
 ) -> Result<Report, EngineError> {
@@ -101,33 +125,65 @@ pub(crate) fn run(
         Work::Fetch(_) => TargetKind::Url,
         Work::Parse(_) => TargetKind::Path,
     };
+    let Destination { sink, journal, .. } = destination;
+    let (store, state, input) = match journal {
+        Some(Journal { store, state, input }) => (Some(store), state, Some(input)),
+        None => (None, State::default(), None),
+    };
+    let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
+    let source = Source::new(&plan.inputs, kind).with_stdin(stdin);
     let mut job = Job {
         plan,
         worker: &worker,
         started_us: started.us,
-        feed: Feed::start(Source::new(&plan.inputs, kind))?,
-        writer: Writer::start(sink)?,
-        gather: Gather::new(0),
-        ordered: plan.ordered.then(|| Ordered::new(0)),
+        feed: Feed::start(source, Gate::new(state.finished.clone(), state.prefix))?,
+        // In order, what is done is what comes first.
+        ordered: plan.ordered.then(|| Ordered::new(state.finished.len())),
         signals: Signals::start()?,
+        writer: Writer::start(sink, store.map(|store| (store, &state)))?,
+        gather: Gather::resumed(state.tally.counts, state.tally.errors),
         progress,
     };
     let (mut ended, shape, why) = job.run(targets_max);
     let Job { feed, writer, gather, signals, .. } = job;
-    let reader_left = match writer.finish(&signals) {
-        Ok(Finished::Complete) => false,
-        Ok(Finished::Abandoned(signal)) => {
-            ended.signal = Some(signal);
-            false
+    let mut reader_left = false;
+    let mut resume = None;
+    let complete = ended.is_complete() && ended.left == 0 && feed.is_exhausted();
+    match writer.finish(complete, &signals) {
+        Ok(Finished::Written(store)) => {
+            if let (Some(store), Some(input)) = (store, &input) {
+                resume = settle(complete, &feed, store, input)?;
+            }
         }
-        Err(SinkError::Closed { .. }) => true,
-        Err(error) => return Err(error.into()),
-    };
+        Ok(Finished::Abandoned(signal)) => ended.signal = Some(signal),
+        Err(OutputError::Sink(SinkError::Closed { .. })) => reader_left = true,
+        Err(cause) => return Err(EngineError::Output { cause, resumable: input.is_some() }),
+    }
     if !reader_left {
         gather.balance(feed.taken(), ended.left)?;
     }
     let facts = started.facts(shape, why);
-    Ok(Report { ended, reader_left, run: ModeRun::new(&gather, &facts) })
+    Ok(Report { ended, reader_left, resume, run: ModeRun::new(&gather, &facts) })
+}
+
+/// Takes the journal of a complete run away; how to go on with any other.
+fn settle(
+    complete: bool,
+    feed: &Feed,
+    mut store: Store,
+    input: &SpooledInput,
+) -> Result<Option<Resume>, EngineError> {
+    if let Some(changed) = feed.changed() {
+        let changes = vec![format!("the inputs: {changed}")];
+        return Err(EngineError::Changed(JournalError::JobChanged { output: store.output(), changes }));
+    }
+    if !complete {
+        return Ok(Some(if input.is_needed_again() { Resume::WithStdin } else { Resume::Alone }));
+    }
+    store.complete().map_err(|cause| EngineError::Output { cause: cause.into(), resumable: true })?;
+    input.remove();
+    store.remove();
+    Ok(None)
 }
 
 /// A job while it runs.
@@ -165,7 +221,7 @@ impl Job<'_> {
     }
 
     fn measured(&self) -> Measured {
-        let targets = self.gather.counts().items();
+        let targets = self.gather.items_now();
         let (elapsed_us, cpu_us) = self.gather.time_spent_us();
         #[expect(clippy::cast_precision_loss, reason = "a handful of targets, at most minutes each")]
         let mean_ms = |us: u64| us as f64 / 1e3 / targets.max(1) as f64;
@@ -186,6 +242,7 @@ impl Job<'_> {
             fields: self.plan.fields.clone(),
             parse_timeout: self.plan.parse_timeout,
             sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
+            memory_bytes_max: self.plan.pool.worker_memory_bytes,
         };
         let stage = runtime::Stage {
             feed: &mut self.feed,

@@ -8,6 +8,7 @@ mod cli;
 mod engine;
 pub mod frontier;
 pub mod gather;
+pub mod journal;
 mod nearest;
 pub mod plan;
 pub mod pool;
@@ -38,7 +39,9 @@ pub fn run() -> ExitCode {
         Err(refusal) => return refusal.report().into(),
     };
     let done = match request {
-        Request::Completions(shell) => cli::write_completions(shell, &mut io::stdout()).map(|()| Outcome::Done),
+        Request::Completions(shell) => {
+            cli::write_completions(shell, &mut io::stdout()).map(|()| Outcome::Done)
+        }
         Request::ManPages(dir) => cli::write_man_pages(&dir).map(|()| Outcome::Done),
         Request::Run(plan) => return conclude(verbs::run(&plan)),
         Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),

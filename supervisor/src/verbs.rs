@@ -8,7 +8,8 @@ use shared::clock;
 use shared::job::Mode;
 
 use crate::cli::Outcome;
-use crate::engine::{self, Report};
+use crate::engine::{self, Report, Resume};
+use crate::journal::{self, Destination, Opened};
 use crate::plan::{Comparison, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen};
 use crate::report;
@@ -22,8 +23,17 @@ use crate::summary::{self, ModeRun, WriteError};
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let screen = Screen::stderr();
     let mut progress = Progress::new(plan.progress, screen);
-    let sink = Sink::open(&plan.output)?;
-    let report = engine::run(plan, sink, u64::MAX, &mut progress)?;
+    let destination = match journal::open(plan)? {
+        Opened::Ready(destination) => *destination,
+        Opened::Complete(path) => {
+            say(&format!("{} is complete already: nothing is left to do\n", path.display()));
+            return Ok(Outcome::Done);
+        }
+    };
+    if let Some(notice) = &destination.notice {
+        progress.message(notice);
+    }
+    let report = engine::run(plan, destination, u64::MAX, &mut progress)?;
     if let Some(path) = &plan.summary {
         report.run.summary.write(path)?;
     }
@@ -52,7 +62,8 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
         if shows(plan.progress, screen) {
             progress.message(&format!("{} …", mode.name()));
         }
-        let report = engine::run(&plan, Sink::open(&Output::Discard)?, targets_max, &mut progress)?;
+        let nowhere = Destination::without_journal(Sink::open(&Output::Discard)?);
+        let report = engine::run(&plan, nowhere, targets_max, &mut progress)?;
         let outcome = conclude(&plan, &report)?;
         runs.push(report.run);
         if let Outcome::Stopped(_) = outcome {
@@ -80,10 +91,10 @@ fn shows(when: When, screen: Screen) -> bool {
 
 /// Says what did not go as asked for, and turns it into an outcome.
 fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
-    let Report { ended, reader_left, run } = report;
+    let Report { ended, reader_left, resume, run } = report;
     let done = run.summary.items;
     if let Some(why) = &ended.failure {
-        anyhow::bail!("{why}\n{done} records were written, {} inputs are left", ended.left);
+        anyhow::bail!("{why}\n{done} records were written, {} inputs are left{}", ended.left, how(*resume));
     }
     if let Some(signal) = ended.signal {
         let name = crate::pool::signal_name(signal).unwrap_or("a signal");
@@ -92,10 +103,22 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
             Output::File { path, .. } => format!(" in {}", path.display()),
             Output::Stdout | Output::Discard => String::new(),
         };
-        say(&format!("stopped by {name}: {done} records are written{place}, {left} inputs are left\n"));
+        let how = how(*resume);
+        say(&format!("stopped by {name}: {done} records are written{place}, {left} inputs are left{how}\n"));
         return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
     }
     if *reader_left || run.summary.failed == 0 { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
+}
+
+/// How what is left can be done.
+const fn how(resume: Option<Resume>) -> &'static str {
+    match resume {
+        None => "",
+        Some(Resume::Alone) => "; the same command with --resume does them",
+        Some(Resume::WithStdin) => {
+            "; the same command with --resume does them, if the same standard input is piped in once more"
+        }
+    }
 }
 
 /// Writes the HTML report of `runs`.

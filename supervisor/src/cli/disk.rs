@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use super::resolve::Problem;
+use crate::journal::beside;
 use crate::plan::Output;
+use crate::sink;
 
 /// Formats somebody may hope for in an output's name.
 const NOT_WRITTEN: [&str; 25] = [
@@ -21,10 +23,7 @@ const NOT_WRITTEN: [&str; 25] = [
 
 /// The lower-case extension of a file's name.
 pub(super) fn extension(path: &Path) -> String {
-    path.extension()
-        .and_then(OsStr::to_str)
-        .unwrap_or_default()
-        .to_ascii_lowercase()
+    path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Says why a list of inputs cannot be read, if so; else whether it can be read twice.
@@ -46,7 +45,22 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
 }
 
 /// Resolves `--output`.
-pub(super) fn output(path: PathBuf, overwrite: bool, inputs: &[&Path]) -> Result<Output, Problem> {
+pub(super) fn output(
+    path: PathBuf,
+    overwrite: bool,
+    resume: bool,
+    inputs: &[&Path],
+) -> Result<Output, Problem> {
+    if overwrite && resume {
+        return Err(Problem::Usage(
+            "--resume goes on with an output and --overwrite replaces it; give one of them".to_owned(),
+        ));
+    }
+    if resume && !can_be_resumed(&path) {
+        return Err(Problem::Usage(
+            "--resume goes on with a file, and this output is none; name one with --output FILE".to_owned(),
+        ));
+    }
     if path == Path::new("-") {
         return Ok(Output::Stdout);
     }
@@ -60,30 +74,37 @@ pub(super) fn output(path: PathBuf, overwrite: bool, inputs: &[&Path]) -> Result
     }
     check_not_input("--output", &path, inputs)?;
     match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() && !overwrite => Err(Problem::Impossible(format!(
-            "{} exists; name another output, or replace it with --overwrite",
-            path.display()
-        ))),
+        // With a journal beside it, there is more to say; that is done where it is opened.
+        Ok(metadata)
+            if metadata.is_file() && !overwrite && !resume && !beside(&path, ".journal").exists() =>
+        {
+            Err(Problem::Impossible(format!(
+                "{} exists; name another output, or replace it with --overwrite",
+                path.display()
+            )))
+        }
         Ok(metadata) => {
             check_writable(&path)?;
-            Ok(Output::File {
-                overwrite: overwrite || !metadata.is_file(),
-                path,
-            })
+            Ok(Output::File { overwrite: overwrite || !metadata.is_file(), resume, path })
         }
         Err(_) => {
             check_writable(&path)?;
-            Ok(Output::File { path, overwrite })
+            Ok(Output::File { path, overwrite, resume })
         }
     }
+}
+
+/// Whether it is a file, or will be one.
+fn can_be_resumed(path: &Path) -> bool {
+    path != Path::new("-")
+        && !sink::is_stdout(path)
+        && fs::metadata(path).map_or(true, |metadata| metadata.is_file() || metadata.is_dir())
 }
 
 /// Checks `--summary` and `--report`, which replace what was there.
 pub(super) fn check_side_file(flag: &str, path: &Path, inputs: &[&Path]) -> Result<(), Problem> {
     if path == Path::new("-") {
-        return Err(Problem::Usage(format!(
-            "{flag} writes a file; stdout is for the records"
-        )));
+        return Err(Problem::Usage(format!("{flag} writes a file; stdout is for the records")));
     }
     check_not_input(flag, path, inputs)?;
     check_writable(path)
@@ -94,10 +115,7 @@ pub(super) fn check_distinct(files: &[(&str, &Path)]) -> Result<(), Problem> {
     for (n, (flag, path)) in files.iter().enumerate() {
         for (other_flag, other) in files.iter().skip(n + 1) {
             if same_file(path, other) {
-                return Err(Problem::Usage(format!(
-                    "{flag} and {other_flag} are both {}",
-                    path.display()
-                )));
+                return Err(Problem::Usage(format!("{flag} and {other_flag} are both {}", path.display())));
             }
         }
     }

@@ -102,7 +102,7 @@ fn compare_run(
         ));
     }
     let sandbox = pool.sandbox;
-    let pool = PoolPlan { workers: pool.workers.0, mode: None, concurrency: pool.concurrency.0 };
+    let pool = PoolPlan { mode: None, ..pool_plan(pool) };
     match verb {
         Some(CompareVerb::Fetch(fetch)) => Ok(Run {
             pool,
@@ -157,7 +157,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         Some(flags) => {
             check_side_files(&flags, &paths)?;
             (
-                disk::output(flags.output, flags.overwrite, &paths)?,
+                disk::output(flags.output, flags.overwrite, flags.resume, &paths)?,
                 flags.ordered,
                 flags.summary,
                 flags.report,
@@ -225,6 +225,8 @@ fn pool_plan(flags: &PoolFlags) -> PoolPlan {
         workers: if one_worker { Some(NonZeroU32::MIN) } else { flags.workers.0 },
         mode,
         concurrency: if one_target { Some(NonZeroU32::MIN) } else { flags.concurrency.0 },
+        worker_memory_bytes: flags.worker_memory,
+        recycle_after: flags.recycle,
     }
 }
 

@@ -99,6 +99,18 @@ pub(super) fn body_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Least memory a worker can be given: below this it cannot even load its libraries and one page.
+const WORKER_MEMORY_MIN: u64 = 64 << 20;
+
+/// `--worker-memory`.
+pub(super) fn worker_memory(text: &str) -> Result<u64, String> {
+    match bytes(text) {
+        Some(bytes) if bytes >= WORKER_MEMORY_MIN => Ok(bytes),
+        Some(_) => Err("a worker needs at least 64MiB to start and to hold a page".to_owned()),
+        None => Err("give a size such as 512MiB or 2GiB".to_owned()),
+    }
+}
+
 fn bytes(text: &str) -> Option<u64> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

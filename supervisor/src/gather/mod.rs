@@ -13,6 +13,7 @@ mod timeline;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use shared::protocol::{Outcome, Verdict};
 use shared::record::ErrorKind;
 
@@ -37,7 +38,7 @@ pub struct Unbalanced {
 }
 
 /// How many targets ended how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Final results with fields.
     pub ok: u64,
@@ -76,6 +77,8 @@ pub struct SlotCounts {
 #[derive(Debug)]
 pub struct Gather {
     counts: Counts,
+    /// Final results that runs before this one had.
+    before: u64,
     errors: BTreeMap<ErrorKind, u64>,
     latency: Latency,
     elapsed_us: u64,
@@ -92,6 +95,7 @@ impl Gather {
         let slots = to_index(slots);
         Self {
             counts: Counts::default(),
+            before: 0,
             errors: BTreeMap::new(),
             latency: Latency::new(),
             elapsed_us: 0,
@@ -100,6 +104,12 @@ impl Gather {
             slots: vec![SlotCounts::default(); slots],
             timeline: Timeline::new(slots),
         }
+    }
+
+    /// Starts with what runs before this one had counted. Times and latencies remain this run's.
+    #[must_use]
+    pub fn resumed(counts: Counts, errors: BTreeMap<ErrorKind, u64>) -> Self {
+        Self { counts, before: counts.items(), errors, ..Self::new(0) }
     }
 
     /// One attempt's outcome: final, or to be tried again ([`Verdict::Retry`]).
@@ -171,6 +181,12 @@ impl Gather {
         self.counts
     }
 
+    /// Final results of this run alone.
+    #[must_use]
+    pub fn items_now(&self) -> u64 {
+        self.counts.items() - self.before
+    }
+
     /// Final results that are errors, by kind.
     #[must_use]
     pub fn errors(&self) -> &BTreeMap<ErrorKind, u64> {
@@ -227,7 +243,7 @@ impl Gather {
     /// [`Unbalanced`] if `submitted` is not the sum of ok, failed and `left`.
     pub fn balance(&self, submitted: u64, left: u64) -> Result<(), Unbalanced> {
         let Counts { ok, failed, .. } = self.counts;
-        if submitted == self.counts.items() + left {
+        if submitted == self.items_now() + left {
             Ok(())
         } else {
             Err(Unbalanced { submitted, ok, failed, left })

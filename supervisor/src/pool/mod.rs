@@ -168,6 +168,10 @@ pub struct Pool {
     stage: Stage,
     source_ended: bool,
     sample_due: Option<Instant>,
+    /// When anything was last heard, or waiting was made up for, see [`Event::Suspended`].
+    called_at: Instant,
+    /// When we last came back after having been stopped ourselves.
+    listening_since: Option<Instant>,
     commands: VecDeque<Command>,
     restarts: u64,
     rng: fastrand::Rng,
@@ -178,7 +182,10 @@ pub struct Pool {
 impl Pool {
     /// A pool whose workers start at once; `seed` decides all its jitter.
     #[must_use]
-    pub fn new(config: PoolConfig, frontier: Frontier, now: Instant, seed: u64) -> Self {
+    pub fn new(mut config: PoolConfig, frontier: Frontier, now: Instant, seed: u64) -> Self {
+        // None of either would be a pool in which nothing ever happens.
+        config.slots = config.slots.max(1);
+        config.concurrency = config.concurrency.max(1);
         let deadline = now + config.handshake_timeout;
         let slots: Vec<_> =
             (0..config.slots).map(|n| Slot::new(n, now, config.concurrency as usize, deadline)).collect();
@@ -191,6 +198,8 @@ impl Pool {
             stage: Stage::Running,
             source_ended: false,
             sample_due: None,
+            called_at: now,
+            listening_since: None,
             commands,
             restarts: 0,
             rng: fastrand::Rng::with_seed(seed),
@@ -211,6 +220,9 @@ impl Pool {
 
     /// Takes what happened. Call [`Self::poll_command`] until it is empty afterwards.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
+        if !matches!(event, Event::Suspended(_)) {
+            self.excuse_our_own_slowness(now);
+        }
         match event {
             Event::Spawned(seat) => self.spawned(now, seat),
             Event::SpawnFailed(seat, why) => self.spawn_failed(now, seat, &why),
@@ -221,7 +233,7 @@ impl Pool {
             Event::Eof(seat) => self.eof(now, seat),
             Event::Reaped(seat, death) => self.reaped(now, seat, death),
             Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
-            Event::Suspended(_) => {}
+            Event::Suspended(lasting) => self.suspended(now, lasting),
             Event::SourceEnded => self.source_ended = true,
             Event::Drain => self.drain(now),
             Event::Kill => self.kill_all(now),
@@ -237,6 +249,7 @@ impl Pool {
         batch: &Batch,
         dispositions: &mut Vec<Disposition>,
     ) {
+        self.excuse_our_own_slowness(now);
         let current = self.current(seat).is_some();
         let mut returned = 0;
         for outcome in &batch.outcomes {
@@ -331,6 +344,8 @@ impl Pool {
                 self.dispatch(now);
             }
         }
+        self.arm_sampling(now);
+        self.called_at = now;
         if let Some(broken) = self.broken_invariant() {
             self.give_up(now, format!("internal error, please report it: {broken}"));
         }
@@ -392,15 +407,16 @@ impl Pool {
     }
 
     fn kill_all(&mut self, now: Instant) {
-        self.drain(now);
         let grace = self.config.terminate_grace;
         for slot in &mut self.slots {
-            if slot.state.has_process() {
+            if slot.state.has_process() && !matches!(slot.state, State::Killing(_)) {
                 slot.ended.get_or_insert(Ended::Blameless);
                 slot.state = State::Killing(now + grace);
                 self.commands.push_back(Command::Kill(slot.seat));
             }
         }
+        // Nobody is left to be drained, but a slot that waits to start must not.
+        self.drain(now);
     }
 
     fn give_up(&mut self, now: Instant, why: String) {

@@ -7,6 +7,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
+use crate::journal::{Changed, Gate, Prefix};
 use crate::source::{Progress as Position, Source, SourceError, SourceItem};
 
 /// Targets read at once.
@@ -15,7 +16,18 @@ const BATCH: usize = 1024;
 /// Batches read ahead; with [`BATCH`] this bounds what waits here.
 const BATCHES_AHEAD: usize = 4;
 
-type Read = Result<(Vec<SourceItem>, Position), SourceError>;
+type Read = Result<(Vec<SourceItem>, Position, Prefix), FeedError>;
+
+/// Why no more targets come.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FeedError {
+    /// The source cannot be read any further.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// It does not give what it gave to the run that is to be resumed.
+    #[error("the inputs are not those of the run that is to be resumed: {0}")]
+    Changed(Changed),
+}
 
 /// The source, as the loop sees it.
 #[derive(Debug)]
@@ -23,23 +35,24 @@ pub struct Feed {
     incoming: Receiver<Read>,
     buffer: VecDeque<SourceItem>,
     position: Position,
+    prefix: Prefix,
     ended: bool,
     taken: u64,
+    next_id: u64,
+    changed: Option<Changed>,
 }
 
 impl Feed {
-    /// Starts reading `source`.
+    /// Starts reading `source`, of which `gate` lets through what is to be done.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(mut source: Source) -> io::Result<Self> {
+    pub fn start(mut source: Source, mut gate: Gate) -> io::Result<Self> {
         let (batches, incoming) = bounded(BATCHES_AHEAD);
         thread::Builder::new().name("source".to_owned()).spawn(move || {
             loop {
-                let mut items = Vec::with_capacity(BATCH);
-                let read = source.next_batch(&mut items, BATCH);
-                let (message, more) = match read {
-                    Ok(more) => (Ok((items, source.position())), more),
+                let (message, more) = match read(&mut source, &mut gate) {
+                    Ok((items, more)) => (Ok((items, source.position(), gate.prefix())), more),
                     Err(error) => (Err(error), false),
                 };
                 if batches.send(message).is_err() || !more {
@@ -47,7 +60,16 @@ impl Feed {
                 }
             }
         })?;
-        Ok(Self { incoming, buffer: VecDeque::new(), position: Position::default(), ended: false, taken: 0 })
+        Ok(Self {
+            incoming,
+            buffer: VecDeque::new(),
+            position: Position::default(),
+            prefix: Prefix::default(),
+            ended: false,
+            taken: 0,
+            next_id: 0,
+            changed: None,
+        })
     }
 
     /// Wakes the loop when there may be something to take.
@@ -58,16 +80,19 @@ impl Feed {
     /// The next target, if one has been read; never waits.
     ///
     /// # Errors
-    /// [`SourceError`] when the source cannot be read any further.
-    pub(super) fn try_next(&mut self) -> Result<Option<SourceItem>, SourceError> {
+    /// [`FeedError`] when no more targets can come.
+    pub(super) fn try_next(&mut self) -> Result<Option<SourceItem>, FeedError> {
         while self.buffer.is_empty() && !self.ended {
             match self.incoming.try_recv() {
-                Ok(Ok((items, position))) => {
+                Ok(Ok((items, position, prefix))) => {
                     self.buffer.extend(items);
-                    self.position = position;
+                    (self.position, self.prefix) = (position, prefix);
                 }
                 Ok(Err(error)) => {
                     self.ended = true;
+                    if let FeedError::Changed(changed) = &error {
+                        self.changed = Some(*changed);
+                    }
                     return Err(error);
                 }
                 Err(TryRecvError::Empty) => break,
@@ -75,7 +100,10 @@ impl Feed {
             }
         }
         let item = self.buffer.pop_front();
-        self.taken += u64::from(item.is_some());
+        if let Some(item) = &item {
+            self.taken += 1;
+            self.next_id = item.id + 1;
+        }
         Ok(item)
     }
 
@@ -91,9 +119,33 @@ impl Feed {
         self.taken
     }
 
+    /// The id after that of the last target taken.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// What has been read; every target taken is in it.
+    pub(super) fn prefix(&self) -> Prefix {
+        self.prefix
+    }
+
+    /// How the source differs from what it was for the run that is to be resumed, if it does.
+    #[must_use]
+    pub fn changed(&self) -> Option<Changed> {
+        self.changed
+    }
+
     /// How far the source has been read.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
     }
+}
+
+/// The next targets to be done, and whether there may be more.
+fn read(source: &mut Source, gate: &mut Gate) -> Result<(Vec<SourceItem>, bool), FeedError> {
+    let mut items = Vec::with_capacity(BATCH);
+    let more = source.next_batch(&mut items, gate.batch_max(BATCH))?;
+    let items = gate.pass(items, more).map_err(FeedError::Changed)?;
+    Ok((items, more))
 }

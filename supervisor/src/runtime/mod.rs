@@ -14,6 +14,7 @@ mod signals;
 mod targets;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,9 @@ pub use self::writer::{Finished, Writer};
 
 use self::channel::Heard;
 use self::process::Process;
+use self::writer::Chunk;
 use crate::gather::{Gather, Ordered};
+use crate::journal::Final;
 use crate::pool::{Disposition, Event, Pool, Seat};
 use crate::progress::{Progress, Snapshot, Total};
 
@@ -91,7 +94,9 @@ pub struct Runtime<'a> {
     heard: Receiver<Heard>,
     dispositions: Vec<Disposition>,
     /// Lines gathered in this turn, on their way to the writer.
-    out: Vec<u8>,
+    out: Chunk,
+    /// How the lines that `ordered` keeps back ended.
+    held: BTreeMap<u64, Final>,
     /// Targets still to be taken from the feed in this run.
     budget: u64,
     source_told: bool,
@@ -112,7 +117,8 @@ impl<'a> Runtime<'a> {
             heard_sender,
             heard,
             dispositions: Vec::new(),
-            out: Vec::new(),
+            out: Chunk::default(),
+            held: BTreeMap::new(),
             budget,
             source_told: false,
             ended: Ended::default(),
@@ -149,10 +155,10 @@ impl<'a> Runtime<'a> {
         if !self.ended.output_failed {
             select.recv(self.stage.writer.ended());
         }
-        match self.stage.writer.buffers() {
+        match self.stage.writer.chunks() {
             // The output is behind: no new records until it has caught up.
-            Some(buffers) if !self.out.is_empty() => {
-                select.send(buffers);
+            Some(chunks) if !self.out.is_empty() => {
+                select.send(chunks);
             }
             Some(_) | None => {
                 select.recv(&self.heard);

@@ -9,15 +9,18 @@ use shared::job::Work;
 use shared::protocol::{Batch, Outcome, Verdict};
 use shared::record::{ErrorKind, Record, RecordError};
 
-use super::{Runtime, Stage};
+use super::Runtime;
+use super::writer::Chunk;
+use crate::journal::Final;
 use crate::pool::{Disposition, Quarantined, Seat};
 
 impl Runtime<'_> {
     pub(super) fn on_batch(&mut self, now: Instant, seat: Seat, batch: &Batch) {
-        self.dispositions.clear();
-        self.pool.handle_batch(now, seat, batch, &mut self.dispositions);
+        let mut dispositions = std::mem::take(&mut self.dispositions);
+        dispositions.clear();
+        self.pool.handle_batch(now, seat, batch, &mut dispositions);
         let mut lines = batch.lines.as_slice();
-        for (outcome, disposition) in batch.outcomes.iter().zip(&self.dispositions) {
+        for (outcome, disposition) in batch.outcomes.iter().zip(&dispositions) {
             let length = usize::try_from(outcome.line_bytes).unwrap_or(usize::MAX).min(lines.len());
             let (line, rest) = lines.split_at(length);
             lines = rest;
@@ -26,10 +29,11 @@ impl Runtime<'_> {
                 Disposition::Retried => self.stage.gather.record(seat.slot, outcome),
                 Disposition::Final => {
                     self.stage.gather.record(seat.slot, outcome);
-                    emit(&mut self.stage, &mut self.out, outcome.id, line);
+                    self.emit(outcome.id, ending(&outcome.verdict), line);
                 }
             }
         }
+        self.dispositions = dispositions;
     }
 
     /// The worker cannot write this record any more, so we do.
@@ -41,7 +45,9 @@ impl Runtime<'_> {
             message: &quarantined.message,
             evidence: Some(quarantined.evidence.clone()),
         };
-        self.write_error(quarantined.id, &quarantined.input, quarantined.slot, quarantined.attempts, error);
+        let ending = Final::Quarantined(quarantined.kind);
+        let (id, slot, attempts) = (quarantined.id, quarantined.slot, quarantined.attempts);
+        self.write_error(id, &quarantined.input, slot, attempts, error, ending);
     }
 
     /// No worker could do anything with this input: its record is written here.
@@ -57,7 +63,8 @@ impl Runtime<'_> {
             line_bytes: 0,
         };
         self.stage.gather.record(0, &outcome);
-        self.write_error(id, input, 0, 1, RecordError { kind, message: why, evidence: None });
+        let error = RecordError { kind, message: why, evidence: None };
+        self.write_error(id, input, 0, 1, error, Final::Failed(kind));
     }
 
     fn is_fetch(&self) -> bool {
@@ -65,7 +72,15 @@ impl Runtime<'_> {
     }
 
     /// Writes a record that no worker can write.
-    fn write_error(&mut self, id: u64, input: &[u8], slot: u32, attempts: u32, error: RecordError<'_>) {
+    fn write_error(
+        &mut self,
+        id: u64,
+        input: &[u8],
+        slot: u32,
+        attempts: u32,
+        error: RecordError<'_>,
+        ending: Final,
+    ) {
         let input = String::from_utf8_lossy(input);
         let (url, path) = if self.is_fetch() { (Some(&*input), None) } else { (None, Some(&*input)) };
         let record = Record {
@@ -84,7 +99,7 @@ impl Runtime<'_> {
         };
         let mut line = Vec::new();
         if record.write_line(&mut line).is_ok() {
-            emit(&mut self.stage, &mut self.out, id, &line);
+            self.emit(id, ending, &line);
         }
     }
 
@@ -93,8 +108,9 @@ impl Runtime<'_> {
         if self.out.is_empty() {
             return;
         }
-        let Some(buffers) = self.stage.writer.buffers() else { return };
-        match buffers.try_send(std::mem::take(&mut self.out)) {
+        self.sum_up();
+        let Some(chunks) = self.stage.writer.chunks() else { return };
+        match chunks.try_send(std::mem::take(&mut self.out)) {
             Ok(()) => {}
             Err(TrySendError::Full(out)) => self.out = out,
             // The writer has failed, and says so itself.
@@ -104,22 +120,49 @@ impl Runtime<'_> {
 
     /// Hands the last lines over. Whoever reads them may be slow; a signal ends the waiting.
     pub(super) fn flush(&mut self) {
-        let Some(buffers) = self.stage.writer.buffers().filter(|_| !self.out.is_empty()) else { return };
+        self.sum_up();
+        let Some(chunks) = self.stage.writer.chunks().filter(|_| !self.out.is_empty()) else { return };
         let out = std::mem::take(&mut self.out);
         crossbeam_channel::select! {
-            send(buffers, out) -> _ => {}
+            send(chunks, out) -> _ => {}
             recv(self.stage.signals.stopping()) -> _ => self.ended.output_failed = true,
+        }
+    }
+
+    /// What a journal has to know of the lines that go out.
+    fn sum_up(&mut self) {
+        let counts = self.stage.gather.counts();
+        let news = &mut self.out.news;
+        (news.retries, news.bytes) = (counts.retries, counts.bytes);
+        news.prefix = self.stage.feed.prefix();
+    }
+
+    /// A record is final: in order if asked, else as it comes.
+    fn emit(&mut self, id: u64, ending: Final, line: &[u8]) {
+        let recorded = self.stage.writer.is_recorded();
+        let Chunk { lines, news } = &mut self.out;
+        let Some(ordered) = &mut self.stage.ordered else {
+            lines.extend_from_slice(line);
+            if recorded {
+                news.finished.push((id, ending));
+            }
+            return;
+        };
+        // The pool lets one result of a target through, so this cannot fail.
+        let _ = ordered.put(id, line, lines);
+        if recorded {
+            self.held.insert(id, ending);
+            while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() < ordered.next_id()) {
+                news.finished.push((*entry.key(), entry.remove()));
+            }
         }
     }
 }
 
-/// A record is final: in order if asked, else as it comes.
-fn emit(stage: &mut Stage<'_>, out: &mut Vec<u8>, id: u64, line: &[u8]) {
-    match &mut stage.ordered {
-        None => out.extend_from_slice(line),
-        Some(ordered) => {
-            // The pool lets one result of a target through, so this cannot fail.
-            let _ = ordered.put(id, line, out);
-        }
+const fn ending(verdict: &Verdict) -> Final {
+    match verdict {
+        Verdict::Failed(kind) => Final::Failed(*kind),
+        // A retry is not final and never comes here.
+        Verdict::Ok | Verdict::Retry { .. } => Final::Ok,
     }
 }

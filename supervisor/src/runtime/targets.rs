@@ -5,9 +5,10 @@ use std::time::Instant;
 use shared::clock;
 
 use super::Runtime;
+use super::feed::FeedError;
 use crate::frontier::HostRef;
 use crate::pool::Event;
-use crate::source::{SourceError, SourceItem};
+use crate::source::SourceItem;
 
 /// Targets kept in the frontier. Enough hosts to choose from when most of them
 /// are waiting, and about 10 MiB.
@@ -22,7 +23,7 @@ impl Runtime<'_> {
     }
 
     fn in_window(&self) -> bool {
-        let begun = self.stage.feed.taken();
+        let begun = self.stage.feed.next_id();
         self.stage.ordered.as_ref().is_none_or(|ordered| begun < ordered.next_id() + ORDERED_WINDOW)
     }
 
@@ -61,7 +62,7 @@ impl Runtime<'_> {
         self.pool.submit(now, item.id, item.input, host);
     }
 
-    fn source_failed(&mut self, now: Instant, error: &SourceError) {
+    fn source_failed(&mut self, now: Instant, error: &FeedError) {
         self.source_told = true;
         self.ended.failure = Some(error.to_string());
         self.pool.handle_event(now, Event::Drain);

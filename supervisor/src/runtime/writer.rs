@@ -2,58 +2,87 @@
 //! slow (`| less`) stops the flow of records but not the reaction to Ctrl-C.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use shared::clock;
 
 use super::Signals;
+use crate::journal::{News, OutputError, Recorder, State, Store};
 use crate::sink::{Sink, SinkError};
 
-/// Buffers that may wait for the disk. Each is what the loop gathered in one turn.
-const BUFFERS_WAITING: usize = 16;
+/// Chunks that may wait for the disk. Each is what the loop gathered in one turn.
+const CHUNKS_WAITING: usize = 16;
+
+/// Lines on their way to the output, and whose they are.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) lines: Vec<u8>,
+    /// Stays empty where nobody keeps account.
+    pub(super) news: News,
+}
+
+impl Chunk {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.news.finished.is_empty()
+    }
+}
 
 /// The output, as the loop sees it.
 #[derive(Debug)]
 pub struct Writer {
-    buffers: Option<Sender<Vec<u8>>>,
+    chunks: Option<Sender<Chunk>>,
     ended: Receiver<()>,
-    thread: Option<JoinHandle<Result<(), SinkError>>>,
+    recorded: bool,
+    /// Whether the run is complete, so that its journal is to be taken away; set before the chunks end.
+    complete: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<Option<Store>, OutputError>>>,
 }
 
 /// How the output was left.
 #[derive(Debug)]
 pub enum Finished {
-    /// Everything is written.
-    Complete,
+    /// Everything is written, and committed to the journal if there is one and something is left to do.
+    Written(Option<Store>),
     /// This signal came while a slow reader was being waited for.
     Abandoned(i32),
 }
 
 impl Writer {
-    /// Starts writing to `sink`.
+    /// Starts writing to `sink`, and keeping account of it in the journal, which was left as the state says.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(mut sink: Sink) -> io::Result<Self> {
-        let (buffers, queue) = bounded::<Vec<u8>>(BUFFERS_WAITING);
+    pub fn start(sink: Sink, journal: Option<(Store, &State)>) -> io::Result<Self> {
+        let recorder = match journal {
+            Some((store, state)) => Some(Recorder::start(clock::now(), store, state, &sink)?),
+            None => None,
+        };
+        let (chunks, queue) = bounded(CHUNKS_WAITING);
         let (ending, ended) = bounded(0);
+        let recorded = recorder.is_some();
+        let complete = Arc::new(AtomicBool::new(false));
+        let is_complete = Arc::clone(&complete);
         let thread = thread::Builder::new().name("sink".to_owned()).spawn(move || {
             // Dropped when this thread ends, early or not: that is what wakes the loop.
             let _ending: Sender<()> = ending;
-            for buffer in &queue {
-                sink.write(&buffer)?;
-                if queue.is_empty() {
-                    // Nothing else is coming right now: whoever reads along should see this.
-                    sink.flush()?;
-                }
+            match recorder {
+                None => write_all(sink, &queue).map(|()| None),
+                Some(recorder) => write_and_record(sink, recorder, &queue, &is_complete).map(Some),
             }
-            sink.finish()
         })?;
-        Ok(Self { buffers: Some(buffers), ended, thread: Some(thread) })
+        Ok(Self { chunks: Some(chunks), ended, recorded, complete, thread: Some(thread) })
     }
 
-    pub(super) fn buffers(&self) -> Option<&Sender<Vec<u8>>> {
-        self.buffers.as_ref()
+    pub(super) fn chunks(&self) -> Option<&Sender<Chunk>> {
+        self.chunks.as_ref()
+    }
+
+    /// Whether account is kept of whose lines are written.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.recorded
     }
 
     /// Disconnected once the thread has ended: before the end of a run, that is a failure.
@@ -61,23 +90,79 @@ impl Writer {
         &self.ended
     }
 
-    /// Writes what is queued and closes the output.
+    /// Writes what is queued, commits it and closes the output; `complete` says that nothing is left to do.
     ///
     /// # Errors
-    /// The first [`SinkError`] of the whole run.
-    pub fn finish(mut self, signals: &Signals) -> Result<Finished, SinkError> {
-        self.buffers = None;
+    /// The first [`OutputError`] of the whole run.
+    pub fn finish(mut self, complete: bool, signals: &Signals) -> Result<Finished, OutputError> {
+        self.complete.store(complete, Ordering::Release);
+        self.chunks = None;
         crossbeam_channel::select! {
             recv(self.ended) -> _ => {}
             recv(signals.stopping()) -> signal => return Ok(Finished::Abandoned(signal.unwrap_or_default())),
         }
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result.map(|()| Finished::Complete),
-            Some(Err(_)) | None => Err(SinkError::Write {
+            Some(Ok(result)) => result.map(Finished::Written),
+            Some(Err(_)) | None => Err(OutputError::Sink(SinkError::Write {
                 records: 0,
                 output: "the output".to_owned(),
                 cause: io::Error::other("the thread that writes it panicked"),
-            }),
+            })),
         }
     }
+}
+
+fn write_all(mut sink: Sink, queue: &Receiver<Chunk>) -> Result<(), OutputError> {
+    for chunk in queue {
+        sink.write(&chunk.lines)?;
+        if queue.is_empty() {
+            // Nothing else is coming right now: whoever reads along should see this.
+            sink.flush()?;
+        }
+    }
+    Ok(sink.finish()?)
+}
+
+fn write_and_record(
+    mut sink: Sink,
+    mut recorder: Recorder,
+    queue: &Receiver<Chunk>,
+    complete: &AtomicBool,
+) -> Result<Store, OutputError> {
+    loop {
+        let due = recorder.due();
+        let next = match due {
+            Some(due) => queue.recv_deadline(due),
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match next {
+            Ok(chunk) => {
+                sink.write(&chunk.lines)?;
+                recorder.add(&chunk.news);
+                if queue.is_empty() {
+                    sink.flush()?;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let now = clock::now();
+        if recorder.due().is_some_and(|due| due <= now) {
+            sink.flush()?;
+            if recorder.commit(now, sink.committed_len()).is_err() {
+                return Ok(recorder.end()?);
+            }
+        }
+    }
+    sink.flush()?;
+    if !complete.load(Ordering::Acquire) {
+        let store = recorder.finish(sink.committed_len())?;
+        sink.finish()?;
+        return Ok(store);
+    }
+    // The journal is about to go, so there is nothing to commit; but with it gone the output must be whole.
+    let store = recorder.end()?;
+    sink.sync()?;
+    sink.finish()?;
+    Ok(store)
 }

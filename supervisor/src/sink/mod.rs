@@ -6,6 +6,7 @@
 //! Invariant: a regular file never keeps a half record, whatever failed.
 
 mod open;
+pub(crate) use self::open::is_stdout;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +52,14 @@ pub enum SinkError {
         path: PathBuf,
         /// What the system said.
         cause: io::Error,
+    },
+    /// The output of an unfinished run is not what that run left.
+    #[error("cannot resume {}, for it was changed: {why}; --overwrite starts anew", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// In which way.
+        why: String,
     },
     /// The reader of a pipe has seen enough (`| head`): the run ends, and nothing is wrong.
     #[error("the reader of {output} has gone away")]
@@ -142,8 +151,7 @@ impl Sink {
     /// Flushes and closes; a run without records leaves an empty file.
     ///
     /// Closed here and not on drop, because network file systems report a failed write only then.
-    /// Not synced to the disk: that costs 5 to 500 ms and helps only when the machine goes down
-    /// in the next seconds, against which no tool's output on a terminal is safe.
+    /// Not synced to the disk: with a journal that was done before, and without one nobody counts on it.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -152,6 +160,22 @@ impl Sink {
         self.begin()?;
         let Self { file, name, records, .. } = self;
         nix::unistd::close(file).map_err(|errno| failure(name, records, errno.into()))
+    }
+
+    /// Waits until everything flushed is on the disk.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn sync(&self) -> Result<(), SinkError> {
+        self.file.sync_data().map_err(|cause| failure(self.name.clone(), self.records, cause))
+    }
+
+    /// The output once more, to bring it to the disk from another thread.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn second_handle(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     /// Bytes handed to the system: the output's length, had it been a file.
@@ -166,7 +190,8 @@ impl Sink {
             return Ok(());
         }
         if self.regular {
-            self.file.set_len(0).map_err(|cause| self.failed(&[], cause))?;
+            // Empties what is replaced; takes a half-done run's last, uncertain records off.
+            self.file.set_len(self.committed_len).map_err(|cause| self.failed(&[], cause))?;
         }
         self.begun = true;
         if let Some(unused) = self.unused.take() {

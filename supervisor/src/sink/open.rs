@@ -1,7 +1,7 @@
 //! Opening the output: what may be written to, and what is refused before any work starts.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -40,8 +40,8 @@ impl Sink {
         match output {
             Output::Stdout => stdout(),
             Output::Discard => existing(Path::new("/dev/null"), true),
-            Output::File { path, .. } if STDOUT_NAMES.iter().any(|name| path == Path::new(name)) => stdout(),
-            Output::File { path, overwrite } => {
+            Output::File { path, .. } if is_stdout(path) => stdout(),
+            Output::File { path, overwrite, .. } => {
                 match OpenOptions::new().write(true).create_new(true).open(path) {
                     Ok(file) => {
                         let mut sink = Self::new(file, path.display().to_string(), true);
@@ -54,6 +54,36 @@ impl Sink {
             }
         }
     }
+
+    /// Opens the output of a run that was not finished, of which `bytes` with `records` records
+    /// are certain; what lies beyond is cut off with the first record written.
+    ///
+    /// # Errors
+    /// [`SinkError::Open`], or [`SinkError::Changed`] when it is not what that run left.
+    pub fn resume(path: &Path, bytes: u64, records: u64) -> Result<Self, SinkError> {
+        let refused = |cause| SinkError::Open { path: path.to_owned(), cause };
+        let changed = |why: String| SinkError::Changed { path: path.to_owned(), why };
+        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(refused)?;
+        let length = file.metadata().map_err(refused)?.len();
+        if length < bytes {
+            return Err(changed(format!("it has {length} bytes, and had {bytes}")));
+        }
+        if let Some(last) = bytes.checked_sub(1) {
+            let mut byte = [0];
+            file.seek(SeekFrom::Start(last)).and_then(|_| file.read_exact(&mut byte)).map_err(refused)?;
+            if byte != *b"\n" {
+                return Err(changed(format!("no record ends at byte {bytes}, where one did")));
+            }
+        }
+        let mut sink = Self::new(file, path.display().to_string(), true);
+        (sink.committed_len, sink.records) = (bytes, records);
+        Ok(sink)
+    }
+}
+
+/// Whether `path` is another name of standard output.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    STDOUT_NAMES.iter().any(|name| path == Path::new(name))
 }
 
 fn stdout() -> Result<Sink, SinkError> {

@@ -15,7 +15,7 @@ use super::*;
 use crate::plan::Output;
 
 fn open(path: &Path, overwrite: bool) -> Result<Sink, SinkError> {
-    Sink::open(&Output::File { path: path.to_owned(), overwrite })
+    Sink::open(&Output::File { path: path.to_owned(), overwrite, resume: false })
 }
 
 /// A sink into a pipe, and the pipe's other end.
@@ -136,8 +136,8 @@ fn a_link_is_followed() {
 fn devices_and_standard_output_are_not_asked_whether_they_exist() {
     let outputs = [
         Output::Stdout,
-        Output::File { path: "/dev/null".into(), overwrite: false },
-        Output::File { path: "/dev/stdout".into(), overwrite: false },
+        Output::File { path: "/dev/null".into(), overwrite: false, resume: false },
+        Output::File { path: "/dev/stdout".into(), overwrite: false, resume: false },
     ];
     for output in outputs {
         Sink::open(&output).unwrap().finish().unwrap();

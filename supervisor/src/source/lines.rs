@@ -9,7 +9,7 @@ use super::{Candidate, TargetKind};
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// What is read: a file, a pipe, or a slice in a test.
-pub(super) type Bytes = Box<dyn Read + Send>;
+pub type Bytes = Box<dyn Read + Send>;
 
 /// Cuts a stream into lines.
 pub(super) struct LineReader {

@@ -20,7 +20,8 @@ use self::csv::CsvFeed;
 pub use self::host::Host;
 use self::host::HostFinder;
 use self::json::JsonFeed;
-use self::lines::{Bytes, LineFeed};
+pub use self::lines::Bytes;
+use self::lines::LineFeed;
 use self::tree::Walk;
 use crate::plan::Input;
 
@@ -146,6 +147,8 @@ pub struct Source {
     kind: TargetKind,
     inputs: VecDeque<Input>,
     feed: Option<Feed>,
+    /// What is read as standard input, until it is.
+    stdin: Option<Bytes>,
     hosts: HostFinder,
     next_id: u64,
     /// Bytes of the inputs that are behind us.
@@ -165,12 +168,20 @@ impl Source {
             bytes_total: inputs.iter().map(size).sum(),
             inputs: inputs.iter().cloned().collect(),
             feed: None,
+            stdin: None,
             hosts: HostFinder::default(),
             next_id: 0,
             bytes_done: 0,
             ended: false,
             literals: all_literal.then_some(inputs.len() as u64),
         }
+    }
+
+    /// Reads `bytes` where an input says standard input.
+    #[must_use]
+    pub fn with_stdin(mut self, bytes: Option<Bytes>) -> Self {
+        self.stdin = bytes;
+        self
     }
 
     /// Appends up to `max` targets to `out`; `false` when there are no more.
@@ -232,7 +243,8 @@ impl Source {
                     return Ok(Some(Candidate::cell(&input, || "empty".to_owned())));
                 }
                 Input::StdinLines => {
-                    let lines = LineFeed::new(Box::new(io::stdin()), self.kind);
+                    let lines =
+                        LineFeed::new(self.stdin.take().unwrap_or_else(|| Box::new(io::stdin())), self.kind);
                     Feed { path: PathBuf::from("standard input"), reading: Reading::Lines(lines) }
                 }
                 Input::Lines(path) => {

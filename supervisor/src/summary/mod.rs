@@ -70,7 +70,7 @@ pub struct Summary {
     pub cpu_s: f64,
     /// The supervisor's part of it.
     pub supervisor_cpu_s: f64,
-    /// `items` over `wall_s`.
+    /// `items` over `wall_s`; in a resumed run, of the items it did itself.
     pub items_per_s: f64,
     /// How long targets took; the last attempt of each.
     pub latency_ms: LatencyMs,
@@ -134,7 +134,7 @@ impl Summary {
             wall_s: thousandths(wall_s),
             cpu_s: thousandths(facts.cpu.as_secs_f64()),
             supervisor_cpu_s: thousandths(facts.supervisor_cpu.as_secs_f64()),
-            items_per_s: if wall_s > 0.0 { thousandths(counts.items() as f64 / wall_s) } else { 0.0 },
+            items_per_s: if wall_s > 0.0 { thousandths(gather.items_now() as f64 / wall_s) } else { 0.0 },
             latency_ms: LatencyMs {
                 p50: quantile_ms(0.5),
                 p90: quantile_ms(0.9),

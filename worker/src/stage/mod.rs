@@ -23,6 +23,8 @@ use shared::protocol::{Outcome, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue, Fields, Record, RecordError};
 use url::Url;
 
+use crate::Hook;
+
 use self::extract::{Body, Extractor, Page};
 use self::fetch::{Failure, Fetched, blocking, event_loop};
 
@@ -45,6 +47,7 @@ pub(crate) struct Pipeline {
     slot: u32,
     job_started_us: u64,
     black_box: Arc<BlackBox>,
+    hook: Option<Hook>,
 }
 
 /// What came back for a target, before anything was computed of it.
@@ -88,7 +91,7 @@ impl Problem {
 
 impl Pipeline {
     /// Sets up what `job` asks for.
-    pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>) -> anyhow::Result<Self> {
+    pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>, hook: Option<Hook>) -> anyhow::Result<Self> {
         let opener = match (&job.work, job.executor) {
             (Work::Parse(parse), _) => Opener::Files { body_bytes_max: parse.body_bytes_max },
             (Work::Fetch(fetch), Executor::Blocking) => {
@@ -106,6 +109,7 @@ impl Pipeline {
             slot: job.slot,
             job_started_us: job.started_us,
             black_box,
+            hook,
         })
     }
 
@@ -139,6 +143,9 @@ impl Pipeline {
     pub(crate) fn compute(&self, target: &Target, answer: Answer, line: &mut Vec<u8>) -> Outcome {
         let begun_us = clock::monotonic_us();
         self.black_box.enter(target.id, Phase::Extract, begun_us);
+        if let Some(hook) = self.hook {
+            hook(&target.input);
+        }
         let is_file = matches!(answer.arrived, Arrived::Path);
         let findings = match answer.arrived {
             Arrived::Response(Ok(fetched)) => self.read_response(fetched),

@@ -77,7 +77,8 @@ fn a_whole_line_is_resolved() {
         plan.output,
         Output::File {
             path: bench.path("out.jsonl"),
-            overwrite: false
+            overwrite: false,
+            resume: false
         }
     );
     assert_eq!(
@@ -180,7 +181,10 @@ fn bad_flags_are_refused_before_any_work() {
         ("fetch -i @/urls.parquet", "export"),
         ("fetch -i @/urls.json", "jq"),
         ("parse -i @/page.html", "this is a page"),
-        ("fetch http://a/ --resume", "unexpected argument"),
+        ("fetch http://a/ --resume", "name one with --output"),
+        ("fetch http://a/ --resume -o /dev/null", "name one with --output"),
+        ("fetch http://a/ --resume -o /dev/stdout", "name one with --output"),
+        ("fetch http://a/ --resume --overwrite -o @/x", "give one of them"),
         ("csv x.csv", "unrecognized subcommand"),
     ] {
         bench.refused(line, 2, &[says, "For more information, try '--help'"]);
@@ -251,10 +255,19 @@ fn an_output_may_exist_when_it_is_to_be_replaced_or_is_no_file() {
     let file = |path: PathBuf| Output::File {
         path,
         overwrite: true,
+        resume: false,
     };
     assert_eq!(
         bench.plan("fetch http://a/ -o @/out.jsonl --overwrite").output,
         file(bench.path("out.jsonl"))
+    );
+    assert_eq!(
+        bench.plan("fetch http://a/ -o @/out.jsonl --resume").output,
+        Output::File {
+            path: bench.path("out.jsonl"),
+            overwrite: false,
+            resume: true
+        }
     );
     assert_eq!(
         bench.plan("fetch http://a/ -o /dev/null").output,

@@ -345,7 +345,7 @@ impl World {
             4 => Event::Spawned(seat),
             _ => Event::Refused(seat, "late".to_owned()),
         };
-        self.schedule(at, Happening::Ghost(ghost));
+        self.schedule(at, Happening::Ghost(seat, ghost));
     }
 }
 

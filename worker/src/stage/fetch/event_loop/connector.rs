@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -122,6 +122,21 @@ impl Inner {
     }
 }
 
+/// Whether an HTTP/2 connection has answered a request. Every response on it carries this
+/// along; on HTTP/1.1 the connection's own history does, at no cost.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answered(Arc<AtomicBool>);
+
+impl Answered {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 enum Channel {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -171,7 +186,7 @@ impl Drop for Stream {
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         if self.is_h2 {
-            Connected::new().negotiated_h2()
+            Connected::new().negotiated_h2().extra(Answered::default())
         } else {
             Connected::new()
         }

@@ -1,8 +1,8 @@
 //! Redirects, pools, refusals, TLS.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -215,26 +215,30 @@ fn a_name_that_does_not_exist_is_a_dns_failure() {
     );
 }
 
-/// A TLS server with a certificate for `localhost` that only who has the roots trusts.
-fn tls_server() -> (u16, RootCertStore) {
+/// A certificate for `localhost`, and the roots of who trusts it.
+fn tls_config(alpn: &[&[u8]]) -> (Arc<ServerConfig>, RootCertStore) {
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(issued.cert.der().clone()).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![issued.cert.der().clone()], key)
         .unwrap();
-    let config = Arc::new(config);
-    let served = Mutex::new(0);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    (Arc::new(config), roots)
+}
+
+/// A TLS server that speaks HTTP/1.1.
+fn tls_server() -> (u16, RootCertStore) {
+    let (config, roots) = tls_config(&[]);
     let address = accept(move |stream| {
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut stream = StreamOwned::new(session, stream);
         while let Some(request) = read_head(&mut stream) {
-            *served.lock().unwrap() += 1;
             // The last answer ends with the connection, without TLS's own goodbye.
             let close = path(&request) == "/close";
             let length = if close { "" } else { "Content-Length: 4\r\n" };
@@ -295,4 +299,66 @@ fn a_server_that_speaks_no_tls_is_a_tls_failure() {
         true,
     );
     assert_eq!(pair.page(&format!("http://{plain}/")).body, b"x");
+}
+
+/// An HTTP/2 server that ends every connection after `answers_max` answers.
+fn h2_server(answers_max: usize) -> (u16, RootCertStore, Arc<AtomicUsize>) {
+    let (config, roots) = tls_config(&[b"h2"]);
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&accepted);
+    let address = accept(move |stream| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let config = Arc::clone(&config);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            stream.set_nonblocking(true).unwrap();
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            // A client that is offered HTTP/2 drops what else it was connecting.
+            let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await else {
+                return;
+            };
+            let Ok(mut connection) = h2::server::handshake(stream).await else {
+                return;
+            };
+            let mut answers = 0;
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                answers += 1;
+                if answers > answers_max {
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    connection.abrupt_shutdown(h2::Reason::NO_ERROR);
+                    continue;
+                }
+                let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                body.send_data(bytes::Bytes::from_static(b"page"), true).unwrap();
+            }
+        });
+    });
+    (address.port(), roots, accepted)
+}
+
+#[test]
+fn an_http2_connection_that_is_wound_down_is_replaced_without_a_word() {
+    let (port, roots, accepted) = h2_server(3);
+    let pair = Pair::with(
+        &spec(),
+        Tls::system(&[]),
+        Tls::trusting(&["h2", "http/1.1"], roots),
+    );
+    let url = format!("https://localhost:{port}/");
+    pair.runtime.block_on(async {
+        for _ in 0..5 {
+            let fetch = || pair.event_loop.fetch(&url);
+            let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
+            for outcome in [a, b, c] {
+                assert_eq!(outcome.unwrap().body, b"page");
+            }
+        }
+    });
+    assert!(
+        accepted.load(Ordering::SeqCst) >= 5,
+        "every connection gave three answers"
+    );
 }

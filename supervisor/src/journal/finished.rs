@@ -1,0 +1,113 @@
+//! The set of targets whose records are in the output, and how it is kept: as
+//! one small set for each commit, so that a commit costs what is new and not
+//! what there is. Pure.
+
+use std::io;
+
+use roaring::RoaringTreemap;
+
+/// Ids of targets that have their record.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Finished(RoaringTreemap);
+
+impl Finished {
+    /// Adds `id`.
+    pub fn insert(&mut self, id: u64) {
+        self.0.insert(id);
+    }
+
+    /// Whether `id` has its record.
+    #[must_use]
+    pub fn contains(&self, id: u64) -> bool {
+        self.0.contains(id)
+    }
+
+    /// How many have theirs.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Whether none has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The largest id, if there is one.
+    #[must_use]
+    pub fn last(&self) -> Option<u64> {
+        self.0.max()
+    }
+
+    /// Adds all of `other`; how many of them were there before.
+    pub fn merge(&mut self, other: Self) -> u64 {
+        let separate = self.len() + other.len();
+        self.0 |= other.0;
+        separate - self.len()
+    }
+
+    /// As bytes: neighbours cost next to nothing, a lone id about ten bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut compact = self.0.clone();
+        compact.optimize();
+        let mut bytes = Vec::with_capacity(compact.serialized_size());
+        // A vector takes whatever it is given.
+        let _ = compact.serialize_into(&mut bytes);
+        bytes
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    ///
+    /// # Errors
+    /// When the bytes are not that.
+    pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
+        RoaringTreemap::deserialize_from(bytes).map(Self)
+    }
+}
+
+impl FromIterator<u64> for Finished {
+    fn from_iter<I: IntoIterator<Item = u64>>(ids: I) -> Self {
+        Self(ids.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_sets_of_all_commits_are_the_set(commits in prop::collection::vec(
+            prop::collection::btree_set(prop_oneof![0..200_u64, 0..u64::MAX], 0..50), 0..20,
+        )) {
+            let (mut whole, mut merged) = (BTreeSet::new(), Finished::default());
+            for commit in &commits {
+                let again = whole.intersection(commit).count() as u64;
+                whole.extend(commit);
+                let bytes = commit.iter().copied().collect::<Finished>().to_bytes();
+                prop_assert_eq!(merged.merge(Finished::from_bytes(&bytes).unwrap()), again);
+            }
+            prop_assert_eq!(&merged, &whole.iter().copied().collect::<Finished>());
+            prop_assert_eq!(merged.len(), whole.len() as u64);
+            prop_assert_eq!(merged.last(), whole.last().copied());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Finished::from_bytes(&bytes);
+        }
+    }
+
+    #[test]
+    fn neighbours_cost_next_to_nothing() {
+        let million: Finished = (0..1_000_000).collect();
+        assert!(million.to_bytes().len() < 512, "{}", million.to_bytes().len());
+        assert!((1..=1).collect::<Finished>().to_bytes().len() < 40);
+    }
+}

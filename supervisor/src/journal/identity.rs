@@ -1,0 +1,167 @@
+//! What a job is, as far as its records can tell. Pure.
+//!
+//! A run resumed with another selector would leave half of the output with
+//! other fields, so whatever decides what a record says must be the same.
+//! Workers, mode, concurrency and pace may change: they decide only when.
+
+use serde::{Deserialize, Serialize};
+use shared::job::{FetchSpec, ParseSpec, Work};
+use shared::select::Take;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::plan::Plan;
+
+/// Where a flag would stand, for `fetch` and `parse` themselves.
+const COMMAND: &str = "the command";
+
+/// One flag, with its value in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What the user types.
+    pub flag: String,
+    /// What it amounts to; never a secret.
+    pub value: String,
+}
+
+fn fact(flag: &str, value: impl ToString) -> Fact {
+    Fact { flag: flag.to_owned(), value: value.to_string() }
+}
+
+/// Everything that decides what a record of `plan` says, its inputs aside.
+#[must_use]
+pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
+    let mut facts = match &plan.work {
+        // Every field named: a new one must not be forgotten here.
+        Work::Fetch(FetchSpec {
+            timeout,
+            connect_timeout,
+            body_bytes_max,
+            redirects_max,
+            headers,
+            user_agent,
+        }) => vec![
+            fact(COMMAND, "fetch"),
+            fact("--timeout", humantime::format_duration(*timeout)),
+            fact("--connect-timeout", humantime::format_duration(*connect_timeout)),
+            fact("--body-bytes-max", body_bytes_max),
+            fact("--redirects-max", redirects_max),
+            fact("--retries", plan.politeness.retries),
+            fact("--header", headers_in_words(headers)),
+            fact("--user-agent", user_agent),
+        ],
+        Work::Parse(ParseSpec { body_bytes_max }) => {
+            vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
+        }
+    };
+    let fields: Vec<String> = plan
+        .fields
+        .iter()
+        .map(|field| {
+            let every = if field.every { "[]" } else { "" };
+            let take = match &field.take {
+                Take::Text => "text".to_owned(),
+                Take::Attribute(name) => format!("attr({name})"),
+            };
+            format!("'{}{every}={}::{take}'", field.name, field.selector)
+        })
+        .collect();
+    facts.push(fact("--select", if fields.is_empty() { "nothing".to_owned() } else { fields.join(" ") }));
+    facts.push(fact("--parse-timeout", humantime::format_duration(plan.parse_timeout)));
+    facts.push(fact("--ordered", plan.ordered));
+    facts
+}
+
+/// Headers carry passwords and cookies, which have no business in a file beside the output.
+fn headers_in_words(headers: &[(String, String)]) -> String {
+    if headers.is_empty() {
+        return "nothing".to_owned();
+    }
+    let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+    let digest = xxh3_128(format!("{headers:?}").as_bytes());
+    format!("{} (hash {:08x})", names.join(", "), digest >> 96)
+}
+
+/// What differs between the job as it was and as it is, one sentence each.
+#[must_use]
+pub(super) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
+    let mut changes = Vec::new();
+    for now in is {
+        match was.iter().find(|then| then.flag == now.flag) {
+            Some(then) if then.value == now.value => {}
+            // Another command has other flags; naming them all would bury that.
+            Some(then) if now.flag == COMMAND => {
+                return vec![format!("the command was {}, and is {}", then.value, now.value)];
+            }
+            Some(then) => changes.push(format!("{} was {}, and is {}", now.flag, then.value, now.value)),
+            None => changes.push(format!("{} was not there, and is {}", now.flag, now.value)),
+        }
+    }
+    for then in was {
+        if !is.iter().any(|now| now.flag == then.flag) {
+            changes.push(format!("{} was {}, and is not there", then.flag, then.value));
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::plan;
+    use super::*;
+    use crate::plan::PerHost;
+    use shared::select::Field;
+    use std::time::Duration;
+
+    fn fetch(plan: &mut Plan) -> &mut FetchSpec {
+        match &mut plan.work {
+            Work::Fetch(fetch) => fetch,
+            Work::Parse(_) => panic!("the test's plan fetches"),
+        }
+    }
+
+    fn check(change: impl Fn(&mut Plan), want: &[&str]) {
+        let was = plan(&[]);
+        let mut is = was.clone();
+        change(&mut is);
+        assert_eq!(changes(&facts(&was), &facts(&is)), want);
+    }
+
+    #[test]
+    fn what_decides_a_record_is_told_from_what_decides_its_time() {
+        check(|_| {}, &[]);
+        check(
+            |plan| {
+                plan.pool.workers = None;
+                plan.pool.concurrency = std::num::NonZeroU32::new(7);
+                plan.politeness.per_host = PerHost::Unlimited;
+                plan.politeness.rate_per_s = Some(2.0);
+                plan.progress = crate::plan::When::Always;
+            },
+            &[],
+        );
+        check(|plan| fetch(plan).timeout = Duration::from_secs(5), &["--timeout was 30s, and is 5s"]);
+        check(|plan| plan.politeness.retries = 0, &["--retries was 2, and is 0"]);
+        check(|plan| plan.ordered = true, &["--ordered was false, and is true"]);
+        check(
+            |plan| plan.fields = Field::parse_all(&["links[]=a::attr(href)".to_owned()]).unwrap(),
+            &["--select was 'title=title::text', and is 'links[]=a::attr(href)'"],
+        );
+        check(
+            |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20 }),
+            &["the command was fetch, and is parse"],
+        );
+    }
+
+    #[test]
+    fn a_header_is_compared_and_not_kept() {
+        let mut one = plan(&[]);
+        fetch(&mut one).headers = vec![("Cookie".to_owned(), "secret=1".to_owned())];
+        let mut two = one.clone();
+        fetch(&mut two).headers[0].1 = "secret=2".to_owned();
+        let (one, two) = (facts(&one), facts(&two));
+        assert!(!format!("{one:?}").contains("secret"));
+        let changes = changes(&one, &two);
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        assert!(changes[0].starts_with("--header was Cookie (hash "), "{changes:?}");
+    }
+}

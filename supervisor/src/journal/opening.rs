@@ -1,0 +1,248 @@
+//! What becomes of the output and the journal that are there when a run begins.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::spool::Spool;
+use super::store::Recorded;
+use super::{JournalError, OutputError, State, Store, fingerprint, identity};
+use crate::plan::{Input, Output, Plan};
+use crate::sink::{self, Sink, SinkError};
+use crate::source::Bytes;
+
+/// What [`open`] found.
+#[derive(Debug)]
+pub enum Opened {
+    /// There is something to do.
+    Ready(Box<Destination>),
+    /// The output is there and whole; nothing is left to do.
+    Complete(PathBuf),
+}
+
+/// Where a run's records go.
+#[derive(Debug)]
+pub struct Destination {
+    /// The output.
+    pub sink: Sink,
+    /// The journal beside it; `None` for what cannot be cut back: pipes, terminals, devices.
+    pub journal: Option<Journal>,
+    /// What the user should know.
+    pub notice: Option<String>,
+}
+
+impl Destination {
+    /// Without a journal.
+    #[must_use]
+    pub const fn without_journal(sink: Sink) -> Self {
+        Self { sink, journal: None, notice: None }
+    }
+}
+
+/// The journal of one run.
+#[derive(Debug)]
+pub struct Journal {
+    /// Where it is kept.
+    pub store: Store,
+    /// What the runs before have done.
+    pub state: State,
+    /// What is kept of standard input.
+    pub input: SpooledInput,
+}
+
+/// What is kept of standard input.
+#[derive(Debug, Clone)]
+pub struct SpooledInput {
+    spool: Spool,
+    used: bool,
+}
+
+impl SpooledInput {
+    /// What stands for standard input in this run, if it is an input at all.
+    ///
+    /// # Errors
+    /// When the spool cannot be read or written.
+    pub fn open(&self) -> io::Result<Option<Bytes>> {
+        if !self.used {
+            return Ok(None);
+        }
+        // Opening removed what was kept of another job, so a whole one is this job's.
+        let bytes = if self.spool.is_whole() { self.spool.reopen() } else { self.spool.start(io::stdin()) };
+        bytes.map(Some)
+    }
+
+    /// Whether a resumed run would need the same standard input again.
+    #[must_use]
+    pub fn is_needed_again(&self) -> bool {
+        self.used && !self.spool.is_whole()
+    }
+
+    /// Takes it away.
+    pub fn remove(&self) {
+        self.spool.remove();
+    }
+}
+
+/// `path` with `suffix` after its name.
+#[must_use]
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// What to do with the output and what is left of an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Anew,
+    Resume,
+    Complete,
+    RefuseUnfinished,
+    RefuseExisting,
+}
+
+/// What the user wants done with an output that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Keep,
+    Replace,
+    Resume,
+}
+
+/// The journal is made before the output and taken away after it is complete: an output without one is whole.
+const fn start(output_exists: bool, unfinished: bool, wish: Wish) -> Start {
+    match (output_exists, unfinished, wish) {
+        // Without its output a journal is worth nothing.
+        (false, ..) | (true, _, Wish::Replace) => Start::Anew,
+        (true, true, Wish::Resume) => Start::Resume,
+        (true, true, Wish::Keep) => Start::RefuseUnfinished,
+        (true, false, Wish::Resume) => Start::Complete,
+        (true, false, Wish::Keep) => Start::RefuseExisting,
+    }
+}
+
+/// Opens the output of `plan` and its journal. Nothing in the output is changed before the first record.
+///
+/// # Errors
+/// [`OutputError`] when the output must not or cannot be written, or its run cannot be resumed.
+pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
+    let Output::File { path: output, overwrite, resume } = &plan.output else {
+        return plain(plan, None);
+    };
+    let exists = match fs::metadata(output) {
+        Ok(metadata) if !metadata.is_file() => return plain(plan, None),
+        Ok(_) => true,
+        Err(_) => false,
+    };
+    if sink::is_stdout(output) {
+        return plain(plan, None);
+    }
+    let wish = match (resume, overwrite) {
+        (true, _) => Wish::Resume,
+        (false, true) => Wish::Replace,
+        (false, false) => Wish::Keep,
+    };
+    let journal = beside(output, ".journal");
+    let left = journal.symlink_metadata().is_ok().then(|| Store::open(&journal)).transpose()?;
+    let (store, recorded) = match left {
+        Some((store, recorded)) => (Some(store), recorded.filter(|recorded| !recorded.complete)),
+        None => (None, None),
+    };
+    match (start(exists, recorded.is_some(), wish), store, recorded) {
+        (Start::Resume, Some(store), Some(recorded)) => resumed(plan, output, store, recorded),
+        (Start::Anew | Start::Resume, store, recorded) => {
+            let gone = wish == Wish::Resume && recorded.is_some_and(|it| !it.state.finished.is_empty());
+            anew(plan, &journal, store, gone.then(|| format!("{} is gone: starting anew", output.display())))
+        }
+        (Start::RefuseUnfinished, ..) => Err(JournalError::Unfinished { output: output.clone() }.into()),
+        (Start::Complete, store, _) => {
+            remove(store, &journal);
+            Ok(Opened::Complete(output.clone()))
+        }
+        (Start::RefuseExisting, store, _) => {
+            remove(store, &journal);
+            Err(SinkError::Exists { path: output.clone() }.into())
+        }
+    }
+}
+
+fn plain(plan: &Plan, notice: Option<String>) -> Result<Opened, OutputError> {
+    let sink = Sink::open(&plan.output)?;
+    Ok(Opened::Ready(Box::new(Destination { sink, journal: None, notice })))
+}
+
+/// A run that was killed at its very beginning or end left this.
+fn remove(store: Option<Store>, journal: &Path) {
+    if let Some(mut store) = store {
+        Spool::of(journal).remove();
+        store.remove();
+    }
+}
+
+fn anew(
+    plan: &Plan,
+    journal: &Path,
+    store: Option<Store>,
+    notice: Option<String>,
+) -> Result<Opened, OutputError> {
+    let inputs = fingerprint::take(&plan.inputs)?;
+    let mut store = match store.map_or_else(|| Store::open(journal).map(|(store, _)| store), Ok) {
+        Ok(store) => store,
+        // A directory that takes no new files, a file system without locks: that is no reason not to run.
+        Err(error @ JournalError::Open { .. }) => {
+            return plain(plan, Some(format!("{error}: this run cannot be resumed")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let spool = Spool::of(journal);
+    // Before the journal says that it is this job's.
+    spool.remove();
+    store.begin(&identity::facts(plan), &inputs)?;
+    let sink = Sink::open(&plan.output)?;
+    let input = SpooledInput { spool, used: plan.inputs.contains(&Input::StdinLines) };
+    let journal = Journal { store, state: State::default(), input };
+    Ok(Opened::Ready(Box::new(Destination { sink, journal: Some(journal), notice })))
+}
+
+fn resumed(plan: &Plan, output: &Path, store: Store, recorded: Recorded) -> Result<Opened, OutputError> {
+    let mut changes = identity::changes(&recorded.flags, &identity::facts(plan));
+    changes.extend(fingerprint::changes(&recorded.inputs, &fingerprint::take(&plan.inputs)?));
+    if !changes.is_empty() {
+        return Err(JournalError::JobChanged { output: output.to_owned(), changes }.into());
+    }
+    let state = recorded.state;
+    let sink = Sink::resume(output, state.output_bytes, state.tally.counts.items())?;
+    let done = state.tally.counts.items();
+    let notice = Some(format!("resuming {}: {done} records are there", output.display()));
+    let spool = Spool::of(store.path());
+    let input = SpooledInput { spool, used: plan.inputs.contains(&Input::StdinLines) };
+    let journal = Journal { store, state, input };
+    Ok(Opened::Ready(Box::new(Destination { sink, journal: Some(journal), notice })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_and_what_is_wished_decide() {
+        let table = [
+            // Always given, --resume starts, goes on, and finds nothing left to do.
+            (false, false, Wish::Resume, Start::Anew),
+            (true, true, Wish::Resume, Start::Resume),
+            (true, false, Wish::Resume, Start::Complete),
+            (false, true, Wish::Resume, Start::Anew),
+            (false, false, Wish::Keep, Start::Anew),
+            (true, true, Wish::Keep, Start::RefuseUnfinished),
+            (true, false, Wish::Keep, Start::RefuseExisting),
+            (false, true, Wish::Keep, Start::Anew),
+            (false, false, Wish::Replace, Start::Anew),
+            (true, true, Wish::Replace, Start::Anew),
+            (true, false, Wish::Replace, Start::Anew),
+            (false, true, Wish::Replace, Start::Anew),
+        ];
+        for (exists, unfinished, wish, want) in table {
+            assert_eq!(start(exists, unfinished, wish), want, "{exists} {unfinished} {wish:?}");
+        }
+    }
+}

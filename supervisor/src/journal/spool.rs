@@ -1,0 +1,212 @@
+//! Standard input, kept on disk: it cannot be read a second time.
+//!
+//! A thread of its own takes in what comes as fast as it comes, and the run
+//! reads behind it from the file, so that nothing waits for the input's end.
+//! Only a spool that is whole gets its final name; of any other the rest is
+//! lost with the pipe, and the resumed run asks for the same input again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use crate::source::Bytes;
+
+/// Taken in at once: as much as a pipe holds.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Where standard input is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Spool {
+    whole: PathBuf,
+    partial: PathBuf,
+}
+
+impl Spool {
+    /// Beside the journal at `journal`.
+    pub(super) fn of(journal: &Path) -> Self {
+        let whole = super::beside(journal, ".input");
+        Self { partial: super::beside(&whole, ".part"), whole }
+    }
+
+    /// Whether all of the input is kept.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole.exists()
+    }
+
+    /// What is kept, from its beginning.
+    pub(super) fn reopen(&self) -> io::Result<Bytes> {
+        File::open(&self.whole).map(|file| Box::new(file) as Bytes)
+    }
+
+    /// Begins to keep `input`; gives it again, as it comes.
+    pub(super) fn start(&self, input: impl Read + Send + 'static) -> io::Result<Bytes> {
+        self.remove();
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.partial)?;
+        let reader = File::open(&self.partial)?;
+        let arrived = Arc::new(Arrived::default());
+        let behind = Behind { file: reader, read: 0, arrived: Arc::clone(&arrived) };
+        let names = self.clone();
+        thread::Builder::new().name("spool".to_owned()).spawn(move || {
+            let end = names.take_in(input, file, &arrived);
+            arrived.update(|state| state.end = Some(end));
+        })?;
+        Ok(Box::new(behind))
+    }
+
+    /// Takes it away, whole or not.
+    pub(super) fn remove(&self) {
+        for path in [&self.whole, &self.partial] {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    fn take_in(&self, mut input: impl Read, mut file: File, arrived: &Arrived) -> io::Result<()> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let count = match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let keeping = file.write_all(buffer.get(..count).unwrap_or_default());
+            keeping.map_err(|error| named(error, &self.partial))?;
+            arrived.update(|state| state.bytes += count as u64);
+        }
+        // A name that says whole must not outlive a power cut that the content did not.
+        file.sync_all()
+            .and_then(|()| fs::rename(&self.partial, &self.whole))
+            .map_err(|error| named(error, &self.partial))
+    }
+}
+
+fn named(error: io::Error, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("keeping it in {}: {error}", path.display()))
+}
+
+/// How far the spool has come.
+#[derive(Debug, Default)]
+struct Arrived {
+    state: Mutex<Kept>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: u64,
+    end: Option<io::Result<()>>,
+}
+
+impl Arrived {
+    fn update(&self, change: impl FnOnce(&mut Kept)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    /// Waits until there is something after `read` bytes; how much there is in all.
+    fn beyond(&self, read: u64) -> io::Result<u64> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = |state: &mut Kept| state.bytes <= read && state.end.is_none();
+        let mut state = self.changed.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner);
+        let bytes = state.bytes;
+        match &mut state.end {
+            // Said once; after it the input is at its end.
+            Some(end) if bytes <= read => std::mem::replace(end, Ok(())).map(|()| bytes),
+            Some(_) | None => Ok(bytes),
+        }
+    }
+}
+
+/// Reads the spool behind the thread that writes it.
+struct Behind {
+    file: File,
+    read: u64,
+    arrived: Arc<Arrived>,
+}
+
+impl Read for Behind {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // To the file's own end: the thread has written all it says, and perhaps more.
+        if self.arrived.beyond(self.read)? <= self.read {
+            return Ok(0);
+        }
+        let count = self.file.read(buffer)?;
+        self.read += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::PipeWriter;
+
+    use super::*;
+
+    fn spool() -> (tempfile::TempDir, Spool, PipeWriter, Bytes) {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::of(&directory.path().join("out.journal"));
+        let (reader, writer) = io::pipe().unwrap();
+        let bytes = spool.start(reader).unwrap();
+        (directory, spool, writer, bytes)
+    }
+
+    #[test]
+    fn what_comes_is_given_before_the_end_and_kept_after_it() {
+        let (_directory, spool, mut writer, mut bytes) = spool();
+        let mut buffer = [0; 100];
+        for piece in ["http://a/\n", "http://b/\n"] {
+            writer.write_all(piece.as_bytes()).unwrap();
+            let count = bytes.read(&mut buffer).unwrap();
+            assert_eq!(&buffer[..count], piece.as_bytes());
+            assert!(!spool.is_whole());
+        }
+        drop(writer);
+        assert_eq!(bytes.read(&mut buffer).unwrap(), 0);
+        let mut kept = String::new();
+        spool.reopen().unwrap().read_to_string(&mut kept).unwrap();
+        assert_eq!(kept, "http://a/\nhttp://b/\n");
+        spool.remove();
+        assert!(!spool.is_whole());
+    }
+
+    #[test]
+    fn a_large_input_comes_through_whole() {
+        let (_directory, spool, mut writer, mut bytes) = spool();
+        let sent: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        let copy = sent.clone();
+        let writing = thread::spawn(move || writer.write_all(&copy));
+        let mut got = Vec::new();
+        bytes.read_to_end(&mut got).unwrap();
+        writing.join().unwrap().unwrap();
+        assert!(got == sent && spool.is_whole());
+    }
+
+    #[test]
+    fn an_input_that_fails_is_no_whole_one() {
+        struct Failing(u8);
+        impl Read for Failing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                match self.0 {
+                    1 => buffer.get_mut(..2).map_or(Ok(0), |two| {
+                        two.copy_from_slice(b"a\n");
+                        Ok(2)
+                    }),
+                    2 => Err(io::ErrorKind::Interrupted.into()),
+                    _ => Err(io::Error::other("the cable is out")),
+                }
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::of(&directory.path().join("out.journal"));
+        let mut bytes = spool.start(Failing(0)).unwrap();
+        let mut got = Vec::new();
+        let error = bytes.read_to_end(&mut got).unwrap_err();
+        assert_eq!((got.as_slice(), error.to_string().as_str()), (b"a\n".as_slice(), "the cable is out"));
+        assert!(!spool.is_whole());
+    }
+}

@@ -1,0 +1,386 @@
+//! The journal's file: SQLite, in write-ahead mode, one writer.
+//!
+//! Locked for as long as it is open, so that two supervisors cannot write one
+//! output; the kernel lifts the lock when its holder dies. With an exclusive
+//! lock SQLite needs no shared-memory file either, and so works on network file
+//! systems. Every commit is one transaction that is on the disk before the next
+//! line runs (`synchronous = FULL`).
+//!
+//! Invariant: a file that this program did not write is never changed.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+
+use super::fingerprint::Known;
+use super::identity::Fact;
+use super::{Finished, JournalError, Prefix, Tally};
+
+/// Says in SQLite's own header whose file this is: `MUST`.
+const APPLICATION_ID: i32 = 0x4d55_5354;
+
+/// What the tables mean; goes up when that changes.
+const SCHEMA: i32 = 1;
+
+/// Sets kept side by side before they are joined into one: four minutes of commits.
+const SETS_MAX: u64 = 256;
+
+const TABLES: &str = "
+    DROP TABLE IF EXISTS job; DROP TABLE IF EXISTS finished; DROP TABLE IF EXISTS progress;
+    -- What was asked for: flags and inputs, as JSON.
+    CREATE TABLE job (flags TEXT NOT NULL, inputs TEXT NOT NULL);
+    -- Ids whose records are in the output, a roaring bitmap for each commit.
+    CREATE TABLE finished (number INTEGER PRIMARY KEY, ids BLOB NOT NULL);
+    -- One row: how long the output is, which targets had been read, counts as JSON.
+    CREATE TABLE progress (
+        output_bytes INTEGER NOT NULL, targets INTEGER NOT NULL, digest BLOB NOT NULL,
+        tally TEXT NOT NULL, complete INTEGER NOT NULL
+    );";
+
+/// How far a job has come.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// Targets whose records are in the output.
+    pub finished: Finished,
+    /// Counts of those records.
+    pub tally: Tally,
+    /// Targets that had been read.
+    pub prefix: Prefix,
+    /// Length of the output with exactly those records.
+    pub output_bytes: u64,
+}
+
+/// What is kept of a job that was begun.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// What it was to do.
+    pub flags: Vec<Fact>,
+    /// With which inputs.
+    pub inputs: Vec<Known>,
+    /// How far it came.
+    pub state: State,
+    /// Whether nothing was left to do but to take the journal away.
+    pub complete: bool,
+}
+
+/// What is new since the last commit, and what is so altogether.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// Targets finished since the last commit.
+    pub fresh: Finished,
+    /// All counts.
+    pub tally: Tally,
+    /// All targets read.
+    pub prefix: Prefix,
+    /// The output's length.
+    pub output_bytes: u64,
+}
+
+/// The open journal.
+#[derive(Debug)]
+pub struct Store {
+    /// `None` only while it is being taken away.
+    connection: Option<Connection>,
+    path: PathBuf,
+    /// Sets in the table.
+    sets: u64,
+    /// Begun for a run that has not touched its output yet: if nothing comes of it, nobody will miss this.
+    newborn: bool,
+}
+
+impl Store {
+    /// Opens or creates the journal at `path` and locks it; also what is in it, if it is not new.
+    ///
+    /// # Errors
+    /// When it cannot be opened, is another program's or another supervisor's, or is damaged.
+    pub fn open(path: &Path) -> Result<(Self, Option<Recorded>), JournalError> {
+        // Made here and not by SQLite: URLs may hold what is nobody else's business.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_) => {}
+            // Not opened: closing it again would lift the locks of this whole process on it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(cause) => return Err(JournalError::Open { path: path.to_owned(), cause: cause.to_string() }),
+        }
+        let sqlite = |error| JournalError::from_sqlite(path, error);
+        let connection = connect(path).map_err(sqlite)?;
+        let mut store = Self { connection: None, path: path.to_owned(), sets: 0, newborn: false };
+        let ours = is_ours(&connection, path)?;
+        // Now it may be written to: this already changes the file. It need not last: nothing rests on it yet.
+        connection.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
+        let mut recorded = None;
+        if ours {
+            let (found, sets) = read(&connection).map_err(|wrong| match wrong {
+                Wrong::Sqlite(error) => sqlite(error),
+                Wrong::Content(why) => JournalError::Damaged { path: path.to_owned(), why },
+            })?;
+            store.sets = sets;
+            recorded = Some(found);
+        }
+        store.connection = Some(connection);
+        Ok((store, recorded))
+    }
+
+    /// Forgets what is in the journal and begins with a job that has done nothing yet.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin(&mut self, flags: &[Fact], inputs: &[Known]) -> Result<(), JournalError> {
+        let flags = serde_json::to_string(flags).map_err(|error| self.wrong(error.to_string()))?;
+        let inputs = serde_json::to_string(inputs).map_err(|error| self.wrong(error.to_string()))?;
+        let tally = tally_text(&Tally::default());
+        self.write(|transaction| {
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", SCHEMA)?;
+            transaction.execute("INSERT INTO job VALUES (?, ?)", params![flags, inputs])?;
+            let digest = Prefix::default().digest.to_le_bytes();
+            transaction.execute("INSERT INTO progress VALUES (0, 0, ?, ?, 0)", params![digest, tally])?;
+            Ok(())
+        })?;
+        self.sets = 0;
+        self.newborn = true;
+        Ok(())
+    }
+
+    /// Keeps `commit`, all or nothing, on the disk when this returns. The output must be there already.
+    ///
+    /// # Errors
+    /// When it cannot be written; what was committed before stays.
+    pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
+        let Commit { fresh, tally, prefix, output_bytes } = commit;
+        let joined = self.sets + 1 >= SETS_MAX;
+        self.write(|transaction| {
+            transaction
+                .prepare_cached("INSERT INTO finished (ids) VALUES (?)")?
+                .execute([fresh.to_bytes()])?;
+            if joined {
+                join_sets(transaction)?;
+            }
+            transaction
+                .prepare_cached("UPDATE progress SET output_bytes = ?, targets = ?, digest = ?, tally = ?")?
+                .execute(params![
+                    output_bytes.cast_signed(),
+                    prefix.targets.cast_signed(),
+                    prefix.digest.to_le_bytes(),
+                    tally_text(tally)
+                ])?;
+            Ok(())
+        })?;
+        self.sets = if joined { 1 } else { self.sets + 1 };
+        Ok(())
+    }
+
+    /// Notes that the job is complete, before the journal is taken away: whoever has opened the file by
+    /// then must not find half a job in it. Does not wait for the disk: the output is there, and a
+    /// journal that comes back after a power cut only has a little done again.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn complete(&mut self) -> Result<(), JournalError> {
+        let path = self.path.clone();
+        let quick = self.connection()?.pragma_update(None, "synchronous", "OFF");
+        quick.map_err(|error| JournalError::from_sqlite(&path, error))?;
+        self.write(|transaction| transaction.execute("UPDATE progress SET complete = 1", []).map(drop))
+    }
+
+    /// The output is being written: from here on the journal stays, whatever happens.
+    pub fn keep(&mut self) {
+        self.newborn = false;
+    }
+
+    /// Closes the journal and removes its files.
+    pub fn remove(&mut self) {
+        self.newborn = false;
+        if let Some(connection) = self.connection.take() {
+            // Closing would first fold the write-ahead file into the other, and wait for the disk.
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+        for path in files(&self.path) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The output it is about.
+    #[must_use]
+    pub fn output(&self) -> PathBuf {
+        self.path.with_extension("")
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, JournalError> {
+        let path = &self.path;
+        self.connection.as_mut().ok_or_else(|| JournalError::Write {
+            path: path.clone(),
+            cause: "it was closed".to_owned(),
+            full: false,
+        })
+    }
+
+    fn write(
+        &mut self,
+        change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), JournalError> {
+        let path = self.path.clone();
+        let connection = self.connection()?;
+        let write = || {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            change(&transaction)?;
+            transaction.commit()
+        };
+        write().map_err(|error| JournalError::from_sqlite(&path, error))
+    }
+
+    fn wrong(&self, why: String) -> JournalError {
+        JournalError::Damaged { path: self.path.clone(), why }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.newborn {
+            self.remove();
+        }
+    }
+}
+
+/// The files of the journal at `path`.
+fn files(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    })
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Whoever holds it holds it until its run ends: waiting would only look like hanging.
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    Ok(connection)
+}
+
+/// Whether there is a journal of ours in the file, of a kind we can read; false if there is nothing at all.
+fn is_ours(connection: &Connection, path: &Path) -> Result<bool, JournalError> {
+    let sqlite = |error| JournalError::from_sqlite(path, error);
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(sqlite)?;
+    let application = number("application_id").map_err(sqlite)?;
+    // A run that was killed while it made the journal left this.
+    if tables == 0 && application == 0 {
+        return Ok(false);
+    }
+    if application != APPLICATION_ID {
+        return Err(JournalError::Foreign { path: path.to_owned() });
+    }
+    match number("user_version").map_err(sqlite)? {
+        SCHEMA => Ok(true),
+        schema => Err(JournalError::OtherSchema { path: path.to_owned(), schema, known: SCHEMA }),
+    }
+}
+
+fn tally_text(tally: &Tally) -> String {
+    // Numbers under fixed keys: there is nothing in it that JSON could not hold.
+    serde_json::to_string(tally).unwrap_or_default()
+}
+
+fn join_sets(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+    let mut all = Finished::default();
+    {
+        let mut sets = transaction.prepare_cached("SELECT ids FROM finished")?;
+        let mut rows = sets.query([])?;
+        while let Some(row) = rows.next()? {
+            let set = Finished::from_bytes(row.get_ref(0)?.as_blob()?).map_err(unreadable)?;
+            all.merge(set);
+        }
+    }
+    transaction.execute("DELETE FROM finished", [])?;
+    transaction.execute("INSERT INTO finished (ids) VALUES (?)", [all.to_bytes()])?;
+    Ok(())
+}
+
+fn unreadable(error: io::Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+}
+
+enum Wrong {
+    Sqlite(rusqlite::Error),
+    Content(String),
+}
+
+impl From<rusqlite::Error> for Wrong {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Wrong {
+    fn content(error: impl ToString) -> Self {
+        Self::Content(error.to_string())
+    }
+}
+
+/// Everything in the tables, and the number of sets.
+fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
+    let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if sound != "ok" {
+        return Err(Wrong::Content(sound));
+    }
+    let (flags, inputs): (String, String) =
+        connection.query_row("SELECT flags, inputs FROM job", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (output_bytes, targets, digest, tally, complete): (i64, i64, [u8; 16], String, bool) = connection
+        .query_row("SELECT output_bytes, targets, digest, tally, complete FROM progress", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })?;
+    let (mut finished, mut sets, mut twice) = (Finished::default(), 0, 0);
+    let mut statement = connection.prepare("SELECT ids FROM finished")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let ids: Vec<u8> = row.get(0)?;
+        twice += finished.merge(Finished::from_bytes(&ids).map_err(Wrong::content)?);
+        sets += 1;
+    }
+    let tally: Tally = serde_json::from_str(&tally).map_err(Wrong::content)?;
+    let prefix = Prefix { targets: targets.cast_unsigned(), digest: u128::from_le_bytes(digest) };
+    let state = State { finished, tally, prefix, output_bytes: output_bytes.cast_unsigned() };
+    check(&state, twice).map_err(Wrong::Content)?;
+    let recorded = Recorded {
+        flags: serde_json::from_str(&flags).map_err(Wrong::content)?,
+        inputs: serde_json::from_str(&inputs).map_err(Wrong::content)?,
+        state,
+        complete,
+    };
+    Ok((recorded, sets))
+}
+
+/// What every commit leaves true.
+fn check(state: &State, twice: u64) -> Result<(), String> {
+    let State { finished, tally, prefix, .. } = state;
+    let (ids, counted) = (finished.len(), tally.counts.items());
+    if twice > 0 {
+        return Err(format!("{twice} targets are in it twice"));
+    }
+    if ids != counted {
+        return Err(format!("it has {ids} targets and counts {counted}"));
+    }
+    match finished.last() {
+        Some(last) if last >= prefix.targets => {
+            Err(format!("target {last} is done, and only {} were read", prefix.targets))
+        }
+        Some(_) | None => Ok(()),
+    }
+}

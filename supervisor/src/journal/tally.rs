@@ -1,0 +1,69 @@
+//! Counts that outlive a run: those of the records that are committed. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use shared::record::ErrorKind;
+
+use crate::gather::Counts;
+
+/// How a target ended, for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Final {
+    /// With fields.
+    Ok,
+    /// With an error.
+    Failed(ErrorKind),
+    /// Set aside: its worker died on it, on every attempt.
+    Quarantined(ErrorKind),
+}
+
+/// Counts of the committed records of a whole job, over all its runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// How many ended how.
+    pub counts: Counts,
+    /// Those with an error, by its kind.
+    pub errors: BTreeMap<ErrorKind, u64>,
+}
+
+impl Tally {
+    /// One more record.
+    pub fn add(&mut self, ending: Final) {
+        let kind = match ending {
+            Final::Ok => {
+                self.counts.ok += 1;
+                return;
+            }
+            Final::Failed(kind) => kind,
+            Final::Quarantined(kind) => {
+                self.counts.quarantined += 1;
+                kind
+            }
+        };
+        self.counts.failed += 1;
+        *self.errors.entry(kind).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_is_counted_once() {
+        let mut tally = Tally::default();
+        for ending in [
+            Final::Ok,
+            Final::Failed(ErrorKind::Dns),
+            Final::Ok,
+            Final::Quarantined(ErrorKind::WorkerHang),
+            Final::Failed(ErrorKind::Dns),
+        ] {
+            tally.add(ending);
+        }
+        let Counts { ok, failed, quarantined, retries, bytes } = tally.counts;
+        assert_eq!((ok, failed, quarantined, retries, bytes), (2, 3, 1, 0, 0));
+        assert_eq!(tally.errors, BTreeMap::from([(ErrorKind::Dns, 2), (ErrorKind::WorkerHang, 1)]));
+    }
+}
