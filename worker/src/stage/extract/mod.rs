@@ -14,6 +14,8 @@ mod same;
 #[cfg(test)]
 mod soup;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::time::Duration;

@@ -25,6 +25,9 @@ use tag::{Key, Tag};
 use token::{Attribute, Attributes, Markup, RawText};
 use tree::{StartTag, Stop, Tree};
 
+/// Tokens between two looks at the clock: 4096 of the dearest take about a millisecond.
+const TOKENS_PER_LOOK: u32 = 4096;
+
 /// Input decoded at once when a page is not in UTF-8.
 const PIECE_BYTES: usize = 16 * 1024;
 
@@ -57,11 +60,11 @@ impl Stream {
         deadline: &Deadline,
         found: &mut Found,
     ) -> Result<Streamed, ExtractError> {
-        let mut pass = Pass::new(Tree::new(&self.matcher, fields, found));
+        let mut pass = Pass::new(Tree::new(&self.matcher, fields, found), deadline);
         let end = if is_utf8(encoding) {
-            pass.read_utf8(input, deadline)
+            pass.read_utf8(input)
         } else {
-            pass.read_decoded(input, &mut Decoder::new(encoding, PIECE_BYTES), deadline)
+            pass.read_decoded(input, &mut Decoder::new(encoding, PIECE_BYTES))
         };
         match end {
             Ok(()) => Ok(Streamed::Done),
@@ -74,6 +77,8 @@ impl Stream {
 /// One pass over one page.
 struct Pass<'j> {
     tree: Tree<'j>,
+    deadline: &'j Deadline,
+    tokens: u32,
     /// Set while the content of an element is not markup.
     raw: Option<Raw>,
     /// The start of a token whose end has not been read.
@@ -111,12 +116,25 @@ impl From<std::io::Error> for Stop {
 }
 
 impl<'j> Pass<'j> {
+<<<<<<< HEAD
     fn new(tree: Tree<'j>) -> Self {
         Self { tree, raw: None, rest: Vec::new(), rest_wanted: 0, attributes: Vec::new() }
+=======
+    fn new(tree: Tree<'j>, deadline: &'j Deadline) -> Self {
+        Self {
+            tree,
+            deadline,
+            tokens: 0,
+            raw: None,
+            rest: Vec::new(),
+            rest_wanted: 0,
+            attributes: Vec::new(),
+        }
+>>>>>>> extract
     }
 
     /// Reads bytes that are UTF-8 where they lie.
-    fn read_utf8(&mut self, input: &mut Input<'_>, deadline: &Deadline) -> Result<(), Stop> {
+    fn read_utf8(&mut self, input: &mut Input<'_>) -> Result<(), Stop> {
         loop {
             let piece = input.fill()?;
             if piece.is_empty() {
@@ -127,21 +145,14 @@ impl<'j> Pass<'j> {
             if progress == Progress::Answered {
                 return Ok(());
             }
-            deadline.check()?;
         }
     }
 
-    fn read_decoded(
-        &mut self,
-        input: &mut Input<'_>,
-        decoder: &mut Decoder,
-        deadline: &Deadline,
-    ) -> Result<(), Stop> {
+    fn read_decoded(&mut self, input: &mut Input<'_>, decoder: &mut Decoder) -> Result<(), Stop> {
         while let Some(text) = decoder.next(input)? {
             if self.feed(text.as_bytes())?.0 == Progress::Answered {
                 return Ok(());
             }
-            deadline.check()?;
         }
         self.finish()
     }
@@ -183,6 +194,10 @@ impl<'j> Pass<'j> {
         loop {
             if self.tree.is_answered() {
                 return Ok((Progress::Answered, at));
+            }
+            self.tokens = self.tokens.wrapping_add(1);
+            if self.tokens.is_multiple_of(TOKENS_PER_LOOK) {
+                self.deadline.check()?;
             }
             let next = match self.raw {
                 Some(raw) => self.raw_text(data, at, raw, is_last)?,

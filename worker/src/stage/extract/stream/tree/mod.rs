@@ -17,9 +17,9 @@ mod end;
 mod foreign;
 mod formatting;
 mod head;
+mod stack;
 mod table;
-
-use std::borrow::Cow;
+mod text;
 
 use shared::select::{Field, Take};
 
@@ -229,6 +229,7 @@ impl<'j> Tree<'j> {
         }
     }
 
+<<<<<<< HEAD
     /// Text between tags, up to the next `<` or the end.
     #[inline]
     pub(super) fn text(&mut self, raw: &[u8]) -> Step {
@@ -296,22 +297,12 @@ impl<'j> Tree<'j> {
         self.truncate(self.stack.len().saturating_sub(1))
     }
 
+=======
+>>>>>>> extract
     /// The end of the page.
     pub(super) fn finish(&mut self) -> Step {
         self.open_body()?;
         self.truncate(0)
-    }
-
-    fn append(&mut self, text: &[u8]) -> Step {
-        let text: Cow<'_, [u8]> = match memchr::memchr(0, text) {
-            None => Cow::Borrowed(text),
-            Some(_) => Cow::Owned(text.iter().copied().filter(|byte| *byte != 0).collect()),
-        };
-        for capture in &mut self.captures {
-            self.found.grow(text.len()).map_err(Stop::Failed)?;
-            capture.text.extend_from_slice(&text);
-        }
-        Ok(())
     }
 
     /// The part of a table that is open innermost; it decides the rules.
@@ -328,6 +319,7 @@ impl<'j> Tree<'j> {
     pub(super) fn is_in_foreign(&self) -> bool {
         self.stack.last().is_some_and(|top| top.tag == Tag::Foreign)
     }
+<<<<<<< HEAD
 
     fn current(&self) -> Tag {
         self.stack.last().map_or(Tag::Other, |top| top.tag)
@@ -511,6 +503,8 @@ impl<'j> Tree<'j> {
         }
         Ok(())
     }
+=======
+>>>>>>> extract
 }
 
 /// The start tag of an element that no tag was written for.
