@@ -3,7 +3,11 @@
 //! Each test names the files that break its rule, all at once. A rule that must
 //! be broken somewhere has a list of the places here, with the reason.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on should say where and stop")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where and stop"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -70,7 +74,9 @@ fn files() -> Vec<String> {
             if path.is_dir() {
                 directories.push(path);
             } else {
-                files.push(path.strip_prefix(repository()).unwrap().to_str().expect("a plain name").to_owned());
+                files.push(
+                    path.strip_prefix(repository()).unwrap().to_str().expect("a plain name").to_owned(),
+                );
             }
         }
     }
@@ -224,9 +230,9 @@ fn every_member_has_the_lints() {
     let members = root.lines().find_map(|line| line.strip_prefix("members = ")).expect("members on one line");
     let members: Vec<&str> = members.split('"').skip(1).step_by(2).collect();
     assert!(members.len() >= 4, "{members:?}");
-    let without = members.iter().filter(|member| {
-        !read(&format!("{member}/Cargo.toml")).contains("\n[lints]\nworkspace = true\n")
-    });
+    let without = members
+        .iter()
+        .filter(|member| !read(&format!("{member}/Cargo.toml")).contains("\n[lints]\nworkspace = true\n"));
     none("a member without [lints] workspace = true", without.map(|member| (*member).to_owned()).collect());
 }
 
@@ -287,7 +293,10 @@ fn scripts_can_be_run_and_nothing_else_can() {
         let is_script = fs::read(&full).unwrap().starts_with(b"#!/");
         let runs = fs::metadata(&full).unwrap().permissions().mode() & 0o111 != 0;
         if is_script != runs {
-            broken.push(format!("{path}: {}", if runs { "runs, without #!" } else { "#!, but not executable" }));
+            broken.push(format!(
+                "{path}: {}",
+                if runs { "runs, without #!" } else { "#!, but not executable" }
+            ));
         }
     }
     none("scripts have their bit", broken);

@@ -28,7 +28,11 @@ pub(crate) fn diff(shown: &[String], came: &[String], numbers_vary: bool) -> Opt
                 line(' ', &came[j]);
                 j += 1;
             }
-        } else if i < shown.len() && j < came.len() && same(&shown[i], &came[j]) && costs[i + 1][j + 1] == here {
+        } else if i < shown.len()
+            && j < came.len()
+            && same(&shown[i], &came[j])
+            && costs[i + 1][j + 1] == here
+        {
             line(' ', &came[j]);
             (i, j) = (i + 1, j + 1);
         } else if i < shown.len() && costs[i + 1][j] + 1 == here {

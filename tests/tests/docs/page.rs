@@ -61,11 +61,9 @@ fn block(mark: &str, body: &[(usize, &str)]) -> Result<Block, String> {
             values.collect::<Result<Vec<_>, _>>().map_err(|error| format!("not JSON: {error}"))?;
             Ok(shown)
         }
-        "console" | "console numbers-vary" => Ok(Block {
-            kind: Kind::Run,
-            numbers_vary: mark != "console",
-            steps: steps(body)?,
-        }),
+        "console" | "console numbers-vary" => {
+            Ok(Block { kind: Kind::Run, numbers_vary: mark != "console", steps: steps(body)? })
+        }
         other => Err(format!(
             "a block is `console` (run), `console numbers-vary` (run), `text` or `json` (not run), not {other:?}"
         )),

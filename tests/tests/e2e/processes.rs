@@ -101,11 +101,7 @@ fn an_input_that_crashes_its_worker_is_set_aside_with_evidence() {
     for attempt in 1..=3 {
         let busy = || run.workers().into_iter().find(|worker| worker.cpu_ticks() > 40);
         let worker = run.until(&format!("attempt {attempt}"), busy);
-<<<<<<< HEAD
-        // Not SIGSEGV: Rust's own handler takes the first one for a stack overflow that it is not.
-=======
         // Not SIGSEGV: the first one from outside only takes the handler of the runtime away.
->>>>>>> origin
         worker.signal(Signal::SIGABRT);
         run.until("its death", || (!worker.is_alive()).then_some(()));
     }

@@ -116,10 +116,6 @@ impl From<std::io::Error> for Stop {
 }
 
 impl<'j> Pass<'j> {
-<<<<<<< HEAD
-    fn new(tree: Tree<'j>) -> Self {
-        Self { tree, raw: None, rest: Vec::new(), rest_wanted: 0, attributes: Vec::new() }
-=======
     fn new(tree: Tree<'j>, deadline: &'j Deadline) -> Self {
         Self {
             tree,
@@ -130,7 +126,6 @@ impl<'j> Pass<'j> {
             rest_wanted: 0,
             attributes: Vec::new(),
         }
->>>>>>> extract
     }
 
     /// Reads bytes that are UTF-8 where they lie.

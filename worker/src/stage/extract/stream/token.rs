@@ -334,12 +334,7 @@ mod tests {
             ("/>x", &[], "x", true),
             (" />x", &[], "x", true),
             (" / >x", &[], "x", false),
-            (
-                " a=1 B='2' c=\"3\" d>x",
-                &[("a", "1"), ("B", "2"), ("c", "3"), ("d", "")],
-                "x",
-                false,
-            ),
+            (" a=1 B='2' c=\"3\" d>x", &[("a", "1"), ("B", "2"), ("c", "3"), ("d", "")], "x", false),
             ("/a=1/b>x", &[("a", "1/b")], "x", false),
             (" a/b>x", &[("a", ""), ("b", "")], "x", false),
             (" a = 1>x", &[("a", "1")], "x", false),
@@ -357,23 +352,12 @@ mod tests {
             let mut list = Vec::new();
             let end = attributes(data, 0, &mut |attribute| list.push(attribute)).unwrap();
             let text = |range: &Range<usize>| std::str::from_utf8(&data[range.clone()]).unwrap();
-            let found: Vec<_> = list
-                .iter()
-                .map(|one| (text(&one.name), text(&one.value)))
-                .collect();
+            let found: Vec<_> = list.iter().map(|one| (text(&one.name), text(&one.value))).collect();
             assert_eq!(&found, expected, "{tag}");
-            assert_eq!(
-                (&tag[end.at..], end.is_self_closing),
-                (*left, *is_self_closing),
-                "{tag}"
-            );
+            assert_eq!((&tag[end.at..], end.is_self_closing), (*left, *is_self_closing), "{tag}");
             assert_eq!(skip_attributes(data, 0), Some(end.at), "{tag}");
             for cut in 0..end.at {
-                assert_eq!(
-                    attributes(&data[..cut], 0, &mut |_| {}),
-                    None,
-                    "{tag} cut at {cut}"
-                );
+                assert_eq!(attributes(&data[..cut], 0, &mut |_| {}), None, "{tag} cut at {cut}");
                 assert_eq!(skip_attributes(&data[..cut], 0), None, "{tag} cut at {cut}");
             }
         }
@@ -391,49 +375,21 @@ mod tests {
     fn raw_text_ends_at_its_own_end_tag() {
         for (name, kind, data, text) in [
             ("title", RawText::WithEntities, "a<b>c</title>", "a<b>c"),
-            (
-                "title",
-                RawText::WithEntities,
-                "a</titles></TITLE >",
-                "a</titles>",
-            ),
+            ("title", RawText::WithEntities, "a</titles></TITLE >", "a</titles>"),
             ("style", RawText::Plain, "<!--</style>-->", "<!--"),
             ("script", RawText::Script, "a</script>", "a"),
             ("script", RawText::Script, "<!--</script>", "<!--"),
-            (
-                "script",
-                RawText::Script,
-                "<!--<script></script>x</script>",
-                "<!--<script></script>x",
-            ),
-            (
-                "script",
-                RawText::Script,
-                "<!--<script>--></script>",
-                "<!--<script>-->",
-            ),
-            (
-                "script",
-                RawText::Script,
-                "<!--><script></script>",
-                "<!--><script>",
-            ),
+            ("script", RawText::Script, "<!--<script></script>x</script>", "<!--<script></script>x"),
+            ("script", RawText::Script, "<!--<script>--></script>", "<!--<script>-->"),
+            ("script", RawText::Script, "<!--><script></script>", "<!--><script>"),
             ("script", RawText::Script, "<script></script>", "<script>"),
-            (
-                "script",
-                RawText::Script,
-                "<!--<scripts></script>",
-                "<!--<scripts>",
-            ),
+            ("script", RawText::Script, "<!--<scripts></script>", "<!--<scripts>"),
         ] {
             let end = raw_text_end(data.as_bytes(), 0, kind, Key::of(name.as_bytes()), name.len()).unwrap();
             assert_eq!(&data[..end.text], text, "{data}");
             assert_eq!(end.name, end.text + 2 + name.len(), "{data}");
         }
         let open = b"a</titl";
-        assert_eq!(
-            raw_text_end(open, 0, RawText::WithEntities, Key::of(b"title"), 5),
-            None
-        );
+        assert_eq!(raw_text_end(open, 0, RawText::WithEntities, Key::of(b"title"), 5), None);
     }
 }

@@ -11,10 +11,9 @@ impl Tree<'_> {
     }
 
     pub(super) fn above(&self) -> Above {
-        self.stack.last().map_or_else(Above::default, |top| Above {
-            parent: top.reached,
-            any: top.above | top.reached,
-        })
+        self.stack
+            .last()
+            .map_or_else(Above::default, |top| Above { parent: top.reached, any: top.above | top.reached })
     }
 
     /// Whether a tag is open, above any of the elements that bound its scope.
@@ -88,11 +87,7 @@ impl Tree<'_> {
     /// there; without, it has none. Says whether text is collected.
     #[inline]
     fn record(&mut self, reached: Bits, attributes: Attributes<'_>, depth: Option<usize>) -> Step<bool> {
-        if reached == 0 {
-            Ok(false)
-        } else {
-            self.record_match(reached, attributes, depth)
-        }
+        if reached == 0 { Ok(false) } else { self.record_match(reached, attributes, depth) }
     }
 
     fn record_match(
@@ -121,11 +116,7 @@ impl Tree<'_> {
                     let slot = self.found.reserve(n);
                     if let Some(depth) = depth {
                         is_captured = true;
-                        self.captures.push(Capture {
-                            depth,
-                            slot,
-                            text: Vec::new(),
-                        });
+                        self.captures.push(Capture { depth, slot, text: Vec::new() });
                         // It has its answer when it is closed.
                         continue;
                     }

@@ -13,11 +13,7 @@ impl Tree<'_> {
             && !self.formatting.has_closed()
             && matches!(self.table_mode(), None | Some(Tag::Td | Tag::Th))
             && self.phase == Phase::InBody;
-        if indifferent {
-            Ok(())
-        } else {
-            self.text_with_care(raw)
-        }
+        if indifferent { Ok(()) } else { self.text_with_care(raw) }
     }
 
     fn text_with_care(&mut self, raw: &[u8]) -> Step {
@@ -42,11 +38,7 @@ impl Tree<'_> {
         if has_nul && nul_matters {
             return Err(Stop::Irregular);
         }
-        let text = if self.phase == Phase::InBody {
-            text
-        } else {
-            self.text_before_body(text)?
-        };
+        let text = if self.phase == Phase::InBody { text } else { self.text_before_body(text)? };
         if text.is_empty() {
             return Ok(());
         }
