@@ -164,6 +164,7 @@ impl Worker {
                 .stage
                 .map_or(0, |(_, since)| now_us.saturating_sub(now.duration_since(since).as_micros() as u64)),
             phase: if self.stage.is_some() { Phase::Extract } else { Phase::Idle },
+            rss_bytes: 1 << 20,
             rss_bytes_max: 1 << 20,
             cpu_us: 1,
             in_flight: self.running.len() as u64,
