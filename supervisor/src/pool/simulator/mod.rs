@@ -8,6 +8,8 @@
 //! MUSTER_SIM_SEED=4711 cargo test -p supervisor simulator -- --nocapture   # one, with its trace
 //! ```
 
+mod blame;
+mod deafness;
 mod oracle;
 mod process;
 mod scenario;
