@@ -77,6 +77,22 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// When it comes to light, for those that come at some time.
+    pub(super) fn comes_after(self) -> Option<Duration> {
+        if let Self::DiesAfter(after)
+        | Self::EndsCleanlyAfter(after)
+        | Self::StandsStillAfter(after)
+        | Self::GarblesAfter(after)
+        | Self::ClosesItsChannelAfter(after) = self
+        {
+            Some(after)
+        } else {
+            None
+        }
+    }
+}
+
 /// What moves a worker on.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
