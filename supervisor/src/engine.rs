@@ -176,7 +176,8 @@ fn settle(
     if let Some(changed) = feed.changed() {
         let mut changes = vec![format!("the inputs: {changed}")];
         if input.was_needed_again() {
-            changes.push("standard input was not read to its end, so the same is needed once more".to_owned());
+            changes
+                .push("standard input was not read to its end, so the same is needed once more".to_owned());
         }
         // What came this time was not it; the next attempt must not find it kept.
         input.remove();
