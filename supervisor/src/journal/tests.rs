@@ -131,7 +131,7 @@ impl Run {
         let id = self.todo.swap_remove(pick % self.todo.len());
         self.sink.write(format!("{id}:{}\n", "x".repeat(pick % 50)).as_bytes()).unwrap();
         self.fresh.insert(id);
-        self.state.tally.add(if id % 3 == 0 { Final::Failed(ErrorKind::Dns) } else { Final::Ok });
+        self.state.tally.add(if id.is_multiple_of(3) { Final::Failed(ErrorKind::Dns) } else { Final::Ok });
     }
 
     fn commit(&mut self) {
