@@ -50,11 +50,16 @@ pub fn children_cpu() -> Duration {
     usage_cpu(UsageWho::RUSAGE_CHILDREN)
 }
 
-/// Largest resident set this process has had, in bytes.
+/// Largest resident set this process has had, in bytes; 0 where `/proc` is not mounted.
+///
+/// Not `getrusage`: its maximum is carried over from the parent across `exec`, so that a
+/// small program started by a large one looks large.
 #[must_use]
 pub fn rss_bytes_max() -> u64 {
-    // The kernel reports KiB here.
-    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |u| u64::try_from(u.max_rss()).unwrap_or(0) * 1024)
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 fn usage_cpu(who: UsageWho) -> Duration {

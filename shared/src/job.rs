@@ -81,6 +81,8 @@ pub struct JobSpec {
     pub parse_timeout: Duration,
     /// What the worker gives up before it touches the first target.
     pub sandbox: SandboxSpec,
+    /// Most memory the worker may allocate, in bytes; past it, allocation fails and the worker dies.
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// What a worker gives up before it touches the first target.

@@ -15,6 +15,7 @@ use crate::plan::{Input, Plan};
 use crate::pool::{Pool, PoolConfig};
 use crate::progress::Progress;
 use crate::runtime::locate::NoWorker;
+use crate::runtime::sockets::NoSockets;
 use crate::runtime::{self, Ended, Feed, Finished, Runtime, Signals, Writer, cpus, descriptors};
 use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};
@@ -46,6 +47,9 @@ pub(crate) enum EngineError {
     /// There is no worker executable.
     #[error(transparent)]
     NoWorker(#[from] NoWorker),
+    /// There is no place for the workers' sockets.
+    #[error(transparent)]
+    NoSockets(#[from] NoSockets),
     /// The output or its journal cannot be written.
     #[error("{cause}{}", if *.resumable { HOW_TO_RESUME } else { "" })]
     Output {
@@ -120,6 +124,7 @@ pub(crate) fn run(
     progress: &mut Progress,
 ) -> Result<Report, EngineError> {
     let worker = runtime::locate::worker()?;
+    runtime::sockets::prepare()?;
     let started = Started::now();
     let kind = match plan.work {
         Work::Fetch(_) => TargetKind::Url,
@@ -248,6 +253,7 @@ impl Job<'_> {
             fields: self.plan.fields.clone(),
             parse_timeout: self.plan.parse_timeout,
             sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
+            memory_bytes_max: self.plan.pool.worker_memory_bytes,
         };
         let stage = runtime::Stage {
             feed: &mut self.feed,

@@ -92,6 +92,10 @@ pub struct PoolPlan {
     pub mode: Option<Mode>,
     /// Targets in flight per worker; `None` is the default of the mode. Always 1 in a mode that blocks.
     pub concurrency: Option<NonZeroU32>,
+    /// Most memory one worker may allocate, in bytes; half of it above its own baseline recycles it.
+    pub worker_memory_bytes: Option<u64>,
+    /// Targets after which a worker is replaced; ± 10 %, so that not all go at once.
+    pub recycle_after: Option<NonZeroU64>,
 }
 
 /// How hosts are spared, over all workers together.

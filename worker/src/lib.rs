@@ -10,6 +10,7 @@
 
 mod connection;
 mod executor;
+mod limits;
 mod outbox;
 mod sandbox;
 pub mod stage;
@@ -49,9 +50,21 @@ struct Arguments {
     slot: u32,
 }
 
+/// Called with each input when its computing begins, while the black box names it.
+///
+/// Only the test build of the worker has one: it crashes, hangs or leaks on
+/// inputs that ask for it, at the place where a parser would.
+pub type Hook = fn(&[u8]);
+
 /// Runs the worker; what `main` is.
 #[must_use]
 pub fn run() -> ExitCode {
+    run_with(None)
+}
+
+/// Runs the worker with a hook into the stage of every target.
+#[must_use]
+pub fn run_with(hook: Option<Hook>) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -60,7 +73,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(&arguments) {
+    match serve(&arguments, hook) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use io::Write as _;
@@ -70,7 +83,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     die_with_supervisor(arguments.supervisor)?;
     let page = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let black_box = Arc::new(BlackBox::open(&page).context("standard input is not the black box")?);
@@ -84,7 +97,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         ToWorker::Slice(_) => bail!("the supervisor sent a slice before a job"),
         ToWorker::Drain => return Ok(()),
     };
-    let (pipeline, sandbox) = match prepare(&job, &black_box) {
+    let (pipeline, sandbox) = match prepare(&job, &black_box, hook) {
         Ok(prepared) => prepared,
         Err(error) => {
             connection.send(&FromWorker::Refused(format!("{error:#}")))?;
@@ -100,8 +113,13 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// Sets up the job's pipeline and steps into the sandbox, in that order: setting up may read what working may not.
-fn prepare(job: &JobSpec, black_box: &Arc<BlackBox>) -> anyhow::Result<(Pipeline, String)> {
-    let pipeline = Pipeline::new(job, Arc::clone(black_box))?;
+fn prepare(
+    job: &JobSpec,
+    black_box: &Arc<BlackBox>,
+    hook: Option<Hook>,
+) -> anyhow::Result<(Pipeline, String)> {
+    limits::apply(job.memory_bytes_max)?;
+    let pipeline = Pipeline::new(job, Arc::clone(black_box), hook)?;
     let sandbox = sandbox::enter(job)?;
     Ok((pipeline, sandbox))
 }

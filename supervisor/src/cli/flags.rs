@@ -90,6 +90,12 @@ pub(super) struct PoolFlags {
         value_parser = values::auto_or(CONCURRENCY_MAX),
     )]
     pub(super) concurrency: AutoOr,
+    /// Most memory one worker may allocate; one that grows by half of it is replaced [default: no limit]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = values::worker_memory)]
+    pub(super) worker_memory: Option<u64>,
+    /// Replace each worker after about N targets [default: never]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = values::sample)]
+    pub(super) recycle: Option<NonZeroU64>,
     /// Take from the workers what their job does not need: as far as this kernel can, all of it or fail, or not
     #[arg(long, global = true, value_enum, value_name = "auto|require|off", default_value = "auto")]
     pub(super) sandbox: SandboxFlag,

@@ -104,27 +104,33 @@ fn is_whole(path: &[String]) -> bool {
     }
 }
 
-/// First reading. With `--job` the command may be in the file instead.
+/// First reading. With `--job` the command may be in the file instead, and what
+/// `compare` compares is `fetch` unless it is told otherwise.
 fn with_command(
     root: &Command,
     argv: Vec<OsString>,
     around: &Surroundings<'_>,
 ) -> Result<(Vec<OsString>, ArgMatches), Refusal> {
-    let read = root.clone().try_get_matches_from(&argv);
-    match read {
-        Ok(matches) if is_whole(&command_path(&matches)) => Ok((argv, matches)),
-        Ok(matches) => match with_jobs_command(root, &argv, around)? {
-            Some(found) => Ok(found),
-            None => Err(missing_command(&command_path(&matches))),
-        },
-        // The flags of a command that is not known yet are unknown flags.
-        Err(error) if error.kind() == ErrorKind::UnknownArgument => {
-            match with_jobs_command(root, &argv, around)? {
-                Some(found) => Ok(found),
-                None => Err(error.into()),
-            }
+    let incomplete = match root.clone().try_get_matches_from(&argv) {
+        Ok(matches) if is_whole(&command_path(&matches)) => return Ok((argv, matches)),
+        Ok(matches) => missing_command(&command_path(&matches)),
+        // The flags of a command that is not known yet are unknown flags, and so are its inputs.
+        Err(error) if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) => {
+            error.into()
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(found) = with_jobs_command(root, &argv, around)? {
+        return Ok(found);
+    }
+    match argv.iter().position(|word| word == "compare") {
+        Some(at) if at + 1 < argv.len() && !argv.iter().any(|word| word == "fetch" || word == "parse") => {
+            let mut argv = argv;
+            argv.insert(at + 1, "fetch".into());
+            let matches = root.clone().try_get_matches_from(&argv)?;
+            Ok((argv, matches))
+        }
+        Some(_) | None => Err(incomplete),
     }
 }
 
@@ -146,10 +152,7 @@ fn with_jobs_command(
     // Which command it is stands in the file, and where the file is stands among
     // flags that only make sense with the command: so try each.
     let job = ["fetch", "parse"].iter().find_map(|verb| {
-        let matches = root
-            .clone()
-            .try_get_matches_from(with(&[(*verb).to_owned()]))
-            .ok()?;
+        let matches = root.clone().try_get_matches_from(with(&[(*verb).to_owned()])).ok()?;
         file_flag(&matches, "job", around)
     });
     let Some(job) = job else { return Ok(None) };
@@ -166,15 +169,10 @@ fn with_jobs_command(
 fn job_command(job: &Path) -> Result<Vec<String>, String> {
     let text = read(job)?;
     match SettingsFile::parse(job, &text)?.take_command()? {
-        None => Err(format!(
-            "{}: no command; add command = \"fetch\", or type it",
-            job.display()
-        )),
-        Some((words, place)) if !RUNNABLE.contains(&words.join(" ").as_str()) => Err(format!(
-            "{place}: command is \"{}\"; it is one of: {}",
-            words.join(" "),
-            RUNNABLE.join(", ")
-        )),
+        None => Err(format!("{}: no command; add command = \"fetch\", or type it", job.display())),
+        Some((words, place)) if !RUNNABLE.contains(&words.join(" ").as_str()) => {
+            Err(format!("{place}: command is \"{}\"; it is one of: {}", words.join(" "), RUNNABLE.join(", ")))
+        }
         Some((words, _)) => Ok(words),
     }
 }
@@ -230,10 +228,7 @@ fn config_settings(
             Ok(text) => (around.config.to_owned(), text),
             // It is the machine's, and may be for the service's eyes only.
             Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-                ) =>
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
             {
                 return Ok(Settings::default());
             }
@@ -246,10 +241,7 @@ fn config_settings(
 /// The file a flag names, or its variable does.
 fn file_flag(matches: &ArgMatches, name: &str, around: &Surroundings<'_>) -> Option<PathBuf> {
     let set = || (around.variable)(&settings::variable(name)).filter(|value| !value.is_empty());
-    matches
-        .get_one::<PathBuf>(name)
-        .cloned()
-        .or_else(|| set().map(PathBuf::from))
+    matches.get_one::<PathBuf>(name).cloned().or_else(|| set().map(PathBuf::from))
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -65,9 +65,11 @@ impl Credit {
         self.concurrency + ahead.min(AHEAD_MAX)
     }
 
-    /// Whether one more slice may be put on the channel.
-    pub(crate) fn may_send(&self) -> bool {
-        self.unread_bytes == 0 || self.unread_bytes + SLICE_BYTES_MAX <= UNREAD_BYTES_MAX
+    /// Whether there is room for one more target, whatever its size up to a full slice, when
+    /// `unsent_bytes` are already in the slice that is being put together.
+    pub(crate) fn may_send(&self, unsent_bytes: usize) -> bool {
+        let ahead = self.unread_bytes + unsent_bytes;
+        ahead == 0 || ahead + SLICE_BYTES_MAX <= UNREAD_BYTES_MAX
     }
 
     /// Targets were assigned.
@@ -100,6 +102,12 @@ impl Credit {
     /// Targets came back finished: learn how fast this worker is.
     pub(crate) fn give_back(&mut self, now: Instant, targets: usize) {
         self.held = self.held.saturating_sub(targets);
+        if self.held == 0 {
+            // All came back, so all was read, whatever the worker says; or a worker that does
+            // not count would sit there, without credit and without anything it could hang on.
+            self.unread.clear();
+            self.unread_bytes = 0;
+        }
         let Some(from) = self.counted_from.filter(|_| targets > 0) else { return };
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most a few thousand targets")]
         let rate = targets as f64 / now.duration_since(from).as_secs_f64().max(1e-4);
@@ -130,13 +138,31 @@ mod tests {
     #[test]
     fn unread_slices_stop_the_next_one() {
         let mut credit = Credit::new(1);
-        assert!(credit.may_send());
+        credit.take(shared::clock::now(), 3);
+        assert!(credit.may_send(0));
+        assert!(credit.may_send(SLICE_BYTES_MAX));
+        assert!(
+            !credit.may_send(SLICE_BYTES_MAX + SLICE_BYTES_MAX / 2),
+            "the next may be as large as a slice"
+        );
         credit.sent(SLICE_BYTES_MAX);
-        assert!(credit.may_send());
+        assert!(credit.may_send(0));
         credit.sent(SLICE_BYTES_MAX);
-        assert!(!credit.may_send());
+        assert!(!credit.may_send(0));
         assert!(credit.read(1));
-        assert!(credit.may_send());
+        assert!(credit.may_send(0));
         assert!(!credit.read(3), "a worker cannot have read what was not sent");
+    }
+
+    #[test]
+    fn what_came_back_was_read() {
+        let now = shared::clock::now();
+        let mut credit = Credit::new(1);
+        credit.take(now, 2);
+        credit.sent(UNREAD_BYTES_MAX);
+        credit.give_back(now, 1);
+        assert!(!credit.may_send(0), "the rest may be unread");
+        credit.give_back(now, 1);
+        assert!(credit.may_send(0));
     }
 }

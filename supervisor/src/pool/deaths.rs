@@ -5,10 +5,14 @@
 //! Nothing is handed out again before the channel has ended *and* the process
 //! is reaped: until both, a result may still be on its way.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use nix::libc;
 use shared::record::{ErrorKind, Evidence};
 
+use super::ledger::Live;
+use super::mutant::Mutant;
+use super::restart::Fall;
 use super::seat::{Death, Exit, Seat};
 use super::slot::{Ended, State};
 use super::{Command, Pool, Quarantined, Stage, restart};
@@ -25,32 +29,45 @@ impl Pool {
 
     /// There is no process: nothing to reap, no channel to wait for.
     pub(super) fn spawn_failed(&mut self, now: Instant, seat: Seat, why: &str) {
-        if let Some(slot) = self.current(seat) {
+        if let Some(slot) = self.current(seat)
+            && matches!(slot.state, State::Spawning(_) | State::Killing(_))
+            && !slot.greeted
+        {
             slot.failures += 1;
-            self.vacate(now, seat, false, &format!("cannot start a worker: {why}"));
+            self.vacate(now, seat, Fall::BeforeReady, &format!("cannot start a worker: {why}"));
         }
     }
 
     pub(super) fn hello(&mut self, seat: Seat) {
         if let Some(slot) = self.current(seat)
             && matches!(slot.state, State::Handshaking(_))
+            && !slot.greeted
         {
+            slot.greeted = true;
             self.commands.push_back(Command::SendJob(seat));
         }
     }
 
     pub(super) fn ready(&mut self, now: Instant, seat: Seat) {
-        if let Some(slot) = self.current(seat)
-            && matches!(slot.state, State::Handshaking(_))
-        {
-            slot.state = State::Serving;
-            slot.ready_at = Some(now);
-            slot.progress.1 = now;
+        let Some(slot) = self.current(seat).filter(|slot| matches!(slot.state, State::Handshaking(_))) else {
+            return;
+        };
+        if !slot.greeted {
+            self.garbled(now, seat, "it is ready for a job it was not told");
+            return;
         }
+        slot.state = State::Serving;
+        slot.ready_at = Some(now);
+        slot.progress.1 = now;
+        self.intensity.ready();
     }
 
     pub(super) fn refused(&mut self, now: Instant, seat: Seat, why: String) {
-        if self.current(seat).is_some() {
+        let Some(slot) = self.current(seat) else { return };
+        if slot.ready_at.is_some() {
+            self.garbled(now, seat, "it refuses the job it has taken");
+        } else if self.stage == Stage::Running {
+            // While the run ends it does not matter any more: the others could do the job.
             self.give_up(now, why);
         }
     }
@@ -58,7 +75,10 @@ impl Pool {
     /// What it says cannot be trusted any more, so it has to go; that is no target's fault.
     pub(super) fn garbled(&mut self, now: Instant, seat: Seat, why: &str) {
         let deadline = now + self.config.terminate_grace;
-        if let Some(slot) = self.current(seat) {
+        // Once is enough: a worker that is being killed may still send a lot of it.
+        if let Some(slot) = self.current(seat)
+            && !matches!(slot.state, State::Killing(_))
+        {
             slot.ended.get_or_insert(Ended::Blameless);
             slot.state = State::Killing(deadline);
             self.commands
@@ -75,16 +95,32 @@ impl Pool {
             // It closed its channel, so it is on its way out; if not, the deadline helps.
             slot.state = State::Terminating(deadline);
         }
+        if self.is(Mutant::RequeueBeforeReap) {
+            self.hand_back(now, seat, None);
+        }
         self.settle_death(now, seat);
     }
 
     pub(super) fn reaped(&mut self, now: Instant, seat: Seat, death: Death) {
         let deadline = now + self.config.terminate_grace;
-        let Some(slot) = self.current(seat) else { return };
+        let Some(slot) = self.current(seat).filter(|slot| slot.death.is_none()) else { return };
         slot.death = Some(death);
-        if !slot.eof && !matches!(slot.state, State::Terminating(_) | State::Killing(_)) {
-            slot.state = State::Terminating(deadline);
+        // What it said last is still on its way. It comes within milliseconds, unless somebody else
+        // holds the channel open; for that the deadline is.
+        slot.state = State::Terminating(deadline);
+        if self.is(Mutant::RequeueBeforeEof) {
+            self.hand_back(now, seat, None);
         }
+        self.settle_death(now, seat);
+    }
+
+    /// A process is gone, and its channel does not end: a child of its own must hold the other end.
+    /// Nobody is left who could do its targets, so they need not wait any longer.
+    pub(super) fn channel_overdue(&mut self, now: Instant, seat: Seat) {
+        let Some(slot) = self.current(seat) else { return };
+        slot.eof = true;
+        let notice = format!("{seat} is gone, but something holds its channel open; going on without it");
+        self.commands.push_back(Command::Notice(notice));
         self.settle_death(now, seat);
     }
 
@@ -101,29 +137,55 @@ impl Pool {
             slot.failures = 0;
         }
         slot.failures += 1;
-        let held = slot.credit.held();
-        slot.credit.give_back(now, held);
-        let culprit = culprit(&death, ended);
-        for (id, host) in self.ledger.all_held_by(seat) {
-            if Some(id) == culprit && self.ledger.blame(id) >= self.config.crashes_max {
+        let ended = ended.filter(|ended| *ended != Ended::Blameless || !self.is(Mutant::OwnKillBlames));
+        let culprit = culprit(&death, ended)
+            .filter(|id| self.ledger.held_by(*id, seat).is_some() && !self.is(Mutant::BlameNobody));
+        for (id, live) in self.hand_back(now, seat, culprit) {
+            self.quarantine(id, live, seat, &death, ended);
+        }
+        let fall = match culprit {
+            _ if !was_ready => Fall::BeforeReady,
+            Some(_) => Fall::Blamed,
+            None => Fall::InVain,
+        };
+        self.vacate(now, seat, fall, &epitaph(&death));
+    }
+
+    /// Takes back everything `seat` holds. `culprit` gets the attempt, and is returned if it was its last.
+    pub(super) fn hand_back(&mut self, now: Instant, seat: Seat, culprit: Option<u64>) -> Vec<(u64, Live)> {
+        let mut set_aside = Vec::new();
+        if let Some(slot) = self.current(seat) {
+            let held = slot.credit.held();
+            slot.credit.give_back(now, held);
+        }
+        // The last first: that keeps their order in the frontier.
+        for (id, host) in self.ledger.all_held_by(seat).into_iter().rev() {
+            let blamed = Some(id) == culprit || self.is(Mutant::BlameAll);
+            let crashes_max =
+                if self.is(Mutant::NeverQuarantine) { u32::MAX } else { self.config.crashes_max };
+            if blamed && self.ledger.blame(id) >= crashes_max {
                 self.frontier.release(now, host);
-                self.quarantine(id, seat, &death, ended);
+                set_aside.extend(self.ledger.quarantine(id).map(|live| (id, live)));
             } else {
                 self.ledger.give_back(id);
                 self.frontier.give_back(now, id, host);
             }
         }
-        let why = epitaph(&death);
-        self.vacate(now, seat, was_ready, &why);
+        set_aside
     }
 
-    fn quarantine(&mut self, id: u64, seat: Seat, death: &Death, ended: Option<Ended>) {
-        let Some(live) = self.ledger.quarantine(id) else { return };
+    fn quarantine(&mut self, id: u64, live: Live, seat: Seat, death: &Death, ended: Option<Ended>) {
+        self.intensity.set_aside();
         let phase = death.reading.phase.name();
         let (kind, how) = match ended {
             Some(Ended::Hang(_)) => (ErrorKind::WorkerHang, "hung on it and was killed".to_owned()),
             Some(Ended::Blameless) | None if ran_out_of_memory(death) => {
                 (ErrorKind::WorkerOom, "ran out of memory on it".to_owned())
+            }
+            // Not we killed it, each time in the same target's stage: that is how the kernel ends
+            // a process when memory runs out.
+            None if death.exit == Exit::Signal(libc::SIGKILL) => {
+                (ErrorKind::WorkerOom, "was killed on it, most likely for want of memory,".to_owned())
             }
             Some(Ended::Blameless) | None => (ErrorKind::WorkerCrash, format!("died on it ({})", death.exit)),
         };
@@ -149,18 +211,26 @@ impl Pool {
     }
 
     /// The seat is empty: fill it again, or not.
-    fn vacate(&mut self, now: Instant, seat: Seat, was_ready: bool, why: &str) {
+    fn vacate(&mut self, now: Instant, seat: Seat, fall: Fall, why: &str) {
         self.commands.push_back(Command::Forget(seat));
         let running = self.stage == Stage::Running;
-        let verdict = if running { self.intensity.death(now, was_ready) } else { None };
+        let verdict =
+            if running && !self.is(Mutant::NeverGiveUp) { self.intensity.death(now, fall) } else { None };
         let gave_up = matches!(self.stage, Stage::GaveUp(_));
         let Some(slot) = self.current(seat) else { return };
         if !running {
             slot.state = if gave_up { State::Failed } else { State::Stopped };
             return;
         }
+        if fall == Fall::Blamed {
+            // The input was at fault and not the worker: no reason to wait longer each time.
+            slot.failures = 1;
+        }
         let failures = slot.failures.saturating_sub(1);
-        let delay = restart::delay(failures, &mut self.rng);
+        let mut delay = restart::delay(failures, &mut self.rng);
+        if self.is(Mutant::NoBackoff) {
+            delay = Duration::ZERO;
+        }
         if let Some(slot) = self.current(seat) {
             slot.state = State::Backoff(now + delay);
         }
@@ -177,12 +247,11 @@ impl Pool {
 fn culprit(death: &Death, ended: Option<Ended>) -> Option<u64> {
     match ended {
         Some(Ended::Hang(target)) => target,
-        Some(Ended::Blameless) => None,
-        None => match death.exit {
-            // Someone asked this worker to end, from outside: that is no crash.
-            Exit::Signal(nix::libc::SIGTERM | nix::libc::SIGINT | nix::libc::SIGHUP) => None,
-            Exit::Signal(_) | Exit::Code(_) => death.reading.target,
-        },
+        // Someone asked this worker to end, from outside: that is no crash.
+        _ if matches!(death.exit, Exit::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => None,
+        // This is what our own signals make of a worker. Any other exit is a crash that came first.
+        Some(Ended::Blameless) if matches!(death.exit, Exit::Signal(libc::SIGKILL) | Exit::Code(_)) => None,
+        Some(Ended::Blameless) | None => death.reading.target,
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Instant;
 use shared::protocol::{Slice, Target};
 
 use super::credit::{SLICE_BYTES_MAX, TARGET_OVERHEAD_BYTES};
-use super::slot::{Slot, State};
+use super::mutant::Mutant;
+use super::slot::{Slot, State, Watch};
 use super::{Command, Pool};
 
 impl Pool {
@@ -32,10 +33,10 @@ impl Pool {
                 input: live.input.to_vec(),
             });
             slot.credit.take(now, 1);
-            // It may have to wait for what the worker already holds, `concurrency` at a time.
-            let turns = slot.credit.held().div_ceil(self.config.concurrency as usize);
-            let turns = u32::try_from(turns).unwrap_or(u32::MAX);
-            slot.deadlines.push_back((id, now + self.config.target_timeout.saturating_mul(turns)));
+            // Past the concurrency it waits for its turn; the next sample looks whether that has come.
+            let begins = slot.credit.held() <= self.config.concurrency as usize;
+            let deadline = begins.then(|| now + self.config.target_timeout);
+            slot.watches.push_back(Watch { id, attempt: live.attempt(), deadline });
             if slot.credit.held() == 1 {
                 // It was idle until now: standing still was no hang.
                 slot.progress.1 = now;
@@ -44,12 +45,11 @@ impl Pool {
         for slot in &mut self.slots {
             flush(slot, &mut self.commands);
         }
-        self.arm_sampling(now);
     }
 
     /// What one worker may hold so that the others get theirs: matters at the
     /// start, when one worker is up before the rest, and at the end, when little is left.
-    fn fair_share(&self) -> usize {
+    pub(super) fn fair_share(&self) -> usize {
         let (mut parts, mut held) = (0, 0);
         for slot in self.slots.iter().filter(|slot| slot.takes_part()) {
             parts += 1;
@@ -59,9 +59,12 @@ impl Pool {
         backlog.saturating_add(held).div_ceil(parts.max(1)).max(1)
     }
 
-    fn roomiest(&self, share: usize) -> Option<usize> {
-        let room =
-            |slot: &Slot| slot.credit.held() < slot.credit.window().min(share) && slot.credit.may_send();
+    /// The worker that gets the next target, if any may have one.
+    pub(super) fn roomiest(&self, share: usize) -> Option<usize> {
+        let room = |slot: &Slot| {
+            slot.credit.held() < slot.credit.window().min(share)
+                && (slot.credit.may_send(slot.slice_bytes) || self.is(Mutant::NoCreditCheck))
+        };
         self.slots
             .iter()
             .enumerate()

@@ -112,6 +112,11 @@ impl Ledger {
         }
     }
 
+    /// Whether `seat` is at this very attempt at `id`: it may have had the same target before.
+    pub(crate) fn is_at(&self, id: u64, attempt: u32, seat: Seat) -> bool {
+        self.held_by(id, seat).is_some() && self.live.get(&id).is_some_and(|live| live.attempt() == attempt)
+    }
+
     /// An assigned target has its record.
     pub(crate) fn finish(&mut self, id: u64) {
         if self.live.remove(&id).is_some() {

@@ -11,6 +11,7 @@
 mod credit;
 mod deaths;
 mod dispatch;
+mod ending;
 mod ledger;
 mod mutant;
 mod restart;
@@ -31,7 +32,7 @@ pub use self::seat::{Death, Exit, Seat, signal_name};
 use self::ledger::Ledger;
 use self::mutant::Mutant;
 use self::restart::Intensity;
-use self::slot::{Ended, Slot, State};
+use self::slot::Slot;
 use crate::frontier::{Frontier, HostRef};
 
 /// Limits of one pool.
@@ -168,6 +169,10 @@ pub struct Pool {
     stage: Stage,
     source_ended: bool,
     sample_due: Option<Instant>,
+    /// When anything was last heard, or waiting was made up for, see [`Event::Suspended`].
+    called_at: Instant,
+    /// When we last came back after having been stopped ourselves.
+    listening_since: Option<Instant>,
     commands: VecDeque<Command>,
     restarts: u64,
     rng: fastrand::Rng,
@@ -178,7 +183,10 @@ pub struct Pool {
 impl Pool {
     /// A pool whose workers start at once; `seed` decides all its jitter.
     #[must_use]
-    pub fn new(config: PoolConfig, frontier: Frontier, now: Instant, seed: u64) -> Self {
+    pub fn new(mut config: PoolConfig, frontier: Frontier, now: Instant, seed: u64) -> Self {
+        // None of either would be a pool in which nothing ever happens.
+        config.slots = config.slots.max(1);
+        config.concurrency = config.concurrency.max(1);
         let deadline = now + config.handshake_timeout;
         let slots: Vec<_> =
             (0..config.slots).map(|n| Slot::new(n, now, config.concurrency as usize, deadline)).collect();
@@ -191,6 +199,8 @@ impl Pool {
             stage: Stage::Running,
             source_ended: false,
             sample_due: None,
+            called_at: now,
+            listening_since: None,
             commands,
             restarts: 0,
             rng: fastrand::Rng::with_seed(seed),
@@ -211,6 +221,8 @@ impl Pool {
 
     /// Takes what happened. Call [`Self::poll_command`] until it is empty afterwards.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
+        let told = if let Event::Suspended(lasting) = event { lasting } else { Duration::ZERO };
+        self.make_up_for_absence(now, told);
         match event {
             Event::Spawned(seat) => self.spawned(now, seat),
             Event::SpawnFailed(seat, why) => self.spawn_failed(now, seat, &why),
@@ -237,6 +249,7 @@ impl Pool {
         batch: &Batch,
         dispositions: &mut Vec<Disposition>,
     ) {
+        self.make_up_for_absence(now, Duration::ZERO);
         let current = self.current(seat).is_some();
         let mut returned = 0;
         for outcome in &batch.outcomes {
@@ -246,13 +259,17 @@ impl Pool {
                 continue;
             };
             returned += 1;
-            if let Verdict::Retry { after_ms, .. } = &outcome.verdict {
+            if let Verdict::Retry { after_ms, .. } = &outcome.verdict
+                && !self.is(Mutant::ForgetRetry)
+            {
                 let attempt = self.ledger.retry(outcome.id);
                 self.frontier.retry(now, outcome.id, host, attempt, after_ms.map(Duration::from_millis));
                 dispositions.push(Disposition::Retried);
             } else {
                 self.ledger.finish(outcome.id);
-                self.frontier.release(now, host);
+                if !self.is(Mutant::KeepPermit) {
+                    self.frontier.release(now, host);
+                }
                 dispositions.push(Disposition::Final);
             }
         }
@@ -310,18 +327,6 @@ impl Pool {
         }
     }
 
-    /// Whether this pool is wrong in this way: never, except in the simulator's own tests.
-    #[inline]
-    fn is(&self, mutant: Mutant) -> bool {
-        #[cfg(test)]
-        return self.mutant == Some(mutant);
-        #[cfg(not(test))]
-        {
-            let _ = mutant;
-            false
-        }
-    }
-
     /// What follows from any event: hand out, end when all is done, check the invariants.
     fn settle(&mut self, now: Instant) {
         if self.stage == Stage::Running {
@@ -331,6 +336,8 @@ impl Pool {
                 self.dispatch(now);
             }
         }
+        self.arm_sampling(now);
+        self.called_at = now;
         if let Some(broken) = self.broken_invariant() {
             self.give_up(now, format!("internal error, please report it: {broken}"));
         }
@@ -357,57 +364,6 @@ impl Pool {
             return Some("the frontier has more or fewer targets than are waiting");
         }
         None
-    }
-
-    fn drain(&mut self, now: Instant) {
-        if self.stage == Stage::Running {
-            self.end(now);
-        }
-    }
-
-    /// Nothing more is handed out; workers finish what they have begun and exit.
-    fn end(&mut self, now: Instant) {
-        self.stage = Stage::Ending;
-        let (grace, terminate_grace) = (self.config.drain_grace, self.config.terminate_grace);
-        for slot in &mut self.slots {
-            match slot.state {
-                State::Serving => {
-                    slot.state = State::Draining(now + grace);
-                    self.commands.push_back(Command::SendDrain(slot.seat));
-                }
-                State::Spawning(_) | State::Handshaking(_) => {
-                    // It holds nothing and was never asked for anything.
-                    slot.ended = Some(Ended::Blameless);
-                    slot.state = State::Killing(now + terminate_grace);
-                    self.commands.push_back(Command::Kill(slot.seat));
-                }
-                State::Backoff(_) => slot.state = State::Stopped,
-                State::Draining(_)
-                | State::Terminating(_)
-                | State::Killing(_)
-                | State::Stopped
-                | State::Failed => {}
-            }
-        }
-    }
-
-    fn kill_all(&mut self, now: Instant) {
-        self.drain(now);
-        let grace = self.config.terminate_grace;
-        for slot in &mut self.slots {
-            if slot.state.has_process() {
-                slot.ended.get_or_insert(Ended::Blameless);
-                slot.state = State::Killing(now + grace);
-                self.commands.push_back(Command::Kill(slot.seat));
-            }
-        }
-    }
-
-    fn give_up(&mut self, now: Instant, why: String) {
-        if !matches!(self.stage, Stage::GaveUp(_)) {
-            self.kill_all(now);
-            self.stage = Stage::GaveUp(why);
-        }
     }
 }
 

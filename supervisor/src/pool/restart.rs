@@ -1,10 +1,11 @@
 //! When a dead worker's slot is filled again, and when the pool gives up.
 //!
-//! Two limits, because two things go wrong. A worker that dies before it is
+//! Three limits, because three things go wrong. A worker that dies before it is
 //! ready will die again: after too many of those the pool stops, loudly. A
 //! worker that dies at work has usually met a bad input, which blame deals
-//! with; but if deaths go on and nothing is ever finished, nobody is to blame
-//! and the pool must stop as well.
+//! with. If deaths go on with nobody to blame and nothing is finished, the pool
+//! must stop as well; and so it must if each of a thousand deaths in a row has
+//! another input to blame, because then it is not the inputs.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -22,6 +23,25 @@ pub(crate) const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// Window in which deaths before `Ready` are counted.
 const INTENSITY_WINDOW: Duration = Duration::from_secs(60);
 
+/// Deaths before `Ready` in a row, over all slots, after which a pool of few slots that has never had
+/// a worker stops: about three seconds of one slot's backoff, for a user who waits in front of it.
+const FIRST_STARTS_MIN: usize = 5;
+
+/// Deaths in a row, each with an input to blame and none with one finished in between. Far above
+/// what a cluster of bad inputs makes: three deaths each, of some hundred.
+const BLAMED_MAX: usize = 1000;
+
+/// How a worker fell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fall {
+    /// It was not ready yet.
+    BeforeReady,
+    /// At work, and a target was to blame.
+    Blamed,
+    /// At work, and nobody was to blame.
+    InVain,
+}
+
 /// Delay before start number `failures + 1`: `100 ms · 2ⁿ ≤ 30 s`, ± 25 % so that slots do not move in step.
 pub(crate) fn delay(failures: u32, rng: &mut fastrand::Rng) -> Duration {
     let exponent = failures.min(16);
@@ -32,32 +52,65 @@ pub(crate) fn delay(failures: u32, rng: &mut fastrand::Rng) -> Duration {
 /// Counts the deaths that mean "this will not get better".
 #[derive(Debug)]
 pub(crate) struct Intensity {
-    limit: usize,
+    slots: usize,
     before_ready: VecDeque<Instant>,
-    fruitless: usize,
+    /// The same, since one last got ready. The backoff of one slot alone spreads its deaths too
+    /// thinly for the window.
+    unready: usize,
+    ever_ready: bool,
+    in_vain: usize,
+    blamed: usize,
 }
 
 impl Intensity {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { limit: (3 * slots).max(10), before_ready: VecDeque::new(), fruitless: 0 }
+        Self { slots, before_ready: VecDeque::new(), unready: 0, ever_ready: false, in_vain: 0, blamed: 0 }
+    }
+
+    fn limit(&self, least: usize) -> usize {
+        (3 * self.slots).max(least)
+    }
+
+    /// A worker got ready: starting one is possible.
+    pub(crate) fn ready(&mut self) {
+        self.ever_ready = true;
+        self.unready = 0;
     }
 
     /// A target was finished: the pool as a whole moves.
     pub(crate) fn fruit(&mut self) {
-        self.fruitless = 0;
+        self.in_vain = 0;
+        self.blamed = 0;
+    }
+
+    /// A target was set aside: its deaths are over. That workers die on inputs at all still counts.
+    pub(crate) fn set_aside(&mut self) {
+        self.in_vain = 0;
     }
 
     /// A worker died; why the pool must stop, if it must.
-    pub(crate) fn death(&mut self, now: Instant, was_ready: bool) -> Option<&'static str> {
-        if was_ready {
-            self.fruitless += 1;
-            return (self.fruitless > self.limit).then_some("workers keep dying and nothing gets done");
+    pub(crate) fn death(&mut self, now: Instant, fall: Fall) -> Option<&'static str> {
+        let limit = self.limit(10);
+        match fall {
+            Fall::Blamed => {
+                self.blamed += 1;
+                (self.blamed > BLAMED_MAX).then_some("workers die on every input")
+            }
+            Fall::InVain => {
+                self.in_vain += 1;
+                (self.in_vain > limit).then_some("workers keep dying and nothing gets done")
+            }
+            Fall::BeforeReady => {
+                self.unready += 1;
+                self.before_ready.push_back(now);
+                while self.before_ready.front().is_some_and(|at| now.duration_since(*at) > INTENSITY_WINDOW) {
+                    self.before_ready.pop_front();
+                }
+                let in_a_row = if self.ever_ready { limit } else { self.limit(FIRST_STARTS_MIN) };
+                let too_many = self.before_ready.len() > limit || self.unready > in_a_row;
+                too_many.then_some("workers die before they are ready")
+            }
         }
-        self.before_ready.push_back(now);
-        while self.before_ready.front().is_some_and(|at| now.duration_since(*at) > INTENSITY_WINDOW) {
-            self.before_ready.pop_front();
-        }
-        (self.before_ready.len() > self.limit).then_some("workers die before they are ready")
     }
 }
 
@@ -78,25 +131,67 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_gives_up_only_on_deaths_close_together() {
-        let start = shared::clock::now();
-        let mut slow = Intensity::new(2);
-        let mut fast = Intensity::new(2);
-        for n in 0..100u32 {
-            assert_eq!(slow.death(start + Duration::from_secs(10) * n, false), None);
-            let verdict = fast.death(start + Duration::from_millis(10) * n, false);
-            assert_eq!(verdict.is_some(), n >= 10, "after {n} deaths");
+    fn deaths_in_vain_add_up_until_a_target_has_its_record() {
+        let now = shared::clock::now();
+        let mut intensity = Intensity::new(1);
+        for finished in [true, false] {
+            for _ in 0..10 {
+                assert_eq!(intensity.death(now, Fall::InVain), None);
+            }
+            if finished { intensity.fruit() } else { intensity.set_aside() }
+        }
+        for n in 1..=11 {
+            assert_eq!(intensity.death(now, Fall::InVain).is_some(), n > 10, "{n}");
         }
     }
 
     #[test]
-    fn one_finished_target_forgives_the_deaths_before_it() {
+    fn deaths_with_a_culprit_count_for_little() {
         let now = shared::clock::now();
-        let mut intensity = Intensity::new(1);
-        for _ in 0..10 {
-            assert_eq!(intensity.death(now, true), None);
+        let mut intensity = Intensity::new(8);
+        for n in 1..=1001 {
+            assert_eq!(intensity.death(now, Fall::Blamed).is_some(), n > 1000, "{n}");
         }
-        intensity.fruit();
-        assert_eq!(intensity.death(now, true), None);
+    }
+
+    /// Starts fail in every slot, one after the other, with the backoff between; how many until the pool gives up.
+    fn failing_starts(slots: usize, ever_ready: bool) -> (usize, Duration) {
+        let start = shared::clock::now();
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut intensity = Intensity::new(slots);
+        if ever_ready {
+            intensity.ready();
+        }
+        let mut due: Vec<_> = (0..slots).map(|_| (start, 0)).collect();
+        for n in 1..1000 {
+            let slot = due.iter_mut().min().unwrap();
+            let now = slot.0;
+            if intensity.death(now, Fall::BeforeReady).is_some() {
+                return (n, now - start);
+            }
+            *slot = (now + delay(slot.1, &mut rng), slot.1 + 1);
+        }
+        panic!("{slots} slots never give up");
+    }
+
+    #[test]
+    fn starts_that_always_fail_are_bounded_however_few_the_slots() {
+        let table =
+            [(1, false, 6, 4), (1, true, 11, 130), (3, false, 10, 2), (8, false, 25, 2), (8, true, 25, 2)];
+        for (slots, ever_ready, starts, within_s) in table {
+            let (got, after) = failing_starts(slots, ever_ready);
+            assert_eq!(got, starts, "{slots} slots, ready before: {ever_ready}");
+            assert!(after <= Duration::from_secs(within_s), "{slots} slots took {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_got_ready_forgives_failed_starts_far_apart() {
+        let start = shared::clock::now();
+        let mut intensity = Intensity::new(2);
+        for n in 0..100u32 {
+            assert_eq!(intensity.death(start + Duration::from_secs(10) * n, Fall::BeforeReady), None);
+            intensity.ready();
+        }
     }
 }

@@ -79,6 +79,16 @@ pub(crate) enum Ended {
     Blameless,
 }
 
+/// A target that was handed out, and by when it must be back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watch {
+    pub(crate) id: u64,
+    /// The same target may come to the same worker again, with another deadline.
+    pub(crate) attempt: u32,
+    /// Not set while it waits inside the worker for its turn.
+    pub(crate) deadline: Option<Instant>,
+}
+
 /// One slot.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -88,8 +98,10 @@ pub(crate) struct Slot {
     /// Targets of the slice being put together.
     pub(crate) slice: Vec<Target>,
     pub(crate) slice_bytes: usize,
-    /// What was handed out and by when it must be back, oldest first; entries outlive their targets.
-    pub(crate) deadlines: VecDeque<(u64, Instant)>,
+    /// What was handed out, in order; entries outlive their targets until the next sample.
+    pub(crate) watches: VecDeque<Watch>,
+    /// Whether it has said hello and was told the job.
+    pub(crate) greeted: bool,
     /// Whether the channel of this generation has ended.
     pub(crate) eof: bool,
     /// What was found when this generation was reaped.
@@ -102,6 +114,8 @@ pub(crate) struct Slot {
     pub(crate) failures: u32,
     /// The progress counter when it last moved, and when that was.
     pub(crate) progress: (u64, Instant),
+    /// When the black box was last read.
+    pub(crate) sampled_at: Option<Instant>,
 }
 
 impl Slot {
@@ -112,13 +126,15 @@ impl Slot {
             credit: Credit::new(concurrency),
             slice: Vec::new(),
             slice_bytes: 0,
-            deadlines: VecDeque::new(),
+            watches: VecDeque::new(),
+            greeted: false,
             eof: false,
             death: None,
             ended: None,
             ready_at: None,
             failures: 0,
             progress: (0, now),
+            sampled_at: None,
         }
     }
 

@@ -11,6 +11,7 @@ pub mod locate;
 mod process;
 mod records;
 mod signals;
+pub mod sockets;
 mod targets;
 mod writer;
 
@@ -214,7 +215,8 @@ impl<'a> Runtime<'a> {
             done: counts.items(),
             failed: counts.failed,
             bytes: counts.bytes,
-            in_flight: self.pool.counts().assigned,
+            // What has begun, and not what is only with a worker already.
+            in_flight: self.processes.iter().flatten().map(|(_, process)| process.reading().in_flight).sum(),
             total,
         }
     }

@@ -185,6 +185,15 @@ fn ten_thousand_lines_of_rubbish_are_one_record_each() {
     assert_eq!(summary["restarts"], 0, "{summary}");
 }
 
+/// Each with a budget of its own in the frontier.
+#[test]
+fn thousands_of_hosts_are_no_trouble() {
+    let urls = (0..5000).map(|n| format!("http://127.{}.{}.9:1/", n % 250, n / 250));
+    let run = fetch().args(["--mode", "both", "--retries", "0", "--per-host", "1"]).urls(urls).run().exits(3);
+    assert_eq!(by_id(run.records()).len(), 5000);
+    assert!(run.records().iter().all(|record| kind(record) == "connect"));
+}
+
 /// One line may be longer than any buffer or message.
 #[test]
 fn a_line_of_megabytes_is_one_failed_record() {

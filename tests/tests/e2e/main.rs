@@ -23,6 +23,7 @@ mod parse;
 mod politeness;
 mod processes;
 mod retries;
+mod sandbox;
 mod stopping;
 mod summary;
 mod terminal;

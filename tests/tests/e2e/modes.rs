@@ -257,6 +257,15 @@ fn limits_can_be_moved() {
     }
 }
 
+/// A name may stand for several addresses, and only one of them answers.
+#[test]
+fn names_and_addresses_of_both_families_are_reached() {
+    let v4 = Origin::shared().url("/empty").replace("127.0.0.1", "localhost");
+    let v6 = Origin::start_with(&["--listen", "[::1]:0"]);
+    let urls = [v4, v6.url("/empty"), v6.url("/empty").replace("[::1]", "localhost")];
+    same_in_all_modes(&urls, &[], 0);
+}
+
 #[test]
 fn requests_are_the_same_in_every_mode() {
     let origin = Origin::shared();
@@ -271,7 +280,8 @@ fn requests_are_the_same_in_every_mode() {
         "seen=pre",
     ];
     let mut seen = MODES.map(|mode| {
-        let run = fetch_in(mode).args(flags).arg(origin.url("/echo/a%20b?q=%C3%A9&r=1#part")).run().exits(0);
+        let url = origin.url("/echo/a%20b?q=%C3%A9&r=1#part").replace("://", "://user:p%40ss@");
+        let run = fetch_in(mode).args(flags).arg(url).run().exits(0);
         let seen = run.records()[0]["fields"]["seen"].as_str().unwrap().to_owned();
         let mut seen: Value = serde_json::from_str(&seen).unwrap();
         seen["headers"].as_array_mut().unwrap().sort_by_key(ToString::to_string);
@@ -279,7 +289,12 @@ fn requests_are_the_same_in_every_mode() {
     });
     assert_eq!(seen[0]["target"], "/echo/a%20b?q=%C3%A9&r=1");
     let headers = seen[0]["headers"].to_string();
-    for header in ["[\"x-twice\",\"one\"]", "[\"x-twice\",\"two\"]", "[\"user-agent\",\"tester/1\"]"] {
+    for header in [
+        "[\"x-twice\",\"one\"]",
+        "[\"x-twice\",\"two\"]",
+        "[\"user-agent\",\"tester/1\"]",
+        "[\"authorization\",\"Basic dXNlcjpwQHNz\"]",
+    ] {
         assert!(headers.contains(header), "{header}: {headers}");
     }
     let first = seen[0].take();

@@ -65,7 +65,7 @@ fn a_killed_worker_is_replaced_and_nothing_is_lost_or_done_twice() {
 #[test]
 fn workers_killed_over_and_over_lose_nothing() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let run = long_run(&origin, &dir, "both", 200).args(["--ordered"]).spawn();
+    let run = long_run(&origin, &dir, "both", 500).args(["--ordered"]).spawn();
     for lines in [10, 40, 80, 120] {
         run.wait_for_lines(lines);
         for worker in run.workers() {
@@ -74,7 +74,7 @@ fn workers_killed_over_and_over_lose_nothing() {
         run.until("a new worker", || run.workers().first().cloned());
     }
     let output = run.wait().exits(0);
-    assert_eq!(ids(&output.records()), (0..200).collect::<Vec<_>>(), "{output}");
+    assert_eq!(ids(&output.records()), (0..500).collect::<Vec<_>>(), "{output}");
 }
 
 #[test]
@@ -87,6 +87,64 @@ fn a_stopped_worker_is_taken_for_hung_and_replaced() {
     let output = run.wait().exits(0);
     assert_eq!(by_id(output.records()).len(), 150, "{output}");
     assert_eq!(summary(&dir)["restarts"], 1, "{output}");
+}
+
+/// The black box names the culprit: it alone is blamed, and set aside after three attempts.
+#[test]
+fn an_input_that_crashes_its_worker_is_set_aside_with_evidence() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let mut urls: Vec<_> = (0..30).map(|n| origin.url(&format!("/site/page/{n}"))).collect();
+    // Takes its worker minutes of parsing.
+    urls.insert(3, origin.url("/nested?bytes=3000000"));
+    let flags = ["--mode", "both", "--select", "x=p:nth-child(3)", "--parse-timeout", "600s", "--summary"];
+    let run = fetch().args(flags).arg(dir.path("s.json")).urls(urls).spawn();
+    for attempt in 1..=3 {
+        let busy = || run.workers().into_iter().find(|worker| worker.cpu_ticks() > 40);
+        let worker = run.until(&format!("attempt {attempt}"), busy);
+        // Not SIGSEGV: the first one from outside only takes the handler of the runtime away.
+        worker.signal(Signal::SIGABRT);
+        run.until("its death", || (!worker.is_alive()).then_some(()));
+    }
+    let output = run.wait().exits(3);
+    let records = by_id(output.records());
+    assert_eq!(records.len(), 31, "{output}");
+    let error = &records[&3]["error"];
+    assert_eq!(error["kind"], "worker_crash", "{error}");
+    assert_eq!(
+        [&error["evidence"]["signal"], &error["evidence"]["phase"]],
+        ["SIGABRT", "extract"],
+        "{error}"
+    );
+    assert_eq!(records[&3]["attempts"], 3);
+    for (id, record) in records.iter().filter(|(id, _)| **id != 3) {
+        assert_eq!([kind(record), &record["attempts"].to_string()], ["", "1"], "{id}: {record}");
+    }
+    let summary = summary(&dir);
+    assert_eq!([&summary["quarantined"], &summary["failed"], &summary["restarts"]], [1, 1, 3], "{summary}");
+}
+
+#[test]
+fn few_descriptors_are_enough() {
+    let origin = Origin::shared();
+    let urls = (0..60).map(|_| origin.url("/delay/0.05"));
+    let run = fetch().args(["--mode", "both", "--concurrency", "200", "--retries", "0"]).urls(urls);
+    let run = run.under(&["prlimit", "--nofile=40"]).run().exits(0);
+    assert_eq!(by_id(run.records()).len(), 60);
+}
+
+#[test]
+fn an_unusable_directory_for_sockets_is_an_error_that_says_so() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let file = dir.write("a-file", "");
+    let long = dir.path("long".repeat(40));
+    fs::create_dir(&long).unwrap();
+    for (temporary, may_work) in [(dir.path("not-there"), false), (file, false), (long, true)] {
+        let run = fetch().env("TMPDIR", &temporary).arg(origin.url("/empty")).run();
+        assert!(run.code == Some(1) || (may_work && run.code == Some(0)), "{run}");
+        if run.code == Some(1) {
+            run.says(temporary.file_name().unwrap().to_str().unwrap());
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The first signal drains, the second ends at once, and the output is whole either way.
 
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use shared::clock;
 
-use crate::harness::{Dir, Origin, Running, by_id, fetch, parse_lines};
+use crate::harness::{
+    Dir, Origin, Running, TestCommand, by_id, fetch, link_executable, parse_lines, supervisor,
+    supervisor_path,
+};
 
 /// Longest that ending may take once nothing is waited for.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -73,6 +77,35 @@ fn a_signal_during_the_measurement_ends_the_whole_run() {
     let records = by_id(parse_lines(dir.read("out.jsonl").as_bytes()));
     assert_eq!(origin.stats()["requests"], records.len(), "{output}");
     assert!(records.len() < 200, "{output}");
+}
+
+/// Each leg is a run of its own; one signal ends them all.
+#[test]
+fn a_signal_ends_a_comparison() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let list: String =
+        (0..300).map(|n| format!("{}\n", origin.url(&format!("/counted/{n}?delay=0.1")))).collect();
+    let list = dir.write("urls.txt", list);
+    let run = supervisor().args(["compare", "fetch", "-i"]).arg(list).spawn();
+    run.until("requests", || (origin.stats()["requests"].as_u64() > Some(5)).then_some(()));
+    run.signal(Signal::SIGINT);
+    let begun = clock::now();
+    let output = run.wait().exits(130);
+    assert!(begun.elapsed() < AT_ONCE, "{output}");
+}
+
+/// There is no worker that could finish anything, and none to wait for.
+#[test]
+fn a_signal_while_no_worker_starts_ends_at_once() {
+    let dir = Dir::new();
+    link_executable(supervisor_path(), &dir.path("supervisor"));
+    symlink("/bin/false", dir.path("worker")).unwrap();
+    let run = TestCommand::new(dir.path("supervisor")).args(["fetch", "http://127.0.0.1:1/"]).spawn();
+    run.until("a word about it", || run.stderr_so_far().contains("again").then_some(()));
+    run.signal(Signal::SIGINT);
+    let begun = clock::now();
+    let output = run.wait().exits(130);
+    assert!(begun.elapsed() < AT_ONCE, "{output}");
 }
 
 /// Nothing is in flight then: all targets wait for their retry.

@@ -79,6 +79,39 @@ fn the_environment_sets_flags_and_flags_win() {
 }
 
 #[test]
+fn a_job_file_holds_the_whole_job_and_flags_override_it() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let urls = [origin.url("/site/page/1"), origin.url("/site/page/2")];
+    let job = format!(
+        "command = \"fetch\"\nurls = {urls:?}\nmode = \"sequential\"\nordered = true\nsummary = \"s.json\"\n\
+         select = [\"t=title\", \"links[]=a::attr(href)\"]\n"
+    );
+    dir.write("job.toml", job);
+    let run = |flags: &[&str]| {
+        let run = supervisor().current_dir(dir.root()).args(["--job", "job.toml"]).args(flags).run().exits(0);
+        assert_eq!(run.records().len(), 2, "{run}");
+        assert!(run.records()[1]["fields"]["t"].as_str().unwrap().starts_with("Page 2"), "{run}");
+        serde_json::from_str::<serde_json::Value>(&dir.read("s.json")).unwrap()["mode"].clone()
+    };
+    assert_eq!(run(&[]), "sequential");
+    assert_eq!(run(&["--mode", "both"]), "both");
+}
+
+#[test]
+fn a_key_that_does_not_exist_names_the_nearest() {
+    let dir = Dir::new();
+    dir.write("job.toml", "command = \"fetch\"\nurls = [\"http://127.0.0.1:1/\"]\ntimeuot = 3\n");
+    dir.write("config.toml", "worker = 3\n");
+    dir.write("broken.toml", "= = =\n");
+    let run = |argv: &[&str]| supervisor().current_dir(dir.root()).args(argv).run();
+    run(&["--job", "job.toml"]).exits(2).says("timeuot").says("timeout").says("job.toml");
+    run(&["--config", "config.toml", "fetch", "http://127.0.0.1:1/"]).exits(2).says("workers");
+    run(&["--config", "broken.toml", "fetch", "http://127.0.0.1:1/"]).exits(2).says("broken.toml");
+    let missing = run(&["--config", "missing.toml", "fetch", "http://127.0.0.1:1/"]).says("missing.toml");
+    assert!(matches!(missing.code, Some(1 | 2)), "{missing}");
+}
+
+#[test]
 fn help_and_version_go_to_stdout() {
     for argv in
         [&["--help"][..], &["fetch", "--help"], &["parse", "--help"], &["compare", "--help"], &["--version"]]

@@ -23,6 +23,8 @@ use shared::protocol::{Outcome, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue, Fields, Record, RecordError};
 use url::Url;
 
+use crate::Hook;
+
 use self::extract::{Body, Extractor, Page};
 use self::fetch::{Failure, Fetched, blocking, event_loop};
 
@@ -45,6 +47,7 @@ pub(crate) struct Pipeline {
     slot: u32,
     job_started_us: u64,
     black_box: Arc<BlackBox>,
+    hook: Option<Hook>,
 }
 
 /// What came back for a target, before anything was computed of it.
@@ -88,15 +91,15 @@ impl Problem {
 
 impl Pipeline {
     /// Sets up what `job` asks for.
-    pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>) -> anyhow::Result<Self> {
+    pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>, hook: Option<Hook>) -> anyhow::Result<Self> {
         let opener = match (&job.work, job.executor) {
             (Work::Parse(parse), _) => Opener::Files { body_bytes_max: parse.body_bytes_max },
             (Work::Fetch(fetch), Executor::Blocking) => {
                 Opener::Blocking(blocking::Client::new(fetch).context("cannot set up the blocking client")?)
             }
-            (Work::Fetch(fetch), Executor::EventLoop) => {
-                Opener::EventLoop(event_loop::Client::new(fetch).context("cannot set up the event loop's client")?)
-            }
+            (Work::Fetch(fetch), Executor::EventLoop) => Opener::EventLoop(
+                event_loop::Client::new(fetch).context("cannot set up the event loop's client")?,
+            ),
         };
         Ok(Self {
             opener,
@@ -106,6 +109,7 @@ impl Pipeline {
             slot: job.slot,
             job_started_us: job.started_us,
             black_box,
+            hook,
         })
     }
 
@@ -139,6 +143,9 @@ impl Pipeline {
     pub(crate) fn compute(&self, target: &Target, answer: Answer, line: &mut Vec<u8>) -> Outcome {
         let begun_us = clock::monotonic_us();
         self.black_box.enter(target.id, Phase::Extract, begun_us);
+        if let Some(hook) = self.hook {
+            hook(&target.input);
+        }
         let is_file = matches!(answer.arrived, Arrived::Path);
         let findings = match answer.arrived {
             Arrived::Response(Ok(fetched)) => self.read_response(fetched),
@@ -187,7 +194,9 @@ impl Pipeline {
         let path = Path::new(std::ffi::OsStr::from_bytes(&target.input));
         let mut findings = Findings::default();
         match open_regular(path) {
-            Err(error) => findings.problem = Problem::of_page(ErrorKind::Parse, format!("cannot read it: {error}")),
+            Err(error) => {
+                findings.problem = Problem::of_page(ErrorKind::Parse, format!("cannot read it: {error}"))
+            }
             Ok((_, bytes)) if bytes > body_bytes_max => {
                 findings.bytes = Some(bytes);
                 findings.problem = Problem::of_page(
@@ -214,7 +223,14 @@ impl Pipeline {
         }
     }
 
-    fn write(&self, target: &Target, findings: &Findings, is_file: bool, elapsed_us: u64, line: &mut Vec<u8>) {
+    fn write(
+        &self,
+        target: &Target,
+        findings: &Findings,
+        is_file: bool,
+        elapsed_us: u64,
+        line: &mut Vec<u8>,
+    ) {
         let input = String::from_utf8_lossy(&target.input);
         #[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a millisecond")]
         let elapsed_ms = elapsed_us as f64 / 1e3;
@@ -227,7 +243,8 @@ impl Pipeline {
             attempts: target.attempt,
             worker: self.slot,
             elapsed_ms: Some(elapsed_ms),
-            bytes: findings.bytes,
+            // How much of a failed body arrived depends on how the network cut it; records do not.
+            bytes: findings.bytes.filter(|_| findings.problem.is_none()),
             charset: findings.charset,
             fields: findings
                 .problem

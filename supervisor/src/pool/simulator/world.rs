@@ -45,7 +45,7 @@ pub(super) enum Happening {
     /// The fork is done, or has failed.
     Forked(Seat, bool),
     /// Stale news about a process that is gone.
-    Ghost(Event),
+    Ghost(Seat, Event),
     Step(Seat, Step),
     /// SIGKILL gets there.
     Killed(Seat, i32),
@@ -202,7 +202,7 @@ impl World {
         if let Some(deaf) = &self.deaf {
             let unheard = match happening {
                 Happening::Heard(..) => true,
-                Happening::Exit(..) | Happening::Forked(..) | Happening::Act(_) | Happening::Ghost(_) => {
+                Happening::Exit(..) | Happening::Forked(..) | Happening::Act(_) | Happening::Ghost(..) => {
                     deaf.kind == Deafness::Stopped
                 }
                 Happening::Step(..) | Happening::Killed(..) | Happening::HearsAgain => false,
@@ -223,7 +223,8 @@ impl World {
                 self.oracle.spawn_failed(self.now, seat);
                 self.event(Event::SpawnFailed(seat, "no more processes".to_owned()));
             }
-            Happening::Ghost(event) => self.event(event),
+            Happening::Ghost(seat, event) if self.oracle.is_forgotten(seat) => self.event(event),
+            Happening::Ghost(..) => {}
             Happening::Step(seat, step) => self.step(seat, step),
             Happening::Killed(seat, signal) => self.die(seat, crate::pool::Exit::Signal(signal)),
             Happening::Act(act) => self.act(act),
@@ -310,6 +311,9 @@ impl World {
             return;
         }
         self.oracle.deaf_for += lasting;
+        if kind != Deafness::Blocked {
+            self.oracle.jumped_at = Some(self.now);
+        }
         if let Some(by) = &mut self.stopped_by {
             *by += lasting;
         }
@@ -338,7 +342,7 @@ impl World {
         if self.rng.bool() && self.pool.poll_timeout().is_some_and(|at| at <= self.now) {
             self.timeout();
         }
-        while let Some(happening) = self.unheard.pop_front() {
+        for happening in std::mem::take(&mut self.unheard) {
             self.happen(happening);
             self.carry_out_all();
         }
@@ -350,7 +354,7 @@ impl World {
             self.now = self.now.max(at);
             let Some(happening) = self.coming.remove(&n) else { continue };
             match happening {
-                Happening::Heard(..) | Happening::Ghost(_) | Happening::Exit(..) => self.happen(happening),
+                Happening::Heard(..) | Happening::Ghost(..) | Happening::Exit(..) => self.happen(happening),
                 Happening::Forked(..) | Happening::Step(..) | Happening::Killed(..) => {}
                 Happening::Act(_) | Happening::HearsAgain => {}
             }
@@ -364,12 +368,10 @@ impl World {
         let mut any = false;
         while let Some(command) = self.pool.poll_command() {
             any = true;
+            if let Some(why) = self.pool.failure().map(str::to_owned) {
+                self.oracle.gave_up(self.now, &why);
+            }
             self.carry_out(command);
-        }
-        if let Some(why) = self.pool.failure().map(str::to_owned)
-            && !self.oracle.gave_up
-        {
-            self.oracle.gave_up(self.now, &why);
         }
         any
     }

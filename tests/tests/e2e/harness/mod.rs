@@ -17,6 +17,7 @@ pub(crate) use command::{MODES, TestCommand, fetch, parse, supervisor};
 pub(crate) use dir::Dir;
 pub(crate) use executables::{link_executable, supervisor_path, worker_path};
 pub(crate) use origin::Origin;
+pub(crate) use process::Process;
 pub(crate) use records::{by_id, ids, kind, normalised, parse_lines};
 pub(crate) use running::{Output, Running};
 pub(crate) use terminal::Terminal;

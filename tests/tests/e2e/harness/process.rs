@@ -12,6 +12,7 @@ pub(crate) struct Process {
     pub(crate) parent: i32,
     pub(crate) name: String,
     started: u64,
+    cpu_ticks: u64,
     state: char,
 }
 
@@ -22,6 +23,11 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
+    }
+
+    /// CPU time it has used, in hundredths of a second.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        read(self.id).map_or(0, |now| now.cpu_ticks)
     }
 
     /// Whether it still runs; one that nobody has reaped yet does not.
@@ -48,7 +54,8 @@ fn read(id: i32) -> Option<Process> {
     let mut fields = tail.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    // proc(5): the start time is field 22, and two of the names' side and two here are taken.
-    let started = fields.nth(17)?.parse().ok()?;
-    Some(Process { id, parent, name, started, state })
+    // Counted as in proc(5), where the state is field 3: user and system time, and the start.
+    let field = |number: usize| fields.clone().nth(number - 5)?.parse::<u64>().ok();
+    let (cpu_ticks, started) = (field(14)? + field(15)?, field(22)?);
+    Some(Process { id, parent, name, started, cpu_ticks, state })
 }

@@ -26,7 +26,7 @@ use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
 use super::fault::Fault;
 use super::rules::{HeaderError, Rules, ask_to_close};
 use super::tls::Tls;
-use connector::Dial;
+use connector::{Answered, Dial};
 pub use stall::Stall;
 
 /// Servers close idle connections after 5 to 75 s; later than this is seldom worth trying.
@@ -66,13 +66,7 @@ impl Client {
             .http1_writev(false)
             .http2_max_header_list_size(head_bytes_max)
             .build(dial.clone());
-        Ok(Self {
-            rules: Rc::new(rules),
-            client,
-            dial,
-            stall,
-            open_max: open_max(),
-        })
+        Ok(Self { rules: Rc::new(rules), client, dial, stall, open_max: open_max() })
     }
 
     /// Where the executor accounts for the time in which the event loop did not run.
@@ -87,11 +81,7 @@ impl Client {
     /// Whatever keeps us from a complete response below 400, classified.
     pub async fn fetch(&self, url: &str) -> Outcome {
         let mut exchange = Exchange::new(&self.rules, url)?;
-        match self
-            .stall
-            .within(self.rules.timeout, self.drive(&mut exchange))
-            .await
-        {
+        match self.stall.within(self.rules.timeout, self.drive(&mut exchange)).await {
             Some(outcome) => outcome,
             None => exchange.time_out(),
         }
@@ -110,11 +100,14 @@ impl Client {
             let response = match self.client.request(request).await {
                 Ok(response) => response,
                 Err(error) => {
-                    exchange.on_fault(&fault(&error));
+                    exchange.on_fault(&request_fault(&error));
                     continue;
                 }
             };
             let (head, body) = response.into_parts();
+            if let Some(answered) = head.extensions.get::<Answered>() {
+                answered.set();
+            }
             if exchange.on_head(&head) == Flow::Stop {
                 continue;
             }
@@ -151,6 +144,18 @@ fn open_max() -> usize {
     usize::try_from(soft / 2).unwrap_or(usize::MAX)
 }
 
+/// Why there is no head. On HTTP/2 only the connection knows whether it had answered
+/// before, and so was pooled, when it ended.
+fn request_fault(error: &legacy::Error) -> Fault {
+    let fault = fault(error);
+    let Some(connection) = error.connect_info().filter(|_| fault == Fault::Closed) else {
+        return fault;
+    };
+    let mut extras = http::Extensions::new();
+    connection.get_extras(&mut extras);
+    if extras.get().is_some_and(Answered::get) { Fault::Stale } else { fault }
+}
+
 /// What hyper says, in our words.
 fn fault(error: &(dyn Error + 'static)) -> Fault {
     if let Some(fault) = Fault::within(error) {
@@ -158,6 +163,9 @@ fn fault(error: &(dyn Error + 'static)) -> Fault {
     }
     let mut cause = Some(error);
     while let Some(error) = cause {
+        if let Some(fault) = error.downcast_ref().and_then(h2_fault) {
+            return fault;
+        }
         if let Some(fault) = error.downcast_ref().and_then(hyper_fault) {
             return fault;
         }
@@ -175,11 +183,23 @@ fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
         Some(Fault::HeadTooLarge)
     } else if error.is_parse() || error.is_parse_status() {
         Some(Fault::Head)
-    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_user() {
+        // A "user" error is a connection whose task ended with our request in its queue:
+        // requests without a body leave us nothing else to do wrong.
         Some(Fault::Closed)
     } else {
         None
     }
+}
+
+/// A server that winds a connection down, as many do after 1000 requests, refuses the
+/// streams it will not answer. Those were never processed: HTTP/2's stale connection.
+fn h2_fault(error: &h2::Error) -> Option<Fault> {
+    let wound_down = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    if error.is_remote() && (wound_down || error.reason() == Some(h2::Reason::REFUSED_STREAM)) {
+        return Some(Fault::Stale);
+    }
+    error.get_io().is_some_and(is_reset).then_some(Fault::Closed)
 }
 
 fn io_fault(error: &io::Error) -> Option<Fault> {
@@ -187,11 +207,7 @@ fn io_fault(error: &io::Error) -> Option<Fault> {
         return Some(Fault::Closed);
     }
     // Past the head, the chunks are all that is left to break.
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-    )
-    .then_some(Fault::Chunk)
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData).then_some(Fault::Chunk)
 }
 
 fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {

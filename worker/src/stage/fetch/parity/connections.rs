@@ -1,8 +1,8 @@
 //! Redirects, pools, refusals, TLS.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -29,12 +29,7 @@ fn redirects_are_followed_to_their_end() {
     let fetched = pair.page(&format!("http://{address}/301#given"));
     assert_eq!(fetched.body, b"the end");
     assert_eq!(fetched.final_url.as_str(), format!("http://{address}/end#own"));
-    assert_eq!(
-        pair.page(&format!("http://{address}/308#given"))
-            .final_url
-            .fragment(),
-        Some("given")
-    );
+    assert_eq!(pair.page(&format!("http://{address}/308#given")).final_url.fragment(), Some("given"));
 }
 
 #[test]
@@ -82,11 +77,7 @@ fn secrets_do_not_follow_a_redirect_to_another_origin() {
         let text = String::from_utf8(fetched.body).unwrap();
         ["cookie: a=b", "authorization: secret", "x-mine: 1"].map(|header| text.contains(header))
     };
-    for (path, want) in [
-        ("/", [true; 3]),
-        ("/home", [true; 3]),
-        ("/away", [false, false, true]),
-    ] {
+    for (path, want) in [("/", [true; 3]), ("/home", [true; 3]), ("/away", [false, false, true])] {
         // The two clients order their headers differently, so their echoes differ.
         for outcome in pair.each(&format!("http://{address}{path}")) {
             assert_eq!(seen(outcome.unwrap()), want, "{path}");
@@ -110,10 +101,7 @@ fn both_clients_ask_alike() {
              get /a%20b?c=d http/1.1\nhost: {address}\nuser-agent: muster-test"
         )
     );
-    assert_eq!(
-        fetched.final_url.as_str(),
-        format!("http://{address}/a%20b?c=d#e")
-    );
+    assert_eq!(fetched.final_url.as_str(), format!("http://{address}/a%20b?c=d#e"));
 }
 
 #[test]
@@ -133,11 +121,7 @@ fn connections_are_kept_across_redirects_errors_and_pages() {
         pair.page(&format!("http://{address}/moved"));
         pair.failure(&format!("http://{address}/404"));
     }
-    assert_eq!(
-        accepted.load(Ordering::SeqCst),
-        2,
-        "one connection for each client"
-    );
+    assert_eq!(accepted.load(Ordering::SeqCst), 2, "one connection for each client");
 }
 
 #[test]
@@ -154,22 +138,12 @@ fn a_pooled_connection_that_died_is_replaced_without_a_word() {
         }
     }
     // An answer that began is not asked for again.
-    let address = serve(|_, before| {
-        if before == 0 {
-            Reply::ok(b"page")
-        } else {
-            Reply::close("HTTP/1.1 2")
-        }
-    });
+    let address =
+        serve(|_, before| if before == 0 { Reply::ok(b"page") } else { Reply::close("HTTP/1.1 2") });
     let mut pair = Pair::new(&spec());
     pair.page(&format!("http://{address}/"));
     let failure = pair.failure(&format!("http://{address}/"));
-    assert_failure(
-        &failure,
-        ErrorKind::Protocol,
-        "connection closed before the response",
-        true,
-    );
+    assert_failure(&failure, ErrorKind::Protocol, "connection closed before the response", true);
 }
 
 #[test]
@@ -191,12 +165,7 @@ fn no_server_no_name_no_url() {
         assert_failure(&failure, ErrorKind::Connect, &refused, true);
     }
     let failure = pair.failure("example.com/page");
-    assert_failure(
-        &failure,
-        ErrorKind::InvalidUrl,
-        "no scheme: write https://example.com/page",
-        false,
-    );
+    assert_failure(&failure, ErrorKind::InvalidUrl, "no scheme: write https://example.com/page", false);
     assert_eq!(failure.final_url, None);
     // Port 0 cannot be connected to; what matters is that both say the same.
     assert_eq!(pair.failure("http://127.0.0.1:0/").kind, ErrorKind::Connect);
@@ -206,35 +175,33 @@ fn no_server_no_name_no_url() {
 fn a_name_that_does_not_exist_is_a_dns_failure() {
     let failure = Pair::new(&spec()).failure("http://no-such-name.invalid/");
     assert_eq!(failure.kind, ErrorKind::Dns);
-    assert!(
-        failure
-            .message
-            .starts_with("no address for no-such-name.invalid: "),
-        "{}",
-        failure.message
-    );
+    assert!(failure.message.starts_with("no address for no-such-name.invalid: "), "{}", failure.message);
 }
 
-/// A TLS server with a certificate for `localhost` that only who has the roots trusts.
-fn tls_server() -> (u16, RootCertStore) {
+/// A certificate for `localhost`, and the roots of who trusts it.
+fn tls_config(alpn: &[&[u8]]) -> (Arc<ServerConfig>, RootCertStore) {
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(issued.cert.der().clone()).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![issued.cert.der().clone()], key)
         .unwrap();
-    let config = Arc::new(config);
-    let served = Mutex::new(0);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    (Arc::new(config), roots)
+}
+
+/// A TLS server that speaks HTTP/1.1.
+fn tls_server() -> (u16, RootCertStore) {
+    let (config, roots) = tls_config(&[]);
     let address = accept(move |stream| {
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut stream = StreamOwned::new(session, stream);
         while let Some(request) = read_head(&mut stream) {
-            *served.lock().unwrap() += 1;
             // The last answer ends with the connection, without TLS's own goodbye.
             let close = path(&request) == "/close";
             let length = if close { "" } else { "Content-Length: 4\r\n" };
@@ -258,18 +225,10 @@ fn certificates_are_checked() {
     let trusting = |alpn| Tls::trusting(alpn, roots.clone());
     let mut pair = Pair::with(&spec(), trusting(&["http/1.1"]), trusting(&["h2", "http/1.1"]));
     for path in ["/", "/again", "/close", "/"] {
-        assert_eq!(
-            pair.page(&format!("https://localhost:{port}{path}")).body,
-            b"page",
-            "{path}"
-        );
+        assert_eq!(pair.page(&format!("https://localhost:{port}{path}")).body, b"page", "{path}");
     }
     let failure = pair.failure(&format!("https://127.0.0.1:{port}/"));
-    assert_eq!(
-        failure.kind,
-        ErrorKind::Tls,
-        "the certificate names another host: {failure:?}"
-    );
+    assert_eq!(failure.kind, ErrorKind::Tls, "the certificate names another host: {failure:?}");
 }
 
 #[test]
@@ -282,17 +241,60 @@ fn a_server_that_speaks_no_tls_is_a_tls_failure() {
     let closes = accept(drop);
     let mut pair = Pair::new(&spec());
     let failure = pair.failure(&format!("https://{speaks}/"));
-    assert_eq!(
-        (failure.kind, failure.may_pass),
-        (ErrorKind::Tls, false),
-        "{failure:?}"
-    );
+    assert_eq!((failure.kind, failure.may_pass), (ErrorKind::Tls, false), "{failure:?}");
     let failure = pair.failure(&format!("https://{closes}/"));
-    assert_failure(
-        &failure,
-        ErrorKind::Tls,
-        "TLS handshake with 127.0.0.1: connection closed",
-        true,
-    );
+    assert_failure(&failure, ErrorKind::Tls, "TLS handshake with 127.0.0.1: connection closed", true);
     assert_eq!(pair.page(&format!("http://{plain}/")).body, b"x");
+}
+
+/// An HTTP/2 server that ends every connection after `answers_max` answers.
+fn h2_server(answers_max: usize) -> (u16, RootCertStore, Arc<AtomicUsize>) {
+    let (config, roots) = tls_config(&[b"h2"]);
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&accepted);
+    let address = accept(move |stream| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let config = Arc::clone(&config);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            stream.set_nonblocking(true).unwrap();
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            // A client that is offered HTTP/2 drops what else it was connecting.
+            let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await else {
+                return;
+            };
+            let Ok(mut connection) = h2::server::handshake(stream).await else {
+                return;
+            };
+            let mut answers = 0;
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                answers += 1;
+                if answers > answers_max {
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    connection.abrupt_shutdown(h2::Reason::NO_ERROR);
+                    continue;
+                }
+                let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                body.send_data(bytes::Bytes::from_static(b"page"), true).unwrap();
+            }
+        });
+    });
+    (address.port(), roots, accepted)
+}
+
+#[test]
+fn an_http2_connection_that_is_wound_down_is_replaced_without_a_word() {
+    let (port, roots, accepted) = h2_server(3);
+    let pair = Pair::with(&spec(), Tls::system(&[]), Tls::trusting(&["h2", "http/1.1"], roots));
+    let url = format!("https://localhost:{port}/");
+    pair.runtime.block_on(async {
+        for _ in 0..5 {
+            let fetch = || pair.event_loop.fetch(&url);
+            let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
+            for outcome in [a, b, c] {
+                assert_eq!(outcome.unwrap().body, b"page");
+            }
+        }
+    });
+    assert!(accepted.load(Ordering::SeqCst) >= 5, "every connection gave three answers");
 }
