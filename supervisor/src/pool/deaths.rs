@@ -204,7 +204,7 @@ impl Pool {
             evidence: Evidence {
                 signal,
                 phase: phase.to_owned(),
-                rss_bytes: death.reading.rss_bytes_max,
+                rss_bytes: death.reading.rss_bytes,
                 stderr: death.stderr.clone(),
             },
         })));
