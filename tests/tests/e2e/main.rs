@@ -25,6 +25,7 @@ mod processes;
 mod retries;
 mod sandbox;
 mod stopping;
+mod storm;
 mod summary;
 mod terminal;
 mod tls;
