@@ -15,6 +15,7 @@ use crate::plan::{Input, Plan};
 use crate::pool::{Pool, PoolConfig};
 use crate::progress::Progress;
 use crate::runtime::locate::NoWorker;
+use crate::runtime::sockets::NoSockets;
 use crate::runtime::{self, Ended, Feed, Finished, Runtime, Signals, Writer, cpus, descriptors};
 use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};
@@ -46,6 +47,9 @@ pub(crate) enum EngineError {
     /// There is no worker executable.
     #[error(transparent)]
     NoWorker(#[from] NoWorker),
+    /// There is no place for the workers' sockets.
+    #[error(transparent)]
+    NoSockets(#[from] NoSockets),
     /// The output or its journal cannot be written.
     #[error("{cause}{}", if *.resumable { HOW_TO_RESUME } else { "" })]
     Output {
@@ -120,6 +124,7 @@ pub(crate) fn run(
     progress: &mut Progress,
 ) -> Result<Report, EngineError> {
     let worker = runtime::locate::worker()?;
+    runtime::sockets::prepare()?;
     let started = Started::now();
     let kind = match plan.work {
         Work::Fetch(_) => TargetKind::Url,
@@ -174,7 +179,13 @@ fn settle(
     input: &SpooledInput,
 ) -> Result<Option<Resume>, EngineError> {
     if let Some(changed) = feed.changed() {
-        let changes = vec![format!("the inputs: {changed}")];
+        let mut changes = vec![format!("the inputs: {changed}")];
+        if input.was_needed_again() {
+            changes
+                .push("standard input was not read to its end, so the same is needed once more".to_owned());
+        }
+        // What came this time was not it; the next attempt must not find it kept.
+        input.remove();
         return Err(EngineError::Changed(JournalError::JobChanged { output: store.output(), changes }));
     }
     if !complete {

@@ -8,10 +8,10 @@ use shared::clock;
 use shared::job::Mode;
 
 use crate::cli::Outcome;
-use crate::engine::{self, Report, Resume};
+use crate::engine::{self, EngineError, Report, Resume};
 use crate::journal::{self, Destination, Opened};
 use crate::plan::{Comparison, Output, Plan, PoolPlan, When};
-use crate::progress::{Progress, Screen};
+use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
 use crate::sink::Sink;
 use crate::summary::{self, ModeRun, WriteError};
@@ -33,7 +33,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     if let Some(notice) = &destination.notice {
         progress.message(notice);
     }
-    let report = engine::run(plan, destination, u64::MAX, &mut progress)?;
+    let report = run_shown(plan, destination, u64::MAX, progress)?;
     if let Some(path) = &plan.summary {
         report.run.summary.write(path)?;
     }
@@ -63,7 +63,7 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
             progress.message(&format!("{} …", mode.name()));
         }
         let nowhere = Destination::without_journal(Sink::open(&Output::Discard)?);
-        let report = engine::run(&plan, nowhere, targets_max, &mut progress)?;
+        let report = run_shown(&plan, nowhere, targets_max, progress)?;
         let outcome = conclude(&plan, &report)?;
         runs.push(report.run);
         if let Outcome::Stopped(_) = outcome {
@@ -78,6 +78,26 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
         write_report(path, &runs)?;
     }
     Ok(worst)
+}
+
+/// Runs a job under its bar, which is gone before anything else is said.
+fn run_shown(
+    plan: &Plan,
+    destination: Destination,
+    targets_max: u64,
+    mut progress: Progress,
+) -> Result<Report, EngineError> {
+    let report = engine::run(plan, destination, targets_max, &mut progress)?;
+    let summary = &report.run.summary;
+    let snapshot = Snapshot {
+        done: summary.items,
+        failed: summary.failed,
+        bytes: summary.bytes,
+        in_flight: 0,
+        total: Total::Exact(summary.items),
+    };
+    progress.finish(clock::now(), &snapshot);
+    Ok(report)
 }
 
 /// Whether the table is for a person to see: what holds for the bar holds for it.

@@ -113,7 +113,11 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
 }
 
 /// Sets up the job's pipeline and steps into the sandbox, in that order: setting up may read what working may not.
-fn prepare(job: &JobSpec, black_box: &Arc<BlackBox>, hook: Option<Hook>) -> anyhow::Result<(Pipeline, String)> {
+fn prepare(
+    job: &JobSpec,
+    black_box: &Arc<BlackBox>,
+    hook: Option<Hook>,
+) -> anyhow::Result<(Pipeline, String)> {
     limits::apply(job.memory_bytes_max)?;
     let pipeline = Pipeline::new(job, Arc::clone(black_box), hook)?;
     let sandbox = sandbox::enter(job)?;

@@ -102,7 +102,9 @@ impl Outbox {
         });
         let writer = {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("outbox".to_owned()).spawn(move || write(&shared, sender, &black_box))?
+            thread::Builder::new()
+                .name("outbox".to_owned())
+                .spawn(move || write(&shared, sender, &black_box))?
         };
         Ok(Self { shared, writer })
     }
@@ -132,11 +134,8 @@ impl Outbox {
         while !pending.has_room() {
             // Waiting for the supervisor is no hang.
             black_box.advance();
-            (pending, _) = self
-                .shared
-                .emptied
-                .wait_timeout(pending, HEARTBEAT)
-                .unwrap_or_else(PoisonError::into_inner);
+            (pending, _) =
+                self.shared.emptied.wait_timeout(pending, HEARTBEAT).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

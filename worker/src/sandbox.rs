@@ -26,7 +26,7 @@ use shared::job::{JobSpec, SandboxLevel, SandboxSpec, Work};
 const LANDLOCK_ABI: ABI = ABI::V6;
 
 /// What resolving names, checking certificates and running at all read.
-const SYSTEM_READABLE: [&str; 9] = [
+const SYSTEM_READABLE: [&str; 10] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/nsswitch.conf",
@@ -35,6 +35,7 @@ const SYSTEM_READABLE: [&str; 9] = [
     "/etc/ssl",
     "/etc/pki",
     "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
     "/proc/self",
 ];
 
@@ -142,7 +143,8 @@ fn restrict_files(spec: &SandboxSpec) -> Result<RulesetStatus, landlock::Ruleset
 
 /// Files of the system that a fetch reads, and where the user keeps certificates.
 fn system_readable() -> impl Iterator<Item = PathBuf> {
-    let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let certificates =
+        ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
     SYSTEM_READABLE.iter().chain(&LIBRARIES).map(|path| Path::new(path).to_owned()).chain(certificates)
 }
 
@@ -162,8 +164,7 @@ fn restrict_calls(families: &[i32]) -> Result<(), Box<dyn std::error::Error>> {
     rules.insert(libc::SYS_socket, any_socket);
     // An error code and not a signal: a library that tries and falls back goes on.
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let filter =
-        SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
     let program: BpfProgram = filter.try_into()?;
     seccompiler::apply_filter(&program)?;
     Ok(())

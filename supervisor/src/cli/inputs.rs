@@ -36,37 +36,24 @@ pub(super) fn inputs(
         Targets::Paths(_) => ("parse", "files or directories"),
     };
     let named: Vec<Input> = match targets {
-        Targets::Urls(urls) => urls
-            .into_iter()
-            .map(|url| Input::Literal(url.into_vec()))
-            .collect(),
+        Targets::Urls(urls) => urls.into_iter().map(|url| Input::Literal(url.into_vec())).collect(),
         Targets::Paths(paths) => paths.into_iter().map(Input::Tree).collect(),
     };
-    if named
-        .iter()
-        .any(|input| matches!(input, Input::Literal(text) if text == b"-"))
+    if named.iter().any(|input| matches!(input, Input::Literal(text) if text == b"-"))
         || named.contains(&Input::Tree(PathBuf::from("-")))
     {
-        return Err(Problem::Usage(format!(
-            "to read a list of {things} from standard input, give -i -"
-        )));
+        return Err(Problem::Usage(format!("to read a list of {things} from standard input, give -i -")));
     }
     let mut inputs = named;
     for path in lists.input {
         let input = list(path, lists.column.as_deref(), again)?;
         if input == Input::StdinLines && inputs.contains(&input) {
-            return Err(Problem::Usage(
-                "standard input can be read only once; give -i - once".to_owned(),
-            ));
+            return Err(Problem::Usage("standard input can be read only once; give -i - once".to_owned()));
         }
         inputs.push(input);
     }
     if inputs.is_empty() {
-        let piped = if around.stdin_is_terminal {
-            ""
-        } else {
-            "; for what is piped in, add -i -"
-        };
+        let piped = if around.stdin_is_terminal { "" } else { "; for what is piped in, add -i -" };
         return Err(Problem::Usage(format!(
             "nothing to {verb}: give {things}, or a list with -i FILE{piped}"
         )));

@@ -74,13 +74,7 @@ mod tests {
 
     #[test]
     fn every_shell_gets_a_script() {
-        for shell in [
-            Shell::Bash,
-            Shell::Zsh,
-            Shell::Fish,
-            Shell::Elvish,
-            Shell::PowerShell,
-        ] {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
             let mut script = Vec::new();
             write_completions(shell, &mut script).unwrap();
             assert!(String::from_utf8(script).unwrap().contains("per-host"), "{shell}");

@@ -115,9 +115,7 @@ fn with_command(
         Ok(matches) if is_whole(&command_path(&matches)) => return Ok((argv, matches)),
         Ok(matches) => missing_command(&command_path(&matches)),
         // The flags of a command that is not known yet are unknown flags, and so are its inputs.
-        Err(error)
-            if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) =>
-        {
+        Err(error) if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) => {
             error.into()
         }
         Err(error) => return Err(error.into()),
@@ -154,10 +152,7 @@ fn with_jobs_command(
     // Which command it is stands in the file, and where the file is stands among
     // flags that only make sense with the command: so try each.
     let job = ["fetch", "parse"].iter().find_map(|verb| {
-        let matches = root
-            .clone()
-            .try_get_matches_from(with(&[(*verb).to_owned()]))
-            .ok()?;
+        let matches = root.clone().try_get_matches_from(with(&[(*verb).to_owned()])).ok()?;
         file_flag(&matches, "job", around)
     });
     let Some(job) = job else { return Ok(None) };
@@ -174,15 +169,10 @@ fn with_jobs_command(
 fn job_command(job: &Path) -> Result<Vec<String>, String> {
     let text = read(job)?;
     match SettingsFile::parse(job, &text)?.take_command()? {
-        None => Err(format!(
-            "{}: no command; add command = \"fetch\", or type it",
-            job.display()
-        )),
-        Some((words, place)) if !RUNNABLE.contains(&words.join(" ").as_str()) => Err(format!(
-            "{place}: command is \"{}\"; it is one of: {}",
-            words.join(" "),
-            RUNNABLE.join(", ")
-        )),
+        None => Err(format!("{}: no command; add command = \"fetch\", or type it", job.display())),
+        Some((words, place)) if !RUNNABLE.contains(&words.join(" ").as_str()) => {
+            Err(format!("{place}: command is \"{}\"; it is one of: {}", words.join(" "), RUNNABLE.join(", ")))
+        }
         Some((words, _)) => Ok(words),
     }
 }
@@ -238,10 +228,7 @@ fn config_settings(
             Ok(text) => (around.config.to_owned(), text),
             // It is the machine's, and may be for the service's eyes only.
             Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-                ) =>
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
             {
                 return Ok(Settings::default());
             }
@@ -254,10 +241,7 @@ fn config_settings(
 /// The file a flag names, or its variable does.
 fn file_flag(matches: &ArgMatches, name: &str, around: &Surroundings<'_>) -> Option<PathBuf> {
     let set = || (around.variable)(&settings::variable(name)).filter(|value| !value.is_empty());
-    matches
-        .get_one::<PathBuf>(name)
-        .cloned()
-        .or_else(|| set().map(PathBuf::from))
+    matches.get_one::<PathBuf>(name).cloned().or_else(|| set().map(PathBuf::from))
 }
 
 fn read(path: &Path) -> Result<String, String> {

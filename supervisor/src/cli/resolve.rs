@@ -8,8 +8,7 @@ use shared::select::Field;
 
 use super::flags::{
     CompareVerb, ExtractFlags, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, PoolFlags, SandboxFlag,
-    ShownFlags,
-    Verb, WhenFlag,
+    ShownFlags, Verb, WhenFlag,
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
@@ -97,9 +96,7 @@ fn compare_run(
     typed: &dyn Fn(&str) -> bool,
 ) -> Result<Run, Problem> {
     if typed("mode") {
-        return Err(Problem::Usage(
-            "compare runs every mode; leave out --mode".to_owned(),
-        ));
+        return Err(Problem::Usage("compare runs every mode; leave out --mode".to_owned()));
     }
     let sandbox = pool.sandbox;
     let pool = PoolPlan { mode: None, ..pool_plan(pool) };
@@ -233,11 +230,7 @@ fn pool_plan(flags: &PoolFlags) -> PoolPlan {
 fn politeness(network: Option<&NetworkFlags>) -> Politeness {
     match network {
         // A file is nobody's host, and reading it again gives the same.
-        None => Politeness {
-            per_host: PerHost::Unlimited,
-            rate_per_s: None,
-            retries: 0,
-        },
+        None => Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 0 },
         Some(flags) => Politeness {
             per_host: match flags.per_host {
                 Limit::Auto => PerHost::Auto,
@@ -252,22 +245,14 @@ fn politeness(network: Option<&NetworkFlags>) -> Politeness {
 
 fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64) -> FetchSpec {
     // As with curl, a User-Agent header is the user agent.
-    let (agents, headers): (Vec<_>, Vec<_>) = flags
-        .header
-        .into_iter()
-        .partition(|header| header.name.eq_ignore_ascii_case("user-agent"));
+    let (agents, headers): (Vec<_>, Vec<_>) =
+        flags.header.into_iter().partition(|header| header.name.eq_ignore_ascii_case("user-agent"));
     FetchSpec {
         timeout: flags.timeout,
         connect_timeout: flags.connect_timeout,
         body_bytes_max,
         redirects_max: flags.redirects_max,
-        headers: headers
-            .into_iter()
-            .map(|header| (header.name, header.value))
-            .collect(),
-        user_agent: agents
-            .into_iter()
-            .next_back()
-            .map_or(flags.user_agent, |header| header.value),
+        headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
+        user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),
     }
 }

@@ -52,10 +52,7 @@ pub(super) fn arguments<'a>(root: &'a Command, path: &[String]) -> Vec<&'a Arg> 
 /// The flags of every command: what a config file may hold, since it serves them all.
 pub(super) fn all_flags(root: &Command) -> Vec<&Arg> {
     let below = root.get_subcommands().flat_map(all_flags);
-    root.get_arguments()
-        .filter(|arg| arg.get_long().is_some())
-        .chain(below)
-        .collect()
+    root.get_arguments().filter(|arg| arg.get_long().is_some()).chain(below).collect()
 }
 
 fn is_repeatable(arg: &Arg) -> bool {
@@ -83,10 +80,7 @@ impl Settings {
                 continue;
             };
             let values = if is_repeatable(arg) {
-                let lines = value
-                    .as_bytes()
-                    .split(|byte| *byte == b'\n')
-                    .filter(|line| !line.is_empty());
+                let lines = value.as_bytes().split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
                 lines.map(|line| OsStr::from_bytes(line).to_owned()).collect()
             } else {
                 vec![value]
@@ -159,9 +153,7 @@ fn first_paragraph(error: &clap::Error) -> String {
         .filter(|line| !line.is_empty())
         .collect();
     let joined = lines.join(" ");
-    joined
-        .strip_prefix("error: ")
-        .map_or_else(|| joined.clone(), str::to_owned)
+    joined.strip_prefix("error: ").map_or_else(|| joined.clone(), str::to_owned)
 }
 
 /// A file of flags, as parsed.
@@ -176,19 +168,10 @@ impl<'a> SettingsFile<'a> {
     /// Parses the text of `path`.
     pub(super) fn parse(path: &'a Path, text: &'a str) -> Result<Self, String> {
         match DeTable::parse(text) {
-            Ok(table) => Ok(Self {
-                path,
-                text,
-                table: table.into_inner(),
-            }),
+            Ok(table) => Ok(Self { path, text, table: table.into_inner() }),
             Err(error) => {
                 let at = error.span().map_or(0, |span| span.start);
-                Err(format!(
-                    "{}:{}: not TOML: {}",
-                    path.display(),
-                    line(text, at),
-                    error.message()
-                ))
+                Err(format!("{}:{}: not TOML: {}", path.display(), line(text, at), error.message()))
             }
         }
     }
@@ -199,16 +182,8 @@ impl<'a> SettingsFile<'a> {
             return Ok(None);
         };
         let place = self.place(&key);
-        match self
-            .table
-            .remove(&key)
-            .as_ref()
-            .and_then(|value| value.get_ref().as_str())
-        {
-            Some(command) => Ok(Some((
-                command.split_whitespace().map(str::to_owned).collect(),
-                place,
-            ))),
+        match self.table.remove(&key).as_ref().and_then(|value| value.get_ref().as_str()) {
+            Some(command) => Ok(Some((command.split_whitespace().map(str::to_owned).collect(), place))),
             None => Err(format!("{place}: \"command\" takes a string, such as \"fetch\"")),
         }
     }
@@ -219,19 +194,13 @@ impl<'a> SettingsFile<'a> {
         for (name, value) in &self.table {
             let place = self.place(name);
             let wanted = name.get_ref().replace('_', "-");
-            let arg = allowed
-                .iter()
-                .find(|arg| key(arg) == wanted && !NOT_IN_FILES.contains(&key(arg)));
+            let arg = allowed.iter().find(|arg| key(arg) == wanted && !NOT_IN_FILES.contains(&key(arg)));
             let Some(arg) = arg else {
-                let names = allowed
-                    .iter()
-                    .map(|arg| key(arg))
-                    .filter(|name| !NOT_IN_FILES.contains(name));
+                let names = allowed.iter().map(|arg| key(arg)).filter(|name| !NOT_IN_FILES.contains(name));
                 return Err(match nearest(&wanted, names.chain(also.iter().copied())) {
-                    Some(near) => format!(
-                        "{place}: unknown key \"{}\"; did you mean \"{near}\"?",
-                        name.get_ref()
-                    ),
+                    Some(near) => {
+                        format!("{place}: unknown key \"{}\"; did you mean \"{near}\"?", name.get_ref())
+                    }
                     None => format!(
                         "{place}: unknown key \"{}\"; the keys are the flags' long names",
                         name.get_ref()
@@ -239,20 +208,8 @@ impl<'a> SettingsFile<'a> {
                 });
             };
             let values = values(arg, value.get_ref()).map_err(|problem| format!("{place}: {problem}"))?;
-            if settings
-                .0
-                .insert(
-                    wanted.clone(),
-                    Setting {
-                        values,
-                        place: place.clone(),
-                    },
-                )
-                .is_some()
-            {
-                return Err(format!(
-                    "{place}: \"{wanted}\" is set twice, once with - and once with _"
-                ));
+            if settings.0.insert(wanted.clone(), Setting { values, place: place.clone() }).is_some() {
+                return Err(format!("{place}: \"{wanted}\" is set twice, once with - and once with _"));
             }
         }
         Ok(settings)
@@ -282,9 +239,9 @@ fn scalar(arg: &Arg, value: &DeValue<'_>) -> Result<OsString, String> {
     let typed = match value {
         DeValue::Boolean(on) if is_switch(arg) => Some(on.to_string()),
         DeValue::String(text) if !is_switch(arg) => Some(text.to_string()),
-        DeValue::Integer(number) if !is_switch(arg) => i64::from_str_radix(number.as_str(), number.radix())
-            .ok()
-            .map(|number| number.to_string()),
+        DeValue::Integer(number) if !is_switch(arg) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
+        }
         DeValue::Float(number) if !is_switch(arg) => Some(number.as_str().to_owned()),
         DeValue::Boolean(_)
         | DeValue::String(_)
@@ -298,11 +255,7 @@ fn scalar(arg: &Arg, value: &DeValue<'_>) -> Result<OsString, String> {
         let takes = if is_switch(arg) {
             "true or false".to_owned()
         } else {
-            arg.get_value_names()
-                .unwrap_or_default()
-                .iter()
-                .map(|name| name.as_str())
-                .collect()
+            arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect()
         };
         format!("\"{}\" takes {takes}, not this {}", key(arg), value.type_str())
     })

@@ -69,8 +69,7 @@ fn count(text: &str, max: u32) -> Option<NonZeroU32> {
 
 /// Parses how many inputs are sampled.
 pub(super) fn sample(text: &str) -> Result<NonZeroU64, String> {
-    text.parse()
-        .map_err(|_| "give a whole number, at least 1".to_owned())
+    text.parse().map_err(|_| "give a whole number, at least 1".to_owned())
 }
 
 /// Parses `30s`, `1m 30s`, `250ms`; a bare number is seconds.
@@ -112,9 +111,7 @@ pub(super) fn worker_memory(text: &str) -> Result<u64, String> {
 }
 
 fn bytes(text: &str) -> Option<u64> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;
     let unit: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -160,21 +157,14 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
     };
     let name = name.trim();
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!(
-            "'{name}' is not a header's name: letters, digits and - are"
-        ));
+        return Err(format!("'{name}' is not a header's name: letters, digits and - are"));
     }
     // These frame the message; a wrong one makes the next answer on the connection somebody else's.
     const OURS: [&str; 4] = ["connection", "content-length", "te", "transfer-encoding"];
     if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
-        return Err(format!(
-            "{name} belongs to the connection and is set by the program; leave it out"
-        ));
+        return Err(format!("{name} belongs to the connection and is set by the program; leave it out"));
     }
-    header_value(value.trim()).map(|value| Header {
-        name: name.to_owned(),
-        value,
-    })
+    header_value(value.trim()).map(|value| Header { name: name.to_owned(), value })
 }
 
 /// Parses the value of a header, or of `--user-agent`.
@@ -213,20 +203,13 @@ const fn is_token(byte: u8) -> bool {
 pub(super) fn select(text: &str) -> Result<String, String> {
     match Field::parse(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!(
-            "{}, at character {}; {}",
-            error.problem, error.position, error.fix
-        )),
+        Err(error) => Err(format!("{}, at character {}; {}", error.problem, error.position, error.fix)),
     }
 }
 
 /// Parses a column's name.
 pub(super) fn column(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        Err("give the column's name".to_owned())
-    } else {
-        Ok(text.to_owned())
-    }
+    if text.is_empty() { Err("give the column's name".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 #[cfg(test)]
@@ -256,34 +239,15 @@ mod tests {
         let range = "from 1 to 64";
         check(
             auto_or(64),
-            &[
-                ("auto", AutoOr(None)),
-                ("1", AutoOr(Some(n(1)))),
-                ("64", AutoOr(Some(n(64)))),
-            ],
-            &[
-                ("0", range),
-                ("65", range),
-                ("-1", range),
-                ("1.5", range),
-                ("", range),
-                ("many", range),
-            ],
+            &[("auto", AutoOr(None)), ("1", AutoOr(Some(n(1)))), ("64", AutoOr(Some(n(64))))],
+            &[("0", range), ("65", range), ("-1", range), ("1.5", range), ("", range), ("many", range)],
         );
         check(
             limit(64),
-            &[
-                ("auto", Limit::Auto),
-                ("unlimited", Limit::Unlimited),
-                ("8", Limit::AtMost(n(8))),
-            ],
+            &[("auto", Limit::Auto), ("unlimited", Limit::Unlimited), ("8", Limit::AtMost(n(8)))],
             &[("0", "unlimited"), ("none", "unlimited")],
         );
-        check(
-            sample,
-            &[("5", NonZeroU64::new(5).unwrap())],
-            &[("0", "at least 1"), ("x", "at least 1")],
-        );
+        check(sample, &[("5", NonZeroU64::new(5).unwrap())], &[("0", "at least 1"), ("x", "at least 1")]);
     }
 
     #[test]
@@ -371,10 +335,7 @@ mod tests {
 
     #[test]
     fn headers() {
-        let good = |name: &str, value: &str| Header {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        };
+        let good = |name: &str, value: &str| Header { name: name.to_owned(), value: value.to_owned() };
         check(
             header,
             &[
@@ -396,11 +357,7 @@ mod tests {
 
     #[test]
     fn selectors() {
-        check(
-            select,
-            &[("t=h1", "t=h1".to_owned())],
-            &[("h1", "at character"), ("t=h1[", "at character")],
-        );
+        check(select, &[("t=h1", "t=h1".to_owned())], &[("h1", "at character"), ("t=h1[", "at character")]);
         check(column, &[("url", "url".to_owned())], &[("", "name")]);
     }
 }

@@ -24,8 +24,9 @@ mod tests;
 
 pub use error::{JournalError, OutputError};
 pub use finished::Finished;
-pub use opening::{Destination, Journal, Opened, SpooledInput, beside, open};
+pub use opening::{Destination, Journal, Opened, beside, open};
 pub use prefix::{Changed, Gate, Prefix};
 pub use recorder::{News, Recorder};
+pub use spool::SpooledInput;
 pub use store::{State, Store};
 pub use tally::{Final, Tally};

@@ -1,15 +1,12 @@
 //! What becomes of the output and the journal that are there when a run begins.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::spool::Spool;
 use super::store::Recorded;
-use super::{JournalError, OutputError, State, Store, fingerprint, identity};
-use crate::plan::{Input, Output, Plan};
+use super::{JournalError, OutputError, SpooledInput, State, Store, fingerprint, identity};
+use crate::plan::{Output, Plan};
 use crate::sink::{self, Sink, SinkError};
-use crate::source::Bytes;
 
 /// What [`open`] found.
 #[derive(Debug)]
@@ -48,39 +45,6 @@ pub struct Journal {
     pub state: State,
     /// What is kept of standard input.
     pub input: SpooledInput,
-}
-
-/// What is kept of standard input.
-#[derive(Debug, Clone)]
-pub struct SpooledInput {
-    spool: Spool,
-    used: bool,
-}
-
-impl SpooledInput {
-    /// What stands for standard input in this run, if it is an input at all.
-    ///
-    /// # Errors
-    /// When the spool cannot be read or written.
-    pub fn open(&self) -> io::Result<Option<Bytes>> {
-        if !self.used {
-            return Ok(None);
-        }
-        // Opening removed what was kept of another job, so a whole one is this job's.
-        let bytes = if self.spool.is_whole() { self.spool.reopen() } else { self.spool.start(io::stdin()) };
-        bytes.map(Some)
-    }
-
-    /// Whether a resumed run would need the same standard input again.
-    #[must_use]
-    pub fn is_needed_again(&self) -> bool {
-        self.used && !self.spool.is_whole()
-    }
-
-    /// Takes it away.
-    pub fn remove(&self) {
-        self.spool.remove();
-    }
 }
 
 /// `path` with `suffix` after its name.
@@ -174,7 +138,7 @@ fn plain(plan: &Plan, notice: Option<String>) -> Result<Opened, OutputError> {
 /// A run that was killed at its very beginning or end left this.
 fn remove(store: Option<Store>, journal: &Path) {
     if let Some(mut store) = store {
-        Spool::of(journal).remove();
+        SpooledInput::new(&[], journal).remove();
         store.remove();
     }
 }
@@ -194,12 +158,11 @@ fn anew(
         }
         Err(error) => return Err(error.into()),
     };
-    let spool = Spool::of(journal);
+    let input = SpooledInput::new(&plan.inputs, journal);
     // Before the journal says that it is this job's.
-    spool.remove();
+    input.remove();
     store.begin(&identity::facts(plan), &inputs)?;
     let sink = Sink::open(&plan.output)?;
-    let input = SpooledInput { spool, used: plan.inputs.contains(&Input::StdinLines) };
     let journal = Journal { store, state: State::default(), input };
     Ok(Opened::Ready(Box::new(Destination { sink, journal: Some(journal), notice })))
 }
@@ -214,8 +177,7 @@ fn resumed(plan: &Plan, output: &Path, store: Store, recorded: Recorded) -> Resu
     let sink = Sink::resume(output, state.output_bytes, state.tally.counts.items())?;
     let done = state.tally.counts.items();
     let notice = Some(format!("resuming {}: {done} records are there", output.display()));
-    let spool = Spool::of(store.path());
-    let input = SpooledInput { spool, used: plan.inputs.contains(&Input::StdinLines) };
+    let input = SpooledInput::new(&plan.inputs, store.path());
     let journal = Journal { store, state, input };
     Ok(Opened::Ready(Box::new(Destination { sink, journal: Some(journal), notice })))
 }

@@ -12,37 +12,86 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
+use crate::plan::Input;
 use crate::source::Bytes;
 
 /// Taken in at once: as much as a pipe holds.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// What is kept of a job's standard input.
+#[derive(Debug)]
+pub struct SpooledInput {
+    spool: Spool,
+    /// Whether standard input is among the inputs at all.
+    used: bool,
+    /// Whether all of it was kept before this run.
+    was_whole: bool,
+}
+
+impl SpooledInput {
+    /// For a job with these inputs and this journal.
+    pub(super) fn new(inputs: &[Input], journal: &Path) -> Self {
+        let spool = Spool::of(journal);
+        let was_whole = spool.is_whole();
+        Self { spool, used: inputs.contains(&Input::StdinLines), was_whole }
+    }
+
+    /// What stands for standard input in this run, if it is an input.
+    ///
+    /// # Errors
+    /// When the spool cannot be read or written.
+    pub fn open(&self) -> io::Result<Option<Bytes>> {
+        if !self.used {
+            return Ok(None);
+        }
+        let bytes = if self.spool.is_whole() { self.spool.reopen() } else { self.spool.start(io::stdin()) };
+        bytes.map(Some)
+    }
+
+    /// Whether a resumed run would need the same standard input again.
+    #[must_use]
+    pub fn is_needed_again(&self) -> bool {
+        self.used && !self.spool.is_whole()
+    }
+
+    /// Whether this run, a resumed one, needed the same standard input again.
+    #[must_use]
+    pub fn was_needed_again(&self) -> bool {
+        self.used && !self.was_whole
+    }
+
+    /// Takes it away.
+    pub fn remove(&self) {
+        self.spool.remove();
+    }
+}
+
 /// Where standard input is kept.
 #[derive(Debug, Clone)]
-pub(super) struct Spool {
+struct Spool {
     whole: PathBuf,
     partial: PathBuf,
 }
 
 impl Spool {
     /// Beside the journal at `journal`.
-    pub(super) fn of(journal: &Path) -> Self {
+    fn of(journal: &Path) -> Self {
         let whole = super::beside(journal, ".input");
         Self { partial: super::beside(&whole, ".part"), whole }
     }
 
     /// Whether all of the input is kept.
-    pub(super) fn is_whole(&self) -> bool {
+    fn is_whole(&self) -> bool {
         self.whole.exists()
     }
 
     /// What is kept, from its beginning.
-    pub(super) fn reopen(&self) -> io::Result<Bytes> {
+    fn reopen(&self) -> io::Result<Bytes> {
         File::open(&self.whole).map(|file| Box::new(file) as Bytes)
     }
 
     /// Begins to keep `input`; gives it again, as it comes.
-    pub(super) fn start(&self, input: impl Read + Send + 'static) -> io::Result<Bytes> {
+    fn start(&self, input: impl Read + Send + 'static) -> io::Result<Bytes> {
         self.remove();
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.partial)?;
@@ -58,7 +107,7 @@ impl Spool {
     }
 
     /// Takes it away, whole or not.
-    pub(super) fn remove(&self) {
+    fn remove(&self) {
         for path in [&self.whole, &self.partial] {
             let _ = fs::remove_file(path);
         }

@@ -89,7 +89,7 @@ pub struct Store {
     path: PathBuf,
     /// Sets in the table.
     sets: u64,
-    /// Begun for a run that has not touched its output yet: if nothing comes of it, nobody will miss this.
+    /// New, and for a run that has not touched its output yet: if nothing comes of that run, nobody will miss this.
     newborn: bool,
 }
 
@@ -100,12 +100,23 @@ impl Store {
     /// When it cannot be opened, is another program's or another supervisor's, or is damaged.
     pub fn open(path: &Path) -> Result<(Self, Option<Recorded>), JournalError> {
         // Made here and not by SQLite: URLs may hold what is nobody else's business.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(_) => {}
+        let created = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_) => true,
             // Not opened: closing it again would lift the locks of this whole process on it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(cause) => return Err(JournalError::Open { path: path.to_owned(), cause: cause.to_string() }),
+        };
+        let opened = Self::open_existing(path);
+        if let Err(error) = &opened
+            && created
+            && !matches!(error, JournalError::Locked { .. })
+        {
+            let _ = fs::remove_file(path);
         }
+        opened
+    }
+
+    fn open_existing(path: &Path) -> Result<(Self, Option<Recorded>), JournalError> {
         let sqlite = |error| JournalError::from_sqlite(path, error);
         let connection = connect(path).map_err(sqlite)?;
         let mut store = Self { connection: None, path: path.to_owned(), sets: 0, newborn: false };
@@ -124,6 +135,7 @@ impl Store {
             recorded = Some(found);
         }
         store.connection = Some(connection);
+        store.newborn = recorded.is_none();
         Ok((store, recorded))
     }
 
@@ -145,7 +157,6 @@ impl Store {
             Ok(())
         })?;
         self.sets = 0;
-        self.newborn = true;
         Ok(())
     }
 

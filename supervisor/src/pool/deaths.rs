@@ -5,11 +5,13 @@
 //! Nothing is handed out again before the channel has ended *and* the process
 //! is reaped: until both, a result may still be on its way.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use shared::record::{ErrorKind, Evidence};
 
+use super::ledger::Live;
+use super::mutant::Mutant;
 use super::restart::Fall;
 use super::seat::{Death, Exit, Seat};
 use super::slot::{Ended, State};
@@ -93,6 +95,9 @@ impl Pool {
             // It closed its channel, so it is on its way out; if not, the deadline helps.
             slot.state = State::Terminating(deadline);
         }
+        if self.is(Mutant::RequeueBeforeReap) {
+            self.hand_back(now, seat, None);
+        }
         self.settle_death(now, seat);
     }
 
@@ -103,6 +108,9 @@ impl Pool {
         // What it said last is still on its way. It comes within milliseconds, unless somebody else
         // holds the channel open; for that the deadline is.
         slot.state = State::Terminating(deadline);
+        if self.is(Mutant::RequeueBeforeEof) {
+            self.hand_back(now, seat, None);
+        }
         self.settle_death(now, seat);
     }
 
@@ -129,18 +137,11 @@ impl Pool {
             slot.failures = 0;
         }
         slot.failures += 1;
-        let held = slot.credit.held();
-        slot.credit.give_back(now, held);
-        let culprit = culprit(&death, ended).filter(|id| self.ledger.held_by(*id, seat).is_some());
-        // The last first: that keeps their order in the frontier.
-        for (id, host) in self.ledger.all_held_by(seat).into_iter().rev() {
-            if Some(id) == culprit && self.ledger.blame(id) >= self.config.crashes_max {
-                self.frontier.release(now, host);
-                self.quarantine(id, seat, &death, ended);
-            } else {
-                self.ledger.give_back(id);
-                self.frontier.give_back(now, id, host);
-            }
+        let ended = ended.filter(|ended| *ended != Ended::Blameless || !self.is(Mutant::OwnKillBlames));
+        let culprit = culprit(&death, ended)
+            .filter(|id| self.ledger.held_by(*id, seat).is_some() && !self.is(Mutant::BlameNobody));
+        for (id, live) in self.hand_back(now, seat, culprit) {
+            self.quarantine(id, live, seat, &death, ended);
         }
         let fall = match culprit {
             _ if !was_ready => Fall::BeforeReady,
@@ -150,8 +151,30 @@ impl Pool {
         self.vacate(now, seat, fall, &epitaph(&death));
     }
 
-    fn quarantine(&mut self, id: u64, seat: Seat, death: &Death, ended: Option<Ended>) {
-        let Some(live) = self.ledger.quarantine(id) else { return };
+    /// Takes back everything `seat` holds. `culprit` gets the attempt, and is returned if it was its last.
+    pub(super) fn hand_back(&mut self, now: Instant, seat: Seat, culprit: Option<u64>) -> Vec<(u64, Live)> {
+        let mut set_aside = Vec::new();
+        if let Some(slot) = self.current(seat) {
+            let held = slot.credit.held();
+            slot.credit.give_back(now, held);
+        }
+        // The last first: that keeps their order in the frontier.
+        for (id, host) in self.ledger.all_held_by(seat).into_iter().rev() {
+            let blamed = Some(id) == culprit || self.is(Mutant::BlameAll);
+            let crashes_max =
+                if self.is(Mutant::NeverQuarantine) { u32::MAX } else { self.config.crashes_max };
+            if blamed && self.ledger.blame(id) >= crashes_max {
+                self.frontier.release(now, host);
+                set_aside.extend(self.ledger.quarantine(id).map(|live| (id, live)));
+            } else {
+                self.ledger.give_back(id);
+                self.frontier.give_back(now, id, host);
+            }
+        }
+        set_aside
+    }
+
+    fn quarantine(&mut self, id: u64, live: Live, seat: Seat, death: &Death, ended: Option<Ended>) {
         self.intensity.set_aside();
         let phase = death.reading.phase.name();
         let (kind, how) = match ended {
@@ -191,7 +214,8 @@ impl Pool {
     fn vacate(&mut self, now: Instant, seat: Seat, fall: Fall, why: &str) {
         self.commands.push_back(Command::Forget(seat));
         let running = self.stage == Stage::Running;
-        let verdict = if running { self.intensity.death(now, fall) } else { None };
+        let verdict =
+            if running && !self.is(Mutant::NeverGiveUp) { self.intensity.death(now, fall) } else { None };
         let gave_up = matches!(self.stage, Stage::GaveUp(_));
         let Some(slot) = self.current(seat) else { return };
         if !running {
@@ -203,7 +227,10 @@ impl Pool {
             slot.failures = 1;
         }
         let failures = slot.failures.saturating_sub(1);
-        let delay = restart::delay(failures, &mut self.rng);
+        let mut delay = restart::delay(failures, &mut self.rng);
+        if self.is(Mutant::NoBackoff) {
+            delay = Duration::ZERO;
+        }
         if let Some(slot) = self.current(seat) {
             slot.state = State::Backoff(now + delay);
         }

@@ -11,6 +11,7 @@
 mod credit;
 mod deaths;
 mod dispatch;
+mod ending;
 mod ledger;
 mod mutant;
 mod restart;
@@ -31,7 +32,7 @@ pub use self::seat::{Death, Exit, Seat, signal_name};
 use self::ledger::Ledger;
 use self::mutant::Mutant;
 use self::restart::Intensity;
-use self::slot::{Ended, Slot, State};
+use self::slot::Slot;
 use crate::frontier::{Frontier, HostRef};
 
 /// Limits of one pool.
@@ -220,9 +221,8 @@ impl Pool {
 
     /// Takes what happened. Call [`Self::poll_command`] until it is empty afterwards.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
-        if !matches!(event, Event::Suspended(_)) {
-            self.excuse_our_own_slowness(now);
-        }
+        let told = if let Event::Suspended(lasting) = event { lasting } else { Duration::ZERO };
+        self.make_up_for_absence(now, told);
         match event {
             Event::Spawned(seat) => self.spawned(now, seat),
             Event::SpawnFailed(seat, why) => self.spawn_failed(now, seat, &why),
@@ -233,7 +233,7 @@ impl Pool {
             Event::Eof(seat) => self.eof(now, seat),
             Event::Reaped(seat, death) => self.reaped(now, seat, death),
             Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
-            Event::Suspended(lasting) => self.suspended(now, lasting),
+            Event::Suspended(_) => {}
             Event::SourceEnded => self.source_ended = true,
             Event::Drain => self.drain(now),
             Event::Kill => self.kill_all(now),
@@ -249,7 +249,7 @@ impl Pool {
         batch: &Batch,
         dispositions: &mut Vec<Disposition>,
     ) {
-        self.excuse_our_own_slowness(now);
+        self.make_up_for_absence(now, Duration::ZERO);
         let current = self.current(seat).is_some();
         let mut returned = 0;
         for outcome in &batch.outcomes {
@@ -259,13 +259,17 @@ impl Pool {
                 continue;
             };
             returned += 1;
-            if let Verdict::Retry { after_ms, .. } = &outcome.verdict {
+            if let Verdict::Retry { after_ms, .. } = &outcome.verdict
+                && !self.is(Mutant::ForgetRetry)
+            {
                 let attempt = self.ledger.retry(outcome.id);
                 self.frontier.retry(now, outcome.id, host, attempt, after_ms.map(Duration::from_millis));
                 dispositions.push(Disposition::Retried);
             } else {
                 self.ledger.finish(outcome.id);
-                self.frontier.release(now, host);
+                if !self.is(Mutant::KeepPermit) {
+                    self.frontier.release(now, host);
+                }
                 dispositions.push(Disposition::Final);
             }
         }
@@ -323,18 +327,6 @@ impl Pool {
         }
     }
 
-    /// Whether this pool is wrong in this way: never, except in the simulator's own tests.
-    #[inline]
-    fn is(&self, mutant: Mutant) -> bool {
-        #[cfg(test)]
-        return self.mutant == Some(mutant);
-        #[cfg(not(test))]
-        {
-            let _ = mutant;
-            false
-        }
-    }
-
     /// What follows from any event: hand out, end when all is done, check the invariants.
     fn settle(&mut self, now: Instant) {
         if self.stage == Stage::Running {
@@ -372,58 +364,6 @@ impl Pool {
             return Some("the frontier has more or fewer targets than are waiting");
         }
         None
-    }
-
-    fn drain(&mut self, now: Instant) {
-        if self.stage == Stage::Running {
-            self.end(now);
-        }
-    }
-
-    /// Nothing more is handed out; workers finish what they have begun and exit.
-    fn end(&mut self, now: Instant) {
-        self.stage = Stage::Ending;
-        let (grace, terminate_grace) = (self.config.drain_grace, self.config.terminate_grace);
-        for slot in &mut self.slots {
-            match slot.state {
-                State::Serving => {
-                    slot.state = State::Draining(now + grace);
-                    self.commands.push_back(Command::SendDrain(slot.seat));
-                }
-                State::Spawning(_) | State::Handshaking(_) => {
-                    // It holds nothing and was never asked for anything.
-                    slot.ended = Some(Ended::Blameless);
-                    slot.state = State::Killing(now + terminate_grace);
-                    self.commands.push_back(Command::Kill(slot.seat));
-                }
-                State::Backoff(_) => slot.state = State::Stopped,
-                State::Draining(_)
-                | State::Terminating(_)
-                | State::Killing(_)
-                | State::Stopped
-                | State::Failed => {}
-            }
-        }
-    }
-
-    fn kill_all(&mut self, now: Instant) {
-        let grace = self.config.terminate_grace;
-        for slot in &mut self.slots {
-            if slot.state.has_process() && !matches!(slot.state, State::Killing(_)) {
-                slot.ended.get_or_insert(Ended::Blameless);
-                slot.state = State::Killing(now + grace);
-                self.commands.push_back(Command::Kill(slot.seat));
-            }
-        }
-        // Nobody is left to be drained, but a slot that waits to start must not.
-        self.drain(now);
-    }
-
-    fn give_up(&mut self, now: Instant, why: String) {
-        if !matches!(self.stage, Stage::GaveUp(_)) {
-            self.kill_all(now);
-            self.stage = Stage::GaveUp(why);
-        }
     }
 }
 

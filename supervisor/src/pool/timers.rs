@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use shared::black_box::{Phase, Reading};
 
+use super::mutant::Mutant;
 use super::seat::Seat;
 use super::slot::{Ended, Slot, State};
 use super::{Command, Pool, Stage};
@@ -23,23 +24,27 @@ impl Pool {
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Without a worker that has room nothing could be done when the frontier's time comes, and
         // its instant would stay in the past: a loop that waits for it would spin.
-        let has_room = || self.roomiest(self.fair_share()).is_some();
+        let has_room = || self.roomiest(self.fair_share()).is_some() || self.is(Mutant::SpinWithoutRoom);
         let frontier = (self.stage == Stage::Running).then(|| self.frontier.next_due()).flatten();
         self.own_due().into_iter().chain(frontier.filter(|_| has_room())).min()
     }
 
     /// The same without what the frontier waits for.
     fn own_due(&self) -> Option<Instant> {
-        self.slots.iter().filter_map(|slot| slot.state.deadline()).chain(self.sample_due).min()
+        self.slots.iter().filter_map(|slot| self.deadline(slot)).chain(self.sample_due).min()
+    }
+
+    fn deadline(&self, slot: &Slot) -> Option<Instant> {
+        slot.state.deadline().filter(|_| !self.overlooks(slot))
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.excuse_our_own_slowness(now);
+        self.make_up_for_absence(now, Duration::ZERO);
         let overdue: Vec<Seat> = self
             .slots
             .iter()
-            .filter(|slot| slot.state.deadline().is_some_and(|at| at <= now))
+            .filter(|slot| self.deadline(slot).is_some_and(|at| at <= now))
             .map(|slot| slot.seat)
             .collect();
         for seat in overdue {
@@ -65,21 +70,32 @@ impl Pool {
         }
     }
 
-    /// When [`Self::handle_timeout`] should have been called long before anything else was, this process was stopped, or the machine was,
-    /// or the clock jumped. What the workers did meanwhile is not known yet: let them be heard first.
-    pub(super) fn excuse_our_own_slowness(&mut self, now: Instant) {
-        let Some(due) = self.own_due() else { return };
-        if now.duration_since(due.max(self.called_at)) > LATE {
-            self.suspended(now, now.duration_since(self.called_at));
+    /// Moves on what waits for word from the workers when nobody listened to them: for as long as
+    /// we are told, or as we notice ourselves.
+    ///
+    /// If [`Self::handle_timeout`] should have been called long before anything else was, this
+    /// process was stopped, or the machine was, or the clock jumped.
+    pub(super) fn make_up_for_absence(&mut self, now: Instant, told: Duration) {
+        let due = self.own_due().map(|due| due.max(self.called_at));
+        let noticed = due.is_some_and(|due| now.duration_since(due) > LATE);
+        let absence = if noticed { now.duration_since(self.called_at) } else { Duration::ZERO };
+        if absence > told {
             self.listening_since = Some(now);
+        }
+        let lasting = told.max(absence);
+        if lasting > Duration::ZERO {
+            self.suspended(now, lasting);
         }
     }
 
     /// Nobody was listened to for as long as `lasting`, until now: whatever waits for word from a
     /// worker waits that much longer. What waits for a process to end does not, nor does the grace
     /// of a drain, which was promised to whoever stopped the run.
-    pub(super) fn suspended(&mut self, now: Instant, lasting: Duration) {
+    fn suspended(&mut self, now: Instant, lasting: Duration) {
         self.called_at = now;
+        if self.is(Mutant::CallOurSlownessAHang) {
+            return;
+        }
         // Also keeps a caller who is still not listening from being woken every other microsecond.
         let heard_by = now + LATE;
         for slot in &mut self.slots {
@@ -157,54 +173,65 @@ impl Pool {
         }
     }
 
-    /// Looks for a hang: a stage that runs too long, a target past its deadline, or no progress at all.
+    /// Ends a worker that hangs.
     pub(super) fn sampled(&mut self, now: Instant, seat: Seat, reading: &Reading, now_us: u64) {
-        let (stage_timeout, stall_timeout) = (self.config.stage_timeout, self.config.stall_timeout);
-        let grace = self.config.terminate_grace;
-        // A stage may have seemed long only because the clock jumped.
-        let listening = self.listening_since.is_none_or(|since| now.duration_since(since) > stage_timeout);
-        let late = self.overdue_at_last_sample(seat);
+        let deadline = now + self.config.terminate_grace;
+        let hang = self.find_hang(now, seat, reading, now_us);
         let Some(slot) = self.current(seat) else { return };
-        let moves = reading.progress != slot.progress.0;
-        if moves {
+        if reading.progress != slot.progress.0 {
             slot.progress = (reading.progress, now);
         }
         slot.sampled_at = Some(now);
-        if !is_watched(slot) {
-            return;
-        }
-        let in_stage = matches!(reading.phase, Phase::Decode | Phase::Extract | Phase::Encode);
-        let stage_time = Duration::from_micros(now_us.saturating_sub(reading.since_us));
-        let stood_still = now.duration_since(slot.progress.1);
-        let stage_overdue = in_stage && reading.target.is_some() && stage_time > stage_timeout && listening;
-        let (culprit, why) = if stage_overdue {
-            (
-                reading.target,
-                format!("is {} s into one stage ({})", stage_time.as_secs(), reading.phase.name()),
-            )
-        } else if stood_still > stall_timeout {
-            (reading.target, format!("made no progress for {} s", stood_still.as_secs()))
-        } else if let Some(id) = late.filter(|_| moves) {
-            // Whatever stage is running now is not the one that is late. And as long as the worker
-            // stands still altogether, nobody knows which target it is that holds it up.
-            (Some(id), format!("holds input {id} past its deadline"))
-        } else {
-            return;
-        };
+        let Some((culprit, why)) = hang else { return };
         slot.ended.get_or_insert(Ended::Hang(culprit));
-        slot.state = State::Terminating(now + grace);
+        slot.state = State::Terminating(deadline);
         self.commands.push_back(Command::Notice(format!("{seat} {why} and is ended")));
         self.commands.push_back(Command::Terminate(seat));
+        if self.is(Mutant::RequeueBeforeDeath) {
+            self.hand_back(now, seat, None);
+        }
     }
 
-    /// A target that `seat` still holds and that was past its deadline when the black box was last
-    /// read: if the worker has moved since, it moves without bringing this one back.
-    fn overdue_at_last_sample(&self, seat: Seat) -> Option<u64> {
-        let slot = self.slots.get(seat.slot as usize).filter(|slot| slot.seat == seat)?;
+    /// Looks for a hang: a stage that runs too long, no progress at all, or a target past its
+    /// deadline. Whom to blame, if anyone, and why.
+    fn find_hang(
+        &self,
+        now: Instant,
+        seat: Seat,
+        reading: &Reading,
+        now_us: u64,
+    ) -> Option<(Option<u64>, String)> {
+        let slot = self.slots.get(seat.slot as usize).filter(|slot| slot.seat == seat && is_watched(slot))?;
+        let (stage_timeout, stall_timeout) = (self.config.stage_timeout, self.config.stall_timeout);
+        let moves = reading.progress != slot.progress.0;
+        let in_stage = matches!(reading.phase, Phase::Decode | Phase::Extract | Phase::Encode);
+        let stage_time = Duration::from_micros(now_us.saturating_sub(reading.since_us));
+        // A stage may have seemed long only because the clock jumped.
+        let listened = self.listening_since.is_none_or(|since| now.duration_since(since) > stage_timeout);
+        let stood_still = if moves { Duration::ZERO } else { now.duration_since(slot.progress.1) };
+        if self.is(Mutant::NoHangCheck) {
+            None
+        } else if in_stage && reading.target.is_some() && stage_time > stage_timeout && listened {
+            let phase = reading.phase.name();
+            Some((reading.target, format!("is {} s into one stage ({phase})", stage_time.as_secs())))
+        } else if stood_still > stall_timeout {
+            Some((reading.target, format!("made no progress for {} s", stood_still.as_secs())))
+        } else {
+            // As long as the worker stands still altogether, nobody knows which target holds it up.
+            let id = self.overdue_at_last_sample(slot).filter(|_| moves)?;
+            // Whatever stage is running now, it is not the one that is late.
+            let runs = reading.target.filter(|_| self.is(Mutant::BlameWhatRunsForWhatIsLate));
+            Some((runs.or(Some(id)), format!("holds input {id} past its deadline")))
+        }
+    }
+
+    /// A target that is still held and was past its deadline when the black box was last read: if
+    /// the worker has moved since, it moves without bringing this one back.
+    fn overdue_at_last_sample(&self, slot: &Slot) -> Option<u64> {
         let sampled_at = slot.sampled_at?;
         slot.watches
             .iter()
-            .filter(|watch| self.ledger.is_at(watch.id, watch.attempt, seat))
+            .filter(|watch| self.ledger.is_at(watch.id, watch.attempt, slot.seat))
             .filter_map(|watch| Some((watch.deadline.filter(|at| *at <= sampled_at)?, watch.id)))
             .min()
             .map(|(_, id)| id)

@@ -20,20 +20,12 @@ pub(super) struct Rate {
 
 impl Rate {
     pub(super) fn sample(&mut self, now: Instant, snapshot: &Snapshot) {
-        if self
-            .samples
-            .back()
-            .is_some_and(|(at, ..)| now.saturating_duration_since(*at) < SAMPLE_EVERY)
-        {
+        if self.samples.back().is_some_and(|(at, ..)| now.saturating_duration_since(*at) < SAMPLE_EVERY) {
             return;
         }
         self.samples.push_back((now, snapshot.done, snapshot.bytes));
         // One sample older than the window stays: the rate is measured from it.
-        while self
-            .samples
-            .get(1)
-            .is_some_and(|(at, ..)| now.saturating_duration_since(*at) >= WINDOW)
-        {
+        while self.samples.get(1).is_some_and(|(at, ..)| now.saturating_duration_since(*at) >= WINDOW) {
             self.samples.pop_front();
         }
     }
@@ -89,10 +81,7 @@ impl Line {
             let mut parts = shown.clone();
             parts.sort_by_key(|(place, _)| *place);
             let parts = parts.iter().map(|(_, text)| text.as_str());
-            let line = std::iter::once(self.done.as_str())
-                .chain(parts)
-                .collect::<Vec<_>>()
-                .join("  ");
+            let line = std::iter::once(self.done.as_str()).chain(parts).collect::<Vec<_>>().join("  ");
             // Everything here is ASCII: a byte is a column.
             if line.len() <= width || shown.pop().is_none() {
                 return line;
@@ -120,27 +109,15 @@ mod tests {
     use super::*;
 
     fn snapshot(done: u64, total: Total) -> Snapshot {
-        Snapshot {
-            done,
-            failed: 12,
-            bytes: 5_000_000,
-            in_flight: 128,
-            total,
-        }
+        Snapshot { done, failed: 12, bytes: 5_000_000, in_flight: 128, total }
     }
 
     #[test]
     fn parts_go_as_the_terminal_narrows_and_the_count_stays() {
         let line = Line::new(&snapshot(4_312, Total::Exact(10_000)), 3911.0, 84_200_000.0);
         for (width, expected) in [
-            (
-                200,
-                "4,312/10,000  3,911/s  84.2 MB/s  12 failed  128 in flight  1 s left",
-            ),
-            (
-                70,
-                "4,312/10,000  3,911/s  84.2 MB/s  12 failed  128 in flight  1 s left",
-            ),
+            (200, "4,312/10,000  3,911/s  84.2 MB/s  12 failed  128 in flight  1 s left"),
+            (70, "4,312/10,000  3,911/s  84.2 MB/s  12 failed  128 in flight  1 s left"),
             (60, "4,312/10,000  3,911/s  84.2 MB/s  12 failed  1 s left"),
             (50, "4,312/10,000  3,911/s  12 failed  1 s left"),
             (40, "4,312/10,000  3,911/s  12 failed"),
@@ -155,22 +132,13 @@ mod tests {
     #[test]
     fn a_total_that_is_guessed_or_unknown_says_so() {
         for (total, expected) in [
-            (
-                Total::About(9_000),
-                "10/~9,000  2/s  0 B/s  12 failed  128 in flight  1 h 14 min left",
-            ),
+            (Total::About(9_000), "10/~9,000  2/s  0 B/s  12 failed  128 in flight  1 h 14 min left"),
             (Total::Unknown, "10 done  2/s  0 B/s  12 failed  128 in flight"),
             (Total::Exact(10), "10/10  2/s  0 B/s  12 failed  128 in flight"),
         ] {
             assert_eq!(Line::new(&snapshot(10, total), 2.0, 0.0).fit(200), expected);
         }
-        let quiet = Snapshot {
-            done: 1,
-            failed: 0,
-            bytes: 0,
-            in_flight: 1,
-            total: Total::Unknown,
-        };
+        let quiet = Snapshot { done: 1, failed: 0, bytes: 0, in_flight: 1, total: Total::Unknown };
         assert_eq!(Line::new(&quiet, 0.0, 0.0).fit(200), "1 done  0/s  1 in flight");
     }
 
@@ -183,20 +151,12 @@ mod tests {
             // 100 a second for half a minute, then 1,000 a second.
             done += if tenth < 300 { 10 } else { 100 };
             let now = start + Duration::from_millis(100) * tenth;
-            let snapshot = Snapshot {
-                done,
-                failed: 0,
-                bytes: done * 10,
-                in_flight: 1,
-                total: Total::Unknown,
-            };
+            let snapshot =
+                Snapshot { done, failed: 0, bytes: done * 10, in_flight: 1, total: Total::Unknown };
             rate.sample(now, &snapshot);
             let (items, bytes) = rate.per_second(now, &snapshot);
             if (100..300).contains(&tenth) {
-                assert!(
-                    (items - 100.0).abs() < 1.0 && (bytes - 1_000.0).abs() < 10.0,
-                    "{tenth}: {items}"
-                );
+                assert!((items - 100.0).abs() < 1.0 && (bytes - 1_000.0).abs() < 10.0, "{tenth}: {items}");
             } else if tenth >= 355 {
                 assert!((items - 1_000.0).abs() < 10.0, "{tenth}: {items}");
             }

@@ -14,11 +14,7 @@ const COLUMNS_MAX: usize = 120;
 /// Results a second while the run lasted, each run on its own scale.
 pub(super) fn throughput(runs: &[ModeRun]) -> String {
     let charts: String = runs.iter().map(throughput_chart).collect();
-    let each = if runs.len() > 1 {
-        " Each run has its own scales."
-    } else {
-        ""
-    };
+    let each = if runs.len() > 1 { " Each run has its own scales." } else { "" };
     format!(
         "<section id=throughput>\n<h2>Throughput over time</h2>\n<p>Results a second.{each}</p>\n\
          <div class=multiples>\n{charts}</div></section>\n"
@@ -31,20 +27,14 @@ fn throughput_chart(run: &ModeRun) -> String {
     let width_us = run.timeline.width_us() * group as u64;
     let per_second = |results: u64| results as f64 * 1e6 / width_us as f64;
     let columns: Vec<_> = points.chunks(group).map(sum).collect();
-    let most = columns
-        .iter()
-        .map(|column| per_second(column.items))
-        .fold(0.0, f64::max);
+    let most = columns.iter().map(|column| per_second(column.items)).fold(0.0, f64::max);
     if most == 0.0 {
         return String::new();
     }
     // The last column may reach past the end of the run; the axis ends with the columns.
     let scale = Scale::new(width_us * columns.len() as u64);
     let step = WIDTH / columns.len() as f64;
-    let data: Vec<_> = columns
-        .iter()
-        .map(|column| format!("{} {}", column.items, column.failed))
-        .collect();
+    let data: Vec<_> = columns.iter().map(|column| format!("{} {}", column.items, column.failed)).collect();
     format!(
         "<figure><figcaption><b class={mode}>{mode}</b> <small>{}, up to {} a second</small></figcaption>\n\
          <svg class=throughput viewBox=\"0 0 {WIDTH} 100\" preserveAspectRatio=none tabindex=0 role=img \
@@ -54,10 +44,7 @@ fn throughput_chart(run: &ModeRun) -> String {
         units::number(most),
         data.join(","),
         area(columns.iter().map(|column| per_second(column.items) / most), step),
-        area(
-            columns.iter().map(|column| per_second(column.failed) / most),
-            step
-        ),
+        area(columns.iter().map(|column| per_second(column.failed) / most), step),
         scale.axis(),
         mode = run.summary.mode.name(),
     )
@@ -78,10 +65,7 @@ pub(super) fn latency(runs: &[ModeRun]) -> String {
         return String::new();
     };
     let high = bins().map(|bin| bin.to_us).fold(low, f64::max);
-    let axis = LogAxis {
-        low: low.log10(),
-        high: high.log10().max(low.log10() + 1.0),
-    };
+    let axis = LogAxis { low: low.log10(), high: high.log10().max(low.log10() + 1.0) };
     let charts: String = runs.iter().map(|run| latency_chart(run, axis)).collect();
     format!(
         "<section id=latency>\n<h2>How long a target took</h2>\n\
@@ -103,20 +87,13 @@ impl LogAxis {
 
     fn html(self) -> String {
         // Where few powers of ten fit, what lies between them is needed to read anything off.
-        let factors: &[f64] = if self.high - self.low < 2.5 {
-            &[1.0, 2.0, 5.0]
-        } else {
-            &[1.0]
-        };
+        let factors: &[f64] = if self.high - self.low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let decades = self.low.floor() as i32..=self.high.ceil() as i32;
         let ticks: String = decades
             .flat_map(|decade| factors.iter().map(move |factor| factor * 10_f64.powi(decade)))
             .filter(|at_us| (self.low - 1e-9..=self.high + 1e-9).contains(&at_us.log10()))
             .map(|at_us| {
-                tick(
-                    self.share(at_us),
-                    &units::duration(Duration::from_nanos((at_us * 1e3) as u64)),
-                )
+                tick(self.share(at_us), &units::duration(Duration::from_nanos((at_us * 1e3) as u64)))
             })
             .collect();
         format!("<div class=axis aria-hidden=true>{ticks}</div>")
@@ -128,22 +105,13 @@ fn latency_chart(run: &ModeRun, axis: LogAxis) -> String {
     if most == 0 {
         return String::new();
     }
-    let bars: String = run
-        .latency
-        .iter()
-        .filter(|bin| bin.count > 0)
-        .map(|bin| bar(bin, most, axis))
-        .collect();
+    let bars: String =
+        run.latency.iter().filter(|bin| bin.count > 0).map(|bin| bar(bin, most, axis)).collect();
     let latency = run.summary.latency_ms;
     let marks = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99)];
     let lines: String = marks
         .iter()
-        .map(|(name, ms)| {
-            format!(
-                "<path class={name} d=\"M{:.0} 0v100\"/>",
-                WIDTH * axis.share(ms * 1e3)
-            )
-        })
+        .map(|(name, ms)| format!("<path class={name} d=\"M{:.0} 0v100\"/>", WIDTH * axis.share(ms * 1e3)))
         .collect();
     let words: Vec<_> = marks
         .iter()

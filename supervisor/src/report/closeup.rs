@@ -43,10 +43,7 @@ fn intervals(run: &ModeRun) -> impl Iterator<Item = &Interval> {
 }
 
 fn first_us(run: &ModeRun) -> u64 {
-    intervals(run)
-        .map(|interval| interval.started_us)
-        .min()
-        .unwrap_or(0)
+    intervals(run).map(|interval| interval.started_us).min().unwrap_or(0)
 }
 
 /// `None` if there is nothing to show.
@@ -58,11 +55,7 @@ fn plan(runs: &[ModeRun]) -> Option<Plan> {
         let budget = BARS_MAX / runs.len().max(1);
         if starts.len() > budget {
             starts.sort_unstable();
-            cut_us = cut_us.min(
-                starts
-                    .get(budget)
-                    .map_or(u64::MAX, |start| start.saturating_sub(first_us)),
-            );
+            cut_us = cut_us.min(starts.get(budget).map_or(u64::MAX, |start| start.saturating_sub(first_us)));
         }
         if let Some(complete_us) = run.timeline.complete_before_us() {
             cut_us = cut_us.min(complete_us.saturating_sub(first_us));
@@ -70,22 +63,14 @@ fn plan(runs: &[ModeRun]) -> Option<Plan> {
         let ends =
             intervals(run).map(|interval| interval.started_us - first_us + u64::from(interval.elapsed_us));
         end_us = end_us.max(ends.max().unwrap_or(0));
-        let mut elapsed: Vec<_> = intervals(run)
-            .map(|interval| u64::from(interval.elapsed_us))
-            .collect();
+        let mut elapsed: Vec<_> = intervals(run).map(|interval| u64::from(interval.elapsed_us)).collect();
         elapsed.sort_unstable();
         typical_us = typical_us.max(elapsed.get(elapsed.len() / 2).copied().unwrap_or(0));
     }
     let range_us = cut_us.min(end_us);
     let view_us = (typical_us.max(1) * TARGETS_IN_VIEW).min(range_us);
-    (range_us > 0).then_some(Plan {
-        view_us: if view_us * 3 >= range_us {
-            range_us
-        } else {
-            view_us
-        },
-        range_us,
-    })
+    (range_us > 0)
+        .then_some(Plan { view_us: if view_us * 3 >= range_us { range_us } else { view_us }, range_us })
 }
 
 /// The whole section; empty if no target was ever in flight.
@@ -96,20 +81,9 @@ pub(super) fn section(runs: &[ModeRun]) -> String {
     let scale = Scale::new(plan.view_us);
     let view = units::duration(Duration::from_micros(plan.view_us));
     let blocks: String = runs.iter().map(|run| block(run, scale, &plan)).collect();
-    let first = if runs.len() > 1 {
-        "each run's first target"
-    } else {
-        "the first target"
-    };
-    let has_retries = runs
-        .iter()
-        .flat_map(intervals)
-        .any(|interval| interval.ending == Ending::Retried);
-    let retried = if has_retries {
-        "<li><i class=retry></i>failed, tried again"
-    } else {
-        ""
-    };
+    let first = if runs.len() > 1 { "each run's first target" } else { "the first target" };
+    let has_retries = runs.iter().flat_map(intervals).any(|interval| interval.ending == Ending::Retried);
+    let retried = if has_retries { "<li><i class=retry></i>failed, tried again" } else { "" };
     format!(
         "<section id=closeup data-view-us={} data-range-us={} data-units-per-us={:.9}>\n\
          <h2>Target by target</h2>\n\
@@ -142,11 +116,8 @@ fn block(run: &ModeRun, scale: Scale, plan: &Plan) -> String {
         })
         .collect();
     let hidden = run.timeline.slots().saturating_sub(WORKERS_SHOWN_MAX);
-    let more = if hidden > 0 {
-        format!("<p class=more>and {hidden} more workers</p>\n")
-    } else {
-        String::new()
-    };
+    let more =
+        if hidden > 0 { format!("<p class=more>and {hidden} more workers</p>\n") } else { String::new() };
     format!(
         "<h3 class={0}><span>{0}</span> <small>{1}. {2}</small></h3>\n{rows}{more}",
         mode.name(),
@@ -176,8 +147,7 @@ struct Strokes {
 impl Strokes {
     fn bar(&mut self, x: i64, y: i64, length: i64) {
         let length = length.max(BAR_MIN);
-        self.path
-            .push_str(&format!("m{} {}h{length}", x - self.x, y - self.y));
+        self.path.push_str(&format!("m{} {}h{length}", x - self.x, y - self.y));
         (self.x, self.y) = (x + length, y);
     }
 
@@ -195,10 +165,8 @@ impl Strokes {
 }
 
 fn figure(intervals: &[Interval], first_us: u64, scale: Scale, plan: &Plan) -> String {
-    let mut shown: Vec<_> = intervals
-        .iter()
-        .filter(|interval| interval.started_us - first_us < plan.range_us)
-        .collect();
+    let mut shown: Vec<_> =
+        intervals.iter().filter(|interval| interval.started_us - first_us < plan.range_us).collect();
     shown.sort_by_key(|interval| (interval.started_us, interval.id));
     let lanes = pack(&shown);
     let (mut wait, mut retry, mut fail, mut cpu) = Default::default();
@@ -214,10 +182,7 @@ fn figure(intervals: &[Interval], first_us: u64, scale: Scale, plan: &Plan) -> S
                 Ending::Failed => &mut fail,
             };
             strokes.bar(from, y, length);
-            strokes.facts.push(format!(
-                "{} {} {}",
-                interval.id, interval.elapsed_us, interval.cpu_us
-            ));
+            strokes.facts.push(format!("{} {} {}", interval.id, interval.elapsed_us, interval.cpu_us));
             let computing = computing.max(BAR_MIN);
             Strokes::bar(&mut cpu, (from + length - computing).max(from), y, computing);
         }
@@ -239,8 +204,7 @@ fn pack<'a>(intervals: &[&'a Interval]) -> Vec<Vec<&'a Interval>> {
     let mut lanes: Vec<Vec<&Interval>> = Vec::new();
     for interval in intervals {
         let is_free = |lane: &Vec<&Interval>| {
-            lane.last()
-                .is_none_or(|last| last.started_us + u64::from(last.elapsed_us) <= interval.started_us)
+            lane.last().is_none_or(|last| last.started_us + u64::from(last.elapsed_us) <= interval.started_us)
         };
         match lanes.iter_mut().find(|lane| is_free(lane)) {
             Some(lane) => lane.push(interval),
@@ -255,13 +219,7 @@ mod tests {
     use super::*;
 
     fn interval(id: u64, started_us: u64, elapsed_us: u32) -> Interval {
-        Interval {
-            id,
-            started_us,
-            elapsed_us,
-            cpu_us: 1,
-            ending: Ending::Ok,
-        }
+        Interval { id, started_us, elapsed_us, cpu_us: 1, ending: Ending::Ok }
     }
 
     #[test]
@@ -274,10 +232,8 @@ mod tests {
             interval(4, 15, 9),
         ];
         let bars: Vec<_> = bars.iter().collect();
-        let ids: Vec<Vec<_>> = pack(&bars)
-            .iter()
-            .map(|lane| lane.iter().map(|bar| bar.id).collect())
-            .collect();
+        let ids: Vec<Vec<_>> =
+            pack(&bars).iter().map(|lane| lane.iter().map(|bar| bar.id).collect()).collect();
         assert_eq!(ids, [vec![0, 2], vec![1, 4], vec![3]]);
     }
 

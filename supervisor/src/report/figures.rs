@@ -20,9 +20,10 @@ pub(super) fn head(runs: &[ModeRun]) -> String {
 
 fn single(run: &ModeRun) -> String {
     let summary = &run.summary;
-    let why = summary.why.as_ref().map_or_else(String::new, |why| {
-        format!("<p class=why>{}</p>\n", html::escape(why))
-    });
+    let why = summary
+        .why
+        .as_ref()
+        .map_or_else(String::new, |why| format!("<p class=why>{}</p>\n", html::escape(why)));
     format!(
         "<p class=headline>{} targets in <b>{}</b>, <b>{}</b> a second, <b class={mode}>{mode}</b> with {}.</p>\n{why}\
          <dl class=tiles>\n{}</dl>\n{}",
@@ -39,22 +40,14 @@ fn single(run: &ModeRun) -> String {
 fn tiles(run: &ModeRun) -> String {
     let summary = &run.summary;
     let latency = summary.latency_ms;
-    let busy = if summary.wall_s > 0.0 {
-        summary.cpu_s / summary.wall_s
-    } else {
-        0.0
-    };
+    let busy = if summary.wall_s > 0.0 { summary.cpu_s / summary.wall_s } else { 0.0 };
     let mut tiles = vec![
         (
             "in flight",
             units::number(run.in_flight_mean),
             format!("on average, {} at most", units::count(run.in_flight_peak)),
         ),
-        (
-            "each took",
-            seconds(latency.p50 / 1e3),
-            format!("p99 {}", seconds(latency.p99 / 1e3)),
-        ),
+        ("each took", seconds(latency.p50 / 1e3), format!("p99 {}", seconds(latency.p99 / 1e3))),
         (
             "CPU",
             seconds(summary.cpu_s),
@@ -64,24 +57,12 @@ fn tiles(run: &ModeRun) -> String {
                 seconds(summary.supervisor_cpu_s)
             ),
         ),
-        (
-            "peak memory",
-            units::bytes(run.rss_bytes_max()),
-            "all processes".to_owned(),
-        ),
-        (
-            "failed",
-            units::count(summary.failed),
-            format!("of {}", units::count(summary.items)),
-        ),
+        ("peak memory", units::bytes(run.rss_bytes_max()), "all processes".to_owned()),
+        ("failed", units::count(summary.failed), format!("of {}", units::count(summary.items))),
         ("read", units::bytes(summary.bytes), rate(summary)),
     ];
     if summary.retries > 0 {
-        tiles.push((
-            "retries",
-            units::count(summary.retries),
-            "attempts that were not the last".to_owned(),
-        ));
+        tiles.push(("retries", units::count(summary.retries), "attempts that were not the last".to_owned()));
     }
     if summary.restarts > 0 {
         tiles.push((
@@ -99,11 +80,7 @@ fn tiles(run: &ModeRun) -> String {
 }
 
 fn rate(summary: &Summary) -> String {
-    let per_second = if summary.wall_s > 0.0 {
-        summary.bytes as f64 / summary.wall_s
-    } else {
-        0.0
-    };
+    let per_second = if summary.wall_s > 0.0 { summary.bytes as f64 / summary.wall_s } else { 0.0 };
     format!("{} a second", units::bytes(per_second as u64))
 }
 
@@ -113,21 +90,16 @@ fn errors(summary: &Summary) -> String {
     }
     let mut kinds: Vec<_> = summary.errors.iter().collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let kinds: String = kinds
-        .iter()
-        .map(|(kind, count)| format!("<li><b>{}</b> {kind}", units::count(**count)))
-        .collect();
+    let kinds: String =
+        kinds.iter().map(|(kind, count)| format!("<li><b>{}</b> {kind}", units::count(**count))).collect();
     format!("<ul class=errors aria-label=\"Failures by kind\">{kinds}</ul>\n")
 }
 
 fn comparison(runs: &[ModeRun]) -> String {
     let other = baseline(runs);
-    let fastest = runs
-        .iter()
-        .max_by(|a, b| a.summary.items_per_s.total_cmp(&b.summary.items_per_s));
-    let headline = fastest
-        .zip(other)
-        .and_then(|(fastest, other)| Some((fastest, other, fastest.speed_up(other)?)));
+    let fastest = runs.iter().max_by(|a, b| a.summary.items_per_s.total_cmp(&b.summary.items_per_s));
+    let headline =
+        fastest.zip(other).and_then(|(fastest, other)| Some((fastest, other, fastest.speed_up(other)?)));
     let headline = headline.map_or_else(String::new, |(fastest, other, times)| {
         let mode = fastest.summary.mode.name();
         format!(
@@ -151,11 +123,7 @@ fn comparison(runs: &[ModeRun]) -> String {
 
 fn row(run: &ModeRun, other: Option<&ModeRun>, slowest_s: f64) -> String {
     let summary = &run.summary;
-    let share = if slowest_s > 0.0 {
-        100.0 * summary.wall_s / slowest_s
-    } else {
-        0.0
-    };
+    let share = if slowest_s > 0.0 { 100.0 * summary.wall_s / slowest_s } else { 0.0 };
     let times = other.and_then(|other| run.speed_up(other));
     format!(
         "<tr><th scope=row class={mode}>{mode}<td>{}<td class=wall><i class={mode} style=\"width:{share:.2}%\"></i><span>{}</span>\

@@ -72,10 +72,7 @@ fn fill(template: &str, parts: &[(&str, String)]) -> String {
         String::with_capacity(template.len() + parts.iter().map(|(_, text)| text.len()).sum::<usize>());
     for piece in template.split("{{") {
         let named = piece.split_once("}}").and_then(|(name, rest)| {
-            parts
-                .iter()
-                .find(|(part, _)| *part == name)
-                .map(|(_, text)| (text.as_str(), rest))
+            parts.iter().find(|(part, _)| *part == name).map(|(_, text)| (text.as_str(), rest))
         });
         let (text, rest) = named.unwrap_or(("", piece));
         filled.push_str(text);

@@ -26,11 +26,7 @@ pub(super) fn section(runs: &[ModeRun]) -> String {
     }
     let scale = Scale::new(span_us);
     let blocks: String = runs.iter().map(|run| block(run, runs, scale)).collect();
-    let shared = if runs.len() > 1 {
-        ", all on the same time scale"
-    } else {
-        ""
-    };
+    let shared = if runs.len() > 1 { ", all on the same time scale" } else { "" };
     format!(
         "<section id=overview>\n<h2>The whole run</h2>\n\
          <p>How many targets each worker had in flight{shared}; under each, how much of one CPU its computing took.</p>\n\
@@ -46,9 +42,7 @@ fn block(run: &ModeRun, runs: &[ModeRun], scale: Scale) -> String {
     let times = baseline(runs)
         .filter(|other| other.summary.mode != run.summary.mode)
         .and_then(|other| run.speed_up(other));
-    let times = times.map_or_else(String::new, |times| {
-        format!(", <b>{}× as fast</b>", units::number(times))
-    });
+    let times = times.map_or_else(String::new, |times| format!(", <b>{}× as fast</b>", units::number(times)));
     let slots = run.timeline.slots();
     let rows: String = (0..slots.min(WORKERS_SHOWN_MAX))
         .map(|slot| {
@@ -57,11 +51,8 @@ fn block(run: &ModeRun, runs: &[ModeRun], scale: Scale) -> String {
         })
         .collect();
     let hidden = slots.saturating_sub(WORKERS_SHOWN_MAX);
-    let more = if hidden > 0 {
-        format!("<p class=more>and {hidden} more workers</p>\n")
-    } else {
-        String::new()
-    };
+    let more =
+        if hidden > 0 { format!("<p class=more>and {hidden} more workers</p>\n") } else { String::new() };
     format!(
         "<h3 class={mode}><span>{mode}</span> <small>{}: {} in {wall}{times}</small></h3>\n{rows}{more}",
         setup(run),
@@ -81,11 +72,8 @@ fn figure(points: &[Point], run: &ModeRun, scale: Scale) -> String {
         .filter(|(column, _)| column.failed > 0)
         .map(|(_, index)| format!("M{:.0} 0v30", (f64::from(index) + 0.5) * step))
         .collect();
-    let failures = if failures.is_empty() {
-        failures
-    } else {
-        format!("<path class=failures d=\"{failures}\"/>")
-    };
+    let failures =
+        if failures.is_empty() { failures } else { format!("<path class=failures d=\"{failures}\"/>") };
     format!(
         "<div class=strip aria-hidden=true>\
          <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=none><path class=wait d=\"{}\"/>{failures}</svg>\
@@ -128,10 +116,7 @@ mod tests {
 
     #[test]
     fn an_area_is_a_closed_staircase() {
-        assert_eq!(
-            area([0.5, 0.5, 1.0, 0.0].into_iter(), 2.5),
-            "M0 100v-50h3h2v-50h3v100h2V100z"
-        );
+        assert_eq!(area([0.5, 0.5, 1.0, 0.0].into_iter(), 2.5), "M0 100v-50h3h2v-50h3v100h2V100z");
         assert_eq!(area([2.0, -1.0].into_iter(), 10.0), "M0 100v-100h10v100h10V100z");
     }
 }

@@ -19,9 +19,7 @@ pub(super) struct Scale {
 
 impl Scale {
     pub(super) fn new(span_us: u64) -> Self {
-        Self {
-            span_us: span_us.max(1) as f64,
-        }
+        Self { span_us: span_us.max(1) as f64 }
     }
 
     /// Units from the left edge.
@@ -59,11 +57,7 @@ fn step(span_us: f64) -> f64 {
 }
 
 fn label(at_us: f64) -> String {
-    if at_us == 0.0 {
-        "0".to_owned()
-    } else {
-        units::duration(Duration::from_nanos((at_us * 1e3) as u64))
-    }
+    if at_us == 0.0 { "0".to_owned() } else { units::duration(Duration::from_nanos((at_us * 1e3) as u64)) }
 }
 
 #[cfg(test)]
@@ -72,24 +66,13 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_few() {
-        for (span_us, expected) in [
-            (1_000_000.0, 200_000.0),
-            (45_700_000.0, 10_000_000.0),
-            (567_000.0, 200_000.0),
-            (3.0, 1.0),
-        ] {
-            assert!(
-                (step(span_us) / expected - 1.0).abs() < 1e-9,
-                "{span_us}: {}",
-                step(span_us)
-            );
+        for (span_us, expected) in
+            [(1_000_000.0, 200_000.0), (45_700_000.0, 10_000_000.0), (567_000.0, 200_000.0), (3.0, 1.0)]
+        {
+            assert!((step(span_us) / expected - 1.0).abs() < 1e-9, "{span_us}: {}", step(span_us));
         }
         let axis = Scale::new(1_000_000).axis();
-        for part in [
-            "left:0.000%\">0<",
-            "left:20.000%\">200 ms<",
-            "left:100.000%\">1 s<",
-        ] {
+        for part in ["left:0.000%\">0<", "left:20.000%\">200 ms<", "left:100.000%\">1 s<"] {
             assert!(axis.contains(part), "{part}: {axis}");
         }
     }

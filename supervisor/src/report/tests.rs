@@ -16,10 +16,7 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
         for n in 0..targets {
             let verdict = match n % 50 {
                 48 => Verdict::Failed(ErrorKind::Timeout),
-                49 => Verdict::Retry {
-                    kind: ErrorKind::Dns,
-                    after_ms: None,
-                },
+                49 => Verdict::Retry { kind: ErrorKind::Dns, after_ms: None },
                 _ => Verdict::Ok,
             };
             let started_us = n / u64::from(concurrency) * 10_000 + u64::from(slot) * 131;
@@ -52,22 +49,13 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
 }
 
 fn page(runs: &[ModeRun]) -> String {
-    Page {
-        title: "fetch urls.txt",
-        when: "today",
-        runs,
-    }
-    .render()
+    Page { title: "fetch urls.txt", when: "today", runs }.render()
 }
 
 fn four(workers: u32, concurrency: u32, targets: u64) -> [ModeRun; 4] {
     Mode::ALL.map(|mode| {
         let workers = if mode.many_workers() { workers } else { 1 };
-        let concurrency = if matches!(mode, Mode::Concurrent | Mode::Both) {
-            concurrency
-        } else {
-            1
-        };
+        let concurrency = if matches!(mode, Mode::Concurrent | Mode::Both) { concurrency } else { 1 };
         run(mode, workers, concurrency, targets)
     })
 }
@@ -94,12 +82,7 @@ fn hostile_text_stays_text() {
     let hostile = "</title></script><script>alert(1)</script><img onerror=x> \"'& {{script}} \u{1b}[2J";
     let mut runs = [run(Mode::Both, 1, 4, 20)];
     runs[0].summary.why = Some(hostile.to_owned());
-    let html = Page {
-        title: hostile,
-        when: hostile,
-        runs: &runs,
-    }
-    .render();
+    let html = Page { title: hostile, when: hostile, runs: &runs }.render();
     assert_eq!(html.matches("<script>").count(), 1);
     assert_eq!(html.matches("</script>").count(), 1);
     assert!(!html.contains("<img") && !html.contains('\u{1b}'));
@@ -134,21 +117,13 @@ fn each_mode_shows_its_workers_its_speed_up_and_its_bars() {
     // 1 + 1 + 2 + 2 workers, in both figures.
     assert_eq!(html.matches("<span class=who>worker ").count(), 12);
     assert_eq!(html.matches("<svg").count(), html.matches("</svg>").count());
-    assert!(
-        !html.contains("NaN") && !html.contains("inf"),
-        "a division by nothing reached the page"
-    );
+    assert!(!html.contains("NaN") && !html.contains("inf"), "a division by nothing reached the page");
 }
 
 #[test]
 fn a_single_run_and_no_run_are_pages_too() {
     let html = page(&[run(Mode::Parallel, 12, 1, 60)]);
-    for part in [
-        "708 targets in",
-        "<dl class=tiles>",
-        "<b>12</b> timeout",
-        "and 4 more workers",
-    ] {
+    for part in ["708 targets in", "<dl class=tiles>", "<b>12</b> timeout", "and 4 more workers"] {
         assert!(html.contains(part), "{part}");
     }
     assert!(!html.contains("× as fast"));
@@ -160,15 +135,8 @@ fn a_single_run_and_no_run_are_pages_too() {
 #[test]
 fn the_close_up_ends_where_it_would_no_longer_be_complete() {
     let html = page(&[run(Mode::Sequential, 1, 1, 20_000)]);
-    let range_us: u64 = html
-        .split("data-range-us=")
-        .nth(1)
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let range_us: u64 =
+        html.split("data-range-us=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     // 4,096 targets of 10 ms are kept; the one that began last may have company that is not.
     assert_eq!(range_us, 4_095 * 10_000);
     assert!(
@@ -182,11 +150,7 @@ fn the_page_is_written_whole() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("report.html");
     let runs = [run(Mode::Both, 1, 4, 20)];
-    let page = Page {
-        title: "t",
-        when: "w",
-        runs: &runs,
-    };
+    let page = Page { title: "t", when: "w", runs: &runs };
     page.write(&path).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), page.render());
 }

@@ -11,6 +11,7 @@ pub mod locate;
 mod process;
 mod records;
 mod signals;
+pub mod sockets;
 mod targets;
 mod writer;
 

@@ -30,12 +30,16 @@ pub(crate) fn run(mut worker: Worker, job: &JobSpec, receiver: Receiver) -> anyh
     match job.executor {
         Executor::Blocking => {
             let (targets, queue) = crossbeam_channel::unbounded();
-            read_in_background(receiver, credit, Arc::clone(&draining), move |target| targets.send(target).is_ok())?;
+            read_in_background(receiver, credit, Arc::clone(&draining), move |target| {
+                targets.send(target).is_ok()
+            })?;
             blocking::run(&mut worker, &queue, &draining);
         }
         Executor::EventLoop => {
             let (targets, queue) = tokio::sync::mpsc::unbounded_channel();
-            read_in_background(receiver, credit, Arc::clone(&draining), move |target| targets.send(target).is_ok())?;
+            read_in_background(receiver, credit, Arc::clone(&draining), move |target| {
+                targets.send(target).is_ok()
+            })?;
             return event_loop::run(worker, job.concurrency, queue, draining);
         }
     }
@@ -79,7 +83,10 @@ fn read_in_background(
 
 /// Ends the process: there is nobody left to work for, and the executor may be
 /// deep inside a request that could take half a minute more.
-#[expect(clippy::exit, reason = "the other threads may be blocked for long, and nothing they hold is worth keeping")]
+#[expect(
+    clippy::exit,
+    reason = "the other threads may be blocked for long, and nothing they hold is worth keeping"
+)]
 fn leave() -> ! {
     std::process::exit(0)
 }

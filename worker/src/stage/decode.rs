@@ -81,11 +81,7 @@ pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, DecodeError> {
             });
         }
     }
-    if found.len() > STACKED_MAX {
-        Err(DecodeError::Stacked(found.len()))
-    } else {
-        Ok(found)
-    }
+    if found.len() > STACKED_MAX { Err(DecodeError::Stacked(found.len())) } else { Ok(found) }
 }
 
 /// Undoes a stack of codings.
@@ -97,11 +93,7 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// For codings in the order in which they were applied.
     pub(crate) fn new(codings: &[Coding]) -> Result<Self, DecodeError> {
-        let layers = codings
-            .iter()
-            .rev()
-            .map(|coding| Layer::new(*coding))
-            .collect::<Result<_, _>>()?;
+        let layers = codings.iter().rev().map(|coding| Layer::new(*coding)).collect::<Result<_, _>>()?;
         Ok(Self { layers })
     }
 
@@ -150,12 +142,7 @@ fn feed(
         let step = step.ok_or(DecodeError::Corrupt(layer.coding.name()))?;
         input = input.get(step.consumed..).unwrap_or_default();
         layer.ended = step.ended;
-        feed(
-            below,
-            layer.scratch.get(..step.produced).unwrap_or_default(),
-            body,
-            bytes_max,
-        )?;
+        feed(below, layer.scratch.get(..step.produced).unwrap_or_default(), body, bytes_max)?;
         let more_inside = step.produced == layer.scratch.len() && !step.ended;
         if input.is_empty() && !more_inside {
             return Ok(());
@@ -194,13 +181,7 @@ impl Layer {
             }
         };
         let scratch = vec![0; SCRATCH_BYTES].into_boxed_slice();
-        Ok(Self {
-            coding,
-            codec,
-            scratch,
-            begun: false,
-            ended: false,
-        })
+        Ok(Self { coding, codec, scratch, begun: false, ended: false })
     }
 
     /// Whether what follows the end belongs to the body. The rest is padding that
@@ -243,11 +224,7 @@ impl Codec {
                 };
                 let (Some(first), Some(second)) = (first, second.copied()) else {
                     *held = first;
-                    return Some(Step {
-                        consumed: input.len(),
-                        produced: 0,
-                        ended: false,
-                    });
+                    return Some(Step { consumed: input.len(), produced: 0, ended: false });
                 };
                 let mut inflate = Decompress::new(is_zlib(first, second));
                 if held.is_some() {
@@ -301,16 +278,10 @@ fn step_brotli(
     );
     match result {
         BrotliResult::ResultFailure => None,
-        BrotliResult::ResultSuccess => Some(Step {
-            consumed,
-            produced,
-            ended: true,
-        }),
-        BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => Some(Step {
-            consumed,
-            produced,
-            ended: false,
-        }),
+        BrotliResult::ResultSuccess => Some(Step { consumed, produced, ended: true }),
+        BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {
+            Some(Step { consumed, produced, ended: false })
+        }
     }
 }
 

@@ -97,9 +97,9 @@ impl Pipeline {
             (Work::Fetch(fetch), Executor::Blocking) => {
                 Opener::Blocking(blocking::Client::new(fetch).context("cannot set up the blocking client")?)
             }
-            (Work::Fetch(fetch), Executor::EventLoop) => {
-                Opener::EventLoop(event_loop::Client::new(fetch).context("cannot set up the event loop's client")?)
-            }
+            (Work::Fetch(fetch), Executor::EventLoop) => Opener::EventLoop(
+                event_loop::Client::new(fetch).context("cannot set up the event loop's client")?,
+            ),
         };
         Ok(Self {
             opener,
@@ -194,7 +194,9 @@ impl Pipeline {
         let path = Path::new(std::ffi::OsStr::from_bytes(&target.input));
         let mut findings = Findings::default();
         match open_regular(path) {
-            Err(error) => findings.problem = Problem::of_page(ErrorKind::Parse, format!("cannot read it: {error}")),
+            Err(error) => {
+                findings.problem = Problem::of_page(ErrorKind::Parse, format!("cannot read it: {error}"))
+            }
             Ok((_, bytes)) if bytes > body_bytes_max => {
                 findings.bytes = Some(bytes);
                 findings.problem = Problem::of_page(
@@ -221,7 +223,14 @@ impl Pipeline {
         }
     }
 
-    fn write(&self, target: &Target, findings: &Findings, is_file: bool, elapsed_us: u64, line: &mut Vec<u8>) {
+    fn write(
+        &self,
+        target: &Target,
+        findings: &Findings,
+        is_file: bool,
+        elapsed_us: u64,
+        line: &mut Vec<u8>,
+    ) {
         let input = String::from_utf8_lossy(&target.input);
         #[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a millisecond")]
         let elapsed_ms = elapsed_us as f64 / 1e3;
@@ -234,7 +243,8 @@ impl Pipeline {
             attempts: target.attempt,
             worker: self.slot,
             elapsed_ms: Some(elapsed_ms),
-            bytes: findings.bytes,
+            // How much of a failed body arrived depends on how the network cut it; records do not.
+            bytes: findings.bytes.filter(|_| findings.problem.is_none()),
             charset: findings.charset,
             fields: findings
                 .problem

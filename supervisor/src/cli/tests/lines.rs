@@ -13,23 +13,15 @@ fn definitions_hold_together() {
 #[test]
 fn defaults_are_the_contracts() {
     let plan = Bench::new().plan("fetch http://a/");
-    let Work::Fetch(spec) = &plan.work else {
-        panic!("{plan:?}")
-    };
+    let Work::Fetch(spec) = &plan.work else { panic!("{plan:?}") };
     assert_eq!(spec.timeout, Duration::from_secs(30));
     assert_eq!(spec.connect_timeout, Duration::from_secs(10));
     assert_eq!(plan.parse_timeout, Duration::from_secs(10));
     assert_eq!((spec.body_bytes_max, spec.redirects_max), (16 << 20, 10));
     assert!(spec.user_agent.starts_with("muster/"));
     assert_eq!(plan.politeness.retries, 2);
-    assert_eq!(
-        (plan.politeness.per_host, plan.politeness.rate_per_s),
-        (PerHost::Auto, None)
-    );
-    assert_eq!(
-        (plan.pool.workers, plan.pool.mode, plan.pool.concurrency),
-        (None, None, None)
-    );
+    assert_eq!((plan.politeness.per_host, plan.politeness.rate_per_s), (PerHost::Auto, None));
+    assert_eq!((plan.pool.workers, plan.pool.mode, plan.pool.concurrency), (None, None, None));
     assert_eq!((plan.output, plan.progress), (Output::Stdout, When::Auto));
     assert_eq!((plan.summary, plan.report, plan.ordered), (None, None, false));
     assert!(plan.fields.is_empty());
@@ -43,48 +35,20 @@ fn a_whole_line_is_resolved() {
          --per-host unlimited --rate 120/m -H Accept:x -H User-Agent:me --body-bytes-max 1MB --retries 0 --ordered \
          --progress never --summary @/s.json --report @/r.html -o @/out.jsonl --concurrency 9 --mode both",
     );
-    let inputs = [
-        Input::Literal(b"http://z/".to_vec()),
-        Input::Lines(bench.path("urls.txt")),
-        Input::StdinLines,
-    ];
+    let inputs =
+        [Input::Literal(b"http://z/".to_vec()), Input::Lines(bench.path("urls.txt")), Input::StdinLines];
     assert_eq!(plan.inputs, inputs);
-    let fields: Vec<_> = plan
-        .fields
-        .iter()
-        .map(|field| (field.name.as_str(), field.every))
-        .collect();
+    let fields: Vec<_> = plan.fields.iter().map(|field| (field.name.as_str(), field.every)).collect();
     assert_eq!(fields, [("t", false), ("l", true)]);
-    let Work::Fetch(spec) = &plan.work else {
-        panic!("{plan:?}")
-    };
+    let Work::Fetch(spec) = &plan.work else { panic!("{plan:?}") };
     assert_eq!(spec.headers, [("Accept".to_owned(), "x".to_owned())]);
     assert_eq!((spec.user_agent.as_str(), spec.body_bytes_max), ("me", 1_000_000));
     assert_eq!(plan.politeness.per_host, PerHost::Unlimited);
-    assert_eq!(
-        (plan.politeness.rate_per_s, plan.politeness.retries),
-        (Some(2.0), 0)
-    );
+    assert_eq!((plan.politeness.rate_per_s, plan.politeness.retries), (Some(2.0), 0));
     assert_eq!(plan.pool.mode, Some(Mode::Both));
-    assert_eq!(
-        (
-            plan.pool.workers.unwrap().get(),
-            plan.pool.concurrency.unwrap().get()
-        ),
-        (2, 9)
-    );
-    assert_eq!(
-        plan.output,
-        Output::File {
-            path: bench.path("out.jsonl"),
-            overwrite: false,
-            resume: false
-        }
-    );
-    assert_eq!(
-        (plan.summary, plan.report),
-        (Some(bench.path("s.json")), Some(bench.path("r.html")))
-    );
+    assert_eq!((plan.pool.workers.unwrap().get(), plan.pool.concurrency.unwrap().get()), (2, 9));
+    assert_eq!(plan.output, Output::File { path: bench.path("out.jsonl"), overwrite: false, resume: false });
+    assert_eq!((plan.summary, plan.report), (Some(bench.path("s.json")), Some(bench.path("r.html"))));
     assert_eq!((plan.ordered, plan.progress), (true, When::Never));
 }
 
@@ -103,10 +67,7 @@ fn parse_takes_paths_and_lists_and_asks_no_host() {
         ]
     );
     assert!(matches!(plan.work, Work::Parse(spec) if spec.body_bytes_max == 1024));
-    assert_eq!(
-        (plan.politeness.retries, plan.politeness.per_host),
-        (0, PerHost::Unlimited)
-    );
+    assert_eq!((plan.politeness.retries, plan.politeness.per_host), (0, PerHost::Unlimited));
     bench.refused("parse @/page.html --timeout 5s", 2, &["--timeout"]);
 }
 
@@ -124,11 +85,7 @@ fn columns_are_read_by_extension() {
     check("urls.TSV", Input::CsvColumn);
     check("urls.jsonl", Input::JsonColumn);
     check("urls.ndjson", Input::JsonColumn);
-    bench.refused(
-        "fetch -i @/urls.csv --column ulr",
-        2,
-        &["no column \"ulr\"", "did you mean \"url\"?"],
-    );
+    bench.refused("fetch -i @/urls.csv --column ulr", 2, &["no column \"ulr\"", "did you mean \"url\"?"]);
     bench.refused("fetch -i @/urls.txt --column url", 2, &["--column needs"]);
     bench.refused("fetch http://a/ --column url", 2, &["--column needs"]);
 }
@@ -136,14 +93,7 @@ fn columns_are_read_by_extension() {
 #[test]
 fn the_help_and_the_version_are_no_failure() {
     let bench = Bench::new();
-    for line in [
-        "--help",
-        "-h",
-        "fetch --help",
-        "compare fetch --help",
-        "help fetch",
-        "--version",
-    ] {
+    for line in ["--help", "-h", "fetch --help", "compare fetch --help", "help fetch", "--version"] {
         bench.refused(line, 0, &[]);
     }
     for line in ["", "--workers 2", "compare", "compare --sample 5"] {
@@ -193,10 +143,7 @@ fn bad_flags_are_refused_before_any_work() {
 
 #[test]
 fn what_is_piped_in_is_read_only_when_asked_for() {
-    let piped = Bench {
-        terminal: false,
-        ..Bench::new()
-    };
+    let piped = Bench { terminal: false, ..Bench::new() };
     piped.refused("fetch", 2, &["for what is piped in, add -i -"]);
     assert_eq!(piped.plan("fetch -i -").inputs, [Input::StdinLines]);
 }
@@ -230,14 +177,8 @@ fn outputs_do_not_destroy_what_is_needed() {
         ("fetch -i @/urls.txt --summary @/same", "is the input"),
         ("parse @/page.html --report @/page.html", "is the input"),
         ("compare parse @/page.html --report @/page.html", "is the input"),
-        (
-            "fetch http://a/ -o @/x --summary @/x",
-            "--output and --summary are both",
-        ),
-        (
-            "fetch http://a/ --report @/x --summary @/./x",
-            "--summary and --report are both",
-        ),
+        ("fetch http://a/ -o @/x --summary @/x", "--output and --summary are both"),
+        ("fetch http://a/ --report @/x --summary @/./x", "--summary and --report are both"),
         ("fetch http://a/ --summary -", "stdout is for the records"),
         ("fetch http://a/ -o x.parquet", "not as .parquet"),
         ("fetch http://a/ -o x.jsonl.GZ", "not as .gz"),
@@ -252,27 +193,16 @@ fn outputs_do_not_destroy_what_is_needed() {
 fn an_output_may_exist_when_it_is_to_be_replaced_or_is_no_file() {
     let bench = Bench::new();
     bench.write("out.jsonl", "");
-    let file = |path: PathBuf| Output::File {
-        path,
-        overwrite: true,
-        resume: false,
-    };
+    let file = |path: PathBuf| Output::File { path, overwrite: true, resume: false };
     assert_eq!(
         bench.plan("fetch http://a/ -o @/out.jsonl --overwrite").output,
         file(bench.path("out.jsonl"))
     );
     assert_eq!(
         bench.plan("fetch http://a/ -o @/out.jsonl --resume").output,
-        Output::File {
-            path: bench.path("out.jsonl"),
-            overwrite: false,
-            resume: true
-        }
+        Output::File { path: bench.path("out.jsonl"), overwrite: false, resume: true }
     );
-    assert_eq!(
-        bench.plan("fetch http://a/ -o /dev/null").output,
-        file("/dev/null".into())
-    );
+    assert_eq!(bench.plan("fetch http://a/ -o /dev/null").output, file("/dev/null".into()));
 }
 
 #[test]
@@ -282,10 +212,7 @@ fn a_mode_with_one_of_something_says_so() {
         (pool.workers.map(|n| n.get()), pool.concurrency.map(|n| n.get()))
     };
     assert_eq!(pool("fetch http://a/ --mode sequential"), (Some(1), Some(1)));
-    assert_eq!(
-        pool("fetch http://a/ --mode concurrent --concurrency 50 --workers 1"),
-        (Some(1), Some(50))
-    );
+    assert_eq!(pool("fetch http://a/ --mode concurrent --concurrency 50 --workers 1"), (Some(1), Some(50)));
     assert_eq!(pool("fetch http://a/ --mode parallel"), (Some(4), Some(1)));
     assert_eq!(pool("fetch http://a/ --mode both"), (Some(4), None));
     assert_eq!(pool("fetch http://a/ --concurrency 7"), (Some(4), Some(7)));
@@ -295,11 +222,7 @@ fn a_mode_with_one_of_something_says_so() {
         2,
         &["--workers 1, not 2", "parallel or both"],
     );
-    bench.refused(
-        "--mode parallel fetch http://a/ --concurrency 8",
-        2,
-        &["concurrent or both"],
-    );
+    bench.refused("--mode parallel fetch http://a/ --concurrency 8", 2, &["concurrent or both"]);
 }
 
 #[test]
@@ -312,10 +235,7 @@ fn compare_runs_every_mode_and_keeps_nothing() {
         let comparison = bench.comparison(line);
         assert_eq!(comparison.sample.unwrap().get(), 200);
         assert_eq!(comparison.plan.report, Some(bench.path("r.html")));
-        assert_eq!(
-            (comparison.plan.output, comparison.plan.pool.mode),
-            (Output::Discard, None)
-        );
+        assert_eq!((comparison.plan.output, comparison.plan.pool.mode), (Output::Discard, None));
         assert_eq!(comparison.plan.pool.workers.unwrap().get(), 3);
         assert_eq!(comparison.plan.fields.len(), 1);
     }

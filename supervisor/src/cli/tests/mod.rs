@@ -19,11 +19,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let bench = Self {
-            dir: tempfile::tempdir().unwrap(),
-            variables: BTreeMap::new(),
-            terminal: true,
-        };
+        let bench = Self { dir: tempfile::tempdir().unwrap(), variables: BTreeMap::new(), terminal: true };
         bench.write("urls.txt", "http://a/\n");
         bench.write("urls.csv", "id,url\n1,http://a/\n");
         bench.write("urls.jsonl", "{\"url\":\"http://a/\"}\n");
@@ -47,20 +43,13 @@ impl Bench {
     /// Reads a command line in which `@` stands for the directory.
     fn read(&self, line: &str) -> Result<Request, Refusal> {
         let dir = self.dir.path().to_str().unwrap();
-        let words = line
-            .split_whitespace()
-            .map(|word| OsString::from(word.replace('@', dir)));
+        let words = line.split_whitespace().map(|word| OsString::from(word.replace('@', dir)));
         let around = Surroundings {
             variable: &|name| self.variables.get(name).map(OsString::from),
             config: &self.path("muster.toml"),
             stdin_is_terminal: self.terminal,
         };
-        parse(
-            std::iter::once(OsString::from("supervisor"))
-                .chain(words)
-                .collect(),
-            &around,
-        )
+        parse(std::iter::once(OsString::from("supervisor")).chain(words).collect(), &around)
     }
 
     fn plan(&self, line: &str) -> Plan {
@@ -79,10 +68,7 @@ impl Bench {
 
     /// Checks that a line is refused with this exit code and a message that says all of this.
     fn refused(&self, line: &str, code: u8, says: &[&str]) {
-        let refusal = self
-            .read(line)
-            .err()
-            .unwrap_or_else(|| panic!("{line}: not refused"));
+        let refusal = self.read(line).err().unwrap_or_else(|| panic!("{line}: not refused"));
         let message = match &refusal {
             Refusal::Usage(error) => error.to_string(),
             Refusal::Impossible(message) => message.clone(),

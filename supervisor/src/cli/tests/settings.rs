@@ -33,13 +33,7 @@ fn every_flag_can_be_set_outside() {
         assert_eq!(plan.pool.mode, Some(Mode::Parallel));
         assert_eq!(plan.politeness.per_host, PerHost::Limit(3.try_into().unwrap()));
         assert!(plan.ordered);
-        assert_eq!(
-            plan.fields
-                .iter()
-                .map(|field| field.name.as_str())
-                .collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        assert_eq!(plan.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         let typed = bench.plan("fetch http://a/ --select c=x --ordered=false --workers auto");
         assert_eq!(typed.fields.len(), 1, "typing a list replaces it");
         assert!(!typed.ordered);
@@ -72,22 +66,11 @@ fn bench_path(bench: &Bench, name: &str) -> String {
 #[test]
 fn numbers_are_taken_as_toml_writes_them() {
     let bench = Bench::new();
-    bench.write(
-        "muster.toml",
-        "body-bytes-max = 1_000\nrate = 1_0.5\nretries = 0b11\ntimeout = 1e1\n",
-    );
+    bench.write("muster.toml", "body-bytes-max = 1_000\nrate = 1_0.5\nretries = 0b11\ntimeout = 1e1\n");
     let plan = bench.plan("fetch http://a/");
-    let Work::Fetch(spec) = &plan.work else {
-        panic!("{plan:?}")
-    };
-    assert_eq!(
-        (spec.body_bytes_max, spec.timeout),
-        (1000, Duration::from_secs(10))
-    );
-    assert_eq!(
-        (plan.politeness.rate_per_s, plan.politeness.retries),
-        (Some(10.5), 3)
-    );
+    let Work::Fetch(spec) = &plan.work else { panic!("{plan:?}") };
+    assert_eq!((spec.body_bytes_max, spec.timeout), (1000, Duration::from_secs(10)));
+    assert_eq!((plan.politeness.rate_per_s, plan.politeness.retries), (Some(10.5), 3));
     bench.write("muster.toml", "retries = -1\n");
     bench.refused("fetch http://a/", 2, &["muster.toml:1:", "-1 is not in 0..=100"]);
 }
@@ -107,42 +90,18 @@ fn bad_settings_say_where() {
         bench.write("muster.toml", text);
         bench.refused("fetch http://a/", 2, says);
     };
-    check(
-        "\n\ntiemout = 5",
-        &[
-            "muster.toml:3: unknown key \"tiemout\"",
-            "did you mean \"timeout\"?",
-        ],
-    );
-    check(
-        "zzzzzzzz = 5",
-        &["muster.toml:1: unknown key \"zzzzzzzz\"", "long names"],
-    );
+    check("\n\ntiemout = 5", &["muster.toml:3: unknown key \"tiemout\"", "did you mean \"timeout\"?"]);
+    check("zzzzzzzz = 5", &["muster.toml:1: unknown key \"zzzzzzzz\"", "long names"]);
     check("config = \"x\"", &["unknown key"]);
     check("urls = [\"http://a/\"]", &["unknown key \"urls\""]);
-    check(
-        "timeout = true",
-        &["muster.toml:1", "\"timeout\" takes TIME, not this boolean"],
-    );
+    check("timeout = true", &["muster.toml:1", "\"timeout\" takes TIME, not this boolean"]);
     check("timeout = {s = 5}", &["not this table"]);
     check("timeout = [5, 6]", &["one value, not a list"]);
-    check(
-        "ordered = \"yes\"",
-        &["\"ordered\" takes true or false, not this string"],
-    );
-    check(
-        "select = [5.5, []]",
-        &["\"select\" takes NAME=SEL, not this array"],
-    );
-    check(
-        "timeout = \"soon\"",
-        &["muster.toml:1:", "'soon'", "--timeout", "give a time"],
-    );
+    check("ordered = \"yes\"", &["\"ordered\" takes true or false, not this string"]);
+    check("select = [5.5, []]", &["\"select\" takes NAME=SEL, not this array"]);
+    check("timeout = \"soon\"", &["muster.toml:1:", "'soon'", "--timeout", "give a time"]);
     check("# \nselect = \"nonsense\"", &["muster.toml:2:", "at character"]);
-    check(
-        "mode = \"threads\"",
-        &["muster.toml:1:", "possible values", "both"],
-    );
+    check("mode = \"threads\"", &["muster.toml:1:", "possible values", "both"]);
     check("workers = 0", &["muster.toml:1:", "from 1 to 1024"]);
     check("per-host = 1\nper_host = 2", &["set twice"]);
     check("timeout = ", &["muster.toml:1: not TOML"]);
@@ -151,11 +110,7 @@ fn bad_settings_say_where() {
         2,
         &["MUSTER_TIMEOUT:", "give a time"],
     );
-    Bench::new().refused(
-        "fetch http://a/ --config @/no.toml",
-        2,
-        &["cannot read", "no.toml"],
-    );
+    Bench::new().refused("fetch http://a/ --config @/no.toml", 2, &["cannot read", "no.toml"]);
     Bench::new().refused("--job @/no.toml", 2, &["cannot read", "no.toml"]);
 }
 
@@ -163,10 +118,7 @@ fn bad_settings_say_where() {
 fn a_bad_setting_does_not_keep_the_help_away() {
     let bench = Bench::new().set("MUSTER_TIMEOUT", "soon");
     bench.refused("fetch --help", 0, &["--timeout"]);
-    assert!(matches!(
-        bench.read("completions bash"),
-        Ok(Request::Completions(Shell::Bash))
-    ));
+    assert!(matches!(bench.read("completions bash"), Ok(Request::Completions(Shell::Bash))));
     assert!(matches!(bench.read("man @/man"), Ok(Request::ManPages(dir)) if dir == bench.path("man")));
 }
 
@@ -177,25 +129,15 @@ fn a_job_file_is_a_whole_job() {
         "job.toml",
         "command = \"fetch\"\nurls = [\"http://a/\", \"http://b/\"]\ntimeout = 3\nmode = \"both\"\n",
     );
-    for line in [
-        "--job @/job.toml",
-        "fetch --job @/job.toml",
-        "--job=@/job.toml --workers 2",
-    ] {
+    for line in ["--job @/job.toml", "fetch --job @/job.toml", "--job=@/job.toml --workers 2"] {
         let plan = bench.plan(line);
         assert_eq!(
             plan.inputs,
-            [
-                Input::Literal(b"http://a/".to_vec()),
-                Input::Literal(b"http://b/".to_vec())
-            ]
+            [Input::Literal(b"http://a/".to_vec()), Input::Literal(b"http://b/".to_vec())]
         );
         assert_eq!(timeout(&plan), Duration::from_secs(3));
     }
-    assert_eq!(
-        timeout(&bench.plan("--job @/job.toml --timeout 4")),
-        Duration::from_secs(4)
-    );
+    assert_eq!(timeout(&bench.plan("--job @/job.toml --timeout 4")), Duration::from_secs(4));
     assert_eq!(
         bench.plan("fetch http://c/ --job @/job.toml").inputs,
         [Input::Literal(b"http://c/".to_vec())]
@@ -204,10 +146,7 @@ fn a_job_file_is_a_whole_job() {
     assert_eq!(by_variable.plan("").inputs.len(), 2);
 
     bench.write("parse.toml", "command = \"parse\"\npaths = [\"a.html\"]\n");
-    assert_eq!(
-        bench.plan("--job @/parse.toml").inputs,
-        [Input::Tree("a.html".into())]
-    );
+    assert_eq!(bench.plan("--job @/parse.toml").inputs, [Input::Tree("a.html".into())]);
     bench.write("bare.toml", "urls = [\"http://a/\"]");
     assert_eq!(bench.plan("fetch --job @/bare.toml").inputs.len(), 1);
 }
@@ -219,19 +158,14 @@ fn a_job_can_be_compared_as_it_stands() {
         "job.toml",
         "command = \"fetch\"\nurls = [\"http://a/\"]\ntimeout = 3\nordered = true\nmode = \"both\"\n",
     );
-    for line in [
-        "compare --job @/job.toml",
-        "compare fetch --job @/job.toml",
-        "compare --job @/job.toml --timeout 3",
-    ] {
+    for line in
+        ["compare --job @/job.toml", "compare fetch --job @/job.toml", "compare --job @/job.toml --timeout 3"]
+    {
         let comparison = bench.comparison(line);
         assert_eq!(timeout(&comparison.plan), Duration::from_secs(3));
         assert_eq!(comparison.plan.inputs.len(), 1);
     }
-    bench.write(
-        "compare.toml",
-        "command = \"compare fetch\"\nurls = [\"http://a/\"]\nsample = 2\n",
-    );
+    bench.write("compare.toml", "command = \"compare fetch\"\nurls = [\"http://a/\"]\nsample = 2\n");
     for line in ["--job @/compare.toml", "compare --job @/compare.toml"] {
         assert_eq!(bench.comparison(line).sample.unwrap().get(), 2);
     }
@@ -244,46 +178,14 @@ fn a_bad_job_says_where() {
         bench.write("job.toml", text);
         bench.refused(line, 2, says);
     };
-    check(
-        "--job @/job.toml",
-        "urls = []",
-        &["no command; add command = \"fetch\""],
-    );
-    check(
-        "--job @/job.toml",
-        "command = \"serve\"",
-        &["job.toml:1: command is \"serve\"", "fetch, parse"],
-    );
+    check("--job @/job.toml", "urls = []", &["no command; add command = \"fetch\""]);
+    check("--job @/job.toml", "command = \"serve\"", &["job.toml:1: command is \"serve\"", "fetch, parse"]);
     check("--job @/job.toml", "command = 5", &["takes a string"]);
-    check(
-        "parse --job @/job.toml",
-        "\ncommand = \"fetch\"",
-        &["job.toml:2: the job's command is \"fetch\""],
-    );
-    check(
-        "--job @/job.toml",
-        "command = \"parse\"\ntimeout = 5",
-        &["job.toml:2: unknown key \"timeout\""],
-    );
-    check(
-        "fetch --job @/job.toml",
-        "comand = \"fetch\"",
-        &["did you mean \"command\"?"],
-    );
-    check(
-        "--job @/job.toml",
-        "command = \"fetch\"\nsample = 5",
-        &["unknown key \"sample\""],
-    );
+    check("parse --job @/job.toml", "\ncommand = \"fetch\"", &["job.toml:2: the job's command is \"fetch\""]);
+    check("--job @/job.toml", "command = \"parse\"\ntimeout = 5", &["job.toml:2: unknown key \"timeout\""]);
+    check("fetch --job @/job.toml", "comand = \"fetch\"", &["did you mean \"command\"?"]);
+    check("--job @/job.toml", "command = \"fetch\"\nsample = 5", &["unknown key \"sample\""]);
     check("--job @/job.toml --bogus", "command = \"fetch\"", &["--bogus"]);
-    check(
-        "compare --job @/job.toml --ordered",
-        "command = \"fetch\"",
-        &["--ordered"],
-    );
-    check(
-        "prase --job @/job.toml",
-        "command = \"fetch\"",
-        &["unrecognized subcommand 'prase'"],
-    );
+    check("compare --job @/job.toml --ordered", "command = \"fetch\"", &["--ordered"]);
+    check("prase --job @/job.toml", "command = \"fetch\"", &["unrecognized subcommand 'prase'"]);
 }

@@ -57,13 +57,49 @@ fn random_runs_keep_every_promise() {
     (0..from_environment("MUSTER_SIM_SEEDS").unwrap_or(SEEDS)).for_each(check);
 }
 
+/// Each way to be wrong is found within this many seeds.
+const SEEDS_PER_MUTANT: u64 = 400;
+
+#[test]
+fn every_mutant_is_caught() {
+    let table = [
+        Mutant::NoGenerationCheck,
+        Mutant::RequeueBeforeReap,
+        Mutant::RequeueBeforeEof,
+        Mutant::RequeueBeforeDeath,
+        Mutant::BlameAll,
+        Mutant::BlameNobody,
+        Mutant::OwnKillBlames,
+        Mutant::BlameWhatRunsForWhatIsLate,
+        Mutant::NeverQuarantine,
+        Mutant::ForgetRetry,
+        Mutant::KeepPermit,
+        Mutant::NoCreditCheck,
+        Mutant::NoHandshakeDeadline,
+        Mutant::NeverSterner,
+        Mutant::WaitForEofForEver,
+        Mutant::NoHangCheck,
+        Mutant::CallOurSlownessAHang,
+        Mutant::IgnoreStop,
+        Mutant::NoBackoff,
+        Mutant::NeverGiveUp,
+        Mutant::SpinWithoutRoom,
+    ];
+    for mutant in table {
+        let caught = (0..SEEDS_PER_MUTANT).find_map(|seed| Some((seed, run(seed, Some(mutant)).err()?)));
+        let (seed, why) =
+            caught.unwrap_or_else(|| panic!("{mutant:?} gets through {SEEDS_PER_MUTANT} seeds"));
+        println!("{mutant:?}: seed {seed}: {why}");
+    }
+}
+
 #[test]
 #[ignore = "temporary"]
 fn survey() {
     let mut kinds = std::collections::BTreeMap::<String, (u64, u64)>::new();
     let mut ok = 0;
     for seed in 0..from_environment("MUSTER_SIM_SURVEY").unwrap() {
-        match run(seed, None) {
+        match run(seed, std::env::var("M").ok().map(|_| Mutant::BlameWhatRunsForWhatIsLate)) {
             Ok(()) => ok += 1,
             Err(why) => {
                 let kind: String = why.chars().filter(|c| !c.is_ascii_digit()).take(90).collect();

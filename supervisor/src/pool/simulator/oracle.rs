@@ -1,7 +1,7 @@
 //! What must hold, counted apart from the pool: the oracle sees each command
 //! and each event, keeps its own books, and panics at the first contradiction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -52,6 +52,8 @@ struct Chair {
     ready: bool,
     /// When it was last given a slice.
     given_at: Option<Instant>,
+    /// Bytes of each slice that is on the channel or not yet taken off it.
+    unread: VecDeque<usize>,
     drained: bool,
     terminated: bool,
     eof: bool,
@@ -183,8 +185,8 @@ impl Oracle {
         let bytes = slice_bytes(slice);
         assert!(!slice.targets.is_empty());
         assert!(bytes <= SLICE_BYTES_MAX || slice.targets.len() == 1, "a slice of {bytes} bytes");
-        let unread: usize =
-            worker.unread.iter().chain([slice]).map(|s| slice_bytes(s).min(SLICE_BYTES_MAX)).sum();
+        chair.unread.push_back(bytes.min(SLICE_BYTES_MAX));
+        let unread: usize = chair.unread.iter().sum();
         assert!(worker.broke_off || unread <= UNREAD_BYTES_MAX, "{seat} has {unread} bytes unread");
         for target in &slice.targets {
             let plan = &scenario.targets[target.id as usize];
@@ -209,6 +211,10 @@ impl Oracle {
             entry.holder = Some(seat);
         }
         self.hosts_are_spared(slice, scenario);
+    }
+
+    pub(super) fn slice_read(&mut self, seat: Seat) {
+        self.chairs.get_mut(&seat).unwrap().unread.pop_front();
     }
 
     fn hosts_are_spared(&self, slice: &Slice, scenario: &Scenario) {

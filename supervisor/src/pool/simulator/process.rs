@@ -110,6 +110,7 @@ impl World {
         let Some(worker) = self.workers.get_mut(&seat) else { return };
         if let Some(Slice { targets }) = worker.unread.pop_front() {
             worker.slices_read += 1;
+            self.oracle.slice_read(seat);
             worker.inbox.extend(targets);
             // The credit travels back with the next batch.
             self.schedule(self.now + ms(2), Happening::Step(seat, Step::Flush));

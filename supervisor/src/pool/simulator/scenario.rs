@@ -66,6 +66,16 @@ pub(super) enum Act {
     Deafness(Deafness, Duration),
 }
 
+/// What the run is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Usual,
+    /// Large inputs, and many of them in flight: what may be unread on a channel matters.
+    Fat,
+    /// One worker that computes most of the time, for minutes: whatever is wrong, much else goes on.
+    Crowd,
+}
+
 /// All that is decided before the run begins.
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
@@ -88,10 +98,14 @@ pub(super) fn ms(ms: u64) -> Duration {
 impl Scenario {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let fat = rng.u32(0..12) == 0;
-        let config = pool_config(&mut rng, fat);
+        let kind = match rng.u32(0..24) {
+            0..=1 => Kind::Fat,
+            2..=3 => Kind::Crowd,
+            _ => Kind::Usual,
+        };
+        let config = pool_config(&mut rng, kind);
         let frontier = frontier_config(&mut rng);
-        let targets = targets(&mut rng, &config, fat);
+        let targets = targets(&mut rng, &config, kind);
         let acts = acts(&mut rng, &config, &targets);
         Self {
             faulty_percent: *rng.choice(&[0, 5, 20, 20, 50]).unwrap(),
@@ -113,13 +127,13 @@ impl Scenario {
     }
 }
 
-fn pool_config(rng: &mut Rng, fat: bool) -> PoolConfig {
+fn pool_config(rng: &mut Rng, kind: Kind) -> PoolConfig {
     let mut seconds = |from, to| Duration::from_secs(rng.u64(from..=to));
     let (handshake_timeout, stall_timeout, stage_timeout) = (seconds(2, 10), seconds(3, 20), seconds(2, 10));
-    let (target_timeout, drain_grace, terminate_grace) = (seconds(30, 60), seconds(1, 20), seconds(1, 5));
+    let (target_timeout, drain_grace, terminate_grace) = (seconds(12, 60), seconds(1, 20), seconds(1, 5));
     PoolConfig {
-        slots: rng.u32(1..=5),
-        concurrency: if fat { 64 } else { rng.u32(1..=6) },
+        slots: if kind == Kind::Crowd { 1 } else { rng.u32(1..=5) },
+        concurrency: if kind == Kind::Fat { 64 } else { rng.u32(1..=6) },
         retries: rng.u32(0..=3),
         crashes_max: rng.u32(1..=3),
         handshake_timeout,
@@ -141,17 +155,22 @@ fn frontier_config(rng: &mut Rng) -> FrontierConfig {
     }
 }
 
-fn targets(rng: &mut Rng, config: &PoolConfig, fat: bool) -> Vec<TargetPlan> {
+fn targets(rng: &mut Rng, config: &PoolConfig, kind: Kind) -> Vec<TargetPlan> {
     let count = match rng.u32(0..20) {
-        _ if fat => rng.usize(50..200),
+        _ if kind != Kind::Usual => rng.usize(50..150),
         0 => 0,
         1..=9 => rng.usize(1..10),
         _ => rng.usize(1..60),
     };
     let poison_percent = *rng.choice(&[0, 0, 3, 10, 30, 100]).unwrap();
     let hosts = rng.usize(1..5);
-    let trickle = rng.u64(0..=300) * u64::from(rng.bool());
+    let trickle = if kind == Kind::Crowd { 1500 } else { rng.u64(0..=300) * u64::from(rng.bool()) };
     let slow = rng.u64(1..=3000);
+    // All lanes of a worker compute on one thread, and together they must stay below the deadlines.
+    let heavy = kind == Kind::Crowd || kind == Kind::Usual && rng.u32(0..4) == 0;
+    let longest_us = config.stage_timeout.as_micros() as u64 / 10;
+    let stage_us = if heavy { longest_us / 2..=longest_us } else { 0..=20_000 };
+    let fat = kind == Kind::Fat;
     let mut at = Duration::ZERO;
     (0..count)
         .map(|_| {
@@ -167,7 +186,7 @@ fn targets(rng: &mut Rng, config: &PoolConfig, fat: bool) -> Vec<TargetPlan> {
                 input: vec![b'x'; bytes],
                 host: (rng.u32(0..5) > 0).then(|| rng.usize(0..hosts)),
                 wait: ms(rng.u64(0..=slow)),
-                stage: Duration::from_micros(rng.u64(0..=20_000)).min(config.stage_timeout / 10),
+                stage: Duration::from_micros(rng.u64(stage_us.clone())),
                 temper: if poisoned { temper(rng) } else { Temper::Good },
                 failing: if rng.u32(0..5) == 0 { rng.u32(1..5) } else { 0 },
                 retry_after: rng.bool().then(|| ms(rng.u64(0..60_000))),

@@ -36,9 +36,7 @@ pub(crate) fn zstandard(plain: &[u8]) -> Vec<u8> {
 }
 
 fn page() -> Vec<u8> {
-    (0..4000)
-        .flat_map(|i| format!("<li>{i} {}</li>", i * 7919 % 1013).into_bytes())
-        .collect()
+    (0..4000).flat_map(|i| format!("<li>{i} {}</li>", i * 7919 % 1013).into_bytes()).collect()
 }
 
 fn parse(value: &str) -> Result<Vec<Coding>, DecodeError> {
@@ -76,21 +74,13 @@ fn every_coding_decodes_in_pieces_of_any_size() {
         ("zstd", zstandard(&page), &page),
         ("zstd", frames, &more),
         ("gzip, br", brotli(&gzip(&page)), &page),
-        (
-            "deflate, identity , zstd,gzip",
-            gzip(&zstandard(&raw_deflate(&page))),
-            &page,
-        ),
+        ("deflate, identity , zstd,gzip", gzip(&zstandard(&raw_deflate(&page))), &page),
         ("gzip", Vec::new(), &Vec::new()),
         ("br", brotli(b""), &Vec::new()),
     ] {
         for piece in [1, 7, 4096, usize::MAX] {
             let got = decode(value, &encoded, piece, 1 << 20);
-            assert!(
-                got.as_ref() == Ok(plain),
-                "{value} in pieces of {piece}: {:?}",
-                got.map(|b| b.len())
-            );
+            assert!(got.as_ref() == Ok(plain), "{value} in pieces of {piece}: {:?}", got.map(|b| b.len()));
         }
     }
 }
@@ -111,10 +101,7 @@ fn what_is_cut_short_or_broken_says_so() {
         }
         let mut broken = encoded.clone();
         broken.iter_mut().skip(10).step_by(3).for_each(|b| *b ^= 0xa5);
-        assert_eq!(
-            decode(value, &broken, 100, 1 << 20),
-            Err(DecodeError::Corrupt(value))
-        );
+        assert_eq!(decode(value, &broken, 100, 1 << 20), Err(DecodeError::Corrupt(value)));
         let html = b"<!doctype html><title>not encoded at all</title>";
         assert!(decode(value, html, 100, 1 << 20).is_err(), "{value}");
     }
@@ -125,10 +112,7 @@ fn a_wrong_checksum_is_corrupt() {
     let mut encoded = gzip(&page());
     let end = encoded.len();
     encoded[end - 6] ^= 1;
-    assert_eq!(
-        decode("gzip", &encoded, 64, 1 << 20),
-        Err(DecodeError::Corrupt("gzip"))
-    );
+    assert_eq!(decode("gzip", &encoded, 64, 1 << 20), Err(DecodeError::Corrupt("gzip")));
 }
 
 #[test]
@@ -141,21 +125,9 @@ fn a_bomb_stops_at_the_limit() {
         ("br", brotli(&zeros)),
         ("zstd", zstandard(&zeros)),
     ] {
-        assert_eq!(
-            decode(value, &encoded, usize::MAX, 100_000),
-            Err(DecodeError::TooLarge),
-            "{value}"
-        );
-        assert_eq!(
-            decode(value, &encoded, usize::MAX, 8 << 20).map(|b| b.len()),
-            Ok(8 << 20),
-            "{value}"
-        );
-        assert_eq!(
-            decode(value, &encoded, usize::MAX, (8 << 20) - 1),
-            Err(DecodeError::TooLarge),
-            "{value}"
-        );
+        assert_eq!(decode(value, &encoded, usize::MAX, 100_000), Err(DecodeError::TooLarge), "{value}");
+        assert_eq!(decode(value, &encoded, usize::MAX, 8 << 20).map(|b| b.len()), Ok(8 << 20), "{value}");
+        assert_eq!(decode(value, &encoded, usize::MAX, (8 << 20) - 1), Err(DecodeError::TooLarge), "{value}");
     }
 }
 
@@ -165,10 +137,7 @@ fn a_zstd_window_over_the_standards_limit_is_refused() {
     encoder.window_log(27).unwrap();
     encoder.write_all(&vec![7; 1 << 24]).unwrap();
     let encoded = encoder.finish().unwrap();
-    assert_eq!(
-        decode("zstd", &encoded, 4096, 1 << 25),
-        Err(DecodeError::Corrupt("zstd"))
-    );
+    assert_eq!(decode("zstd", &encoded, 4096, 1 << 25), Err(DecodeError::Corrupt("zstd")));
 }
 
 #[test]

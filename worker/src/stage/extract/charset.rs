@@ -145,11 +145,7 @@ fn skip_tag(tag: &[u8]) -> usize {
 fn meta_encoding(tag: &[u8]) -> Option<&'static Encoding> {
     let after = tag.get(5..)?;
     let is_meta = tag.get(1..5)?.eq_ignore_ascii_case(b"meta");
-    if !is_meta
-        || !after
-            .first()
-            .is_some_and(|c| c.is_ascii_whitespace() || *c == b'/')
-    {
+    if !is_meta || !after.first().is_some_and(|c| c.is_ascii_whitespace() || *c == b'/') {
         return None;
     }
     let (mut is_content_type, mut charset, mut content) = (false, None, None);
@@ -200,11 +196,7 @@ fn xml_declaration(head: &[u8]) -> Option<&'static Encoding> {
     let declaration = head.strip_prefix(b"<?xml")?;
     let declaration = declaration.get(..memchr(b'>', declaration)?)?;
     let at = memmem::find(declaration, b"encoding")? + b"encoding".len();
-    let value = declaration
-        .get(at..)?
-        .trim_ascii_start()
-        .strip_prefix(b"=")?
-        .trim_ascii_start();
+    let value = declaration.get(at..)?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
     let (quote, rest) = value.split_first()?;
     let label = rest.get(..memchr(*quote, rest)?)?;
     Encoding::for_label(label).map(as_declared_in_ascii)
@@ -217,12 +209,8 @@ struct Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     fn after_name(tag: &'a [u8]) -> Self {
-        let end = tag
-            .iter()
-            .position(|c| c.is_ascii_whitespace() || matches!(c, b'/' | b'>'));
-        Self {
-            rest: end.and_then(|end| tag.get(end..)).unwrap_or_default(),
-        }
+        let end = tag.iter().position(|c| c.is_ascii_whitespace() || matches!(c, b'/' | b'>'));
+        Self { rest: end.and_then(|end| tag.get(end..)).unwrap_or_default() }
     }
 }
 
@@ -230,10 +218,7 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let start = self
-            .rest
-            .iter()
-            .position(|c| !c.is_ascii_whitespace() && *c != b'/')?;
+        let start = self.rest.iter().position(|c| !c.is_ascii_whitespace() && *c != b'/')?;
         self.rest = self.rest.get(start..)?;
         if self.rest.first() == Some(&b'>') {
             return None;
@@ -289,14 +274,8 @@ mod tests {
         check(Some("no-such-thing"), b"<meta charset=koi8-r>", "koi8-r");
         check(None, "plain é".as_bytes(), "utf-8");
         check(None, b"", "utf-8");
-        check(
-            None,
-            b"caf\xE9 cr\xE8me br\xFBl\xE9e d\xE9j\xE0 vu",
-            "windows-1252",
-        );
-        let russian = encoding_rs::WINDOWS_1251
-            .encode("Съешь же ещё этих мягких французских булок")
-            .0;
+        check(None, b"caf\xE9 cr\xE8me br\xFBl\xE9e d\xE9j\xE0 vu", "windows-1252");
+        let russian = encoding_rs::WINDOWS_1251.encode("Съешь же ещё этих мягких французских булок").0;
         check(None, &russian, "windows-1251");
     }
 
@@ -307,14 +286,8 @@ mod tests {
             ("<META CHARSET='koi8-r' />", "koi8-r"),
             ("<meta/charset=koi8-r>", "koi8-r"),
             ("<meta charset = \"koi8-r\">", "koi8-r"),
-            (
-                "<meta http-equiv=content-type content='text/html; charset=koi8-r'>",
-                "koi8-r",
-            ),
-            (
-                "<meta content='text/html; CHARSET = \"koi8-r\"' http-equiv=Content-Type>",
-                "koi8-r",
-            ),
+            ("<meta http-equiv=content-type content='text/html; charset=koi8-r'>", "koi8-r"),
+            ("<meta content='text/html; CHARSET = \"koi8-r\"' http-equiv=Content-Type>", "koi8-r"),
             ("<meta name=x content='charset=koi8-r'>é", "utf-8"),
             ("<!-- <meta charset=koi8-r> --><p title='>'>é", "utf-8"),
             ("<!-- x --><meta charset=koi8-r>", "koi8-r"),

@@ -33,15 +33,10 @@ impl Dom {
     pub(super) fn new(fields: &[Field]) -> Result<Self, SelectorRejected> {
         let parse = |field: &Field| match Selector::parse(&field.selector) {
             Ok(selector) => Ok((selector, field.take.clone(), field.every)),
-            Err(_) => Err(SelectorRejected {
-                selector: field.selector.clone(),
-            }),
+            Err(_) => Err(SelectorRejected { selector: field.selector.clone() }),
         };
         let fields = fields.iter().map(parse).collect::<Result<_, _>>()?;
-        Ok(Self {
-            fields,
-            base: Selector::parse("base[href]").ok(),
-        })
+        Ok(Self { fields, base: Selector::parse("base[href]").ok() })
     }
 
     /// Reads the input to its end and collects every field's matches.
@@ -98,14 +93,8 @@ fn build(
     deadline: &Deadline,
 ) -> Result<Html, ExtractError> {
     // No script will run, so what a page offers instead of scripts is content.
-    let tree_builder = TreeBuilderOpts {
-        scripting_enabled: false,
-        ..TreeBuilderOpts::default()
-    };
-    let options = ParseOpts {
-        tree_builder,
-        ..ParseOpts::default()
-    };
+    let tree_builder = TreeBuilderOpts { scripting_enabled: false, ..TreeBuilderOpts::default() };
+    let options = ParseOpts { tree_builder, ..ParseOpts::default() };
     let mut parser = parse_document(HtmlTreeSink::new(Html::new_document()), options);
     let mut decoder = Decoder::new(encoding, PIECE_BYTES);
     while let Some(text) = decoder.next(input)? {

@@ -25,10 +25,7 @@ pub(super) struct Deadline {
 
 impl Deadline {
     pub(super) fn after(limit: Duration) -> Self {
-        Self {
-            end: clock::thread_cpu().saturating_add(limit),
-            limit,
-        }
+        Self { end: clock::thread_cpu().saturating_add(limit), limit }
     }
 
     /// # Errors
@@ -62,10 +59,7 @@ pub(super) struct Slot {
 
 impl Found {
     pub(super) fn new(fields: usize) -> Self {
-        Self {
-            values: vec![Vec::new(); fields],
-            ..Self::default()
-        }
+        Self { values: vec![Vec::new(); fields], ..Self::default() }
     }
 
     pub(super) fn clear(&mut self) {
@@ -129,9 +123,7 @@ impl Found {
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), ExtractError> {
         self.total += bytes;
         if self.total > FOUND_BYTES_MAX {
-            return Err(ExtractError::TooMuch {
-                limit_bytes: FOUND_BYTES_MAX,
-            });
+            return Err(ExtractError::TooMuch { limit_bytes: FOUND_BYTES_MAX });
         }
         Ok(())
     }
@@ -140,11 +132,7 @@ impl Found {
     pub(super) fn fill(&mut self, slot: Slot, text: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(text);
-        if let Some(value) = self
-            .values
-            .get_mut(slot.field)
-            .and_then(|values| values.get_mut(slot.place))
-        {
+        if let Some(value) = self.values.get_mut(slot.field).and_then(|values| values.get_mut(slot.place)) {
             *value = (start, self.bytes.len());
         }
     }
@@ -173,9 +161,7 @@ impl Found {
                     }
                 };
                 if is_link {
-                    links
-                        .get_or_insert_with(|| Links::new(page, self.base_href.as_deref()))
-                        .resolve(value)
+                    links.get_or_insert_with(|| Links::new(page, self.base_href.as_deref())).resolve(value)
                 } else if is_text {
                     value.trim_matches(|c: char| c.is_ascii_whitespace()).to_owned()
                 } else {

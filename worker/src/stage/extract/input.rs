@@ -30,13 +30,7 @@ pub(super) struct Input<'b> {
 
 impl<'b> Input<'b> {
     pub(super) fn new(body: &'b mut dyn Body) -> Self {
-        Self {
-            body,
-            ahead: Vec::new(),
-            ahead_at: 0,
-            start: 0,
-            bytes_read: 0,
-        }
+        Self { body, ahead: Vec::new(), ahead_at: 0, start: 0, bytes_read: 0 }
     }
 
     /// Bytes consumed so far, over all passes.
@@ -118,15 +112,8 @@ impl Decoder {
     pub(super) fn new(encoding: &'static Encoding, piece_bytes: usize) -> Self {
         let decoder = encoding.new_decoder_without_bom_handling();
         // Room for the worst case, since decoding stops where the room ends.
-        let room = decoder
-            .max_utf8_buffer_length(piece_bytes)
-            .unwrap_or(piece_bytes * 4);
-        Self {
-            decoder,
-            text: String::with_capacity(room),
-            piece_bytes,
-            ended: false,
-        }
+        let room = decoder.max_utf8_buffer_length(piece_bytes).unwrap_or(piece_bytes * 4);
+        Self { decoder, text: String::with_capacity(room), piece_bytes, ended: false }
     }
 
     /// The next piece of text, or `None` at the end.
@@ -142,11 +129,7 @@ impl Decoder {
             let (_, read, _) = self.decoder.decode_to_string(piece, &mut self.text, self.ended);
             input.consume(read);
         }
-        Ok(if self.text.is_empty() {
-            None
-        } else {
-            Some(&self.text)
-        })
+        Ok(if self.text.is_empty() { None } else { Some(&self.text) })
     }
 }
 

@@ -38,9 +38,7 @@ impl Links {
         });
         // The HTML standard disregards a base that would turn links into code or data.
         let declared = declared.filter(|url| !matches!(url.scheme(), "data" | "javascript"));
-        Self {
-            base: declared.or_else(|| page.cloned()).map(Base::new),
-        }
+        Self { base: declared.or_else(|| page.cloned()).map(Base::new) }
     }
 
     /// Whether `link`, as written, reads the same whatever the base is.
@@ -61,9 +59,7 @@ impl Links {
         {
             return url;
         }
-        base.url
-            .join(link)
-            .map_or_else(|_| trimmed(link).to_owned(), String::from)
+        base.url.join(link).map_or_else(|_| trimmed(link).to_owned(), String::from)
     }
 }
 
@@ -77,18 +73,9 @@ impl Base {
         let origin_end = url[..Position::BeforePath].len();
         let path_end = url[..Position::AfterPath].len();
         let query_end = url[..Position::AfterQuery].len();
-        let directory_end = url[..Position::AfterPath]
-            .rfind('/')
-            .map_or(path_end, |slash| slash + 1);
+        let directory_end = url[..Position::AfterPath].rfind('/').map_or(path_end, |slash| slash + 1);
         let is_plain = matches!(url.scheme(), "http" | "https") && directory_end > origin_end;
-        Self {
-            url,
-            is_plain,
-            origin_end,
-            directory_end,
-            path_end,
-            query_end,
-        }
+        Self { url, is_plain, origin_end, directory_end, path_end, query_end }
     }
 
     /// `link` joined to this base, if it is of a kind where that is mere concatenation.
@@ -119,10 +106,7 @@ impl Base {
         let mut rest = link;
         loop {
             if let Some(after) = rest.strip_prefix("../") {
-                directory = directory
-                    .rfind('/')
-                    .and_then(|slash| directory.get(..slash))
-                    .unwrap_or("");
+                directory = directory.rfind('/').and_then(|slash| directory.get(..slash)).unwrap_or("");
                 rest = after;
             } else if let Some(after) = rest.strip_prefix("./") {
                 rest = after;
@@ -157,10 +141,7 @@ fn is_plain_rest(rest: &str) -> bool {
 
 /// Whether `link` is an absolute http(s) URL that parsing would not change.
 fn is_plain_absolute(link: &str) -> bool {
-    let Some(rest) = link
-        .strip_prefix("https://")
-        .or_else(|| link.strip_prefix("http://"))
-    else {
+    let Some(rest) = link.strip_prefix("https://").or_else(|| link.strip_prefix("http://")) else {
         return false;
     };
     let Some(host_end) = rest.find('/') else {
@@ -172,16 +153,11 @@ fn is_plain_absolute(link: &str) -> bool {
 
 /// A name in lower case that can be neither an address nor an international name.
 fn is_plain_host(host: &str) -> bool {
-    let plain_bytes = host
-        .bytes()
-        .all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+    let plain_bytes = host.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
     plain_bytes
         && !host.contains("xn--")
         && host.split('.').all(|label| !label.is_empty())
-        && host
-            .rsplit('.')
-            .next()
-            .is_some_and(|last| last.starts_with(|c: char| c.is_ascii_lowercase()))
+        && host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_lowercase()))
 }
 
 #[cfg(test)]
@@ -191,10 +167,7 @@ mod tests {
     use super::*;
 
     fn by_the_book(page: &str, link: &str) -> String {
-        Url::parse(page)
-            .unwrap()
-            .join(link)
-            .map_or_else(|_| trimmed(link).to_owned(), String::from)
+        Url::parse(page).unwrap().join(link).map_or_else(|_| trimmed(link).to_owned(), String::from)
     }
 
     const BASES: [&str; 7] = [
@@ -248,10 +221,7 @@ mod tests {
         ] {
             assert_eq!(Links::new(page, base).resolve("x"), expected, "{base:?}");
         }
-        assert_eq!(
-            Links::new(None, None).resolve(" ../Up it.html\t"),
-            "../Up it.html"
-        );
+        assert_eq!(Links::new(None, None).resolve(" ../Up it.html\t"), "../Up it.html");
     }
 
     proptest! {

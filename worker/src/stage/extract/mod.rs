@@ -14,6 +14,8 @@ mod same;
 #[cfg(test)]
 mod soup;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::time::Duration;
@@ -102,11 +104,7 @@ impl Extractor {
     /// # Errors
     /// When a selector is not CSS.
     pub fn new(fields: &[Field]) -> Result<Self, SelectorRejected> {
-        Ok(Self {
-            fields: fields.to_vec(),
-            dom: Dom::new(fields)?,
-            stream: Stream::new(fields),
-        })
+        Ok(Self { fields: fields.to_vec(), dom: Dom::new(fields)?, stream: Stream::new(fields) })
     }
 
     /// Extracts the fields of one page.

@@ -23,12 +23,7 @@ pub(crate) const JOBS: [&[&str]; 12] = [
     &["link=a::attr(href)"],
     &["texts[]=a::text", "all[]=b, i, code::text"],
     &["heads[]=h1, h2::text", "ps[]=p::text", "lis[]=li::text"],
-    &[
-        "cells[]=td, th::text",
-        "rows[]=tr::text",
-        "bodies[]=tbody::text",
-        "tables[]=table::text",
-    ],
+    &["cells[]=td, th::text", "rows[]=tr::text", "bodies[]=tbody::text", "tables[]=table::text"],
     &["c[]=.c::text", "i=#i::text", "first=.c::attr(href)"],
     &[
         "d[]=div a::attr(href)",
@@ -36,12 +31,7 @@ pub(crate) const JOBS: [&[&str]; 12] = [
         "t[]=td > a, p a::attr(href)",
         "b[]=body > *::attr(class)",
     ],
-    &[
-        "body=body::text",
-        "html=html::attr(lang)",
-        "head[]=head::text",
-        "in[]=head > *::attr(href)",
-    ],
+    &["body=body::text", "html=html::attr(lang)", "head[]=head::text", "in[]=head > *::attr(href)"],
     &[
         "rel[]=[rel=next], [rel~=prev]::attr(href)",
         "img[]=img::attr(src)",
@@ -70,17 +60,12 @@ pub(crate) fn both(
     let mut reader = BufReader::with_capacity(buffer, Cursor::new(html));
     let mut input = Input::new(&mut reader);
     let stream = Stream::new(fields).unwrap();
-    let end = stream
-        .run(fields, &mut input, UTF_8, &deadline, &mut found)
-        .unwrap();
+    let end = stream.run(fields, &mut input, UTF_8, &deadline, &mut found).unwrap();
     let streamed = (end == Streamed::Done).then(|| found.finish(fields, Some(&url)));
 
     let mut found = Found::new(fields.len());
     let mut reader = Cursor::new(html);
-    Dom::new(fields)
-        .unwrap()
-        .run(&mut Input::new(&mut reader), UTF_8, &deadline, &mut found)
-        .unwrap();
+    Dom::new(fields).unwrap().run(&mut Input::new(&mut reader), UTF_8, &deadline, &mut found).unwrap();
     (streamed, found.finish(fields, Some(&url)))
 }
 
@@ -88,10 +73,7 @@ pub(crate) fn both(
 fn check(fields: &[Field], html: &str, buffer: usize) -> bool {
     let (streamed, tree) = both(fields, html.as_bytes(), buffer);
     if let Some(streamed) = &streamed {
-        assert_eq!(
-            streamed, &tree,
-            "streamed (left) and tree (right) differ for {fields:?} on\n{html:?}"
-        );
+        assert_eq!(streamed, &tree, "streamed (left) and tree (right) differ for {fields:?} on\n{html:?}");
     }
     streamed.is_some()
 }
@@ -112,10 +94,7 @@ fn both_engines_agree_on_tag_soup() {
         pages += 1;
     }
     // Soup this thick is often given up; if it always were, nothing would be tested.
-    assert!(
-        streamed * 3 > pages,
-        "only {streamed} of {pages} pages were streamed"
-    );
+    assert!(streamed * 3 > pages, "only {streamed} of {pages} pages were streamed");
 }
 
 #[test]
@@ -135,11 +114,7 @@ fn regular_pages_are_streamed() {
     }
     let titles = Field::parse_all(JOBS[1]).unwrap();
     let links = Field::parse_all(&["links[]=a::attr(href)"]).unwrap();
-    assert!(check(
-        &links,
-        "<body><p><b>bold over<p>two <a href=1>paragraphs</a></b>",
-        1 << 16
-    ));
+    assert!(check(&links, "<body><p><b>bold over<p>two <a href=1>paragraphs</a></b>", 1 << 16));
     let html = "<body><svg viewBox='0 0 1 1'><title>t</title><g><path d=x /></g></svg><a href=1>x</a>";
     assert!(check(&links, html, 1 << 16));
     // The title of a drawing is an element named `title` as well.

@@ -21,24 +21,17 @@ impl Random {
     }
 }
 
-const INLINE: &[&str] = &[
-    "a", "b", "i", "code", "em", "font", "nobr", "span", "tt", "u", "small", "q", "x-y",
-];
-const BLOCK: &[&str] = &[
-    "p", "div", "ul", "ol", "li", "dl", "dt", "dd", "h1", "h2", "pre", "section", "main", "center",
-];
-const TABLE: &[&str] = &[
-    "table", "tr", "td", "th", "tbody", "thead", "tfoot", "caption", "colgroup", "col",
-];
-const CONTROL: &[&str] = &[
-    "form", "button", "select", "option", "optgroup", "input", "textarea", "object", "marquee",
-];
-const VOID: &[&str] = &[
-    "br", "hr", "img", "wbr", "area", "embed", "param", "source", "image", "keygen", "track",
-];
-const HEAD: &[&str] = &[
-    "html", "head", "body", "title", "meta", "link", "base", "style", "script", "noscript",
-];
+const INLINE: &[&str] =
+    &["a", "b", "i", "code", "em", "font", "nobr", "span", "tt", "u", "small", "q", "x-y"];
+const BLOCK: &[&str] =
+    &["p", "div", "ul", "ol", "li", "dl", "dt", "dd", "h1", "h2", "pre", "section", "main", "center"];
+const TABLE: &[&str] = &["table", "tr", "td", "th", "tbody", "thead", "tfoot", "caption", "colgroup", "col"];
+const CONTROL: &[&str] =
+    &["form", "button", "select", "option", "optgroup", "input", "textarea", "object", "marquee"];
+const VOID: &[&str] =
+    &["br", "hr", "img", "wbr", "area", "embed", "param", "source", "image", "keygen", "track"];
+const HEAD: &[&str] =
+    &["html", "head", "body", "title", "meta", "link", "base", "style", "script", "noscript"];
 const RARE: &[&str] = &[
     "svg",
     "math",
@@ -173,9 +166,7 @@ pub(crate) fn page(random: &mut Random, parts: usize) -> String {
     // A page keeps to few names, so that its tags meet.
     let mut names = Vec::new();
     for _ in 0..3 + random.below(5) {
-        let kind = [
-            INLINE, BLOCK, TABLE, BLOCK, INLINE, TABLE, CONTROL, VOID, HEAD, RARE,
-        ][random.below(10)];
+        let kind = [INLINE, BLOCK, TABLE, BLOCK, INLINE, TABLE, CONTROL, VOID, HEAD, RARE][random.below(10)];
         names.push(random.pick(kind));
     }
     let mut open: Vec<&str> = Vec::new();
@@ -190,11 +181,7 @@ fn part<'n>(random: &mut Random, names: &[&'n str], open: &mut Vec<&'n str>, pag
         0..=5 => {
             let name = random.pick(names);
             page.push('<');
-            page.push_str(&if random.below(20) == 0 {
-                name.to_uppercase()
-            } else {
-                name.to_owned()
-            });
+            page.push_str(&if random.below(20) == 0 { name.to_uppercase() } else { name.to_owned() });
             for _ in 0..random.below(3) {
                 page.push_str(random.pick(ATTRIBUTES));
             }

@@ -25,19 +25,11 @@ impl Body {
     pub(super) fn begin(headers: &HeaderMap, rules: &Rules) -> Result<Self, DecodeError> {
         let codings = codings(headers)?;
         let length = content_length(headers);
-        let bytes_max = if codings.is_empty() {
-            rules.body_bytes_max
-        } else {
-            rules.wire_bytes_max()
-        };
+        let bytes_max = if codings.is_empty() { rules.body_bytes_max } else { rules.wire_bytes_max() };
         if length.is_some_and(|length| length > bytes_max) {
             return Err(DecodeError::TooLarge);
         }
-        let decoder = if codings.is_empty() {
-            None
-        } else {
-            Some(Decoder::new(&codings)?)
-        };
+        let decoder = if codings.is_empty() { None } else { Some(Decoder::new(&codings)?) };
         let reserve = usize::try_from(length.unwrap_or(0).min(RESERVE_BYTES_MAX)).unwrap_or(0);
         let content_type = headers.get(CONTENT_TYPE);
         Ok(Self {

@@ -23,9 +23,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn of(uri: &Uri) -> Result<Self, Fault> {
-        let host = uri
-            .host()
-            .ok_or_else(|| Fault::Url(format!("{uri} has no host")))?;
+        let host = uri.host().ok_or_else(|| Fault::Url(format!("{uri} has no host")))?;
         let tls = uri.scheme() == Some(&Scheme::HTTPS);
         Ok(Self {
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
@@ -45,22 +43,15 @@ pub(super) struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     pub(super) fn new(addresses: &'a [IpAddr], port: u16) -> Self {
-        Self {
-            addresses: addresses.iter(),
-            port,
-            failed: None,
-        }
+        Self { addresses: addresses.iter(), port, failed: None }
     }
 
     /// The next address, and how long to wait for it out of the time `left`.
     pub(super) fn next(&mut self, left: Duration) -> Option<(SocketAddr, Duration)> {
         let address = SocketAddr::new(*self.addresses.next()?, self.port);
         let others = u32::try_from(self.addresses.len()).unwrap_or(u32::MAX);
-        let patience = if others == 0 {
-            left
-        } else {
-            (left / others.saturating_add(1)).min(ADDRESS_PATIENCE)
-        };
+        let patience =
+            if others == 0 { left } else { (left / others.saturating_add(1)).min(ADDRESS_PATIENCE) };
         Some((address, patience))
     }
 
@@ -157,15 +148,7 @@ mod tests {
             ("http://127.0.0.1:81/", "127.0.0.1", 81, false),
         ] {
             let got = Endpoint::of(&uri.parse().unwrap()).unwrap();
-            assert_eq!(
-                got,
-                Endpoint {
-                    host: host.into(),
-                    port,
-                    tls
-                },
-                "{uri}"
-            );
+            assert_eq!(got, Endpoint { host: host.into(), port, tls }, "{uri}");
         }
     }
 
@@ -175,19 +158,10 @@ mod tests {
         let mut history = History::default();
         history.on_write();
         let ended = |history: &History, kind: Option<Kind>| {
-            history
-                .on_end(kind.map(io::Error::from))
-                .map_err(|error| Fault::within(&error))
+            history.on_end(kind.map(io::Error::from)).map_err(|error| Fault::within(&error))
         };
-        assert_eq!(
-            ended(&history, None),
-            Ok(()),
-            "the first request's connection was not idle"
-        );
-        assert_eq!(
-            ended(&history, Some(Kind::ConnectionReset)),
-            Err(Some(Fault::Closed))
-        );
+        assert_eq!(ended(&history, None), Ok(()), "the first request's connection was not idle");
+        assert_eq!(ended(&history, Some(Kind::ConnectionReset)), Err(Some(Fault::Closed)));
         history.on_read();
         assert_eq!(ended(&history, None), Ok(()));
         assert_eq!(ended(&history, Some(Kind::UnexpectedEof)), Ok(()));
@@ -195,20 +169,10 @@ mod tests {
         for kind in [None, Some(Kind::ConnectionReset), Some(Kind::UnexpectedEof)] {
             assert_eq!(ended(&history, kind), Err(Some(Fault::Stale)), "{kind:?}");
         }
-        assert_eq!(
-            Fault::within(&history.on_write_error(Kind::BrokenPipe.into())),
-            Some(Fault::Stale)
-        );
+        assert_eq!(Fault::within(&history.on_write_error(Kind::BrokenPipe.into())), Some(Fault::Stale));
         history.on_read();
-        assert_eq!(
-            ended(&history, Some(Kind::ConnectionReset)),
-            Err(Some(Fault::Closed))
-        );
-        assert_eq!(
-            ended(&history, Some(Kind::Other)),
-            Err(None),
-            "what is not about the connection passes"
-        );
+        assert_eq!(ended(&history, Some(Kind::ConnectionReset)), Err(Some(Fault::Closed)));
+        assert_eq!(ended(&history, Some(Kind::Other)), Err(None), "what is not about the connection passes");
     }
 
     #[test]
@@ -219,16 +183,9 @@ mod tests {
         assert_eq!(patience, ADDRESS_PATIENCE);
         attempts.on_error(first, &io::ErrorKind::ConnectionRefused.into());
         let (second, patience) = attempts.next(Duration::from_secs(8)).unwrap();
-        assert_eq!(
-            patience,
-            Duration::from_secs(8),
-            "the last address gets all that is left"
-        );
+        assert_eq!(patience, Duration::from_secs(8), "the last address gets all that is left");
         attempts.on_error(second, &io::ErrorKind::TimedOut.into());
         assert_eq!(attempts.next(Duration::ZERO), None);
-        assert_eq!(
-            attempts.fault(),
-            Fault::Connect("connection refused by 192.0.2.1:80".into())
-        );
+        assert_eq!(attempts.fault(), Fault::Connect("connection refused by 192.0.2.1:80".into()));
     }
 }

@@ -59,18 +59,11 @@ struct State {
 
 impl Resolver {
     pub(super) fn system() -> Self {
-        Self::new(Box::new(|host| {
-            Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
-        }))
+        Self::new(Box::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())))
     }
 
     fn new(lookup: Box<Lookup>) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                state: Mutex::default(),
-                lookup,
-            }),
-        }
+        Self { inner: Arc::new(Inner { state: Mutex::default(), lookup }) }
     }
 
     /// Waits on this thread, at most `left`; `None` when that is over.
@@ -90,9 +83,9 @@ impl Resolver {
         let waiter = Box::new(move |answer| drop(sender.send(answer)));
         match self.ask(host, waiter) {
             Some(answer) => answer,
-            None => receiver
-                .await
-                .unwrap_or_else(|_| Err(no_address(host, "the lookup was abandoned", true))),
+            None => {
+                receiver.await.unwrap_or_else(|_| Err(no_address(host, "the lookup was abandoned", true)))
+            }
         }
     }
 
@@ -116,9 +109,7 @@ impl Resolver {
 
     fn start_thread(&self) {
         let inner = Arc::clone(&self.inner);
-        let thread = thread::Builder::new()
-            .name("resolver".to_owned())
-            .stack_size(STACK_BYTES);
+        let thread = thread::Builder::new().name("resolver".to_owned()).stack_size(STACK_BYTES);
         // Not joined: a lookup cannot be interrupted, and the process may end without it.
         if let Err(error) = thread.spawn(move || inner.work()) {
             let mut state = self.inner.lock();
@@ -128,8 +119,7 @@ impl Resolver {
                 let names = std::mem::take(&mut state.queue);
                 drop(state);
                 for name in names {
-                    self.inner
-                        .answer(&name, Err(no_address(&name, &error.to_string(), true)));
+                    self.inner.answer(&name, Err(no_address(&name, &error.to_string(), true)));
                 }
             }
         }
@@ -187,10 +177,7 @@ fn distinct(found: Vec<IpAddr>) -> Arc<[IpAddr]> {
 }
 
 fn no_address(host: &str, why: &str, may_pass: bool) -> Fault {
-    Fault::Dns {
-        message: format!("no address for {host}: {why}"),
-        may_pass,
-    }
+    Fault::Dns { message: format!("no address for {host}: {why}"), may_pass }
 }
 
 /// The connect timeout ran out while nobody had answered.
@@ -202,9 +189,7 @@ fn lookup_fault(host: &str, error: &io::Error) -> Fault {
     // The standard library keeps only the C library's text of the code, in English:
     // nothing in this process ever sets a locale.
     let text = error.to_string();
-    let why = text
-        .strip_prefix("failed to lookup address information: ")
-        .unwrap_or(&text);
+    let why = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
     let may_pass = why.starts_with("Temporary failure") || why.starts_with("System error");
     no_address(host, why, may_pass)
 }
@@ -245,15 +230,8 @@ impl Cache {
     }
 
     fn answer(&mut self, name: &Arc<str>, answer: Answer, now: Instant) -> Vec<Waiter> {
-        let ttl = if answer.is_ok() {
-            POSITIVE_TTL
-        } else {
-            NEGATIVE_TTL
-        };
-        let entry = Entry::Known {
-            answer,
-            until: now + ttl,
-        };
+        let ttl = if answer.is_ok() { POSITIVE_TTL } else { NEGATIVE_TTL };
+        let entry = Entry::Known { answer, until: now + ttl };
         match self.names.insert(Arc::clone(name), entry) {
             Some(Entry::Asked(waiters)) => waiters,
             Some(Entry::Known { .. }) | None => Vec::new(),
@@ -264,8 +242,7 @@ impl Cache {
         if self.names.len() < NAMES_MAX {
             return;
         }
-        self.names
-            .retain(|_, entry| !matches!(entry, Entry::Known { until, .. } if *until <= now));
+        self.names.retain(|_, entry| !matches!(entry, Entry::Known { until, .. } if *until <= now));
         if self.names.len() >= NAMES_MAX {
             self.names.retain(|_, entry| matches!(entry, Entry::Asked(_)));
         }
@@ -291,14 +268,9 @@ mod tests {
 
     #[test]
     fn an_answer_is_believed_for_its_time_and_asked_for_once() {
-        for (answer, ttl) in [
-            (found(), POSITIVE_TTL),
-            (Err(no_address("a", "none", false)), NEGATIVE_TTL),
-        ] {
+        for (answer, ttl) in [(found(), POSITIVE_TTL), (Err(no_address("a", "none", false)), NEGATIVE_TTL)] {
             let (mut cache, now) = (Cache::default(), clock::now());
-            let Asked::First(name) = cache.ask("a", nobody(), now) else {
-                panic!("nobody asked yet")
-            };
+            let Asked::First(name) = cache.ask("a", nobody(), now) else { panic!("nobody asked yet") };
             assert!(matches!(cache.ask("a", nobody(), now), Asked::Waiting));
             assert_eq!(cache.answer(&name, answer.clone(), now).len(), 2);
             assert!(matches!(cache.ask("a", nobody(), now + ttl - SECOND), Asked::Known(a) if a == answer));
@@ -309,13 +281,9 @@ mod tests {
     #[test]
     fn the_cache_stays_within_its_size_and_forgets_nobody_who_waits() {
         let (mut cache, now) = (Cache::default(), clock::now());
-        let Asked::First(_) = cache.ask("waiting", nobody(), now) else {
-            panic!("nobody asked yet")
-        };
+        let Asked::First(_) = cache.ask("waiting", nobody(), now) else { panic!("nobody asked yet") };
         for i in 0..=NAMES_MAX {
-            let Asked::First(name) = cache.ask(&i.to_string(), nobody(), now) else {
-                panic!("{i} is new")
-            };
+            let Asked::First(name) = cache.ask(&i.to_string(), nobody(), now) else { panic!("{i} is new") };
             cache.answer(&name, found(), now);
         }
         assert!(cache.names.len() <= NAMES_MAX);
@@ -348,11 +316,7 @@ mod tests {
         open.send(()).unwrap();
         for receiver in waiting {
             let addresses = receiver.recv().unwrap().unwrap();
-            assert_eq!(
-                *addresses,
-                [IpAddr::from([192, 0, 2, 7])],
-                "duplicates are dropped"
-            );
+            assert_eq!(*addresses, [IpAddr::from([192, 0, 2, 7])], "duplicates are dropped");
         }
         assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
@@ -386,13 +350,7 @@ mod tests {
             ),
         ] {
             let fault = lookup_fault("h", &io::Error::other(text));
-            assert_eq!(
-                fault,
-                Fault::Dns {
-                    message: message.into(),
-                    may_pass: passes
-                }
-            );
+            assert_eq!(fault, Fault::Dns { message: message.into(), may_pass: passes });
         }
     }
 }

@@ -89,11 +89,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(rules: &'a Rules, input: &str) -> Result<Self, Box<Failure>> {
         let url = target::parse(input).map_err(Place::nowhere)?;
         Ok(Self {
-            place: Place {
-                rules,
-                url,
-                status: None,
-            },
+            place: Place { rules, url, status: None },
             home: None,
             away: false,
             redirects: 0,
@@ -120,11 +116,7 @@ impl<'a> Exchange<'a> {
     fn request(&mut self) -> Result<Request<()>, String> {
         let mut request = Request::new(());
         *request.uri_mut() = target::request_uri(&self.place.url)?;
-        let headers = if self.away {
-            &self.place.rules.headers_away
-        } else {
-            &self.place.rules.headers_home
-        };
+        let headers = if self.away { &self.place.rules.headers_away } else { &self.place.rules.headers_home };
         headers.clone_into(request.headers_mut());
         if let Some(value) = target::basic_auth(&self.place.url) {
             // What the user said in a header counts for more than what the URL says.
@@ -206,10 +198,7 @@ impl<'a> Exchange<'a> {
             Phase::Head => Next::Done(Err(self.place.explain(fault, None))),
             Phase::Body(body) => Next::Done(Err(self.place.explain(fault, Some(&body)))),
             // Nothing that mattered was lost, except time.
-            Phase::Drain {
-                next: Next::Request, ..
-            }
-            | Phase::Idle(Next::Request)
+            Phase::Drain { next: Next::Request, .. } | Phase::Idle(Next::Request)
                 if *fault == Fault::Timeout =>
             {
                 self.place.status = None;
@@ -244,10 +233,7 @@ impl<'a> Exchange<'a> {
             self.phase = Phase::Idle(next);
             return Flow::Stop;
         }
-        self.phase = Phase::Drain {
-            left: DRAIN_BYTES_MAX,
-            next,
-        };
+        self.phase = Phase::Drain { left: DRAIN_BYTES_MAX, next };
         Flow::Read
     }
 
@@ -256,10 +242,8 @@ impl<'a> Exchange<'a> {
             .map_err(|message| self.place.failure(ErrorKind::InvalidUrl, message, false))?;
         if self.redirects >= self.place.rules.redirects_max {
             let shown = target::public(next.clone());
-            let message = format!(
-                "more than {} redirects, the next to {shown}",
-                self.place.rules.redirects_max
-            );
+            let message =
+                format!("more than {} redirects, the next to {shown}", self.place.rules.redirects_max);
             return Err(self.place.failure(ErrorKind::TooManyRedirects, message, false));
         }
         self.redirects += 1;
@@ -276,9 +260,7 @@ impl<'a> Exchange<'a> {
             return Err(self.place.explain(&Fault::Closed, Some(&body)));
         }
         let (received, content_type) = (body.received, body.content_type.clone());
-        let body = body
-            .finish()
-            .map_err(|error| self.place.undecodable(&error, received))?;
+        let body = body.finish().map_err(|error| self.place.undecodable(&error, received))?;
         Ok(Fetched {
             final_url: target::public(self.place.url.clone()),
             status: self.place.status.unwrap_or_default(),
@@ -299,18 +281,12 @@ const fn is_redirect(status: StatusCode) -> bool {
 
 /// Refuses what the two clients would read differently.
 fn check_framing(head: &Parts) -> Result<(), Fault> {
-    let bytes: usize = head
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
+    let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if head.headers.len() > HEADERS_MAX || bytes > HEAD_BYTES_MAX {
         return Err(Fault::HeadTooLarge);
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Fault::Unsupported(
-            "101 Switching Protocols, which nobody asked for".to_owned(),
-        ));
+        return Err(Fault::Unsupported("101 Switching Protocols, which nobody asked for".to_owned()));
     }
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -319,9 +295,7 @@ fn check_framing(head: &Parts) -> Result<(), Fault> {
         (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
         (Some(coding), _) => {
             let coding = String::from_utf8_lossy(coding.as_bytes());
-            Err(Fault::Unsupported(format!(
-                "transfer-encoding {coding} is not supported"
-            )))
+            Err(Fault::Unsupported(format!("transfer-encoding {coding} is not supported")))
         }
     }
 }

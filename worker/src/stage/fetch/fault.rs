@@ -88,13 +88,8 @@ mod tests {
 
     #[test]
     fn durations_read_as_written() {
-        for (ms, text) in [
-            (30_000, "30 s"),
-            (1500, "1.5 s"),
-            (250, "250 ms"),
-            (60_000, "60 s"),
-            (0, "0 ms"),
-        ] {
+        for (ms, text) in [(30_000, "30 s"), (1500, "1.5 s"), (250, "250 ms"), (60_000, "60 s"), (0, "0 ms")]
+        {
             assert_eq!(human(Duration::from_millis(ms)), text);
         }
     }

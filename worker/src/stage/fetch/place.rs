@@ -91,11 +91,7 @@ impl Place<'_> {
                 let message = format!("response head over {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} headers");
                 (ErrorKind::Protocol, message, false)
             }
-            Fault::Chunk => (
-                ErrorKind::Protocol,
-                "malformed chunk in the body".to_owned(),
-                false,
-            ),
+            Fault::Chunk => (ErrorKind::Protocol, "malformed chunk in the body".to_owned(), false),
             Fault::Unsupported(message) => (ErrorKind::Protocol, message.clone(), false),
             Fault::Protocol(message) => (ErrorKind::Protocol, message.clone(), true),
             Fault::Url(message) => (ErrorKind::InvalidUrl, message.clone(), false),
@@ -110,10 +106,7 @@ impl Place<'_> {
         match body {
             None => format!("no response head within {within}"),
             Some(body) => {
-                format!(
-                    "no complete response within {within}: {} bytes of the body so far",
-                    body.received
-                )
+                format!("no complete response within {within}: {} bytes of the body so far", body.received)
             }
         }
     }
@@ -122,16 +115,8 @@ impl Place<'_> {
 fn cut_short(body: Option<&Body>) -> String {
     match body {
         None => "connection closed before the response".to_owned(),
-        Some(Body {
-            received,
-            length: None,
-            ..
-        }) => format!("connection closed after {received} body bytes"),
-        Some(Body {
-            received,
-            length: Some(length),
-            ..
-        }) => {
+        Some(Body { received, length: None, .. }) => format!("connection closed after {received} body bytes"),
+        Some(Body { received, length: Some(length), .. }) => {
             format!("connection closed after {received} of {length} body bytes")
         }
     }

@@ -12,9 +12,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime)
         return Some(Duration::from_secs(seconds));
     }
     // A date that has passed asks for nothing, but was an answer.
-    httpdate::parse_http_date(value)
-        .ok()
-        .map(|date| date.duration_since(now()).unwrap_or_default())
+    httpdate::parse_http_date(value).ok().map(|date| date.duration_since(now()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -35,11 +33,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, value.parse().unwrap());
-            assert_eq!(
-                retry_after(&headers, now),
-                seconds.map(Duration::from_secs),
-                "{value:?}"
-            );
+            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{value:?}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }

@@ -48,15 +48,9 @@ impl Rules {
     pub(super) fn new(spec: &FetchSpec) -> Result<Self, HeaderError> {
         let mut home = HeaderMap::new();
         let agent = HeaderValue::from_str(&spec.user_agent);
-        home.insert(
-            USER_AGENT,
-            agent.map_err(|_| HeaderError::Value(USER_AGENT.to_string()))?,
-        );
+        home.insert(USER_AGENT, agent.map_err(|_| HeaderError::Value(USER_AGENT.to_string()))?);
         home.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        home.insert(
-            ACCEPT_ENCODING,
-            HeaderValue::from_static("gzip, deflate, br, zstd"),
-        );
+        home.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd"));
         // A user's header replaces ours; given twice, both of the user's are sent.
         let mut replaced = HashSet::new();
         for (name, value) in &spec.headers {
@@ -88,9 +82,7 @@ impl Rules {
     /// Largest body as transferred. Incompressible data grows a little when compressed;
     /// without this a server could send nothing, encoded, for ever.
     pub(super) const fn wire_bytes_max(&self) -> u64 {
-        self.body_bytes_max
-            .saturating_add(self.body_bytes_max / 64)
-            .saturating_add(1024)
+        self.body_bytes_max.saturating_add(self.body_bytes_max / 64).saturating_add(1024)
     }
 }
 
@@ -115,51 +107,27 @@ pub(super) mod tests {
     }
 
     fn with(headers: &[(&str, &str)]) -> Result<Rules, HeaderError> {
-        let headers = headers
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect();
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         Rules::new(&FetchSpec { headers, ..spec() })
     }
 
     fn values(headers: &HeaderMap, name: HeaderName) -> Vec<&str> {
-        headers
-            .get_all(name)
-            .iter()
-            .map(|v| v.to_str().unwrap())
-            .collect()
+        headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect()
     }
 
     #[test]
     fn the_users_headers_replace_ours_and_repeat() {
-        let rules = with(&[
-            ("Accept", "text/html"),
-            ("x-a", "1"),
-            ("X-A", "2"),
-            ("user-agent", "me"),
-        ])
-        .unwrap();
+        let rules =
+            with(&[("Accept", "text/html"), ("x-a", "1"), ("X-A", "2"), ("user-agent", "me")]).unwrap();
         assert_eq!(values(&rules.headers_home, ACCEPT), ["text/html"]);
         assert_eq!(values(&rules.headers_home, USER_AGENT), ["me"]);
-        assert_eq!(
-            values(&rules.headers_home, ACCEPT_ENCODING),
-            ["gzip, deflate, br, zstd"]
-        );
-        assert_eq!(
-            values(&rules.headers_home, HeaderName::from_static("x-a")),
-            ["1", "2"]
-        );
+        assert_eq!(values(&rules.headers_home, ACCEPT_ENCODING), ["gzip, deflate, br, zstd"]);
+        assert_eq!(values(&rules.headers_home, HeaderName::from_static("x-a")), ["1", "2"]);
     }
 
     #[test]
     fn secrets_stay_at_home() {
-        let rules = with(&[
-            ("authorization", "a"),
-            ("cookie", "b"),
-            ("host", "c"),
-            ("x-d", "d"),
-        ])
-        .unwrap();
+        let rules = with(&[("authorization", "a"), ("cookie", "b"), ("host", "c"), ("x-d", "d")]).unwrap();
         assert_eq!(rules.headers_home.len(), rules.headers_away.len() + 3);
         assert!(rules.headers_away.contains_key("x-d"));
     }
@@ -169,11 +137,7 @@ pub(super) mod tests {
         for (name, value, error) in [
             ("a b", "1", HeaderError::Name("a b".into())),
             ("x-a", "1\n2", HeaderError::Value("x-a".into())),
-            (
-                "Content-Length",
-                "5",
-                HeaderError::Framing("content-length".into()),
-            ),
+            ("Content-Length", "5", HeaderError::Framing("content-length".into())),
         ] {
             assert_eq!(with(&[(name, value)]).unwrap_err(), error);
         }

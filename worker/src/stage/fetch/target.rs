@@ -40,13 +40,9 @@ fn no_scheme(input: &str) -> String {
 /// Where a redirect from `url` leads.
 pub(super) fn redirect(url: &Url, location: &HeaderValue) -> Result<Url, String> {
     // Browsers read bytes that are not UTF-8 as Latin-1, and servers rely on it.
-    let location = std::str::from_utf8(location.as_bytes()).map_or_else(
-        |_| location.as_bytes().iter().map(|b| char::from(*b)).collect(),
-        ToOwned::to_owned,
-    );
-    let mut next = url
-        .join(&location)
-        .map_err(|error| format!("redirect to {location:?}: {error}"))?;
+    let location = std::str::from_utf8(location.as_bytes())
+        .map_or_else(|_| location.as_bytes().iter().map(|b| char::from(*b)).collect(), ToOwned::to_owned);
+    let mut next = url.join(&location).map_err(|error| format!("redirect to {location:?}: {error}"))?;
     if !matches!(next.scheme(), "http" | "https") {
         return Err(format!("redirect to {next}: only http and https can be fetched"));
     }
@@ -104,29 +100,17 @@ mod tests {
             ("", "empty: write https://example.com"),
             ("example.com/a?b", "no scheme: write https://example.com/a?b"),
             ("//example.com", "no scheme: write https://example.com"),
-            (
-                "example.com:8080/a",
-                "no scheme: write https://example.com:8080/a",
-            ),
+            ("example.com:8080/a", "no scheme: write https://example.com:8080/a"),
             ("localhost:8080", "no scheme: write https://localhost:8080"),
-            (
-                "ftp://example.com/",
-                "scheme ftp: only http and https can be fetched",
-            ),
-            (
-                "mailto:a@example.com",
-                "scheme mailto: only http and https can be fetched",
-            ),
+            ("ftp://example.com/", "scheme ftp: only http and https can be fetched"),
+            ("mailto:a@example.com", "scheme mailto: only http and https can be fetched"),
             ("http://", "empty host"),
             ("http://[::1", "invalid IPv6 address"),
             ("http://a:99999/", "invalid port number"),
         ] {
             assert_eq!(parse(input), Err(error.to_owned()), "{input:?}");
         }
-        assert_eq!(
-            parse(" HTTP://Example.com\n").unwrap().as_str(),
-            "http://example.com/"
-        );
+        assert_eq!(parse(" HTTP://Example.com\n").unwrap().as_str(), "http://example.com/");
     }
 
     #[test]
@@ -140,23 +124,11 @@ mod tests {
             ("http://a/b#f", "/c#g", Ok("http://a/c#g")),
             ("http://u:p@a/b", "/c", Ok("http://u:p@a/c")),
             ("http://a/", "", Ok("http://a/")),
-            (
-                "http://a/",
-                "ftp://a/",
-                Err("redirect to ftp://a/: only http and https can be fetched"),
-            ),
-            (
-                "http://a/",
-                "http://[",
-                Err("redirect to \"http://[\": invalid IPv6 address"),
-            ),
+            ("http://a/", "ftp://a/", Err("redirect to ftp://a/: only http and https can be fetched")),
+            ("http://a/", "http://[", Err("redirect to \"http://[\": invalid IPv6 address")),
         ] {
             let got = redirect(&Url::parse(from).unwrap(), &location.parse().unwrap());
-            assert_eq!(
-                got.as_ref().map(Url::as_str).map_err(String::as_str),
-                to,
-                "{from} → {location}"
-            );
+            assert_eq!(got.as_ref().map(Url::as_str).map_err(String::as_str), to, "{from} → {location}");
         }
         let latin1 = HeaderValue::from_bytes(b"/caf\xe9").unwrap();
         let got = redirect(&Url::parse("http://a/").unwrap(), &latin1).unwrap();
@@ -166,10 +138,7 @@ mod tests {
     #[test]
     fn credentials_go_into_the_header_and_nowhere_else() {
         let url = Url::parse("http://us%20er:p%40ss@a:81/b?c#d").unwrap();
-        assert_eq!(
-            basic_auth(&url).unwrap(),
-            format!("Basic {}", STANDARD.encode("us er:p@ss"))
-        );
+        assert_eq!(basic_auth(&url).unwrap(), format!("Basic {}", STANDARD.encode("us er:p@ss")));
         assert_eq!(request_uri(&url).unwrap(), "http://a:81/b?c");
         assert_eq!(public(url.clone()).as_str(), "http://a:81/b?c#d");
         assert_eq!(basic_auth(&Url::parse("http://a/").unwrap()), None);

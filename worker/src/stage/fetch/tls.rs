@@ -31,11 +31,7 @@ impl Tls {
 
     fn new(alpn: &[&str], roots: Option<RootCertStore>) -> Self {
         let alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Self {
-            alpn,
-            roots,
-            config: OnceLock::new(),
-        }
+        Self { alpn, roots, config: OnceLock::new() }
     }
 
     pub(super) fn config(&self) -> Result<Arc<ClientConfig>, Fault> {
@@ -47,10 +43,7 @@ impl Tls {
         // Named, not the process's default: whoever links us may have installed another.
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|error| Fault::Tls {
-                message: format!("TLS: {error}"),
-                may_pass: false,
-            })?;
+            .map_err(|error| Fault::Tls { message: format!("TLS: {error}"), may_pass: false })?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols.clone_from(&self.alpn);
         Ok(Arc::new(config))
@@ -78,15 +71,10 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
 
 /// A handshake that failed.
 pub(super) fn handshake_fault(host: &str, error: &io::Error) -> Fault {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (why, may_pass) = match tls {
         Some(error) => (error.to_string(), false),
         None => ("connection closed".to_owned(), true),
     };
-    Fault::Tls {
-        message: format!("TLS handshake with {host}: {why}"),
-        may_pass,
-    }
+    Fault::Tls { message: format!("TLS handshake with {host}: {why}"), may_pass }
 }

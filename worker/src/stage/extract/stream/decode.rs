@@ -81,11 +81,7 @@ mod tests {
             ("&ampx", "&x", "&ampx"),
             ("x?a=1&copy=2", "x?a=1\u{a9}=2", "x?a=1&copy=2"),
             ("&#65;&#x42;&#67", "ABC", "ABC"),
-            (
-                "&#128;&#0;&#xD800;",
-                "\u{20ac}\u{fffd}\u{fffd}",
-                "\u{20ac}\u{fffd}\u{fffd}",
-            ),
+            ("&#128;&#0;&#xD800;", "\u{20ac}\u{fffd}\u{fffd}", "\u{20ac}\u{fffd}\u{fffd}"),
             ("&notit;", "\u{ac}it;", "&notit;"),
             ("&nosuch;", "&nosuch;", "&nosuch;"),
             ("a\r\nb\rc", "a\nb\nc", "a\nb\nc"),
@@ -94,10 +90,7 @@ mod tests {
             assert_eq!(text(raw.as_bytes()), in_text.as_bytes(), "{raw:?}");
             assert_eq!(attribute(raw.as_bytes()), in_attribute, "{raw:?}");
         }
-        assert_eq!(
-            raw_text(b"&lt;\r\n\0", false).as_ref(),
-            "&lt;\n\u{fffd}".as_bytes()
-        );
+        assert_eq!(raw_text(b"&lt;\r\n\0", false).as_ref(), "&lt;\n\u{fffd}".as_bytes());
         assert_eq!(raw_text(b"&lt;\r\n\0", true).as_ref(), "<\n\u{fffd}".as_bytes());
     }
 }

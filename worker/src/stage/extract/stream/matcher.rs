@@ -57,12 +57,7 @@ enum Test {
     Id(String),
     Class(String),
     Exists(String),
-    Value {
-        name: String,
-        operator: AttrSelectorOperator,
-        value: String,
-        case: CaseSensitivity,
-    },
+    Value { name: String, operator: AttrSelectorOperator, value: String, case: CaseSensitivity },
 }
 
 /// The bits of an element's open ancestors.
@@ -109,10 +104,7 @@ impl Matcher {
     #[inline]
     pub(super) fn wants(&self, key: Key) -> bool {
         !self.is_typed
-            || self
-                .steps
-                .iter()
-                .any(|step| step.name.as_ref().is_some_and(|(name, _)| *name == key))
+            || self.steps.iter().any(|step| step.name.as_ref().is_some_and(|(name, _)| *name == key))
     }
 
     /// The steps whose own tests the element passes, whatever is around it.
@@ -124,10 +116,7 @@ impl Matcher {
                 .is_none_or(|(wanted, text)| *wanted == key && text.as_bytes().eq_ignore_ascii_case(name));
             named && step.tests.iter().all(|test| test.passes(attributes))
         };
-        self.steps
-            .iter()
-            .filter(passes)
-            .fold(0, |bits, step| bits | step.bit)
+        self.steps.iter().filter(passes).fold(0, |bits, step| bits | step.bit)
     }
 
     /// The steps that an element reaches which passes `passed` below `above`.
@@ -143,10 +132,7 @@ impl Matcher {
                     Before::InAncestor(before) => above.any & before != 0,
                 }
         };
-        self.steps
-            .iter()
-            .filter(reached)
-            .fold(0, |bits, step| bits | step.bit)
+        self.steps.iter().filter(reached).fold(0, |bits, step| bits | step.bit)
     }
 
     /// Whether an SVG or MathML element might match anything. Names and attributes
@@ -195,12 +181,7 @@ fn compile(selector: &Selector<Simple>, steps: &mut Vec<Step>) -> Option<Bits> {
             return None;
         }
         let bit = 1 << steps.len();
-        steps.push(Step {
-            bit,
-            name: name.take(),
-            tests: std::mem::take(&mut tests),
-            before,
-        });
+        steps.push(Step { bit, name: name.take(), tests: std::mem::take(&mut tests), before });
         before = match combinator {
             None => return Some(bit),
             Some(Combinator::Child) => Before::InParent(bit),
@@ -262,22 +243,13 @@ fn add(component: &Component<Simple>, name: &mut Option<(Key, String)>, tests: &
 impl Test {
     fn passes(&self, attributes: Attributes<'_>) -> bool {
         match self {
-            Self::Id(id) => attributes
-                .get("id")
-                .is_some_and(|raw| decode::attribute(raw) == id.as_str()),
+            Self::Id(id) => attributes.get("id").is_some_and(|raw| decode::attribute(raw) == id.as_str()),
             Self::Class(class) => attributes.get("class").is_some_and(|raw| {
                 let value = decode::attribute(raw);
-                value
-                    .split(|c: char| c.is_ascii_whitespace())
-                    .any(|word| word == class)
+                value.split(|c: char| c.is_ascii_whitespace()).any(|word| word == class)
             }),
             Self::Exists(name) => attributes.get(name).is_some(),
-            Self::Value {
-                name,
-                operator,
-                value,
-                case,
-            } => attributes
+            Self::Value { name, operator, value, case } => attributes
                 .get(name)
                 .is_some_and(|raw| operator.eval_str(&decode::attribute(raw), value, *case)),
         }

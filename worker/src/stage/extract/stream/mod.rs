@@ -25,6 +25,9 @@ use tag::{Key, Tag};
 use token::{Attribute, Attributes, Markup, RawText};
 use tree::{StartTag, Stop, Tree};
 
+/// Tokens between two looks at the clock: 4096 of the dearest take about a millisecond.
+const TOKENS_PER_LOOK: u32 = 4096;
+
 /// Input decoded at once when a page is not in UTF-8.
 const PIECE_BYTES: usize = 16 * 1024;
 
@@ -57,11 +60,11 @@ impl Stream {
         deadline: &Deadline,
         found: &mut Found,
     ) -> Result<Streamed, ExtractError> {
-        let mut pass = Pass::new(Tree::new(&self.matcher, fields, found));
+        let mut pass = Pass::new(Tree::new(&self.matcher, fields, found), deadline);
         let end = if is_utf8(encoding) {
-            pass.read_utf8(input, deadline)
+            pass.read_utf8(input)
         } else {
-            pass.read_decoded(input, &mut Decoder::new(encoding, PIECE_BYTES), deadline)
+            pass.read_decoded(input, &mut Decoder::new(encoding, PIECE_BYTES))
         };
         match end {
             Ok(()) => Ok(Streamed::Done),
@@ -74,6 +77,8 @@ impl Stream {
 /// One pass over one page.
 struct Pass<'j> {
     tree: Tree<'j>,
+    deadline: &'j Deadline,
+    tokens: u32,
     /// Set while the content of an element is not markup.
     raw: Option<Raw>,
     /// The start of a token whose end has not been read.
@@ -111,9 +116,11 @@ impl From<std::io::Error> for Stop {
 }
 
 impl<'j> Pass<'j> {
-    fn new(tree: Tree<'j>) -> Self {
+    fn new(tree: Tree<'j>, deadline: &'j Deadline) -> Self {
         Self {
             tree,
+            deadline,
+            tokens: 0,
             raw: None,
             rest: Vec::new(),
             rest_wanted: 0,
@@ -122,7 +129,7 @@ impl<'j> Pass<'j> {
     }
 
     /// Reads bytes that are UTF-8 where they lie.
-    fn read_utf8(&mut self, input: &mut Input<'_>, deadline: &Deadline) -> Result<(), Stop> {
+    fn read_utf8(&mut self, input: &mut Input<'_>) -> Result<(), Stop> {
         loop {
             let piece = input.fill()?;
             if piece.is_empty() {
@@ -133,21 +140,14 @@ impl<'j> Pass<'j> {
             if progress == Progress::Answered {
                 return Ok(());
             }
-            deadline.check()?;
         }
     }
 
-    fn read_decoded(
-        &mut self,
-        input: &mut Input<'_>,
-        decoder: &mut Decoder,
-        deadline: &Deadline,
-    ) -> Result<(), Stop> {
+    fn read_decoded(&mut self, input: &mut Input<'_>, decoder: &mut Decoder) -> Result<(), Stop> {
         while let Some(text) = decoder.next(input)? {
             if self.feed(text.as_bytes())?.0 == Progress::Answered {
                 return Ok(());
             }
-            deadline.check()?;
         }
         self.finish()
     }
@@ -189,6 +189,10 @@ impl<'j> Pass<'j> {
         loop {
             if self.tree.is_answered() {
                 return Ok((Progress::Answered, at));
+            }
+            self.tokens = self.tokens.wrapping_add(1);
+            if self.tokens.is_multiple_of(TOKENS_PER_LOOK) {
+                self.deadline.check()?;
             }
             let next = match self.raw {
                 Some(raw) => self.raw_text(data, at, raw, is_last)?,
@@ -261,33 +265,16 @@ impl<'j> Pass<'j> {
             let Some(end) = token::attributes(data, name_end, &mut |attribute| list.push(attribute)) else {
                 return Ok(None);
             };
-            (
-                end.at,
-                Attributes {
-                    data,
-                    list: &self.attributes,
-                },
-                end.is_self_closing,
-            )
+            (end.at, Attributes { data, list: &self.attributes }, end.is_self_closing)
         } else {
             let Some(end) = token::skip_attributes(data, name_end) else {
                 return Ok(None);
             };
             (end, Attributes::NONE, false)
         };
-        let start = StartTag {
-            tag,
-            key,
-            name,
-            attributes,
-            is_self_closing,
-        };
+        let start = StartTag { tag, key, name, attributes, is_self_closing };
         if let Some(kind) = self.tree.start(&start)? {
-            self.raw = Some(Raw {
-                kind,
-                key,
-                name_len: name.len(),
-            });
+            self.raw = Some(Raw { kind, key, name_len: name.len() });
         }
         Ok(Some(end))
     }
@@ -305,8 +292,7 @@ impl<'j> Pass<'j> {
             return Ok(None);
         }
         self.raw = None;
-        self.tree
-            .raw_text(data.get(at..end.text).unwrap_or_default(), raw.kind)?;
+        self.tree.raw_text(data.get(at..end.text).unwrap_or_default(), raw.kind)?;
         Ok(next)
     }
 }

@@ -36,11 +36,7 @@ impl Key {
 
 /// Lower case; and a NUL byte, which would vanish in a packed name, made visible.
 const fn fold(byte: u8) -> u8 {
-    if byte == 0 {
-        0xFF
-    } else {
-        byte.to_ascii_lowercase()
-    }
+    if byte == 0 { 0xFF } else { byte.to_ascii_lowercase() }
 }
 
 const SLOTS_LOG2: u32 = 10;
@@ -99,18 +95,12 @@ impl Tag {
 
     /// The name's key; meaningless for [`Tag::Other`] and [`Tag::Foreign`].
     pub(super) fn key(self) -> Key {
-        KNOWN
-            .iter()
-            .find(|(_, tag)| *tag == self)
-            .map_or(Key(0), |(key, _)| *key)
+        KNOWN.iter().find(|(_, tag)| *tag == self).map_or(Key(0), |(key, _)| *key)
     }
 
     /// The name, for comparing without regard to case.
     pub(super) fn name(self) -> &'static [u8] {
-        NAMES
-            .iter()
-            .find(|(tag, _)| *tag == self)
-            .map_or(b"", |(_, name)| name.as_bytes())
+        NAMES.iter().find(|(tag, _)| *tag == self).map_or(b"", |(_, name)| name.as_bytes())
     }
 
     /// Whether this tag is in a set.
@@ -149,10 +139,7 @@ static TABLE: [(Key, Tag); SLOTS] = {
     let mut table = [(Key(0), Tag::Other); SLOTS];
     let mut rest = KNOWN;
     while let [entry, tail @ ..] = rest {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "evaluated by the compiler, which checks it"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
         {
             table[entry.0.slot()] = *entry;
         }
@@ -175,9 +162,8 @@ use Tag::{
 pub(super) const IMPLIED_END: Set = Set::of(&[Dd, Dt, Li, Option, Optgroup, P, Rb, Rp, Rt, Rtc]);
 
 /// Where a search for an open element ends without having found it.
-pub(super) const SCOPE: Set = Set::of(&[
-    Applet, Caption, Html, Table, Td, Th, Marquee, Object, Select, Template,
-]);
+pub(super) const SCOPE: Set =
+    Set::of(&[Applet, Caption, Html, Table, Td, Th, Marquee, Object, Select, Template]);
 pub(super) const LIST_ITEM_SCOPE: Set = SCOPE.and(Set::of(&[Ol, Ul]));
 pub(super) const BUTTON_SCOPE: Set = SCOPE.and(Set::of(&[Button]));
 pub(super) const TABLE_SCOPE: Set = Set::of(&[Html, Table, Template]);
@@ -187,9 +173,8 @@ pub(super) const TABLE_PARTS: Set = Set::of(&[Table, Tbody, Tfoot, Thead, Tr, Td
 
 pub(super) const HEADINGS: Set = Set::of(&[H1, H2, H3, H4, H5, H6]);
 
-pub(super) const FORMATTING: Set = Set::of(&[
-    A, B, Big, Code, Em, Font, I, Nobr, S, Small, Strike, Strong, Tt, U,
-]);
+pub(super) const FORMATTING: Set =
+    Set::of(&[A, B, Big, Code, Em, Font, I, Nobr, S, Small, Strike, Strong, Tt, U]);
 
 /// Elements that no stray inline end tag can close.
 pub(super) const SPECIAL: Set = Set::of(&[
@@ -211,9 +196,8 @@ pub(super) const BLOCKS: Set = Set::of(&[
 ]);
 
 /// Elements whose end tag closes everything inside them.
-pub(super) const CLOSED_AS_BLOCKS: Set = BLOCKS
-    .without(Set::of(&[P]))
-    .and(Set::of(&[Button, Listing, Pre, Select]));
+pub(super) const CLOSED_AS_BLOCKS: Set =
+    BLOCKS.without(Set::of(&[P])).and(Set::of(&[Button, Listing, Pre, Select]));
 
 /// HTML elements whose start tag ends SVG and MathML content.
 pub(super) const BREAKS_OUT: Set = Set::of(&[
@@ -237,15 +221,8 @@ mod tests {
 
     #[test]
     fn other_names_are_other() {
-        for name in [
-            &b""[..],
-            b"a\0",
-            b"custom-element",
-            b"blockquotes",
-            b"h7",
-            b"\0",
-            "\u{fffd}".as_bytes(),
-        ] {
+        for name in [&b""[..], b"a\0", b"custom-element", b"blockquotes", b"h7", b"\0", "\u{fffd}".as_bytes()]
+        {
             assert_eq!(Tag::of(Key::of(name)), Tag::Other, "{name:?}");
         }
     }

@@ -66,10 +66,7 @@ fn declaration(data: &[u8], at: usize) -> Option<Markup> {
         return Some(Markup::Comment(start + 2 + comment_end(comment)?));
     }
     let end = memchr(b'>', rest)?;
-    if rest
-        .get(..7)
-        .is_some_and(|word| word.eq_ignore_ascii_case(b"doctype"))
-    {
+    if rest.get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"doctype")) {
         // The word may end in `>`, never contain it.
         return Some(Markup::Doctype(start + 7..start + end, start + end + 1));
     }
@@ -163,18 +160,12 @@ pub(super) fn attributes(data: &[u8], mut at: usize, each: &mut impl FnMut(Attri
         at = skip_spaces(data, at)?;
         match data.get(at)? {
             b'>' => {
-                return Some(TagEnd {
-                    at: at + 1,
-                    is_self_closing: false,
-                });
+                return Some(TagEnd { at: at + 1, is_self_closing: false });
             }
             b'/' => {
                 at += 1;
                 if data.get(at)? == &b'>' {
-                    return Some(TagEnd {
-                        at: at + 1,
-                        is_self_closing: true,
-                    });
+                    return Some(TagEnd { at: at + 1, is_self_closing: true });
                 }
                 continue;
             }
@@ -185,10 +176,7 @@ pub(super) fn attributes(data: &[u8], mut at: usize, each: &mut impl FnMut(Attri
         let name = at..at + 1 + rest.iter().position(|byte| ends_name(*byte) || *byte == b'=')?;
         at = skip_spaces(data, name.end)?;
         if data.get(at)? != &b'=' {
-            each(Attribute {
-                value: name.end..name.end,
-                name,
-            });
+            each(Attribute { value: name.end..name.end, name });
             continue;
         }
         at = skip_spaces(data, at + 1)?;
@@ -287,13 +275,121 @@ fn script_end(data: &[u8], at: usize) -> Option<RawEnd> {
             in_inner = false;
             from = name + 1;
         } else {
-            let inner = data
-                .get(start + 1..start + 1 + NAME.len())
-                .is_some_and(|name| Key::of(name) == KEY);
+            let inner = data.get(start + 1..start + 1 + NAME.len()).is_some_and(|name| Key::of(name) == KEY);
             if in_comment && inner && data.get(start + 1 + NAME.len()).copied().is_some_and(ends_name) {
                 in_inner = true;
             }
             from = start + 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_is_cut_as_the_standard_says() {
+        for (data, expected) in [
+            ("<a>", Some(Markup::Start(1..2))),
+            ("<A/>", Some(Markup::Start(1..2))),
+            ("<a\"b c>", Some(Markup::Start(1..4))),
+            ("</a >", Some(Markup::End(2..3))),
+            ("<a", None),
+            ("<", None),
+            ("</", None),
+            ("< a>", Some(Markup::Text)),
+            ("<3>", Some(Markup::Text)),
+            ("<>", Some(Markup::Text)),
+            ("</>", Some(Markup::Comment(3))),
+            ("</ a>x", Some(Markup::Comment(5))),
+            ("<?php \">\"?>", Some(Markup::Comment(8))),
+            ("<!-->x", Some(Markup::Comment(5))),
+            ("<!--->x", Some(Markup::Comment(6))),
+            ("<!---->x", Some(Markup::Comment(7))),
+            ("<!--a--!>x", Some(Markup::Comment(9))),
+            ("<!--a--->x", Some(Markup::Comment(9))),
+            ("<!--a-->b-->", Some(Markup::Comment(8))),
+            ("<!--a- ->b-->", Some(Markup::Comment(13))),
+            ("<!--!>-->", Some(Markup::Comment(9))),
+            ("<!--a--", None),
+            ("<!--a--!", None),
+            ("<!-a>", Some(Markup::Comment(5))),
+            ("<!DocType html>x", Some(Markup::Doctype(9..14, 15))),
+            ("<!doctype>", Some(Markup::Doctype(9..9, 10))),
+            ("<!doc>", Some(Markup::Comment(6))),
+            ("<![CDATA[a>b]]>", Some(Markup::Cdata(11))),
+            ("<![cdata[a>b]]>", Some(Markup::Comment(11))),
+        ] {
+            assert_eq!(markup(data.as_bytes(), 0), expected, "{data}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_read_as_the_standard_says() {
+        // (what follows the name, the attributes, what is left, self-closing)
+        type Pairs = &'static [(&'static str, &'static str)];
+        let cases: &[(&str, Pairs, &str, bool)] = &[
+            (">x", &[], "x", false),
+            ("/>x", &[], "x", true),
+            (" />x", &[], "x", true),
+            (" / >x", &[], "x", false),
+            (" a=1 B='2' c=\"3\" d>x", &[("a", "1"), ("B", "2"), ("c", "3"), ("d", "")], "x", false),
+            ("/a=1/b>x", &[("a", "1/b")], "x", false),
+            (" a/b>x", &[("a", ""), ("b", "")], "x", false),
+            (" a = 1>x", &[("a", "1")], "x", false),
+            (" a=>x", &[("a", "")], "x", false),
+            (" a= >x", &[("a", "")], "x", false),
+            (" =a=b>x", &[("=a", "b")], "x", false),
+            (" a='>'>x", &[("a", ">")], "x", false),
+            (" a=b'>'>x", &[("a", "b'")], "'>x", false),
+            (" 'a>'>x", &[("'a", "")], "'>x", false),
+            (" a=\"1\"b=2>x", &[("a", "1"), ("b", "2")], "x", false),
+            (" a=/>x", &[("a", "/")], "x", false),
+        ];
+        for (tag, expected, left, is_self_closing) in cases {
+            let data = tag.as_bytes();
+            let mut list = Vec::new();
+            let end = attributes(data, 0, &mut |attribute| list.push(attribute)).unwrap();
+            let text = |range: &Range<usize>| std::str::from_utf8(&data[range.clone()]).unwrap();
+            let found: Vec<_> = list.iter().map(|one| (text(&one.name), text(&one.value))).collect();
+            assert_eq!(&found, expected, "{tag}");
+            assert_eq!((&tag[end.at..], end.is_self_closing), (*left, *is_self_closing), "{tag}");
+            assert_eq!(skip_attributes(data, 0), Some(end.at), "{tag}");
+            for cut in 0..end.at {
+                assert_eq!(attributes(&data[..cut], 0, &mut |_| {}), None, "{tag} cut at {cut}");
+                assert_eq!(skip_attributes(&data[..cut], 0), None, "{tag} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_two_attributes_counts() {
+        let data = b" HREF=1 href=2>";
+        let mut list = Vec::new();
+        attributes(data, 0, &mut |attribute| list.push(attribute)).unwrap();
+        assert_eq!(Attributes { data, list: &list }.get("href"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn raw_text_ends_at_its_own_end_tag() {
+        for (name, kind, data, text) in [
+            ("title", RawText::WithEntities, "a<b>c</title>", "a<b>c"),
+            ("title", RawText::WithEntities, "a</titles></TITLE >", "a</titles>"),
+            ("style", RawText::Plain, "<!--</style>-->", "<!--"),
+            ("script", RawText::Script, "a</script>", "a"),
+            ("script", RawText::Script, "<!--</script>", "<!--"),
+            ("script", RawText::Script, "<!--<script></script>x</script>", "<!--<script></script>x"),
+            ("script", RawText::Script, "<!--<script>--></script>", "<!--<script>-->"),
+            ("script", RawText::Script, "<!--><script></script>", "<!--><script>"),
+            ("script", RawText::Script, "<script></script>", "<script>"),
+            ("script", RawText::Script, "<!--<scripts></script>", "<!--<scripts>"),
+        ] {
+            let end = raw_text_end(data.as_bytes(), 0, kind, Key::of(name.as_bytes()), name.len()).unwrap();
+            assert_eq!(&data[..end.text], text, "{data}");
+            assert_eq!(end.name, end.text + 2 + name.len(), "{data}");
+        }
+        let open = b"a</titl";
+        assert_eq!(raw_text_end(open, 0, RawText::WithEntities, Key::of(b"title"), 5), None);
     }
 }

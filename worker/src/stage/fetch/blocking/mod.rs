@@ -84,12 +84,7 @@ impl Client {
             .proxy(None)
             .build();
         let agent = Agent::with_parts(config, dial, Unresolved);
-        Ok(Self {
-            rules,
-            agent,
-            watch,
-            piece: vec![0; PIECE_BYTES],
-        })
+        Ok(Self { rules, agent, watch, piece: vec![0; PIECE_BYTES] })
     }
 
     /// Fetches one URL, redirects and all.
@@ -122,10 +117,7 @@ fn hop(
     piece: &mut [u8],
 ) -> Result<(), Fault> {
     watch.left()?;
-    let (head, body) = agent
-        .run(request)
-        .map_err(|error| head_fault(&error))?
-        .into_parts();
+    let (head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
     if exchange.on_head(&head) == Flow::Stop {
         return Ok(());
     }
@@ -144,11 +136,7 @@ fn hop(
         }
     }
     // `ureq` forgives a chunked body that ends without its last line, hyper does not.
-    if head.headers.contains_key(TRANSFER_ENCODING) && watch.closed() {
-        Err(Fault::Closed)
-    } else {
-        Ok(())
-    }
+    if head.headers.contains_key(TRANSFER_ENCODING) && watch.closed() { Err(Fault::Closed) } else { Ok(()) }
 }
 
 fn head_fault(error: &ureq::Error) -> Fault {
@@ -163,11 +151,7 @@ fn head_fault(error: &ureq::Error) -> Fault {
     if let ureq::Error::Protocol(error) = error {
         // The variant cannot be named from here; the test against hyper guards the text.
         let too_many = error.to_string().contains("too many headers");
-        return if too_many {
-            Fault::HeadTooLarge
-        } else {
-            Fault::Head
-        };
+        return if too_many { Fault::HeadTooLarge } else { Fault::Head };
     }
     if matches!(error, ureq::Error::LargeResponseHeader(..)) {
         return Fault::HeadTooLarge;
@@ -179,11 +163,7 @@ fn io_fault(error: &io::Error) -> Fault {
     if let Some(fault) = Fault::within(error) {
         return fault;
     }
-    if is_reset(error) {
-        Fault::Closed
-    } else {
-        Fault::Protocol(error.to_string())
-    }
+    if is_reset(error) { Fault::Closed } else { Fault::Protocol(error.to_string()) }
 }
 
 fn body_fault(error: &io::Error) -> Fault {
@@ -235,15 +215,9 @@ impl Dial {
         };
         let stream = self.connect(&addresses?, endpoint.port)?;
         // Requests go out in one write; waiting for more to send with it helps nobody.
-        stream
-            .set_nodelay(true)
-            .map_err(|error| Fault::Connect(error.to_string()))?;
+        stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let socket = Socket::new(stream, Arc::clone(&self.watch));
-        if endpoint.tls {
-            self.handshake(socket, &endpoint.host)
-        } else {
-            Ok(Channel::Plain(socket))
-        }
+        if endpoint.tls { self.handshake(socket, &endpoint.host) } else { Ok(Channel::Plain(socket)) }
     }
 
     fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Fault> {
@@ -275,16 +249,12 @@ impl Connector for Dial {
     type Out = Pooled;
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Pooled>, ureq::Error> {
-        self.dial(details.uri)
-            .map(Some)
-            .map_err(|fault| ureq::Error::Other(Box::new(fault)))
+        self.dial(details.uri).map(Some).map_err(|fault| ureq::Error::Other(Box::new(fault)))
     }
 }
 
 impl fmt::Debug for Dial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dial")
-            .field("connect_timeout", &self.connect_timeout)
-            .finish_non_exhaustive()
+        f.debug_struct("Dial").field("connect_timeout", &self.connect_timeout).finish_non_exhaustive()
     }
 }

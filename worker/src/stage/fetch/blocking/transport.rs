@@ -44,10 +44,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new() -> Self {
-        Self {
-            limit: Mutex::new((clock::now(), Whose::Target)),
-            closed: AtomicBool::new(false),
-        }
+        Self { limit: Mutex::new((clock::now(), Whose::Target)), closed: AtomicBool::new(false) }
     }
 
     /// From now on reads and writes end at `deadline`.
@@ -87,21 +84,13 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
-        Self {
-            stream,
-            watch,
-            read_timeout: Duration::MAX,
-            write_timeout: Duration::MAX,
-        }
+        Self { stream, watch, read_timeout: Duration::MAX, write_timeout: Duration::MAX }
     }
 
     /// Nothing to read and not closed, as befits an idle connection.
     fn is_quiet(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        matches!(
-            recv(self.stream.as_raw_fd(), &mut [0], flags),
-            Err(nix::Error::EAGAIN)
-        )
+        matches!(recv(self.stream.as_raw_fd(), &mut [0], flags), Err(nix::Error::EAGAIN))
     }
 }
 
@@ -199,19 +188,11 @@ pub(super) struct Pooled {
 impl Pooled {
     pub(super) fn new(channel: Channel) -> Self {
         let buffers = LazyBuffers::new(INPUT_BYTES, OUTPUT_BYTES);
-        Self {
-            channel,
-            buffers,
-            history: History::default(),
-        }
+        Self { channel, buffers, history: History::default() }
     }
 
     fn set_closed(&self, closed: bool) {
-        self.channel
-            .socket()
-            .watch
-            .closed
-            .store(closed, Ordering::Relaxed);
+        self.channel.socket().watch.closed.store(closed, Ordering::Relaxed);
     }
 }
 
@@ -256,9 +237,7 @@ impl Transport for Pooled {
 
 impl fmt::Debug for Pooled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pooled")
-            .field("tls", &self.is_tls())
-            .finish_non_exhaustive()
+        f.debug_struct("Pooled").field("tls", &self.is_tls()).finish_non_exhaustive()
     }
 }
 

@@ -40,16 +40,8 @@ struct Inner {
 
 impl Dial {
     pub(super) fn new(tls: Tls, connect_timeout: Duration, stall: Stall) -> Self {
-        let inner = Inner {
-            resolver: Resolver::system(),
-            tls,
-            connect_timeout,
-            stall,
-            open: Arc::default(),
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        let inner = Inner { resolver: Resolver::system(), tls, connect_timeout, stall, open: Arc::default() };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Connections open now, in use or idle.
@@ -92,16 +84,12 @@ impl Inner {
     async fn open(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Stream, Fault> {
         let stream = self.connect(addresses, endpoint.port).await?;
         // Requests go out in one write; waiting for more to send with it helps nobody.
-        stream
-            .set_nodelay(true)
-            .map_err(|error| Fault::Connect(error.to_string()))?;
+        stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let channel = if endpoint.tls {
             let name = server_name(&endpoint.host)?;
             let connector = TlsConnector::from(self.tls.config()?);
             let stream = connector.connect(name, stream).await;
-            Channel::Tls(Box::new(
-                stream.map_err(|error| handshake_fault(&endpoint.host, &error))?,
-            ))
+            Channel::Tls(Box::new(stream.map_err(|error| handshake_fault(&endpoint.host, &error))?))
         } else {
             Channel::Plain(stream)
         };
@@ -157,12 +145,7 @@ impl Stream {
             Channel::Plain(_) => false,
             Channel::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         };
-        Self {
-            channel,
-            is_h2,
-            history: History::default(),
-            open,
-        }
+        Self { channel, is_h2, history: History::default(), open }
     }
 
     fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

@@ -66,13 +66,7 @@ impl Client {
             .http1_writev(false)
             .http2_max_header_list_size(head_bytes_max)
             .build(dial.clone());
-        Ok(Self {
-            rules: Rc::new(rules),
-            client,
-            dial,
-            stall,
-            open_max: open_max(),
-        })
+        Ok(Self { rules: Rc::new(rules), client, dial, stall, open_max: open_max() })
     }
 
     /// Where the executor accounts for the time in which the event loop did not run.
@@ -87,11 +81,7 @@ impl Client {
     /// Whatever keeps us from a complete response below 400, classified.
     pub async fn fetch(&self, url: &str) -> Outcome {
         let mut exchange = Exchange::new(&self.rules, url)?;
-        match self
-            .stall
-            .within(self.rules.timeout, self.drive(&mut exchange))
-            .await
-        {
+        match self.stall.within(self.rules.timeout, self.drive(&mut exchange)).await {
             Some(outcome) => outcome,
             None => exchange.time_out(),
         }
@@ -163,11 +153,7 @@ fn request_fault(error: &legacy::Error) -> Fault {
     };
     let mut extras = http::Extensions::new();
     connection.get_extras(&mut extras);
-    if extras.get().is_some_and(Answered::get) {
-        Fault::Stale
-    } else {
-        fault
-    }
+    if extras.get().is_some_and(Answered::get) { Fault::Stale } else { fault }
 }
 
 /// What hyper says, in our words.
@@ -221,11 +207,7 @@ fn io_fault(error: &io::Error) -> Option<Fault> {
         return Some(Fault::Closed);
     }
     // Past the head, the chunks are all that is left to break.
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-    )
-    .then_some(Fault::Chunk)
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData).then_some(Fault::Chunk)
 }
 
 fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {

@@ -74,11 +74,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(20);
 
     fn run<F: Future>(work: F) -> F::Output {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(work)
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
     }
 
     #[test]

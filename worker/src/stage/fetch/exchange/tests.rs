@@ -85,43 +85,22 @@ fn bodies_are_taken_as_they_come() {
 #[test]
 fn a_fault_is_told_by_how_far_it_let_us_come() {
     use ErrorKind::{Connect, Dns, Protocol, Timeout, Tls};
-    static DNS: Fault = Fault::Dns {
-        message: String::new(),
-        may_pass: true,
-    };
-    static TLS: Fault = Fault::Tls {
-        message: String::new(),
-        may_pass: false,
-    };
+    static DNS: Fault = Fault::Dns { message: String::new(), may_pass: true };
+    static TLS: Fault = Fault::Tls { message: String::new(), may_pass: false };
     static CONNECT: Fault = Fault::Connect(String::new());
     let timeout = Event::Fault(&Fault::Timeout);
     let closed = Event::Fault(&Fault::Closed);
     check(&[Event::Fault(&DNS)], Err((Dns, "")));
     check(&[Event::Fault(&TLS)], Err((Tls, "")));
     check(&[Event::Fault(&CONNECT)], Err((Connect, "")));
-    check(
-        &[Event::Fault(&Fault::ConnectTimeout)],
-        Err((Timeout, "not connected within 5 s")),
-    );
+    check(&[Event::Fault(&Fault::ConnectTimeout)], Err((Timeout, "not connected within 5 s")));
     check(&[timeout], Err((Timeout, "no response head within 10 s")));
     let body = "no complete response within 10 s: 3 bytes of the body so far";
     check(&[HELLO, Chunk(b"hel"), timeout], Err((Timeout, body)));
-    check(
-        &[closed],
-        Err((Protocol, "connection closed before the response")),
-    );
-    check(
-        &[HELLO, Chunk(b"hel"), closed],
-        Err((Protocol, "connection closed after 3 of 5 body bytes")),
-    );
-    check(
-        &[HELLO, Chunk(b"hel"), End],
-        Err((Protocol, "connection closed after 3 of 5 body bytes")),
-    );
-    check(
-        &[Head(200, &[]), Chunk(b"hel"), closed],
-        Err((Protocol, "connection closed after 3 body bytes")),
-    );
+    check(&[closed], Err((Protocol, "connection closed before the response")));
+    check(&[HELLO, Chunk(b"hel"), closed], Err((Protocol, "connection closed after 3 of 5 body bytes")));
+    check(&[HELLO, Chunk(b"hel"), End], Err((Protocol, "connection closed after 3 of 5 body bytes")));
+    check(&[Head(200, &[]), Chunk(b"hel"), closed], Err((Protocol, "connection closed after 3 body bytes")));
     check(
         &[HELLO, Chunk(b"hel"), Event::Fault(&Fault::Chunk)],
         Err((Protocol, "malformed chunk in the body")),
@@ -132,20 +111,11 @@ fn a_fault_is_told_by_how_far_it_let_us_come() {
 fn a_stale_connection_is_passed_over_but_not_for_ever() {
     let stale = Event::Fault(&Fault::Stale);
     let (requests, outcome) = play(&spec(), "http://a/", &[stale, stale, HELLO, Chunk(b"hello"), End]);
-    assert_eq!(
-        (requests.len(), outcome.unwrap().body.as_slice()),
-        (3, &b"hello"[..])
-    );
+    assert_eq!((requests.len(), outcome.unwrap().body.as_slice()), (3, &b"hello"[..]));
     let endless = [stale; STALE_MAX as usize + 1];
-    check(
-        &endless,
-        Err((ErrorKind::Protocol, "connection closed before the response")),
-    );
+    check(&endless, Err((ErrorKind::Protocol, "connection closed before the response")));
     // Within a body it means what it says: the server closed.
-    check(
-        &[HELLO, stale],
-        Err((ErrorKind::Protocol, "connection closed after 0 of 5 body bytes")),
-    );
+    check(&[HELLO, stale], Err((ErrorKind::Protocol, "connection closed after 0 of 5 body bytes")));
 }
 
 #[test]
@@ -153,80 +123,44 @@ fn bodies_of_redirects_and_errors_are_read_only_if_that_is_cheap() {
     let hello: Result<&[u8], _> = Ok(b"hello");
     let refused = Err((ErrorKind::HttpStatus, "404 Not Found"));
     check(&[MOVED, Chunk(b"moved"), End, HELLO, Chunk(b"hello"), End], hello);
+    check(&[MOVED, Zeros(65_535), Zeros(1), HELLO, Chunk(b"hello"), End], hello);
+    check(&[MOVED, Event::Fault(&Fault::Closed), HELLO, Chunk(b"hello"), End], hello);
     check(
-        &[MOVED, Zeros(65_535), Zeros(1), HELLO, Chunk(b"hello"), End],
-        hello,
-    );
-    check(
-        &[MOVED, Event::Fault(&Fault::Closed), HELLO, Chunk(b"hello"), End],
-        hello,
-    );
-    check(
-        &[
-            Head(302, &[("location", "/b"), ("content-length", "65537")]),
-            HELLO,
-            Chunk(b"hello"),
-            End,
-        ],
+        &[Head(302, &[("location", "/b"), ("content-length", "65537")]), HELLO, Chunk(b"hello"), End],
         hello,
     );
     check(&[Head(404, &[("content-length", "65537")])], refused);
     check(&[Head(404, &[]), Zeros(65_536)], refused);
     check(&[Head(404, &[]), Event::Fault(&Fault::Timeout)], refused);
-    check(
-        &[MOVED, Event::Fault(&Fault::Timeout)],
-        Err((ErrorKind::Timeout, "no response head within 10 s")),
-    );
+    check(&[MOVED, Event::Fault(&Fault::Timeout)], Err((ErrorKind::Timeout, "no response head within 10 s")));
 }
 
 #[test]
 fn redirects_are_counted_and_remembered() {
     let mut events = vec![MOVED, End];
-    events.extend([
-        Head(301, &[("location", "http://b/c#d")]),
-        End,
-        Head(500, &[]),
-        End,
-    ]);
+    events.extend([Head(301, &[("location", "http://b/c#d")]), End, Head(500, &[]), End]);
     let (requests, outcome) = play(&spec(), "http://user:pass@a/#x", &events);
     let uris: Vec<_> = requests.iter().map(|request| request.uri().to_string()).collect();
     assert_eq!(uris, ["http://a/", "http://a/b", "http://b/c"]);
-    let auth: Vec<_> = requests
-        .iter()
-        .map(|request| request.headers().contains_key(AUTHORIZATION))
-        .collect();
+    let auth: Vec<_> = requests.iter().map(|request| request.headers().contains_key(AUTHORIZATION)).collect();
     assert_eq!(auth, [true, true, false], "the URL's credentials are this host's");
     let failure = outcome.unwrap_err();
     assert_eq!(failure.final_url.unwrap().as_str(), "http://b/c#d");
     assert_eq!(failure.status, Some(500));
 
-    let spec = FetchSpec {
-        redirects_max: 2,
-        ..spec()
-    };
+    let spec = FetchSpec { redirects_max: 2, ..spec() };
     let (requests, outcome) = play(&spec, "http://a/", &[MOVED, End, MOVED, End, MOVED, End]);
     let failure = outcome.unwrap_err();
     assert_eq!(failure.kind, ErrorKind::TooManyRedirects);
     assert_eq!(failure.message, "more than 2 redirects, the next to http://a/b");
     assert_eq!(requests.len(), 3);
-    let (_, outcome) = play(
-        &spec,
-        "http://a/",
-        &[MOVED, End, MOVED, End, Event::Fault(&Fault::Closed)],
-    );
-    assert_eq!(
-        outcome.unwrap_err().status,
-        None,
-        "the hop that failed had no status"
-    );
+    let (_, outcome) = play(&spec, "http://a/", &[MOVED, End, MOVED, End, Event::Fault(&Fault::Closed)]);
+    assert_eq!(outcome.unwrap_err().status, None, "the hop that failed had no status");
 }
 
 #[test]
 fn secrets_come_back_home_with_us() {
-    let spec = FetchSpec {
-        headers: vec![("cookie".into(), "a=b".into())],
-        ..spec()
-    };
+    let spec = FetchSpec { headers: vec![("cookie".into(), "a=b".into())], ..spec() };
     let events = [
         Head(302, &[("location", "http://b/")]),
         End,
@@ -238,15 +172,8 @@ fn secrets_come_back_home_with_us() {
         End,
     ];
     let (requests, _) = play(&spec, "http://a/", &events);
-    let sent: Vec<_> = requests
-        .iter()
-        .map(|request| request.headers().contains_key("cookie"))
-        .collect();
-    assert_eq!(
-        sent,
-        [true, false, true, false],
-        "another scheme is another origin"
-    );
+    let sent: Vec<_> = requests.iter().map(|request| request.headers().contains_key("cookie")).collect();
+    assert_eq!(sent, [true, false, true, false], "another scheme is another origin");
 }
 
 #[test]
@@ -255,13 +182,7 @@ fn limits_strike_as_early_as_they_can() {
     check(&[Head(200, &[("content-length", "1048577")])], too_large);
     check(&[Head(200, &[]), Zeros(1 << 20), Zeros(1)], too_large);
     // Compressed data may be a little larger than what it holds, but not endless.
-    check(
-        &[Head(
-            200,
-            &[("content-length", "1200000"), ("content-encoding", "br")],
-        )],
-        too_large,
-    );
+    check(&[Head(200, &[("content-length", "1200000"), ("content-encoding", "br")])], too_large);
     let (_, outcome) = play(&spec(), "http://a/", &[Head(200, &[]), Zeros(1 << 20), End]);
     assert_eq!(outcome.unwrap().body.len(), 1 << 20);
 }

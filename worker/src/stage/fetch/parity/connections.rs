@@ -29,12 +29,7 @@ fn redirects_are_followed_to_their_end() {
     let fetched = pair.page(&format!("http://{address}/301#given"));
     assert_eq!(fetched.body, b"the end");
     assert_eq!(fetched.final_url.as_str(), format!("http://{address}/end#own"));
-    assert_eq!(
-        pair.page(&format!("http://{address}/308#given"))
-            .final_url
-            .fragment(),
-        Some("given")
-    );
+    assert_eq!(pair.page(&format!("http://{address}/308#given")).final_url.fragment(), Some("given"));
 }
 
 #[test]
@@ -82,11 +77,7 @@ fn secrets_do_not_follow_a_redirect_to_another_origin() {
         let text = String::from_utf8(fetched.body).unwrap();
         ["cookie: a=b", "authorization: secret", "x-mine: 1"].map(|header| text.contains(header))
     };
-    for (path, want) in [
-        ("/", [true; 3]),
-        ("/home", [true; 3]),
-        ("/away", [false, false, true]),
-    ] {
+    for (path, want) in [("/", [true; 3]), ("/home", [true; 3]), ("/away", [false, false, true])] {
         // The two clients order their headers differently, so their echoes differ.
         for outcome in pair.each(&format!("http://{address}{path}")) {
             assert_eq!(seen(outcome.unwrap()), want, "{path}");
@@ -110,10 +101,7 @@ fn both_clients_ask_alike() {
              get /a%20b?c=d http/1.1\nhost: {address}\nuser-agent: muster-test"
         )
     );
-    assert_eq!(
-        fetched.final_url.as_str(),
-        format!("http://{address}/a%20b?c=d#e")
-    );
+    assert_eq!(fetched.final_url.as_str(), format!("http://{address}/a%20b?c=d#e"));
 }
 
 #[test]
@@ -133,11 +121,7 @@ fn connections_are_kept_across_redirects_errors_and_pages() {
         pair.page(&format!("http://{address}/moved"));
         pair.failure(&format!("http://{address}/404"));
     }
-    assert_eq!(
-        accepted.load(Ordering::SeqCst),
-        2,
-        "one connection for each client"
-    );
+    assert_eq!(accepted.load(Ordering::SeqCst), 2, "one connection for each client");
 }
 
 #[test]
@@ -154,22 +138,12 @@ fn a_pooled_connection_that_died_is_replaced_without_a_word() {
         }
     }
     // An answer that began is not asked for again.
-    let address = serve(|_, before| {
-        if before == 0 {
-            Reply::ok(b"page")
-        } else {
-            Reply::close("HTTP/1.1 2")
-        }
-    });
+    let address =
+        serve(|_, before| if before == 0 { Reply::ok(b"page") } else { Reply::close("HTTP/1.1 2") });
     let mut pair = Pair::new(&spec());
     pair.page(&format!("http://{address}/"));
     let failure = pair.failure(&format!("http://{address}/"));
-    assert_failure(
-        &failure,
-        ErrorKind::Protocol,
-        "connection closed before the response",
-        true,
-    );
+    assert_failure(&failure, ErrorKind::Protocol, "connection closed before the response", true);
 }
 
 #[test]
@@ -191,12 +165,7 @@ fn no_server_no_name_no_url() {
         assert_failure(&failure, ErrorKind::Connect, &refused, true);
     }
     let failure = pair.failure("example.com/page");
-    assert_failure(
-        &failure,
-        ErrorKind::InvalidUrl,
-        "no scheme: write https://example.com/page",
-        false,
-    );
+    assert_failure(&failure, ErrorKind::InvalidUrl, "no scheme: write https://example.com/page", false);
     assert_eq!(failure.final_url, None);
     // Port 0 cannot be connected to; what matters is that both say the same.
     assert_eq!(pair.failure("http://127.0.0.1:0/").kind, ErrorKind::Connect);
@@ -206,13 +175,7 @@ fn no_server_no_name_no_url() {
 fn a_name_that_does_not_exist_is_a_dns_failure() {
     let failure = Pair::new(&spec()).failure("http://no-such-name.invalid/");
     assert_eq!(failure.kind, ErrorKind::Dns);
-    assert!(
-        failure
-            .message
-            .starts_with("no address for no-such-name.invalid: "),
-        "{}",
-        failure.message
-    );
+    assert!(failure.message.starts_with("no address for no-such-name.invalid: "), "{}", failure.message);
 }
 
 /// A certificate for `localhost`, and the roots of who trusts it.
@@ -262,18 +225,10 @@ fn certificates_are_checked() {
     let trusting = |alpn| Tls::trusting(alpn, roots.clone());
     let mut pair = Pair::with(&spec(), trusting(&["http/1.1"]), trusting(&["h2", "http/1.1"]));
     for path in ["/", "/again", "/close", "/"] {
-        assert_eq!(
-            pair.page(&format!("https://localhost:{port}{path}")).body,
-            b"page",
-            "{path}"
-        );
+        assert_eq!(pair.page(&format!("https://localhost:{port}{path}")).body, b"page", "{path}");
     }
     let failure = pair.failure(&format!("https://127.0.0.1:{port}/"));
-    assert_eq!(
-        failure.kind,
-        ErrorKind::Tls,
-        "the certificate names another host: {failure:?}"
-    );
+    assert_eq!(failure.kind, ErrorKind::Tls, "the certificate names another host: {failure:?}");
 }
 
 #[test]
@@ -286,18 +241,9 @@ fn a_server_that_speaks_no_tls_is_a_tls_failure() {
     let closes = accept(drop);
     let mut pair = Pair::new(&spec());
     let failure = pair.failure(&format!("https://{speaks}/"));
-    assert_eq!(
-        (failure.kind, failure.may_pass),
-        (ErrorKind::Tls, false),
-        "{failure:?}"
-    );
+    assert_eq!((failure.kind, failure.may_pass), (ErrorKind::Tls, false), "{failure:?}");
     let failure = pair.failure(&format!("https://{closes}/"));
-    assert_failure(
-        &failure,
-        ErrorKind::Tls,
-        "TLS handshake with 127.0.0.1: connection closed",
-        true,
-    );
+    assert_failure(&failure, ErrorKind::Tls, "TLS handshake with 127.0.0.1: connection closed", true);
     assert_eq!(pair.page(&format!("http://{plain}/")).body, b"x");
 }
 
@@ -309,10 +255,7 @@ fn h2_server(answers_max: usize) -> (u16, RootCertStore, Arc<AtomicUsize>) {
     let address = accept(move |stream| {
         counter.fetch_add(1, Ordering::SeqCst);
         let config = Arc::clone(&config);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             stream.set_nonblocking(true).unwrap();
             let stream = tokio::net::TcpStream::from_std(stream).unwrap();
@@ -342,11 +285,7 @@ fn h2_server(answers_max: usize) -> (u16, RootCertStore, Arc<AtomicUsize>) {
 #[test]
 fn an_http2_connection_that_is_wound_down_is_replaced_without_a_word() {
     let (port, roots, accepted) = h2_server(3);
-    let pair = Pair::with(
-        &spec(),
-        Tls::system(&[]),
-        Tls::trusting(&["h2", "http/1.1"], roots),
-    );
+    let pair = Pair::with(&spec(), Tls::system(&[]), Tls::trusting(&["h2", "http/1.1"], roots));
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
         for _ in 0..5 {
@@ -357,8 +296,5 @@ fn an_http2_connection_that_is_wound_down_is_replaced_without_a_word() {
             }
         }
     });
-    assert!(
-        accepted.load(Ordering::SeqCst) >= 5,
-        "every connection gave three answers"
-    );
+    assert!(accepted.load(Ordering::SeqCst) >= 5, "every connection gave three answers");
 }

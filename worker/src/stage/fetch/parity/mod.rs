@@ -28,18 +28,12 @@ impl Pair {
         Self {
             blocking: blocking::Client::with_tls(spec, blocking).unwrap(),
             event_loop: event_loop::Client::with_tls(spec, event_loop).unwrap(),
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
         }
     }
 
     fn each(&mut self, url: &str) -> [Outcome; 2] {
-        [
-            self.blocking.fetch(url),
-            self.runtime.block_on(self.event_loop.fetch(url)),
-        ]
+        [self.blocking.fetch(url), self.runtime.block_on(self.event_loop.fetch(url))]
     }
 
     /// The outcome, when there is only one.
@@ -58,8 +52,7 @@ impl Pair {
 
     #[track_caller]
     fn page(&mut self, url: &str) -> Fetched {
-        self.fetch(url)
-            .unwrap_or_else(|failure| panic!("{url}: {failure:?}"))
+        self.fetch(url).unwrap_or_else(|failure| panic!("{url}: {failure:?}"))
     }
 
     #[track_caller]

@@ -5,9 +5,7 @@ use super::*;
 use crate::stage::decode::tests::{brotli, gzip, raw_deflate, zlib, zstandard};
 
 fn page() -> Vec<u8> {
-    (0..3000)
-        .flat_map(|i| format!("<p>{i}</p>").into_bytes())
-        .collect()
+    (0..3000).flat_map(|i| format!("<p>{i}</p>").into_bytes()).collect()
 }
 
 #[track_caller]
@@ -17,10 +15,7 @@ fn one(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Outcome {
     let url = format!("http://{address}/");
     match &outcome {
         Ok(fetched) => assert_eq!(fetched.final_url.as_str(), url),
-        Err(failure) => assert_eq!(
-            failure.final_url.as_ref().map(url::Url::as_str),
-            Some(url.as_str())
-        ),
+        Err(failure) => assert_eq!(failure.final_url.as_ref().map(url::Url::as_str), Some(url.as_str())),
     }
     outcome
 }
@@ -30,37 +25,19 @@ fn bodies_of_every_framing_arrive_whole() {
     for (raw, body) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
-        (
-            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello and more",
-            "hello",
-        ),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello and more", "hello"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello", "hello"),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
-            "hello",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nx: y\r\n\r\n",
-            "hello",
-        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", "hello"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nx: y\r\n\r\n", "hello"),
         ("HTTP/1.1 200 OK\r\n\r\nuntil closed", "until closed"),
         ("HTTP/1.0 200 OK\r\n\r\nuntil closed", "until closed"),
         ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"),
         ("HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", "hello"),
         ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", ""),
         ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", ""),
-        (
-            "HTTP/1.1 302 Found\r\nContent-Length: 7\r\n\r\nnowhere",
-            "nowhere",
-        ),
-        (
-            "HTTP/1.1 300 Choose\r\nLocation: /a\r\nContent-Length: 6\r\n\r\nchoose",
-            "choose",
-        ),
-        (
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            "hello",
-        ),
+        ("HTTP/1.1 302 Found\r\nContent-Length: 7\r\n\r\nnowhere", "nowhere"),
+        ("HTTP/1.1 300 Choose\r\nLocation: /a\r\nContent-Length: 6\r\n\r\nchoose", "choose"),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"),
         (
             "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
             "hello",
@@ -100,16 +77,8 @@ fn encoded_bodies_that_cannot_be_decoded_say_why() {
         ("gzip", cut, "the body's gzip data ends too early"),
         ("gzip", page(), "the body is not valid gzip"),
         ("zstd", page(), "the body is not valid zstd"),
-        (
-            "rot13",
-            page(),
-            "content-encoding rot13 is not one of gzip, deflate, br, zstd",
-        ),
-        (
-            "gzip,gzip,gzip,gzip",
-            page(),
-            "content-encoding has 4 layers, more than 3",
-        ),
+        ("rot13", page(), "content-encoding rot13 is not one of gzip, deflate, br, zstd"),
+        ("gzip,gzip,gzip,gzip", page(), "content-encoding has 4 layers, more than 3"),
     ] {
         let headers = format!("Content-Encoding: {coding}\r\n");
         let failure = one(move || Reply::with(&headers, &body)).unwrap_err();
@@ -120,18 +89,11 @@ fn encoded_bodies_that_cannot_be_decoded_say_why() {
 #[test]
 fn bodies_over_the_limit_are_refused_whatever_they_were_packed_in() {
     let zeros = vec![0; (1 << 20) + 1];
-    let chunked = [
-        &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n"[..],
-        &zeros,
-        b"\r\n0\r\n\r\n",
-    ]
-    .concat();
+    let chunked =
+        [&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n"[..], &zeros, b"\r\n0\r\n\r\n"]
+            .concat();
     let until_close = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &zeros].concat();
-    let mut raws = vec![
-        chunked,
-        until_close,
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n".to_vec(),
-    ];
+    let mut raws = vec![chunked, until_close, b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n".to_vec()];
     for (coding, encoded) in [
         ("gzip", gzip(&zeros)),
         ("deflate", zlib(&zeros)),
@@ -148,12 +110,7 @@ fn bodies_over_the_limit_are_refused_whatever_they_were_packed_in() {
     for raw in raws {
         let shown = String::from_utf8_lossy(&raw[..raw.len().min(60)]).into_owned();
         let failure = one(move || Reply::hang(raw.clone())).expect_err(&shown);
-        assert_failure(
-            &failure,
-            ErrorKind::TooLarge,
-            "body over the limit of 1048576 bytes",
-            false,
-        );
+        assert_failure(&failure, ErrorKind::TooLarge, "body over the limit of 1048576 bytes", false);
     }
     let exact = vec![0; 1 << 20];
     assert_eq!(one(move || Reply::ok(&exact)).unwrap().body.len(), 1 << 20);
@@ -164,21 +121,9 @@ fn statuses_of_400_and_above_are_failures() {
     for (line, extra, message, may_pass, retry_after) in [
         ("404 Nope", "", "404 Not Found", false, None),
         ("410 Gone", "Retry-After: 7\r\n", "410 Gone", false, Some(7)),
-        (
-            "429 Slow",
-            "Retry-After: 30\r\n",
-            "429 Too Many Requests",
-            true,
-            Some(30),
-        ),
+        ("429 Slow", "Retry-After: 30\r\n", "429 Too Many Requests", true, Some(30)),
         ("503 Busy", "", "503 Service Unavailable", true, None),
-        (
-            "500 Oh",
-            "Location: /elsewhere\r\n",
-            "500 Internal Server Error",
-            true,
-            None,
-        ),
+        ("500 Oh", "Location: /elsewhere\r\n", "500 Internal Server Error", true, None),
         ("501 No", "", "501 Not Implemented", false, None),
         ("499 Own", "Content-Encoding: rot13\r\n", "499", false, None),
     ] {
@@ -186,11 +131,7 @@ fn statuses_of_400_and_above_are_failures() {
         let failure = one(move || Reply::keep(raw.clone())).unwrap_err();
         assert_failure(&failure, ErrorKind::HttpStatus, message, may_pass);
         assert_eq!(failure.status.unwrap(), line[..3].parse::<u16>().unwrap());
-        assert_eq!(
-            failure.retry_after.map(|after| after.as_secs()),
-            retry_after,
-            "{line}"
-        );
+        assert_eq!(failure.retry_after.map(|after| after.as_secs()), retry_after, "{line}");
     }
     // Its body may be broken, endless or missing: the status is what counts.
     for raw in [
@@ -206,11 +147,7 @@ fn statuses_of_400_and_above_are_failures() {
 fn responses_that_are_cut_short_say_where() {
     for (raw, message, status) in [
         ("", "connection closed before the response", None),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Le",
-            "connection closed before the response",
-            None,
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Le", "connection closed before the response", None),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
             "connection closed after 0 of 10 body bytes",
@@ -242,12 +179,7 @@ fn responses_that_are_cut_short_say_where() {
         assert_eq!(failure.status, status, "{raw:?}");
     }
     let failure = one(|| Reply::reset("")).unwrap_err();
-    assert_failure(
-        &failure,
-        ErrorKind::Protocol,
-        "connection closed before the response",
-        true,
-    );
+    assert_failure(&failure, ErrorKind::Protocol, "connection closed before the response", true);
 }
 
 #[test]
@@ -261,22 +193,13 @@ fn what_is_not_http_says_so() {
         ("<html>hello</html>\r\n\r\n".to_owned(), "malformed response head"),
         ("HTTP/1.1 abc\r\n\r\n".to_owned(), "malformed response head"),
         ("HTTP/1.1 099 Low\r\n\r\n".to_owned(), "malformed response head"),
-        (
-            "HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned(),
-            "malformed response head",
-        ),
+        ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned(), "malformed response head"),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello".to_owned(),
             "malformed response head",
         ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello".to_owned(),
-            "malformed response head",
-        ),
-        (
-            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
-            "malformed response head",
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello".to_owned(), "malformed response head"),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "malformed response head"),
         (format!("HTTP/1.1 200 OK\r\n{many}\r\n"), too_large),
         (format!("HTTP/1.1 200 OK\r\n{more}\r\n"), too_large),
         (format!("HTTP/1.1 200 OK\r\nx: {long}\r\n\r\n"), too_large),
@@ -294,10 +217,7 @@ fn what_is_not_http_says_so() {
         assert_failure(&failure, ErrorKind::Protocol, message, false);
     }
     for (raw, message) in [
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx",
-            "transfer-encoding gzip is not supported",
-        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx", "transfer-encoding gzip is not supported"),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             "transfer-encoding gzip, chunked is not supported",
@@ -308,9 +228,6 @@ fn what_is_not_http_says_so() {
         ),
     ] {
         let failure = one(move || Reply::hang(raw)).expect_err(raw);
-        assert_eq!(
-            (failure.kind, failure.message.as_str()),
-            (ErrorKind::Protocol, message)
-        );
+        assert_eq!((failure.kind, failure.message.as_str()), (ErrorKind::Protocol, message));
     }
 }

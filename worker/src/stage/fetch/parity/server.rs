@@ -26,38 +26,23 @@ enum Then {
 
 impl Reply {
     pub(super) fn keep(bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            bytes: bytes.into(),
-            then: Then::Keep,
-        }
+        Self { bytes: bytes.into(), then: Then::Keep }
     }
 
     pub(super) fn close(bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            bytes: bytes.into(),
-            then: Then::Close,
-        }
+        Self { bytes: bytes.into(), then: Then::Close }
     }
 
     pub(super) fn reset(bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            bytes: bytes.into(),
-            then: Then::Reset,
-        }
+        Self { bytes: bytes.into(), then: Then::Reset }
     }
 
     pub(super) fn hang(bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            bytes: bytes.into(),
-            then: Then::Hang,
-        }
+        Self { bytes: bytes.into(), then: Then::Hang }
     }
 
     pub(super) fn drip(bytes: impl Into<Vec<u8>>, byte: u8) -> Self {
-        Self {
-            bytes: bytes.into(),
-            then: Then::Drip(byte),
-        }
+        Self { bytes: bytes.into(), then: Then::Drip(byte) }
     }
 
     pub(super) fn ok(body: &[u8]) -> Self {
@@ -66,10 +51,7 @@ impl Reply {
 
     /// A complete response with these header lines, each with its line end.
     pub(super) fn with(headers: &str, body: &[u8]) -> Self {
-        let head = format!(
-            "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n",
-            body.len()
-        );
+        let head = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
         Self::keep([head.as_bytes(), body].concat())
     }
 
@@ -131,10 +113,7 @@ fn send(stream: &mut TcpStream, reply: Reply) -> bool {
         Then::Keep => return true,
         Then::Close => {}
         Then::Reset => {
-            let linger = nix::libc::linger {
-                l_onoff: 1,
-                l_linger: 0,
-            };
+            let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
             setsockopt(stream, sockopt::Linger, &linger).unwrap();
         }
         Then::Hang => drop(io::copy(stream, &mut io::sink())),

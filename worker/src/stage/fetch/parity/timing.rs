@@ -18,35 +18,23 @@ fn timed_out(spec: &FetchSpec, url: &str, message: &str) {
     let took = begun.elapsed();
     assert_failure(&failure, ErrorKind::Timeout, message, true);
     // Two fetches, one after the other.
-    assert!(
-        took >= 2 * TIMEOUT && took < 2 * TIMEOUT + Duration::from_secs(5),
-        "{took:?}"
-    );
+    assert!(took >= 2 * TIMEOUT && took < 2 * TIMEOUT + Duration::from_secs(5), "{took:?}");
 }
 
 fn short() -> FetchSpec {
-    FetchSpec {
-        timeout: TIMEOUT,
-        ..spec()
-    }
+    FetchSpec { timeout: TIMEOUT, ..spec() }
 }
 
 #[test]
 fn the_message_says_how_far_the_response_had_come() {
     for (reply, message) in [
         ("", "no response head within 300 ms"),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length",
-            "no response head within 300 ms",
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length", "no response head within 300 ms"),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhello",
             "no complete response within 300 ms: 5 bytes of the body so far",
         ),
-        (
-            "HTTP/1.1 200 OK\r\n\r\n",
-            "no complete response within 300 ms: 0 bytes of the body so far",
-        ),
+        ("HTTP/1.1 200 OK\r\n\r\n", "no complete response within 300 ms: 0 bytes of the body so far"),
     ] {
         let address = serve(move |_, _| Reply::hang(reply));
         timed_out(&short(), &format!("http://{address}/"), message);
@@ -56,49 +44,36 @@ fn the_message_says_how_far_the_response_had_come() {
 #[test]
 fn a_slow_drip_does_not_stretch_the_time() {
     let address = serve(|_, _| Reply::drip("HTTP/1.1 200 OK\r\nX: ", b'y'));
-    timed_out(
-        &short(),
-        &format!("http://{address}/"),
-        "no response head within 300 ms",
-    );
+    timed_out(&short(), &format!("http://{address}/"), "no response head within 300 ms");
 
     let address = serve(|_, _| Reply::drip("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b'y'));
     for outcome in Pair::new(&short()).each(&format!("http://{address}/")) {
         let failure = outcome.unwrap_err();
         assert_eq!(failure.kind, ErrorKind::Timeout);
         assert!(failure.bytes > 0, "{failure:?}");
-        let told = format!(
-            "no complete response within 300 ms: {} bytes of the body so far",
-            failure.bytes
-        );
+        let told = format!("no complete response within 300 ms: {} bytes of the body so far", failure.bytes);
         assert_eq!(failure.message, told);
     }
 }
 
 #[test]
 fn all_hops_share_the_time() {
-    let address = serve(|request, _| {
-        if request.starts_with("GET /1 ") {
-            Reply::redirect(302, "/2")
-        } else {
-            Reply::hang("")
-        }
-    });
-    timed_out(
-        &short(),
-        &format!("http://{address}/1"),
-        "no response head within 300 ms",
-    );
+    let address =
+        serve(
+            |request, _| {
+                if request.starts_with("GET /1 ") { Reply::redirect(302, "/2") } else { Reply::hang("") }
+            },
+        );
+    timed_out(&short(), &format!("http://{address}/1"), "no response head within 300 ms");
 }
 
 #[test]
 fn a_body_nobody_reads_holds_nothing_up() {
     let endless = "Transfer-Encoding: chunked\r\n\r\n";
     let address = serve(move |request, _| match request {
-        moved if moved.starts_with("GET /moved ") => Reply::drip(
-            format!("HTTP/1.1 302 X\r\nLocation: /\r\n{endless}5000\r\n"),
-            b'y',
-        ),
+        moved if moved.starts_with("GET /moved ") => {
+            Reply::drip(format!("HTTP/1.1 302 X\r\nLocation: /\r\n{endless}5000\r\n"), b'y')
+        }
         gone if gone.starts_with("GET /404 ") => {
             Reply::drip(format!("HTTP/1.1 404 X\r\n{endless}5000\r\n"), b'y')
         }
@@ -107,19 +82,13 @@ fn a_body_nobody_reads_holds_nothing_up() {
     let mut pair = Pair::new(&spec());
     let begun = clock::now();
     assert_eq!(pair.page(&format!("http://{address}/moved")).body, b"page");
-    assert_eq!(
-        pair.failure(&format!("http://{address}/404")).kind,
-        ErrorKind::HttpStatus
-    );
+    assert_eq!(pair.failure(&format!("http://{address}/404")).kind, ErrorKind::HttpStatus);
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
 fn connecting_has_its_own_time() {
-    let spec = FetchSpec {
-        connect_timeout: TIMEOUT,
-        ..spec()
-    };
+    let spec = FetchSpec { connect_timeout: TIMEOUT, ..spec() };
     // Nobody accepts and the queue is full: the kernel drops what comes next.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
@@ -127,28 +96,16 @@ fn connecting_has_its_own_time() {
     let _queued: Vec<_> = (0..4)
         .map_while(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok())
         .collect();
-    timed_out(
-        &spec,
-        &format!("http://{address}/"),
-        "not connected within 300 ms",
-    );
+    timed_out(&spec, &format!("http://{address}/"), "not connected within 300 ms");
 
     let silent = accept(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
-    timed_out(
-        &spec,
-        &format!("https://{silent}/"),
-        "not connected within 300 ms",
-    );
+    timed_out(&spec, &format!("https://{silent}/"), "not connected within 300 ms");
 }
 
 #[test]
 fn the_whole_targets_time_also_ends_a_connection_attempt() {
     let silent = accept(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
-    timed_out(
-        &short(),
-        &format!("https://{silent}/"),
-        "no response head within 300 ms",
-    );
+    timed_out(&short(), &format!("https://{silent}/"), "no response head within 300 ms");
 }
 
 #[test]
@@ -163,8 +120,6 @@ fn a_busy_event_loop_calls_nothing_late() {
         while begun.elapsed() < 2 * TIMEOUT {}
         stall.add(begun.elapsed());
     };
-    let (outcome, ()) = pair
-        .runtime
-        .block_on(async { tokio::join!(pair.event_loop.fetch(&url), busy) });
+    let (outcome, ()) = pair.runtime.block_on(async { tokio::join!(pair.event_loop.fetch(&url), busy) });
     assert_eq!(outcome.unwrap().body, b"page");
 }

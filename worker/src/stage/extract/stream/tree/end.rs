@@ -18,16 +18,8 @@ impl Tree<'_> {
                 self.close_through(|tag| tag == Tag::P)
             }
             Tag::Li | Tag::Dd | Tag::Dt => {
-                let scope = if tag == Tag::Li {
-                    tag::LIST_ITEM_SCOPE
-                } else {
-                    tag::SCOPE
-                };
-                if self.in_scope(tag, scope) {
-                    self.close_through(|open| open == tag)
-                } else {
-                    Ok(())
-                }
+                let scope = if tag == Tag::Li { tag::LIST_ITEM_SCOPE } else { tag::SCOPE };
+                if self.in_scope(tag, scope) { self.close_through(|open| open == tag) } else { Ok(()) }
             }
             _ if tag.is_in(tag::HEADINGS) => {
                 if self.any_in_scope(|element| element.tag.is_in(tag::HEADINGS), tag::SCOPE) {
@@ -56,11 +48,7 @@ impl Tree<'_> {
     }
 
     fn end_block(&mut self, tag: Tag) -> Step {
-        if self.in_scope(tag, tag::SCOPE) {
-            self.close_through(|open| open == tag)
-        } else {
-            Ok(())
-        }
+        if self.in_scope(tag, tag::SCOPE) { self.close_through(|open| open == tag) } else { Ok(()) }
     }
 
     /// Takes the form out of the stack, and leaves open what is open inside it.

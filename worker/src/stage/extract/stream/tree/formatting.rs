@@ -66,9 +66,7 @@ impl Formatting {
     }
 
     fn contains(&self, wanted: u32) -> bool {
-        self.list
-            .iter()
-            .any(|entry| matches!(entry, Entry::Element { id, .. } if *id == wanted))
+        self.list.iter().any(|entry| matches!(entry, Entry::Element { id, .. } if *id == wanted))
     }
 
     fn count(&self, wanted: Tag) -> usize {
@@ -96,33 +94,19 @@ impl Tree<'_> {
         let id = self.next_id;
         let passed = self.matcher.passes(start.key, start.name, start.attributes);
         self.push(start)?;
-        self.formatting.list.push(Entry::Element {
-            id,
-            tag: start.tag,
-            passed,
-            is_open: true,
-        });
+        self.formatting.list.push(Entry::Element { id, tag: start.tag, passed, is_open: true });
         Ok(())
     }
 
     /// Opens again what a block closed too early.
     #[inline]
     pub(super) fn reconstruct_formatting(&mut self) -> Step {
-        if self.formatting.has_closed() {
-            self.reconstruct_closed()
-        } else {
-            Ok(())
-        }
+        if self.formatting.has_closed() { self.reconstruct_closed() } else { Ok(()) }
     }
 
     fn reconstruct_closed(&mut self) -> Step {
         let closed = |entry: &Entry| matches!(entry, Entry::Element { is_open: false, .. });
-        let first = self
-            .formatting
-            .list
-            .iter()
-            .rposition(|entry| !closed(entry))
-            .map_or(0, |last| last + 1);
+        let first = self.formatting.list.iter().rposition(|entry| !closed(entry)).map_or(0, |last| last + 1);
         for index in first..self.formatting.list.len() {
             let Some(Entry::Element { tag, passed, .. }) = self.formatting.list.get(index) else {
                 continue;

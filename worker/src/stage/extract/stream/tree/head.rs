@@ -62,15 +62,9 @@ impl Tree<'_> {
 
     /// Handles text before the body, and returns what of it belongs in the body.
     pub(super) fn text_before_body<'a>(&mut self, text: &'a [u8]) -> Step<&'a [u8]> {
-        let blank = text
-            .iter()
-            .position(|byte| !is_space(*byte))
-            .unwrap_or(text.len());
+        let blank = text.iter().position(|byte| !is_space(*byte)).unwrap_or(text.len());
         let (blank, rest) = text.split_at_checked(blank).unwrap_or((text, b""));
-        if matches!(
-            self.phase,
-            Phase::InHead | Phase::InHeadNoscript | Phase::AfterHead
-        ) {
+        if matches!(self.phase, Phase::InHead | Phase::InHeadNoscript | Phase::AfterHead) {
             self.append(blank)?;
         }
         if !rest.is_empty() {
@@ -159,11 +153,7 @@ impl Tree<'_> {
     /// A second `html` or `body` tag adds its attributes to the first, which may
     /// then match what it did not.
     pub(super) fn ignore_unless_attributes(&mut self, start: &StartTag<'_>) -> Step<Option<RawText>> {
-        if start.attributes.is_empty() {
-            Ok(None)
-        } else {
-            Err(Stop::Irregular)
-        }
+        if start.attributes.is_empty() { Ok(None) } else { Err(Stop::Irregular) }
     }
 }
 
@@ -181,13 +171,8 @@ pub(super) fn quirks(declaration: &[u8]) -> Quirks {
         return Quirks::Unknown;
     };
     let mut parts = ids.split(|byte| *byte == b'"');
-    let (before, public, between, system, after) = (
-        parts.next(),
-        parts.next(),
-        parts.next(),
-        parts.next(),
-        parts.next(),
-    );
+    let (before, public, between, system, after) =
+        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next());
     let blank = |part: Option<&[u8]>| part.is_some_and(|part| part.iter().all(|byte| is_space(*byte)));
     if !blank(before)
         || !blank(between)
@@ -223,18 +208,9 @@ mod tests {
                 " html PUBLIC \"-//W3C//DTD HTML 4.01//EN\" \"http://www.w3.org/TR/html4/strict.dtd\"",
                 Quirks::No,
             ),
-            (
-                " HTML PUBLIC \"-//W3C//DTD HTML 4.01 Transitional//EN\" \"http://x/loose.dtd\"",
-                Quirks::No,
-            ),
-            (
-                " HTML PUBLIC \"-//W3C//DTD HTML 4.01 Transitional//EN\"",
-                Quirks::Yes,
-            ),
-            (
-                " html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\" \"http://x/t.dtd\"",
-                Quirks::No,
-            ),
+            (" HTML PUBLIC \"-//W3C//DTD HTML 4.01 Transitional//EN\" \"http://x/loose.dtd\"", Quirks::No),
+            (" HTML PUBLIC \"-//W3C//DTD HTML 4.01 Transitional//EN\"", Quirks::Yes),
+            (" html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\" \"http://x/t.dtd\"", Quirks::No),
             (" html PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\"", Quirks::Unknown),
             (" html PUBLIC '-//W3C//DTD HTML 4.01//EN'", Quirks::Unknown),
             (" svg", Quirks::Unknown),

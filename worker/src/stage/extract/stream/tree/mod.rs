@@ -17,9 +17,9 @@ mod end;
 mod foreign;
 mod formatting;
 mod head;
+mod stack;
 mod table;
-
-use std::borrow::Cow;
+mod text;
 
 use shared::select::{Field, Take};
 
@@ -167,10 +167,8 @@ impl<'j> Tree<'j> {
     /// Whether a start tag's attributes must be read.
     #[inline]
     pub(super) fn wants_attributes(&self, tag: Tag, key: Key) -> bool {
-        matches!(
-            tag,
-            Tag::Html | Tag::Body | Tag::Base | Tag::Input | Tag::Svg | Tag::Math
-        ) || self.is_in_foreign()
+        matches!(tag, Tag::Html | Tag::Body | Tag::Base | Tag::Input | Tag::Svg | Tag::Math)
+            || self.is_in_foreign()
             || self.matcher.wants(key)
     }
 
@@ -231,97 +229,10 @@ impl<'j> Tree<'j> {
         }
     }
 
-    /// Text between tags, up to the next `<` or the end.
-    #[inline]
-    pub(super) fn text(&mut self, raw: &[u8]) -> Step {
-        let indifferent = self.captures.is_empty()
-            && !self.is_frameset_ok
-            && !self.formatting.has_closed()
-            && matches!(self.table_mode(), None | Some(Tag::Td | Tag::Th))
-            && self.phase == Phase::InBody;
-        if indifferent {
-            Ok(())
-        } else {
-            self.text_with_care(raw)
-        }
-    }
-
-    fn text_with_care(&mut self, raw: &[u8]) -> Step {
-        let skips_line_feed = std::mem::take(&mut self.skips_line_feed);
-        let has_nul = memchr::memchr(0, raw).is_some();
-        let decoded = decode::text(raw);
-        let text = match decoded.strip_prefix(b"\n") {
-            Some(rest) if skips_line_feed => rest,
-            _ => &*decoded,
-        };
-        if text.is_empty() && !has_nul {
-            return Ok(());
-        }
-        // Where a NUL stands tells more than its being dropped; only in plain text does it not.
-        let nul_matters = self.phase != Phase::InBody
-            || self.is_in_foreign()
-            || self.is_frameset_ok
-            || self.formatting.has_closed()
-            || skips_line_feed
-            || self.in_table_structure()
-            || memchr::memchr(b'&', raw).is_some();
-        if has_nul && nul_matters {
-            return Err(Stop::Irregular);
-        }
-        let text = if self.phase == Phase::InBody {
-            text
-        } else {
-            self.text_before_body(text)?
-        };
-        if text.is_empty() {
-            return Ok(());
-        }
-        let is_blank = text.iter().all(|byte| is_space(*byte));
-        if self.in_table_structure() {
-            if !is_blank {
-                return Err(Stop::Irregular);
-            }
-        } else if !self.is_in_foreign() {
-            self.reconstruct_formatting()?;
-        } else if self.formatting.has_closed() {
-            return Err(Stop::Irregular);
-        }
-        if !is_blank {
-            self.is_frameset_ok = false;
-        }
-        self.append(text)
-    }
-
-    /// The whole content of the element that was just opened, which is not markup; closes it.
-    pub(super) fn raw_text(&mut self, raw: &[u8], kind: RawText) -> Step {
-        let skips_line_feed = std::mem::take(&mut self.skips_line_feed);
-        if !self.captures.is_empty() {
-            let decoded = decode::raw_text(raw, kind == RawText::WithEntities);
-            let text = match decoded.strip_prefix(b"\n") {
-                Some(rest) if skips_line_feed => rest,
-                _ => &*decoded,
-            };
-            self.append(text)?;
-        }
-        self.truncate(self.stack.len().saturating_sub(1))
-    }
-
     /// The end of the page.
     pub(super) fn finish(&mut self) -> Step {
         self.open_body()?;
         self.truncate(0)
-    }
-
-    fn append(&mut self, text: &[u8]) -> Step {
-        let text: Cow<'_, [u8]> = match memchr::memchr(0, text) {
-            None => Cow::Borrowed(text),
-            Some(_) => Cow::Owned(text.iter().copied().filter(|byte| *byte != 0).collect()),
-        };
-        for capture in &mut self.captures {
-            self.found.grow(text.len()).map_err(Stop::Failed)?;
-            capture.text.extend_from_slice(&text);
-        }
-        Ok(())
     }
 
     /// The part of a table that is open innermost; it decides the rules.
@@ -338,207 +249,9 @@ impl<'j> Tree<'j> {
     pub(super) fn is_in_foreign(&self) -> bool {
         self.stack.last().is_some_and(|top| top.tag == Tag::Foreign)
     }
-
-    fn current(&self) -> Tag {
-        self.stack.last().map_or(Tag::Other, |top| top.tag)
-    }
-
-    fn above(&self) -> Above {
-        self.stack.last().map_or_else(Above::default, |top| Above {
-            parent: top.reached,
-            any: top.above | top.reached,
-        })
-    }
-
-    /// Whether a tag is open, above any of the elements that bound its scope.
-    fn in_scope(&self, tag: Tag, boundary: Set) -> bool {
-        self.any_in_scope(|element| element.tag == tag, boundary)
-    }
-
-    fn any_in_scope(&self, wanted: impl Fn(&Element) -> bool, boundary: Set) -> bool {
-        for element in self.stack.iter().rev() {
-            if wanted(element) {
-                return true;
-            }
-            if element.tag.is_in(boundary) {
-                return false;
-            }
-        }
-        false
-    }
-
-    /// Opens an element.
-    fn push(&mut self, tag: &StartTag<'_>) -> Step {
-        let above = self.above();
-        self.push_below(tag, above)
-    }
-
-    /// Opens an element that no tag was written for.
-    fn push_implied(&mut self, tag: Tag) -> Step {
-        let implied = implied(tag);
-        self.push(&implied)
-    }
-
-    fn push_below(&mut self, tag: &StartTag<'_>, above: Above) -> Step {
-        if self.stack.len() >= DEPTH_MAX {
-            return Err(Stop::Irregular);
-        }
-        let passed = self.matcher.passes(tag.key, tag.name, tag.attributes);
-        let reached = self.matcher.reaches(passed, above);
-        let depth = self.stack.len();
-        let is_captured = self.record(reached, tag.attributes, Some(depth))?;
-        if tag.tag.is_in(tag::TABLE_PARTS) {
-            self.table_parts.push(depth);
-            self.tables += usize::from(tag.tag == Tag::Table);
-        }
-        self.paragraphs += usize::from(tag.tag == Tag::P);
-        self.stack.push(Element {
-            key: tag.key,
-            tag: tag.tag,
-            id: self.next_id,
-            is_captured,
-            is_integration_point: false,
-            reached,
-            above: above.any,
-        });
-        self.next_id += 1;
-        Ok(())
-    }
-
-    /// Passes by an element that is closed as soon as it is opened.
-    fn pass(&mut self, tag: &StartTag<'_>) -> Step {
-        let above = self.above();
-        self.pass_below(tag, above)
-    }
-
-    fn pass_below(&mut self, tag: &StartTag<'_>, above: Above) -> Step {
-        let passed = self.matcher.passes(tag.key, tag.name, tag.attributes);
-        let reached = self.matcher.reaches(passed, above);
-        self.record(reached, tag.attributes, None).map(|_| ())
-    }
-
-    /// Notes what an element matches. With `depth`, its text is collected from
-    /// there; without, it has none. Says whether text is collected.
-    #[inline]
-    fn record(&mut self, reached: Bits, attributes: Attributes<'_>, depth: Option<usize>) -> Step<bool> {
-        if reached == 0 {
-            Ok(false)
-        } else {
-            self.record_match(reached, attributes, depth)
-        }
-    }
-
-    fn record_match(
-        &mut self,
-        reached: Bits,
-        attributes: Attributes<'_>,
-        depth: Option<usize>,
-    ) -> Step<bool> {
-        let mut is_captured = false;
-        for n in self.matcher.fields(reached) {
-            let Some(field) = self.fields.get(n) else { continue };
-            if !field.every && self.found.is_answered(n) {
-                continue;
-            }
-            match &field.take {
-                Take::Attribute(name) => {
-                    let Some(raw) = attributes.get(name) else { continue };
-                    let value = decode::attribute_bytes(raw);
-                    self.found.push(n, &value).map_err(Stop::Failed)?;
-                    if !field.every && is_link(name) {
-                        let link = String::from_utf8_lossy(&value);
-                        self.answer_needs_base |= !Links::is_independent(&link);
-                    }
-                }
-                Take::Text => {
-                    let slot = self.found.reserve(n);
-                    if let Some(depth) = depth {
-                        is_captured = true;
-                        self.captures.push(Capture {
-                            depth,
-                            slot,
-                            text: Vec::new(),
-                        });
-                        // It has its answer when it is closed.
-                        continue;
-                    }
-                }
-            }
-            self.answered();
-        }
-        Ok(is_captured)
-    }
-
-    fn answered(&mut self) {
-        self.answered_in_body |= self.phase == Phase::InBody;
-        if let Some(unanswered) = &mut self.unanswered {
-            *unanswered = unanswered.saturating_sub(1);
-        }
-    }
-
-    /// Closes the innermost element.
-    fn pop(&mut self) -> Step {
-        self.truncate(self.stack.len().saturating_sub(1))
-    }
-
-    /// Closes elements until `len` are open.
-    #[inline]
-    fn truncate(&mut self, len: usize) -> Step {
-        while self.stack.len() > len {
-            let Some(element) = self.stack.pop() else { break };
-            if element.tag == Tag::P {
-                self.paragraphs -= 1;
-            } else if element.tag.is_in(tag::FORMATTING) {
-                self.formatting.close(element.id);
-            } else if element.tag.is_in(tag::TABLE_PARTS) {
-                self.table_parts.pop();
-                self.tables -= usize::from(element.tag == Tag::Table);
-            }
-            if element.is_captured {
-                self.end_captures();
-            }
-        }
-        Ok(())
-    }
-
-    fn end_captures(&mut self) {
-        while let Some(capture) = self.captures.pop_if(|capture| capture.depth >= self.stack.len()) {
-            self.found.fill(capture.slot, &capture.text);
-            self.answered();
-        }
-    }
-
-    /// Closes elements whose end is implied, but for those of one name.
-    fn close_implied(&mut self, except: Option<Tag>) -> Step {
-        while self.current().is_in(tag::IMPLIED_END) && Some(self.current()) != except {
-            self.pop()?;
-        }
-        Ok(())
-    }
-
-    /// Closes elements up to and including the innermost one in `set`.
-    fn close_through(&mut self, wanted: impl Fn(Tag) -> bool) -> Step {
-        match self.stack.iter().rposition(|element| wanted(element.tag)) {
-            Some(index) => self.truncate(index),
-            None => Ok(()),
-        }
-    }
-
-    fn close_paragraph(&mut self) -> Step {
-        if self.paragraphs > 0 && self.in_scope(Tag::P, tag::BUTTON_SCOPE) {
-            return self.close_through(|tag| tag == Tag::P);
-        }
-        Ok(())
-    }
 }
 
 /// The start tag of an element that no tag was written for.
 fn implied(tag: Tag) -> StartTag<'static> {
-    StartTag {
-        tag,
-        key: tag.key(),
-        name: tag.name(),
-        attributes: Attributes::NONE,
-        is_self_closing: false,
-    }
+    StartTag { tag, key: tag.key(), name: tag.name(), attributes: Attributes::NONE, is_self_closing: false }
 }

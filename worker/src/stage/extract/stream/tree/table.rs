@@ -159,8 +159,5 @@ impl Tree<'_> {
 
 /// Whether an `input` is one that may stand in a table unseen.
 pub(super) fn is_hidden(start: &StartTag<'_>) -> bool {
-    start
-        .attributes
-        .get("type")
-        .is_some_and(|kind| decode::attribute(kind).eq_ignore_ascii_case("hidden"))
+    start.attributes.get("type").is_some_and(|kind| decode::attribute(kind).eq_ignore_ascii_case("hidden"))
 }

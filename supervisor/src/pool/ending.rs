@@ -1,0 +1,63 @@
+//! How a run ends: everything done, drained, killed, or given up. Whatever the
+//! reason, nothing more is handed out or started, and the run is over only when
+//! the last process is gone.
+
+use std::time::Instant;
+
+use super::mutant::Mutant;
+use super::slot::{Ended, State};
+use super::{Command, Pool, Stage};
+
+impl Pool {
+    pub(super) fn drain(&mut self, now: Instant) {
+        if self.stage == Stage::Running && !self.is(Mutant::IgnoreStop) {
+            self.end(now);
+        }
+    }
+
+    /// Nothing more is handed out; workers finish what they have begun and exit.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.stage = Stage::Ending;
+        let (grace, terminate_grace) = (self.config.drain_grace, self.config.terminate_grace);
+        for slot in &mut self.slots {
+            match slot.state {
+                State::Serving => {
+                    slot.state = State::Draining(now + grace);
+                    self.commands.push_back(Command::SendDrain(slot.seat));
+                }
+                State::Spawning(_) | State::Handshaking(_) => {
+                    // It holds nothing and was never asked for anything.
+                    slot.ended = Some(Ended::Blameless);
+                    slot.state = State::Killing(now + terminate_grace);
+                    self.commands.push_back(Command::Kill(slot.seat));
+                }
+                State::Backoff(_) => slot.state = State::Stopped,
+                State::Draining(_)
+                | State::Terminating(_)
+                | State::Killing(_)
+                | State::Stopped
+                | State::Failed => {}
+            }
+        }
+    }
+
+    pub(super) fn kill_all(&mut self, now: Instant) {
+        let grace = self.config.terminate_grace;
+        for slot in &mut self.slots {
+            if slot.state.has_process() && !matches!(slot.state, State::Killing(_)) {
+                slot.ended.get_or_insert(Ended::Blameless);
+                slot.state = State::Killing(now + grace);
+                self.commands.push_back(Command::Kill(slot.seat));
+            }
+        }
+        // Nobody is left to be drained, but a slot that waits to start must not.
+        self.drain(now);
+    }
+
+    pub(super) fn give_up(&mut self, now: Instant, why: String) {
+        if !matches!(self.stage, Stage::GaveUp(_)) {
+            self.kill_all(now);
+            self.stage = Stage::GaveUp(why);
+        }
+    }
+}

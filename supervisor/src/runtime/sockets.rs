@@ -1,0 +1,40 @@
+//! Where the one-shot servers' sockets are made: the temporary directory, looked
+//! at before ipc-channel meets it. That crate asserts where it should report,
+//! and cuts off what does not fit into a socket's name.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::Builder;
+use tempfile::env::{override_temp_dir, temp_dir};
+
+/// Longest directory whose sockets have a name that fits: the kernel has room for
+/// 107 bytes, and `/.tmp` with six letters and `/socket` come after it.
+const DIRECTORY_BYTES_MAX: usize = 80;
+
+/// Used when the directory's name is too long.
+const SHORT: &str = "/tmp";
+
+/// No socket can be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make sockets for the workers in {}: {cause}; set TMPDIR to a directory that can be written to", directory.display())]
+pub struct NoSockets {
+    directory: PathBuf,
+    cause: io::Error,
+}
+
+/// Makes sure that sockets can be made.
+///
+/// # Errors
+/// [`NoSockets`] when the temporary directory cannot be written to.
+pub fn prepare() -> Result<(), NoSockets> {
+    if temp_dir().as_os_str().len() > DIRECTORY_BYTES_MAX {
+        // Fails when it was overridden before: by us, for an earlier run of the same process.
+        let _ = override_temp_dir(Path::new(SHORT));
+    }
+    let directory = temp_dir();
+    match Builder::new().tempdir_in(&directory) {
+        Ok(_) => Ok(()),
+        Err(cause) => Err(NoSockets { directory, cause }),
+    }
+}
