@@ -26,6 +26,7 @@ mod resume;
 mod retries;
 mod sandbox;
 mod stopping;
+mod storm;
 mod summary;
 mod terminal;
 mod tls;

@@ -120,7 +120,8 @@ fn an_input_that_crashes_its_worker_is_set_aside_with_evidence() {
         assert_eq!([kind(record), &record["attempts"].to_string()], ["", "1"], "{id}: {record}");
     }
     let summary = summary(&dir);
-    assert_eq!([&summary["quarantined"], &summary["failed"], &summary["restarts"]], [1, 1, 3], "{summary}");
+    // After the third death nothing was left to start a worker for.
+    assert_eq!([&summary["quarantined"], &summary["failed"], &summary["restarts"]], [1, 1, 2], "{summary}");
 }
 
 #[test]

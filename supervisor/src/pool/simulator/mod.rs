@@ -21,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use self::world::World;
 use super::mutant::Mutant;
 
-/// Seeds in every test run; about two seconds without optimisation.
+/// Seeds in every test run: three seconds of one core without optimisation.
 const SEEDS: u64 = 2_500;
 
 /// What went wrong with this seed, if anything did.
