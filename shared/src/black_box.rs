@@ -15,6 +15,8 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Resident;
+
 /// Size of the mapping: one page on every platform this runs on.
 const PAGE_BYTES: usize = 4096;
 
@@ -78,6 +80,8 @@ pub struct Reading {
     pub since_us: u64,
     /// Which stage that is.
     pub phase: Phase,
+    /// Resident set when last written, in bytes.
+    pub rss_bytes: u64,
     /// Largest resident set so far, in bytes, as last written.
     pub rss_bytes_max: u64,
     /// CPU time used so far, in microseconds, as last written.
@@ -94,6 +98,7 @@ enum Word {
     Since,
     Phase,
     Rss,
+    RssMax,
     Cpu,
     InFlight,
 }
@@ -176,8 +181,9 @@ impl BlackBox {
     }
 
     /// Worker: what it has used so far.
-    pub fn set_usage(&self, rss_bytes_max: u64, cpu_us: u64) {
-        self.word(Word::Rss).store(rss_bytes_max, Ordering::Relaxed);
+    pub fn set_usage(&self, rss: Resident, cpu_us: u64) {
+        self.word(Word::Rss).store(rss.now_bytes, Ordering::Relaxed);
+        self.word(Word::RssMax).store(rss.max_bytes, Ordering::Relaxed);
         self.word(Word::Cpu).store(cpu_us, Ordering::Relaxed);
     }
 
@@ -191,7 +197,8 @@ impl BlackBox {
             target: (target != NOBODY).then_some(target),
             since_us: load(Word::Since),
             phase: Phase::from_code(load(Word::Phase)),
-            rss_bytes_max: load(Word::Rss),
+            rss_bytes: load(Word::Rss),
+            rss_bytes_max: load(Word::RssMax),
             cpu_us: load(Word::Cpu),
             in_flight: load(Word::InFlight),
         }
@@ -208,10 +215,11 @@ mod tests {
         assert_eq!(supervisor.read().target, None);
         let worker = BlackBox::open(&File::from(fd)).unwrap();
         worker.enter(7, Phase::Extract, 99);
-        worker.set_usage(4096, 12);
+        worker.set_usage(Resident { now_bytes: 4096, max_bytes: 8192 }, 12);
         let reading = supervisor.read();
         assert_eq!((reading.target, reading.since_us, reading.phase), (Some(7), 99, Phase::Extract));
-        assert_eq!((reading.rss_bytes_max, reading.cpu_us, reading.progress), (4096, 12, 1));
+        assert_eq!((reading.rss_bytes, reading.rss_bytes_max), (4096, 8192));
+        assert_eq!((reading.cpu_us, reading.progress), (12, 1));
         worker.leave();
         assert_eq!((supervisor.read().target, supervisor.read().phase), (None, Phase::Idle));
     }

@@ -50,16 +50,27 @@ pub fn children_cpu() -> Duration {
     usage_cpu(UsageWho::RUSAGE_CHILDREN)
 }
 
-/// Largest resident set this process has had, in bytes; 0 where `/proc` is not mounted.
+/// How much of a process is in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resident {
+    /// Now, in bytes.
+    pub now_bytes: u64,
+    /// At most so far, in bytes.
+    pub max_bytes: u64,
+}
+
+/// How much of this process is in memory; zeros where `/proc` is not mounted.
 ///
 /// Not `getrusage`: its maximum is carried over from the parent across `exec`, so that a
 /// small program started by a large one looks large.
 #[must_use]
-pub fn rss_bytes_max() -> u64 {
+pub fn resident() -> Resident {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = peak.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
+    let bytes = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    };
+    Resident { now_bytes: bytes("VmRSS:").unwrap_or(0), max_bytes: bytes("VmHWM:").unwrap_or(0) }
 }
 
 fn usage_cpu(who: UsageWho) -> Duration {

@@ -340,7 +340,7 @@ impl Started {
             wall: clock::now().duration_since(self.at),
             cpu: supervisor_cpu + clock::children_cpu().saturating_sub(self.children_cpu),
             supervisor_cpu,
-            supervisor_rss_bytes_max: clock::rss_bytes_max(),
+            supervisor_rss_bytes_max: clock::resident().max_bytes,
             why,
         }
     }

@@ -186,7 +186,7 @@ fn write(shared: &Shared, mut sender: Sender, black_box: &BlackBox) {
         if last || due.is_none_or(|due| clock::now() >= due) {
             due = Some(clock::now() + USAGE_EVERY);
             let cpu_us = u64::try_from(clock::process_cpu().as_micros()).unwrap_or(u64::MAX);
-            black_box.set_usage(clock::rss_bytes_max(), cpu_us);
+            black_box.set_usage(clock::resident(), cpu_us);
         }
         let sent = batch.outcomes.is_empty() && batch.slices_read == 0
             || sender.send(&FromWorker::Batch(batch)).is_ok();

@@ -3,7 +3,8 @@
 //! The black box names the target whose stage was running. Only that target is
 //! charged with the attempt; all else that was in flight goes back as it was.
 //! Nothing is handed out again before the channel has ended *and* the process
-//! is reaped: until both, a result may still be on its way.
+//! is reaped: until both, a result may still be on its way. The one exception is
+//! a channel that somebody else holds open; see `channel_overdue`.
 
 use std::time::{Duration, Instant};
 
@@ -204,7 +205,7 @@ impl Pool {
             evidence: Evidence {
                 signal,
                 phase: phase.to_owned(),
-                rss_bytes: death.reading.rss_bytes_max,
+                rss_bytes: death.reading.rss_bytes,
                 stderr: death.stderr.clone(),
             },
         })));

@@ -27,6 +27,8 @@ impl Runtime<'_> {
             Command::SendDrain(seat) => self.send(seat, ToWorker::Drain),
             Command::Terminate(seat) => self.signal(seat, Signal::SIGTERM),
             Command::Kill(seat) => self.signal(seat, Signal::SIGKILL),
+            // What is not listened to cannot be judged by its silence.
+            Command::Sample(_) if self.blocked_since.is_some() => {}
             Command::Sample(seat) => {
                 let Some(reading) = self.process(seat).map(Process::reading) else { return };
                 self.stage.gather.resident(seat.slot, reading.rss_bytes_max);

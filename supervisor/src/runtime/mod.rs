@@ -98,6 +98,8 @@ pub struct Runtime<'a> {
     out: Chunk,
     /// How the lines that `ordered` keeps back ended.
     held: BTreeMap<u64, Final>,
+    /// Since when the output has been behind, if it is: workers are not listened to meanwhile.
+    blocked_since: Option<Instant>,
     /// Targets still to be taken from the feed in this run.
     budget: u64,
     source_told: bool,
@@ -120,6 +122,7 @@ impl<'a> Runtime<'a> {
             dispositions: Vec::new(),
             out: Chunk::default(),
             held: BTreeMap::new(),
+            blocked_since: None,
             budget,
             source_told: false,
             ended: Ended::default(),
@@ -131,8 +134,8 @@ impl<'a> Runtime<'a> {
     pub fn run(mut self) -> Ended {
         loop {
             self.take_targets();
-            self.carry_out_all();
             self.write_out();
+            self.carry_out_all();
             if self.pool.is_over() {
                 break;
             }

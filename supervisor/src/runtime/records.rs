@@ -12,7 +12,7 @@ use shared::record::{ErrorKind, Record, RecordError};
 use super::Runtime;
 use super::writer::Chunk;
 use crate::journal::Final;
-use crate::pool::{Disposition, Quarantined, Seat};
+use crate::pool::{Event, Disposition, Quarantined, Seat};
 
 impl Runtime<'_> {
     pub(super) fn on_batch(&mut self, now: Instant, seat: Seat, batch: &Batch) {
@@ -111,8 +111,16 @@ impl Runtime<'_> {
         self.sum_up();
         let Some(chunks) = self.stage.writer.chunks() else { return };
         match chunks.try_send(std::mem::take(&mut self.out)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(out)) => self.out = out,
+            Ok(()) => {
+                if let Some(since) = self.blocked_since.take() {
+                    let now = clock::now();
+                    self.pool.handle_event(now, Event::Suspended(now.duration_since(since)));
+                }
+            }
+            Err(TrySendError::Full(out)) => {
+                self.blocked_since.get_or_insert_with(clock::now);
+                self.out = out;
+            }
             // The writer has failed, and says so itself.
             Err(TrySendError::Disconnected(_)) => {}
         }

@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use shared::protocol::{Slice, Verdict};
 
 use super::scenario::{Scenario, Temper, ms};
 use super::worker::Worker;
-use crate::pool::{Counts, Death, Disposition, Exit, Quarantined, Seat};
+use crate::pool::{Counts, Death, Disposition, Quarantined, Seat};
 
 /// Shortest pause between two processes in one slot: 100 ms less a quarter.
 const BACKOFF_MIN: Duration = ms_const(75);
@@ -20,9 +19,6 @@ const SLICE_BYTES_MAX: usize = 28 * 1024;
 /// Most bytes a worker may have unread, a large target counted as one full slice.
 const UNREAD_BYTES_MAX: usize = 64 * 1024;
 
-/// A hang is found this much after its limit: two samples, a second apart, and the lag of the loop.
-const FOUND_WITHIN: Duration = Duration::from_secs(4);
-
 const fn ms_const(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -31,11 +27,11 @@ const fn ms_const(ms: u64) -> Duration {
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     submitted: bool,
-    holder: Option<Seat>,
+    pub(super) holder: Option<Seat>,
     retries: u32,
-    blamed: u32,
+    pub(super) blamed: u32,
     /// Deaths for which it may or may not have been blamed.
-    maybe_blamed: u32,
+    pub(super) maybe_blamed: u32,
     finals: u32,
     quarantined: bool,
     not_before: Option<Instant>,
@@ -45,22 +41,22 @@ pub(super) struct Entry {
 
 /// One process's page.
 #[derive(Debug, Default)]
-struct Chair {
-    spawned_at: Option<Instant>,
+pub(super) struct Chair {
+    pub(super) spawned_at: Option<Instant>,
     job_sent: bool,
     greeted: bool,
-    ready: bool,
+    pub(super) ready: bool,
     /// When it was last given a slice.
-    given_at: Option<Instant>,
+    pub(super) given_at: Option<Instant>,
     /// Bytes of each slice that is on the channel or not yet taken off it.
     unread: VecDeque<usize>,
     drained: bool,
-    terminated: bool,
-    eof: bool,
-    death: Option<(Instant, Death)>,
+    pub(super) terminated: bool,
+    pub(super) eof: bool,
+    pub(super) death: Option<(Instant, Death)>,
     /// Whom the pool's first order to end it may blame, and whether it may blame nobody.
-    ended: Option<(Vec<u64>, bool)>,
-    settled: bool,
+    pub(super) ended: Option<(Vec<u64>, bool)>,
+    pub(super) settled: bool,
     forgotten_at: Option<Instant>,
 }
 
@@ -68,7 +64,7 @@ struct Chair {
 #[derive(Debug)]
 pub(super) struct Oracle {
     pub(super) entries: Vec<Entry>,
-    chairs: BTreeMap<Seat, Chair>,
+    pub(super) chairs: BTreeMap<Seat, Chair>,
     /// No more targets may be given out: drained, killed, given up or all done.
     pub(super) ending: bool,
     pub(super) refused: bool,
@@ -78,8 +74,8 @@ pub(super) struct Oracle {
     pub(super) jumped_at: Option<Instant>,
     spawns: u64,
     /// Deaths that nobody was blamed for since something was last finished.
-    vain: u32,
-    unready_deaths: Vec<Instant>,
+    pub(super) vain: u32,
+    pub(super) unready_deaths: Vec<Instant>,
     source_ended: bool,
 }
 
@@ -100,7 +96,7 @@ impl Oracle {
         }
     }
 
-    fn chair(&mut self, seat: Seat) -> &mut Chair {
+    pub(super) fn chair(&mut self, seat: Seat) -> &mut Chair {
         let chair = self.chairs.get_mut(&seat).unwrap_or_else(|| panic!("{seat} was never spawned"));
         assert!(chair.forgotten_at.is_none(), "a command for {seat}, which is forgotten");
         chair
@@ -233,111 +229,6 @@ impl Oracle {
         let chair = self.chair(seat);
         assert!(!chair.drained, "{seat} was drained twice");
         chair.drained = true;
-    }
-
-    /// SIGTERM or, if `hard`, SIGKILL.
-    pub(super) fn end(&mut self, now: Instant, seat: Seat, hard: bool, worker: &Worker, scenario: &Scenario) {
-        let (ending, deaf_for, jumped_at) = (self.ending, self.deaf_for, self.jumped_at);
-        let chair = self.chair(seat);
-        if !ending {
-            // A jump of the clock that ends just past a deadline cannot be told from a slow start.
-            let jumped = !chair.ready && chair.spawned_at <= jumped_at;
-            assert!(jumped || worker.deserves_an_end(), "{seat} is ended, and nothing is wrong with it");
-        }
-        assert!(hard || !chair.terminated, "{seat} got SIGTERM twice");
-        chair.terminated |= !hard;
-        if chair.ended.is_some() {
-            return;
-        }
-        let (suspects, mut or_nobody) = worker.suspects();
-        if !ending && !hard && worker.alive {
-            assert!(worker.is_hung(), "{seat} is called hung, and is not");
-            let limits = &scenario.config;
-            // One target may be lost, and soon overdue, when another brings everything to a stop.
-            let limit = limits.target_timeout + limits.stall_timeout.max(limits.stage_timeout);
-            // Standing still is no hang as long as nothing is held.
-            let given_at = chair.given_at.filter(|_| worker.lost.is_empty());
-            let since = worker.hung_since.max(given_at).expect("it hangs");
-            let found_after = now.duration_since(since);
-            assert!(
-                found_after <= limit + FOUND_WITHIN + deaf_for,
-                "{seat} was found hung after {found_after:?}"
-            );
-        }
-        or_nobody |= ending;
-        let suspects = if hard && !ending { Vec::new() } else { suspects };
-        chair.ended = Some((suspects, or_nobody));
-    }
-
-    /// To be called before the pool is told, as its commands depend on it.
-    pub(super) fn eof(&mut self, now: Instant, seat: Seat) {
-        let chair = self.chairs.get_mut(&seat).unwrap();
-        chair.eof = true;
-        if chair.death.is_some() {
-            self.settle(now, seat);
-        }
-    }
-
-    /// To be called before the pool is told.
-    pub(super) fn reaped(&mut self, now: Instant, seat: Seat, death: &Death) {
-        let chair = self.chairs.get_mut(&seat).unwrap();
-        chair.death.get_or_insert_with(|| (now, death.clone()));
-        if chair.eof {
-            self.settle(now, seat);
-        }
-    }
-
-    /// The process is gone for good: its targets are free, and at most one is to blame.
-    fn settle(&mut self, now: Instant, seat: Seat) {
-        let chair = self.chairs.get_mut(&seat).unwrap();
-        if std::mem::replace(&mut chair.settled, true) {
-            return;
-        }
-        let (_, death) = chair.death.as_ref().unwrap();
-        let asked = matches!(death.exit, Exit::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP));
-        let ours = asked || matches!(death.exit, Exit::Signal(libc::SIGKILL) | Exit::Code(_));
-        let (suspects, or_nobody) = match &chair.ended {
-            // It may have died by itself while our signal was on its way.
-            Some((suspects, or_nobody)) if ours => (suspects.clone(), *or_nobody),
-            Some((suspects, _)) => {
-                (suspects.iter().copied().chain(death.reading.target).collect(), !suspects.is_empty())
-            }
-            None if asked => (Vec::new(), false),
-            None => (death.reading.target.into_iter().collect(), false),
-        };
-        let ready = chair.ready;
-        let suspects: BTreeSet<_> =
-            suspects.into_iter().filter(|id| self.entries[*id as usize].holder == Some(seat)).collect();
-        for id in &suspects {
-            let entry = &mut self.entries[*id as usize];
-            if suspects.len() == 1 && !or_nobody {
-                entry.blamed += 1;
-            } else {
-                entry.maybe_blamed += 1;
-            }
-        }
-        for entry in &mut self.entries {
-            if entry.holder == Some(seat) {
-                entry.holder = None;
-            }
-        }
-        self.vain += u32::from(suspects.is_empty() || or_nobody);
-        if !ready {
-            self.unready_deaths.push(now);
-        }
-    }
-
-    /// The pool waits for the end of a reaped worker's channel only so long.
-    fn settle_without_eof(&mut self, now: Instant, seat: Seat, scenario: &Scenario) {
-        let chair = self.chair(seat);
-        if chair.settled {
-            return;
-        }
-        let (reaped_at, _) =
-            chair.death.as_ref().unwrap_or_else(|| panic!("{seat} is settled, yet not reaped"));
-        let waited = now.duration_since(*reaped_at);
-        assert!(waited >= scenario.config.terminate_grace, "{seat} is settled before its channel has ended");
-        self.settle(now, seat);
     }
 
     pub(super) fn forgotten(&mut self, now: Instant, seat: Seat, scenario: &Scenario) {

@@ -25,20 +25,13 @@ impl World {
         // The runtime forks at once and says so at once.
         self.happen(Happening::Forked(seat, fault != Fault::CannotStart));
         let handshake_ms = self.scenario.config.handshake_timeout.as_millis() as u64;
-        let greets_after = match fault {
-            Fault::CannotStart | Fault::NeverGreets => return,
-            Fault::StartsSlowly => ms(self.rng.u64(0..handshake_ms * 2)),
-            _ => ms(self.rng.u64(0..20)),
-        };
-        let misbehaves_after = match fault {
-            Fault::DiesBeforeHello => Some(greets_after),
-            Fault::DiesAfter(after)
-            | Fault::EndsCleanlyAfter(after)
-            | Fault::StandsStillAfter(after)
-            | Fault::GarblesAfter(after)
-            | Fault::ClosesItsChannelAfter(after) => Some(after),
-            _ => None,
-        };
+        if matches!(fault, Fault::CannotStart | Fault::NeverGreets) {
+            return;
+        }
+        let greets_within = if fault == Fault::StartsSlowly { handshake_ms * 2 } else { 20 };
+        let greets_after = ms(self.rng.u64(0..greets_within));
+        let misbehaves_after =
+            if fault == Fault::DiesBeforeHello { Some(greets_after) } else { fault.comes_after() };
         if let Some(after) = misbehaves_after {
             self.schedule(now + after, Happening::Step(seat, Step::Misbehave));
         }
@@ -98,11 +91,13 @@ impl World {
     }
 
     fn prepared(&mut self, seat: Seat) {
-        match self.workers[&seat].fault {
-            Fault::NeverReady => {}
-            Fault::DiesBeforeReady => self.die(seat, Exit::Code(1)),
-            Fault::Refuses => self.say(seat, Word::Refused),
-            _ => self.say(seat, Word::Ready),
+        let fault = self.workers[&seat].fault;
+        if fault == Fault::DiesBeforeReady {
+            self.die(seat, Exit::Code(1));
+        } else if fault == Fault::Refuses {
+            self.say(seat, Word::Refused);
+        } else if fault != Fault::NeverReady {
+            self.say(seat, Word::Ready);
         }
     }
 
@@ -213,11 +208,12 @@ impl World {
         else {
             return;
         };
-        let slices_read = match worker.fault {
-            Fault::ClaimsTooMuch => worker.slices_read + 1_000,
-            Fault::ClaimsNothing => 0,
-            _ => worker.slices_read,
-        };
+        let mut slices_read = worker.slices_read;
+        if worker.fault == Fault::ClaimsTooMuch {
+            slices_read += 1_000;
+        } else if worker.fault == Fault::ClaimsNothing {
+            slices_read = 0;
+        }
         worker.broke_off |= worker.fault == Fault::ClaimsTooMuch;
         let outcomes = std::mem::take(&mut worker.unsent);
         self.say(seat, Word::Batch(Batch { slices_read, outcomes, lines: Vec::new() }));
@@ -233,20 +229,20 @@ impl World {
             return;
         }
         let Some(worker) = self.workers.get_mut(&seat) else { return };
-        match fault {
-            Fault::DiesBeforeHello => self.die(seat, Exit::Signal(libc::SIGABRT)),
-            Fault::DiesAfter(_) => self.die(seat, Exit::Signal(libc::SIGKILL)),
-            Fault::EndsCleanlyAfter(_) => self.die(seat, Exit::Code(0)),
-            Fault::StandsStillAfter(_) => {
-                worker.stands_still = true;
-                worker.hung_since.get_or_insert(now);
-            }
-            Fault::GarblesAfter(_) => {
-                self.say(seat, Word::Garbled);
-                self.break_off(seat);
-            }
-            Fault::ClosesItsChannelAfter(_) => self.break_off(seat),
-            _ => {}
+        if fault == Fault::DiesBeforeHello {
+            self.die(seat, Exit::Signal(libc::SIGABRT));
+        } else if matches!(fault, Fault::DiesAfter(_)) {
+            self.die(seat, Exit::Signal(libc::SIGKILL));
+        } else if matches!(fault, Fault::EndsCleanlyAfter(_)) {
+            self.die(seat, Exit::Code(0));
+        } else if matches!(fault, Fault::StandsStillAfter(_)) {
+            worker.stands_still = true;
+            worker.hung_since.get_or_insert(now);
+        } else if matches!(fault, Fault::GarblesAfter(_)) {
+            self.say(seat, Word::Garbled);
+            self.break_off(seat);
+        } else {
+            self.break_off(seat);
         }
     }
 

@@ -77,6 +77,22 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// When it comes to light, for those that come at some time.
+    pub(super) fn comes_after(self) -> Option<Duration> {
+        if let Self::DiesAfter(after)
+        | Self::EndsCleanlyAfter(after)
+        | Self::StandsStillAfter(after)
+        | Self::GarblesAfter(after)
+        | Self::ClosesItsChannelAfter(after) = self
+        {
+            Some(after)
+        } else {
+            None
+        }
+    }
+}
+
 /// What moves a worker on.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -164,6 +180,7 @@ impl Worker {
                 .stage
                 .map_or(0, |(_, since)| now_us.saturating_sub(now.duration_since(since).as_micros() as u64)),
             phase: if self.stage.is_some() { Phase::Extract } else { Phase::Idle },
+            rss_bytes: 1 << 20,
             rss_bytes_max: 1 << 20,
             cpu_us: 1,
             in_flight: self.running.len() as u64,

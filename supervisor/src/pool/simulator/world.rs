@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use shared::protocol::Batch;
 
+use super::deafness::Deaf;
 use super::oracle::Oracle;
 use super::scenario::{Act, Deafness, Scenario, ms};
 use super::worker::{Fault, Step, Worker};
@@ -53,13 +54,6 @@ pub(super) enum Happening {
     HearsAgain,
 }
 
-/// A time in which the supervisor hears nothing.
-struct Deaf {
-    kind: Deafness,
-    /// Until when the pool has been told of it.
-    told_until: Instant,
-}
-
 /// One run.
 pub(super) struct World {
     pub(super) start: Instant,
@@ -68,15 +62,15 @@ pub(super) struct World {
     pub(super) scenario: Scenario,
     pub(super) pool: Pool,
     pub(super) oracle: Oracle,
-    queue: BinaryHeap<Reverse<(Instant, u32)>>,
+    pub(super) queue: BinaryHeap<Reverse<(Instant, u32)>>,
     coming: BTreeMap<u32, Happening>,
     events: u32,
     scheduled: u32,
     pub(super) workers: BTreeMap<Seat, Worker>,
-    deaf: Option<Deaf>,
-    unheard: VecDeque<Happening>,
+    pub(super) deaf: Option<Deaf>,
+    pub(super) unheard: VecDeque<Happening>,
     /// The user has stopped the run, by then.
-    stopped_by: Option<Instant>,
+    pub(super) stopped_by: Option<Instant>,
     trace: Option<VecDeque<String>>,
 }
 
@@ -181,7 +175,7 @@ impl World {
     }
 
     /// The pool's time has come; it must not ask for the same instant again and again.
-    fn timeout(&mut self) {
+    pub(super) fn timeout(&mut self) {
         for _ in 0..3 {
             self.tell_deafness();
             self.note(|_| "timeout".to_owned());
@@ -306,48 +300,6 @@ impl World {
         self.pool.handle_timeout(self.now);
     }
 
-    fn fall_deaf(&mut self, kind: Deafness, lasting: Duration) {
-        if self.deaf.is_some() {
-            return;
-        }
-        self.oracle.deaf_for += lasting;
-        if kind != Deafness::Blocked {
-            self.oracle.jumped_at = Some(self.now);
-        }
-        if let Some(by) = &mut self.stopped_by {
-            *by += lasting;
-        }
-        if kind == Deafness::Frozen {
-            self.now += lasting;
-            let queue = std::mem::take(&mut self.queue);
-            self.queue = queue.into_iter().map(|Reverse((at, n))| Reverse((at + lasting, n))).collect();
-            return;
-        }
-        self.deaf = Some(Deaf { kind, told_until: self.now });
-        self.schedule(self.now + lasting, Happening::HearsAgain);
-    }
-
-    /// A runtime whose output is blocked says so before it asks the pool what is overdue.
-    fn tell_deafness(&mut self) {
-        if let Some(deaf) = self.deaf.as_mut().filter(|deaf| deaf.kind == Deafness::Blocked) {
-            let untold = self.now.duration_since(std::mem::replace(&mut deaf.told_until, self.now));
-            self.event(Event::Suspended(untold));
-        }
-    }
-
-    fn hear_again(&mut self) {
-        self.tell_deafness();
-        self.deaf = None;
-        // A loop that wakes up late may look at its clock first, or at its mail.
-        if self.rng.bool() && self.pool.poll_timeout().is_some_and(|at| at <= self.now) {
-            self.timeout();
-        }
-        for happening in std::mem::take(&mut self.unheard) {
-            self.happen(happening);
-            self.carry_out_all();
-        }
-    }
-
     /// Late news of the dead must not move a pool that is over.
     fn nothing_follows(&mut self) {
         while let Some(Reverse((at, n))) = self.queue.pop() {
@@ -364,7 +316,7 @@ impl World {
     }
 
     /// Does all that the pool asks for; whether that was anything.
-    fn carry_out_all(&mut self) -> bool {
+    pub(super) fn carry_out_all(&mut self) -> bool {
         let mut any = false;
         while let Some(command) = self.pool.poll_command() {
             any = true;

@@ -1,1 +1,0 @@
-//! Tests of the pool through its public interface.

@@ -1,0 +1,134 @@
+//! Whose fault a death is, and what becomes of whom it hits.
+
+use super::*;
+
+#[test]
+fn only_the_one_at_fault_gets_the_attempt() {
+    let crash = Exit::Signal(libc::SIGSEGV);
+    let table = [
+        ("a crash in a stage", crash, Some(1), Some(1)),
+        ("a crash outside any", crash, None, None),
+        ("a stage of another's target", crash, Some(77), None),
+        ("an exit in a stage", Exit::Code(0), Some(1), Some(1)),
+        ("killed for want of memory", Exit::Signal(libc::SIGKILL), Some(2), Some(2)),
+        ("asked to end from outside", Exit::Signal(libc::SIGTERM), Some(1), None),
+        ("Ctrl-C from outside", Exit::Signal(libc::SIGINT), Some(1), None),
+    ];
+    for (name, exit, target, blamed) in table {
+        let mut rig = Rig::serving(PoolConfig { concurrency: 3, ..limits() }, 3);
+        rig.dies(seat(0, 1), exit, target, "");
+        rig.pass(SECOND, alive());
+        rig.asked();
+        rig.up(seat(0, 2));
+        let expected: Vec<_> = (0..3).map(|id| (id, 1 + u32::from(Some(id) == blamed))).collect();
+        assert_eq!(rig.given(), [(0, expected)], "{name}");
+    }
+}
+
+#[test]
+fn three_deaths_set_a_target_aside_with_the_evidence() {
+    let table = [
+        (
+            Exit::Signal(libc::SIGSEGV),
+            "",
+            ErrorKind::WorkerCrash,
+            "a worker died on it (SIGSEGV) on 3 attempts, last in phase extract",
+        ),
+        (
+            Exit::Signal(libc::SIGABRT),
+            "memory allocation of 99 bytes failed",
+            ErrorKind::WorkerOom,
+            "a worker ran out of memory on it on 3 attempts, last in phase extract",
+        ),
+        (
+            Exit::Signal(libc::SIGKILL),
+            "",
+            ErrorKind::WorkerOom,
+            "a worker was killed on it, most likely for want of memory, on 3 attempts, last in phase extract",
+        ),
+    ];
+    for (exit, stderr, kind, message) in table {
+        let mut rig = Rig::serving(limits(), 2);
+        for generation in 1..=3 {
+            assert_eq!(rig.given(), [(0, vec![(0, generation)])]);
+            rig.dies(seat(0, generation), exit, Some(0), stderr);
+            let before = rig.now;
+            while rig.pool.slots[0].seat.generation == generation {
+                rig.pass(Duration::from_millis(10), alive());
+            }
+            assert!(rig.now - before < SECOND / 5, "an input at fault is no reason to wait longer each time");
+            if generation < 3 {
+                rig.asked();
+            }
+            rig.up(seat(0, generation + 1));
+        }
+        let asked = rig.asked();
+        let set_aside: Vec<_> = asked
+            .iter()
+            .filter_map(|c| if let Command::Quarantine(q) = c { Some(q) } else { None })
+            .collect();
+        let [quarantined] = set_aside[..] else { panic!("{asked:?}") };
+        assert_eq!((quarantined.id, quarantined.attempts, quarantined.kind), (0, 3, kind));
+        assert_eq!(quarantined.message, message);
+        assert_eq!(quarantined.evidence.stderr, stderr);
+        assert_eq!(rig.pool.counts().quarantined, 1);
+    }
+}
+
+#[test]
+fn many_bad_inputs_in_a_row_are_no_reason_to_give_up() {
+    let mut rig = Rig::serving(limits(), 40);
+    for death in 0..120 {
+        rig.dies(seat(0, death + 1), Exit::Signal(libc::SIGSEGV), Some(u64::from(death / 3)), "");
+        rig.pass(SECOND, alive());
+        rig.up(seat(0, death + 2));
+    }
+    assert_eq!((rig.pool.counts().quarantined, rig.pool.failure()), (40, None));
+}
+
+#[test]
+fn a_channel_that_somebody_else_holds_open_is_not_waited_for_long() {
+    let mut rig = Rig::serving(limits(), 1);
+    rig.tell(Event::Reaped(
+        seat(0, 1),
+        Death { exit: Exit::Code(1), reading: reading(1, None), stderr: String::new() },
+    ));
+    rig.asked();
+    rig.pass(2 * SECOND - Duration::from_millis(1), alive());
+    assert_eq!(rig.asked(), []);
+    rig.pass(SECOND, alive());
+    assert_eq!(
+        rig.notices()[0],
+        "worker 0 is gone, but something holds its channel open; going on without it"
+    );
+    assert_eq!(rig.returns(seat(0, 1), &[0], &Verdict::Ok), [Disposition::Stale]);
+    rig.up(seat(0, 2));
+    assert_eq!(rig.given(), [(0, vec![(0, 1)])]);
+}
+
+#[test]
+fn a_worker_that_breaks_the_protocol_is_killed_once() {
+    let table: [(&str, Act); 4] = [
+        ("it sends what nobody can read", |rig| rig.tell(Event::Garbled(seat(0, 1), "?".to_owned()))),
+        ("it is ready without having said hello", |rig| {
+            rig.tell(Event::Spawned(seat(0, 1)));
+            rig.tell(Event::Ready(seat(0, 1)));
+        }),
+        ("it refuses what it has taken", |rig| {
+            rig.up(seat(0, 1));
+            rig.tell(Event::Refused(seat(0, 1), "?".to_owned()));
+        }),
+        ("it has read what was not sent", |rig| {
+            rig.up(seat(0, 1));
+            let batch = Batch { slices_read: 7, ..Batch::default() };
+            rig.pool.handle_batch(rig.now, seat(0, 1), &batch, &mut Vec::new());
+        }),
+    ];
+    for (name, act) in table {
+        let mut rig = Rig::new(limits());
+        act(&mut rig);
+        rig.tell(Event::Garbled(seat(0, 1), "more of it".to_owned()));
+        let kills = rig.asked().iter().filter(|c| **c == Command::Kill(seat(0, 1))).count();
+        assert_eq!((kills, rig.pool.failure()), (1, None), "{name}");
+    }
+}
