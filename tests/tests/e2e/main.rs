@@ -30,4 +30,5 @@ mod storm;
 mod summary;
 mod terminal;
 mod tls;
+mod torn;
 mod usage;
