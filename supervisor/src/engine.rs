@@ -327,7 +327,8 @@ fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
                 Executor::Blocking => timeout,
                 Executor::EventLoop => Duration::ZERO,
             },
-        stage_timeout: parse_timeout + MARGIN,
+        // The worker counts CPU time and this is wall time: on a crowded machine that is twice as much.
+        stage_timeout: parse_timeout * 2 + MARGIN,
         // Other targets' parsing may delay this one, but not for ever.
         target_timeout: (timeout + parse_timeout) * 2 + MARGIN,
         drain_grace: timeout + parse_timeout + MARGIN,
