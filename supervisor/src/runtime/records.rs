@@ -12,7 +12,7 @@ use shared::record::{ErrorKind, Record, RecordError};
 use super::Runtime;
 use super::writer::Chunk;
 use crate::journal::Final;
-use crate::pool::{Event, Disposition, Quarantined, Seat};
+use crate::pool::{Disposition, Event, Quarantined, Seat};
 
 impl Runtime<'_> {
     pub(super) fn on_batch(&mut self, now: Instant, seat: Seat, batch: &Batch) {

@@ -142,6 +142,8 @@ fn pool_config(rng: &mut Rng, kind: Kind) -> PoolConfig {
         target_timeout,
         drain_grace,
         terminate_grace,
+        recycle_after: None,
+        rss_allowance_bytes: None,
     }
 }
 

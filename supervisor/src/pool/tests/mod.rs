@@ -27,6 +27,8 @@ fn limits() -> PoolConfig {
         target_timeout: 30 * SECOND,
         drain_grace: 15 * SECOND,
         terminate_grace: 2 * SECOND,
+        recycle_after: None,
+        rss_allowance_bytes: None,
     }
 }
 
@@ -156,7 +158,16 @@ fn seat(slot: u32, generation: u32) -> Seat {
 
 fn reading(progress: u64, target: Option<u64>) -> Reading {
     let phase = if target.is_some() { Phase::Extract } else { Phase::Idle };
-    Reading { progress, target, since_us: u64::MAX, phase, rss_bytes: 4096, rss_bytes_max: 4096, cpu_us: 0, in_flight: 0 }
+    Reading {
+        progress,
+        target,
+        since_us: u64::MAX,
+        phase,
+        rss_bytes: 4096,
+        rss_bytes_max: 4096,
+        cpu_us: 0,
+        in_flight: 0,
+    }
 }
 
 /// A black box that is seen moving each time, with no stage running.
