@@ -268,7 +268,7 @@ impl Pool {
             delay = Duration::ZERO;
         }
         // Who was to follow it anyway follows it at once.
-        let followed = self.succeed(seat).is_some();
+        let followed = verdict.is_none() && self.succeed(seat).is_some();
         if followed {
             self.restarts += 1;
         } else if let Some(slot) = self.current(seat) {

@@ -22,6 +22,7 @@ mod output;
 mod parse;
 mod politeness;
 mod processes;
+mod recycle;
 mod retries;
 mod sandbox;
 mod stopping;

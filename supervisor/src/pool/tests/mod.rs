@@ -3,6 +3,7 @@
 mod blaming;
 mod dispatching;
 mod ending;
+mod recycling;
 mod watching;
 
 use nix::libc;
