@@ -108,8 +108,22 @@ impl Shape {
             Executor::Blocking => 1,
             Executor::EventLoop => concurrency,
         };
-        let (workers, concurrency) = descriptors::fit(descriptors::raise_limit(), workers, concurrency);
         Self { mode, workers, concurrency }
+    }
+
+    /// Cut to what the limit on descriptors allows, and what to tell the user if that is less.
+    fn fitted(self) -> (Self, Option<String>) {
+        let descriptors = descriptors::raise_limit();
+        let (workers, concurrency) = descriptors::fit(descriptors, self.workers, self.concurrency);
+        let fitted = Self { workers, concurrency, ..self };
+        let notice = (fitted != self).then(|| {
+            format!(
+                "the limit of {descriptors} open files leaves room for {workers} × {concurrency} in flight, not {} × \
+                 {}; raise it with ulimit -n",
+                self.workers, self.concurrency
+            )
+        });
+        (fitted, notice)
     }
 }
 
@@ -151,6 +165,7 @@ pub(crate) fn run(
     };
     let (mut ended, shape, why) = job.run(targets_max);
     let Job { feed, writer, gather, signals, .. } = job;
+    ended.unread = !feed.is_exhausted();
     let mut reader_left = false;
     let mut resume = None;
     let complete = ended.is_complete() && ended.left == 0 && feed.is_exhausted();
@@ -223,7 +238,10 @@ impl Job<'_> {
         let both = Shape::new(self.plan, Mode::Both);
         let choice = auto::choose(self.measured(), both.workers, both.concurrency);
         let rest = targets_max.saturating_sub(self.feed.taken());
-        if !ended.is_complete() || rest == 0 || self.feed.is_exhausted() {
+        if !ended.is_complete() {
+            return (ended, probe, None);
+        }
+        if rest == 0 || self.feed.is_exhausted() {
             let why = format!("{}: the measurement itself did all there was to do", probe.mode.name());
             return (ended, probe, Some(why));
         }
@@ -240,6 +258,10 @@ impl Job<'_> {
     }
 
     fn run_shape(&mut self, shape: Shape, targets_max: u64) -> Ended {
+        let (shape, notice) = shape.fitted();
+        if let Some(notice) = notice {
+            self.progress.message(&notice);
+        }
         let now = clock::now();
         let seed = clock::monotonic_us();
         let frontier = Frontier::new(FrontierConfig::from(&self.plan.politeness), seed);
@@ -305,7 +327,8 @@ fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
                 Executor::Blocking => timeout,
                 Executor::EventLoop => Duration::ZERO,
             },
-        stage_timeout: parse_timeout + MARGIN,
+        // The worker counts CPU time and this is wall time: on a crowded machine that is twice as much.
+        stage_timeout: parse_timeout * 2 + MARGIN,
         // Other targets' parsing may delay this one, but not for ever.
         target_timeout: (timeout + parse_timeout) * 2 + MARGIN,
         drain_grace: timeout + parse_timeout + MARGIN,

@@ -14,7 +14,7 @@ use crate::plan::{Comparison, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
 use crate::sink::Sink;
-use crate::summary::{self, ModeRun, WriteError};
+use crate::summary::{self, ModeRun, WriteError, units};
 
 /// Runs one job; how it ended, or why it could not be done.
 ///
@@ -26,14 +26,19 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let destination = match journal::open(plan)? {
         Opened::Ready(destination) => *destination,
         Opened::Complete(path) => {
-            say(&format!("{} is complete already: nothing is left to do\n", path.display()));
-            return Ok(Outcome::Done);
+            let complete = journal::check_complete(&path, plan)?;
+            let records = units::counted(complete.records, "record");
+            say(&format!("{} is complete already, with {records}: nothing is left to do\n", path.display()));
+            return Ok(if complete.failed == 0 { Outcome::Done } else { Outcome::InputsFailed });
         }
     };
     if let Some(notice) = &destination.notice {
         progress.message(notice);
     }
     let report = run_shown(plan, destination, u64::MAX, progress)?;
+    if report.ended.failure.is_some() {
+        return conclude(plan, &report);
+    }
     if let Some(path) = &plan.summary {
         report.run.summary.write(path)?;
     }
@@ -114,18 +119,24 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     let Report { ended, reader_left, resume, run } = report;
     let done = run.summary.items;
     if let Some(why) = &ended.failure {
-        anyhow::bail!("{why}\n{done} records were written, {} inputs are left{}", ended.left, how(*resume));
+        let (done, left) = (units::counted(done, "record"), units::counted(ended.left, "input"));
+        anyhow::bail!("{why}\n{done} written, {left} left{}", how(*resume));
     }
     if let Some(signal) = ended.signal {
         let name = crate::pool::signal_name(signal).unwrap_or("a signal");
-        let left = if ended.unread { format!("{} or more", ended.left) } else { ended.left.to_string() };
+        let left = units::counted(ended.left, "input");
+        let left = if ended.unread { format!("{left} or more") } else { left };
         let place = match &plan.output {
             Output::File { path, .. } => format!(" in {}", path.display()),
             Output::Stdout | Output::Discard => String::new(),
         };
         let how = how(*resume);
-        say(&format!("stopped by {name}: {done} records are written{place}, {left} inputs are left{how}\n"));
+        let done = units::counted(done, "record");
+        say(&format!("stopped by {name}: {done} written{place}, {left} left{how}\n"));
         return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
+    }
+    if done == 0 && !reader_left {
+        say("nothing was done: the inputs name no target\n");
     }
     if *reader_left || run.summary.failed == 0 { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
 }

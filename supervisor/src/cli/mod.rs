@@ -111,13 +111,13 @@ fn with_command(
     argv: Vec<OsString>,
     around: &Surroundings<'_>,
 ) -> Result<(Vec<OsString>, ArgMatches), Refusal> {
+    let compares = argv.iter().any(|word| word == "compare");
     let incomplete = match root.clone().try_get_matches_from(&argv) {
         Ok(matches) if is_whole(&command_path(&matches)) => return Ok((argv, matches)),
         Ok(matches) => missing_command(&command_path(&matches)),
-        // The flags of a command that is not known yet are unknown flags, and so are its inputs.
-        Err(error) if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) => {
-            error.into()
-        }
+        // The flags of a command that is not known yet are unknown flags, and its inputs are no commands.
+        Err(error) if error.kind() == ErrorKind::UnknownArgument => error.into(),
+        Err(error) if error.kind() == ErrorKind::InvalidSubcommand && compares => error.into(),
         Err(error) => return Err(error.into()),
     };
     if let Some(found) = with_jobs_command(root, &argv, around)? {

@@ -9,6 +9,7 @@
 //! any instant the output up to the committed length holds exactly the records
 //! of the committed ids, and what lies beyond can be cut off and done again.
 
+mod complete;
 mod error;
 mod fingerprint;
 mod finished;
@@ -22,6 +23,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+pub use complete::check as check_complete;
 pub use error::{JournalError, OutputError};
 pub use finished::Finished;
 pub use opening::{Destination, Journal, Opened, beside, open};

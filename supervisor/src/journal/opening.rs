@@ -91,15 +91,15 @@ const fn start(output_exists: bool, unfinished: bool, wish: Wish) -> Start {
 /// [`OutputError`] when the output must not or cannot be written, or its run cannot be resumed.
 pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     let Output::File { path: output, overwrite, resume } = &plan.output else {
-        return plain(plan, None);
+        return plain(&plan.output, None);
     };
     let exists = match fs::metadata(output) {
-        Ok(metadata) if !metadata.is_file() => return plain(plan, None),
+        Ok(metadata) if !metadata.is_file() => return plain(&plan.output, None),
         Ok(_) => true,
         Err(_) => false,
     };
     if sink::is_stdout(output) {
-        return plain(plan, None);
+        return plain(&plan.output, None);
     }
     let wish = match (resume, overwrite) {
         (true, _) => Wish::Resume,
@@ -108,15 +108,16 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     };
     let journal = beside(output, ".journal");
     let left = journal.symlink_metadata().is_ok().then(|| Store::open(&journal)).transpose()?;
-    let (store, recorded) = match left {
-        Some((store, recorded)) => (Some(store), recorded.filter(|recorded| !recorded.complete)),
-        None => (None, None),
-    };
-    match (start(exists, recorded.is_some(), wish), store, recorded) {
+    let (store, recorded) = left.map_or((None, None), |(store, recorded)| (Some(store), recorded));
+    // An empty journal is that of a run that was killed before its first record: it may have begun the output.
+    let unfinished = store.is_some() && !recorded.as_ref().is_some_and(|recorded| recorded.complete);
+    match (start(exists, unfinished, wish), store, recorded) {
         (Start::Resume, Some(store), Some(recorded)) => resumed(plan, output, store, recorded),
         (Start::Anew | Start::Resume, store, recorded) => {
-            let gone = wish == Wish::Resume && recorded.is_some_and(|it| !it.state.finished.is_empty());
-            anew(plan, &journal, store, gone.then(|| format!("{} is gone: starting anew", output.display())))
+            let gone = wish == Wish::Resume && unfinished && recorded.is_some();
+            let notice = gone.then(|| format!("{} is gone: starting anew", output.display()));
+            let anew_output = Output::File { path: output.clone(), overwrite: exists, resume: false };
+            anew(plan, &anew_output, &journal, store, notice)
         }
         (Start::RefuseUnfinished, ..) => Err(JournalError::Unfinished { output: output.clone() }.into()),
         (Start::Complete, store, _) => {
@@ -130,8 +131,8 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     }
 }
 
-fn plain(plan: &Plan, notice: Option<String>) -> Result<Opened, OutputError> {
-    let sink = Sink::open(&plan.output)?;
+fn plain(output: &Output, notice: Option<String>) -> Result<Opened, OutputError> {
+    let sink = Sink::open(output)?;
     Ok(Opened::Ready(Box::new(Destination { sink, journal: None, notice })))
 }
 
@@ -145,6 +146,7 @@ fn remove(store: Option<Store>, journal: &Path) {
 
 fn anew(
     plan: &Plan,
+    output: &Output,
     journal: &Path,
     store: Option<Store>,
     notice: Option<String>,
@@ -154,7 +156,7 @@ fn anew(
         Ok(store) => store,
         // A directory that takes no new files, a file system without locks: that is no reason not to run.
         Err(error @ JournalError::Open { .. }) => {
-            return plain(plan, Some(format!("{error}: this run cannot be resumed")));
+            return plain(output, Some(format!("{error}: this run cannot be resumed")));
         }
         Err(error) => return Err(error.into()),
     };
@@ -162,7 +164,7 @@ fn anew(
     // Before the journal says that it is this job's.
     input.remove();
     store.begin(&identity::facts(plan), &inputs)?;
-    let sink = Sink::open(&plan.output)?;
+    let sink = Sink::open(output)?;
     let journal = Journal { store, state: State::default(), input };
     Ok(Opened::Ready(Box::new(Destination { sink, journal: Some(journal), notice })))
 }

@@ -143,6 +143,7 @@ impl Recorder {
 pub struct Failed;
 
 fn commit_all(mut store: Store, output: &File, queue: &Receiver<Commit>) -> Result<Store, JournalError> {
+    store.settle()?;
     sync_directory(store.path());
     for commit in queue {
         output.sync_data().map_err(|cause| JournalError::Sync { path: store.output(), cause })?;

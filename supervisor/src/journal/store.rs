@@ -4,7 +4,8 @@
 //! output; the kernel lifts the lock when its holder dies. With an exclusive
 //! lock SQLite needs no shared-memory file either, and so works on network file
 //! systems. Every commit is one transaction that is on the disk before the next
-//! line runs (`synchronous = FULL`).
+//! begins (`synchronous = FULL`). Only a run's first and last words do not wait:
+//! a run of one target must not take twice as long for its journal.
 //!
 //! Invariant: a file that this program did not write is never changed.
 
@@ -106,12 +107,12 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(cause) => return Err(JournalError::Open { path: path.to_owned(), cause: cause.to_string() }),
         };
-        let opened = Self::open_existing(path);
-        if let Err(error) = &opened
-            && created
-            && !matches!(error, JournalError::Locked { .. })
-        {
-            let _ = fs::remove_file(path);
+        let mut opened = Self::open_existing(path);
+        match &mut opened {
+            Ok((store, _)) => store.newborn = created,
+            Err(JournalError::Locked { .. }) => {}
+            Err(_) if created => drop(fs::remove_file(path)),
+            Err(_) => {}
         }
         opened
     }
@@ -121,10 +122,9 @@ impl Store {
         let connection = connect(path).map_err(sqlite)?;
         let mut store = Self { connection: None, path: path.to_owned(), sets: 0, newborn: false };
         let ours = is_ours(&connection, path)?;
-        // Now it may be written to: this already changes the file. It need not last: nothing rests on it yet.
+        // Now it may be written to: this already changes the file. It need not last before `settle`.
         connection.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
         let mut recorded = None;
         if ours {
             let (found, sets) = read(&connection).map_err(|wrong| match wrong {
@@ -135,11 +135,10 @@ impl Store {
             recorded = Some(found);
         }
         store.connection = Some(connection);
-        store.newborn = recorded.is_none();
         Ok((store, recorded))
     }
 
-    /// Forgets what is in the journal and begins with a job that has done nothing yet.
+    /// Forgets what is in the journal and begins with a job that has done nothing yet. Does not wait for the disk.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -206,6 +205,20 @@ impl Store {
         self.newborn = false;
     }
 
+    /// Brings the journal to the disk as it is, and from here on every commit at once.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn settle(&mut self) -> Result<(), JournalError> {
+        let path = self.path.clone();
+        let connection = self.connection()?;
+        let settle = || {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        };
+        settle().map_err(|error| JournalError::from_sqlite(&path, error))
+    }
+
     /// Closes the journal and removes its files.
     pub fn remove(&mut self) {
         self.newborn = false;
@@ -267,8 +280,8 @@ impl Drop for Store {
 }
 
 /// The files of the journal at `path`.
-fn files(path: &Path) -> [PathBuf; 3] {
-    ["", "-wal", "-shm"].map(|suffix| {
+fn files(path: &Path) -> [PathBuf; 4] {
+    ["", "-wal", "-shm", "-journal"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)

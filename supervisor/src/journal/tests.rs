@@ -1,9 +1,21 @@
-//! The journal on real files.
+//! The journal on real files: killed at every point, damaged, locked, out of space.
 
-use crate::plan::{Input, Output, PerHost, Plan, Politeness, PoolPlan, When};
-use shared::job::{FetchSpec, SandboxLevel, Work};
-use shared::select::Field;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
+
+use proptest::prelude::*;
+use shared::job::{FetchSpec, SandboxLevel, Work};
+use shared::record::ErrorKind;
+use shared::select::Field;
+
+use super::opening::Opened;
+use super::store::{Commit, Recorded};
+use super::*;
+use crate::plan::{Input, Output, PerHost, Plan, Politeness, PoolPlan, When};
+use crate::sink::SinkError;
+use crate::source::{Source, TargetKind};
 
 /// A job that fetches `inputs`.
 pub(super) fn plan(inputs: &[Input]) -> Plan {
@@ -34,4 +46,436 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         summary: None,
         report: None,
     }
+}
+
+/// A directory with a list of inputs, an output and its journal.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new(targets: u64) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        fs::write(place.at("urls"), (0..targets).map(|n| format!("http://a/{n}\n")).collect::<String>())
+            .unwrap();
+        place
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn plan(&self, overwrite: bool, resume: bool) -> Plan {
+        let output = Output::File { path: self.at("out"), overwrite, resume };
+        Plan { output, ..plan(&[Input::Lines(self.at("urls"))]) }
+    }
+
+    fn open(&self, overwrite: bool, resume: bool) -> Result<Opened, OutputError> {
+        open(&self.plan(overwrite, resume))
+    }
+
+    /// A run with `--resume`, of which nothing was told to the output yet.
+    fn run(&self) -> Run {
+        Run::new(self, self.open(false, true).unwrap()).unwrap()
+    }
+
+    /// What opening says when it refuses.
+    fn refusal(&self, overwrite: bool, resume: bool) -> String {
+        let refusal = self.open(overwrite, resume).unwrap_err().to_string();
+        refusal.replace(&format!("{}/", self.0.path().display()), "")
+    }
+
+    /// What is on the disk, with only so much of the output and the write-ahead file.
+    fn crash(&self, output_bytes: u64, wal_bytes: u64) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        for name in ["urls", "out", "out.journal", "out.journal-wal"] {
+            if self.at(name).exists() {
+                fs::copy(self.at(name), place.at(name)).unwrap();
+            }
+        }
+        for (name, bytes) in [("out", output_bytes), ("out.journal-wal", wal_bytes)] {
+            let Ok(file) = File::options().write(true).open(place.at(name)) else { continue };
+            file.set_len(bytes.min(file.metadata().unwrap().len())).unwrap();
+        }
+        place
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        let text = fs::read_to_string(self.at("out")).unwrap();
+        text.lines().map(|line| line.split(':').next().unwrap().parse().unwrap()).collect()
+    }
+}
+
+/// A run, one call at a time: what the threads of the real one do, in the order they do it in.
+struct Run {
+    sink: crate::sink::Sink,
+    store: Store,
+    state: State,
+    /// Targets left to do.
+    todo: Vec<u64>,
+    fresh: Finished,
+}
+
+impl Run {
+    /// `None` if there is nothing left to do.
+    fn new(place: &Place, opened: Opened) -> Option<Self> {
+        let Opened::Ready(destination) = opened else { return None };
+        let Journal { mut store, state, .. } = destination.journal.unwrap();
+        store.keep();
+        let mut source = Source::new(&[Input::Lines(place.at("urls"))], TargetKind::Url);
+        let mut gate = Gate::new(state.finished.clone(), state.prefix);
+        let (mut todo, mut more) = (Vec::new(), true);
+        while more {
+            let mut items = Vec::new();
+            more = source.next_batch(&mut items, gate.batch_max(7)).unwrap();
+            todo.extend(gate.pass(items, more).unwrap().iter().map(|item| item.id));
+        }
+        let state = State { prefix: gate.prefix(), ..state };
+        Some(Self { sink: destination.sink, store, state, todo, fresh: Finished::default() })
+    }
+
+    /// The record of the target that is `pick`ed goes to the sink.
+    fn finish(&mut self, pick: usize) {
+        let id = self.todo.swap_remove(pick % self.todo.len());
+        self.sink.write(format!("{id}:{}\n", "x".repeat(pick % 50)).as_bytes()).unwrap();
+        self.fresh.insert(id);
+        self.state.tally.add(if id.is_multiple_of(3) { Final::Failed(ErrorKind::Dns) } else { Final::Ok });
+    }
+
+    fn commit(&mut self) {
+        self.sink.flush().unwrap();
+        let commit = Commit {
+            fresh: std::mem::take(&mut self.fresh),
+            tally: self.state.tally.clone(),
+            prefix: self.state.prefix,
+            output_bytes: self.sink.committed_len(),
+        };
+        self.store.commit(&commit).unwrap();
+        self.state.output_bytes = commit.output_bytes;
+    }
+
+    fn end(mut self) {
+        self.sink.finish().unwrap();
+        self.store.complete().unwrap();
+        self.store.remove();
+    }
+}
+
+/// Opens the journal alone.
+fn reopen(path: &Path) -> Result<Option<Recorded>, JournalError> {
+    Store::open(path).map(|(_, recorded)| recorded)
+}
+
+/// What one run does before it is killed, and how much of that reaches the disk.
+#[derive(Debug, Clone)]
+struct Crash {
+    picks: Vec<usize>,
+    commit_every: usize,
+    flush: bool,
+    output_part: f64,
+    wal_part: f64,
+}
+
+fn crash() -> impl Strategy<Value = Crash> {
+    (
+        prop::collection::vec(0..1000_usize, 0..60),
+        1..20_usize,
+        any::<bool>(),
+        0.0..1.0,
+        prop_oneof![Just(1.0), 0.0..1.0],
+    )
+        .prop_map(|(picks, commit_every, flush, output_part, wal_part)| Crash {
+            picks,
+            commit_every,
+            flush,
+            output_part,
+            wal_part,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn however_often_it_is_killed_every_target_has_one_record(
+        targets in 0..120_u64, crashes in prop::collection::vec(crash(), 0..6),
+    ) {
+        let mut place = Place::new(targets);
+        for Crash { picks, commit_every, flush, output_part, wal_part } in crashes {
+            let mut run = place.run();
+            for (n, pick) in picks.iter().enumerate().take(run.todo.len()) {
+                run.finish(*pick);
+                if (n + 1) % commit_every == 0 {
+                    run.commit();
+                }
+            }
+            if flush {
+                run.sink.flush().unwrap();
+            }
+            // What a commit names is on the disk; of the rest any part may be. The last bytes of the
+            // write-ahead file are those of a commit that was under way, or never reached the disk.
+            let (certain, written) = (run.state.output_bytes, run.sink.committed_len());
+            let wal = fs::metadata(place.at("out.journal-wal")).map_or(0, |metadata| metadata.len());
+            let part = |all: u64, part: f64| (all as f64 * part) as u64;
+            let crashed = place.crash(certain + part(written - certain, output_part), part(wal, wal_part));
+            drop(run);
+            place = crashed;
+        }
+        let mut run = place.run();
+        while !run.todo.is_empty() {
+            run.finish(17);
+        }
+        let counts = run.state.tally.counts;
+        run.end();
+        let mut ids = place.ids();
+        ids.sort_unstable();
+        prop_assert_eq!(ids, (0..targets).collect::<Vec<_>>());
+        prop_assert_eq!((counts.items(), counts.failed), (targets, targets.div_ceil(3)));
+        prop_assert!(!place.at("out.journal").exists() && !place.at("out.journal-wal").exists());
+        prop_assert!(matches!(place.open(false, true), Ok(Opened::Complete(_))));
+    }
+
+    #[test]
+    fn a_damaged_journal_is_read_or_refused(at in 0.0..1.0, byte in any::<u8>(), cut in any::<bool>()) {
+        let place = Place::new(40);
+        let mut run = place.run();
+        for pick in 0..20 {
+            run.finish(pick);
+            run.commit();
+        }
+        drop(run);
+        let mut bytes = fs::read(place.at("out.journal")).unwrap();
+        let at = (bytes.len() as f64 * at) as usize;
+        if cut {
+            bytes.truncate(at);
+        } else {
+            bytes[at] = byte;
+        }
+        fs::write(place.at("out.journal"), bytes).unwrap();
+        if let Ok(Some(recorded)) = reopen(&place.at("out.journal")) {
+            prop_assert!(recorded.state.finished.len() <= 40);
+        }
+    }
+}
+
+#[test]
+fn many_commits_leave_few_sets() {
+    let place = Place::new(1000);
+    let mut run = place.run();
+    for pick in 0..700 {
+        run.finish(pick);
+        run.commit();
+    }
+    let (wanted, todo) = (run.state.clone(), run.todo.len());
+    drop(run);
+    let again = place.run();
+    assert_eq!((again.state.tally, again.state.finished.len()), (wanted.tally, 700));
+    assert_eq!(again.todo.len(), todo);
+    drop(again.store);
+    let sqlite = rusqlite::Connection::open(place.at("out.journal")).unwrap();
+    let sets: i64 = sqlite.query_row("SELECT count(*) FROM finished", [], |row| row.get(0)).unwrap();
+    assert!(sets < 256, "{sets}");
+}
+
+#[test]
+fn what_is_in_the_way_is_said() {
+    let place = Place::new(9);
+    let mut run = place.run();
+    run.finish(3);
+    run.commit();
+    run.finish(2);
+    run.sink.flush().unwrap();
+    let locked = "another supervisor is writing to out now: it has locked out.journal";
+    for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
+        assert_eq!(place.refusal(overwrite, resume), locked);
+    }
+    let length = run.state.output_bytes;
+    drop(run);
+    assert_eq!(
+        place.refusal(false, false),
+        "out is the output of a run that was not finished: --resume does the rest, --overwrite starts anew"
+    );
+    fs::write(place.at("urls"), "http://b/\n").unwrap();
+    let refusal = place.refusal(false, true);
+    assert!(refusal.contains("urls had 99 bytes, and has 10"), "{refusal}");
+    assert!(fs::metadata(place.at("out")).unwrap().len() > length, "cut before it was certain");
+
+    let place = place.crash(length - 1, u64::MAX);
+    fs::copy(Place::new(9).at("urls"), place.at("urls")).unwrap();
+    assert!(place.refusal(false, true).contains("cannot resume out, for it was changed"));
+    fs::write(place.at("out"), vec![b'x'; 1000]).unwrap();
+    assert!(place.refusal(false, true).contains("no record ends at byte"));
+
+    let Opened::Ready(anew) = place.open(true, false).unwrap() else { panic!("not replaced") };
+    assert_eq!(anew.journal.unwrap().state, State::default());
+}
+
+#[test]
+fn an_output_that_is_gone_is_begun_anew() {
+    let place = Place::new(3);
+    let mut run = place.run();
+    run.finish(0);
+    run.commit();
+    drop(run);
+    fs::remove_file(place.at("out")).unwrap();
+    let Opened::Ready(destination) = place.open(false, true).unwrap() else { panic!("complete") };
+    let notice = destination.notice.as_deref().unwrap();
+    assert!(notice.ends_with("out is gone: starting anew"), "{notice}");
+    assert_eq!(destination.journal.as_ref().unwrap().state, State::default());
+}
+
+#[test]
+fn a_run_that_never_got_going_leaves_no_journal() {
+    let place = Place::new(3);
+    drop(place.open(false, false).unwrap());
+    assert!(!place.at("out").exists() && !place.at("out.journal").exists());
+    fs::write(place.at("out"), "kept\n").unwrap();
+    drop(place.open(true, false).unwrap());
+    assert_eq!(fs::read_to_string(place.at("out")).unwrap(), "kept\n");
+    assert!(!place.at("out.journal").exists());
+    assert!(matches!(place.open(false, false), Err(OutputError::Sink(SinkError::Exists { .. }))));
+}
+
+#[test]
+fn a_complete_job_is_complete_even_if_its_journal_is_still_there() {
+    let place = Place::new(1);
+    let mut run = place.run();
+    run.finish(0);
+    run.commit();
+    run.store.complete().unwrap();
+    drop(run);
+    assert!(matches!(place.open(false, true), Ok(Opened::Complete(_))));
+    assert!(!place.at("out.journal").exists());
+}
+
+#[test]
+fn a_run_killed_before_its_first_record_may_be_resumed() {
+    let place = Place::new(2);
+    for (journal, output) in [("", "half a rec"), ("", "")] {
+        fs::write(place.at("out.journal"), journal).unwrap();
+        fs::write(place.at("out"), output).unwrap();
+        let mut run = place.run();
+        assert_eq!(run.todo.len(), 2);
+        run.finish(0);
+        run.finish(0);
+        run.end();
+        assert_eq!(place.ids().len(), 2);
+    }
+}
+
+#[test]
+fn somebody_elses_file_is_left_alone() {
+    let place = Place::new(1);
+    let other = rusqlite::Connection::open(place.at("other")).unwrap();
+    other.execute_batch("CREATE TABLE mine (x); INSERT INTO mine VALUES (1);").unwrap();
+    drop(other);
+    for bytes in [
+        b"a diary, not a journal; and long enough to be one\n".repeat(50),
+        fs::read(place.at("other")).unwrap(),
+    ] {
+        fs::write(place.at("out.journal"), &bytes).unwrap();
+        for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
+            assert_eq!(
+                place.refusal(overwrite, resume),
+                "out.journal is not the journal of a run; move it out of the way"
+            );
+        }
+        assert!(fs::read(place.at("out.journal")).unwrap() == bytes);
+    }
+    assert!(!place.at("out").exists());
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let table = [
+        (
+            "PRAGMA user_version = 2",
+            "was written by another version of this program (schema 2, this one knows 1)",
+        ),
+        ("DROP TABLE progress", "is damaged: no such table: progress"),
+        ("DELETE FROM progress", "is damaged: Query returned no rows"),
+        ("UPDATE progress SET tally = '{'", "is damaged: EOF while parsing"),
+        ("UPDATE progress SET targets = 0", "is damaged: target"),
+        ("UPDATE progress SET digest = 'x'", "is damaged: "),
+        ("UPDATE finished SET ids = x'ff00'", "is damaged: "),
+        ("INSERT INTO finished (ids) SELECT ids FROM finished", "is damaged: 5 targets are in it twice"),
+        ("DELETE FROM finished", "is damaged: it has 0 targets and counts 5"),
+    ];
+    for (change, want) in table {
+        let place = Place::new(9);
+        let mut run = place.run();
+        (0..5).for_each(|pick| run.finish(pick));
+        run.commit();
+        drop(run);
+        let sqlite = rusqlite::Connection::open(place.at("out.journal")).unwrap();
+        sqlite.execute_batch(change).unwrap();
+        drop(sqlite);
+        let refusal = place.refusal(false, true);
+        assert!(refusal.contains(want), "{change}: {refusal}");
+    }
+}
+
+/// A file system of its own, of `bytes`; `None` where this user may not make one.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new(bytes: u64) -> Option<Self> {
+        let small = Self(tempfile::tempdir().unwrap());
+        small.mount(&format!("size={bytes}")).then_some(small)
+    }
+
+    fn mount(&self, options: &str) -> bool {
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(self.0.path()).output();
+        mount.is_ok_and(|mount| mount.status.success())
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).output();
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_committed_needs_root() {
+    let Some(small) = Small::new(256 * 1024) else {
+        println!("skipped: only root may mount a small file system");
+        return;
+    };
+    let place = Place::new(2000);
+    let output = small.0.path().join("out");
+    let mut plan = place.plan(false, true);
+    plan.output = Output::File { path: output.clone(), overwrite: false, resume: true };
+    let mut run = Run::new(&place, open(&plan).unwrap()).unwrap();
+    let mut committed = 0;
+    let failed = loop {
+        run.finish(1);
+        let flushed = run.sink.flush();
+        if let Err(error) = flushed {
+            break error.to_string();
+        }
+        let fresh = std::mem::take(&mut run.fresh);
+        let (tally, prefix, output_bytes) =
+            (run.state.tally.clone(), run.state.prefix, run.sink.committed_len());
+        if let Err(error) = run.store.commit(&Commit { fresh, tally, prefix, output_bytes }) {
+            break error.to_string();
+        }
+        committed += 1;
+    };
+    assert!(failed.contains("disk full") || failed.contains("the disk is full"), "{failed}");
+    drop(run);
+    let (_, recorded) = Store::open(&beside(&output, ".journal")).unwrap();
+    assert_eq!(recorded.unwrap().state.finished.len(), committed);
+
+    let more = Command::new("mount").args(["-o", "remount,size=16m"]).arg(small.0.path()).status().unwrap();
+    assert!(more.success());
+    let mut run = Run::new(&place, open(&plan).unwrap()).unwrap();
+    assert_eq!(run.todo.len() as u64, 2000 - committed);
+    while !run.todo.is_empty() {
+        run.finish(1);
+    }
+    run.end();
+    fs::copy(output, place.at("out")).unwrap();
+    let mut ids = place.ids();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..2000).collect::<Vec<_>>());
 }

@@ -3,7 +3,8 @@
 //! The black box names the target whose stage was running. Only that target is
 //! charged with the attempt; all else that was in flight goes back as it was.
 //! Nothing is handed out again before the channel has ended *and* the process
-//! is reaped: until both, a result may still be on its way.
+//! is reaped: until both, a result may still be on its way. The one exception is
+//! a channel that somebody else holds open; see `channel_overdue`.
 
 use std::time::{Duration, Instant};
 

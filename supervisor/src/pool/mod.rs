@@ -90,7 +90,9 @@ pub enum Event {
     /// Its black box, and `CLOCK_MONOTONIC` in microseconds when it was read.
     Sampled(Seat, Reading, u64),
     /// The workers were not listened to for this long, until now, because the output was blocked:
-    /// their time stands still meanwhile, or they would be called hung for our own slowness.
+    /// their time stands still meanwhile, or they would be called hung for our own slowness. To be
+    /// told, in pieces, before each [`Pool::handle_timeout`] while this lasts, and once when it is
+    /// over, before what was waiting is told.
     Suspended(Duration),
     /// No more targets will be submitted.
     SourceEnded,

@@ -37,6 +37,7 @@ use crate::gather::{Gather, Ordered};
 use crate::journal::Final;
 use crate::pool::{Disposition, Event, Pool, Seat};
 use crate::progress::{Progress, Snapshot, Total};
+use crate::summary::units;
 
 /// Messages of workers taken in one turn of the loop before signals are looked at again.
 const HEARD_PER_TURN: usize = 64;
@@ -147,7 +148,6 @@ impl<'a> Runtime<'a> {
         }
         self.stage.gather.restarted(self.pool.restarts());
         self.ended.left = self.pool.counts().left();
-        self.ended.unread = !self.source_told;
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }
@@ -206,12 +206,21 @@ impl<'a> Runtime<'a> {
                 self.on_heard(now, heard);
             }
         }
+        self.excuse_silence(now);
         if self.pool.poll_timeout().is_some_and(|at| at <= now) {
             self.pool.handle_timeout(now);
         }
         if self.stage.progress.due(now).is_some_and(|due| due <= now) {
             let snapshot = self.snapshot();
             self.stage.progress.tick(now, &snapshot);
+        }
+    }
+
+    /// While the output is behind, workers are not listened to: their clocks stand still.
+    fn excuse_silence(&mut self, now: Instant) {
+        if let Some(since) = self.blocked_since.as_mut() {
+            let silence = now.duration_since(std::mem::replace(since, now));
+            self.pool.handle_event(now, Event::Suspended(silence));
         }
     }
 
@@ -226,10 +235,14 @@ impl<'a> Runtime<'a> {
             done: counts.items(),
             failed: counts.failed,
             bytes: counts.bytes,
-            // What has begun, and not what is only with a worker already.
-            in_flight: self.processes.values().map(|process| process.reading().in_flight).sum(),
+            in_flight: self.in_flight(),
             total,
         }
+    }
+
+    /// What has begun, and not what is only with a worker already.
+    fn in_flight(&self) -> u64 {
+        self.processes.values().map(|process| process.reading().in_flight).sum()
     }
 
     fn writer_is_gone(&self) -> bool {
@@ -239,10 +252,10 @@ impl<'a> Runtime<'a> {
     fn on_signal(&mut self, now: Instant, signal: i32) {
         let name = crate::pool::signal_name(signal).unwrap_or("a signal");
         if self.ended.signal.replace(signal).is_none() {
-            let in_flight = self.pool.counts().assigned;
-            self.stage.progress.message(&format!(
-                "{name}: finishing {in_flight} targets in flight; once more to stop at once"
-            ));
+            let in_flight = units::counted(self.in_flight(), "target");
+            self.stage
+                .progress
+                .message(&format!("{name}: finishing {in_flight} in flight; once more to stop at once"));
             self.pool.handle_event(now, Event::Drain);
         } else {
             self.stage.progress.message(&format!("{name}: stopping at once"));

@@ -166,3 +166,83 @@ fn write_and_record(
     sink.finish()?;
     Ok(store)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::journal::{Final, Prefix, beside};
+    use crate::plan::Output;
+
+    fn start(output: &Path) -> Writer {
+        let (mut store, _) = Store::open(&beside(output, ".journal")).unwrap();
+        store.begin(&[], &[]).unwrap();
+        let place = Output::File { path: output.to_owned(), overwrite: false, resume: false };
+        Writer::start(Sink::open(&place).unwrap(), Some((store, &State::default()))).unwrap()
+    }
+
+    /// Ten records, the `n`th of all such.
+    fn chunk(n: u64) -> Chunk {
+        let mut chunk = Chunk::default();
+        for id in n * 10..(n + 1) * 10 {
+            chunk.lines.extend(format!("{id}\n").into_bytes());
+            chunk.news.finished.push((id, Final::Ok));
+        }
+        chunk.news.prefix = Prefix { targets: (n + 1) * 10, digest: 0 };
+        chunk
+    }
+
+    /// Checks what a kill at this instant would leave; how many records are committed.
+    fn check_copy(output: &Path, copy: &Path) -> u64 {
+        // The output last: it may only be ahead of the journal.
+        for suffix in [".journal", ".journal-wal", ""] {
+            fs::copy(beside(output, suffix), beside(copy, suffix)).unwrap();
+        }
+        let (_, recorded) = Store::open(&beside(copy, ".journal")).unwrap();
+        let state = recorded.unwrap().state;
+        let text = fs::read(copy).unwrap();
+        let certain = text.get(..usize::try_from(state.output_bytes).unwrap()).expect("committed too early");
+        let ids: crate::journal::Finished = certain
+            .split(|&byte| byte == b'\n')
+            .filter_map(|id| str::from_utf8(id).ok()?.parse().ok())
+            .collect();
+        assert_eq!(ids, state.finished);
+        state.finished.len()
+    }
+
+    #[test]
+    fn a_commit_names_what_is_in_the_output_and_no_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let (output, copy) = (directory.path().join("out"), directory.path().join("copy"));
+        let writer = start(&output);
+        let mut seen = std::collections::BTreeSet::new();
+        let mut n = 0;
+        while seen.len() < 4 {
+            writer.chunks().unwrap().send(chunk(n)).unwrap();
+            n += 1;
+            seen.insert(check_copy(&output, &copy));
+        }
+        let signals = Signals::start().unwrap();
+        let Finished::Written(Some(store)) = writer.finish(false, &signals).unwrap() else {
+            panic!("abandoned")
+        };
+        assert_eq!(check_copy(&output, &copy), n * 10);
+        drop(store);
+    }
+
+    #[test]
+    fn without_records_the_output_is_begun_and_a_journal_gives_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("out");
+        let signals = Signals::start().unwrap();
+        let Finished::Written(Some(mut store)) = start(&output).finish(true, &signals).unwrap() else {
+            panic!("abandoned")
+        };
+        store.complete().unwrap();
+        store.remove();
+        assert_eq!(fs::read(&output).unwrap(), b"");
+        assert!(!beside(&output, ".journal").exists());
+    }
+}

@@ -19,6 +19,12 @@ pub fn count(value: u64) -> String {
     grouped
 }
 
+/// A count with its noun, in the plural where it is one: `1 record`, `2,000 records`.
+#[must_use]
+pub fn counted(value: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
+}
+
 /// `0.42`, `4.2`, `42`, `4,200`: as many decimals as tell something.
 #[must_use]
 pub fn number(value: f64) -> String {

@@ -89,7 +89,7 @@ const ENDPOINTS: &[(&str, Expect)] = &[
 
 /// Every way an answer can fail to come.
 const ENDLESS: &[(&str, Expect)] = &[
-    ("/drip?bytes=1000&seconds=600", Error("timeout")),
+    ("/drip?bytes=10&seconds=6000", Error("timeout")),
     ("/delay/600", Error("timeout")),
     ("/hang", Error("timeout")),
     ("/hang-in-head", Error("timeout")),
@@ -247,6 +247,7 @@ fn limits_can_be_moved() {
         ("/huge?bytes=4097&length=true", &["--body-bytes-max", "4KiB"], "too_large"),
         ("/huge?bytes=20000000", &["--body-bytes-max", "32MiB"], ""),
         ("/delay/0.5", &["--timeout", "100ms"], "timeout"),
+        ("/drip?bytes=1000&seconds=50", &["--timeout", "500ms"], "timeout"),
     ];
     for mode in ["sequential", "concurrent"] {
         for (path, flags, expected) in cases {

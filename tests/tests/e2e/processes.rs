@@ -78,7 +78,7 @@ fn workers_killed_over_and_over_lose_nothing() {
 }
 
 #[test]
-fn a_stopped_worker_is_taken_for_hung_and_replaced() {
+fn a_stopped_worker_is_taken_for_hung_and_ended() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let flags = ["--timeout", "1s", "--parse-timeout", "1s"];
     let run = long_run(&origin, &dir, "both", 150).args(flags).spawn();
@@ -86,7 +86,9 @@ fn a_stopped_worker_is_taken_for_hung_and_replaced() {
     run.workers()[0].signal(Signal::SIGSTOP);
     let output = run.wait().exits(0);
     assert_eq!(by_id(output.records()).len(), 150, "{output}");
-    assert_eq!(summary(&dir)["restarts"], 1, "{output}");
+    // The other worker may take over what it held before a new one is needed.
+    assert!(matches!(summary(&dir)["restarts"].as_u64(), Some(0 | 1)), "{output}");
+    output.says("is ended");
 }
 
 /// The black box names the culprit: it alone is blamed, and set aside after three attempts.
@@ -120,7 +122,8 @@ fn an_input_that_crashes_its_worker_is_set_aside_with_evidence() {
         assert_eq!([kind(record), &record["attempts"].to_string()], ["", "1"], "{id}: {record}");
     }
     let summary = summary(&dir);
-    assert_eq!([&summary["quarantined"], &summary["failed"], &summary["restarts"]], [1, 1, 3], "{summary}");
+    // After the third death nothing was left to start a worker for.
+    assert_eq!([&summary["quarantined"], &summary["failed"], &summary["restarts"]], [1, 1, 2], "{summary}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use self::world::World;
 use super::mutant::Mutant;
 
-/// Seeds of each kind in every test run; about two seconds a kind without optimisation.
+/// Seeds of each kind in every test run: three seconds of one core a kind without optimisation.
 const SEEDS: u64 = 2_500;
 
 /// From this seed on, workers are also recycled, rolled, added and taken away. Lower seeds are the

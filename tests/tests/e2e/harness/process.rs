@@ -25,6 +25,14 @@ impl Process {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// The same, if it has not ended meanwhile.
+    pub(crate) fn try_signal(&self, signal: Signal) {
+        if self.is_alive() {
+            // It may end between the look and the signal.
+            let _ = kill(self.pid(), signal);
+        }
+    }
+
     /// CPU time it has used, in hundredths of a second.
     pub(crate) fn cpu_ticks(&self) -> u64 {
         read(self.id).map_or(0, |now| now.cpu_ticks)

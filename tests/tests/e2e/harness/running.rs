@@ -120,6 +120,11 @@ impl Running {
         kill(self.pid, signal).unwrap();
     }
 
+    /// Whether it is gone; [`Self::wait`] says how.
+    pub(crate) fn has_ended(&self) -> bool {
+        kill(self.pid, None).is_err()
+    }
+
     pub(crate) fn stderr_so_far(&self) -> String {
         self.stderr.text()
     }

@@ -196,3 +196,9 @@ fn a_body_that_cannot_be_read_is_an_error() {
     let error = extractor(&["t=title"]).extract(page(None), &mut BufReader::new(directory)).unwrap_err();
     assert!(error.to_string().starts_with("cannot read the page: "), "{error}");
 }
+
+#[test]
+fn one_extractor_can_serve_several_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Extractor>();
+}

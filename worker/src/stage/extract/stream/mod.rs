@@ -209,7 +209,7 @@ impl<'j> Pass<'j> {
     fn token(&mut self, data: &[u8], at: usize, is_last: bool) -> Result<Option<usize>, Stop> {
         let rest = data.get(at..).unwrap_or_default();
         // A `<` that is text has been seen to be so by the turn before.
-        let Some(length) = memchr::memchr(b'<', rest) else {
+        let Some(length) = token::find(b'<', rest) else {
             if is_last && !rest.is_empty() {
                 self.tree.text(rest)?;
             }

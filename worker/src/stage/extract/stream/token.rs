@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2, memmem};
+use memchr::{memchr, memmem};
 
 use super::tag::Key;
 
@@ -97,6 +97,29 @@ fn comment_end(comment: &[u8]) -> Option<usize> {
     }
 }
 
+/// The first `needle`. Most runs of text and most values are shorter than a call
+/// of `memchr` is worth.
+#[inline]
+pub(super) fn find(needle: u8, haystack: &[u8]) -> Option<usize> {
+    const NEAR: usize = 32;
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let wanted = ONES * u64::from(needle);
+    let mut at = 0;
+    while at < NEAR {
+        let Some(bytes) = haystack.get(at..).and_then(<[u8]>::first_chunk) else {
+            break;
+        };
+        // A byte of `different` is zero where the needle is; the lowest such byte sets its top bit in `hits`.
+        let different = u64::from_le_bytes(*bytes) ^ wanted;
+        let hits = different.wrapping_sub(ONES) & !different & (ONES << 7);
+        if hits != 0 {
+            return Some(at + hits.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    memchr(needle, haystack.get(at..)?).map(|found| at + found)
+}
+
 /// One attribute of a start tag, by its place in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attribute {
@@ -141,15 +164,11 @@ pub(super) struct TagEnd {
     pub(super) is_self_closing: bool,
 }
 
-/// Finds where the tag ends whose name ends at `at`, without reading attributes
-/// where that can be avoided.
+/// Finds where the tag ends whose name ends at `at`, whatever its attributes.
 #[inline]
 pub(super) fn skip_attributes(data: &[u8], at: usize) -> Option<usize> {
-    let rest = data.get(at..)?;
-    let end = memchr(b'>', rest)?;
-    // Only between quotes can a `>` be anything but the end.
-    if memchr2(b'"', b'\'', rest.get(..end)?).is_none() {
-        return Some(at + end + 1);
+    if data.get(at) == Some(&b'>') {
+        return Some(at + 1);
     }
     attributes(data, at, &mut |_| {}).map(|end| end.at)
 }
@@ -182,7 +201,7 @@ pub(super) fn attributes(data: &[u8], mut at: usize, each: &mut impl FnMut(Attri
         at = skip_spaces(data, at + 1)?;
         let (value, end) = match data.get(at)? {
             quote @ (b'"' | b'\'') => {
-                let end = at + 1 + memchr(*quote, data.get(at + 1..)?)?;
+                let end = at + 1 + find(*quote, data.get(at + 1..)?)?;
                 (at + 1..end, end + 1)
             }
             b'>' => (at..at, at),
