@@ -333,6 +333,8 @@ fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
         target_timeout: (timeout + parse_timeout) * 2 + MARGIN,
         drain_grace: timeout + parse_timeout + MARGIN,
         terminate_grace: TERMINATE_GRACE,
+        recycle_after: plan.pool.recycle_after,
+        rss_allowance_bytes: plan.pool.worker_memory_bytes.map(|bytes| bytes / 2),
     }
 }
 

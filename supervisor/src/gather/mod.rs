@@ -149,10 +149,14 @@ impl Gather {
         self.timeline.record_lost(slot, at_us);
     }
 
-    /// A process was started in `slot`; `again` says that it replaces one that died.
-    pub fn started(&mut self, slot: u32, again: bool) {
-        self.restarts += u64::from(again);
+    /// A process was started in `slot`.
+    pub fn started(&mut self, slot: u32) {
         self.slot(to_index(slot)).starts += 1;
+    }
+
+    /// So many of the processes that were started replaced one that had died; recycled ones had not.
+    pub fn restarted(&mut self, times: u64) {
+        self.restarts += times;
     }
 
     /// A process of `slot` was reaped, having used this much CPU in all.

@@ -13,13 +13,14 @@ fn retry() -> Verdict {
 #[test]
 fn every_count_follows_from_the_events() {
     let mut gather = Gather::new(2);
-    gather.started(0, false);
-    gather.started(1, false);
+    gather.started(0);
+    gather.started(1);
     gather.record(0, &outcome(0, 1_000, 100, Verdict::Ok));
     gather.record(0, &outcome(500, 2_000, 100, retry()));
     gather.record(1, &outcome(0, 3_000, 100, Verdict::Failed(ErrorKind::Dns)));
     gather.retried();
-    gather.started(1, true);
+    gather.started(1);
+    gather.restarted(1);
     gather.quarantined(1, ErrorKind::WorkerCrash, 9_000);
     gather.reaped(1, Duration::from_secs(2));
     gather.reaped(1, Duration::from_secs(3));

@@ -16,7 +16,7 @@ use super::ledger::Live;
 use super::mutant::Mutant;
 use super::restart::Fall;
 use super::seat::{Death, Exit, Seat};
-use super::slot::{Ended, State};
+use super::slot::{Ended, Role, State};
 use super::{Command, Pool, Quarantined, Stage, restart};
 
 impl Pool {
@@ -36,7 +36,8 @@ impl Pool {
             && !slot.greeted
         {
             slot.failures += 1;
-            self.vacate(now, seat, Fall::BeforeReady, &format!("cannot start a worker: {why}"));
+            let role = slot.role;
+            self.bury(now, seat, role, Fall::BeforeReady, &format!("cannot start a worker: {why}"));
         }
     }
 
@@ -51,6 +52,7 @@ impl Pool {
     }
 
     pub(super) fn ready(&mut self, now: Instant, seat: Seat) {
+        let lifetime = self.lifetime();
         let Some(slot) = self.current(seat).filter(|slot| matches!(slot.state, State::Handshaking(_))) else {
             return;
         };
@@ -61,13 +63,23 @@ impl Pool {
         slot.state = State::Serving;
         slot.ready_at = Some(now);
         slot.progress.1 = now;
+        slot.lifetime = lifetime;
+        let succeeds = slot.role == Role::Successor;
         self.intensity.ready();
+        if succeeds {
+            self.take_seat(now, seat);
+        }
     }
 
     pub(super) fn refused(&mut self, now: Instant, seat: Seat, why: String) {
         let Some(slot) = self.current(seat) else { return };
         if slot.ready_at.is_some() {
             self.garbled(now, seat, "it refuses the job it has taken");
+        } else if slot.role != Role::Seated {
+            // The one it was to follow could do the job, and still does.
+            let notice = format!("{seat} refuses the job: {why}");
+            self.let_go(now, seat);
+            self.commands.push_back(Command::Notice(notice));
         } else if self.stage == Stage::Running {
             // While the run ends it does not matter any more: the others could do the job.
             self.give_up(now, why);
@@ -133,7 +145,7 @@ impl Pool {
             return;
         }
         let Some(death) = slot.death.take() else { return };
-        let ended = slot.ended;
+        let (ended, role) = (slot.ended, slot.role);
         let was_ready = slot.ready_at.is_some();
         if slot.ready_at.is_some_and(|at| now.duration_since(at) >= restart::HEALTHY_AFTER) {
             slot.failures = 0;
@@ -142,15 +154,39 @@ impl Pool {
         let ended = ended.filter(|ended| *ended != Ended::Blameless || !self.is(Mutant::OwnKillBlames));
         let culprit = culprit(&death, ended)
             .filter(|id| self.ledger.held_by(*id, seat).is_some() && !self.is(Mutant::BlameNobody));
-        for (id, live) in self.hand_back(now, seat, culprit) {
-            self.quarantine(id, live, seat, &death, ended);
+        let culprit = culprit.or_else(|| self.wrongly_blamed(seat, role));
+        if role != Role::Leaving || !self.is(Mutant::LoseWorkAtRecycle) {
+            for (id, live) in self.hand_back(now, seat, culprit) {
+                self.quarantine(id, live, seat, &death, ended);
+            }
         }
         let fall = match culprit {
             _ if !was_ready => Fall::BeforeReady,
             Some(_) => Fall::Blamed,
             None => Fall::InVain,
         };
-        self.vacate(now, seat, fall, &epitaph(&death));
+        if role == Role::Leaving && ended.is_none() && death.exit != Exit::Code(0) {
+            let notice = format!("{seat}: {}, on its way out", epitaph(&death));
+            self.commands.push_back(Command::Notice(notice));
+        }
+        self.bury(now, seat, role, fall, &epitaph(&death));
+    }
+
+    /// Whom the mutant that takes a recycled worker's end for a crash would blame.
+    fn wrongly_blamed(&self, seat: Seat, role: Role) -> Option<u64> {
+        if role != Role::Leaving || !self.is(Mutant::BlameTheRecycled) {
+            return None;
+        }
+        self.ledger.all_held_by(seat).first().map(|(id, _)| *id)
+    }
+
+    /// Nothing more can come from this process: what that means for its slot.
+    fn bury(&mut self, now: Instant, seat: Seat, role: Role, fall: Fall, why: &str) {
+        match role {
+            Role::Seated => self.vacate(now, seat, fall, why),
+            Role::Successor => self.called_off(now, seat, why),
+            Role::Leaving => self.gone(seat),
+        }
     }
 
     /// Takes back everything `seat` holds. `culprit` gets the attempt, and is returned if it was its last.
@@ -233,15 +269,19 @@ impl Pool {
         if self.is(Mutant::NoBackoff) {
             delay = Duration::ZERO;
         }
-        if let Some(slot) = self.current(seat) {
+        // Who was to follow it anyway follows it at once.
+        let followed = verdict.is_none() && self.succeed(seat).is_some();
+        if followed {
+            self.restarts += 1;
+        } else if let Some(slot) = self.current(seat) {
             slot.state = State::Backoff(now + delay);
         }
-        if let Some(verdict) = verdict {
-            self.give_up(now, format!("{verdict}; the last one: {why}"));
-        } else {
-            let notice = format!("{seat}: {why}; starting again in {} ms", delay.as_millis());
-            self.commands.push_back(Command::Notice(notice));
-        }
+        let next = match verdict {
+            Some(verdict) => return self.give_up(now, format!("{verdict}; the last one: {why}")),
+            None if followed => "its replacement is on its way".to_owned(),
+            None => format!("starting again in {} ms", delay.as_millis()),
+        };
+        self.commands.push_back(Command::Notice(format!("{seat}: {why}; {next}")));
     }
 }
 

@@ -19,7 +19,7 @@ impl Pool {
     pub(super) fn end(&mut self, now: Instant) {
         self.stage = Stage::Ending;
         let (grace, terminate_grace) = (self.config.drain_grace, self.config.terminate_grace);
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().chain(&mut self.unseated) {
             match slot.state {
                 State::Serving => {
                     slot.state = State::Draining(now + grace);
@@ -32,18 +32,16 @@ impl Pool {
                     self.commands.push_back(Command::Kill(slot.seat));
                 }
                 State::Backoff(_) => slot.state = State::Stopped,
-                State::Draining(_)
-                | State::Terminating(_)
-                | State::Killing(_)
-                | State::Stopped
-                | State::Failed => {}
+                // Nobody waited for one that leaves; now somebody does.
+                State::Draining(at) => slot.state = State::Draining(at.min(now + grace)),
+                State::Terminating(_) | State::Killing(_) | State::Stopped | State::Failed => {}
             }
         }
     }
 
     pub(super) fn kill_all(&mut self, now: Instant) {
         let grace = self.config.terminate_grace;
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().chain(&mut self.unseated) {
             if slot.state.has_process() && !matches!(slot.state, State::Killing(_)) {
                 slot.ended.get_or_insert(Ended::Blameless);
                 slot.state = State::Killing(now + grace);

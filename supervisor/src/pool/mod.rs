@@ -14,12 +14,15 @@ mod dispatch;
 mod ending;
 mod ledger;
 mod mutant;
+mod recycle;
+mod resize;
 mod restart;
 mod seat;
 mod slot;
 mod timers;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use shared::black_box::Reading;
@@ -31,8 +34,9 @@ pub use self::seat::{Death, Exit, Seat, signal_name};
 
 use self::ledger::Ledger;
 use self::mutant::Mutant;
+use self::recycle::Recycling;
 use self::restart::Intensity;
-use self::slot::Slot;
+use self::slot::{Role, Slot};
 use crate::frontier::{Frontier, HostRef};
 
 /// Limits of one pool.
@@ -58,6 +62,10 @@ pub struct PoolConfig {
     pub drain_grace: Duration,
     /// Time between asking a process to end and killing it.
     pub terminate_grace: Duration,
+    /// Targets after which a worker is replaced, ± 10 %.
+    pub recycle_after: Option<NonZeroU64>,
+    /// How far a worker's resident set may grow beyond its first before it is replaced.
+    pub rss_allowance_bytes: Option<u64>,
 }
 
 /// What the outside world did.
@@ -88,6 +96,12 @@ pub enum Event {
     Suspended(Duration),
     /// No more targets will be submitted.
     SourceEnded,
+    /// Replace every worker by a fresh one, one at a time.
+    Roll,
+    /// One worker more.
+    Grow,
+    /// One worker less.
+    Shrink,
     /// Finish what is in flight, begin nothing new.
     Drain,
     /// End every worker now.
@@ -164,7 +178,13 @@ enum Stage {
 #[derive(Debug)]
 pub struct Pool {
     config: PoolConfig,
+    /// The seats, by number.
     slots: Vec<Slot>,
+    /// Processes without a seat: the successor that gets ready, and those that leave.
+    unseated: Vec<Slot>,
+    /// The last generation of every slot there ever was.
+    generations: Vec<u32>,
+    recycling: Recycling,
     ledger: Ledger,
     frontier: Frontier,
     intensity: Intensity,
@@ -190,12 +210,17 @@ impl Pool {
         config.slots = config.slots.max(1);
         config.concurrency = config.concurrency.max(1);
         let deadline = now + config.handshake_timeout;
-        let slots: Vec<_> =
-            (0..config.slots).map(|n| Slot::new(n, now, config.concurrency as usize, deadline)).collect();
+        let first = |slot| Seat { slot, generation: 1 };
+        let slots: Vec<_> = (0..config.slots)
+            .map(|n| Slot::new(first(n), Role::Seated, now, config.concurrency as usize, deadline))
+            .collect();
         let commands = slots.iter().map(|slot| Command::Spawn(slot.seat)).collect();
         Self {
             intensity: Intensity::new(slots.len()),
+            generations: vec![1; slots.len()],
             slots,
+            unseated: Vec::new(),
+            recycling: Recycling::new(now),
             ledger: Ledger::default(),
             frontier,
             stage: Stage::Running,
@@ -237,6 +262,9 @@ impl Pool {
             Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
             Event::Suspended(_) => {}
             Event::SourceEnded => self.source_ended = true,
+            Event::Roll => self.roll(now),
+            Event::Grow => self.grow(now),
+            Event::Shrink => self.shrink(now),
             Event::Drain => self.drain(now),
             Event::Kill => self.kill_all(now),
         }
@@ -280,6 +308,7 @@ impl Pool {
             slot.credit.give_back(now, returned);
             if returned > 0 {
                 slot.failures = 0;
+                slot.wear(now, returned);
                 self.intensity.fruit();
             }
             if !honest {
@@ -301,7 +330,7 @@ impl Pool {
         self.ledger.counts()
     }
 
-    /// Workers started again after a death.
+    /// Workers started again after a death; that one is recycled is no death.
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.restarts
@@ -317,7 +346,13 @@ impl Pool {
     /// Whether no process is left and none will be started: the run is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.stage != Stage::Running && self.slots.iter().all(|slot| !slot.state.has_process())
+        self.stage != Stage::Running && self.all().all(|slot| !slot.state.has_process())
+    }
+
+    /// How many workers there are to be.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.slots.len()
     }
 
     /// Why the pool gave up, if it did.
@@ -336,6 +371,7 @@ impl Pool {
                 self.end(now);
             } else {
                 self.dispatch(now);
+                self.recycle(now);
             }
         }
         self.arm_sampling(now);
@@ -345,17 +381,36 @@ impl Pool {
         }
     }
 
-    /// The slot of `seat`, unless the seat has been filled anew or emptied since.
-    fn current(&mut self, seat: Seat) -> Option<&mut Slot> {
+    /// All processes, seated or not.
+    fn all(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().chain(&self.unseated)
+    }
+
+    /// The same, to change.
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut().chain(&mut self.unseated)
+    }
+
+    /// The place of `seat`, unless it has been filled anew or given up since.
+    fn place(&mut self, seat: Seat) -> Option<&mut Slot> {
         let any = self.is(Mutant::NoGenerationCheck);
-        let slot = self.slots.get_mut(usize::try_from(seat.slot).ok()?)?;
-        ((slot.seat == seat || any) && slot.state.has_process()).then_some(slot)
+        let sits = self.slots.get(seat.slot as usize).is_some_and(|slot| slot.seat == seat || any);
+        if sits {
+            self.slots.get_mut(seat.slot as usize)
+        } else {
+            self.unseated.iter_mut().find(|slot| slot.seat == seat)
+        }
+    }
+
+    /// The same, unless its process is gone.
+    fn current(&mut self, seat: Seat) -> Option<&mut Slot> {
+        self.place(seat).filter(|slot| slot.state.has_process())
     }
 
     /// The first invariant that does not hold. A few adds per event, so they stay on in release.
     fn broken_invariant(&self) -> Option<&'static str> {
         let counts = self.ledger.counts();
-        let held: usize = self.slots.iter().map(|slot| slot.credit.held()).sum();
+        let held: usize = self.all().map(|slot| slot.credit.held()).sum();
         if !self.ledger.balanced() {
             return Some("the states of all targets do not sum to those submitted");
         }

@@ -48,6 +48,20 @@ pub(super) enum Mutant {
     NoBackoff,
     /// However many workers die at once, there will be more.
     NeverGiveUp,
+    /// A worker that is to be replaced is drained before its replacement is ready.
+    DrainBeforeReady,
+    /// While one worker is replaced, so is another.
+    TwoRecyclesAtOnce,
+    /// What a recycled worker had not begun is not handed out again.
+    LoseWorkAtRecycle,
+    /// A recycled worker's end is taken for a crash.
+    BlameTheRecycled,
+    /// A recycle is counted as a restart.
+    CountRecycleAsRestart,
+    /// A replacement that does not start takes the old one with it.
+    CallOffEndsTheOld,
+    /// The last worker can be taken away.
+    ShrinkToNone,
     /// The frontier's time is waited for although no worker has room.
     SpinWithoutRoom,
 }

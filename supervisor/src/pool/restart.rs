@@ -68,6 +68,11 @@ impl Intensity {
         Self { slots, before_ready: VecDeque::new(), unready: 0, ever_ready: false, in_vain: 0, blamed: 0 }
     }
 
+    /// There are now so many slots.
+    pub(crate) fn resize(&mut self, slots: usize) {
+        self.slots = slots;
+    }
+
     fn limit(&self, least: usize) -> usize {
         (3 * self.slots).max(least)
     }

@@ -10,6 +10,10 @@
 //! anything is held. A death can come in every state; it counts only once the
 //! channel has ended *and* the process is reaped, since until then word from
 //! it may still arrive.
+//!
+//! One slot may have several processes: the one in its seat, a successor that
+//! gets ready to take it, and those that left it and finish what they have begun.
+//! What becomes of a death is decided by the [`Role`].
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -70,6 +74,17 @@ impl State {
     }
 }
 
+/// What a process is to its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It sits in the seat: it is given targets, and the seat is filled again when it dies.
+    Seated,
+    /// It gets ready to take the seat of one that is still at work.
+    Successor,
+    /// Its seat is taken, or gone: nobody follows it.
+    Leaving,
+}
+
 /// Why the supervisor ended a worker itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -89,10 +104,11 @@ pub(crate) struct Watch {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// One slot.
+/// One slot, with the process that sits in it; or another process of such a slot.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) seat: Seat,
+    pub(crate) role: Role,
     pub(crate) state: State,
     pub(crate) credit: Credit,
     /// Targets of the slice being put together.
@@ -116,12 +132,19 @@ pub(crate) struct Slot {
     pub(crate) progress: (u64, Instant),
     /// When the black box was last read.
     pub(crate) sampled_at: Option<Instant>,
+    /// What it may still bring back before it is worn, if that is limited.
+    pub(crate) lifetime: Option<u64>,
+    /// Its resident set when that was first seen after it got ready, or 0.
+    pub(crate) rss_baseline_bytes: u64,
+    /// Since when it is to be replaced by a fresh process.
+    pub(crate) worn_since: Option<Instant>,
 }
 
 impl Slot {
-    pub(crate) fn new(slot: u32, now: Instant, concurrency: usize, deadline: Instant) -> Self {
+    pub(crate) fn new(seat: Seat, role: Role, now: Instant, concurrency: usize, deadline: Instant) -> Self {
         Self {
-            seat: Seat { slot, generation: 1 },
+            seat,
+            role,
             state: State::Spawning(deadline),
             credit: Credit::new(concurrency),
             slice: Vec::new(),
@@ -135,14 +158,10 @@ impl Slot {
             failures: 0,
             progress: (0, now),
             sampled_at: None,
+            lifetime: None,
+            rss_baseline_bytes: 0,
+            worn_since: None,
         }
-    }
-
-    /// Makes room for the next generation.
-    pub(crate) fn next_generation(&mut self, now: Instant, concurrency: usize, deadline: Instant) {
-        let failures = self.failures;
-        let seat = Seat { generation: self.seat.generation + 1, ..self.seat };
-        *self = Self { seat, failures, ..Self::new(self.seat.slot, now, concurrency, deadline) };
     }
 
     /// Whether this slot takes targets or soon will: what fair shares are counted by.

@@ -7,12 +7,15 @@ use shared::black_box::{Phase, Reading};
 
 use super::mutant::Mutant;
 use super::seat::Seat;
-use super::slot::{Ended, Slot, State};
+use super::slot::{Ended, Role, Slot, State};
 use super::{Command, Pool, Stage};
 
 /// How often the black boxes of busy workers are read. A hang is found this
 /// much after its limit at worst; reading costs one cache line per worker.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// The same while their growth is watched: a leak of a few hundred MiB a second must be seen in time.
+const SAMPLE_EVERY_WHEN_WEIGHED: Duration = Duration::from_millis(250);
 
 /// How late a call may be before it counts as our own slowness; and how long it takes at most to hear
 /// what was said meanwhile.
@@ -31,7 +34,8 @@ impl Pool {
 
     /// The same without what the frontier waits for.
     fn own_due(&self) -> Option<Instant> {
-        self.slots.iter().filter_map(|slot| self.deadline(slot)).chain(self.sample_due).min()
+        let deadlines = self.all().filter_map(|slot| self.deadline(slot));
+        deadlines.chain(self.sample_due).chain(self.recycle_due()).min()
     }
 
     fn deadline(&self, slot: &Slot) -> Option<Instant> {
@@ -42,8 +46,7 @@ impl Pool {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.make_up_for_absence(now, Duration::ZERO);
         let overdue: Vec<Seat> = self
-            .slots
-            .iter()
+            .all()
             .filter(|slot| self.deadline(slot).is_some_and(|at| at <= now))
             .map(|slot| slot.seat)
             .collect();
@@ -53,7 +56,7 @@ impl Pool {
         if self.sample_due.is_some_and(|at| at <= now) {
             self.sample_due = None;
             self.watch_targets(now);
-            for slot in self.slots.iter().filter(|slot| is_watched(slot)) {
+            for slot in self.slots.iter().chain(&self.unseated).filter(|slot| is_watched(slot)) {
                 self.commands.push_back(Command::Sample(slot.seat));
             }
             self.arm_sampling(now);
@@ -63,10 +66,12 @@ impl Pool {
 
     /// Makes sure that busy workers are looked at.
     pub(super) fn arm_sampling(&mut self, now: Instant) {
-        if !self.slots.iter().any(is_watched) {
+        let weighed = self.config.rss_allowance_bytes.is_some();
+        let every = if weighed { SAMPLE_EVERY_WHEN_WEIGHED } else { SAMPLE_EVERY };
+        if !self.all().any(is_watched) {
             self.sample_due = None;
         } else if self.sample_due.is_none() {
-            self.sample_due = Some(now + SAMPLE_EVERY);
+            self.sample_due = Some(now + every);
         }
     }
 
@@ -98,17 +103,20 @@ impl Pool {
         }
         // Also keeps a caller who is still not listening from being woken every other microsecond.
         let heard_by = now + LATE;
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().chain(&mut self.unseated) {
             slot.progress.1 = (slot.progress.1 + lasting).min(now);
             for deadline in slot.watches.iter_mut().filter_map(|watch| watch.deadline.as_mut()) {
                 *deadline += lasting;
             }
-            let channel_only = slot.death.is_some() && self.stage == Stage::Running;
+            let running = self.stage == Stage::Running;
+            let channel_only = slot.death.is_some() && running;
             match &mut slot.state {
                 State::Spawning(at) | State::Handshaking(at) => *at = (*at + lasting).max(heard_by),
                 State::Terminating(at) | State::Killing(at) if channel_only => {
                     *at = (*at + lasting).max(heard_by);
                 }
+                // What it has finished it could not tell us, and while the run goes on nobody was promised anything.
+                State::Draining(at) if running => *at = (*at + lasting).max(heard_by),
                 State::Terminating(_)
                 | State::Killing(_)
                 | State::Draining(_)
@@ -124,7 +132,7 @@ impl Pool {
     /// which they were given targets, as many at once as the concurrency allows.
     fn watch_targets(&mut self, now: Instant) {
         let concurrency = self.config.concurrency as usize;
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().chain(&mut self.unseated) {
             let seat = slot.seat;
             slot.watches.retain(|watch| self.ledger.is_at(watch.id, watch.attempt, seat));
             for watch in slot.watches.iter_mut().take(concurrency) {
@@ -136,18 +144,19 @@ impl Pool {
     /// One slot's state has lasted too long: the next step is sterner.
     fn overdue(&mut self, now: Instant, seat: Seat) {
         let (handshake_timeout, grace) = (self.config.handshake_timeout, self.config.terminate_grace);
-        let concurrency = self.config.concurrency as usize;
-        let Some(slot) = self.slots.get_mut(seat.slot as usize).filter(|slot| slot.seat == seat) else {
-            return;
-        };
+        let Some(slot) = self.place(seat) else { return };
         match slot.state {
             State::Terminating(_) | State::Killing(_) if slot.death.is_some() => {
                 self.channel_overdue(now, seat)
             }
             State::Backoff(_) => {
-                slot.next_generation(now, concurrency, now + handshake_timeout);
+                let failures = slot.failures;
+                let next = self.next_process(now, seat.slot, Role::Seated);
                 self.restarts += 1;
-                self.commands.push_back(Command::Spawn(slot.seat));
+                self.commands.push_back(Command::Spawn(next.seat));
+                if let Some(slot) = self.place(seat) {
+                    *slot = Slot { failures, ..next };
+                }
             }
             State::Draining(_) => {
                 slot.ended.get_or_insert(Ended::Blameless);
@@ -177,11 +186,15 @@ impl Pool {
     pub(super) fn sampled(&mut self, now: Instant, seat: Seat, reading: &Reading, now_us: u64) {
         let deadline = now + self.config.terminate_grace;
         let hang = self.find_hang(now, seat, reading, now_us);
+        let allowance = self.config.rss_allowance_bytes;
         let Some(slot) = self.current(seat) else { return };
         if reading.progress != slot.progress.0 {
             slot.progress = (reading.progress, now);
         }
         slot.sampled_at = Some(now);
+        if let Some(allowance) = allowance {
+            slot.weigh(now, reading.rss_bytes, allowance);
+        }
         let Some((culprit, why)) = hang else { return };
         slot.ended.get_or_insert(Ended::Hang(culprit));
         slot.state = State::Terminating(deadline);
@@ -201,7 +214,7 @@ impl Pool {
         reading: &Reading,
         now_us: u64,
     ) -> Option<(Option<u64>, String)> {
-        let slot = self.slots.get(seat.slot as usize).filter(|slot| slot.seat == seat && is_watched(slot))?;
+        let slot = self.all().find(|slot| slot.seat == seat).filter(|slot| is_watched(slot))?;
         let (stage_timeout, stall_timeout) = (self.config.stage_timeout, self.config.stall_timeout);
         let moves = reading.progress != slot.progress.0;
         let in_stage = matches!(reading.phase, Phase::Extract | Phase::Encode);

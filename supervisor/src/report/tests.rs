@@ -12,7 +12,7 @@ use crate::summary::Facts;
 fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
     let mut gather = Gather::new(workers);
     for slot in 0..workers {
-        gather.started(slot, false);
+        gather.started(slot);
         for n in 0..targets {
             let verdict = match n % 50 {
                 48 => Verdict::Failed(ErrorKind::Timeout),

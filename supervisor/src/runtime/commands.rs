@@ -35,11 +35,7 @@ impl Runtime<'_> {
                 self.pool.handle_event(clock::now(), Event::Sampled(seat, reading, clock::monotonic_us()));
             }
             Command::Forget(seat) => {
-                if let Some(place) = self.processes.get_mut(seat.slot as usize)
-                    && place.as_ref().is_some_and(|(sits, _)| *sits == seat)
-                {
-                    *place = None;
-                }
+                self.processes.remove(&seat);
             }
             Command::Quarantine(quarantined) => self.quarantine(&quarantined),
             Command::Notice(notice) => self.stage.progress.message(&notice),
@@ -47,16 +43,10 @@ impl Runtime<'_> {
     }
 
     fn spawn(&mut self, seat: Seat) {
-        let index = seat.slot as usize;
-        if self.processes.len() <= index {
-            self.processes.resize_with(index + 1, || None);
-        }
         let event = match Process::start(&self.worker, seat, self.heard_sender.clone()) {
             Ok(process) => {
-                self.stage.gather.started(seat.slot, seat.generation > 1);
-                if let Some(place) = self.processes.get_mut(index) {
-                    *place = Some((seat, process));
-                }
+                self.stage.gather.started(seat.slot);
+                self.processes.insert(seat, process);
                 Event::Spawned(seat)
             }
             Err(error) => Event::SpawnFailed(seat, error.to_string()),
@@ -65,8 +55,7 @@ impl Runtime<'_> {
     }
 
     fn process(&self, seat: Seat) -> Option<&Process> {
-        let (sits, process) = self.processes.get(seat.slot as usize)?.as_ref()?;
-        (*sits == seat).then_some(process)
+        self.processes.get(&seat)
     }
 
     fn send(&self, seat: Seat, message: ToWorker) {

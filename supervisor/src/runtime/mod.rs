@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
+use rustc_hash::FxHashMap;
 use shared::clock;
 use shared::job::JobSpec;
 use shared::protocol::{FromWorker, PROTOCOL};
@@ -30,6 +31,7 @@ pub use self::writer::{Finished, Writer};
 
 use self::channel::Heard;
 use self::process::Process;
+use self::signals::Steering;
 use self::writer::Chunk;
 use crate::gather::{Gather, Ordered};
 use crate::journal::Final;
@@ -91,7 +93,8 @@ pub struct Runtime<'a> {
     worker: PathBuf,
     job: JobSpec,
     pool: Pool,
-    processes: Vec<Option<(Seat, Process)>>,
+    /// A slot may have several: one at work, one getting ready, and some that finish what they have begun.
+    processes: FxHashMap<Seat, Process>,
     heard_sender: Sender<Heard>,
     heard: Receiver<Heard>,
     dispositions: Vec<Disposition>,
@@ -117,7 +120,7 @@ impl<'a> Runtime<'a> {
             worker,
             job,
             pool,
-            processes: Vec::new(),
+            processes: FxHashMap::default(),
             heard_sender,
             heard,
             dispositions: Vec::new(),
@@ -143,6 +146,7 @@ impl<'a> Runtime<'a> {
             self.wait();
             self.turn();
         }
+        self.stage.gather.restarted(self.pool.restarts());
         self.ended.left = self.pool.counts().left();
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
@@ -156,6 +160,7 @@ impl<'a> Runtime<'a> {
         let mut select = Select::new();
         select.recv(self.stage.signals.stopping());
         select.recv(self.stage.signals.children());
+        select.recv(self.stage.signals.steering());
         if !self.ended.output_failed {
             select.recv(self.stage.writer.ended());
         }
@@ -184,6 +189,9 @@ impl<'a> Runtime<'a> {
         let now = clock::now();
         while let Ok(signal) = self.stage.signals.stopping().try_recv() {
             self.on_signal(now, signal);
+        }
+        while let Ok(signal) = self.stage.signals.steering().try_recv() {
+            self.steer(now, signal);
         }
         if self.stage.signals.children().try_iter().count() > 0 {
             self.reap(now);
@@ -234,7 +242,7 @@ impl<'a> Runtime<'a> {
 
     /// What has begun, and not what is only with a worker already.
     fn in_flight(&self) -> u64 {
-        self.processes.iter().flatten().map(|(_, process)| process.reading().in_flight).sum()
+        self.processes.values().map(|process| process.reading().in_flight).sum()
     }
 
     fn writer_is_gone(&self) -> bool {
@@ -255,8 +263,25 @@ impl<'a> Runtime<'a> {
         }
     }
 
+    /// The user wants the run to go on with other workers.
+    fn steer(&mut self, now: Instant, signal: Steering) {
+        let event = match signal {
+            Steering::Roll => Event::Roll,
+            Steering::Shrink => Event::Shrink,
+            Steering::Grow => {
+                let (fits, _) = descriptors::fit(descriptors::raise_limit(), u32::MAX, 1);
+                if self.pool.workers() >= fits as usize {
+                    let limit = "the limit on open files leaves no room for another worker";
+                    return self.stage.progress.message(limit);
+                }
+                Event::Grow
+            }
+        };
+        self.pool.handle_event(now, event);
+    }
+
     fn reap(&mut self, now: Instant) {
-        for (seat, process) in self.processes.iter_mut().flatten() {
+        for (seat, process) in &mut self.processes {
             if let Some(death) = process.try_reap() {
                 let reading = death.reading;
                 self.stage.gather.reaped(seat.slot, Duration::from_micros(reading.cpu_us));

@@ -19,9 +19,10 @@ fn facts(mode: Mode, wall: Duration) -> Facts {
 
 fn gather() -> Gather {
     let mut gather = Gather::new(2);
-    gather.started(0, false);
-    gather.started(1, false);
-    gather.started(1, true);
+    gather.started(0);
+    gather.started(1);
+    gather.started(1);
+    gather.restarted(1);
     let verdicts = [
         Verdict::Ok,
         Verdict::Ok,
@@ -154,7 +155,7 @@ fn the_table_shows_what_tells_something() {
     }
     assert!(!text.contains('\x1b'));
     let mut quiet = Gather::new(1);
-    quiet.started(0, false);
+    quiet.started(0);
     let text = table(&Summary::new(&quiet, &facts), Screen::plain(100));
     for part in ["failed", "retries", "restarts", "quarantined", "read", "each took", "memory"] {
         assert!(!text.contains(part), "{part} is in\n{text}");

@@ -23,6 +23,7 @@ mod output;
 mod parse;
 mod politeness;
 mod processes;
+mod recycle;
 mod resume;
 mod retries;
 mod sandbox;

@@ -19,7 +19,10 @@ impl Oracle {
     pub(super) fn end(&mut self, now: Instant, seat: Seat, hard: bool, worker: &Worker, scenario: &Scenario) {
         let (ending, deaf_for, jumped_at) = (self.ending, self.deaf_for, self.jumped_at);
         let chair = self.chair(seat);
-        if !ending {
+        let limits = &scenario.config;
+        let lingers = chair.lingers(now, limits);
+        let may_go = lingers || chair.unseated && (!chair.ready || chair.ended.is_some());
+        if !ending && !may_go {
             // A jump of the clock that ends just past a deadline cannot be told from a slow start.
             let jumped = !chair.ready && chair.spawned_at <= jumped_at;
             assert!(jumped || worker.deserves_an_end(), "{seat} is ended, and nothing is wrong with it");
@@ -30,9 +33,8 @@ impl Oracle {
             return;
         }
         let (suspects, mut or_nobody) = worker.suspects();
-        if !ending && !hard && worker.alive {
+        if !ending && !hard && !lingers && worker.alive {
             assert!(worker.is_hung(), "{seat} is called hung, and is not");
-            let limits = &scenario.config;
             // One target may be lost, and soon overdue, when another brings everything to a stop.
             let limit = limits.target_timeout + limits.stall_timeout.max(limits.stage_timeout);
             // Standing still is no hang as long as nothing is held.
@@ -44,7 +46,7 @@ impl Oracle {
                 "{seat} was found hung after {found_after:?}"
             );
         }
-        or_nobody |= ending;
+        or_nobody |= ending || lingers;
         let suspects = if hard && !ending { Vec::new() } else { suspects };
         chair.ended = Some((suspects, or_nobody));
     }
@@ -85,7 +87,7 @@ impl Oracle {
             None if asked => (Vec::new(), false),
             None => (death.reading.target.into_iter().collect(), false),
         };
-        let ready = chair.ready;
+        let (ready, leaves) = (chair.ready, chair.leaves());
         let suspects: BTreeSet<_> =
             suspects.into_iter().filter(|id| self.entries[*id as usize].holder == Some(seat)).collect();
         for id in &suspects {
@@ -100,6 +102,9 @@ impl Oracle {
             if entry.holder == Some(seat) {
                 entry.holder = None;
             }
+        }
+        if leaves || self.seats.is_heir(seat) {
+            return;
         }
         self.vain += u32::from(suspects.is_empty() || or_nobody);
         if !ready {

@@ -3,7 +3,7 @@
 //! who lose patience. An oracle keeps its own books and stops at the first contradiction.
 //!
 //! ```sh
-//! cargo test -p supervisor simulator                                # 2,500 seeds
+//! cargo test -p supervisor simulator                                # 5,000 seeds
 //! MUSTER_SIM_SEEDS=1000000 cargo test -p supervisor simulator       # more of them
 //! MUSTER_SIM_SEED=4711 cargo test -p supervisor simulator -- --nocapture   # one, with its trace
 //! ```
@@ -13,6 +13,7 @@ mod deafness;
 mod oracle;
 mod process;
 mod scenario;
+mod seats;
 mod worker;
 mod world;
 
@@ -21,8 +22,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use self::world::World;
 use super::mutant::Mutant;
 
-/// Seeds in every test run: three seconds of one core without optimisation.
+/// Seeds of each kind in every test run: three seconds of one core a kind without optimisation.
 const SEEDS: u64 = 2_500;
+
+/// From this seed on, workers are also recycled, rolled, added and taken away. Lower seeds are the
+/// world without that, so that the seeds which were kept still show what they were kept for.
+const WITH_RECYCLING: u64 = 1 << 32;
 
 /// What went wrong with this seed, if anything did.
 fn run(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
@@ -50,16 +55,22 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 
+/// So many of each kind, in turn.
+fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    (0..count).flat_map(|seed| [seed, WITH_RECYCLING + seed])
+}
+
 #[test]
 fn random_runs_keep_every_promise() {
     if let Some(seed) = from_environment("MUSTER_SIM_SEED") {
         println!("{}", trace(seed, None));
         return check(seed);
     }
-    (0..from_environment("MUSTER_SIM_SEEDS").unwrap_or(SEEDS)).for_each(check);
+    let count = from_environment("MUSTER_SIM_SEEDS").unwrap_or(SEEDS);
+    seeds(count).for_each(check);
 }
 
-/// Each way to be wrong is found within this many seeds.
+/// Each way to be wrong is found within this many seeds of each kind.
 const SEEDS_PER_MUTANT: u64 = 400;
 
 #[test]
@@ -86,9 +97,16 @@ fn every_mutant_is_caught() {
         Mutant::NoBackoff,
         Mutant::NeverGiveUp,
         Mutant::SpinWithoutRoom,
+        Mutant::DrainBeforeReady,
+        Mutant::TwoRecyclesAtOnce,
+        Mutant::LoseWorkAtRecycle,
+        Mutant::BlameTheRecycled,
+        Mutant::CountRecycleAsRestart,
+        Mutant::CallOffEndsTheOld,
+        Mutant::ShrinkToNone,
     ];
     for mutant in table {
-        let caught = (0..SEEDS_PER_MUTANT).find_map(|seed| Some((seed, run(seed, Some(mutant)).err()?)));
+        let caught = seeds(SEEDS_PER_MUTANT).find_map(|seed| Some((seed, run(seed, Some(mutant)).err()?)));
         let (seed, why) =
             caught.unwrap_or_else(|| panic!("{mutant:?} gets through {SEEDS_PER_MUTANT} seeds"));
         println!("{mutant:?}: seed {seed}: {why}");

@@ -7,21 +7,15 @@ use std::time::{Duration, Instant};
 use shared::protocol::{Slice, Verdict};
 
 use super::scenario::{Scenario, Temper, ms};
+use super::seats::Seats;
 use super::worker::Worker;
 use crate::pool::{Counts, Death, Disposition, Quarantined, Seat};
-
-/// Shortest pause between two processes in one slot: 100 ms less a quarter.
-const BACKOFF_MIN: Duration = ms_const(75);
 
 /// Most bytes of one slice, unless it is one large target alone.
 const SLICE_BYTES_MAX: usize = 28 * 1024;
 
 /// Most bytes a worker may have unread, a large target counted as one full slice.
 const UNREAD_BYTES_MAX: usize = 64 * 1024;
-
-const fn ms_const(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
 
 /// One target's page in the books.
 #[derive(Debug, Default)]
@@ -43,21 +37,33 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Chair {
     pub(super) spawned_at: Option<Instant>,
-    job_sent: bool,
+    pub(super) job_sent: bool,
     greeted: bool,
     pub(super) ready: bool,
     /// When it was last given a slice.
     pub(super) given_at: Option<Instant>,
     /// Bytes of each slice that is on the channel or not yet taken off it.
     unread: VecDeque<usize>,
-    drained: bool,
+    pub(super) drained_at: Option<Instant>,
+    pub(super) drained: bool,
     pub(super) terminated: bool,
     pub(super) eof: bool,
     pub(super) death: Option<(Instant, Death)>,
     /// Whom the pool's first order to end it may blame, and whether it may blame nobody.
     pub(super) ended: Option<(Vec<u64>, bool)>,
     pub(super) settled: bool,
-    forgotten_at: Option<Instant>,
+    pub(super) forgotten_at: Option<Instant>,
+    /// Outcomes that came from it and counted.
+    pub(super) returned: u64,
+    /// Its size when it was first looked at, and whether it has grown too much since.
+    pub(super) rss_first: Option<u64>,
+    pub(super) grown: bool,
+    /// Whether the user wanted it replaced.
+    pub(super) rolled: bool,
+    /// Whether its successor was ready.
+    pub(super) replaced: bool,
+    /// Whether its slot was taken away.
+    pub(super) unseated: bool,
 }
 
 /// All that is known.
@@ -73,6 +79,7 @@ pub(super) struct Oracle {
     /// When the clock last jumped, for the supervisor or for all.
     pub(super) jumped_at: Option<Instant>,
     spawns: u64,
+    pub(super) seats: Seats,
     /// Deaths that nobody was blamed for since something was last finished.
     pub(super) vain: u32,
     pub(super) unready_deaths: Vec<Instant>,
@@ -90,6 +97,7 @@ impl Oracle {
             deaf_for: Duration::ZERO,
             jumped_at: None,
             spawns: 0,
+            seats: Seats::new(scenario),
             vain: 0,
             unready_deaths: Vec::new(),
             source_ended: false,
@@ -126,15 +134,9 @@ impl Oracle {
         allowed
     }
 
-    pub(super) fn spawn(&mut self, now: Instant, seat: Seat) {
+    pub(super) fn spawn(&mut self, now: Instant, seat: Seat, scenario: &Scenario) {
         assert!(!self.ending, "{seat} is spawned although the run is ending");
-        if seat.generation > 1 {
-            let before = Seat { generation: seat.generation - 1, ..seat };
-            let before = self.chairs.get(&before).expect("a generation was left out");
-            let forgotten_at = before.forgotten_at.expect("spawned over a process that is not forgotten");
-            assert!(now.duration_since(forgotten_at) >= BACKOFF_MIN, "{seat}: no pause since the last death");
-            assert!(now.duration_since(before.spawned_at.unwrap()) >= BACKOFF_MIN, "{seat}: no pause");
-        }
+        self.seat(now, seat, scenario);
         let fresh = self.chairs.insert(seat, Chair { spawned_at: Some(now), ..Chair::default() });
         assert!(fresh.is_none(), "{seat} was spawned twice");
         self.spawns += 1;
@@ -143,16 +145,14 @@ impl Oracle {
     pub(super) fn spawn_failed(&mut self, now: Instant, seat: Seat) {
         let chair = self.chair(seat);
         chair.settled = true;
-        self.vain += 1;
-        self.unready_deaths.push(now);
+        if self.seats.sits(seat) {
+            self.vain += 1;
+            self.unready_deaths.push(now);
+        }
     }
 
     pub(super) fn greeted(&mut self, seat: Seat) {
         self.chairs.get_mut(&seat).unwrap().greeted = true;
-    }
-
-    pub(super) fn ready(&mut self, seat: Seat) {
-        self.chairs.get_mut(&seat).unwrap().ready = true;
     }
 
     pub(super) fn job(&mut self, seat: Seat) {
@@ -170,6 +170,7 @@ impl Oracle {
         scenario: &Scenario,
     ) {
         assert!(!self.ending, "{seat} was given targets although the run is ending");
+        assert!(self.seats.sits(seat), "{seat} was given targets, and has no seat");
         let chair = self.chair(seat);
         assert!(chair.ready && chair.job_sent, "{seat} was given targets before it was ready");
         assert!(
@@ -224,9 +225,11 @@ impl Oracle {
         }
     }
 
-    pub(super) fn drain(&mut self, seat: Seat) {
-        assert!(self.ending, "{seat} is told to finish in the middle of the run");
+    pub(super) fn drain(&mut self, now: Instant, seat: Seat) {
+        let ending = self.ending;
         let chair = self.chair(seat);
+        assert!(ending || chair.leaves(), "{seat} is told to finish, and nobody is ready in its place");
+        chair.drained_at = Some(now);
         assert!(!chair.drained, "{seat} was drained twice");
         chair.drained = true;
     }
@@ -234,6 +237,7 @@ impl Oracle {
     pub(super) fn forgotten(&mut self, now: Instant, seat: Seat, scenario: &Scenario) {
         self.settle_without_eof(now, seat, scenario);
         self.chair(seat).forgotten_at = Some(now);
+        self.unseat(now, seat);
     }
 
     pub(super) fn quarantined(&mut self, now: Instant, quarantined: &Quarantined, scenario: &Scenario) {
@@ -269,6 +273,7 @@ impl Oracle {
             return Disposition::Stale;
         }
         self.vain = 0;
+        self.chairs.get_mut(&seat).unwrap().returned += 1;
         entry.holder = None;
         if let Verdict::Retry { after_ms, .. } = verdict {
             entry.retries += 1;
@@ -309,11 +314,11 @@ impl Oracle {
         let submitted = count(|entry| entry.submitted);
         assert_eq!((counts.submitted, counts.done, counts.quarantined), (submitted, done, quarantined));
         assert_eq!(counts.left(), submitted - done - quarantined);
-        assert_eq!(restarts, self.spawns - u64::from(scenario.config.slots));
+        self.seats.check_restarts(restarts);
         if complete {
             assert_eq!(counts.left(), 0, "nobody stopped the run, and targets are left");
         }
-        let limit = u64::from(scenario.config.slots) * 4 + 16;
+        let limit = u64::from(self.seats.count_max) * 4 + 16;
         assert!(!scenario.broken || self.spawns <= limit, "{} starts of a broken worker", self.spawns);
     }
 }

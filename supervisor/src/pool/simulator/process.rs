@@ -15,11 +15,11 @@ use crate::pool::{Death, Event, Exit, Seat};
 impl World {
     pub(super) fn spawn(&mut self, seat: Seat) {
         let now = self.now;
-        self.oracle.spawn(now, seat);
+        self.oracle.spawn(now, seat, &self.scenario);
         let fault = self.spawn_fault();
         let ignores_sigterm = self.rng.u32(0..6) == 0;
         self.note(|_| format!("   {seat}: {fault:?}, ignores SIGTERM: {ignores_sigterm}"));
-        let mut worker = Worker::new(seat, fault, ignores_sigterm, now);
+        let mut worker = Worker::new(seat, fault, ignores_sigterm, self.scenario.growth_bytes, now);
         worker.alive = fault != Fault::CannotStart;
         self.workers.insert(seat, worker);
         // The runtime forks at once and says so at once.

@@ -1,12 +1,13 @@
 //! What a seed decides beforehand: the pool's limits, the targets and their
 //! tempers, and what the user and the machine do when.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use fastrand::Rng;
 use nix::libc;
 
+use super::WITH_RECYCLING;
 use crate::frontier::{BackoffConfig, FrontierConfig};
 use crate::plan::PerHost;
 use crate::pool::{Exit, PoolConfig};
@@ -64,6 +65,9 @@ pub(super) enum Act {
     /// Somebody signals the worker in this slot.
     Signal(u32, i32),
     Deafness(Deafness, Duration),
+    Roll,
+    Grow,
+    Shrink,
 }
 
 /// What the run is like.
@@ -87,6 +91,8 @@ pub(super) struct Scenario {
     pub(super) faulty_percent: u32,
     /// No worker ever gets ready.
     pub(super) broken: bool,
+    /// How much larger a worker gets with every stage it runs.
+    pub(super) growth_bytes: u64,
     /// Longest time a message travels.
     pub(super) latency_max: Duration,
 }
@@ -103,14 +109,20 @@ impl Scenario {
             2..=3 => Kind::Crowd,
             _ => Kind::Usual,
         };
-        let config = pool_config(&mut rng, kind);
+        let mut config = pool_config(&mut rng, kind);
         let frontier = frontier_config(&mut rng);
         let targets = targets(&mut rng, &config, kind);
-        let acts = acts(&mut rng, &config, &targets);
+        let mut acts = acts(&mut rng, &config, &targets);
+        let (faulty_percent, broken) = (*rng.choice(&[0, 5, 20, 20, 50]).unwrap(), rng.u32(0..40) == 0);
+        let latency_max = ms(*rng.choice(&[0, 2, 20, 200]).unwrap());
+        if seed >= WITH_RECYCLING {
+            recycle(&mut rng, &mut config, &mut acts);
+        }
         Self {
-            faulty_percent: *rng.choice(&[0, 5, 20, 20, 50]).unwrap(),
-            broken: rng.u32(0..40) == 0,
-            latency_max: ms(*rng.choice(&[0, 2, 20, 200]).unwrap()),
+            faulty_percent,
+            broken,
+            latency_max,
+            growth_bytes: if rng.bool() { rng.u64(0..1 << 20) } else { 0 },
             config,
             frontier,
             targets,
@@ -142,6 +154,20 @@ fn pool_config(rng: &mut Rng, kind: Kind) -> PoolConfig {
         target_timeout,
         drain_grace,
         terminate_grace,
+        recycle_after: None,
+        rss_allowance_bytes: None,
+    }
+}
+
+/// Workers wear out, and the user wants others.
+fn recycle(rng: &mut Rng, config: &mut PoolConfig, acts: &mut Vec<(Duration, Act)>) {
+    let after = rng.u64(1..=20);
+    config.recycle_after = NonZeroU64::new(after).filter(|_| rng.u32(0..4) > 0);
+    config.rss_allowance_bytes = Some(rng.u64(0..4 << 20)).filter(|_| rng.bool());
+    let last = acts.iter().map(|(at, _)| *at).max().unwrap_or_default().min(Duration::from_secs(60));
+    for _ in 0..rng.u32(0..6) {
+        let at = ms(rng.u64(0..=last.as_millis() as u64 + 5_000));
+        acts.push((at, *rng.choice(&[Act::Roll, Act::Grow, Act::Shrink]).unwrap()));
     }
 }
 

@@ -131,6 +131,7 @@ pub(super) struct Worker {
     pub(super) lost: BTreeSet<u64>,
     pub(super) unsent: Vec<Outcome>,
     pub(super) progress: u64,
+    growth_bytes: u64,
     /// When its last message gets there: the channel keeps the order.
     pub(super) last_word_at: Instant,
     /// Whether it closed its channel, garbled or lied.
@@ -142,7 +143,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(seat: Seat, fault: Fault, ignores_sigterm: bool, now: Instant) -> Self {
+    pub(super) fn new(
+        seat: Seat,
+        fault: Fault,
+        ignores_sigterm: bool,
+        growth_bytes: u64,
+        now: Instant,
+    ) -> Self {
         Self {
             seat,
             fault,
@@ -161,6 +168,7 @@ impl Worker {
             lost: BTreeSet::new(),
             unsent: Vec::new(),
             progress: 0,
+            growth_bytes,
             last_word_at: now,
             broke_off: false,
             said_eof: false,
@@ -180,7 +188,7 @@ impl Worker {
                 .stage
                 .map_or(0, |(_, since)| now_us.saturating_sub(now.duration_since(since).as_micros() as u64)),
             phase: if self.stage.is_some() { Phase::Extract } else { Phase::Idle },
-            rss_bytes: 1 << 20,
+            rss_bytes: (1 << 20) + u64::from(self.stages) * self.growth_bytes,
             rss_bytes_max: 1 << 20,
             cpu_us: 1,
             in_flight: self.running.len() as u64,
@@ -189,11 +197,11 @@ impl Worker {
 
     /// Whether the pool may be right to end it, the run itself going on.
     pub(super) fn deserves_an_end(&self) -> bool {
-        let slow_to_start = matches!(
+        let of_no_use = matches!(
             self.fault,
-            Fault::NeverGreets | Fault::NeverReady | Fault::StartsSlowly | Fault::SkipsHello
+            Fault::NeverGreets | Fault::NeverReady | Fault::StartsSlowly | Fault::SkipsHello | Fault::Refuses
         );
-        !self.alive || self.broke_off || slow_to_start || self.is_hung()
+        !self.alive || self.broke_off || of_no_use || self.is_hung()
     }
 
     pub(super) fn is_hung(&self) -> bool {

@@ -287,6 +287,18 @@ impl World {
             }
             Act::Signal(slot, signal) => self.signal_from_outside(slot, signal),
             Act::Deafness(kind, lasting) => self.fall_deaf(kind, lasting),
+            Act::Roll => {
+                self.oracle.roll();
+                self.event(Event::Roll);
+            }
+            Act::Grow => {
+                self.oracle.grow();
+                self.event(Event::Grow);
+            }
+            Act::Shrink => {
+                self.oracle.shrink();
+                self.event(Event::Shrink);
+            }
         }
     }
 
@@ -346,7 +358,7 @@ impl World {
                 }
             }
             Command::SendDrain(seat) => {
-                self.oracle.drain(seat);
+                self.oracle.drain(now, seat);
                 self.post(seat, Step::Drain);
             }
             Command::Terminate(seat) => self.terminate(seat),
@@ -362,6 +374,7 @@ impl World {
         let now_us = self.now_us();
         let worker = self.workers.get_mut(&seat).unwrap_or_else(|| panic!("{seat} was never spawned"));
         let reading = worker.reading(self.now, now_us);
+        self.oracle.weighed(seat, &reading, &self.scenario);
         self.event(Event::Sampled(seat, reading, now_us));
     }
 

@@ -3,6 +3,7 @@
 mod blaming;
 mod dispatching;
 mod ending;
+mod recycling;
 mod watching;
 
 use nix::libc;
@@ -27,6 +28,8 @@ fn limits() -> PoolConfig {
         target_timeout: 30 * SECOND,
         drain_grace: 15 * SECOND,
         terminate_grace: 2 * SECOND,
+        recycle_after: None,
+        rss_allowance_bytes: None,
     }
 }
 

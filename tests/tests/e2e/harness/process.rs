@@ -38,20 +38,32 @@ impl Process {
         read(self.id).map_or(0, |now| now.cpu_ticks)
     }
 
+    fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+
     /// Whether it still runs; one that nobody has reaped yet does not.
     pub(crate) fn is_alive(&self) -> bool {
-        read(self.id).is_some_and(|now| now.started == self.started && !matches!(now.state, 'Z' | 'X'))
+        read(self.id).is_some_and(|now| now.started == self.started && !now.is_dead())
     }
 }
 
 /// The living direct children of a process.
 pub(crate) fn children(parent: i32) -> Vec<Process> {
+    all_children(parent).filter(|process| !process.is_dead()).collect()
+}
+
+/// How many direct children of a process are dead and not reaped.
+pub(crate) fn zombies(parent: i32) -> usize {
+    all_children(parent).filter(Process::is_dead).count()
+}
+
+fn all_children(parent: i32) -> impl Iterator<Item = Process> {
     let processes = fs::read_dir("/proc").unwrap();
     processes
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(read)
-        .filter(|process| process.parent == parent && !matches!(process.state, 'Z' | 'X'))
-        .collect()
+        .filter(move |process| process.parent == parent)
 }
 
 fn read(id: i32) -> Option<Process> {

@@ -14,8 +14,13 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use shared::clock;
 
+<<<<<<< HEAD
 use super::command::deadline;
 use super::process::{Process, children};
+=======
+use super::command::DEADLINE;
+use super::process::{Process, children, zombies};
+>>>>>>> recycle
 use super::records::parse_lines;
 use super::wait_for;
 
@@ -107,6 +112,15 @@ impl Running {
         self.until(&format!("{count} workers"), || Some(self.workers()).filter(|found| found.len() == count))
     }
 
+    pub(crate) fn id(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// Children that are dead and not reaped.
+    pub(crate) fn zombies(&self) -> usize {
+        zombies(self.pid.as_raw())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid, signal).unwrap();
     }
@@ -129,9 +143,12 @@ impl Running {
 
     /// Waits until `count` whole lines are on standard output.
     pub(crate) fn wait_for_lines(&self, count: usize) {
-        self.until(&format!("{count} lines"), || {
-            (self.stdout.bytes().iter().filter(|byte| **byte == b'\n').count() >= count).then_some(())
-        });
+        self.until(&format!("{count} lines"), || (self.lines_so_far() >= count).then_some(()));
+    }
+
+    /// Whole lines on standard output.
+    pub(crate) fn lines_so_far(&self) -> usize {
+        self.stdout.bytes().iter().filter(|byte| **byte == b'\n').count()
     }
 
     /// Waits for its end; kills it and fails when the deadline passes first.

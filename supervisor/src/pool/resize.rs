@@ -1,0 +1,80 @@
+//! More workers, or fewer, in the middle of a run. Slots are added and taken
+//! away at the end, so that their numbers stay without gaps; a slot that comes
+//! back goes on with its generations, since its last process may still be leaving.
+
+use std::time::Instant;
+
+use super::mutant::Mutant;
+use super::seat::Seat;
+use super::slot::{Role, Slot};
+use super::{Command, Pool, Stage};
+
+/// Most workers of one pool: as many as may be asked for at the start.
+const SLOTS_MAX: usize = 1024;
+
+impl Pool {
+    /// One slot more, which starts at once.
+    pub(super) fn grow(&mut self, now: Instant) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        let count = self.slots.len();
+        let Some(number) = u32::try_from(count).ok().filter(|_| count < SLOTS_MAX) else {
+            return self
+                .commands
+                .push_back(Command::Notice(format!("{count} workers are the most there can be")));
+        };
+        let slot = self.next_process(now, number, Role::Seated);
+        self.commands.push_back(Command::Spawn(slot.seat));
+        self.slots.push(slot);
+        self.resized();
+    }
+
+    /// The last slot goes: its worker finishes what it has begun, and nobody follows it.
+    pub(super) fn shrink(&mut self, now: Instant) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        if self.slots.len() <= 1 && !self.is(Mutant::ShrinkToNone) {
+            return self
+                .commands
+                .push_back(Command::Notice("one worker is the least there can be".to_owned()));
+        }
+        let Some(slot) = self.slots.pop() else { return };
+        let seat = slot.seat;
+        if slot.state.has_process() {
+            self.unseated.push(Slot { role: Role::Leaving, ..slot });
+            self.let_go(now, seat);
+        }
+        // Whoever was to follow it, however far it is.
+        let successor = |other: &&mut Slot| other.seat.slot == seat.slot && other.role == Role::Successor;
+        if let Some(successor) = self.unseated.iter_mut().find(successor) {
+            successor.role = Role::Leaving;
+            let seat = successor.seat;
+            self.let_go(now, seat);
+        }
+        self.resized();
+    }
+
+    fn resized(&mut self) {
+        let count = self.slots.len();
+        self.intensity.resize(count);
+        let workers = if count == 1 { "worker" } else { "workers" };
+        self.commands.push_back(Command::Notice(format!("{count} {workers} now")));
+    }
+
+    /// A process to come for this slot, of a generation that was never there.
+    pub(super) fn next_process(&mut self, now: Instant, number: u32, role: Role) -> Slot {
+        let index = number as usize;
+        if self.generations.len() <= index {
+            self.generations.resize(index + 1, 0);
+        }
+        let generation = self.generations.get_mut(index).map_or(1, |last| {
+            *last += 1;
+            *last
+        });
+        let deadline = now + self.config.handshake_timeout;
+        let seat = Seat { slot: number, generation };
+        Slot::new(seat, role, now, self.config.concurrency as usize, deadline)
+    }
+}
