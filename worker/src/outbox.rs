@@ -220,8 +220,28 @@ fn next_batch(shared: &Shared) -> Option<(Batch, bool)> {
             .unwrap_or_else(PoisonError::into_inner);
     }
     let mut batch = std::mem::take(&mut pending.batch);
+    pending.batch = split_off_surplus(&mut batch);
     batch.slices_read = shared.slices_read.load(Ordering::Relaxed);
     pending.credit_due = false;
-    pending.urgent = false;
-    Some((batch, pending.closing))
+    // What is left over is waited for already.
+    pending.urgent = !pending.batch.outcomes.is_empty();
+    let last = pending.closing && pending.batch.outcomes.is_empty();
+    Some((batch, last))
+}
+
+/// Leaves in `batch` what makes one message, at least one outcome; the rest is for the next.
+/// More than that has gathered when the supervisor did not read for a while.
+fn split_off_surplus(batch: &mut Batch) -> Batch {
+    let mut bytes = 0;
+    let fits = batch.outcomes.iter().take_while(|outcome| {
+        let fits = bytes == 0 || bytes < ROOM_BYTES;
+        bytes += if fits { usize::try_from(outcome.line_bytes).unwrap_or(usize::MAX) } else { 0 };
+        fits
+    });
+    let count = fits.count();
+    Batch {
+        outcomes: batch.outcomes.split_off(count),
+        lines: batch.lines.split_off(bytes.min(batch.lines.len())),
+        slices_read: 0,
+    }
 }

@@ -14,13 +14,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use shared::clock;
 
-<<<<<<< HEAD
 use super::command::deadline;
-use super::process::{Process, children};
-=======
-use super::command::DEADLINE;
 use super::process::{Process, children, zombies};
->>>>>>> recycle
 use super::records::parse_lines;
 use super::wait_for;
 
