@@ -72,7 +72,7 @@ fn ctrl_c_drains() {
     let output = terminal.wait().exits(130);
     let records = by_id(parse_lines(dir.read("out.jsonl").as_bytes()));
     assert_eq!(origin.stats()["requests"], records.len(), "{output}");
-    output.says(&(2000 - records.len()).to_string());
+    output.says(&format!("1,{} inputs left", 1000 - records.len()));
 }
 
 #[test]
