@@ -28,18 +28,16 @@ const NOBODY: u64 = u64::MAX;
 pub enum Phase {
     /// Waiting for work or for the network; a death here is nobody's fault.
     Idle,
-    /// Reading a file or a blocking request: one target, no CPU stage.
+    /// Waiting for a blocking request: one target, no CPU stage.
     Fetch,
-    /// Decompressing or decoding a body.
-    Decode,
-    /// Extracting fields from a page.
+    /// Reading a file, decoding a page, extracting its fields.
     Extract,
     /// Encoding the record.
     Encode,
 }
 
 impl Phase {
-    const ALL: [Self; 5] = [Self::Idle, Self::Fetch, Self::Decode, Self::Extract, Self::Encode];
+    const ALL: [Self; 4] = [Self::Idle, Self::Fetch, Self::Extract, Self::Encode];
 
     /// The name used in evidence.
     #[must_use]
@@ -47,7 +45,6 @@ impl Phase {
         match self {
             Self::Idle => "idle",
             Self::Fetch => "fetch",
-            Self::Decode => "decode",
             Self::Extract => "extract",
             Self::Encode => "encode",
         }
@@ -57,9 +54,8 @@ impl Phase {
         match self {
             Self::Idle => 0,
             Self::Fetch => 1,
-            Self::Decode => 2,
-            Self::Extract => 3,
-            Self::Encode => 4,
+            Self::Extract => 2,
+            Self::Encode => 3,
         }
     }
 

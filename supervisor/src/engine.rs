@@ -168,14 +168,32 @@ pub(crate) fn run(
     ended.unread = !feed.is_exhausted();
     let mut reader_left = false;
     let mut resume = None;
+    if ended.left == 0
+        && feed.is_exhausted()
+        && ended.failure.is_none()
+        && !ended.abandoned
+        && !ended.output_failed
+    {
+        // The signal came when everything was done.
+        ended.signal = None;
+    }
     let complete = ended.is_complete() && ended.left == 0 && feed.is_exhausted();
-    match writer.finish(complete, &signals) {
+    let again =
+        |input: &SpooledInput| if input.is_needed_again() { Resume::WithStdin } else { Resume::Alone };
+    let finished = match ended.signal.filter(|_| ended.abandoned) {
+        Some(signal) => Ok(Finished::Abandoned(signal)),
+        None => writer.finish(complete, &signals),
+    };
+    match finished {
         Ok(Finished::Written(store)) => {
             if let (Some(store), Some(input)) = (store, &input) {
                 resume = settle(complete, &feed, store, input)?;
             }
         }
-        Ok(Finished::Abandoned(signal)) => ended.signal = Some(signal),
+        Ok(Finished::Abandoned(signal)) => {
+            ended.signal = Some(signal);
+            resume = input.as_ref().map(again);
+        }
         Err(OutputError::Sink(SinkError::Closed { .. })) => reader_left = true,
         Err(cause) => return Err(EngineError::Output { cause, resumable: input.is_some() }),
     }

@@ -32,7 +32,7 @@ const BATCH_BYTES: usize = 24 * 1024;
 const ROOM_BYTES: usize = 1024 * 1024;
 
 /// How often this process writes down what it uses; reading that costs about 20 µs.
-const USAGE_EVERY: Duration = Duration::from_millis(100);
+const USAGE_EVERY: Duration = Duration::from_millis(200);
 
 /// How often an executor that waits for room shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -182,12 +182,14 @@ impl Credit {
 fn write(shared: &Shared, mut sender: Sender, black_box: &BlackBox) {
     let mut due = None;
     loop {
-        let (batch, last) = next_batch(shared);
+        let next = next_batch(shared);
+        let last = next.as_ref().is_some_and(|(_, last)| *last);
         if last || due.is_none_or(|due| clock::now() >= due) {
             due = Some(clock::now() + USAGE_EVERY);
             let cpu_us = u64::try_from(clock::process_cpu().as_micros()).unwrap_or(u64::MAX);
             black_box.set_usage(clock::resident(), cpu_us);
         }
+        let Some((batch, _)) = next else { continue };
         let sent = batch.outcomes.is_empty() && batch.slices_read == 0
             || sender.send(&FromWorker::Batch(batch)).is_ok();
         shared.emptied.notify_all();
@@ -199,11 +201,17 @@ fn write(shared: &Shared, mut sender: Sender, black_box: &BlackBox) {
     }
 }
 
-/// Waits for a batch worth sending; whether it is the last one.
-fn next_batch(shared: &Shared) -> (Batch, bool) {
+/// Waits for a batch worth sending, and whether it is the last one. `None` after
+/// [`USAGE_EVERY`] without one: a single input may be growing all the while.
+fn next_batch(shared: &Shared) -> Option<(Batch, bool)> {
     let mut pending = shared.lock();
     while pending.is_empty() && !pending.closing {
-        pending = shared.filled.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        let (waited, timeout) =
+            shared.filled.wait_timeout(pending, USAGE_EVERY).unwrap_or_else(PoisonError::into_inner);
+        pending = waited;
+        if timeout.timed_out() && pending.is_empty() && !pending.closing {
+            return None;
+        }
     }
     if !pending.is_full() {
         (pending, _) = shared
@@ -212,8 +220,28 @@ fn next_batch(shared: &Shared) -> (Batch, bool) {
             .unwrap_or_else(PoisonError::into_inner);
     }
     let mut batch = std::mem::take(&mut pending.batch);
+    pending.batch = split_off_surplus(&mut batch);
     batch.slices_read = shared.slices_read.load(Ordering::Relaxed);
     pending.credit_due = false;
-    pending.urgent = false;
-    (batch, pending.closing)
+    // What is left over is waited for already.
+    pending.urgent = !pending.batch.outcomes.is_empty();
+    let last = pending.closing && pending.batch.outcomes.is_empty();
+    Some((batch, last))
+}
+
+/// Leaves in `batch` what makes one message, at least one outcome; the rest is for the next.
+/// More than that has gathered when the supervisor did not read for a while.
+fn split_off_surplus(batch: &mut Batch) -> Batch {
+    let mut bytes = 0;
+    let fits = batch.outcomes.iter().take_while(|outcome| {
+        let fits = bytes == 0 || bytes < ROOM_BYTES;
+        bytes += if fits { usize::try_from(outcome.line_bytes).unwrap_or(usize::MAX) } else { 0 };
+        fits
+    });
+    let count = fits.count();
+    Batch {
+        outcomes: batch.outcomes.split_off(count),
+        lines: batch.lines.split_off(bytes.min(batch.lines.len())),
+        slices_read: 0,
+    }
 }

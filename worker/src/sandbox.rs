@@ -26,7 +26,7 @@ use shared::job::{JobSpec, SandboxLevel, SandboxSpec, Work};
 const LANDLOCK_ABI: ABI = ABI::V6;
 
 /// What resolving names, checking certificates and running at all read.
-const SYSTEM_READABLE: [&str; 10] = [
+const SYSTEM_READABLE: [&str; 15] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/nsswitch.conf",
@@ -34,6 +34,12 @@ const SYSTEM_READABLE: [&str; 10] = [
     "/etc/host.conf",
     "/etc/ssl",
     "/etc/pki",
+    "/etc/ca-certificates",
+    "/var/lib/ca-certificates",
+    // Where resolv.conf really is, and is replaced, on machines that manage it.
+    "/run/systemd/resolve",
+    "/run/NetworkManager",
+    "/run/resolvconf",
     "/usr/share/ca-certificates",
     "/usr/local/share/ca-certificates",
     "/proc/self",
@@ -43,7 +49,7 @@ const SYSTEM_READABLE: [&str; 10] = [
 const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"];
 
 /// System calls no stage of ours makes; each would be a way out or a way in.
-const FORBIDDEN: [libc::c_long; 33] = [
+const FORBIDDEN: [libc::c_long; 45] = [
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_ptrace,
@@ -58,10 +64,24 @@ const FORBIDDEN: [libc::c_long; 33] = [
     libc::SYS_umount2,
     libc::SYS_move_mount,
     libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsmount,
+    libc::SYS_mount_setattr,
+    libc::SYS_open_by_handle_at,
     libc::SYS_pivot_root,
     libc::SYS_chroot,
     libc::SYS_setns,
     libc::SYS_unshare,
+    // Signals, but for its own threads: a worker has no business with other processes.
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    // A child that leaves the process group would outlive it.
+    libc::SYS_setsid,
+    libc::SYS_setpgid,
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
@@ -78,6 +98,31 @@ const FORBIDDEN: [libc::c_long; 33] = [
     libc::SYS_settimeofday,
     libc::SYS_clock_settime,
 ];
+
+/// The same doors under other numbers: forks by their old names, and the x32 numbers, which
+/// some kernels still answer and the filter's check of the architecture lets through.
+#[cfg(target_arch = "x86_64")]
+const OTHER_ABI: &[libc::c_long] = &[
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    X32 | 520, // execve
+    X32 | 521, // ptrace
+    X32 | 545, // execveat
+    X32 | libc::SYS_socket,
+    X32 | libc::SYS_bind,
+    X32 | libc::SYS_clone,
+    X32 | libc::SYS_fork,
+    X32 | libc::SYS_vfork,
+    X32 | libc::SYS_kill,
+];
+
+/// Elsewhere there is one set of numbers, and `fork` is `clone`.
+#[cfg(not(target_arch = "x86_64"))]
+const OTHER_ABI: &[libc::c_long] = &[];
+
+/// The bit that makes a system call's number an x32 one.
+#[cfg(target_arch = "x86_64")]
+const X32: libc::c_long = 0x4000_0000;
 
 /// Why the sandbox that was required is not in force.
 #[derive(Debug, thiserror::Error)]
@@ -143,15 +188,15 @@ fn restrict_files(spec: &SandboxSpec) -> Result<RulesetStatus, landlock::Ruleset
 
 /// Files of the system that a fetch reads, and where the user keeps certificates.
 fn system_readable() -> impl Iterator<Item = PathBuf> {
-    let certificates =
-        ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os);
+    let certificates = named.flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
     SYSTEM_READABLE.iter().chain(&LIBRARIES).map(|path| Path::new(path).to_owned()).chain(certificates)
 }
 
-/// Forbids [`FORBIDDEN`] and all sockets but those of `families`.
+/// Forbids [`FORBIDDEN`], new processes, reaching for other processes, and all sockets but those of `families`.
 fn restrict_calls(families: &[i32]) -> Result<(), Box<dyn std::error::Error>> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
+        FORBIDDEN.iter().chain(OTHER_ABI).map(|call| (*call, Vec::new())).collect();
     // All conditions of a rule must hold: a family that is none of those allowed.
     let unwanted = families
         .iter()
@@ -162,8 +207,29 @@ fn restrict_calls(families: &[i32]) -> Result<(), Box<dyn std::error::Error>> {
         .collect::<Result<Vec<_>, _>>()?;
     let any_socket = if unwanted.is_empty() { Vec::new() } else { vec![SeccompRule::new(unwanted)?] };
     rules.insert(libc::SYS_socket, any_socket);
+    // `abort` signals its own thread group; limits are set on oneself as process 0.
+    let others = |own: u64| {
+        SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, own)?])
+    };
+    rules.insert(libc::SYS_tgkill, vec![others(u64::from(std::process::id()))?]);
+    for call in [libc::SYS_prlimit64, libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler] {
+        rules.insert(call, vec![others(0)?]);
+    }
+    // A thread is made with this bit, a process without it.
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let process = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), 0)?;
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![process])?]);
     // An error code and not a signal: a library that tries and falls back goes on.
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    install(rules, libc::EPERM)?;
+    // Its flags are in memory, where a filter cannot look. glibc then takes `clone`.
+    install(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
+}
+
+fn install(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    refuse_with: i32,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let refuse = SeccompAction::Errno(refuse_with.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
     let program: BpfProgram = filter.try_into()?;
     seccompiler::apply_filter(&program)?;

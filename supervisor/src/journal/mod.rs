@@ -1,6 +1,6 @@
 //! What makes a run that was killed worth resuming: beside the output lies
 //! `OUT.journal`, which says how much of it is certain and whose records those
-//! are. Opened by [`crate::verbs`], written by the thread that writes the output.
+//! are. Opened by `verbs`, written by the thread that writes the output.
 //!
 //! `finished`, `prefix`, `tally` and `identity` decide and are pure; `store`,
 //! `fingerprint`, `spool` and `recorder` act.

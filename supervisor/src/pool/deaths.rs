@@ -9,6 +9,7 @@
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use shared::black_box::Phase;
 use shared::record::{ErrorKind, Evidence};
 
 use super::ledger::Live;
@@ -290,6 +291,8 @@ fn culprit(death: &Death, ended: Option<Ended>) -> Option<u64> {
         Some(Ended::Hang(target)) => target,
         // Someone asked this worker to end, from outside: that is no crash.
         _ if matches!(death.exit, Exit::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => None,
+        // Waiting for an answer gets no process killed: whoever did that, it was not the target.
+        _ if death.exit == Exit::Signal(libc::SIGKILL) && death.reading.phase == Phase::Fetch => None,
         // This is what our own signals make of a worker. Any other exit is a crash that came first.
         Some(Ended::Blameless) if matches!(death.exit, Exit::Signal(libc::SIGKILL) | Exit::Code(_)) => None,
         Some(Ended::Blameless) | None => death.reading.target,

@@ -1,7 +1,8 @@
 //! When a dead worker's slot is filled again, and when the pool gives up.
 //!
 //! Three limits, because three things go wrong. A worker that dies before it is
-//! ready will die again: after too many of those the pool stops, loudly. A
+//! ready will die again: after too many of those with nothing done meanwhile the
+//! pool stops, loudly. A
 //! worker that dies at work has usually met a bad input, which blame deals
 //! with. If deaths go on with nobody to blame and nothing is finished, the pool
 //! must stop as well; and so it must if each of a thousand deaths in a row has
@@ -82,10 +83,13 @@ impl Intensity {
         self.unready = 0;
     }
 
-    /// A target was finished: the pool as a whole moves.
+    /// A target was finished: the pool as a whole moves. Then also deaths before `Ready` are bad
+    /// luck (someone is killing workers, and hits some that are starting) and no broken start.
     pub(crate) fn fruit(&mut self) {
         self.in_vain = 0;
         self.blamed = 0;
+        self.unready = 0;
+        self.before_ready.clear();
     }
 
     /// A target was set aside: its deaths are over. That workers die on inputs at all still counts.
@@ -147,6 +151,16 @@ mod tests {
         }
         for n in 1..=11 {
             assert_eq!(intensity.death(now, Fall::InVain).is_some(), n > 10, "{n}");
+        }
+    }
+
+    #[test]
+    fn deaths_before_ready_are_forgiven_while_work_gets_done() {
+        let now = shared::clock::now();
+        let mut intensity = Intensity::new(8);
+        for _ in 0..1_000 {
+            assert_eq!(intensity.death(now, Fall::BeforeReady), None);
+            intensity.fruit();
         }
     }
 

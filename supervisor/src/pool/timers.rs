@@ -217,7 +217,7 @@ impl Pool {
         let slot = self.all().find(|slot| slot.seat == seat).filter(|slot| is_watched(slot))?;
         let (stage_timeout, stall_timeout) = (self.config.stage_timeout, self.config.stall_timeout);
         let moves = reading.progress != slot.progress.0;
-        let in_stage = matches!(reading.phase, Phase::Decode | Phase::Extract | Phase::Encode);
+        let in_stage = matches!(reading.phase, Phase::Extract | Phase::Encode);
         let stage_time = Duration::from_micros(now_us.saturating_sub(reading.since_us));
         // A stage may have seemed long only because the clock jumped.
         let listened = self.listening_since.is_none_or(|since| now.duration_since(since) > stage_timeout);

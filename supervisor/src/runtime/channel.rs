@@ -44,8 +44,10 @@ impl Channel {
         let connected = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&connected);
         thread::Builder::new().name(format!("read-{}", seat.slot)).spawn(move || {
-            let last = match server.accept() {
-                Ok((_, bootstrap)) => {
+            // Only the bootstrap is kept: the receiver beside it would be inherited by workers started later.
+            let accepted = server.accept().map(|(_, bootstrap)| bootstrap);
+            let last = match accepted {
+                Ok(bootstrap) => {
                     flag.store(true, Ordering::Release);
                     converse(seat, bootstrap, queue, &heard)
                 }

@@ -43,7 +43,10 @@ use crate::summary::units;
 const HEARD_PER_TURN: usize = 64;
 
 /// Messages that may wait for the loop; when it does not keep up, its workers' sends block.
-const HEARD_WAITING: usize = 64;
+const HEARD_WAITING: usize = 16;
+
+/// Lines after which a turn of the loop goes to the writer first.
+const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
 /// What a run shares with the runs before and after it: a probe and the main
 /// part of `auto` are two runs over one source and one output.
@@ -69,6 +72,8 @@ pub struct Ended {
     pub signal: Option<i32>,
     /// Why the pool gave up or the source could not be read, if so.
     pub failure: Option<String>,
+    /// Whether records were given up because the user would not wait for a slow reader of the output.
+    pub abandoned: bool,
     /// Whether the output failed; [`Writer::finish`] has the reason.
     pub output_failed: bool,
     /// Targets taken from the source that have no record.
@@ -83,7 +88,7 @@ impl Ended {
     /// Whether everything that was to be done is done.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.signal.is_none() && self.failure.is_none() && !self.output_failed
+        self.signal.is_none() && self.failure.is_none() && !self.output_failed && !self.abandoned
     }
 }
 
@@ -104,6 +109,8 @@ pub struct Runtime<'a> {
     held: BTreeMap<u64, Final>,
     /// Since when the output has been behind, if it is: workers are not listened to meanwhile.
     blocked_since: Option<Instant>,
+    /// Whether all workers were told to end at once: what they said before may still be read.
+    killed: bool,
     /// Targets still to be taken from the feed in this run.
     budget: u64,
     source_told: bool,
@@ -127,6 +134,7 @@ impl<'a> Runtime<'a> {
             out: Chunk::default(),
             held: BTreeMap::new(),
             blocked_since: None,
+            killed: false,
             budget,
             source_told: false,
             ended: Ended::default(),
@@ -168,6 +176,9 @@ impl<'a> Runtime<'a> {
             // The output is behind: no new records until it has caught up.
             Some(chunks) if !self.out.is_empty() => {
                 select.send(chunks);
+                if self.killed {
+                    select.recv(&self.heard);
+                }
             }
             Some(_) | None => {
                 select.recv(&self.heard);
@@ -198,10 +209,14 @@ impl<'a> Runtime<'a> {
         }
         if !self.ended.output_failed && self.writer_is_gone() {
             self.ended.output_failed = true;
+            self.killed = true;
             self.pool.handle_event(now, Event::Kill);
         }
-        if self.out.is_empty() {
+        if self.out.is_empty() || self.killed {
             for _ in 0..HEARD_PER_TURN {
+                if self.out.lines.len() >= CHUNK_BYTES_MAX && !self.killed {
+                    break;
+                }
                 let Ok(heard) = self.heard.try_recv() else { break };
                 self.on_heard(now, heard);
             }
@@ -259,6 +274,7 @@ impl<'a> Runtime<'a> {
             self.pool.handle_event(now, Event::Drain);
         } else {
             self.stage.progress.message(&format!("{name}: stopping at once"));
+            self.killed = true;
             self.pool.handle_event(now, Event::Kill);
         }
     }

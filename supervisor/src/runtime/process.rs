@@ -47,7 +47,15 @@ impl Process {
                 return Err(error);
             }
         };
-        let stderr = StderrTail::of(child.stderr.take())?;
+        let stderr = match StderrTail::of(child.stderr.take()) {
+            Ok(stderr) => stderr,
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                channel.release();
+                return Err(error);
+            }
+        };
         Ok(Self { child, channel, black_box, stderr, reaped: false })
     }
 

@@ -131,9 +131,17 @@ impl Runtime<'_> {
         self.sum_up();
         let Some(chunks) = self.stage.writer.chunks().filter(|_| !self.out.is_empty()) else { return };
         let out = std::mem::take(&mut self.out);
+        if self.killed {
+            // The user does not want to wait any more.
+            self.ended.abandoned = chunks.try_send(out).is_err_and(|error| error.is_full());
+            return;
+        }
         crossbeam_channel::select! {
             send(chunks, out) -> _ => {}
-            recv(self.stage.signals.stopping()) -> _ => self.ended.output_failed = true,
+            recv(self.stage.signals.stopping()) -> signal => {
+                self.ended.signal = signal.ok().or(self.ended.signal);
+                self.ended.abandoned = true;
+            }
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use shared::clock;
 
-use super::Runtime;
 use super::feed::FeedError;
+use super::{CHUNK_BYTES_MAX, Runtime};
 use crate::frontier::HostRef;
 use crate::pool::Event;
 use crate::source::SourceItem;
@@ -19,7 +19,10 @@ const ORDERED_WINDOW: u64 = 8_192;
 
 impl Runtime<'_> {
     pub(super) fn wants_targets(&self) -> bool {
-        !self.source_told && self.pool.backlog() < BACKLOG_MAX && self.in_window()
+        !self.source_told
+            && self.pool.backlog() < BACKLOG_MAX
+            && self.out.lines.len() < CHUNK_BYTES_MAX
+            && self.in_window()
     }
 
     fn in_window(&self) -> bool {

@@ -31,6 +31,10 @@ use self::fetch::{Failure, Fetched, blocking, event_loop};
 /// One read from a file: most pages come whole, and a title never needs a second.
 const FILE_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Largest record, encoded, in bytes. Values are bounded before; but a control character of one
+/// byte takes six in JSON, and a message has an end.
+const RECORD_BYTES_MAX: usize = 64 << 20;
+
 /// How targets become bytes.
 enum Opener {
     Blocking(blocking::Client),
@@ -147,18 +151,27 @@ impl Pipeline {
             hook(&target.input);
         }
         let is_file = matches!(answer.arrived, Arrived::Path);
-        let findings = match answer.arrived {
+        let mut findings = match answer.arrived {
             Arrived::Response(Ok(fetched)) => self.read_response(fetched),
             Arrived::Response(Err(failure)) => Findings::from(*failure),
             Arrived::Path => self.read_file(target),
         };
         let ended_us = clock::monotonic_us();
         let elapsed_us = ended_us.saturating_sub(answer.started_us);
-        let verdict = findings.verdict(target);
+        let mut verdict = findings.verdict(target);
         let before = line.len();
         if !matches!(verdict, Verdict::Retry { .. }) {
             self.black_box.enter(target.id, Phase::Encode, ended_us);
             self.write(target, &findings, is_file, elapsed_us, line);
+            let bytes = line.len() - before;
+            if bytes > RECORD_BYTES_MAX {
+                line.truncate(before);
+                let message =
+                    format!("the record came to {bytes} bytes, above the limit of {RECORD_BYTES_MAX}");
+                findings.problem = Problem::of_page(ErrorKind::TooLarge, message);
+                verdict = findings.verdict(target);
+                self.write(target, &findings, is_file, elapsed_us, line);
+            }
         }
         self.black_box.leave();
         let cpu_us = clock::monotonic_us().saturating_sub(begun_us);
@@ -194,9 +207,8 @@ impl Pipeline {
         let path = Path::new(std::ffi::OsStr::from_bytes(&target.input));
         let mut findings = Findings::default();
         match open_regular(path) {
-            Err(error) => {
-                findings.problem = Problem::of_page(ErrorKind::Parse, format!("cannot read it: {error}"))
-            }
+            Err(error) => findings.problem = Problem::of_page(ErrorKind::Parse, unreadable(&error)),
+
             Ok((_, bytes)) if bytes > body_bytes_max => {
                 findings.bytes = Some(bytes);
                 findings.problem = Problem::of_page(
@@ -313,6 +325,15 @@ fn not_utf8() -> Box<Failure> {
         may_pass: false,
         retry_after: None,
     })
+}
+
+/// Says why a file cannot be read; what the sandbox forbids looks like a missing permission.
+fn unreadable(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        format!("cannot read it: {error} (a link that leads out of what the job names needs --sandbox off)")
+    } else {
+        format!("cannot read it: {error}")
+    }
 }
 
 /// Opens a file whose reading cannot block for ever, as that of a pipe would.

@@ -265,8 +265,8 @@ fn a_slot_less_takes_its_successor_along() {
 
 #[test]
 fn a_stop_in_the_middle_of_a_recycle_ends_all_of_them() {
-    type Order = fn(Seat) -> Command;
-    let table: [(&str, Act, Order); 2] = [
+    type Told = fn(Seat) -> Command;
+    let table: [(&str, Act, Told); 2] = [
         ("drain", |rig| rig.tell(Event::Drain), Command::SendDrain),
         ("kill", |rig| rig.tell(Event::Kill), Command::Kill),
     ];

@@ -12,7 +12,13 @@ use super::supervisor_path;
 pub(crate) const MODES: [&str; 4] = ["sequential", "concurrent", "parallel", "both"];
 
 /// Longest a run may take: far more than any needs on an idle machine, because tests share it.
-pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The deadline of each run, as many times over as `scripts/chaos` makes the work larger.
+pub(super) fn deadline() -> Duration {
+    let scale = std::env::var("MUSTER_CHAOS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    DEADLINE * scale
+}
 
 /// A command that is not started yet.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use shared::clock;
 
-use super::command::DEADLINE;
+use super::command::deadline;
 use super::process::{Process, children, zombies};
 use super::records::parse_lines;
 use super::wait_for;
@@ -131,7 +131,7 @@ impl Running {
 
     /// Waits, within the deadline of the run, until `condition` has a value.
     pub(crate) fn until<T>(&self, what: &str, condition: impl FnMut() -> Option<T>) -> T {
-        let left = (self.started + DEADLINE).saturating_duration_since(clock::now());
+        let left = (self.started + deadline()).saturating_duration_since(clock::now());
         let what = format!("{what} of {}", self.line);
         wait_for(&what, left, condition)
     }
@@ -148,7 +148,7 @@ impl Running {
 
     /// Waits for its end; kills it and fails when the deadline passes first.
     pub(crate) fn wait(mut self) -> Output {
-        let left = (self.started + DEADLINE).saturating_duration_since(clock::now());
+        let left = (self.started + deadline()).saturating_duration_since(clock::now());
         let status = match self.exited.recv_timeout(left) {
             Ok(status) => status,
             Err(error) => {
@@ -156,7 +156,7 @@ impl Running {
                 self.kill();
                 panic!(
                     "{error}: still running after {:?}, with {workers:?}: {}\n--- stdout\n{}\n--- stderr\n{}",
-                    DEADLINE,
+                    deadline(),
                     self.line,
                     shortened(&self.stdout.text()),
                     self.stderr.text()

@@ -1,6 +1,6 @@
 //! Fetching one URL: two thin clients under one layer that decides.
 //!
-//! [`exchange`] owns redirects, limits, content decoding and the classification of
+//! `exchange` owns redirects, limits, content decoding and the classification of
 //! failures, and touches no socket; [`blocking`] drives it over `ureq`, [`event_loop`]
 //! over hyper. Whatever both need on the way to a connection (`dns`, `connect`, `tls`)
 //! exists once. Invariant: for the same URL both clients give the same outcome.

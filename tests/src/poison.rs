@@ -1,0 +1,52 @@
+//! Inputs that kill: what hostile bytes may do to a parser, done on demand.
+//!
+//! The test build of the worker calls [`strike`] where a parser would run, with
+//! the black box already naming the input. An input that contains `poison=KIND`
+//! gets what it asks for.
+
+use std::hint::black_box;
+
+/// What an input can ask for, by the word after `poison=`.
+pub const KINDS: [&str; 5] = ["segfault", "abort", "overflow", "spin", "allocate"];
+
+/// How much is allocated at once, in bytes.
+const GULP_BYTES: usize = 16 << 20;
+
+/// Does to this process what `input` asks for, if anything.
+pub fn strike(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let Some((_, kind)) = text.split_once("poison=") else { return };
+    match kind.split(['&', '.', '-']).next().unwrap_or_default() {
+        "segfault" => segfault(),
+        "abort" => std::process::abort(),
+        "overflow" => {
+            black_box(deeper(0));
+        }
+        "spin" => loop {
+            std::hint::spin_loop();
+        },
+        "allocate" => allocate(),
+        _ => {}
+    }
+}
+
+#[expect(unsafe_code, reason = "reading where nothing is mapped is the point")]
+fn segfault() {
+    let nowhere = black_box(std::ptr::dangling::<u64>());
+    // SAFETY: none, on purpose: this is the crash that the supervisor must survive.
+    black_box(unsafe { nowhere.read_volatile() });
+}
+
+#[expect(unconditional_recursion, reason = "running out of stack is the point")]
+fn deeper(depth: u64) -> u64 {
+    let ballast = black_box([depth; 64]);
+    deeper(depth + 1) + ballast.iter().sum::<u64>()
+}
+
+fn allocate() {
+    let mut held = Vec::new();
+    loop {
+        // Written to, or the kernel would only promise it.
+        held.push(black_box(vec![1_u8; GULP_BYTES]));
+    }
+}

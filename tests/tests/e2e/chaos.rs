@@ -1,0 +1,117 @@
+//! What process isolation is for: workers die in every way there is, and nothing
+//! is lost, done twice or blamed on a neighbour.
+//!
+//! Small here, in every run; `scripts/chaos` sets `MUSTER_CHAOS` and runs the
+//! same at full size.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use e2e::poison;
+use nix::sys::signal::Signal;
+
+use crate::harness::{Dir, Origin, by_id, fetch, kind, parse, wait_for};
+
+/// How many times the usual size: 1, or what `MUSTER_CHAOS` says.
+fn scale() -> usize {
+    std::env::var("MUSTER_CHAOS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// What the record of a poisoned input must say.
+fn expected(poison: &str) -> (&'static str, Option<&'static str>) {
+    match poison {
+        "segfault" => ("worker_crash", Some("SIGSEGV")),
+        "abort" | "overflow" => ("worker_crash", Some("SIGABRT")),
+        "spin" => ("worker_hang", None),
+        _ => ("worker_oom", Some("SIGABRT")),
+    }
+}
+
+fn exactly_the_poisoned_are_set_aside(mode: &str) {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    // Ten of each at full size, in ten thousand.
+    let each = scale().min(20);
+    let total = 500 * scale().min(20);
+    let mut urls: Vec<String> = (0..total).map(|n| origin.url(&format!("/site/page/{}", n % 200))).collect();
+    let mut poisoned = Vec::new();
+    for (place, kind) in poison::KINDS.iter().cycle().take(each * poison::KINDS.len()).enumerate() {
+        let id = (place + 1) * total / (each * poison::KINDS.len() + 1);
+        if let Some(url) = urls.get_mut(id) {
+            *url = origin.url(&format!("/site/page/{}?poison={kind}", id % 200));
+        }
+        poisoned.push((id as u64, *kind));
+    }
+    let output = fetch()
+        .args(["--mode", mode, "--workers", "2", "--concurrency", "8", "--worker-memory", "512MiB"])
+        .args(["--parse-timeout", "0.5s", "--retries", "0", "--select", "t=title", "--summary"])
+        .arg(dir.path("s.json"))
+        .urls(urls)
+        .run()
+        .exits(3);
+    let records = by_id(output.records());
+    assert_eq!(records.len(), total, "{output}");
+    for (id, poison) in &poisoned {
+        let record = &records[id];
+        let (kind, signal) = expected(poison);
+        assert_eq!(record["error"]["kind"], kind, "{poison}: {record}");
+        if let Some(signal) = signal {
+            assert_eq!(record["error"]["evidence"]["signal"], signal, "{poison}: {record}");
+        }
+        assert_eq!(record["error"]["evidence"]["phase"], "extract", "{poison}: {record}");
+        assert_eq!(record["attempts"], 3, "{poison}: {record}");
+    }
+    let set_aside: BTreeSet<u64> = poisoned.iter().map(|(id, _)| *id).collect();
+    for (id, record) in records.iter().filter(|(id, _)| !set_aside.contains(id)) {
+        assert_eq!([kind(record), &record["attempts"].to_string()], ["", "1"], "{id}: {record}");
+    }
+}
+
+#[test]
+fn exactly_the_poisoned_are_set_aside_by_event_loops() {
+    exactly_the_poisoned_are_set_aside("both");
+}
+
+#[test]
+fn exactly_the_poisoned_are_set_aside_by_blocking_workers() {
+    exactly_the_poisoned_are_set_aside("parallel");
+}
+
+#[test]
+fn many_kills_lose_nothing_and_set_nobody_aside() {
+    let dir = Dir::new();
+    // Files, so that the work is in the workers and not in a server's answer.
+    let page = "<title>page</title>".to_owned() + &"<p>word word word</p>".repeat(200);
+    for n in 0..200 {
+        dir.write(format!("{n}.html"), &page);
+    }
+    let (total, kills) = (20_000 * scale().min(5), 40 * scale().min(25));
+    let list: String =
+        (0..total).map(|n| format!("{}\n", dir.path(format!("{}.html", n % 200)).display())).collect();
+    let list = dir.write("list.txt", list);
+    let run = parse()
+        .args(["--mode", "parallel", "--workers", "8", "--select", "p[]=p:nth-child(2n)", "-i"])
+        .arg(list)
+        .args(["-o"])
+        .arg(dir.path("out.jsonl"))
+        .spawn();
+    let mut random = fastrand::Rng::with_seed(7);
+    let (mut killed, mut lines) = (0, 0);
+    while killed < kills && !run.has_ended() {
+        let workers = run.workers();
+        if let Some(victim) = workers.get(random.usize(..workers.len().max(1))) {
+            victim.signal(Signal::SIGKILL);
+            killed += 1;
+            let gone = || (!victim.is_alive() || run.has_ended()).then_some(());
+            wait_for("the victim's death", Duration::from_secs(10), gone);
+        }
+        // At random moments of work, not faster than anything can be done.
+        let moved = || (dir.read("out.jsonl").lines().count() > lines || run.has_ended()).then_some(());
+        run.until("another record", moved);
+        lines = dir.read("out.jsonl").lines().count();
+    }
+    let output = run.wait().exits(0);
+    let records = by_id(crate::harness::parse_lines(dir.read("out.jsonl").as_bytes()));
+    assert_eq!(records.len(), total, "{output}");
+    assert!(records.values().all(|record| kind(record).is_empty()), "someone was blamed: {output}");
+    assert!(killed > 10, "the run was over before it was disturbed: {killed} kills");
+}
