@@ -64,7 +64,7 @@ pub struct PoolConfig {
     pub terminate_grace: Duration,
     /// Targets after which a worker is replaced, ± 10 %.
     pub recycle_after: Option<NonZeroU64>,
-    /// How far a worker's resident set may grow beyond its first before it is replaced.
+    /// How far a worker's resident set may grow beyond its smallest before it is replaced.
     pub rss_allowance_bytes: Option<u64>,
 }
 

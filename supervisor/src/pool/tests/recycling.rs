@@ -182,6 +182,8 @@ fn a_worker_that_grows_beyond_its_allowance_is_replaced() {
         // What it had not written down yet is no size.
         (&[0, 0, 200 * MIB, 290 * MIB], false),
         (&[0, 50 * MIB, 50 * MIB, 160 * MIB], true),
+        // First seen in the middle of a large page.
+        (&[120 * MIB, 50 * MIB, 160 * MIB], true),
     ] {
         let mut rig = Rig::serving(PoolConfig { rss_allowance_bytes: Some(100 * MIB), ..limits() }, 3);
         rig.asked();
