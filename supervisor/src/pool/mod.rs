@@ -208,12 +208,17 @@ impl Pool {
                 dispositions.push(Disposition::Final);
             }
         }
+        let weighed = self.config.rss_allowance_bytes.is_some();
         if let Some(slot) = self.current(seat) {
             let honest = slot.credit.read(batch.slices_read);
             slot.credit.give_back(now, returned);
             if returned > 0 {
                 slot.failures = 0;
                 slot.wear(now, returned);
+                // It writes down its size with its first results: before the next one makes it grow.
+                if slot.rss_baseline_bytes.is_none() && weighed {
+                    self.commands.push_back(Command::Sample(seat));
+                }
                 self.intensity.fruit();
             }
             if !honest {

@@ -6,7 +6,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Dir, Origin, Running, by_id, fetch, kind, parse};
+use crate::harness::{Dir, Origin, Running, by_id, fetch, kind};
 
 /// `count` waits of `delay_s` each on `workers` workers, with a summary in `dir`.
 fn start(origin: &Origin, dir: &Dir, flags: &[&str], count: u32, delay_s: f64) -> Running {
@@ -70,22 +70,6 @@ fn quiet(run: &Running) -> Option<[usize; 2]> {
     let before = pids(run);
     let holdings = holdings(run)?;
     (before.len() == 2 && pids(run) == before).then_some(holdings)
-}
-
-/// Each page takes about 150 MiB while it is parsed: more than the allowance, less than the limit.
-#[test]
-fn a_worker_that_has_grown_too_much_is_replaced() {
-    let dir = Dir::new();
-    let large = "<div><p class=a>hello <b>world</b></p></div>".repeat(180_000);
-    for n in 0..20 {
-        dir.write(format!("pages/{n:02}.html"), if n < 12 { "<p>small" } else { large.as_str() });
-    }
-    let flags =
-        ["--mode", "parallel", "--workers", "1", "--worker-memory", "256MiB", "--parse-timeout", "60s"];
-    let run = parse().args(flags).args(["--select", "x=p:nth-child(1)", "--summary"]);
-    let run = run.arg(dir.path("s.json")).arg(dir.path("pages")).spawn();
-    let summary = loses_nothing(run, &dir, 20);
-    assert!(starts(&summary) > 1, "{summary}");
 }
 
 #[test]

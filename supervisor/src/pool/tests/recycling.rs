@@ -202,6 +202,16 @@ fn a_worker_that_grows_beyond_its_allowance_is_replaced() {
 }
 
 #[test]
+fn a_worker_is_weighed_with_its_first_results() {
+    for rss_allowance_bytes in [None, Some(1 << 20)] {
+        let mut rig = Rig::serving(PoolConfig { rss_allowance_bytes, ..limits() }, 2);
+        rig.returns(seat(0, 1), &[0], &Verdict::Ok);
+        let weighed = rig.asked().contains(&Command::Sample(seat(0, 1)));
+        assert_eq!(weighed, rss_allowance_bytes.is_some());
+    }
+}
+
+#[test]
 fn a_roll_replaces_everyone_once() {
     let mut rig = Rig::serving(PoolConfig { slots: 3, ..limits() }, 9);
     rig.asked();
