@@ -12,6 +12,7 @@ mod credit;
 mod deaths;
 mod dispatch;
 mod ending;
+mod exchange;
 mod ledger;
 mod mutant;
 mod recycle;
@@ -25,10 +26,9 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use shared::black_box::Reading;
-use shared::protocol::{Batch, Slice, Verdict};
-use shared::record::{ErrorKind, Evidence};
+use shared::protocol::{Batch, Verdict};
 
+pub use self::exchange::{Command, Disposition, Event, Quarantined};
 pub use self::ledger::Counts;
 pub use self::seat::{Death, Exit, Seat, signal_name};
 
@@ -64,103 +64,8 @@ pub struct PoolConfig {
     pub terminate_grace: Duration,
     /// Targets after which a worker is replaced, ± 10 %.
     pub recycle_after: Option<NonZeroU64>,
-    /// How far a worker's resident set may grow beyond its first before it is replaced.
+    /// How far a worker's resident set may grow beyond its smallest before it is replaced.
     pub rss_allowance_bytes: Option<u64>,
-}
-
-/// What the outside world did.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The process of this seat runs.
-    Spawned(Seat),
-    /// It could not be started.
-    SpawnFailed(Seat, String),
-    /// It said hello, from the right build.
-    Hello(Seat),
-    /// It took the job.
-    Ready(Seat),
-    /// It cannot do the job, and no other worker could: why.
-    Refused(Seat, String),
-    /// It sent what no worker of ours sends.
-    Garbled(Seat, String),
-    /// Its channel has ended: nothing more will come from it.
-    Eof(Seat),
-    /// It is gone and reaped.
-    Reaped(Seat, Death),
-    /// Its black box, and `CLOCK_MONOTONIC` in microseconds when it was read.
-    Sampled(Seat, Reading, u64),
-    /// The workers were not listened to for this long, until now, because the output was blocked:
-    /// their time stands still meanwhile, or they would be called hung for our own slowness. To be
-    /// told, in pieces, before each [`Pool::handle_timeout`] while this lasts, and once when it is
-    /// over, before what was waiting is told.
-    Suspended(Duration),
-    /// No more targets will be submitted.
-    SourceEnded,
-    /// Replace every worker by a fresh one, one at a time.
-    Roll,
-    /// One worker more.
-    Grow,
-    /// One worker less.
-    Shrink,
-    /// Finish what is in flight, begin nothing new.
-    Drain,
-    /// End every worker now.
-    Kill,
-}
-
-/// What the outside world is asked to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Start a process for this seat.
-    Spawn(Seat),
-    /// Tell it the job.
-    SendJob(Seat),
-    /// Give it targets.
-    SendSlice(Seat, Slice),
-    /// Tell it to finish and exit.
-    SendDrain(Seat),
-    /// SIGTERM to its process group.
-    Terminate(Seat),
-    /// SIGKILL to its process group.
-    Kill(Seat),
-    /// Read its black box.
-    Sample(Seat),
-    /// It is dead and settled: forget its handles.
-    Forget(Seat),
-    /// Write the record of a target that is set aside.
-    Quarantine(Box<Quarantined>),
-    /// Tell the user.
-    Notice(String),
-}
-
-/// A target that is set aside for good, with what is known about why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quarantined {
-    /// The input's position.
-    pub id: u64,
-    /// The input.
-    pub input: Vec<u8>,
-    /// Attempts made.
-    pub attempts: u32,
-    /// The slot of the last worker that died on it.
-    pub slot: u32,
-    /// `worker_crash`, `worker_hang` or `worker_oom`.
-    pub kind: ErrorKind,
-    /// One sentence.
-    pub message: String,
-    /// The evidence of the last death.
-    pub evidence: Evidence,
-}
-
-/// What became of one outcome that a worker reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// Its line is the target's record.
-    Final,
-    /// It will be tried again; there is no line.
-    Retried,
-    /// The worker does not hold this target (any more): its line is dropped.
-    Stale,
 }
 
 /// How far the pool as a whole is.
@@ -303,12 +208,17 @@ impl Pool {
                 dispositions.push(Disposition::Final);
             }
         }
+        let weighed = self.config.rss_allowance_bytes.is_some();
         if let Some(slot) = self.current(seat) {
             let honest = slot.credit.read(batch.slices_read);
             slot.credit.give_back(now, returned);
             if returned > 0 {
                 slot.failures = 0;
                 slot.wear(now, returned);
+                // It writes down its size with its first results: before the next one makes it grow.
+                if slot.rss_baseline_bytes.is_none() && weighed {
+                    self.commands.push_back(Command::Sample(seat));
+                }
                 self.intensity.fruit();
             }
             if !honest {

@@ -56,19 +56,20 @@ impl Pool {
         self.next_worn().map(|_| self.recycling.not_before)
     }
 
-    /// The worker to be replaced next, unless another one is being replaced, or there is nothing
-    /// left to hand out that a fresh worker could do.
+    /// The worker to be replaced next, unless another one is being replaced.
     fn next_worn(&self) -> Option<Seat> {
-        let busy = if self.is(Mutant::TwoRecyclesAtOnce) {
-            self.unseated.len() > 1
-        } else {
-            !self.unseated.is_empty()
-        };
-        if busy || self.stage != Stage::Running || self.source_ended && self.backlog() == 0 {
+        let others = if self.is(Mutant::TwoRecyclesAtOnce) { 1 } else { 0 };
+        if self.stage != Stage::Running || self.unseated.len() > others {
             return None;
         }
-        let worn =
-            self.slots.iter().filter(|slot| slot.state == State::Serving && self.heir(slot.seat).is_none());
+        // A fresh worker would have nothing to do when all that is left has been begun.
+        let last = self.source_ended && self.backlog() == 0;
+        let begun = self.config.concurrency as usize;
+        let worn = self.slots.iter().filter(|slot| {
+            slot.state == State::Serving
+                && !(last && slot.credit.held() <= begun)
+                && self.heir(slot.seat).is_none()
+        });
         worn.filter_map(|slot| Some((slot.worn_since?, slot.seat))).min().map(|(_, seat)| seat)
     }
 
@@ -180,9 +181,13 @@ impl Slot {
 
     /// Its black box says how large it is.
     pub(super) fn weigh(&mut self, now: Instant, rss_bytes: u64, allowance: u64) {
-        if self.rss_baseline_bytes == 0 {
-            self.rss_baseline_bytes = rss_bytes;
-        } else if rss_bytes > self.rss_baseline_bytes.saturating_add(allowance) {
+        if rss_bytes == 0 {
+            return;
+        }
+        // The first look may fall into the middle of a large page, so the least counts.
+        let baseline = self.rss_baseline_bytes.unwrap_or(rss_bytes).min(rss_bytes);
+        self.rss_baseline_bytes = Some(baseline);
+        if rss_bytes > baseline.saturating_add(allowance) {
             self.worn_since.get_or_insert(now);
         }
     }

@@ -134,8 +134,8 @@ pub(crate) struct Slot {
     pub(crate) sampled_at: Option<Instant>,
     /// What it may still bring back before it is worn, if that is limited.
     pub(crate) lifetime: Option<u64>,
-    /// Its resident set when that was first seen after it got ready, or 0.
-    pub(crate) rss_baseline_bytes: u64,
+    /// The smallest resident set that was seen since it got ready.
+    pub(crate) rss_baseline_bytes: Option<u64>,
     /// Since when it is to be replaced by a fresh process.
     pub(crate) worn_since: Option<Instant>,
 }
@@ -159,7 +159,7 @@ impl Slot {
             progress: (0, now),
             sampled_at: None,
             lifetime: None,
-            rss_baseline_bytes: 0,
+            rss_baseline_bytes: None,
             worn_since: None,
         }
     }

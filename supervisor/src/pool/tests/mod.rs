@@ -7,8 +7,9 @@ mod recycling;
 mod watching;
 
 use nix::libc;
-use shared::black_box::Phase;
+use shared::black_box::{Phase, Reading};
 use shared::protocol::Outcome;
+use shared::record::ErrorKind;
 
 use super::*;
 use crate::frontier::FrontierConfig;

@@ -182,6 +182,8 @@ fn a_worker_that_grows_beyond_its_allowance_is_replaced() {
         // What it had not written down yet is no size.
         (&[0, 0, 200 * MIB, 290 * MIB], false),
         (&[0, 50 * MIB, 50 * MIB, 160 * MIB], true),
+        // First seen in the middle of a large page.
+        (&[120 * MIB, 50 * MIB, 160 * MIB], true),
     ] {
         let mut rig = Rig::serving(PoolConfig { rss_allowance_bytes: Some(100 * MIB), ..limits() }, 3);
         rig.asked();
@@ -196,6 +198,16 @@ fn a_worker_that_grows_beyond_its_allowance_is_replaced() {
         });
         assert_eq!(left.len(), 0, "{sizes:?}");
         assert_eq!(!spawns(&rig.asked()).is_empty(), replaced, "{sizes:?}");
+    }
+}
+
+#[test]
+fn a_worker_is_weighed_with_its_first_results() {
+    for rss_allowance_bytes in [None, Some(1 << 20)] {
+        let mut rig = Rig::serving(PoolConfig { rss_allowance_bytes, ..limits() }, 2);
+        rig.returns(seat(0, 1), &[0], &Verdict::Ok);
+        let weighed = rig.asked().contains(&Command::Sample(seat(0, 1)));
+        assert_eq!(weighed, rss_allowance_bytes.is_some());
     }
 }
 
