@@ -200,7 +200,7 @@ pub(crate) fn run(
     if !reader_left {
         gather.balance(feed.taken(), ended.left)?;
     }
-    let facts = started.facts(shape, why);
+    let facts = started.facts(shape, why, ended.sandbox.clone());
     Ok(Report { ended, reader_left, resume, run: ModeRun::new(&gather, &facts) })
 }
 
@@ -374,7 +374,7 @@ impl Started {
         }
     }
 
-    fn facts(&self, shape: Shape, why: Option<String>) -> Facts {
+    fn facts(&self, shape: Shape, why: Option<String>, sandbox: String) -> Facts {
         let supervisor_cpu = clock::process_cpu().saturating_sub(self.cpu);
         Facts {
             mode: shape.mode,
@@ -385,6 +385,7 @@ impl Started {
             supervisor_cpu,
             supervisor_rss_bytes_max: clock::resident().max_bytes,
             why,
+            sandbox,
         }
     }
 }

@@ -44,6 +44,7 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
         supervisor_cpu: Duration::from_millis(10),
         supervisor_rss_bytes_max: 1,
         why: None,
+        sandbox: String::new(),
     };
     ModeRun::new(&gather, &facts)
 }

@@ -41,6 +41,8 @@ pub struct Facts {
     pub supervisor_rss_bytes_max: u64,
     /// Why `--mode auto` picked this mode; `None` when the user did.
     pub why: Option<String>,
+    /// What of the sandbox was in force in the workers.
+    pub sandbox: String,
 }
 
 /// What a run did. Field order and names are the file's.
@@ -78,6 +80,9 @@ pub struct Summary {
     pub errors: BTreeMap<ErrorKind, u64>,
     /// One entry for each slot, in order.
     pub per_worker: Vec<PerWorker>,
+    /// What of the sandbox was in force in the workers: `landlock, seccomp`, or `off`; empty if none started.
+    #[serde(default)]
+    pub sandbox: String,
     /// Processes started to replace another.
     pub restarts: u64,
     /// Why `--mode auto` picked this mode.
@@ -144,6 +149,7 @@ impl Summary {
             errors: gather.errors().clone(),
             per_worker: (0..).zip(gather.slots()).map(PerWorker::from).collect(),
             restarts: gather.restarts(),
+            sandbox: facts.sandbox.clone(),
             why: facts.why.clone(),
         }
     }

@@ -51,6 +51,9 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
     let counts =
         [("quarantined", summary.quarantined), ("retries", summary.retries), ("restarts", summary.restarts)];
     rows.extend(counts.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name, units::count(n), Plain)));
+    if !summary.sandbox.is_empty() {
+        rows.push(("sandbox", summary.sandbox.clone(), Plain));
+    }
     if summary.bytes > 0 {
         let rate = if summary.wall_s > 0.0 { summary.bytes as f64 / summary.wall_s } else { 0.0 };
         rows.push((

@@ -14,6 +14,7 @@ fn facts(mode: Mode, wall: Duration) -> Facts {
         supervisor_cpu: Duration::from_millis(490),
         supervisor_rss_bytes_max: 20_000_000,
         why: None,
+        sandbox: "landlock, seccomp".to_owned(),
     }
 }
 
@@ -77,6 +78,7 @@ fn the_json_has_the_contracts_keys_and_no_others() {
             "errors",
             "per_worker",
             "restarts",
+            "sandbox",
         ];
         expected.extend(why);
         let mut found = keys(&json);
