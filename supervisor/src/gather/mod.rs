@@ -134,9 +134,9 @@ impl Gather {
         self.slot(slot).items += 1;
     }
 
-    /// A target goes back with an attempt counted against it, without an outcome: its worker died on it.
-    pub fn retried(&mut self) {
-        self.counts.retries += 1;
+    /// Targets went back with an attempt counted against them, without an outcome: their workers died on them.
+    pub fn retried(&mut self, times: u64) {
+        self.counts.retries += times;
     }
 
     /// A target is set aside for good at `at_us` since the job began: the worker in `slot` was the last to die on it.

@@ -18,7 +18,7 @@ fn every_count_follows_from_the_events() {
     gather.record(0, &outcome(0, 1_000, 100, Verdict::Ok));
     gather.record(0, &outcome(500, 2_000, 100, retry()));
     gather.record(1, &outcome(0, 3_000, 100, Verdict::Failed(ErrorKind::Dns)));
-    gather.retried();
+    gather.retried(1);
     gather.started(1);
     gather.restarted(1);
     gather.quarantined(1, ErrorKind::WorkerCrash, 9_000);

@@ -205,6 +205,7 @@ impl Pool {
                 self.frontier.release(now, host);
                 set_aside.extend(self.ledger.quarantine(id).map(|live| (id, live)));
             } else {
+                self.charged += u64::from(blamed);
                 self.ledger.give_back(id);
                 self.frontier.give_back(now, id, host);
             }

@@ -102,6 +102,8 @@ pub struct Pool {
     listening_since: Option<Instant>,
     commands: VecDeque<Command>,
     restarts: u64,
+    /// Attempts charged to targets that are tried again: their worker died on them.
+    charged: u64,
     rng: fastrand::Rng,
     #[cfg(test)]
     mutant: Option<Mutant>,
@@ -135,6 +137,7 @@ impl Pool {
             listening_since: None,
             commands,
             restarts: 0,
+            charged: 0,
             rng: fastrand::Rng::with_seed(seed),
             config,
             #[cfg(test)]
@@ -244,6 +247,12 @@ impl Pool {
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.restarts
+    }
+
+    /// Attempts that ended with the worker's death and not with the target's being set aside.
+    #[must_use]
+    pub fn charged(&self) -> u64 {
+        self.charged
     }
 
     /// Targets that wait in the frontier: when this is low, it is time to read more of the source.

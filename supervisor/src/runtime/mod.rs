@@ -155,6 +155,7 @@ impl<'a> Runtime<'a> {
             self.turn();
         }
         self.stage.gather.restarted(self.pool.restarts());
+        self.stage.gather.retried(self.pool.charged());
         self.ended.left = self.pool.counts().left();
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);

@@ -5,6 +5,7 @@
 //! same at full size.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
 use e2e::poison;
@@ -60,6 +61,9 @@ fn exactly_the_poisoned_are_set_aside(mode: &str) {
         assert_eq!(record["error"]["evidence"]["phase"], "extract", "{poison}: {record}");
         assert_eq!(record["attempts"], 3, "{poison}: {record}");
     }
+    let summary: serde_json::Value = serde_json::from_str(&dir.read("s.json")).unwrap();
+    assert_eq!(summary["quarantined"], poisoned.len(), "{summary}");
+    assert_eq!(summary["retries"], 2 * poisoned.len(), "two attempts of each before the last: {summary}");
     let set_aside: BTreeSet<u64> = poisoned.iter().map(|(id, _)| *id).collect();
     for (id, record) in records.iter().filter(|(id, _)| !set_aside.contains(id)) {
         assert_eq!([kind(record), &record["attempts"].to_string()], ["", "1"], "{id}: {record}");
@@ -95,6 +99,9 @@ fn many_kills_lose_nothing_and_set_nobody_aside() {
         .arg(dir.path("out.jsonl"))
         .spawn();
     let mut random = fastrand::Rng::with_seed(7);
+    // Not there yet when the first workers are.
+    let written =
+        || fs::read(dir.path("out.jsonl")).map_or(0, |bytes| bytes.iter().filter(|b| **b == b'\n').count());
     let (mut killed, mut lines) = (0, 0);
     while killed < kills && !run.has_ended() {
         let workers = run.workers();
@@ -105,9 +112,8 @@ fn many_kills_lose_nothing_and_set_nobody_aside() {
             wait_for("the victim's death", Duration::from_secs(10), gone);
         }
         // At random moments of work, not faster than anything can be done.
-        let moved = || (dir.read("out.jsonl").lines().count() > lines || run.has_ended()).then_some(());
-        run.until("another record", moved);
-        lines = dir.read("out.jsonl").lines().count();
+        run.until("another record", || (written() > lines || run.has_ended()).then_some(()));
+        lines = written();
     }
     let output = run.wait().exits(0);
     let records = by_id(crate::harness::parse_lines(dir.read("out.jsonl").as_bytes()));
