@@ -7,8 +7,8 @@ use shared::job::{Executor, FetchSpec, Mode, ParseSpec, SandboxLevel, Work};
 use shared::select::Field;
 
 use super::flags::{
-    CompareVerb, ExtractFlags, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, PoolFlags, SandboxFlag,
-    ShownFlags, Verb, WhenFlag,
+    CompareVerb, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob,
+    PoolFlags, SandboxFlag, ShownFlags, Verb, WhenFlag,
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
@@ -27,7 +27,7 @@ pub(super) enum Problem {
 /// The flags of one run, whichever command they stood under.
 struct Run {
     pool: PoolPlan,
-    sandbox: SandboxFlag,
+    sandbox: SandboxLevel,
     targets: Targets,
     lists: ListFlags,
     extract: ExtractFlags,
@@ -38,6 +38,38 @@ struct Run {
     shown: ShownFlags,
 }
 
+impl Run {
+    fn fetch(pool: &PoolFlags, job: FetchJob, output: Option<OutputFlags>) -> Self {
+        let FetchJob { targets, lists, extract, network, shown } = job;
+        let (targets, network) = (Targets::Urls(targets.urls), Some(network));
+        Self {
+            pool: pool_plan(pool),
+            sandbox: sandbox(pool),
+            targets,
+            lists,
+            extract,
+            network,
+            output,
+            shown,
+        }
+    }
+
+    fn parse(pool: &PoolFlags, job: ParseJob, output: Option<OutputFlags>) -> Self {
+        let ParseJob { targets, lists, extract, shown } = job;
+        let (targets, network) = (Targets::Paths(targets.paths), None);
+        Self {
+            pool: pool_plan(pool),
+            sandbox: sandbox(pool),
+            targets,
+            lists,
+            extract,
+            network,
+            output,
+            shown,
+        }
+    }
+}
+
 /// Decides what is asked for. `typed` tells which flags stood on the command line.
 pub(super) fn request(
     flags: Flags,
@@ -46,34 +78,17 @@ pub(super) fn request(
 ) -> Result<Request, Problem> {
     let Flags { pool, verb } = flags;
     match verb {
-        Some(Verb::Fetch(fetch)) => run(
-            Run {
-                sandbox: pool.sandbox,
-                pool: pool_plan(&pool),
-                targets: Targets::Urls(fetch.targets.urls),
-                lists: fetch.lists,
-                extract: fetch.extract,
-                network: Some(fetch.network),
-                output: Some(fetch.output),
-                shown: fetch.shown,
-            },
-            around,
-        ),
-        Some(Verb::Parse(parse)) => run(
-            Run {
-                sandbox: pool.sandbox,
-                pool: pool_plan(&pool),
-                targets: Targets::Paths(parse.targets.paths),
-                lists: parse.lists,
-                extract: parse.extract,
-                network: None,
-                output: Some(parse.output),
-                shown: parse.shown,
-            },
-            around,
-        ),
+        Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output)), around),
+        Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output)), around),
         Some(Verb::Compare(compare)) => {
-            let run = compare_run(&pool, compare.verb, typed)?;
+            if typed("mode") {
+                return Err(Problem::Usage("compare runs every mode; leave out --mode".to_owned()));
+            }
+            let run = match compare.verb {
+                Some(CompareVerb::Fetch(job)) => Run::fetch(&pool, job, None),
+                Some(CompareVerb::Parse(job)) => Run::parse(&pool, job, None),
+                None => return Err(no_command()),
+            };
             comparison(run, compare.sample, compare.report, around)
         }
         Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
@@ -90,41 +105,6 @@ fn run(run: Run, around: &Surroundings<'_>) -> Result<Request, Problem> {
     plan(run, around).map(|(plan, _)| Request::Run(Box::new(plan)))
 }
 
-fn compare_run(
-    pool: &PoolFlags,
-    verb: Option<CompareVerb>,
-    typed: &dyn Fn(&str) -> bool,
-) -> Result<Run, Problem> {
-    if typed("mode") {
-        return Err(Problem::Usage("compare runs every mode; leave out --mode".to_owned()));
-    }
-    let sandbox = pool.sandbox;
-    let pool = PoolPlan { mode: None, ..pool_plan(pool) };
-    match verb {
-        Some(CompareVerb::Fetch(fetch)) => Ok(Run {
-            pool,
-            sandbox,
-            targets: Targets::Urls(fetch.targets.urls),
-            lists: fetch.lists,
-            extract: fetch.extract,
-            network: Some(fetch.network),
-            output: None,
-            shown: fetch.shown,
-        }),
-        Some(CompareVerb::Parse(parse)) => Ok(Run {
-            pool,
-            sandbox,
-            targets: Targets::Paths(parse.targets.paths),
-            lists: parse.lists,
-            extract: parse.extract,
-            network: None,
-            output: None,
-            shown: parse.shown,
-        }),
-        None => Err(no_command()),
-    }
-}
-
 fn comparison(
     run: Run,
     sample: Option<NonZeroU64>,
@@ -132,6 +112,7 @@ fn comparison(
     around: &Surroundings<'_>,
 ) -> Result<Request, Problem> {
     let (mut plan, again) = plan(run, around)?;
+    plan.pool.mode = None;
     if let Some(once) = again.once {
         return Err(Problem::Usage(format!(
             "compare reads its inputs once for each mode, and {once} can be read only once; save it to a file"
@@ -176,11 +157,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         pool: run.pool,
         politeness,
         ordered,
-        sandbox: match run.sandbox {
-            SandboxFlag::Auto => SandboxLevel::Auto,
-            SandboxFlag::Require => SandboxLevel::Require,
-            SandboxFlag::Off => SandboxLevel::Off,
-        },
+        sandbox: run.sandbox,
         progress: match run.shown.progress {
             WhenFlag::Auto => When::Auto,
             WhenFlag::Always => When::Always,
@@ -224,6 +201,14 @@ fn pool_plan(flags: &PoolFlags) -> PoolPlan {
         concurrency: if one_target { Some(NonZeroU32::MIN) } else { flags.concurrency.0 },
         worker_memory_bytes: flags.worker_memory,
         recycle_after: flags.recycle,
+    }
+}
+
+fn sandbox(flags: &PoolFlags) -> SandboxLevel {
+    match flags.sandbox {
+        SandboxFlag::Auto => SandboxLevel::Auto,
+        SandboxFlag::Require => SandboxLevel::Require,
+        SandboxFlag::Off => SandboxLevel::Off,
     }
 }
 

@@ -1,0 +1,33 @@
+//! What is to be worked on: named one by one, or in lists.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use crate::cli::values;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UrlFlags {
+    /// URLs to fetch, before those of the input files
+    #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+    pub(in crate::cli) urls: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PathFlags {
+    /// HTML files, and directories to walk for *.html and *.htm
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub(in crate::cli) struct ListFlags {
+    /// Read inputs from a file, one a line, or from .csv, .tsv, .jsonl with --column; - is stdin; repeatable
+    #[arg(short, long, value_name = "FILE|-", value_hint = ValueHint::FilePath)]
+    pub(in crate::cli) input: Vec<PathBuf>,
+    /// Column of a CSV file, or key of a JSON-lines file, that holds the input
+    #[arg(long, value_name = "NAME", value_parser = values::column)]
+    pub(in crate::cli) column: Option<String>,
+}

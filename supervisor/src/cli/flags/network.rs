@@ -1,0 +1,75 @@
+//! How the network is used, and how its hosts are spared.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::values::{self, Header, Limit, PerSecond};
+
+/// Most requests in flight to one host: all sockets one address can have.
+const PER_HOST_MAX: u32 = 65_535;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(in crate::cli) struct NetworkFlags {
+    /// Longest time for one target, redirects included
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        allow_negative_numbers = true,
+        value_parser = values::duration,
+    )]
+    pub(in crate::cli) timeout: Duration,
+    /// Longest time to resolve, connect and finish the TLS handshake
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10s",
+        allow_negative_numbers = true,
+        value_parser = values::duration,
+    )]
+    pub(in crate::cli) connect_timeout: Duration,
+    /// Attempts after the first, for failures that may pass (0 to 100)
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "2",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(0..=100),
+    )]
+    pub(in crate::cli) retries: u32,
+    /// Redirects followed before a target fails (0 to 100)
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(0..=100),
+    )]
+    pub(in crate::cli) redirects_max: u32,
+    /// Requests in flight to one host, all workers together; auto is 8, and no limit on loopback
+    #[arg(
+        long,
+        value_name = "auto|N|unlimited",
+        default_value = "auto",
+        allow_negative_numbers = true,
+        value_parser = values::limit(PER_HOST_MAX),
+    )]
+    pub(in crate::cli) per_host: Limit,
+    /// Requests begun to one host, all workers together: 5/s, 300/m, 1000/h [default: no limit]
+    #[arg(long, value_name = "N/s", allow_negative_numbers = true, value_parser = values::rate)]
+    pub(in crate::cli) rate: Option<PerSecond>,
+    /// Send this request header; repeatable
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = values::header)]
+    pub(in crate::cli) header: Vec<Header>,
+    /// The User-Agent header
+    #[arg(
+        short = 'A',
+        long,
+        value_name = "TEXT",
+        default_value = concat!("muster/", env!("CARGO_PKG_VERSION")),
+        value_parser = values::header_value,
+    )]
+    pub(in crate::cli) user_agent: String,
+}
