@@ -1,6 +1,8 @@
 //! What a worker is told once, before its first slice: which work, how, and
 //! within which limits. Targets come later, in slices.
 
+use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,6 +77,8 @@ pub struct JobSpec {
     pub started_us: u64,
     /// What is done to each target.
     pub work: Work,
+    /// The program that each record is passed through afterwards ([`Work::Fetch`], [`Work::Parse`]).
+    pub then: Option<MapSpec>,
     /// The fields extracted from each page, in the order they are written.
     pub fields: Vec<Field>,
     /// CPU time one page's extraction may take before it ends as a `parse` error.
@@ -83,6 +87,17 @@ pub struct JobSpec {
     pub sandbox: SandboxSpec,
     /// Most memory the worker may allocate, in bytes; past it, allocation fails and the worker dies.
     pub memory_bytes_max: Option<u64>,
+}
+
+impl JobSpec {
+    /// The user's program that runs beside the worker, if one does.
+    #[must_use]
+    pub const fn program(&self) -> Option<&MapSpec> {
+        match &self.work {
+            Work::Map(spec) => Some(spec),
+            Work::Fetch(_) | Work::Parse(_) => self.then.as_ref(),
+        }
+    }
 }
 
 /// What a worker gives up before it touches the first target.
@@ -114,6 +129,9 @@ pub enum Work {
     Fetch(FetchSpec),
     /// A target is a path: read it, then extract.
     Parse(ParseSpec),
+    /// A target is a stretch of lines, JSON each, with a line feed between two: pass them
+    /// through the user's program. Its id is that of its first line.
+    Map(MapSpec),
 }
 
 /// Limits and headers of every request a fetch job makes.
@@ -138,4 +156,21 @@ pub struct FetchSpec {
 pub struct ParseSpec {
     /// Largest file in bytes; a larger one fails with `too_large`.
     pub body_bytes_max: u64,
+}
+
+/// The user's program, and what is expected of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapSpec {
+    /// Its name and its arguments.
+    pub command: Vec<OsString>,
+    /// Longest time it may take for one line, from when it has answered all before it.
+    pub timeout: Duration,
+    /// Attempts after the first at a line it died on.
+    pub retries: u32,
+    /// Whether a record is its line alone, whatever that is.
+    pub raw: bool,
+    /// How many lines it is given at once, if it works in batches.
+    pub batch: Option<NonZeroU32>,
+    /// Lines it may have been given and not answered; `None` is as many as keep it busy.
+    pub in_flight_max: Option<NonZeroU32>,
 }

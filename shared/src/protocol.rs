@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! worker:      Bootstrap (its two channels) → Hello → Ready | Refused → Batch …
-//! supervisor:                                 Job   → Slice …          → Drain
+//! supervisor:                                 Job   → Slice … [Flush]  → Drain
 //! ```
 //! The worker ends when its channel does: it never outlives its supervisor.
 
@@ -13,7 +13,7 @@ use crate::job::JobSpec;
 use crate::record::ErrorKind;
 
 /// Version of this conversation; goes up when a message changes its meaning.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// First and only message on the one-shot server: the ends the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum ToWorker {
     Job(Box<JobSpec>),
     /// More targets.
     Slice(Slice),
+    /// Nothing is left to follow for now: a program that keeps answers back should be made to give them.
+    Flush,
     /// Finish what has begun, drop what has not, send what is finished, exit 0.
     Drain,
 }
@@ -51,7 +53,7 @@ pub struct Target {
     pub attempt: u32,
     /// Whether a failure that may pass (a timeout, a 503) comes back as [`Verdict::Retry`].
     pub may_retry: bool,
-    /// The URL or path, byte for byte as it was given.
+    /// The URL, path or lines, byte for byte as they were given.
     #[serde(with = "serde_bytes")]
     pub input: Vec<u8>,
 }
@@ -68,6 +70,10 @@ pub enum FromWorker {
     },
     /// The job cannot be done by this worker or any other: why.
     Refused(String),
+    /// The job cannot go on, in this worker or any other: why.
+    GaveUp(String),
+    /// A line for the user, from the program that runs in this worker.
+    Said(String),
     /// Results.
     Batch(Batch),
 }
@@ -110,6 +116,8 @@ pub struct Outcome {
     pub elapsed_us: u64,
     /// How much of that was this process computing, in microseconds; the rest was waiting.
     pub cpu_us: u64,
+    /// How its records ended, when it was a stretch of lines or a program had a part in it.
+    pub endings: Option<Endings>,
     /// Length of its line in [`Batch::lines`]; 0 when there is none ([`Verdict::Retry`]).
     pub line_bytes: u64,
 }
@@ -128,4 +136,27 @@ pub enum Verdict {
         /// What the server asked for in `Retry-After`, in milliseconds from now.
         after_ms: Option<u64>,
     },
+}
+
+/// How the records of one target ended, one by one, when there may be several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endings {
+    /// Records with a value.
+    pub ok: u64,
+    /// Lines that are no JSON.
+    pub parse: u64,
+    /// Lines that the program failed on.
+    pub child: u64,
+    /// Those of them that it died on, or did not answer, on every attempt.
+    pub quarantined: u64,
+    /// Attempts after which a line was tried again.
+    pub retries: u64,
+}
+
+impl Endings {
+    /// Records in all.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        self.ok + self.parse + self.child
+    }
 }

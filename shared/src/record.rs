@@ -137,7 +137,8 @@ pub struct Evidence {
     pub signal: Option<String>,
     /// What the worker was doing, as its black box says.
     pub phase: String,
-    /// The worker's resident set when last written, in bytes.
+    /// The worker's resident set when last written, in bytes; left out when it was not the worker that died.
+    #[serde(skip_serializing_if = "is_zero")]
     pub rss_bytes: u64,
     /// The end of what the worker wrote to its standard error.
     pub stderr: String,
@@ -191,6 +192,11 @@ impl Record<'_> {
         out.push(b'\n');
         Ok(())
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 // A tenth of a millisecond is finer than any network; more digits only cost bytes.

@@ -12,7 +12,7 @@ use crate::frontier::{Frontier, FrontierConfig};
 use crate::gather::{Gather, Ordered, Unbalanced};
 use crate::journal::{Destination, Gate, Journal, JournalError, OutputError, SpooledInput, State, Store};
 use crate::plan::{Input, Plan};
-use crate::pool::{Pool, PoolConfig};
+use crate::pool::{Ahead, Pool, PoolConfig};
 use crate::progress::Progress;
 use crate::runtime::locate::NoWorker;
 use crate::runtime::sockets::NoSockets;
@@ -143,6 +143,7 @@ pub(crate) fn run(
     let kind = match plan.work {
         Work::Fetch(_) => TargetKind::Url,
         Work::Parse(_) => TargetKind::Path,
+        Work::Map(_) => TargetKind::Lines,
     };
     let Destination { sink, journal, .. } = destination;
     let (store, state, input) = match journal {
@@ -151,11 +152,12 @@ pub(crate) fn run(
     };
     let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
     let source = Source::new(&plan.inputs, kind).with_stdin(stdin);
+    let gate = Gate::new(state.finished.clone(), state.prefix).of_lines(kind == TargetKind::Lines);
     let mut job = Job {
         plan,
         worker: &worker,
         started_us: started.us,
-        feed: Feed::start(source, Gate::new(state.finished.clone(), state.prefix))?,
+        feed: Feed::start(source, gate)?,
         // In order, what is done is what comes first.
         ordered: plan.ordered.then(|| Ordered::new(state.finished.len())),
         signals: Signals::start()?,
@@ -250,6 +252,16 @@ impl Job<'_> {
             let shape = Shape::new(self.plan, mode);
             return (self.run_shape(shape, targets_max), shape, None);
         }
+        if let Work::Map(_) = self.plan.work {
+            // There is nothing to interleave: a program answers one line after the other.
+            let both = Shape::new(self.plan, Mode::Parallel);
+            let mode = if both.workers > 1 { Mode::Parallel } else { Mode::Sequential };
+            let shape = Shape { mode, ..both };
+            let programs =
+                if shape.workers == 1 { "one program" } else { "a program in each of the workers" };
+            let why = format!("{}: {programs} computes, and none of us waits for the network", mode.name());
+            return (self.run_shape(shape, targets_max), shape, Some(why));
+        }
         let mut probe = Shape::new(self.plan, Mode::Concurrent);
         probe.concurrency = probe.concurrency.min(u32::try_from(auto::PROBE_TARGETS).unwrap_or(u32::MAX));
         let ended = self.run_shape(probe, auto::PROBE_TARGETS.min(targets_max));
@@ -290,6 +302,7 @@ impl Job<'_> {
             concurrency: shape.concurrency,
             started_us: self.started_us,
             work: self.plan.work.clone(),
+            then: self.plan.then.clone(),
             fields: self.plan.fields.clone(),
             parse_timeout: self.plan.parse_timeout,
             sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
@@ -310,7 +323,7 @@ impl Job<'_> {
 /// What the workers may read: a list of paths is read as it goes, so then anything.
 fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
     match plan.work {
-        Work::Fetch(_) => Some(Vec::new()),
+        Work::Fetch(_) | Work::Map(_) => Some(Vec::new()),
         Work::Parse(_) => plan
             .inputs
             .iter()
@@ -329,12 +342,17 @@ fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
 fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
     let timeout = match &plan.work {
         Work::Fetch(fetch) => fetch.timeout,
-        Work::Parse(_) => Duration::ZERO,
+        Work::Parse(_) | Work::Map(_) => Duration::ZERO,
     };
     let parse_timeout = plan.parse_timeout;
+    let program = plan.program();
+    let batch = program.and_then(|spec| spec.batch).map_or(1, |batch| batch.get() as usize);
+    let program_timeout = program.map_or(Duration::ZERO, |spec| spec.timeout);
     PoolConfig {
         slots: shape.workers,
         concurrency: shape.concurrency,
+        ahead: if program.is_some() { Ahead::of_program(batch) } else { Ahead::default() },
+        piped: program.is_some(),
         retries: plan.politeness.retries,
         crashes_max: CRASHES_MAX,
         handshake_timeout: HANDSHAKE_TIMEOUT,
@@ -349,7 +367,7 @@ fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
         stage_timeout: parse_timeout * 2 + MARGIN,
         // Other targets' parsing may delay this one, but not for ever.
         target_timeout: (timeout + parse_timeout) * 2 + MARGIN,
-        drain_grace: timeout + parse_timeout + MARGIN,
+        drain_grace: timeout + parse_timeout + program_timeout + MARGIN,
         terminate_grace: TERMINATE_GRACE,
         recycle_after: plan.pool.recycle_after,
         rss_allowance_bytes: plan.pool.worker_memory_bytes.map(|bytes| bytes / 2),

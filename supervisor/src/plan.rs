@@ -6,7 +6,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
-use shared::job::{Mode, SandboxLevel, Work};
+use shared::job::{MapSpec, Mode, SandboxLevel, Work};
 use shared::select::Field;
 
 /// One run, as resolved from the command line.
@@ -14,6 +14,8 @@ use shared::select::Field;
 pub struct Plan {
     /// What is done to each target, with its limits.
     pub work: Work,
+    /// The program that each record is passed through afterwards; not for [`Work::Map`].
+    pub then: Option<MapSpec>,
     /// The fields extracted from each page.
     pub fields: Vec<Field>,
     /// CPU time one page's extraction may take.
@@ -36,6 +38,17 @@ pub struct Plan {
     pub summary: Option<PathBuf>,
     /// Where the HTML report goes.
     pub report: Option<PathBuf>,
+}
+
+impl Plan {
+    /// The user's program in this job, if there is one.
+    #[must_use]
+    pub const fn program(&self) -> Option<&MapSpec> {
+        match &self.work {
+            Work::Map(spec) => Some(spec),
+            Work::Fetch(_) | Work::Parse(_) => self.then.as_ref(),
+        }
+    }
 }
 
 /// One place that targets come from.

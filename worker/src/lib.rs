@@ -94,7 +94,7 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     let Some(first) = connection.receive()? else { return Ok(()) };
     let job = match first {
         ToWorker::Job(job) => job,
-        ToWorker::Slice(_) => bail!("the supervisor sent a slice before a job"),
+        ToWorker::Slice(_) | ToWorker::Flush => bail!("the supervisor sent a slice before a job"),
         ToWorker::Drain => return Ok(()),
     };
     let (pipeline, sandbox) = match prepare(&job, &black_box, hook) {
@@ -109,7 +109,7 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     connection.send(&FromWorker::Ready { sandbox })?;
     let (sender, receiver) = connection.split();
     let outbox = Outbox::start(sender, Arc::clone(&black_box))?;
-    executor::run(Worker { pipeline, outbox, black_box }, &job, receiver)
+    executor::run(Worker { pipeline, outbox, black_box, then: None }, &job, receiver)
 }
 
 /// Sets up the job's pipeline and steps into the sandbox, in that order: setting up may read what working may not.

@@ -31,6 +31,9 @@ const BATCH_BYTES: usize = 24 * 1024;
 /// Bytes that may wait here before the executor takes on nothing new.
 const ROOM_BYTES: usize = 1024 * 1024;
 
+/// Bytes of the program's complaints that may wait here before it is held up.
+const SAID_BYTES: usize = 64 * 1024;
+
 /// How often this process writes down what it uses; reading that costs about 20 µs.
 const USAGE_EVERY: Duration = Duration::from_millis(200);
 
@@ -59,6 +62,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Pending {
     batch: Batch,
+    /// What else there is to say, before the batch.
+    said: Vec<FromWorker>,
+    said_bytes: usize,
     /// Slices were read since the last batch; the supervisor waits for that credit.
     credit_due: bool,
     /// Do not linger.
@@ -69,12 +75,13 @@ struct Pending {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.batch.outcomes.is_empty() && !self.credit_due
+        self.batch.outcomes.is_empty() && !self.credit_due && self.said.is_empty()
     }
 
     fn is_full(&self) -> bool {
         self.urgent
             || self.closing
+            || !self.said.is_empty()
             || self.batch.outcomes.len() >= BATCH_OUTCOMES
             || self.batch.lines.len() >= BATCH_BYTES
     }
@@ -87,6 +94,28 @@ impl Pending {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, outcome: Outcome, line: &[u8], idle: bool) {
+        let mut pending = self.lock();
+        let was_empty = pending.is_empty();
+        pending.batch.outcomes.push(outcome);
+        pending.batch.lines.extend_from_slice(line);
+        pending.urgent |= idle;
+        // The writer sleeps in two places: for the first result, and lingering for a full batch.
+        if was_empty || pending.is_full() {
+            self.filled.notify_one();
+        }
+    }
+
+    fn wait_for_room(&self, black_box: &BlackBox) {
+        let mut pending = self.lock();
+        while !pending.has_room() {
+            // Waiting for the supervisor is no hang.
+            black_box.advance();
+            (pending, _) =
+                self.emptied.wait_timeout(pending, HEARTBEAT).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
@@ -114,29 +143,20 @@ impl Outbox {
         Credit { shared: Arc::clone(&self.shared) }
     }
 
+    /// A handle for the thread that keeps the user's program going.
+    pub(crate) fn voice(&self) -> Voice {
+        Voice { shared: Arc::clone(&self.shared) }
+    }
+
     /// Queues one result. `idle` says that the executor has nothing else in hand, so that
     /// the supervisor should hear at once.
     pub(crate) fn push(&self, outcome: Outcome, line: &[u8], idle: bool) {
-        let mut pending = self.shared.lock();
-        let was_empty = pending.is_empty();
-        pending.batch.outcomes.push(outcome);
-        pending.batch.lines.extend_from_slice(line);
-        pending.urgent |= idle;
-        // The writer sleeps in two places: for the first result, and lingering for a full batch.
-        if was_empty || pending.is_full() {
-            self.shared.filled.notify_one();
-        }
+        self.shared.push(outcome, line, idle);
     }
 
     /// Blocks until there is room for more.
     pub(crate) fn wait_for_room(&self, black_box: &BlackBox) {
-        let mut pending = self.shared.lock();
-        while !pending.has_room() {
-            // Waiting for the supervisor is no hang.
-            black_box.advance();
-            (pending, _) =
-                self.shared.emptied.wait_timeout(pending, HEARTBEAT).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.shared.wait_for_room(black_box);
     }
 
     /// Completes when there is room for more.
@@ -179,19 +199,63 @@ impl Credit {
     }
 }
 
+/// Says and hands over what comes of the user's program.
+#[derive(Debug, Clone)]
+pub(crate) struct Voice {
+    shared: Arc<Shared>,
+}
+
+impl Voice {
+    /// As [`Outbox::push`].
+    pub(crate) fn push(&self, outcome: Outcome, line: &[u8], idle: bool) {
+        self.shared.push(outcome, line, idle);
+    }
+
+    /// As [`Outbox::wait_for_room`].
+    pub(crate) fn wait_for_room(&self, black_box: &BlackBox) {
+        self.shared.wait_for_room(black_box);
+    }
+
+    /// Passes on a line of the program's; blocks while too many wait.
+    pub(crate) fn say(&self, line: String) {
+        let full = |pending: &mut Pending| pending.said_bytes >= SAID_BYTES;
+        let pending = self.shared.lock();
+        let pending = self.shared.emptied.wait_while(pending, full).unwrap_or_else(PoisonError::into_inner);
+        self.add(pending, line.len(), FromWorker::Said(line));
+    }
+
+    /// Says something of our own; never blocks.
+    pub(crate) fn note(&self, line: String) {
+        self.add(self.shared.lock(), line.len(), FromWorker::Said(line));
+    }
+
+    /// Says why the job cannot go on.
+    pub(crate) fn give_up(&self, why: String) {
+        self.add(self.shared.lock(), why.len(), FromWorker::GaveUp(why));
+    }
+
+    fn add(&self, mut pending: MutexGuard<'_, Pending>, bytes: usize, message: FromWorker) {
+        pending.said_bytes += bytes + 1;
+        pending.said.push(message);
+        self.shared.filled.notify_one();
+    }
+}
+
 fn write(shared: &Shared, mut sender: Sender, black_box: &BlackBox) {
     let mut due = None;
     loop {
         let next = next_batch(shared);
-        let last = next.as_ref().is_some_and(|(_, last)| *last);
+        let last = next.as_ref().is_some_and(|(_, _, last)| *last);
         if last || due.is_none_or(|due| clock::now() >= due) {
             due = Some(clock::now() + USAGE_EVERY);
             let cpu_us = u64::try_from(clock::process_cpu().as_micros()).unwrap_or(u64::MAX);
             black_box.set_usage(clock::resident(), cpu_us);
         }
-        let Some((batch, _)) = next else { continue };
-        let sent = batch.outcomes.is_empty() && batch.slices_read == 0
-            || sender.send(&FromWorker::Batch(batch)).is_ok();
+        let Some((said, batch, _)) = next else { continue };
+        let heard = said.iter().all(|message| sender.send(message).is_ok());
+        let sent = heard
+            && (batch.outcomes.is_empty() && batch.slices_read == 0
+                || sender.send(&FromWorker::Batch(batch)).is_ok());
         shared.emptied.notify_all();
         shared.room.notify_waiters();
         // Without a supervisor there is nobody to send to; the reader thread ends the process.
@@ -201,9 +265,9 @@ fn write(shared: &Shared, mut sender: Sender, black_box: &BlackBox) {
     }
 }
 
-/// Waits for a batch worth sending, and whether it is the last one. `None` after
+/// Waits for a batch worth sending, with what is to be said before it, and whether it is the last one. `None` after
 /// [`USAGE_EVERY`] without one: a single input may be growing all the while.
-fn next_batch(shared: &Shared) -> Option<(Batch, bool)> {
+fn next_batch(shared: &Shared) -> Option<(Vec<FromWorker>, Batch, bool)> {
     let mut pending = shared.lock();
     while pending.is_empty() && !pending.closing {
         let (waited, timeout) =
@@ -223,10 +287,12 @@ fn next_batch(shared: &Shared) -> Option<(Batch, bool)> {
     pending.batch = split_off_surplus(&mut batch);
     batch.slices_read = shared.slices_read.load(Ordering::Relaxed);
     pending.credit_due = false;
+    pending.said_bytes = 0;
+    let said = std::mem::take(&mut pending.said);
     // What is left over is waited for already.
     pending.urgent = !pending.batch.outcomes.is_empty();
     let last = pending.closing && pending.batch.outcomes.is_empty();
-    Some((batch, last))
+    Some((said, batch, last))
 }
 
 /// Leaves in `batch` what makes one message, at least one outcome; the rest is for the next.

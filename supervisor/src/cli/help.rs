@@ -45,6 +45,7 @@ Examples:
   supervisor fetch https://example.com/ --select title=title
   supervisor fetch -i urls.txt -o pages.jsonl --select 'links[]=a::attr(href)'
   supervisor parse site/ -o pages.jsonl --select title=title
+  supervisor map -i pages.jsonl -o titles.jsonl -- jq -c .fields.title
   supervisor compare fetch -i urls.txt --sample 200 --report compare.html
   supervisor --job job.toml"
 );
@@ -80,6 +81,22 @@ Examples:
 
 A named file is parsed whatever its name; one that cannot be read is a record
 with an error. Links to directories are not followed."
+);
+
+pub(super) const MAP: &str = with_sources!(
+    "\
+Examples:
+  One field of each line, on all cores:
+    supervisor map -i records.jsonl -o names.jsonl -- jq -c .name
+  A script of your own, one copy of it in each worker, in the order of the input:
+    supervisor map -i records.jsonl -o out.jsonl --ordered -- python3 -u score.py
+  In a pipe, with the program's lines as they are:
+    zcat records.gz | supervisor map -i - --raw -- ./clean | head
+
+The program is started once in each worker. It reads JSON lines from its
+standard input and writes one line for each, in the same order; the record is
+{\"id\":N,\"value\":…}. Its standard error is passed on. A line on which it dies
+or is silent for longer than --timeout is tried again, alone, and then set aside."
 );
 
 pub(super) const COMPARE: &str = with_sources!(

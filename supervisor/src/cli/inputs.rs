@@ -67,6 +67,39 @@ pub(super) fn inputs(
     Ok(inputs)
 }
 
+/// JSON lines, for `map`.
+pub(super) fn json_lines(paths: Vec<PathBuf>, around: &Surroundings<'_>) -> Result<Vec<Input>, Problem> {
+    let mut inputs = Vec::new();
+    for path in paths {
+        let input = if path == Path::new("-") { Input::StdinLines } else { json_file(path)? };
+        if input == Input::StdinLines && inputs.contains(&input) {
+            return Err(Problem::Usage("standard input can be read only once; give -i - once".to_owned()));
+        }
+        inputs.push(input);
+    }
+    if inputs.is_empty() {
+        let piped = if around.stdin_is_terminal { "" } else { "; for what is piped in, add -i -" };
+        return Err(Problem::Usage(format!("nothing to map: give JSON lines with -i FILE{piped}")));
+    }
+    Ok(inputs)
+}
+
+fn json_file(path: PathBuf) -> Result<Input, Problem> {
+    let refuse = |why: &str| Err(Problem::Usage(format!("{}: {why}", path.display())));
+    match disk::extension(&path).as_str() {
+        "gz" | "bz2" | "xz" | "zst" | "lz4" | "br" | "zip" | "7z" => {
+            refuse("lines are read as plain text; decompress it into a pipe and give -i -")
+        }
+        "parquet" | "arrow" | "feather" | "avro" | "orc" | "sqlite" | "sqlite3" | "db" | "duckdb" | "xls"
+        | "xlsx" | "csv" | "tsv" => refuse("only JSON lines are read; convert it first"),
+        _ if path.is_dir() => refuse("is a directory, and -i takes files"),
+        _ => {
+            disk::check_list(&path)?;
+            Ok(Input::Lines(path))
+        }
+    }
+}
+
 /// Decides by its name what a file of inputs is.
 fn list(path: PathBuf, column: Option<&str>, again: &mut Again) -> Result<Input, Problem> {
     if path == Path::new("-") {

@@ -62,6 +62,7 @@ mod tests {
                 "supervisor-completions.1",
                 "supervisor-fetch.1",
                 "supervisor-man.1",
+                "supervisor-map.1",
                 "supervisor-parse.1",
                 "supervisor.1",
             ]

@@ -11,6 +11,7 @@ mod help;
 mod inputs;
 mod manual;
 mod outcome;
+mod program;
 mod resolve;
 mod settings;
 mod values;
@@ -33,7 +34,7 @@ use self::settings::{Settings, SettingsFile};
 use crate::plan::{Comparison, Plan};
 
 /// The commands that run a job, which are those a job file may name.
-const RUNNABLE: [&str; 4] = ["fetch", "parse", "compare fetch", "compare parse"];
+const RUNNABLE: [&str; 5] = ["fetch", "parse", "map", "compare fetch", "compare parse"];
 
 /// What is asked for.
 #[derive(Debug)]
@@ -151,7 +152,7 @@ fn with_jobs_command(
     };
     // Which command it is stands in the file, and where the file is stands among
     // flags that only make sense with the command: so try each.
-    let job = ["fetch", "parse"].iter().find_map(|verb| {
+    let job = ["fetch", "parse", "map"].iter().find_map(|verb| {
         let matches = root.clone().try_get_matches_from(with(&[(*verb).to_owned()])).ok()?;
         file_flag(&matches, "job", around)
     });

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 
-use shared::job::{Executor, FetchSpec, Mode, ParseSpec, SandboxLevel, Work};
+use shared::job::{Executor, FetchSpec, MapSpec, Mode, ParseSpec, SandboxLevel, Work};
 use shared::select::Field;
 
 use super::flags::{
@@ -12,7 +12,7 @@ use super::flags::{
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
-use super::{Request, Surroundings, disk};
+use super::{Request, Surroundings, disk, program};
 use crate::plan::{Comparison, Output, PerHost, Plan, Politeness, PoolPlan, When};
 
 /// Why flags that were each well formed are refused.
@@ -35,14 +35,15 @@ struct Run {
     network: Option<NetworkFlags>,
     /// `None` when the records go nowhere.
     output: Option<OutputFlags>,
+    then: Option<MapSpec>,
     shown: ShownFlags,
 }
 
 impl Run {
-    fn fetch(pool: &PoolFlags, job: FetchJob, output: Option<OutputFlags>) -> Self {
-        let FetchJob { targets, lists, extract, network, shown } = job;
+    fn fetch(pool: &PoolFlags, job: FetchJob, output: Option<OutputFlags>) -> Result<Self, Problem> {
+        let FetchJob { targets, lists, extract, network, then, shown } = job;
         let (targets, network) = (Targets::Urls(targets.urls), Some(network));
-        Self {
+        Ok(Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),
             targets,
@@ -50,14 +51,15 @@ impl Run {
             extract,
             network,
             output,
+            then: program::then(&then, pool)?,
             shown,
-        }
+        })
     }
 
-    fn parse(pool: &PoolFlags, job: ParseJob, output: Option<OutputFlags>) -> Self {
-        let ParseJob { targets, lists, extract, shown } = job;
+    fn parse(pool: &PoolFlags, job: ParseJob, output: Option<OutputFlags>) -> Result<Self, Problem> {
+        let ParseJob { targets, lists, extract, then, shown } = job;
         let (targets, network) = (Targets::Paths(targets.paths), None);
-        Self {
+        Ok(Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),
             targets,
@@ -65,8 +67,9 @@ impl Run {
             extract,
             network,
             output,
+            then: program::then(&then, pool)?,
             shown,
-        }
+        })
     }
 }
 
@@ -78,15 +81,16 @@ pub(super) fn request(
 ) -> Result<Request, Problem> {
     let Flags { pool, verb } = flags;
     match verb {
-        Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output)), around),
-        Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output)), around),
+        Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output))?, around),
+        Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, around),
+        Some(Verb::Map(map)) => program::map(&pool, map, around).map(|plan| Request::Run(Box::new(plan))),
         Some(Verb::Compare(compare)) => {
             if typed("mode") {
                 return Err(Problem::Usage("compare runs every mode; leave out --mode".to_owned()));
             }
             let run = match compare.verb {
-                Some(CompareVerb::Fetch(job)) => Run::fetch(&pool, job, None),
-                Some(CompareVerb::Parse(job)) => Run::parse(&pool, job, None),
+                Some(CompareVerb::Fetch(job)) => Run::fetch(&pool, job, None)?,
+                Some(CompareVerb::Parse(job)) => Run::parse(&pool, job, None)?,
                 None => return Err(no_command()),
             };
             comparison(run, compare.sample, compare.report, around)
@@ -150,6 +154,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     };
     let plan = Plan {
         work,
+        then: run.then,
         fields,
         parse_timeout: run.extract.parse_timeout,
         inputs,
@@ -158,18 +163,14 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         politeness,
         ordered,
         sandbox: run.sandbox,
-        progress: match run.shown.progress {
-            WhenFlag::Auto => When::Auto,
-            WhenFlag::Always => When::Always,
-            WhenFlag::Never => When::Never,
-        },
+        progress: when(run.shown.progress),
         summary,
         report,
     };
     Ok((plan, again))
 }
 
-fn check_side_files(flags: &OutputFlags, inputs: &[&Path]) -> Result<(), Problem> {
+pub(super) fn check_side_files(flags: &OutputFlags, inputs: &[&Path]) -> Result<(), Problem> {
     let mut files: Vec<(&str, &Path)> = Vec::new();
     if flags.output != Path::new("-") {
         files.push(("--output", &flags.output));
@@ -185,7 +186,7 @@ fn check_side_files(flags: &OutputFlags, inputs: &[&Path]) -> Result<(), Problem
 
 /// A mode that has one worker, or one target at a time, is that whatever else
 /// is set: changing the mode of a job must not take changing its other flags.
-fn pool_plan(flags: &PoolFlags) -> PoolPlan {
+pub(super) fn pool_plan(flags: &PoolFlags) -> PoolPlan {
     let mode = match flags.mode {
         ModeFlag::Auto => None,
         ModeFlag::Sequential => Some(Mode::Sequential),
@@ -204,7 +205,15 @@ fn pool_plan(flags: &PoolFlags) -> PoolPlan {
     }
 }
 
-fn sandbox(flags: &PoolFlags) -> SandboxLevel {
+pub(super) const fn when(flag: WhenFlag) -> When {
+    match flag {
+        WhenFlag::Auto => When::Auto,
+        WhenFlag::Always => When::Always,
+        WhenFlag::Never => When::Never,
+    }
+}
+
+pub(super) fn sandbox(flags: &PoolFlags) -> SandboxLevel {
     match flags.sandbox {
         SandboxFlag::Auto => SandboxLevel::Auto,
         SandboxFlag::Require => SandboxLevel::Require,

@@ -67,6 +67,25 @@ fn count(text: &str, max: u32) -> Option<NonZeroU32> {
     text.parse().ok().filter(|n: &NonZeroU32| n.get() <= max)
 }
 
+/// Parses 1 to `max`.
+pub(super) fn batch(max: u32) -> impl Fn(&str) -> Result<NonZeroU32, String> + Clone + Send + Sync + 'static {
+    move |text| count(text, max).ok_or_else(|| format!("give a whole number from 1 to {max}"))
+}
+
+/// Parses a command as a shell would cut it into words. No shell runs it.
+pub(super) fn command_line(text: &str) -> Result<String, String> {
+    match words(text) {
+        None => Err("a quote is not closed".to_owned()),
+        Some(words) if words.is_empty() => Err("give a command, such as 'jq -c .fields'".to_owned()),
+        Some(_) => Ok(text.to_owned()),
+    }
+}
+
+/// The words of a command line; `None` when a quote is not closed.
+pub(super) fn words(text: &str) -> Option<Vec<String>> {
+    shlex::split(text)
+}
+
 /// Parses how many inputs are sampled.
 pub(super) fn sample(text: &str) -> Result<NonZeroU64, String> {
     text.parse().map_err(|_| "give a whole number, at least 1".to_owned())
@@ -353,6 +372,17 @@ mod tests {
                 ("Transfer-Encoding: chunked", "leave it out"),
             ],
         );
+    }
+
+    #[test]
+    fn commands() {
+        check(
+            command_line,
+            &[("jq -c '.a b'", "jq -c '.a b'".to_owned())],
+            &[("", "give a command"), ("  ", "give a command"), ("jq '.a", "not closed")],
+        );
+        assert_eq!(words("a 'b c' d\\ e").unwrap(), ["a", "b c", "d e"]);
+        check(batch(9), &[("9", n(9))], &[("0", "from 1 to 9"), ("10", "from 1 to 9")]);
     }
 
     #[test]

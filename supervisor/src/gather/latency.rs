@@ -36,7 +36,12 @@ impl Latency {
     }
 
     pub(super) fn record(&mut self, elapsed_us: u64) {
-        self.histogram.saturating_record(elapsed_us.max(1));
+        self.record_many(elapsed_us, 1);
+    }
+
+    /// So many took this long.
+    pub(super) fn record_many(&mut self, elapsed_us: u64, count: u64) {
+        self.histogram.saturating_record_n(elapsed_us.max(1), count);
         self.max_us = self.max_us.max(elapsed_us);
     }
 

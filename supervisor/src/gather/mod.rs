@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shared::protocol::{Outcome, Verdict};
+use shared::protocol::{Endings, Outcome, Verdict};
 use shared::record::ErrorKind;
 
 pub use latency::{Latency, LatencyBin};
@@ -124,6 +124,9 @@ impl Gather {
                 self.counts.retries += 1;
                 return;
             }
+            Verdict::Ok | Verdict::Failed(_) if outcome.endings.is_some() => {
+                return self.record_several(slot, outcome, outcome.endings.unwrap_or_default());
+            }
             Verdict::Ok => self.counts.ok += 1,
             Verdict::Failed(kind) => {
                 self.counts.failed += 1;
@@ -132,6 +135,20 @@ impl Gather {
         }
         self.latency.record(outcome.elapsed_us);
         self.slot(slot).items += 1;
+    }
+
+    fn record_several(&mut self, slot: usize, outcome: &Outcome, endings: Endings) {
+        self.counts.ok += endings.ok;
+        self.counts.failed += endings.parse + endings.child;
+        self.counts.quarantined += endings.quarantined;
+        self.counts.retries += endings.retries;
+        for (kind, count) in [(ErrorKind::Parse, endings.parse), (ErrorKind::Child, endings.child)] {
+            if count > 0 {
+                *self.errors.entry(kind).or_default() += count;
+            }
+        }
+        self.latency.record_many(outcome.elapsed_us, endings.records());
+        self.slot(slot).items += endings.records();
     }
 
     /// Targets went back with an attempt counted against them, without an outcome: their workers died on them.

@@ -24,12 +24,20 @@ const SPARE_BYTES_MAX: usize = 16 << 10;
 #[error("record {0} arrived twice; this is a bug in the supervisor")]
 pub struct DuplicateId(pub u64);
 
+/// Lines that wait for an earlier one.
+#[derive(Debug)]
+struct Held {
+    ids: u64,
+    /// `None` is an id that will never have a line.
+    lines: Option<Vec<u8>>,
+}
+
 /// Releases lines in the order of their ids.
 #[derive(Debug)]
 pub struct Ordered {
     next_id: u64,
-    /// `None` is an id that will never have a line.
-    held: BTreeMap<u64, Option<Vec<u8>>>,
+    /// By the first of their ids.
+    held: BTreeMap<u64, Held>,
     held_bytes: usize,
     spare: Vec<Vec<u8>>,
 }
@@ -46,16 +54,30 @@ impl Ordered {
     /// # Errors
     /// [`DuplicateId`] if `id` was put or skipped before; nothing changes then.
     pub fn put(&mut self, id: u64, line: &[u8], out: &mut Vec<u8>) -> Result<(), DuplicateId> {
-        self.check_new(id)?;
-        if id == self.next_id {
-            out.extend_from_slice(line);
-            self.next_id += 1;
+        self.put_several(id, 1, line, out)
+    }
+
+    /// The same for the lines of `ids` ids, from `first` on.
+    ///
+    /// # Errors
+    /// As [`Self::put`], for `first`.
+    pub fn put_several(
+        &mut self,
+        first: u64,
+        ids: u64,
+        lines: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), DuplicateId> {
+        self.check_new(first)?;
+        if first == self.next_id {
+            out.extend_from_slice(lines);
+            self.next_id += ids;
             self.release(out);
         } else {
             let mut buffer = self.spare.pop().unwrap_or_default();
-            buffer.extend_from_slice(line);
-            self.held_bytes += line.len();
-            self.held.insert(id, Some(buffer));
+            buffer.extend_from_slice(lines);
+            self.held_bytes += lines.len();
+            self.held.insert(first, Held { ids, lines: Some(buffer) });
         }
         Ok(())
     }
@@ -70,7 +92,7 @@ impl Ordered {
             self.next_id += 1;
             self.release(out);
         } else {
-            self.held.insert(id, None);
+            self.held.insert(id, Held { ids: 1, lines: None });
         }
         Ok(())
     }
@@ -84,8 +106,9 @@ impl Ordered {
             if *entry.key() != self.next_id {
                 break;
             }
-            self.next_id += 1;
-            let Some(mut line) = entry.remove() else { continue };
+            let Held { ids, lines } = entry.remove();
+            self.next_id += ids;
+            let Some(mut line) = lines else { continue };
             out.extend_from_slice(&line);
             self.held_bytes -= line.len();
             if self.spare.len() < SPARE_MAX && line.capacity() <= SPARE_BYTES_MAX {
@@ -170,6 +193,16 @@ mod tests {
         assert_eq!(ordered.put(10, b"again\n", &mut out), Err(DuplicateId(10)));
         ordered.skip(11, &mut out).unwrap();
         assert_eq!((out.as_slice(), ordered.next_id()), (b"a\nc\n".as_slice(), 13));
+    }
+
+    #[test]
+    fn lines_of_several_ids_keep_their_place() {
+        let (mut ordered, mut out) = (Ordered::new(0), Vec::new());
+        ordered.put_several(3, 2, b"d\ne\n", &mut out).unwrap();
+        ordered.put(5, b"f\n", &mut out).unwrap();
+        ordered.put_several(0, 3, b"a\nb\nc\n", &mut out).unwrap();
+        assert_eq!((out.as_slice(), ordered.next_id()), (b"a\nb\nc\nd\ne\nf\n".as_slice(), 6));
+        assert_eq!(ordered.put(4, b"again\n", &mut out), Err(DuplicateId(4)));
     }
 
     #[test]

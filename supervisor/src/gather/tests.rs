@@ -3,7 +3,16 @@ use proptest::prelude::*;
 use super::*;
 
 fn outcome(started_us: u64, elapsed_us: u64, cpu_us: u64, verdict: Verdict) -> Outcome {
-    Outcome { id: started_us, verdict, bytes: 10, started_us, elapsed_us, cpu_us, line_bytes: 1 }
+    Outcome {
+        id: started_us,
+        verdict,
+        bytes: 10,
+        started_us,
+        elapsed_us,
+        cpu_us,
+        endings: None,
+        line_bytes: 1,
+    }
 }
 
 fn retry() -> Verdict {

@@ -191,8 +191,12 @@ impl Timeline {
         let left = |at_us: u64| width_us - (at_us & (width_us - 1));
         if let Some(bucket) = lane.bucket(last) {
             let is_final = ending != Ending::Retried;
-            bucket.items += u64::from(is_final);
-            bucket.failed += u64::from(ending == Ending::Failed);
+            let (items, failed) = match &outcome.endings {
+                Some(endings) => (endings.records(), endings.parse + endings.child),
+                None => (u64::from(is_final), u64::from(ending == Ending::Failed)),
+            };
+            bucket.items += items;
+            bucket.failed += failed;
             bucket.bytes = bucket.bytes.saturating_add(outcome.bytes);
             bucket.running.down(left(end_us));
             bucket.computing.down(left(end_us));

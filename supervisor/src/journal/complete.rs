@@ -41,7 +41,8 @@ pub struct Complete {
 /// # Errors
 /// When either cannot be read, when a line is no record, or when there are more or fewer records than inputs.
 pub fn check(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
-    let complete = read(output)?;
+    let raw = plan.program().is_some_and(|spec| spec.raw);
+    let complete = read(output, raw)?;
     // Standard input can be read only once, and belongs to whoever comes next.
     if !plan.inputs.contains(&Input::StdinLines) {
         let inputs = count_inputs(plan)?;
@@ -57,7 +58,8 @@ pub fn check(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
     Ok(complete)
 }
 
-fn read(output: &Path) -> anyhow::Result<Complete> {
+/// With `raw`, any line is a record.
+fn read(output: &Path, raw: bool) -> anyhow::Result<Complete> {
     let shown = output.display();
     let file = File::open(output).with_context(|| format!("cannot read {shown}"))?;
     let mut lines = BufReader::with_capacity(1 << 20, file);
@@ -68,10 +70,12 @@ fn read(output: &Path) -> anyhow::Result<Complete> {
             return Ok(complete);
         }
         let number = complete.records + 1;
-        let Ok(seen) = serde_json::from_slice::<Seen>(&line) else {
-            bail!(
+        let seen = match serde_json::from_slice::<Seen>(&line) {
+            Ok(seen) => seen,
+            Err(_) if raw => Seen { _id: 0, error: None },
+            Err(_) => bail!(
                 "{shown}:{number}: this is no record of ours, and there is no journal; --overwrite starts anew"
-            );
+            ),
         };
         complete.records += 1;
         complete.failed += u64::from(seen.error.is_some());
@@ -82,6 +86,7 @@ fn count_inputs(plan: &Plan) -> anyhow::Result<u64> {
     let kind = match plan.work {
         Work::Fetch(_) => TargetKind::Url,
         Work::Parse(_) => TargetKind::Path,
+        Work::Map(_) => TargetKind::Lines,
     };
     let mut source = Source::new(&plan.inputs, kind);
     let mut items = Vec::with_capacity(BATCH);
@@ -89,7 +94,7 @@ fn count_inputs(plan: &Plan) -> anyhow::Result<u64> {
     loop {
         items.clear();
         let more = source.next_batch(&mut items, BATCH)?;
-        count += items.len() as u64;
+        count += items.iter().map(|item| item.inputs).sum::<u64>();
         if !more {
             return Ok(count);
         }
@@ -112,7 +117,7 @@ mod tests {
         ] {
             let path = dir.path().join("out.jsonl");
             std::fs::write(&path, text).unwrap();
-            let got = read(&path).ok().map(|complete| (complete.records, complete.failed));
+            let got = read(&path, false).ok().map(|complete| (complete.records, complete.failed));
             assert_eq!(got, expected, "{text:?}");
         }
     }

@@ -3,6 +3,7 @@
 //! what there is. Pure.
 
 use std::io;
+use std::ops::Range;
 
 use roaring::RoaringTreemap;
 
@@ -14,6 +15,18 @@ impl Finished {
     /// Adds `id`.
     pub fn insert(&mut self, id: u64) {
         self.0.insert(id);
+    }
+
+    /// Adds all of `ids`.
+    pub fn insert_range(&mut self, ids: Range<u64>) {
+        self.0.insert_range(ids);
+    }
+
+    /// How many of `ids` have their records.
+    #[must_use]
+    pub fn count(&self, ids: Range<u64>) -> u64 {
+        // A handful of ids, and only when a run is resumed.
+        ids.filter(|id| self.0.contains(*id)).count() as u64
     }
 
     /// Whether `id` has its record.

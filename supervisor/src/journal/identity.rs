@@ -5,7 +5,7 @@
 //! Workers, mode, concurrency and pace may change: they decide only when.
 
 use serde::{Deserialize, Serialize};
-use shared::job::{FetchSpec, ParseSpec, Work};
+use shared::job::{FetchSpec, MapSpec, ParseSpec, Work};
 use shared::select::Take;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -52,7 +52,16 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
         Work::Parse(ParseSpec { body_bytes_max }) => {
             vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
         }
+        Work::Map(spec) => {
+            let mut facts = vec![fact(COMMAND, "map")];
+            facts.extend(program_facts(spec, "the program", "--timeout", "--retries"));
+            facts.extend([fact("--raw", spec.raw), fact("--ordered", plan.ordered)]);
+            return facts;
+        }
     };
+    if let Some(then) = &plan.then {
+        facts.extend(program_facts(then, "--map", "--map-timeout", "--map-retries"));
+    }
     let fields: Vec<String> = plan
         .fields
         .iter()
@@ -69,6 +78,17 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
     facts.push(fact("--parse-timeout", humantime::format_duration(plan.parse_timeout)));
     facts.push(fact("--ordered", plan.ordered));
     facts
+}
+
+/// What of a program decides what it answers. How many lines it is given at once does not.
+fn program_facts(spec: &MapSpec, program: &str, timeout: &str, retries: &str) -> Vec<Fact> {
+    let MapSpec { command, timeout: time, retries: attempts, raw: _, batch: _, in_flight_max: _ } = spec;
+    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    vec![
+        fact(program, words.join(" ")),
+        fact(timeout, humantime::format_duration(*time)),
+        fact(retries, attempts),
+    ]
 }
 
 /// Headers carry passwords and cookies, which have no business in a file beside the output.
@@ -115,7 +135,7 @@ mod tests {
     fn fetch(plan: &mut Plan) -> &mut FetchSpec {
         match &mut plan.work {
             Work::Fetch(fetch) => fetch,
-            Work::Parse(_) => panic!("the test's plan fetches"),
+            Work::Parse(_) | Work::Map(_) => panic!("the test's plan fetches"),
         }
     }
 

@@ -55,6 +55,8 @@ impl fmt::Display for Changed {
 /// Lets the targets of a source through, but for those that are done.
 pub struct Gate {
     hasher: Xxh3,
+    /// Whether targets are lines, in blocks that may be cut elsewhere the next time.
+    lines: bool,
     targets: u64,
     finished: Finished,
     expected: Prefix,
@@ -79,7 +81,13 @@ impl Gate {
     /// For a run after one that had read `expected` and left records for `finished`.
     #[must_use]
     pub fn new(finished: Finished, expected: Prefix) -> Self {
-        Self { hasher: Xxh3::new(), targets: 0, finished, expected, held: Vec::new() }
+        Self { hasher: Xxh3::new(), lines: false, targets: 0, finished, expected, held: Vec::new() }
+    }
+
+    /// The same for a source of lines.
+    #[must_use]
+    pub fn of_lines(self, lines: bool) -> Self {
+        Self { lines, ..self }
     }
 
     /// How many targets may be read next, if `most` is what fits: what was
@@ -100,13 +108,19 @@ impl Gate {
     pub fn pass(&mut self, mut items: Vec<SourceItem>, more: bool) -> Result<Vec<SourceItem>, Changed> {
         let checking = self.targets < self.expected.targets;
         for item in &items {
-            // The length keeps `ab`, `c` apart from `a`, `bc`.
-            self.hasher.update(&(item.input.len() as u64).to_le_bytes());
-            self.hasher.update(&item.input);
+            if self.lines {
+                // However they were cut into blocks.
+                self.hasher.update(&item.input);
+                self.hasher.update(b"\n");
+            } else {
+                // The length keeps `ab`, `c` apart from `a`, `bc`.
+                self.hasher.update(&(item.input.len() as u64).to_le_bytes());
+                self.hasher.update(&item.input);
+            }
+            self.targets += item.inputs;
         }
-        self.targets += items.len() as u64;
         if !self.finished.is_empty() {
-            items.retain(|item| !self.finished.contains(item.id));
+            items = self.without_finished(items);
         }
         if !checking {
             return Ok(items);
@@ -118,6 +132,29 @@ impl Gate {
             return if same { Ok(std::mem::take(&mut self.held)) } else { Err(Changed::Others { had }) };
         }
         if more { Ok(items) } else { Err(Changed::Fewer { had, has: self.targets }) }
+    }
+
+    /// What of `items` is to be done; of a block some lines may be.
+    fn without_finished(&self, items: Vec<SourceItem>) -> Vec<SourceItem> {
+        let mut left = Vec::with_capacity(items.len());
+        for item in items {
+            match self.finished.count(item.id..item.id + item.inputs) {
+                0 => left.push(item),
+                all if all == item.inputs => {}
+                _ => {
+                    let lines = (item.id..).zip(item.input.split(|&byte| byte == b'\n'));
+                    let open = lines.filter(|(id, _)| !self.finished.contains(*id));
+                    left.extend(open.map(|(id, line)| SourceItem {
+                        id,
+                        inputs: 1,
+                        input: line.to_vec(),
+                        host: None,
+                        refused: None,
+                    }));
+                }
+            }
+        }
+        left
     }
 
     /// What has been read so far.
@@ -136,7 +173,13 @@ mod tests {
     fn items(inputs: &[&str]) -> Vec<SourceItem> {
         (0..)
             .zip(inputs)
-            .map(|(id, input)| SourceItem { id, input: input.as_bytes().to_vec(), host: None, refused: None })
+            .map(|(id, input)| SourceItem {
+                id,
+                inputs: 1,
+                input: input.as_bytes().to_vec(),
+                host: None,
+                refused: None,
+            })
             .collect()
     }
 
@@ -170,6 +213,31 @@ mod tests {
             let wanted: Vec<u64> = (0..inputs.len() as u64).filter(|&id| !done.contains(id)).collect();
             prop_assert_eq!(through(&mut again, items(&inputs), second), Ok(wanted));
         }
+    }
+
+    /// A block for each of `texts`, cut where the slices end.
+    fn blocks(texts: &[&[&str]]) -> Vec<SourceItem> {
+        let mut id = 0;
+        let block = texts.iter().map(|lines| {
+            let (first, inputs) = (id, lines.len() as u64);
+            id += inputs;
+            SourceItem { id: first, inputs, input: lines.join("\n").into_bytes(), host: None, refused: None }
+        });
+        block.collect()
+    }
+
+    #[test]
+    fn lines_may_be_cut_into_other_blocks_the_next_time() {
+        let mut gate = Gate::default().of_lines(true);
+        gate.pass(blocks(&[&["a", "b", "c"], &["d"]]), true).unwrap();
+        let done: Finished = [1, 3].into_iter().collect();
+        let mut again = Gate::new(done, gate.prefix()).of_lines(true);
+        assert_eq!(again.batch_max(100), 4);
+        let left = again.pass(blocks(&[&["a", "b"], &["c", "d"]]), true).unwrap();
+        let left: Vec<_> = left.iter().map(|item| (item.id, item.inputs, item.input.as_slice())).collect();
+        assert_eq!(left, [(0, 1, &b"a"[..]), (2, 1, b"c")]);
+        let mut others = Gate::new(Finished::default(), gate.prefix()).of_lines(true);
+        assert_eq!(others.pass(blocks(&[&["a", "bc"], &["d", "e"]]), true), Err(Changed::Others { had: 4 }));
     }
 
     fn check(had: &[&str], has: &[&str], done: &[u64], want: Result<&[u64], Changed>) {

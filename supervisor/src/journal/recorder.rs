@@ -73,7 +73,10 @@ impl Recorder {
     /// These records were handed to the sink.
     pub fn add(&mut self, news: &News) {
         for &(id, ending) in &news.finished {
-            self.fresh.insert(id);
+            match ending.targets() {
+                1 => self.fresh.insert(id),
+                several => self.fresh.insert_range(id..id + several),
+            }
             self.tally.add(ending);
         }
         self.tally.counts.retries = news.retries;

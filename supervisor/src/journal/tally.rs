@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use shared::protocol::Endings;
 use shared::record::ErrorKind;
 
 use crate::gather::Counts;
@@ -16,6 +17,19 @@ pub enum Final {
     Failed(ErrorKind),
     /// Set aside: its worker died on it, on every attempt.
     Quarantined(ErrorKind),
+    /// It was several targets, from its id on; how they ended.
+    Several(Endings),
+}
+
+impl Final {
+    /// How many targets it is.
+    #[must_use]
+    pub const fn targets(&self) -> u64 {
+        match self {
+            Self::Ok | Self::Failed(_) | Self::Quarantined(_) => 1,
+            Self::Several(endings) => endings.records(),
+        }
+    }
 }
 
 /// Counts of the committed records of a whole job, over all its runs.
@@ -40,9 +54,21 @@ impl Tally {
                 self.counts.quarantined += 1;
                 kind
             }
+            Final::Several(endings) => return self.add_several(&endings),
         };
         self.counts.failed += 1;
         *self.errors.entry(kind).or_default() += 1;
+    }
+
+    fn add_several(&mut self, endings: &Endings) {
+        self.counts.ok += endings.ok;
+        self.counts.quarantined += endings.quarantined;
+        for (kind, count) in [(ErrorKind::Parse, endings.parse), (ErrorKind::Child, endings.child)] {
+            if count > 0 {
+                self.counts.failed += count;
+                *self.errors.entry(kind).or_default() += count;
+            }
+        }
     }
 }
 
@@ -59,11 +85,14 @@ mod tests {
             Final::Ok,
             Final::Quarantined(ErrorKind::WorkerHang),
             Final::Failed(ErrorKind::Dns),
+            Final::Several(Endings { ok: 5, parse: 1, child: 2, quarantined: 1, retries: 9 }),
         ] {
             tally.add(ending);
         }
         let Counts { ok, failed, quarantined, retries, bytes } = tally.counts;
-        assert_eq!((ok, failed, quarantined, retries, bytes), (2, 3, 1, 0, 0));
-        assert_eq!(tally.errors, BTreeMap::from([(ErrorKind::Dns, 2), (ErrorKind::WorkerHang, 1)]));
+        assert_eq!((ok, failed, quarantined, retries, bytes), (7, 6, 2, 0, 0));
+        let errors =
+            [(ErrorKind::Dns, 2), (ErrorKind::WorkerHang, 1), (ErrorKind::Parse, 1), (ErrorKind::Child, 2)];
+        assert_eq!(tally.errors, BTreeMap::from(errors));
     }
 }

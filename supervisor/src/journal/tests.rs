@@ -28,6 +28,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             headers: Vec::new(),
             user_agent: "test".to_owned(),
         }),
+        then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
         parse_timeout: Duration::from_secs(5),
         inputs: inputs.to_vec(),

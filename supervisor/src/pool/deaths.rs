@@ -86,6 +86,13 @@ impl Pool {
         }
     }
 
+    /// What it works with is of no use, in this worker or any other.
+    pub(super) fn gave_up(&mut self, now: Instant, seat: Seat, why: String) {
+        if self.current(seat).is_some() && self.stage == Stage::Running {
+            self.give_up(now, why);
+        }
+    }
+
     /// What it says cannot be trusted any more, so it has to go; that is no target's fault.
     pub(super) fn garbled(&mut self, now: Instant, seat: Seat, why: &str) {
         let deadline = now + self.config.terminate_grace;
@@ -193,7 +200,7 @@ impl Pool {
     pub(super) fn hand_back(&mut self, now: Instant, seat: Seat, culprit: Option<u64>) -> Vec<(u64, Live)> {
         let mut set_aside = Vec::new();
         if let Some(slot) = self.current(seat) {
-            let held = slot.credit.held();
+            let held = slot.credit.load();
             slot.credit.give_back(now, held);
         }
         // The last first: that keeps their order in the frontier.

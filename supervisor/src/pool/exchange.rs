@@ -22,6 +22,8 @@ pub enum Event {
     Ready(Seat),
     /// It cannot do the job, and no other worker could: why.
     Refused(Seat, String),
+    /// It took the job and found that it cannot be done, here or elsewhere: why.
+    GaveUp(Seat, String),
     /// It sent what no worker of ours sends.
     Garbled(Seat, String),
     /// Its channel has ended: nothing more will come from it.
@@ -58,6 +60,8 @@ pub enum Command {
     SendJob(Seat),
     /// Give it targets.
     SendSlice(Seat, Slice),
+    /// Tell it that nothing follows what it has.
+    SendFlush(Seat),
     /// Tell it to finish and exit.
     SendDrain(Seat),
     /// SIGTERM to its process group.

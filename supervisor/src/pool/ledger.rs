@@ -4,14 +4,17 @@
 
 use rustc_hash::FxHashMap;
 
+use super::credit::Load;
 use super::seat::Seat;
 use crate::frontier::HostId;
 
 /// A target that is not finished.
 #[derive(Debug)]
 pub(crate) struct Live {
-    /// URL or path, byte for byte.
+    /// URL, path or lines, byte for byte.
     pub(crate) input: Box<[u8]>,
+    /// How many inputs it is: lines, or one.
+    pub(crate) inputs: u64,
     /// Attempts that ended in a failure that may pass.
     pub(crate) retries: u32,
     /// Attempts on which its worker died with this target's stage running.
@@ -23,6 +26,14 @@ impl Live {
     /// The number of the attempt that runs now or next, from 1.
     pub(crate) fn attempt(&self) -> u32 {
         self.retries + self.crashes + 1
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            targets: 1,
+            inputs: usize::try_from(self.inputs).unwrap_or(usize::MAX),
+            bytes: self.input.len(),
+        }
     }
 }
 
@@ -66,6 +77,11 @@ impl Counts {
 pub(crate) struct Ledger {
     live: FxHashMap<u64, Live>,
     counts: Counts,
+    /// Inputs of those that are live, and of those of them that are in the frontier.
+    inputs_left: u64,
+    inputs_waiting: u64,
+    /// Bytes of those that are live.
+    bytes: usize,
 }
 
 impl Ledger {
@@ -80,15 +96,70 @@ impl Ledger {
     }
 
     /// A new target; false when its id is already live.
-    pub(crate) fn submit(&mut self, id: u64, input: Vec<u8>) -> bool {
-        let live = Live { input: input.into_boxed_slice(), retries: 0, crashes: 0, place: Place::Pending };
+    pub(crate) fn submit(&mut self, id: u64, input: Vec<u8>, inputs: u64) -> bool {
         if self.live.contains_key(&id) {
             return false;
         }
-        self.live.insert(id, live);
+        self.bytes += input.len();
+        self.inputs_left += inputs;
+        self.insert(id, input.into_boxed_slice(), inputs);
+        true
+    }
+
+    fn insert(&mut self, id: u64, input: Box<[u8]>, inputs: u64) {
+        self.live.insert(id, Live { input, inputs, retries: 0, crashes: 0, place: Place::Pending });
         self.counts.submitted += 1;
         self.counts.pending += 1;
-        true
+        self.inputs_waiting += inputs;
+    }
+
+    /// Cuts a waiting target of more than `most` lines in two; the id of the second part, which
+    /// is a target of its own from here on, and waits too.
+    pub(crate) fn split(&mut self, id: u64, most: u64) -> Option<u64> {
+        let live = self.live.get_mut(&id).filter(|live| live.inputs > most.max(1))?;
+        if matches!(live.place, Place::Assigned(..)) {
+            return None;
+        }
+        let first = most.max(1);
+        let nth = usize::try_from(first - 1).unwrap_or(usize::MAX);
+        let cut = memchr::memchr_iter(b'\n', &live.input).nth(nth)?;
+        let rest_inputs = live.inputs - first;
+        let rest: Box<[u8]> = live.input.get(cut + 1..)?.into();
+        live.input = live.input.get(..cut)?.into();
+        live.inputs = first;
+        // The rest counts itself; the line feed between the two is gone.
+        self.inputs_waiting -= rest_inputs;
+        self.bytes -= 1;
+        self.insert(id + first, rest, rest_inputs);
+        Some(id + first)
+    }
+
+    /// Inputs without a record.
+    pub(crate) fn inputs_left(&self) -> u64 {
+        self.inputs_left
+    }
+
+    /// Inputs in the frontier.
+    pub(crate) fn inputs_waiting(&self) -> u64 {
+        self.inputs_waiting
+    }
+
+    /// Bytes of all inputs without a record.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What a live target weighs.
+    pub(crate) fn load(&self, id: u64) -> Load {
+        self.live.get(&id).map_or_else(Load::default, Live::load)
+    }
+
+    /// A target has its record.
+    fn forget(&mut self, id: u64) -> Option<Live> {
+        let live = self.live.remove(&id)?;
+        self.inputs_left -= live.inputs;
+        self.bytes -= live.input.len();
+        Some(live)
     }
 
     /// The frontier let it go: it is with `seat` from here on.
@@ -99,6 +170,7 @@ impl Ledger {
             Place::Retry => self.counts.retry -= 1,
             Place::Assigned(..) => return None,
         }
+        self.inputs_waiting -= live.inputs;
         live.place = Place::Assigned(seat, host);
         self.counts.assigned += 1;
         Some(live)
@@ -118,17 +190,18 @@ impl Ledger {
     }
 
     /// An assigned target has its record.
-    pub(crate) fn finish(&mut self, id: u64) {
-        if self.live.remove(&id).is_some() {
-            self.counts.assigned -= 1;
-            self.counts.done += 1;
-        }
+    pub(crate) fn finish(&mut self, id: u64) -> Load {
+        let Some(live) = self.forget(id) else { return Load::default() };
+        self.counts.assigned -= 1;
+        self.counts.done += 1;
+        live.load()
     }
 
     /// An assigned target failed in a way that may pass; the attempt that was.
     pub(crate) fn retry(&mut self, id: u64) -> u32 {
         let Some(live) = self.live.get_mut(&id) else { return 1 };
         live.place = Place::Retry;
+        self.inputs_waiting += live.inputs;
         live.retries += 1;
         self.counts.assigned -= 1;
         self.counts.retry += 1;
@@ -139,6 +212,7 @@ impl Ledger {
     pub(crate) fn give_back(&mut self, id: u64) {
         if let Some(live) = self.live.get_mut(&id) {
             live.place = Place::Pending;
+            self.inputs_waiting += live.inputs;
             self.counts.assigned -= 1;
             self.counts.pending += 1;
         }
@@ -154,7 +228,7 @@ impl Ledger {
 
     /// An assigned target is set aside for good.
     pub(crate) fn quarantine(&mut self, id: u64) -> Option<Live> {
-        let live = self.live.remove(&id)?;
+        let live = self.forget(id)?;
         self.counts.assigned -= 1;
         self.counts.quarantined += 1;
         Some(live)
@@ -172,5 +246,34 @@ impl Ledger {
             .collect();
         held.sort_unstable_by_key(|(id, _)| *id);
         held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        assert!(ledger.submit(10, b"a\nbb\nccc".to_vec(), 3));
+        ledger
+    }
+
+    #[test]
+    fn a_waiting_block_is_cut_between_lines() {
+        let mut ledger = ledger();
+        let seat = Seat { slot: 0, generation: 1 };
+        assert_eq!(ledger.split(10, 3), None);
+        assert_eq!(ledger.split(10, 2), Some(12));
+        assert_eq!((ledger.load(10), ledger.load(12)), (load(2, 4), load(1, 3)));
+        assert_eq!((ledger.inputs_left(), ledger.inputs_waiting(), ledger.bytes()), (3, 3, 7));
+        assert!(ledger.assign(10, seat, HostId::NONE).is_some());
+        assert_eq!((ledger.split(10, 1), ledger.inputs_waiting()), (None, 1));
+        assert_eq!((ledger.finish(10), ledger.inputs_left(), ledger.bytes()), (load(2, 4), 1, 3));
+        assert!(ledger.balanced());
+    }
+
+    fn load(inputs: usize, bytes: usize) -> Load {
+        Load { targets: 1, inputs, bytes }
     }
 }

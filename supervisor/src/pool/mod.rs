@@ -28,10 +28,12 @@ use std::time::{Duration, Instant};
 
 use shared::protocol::{Batch, Verdict};
 
+pub use self::credit::Ahead;
 pub use self::exchange::{Command, Disposition, Event, Quarantined};
 pub use self::ledger::Counts;
 pub use self::seat::{Death, Exit, Seat, signal_name};
 
+use self::credit::{Credit, Load};
 use self::ledger::Ledger;
 use self::mutant::Mutant;
 use self::recycle::Recycling;
@@ -46,6 +48,11 @@ pub struct PoolConfig {
     pub slots: u32,
     /// Targets running at once in each.
     pub concurrency: u32,
+    /// How far ahead of that each is fed.
+    pub ahead: Ahead,
+    /// Whether targets go on to a program, in order: only the worker knows how long each may take, and
+    /// it is told when nothing follows.
+    pub piped: bool,
     /// Attempts after the first, for failures that may pass.
     pub retries: u32,
     /// Attempts that may end in a dead worker before the target is set aside.
@@ -66,6 +73,12 @@ pub struct PoolConfig {
     pub recycle_after: Option<NonZeroU64>,
     /// How far a worker's resident set may grow beyond its smallest before it is replaced.
     pub rss_allowance_bytes: Option<u64>,
+}
+
+impl PoolConfig {
+    fn credit(&self) -> Credit {
+        Credit::new(self.concurrency as usize, self.ahead)
+    }
 }
 
 /// How far the pool as a whole is.
@@ -119,7 +132,7 @@ impl Pool {
         let deadline = now + config.handshake_timeout;
         let first = |slot| Seat { slot, generation: 1 };
         let slots: Vec<_> = (0..config.slots)
-            .map(|n| Slot::new(first(n), Role::Seated, now, config.concurrency as usize, deadline))
+            .map(|n| Slot::new(first(n), Role::Seated, now, config.credit(), deadline))
             .collect();
         let commands = slots.iter().map(|slot| Command::Spawn(slot.seat)).collect();
         Self {
@@ -147,7 +160,19 @@ impl Pool {
 
     /// Takes a new target; false when its id was submitted before and is not finished.
     pub fn submit(&mut self, now: Instant, id: u64, input: Vec<u8>, host: Option<HostRef<'_>>) -> bool {
-        let fresh = self.ledger.submit(id, input);
+        self.submit_several(now, id, input, 1, host)
+    }
+
+    /// The same for several inputs in one: so many lines, the first of which has this id.
+    pub fn submit_several(
+        &mut self,
+        now: Instant,
+        id: u64,
+        input: Vec<u8>,
+        inputs: u64,
+        host: Option<HostRef<'_>>,
+    ) -> bool {
+        let fresh = self.ledger.submit(id, input, inputs);
         if fresh {
             self.frontier.push(now, id, host);
         }
@@ -164,6 +189,7 @@ impl Pool {
             Event::Hello(seat) => self.hello(seat),
             Event::Ready(seat) => self.ready(now, seat),
             Event::Refused(seat, why) => self.refused(now, seat, why),
+            Event::GaveUp(seat, why) => self.gave_up(now, seat, why),
             Event::Garbled(seat, why) => self.garbled(now, seat, &why),
             Event::Eof(seat) => self.eof(now, seat),
             Event::Reaped(seat, death) => self.reaped(now, seat, death),
@@ -189,22 +215,22 @@ impl Pool {
     ) {
         self.make_up_for_absence(now, Duration::ZERO);
         let current = self.current(seat).is_some();
-        let mut returned = 0;
+        let mut returned = Load::default();
         for outcome in &batch.outcomes {
             let host = if current { self.ledger.held_by(outcome.id, seat) } else { None };
             let Some(host) = host else {
                 dispositions.push(Disposition::Stale);
                 continue;
             };
-            returned += 1;
             if let Verdict::Retry { after_ms, .. } = &outcome.verdict
                 && !self.is(Mutant::ForgetRetry)
             {
+                returned += self.ledger.load(outcome.id);
                 let attempt = self.ledger.retry(outcome.id);
                 self.frontier.retry(now, outcome.id, host, attempt, after_ms.map(Duration::from_millis));
                 dispositions.push(Disposition::Retried);
             } else {
-                self.ledger.finish(outcome.id);
+                returned += self.ledger.finish(outcome.id);
                 if !self.is(Mutant::KeepPermit) {
                     self.frontier.release(now, host);
                 }
@@ -215,9 +241,9 @@ impl Pool {
         if let Some(slot) = self.current(seat) {
             let honest = slot.credit.read(batch.slices_read);
             slot.credit.give_back(now, returned);
-            if returned > 0 {
+            if returned.targets > 0 {
                 slot.failures = 0;
-                slot.wear(now, returned);
+                slot.wear(now, returned.inputs);
                 // It writes down its size with its first results: before the next one makes it grow.
                 if slot.rss_baseline_bytes.is_none() && weighed {
                     self.commands.push_back(Command::Sample(seat));
@@ -262,6 +288,18 @@ impl Pool {
         counts.pending + counts.retry
     }
 
+    /// Inputs without a record: where a target is several lines, more than there are targets.
+    #[must_use]
+    pub fn inputs_left(&self) -> u64 {
+        self.ledger.inputs_left()
+    }
+
+    /// Bytes of all inputs without a record.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.ledger.bytes()
+    }
+
     /// Whether no process is left and none will be started: the run is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -290,6 +328,7 @@ impl Pool {
                 self.end(now);
             } else {
                 self.dispatch(now);
+                self.flush_programs();
                 self.recycle(now);
             }
         }

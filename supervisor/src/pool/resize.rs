@@ -75,6 +75,6 @@ impl Pool {
         });
         let deadline = now + self.config.handshake_timeout;
         let seat = Seat { slot: number, generation };
-        Slot::new(seat, role, now, self.config.concurrency as usize, deadline)
+        Slot::new(seat, role, now, self.config.credit(), deadline)
     }
 }

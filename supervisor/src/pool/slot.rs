@@ -114,6 +114,8 @@ pub(crate) struct Slot {
     /// Targets of the slice being put together.
     pub(crate) slice: Vec<Target>,
     pub(crate) slice_bytes: usize,
+    /// Whether it knows that nothing follows what it has.
+    pub(crate) flushed: bool,
     /// What was handed out, in order; entries outlive their targets until the next sample.
     pub(crate) watches: VecDeque<Watch>,
     /// Whether it has said hello and was told the job.
@@ -141,14 +143,15 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(seat: Seat, role: Role, now: Instant, concurrency: usize, deadline: Instant) -> Self {
+    pub(crate) fn new(seat: Seat, role: Role, now: Instant, credit: Credit, deadline: Instant) -> Self {
         Self {
             seat,
             role,
             state: State::Spawning(deadline),
-            credit: Credit::new(concurrency),
+            credit,
             slice: Vec::new(),
             slice_bytes: 0,
+            flushed: false,
             watches: VecDeque::new(),
             greeted: false,
             eof: false,

@@ -24,6 +24,7 @@ impl Runtime<'_> {
                 self.send(seat, ToWorker::Job(Box::new(job)));
             }
             Command::SendSlice(seat, slice) => self.send(seat, ToWorker::Slice(slice)),
+            Command::SendFlush(seat) => self.send(seat, ToWorker::Flush),
             Command::SendDrain(seat) => self.send(seat, ToWorker::Drain),
             Command::Terminate(seat) => self.signal(seat, Signal::SIGTERM),
             Command::Kill(seat) => self.signal(seat, Signal::SIGKILL),

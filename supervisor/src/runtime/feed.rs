@@ -101,8 +101,8 @@ impl Feed {
         }
         let item = self.buffer.pop_front();
         if let Some(item) = &item {
-            self.taken += 1;
-            self.next_id = item.id + 1;
+            self.taken += item.inputs;
+            self.next_id = item.id + item.inputs;
         }
         Ok(item)
     }

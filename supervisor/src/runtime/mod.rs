@@ -156,7 +156,7 @@ impl<'a> Runtime<'a> {
         }
         self.stage.gather.restarted(self.pool.restarts());
         self.stage.gather.retried(self.pool.charged());
-        self.ended.left = self.pool.counts().left();
+        self.ended.left = self.pool.inputs_left();
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }
@@ -331,6 +331,8 @@ impl<'a> Runtime<'a> {
                 Event::Ready(seat)
             }
             Heard::Message(seat, FromWorker::Refused(why)) => Event::Refused(seat, why),
+            Heard::Message(seat, FromWorker::GaveUp(why)) => Event::GaveUp(seat, why),
+            Heard::Message(_, FromWorker::Said(line)) => return self.stage.progress.message(&line),
             Heard::Garbled(seat, why) => Event::Garbled(seat, why),
             Heard::Eof(seat) => Event::Eof(seat),
         };

@@ -29,7 +29,7 @@ impl Runtime<'_> {
                 Disposition::Retried => self.stage.gather.record(seat.slot, outcome),
                 Disposition::Final => {
                     self.stage.gather.record(seat.slot, outcome);
-                    self.emit(outcome.id, ending(&outcome.verdict), line);
+                    self.emit(outcome.id, ending(outcome), line);
                 }
             }
         }
@@ -60,6 +60,7 @@ impl Runtime<'_> {
             started_us: clock::monotonic_us().saturating_sub(self.job.started_us),
             elapsed_us: 0,
             cpu_us: 0,
+            endings: None,
             line_bytes: 0,
         };
         self.stage.gather.record(0, &outcome);
@@ -69,6 +70,10 @@ impl Runtime<'_> {
 
     fn is_fetch(&self) -> bool {
         matches!(self.job.work, Work::Fetch(_))
+    }
+
+    pub(super) fn is_map(&self) -> bool {
+        matches!(self.job.work, Work::Map(_))
     }
 
     /// Writes a record that no worker can write.
@@ -82,7 +87,12 @@ impl Runtime<'_> {
         ending: Final,
     ) {
         let input = String::from_utf8_lossy(input);
-        let (url, path) = if self.is_fetch() { (Some(&*input), None) } else { (None, Some(&*input)) };
+        let (url, path) = match self.job.work {
+            Work::Fetch(_) => (Some(&*input), None),
+            Work::Parse(_) => (None, Some(&*input)),
+            // A line says nothing about itself but where it stands.
+            Work::Map(_) => (None, None),
+        };
         let record = Record {
             id,
             url,
@@ -165,7 +175,7 @@ impl Runtime<'_> {
             return;
         };
         // The pool lets one result of a target through, so this cannot fail.
-        let _ = ordered.put(id, line, lines);
+        let _ = ordered.put_several(id, ending.targets(), line, lines);
         if recorded {
             self.held.insert(id, ending);
             while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() < ordered.next_id()) {
@@ -175,10 +185,11 @@ impl Runtime<'_> {
     }
 }
 
-const fn ending(verdict: &Verdict) -> Final {
-    match verdict {
-        Verdict::Failed(kind) => Final::Failed(*kind),
+const fn ending(outcome: &Outcome) -> Final {
+    match (&outcome.endings, &outcome.verdict) {
+        (Some(endings), _) => Final::Several(*endings),
+        (None, Verdict::Failed(kind)) => Final::Failed(*kind),
         // A retry is not final and never comes here.
-        Verdict::Ok | Verdict::Retry { .. } => Final::Ok,
+        (None, Verdict::Ok | Verdict::Retry { .. }) => Final::Ok,
     }
 }

@@ -14,20 +14,32 @@ use crate::source::SourceItem;
 /// are waiting, and about 10 MiB.
 const BACKLOG_MAX: u64 = 65_536;
 
+/// Bytes of targets that are with the pool: lines may be large, and there are as many of them in a target
+/// as fit. One target may be larger.
+const BYTES_MAX: usize = 64 << 20;
+
 /// With ordered output, no target is begun this far past the oldest unfinished one.
 const ORDERED_WINDOW: u64 = 8_192;
+
+/// The same where a target is a line: what two workers do in a tenth of a second.
+const ORDERED_WINDOW_OF_LINES: u64 = 65_536;
 
 impl Runtime<'_> {
     pub(super) fn wants_targets(&self) -> bool {
         !self.source_told
             && self.pool.backlog() < BACKLOG_MAX
+            && self.pool.bytes() < BYTES_MAX
             && self.out.lines.len() < CHUNK_BYTES_MAX
             && self.in_window()
     }
 
     fn in_window(&self) -> bool {
         let begun = self.stage.feed.next_id();
-        self.stage.ordered.as_ref().is_none_or(|ordered| begun < ordered.next_id() + ORDERED_WINDOW)
+        let window = if self.is_map() { ORDERED_WINDOW_OF_LINES } else { ORDERED_WINDOW };
+        self.stage
+            .ordered
+            .as_ref()
+            .is_none_or(|ordered| begun < ordered.next_id() + window && !ordered.is_full())
     }
 
     /// Fills the frontier from the feed.
@@ -62,7 +74,7 @@ impl Runtime<'_> {
             return self.refuse(item.id, &item.input, why);
         }
         let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
-        self.pool.submit(now, item.id, item.input, host);
+        self.pool.submit_several(now, item.id, item.input, item.inputs, host);
     }
 
     fn source_failed(&mut self, now: Instant, error: &FeedError) {

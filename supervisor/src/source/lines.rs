@@ -98,7 +98,7 @@ impl LineFeed {
             let input = match self.kind {
                 TargetKind::Url => trimmed,
                 // A file's name may begin or end with a space.
-                TargetKind::Path => line.strip_suffix(b"\r").unwrap_or(line),
+                TargetKind::Path | TargetKind::Lines => line.strip_suffix(b"\r").unwrap_or(line),
             };
             return Ok(Some(Candidate::good(input.to_vec())));
         }

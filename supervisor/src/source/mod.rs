@@ -3,8 +3,9 @@
 //! on a thread of its own, because reading a pipe may wait for ever.
 //!
 //! Every input gets exactly one id, in order, from 0, over all inputs together.
-//! Nothing is held but one buffer and one line.
+//! Nothing is held but one buffer and one line, or one block of lines.
 
+mod blocks;
 mod csv;
 mod host;
 mod json;
@@ -16,6 +17,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use self::blocks::BlockFeed;
 use self::csv::CsvFeed;
 pub use self::host::Host;
 use self::host::HostFinder;
@@ -29,6 +31,12 @@ use crate::plan::Input;
 /// must fit in one; servers stop at 8 KiB of URL, Linux at 4 KiB of path.
 pub const TARGET_BYTES_MAX: usize = 24 * 1024;
 
+/// Longest line of a `map`: room for a record that carries a page's text.
+pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of targets given at once, and the last of them.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
 /// How much of something too long is shown in its record.
 const SHOWN_BYTES: usize = 200;
 
@@ -39,6 +47,8 @@ pub enum TargetKind {
     Url,
     /// To be read from disk.
     Path,
+    /// Lines to be passed through a program: many of them are one target.
+    Lines,
 }
 
 /// One target.
@@ -46,7 +56,9 @@ pub enum TargetKind {
 pub struct SourceItem {
     /// Its position over all inputs, from 0.
     pub id: u64,
-    /// The URL or path, byte for byte.
+    /// How many inputs it is; their ids follow each other.
+    pub inputs: u64,
+    /// The URL, the path or the lines, byte for byte.
     pub input: Vec<u8>,
     /// Whom it asks; `None` for a path and for what is not an http(s) URL.
     pub host: Option<Host>,
@@ -114,20 +126,27 @@ fn hint(names: &[String], nearest: Option<&str>) -> String {
 #[derive(Debug, PartialEq, Eq)]
 struct Candidate {
     input: Vec<u8>,
+    /// How many inputs it is.
+    inputs: u64,
     refused: Option<Box<str>>,
 }
 
 impl Candidate {
     const fn good(input: Vec<u8>) -> Self {
-        Self { input, refused: None }
+        Self { input, inputs: 1, refused: None }
     }
 
     fn refused(shown: &[u8], why: String) -> Self {
-        Self { input: shown.get(..SHOWN_BYTES).unwrap_or(shown).to_vec(), refused: Some(why.into()) }
+        let input = shown.get(..SHOWN_BYTES).unwrap_or(shown).to_vec();
+        Self { input, inputs: 1, refused: Some(why.into()) }
     }
 
     fn too_long(shown: &[u8], bytes: u64) -> Self {
         Self::refused(shown, format!("{bytes} bytes; a target has at most {TARGET_BYTES_MAX}"))
+    }
+
+    fn line_too_long(shown: &[u8], bytes: u64) -> Self {
+        Self::refused(shown, format!("{bytes} bytes; a line has at most {LINE_BYTES_MAX}"))
     }
 
     /// A cell of a table: unlike a blank line, an empty one counts, or ids would not be rows.
@@ -184,7 +203,7 @@ impl Source {
         self
     }
 
-    /// Appends up to `max` targets to `out`; `false` when there are no more.
+    /// Appends targets of up to `max` inputs to `out`; `false` when there are no more.
     ///
     /// Waits for the first one only: what has arrived on a pipe is not held back
     /// until more of it does. Targets appended before an error are good.
@@ -192,25 +211,30 @@ impl Source {
     /// # Errors
     /// When an input cannot be opened, read on, or has not the column asked for.
     pub fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError> {
-        for given in 0..max {
+        let (mut given, mut bytes) = (0, 0);
+        while given < max && bytes < BATCH_BYTES_MAX {
             if given > 0 && !self.is_ready() {
                 break;
             }
-            let Some(candidate) = self.next()? else {
+            let Some(candidate) = self.next(max - given)? else {
                 self.ended = true;
                 return Ok(false);
             };
             let host = match (self.kind, &candidate.refused) {
                 (TargetKind::Url, None) => self.hosts.find(&candidate.input),
-                (TargetKind::Url, Some(_)) | (TargetKind::Path, _) => None,
+                (TargetKind::Url, Some(_)) | (TargetKind::Path | TargetKind::Lines, _) => None,
             };
+            let inputs = candidate.inputs;
+            given = given.saturating_add(usize::try_from(inputs).unwrap_or(usize::MAX));
+            bytes += candidate.input.len();
             out.push(SourceItem {
                 id: self.next_id,
+                inputs,
                 input: candidate.input,
                 host,
                 refused: candidate.refused,
             });
-            self.next_id += 1;
+            self.next_id += inputs;
         }
         Ok(true)
     }
@@ -225,10 +249,11 @@ impl Source {
         }
     }
 
-    fn next(&mut self) -> Result<Option<Candidate>, SourceError> {
+    /// The next target, of at most `inputs_max` inputs.
+    fn next(&mut self, inputs_max: usize) -> Result<Option<Candidate>, SourceError> {
         loop {
             if let Some(feed) = &mut self.feed {
-                if let Some(candidate) = feed.next()? {
+                if let Some(candidate) = feed.next(inputs_max)? {
                     return Ok(Some(candidate));
                 }
                 self.bytes_done += feed.bytes_read();
@@ -243,13 +268,10 @@ impl Source {
                     return Ok(Some(Candidate::cell(&input, || "empty".to_owned())));
                 }
                 Input::StdinLines => {
-                    let lines =
-                        LineFeed::new(self.stdin.take().unwrap_or_else(|| Box::new(io::stdin())), self.kind);
-                    Feed { path: PathBuf::from("standard input"), reading: Reading::Lines(lines) }
+                    let bytes = self.stdin.take().unwrap_or_else(|| Box::new(io::stdin()));
+                    Feed { path: PathBuf::from("standard input"), reading: self.lines(bytes) }
                 }
-                Input::Lines(path) => {
-                    Feed { reading: Reading::Lines(LineFeed::new(open(&path)?, self.kind)), path }
-                }
+                Input::Lines(path) => Feed { reading: self.lines(open(&path)?), path },
                 Input::CsvColumn(path, column) => {
                     let rows = CsvFeed::open(&path, open(&path)?, &column)?;
                     Feed { path, reading: Reading::Csv(Box::new(rows)) }
@@ -262,6 +284,13 @@ impl Source {
                     Feed { path, reading: Reading::Tree(walk, first) }
                 }
             });
+        }
+    }
+
+    fn lines(&self, bytes: Bytes) -> Reading {
+        match self.kind {
+            TargetKind::Lines => Reading::Blocks(BlockFeed::new(bytes)),
+            TargetKind::Url | TargetKind::Path => Reading::Lines(LineFeed::new(bytes, self.kind)),
         }
     }
 
@@ -309,6 +338,7 @@ struct Feed {
 
 enum Reading {
     Lines(LineFeed),
+    Blocks(BlockFeed),
     Csv(Box<CsvFeed>),
     Json(JsonFeed),
     /// With the target that the named path itself is, not yet given.
@@ -316,9 +346,10 @@ enum Reading {
 }
 
 impl Feed {
-    fn next(&mut self) -> Result<Option<Candidate>, SourceError> {
+    fn next(&mut self, inputs_max: usize) -> Result<Option<Candidate>, SourceError> {
         let (next, line) = match &mut self.reading {
             Reading::Lines(feed) => (feed.next(), feed.reader.number + 1),
+            Reading::Blocks(feed) => (feed.next(inputs_max), feed.reader.number + 1),
             Reading::Csv(feed) => (feed.next(), feed.line()),
             Reading::Json(feed) => (feed.next(), feed.reader.number + 1),
             Reading::Tree(walk, first) => return Ok(first.take().or_else(|| walk.next())),
@@ -329,6 +360,7 @@ impl Feed {
     fn is_ready(&self) -> bool {
         match &self.reading {
             Reading::Lines(feed) => feed.reader.is_ready(),
+            Reading::Blocks(feed) => feed.is_ready(),
             Reading::Csv(feed) => feed.is_ready(),
             Reading::Json(feed) => feed.reader.is_ready(),
             Reading::Tree(..) => true,
@@ -338,6 +370,7 @@ impl Feed {
     const fn bytes_read(&self) -> u64 {
         match &self.reading {
             Reading::Lines(feed) => feed.reader.bytes_read,
+            Reading::Blocks(feed) => feed.reader.bytes_read,
             Reading::Csv(feed) => feed.bytes_read(),
             Reading::Json(feed) => feed.reader.bytes_read,
             Reading::Tree(..) => 0,

@@ -40,6 +40,7 @@ fn gather() -> Gather {
                 started_us: 0,
                 elapsed_us: 10_000 * (id + 1),
                 cpu_us: 100,
+                endings: None,
                 line_bytes: 9,
             },
         );

@@ -15,11 +15,11 @@ pub(super) fn run(worker: &mut Worker, queue: &Receiver<Target>, draining: &Atom
             // Not begun: the supervisor takes it back when this process ends.
             continue;
         }
-        worker.outbox.wait_for_room(&worker.black_box);
+        worker.wait_for_room();
         line.clear();
         worker.black_box.set_in_flight(1);
         let outcome = worker.pipeline.run_blocking(&target, &mut line);
         worker.black_box.set_in_flight(0);
-        worker.outbox.push(outcome, &line, queue.is_empty());
+        worker.deliver(outcome, &line, queue.is_empty());
     }
 }

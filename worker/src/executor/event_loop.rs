@@ -60,7 +60,7 @@ pub(super) fn run(
     })?;
     drop(local);
     if let Some(lanes) = Rc::into_inner(lanes) {
-        lanes.worker.outbox.close();
+        lanes.worker.close();
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ async fn lane(lanes: Rc<Lanes>) {
             // Not begun: the supervisor takes it back when this process ends.
             continue;
         }
-        worker.outbox.room().await;
+        worker.room().await;
         lanes.count(1);
         let answer = worker.pipeline.wait_for(&target).await;
         let mut line = lanes.line.borrow_mut();
@@ -82,7 +82,7 @@ async fn lane(lanes: Rc<Lanes>) {
         let outcome = worker.pipeline.compute(&target, answer, &mut line);
         lanes.count(-1);
         let idle = lanes.in_flight.get() == 0;
-        worker.outbox.push(outcome, &line, idle);
+        worker.deliver(outcome, &line, idle);
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod decode;
 pub mod extract;
 pub mod fetch;
+pub(crate) mod map;
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor};
@@ -98,6 +99,8 @@ impl Pipeline {
     pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>, hook: Option<Hook>) -> anyhow::Result<Self> {
         let opener = match (&job.work, job.executor) {
             (Work::Parse(parse), _) => Opener::Files { body_bytes_max: parse.body_bytes_max },
+            // Nothing is opened: its targets go to the program as they are.
+            (Work::Map(_), _) => Opener::Files { body_bytes_max: 0 },
             (Work::Fetch(fetch), Executor::Blocking) => {
                 Opener::Blocking(blocking::Client::new(fetch).context("cannot set up the blocking client")?)
             }
@@ -185,6 +188,7 @@ impl Pipeline {
             started_us: answer.started_us.saturating_sub(self.job_started_us),
             elapsed_us,
             cpu_us,
+            endings: None,
             line_bytes: (line.len() - before) as u64,
         }
     }

@@ -10,6 +10,7 @@ mod input;
 mod network;
 mod output;
 mod pool;
+mod program;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub(super) use self::input::{ListFlags, PathFlags, UrlFlags};
 pub(super) use self::network::NetworkFlags;
 pub(super) use self::output::{OutputFlags, ShownFlags, WhenFlag};
 pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
+pub(super) use self::program::{MapFlags, ThenFlags};
 use super::{help, values};
 
 /// Fetch and parse in bulk, on every core, losing nothing.
@@ -43,6 +45,9 @@ pub(super) enum Verb {
     /// Extract fields from saved HTML files, write one record for each
     #[command(after_long_help = help::PARSE)]
     Parse(ParseFlags),
+    /// Pass JSON lines through a program of your own, write one record for each
+    #[command(after_long_help = help::MAP)]
+    Map(MapFlags),
     /// Run the same job in all four modes and show the difference
     #[command(after_long_help = help::COMPARE, subcommand_required = false)]
     Compare(CompareFlags),
@@ -83,6 +88,8 @@ pub(super) struct FetchJob {
     #[command(flatten)]
     pub(super) network: NetworkFlags,
     #[command(flatten)]
+    pub(super) then: ThenFlags,
+    #[command(flatten)]
     pub(super) shown: ShownFlags,
 }
 
@@ -104,6 +111,8 @@ pub(super) struct ParseJob {
     pub(super) lists: ListFlags,
     #[command(flatten)]
     pub(super) extract: ExtractFlags,
+    #[command(flatten)]
+    pub(super) then: ThenFlags,
     #[command(flatten)]
     pub(super) shown: ShownFlags,
 }

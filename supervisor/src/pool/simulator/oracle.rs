@@ -118,6 +118,15 @@ impl Oracle {
         self.entries[id].submitted = true;
     }
 
+    /// A program is told that nothing follows: then nothing does, and there is something to wait for.
+    pub(super) fn flush(&mut self, seat: Seat) {
+        let waiting = self.entries.iter().any(|entry| {
+            entry.submitted && entry.finals == 0 && !entry.quarantined && entry.holder.is_none()
+        });
+        assert!(self.source_ended && !waiting, "{seat} is told that nothing follows, and something does");
+        assert!(self.entries.iter().any(|entry| entry.holder == Some(seat)), "{seat} holds nothing");
+    }
+
     pub(super) fn source_ended(&mut self) {
         self.source_ended = true;
         self.end_if_all_done();

@@ -357,5 +357,14 @@ fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outc
         (true, false) => Verdict::Failed(ErrorKind::Timeout),
         (false, _) => Verdict::Ok,
     };
-    Outcome { id: target.id, verdict, bytes: 0, started_us: 0, elapsed_us: 0, cpu_us: 0, line_bytes: 0 }
+    Outcome {
+        id: target.id,
+        verdict,
+        bytes: 0,
+        started_us: 0,
+        elapsed_us: 0,
+        cpu_us: 0,
+        endings: None,
+        line_bytes: 0,
+    }
 }

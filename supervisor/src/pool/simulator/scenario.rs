@@ -10,7 +10,7 @@ use nix::libc;
 use super::WITH_RECYCLING;
 use crate::frontier::{BackoffConfig, FrontierConfig};
 use crate::plan::PerHost;
-use crate::pool::{Exit, PoolConfig};
+use crate::pool::{Ahead, Exit, PoolConfig};
 
 /// How a target behaves in whichever worker it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +146,8 @@ fn pool_config(rng: &mut Rng, kind: Kind) -> PoolConfig {
     PoolConfig {
         slots: if kind == Kind::Crowd { 1 } else { rng.u32(1..=5) },
         concurrency: if kind == Kind::Fat { 64 } else { rng.u32(1..=6) },
+        ahead: Ahead::default(),
+        piped: false,
         retries: rng.u32(0..=3),
         crashes_max: rng.u32(1..=3),
         handshake_timeout,

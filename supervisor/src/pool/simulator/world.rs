@@ -357,6 +357,7 @@ impl World {
                     panic!("a slice for {seat}, which was never spawned");
                 }
             }
+            Command::SendFlush(seat) => self.oracle.flush(seat),
             Command::SendDrain(seat) => {
                 self.oracle.drain(now, seat);
                 self.post(seat, Step::Drain);
@@ -408,6 +409,7 @@ fn brief(command: &Command) -> String {
         Command::Quarantine(q) => format!("Quarantine({}, {} attempts: {})", q.id, q.attempts, q.message),
         Command::Spawn(_)
         | Command::SendJob(_)
+        | Command::SendFlush(_)
         | Command::SendDrain(_)
         | Command::Terminate(_)
         | Command::Kill(_)

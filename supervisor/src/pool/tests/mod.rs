@@ -21,6 +21,8 @@ fn limits() -> PoolConfig {
     PoolConfig {
         slots: 1,
         concurrency: 1,
+        ahead: Ahead::default(),
+        piped: false,
         retries: 2,
         crashes_max: 3,
         handshake_timeout: 5 * SECOND,
@@ -119,6 +121,7 @@ impl Rig {
             started_us: 0,
             elapsed_us: 0,
             cpu_us: 0,
+            endings: None,
             line_bytes: 0,
         };
         let batch = Batch { slices_read: 0, outcomes: ids.iter().map(outcome).collect(), lines: Vec::new() };

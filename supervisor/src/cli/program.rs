@@ -1,0 +1,140 @@
+//! What the flags say about the user's own program: which it is, that it is there,
+//! and the plan of a job that consists of it.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{AccessFlags, access};
+use shared::job::{MapSpec, SandboxLevel, Work};
+
+use super::flags::{MapFlags, ModeFlag, PoolFlags, ThenFlags};
+use super::inputs::{input_paths, json_lines};
+use super::resolve::{Problem, check_side_files, pool_plan, sandbox, when};
+use super::{Surroundings, disk, values};
+use crate::nearest::nearest;
+use crate::plan::{PerHost, Plan, Politeness};
+
+/// What a `map` has in place of the time that extracting a page may take; nothing is extracted.
+const PARSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The plan of `map`.
+pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) -> Result<Plan, Problem> {
+    if flags.program.is_empty() {
+        return Err(Problem::Usage("which program? Give it last, after --: -- jq -c .".to_owned()));
+    }
+    let spec = MapSpec {
+        command: check(flags.program)?,
+        timeout: flags.timeout,
+        retries: flags.retries,
+        raw: flags.raw,
+        batch: flags.batch,
+        in_flight_max: in_flight_max(pool),
+    };
+    let inputs = json_lines(flags.input, around)?;
+    let paths = input_paths(&inputs);
+    check_side_files(&flags.output, &paths)?;
+    let output = flags.output;
+    Ok(Plan {
+        work: Work::Map(spec),
+        then: None,
+        fields: Vec::new(),
+        parse_timeout: PARSE_TIMEOUT,
+        output: disk::output(output.output, output.overwrite, output.resume, &paths)?,
+        inputs,
+        pool: pool_plan(pool),
+        politeness: Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 0 },
+        ordered: output.ordered,
+        sandbox: sandbox_for_program(pool)?,
+        progress: when(flags.shown.progress),
+        summary: output.summary,
+        report: output.report,
+    })
+}
+
+/// The program behind a `fetch` or a `parse`, if there is one.
+pub(super) fn then(flags: &ThenFlags, pool: &PoolFlags) -> Result<Option<MapSpec>, Problem> {
+    let Some(line) = &flags.map else { return Ok(None) };
+    sandbox_for_program(pool)?;
+    let words = values::words(line).unwrap_or_default();
+    Ok(Some(MapSpec {
+        command: check(words.into_iter().map(OsString::from).collect())?,
+        timeout: flags.map_timeout,
+        retries: flags.map_retries,
+        raw: false,
+        batch: None,
+        in_flight_max: None,
+    }))
+}
+
+/// One line at a time is what `sequential` means; otherwise only a number that was given binds.
+fn in_flight_max(pool: &PoolFlags) -> Option<NonZeroU32> {
+    match pool.mode {
+        ModeFlag::Sequential => Some(NonZeroU32::MIN),
+        ModeFlag::Auto | ModeFlag::Concurrent | ModeFlag::Parallel | ModeFlag::Both => pool.concurrency.0,
+    }
+}
+
+/// A program inherits what its worker may not do, and what it needs nobody knows.
+fn sandbox_for_program(pool: &PoolFlags) -> Result<SandboxLevel, Problem> {
+    match sandbox(pool) {
+        SandboxLevel::Require => Err(Problem::Usage(
+            "--sandbox require: a program of yours cannot be started from inside of the sandbox; leave one of them out"
+                .to_owned(),
+        )),
+        level @ (SandboxLevel::Auto | SandboxLevel::Off) => Ok(level),
+    }
+}
+
+/// Looks whether the program can be started, so that nothing is if it cannot.
+fn check(command: Vec<OsString>) -> Result<Vec<OsString>, Problem> {
+    let Some(name) = command.first() else { return Ok(command) };
+    let shown = name.to_string_lossy();
+    if name.is_empty() {
+        return Err(Problem::Usage("the program's name is empty".to_owned()));
+    }
+    if Path::new(name).components().count() > 1 || shown.contains('/') {
+        return match why_not(Path::new(name)) {
+            None => Ok(command),
+            Some(why) => Err(Problem::Usage(format!("cannot start {shown}: {why}"))),
+        };
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let places = || env::split_paths(&path).map(|directory| directory.join(name));
+    if places().any(|place| why_not(&place).is_none()) {
+        return Ok(command);
+    }
+    let unfit = places().find(|place| place.exists());
+    Err(Problem::Usage(match unfit {
+        Some(place) => format!("cannot start {}: {}", place.display(), why_not(&place).unwrap_or_default()),
+        None => format!("there is no program {shown} in the directories of PATH{}", hint(name, &path)),
+    }))
+}
+
+/// Why a file cannot be started, as far as can be seen from outside.
+fn why_not(path: &Path) -> Option<String> {
+    match fs::metadata(path) {
+        Err(error) => Some(error.to_string()),
+        Ok(metadata) if metadata.is_dir() => Some("it is a directory".to_owned()),
+        Ok(_) => access(path, AccessFlags::X_OK)
+            .err()
+            .map(|errno| format!("{}; is it executable?", std::io::Error::from(errno))),
+    }
+}
+
+/// The program that was probably meant.
+fn hint(name: &OsStr, path: &OsStr) -> String {
+    if PathBuf::from(name).exists() {
+        return format!("; for the one in this directory write ./{}", name.to_string_lossy());
+    }
+    let entries = env::split_paths(path).filter_map(|directory| fs::read_dir(directory).ok());
+    let names: Vec<String> =
+        entries.flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    match nearest(&name.to_string_lossy(), names.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean {near}?"),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Lines that go to a program, many of them as one target: what the supervisor
+//! does for each target would otherwise be most of what it costs to pass on a
+//! small line.
+//!
+//! Blank lines are none. A line that is too long is refused by itself.
+
+use std::io;
+
+use super::lines::{Bytes, LineReader};
+use super::{Candidate, LINE_BYTES_MAX};
+
+/// Most lines in one block: they come back together.
+const LINES_MAX: usize = 64;
+
+/// Bytes after which a block is full: a few of them fit into one message.
+const BYTES_MAX: usize = 8 * 1024;
+
+/// Gathers lines into blocks.
+pub(super) struct BlockFeed {
+    pub(super) reader: LineReader,
+    /// A line that was read and has no place in the block before it.
+    held: Option<Candidate>,
+}
+
+impl BlockFeed {
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self { reader: LineReader::new(bytes, LINE_BYTES_MAX), held: None }
+    }
+
+    /// Whether something can be given without waiting for whoever writes the input.
+    pub(super) fn is_ready(&self) -> bool {
+        self.held.is_some() || self.reader.is_ready()
+    }
+
+    /// The next lines, at most `lines_max` of them. Waits for the first one only.
+    pub(super) fn next(&mut self, lines_max: usize) -> io::Result<Option<Candidate>> {
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
+        }
+        let lines_max = lines_max.min(LINES_MAX) as u64;
+        let mut block = Vec::new();
+        let mut lines = 0;
+        while lines < lines_max && block.len() < BYTES_MAX && (lines == 0 || self.reader.is_ready()) {
+            let Some((line, line_bytes)) = self.reader.next()? else { break };
+            let line = line.trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            if line_bytes > LINE_BYTES_MAX as u64 {
+                let refused = Candidate::line_too_long(line, line_bytes);
+                if lines == 0 {
+                    return Ok(Some(refused));
+                }
+                self.held = Some(refused);
+                break;
+            }
+            if lines == 0 {
+                block.reserve_exact((BYTES_MAX + 256).max(line.len()));
+            } else {
+                block.push(b'\n');
+            }
+            block.extend_from_slice(line);
+            lines += 1;
+        }
+        block.shrink_to_fit();
+        Ok((lines > 0).then_some(Candidate { input: block, inputs: lines, refused: None }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &[u8], max: usize, want: &[(u64, &str)]) {
+        let mut feed = BlockFeed::new(Box::new(io::Cursor::new(text.to_vec())));
+        let mut got = Vec::new();
+        while let Some(block) = feed.next(max).unwrap() {
+            got.push((block.inputs, String::from_utf8(block.input).unwrap()));
+        }
+        let want: Vec<_> = want.iter().map(|(lines, block)| (*lines, (*block).to_owned())).collect();
+        assert_eq!(got, want, "{:?} by {max}", String::from_utf8_lossy(text));
+    }
+
+    #[test]
+    fn lines_come_in_blocks() {
+        check(b"", 9, &[]);
+        check(b"\n \n\t\r\n", 9, &[]);
+        check(b"1\r\n\n 2 \n3\n", 9, &[(3, "1\n2\n3")]);
+        check(b"1\n2\n3\n", 2, &[(2, "1\n2"), (1, "3")]);
+        // What has no line feed may not be there yet.
+        check(b"\xef\xbb\xbf1\n# 2", 9, &[(1, "1"), (1, "# 2")]);
+    }
+
+    #[test]
+    fn a_block_is_bounded() {
+        let lines = "{}\n".repeat(200);
+        check(
+            lines.as_bytes(),
+            1000,
+            &[
+                (64, &"{}\n".repeat(64)[..191]),
+                (64, &"{}\n".repeat(64)[..191]),
+                (64, &"{}\n".repeat(64)[..191]),
+                (8, &"{}\n".repeat(8)[..23]),
+            ],
+        );
+        let long = "x".repeat(BYTES_MAX);
+        check(format!("{long}\n1\n").as_bytes(), 9, &[(1, &long), (1, "1")]);
+    }
+
+    #[test]
+    fn a_line_too_long_is_refused_in_its_place() {
+        let mut text = b"1\n".to_vec();
+        text.extend(vec![b'x'; LINE_BYTES_MAX + 1]);
+        text.extend(b"\n2\n");
+        let mut feed = BlockFeed::new(Box::new(io::Cursor::new(text)));
+        let mut seen = Vec::new();
+        while let Some(block) = feed.next(9).unwrap() {
+            seen.push((block.inputs, block.refused.is_some(), block.input.len() > 1000));
+        }
+        assert_eq!(seen, [(1, false, false), (1, true, false), (1, false, false)]);
+    }
+}

@@ -1,0 +1,355 @@
+//! Keeps the program going: gives it lines, takes its answers, and minds its
+//! time. One thread and one `poll`, so that neither side can hold up the other.
+//!
+//! Many lines are with the program at once. What it has not answered is bounded,
+//! and so is what waits for it: a program that does not read stops the intake, a
+//! supervisor that does not read stops the answers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use shared::black_box::BlackBox;
+use shared::clock;
+use shared::job::{JobSpec, MapSpec};
+
+use super::caution::Caution;
+use super::child::{self, Child};
+use super::complaints::Complaints;
+use super::intake::{Item, Taker, Told};
+use super::life::{Killed, Life, Reading};
+use super::queue::{Block, Queue};
+use super::records::Records;
+use crate::outbox::Voice;
+
+/// Bytes that may wait here before no more is taken in; one line may be larger.
+const QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes that the program may have been given and not answered; one line may be larger.
+const UNANSWERED_BYTES_MAX: usize = 1 << 20;
+
+/// Lines put together for one write.
+const OUTGOING_BYTES: usize = 128 * 1024;
+
+/// How long a program that has taken everything may be silent before it is taken for one that keeps
+/// answers back until more comes: then its input is ended, which makes it give them. One that took
+/// longer to start is given that much, so that it never spends most of its time starting.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The same while it is given a few lines at a time, when every round would cost this.
+const PATIENCE_WHEN_CAUTIOUS: Duration = Duration::from_millis(50);
+
+/// How long a batch waits to be full while more may come.
+const BATCH_LINGER: Duration = Duration::from_millis(250);
+
+/// Longest time a program may take to end once its input has, and to answer then what it has kept back.
+const END_GRACE: Duration = Duration::from_secs(5);
+
+/// How often the black box is told that this goes on.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Keeps one program going.
+pub(crate) struct Driver {
+    pub(super) spec: MapSpec,
+    pub(super) job_started_us: u64,
+    pub(super) taker: Taker,
+    pub(super) told: Told,
+    pub(super) voice: Voice,
+    pub(super) black_box: Arc<BlackBox>,
+    pub(super) queue: Queue,
+    pub(super) records: Records,
+    pub(super) caution: Caution,
+    pub(super) life: Option<Life>,
+    /// When the next process may be started.
+    pub(super) start_at: Instant,
+    /// Since when the first unanswered line is the first, and with the program.
+    pub(super) first_since: Instant,
+    /// How long the last process took to take its first line.
+    startup: Option<Duration>,
+    /// Since when a batch waits to be full.
+    batch_since: Option<Instant>,
+    buffer: Vec<u8>,
+    /// Why this cannot go on.
+    pub(super) failure: Option<String>,
+    /// Sentences that were said: once is enough.
+    pub(super) said: Vec<&'static str>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        job: &JobSpec,
+        spec: &MapSpec,
+        taker: Taker,
+        voice: Voice,
+        black_box: Arc<BlackBox>,
+    ) -> Self {
+        let now = clock::now();
+        Self {
+            spec: spec.clone(),
+            job_started_us: job.started_us,
+            taker,
+            told: Told::default(),
+            voice,
+            black_box,
+            queue: Queue::default(),
+            records: Records { slot: job.slot, raw: spec.raw },
+            caution: Caution::new(spec.retries),
+            life: None,
+            start_at: now,
+            first_since: now,
+            startup: None,
+            batch_since: None,
+            buffer: Vec::new(),
+            failure: None,
+            said: Vec::new(),
+        }
+    }
+
+    /// Goes on until the intake is closed and everything in it has its record, or the program is of no use.
+    pub(crate) fn run(mut self) {
+        loop {
+            self.settle();
+            if self.told.closed && self.queue.is_empty() && self.life.is_none() {
+                return;
+            }
+            self.tend(clock::now());
+            if let Some(why) = self.failure.take() {
+                self.voice.give_up(why);
+                return;
+            }
+            self.wait(clock::now());
+            self.hear(clock::now());
+            self.black_box.advance();
+            self.black_box.set_in_flight(self.queue.unanswered() as u64);
+        }
+    }
+
+    fn take_in(&mut self) {
+        let (items, told) = self.taker.take();
+        self.told = told;
+        for item in items {
+            self.queue.push(match item {
+                Item::Lines(target) => Block::of_lines(target),
+                Item::Record(outcome, line) => Block::of_record(outcome, line),
+            });
+        }
+        if told.draining {
+            self.queue.drop_unbegun();
+        }
+    }
+
+    /// Does what is due: starts, gives, ends, kills.
+    fn tend(&mut self, now: Instant) {
+        if self.life.is_none() && self.queue.has_next() && self.start_at <= now {
+            self.start(now);
+        }
+        let Some(mut life) = self.life.take() else { return };
+        if life.is_open() {
+            self.give(&mut life, now);
+        }
+        if life.is_open() && life.is_written() && self.is_to_end(&life, now) {
+            life.end_input(now);
+        }
+        self.mind_time(&mut life, now);
+        self.life = Some(life);
+    }
+
+    fn start(&mut self, now: Instant) {
+        let started = Child::start(&self.spec, self.records.slot)
+            .and_then(|(child, stderr)| Ok((child, Complaints::of(stderr, self.voice.clone())?)));
+        match started {
+            Ok((child, complaints)) => {
+                let mut life = Life::new(child, complaints, now);
+                life.proving = self.caution.proves();
+                self.life = Some(life);
+            }
+            Err(error) => {
+                self.failure = Some(format!("cannot start {}: {error}", child::shown(&self.spec.command)));
+            }
+        }
+    }
+
+    /// How many lines it may be given now.
+    fn allowance(&mut self, life: &Life, now: Instant) -> usize {
+        let unanswered = self.queue.unanswered();
+        if life.proving || self.caution.proves() {
+            return usize::from(life.proving && life.given == 0);
+        }
+        let most = self.spec.in_flight_max.map_or(usize::MAX, |most| most.get() as usize);
+        if let Some(limit) = self.caution.limit() {
+            return if unanswered == 0 { limit.min(most) } else { 0 };
+        }
+        let Some(batch) = self.spec.batch else { return most.saturating_sub(unanswered) };
+        if unanswered > 0 || !self.queue.has_next() {
+            self.batch_since = None;
+            return 0;
+        }
+        let since = *self.batch_since.get_or_insert(now);
+        let full = self.queue.has_lines(batch.get() as usize);
+        let waits =
+            !full && !self.told.flush && !self.told.closed && now.duration_since(since) < BATCH_LINGER;
+        if waits { 0 } else { batch.get() as usize }
+    }
+
+    fn give(&mut self, life: &mut Life, now: Instant) {
+        let mut allowance = self.allowance(life, now);
+        let waited = self.queue.unanswered() == 0;
+        let now_us = clock::monotonic_us();
+        while allowance > 0
+            && life.outgoing().len() < OUTGOING_BYTES
+            && (self.queue.unanswered_bytes() < UNANSWERED_BYTES_MAX || self.queue.unanswered() == 0)
+            && self.queue.write_next(now_us, life.outgoing())
+        {
+            allowance -= 1;
+            life.given += 1;
+        }
+        if waited && self.queue.unanswered() > 0 {
+            self.first_since = now;
+        }
+        life.write(now);
+    }
+
+    /// Whether its input is to be ended: because nothing more comes, or to make it give what it keeps back.
+    fn is_to_end(&mut self, life: &Life, now: Instant) -> bool {
+        if life.proving {
+            return life.given > 0;
+        }
+        // Whoever judges a line by itself needs a process of its own.
+        if self.caution.proves() {
+            return true;
+        }
+        let more = self.queue.has_next();
+        if (self.told.closed || self.told.flush) && !more {
+            return true;
+        }
+        let stuck = self.queue.unanswered() > 0 && self.stuck_at(life).is_some_and(|at| at <= now);
+        if !stuck || life.is_prompt() || life.silent_for(now).is_none() {
+            return false;
+        }
+        let startup = *self.startup.get_or_insert(now.duration_since(life.started));
+        now.duration_since(life.stirred) >= startup
+    }
+
+    /// When it will have been silent for too long, if it says nothing and can be given nothing.
+    fn stuck_at(&self, life: &Life) -> Option<Instant> {
+        let patience = if self.caution.limit().is_some() { PATIENCE_WHEN_CAUTIOUS } else { PATIENCE };
+        let patience = patience.max(self.startup.unwrap_or_default());
+        (life.is_open() && life.is_written() && !life.is_prompt()).then(|| life.stirred + patience)
+    }
+
+    /// Longest time for the answers that come only when the input ends.
+    fn grace(&self) -> Duration {
+        END_GRACE.min(self.spec.timeout)
+    }
+
+    fn mind_time(&self, life: &mut Life, now: Instant) {
+        if life.killed.is_some() {
+            return;
+        }
+        if self.queue.unanswered() == 0 {
+            if life.ending.is_some_and(|since| since + END_GRACE <= now) {
+                life.kill(Killed::Lingers);
+            }
+            return;
+        }
+        if self.overdue_at(life) > now {
+            return;
+        }
+        // Half a line in its pipe must not be made a whole one.
+        if life.ending.is_none() && life.is_written() {
+            life.end_input(now);
+        } else {
+            life.kill(Killed::Silent);
+        }
+    }
+
+    /// When the next step against its silence is due.
+    fn overdue_at(&self, life: &Life) -> Instant {
+        let due = self.first_since + self.spec.timeout;
+        life.ending.map_or(due, |since| due.max(since + self.grace()))
+    }
+
+    /// When something is due, at the latest.
+    fn due(&mut self, now: Instant) -> Instant {
+        let heartbeat = now + HEARTBEAT;
+        let Some(life) = &self.life else {
+            return if self.queue.has_next() { self.start_at.min(heartbeat) } else { heartbeat };
+        };
+        let mut due = heartbeat;
+        if self.queue.unanswered() > 0 {
+            due = due.min(self.overdue_at(life));
+            if let Some(stuck) = self.stuck_at(life) {
+                // If it has not taken everything by then, that is looked at again after a while.
+                due = due.min(stuck.max(now + PATIENCE_WHEN_CAUTIOUS));
+            }
+        } else if let Some(since) = life.ending {
+            due = due.min(since + END_GRACE);
+        }
+        if let Some(since) = self.batch_since {
+            due = due.min(since + BATCH_LINGER);
+        }
+        due
+    }
+
+    /// Sleeps until something happens or is due.
+    fn wait(&mut self, now: Instant) {
+        let sleep = self.due(now).saturating_duration_since(now);
+        // A millisecond too late rather than again and again too early.
+        let sleep = u16::try_from(sleep.as_millis() + u128::from(!sleep.is_zero())).unwrap_or(u16::MAX);
+        let takes = self.queue.bytes() < QUEUE_BYTES_MAX;
+        let mut fds = Vec::with_capacity(4);
+        if takes {
+            fds.push(PollFd::new(self.taker.woken(), PollFlags::POLLIN));
+        }
+        if let Some(life) = &self.life {
+            if !life.mute {
+                fds.push(PollFd::new(life.child.output(), PollFlags::POLLIN));
+            }
+            fds.extend(life.child.exit().map(|exit| PollFd::new(exit, PollFlags::POLLIN)));
+            let input = life.child.input().filter(|_| !life.is_written());
+            fds.extend(input.map(|input| PollFd::new(input, PollFlags::POLLOUT)));
+        }
+        // Interrupted or not, what there is to hear is looked at next.
+        let _ = poll(&mut fds, PollTimeout::from(sleep));
+        let woken = takes && fds.first().and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
+        drop(fds);
+        if woken {
+            self.take_in();
+        }
+    }
+
+    /// Takes in what the program says, and its end.
+    fn hear(&mut self, now: Instant) {
+        let Some(mut life) = self.life.take() else { return };
+        // Looked at first: what it has said before its end is then all there.
+        let status = life.child.try_reap();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        // What is already there is read to its end only when nothing can follow.
+        while !life.mute {
+            match life.read(&mut buffer, now, |life, line| self.on_line(life, line, now)) {
+                Reading::End => life.mute = true,
+                Reading::More => {}
+                Reading::Later => break,
+            }
+            if status.is_none() {
+                break;
+            }
+        }
+        self.buffer = buffer;
+        self.accept_batch(&mut life, now);
+        if life.stirred == now {
+            // Giving away what it said may have taken a while, in which it was not listened to.
+            life.stirred = clock::now();
+        }
+        match status {
+            Some(status) => self.ended(life, status, now),
+            None => {
+                if life.mute && life.ending.is_none() {
+                    // Without an output it is of no use; its end is waited for as after any other.
+                    life.end_input(now);
+                }
+                self.life = Some(life);
+            }
+        }
+    }
+}

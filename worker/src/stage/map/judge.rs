@@ -1,0 +1,274 @@
+//! What an answer and what a death mean for the lines that are with the program.
+
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use shared::clock;
+use shared::protocol::{Outcome, Verdict};
+use shared::record::{ErrorKind, Evidence};
+
+use super::caution;
+use super::child;
+use super::driver::Driver;
+use super::json;
+use super::life::{ANSWER_BYTES_MAX, Killed, Life};
+use super::queue::{Block, Front};
+use super::records::{Failed, beginning};
+
+/// What the black box would call it.
+const PHASE: &str = "map";
+
+impl Driver {
+    /// It wrote a line.
+    pub(super) fn on_line(&mut self, life: &mut Life, line: &[u8], now: Instant) {
+        if life.killed.is_some() {
+            return;
+        }
+        let unanswered = self.queue.unanswered();
+        if unanswered == 0 {
+            self.out_of_step(life, line);
+        } else if life.proving || self.spec.batch.is_some() {
+            self.first_since = now;
+            life.held.push(line.to_vec());
+            if life.held.len() > unanswered {
+                self.caution.mixed_up(unanswered);
+                if !life.proving {
+                    let (answers, batch) = (life.held.len(), unanswered);
+                    self.say_once(
+                        "it answered a batch with more lines than it was given; each is done again by itself",
+                        &format!("{answers} for {batch}"),
+                    );
+                }
+                life.kill(Killed::MixedUp);
+            }
+        } else if unanswered > 1 && !self.records.takes(line) {
+            // A greeting, a warning, an answer gone wrong: whose it is cannot be told while others
+            // are waiting for theirs.
+            self.caution.mixed_up(1);
+            life.kill(Killed::MixedUp);
+        } else {
+            self.accept(life, line, now);
+        }
+    }
+
+    /// More than it was asked.
+    fn out_of_step(&mut self, life: &mut Life, line: &[u8]) {
+        self.say_once(
+            "it wrote more lines than it read and was ended; the record before may not be its own",
+            &beginning(line),
+        );
+        life.kill(Killed::MixedUp);
+    }
+
+    /// A batch is answered when it is answered as a whole.
+    pub(super) fn accept_batch(&mut self, life: &mut Life, now: Instant) {
+        if life.proving
+            || life.killed.is_some()
+            || life.held.is_empty()
+            || life.held.len() < self.queue.unanswered()
+        {
+            return;
+        }
+        for line in std::mem::take(&mut life.held) {
+            self.accept(life, &line, now);
+        }
+    }
+
+    /// `line` is the answer to the first line that has none.
+    fn accept(&mut self, life: &mut Life, line: &[u8], now: Instant) {
+        let takes = self.records.takes(line);
+        let Front::Asked(block) = self.queue.front() else { return };
+        if takes {
+            self.records.value(block, line);
+        } else {
+            let problem = json::problem(line).unwrap_or_default();
+            let message = format!("its answer is not JSON ({problem}): {}", beginning(line));
+            let attempts = self.caution.attempts() + 1;
+            self.records.error(block, Failed { kind: ErrorKind::Child, message, evidence: None, attempts });
+        }
+        life.answered += 1;
+        self.caution.answered();
+        self.queue.advance(true);
+        self.first_since = now;
+        self.settle();
+        if self.queue.unanswered() == 0 {
+            self.caution.round_done();
+        }
+    }
+
+    /// Gives their records to lines that are no JSON, and away what is done.
+    pub(super) fn settle(&mut self) {
+        loop {
+            match self.queue.front() {
+                Front::Asked(_) | Front::Empty => return,
+                Front::NoJson(block) => {
+                    let problem = json::problem(block.first_line()).unwrap_or_default();
+                    let message = format!("the line is not JSON: {problem}");
+                    let failed = Failed { kind: ErrorKind::Parse, message, evidence: None, attempts: 1 };
+                    self.records.error(block, failed);
+                    self.queue.advance(false);
+                }
+                Front::Done(block) => self.finish(block),
+            }
+        }
+    }
+
+    fn finish(&mut self, block: Block) {
+        let before = clock::now();
+        self.voice.wait_for_room(&self.black_box);
+        // The time the supervisor took is not the program's.
+        let after = clock::now();
+        let lost = after.duration_since(before);
+        self.first_since = (self.first_since + lost).min(after);
+        let now_us = clock::monotonic_us();
+        let endings = block.endings;
+        let verdict = match (endings.child, endings.parse) {
+            (0, 0) => Verdict::Ok,
+            (0, _) => Verdict::Failed(ErrorKind::Parse),
+            (_, _) => Verdict::Failed(ErrorKind::Child),
+        };
+        let line_bytes = block.records.len() as u64;
+        let started_us = match &block.outcome {
+            Some(outcome) => outcome.started_us,
+            None => block.begun_us.unwrap_or(now_us).saturating_sub(self.job_started_us),
+        };
+        let elapsed_us = now_us.saturating_sub(self.job_started_us + started_us);
+        let (bytes, cpu_us) =
+            block.outcome.as_ref().map_or((block.bytes(), 0), |outcome| (outcome.bytes, outcome.cpu_us));
+        let outcome = Outcome {
+            id: block.id,
+            verdict,
+            bytes,
+            started_us,
+            elapsed_us,
+            cpu_us,
+            endings: Some(endings),
+            line_bytes,
+        };
+        self.voice.push(outcome, &block.records, self.queue.is_empty());
+    }
+
+    /// It is dead, and all it said has been heard.
+    pub(super) fn ended(&mut self, mut life: Life, status: ExitStatus, now: Instant) {
+        // What is cut off by a signal is no answer.
+        if let Some(partial) = life.take_partial().filter(|_| status.success() && life.killed.is_none()) {
+            self.on_line(&mut life, &partial, now);
+            self.accept_batch(&mut life, now);
+        }
+        if life.proving {
+            self.judge_alone(&mut life, now);
+        } else if life.killed != Some(Killed::MixedUp) {
+            // Those of a batch that it did answer.
+            for line in std::mem::take(&mut life.held) {
+                self.accept(&mut life, &line, now);
+            }
+        }
+        let unanswered = self.queue.unanswered();
+        if unanswered == 0 {
+            if !status.success() && life.killed.is_none() {
+                self.say_once("it had answered everything and failed nevertheless", &child::in_words(status));
+            } else if life.killed == Some(Killed::Lingers) {
+                self.say_once("it did not end with its input and was killed", "");
+            }
+        } else if life.killed == Some(Killed::Endless) {
+            let message = format!("its answer has more than {ANSWER_BYTES_MAX} bytes");
+            let attempts = self.caution.attempts() + 1;
+            self.fail_first(Failed { kind: ErrorKind::Child, message, evidence: None, attempts }, true);
+        } else if life.killed != Some(Killed::MixedUp) {
+            self.died(&life, status, unanswered);
+        }
+        self.queue.rewind();
+        self.start_at = now + self.caution.delay();
+        self.settle();
+    }
+
+    /// It was given one line and nothing else: what it said is the answer to that, or there is none.
+    fn judge_alone(&mut self, life: &mut Life, now: Instant) {
+        let answers = std::mem::take(&mut life.held);
+        match answers.as_slice() {
+            [] => {}
+            [answer] => self.accept(life, answer, now),
+            [first, ..] => {
+                let message = format!(
+                    "it answered one line with more than one, the first of them: {}",
+                    beginning(first)
+                );
+                let attempts = self.caution.attempts() + 1;
+                self.fail_first(Failed { kind: ErrorKind::Child, message, evidence: None, attempts }, true);
+            }
+        }
+    }
+
+    fn died(&mut self, life: &Life, status: ExitStatus, unanswered: usize) {
+        let silent = life.killed == Some(Killed::Silent);
+        if status.success() && life.ending.is_some() && life.given > 1 {
+            self.say_once(
+                "it must write one line for each it reads, or answers go to the wrong lines; --batch 1 makes sure",
+                &format!("it ended with {} answers to {} lines", life.answered, life.given),
+            );
+        }
+        let how = if silent {
+            let timeout = humantime(self.spec.timeout);
+            format!("gave no answer within {timeout} and was killed")
+        } else {
+            format!("{} before it answered", child::in_words(status))
+        };
+        match self.caution.died(unanswered) {
+            caution::Verdict::Again => {}
+            caution::Verdict::Retry => {
+                if let Front::Asked(block) = self.queue.front() {
+                    block.endings.retries += 1;
+                }
+            }
+            caution::Verdict::SetAside => {
+                let attempts = self.caution.attempts();
+                let evidence = Evidence {
+                    signal: child::signal(status),
+                    phase: PHASE.to_owned(),
+                    rss_bytes: 0,
+                    stderr: life.complaints.take(),
+                };
+                let failed =
+                    Failed { kind: ErrorKind::Child, message: how, evidence: Some(evidence), attempts };
+                if let Front::Asked(block) = self.queue.front() {
+                    block.endings.quarantined += 1;
+                }
+                self.fail_first(failed, true);
+            }
+            caution::Verdict::GiveUp => {
+                let said = life.complaints.take();
+                let last = said.lines().rev().find(|line| !line.trim().is_empty());
+                let words =
+                    last.map_or_else(String::new, |line| format!(", its last words: {}", line.trim()));
+                let command = child::shown(&self.spec.command);
+                self.failure = Some(format!("{command} dies whatever it is given: it {how}{words}"));
+            }
+        }
+    }
+
+    /// The first line that has no answer gets none.
+    fn fail_first(&mut self, failed: Failed, written: bool) {
+        if let Front::Asked(block) = self.queue.front() {
+            self.records.error(block, failed);
+            self.queue.advance(written);
+        }
+        self.caution.settled();
+    }
+
+    /// Tells the user something about the program, the first time it is so.
+    fn say_once(&mut self, what: &'static str, example: &str) {
+        if self.said.contains(&what) {
+            return;
+        }
+        self.said.push(what);
+        let command = child::shown(&self.spec.command);
+        let example = if example.is_empty() { String::new() } else { format!(" ({example})") };
+        self.voice.note(format!("worker {}: {command}: {what}{example}", self.records.slot));
+    }
+}
+
+/// A timeout as it was typed, more or less.
+fn humantime(timeout: std::time::Duration) -> String {
+    let ms = timeout.as_millis();
+    if ms.is_multiple_of(1000) { format!("{} s", ms / 1000) } else { format!("{ms} ms") }
+}
