@@ -226,7 +226,7 @@ mod tests {
         let mut now = shared::clock::now();
         let mut credit = Credit::new(1, Ahead::of_program(1));
         assert_eq!((credit.window(), credit.piece()), (257, 1));
-        for (lines, batch_ms, window, piece) in [(1, 1000, 17, 1), (64, 1, 2561, 64), (4000, 1, 16_385, 64)] {
+        for (lines, batch_ms, window, piece) in [(1, 1000, 17, 1), (64, 1, 2560, 64), (4000, 1, 16_385, 64)] {
             for _ in 0..30 {
                 let load = Load { targets: 1, inputs: lines, bytes: 0 };
                 credit.take(now, load);

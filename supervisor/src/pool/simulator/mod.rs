@@ -29,6 +29,9 @@ const SEEDS: u64 = 2_500;
 /// world without that, so that the seeds which were kept still show what they were kept for.
 const WITH_RECYCLING: u64 = 1 << 32;
 
+/// From this seed on, workers also have a program that they pass their targets on to.
+const WITH_PROGRAM: u64 = 2 << 32;
+
 /// What went wrong with this seed, if anything did.
 fn run(seed: u64, mutant: Option<Mutant>) -> Result<(), String> {
     catch_unwind(|| World::new(seed, mutant, false).run()).map_err(|panic| {
@@ -57,7 +60,7 @@ fn from_environment(name: &str) -> Option<u64> {
 
 /// So many of each kind, in turn.
 fn seeds(count: u64) -> impl Iterator<Item = u64> {
-    (0..count).flat_map(|seed| [seed, WITH_RECYCLING + seed])
+    (0..count).flat_map(|seed| [seed, WITH_RECYCLING + seed, WITH_PROGRAM + seed])
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use nix::libc;
 
-use super::WITH_RECYCLING;
+use super::{WITH_PROGRAM, WITH_RECYCLING};
 use crate::frontier::{BackoffConfig, FrontierConfig};
 use crate::plan::PerHost;
 use crate::pool::{Ahead, Exit, PoolConfig};
@@ -111,10 +111,13 @@ impl Scenario {
         };
         let mut config = pool_config(&mut rng, kind);
         let frontier = frontier_config(&mut rng);
-        let targets = targets(&mut rng, &config, kind);
+        let mut targets = targets(&mut rng, &config, kind);
         let mut acts = acts(&mut rng, &config, &targets);
         let (faulty_percent, broken) = (*rng.choice(&[0, 5, 20, 20, 50]).unwrap(), rng.u32(0..40) == 0);
         let latency_max = ms(*rng.choice(&[0, 2, 20, 200]).unwrap());
+        if seed >= WITH_PROGRAM {
+            pipe(&mut rng, &mut config, &mut targets);
+        }
         if seed >= WITH_RECYCLING {
             recycle(&mut rng, &mut config, &mut acts);
         }
@@ -158,6 +161,15 @@ fn pool_config(rng: &mut Rng, kind: Kind) -> PoolConfig {
         terminate_grace,
         recycle_after: None,
         rss_allowance_bytes: None,
+    }
+}
+
+/// Workers pass their targets on to a program, and none gets lost there: they mind that themselves.
+fn pipe(rng: &mut Rng, config: &mut PoolConfig, targets: &mut [TargetPlan]) {
+    config.piped = true;
+    config.ahead = Ahead::of_program(rng.usize(1..40));
+    for target in targets.iter_mut().filter(|target| target.temper == Temper::GetsLost) {
+        target.temper = Temper::Good;
     }
 }
 
