@@ -18,6 +18,7 @@ mod compare;
 mod extraction;
 mod harness;
 mod inputs;
+mod map;
 mod modes;
 mod output;
 mod parse;

@@ -2,7 +2,7 @@
 //!
 //! A program that dies with many lines in hand may have died of any of them, and
 //! may have kept the answers to others to itself. So nothing is blamed then: the
-//! first line goes alone to the next one. If that dies too, it was that line. If
+//! first line goes alone to a fresh one. If that dies too, it was that line. If
 //! not, two go, then four, until it is trusted again. A program that answers line
 //! by line is caught at once like this, and one that keeps answers back is caught
 //! all the same.
@@ -105,15 +105,15 @@ impl Caution {
         self.to_prove = unanswered.max(1);
     }
 
-    /// It died, or was killed for its silence, with so many lines in hand.
-    pub(super) fn died(&mut self, unanswered: usize) -> Verdict {
+    /// It died, or was killed for its silence; `alone` says that the first line was all it ever got.
+    pub(super) fn died(&mut self, alone: bool) -> Verdict {
         self.deaths += 1;
         self.limit = Some(1);
         let bad_lines = if self.ever_answered { ANSWERED } else { NEVER_ANSWERED };
         if self.deaths > bad_lines.saturating_mul(self.attempts_max) {
             return Verdict::GiveUp;
         }
-        if unanswered != 1 {
+        if !alone {
             return Verdict::Again;
         }
         self.attempts += 1;
@@ -136,18 +136,18 @@ mod tests {
     #[test]
     fn only_a_line_that_was_alone_is_blamed() {
         let mut caution = Caution::new(2);
-        assert_eq!((caution.limit(), caution.died(100), caution.limit()), (None, Verdict::Again, Some(1)));
-        assert_eq!((caution.died(1), caution.attempts()), (Verdict::Retry, 1));
-        assert_eq!((caution.died(1), caution.attempts()), (Verdict::Retry, 2));
-        assert_eq!((caution.died(1), caution.attempts()), (Verdict::SetAside, 3));
+        assert_eq!((caution.limit(), caution.died(false), caution.limit()), (None, Verdict::Again, Some(1)));
+        assert_eq!((caution.died(true), caution.attempts()), (Verdict::Retry, 1));
+        assert_eq!((caution.died(true), caution.attempts()), (Verdict::Retry, 2));
+        assert_eq!((caution.died(true), caution.attempts()), (Verdict::SetAside, 3));
         caution.settled();
-        assert_eq!((caution.died(1), caution.attempts()), (Verdict::Retry, 1));
+        assert_eq!((caution.died(true), caution.attempts()), (Verdict::Retry, 1));
     }
 
     #[test]
     fn trust_comes_back_step_by_step() {
         let mut caution = Caution::new(0);
-        caution.died(7);
+        caution.died(false);
         let mut limits = Vec::new();
         while let Some(limit) = caution.limit() {
             limits.push(limit);
@@ -172,7 +172,7 @@ mod tests {
     fn patience(caution: &mut Caution) -> u32 {
         (1..)
             .find(|_| {
-                caution.died(1) == Verdict::GiveUp || {
+                caution.died(true) == Verdict::GiveUp || {
                     caution.settled();
                     false
                 }
@@ -193,7 +193,7 @@ mod tests {
         let mut caution = Caution::new(2);
         let delays: Vec<_> = (0..9)
             .map(|_| {
-                caution.died(1);
+                caution.died(true);
                 caution.delay().as_millis()
             })
             .collect();

@@ -175,7 +175,7 @@ impl Driver {
             let attempts = self.caution.attempts() + 1;
             self.fail_first(Failed { kind: ErrorKind::Child, message, evidence: None, attempts }, true);
         } else if life.killed != Some(Killed::MixedUp) {
-            self.died(&life, status, unanswered);
+            self.died(&life, status);
         }
         self.queue.rewind();
         self.start_at = now + self.caution.delay();
@@ -199,7 +199,7 @@ impl Driver {
         }
     }
 
-    fn died(&mut self, life: &Life, status: ExitStatus, unanswered: usize) {
+    fn died(&mut self, life: &Life, status: ExitStatus) {
         let silent = life.killed == Some(Killed::Silent);
         if status.success() && life.ending.is_some() && life.given > 1 {
             self.say_once(
@@ -213,7 +213,7 @@ impl Driver {
         } else {
             format!("{} before it answered", child::in_words(status))
         };
-        match self.caution.died(unanswered) {
+        match self.caution.died(life.given == 1) {
             caution::Verdict::Again => {}
             caution::Verdict::Retry => {
                 if let Front::Asked(block) = self.queue.front() {

@@ -1,0 +1,546 @@
+//! `map`: lines through a program of the user's own, whatever that does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::harness::{Dir, Output, TestCommand, by_id, ids, parse_lines, supervisor, wait_for};
+
+/// `supervisor map`, with two workers.
+fn map() -> TestCommand {
+    supervisor().args(["--workers", "2", "map"])
+}
+
+/// `{"n":0}`, `{"n":1}`, …
+fn numbers(count: u64) -> String {
+    (0..count).map(|n| format!("{{\"n\":{n}}}\n")).collect()
+}
+
+/// A Python program, which has `line` to deal with and `say` to answer with.
+fn python(dir: &Dir, name: &str, body: &str) -> PathBuf {
+    let body = body.replace('\n', "\n    ");
+    let text = format!(
+        "import json, os, signal, sys, time\n\
+         def say(answer):\n    print(json.dumps(answer), flush=True)\n\
+         count = 0\n\
+         for line in sys.stdin:\n    count += 1\n    record = json.loads(line)\n    {body}\n"
+    );
+    dir.write(name, text)
+}
+
+/// The interpreter itself: what `python3` names may be a script that looks for it, which takes its time.
+fn interpreter() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+        String::from_utf8(asked.expect("python3 is there").stdout).unwrap().trim().to_owned()
+    })
+}
+
+fn run_python(dir: &Dir, body: &str, lines: &str, flags: &[&str]) -> Output {
+    let script = python(dir, "program.py", body);
+    map().args(flags).args(["-i", "-", "--", interpreter()]).arg(script).stdin(lines).run()
+}
+
+/// The values by id; panics at an error.
+fn values(output: &Output) -> BTreeMap<u64, Value> {
+    let value = |(id, record): (u64, Value)| {
+        assert!(record.get("error").is_none(), "{record}\n{output}");
+        (id, record["value"].clone())
+    };
+    by_id(output.records()).into_iter().map(value).collect()
+}
+
+/// Checks that each of `count` lines has itself as its value, but for `bad`, whose records have errors.
+#[track_caller]
+fn check_echo(output: &Output, count: u64, bad: &[u64]) -> BTreeMap<u64, Value> {
+    let records = by_id(output.records());
+    assert_eq!(records.len() as u64, count, "{output}");
+    for (id, record) in &records {
+        if bad.contains(id) {
+            assert_eq!(record["error"]["kind"], "child", "{record}\n{output}");
+            assert!(record.get("value").is_none(), "{record}");
+        } else {
+            assert_eq!(*record, json!({"id": id, "value": {"n": id}}), "{output}");
+        }
+    }
+    records
+}
+
+fn summary(dir: &Dir) -> Value {
+    serde_json::from_str(&dir.read("s.json")).unwrap()
+}
+
+/// All living processes whose command line has `what` in it.
+fn running(what: &str) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap();
+    let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let named = |id: &i32| {
+        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).split('\0').any(|word| word == what)
+    };
+    ids.filter(named).collect()
+}
+
+#[test]
+fn a_line_in_is_a_record_out_in_every_mode() {
+    let lines = numbers(5000);
+    for mode in ["auto", "sequential", "concurrent", "parallel", "both"] {
+        let count = if mode == "sequential" { 300 } else { 5000 };
+        let run = map().args(["--mode", mode, "-i", "-", "--", "cat"]).stdin(numbers(count)).run().exits(0);
+        check_echo(&run, count, &[]);
+    }
+    let ordered = map().args(["--ordered", "-i", "-", "--", "cat"]).stdin(lines.clone()).run().exits(0);
+    assert_eq!(ids(&ordered.records()), (0..5000).collect::<Vec<_>>());
+    let raw = map().args(["--ordered", "--raw", "-i", "-", "--", "cat"]).stdin(lines.clone()).run().exits(0);
+    assert_eq!(raw.text(), lines);
+}
+
+#[test]
+fn inputs_are_put_together_and_the_last_line_needs_no_end() {
+    let dir = Dir::new();
+    let one = dir.write("one.jsonl", "\u{feff}1\r\n\n  \n \"two\" \n");
+    let two = dir.write("two.jsonl", "[3]");
+    let run = map().arg("-i").arg(one).arg("-i").arg(&two).args(["-i", "-", "--", "cat"]).stdin("4\n").run();
+    let run = run.exits(0);
+    assert_eq!(values(&run), [(0, json!(1)), (1, json!("two")), (2, json!([3])), (3, json!(4))].into());
+    let raw = map().arg("-i").arg(two).args(["--raw", "--", "cat"]).run().exits(0);
+    assert_eq!(raw.text(), "[3]\n");
+}
+
+#[test]
+fn no_lines_are_no_records() {
+    let run = map().args(["-i", "-", "--", "cat"]).stdin("\n\n").run().exits(0).says("name no target");
+    assert_eq!(run.text(), "");
+}
+
+#[test]
+fn a_line_that_is_no_json_is_never_given_to_the_program() {
+    let lines = "1\nnope\n# no comment\n{\"a\":}\n\u{1F600}\n2\n";
+    let run = map().args(["-i", "-", "--", "cat"]).stdin(lines).run().exits(3);
+    let records = by_id(run.records());
+    assert_eq!((&records[&0]["value"], &records[&5]["value"]), (&json!(1), &json!(2)));
+    for id in 1..5 {
+        assert_eq!(records[&id]["error"]["kind"], "parse", "{run}");
+        assert!(records[&id]["error"]["message"].as_str().unwrap().contains("not JSON"), "{run}");
+    }
+}
+
+#[test]
+fn jq_keeps_answers_back_and_loses_none() {
+    if Command::new("jq").arg("--version").output().is_err() {
+        eprintln!("NOT TESTED: jq is not installed");
+        return;
+    }
+    let flags: [&[&str]; 3] = [&[], &["--batch", "7"], &["--concurrency", "3"]];
+    for flags in flags {
+        let run = map().args(flags).args(["-i", "-", "--", "jq", "-c", "{n: .n}"]);
+        let run = run.stdin(numbers(500)).run().exits(0);
+        check_echo(&run, 500, &[]);
+    }
+}
+
+/// What stands in its buffer comes when its input ends; no line is blamed for that.
+#[test]
+fn a_program_that_keeps_its_answers_back_is_made_to_give_them() {
+    let dir = Dir::new();
+    let body = "sys.stdout.write(line)";
+    let flags = ["--timeout", "5s", "--retries", "0", "--ordered"];
+    let run = run_python(&dir, body, &numbers(300), &flags).exits(0);
+    check_echo(&run, 300, &[]);
+}
+
+/// The input has not ended, so that nobody says that nothing follows.
+#[test]
+fn answers_do_not_wait_for_lines_that_may_never_come() {
+    let dir = Dir::new();
+    let script = python(&dir, "program.py", "sys.stdout.write(line)");
+    let fifo = dir.path("lines.jsonl");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let run = map().arg("-i").arg(&fifo).args(["--", interpreter()]).arg(script).spawn();
+    let mut writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    for round in 1..=3 {
+        std::io::Write::write_all(&mut writer, b"{\"n\":1}\n").unwrap();
+        run.wait_for_lines(round);
+    }
+    drop(writer);
+    run.wait().exits(0);
+}
+
+#[test]
+fn a_line_that_kills_its_program_is_tried_again_and_set_aside() {
+    let dir = Dir::new();
+    let body = "if record['n'] == 77:\n    sys.stderr.write('bad line\\n')\n    os.kill(os.getpid(), signal.SIGSEGV)\nsay(record)";
+    let s = dir.path("s.json");
+    let flags = ["--ordered", "--summary", s.to_str().unwrap()];
+    let run = run_python(&dir, body, &numbers(200), &flags).exits(3).says("bad line");
+    let error = &check_echo(&run, 200, &[77])[&77];
+    assert_eq!(error["attempts"], 3, "{error}");
+    assert_eq!(error["error"]["message"], "was ended by SIGSEGV before it answered");
+    let evidence = &error["error"]["evidence"];
+    assert_eq!((&evidence["signal"], &evidence["phase"]), (&json!("SIGSEGV"), &json!("map")), "{error}");
+    assert!(evidence["stderr"].as_str().unwrap().ends_with("bad line\n"), "{error}");
+    let summary = summary(&dir);
+    let counts = ["ok", "failed", "quarantined", "retries", "restarts"].map(|key| &summary[key]);
+    assert_eq!(counts, [199, 1, 1, 2, 0], "{summary}");
+    assert_eq!(summary["errors"], json!({"child": 1}));
+}
+
+/// Answers of other lines were in its buffer when it died. They are not to blame.
+#[test]
+fn the_right_line_is_blamed_even_if_answers_were_kept_back() {
+    let dir = Dir::new();
+    let body =
+        "if record['n'] in (40, 41, 90):\n    os.kill(os.getpid(), signal.SIGKILL)\nsys.stdout.write(line)";
+    let run = run_python(&dir, body, &numbers(120), &["--retries", "1"]).exits(3);
+    let records = check_echo(&run, 120, &[40, 41, 90]);
+    assert_eq!(records[&90]["attempts"], 2);
+}
+
+#[test]
+fn many_lines_that_kill_cost_only_themselves() {
+    let dir = Dir::new();
+    let bad: Vec<u64> = (0..60).chain([99]).collect();
+    let body = "if record['n'] < 60 or record['n'] == 99:\n    sys.exit(3)\nsay(record)";
+    // An answer comes first: nobody can tell a program that never answers from one that is broken.
+    let lines = format!("{{\"n\":200}}\n{}", numbers(120));
+    let script = python(&dir, "program.py", body);
+    let run = supervisor().args(["--workers", "1", "map", "--retries", "0", "-i", "-", "--", interpreter()]);
+    let run = run.arg(script).stdin(lines).run().exits(3);
+    let records = by_id(run.records());
+    assert_eq!(records.len(), 121);
+    for (id, record) in records {
+        let is_bad = id > 0 && bad.contains(&(id - 1));
+        assert_eq!(record.get("error").is_some(), is_bad, "{record}\n{run}");
+    }
+}
+
+#[test]
+fn a_line_on_which_it_hangs_is_given_its_time_and_set_aside() {
+    let dir = Dir::new();
+    let body = "while record['n'] == 5:\n    time.sleep(60)\nsay(record)";
+    let flags = ["--timeout", "1s", "--retries", "1"];
+    let run = run_python(&dir, body, &numbers(40), &flags).exits(3);
+    let error = &check_echo(&run, 40, &[5])[&5];
+    assert_eq!(
+        (&error["attempts"], &error["error"]["message"]),
+        (&json!(2), &json!("gave no answer within 1 s and was killed"))
+    );
+}
+
+#[test]
+fn a_program_that_never_reads_is_found_out() {
+    let run = map().args(["--timeout", "200ms", "--retries", "0", "-i", "-", "--", "sleep", "60"]);
+    let run = run.stdin(numbers(3)).run().exits(3);
+    check_echo(&run, 3, &[0, 1, 2]);
+}
+
+#[test]
+fn rubbish_costs_its_line_and_no_other() {
+    let dir = Dir::new();
+    let body = "if record['n'] % 10 == 3:\n    print('what?', flush=True)\nelse:\n    say(record)";
+    let run = run_python(&dir, body, &numbers(50), &[]).exits(3);
+    let records = check_echo(&run, 50, &[3, 13, 23, 33, 43]);
+    let message = records[&3]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("not JSON") && message.ends_with(": what?"), "{message}");
+    assert!(records[&3]["error"].get("evidence").is_none() && records[&3]["attempts"] == 1, "{records:?}");
+}
+
+/// A greeting moves every answer to the wrong line. That must not go unseen.
+#[test]
+fn a_program_that_greets_is_caught_before_its_answers_are_mixed_up() {
+    let dir = Dir::new();
+    let script = dir.write(
+        "greets.py",
+        "import sys\nprint('Loading the model')\nfor line in sys.stdin:\n    sys.stdout.write(line)\n    sys.stdout.flush()\n",
+    );
+    let run = map().args(["-i", "-", "--", interpreter()]).arg(script).stdin(numbers(5)).run().exits(3);
+    check_echo(&run, 5, &[0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn one_that_says_more_than_it_was_asked_is_ended_and_said_so() {
+    let run = map().args(["-i", "-", "--", "jq", "-c", ".n,.n"]).stdin("{\"n\":1}\n").run();
+    run.says("more lines than it read");
+    // In batches nothing is taken for an answer before the batch is whole.
+    let dir = Dir::new();
+    let script = dir.write(
+        "fives.py",
+        "import sys, itertools\nwhile batch := list(itertools.islice(sys.stdin, 5)):\n    answers = ''.join(line * (1 + ('6' in line)) for line in batch)\n    sys.stdout.write(answers)\n    sys.stdout.flush()\n",
+    );
+    let run = map()
+        .args(["--batch", "5", "-i", "-", "--", interpreter()])
+        .arg(script)
+        .stdin(numbers(10))
+        .run()
+        .exits(3);
+    let records = check_echo(&run, 10, &[6]);
+    assert!(records[&6]["error"]["message"].as_str().unwrap().contains("more than one"), "{run}");
+}
+
+#[test]
+fn one_that_leaves_lines_out_is_said_so() {
+    let dir = Dir::new();
+    let body = "if record['n'] != 4:\n    say(record)";
+    let run = run_python(&dir, body, &numbers(20), &["--batch", "1", "--retries", "0", "--timeout", "1s"]);
+    check_echo(&run.exits(3), 20, &[4]);
+    let body = "if record['n'] % 2 == 0:\n    say(record)";
+    run_python(&dir, body, &numbers(20), &["--retries", "0", "--timeout", "1s"])
+        .exits(3)
+        .says("one line for each it reads");
+}
+
+#[test]
+fn one_that_ends_early_is_started_again() {
+    let dir = Dir::new();
+    let body = "say(record)\nif count == 7:\n    sys.exit(0)";
+    let run = run_python(&dir, body, &numbers(100), &["--retries", "0"]).exits(0);
+    check_echo(&run, 100, &[]);
+}
+
+#[test]
+fn batches_are_given_as_such() {
+    let dir = Dir::new();
+    // It answers only when it has ten, or no more come.
+    let script = dir.write(
+        "batches.py",
+        "import sys, itertools\nwhile True:\n    batch = list(itertools.islice(sys.stdin, 10))\n    if not batch:\n        break\n    assert len(batch) == 10 or not sys.stdin.readline(), batch\n    sys.stdout.write(''.join(batch))\n    sys.stdout.flush()\n",
+    );
+    let run =
+        map().args(["--batch", "10", "-i", "-", "--", interpreter()]).arg(script).stdin(numbers(205)).run();
+    check_echo(&run.exits(0), 205, &[]);
+}
+
+#[test]
+fn large_lines_go_through_whole() {
+    let large: String =
+        (0..6).map(|n| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(1_000_000 + n))).collect();
+    for program in
+        [&["cat"][..], &[interpreter(), "-uc", "import sys\nfor line in sys.stdin: sys.stdout.write(line)"]]
+    {
+        let run =
+            map().args(["--raw", "--ordered", "-i", "-", "--"]).args(program).stdin(large.clone()).run();
+        assert!(run.exits(0).text() == large, "{program:?}");
+    }
+    // 16 MiB is the most; one byte more is a record with an error, and the others go on.
+    let lines = format!("1\n\"{}\"\n2\n", "x".repeat(16 << 20));
+    let run = map().args(["-i", "-", "--", "cat"]).stdin(lines).run().exits(3);
+    let records = by_id(run.records());
+    assert_eq!((&records[&0]["value"], &records[&2]["value"]), (&json!(1), &json!(2)));
+    assert!(
+        records[&1]["error"]["message"].as_str().unwrap().contains("at most 16777216"),
+        "{}",
+        records[&1]
+    );
+}
+
+#[test]
+fn what_it_says_on_stderr_is_passed_on_in_whole_lines() {
+    let dir = Dir::new();
+    let body = "sys.stderr.write('about ' + str(record['n']) + '\\n' + 'half')\nsys.stderr.flush()\nsys.stderr.write(' and half\\n')\nsay(record)";
+    for flags in [&["--progress", "never"][..], &["--progress", "always"]] {
+        let run = run_python(&dir, body, &numbers(30), flags).exits(0);
+        for n in 0..30 {
+            let line = format!("about {n}");
+            assert!(run.stderr.lines().any(|said| said == line), "{line}: {run}");
+        }
+        assert_eq!(run.stderr.lines().filter(|said| *said == "half and half").count(), 30, "{run}");
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_refused_before_anything_starts() {
+    let dir = Dir::new();
+    let plain = dir.write("plain.sh", "#!/bin/sh\ncat\n");
+    let refused = |program: &str, says: &str| {
+        let run = map().args(["-i", "-", "-o"]).arg(dir.path("out")).args(["--", program]).stdin("1\n").run();
+        run.exits(2).says(says);
+        assert!(!dir.path("out").exists());
+    };
+    refused("pyhton3", "did you mean python3");
+    refused("/no/such/thing", "No such file");
+    refused(plain.to_str().unwrap(), "Permission denied");
+    refused(dir.root().to_str().unwrap(), "directory");
+    map().args(["-i", "-"]).stdin("1\n").run().exits(2).says("which program");
+    map().args(["--", "cat"]).run().exits(2).says("nothing to map");
+    map().args(["-i", "-", "--sandbox", "require", "--", "cat"]).stdin("1").run().exits(2).says("sandbox");
+    // It looks as if it could be started, and cannot.
+    let broken = dir.write("broken", "#!/no/such/interpreter\n");
+    fs::set_permissions(&broken, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let run = map().args(["-i", "-", "--"]).arg(broken).stdin("1\n").run();
+    run.exits(1).says("cannot start").says("broken");
+}
+
+#[test]
+fn a_program_that_always_dies_ends_the_run() {
+    let dir = Dir::new();
+    dir.write("lines.jsonl", numbers(5000));
+    let script = dir.write("dies.py", "import sys\nsys.exit('no licence')\n");
+    let run =
+        map().current_dir(dir.root()).args(["-i", "lines.jsonl", "-o", "out.jsonl", "--", interpreter()]);
+    let run = run.arg(script).run().exits(1).says("whatever it is given").says("no licence").says("--resume");
+    assert!(parse_lines(dir.read("out.jsonl").as_bytes()).len() < 100, "{run}");
+}
+
+/// Nothing of ours is open in it, it knows its slot, and it is in its worker's group.
+#[test]
+fn it_inherits_what_it_needs_and_nothing_else() {
+    let dir = Dir::new();
+    let body = "fds = sorted(int(fd) for fd in os.listdir('/proc/self/fd'))\nopen_fds = [fd for fd in fds if os.path.exists('/proc/self/fd/%d' % fd)]\n\
+                say([open_fds, os.environ['MUSTER_WORKER_SLOT'], os.getpgid(0) == os.getppid(), signal.getsignal(signal.SIGPIPE) is not None])";
+    let run = run_python(&dir, body, &numbers(4), &[]).exits(0);
+    for value in values(&run).values() {
+        let open: Vec<u64> = serde_json::from_value(value[0].clone()).unwrap();
+        assert!(open.iter().all(|fd| *fd <= 3), "{value}");
+        assert!(["0", "1"].contains(&value[1].as_str().unwrap()), "{value}");
+        assert_eq!(value[2], true, "{value}");
+    }
+}
+
+fn slow_run(dir: &Dir, mark: &str, flags: &[&str]) -> TestCommand {
+    dir.write("lines.jsonl", numbers(3000));
+    let script = python(dir, "slow.py", "time.sleep(0.002)\nsay(record)");
+    let run = map().current_dir(dir.root()).args(["-i", "lines.jsonl", "-o", "out.jsonl", "--resume"]);
+    run.args(["--summary", "s.json"]).args(flags).args(["--", interpreter()]).arg(script).arg(mark)
+}
+
+#[test]
+fn no_program_outlives_a_killed_supervisor() {
+    let dir = Dir::new();
+    let mark = format!("mark-{}", dir.root().display());
+    let run = slow_run(&dir, &mark, &[]).spawn();
+    run.until("both programs", || (running(&mark).len() >= 3).then_some(()));
+    // The supervisor's own command line has the mark as well.
+    let supervisor_id = run.id();
+    run.signal(Signal::SIGKILL);
+    wait_for("the programs' end", Duration::from_secs(1), || {
+        running(&mark).into_iter().all(|id| id == supervisor_id).then_some(())
+    });
+    run.wait();
+}
+
+#[test]
+fn killed_programs_and_workers_lose_nothing_and_blame_nobody() {
+    let dir = Dir::new();
+    let mark = format!("mark-{}", dir.root().display());
+    let run = slow_run(&dir, &mark, &[]).spawn();
+    for round in 0..6 {
+        let at_least = 200 * round;
+        run.until("records", || (lines(&dir.path("out.jsonl")) > at_least).then_some(()));
+        if round % 3 == 2 {
+            run.workers().iter().take(1).for_each(|worker| worker.try_signal(Signal::SIGKILL));
+        } else {
+            for id in running(&mark).into_iter().filter(|id| *id != run.id()) {
+                let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
+            }
+        }
+    }
+    let output = run.wait().exits(0);
+    let records = by_id(parse_lines(dir.read("out.jsonl").as_bytes()));
+    assert_eq!(records.len(), 3000, "{output}");
+    assert!(records.iter().all(|(id, record)| record["value"]["n"] == *id), "{output}");
+}
+
+fn lines(path: &Path) -> usize {
+    fs::read(path).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count()
+}
+
+#[test]
+fn killed_and_resumed_every_line_has_one_record() {
+    for flags in [&[][..], &["--ordered"]] {
+        let dir = Dir::new();
+        let mark = format!("mark-{}", dir.root().display());
+        let command = || slow_run(&dir, &mark, flags);
+        for round in 1..=4 {
+            let run = command().spawn();
+            run.until("records", || (lines(&dir.path("out.jsonl")) > 300 * round).then_some(()));
+            run.signal(if round == 2 { Signal::SIGTERM } else { Signal::SIGKILL });
+            run.wait();
+        }
+        let output = command().run().exits(0).says("resuming");
+        let records = parse_lines(dir.read("out.jsonl").as_bytes());
+        if !flags.is_empty() {
+            assert!(ids(&records).is_sorted(), "{output}");
+        }
+        let records = by_id(records);
+        assert_eq!(records.len(), 3000, "{output}");
+        assert!(records.iter().all(|(id, record)| record["value"]["n"] == *id), "{output}");
+        assert_eq!(summary(&dir)["ok"], 3000);
+        // Complete, it is left alone; with another program it is another job.
+        command().run().exits(0).says("complete already");
+    }
+}
+
+#[test]
+fn another_program_is_another_job() {
+    let dir = Dir::new();
+    let mark = format!("mark-{}", dir.root().display());
+    let run = slow_run(&dir, &mark, &[]).spawn();
+    run.until("records", || (lines(&dir.path("out.jsonl")) > 300).then_some(()));
+    run.signal(Signal::SIGKILL);
+    run.wait();
+    let run = map().current_dir(dir.root()).args(["-i", "lines.jsonl", "-o", "out.jsonl", "--resume"]);
+    run.args(["--", "cat"]).run().exits(1).says("the program was").says("and is cat");
+}
+
+#[test]
+fn a_slow_reader_of_the_output_stops_the_program_and_loses_nothing() {
+    let count = 60_000;
+    let dir = Dir::new();
+    let fifo = dir.path("out");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let run = map().args(["--timeout", "200ms", "-i", "-", "-o"]).arg(&fifo).args(["--", "cat"]);
+    let run = run.stdin(numbers(count)).spawn();
+    let mut reader = fs::File::open(&fifo).unwrap();
+    let mut first = [0; 1];
+    std::io::Read::read_exact(&mut reader, &mut first).unwrap();
+    // Longer than the timeout of a line, which is not the program's to answer for.
+    let since = shared::clock::now();
+    wait_for("its time to be over", Duration::from_secs(9), || {
+        (since.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    let mut rest = first.to_vec();
+    std::io::Read::read_to_end(&mut reader, &mut rest).unwrap();
+    run.wait().exits(0);
+    let records = by_id(parse_lines(&rest));
+    assert_eq!(records.len() as u64, count);
+    assert!(records.values().all(|record| record.get("error").is_none()));
+}
+
+#[test]
+fn records_of_fetch_and_parse_go_through_a_program_in_the_same_job() {
+    let dir = Dir::new();
+    for n in 0..40 {
+        dir.write(format!("tree/{n}.html"), format!("<title>Page {n}</title>"));
+    }
+    dir.write("tree/zz.html", "<title>poison</title>");
+    let body = "title = record['fields']['title']\nif title == 'poison':\n    sys.exit(4)\nsay({'upper': title.upper()})";
+    let script = python(&dir, "program.py", body);
+    for mode in ["sequential", "parallel", "concurrent", "both", "auto"] {
+        let line = format!("{} '{}'", interpreter(), script.display());
+        let run = supervisor().args(["--workers", "2", "--mode", mode, "parse", "--select", "title=title"]);
+        let run =
+            run.arg(dir.path("tree")).arg(dir.path("missing.html")).args(["--map", &line]).run().exits(3);
+        let records = by_id(run.records());
+        assert_eq!(records.len(), 42, "{mode}: {run}");
+        let mut failed: Vec<_> = Vec::new();
+        for record in records.values() {
+            if let Some(error) = record.get("error") {
+                assert!(record.get("fields").is_none() && record.get("value").is_none(), "{record}");
+                failed.push(error["kind"].as_str().unwrap().to_owned());
+            } else {
+                let title = record["fields"]["title"].as_str().unwrap();
+                assert_eq!(record["value"], json!({"upper": title.to_uppercase()}), "{record}");
+            }
+        }
+        failed.sort();
+        assert_eq!(failed, ["child", "parse"], "{mode}: {run}");
+    }
+}
