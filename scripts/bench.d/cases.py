@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Callable, Iterable
 
 from corpus import FETCHED_PAGES, SAVED_PAGES, Corpus
+import programs
 from measure import Contender, Run
 
 PEERS = Path(__file__).parent / "peers"
@@ -252,6 +253,8 @@ CASES: dict[str, Callable[[Setting], Case]] = {
     "parse-title": lambda setting: parse(setting, title_only=True),
     "fetch-cpu": fetch_cpu,
     "one-url": one_url,
+    "map-cat": programs.cat,
+    "map-jq": programs.jq,
     "memory": memory,
 }
 """Every case, in the order they are run and reported. Built when it is its turn:

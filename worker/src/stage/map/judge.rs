@@ -108,12 +108,12 @@ impl Driver {
                     self.records.error(block, failed);
                     self.queue.advance(false);
                 }
-                Front::Done(block) => self.finish(block),
+                Front::Done(block) => self.finish(&block),
             }
         }
     }
 
-    fn finish(&mut self, block: Block) {
+    fn finish(&mut self, block: &Block) {
         let before = clock::now();
         self.voice.wait_for_room(&self.black_box);
         // The time the supervisor took is not the program's.

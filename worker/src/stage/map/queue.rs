@@ -109,7 +109,7 @@ pub(super) enum Front<'a> {
     /// A line that is no JSON; nobody will answer for it.
     NoJson(&'a mut Block),
     /// All of its lines have their records.
-    Done(Block),
+    Done(Box<Block>),
     /// Nothing is there.
     Empty,
 }
@@ -213,7 +213,7 @@ impl Queue {
                 Some(block) => self.next.block = block,
                 None => self.next = Place::default(),
             }
-            return Front::Done(done);
+            return Front::Done(Box::new(done));
         }
         match self.blocks.front_mut() {
             Some(block) if block.is_good(block.answered) => Front::Asked(block),

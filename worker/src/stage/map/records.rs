@@ -109,7 +109,6 @@ pub(super) fn beginning(text: &[u8]) -> String {
 fn digits(mut number: u64, out: &mut Vec<u8>) {
     let from = out.len();
     loop {
-        #[expect(clippy::cast_possible_truncation, reason = "one digit")]
         out.push(b'0' + (number % 10) as u8);
         number /= 10;
         if number == 0 {
