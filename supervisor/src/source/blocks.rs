@@ -38,14 +38,15 @@ impl BlockFeed {
             return Ok(Some(held));
         }
         let lines_max = lines_max.min(LINES_MAX) as u64;
-        let mut block = Vec::new();
+        let mut block = Vec::with_capacity(BYTES_MAX + BYTES_MAX / 8);
         let mut lines = 0;
+        self.reader.each_ready(|line| {
+            add(line.trim_ascii(), &mut block, &mut lines);
+            lines < lines_max && block.len() < BYTES_MAX
+        });
         while lines < lines_max && block.len() < BYTES_MAX && (lines == 0 || self.reader.is_ready()) {
             let Some((line, line_bytes)) = self.reader.next()? else { break };
             let line = line.trim_ascii();
-            if line.is_empty() {
-                continue;
-            }
             if line_bytes > LINE_BYTES_MAX as u64 {
                 let refused = Candidate::line_too_long(line, line_bytes);
                 if lines == 0 {
@@ -54,17 +55,22 @@ impl BlockFeed {
                 self.held = Some(refused);
                 break;
             }
-            if lines == 0 {
-                block.reserve_exact((BYTES_MAX + 256).max(line.len()));
-            } else {
-                block.push(b'\n');
-            }
-            block.extend_from_slice(line);
-            lines += 1;
+            add(line, &mut block, &mut lines);
         }
-        block.shrink_to_fit();
         Ok((lines > 0).then_some(Candidate { input: block, inputs: lines, refused: None }))
     }
+}
+
+/// Adds a line, unless it is blank.
+fn add(line: &[u8], block: &mut Vec<u8>, lines: &mut u64) {
+    if line.is_empty() {
+        return;
+    }
+    if *lines > 0 {
+        block.push(b'\n');
+    }
+    block.extend_from_slice(line);
+    *lines += 1;
 }
 
 #[cfg(test)]

@@ -38,6 +38,26 @@ impl LineReader {
         memchr::memchr(b'\n', self.reader.buffer()).is_some()
     }
 
+    /// Gives whole lines that are in the buffer, without their line feeds, for as long as `take` wants more.
+    /// They are shorter than the buffer, and none of them is the first of the input, which may need a closer look.
+    pub(super) fn each_ready(&mut self, mut take: impl FnMut(&[u8]) -> bool) {
+        if self.number == 0 {
+            return;
+        }
+        let mut used = 0;
+        let buffer = self.reader.buffer();
+        for end in memchr::memchr_iter(b'\n', buffer) {
+            let line = buffer.get(used..end).unwrap_or_default();
+            used = end + 1;
+            self.number += 1;
+            if !take(line) {
+                break;
+            }
+        }
+        self.reader.consume(used);
+        self.bytes_read += used as u64;
+    }
+
     /// The next line without its line feed (its first `line_bytes_max` bytes, if
     /// there are more) and its full length; `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<(&[u8], u64)>> {

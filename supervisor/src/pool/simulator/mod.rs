@@ -3,7 +3,7 @@
 //! who lose patience. An oracle keeps its own books and stops at the first contradiction.
 //!
 //! ```sh
-//! cargo test -p supervisor simulator                                # 5,000 seeds
+//! cargo test -p supervisor simulator                                # 7,500 seeds
 //! MUSTER_SIM_SEEDS=1000000 cargo test -p supervisor simulator       # more of them
 //! MUSTER_SIM_SEED=4711 cargo test -p supervisor simulator -- --nocapture   # one, with its trace
 //! ```

@@ -3,6 +3,7 @@
 mod blaming;
 mod dispatching;
 mod ending;
+mod piping;
 mod recycling;
 mod watching;
 

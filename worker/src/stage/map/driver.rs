@@ -45,6 +45,16 @@ const BATCH_LINGER: Duration = Duration::from_millis(250);
 /// Longest time a program may take to end once its input has, and to answer then what it has kept back.
 const END_GRACE: Duration = Duration::from_secs(5);
 
+/// While a program has this many lines to answer, and answers some, it is not looked at again for [`REST`]:
+/// to be woken for each few would cost more than dealing with them.
+const BUSY_LINES: usize = 512;
+
+/// See [`BUSY_LINES`]: answers heard at once. Whoever answers one by one is listened to one by one.
+const SOME_LINES: u64 = 16;
+
+/// See [`BUSY_LINES`]. A pipe holds several times what the fastest program does in it.
+const REST: Duration = Duration::from_millis(1);
+
 /// How often the black box is told that this goes on.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -69,6 +79,8 @@ pub(crate) struct Driver {
     /// Since when a batch waits to be full.
     batch_since: Option<Instant>,
     buffer: Vec<u8>,
+    /// Whether the program can be left alone for a moment.
+    rests: bool,
     /// Why this cannot go on.
     pub(super) failure: Option<String>,
     /// Sentences that were said: once is enough.
@@ -100,6 +112,7 @@ impl Driver {
             startup: None,
             batch_since: None,
             buffer: Vec::new(),
+            rests: false,
             failure: None,
             said: Vec::new(),
         }
@@ -293,6 +306,14 @@ impl Driver {
 
     /// Sleeps until something happens or is due.
     fn wait(&mut self, now: Instant) {
+        if let Some(exit) = self.life.as_ref().and_then(|life| life.child.exit()).filter(|_| self.rests) {
+            let rest = u8::try_from(REST.as_millis()).unwrap_or(u8::MAX);
+            let _ = poll(&mut [PollFd::new(exit, PollFlags::POLLIN)], PollTimeout::from(rest));
+            if self.queue.bytes() < QUEUE_BYTES_MAX {
+                self.take_in();
+            }
+            return;
+        }
         let sleep = self.due(now).saturating_duration_since(now);
         // A millisecond too late rather than again and again too early.
         let sleep = u16::try_from(sleep.as_millis() + u128::from(!sleep.is_zero())).unwrap_or(u16::MAX);
@@ -323,6 +344,7 @@ impl Driver {
         let Some(mut life) = self.life.take() else { return };
         // Looked at first: what it has said before its end is then all there.
         let status = life.child.try_reap();
+        let before = life.answered;
         let mut buffer = std::mem::take(&mut self.buffer);
         // What is already there is read to its end only when nothing can follow.
         while !life.mute {
@@ -337,6 +359,8 @@ impl Driver {
         }
         self.buffer = buffer;
         self.accept_batch(&mut life, now);
+        let lines = life.answered - before;
+        self.rests = lines >= SOME_LINES && self.queue.unanswered() >= BUSY_LINES;
         if life.stirred == now {
             // Giving away what it said may have taken a while, in which it was not listened to.
             life.stirred = clock::now();
