@@ -80,8 +80,8 @@ pub(crate) struct Ledger {
     /// Inputs of those that are live, and of those of them that are in the frontier.
     inputs_left: u64,
     inputs_waiting: u64,
-    /// Bytes of those that are live.
-    bytes: usize,
+    /// Bytes of the latter.
+    bytes_waiting: usize,
 }
 
 impl Ledger {
@@ -100,13 +100,13 @@ impl Ledger {
         if self.live.contains_key(&id) {
             return false;
         }
-        self.bytes += input.len();
         self.inputs_left += inputs;
         self.insert(id, input.into_boxed_slice(), inputs);
         true
     }
 
     fn insert(&mut self, id: u64, input: Box<[u8]>, inputs: u64) {
+        self.bytes_waiting += input.len();
         self.live.insert(id, Live { input, inputs, retries: 0, crashes: 0, place: Place::Pending });
         self.counts.submitted += 1;
         self.counts.pending += 1;
@@ -129,7 +129,7 @@ impl Ledger {
         live.inputs = first;
         // The rest counts itself; the line feed between the two is gone.
         self.inputs_waiting -= rest_inputs;
-        self.bytes -= 1;
+        self.bytes_waiting -= rest.len() + 1;
         self.insert(id + first, rest, rest_inputs);
         Some(id + first)
     }
@@ -144,9 +144,9 @@ impl Ledger {
         self.inputs_waiting
     }
 
-    /// Bytes of all inputs without a record.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// Their bytes.
+    pub(crate) fn bytes_waiting(&self) -> usize {
+        self.bytes_waiting
     }
 
     /// What a live target weighs.
@@ -158,7 +158,6 @@ impl Ledger {
     fn forget(&mut self, id: u64) -> Option<Live> {
         let live = self.live.remove(&id)?;
         self.inputs_left -= live.inputs;
-        self.bytes -= live.input.len();
         Some(live)
     }
 
@@ -171,6 +170,7 @@ impl Ledger {
             Place::Assigned(..) => return None,
         }
         self.inputs_waiting -= live.inputs;
+        self.bytes_waiting -= live.input.len();
         live.place = Place::Assigned(seat, host);
         self.counts.assigned += 1;
         Some(live)
@@ -202,6 +202,7 @@ impl Ledger {
         let Some(live) = self.live.get_mut(&id) else { return 1 };
         live.place = Place::Retry;
         self.inputs_waiting += live.inputs;
+        self.bytes_waiting += live.input.len();
         live.retries += 1;
         self.counts.assigned -= 1;
         self.counts.retry += 1;
@@ -213,6 +214,7 @@ impl Ledger {
         if let Some(live) = self.live.get_mut(&id) {
             live.place = Place::Pending;
             self.inputs_waiting += live.inputs;
+            self.bytes_waiting += live.input.len();
             self.counts.assigned -= 1;
             self.counts.pending += 1;
         }
@@ -266,10 +268,10 @@ mod tests {
         assert_eq!(ledger.split(10, 3), None);
         assert_eq!(ledger.split(10, 2), Some(12));
         assert_eq!((ledger.load(10), ledger.load(12)), (load(2, 4), load(1, 3)));
-        assert_eq!((ledger.inputs_left(), ledger.inputs_waiting(), ledger.bytes()), (3, 3, 7));
+        assert_eq!((ledger.inputs_left(), ledger.inputs_waiting(), ledger.bytes_waiting()), (3, 3, 7));
         assert!(ledger.assign(10, seat, HostId::NONE).is_some());
         assert_eq!((ledger.split(10, 1), ledger.inputs_waiting()), (None, 1));
-        assert_eq!((ledger.finish(10), ledger.inputs_left(), ledger.bytes()), (load(2, 4), 1, 3));
+        assert_eq!((ledger.finish(10), ledger.inputs_left(), ledger.bytes_waiting()), (load(2, 4), 1, 3));
         assert!(ledger.balanced());
     }
 

@@ -294,10 +294,10 @@ impl Pool {
         self.ledger.inputs_left()
     }
 
-    /// Bytes of all inputs without a record.
+    /// Bytes of the inputs that wait in the frontier.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.ledger.bytes()
+    pub fn backlog_bytes(&self) -> usize {
+        self.ledger.bytes_waiting()
     }
 
     /// Whether no process is left and none will be started: the run is over.

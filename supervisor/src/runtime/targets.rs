@@ -14,9 +14,9 @@ use crate::source::SourceItem;
 /// are waiting, and about 10 MiB.
 const BACKLOG_MAX: u64 = 65_536;
 
-/// Bytes of targets that are with the pool: lines may be large, and there are as many of them in a target
-/// as fit. One target may be larger.
-const BYTES_MAX: usize = 64 << 20;
+/// Bytes of them: lines may be large. As much as workers go through in a tenth of a second, and little enough
+/// to stay in the processor's cache. One target may be larger.
+const BACKLOG_BYTES_MAX: usize = 8 << 20;
 
 /// With ordered output, no target is begun this far past the oldest unfinished one.
 const ORDERED_WINDOW: u64 = 8_192;
@@ -28,7 +28,7 @@ impl Runtime<'_> {
     pub(super) fn wants_targets(&self) -> bool {
         !self.source_told
             && self.pool.backlog() < BACKLOG_MAX
-            && self.pool.bytes() < BYTES_MAX
+            && self.pool.backlog_bytes() < BACKLOG_BYTES_MAX
             && self.out.lines.len() < CHUNK_BYTES_MAX
             && self.in_window()
     }

@@ -53,7 +53,7 @@ const BUSY_LINES: usize = 512;
 const SOME_LINES: u64 = 16;
 
 /// See [`BUSY_LINES`]. A pipe holds several times what the fastest program does in it.
-const REST: Duration = Duration::from_millis(1);
+const REST: Duration = Duration::from_millis(2);
 
 /// How often the black box is told that this goes on.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -81,6 +81,8 @@ pub(crate) struct Driver {
     buffer: Vec<u8>,
     /// Whether the program can be left alone for a moment.
     rests: bool,
+    /// Whether it may be dead.
+    ends: bool,
     /// Why this cannot go on.
     pub(super) failure: Option<String>,
     /// Sentences that were said: once is enough.
@@ -113,6 +115,7 @@ impl Driver {
             batch_since: None,
             buffer: Vec::new(),
             rests: false,
+            ends: false,
             failure: None,
             said: Vec::new(),
         }
@@ -308,7 +311,7 @@ impl Driver {
     fn wait(&mut self, now: Instant) {
         if let Some(exit) = self.life.as_ref().and_then(|life| life.child.exit()).filter(|_| self.rests) {
             let rest = u8::try_from(REST.as_millis()).unwrap_or(u8::MAX);
-            let _ = poll(&mut [PollFd::new(exit, PollFlags::POLLIN)], PollTimeout::from(rest));
+            self.ends = poll(&mut [PollFd::new(exit, PollFlags::POLLIN)], PollTimeout::from(rest)) != Ok(0);
             if self.queue.bytes() < QUEUE_BYTES_MAX {
                 self.take_in();
             }
@@ -319,6 +322,8 @@ impl Driver {
         let sleep = u16::try_from(sleep.as_millis() + u128::from(!sleep.is_zero())).unwrap_or(u16::MAX);
         let takes = self.queue.bytes() < QUEUE_BYTES_MAX;
         let mut fds = Vec::with_capacity(4);
+        let exit = self.life.as_ref().and_then(|life| life.child.exit());
+        fds.extend(exit.map(|exit| PollFd::new(exit, PollFlags::POLLIN)));
         if takes {
             fds.push(PollFd::new(self.taker.woken(), PollFlags::POLLIN));
         }
@@ -326,14 +331,18 @@ impl Driver {
             if !life.mute {
                 fds.push(PollFd::new(life.child.output(), PollFlags::POLLIN));
             }
-            fds.extend(life.child.exit().map(|exit| PollFd::new(exit, PollFlags::POLLIN)));
             let input = life.child.input().filter(|_| !life.is_written());
             fds.extend(input.map(|input| PollFd::new(input, PollFlags::POLLOUT)));
         }
         // Interrupted or not, what there is to hear is looked at next.
         let _ = poll(&mut fds, PollTimeout::from(sleep));
-        let woken = takes && fds.first().and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
+        let happened =
+            |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
+        let woken = takes && happened(fds.get(usize::from(exit.is_some())));
+        // Where its end cannot be waited for, it is always looked for.
+        let ends = exit.is_none() || happened(fds.first());
         drop(fds);
+        self.ends = ends;
         if woken {
             self.take_in();
         }
@@ -343,7 +352,7 @@ impl Driver {
     fn hear(&mut self, now: Instant) {
         let Some(mut life) = self.life.take() else { return };
         // Looked at first: what it has said before its end is then all there.
-        let status = life.child.try_reap();
+        let status = if self.ends { life.child.try_reap() } else { None };
         let before = life.answered;
         let mut buffer = std::mem::take(&mut self.buffer);
         // What is already there is read to its end only when nothing can follow.

@@ -12,9 +12,9 @@ const DEPTH_MAX: u32 = 128;
 
 /// Whether `line` is exactly one JSON value, in UTF-8.
 pub(super) fn is_one(line: &[u8]) -> bool {
-    let mut scan = Scan { rest: line, too_deep: false };
+    let mut scan = Scan { rest: line, too_deep: false, beyond_ascii: false };
     match scan.document() {
-        Some(()) => std::str::from_utf8(line).is_ok(),
+        Some(()) => !scan.beyond_ascii || std::str::from_utf8(line).is_ok(),
         None => scan.too_deep && problem(line).is_none(),
     }
 }
@@ -37,6 +37,23 @@ pub(super) fn problem(line: &[u8]) -> Option<String> {
 struct Scan<'a> {
     rest: &'a [u8],
     too_deep: bool,
+    /// Whether a string has bytes that may not be UTF-8. Outside of strings there are none.
+    beyond_ascii: bool,
+}
+
+/// Every byte of a word.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The high bit of each byte of `word` that ends a string's plain text: a quote, a backslash, a control
+/// character. Exact up to the first one; the bits above that may be wrong.
+const fn special(word: u64) -> u64 {
+    const fn zero(word: u64) -> u64 {
+        word.wrapping_sub(each(1)) & !word
+    }
+    let control = word.wrapping_sub(each(b' ')) & !word;
+    (zero(word ^ each(b'"')) | zero(word ^ each(b'\\')) | control) & each(0x80)
 }
 
 impl<'a> Scan<'a> {
@@ -132,8 +149,22 @@ impl<'a> Scan<'a> {
     /// The rest of a string.
     fn string(&mut self) -> Option<()> {
         loop {
-            let plain = self.rest.iter().position(|&byte| byte < b' ' || byte == b'"' || byte == b'\\')?;
-            let (_, rest) = self.rest.split_at(plain);
+            while let Some((eight, rest)) = self.rest.split_first_chunk::<8>() {
+                let word = u64::from_le_bytes(*eight);
+                self.beyond_ascii |= word & each(0x80) != 0;
+                let ends = special(word);
+                if ends != 0 {
+                    let plain = (ends.trailing_zeros() / 8) as usize;
+                    self.rest = self.rest.get(plain..).unwrap_or_default();
+                    break;
+                }
+                self.rest = rest;
+            }
+            // What is left of the line has less than a word, or begins with what ends the text.
+            let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
+            let plain = self.rest.iter().take_while(|byte| is_plain(byte)).count();
+            let (text, rest) = self.rest.split_at(plain);
+            self.beyond_ascii |= !text.is_ascii();
             let (special, rest) = rest.split_first()?;
             self.rest = rest;
             match special {
