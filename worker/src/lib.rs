@@ -26,7 +26,7 @@ use clap::Parser;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
-use shared::black_box::BlackBox;
+use shared::black_box::{BlackBox, Phase};
 use shared::job::JobSpec;
 use shared::protocol::{FromWorker, ToWorker};
 
@@ -50,11 +50,11 @@ struct Arguments {
     slot: u32,
 }
 
-/// Called with each input when its computing begins, while the black box names it.
+/// Called with each input when it is first computed on in a phase, while the black box names it.
 ///
 /// Only the test build of the worker has one: it crashes, hangs or leaks on
 /// inputs that ask for it, at the place where a parser would.
-pub type Hook = fn(&[u8]);
+pub type Hook = fn(Phase, &[u8]);
 
 /// Runs the worker; what `main` is.
 #[must_use]

@@ -2,7 +2,8 @@
 //!
 //! A run resumed with another selector would leave half of the output with
 //! other fields, so whatever decides what a record says must be the same.
-//! Workers, mode, concurrency and pace may change: they decide only when.
+//! Workers, mode, concurrency and pace may change: they decide only when. So may
+//! timeouts and retries: whoever stops a run because they were wrong wants to go on with others.
 
 use serde::{Deserialize, Serialize};
 use shared::job::{FetchSpec, ParseSpec, Work};
@@ -33,21 +34,18 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
     let mut facts = match &plan.work {
         // Every field named: a new one must not be forgotten here.
         Work::Fetch(FetchSpec {
-            timeout,
-            connect_timeout,
+            timeout: _,
+            connect_timeout: _,
             body_bytes_max,
             redirects_max,
             headers,
             user_agent,
         }) => vec![
             fact(COMMAND, "fetch"),
-            fact("--timeout", humantime::format_duration(*timeout)),
-            fact("--connect-timeout", humantime::format_duration(*connect_timeout)),
             fact("--body-bytes-max", body_bytes_max),
             fact("--redirects-max", redirects_max),
-            fact("--retries", plan.politeness.retries),
             fact("--header", headers_in_words(headers)),
-            fact("--user-agent", user_agent),
+            fact("--user-agent", agent_in_words(user_agent)),
         ],
         Work::Parse(ParseSpec { body_bytes_max }) => {
             vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
@@ -66,9 +64,13 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
         })
         .collect();
     facts.push(fact("--select", if fields.is_empty() { "nothing".to_owned() } else { fields.join(" ") }));
-    facts.push(fact("--parse-timeout", humantime::format_duration(plan.parse_timeout)));
     facts.push(fact("--ordered", plan.ordered));
     facts
+}
+
+/// Ours carries a version, and a newer one may finish what an older one began.
+fn agent_in_words(agent: &str) -> &str {
+    if agent.starts_with("muster/") { "the default" } else { agent }
 }
 
 /// Headers carry passwords and cookies, which have no business in a file beside the output.
@@ -135,12 +137,18 @@ mod tests {
                 plan.pool.concurrency = std::num::NonZeroU32::new(7);
                 plan.politeness.per_host = PerHost::Unlimited;
                 plan.politeness.rate_per_s = Some(2.0);
+                plan.politeness.retries = 0;
+                fetch(plan).timeout = Duration::from_secs(5);
                 plan.progress = crate::plan::When::Always;
             },
             &[],
         );
-        check(|plan| fetch(plan).timeout = Duration::from_secs(5), &["--timeout was 30s, and is 5s"]);
-        check(|plan| plan.politeness.retries = 0, &["--retries was 2, and is 0"]);
+        check(|plan| fetch(plan).redirects_max = 0, &["--redirects-max was 10, and is 0"]);
+        check(|plan| fetch(plan).user_agent = "other".to_owned(), &["--user-agent was test, and is other"]);
+        check(
+            |plan| fetch(plan).user_agent = "muster/9.9.9".to_owned(),
+            &["--user-agent was test, and is the default"],
+        );
         check(|plan| plan.ordered = true, &["--ordered was false, and is true"]);
         check(
             |plan| plan.fields = Field::parse_all(&["links[]=a::attr(href)".to_owned()]).unwrap(),

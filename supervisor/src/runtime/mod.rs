@@ -78,6 +78,8 @@ pub struct Ended {
     pub output_failed: bool,
     /// Targets taken from the source that have no record.
     pub left: u64,
+    /// Records that were not written, because one that comes before them was not there at the end.
+    pub held_back: u64,
     /// Whether the source has more that was never taken.
     pub unread: bool,
     /// What of the sandbox was in force in the workers.
@@ -157,6 +159,7 @@ impl<'a> Runtime<'a> {
         self.stage.gather.restarted(self.pool.restarts());
         self.stage.gather.retried(self.pool.charged());
         self.ended.left = self.pool.counts().left();
+        self.ended.held_back = self.stage.ordered.as_deref().map_or(0, Ordered::held);
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }

@@ -7,6 +7,7 @@ use shared::clock;
 use super::feed::FeedError;
 use super::{CHUNK_BYTES_MAX, Runtime};
 use crate::frontier::HostRef;
+use crate::gather::Ordered;
 use crate::pool::Event;
 use crate::source::SourceItem;
 
@@ -27,7 +28,8 @@ impl Runtime<'_> {
 
     fn in_window(&self) -> bool {
         let begun = self.stage.feed.next_id();
-        self.stage.ordered.as_ref().is_none_or(|ordered| begun < ordered.next_id() + ORDERED_WINDOW)
+        let begins = |ordered: &Ordered| begun < ordered.next_id() + ORDERED_WINDOW && !ordered.is_full();
+        self.stage.ordered.as_deref().is_none_or(begins)
     }
 
     /// Fills the frontier from the feed.

@@ -9,9 +9,11 @@ pub mod extract;
 pub mod fetch;
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, BufReader, Cursor};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,6 +125,7 @@ impl Pipeline {
         let arrived = match &mut self.opener {
             Opener::Blocking(client) => {
                 self.black_box.enter(target.id, Phase::Fetch, started_us);
+                strike(self.hook, Phase::Fetch, target);
                 Arrived::Response(with_url(target, |url| client.fetch(url)))
             }
             Opener::EventLoop(_) | Opener::Files { .. } => Arrived::Path,
@@ -135,7 +138,7 @@ impl Pipeline {
         let started_us = clock::monotonic_us();
         let arrived = match &self.opener {
             Opener::EventLoop(client) => Arrived::Response(match std::str::from_utf8(&target.input) {
-                Ok(url) => client.fetch(url).await,
+                Ok(url) => self.named(target, client.fetch(url)).await,
                 Err(_) => Err(not_utf8()),
             }),
             Opener::Blocking(_) | Opener::Files { .. } => Arrived::Path,
@@ -143,13 +146,25 @@ impl Pipeline {
         Answer { started_us, arrived }
     }
 
+    /// Lets `work` run on, the black box naming `target` each time: a wait is also decompression, which can kill.
+    async fn named<T>(&self, target: &Target, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let mut hook = self.hook;
+        poll_fn(|context| {
+            self.black_box.enter(target.id, Phase::Fetch, clock::monotonic_us());
+            strike(hook.take(), Phase::Fetch, target);
+            let polled = work.as_mut().poll(context);
+            self.black_box.leave();
+            polled
+        })
+        .await
+    }
+
     /// The computing half: extracts the fields and appends the record to `line`.
     pub(crate) fn compute(&self, target: &Target, answer: Answer, line: &mut Vec<u8>) -> Outcome {
         let begun_us = clock::monotonic_us();
         self.black_box.enter(target.id, Phase::Extract, begun_us);
-        if let Some(hook) = self.hook {
-            hook(&target.input);
-        }
+        strike(self.hook, Phase::Extract, target);
         let is_file = matches!(answer.arrived, Arrived::Path);
         let mut findings = match answer.arrived {
             Arrived::Response(Ok(fetched)) => self.read_response(fetched),
@@ -302,6 +317,12 @@ impl From<Failure> for Findings {
             }),
             ..Self::default()
         }
+    }
+}
+
+fn strike(hook: Option<Hook>, phase: Phase, target: &Target) {
+    if let Some(hook) = hook {
+        hook(phase, &target.input);
     }
 }
 
