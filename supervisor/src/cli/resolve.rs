@@ -151,6 +151,8 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let plan = Plan {
         work,
         fields,
+        each: None,
+        presets: Vec::new(),
         parse_timeout: run.extract.parse_timeout,
         inputs,
         output,
