@@ -1,5 +1,10 @@
 //! The extractor as its callers see it.
 
+mod bodies;
+#[cfg(feature = "xpath")]
+mod paths;
+mod trees;
+
 use std::fs::File;
 use std::io::{BufReader, Cursor, Seek as _, Write as _};
 
