@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::select::Field;
+use crate::select::{Each, Field, Preset};
 
 /// How a run uses processes and waiting; the user's choice, a flag away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,6 +77,10 @@ pub struct JobSpec {
     pub work: Work,
     /// The fields extracted from each page, in the order they are written.
     pub fields: Vec<Field>,
+    /// What the fields are taken of, one object each; `None` is the page itself.
+    pub each: Option<Each>,
+    /// Fields that need no selector, after the others.
+    pub presets: Vec<Preset>,
     /// CPU time one page's extraction may take before it ends as a `parse` error.
     pub parse_timeout: Duration,
     /// What the worker gives up before it touches the first target.

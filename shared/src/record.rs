@@ -81,19 +81,36 @@ impl fmt::Display for ErrorKind {
 }
 
 /// What a field's selector found on one page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum FieldValue {
-    /// The first match, or none (`null`).
-    First(Option<String>),
-    /// Every match, in document order (`[]` when none).
-    Every(Vec<String>),
+    /// Nothing.
+    Null,
+    /// A text; what nearly every value is.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// Any other number, and finite.
+    Float(f64),
+    /// Several, in order (`[]` when none).
+    List(Vec<FieldValue>),
+    /// Names and values, in order, each name once.
+    Object(Vec<(String, FieldValue)>),
+    /// A part of a JSON body.
+    Json(Box<serde_json::Value>),
 }
 
 impl Serialize for FieldValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::First(text) => text.serialize(serializer),
-            Self::Every(texts) => texts.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(values) => serializer.collect_seq(values),
+            Self::Null => serializer.serialize_none(),
+            Self::Int(number) => serializer.serialize_i64(*number),
+            Self::Float(number) => serializer.serialize_f64(*number),
+            Self::Object(members) => {
+                serializer.collect_map(members.iter().map(|(name, value)| (name, value)))
+            }
+            Self::Json(value) => value.serialize(serializer),
         }
     }
 }
@@ -206,7 +223,7 @@ mod tests {
     #[test]
     fn a_line_has_the_contracts_order_and_leaves_out_what_is_absent() {
         let names = ["title".to_owned(), "links".to_owned()];
-        let values = [FieldValue::First(None), FieldValue::Every(vec!["a".into()])];
+        let values = [FieldValue::Null, FieldValue::List(vec![FieldValue::Text("a".into())])];
         let record = Record {
             id: 17,
             url: Some("http://x/"),
@@ -228,6 +245,17 @@ mod tests {
             "{\"id\":17,\"url\":\"http://x/\",\"final_url\":\"http://x/\",\"status\":200,\"attempts\":1,\"worker\":2,\
              \"elapsed_ms\":41.2,\"bytes\":5,\"charset\":\"utf-8\",\"fields\":{\"title\":null,\"links\":[\"a\"]}}\n"
         );
+    }
+
+    #[test]
+    fn values_encode_as_what_they_are() {
+        let json = |value: FieldValue| serde_json::to_string(&value).unwrap();
+        let object = FieldValue::Object(vec![
+            ("b".to_owned(), FieldValue::Int(-1)),
+            ("a".to_owned(), FieldValue::Json(Box::new(serde_json::json!({"z": 1, "y": [true]})))),
+        ]);
+        assert_eq!(json(object), r#"{"b":-1,"a":{"z":1,"y":[true]}}"#);
+        assert_eq!(json(FieldValue::List(vec![FieldValue::Float(1.0), FieldValue::Null])), "[1.0,null]");
     }
 
     #[test]

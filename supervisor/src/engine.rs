@@ -291,6 +291,8 @@ impl Job<'_> {
             started_us: self.started_us,
             work: self.plan.work.clone(),
             fields: self.plan.fields.clone(),
+            each: self.plan.each.clone(),
+            presets: self.plan.presets.clone(),
             parse_timeout: self.plan.parse_timeout,
             sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
             memory_bytes_max: self.plan.pool.worker_memory_bytes,

@@ -7,7 +7,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use shared::job::{Mode, SandboxLevel, Work};
-use shared::select::Field;
+use shared::select::{Each, Field, Preset};
 
 /// One run, as resolved from the command line.
 #[derive(Debug, Clone)]
@@ -16,6 +16,10 @@ pub struct Plan {
     pub work: Work,
     /// The fields extracted from each page.
     pub fields: Vec<Field>,
+    /// What the fields are taken of, one object each; `None` is the page itself.
+    pub each: Option<Each>,
+    /// Fields that need no selector, after the others.
+    pub presets: Vec<Preset>,
     /// CPU time one page's extraction may take.
     pub parse_timeout: std::time::Duration,
     /// Where the targets come from, in order.

@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 
 use shared::job::{Executor, FetchSpec, Mode, ParseSpec, SandboxLevel, Work};
-use shared::select::Field;
+use shared::select::{Field, Preset};
 
 use super::flags::{
     CompareVerb, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob,
@@ -126,7 +126,7 @@ fn comparison(
 }
 
 fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
-    let fields = Field::parse_all(&run.extract.select).map_err(|error| Problem::Usage(error.to_string()))?;
+    let (fields, presets) = selection(&run.extract)?;
     let mut again = Again::default();
     let inputs = inputs(run.targets, run.lists, &mut again, around)?;
     let paths = input_paths(&inputs);
@@ -151,6 +151,8 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let plan = Plan {
         work,
         fields,
+        each: run.extract.each,
+        presets,
         parse_timeout: run.extract.parse_timeout,
         inputs,
         output,
@@ -167,6 +169,28 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         report,
     };
     Ok((plan, again))
+}
+
+/// The fields of a job and its presets, each of which has a key of its own.
+fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem> {
+    let fields = Field::parse_all(&flags.select).map_err(|error| Problem::Usage(error.to_string()))?;
+    if let Some(each) = &flags.each {
+        each.check(&fields).map_err(Problem::Usage)?;
+    }
+    let mut presets: Vec<Preset> = Vec::new();
+    for preset in flags.preset.iter().map(|flag| flag.preset()) {
+        if presets.contains(&preset) {
+            continue;
+        }
+        if flags.each.is_none() && fields.iter().any(|field| field.name == preset.name()) {
+            let name = preset.name();
+            return Err(Problem::Usage(format!(
+                "--preset {name} and a --select want the same name, `{name}`; give the field another"
+            )));
+        }
+        presets.push(preset);
+    }
+    Ok((fields, presets))
 }
 
 fn check_side_files(flags: &OutputFlags, inputs: &[&Path]) -> Result<(), Problem> {

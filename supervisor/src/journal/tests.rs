@@ -29,6 +29,8 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             user_agent: "test".to_owned(),
         }),
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
+        each: None,
+        presets: Vec::new(),
         parse_timeout: Duration::from_secs(5),
         inputs: inputs.to_vec(),
         output: Output::Discard,

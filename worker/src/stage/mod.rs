@@ -23,11 +23,12 @@ use shared::clock;
 use shared::job::{Executor, JobSpec, Work};
 use shared::protocol::{Outcome, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue, Fields, Record, RecordError};
+use shared::select;
 use url::Url;
 
 use crate::Hook;
 
-use self::extract::{Body, Extractor, Page};
+use self::extract::{Body, Extractor, Kind, Page};
 use self::fetch::{Failure, Fetched, blocking, event_loop};
 
 /// One read from a file: most pages come whole, and a title never needs a second.
@@ -109,8 +110,8 @@ impl Pipeline {
         };
         Ok(Self {
             opener,
-            extractor: Extractor::new(&job.fields)?,
-            names: job.fields.iter().map(|field| field.name.clone()).collect(),
+            extractor: Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?,
+            names: select::names(&job.fields, job.each.as_ref(), &job.presets),
             parse_timeout: job.parse_timeout,
             slot: job.slot,
             job_started_us: job.started_us,
@@ -206,6 +207,7 @@ impl Pipeline {
 
     fn read_response(&self, fetched: Fetched) -> Findings {
         let page = Page {
+            kind: Kind::of_content_type(fetched.content_type.as_deref()),
             content_type_charset: fetched.content_type.as_deref().and_then(charset_label),
             url: Some(&fetched.final_url),
             parse_timeout: self.parse_timeout,
@@ -233,7 +235,13 @@ impl Pipeline {
             }
             Ok((file, bytes)) => {
                 findings.bytes = Some(bytes);
-                let page = Page { content_type_charset: None, url: None, parse_timeout: self.parse_timeout };
+                let extension = path.extension().and_then(std::ffi::OsStr::to_str);
+                let page = Page {
+                    kind: Kind::of_extension(extension),
+                    content_type_charset: None,
+                    url: None,
+                    parse_timeout: self.parse_timeout,
+                };
                 self.extract(page, &mut BufReader::with_capacity(FILE_BUFFER_BYTES, file), &mut findings);
             }
         }

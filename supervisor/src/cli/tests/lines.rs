@@ -1,6 +1,7 @@
 //! What is typed, to plans and refusals.
 
 use shared::job::Mode;
+use shared::select::{Each, Preset};
 
 use super::*;
 use crate::plan::{Input, Output, PerHost, When};
@@ -50,6 +51,15 @@ fn a_whole_line_is_resolved() {
     assert_eq!(plan.output, Output::File { path: bench.path("out.jsonl"), overwrite: false, resume: false });
     assert_eq!((plan.summary, plan.report), (Some(bench.path("s.json")), Some(bench.path("r.html"))));
     assert_eq!((plan.ordered, plan.progress), (true, When::Never));
+}
+
+#[test]
+fn items_and_presets_are_resolved() {
+    let bench = Bench::new();
+    let plan =
+        bench.plan("fetch http://a/ --each div --select meta=h2 --preset meta --preset jsonld --preset meta");
+    assert_eq!(plan.each, Some(Each::Css("div".to_owned())));
+    assert_eq!(plan.presets, [Preset::Meta, Preset::JsonLd]);
 }
 
 #[test]
@@ -123,6 +133,14 @@ fn bad_flags_are_refused_before_any_work() {
         ("fetch http://a/ --select title", "at character"),
         ("fetch http://a/ --select t=[", "--select"),
         ("fetch http://a/ --select t=a --select t=b", "the name `t`"),
+        ("fetch http://a/ --select t=a|stripp", "did you mean `strip`"),
+        ("fetch http://a/ --select t=$.a[", "at character 7"),
+        ("fetch http://a/ --select t=//a[", "at character 7"),
+        ("fetch http://a/ --each div", "needs at least one --select"),
+        ("fetch http://a/ --each div --select t=$.a", "use CSS or XPath in both"),
+        ("fetch http://a/ --each div:: --select t=a", "no place here"),
+        ("fetch http://a/ --preset microdate", "similar value exists: 'microdata'"),
+        ("fetch http://a/ --preset meta --select meta=h1", "want the same name, `meta`"),
         ("fetch -", "-i -"),
         ("parse -", "-i -"),
         ("fetch -i - -i -", "only once"),
