@@ -18,6 +18,10 @@ pub(super) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> 
         let fix = "name the elements to take it from, as in h1::text";
         return Err(Refusal::new(css_at, "the selector is empty", fix));
     }
+    let backslashes = css.len() - css.trim_end_matches('\\').len();
+    if backslashes % 2 == 1 {
+        return Err(Refusal::new(css_at + css.len() - 1, "a backslash has nothing to escape", "drop it"));
+    }
     check_css(css).map_err(|refusal| refusal.shifted(css_at))?;
     Ok((css.to_owned(), take))
 }
@@ -97,6 +101,9 @@ fn step_start(selector: &str) -> Result<Option<usize>, Refusal> {
             (Some((_, q)), _) if c == q => quote = None,
             (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some((at, c)),
+            (None, '/') if chars.peek().is_some_and(|(_, next)| *next == '*') => {
+                return Err(Refusal::new(at, "a comment has no place here", "drop it"));
+            }
             (None, '[') => open.push((at, ']')),
             (None, '(') => open.push((at, ')')),
             (None, ']' | ')') if open.last().is_some_and(|(_, close)| *close == c) => {

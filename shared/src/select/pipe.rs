@@ -261,9 +261,10 @@ pub(super) fn check_regex(pattern: &str) -> Result<(), Refusal> {
             FIX,
         )),
         Err(_) | Ok(_) => {
-            let problem = match error {
-                regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
-                other => format!("this is no regular expression: {other}"),
+            let problem = if matches!(error, regex::Error::CompiledTooBig(_)) {
+                "the regular expression is too large".to_owned()
+            } else {
+                format!("this is no regular expression: {error}")
             };
             Err(Refusal::new(0, problem, "write it with fewer or smaller repetitions"))
         }

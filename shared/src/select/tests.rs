@@ -61,6 +61,8 @@ fn refusals_say_what_where_and_how() {
         ("t=a[href", 4, "bracket is not closed", "`]`"),
         ("t=a[title=\"x]::text", 11, "string", "close it"),
         ("t=a:not(b", 8, "bracket is not closed", "`)`"),
+        ("t=a\\", 4, "nothing to escape", "drop it"),
+        ("t=a /* b */", 5, "a comment", "drop it"),
         ("t=h1 >", 7, "combinator", "drop it"),
         ("t=h1,", 6, "selector is missing", "CSS selector"),
         ("t=, h1", 3, "selector is missing", "CSS selector"),

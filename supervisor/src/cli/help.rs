@@ -57,6 +57,9 @@ Examples:
       --select title=title --select 'links[]=a::attr(href)'
   URLs out of a CSV file's column, two a second to each host:
     supervisor fetch -i shops.csv --column homepage --rate 2/s -o shops.jsonl
+  Products of each page as a list of objects, and what the page says it is:
+    supervisor fetch -i shops.txt --each div.product --select name=h2 \\
+      --select 'price=.price | re([0-9.,]+) | float' --preset jsonld
   In a pipe:
     zcat urls.gz | supervisor fetch -i - | jq -r .final_url
   The whole job in a file, one flag of it overridden:
@@ -64,8 +67,11 @@ Examples:
     supervisor --job job.toml --timeout 5s
 
 A selector is CSS with a last step: ::text (the default; all text inside,
-trimmed) or ::attr(NAME). NAME=… takes the first match or null, NAME[]=… every
-match. href and src are resolved against the page's base."
+trimmed), ::attr(NAME) or ::html. One that begins with $ is JSONPath, for JSON
+bodies; one that begins with / or ./ or xpath: is XPath 1.0. NAME=… takes the
+first match or null, NAME[]=… every match. href and src are resolved against
+the page's base. Steps follow: | re(REGEX) | strip | int | float | url | first
+| join(SEPARATOR) | default(VALUE)."
 );
 
 pub(super) const PARSE: &str = with_sources!(

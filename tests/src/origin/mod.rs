@@ -17,6 +17,7 @@ mod listener;
 mod options;
 pub mod prose;
 mod redirects;
+pub mod shop;
 pub mod site;
 mod stats;
 mod wire;
@@ -95,6 +96,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .route("/", get(answers::index))
         .route("/stats", get(stats::report))
         .merge(site::routes())
+        .merge(shop::routes())
         .merge(answers::routes())
         .merge(redirects::routes())
         .merge(bodies::routes())

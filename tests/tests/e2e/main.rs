@@ -16,6 +16,7 @@ mod chaos;
 mod charsets;
 mod compare;
 mod extraction;
+mod extraction_depth;
 mod harness;
 mod inputs;
 mod modes;

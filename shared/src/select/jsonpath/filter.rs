@@ -177,15 +177,17 @@ fn function(text: &mut Text<'_>, at: usize, name: &str, depth: usize) -> Result<
             text.expect(",")?;
             text.skip_space();
             let pattern_at = text.at;
-            let pattern = match value(text, depth)? {
-                Operand::Literal(Value::String(written)) => match pattern(&written, whole) {
+            let written = value(text, depth)?;
+            let pattern = if let Operand::Literal(Value::String(written)) = &written {
+                match pattern(written, whole) {
                     Some(regex) => Pattern::Fixed(regex),
                     None => {
                         text.at = pattern_at;
                         return text.refuse("this is no regular expression");
                     }
-                },
-                other => Pattern::Found(other),
+                }
+            } else {
+                Pattern::Found(written)
             };
             Term::Logic(Logic::Matches { whole, text: subject, pattern })
         }

@@ -1,13 +1,13 @@
 //! `--each`: one object for every element that a selector names, its fields looked
 //! for inside that element.
 
-use scraper::{ElementRef, Html, Selector};
+use scraper::{ElementRef, Selector};
 use shared::record::FieldValue;
 use shared::select::{Each, Field, Source};
 
 use super::dom::{ELEMENTS_PER_LOOK, selector};
 use super::found::{Found, trimmed};
-use super::page::nothing;
+use super::page::{Tree, nothing};
 use super::pick::Take;
 use super::steps::{Around, Steps};
 #[cfg(feature = "xpath")]
@@ -67,25 +67,23 @@ impl Items {
     /// The items of a page, in its order.
     pub(super) fn of_page(
         &self,
-        page: &Html,
+        tree: &Tree<'_>,
         found: &mut Found,
         around: Around<'_>,
     ) -> Result<FieldValue, ExtractError> {
-        #[cfg(feature = "xpath")]
-        let nodes = self.nodes(page, around)?;
         let mut items = Vec::new();
         let mut add = |element: ElementRef<'_>, found: &mut Found| {
             let item = Item {
                 element,
                 around,
                 #[cfg(feature = "xpath")]
-                nodes: nodes.as_ref(),
+                nodes: tree.nodes.as_ref(),
             };
             item.object(&self.members, found).map(|object| items.push(object))
         };
         match &self.of {
             Of::Css(selector) => {
-                let elements = page.tree.root().descendants().filter_map(ElementRef::wrap);
+                let elements = tree.page.tree.root().descendants().filter_map(ElementRef::wrap);
                 for (n, element) in elements.enumerate() {
                     if n % ELEMENTS_PER_LOOK == 0 {
                         around.deadline.check()?;
@@ -97,7 +95,7 @@ impl Items {
             }
             #[cfg(feature = "xpath")]
             Of::XPath(xpath) => {
-                if let Some(nodes) = &nodes {
+                if let Some(nodes) = &tree.nodes {
                     for element in xpath.elements(nodes, around)? {
                         add(element, found)?;
                     }
@@ -108,14 +106,11 @@ impl Items {
         Ok(FieldValue::List(items))
     }
 
-    /// The page as XPath sees it, if XPath is asked for.
+    /// Whether any of it is XPath.
     #[cfg(feature = "xpath")]
-    fn nodes<'p>(&self, page: &'p Html, around: Around<'_>) -> Result<Option<Nodes<'p>>, ExtractError> {
+    pub(super) fn needs_nodes(&self) -> bool {
         let of_members = self.members.iter().any(|member| matches!(member.wanted, Wanted::XPath(_)));
-        if of_members || matches!(self.of, Of::XPath(_)) {
-            return Nodes::of(page, around.deadline).map(Some);
-        }
-        Ok(None)
+        of_members || matches!(self.of, Of::XPath(_))
     }
 }
 

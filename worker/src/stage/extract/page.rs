@@ -20,7 +20,7 @@ use super::pick::Pick;
 use super::steps::{Around, Steps};
 use super::stream::{Stream, Streamed};
 #[cfg(feature = "xpath")]
-use super::xpath::XPath;
+use super::xpath::{Nodes, XPath};
 use super::{ExtractError, Rejected, microdata, presets};
 
 /// A job, ready for one HTML page after another.
@@ -30,6 +30,13 @@ pub(super) struct PageJob {
     /// Present when everything can be found while streaming.
     stream: Option<Stream>,
     columns: Vec<Column>,
+}
+
+/// A page's tree, and its nodes as XPath sees them, if any of the job is XPath.
+pub(super) struct Tree<'p> {
+    pub(super) page: &'p Html,
+    #[cfg(feature = "xpath")]
+    pub(super) nodes: Option<Nodes<'p>>,
 }
 
 /// Where one value of the record comes from.
@@ -59,6 +66,22 @@ impl Column {
             Self::Pick(..) | Self::Nothing { .. } | Self::JsonLd(_) | Self::OpenGraph(_) | Self::Meta(_) => {
                 false
             }
+        }
+    }
+}
+
+#[cfg(feature = "xpath")]
+impl Column {
+    fn needs_nodes(&self) -> bool {
+        match self {
+            Self::XPath(..) => true,
+            Self::Items(items) => items.needs_nodes(),
+            Self::Pick(..)
+            | Self::Nothing { .. }
+            | Self::JsonLd(_)
+            | Self::OpenGraph(_)
+            | Self::Meta(_)
+            | Self::Microdata => false,
         }
     }
 }
@@ -124,10 +147,14 @@ impl PageJob {
         around: Around<'_>,
     ) -> Result<Vec<FieldValue>, ExtractError> {
         // What is made of the tree alone comes first: it counts on the same limit.
+        let tree = match tree {
+            Some(page) => Some(self.tree(page, around)?),
+            None => None,
+        };
         let mut of_tree = Vec::new();
         for column in &self.columns {
-            of_tree.push(match tree {
-                Some(page) => column.of_tree(page, found, around)?,
+            of_tree.push(match &tree {
+                Some(tree) => column.of_tree(tree, found, around)?,
                 None => None,
             });
         }
@@ -137,6 +164,19 @@ impl PageJob {
             None => self.of_picks(column, values, around),
         });
         finished.collect()
+    }
+
+    #[cfg(feature = "xpath")]
+    fn tree<'p>(&self, page: &'p Html, around: Around<'_>) -> Result<Tree<'p>, ExtractError> {
+        let wanted = self.columns.iter().any(Column::needs_nodes);
+        let nodes = if wanted { Some(Nodes::of(page, around.deadline)?) } else { None };
+        Ok(Tree { page, nodes })
+    }
+
+    #[cfg(not(feature = "xpath"))]
+    fn tree<'p>(&self, page: &'p Html, around: Around<'_>) -> Result<Tree<'p>, ExtractError> {
+        around.deadline.check()?;
+        Ok(Tree { page })
     }
 
     fn of_picks(
@@ -164,16 +204,19 @@ impl PageJob {
 impl Column {
     fn of_tree(
         &self,
-        page: &Html,
+        tree: &Tree<'_>,
         found: &mut Found,
         around: Around<'_>,
     ) -> Result<Option<FieldValue>, ExtractError> {
         match self {
-            Self::Items(items) => items.of_page(page, found, around).map(Some),
-            Self::Microdata => microdata::items(page, found, around).map(Some),
+            Self::Items(items) => items.of_page(tree, found, around).map(Some),
+            Self::Microdata => microdata::items(tree.page, found, around).map(Some),
             #[cfg(feature = "xpath")]
             Self::XPath(xpath, steps) => {
-                let value = xpath.of_page(page, found, around)?;
+                let value = match &tree.nodes {
+                    Some(nodes) => xpath.of_page(nodes, found, around)?,
+                    None => FieldValue::Null,
+                };
                 steps.run(value, around).map(Some)
             }
             Self::Pick(..) | Self::Nothing { .. } | Self::JsonLd(_) | Self::OpenGraph(_) | Self::Meta(_) => {

@@ -66,12 +66,12 @@ impl Steps {
     /// # Errors
     /// When the page's time is over.
     pub(super) fn run(&self, found: FieldValue, around: Around<'_>) -> Result<FieldValue, ExtractError> {
-        self.0.iter().try_fold(found, |value, step| match value {
-            FieldValue::List(values) => step.on_list(values, around),
-            one => {
-                around.deadline.check()?;
-                Ok(step.on_one(one, around).unwrap_or(FieldValue::Null))
+        self.0.iter().try_fold(found, |value, step| {
+            if let FieldValue::List(values) = value {
+                return step.on_list(values, around);
             }
+            around.deadline.check()?;
+            Ok(step.on_one(value, around).unwrap_or(FieldValue::Null))
         })
     }
 }

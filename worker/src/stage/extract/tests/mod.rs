@@ -1,6 +1,7 @@
 //! The extractor as its callers see it.
 
 mod bodies;
+mod garbage;
 #[cfg(feature = "xpath")]
 mod paths;
 mod trees;

@@ -86,12 +86,11 @@ impl<'a, 'p> Eval<'a, 'p> {
     }
 
     pub(super) fn text(&mut self, expr: &Expr, at: Place) -> Result<String, ExtractError> {
-        match self.eval(expr, at)? {
-            Value::Nodes(set) => match set.first() {
-                Some(first) => self.string(*first).map(Cow::into_owned),
-                None => Ok(String::new()),
-            },
-            other => Ok(other.into_text(self.nodes)),
+        let value = self.eval(expr, at)?;
+        let Value::Nodes(set) = value else { return Ok(value.into_text(self.nodes)) };
+        match set.first() {
+            Some(first) => self.string(*first).map(Cow::into_owned),
+            None => Ok(String::new()),
         }
     }
 
@@ -161,10 +160,9 @@ impl<'a, 'p> Eval<'a, 'p> {
         let size = nodes.len();
         let mut out = Vec::new();
         for (n, node) in nodes.into_iter().enumerate() {
-            let holds = match self.eval(predicate, Place { node, position: n + 1, size })? {
-                Value::Number(number) => position(n) == number,
-                other => other.is_true(),
-            };
+            let value = self.eval(predicate, Place { node, position: n + 1, size })?;
+            let holds =
+                if let Value::Number(number) = value { position(n) == number } else { value.is_true() };
             if holds {
                 out.push(node);
             }
@@ -202,87 +200,87 @@ impl<'a, 'p> Eval<'a, 'p> {
             | Operator::Greater
             | Operator::GreaterOrEqual => {
                 let (left, right) = (self.eval(left, at)?, self.eval(right, at)?);
-                self.compare(left, operator, right).map(Value::Truth)
+                self.compare(&left, operator, &right).map(Value::Truth)
             }
         }
     }
 
     /// Comparison (XPath 1.0, section 3.4): of sets, whether any of their nodes compares so.
-    fn compare(&mut self, left: Value, operator: Operator, right: Value) -> Result<bool, ExtractError> {
-        match (left, right) {
-            (Value::Truth(truth), other) => {
-                Ok(compared(&Value::Truth(truth), operator, &Value::Truth(other.is_true()), self.nodes))
-            }
-            (other, Value::Truth(truth)) => {
-                Ok(compared(&Value::Truth(other.is_true()), operator, &Value::Truth(truth), self.nodes))
-            }
-            (Value::Nodes(left), Value::Nodes(right)) => {
-                let mut texts = Vec::with_capacity(right.len());
-                for node in right {
-                    texts.push(self.string(node)?);
+    fn compare(&mut self, left: &Value, operator: Operator, right: &Value) -> Result<bool, ExtractError> {
+        // Beside a truth, all of a set is one.
+        if let (Value::Truth(_), _) | (_, Value::Truth(_)) = (left, right) {
+            return Ok(Plain::Truth(left.is_true()).compares(operator, Plain::Truth(right.is_true())));
+        }
+        let (lefts, rights) = (self.texts(left)?, self.texts(right)?);
+        for left in plain(left, &lefts) {
+            for right in plain(right, &rights) {
+                self.look()?;
+                if left.compares(operator, right) {
+                    return Ok(true);
                 }
-                for node in left {
-                    let left = Value::Text(self.string(node)?.into_owned());
-                    for text in &texts {
-                        self.look()?;
-                        if compared(&left, operator, &Value::Text(text.to_string()), self.nodes) {
-                            return Ok(true);
-                        }
-                    }
-                }
-                Ok(false)
             }
-            (Value::Nodes(set), right) => {
-                for node in set {
-                    let text = Value::Text(self.string(node)?.into_owned());
-                    if compared(&text, operator, &right, self.nodes) {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            (left, Value::Nodes(set)) => {
-                for node in set {
-                    let text = Value::Text(self.string(node)?.into_owned());
-                    if compared(&left, operator, &text, self.nodes) {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            (left, right) => Ok(compared(&left, operator, &right, self.nodes)),
+        }
+        Ok(false)
+    }
+
+    /// What the nodes of a set say.
+    fn texts(&mut self, value: &Value) -> Result<Vec<Cow<'p, str>>, ExtractError> {
+        match value {
+            Value::Nodes(set) => set.iter().map(|node| self.string(*node)).collect(),
+            Value::Text(_) | Value::Number(_) | Value::Truth(_) => Ok(Vec::new()),
         }
     }
 }
 
-/// Compares two values, neither of which is a set.
-fn compared(left: &Value, operator: Operator, right: &Value, nodes: &Nodes<'_>) -> bool {
-    let is_equal = || match (left, right) {
-        (Value::Text(left), Value::Text(right)) => left == right,
-        (Value::Truth(left), Value::Truth(right)) => left == right,
-        _ => number(left, nodes) == number(right, nodes),
+/// The one value that something is, or the texts of a set.
+fn plain<'t>(value: &'t Value, texts: &'t [Cow<'_, str>]) -> impl Iterator<Item = Plain<'t>> {
+    let one = match value {
+        Value::Nodes(_) => None,
+        Value::Text(text) => Some(Plain::Text(text)),
+        Value::Number(number) => Some(Plain::Number(*number)),
+        Value::Truth(truth) => Some(Plain::Truth(*truth)),
     };
-    match operator {
-        Operator::Equal => is_equal(),
-        Operator::NotEqual => !is_equal(),
-        Operator::Less => number(left, nodes) < number(right, nodes),
-        Operator::LessOrEqual => number(left, nodes) <= number(right, nodes),
-        Operator::Greater => number(left, nodes) > number(right, nodes),
-        Operator::GreaterOrEqual => number(left, nodes) >= number(right, nodes),
-        Operator::Or
-        | Operator::And
-        | Operator::Add
-        | Operator::Subtract
-        | Operator::Multiply
-        | Operator::Divide
-        | Operator::Remainder => false,
-    }
+    one.into_iter().chain(texts.iter().map(|text| Plain::Text(text)))
 }
 
-fn number(value: &Value, nodes: &Nodes<'_>) -> f64 {
-    match value {
-        Value::Text(text) => number_of(text),
-        other => other.clone().into_number(nodes),
+/// A value that is no set.
+#[derive(Debug, Clone, Copy)]
+enum Plain<'t> {
+    Text(&'t str),
+    Number(f64),
+    Truth(bool),
+}
+
+impl Plain<'_> {
+    fn number(self) -> f64 {
+        match self {
+            Self::Text(text) => number_of(text),
+            Self::Number(number) => number,
+            Self::Truth(truth) => f64::from(u8::from(truth)),
+        }
+    }
+
+    fn compares(self, operator: Operator, other: Self) -> bool {
+        let is_equal = || match (self, other) {
+            (Self::Text(left), Self::Text(right)) => left == right,
+            (Self::Truth(left), Self::Truth(right)) => left == right,
+            (left, right) => left.number() == right.number(),
+        };
+        match operator {
+            Operator::Equal => is_equal(),
+            Operator::NotEqual => !is_equal(),
+            Operator::Less => self.number() < other.number(),
+            Operator::LessOrEqual => self.number() <= other.number(),
+            Operator::Greater => self.number() > other.number(),
+            Operator::GreaterOrEqual => self.number() >= other.number(),
+            Operator::Or
+            | Operator::And
+            | Operator::Add
+            | Operator::Subtract
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Remainder => false,
+        }
     }
 }
 

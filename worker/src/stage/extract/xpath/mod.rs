@@ -10,7 +10,7 @@ mod functions;
 mod nodes;
 mod value;
 
-use scraper::{ElementRef, Html};
+use scraper::ElementRef;
 use shared::record::FieldValue;
 use shared::select::is_link;
 use shared::select::xpath::{self, Expr};
@@ -38,12 +38,11 @@ impl XPath {
     /// What it finds in a page.
     pub(super) fn of_page(
         &self,
-        page: &Html,
+        nodes: &Nodes<'_>,
         found: &mut Found,
         around: Around<'_>,
     ) -> Result<FieldValue, ExtractError> {
-        let nodes = Nodes::of(page, around.deadline)?;
-        self.at(&nodes, NodeId::ROOT, found, around)
+        self.at(nodes, NodeId::ROOT, found, around)
     }
 
     /// What it finds when it starts at an element.

@@ -65,7 +65,7 @@ impl<'p> Nodes<'p> {
         for edge in page.tree.root().traverse() {
             match edge {
                 Edge::Open(node) => {
-                    if entries.len() % NODES_PER_LOOK == 0 {
+                    if entries.len().is_multiple_of(NODES_PER_LOOK) {
                         deadline.check()?;
                     }
                     let place = u32::try_from(entries.len()).unwrap_or(u32::MAX);
