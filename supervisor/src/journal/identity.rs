@@ -39,6 +39,14 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
             redirects_max,
             headers,
             user_agent,
+        })
+        | Work::Sitemap(FetchSpec {
+            timeout,
+            connect_timeout,
+            body_bytes_max,
+            redirects_max,
+            headers,
+            user_agent,
         }) => vec![
             fact(COMMAND, "fetch"),
             fact("--body-bytes-max", body_bytes_max),
@@ -113,7 +121,7 @@ mod tests {
     fn fetch(plan: &mut Plan) -> &mut FetchSpec {
         match &mut plan.work {
             Work::Fetch(fetch) => fetch,
-            Work::Parse(_) => panic!("the test's plan fetches"),
+            Work::Parse(_) | Work::Sitemap(_) => panic!("the test's plan fetches"),
         }
     }
 
