@@ -33,7 +33,9 @@ impl Packer {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         out.extend_from_slice(&HEADER);
         let begin = out.len();
-        if !shrinks || length < SHRINK_BYTES_MIN || !self.deflate(parts, length, out) {
+        // At this level noise grows by a twentieth: it is stored, as if it had not been tried.
+        let tried = shrinks && length >= SHRINK_BYTES_MIN && self.deflate(parts, length, out);
+        if !tried || out.len() - begin >= length {
             out.truncate(begin);
             store(parts, out);
         }

@@ -18,6 +18,7 @@ mod options;
 pub mod prose;
 mod redirects;
 pub mod site;
+mod sitemaps;
 mod stats;
 mod wire;
 
@@ -95,6 +96,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .route("/", get(answers::index))
         .route("/stats", get(stats::report))
         .merge(site::routes())
+        .merge(sitemaps::routes())
         .merge(answers::routes())
         .merge(redirects::routes())
         .merge(bodies::routes())

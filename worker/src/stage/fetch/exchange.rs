@@ -209,12 +209,9 @@ impl<'a> Exchange<'a> {
 
     /// Something went wrong; the connection is gone.
     pub(super) fn on_fault(&mut self, fault: &Fault) {
-        self.tape.cut(match fault {
-            Fault::Timeout => Truncated::Time,
-            // A body that nobody waits for is given up when it takes long; who ended it is not told apart.
-            _ if self.draining() => Truncated::Unspecified,
-            _ => Truncated::Disconnect,
-        });
+        // A body that nobody waits for is given up when it takes long; who ended it is not told apart.
+        let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
+        self.tape.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });
         let next = match mem::replace(&mut self.phase, Phase::Head) {
             Phase::Head if *fault == Fault::Stale && self.stale < STALE_MAX => {
                 self.stale += 1;

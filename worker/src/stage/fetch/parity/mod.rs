@@ -3,6 +3,7 @@
 mod connections;
 mod responses;
 mod server;
+mod tapes;
 mod timing;
 
 use shared::job::FetchSpec;
