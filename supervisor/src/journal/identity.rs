@@ -39,14 +39,6 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
             redirects_max,
             headers,
             user_agent,
-        })
-        | Work::Sitemap(FetchSpec {
-            timeout,
-            connect_timeout,
-            body_bytes_max,
-            redirects_max,
-            headers,
-            user_agent,
         }) => vec![
             fact(COMMAND, "fetch"),
             fact("--body-bytes-max", body_bytes_max),
@@ -54,6 +46,8 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
             fact("--header", headers_in_words(headers)),
             fact("--user-agent", agent_in_words(user_agent)),
         ],
+        // A part of a fetch, and never what a plan is for.
+        Work::Sitemap(_) => Vec::new(),
         Work::Parse(ParseSpec { body_bytes_max }) => {
             vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
         }
