@@ -119,7 +119,8 @@ fn listed(
     let Some(first) = urls.first() else { return Ok(None) };
     again.once.get_or_insert_with(|| format!("the sitemap {first}"));
     for url in &urls {
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
+        let lower = url.to_ascii_lowercase();
+        if !(lower.starts_with("http://") || lower.starts_with("https://")) {
             return Err(Problem::Usage(format!(
                 "--sitemap {url}: a sitemap is fetched, so give its whole URL: https://example.com/sitemap.xml"
             )));
