@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// Why an input has no fields; the names are part of the product's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -171,6 +172,9 @@ pub struct Record<'a> {
     /// The path as it was given (parse).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<&'a str>,
+    /// What was carried along from the row the input came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<&'a RawValue>,
     /// Where the redirects ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_url: Option<&'a str>,
@@ -196,6 +200,13 @@ pub struct Record<'a> {
     /// Why there are no fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordError<'a>>,
+}
+
+/// What [`Target::kept`](crate::protocol::Target::kept) holds, for [`Record::keep`].
+#[must_use]
+pub fn kept(encoded: &[u8]) -> Option<&RawValue> {
+    // The source encoded it; and a record without it is better than none.
+    if encoded.is_empty() { None } else { serde_json::from_slice(encoded).ok() }
 }
 
 impl Record<'_> {
@@ -228,6 +239,7 @@ mod tests {
             id: 17,
             url: Some("http://x/"),
             path: None,
+            keep: kept(br#"{"n":1e400}"#),
             final_url: Some("http://x/"),
             status: Some(200),
             attempts: 1,
@@ -242,7 +254,7 @@ mod tests {
         record.write_line(&mut line).unwrap();
         assert_eq!(
             String::from_utf8(line).unwrap(),
-            "{\"id\":17,\"url\":\"http://x/\",\"final_url\":\"http://x/\",\"status\":200,\"attempts\":1,\"worker\":2,\
+            "{\"id\":17,\"url\":\"http://x/\",\"keep\":{\"n\":1e400},\"final_url\":\"http://x/\",\"status\":200,\"attempts\":1,\"worker\":2,\
              \"elapsed_ms\":41.2,\"bytes\":5,\"charset\":\"utf-8\",\"fields\":{\"title\":null,\"links\":[\"a\"]}}\n"
         );
     }

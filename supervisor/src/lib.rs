@@ -3,6 +3,7 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
+mod archive;
 mod auto;
 mod cli;
 mod engine;

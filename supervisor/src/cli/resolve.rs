@@ -41,7 +41,7 @@ struct Run {
 impl Run {
     fn fetch(pool: &PoolFlags, job: FetchJob, output: Option<OutputFlags>) -> Self {
         let FetchJob { targets, lists, extract, network, shown } = job;
-        let (targets, network) = (Targets::Urls(targets.urls), Some(network));
+        let (targets, network) = (Targets::Urls(targets.urls, targets.sitemap), Some(network));
         Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),
@@ -142,6 +142,12 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
             )
         }
     };
+    let archive = disk::archive(&output);
+    if archive.is_some() && run.network.is_none() {
+        return Err(Problem::Usage(
+            "a web archive holds what was sent and received, and `parse` does neither; name the output .jsonl".into(),
+        ));
+    }
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_ref());
     let work = match run.network {
@@ -156,6 +162,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         parse_timeout: run.extract.parse_timeout,
         inputs,
         output,
+        archive,
         pool: run.pool,
         politeness,
         ordered,

@@ -46,6 +46,8 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
             fact("--header", headers_in_words(headers)),
             fact("--user-agent", agent_in_words(user_agent)),
         ],
+        // A part of a fetch, and never what a plan is for.
+        Work::Sitemap(_) => Vec::new(),
         Work::Parse(ParseSpec { body_bytes_max }) => {
             vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
         }
@@ -113,7 +115,7 @@ mod tests {
     fn fetch(plan: &mut Plan) -> &mut FetchSpec {
         match &mut plan.work {
             Work::Fetch(fetch) => fetch,
-            Work::Parse(_) => panic!("the test's plan fetches"),
+            Work::Parse(_) | Work::Sitemap(_) => panic!("the test's plan fetches"),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::source::{Source, TargetKind};
 /// A job that fetches `inputs`.
 pub(super) fn plan(inputs: &[Input]) -> Plan {
     Plan {
+        archive: None,
         work: Work::Fetch(FetchSpec {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use shared::clock;
 
 use super::feed::FeedError;
+use super::records::Given;
 use super::{CHUNK_BYTES_MAX, Runtime};
 use crate::frontier::HostRef;
 use crate::gather::Ordered;
@@ -61,10 +62,10 @@ impl Runtime<'_> {
 
     fn take(&mut self, now: Instant, item: SourceItem) {
         if let Some(why) = &item.refused {
-            return self.refuse(item.id, &item.input, why);
+            return self.refuse(item.id, Given { input: &item.input, kept: &item.kept }, why);
         }
         let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
-        self.pool.submit(now, item.id, item.input, host);
+        self.pool.submit(now, item.id, item.input, item.kept, host);
     }
 
     fn source_failed(&mut self, now: Instant, error: &FeedError) {

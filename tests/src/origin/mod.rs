@@ -19,6 +19,7 @@ pub mod prose;
 mod redirects;
 pub mod shop;
 pub mod site;
+mod sitemaps;
 mod stats;
 mod wire;
 
@@ -97,6 +98,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .route("/stats", get(stats::report))
         .merge(site::routes())
         .merge(shop::routes())
+        .merge(sitemaps::routes())
         .merge(answers::routes())
         .merge(redirects::routes())
         .merge(bodies::routes())
