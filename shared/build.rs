@@ -2,15 +2,22 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
-use std::path::Path;
+use std::path::PathBuf;
 
 fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=src");
     let mut hasher = DefaultHasher::new();
-    let mut files: Vec<_> = std::fs::read_dir(Path::new("src"))?.collect::<Result<_, _>>()?;
-    files.sort_by_key(std::fs::DirEntry::file_name);
+    let mut directories = vec![PathBuf::from("src")];
+    let mut files = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.is_dir() { directories.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
     for file in files {
-        std::fs::read(file.path())?.hash(&mut hasher);
+        std::fs::read(file)?.hash(&mut hasher);
     }
     println!("cargo::rustc-env=MUSTER_BUILD_ID={}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish());
     Ok(())

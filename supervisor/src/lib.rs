@@ -3,6 +3,7 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
+mod archive;
 mod auto;
 mod cli;
 mod engine;
@@ -24,6 +25,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use cli::{Outcome, Refusal, Request, Surroundings};
 
 /// Runs the command line; what `main` is.
@@ -42,7 +44,13 @@ pub fn run() -> ExitCode {
         Request::Completions(shell) => {
             cli::write_completions(shell, &mut io::stdout()).map(|()| Outcome::Done)
         }
-        Request::ManPages(dir) => cli::write_man_pages(&dir).map(|()| Outcome::Done),
+        Request::ManPages(dir) => {
+            return conclude(
+                cli::write_man_pages(&dir)
+                    .map(|()| Outcome::Done)
+                    .with_context(|| format!("cannot write man pages into {}", dir.display())),
+            );
+        }
         Request::Run(plan) => return conclude(verbs::run(&plan)),
         Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),
     };

@@ -117,14 +117,16 @@ fn shows(when: When, screen: Screen) -> bool {
 /// Says what did not go as asked for, and turns it into an outcome.
 fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     let Report { ended, reader_left, resume, run } = report;
-    let done = run.summary.items;
+    // What an order keeps back is done and not written: the next run does it again.
+    let done = run.summary.items - ended.held_back;
+    let left = ended.left + ended.held_back;
     if let Some(why) = &ended.failure {
-        let (done, left) = (units::counted(done, "record"), units::counted(ended.left, "input"));
+        let (done, left) = (units::counted(done, "record"), units::counted(left, "input"));
         anyhow::bail!("{why}\n{done} written, {left} left{}", how(*resume));
     }
     if let Some(signal) = ended.signal {
         let name = crate::pool::signal_name(signal).unwrap_or("a signal");
-        let left = units::counted(ended.left, "input");
+        let left = units::counted(left, "input");
         let left = if ended.unread { format!("{left} or more") } else { left };
         let place = match &plan.output {
             Output::File { path, .. } => format!(" in {}", path.display()),

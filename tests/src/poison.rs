@@ -2,20 +2,24 @@
 //!
 //! The test build of the worker calls [`strike`] where a parser would run, with
 //! the black box already naming the input. An input that contains `poison=KIND`
-//! gets what it asks for.
+//! gets what it asks for; with `early=KIND`, before its first byte arrives.
 
 use std::hint::black_box;
+use std::sync::Mutex;
 
-/// What an input can ask for, by the word after `poison=`.
+use shared::black_box::Phase;
+
+/// What an input can ask for, by the word after `poison=`; `leak` besides, which kills nobody.
 pub const KINDS: [&str; 5] = ["segfault", "abort", "overflow", "spin", "allocate"];
 
 /// How much is allocated at once, in bytes.
 const GULP_BYTES: usize = 16 << 20;
 
 /// Does to this process what `input` asks for, if anything.
-pub fn strike(input: &[u8]) {
+pub fn strike(phase: Phase, input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    let Some((_, kind)) = text.split_once("poison=") else { return };
+    let wanted = if phase == Phase::Fetch { "early=" } else { "poison=" };
+    let Some((_, kind)) = text.split_once(wanted) else { return };
     match kind.split(['&', '.', '-']).next().unwrap_or_default() {
         "segfault" => segfault(),
         "abort" => std::process::abort(),
@@ -26,6 +30,7 @@ pub fn strike(input: &[u8]) {
             std::hint::spin_loop();
         },
         "allocate" => allocate(),
+        "leak" => leak(),
         _ => {}
     }
 }
@@ -48,5 +53,14 @@ fn allocate() {
     loop {
         // Written to, or the kernel would only promise it.
         held.push(black_box(vec![1_u8; GULP_BYTES]));
+    }
+}
+
+/// What a parser never gives back.
+static LEAKED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+fn leak() {
+    if let Ok(mut leaked) = LEAKED.lock() {
+        leaked.push(black_box(vec![1; GULP_BYTES]));
     }
 }

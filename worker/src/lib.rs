@@ -26,8 +26,8 @@ use clap::Parser;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
-use shared::black_box::BlackBox;
-use shared::job::JobSpec;
+use shared::black_box::{BlackBox, Phase};
+use shared::job::{JobSpec, Work};
 use shared::protocol::{FromWorker, ToWorker};
 
 use crate::connection::Connection;
@@ -50,11 +50,11 @@ struct Arguments {
     slot: u32,
 }
 
-/// Called with each input when its computing begins, while the black box names it.
+/// Called with each input when it is first computed on in a phase, while the black box names it.
 ///
 /// Only the test build of the worker has one: it crashes, hangs or leaks on
 /// inputs that ask for it, at the place where a parser would.
-pub type Hook = fn(&[u8]);
+pub type Hook = fn(Phase, &[u8]);
 
 /// Runs the worker; what `main` is.
 #[must_use]
@@ -108,7 +108,7 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     };
     connection.send(&FromWorker::Ready { sandbox })?;
     let (sender, receiver) = connection.split();
-    let outbox = Outbox::start(sender, Arc::clone(&black_box))?;
+    let outbox = Outbox::start(sender, Arc::clone(&black_box), matches!(job.work, Work::Map(_)))?;
     executor::run(Worker { pipeline, outbox, black_box, then: None }, &job, receiver)
 }
 

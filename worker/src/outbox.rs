@@ -2,7 +2,7 @@
 //! executor, sent by a thread of their own, so that a supervisor that is slow to
 //! read never stops the clock of a request in flight.
 //!
-//! A batch leaves when it is full, when it is [`LINGER`] old, or at once when
+//! A batch leaves when it is full, when it has lingered, or at once when
 //! the executor has nothing else to do. What waits here is bounded: an executor
 //! takes on nothing new while there is no room.
 
@@ -18,15 +18,24 @@ use tokio::sync::Notify;
 
 use crate::connection::Sender;
 
-/// How long a batch that is not full waits for more. Two milliseconds are lost in any
-/// network's noise and make batches of dozens out of a stream of small targets.
-const LINGER: Duration = Duration::from_millis(2);
+/// When a batch leaves.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// How long one that is not full waits for more.
+    linger: Duration,
+    /// With this many outcomes it is full.
+    outcomes: usize,
+    /// With this many bytes of lines it is full.
+    bytes: usize,
+}
 
-/// A batch with this many outcomes leaves at once.
-const BATCH_OUTCOMES: usize = 64;
+/// Two milliseconds are lost in any network's noise and make batches of dozens out of a stream of small
+/// targets. What is full fits one message with its headers.
+const USUAL: Pace = Pace { linger: Duration::from_millis(2), outcomes: 64, bytes: 24 * 1024 };
 
-/// A batch with this many bytes of lines leaves at once: one message with its headers.
-const BATCH_BYTES: usize = 24 * 1024;
+/// A program has far more lines in hand than it answers in this time, and every batch wakes five threads,
+/// which would cost more than what is in it.
+const OF_PROGRAM: Pace = Pace { linger: Duration::from_millis(8), outcomes: 1024, bytes: 256 * 1024 };
 
 /// Bytes that may wait here before the executor takes on nothing new.
 const ROOM_BYTES: usize = 1024 * 1024;
@@ -57,6 +66,7 @@ struct Shared {
     /// An event loop waits here for room.
     room: Notify,
     slices_read: AtomicU64,
+    pace: Pace,
 }
 
 #[derive(Debug, Default)]
@@ -78,12 +88,12 @@ impl Pending {
         self.batch.outcomes.is_empty() && !self.credit_due && self.said.is_empty()
     }
 
-    fn is_full(&self) -> bool {
+    fn is_full(&self, pace: &Pace) -> bool {
         self.urgent
             || self.closing
             || !self.said.is_empty()
-            || self.batch.outcomes.len() >= BATCH_OUTCOMES
-            || self.batch.lines.len() >= BATCH_BYTES
+            || self.batch.outcomes.len() >= pace.outcomes
+            || self.batch.lines.len() >= pace.bytes
     }
 
     fn has_room(&self) -> bool {
@@ -103,7 +113,7 @@ impl Shared {
         pending.batch.lines.extend_from_slice(line);
         pending.urgent |= idle;
         // The writer sleeps in two places: for the first result, and lingering for a full batch.
-        if was_empty || pending.is_full() {
+        if was_empty || pending.is_full(&self.pace) {
             self.filled.notify_one();
         }
     }
@@ -120,14 +130,15 @@ impl Shared {
 }
 
 impl Outbox {
-    /// Starts the writer thread.
-    pub(crate) fn start(sender: Sender, black_box: Arc<BlackBox>) -> std::io::Result<Self> {
+    /// Starts the writer thread. `of_program` says that results come from a program, in streams.
+    pub(crate) fn start(sender: Sender, black_box: Arc<BlackBox>, of_program: bool) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             pending: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
             room: Notify::new(),
             slices_read: AtomicU64::new(0),
+            pace: if of_program { OF_PROGRAM } else { USUAL },
         });
         let writer = {
             let shared = Arc::clone(&shared);
@@ -277,10 +288,10 @@ fn next_batch(shared: &Shared) -> Option<(Vec<FromWorker>, Batch, bool)> {
             return None;
         }
     }
-    if !pending.is_full() {
+    if !pending.is_full(&shared.pace) {
         (pending, _) = shared
             .filled
-            .wait_timeout_while(pending, LINGER, |pending| !pending.is_full())
+            .wait_timeout_while(pending, shared.pace.linger, |pending| !pending.is_full(&shared.pace))
             .unwrap_or_else(PoisonError::into_inner);
     }
     let mut batch = std::mem::take(&mut pending.batch);

@@ -29,14 +29,6 @@ impl HostId {
     pub const NONE: Self = Self(u32::MAX);
 }
 
-/// A target that leaves its lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) id: u64,
-    /// Whether it has failed before.
-    pub(super) retried: bool,
-}
-
 /// What waits, in order: retries that are due, then the queue.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lane {
@@ -66,11 +58,11 @@ impl Lane {
         if self.queue.is_empty() { self.next_retry() } else { Some(now) }
     }
 
-    pub(super) fn take(&mut self, now: Instant) -> Option<Taken> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
         if self.next_retry().is_some_and(|due| due <= now) {
-            return self.retries.pop().map(|Reverse((_, id))| Taken { id, retried: true });
+            return self.retries.pop().map(|Reverse((_, id))| id);
         }
-        self.queue.pop_front().map(|id| Taken { id, retried: false })
+        self.queue.pop_front()
     }
 }
 
@@ -120,7 +112,7 @@ impl Host {
     }
 
     /// Starts the next target, if one may start now.
-    pub(super) fn start(&mut self, now: Instant, rate: Option<&Rate>) -> Option<Taken> {
+    pub(super) fn start(&mut self, now: Instant, rate: Option<&Rate>) -> Option<u64> {
         if self.belongs(now, rate) != Place::Ring {
             return None;
         }
@@ -190,6 +182,7 @@ impl Hosts {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
     }

@@ -77,7 +77,6 @@ pub struct Frontier {
     /// Hosts in [`Place::Fading`].
     fading: BTreeSet<(Instant, HostId)>,
     pending: usize,
-    retrying: usize,
 }
 
 impl Frontier {
@@ -94,7 +93,6 @@ impl Frontier {
             timed: BTreeSet::new(),
             fading: BTreeSet::new(),
             pending: 0,
-            retrying: 0,
         }
     }
 
@@ -116,8 +114,7 @@ impl Frontier {
     pub fn pop(&mut self, now: Instant) -> Option<(u64, HostId)> {
         if let Some(taken) = self.hostless.take(now) {
             self.pending -= 1;
-            self.retrying -= usize::from(taken.retried);
-            return Some((taken.id, HostId::NONE));
+            return Some((taken, HostId::NONE));
         }
         self.wake(now);
         while let Some(id) = self.ring.pop_front() {
@@ -129,8 +126,7 @@ impl Frontier {
             self.settle(now, id);
             if let Some(taken) = taken {
                 self.pending -= 1;
-                self.retrying -= usize::from(taken.retried);
-                return Some((taken.id, id));
+                return Some((taken, id));
             }
         }
         None
@@ -162,7 +158,6 @@ impl Frontier {
         let asked = after + backoff::uniform(&mut self.rng, after / 10);
         let due = now + self.config.backoff.delay(&mut self.rng, attempt).max(asked);
         self.pending += 1;
-        self.retrying += 1;
         if let Some(host) = self.hosts.get_mut(host) {
             host.release();
             host.paused_until = host.paused_until.max(now + after);
@@ -213,15 +208,9 @@ impl Frontier {
         self.pending == 0
     }
 
-    /// Targets in here that have failed before.
-    #[must_use]
-    pub fn retrying(&self) -> usize {
-        self.retrying
-    }
-
     /// Hosts remembered: those with targets in here or in flight, and those whose rate or pause still counts.
-    #[must_use]
-    pub fn hosts_len(&self) -> usize {
+    #[cfg(test)]
+    fn hosts_len(&self) -> usize {
         self.hosts.len()
     }
 

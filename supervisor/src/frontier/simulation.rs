@@ -192,7 +192,7 @@ impl Run {
             }
         }
         self.check_rate();
-        assert_eq!((self.frontier.len(), self.frontier.retrying()), (0, 0));
+        assert_eq!(self.frontier.len(), 0);
         assert_eq!(self.frontier.next_due(), None);
         self.frontier.push(self.now + HOUR, u64::MAX, host("last"));
         assert_eq!(self.frontier.hosts_len(), 1, "hosts were not forgotten");

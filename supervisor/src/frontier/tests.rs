@@ -100,7 +100,7 @@ fn a_due_retry_goes_before_fresh_targets_and_waits_for_a_permit_like_them() {
         (0..3).for_each(|id| frontier.push(now, id, host));
         let (id, seat) = frontier.pop(now).unwrap();
         let due = frontier.retry(now, id, seat, 1, None);
-        assert_eq!((frontier.retrying(), frontier.len()), (1, 3));
+        assert_eq!(frontier.len(), 3);
         let (other, _) = frontier.pop(now).unwrap();
         assert_eq!(other, 1, "the host is not held up meanwhile");
         if host.is_some() {
@@ -108,7 +108,7 @@ fn a_due_retry_goes_before_fresh_targets_and_waits_for_a_permit_like_them() {
         }
         frontier.release(due, seat);
         assert_eq!(frontier.pop(due), Some((0, seat)));
-        assert_eq!((frontier.retrying(), frontier.len()), (0, 1));
+        assert_eq!(frontier.len(), 1);
     }
 }
 

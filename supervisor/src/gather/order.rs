@@ -7,11 +7,8 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes of lines waiting for an earlier one.
+/// Bytes of lines waiting for an earlier one, past which no new target is begun.
 const HELD_BYTES_MAX: usize = 64 << 20;
-
-/// Ids waiting for an earlier one: what one target that takes a minute holds up at 1,000 records a second.
-const HELD_IDS_MAX: usize = 1 << 16;
 
 /// Buffers kept for reuse, so that a steady run allocates nothing.
 const SPARE_MAX: usize = 256;
@@ -19,7 +16,7 @@ const SPARE_MAX: usize = 256;
 /// Largest buffer worth keeping; one huge record must not stay in memory for the rest of a run.
 const SPARE_BYTES_MAX: usize = 16 << 10;
 
-/// An id that was already written, skipped, or is waiting.
+/// An id whose line was already written or is waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("record {0} arrived twice; this is a bug in the supervisor")]
 pub struct DuplicateId(pub u64);
@@ -28,8 +25,7 @@ pub struct DuplicateId(pub u64);
 #[derive(Debug)]
 struct Held {
     ids: u64,
-    /// `None` is an id that will never have a line.
-    lines: Option<Vec<u8>>,
+    lines: Vec<u8>,
 }
 
 /// Releases lines in the order of their ids.
@@ -52,7 +48,7 @@ impl Ordered {
     /// Takes the line of `id`, newline included, and appends to `out` whatever is due now.
     ///
     /// # Errors
-    /// [`DuplicateId`] if `id` was put or skipped before; nothing changes then.
+    /// [`DuplicateId`] if `id` was put before; nothing changes then.
     pub fn put(&mut self, id: u64, line: &[u8], out: &mut Vec<u8>) -> Result<(), DuplicateId> {
         self.put_several(id, 1, line, out)
     }
@@ -77,22 +73,7 @@ impl Ordered {
             let mut buffer = self.spare.pop().unwrap_or_default();
             buffer.extend_from_slice(lines);
             self.held_bytes += lines.len();
-            self.held.insert(first, Held { ids, lines: Some(buffer) });
-        }
-        Ok(())
-    }
-
-    /// Says that `id` will never have a line, and appends to `out` whatever waited for it.
-    ///
-    /// # Errors
-    /// [`DuplicateId`] if `id` was put or skipped before; nothing changes then.
-    pub fn skip(&mut self, id: u64, out: &mut Vec<u8>) -> Result<(), DuplicateId> {
-        self.check_new(id)?;
-        if id == self.next_id {
-            self.next_id += 1;
-            self.release(out);
-        } else {
-            self.held.insert(id, Held { ids: 1, lines: None });
+            self.held.insert(first, Held { ids, lines: buffer });
         }
         Ok(())
     }
@@ -106,9 +87,8 @@ impl Ordered {
             if *entry.key() != self.next_id {
                 break;
             }
-            let Held { ids, lines } = entry.remove();
+            let Held { ids, lines: mut line } = entry.remove();
             self.next_id += ids;
-            let Some(mut line) = lines else { continue };
             out.extend_from_slice(&line);
             self.held_bytes -= line.len();
             if self.spare.len() < SPARE_MAX && line.capacity() <= SPARE_BYTES_MAX {
@@ -118,28 +98,22 @@ impl Ordered {
         }
     }
 
-    /// The id whose line or skip everything held is waiting for; all before it are out.
+    /// The id whose line everything held is waiting for; all before it are out.
     #[must_use]
     pub fn next_id(&self) -> u64 {
         self.next_id
     }
 
-    /// Ids waiting for an earlier one.
+    /// Lines waiting for an earlier one.
     #[must_use]
-    pub fn held_ids(&self) -> usize {
-        self.held.len()
+    pub fn held(&self) -> u64 {
+        self.held.values().map(|held| held.ids).sum()
     }
 
-    /// Bytes of their lines.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.held_bytes
-    }
-
-    /// Whether no further target should be handed out until the one everything waits for is done.
+    /// Whether no further target should be begun until the one that everything waits for is done.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.held_bytes >= HELD_BYTES_MAX || self.held.len() >= HELD_IDS_MAX
+        self.held_bytes >= HELD_BYTES_MAX
     }
 }
 
@@ -156,43 +130,35 @@ mod tests {
     proptest! {
         #[test]
         fn any_arrival_order_leaves_in_id_order(
-            (order, skipped) in (1_u64..200).prop_flat_map(|n| (
-                Just((0..n).collect::<Vec<_>>()).prop_shuffle(),
-                prop::collection::hash_set(0..n, 0..20),
-            ))
+            order in (1_u64..200).prop_flat_map(|n| Just((0..n).collect::<Vec<_>>()).prop_shuffle())
         ) {
             let (mut ordered, mut out, mut arrived) = (Ordered::new(0), Vec::new(), Vec::new());
             for &id in &order {
-                if skipped.contains(&id) {
-                    ordered.skip(id, &mut out).unwrap();
-                } else {
-                    ordered.put(id, &line(id), &mut out).unwrap();
-                }
+                ordered.put(id, &line(id), &mut out).unwrap();
                 arrived.push(id);
                 let gap = (0..).find(|id| !arrived.contains(id)).unwrap();
                 prop_assert_eq!(ordered.next_id(), gap);
-                let expected: Vec<u8> = (0..gap).filter(|id| !skipped.contains(id)).flat_map(line).collect();
+                let expected: Vec<u8> = (0..gap).flat_map(line).collect();
                 prop_assert_eq!(&out, &expected);
-                let held: usize = arrived.iter().filter(|&&id| id > gap && !skipped.contains(&id)).map(|&id| line(id).len()).sum();
-                prop_assert_eq!(ordered.held_bytes(), held);
+                let waiting: Vec<u64> = arrived.iter().copied().filter(|&id| id > gap).collect();
+                prop_assert_eq!(ordered.held(), waiting.len() as u64);
+                prop_assert_eq!(ordered.held_bytes, waiting.into_iter().map(|id| line(id).len()).sum::<usize>());
             }
-            prop_assert_eq!((ordered.held_ids(), ordered.held_bytes()), (0, 0));
+            prop_assert_eq!((ordered.held(), ordered.held_bytes), (0, 0));
         }
     }
 
     #[test]
     fn a_second_line_for_an_id_is_refused_and_changes_nothing() {
         let (mut ordered, mut out) = (Ordered::new(10), Vec::new());
-        ordered.put(12, b"c\n", &mut out).unwrap();
-        for id in [12, 9] {
+        ordered.put(11, b"b\n", &mut out).unwrap();
+        for id in [11, 9] {
             assert_eq!(ordered.put(id, b"again\n", &mut out), Err(DuplicateId(id)));
-            assert_eq!(ordered.skip(id, &mut out), Err(DuplicateId(id)));
         }
-        assert_eq!((out.len(), ordered.held_bytes()), (0, 2));
+        assert_eq!((out.len(), ordered.held_bytes), (0, 2));
         ordered.put(10, b"a\n", &mut out).unwrap();
         assert_eq!(ordered.put(10, b"again\n", &mut out), Err(DuplicateId(10)));
-        ordered.skip(11, &mut out).unwrap();
-        assert_eq!((out.as_slice(), ordered.next_id()), (b"a\nc\n".as_slice(), 13));
+        assert_eq!((out.as_slice(), ordered.next_id()), (b"a\nb\n".as_slice(), 12));
     }
 
     #[test]
@@ -206,16 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_by_count_or_by_bytes_until_the_gap_closes() {
+    fn it_is_full_until_the_gap_closes() {
         let (mut ordered, mut out) = (Ordered::new(0), Vec::new());
-        for id in 1..=HELD_IDS_MAX as u64 {
-            assert!(!ordered.is_full());
-            ordered.put(id, b"\n", &mut out).unwrap();
-        }
+        ordered.put(1, &vec![b'x'; HELD_BYTES_MAX], &mut out).unwrap();
         assert!(ordered.is_full());
         ordered.put(0, b"\n", &mut out).unwrap();
         assert!(!ordered.is_full());
-        ordered.put(HELD_IDS_MAX as u64 + 2, &vec![b'x'; HELD_BYTES_MAX], &mut out).unwrap();
-        assert!(ordered.is_full());
     }
 }

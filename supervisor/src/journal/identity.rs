@@ -2,11 +2,11 @@
 //!
 //! A run resumed with another selector would leave half of the output with
 //! other fields, so whatever decides what a record says must be the same.
-//! Workers, mode, concurrency and pace may change: they decide only when.
+//! Workers, mode, concurrency and pace may change: they decide only when. So may
+//! timeouts and retries: whoever stops a run because they were wrong wants to go on with others.
 
 use serde::{Deserialize, Serialize};
 use shared::job::{FetchSpec, MapSpec, ParseSpec, Work};
-use shared::select::Take;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::plan::Plan;
@@ -33,62 +33,59 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
     let mut facts = match &plan.work {
         // Every field named: a new one must not be forgotten here.
         Work::Fetch(FetchSpec {
-            timeout,
-            connect_timeout,
+            timeout: _,
+            connect_timeout: _,
             body_bytes_max,
             redirects_max,
             headers,
             user_agent,
         }) => vec![
             fact(COMMAND, "fetch"),
-            fact("--timeout", humantime::format_duration(*timeout)),
-            fact("--connect-timeout", humantime::format_duration(*connect_timeout)),
             fact("--body-bytes-max", body_bytes_max),
             fact("--redirects-max", redirects_max),
-            fact("--retries", plan.politeness.retries),
             fact("--header", headers_in_words(headers)),
-            fact("--user-agent", user_agent),
+            fact("--user-agent", agent_in_words(user_agent)),
         ],
+        // A part of a fetch, and never what a plan is for.
+        Work::Sitemap(_) => Vec::new(),
         Work::Parse(ParseSpec { body_bytes_max }) => {
             vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
         }
         Work::Map(spec) => {
-            let mut facts = vec![fact(COMMAND, "map")];
-            facts.extend(program_facts(spec, "the program", "--timeout", "--retries"));
-            facts.extend([fact("--raw", spec.raw), fact("--ordered", plan.ordered)]);
-            return facts;
+            return vec![
+                fact(COMMAND, "map"),
+                fact("the program", command_in_words(spec)),
+                fact("--raw", spec.raw),
+                fact("--ordered", plan.ordered),
+            ];
         }
     };
     if let Some(then) = &plan.then {
-        facts.extend(program_facts(then, "--map", "--map-timeout", "--map-retries"));
+        facts.push(fact("--map", command_in_words(then)));
     }
-    let fields: Vec<String> = plan
-        .fields
-        .iter()
-        .map(|field| {
-            let every = if field.every { "[]" } else { "" };
-            let take = match &field.take {
-                Take::Text => "text".to_owned(),
-                Take::Attribute(name) => format!("attr({name})"),
-            };
-            format!("'{}{every}={}::{take}'", field.name, field.selector)
-        })
-        .collect();
+    let fields: Vec<String> = plan.fields.iter().map(|field| format!("'{field}'")).collect();
     facts.push(fact("--select", if fields.is_empty() { "nothing".to_owned() } else { fields.join(" ") }));
-    facts.push(fact("--parse-timeout", humantime::format_duration(plan.parse_timeout)));
+    // Left out where there is none, so that the journals of earlier versions still fit.
+    if let Some(each) = &plan.each {
+        facts.push(fact("--each", format!("'{each}'")));
+    }
+    if !plan.presets.is_empty() {
+        let names: Vec<&str> = plan.presets.iter().map(|preset| preset.name()).collect();
+        facts.push(fact("--preset", names.join(" ")));
+    }
     facts.push(fact("--ordered", plan.ordered));
     facts
 }
 
+/// Ours carries a version, and a newer one may finish what an older one began.
+fn agent_in_words(agent: &str) -> &str {
+    if agent.starts_with("muster/") { "the default" } else { agent }
+}
+
 /// What of a program decides what it answers. How many lines it is given at once does not.
-fn program_facts(spec: &MapSpec, program: &str, timeout: &str, retries: &str) -> Vec<Fact> {
-    let MapSpec { command, timeout: time, retries: attempts, raw: _, batch: _, in_flight_max: _ } = spec;
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    vec![
-        fact(program, words.join(" ")),
-        fact(timeout, humantime::format_duration(*time)),
-        fact(retries, attempts),
-    ]
+fn command_in_words(spec: &MapSpec) -> String {
+    let words: Vec<_> = spec.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
 /// Headers carry passwords and cookies, which have no business in a file beside the output.
@@ -129,13 +126,13 @@ mod tests {
     use super::super::tests::plan;
     use super::*;
     use crate::plan::PerHost;
-    use shared::select::Field;
+    use shared::select::{Each, Field, Preset};
     use std::time::Duration;
 
     fn fetch(plan: &mut Plan) -> &mut FetchSpec {
         match &mut plan.work {
             Work::Fetch(fetch) => fetch,
-            Work::Parse(_) | Work::Map(_) => panic!("the test's plan fetches"),
+            Work::Parse(_) | Work::Sitemap(_) | Work::Map(_) => panic!("the test's plan fetches"),
         }
     }
 
@@ -155,16 +152,33 @@ mod tests {
                 plan.pool.concurrency = std::num::NonZeroU32::new(7);
                 plan.politeness.per_host = PerHost::Unlimited;
                 plan.politeness.rate_per_s = Some(2.0);
+                plan.politeness.retries = 0;
+                fetch(plan).timeout = Duration::from_secs(5);
                 plan.progress = crate::plan::When::Always;
             },
             &[],
         );
-        check(|plan| fetch(plan).timeout = Duration::from_secs(5), &["--timeout was 30s, and is 5s"]);
-        check(|plan| plan.politeness.retries = 0, &["--retries was 2, and is 0"]);
+        check(|plan| fetch(plan).redirects_max = 0, &["--redirects-max was 10, and is 0"]);
+        check(|plan| fetch(plan).user_agent = "other".to_owned(), &["--user-agent was test, and is other"]);
+        check(
+            |plan| fetch(plan).user_agent = "muster/9.9.9".to_owned(),
+            &["--user-agent was test, and is the default"],
+        );
         check(|plan| plan.ordered = true, &["--ordered was false, and is true"]);
         check(
             |plan| plan.fields = Field::parse_all(&["links[]=a::attr(href)".to_owned()]).unwrap(),
             &["--select was 'title=title::text', and is 'links[]=a::attr(href)'"],
+        );
+        check(
+            |plan| plan.fields = Field::parse_all(&["title=title|re(x)"]).unwrap(),
+            &["--select was 'title=title::text', and is 'title=title::text | re(x)'"],
+        );
+        check(
+            |plan| {
+                plan.each = Some(Each::parse("div").unwrap());
+                plan.presets = vec![Preset::JsonLd, Preset::Meta];
+            },
+            &["--each was not there, and is 'div'", "--preset was not there, and is jsonld meta"],
         );
         check(
             |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20 }),

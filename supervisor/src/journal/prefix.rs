@@ -12,7 +12,7 @@ use std::fmt;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Finished;
-use crate::source::SourceItem;
+use crate::source::{SourceItem, TargetKind};
 
 /// A stretch of targets from the first on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,21 +73,22 @@ impl fmt::Debug for Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self::new(Finished::default(), Prefix::default())
+        Self::new(TargetKind::Url, Finished::default(), Prefix::default())
     }
 }
 
 impl Gate {
     /// For a run after one that had read `expected` and left records for `finished`.
     #[must_use]
-    pub fn new(finished: Finished, expected: Prefix) -> Self {
-        Self { hasher: Xxh3::new(), lines: false, targets: 0, finished, expected, held: Vec::new() }
-    }
-
-    /// The same for a source of lines.
-    #[must_use]
-    pub fn of_lines(self, lines: bool) -> Self {
-        Self { lines, ..self }
+    pub fn new(kind: TargetKind, finished: Finished, expected: Prefix) -> Self {
+        Self {
+            hasher: Xxh3::new(),
+            lines: kind == TargetKind::Lines,
+            targets: 0,
+            finished,
+            expected,
+            held: Vec::new(),
+        }
     }
 
     /// How many targets may be read next, if `most` is what fits: what was
@@ -116,6 +117,8 @@ impl Gate {
                 // The length keeps `ab`, `c` apart from `a`, `bc`.
                 self.hasher.update(&(item.input.len() as u64).to_le_bytes());
                 self.hasher.update(&item.input);
+                // Nothing kept adds nothing: the hash is what it was before anything could be.
+                self.hasher.update(&item.kept);
             }
             self.targets += item.inputs;
         }
@@ -148,6 +151,7 @@ impl Gate {
                         id,
                         inputs: 1,
                         input: line.to_vec(),
+                        kept: Vec::new(),
                         host: None,
                         refused: None,
                     }));
@@ -177,6 +181,7 @@ mod tests {
                 id,
                 inputs: 1,
                 input: input.as_bytes().to_vec(),
+                kept: Vec::new(),
                 host: None,
                 refused: None,
             })
@@ -209,7 +214,7 @@ mod tests {
             let done: Finished = done.into_iter().filter(|&id| id < read as u64).collect();
             let mut gate = Gate::default();
             through(&mut gate, items(&inputs[..read]), first).unwrap();
-            let mut again = Gate::new(done.clone(), gate.prefix());
+            let mut again = Gate::new(TargetKind::Url, done.clone(), gate.prefix());
             let wanted: Vec<u64> = (0..inputs.len() as u64).filter(|&id| !done.contains(id)).collect();
             prop_assert_eq!(through(&mut again, items(&inputs), second), Ok(wanted));
         }
@@ -221,29 +226,36 @@ mod tests {
         let block = texts.iter().map(|lines| {
             let (first, inputs) = (id, lines.len() as u64);
             id += inputs;
-            SourceItem { id: first, inputs, input: lines.join("\n").into_bytes(), host: None, refused: None }
+            SourceItem {
+                id: first,
+                inputs,
+                input: lines.join("\n").into_bytes(),
+                kept: Vec::new(),
+                host: None,
+                refused: None,
+            }
         });
         block.collect()
     }
 
     #[test]
     fn lines_may_be_cut_into_other_blocks_the_next_time() {
-        let mut gate = Gate::default().of_lines(true);
+        let mut gate = Gate::new(TargetKind::Lines, Finished::default(), Prefix::default());
         gate.pass(blocks(&[&["a", "b", "c"], &["d"]]), true).unwrap();
         let done: Finished = [1, 3].into_iter().collect();
-        let mut again = Gate::new(done, gate.prefix()).of_lines(true);
+        let mut again = Gate::new(TargetKind::Lines, done, gate.prefix());
         assert_eq!(again.batch_max(100), 4);
         let left = again.pass(blocks(&[&["a", "b"], &["c", "d"]]), true).unwrap();
         let left: Vec<_> = left.iter().map(|item| (item.id, item.inputs, item.input.as_slice())).collect();
         assert_eq!(left, [(0, 1, &b"a"[..]), (2, 1, b"c")]);
-        let mut others = Gate::new(Finished::default(), gate.prefix()).of_lines(true);
+        let mut others = Gate::new(TargetKind::Lines, Finished::default(), gate.prefix());
         assert_eq!(others.pass(blocks(&[&["a", "bc"], &["d", "e"]]), true), Err(Changed::Others { had: 4 }));
     }
 
     fn check(had: &[&str], has: &[&str], done: &[u64], want: Result<&[u64], Changed>) {
         let mut gate = Gate::default();
         through(&mut gate, items(had), 2).unwrap();
-        let mut again = Gate::new(done.iter().copied().collect(), gate.prefix());
+        let mut again = Gate::new(TargetKind::Url, done.iter().copied().collect(), gate.prefix());
         assert_eq!(through(&mut again, items(has), 3), want.map(<[u64]>::to_vec), "{had:?} {has:?}");
     }
 

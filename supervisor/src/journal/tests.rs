@@ -20,6 +20,7 @@ use crate::source::{Source, TargetKind};
 /// A job that fetches `inputs`.
 pub(super) fn plan(inputs: &[Input]) -> Plan {
     Plan {
+        archive: None,
         work: Work::Fetch(FetchSpec {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
@@ -30,6 +31,8 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
+        each: None,
+        presets: Vec::new(),
         parse_timeout: Duration::from_secs(5),
         inputs: inputs.to_vec(),
         output: Output::Discard,
@@ -122,7 +125,7 @@ impl Run {
         let Journal { mut store, state, .. } = destination.journal.unwrap();
         store.keep();
         let mut source = Source::new(&[Input::Lines(place.at("urls"))], TargetKind::Url);
-        let mut gate = Gate::new(state.finished.clone(), state.prefix);
+        let mut gate = Gate::new(TargetKind::Url, state.finished.clone(), state.prefix);
         let (mut todo, mut more) = (Vec::new(), true);
         while more {
             let mut items = Vec::new();

@@ -29,12 +29,14 @@ pub struct Ahead {
     pub least: usize,
     /// However fast it is.
     pub most: usize,
+    /// Bytes of slices it may have been sent and not yet read.
+    pub unread_bytes: usize,
 }
 
 impl Default for Ahead {
     /// Nothing but what its speed calls for: an input costs a thousand times what handing it out does.
     fn default() -> Self {
-        Self { first: 0, least: 0, most: 512 }
+        Self { first: 0, least: 0, most: 512, unread_bytes: UNREAD_BYTES_MAX }
     }
 }
 
@@ -46,7 +48,12 @@ impl Ahead {
     #[must_use]
     pub fn of_program(batch: usize) -> Self {
         let twice = batch.saturating_mul(2);
-        Self { first: twice.max(256), least: twice.max(16), most: twice.max(16 * 1024) }
+        Self {
+            first: twice.max(256),
+            least: twice.max(16),
+            most: twice.max(16 * 1024),
+            unread_bytes: UNREAD_BYTES_MAX_OF_PROGRAM,
+        }
     }
 }
 
@@ -73,6 +80,10 @@ pub(crate) const SLICE_BYTES_MAX: usize = 28 * 1024;
 /// Most bytes of slices a worker may have been sent and not yet read. Its
 /// socket buffer is about three times that, so a send never blocks for long.
 const UNREAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The same where a target is lines for a program: its worker tells what it has read only now and then, and
+/// has a thread that does nothing but read, so that a send waits for nobody.
+const UNREAD_BYTES_MAX_OF_PROGRAM: usize = 512 * 1024;
 
 /// What one slice costs beyond its inputs: an upper bound of the varint headers of a target.
 pub(crate) const TARGET_OVERHEAD_BYTES: usize = 24;
@@ -137,7 +148,7 @@ impl Credit {
 
     /// How many inputs this worker may hold now.
     pub(crate) fn window(&self) -> usize {
-        let Ahead { first, least, most } = self.ahead;
+        let Ahead { first, least, most, .. } = self.ahead;
         let known = self.rate_per_s > 0.0;
         let ahead = if known { self.in_time(AHEAD).clamp(least, most) } else { first };
         self.concurrency + ahead
@@ -147,7 +158,7 @@ impl Credit {
     /// `unsent_bytes` are already in the slice that is being put together.
     pub(crate) fn may_send(&self, unsent_bytes: usize) -> bool {
         let ahead = self.unread_bytes + unsent_bytes;
-        ahead == 0 || ahead + SLICE_BYTES_MAX <= UNREAD_BYTES_MAX
+        ahead == 0 || ahead + SLICE_BYTES_MAX <= self.ahead.unread_bytes
     }
 
     /// Targets were assigned.

@@ -27,7 +27,7 @@ impl Pool {
                 self.frontier.give_back(now, rest, HostId::NONE);
             }
             let Some(live) = self.ledger.assign(id, slot.seat, host) else { continue };
-            let bytes = live.input.len() + TARGET_OVERHEAD_BYTES;
+            let bytes = live.input.len() + live.kept.len() + TARGET_OVERHEAD_BYTES;
             if slot.slice_bytes + bytes > SLICE_BYTES_MAX {
                 flush(slot, &mut self.commands);
             }
@@ -37,6 +37,7 @@ impl Pool {
                 attempt: live.attempt(),
                 may_retry: live.retries < self.config.retries,
                 input: live.input.to_vec(),
+                kept: live.kept.to_vec(),
             });
             slot.credit.take(now, live.load());
             // Past the concurrency it waits for its turn; the next sample looks whether that has come.

@@ -15,6 +15,8 @@ pub(crate) struct Live {
     pub(crate) input: Box<[u8]>,
     /// How many inputs it is: lines, or one.
     pub(crate) inputs: u64,
+    /// Carried along into its record; empty is nothing.
+    pub(crate) kept: Box<[u8]>,
     /// Attempts that ended in a failure that may pass.
     pub(crate) retries: u32,
     /// Attempts on which its worker died with this target's stage running.
@@ -96,18 +98,18 @@ impl Ledger {
     }
 
     /// A new target; false when its id is already live.
-    pub(crate) fn submit(&mut self, id: u64, input: Vec<u8>, inputs: u64) -> bool {
+    pub(crate) fn submit(&mut self, id: u64, input: Vec<u8>, kept: Vec<u8>, inputs: u64) -> bool {
         if self.live.contains_key(&id) {
             return false;
         }
         self.inputs_left += inputs;
-        self.insert(id, input.into_boxed_slice(), inputs);
+        self.insert(id, input.into_boxed_slice(), kept.into_boxed_slice(), inputs);
         true
     }
 
-    fn insert(&mut self, id: u64, input: Box<[u8]>, inputs: u64) {
+    fn insert(&mut self, id: u64, input: Box<[u8]>, kept: Box<[u8]>, inputs: u64) {
         self.bytes_waiting += input.len();
-        self.live.insert(id, Live { input, inputs, retries: 0, crashes: 0, place: Place::Pending });
+        self.live.insert(id, Live { input, inputs, kept, retries: 0, crashes: 0, place: Place::Pending });
         self.counts.submitted += 1;
         self.counts.pending += 1;
         self.inputs_waiting += inputs;
@@ -130,7 +132,7 @@ impl Ledger {
         // The rest counts itself; the line feed between the two is gone.
         self.inputs_waiting -= rest_inputs;
         self.bytes_waiting -= rest.len() + 1;
-        self.insert(id + first, rest, rest_inputs);
+        self.insert(id + first, rest, Box::default(), rest_inputs);
         Some(id + first)
     }
 
@@ -257,7 +259,7 @@ mod tests {
 
     fn ledger() -> Ledger {
         let mut ledger = Ledger::default();
-        assert!(ledger.submit(10, b"a\nbb\nccc".to_vec(), 3));
+        assert!(ledger.submit(10, b"a\nbb\nccc".to_vec(), Vec::new(), 3));
         ledger
     }
 

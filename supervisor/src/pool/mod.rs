@@ -158,23 +158,28 @@ impl Pool {
         }
     }
 
-    /// Takes a new target; false when its id was submitted before and is not finished.
-    pub fn submit(&mut self, now: Instant, id: u64, input: Vec<u8>, host: Option<HostRef<'_>>) -> bool {
-        self.submit_several(now, id, input, 1, host)
-    }
-
-    /// The same for several inputs in one: so many lines, the first of which has this id.
-    pub fn submit_several(
+    /// Takes a new target, and what is carried along with it; false when its id was submitted before
+    /// and is not finished.
+    pub fn submit(
         &mut self,
         now: Instant,
         id: u64,
         input: Vec<u8>,
-        inputs: u64,
+        kept: Vec<u8>,
         host: Option<HostRef<'_>>,
     ) -> bool {
-        let fresh = self.ledger.submit(id, input, inputs);
+        let fresh = self.ledger.submit(id, input, kept, 1);
         if fresh {
             self.frontier.push(now, id, host);
+        }
+        fresh
+    }
+
+    /// Takes so many lines in one target, the first of which has this id; false as [`Self::submit`].
+    pub fn submit_lines(&mut self, now: Instant, id: u64, input: Vec<u8>, lines: u64) -> bool {
+        let fresh = self.ledger.submit(id, input, Vec::new(), lines);
+        if fresh {
+            self.frontier.push(now, id, None);
         }
         fresh
     }

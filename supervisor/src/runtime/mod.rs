@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 use rustc_hash::FxHashMap;
 use shared::clock;
-use shared::job::JobSpec;
+use shared::job::{JobSpec, RecordEncoding};
 use shared::protocol::{FromWorker, PROTOCOL};
+use shared::warc;
 
 pub use self::feed::Feed;
 pub use self::signals::Signals;
@@ -78,6 +79,8 @@ pub struct Ended {
     pub output_failed: bool,
     /// Targets taken from the source that have no record.
     pub left: u64,
+    /// Records that were not written, because one that comes before them was not there at the end.
+    pub held_back: u64,
     /// Whether the source has more that was never taken.
     pub unread: bool,
     /// What of the sandbox was in force in the workers.
@@ -97,6 +100,8 @@ pub struct Runtime<'a> {
     stage: Stage<'a>,
     worker: PathBuf,
     job: JobSpec,
+    /// Encodes the records that no worker can write, when they go into an archive.
+    archivist: Option<warc::Writer>,
     pool: Pool,
     /// A slot may have several: one at work, one getting ready, and some that finish what they have begun.
     processes: FxHashMap<Seat, Process>,
@@ -122,10 +127,15 @@ impl<'a> Runtime<'a> {
     #[must_use]
     pub fn new(stage: Stage<'a>, worker: PathBuf, job: JobSpec, pool: Pool, budget: u64) -> Self {
         let (heard_sender, heard) = bounded(HEARD_WAITING);
+        let archivist = match job.encoding {
+            RecordEncoding::JsonLine => None,
+            RecordEncoding::Warc(spec) => Some(warc::Writer::new(spec)),
+        };
         Self {
             stage,
             worker,
             job,
+            archivist,
             pool,
             processes: FxHashMap::default(),
             heard_sender,
@@ -157,6 +167,7 @@ impl<'a> Runtime<'a> {
         self.stage.gather.restarted(self.pool.restarts());
         self.stage.gather.retried(self.pool.charged());
         self.ended.left = self.pool.inputs_left();
+        self.ended.held_back = self.stage.ordered.as_deref().map_or(0, Ordered::held);
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }

@@ -5,8 +5,10 @@ use std::time::Instant;
 use shared::clock;
 
 use super::feed::FeedError;
+use super::records::Given;
 use super::{CHUNK_BYTES_MAX, Runtime};
 use crate::frontier::HostRef;
+use crate::gather::Ordered;
 use crate::pool::Event;
 use crate::source::SourceItem;
 
@@ -36,10 +38,8 @@ impl Runtime<'_> {
     fn in_window(&self) -> bool {
         let begun = self.stage.feed.next_id();
         let window = if self.is_map() { ORDERED_WINDOW_OF_LINES } else { ORDERED_WINDOW };
-        self.stage
-            .ordered
-            .as_ref()
-            .is_none_or(|ordered| begun < ordered.next_id() + window && !ordered.is_full())
+        let begins = |ordered: &Ordered| begun < ordered.next_id() + window && !ordered.is_full();
+        self.stage.ordered.as_deref().is_none_or(begins)
     }
 
     /// Fills the frontier from the feed.
@@ -71,10 +71,14 @@ impl Runtime<'_> {
 
     fn take(&mut self, now: Instant, item: SourceItem) {
         if let Some(why) = &item.refused {
-            return self.refuse(item.id, &item.input, why);
+            return self.refuse(item.id, Given { input: &item.input, kept: &item.kept }, why);
         }
         let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
-        self.pool.submit_several(now, item.id, item.input, item.inputs, host);
+        if self.is_map() {
+            self.pool.submit_lines(now, item.id, item.input, item.inputs);
+        } else {
+            self.pool.submit(now, item.id, item.input, item.kept, host);
+        }
     }
 
     fn source_failed(&mut self, now: Instant, error: &FeedError) {

@@ -57,7 +57,7 @@ impl BlockFeed {
             }
             add(line, &mut block, &mut lines);
         }
-        Ok((lines > 0).then_some(Candidate { input: block, inputs: lines, refused: None }))
+        Ok((lines > 0).then_some(Candidate { input: block, inputs: lines, kept: Vec::new(), refused: None }))
     }
 }
 

@@ -73,6 +73,22 @@ fn quiet(run: &Running) -> Option<[usize; 2]> {
 }
 
 #[test]
+fn a_worker_that_leaks_is_replaced_long_before_it_reaches_its_limit() {
+    for mode in ["parallel", "both"] {
+        let (origin, dir) = (Origin::start(), Dir::new());
+        // 16 MiB each, no faster than a worker is weighed; half of the limit above its own baseline ends its life.
+        let list: String = (0..100)
+            .map(|n| format!("{}\n", origin.url(&format!("/counted/{n}?delay=0.1&poison=leak"))))
+            .collect();
+        let flags = ["--mode", mode, "--workers", "2", "--concurrency", "2", "--worker-memory", "512MiB"];
+        let run = fetch().args(flags).arg("--summary").arg(dir.path("s.json"));
+        let run = run.arg("-i").arg(dir.write("urls.txt", list)).spawn();
+        let summary = loses_nothing(run, &dir, 100);
+        assert!(starts(&summary) >= 4, "{mode}: {summary}");
+    }
+}
+
+#[test]
 fn hup_rolls_all_workers_one_at_a_time() {
     for mode in ["parallel", "both"] {
         let (origin, dir) = (Origin::start(), Dir::new());

@@ -167,7 +167,9 @@ fn pool_config(rng: &mut Rng, kind: Kind) -> PoolConfig {
 /// Workers pass their targets on to a program, and none gets lost there: they mind that themselves.
 fn pipe(rng: &mut Rng, config: &mut PoolConfig, targets: &mut [TargetPlan]) {
     config.piped = true;
-    config.ahead = Ahead::of_program(rng.usize(1..40));
+    // The oracle counts what is unread for all alike.
+    let unread_bytes = Ahead::default().unread_bytes;
+    config.ahead = Ahead { unread_bytes, ..Ahead::of_program(rng.usize(1..40)) };
     for target in targets.iter_mut().filter(|target| target.temper == Temper::GetsLost) {
         target.temper = Temper::Good;
     }

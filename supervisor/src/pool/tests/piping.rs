@@ -9,7 +9,7 @@ fn piped() -> PoolConfig {
 /// `{id}` on as many lines.
 fn block(rig: &mut Rig, id: u64, lines: u64) {
     let text: Vec<String> = (id..id + lines).map(|id| id.to_string()).collect();
-    assert!(rig.pool.submit_several(rig.now, id, text.join("\n").into_bytes(), lines, None));
+    assert!(rig.pool.submit_lines(rig.now, id, text.join("\n").into_bytes(), lines));
     rig.pool.handle_timeout(rig.now);
     rig.listen();
 }

@@ -21,7 +21,7 @@ pub(super) fn deadline() -> Duration {
 }
 
 /// A command that is not started yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TestCommand {
     argv: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,

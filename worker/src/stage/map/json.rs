@@ -107,37 +107,44 @@ impl<'a> Scan<'a> {
         }
     }
 
+    #[inline(always)]
     fn check(&mut self, depth: u32) -> Option<()> {
         self.too_deep = depth >= DEPTH_MAX;
         (!self.too_deep).then_some(())
     }
 
+    #[inline(always)]
     fn bump(&mut self) {
         self.rest = self.rest.get(1..).unwrap_or_default();
     }
 
+    #[inline(always)]
     fn next(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(*first)
     }
 
+    #[inline(always)]
     fn space(&mut self) {
         while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = self.rest {
             self.rest = rest;
         }
     }
 
+    #[inline(always)]
     fn peek(&mut self) -> Option<u8> {
         self.space();
         self.rest.first().copied()
     }
 
+    #[inline(always)]
     fn token(&mut self) -> Option<u8> {
         self.space();
         self.next()
     }
 
+    #[inline(always)]
     fn key(&mut self) -> Option<()> {
         if self.token()? != b'"' {
             return None;
@@ -147,6 +154,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The rest of a string.
+    #[inline(always)]
     fn string(&mut self) -> Option<()> {
         loop {
             while let Some((eight, rest)) = self.rest.split_first_chunk::<8>() {
@@ -193,6 +201,7 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
+    #[inline(always)]
     fn digits(&mut self) -> usize {
         let count = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.rest = self.rest.get(count..).unwrap_or_default();
@@ -200,6 +209,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The rest of a number.
+    #[inline(always)]
     fn number(&mut self, first: u8) -> Option<()> {
         let first = if first == b'-' { self.next()? } else { first };
         match first {

@@ -253,7 +253,13 @@ mod tests {
     use super::*;
 
     fn block(id: u64, text: &str) -> Block {
-        Block::of_lines(Target { id, attempt: 1, may_retry: true, input: text.as_bytes().to_vec() })
+        Block::of_lines(Target {
+            id,
+            attempt: 1,
+            may_retry: true,
+            input: text.as_bytes().to_vec(),
+            kept: Vec::new(),
+        })
     }
 
     fn written(queue: &mut Queue) -> String {

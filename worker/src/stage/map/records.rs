@@ -1,5 +1,7 @@
 //! What becomes of a line, as a record: its value, or an error.
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use shared::record::{ErrorKind, Evidence, Record, RecordError};
 
 use super::json;
@@ -66,10 +68,7 @@ impl Records {
         let error =
             RecordError { kind: failed.kind, message: &failed.message, evidence: failed.evidence.clone() };
         if block.outcome.is_some() {
-            let record = block.first_line();
-            // Quotes inside of strings are escaped, so the first of these is the key.
-            let fields = memchr::memmem::find(record, b",\"fields\":").unwrap_or(record.len());
-            let mut whole = record.get(..fields).unwrap_or(record).to_vec();
+            let mut whole = without_fields(block.first_line());
             whole.extend_from_slice(b",\"error\":");
             // Encoding plain data into memory does not fail.
             let _ = serde_json::to_writer(&mut whole, &error);
@@ -81,6 +80,7 @@ impl Records {
             id: block.first_id(),
             url: None,
             path: None,
+            keep: None,
             final_url: None,
             status: None,
             attempts: failed.attempts,
@@ -93,6 +93,18 @@ impl Records {
         };
         let _ = record.write_line(&mut block.records);
     }
+}
+
+/// A record of ours up to its fields, which are its last key, and not closed.
+fn without_fields(record: &[u8]) -> Vec<u8> {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        #[serde(borrow)]
+        fields: &'a RawValue,
+    }
+    let fields = serde_json::from_slice::<Fields<'_>>(record).map_or(0, |found| found.fields.get().len());
+    let tail = if fields == 0 { 1 } else { ",\"fields\":".len() + fields + 1 };
+    record.get(..record.len().saturating_sub(tail)).unwrap_or_default().to_vec()
 }
 
 /// The beginning of what a program wrote, for a person.
@@ -133,7 +145,13 @@ mod tests {
     }
 
     fn lines() -> Block {
-        Block::of_lines(Target { id: 1234567, attempt: 1, may_retry: false, input: b"{}".to_vec() })
+        Block::of_lines(Target {
+            id: 1234567,
+            attempt: 1,
+            may_retry: false,
+            input: b"{}".to_vec(),
+            kept: Vec::new(),
+        })
     }
 
     #[test]
@@ -179,6 +197,20 @@ mod tests {
             String::from_utf8(two.records).unwrap(),
             "{\"id\":7,\"url\":\"http://x/?,\\\"fields\\\":1\",\"error\":{\"kind\":\"child\",\"message\":\"it died\"}}\n"
         );
+    }
+
+    #[test]
+    fn a_record_is_cut_before_its_own_fields() {
+        for (record, cut) in [
+            (
+                r#"{"id":1,"keep":{"a":1,"fields":2},"fields":{"x":{"a":1,"fields":3}}}"#,
+                r#"{"id":1,"keep":{"a":1,"fields":2}"#,
+            ),
+            (r#"{"id":1,"fields":{}}"#, r#"{"id":1"#),
+            (r#"{"id":1}"#, r#"{"id":1"#),
+        ] {
+            assert_eq!(String::from_utf8(without_fields(record.as_bytes())).unwrap(), cut);
+        }
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! Small here, in every run; `scripts/chaos` sets `MUSTER_CHAOS` and runs the
 //! same at full size.
 
+mod restarts;
+mod stopped;
+mod turnover;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -78,6 +82,27 @@ fn exactly_the_poisoned_are_set_aside_by_event_loops() {
 #[test]
 fn exactly_the_poisoned_are_set_aside_by_blocking_workers() {
     exactly_the_poisoned_are_set_aside("parallel");
+}
+
+/// Decompression is part of the wait, and hostile bytes reach it before any parser.
+#[test]
+fn whoever_kills_while_it_is_waited_for_is_blamed_too() {
+    for mode in ["both", "parallel"] {
+        let origin = Origin::shared();
+        let mut urls: Vec<String> = (0..60).map(|n| origin.url(&format!("/site/page/{n}"))).collect();
+        urls[20] = origin.url("/site/page/20?early=segfault");
+        urls[40] = origin.url("/site/page/40?early=abort");
+        let flags = ["--mode", mode, "--workers", "2", "--concurrency", "8", "--retries", "0"];
+        let output = fetch().args(flags).urls(urls).run().exits(3);
+        let records = by_id(output.records());
+        assert_eq!(records.len(), 60, "{output}");
+        for (id, record) in &records {
+            let (want, attempts) = if [20, 40].contains(id) { ("worker_crash", 3) } else { ("", 1) };
+            assert_eq!(kind(record), want, "{mode}: {record}");
+            assert_eq!(record["attempts"], attempts, "{mode}: {record}");
+        }
+        assert_eq!(records[&20]["error"]["evidence"]["phase"], "fetch", "{mode}");
+    }
 }
 
 #[test]
