@@ -99,7 +99,7 @@ Examples:
   A script of your own, one copy of it in each worker, in the order of the input:
     supervisor map -i records.jsonl -o out.jsonl --ordered -- python3 -u score.py
   In a pipe, with the program's lines as they are:
-    zcat records.gz | supervisor map -i - --raw -- ./clean | head
+    supervisor map -i records.jsonl.gz --raw -- ./clean | head
 
 The program is started once in each worker. It reads JSON lines from its
 standard input and writes one line for each, in the same order; the record is

@@ -68,7 +68,7 @@ mod tests {
             ]
         );
         let fetch = fs::read_to_string(dir.join("supervisor-fetch.1")).unwrap();
-        for text in ["per\\-host", "workers", "MUSTER_PER_HOST", "zcat urls.gz"] {
+        for text in ["per\\-host", "workers", "MUSTER_PER_HOST", "rows | supervisor fetch"] {
             assert!(fetch.contains(text), "{text}: {fetch}");
         }
     }

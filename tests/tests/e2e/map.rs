@@ -116,6 +116,16 @@ fn inputs_are_put_together_and_the_last_line_needs_no_end() {
 }
 
 #[test]
+fn packed_lines_are_read_as_they_are() {
+    let dir = Dir::new();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, numbers(3000).as_bytes()).unwrap();
+    let path = dir.write("lines.jsonl.gz", packed.finish().unwrap());
+    let run = map().arg("-i").arg(path).args(["--", "cat"]).run().exits(0);
+    check_echo(&run, 3000, &[]);
+}
+
+#[test]
 fn no_lines_are_no_records() {
     let run = map().args(["-i", "-", "--", "cat"]).stdin("\n\n").run().exits(0).says("name no target");
     assert_eq!(run.text(), "");
@@ -369,6 +379,8 @@ fn a_program_that_is_not_there_is_refused_before_anything_starts() {
     refused(plain.to_str().unwrap(), "Permission denied");
     refused(dir.root().to_str().unwrap(), "directory");
     map().args(["-i", "-"]).stdin("1\n").run().exits(2).says("which program");
+    let archive = supervisor().args(["fetch", "http://127.0.0.1:1/", "--map", "cat", "-o"]);
+    archive.arg(dir.path("site.warc")).run().exits(2).says("--map adds to a record");
     map().args(["--", "cat"]).run().exits(2).says("nothing to map");
     map().args(["-i", "-", "--sandbox", "require", "--", "cat"]).stdin("1").run().exits(2).says("sandbox");
     // It looks as if it could be started, and cannot.
