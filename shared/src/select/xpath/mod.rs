@@ -1,11 +1,11 @@
 //! XPath 1.0 as a tree: parsed and checked here, evaluated by the workers.
 //!
-//! Parser and evaluator are ours. What is published was looked at: skyscraper
-//! builds trees of its own that are not those of the HTML standard, sxd-xpath has
-//! had no release since 2019 and wants our page copied into its documents, xee is
-//! a large engine for another version of the language; and none of them can be
-//! stopped when a page makes an expression run away. There are no variables and
-//! no namespaces: a name matches the local name of HTML, SVG and MathML alike.
+//! Parser and evaluator are ours. What is published was looked at: skyscraper 0.7
+//! parses pages with a parser of its own, which would be a second tree that need not
+//! be ours; sxd-xpath has had no release since 2018 and wants the page copied into
+//! its documents; xee is a large engine for a later version of the language. None of
+//! them can be stopped when a page makes an expression run away. There are no
+//! variables and no namespaces: a name matches the local name of HTML, SVG and MathML alike.
 
 mod function;
 mod parse;
