@@ -7,11 +7,18 @@ use std::path::Path;
 fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=src");
     let mut hasher = DefaultHasher::new();
-    let mut files: Vec<_> = std::fs::read_dir(Path::new("src"))?.collect::<Result<_, _>>()?;
-    files.sort_by_key(std::fs::DirEntry::file_name);
-    for file in files {
-        std::fs::read(file.path())?.hash(&mut hasher);
-    }
+    hash(Path::new("src"), &mut hasher)?;
     println!("cargo::rustc-env=MUSTER_BUILD_ID={}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish());
     Ok(())
+}
+
+/// A file, or all files of a directory, by name.
+fn hash(path: &Path, hasher: &mut DefaultHasher) -> std::io::Result<()> {
+    if !path.is_dir() {
+        std::fs::read(path)?.hash(hasher);
+        return Ok(());
+    }
+    let mut entries: Vec<_> = std::fs::read_dir(path)?.collect::<Result<_, _>>()?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    entries.into_iter().try_for_each(|entry| hash(&entry.path(), hasher))
 }

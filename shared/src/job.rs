@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::csv::CsvSpec;
 use crate::select::Field;
 
 /// How a run uses processes and waiting; the user's choice, a flag away.
@@ -114,6 +115,8 @@ pub enum Work {
     Fetch(FetchSpec),
     /// A target is a path: read it, then extract.
     Parse(ParseSpec),
+    /// A target is a part of a CSV file: group and aggregate it.
+    Csv(Box<CsvSpec>),
 }
 
 /// Limits and headers of every request a fetch job makes.
