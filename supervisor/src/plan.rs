@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use shared::job::{Mode, SandboxLevel, Work};
 use shared::select::Field;
 
+use crate::aggregate::Format;
+
 /// One run, as resolved from the command line.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -72,6 +74,17 @@ pub enum Output {
     },
     /// Nowhere: a comparison is after the numbers.
     Discard,
+}
+
+/// A job that ends in one table instead of records.
+#[derive(Debug, Clone)]
+pub struct CsvPlan {
+    /// The job; its work is [`Work::Csv`], and its output the table.
+    pub plan: Plan,
+    /// How the table is written.
+    pub format: Format,
+    /// Whether a row that cannot be used is a failure.
+    pub strict: bool,
 }
 
 /// One job run in every mode, as resolved from the command line.

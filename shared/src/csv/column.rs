@@ -76,7 +76,9 @@ impl Column {
     /// Takes in what the part that comes next has kept; `places` says which group here each of its groups is.
     pub fn merge(&mut self, next: Self, places: &[u32]) {
         match (&mut self.kept, next.kept) {
-            (Kept::Present(kept), Kept::Present(next)) => each(kept, next, places, |kept, next| *kept += next),
+            (Kept::Present(kept), Kept::Present(next)) => {
+                each(kept, next, places, |kept, next| *kept += next)
+            }
             (Kept::Sums(kept), Kept::Sums(next)) => each(kept, next, places, |kept, next| kept.merge(&next)),
             (Kept::Extremes(side, kept), Kept::Extremes(_, next)) => {
                 let side = *side;

@@ -43,9 +43,10 @@ impl Extreme {
     pub fn add(&mut self, side: Side, number: Number, cell: &[u8]) {
         match (number, &*self) {
             (Number::Missing, _) => {}
-            (Number::Exact { mantissa: a, places: m }, Self::Number(Number::Exact { mantissa: b, places: n }))
-                if m == *n =>
-            {
+            (
+                Number::Exact { mantissa: a, places: m },
+                Self::Number(Number::Exact { mantissa: b, places: n }),
+            ) if m == *n => {
                 if a.cmp(b) == side.wanted() {
                     *self = Self::Number(number);
                 }

@@ -179,7 +179,9 @@ mod tests {
     #[test]
     fn groups_are_found_again_and_bounded() {
         let mut groups = Groups::new(&spec());
-        for (key, want) in [("a", Ok(0)), ("", Ok(1)), ("a", Ok(0)), ("b", Ok(2)), ("c", Err(GroupsFull)), ("b", Ok(2))] {
+        for (key, want) in
+            [("a", Ok(0)), ("", Ok(1)), ("a", Ok(0)), ("b", Ok(2)), ("c", Err(GroupsFull)), ("b", Ok(2))]
+        {
             assert_eq!(groups.find(key.as_bytes(), 3), want, "{key}");
         }
         assert_eq!((groups.key(0), groups.key(1), groups.key(2)), (&b"a"[..], &b""[..], &b"b"[..]));

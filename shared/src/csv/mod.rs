@@ -30,7 +30,9 @@ pub use groups::{Groups, GroupsFull, cells_of_key, push_key_cell};
 pub use lines::LineCounter;
 pub use moments::Moments;
 pub use number::{Number, order};
-pub use report::{Bad, BadRow, Done, Found, Part, Place, Report, Stray, StrayKind, frame, read_part, unframe, write_part};
+pub use report::{
+    Bad, BadRow, Done, Found, Part, Place, Report, Stray, StrayKind, frame, read_part, unframe, write_part,
+};
 pub use sketch::{Distinct, Quantiles};
 pub use sum::{Sum, Total};
 pub use text::{Text, is_split_safe};

@@ -92,7 +92,9 @@ impl Number {
         }
         let width = i64::try_from(kept.len()).unwrap_or(i64::MAX);
         // A negative number of places is zeros before the point.
-        let fits = width <= i64::from(DIGITS) && places <= i64::from(PLACES) && width - places.min(0) <= i64::from(DIGITS);
+        let fits = width <= i64::from(DIGITS)
+            && places <= i64::from(PLACES)
+            && width - places.min(0) <= i64::from(DIGITS);
         let exact = fits.then(|| kept.parse::<i64>().ok()).flatten().and_then(|mantissa| {
             let zeros = POWERS.get(usize::try_from(-places.min(0)).ok()?)?;
             Some((mantissa.checked_mul(*zeros)?, u8::try_from(places.max(0)).ok()?))
@@ -178,7 +180,8 @@ impl Parts {
             return None;
         }
         // An exponent of a hundred digits is as good as the largest.
-        let exponent = exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN / 4 } else { i64::MAX / 4 });
+        let exponent =
+            exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN / 4 } else { i64::MAX / 4 });
         Some(Self { negative, digits: format!("{whole}{fraction}"), point: whole.len(), exponent })
     }
 }
@@ -235,7 +238,8 @@ mod tests {
 
     #[test]
     fn order_is_by_value_however_it_is_written() {
-        let sorted = ["-1e30", "-2", "-1.5", "0", "1e-30", "0.5", "0.50000000000000001", "1", "10", "1e18", "1e30"];
+        let sorted =
+            ["-1e30", "-2", "-1.5", "0", "1e-30", "0.5", "0.50000000000000001", "1", "10", "1e18", "1e30"];
         for (i, a) in sorted.iter().enumerate() {
             for (j, b) in sorted.iter().enumerate() {
                 let got = order(Number::parse(a.as_bytes()), Number::parse(b.as_bytes()));

@@ -217,7 +217,10 @@ mod tests {
                     let upto = values.iter().filter(|value| **value <= got).count() as f64 / count as f64;
                     // Between two of few values any rank from the one to the other is right.
                     let step = 1.0 / count as f64 + 0.01;
-                    assert!(below - step <= rank && rank <= upto + step, "{name} {count} {rank}: {below}..{upto}");
+                    assert!(
+                        below - step <= rank && rank <= upto + step,
+                        "{name} {count} {rank}: {below}..{upto}"
+                    );
                 }
             }
         }

@@ -53,7 +53,11 @@ impl Sum {
     }
 
     #[inline]
-    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "two's complement, in two parts")]
+    #[expect(
+        clippy::cast_sign_loss,
+        clippy::cast_possible_truncation,
+        reason = "two's complement, in two parts"
+    )]
     fn add_units(&mut self, units: i128) {
         let (low, carry) = self.low.overflowing_add(units as u128);
         self.low = low;
@@ -165,7 +169,10 @@ fn nearest(expansion: &[f64]) -> f64 {
 }
 
 /// Divides by 10¹⁸ in place; what is left over.
-#[expect(clippy::cast_possible_truncation, reason = "a remainder is below its divisor, a quotient limb below 2⁶⁴")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a remainder is below its divisor, a quotient limb below 2⁶⁴"
+)]
 fn divide(limbs: &mut [u64; 3]) -> u64 {
     let mut rest = 0_u128;
     for limb in limbs.iter_mut().rev() {

@@ -2,18 +2,23 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use shared::job::{Executor, FetchSpec, Mode, ParseSpec, SandboxLevel, Work};
 use shared::select::Field;
 
 use super::flags::{
-    CompareVerb, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob,
-    PoolFlags, SandboxFlag, ShownFlags, Verb, WhenFlag,
+    CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags,
+    ParseJob, PoolFlags, SandboxFlag, ShownFlags, Verb, WhenFlag,
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
-use super::{Request, Surroundings, disk};
-use crate::plan::{Comparison, Output, PerHost, Plan, Politeness, PoolPlan, When};
+use super::{Request, Surroundings, csv, disk};
+use crate::aggregate::Format;
+use crate::plan::{Comparison, CsvPlan, Output, PerHost, Plan, Politeness, PoolPlan, When};
+
+/// Longest time a worker may show no progress in a file: a disk that answers nothing for so long is broken.
+const CSV_STALL: Duration = Duration::from_secs(60);
 
 /// Why flags that were each well formed are refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +85,7 @@ pub(super) fn request(
     match verb {
         Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output)), around),
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output)), around),
+        Some(Verb::Csv(flags)) => csv(&pool, flags),
         Some(Verb::Compare(compare)) => {
             if typed("mode") {
                 return Err(Problem::Usage("compare runs every mode; leave out --mode".to_owned()));
@@ -94,6 +100,37 @@ pub(super) fn request(
         Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
         Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),
         None => Err(no_command()),
+    }
+}
+
+fn csv(pool: &PoolFlags, flags: CsvFlags) -> Result<Request, Problem> {
+    let CsvFlags { files, table, reading, output, shown } = flags;
+    let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    check_side_files(&output.output, output.summary.as_ref(), output.report.as_ref(), &inputs)?;
+    let format = Format::of(&output.output);
+    let place = disk::table(output.output, output.overwrite, &inputs)?;
+    let plan = Plan {
+        work: csv::work(&files, &table, &reading)?,
+        fields: Vec::new(),
+        parse_timeout: CSV_STALL,
+        inputs: Vec::new(),
+        output: place,
+        pool: pool_plan(pool),
+        politeness: politeness(None),
+        ordered: true,
+        sandbox: sandbox(pool),
+        progress: when(shown),
+        summary: output.summary,
+        report: output.report,
+    };
+    Ok(Request::Csv(Box::new(CsvPlan { plan, format, strict: reading.strict })))
+}
+
+fn when(shown: ShownFlags) -> When {
+    match shown.progress {
+        WhenFlag::Auto => When::Auto,
+        WhenFlag::Always => When::Always,
+        WhenFlag::Never => When::Never,
     }
 }
 
@@ -133,7 +170,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let (output, ordered, summary, report) = match run.output {
         None => (Output::Discard, false, None, None),
         Some(flags) => {
-            check_side_files(&flags, &paths)?;
+            check_side_files(&flags.output, flags.summary.as_ref(), flags.report.as_ref(), &paths)?;
             (
                 disk::output(flags.output, flags.overwrite, flags.resume, &paths)?,
                 flags.ordered,
@@ -158,23 +195,24 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         politeness,
         ordered,
         sandbox: run.sandbox,
-        progress: match run.shown.progress {
-            WhenFlag::Auto => When::Auto,
-            WhenFlag::Always => When::Always,
-            WhenFlag::Never => When::Never,
-        },
+        progress: when(run.shown),
         summary,
         report,
     };
     Ok((plan, again))
 }
 
-fn check_side_files(flags: &OutputFlags, inputs: &[&Path]) -> Result<(), Problem> {
+fn check_side_files(
+    output: &Path,
+    summary: Option<&PathBuf>,
+    report: Option<&PathBuf>,
+    inputs: &[&Path],
+) -> Result<(), Problem> {
     let mut files: Vec<(&str, &Path)> = Vec::new();
-    if flags.output != Path::new("-") {
-        files.push(("--output", &flags.output));
+    if output != Path::new("-") {
+        files.push(("--output", output));
     }
-    for (flag, path) in [("--summary", &flags.summary), ("--report", &flags.report)] {
+    for (flag, path) in [("--summary", summary), ("--report", report)] {
         if let Some(path) = path {
             disk::check_side_file(flag, path, inputs)?;
             files.push((flag, path));

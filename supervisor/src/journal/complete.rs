@@ -81,7 +81,7 @@ fn read(output: &Path) -> anyhow::Result<Complete> {
 fn count_inputs(plan: &Plan) -> anyhow::Result<u64> {
     let kind = match plan.work {
         Work::Fetch(_) => TargetKind::Url,
-        Work::Parse(_) => TargetKind::Path,
+        Work::Parse(_) | Work::Csv(_) => TargetKind::Path,
     };
     let mut source = Source::new(&plan.inputs, kind);
     let mut items = Vec::with_capacity(BATCH);

@@ -50,6 +50,8 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
         Work::Parse(ParseSpec { body_bytes_max }) => {
             vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
         }
+        // Written as a whole at the end, and never resumed.
+        Work::Csv(_) => vec![fact(COMMAND, "csv")],
     };
     let fields: Vec<String> = plan
         .fields

@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use crossbeam_channel::TrySendError;
 use shared::clock;
+use shared::csv::read_part;
 use shared::job::Work;
 use shared::protocol::{Batch, Outcome, Verdict};
 use shared::record::{ErrorKind, Record, RecordError};
 
 use super::Runtime;
 use super::writer::Chunk;
+use crate::aggregate::shown;
 use crate::journal::Final;
 use crate::pool::{Disposition, Event, Quarantined, Seat};
 
@@ -40,6 +42,16 @@ impl Runtime<'_> {
     pub(super) fn quarantine(&mut self, quarantined: &Quarantined) {
         let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
         self.stage.gather.quarantined(quarantined.slot, quarantined.kind, at_us);
+        if let Work::Csv(spec) = &self.job.work {
+            // Groups without one part would be a lie, however small the part.
+            let part = read_part(&quarantined.input);
+            let file = part.and_then(|part| spec.files.get(part.file() as usize));
+            let what = part.zip(file).map(|(part, file)| shown(&file.path.display().to_string(), part));
+            let (what, why) = (what.unwrap_or_default(), &quarantined.message);
+            let attempts = quarantined.attempts;
+            self.ended.failure.get_or_insert_with(|| format!("{what}: {why}, on all of {attempts} attempts"));
+            return self.pool.handle_event(clock::now(), Event::Kill);
+        }
         let error = RecordError {
             kind: quarantined.kind,
             message: &quarantined.message,

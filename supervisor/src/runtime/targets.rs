@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use shared::clock;
+use shared::job::Work;
 
 use super::feed::FeedError;
 use super::{CHUNK_BYTES_MAX, Runtime};
@@ -18,6 +19,9 @@ const BACKLOG_MAX: u64 = 65_536;
 /// With ordered output, no target is begun this far past the oldest unfinished one.
 const ORDERED_WINDOW: u64 = 8_192;
 
+/// The same for parts of files, each of which is many thousand rows: so many for each worker.
+const PARTS_WINDOW: u64 = 8;
+
 impl Runtime<'_> {
     pub(super) fn wants_targets(&self) -> bool {
         !self.source_told
@@ -28,7 +32,11 @@ impl Runtime<'_> {
 
     fn in_window(&self) -> bool {
         let begun = self.stage.feed.next_id();
-        let begins = |ordered: &Ordered| begun < ordered.next_id() + ORDERED_WINDOW && !ordered.is_full();
+        let window = match self.job.work {
+            Work::Csv(_) => PARTS_WINDOW * (self.pool.workers() as u64).max(1),
+            Work::Fetch(_) | Work::Parse(_) => ORDERED_WINDOW,
+        };
+        let begins = |ordered: &Ordered| begun < ordered.next_id() + window && !ordered.is_full();
         self.stage.ordered.as_deref().is_none_or(begins)
     }
 

@@ -6,9 +6,11 @@
 //! Nothing is held but one buffer and one line.
 
 mod csv;
+mod header;
 mod host;
 mod json;
 mod lines;
+mod ranges;
 mod tree;
 
 use std::collections::VecDeque;
@@ -17,11 +19,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::csv::CsvFeed;
+pub use self::header::{HeaderError, Reading as HeaderReading, read as read_header};
 pub use self::host::Host;
 use self::host::HostFinder;
 use self::json::JsonFeed;
 pub use self::lines::Bytes;
 use self::lines::LineFeed;
+pub use self::ranges::{Abandoned, Ranges};
 use self::tree::Walk;
 use crate::plan::Input;
 
@@ -88,6 +92,16 @@ pub enum SourceError {
         /// Why.
         error: io::Error,
     },
+    /// A place to cut a file cannot be looked for.
+    #[error("cannot read {} at byte {at}: {error}", path.display())]
+    Cut {
+        /// Which.
+        path: PathBuf,
+        /// Where.
+        at: u64,
+        /// Why.
+        error: io::Error,
+    },
     /// A CSV file has no such column.
     #[error("{}: no column \"{column}\" in its header; {}", path.display(), hint(names, nearest.as_deref()))]
     NoColumn {
@@ -140,6 +154,18 @@ impl Candidate {
             Self::good(text.to_vec())
         }
     }
+}
+
+/// Gives targets, one batch after another.
+pub trait Targets {
+    /// Appends up to `max` targets to `out`; `false` when there are no more.
+    ///
+    /// # Errors
+    /// When an input cannot be read. Targets appended before an error are good.
+    fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError>;
+
+    /// How far reading has come; for a bar and its ETA.
+    fn position(&self) -> Progress;
 }
 
 /// All targets of a run, in order.
@@ -272,6 +298,16 @@ impl Source {
             (None, None | Some(Input::Literal(_) | Input::Tree(_))) => true,
             (None, Some(_)) => false,
         }
+    }
+}
+
+impl Targets for Source {
+    fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError> {
+        Self::next_batch(self, out, max)
+    }
+
+    fn position(&self) -> Progress {
+        Self::position(self)
     }
 }
 

@@ -43,7 +43,9 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 enum Opener {
     Blocking(blocking::Client),
     EventLoop(event_loop::Client),
-    Files { body_bytes_max: u64 },
+    Files {
+        body_bytes_max: u64,
+    },
     /// Parts of files, read as they are aggregated.
     Csv(Box<Csv>),
 }

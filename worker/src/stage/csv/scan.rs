@@ -232,7 +232,11 @@ mod tests {
 
     fn check(text: &str, want: Result<usize, (usize, StrayKind)>) {
         let got = rows(text.as_bytes(), true);
-        assert_eq!(got.as_ref().map(|(rows, _)| rows.len()).map_err(|stray| (stray.at, stray.kind)), want, "{text:?}");
+        assert_eq!(
+            got.as_ref().map(|(rows, _)| rows.len()).map_err(|stray| (stray.at, stray.kind)),
+            want,
+            "{text:?}"
+        );
     }
 
     #[test]

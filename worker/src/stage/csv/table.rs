@@ -5,8 +5,8 @@
 
 use memchr::memchr;
 use shared::csv::{
-    BAD_SHOWN_MAX, Bad, BadRow, CELL_BYTES_MAX, CsvFile, CsvSpec, Done, Found, Groups, GroupsFull, Kept, Number,
-    Place, push_key_cell,
+    BAD_SHOWN_MAX, Bad, BadRow, CELL_BYTES_MAX, CsvFile, CsvSpec, Done, Found, Groups, GroupsFull, Kept,
+    Number, Place, push_key_cell,
 };
 
 use super::scan::Scanner;
@@ -61,7 +61,11 @@ impl<'a> Table<'a> {
         let wanted = (0..).zip(&file.positions).map(|(column, position)| {
             let mut kept = done.groups.columns.iter().filter(|kept| kept.source == column);
             let number = kept.clone().any(|kept| kept.reads_numbers());
-            Wanted { position: *position as usize, number, must_be_number: kept.any(|kept| kept.needs_numbers()) }
+            Wanted {
+                position: *position as usize,
+                number,
+                must_be_number: kept.any(|kept| kept.needs_numbers()),
+            }
         });
         Self {
             spec,
@@ -175,7 +179,8 @@ impl<'a> Table<'a> {
         let row = self.cells.get(first..).unwrap_or_default();
         if !self.spec.filters.is_empty() {
             let holds = self.spec.filters.iter().all(|filter| {
-                row.get(filter.column as usize).is_some_and(|span| filter.holds(cell(text, &self.side, *span)))
+                row.get(filter.column as usize)
+                    .is_some_and(|span| filter.holds(cell(text, &self.side, *span)))
             });
             if !holds {
                 self.done.rows += 1;
@@ -240,11 +245,15 @@ impl<'a> Table<'a> {
                 Kept::Sums(kept) => each(kept, of, numbers, |sum, number| sum.add(*number)),
                 Kept::Moments(kept) => {
                     let values = numbers.map(|number| number.to_f64());
-                    each(kept, of, values, |moments, value| value.into_iter().for_each(|value| moments.add(value)));
+                    each(kept, of, values, |moments, value| {
+                        value.into_iter().for_each(|value| moments.add(value))
+                    });
                 }
                 Kept::Quantiles(kept) => {
                     let values = numbers.map(|number| number.to_f64());
-                    each(kept, of, values, |digest, value| value.into_iter().for_each(|value| digest.add(value)));
+                    each(kept, of, values, |digest, value| {
+                        value.into_iter().for_each(|value| digest.add(value))
+                    });
                 }
                 Kept::Extremes(side, kept) => {
                     let side = *side;

@@ -38,7 +38,8 @@ impl Work<'_> {
         let raw = self.open(file)?;
         let read = Rc::new(Cell::new(0));
         let text = Text::new(Reading { raw, read: Rc::clone(&read) }, file);
-        let mut counted = Counted { text: text.map_err(|error| Stop::failed("cannot unpack it", &error))?, read };
+        let mut counted =
+            Counted { text: text.map_err(|error| Stop::failed("cannot unpack it", &error))?, read };
         let mut lines = LineCounter::default();
         let mut left = file.data_start;
         let mut piece = vec![0; PIECE_BYTES];
@@ -63,8 +64,7 @@ impl Work<'_> {
             let count = text.read(window.room(u64::MAX))?;
             window.filled(count);
             let piece = window.text();
-            let place =
-                |byte: usize| Place::Line(lines.line_after(piece.get(..byte).unwrap_or_default()));
+            let place = |byte: usize| Place::Line(lines.line_after(piece.get(..byte).unwrap_or_default()));
             let stray = |stray: StrayAt| Stop::stray(place(stray.at), stray.kind);
             let used = scanner.scan(piece, count == 0).map_err(stray)?;
             table.take(piece, &scanner, &place)?;
