@@ -119,7 +119,7 @@ mod tests {
     fn fetch(plan: &mut Plan) -> &mut FetchSpec {
         match &mut plan.work {
             Work::Fetch(fetch) => fetch,
-            Work::Parse(_) => panic!("the test's plan fetches"),
+            Work::Parse(_) | Work::Csv(_) => panic!("the test's plan fetches"),
         }
     }
 

@@ -413,7 +413,8 @@ mod tests {
             }
             // A refutation is a proof.
             let truly_inside = text[..at].iter().filter(|byte| **byte == b'"').count() % 2 == 1;
-            prop_assert!(!if truly_inside { inside } else { outside }.refuted);
+            let true_one = if truly_inside { inside } else { outside };
+            prop_assert!(!true_one.refuted);
             if outside.refuted != inside.refuted
                 && let Decision::At(found) = rules(3).row_begins(&text[at..], true)
             {
