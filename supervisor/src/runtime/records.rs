@@ -48,8 +48,7 @@ impl Runtime<'_> {
             let file = part.and_then(|part| spec.files.get(part.file() as usize));
             let what = part.zip(file).map(|(part, file)| shown(&file.path.display().to_string(), part));
             let (what, why) = (what.unwrap_or_default(), &quarantined.message);
-            let attempts = quarantined.attempts;
-            self.ended.failure.get_or_insert_with(|| format!("{what}: {why}, on all of {attempts} attempts"));
+            self.ended.failure.get_or_insert_with(|| format!("{what}: {why}"));
             return self.pool.handle_event(clock::now(), Event::Kill);
         }
         let error = RecordError {

@@ -104,6 +104,10 @@ impl Work<'_> {
                     ReadFieldResult::Field { record_end } => rows.cell_ended(record_end)?,
                     ReadFieldResult::End => return Ok(rows.table.finish()),
                 }
+                // To the reader, nothing is the end of the text.
+                if rest.is_empty() && count > 0 {
+                    break;
+                }
             }
             self.show(text.read.get());
         }
