@@ -98,7 +98,14 @@ impl Aggregate {
             Kept::Distinct(kept) => Value::Count(kept.get(group).map_or(0, |distinct| distinct.estimate())),
             Kept::Quantiles(kept) => match self.function {
                 Function::Quantile(rank) => float(kept.get(group).and_then(|digest| digest.quantile(rank))),
-                _ => Value::Nothing,
+                Function::Count
+                | Function::Sum
+                | Function::Min
+                | Function::Max
+                | Function::Mean
+                | Function::Var
+                | Function::Stddev
+                | Function::Distinct => Value::Nothing,
             },
         }
     }

@@ -14,15 +14,27 @@ pub(super) const PLACES: u32 = 18;
 const DIGITS: u32 = 18;
 
 /// 10⁰ … 10¹⁸
-pub(super) const POWERS: [i64; 19] = {
-    let mut powers = [1; 19];
-    let mut n = 1;
-    while n < powers.len() {
-        powers[n] = powers[n - 1] * 10;
-        n += 1;
-    }
-    powers
-};
+pub(super) const POWERS: [i64; 19] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+    100_000_000_000,
+    1_000_000_000_000,
+    10_000_000_000_000,
+    100_000_000_000_000,
+    1_000_000_000_000_000,
+    10_000_000_000_000_000,
+    100_000_000_000_000_000,
+    1_000_000_000_000_000_000,
+];
 
 /// A cell, read as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -190,7 +190,8 @@ mod tests {
             rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (rng >> 11) as f64 / (1_u64 << 53) as f64
         };
-        let shapes: [(&str, &dyn Fn(f64, usize) -> f64); 5] = [
+        type Shape<'a> = (&'a str, &'a dyn Fn(f64, usize) -> f64);
+        let shapes: [Shape<'_>; 5] = [
             ("uniform", &|x, _| x),
             ("a long tail", &|x, _| (1.0 - x).powf(-2.0)),
             ("sorted", &|_, i| i as f64),

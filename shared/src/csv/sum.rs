@@ -53,11 +53,7 @@ impl Sum {
     }
 
     #[inline]
-    #[expect(
-        clippy::cast_sign_loss,
-        clippy::cast_possible_truncation,
-        reason = "two's complement, in two parts"
-    )]
+    #[expect(clippy::cast_sign_loss, reason = "two's complement, in two parts")]
     fn add_units(&mut self, units: i128) {
         let (low, carry) = self.low.overflowing_add(units as u128);
         self.low = low;

@@ -224,7 +224,7 @@ mod tests {
         check("a.csv", b"\xef\xbb\xbfid,\"a\nb\"\r\n1,x\n", true, Ok((&["id", "a\nb"], 12)));
         check("a.csv", b"\xef\xbb\xbf7,8\n", false, Ok((&["1", "2"], 3)));
         check("a.csv", b"7,8\n", false, Ok((&["1", "2"], 0)));
-        check("a.csv", b"\xff\xfei\0d\0\n\01\0\n\0", true, Ok((&["id"], 3)));
+        check("a.csv", b"\xff\xfei\0d\0\n\x001\0\n\0", true, Ok((&["id"], 3)));
     }
 
     #[test]
