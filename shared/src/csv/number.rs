@@ -57,7 +57,13 @@ pub enum Number {
 impl Number {
     /// Reads a cell.
     #[must_use]
+    #[inline]
     pub fn parse(cell: &[u8]) -> Self {
+        short(cell).unwrap_or_else(|| Self::parse_any(cell))
+    }
+
+    /// A cell of any length.
+    fn parse_any(cell: &[u8]) -> Self {
         let mut mantissa = 0_u64;
         let (mut digits, mut places) = (0_u32, 0_u32);
         let mut point = false;
@@ -162,6 +168,45 @@ pub fn order(a: Number, b: Number) -> Option<Ordering> {
     }
 }
 
+/// A cell of one to eight bytes, all of them digits but for one point: all bytes at once, for a loop that ends after four
+/// bytes here and after six there is guessed wrong each time. (After D. Lemire, "Quickly parsing eight digits", 2018.)
+#[inline]
+fn short(cell: &[u8]) -> Option<Number> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    let length = cell.len();
+    let text = match (cell.first_chunk::<4>(), cell.last_chunk::<4>(), length) {
+        // The two overlap, and agree where they do.
+        (Some(first), Some(last), 4..=8) => {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            u64::from(first) | u64::from(last) << (8 * (length - 4))
+        }
+        (_, _, 1..=3) => cell.iter().rev().fold(0, |text, byte| text << 8 | u64::from(*byte)),
+        _ => return None,
+    };
+    // The last byte to the highest, and zeros before the first.
+    let before = 8 * (8 - length) as u32;
+    let text = text.checked_shl(before)? | (ZEROS & !u64::MAX.checked_shl(before)?);
+    let unlike = text ^ 0x2e2e_2e2e_2e2e_2e2e;
+    let point = unlike.wrapping_sub(0x0101_0101_0101_0101) & !unlike & 0x8080_8080_8080_8080;
+    let (digits, places) = if point == 0 {
+        (text, 0)
+    } else {
+        // What stands before the point moves up by one.
+        let at = point.trailing_zeros() / 8 * 8;
+        let below = (1_u64 << at) - 1;
+        let after = text & !(below | 0xff << at);
+        (after | (text & below) << 8 | 0x30, 7 - at / 8)
+    };
+    let wrong = digits.wrapping_add(0x4646_4646_4646_4646) | digits.wrapping_sub(ZEROS);
+    if wrong & 0x8080_8080_8080_8080 != 0 || (length == 1 && point != 0) {
+        return None;
+    }
+    let tens = (digits & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(2561) >> 8;
+    let hundreds = (tens & 0x00ff_00ff_00ff_00ff).wrapping_mul(6_553_601) >> 16;
+    let value = (hundreds & 0x0000_ffff_0000_ffff).wrapping_mul(42_949_672_960_001) >> 32;
+    Some(Number::Exact { mantissa: value.cast_signed(), places: places as u8 })
+}
+
 /// A number's spelling, taken apart.
 struct Parts {
     negative: bool,
@@ -246,6 +291,28 @@ mod tests {
             assert_eq!(Number::parse(cell.as_bytes()), want, "{cell:?}");
         }
         assert_eq!(Number::parse(b"\xff1"), Number::Not);
+    }
+
+    #[test]
+    fn short_cells_are_read_as_others_are() {
+        let mut cell = [0; 8];
+        // Every cell of up to eight of these, nearly: steps that meet all lengths and places.
+        let alphabet = b"0179.-/: e";
+        for n in (0..100_000_000_u64).step_by(97) {
+            let length = (n % 9) as usize;
+            let mut rest = n;
+            for byte in &mut cell {
+                *byte = alphabet[(rest % 10) as usize];
+                rest /= 10;
+            }
+            let cell = &cell[..length];
+            if let Some(number) = short(cell) {
+                assert_eq!(number, Number::parse_any(cell), "{:?}", String::from_utf8_lossy(cell));
+            } else {
+                let plain = cell.iter().all(|byte| byte.is_ascii_digit()) && (1..=8).contains(&length);
+                assert!(!plain, "{:?}", String::from_utf8_lossy(cell));
+            }
+        }
     }
 
     #[test]

@@ -11,12 +11,17 @@ use wide::u8x16;
 /// Bytes looked at together: as many as a mask has bits.
 const BLOCK: usize = 64;
 
+/// Room for cells at first; a row of a hundred bytes has about eight.
+const ENDS_AT_FIRST: usize = 16 * 1024;
+
 /// Where cells and rows end in a piece of text.
 #[derive(Debug)]
 pub(super) struct Scanner {
     delimiter: u8,
-    /// Positions of the delimiter or line end after each cell.
-    pub(super) ends: Vec<u32>,
+    /// Positions of the delimiter or line end after each cell, and room for more.
+    ends: Vec<u32>,
+    /// How many of them there are.
+    count: usize,
     /// For each row, how many of `ends` there are up to and with its last.
     pub(super) rows: Vec<u32>,
 }
@@ -49,13 +54,18 @@ struct Carry {
 
 impl Scanner {
     pub(super) fn new(delimiter: u8) -> Self {
-        Self { delimiter, ends: Vec::new(), rows: Vec::new() }
+        Self { delimiter, ends: Vec::new(), count: 0, rows: Vec::new() }
+    }
+
+    /// Positions of the delimiter or line end after each cell.
+    pub(super) fn ends(&self) -> &[u32] {
+        self.ends.get(..self.count).unwrap_or_default()
     }
 
     /// Looks through `text`, which begins where a row does; how many bytes the whole rows take up.
     /// With `last`, the text ends here, and what stands after the last line end is a row as well.
     pub(super) fn scan(&mut self, text: &[u8], last: bool) -> Result<usize, StrayAt> {
-        self.ends.clear();
+        self.count = 0;
         self.rows.clear();
         let mut carry = Carry { inside: 0, may_open: 1, closed: 0 };
         let (blocks, rest) = text.as_chunks::<BLOCK>();
@@ -78,8 +88,7 @@ impl Scanner {
             if carry.inside != 0 {
                 return Err(StrayAt { at: whole, kind: StrayKind::Open });
             }
-            self.ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
-            self.rows.push(u32::try_from(self.ends.len()).unwrap_or(u32::MAX));
+            self.note(1, 1, u32::try_from(text.len()).unwrap_or(u32::MAX));
             return Ok(text.len());
         }
         Ok(whole)
@@ -87,7 +96,7 @@ impl Scanner {
 
     /// The end of the last whole row.
     fn whole(&self) -> usize {
-        let last = self.rows.last().and_then(|count| self.ends.get(*count as usize - 1));
+        let last = self.rows.last().and_then(|count| self.ends().get(*count as usize - 1));
         last.map_or(0, |end| *end as usize + 1)
     }
 
@@ -123,12 +132,15 @@ impl Scanner {
 
     #[inline(always)]
     fn note(&mut self, structural: u64, line_ends: u64, base: u32) {
-        let before = self.ends.len() as u32;
-        let mut bits = structural;
-        while bits != 0 {
-            self.ends.push(base + bits.trailing_zeros());
-            bits &= bits - 1;
+        let before = self.count as u32;
+        if self.ends.len() < self.count + BLOCK {
+            self.make_room();
         }
+        if let Some(room) = self.ends.get_mut(self.count..self.count + BLOCK) {
+            spread(structural, base, room);
+        }
+        let found = structural.count_ones();
+        self.count += found as usize;
         let mut bits = line_ends;
         while bits != 0 {
             let lowest = bits & bits.wrapping_neg();
@@ -136,6 +148,11 @@ impl Scanner {
             self.rows.push(before + upto.count_ones());
             bits ^= lowest;
         }
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        self.ends.resize((self.ends.len() * 2).max(ENDS_AT_FIRST), 0);
     }
 
     #[inline(always)]
@@ -151,6 +168,21 @@ impl Scanner {
             masks.line_ends |= u64::from(either.to_bitmask()) << (16 * n);
         }
         masks
+    }
+}
+
+/// Writes where the bits are. Eight at a time whether there are so many or not: what is too much is written over by
+/// the next block, and a branch that is guessed wrong would cost more.
+#[inline(always)]
+fn spread(mut bits: u64, base: u32, room: &mut [u32]) {
+    for eight in room.as_chunks_mut::<8>().0 {
+        for end in eight {
+            *end = base.wrapping_add(bits.trailing_zeros());
+            bits &= bits.wrapping_sub(1);
+        }
+        if bits == 0 {
+            break;
+        }
     }
 }
 
@@ -212,7 +244,7 @@ mod tests {
         let used = scanner.scan(text, last)?;
         let (mut rows, mut start, mut first) = (Vec::new(), 0, 0);
         for &upto in &scanner.rows {
-            let ends = &scanner.ends[first..upto as usize];
+            let ends = &scanner.ends()[first..upto as usize];
             first = upto as usize;
             let row: Vec<Vec<u8>> = ends
                 .iter()

@@ -88,8 +88,9 @@ impl<'a> Table<'a> {
         place: &dyn Fn(usize) -> Place,
     ) -> Result<(), GroupsFull> {
         let (mut first, mut start) = (0, 0);
+        let all = scanner.ends();
         for &upto in &scanner.rows {
-            let ends = scanner.ends.get(first..upto as usize).unwrap_or_default();
+            let ends = all.get(first..upto as usize).unwrap_or_default();
             first = upto as usize;
             let begin = start;
             let end = ends.last().copied().unwrap_or(start);
