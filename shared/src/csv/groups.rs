@@ -65,7 +65,7 @@ impl Groups {
     pub fn find(&mut self, key: &[u8], groups_max: u64) -> Result<u32, GroupsFull> {
         let hash = hash(key);
         let Self { index, keys, ends, .. } = self;
-        let is_it = |group: &u32| key_at(keys, ends, *group) == key;
+        let is_it = |group: &u32| is_same(key_at(keys, ends, *group), key);
         if let Some(group) = index.find(hash, is_it) {
             return Ok(*group);
         }
@@ -115,6 +115,24 @@ fn key_at<'a>(keys: &'a [u8], ends: &[usize], group: u32) -> &'a [u8] {
     let start = group.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
     let end = ends.get(group).copied().unwrap_or(0);
     keys.get(start..end).unwrap_or_default()
+}
+
+/// Most keys are short, and a call costs more than comparing them.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match (one.first_chunk::<8>(), one.last_chunk::<8>(), other.first_chunk::<8>(), other.last_chunk::<8>()) {
+        (Some(first), Some(last), Some(other_first), Some(other_last)) if one.len() <= 16 => {
+            // The two overlap.
+            let differ =
+                |one: &[u8; 8], other: &[u8; 8]| u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
+            differ(first, other_first) | differ(last, other_last) == 0
+        }
+        (None, ..) => one.iter().zip(other).all(|(one, other)| one == other),
+        _ => one == other,
+    }
 }
 
 #[inline]
@@ -188,6 +206,20 @@ mod tests {
         let mut more = Groups::new(&spec());
         more.find(b"d", 3).unwrap();
         assert_eq!(groups.merge(more, 3), Err(GroupsFull));
+    }
+
+    #[test]
+    fn keys_of_every_length_are_told_apart() {
+        for length in 0..40 {
+            let key: Vec<u8> = (0..length).collect();
+            assert!(is_same(&key, &key.clone()));
+            for at in 0..key.len() {
+                let mut other = key.clone();
+                other[at] ^= 128;
+                assert!(!is_same(&key, &other), "{length} {at}");
+            }
+            assert!(!is_same(&key, &[&key[..], b"x"].concat()));
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use filter::{Comparison, Filter};
 pub use groups::{Groups, GroupsFull, cells_of_key, push_key_cell};
 pub use lines::LineCounter;
 pub use moments::Moments;
-pub use number::{Number, order};
+pub use number::{Number, order, short};
 pub use report::{
     Bad, BadRow, Done, Found, Part, Place, Report, Stray, StrayKind, frame, read_part, unframe, write_part,
 };

@@ -6,7 +6,7 @@
 use memchr::memchr;
 use shared::csv::{
     BAD_SHOWN_MAX, Bad, BadRow, CELL_BYTES_MAX, CsvFile, CsvSpec, Done, Found, Groups, GroupsFull, Kept,
-    Number, Place, push_key_cell,
+    Number, Place, push_key_cell, short,
 };
 
 use super::scan::Scanner;
@@ -192,7 +192,13 @@ impl<'a> Table<'a> {
         }
         for (column, (wanted, span)) in self.wanted.iter().zip(row).enumerate() {
             let bytes = cell(text, &self.side, *span);
-            let number = if wanted.number { Number::parse(bytes) } else { Number::Not };
+            if wanted.number
+                && let Some((mantissa, places)) = short(bytes)
+            {
+                self.numbers.push(Number::Exact { mantissa, places });
+                continue;
+            }
+            let number = if wanted.number { Number::parse_any(bytes) } else { Number::Not };
             if (number == Number::Not && wanted.must_be_number) || bytes.len() > CELL_BYTES_MAX {
                 let bad = refused(column, bytes);
                 self.cells.truncate(first);
