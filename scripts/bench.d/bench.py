@@ -40,6 +40,8 @@ def rounds(case: cases.Case, pairs: int, home: Path, peers_only: bool) -> dict[s
     """Every contender's runs."""
     running = [c for c in case.contenders if not (peers_only and c.name == cases.OURS)]
     runs: dict[str, list[Run]] = {contender.name: [] for contender in running}
+    for path in case.reads:
+        Path(path).read_bytes()
     for _ in range(1 if case.single else pairs * case.repeats):
         for contender in running:
             done = run(contender, home, case.watch_rss, case.watch_tree)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterable
 
@@ -50,6 +51,8 @@ class Case:
     """Runs per contender for each pair asked for: short work needs more."""
     single: bool = False
     """Run once, not in pairs: it takes minutes and compares with nobody."""
+    reads: list[str] = field(default_factory=list)
+    """Files that everybody finds in the page cache: read through before the first round."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,27 @@ def pages(setting: Setting) -> Case:
     share = Bar("supervisor's share of all CPU", 0.15, False, lambda runs: runs[OURS].supervisor_share or 0.0)
     megabytes = setting.corpus.size(count) / 1e6
     title = f"{count:,} real pages ({megabytes:.0f} MB) over HTTP, title + links, both 2 × 64"
-    return Case(title, contenders, [faster_than(CAREFUL, 3), faster_than("Scrapy", 40), share])
+    bars = [faster_than(CAREFUL, 3), faster_than("Scrapy", 40), share]
+    return Case(title, contenders, bars, reads=setting.corpus.files(count))
+
+
+def journal(setting: Setting) -> Case:
+    """The main job into a file, which is kept resumable, and into a redirected standard output, which is not."""
+    count = setting.scaled(FETCHED_PAGES)
+    inputs = setting.written("pages", setting.corpus.urls(setting.origin, count))
+    journaled = setting.ours("fetch", inputs, count, BOTH, TITLE + LINKS)
+    plain = shlex.join([part for part in journaled.argv if part != "--overwrite"]).replace("-o '{out}'", "-o -")
+    without = Contender("without a journal", ["sh", "-c", f"exec {plain} > '{{out}}'"], count)
+    bar = Bar(
+        "items/s with the journal against without",
+        0.95,
+        True,
+        lambda runs: runs[OURS].rate / runs[without.name].rate,
+        (OURS, without.name),
+        "×",
+    )
+    title = f"{count:,} real pages over HTTP, title + links, both 2 × 64, with and without a journal"
+    return Case(title, [journaled, without], [bar], repeats=3, reads=setting.corpus.files(count))
 
 
 def parse(setting: Setting, title_only: bool) -> Case:
@@ -196,7 +219,8 @@ def parse(setting: Setting, title_only: bool) -> Case:
         bars = [faster_than("Pool(2) × selectolax", 2)]
     megabytes = setting.corpus.size(count) / 1e6
     fields = "title alone" if title_only else "title + all links"
-    return Case(f"{count:,} saved pages ({megabytes:.0f} MB), {fields}, parallel", contenders, bars)
+    title = f"{count:,} saved pages ({megabytes:.0f} MB), {fields}, parallel"
+    return Case(title, contenders, bars, reads=files)
 
 
 def fetch_cpu(setting: Setting) -> Case:
@@ -314,6 +338,7 @@ CASES: dict[str, Callable[[Setting], Case]] = {
     "delay-parallel": delay_parallel,
     "delay-both": delay_both,
     "pages": pages,
+    "journal": journal,
     "parse-links": lambda setting: parse(setting, title_only=False),
     "parse-title": lambda setting: parse(setting, title_only=True),
     "fetch-cpu": fetch_cpu,

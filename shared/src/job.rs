@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::csv::CsvSpec;
-use crate::select::Field;
+use crate::select::{Each, Field, Preset};
 
 /// How a run uses processes and waiting; the user's choice, a flag away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +63,9 @@ pub enum Executor {
     EventLoop,
 }
 
+/// Largest sitemap in bytes, packed or not: what the sitemaps protocol allows.
+pub const SITEMAP_BYTES_MAX: u64 = 50 << 20;
+
 /// Everything a worker needs to know about the job it serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -78,6 +81,12 @@ pub struct JobSpec {
     pub work: Work,
     /// The fields extracted from each page, in the order they are written.
     pub fields: Vec<Field>,
+    /// What the fields are taken of, one object each; `None` is the page itself.
+    pub each: Option<Each>,
+    /// Fields that need no selector, after the others.
+    pub presets: Vec<Preset>,
+    /// As what a record leaves the worker.
+    pub encoding: RecordEncoding,
     /// CPU time one page's extraction may take before it ends as a `parse` error.
     pub parse_timeout: Duration,
     /// What the worker gives up before it touches the first target.
@@ -117,6 +126,26 @@ pub enum Work {
     Parse(ParseSpec),
     /// A target is a part of a CSV file: group and aggregate it.
     Csv(Box<CsvSpec>),
+    /// A target is the URL of a sitemap: fetch it, then list what it names.
+    Sitemap(FetchSpec),
+}
+
+/// As what a record leaves the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordEncoding {
+    /// One JSON object and a newline.
+    JsonLine,
+    /// Records of a web archive: what was sent, what came back, and the JSON object.
+    Warc(WarcSpec),
+}
+
+/// How records of a web archive are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarcSpec {
+    /// Whether each of them is a gzip member of its own.
+    pub gzip: bool,
+    /// The id of the archive's first record, from which all others' ids are made.
+    pub info: [u8; 16],
 }
 
 /// Limits and headers of every request a fetch job makes.

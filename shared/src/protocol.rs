@@ -54,6 +54,9 @@ pub struct Target {
     /// The URL or path, byte for byte as it was given.
     #[serde(with = "serde_bytes")]
     pub input: Vec<u8>,
+    /// What is carried along into its record, as an encoded JSON object; empty is nothing.
+    #[serde(with = "serde_bytes")]
+    pub kept: Vec<u8>,
 }
 
 /// Worker → supervisor.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// Why an input has no fields; the names are part of the product's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,19 +82,36 @@ impl fmt::Display for ErrorKind {
 }
 
 /// What a field's selector found on one page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum FieldValue {
-    /// The first match, or none (`null`).
-    First(Option<String>),
-    /// Every match, in document order (`[]` when none).
-    Every(Vec<String>),
+    /// Nothing.
+    Null,
+    /// A text; what nearly every value is.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// Any other number, and finite.
+    Float(f64),
+    /// Several, in order (`[]` when none).
+    List(Vec<FieldValue>),
+    /// Names and values, in order, each name once.
+    Object(Vec<(String, FieldValue)>),
+    /// A part of a JSON body.
+    Json(Box<serde_json::Value>),
 }
 
 impl Serialize for FieldValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::First(text) => text.serialize(serializer),
-            Self::Every(texts) => texts.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(values) => serializer.collect_seq(values),
+            Self::Null => serializer.serialize_none(),
+            Self::Int(number) => serializer.serialize_i64(*number),
+            Self::Float(number) => serializer.serialize_f64(*number),
+            Self::Object(members) => {
+                serializer.collect_map(members.iter().map(|(name, value)| (name, value)))
+            }
+            Self::Json(value) => value.serialize(serializer),
         }
     }
 }
@@ -154,6 +172,9 @@ pub struct Record<'a> {
     /// The path as it was given (parse).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<&'a str>,
+    /// What was carried along from the row the input came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<&'a RawValue>,
     /// Where the redirects ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_url: Option<&'a str>,
@@ -181,6 +202,13 @@ pub struct Record<'a> {
     pub error: Option<RecordError<'a>>,
 }
 
+/// What [`Target::kept`](crate::protocol::Target::kept) holds, for [`Record::keep`].
+#[must_use]
+pub fn kept(encoded: &[u8]) -> Option<&RawValue> {
+    // The source encoded it; and a record without it is better than none.
+    if encoded.is_empty() { None } else { serde_json::from_slice(encoded).ok() }
+}
+
 impl Record<'_> {
     /// Appends this record as one JSON line, newline included.
     ///
@@ -206,11 +234,12 @@ mod tests {
     #[test]
     fn a_line_has_the_contracts_order_and_leaves_out_what_is_absent() {
         let names = ["title".to_owned(), "links".to_owned()];
-        let values = [FieldValue::First(None), FieldValue::Every(vec!["a".into()])];
+        let values = [FieldValue::Null, FieldValue::List(vec![FieldValue::Text("a".into())])];
         let record = Record {
             id: 17,
             url: Some("http://x/"),
             path: None,
+            keep: kept(br#"{"n":1e400}"#),
             final_url: Some("http://x/"),
             status: Some(200),
             attempts: 1,
@@ -225,9 +254,20 @@ mod tests {
         record.write_line(&mut line).unwrap();
         assert_eq!(
             String::from_utf8(line).unwrap(),
-            "{\"id\":17,\"url\":\"http://x/\",\"final_url\":\"http://x/\",\"status\":200,\"attempts\":1,\"worker\":2,\
+            "{\"id\":17,\"url\":\"http://x/\",\"keep\":{\"n\":1e400},\"final_url\":\"http://x/\",\"status\":200,\"attempts\":1,\"worker\":2,\
              \"elapsed_ms\":41.2,\"bytes\":5,\"charset\":\"utf-8\",\"fields\":{\"title\":null,\"links\":[\"a\"]}}\n"
         );
+    }
+
+    #[test]
+    fn values_encode_as_what_they_are() {
+        let json = |value: FieldValue| serde_json::to_string(&value).unwrap();
+        let object = FieldValue::Object(vec![
+            ("b".to_owned(), FieldValue::Int(-1)),
+            ("a".to_owned(), FieldValue::Json(Box::new(serde_json::json!({"z": 1, "y": [true]})))),
+        ]);
+        assert_eq!(json(object), r#"{"b":-1,"a":{"z":1,"y":[true]}}"#);
+        assert_eq!(json(FieldValue::List(vec![FieldValue::Float(1.0), FieldValue::Null])), "[1.0,null]");
     }
 
     #[test]

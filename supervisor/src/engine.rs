@@ -1,11 +1,18 @@
 //! One job from beginning to end: source, pool, output, and what is said about
 //! it afterwards. `fetch`, `parse` and each leg of `compare` come through here.
 
+mod sitemaps;
+mod tree;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use shared::clock;
-use shared::job::{Executor, JobSpec, Mode, SandboxSpec, Work};
+use shared::job::{Executor, JobSpec, Mode, RecordEncoding, SandboxSpec, Work};
+
+use self::sitemaps::{Around, Listed};
+use self::tree::SitemapError;
+use crate::archive;
 
 use crate::auto::{self, Measured};
 use crate::frontier::{Frontier, FrontierConfig};
@@ -64,6 +71,9 @@ pub(crate) enum EngineError {
     /// The inputs are not those of the run that was to be resumed.
     #[error(transparent)]
     Changed(JournalError),
+    /// The sitemaps cannot be read.
+    #[error(transparent)]
+    Sitemap(#[from] SitemapError),
     /// Threads or signal handlers cannot be set up.
     #[error("cannot set up threads and signals: {0}")]
     SetUp(#[from] std::io::Error),
@@ -143,31 +153,38 @@ pub(crate) fn run(
     let worker = runtime::locate::worker()?;
     runtime::sockets::prepare()?;
     let started = Started::now();
-    let kind = match plan.work {
-        Work::Fetch(_) => TargetKind::Url,
-        Work::Parse(_) | Work::Csv(_) => TargetKind::Path,
-    };
-    let Destination { sink, journal, .. } = destination;
+    let kind = TargetKind::of(&plan.work);
+    let Destination { mut sink, journal, .. } = destination;
     let (store, state, input) = match journal {
         Some(Journal { store, state, input }) => (Some(store), state, Some(input)),
         None => (None, State::default(), None),
     };
+    let signals = Signals::start()?;
+    let around =
+        Around { plan, worker: &worker, started_us: started.us, signals: &signals, progress: &mut *progress };
+    let entries = match sitemaps::list(around, input.as_ref())? {
+        Listed::Nothing => None,
+        Listed::Entries(entries) => Some(entries),
+        Listed::Over(ended) => return Ok(started.over_before_it_began(plan, *ended)),
+    };
     let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
-    let source = Source::new(&plan.inputs, kind).with_stdin(stdin);
+    let source = Source::new(&plan.inputs, kind).with_stdin(stdin).with_sitemaps(entries);
     let mut job = Job {
         plan,
         worker: &worker,
         started_us: started.us,
+        encoding: archive::begin(plan, &mut sink)
+            .map_err(|cause| EngineError::Output { cause: cause.into(), resumable: false })?,
         feed: Feed::start(source, Gate::new(state.finished.clone(), state.prefix))?,
         // In order, what is done is what comes first.
         ordered: plan.ordered.then(|| Ordered::new(state.finished.len())),
-        signals: Signals::start()?,
+        signals: &signals,
         writer: Writer::start(sink, store.map(|store| (store, &state)))?,
         gather: Gather::resumed(state.tally.counts, state.tally.errors),
         progress,
     };
     let (mut ended, shape, why) = job.run(targets_max);
-    let Job { feed, writer, gather, signals, .. } = job;
+    let Job { feed, writer, gather, .. } = job;
     ended.unread = !feed.is_exhausted();
     let mut reader_left = false;
     let mut resume = None;
@@ -238,11 +255,12 @@ pub(crate) struct Job<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) worker: &'a Path,
     pub(crate) started_us: u64,
+    pub(crate) encoding: RecordEncoding,
     pub(crate) feed: Feed,
     pub(crate) writer: Writer,
     pub(crate) gather: Gather,
     pub(crate) ordered: Option<Ordered>,
-    pub(crate) signals: Signals,
+    pub(crate) signals: &'a Signals,
     pub(crate) progress: &'a mut Progress,
 }
 
@@ -295,6 +313,9 @@ impl Job<'_> {
             started_us: self.started_us,
             work: self.plan.work.clone(),
             fields: self.plan.fields.clone(),
+            each: self.plan.each.clone(),
+            presets: self.plan.presets.clone(),
+            encoding: self.encoding.clone(),
             parse_timeout: self.plan.parse_timeout,
             sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
             memory_bytes_max: self.plan.pool.worker_memory_bytes,
@@ -304,7 +325,7 @@ impl Job<'_> {
             writer: &mut self.writer,
             gather: &mut self.gather,
             ordered: self.ordered.as_mut(),
-            signals: &self.signals,
+            signals: self.signals,
             progress: self.progress,
         };
         Runtime::new(stage, PathBuf::from(self.worker), job, pool, targets_max).run()
@@ -314,7 +335,7 @@ impl Job<'_> {
 /// What the workers may read: a list of paths is read as it goes, so then anything.
 fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
     match plan.work {
-        Work::Fetch(_) => Some(Vec::new()),
+        Work::Fetch(_) | Work::Sitemap(_) => Some(Vec::new()),
         Work::Csv(ref spec) => Some(spec.files.iter().map(|file| file.path.clone()).collect()),
         Work::Parse(_) => plan
             .inputs
@@ -325,7 +346,9 @@ fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
                 | Input::Lines(_)
                 | Input::StdinLines
                 | Input::CsvColumn(..)
-                | Input::JsonColumn(..) => None,
+                | Input::JsonColumn(..)
+                | Input::ParquetColumn(..)
+                | Input::Sitemaps(_) => None,
             })
             .collect(),
     }
@@ -333,7 +356,7 @@ fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
 
 fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
     let timeout = match &plan.work {
-        Work::Fetch(fetch) => fetch.timeout,
+        Work::Fetch(fetch) | Work::Sitemap(fetch) => fetch.timeout,
         Work::Parse(_) | Work::Csv(_) => Duration::ZERO,
     };
     let parse_timeout = plan.parse_timeout;
@@ -379,6 +402,14 @@ impl Started {
             cpu: clock::process_cpu(),
             children_cpu: clock::children_cpu(),
         }
+    }
+
+    /// The report of a run that ended while its sitemaps were read: nothing was fetched.
+    fn over_before_it_began(&self, plan: &Plan, ended: Ended) -> Report {
+        let shape = Shape::new(plan, plan.pool.mode.unwrap_or(Mode::Concurrent));
+        let facts = self.facts(shape, None, ended.sandbox.clone());
+        let run = ModeRun::new(&Gather::new(0), &facts);
+        Report { ended: Ended { left: 0, unread: true, ..ended }, reader_left: false, resume: None, run }
     }
 
     pub(crate) fn facts(&self, shape: Shape, why: Option<String>, sandbox: String) -> Facts {

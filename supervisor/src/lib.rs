@@ -4,6 +4,7 @@
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
 pub mod aggregate;
+mod archive;
 mod auto;
 mod cli;
 mod engine;

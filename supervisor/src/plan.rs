@@ -7,7 +7,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use shared::job::{Mode, SandboxLevel, Work};
-use shared::select::Field;
+use shared::select::{Each, Field, Preset};
 
 use crate::aggregate::Format;
 
@@ -18,12 +18,18 @@ pub struct Plan {
     pub work: Work,
     /// The fields extracted from each page.
     pub fields: Vec<Field>,
+    /// What the fields are taken of, one object each; `None` is the page itself.
+    pub each: Option<Each>,
+    /// Fields that need no selector, after the others.
+    pub presets: Vec<Preset>,
     /// CPU time one page's extraction may take.
     pub parse_timeout: std::time::Duration,
     /// Where the targets come from, in order.
     pub inputs: Vec<Input>,
     /// Where the records go.
     pub output: Output,
+    /// Whether they are those of a web archive; `None` is JSON lines.
+    pub archive: Option<Archive>,
     /// How many processes, how many waits.
     pub pool: PoolPlan,
     /// How hosts are spared.
@@ -50,11 +56,39 @@ pub enum Input {
     /// The same, from standard input.
     StdinLines,
     /// One column of a CSV file with a header; of a `.tsv` file, whose cells tabs separate.
-    CsvColumn(PathBuf, String),
+    CsvColumn(PathBuf, Columns),
     /// One key of a JSON-lines file.
-    JsonColumn(PathBuf, String),
+    JsonColumn(PathBuf, Columns),
+    /// One column of a Parquet file.
+    ParquetColumn(PathBuf, Columns),
+    /// The pages that these sitemaps list, read out before the run.
+    Sitemaps(Sitemaps),
     /// A file, or a directory walked for `*.html` and `*.htm`, sorted by name.
     Tree(PathBuf),
+}
+
+/// What is used of a table's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// The column that holds the inputs.
+    pub input: String,
+    /// Those that are carried into the records, in this order.
+    pub keep: Vec<String>,
+}
+
+impl From<&str> for Columns {
+    fn from(input: &str) -> Self {
+        Self { input: input.to_owned(), keep: Vec::new() }
+    }
+}
+
+/// Sitemaps to be read out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sitemaps {
+    /// Where they are.
+    pub urls: Vec<String>,
+    /// What of an entry is carried into its page's record: `lastmod` and the like.
+    pub keep: Vec<String>,
 }
 
 /// Where the records go.
@@ -85,6 +119,13 @@ pub struct CsvPlan {
     pub format: Format,
     /// Whether a row that cannot be used is a failure.
     pub strict: bool,
+}
+
+/// A web archive (WARC 1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Archive {
+    /// Whether each record is compressed, as a gzip member of its own.
+    pub gzip: bool,
 }
 
 /// One job run in every mode, as resolved from the command line.

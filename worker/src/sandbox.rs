@@ -154,7 +154,7 @@ pub(crate) fn enter(job: &JobSpec) -> Result<String, SandboxError> {
         Ok(RulesetStatus::NotEnforced) | Err(_) => {}
     }
     let families: &[i32] = match job.work {
-        Work::Fetch(_) => &[libc::AF_INET, libc::AF_INET6],
+        Work::Fetch(_) | Work::Sitemap(_) => &[libc::AF_INET, libc::AF_INET6],
         Work::Parse(_) | Work::Csv(_) => &[],
     };
     match restrict_calls(families) {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shared::csv::CsvSpec;
-use shared::job::{Mode, Work};
+use shared::job::{Mode, RecordEncoding, Work};
 use shared::record::ErrorKind;
 
 use super::merge::{Merge, Tally};
@@ -44,13 +44,16 @@ pub(crate) fn run(plan: &Plan, spec: &CsvSpec, progress: &mut Progress) -> Resul
     let abandoned = lock(&merge).abandoned();
     let (shape, why) = shape(plan, &spec);
     let first = Ranges::all(spec.files.clone(), spec.delimiter, Arc::clone(&abandoned));
+    let signals = Signals::start()?;
     let mut job = Job {
         plan,
         worker: &worker,
         started_us: started.us,
+        // Of records, of which there are none.
+        encoding: RecordEncoding::JsonLine,
         feed: start(first)?,
         ordered: Some(Ordered::new(0)),
-        signals: Signals::start()?,
+        signals: &signals,
         writer: Writer::merging(Arc::clone(&merge))?,
         gather: Gather::new(0),
         progress,
@@ -60,7 +63,7 @@ pub(crate) fn run(plan: &Plan, spec: &CsvSpec, progress: &mut Progress) -> Resul
         let ended = job.run_shape(shape, u64::MAX);
         taken += job.feed.taken();
         let writer = std::mem::replace(&mut job.writer, Writer::merging(Arc::clone(&merge))?);
-        let finished = writer.finish(true, &job.signals);
+        let finished = writer.finish(true, &signals);
         finished.map_err(|cause| EngineError::Output { cause, resumable: false })?;
         if !ended.is_complete() || ended.left > 0 {
             break ended;
@@ -135,6 +138,6 @@ fn count_rows(run: &mut ModeRun, spec: &CsvSpec, tally: &Tally) {
 pub(crate) fn spec(plan: &Plan) -> Option<&CsvSpec> {
     match &plan.work {
         Work::Csv(spec) => Some(spec),
-        Work::Fetch(_) | Work::Parse(_) => None,
+        Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) => None,
     }
 }

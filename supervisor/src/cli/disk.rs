@@ -12,13 +12,13 @@ use nix::unistd::{AccessFlags, access};
 
 use super::resolve::Problem;
 use crate::journal::beside;
-use crate::plan::Output;
+use crate::plan::{Archive, Output};
 use crate::sink;
 
 /// Formats somebody may hope for in an output's name.
-const NOT_WRITTEN: [&str; 25] = [
+const NOT_WRITTEN: [&str; 24] = [
     "7z", "arrow", "avro", "br", "bz2", "csv", "db", "duckdb", "feather", "gz", "htm", "html", "lz4", "orc",
-    "parquet", "sqlite", "sqlite3", "tsv", "warc", "xls", "xlsx", "xml", "xz", "zip", "zst",
+    "parquet", "sqlite", "sqlite3", "tsv", "xls", "xlsx", "xml", "xz", "zip", "zst",
 ];
 
 /// The lower-case extension of a file's name.
@@ -65,10 +65,10 @@ pub(super) fn output(
         return Ok(Output::Stdout);
     }
     let format = extension(&path);
-    if NOT_WRITTEN.contains(&format.as_str()) {
+    if archive_at(&path).is_none() && NOT_WRITTEN.contains(&format.as_str()) {
         return Err(Problem::Usage(format!(
-            "{}: records are written as JSON lines, not as .{format}; name the output .jsonl and convert it \
-             afterwards",
+            "{}: records are written as JSON lines or as .warc.gz, not as .{format}; name the output .jsonl and \
+             convert it afterwards",
             path.display()
         )));
     }
@@ -115,6 +115,22 @@ pub(super) fn table(path: PathBuf, overwrite: bool, inputs: &[&Path]) -> Result<
     }
     check_writable(&path)?;
     Ok(Output::File { path, overwrite, resume: false })
+}
+
+/// Whether records go out as those of a web archive: its name says so.
+pub(super) fn archive(output: &Output) -> Option<Archive> {
+    match output {
+        Output::File { path, .. } => archive_at(path),
+        Output::Stdout | Output::Discard => None,
+    }
+}
+
+fn archive_at(path: &Path) -> Option<Archive> {
+    match extension(path).as_str() {
+        "warc" => Some(Archive { gzip: false }),
+        "gz" if extension(&path.with_extension("")) == "warc" => Some(Archive { gzip: true }),
+        _ => None,
+    }
 }
 
 /// Whether it is a file, or will be one.

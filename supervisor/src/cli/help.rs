@@ -56,17 +56,25 @@ Examples:
   Titles and links of a list of URLs, 64 at a time in each worker:
     supervisor fetch -i urls.txt -o pages.jsonl --mode both --concurrency 64 \\
       --select title=title --select 'links[]=a::attr(href)'
-  URLs out of a CSV file's column, two a second to each host:
-    supervisor fetch -i shops.csv --column homepage --rate 2/s -o shops.jsonl
+  URLs out of a CSV file's column, two a second to each host, the row's id in each record:
+    supervisor fetch -i shops.csv --column homepage --keep id --rate 2/s -o shops.jsonl
+  Products of each page as a list of objects, and what the page says it is:
+    supervisor fetch -i shops.txt --each div.product --select name=h2 \\
+      --select 'price=.price | re([0-9.,]+) | float' --preset jsonld
+  A site's pages, as a web archive:
+    supervisor fetch --sitemap https://example.com/sitemap.xml -o site.warc.gz
   In a pipe:
-    zcat urls.gz | supervisor fetch -i - | jq -r .final_url
+    cut -f 2 rows | supervisor fetch -i - | jq -r .final_url
   The whole job in a file, one flag of it overridden:
     printf 'command = \"fetch\"\\nurls = [\"https://example.com/\"]\\n' > job.toml
     supervisor --job job.toml --timeout 5s
 
 A selector is CSS with a last step: ::text (the default; all text inside,
-trimmed) or ::attr(NAME). NAME=… takes the first match or null, NAME[]=… every
-match. href and src are resolved against the page's base."
+trimmed), ::attr(NAME) or ::html. One that begins with $ is JSONPath, for JSON
+bodies; one that begins with / or ./ or xpath: is XPath 1.0. NAME=… takes the
+first match or null, NAME[]=… every match. href and src are resolved against
+the page's base. Steps follow: | re(REGEX) | strip | int | float | url | first
+| join(SEPARATOR) | default(VALUE)."
 );
 
 pub(super) const PARSE: &str = with_sources!(

@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use super::flags::ListFlags;
 use super::resolve::Problem;
 use super::{Surroundings, disk};
-use crate::plan::Input;
+use crate::plan::{Columns, Input, Sitemaps};
 use crate::source;
+
+/// What a sitemap says of a page besides its URL.
+const SITEMAP_KEYS: [&str; 3] = ["lastmod", "changefreq", "priority"];
 
 /// Targets named one by one.
 pub(super) enum Targets {
-    Urls(Vec<OsString>),
+    /// URLs, and sitemaps that list more of them.
+    Urls(Vec<OsString>, Vec<String>),
     Paths(Vec<PathBuf>),
 }
 
@@ -32,77 +36,160 @@ pub(super) fn inputs(
     around: &Surroundings<'_>,
 ) -> Result<Vec<Input>, Problem> {
     let (verb, things) = match &targets {
-        Targets::Urls(_) => ("fetch", "URLs"),
+        Targets::Urls(..) => ("fetch", "URLs"),
         Targets::Paths(_) => ("parse", "files or directories"),
     };
-    let named: Vec<Input> = match targets {
-        Targets::Urls(urls) => urls.into_iter().map(|url| Input::Literal(url.into_vec())).collect(),
-        Targets::Paths(paths) => paths.into_iter().map(Input::Tree).collect(),
+    let (named, sitemaps): (Vec<Input>, _) = match targets {
+        Targets::Urls(urls, sitemaps) => {
+            (urls.into_iter().map(|url| Input::Literal(url.into_vec())).collect(), sitemaps)
+        }
+        Targets::Paths(paths) => (paths.into_iter().map(Input::Tree).collect(), Vec::new()),
     };
     if named.iter().any(|input| matches!(input, Input::Literal(text) if text == b"-"))
         || named.contains(&Input::Tree(PathBuf::from("-")))
     {
         return Err(Problem::Usage(format!("to read a list of {things} from standard input, give -i -")));
     }
+    let keep = names(&lists.keep)?;
     let mut inputs = named;
     for path in lists.input {
-        let input = list(path, lists.column.as_deref(), again)?;
+        let input = list(path, lists.column.as_deref(), &keep, again)?;
         if input == Input::StdinLines && inputs.contains(&input) {
             return Err(Problem::Usage("standard input can be read only once; give -i - once".to_owned()));
         }
         inputs.push(input);
     }
+    let has_columns = |input: &Input| {
+        matches!(input, Input::CsvColumn(..) | Input::JsonColumn(..) | Input::ParquetColumn(..))
+    };
+    let any_columns = inputs.iter().any(has_columns);
+    inputs.extend(listed(sitemaps, &keep, any_columns, again)?);
     if inputs.is_empty() {
         let piped = if around.stdin_is_terminal { "" } else { "; for what is piped in, add -i -" };
         return Err(Problem::Usage(format!(
             "nothing to {verb}: give {things}, or a list with -i FILE{piped}"
         )));
     }
-    let has_columns = |input: &Input| matches!(input, Input::CsvColumn(..) | Input::JsonColumn(..));
-    if lists.column.is_some() && !inputs.iter().any(has_columns) {
-        return Err(Problem::Usage(
-            "--column needs an input that has columns: -i with a .csv, .tsv or .jsonl file".into(),
-        ));
+    let needs = |flag: &str, and: &str| {
+        let needed = "an input that has columns: -i with a .csv, .tsv, .jsonl or .parquet file";
+        Err(Problem::Usage(format!("{flag} needs {needed}{and}")))
+    };
+    if lists.column.is_some() && !any_columns {
+        return needs("--column", "");
+    }
+    if !keep.is_empty() && !any_columns && !inputs.iter().any(|input| matches!(input, Input::Sitemaps(_))) {
+        return needs("--keep", ", or --sitemap");
     }
     Ok(inputs)
 }
 
+/// The names in `--keep A,B --keep C`; a backslash before a comma makes it part of a name.
+fn names(keep: &[String]) -> Result<Vec<String>, Problem> {
+    let mut names = Vec::new();
+    for list in keep {
+        let mut name = String::new();
+        let mut letters = list.chars().peekable();
+        while let Some(letter) = letters.next() {
+            match letter {
+                '\\' if letters.peek() == Some(&',') => name.extend(letters.next()),
+                ',' => names.push(std::mem::take(&mut name)),
+                _ => name.push(letter),
+            }
+        }
+        names.push(name);
+    }
+    if names.iter().any(String::is_empty) {
+        return Err(Problem::Usage("--keep takes the names of columns, with commas between them".to_owned()));
+    }
+    for (number, name) in names.iter().enumerate() {
+        if names.iter().skip(number + 1).any(|other| other == name) {
+            return Err(Problem::Usage(format!("--keep names \"{name}\" twice; once is enough")));
+        }
+    }
+    Ok(names)
+}
+
+/// The input that `--sitemap` makes, if there is one.
+fn listed(
+    urls: Vec<String>,
+    keep: &[String],
+    any_columns: bool,
+    again: &mut Again,
+) -> Result<Option<Input>, Problem> {
+    let Some(first) = urls.first() else { return Ok(None) };
+    again.once.get_or_insert_with(|| format!("the sitemap {first}"));
+    for url in &urls {
+        let lower = url.to_ascii_lowercase();
+        if !(lower.starts_with("http://") || lower.starts_with("https://")) {
+            return Err(Problem::Usage(format!(
+                "--sitemap {url}: a sitemap is fetched, so give its whole URL: https://example.com/sitemap.xml"
+            )));
+        }
+    }
+    let (keep, other): (Vec<String>, Vec<String>) =
+        keep.iter().cloned().partition(|name| SITEMAP_KEYS.contains(&name.as_str()));
+    if let Some(name) = other.first().filter(|_| !any_columns) {
+        return Err(Problem::Usage(format!(
+            "--keep {name}: of a sitemap's entries {} can be kept",
+            SITEMAP_KEYS.join(", ")
+        )));
+    }
+    Ok(Some(Input::Sitemaps(Sitemaps { urls, keep })))
+}
+
 /// Decides by its name what a file of inputs is.
-fn list(path: PathBuf, column: Option<&str>, again: &mut Again) -> Result<Input, Problem> {
+fn list(path: PathBuf, column: Option<&str>, keep: &[String], again: &mut Again) -> Result<Input, Problem> {
     if path == Path::new("-") {
         again.once = Some("standard input".to_owned());
         return Ok(Input::StdinLines);
     }
     let shown = path.display().to_string();
-    let extension = disk::extension(&path);
+    let inside = source::unpacked(&path);
+    let packed = inside != path;
+    let extension = disk::extension(&inside);
     let refuse = |why: &str| Err(Problem::Usage(format!("{shown}: {why}")));
     match extension.as_str() {
         "gz" | "bz2" | "xz" | "zst" | "lz4" | "br" | "zip" | "7z" => {
-            return refuse("a list is read as plain text; decompress it into a pipe and give -i -");
+            return refuse(
+                "a list may be packed as .gz or .zst; decompress this one into a pipe and give -i -",
+            );
         }
-        "parquet" | "arrow" | "feather" | "avro" | "orc" | "sqlite" | "sqlite3" | "db" | "duckdb" | "xls"
-        | "xlsx" => {
-            return refuse("only lines, .csv, .tsv and .jsonl are read; export the column first");
+        "parquet" if packed => return refuse("a Parquet file is packed inside; decompress it first"),
+        "parquet" if !cfg!(feature = "parquet") => return refuse("this build does not read Parquet"),
+        "arrow" | "feather" | "avro" | "orc" | "sqlite" | "sqlite3" | "db" | "duckdb" | "xls" | "xlsx" => {
+            return refuse("only lines, .csv, .tsv, .jsonl and .parquet are read; export the column first");
         }
         "json" => return refuse("JSON is read one object a line, from .jsonl; for an array: jq -c '.[]'"),
         "html" | "htm" => {
             return refuse("this is a page, and -i takes a list; `parse` takes pages without -i");
         }
+        "xml" => return refuse("XML is no list; a sitemap is read from where it is, with --sitemap URL"),
         _ => {}
     }
     let is_file = disk::check_list(&path)?;
     if !is_file {
         again.once.get_or_insert_with(|| shown.clone());
     }
+    let columns = |input: &str| Columns { input: input.to_owned(), keep: keep.to_vec() };
+    let check = |columns: &Columns| {
+        source::check_columns(&path, columns).map_err(|error| Problem::Usage(error.to_string()))
+    };
     match (extension.as_str(), column) {
         ("csv" | "tsv", Some(column)) => {
+            let columns = columns(column);
             if is_file {
-                source::check_column(&path, column).map_err(|error| Problem::Usage(error.to_string()))?;
+                check(&columns)?;
             }
-            Ok(Input::CsvColumn(path, column.to_owned()))
+            Ok(Input::CsvColumn(path, columns))
         }
-        ("jsonl" | "ndjson", Some(column)) => Ok(Input::JsonColumn(path, column.to_owned())),
-        ("csv" | "tsv", None) => refuse("say which column holds the inputs, with --column NAME"),
+        ("parquet", _) if !is_file => refuse("a Parquet file is read from its end, so a pipe will not do"),
+        ("parquet", Some(column)) => {
+            let columns = columns(column);
+            check(&columns)?;
+            Ok(Input::ParquetColumn(path, columns))
+        }
+        ("jsonl" | "ndjson", Some(column)) => Ok(Input::JsonColumn(path, columns(column))),
+        ("csv" | "tsv" | "parquet", None) => refuse("say which column holds the inputs, with --column NAME"),
         ("jsonl" | "ndjson", None) => refuse("say which key holds the inputs, with --column NAME"),
         _ => Ok(Input::Lines(path)),
     }
@@ -116,8 +203,9 @@ pub(super) fn input_paths(inputs: &[Input]) -> Vec<&Path> {
             Input::Lines(path)
             | Input::CsvColumn(path, _)
             | Input::JsonColumn(path, _)
+            | Input::ParquetColumn(path, _)
             | Input::Tree(path) => Some(path.as_path()),
-            Input::Literal(_) | Input::StdinLines => None,
+            Input::Literal(_) | Input::StdinLines | Input::Sitemaps(_) => None,
         })
         .collect()
 }

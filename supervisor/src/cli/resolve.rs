@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shared::job::{Executor, FetchSpec, Mode, ParseSpec, SandboxLevel, Work};
-use shared::select::Field;
+use shared::select::{Field, Preset};
 
 use super::flags::{
     CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags,
@@ -46,7 +46,7 @@ struct Run {
 impl Run {
     fn fetch(pool: &PoolFlags, job: FetchJob, output: Option<OutputFlags>) -> Self {
         let FetchJob { targets, lists, extract, network, shown } = job;
-        let (targets, network) = (Targets::Urls(targets.urls), Some(network));
+        let (targets, network) = (Targets::Urls(targets.urls, targets.sitemap), Some(network));
         Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),
@@ -112,6 +112,9 @@ fn csv(pool: &PoolFlags, flags: CsvFlags) -> Result<Request, Problem> {
     let plan = Plan {
         work: csv::work(&files, &table, &reading)?,
         fields: Vec::new(),
+        each: None,
+        presets: Vec::new(),
+        archive: None,
         parse_timeout: CSV_STALL,
         inputs: Vec::new(),
         output: place,
@@ -163,7 +166,7 @@ fn comparison(
 }
 
 fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
-    let fields = Field::parse_all(&run.extract.select).map_err(|error| Problem::Usage(error.to_string()))?;
+    let (fields, presets) = selection(&run.extract)?;
     let mut again = Again::default();
     let inputs = inputs(run.targets, run.lists, &mut again, around)?;
     let paths = input_paths(&inputs);
@@ -179,6 +182,12 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
             )
         }
     };
+    let archive = disk::archive(&output);
+    if archive.is_some() && run.network.is_none() {
+        return Err(Problem::Usage(
+            "a web archive holds what was sent and received, and `parse` does neither; name the output .jsonl".into(),
+        ));
+    }
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_ref());
     let work = match run.network {
@@ -188,9 +197,12 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let plan = Plan {
         work,
         fields,
+        each: run.extract.each,
+        presets,
         parse_timeout: run.extract.parse_timeout,
         inputs,
         output,
+        archive,
         pool: run.pool,
         politeness,
         ordered,
@@ -200,6 +212,28 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         report,
     };
     Ok((plan, again))
+}
+
+/// The fields of a job and its presets, each of which has a key of its own.
+fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem> {
+    let fields = Field::parse_all(&flags.select).map_err(|error| Problem::Usage(error.to_string()))?;
+    if let Some(each) = &flags.each {
+        each.check(&fields).map_err(Problem::Usage)?;
+    }
+    let mut presets: Vec<Preset> = Vec::new();
+    for preset in flags.preset.iter().map(|flag| flag.preset()) {
+        if presets.contains(&preset) {
+            continue;
+        }
+        if flags.each.is_none() && fields.iter().any(|field| field.name == preset.name()) {
+            let name = preset.name();
+            return Err(Problem::Usage(format!(
+                "--preset {name} and a --select want the same name, `{name}`; give the field another"
+            )));
+        }
+        presets.push(preset);
+    }
+    Ok((fields, presets))
 }
 
 fn check_side_files(

@@ -6,7 +6,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use shared::select::Field;
+use shared::select::{Each, Field};
 
 /// Longest timeout. A target that may take longer is a job of its own, and a
 /// number this large is a slip of the unit.
@@ -224,6 +224,12 @@ pub(super) fn select(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses `--each`.
+pub(super) fn each(text: &str) -> Result<Each, String> {
+    Each::parse(text)
+        .map_err(|error| format!("{}, at character {}; {}", error.problem, error.position, error.fix))
+}
+
 /// Parses a column's name.
 pub(super) fn column(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("give the column's name".to_owned()) } else { Ok(text.to_owned()) }
@@ -374,6 +380,7 @@ mod tests {
 
     #[test]
     fn selectors() {
+        check(each, &[("$.a", Each::JsonPath("$.a".to_owned()))], &[("h1::text", "at character 3")]);
         check(select, &[("t=h1", "t=h1".to_owned())], &[("h1", "at character"), ("t=h1[", "at character")]);
         check(column, &[("url", "url".to_owned())], &[("", "name")]);
     }

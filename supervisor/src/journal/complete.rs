@@ -11,9 +11,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use shared::job::Work;
 
-use crate::plan::{Input, Plan};
+use crate::archive;
+use crate::plan::{Archive, Input, Plan};
 use crate::source::{Source, TargetKind};
 
 /// Targets counted at once.
@@ -41,9 +41,13 @@ pub struct Complete {
 /// # Errors
 /// When either cannot be read, when a line is no record, or when there are more or fewer records than inputs.
 pub fn check(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
-    let complete = read(output)?;
-    // Standard input can be read only once, and belongs to whoever comes next.
-    if !plan.inputs.contains(&Input::StdinLines) {
+    let complete = match plan.archive {
+        None => read(output)?,
+        Some(archive) => read_archive(output, archive)?,
+    };
+    // Standard input can be read only once, and belongs to whoever comes next; a sitemap may have changed.
+    let once = |input: &Input| matches!(input, Input::StdinLines | Input::Sitemaps(_));
+    if !plan.inputs.iter().any(once) {
         let inputs = count_inputs(plan)?;
         if inputs != complete.records {
             bail!(
@@ -78,12 +82,19 @@ fn read(output: &Path) -> anyhow::Result<Complete> {
     }
 }
 
+fn read_archive(output: &Path, archive: Archive) -> anyhow::Result<Complete> {
+    let shown = output.display();
+    let counted = archive::count(output, archive);
+    let (records, failed) = counted.map_err(|error| {
+        error.context(format!(
+            "{shown} is no whole archive of ours, and there is no journal; --overwrite starts anew"
+        ))
+    })?;
+    Ok(Complete { records, failed })
+}
+
 fn count_inputs(plan: &Plan) -> anyhow::Result<u64> {
-    let kind = match plan.work {
-        Work::Fetch(_) => TargetKind::Url,
-        Work::Parse(_) | Work::Csv(_) => TargetKind::Path,
-    };
-    let mut source = Source::new(&plan.inputs, kind);
+    let mut source = Source::new(&plan.inputs, TargetKind::of(&plan.work));
     let mut items = Vec::with_capacity(BATCH);
     let mut count = 0;
     loop {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::JournalError;
-use crate::plan::Input;
+use crate::plan::{Columns, Input, Sitemaps};
 
 /// A file up to this size is hashed whole: a million URLs, in a few milliseconds.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
@@ -42,12 +42,22 @@ pub enum Known {
         /// As it was given: it is part of every record.
         path: String,
     },
+    /// Sitemaps. What they listed is in their spool.
+    Sitemaps {
+        /// Where they are.
+        urls: Vec<String>,
+        /// What of their entries goes into the records.
+        keep: Vec<String>,
+    },
     /// A list.
     List {
         /// Only for messages.
         path: String,
         /// Which column, if it has columns.
         column: Option<String>,
+        /// Which others go into the records.
+        #[serde(default)]
+        keep: Vec<String>,
         /// `None` is a pipe, which is known by its targets alone.
         content: Option<Content>,
     },
@@ -87,8 +97,13 @@ pub(super) fn take(inputs: &[Input]) -> Result<Vec<Known>, JournalError> {
         known.push(match input {
             Input::Literal(_) | Input::StdinLines => Known::Stdin,
             Input::Tree(path) => Known::Tree { path: path.display().to_string() },
+            Input::Sitemaps(Sitemaps { urls, keep }) => {
+                Known::Sitemaps { urls: urls.clone(), keep: keep.clone() }
+            }
             Input::Lines(path) => list(path, None)?,
-            Input::CsvColumn(path, column) | Input::JsonColumn(path, column) => list(path, Some(column))?,
+            Input::CsvColumn(path, columns)
+            | Input::JsonColumn(path, columns)
+            | Input::ParquetColumn(path, columns) => list(path, Some(columns))?,
         });
     }
     known.extend(typed.take());
@@ -118,9 +133,14 @@ fn hex(hasher: &Xxh3) -> String {
     format!("{:032x}", hasher.digest128())
 }
 
-fn list(path: &Path, column: Option<&String>) -> Result<Known, JournalError> {
+fn list(path: &Path, columns: Option<&Columns>) -> Result<Known, JournalError> {
     let content = content(path).map_err(|cause| JournalError::Input { path: path.to_owned(), cause })?;
-    Ok(Known::List { path: path.display().to_string(), column: column.cloned(), content })
+    Ok(Known::List {
+        path: path.display().to_string(),
+        column: columns.map(|columns| columns.input.clone()),
+        keep: columns.map(|columns| columns.keep.clone()).unwrap_or_default(),
+        content,
+    })
 }
 
 fn content(path: &Path) -> io::Result<Option<Content>> {
@@ -168,9 +188,12 @@ pub(super) fn changes(was: &[Known], is: &[Known]) -> Vec<String> {
 fn change(was: &Known, is: &Known) -> Option<String> {
     match (was, is) {
         (
-            Known::List { column: had, content: before, .. },
-            Known::List { path, column: has, content: now },
+            Known::List { column: had, keep: kept, content: before, .. },
+            Known::List { path, column: has, keep: keeps, content: now },
         ) => {
+            if kept != keeps {
+                return Some(format!("--keep was {}, and is {}", kept_names(kept), kept_names(keeps)));
+            }
             if let (Some(had), Some(has)) = (had, has)
                 && had != has
             {
@@ -195,6 +218,13 @@ fn change(was: &Known, is: &Known) -> Option<String> {
                 }
             }
         }
+        (Known::Sitemaps { urls: had, keep: kept }, Known::Sitemaps { urls: has, keep: keeps }) => {
+            if had != has {
+                return Some(format!("--sitemap was {}, and is {}", had.join(", "), has.join(", ")));
+            }
+            let kept_now = || format!("--keep was {}, and is {}", kept_names(kept), kept_names(keeps));
+            (kept != keeps).then(kept_now)
+        }
         (Known::Typed { count: had, .. }, Known::Typed { count: has, .. }) => match had == has {
             _ if was == is => None,
             true => Some("the targets on the command line are others".to_owned()),
@@ -203,6 +233,10 @@ fn change(was: &Known, is: &Known) -> Option<String> {
         _ if was == is => None,
         _ => Some(format!("an input was {}, and is {}", name(was), name(is))),
     }
+}
+
+fn kept_names(keep: &[String]) -> String {
+    if keep.is_empty() { "nothing".to_owned() } else { keep.join(",") }
 }
 
 fn times(was: &Content, is: &Content) -> String {
@@ -227,6 +261,7 @@ fn name(known: &Known) -> String {
     match known {
         Known::Typed { count, .. } => format!("{count} on the command line"),
         Known::Stdin => "standard input".to_owned(),
+        Known::Sitemaps { urls, .. } => format!("the sitemap {}", urls.join(", ")),
         Known::Tree { path } | Known::List { path, .. } => path.clone(),
     }
 }

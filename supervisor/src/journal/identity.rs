@@ -7,7 +7,6 @@
 
 use serde::{Deserialize, Serialize};
 use shared::job::{FetchSpec, ParseSpec, Work};
-use shared::select::Take;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::plan::Plan;
@@ -47,25 +46,24 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
             fact("--header", headers_in_words(headers)),
             fact("--user-agent", agent_in_words(user_agent)),
         ],
+        // A part of a fetch, and never what a plan is for.
+        Work::Sitemap(_) => Vec::new(),
         Work::Parse(ParseSpec { body_bytes_max }) => {
             vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
         }
         // Written as a whole at the end, and never resumed.
         Work::Csv(_) => vec![fact(COMMAND, "csv")],
     };
-    let fields: Vec<String> = plan
-        .fields
-        .iter()
-        .map(|field| {
-            let every = if field.every { "[]" } else { "" };
-            let take = match &field.take {
-                Take::Text => "text".to_owned(),
-                Take::Attribute(name) => format!("attr({name})"),
-            };
-            format!("'{}{every}={}::{take}'", field.name, field.selector)
-        })
-        .collect();
+    let fields: Vec<String> = plan.fields.iter().map(|field| format!("'{field}'")).collect();
     facts.push(fact("--select", if fields.is_empty() { "nothing".to_owned() } else { fields.join(" ") }));
+    // Left out where there is none, so that the journals of earlier versions still fit.
+    if let Some(each) = &plan.each {
+        facts.push(fact("--each", format!("'{each}'")));
+    }
+    if !plan.presets.is_empty() {
+        let names: Vec<&str> = plan.presets.iter().map(|preset| preset.name()).collect();
+        facts.push(fact("--preset", names.join(" ")));
+    }
     facts.push(fact("--ordered", plan.ordered));
     facts
 }
@@ -113,13 +111,13 @@ mod tests {
     use super::super::tests::plan;
     use super::*;
     use crate::plan::PerHost;
-    use shared::select::Field;
+    use shared::select::{Each, Field, Preset};
     use std::time::Duration;
 
     fn fetch(plan: &mut Plan) -> &mut FetchSpec {
         match &mut plan.work {
             Work::Fetch(fetch) => fetch,
-            Work::Parse(_) | Work::Csv(_) => panic!("the test's plan fetches"),
+            Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) => panic!("the test's plan fetches"),
         }
     }
 
@@ -155,6 +153,17 @@ mod tests {
         check(
             |plan| plan.fields = Field::parse_all(&["links[]=a::attr(href)".to_owned()]).unwrap(),
             &["--select was 'title=title::text', and is 'links[]=a::attr(href)'"],
+        );
+        check(
+            |plan| plan.fields = Field::parse_all(&["title=title|re(x)"]).unwrap(),
+            &["--select was 'title=title::text', and is 'title=title::text | re(x)'"],
+        );
+        check(
+            |plan| {
+                plan.each = Some(Each::parse("div").unwrap());
+                plan.presets = vec![Preset::JsonLd, Preset::Meta];
+            },
+            &["--each was not there, and is 'div'", "--preset was not there, and is jsonld meta"],
         );
         check(
             |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20 }),

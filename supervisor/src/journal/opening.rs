@@ -90,16 +90,17 @@ const fn start(output_exists: bool, unfinished: bool, wish: Wish) -> Start {
 /// # Errors
 /// [`OutputError`] when the output must not or cannot be written, or its run cannot be resumed.
 pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
+    let opaque = plan.archive.is_some();
     let Output::File { path: output, overwrite, resume } = &plan.output else {
-        return plain(&plan.output, None);
+        return plain(&plan.output, opaque, None);
     };
     let exists = match fs::metadata(output) {
-        Ok(metadata) if !metadata.is_file() => return plain(&plan.output, None),
+        Ok(metadata) if !metadata.is_file() => return plain(&plan.output, opaque, None),
         Ok(_) => true,
         Err(_) => false,
     };
     if sink::is_stdout(output) {
-        return plain(&plan.output, None);
+        return plain(&plan.output, opaque, None);
     }
     let wish = match (resume, overwrite) {
         (true, _) => Wish::Resume,
@@ -131,8 +132,8 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     }
 }
 
-fn plain(output: &Output, notice: Option<String>) -> Result<Opened, OutputError> {
-    let sink = Sink::open(output)?;
+fn plain(output: &Output, opaque: bool, notice: Option<String>) -> Result<Opened, OutputError> {
+    let sink = Sink::open(output)?.opaque(opaque);
     Ok(Opened::Ready(Box::new(Destination { sink, journal: None, notice })))
 }
 
@@ -156,7 +157,11 @@ fn anew(
         Ok(store) => store,
         // A directory that takes no new files, a file system without locks: that is no reason not to run.
         Err(error @ JournalError::Open { .. }) => {
-            return plain(output, Some(format!("{error}: this run cannot be resumed")));
+            return plain(
+                output,
+                plan.archive.is_some(),
+                Some(format!("{error}: this run cannot be resumed")),
+            );
         }
         Err(error) => return Err(error.into()),
     };
@@ -164,7 +169,7 @@ fn anew(
     // Before the journal says that it is this job's.
     input.remove();
     store.begin(&identity::facts(plan), &inputs)?;
-    let sink = Sink::open(output)?;
+    let sink = Sink::open(output)?.opaque(plan.archive.is_some());
     let journal = Journal { store, state: State::default(), input };
     Ok(Opened::Ready(Box::new(Destination { sink, journal: Some(journal), notice })))
 }
@@ -176,8 +181,8 @@ fn resumed(plan: &Plan, output: &Path, store: Store, recorded: Recorded) -> Resu
         return Err(JournalError::JobChanged { output: output.to_owned(), changes }.into());
     }
     let state = recorded.state;
-    let sink = Sink::resume(output, state.output_bytes, state.tally.counts.items())?;
     let done = state.tally.counts.items();
+    let sink = Sink::resume(output, state.output_bytes, done, plan.archive.is_some())?;
     let notice = Some(format!("resuming {}: {done} records are there", output.display()));
     let input = SpooledInput::new(&plan.inputs, store.path());
     let journal = Journal { store, state, input };

@@ -103,6 +103,8 @@ impl Gate {
             // The length keeps `ab`, `c` apart from `a`, `bc`.
             self.hasher.update(&(item.input.len() as u64).to_le_bytes());
             self.hasher.update(&item.input);
+            // Nothing kept adds nothing: the hash is what it was before anything could be.
+            self.hasher.update(&item.kept);
         }
         self.targets += items.len() as u64;
         if !self.finished.is_empty() {
@@ -136,7 +138,13 @@ mod tests {
     fn items(inputs: &[&str]) -> Vec<SourceItem> {
         (0..)
             .zip(inputs)
-            .map(|(id, input)| SourceItem { id, input: input.as_bytes().to_vec(), host: None, refused: None })
+            .map(|(id, input)| SourceItem {
+                id,
+                input: input.as_bytes().to_vec(),
+                kept: Vec::new(),
+                host: None,
+                refused: None,
+            })
             .collect()
     }
 

@@ -1,4 +1,5 @@
-//! Standard input, kept on disk: it cannot be read a second time.
+//! Standard input, kept on disk: it cannot be read a second time. What sitemaps
+//! listed is kept likewise: asked again, they may list something else.
 //!
 //! A thread of its own takes in what comes as fast as it comes, and the run
 //! reads behind it from the file, so that nothing waits for the input's end.
@@ -18,10 +19,11 @@ use crate::source::Bytes;
 /// Taken in at once: as much as a pipe holds.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// What is kept of a job's standard input.
+/// What is kept of a job's standard input and sitemaps.
 #[derive(Debug)]
 pub struct SpooledInput {
     spool: Spool,
+    sitemaps: Spool,
     /// Whether standard input is among the inputs at all.
     used: bool,
     /// Whether all of it was kept before this run.
@@ -31,9 +33,9 @@ pub struct SpooledInput {
 impl SpooledInput {
     /// For a job with these inputs and this journal.
     pub(super) fn new(inputs: &[Input], journal: &Path) -> Self {
-        let spool = Spool::of(journal);
+        let (spool, sitemaps) = (Spool::of(journal, ".input"), Spool::of(journal, ".sitemaps"));
         let was_whole = spool.is_whole();
-        Self { spool, used: inputs.contains(&Input::StdinLines), was_whole }
+        Self { spool, sitemaps, used: inputs.contains(&Input::StdinLines), was_whole }
     }
 
     /// What stands for standard input in this run, if it is an input.
@@ -60,13 +62,33 @@ impl SpooledInput {
         self.used && !self.was_whole
     }
 
+    /// What the sitemaps listed, if that is kept.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn listed(&self) -> io::Result<Option<Bytes>> {
+        if self.sitemaps.is_whole() { self.sitemaps.reopen().map(Some) } else { Ok(None) }
+    }
+
+    /// Keeps what the sitemaps list, as `write` writes it; gives it again.
+    ///
+    /// # Errors
+    /// When it cannot be written or read.
+    pub fn keep_listed(&self, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Bytes> {
+        let mut file = self.sitemaps.create()?;
+        write(&mut file).map_err(|error| named(error, &self.sitemaps.partial))?;
+        self.sitemaps.finish(&file)?;
+        self.sitemaps.reopen()
+    }
+
     /// Takes it away.
     pub fn remove(&self) {
         self.spool.remove();
+        self.sitemaps.remove();
     }
 }
 
-/// Where standard input is kept.
+/// Where an input is kept.
 #[derive(Debug, Clone)]
 struct Spool {
     whole: PathBuf,
@@ -75,8 +97,8 @@ struct Spool {
 
 impl Spool {
     /// Beside the journal at `journal`.
-    fn of(journal: &Path) -> Self {
-        let whole = super::beside(journal, ".input");
+    fn of(journal: &Path, suffix: &str) -> Self {
+        let whole = super::beside(journal, suffix);
         Self { partial: super::beside(&whole, ".part"), whole }
     }
 
@@ -92,9 +114,7 @@ impl Spool {
 
     /// Begins to keep `input`; gives it again, as it comes.
     fn start(&self, input: impl Read + Send + 'static) -> io::Result<Bytes> {
-        self.remove();
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.partial)?;
+        let file = self.create()?;
         let reader = File::open(&self.partial)?;
         let arrived = Arc::new(Arrived::default());
         let behind = Behind { file: reader, read: 0, arrived: Arc::clone(&arrived) };
@@ -104,6 +124,20 @@ impl Spool {
             arrived.update(|state| state.end = Some(end));
         })?;
         Ok(Box::new(behind))
+    }
+
+    /// Begins anew.
+    fn create(&self) -> io::Result<File> {
+        self.remove();
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.partial)
+    }
+
+    /// Gives it the name that says that it is whole.
+    fn finish(&self, file: &File) -> io::Result<()> {
+        // A name that says whole must not outlive a power cut that the content did not.
+        file.sync_all()
+            .and_then(|()| fs::rename(&self.partial, &self.whole))
+            .map_err(|error| named(error, &self.partial))
     }
 
     /// Takes it away, whole or not.
@@ -126,10 +160,7 @@ impl Spool {
             keeping.map_err(|error| named(error, &self.partial))?;
             arrived.update(|state| state.bytes += count as u64);
         }
-        // A name that says whole must not outlive a power cut that the content did not.
-        file.sync_all()
-            .and_then(|()| fs::rename(&self.partial, &self.whole))
-            .map_err(|error| named(error, &self.partial))
+        self.finish(&file)
     }
 }
 
@@ -197,7 +228,7 @@ mod tests {
 
     fn spool() -> (tempfile::TempDir, Spool, PipeWriter, Bytes) {
         let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::of(&directory.path().join("out.journal"));
+        let spool = Spool::of(&directory.path().join("out.journal"), ".input");
         let (reader, writer) = io::pipe().unwrap();
         let bytes = spool.start(reader).unwrap();
         (directory, spool, writer, bytes)
@@ -251,7 +282,7 @@ mod tests {
             }
         }
         let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::of(&directory.path().join("out.journal"));
+        let spool = Spool::of(&directory.path().join("out.journal"), ".input");
         let mut bytes = spool.start(Failing(0)).unwrap();
         let mut got = Vec::new();
         let error = bytes.read_to_end(&mut got).unwrap_err();

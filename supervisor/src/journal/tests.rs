@@ -20,6 +20,7 @@ use crate::source::{Source, TargetKind};
 /// A job that fetches `inputs`.
 pub(super) fn plan(inputs: &[Input]) -> Plan {
     Plan {
+        archive: None,
         work: Work::Fetch(FetchSpec {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
@@ -29,6 +30,8 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             user_agent: "test".to_owned(),
         }),
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
+        each: None,
+        presets: Vec::new(),
         parse_timeout: Duration::from_secs(5),
         inputs: inputs.to_vec(),
         output: Output::Discard,

@@ -236,6 +236,7 @@ impl Pool {
         self.commands.push_back(Command::Quarantine(Box::new(Quarantined {
             id,
             input: live.input.into_vec(),
+            kept: live.kept.into_vec(),
             attempts,
             slot: seat.slot,
             kind,

@@ -21,7 +21,7 @@ impl Pool {
             let Some((id, host)) = self.frontier.pop(now) else { break };
             let Some(slot) = self.slots.get_mut(index) else { break };
             let Some(live) = self.ledger.assign(id, slot.seat, host) else { continue };
-            let bytes = live.input.len() + TARGET_OVERHEAD_BYTES;
+            let bytes = live.input.len() + live.kept.len() + TARGET_OVERHEAD_BYTES;
             if slot.slice_bytes + bytes > SLICE_BYTES_MAX {
                 flush(slot, &mut self.commands);
             }
@@ -31,6 +31,7 @@ impl Pool {
                 attempt: live.attempt(),
                 may_retry: live.retries < self.config.retries,
                 input: live.input.to_vec(),
+                kept: live.kept.to_vec(),
             });
             slot.credit.take(now, 1);
             // Past the concurrency it waits for its turn; the next sample looks whether that has come.

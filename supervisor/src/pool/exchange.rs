@@ -81,6 +81,8 @@ pub struct Quarantined {
     pub id: u64,
     /// The input.
     pub input: Vec<u8>,
+    /// What is carried along into its record.
+    pub kept: Vec<u8>,
     /// Attempts made.
     pub attempts: u32,
     /// The slot of the last worker that died on it.

@@ -12,6 +12,8 @@ use crate::frontier::HostId;
 pub(crate) struct Live {
     /// URL or path, byte for byte.
     pub(crate) input: Box<[u8]>,
+    /// Carried along into its record; empty is nothing.
+    pub(crate) kept: Box<[u8]>,
     /// Attempts that ended in a failure that may pass.
     pub(crate) retries: u32,
     /// Attempts on which its worker died with this target's stage running.
@@ -80,8 +82,9 @@ impl Ledger {
     }
 
     /// A new target; false when its id is already live.
-    pub(crate) fn submit(&mut self, id: u64, input: Vec<u8>) -> bool {
-        let live = Live { input: input.into_boxed_slice(), retries: 0, crashes: 0, place: Place::Pending };
+    pub(crate) fn submit(&mut self, id: u64, input: Vec<u8>, kept: Vec<u8>) -> bool {
+        let (input, kept) = (input.into_boxed_slice(), kept.into_boxed_slice());
+        let live = Live { input, kept, retries: 0, crashes: 0, place: Place::Pending };
         if self.live.contains_key(&id) {
             return false;
         }

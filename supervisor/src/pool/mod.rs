@@ -145,9 +145,17 @@ impl Pool {
         }
     }
 
-    /// Takes a new target; false when its id was submitted before and is not finished.
-    pub fn submit(&mut self, now: Instant, id: u64, input: Vec<u8>, host: Option<HostRef<'_>>) -> bool {
-        let fresh = self.ledger.submit(id, input);
+    /// Takes a new target, and what is carried along with it; false when its id was submitted before
+    /// and is not finished.
+    pub fn submit(
+        &mut self,
+        now: Instant,
+        id: u64,
+        input: Vec<u8>,
+        kept: Vec<u8>,
+        host: Option<HostRef<'_>>,
+    ) -> bool {
+        let fresh = self.ledger.submit(id, input, kept);
         if fresh {
             self.frontier.push(now, id, host);
         }

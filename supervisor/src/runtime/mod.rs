@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 use rustc_hash::FxHashMap;
 use shared::clock;
-use shared::job::{JobSpec, Work};
+use shared::job::{JobSpec, RecordEncoding, Work};
 use shared::protocol::{FromWorker, PROTOCOL};
+use shared::warc;
 
 pub use self::feed::Feed;
 pub use self::signals::Signals;
@@ -99,6 +100,8 @@ pub struct Runtime<'a> {
     stage: Stage<'a>,
     worker: PathBuf,
     job: JobSpec,
+    /// Encodes the records that no worker can write, when they go into an archive.
+    archivist: Option<warc::Writer>,
     pool: Pool,
     /// A slot may have several: one at work, one getting ready, and some that finish what they have begun.
     processes: FxHashMap<Seat, Process>,
@@ -124,10 +127,15 @@ impl<'a> Runtime<'a> {
     #[must_use]
     pub fn new(stage: Stage<'a>, worker: PathBuf, job: JobSpec, pool: Pool, budget: u64) -> Self {
         let (heard_sender, heard) = bounded(HEARD_WAITING);
+        let archivist = match job.encoding {
+            RecordEncoding::JsonLine => None,
+            RecordEncoding::Warc(spec) => Some(warc::Writer::new(spec)),
+        };
         Self {
             stage,
             worker,
             job,
+            archivist,
             pool,
             processes: FxHashMap::default(),
             heard_sender,

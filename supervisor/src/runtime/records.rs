@@ -8,13 +8,28 @@ use shared::clock;
 use shared::csv::read_part;
 use shared::job::Work;
 use shared::protocol::{Batch, Outcome, Verdict};
-use shared::record::{ErrorKind, Record, RecordError};
+use shared::record::{ErrorKind, Record, RecordError, kept};
+use shared::warc;
 
 use super::Runtime;
 use super::writer::Chunk;
 use crate::aggregate::shown;
 use crate::journal::Final;
 use crate::pool::{Disposition, Event, Quarantined, Seat};
+
+/// An input, and what is carried along with it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) input: &'a [u8],
+    pub(super) kept: &'a [u8],
+}
+
+/// Whose record it would have been, and on which attempt.
+#[derive(Debug, Clone, Copy)]
+struct By {
+    slot: u32,
+    attempts: u32,
+}
 
 impl Runtime<'_> {
     pub(super) fn on_batch(&mut self, now: Instant, seat: Seat, batch: &Batch) {
@@ -57,12 +72,13 @@ impl Runtime<'_> {
             evidence: Some(quarantined.evidence.clone()),
         };
         let ending = Final::Quarantined(quarantined.kind);
-        let (id, slot, attempts) = (quarantined.id, quarantined.slot, quarantined.attempts);
-        self.write_error(id, &quarantined.input, slot, attempts, error, ending);
+        let by = By { slot: quarantined.slot, attempts: quarantined.attempts };
+        let given = Given { input: &quarantined.input, kept: &quarantined.kept };
+        self.write_error(quarantined.id, given, by, error, ending);
     }
 
     /// No worker could do anything with this input: its record is written here.
-    pub(super) fn refuse(&mut self, id: u64, input: &[u8], why: &str) {
+    pub(super) fn refuse(&mut self, id: u64, given: Given<'_>, why: &str) {
         let kind = if self.is_fetch() { ErrorKind::InvalidUrl } else { ErrorKind::Parse };
         let outcome = Outcome {
             id,
@@ -75,33 +91,29 @@ impl Runtime<'_> {
         };
         self.stage.gather.record(0, &outcome);
         let error = RecordError { kind, message: why, evidence: None };
-        self.write_error(id, input, 0, 1, error, Final::Failed(kind));
+        self.write_error(id, given, By { slot: 0, attempts: 1 }, error, Final::Failed(kind));
     }
 
     fn is_fetch(&self) -> bool {
-        matches!(self.job.work, Work::Fetch(_))
+        match self.job.work {
+            Work::Fetch(_) | Work::Sitemap(_) => true,
+            Work::Parse(_) | Work::Csv(_) => false,
+        }
     }
 
     /// Writes a record that no worker can write.
-    fn write_error(
-        &mut self,
-        id: u64,
-        input: &[u8],
-        slot: u32,
-        attempts: u32,
-        error: RecordError<'_>,
-        ending: Final,
-    ) {
-        let input = String::from_utf8_lossy(input);
+    fn write_error(&mut self, id: u64, given: Given<'_>, by: By, error: RecordError<'_>, ending: Final) {
+        let input = String::from_utf8_lossy(given.input);
         let (url, path) = if self.is_fetch() { (Some(&*input), None) } else { (None, Some(&*input)) };
         let record = Record {
             id,
             url,
             path,
+            keep: kept(given.kept),
             final_url: None,
             status: None,
-            attempts,
-            worker: slot,
+            attempts: by.attempts,
+            worker: by.slot,
             elapsed_ms: None,
             bytes: None,
             charset: None,
@@ -109,9 +121,17 @@ impl Runtime<'_> {
             error: Some(error),
         };
         let mut line = Vec::new();
-        if record.write_line(&mut line).is_ok() {
-            self.emit(id, ending, &line);
+        if record.write_line(&mut line).is_err() {
+            return;
         }
+        if let Some(archivist) = &mut self.archivist {
+            let json = std::mem::take(&mut line);
+            let uri = warc::uri(&input);
+            let (date, uri, json) = (clock::wall(), uri.as_deref(), json.as_slice());
+            let metadata = warc::Metadata { target: id, date, uri, concurrent_to: None, json };
+            archivist.append_metadata(&metadata, &mut line);
+        }
+        self.emit(id, ending, &line);
     }
 
     /// Hands this turn's lines to the writer, or keeps them while it is behind.

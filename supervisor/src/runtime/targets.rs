@@ -6,6 +6,7 @@ use shared::clock;
 use shared::job::Work;
 
 use super::feed::FeedError;
+use super::records::Given;
 use super::{CHUNK_BYTES_MAX, Runtime};
 use crate::frontier::HostRef;
 use crate::gather::Ordered;
@@ -34,7 +35,7 @@ impl Runtime<'_> {
         let begun = self.stage.feed.next_id();
         let window = match self.job.work {
             Work::Csv(_) => PARTS_WINDOW * (self.pool.workers() as u64).max(1),
-            Work::Fetch(_) | Work::Parse(_) => ORDERED_WINDOW,
+            Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) => ORDERED_WINDOW,
         };
         let begins = |ordered: &Ordered| begun < ordered.next_id() + window && !ordered.is_full();
         self.stage.ordered.as_deref().is_none_or(begins)
@@ -69,10 +70,10 @@ impl Runtime<'_> {
 
     fn take(&mut self, now: Instant, item: SourceItem) {
         if let Some(why) = &item.refused {
-            return self.refuse(item.id, &item.input, why);
+            return self.refuse(item.id, Given { input: &item.input, kept: &item.kept }, why);
         }
         let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
-        self.pool.submit(now, item.id, item.input, host);
+        self.pool.submit(now, item.id, item.input, item.kept, host);
     }
 
     fn source_failed(&mut self, now: Instant, error: &FeedError) {

@@ -100,6 +100,8 @@ pub struct Sink {
     name: String,
     /// A regular file can be emptied and cut back; a pipe, terminal or device is only written to.
     regular: bool,
+    /// Whether records are lines, so that their ends can be seen.
+    lines: bool,
     begun: bool,
     unused: Option<Unused>,
     buffer: Vec<u8>,
@@ -113,12 +115,27 @@ impl Sink {
             file,
             name,
             regular,
+            lines: true,
             begun: false,
             unused: None,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             committed_len: 0,
             records: 0,
         }
+    }
+
+    /// Writes to a file that is open already, and is ours alone.
+    #[must_use]
+    pub fn over(file: File, name: String) -> Self {
+        Self::new(file, name, true)
+    }
+
+    /// Records are no lines: they cannot be told apart here, so that after a failure only what
+    /// had been flushed before is kept.
+    #[must_use]
+    pub fn opaque(mut self, opaque: bool) -> Self {
+        self.lines = !opaque;
+        self
     }
 
     /// Appends `lines`: whole records, each with its newline.
@@ -237,12 +254,15 @@ impl Sink {
 
     fn commit(&mut self, lines: &[u8]) {
         self.committed_len += lines.len() as u64;
-        self.records += memchr::memchr_iter(b'\n', lines).count() as u64;
+        if self.lines {
+            self.records += memchr::memchr_iter(b'\n', lines).count() as u64;
+        }
     }
 
     /// Keeps the whole records of what was written before the failure.
     fn failed(&mut self, written: &[u8], cause: io::Error) -> SinkError {
-        let whole = memchr::memrchr(b'\n', written).map_or(0, |newline| newline + 1);
+        let end = if self.lines { memchr::memrchr(b'\n', written) } else { None };
+        let whole = end.map_or(0, |newline| newline + 1);
         self.commit(written.get(..whole).unwrap_or_default());
         if self.regular && self.begun {
             // If even this fails there is nothing left to try; `cause` is what the user must hear of.

@@ -56,11 +56,12 @@ impl Sink {
     }
 
     /// Opens the output of a run that was not finished, of which `bytes` with `records` records
-    /// are certain; what lies beyond is cut off with the first record written.
+    /// are certain; what lies beyond is cut off with the first record written. `opaque` says that
+    /// records are no lines.
     ///
     /// # Errors
     /// [`SinkError::Open`], or [`SinkError::Changed`] when it is not what that run left.
-    pub fn resume(path: &Path, bytes: u64, records: u64) -> Result<Self, SinkError> {
+    pub fn resume(path: &Path, bytes: u64, records: u64, opaque: bool) -> Result<Self, SinkError> {
         let refused = |cause| SinkError::Open { path: path.to_owned(), cause };
         let changed = |why: String| SinkError::Changed { path: path.to_owned(), why };
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(refused)?;
@@ -68,14 +69,14 @@ impl Sink {
         if length < bytes {
             return Err(changed(format!("it has {length} bytes, and had {bytes}")));
         }
-        if let Some(last) = bytes.checked_sub(1) {
+        if let Some(last) = bytes.checked_sub(1).filter(|_| !opaque) {
             let mut byte = [0];
             file.seek(SeekFrom::Start(last)).and_then(|_| file.read_exact(&mut byte)).map_err(refused)?;
             if byte != *b"\n" {
                 return Err(changed(format!("no record ends at byte {bytes}, where one did")));
             }
         }
-        let mut sink = Self::new(file, path.display().to_string(), true);
+        let mut sink = Self::new(file, path.display().to_string(), true).opaque(opaque);
         (sink.committed_len, sink.records) = (bytes, records);
         Ok(sink)
     }

@@ -223,18 +223,18 @@ fn an_unfinished_output_is_cut_back_with_the_first_record() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("out.jsonl");
     fs::write(&path, "1\n2\n3\nhalf").unwrap();
-    drop(Sink::resume(&path, 4, 2).unwrap());
+    drop(Sink::resume(&path, 4, 2, false).unwrap());
     assert_eq!(fs::read_to_string(&path).unwrap(), "1\n2\n3\nhalf", "cut too early");
     for (bytes, text) in [(4, "1\n2\nnew\n"), (0, "new\n")] {
-        let mut sink = Sink::resume(&path, bytes, 2).unwrap();
+        let mut sink = Sink::resume(&path, bytes, 2, false).unwrap();
         sink.write(b"new\n").unwrap();
         sink.finish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
     fs::write(&path, "1\nhalf").unwrap();
-    Sink::resume(&path, 2, 1).unwrap().finish().unwrap();
+    Sink::resume(&path, 2, 1, false).unwrap().finish().unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
-    assert!(matches!(Sink::resume(&path, 3, 2), Err(SinkError::Changed { .. })));
-    assert!(matches!(Sink::resume(&path, 1, 1), Err(SinkError::Changed { .. })));
-    assert!(matches!(Sink::resume(&directory.path().join("none"), 1, 1), Err(SinkError::Open { .. })));
+    assert!(matches!(Sink::resume(&path, 3, 2, false), Err(SinkError::Changed { .. })));
+    assert!(matches!(Sink::resume(&path, 1, 1, false), Err(SinkError::Changed { .. })));
+    assert!(matches!(Sink::resume(&directory.path().join("none"), 1, 1, false), Err(SinkError::Open { .. })));
 }

@@ -1,49 +1,64 @@
 //! One column of a CSV file with a header: every row is one target, so that a
 //! record's id is the row it came from.
 //!
-//! Only the wanted cell is kept, and no more of it than a target may have: a
-//! quote that never closes costs time, not memory.
+//! Only the wanted cells are held, and no more of each than a target may have:
+//! a quote that never closes costs time, not memory.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use csv_core::{ReadFieldResult, ReaderBuilder};
 
+use super::kept::Kept;
 use super::lines::Bytes;
+use super::packed::unpacked;
 use super::{Candidate, SourceError, TARGET_BYTES_MAX};
 use crate::nearest::nearest;
+use crate::plan::Columns;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Header names remembered for the message about a missing column.
 const NAMES_MAX: usize = 1000;
 
-/// Reads one column.
+/// Reads one column, and those that are kept beside it.
 pub(super) struct CsvFeed {
     cells: Cells,
     column: String,
     /// The column's position.
     index: usize,
+    kept: Kept,
+    /// The positions of the kept columns, in the order of their numbers.
+    kept_at: Vec<usize>,
     /// Number of the last row read, the header not counted.
     row: u64,
 }
 
 impl CsvFeed {
-    /// Reads the header and finds `column` in it.
-    pub(super) fn open(path: &Path, bytes: Bytes, column: &str) -> Result<Self, SourceError> {
-        let tabs = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+    /// Reads the header and finds the columns in it.
+    pub(super) fn open(path: &Path, bytes: Bytes, columns: &Columns) -> Result<Self, SourceError> {
+        let name = unpacked(path);
+        let tabs = name.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
         let mut cells = Cells::new(bytes, if tabs { b'\t' } else { b',' });
-        let names =
-            cells.header().map_err(|error| SourceError::Read { path: path.to_owned(), line: 1, error })?;
-        let Some(index) = names.iter().position(|name| name == column) else {
-            return Err(SourceError::NoColumn {
+        let names = cells.header().map_err(|error| SourceError::Read {
+            path: path.to_owned(),
+            unit: "line",
+            number: 1,
+            error,
+        })?;
+        let find = |column: &String| {
+            names.iter().position(|name| name == column).ok_or_else(|| SourceError::NoColumn {
                 path: path.to_owned(),
-                column: column.to_owned(),
+                place: "its header",
+                column: column.clone(),
                 nearest: nearest(column, names.iter().map(String::as_str)).map(str::to_owned),
-                names,
-            });
+                names: names.clone(),
+            })
         };
-        Ok(Self { cells, column: column.to_owned(), index, row: 0 })
+        let index = find(&columns.input)?;
+        let kept_at = columns.keep.iter().map(find).collect::<Result<_, _>>()?;
+        let kept = Kept::new(&columns.keep);
+        Ok(Self { cells, column: columns.input.clone(), index, kept, kept_at, row: 0 })
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -62,19 +77,34 @@ impl CsvFeed {
     pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
         let mut found = None;
         let mut index = 0;
+        self.kept.begin();
         loop {
-            let end = self.cells.next(index == self.index)?;
+            let wanted = index == self.index || self.kept_at.contains(&index);
+            let end = self.cells.next(wanted)?;
             if end == End::File {
                 return Ok(None);
             }
             if index == self.index {
                 found = Some(self.candidate(self.row + 1));
             }
+            if wanted {
+                self.keep(index);
+            }
             index += 1;
             if end == End::Row {
                 self.row += 1;
                 let short = || format!("row {} has no \"{}\": it has {index} cells", self.row, self.column);
-                return Ok(Some(found.unwrap_or_else(|| Candidate::refused(b"", short()))));
+                let candidate = found.unwrap_or_else(|| Candidate::refused(b"", short()));
+                return Ok(Some(candidate.with(self.kept.encode())));
+            }
+        }
+    }
+
+    /// Keeps the cell at `index` under every name it has.
+    fn keep(&mut self, index: usize) {
+        for (number, at) in self.kept_at.iter().enumerate() {
+            if *at == index {
+                self.kept.set_text(number, &self.cells.cell, self.cells.cell_bytes);
             }
         }
     }
@@ -169,12 +199,12 @@ impl Cells {
 mod tests {
     use super::*;
 
-    fn open(name: &str, text: &str, column: &str) -> Result<CsvFeed, SourceError> {
-        CsvFeed::open(Path::new(name), Box::new(io::Cursor::new(text.as_bytes().to_vec())), column)
+    fn open(name: &str, text: &str, columns: &Columns) -> Result<CsvFeed, SourceError> {
+        CsvFeed::open(Path::new(name), Box::new(io::Cursor::new(text.as_bytes().to_vec())), columns)
     }
 
     fn check(name: &str, text: &str, want: &[Result<&str, &str>]) {
-        let mut feed = open(name, text, "url").unwrap();
+        let mut feed = open(name, text, &"url".into()).unwrap();
         for want in want {
             let candidate = feed.next().unwrap().unwrap();
             let input = String::from_utf8(candidate.input).unwrap();
@@ -218,13 +248,40 @@ mod tests {
     }
 
     #[test]
+    fn kept_cells_come_along_whatever_becomes_of_the_row() {
+        let keep = ["name", "n", "name"].map(str::to_owned).to_vec();
+        let columns = Columns { input: "url".to_owned(), keep };
+        let long = "y".repeat(TARGET_BYTES_MAX + 5000);
+        let text = format!(
+            "n,url,name\n1,http://a/,\" x \"\n2,,\"a\nb\"\n3\n4,http://b/,{long}\n5,,{long}\n6,http://c/,z\n"
+        );
+        let mut feed = open("a.csv", &text, &columns).unwrap();
+        for (input, kept, refused) in [
+            ("http://a/", r#"{"name":" x ","n":"1","name":" x "}"#, None),
+            ("", r#"{"name":"a\nb","n":"2","name":"a\nb"}"#, Some("empty")),
+            ("", r#"{"name":null,"n":"3","name":null}"#, Some("has no \"url\"")),
+            ("http://b/", "", Some("with what is kept of its row it has 59")),
+            ("", "", Some("empty")),
+            ("http://c/", r#"{"name":"z","n":"6","name":"z"}"#, None),
+        ] {
+            let candidate = feed.next().unwrap().unwrap();
+            assert_eq!(String::from_utf8_lossy(&candidate.input), input);
+            assert_eq!(String::from_utf8_lossy(&candidate.kept), kept);
+            let why = candidate.refused.as_deref();
+            assert_eq!(why.is_some(), refused.is_some(), "{why:?}");
+            assert!(refused.is_none_or(|part| why.unwrap().contains(part)), "{why:?}");
+        }
+        assert_eq!(feed.next().unwrap(), None);
+    }
+
+    #[test]
     fn a_missing_column_names_the_nearest() {
         for (text, column, want) in [
             ("id,urls\n", "url", "did you mean \"urls\"?"),
             ("id,link\n", "address", "it has: id, link"),
             ("", "url", "it is empty"),
         ] {
-            let error = open("a.csv", text, column).err().unwrap().to_string();
+            let error = open("a.csv", text, &column.into()).err().unwrap().to_string();
             assert!(error.contains(want), "{error}");
         }
     }

@@ -7,22 +7,27 @@ use std::io;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::Candidate;
+use super::kept::Kept;
 use super::lines::{Bytes, LineReader};
+use crate::plan::Columns;
 
 /// Longest line taken: room for a record that carries a page's text.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Reads `key` out of every line.
+/// Reads `key` out of every line, and the keys that are kept beside it.
 pub(super) struct JsonFeed {
     pub(super) reader: LineReader,
     key: String,
+    kept: Kept,
 }
 
 impl JsonFeed {
-    pub(super) fn new(bytes: Bytes, key: String) -> Self {
-        Self { reader: LineReader::new(bytes, LINE_BYTES_MAX), key }
+    pub(super) fn new(bytes: Bytes, columns: &Columns) -> Self {
+        let reader = LineReader::new(bytes, LINE_BYTES_MAX);
+        Self { reader, key: columns.input.clone(), kept: Kept::new(&columns.keep) }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
@@ -38,7 +43,8 @@ impl JsonFeed {
             if line_bytes > LINE_BYTES_MAX as u64 {
                 return Ok(Some(Candidate::too_long(line, line_bytes)));
             }
-            return Ok(Some(match value_of(line, &self.key) {
+            self.kept.begin();
+            let candidate = match value_of(line, &self.key, &mut self.kept) {
                 Ok(Some(Value::String(text))) => Candidate::cell(text.trim().as_bytes(), || {
                     format!("line {number} has an empty \"{}\"", self.key)
                 }),
@@ -46,26 +52,33 @@ impl JsonFeed {
                     Candidate::refused(line, format!("line {number}: \"{}\" is not a string", self.key))
                 }
                 Ok(None) => Candidate::refused(line, format!("line {number} has no \"{}\"", self.key)),
+                // What was read before the error may be anything.
                 Err(error) => {
-                    Candidate::refused(line, format!("line {number} is not a JSON object: {error}"))
+                    let why = format!("line {number} is not a JSON object: {error}");
+                    return Ok(Some(Candidate::refused(line, why)));
                 }
-            }));
+            };
+            return Ok(Some(candidate.with(self.kept.encode())));
         }
     }
 }
 
-fn value_of(line: &[u8], key: &str) -> serde_json::Result<Option<Value>> {
+/// The value of `key`, if the object has it; its other values that are to be kept go there.
+fn value_of(line: &[u8], key: &str, kept: &mut Kept) -> serde_json::Result<Option<Value>> {
     let mut json = serde_json::Deserializer::from_slice(line);
-    let value = json.deserialize_map(OneValue(key))?;
+    let value = json.deserialize_map(Row { key, kept })?;
     json.end()?;
-    Ok(value)
+    value.map(|value| serde_json::from_str(value.get())).transpose()
 }
 
-/// Takes one value of an object and builds nothing for the others.
-struct OneValue<'a>(&'a str);
+/// Takes the wanted values of an object and builds nothing for the others.
+struct Row<'a> {
+    key: &'a str,
+    kept: &'a mut Kept,
+}
 
-impl<'de> Visitor<'de> for OneValue<'_> {
-    type Value = Option<Value>;
+impl<'de> Visitor<'de> for Row<'_> {
+    type Value = Option<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -73,36 +86,59 @@ impl<'de> Visitor<'de> for OneValue<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(wanted) = map.next_key_seed(IsKey(self.0))? {
-            if wanted {
-                found = Some(map.next_value()?);
-            } else {
+        while let Some(wanted) = map.next_key_seed(Wanted { key: self.key, kept: self.kept })? {
+            if wanted.is_nothing() {
                 map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let value = map.next_value::<&'de RawValue>()?;
+            if wanted.input {
+                found = Some(value);
+            }
+            for number in wanted.kept {
+                self.kept.set_json(number, value.get());
             }
         }
         Ok(found)
     }
 }
 
-struct IsKey<'a>(&'a str);
+/// What one value of an object is wanted for.
+struct Uses {
+    input: bool,
+    /// Under which numbers it is kept; without any, nothing is allocated.
+    kept: Vec<usize>,
+}
 
-impl<'de> DeserializeSeed<'de> for IsKey<'_> {
-    type Value = bool;
+impl Uses {
+    const fn is_nothing(&self) -> bool {
+        !self.input && self.kept.is_empty()
+    }
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+struct Wanted<'a> {
+    key: &'a str,
+    kept: &'a Kept,
+}
+
+impl<'de> DeserializeSeed<'de> for Wanted<'_> {
+    type Value = Uses;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Uses, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for IsKey<'_> {
-    type Value = bool;
+impl Visitor<'_> for Wanted<'_> {
+    type Value = Uses;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
+    fn visit_str<E>(self, key: &str) -> Result<Uses, E> {
+        let named = self.kept.names().enumerate().filter(|(_, name)| *name == key);
+        Ok(Uses { input: key == self.key, kept: named.map(|(number, _)| number).collect() })
     }
 }
 
@@ -110,8 +146,12 @@ impl Visitor<'_> for IsKey<'_> {
 mod tests {
     use super::*;
 
+    fn open(text: &str, columns: &Columns) -> JsonFeed {
+        JsonFeed::new(Box::new(io::Cursor::new(text.as_bytes().to_vec())), columns)
+    }
+
     fn check(line: &str, want: Result<&str, &str>) {
-        let mut feed = JsonFeed::new(Box::new(io::Cursor::new(line.as_bytes().to_vec())), "url".to_owned());
+        let mut feed = open(line, &"url".into());
         let candidate = feed.next().unwrap().unwrap();
         let input = String::from_utf8(candidate.input).unwrap();
         match (want, candidate.refused) {
@@ -142,6 +182,29 @@ mod tests {
         check(r#"{"url":"http://a/""#, Err("not a JSON object"));
         check(r#"{"url":"http://a/"} x"#, Err("not a JSON object"));
         check(r#"["http://a/"]"#, Err("not a JSON object"));
+    }
+
+    #[test]
+    fn kept_values_are_as_they_were_written() {
+        let keep = ["n", "o", "url"].map(str::to_owned).to_vec();
+        let columns = Columns { input: "url".to_owned(), keep };
+        let text = "{\"n\":1.50,\"url\":\"a\",\"x\":1}\n\
+                    {\"o\": {\"\\u00e9\" : [1e400,\"\"]} ,\"url\":\"b\\n\"}\n\
+                    {\"n\":7}\n\
+                    {\"n\":7,\"n\":8,\"url\":\"c\"}\n\
+                    {\"n\":7,\"url\":\"d\"";
+        let mut feed = open(text, &columns);
+        for (input, kept) in [
+            ("a", r#"{"n":1.50,"o":null,"url":"a"}"#),
+            ("b", r#"{"n":null,"o":{"\u00e9" : [1e400,""]},"url":"b\n"}"#),
+            ("{\"n\":7}", r#"{"n":7,"o":null,"url":null}"#),
+            ("c", r#"{"n":8,"o":null,"url":"c"}"#),
+            ("{\"n\":7,\"url\":\"d\"", ""),
+        ] {
+            let candidate = feed.next().unwrap().unwrap();
+            assert_eq!(String::from_utf8_lossy(&candidate.input), input);
+            assert_eq!(String::from_utf8_lossy(&candidate.kept), kept);
+        }
     }
 
     #[test]

@@ -6,31 +6,41 @@
 //! Nothing is held but one buffer and one line.
 
 mod csv;
+mod error;
+mod feed;
 mod header;
 mod host;
 mod json;
+mod kept;
 mod lines;
+mod packed;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod ranges;
 mod tree;
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use self::csv::CsvFeed;
+use shared::job::Work;
+
+pub use self::error::SourceError;
+use self::feed::Feed;
+pub use self::feed::check_columns;
 pub use self::header::{HeaderError, Reading as HeaderReading, read as read_header};
 pub use self::host::Host;
 use self::host::HostFinder;
-use self::json::JsonFeed;
+use self::kept::Encoded;
 pub use self::lines::Bytes;
-use self::lines::LineFeed;
+use self::packed::Opened;
+pub use self::packed::unpacked;
 pub use self::ranges::{Abandoned, Ranges};
-use self::tree::Walk;
-use crate::plan::Input;
+use crate::plan::{Columns, Input};
 
-/// Longest target, in bytes. A message to a worker is at most 32 KiB and a target
-/// must fit in one; servers stop at 8 KiB of URL, Linux at 4 KiB of path.
+/// Longest target, in bytes, with what is kept of its row. A message to a worker is at most 32 KiB and
+/// a target must fit in one; servers stop at 8 KiB of URL, Linux at 4 KiB of path.
 pub const TARGET_BYTES_MAX: usize = 24 * 1024;
 
 /// How much of something too long is shown in its record.
@@ -45,6 +55,17 @@ pub enum TargetKind {
     Path,
 }
 
+impl TargetKind {
+    /// What the targets of some work are.
+    #[must_use]
+    pub const fn of(work: &Work) -> Self {
+        match work {
+            Work::Fetch(_) | Work::Sitemap(_) => Self::Url,
+            Work::Parse(_) | Work::Csv(_) => Self::Path,
+        }
+    }
+}
+
 /// One target.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SourceItem {
@@ -52,6 +73,8 @@ pub struct SourceItem {
     pub id: u64,
     /// The URL or path, byte for byte.
     pub input: Vec<u8>,
+    /// What is carried into its record, as an encoded JSON object; empty is nothing.
+    pub kept: Vec<u8>,
     /// Whom it asks; `None` for a path and for what is not an http(s) URL.
     pub host: Option<Host>,
     /// Why it cannot be handed to a worker. Its record is written without one.
@@ -71,73 +94,22 @@ pub struct Progress {
     pub bytes_total: Option<u64>,
 }
 
-/// Why targets cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// An input cannot be opened.
-    #[error("cannot open {}: {error}", path.display())]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// An input cannot be read to its end.
-    #[error("cannot read {} at line {line}: {error}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Where, from 1.
-        line: u64,
-        /// Why.
-        error: io::Error,
-    },
-    /// A place to cut a file cannot be looked for.
-    #[error("cannot read {} at byte {at}: {error}", path.display())]
-    Cut {
-        /// Which.
-        path: PathBuf,
-        /// Where.
-        at: u64,
-        /// Why.
-        error: io::Error,
-    },
-    /// A CSV file has no such column.
-    #[error("{}: no column \"{column}\" in its header; {}", path.display(), hint(names, nearest.as_deref()))]
-    NoColumn {
-        /// Which file.
-        path: PathBuf,
-        /// What was asked for.
-        column: String,
-        /// The columns there are (the first thousand).
-        names: Vec<String>,
-        /// The one that was probably meant.
-        nearest: Option<String>,
-    },
-}
-
-fn hint(names: &[String], nearest: Option<&str>) -> String {
-    match (nearest, names) {
-        (Some(nearest), _) => format!("did you mean \"{nearest}\"?"),
-        (None, []) => "it is empty".to_owned(),
-        (None, names) => format!("it has: {}", names.get(..20).unwrap_or(names).join(", ")),
-    }
-}
-
 /// A target before it has an id.
 #[derive(Debug, PartialEq, Eq)]
 struct Candidate {
     input: Vec<u8>,
+    kept: Vec<u8>,
     refused: Option<Box<str>>,
 }
 
 impl Candidate {
     const fn good(input: Vec<u8>) -> Self {
-        Self { input, refused: None }
+        Self { input, kept: Vec::new(), refused: None }
     }
 
     fn refused(shown: &[u8], why: String) -> Self {
-        Self { input: shown.get(..SHOWN_BYTES).unwrap_or(shown).to_vec(), refused: Some(why.into()) }
+        let input = shown.get(..SHOWN_BYTES).unwrap_or(shown).to_vec();
+        Self { input, kept: Vec::new(), refused: Some(why.into()) }
     }
 
     fn too_long(shown: &[u8], bytes: u64) -> Self {
@@ -153,6 +125,22 @@ impl Candidate {
         } else {
             Self::good(text.to_vec())
         }
+    }
+
+    /// With what is kept of its row, if there is room for both.
+    fn with(mut self, kept: Encoded) -> Self {
+        let bytes = kept.bytes.saturating_add(self.input.len() as u64);
+        if bytes <= TARGET_BYTES_MAX as u64 {
+            self.kept = kept.object;
+            return self;
+        }
+        if self.refused.is_some() {
+            return self;
+        }
+        let why = format!(
+            "with what is kept of its row it has {bytes} bytes, and at most {TARGET_BYTES_MAX} can be carried"
+        );
+        Self::refused(&self.input, why)
     }
 }
 
@@ -175,6 +163,8 @@ pub struct Source {
     feed: Option<Feed>,
     /// What is read as standard input, until it is.
     stdin: Option<Bytes>,
+    /// What the sitemaps listed, until it is read.
+    sitemaps: Option<Bytes>,
     hosts: HostFinder,
     next_id: u64,
     /// Bytes of the inputs that are behind us.
@@ -195,6 +185,7 @@ impl Source {
             inputs: inputs.iter().cloned().collect(),
             feed: None,
             stdin: None,
+            sitemaps: None,
             hosts: HostFinder::default(),
             next_id: 0,
             bytes_done: 0,
@@ -207,6 +198,13 @@ impl Source {
     #[must_use]
     pub fn with_stdin(mut self, bytes: Option<Bytes>) -> Self {
         self.stdin = bytes;
+        self
+    }
+
+    /// Reads `entries` where an input says sitemaps: a JSON object a line, with `loc`.
+    #[must_use]
+    pub fn with_sitemaps(mut self, entries: Option<Bytes>) -> Self {
+        self.sitemaps = entries;
         self
     }
 
@@ -233,6 +231,7 @@ impl Source {
             out.push(SourceItem {
                 id: self.next_id,
                 input: candidate.input,
+                kept: candidate.kept,
                 host,
                 refused: candidate.refused,
             });
@@ -269,24 +268,27 @@ impl Source {
                     return Ok(Some(Candidate::cell(&input, || "empty".to_owned())));
                 }
                 Input::StdinLines => {
-                    let lines =
-                        LineFeed::new(self.stdin.take().unwrap_or_else(|| Box::new(io::stdin())), self.kind);
-                    Feed { path: PathBuf::from("standard input"), reading: Reading::Lines(lines) }
+                    let bytes = self.stdin.take().unwrap_or_else(|| Box::new(io::stdin()));
+                    let opened = Opened { bytes, packed_bytes: None };
+                    Feed::lines(PathBuf::from("standard input"), opened, self.kind)
                 }
                 Input::Lines(path) => {
-                    Feed { reading: Reading::Lines(LineFeed::new(open(&path)?, self.kind)), path }
+                    let opened = packed::open(&path)?;
+                    Feed::lines(path, opened, self.kind)
                 }
-                Input::CsvColumn(path, column) => {
-                    let rows = CsvFeed::open(&path, open(&path)?, &column)?;
-                    Feed { path, reading: Reading::Csv(Box::new(rows)) }
+                Input::CsvColumn(path, columns) => Feed::csv(path, &columns)?,
+                Input::JsonColumn(path, columns) => {
+                    let opened = packed::open(&path)?;
+                    Feed::json(path, opened, &columns)
                 }
-                Input::JsonColumn(path, key) => {
-                    Feed { reading: Reading::Json(JsonFeed::new(open(&path)?, key)), path }
+                Input::ParquetColumn(path, columns) => Feed::parquet(path, &columns)?,
+                Input::Sitemaps(sitemaps) => {
+                    let bytes = self.sitemaps.take().unwrap_or_else(|| Box::new(io::empty()));
+                    let opened = Opened { bytes, packed_bytes: None };
+                    let columns = Columns { input: "loc".to_owned(), keep: sitemaps.keep };
+                    Feed::json(PathBuf::from("what the sitemaps list"), opened, &columns)
                 }
-                Input::Tree(path) => {
-                    let (walk, first) = Walk::begin(path.clone());
-                    Feed { path, reading: Reading::Tree(walk, first) }
-                }
+                Input::Tree(path) => Feed::tree(path),
             });
         }
     }
@@ -315,69 +317,13 @@ impl Targets for Source {
 fn size(input: &Input) -> Option<u64> {
     match input {
         Input::Literal(input) => Some(input.len() as u64),
-        Input::Lines(path) | Input::CsvColumn(path, _) | Input::JsonColumn(path, _) => {
+        Input::Lines(path)
+        | Input::CsvColumn(path, _)
+        | Input::JsonColumn(path, _)
+        | Input::ParquetColumn(path, _) => {
             fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
         }
-        Input::StdinLines | Input::Tree(_) => None,
-    }
-}
-
-/// Refuses a CSV file without the column, before anything is started.
-///
-/// # Errors
-/// When the file cannot be opened or read, or has no such column.
-pub fn check_column(path: &Path, column: &str) -> Result<(), SourceError> {
-    CsvFeed::open(path, open(path)?, column).map(drop)
-}
-
-fn open(path: &Path) -> Result<Bytes, SourceError> {
-    File::open(path)
-        .map(|file| Box::new(file) as Bytes)
-        .map_err(|error| SourceError::Open { path: path.to_owned(), error })
-}
-
-/// The input being read.
-struct Feed {
-    /// For messages.
-    path: PathBuf,
-    reading: Reading,
-}
-
-enum Reading {
-    Lines(LineFeed),
-    Csv(Box<CsvFeed>),
-    Json(JsonFeed),
-    /// With the target that the named path itself is, not yet given.
-    Tree(Walk, Option<Candidate>),
-}
-
-impl Feed {
-    fn next(&mut self) -> Result<Option<Candidate>, SourceError> {
-        let (next, line) = match &mut self.reading {
-            Reading::Lines(feed) => (feed.next(), feed.reader.number + 1),
-            Reading::Csv(feed) => (feed.next(), feed.line()),
-            Reading::Json(feed) => (feed.next(), feed.reader.number + 1),
-            Reading::Tree(walk, first) => return Ok(first.take().or_else(|| walk.next())),
-        };
-        next.map_err(|error| SourceError::Read { path: self.path.clone(), line, error })
-    }
-
-    fn is_ready(&self) -> bool {
-        match &self.reading {
-            Reading::Lines(feed) => feed.reader.is_ready(),
-            Reading::Csv(feed) => feed.is_ready(),
-            Reading::Json(feed) => feed.reader.is_ready(),
-            Reading::Tree(..) => true,
-        }
-    }
-
-    const fn bytes_read(&self) -> u64 {
-        match &self.reading {
-            Reading::Lines(feed) => feed.reader.bytes_read,
-            Reading::Csv(feed) => feed.bytes_read(),
-            Reading::Json(feed) => feed.reader.bytes_read,
-            Reading::Tree(..) => 0,
-        }
+        Input::StdinLines | Input::Sitemaps(_) | Input::Tree(_) => None,
     }
 }
 

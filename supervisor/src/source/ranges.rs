@@ -135,7 +135,13 @@ impl Targets for Ranges {
             Part::Range { start, end, .. } => end - start,
             Part::Whole { file } => self.files.get(file as usize).map_or(0, |file| file.bytes),
         };
-        out.push(SourceItem { id: self.next_id, input: write_part(part), host: None, refused: None });
+        out.push(SourceItem {
+            id: self.next_id,
+            input: write_part(part),
+            kept: Vec::new(),
+            host: None,
+            refused: None,
+        });
         self.next_id += 1;
         Ok(true)
     }

@@ -17,7 +17,9 @@ mod listener;
 mod options;
 pub mod prose;
 mod redirects;
+pub mod shop;
 pub mod site;
+mod sitemaps;
 mod stats;
 mod wire;
 
@@ -95,6 +97,8 @@ fn router(origin: &Arc<Origin>) -> Router {
         .route("/", get(answers::index))
         .route("/stats", get(stats::report))
         .merge(site::routes())
+        .merge(shop::routes())
+        .merge(sitemaps::routes())
         .merge(answers::routes())
         .merge(redirects::routes())
         .merge(bodies::routes())

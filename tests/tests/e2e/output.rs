@@ -142,6 +142,11 @@ impl SmallDisk {
         TestCommand::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(&at).run().exits(0);
         Self(at)
     }
+
+    /// Makes room.
+    fn grow(&self) {
+        TestCommand::new("mount").args(["-o", "remount,size=64m"]).arg(&self.0).run().exits(0);
+    }
 }
 
 impl Drop for SmallDisk {
@@ -159,11 +164,17 @@ fn a_disk_that_fills_up_ends_the_run_with_whole_lines() {
     let (origin, dir) = (Origin::shared(), Dir::new());
     let disk = SmallDisk::mount(dir.path("disk"));
     let out = disk.0.join("out.jsonl");
-    let flags = ["--mode", "both", "--select", "l[]=a::attr(href)", "-o"];
-    let run = fetch().args(flags).arg(&out).urls(pages(origin, 200)).run();
-    run.exits(1).says("full").says("out.jsonl");
+    let list = dir.write("urls.txt", pages(origin, 200).join("\n"));
+    let flags = ["--mode", "both", "--select", "l[]=a::attr(href)", "-i"];
+    let run = || fetch().args(flags).arg(&list).arg("-o").arg(&out);
+    run().run().exits(1).says("full").says("out.jsonl").says("--resume does the rest");
     let written = std::fs::read(&out).unwrap();
     assert!(!by_id(parse_lines(&written)).is_empty());
+    // Still full, and no worse for having been tried again.
+    run().arg("--resume").run().exits(1).says("full");
+    disk.grow();
+    run().arg("--resume").run().exits(0);
+    assert_eq!(by_id(parse_lines(&std::fs::read(&out).unwrap())).len(), 200);
 }
 
 #[test]

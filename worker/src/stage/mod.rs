@@ -8,6 +8,8 @@ pub(crate) mod csv;
 pub mod decode;
 pub mod extract;
 pub mod fetch;
+mod sitemap;
+mod warc;
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -21,16 +23,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 use shared::black_box::{BlackBox, Phase};
 use shared::clock;
-use shared::job::{Executor, JobSpec, Work};
+use shared::job::{Executor, FetchSpec, JobSpec, RecordEncoding, Work};
 use shared::protocol::{Outcome, Target, Verdict};
-use shared::record::{ErrorKind, FieldValue, Fields, Record, RecordError};
+use shared::record::{ErrorKind, FieldValue, Fields, Record, RecordError, kept};
+use shared::select;
 use url::Url;
 
 use crate::Hook;
 
 use self::csv::Csv;
-use self::extract::{Body, Extractor, Page};
+use self::extract::{Body, Extractor, Kind, Page};
+use self::fetch::tape::Tape;
 use self::fetch::{Failure, Fetched, blocking, event_loop};
+use self::sitemap::Listing;
+use self::warc::{About, Archivist};
 
 /// One read from a file: most pages come whole, and a title never needs a second.
 const FILE_BUFFER_BYTES: usize = 64 * 1024;
@@ -50,9 +56,35 @@ enum Opener {
     Csv(Box<Csv>),
 }
 
+impl Opener {
+    fn fetching(spec: &FetchSpec, executor: Executor, archives: bool) -> anyhow::Result<Self> {
+        match executor {
+            Executor::Blocking => {
+                let client = blocking::Client::new(spec).context("cannot set up the blocking client")?;
+                if archives {
+                    client.name_peers();
+                }
+                Ok(Self::Blocking(client))
+            }
+            Executor::EventLoop => {
+                let client =
+                    event_loop::Client::new(spec).context("cannot set up the event loop's client")?;
+                if archives {
+                    client.name_peers();
+                }
+                Ok(Self::EventLoop(client))
+            }
+        }
+    }
+}
+
 /// A job's work on one target, ready to be repeated.
 pub(crate) struct Pipeline {
     opener: Opener,
+    /// Whether a body is a sitemap, and its entries are wanted.
+    reads_sitemaps: bool,
+    /// Writes the records, when they are an archive's.
+    archivist: Option<Archivist>,
     extractor: Extractor,
     names: Vec<String>,
     parse_timeout: Duration,
@@ -67,6 +99,7 @@ pub(crate) struct Pipeline {
 pub(crate) struct Answer {
     started_us: u64,
     arrived: Arrived,
+    tape: Tape,
 }
 
 #[derive(Debug)]
@@ -84,6 +117,8 @@ struct Findings {
     bytes: Option<u64>,
     charset: Option<&'static str>,
     values: Vec<FieldValue>,
+    /// What a sitemap lists; stands in place of the record.
+    listing: Option<Listing>,
     problem: Option<Problem>,
 }
 
@@ -104,20 +139,23 @@ impl Problem {
 impl Pipeline {
     /// Sets up what `job` asks for.
     pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>, hook: Option<Hook>) -> anyhow::Result<Self> {
-        let opener = match (&job.work, job.executor) {
-            (Work::Csv(spec), _) => Opener::Csv(Box::new(Csv::new((**spec).clone(), job.slot))),
-            (Work::Parse(parse), _) => Opener::Files { body_bytes_max: parse.body_bytes_max },
-            (Work::Fetch(fetch), Executor::Blocking) => {
-                Opener::Blocking(blocking::Client::new(fetch).context("cannot set up the blocking client")?)
+        let archivist = match job.encoding {
+            RecordEncoding::JsonLine => None,
+            RecordEncoding::Warc(spec) => Some(Archivist::new(spec)),
+        };
+        let opener = match &job.work {
+            Work::Csv(spec) => Opener::Csv(Box::new(Csv::new((**spec).clone(), job.slot))),
+            Work::Parse(parse) => Opener::Files { body_bytes_max: parse.body_bytes_max },
+            Work::Fetch(fetch) | Work::Sitemap(fetch) => {
+                Opener::fetching(fetch, job.executor, archivist.is_some())?
             }
-            (Work::Fetch(fetch), Executor::EventLoop) => Opener::EventLoop(
-                event_loop::Client::new(fetch).context("cannot set up the event loop's client")?,
-            ),
         };
         Ok(Self {
             opener,
-            extractor: Extractor::new(&job.fields)?,
-            names: job.fields.iter().map(|field| field.name.clone()).collect(),
+            extractor: Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?,
+            names: select::names(&job.fields, job.each.as_ref(), &job.presets),
+            reads_sitemaps: matches!(job.work, Work::Sitemap(_)),
+            archivist,
             parse_timeout: job.parse_timeout,
             slot: job.slot,
             job_started_us: job.started_us,
@@ -129,28 +167,30 @@ impl Pipeline {
     /// All of one target, on this thread; appends its record to `line`.
     pub(crate) fn run_blocking(&mut self, target: &Target, line: &mut Vec<u8>) -> Outcome {
         let started_us = clock::monotonic_us();
+        let mut tape = Tape::new(self.archivist.is_some());
         let arrived = match &mut self.opener {
             Opener::Blocking(client) => {
                 self.black_box.enter(target.id, Phase::Fetch, started_us);
                 strike(self.hook, Phase::Fetch, target);
-                Arrived::Response(with_url(target, |url| client.fetch(url)))
+                Arrived::Response(with_url(target, |url| client.fetch(url, &mut tape)))
             }
             Opener::EventLoop(_) | Opener::Files { .. } | Opener::Csv(_) => Arrived::Path,
         };
-        self.compute(target, Answer { started_us, arrived }, line)
+        self.compute(target, Answer { started_us, arrived, tape }, line)
     }
 
     /// The waiting half, interleaved with that of other targets.
     pub(crate) async fn wait_for(&self, target: &Target) -> Answer {
         let started_us = clock::monotonic_us();
+        let mut tape = Tape::new(self.archivist.is_some());
         let arrived = match &self.opener {
             Opener::EventLoop(client) => Arrived::Response(match std::str::from_utf8(&target.input) {
-                Ok(url) => self.named(target, client.fetch(url)).await,
+                Ok(url) => self.named(target, client.fetch(url, &mut tape)).await,
                 Err(_) => Err(not_utf8()),
             }),
             Opener::Blocking(_) | Opener::Files { .. } | Opener::Csv(_) => Arrived::Path,
         };
-        Answer { started_us, arrived }
+        Answer { started_us, arrived, tape }
     }
 
     /// Lets `work` run on, the black box naming `target` each time: a wait is also decompression, which can kill.
@@ -187,15 +227,16 @@ impl Pipeline {
         let before = line.len();
         if !matches!(verdict, Verdict::Retry { .. }) {
             self.black_box.enter(target.id, Phase::Encode, ended_us);
-            self.write(target, &findings, is_file, elapsed_us, line);
+            self.write(target, &findings, is_file, elapsed_us, &answer.tape, line);
             let bytes = line.len() - before;
             if bytes > RECORD_BYTES_MAX {
                 line.truncate(before);
                 let message =
                     format!("the record came to {bytes} bytes, above the limit of {RECORD_BYTES_MAX}");
                 findings.problem = Problem::of_page(ErrorKind::TooLarge, message);
+                findings.listing = None;
                 verdict = findings.verdict(target);
-                self.write(target, &findings, is_file, elapsed_us, line);
+                self.write(target, &findings, is_file, elapsed_us, &Tape::new(false), line);
             }
         }
         self.black_box.leave();
@@ -237,7 +278,11 @@ impl Pipeline {
     }
 
     fn read_response(&self, fetched: Fetched) -> Findings {
+        if self.reads_sitemaps {
+            return read_sitemap(fetched);
+        }
         let page = Page {
+            kind: Kind::of_content_type(fetched.content_type.as_deref()),
             content_type_charset: fetched.content_type.as_deref().and_then(charset_label),
             url: Some(&fetched.final_url),
             parse_timeout: self.parse_timeout,
@@ -265,7 +310,13 @@ impl Pipeline {
             }
             Ok((file, bytes)) => {
                 findings.bytes = Some(bytes);
-                let page = Page { content_type_charset: None, url: None, parse_timeout: self.parse_timeout };
+                let extension = path.extension().and_then(std::ffi::OsStr::to_str);
+                let page = Page {
+                    kind: Kind::of_extension(extension),
+                    content_type_charset: None,
+                    url: None,
+                    parse_timeout: self.parse_timeout,
+                };
                 self.extract(page, &mut BufReader::with_capacity(FILE_BUFFER_BYTES, file), &mut findings);
             }
         }
@@ -288,8 +339,12 @@ impl Pipeline {
         findings: &Findings,
         is_file: bool,
         elapsed_us: u64,
+        tape: &Tape,
         line: &mut Vec<u8>,
     ) {
+        if let Some(listing) = &findings.listing {
+            return listing.write(target.id, line);
+        }
         let input = String::from_utf8_lossy(&target.input);
         #[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a millisecond")]
         let elapsed_ms = elapsed_us as f64 / 1e3;
@@ -297,6 +352,7 @@ impl Pipeline {
             id: target.id,
             url: (!is_file).then_some(&*input),
             path: is_file.then_some(&*input),
+            keep: kept(&target.kept),
             final_url: findings.final_url.as_ref().map(Url::as_str),
             status: findings.status,
             attempts: target.attempt,
@@ -316,8 +372,29 @@ impl Pipeline {
             }),
         };
         // Encoding plain data into memory does not fail.
-        let _ = record.write_line(line);
+        let Some(archivist) = &self.archivist else {
+            let _ = record.write_line(line);
+            return;
+        };
+        let mut json = Vec::new();
+        let _ = record.write_line(&mut json);
+        let final_url = findings.final_url.as_ref();
+        archivist.write(About { id: target.id, input: &input, final_url, json: &json }, tape, line);
     }
+}
+
+fn read_sitemap(fetched: Fetched) -> Findings {
+    let mut findings = Findings {
+        status: Some(fetched.status),
+        bytes: Some(fetched.body.len() as u64),
+        final_url: Some(fetched.final_url),
+        ..Findings::default()
+    };
+    match sitemap::read(&fetched.body) {
+        Ok(listing) => findings.listing = Some(listing),
+        Err(error) => findings.problem = Problem::of_page(error.kind(), error.to_string()),
+    }
+    findings
 }
 
 impl Findings {

@@ -12,6 +12,9 @@ pub(in crate::cli) struct UrlFlags {
     /// URLs to fetch, before those of the input files
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub(in crate::cli) urls: Vec<OsString>,
+    /// Fetch the pages that this sitemap lists; an index is followed, .gz unpacked; repeatable
+    #[arg(long, help_heading = "Input", value_name = "URL", value_hint = ValueHint::Url)]
+    pub(in crate::cli) sitemap: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -24,10 +27,13 @@ pub(in crate::cli) struct PathFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub(in crate::cli) struct ListFlags {
-    /// Read inputs from a file, one a line, or from .csv, .tsv, .jsonl with --column; - is stdin; repeatable
+    /// Read inputs from a file, one a line, or from .csv, .tsv, .jsonl, .parquet with --column; - is stdin; repeatable
     #[arg(short, long, value_name = "FILE|-", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) input: Vec<PathBuf>,
-    /// Column of a CSV file, or key of a JSON-lines file, that holds the input
+    /// Column of a table, or key of a JSON-lines file, that holds the input
     #[arg(long, value_name = "NAME", value_parser = values::column)]
     pub(in crate::cli) column: Option<String>,
+    /// Columns carried into each record as its "keep"; repeatable
+    #[arg(long, value_name = "COL[,COL]…", value_parser = values::column)]
+    pub(in crate::cli) keep: Vec<String>,
 }

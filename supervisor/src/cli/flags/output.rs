@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, ValueEnum, ValueHint};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct OutputFlags {
-    /// Where the records go, as JSON lines; - is stdout
+    /// Where the records go, as JSON lines or, if it ends in .warc or .warc.gz, as a web archive; - is stdout
     #[arg(short, long, value_name = "FILE|-", default_value = "-", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) output: PathBuf,
     /// Replace the output file if it exists

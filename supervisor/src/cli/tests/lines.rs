@@ -1,9 +1,10 @@
 //! What is typed, to plans and refusals.
 
 use shared::job::Mode;
+use shared::select::{Each, Preset};
 
 use super::*;
-use crate::plan::{Input, Output, PerHost, When};
+use crate::plan::{Columns, Input, Output, PerHost, When};
 
 #[test]
 fn definitions_hold_together() {
@@ -53,6 +54,15 @@ fn a_whole_line_is_resolved() {
 }
 
 #[test]
+fn items_and_presets_are_resolved() {
+    let bench = Bench::new();
+    let plan =
+        bench.plan("fetch http://a/ --each div --select meta=h2 --preset meta --preset jsonld --preset meta");
+    assert_eq!(plan.each, Some(Each::Css("div".to_owned())));
+    assert_eq!(plan.presets, [Preset::Meta, Preset::JsonLd]);
+}
+
+#[test]
 fn parse_takes_paths_and_lists_and_asks_no_host() {
     let bench = Bench::new();
     let plan = bench.plan("parse @/page.html missing.html @ -i @/urls.txt --body-bytes-max 1KiB");
@@ -76,15 +86,20 @@ fn columns_are_read_by_extension() {
     let bench = Bench::new();
     bench.write("urls.TSV", "x\turl\n");
     bench.write("urls.ndjson", "");
-    let check = |name: &str, want: fn(PathBuf, String) -> Input| {
+    let check = |name: &str, want: fn(PathBuf, Columns) -> Input| {
         let plan = bench.plan(&format!("fetch -i @/{name} --column url"));
-        assert_eq!(plan.inputs, [want(bench.path(name), "url".to_owned())]);
+        assert_eq!(plan.inputs, [want(bench.path(name), "url".into())]);
         bench.refused(&format!("fetch -i @/{name}"), 2, &["--column"]);
     };
     check("urls.csv", Input::CsvColumn);
     check("urls.TSV", Input::CsvColumn);
     check("urls.jsonl", Input::JsonColumn);
     check("urls.ndjson", Input::JsonColumn);
+    bench.write("comma.csv", "\"a,b\",url\n");
+    let plan = bench.plan(r"fetch -i @/comma.csv --column url --keep a\,b,url");
+    let keep = vec!["a,b".to_owned(), "url".to_owned()];
+    let columns = Columns { keep, ..Columns::from("url") };
+    assert_eq!(plan.inputs, [Input::CsvColumn(bench.path("comma.csv"), columns)]);
     bench.refused("fetch -i @/urls.csv --column ulr", 2, &["no column \"ulr\"", "did you mean \"url\"?"]);
     bench.refused("fetch -i @/urls.txt --column url", 2, &["--column needs"]);
     bench.refused("fetch http://a/ --column url", 2, &["--column needs"]);
@@ -123,12 +138,30 @@ fn bad_flags_are_refused_before_any_work() {
         ("fetch http://a/ --select title", "at character"),
         ("fetch http://a/ --select t=[", "--select"),
         ("fetch http://a/ --select t=a --select t=b", "the name `t`"),
+        ("fetch http://a/ --select t=a|stripp", "did you mean `strip`"),
+        ("fetch http://a/ --select t=$.a[", "at character 7"),
+        ("fetch http://a/ --select t=//a[", "at character 7"),
+        ("fetch http://a/ --each div", "needs at least one --select"),
+        ("fetch http://a/ --each div --select t=$.a", "use CSS or XPath in both"),
+        ("fetch http://a/ --each div:: --select t=a", "no place here"),
+        ("fetch http://a/ --preset microdate", "similar value exists: 'microdata'"),
+        ("fetch http://a/ --preset meta --select meta=h1", "want the same name, `meta`"),
         ("fetch -", "-i -"),
         ("parse -", "-i -"),
         ("fetch -i - -i -", "only once"),
         ("fetch -i @", "is a directory"),
-        ("fetch -i @/urls.txt.gz", "decompress"),
-        ("fetch -i @/urls.parquet", "export"),
+        ("fetch -i @/urls.txt.bz2", "decompress"),
+        ("fetch -i @/urls.parquet.gz", "packed inside"),
+        ("fetch -i @/sitemap.xml", "--sitemap URL"),
+        ("fetch -i @/urls.txt --keep id", "--keep needs"),
+        ("fetch -i @/urls.csv --column url --keep ,", "with commas between"),
+        ("fetch -i @/urls.csv --column url --keep id --keep url,id", "\"id\" twice"),
+        ("fetch -i @/urls.csv --column url --keep di", "did you mean \"id\"?"),
+        ("fetch --sitemap example.com", "its whole URL"),
+        ("fetch --sitemap http://a/s.xml --keep title", "lastmod, changefreq, priority"),
+        ("compare fetch --sitemap http://a/s.xml", "the sitemap http://a/s.xml can be read only once"),
+        ("parse --sitemap http://a/s.xml", "--sitemap"),
+        ("fetch -i @/urls.orc", "export"),
         ("fetch -i @/urls.json", "jq"),
         ("parse -i @/page.html", "this is a page"),
         ("fetch http://a/ --resume", "name one with --output"),

@@ -307,8 +307,8 @@ impl World {
         let name = plan.host.map(|host| format!("host{host}.example"));
         let host = name.as_deref().map(|name| HostRef { name, loopback: false });
         self.oracle.submitted(index);
-        assert!(self.pool.submit(self.now, index as u64, plan.input.clone(), host));
-        assert!(!self.pool.submit(self.now, index as u64, Vec::new(), host), "submitted twice");
+        assert!(self.pool.submit(self.now, index as u64, plan.input.clone(), Vec::new(), host));
+        assert!(!self.pool.submit(self.now, index as u64, Vec::new(), Vec::new(), host), "submitted twice");
         self.pool.handle_timeout(self.now);
     }
 

@@ -64,7 +64,7 @@ impl Rig {
 
     fn submit(&mut self, ids: std::ops::Range<u64>) {
         for id in ids {
-            assert!(self.pool.submit(self.now, id, format!("input {id}").into_bytes(), None));
+            assert!(self.pool.submit(self.now, id, format!("input {id}").into_bytes(), Vec::new(), None));
         }
         self.pool.handle_timeout(self.now);
         self.listen();

@@ -43,6 +43,18 @@ pub(super) fn sniff(input: &mut Input<'_>, header_label: Option<&str>) -> io::Re
     Ok(if is_utf8_start(start) { UTF_8 } else { guess(start) })
 }
 
+/// The encoding of a JSON body, which is UTF-8 (RFC 8259) unless it says otherwise.
+///
+/// # Errors
+/// When the input cannot be read.
+pub(super) fn of_json(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<&'static Encoding> {
+    if let Some((encoding, mark_bytes)) = Encoding::for_bom(input.peek(DECLARATION_BYTES)?) {
+        input.skip_mark(mark_bytes);
+        return Ok(encoding);
+    }
+    Ok(header_label.and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8))
+}
+
 /// The encoding's WHATWG name in lower case, as records show it.
 pub(super) fn name(encoding: &'static Encoding) -> &'static str {
     // Every name there is, since lower case cannot be had from a static name without a copy.

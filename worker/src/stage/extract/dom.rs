@@ -10,45 +10,49 @@ use html5ever::tendril::{StrTendril, TendrilSink as _};
 use html5ever::tree_builder::TreeBuilderOpts;
 use html5ever::{ParseOpts, ns, parse_document};
 use scraper::{ElementRef, Html, HtmlTreeSink, Selector};
-use shared::select::{Field, Take};
 
 use super::found::{Deadline, Found};
 use super::input::{Decoder, Input};
-use super::{ExtractError, SelectorRejected};
+use super::pick::{Pick, Take};
+use super::{ExtractError, SelectorRejected, markup};
 
 /// Text given to the tree builder between two looks at the clock. Each piece
 /// costs a buffer and a system call: 2 % of the parsing at this size.
 const PIECE_BYTES: usize = 4 * 1024;
 
 /// Elements looked at between two looks at the clock.
-const ELEMENTS_PER_LOOK: usize = 64;
+pub(super) const ELEMENTS_PER_LOOK: usize = 64;
 
 /// A job's selectors, ready to be matched against trees.
 pub(super) struct Dom {
-    fields: Vec<(Selector, Take, bool)>,
+    picks: Vec<(Selector, Take, bool)>,
     base: Option<Selector>,
 }
 
+/// Compiles a selector.
+pub(super) fn selector(css: &str) -> Result<Selector, SelectorRejected> {
+    Selector::parse(css).map_err(|_| SelectorRejected { selector: css.to_owned() })
+}
+
 impl Dom {
-    pub(super) fn new(fields: &[Field]) -> Result<Self, SelectorRejected> {
-        let parse = |field: &Field| match Selector::parse(&field.selector) {
-            Ok(selector) => Ok((selector, field.take.clone(), field.every)),
-            Err(_) => Err(SelectorRejected { selector: field.selector.clone() }),
-        };
-        let fields = fields.iter().map(parse).collect::<Result<_, _>>()?;
-        Ok(Self { fields, base: Selector::parse("base[href]").ok() })
+    pub(super) fn new(picks: &[Pick]) -> Result<Self, SelectorRejected> {
+        let compile = |pick: &Pick| Ok((selector(&pick.selector)?, pick.take.clone(), pick.every));
+        let picks = picks.iter().map(compile).collect::<Result<_, SelectorRejected>>()?;
+        Ok(Self { picks, base: Selector::parse("base[href]").ok() })
     }
 
-    /// Reads the input to its end and collects every field's matches.
+    /// Reads the input to its end, collects every pick's matches and the base, and
+    /// hands the tree on to whoever needs more of it.
     pub(super) fn run(
         &self,
         input: &mut Input<'_>,
         encoding: &'static Encoding,
         deadline: &Deadline,
         found: &mut Found,
-    ) -> Result<(), ExtractError> {
+    ) -> Result<Html, ExtractError> {
         let page = build(input, encoding, deadline)?;
-        self.collect(&page, deadline, found)
+        self.collect(&page, deadline, found)?;
+        Ok(page)
     }
 
     fn collect(&self, page: &Html, deadline: &Deadline, found: &mut Found) -> Result<(), ExtractError> {
@@ -66,24 +70,44 @@ impl Dom {
             {
                 found.set_base(element.attr("href").unwrap_or_default());
             }
-            for (field, (selector, take, every)) in self.fields.iter().enumerate() {
-                if (!every && found.is_answered(field)) || !selector.matches(&element) {
+            for (pick, (selector, take, every)) in self.picks.iter().enumerate() {
+                if (!every && found.is_answered(pick)) || !selector.matches(&element) {
                     continue;
                 }
-                match take {
-                    Take::Attribute(name) => {
-                        if let Some(value) = element.attr(name) {
-                            found.push(field, value.as_bytes())?;
-                        }
-                    }
-                    Take::Text => {
-                        deadline.check()?;
-                        found.push_text(field, element.text())?;
-                    }
-                }
+                collect_one(element, take, pick, deadline, found)?;
             }
         }
         Ok(())
+    }
+}
+
+fn collect_one(
+    element: ElementRef<'_>,
+    take: &Take,
+    pick: usize,
+    deadline: &Deadline,
+    found: &mut Found,
+) -> Result<(), ExtractError> {
+    match take {
+        Take::Attribute(name) => match element.attr(name) {
+            Some(value) => found.push(pick, value.as_bytes()),
+            None => Ok(()),
+        },
+        Take::Pair(keys) => {
+            let key = keys.iter().find_map(|key| element.attr(key));
+            match (key, element.attr("content")) {
+                (Some(key), Some(content)) => found.push_text(pick, [key, "\0", content].into_iter()),
+                _ => Ok(()),
+            }
+        }
+        Take::Text => {
+            deadline.check()?;
+            found.push_text(pick, element.text())
+        }
+        Take::Html => {
+            deadline.check()?;
+            found.push_written(pick, |out| markup::outer_html(element, out))
+        }
     }
 }
 

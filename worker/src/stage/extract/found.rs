@@ -3,15 +3,15 @@
 //! Values stay in one buffer until the page is done: only then is the base of
 //! its links known, since `<base>` may come last.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use shared::clock;
 use shared::record::FieldValue;
-use shared::select::{Field, Take};
-use url::Url;
 
 use super::ExtractError;
 use super::links::Links;
+use super::pick::{Pick, Take};
 
 /// Most bytes the fields of one page may come to. Nested elements repeat the
 /// text inside them: a megabyte in a thousand nested `div`s would be a gigabyte.
@@ -91,7 +91,7 @@ impl Found {
         self.close(field, start)
     }
 
-    /// Adds the pieces of a text to a field, trimmed as a whole.
+    /// Adds the pieces of a text to a field.
     ///
     /// # Errors
     /// When the page's fields have grown past their limit.
@@ -137,6 +137,20 @@ impl Found {
         }
     }
 
+    /// Adds what `write` writes to a field, as one value.
+    ///
+    /// # Errors
+    /// When the page's fields have grown past their limit.
+    pub(super) fn push_written(
+        &mut self,
+        field: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), ExtractError>,
+    ) -> Result<(), ExtractError> {
+        let start = self.bytes.len();
+        write(&mut self.bytes)?;
+        self.close(field, start)
+    }
+
     fn close(&mut self, field: usize, start: usize) -> Result<(), ExtractError> {
         if let Some(values) = self.values.get_mut(field) {
             values.push((start, self.bytes.len()));
@@ -144,41 +158,57 @@ impl Found {
         self.grow(self.bytes.len() - start)
     }
 
-    /// The finished values: text trimmed, links made absolute.
-    pub(super) fn finish(&self, fields: &[Field], page: Option<&Url>) -> Vec<FieldValue> {
-        let mut links = None;
-        let text = std::str::from_utf8(&self.bytes).ok();
-        let finish = |(field, values): (&Field, &Vec<(usize, usize)>)| {
-            let is_link = matches!(&field.take, Take::Attribute(name) if is_link(name));
-            let is_text = field.take == Take::Text;
-            let mut one = |&(start, end): &(usize, usize)| {
-                let lossy;
-                let value = match text.and_then(|text| text.get(start..end)) {
-                    Some(value) => value,
-                    None => {
-                        lossy = String::from_utf8_lossy(self.bytes.get(start..end).unwrap_or_default());
-                        &lossy
-                    }
-                };
-                if is_link {
-                    links.get_or_insert_with(|| Links::new(page, self.base_href.as_deref())).resolve(value)
-                } else if is_text {
-                    value.trim_matches(|c: char| c.is_ascii_whitespace()).to_owned()
-                } else {
-                    value.to_owned()
-                }
-            };
-            if field.every {
-                FieldValue::Every(values.iter().map(one).collect())
-            } else {
-                FieldValue::First(values.first().map(&mut one))
-            }
-        };
-        fields.iter().zip(&self.values).map(finish).collect()
+    /// Of the first `<base href>`, as written.
+    pub(super) fn base_href(&self) -> Option<&str> {
+        self.base_href.as_deref()
+    }
+
+    /// What was found, ready to be read.
+    pub(super) fn read(&self) -> Values<'_> {
+        Values { found: self, text: std::str::from_utf8(&self.bytes).ok() }
     }
 }
 
-/// Whether values of this attribute are links.
-pub(super) fn is_link(attribute: &str) -> bool {
-    matches!(attribute, "href" | "src")
+/// What was found on a page that is done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Values<'f> {
+    found: &'f Found,
+    /// All of it, unless the page is broken.
+    text: Option<&'f str>,
+}
+
+impl<'f> Values<'f> {
+    /// What a pick found: text trimmed, links made absolute.
+    pub(super) fn of(self, n: usize, pick: &Pick, links: &Links) -> FieldValue {
+        let is_link = pick.take.is_link();
+        let is_text = pick.take == Take::Text;
+        let mut values = self.texts(n).map(|value| {
+            FieldValue::Text(if is_link {
+                links.resolve(&value)
+            } else if is_text {
+                trimmed(&value).to_owned()
+            } else {
+                value.into_owned()
+            })
+        });
+        if pick.every {
+            FieldValue::List(values.collect())
+        } else {
+            values.next().unwrap_or(FieldValue::Null)
+        }
+    }
+
+    /// What a pick found, as it was found.
+    pub(super) fn texts(self, n: usize) -> impl Iterator<Item = Cow<'f, str>> {
+        let values = self.found.values.get(n).map(Vec::as_slice).unwrap_or_default();
+        values.iter().map(move |&(start, end)| match self.text.and_then(|text| text.get(start..end)) {
+            Some(value) => Cow::Borrowed(value),
+            None => String::from_utf8_lossy(self.found.bytes.get(start..end).unwrap_or_default()),
+        })
+    }
+}
+
+/// Without HTML's white space at both ends; a no-break space is text.
+pub(super) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_ascii_whitespace())
 }

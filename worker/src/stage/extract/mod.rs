@@ -1,38 +1,91 @@
 //! Takes the fields of a job out of a page.
 //!
-//! Between fetching (which gives bytes) and the record (which wants strings):
-//! decide the charset, find what the selectors name, resolve links. Nothing here
-//! panics on any input, and nothing here waits.
+//! Between fetching (which gives bytes) and the record (which wants values):
+//! decide whether it is HTML or JSON and in which charset, find what the selectors
+//! name, resolve links, run the steps. Nothing here panics on any input, and
+//! nothing here waits.
 
 mod charset;
 mod dom;
+mod each;
 mod found;
 mod input;
+mod json;
+mod jsonpath;
 mod links;
+mod markup;
+mod microdata;
+mod page;
+mod pick;
+mod presets;
 #[cfg(test)]
 mod same;
 #[cfg(test)]
 mod soup;
+mod steps;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "xpath")]
+mod xpath;
 
 use std::io;
 use std::time::Duration;
 
 use shared::record::{ErrorKind, FieldValue};
-use shared::select::Field;
+use shared::select::jsonpath::JsonPathError;
+use shared::select::{Each, Field, Preset};
 use url::Url;
 
-use dom::Dom;
-use found::{Deadline, Found};
+use found::Deadline;
 pub use input::Body;
 use input::Input;
-use stream::{Stream, Streamed};
+use json::JsonJob;
+use links::Links;
+use page::PageJob;
+use steps::Around;
+
+/// What a body is, as far as its content type or its file's name tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// JSON of whatever kind.
+    Json,
+    /// HTML, or what is treated as such.
+    Html,
+    /// Nobody said.
+    Unknown,
+}
+
+impl Kind {
+    /// What a `Content-Type` header says.
+    #[must_use]
+    pub fn of_content_type(header: Option<&str>) -> Self {
+        let Some(header) = header else { return Self::Unknown };
+        let essence = header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "" => Self::Unknown,
+            "application/json" | "text/json" => Self::Json,
+            other if other.ends_with("+json") => Self::Json,
+            _ => Self::Html,
+        }
+    }
+
+    /// What the extension of a file says.
+    #[must_use]
+    pub fn of_extension(extension: Option<&str>) -> Self {
+        match extension.unwrap_or_default().to_ascii_lowercase().as_str() {
+            "json" | "jsonld" | "geojson" => Self::Json,
+            "html" | "htm" | "xhtml" => Self::Html,
+            _ => Self::Unknown,
+        }
+    }
+}
 
 /// What is known of a page besides its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
+    /// Whether it is JSON.
+    pub kind: Kind,
     /// The charset label of the `Content-Type` header.
     pub content_type_charset: Option<&'a str>,
     /// Where the page was fetched from; a saved file has none, and its links stay
@@ -43,7 +96,7 @@ pub struct Page<'a> {
 }
 
 /// The fields of one page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Extracted {
     /// One value for each field, in the job's order.
     pub values: Vec<FieldValue>,
@@ -72,6 +125,15 @@ pub enum ExtractError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// A query holds more nodes than anybody needs.
+    #[error("a selector found more than {limit} nodes on its way; make it narrower")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// A body that should be JSON is not.
+    #[error("not JSON: {0}")]
+    Json(serde_json::Error),
 }
 
 impl ExtractError {
@@ -82,7 +144,7 @@ impl ExtractError {
     }
 }
 
-/// A selector that the CSS engine does not accept; `shared::select` lets none through.
+/// A selector that its engine does not accept; `shared::select` lets none through.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a CSS selector: {selector}")]
 pub struct SelectorRejected {
@@ -90,49 +152,82 @@ pub struct SelectorRejected {
     pub selector: String,
 }
 
+/// A job that this build cannot do; `shared::select` lets none through.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// A selector is not CSS.
+    #[error(transparent)]
+    Css(#[from] SelectorRejected),
+    /// A selector is not JSONPath.
+    #[error("not JSONPath: {0}: {1}")]
+    JsonPath(String, JsonPathError),
+    /// A selector is not XPath.
+    #[cfg(feature = "xpath")]
+    #[error("not XPath: {0}: {1}")]
+    XPath(String, shared::select::xpath::XPathError),
+    /// A selector is XPath.
+    #[cfg(not(feature = "xpath"))]
+    #[error("this worker was built without XPath")]
+    NoXPath,
+    /// A step is no regular expression.
+    #[error(transparent)]
+    Regex(#[from] regex::Error),
+}
+
 /// Extracts a job's fields from one page after another.
 pub struct Extractor {
-    fields: Vec<Field>,
-    dom: Dom,
-    /// Present when every selector can be matched while streaming.
-    stream: Option<Stream>,
+    html: PageJob,
+    json: JsonJob,
+    is_empty: bool,
 }
 
 impl Extractor {
     /// Compiles a job's selectors.
     ///
     /// # Errors
-    /// When a selector is not CSS.
-    pub fn new(fields: &[Field]) -> Result<Self, SelectorRejected> {
-        Ok(Self { fields: fields.to_vec(), dom: Dom::new(fields)?, stream: Stream::new(fields) })
+    /// When one of them is not what it should be.
+    pub fn new(fields: &[Field], each: Option<&Each>, presets: &[Preset]) -> Result<Self, Rejected> {
+        Ok(Self {
+            html: PageJob::new(fields, each, presets)?,
+            json: JsonJob::new(fields, each, presets)?,
+            is_empty: fields.is_empty() && presets.is_empty(),
+        })
     }
 
     /// Extracts the fields of one page.
     ///
     /// # Errors
-    /// When the body cannot be read or parsing passes a limit.
+    /// When the body cannot be read, should be JSON and is not, or passes a limit.
     pub fn extract(&self, page: Page<'_>, body: &mut dyn Body) -> Result<Extracted, ExtractError> {
         let deadline = Deadline::after(page.parse_timeout);
         let mut input = Input::new(body);
-        let encoding = charset::sniff(&mut input, page.content_type_charset)?;
-        let mut found = Found::new(self.fields.len());
-        if !self.fields.is_empty() {
-            let streamed = match &self.stream {
-                Some(stream) => stream.run(&self.fields, &mut input, encoding, &deadline, &mut found)?,
-                None => Streamed::NeedsTree,
+        let is_json = match page.kind {
+            Kind::Json => true,
+            Kind::Html => false,
+            Kind::Unknown => self.json.reads() && looks_like_json(&mut input)?,
+        };
+        let (encoding, values);
+        if is_json && !self.is_empty {
+            encoding = charset::of_json(&mut input, page.content_type_charset)?;
+            let links = Links::new(page.url, None);
+            values = self.json.run(&mut input, encoding, Around { links: &links, deadline: &deadline })?;
+        } else {
+            encoding = charset::sniff(&mut input, page.content_type_charset)?;
+            values = if self.is_empty {
+                Vec::new()
+            } else {
+                self.html.run(&mut input, encoding, page.url, &deadline)?
             };
-            if streamed == Streamed::NeedsTree {
-                if self.stream.is_some() {
-                    input.rewind()?;
-                    found.clear();
-                }
-                self.dom.run(&mut input, encoding, &deadline, &mut found)?;
-            }
         }
-        Ok(Extracted {
-            values: found.finish(&self.fields, page.url),
-            charset: charset::name(encoding),
-            bytes_read: input.bytes_read(),
-        })
+        Ok(Extracted { values, charset: charset::name(encoding), bytes_read: input.bytes_read() })
     }
+}
+
+/// Whether a body of unknown kind begins as JSON and no page does.
+fn looks_like_json(input: &mut Input<'_>) -> io::Result<bool> {
+    /// White space before the first bracket that is looked past.
+    const AHEAD_BYTES: usize = 256;
+    let ahead = input.peek(AHEAD_BYTES)?;
+    let ahead = ahead.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(ahead);
+    Ok(ahead.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'[')))
 }

@@ -3,7 +3,7 @@
 //! Calling contract, the same for both clients:
 //!
 //! ```text
-//! Exchange::new(rules, url)
+//! Exchange::new(rules, url, tape)
 //! loop  turn() → Done(outcome): the end.   turn() → Request(r): send it, then
 //!         on_fault(f)                       if there is no response head, else
 //!         on_head(head), and while it and on_chunk(bytes) return Flow::Read:
@@ -23,7 +23,9 @@ use super::body::{Body, content_length};
 use super::fault::Fault;
 use super::place::Place;
 use super::rules::Rules;
+use super::tape::{Tape, Truncated};
 use super::{Failure, Fetched, Outcome, target};
+use crate::stage::decode::DecodeError;
 
 /// Bodies nobody reads (of redirects and errors) are still worth reading up to here:
 /// it keeps the connection for the next request.
@@ -82,11 +84,13 @@ pub(super) struct Exchange<'a> {
     redirects: u32,
     stale: u32,
     phase: Phase,
+    /// Keeps what passes, if it is to be kept.
+    tape: &'a mut Tape,
 }
 
 impl<'a> Exchange<'a> {
     /// For one input.
-    pub(super) fn new(rules: &'a Rules, input: &str) -> Result<Self, Box<Failure>> {
+    pub(super) fn new(rules: &'a Rules, input: &str, tape: &'a mut Tape) -> Result<Self, Box<Failure>> {
         let url = target::parse(input).map_err(Place::nowhere)?;
         Ok(Self {
             place: Place { rules, url, status: None },
@@ -95,6 +99,7 @@ impl<'a> Exchange<'a> {
             redirects: 0,
             stale: 0,
             phase: Phase::Idle(Next::Request),
+            tape,
         })
     }
 
@@ -123,6 +128,7 @@ impl<'a> Exchange<'a> {
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
         self.place.status = None;
+        self.tape.request(&self.place.url, &request);
         Ok(request)
     }
 
@@ -131,6 +137,15 @@ impl<'a> Exchange<'a> {
         if let Err(fault) = check_framing(head) {
             return self.stop(Err(self.place.explain(&fault, None)));
         }
+        self.tape.head(head);
+        let flow = self.judge(head);
+        if flow == Flow::Stop {
+            self.tape.cut(Truncated::Length);
+        }
+        flow
+    }
+
+    fn judge(&mut self, head: &Parts) -> Flow {
         self.place.status = Some(head.status.as_u16());
         if let Some(location) = head.headers.get(LOCATION).filter(|_| is_redirect(head.status)) {
             let next = match self.follow(location) {
@@ -154,10 +169,13 @@ impl<'a> Exchange<'a> {
 
     /// A piece of the body has arrived.
     pub(super) fn on_chunk(&mut self, chunk: &[u8]) -> Flow {
+        self.tape.chunk(chunk);
         match &mut self.phase {
             Phase::Body(body) => match body.push(chunk, self.place.rules) {
                 Ok(()) => Flow::Read,
                 Err(error) => {
+                    let too_large = error == DecodeError::TooLarge;
+                    self.tape.cut(if too_large { Truncated::Length } else { Truncated::Unspecified });
                     let received = body.received;
                     let failure = self.place.undecodable(&error, received);
                     self.stop(Err(failure))
@@ -170,6 +188,7 @@ impl<'a> Exchange<'a> {
                 }
                 let next = mem::replace(next, Next::Request);
                 self.phase = Phase::Idle(next);
+                self.tape.cut(Truncated::Length);
                 Flow::Stop
             }
             Phase::Idle(_) | Phase::Head => Flow::Stop,
@@ -190,6 +209,9 @@ impl<'a> Exchange<'a> {
 
     /// Something went wrong; the connection is gone.
     pub(super) fn on_fault(&mut self, fault: &Fault) {
+        // A body that nobody waits for is given up when it takes long; who ended it is not told apart.
+        let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
+        self.tape.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });
         let next = match mem::replace(&mut self.phase, Phase::Head) {
             Phase::Head if *fault == Fault::Stale && self.stale < STALE_MAX => {
                 self.stale += 1;
@@ -255,8 +277,9 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    fn conclude(&self, body: Body) -> Outcome {
+    fn conclude(&mut self, body: Body) -> Outcome {
         if body.is_short() && self.has_body() {
+            self.tape.cut(Truncated::Disconnect);
             return Err(self.place.explain(&Fault::Closed, Some(&body)));
         }
         let (received, content_type) = (body.received, body.content_type.clone());

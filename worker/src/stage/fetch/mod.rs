@@ -17,6 +17,7 @@ mod parity;
 mod place;
 mod retry_after;
 mod rules;
+pub(crate) mod tape;
 mod target;
 mod tls;
 

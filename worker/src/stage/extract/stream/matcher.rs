@@ -10,11 +10,11 @@ use scraper::selector::{CssString, Parser, Simple};
 use selectors::SelectorList;
 use selectors::attr::{AttrSelectorOperator, CaseSensitivity, ParsedCaseSensitivity};
 use selectors::parser::{Combinator, Component, ParseRelative, Selector};
-use shared::select::Field;
 
 use super::decode;
 use super::tag::{Key, Tag};
 use super::token::Attributes;
+use crate::stage::extract::pick::Pick;
 
 /// Steps that all selectors of a job may have together: the bits of a [`Bits`].
 const STEPS_MAX: usize = 64;
@@ -71,13 +71,13 @@ pub(super) struct Above {
 
 impl Matcher {
     /// Compiles the selectors, or says that one of them needs a tree.
-    pub(super) fn new(fields: &[Field]) -> Option<Self> {
+    pub(super) fn new(picks: &[Pick]) -> Option<Self> {
         let mut steps = Vec::new();
         let mut finals = Vec::new();
-        for field in fields {
+        for pick in picks {
             let list = SelectorList::<Simple>::parse(
                 &Parser,
-                &mut cssparser::Parser::new(&field.selector),
+                &mut cssparser::Parser::new(&pick.selector),
                 ParseRelative::No,
             )
             .ok()?;

@@ -15,11 +15,11 @@ mod token;
 mod tree;
 
 use encoding_rs::Encoding;
-use shared::select::Field;
 
 use super::ExtractError;
 use super::found::{Deadline, Found};
 use super::input::{Decoder, Input, is_utf8};
+use super::pick::{Pick, Take};
 use matcher::Matcher;
 use tag::{Key, Tag};
 use token::{Attribute, Attributes, Markup, RawText};
@@ -47,20 +47,23 @@ pub(super) enum Streamed {
 
 impl Stream {
     /// Compiles the selectors, if all of them can be matched in one pass.
-    pub(super) fn new(fields: &[Field]) -> Option<Self> {
-        Matcher::new(fields).map(|matcher| Self { matcher })
+    pub(super) fn new(picks: &[Pick]) -> Option<Self> {
+        if picks.iter().any(|pick| pick.take == Take::Html) {
+            return None;
+        }
+        Matcher::new(picks).map(|matcher| Self { matcher })
     }
 
     /// Reads the input until every field is answered or it ends.
     pub(super) fn run(
         &self,
-        fields: &[Field],
+        picks: &[Pick],
         input: &mut Input<'_>,
         encoding: &'static Encoding,
         deadline: &Deadline,
         found: &mut Found,
     ) -> Result<Streamed, ExtractError> {
-        let mut pass = Pass::new(Tree::new(&self.matcher, fields, found), deadline);
+        let mut pass = Pass::new(Tree::new(&self.matcher, picks, found), deadline);
         let end = if is_utf8(encoding) {
             pass.read_utf8(input)
         } else {

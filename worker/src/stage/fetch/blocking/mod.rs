@@ -28,6 +28,7 @@ use super::dns::{Resolver, too_slow};
 use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
 use super::fault::Fault;
 use super::rules::{HeaderError, Rules};
+use super::tape::{Peer, Tape};
 use super::tls::{Tls, handshake_fault, server_name};
 use transport::{Channel, Pooled, Socket, Watch, Whose};
 
@@ -87,12 +88,17 @@ impl Client {
         Ok(Self { rules, agent, watch, piece: vec![0; PIECE_BYTES] })
     }
 
-    /// Fetches one URL, redirects and all.
+    /// From now on every response says whom it came from.
+    pub(crate) fn name_peers(&self) {
+        self.watch.name_peers();
+    }
+
+    /// Fetches one URL, redirects and all; keeps what passes on `tape`.
     ///
     /// # Errors
     /// Whatever keeps us from a complete response below 400, classified.
-    pub fn fetch(&mut self, url: &str) -> Outcome {
-        let mut exchange = Exchange::new(&self.rules, url)?;
+    pub(crate) fn fetch(&mut self, url: &str, tape: &mut Tape) -> Outcome {
+        let mut exchange = Exchange::new(&self.rules, url, tape)?;
         let deadline = clock::now() + self.rules.timeout;
         loop {
             let request = match exchange.turn() {
@@ -117,7 +123,10 @@ fn hop(
     piece: &mut [u8],
 ) -> Result<(), Fault> {
     watch.left()?;
-    let (head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
+    let (mut head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
+    if let Some(peer) = watch.peer() {
+        head.extensions.insert(Peer(peer));
+    }
     if exchange.on_head(&head) == Flow::Stop {
         return Ok(());
     }

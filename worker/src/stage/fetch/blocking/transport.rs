@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,11 +40,19 @@ pub(super) struct Watch {
     limit: Mutex<(Instant, Whose)>,
     /// The peer closed during the response being read.
     closed: AtomicBool,
+    /// Whether anybody wants to know the peer.
+    names_peers: AtomicBool,
+    peer: Mutex<Option<IpAddr>>,
 }
 
 impl Watch {
     pub(super) fn new() -> Self {
-        Self { limit: Mutex::new((clock::now(), Whose::Target)), closed: AtomicBool::new(false) }
+        Self {
+            limit: Mutex::new((clock::now(), Whose::Target)),
+            closed: AtomicBool::new(false),
+            names_peers: AtomicBool::new(false),
+            peer: Mutex::new(None),
+        }
     }
 
     /// From now on reads and writes end at `deadline`.
@@ -65,6 +73,23 @@ impl Watch {
             Whose::Target => Err(Fault::Timeout),
             Whose::Connect => Err(Fault::ConnectTimeout),
             Whose::Drain => Err(Fault::Closed),
+        }
+    }
+
+    /// From now on, notes whom each request goes to.
+    pub(super) fn name_peers(&self) {
+        self.names_peers.store(true, Ordering::Relaxed);
+    }
+
+    /// Whom the request under way went to, if that is noted.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_peer(&self, stream: &TcpStream) {
+        if self.names_peers.load(Ordering::Relaxed) {
+            let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+            *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = peer;
         }
     }
 
@@ -204,6 +229,8 @@ impl Transport for Pooled {
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         self.history.on_write();
         self.set_closed(false);
+        let socket = self.channel.socket();
+        socket.watch.note_peer(&socket.stream);
         let output = self.buffers.output().get(..amount).unwrap_or_default();
         let written = self.channel.write_all(output).and_then(|()| self.channel.flush());
         Ok(written.map_err(|error| self.history.on_write_error(error))?)

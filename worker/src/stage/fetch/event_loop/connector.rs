@@ -21,6 +21,7 @@ use tower_service::Service;
 use super::super::connect::{Attempts, Endpoint, History};
 use super::super::dns::{Resolver, too_slow};
 use super::super::fault::Fault;
+use super::super::tape::Peer;
 use super::super::tls::{Tls, handshake_fault, server_name};
 use super::stall::Stall;
 
@@ -36,12 +37,19 @@ struct Inner {
     connect_timeout: Duration,
     stall: Stall,
     open: Arc<AtomicUsize>,
+    names_peers: AtomicBool,
 }
 
 impl Dial {
     pub(super) fn new(tls: Tls, connect_timeout: Duration, stall: Stall) -> Self {
-        let inner = Inner { resolver: Resolver::system(), tls, connect_timeout, stall, open: Arc::default() };
-        Self { inner: Arc::new(inner) }
+        let resolver = Resolver::system();
+        let (open, names_peers) = (Arc::default(), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { resolver, tls, connect_timeout, stall, open, names_peers }) }
+    }
+
+    /// From now on a response over a new connection carries a [`Peer`] along, at the cost of an allocation.
+    pub(super) fn name_peers(&self) {
+        self.inner.names_peers.store(true, Ordering::Relaxed);
     }
 
     /// Connections open now, in use or idle.
@@ -85,6 +93,8 @@ impl Inner {
         let stream = self.connect(addresses, endpoint.port).await?;
         // Requests go out in one write; waiting for more to send with it helps nobody.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
+        let names_peers = self.names_peers.load(Ordering::Relaxed);
+        let peer = if names_peers { stream.peer_addr().ok().map(|peer| Peer(peer.ip())) } else { None };
         let channel = if endpoint.tls {
             let name = server_name(&endpoint.host)?;
             let connector = TlsConnector::from(self.tls.config()?);
@@ -93,7 +103,7 @@ impl Inner {
         } else {
             Channel::Plain(stream)
         };
-        Ok(Stream::new(channel, Arc::clone(&self.open)))
+        Ok(Stream::new(channel, peer, Arc::clone(&self.open)))
     }
 
     async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Fault> {
@@ -134,18 +144,19 @@ enum Channel {
 pub(super) struct Stream {
     channel: Channel,
     is_h2: bool,
+    peer: Option<Peer>,
     history: History,
     open: Arc<AtomicUsize>,
 }
 
 impl Stream {
-    fn new(channel: Channel, open: Arc<AtomicUsize>) -> Self {
+    fn new(channel: Channel, peer: Option<Peer>, open: Arc<AtomicUsize>) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
         let is_h2 = match &channel {
             Channel::Plain(_) => false,
             Channel::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         };
-        Self { channel, is_h2, history: History::default(), open }
+        Self { channel, is_h2, peer, history: History::default(), open }
     }
 
     fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -168,10 +179,14 @@ impl Drop for Stream {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        if self.is_h2 {
+        let connected = if self.is_h2 {
             Connected::new().negotiated_h2().extra(Answered::default())
         } else {
             Connected::new()
+        };
+        match self.peer {
+            Some(peer) => connected.extra(peer),
+            None => connected,
         }
     }
 }

@@ -25,6 +25,7 @@ use super::connect::is_reset;
 use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
 use super::fault::Fault;
 use super::rules::{HeaderError, Rules, ask_to_close};
+use super::tape::Tape;
 use super::tls::Tls;
 use connector::{Answered, Dial};
 pub use stall::Stall;
@@ -75,12 +76,17 @@ impl Client {
         &self.stall
     }
 
-    /// Fetches one URL, redirects and all.
+    /// From now on every response over a new connection says whom it came from.
+    pub(crate) fn name_peers(&self) {
+        self.dial.name_peers();
+    }
+
+    /// Fetches one URL, redirects and all; keeps what passes on `tape`.
     ///
     /// # Errors
     /// Whatever keeps us from a complete response below 400, classified.
-    pub async fn fetch(&self, url: &str) -> Outcome {
-        let mut exchange = Exchange::new(&self.rules, url)?;
+    pub(crate) async fn fetch(&self, url: &str, tape: &mut Tape) -> Outcome {
+        let mut exchange = Exchange::new(&self.rules, url, tape)?;
         match self.stall.within(self.rules.timeout, self.drive(&mut exchange)).await {
             Some(outcome) => outcome,
             None => exchange.time_out(),

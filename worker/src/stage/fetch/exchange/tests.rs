@@ -29,7 +29,8 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
 /// Plays the events to an exchange; the requests it made, and its outcome.
 fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Outcome) {
     let rules = Rules::new(spec).unwrap();
-    let mut exchange = Exchange::new(&rules, url).unwrap();
+    let mut tape = Tape::new(false);
+    let mut exchange = Exchange::new(&rules, url, &mut tape).unwrap();
     let mut events = events.iter();
     let mut requests = Vec::new();
     'turn: loop {

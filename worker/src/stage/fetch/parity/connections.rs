@@ -289,7 +289,7 @@ fn an_http2_connection_that_is_wound_down_is_replaced_without_a_word() {
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
         for _ in 0..5 {
-            let fetch = || pair.event_loop.fetch(&url);
+            let fetch = async || pair.event_loop.fetch(&url, &mut Tape::new(false)).await;
             let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
             for outcome in [a, b, c] {
                 assert_eq!(outcome.unwrap().body, b"page");

@@ -3,12 +3,14 @@
 mod connections;
 mod responses;
 mod server;
+mod tapes;
 mod timing;
 
 use shared::job::FetchSpec;
 use shared::record::ErrorKind;
 
 use super::rules::tests::spec;
+use super::tape::Tape;
 use super::tls::Tls;
 use super::{Failure, Fetched, Outcome, blocking, event_loop};
 
@@ -17,6 +19,8 @@ struct Pair {
     blocking: blocking::Client,
     event_loop: event_loop::Client,
     runtime: tokio::runtime::Runtime,
+    /// What passed at the last fetch.
+    tapes: [Tape; 2],
 }
 
 impl Pair {
@@ -29,11 +33,17 @@ impl Pair {
             blocking: blocking::Client::with_tls(spec, blocking).unwrap(),
             event_loop: event_loop::Client::with_tls(spec, event_loop).unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+            tapes: <[Tape; 2]>::default(),
         }
     }
 
     fn each(&mut self, url: &str) -> [Outcome; 2] {
-        [self.blocking.fetch(url), self.runtime.block_on(self.event_loop.fetch(url))]
+        let mut tapes = [Tape::new(true), Tape::new(true)];
+        let [one, other] = &mut tapes;
+        let outcomes =
+            [self.blocking.fetch(url, one), self.runtime.block_on(self.event_loop.fetch(url, other))];
+        self.tapes = tapes;
+        outcomes
     }
 
     /// The outcome, when there is only one.

@@ -120,6 +120,8 @@ fn a_busy_event_loop_calls_nothing_late() {
         while begun.elapsed() < 2 * TIMEOUT {}
         stall.add(begun.elapsed());
     };
-    let (outcome, ()) = pair.runtime.block_on(async { tokio::join!(pair.event_loop.fetch(&url), busy) });
+    let mut tape = Tape::new(false);
+    let fetching = pair.event_loop.fetch(&url, &mut tape);
+    let (outcome, ()) = pair.runtime.block_on(async { tokio::join!(fetching, busy) });
     assert_eq!(outcome.unwrap().body, b"page");
 }

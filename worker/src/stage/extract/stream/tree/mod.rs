@@ -21,15 +21,14 @@ mod stack;
 mod table;
 mod text;
 
-use shared::select::{Field, Take};
-
 use super::decode;
 use super::matcher::{Above, Bits, Matcher};
 use super::tag::{self, Key, Set, Tag};
 use super::token::{Attributes, RawText, is_space};
 use crate::stage::extract::ExtractError;
-use crate::stage::extract::found::{Found, Slot, is_link};
+use crate::stage::extract::found::{Found, Slot};
 use crate::stage::extract::links::Links;
+use crate::stage::extract::pick::{NeedsBase, Pick, Take};
 use formatting::Formatting;
 
 /// Open elements followed before a page counts as irregular. Far above any page
@@ -107,7 +106,7 @@ struct Capture {
 /// The open elements of a page, and what they have matched.
 pub(super) struct Tree<'j> {
     matcher: &'j Matcher,
-    fields: &'j [Field],
+    picks: &'j [Pick],
     found: &'j mut Found,
     phase: Phase,
     quirks: Quirks,
@@ -138,11 +137,11 @@ pub(super) struct Tree<'j> {
 }
 
 impl<'j> Tree<'j> {
-    pub(super) fn new(matcher: &'j Matcher, fields: &'j [Field], found: &'j mut Found) -> Self {
-        let every = fields.iter().any(|field| field.every);
+    pub(super) fn new(matcher: &'j Matcher, picks: &'j [Pick], found: &'j mut Found) -> Self {
+        let every = picks.iter().any(|pick| pick.every);
         Self {
             matcher,
-            fields,
+            picks,
             found,
             phase: Phase::Initial,
             quirks: Quirks::Yes,
@@ -158,7 +157,7 @@ impl<'j> Tree<'j> {
             tables: 0,
             is_frameset_ok: true,
             skips_line_feed: false,
-            unanswered: if every { None } else { Some(fields.len()) },
+            unanswered: if every { None } else { Some(picks.len()) },
             answered_in_body: false,
             answer_needs_base: false,
         }

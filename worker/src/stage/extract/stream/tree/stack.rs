@@ -3,7 +3,7 @@
 use super::{
     Above, Attributes, Bits, Capture, Element, Phase, StartTag, Step, Stop, Tag, Tree, decode, implied, tag,
 };
-use super::{DEPTH_MAX, Links, Set, Take, is_link};
+use super::{DEPTH_MAX, Links, NeedsBase, Set, Take};
 
 impl Tree<'_> {
     pub(super) fn current(&self) -> Tag {
@@ -98,21 +98,31 @@ impl Tree<'_> {
     ) -> Step<bool> {
         let mut is_captured = false;
         for n in self.matcher.fields(reached) {
-            let Some(field) = self.fields.get(n) else { continue };
-            if !field.every && self.found.is_answered(n) {
+            let Some(pick) = self.picks.get(n) else { continue };
+            if !pick.every && self.found.is_answered(n) {
                 continue;
             }
-            match &field.take {
+            match &pick.take {
                 Take::Attribute(name) => {
                     let Some(raw) = attributes.get(name) else { continue };
                     let value = decode::attribute_bytes(raw);
                     self.found.push(n, &value).map_err(Stop::Failed)?;
-                    if !field.every && is_link(name) {
-                        let link = String::from_utf8_lossy(&value);
-                        self.answer_needs_base |= !Links::is_independent(&link);
+                    if !pick.every {
+                        self.answer_needs_base |= match pick.needs_base {
+                            NeedsBase::No => false,
+                            NeedsBase::IfRelative => !Links::is_independent(&String::from_utf8_lossy(&value)),
+                            NeedsBase::Yes => true,
+                        };
                     }
                 }
+                Take::Pair(keys) => {
+                    let key = keys.iter().find_map(|key| attributes.get(key));
+                    let (Some(key), Some(content)) = (key, attributes.get("content")) else { continue };
+                    let (key, content) = (decode::attribute_bytes(key), decode::attribute_bytes(content));
+                    self.found.push(n, &[&*key, b"\0", &*content].concat()).map_err(Stop::Failed)?;
+                }
                 Take::Text => {
+                    self.answer_needs_base |= !pick.every && pick.needs_base != NeedsBase::No;
                     let slot = self.found.reserve(n);
                     if let Some(depth) = depth {
                         is_captured = true;
@@ -121,6 +131,8 @@ impl Tree<'_> {
                         continue;
                     }
                 }
+                // A job that asks for it is not streamed.
+                Take::Html => return Err(Stop::Irregular),
             }
             self.answered();
         }

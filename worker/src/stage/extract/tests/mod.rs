@@ -1,5 +1,11 @@
 //! The extractor as its callers see it.
 
+mod bodies;
+mod garbage;
+#[cfg(feature = "xpath")]
+mod paths;
+mod trees;
+
 use std::fs::File;
 use std::io::{BufReader, Cursor, Seek as _, Write as _};
 
@@ -8,11 +14,15 @@ use super::*;
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn extractor(selects: &[&str]) -> Extractor {
-    Extractor::new(&Field::parse_all(selects).unwrap()).unwrap()
+    Extractor::new(&Field::parse_all(selects).unwrap(), None, &[]).unwrap()
 }
 
 fn page(url: Option<&Url>) -> Page<'_> {
-    Page { content_type_charset: None, url, parse_timeout: MINUTE }
+    Page { kind: Kind::Html, content_type_charset: None, url, parse_timeout: MINUTE }
+}
+
+fn texts(texts: &[&str]) -> FieldValue {
+    FieldValue::List(texts.iter().map(|text| FieldValue::Text((*text).to_owned())).collect())
 }
 
 /// The fields of `html` as JSON, fetched from example.com.
@@ -106,13 +116,10 @@ fn a_saved_page_keeps_its_links_as_written() {
     let html = "<a href=' ../x y '></a><a href=HTTP://A.org></a>";
     let links = extractor(&["l[]=a::attr(href)"]);
     let extracted = links.extract(page(None), &mut Cursor::new(html.as_bytes())).unwrap();
-    assert_eq!(extracted.values, [FieldValue::Every(vec!["../x y".into(), "HTTP://A.org".into()])]);
+    assert_eq!(extracted.values, [texts(&["../x y", "HTTP://A.org"])]);
     let based = format!("<base href=http://b.org/c/>{html}");
     let extracted = links.extract(page(None), &mut Cursor::new(based.as_bytes())).unwrap();
-    assert_eq!(
-        extracted.values,
-        [FieldValue::Every(vec!["http://b.org/x%20y".into(), "http://a.org/".into()])]
-    );
+    assert_eq!(extracted.values, [texts(&["http://b.org/x%20y", "http://a.org/"])]);
 }
 
 #[test]
@@ -128,6 +135,10 @@ fn reading_stops_once_every_first_match_is_final() {
         (&["l=a::attr(href)"], "<body>x<a href=y>", false),
         (&["l=a::attr(href)"], "<base href=/z><body>x<a href=y>", true),
         (&["l=a::attr(href)"], "<body>x<a href=http://a.org/y>", true),
+        (&["l=a::attr(href) | re(y) | url"], "<body>x<a href=http://a.org/y>", false),
+        (&["l=b | url"], "<body>x<b>http://a.org/y</b>", false),
+        (&["l=b | url"], "<base href=/z><body>x<b>y</b>", true),
+        (&["l=b | re(y)"], "<body>x<b>y</b>", true),
         // A heading that is still to come may be moved before this table.
         (&["h=h1"], "<body>x<table><tr><td><h1>x</h1>", false),
         // A class that is still to come may be added to the body.

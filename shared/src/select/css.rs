@@ -1,0 +1,191 @@
+//! CSS selectors with our last step: `::text`, `::attr(NAME)`, `::html`.
+
+use cssparser::ParseErrorKind;
+use scraper::selector::{Parser, Simple};
+use selectors::SelectorList;
+use selectors::parser::{ParseRelative, SelectorParseErrorKind};
+
+use super::pipe::name_at_start;
+use super::refusal::{Refusal, nearest};
+use super::{Take, is_link};
+
+/// Parses a selector and its last step, which stand at byte `base` of the flag.
+pub(super) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> {
+    let (css, take) = split_last_step(text, base)?;
+    let css_at = base + (css.len() - css.trim_start().len());
+    let css = css.trim();
+    if css.is_empty() {
+        let fix = "name the elements to take it from, as in h1::text";
+        return Err(Refusal::new(css_at, "the selector is empty", fix));
+    }
+    let backslashes = css.len() - css.trim_end_matches('\\').len();
+    if backslashes % 2 == 1 {
+        return Err(Refusal::new(css_at + css.len() - 1, "a backslash has nothing to escape", "drop it"));
+    }
+    check_css(css).map_err(|refusal| refusal.shifted(css_at))?;
+    Ok((css.to_owned(), take))
+}
+
+/// Parses a selector that names elements, without a last step.
+pub(super) fn parse_elements(text: &str, base: usize) -> Result<String, Refusal> {
+    if let Some(at) = step_start(text).map_err(|refusal| refusal.shifted(base))? {
+        let fix = "name whole elements here, and what to take of them in --select";
+        return Err(Refusal::new(base + at, "a last step has no place here", fix));
+    }
+    parse(text, base).map(|(css, _)| css)
+}
+
+/// Cuts `::text`, `::attr(NAME)` or `::html` off the end of a selector that starts at
+/// byte `base` of the flag.
+fn split_last_step(selector: &str, base: usize) -> Result<(&str, Take), Refusal> {
+    const STEPS: &str = "end it with ::text, ::attr(NAME) or ::html, once, after the whole selector";
+    let Some(at) = step_start(selector).map_err(|refusal| refusal.shifted(base))? else {
+        return Ok((selector, Take::Text));
+    };
+    let (css, step) = selector.split_at(at);
+    let step = step.trim_end();
+    let refuse = |problem: String| Err(Refusal::new(base + at, problem, STEPS));
+    if step.eq_ignore_ascii_case("::text") {
+        return Ok((css, Take::Text));
+    }
+    if step.eq_ignore_ascii_case("::html") {
+        return Ok((css, Take::Html));
+    }
+    if let Some(rest) = strip_prefix_ignore_case(step, "::attr(") {
+        let Some((attribute, after)) = rest.split_once(')') else {
+            return refuse("`::attr(` is not closed".to_owned());
+        };
+        if !after.is_empty() {
+            return refuse(format!("`{}` follows the last step", after.trim()));
+        }
+        let attribute = attribute.trim();
+        if attribute.is_empty() || attribute.contains(|c: char| "\"'<>/=".contains(c) || c.is_whitespace()) {
+            return refuse(format!("`{attribute}` is not an attribute's name"));
+        }
+        return Ok((css, Take::Attribute(attribute.to_ascii_lowercase())));
+    }
+    if step.contains(',') {
+        return refuse("the last step stands inside a list; it applies to the whole list".to_owned());
+    }
+    let word = name_at_start(step.trim_start_matches(':'));
+    let meant = if is_link(word) {
+        Some(format!("::attr({word})"))
+    } else {
+        nearest(word, ["text", "attr", "html"]).map(|near| format!("::{near}"))
+    };
+    if let Some(meant) = meant.filter(|meant| !step.starts_with(meant)) {
+        let fix = format!("did you mean {meant}? {STEPS}");
+        return Err(Refusal::new(base + at, format!("`{step}` is not a step"), fix));
+    }
+    refuse(format!("`{step}` is not a step"))
+}
+
+fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (head, tail) = text.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(tail)
+}
+
+/// Finds the first `::` that is not inside a string or brackets.
+///
+/// Brackets left open are refused here: CSS closes them silently at the end of
+/// its input, and so would swallow our last step.
+fn step_start(selector: &str) -> Result<Option<usize>, Refusal> {
+    let mut open: Vec<(usize, char)> = Vec::new();
+    let mut quote: Option<(usize, char)> = None;
+    let mut chars = selector.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (_, '\\') => {
+                chars.next();
+            }
+            (Some((_, q)), _) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some((at, c)),
+            (None, '/') if chars.peek().is_some_and(|(_, next)| *next == '*') => {
+                return Err(Refusal::new(at, "a comment has no place here", "drop it"));
+            }
+            (None, '[') => open.push((at, ']')),
+            (None, '(') => open.push((at, ')')),
+            (None, ']' | ')') if open.last().is_some_and(|(_, close)| *close == c) => {
+                open.pop();
+            }
+            (None, ':') if open.is_empty() && chars.peek().is_some_and(|(_, next)| *next == ':') => {
+                return Ok(Some(at));
+            }
+            (None, _) => {}
+        }
+    }
+    if let Some((at, q)) = quote {
+        return Err(Refusal::new(at, format!("the string that starts with {q} is not closed"), "close it"));
+    }
+    if let Some((at, close)) = open.pop() {
+        return Err(Refusal::new(at, "a bracket is not closed", format!("add the missing `{close}`")));
+    }
+    Ok(None)
+}
+
+fn check_css(css: &str) -> Result<(), Refusal> {
+    let mut parser = cssparser::Parser::new(css);
+    SelectorList::<Simple>::parse(&Parser, &mut parser, ParseRelative::No).map(|_| ()).map_err(|error| {
+        let (problem, fix) = explain(&error.kind);
+        let stop = parser.position().byte_index();
+        let missing = matches!(
+            error.kind,
+            ParseErrorKind::Custom(
+                SelectorParseErrorKind::EmptySelector
+                    | SelectorParseErrorKind::DanglingCombinator
+                    | SelectorParseErrorKind::ClassNeedsIdent
+            )
+        );
+        let at = if missing { stop } else { last_token_start(css.get(..stop).unwrap_or(css)) };
+        Refusal::new(at, problem, fix)
+    })
+}
+
+/// The CSS parser stops behind the token it refuses; a person looks at its start.
+fn last_token_start(read: &str) -> usize {
+    let read = read.trim_end();
+    let before = read.trim_end_matches(|c: char| c.is_alphanumeric() || "-_(".contains(c));
+    match before.char_indices().next_back() {
+        Some((at, c)) if before.len() == read.len() || ":|".contains(c) => at,
+        _ => before.len(),
+    }
+}
+
+fn explain(kind: &ParseErrorKind<SelectorParseErrorKind>) -> (&'static str, &'static str) {
+    use SelectorParseErrorKind as Css;
+    const CSS: &str = "write a CSS selector, as in h1 or 'div.price > a[href]'";
+    let ParseErrorKind::Custom(kind) = kind else {
+        return ("this is not CSS", CSS);
+    };
+    match kind {
+        Css::EmptySelector => ("a selector is missing", CSS),
+        Css::DanglingCombinator => {
+            ("a combinator has nothing after it", "name the element after it, or drop it")
+        }
+        Css::NoQualifiedNameInAttributeSelector
+        | Css::UnexpectedTokenInAttributeSelector
+        | Css::ExpectedBarInAttr
+        | Css::BadValueInAttr
+        | Css::InvalidQualNameInAttr => {
+            ("the attribute test is malformed", "write it as in [href] or [rel=\"next\"]")
+        }
+        Css::UnsupportedPseudoClassOrElement
+        | Css::PseudoElementExpectedColon
+        | Css::PseudoElementExpectedIdent
+        | Css::NoIdentForPseudo => (
+            "there is no such pseudo-class for a saved page",
+            "use one that needs no browser, such as :not(), :is(), :has(), :first-child or :nth-child()",
+        ),
+        Css::ExpectedNamespace | Css::ExplicitNamespaceUnexpectedToken => {
+            ("namespaces are not supported", "drop the prefix before `|`")
+        }
+        Css::ClassNeedsIdent => ("a class has no name", "write it as in .price"),
+        Css::NonCompoundSelector
+        | Css::NonPseudoElementAfterSlotted
+        | Css::InvalidPseudoElementAfterSlotted
+        | Css::InvalidPseudoElementInsideWhere
+        | Css::InvalidState
+        | Css::UnexpectedIdent => ("this is not CSS", CSS),
+    }
+}

@@ -1,0 +1,324 @@
+//! The steps behind a selector: `| re(…) | strip | int …`.
+//!
+//! Parsed and checked for what each can take when the flag is: a `join` of what
+//! is one value, or a `strip` of a number, never reaches a worker.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::refusal::{Refusal, nearest};
+
+/// Most memory one compiled expression may take, in bytes. An expression this large
+/// still goes through a megabyte of text in well under a second.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// Every step's name.
+const NAMES: [&str; 8] = ["re", "strip", "int", "float", "url", "first", "join", "default"];
+
+/// What all refusals of a step's name say in the end.
+const STEPS: &str =
+    "the steps are re(REGEX), strip, int, float, url, first, join(SEPARATOR) and default(VALUE)";
+
+/// One step: what is done to each value, or to all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pipe {
+    /// The first group of the first match, or all of the match without groups; a value without a match goes.
+    Re(String),
+    /// Without white space at both ends, the no-break space included.
+    Strip,
+    /// An integer, or `null`.
+    Int,
+    /// A number, or `null`.
+    Float,
+    /// Made absolute against the page's base.
+    Url,
+    /// The first of a list, or `null`.
+    First,
+    /// A list as one text.
+    Join(String),
+    /// Something in place of `null`.
+    Default(String),
+}
+
+impl fmt::Display for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Re(pattern) => write!(f, "re({pattern})"),
+            Self::Strip => f.write_str("strip"),
+            Self::Int => f.write_str("int"),
+            Self::Float => f.write_str("float"),
+            Self::Url => f.write_str("url"),
+            Self::First => f.write_str("first"),
+            Self::Join(separator) => write!(f, "join({})", escaped(separator)),
+            Self::Default(value) => write!(f, "default({})", escaped(value)),
+        }
+    }
+}
+
+/// What a value is known to be on its way through the steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A text, or whatever JSON or XPath gives, which counts as one.
+    Text,
+    Int,
+    Float,
+}
+
+/// Parses the steps of `text`, which starts with the first `|` and at byte `base` of the flag.
+pub(super) fn parse(text: &str, base: usize, every: bool) -> Result<Vec<Pipe>, Refusal> {
+    let mut pipes = Vec::new();
+    let (mut kind, mut is_list) = (Kind::Text, every);
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        // `rest` begins with the `|` that ended what was before.
+        let body = rest.get(1..).unwrap_or_default();
+        let name_at = at + 1 + (body.len() - body.trim_start().len());
+        let (pipe, end) = step(text, name_at).map_err(|refusal| refusal.shifted(base))?;
+        check(&pipe, &mut kind, &mut is_list)
+            .map_err(|(problem, fix)| Refusal::new(base + name_at, problem, fix))?;
+        pipes.push(pipe);
+        let after = text.get(end..).unwrap_or_default();
+        at = end + (after.len() - after.trim_start().len());
+        match text.get(at..).and_then(|rest| rest.chars().next()) {
+            None | Some('|') => {}
+            Some(_) => {
+                let problem = format!("`{}` follows a step", text.get(at..).unwrap_or_default().trim_end());
+                return Err(Refusal::new(base + at, problem, "put a `|` between steps"));
+            }
+        }
+    }
+    Ok(pipes)
+}
+
+/// The name of a step at the start of `text`, if there is something like one.
+pub(super) fn name_at_start(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').unwrap_or(text.len());
+    text.get(..end).unwrap_or_default()
+}
+
+/// Parses the step whose name starts at `at`; says where it ends.
+fn step(text: &str, at: usize) -> Result<(Pipe, usize), Refusal> {
+    let rest = text.get(at..).unwrap_or_default();
+    let name = name_at_start(rest);
+    if name.is_empty() {
+        return Err(Refusal::new(at, "a step is missing", STEPS));
+    }
+    if !NAMES.contains(&name) {
+        let fix = match nearest(name, NAMES) {
+            Some(near) => format!("did you mean `{near}`? {STEPS}"),
+            None => STEPS.to_owned(),
+        };
+        return Err(Refusal::new(at, format!("`{name}` is not a step"), fix));
+    }
+    let after = at + name.len();
+    let open = text.get(after..).unwrap_or_default();
+    let open_at = after + (open.len() - open.trim_start().len());
+    let argument = if open.trim_start().starts_with('(') {
+        let end = closing(text, open_at, name == "re")?;
+        Some((open_at + 1, text.get(open_at + 1..end).unwrap_or_default(), end + 1))
+    } else {
+        None
+    };
+    with_argument(name, argument, at, after)
+}
+
+fn with_argument(
+    name: &str,
+    argument: Option<(usize, &str, usize)>,
+    at: usize,
+    after: usize,
+) -> Result<(Pipe, usize), Refusal> {
+    let plain = match name {
+        "strip" => Some(Pipe::Strip),
+        "int" => Some(Pipe::Int),
+        "float" => Some(Pipe::Float),
+        "url" => Some(Pipe::Url),
+        "first" => Some(Pipe::First),
+        _ => None,
+    };
+    match (plain, argument) {
+        (Some(pipe), None) => Ok((pipe, after)),
+        (Some(_), Some(_)) => {
+            Err(Refusal::new(after, format!("`{name}` takes nothing"), "leave out the parentheses"))
+        }
+        (None, None) => {
+            let example = match name {
+                "re" => "re(([0-9]+) pages)",
+                "join" => "join(, )",
+                _ => "default(none)",
+            };
+            Err(Refusal::new(
+                after,
+                format!("`{name}` needs something in parentheses"),
+                format!("write it as in {example}"),
+            ))
+        }
+        (None, Some((inside_at, inside, end))) => match name {
+            "re" => {
+                check_regex(inside).map_err(|refusal| refusal.shifted(inside_at))?;
+                Ok((Pipe::Re(inside.to_owned()), end))
+            }
+            "join" => Ok((Pipe::Join(unescaped(inside)), end)),
+            _ if inside.is_empty() => {
+                Err(Refusal::new(at, "`default` needs a value", "write it as in default(none)"))
+            }
+            _ => Ok((Pipe::Default(unescaped(inside)), end)),
+        },
+    }
+}
+
+/// Finds the parenthesis that closes the one at `open`. In a regular expression those
+/// in a class (`[)]`) do not count; behind a backslash none does.
+fn closing(text: &str, open: usize, is_regex: bool) -> Result<usize, Refusal> {
+    let mut depth = 0_usize;
+    let mut classes = 0_usize;
+    let mut class_start = false;
+    let mut chars = text.char_indices().skip_while(|(at, _)| *at < open);
+    while let Some((at, c)) = chars.next() {
+        let first_in_class = std::mem::take(&mut class_start);
+        match c {
+            '\\' => {
+                chars.next();
+            }
+            '[' if is_regex => {
+                classes += 1;
+                class_start = true;
+            }
+            // `[]…]` and `[^]…]` begin with a bracket that is meant.
+            '^' if first_in_class => class_start = true,
+            ']' if classes > 0 && !first_in_class => classes -= 1,
+            '(' if classes == 0 => depth += 1,
+            ')' if classes == 0 => {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    Err(Refusal::new(
+        open,
+        "a parenthesis is not closed",
+        "add the missing `)`; write \\( and \\) for those that are meant",
+    ))
+}
+
+/// What `\n`, `\t` and a character behind a backslash stand for.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('n') => out.push('\n'),
+                Some('t') => out.push('\t'),
+                Some(other) => out.push(other),
+                None => out.push('\\'),
+            },
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// A text as it is written in parentheses.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '(' | ')' | '\\' => out.extend(['\\', c]),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Compiles a regular expression as every engine does.
+///
+/// # Errors
+/// When it is malformed or larger than 1 MiB once compiled.
+pub fn regex(pattern: &str) -> Result<regex::Regex, regex::Error> {
+    regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
+}
+
+/// Refuses an expression that does not compile, with the place where it breaks.
+pub(super) fn check_regex(pattern: &str) -> Result<(), Refusal> {
+    const FIX: &str = "look-around and back-references are not there: every expression takes linear time";
+    let Err(error) = regex(pattern) else { return Ok(()) };
+    match regex_syntax::parse(pattern) {
+        Err(regex_syntax::Error::Parse(error)) => Err(Refusal::new(
+            error.span().start.offset,
+            format!("this is no regular expression: {}", error.kind()),
+            FIX,
+        )),
+        Err(regex_syntax::Error::Translate(error)) => Err(Refusal::new(
+            error.span().start.offset,
+            format!("this is no regular expression: {}", error.kind()),
+            FIX,
+        )),
+        Err(_) | Ok(_) => {
+            let problem = if matches!(error, regex::Error::CompiledTooBig(_)) {
+                "the regular expression is too large".to_owned()
+            } else {
+                format!("this is no regular expression: {error}")
+            };
+            Err(Refusal::new(0, problem, "write it with fewer or smaller repetitions"))
+        }
+    }
+}
+
+/// Whether a step can take what comes to it; what it makes of it.
+fn check(pipe: &Pipe, kind: &mut Kind, is_list: &mut bool) -> Result<(), (String, String)> {
+    let text_only = |name: &str| match kind {
+        Kind::Text => Ok(()),
+        Kind::Int | Kind::Float => Err((
+            format!("`{name}` takes text, and what comes to it is a number"),
+            format!("put `{name}` before `int` and `float`"),
+        )),
+    };
+    match pipe {
+        Pipe::Re(_) => text_only("re")?,
+        Pipe::Strip => text_only("strip")?,
+        Pipe::Url => text_only("url")?,
+        Pipe::Int => {
+            text_only("int")?;
+            *kind = Kind::Int;
+        }
+        Pipe::Float => {
+            text_only("float")?;
+            *kind = Kind::Float;
+        }
+        Pipe::First if *is_list => *is_list = false,
+        Pipe::First => {
+            return Err((
+                "`first` takes a list, and what comes to it is one value".to_owned(),
+                "leave it out, or take every match with NAME[]=".to_owned(),
+            ));
+        }
+        Pipe::Join(_) if *is_list => (*kind, *is_list) = (Kind::Text, false),
+        Pipe::Join(_) => {
+            return Err((
+                "`join` takes a list, and what comes to it is one value".to_owned(),
+                "take every match with NAME[]=, or leave it out".to_owned(),
+            ));
+        }
+        Pipe::Default(value) => {
+            let fits = match kind {
+                Kind::Text => true,
+                Kind::Int => value.parse::<i64>().is_ok(),
+                Kind::Float => value.parse::<f64>().is_ok_and(f64::is_finite),
+            };
+            if !fits {
+                return Err((
+                    format!("`{value}` is not a number, as the other values are"),
+                    "write a number as in default(0), or put `default` before `int` and `float`".to_owned(),
+                ));
+            }
+        }
+    }
+    Ok(())
+}

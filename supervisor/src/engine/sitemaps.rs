@@ -1,0 +1,137 @@
+//! Reads sitemaps out before the run that fetches what they list: a run of its
+//! own for each level of indexes, over the same workers, limits and politeness.
+//! What comes of it is spooled, so that a resumed run has the same list.
+//!
+//! The supervisor looks at nothing but lines that a worker made of the XML.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use shared::job::{FetchSpec, Mode, RecordEncoding, SITEMAP_BYTES_MAX, Work};
+
+use super::tree::{SitemapError, Tree};
+use super::{EngineError, Job, Shape};
+use crate::gather::{Gather, Ordered};
+use crate::journal::{Gate, SpooledInput};
+use crate::plan::{Input, Output, Plan};
+use crate::progress::Progress;
+use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
+use crate::sink::Sink;
+use crate::source::{Bytes, Source, TargetKind};
+
+/// Sitemaps on the way from one that was named to a page: two indexes and what they lead to.
+const DEPTH_MAX: usize = 3;
+
+/// What came of the sitemaps.
+pub(super) enum Listed {
+    /// There are none.
+    Nothing,
+    /// What they list.
+    Entries(Bytes),
+    /// The run was over before they were read.
+    Over(Box<Ended>),
+}
+
+/// What a run has around it.
+pub(super) struct Around<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) worker: &'a Path,
+    pub(super) started_us: u64,
+    pub(super) signals: &'a Signals,
+    pub(super) progress: &'a mut Progress,
+}
+
+/// Reads the sitemaps of a plan, or takes what is kept of them.
+pub(super) fn list(mut around: Around<'_>, kept: Option<&SpooledInput>) -> Result<Listed, EngineError> {
+    let named = around.plan.inputs.iter().find_map(|input| match input {
+        Input::Sitemaps(sitemaps) => Some(&sitemaps.urls),
+        Input::Literal(_)
+        | Input::Lines(_)
+        | Input::StdinLines
+        | Input::CsvColumn(..)
+        | Input::JsonColumn(..)
+        | Input::ParquetColumn(..)
+        | Input::Tree(_) => None,
+    });
+    let (Some(urls), Work::Fetch(spec) | Work::Sitemap(spec)) = (named, &around.plan.work) else {
+        return Ok(Listed::Nothing);
+    };
+    if let Some(entries) = kept.map(SpooledInput::listed).transpose()?.flatten() {
+        return Ok(Listed::Entries(entries));
+    }
+    let mut tree = Tree::new(urls);
+    for depth in 0.. {
+        let (numbers, urls) = tree.unread();
+        let Some(first) = urls.first() else { break };
+        if depth == DEPTH_MAX {
+            return Err(SitemapError::TooDeep { url: first.clone(), depth }.into());
+        }
+        let listings = tempfile::tempfile_in(scratch(around.plan))?;
+        // As the pages are fetched, but for the size: that is the protocol's.
+        let spec = FetchSpec { body_bytes_max: SITEMAP_BYTES_MAX, ..spec.clone() };
+        let ended = read(&mut around, Work::Sitemap(spec), urls, &listings)?;
+        if !ended.is_complete() {
+            return Ok(Listed::Over(Box::new(ended)));
+        }
+        tree.take_in(&numbers, listings)?;
+    }
+    let entries = match kept {
+        Some(kept) => kept.keep_listed(|file| tree.write(file))?,
+        None => {
+            let mut file = tempfile::tempfile_in(scratch(around.plan))?;
+            tree.write(&mut file)?;
+            io::Seek::rewind(&mut file)?;
+            Box::new(file)
+        }
+    };
+    Ok(Listed::Entries(entries))
+}
+
+/// Where what may be large goes meanwhile: beside the output, for there the room must be anyway.
+fn scratch(plan: &Plan) -> PathBuf {
+    match &plan.output {
+        Output::File { path, .. } => match path.parent() {
+            Some(parent) if parent.is_dir() && !parent.starts_with("/dev") => parent.to_owned(),
+            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+            Some(_) | None => std::env::temp_dir(),
+        },
+        Output::Stdout | Output::Discard => std::env::temp_dir(),
+    }
+}
+
+/// Reads one level of sitemaps; what each lists goes into `listings`, in their order.
+fn read(
+    around: &mut Around<'_>,
+    work: Work,
+    urls: Vec<String>,
+    listings: &File,
+) -> Result<Ended, EngineError> {
+    let mode = around.plan.pool.mode;
+    let mode = mode.unwrap_or(if urls.len() > 1 { Mode::Both } else { Mode::Concurrent });
+    let inputs: Vec<_> = urls.into_iter().map(|url| Input::Literal(url.into_bytes())).collect();
+    let plan = Plan { work, fields: Vec::new(), ordered: true, archive: None, ..around.plan.clone() };
+    let shape = Shape::new(&plan, mode);
+    let sink = Sink::over(listings.try_clone()?, "a temporary file".to_owned());
+    let source = Source::new(&inputs, TargetKind::Url);
+    let mut job = Job {
+        plan: &plan,
+        worker: around.worker,
+        started_us: around.started_us,
+        encoding: RecordEncoding::JsonLine,
+        feed: Feed::start(source, Gate::default())?,
+        ordered: Some(Ordered::new(0)),
+        signals: around.signals,
+        writer: Writer::start(sink, None)?,
+        gather: Gather::new(0),
+        progress: around.progress,
+    };
+    let mut ended = job.run_shape(shape, u64::MAX);
+    let Job { writer, .. } = job;
+    match writer.finish(false, around.signals) {
+        Ok(Finished::Written(_)) => {}
+        Ok(Finished::Abandoned(signal)) => ended.signal = Some(signal),
+        Err(cause) => return Err(EngineError::Output { cause, resumable: false }),
+    }
+    Ok(ended)
+}

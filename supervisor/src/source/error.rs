@@ -1,0 +1,71 @@
+//! Why targets cannot be read, in words for the user.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why targets cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// An input cannot be opened.
+    #[error("cannot open {}: {error}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// An input cannot be read to its end.
+    #[error("cannot read {} at {unit} {number}: {error}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What is counted in it.
+        unit: &'static str,
+        /// Where, from 1.
+        number: u64,
+        /// Why.
+        error: io::Error,
+    },
+    /// A place to cut a file cannot be looked for.
+    #[error("cannot read {} at byte {at}: {error}", path.display())]
+    Cut {
+        /// Which.
+        path: PathBuf,
+        /// Where.
+        at: u64,
+        /// Why.
+        error: io::Error,
+    },
+    /// A table has no such column.
+    #[error("{}: no column \"{column}\" in {place}; {}", path.display(), hint(names, nearest.as_deref()))]
+    NoColumn {
+        /// Which file.
+        path: PathBuf,
+        /// Where its columns are named.
+        place: &'static str,
+        /// What was asked for.
+        column: String,
+        /// The columns there are (the first thousand).
+        names: Vec<String>,
+        /// The one that was probably meant.
+        nearest: Option<String>,
+    },
+    /// A column of a table cannot be used as it was to be.
+    #[error("{}: column \"{column}\" {why}", path.display())]
+    Unfit {
+        /// Which file.
+        path: PathBuf,
+        /// Which column.
+        column: String,
+        /// What it holds, and what was needed.
+        why: String,
+    },
+}
+
+fn hint(names: &[String], nearest: Option<&str>) -> String {
+    match (nearest, names) {
+        (Some(nearest), _) => format!("did you mean \"{nearest}\"?"),
+        (None, []) => "it is empty".to_owned(),
+        (None, names) => format!("it has: {}", names.get(..20).unwrap_or(names).join(", ")),
+    }
+}

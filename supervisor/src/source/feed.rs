@@ -1,0 +1,114 @@
+//! The input being read, whichever kind it is: one target after the other, and
+//! how far that has come.
+
+use std::path::{Path, PathBuf};
+
+use super::csv::CsvFeed;
+use super::json::JsonFeed;
+use super::lines::LineFeed;
+use super::packed::{Opened, PackedBytes, open};
+#[cfg(feature = "parquet")]
+use super::parquet::ParquetFeed;
+use super::tree::Walk;
+use super::{Candidate, SourceError, TargetKind};
+use crate::plan::Columns;
+
+/// The input being read.
+pub(super) struct Feed {
+    /// For messages.
+    path: PathBuf,
+    reading: Reading,
+    packed_bytes: Option<PackedBytes>,
+}
+
+enum Reading {
+    Lines(LineFeed),
+    Csv(Box<CsvFeed>),
+    Json(JsonFeed),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<ParquetFeed>),
+    /// With the target that the named path itself is, not yet given.
+    Tree(Walk, Option<Candidate>),
+}
+
+impl Feed {
+    pub(super) fn lines(path: PathBuf, opened: Opened, kind: TargetKind) -> Self {
+        let reading = Reading::Lines(LineFeed::new(opened.bytes, kind));
+        Self { path, reading, packed_bytes: opened.packed_bytes }
+    }
+
+    pub(super) fn csv(path: PathBuf, columns: &Columns) -> Result<Self, SourceError> {
+        let opened = open(&path)?;
+        let rows = CsvFeed::open(&path, opened.bytes, columns)?;
+        Ok(Self { path, reading: Reading::Csv(Box::new(rows)), packed_bytes: opened.packed_bytes })
+    }
+
+    pub(super) fn json(path: PathBuf, opened: Opened, columns: &Columns) -> Self {
+        let reading = Reading::Json(JsonFeed::new(opened.bytes, columns));
+        Self { path, reading, packed_bytes: opened.packed_bytes }
+    }
+
+    #[cfg(feature = "parquet")]
+    pub(super) fn parquet(path: PathBuf, columns: &Columns) -> Result<Self, SourceError> {
+        let rows = ParquetFeed::open(&path, columns)?;
+        Ok(Self { path, reading: Reading::Parquet(Box::new(rows)), packed_bytes: None })
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    pub(super) fn parquet(path: PathBuf, _: &Columns) -> Result<Self, SourceError> {
+        let error = std::io::Error::other("this build does not read Parquet");
+        Err(SourceError::Open { path, error })
+    }
+
+    pub(super) fn tree(path: PathBuf) -> Self {
+        let (walk, first) = Walk::begin(path.clone());
+        Self { path, reading: Reading::Tree(walk, first), packed_bytes: None }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Candidate>, SourceError> {
+        let (next, unit, number) = match &mut self.reading {
+            Reading::Lines(feed) => (feed.next(), "line", feed.reader.number + 1),
+            Reading::Csv(feed) => (feed.next(), "line", feed.line()),
+            Reading::Json(feed) => (feed.next(), "line", feed.reader.number + 1),
+            #[cfg(feature = "parquet")]
+            Reading::Parquet(feed) => (feed.next(), "row", feed.row() + 1),
+            Reading::Tree(walk, first) => return Ok(first.take().or_else(|| walk.next())),
+        };
+        next.map_err(|error| SourceError::Read { path: self.path.clone(), unit, number, error })
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        match &self.reading {
+            Reading::Lines(feed) => feed.reader.is_ready(),
+            Reading::Csv(feed) => feed.is_ready(),
+            Reading::Json(feed) => feed.reader.is_ready(),
+            #[cfg(feature = "parquet")]
+            Reading::Parquet(_) => true,
+            Reading::Tree(..) => true,
+        }
+    }
+
+    pub(super) fn bytes_read(&self) -> u64 {
+        if let Some(packed) = &self.packed_bytes {
+            return packed.get();
+        }
+        match &self.reading {
+            Reading::Lines(feed) => feed.reader.bytes_read,
+            Reading::Csv(feed) => feed.bytes_read(),
+            Reading::Json(feed) => feed.reader.bytes_read,
+            #[cfg(feature = "parquet")]
+            Reading::Parquet(feed) => feed.bytes_read(),
+            Reading::Tree(..) => 0,
+        }
+    }
+}
+
+/// Refuses a CSV or Parquet file without the columns, before anything is started.
+///
+/// # Errors
+/// When the file cannot be opened or read, or has no such columns.
+pub fn check_columns(path: &Path, columns: &Columns) -> Result<(), SourceError> {
+    let is_parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+    let feed = if is_parquet { Feed::parquet } else { Feed::csv };
+    feed(path.to_owned(), columns).map(drop)
+}

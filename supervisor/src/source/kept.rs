@@ -1,0 +1,137 @@
+//! What of a row is carried into its record besides the input: built column by
+//! column while the row is read, handed on as one encoded JSON object that
+//! nobody looks into any more. Nothing is built when nothing is to be kept.
+
+use super::TARGET_BYTES_MAX;
+
+/// The kept columns of the row being read.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    columns: Vec<Column>,
+}
+
+#[derive(Debug)]
+struct Column {
+    name: String,
+    /// Its name as JSON, with the colon.
+    key: Vec<u8>,
+    /// Its value as JSON; empty is `null`.
+    value: Vec<u8>,
+    /// Full length of the value, of which no more than fits in a message is in `value`.
+    bytes: u64,
+}
+
+impl Kept {
+    pub(super) fn new(names: &[String]) -> Self {
+        let columns = names.iter().map(|name| {
+            let mut key = serde_json::to_vec(name).unwrap_or_default();
+            key.push(b':');
+            Column { name: name.clone(), key, value: Vec::new(), bytes: 0 }
+        });
+        Self { columns: columns.collect() }
+    }
+
+    /// The names, in the order of their numbers.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
+    /// A row begins: whatever it does not have is `null`.
+    pub(super) fn begin(&mut self) {
+        for column in &mut self.columns {
+            column.value.clear();
+            column.bytes = 0;
+        }
+    }
+
+    /// Text of the row, `bytes` long in full.
+    pub(super) fn set_text(&mut self, number: usize, text: &[u8], bytes: u64) {
+        let Some(column) = self.columns.get_mut(number) else { return };
+        column.value.clear();
+        column.bytes = bytes;
+        if bytes <= TARGET_BYTES_MAX as u64 {
+            // A vector takes whatever it is given.
+            let _ = serde_json::to_writer(&mut column.value, &String::from_utf8_lossy(text));
+        }
+    }
+
+    /// A value that is JSON already.
+    pub(super) fn set_json(&mut self, number: usize, json: &str) {
+        let Some(column) = self.columns.get_mut(number) else { return };
+        column.value.clear();
+        column.bytes = json.len() as u64;
+        if json.len() <= TARGET_BYTES_MAX {
+            column.value.extend_from_slice(json.as_bytes());
+        }
+    }
+
+    /// The row's object; nothing when nothing is kept.
+    pub(super) fn encode(&self) -> Encoded {
+        let mut object = Vec::new();
+        let mut bytes = 0;
+        for column in &self.columns {
+            object.push(if object.is_empty() { b'{' } else { b',' });
+            object.extend_from_slice(&column.key);
+            object.extend_from_slice(if column.value.is_empty() { b"null" } else { &column.value });
+            bytes += column.bytes.max(column.value.len() as u64) + column.key.len() as u64 + 1;
+            if bytes > TARGET_BYTES_MAX as u64 {
+                object.truncate(1);
+            }
+        }
+        if !object.is_empty() {
+            object.push(b'}');
+        }
+        Encoded { object, bytes }
+    }
+}
+
+/// What is kept of one row.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Encoded {
+    /// The object. Of no use when `bytes` says that it would not fit.
+    pub(super) object: Vec<u8>,
+    /// How long it is in full.
+    pub(super) bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(names: &[&str]) -> Kept {
+        Kept::new(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_object_has_every_column_in_order() {
+        let mut row = kept(&["a \"b\"", "n", "none"]);
+        row.begin();
+        row.set_text(0, b"x\n\xff\"", 4);
+        row.set_json(1, "[1e400, {}]");
+        let encoded = row.encode();
+        let text = String::from_utf8(encoded.object).unwrap();
+        assert_eq!(text, "{\"a \\\"b\\\"\":\"x\\n\u{fffd}\\\"\",\"n\":[1e400, {}],\"none\":null}");
+        row.begin();
+        let text = String::from_utf8(row.encode().object).unwrap();
+        assert_eq!(text, "{\"a \\\"b\\\"\":null,\"n\":null,\"none\":null}");
+    }
+
+    #[test]
+    fn nothing_kept_is_nothing() {
+        assert_eq!(kept(&[]).encode(), Encoded::default());
+    }
+
+    #[test]
+    fn what_is_too_long_is_counted_and_not_held() {
+        let mut row = kept(&["a", "b", "c"]);
+        row.set_text(0, b"begin", 1 << 40);
+        row.set_json(1, &"1".repeat(TARGET_BYTES_MAX + 1));
+        let encoded = row.encode();
+        assert!(encoded.bytes > 1 << 40 && encoded.object.len() < 100, "{encoded:?}");
+        let mut row = kept(&["a", "b"]);
+        for number in 0..2 {
+            row.set_text(number, &vec![b'x'; TARGET_BYTES_MAX / 2], (TARGET_BYTES_MAX / 2) as u64);
+        }
+        assert!(row.encode().bytes > TARGET_BYTES_MAX as u64);
+    }
+}

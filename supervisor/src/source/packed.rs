@@ -1,0 +1,171 @@
+//! Opens lists, and unpacks those that are packed while they are read: a list
+//! of 100 GB never lies on the disk or in memory unpacked.
+//!
+//! Which packing is told by the name alone, so that a named pipe will do too.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::read::MultiGzDecoder;
+
+use super::SourceError;
+use super::lines::Bytes;
+
+/// How a list is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?;
+        match () {
+            () if extension.eq_ignore_ascii_case("gz") => Some(Self::Gzip),
+            () if extension.eq_ignore_ascii_case("zst") => Some(Self::Zstd),
+            () => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// The name that the list has once it is unpacked; its own, if it is not packed.
+#[must_use]
+pub fn unpacked(path: &Path) -> PathBuf {
+    if Packing::of(path).is_some() { path.with_extension("") } else { path.to_owned() }
+}
+
+/// An open list.
+pub(super) struct Opened {
+    pub(super) bytes: Bytes,
+    /// Bytes of the file that were read, if it is packed: the unpacked ones say nothing about its end.
+    pub(super) packed_bytes: Option<PackedBytes>,
+}
+
+/// How many bytes of a packed file were read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PackedBytes(Arc<AtomicU64>);
+
+impl PackedBytes {
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Opens the list at `path`.
+pub(super) fn open(path: &Path) -> Result<Opened, SourceError> {
+    let refused = |error| SourceError::Open { path: path.to_owned(), error };
+    let file = File::open(path).map_err(refused)?;
+    let Some(packing) = Packing::of(path) else {
+        return Ok(Opened { bytes: Box::new(file), packed_bytes: None });
+    };
+    let count = PackedBytes::default();
+    let file = Counted { file, count: count.clone() };
+    let unpacked: Bytes = match packing {
+        Packing::Gzip => Box::new(MultiGzDecoder::new(file)),
+        // Its window, and so its memory, is 128 MiB at most.
+        Packing::Zstd => Box::new(zstd::Decoder::new(file).map_err(refused)?),
+    };
+    Ok(Opened { bytes: Box::new(Unpacking { unpacked, packing }), packed_bytes: Some(count) })
+}
+
+struct Counted {
+    file: File,
+    count: PackedBytes,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.count.0.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// Says of what kind the data was to be when it is broken.
+struct Unpacking {
+    unpacked: Bytes,
+    packing: Packing,
+}
+
+impl Read for Unpacking {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.unpacked.read(buffer).map_err(|error| {
+            if error.kind() == io::ErrorKind::Interrupted {
+                return error;
+            }
+            io::Error::new(error.kind(), format!("its {} data is broken: {error}", self.packing.name()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn read(path: &Path) -> io::Result<(Vec<u8>, Option<u64>)> {
+        let mut opened = open(path).unwrap();
+        let mut bytes = Vec::new();
+        opened.bytes.read_to_end(&mut bytes)?;
+        Ok((bytes, opened.packed_bytes.map(|count| count.get())))
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_packed_list_reads_as_what_is_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = b"http://a/\n".repeat(100_000);
+        let two_members = [gzip(&text), gzip(b"http://b/\n")].concat();
+        let two_frames = [zstd::encode_all(&*text, 1).unwrap(), zstd::encode_all(&b"c\n"[..], 1).unwrap()];
+        for (name, packed, last) in
+            [("a.GZ", two_members, &b"http://b/\n"[..]), ("a.zst", two_frames.concat(), b"c\n")]
+        {
+            let path = directory.path().join(name);
+            fs::write(&path, &packed).unwrap();
+            let (bytes, count) = read(&path).unwrap();
+            assert!(bytes == [&text, last].concat(), "{name}");
+            assert_eq!(count, Some(packed.len() as u64), "{name}");
+        }
+    }
+
+    #[test]
+    fn broken_data_is_said_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let good = gzip(&b"http://a/\n".repeat(1000));
+        for (name, bytes, says) in [
+            ("plain.gz", &b"http://a/\n"[..], "its gzip data is broken"),
+            ("cut.gz", &good[..good.len() - 9], "its gzip data is broken"),
+            ("plain.zst", b"http://a/\n", "its zstd data is broken"),
+        ] {
+            let path = directory.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains(says), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_name_tells_what_is_inside() {
+        for (path, inside) in [("a/urls.csv.gz", "a/urls.csv"), ("b.ZST", "b"), ("c.txt", "c.txt")] {
+            assert_eq!(unpacked(Path::new(path)), Path::new(inside));
+        }
+    }
+}

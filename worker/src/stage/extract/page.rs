@@ -1,0 +1,248 @@
+//! Extraction from HTML: which engine does what, and how the parts come together.
+//!
+//! Selectors in CSS that take texts or attributes, and the presets made of such,
+//! are streamed; the tree engine repeats on its own the pages that streaming
+//! gives up. A job that asks for HTML, items, microdata or XPath goes to the
+//! tree at once, with all of its fields.
+
+use encoding_rs::Encoding;
+use scraper::Html;
+use shared::record::FieldValue;
+use shared::select::{Each, Field, Preset, Source};
+use url::Url;
+
+use super::dom::Dom;
+use super::each::Items;
+use super::found::{Deadline, Found, Values};
+use super::input::Input;
+use super::links::Links;
+use super::pick::Pick;
+use super::steps::{Around, Steps};
+use super::stream::{Stream, Streamed};
+#[cfg(feature = "xpath")]
+use super::xpath::{Nodes, XPath};
+use super::{ExtractError, Rejected, microdata, presets};
+
+/// A job, ready for one HTML page after another.
+pub(super) struct PageJob {
+    picks: Vec<Pick>,
+    dom: Dom,
+    /// Present when everything can be found while streaming.
+    stream: Option<Stream>,
+    columns: Vec<Column>,
+}
+
+/// A page's tree, and its nodes as XPath sees them, if any of the job is XPath.
+pub(super) struct Tree<'p> {
+    pub(super) page: &'p Html,
+    #[cfg(feature = "xpath")]
+    pub(super) nodes: Option<Nodes<'p>>,
+}
+
+/// Where one value of the record comes from.
+enum Column {
+    Pick(usize, Steps),
+    #[cfg(feature = "xpath")]
+    XPath(XPath, Steps),
+    /// JSONPath finds nothing in HTML.
+    Nothing {
+        every: bool,
+        steps: Steps,
+    },
+    Items(Items),
+    JsonLd(usize),
+    OpenGraph(usize),
+    Meta(usize),
+    Microdata,
+}
+
+impl Column {
+    /// Whether it takes more of the tree than its picks.
+    fn needs_tree(&self) -> bool {
+        match self {
+            Self::Items(_) | Self::Microdata => true,
+            #[cfg(feature = "xpath")]
+            Self::XPath(..) => true,
+            Self::Pick(..) | Self::Nothing { .. } | Self::JsonLd(_) | Self::OpenGraph(_) | Self::Meta(_) => {
+                false
+            }
+        }
+    }
+}
+
+#[cfg(feature = "xpath")]
+impl Column {
+    fn needs_nodes(&self) -> bool {
+        match self {
+            Self::XPath(..) => true,
+            Self::Items(items) => items.needs_nodes(),
+            Self::Pick(..)
+            | Self::Nothing { .. }
+            | Self::JsonLd(_)
+            | Self::OpenGraph(_)
+            | Self::Meta(_)
+            | Self::Microdata => false,
+        }
+    }
+}
+
+impl PageJob {
+    pub(super) fn new(fields: &[Field], each: Option<&Each>, presets: &[Preset]) -> Result<Self, Rejected> {
+        let mut picks = Vec::new();
+        let mut columns = Vec::new();
+        match each {
+            Some(each) => columns.push(Column::Items(Items::new(each, fields)?)),
+            None => {
+                for field in fields {
+                    columns.push(column(field, &mut picks)?);
+                }
+            }
+        }
+        for preset in presets {
+            let n = picks.len();
+            picks.extend(Pick::of_preset(*preset));
+            columns.push(match preset {
+                Preset::JsonLd => Column::JsonLd(n),
+                Preset::OpenGraph => Column::OpenGraph(n),
+                Preset::Meta => Column::Meta(n),
+                Preset::Microdata => Column::Microdata,
+            });
+        }
+        let needs_tree = columns.iter().any(Column::needs_tree);
+        let stream = if needs_tree { None } else { Stream::new(&picks) };
+        Ok(Self { dom: Dom::new(&picks)?, stream, picks, columns })
+    }
+
+    /// The values of one page, in order.
+    pub(super) fn run(
+        &self,
+        input: &mut Input<'_>,
+        encoding: &'static Encoding,
+        url: Option<&Url>,
+        deadline: &Deadline,
+    ) -> Result<Vec<FieldValue>, ExtractError> {
+        let mut found = Found::new(self.picks.len());
+        let mut tree = None;
+        if !self.columns.iter().all(|column| matches!(column, Column::Nothing { .. })) {
+            let streamed = match &self.stream {
+                Some(stream) => stream.run(&self.picks, input, encoding, deadline, &mut found)?,
+                None => Streamed::NeedsTree,
+            };
+            if streamed == Streamed::NeedsTree {
+                if self.stream.is_some() {
+                    input.rewind()?;
+                    found.clear();
+                }
+                tree = Some(self.dom.run(input, encoding, deadline, &mut found)?);
+            }
+        }
+        let links = Links::new(url, found.base_href());
+        self.finish(&mut found, tree.as_ref(), Around { links: &links, deadline })
+    }
+
+    fn finish(
+        &self,
+        found: &mut Found,
+        tree: Option<&Html>,
+        around: Around<'_>,
+    ) -> Result<Vec<FieldValue>, ExtractError> {
+        // What is made of the tree alone comes first: it counts on the same limit.
+        let tree = match tree {
+            Some(page) => Some(self.tree(page, around)?),
+            None => None,
+        };
+        let mut of_tree = Vec::new();
+        for column in &self.columns {
+            of_tree.push(match &tree {
+                Some(tree) => column.of_tree(tree, found, around)?,
+                None => None,
+            });
+        }
+        let values = found.read();
+        let finished = self.columns.iter().zip(of_tree).map(|(column, value)| match value {
+            Some(value) => Ok(value),
+            None => self.of_picks(column, values, around),
+        });
+        finished.collect()
+    }
+
+    #[cfg(feature = "xpath")]
+    fn tree<'p>(&self, page: &'p Html, around: Around<'_>) -> Result<Tree<'p>, ExtractError> {
+        let wanted = self.columns.iter().any(Column::needs_nodes);
+        let nodes = if wanted { Some(Nodes::of(page, around.deadline)?) } else { None };
+        Ok(Tree { page, nodes })
+    }
+
+    #[cfg(not(feature = "xpath"))]
+    fn tree<'p>(&self, page: &'p Html, around: Around<'_>) -> Result<Tree<'p>, ExtractError> {
+        around.deadline.check()?;
+        Ok(Tree { page })
+    }
+
+    fn of_picks(
+        &self,
+        column: &Column,
+        values: Values<'_>,
+        around: Around<'_>,
+    ) -> Result<FieldValue, ExtractError> {
+        match column {
+            Column::Pick(n, steps) => match self.picks.get(*n) {
+                Some(pick) => steps.run(values.of(*n, pick, around.links), around),
+                None => Ok(FieldValue::Null),
+            },
+            Column::Nothing { every, steps } => steps.run(nothing(*every), around),
+            Column::JsonLd(n) => presets::json_ld(values.texts(*n), around.deadline),
+            Column::OpenGraph(n) => Ok(presets::open_graph(values.texts(*n))),
+            Column::Meta(n) => Ok(presets::meta(values.texts(*n))),
+            #[cfg(feature = "xpath")]
+            Column::XPath(..) => Ok(FieldValue::Null),
+            Column::Items(_) | Column::Microdata => Ok(FieldValue::Null),
+        }
+    }
+}
+
+impl Column {
+    fn of_tree(
+        &self,
+        tree: &Tree<'_>,
+        found: &mut Found,
+        around: Around<'_>,
+    ) -> Result<Option<FieldValue>, ExtractError> {
+        match self {
+            Self::Items(items) => items.of_page(tree, found, around).map(Some),
+            Self::Microdata => microdata::items(tree.page, found, around).map(Some),
+            #[cfg(feature = "xpath")]
+            Self::XPath(xpath, steps) => {
+                let value = match &tree.nodes {
+                    Some(nodes) => xpath.of_page(nodes, found, around)?,
+                    None => FieldValue::Null,
+                };
+                steps.run(value, around).map(Some)
+            }
+            Self::Pick(..) | Self::Nothing { .. } | Self::JsonLd(_) | Self::OpenGraph(_) | Self::Meta(_) => {
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What a selector in a language of another kind of body finds.
+pub(super) const fn nothing(every: bool) -> FieldValue {
+    if every { FieldValue::List(Vec::new()) } else { FieldValue::Null }
+}
+
+fn column(field: &Field, picks: &mut Vec<Pick>) -> Result<Column, Rejected> {
+    let steps = Steps::new(field)?;
+    Ok(match &field.source {
+        Source::Css { .. } => {
+            let n = picks.len();
+            picks.extend(Pick::of_field(field));
+            Column::Pick(n, steps)
+        }
+        Source::JsonPath(_) => Column::Nothing { every: field.every, steps },
+        #[cfg(feature = "xpath")]
+        Source::XPath(text) => Column::XPath(XPath::new(text, field.every)?, steps),
+        #[cfg(not(feature = "xpath"))]
+        Source::XPath(_) => return Err(Rejected::NoXPath),
+    })
+}

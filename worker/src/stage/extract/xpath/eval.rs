@@ -1,0 +1,303 @@
+//! Evaluates expressions: steps, predicates, operators.
+//!
+//! Recursion follows the expression, whose size is bounded; whatever follows the
+//! page is a loop that counts.
+
+use std::borrow::Cow;
+
+use shared::select::xpath::{Axis, Expr, NodeTest, Operator, Start, Step};
+
+use super::super::ExtractError;
+use super::super::found::Deadline;
+use super::nodes::{NodeId, Nodes};
+use super::value::{Value, number_of};
+
+/// Nodes looked at between two looks at the clock: well under a millisecond.
+const NODES_PER_LOOK: u32 = 4096;
+
+/// Nodes a step may gather before those that it has twice are thrown out.
+const GATHERED_MAX: usize = 1 << 16;
+
+/// Where an expression is evaluated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) node: NodeId,
+    pub(super) position: usize,
+    pub(super) size: usize,
+}
+
+/// One evaluation of one expression on one page.
+pub(super) struct Eval<'a, 'p> {
+    pub(super) nodes: &'a Nodes<'p>,
+    deadline: &'a Deadline,
+    looks: u32,
+}
+
+impl<'a, 'p> Eval<'a, 'p> {
+    pub(super) const fn new(nodes: &'a Nodes<'p>, deadline: &'a Deadline) -> Self {
+        Self { nodes, deadline, looks: 0 }
+    }
+
+    pub(super) fn run(mut self, expr: &Expr, from: NodeId) -> Result<Value, ExtractError> {
+        self.eval(expr, Place { node: from, position: 1, size: 1 })
+    }
+
+    /// Counts a node that is looked at.
+    pub(super) fn look(&mut self) -> Result<(), ExtractError> {
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(NODES_PER_LOOK) { self.deadline.check() } else { Ok(()) }
+    }
+
+    /// What a node says as a text, which costs as much as there is below it.
+    pub(super) fn string(&mut self, node: NodeId) -> Result<Cow<'p, str>, ExtractError> {
+        let below = self.nodes.end(node).saturating_sub(node.place);
+        for _ in 0..below {
+            self.look()?;
+        }
+        let text = self.nodes.string(node);
+        // A long text takes as long as many nodes.
+        if text.len() > 4096 {
+            self.deadline.check()?;
+        }
+        Ok(text)
+    }
+
+    pub(super) fn eval(&mut self, expr: &Expr, at: Place) -> Result<Value, ExtractError> {
+        self.look()?;
+        Ok(match expr {
+            Expr::Text(text) => Value::Text(text.clone()),
+            Expr::Number(number) => Value::Number(*number),
+            Expr::Negate(inner) => Value::Number(-self.number(inner, at)?),
+            Expr::Binary(left, operator, right) => self.binary(left, *operator, right, at)?,
+            Expr::Union(all) => {
+                let mut union = Vec::new();
+                for one in all {
+                    union.extend(self.set(one, at)?);
+                }
+                Value::Nodes(sorted(union))
+            }
+            Expr::Path(start, steps) => Value::Nodes(self.path(start, steps, at)?),
+            Expr::Call(function, arguments) => self.call(*function, arguments, at)?,
+        })
+    }
+
+    pub(super) fn number(&mut self, expr: &Expr, at: Place) -> Result<f64, ExtractError> {
+        Ok(self.eval(expr, at)?.into_number(self.nodes))
+    }
+
+    pub(super) fn text(&mut self, expr: &Expr, at: Place) -> Result<String, ExtractError> {
+        let value = self.eval(expr, at)?;
+        let Value::Nodes(set) = value else { return Ok(value.into_text(self.nodes)) };
+        match set.first() {
+            Some(first) => self.string(*first).map(Cow::into_owned),
+            None => Ok(String::new()),
+        }
+    }
+
+    /// A set of nodes; what is none is empty, though parsing lets nothing such through.
+    pub(super) fn set(&mut self, expr: &Expr, at: Place) -> Result<Vec<NodeId>, ExtractError> {
+        Ok(match self.eval(expr, at)? {
+            Value::Nodes(set) => set,
+            Value::Text(_) | Value::Number(_) | Value::Truth(_) => Vec::new(),
+        })
+    }
+
+    fn path(&mut self, start: &Start, steps: &[Step], at: Place) -> Result<Vec<NodeId>, ExtractError> {
+        let mut set = match start {
+            Start::Root => vec![NodeId::ROOT],
+            Start::Here => vec![at.node],
+            Start::Of(expr, predicates) => {
+                let mut set = self.set(expr, at)?;
+                for predicate in predicates {
+                    set = self.filtered(set, predicate)?;
+                }
+                set
+            }
+        };
+        let mut steps = steps.iter().peekable();
+        while let Some(step) = steps.next() {
+            // `//x` is all that is below, unless a position counts among siblings.
+            let joined = match steps.peek() {
+                Some(next)
+                    if is_anything_below(step) && next.axis == Axis::Child && next.predicates.is_empty() =>
+                {
+                    Some(Step { axis: Axis::Descendant, ..(*next).clone() })
+                }
+                Some(_) | None => None,
+            };
+            if joined.is_some() {
+                steps.next();
+            }
+            set = self.step(&set, joined.as_ref().unwrap_or(step))?;
+        }
+        Ok(set)
+    }
+
+    fn step(&mut self, from: &[NodeId], step: &Step) -> Result<Vec<NodeId>, ExtractError> {
+        let mut out = Vec::new();
+        let mut compacted = 0;
+        for node in from {
+            let mut reached = self.axis(*node, step.axis, &step.test)?;
+            for predicate in &step.predicates {
+                reached = self.filtered(reached, predicate)?;
+            }
+            out.append(&mut reached);
+            if out.len() > compacted * 2 + GATHERED_MAX {
+                out = sorted(out);
+                compacted = out.len();
+            }
+        }
+        Ok(sorted(out))
+    }
+
+    /// The nodes for which a predicate holds, each at its position among them.
+    fn filtered(&mut self, nodes: Vec<NodeId>, predicate: &Expr) -> Result<Vec<NodeId>, ExtractError> {
+        // The commonest predicate needs no evaluation.
+        if let Expr::Number(number) = predicate {
+            let wanted = nodes.iter().enumerate().find(|(n, _)| position(*n) == *number);
+            return Ok(wanted.map(|(_, node)| *node).into_iter().collect());
+        }
+        let size = nodes.len();
+        let mut out = Vec::new();
+        for (n, node) in nodes.into_iter().enumerate() {
+            let value = self.eval(predicate, Place { node, position: n + 1, size })?;
+            let holds =
+                if let Value::Number(number) = value { position(n) == number } else { value.is_true() };
+            if holds {
+                out.push(node);
+            }
+        }
+        Ok(out)
+    }
+
+    fn binary(
+        &mut self,
+        left: &Expr,
+        operator: Operator,
+        right: &Expr,
+        at: Place,
+    ) -> Result<Value, ExtractError> {
+        let arithmetic = |operation: fn(f64, f64) -> f64, eval: &mut Self| {
+            let (left, right) = (eval.number(left, at)?, eval.number(right, at)?);
+            Ok(Value::Number(operation(left, right)))
+        };
+        match operator {
+            Operator::Or => {
+                Ok(Value::Truth(self.eval(left, at)?.is_true() || self.eval(right, at)?.is_true()))
+            }
+            Operator::And => {
+                Ok(Value::Truth(self.eval(left, at)?.is_true() && self.eval(right, at)?.is_true()))
+            }
+            Operator::Add => arithmetic(|left, right| left + right, self),
+            Operator::Subtract => arithmetic(|left, right| left - right, self),
+            Operator::Multiply => arithmetic(|left, right| left * right, self),
+            Operator::Divide => arithmetic(|left, right| left / right, self),
+            Operator::Remainder => arithmetic(|left, right| left % right, self),
+            Operator::Equal
+            | Operator::NotEqual
+            | Operator::Less
+            | Operator::LessOrEqual
+            | Operator::Greater
+            | Operator::GreaterOrEqual => {
+                let (left, right) = (self.eval(left, at)?, self.eval(right, at)?);
+                self.compare(&left, operator, &right).map(Value::Truth)
+            }
+        }
+    }
+
+    /// Comparison (XPath 1.0, section 3.4): of sets, whether any of their nodes compares so.
+    fn compare(&mut self, left: &Value, operator: Operator, right: &Value) -> Result<bool, ExtractError> {
+        // Beside a truth, all of a set is one.
+        if let (Value::Truth(_), _) | (_, Value::Truth(_)) = (left, right) {
+            return Ok(Plain::Truth(left.is_true()).compares(operator, Plain::Truth(right.is_true())));
+        }
+        let (lefts, rights) = (self.texts(left)?, self.texts(right)?);
+        for left in plain(left, &lefts) {
+            for right in plain(right, &rights) {
+                self.look()?;
+                if left.compares(operator, right) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// What the nodes of a set say.
+    fn texts(&mut self, value: &Value) -> Result<Vec<Cow<'p, str>>, ExtractError> {
+        match value {
+            Value::Nodes(set) => set.iter().map(|node| self.string(*node)).collect(),
+            Value::Text(_) | Value::Number(_) | Value::Truth(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The one value that something is, or the texts of a set.
+fn plain<'t>(value: &'t Value, texts: &'t [Cow<'_, str>]) -> impl Iterator<Item = Plain<'t>> {
+    let one = match value {
+        Value::Nodes(_) => None,
+        Value::Text(text) => Some(Plain::Text(text)),
+        Value::Number(number) => Some(Plain::Number(*number)),
+        Value::Truth(truth) => Some(Plain::Truth(*truth)),
+    };
+    one.into_iter().chain(texts.iter().map(|text| Plain::Text(text)))
+}
+
+/// A value that is no set.
+#[derive(Debug, Clone, Copy)]
+enum Plain<'t> {
+    Text(&'t str),
+    Number(f64),
+    Truth(bool),
+}
+
+impl Plain<'_> {
+    fn number(self) -> f64 {
+        match self {
+            Self::Text(text) => number_of(text),
+            Self::Number(number) => number,
+            Self::Truth(truth) => f64::from(u8::from(truth)),
+        }
+    }
+
+    fn compares(self, operator: Operator, other: Self) -> bool {
+        let is_equal = || match (self, other) {
+            (Self::Text(left), Self::Text(right)) => left == right,
+            (Self::Truth(left), Self::Truth(right)) => left == right,
+            (left, right) => left.number() == right.number(),
+        };
+        match operator {
+            Operator::Equal => is_equal(),
+            Operator::NotEqual => !is_equal(),
+            Operator::Less => self.number() < other.number(),
+            Operator::LessOrEqual => self.number() <= other.number(),
+            Operator::Greater => self.number() > other.number(),
+            Operator::GreaterOrEqual => self.number() >= other.number(),
+            Operator::Or
+            | Operator::And
+            | Operator::Add
+            | Operator::Subtract
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Remainder => false,
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a page has fewer nodes than a float has whole numbers")]
+fn position(n: usize) -> f64 {
+    (n + 1) as f64
+}
+
+fn is_anything_below(step: &Step) -> bool {
+    step.axis == Axis::DescendantOrSelf && step.test == NodeTest::Node && step.predicates.is_empty()
+}
+
+/// In the order of the document, each once.
+fn sorted(mut set: Vec<NodeId>) -> Vec<NodeId> {
+    if !set.is_sorted() {
+        set.sort_unstable();
+    }
+    set.dedup();
+    set
+}

@@ -1,0 +1,65 @@
+//! The four types of XPath 1.0, and what each is as another.
+
+use super::nodes::{NodeId, Nodes};
+
+/// What an expression gives.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    /// Sorted in the order of the document, each once.
+    Nodes(Vec<NodeId>),
+    Text(String),
+    Number(f64),
+    Truth(bool),
+}
+
+impl Value {
+    pub(super) fn into_text(self, nodes: &Nodes<'_>) -> String {
+        match self {
+            Self::Nodes(set) => {
+                set.first().map_or_else(String::new, |first| nodes.string(*first).into_owned())
+            }
+            Self::Text(text) => text,
+            Self::Number(number) => text_of(number),
+            Self::Truth(truth) => truth.to_string(),
+        }
+    }
+
+    pub(super) fn into_number(self, nodes: &Nodes<'_>) -> f64 {
+        match self {
+            Self::Number(number) => number,
+            Self::Truth(truth) => f64::from(u8::from(truth)),
+            Self::Nodes(set) => set.first().map_or(f64::NAN, |first| number_of(&nodes.string(*first))),
+            Self::Text(text) => number_of(&text),
+        }
+    }
+
+    pub(super) fn is_true(&self) -> bool {
+        match self {
+            Self::Nodes(set) => !set.is_empty(),
+            Self::Text(text) => !text.is_empty(),
+            Self::Number(number) => *number != 0.0 && !number.is_nan(),
+            Self::Truth(truth) => *truth,
+        }
+    }
+}
+
+/// A number as XPath writes it: never with an exponent.
+fn text_of(number: f64) -> String {
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() };
+    }
+    // Rust writes neither exponents nor a fraction that is not there.
+    number.to_string()
+}
+
+/// A text read as a number: digits, with a point and a minus at most.
+pub(super) fn number_of(text: &str) -> f64 {
+    let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_number = digits.bytes().any(|byte| byte.is_ascii_digit())
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if is_number { text.parse().unwrap_or(f64::NAN) } else { f64::NAN }
+}

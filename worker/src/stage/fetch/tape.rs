@@ -1,0 +1,175 @@
+//! What goes over the wire, kept for a web archive: heads and bodies of every
+//! hop, as they were before anything was decoded. Filled by [`super::exchange`],
+//! read by [`crate::stage::warc`]; when it is off, nothing is kept.
+//!
+//! Holds no more than the exchange reads: a body up to its limit, and 64 KiB of
+//! those of redirects and errors.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, Request, Version};
+use hyper::ext::ReasonPhrase;
+use shared::clock;
+use url::Url;
+
+/// What opens doors: an archive is passed on, and these are nobody else's.
+const SECRETS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+
+/// The name under which an archive keeps a header that is not true of the body in it any more.
+const TRANSFER_ENCODING_RENAMED: &str = "x-archive-orig-transfer-encoding";
+
+/// Whom a response came from; a client puts it among the extensions of the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Why a body in the archive ends early: the words of `WARC-Truncated`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Truncated {
+    /// A limit on its size.
+    Length,
+    /// A limit on its time.
+    Time,
+    /// The connection broke.
+    Disconnect,
+    /// Anything else.
+    Unspecified,
+}
+
+impl Truncated {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Length => "length",
+            Self::Time => "time",
+            Self::Disconnect => "disconnect",
+            Self::Unspecified => "unspecified",
+        }
+    }
+}
+
+/// One request, and its response once there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hop {
+    /// Without credentials and fragment.
+    pub(crate) url: Url,
+    pub(crate) sent: SystemTime,
+    /// The head; our requests have no body.
+    pub(crate) request: Vec<u8>,
+    pub(crate) response: Option<Response>,
+}
+
+/// One response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Response {
+    pub(crate) head: Vec<u8>,
+    /// As it came, without the transfer's framing.
+    pub(crate) body: Vec<u8>,
+    pub(crate) truncated: Option<Truncated>,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) is_http2: bool,
+    /// What the head says of the content: whether it was compressed before.
+    pub(crate) headers: HeaderMap,
+}
+
+/// The hops of one target.
+#[derive(Debug, Default)]
+pub(crate) struct Tape {
+    hops: Option<Vec<Hop>>,
+}
+
+impl Tape {
+    /// Keeps what passes, or nothing.
+    pub(crate) fn new(on: bool) -> Self {
+        Self { hops: on.then(Vec::new) }
+    }
+
+    /// What was kept.
+    pub(crate) fn hops(&self) -> &[Hop] {
+        self.hops.as_deref().unwrap_or_default()
+    }
+
+    /// A request goes out to `url`.
+    pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
+        let Some(hops) = &mut self.hops else { return };
+        // Sent over a connection that was dead already: it is sent once more.
+        hops.pop_if(|hop| hop.response.is_none());
+        let mut url = super::target::public(url.clone());
+        url.set_fragment(None);
+        hops.push(Hop { url, sent: clock::wall(), request: request_head(request), response: None });
+    }
+
+    /// The head of its response is in.
+    pub(super) fn head(&mut self, head: &Parts) {
+        let Some(hop) = self.hops.as_mut().and_then(|hops| hops.last_mut()) else { return };
+        hop.response = Some(Response {
+            head: response_head(head),
+            body: Vec::new(),
+            truncated: None,
+            peer: head.extensions.get::<Peer>().map(|peer| peer.0),
+            is_http2: head.version == Version::HTTP_2,
+            headers: head.headers.clone(),
+        });
+    }
+
+    /// A piece of its body is in.
+    pub(super) fn chunk(&mut self, chunk: &[u8]) {
+        if let Some(response) = self.response() {
+            response.body.extend_from_slice(chunk);
+        }
+    }
+
+    /// The rest of its body will not come.
+    pub(super) fn cut(&mut self, why: Truncated) {
+        if let Some(response) = self.response() {
+            response.truncated.get_or_insert(why);
+        }
+    }
+
+    fn response(&mut self) -> Option<&mut Response> {
+        self.hops.as_mut()?.last_mut()?.response.as_mut()
+    }
+}
+
+fn request_head(request: &Request<()>) -> Vec<u8> {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut head = format!("{} {path} HTTP/1.1\r\n", request.method()).into_bytes();
+    if !request.headers().contains_key(HOST)
+        && let Some(authority) = uri.authority()
+    {
+        push(&mut head, HOST.as_str(), authority.as_str().as_bytes());
+    }
+    for (name, value) in request.headers() {
+        if !SECRETS.contains(name) {
+            push(&mut head, name.as_str(), value.as_bytes());
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+fn response_head(parts: &Parts) -> Vec<u8> {
+    let version = if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
+    let mut head = format!("{version} {} ", parts.status.as_str()).into_bytes();
+    match parts.extensions.get::<ReasonPhrase>() {
+        Some(reason) => head.extend_from_slice(reason.as_bytes()),
+        None => head.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes()),
+    }
+    head.extend_from_slice(b"\r\n");
+    for (name, value) in &parts.headers {
+        // The chunks are joined: a reader that believed this would look for them.
+        let renamed = *name == TRANSFER_ENCODING;
+        push(&mut head, if renamed { TRANSFER_ENCODING_RENAMED } else { name.as_str() }, value.as_bytes());
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+fn push(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,132 @@
+//! Targets as records of a web archive: for every hop what was sent and what
+//! came back, and after them one metadata record with all that a JSON line
+//! would have said. So every input has exactly one metadata record, whatever
+//! became of it.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use shared::clock;
+use shared::job::WarcSpec;
+use shared::warc::{Id, Kind, Metadata, Record, Writer, uri};
+use url::Url;
+
+use super::fetch::tape::{Hop, Response, Tape};
+
+/// Contents that are compressed by their nature: squeezing them again takes time and saves nothing.
+const DENSE: [&str; 13] = [
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "image/webp",
+    "image/avif",
+    "video/",
+    "audio/",
+    "font/woff",
+    "application/gzip",
+    "application/x-gzip",
+    "application/zip",
+    "application/zstd",
+    "application/pdf",
+];
+
+/// Writes one target's records after another.
+#[derive(Debug)]
+pub(super) struct Archivist {
+    // The stages share the pipeline, and only one of them encodes at a time.
+    writer: RefCell<Writer>,
+}
+
+/// The metadata record of a target, before it is encoded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) id: u64,
+    pub(super) input: &'a str,
+    pub(super) final_url: Option<&'a Url>,
+    /// The JSON line.
+    pub(super) json: &'a [u8],
+}
+
+impl Archivist {
+    pub(super) fn new(spec: WarcSpec) -> Self {
+        Self { writer: RefCell::new(Writer::new(spec)) }
+    }
+
+    /// Appends all records of one target to `out`.
+    pub(super) fn write(&self, about: About<'_>, tape: &Tape, out: &mut Vec<u8>) {
+        let mut writer = self.writer.borrow_mut();
+        let mut last = None;
+        for (number, hop) in tape.hops().iter().enumerate() {
+            if let Some(response) = &hop.response {
+                last = Some(exchange(&mut writer, about.id, number, hop, response, out));
+            }
+        }
+        let uri = uri(about.final_url.map_or(about.input, Url::as_str));
+        let date = tape.hops().last().map_or_else(clock::wall, |hop| hop.sent);
+        let (target, uri, json) = (about.id, uri.as_deref(), about.json);
+        writer.append_metadata(&Metadata { target, date, uri, concurrent_to: last, json }, out);
+    }
+}
+
+/// Appends a request and its response; the response's name.
+fn exchange(
+    writer: &mut Writer,
+    target: u64,
+    number: usize,
+    hop: &Hop,
+    response: &Response,
+    out: &mut Vec<u8>,
+) -> Id {
+    let id = writer.id(target, Kind::Response, number);
+    let mut extra = String::new();
+    // Writing to a string cannot fail.
+    if let Some(peer) = response.peer {
+        let _ = write!(extra, "WARC-IP-Address: {peer}\r\n");
+    }
+    if response.is_http2 {
+        extra.push_str("WARC-Protocol: h2\r\n");
+    }
+    let request = Record {
+        kind: Kind::Request,
+        id: writer.id(target, Kind::Request, number),
+        date: hop.sent,
+        target: Some(hop.url.as_str()),
+        concurrent_to: Some(id),
+        extra: &extra,
+        head: &hop.request,
+        payload: None,
+        shrinks: true,
+    };
+    writer.append(&request, out);
+    let mut extra = extra.clone();
+    if let Some(truncated) = response.truncated {
+        let _ = write!(extra, "WARC-Truncated: {}\r\n", truncated.name());
+    }
+    let record = Record {
+        kind: Kind::Response,
+        id,
+        concurrent_to: None,
+        extra: &extra,
+        head: &response.head,
+        payload: Some(&response.body),
+        shrinks: !is_dense(&response.headers),
+        ..request
+    };
+    writer.append(&record, out);
+    id
+}
+
+/// Whether a body with these headers is compressed as it is.
+fn is_dense(headers: &HeaderMap) -> bool {
+    let encoded = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let content = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes()).to_ascii_lowercase();
+    encoded || DENSE.iter().any(|dense| content.starts_with(dense.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;
