@@ -17,6 +17,9 @@ use crate::sink::{Sink, SinkError};
 /// Chunks that may wait for the disk. Each is what the loop gathered in one turn.
 const CHUNKS_WAITING: usize = 16;
 
+/// The same where they are merged: the groups of one part may be as large as a message can be.
+const REPORTS_WAITING: usize = 1;
+
 /// Lines on their way to the output, and whose they are.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
@@ -64,7 +67,7 @@ impl Writer {
         let recorded = recorder.is_some();
         let complete = Arc::new(AtomicBool::new(false));
         let is_complete = Arc::clone(&complete);
-        Self::spawn(recorded, complete, move |queue| match recorder {
+        Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue| match recorder {
             None => write_all(sink, queue).map(|()| None),
             Some(recorder) => write_and_record(sink, recorder, queue, &is_complete).map(Some),
         })
@@ -75,7 +78,7 @@ impl Writer {
     /// # Errors
     /// When no thread can be started.
     pub fn merging(merge: Arc<Mutex<Merge>>) -> io::Result<Self> {
-        Self::spawn(false, Arc::default(), move |queue| {
+        Self::spawn(REPORTS_WAITING, false, Arc::default(), move |queue| {
             for chunk in queue {
                 merge.lock().unwrap_or_else(PoisonError::into_inner).take(&chunk.lines)?;
             }
@@ -84,11 +87,12 @@ impl Writer {
     }
 
     fn spawn(
+        waiting: usize,
         recorded: bool,
         complete: Arc<AtomicBool>,
         work: impl FnOnce(&Receiver<Chunk>) -> Result<Option<Store>, OutputError> + Send + 'static,
     ) -> io::Result<Self> {
-        let (chunks, queue) = bounded(CHUNKS_WAITING);
+        let (chunks, queue) = bounded(waiting);
         let (ending, ended) = bounded(0);
         let thread = thread::Builder::new().name("sink".to_owned()).spawn(move || {
             // Dropped when this thread ends, early or not: that is what wakes the loop.

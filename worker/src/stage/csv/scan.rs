@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     /// The rows that csv-core reads, as they stand in the text after unquoting.
-    fn oracle(text: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    fn oracle(text: &[u8]) -> Vec<Row> {
         let mut reader = csv_core::ReaderBuilder::new().build();
         let (mut rows, mut row, mut cell, mut at) = (Vec::new(), Vec::new(), Vec::new(), 0);
         loop {
@@ -239,14 +239,16 @@ mod tests {
         }
     }
 
-    fn rows(text: &[u8], last: bool) -> Result<(Vec<Vec<Vec<u8>>>, usize), StrayAt> {
+    type Row = Vec<Vec<u8>>;
+
+    fn rows(text: &[u8], last: bool) -> Result<(Vec<Row>, usize), StrayAt> {
         let mut scanner = Scanner::new(b',');
         let used = scanner.scan(text, last)?;
         let (mut rows, mut start, mut first) = (Vec::new(), 0, 0);
         for &upto in &scanner.rows {
             let ends = &scanner.ends()[first..upto as usize];
             first = upto as usize;
-            let row: Vec<Vec<u8>> = ends
+            let row: Row = ends
                 .iter()
                 .map(|&end| {
                     let cell = unquoted(&text[start..end as usize]);
