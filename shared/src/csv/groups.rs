@@ -123,16 +123,22 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    match (one.first_chunk::<8>(), one.last_chunk::<8>(), other.first_chunk::<8>(), other.last_chunk::<8>()) {
-        (Some(first), Some(last), Some(other_first), Some(other_last)) if one.len() <= 16 => {
-            // The two overlap.
-            let differ =
-                |one: &[u8; 8], other: &[u8; 8]| u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
-            differ(first, other_first) | differ(last, other_last) == 0
-        }
-        (None, ..) => one.iter().zip(other).all(|(one, other)| one == other),
+    // The first and the last bytes overlap in what is shorter than both together.
+    match one.len() {
+        4..8 => ends_differ::<4>(one, other, |bytes| u64::from(u32::from_le_bytes(*bytes))) == 0,
+        8..=16 => ends_differ::<8>(one, other, |bytes| u64::from_le_bytes(*bytes)) == 0,
         _ => one == other,
     }
+}
+
+/// Of two keys of one length, at least N: the bits in which their first N bytes differ, or their last.
+#[inline]
+fn ends_differ<const N: usize>(one: &[u8], other: &[u8], number: impl Fn(&[u8; N]) -> u64) -> u64 {
+    let pair = |one: Option<&[u8; N]>, other: Option<&[u8; N]>| match (one, other) {
+        (Some(one), Some(other)) => number(one) ^ number(other),
+        _ => u64::MAX,
+    };
+    pair(one.first_chunk(), other.first_chunk()) | pair(one.last_chunk(), other.last_chunk())
 }
 
 #[inline]

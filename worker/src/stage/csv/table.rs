@@ -192,21 +192,27 @@ impl<'a> Table<'a> {
         }
         for (column, (wanted, span)) in self.wanted.iter().zip(row).enumerate() {
             let bytes = cell(text, &self.side, *span);
+            // Three ways to one vector: a number that is made on one of several ways and stored after they meet
+            // goes through memory, and is waited for.
+            if !wanted.number && bytes.len() <= CELL_BYTES_MAX {
+                self.numbers.push(Number::Not);
+                continue;
+            }
             if wanted.number
                 && let Some((mantissa, places)) = short(bytes)
             {
                 self.numbers.push(Number::Exact { mantissa, places });
                 continue;
             }
-            let number = if wanted.number { Number::parse_any(bytes) } else { Number::Not };
-            if (number == Number::Not && wanted.must_be_number) || bytes.len() > CELL_BYTES_MAX {
-                let bad = refused(column, bytes);
-                self.cells.truncate(first);
-                self.numbers.truncate(first);
-                self.bad(place(), bad);
-                return Ok(());
+            match usable(*wanted, column, bytes) {
+                Ok(number) => self.numbers.push(number),
+                Err(bad) => {
+                    self.cells.truncate(first);
+                    self.numbers.truncate(first);
+                    self.bad(place(), bad);
+                    return Ok(());
+                }
             }
-            self.numbers.push(number);
         }
         let group = self.group(text, first)?;
         self.groups.push(group);
@@ -319,13 +325,18 @@ fn cell<'c>(text: &'c [u8], side: &'c [u8], span: Span) -> &'c [u8] {
     from.get((span.start & !IN_SIDE) as usize..span.end as usize).unwrap_or_default()
 }
 
-#[cold]
-fn refused(column: usize, cell: &[u8]) -> Bad {
+/// A cell that is not short, or no number.
+#[inline(never)]
+fn usable(wanted: Wanted, column: usize, cell: &[u8]) -> Result<Number, Bad> {
     let column = column as u32;
     if cell.len() > CELL_BYTES_MAX {
-        return Bad::TooLong { column };
+        return Err(Bad::TooLong { column });
     }
-    Bad::NotANumber { column, cell: cell.get(..SHOWN_BYTES).unwrap_or(cell).to_vec() }
+    let number = if wanted.number { Number::parse_any(cell) } else { Number::Not };
+    if number == Number::Not && wanted.must_be_number {
+        return Err(Bad::NotANumber { column, cell: cell.get(..SHOWN_BYTES).unwrap_or(cell).to_vec() });
+    }
+    Ok(number)
 }
 
 impl From<GroupsFull> for super::Stop {
