@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 from importlib.metadata import version
@@ -18,7 +19,8 @@ import corpus
 import equality
 import origin
 import report
-from measure import Run, run
+import tables
+from measure import Contender, Run, run
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -42,10 +44,21 @@ def rounds(case: cases.Case, pairs: int, home: Path, peers_only: bool) -> dict[s
         Path(path).read_bytes()
     for _ in range(1 if case.single else pairs * case.repeats):
         for contender in running:
-            done = run(contender, home, case.watch_rss)
+            done = run(contender, home, case.watch_rss, case.watch_tree)
+            if case.same_table:
+                compare(contender, home)
             runs[contender.name].append(done)
             print(f"  {contender.name:<42}{done.wall_s:9.3f} s {done.rate:12,.1f}/s {done.cpu_s:8.2f} s CPU", flush=True)
     return runs
+
+
+def compare(contender: Contender, home: Path) -> None:
+    """Everybody's table must be ours: a fast wrong answer is none."""
+    kept = home.parent / "table.csv"
+    if contender.name == cases.OURS:
+        shutil.copyfile(home / "out", kept)
+    elif kept.exists():
+        tables.check(kept, home / "out", contender.name)
 
 
 def judge(bar: cases.Bar, runs: dict[str, list[Run]]) -> dict[str, object] | None:

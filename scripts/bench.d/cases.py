@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterable
 
+import csvfile
 from corpus import FETCHED_PAGES, SAVED_PAGES, Corpus
 import programs
 from measure import Contender, Run
@@ -43,6 +44,10 @@ class Case:
     contenders: list[Contender]
     bars: list[Bar]
     watch_rss: bool = False
+    watch_tree: bool = False
+    """Add up the anonymous memory of all processes."""
+    same_table: bool = False
+    """Everybody writes one table, and it must be the same."""
     repeats: int = 1
     """Runs per contender for each pair asked for: short work needs more."""
     single: bool = False
@@ -267,6 +272,67 @@ def one_url(setting: Setting) -> Case:
     return Case("one URL, whole process", contenders, [within(0.040)], repeats=4)
 
 
+GROUPS = len(csvfile.CITIES)
+AGGREGATES = [
+    "--group-by", "city", "--agg", "n=count", "--agg", "revenue=sum(price)", "--agg", "per_sale=mean(quantity)",
+    "--agg", "lowest=min(price)", "--agg", "highest=max(price)",
+]  # fmt: skip
+
+
+def table(setting: Setting, name: str, workers: int, path: Path, rows: int) -> Contender:
+    """Our command on a CSV file."""
+    command = [str(setting.release / "supervisor"), "--workers", str(workers), "csv", str(path), *AGGREGATES]
+    return Contender(name, [*command, "-o", "{out}", "--overwrite", "--summary", "{out}.summary"], rows, GROUPS + 1)
+
+
+def csv_file(setting: Setting, size: int) -> tuple[Path, int]:
+    """A file of that size, and how many rows it has; made once and kept."""
+    size = size // 10 if setting.quick else size
+    path = setting.work / f"sales-{size}.csv"
+    count = path.with_suffix(".rows")
+    if not (path.exists() and count.exists()):
+        count.write_text(str(csvfile.write(path, size)))
+    # Everybody finds it in memory: what is measured is reading CSV, not a disk.
+    with open(path, "rb") as file:
+        while file.read(1 << 24):
+            pass
+    return path, int(count.read_text())
+
+
+def csv(setting: Setting) -> Case:
+    """A gigabyte with quoted line ends, one grouping, five aggregates."""
+    path, rows = csv_file(setting, 1_000_000_000)
+
+    def other(name: str, script: str, *options: str) -> Contender:
+        argv = [sys.executable, str(PEERS / script), str(path), "{out}", *options]
+        return Contender(name, argv, rows, GROUPS + 1)
+
+    contenders = [
+        table(setting, OURS, 2, path, rows),
+        table(setting, "muster, 1 worker", 1, path, rows),
+        other("Polars", "csv_polars.py"),
+        other("Polars, streaming", "csv_polars.py", "streaming"),
+        other("DuckDB", "csv_duckdb.py"),
+    ]
+    bars = [
+        faster_than("Polars", 1.8),
+        faster_than("Polars, streaming", 1.8),
+        faster_than("DuckDB", 2),
+        faster_than("muster, 1 worker", 1.8),
+    ]
+    title = f"CSV of {path.stat().st_size / 1e9:.1f} GB, {rows:,} rows, quoted line ends: one grouping, five aggregates"
+    return Case(title, contenders, bars, same_table=True)
+
+
+def csv_memory(setting: Setting) -> Case:
+    """Ten times as much, and no more memory."""
+    path, rows = csv_file(setting, 10_000_000_000)
+    limit = 200 / 1.048576
+    bar = Bar("anonymous memory of all processes", limit, False, lambda runs: runs[OURS].anonymous_mib or 0.0, unit=" MiB")
+    title = f"CSV of {path.stat().st_size / 1e9:.1f} GB, {rows:,} rows: memory"
+    return Case(title, [table(setting, OURS, 2, path, rows)], [bar], watch_tree=True, single=True)
+
+
 CASES: dict[str, Callable[[Setting], Case]] = {
     "delay-sequential": delay_sequential,
     "delay-concurrent": delay_concurrent,
@@ -280,6 +346,8 @@ CASES: dict[str, Callable[[Setting], Case]] = {
     "one-url": one_url,
     "map-cat": programs.cat,
     "map-jq": programs.jq,
+    "csv": csv,
+    "csv-memory": csv_memory,
     "memory": memory,
 }
 """Every case, in the order they are run and reported. Built when it is its turn:

@@ -21,6 +21,8 @@ class Contender:
     """`{out}` stands for a fresh path to write to."""
     items: int
     """How many inputs it handles; 0 for wrk, which says so itself."""
+    lines: int | None = None
+    """Lines it must write, where that is not one for each input."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Run:
     """The supervisor's part of all CPU, in our own runs."""
     rss_series: list[tuple[float, float]] = field(default_factory=list)
     """(seconds, MiB) of the started process, when asked for."""
+    anonymous_mib: float | None = None
+    """Private memory of the process and its children together, highest sample, when asked for."""
 
     @property
     def rate(self) -> float:
@@ -52,7 +56,7 @@ class Run:
         return asdict(self)
 
 
-def run(contender: Contender, home: Path, watch_rss: bool = False) -> Run:
+def run(contender: Contender, home: Path, watch_rss: bool = False, watch_tree: bool = False) -> Run:
     """Run it once, and check that it did all the work."""
     home.mkdir(parents=True, exist_ok=True)
     for old in home.iterdir():
@@ -63,6 +67,7 @@ def run(contender: Contender, home: Path, watch_rss: bool = False) -> Run:
         began = time.perf_counter()
         child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
         series = watch(child, began) if watch_rss else []
+        anonymous = anonymous_memory(child) if watch_tree else None
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -72,7 +77,7 @@ def run(contender: Contender, home: Path, watch_rss: bool = False) -> Run:
     cpu = usage.ru_utime + usage.ru_stime
     items = handled(contender, home, said)
     share = supervisor_share(home / "out.summary", cpu)
-    return Run(wall, cpu, usage.ru_maxrss / 1024, items, share, series)
+    return Run(wall, cpu, usage.ru_maxrss / 1024, items, share, series, anonymous)
 
 
 def watch(child: subprocess.Popen[bytes], began: float) -> list[tuple[float, float]]:
@@ -89,6 +94,30 @@ def watch(child: subprocess.Popen[bytes], began: float) -> list[tuple[float, flo
     return series
 
 
+def anonymous_memory(child: subprocess.Popen[bytes]) -> float:
+    """Anonymous memory of the process and its children, the highest sum of samples 20 ms apart, in MiB."""
+    highest = 0
+    pid_fd = os.pidfd_open(child.pid)
+    try:
+        while not ended(pid_fd, 0.02):
+            children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+            pids = [str(child.pid), *(children.read_text().split() if children.exists() else [])]
+            highest = max(highest, sum(map(anonymous_kib, pids)))
+    finally:
+        os.close(pid_fd)
+    return highest / 1024
+
+
+def anonymous_kib(pid: str) -> int:
+    """One process's; nothing of one that is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(found[1]) if found else 0
+
+
 def ended(pid_fd: int, timeout: float) -> bool:
     """Whether a process ends within that time."""
     return bool(select.select([pid_fd], [], [], timeout)[0])
@@ -100,9 +129,9 @@ def handled(contender: Contender, home: Path, said: str) -> int:
         return int(found[1])
     parts = [home / "out", *home.glob("out.[0-9]*")]
     count = sum(count_lines(path) for path in parts if path.exists())
-    if count != contender.items:
+    if count != (contender.items if contender.lines is None else contender.lines):
         raise SystemExit(f"bench: {contender.name} wrote {count} records for {contender.items} inputs")
-    return count
+    return contender.items or count
 
 
 def count_lines(path: Path) -> int:

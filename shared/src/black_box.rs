@@ -84,6 +84,8 @@ pub struct Reading {
     pub cpu_us: u64,
     /// Targets begun and not yet finished.
     pub in_flight: u64,
+    /// Bytes read so far of a target that takes long, in a run whose progress is counted in bytes.
+    pub bytes: u64,
 }
 
 #[repr(usize)]
@@ -97,6 +99,7 @@ enum Word {
     RssMax,
     Cpu,
     InFlight,
+    Bytes,
 }
 
 /// One process's mapping of the page.
@@ -176,6 +179,11 @@ impl BlackBox {
         self.word(Word::InFlight).store(targets, Ordering::Relaxed);
     }
 
+    /// Worker: how much of the target that is running is read.
+    pub fn set_bytes(&self, bytes: u64) {
+        self.word(Word::Bytes).store(bytes, Ordering::Relaxed);
+    }
+
     /// Worker: what it has used so far.
     pub fn set_usage(&self, rss: Resident, cpu_us: u64) {
         self.word(Word::Rss).store(rss.now_bytes, Ordering::Relaxed);
@@ -197,6 +205,7 @@ impl BlackBox {
             rss_bytes_max: load(Word::RssMax),
             cpu_us: load(Word::Cpu),
             in_flight: load(Word::InFlight),
+            bytes: load(Word::Bytes),
         }
     }
 }

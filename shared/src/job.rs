@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::csv::CsvSpec;
 use crate::select::{Each, Field, Preset};
 
 /// How a run uses processes and waiting; the user's choice, a flag away.
@@ -104,7 +105,7 @@ impl JobSpec {
     pub const fn program(&self) -> Option<&MapSpec> {
         match &self.work {
             Work::Map(spec) => Some(spec),
-            Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) => self.then.as_ref(),
+            Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) | Work::Csv(_) => self.then.as_ref(),
         }
     }
 }
@@ -138,6 +139,8 @@ pub enum Work {
     Fetch(FetchSpec),
     /// A target is a path: read it, then extract.
     Parse(ParseSpec),
+    /// A target is a part of a CSV file: group and aggregate it.
+    Csv(Box<CsvSpec>),
     /// A target is the URL of a sitemap: fetch it, then list what it names.
     Sitemap(FetchSpec),
     /// A target is a stretch of lines, JSON each, with a line feed between two: pass them

@@ -1,13 +1,14 @@
 //! What the supervisor and its workers agree on.
 //!
 //! Messages ([`protocol`]), how they are framed ([`codec`]), what is to be done
-//! ([`job`], [`select`]), what comes out ([`record`], [`warc`]) and what survives a
+//! ([`job`], [`select`], [`csv`]), what comes out ([`record`], [`warc`]) and what survives a
 //! worker's death ([`black_box`]). Nothing here depends on either binary, and
 //! nothing here starts a process, opens a socket or reads a file.
 
 pub mod black_box;
 pub mod clock;
 pub mod codec;
+pub mod csv;
 pub mod job;
 pub mod protocol;
 pub mod record;

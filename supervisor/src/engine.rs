@@ -41,6 +41,9 @@ const TERMINATE_GRACE: Duration = Duration::from_secs(2);
 /// What the supervisor allows on top of the worker's own limits before it ends the worker.
 const MARGIN: Duration = Duration::from_secs(5);
 
+/// Longer than anything takes.
+const ENDLESS: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Attempts that may kill their worker before the target is set aside.
 const CRASHES_MAX: u32 = 3;
 
@@ -103,14 +106,14 @@ pub(crate) enum Resume {
 
 /// The shape of one run's pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shape {
+pub(crate) struct Shape {
     mode: Mode,
     workers: u32,
     concurrency: u32,
 }
 
 impl Shape {
-    fn new(plan: &Plan, mode: Mode) -> Self {
+    pub(crate) fn new(plan: &Plan, mode: Mode) -> Self {
         let workers = plan.pool.workers.unwrap_or_else(cpus::usable_cpus).get();
         let concurrency = plan.pool.concurrency.map_or(CONCURRENCY, std::num::NonZeroU32::get);
         let workers = if mode.many_workers() { workers } else { 1 };
@@ -248,17 +251,17 @@ fn settle(
 }
 
 /// A job while it runs.
-struct Job<'a> {
-    plan: &'a Plan,
-    worker: &'a Path,
-    started_us: u64,
-    encoding: RecordEncoding,
-    feed: Feed,
-    writer: Writer,
-    gather: Gather,
-    ordered: Option<Ordered>,
-    signals: &'a Signals,
-    progress: &'a mut Progress,
+pub(crate) struct Job<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) worker: &'a Path,
+    pub(crate) started_us: u64,
+    pub(crate) encoding: RecordEncoding,
+    pub(crate) feed: Feed,
+    pub(crate) writer: Writer,
+    pub(crate) gather: Gather,
+    pub(crate) ordered: Option<Ordered>,
+    pub(crate) signals: &'a Signals,
+    pub(crate) progress: &'a mut Progress,
 }
 
 impl Job<'_> {
@@ -303,7 +306,8 @@ impl Job<'_> {
         Measured { targets, wait_ms: mean_ms(elapsed_us.saturating_sub(cpu_us)), compute_ms: mean_ms(cpu_us) }
     }
 
-    fn run_shape(&mut self, shape: Shape, targets_max: u64) -> Ended {
+    /// Runs one pool over what is left of the feed.
+    pub(crate) fn run_shape(&mut self, shape: Shape, targets_max: u64) -> Ended {
         let (shape, notice) = shape.fitted();
         if let Some(notice) = notice {
             self.progress.message(&notice);
@@ -343,6 +347,7 @@ impl Job<'_> {
 fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
     match plan.work {
         Work::Fetch(_) | Work::Sitemap(_) | Work::Map(_) => Some(Vec::new()),
+        Work::Csv(ref spec) => Some(spec.files.iter().map(|file| file.path.clone()).collect()),
         Work::Parse(_) => plan
             .inputs
             .iter()
@@ -363,12 +368,14 @@ fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
 fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
     let timeout = match &plan.work {
         Work::Fetch(fetch) | Work::Sitemap(fetch) => fetch.timeout,
-        Work::Parse(_) | Work::Map(_) => Duration::ZERO,
+        Work::Parse(_) | Work::Map(_) | Work::Csv(_) => Duration::ZERO,
     };
     let parse_timeout = plan.parse_timeout;
     let program = plan.program();
     let batch = program.and_then(|spec| spec.batch).map_or(1, |batch| batch.get() as usize);
     let program_timeout = program.map_or(Duration::ZERO, |spec| spec.timeout);
+    // A part may be a whole file and take hours. It shows that it goes on; only standing still is a hang.
+    let endless = matches!(plan.work, Work::Csv(_)).then_some(ENDLESS);
     PoolConfig {
         slots: shape.workers,
         concurrency: shape.concurrency,
@@ -385,9 +392,9 @@ fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
                 Executor::EventLoop => Duration::ZERO,
             },
         // The worker counts CPU time and this is wall time: on a crowded machine that is twice as much.
-        stage_timeout: parse_timeout * 2 + MARGIN,
+        stage_timeout: endless.unwrap_or(parse_timeout * 2 + MARGIN),
         // Other targets' parsing may delay this one, but not for ever.
-        target_timeout: (timeout + parse_timeout) * 2 + MARGIN,
+        target_timeout: endless.unwrap_or((timeout + parse_timeout) * 2 + MARGIN),
         drain_grace: timeout + parse_timeout + program_timeout + MARGIN,
         terminate_grace: TERMINATE_GRACE,
         recycle_after: plan.pool.recycle_after,
@@ -396,15 +403,15 @@ fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
 }
 
 /// What the clocks said when the job began.
-struct Started {
+pub(crate) struct Started {
     at: Instant,
-    us: u64,
+    pub(crate) us: u64,
     cpu: Duration,
     children_cpu: Duration,
 }
 
 impl Started {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self {
             at: clock::now(),
             us: clock::monotonic_us(),
@@ -421,7 +428,7 @@ impl Started {
         Report { ended: Ended { left: 0, unread: true, ..ended }, reader_left: false, resume: None, run }
     }
 
-    fn facts(&self, shape: Shape, why: Option<String>, sandbox: String) -> Facts {
+    pub(crate) fn facts(&self, shape: Shape, why: Option<String>, sandbox: String) -> Facts {
         let supervisor_cpu = clock::process_cpu().saturating_sub(self.cpu);
         Facts {
             mode: shape.mode,

@@ -3,6 +3,7 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
+pub mod aggregate;
 mod archive;
 mod auto;
 mod cli;
@@ -52,6 +53,7 @@ pub fn run() -> ExitCode {
             );
         }
         Request::Run(plan) => return conclude(verbs::run(&plan)),
+        Request::Csv(plan) => return conclude(verbs::csv(&plan)),
         Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),
     };
     match done {

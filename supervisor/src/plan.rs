@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use shared::job::{MapSpec, Mode, SandboxLevel, Work};
 use shared::select::{Each, Field, Preset};
 
+use crate::aggregate::Format;
+
 /// One run, as resolved from the command line.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -52,7 +54,7 @@ impl Plan {
     pub const fn program(&self) -> Option<&MapSpec> {
         match &self.work {
             Work::Map(spec) => Some(spec),
-            Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) => self.then.as_ref(),
+            Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) | Work::Csv(_) => self.then.as_ref(),
         }
     }
 }
@@ -119,6 +121,17 @@ pub enum Output {
     },
     /// Nowhere: a comparison is after the numbers.
     Discard,
+}
+
+/// A job that ends in one table instead of records.
+#[derive(Debug, Clone)]
+pub struct CsvPlan {
+    /// The job; its work is [`Work::Csv`], and its output the table.
+    pub plan: Plan,
+    /// How the table is written.
+    pub format: Format,
+    /// Whether a row that cannot be used is a failure.
+    pub strict: bool,
 }
 
 /// A web archive (WARC 1.1).

@@ -4,13 +4,15 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use anyhow::Context as _;
 use shared::clock;
 use shared::job::Mode;
 
+use crate::aggregate::{self, CsvReport};
 use crate::cli::Outcome;
 use crate::engine::{self, EngineError, Report, Resume};
 use crate::journal::{self, Destination, Opened};
-use crate::plan::{Comparison, Output, Plan, PoolPlan, When};
+use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
 use crate::sink::Sink;
@@ -49,6 +51,62 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
         say(&summary::table(&report.run.summary, screen));
     }
     conclude(plan, &report)
+}
+
+/// Groups and aggregates; how it ended, or why it could not be done.
+///
+/// # Errors
+/// A message for the user when the job could not be run, rows are bad that must not be, or the table could not be written.
+pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
+    let CsvPlan { plan, format, strict } = job;
+    let Some(spec) = aggregate::spec(plan) else {
+        anyhow::bail!("this is no csv job; a bug in the supervisor")
+    };
+    let screen = Screen::stderr();
+    let mut progress = Progress::new(plan.progress, screen);
+    let report = aggregate::run(plan, spec, &mut progress)?;
+    let CsvReport { ended, tally, said, run } = report;
+    let bytes = run.summary.bytes;
+    let snapshot =
+        Snapshot { done: tally.rows, failed: tally.bad, bytes, in_flight: 0, total: Total::Bytes(bytes) };
+    progress.finish(clock::now(), &snapshot);
+    if let Some(why) = ended.failure {
+        anyhow::bail!("{why}\nnothing was written: what is missing would not show in the groups");
+    }
+    if let Some(signal) = ended.signal {
+        let name = crate::pool::signal_name(signal).unwrap_or("a signal");
+        say(&format!("stopped by {name}: nothing was written\n"));
+        return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
+    }
+    said.iter().for_each(|line| say(&format!("{line}\n")));
+    if *strict && tally.bad > 0 {
+        anyhow::bail!("nothing was written: --strict, and {} bad", units::counted(tally.bad, "row"));
+    }
+    let outcome = write_table(&plan.output, &aggregate::write(spec, &tally.groups, *format))?;
+    if let Some(path) = &plan.summary {
+        run.summary.write(path)?;
+    }
+    if let Some(path) = &plan.report {
+        write_report(path, std::slice::from_ref(&run))?;
+    }
+    if shows(plan.progress, screen) {
+        say(&summary::table(&run.summary, screen));
+    }
+    Ok(outcome)
+}
+
+/// All of it or nothing: a file appears with its last byte in it.
+fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
+    match output {
+        Output::File { path, .. } => summary::replace(path, table)?,
+        Output::Stdout => match io::stdout().write_all(table).and_then(|()| io::stdout().flush()) {
+            // `| head` has read what it wanted.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.context("cannot write to standard output")?,
+        },
+        Output::Discard => {}
+    }
+    Ok(Outcome::Done)
 }
 
 /// Runs one job in every mode, its records going nowhere, and shows the difference.

@@ -159,7 +159,7 @@ pub(crate) fn enter(job: &JobSpec) -> Result<String, SandboxError> {
     }
     let families: &[i32] = match job.work {
         Work::Fetch(_) | Work::Sitemap(_) => &[libc::AF_INET, libc::AF_INET6],
-        Work::Parse(_) | Work::Map(_) => &[],
+        Work::Parse(_) | Work::Map(_) | Work::Csv(_) => &[],
     };
     match restrict_calls(families) {
         Ok(()) => in_force.push("seccomp"),

@@ -94,6 +94,29 @@ pub(super) fn output(
     }
 }
 
+/// Resolves the `--output` of a table.
+pub(super) fn table(path: PathBuf, overwrite: bool, inputs: &[&Path]) -> Result<Output, Problem> {
+    if path == Path::new("-") {
+        return Ok(Output::Stdout);
+    }
+    let format = extension(&path);
+    if NOT_WRITTEN.contains(&format.as_str()) && !matches!(format.as_str(), "csv" | "tsv") {
+        return Err(Problem::Usage(format!(
+            "{}: a table is written as .csv, .tsv or .jsonl, not as .{format}",
+            path.display()
+        )));
+    }
+    check_not_input("--output", &path, inputs)?;
+    if !overwrite && fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
+        return Err(Problem::Impossible(format!(
+            "{} exists; name another output, or replace it with --overwrite",
+            path.display()
+        )));
+    }
+    check_writable(&path)?;
+    Ok(Output::File { path, overwrite, resume: false })
+}
+
 /// Whether records go out as those of a web archive: its name says so.
 pub(super) fn archive(output: &Output) -> Option<Archive> {
     match output {

@@ -46,6 +46,7 @@ Examples:
   supervisor fetch -i urls.txt -o pages.jsonl --select 'links[]=a::attr(href)'
   supervisor parse site/ -o pages.jsonl --select title=title
   supervisor map -i pages.jsonl -o titles.jsonl -- jq -c .fields.title
+  supervisor csv sales.csv --group-by city --agg 'revenue=sum(price)' -o city.csv
   supervisor compare fetch -i urls.txt --sample 200 --report compare.html
   supervisor --job job.toml"
 );
@@ -105,6 +106,26 @@ The program is started once in each worker. It reads JSON lines from its
 standard input and writes one line for each, in the same order; the record is
 {\"id\":N,\"value\":…}. Its standard error is passed on. A line on which it dies
 or is silent for longer than --timeout is tried again, alone, and then set aside."
+);
+
+pub(super) const CSV: &str = with_sources!(
+    "\
+Examples:
+  Rows and revenue by country and year:
+    supervisor csv sales.csv --group-by country,year \\
+      --agg 'n=count' --agg 'revenue=sum(price)' -o revenue.csv
+  Some rows of several packed files, one total:
+    supervisor csv logs/*.csv.gz --where 'status >= 500' \\
+      --agg 'errors=count' --agg 'users=distinct(user)'
+  No header, another delimiter, another encoding:
+    supervisor csv old.txt --no-header --delimiter ';' --encoding windows-1252 \\
+      --group-by 2 --agg 'p95=quantile(5, 0.95)'
+
+Functions: count, count(COL), sum, min, max, mean, var, stddev, distinct (about
+0.8 % off) and quantile(COL, Q) (within 1 % of the rank). Empty cells are no
+values. A row with too few or too many cells, or with a cell that should be a
+number and is none, is not used: it is counted and shown by its line.
+The output is written as a whole at the end; there is nothing to resume."
 );
 
 pub(super) const COMPARE: &str = with_sources!(

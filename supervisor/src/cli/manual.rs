@@ -60,6 +60,7 @@ mod tests {
                 "supervisor-compare-parse.1",
                 "supervisor-compare.1",
                 "supervisor-completions.1",
+                "supervisor-csv.1",
                 "supervisor-fetch.1",
                 "supervisor-man.1",
                 "supervisor-map.1",

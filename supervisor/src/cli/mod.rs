@@ -5,6 +5,7 @@
 //! decides what it means, `disk` looks whether it can be done. Nothing behind
 //! this module reads a flag, a variable or a configuration file.
 
+mod csv;
 mod disk;
 mod flags;
 mod help;
@@ -31,16 +32,18 @@ pub(crate) use self::manual::{write_completions, write_man_pages};
 pub(crate) use self::outcome::{Outcome, Refusal};
 use self::resolve::Problem;
 use self::settings::{Settings, SettingsFile};
-use crate::plan::{Comparison, Plan};
+use crate::plan::{Comparison, CsvPlan, Plan};
 
 /// The commands that run a job, which are those a job file may name.
-const RUNNABLE: [&str; 5] = ["fetch", "parse", "map", "compare fetch", "compare parse"];
+const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "compare parse"];
 
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// One run.
     Run(Box<Plan>),
+    /// Groups and aggregates instead of records.
+    Csv(Box<CsvPlan>),
     /// The same run in every mode.
     Compare(Box<Comparison>),
     /// A completion script on stdout; see [`write_completions`].
@@ -152,7 +155,7 @@ fn with_jobs_command(
     };
     // Which command it is stands in the file, and where the file is stands among
     // flags that only make sense with the command: so try each.
-    let job = ["fetch", "parse", "map"].iter().find_map(|verb| {
+    let job = ["fetch", "parse", "map", "csv"].iter().find_map(|verb| {
         let matches = root.clone().try_get_matches_from(with(&[(*verb).to_owned()])).ok()?;
         file_flag(&matches, "job", around)
     });

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::unistd::{AccessFlags, access};
 use shared::job::{MapSpec, SandboxLevel, Work};
 
-use super::flags::{MapFlags, ModeFlag, PoolFlags, ThenFlags};
+use super::flags::{MapFlags, ModeFlag, OutputFlags, PoolFlags, ThenFlags};
 use super::inputs::{input_paths, json_lines};
 use super::resolve::{Problem, check_side_files, pool_plan, sandbox, when};
 use super::{Surroundings, disk, values};
@@ -36,7 +36,10 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
     };
     let inputs = json_lines(flags.input, around)?;
     let paths = input_paths(&inputs);
-    check_side_files(&flags.output, &paths)?;
+    {
+        let OutputFlags { output, summary, report, .. } = &flags.output;
+        check_side_files(output, summary.as_ref(), report.as_ref(), &paths)?;
+    }
     let output = flags.output;
     Ok(Plan {
         work: Work::Map(spec),

@@ -2,18 +2,23 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use shared::job::{Executor, FetchSpec, MapSpec, Mode, ParseSpec, SandboxLevel, Work};
 use shared::select::{Field, Preset};
 
 use super::flags::{
-    CompareVerb, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob,
-    PoolFlags, SandboxFlag, ShownFlags, Verb, WhenFlag,
+    CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags,
+    ParseJob, PoolFlags, SandboxFlag, ShownFlags, Verb, WhenFlag,
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
-use super::{Request, Surroundings, disk, program};
-use crate::plan::{Comparison, Output, PerHost, Plan, Politeness, PoolPlan, When};
+use super::{Request, Surroundings, csv, disk, program};
+use crate::aggregate::Format;
+use crate::plan::{Comparison, CsvPlan, Output, PerHost, Plan, Politeness, PoolPlan, When};
+
+/// Longest time a worker may show no progress in a file: a disk that answers nothing for so long is broken.
+const CSV_STALL: Duration = Duration::from_secs(60);
 
 /// Why flags that were each well formed are refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,6 +89,7 @@ pub(super) fn request(
         Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output))?, around),
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, around),
         Some(Verb::Map(map)) => program::map(&pool, map, around).map(|plan| Request::Run(Box::new(plan))),
+        Some(Verb::Csv(flags)) => csv(&pool, flags),
         Some(Verb::Compare(compare)) => {
             if typed("mode") {
                 return Err(Problem::Usage("compare runs every mode; leave out --mode".to_owned()));
@@ -99,6 +105,33 @@ pub(super) fn request(
         Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),
         None => Err(no_command()),
     }
+}
+
+fn csv(pool: &PoolFlags, flags: CsvFlags) -> Result<Request, Problem> {
+    let CsvFlags { files, table, reading, output, shown } = flags;
+    let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    check_side_files(&output.output, output.summary.as_ref(), output.report.as_ref(), &inputs)?;
+    let format = Format::of(&output.output);
+    let place = disk::table(output.output, output.overwrite, &inputs)?;
+    let plan = Plan {
+        work: csv::work(&files, &table, &reading)?,
+        then: None,
+        fields: Vec::new(),
+        each: None,
+        presets: Vec::new(),
+        archive: None,
+        parse_timeout: CSV_STALL,
+        inputs: Vec::new(),
+        output: place,
+        pool: pool_plan(pool),
+        politeness: politeness(None),
+        ordered: true,
+        sandbox: sandbox(pool),
+        progress: when(shown.progress),
+        summary: output.summary,
+        report: output.report,
+    };
+    Ok(Request::Csv(Box::new(CsvPlan { plan, format, strict: reading.strict })))
 }
 
 fn no_command() -> Problem {
@@ -137,7 +170,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let (output, ordered, summary, report) = match run.output {
         None => (Output::Discard, false, None, None),
         Some(flags) => {
-            check_side_files(&flags, &paths)?;
+            check_side_files(&flags.output, flags.summary.as_ref(), flags.report.as_ref(), &paths)?;
             (
                 disk::output(flags.output, flags.overwrite, flags.resume, &paths)?,
                 flags.ordered,
@@ -206,12 +239,17 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
     Ok((fields, presets))
 }
 
-pub(super) fn check_side_files(flags: &OutputFlags, inputs: &[&Path]) -> Result<(), Problem> {
+pub(super) fn check_side_files(
+    output: &Path,
+    summary: Option<&PathBuf>,
+    report: Option<&PathBuf>,
+    inputs: &[&Path],
+) -> Result<(), Problem> {
     let mut files: Vec<(&str, &Path)> = Vec::new();
-    if flags.output != Path::new("-") {
-        files.push(("--output", &flags.output));
+    if output != Path::new("-") {
+        files.push(("--output", output));
     }
-    for (flag, path) in [("--summary", &flags.summary), ("--report", &flags.report)] {
+    for (flag, path) in [("--summary", summary), ("--report", report)] {
         if let Some(path) = path {
             disk::check_side_file(flag, path, inputs)?;
             files.push((flag, path));

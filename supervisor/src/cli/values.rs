@@ -86,6 +86,23 @@ pub(super) fn words(text: &str) -> Option<Vec<String>> {
     shlex::split(text)
 }
 
+/// Parses how many groups there may be.
+pub(super) fn groups(text: &str) -> Result<u64, String> {
+    let number = text.replace(['_', ','], "").parse().ok();
+    number
+        .filter(|n| (1..=u64::from(u32::MAX)).contains(n))
+        .ok_or_else(|| format!("give a whole number from 1 to {}", u32::MAX))
+}
+
+/// Parses what stands between two cells.
+pub(super) fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte @ (b'\t' | b' '..=b'~')] if *byte != b'"' && !byte.is_ascii_alphanumeric() => Ok(*byte),
+        _ => Err("give one character: a comma, ;, |, tab, … but no letter, digit or quote".to_owned()),
+    }
+}
+
 /// Parses how many inputs are sampled.
 pub(super) fn sample(text: &str) -> Result<NonZeroU64, String> {
     text.parse().map_err(|_| "give a whole number, at least 1".to_owned())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::aggregate::AggregateError;
 use crate::sink::SinkError;
 
 /// Why a run cannot be recorded or resumed.
@@ -140,4 +141,7 @@ pub enum OutputError {
     /// The journal beside it.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What was to be merged cannot be.
+    #[error(transparent)]
+    Aggregate(#[from] AggregateError),
 }

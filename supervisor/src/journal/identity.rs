@@ -59,6 +59,8 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
                 fact("--ordered", plan.ordered),
             ];
         }
+        // Written as a whole at the end, and never resumed.
+        Work::Csv(_) => vec![fact(COMMAND, "csv")],
     };
     if let Some(then) = &plan.then {
         facts.push(fact("--map", command_in_words(then)));
@@ -132,7 +134,9 @@ mod tests {
     fn fetch(plan: &mut Plan) -> &mut FetchSpec {
         match &mut plan.work {
             Work::Fetch(fetch) => fetch,
-            Work::Parse(_) | Work::Sitemap(_) | Work::Map(_) => panic!("the test's plan fetches"),
+            Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) | Work::Map(_) => {
+                panic!("the test's plan fetches")
+            }
         }
     }
 

@@ -59,18 +59,27 @@ impl Line {
             Total::Exact(total) => format!("{}/{}", units::count(snapshot.done), units::count(total)),
             Total::About(total) => format!("{}/~{}", units::count(snapshot.done), units::count(total)),
             Total::Unknown => format!("{} done", units::count(snapshot.done)),
+            Total::Bytes(total) => {
+                format!("{} of {}", units::bytes(snapshot.bytes.min(total)), units::bytes(total))
+            }
         };
-        let mut rest = vec![(0, format!("{}/s", units::number(items_per_s)))];
+        let in_bytes = matches!(snapshot.total, Total::Bytes(_));
+        let mut rest = Vec::new();
+        if !in_bytes {
+            rest.push((0, format!("{}/s", units::number(items_per_s))));
+        }
         if snapshot.failed > 0 {
             rest.push((2, format!("{} failed", units::count(snapshot.failed))));
         }
-        if let Some(left) = left(snapshot, items_per_s) {
+        if let Some(left) = left(snapshot, if in_bytes { bytes_per_s } else { items_per_s }) {
             rest.push((4, format!("{} left", units::clock(left))));
         }
         if snapshot.bytes > 0 {
             rest.push((1, format!("{}/s", units::bytes(bytes_per_s as u64))));
         }
-        rest.push((3, format!("{} in flight", units::count(snapshot.in_flight))));
+        if !in_bytes {
+            rest.push((3, format!("{} in flight", units::count(snapshot.in_flight))));
+        }
         Self { done, rest }
     }
 
@@ -91,14 +100,15 @@ impl Line {
 }
 
 /// Time left at this rate; `None` where nobody can know.
-fn left(snapshot: &Snapshot, items_per_s: f64) -> Option<Duration> {
-    let total = match snapshot.total {
-        Total::Exact(total) | Total::About(total) => total,
+fn left(snapshot: &Snapshot, per_s: f64) -> Option<Duration> {
+    let (total, done) = match snapshot.total {
+        Total::Exact(total) | Total::About(total) => (total, snapshot.done),
+        Total::Bytes(total) => (total, snapshot.bytes),
         Total::Unknown => return None,
     };
-    let left = total.checked_sub(snapshot.done).filter(|left| *left > 0)?;
-    (items_per_s > 0.0)
-        .then(|| Duration::try_from_secs_f64(left as f64 / items_per_s).ok())
+    let left = total.checked_sub(done).filter(|left| *left > 0)?;
+    (per_s > 0.0)
+        .then(|| Duration::try_from_secs_f64(left as f64 / per_s).ok())
         .flatten()
         // "0 s left" would read as done.
         .map(|left| left.max(Duration::from_secs(1)))
@@ -134,6 +144,7 @@ mod tests {
         for (total, expected) in [
             (Total::About(9_000), "10/~9,000  2/s  0 B/s  12 failed  128 in flight  1 h 14 min left"),
             (Total::Unknown, "10 done  2/s  0 B/s  12 failed  128 in flight"),
+            (Total::Bytes(20_000_000), "5 MB of 20 MB  0 B/s  12 failed"),
             (Total::Exact(10), "10/10  2/s  0 B/s  12 failed  128 in flight"),
         ] {
             assert_eq!(Line::new(&snapshot(10, total), 2.0, 0.0).fit(200), expected);

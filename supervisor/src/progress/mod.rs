@@ -38,6 +38,8 @@ pub enum Total {
     Exact(u64),
     /// Guessed from how much of the input's bytes gave how many targets.
     About(u64),
+    /// Targets tell nothing: the input has so many bytes.
+    Bytes(u64),
     /// The input has no known size.
     Unknown,
 }
@@ -173,9 +175,13 @@ impl Progress {
 
 fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
     let total = match snapshot.total {
-        Total::Exact(total) | Total::About(total) if width >= BAR_FROM_WIDTH => Some(total),
-        Total::Exact(_) | Total::About(_) | Total::Unknown => None,
+        Total::Exact(total) | Total::About(total) | Total::Bytes(total) if width >= BAR_FROM_WIDTH => {
+            Some(total)
+        }
+        Total::Exact(_) | Total::About(_) | Total::Bytes(_) | Total::Unknown => None,
     };
+    let done =
+        if let Total::Bytes(total) = snapshot.total { snapshot.bytes.min(total) } else { snapshot.done };
     let (template, room) = match total {
         Some(_) => ("{percent:>3}% {wide_bar:.cyan/dim}  {line}", width - BAR_WIDTH),
         None => ("{line}", width),
@@ -191,8 +197,8 @@ fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
         bar.set_style(style.progress_chars("━╸━").with_key("line", write));
     }
     bar.update(|state| {
-        state.set_pos(snapshot.done);
-        state.set_len(total.unwrap_or(0).max(snapshot.done));
+        state.set_pos(done);
+        state.set_len(total.unwrap_or(0).max(done));
     });
 }
 

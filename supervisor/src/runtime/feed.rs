@@ -8,7 +8,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
 use crate::journal::{Changed, Gate, Prefix};
-use crate::source::{Progress as Position, Source, SourceError, SourceItem};
+use crate::source::{Progress as Position, SourceError, SourceItem, Targets};
 
 /// Targets read at once.
 const BATCH: usize = 1024;
@@ -47,7 +47,7 @@ impl Feed {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(mut source: Source, mut gate: Gate) -> io::Result<Self> {
+    pub fn start(mut source: impl Targets + Send + 'static, mut gate: Gate) -> io::Result<Self> {
         let (batches, incoming) = bounded(BATCHES_AHEAD);
         thread::Builder::new().name("source".to_owned()).spawn(move || {
             loop {
@@ -143,7 +143,7 @@ impl Feed {
 }
 
 /// The next targets to be done, and whether there may be more.
-fn read(source: &mut Source, gate: &mut Gate) -> Result<(Vec<SourceItem>, bool), FeedError> {
+fn read(source: &mut impl Targets, gate: &mut Gate) -> Result<(Vec<SourceItem>, bool), FeedError> {
     let mut items = Vec::with_capacity(BATCH);
     let more = source.next_batch(&mut items, gate.batch_max(BATCH))?;
     let items = gate.pass(items, more).map_err(FeedError::Changed)?;

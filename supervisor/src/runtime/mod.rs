@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 use rustc_hash::FxHashMap;
 use shared::clock;
-use shared::job::{JobSpec, RecordEncoding};
+use shared::job::{JobSpec, RecordEncoding, Work};
 use shared::protocol::{FromWorker, PROTOCOL};
 use shared::warc;
 
@@ -254,14 +254,17 @@ impl<'a> Runtime<'a> {
     fn snapshot(&self) -> Snapshot {
         let counts = self.stage.gather.counts();
         let position = self.stage.feed.position();
-        let total = match position.items_total {
-            Some(total) => Total::Exact(total),
-            None => Total::estimate(position.items, position.bytes_read, position.bytes_total),
+        let in_bytes = matches!(self.job.work, Work::Csv(_)).then_some(position.bytes_total).flatten();
+        let under_way = self.processes.values().map(|process| process.reading().bytes).sum();
+        let total = match (in_bytes, position.items_total) {
+            (Some(total), _) => Total::Bytes(total),
+            (None, Some(total)) => Total::Exact(total),
+            (None, None) => Total::estimate(position.items, position.bytes_read, position.bytes_total),
         };
         Snapshot {
             done: counts.items(),
             failed: counts.failed,
-            bytes: counts.bytes,
+            bytes: counts.bytes.saturating_add(under_way),
             in_flight: self.in_flight(),
             total,
         }
@@ -278,7 +281,9 @@ impl<'a> Runtime<'a> {
 
     fn on_signal(&mut self, now: Instant, signal: i32) {
         let name = crate::pool::signal_name(signal).unwrap_or("a signal");
-        if self.ended.signal.replace(signal).is_none() {
+        // What is in flight of an aggregate is of no use without the rest.
+        let finishes = !matches!(self.job.work, Work::Csv(_));
+        if self.ended.signal.replace(signal).is_none() && finishes {
             let in_flight = units::counted(self.in_flight(), "target");
             self.stage
                 .progress

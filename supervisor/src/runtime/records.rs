@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crossbeam_channel::TrySendError;
 use shared::clock;
+use shared::csv::read_part;
 use shared::job::Work;
 use shared::protocol::{Batch, Outcome, Verdict};
 use shared::record::{ErrorKind, Record, RecordError, kept};
@@ -12,6 +13,7 @@ use shared::warc;
 
 use super::Runtime;
 use super::writer::Chunk;
+use crate::aggregate::shown;
 use crate::journal::Final;
 use crate::pool::{Disposition, Event, Quarantined, Seat};
 
@@ -55,6 +57,15 @@ impl Runtime<'_> {
     pub(super) fn quarantine(&mut self, quarantined: &Quarantined) {
         let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
         self.stage.gather.quarantined(quarantined.slot, quarantined.kind, at_us);
+        if let Work::Csv(spec) = &self.job.work {
+            // Groups without one part would be a lie, however small the part.
+            let part = read_part(&quarantined.input);
+            let file = part.and_then(|part| spec.files.get(part.file() as usize));
+            let what = part.zip(file).map(|(part, file)| shown(&file.path.display().to_string(), part));
+            let (what, why) = (what.unwrap_or_default(), &quarantined.message);
+            self.ended.failure.get_or_insert_with(|| format!("{what}: {why}"));
+            return self.pool.handle_event(clock::now(), Event::Kill);
+        }
         let error = RecordError {
             kind: quarantined.kind,
             message: &quarantined.message,
@@ -87,7 +98,7 @@ impl Runtime<'_> {
     fn is_fetch(&self) -> bool {
         match self.job.work {
             Work::Fetch(_) | Work::Sitemap(_) => true,
-            Work::Parse(_) | Work::Map(_) => false,
+            Work::Parse(_) | Work::Map(_) | Work::Csv(_) => false,
         }
     }
 
@@ -100,7 +111,7 @@ impl Runtime<'_> {
         let input = String::from_utf8_lossy(given.input);
         let (url, path) = match self.job.work {
             Work::Fetch(_) | Work::Sitemap(_) => (Some(&*input), None),
-            Work::Parse(_) => (None, Some(&*input)),
+            Work::Parse(_) | Work::Csv(_) => (None, Some(&*input)),
             // A line says nothing about itself but where it stands.
             Work::Map(_) => (None, None),
         };

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use shared::clock;
+use shared::job::Work;
 
 use super::feed::FeedError;
 use super::records::Given;
@@ -25,6 +26,8 @@ const ORDERED_WINDOW: u64 = 8_192;
 
 /// The same where a target is a line: what two workers do in a tenth of a second.
 const ORDERED_WINDOW_OF_LINES: u64 = 65_536;
+/// The same for parts of files, each of which is many thousand rows: so many for each worker.
+const PARTS_WINDOW: u64 = 8;
 
 impl Runtime<'_> {
     pub(super) fn wants_targets(&self) -> bool {
@@ -37,7 +40,11 @@ impl Runtime<'_> {
 
     fn in_window(&self) -> bool {
         let begun = self.stage.feed.next_id();
-        let window = if self.is_map() { ORDERED_WINDOW_OF_LINES } else { ORDERED_WINDOW };
+        let window = match self.job.work {
+            Work::Csv(_) => PARTS_WINDOW * (self.pool.workers() as u64).max(1),
+            Work::Map(_) => ORDERED_WINDOW_OF_LINES,
+            Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) => ORDERED_WINDOW,
+        };
         let begins = |ordered: &Ordered| begun < ordered.next_id() + window && !ordered.is_full();
         self.stage.ordered.as_deref().is_none_or(begins)
     }

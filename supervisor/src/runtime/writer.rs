@@ -2,19 +2,23 @@
 //! slow (`| less`) stops the flow of records but not the reaction to Ctrl-C.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use shared::clock;
 
 use super::Signals;
+use crate::aggregate::Merge;
 use crate::journal::{News, OutputError, Recorder, State, Store};
 use crate::sink::{Sink, SinkError};
 
 /// Chunks that may wait for the disk. Each is what the loop gathered in one turn.
 const CHUNKS_WAITING: usize = 16;
+
+/// The same where they are merged: the groups of one part may be as large as a message can be.
+const REPORTS_WAITING: usize = 1;
 
 /// Lines on their way to the output, and whose they are.
 #[derive(Debug, Default)]
@@ -60,18 +64,40 @@ impl Writer {
             Some((store, state)) => Some(Recorder::start(clock::now(), store, state, &sink)?),
             None => None,
         };
-        let (chunks, queue) = bounded(CHUNKS_WAITING);
-        let (ending, ended) = bounded(0);
         let recorded = recorder.is_some();
         let complete = Arc::new(AtomicBool::new(false));
         let is_complete = Arc::clone(&complete);
+        Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue| match recorder {
+            None => write_all(sink, queue).map(|()| None),
+            Some(recorder) => write_and_record(sink, recorder, queue, &is_complete).map(Some),
+        })
+    }
+
+    /// Starts merging what would otherwise be written.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn merging(merge: Arc<Mutex<Merge>>) -> io::Result<Self> {
+        Self::spawn(REPORTS_WAITING, false, Arc::default(), move |queue| {
+            for chunk in queue {
+                merge.lock().unwrap_or_else(PoisonError::into_inner).take(&chunk.lines)?;
+            }
+            Ok(None)
+        })
+    }
+
+    fn spawn(
+        waiting: usize,
+        recorded: bool,
+        complete: Arc<AtomicBool>,
+        work: impl FnOnce(&Receiver<Chunk>) -> Result<Option<Store>, OutputError> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (chunks, queue) = bounded(waiting);
+        let (ending, ended) = bounded(0);
         let thread = thread::Builder::new().name("sink".to_owned()).spawn(move || {
             // Dropped when this thread ends, early or not: that is what wakes the loop.
             let _ending: Sender<()> = ending;
-            match recorder {
-                None => write_all(sink, &queue).map(|()| None),
-                Some(recorder) => write_and_record(sink, recorder, &queue, &is_complete).map(Some),
-            }
+            work(&queue)
         })?;
         Ok(Self { chunks: Some(chunks), ended, recorded, complete, thread: Some(thread) })
     }

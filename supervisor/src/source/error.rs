@@ -26,6 +26,16 @@ pub enum SourceError {
         /// Why.
         error: io::Error,
     },
+    /// A place to cut a file cannot be looked for.
+    #[error("cannot read {} at byte {at}: {error}", path.display())]
+    Cut {
+        /// Which.
+        path: PathBuf,
+        /// Where.
+        at: u64,
+        /// Why.
+        error: io::Error,
+    },
     /// A table has no such column.
     #[error("{}: no column \"{column}\" in {place}; {}", path.display(), hint(names, nearest.as_deref()))]
     NoColumn {

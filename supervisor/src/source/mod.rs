@@ -9,6 +9,7 @@ mod blocks;
 mod csv;
 mod error;
 mod feed;
+mod header;
 mod host;
 mod json;
 mod kept;
@@ -16,6 +17,7 @@ mod lines;
 mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod ranges;
 mod tree;
 
 use std::collections::VecDeque;
@@ -28,12 +30,14 @@ use shared::job::Work;
 pub use self::error::SourceError;
 use self::feed::Feed;
 pub use self::feed::check_columns;
+pub use self::header::{HeaderError, Reading as HeaderReading, read as read_header};
 pub use self::host::Host;
 use self::host::HostFinder;
 use self::kept::Encoded;
 pub use self::lines::Bytes;
 use self::packed::Opened;
 pub use self::packed::unpacked;
+pub use self::ranges::{Abandoned, Ranges};
 use crate::plan::{Columns, Input};
 
 /// Longest target, in bytes, with what is kept of its row. A message to a worker is at most 32 KiB and
@@ -66,7 +70,7 @@ impl TargetKind {
     pub const fn of(work: &Work) -> Self {
         match work {
             Work::Fetch(_) | Work::Sitemap(_) => Self::Url,
-            Work::Parse(_) => Self::Path,
+            Work::Parse(_) | Work::Csv(_) => Self::Path,
             Work::Map(_) => Self::Lines,
         }
     }
@@ -156,6 +160,18 @@ impl Candidate {
         );
         Self::refused(&self.input, why)
     }
+}
+
+/// Gives targets, one batch after another.
+pub trait Targets {
+    /// Appends up to `max` targets to `out`; `false` when there are no more.
+    ///
+    /// # Errors
+    /// When an input cannot be read. Targets appended before an error are good.
+    fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError>;
+
+    /// How far reading has come; for a bar and its ETA.
+    fn position(&self) -> Progress;
 }
 
 /// All targets of a run, in order.
@@ -308,6 +324,16 @@ impl Source {
             (None, None | Some(Input::Literal(_) | Input::Tree(_))) => true,
             (None, Some(_)) => false,
         }
+    }
+}
+
+impl Targets for Source {
+    fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError> {
+        Self::next_batch(self, out, max)
+    }
+
+    fn position(&self) -> Progress {
+        Self::position(self)
     }
 }
 

@@ -15,6 +15,7 @@
 mod chaos;
 mod charsets;
 mod compare;
+mod csv;
 mod extraction;
 mod extraction_depth;
 mod harness;

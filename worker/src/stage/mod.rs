@@ -4,6 +4,7 @@
 //! cannot interleave the second. Whatever goes wrong with a target ends as its
 //! record; nothing here fails as a whole once it is set up.
 
+pub(crate) mod csv;
 pub mod decode;
 pub mod extract;
 pub mod fetch;
@@ -31,6 +32,7 @@ use url::Url;
 
 use crate::Hook;
 
+use self::csv::Csv;
 use self::extract::{Body, Extractor, Kind, Page};
 use self::fetch::tape::Tape;
 use self::fetch::{Failure, Fetched, blocking, event_loop};
@@ -48,7 +50,11 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 enum Opener {
     Blocking(blocking::Client),
     EventLoop(event_loop::Client),
-    Files { body_bytes_max: u64 },
+    Files {
+        body_bytes_max: u64,
+    },
+    /// Parts of files, read as they are aggregated.
+    Csv(Box<Csv>),
 }
 
 impl Opener {
@@ -139,6 +145,7 @@ impl Pipeline {
             RecordEncoding::Warc(spec) => Some(Archivist::new(spec)),
         };
         let opener = match &job.work {
+            Work::Csv(spec) => Opener::Csv(Box::new(Csv::new((**spec).clone(), job.slot))),
             Work::Parse(parse) => Opener::Files { body_bytes_max: parse.body_bytes_max },
             // Nothing is opened: its targets go to the program as they are.
             Work::Map(_) => Opener::Files { body_bytes_max: 0 },
@@ -170,7 +177,7 @@ impl Pipeline {
                 strike(self.hook, Phase::Fetch, target);
                 Arrived::Response(with_url(target, |url| client.fetch(url, &mut tape)))
             }
-            Opener::EventLoop(_) | Opener::Files { .. } => Arrived::Path,
+            Opener::EventLoop(_) | Opener::Files { .. } | Opener::Csv(_) => Arrived::Path,
         };
         self.compute(target, Answer { started_us, arrived, tape }, line)
     }
@@ -184,7 +191,7 @@ impl Pipeline {
                 Ok(url) => self.named(target, client.fetch(url, &mut tape)).await,
                 Err(_) => Err(not_utf8()),
             }),
-            Opener::Blocking(_) | Opener::Files { .. } => Arrived::Path,
+            Opener::Blocking(_) | Opener::Files { .. } | Opener::Csv(_) => Arrived::Path,
         };
         Answer { started_us, arrived, tape }
     }
@@ -205,6 +212,9 @@ impl Pipeline {
 
     /// The computing half: extracts the fields and appends the record to `line`.
     pub(crate) fn compute(&self, target: &Target, answer: Answer, line: &mut Vec<u8>) -> Outcome {
+        if let Opener::Csv(csv) = &self.opener {
+            return self.aggregate(csv, target, line);
+        }
         let begun_us = clock::monotonic_us();
         self.black_box.enter(target.id, Phase::Extract, begun_us);
         strike(self.hook, Phase::Extract, target);
@@ -244,6 +254,29 @@ impl Pipeline {
             started_us: answer.started_us.saturating_sub(self.job_started_us),
             elapsed_us,
             cpu_us,
+            endings: None,
+            line_bytes: (line.len() - before) as u64,
+        }
+    }
+
+    /// A part of a CSV file: the line is a report, which the supervisor merges.
+    fn aggregate(&self, csv: &Csv, target: &Target, line: &mut Vec<u8>) -> Outcome {
+        let started_us = clock::monotonic_us();
+        self.black_box.enter(target.id, Phase::Extract, started_us);
+        if let Some(hook) = self.hook {
+            hook(Phase::Extract, csv.path(&target.input));
+        }
+        let before = line.len();
+        let bytes = csv.run(&target.input, &self.black_box, line);
+        self.black_box.leave();
+        let elapsed_us = clock::monotonic_us().saturating_sub(started_us);
+        Outcome {
+            id: target.id,
+            verdict: Verdict::Ok,
+            bytes,
+            started_us: started_us.saturating_sub(self.job_started_us),
+            elapsed_us,
+            cpu_us: elapsed_us,
             endings: None,
             line_bytes: (line.len() - before) as u64,
         }

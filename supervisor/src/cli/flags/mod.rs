@@ -5,6 +5,7 @@
 //!
 //! Nothing here is resolved; `resolve` turns it into a [`crate::plan::Plan`].
 
+mod csv;
 mod extract;
 mod input;
 mod network;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+pub(super) use self::csv::{CsvFlags, ReadingFlags, TableFlags};
 pub(super) use self::extract::ExtractFlags;
 pub(super) use self::input::{ListFlags, PathFlags, UrlFlags};
 pub(super) use self::network::NetworkFlags;
@@ -48,6 +50,9 @@ pub(super) enum Verb {
     /// Pass JSON lines through a program of your own, write one record for each
     #[command(after_long_help = help::MAP)]
     Map(MapFlags),
+    /// Group and aggregate CSV files of any size
+    #[command(after_long_help = help::CSV)]
+    Csv(CsvFlags),
     /// Run the same job in all four modes and show the difference
     #[command(after_long_help = help::COMPARE, subcommand_required = false)]
     Compare(CompareFlags),

@@ -83,6 +83,6 @@ impl Bench {
 fn timeout(plan: &Plan) -> Duration {
     match &plan.work {
         Work::Fetch(spec) => spec.timeout,
-        Work::Parse(_) | Work::Sitemap(_) | Work::Map(_) => panic!("not a fetch"),
+        Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) | Work::Map(_) => panic!("not a fetch"),
     }
 }

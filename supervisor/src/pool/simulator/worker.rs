@@ -192,6 +192,7 @@ impl Worker {
             rss_bytes_max: 1 << 20,
             cpu_us: 1,
             in_flight: self.running.len() as u64,
+            bytes: 0,
         }
     }
 

@@ -173,6 +173,7 @@ fn reading(progress: u64, target: Option<u64>) -> Reading {
         rss_bytes_max: 4096,
         cpu_us: 0,
         in_flight: 0,
+        bytes: 0,
     }
 }
 

@@ -1,0 +1,17 @@
+"""Groups of a CSV by DuckDB: csv_duckdb.py IN OUT. On all cores."""
+
+from __future__ import annotations
+
+import sys
+
+import duckdb
+
+duckdb.sql(
+    f"""
+    COPY (
+        SELECT city, count(*) AS n, sum(price) AS revenue, avg(quantity) AS per_sale,
+               min(price) AS lowest, max(price) AS highest
+        FROM read_csv('{sys.argv[1]}') GROUP BY city ORDER BY city
+    ) TO '{sys.argv[2]}' (FORMAT csv, HEADER)
+    """
+)

@@ -1,0 +1,136 @@
+//! What is worked out for each group, out of what was kept for it.
+
+use serde::{Deserialize, Serialize};
+
+use super::column::{Column, Kept};
+use super::extreme::{Extreme, Side};
+use super::groups::Groups;
+use super::number::Number;
+use super::sum::{Sum, Total};
+
+/// One column of the output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Aggregate {
+    /// What it is called.
+    pub name: String,
+    /// What is worked out.
+    pub function: Function,
+    /// Of which of the spec's columns; `None` for a count of rows.
+    pub column: Option<u32>,
+}
+
+/// What can be worked out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Function {
+    /// Rows, or cells that are not empty.
+    Count,
+    /// The sum, exactly.
+    Sum,
+    /// The smallest cell.
+    Min,
+    /// The largest cell.
+    Max,
+    /// The mean of the numbers.
+    Mean,
+    /// The sample variance.
+    Var,
+    /// Its square root.
+    Stddev,
+    /// Different cells, nearly.
+    Distinct,
+    /// The value below which this share of the numbers lies, nearly.
+    Quantile(f64),
+}
+
+/// What an aggregate of a group comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// There is none: no numbers, no cells.
+    Nothing,
+    /// A count.
+    Count(u64),
+    /// A number with all its digits.
+    Decimal(String),
+    /// A number that was rounded.
+    Float(f64),
+    /// Text, byte for byte as it stood in the file.
+    Text(Vec<u8>),
+}
+
+impl Aggregate {
+    /// What must be kept for it, of no group yet; `None` if rows are counted anyway.
+    #[must_use]
+    pub fn keeps(&self) -> Option<Column> {
+        let kept = match self.function {
+            Function::Count => Kept::Present(Vec::new()),
+            Function::Sum | Function::Mean => Kept::Sums(Vec::new()),
+            Function::Min => Kept::Extremes(Side::Least, Vec::new()),
+            Function::Max => Kept::Extremes(Side::Greatest, Vec::new()),
+            Function::Var | Function::Stddev => Kept::Moments(Vec::new()),
+            Function::Distinct => Kept::Distinct(Vec::new()),
+            Function::Quantile(_) => Kept::Quantiles(Vec::new()),
+        };
+        self.column.map(|source| Column { source, kept })
+    }
+
+    /// What it comes to for one group.
+    #[must_use]
+    pub fn of(&self, groups: &Groups, group: usize) -> Value {
+        let Some(wanted) = self.keeps() else {
+            return Value::Count(groups.rows.get(group).copied().unwrap_or(0));
+        };
+        let Some(column) = groups.columns.iter().find(|column| column.is_same(&wanted)) else {
+            return Value::Nothing;
+        };
+        let float = |value: Option<f64>| value.map_or(Value::Nothing, Value::Float);
+        match &column.kept {
+            Kept::Present(kept) => Value::Count(kept.get(group).copied().unwrap_or(0)),
+            Kept::Sums(kept) => match (kept.get(group), self.function) {
+                (Some(sum), Function::Mean) => float(sum.mean()),
+                (Some(sum), _) => total(sum.total()),
+                (None, _) => Value::Nothing,
+            },
+            Kept::Extremes(_, kept) => kept.get(group).map_or(Value::Nothing, extreme),
+            Kept::Moments(kept) => {
+                let variance = kept.get(group).and_then(|moments| moments.variance());
+                float(if self.function == Function::Stddev { variance.map(f64::sqrt) } else { variance })
+            }
+            Kept::Distinct(kept) => Value::Count(kept.get(group).map_or(0, |distinct| distinct.estimate())),
+            Kept::Quantiles(kept) => match self.function {
+                Function::Quantile(rank) => float(kept.get(group).and_then(|digest| digest.quantile(rank))),
+                Function::Count
+                | Function::Sum
+                | Function::Min
+                | Function::Max
+                | Function::Mean
+                | Function::Var
+                | Function::Stddev
+                | Function::Distinct => Value::Nothing,
+            },
+        }
+    }
+}
+
+fn total(total: Option<Total>) -> Value {
+    match total {
+        None => Value::Nothing,
+        Some(Total::Exact(text)) => Value::Decimal(text),
+        Some(Total::Rounded(value)) => Value::Float(value),
+    }
+}
+
+fn extreme(extreme: &Extreme) -> Value {
+    match extreme {
+        Extreme::None => Value::Nothing,
+        Extreme::Text(text) => Value::Text(text.clone()),
+        Extreme::Number(number) => {
+            // A sum of one number writes it as all sums are written.
+            let mut alone = Sum::default();
+            alone.add(*number);
+            match number {
+                Number::Rounded(value) => Value::Float(*value),
+                Number::Exact { .. } | Number::Missing | Number::Not => total(alone.total()),
+            }
+        }
+    }
+}

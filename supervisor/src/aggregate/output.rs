@@ -1,0 +1,258 @@
+//! Writes the groups as a table: sorted, with a header, all or nothing.
+
+use std::cmp::Ordering;
+use std::path::Path;
+
+use encoding_rs::Encoding;
+use shared::csv::{CsvSpec, Groups, Number, Value, cells_of_key, order};
+
+/// How the table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Cells with this between them.
+    Delimited(u8),
+    /// A JSON object a line.
+    JsonLines,
+}
+
+impl Format {
+    /// By the name of the output; CSV where it says nothing.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        match extension.to_ascii_lowercase().as_str() {
+            "tsv" => Self::Delimited(b'\t'),
+            "jsonl" | "ndjson" => Self::JsonLines,
+            _ => Self::Delimited(b','),
+        }
+    }
+}
+
+/// The table, encoded.
+#[must_use]
+pub fn write(spec: &CsvSpec, groups: &Groups, format: Format) -> Vec<u8> {
+    let encoding = spec.encoding.as_ref().and_then(|name| Encoding::for_label(name.as_bytes()));
+    let keys = spec.keys.iter().filter_map(|key| spec.columns.get(*key as usize));
+    let names: Vec<&str> =
+        keys.chain(spec.aggregates.iter().map(|aggregate| &aggregate.name)).map(String::as_str).collect();
+    let mut table = Table { format, names, encoding, out: Vec::new() };
+    table.header();
+    for group in sorted(spec, groups) {
+        let cells = cells_of_key(groups.key(group), spec.keys.len());
+        let cells = cells.into_iter().map(|cell| Value::Text(cell.to_vec()));
+        let values = spec.aggregates.iter().map(|aggregate| aggregate.of(groups, group));
+        table.row(cells.chain(values));
+    }
+    table.out
+}
+
+/// The groups by their keys: column after column, empty cells first, then numbers by value, then text byte by byte.
+fn sorted(spec: &CsvSpec, groups: &Groups) -> Vec<usize> {
+    type Cell<'a> = (Number, &'a [u8]);
+    let by_cell = |a: &Cell<'_>, b: &Cell<'_>| {
+        let rank = |number: Number| match number {
+            Number::Missing => 0,
+            Number::Exact { .. } | Number::Rounded(_) => 1,
+            Number::Not => 2,
+        };
+        rank(a.0)
+            .cmp(&rank(b.0))
+            .then_with(|| order(a.0, b.0).unwrap_or(Ordering::Equal))
+            .then_with(|| a.1.cmp(b.1))
+    };
+    let width = spec.keys.len();
+    let cells = (0..groups.len()).map(|group| {
+        let cells = cells_of_key(groups.key(group), width).into_iter();
+        (group, cells.map(|cell| (Number::parse(cell), cell)).collect::<Vec<Cell<'_>>>())
+    });
+    let mut cells: Vec<_> = cells.collect();
+    cells.sort_by(|(_, a), (_, b)| {
+        a.iter().zip(b).map(|(a, b)| by_cell(a, b)).find(|found| found.is_ne()).unwrap_or(Ordering::Equal)
+    });
+    cells.into_iter().map(|(group, _)| group).collect()
+}
+
+/// The table while it is being written.
+struct Table<'a> {
+    format: Format,
+    names: Vec<&'a str>,
+    encoding: Option<&'static Encoding>,
+    out: Vec<u8>,
+}
+
+impl Table<'_> {
+    fn header(&mut self) {
+        if let Format::Delimited(delimiter) = self.format {
+            for (n, name) in self.names.iter().enumerate() {
+                separate(&mut self.out, n, delimiter);
+                quoted(&mut self.out, name.as_bytes(), delimiter);
+            }
+            self.out.push(b'\n');
+        }
+    }
+
+    fn row(&mut self, values: impl Iterator<Item = Value>) {
+        match self.format {
+            Format::Delimited(delimiter) => {
+                for (n, value) in values.enumerate() {
+                    separate(&mut self.out, n, delimiter);
+                    let text = self.delimited(value);
+                    // One empty cell alone would be a blank line.
+                    if text.is_empty() && self.names.len() == 1 {
+                        self.out.extend_from_slice(b"\"\"");
+                    }
+                    quoted(&mut self.out, &text, delimiter);
+                }
+            }
+            Format::JsonLines => {
+                self.out.push(b'{');
+                for (n, value) in values.enumerate() {
+                    separate(&mut self.out, n, b',');
+                    self.json_text(self.names.get(n).copied().unwrap_or_default());
+                    self.out.push(b':');
+                    self.json(value);
+                }
+                self.out.push(b'}');
+            }
+        }
+        self.out.push(b'\n');
+    }
+
+    /// Bytes that are not decoded stay as they are: they came out of a file that was read that way.
+    fn delimited(&self, value: Value) -> Vec<u8> {
+        match value {
+            Value::Nothing => Vec::new(),
+            Value::Count(count) => count.to_string().into_bytes(),
+            Value::Decimal(text) => text.into_bytes(),
+            Value::Float(value) => float(value).into_bytes(),
+            Value::Text(text) => match self.encoding {
+                Some(encoding) => encoding.decode_without_bom_handling(&text).0.into_owned().into_bytes(),
+                None => text,
+            },
+        }
+    }
+
+    fn json(&mut self, value: Value) {
+        match value {
+            Value::Nothing => self.out.extend_from_slice(b"null"),
+            Value::Text(_) => {
+                let text = self.delimited(value);
+                self.json_text(&String::from_utf8_lossy(&text));
+            }
+            Value::Count(_) | Value::Decimal(_) | Value::Float(_) => {
+                let text = self.delimited(value);
+                self.out.extend_from_slice(&text);
+            }
+        }
+    }
+
+    fn json_text(&mut self, text: &str) {
+        // Text into memory: this does not fail.
+        let _ = serde_json::to_writer(&mut self.out, text);
+    }
+}
+
+fn separate(out: &mut Vec<u8>, n: usize, delimiter: u8) {
+    if n > 0 {
+        out.push(delimiter);
+    }
+}
+
+/// The shortest spelling that reads as the same double; whole numbers without a point.
+fn float(value: f64) -> String {
+    let text = serde_json::Number::from_f64(value).map_or_else(String::new, |number| number.to_string());
+    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+}
+
+fn quoted(out: &mut Vec<u8>, cell: &[u8], delimiter: u8) {
+    if !cell.iter().any(|byte| *byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r')) {
+        return out.extend_from_slice(cell);
+    }
+    out.push(b'"');
+    for byte in cell {
+        if *byte == b'"' {
+            out.push(b'"');
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::csv::{Aggregate, Function};
+
+    use super::*;
+
+    fn spec(keys: &[&str], aggregates: &[(&str, Function, Option<u32>)]) -> CsvSpec {
+        CsvSpec {
+            files: Vec::new(),
+            delimiter: b',',
+            columns: keys.iter().map(|key| (*key).to_owned()).collect(),
+            keys: (0..keys.len() as u32).collect(),
+            aggregates: aggregates
+                .iter()
+                .map(|(name, function, column)| Aggregate {
+                    name: (*name).to_owned(),
+                    function: *function,
+                    column: *column,
+                })
+                .collect(),
+            filters: Vec::new(),
+            groups_max: 99,
+            encoding: None,
+        }
+    }
+
+    fn groups(spec: &CsvSpec, keys: &[&[u8]]) -> Groups {
+        let mut groups = Groups::new(spec);
+        for key in keys {
+            let group = groups.find(key, 99).unwrap();
+            groups.rows[group as usize] += 1;
+        }
+        let count = groups.len();
+        groups.columns.iter_mut().for_each(|column| column.grow(count));
+        groups
+    }
+
+    fn written(spec: &CsvSpec, keys: &[&[u8]], format: Format) -> String {
+        String::from_utf8_lossy(&write(spec, &groups(spec, keys), format)).into_owned()
+    }
+
+    #[test]
+    fn groups_are_sorted_numbers_before_text() {
+        let spec = spec(&["k"], &[("n", Function::Count, None)]);
+        let keys: [&[u8]; 8] = [b"b", b"10", b"9", b"", b"a,b", b"-1", b"9.0", b"say \"x\""];
+        assert_eq!(
+            written(&spec, &keys, Format::Delimited(b',')),
+            "k,n\n,1\n-1,1\n9,1\n9.0,1\n10,1\n\"a,b\",1\nb,1\n\"say \"\"x\"\"\",1\n"
+        );
+        assert_eq!(
+            written(&spec, &[b"a\"b", b""], Format::JsonLines),
+            "{\"k\":\"\",\"n\":1}\n{\"k\":\"a\\\"b\",\"n\":1}\n"
+        );
+    }
+
+    #[test]
+    fn what_there_is_nothing_of_is_empty_or_null() {
+        let spec = spec(&["k"], &[("s", Function::Sum, Some(0)), ("v", Function::Var, Some(0))]);
+        assert_eq!(written(&spec, &[b"a"], Format::Delimited(b'\t')), "k\ts\tv\na\t\t\n");
+        assert_eq!(written(&spec, &[b"a"], Format::JsonLines), "{\"k\":\"a\",\"s\":null,\"v\":null}\n");
+    }
+
+    #[test]
+    fn keys_are_decoded() {
+        let mut latin = spec(&["k"], &[]);
+        assert_eq!(write(&latin, &groups(&latin, &[b"caf\xe9"]), Format::Delimited(b',')), b"k\ncaf\xe9\n");
+        latin.encoding = Some("windows-1252".to_owned());
+        assert_eq!(written(&latin, &[b"caf\xe9"], Format::Delimited(b',')), "k\ncafé\n");
+        assert_eq!(written(&latin, &[b""], Format::Delimited(b',')), "k\n\"\"\n");
+    }
+
+    #[test]
+    fn floats_are_short() {
+        for (value, want) in [(1.0, "1"), (0.1, "0.1"), (-2.5, "-2.5"), (1e300, "1e+300"), (f64::NAN, "")] {
+            assert_eq!(float(value), want);
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! `csv`: what the words of `--group-by`, `--agg` and `--where` mean, and whether the files have the columns.
+
+use std::path::{Path, PathBuf};
+
+use encoding_rs::{Encoding, UTF_8};
+use shared::csv::{Aggregate, Comparison, CsvFile, CsvSpec, Filter, Function, Number, is_split_safe};
+use shared::job::Work;
+
+use super::flags::{ReadingFlags, TableFlags};
+use super::resolve::Problem;
+use crate::nearest::nearest;
+use crate::source::{HeaderError, HeaderReading as Reading, read_header};
+
+/// Every function, as it is typed.
+const FUNCTIONS: [&str; 9] = ["count", "sum", "min", "max", "mean", "var", "stddev", "distinct", "quantile"];
+
+/// What the functions are called elsewhere.
+const ALIASES: [(&str, &str); 10] = [
+    ("avg", "mean"),
+    ("average", "mean"),
+    ("variance", "var"),
+    ("std", "stddev"),
+    ("stdev", "stddev"),
+    ("median", "quantile(COL, 0.5)"),
+    ("percentile", "quantile(COL, 0.95)"),
+    ("nunique", "distinct"),
+    ("count_distinct", "distinct"),
+    ("len", "count"),
+];
+
+/// Encodings that are offered for a name that is none.
+const ENCODINGS: [&str; 12] = [
+    "utf-8",
+    "utf-16le",
+    "utf-16be",
+    "windows-1252",
+    "iso-8859-1",
+    "iso-8859-15",
+    "windows-1251",
+    "koi8-r",
+    "shift_jis",
+    "euc-jp",
+    "gb18030",
+    "big5",
+];
+
+/// Reads the headers and decides what is worked out.
+pub(super) fn work(files: &[PathBuf], table: &TableFlags, reading: &ReadingFlags) -> Result<Work, Problem> {
+    let encoding = reading.encoding.as_deref().map(encoding).transpose()?;
+    let reading = Reading {
+        delimiter: reading.delimiter.unwrap_or_else(|| delimiter(files)),
+        header: !reading.no_header,
+        encoding: encoding.filter(|encoding| *encoding != UTF_8),
+    };
+    let Some(first) = files.first() else {
+        return Err(Problem::Usage("csv takes at least one file".to_owned()));
+    };
+    if first == Path::new("-") {
+        return Err(Problem::Usage(
+            "csv reads its files from the middle, which a pipe has not; save it to a file".to_owned(),
+        ));
+    }
+    let mut found = Vec::new();
+    for path in files {
+        found.push(read_header(path, reading).map_err(|error| match error {
+            HeaderError::NotCsv { .. } => Problem::Usage(error.to_string()),
+            HeaderError::Unreadable { .. }
+            | HeaderError::NotAFile { .. }
+            | HeaderError::Empty { .. }
+            | HeaderError::TooLong { .. } => Problem::Impossible(error.to_string()),
+        })?);
+    }
+    let mut columns = Columns {
+        named: Vec::new(),
+        known: found.first().map(|(_, names)| names.clone()).unwrap_or_default(),
+    };
+    // Text that is not decoded first is compared as it stands in the files.
+    let raw = reading.encoding.filter(|encoding| is_split_safe(encoding, reading.delimiter));
+    let keys = table.group_by.iter().flat_map(|keys| columns.split(keys)).collect::<Vec<_>>();
+    let keys = keys.iter().map(|key| columns.place(key)).collect();
+    let count = ["count".to_owned()];
+    let aggregates = if table.agg.is_empty() { count.as_slice() } else { table.agg.as_slice() };
+    let aggregates = aggregates.iter().map(|text| aggregate(text, &mut columns)).collect::<Result<_, _>>()?;
+    let filters =
+        table.conditions.iter().map(|text| condition(text, raw, &mut columns)).collect::<Result<_, _>>()?;
+    let spec = CsvSpec {
+        files: located(found, &columns.named)?,
+        delimiter: reading.delimiter,
+        columns: columns.named,
+        keys,
+        aggregates,
+        filters,
+        groups_max: table.groups_max,
+        encoding: raw.map(|encoding| encoding.name().to_owned()),
+    };
+    check_names(&spec)?;
+    Ok(Work::Csv(Box::new(spec)))
+}
+
+/// A tab if the first file's name says so.
+fn delimiter(files: &[PathBuf]) -> u8 {
+    let name = files.first().map(|path| path.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
+    if name.ends_with(".tsv") || name.ends_with(".tab") { b'\t' } else { b',' }
+}
+
+fn encoding(name: &str) -> Result<&'static Encoding, Problem> {
+    Encoding::for_label_no_replacement(name.as_bytes()).ok_or_else(|| {
+        let hint = match nearest(name, ENCODINGS) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("some that there are: {}", ENCODINGS.join(", ")),
+        };
+        Problem::Usage(format!("--encoding {name}: there is no such encoding; {hint}"))
+    })
+}
+
+/// The columns that are named, each once.
+struct Columns {
+    named: Vec<String>,
+    /// Those of the first file.
+    known: Vec<String>,
+}
+
+impl Columns {
+    fn place(&mut self, name: &str) -> u32 {
+        let place = self.named.iter().position(|named| named == name).unwrap_or_else(|| {
+            self.named.push(name.to_owned());
+            self.named.len() - 1
+        });
+        u32::try_from(place).unwrap_or(u32::MAX)
+    }
+
+    /// `a,b` is two columns, unless one is called that.
+    fn split(&self, keys: &str) -> Vec<String> {
+        if self.known.iter().any(|name| name == keys) {
+            return vec![keys.to_owned()];
+        }
+        keys.split(',').map(|key| self.spelled(key)).collect()
+    }
+
+    /// Without the spaces around it, unless they are part of the name.
+    fn spelled(&self, name: &str) -> String {
+        let exact = self.known.iter().any(|known| known == name);
+        if exact { name.to_owned() } else { name.trim().to_owned() }
+    }
+}
+
+/// Where in each file the columns are.
+fn located(found: Vec<(CsvFile, Vec<String>)>, columns: &[String]) -> Result<Vec<CsvFile>, Problem> {
+    let mut files = Vec::with_capacity(found.len());
+    for (mut file, names) in found {
+        for column in columns {
+            let mut places = (0..).zip(&names).filter(|(_, name)| *name == column).map(|(place, _)| place);
+            match (places.next(), places.next()) {
+                (Some(place), None) => file.positions.push(place),
+                (Some(one), Some(other)) => {
+                    return Err(Problem::Usage(format!(
+                        "{}: columns {} and {} are both called \"{column}\"; --no-header names columns by number",
+                        file.path.display(),
+                        one + 1,
+                        other + 1
+                    )));
+                }
+                (None, _) => return Err(no_column(&file.path, column, &names)),
+            }
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+fn no_column(path: &Path, column: &str, names: &[String]) -> Problem {
+    let hint = match nearest(column, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("it has: {}", names.get(..20).unwrap_or(names).join(", ")),
+    };
+    Problem::Usage(format!("{}: there is no column \"{column}\"; {hint}", path.display()))
+}
+
+/// `NAME=FUNC(COL)`, or `FUNC(COL)`, which is its own name.
+fn aggregate(text: &str, columns: &mut Columns) -> Result<Aggregate, Problem> {
+    let wrong = |why: String| Problem::Usage(format!("--agg '{text}': {why}"));
+    let (name, call) = match (text.find('='), text.find('(')) {
+        (Some(equals), paren) if paren.is_none_or(|paren| equals < paren) => {
+            let (name, call) = text.split_at(equals);
+            (name.trim(), call.trim_start_matches('=').trim())
+        }
+        _ => (text.trim(), text.trim()),
+    };
+    let (function, argument) = match call.split_once('(') {
+        None => (call, None),
+        Some((function, rest)) => match rest.strip_suffix(')') {
+            Some(argument) => (function.trim_end(), Some(argument)),
+            None => return Err(wrong("a ) is missing at the end".to_owned())),
+        },
+    };
+    if name.is_empty() {
+        return Err(wrong("there is no name before the =".to_owned()));
+    }
+    let (function, column) = parsed(function, argument, columns).map_err(wrong)?;
+    let column = column.map(|column| columns.place(&column));
+    Ok(Aggregate { name: name.to_owned(), function, column })
+}
+
+fn parsed(
+    name: &str,
+    argument: Option<&str>,
+    columns: &Columns,
+) -> Result<(Function, Option<String>), String> {
+    let function = match name.to_ascii_lowercase().as_str() {
+        "count" => Function::Count,
+        "sum" => Function::Sum,
+        "min" => Function::Min,
+        "max" => Function::Max,
+        "mean" => Function::Mean,
+        "var" => Function::Var,
+        "stddev" => Function::Stddev,
+        "distinct" => Function::Distinct,
+        "quantile" => return quantile(argument, columns),
+        other => {
+            let alias = ALIASES.iter().find(|(alias, _)| *alias == other).map(|(_, meant)| *meant);
+            let hint = match alias.or_else(|| nearest(other, FUNCTIONS)) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("there are: {}", FUNCTIONS.join(", ")),
+            };
+            return Err(format!("there is no function \"{name}\"; {hint}"));
+        }
+    };
+    match argument.map(|column| columns.spelled(column)).filter(|column| !column.is_empty() && column != "*")
+    {
+        Some(column) => Ok((function, Some(column))),
+        None if function == Function::Count => Ok((function, None)),
+        None => Err(format!("{name} takes a column: {name}(COL)")),
+    }
+}
+
+fn quantile(argument: Option<&str>, columns: &Columns) -> Result<(Function, Option<String>), String> {
+    let usage = || "quantile takes a column and a share from 0 to 1: quantile(COL, 0.95)".to_owned();
+    let (column, rank) = argument.and_then(|argument| argument.rsplit_once(',')).ok_or_else(usage)?;
+    let rank: f64 = rank.trim().parse().map_err(|_| usage())?;
+    if !(0.0..=1.0).contains(&rank) || column.trim().is_empty() {
+        return Err(usage());
+    }
+    Ok((Function::Quantile(rank), Some(columns.spelled(column))))
+}
+
+/// `COL OP VALUE`. A value in quotes is text, and is compared as text even if it looks like a number.
+fn condition(text: &str, raw: Option<&'static Encoding>, columns: &mut Columns) -> Result<Filter, Problem> {
+    const OPERATORS: [(&str, Comparison); 7] = [
+        ("!=", Comparison::NotEqual),
+        ("<=", Comparison::AtMost),
+        (">=", Comparison::AtLeast),
+        ("=", Comparison::Equal),
+        ("<", Comparison::Less),
+        (">", Comparison::Greater),
+        ("~", Comparison::Contains),
+    ];
+    // The first that stands in the text; of two at one place, the longer.
+    let place = |(operator, comparison): &(&str, Comparison)| {
+        Some((text.find(operator)?, operator.len(), *comparison))
+    };
+    let first =
+        OPERATORS.iter().filter_map(place).min_by_key(|(at, length, _)| (*at, std::cmp::Reverse(*length)));
+    let Some((at, length, comparison)) = first else {
+        return Err(Problem::Usage(format!("--where '{text}': there is none of = != < <= > >= ~ in it")));
+    };
+    let (column, value) = (text.get(..at).unwrap_or_default(), text.get(at + length..).unwrap_or_default());
+    let value = if comparison == Comparison::Equal { value.trim_start_matches('=') } else { value }.trim();
+    let column = columns.spelled(column);
+    if column.is_empty() {
+        return Err(Problem::Usage(format!("--where '{text}': there is no column before the operator")));
+    }
+    let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    let number = match (inner, Number::parse(value.as_bytes())) {
+        (None, number @ (Number::Exact { .. } | Number::Rounded(_))) => Some(number),
+        _ => None,
+    };
+    let value = inner.unwrap_or(value);
+    let bytes =
+        raw.map_or_else(|| value.as_bytes().to_vec(), |encoding| encoding.encode(value).0.into_owned());
+    Ok(Filter { column: columns.place(&column), comparison, text: bytes, number })
+}
+
+/// Two columns of the output with one name could not be told apart.
+fn check_names(spec: &CsvSpec) -> Result<(), Problem> {
+    let keys = spec.keys.iter().filter_map(|key| spec.columns.get(*key as usize));
+    let mut names: Vec<&String> = Vec::new();
+    for name in keys.chain(spec.aggregates.iter().map(|aggregate| &aggregate.name)) {
+        if names.contains(&name) {
+            return Err(Problem::Usage(format!(
+                "two columns of the output would be called \"{name}\"; give one another name: --agg 'NAME=…'"
+            )));
+        }
+        names.push(name);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Columns {
+        Columns { named: Vec::new(), known: ["city", "price", "a,b", "x "].map(str::to_owned).to_vec() }
+    }
+
+    #[test]
+    fn aggregates_are_read() {
+        let check = |text: &str, want: Result<(&str, Function, Option<&str>), &str>| {
+            let mut columns = columns();
+            let got = aggregate(text, &mut columns);
+            match (got, want) {
+                (Ok(got), Ok((name, function, column))) => {
+                    let of =
+                        got.column.and_then(|place| columns.named.get(place as usize)).map(String::as_str);
+                    assert_eq!((got.name.as_str(), got.function, of), (name, function, column), "{text}");
+                }
+                (Err(Problem::Usage(message)), Err(part)) => {
+                    assert!(message.contains(part), "{text}: {message}")
+                }
+                (got, want) => panic!("{text}: {got:?}, not {want:?}"),
+            }
+        };
+        check("n=count", Ok(("n", Function::Count, None)));
+        check("n = count( )", Ok(("n", Function::Count, None)));
+        check("n=count(*)", Ok(("n", Function::Count, None)));
+        check("count", Ok(("count", Function::Count, None)));
+        check("sum(price)", Ok(("sum(price)", Function::Sum, Some("price"))));
+        check("r=SUM( price )", Ok(("r", Function::Sum, Some("price"))));
+        check("m=max(a,b)", Ok(("m", Function::Max, Some("a,b"))));
+        check("m=max(x )", Ok(("m", Function::Max, Some("x "))));
+        check("p=quantile(a,b, 0.95)", Ok(("p", Function::Quantile(0.95), Some("a,b"))));
+        check("p=quantile(price)", Err("quantile(COL, 0.95)"));
+        check("p=quantile(price, 95)", Err("quantile(COL, 0.95)"));
+        check("s=summ(price)", Err("did you mean sum?"));
+        check("s=avg(price)", Err("did you mean mean?"));
+        check("s=median(price)", Err("did you mean quantile(COL, 0.5)?"));
+        check("s=frobnicate(price)", Err("there are: count, sum"));
+        check("s=sum", Err("sum takes a column"));
+        check("s=sum(price", Err("a ) is missing"));
+        check("=sum(price)", Err("no name"));
+    }
+
+    #[test]
+    fn conditions_are_read() {
+        use Comparison::{AtLeast, AtMost, Contains, Equal, Less, NotEqual};
+        let check = |text: &str, column: &str, comparison, value: &str, is_number: bool| {
+            let mut columns = columns();
+            let got = condition(text, None, &mut columns).unwrap();
+            assert_eq!(columns.named, [column], "{text}");
+            assert_eq!((got.comparison, got.text.as_slice()), (comparison, value.as_bytes()), "{text}");
+            assert_eq!(got.number.is_some(), is_number, "{text}");
+        };
+        check("price >= 10", "price", AtLeast, "10", true);
+        check("price<=1.5e3", "price", AtMost, "1.5e3", true);
+        check("city = New York", "city", Equal, "New York", false);
+        check("city == Rome", "city", Equal, "Rome", false);
+        check("city=\"007\"", "city", Equal, "007", false);
+        check("city != ", "city", NotEqual, "", false);
+        check("city < a=b", "city", Less, "a=b", false);
+        check("city ~ ork", "city", Contains, "ork", false);
+        for (text, part) in [("price", "there is none of"), ("= 4", "no column before")] {
+            let Err(Problem::Usage(message)) = condition(text, None, &mut columns()) else {
+                panic!("{text}")
+            };
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn text_is_compared_in_the_encoding_of_the_files() {
+        let latin = Encoding::for_label(b"windows-1252");
+        assert_eq!(condition("city = café", latin, &mut columns()).unwrap().text, b"caf\xe9");
+    }
+
+    #[test]
+    fn a_list_of_columns_is_cut_at_commas_unless_it_is_a_name() {
+        assert_eq!(columns().split("city, price"), ["city", "price"]);
+        assert_eq!(columns().split("a,b"), ["a,b"]);
+    }
+}

@@ -1,0 +1,432 @@
+//! Cuts CSV files into ranges that begin and end where rows do, without reading what lies between.
+//!
+//! Whether a byte is inside quotes depends on all quotes before it; but text says so itself within a few lines.
+//! From each cut on, both are supposed, inside and outside, and the text is followed until one of them is refuted
+//! by a quote that stands where none may. In a file that keeps to the rules the other one is then true, and nothing
+//! was guessed. Where nothing decides (no quote for a quarter of a MiB), outside is taken for granted.
+//!
+//! Invariant: no cut is trusted. The first range begins right; a worker whose range begins right checks every quote
+//! in it, and that it ends outside quotes at a line end, so the next begins right too. Where that fails the
+//! file is done again in one pass. Cuts depend on the file alone, never on who works on it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use memchr::{memchr, memchr2};
+use shared::csv::{CsvFile, Part, write_part};
+
+use super::{Progress, SourceError, SourceItem, Targets};
+
+/// Ranges of a file, if they come to a size within the bounds below: enough that the workers end together,
+/// few enough that merging what each found is nothing beside finding it.
+const RANGES: u64 = 128;
+
+/// Smallest range: below, a message costs more than the work.
+const RANGE_BYTES_MIN: u64 = 1 << 20;
+
+/// Largest range: what is lost with a worker that dies.
+const RANGE_BYTES_MAX: u64 = 64 << 20;
+
+/// Read at first from a cut on: some hundred rows, and nearly always enough.
+const LOOK_BYTES: usize = 16 << 10;
+
+/// Read at most.
+const LOOK_BYTES_MAX: usize = 256 << 10;
+
+/// Files that the rest of is not to be handed out any more; shared with whoever merges.
+pub type Abandoned = Arc<[AtomicBool]>;
+
+/// Parts of CSV files, as targets.
+#[derive(Debug)]
+pub struct Ranges {
+    files: Vec<CsvFile>,
+    delimiter: u8,
+    abandoned: Abandoned,
+    /// Files not begun, and whether each is to be done in one pass.
+    waiting: VecDeque<(u32, bool)>,
+    cutting: Option<Cutting>,
+    next_id: u64,
+    bytes_read: u64,
+    bytes_total: u64,
+}
+
+/// The file that is being cut.
+#[derive(Debug)]
+struct Cutting {
+    index: u32,
+    raw: File,
+    /// Where the next range begins.
+    start: u64,
+    /// Where the next cut is tried.
+    cut: u64,
+    step: u64,
+}
+
+impl Ranges {
+    /// Hands out all of `files`, cut where that can be done.
+    #[must_use]
+    pub fn all(files: Vec<CsvFile>, delimiter: u8, abandoned: Abandoned) -> Self {
+        let waiting = (0..).zip(&files).map(|(index, file)| (index, !file.can_be_split())).collect();
+        Self::new(files, delimiter, abandoned, waiting)
+    }
+
+    /// Hands out some of `files`, each as a whole.
+    #[must_use]
+    pub fn whole(files: Vec<CsvFile>, delimiter: u8, abandoned: Abandoned, which: &[u32]) -> Self {
+        let waiting = which.iter().map(|index| (*index, true)).collect();
+        Self::new(files, delimiter, abandoned, waiting)
+    }
+
+    fn new(files: Vec<CsvFile>, delimiter: u8, abandoned: Abandoned, waiting: VecDeque<(u32, bool)>) -> Self {
+        let bytes_total =
+            waiting.iter().filter_map(|(index, _)| files.get(*index as usize)).map(|file| file.bytes).sum();
+        Self { files, delimiter, abandoned, waiting, cutting: None, next_id: 0, bytes_read: 0, bytes_total }
+    }
+
+    /// Most parts there can be.
+    #[must_use]
+    pub fn parts_max(files: &[CsvFile]) -> u64 {
+        files
+            .iter()
+            .map(|file| if file.can_be_split() { file.bytes.div_ceil(step(file)).max(1) } else { 1 })
+            .sum()
+    }
+
+    fn next_part(&mut self) -> Result<Option<Part>, SourceError> {
+        loop {
+            if let Some(cutting) = &mut self.cutting {
+                let file = self.files.get(cutting.index as usize);
+                let abandoned = self.abandoned.get(cutting.index as usize);
+                let wanted = !abandoned.is_some_and(|abandoned| abandoned.load(Ordering::Relaxed));
+                let found = file.filter(|_| wanted).map(|file| cutting.next(file, self.delimiter));
+                match found.transpose().map_err(|(at, error)| self.unreadable(at, error))?.flatten() {
+                    Some(part) => return Ok(Some(part)),
+                    None => self.cutting = None,
+                }
+            }
+            let Some((index, whole)) = self.waiting.pop_front() else { return Ok(None) };
+            let Some(file) = self.files.get(index as usize) else { continue };
+            if whole {
+                return Ok(Some(Part::Whole { file: index }));
+            }
+            let raw = File::open(&file.path)
+                .map_err(|error| SourceError::Open { path: file.path.clone(), error })?;
+            let step = step(file);
+            self.cutting = Some(Cutting { index, raw, start: file.data_start, cut: step, step });
+        }
+    }
+
+    fn unreadable(&self, at: u64, error: io::Error) -> SourceError {
+        let file = self.cutting.as_ref().and_then(|cutting| self.files.get(cutting.index as usize));
+        SourceError::Cut { path: file.map_or_else(PathBuf::new, |file| file.path.clone()), at, error }
+    }
+}
+
+impl Targets for Ranges {
+    fn next_batch(&mut self, out: &mut Vec<SourceItem>, _max: usize) -> Result<bool, SourceError> {
+        // One at a time: workers wait for it, and the next takes a look at the disk.
+        let Some(part) = self.next_part()? else { return Ok(false) };
+        self.bytes_read += match part {
+            Part::Range { start, end, .. } => end - start,
+            Part::Whole { file } => self.files.get(file as usize).map_or(0, |file| file.bytes),
+        };
+        out.push(SourceItem {
+            id: self.next_id,
+            inputs: 1,
+            input: write_part(part),
+            kept: Vec::new(),
+            host: None,
+            refused: None,
+        });
+        self.next_id += 1;
+        Ok(true)
+    }
+
+    fn position(&self) -> Progress {
+        let ended = self.waiting.is_empty() && self.cutting.is_none();
+        Progress {
+            items: self.next_id,
+            items_total: ended.then_some(self.next_id),
+            bytes_read: self.bytes_read,
+            bytes_total: Some(self.bytes_total),
+        }
+    }
+}
+
+fn step(file: &CsvFile) -> u64 {
+    (file.bytes / RANGES).clamp(RANGE_BYTES_MIN, RANGE_BYTES_MAX)
+}
+
+impl Cutting {
+    fn next(&mut self, file: &CsvFile, delimiter: u8) -> Result<Option<Part>, (u64, io::Error)> {
+        if self.start >= file.bytes {
+            return Ok(None);
+        }
+        let start = self.start;
+        let rules = Rules { delimiter, fields: file.fields };
+        let end = loop {
+            if self.cut >= file.bytes {
+                break file.bytes;
+            }
+            let at = self.cut;
+            self.cut += self.step;
+            if at <= start {
+                continue;
+            }
+            match find(&self.raw, at, rules).map_err(|error| (at, error))? {
+                Some(found) if found < file.bytes => break found,
+                Some(_) | None => {}
+            }
+        };
+        self.start = end;
+        Ok(Some(Part::Range { file: self.index, start, end, last: end == file.bytes }))
+    }
+}
+
+/// Where a row begins, not far after `at`; `None` if that cannot be told.
+fn find(raw: &File, at: u64, rules: Rules) -> io::Result<Option<u64>> {
+    let mut text = Vec::new();
+    let mut look = LOOK_BYTES;
+    loop {
+        let complete = read_more(raw, at, &mut text, look)?;
+        let enough = complete || look >= LOOK_BYTES_MAX;
+        match rules.row_begins(&text, enough) {
+            Decision::At(found) => return Ok(Some(at + found as u64)),
+            Decision::Never => return Ok(None),
+            Decision::NotYet if enough => return Ok(None),
+            Decision::NotYet => look = (look * 4).min(LOOK_BYTES_MAX),
+        }
+    }
+}
+
+/// Makes `text` what the file has from `at` on, up to `look` bytes; whether the file ends there.
+fn read_more(raw: &File, at: u64, text: &mut Vec<u8>, look: usize) -> io::Result<bool> {
+    let mut filled = text.len();
+    text.resize(look, 0);
+    while filled < look {
+        match raw.read_at(text.get_mut(filled..).unwrap_or_default(), at + filled as u64) {
+            Ok(0) => {
+                text.truncate(filled);
+                return Ok(true);
+            }
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// What the rows of a file look like.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    delimiter: u8,
+    fields: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    /// A row begins here.
+    At(usize),
+    /// More text might tell.
+    NotYet,
+    /// It cannot be told: neither supposition holds.
+    Never,
+}
+
+impl Rules {
+    /// Where in `text` a row begins. With `enough` there will be no more of it.
+    fn row_begins(self, text: &[u8], enough: bool) -> Decision {
+        if memchr(b'"', text).is_none() {
+            let first = memchr2(b'\n', b'\r', text);
+            return first.filter(|_| enough).map_or(Decision::NotYet, |end| Decision::At(end + 1));
+        }
+        let mut outside = Supposition::new(false);
+        let mut inside = Supposition::new(true);
+        for (at, byte) in text.iter().enumerate() {
+            outside.step(self, at, *byte);
+            inside.step(self, at, *byte);
+            match (outside.refuted, inside.refuted) {
+                (true, true) => return Decision::Never,
+                (false, true) if outside.first.is_some() => break,
+                (true, false) if inside.first.is_some() => break,
+                _ => {}
+            }
+        }
+        let held = match (outside.refuted, inside.refuted) {
+            (false, true) => outside,
+            (true, false) => inside,
+            _ if !enough => return Decision::NotYet,
+            // Both hold. The one under which rows are as long as the header; else, quotes are rarer than none.
+            _ if inside.score > outside.score => inside,
+            _ => outside,
+        };
+        held.first.map_or(Decision::NotYet, Decision::At)
+    }
+}
+
+/// Text, read as if it began inside of quotes, or outside.
+#[derive(Debug, Clone, Copy)]
+struct Supposition {
+    inside: bool,
+    /// A quote here would open a cell. Of the first byte that is not known.
+    may_open: bool,
+    /// A quote has just closed.
+    closed: bool,
+    refuted: bool,
+    /// After the first line end.
+    first: Option<usize>,
+    cells: u32,
+    /// Rows that have as many cells as the header, less those that have not.
+    score: i64,
+}
+
+impl Supposition {
+    const fn new(inside: bool) -> Self {
+        Self { inside, may_open: true, closed: false, refuted: false, first: None, cells: 1, score: 0 }
+    }
+
+    fn step(&mut self, rules: Rules, at: usize, byte: u8) {
+        if self.inside {
+            self.closed = byte == b'"';
+            self.inside = !self.closed;
+            self.may_open = false;
+        } else if byte == b'"' {
+            self.refuted |= !(self.closed || self.may_open);
+            self.inside = true;
+        } else if byte == rules.delimiter {
+            (self.closed, self.may_open) = (false, true);
+            self.cells = self.cells.saturating_add(1);
+        } else if matches!(byte, b'\n' | b'\r') {
+            (self.closed, self.may_open) = (false, true);
+            self.row_ended(rules, at);
+        } else {
+            self.refuted |= self.closed;
+            (self.closed, self.may_open) = (false, false);
+        }
+    }
+
+    fn row_ended(&mut self, rules: Rules, at: usize) {
+        if self.first.is_none() {
+            self.first = Some(at + 1);
+        } else if self.cells == rules.fields {
+            self.score += 1;
+        } else if self.cells > 1 {
+            self.score -= 1;
+        }
+        self.cells = 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules(fields: u32) -> Rules {
+        Rules { delimiter: b',', fields }
+    }
+
+    #[test]
+    fn text_says_itself_whether_it_is_inside_quotes() {
+        let check = |text: &str, want: Decision| {
+            assert_eq!(rules(2).row_begins(text.as_bytes(), true), want, "{text:?}");
+        };
+        // Outside: the quote in it opens a cell.
+        check("1,a\n2,\"b\"\n", Decision::At(4));
+        // Inside: the same quote closes one.
+        check("x\ny\"\n3,c\n", Decision::At(5));
+        check("x,\ny\",4\n\"a\nb\",3\n", Decision::At(8));
+        // No quote at all: outside.
+        check("1,a\n2,b\n", Decision::At(4));
+        // Nothing refutes either; rows are of the right length only outside.
+        check("\"\",\"\"\n\"\",\"\"\n\"\",\"\"\n", Decision::At(6));
+        // Neither can be.
+        check("a\"b\nc \"d\" e\n", Decision::Never);
+        check("no line end", Decision::NotYet);
+    }
+
+    #[test]
+    fn ranges_cover_a_file_once_and_end_at_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.csv");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"id,text\n").unwrap();
+        for n in 0..60_000_u32 {
+            write!(file, "{n},\"line one\nand \"\"two\"\" of {n}, with a comma\"\n").unwrap();
+        }
+        drop(file);
+        let text = std::fs::read(&path).unwrap();
+        let bytes = text.len() as u64;
+        let spec = CsvFile {
+            path,
+            fields: 2,
+            positions: vec![0],
+            data_start: 8,
+            bytes,
+            packing: shared::csv::Packing::None,
+            decode: None,
+        };
+        let mut ranges = Ranges::all(vec![spec], b',', Arc::from([AtomicBool::new(false)]));
+        let (mut items, mut at) = (Vec::new(), 8);
+        while ranges.next_batch(&mut items, 1).unwrap() {}
+        assert!(items.len() >= 3, "{}", items.len());
+        for item in &items {
+            let Some(Part::Range { start, end, last, .. }) = shared::csv::read_part(&item.input) else {
+                panic!()
+            };
+            assert_eq!((start, last), (at, end == bytes));
+            assert!(text[..end as usize].ends_with(b"comma\"\n"), "{end}");
+            at = end;
+        }
+        assert_eq!(at, bytes);
+        assert_eq!(ranges.position().items_total, Some(items.len() as u64));
+    }
+
+    proptest! {
+        /// From any byte of any valid file: what is found is a row's beginning, or nothing is.
+        #[test]
+        fn what_is_decided_is_true(
+            rows in proptest::collection::vec(
+                proptest::collection::vec("([a-z]{0,6}|[a-z,\"\r\n]{1,12})", 3..=3),
+                6..30,
+            ),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let mut text = Vec::new();
+            let mut begins = Vec::new();
+            for row in &rows {
+                begins.push(text.len());
+                let cells: Vec<String> = row.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+                // Every other row without quotes where that can be.
+                let plain = row.concat().chars().all(char::is_alphabetic) && begins.len() % 2 == 0;
+                text.extend_from_slice(if plain { row.join(",") } else { cells.join(",") }.as_bytes());
+                text.push(b'\n');
+            }
+            begins.push(text.len());
+            let at = cut.index(text.len());
+            let (mut outside, mut inside) = (Supposition::new(false), Supposition::new(true));
+            for (n, byte) in text[at..].iter().enumerate() {
+                outside.step(rules(3), n, *byte);
+                inside.step(rules(3), n, *byte);
+            }
+            // A refutation is a proof.
+            let truly_inside = text[..at].iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+            let true_one = if truly_inside { inside } else { outside };
+            prop_assert!(!true_one.refuted);
+            if outside.refuted != inside.refuted
+                && let Decision::At(found) = rules(3).row_begins(&text[at..], true)
+            {
+                prop_assert!(begins.contains(&(at + found)), "{} of {:?}", at + found, begins);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `csv`: one part of a file becomes one report of groups.
+//!
+//! ```text
+//! range ─┬→ scan → table → Done
+//! whole ─┘    └ a stray quote → Stray (a range), csv-core (a whole file)
+//! ```
+//! What goes wrong with a file is a report too: the supervisor decides what becomes of the run. Memory is
+//! bounded by the groups of one part, and never by its size.
+
+mod range;
+mod scan;
+mod table;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+
+use shared::black_box::BlackBox;
+use shared::codec::JOINED_BYTES_MAX;
+use shared::csv::{CsvFile, CsvSpec, Done, Found, Part, Report, frame, read_part};
+
+use super::{open_regular, unreadable};
+
+/// Largest report; with what goes before it in a message, it must stay below [`JOINED_BYTES_MAX`].
+const REPORT_BYTES_MAX: usize = JOINED_BYTES_MAX - (1 << 20);
+
+/// What csv work needs, for all of its targets.
+#[derive(Debug)]
+pub(crate) struct Csv {
+    spec: CsvSpec,
+    slot: u32,
+}
+
+/// One target's work.
+struct Work<'a> {
+    spec: &'a CsvSpec,
+    black_box: &'a BlackBox,
+}
+
+/// Why a part is not aggregated to its end: what is reported instead.
+#[derive(Debug)]
+struct Stop(Found);
+
+impl Stop {
+    fn failed(what: &str, error: &io::Error) -> Self {
+        Self(Found::Failed(format!("{what}: {error}")))
+    }
+}
+
+impl Csv {
+    pub(crate) const fn new(spec: CsvSpec, slot: u32) -> Self {
+        Self { spec, slot }
+    }
+
+    /// The path of the file a target is a part of.
+    pub(crate) fn path(&self, input: &[u8]) -> &[u8] {
+        let file = read_part(input).and_then(|part| self.spec.files.get(part.file() as usize));
+        file.map_or(&[], |file| file.path.as_os_str().as_bytes())
+    }
+
+    /// Aggregates the part that `input` stands for and appends the report to `line`; how many bytes of the file it was.
+    pub(crate) fn run(&self, input: &[u8], black_box: &BlackBox, line: &mut Vec<u8>) -> u64 {
+        let Some(part) = read_part(input) else { return 0 };
+        let (found, bytes) = self.find(part, black_box);
+        let report = Report { slot: self.slot, part, found };
+        let before = line.len();
+        frame(&report, line);
+        if line.len() - before > REPORT_BYTES_MAX {
+            let megabytes = (line.len() - before) >> 20;
+            line.truncate(before);
+            let found = Found::Failed(format!(
+                "the groups of one part of it take {megabytes} MiB, and at most {} can be sent: group by fewer values, \
+                 or use fewer of distinct and quantile",
+                REPORT_BYTES_MAX >> 20
+            ));
+            frame(&Report { slot: self.slot, part, found }, line);
+        }
+        black_box.set_bytes(0);
+        bytes
+    }
+
+    fn find(&self, part: Part, black_box: &BlackBox) -> (Found, u64) {
+        let Some(file) = self.spec.files.get(part.file() as usize) else {
+            return (Found::Failed("the job names no such file".to_owned()), 0);
+        };
+        let work = Work { spec: &self.spec, black_box };
+        let (found, bytes) = match part {
+            Part::Range { start, end, last, .. } => (work.range(file, start, end, last), end - start),
+            Part::Whole { .. } => (work.whole(file), file.bytes),
+        };
+        (found.map_or_else(|Stop(found)| found, |done: Done| Found::Done(Box::new(done))), bytes)
+    }
+}
+
+impl Work<'_> {
+    fn open(&self, file: &CsvFile) -> Result<File, Stop> {
+        match open_regular(&file.path) {
+            Ok((opened, _)) => Ok(opened),
+            Err(error) => Err(Stop(Found::Failed(unreadable(&error)))),
+        }
+    }
+
+    /// Shows that this part goes on, and how far it is.
+    fn show(&self, bytes: u64) {
+        self.black_box.set_bytes(bytes);
+        self.black_box.advance();
+    }
+}

@@ -1,0 +1,346 @@
+//! Rows to groups: which rows count, which group each belongs to, and what is kept of their cells.
+//!
+//! Rows go through one by one up to their group, then in batches through one small loop for each
+//! column that is kept. A row is used as a whole or not at all: it is bad before anything of it counts.
+
+use memchr::memchr;
+use shared::csv::{
+    BAD_SHOWN_MAX, Bad, BadRow, CELL_BYTES_MAX, CsvFile, CsvSpec, Done, Found, Groups, GroupsFull, Kept,
+    Number, Place, push_key_cell, short,
+};
+
+use super::scan::Scanner;
+
+/// Rows gathered before their columns are gone through: their cells are still in the CPU's cache then.
+const BATCH_ROWS: usize = 2048;
+
+/// How much of a cell that is no number is shown.
+const SHOWN_BYTES: usize = 40;
+
+/// Marks a cell that is not in the text as it stands, because a quote in it was doubled.
+const IN_SIDE: u32 = 1 << 31;
+
+/// Where a cell is.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// One of the spec's columns, and what its cells are needed for.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// Which cell of a row it is.
+    position: usize,
+    /// Whether cells are read as numbers.
+    number: bool,
+    /// Whether one that is no number makes the row bad.
+    must_be_number: bool,
+}
+
+/// The groups of a part, while they are being made.
+#[derive(Debug)]
+pub(super) struct Table<'a> {
+    spec: &'a CsvSpec,
+    fields: usize,
+    wanted: Vec<Wanted>,
+    done: Done,
+    /// Cells and numbers of the batch, row by row, as many a row as there are `wanted`.
+    cells: Vec<Span>,
+    numbers: Vec<Number>,
+    /// The group of each row of the batch.
+    groups: Vec<u32>,
+    /// Cells that had to be unquoted.
+    side: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(spec: &'a CsvSpec, file: &CsvFile) -> Self {
+        let done = Done { groups: Groups::new(spec), ..Done::default() };
+        let wanted = (0..).zip(&file.positions).map(|(column, position)| {
+            let mut kept = done.groups.columns.iter().filter(|kept| kept.source == column);
+            let number = kept.clone().any(|kept| kept.reads_numbers());
+            Wanted {
+                position: *position as usize,
+                number,
+                must_be_number: kept.any(|kept| kept.needs_numbers()),
+            }
+        });
+        Self {
+            spec,
+            fields: file.fields as usize,
+            wanted: wanted.collect(),
+            done,
+            cells: Vec::new(),
+            numbers: Vec::new(),
+            groups: Vec::new(),
+            side: Vec::new(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Takes the rows that `scanner` found in `text`; `place` says where in the file one that begins at a byte of it is.
+    pub(super) fn take(
+        &mut self,
+        text: &[u8],
+        scanner: &Scanner,
+        place: &dyn Fn(usize) -> Place,
+    ) -> Result<(), GroupsFull> {
+        let (mut first, mut start) = (0, 0);
+        let all = scanner.ends();
+        for &upto in &scanner.rows {
+            let ends = all.get(first..upto as usize).unwrap_or_default();
+            first = upto as usize;
+            let begin = start;
+            let end = ends.last().copied().unwrap_or(start);
+            start = end + 1;
+            if ends.len() != self.fields {
+                // A blank line is no row; nor is what stands between CR and LF.
+                if !(ends.len() == 1 && begin == end) {
+                    self.bad(place(begin as usize), Bad::Ragged(ends.len() as u64));
+                }
+                continue;
+            }
+            if begin == end && ends.len() == 1 {
+                continue;
+            }
+            for column in 0..self.wanted.len() {
+                let span = self.span(text, ends, begin, column);
+                self.cells.push(span);
+            }
+            self.row(text, || place(begin as usize))?;
+        }
+        self.flush(text);
+        Ok(())
+    }
+
+    /// Takes a row that was unquoted already: its wanted cells, of `fields` in all.
+    pub(super) fn take_row<'c>(
+        &mut self,
+        fields: usize,
+        cells: impl Iterator<Item = &'c [u8]>,
+        place: Place,
+    ) -> Result<(), GroupsFull> {
+        if fields != self.fields {
+            self.bad(place, Bad::Ragged(fields as u64));
+            return Ok(());
+        }
+        for cell in cells {
+            let start = self.side.len() as u32;
+            self.side.extend_from_slice(cell);
+            self.cells.push(Span { start: start | IN_SIDE, end: self.side.len() as u32 });
+        }
+        self.row(&[], || place)
+    }
+
+    /// Ends the part.
+    pub(super) fn finish(mut self) -> Done {
+        self.flush(&[]);
+        self.done
+    }
+
+    #[inline(always)]
+    fn span(&mut self, text: &[u8], ends: &[u32], begin: u32, column: usize) -> Span {
+        let Some(Wanted { position, .. }) = self.wanted.get(column) else { return Span { start: 0, end: 0 } };
+        let before = position.checked_sub(1).and_then(|before| ends.get(before));
+        let start = before.map_or(begin, |end| end + 1);
+        let end = ends.get(*position).copied().unwrap_or(start);
+        if text.get(start as usize) == Some(&b'"') && end > start {
+            return self.unquote(text, start + 1, end - 1);
+        }
+        Span { start, end }
+    }
+
+    #[inline(never)]
+    fn unquote(&mut self, text: &[u8], start: u32, end: u32) -> Span {
+        let inner = text.get(start as usize..end as usize).unwrap_or_default();
+        let Some(mut at) = memchr(b'"', inner) else { return Span { start, end } };
+        let begin = self.side.len() as u32;
+        let mut rest = inner;
+        loop {
+            // The first of two quotes stays.
+            let (cell, after) = rest.split_at((at + 1).min(rest.len()));
+            self.side.extend_from_slice(cell);
+            rest = after.get(1..).unwrap_or_default();
+            match memchr(b'"', rest) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        self.side.extend_from_slice(rest);
+        Span { start: begin | IN_SIDE, end: self.side.len() as u32 }
+    }
+
+    /// Takes the row whose cells are the last of the batch, or gives them back.
+    #[inline(always)]
+    fn row(&mut self, text: &[u8], place: impl FnOnce() -> Place) -> Result<(), GroupsFull> {
+        let width = self.wanted.len();
+        let first = self.cells.len() - width;
+        let row = self.cells.get(first..).unwrap_or_default();
+        if !self.spec.filters.is_empty() {
+            let holds = self.spec.filters.iter().all(|filter| {
+                row.get(filter.column as usize)
+                    .is_some_and(|span| filter.holds(cell(text, &self.side, *span)))
+            });
+            if !holds {
+                self.done.rows += 1;
+                self.done.left_out += 1;
+                self.cells.truncate(first);
+                return Ok(());
+            }
+        }
+        for (column, (wanted, span)) in self.wanted.iter().zip(row).enumerate() {
+            let bytes = cell(text, &self.side, *span);
+            // Three ways to one vector: a number that is made on one of several ways and stored after they meet
+            // goes through memory, and is waited for.
+            if !wanted.number && bytes.len() <= CELL_BYTES_MAX {
+                self.numbers.push(Number::Not);
+                continue;
+            }
+            if wanted.number
+                && let Some((mantissa, places)) = short(bytes)
+            {
+                self.numbers.push(Number::Exact { mantissa, places });
+                continue;
+            }
+            match usable(*wanted, column, bytes) {
+                Ok(number) => self.numbers.push(number),
+                Err(bad) => {
+                    self.cells.truncate(first);
+                    self.numbers.truncate(first);
+                    self.bad(place(), bad);
+                    return Ok(());
+                }
+            }
+        }
+        let group = self.group(text, first)?;
+        self.groups.push(group);
+        if let Some(rows) = self.done.groups.rows.get_mut(group as usize) {
+            *rows += 1;
+        }
+        self.done.rows += 1;
+        if self.groups.len() >= BATCH_ROWS {
+            self.flush(text);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn group(&mut self, text: &[u8], first: usize) -> Result<u32, GroupsFull> {
+        let Self { cells, side, key, done, spec, .. } = self;
+        let row = cells.get(first..).unwrap_or_default();
+        let of = |column: &u32| row.get(*column as usize).map_or(&[][..], |span| cell(text, side, *span));
+        match spec.keys.as_slice() {
+            [only] => done.groups.find(of(only), spec.groups_max),
+            keys => {
+                key.clear();
+                for (n, column) in keys.iter().enumerate() {
+                    push_key_cell(key, of(column), n + 1 == keys.len());
+                }
+                done.groups.find(key, spec.groups_max)
+            }
+        }
+    }
+
+    /// Goes through the columns of the batch. Its cells are in `text`, or unquoted.
+    fn flush(&mut self, text: &[u8]) {
+        let width = self.wanted.len();
+        let groups = self.done.groups.len();
+        for column in &mut self.done.groups.columns {
+            column.grow(groups);
+            let source = column.source as usize;
+            let numbers = self.numbers.iter().skip(source).step_by(width.max(1));
+            let cells = self.cells.iter().skip(source).step_by(width.max(1));
+            let cells = cells.map(|span| cell(text, &self.side, *span));
+            let of = self.groups.iter().map(|group| *group as usize);
+            match &mut column.kept {
+                Kept::Sums(kept) => each(kept, of, numbers, |sum, number| sum.add(*number)),
+                Kept::Moments(kept) => {
+                    let values = numbers.map(|number| number.to_f64());
+                    each(kept, of, values, |moments, value| {
+                        value.into_iter().for_each(|value| moments.add(value))
+                    });
+                }
+                Kept::Quantiles(kept) => {
+                    let values = numbers.map(|number| number.to_f64());
+                    each(kept, of, values, |digest, value| {
+                        value.into_iter().for_each(|value| digest.add(value))
+                    });
+                }
+                Kept::Extremes(side, kept) => {
+                    let side = *side;
+                    each(kept, of, numbers.zip(cells), |kept, (number, cell)| kept.add(side, *number, cell));
+                }
+                Kept::Present(kept) => {
+                    each(kept, of, cells, |count, cell| *count += u64::from(!cell.is_empty()));
+                }
+                Kept::Distinct(kept) => each(kept, of, cells.filter_empty(), |distinct, cell| {
+                    cell.into_iter().for_each(|cell| distinct.add(cell));
+                }),
+            }
+        }
+        self.cells.clear();
+        self.numbers.clear();
+        self.groups.clear();
+        self.side.clear();
+    }
+
+    #[cold]
+    fn bad(&mut self, place: Place, bad: Bad) {
+        self.done.rows += 1;
+        self.done.bad += 1;
+        if self.done.bad_first.len() < BAD_SHOWN_MAX {
+            self.done.bad_first.push(BadRow { place, bad });
+        }
+    }
+}
+
+/// Empty cells as `None`: they are no values.
+trait FilterEmpty<'c>: Iterator<Item = &'c [u8]> + Sized {
+    fn filter_empty(self) -> impl Iterator<Item = Option<&'c [u8]>> {
+        self.map(|cell| (!cell.is_empty()).then_some(cell))
+    }
+}
+
+impl<'c, I: Iterator<Item = &'c [u8]>> FilterEmpty<'c> for I {}
+
+#[inline(always)]
+fn each<T, V>(
+    kept: &mut [T],
+    groups: impl Iterator<Item = usize>,
+    values: impl Iterator<Item = V>,
+    mut add: impl FnMut(&mut T, V),
+) {
+    for (group, value) in groups.zip(values) {
+        if let Some(kept) = kept.get_mut(group) {
+            add(kept, value);
+        }
+    }
+}
+
+#[inline(always)]
+fn cell<'c>(text: &'c [u8], side: &'c [u8], span: Span) -> &'c [u8] {
+    let from = if span.start & IN_SIDE == 0 { text } else { side };
+    from.get((span.start & !IN_SIDE) as usize..span.end as usize).unwrap_or_default()
+}
+
+/// A cell that is not short, or no number.
+#[inline(never)]
+fn usable(wanted: Wanted, column: usize, cell: &[u8]) -> Result<Number, Bad> {
+    let column = column as u32;
+    if cell.len() > CELL_BYTES_MAX {
+        return Err(Bad::TooLong { column });
+    }
+    let number = if wanted.number { Number::parse_any(cell) } else { Number::Not };
+    if number == Number::Not && wanted.must_be_number {
+        return Err(Bad::NotANumber { column, cell: cell.get(..SHOWN_BYTES).unwrap_or(cell).to_vec() });
+    }
+    Ok(number)
+}
+
+impl From<GroupsFull> for super::Stop {
+    fn from(_: GroupsFull) -> Self {
+        Self(Found::GroupsFull)
+    }
+}
