@@ -11,7 +11,6 @@ use std::time::SystemTime;
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Request, Version};
-use hyper::ext::ReasonPhrase;
 use shared::clock;
 use url::Url;
 
@@ -153,10 +152,8 @@ fn request_head(request: &Request<()>) -> Vec<u8> {
 fn response_head(parts: &Parts) -> Vec<u8> {
     let version = if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
     let mut head = format!("{version} {} ", parts.status.as_str()).into_bytes();
-    match parts.extensions.get::<ReasonPhrase>() {
-        Some(reason) => head.extend_from_slice(reason.as_bytes()),
-        None => head.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes()),
-    }
+    // The standard's words and not the server's: only one of the two clients passes those on.
+    head.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
     head.extend_from_slice(b"\r\n");
     for (name, value) in &parts.headers {
         // The chunks are joined: a reader that believed this would look for them.
