@@ -3,7 +3,7 @@
 //! Parser and evaluator are ours because a page must not run away with a query:
 //! no published evaluator can be stopped half-way, and `$..*..*..*` or a filter
 //! inside a filter takes a power of the body's size. Nothing here recurses
-//! deeper than [`DEPTH_MAX`].
+//! deeper than `DEPTH_MAX`.
 
 mod filter;
 mod parse;
