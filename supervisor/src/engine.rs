@@ -1,6 +1,7 @@
 //! One job from beginning to end: source, pool, output, and what is said about
 //! it afterwards. `fetch`, `parse` and each leg of `compare` come through here.
 
+mod limits;
 mod sitemaps;
 mod tree;
 
@@ -10,16 +11,16 @@ use std::time::{Duration, Instant};
 use shared::clock;
 use shared::job::{Executor, JobSpec, Mode, RecordEncoding, SandboxSpec, Work};
 
+use self::limits::{pool_config, readable};
 use self::sitemaps::{Around, Listed};
 use self::tree::SitemapError;
 use crate::archive;
-
 use crate::auto::{self, Measured};
 use crate::frontier::{Frontier, FrontierConfig};
 use crate::gather::{Gather, Ordered, Unbalanced};
 use crate::journal::{Destination, Gate, Journal, JournalError, OutputError, SpooledInput, State, Store};
-use crate::plan::{Input, Plan};
-use crate::pool::{Ahead, Pool, PoolConfig};
+use crate::plan::Plan;
+use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::runtime::locate::NoWorker;
 use crate::runtime::sockets::NoSockets;
@@ -31,21 +32,6 @@ use crate::summary::{Facts, ModeRun};
 /// Targets in flight in one event loop unless the user says otherwise: a loop is
 /// busy long before, and a server's connection limits are rarely lower in sum.
 const CONCURRENCY: u32 = 64;
-
-/// From fork to ready, before a worker is taken for broken.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Between asking a process to end and killing it.
-const TERMINATE_GRACE: Duration = Duration::from_secs(2);
-
-/// What the supervisor allows on top of the worker's own limits before it ends the worker.
-const MARGIN: Duration = Duration::from_secs(5);
-
-/// Longer than anything takes.
-const ENDLESS: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Attempts that may kill their worker before the target is set aside.
-const CRASHES_MAX: u32 = 3;
 
 /// What to do about a run that could not go on.
 const HOW_TO_RESUME: &str =
@@ -340,65 +326,6 @@ impl Job<'_> {
             progress: self.progress,
         };
         Runtime::new(stage, PathBuf::from(self.worker), job, pool, targets_max).run()
-    }
-}
-
-/// What the workers may read: a list of paths is read as it goes, so then anything.
-fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
-    match plan.work {
-        Work::Fetch(_) | Work::Sitemap(_) | Work::Map(_) => Some(Vec::new()),
-        Work::Csv(ref spec) => Some(spec.files.iter().map(|file| file.path.clone()).collect()),
-        Work::Parse(_) => plan
-            .inputs
-            .iter()
-            .map(|input| match input {
-                Input::Tree(path) => Some(path.clone()),
-                Input::Literal(_)
-                | Input::Lines(_)
-                | Input::StdinLines
-                | Input::CsvColumn(..)
-                | Input::JsonColumn(..)
-                | Input::ParquetColumn(..)
-                | Input::Sitemaps(_) => None,
-            })
-            .collect(),
-    }
-}
-
-fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
-    let timeout = match &plan.work {
-        Work::Fetch(fetch) | Work::Sitemap(fetch) => fetch.timeout,
-        Work::Parse(_) | Work::Map(_) | Work::Csv(_) => Duration::ZERO,
-    };
-    let parse_timeout = plan.parse_timeout;
-    let program = plan.program();
-    let batch = program.and_then(|spec| spec.batch).map_or(1, |batch| batch.get() as usize);
-    let program_timeout = program.map_or(Duration::ZERO, |spec| spec.timeout);
-    // A part may be a whole file and take hours. It shows that it goes on; only standing still is a hang.
-    let endless = matches!(plan.work, Work::Csv(_)).then_some(ENDLESS);
-    PoolConfig {
-        slots: shape.workers,
-        concurrency: shape.concurrency,
-        ahead: if program.is_some() { Ahead::of_program(batch) } else { Ahead::default() },
-        piped: program.is_some(),
-        retries: plan.politeness.retries,
-        crashes_max: CRASHES_MAX,
-        handshake_timeout: HANDSHAKE_TIMEOUT,
-        stall_timeout: MARGIN
-            + parse_timeout
-            + match shape.mode.executor() {
-                // A blocking worker shows nothing while it waits.
-                Executor::Blocking => timeout,
-                Executor::EventLoop => Duration::ZERO,
-            },
-        // The worker counts CPU time and this is wall time: on a crowded machine that is twice as much.
-        stage_timeout: endless.unwrap_or(parse_timeout * 2 + MARGIN),
-        // Other targets' parsing may delay this one, but not for ever.
-        target_timeout: endless.unwrap_or((timeout + parse_timeout) * 2 + MARGIN),
-        drain_grace: timeout + parse_timeout + program_timeout + MARGIN,
-        terminate_grace: TERMINATE_GRACE,
-        recycle_after: plan.pool.recycle_after,
-        rss_allowance_bytes: plan.pool.worker_memory_bytes.map(|bytes| bytes / 2),
     }
 }
 

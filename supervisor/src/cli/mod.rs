@@ -5,6 +5,7 @@
 //! decides what it means, `disk` looks whether it can be done. Nothing behind
 //! this module reads a flag, a variable or a configuration file.
 
+mod amounts;
 mod csv;
 mod disk;
 mod flags;

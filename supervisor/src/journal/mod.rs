@@ -16,6 +16,7 @@ mod finished;
 mod identity;
 mod opening;
 mod prefix;
+mod reading;
 mod recorder;
 mod spool;
 mod store;

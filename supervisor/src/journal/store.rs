@@ -20,6 +20,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::fingerprint::Known;
 use super::identity::Fact;
+use super::reading::{Wrong, read};
 use super::{Finished, JournalError, Prefix, Tally};
 
 /// Says in SQLite's own header whose file this is: `MUST`.
@@ -339,72 +340,4 @@ fn join_sets(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
 
 fn unreadable(error: io::Error) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
-}
-
-enum Wrong {
-    Sqlite(rusqlite::Error),
-    Content(String),
-}
-
-impl From<rusqlite::Error> for Wrong {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl Wrong {
-    fn content(error: impl ToString) -> Self {
-        Self::Content(error.to_string())
-    }
-}
-
-/// Everything in the tables, and the number of sets.
-fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
-    let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if sound != "ok" {
-        return Err(Wrong::Content(sound));
-    }
-    let (flags, inputs): (String, String) =
-        connection.query_row("SELECT flags, inputs FROM job", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (output_bytes, targets, digest, tally, complete): (i64, i64, [u8; 16], String, bool) = connection
-        .query_row("SELECT output_bytes, targets, digest, tally, complete FROM progress", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-        })?;
-    let (mut finished, mut sets, mut twice) = (Finished::default(), 0, 0);
-    let mut statement = connection.prepare("SELECT ids FROM finished")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let ids: Vec<u8> = row.get(0)?;
-        twice += finished.merge(Finished::from_bytes(&ids).map_err(Wrong::content)?);
-        sets += 1;
-    }
-    let tally: Tally = serde_json::from_str(&tally).map_err(Wrong::content)?;
-    let prefix = Prefix { targets: targets.cast_unsigned(), digest: u128::from_le_bytes(digest) };
-    let state = State { finished, tally, prefix, output_bytes: output_bytes.cast_unsigned() };
-    check(&state, twice).map_err(Wrong::Content)?;
-    let recorded = Recorded {
-        flags: serde_json::from_str(&flags).map_err(Wrong::content)?,
-        inputs: serde_json::from_str(&inputs).map_err(Wrong::content)?,
-        state,
-        complete,
-    };
-    Ok((recorded, sets))
-}
-
-/// What every commit leaves true.
-fn check(state: &State, twice: u64) -> Result<(), String> {
-    let State { finished, tally, prefix, .. } = state;
-    let (ids, counted) = (finished.len(), tally.counts.items());
-    if twice > 0 {
-        return Err(format!("{twice} targets are in it twice"));
-    }
-    if ids != counted {
-        return Err(format!("it has {ids} targets and counts {counted}"));
-    }
-    match finished.last() {
-        Some(last) if last >= prefix.targets => {
-            Err(format!("target {last} is done, and only {} were read", prefix.targets))
-        }
-        Some(_) | None => Ok(()),
-    }
 }

@@ -26,6 +26,7 @@ const ORDERED_WINDOW: u64 = 8_192;
 
 /// The same where a target is a line: what two workers do in a tenth of a second.
 const ORDERED_WINDOW_OF_LINES: u64 = 65_536;
+
 /// The same for parts of files, each of which is many thousand rows: so many for each worker.
 const PARTS_WINDOW: u64 = 8;
 

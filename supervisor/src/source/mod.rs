@@ -7,6 +7,7 @@
 
 mod blocks;
 mod csv;
+mod cut;
 mod error;
 mod feed;
 mod header;

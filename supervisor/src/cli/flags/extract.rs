@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use shared::select::{Each, Preset};
 
-use crate::cli::values;
+use crate::cli::{amounts, values};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Extraction")]
@@ -25,7 +25,7 @@ pub(in crate::cli) struct ExtractFlags {
         value_name = "TIME",
         default_value = "10s",
         allow_negative_numbers = true,
-        value_parser = values::duration,
+        value_parser = amounts::duration,
     )]
     pub(in crate::cli) parse_timeout: Duration,
     /// Largest page, after decompression; a larger one is a too_large error
@@ -34,7 +34,7 @@ pub(in crate::cli) struct ExtractFlags {
         value_name = "SIZE",
         default_value = "16MiB",
         allow_negative_numbers = true,
-        value_parser = values::body_bytes,
+        value_parser = amounts::body_bytes,
     )]
     pub(in crate::cli) body_bytes_max: u64,
 }

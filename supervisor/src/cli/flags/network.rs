@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::values::{self, Header, Limit, PerSecond};
+use crate::cli::amounts::{self, PerSecond};
+use crate::cli::values::{self, Header, Limit};
 
 /// Most requests in flight to one host: all sockets one address can have.
 const PER_HOST_MAX: u32 = 65_535;
@@ -18,7 +19,7 @@ pub(in crate::cli) struct NetworkFlags {
         value_name = "TIME",
         default_value = "30s",
         allow_negative_numbers = true,
-        value_parser = values::duration,
+        value_parser = amounts::duration,
     )]
     pub(in crate::cli) timeout: Duration,
     /// Longest time to resolve, connect and finish the TLS handshake
@@ -27,7 +28,7 @@ pub(in crate::cli) struct NetworkFlags {
         value_name = "TIME",
         default_value = "10s",
         allow_negative_numbers = true,
-        value_parser = values::duration,
+        value_parser = amounts::duration,
     )]
     pub(in crate::cli) connect_timeout: Duration,
     /// Attempts after the first, for failures that may pass (0 to 100)
@@ -58,7 +59,7 @@ pub(in crate::cli) struct NetworkFlags {
     )]
     pub(in crate::cli) per_host: Limit,
     /// Requests begun to one host, all workers together: 5/s, 300/m, 1000/h [default: no limit]
-    #[arg(long, value_name = "N/s", allow_negative_numbers = true, value_parser = values::rate)]
+    #[arg(long, value_name = "N/s", allow_negative_numbers = true, value_parser = amounts::rate)]
     pub(in crate::cli) rate: Option<PerSecond>,
     /// Send this request header; repeatable
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = values::header)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use crate::cli::amounts;
 use crate::cli::values::{self, AutoOr};
 
 /// Most worker processes; more than any machine has CPUs.
@@ -41,7 +42,7 @@ pub(in crate::cli) struct PoolFlags {
     )]
     pub(in crate::cli) concurrency: AutoOr,
     /// Most memory one worker may allocate; one that grows by half of it is replaced [default: no limit]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = values::worker_memory)]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = amounts::worker_memory)]
     pub(in crate::cli) worker_memory: Option<u64>,
     /// Replace each worker after about N targets [default: never]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = values::sample)]

@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueHint};
 
 use super::{OutputFlags, ShownFlags};
-use crate::cli::values;
+use crate::cli::{amounts, values};
 
 /// Most lines in a batch.
 const BATCH_MAX: u32 = 65_536;
@@ -30,7 +30,7 @@ pub(in crate::cli) struct MapFlags {
         value_name = "TIME",
         default_value = "30s",
         allow_negative_numbers = true,
-        value_parser = values::duration,
+        value_parser = amounts::duration,
     )]
     pub(in crate::cli) timeout: Duration,
     /// Attempts after the first at a line that the program died on (0 to 100)
@@ -76,7 +76,7 @@ pub(in crate::cli) struct ThenFlags {
         value_name = "TIME",
         default_value = "30s",
         allow_negative_numbers = true,
-        value_parser = values::duration,
+        value_parser = amounts::duration,
     )]
     pub(in crate::cli) map_timeout: Duration,
     /// Attempts after the first at a record that the program died on (0 to 100)

@@ -1,0 +1,141 @@
+//! What is found when a run begins, and what is refused with which words.
+
+use super::*;
+
+#[test]
+fn what_is_in_the_way_is_said() {
+    let place = Place::new(9);
+    let mut run = place.run();
+    run.finish(3);
+    run.commit();
+    run.finish(2);
+    run.sink.flush().unwrap();
+    let locked = "another supervisor is writing to out now: it has locked out.journal";
+    for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
+        assert_eq!(place.refusal(overwrite, resume), locked);
+    }
+    let length = run.state.output_bytes;
+    drop(run);
+    assert_eq!(
+        place.refusal(false, false),
+        "out is the output of a run that was not finished: --resume does the rest, --overwrite starts anew"
+    );
+    fs::write(place.at("urls"), "http://b/\n").unwrap();
+    let refusal = place.refusal(false, true);
+    assert!(refusal.contains("urls had 99 bytes, and has 10"), "{refusal}");
+    assert!(fs::metadata(place.at("out")).unwrap().len() > length, "cut before it was certain");
+
+    let place = place.crash(length - 1, u64::MAX);
+    fs::copy(Place::new(9).at("urls"), place.at("urls")).unwrap();
+    assert!(place.refusal(false, true).contains("cannot resume out, for it was changed"));
+    fs::write(place.at("out"), vec![b'x'; 1000]).unwrap();
+    assert!(place.refusal(false, true).contains("no record ends at byte"));
+
+    let Opened::Ready(anew) = place.open(true, false).unwrap() else { panic!("not replaced") };
+    assert_eq!(anew.journal.unwrap().state, State::default());
+}
+
+#[test]
+fn an_output_that_is_gone_is_begun_anew() {
+    let place = Place::new(3);
+    let mut run = place.run();
+    run.finish(0);
+    run.commit();
+    drop(run);
+    fs::remove_file(place.at("out")).unwrap();
+    let Opened::Ready(destination) = place.open(false, true).unwrap() else { panic!("complete") };
+    let notice = destination.notice.as_deref().unwrap();
+    assert!(notice.ends_with("out is gone: starting anew"), "{notice}");
+    assert_eq!(destination.journal.as_ref().unwrap().state, State::default());
+}
+
+#[test]
+fn a_run_that_never_got_going_leaves_no_journal() {
+    let place = Place::new(3);
+    drop(place.open(false, false).unwrap());
+    assert!(!place.at("out").exists() && !place.at("out.journal").exists());
+    fs::write(place.at("out"), "kept\n").unwrap();
+    drop(place.open(true, false).unwrap());
+    assert_eq!(fs::read_to_string(place.at("out")).unwrap(), "kept\n");
+    assert!(!place.at("out.journal").exists());
+    assert!(matches!(place.open(false, false), Err(OutputError::Sink(SinkError::Exists { .. }))));
+}
+
+#[test]
+fn a_complete_job_is_complete_even_if_its_journal_is_still_there() {
+    let place = Place::new(1);
+    let mut run = place.run();
+    run.finish(0);
+    run.commit();
+    run.store.complete().unwrap();
+    drop(run);
+    assert!(matches!(place.open(false, true), Ok(Opened::Complete(_))));
+    assert!(!place.at("out.journal").exists());
+}
+
+#[test]
+fn a_run_killed_before_its_first_record_may_be_resumed() {
+    let place = Place::new(2);
+    for (journal, output) in [("", "half a rec"), ("", "")] {
+        fs::write(place.at("out.journal"), journal).unwrap();
+        fs::write(place.at("out"), output).unwrap();
+        let mut run = place.run();
+        assert_eq!(run.todo.len(), 2);
+        run.finish(0);
+        run.finish(0);
+        run.end();
+        assert_eq!(place.ids().len(), 2);
+    }
+}
+
+#[test]
+fn somebody_elses_file_is_left_alone() {
+    let place = Place::new(1);
+    let other = rusqlite::Connection::open(place.at("other")).unwrap();
+    other.execute_batch("CREATE TABLE mine (x); INSERT INTO mine VALUES (1);").unwrap();
+    drop(other);
+    for bytes in [
+        b"a diary, not a journal; and long enough to be one\n".repeat(50),
+        fs::read(place.at("other")).unwrap(),
+    ] {
+        fs::write(place.at("out.journal"), &bytes).unwrap();
+        for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
+            assert_eq!(
+                place.refusal(overwrite, resume),
+                "out.journal is not the journal of a run; move it out of the way"
+            );
+        }
+        assert!(fs::read(place.at("out.journal")).unwrap() == bytes);
+    }
+    assert!(!place.at("out").exists());
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let table = [
+        (
+            "PRAGMA user_version = 2",
+            "was written by another version of this program (schema 2, this one knows 1)",
+        ),
+        ("DROP TABLE progress", "is damaged: no such table: progress"),
+        ("DELETE FROM progress", "is damaged: Query returned no rows"),
+        ("UPDATE progress SET tally = '{'", "is damaged: EOF while parsing"),
+        ("UPDATE progress SET targets = 0", "is damaged: target"),
+        ("UPDATE progress SET digest = 'x'", "is damaged: "),
+        ("UPDATE finished SET ids = x'ff00'", "is damaged: "),
+        ("INSERT INTO finished (ids) SELECT ids FROM finished", "is damaged: 5 targets are in it twice"),
+        ("DELETE FROM finished", "is damaged: it has 0 targets and counts 5"),
+    ];
+    for (change, want) in table {
+        let place = Place::new(9);
+        let mut run = place.run();
+        (0..5).for_each(|pick| run.finish(pick));
+        run.commit();
+        drop(run);
+        let sqlite = rusqlite::Connection::open(place.at("out.journal")).unwrap();
+        sqlite.execute_batch(change).unwrap();
+        drop(sqlite);
+        let refusal = place.refusal(false, true);
+        assert!(refusal.contains(want), "{change}: {refusal}");
+    }
+}
