@@ -11,12 +11,12 @@ use std::time::Duration;
 use nix::unistd::{AccessFlags, access};
 use shared::job::{MapSpec, SandboxLevel, Work};
 
-use super::flags::{MapFlags, ModeFlag, OutputFlags, PoolFlags, ThenFlags};
+use super::flags::{MapFlags, ModeFlag, PoolFlags, ThenFlags};
 use super::inputs::{input_paths, json_lines};
-use super::resolve::{Problem, check_side_files, pool_plan, sandbox, when};
+use super::resolve::{Problem, check_side_files, politeness, pool_plan, sandbox, when};
 use super::{Surroundings, disk, values};
 use crate::nearest::nearest;
-use crate::plan::{PerHost, Plan, Politeness};
+use crate::plan::Plan;
 
 /// What a `map` has in place of the time that extracting a page may take; nothing is extracted.
 const PARSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,11 +36,8 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
     };
     let inputs = json_lines(flags.input, around)?;
     let paths = input_paths(&inputs);
-    {
-        let OutputFlags { output, summary, report, .. } = &flags.output;
-        check_side_files(output, summary.as_ref(), report.as_ref(), &paths)?;
-    }
     let output = flags.output;
+    check_side_files(&output.output, &output.side, &paths)?;
     Ok(Plan {
         work: Work::Map(spec),
         then: None,
@@ -52,12 +49,12 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         inputs,
         archive: None,
         pool: pool_plan(pool),
-        politeness: Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 0 },
+        politeness: politeness(None),
         ordered: output.ordered,
         sandbox: sandbox_for_program(pool)?,
         progress: when(flags.shown.progress),
-        summary: output.summary,
-        report: output.report,
+        summary: output.side.summary,
+        report: output.side.report,
     })
 }
 

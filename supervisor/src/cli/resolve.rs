@@ -9,7 +9,7 @@ use shared::select::{Field, Preset};
 
 use super::flags::{
     CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags,
-    ParseJob, PoolFlags, SandboxFlag, ShownFlags, Verb, WhenFlag,
+    ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, Verb, WhenFlag,
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
@@ -110,7 +110,7 @@ pub(super) fn request(
 fn csv(pool: &PoolFlags, flags: CsvFlags) -> Result<Request, Problem> {
     let CsvFlags { files, table, reading, output, shown } = flags;
     let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-    check_side_files(&output.output, output.summary.as_ref(), output.report.as_ref(), &inputs)?;
+    check_side_files(&output.output, &output.side, &inputs)?;
     let format = Format::of(&output.output);
     let place = disk::table(output.output, output.overwrite, &inputs)?;
     let plan = Plan {
@@ -128,8 +128,8 @@ fn csv(pool: &PoolFlags, flags: CsvFlags) -> Result<Request, Problem> {
         ordered: true,
         sandbox: sandbox(pool),
         progress: when(shown.progress),
-        summary: output.summary,
-        report: output.report,
+        summary: output.side.summary,
+        report: output.side.report,
     };
     Ok(Request::Csv(Box::new(CsvPlan { plan, format, strict: reading.strict })))
 }
@@ -170,12 +170,12 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let (output, ordered, summary, report) = match run.output {
         None => (Output::Discard, false, None, None),
         Some(flags) => {
-            check_side_files(&flags.output, flags.summary.as_ref(), flags.report.as_ref(), &paths)?;
+            check_side_files(&flags.output, &flags.side, &paths)?;
             (
                 disk::output(flags.output, flags.overwrite, flags.resume, &paths)?,
                 flags.ordered,
-                flags.summary,
-                flags.report,
+                flags.side.summary,
+                flags.side.report,
             )
         }
     };
@@ -239,17 +239,12 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
     Ok((fields, presets))
 }
 
-pub(super) fn check_side_files(
-    output: &Path,
-    summary: Option<&PathBuf>,
-    report: Option<&PathBuf>,
-    inputs: &[&Path],
-) -> Result<(), Problem> {
+pub(super) fn check_side_files(output: &Path, side: &SideFlags, inputs: &[&Path]) -> Result<(), Problem> {
     let mut files: Vec<(&str, &Path)> = Vec::new();
     if output != Path::new("-") {
         files.push(("--output", output));
     }
-    for (flag, path) in [("--summary", summary), ("--report", report)] {
+    for (flag, path) in [("--summary", &side.summary), ("--report", &side.report)] {
         if let Some(path) = path {
             disk::check_side_file(flag, path, inputs)?;
             files.push((flag, path));
@@ -295,7 +290,7 @@ pub(super) fn sandbox(flags: &PoolFlags) -> SandboxLevel {
     }
 }
 
-fn politeness(network: Option<&NetworkFlags>) -> Politeness {
+pub(super) fn politeness(network: Option<&NetworkFlags>) -> Politeness {
     match network {
         // A file is nobody's host, and reading it again gives the same.
         None => Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 0 },

@@ -44,16 +44,10 @@ pub(super) struct Around<'a> {
 
 /// Reads the sitemaps of a plan, or takes what is kept of them.
 pub(super) fn list(mut around: Around<'_>, kept: Option<&SpooledInput>) -> Result<Listed, EngineError> {
-    let named = around.plan.inputs.iter().find_map(|input| match input {
-        Input::Sitemaps(sitemaps) => Some(&sitemaps.urls),
-        Input::Literal(_)
-        | Input::Lines(_)
-        | Input::StdinLines
-        | Input::CsvColumn(..)
-        | Input::JsonColumn(..)
-        | Input::ParquetColumn(..)
-        | Input::Tree(_) => None,
-    });
+    let named =
+        around.plan.inputs.iter().find_map(|input| {
+            if let Input::Sitemaps(sitemaps) = input { Some(&sitemaps.urls) } else { None }
+        });
     let (Some(urls), Work::Fetch(spec) | Work::Sitemap(spec)) = (named, &around.plan.work) else {
         return Ok(Listed::Nothing);
     };

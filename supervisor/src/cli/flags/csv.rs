@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueHint};
 
-use super::ShownFlags;
+use super::{ShownFlags, SideFlags};
 use crate::cli::values;
 
 /// `csv`.
@@ -73,10 +73,6 @@ pub(in crate::cli) struct TableOutputFlags {
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) overwrite: bool,
-    /// Write the summary as JSON
-    #[arg(long, value_name = "FILE.json", value_hint = ValueHint::FilePath)]
-    pub(in crate::cli) summary: Option<PathBuf>,
-    /// Write a self-contained HTML page: timelines, throughput, latency
-    #[arg(long, value_name = "FILE.html", value_hint = ValueHint::FilePath)]
-    pub(in crate::cli) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) side: SideFlags,
 }

@@ -26,6 +26,14 @@ pub(in crate::cli) struct OutputFlags {
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) ordered: bool,
+    #[command(flatten)]
+    pub(in crate::cli) side: SideFlags,
+}
+
+/// Files about the run, beside its output.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(in crate::cli) struct SideFlags {
     /// Write the summary as JSON
     #[arg(long, value_name = "FILE.json", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) summary: Option<PathBuf>,
