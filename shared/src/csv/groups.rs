@@ -31,10 +31,14 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// None yet.
+    /// None yet; without columns to group by there is one, also if no row ever comes.
     #[must_use]
     pub fn new(spec: &CsvSpec) -> Self {
-        Self { columns: spec.kept(), ..Self::default() }
+        let mut groups = Self { columns: spec.kept(), ..Self::default() };
+        if spec.keys.is_empty() {
+            let _ = groups.find(&[], 1);
+        }
+        groups
     }
 
     /// How many there are.

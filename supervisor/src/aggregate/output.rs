@@ -180,7 +180,7 @@ fn quoted(out: &mut Vec<u8>, cell: &[u8], delimiter: u8) {
 
 #[cfg(test)]
 mod tests {
-    use shared::csv::{Aggregate, Function};
+    use shared::csv::{Aggregate, Function, Kept};
 
     use super::*;
 
@@ -238,6 +238,30 @@ mod tests {
         let spec = spec(&["k"], &[("s", Function::Sum, Some(0)), ("v", Function::Var, Some(0))]);
         assert_eq!(written(&spec, &[b"a"], Format::Delimited(b'\t')), "k\ts\tv\na\t\t\n");
         assert_eq!(written(&spec, &[b"a"], Format::JsonLines), "{\"k\":\"a\",\"s\":null,\"v\":null}\n");
+    }
+
+    #[test]
+    fn what_no_double_can_hold_is_empty_or_null() {
+        let spec = spec(&[], &[("s", Function::Sum, Some(0)), ("v", Function::Var, Some(0))]);
+        let mut groups = groups(&spec, &[b""]);
+        for column in &mut groups.columns {
+            match &mut column.kept {
+                Kept::Sums(sums) => (0..2).for_each(|_| sums[0].add(Number::Rounded(f64::MAX))),
+                Kept::Moments(moments) => [1e200, -1e200].iter().for_each(|value| moments[0].add(*value)),
+                _ => unreachable!(),
+            }
+        }
+        assert_eq!(write(&spec, &groups, Format::Delimited(b',')), b"s,v\n,\n");
+        assert_eq!(write(&spec, &groups, Format::JsonLines), b"{\"s\":null,\"v\":null}\n");
+    }
+
+    #[test]
+    fn without_groups_there_is_one_row_also_of_nothing() {
+        let spec = spec(&[], &[("n", Function::Count, None), ("s", Function::Sum, Some(0))]);
+        assert_eq!(write(&spec, &Groups::new(&spec), Format::Delimited(b',')), b"n,s\n0,\n");
+        let mut merged = Groups::new(&spec);
+        merged.merge(groups(&spec, &[b"", b""]), 1).unwrap();
+        assert_eq!(write(&spec, &merged, Format::Delimited(b',')), b"n,s\n2,\n");
     }
 
     #[test]
