@@ -8,6 +8,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use csv_core::{ReadFieldResult, ReaderBuilder};
+use shared::csv::FIELDS_MAX;
 
 use super::kept::Kept;
 use super::lines::Bytes;
@@ -17,9 +18,6 @@ use crate::nearest::nearest;
 use crate::plan::Columns;
 
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Header names remembered for the message about a missing column.
-const NAMES_MAX: usize = 1000;
 
 /// Reads one column, and those that are kept beside it.
 pub(super) struct CsvFeed {
@@ -154,7 +152,7 @@ impl Cells {
         let mut names = Vec::new();
         loop {
             let end = self.next(true)?;
-            if end != End::File && names.len() < NAMES_MAX {
+            if end != End::File && names.len() < FIELDS_MAX {
                 names.push(String::from_utf8_lossy(self.cell.trim_ascii()).into_owned());
             }
             if end != End::Cell {
@@ -230,6 +228,7 @@ mod tests {
         check("a.TSV", "x\turl\n1,2\thttp://a/\n", &[Ok("http://a/")]);
         check("a.csv", "url\n", &[]);
         check("a.csv", "url,url\na,b\n", &[Ok("a")]);
+        check("a.csv", &format!("{0}url\n{0}a\n", "x,".repeat(5000)), &[Ok("a")]);
     }
 
     #[test]

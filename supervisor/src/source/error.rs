@@ -45,7 +45,7 @@ pub enum SourceError {
         place: &'static str,
         /// What was asked for.
         column: String,
-        /// The columns there are (the first thousand).
+        /// The columns there are.
         names: Vec<String>,
         /// The one that was probably meant.
         nearest: Option<String>,
