@@ -9,6 +9,7 @@ mod digest;
 mod id;
 mod member;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -156,6 +157,20 @@ pub fn uri(url: &str) -> Option<String> {
     let _ = url.set_password(None);
     url.set_fragment(None);
     Some(url.into())
+}
+
+/// An input as it may stand in an archive: its credentials are nobody else's.
+#[must_use]
+pub fn without_credentials(input: &str) -> Cow<'_, str> {
+    match Url::parse(input) {
+        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+            // Neither can fail: what has credentials has a host.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            Cow::Owned(url.into())
+        }
+        Ok(_) | Err(_) => Cow::Borrowed(input),
+    }
 }
 
 /// A JSON record as an archive's metadata record.
