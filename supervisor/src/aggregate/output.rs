@@ -245,10 +245,10 @@ mod tests {
         let spec = spec(&[], &[("s", Function::Sum, Some(0)), ("v", Function::Var, Some(0))]);
         let mut groups = groups(&spec, &[b""]);
         for column in &mut groups.columns {
-            match &mut column.kept {
-                Kept::Sums(sums) => (0..2).for_each(|_| sums[0].add(Number::Rounded(f64::MAX))),
-                Kept::Moments(moments) => [1e200, -1e200].iter().for_each(|value| moments[0].add(*value)),
-                _ => unreachable!(),
+            if let Kept::Sums(sums) = &mut column.kept {
+                (0..2).for_each(|_| sums[0].add(Number::Rounded(f64::MAX)));
+            } else if let Kept::Moments(moments) = &mut column.kept {
+                [1e200, -1e200].iter().for_each(|value| moments[0].add(*value));
             }
         }
         assert_eq!(write(&spec, &groups, Format::Delimited(b',')), b"s,v\n,\n");
