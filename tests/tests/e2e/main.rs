@@ -12,6 +12,7 @@
     reason = "a test that cannot go on should say where and stop"
 )]
 
+mod addresses;
 mod chaos;
 mod charsets;
 mod compare;
