@@ -27,6 +27,7 @@ mod output;
 mod parse;
 mod politeness;
 mod processes;
+mod progress;
 mod recycle;
 mod resume;
 mod retries;
