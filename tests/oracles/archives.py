@@ -44,6 +44,34 @@ def check(programs: Programs) -> str:
     return f"warcio reads {count} records in 4 archives, and every digest holds"
 
 
+RESUMED_PAGES = 120
+COMMITTED_BYTES = 200_000
+"""What must be in the archive before the run is killed: enough that some of it is certain."""
+
+
+def check_resumed(programs: Programs) -> str:
+    """An archive whose run was killed in the middle and resumed is whole, and every input is in it once."""
+    with programs.origin() as origin:
+        (programs.home / "urls.txt").write_text("".join(f"{origin}/site/page/{n}\n" for n in range(RESUMED_PAGES)))
+        for name in ["killed.warc", "killed.warc.gz"]:
+            path = programs.home / name
+            command = ["fetch", "-i", "urls.txt", "-o", name, "--resume"]
+            least = COMMITTED_BYTES if name.endswith(".warc") else COMMITTED_BYTES // 5
+            programs.killed_when(lambda: path.exists() and path.stat().st_size > least, *command, "--rate", "40/s")
+            programs.supervisor(*command)
+            checked_by_warcio(path)
+            with open(path, "rb") as file:
+                kinds = [record.rec_type for record in ArchiveIterator(file, check_digests="raise")]
+            expect(f"{name}: the first record", kinds[0], "warcinfo")
+            expect(f"{name}: records", Counter(kinds), counts_of(RESUMED_PAGES))
+    return "warcio reads archives that were killed and resumed, with every page in them once"
+
+
+def counts_of(pages: int) -> Counter[str]:
+    """The records of an archive of so many pages that were all there."""
+    return Counter(warcinfo=1, request=pages, response=pages, metadata=pages)
+
+
 def checked_by_warcio(path: Path) -> None:
     """`warcio check`, as its users run it."""
     command = [sys.executable, "-m", "warcio.cli", "check", "--verbose", str(path)]

@@ -25,8 +25,11 @@ CHECKS: dict[str, Callable[[Programs], str]] = {
     "random-tables": tables.check_random,
     "large-table": tables.check_large,
 }
-ASKED_FOR: dict[str, Callable[[Programs], str]] = {"outputs": outputs.check}
-"""Those of formats that are not written by every build."""
+ASKED_FOR: dict[str, Callable[[Programs], str]] = {
+    "outputs": outputs.check,
+    "resumed-archives": archives.check_resumed,
+}
+"""Those of what not every build can do yet."""
 
 
 def main() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 TIMEOUT_S = 120
 """A run that takes longer hangs."""
@@ -35,6 +36,21 @@ class Programs:
             said = done.stderr.decode(errors="replace")[-2000:]
             raise Difference(f"{' '.join(command)} exited {done.returncode}, not {exits}:\n{said}")
         return done.stdout.decode()
+
+    def killed_when(self, condition: Callable[[], bool], *args: str) -> None:
+        """Start it, and kill it as soon as something holds."""
+        run = subprocess.Popen(
+            [str(self.bin / "supervisor"), *args],
+            cwd=self.home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + TIMEOUT_S
+        while not condition():
+            if run.poll() is not None or time.monotonic() > deadline:
+                run.kill()
+                raise Difference(f"{' '.join(args)} ended, or hung, before it could be killed")
+            time.sleep(0.01)
+        run.kill()
+        run.wait()
 
     @contextlib.contextmanager
     def origin(self) -> Iterator[str]:
