@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::AddressPolicy;
 use crate::csv::CsvSpec;
 use crate::select::{Each, Field, Preset};
 
@@ -181,6 +182,8 @@ pub struct FetchSpec {
     pub headers: Vec<(String, String)>,
     /// The `User-Agent` header.
     pub user_agent: String,
+    /// Which addresses may be connected to, at every hop.
+    pub address_policy: AddressPolicy,
 }
 
 /// Limits of a parse job.

@@ -5,6 +5,7 @@
 //! worker's death ([`black_box`]). Nothing here depends on either binary, and
 //! nothing here starts a process, opens a socket or reads a file.
 
+pub mod address;
 pub mod black_box;
 pub mod clock;
 pub mod codec;

@@ -78,7 +78,8 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
         say(&format!("stopped by {name}: nothing was written\n"));
         return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
     }
-    said.iter().for_each(|line| say(&format!("{line}\n")));
+    // As the bar is gone, and cells may hold anything.
+    said.iter().for_each(|line| progress.message(line));
     if *strict && tally.bad > 0 {
         anyhow::bail!("nothing was written: --strict, and {} bad", units::counted(tally.bad, "row"));
     }

@@ -53,6 +53,13 @@ impl Groups {
         self.rows.is_empty()
     }
 
+    /// Makes the group of everything, for a table without keys: it is there even if no row is.
+    pub fn ensure_one(&mut self) {
+        if self.is_empty() && self.insert(hash(b""), b"", 1).is_ok() {
+            self.columns.iter_mut().for_each(|column| column.grow(1));
+        }
+    }
+
     /// The key of a group.
     #[must_use]
     pub fn key(&self, group: usize) -> &[u8] {

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use url::Url;
 
 pub use self::digest::base32;
-use self::digest::sha1_of;
+use self::digest::{sha1_of, sha1_of_both};
 pub use self::id::Id;
 use self::member::Packer;
 use crate::job::WarcSpec;
@@ -111,7 +111,10 @@ impl Writer {
         let parts = [self.header.as_bytes(), record.head, record.payload.unwrap_or_default(), b"\r\n\r\n"];
         match &mut self.packer {
             Some(packer) => packer.pack(&parts, record.shrinks, out),
-            None => out.extend_from_slice(&parts.concat()),
+            None => {
+                out.reserve(parts.iter().map(|part| part.len()).sum());
+                parts.iter().for_each(|part| out.extend_from_slice(part));
+            }
         }
     }
 
@@ -132,17 +135,18 @@ impl Writer {
             let _ = write!(header, "WARC-Concurrent-To: <{other}>\r\n");
         }
         header.push_str(record.extra);
-        let payload = record.payload.unwrap_or_default();
-        if record.payload.is_some() {
-            let _ = write!(header, "WARC-Payload-Digest: sha1:{}\r\n", base32(&sha1_of(&[payload])));
-        }
-        let block = base32(&sha1_of(&[record.head, payload]));
-        let length = record.head.len() + payload.len();
-        let _ = write!(
-            header,
-            "WARC-Block-Digest: sha1:{block}\r\nContent-Type: {}\r\n",
-            record.kind.content_type()
-        );
+        let mut length = record.head.len();
+        let block = match record.payload {
+            Some(payload) => {
+                let [block, alone] = sha1_of_both(record.head, payload);
+                let _ = write!(header, "WARC-Payload-Digest: sha1:{}\r\n", base32(&alone));
+                length += payload.len();
+                block
+            }
+            None => sha1_of(&[record.head]),
+        };
+        let _ = write!(header, "WARC-Block-Digest: sha1:{}\r\n", base32(&block));
+        let _ = write!(header, "Content-Type: {}\r\n", record.kind.content_type());
         let _ = write!(header, "Content-Length: {length}\r\n\r\n");
     }
 }

@@ -119,3 +119,15 @@ fn digests_are_those_of_the_standards_own_examples() {
         assert_eq!(base32(&sha1_of(&[text.as_bytes()])), digest);
     }
 }
+
+#[test]
+fn two_digests_side_by_side_are_those_of_each_alone() {
+    let noise = fastrand_bytes(400);
+    for head in [0, 1, 20, 63, 64, 65, 127, 128, 200] {
+        for length in [0, 1, 43, 44, 45, 63, 64, 65, 127, 128, 129, 192, 199] {
+            let (head, payload) = (&noise[..head], &noise[200..200 + length]);
+            let want = [sha1_of(&[head, payload]), sha1_of(&[payload])];
+            assert_eq!(sha1_of_both(head, payload), want, "{} {length}", head.len());
+        }
+    }
+}

@@ -4,12 +4,13 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use shared::address::AddressPolicy;
 use shared::job::{Executor, FetchSpec, MapSpec, Mode, ParseSpec, SandboxLevel, Work};
 use shared::select::{Field, Preset};
 
 use super::flags::{
-    CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags,
-    ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, Verb, WhenFlag,
+    AddressPolicyFlag, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag,
+    NetworkFlags, OutputFlags, ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, Verb, WhenFlag,
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
@@ -315,6 +316,10 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64) -> FetchSpec {
         connect_timeout: flags.connect_timeout,
         body_bytes_max,
         redirects_max: flags.redirects_max,
+        address_policy: match flags.address_policy {
+            AddressPolicyFlag::Public => AddressPolicy::Public,
+            AddressPolicyFlag::Any => AddressPolicy::Any,
+        },
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),
     }

@@ -39,6 +39,8 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
             redirects_max,
             headers,
             user_agent,
+            // Decides who is asked, like a timeout whether in time: a denied host may be allowed as one goes on.
+            address_policy: _,
         }) => vec![
             fact(COMMAND, "fetch"),
             fact("--body-bytes-max", body_bytes_max),

@@ -16,6 +16,7 @@ use super::packed::unpacked;
 use super::{Candidate, SourceError, TARGET_BYTES_MAX};
 use crate::nearest::nearest;
 use crate::plan::Columns;
+use crate::summary::units;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -91,7 +92,10 @@ impl CsvFeed {
             index += 1;
             if end == End::Row {
                 self.row += 1;
-                let short = || format!("row {} has no \"{}\": it has {index} cells", self.row, self.column);
+                let short = || {
+                    let cells = units::counted(index as u64, "cell");
+                    format!("row {} has no \"{}\": it has {cells}", self.row, self.column)
+                };
                 let candidate = found.unwrap_or_else(|| Candidate::refused(b"", short()));
                 return Ok(Some(candidate.with(self.kept.encode())));
             }
@@ -236,11 +240,7 @@ mod tests {
         check(
             "a.csv",
             "id,url\n1\n2,\n3,http://a/,4,5\n",
-            &[
-                Err("row 1 has no \"url\": it has 1 cells"),
-                Err("row 2 has an empty \"url\""),
-                Ok("http://a/"),
-            ],
+            &[Err("row 1 has no \"url\": it has 1 cell"), Err("row 2 has an empty \"url\""), Ok("http://a/")],
         );
         let open_quote = format!("url\n\"{}\n", "x".repeat(3 * BUFFER_BYTES));
         check("a.csv", &open_quote, &[Err("786433 bytes")]);
@@ -277,7 +277,7 @@ mod tests {
     fn a_missing_column_names_the_nearest() {
         for (text, column, want) in [
             ("id,urls\n", "url", "did you mean \"urls\"?"),
-            ("id,link\n", "address", "it has: id, link"),
+            ("id,link\n", "address", r#"it has: "id", "link""#),
             ("", "url", "it is empty"),
         ] {
             let error = open("a.csv", text, &column.into()).err().unwrap().to_string();

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::nearest::listed;
+
 /// Why targets cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -64,8 +66,8 @@ pub enum SourceError {
 
 fn hint(names: &[String], nearest: Option<&str>) -> String {
     match (nearest, names) {
-        (Some(nearest), _) => format!("did you mean \"{nearest}\"?"),
+        (Some(nearest), _) => format!("did you mean {nearest:?}?"),
         (None, []) => "it is empty".to_owned(),
-        (None, names) => format!("it has: {}", names.get(..20).unwrap_or(names).join(", ")),
+        (None, names) => format!("it has: {}", listed(names)),
     }
 }

@@ -12,6 +12,7 @@
     reason = "a test that cannot go on should say where and stop"
 )]
 
+mod addresses;
 mod chaos;
 mod charsets;
 mod compare;
@@ -26,6 +27,7 @@ mod output;
 mod parse;
 mod politeness;
 mod processes;
+mod progress;
 mod recycle;
 mod resume;
 mod retries;

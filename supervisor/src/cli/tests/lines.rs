@@ -1,5 +1,6 @@
 //! What is typed, to plans and refusals.
 
+use shared::address::AddressPolicy;
 use shared::job::Mode;
 use shared::select::{Each, Preset};
 
@@ -20,6 +21,7 @@ fn defaults_are_the_contracts() {
     assert_eq!(plan.parse_timeout, Duration::from_secs(10));
     assert_eq!((spec.body_bytes_max, spec.redirects_max), (16 << 20, 10));
     assert!(spec.user_agent.starts_with("muster/"));
+    assert_eq!(spec.address_policy, AddressPolicy::Any);
     assert_eq!(plan.politeness.retries, 2);
     assert_eq!((plan.politeness.per_host, plan.politeness.rate_per_s), (PerHost::Auto, None));
     assert_eq!((plan.pool.workers, plan.pool.mode, plan.pool.concurrency), (None, None, None));
@@ -34,7 +36,8 @@ fn a_whole_line_is_resolved() {
     let plan = bench.plan(
         "--workers 2 fetch http://z/ -i @/urls.txt -i - --select t=title --select l[]=a::attr(href) --timeout 5 \
          --per-host unlimited --rate 120/m -H Accept:x -H User-Agent:me --body-bytes-max 1MB --retries 0 --ordered \
-         --progress never --summary @/s.json --report @/r.html -o @/out.jsonl --concurrency 9 --mode both",
+         --progress never --summary @/s.json --report @/r.html -o @/out.jsonl --concurrency 9 --mode both \
+         --address-policy public",
     );
     let inputs =
         [Input::Literal(b"http://z/".to_vec()), Input::Lines(bench.path("urls.txt")), Input::StdinLines];
@@ -44,6 +47,7 @@ fn a_whole_line_is_resolved() {
     let Work::Fetch(spec) = &plan.work else { panic!("{plan:?}") };
     assert_eq!(spec.headers, [("Accept".to_owned(), "x".to_owned())]);
     assert_eq!((spec.user_agent.as_str(), spec.body_bytes_max), ("me", 1_000_000));
+    assert_eq!(spec.address_policy, AddressPolicy::Public);
     assert_eq!(plan.politeness.per_host, PerHost::Unlimited);
     assert_eq!((plan.politeness.rate_per_s, plan.politeness.retries), (Some(2.0), 0));
     assert_eq!(plan.pool.mode, Some(Mode::Both));

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, SandboxLevel, Work};
 use shared::record::ErrorKind;
 use shared::select::Field;
@@ -30,6 +31,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             redirects_max: 10,
             headers: Vec::new(),
             user_agent: "test".to_owned(),
+            address_policy: AddressPolicy::Any,
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
