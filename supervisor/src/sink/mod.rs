@@ -1,4 +1,5 @@
 //! Where the records go: standard output, or a file that a user opens afterwards.
+//! [`Sink`] appends bytes; [`Outlet`] is what a run writes to, whichever format it is.
 //!
 //! The workers have encoded the lines; this only appends bytes, for it is the
 //! part that does not scale with cores. `gather` decides what is written and when.
@@ -6,7 +7,12 @@
 //! Invariant: a regular file never keeps a half record, whatever failed.
 
 mod open;
+mod outlet;
+mod packed;
+pub(crate) mod whole;
 pub(crate) use self::open::is_stdout;
+pub use self::outlet::Outlet;
+pub(crate) use self::packed::packed;
 #[cfg(test)]
 mod tests;
 
@@ -199,6 +205,16 @@ impl Sink {
     #[must_use]
     pub fn committed_len(&self) -> u64 {
         self.committed_len
+    }
+
+    /// Whether nothing was written, by this run or one before.
+    fn is_empty(&self) -> bool {
+        self.committed_len == 0 && self.buffer.is_empty()
+    }
+
+    /// What became of records that did not come as far as to be written.
+    fn unwritten(&self, cause: io::Error) -> SinkError {
+        failure(self.name.clone(), self.records, cause)
     }
 
     /// The output is ours from here on.
