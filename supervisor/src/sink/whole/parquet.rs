@@ -255,11 +255,6 @@ pub(crate) fn count(path: &Path) -> io::Result<(u64, u64)> {
 
 /// What the system said, if it was that which failed.
 fn into_io(error: ParquetError) -> io::Error {
-    match error {
-        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
-            Ok(error) => *error,
-            Err(other) => io::Error::other(other.to_string()),
-        },
-        other => io::Error::other(other.to_string()),
-    }
+    let ParquetError::External(cause) = error else { return io::Error::other(error.to_string()) };
+    cause.downcast::<io::Error>().map_or_else(|other| io::Error::other(other.to_string()), |error| *error)
 }

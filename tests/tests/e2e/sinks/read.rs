@@ -104,18 +104,16 @@ fn parquet(path: &Path) -> Vec<Cells> {
 }
 
 fn shown(field: &Field) -> Option<String> {
-    match field {
-        Field::Null => None,
-        Field::Str(text) => Some(text.clone()),
-        Field::Long(number) => Some(number.to_string()),
-        Field::Double(number) => Some(number.to_string()),
-        Field::ListInternal(list) => {
-            let values: Vec<_> =
-                list.elements().iter().map(|element| serde_json::json!(shown(element))).collect();
-            Some(Value::Array(values).to_string())
-        }
-        other => panic!("{other:?}"),
+    if let Field::ListInternal(list) = field {
+        let values: Vec<_> =
+            list.elements().iter().map(|element| serde_json::json!(shown(element))).collect();
+        return Some(Value::Array(values).to_string());
     }
+    if let Field::Str(text) = field {
+        return Some(text.clone());
+    }
+    // Numbers are shown as they are written.
+    (*field != Field::Null).then(|| field.to_string())
 }
 
 fn sqlite(path: &Path) -> Vec<Cells> {
@@ -123,7 +121,7 @@ fn sqlite(path: &Path) -> Vec<Cells> {
     let check: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
     let mut statement = connection.prepare("SELECT * FROM records").unwrap();
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut found = statement.query([]).unwrap();
     let mut rows = Vec::new();
     while let Some(row) = found.next().unwrap() {
