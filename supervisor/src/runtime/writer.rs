@@ -130,7 +130,7 @@ impl Writer {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result.map(Finished::Written),
             Some(Err(_)) | None => Err(OutputError::Sink(SinkError::Write {
-                records: 0,
+                records: None,
                 output: "the output".to_owned(),
                 cause: io::Error::other("the thread that writes it panicked"),
             })),

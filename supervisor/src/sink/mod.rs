@@ -74,23 +74,34 @@ pub enum SinkError {
         output: String,
     },
     /// There is no space left.
-    #[error("disk full: {records} records written to {output}")]
+    #[error("disk full: {}", far(*records, output))]
     Full {
-        /// Whole records that are in the output.
-        records: u64,
+        /// Whole records that are in the output, if they can be told apart in it.
+        records: Option<u64>,
         /// The output, as the user knows it.
         output: String,
     },
     /// A write failed for any other reason.
-    #[error("cannot write to {output} after {records} records: {cause}")]
+    #[error("cannot write to {output}{}: {cause}", after(*records))]
     Write {
-        /// Whole records that are in the output.
-        records: u64,
+        /// Whole records that are in the output, if they can be told apart in it.
+        records: Option<u64>,
         /// The output, as the user knows it.
         output: String,
         /// What the system said.
         cause: io::Error,
     },
+}
+
+fn far(records: Option<u64>, output: &str) -> String {
+    records.map_or_else(
+        || format!("no more can be written to {output}"),
+        |records| format!("{records} records written to {output}"),
+    )
+}
+
+fn after(records: Option<u64>) -> String {
+    records.map_or_else(String::new, |records| format!(" after {records} records"))
 }
 
 /// Appends JSON lines to the output.
@@ -181,8 +192,8 @@ impl Sink {
     pub fn finish(mut self) -> Result<(), SinkError> {
         self.flush()?;
         self.begin()?;
-        let Self { file, name, records, .. } = self;
-        nix::unistd::close(file).map_err(|errno| failure(name, records, errno.into()))
+        let Self { file, name, records, lines, .. } = self;
+        nix::unistd::close(file).map_err(|errno| failure(name, lines.then_some(records), errno.into()))
     }
 
     /// Waits until everything flushed is on the disk.
@@ -190,7 +201,7 @@ impl Sink {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn sync(&self) -> Result<(), SinkError> {
-        self.file.sync_data().map_err(|cause| failure(self.name.clone(), self.records, cause))
+        self.file.sync_data().map_err(|cause| self.unwritten(cause))
     }
 
     /// The output once more, to bring it to the disk from another thread.
@@ -214,7 +225,7 @@ impl Sink {
 
     /// What became of records that did not come as far as to be written.
     fn unwritten(&self, cause: io::Error) -> SinkError {
-        failure(self.name.clone(), self.records, cause)
+        failure(self.name.clone(), self.lines.then_some(self.records), cause)
     }
 
     /// The output is ours from here on.
@@ -284,11 +295,11 @@ impl Sink {
             // If even this fails there is nothing left to try; `cause` is what the user must hear of.
             _ = self.file.set_len(self.committed_len);
         }
-        failure(self.name.clone(), self.records, cause)
+        self.unwritten(cause)
     }
 }
 
-fn failure(output: String, records: u64, cause: io::Error) -> SinkError {
+fn failure(output: String, records: Option<u64>, cause: io::Error) -> SinkError {
     let kind = cause.kind();
     if matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
         SinkError::Closed { output }

@@ -9,6 +9,8 @@ mod manifest;
 mod parquet;
 mod part;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, File};
 use std::io;
@@ -98,7 +100,7 @@ impl Whole {
     /// Takes a record, which is given as its JSON line.
     pub(super) fn take(&mut self, line: &[u8]) -> Result<(), SinkError> {
         let (at, records) = (self.next_at(), self.records);
-        let failed = |cause| super::failure(at.display().to_string(), records, cause);
+        let failed = |cause| super::failure(at.display().to_string(), Some(records), cause);
         let part = match &mut self.open {
             Some(part) => part,
             none => {
@@ -132,7 +134,7 @@ impl Whole {
     fn close_part(&mut self) -> Result<(), SinkError> {
         let Some(part) = self.open.take() else { return Ok(()) };
         let at = self.next_at();
-        part.finish().map_err(|cause| super::failure(at.display().to_string(), self.records, cause))?;
+        part.finish().map_err(|cause| super::failure(at.display().to_string(), Some(self.records), cause))?;
         let path = match self.making.split {
             None => self.making.path.clone(),
             Some(_) => self.making.path.join(self.next_name()),
@@ -145,7 +147,7 @@ impl Whole {
     pub(super) fn finish(mut self: Box<Self>, totals: Totals) -> Result<(), SinkError> {
         let shown = self.making.path.display().to_string();
         let (records, is_split) = (self.records, self.making.split.is_some());
-        let failed = |cause| super::failure(shown.clone(), records, cause);
+        let failed = |cause| super::failure(shown.clone(), Some(records), cause);
         if self.making.split.is_none() && self.open.is_none() {
             // A run without records leaves a file that says so.
             let at = self.next_at();
