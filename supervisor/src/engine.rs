@@ -14,10 +14,10 @@ use shared::job::{Executor, JobSpec, Mode, RecordEncoding, SandboxSpec, Work};
 use self::limits::{pool_config, readable};
 use self::sitemaps::{Around, Listed};
 use self::tree::SitemapError;
-use crate::archive;
 use crate::auto::{self, Measured};
 use crate::frontier::{Frontier, FrontierConfig};
 use crate::gather::{Gather, Ordered, Unbalanced};
+use crate::heading;
 use crate::journal::{Destination, Gate, Journal, JournalError, OutputError, SpooledInput, State, Store};
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -140,7 +140,7 @@ pub(crate) fn run(
     runtime::sockets::prepare()?;
     let started = Started::now();
     let kind = TargetKind::of(&plan.work);
-    let Destination { mut sink, journal, .. } = destination;
+    let Destination { mut outlet, journal, .. } = destination;
     let (store, state, input) = match journal {
         Some(Journal { store, state, input }) => (Some(store), state, Some(input)),
         None => (None, State::default(), None),
@@ -159,13 +159,13 @@ pub(crate) fn run(
         plan,
         worker: &worker,
         started_us: started.us,
-        encoding: archive::begin(plan, &mut sink)
+        encoding: heading::begin(plan, &mut outlet)
             .map_err(|cause| EngineError::Output { cause: cause.into(), resumable: false })?,
         feed: Feed::start(source, Gate::new(kind, state.finished.clone(), state.prefix))?,
         // In order, what is done is what comes first.
         ordered: plan.ordered.then(|| Ordered::new(state.finished.len())),
         signals: &signals,
-        writer: Writer::start(sink, store.map(|store| (store, &state)))?,
+        writer: Writer::start(outlet, store.map(|store| (store, &state)))?,
         gather: Gather::resumed(state.tally.counts, state.tally.errors),
         progress,
     };

@@ -12,12 +12,13 @@ use shared::job::{FetchSpec, Mode, RecordEncoding, SITEMAP_BYTES_MAX, Work};
 
 use super::tree::{SitemapError, Tree};
 use super::{EngineError, Job, Shape};
+use crate::format::Format;
 use crate::gather::{Gather, Ordered};
 use crate::journal::{Gate, SpooledInput};
 use crate::plan::{Input, Output, Plan};
 use crate::progress::Progress;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
-use crate::sink::Sink;
+use crate::sink::{Outlet, Sink};
 use crate::source::{Bytes, Source, TargetKind};
 
 /// Sitemaps on the way from one that was named to a page: two indexes and what they lead to.
@@ -104,9 +105,17 @@ fn read(
     let mode = around.plan.pool.mode;
     let mode = mode.unwrap_or(if urls.len() > 1 { Mode::Both } else { Mode::Concurrent });
     let inputs: Vec<_> = urls.into_iter().map(|url| Input::Literal(url.into_bytes())).collect();
-    let plan = Plan { work, fields: Vec::new(), ordered: true, archive: None, ..around.plan.clone() };
+    let plan = Plan {
+        work,
+        fields: Vec::new(),
+        ordered: true,
+        format: Format::default(),
+        split: None,
+        ..around.plan.clone()
+    };
     let shape = Shape::new(&plan, mode);
     let sink = Sink::over(listings.try_clone()?, "a temporary file".to_owned());
+    let outlet = Outlet::new(sink, None);
     let source = Source::new(&inputs, TargetKind::Url);
     let mut job = Job {
         plan: &plan,
@@ -116,7 +125,7 @@ fn read(
         feed: Feed::start(source, Gate::default())?,
         ordered: Some(Ordered::new(0)),
         signals: around.signals,
-        writer: Writer::start(sink, None)?,
+        writer: Writer::start(outlet, None)?,
         gather: Gather::new(0),
         progress: around.progress,
     };

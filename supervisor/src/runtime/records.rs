@@ -145,6 +145,9 @@ impl Runtime<'_> {
             let metadata = warc::Metadata { target: id, date, uri, concurrent_to: None, json };
             archivist.append_metadata(&metadata, &mut line);
         }
+        if let Some(rows) = self.job.encoding.rows() {
+            rows.replace(&mut line, 0);
+        }
         self.emit(id, ending, &line);
     }
 

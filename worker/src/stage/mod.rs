@@ -143,7 +143,8 @@ impl Pipeline {
     /// Sets up what `job` asks for.
     pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>, hook: Option<Hook>) -> anyhow::Result<Self> {
         let archivist = match job.encoding {
-            RecordEncoding::JsonLine => None,
+            // A row is made of the finished line, where that leaves.
+            RecordEncoding::JsonLine | RecordEncoding::Row(_) => None,
             RecordEncoding::Warc(spec) => Some(Archivist::new(spec)),
         };
         let opener = match &job.work {
