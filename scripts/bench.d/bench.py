@@ -123,7 +123,7 @@ def chosen(asked: argparse.Namespace) -> list[str]:
     for name in asked.cases:
         if name not in known:
             raise SystemExit(f"scripts/bench: no case {name}; there are: {' '.join(known)}")
-    names = asked.cases or [name for name in known if name not in cases.ASKED_FOR]
+    names = asked.cases or list(known)
     return [name for name in names if not (asked.peers_only and name in ("memory", "equality"))]
 
 

@@ -366,6 +366,3 @@ CASES: dict[str, Callable[[Setting], Case]] = {
 }
 """Every case, in the order they are run and reported. Built when it is its turn:
 some write long lists of inputs."""
-
-ASKED_FOR = {"parquet"}
-"""Cases that run only when they are named: not every build writes what they want."""

@@ -230,17 +230,17 @@ mod tests {
                 [1e200, -1e200].iter().for_each(|value| moments[0].add(*value));
             }
         }
-        assert_eq!(write(&spec, &groups, Format::Delimited(b',')), b"s,v\n,\n");
-        assert_eq!(write(&spec, &groups, Format::JsonLines), b"{\"s\":null,\"v\":null}\n");
+        assert_eq!(plain(&spec, &groups, Format::Csv(None)), b"s,v\n,\n");
+        assert_eq!(plain(&spec, &groups, Format::JsonLines(None)), b"{\"s\":null,\"v\":null}\n");
     }
 
     #[test]
     fn without_groups_there_is_one_row_also_of_nothing() {
         let spec = spec(&[], &[("n", Function::Count, None), ("s", Function::Sum, Some(0))]);
-        assert_eq!(write(&spec, &Groups::new(&spec), Format::Delimited(b',')), b"n,s\n0,\n");
+        assert_eq!(plain(&spec, &Groups::new(&spec), Format::Csv(None)), b"n,s\n0,\n");
         let mut merged = Groups::new(&spec);
         merged.merge(groups(&spec, &[b"", b""]), 1).unwrap();
-        assert_eq!(write(&spec, &merged, Format::Delimited(b',')), b"n,s\n2,\n");
+        assert_eq!(plain(&spec, &merged, Format::Csv(None)), b"n,s\n2,\n");
     }
 
     #[test]
