@@ -214,10 +214,12 @@ fn json_values() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    // What is in order is asked of numbers and texts alone: for the rest the other evaluator departs from RFC 9535,
+    // 2.3.5.2.2, where two absent values are `<=` because they are `==`, and `true > false` does not hold.
     #[test]
     fn an_independent_evaluator_finds_the_same_in_anything(
         body in json_values(),
-        path in "\\$((\\.|\\.\\.)[abc*]|(\\.\\.)?\\[(-?[0-3]|\\*|'[abc]'|-?[0-2]?:-?[0-2]?(:-?[0-2])?|\\?!?[@$](\\.[abc*]|\\[-?[01]\\])?|\\?[@$](\\.[abc]|\\[-?[01]\\])?( )?(==|!=|<|<=|>|>=)( )?(1|0\\.5|'a'|null|true|@\\.[abc]|\\$\\[0\\]))\\]){0,4}",
+        path in "\\$((\\.|\\.\\.)[abc*]|(\\.\\.)?\\[(-?[0-3]|\\*|'[abc]'|-?[0-2]?:-?[0-2]?(:-?[0-2])?|\\?!?[@$](\\.[abc*]|\\[-?[01]\\])?|\\?[@$](\\.[abc]|\\[-?[01]\\])?( )?((==|!=)( )?(1|0\\.5|'a'|null|true|@\\.[abc]|\\$\\[0\\])|(<|<=|>|>=)( )?(1|0\\.5|'a')))\\]){0,4}",
     ) {
         same(&path, &body);
     }
