@@ -17,6 +17,7 @@ pub mod pool;
 pub mod progress;
 pub mod report;
 pub mod runtime;
+pub mod service;
 pub mod sink;
 pub mod source;
 pub mod summary;
