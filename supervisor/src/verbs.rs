@@ -16,6 +16,7 @@ use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
 use crate::runtime::{Control, Signals, Workers};
+use crate::service::{self, config::ServiceConfig};
 use crate::sink::Sink;
 use crate::summary::{self, ModeRun, WriteError, units};
 
@@ -107,6 +108,21 @@ fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
         },
         Output::Discard => {}
     }
+    Ok(Outcome::Done)
+}
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// A message for the user when it cannot be started.
+pub(crate) fn serve(config: ServiceConfig) -> anyhow::Result<Outcome> {
+    let shown = config.state_dir.display().to_string();
+    service::run(config, Workers::find()?, |_| {
+        if Screen::stderr().is_terminal {
+            say(&format!("the service's jobs are in {shown}\n"));
+        }
+        Ok::<_, anyhow::Error>(Box::new(|| ()))
+    })?;
     Ok(Outcome::Done)
 }
 
