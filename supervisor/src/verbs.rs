@@ -9,6 +9,7 @@ use shared::clock;
 use shared::job::Mode;
 
 use crate::aggregate::{self, CsvReport};
+use crate::api;
 use crate::cli::Outcome;
 use crate::engine::{self, EngineError, Outside, Report, Resume};
 use crate::journal::{self, Destination, Opened};
@@ -116,12 +117,15 @@ fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
 /// # Errors
 /// A message for the user when it cannot be started.
 pub(crate) fn serve(config: ServiceConfig) -> anyhow::Result<Outcome> {
-    let shown = config.state_dir.display().to_string();
-    service::run(config, Workers::find()?, |_| {
+    service::run(config, Workers::find()?, |service, config| {
+        let api = api::start(service.clone(), &config.api, &config.state_dir)?;
         if Screen::stderr().is_terminal {
-            say(&format!("the service's jobs are in {shown}\n"));
+            let socket = config.api.socket.iter().map(|path| path.display().to_string());
+            let places: Vec<_> = socket.chain(api.addresses().iter().map(ToString::to_string)).collect();
+            let state = config.state_dir.display();
+            say(&format!("listening on {}; jobs are kept in {state}\n", places.join(" and ")));
         }
-        Ok::<_, anyhow::Error>(Box::new(|| ()))
+        anyhow::Ok(Some(api))
     })?;
     Ok(Outcome::Done)
 }
@@ -188,7 +192,7 @@ fn alone<T>(
     let workers = Workers::find()?;
     let (controller, control) = Control::new(None);
     let _signals = Signals::to_run(controller)?;
-    run(&mut Outside { control: &control, observer: progress, workers: &workers })
+    run(&mut Outside { control: &control, observer: progress, workers: &workers, hosts: None })
 }
 
 /// Whether the table is for a person to see: what holds for the bar holds for it.

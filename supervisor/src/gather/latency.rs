@@ -2,6 +2,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::service::Latencies;
+
 /// Longest time told apart, one hour in microseconds; anything longer counts as this.
 const LONGEST_US: u64 = 3_600_000_000;
 
@@ -23,6 +25,8 @@ pub struct LatencyBin {
 #[derive(Debug, Clone)]
 pub struct Latency {
     histogram: Histogram<u64>,
+    /// The same in the buckets of the service's metrics.
+    buckets: Latencies,
     /// Kept apart: the histogram would round it up to the end of its bucket.
     max_us: u64,
 }
@@ -32,7 +36,7 @@ impl Latency {
         #[expect(clippy::expect_used, reason = "the bounds are constants, and every test makes one")]
         let histogram =
             Histogram::new_with_bounds(1, LONGEST_US, 3).expect("1 ≤ low, 2·low ≤ high, digits ≤ 5");
-        Self { histogram, max_us: 0 }
+        Self { histogram, buckets: Latencies::default(), max_us: 0 }
     }
 
     pub(super) fn record(&mut self, elapsed_us: u64) {
@@ -42,6 +46,7 @@ impl Latency {
     /// So many took this long.
     pub(super) fn record_many(&mut self, elapsed_us: u64, count: u64) {
         self.histogram.saturating_record_n(elapsed_us.max(1), count);
+        self.buckets.observe(elapsed_us, count);
         self.max_us = self.max_us.max(elapsed_us);
     }
 
@@ -50,6 +55,12 @@ impl Latency {
     pub fn quantile_us(&self, quantile: f64) -> u64 {
         // The histogram answers with the upper end of a bucket, which may lie past the longest.
         self.histogram.value_at_quantile(quantile).min(self.max_us)
+    }
+
+    /// How many took how long, in buckets that are the same for all runs.
+    #[must_use]
+    pub fn buckets(&self) -> Latencies {
+        self.buckets
     }
 
     /// The longest.

@@ -55,6 +55,9 @@ const HEARD_WAITING: usize = 16;
 /// Lines after which a turn of the loop goes to the writer first.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
+/// Hosts that a run shows: more than a person looks at.
+const HOSTS_SHOWN: usize = 200;
+
 /// What a run shares with the runs before and after it: a probe and the main
 /// part of `auto` are two runs over one source and one output.
 pub struct Stage<'a> {
@@ -182,6 +185,8 @@ impl<'a> Runtime<'a> {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }
         self.flush();
+        // Whoever counts by looking shall have seen all.
+        self.show(clock::now());
         self.ended
     }
 
@@ -372,7 +377,9 @@ impl<'a> Runtime<'a> {
         let snapshot = self.snapshot();
         let gather = &*self.stage.gather;
         let restarts = gather.restarts() + self.pool.restarts();
-        let look = Look { snapshot, gather, restarts, workers: &workers };
+        let shares = self.stage.control.allotted().is_some();
+        let hosts = if shares { self.pool.busiest(now, HOSTS_SHOWN) } else { Vec::new() };
+        let look = Look { snapshot, gather, restarts, hosts: &hosts, workers: &workers };
         self.stage.observer.look(now, &look);
     }
 

@@ -35,6 +35,8 @@ use super::news::News;
 use super::notify::Notify;
 use super::store::Store;
 use super::view::JobId;
+use crate::api::ApiHandle;
+use crate::frontier::HostShares;
 use crate::runtime::{Controller, Spares, Workers};
 
 /// Pieces of news taken in one turn before what is asked is looked at again.
@@ -62,8 +64,8 @@ pub(super) struct Parts {
     pub(super) workers: Workers,
     pub(super) spares: Spares,
     pub(super) clerk: Clerk,
-    /// Reads the API's certificates and token again.
-    pub(super) reload: Box<dyn FnMut() + Send>,
+    /// The way in, if there is one.
+    pub(super) api: Option<ApiHandle>,
 }
 
 /// The loop.
@@ -72,12 +74,16 @@ pub(super) struct StateLoop {
     jobs: BTreeMap<JobId, Job>,
     /// Worker processes there are to be.
     workers: u32,
+    /// What all jobs together may ask of each host.
+    hosts: HostShares,
     /// Set once it stops.
     stopping: bool,
     notify: Notify,
     started: Instant,
     /// Workers that were started to replace one that died, in runs that are over.
     restarts: u64,
+    /// Set while the jobs of the service before are read.
+    taking_over: bool,
     /// What systemd was told last.
     said: String,
     /// Spares that were asked for.
@@ -97,10 +103,12 @@ impl StateLoop {
         let mut state = Self {
             jobs: BTreeMap::new(),
             workers,
+            hosts: HostShares::default(),
             stopping: false,
             notify: Notify::new(),
             started: now,
             restarts: 0,
+            taking_over: true,
             said: String::new(),
             spares_kept: None,
             tick_due: now,
@@ -110,6 +118,7 @@ impl StateLoop {
             parts,
         };
         state.take_over()?;
+        state.taking_over = false;
         Ok(state)
     }
 
@@ -123,6 +132,9 @@ impl StateLoop {
             self.turn();
         }
         self.show_all();
+        if let Some(api) = self.parts.api {
+            api.stop();
+        }
     }
 
     fn wait(&self) {

@@ -56,6 +56,8 @@ impl StateLoop {
 
     pub(super) fn seen(&mut self, id: JobId, sight: Sight) {
         let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) else { return };
+        let before = live.sight.as_ref().map(|sight| sight.latencies).unwrap_or_default();
+        self.parts.service.board().metrics.latencies_grew(&before, &sight.latencies);
         live.sight = Some(sight);
         self.show_job(id);
     }
