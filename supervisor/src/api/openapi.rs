@@ -69,6 +69,15 @@ pub(super) enum Only {
     Quarantined,
 }
 
+/// What is to be done with a job that is deleted.
+#[expect(dead_code, reason = "only its schema is used")]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnlyDelete {
+    Cancel,
+    Remove,
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(

@@ -56,15 +56,28 @@ mod tests {
         assert_eq!(
             pages,
             [
+                "supervisor-cancel.1",
                 "supervisor-compare-fetch.1",
                 "supervisor-compare-parse.1",
                 "supervisor-compare.1",
                 "supervisor-completions.1",
                 "supervisor-csv.1",
                 "supervisor-fetch.1",
+                "supervisor-jobs-pause.1",
+                "supervisor-jobs-remove.1",
+                "supervisor-jobs-resume.1",
+                "supervisor-jobs-retry-failed.1",
+                "supervisor-jobs.1",
                 "supervisor-man.1",
                 "supervisor-map.1",
                 "supervisor-parse.1",
+                "supervisor-results.1",
+                "supervisor-status.1",
+                "supervisor-submit-csv.1",
+                "supervisor-submit-fetch.1",
+                "supervisor-submit-map.1",
+                "supervisor-submit-parse.1",
+                "supervisor-submit.1",
                 "supervisor.1",
             ]
         );

@@ -6,6 +6,7 @@
 //! this module reads a flag, a variable or a configuration file.
 
 mod amounts;
+mod client;
 mod csv;
 mod disk;
 mod flags;
@@ -33,6 +34,7 @@ pub(crate) use self::manual::{write_completions, write_man_pages};
 pub(crate) use self::outcome::{Outcome, Refusal};
 use self::resolve::Problem;
 use self::settings::{Settings, SettingsFile};
+use crate::client::Order;
 use crate::plan::{Comparison, CsvPlan, Plan};
 
 /// The commands that run a job, which are those a job file may name.
@@ -47,6 +49,8 @@ pub(crate) enum Request {
     Csv(Box<CsvPlan>),
     /// The same run in every mode.
     Compare(Box<Comparison>),
+    /// Something asked of a service.
+    Client(Box<Order>),
     /// A completion script on stdout; see [`write_completions`].
     Completions(Shell),
     /// Man pages in a directory; see [`write_man_pages`].
@@ -65,7 +69,7 @@ pub(crate) struct Surroundings<'a> {
 
 /// The definitions that everything is read off.
 fn definitions() -> Command {
-    Flags::command()
+    client::hide_unsubmitted(Flags::command())
 }
 
 /// Reads a command line, the program's name first.
@@ -81,10 +85,15 @@ pub(crate) fn parse(argv: Vec<OsString>, around: &Surroundings<'_>) -> Result<Re
         Ok(root) => root,
         Err(message) => return Err(usage(&path, &message)),
     };
-    let matches = root.try_get_matches_from(argv)?;
+    let matches = root.clone().try_get_matches_from(argv)?;
     let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let flags = Flags::from_arg_matches(&matches)?;
-    resolve::request(flags, &typed, around).map_err(|problem| match problem {
+    let request = match flags.verb {
+        Some(verb) if client::is_client(&path) => client::order(verb, (&root, &path, &matches), around)
+            .map(|order| Request::Client(Box::new(order))),
+        verb => resolve::request(Flags { verb, ..flags }, &typed, around),
+    };
+    request.map_err(|problem| match problem {
         Problem::Usage(message) => usage(&path, &message),
         Problem::Impossible(message) => Refusal::Impossible(message),
     })
@@ -189,6 +198,10 @@ fn file_settings(
     matches: &ArgMatches,
     around: &Surroundings<'_>,
 ) -> Result<Settings, String> {
+    if client::is_client(path) {
+        let flags = client::from_environment(root, path);
+        return Ok(Settings::from_environment(&flags, around.variable));
+    }
     if !RUNNABLE.contains(&path.join(" ").as_str()) {
         return Ok(Settings::default());
     }
