@@ -58,6 +58,7 @@ pub fn run() -> ExitCode {
         Request::Run(plan) => return conclude(verbs::run(&plan)),
         Request::Csv(plan) => return conclude(verbs::csv(&plan)),
         Request::Client(order) => return client::run(*order),
+        Request::Serve(config) => return conclude(verbs::serve(*config)),
         Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),
     };
     match done {

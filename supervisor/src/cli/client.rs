@@ -97,6 +97,7 @@ pub(super) fn order(
         | Verb::Map(_)
         | Verb::Csv(_)
         | Verb::Compare(_)
+        | Verb::Serve(_)
         | Verb::Completions { .. }
         | Verb::Man { .. } => return Err(Problem::Usage("this is no command for a service".to_owned())),
     };

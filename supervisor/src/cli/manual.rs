@@ -72,6 +72,7 @@ mod tests {
                 "supervisor-map.1",
                 "supervisor-parse.1",
                 "supervisor-results.1",
+                "supervisor-serve.1",
                 "supervisor-status.1",
                 "supervisor-submit-csv.1",
                 "supervisor-submit-fetch.1",

@@ -13,6 +13,7 @@ mod network;
 mod output;
 mod pool;
 mod program;
+mod serve;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub(super) use self::network::NetworkFlags;
 pub(super) use self::output::{OutputFlags, ShownFlags, SideFlags, WhenFlag};
 pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
 pub(super) use self::program::{MapFlags, ThenFlags};
+pub(super) use self::serve::ServeFlags;
 use super::{help, values};
 
 /// Fetch and parse in bulk, on every core, losing nothing.
@@ -75,6 +77,9 @@ pub(super) enum Verb {
     /// Show what a service is doing: its workers, its hosts, or one job
     #[command(after_long_help = help::STATUS)]
     Status(StatusFlags),
+    /// Run as a service that takes jobs over HTTP; also what runs without a command
+    #[command(after_long_help = help::SERVE)]
+    Serve(ServeFlags),
     /// Print a completion script for a shell
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {
