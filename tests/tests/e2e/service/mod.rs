@@ -1,5 +1,6 @@
 //! The service's engine, in this process: jobs are handed to it as its API would.
 
+mod client;
 mod jobs;
 
 use std::collections::BTreeMap;
