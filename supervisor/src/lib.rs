@@ -8,6 +8,7 @@ pub mod api;
 mod archive;
 mod auto;
 mod cli;
+mod client;
 mod engine;
 pub mod frontier;
 pub mod gather;
@@ -56,6 +57,7 @@ pub fn run() -> ExitCode {
         }
         Request::Run(plan) => return conclude(verbs::run(&plan)),
         Request::Csv(plan) => return conclude(verbs::csv(&plan)),
+        Request::Client(order) => return client::run(*order),
         Request::Serve(config) => return conclude(verbs::serve(*config)),
         Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),
     };

@@ -186,11 +186,11 @@ pub(super) async fn list(
     acceptable(&headers, JSON)?;
     let query = Query::read(&uri, &["state", "limit", "before"])?;
     let states = query.text("state").map(states).transpose()?;
-    let limit = query.value::<usize>("limit", "a number from 1 to 1000")?.unwrap_or(LIMIT);
+    let limit = query.number("limit")?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     if limit == 0 || limit > LIMIT_MAX {
         return Err(Problem::bad(format_args!("limit takes a number from 1 to {LIMIT_MAX}")));
     }
-    let before = query.value::<JobId>("before", "a job's number")?.unwrap_or(JobId(u64::MAX));
+    let before = JobId(query.number("before")?.unwrap_or(u64::MAX));
     let jobs = api.service.board().jobs.read().unwrap_or_else(PoisonError::into_inner);
     let jobs = jobs.range(..before).rev().map(|(_, (job, _))| job);
     let jobs = jobs.filter(|job| states.as_ref().is_none_or(|states| states.contains(&job.state)));
@@ -239,7 +239,10 @@ pub(super) async fn one(
 }
 
 /// Cancels a job that has not ended; forgets one that has.
-#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = u64, Path, minimum = 1)), responses(
+#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(
+    ("id" = u64, Path, minimum = 1),
+    ("only" = Option<super::openapi::OnlyDelete>, Query, description = "do this or, if the job is not so far or too far, nothing"),
+), responses(
     (status = 202, description = "cancelled; what was done is kept", body = JobView),
     (status = 204, description = "it had ended, and is forgotten with its records"),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),
@@ -250,14 +253,26 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
+    let query = Query::read(&uri, &["only"])?;
     let id = job_id(&id)?;
     let (job, _) = api.service.job(id)?;
-    if job.state.has_ended() {
-        act(&api, &peer, id, Verb::Remove).await?;
+    // Who means the one is never to get the other: the job may end while the request is on its way.
+    let verb = match query.text("only") {
+        Some("cancel") => Verb::Cancel,
+        Some("remove") => Verb::Remove,
+        Some(other) => {
+            return Err(Problem::bad(format_args!(
+                "only takes \"cancel\" or \"remove\", which {other:?} is not"
+            )));
+        }
+        None if job.state.has_ended() => Verb::Remove,
+        None => Verb::Cancel,
+    };
+    let acted = act(&api, &peer, id, verb).await?;
+    if verb == Verb::Remove {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(json(StatusCode::ACCEPTED, &act(&api, &peer, id, Verb::Cancel).await?))
+    Ok(json(StatusCode::ACCEPTED, &acted))
 }
 
 /// Finishes what is in flight, then waits.

@@ -106,7 +106,8 @@ pub(super) fn request(
         }
         Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
         Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),
-        None => Err(no_command()),
+        Some(Verb::Submit(_) | Verb::Jobs(_) | Verb::Results(_) | Verb::Cancel(_) | Verb::Status(_))
+        | None => Err(no_command()),
     }
 }
 

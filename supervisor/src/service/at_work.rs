@@ -15,7 +15,6 @@ use shared::job::Mode;
 use shared::record::ErrorKind;
 
 use super::config::Allowed;
-use super::metrics::Latencies;
 use super::news::News;
 use super::store::{self, Errand};
 use super::view::{JobCounts, JobId};
@@ -23,6 +22,7 @@ use crate::aggregate::{self, CsvReport};
 use crate::cli::{self, JobPlan, Outcome};
 use crate::engine::{self, EngineError, Outside, Report};
 use crate::frontier::{HostLook, HostShares};
+use crate::gather::Latencies;
 use crate::journal::{self, Opened};
 use crate::plan::{CsvPlan, Plan};
 use crate::progress::{Rate, Snapshot, Total, left};
@@ -52,6 +52,8 @@ pub(super) struct Result {
     pub(super) counts: JobCounts,
     pub(super) errors: BTreeMap<ErrorKind, u64>,
     pub(super) summary: Option<Summary>,
+    /// Of the inputs that this run did.
+    pub(super) latencies: Latencies,
 }
 
 /// How it ended.
@@ -157,7 +159,7 @@ impl Assignment {
 
     fn concluded(&self, report: Report) -> How {
         let Report { ended, run, .. } = report;
-        let mut result = Result::of(run.summary);
+        let mut result = Result { latencies: run.latencies, ..Result::of(run.summary) };
         if let Some(why) = ended.failure {
             return How::Failed(why, result);
         }
@@ -225,7 +227,7 @@ impl Result {
             bytes: summary.bytes,
             in_flight: 0,
         };
-        Self { counts, errors: summary.errors.clone(), summary: Some(summary) }
+        Self { counts, errors: summary.errors.clone(), summary: Some(summary), ..Self::default() }
     }
 }
 
@@ -281,7 +283,7 @@ impl Observer for Watch {
             counts: counts(look),
             errors: look.gather.errors().clone(),
             latency_ms: (look.gather.latency().max_us() > 0).then(|| look.gather.latency().into()),
-            latencies: look.gather.latency().buckets(),
+            latencies: *look.gather.latency().coarse(),
             items_per_s,
             eta_s: eta.map(|eta| eta.as_secs_f64()),
             restarts: look.restarts,

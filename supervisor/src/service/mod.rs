@@ -32,6 +32,7 @@ use crossbeam_channel::{Sender, unbounded};
 
 pub use ask::{Ask, Idempotency, Refused, Submission, Submitted, Upload, Verb};
 pub use board::{Board, Event, Records, Service};
+pub use metrics::{Metrics, Totals};
 pub use store::StoreError;
 
 use self::clerk::Clerk;
@@ -99,4 +100,3 @@ fn signals(
         Told::Stop(_) | Told::Renew | Told::Grow | Told::Shrink => tell.send(News::Told(told)).is_ok(),
     })
 }
-pub use metrics::{LATENCY_BOUNDS_US, Latencies, Metrics, Totals};

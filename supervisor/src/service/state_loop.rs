@@ -82,8 +82,6 @@ pub(super) struct StateLoop {
     started: Instant,
     /// Workers that were started to replace one that died, in runs that are over.
     restarts: u64,
-    /// Set while the jobs of the service before are read.
-    taking_over: bool,
     /// What systemd was told last.
     said: String,
     /// Spares that were asked for.
@@ -108,7 +106,6 @@ impl StateLoop {
             notify: Notify::new(),
             started: now,
             restarts: 0,
-            taking_over: true,
             said: String::new(),
             spares_kept: None,
             tick_due: now,
@@ -118,7 +115,6 @@ impl StateLoop {
             parts,
         };
         state.take_over()?;
-        state.taking_over = false;
         Ok(state)
     }
 

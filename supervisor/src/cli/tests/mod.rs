@@ -7,6 +7,7 @@ use shared::job::Work;
 
 use super::*;
 
+mod client;
 mod lines;
 mod serve;
 mod settings;

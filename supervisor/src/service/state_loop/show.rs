@@ -26,9 +26,9 @@ impl StateLoop {
         let mut jobs = board.jobs.write().unwrap_or_else(PoisonError::into_inner);
         let before = jobs.insert(id, (Arc::clone(&view), records));
         drop(jobs);
-        // What the service before this one did was counted by it.
-        if before.is_some() || !self.taking_over {
-            board.metrics.job_changed(before.as_ref().map(|(view, _)| view.as_ref()), &view);
+        // What is shown first is new, and counted there, or was counted by the service before this one.
+        if let Some((before, _)) = before {
+            board.metrics.job_changed(Some(&before), &view);
         }
         self.parts.service.tell(Event::Job(view));
     }
