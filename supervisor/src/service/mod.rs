@@ -15,6 +15,7 @@
 mod ask;
 mod board;
 pub mod config;
+pub mod logs;
 pub mod view;
 
 pub use ask::{Ask, Idempotency, Refused, Submission, Submitted, Upload, Verb};
