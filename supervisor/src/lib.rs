@@ -55,6 +55,7 @@ pub fn run() -> ExitCode {
         }
         Request::Run(plan) => return conclude(verbs::run(&plan)),
         Request::Csv(plan) => return conclude(verbs::csv(&plan)),
+        Request::Serve(config) => return conclude(verbs::serve(*config)),
         Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),
     };
     match done {

@@ -10,11 +10,13 @@ use shared::job::Mode;
 
 use crate::aggregate::{self, CsvReport};
 use crate::cli::Outcome;
-use crate::engine::{self, EngineError, Report, Resume};
+use crate::engine::{self, EngineError, Outside, Report, Resume};
 use crate::journal::{self, Destination, Opened};
 use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
+use crate::runtime::{Control, Signals, Workers};
+use crate::service::{self, config::ServiceConfig};
 use crate::sink::Sink;
 use crate::summary::{self, ModeRun, WriteError, units};
 
@@ -64,7 +66,7 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
     };
     let screen = Screen::stderr();
     let mut progress = Progress::new(plan.progress, screen);
-    let report = aggregate::run(plan, spec, &mut progress)?;
+    let report = alone(&mut progress, |outside| aggregate::run(plan, spec, outside))?;
     let CsvReport { ended, tally, said, run } = report;
     let bytes = run.summary.bytes;
     let snapshot =
@@ -109,6 +111,21 @@ fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// A message for the user when it cannot be started.
+pub(crate) fn serve(config: ServiceConfig) -> anyhow::Result<Outcome> {
+    let shown = config.state_dir.display().to_string();
+    service::run(config, Workers::find()?, |_| {
+        if Screen::stderr().is_terminal {
+            say(&format!("the service's jobs are in {shown}\n"));
+        }
+        Ok::<_, anyhow::Error>(Box::new(|| ()))
+    })?;
+    Ok(Outcome::Done)
+}
+
 /// Runs one job in every mode, its records going nowhere, and shows the difference.
 ///
 /// # Errors
@@ -150,7 +167,7 @@ fn run_shown(
     targets_max: u64,
     mut progress: Progress,
 ) -> Result<Report, EngineError> {
-    let report = engine::run(plan, destination, targets_max, &mut progress)?;
+    let report = alone(&mut progress, |outside| engine::run(plan, destination, targets_max, outside))?;
     let summary = &report.run.summary;
     let snapshot = Snapshot {
         done: summary.items,
@@ -161,6 +178,17 @@ fn run_shown(
     };
     progress.finish(clock::now(), &snapshot);
     Ok(report)
+}
+
+/// Runs a job that has this process for itself: all signals are its own.
+fn alone<T>(
+    progress: &mut Progress,
+    run: impl FnOnce(&mut Outside<'_>) -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    let workers = Workers::find()?;
+    let (controller, control) = Control::new(None);
+    let _signals = Signals::to_run(controller)?;
+    run(&mut Outside { control: &control, observer: progress, workers: &workers })
 }
 
 /// Whether the table is for a person to see: what holds for the bar holds for it.

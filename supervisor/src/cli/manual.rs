@@ -65,6 +65,7 @@ mod tests {
                 "supervisor-man.1",
                 "supervisor-map.1",
                 "supervisor-parse.1",
+                "supervisor-serve.1",
                 "supervisor.1",
             ]
         );

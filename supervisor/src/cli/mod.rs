@@ -8,6 +8,7 @@
 mod amounts;
 mod csv;
 mod disk;
+mod document;
 mod flags;
 mod help;
 mod inputs;
@@ -15,6 +16,7 @@ mod manual;
 mod outcome;
 mod program;
 mod resolve;
+mod serve;
 mod settings;
 mod values;
 
@@ -28,12 +30,14 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 use clap_complete::Shell;
 
+pub(crate) use self::document::{JobPlan, command, job};
 use self::flags::Flags;
 pub(crate) use self::manual::{write_completions, write_man_pages};
 pub(crate) use self::outcome::{Outcome, Refusal};
 use self::resolve::Problem;
 use self::settings::{Settings, SettingsFile};
 use crate::plan::{Comparison, CsvPlan, Plan};
+use crate::service::config::ServiceConfig;
 
 /// The commands that run a job, which are those a job file may name.
 const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "compare parse"];
@@ -47,6 +51,8 @@ pub(crate) enum Request {
     Csv(Box<CsvPlan>),
     /// The same run in every mode.
     Compare(Box<Comparison>),
+    /// A service.
+    Serve(Box<ServiceConfig>),
     /// A completion script on stdout; see [`write_completions`].
     Completions(Shell),
     /// Man pages in a directory; see [`write_man_pages`].
@@ -135,8 +141,17 @@ fn with_command(
             let matches = root.clone().try_get_matches_from(&argv)?;
             Ok((argv, matches))
         }
-        Some(_) | None => Err(incomplete),
+        Some(_) => Err(incomplete),
+        // What stands there may be the service's.
+        None => Ok(with_service(root, argv).ok_or(incomplete)?),
     }
+}
+
+/// Puts `serve` where no command was typed.
+fn with_service(root: &Command, mut argv: Vec<OsString>) -> Option<(Vec<OsString>, ArgMatches)> {
+    argv.insert(1.min(argv.len()), "serve".into());
+    let matches = root.clone().try_get_matches_from(&argv).ok()?;
+    Some((argv, matches))
 }
 
 /// Puts the command of the job file where none was typed, if a job file was given.
@@ -189,7 +204,8 @@ fn file_settings(
     matches: &ArgMatches,
     around: &Surroundings<'_>,
 ) -> Result<Settings, String> {
-    if !RUNNABLE.contains(&path.join(" ").as_str()) {
+    let command = path.join(" ");
+    if !RUNNABLE.contains(&command.as_str()) && command != "serve" {
         return Ok(Settings::default());
     }
     let environment = Settings::from_environment(&settings::arguments(root, path), around.variable);

@@ -13,7 +13,7 @@ use super::flags::{
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
-use super::{Request, Surroundings, csv, disk, program};
+use super::{Request, Surroundings, csv, disk, program, serve};
 use crate::aggregate::Format;
 use crate::plan::{Comparison, CsvPlan, Output, PerHost, Plan, Politeness, PoolPlan, When};
 
@@ -100,6 +100,9 @@ pub(super) fn request(
                 None => return Err(no_command()),
             };
             comparison(run, compare.sample, compare.report, around)
+        }
+        Some(Verb::Serve(flags)) => {
+            serve::config(&pool, flags, typed, around).map(|config| Request::Serve(Box::new(config)))
         }
         Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
         Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),

@@ -52,6 +52,12 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// Whether it has, or had when the service ended, somebody at work on it.
+    #[must_use]
+    pub const fn is_at_work(self) -> bool {
+        matches!(self, Self::Running | Self::Draining)
+    }
+
     /// Whether nothing will happen to it any more by itself or by `resume`.
     #[must_use]
     pub const fn has_ended(self) -> bool {

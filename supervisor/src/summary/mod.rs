@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use shared::job::Mode;
 use shared::record::ErrorKind;
 
-use crate::gather::{Gather, LatencyBin, Timeline};
+use crate::gather::{Gather, Latency, LatencyBin, Timeline};
 
 pub use compare::table as compare_table;
 pub use file::{WriteError, replace};
@@ -103,6 +103,18 @@ pub struct LatencyMs {
     pub max: f64,
 }
 
+impl From<&Latency> for LatencyMs {
+    fn from(latency: &Latency) -> Self {
+        let quantile_ms = |quantile| thousandths(latency.quantile_us(quantile) as f64 / 1e3);
+        Self {
+            p50: quantile_ms(0.5),
+            p90: quantile_ms(0.9),
+            p99: quantile_ms(0.99),
+            max: thousandths(latency.max_us() as f64 / 1e3),
+        }
+    }
+}
+
 /// One slot's part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PerWorker {
@@ -123,8 +135,6 @@ impl Summary {
     #[must_use]
     pub fn new(gather: &Gather, facts: &Facts) -> Self {
         let counts = gather.counts();
-        let latency = gather.latency();
-        let quantile_ms = |quantile| thousandths(latency.quantile_us(quantile) as f64 / 1e3);
         let wall_s = facts.wall.as_secs_f64();
         Self {
             mode: facts.mode,
@@ -140,12 +150,7 @@ impl Summary {
             cpu_s: thousandths(facts.cpu.as_secs_f64()),
             supervisor_cpu_s: thousandths(facts.supervisor_cpu.as_secs_f64()),
             items_per_s: if wall_s > 0.0 { thousandths(gather.items_now() as f64 / wall_s) } else { 0.0 },
-            latency_ms: LatencyMs {
-                p50: quantile_ms(0.5),
-                p90: quantile_ms(0.9),
-                p99: quantile_ms(0.99),
-                max: thousandths(latency.max_us() as f64 / 1e3),
-            },
+            latency_ms: gather.latency().into(),
             errors: gather.errors().clone(),
             per_worker: (0..).zip(gather.slots()).map(PerWorker::from).collect(),
             restarts: gather.restarts(),

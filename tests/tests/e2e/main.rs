@@ -30,6 +30,7 @@ mod recycle;
 mod resume;
 mod retries;
 mod sandbox;
+mod service;
 mod sources;
 mod stopping;
 mod storm;

@@ -12,6 +12,7 @@ mod network;
 mod output;
 mod pool;
 mod program;
+mod serve;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ pub(super) use self::network::NetworkFlags;
 pub(super) use self::output::{OutputFlags, ShownFlags, SideFlags, WhenFlag};
 pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
 pub(super) use self::program::{MapFlags, ThenFlags};
+pub(super) use self::serve::ServeFlags;
 use super::{help, values};
 
 /// Fetch and parse in bulk, on every core, losing nothing.
@@ -56,6 +58,9 @@ pub(super) enum Verb {
     /// Run the same job in all four modes and show the difference
     #[command(after_long_help = help::COMPARE, subcommand_required = false)]
     Compare(CompareFlags),
+    /// Run as a service that takes jobs over HTTP; also what runs without a command
+    #[command(after_long_help = help::SERVE)]
+    Serve(ServeFlags),
     /// Print a completion script for a shell
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {
