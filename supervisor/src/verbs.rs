@@ -3,12 +3,14 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use shared::clock;
 use shared::job::Mode;
 
 use crate::aggregate::{self, CsvReport};
+use crate::api;
 use crate::cli::Outcome;
 use crate::engine::{self, EngineError, Outside, Report, Resume};
 use crate::journal::{self, Destination, Opened};
@@ -117,12 +119,23 @@ fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
 /// A message for the user when it cannot be started.
 pub(crate) fn serve(config: ServiceConfig) -> anyhow::Result<Outcome> {
     let shown = config.state_dir.display().to_string();
-    service::run(config, Workers::find()?, |_| {
+    let (api, state_dir) = (config.api.clone(), config.state_dir.clone());
+    let mut handle = None;
+    service::run(config, Workers::find()?, |service| {
+        let handle = handle.insert(Arc::new(api::start(service.clone(), &api, &state_dir)?));
         if Screen::stderr().is_terminal {
             say(&format!("the service's jobs are in {shown}\n"));
         }
-        Ok::<_, anyhow::Error>(Box::new(|| ()))
+        let handle = Arc::clone(handle);
+        Ok::<_, anyhow::Error>(Box::new(move || {
+            if let Err(error) = handle.reload() {
+                tracing::error!(%error, "the API goes on with what it read before");
+            }
+        }))
     })?;
+    if let Some(handle) = handle.and_then(Arc::into_inner) {
+        handle.stop();
+    }
     Ok(Outcome::Done)
 }
 

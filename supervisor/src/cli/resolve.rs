@@ -102,11 +102,14 @@ pub(super) fn request(
             comparison(run, compare.sample, compare.report, around)
         }
         Some(Verb::Serve(flags)) => {
-            serve::config(&pool, flags, typed, around).map(|config| Request::Serve(Box::new(config)))
+            let (format, level) = (flags.log_format, flags.log_level);
+            serve::config(&pool, flags, typed, around)
+                .map(|config| Request::Serve(Box::new(config), format, level))
         }
         Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
         Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),
-        None => Err(no_command()),
+        Some(Verb::Submit(_) | Verb::Jobs(_) | Verb::Results(_) | Verb::Cancel(_) | Verb::Status(_))
+        | None => Err(no_command()),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Setting {
 pub(super) struct Settings(BTreeMap<String, Setting>);
 
 /// The name an argument has in files: its long flag, or what a positional one is called.
-fn key(arg: &Arg) -> &str {
+pub(super) fn key(arg: &Arg) -> &str {
     arg.get_long().unwrap_or_else(|| arg.get_id().as_str())
 }
 
@@ -56,12 +56,12 @@ pub(super) fn all_flags(root: &Command) -> Vec<&Arg> {
     root.get_arguments().filter(|arg| arg.get_long().is_some()).chain(below).collect()
 }
 
-fn is_repeatable(arg: &Arg) -> bool {
+pub(super) fn is_repeatable(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 
 /// A flag that may be given alone.
-fn is_switch(arg: &Arg) -> bool {
+pub(super) fn is_switch(arg: &Arg) -> bool {
     arg.get_value_parser().type_id() == std::any::TypeId::of::<bool>()
 }
 

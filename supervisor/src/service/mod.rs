@@ -18,6 +18,7 @@ mod board;
 mod clerk;
 pub mod config;
 pub mod logs;
+mod metrics;
 mod news;
 mod notify;
 mod schedule;
@@ -98,3 +99,4 @@ fn signals(
         Told::Stop(_) | Told::Renew | Told::Grow | Told::Shrink => tell.send(News::Told(told)).is_ok(),
     })
 }
+pub use metrics::{LATENCY_BOUNDS_US, Latencies, Metrics, Totals};

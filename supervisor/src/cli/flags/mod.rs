@@ -5,6 +5,7 @@
 //!
 //! Nothing here is resolved; `resolve` turns it into a [`crate::plan::Plan`].
 
+mod client;
 mod csv;
 mod extract;
 mod input;
@@ -20,6 +21,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+pub(super) use self::client::{
+    CancelFlags, JobsFlags, JobsVerb, ResultsFlags, ServiceFlags, StatusFlags, SubmitFlags,
+};
 pub(super) use self::csv::{CsvFlags, ReadingFlags, TableFlags};
 pub(super) use self::extract::ExtractFlags;
 pub(super) use self::input::{ListFlags, PathFlags, UrlFlags};
@@ -61,6 +65,21 @@ pub(super) enum Verb {
     /// Run as a service that takes jobs over HTTP; also what runs without a command
     #[command(after_long_help = help::SERVE)]
     Serve(ServeFlags),
+    /// Hand a job to a service, with the files it needs
+    #[command(after_long_help = help::SUBMIT, subcommand_required = false, subcommand_value_name = "COMMAND")]
+    Submit(SubmitFlags),
+    /// Show the jobs of a service; pause, resume, retry or remove one
+    #[command(after_long_help = help::JOBS, subcommand_required = false, subcommand_value_name = "COMMAND")]
+    Jobs(JobsFlags),
+    /// Write the records of a service's job
+    #[command(after_long_help = help::RESULTS)]
+    Results(ResultsFlags),
+    /// Stop a job of a service for good; what was done is kept
+    #[command(after_long_help = help::JOBS)]
+    Cancel(CancelFlags),
+    /// Show what a service is doing: its workers, its hosts, or one job
+    #[command(after_long_help = help::STATUS)]
+    Status(StatusFlags),
     /// Print a completion script for a shell
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {

@@ -7,6 +7,7 @@ use shared::job::Work;
 
 use super::*;
 
+mod client;
 mod lines;
 mod serve;
 mod settings;
@@ -62,7 +63,7 @@ impl Bench {
 
     fn service(&self, line: &str) -> ServiceConfig {
         match self.read(line) {
-            Ok(Request::Serve(config)) => *config,
+            Ok(Request::Serve(config, ..)) => *config,
             other => panic!("{line}: {other:?}"),
         }
     }
