@@ -163,6 +163,10 @@ class Machine:
         """Properties of a unit."""
         return [self.run("systemctl", "show", "-P", name, unit) for name in properties]
 
+    def kill(self, pid):
+        """kill -9 of a process inside."""
+        os.kill(self.host_pid(int(pid)), signal.SIGKILL)
+
     def host_pid(self, pid):
         """The number by which the host knows a process of the machine."""
         own = os.readlink(f"/proc/{self.init}/ns/pid")
