@@ -57,8 +57,13 @@ pub fn run() -> ExitCode {
         }
         Request::Run(plan) => return conclude(verbs::run(&plan)),
         Request::Csv(plan) => return conclude(verbs::csv(&plan)),
+        Request::Serve(config, format, level) => {
+            return match service::logs::begin(format, level) {
+                Ok(()) => conclude(verbs::serve(*config)),
+                Err(error) => Refusal::Impossible(error.to_string()).report().into(),
+            };
+        }
         Request::Client(order) => return client::run(*order),
-        Request::Serve(config) => return conclude(verbs::serve(*config)),
         Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),
     };
     match done {

@@ -40,6 +40,7 @@ use self::settings::{Settings, SettingsFile};
 use crate::client::Order;
 use crate::plan::{Comparison, CsvPlan, Plan};
 use crate::service::config::ServiceConfig;
+use crate::service::logs::{LogFormat, LogLevel};
 
 /// The commands that run a job, which are those a job file may name.
 const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "compare parse"];
@@ -53,10 +54,10 @@ pub(crate) enum Request {
     Csv(Box<CsvPlan>),
     /// The same run in every mode.
     Compare(Box<Comparison>),
+    /// A service.
+    Serve(Box<ServiceConfig>, LogFormat, LogLevel),
     /// Something asked of a service.
     Client(Box<Order>),
-    /// A service.
-    Serve(Box<ServiceConfig>),
     /// A completion script on stdout; see [`write_completions`].
     Completions(Shell),
     /// Man pages in a directory; see [`write_man_pages`].

@@ -102,7 +102,9 @@ pub(super) fn request(
             comparison(run, compare.sample, compare.report, around)
         }
         Some(Verb::Serve(flags)) => {
-            serve::config(&pool, flags, typed, around).map(|config| Request::Serve(Box::new(config)))
+            let (format, level) = (flags.log_format, flags.log_level);
+            serve::config(&pool, flags, typed, around)
+                .map(|config| Request::Serve(Box::new(config), format, level))
         }
         Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
         Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),

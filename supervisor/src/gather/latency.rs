@@ -2,7 +2,6 @@
 
 use hdrhistogram::Histogram;
 
-
 /// Longest time told apart, one hour in microseconds; anything longer counts as this.
 const LONGEST_US: u64 = 3_600_000_000;
 

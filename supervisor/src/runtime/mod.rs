@@ -2,6 +2,7 @@
 //! reaps processes, moves messages, listens to signals, reads the clock. It
 //! decides nothing: it tells the pool what happened and does what the pool says.
 
+pub mod cgroup;
 mod channel;
 mod commands;
 mod control;

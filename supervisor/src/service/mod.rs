@@ -17,6 +17,7 @@ mod at_work;
 mod board;
 mod clerk;
 pub mod config;
+pub mod logs;
 mod metrics;
 mod news;
 mod notify;

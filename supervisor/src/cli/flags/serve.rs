@@ -9,6 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueHint};
 
 use crate::cli::{amounts, values};
+use crate::service::logs::{LogFormat, LogLevel};
 
 /// `serve`.
 #[derive(Debug, Args)]
@@ -71,4 +72,10 @@ pub(in crate::cli) struct ServeFlags {
     #[arg(long, help_heading = "API", value_name = "N", default_value = "512", allow_negative_numbers = true,
         value_parser = values::batch(1_000_000))]
     pub(in crate::cli) connections_max: NonZeroU32,
+    /// Write the log like this; auto is the journal where standard error goes there, else text
+    #[arg(long, help_heading = "Log", value_name = "FORMAT", default_value = "auto")]
+    pub(in crate::cli) log_format: LogFormat,
+    /// Log nothing below this
+    #[arg(long, help_heading = "Log", value_name = "LEVEL", default_value = "info")]
+    pub(in crate::cli) log_level: LogLevel,
 }

@@ -63,7 +63,7 @@ impl Bench {
 
     fn service(&self, line: &str) -> ServiceConfig {
         match self.read(line) {
-            Ok(Request::Serve(config)) => *config,
+            Ok(Request::Serve(config, ..)) => *config,
             other => panic!("{line}: {other:?}"),
         }
     }

@@ -1,7 +1,7 @@
 //! The service's engine, in this process: jobs are handed to it as its API would.
 
-mod http;
 mod client;
+mod http;
 mod jobs;
 mod killed;
 
