@@ -28,7 +28,7 @@ REPO = Path(__file__).resolve().parents[2]
 def options() -> argparse.Namespace:
     """The command line."""
     args = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    args.add_argument("cases", nargs="*", metavar="CASE", help="which; all of them if none is named")
+    args.add_argument("cases", nargs="*", metavar="CASE", help="which; if none is named, all but those to be asked for")
     args.add_argument("--pairs", type=int, default=5, metavar="N", help="rounds of everybody in turn (default 5)")
     args.add_argument("--quick", action="store_true", help="a tenth of the inputs, two rounds; writes no page")
     args.add_argument("--peers-only", action="store_true", help="leave ourselves out; writes no page")
@@ -75,7 +75,11 @@ def judge(bar: cases.Bar, runs: dict[str, list[Run]]) -> dict[str, object] | Non
 def measure(case: cases.Case, pairs: int, home: Path, peers_only: bool) -> dict[str, object]:
     """One case, as it is stored."""
     print(case.title, flush=True)
-    runs = rounds(case, pairs, home, peers_only)
+    try:
+        runs = rounds(case, pairs, home, peers_only)
+    finally:
+        for path in case.scratch:
+            path.unlink(missing_ok=True)
     judged = [verdict for bar in case.bars if (verdict := judge(bar, runs))]
     for bar in judged:
         sign, word = ("≥" if bar["at_least"] else "≤"), ("met" if bar["met"] else "MISSED")
@@ -119,7 +123,7 @@ def chosen(asked: argparse.Namespace) -> list[str]:
     for name in asked.cases:
         if name not in known:
             raise SystemExit(f"scripts/bench: no case {name}; there are: {' '.join(known)}")
-    names = asked.cases or known
+    names = asked.cases or list(known)
     return [name for name in names if not (asked.peers_only and name in ("memory", "equality"))]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Callable, Iterable
 
 import csvfile
+import formats
 from corpus import FETCHED_PAGES, SAVED_PAGES, Corpus
 import programs
 from measure import Contender, Run
@@ -52,6 +53,8 @@ class Case:
     """Runs per contender for each pair asked for: short work needs more."""
     single: bool = False
     """Run once, not in pairs: it takes minutes and compares with nobody."""
+    scratch: list[Path] = field(default_factory=list)
+    """Files too large to be kept: deleted when the case is over."""
     reads: list[str] = field(default_factory=list)
     """Files that everybody finds in the page cache: read through before the first round."""
 
@@ -309,7 +312,6 @@ def csv(setting: Setting) -> Case:
 
     contenders = [
         table(setting, OURS, 2, path, rows),
-        table(setting, "muster, 1 worker", 1, path, rows),
         other("Polars", "csv_polars.py"),
         other("Polars, streaming", "csv_polars.py", "streaming"),
         other("DuckDB", "csv_duckdb.py"),
@@ -318,10 +320,18 @@ def csv(setting: Setting) -> Case:
         faster_than("Polars", 1.8),
         faster_than("Polars, streaming", 1.8),
         faster_than("DuckDB", 2),
-        faster_than("muster, 1 worker", 1.8),
     ]
     title = f"CSV of {path.stat().st_size / 1e9:.1f} GB, {rows:,} rows, quoted line ends: one grouping, five aggregates"
     return Case(title, contenders, bars, same_table=True)
+
+
+def csv_scaling(setting: Setting) -> Case:
+    """The same file by one worker and by two."""
+    path, rows = csv_file(setting, 1_000_000_000)
+    one = "muster, 1 worker"
+    contenders = [table(setting, OURS, 2, path, rows), table(setting, one, 1, path, rows)]
+    title = f"CSV of {path.stat().st_size / 1e9:.1f} GB, {rows:,} rows: 2 workers"
+    return Case(title, contenders, [faster_than(one, 1.8)], repeats=2, same_table=True)
 
 
 def csv_memory(setting: Setting) -> Case:
@@ -330,7 +340,7 @@ def csv_memory(setting: Setting) -> Case:
     limit = 200 / 1.048576
     bar = Bar("anonymous memory of all processes", limit, False, lambda runs: runs[OURS].anonymous_mib or 0.0, unit=" MiB")
     title = f"CSV of {path.stat().st_size / 1e9:.1f} GB, {rows:,} rows: memory"
-    return Case(title, [table(setting, OURS, 2, path, rows)], [bar], watch_tree=True, single=True)
+    return Case(title, [table(setting, OURS, 2, path, rows)], [bar], watch_tree=True, single=True, scratch=[path])
 
 
 CASES: dict[str, Callable[[Setting], Case]] = {
@@ -346,7 +356,11 @@ CASES: dict[str, Callable[[Setting], Case]] = {
     "one-url": one_url,
     "map-cat": programs.cat,
     "map-jq": programs.jq,
+    "warc": formats.warc,
+    "warc-packed": formats.warc_packed,
+    "parquet": formats.parquet,
     "csv": csv,
+    "csv-scaling": csv_scaling,
     "csv-memory": csv_memory,
     "memory": memory,
 }

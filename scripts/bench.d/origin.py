@@ -48,6 +48,7 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         root {root};
         location = /tiny {{ return 200 "<title>tiny</title><a href=next>next</a>"; }}
+        location /packed/ {{ alias {home}/../packed/; gzip_static always; }}
         location ~ ^/delay/([0-9.]+)$ {{ echo_sleep $1; echo "<title>slept $1 s</title>"; }}
     }}
 }}

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::AddressPolicy;
 use crate::csv::CsvSpec;
 use crate::select::{Each, Field, Preset};
+use crate::table::Delimited;
 
 /// How a run uses processes and waiting; the user's choice, a flag away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -153,8 +155,21 @@ pub enum Work {
 pub enum RecordEncoding {
     /// One JSON object and a newline.
     JsonLine,
+    /// A row of CSV or the like.
+    Row(Delimited),
     /// Records of a web archive: what was sent, what came back, and the JSON object.
     Warc(WarcSpec),
+}
+
+impl RecordEncoding {
+    /// How rows are written, if records are rows.
+    #[must_use]
+    pub const fn rows(&self) -> Option<&Delimited> {
+        match self {
+            Self::Row(rows) => Some(rows),
+            Self::JsonLine | Self::Warc(_) => None,
+        }
+    }
 }
 
 /// How records of a web archive are written.
@@ -181,6 +196,8 @@ pub struct FetchSpec {
     pub headers: Vec<(String, String)>,
     /// The `User-Agent` header.
     pub user_agent: String,
+    /// Which addresses may be connected to, at every hop.
+    pub address_policy: AddressPolicy,
 }
 
 /// Limits of a parse job.

@@ -11,11 +11,11 @@ use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use shared::clock;
-use shared::job::{RecordEncoding, WarcSpec};
+use shared::job::WarcSpec;
 use shared::warc::{Id, Kind, Record, Writer};
 
-use crate::plan::{Archive, Output, Plan};
-use crate::sink::{Sink, SinkError};
+use crate::plan::{Output, Plan};
+use crate::sink::{Outlet, SinkError};
 
 /// Longest line in a record's header: a target's URI and its name.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
@@ -23,28 +23,27 @@ const LINE_BYTES_MAX: u64 = 64 * 1024;
 /// Longest metadata block that is looked into; a worker's record has less.
 const METADATA_BYTES_MAX: u64 = 256 << 20;
 
-/// How the records of `plan` are encoded. Puts an archive's first record into a sink that is empty;
+/// How the records of an archive are encoded. Puts its first record into an outlet that is empty;
 /// goes on with the archive in one that is not.
 ///
 /// # Errors
 /// When the archive that is to be gone on with has no first record of ours, or none can be made.
-pub(crate) fn begin(plan: &Plan, sink: &mut Sink) -> Result<RecordEncoding, SinkError> {
-    let Some(archive) = plan.archive else { return Ok(RecordEncoding::JsonLine) };
+pub(crate) fn begin(plan: &Plan, gzip: bool, outlet: &mut Outlet) -> Result<WarcSpec, SinkError> {
     let (name, path) = match &plan.output {
         Output::File { path, .. } => (path.file_name().map(|name| name.to_string_lossy()), Some(path)),
         Output::Stdout | Output::Discard => (None, None),
     };
-    if let Some(path) = path.filter(|_| sink.committed_len() > 0) {
-        let id = first_id(path, archive)
+    if let Some(path) = path.filter(|_| outlet.committed_len() > 0) {
+        let id = first_id(path, gzip)
             .map_err(|error| SinkError::Changed { path: path.clone(), why: error.to_string() })?;
-        return Ok(RecordEncoding::Warc(WarcSpec { gzip: archive.gzip, info: id.to_bytes() }));
+        return Ok(WarcSpec { gzip, info: id.to_bytes() });
     }
     let mut random = [0; 16];
     File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut random))
         .map_err(|cause| SinkError::Open { path: "/dev/urandom".into(), cause })?;
     let id = Id::random(random);
-    let spec = WarcSpec { gzip: archive.gzip, info: id.to_bytes() };
+    let spec = WarcSpec { gzip, info: id.to_bytes() };
     let plain = name.filter(|name| !name.chars().any(char::is_control));
     let mut record = Vec::new();
     Writer::new(spec).append(
@@ -67,13 +66,13 @@ pub(crate) fn begin(plan: &Plan, sink: &mut Sink) -> Result<RecordEncoding, Sink
         },
         &mut record,
     );
-    sink.write(&record)?;
-    Ok(RecordEncoding::Warc(spec))
+    outlet.write(&record)?;
+    Ok(spec)
 }
 
 /// The id of an archive's first record.
-fn first_id(path: &Path, archive: Archive) -> anyhow::Result<Id> {
-    let mut records = Records::open(path, archive)?;
+fn first_id(path: &Path, gzip: bool) -> anyhow::Result<Id> {
+    let mut records = Records::open(path, gzip)?;
     match records.next_header()? {
         Some(Header { kind, id: Some(id), .. }) if kind == Kind::Warcinfo.name() => Ok(id),
         Some(_) | None => bail!("its first record is not the one that such a run begins with"),
@@ -84,8 +83,8 @@ fn first_id(path: &Path, archive: Archive) -> anyhow::Result<Id> {
 ///
 /// # Errors
 /// When it cannot be read, or is no whole archive of ours.
-pub(crate) fn count(path: &Path, archive: Archive) -> anyhow::Result<(u64, u64)> {
-    let mut records = Records::open(path, archive)?;
+pub(crate) fn count(path: &Path, gzip: bool) -> anyhow::Result<(u64, u64)> {
+    let mut records = Records::open(path, gzip)?;
     let (mut metadata, mut failed) = (0, 0);
     while let Some(header) = records.next_header()? {
         if header.kind != Kind::Metadata.name() {
@@ -123,11 +122,11 @@ struct Records {
 }
 
 impl Records {
-    fn open(path: &Path, archive: Archive) -> anyhow::Result<Self> {
+    fn open(path: &Path, gzip: bool) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         let file = BufReader::with_capacity(1 << 20, file);
         let reader: Box<dyn BufRead> =
-            if archive.gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
+            if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
         Ok(Self { reader, number: 0 })
     }
 
@@ -216,16 +215,16 @@ mod tests {
         for gzip in [false, true] {
             let whole = archive(gzip, &["{\"id\":0}\n", "{\"id\":1,\"error\":{\"kind\":\"dns\"}}"]);
             std::fs::write(&path, &whole).unwrap();
-            assert_eq!(count(&path, Archive { gzip }).unwrap(), (2, 1));
-            assert!(first_id(&path, Archive { gzip }).is_err(), "that is no warcinfo");
+            assert_eq!(count(&path, gzip).unwrap(), (2, 1));
+            assert!(first_id(&path, gzip).is_err(), "that is no warcinfo");
             std::fs::write(&path, &whole[..whole.len() - 6]).unwrap();
-            assert!(count(&path, Archive { gzip }).is_err());
+            assert!(count(&path, gzip).is_err());
             std::fs::write(&path, archive(gzip, &["{\"name\":0}"])).unwrap();
-            assert!(count(&path, Archive { gzip }).is_err());
+            assert!(count(&path, gzip).is_err());
             std::fs::write(&path, "").unwrap();
-            assert_eq!(count(&path, Archive { gzip }).unwrap_or((0, 0)), (0, 0));
+            assert_eq!(count(&path, gzip).unwrap_or((0, 0)), (0, 0));
         }
         std::fs::write(&path, "data\n").unwrap();
-        assert!(count(&path, Archive { gzip: false }).is_err());
+        assert!(count(&path, false).is_err());
     }
 }

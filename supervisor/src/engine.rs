@@ -13,10 +13,10 @@ use shared::job::{Executor, JobSpec, Mode, RecordEncoding, SandboxSpec, Work};
 use self::limits::{pool_config, readable};
 use self::sitemaps::Listed;
 use self::tree::SitemapError;
-use crate::archive;
 use crate::auto::{self, Measured};
 use crate::frontier::{Frontier, FrontierConfig, HostShares};
 use crate::gather::{Gather, Ordered, Unbalanced};
+use crate::heading;
 use crate::journal::{Destination, Gate, Journal, JournalError, OutputError, SpooledInput, State, Store};
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -146,7 +146,7 @@ pub(crate) fn run(
     let control = outside.control;
     let started = Started::now(control);
     let kind = TargetKind::of(&plan.work);
-    let Destination { mut sink, journal, .. } = destination;
+    let Destination { mut outlet, journal, .. } = destination;
     let (store, state, input) = match journal {
         Some(Journal { store, state, input }) => (Some(store), state, Some(input)),
         None => (None, State::default(), None),
@@ -161,12 +161,12 @@ pub(crate) fn run(
     let mut job = Job {
         plan,
         started_us: started.us,
-        encoding: archive::begin(plan, &mut sink)
+        encoding: heading::begin(plan, &mut outlet)
             .map_err(|cause| EngineError::Output { cause: cause.into(), resumable: false })?,
         feed: Feed::start(source, Gate::new(kind, state.finished.clone(), state.prefix))?,
         // In order, what is done is what comes first.
         ordered: plan.ordered.then(|| Ordered::new(state.finished.len())),
-        writer: Writer::start(sink, store.map(|store| (store, &state)))?,
+        writer: Writer::start(outlet, store.map(|store| (store, &state)))?,
         gather: Gather::resumed(state.tally.counts, state.tally.errors),
         outside,
     };

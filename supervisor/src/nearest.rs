@@ -17,6 +17,12 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, name)| name)
 }
 
+/// The first names of a header, quoted: one may be empty, or hold a comma.
+pub(crate) fn listed(names: &[String]) -> String {
+    let quoted = names.iter().take(20).map(|name| format!("{name:?}"));
+    quoted.collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::nearest;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use shared::job::{MapSpec, Mode, SandboxLevel, Work};
 use shared::select::{Each, Field, Preset};
 
-use crate::aggregate::Format;
+use crate::format::Format;
 
 /// One run, as resolved from the command line.
 #[derive(Debug, Clone)]
@@ -30,8 +30,12 @@ pub struct Plan {
     pub inputs: Vec<Input>,
     /// Where the records go.
     pub output: Output,
-    /// Whether they are those of a web archive; `None` is JSON lines.
-    pub archive: Option<Archive>,
+    /// In which form.
+    pub format: Format,
+    /// How many of them go into each file of a directory; `None` is all into one.
+    pub split: Option<NonZeroU64>,
+    /// Where it is written what is in the output.
+    pub manifest: Option<PathBuf>,
     /// How many processes, how many waits.
     pub pool: PoolPlan,
     /// How hosts are spared.
@@ -49,6 +53,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the output is made of records that are kept elsewhere meanwhile: it appears when it is whole.
+    #[must_use]
+    pub const fn is_derived(&self) -> bool {
+        self.split.is_some() || self.format.is_whole()
+    }
+
     /// The user's program in this job, if there is one.
     #[must_use]
     pub const fn program(&self) -> Option<&MapSpec> {
@@ -126,19 +136,10 @@ pub enum Output {
 /// A job that ends in one table instead of records.
 #[derive(Debug, Clone)]
 pub struct CsvPlan {
-    /// The job; its work is [`Work::Csv`], and its output the table.
+    /// The job; its work is [`Work::Csv`], and its output the table in the plan's format.
     pub plan: Plan,
-    /// How the table is written.
-    pub format: Format,
     /// Whether a row that cannot be used is a failure.
     pub strict: bool,
-}
-
-/// A web archive (WARC 1.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Archive {
-    /// Whether each record is compressed, as a gzip member of its own.
-    pub gzip: bool,
 }
 
 /// One job run in every mode, as resolved from the command line.

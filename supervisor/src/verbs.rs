@@ -18,7 +18,8 @@ use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
 use crate::runtime::{Control, Signals, Workers};
 use crate::service::{self, config::ServiceConfig};
-use crate::sink::Sink;
+use crate::sink::whole::{self, Totals};
+use crate::sink::{Outlet, Sink};
 use crate::summary::{self, ModeRun, WriteError, units};
 
 /// Runs one job; how it ended, or why it could not be done.
@@ -32,6 +33,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
         Opened::Ready(destination) => *destination,
         Opened::Complete(path) => {
             let complete = journal::check_complete(&path, plan)?;
+            write_manifest(plan, Totals { ok: complete.records - complete.failed, failed: complete.failed })?;
             let records = units::counted(complete.records, "record");
             say(&format!("{} is complete already, with {records}: nothing is left to do\n", path.display()));
             return Ok(if complete.failed == 0 { Outcome::Done } else { Outcome::InputsFailed });
@@ -44,8 +46,12 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     if report.ended.failure.is_some() {
         return conclude(plan, &report);
     }
+    let summary = &report.run.summary;
+    if report.ended.is_complete() {
+        write_manifest(plan, Totals { ok: summary.ok, failed: summary.failed })?;
+    }
     if let Some(path) = &plan.summary {
-        report.run.summary.write(path)?;
+        summary.write(path)?;
     }
     if let Some(path) = &plan.report {
         write_report(path, std::slice::from_ref(&report.run))?;
@@ -61,7 +67,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
 /// # Errors
 /// A message for the user when the job could not be run, rows are bad that must not be, or the table could not be written.
 pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
-    let CsvPlan { plan, format, strict } = job;
+    let CsvPlan { plan, strict } = job;
     let Some(spec) = aggregate::spec(plan) else {
         anyhow::bail!("this is no csv job; a bug in the supervisor")
     };
@@ -81,11 +87,12 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
         say(&format!("stopped by {name}: nothing was written\n"));
         return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
     }
-    said.iter().for_each(|line| say(&format!("{line}\n")));
+    // As the bar is gone, and cells may hold anything.
+    said.iter().for_each(|line| progress.message(line));
     if *strict && tally.bad > 0 {
         anyhow::bail!("nothing was written: --strict, and {} bad", units::counted(tally.bad, "row"));
     }
-    let outcome = write_table(&plan.output, &aggregate::write(spec, &tally.groups, *format))?;
+    let outcome = write_table(&plan.output, &aggregate::write(spec, &tally.groups, plan.format)?)?;
     if let Some(path) = &plan.summary {
         run.summary.write(path)?;
     }
@@ -146,7 +153,7 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
         if shows(plan.progress, screen) {
             progress.message(&format!("{} …", mode.name()));
         }
-        let nowhere = Destination::without_journal(Sink::open(&Output::Discard)?);
+        let nowhere = Destination::without_journal(Outlet::new(Sink::open(&Output::Discard)?, None));
         let report = run_shown(&plan, nowhere, targets_max, progress)?;
         let outcome = conclude(&plan, &report)?;
         runs.push(report.run);
@@ -162,6 +169,15 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
         write_report(path, &runs)?;
     }
     Ok(worst)
+}
+
+/// Writes what is in an output that is whole, if that was asked for. A directory has its manifest already.
+fn write_manifest(plan: &Plan, totals: Totals) -> anyhow::Result<()> {
+    let (Some(manifest), Output::File { path, .. }) = (&plan.manifest, &plan.output) else { return Ok(()) };
+    let records = totals.ok + totals.failed;
+    whole::Manifest::of(plan.format, totals, [(path.as_path(), records)])
+        .and_then(|contents| whole::write_manifest(manifest, &contents))
+        .with_context(|| format!("cannot write {}", manifest.display()))
 }
 
 /// Runs a job under its bar, which is gone before anything else is said.

@@ -110,7 +110,11 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     connection.send(&FromWorker::Ready { sandbox })?;
     let (sender, receiver) = connection.split();
     let outbox = Outbox::start(sender, Arc::clone(&black_box), matches!(job.work, Work::Map(_)))?;
-    executor::run(Worker { pipeline, outbox, black_box, then: None }, &job, receiver)
+    executor::run(
+        Worker { pipeline, outbox, black_box, then: None, rows: job.encoding.rows().cloned() },
+        &job,
+        receiver,
+    )
 }
 
 /// Sets up the job's pipeline and steps into the sandbox, in that order: setting up may read what working may not.

@@ -82,22 +82,25 @@ impl Aggregate {
         let Some(column) = groups.columns.iter().find(|column| column.is_same(&wanted)) else {
             return Value::Nothing;
         };
-        let float = |value: Option<f64>| value.map_or(Value::Nothing, Value::Float);
         match &column.kept {
             Kept::Present(kept) => Value::Count(kept.get(group).copied().unwrap_or(0)),
             Kept::Sums(kept) => match (kept.get(group), self.function) {
-                (Some(sum), Function::Mean) => float(sum.mean()),
+                (Some(sum), Function::Mean) => sum.mean().map_or(Value::Nothing, float),
                 (Some(sum), _) => total(sum.total()),
                 (None, _) => Value::Nothing,
             },
             Kept::Extremes(_, kept) => kept.get(group).map_or(Value::Nothing, extreme),
             Kept::Moments(kept) => {
                 let variance = kept.get(group).and_then(|moments| moments.variance());
-                float(if self.function == Function::Stddev { variance.map(f64::sqrt) } else { variance })
+                let root = self.function == Function::Stddev;
+                variance
+                    .map_or(Value::Nothing, |variance| float(if root { variance.sqrt() } else { variance }))
             }
             Kept::Distinct(kept) => Value::Count(kept.get(group).map_or(0, |distinct| distinct.estimate())),
             Kept::Quantiles(kept) => match self.function {
-                Function::Quantile(rank) => float(kept.get(group).and_then(|digest| digest.quantile(rank))),
+                Function::Quantile(rank) => {
+                    kept.get(group).and_then(|digest| digest.quantile(rank)).map_or(Value::Nothing, float)
+                }
                 Function::Count
                 | Function::Sum
                 | Function::Min
@@ -115,8 +118,13 @@ fn total(total: Option<Total>) -> Value {
     match total {
         None => Value::Nothing,
         Some(Total::Exact(text)) => Value::Decimal(text),
-        Some(Total::Rounded(value)) => Value::Float(value),
+        Some(Total::Rounded(value)) => float(value),
     }
+}
+
+/// What has become larger than any double is no number that could be written.
+fn float(value: f64) -> Value {
+    if value.is_finite() { Value::Float(value) } else { Value::Nothing }
 }
 
 fn extreme(extreme: &Extreme) -> Value {

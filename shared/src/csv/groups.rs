@@ -31,10 +31,14 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// None yet.
+    /// None yet; without columns to group by there is one, also if no row ever comes.
     #[must_use]
     pub fn new(spec: &CsvSpec) -> Self {
-        Self { columns: spec.kept(), ..Self::default() }
+        let mut groups = Self { columns: spec.kept(), ..Self::default() };
+        if spec.keys.is_empty() {
+            let _ = groups.find(&[], 1);
+        }
+        groups
     }
 
     /// How many there are.
@@ -47,6 +51,13 @@ impl Groups {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Makes the group of everything, for a table without keys: it is there even if no row is.
+    pub fn ensure_one(&mut self) {
+        if self.is_empty() && self.insert(hash(b""), b"", 1).is_ok() {
+            self.columns.iter_mut().for_each(|column| column.grow(1));
+        }
     }
 
     /// The key of a group.

@@ -67,8 +67,6 @@ pub struct Done {
     pub groups: Groups,
     /// Rows read, bad ones and those left out included.
     pub rows: u64,
-    /// Rows that `--where` left out.
-    pub left_out: u64,
     /// Rows that could not be used.
     pub bad: u64,
     /// The first of those.

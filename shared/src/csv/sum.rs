@@ -93,7 +93,14 @@ impl Sum {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "nobody has 2⁵³ rows")]
     pub fn mean(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.to_f64() / self.count as f64)
+        if self.count == 0 {
+            None
+        } else if self.expansion.is_empty() {
+            // Dividing the nearest double would round twice: 0.3 / 3 is not 0.1.
+            self.decimal_over(self.count).parse().ok()
+        } else {
+            Some(self.to_f64() / self.count as f64)
+        }
     }
 
     fn to_f64(&self) -> f64 {
@@ -106,6 +113,29 @@ impl Sum {
 
     /// The fixed-point part, written out.
     fn decimal(&self) -> String {
+        let (negative, limbs) = self.magnitude();
+        let text = digits(negative, limbs);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+
+    /// The fixed-point part over `count`, with so many digits that the nearest double is that to all of them.
+    fn decimal_over(&self, count: u64) -> String {
+        let (negative, mut limbs) = self.magnitude();
+        let mut rest = divide(&mut limbs, count);
+        let mut text = digits(negative, limbs);
+        for _ in 0..2 {
+            let here = u128::from(rest) * u128::from(ONE);
+            text.push_str(&format!("{:018}", here / u128::from(count)));
+            rest = (here % u128::from(count)) as u64;
+        }
+        if rest > 0 {
+            text.push('1');
+        }
+        text
+    }
+
+    /// The fixed-point part: whether it is negative, and its units, lowest first.
+    fn magnitude(&self) -> (bool, [u64; 3]) {
         let negative = self.high < 0;
         let (mut low, mut high) = (self.low, self.high);
         if negative {
@@ -113,34 +143,35 @@ impl Sum {
             low = negated;
             high = (!high).wrapping_add(i64::from(carry));
         }
-        let mut limbs = [low as u64, (low >> 64) as u64, high.cast_unsigned()];
-        let mut groups = Vec::new();
-        for _ in 0..4 {
-            groups.push(divide(&mut limbs));
-        }
-        let fraction = groups.first().copied().unwrap_or(0);
-        let mut text = String::new();
-        if negative {
-            text.push('-');
-        }
-        let mut begun = false;
-        for group in groups.iter().skip(1).rev() {
-            if begun {
-                text.push_str(&format!("{group:018}"));
-            } else if *group > 0 {
-                text.push_str(&group.to_string());
-                begun = true;
-            }
-        }
-        if !begun {
-            text.push('0');
-        }
-        if fraction > 0 {
-            text.push('.');
-            text.push_str(format!("{fraction:018}").trim_end_matches('0'));
-        }
-        text
+        (negative, [low as u64, (low >> 64) as u64, high.cast_unsigned()])
     }
+}
+
+/// Units as a decimal, with all 18 of its places.
+fn digits(negative: bool, mut limbs: [u64; 3]) -> String {
+    let mut groups = [0; 4];
+    for group in &mut groups {
+        *group = divide(&mut limbs, ONE);
+    }
+    let [fraction, whole @ ..] = groups;
+    let mut text = String::new();
+    if negative {
+        text.push('-');
+    }
+    let mut begun = false;
+    for group in whole.iter().rev() {
+        if begun {
+            text.push_str(&format!("{group:018}"));
+        } else if *group > 0 {
+            text.push_str(&group.to_string());
+            begun = true;
+        }
+    }
+    if !begun {
+        text.push('0');
+    }
+    text.push_str(&format!(".{fraction:018}"));
+    text
 }
 
 /// The double nearest to an expansion, however it came to be: from the largest part down, until something is lost.
@@ -164,17 +195,17 @@ fn nearest(expansion: &[f64]) -> f64 {
     total
 }
 
-/// Divides by 10¹⁸ in place; what is left over.
+/// Divides in place; what is left over.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a remainder is below its divisor, a quotient limb below 2⁶⁴"
 )]
-fn divide(limbs: &mut [u64; 3]) -> u64 {
+fn divide(limbs: &mut [u64; 3], by: u64) -> u64 {
     let mut rest = 0_u128;
     for limb in limbs.iter_mut().rev() {
         let here = (rest << 64) | u128::from(*limb);
-        *limb = (here / u128::from(ONE)) as u64;
-        rest = here % u128::from(ONE);
+        *limb = (here / u128::from(by)) as u64;
+        rest = here % u128::from(by);
     }
     rest as u64
 }
@@ -230,6 +261,11 @@ mod tests {
     #[test]
     fn a_mean_is_of_the_numbers_there_are() {
         assert_eq!(sum(&["1", "", "2"]).mean(), Some(1.5));
+        // Its sum, 0.3, has a double whose third is the one below 0.1.
+        assert_eq!(sum(&["0.1"; 3]).mean(), Some(0.1));
+        assert_eq!(sum(&["-0.000000000000000001", "0", "0"]).mean(), Some(-3.333_333_333_333_333_3e-19));
+        assert_eq!(sum(&["1", "1", "0"]).mean(), Some(2.0 / 3.0));
+        assert_eq!(sum(&["1e30", "1e30"]).mean(), Some(1e30));
         assert_eq!(sum(&[""]).mean(), None);
     }
 

@@ -70,6 +70,8 @@ struct Decoded<R> {
     at: usize,
     len: usize,
     at_end: bool,
+    /// The decoder has given its last, and may not be asked again.
+    done: bool,
     /// Decoded, and not yet asked for: at most one character, where the caller's buffer had no room for it.
     rest: Vec<u8>,
 }
@@ -83,12 +85,16 @@ impl<R: Read> Decoded<R> {
             at: 0,
             len: 0,
             at_end: false,
+            done: false,
             rest: Vec::new(),
         }
     }
 
     /// Decodes into `buffer`; whether all is done.
     fn decode(&mut self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+        if self.done {
+            return Ok((0, true));
+        }
         if self.at == self.len && !self.at_end {
             self.len = self.raw.read(&mut self.encoded)?;
             self.at = 0;
@@ -97,7 +103,8 @@ impl<R: Read> Decoded<R> {
         let encoded = self.encoded.get(self.at..self.len).unwrap_or_default();
         let (result, read, written, _) = self.decoder.decode_to_utf8(encoded, buffer, self.at_end);
         self.at += read;
-        Ok((written, self.at_end && result == CoderResult::InputEmpty))
+        self.done = self.at_end && result == CoderResult::InputEmpty;
+        Ok((written, self.done))
     }
 }
 
@@ -176,6 +183,14 @@ mod tests {
             assert_eq!(read(&utf16, &file(Packing::None, Some("UTF-16LE")), at_once), text);
             assert_eq!(read(&gzip, &file(Packing::Gzip, None), at_once), text.repeat(2));
             assert_eq!(read(&zstd, &file(Packing::Zstd, None), at_once), text);
+        }
+    }
+
+    #[test]
+    fn text_that_ends_in_half_a_character_ends() {
+        for at_once in [1, 15, 16, 100] {
+            assert_eq!(read(b"\xff\xfea\0b", &file(Packing::None, Some("UTF-16LE")), at_once), "a\u{fffd}");
+            assert_eq!(read(b"a\x82", &file(Packing::None, Some("shift_jis")), at_once), "a\u{fffd}");
         }
     }
 

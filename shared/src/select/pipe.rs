@@ -173,10 +173,12 @@ fn with_argument(
 fn closing(text: &str, open: usize, is_regex: bool) -> Result<usize, Refusal> {
     let mut depth = 0_usize;
     let mut classes = 0_usize;
-    let mut class_start = false;
+    // Behind the bracket that opens a class, and behind the `^` that may follow it.
+    let (mut class_start, mut negated) = (false, false);
     let mut chars = text.char_indices().skip_while(|(at, _)| *at < open);
     while let Some((at, c)) = chars.next() {
         let first_in_class = std::mem::take(&mut class_start);
+        let behind_caret = std::mem::take(&mut negated);
         match c {
             '\\' => {
                 chars.next();
@@ -186,7 +188,7 @@ fn closing(text: &str, open: usize, is_regex: bool) -> Result<usize, Refusal> {
                 class_start = true;
             }
             // `[]…]` and `[^]…]` begin with a bracket that is meant.
-            '^' if first_in_class => class_start = true,
+            '^' if first_in_class && !behind_caret => (class_start, negated) = (true, true),
             ']' if classes > 0 && !first_in_class => classes -= 1,
             '(' if classes == 0 => depth += 1,
             ')' if classes == 0 => {

@@ -95,6 +95,7 @@ fn steps_parse() {
         ("t=h1 | re([)]\\)(x|y)) | url", vec![Re("[)]\\)(x|y)".into()), Url]),
         ("t=h1 | re([]()]x)", vec![Re("[]()]x".into())]),
         ("t=h1 | re([^]()]x)", vec![Re("[^]()]x".into())]),
+        ("t=h1 | re([^^]x)", vec![Re("[^^]x".into())]),
         ("t=h1 | int | default(0)", vec![Int, Default("0".into())]),
         ("t=h1 | default(none) | strip", vec![Default("none".into()), Strip]),
         ("t=$.a | int", vec![Int]),

@@ -9,13 +9,14 @@ mod digest;
 mod id;
 mod member;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use url::Url;
 
 pub use self::digest::base32;
-use self::digest::sha1_of;
+use self::digest::{sha1_of, sha1_of_both};
 pub use self::id::Id;
 use self::member::Packer;
 use crate::job::WarcSpec;
@@ -110,7 +111,10 @@ impl Writer {
         let parts = [self.header.as_bytes(), record.head, record.payload.unwrap_or_default(), b"\r\n\r\n"];
         match &mut self.packer {
             Some(packer) => packer.pack(&parts, record.shrinks, out),
-            None => out.extend_from_slice(&parts.concat()),
+            None => {
+                out.reserve(parts.iter().map(|part| part.len()).sum());
+                parts.iter().for_each(|part| out.extend_from_slice(part));
+            }
         }
     }
 
@@ -131,17 +135,18 @@ impl Writer {
             let _ = write!(header, "WARC-Concurrent-To: <{other}>\r\n");
         }
         header.push_str(record.extra);
-        let payload = record.payload.unwrap_or_default();
-        if record.payload.is_some() {
-            let _ = write!(header, "WARC-Payload-Digest: sha1:{}\r\n", base32(&sha1_of(&[payload])));
-        }
-        let block = base32(&sha1_of(&[record.head, payload]));
-        let length = record.head.len() + payload.len();
-        let _ = write!(
-            header,
-            "WARC-Block-Digest: sha1:{block}\r\nContent-Type: {}\r\n",
-            record.kind.content_type()
-        );
+        let mut length = record.head.len();
+        let block = match record.payload {
+            Some(payload) => {
+                let [block, alone] = sha1_of_both(record.head, payload);
+                let _ = write!(header, "WARC-Payload-Digest: sha1:{}\r\n", base32(&alone));
+                length += payload.len();
+                block
+            }
+            None => sha1_of(&[record.head]),
+        };
+        let _ = write!(header, "WARC-Block-Digest: sha1:{}\r\n", base32(&block));
+        let _ = write!(header, "Content-Type: {}\r\n", record.kind.content_type());
         let _ = write!(header, "Content-Length: {length}\r\n\r\n");
     }
 }
@@ -156,6 +161,20 @@ pub fn uri(url: &str) -> Option<String> {
     let _ = url.set_password(None);
     url.set_fragment(None);
     Some(url.into())
+}
+
+/// An input as it may stand in an archive: its credentials are nobody else's.
+#[must_use]
+pub fn without_credentials(input: &str) -> Cow<'_, str> {
+    match Url::parse(input) {
+        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+            // Neither can fail: what has credentials has a host.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            Cow::Owned(url.into())
+        }
+        Ok(_) | Err(_) => Cow::Borrowed(input),
+    }
 }
 
 /// A JSON record as an archive's metadata record.

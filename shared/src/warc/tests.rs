@@ -5,6 +5,20 @@ use flate2::bufread::GzDecoder;
 
 use super::*;
 
+#[test]
+fn what_a_url_holds_before_an_at_sign_is_left_out() {
+    for (input, want) in [
+        ("http://u:p@a/b#c", "http://a/b#c"),
+        ("https://u@a", "https://a/"),
+        ("http:/:p@a/?q=x@y", "http://a/?q=x@y"),
+        ("http://a/x@y", "http://a/x@y"),
+        ("HTTP://A", "HTTP://A"),
+        ("no url", "no url"),
+    ] {
+        assert_eq!(without_credentials(input), want, "{input}");
+    }
+}
+
 const INFO: [u8; 16] = [7; 16];
 
 fn record<'a>(head: &'a [u8], payload: Option<&'a [u8]>, shrinks: bool) -> Record<'a> {
@@ -103,5 +117,17 @@ fn digests_are_those_of_the_standards_own_examples() {
         [("", "3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ"), ("abc", "VGMT4NSHA2AWVOR6EVYXQUGCNSONBWE5")]
     {
         assert_eq!(base32(&sha1_of(&[text.as_bytes()])), digest);
+    }
+}
+
+#[test]
+fn two_digests_side_by_side_are_those_of_each_alone() {
+    let noise = fastrand_bytes(400);
+    for head in [0, 1, 20, 63, 64, 65, 127, 128, 200] {
+        for length in [0, 1, 43, 44, 45, 63, 64, 65, 127, 128, 129, 192, 199] {
+            let (head, payload) = (&noise[..head], &noise[200..200 + length]);
+            let want = [sha1_of(&[head, payload]), sha1_of(&[payload])];
+            assert_eq!(sha1_of_both(head, payload), want, "{} {length}", head.len());
+        }
     }
 }

@@ -188,6 +188,9 @@ impl Merge {
     pub fn finish(&mut self) -> (Tally, Vec<(u32, Option<Stray>)>) {
         let mut tally = std::mem::take(&mut self.total);
         tally.bad_first.sort_by_key(|(file, _)| *file);
+        if self.spec.keys.is_empty() {
+            tally.groups.ensure_one();
+        }
         (tally, std::mem::take(&mut self.one_pass))
     }
 }

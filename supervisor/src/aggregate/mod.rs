@@ -14,5 +14,5 @@ mod run;
 
 pub(crate) use merge::shown;
 pub use merge::{AggregateError, Merge};
-pub use output::{Format, write};
+pub use output::write;
 pub(crate) use run::{CsvReport, run, spec};

@@ -1,41 +1,33 @@
 //! Writes the groups as a table: sorted, with a header, all or nothing.
 
 use std::cmp::Ordering;
-use std::path::Path;
+use std::io;
 
 use encoding_rs::Encoding;
 use shared::csv::{CsvSpec, Groups, Number, Value, cells_of_key, order};
+use shared::table::quoted;
 
-/// How the table is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Cells with this between them.
-    Delimited(u8),
-    /// A JSON object a line.
-    JsonLines,
-}
+use crate::format::Format;
+use crate::sink;
 
-impl Format {
-    /// By the name of the output; CSV where it says nothing.
-    #[must_use]
-    pub fn of(path: &Path) -> Self {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        match extension.to_ascii_lowercase().as_str() {
-            "tsv" => Self::Delimited(b'\t'),
-            "jsonl" | "ndjson" => Self::JsonLines,
-            _ => Self::Delimited(b','),
-        }
+/// The table, encoded; packed, if the format says so.
+///
+/// # Errors
+/// When it cannot be packed.
+pub fn write(spec: &CsvSpec, groups: &Groups, format: Format) -> io::Result<Vec<u8>> {
+    let text = plain(spec, groups, format);
+    match format.packing() {
+        None => Ok(text),
+        Some(packing) => sink::packed(packing, &text),
     }
 }
 
-/// The table, encoded.
-#[must_use]
-pub fn write(spec: &CsvSpec, groups: &Groups, format: Format) -> Vec<u8> {
+fn plain(spec: &CsvSpec, groups: &Groups, format: Format) -> Vec<u8> {
     let encoding = spec.encoding.as_ref().and_then(|name| Encoding::for_label(name.as_bytes()));
     let keys = spec.keys.iter().filter_map(|key| spec.columns.get(*key as usize));
     let names: Vec<&str> =
         keys.chain(spec.aggregates.iter().map(|aggregate| &aggregate.name)).map(String::as_str).collect();
-    let mut table = Table { format, names, encoding, out: Vec::new() };
+    let mut table = Table { delimiter: format.delimiter(), names, encoding, out: Vec::new() };
     table.header();
     for group in sorted(spec, groups) {
         let cells = cells_of_key(groups.key(group), spec.keys.len());
@@ -74,7 +66,8 @@ fn sorted(spec: &CsvSpec, groups: &Groups) -> Vec<usize> {
 
 /// The table while it is being written.
 struct Table<'a> {
-    format: Format,
+    /// `None` is JSON lines.
+    delimiter: Option<u8>,
     names: Vec<&'a str>,
     encoding: Option<&'static Encoding>,
     out: Vec<u8>,
@@ -82,7 +75,7 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn header(&mut self) {
-        if let Format::Delimited(delimiter) = self.format {
+        if let Some(delimiter) = self.delimiter {
             for (n, name) in self.names.iter().enumerate() {
                 separate(&mut self.out, n, delimiter);
                 quoted(&mut self.out, name.as_bytes(), delimiter);
@@ -92,8 +85,8 @@ impl Table<'_> {
     }
 
     fn row(&mut self, values: impl Iterator<Item = Value>) {
-        match self.format {
-            Format::Delimited(delimiter) => {
+        match self.delimiter {
+            Some(delimiter) => {
                 for (n, value) in values.enumerate() {
                     separate(&mut self.out, n, delimiter);
                     let text = self.delimited(value);
@@ -104,7 +97,7 @@ impl Table<'_> {
                     quoted(&mut self.out, &text, delimiter);
                 }
             }
-            Format::JsonLines => {
+            None => {
                 self.out.push(b'{');
                 for (n, value) in values.enumerate() {
                     separate(&mut self.out, n, b',');
@@ -164,23 +157,9 @@ fn float(value: f64) -> String {
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }
 
-fn quoted(out: &mut Vec<u8>, cell: &[u8], delimiter: u8) {
-    if !cell.iter().any(|byte| *byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r')) {
-        return out.extend_from_slice(cell);
-    }
-    out.push(b'"');
-    for byte in cell {
-        if *byte == b'"' {
-            out.push(b'"');
-        }
-        out.push(*byte);
-    }
-    out.push(b'"');
-}
-
 #[cfg(test)]
 mod tests {
-    use shared::csv::{Aggregate, Function};
+    use shared::csv::{Aggregate, Function, Kept};
 
     use super::*;
 
@@ -216,7 +195,7 @@ mod tests {
     }
 
     fn written(spec: &CsvSpec, keys: &[&[u8]], format: Format) -> String {
-        String::from_utf8_lossy(&write(spec, &groups(spec, keys), format)).into_owned()
+        String::from_utf8_lossy(&plain(spec, &groups(spec, keys), format)).into_owned()
     }
 
     #[test]
@@ -224,11 +203,11 @@ mod tests {
         let spec = spec(&["k"], &[("n", Function::Count, None)]);
         let keys: [&[u8]; 8] = [b"b", b"10", b"9", b"", b"a,b", b"-1", b"9.0", b"say \"x\""];
         assert_eq!(
-            written(&spec, &keys, Format::Delimited(b',')),
+            written(&spec, &keys, Format::Csv(None)),
             "k,n\n,1\n-1,1\n9,1\n9.0,1\n10,1\n\"a,b\",1\nb,1\n\"say \"\"x\"\"\",1\n"
         );
         assert_eq!(
-            written(&spec, &[b"a\"b", b""], Format::JsonLines),
+            written(&spec, &[b"a\"b", b""], Format::JsonLines(None)),
             "{\"k\":\"\",\"n\":1}\n{\"k\":\"a\\\"b\",\"n\":1}\n"
         );
     }
@@ -236,17 +215,41 @@ mod tests {
     #[test]
     fn what_there_is_nothing_of_is_empty_or_null() {
         let spec = spec(&["k"], &[("s", Function::Sum, Some(0)), ("v", Function::Var, Some(0))]);
-        assert_eq!(written(&spec, &[b"a"], Format::Delimited(b'\t')), "k\ts\tv\na\t\t\n");
-        assert_eq!(written(&spec, &[b"a"], Format::JsonLines), "{\"k\":\"a\",\"s\":null,\"v\":null}\n");
+        assert_eq!(written(&spec, &[b"a"], Format::Tsv(None)), "k\ts\tv\na\t\t\n");
+        assert_eq!(written(&spec, &[b"a"], Format::JsonLines(None)), "{\"k\":\"a\",\"s\":null,\"v\":null}\n");
+    }
+
+    #[test]
+    fn what_no_double_can_hold_is_empty_or_null() {
+        let spec = spec(&[], &[("s", Function::Sum, Some(0)), ("v", Function::Var, Some(0))]);
+        let mut groups = groups(&spec, &[b""]);
+        for column in &mut groups.columns {
+            if let Kept::Sums(sums) = &mut column.kept {
+                (0..2).for_each(|_| sums[0].add(Number::Rounded(f64::MAX)));
+            } else if let Kept::Moments(moments) = &mut column.kept {
+                [1e200, -1e200].iter().for_each(|value| moments[0].add(*value));
+            }
+        }
+        assert_eq!(plain(&spec, &groups, Format::Csv(None)), b"s,v\n,\n");
+        assert_eq!(plain(&spec, &groups, Format::JsonLines(None)), b"{\"s\":null,\"v\":null}\n");
+    }
+
+    #[test]
+    fn without_groups_there_is_one_row_also_of_nothing() {
+        let spec = spec(&[], &[("n", Function::Count, None), ("s", Function::Sum, Some(0))]);
+        assert_eq!(plain(&spec, &Groups::new(&spec), Format::Csv(None)), b"n,s\n0,\n");
+        let mut merged = Groups::new(&spec);
+        merged.merge(groups(&spec, &[b"", b""]), 1).unwrap();
+        assert_eq!(plain(&spec, &merged, Format::Csv(None)), b"n,s\n2,\n");
     }
 
     #[test]
     fn keys_are_decoded() {
         let mut latin = spec(&["k"], &[]);
-        assert_eq!(write(&latin, &groups(&latin, &[b"caf\xe9"]), Format::Delimited(b',')), b"k\ncaf\xe9\n");
+        assert_eq!(plain(&latin, &groups(&latin, &[b"caf\xe9"]), Format::Csv(None)), b"k\ncaf\xe9\n");
         latin.encoding = Some("windows-1252".to_owned());
-        assert_eq!(written(&latin, &[b"caf\xe9"], Format::Delimited(b',')), "k\ncafé\n");
-        assert_eq!(written(&latin, &[b""], Format::Delimited(b',')), "k\n\"\"\n");
+        assert_eq!(written(&latin, &[b"caf\xe9"], Format::Csv(None)), "k\ncafé\n");
+        assert_eq!(written(&latin, &[b""], Format::Csv(None)), "k\n\"\"\n");
     }
 
     #[test]

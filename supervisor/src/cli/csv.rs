@@ -8,7 +8,7 @@ use shared::job::Work;
 
 use super::flags::{ReadingFlags, TableFlags};
 use super::resolve::Problem;
-use crate::nearest::nearest;
+use crate::nearest::{listed, nearest};
 use crate::source::{HeaderError, HeaderReading as Reading, read_header};
 
 /// Every function, as it is typed.
@@ -169,10 +169,19 @@ fn located(found: Vec<(CsvFile, Vec<String>)>, columns: &[String]) -> Result<Vec
     Ok(files)
 }
 
+/// What stands between cells where commas do not.
+const OTHER_DELIMITERS: [char; 3] = [';', '\t', '|'];
+
 fn no_column(path: &Path, column: &str, names: &[String]) -> Problem {
-    let hint = match nearest(column, names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("it has: {}", names.get(..20).unwrap_or(names).join(", ")),
+    let foreign = match names {
+        [only] => only.chars().find(|c| OTHER_DELIMITERS.contains(c)),
+        _ => None,
+    };
+    let hint = match (foreign, nearest(column, names.iter().map(String::as_str))) {
+        (Some('\t'), _) => "it has one, with tabs in its name; is --delimiter tab missing?".to_owned(),
+        (Some(c), _) => format!("it has one, {}; is --delimiter '{c}' missing?", listed(names)),
+        (None, Some(near)) => format!("did you mean {near:?}?"),
+        (None, None) => format!("it has: {}", listed(names)),
     };
     Problem::Usage(format!("{}: there is no column \"{column}\"; {hint}", path.display()))
 }

@@ -5,20 +5,24 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use super::flags::OutputFlags;
 use super::resolve::Problem;
+use crate::format::{self, Format};
 use crate::journal::beside;
-use crate::plan::{Archive, Output};
-use crate::sink;
+use crate::plan::Output;
+use crate::sink::{self, whole};
 
 /// Formats somebody may hope for in an output's name.
-const NOT_WRITTEN: [&str; 24] = [
-    "7z", "arrow", "avro", "br", "bz2", "csv", "db", "duckdb", "feather", "gz", "htm", "html", "lz4", "orc",
-    "parquet", "sqlite", "sqlite3", "tsv", "xls", "xlsx", "xml", "xz", "zip", "zst",
+const NOT_WRITTEN: [&str; 15] = [
+    "7z", "arrow", "avro", "br", "bz2", "duckdb", "feather", "htm", "html", "lz4", "orc", "xls", "xlsx",
+    "xz", "zip",
 ];
 
 /// The lower-case extension of a file's name.
@@ -44,93 +48,187 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     Problem::Impossible(format!("cannot read {}: {error}", path.display()))
 }
 
-/// Resolves `--output`.
-pub(super) fn output(
-    path: PathBuf,
-    overwrite: bool,
-    resume: bool,
-    inputs: &[&Path],
-) -> Result<Output, Problem> {
+/// Resolves `--output` of records, and what else the flags say about it.
+pub(super) fn output(flags: &OutputFlags, inputs: &[&Path]) -> Result<Place, Problem> {
+    let OutputFlags { output, overwrite, resume, split, .. } = flags;
+    let (overwrite, resume) = (*overwrite, *resume);
     if overwrite && resume {
         return Err(Problem::Usage(
             "--resume goes on with an output and --overwrite replaces it; give one of them".to_owned(),
         ));
     }
-    if resume && !can_be_resumed(&path) {
+    if resume && !can_be_resumed(output) {
         return Err(Problem::Usage(
             "--resume goes on with a file, and this output is none; name one with --output FILE".to_owned(),
         ));
     }
-    if path == Path::new("-") {
-        return Ok(Output::Stdout);
+    let format = format(output, flags.format, split.is_some())?.unwrap_or_default();
+    check_format(output, format, *split)?;
+    let place = |output| Place { output, format, split: *split, manifest: flags.manifest.clone() };
+    if output == Path::new("-") {
+        return Ok(place(Output::Stdout));
     }
-    let format = extension(&path);
-    if archive_at(&path).is_none() && NOT_WRITTEN.contains(&format.as_str()) {
-        return Err(Problem::Usage(format!(
-            "{}: records are written as JSON lines or as .warc.gz, not as .{format}; name the output .jsonl and \
-             convert it afterwards",
-            path.display()
-        )));
+    if split.is_some() {
+        return directory_of_files(output, overwrite, resume).map(place);
     }
-    check_not_input("--output", &path, inputs)?;
-    match fs::metadata(&path) {
+    check_not_input("--output", output, inputs)?;
+    let path = output.clone();
+    let output = match fs::metadata(&path) {
         // With a journal beside it, there is more to say; that is done where it is opened.
         Ok(metadata)
             if metadata.is_file() && !overwrite && !resume && !beside(&path, ".journal").exists() =>
         {
-            Err(Problem::Impossible(format!(
-                "{} exists; name another output, or replace it with --overwrite",
-                path.display()
-            )))
+            return Err(exists(&path));
         }
         Ok(metadata) => {
             check_writable(&path)?;
-            Ok(Output::File { overwrite: overwrite || !metadata.is_file(), resume, path })
+            Output::File { overwrite: overwrite || !metadata.is_file(), resume, path }
         }
         Err(_) => {
             check_writable(&path)?;
-            Ok(Output::File { path, overwrite, resume })
+            Output::File { path, overwrite, resume }
         }
+    };
+    Ok(place(output))
+}
+
+/// Where records go, and how they are written there.
+pub(super) struct Place {
+    pub(super) output: Output,
+    pub(super) format: Format,
+    pub(super) split: Option<NonZeroU64>,
+    pub(super) manifest: Option<PathBuf>,
+}
+
+impl Place {
+    /// For records that nobody wants.
+    pub(super) fn nowhere() -> Self {
+        Self { output: Output::Discard, format: Format::default(), split: None, manifest: None }
     }
 }
 
-/// Resolves the `--output` of a table.
-pub(super) fn table(path: PathBuf, overwrite: bool, inputs: &[&Path]) -> Result<Output, Problem> {
-    if path == Path::new("-") {
-        return Ok(Output::Stdout);
+fn exists(path: &Path) -> Problem {
+    Problem::Impossible(format!(
+        "{} exists; name another output, or replace it with --overwrite",
+        path.display()
+    ))
+}
+
+/// The format that was asked for or that the output's name says; a directory's name says nothing.
+fn format(path: &Path, asked: Option<Format>, is_directory: bool) -> Result<Option<Format>, Problem> {
+    if asked.is_some() || is_directory || path == Path::new("-") {
+        return Ok(asked);
     }
-    let format = extension(&path);
-    if NOT_WRITTEN.contains(&format.as_str()) && !matches!(format.as_str(), "csv" | "tsv") {
+    let shown = path.display();
+    let format = Format::of(path).map_err(|why| Problem::Usage(format!("{shown}: {why}")))?;
+    let extension = extension(path);
+    if format.is_none() && NOT_WRITTEN.contains(&extension.as_str()) {
         return Err(Problem::Usage(format!(
-            "{}: a table is written as .csv, .tsv or .jsonl, not as .{format}",
+            "{shown}: nothing is written as .{extension}; name the output .jsonl or another of {}, or say which \
+             it is with --format",
+            format::NAMES
+        )));
+    }
+    Ok(format)
+}
+
+/// Refuses what cannot be written where it is to be written.
+fn check_format(path: &Path, format: Format, split: Option<NonZeroU64>) -> Result<(), Problem> {
+    let shown = path.display();
+    if cfg!(not(feature = "parquet")) && format == Format::Parquet {
+        return Err(Problem::Usage(
+            "this build has no Parquet; build it with the feature `parquet`".to_owned(),
+        ));
+    }
+    let is_stream = path == Path::new("-")
+        || sink::is_stdout(path)
+        || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+    if is_stream && (format.is_whole() || split.is_some()) {
+        let what =
+            if split.is_some() { "--split writes files".to_owned() } else { format!("{format} is a file") };
+        return Err(Problem::Usage(format!(
+            "{what}, and {} can only be written to from front to back; name one with --output",
+            if path == Path::new("-") { "standard output".to_owned() } else { shown.to_string() }
+        )));
+    }
+    if path == Path::new("-") && matches!(format, Format::Warc { .. }) {
+        return Err(Problem::Usage("a web archive is a file; name it with --output".to_owned()));
+    }
+    if split.is_some() && matches!(format, Format::Warc { .. }) {
+        return Err(Problem::Usage(
+            "--split counts records of ours, and a web archive has others too; leave it out".to_owned(),
+        ));
+    }
+    let ends_in_slash = path.as_os_str().as_bytes().ends_with(b"/");
+    if split.is_none() && (ends_in_slash || path.is_dir()) {
+        return Err(Problem::Impossible(format!(
+            "{shown} is a directory; name a file in it, or say with --split N how many records go into each file"
+        )));
+    }
+    Ok(())
+}
+
+/// A directory that files are made in; it is made itself if it is not there.
+fn directory_of_files(path: &Path, overwrite: bool, resume: bool) -> Result<Output, Problem> {
+    // Without a slash at its end: its journal lies beside it.
+    let path: PathBuf = path.components().collect();
+    if path.file_name().is_none() {
+        return Err(Problem::Usage(format!(
+            "--split makes files in a directory of their own, with a journal beside it; give {} another name",
             path.display()
         )));
+    }
+    match fs::metadata(&path) {
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(Problem::Usage(format!(
+                "--split writes files into a directory, and {} is a file",
+                path.display()
+            )));
+        }
+        Ok(_) => {
+            let used = whole::is_used(&path).map_err(|error| unreadable(&path, &error))?;
+            if used && !overwrite && !resume && !beside(&path, ".journal").exists() {
+                return Err(Problem::Impossible(format!(
+                    "{} has an output in it; name another directory, or replace it with --overwrite",
+                    path.display()
+                )));
+            }
+            access(&path, AccessFlags::W_OK).map_err(|errno| {
+                Problem::Impossible(format!(
+                    "cannot write into {}: {}",
+                    path.display(),
+                    io::Error::from(errno)
+                ))
+            })?;
+        }
+        Err(_) => check_writable(&path)?,
+    }
+    Ok(Output::File { path, overwrite, resume })
+}
+
+/// Resolves the `--output` of a table, and its format.
+pub(super) fn table(
+    path: PathBuf,
+    asked: Option<Format>,
+    overwrite: bool,
+    inputs: &[&Path],
+) -> Result<(Output, Format), Problem> {
+    let format = format(&path, asked, false)?.unwrap_or(Format::Csv(None));
+    if !matches!(format, Format::Csv(_) | Format::Tsv(_) | Format::JsonLines(_)) {
+        return Err(Problem::Usage(format!(
+            "{}: a table of groups is written as .csv, .tsv or .jsonl, each also .gz or .zst, not as .{format}",
+            path.display()
+        )));
+    }
+    if path == Path::new("-") {
+        return Ok((Output::Stdout, format));
     }
     check_not_input("--output", &path, inputs)?;
     if !overwrite && fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
-        return Err(Problem::Impossible(format!(
-            "{} exists; name another output, or replace it with --overwrite",
-            path.display()
-        )));
+        return Err(exists(&path));
     }
     check_writable(&path)?;
-    Ok(Output::File { path, overwrite, resume: false })
-}
-
-/// Whether records go out as those of a web archive: its name says so.
-pub(super) fn archive(output: &Output) -> Option<Archive> {
-    match output {
-        Output::File { path, .. } => archive_at(path),
-        Output::Stdout | Output::Discard => None,
-    }
-}
-
-fn archive_at(path: &Path) -> Option<Archive> {
-    match extension(path).as_str() {
-        "warc" => Some(Archive { gzip: false }),
-        "gz" if extension(&path.with_extension("")) == "warc" => Some(Archive { gzip: true }),
-        _ => None,
-    }
+    Ok((Output::File { path, overwrite, resume: false }, format))
 }
 
 /// Whether it is a file, or will be one.
@@ -138,6 +236,11 @@ fn can_be_resumed(path: &Path) -> bool {
     path != Path::new("-")
         && !sink::is_stdout(path)
         && fs::metadata(path).map_or(true, |metadata| metadata.is_file() || metadata.is_dir())
+}
+
+/// Whether what is at `path` is a file of the disk, or will be one.
+pub(super) fn will_be_file(path: &Path) -> bool {
+    !sink::is_stdout(path) && fs::metadata(path).map_or(true, |metadata| metadata.is_file())
 }
 
 /// Checks `--summary` and `--report`, which replace what was there.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::FromArgMatches as _;
 use serde_json::{Map, Value};
-use shared::job::SandboxLevel;
+use shared::address::AddressPolicy;
+use shared::job::{SandboxLevel, Work};
 
 use super::flags::Flags;
 use super::resolve::{self, Problem};
@@ -17,8 +18,20 @@ use crate::plan::{CsvPlan, Input, Plan};
 use crate::service::config::Allowed;
 
 /// What concerns one terminal or one file, and not a job of the service.
-const NOT_FOR_JOBS: [&str; 9] =
-    ["output", "resume", "overwrite", "progress", "summary", "report", "config", "job", "worker-memory"];
+const NOT_FOR_JOBS: [&str; 12] = [
+    "output",
+    "format",
+    "split",
+    "manifest",
+    "resume",
+    "overwrite",
+    "progress",
+    "summary",
+    "report",
+    "config",
+    "job",
+    "worker-memory",
+];
 
 /// Commands a job can be for, and where files that come along belong.
 const COMMANDS: [(&str, &str); 4] =
@@ -118,6 +131,11 @@ fn check_allowed(command: &str, settings: &Settings, allowed: &Allowed) -> Resul
                 .to_owned(),
         );
     }
+    if settings.get("address-policy") == ["any"] && !allowed.private_addresses {
+        return Err("jobs reach public addresses only here; the service would have to be started with \
+                    --allow-private-addresses"
+            .to_owned());
+    }
     for key in ["input", "paths", "files"] {
         for path in settings.get(key) {
             check_path(Path::new(path), allowed)?;
@@ -153,10 +171,11 @@ fn checked(mut plan: Plan, allowed: &Allowed) -> Result<Plan, String> {
     if plan.sandbox == SandboxLevel::Off && !allowed.programs {
         return Err("\"sandbox\" cannot be off for a job of the service".to_owned());
     }
-    restrict_addresses(&mut plan, allowed);
+    match &mut plan.work {
+        Work::Fetch(spec) | Work::Sitemap(spec) if !allowed.private_addresses => {
+            spec.address_policy = AddressPolicy::Public;
+        }
+        Work::Fetch(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => {}
+    }
     Ok(plan)
 }
-
-/// The one place where the service says which addresses a job may reach: `public` ones unless
-/// [`Allowed::private_addresses`].
-fn restrict_addresses(_plan: &mut Plan, _allowed: &Allowed) {}

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use crate::progress::printable;
+
 /// How a run ended, as its exit code tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -61,7 +63,7 @@ impl Refusal {
                 let _ = error.print();
             }
             Self::Impossible(message) => {
-                let _ = writeln!(std::io::stderr(), "error: {message}");
+                let _ = writeln!(std::io::stderr(), "error: {}", printable(message));
             }
         }
         self.outcome()

@@ -13,8 +13,9 @@ use shared::job::{MapSpec, SandboxLevel, Work};
 
 use super::flags::{MapFlags, ModeFlag, PoolFlags, ThenFlags};
 use super::inputs::{input_paths, json_lines};
-use super::resolve::{Problem, check_side_files, politeness, pool_plan, sandbox, when};
-use super::{Surroundings, disk, values};
+use super::resolve::{Problem, place, politeness, pool_plan, sandbox, when};
+use super::{Surroundings, values};
+use crate::format::Format;
 use crate::nearest::nearest;
 use crate::plan::Plan;
 
@@ -37,7 +38,19 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
     let inputs = json_lines(flags.input, around)?;
     let paths = input_paths(&inputs);
     let output = flags.output;
-    check_side_files(&output.output, &output.side, &paths)?;
+    let place = place(&output, &paths)?;
+    if flags.raw && !matches!(place.format, Format::JsonLines(_)) {
+        return Err(Problem::Usage(format!(
+            "--raw writes what the program writes, which {} has no place for; leave it out, or name the output .jsonl",
+            place.format
+        )));
+    }
+    if matches!(place.format, Format::Warc { .. }) {
+        return Err(Problem::Usage(
+            "a web archive holds what was sent and received, and `map` does neither; name the output .jsonl"
+                .to_owned(),
+        ));
+    }
     Ok(Plan {
         work: Work::Map(spec),
         then: None,
@@ -45,9 +58,11 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         each: None,
         presets: Vec::new(),
         parse_timeout: PARSE_TIMEOUT,
-        output: disk::output(output.output, output.overwrite, output.resume, &paths)?,
+        output: place.output,
+        format: place.format,
+        split: place.split,
+        manifest: place.manifest,
         inputs,
-        archive: None,
         pool: pool_plan(pool),
         politeness: politeness(None),
         ordered: output.ordered,

@@ -4,18 +4,21 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use shared::address::AddressPolicy;
 use shared::job::{Executor, FetchSpec, MapSpec, Mode, ParseSpec, SandboxLevel, Work};
 use shared::select::{Field, Preset};
 
+use super::disk::Place;
 use super::flags::{
-    CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags,
-    ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, Verb, WhenFlag,
+    AddressPolicyFlag, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag,
+    NetworkFlags, OutputFlags, ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, Verb, WhenFlag,
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
 use super::{Request, Surroundings, csv, disk, program, serve};
-use crate::aggregate::Format;
+use crate::format::Format;
 use crate::plan::{Comparison, CsvPlan, Output, PerHost, Plan, Politeness, PoolPlan, When};
+use crate::sink::whole;
 
 /// Longest time a worker may show no progress in a file: a disk that answers nothing for so long is broken.
 const CSV_STALL: Duration = Duration::from_secs(60);
@@ -117,15 +120,16 @@ fn csv(pool: &PoolFlags, flags: CsvFlags) -> Result<Request, Problem> {
     let CsvFlags { files, table, reading, output, shown } = flags;
     let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     check_side_files(&output.output, &output.side, &inputs)?;
-    let format = Format::of(&output.output);
-    let place = disk::table(output.output, output.overwrite, &inputs)?;
+    let (place, format) = disk::table(output.output, output.format, output.overwrite, &inputs)?;
     let plan = Plan {
         work: csv::work(&files, &table, &reading)?,
         then: None,
         fields: Vec::new(),
         each: None,
         presets: Vec::new(),
-        archive: None,
+        format,
+        split: None,
+        manifest: None,
         parse_timeout: CSV_STALL,
         inputs: Vec::new(),
         output: place,
@@ -137,7 +141,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags) -> Result<Request, Problem> {
         summary: output.side.summary,
         report: output.side.report,
     };
-    Ok(Request::Csv(Box::new(CsvPlan { plan, format, strict: reading.strict })))
+    Ok(Request::Csv(Box::new(CsvPlan { plan, strict: reading.strict })))
 }
 
 fn no_command() -> Problem {
@@ -173,25 +177,20 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let mut again = Again::default();
     let inputs = inputs(run.targets, run.lists, &mut again, around)?;
     let paths = input_paths(&inputs);
-    let (output, ordered, summary, report) = match run.output {
-        None => (Output::Discard, false, None, None),
+    let (place, ordered, summary, report) = match run.output {
+        None => (Place::nowhere(), false, None, None),
         Some(flags) => {
-            check_side_files(&flags.output, &flags.side, &paths)?;
-            (
-                disk::output(flags.output, flags.overwrite, flags.resume, &paths)?,
-                flags.ordered,
-                flags.side.summary,
-                flags.side.report,
-            )
+            let place = place(&flags, &paths)?;
+            (place, flags.ordered, flags.side.summary, flags.side.report)
         }
     };
-    let archive = disk::archive(&output);
-    if archive.is_some() && run.network.is_none() {
+    let is_archive = matches!(place.format, Format::Warc { .. });
+    if is_archive && run.network.is_none() {
         return Err(Problem::Usage(
             "a web archive holds what was sent and received, and `parse` does neither; name the output .jsonl".into(),
         ));
     }
-    if archive.is_some() && run.then.is_some() {
+    if is_archive && run.then.is_some() {
         return Err(Problem::Usage(
             "--map adds to a record, and those of a web archive are finished as they are; name the output .jsonl".into(),
         ));
@@ -210,8 +209,10 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         presets,
         parse_timeout: run.extract.parse_timeout,
         inputs,
-        output,
-        archive,
+        output: place.output,
+        format: place.format,
+        split: place.split,
+        manifest: place.manifest,
         pool: run.pool,
         politeness,
         ordered,
@@ -243,6 +244,36 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
         presets.push(preset);
     }
     Ok((fields, presets))
+}
+
+/// Where the records go, which no other file of the run may be.
+pub(super) fn place(flags: &OutputFlags, inputs: &[&Path]) -> Result<Place, Problem> {
+    check_side_files(&flags.output, &flags.side, inputs)?;
+    if let Some(manifest) = &flags.manifest {
+        disk::check_side_file("--manifest", manifest, inputs)?;
+        if flags.split.is_some() {
+            return Err(Problem::Usage(format!(
+                "--manifest: with --split the manifest is {} in the directory; leave the flag out",
+                whole::MANIFEST
+            )));
+        }
+        let side = [
+            ("--output", Some(&flags.output)),
+            ("--summary", flags.side.summary.as_ref()),
+            ("--report", flags.side.report.as_ref()),
+        ];
+        for (flag, path) in side {
+            if let Some(path) = path {
+                disk::check_distinct(&[("--manifest", manifest), (flag, path)])?;
+            }
+        }
+    }
+    let place = disk::output(flags, inputs)?;
+    let is_file = matches!(&place.output, Output::File { path, .. } if disk::will_be_file(path));
+    if place.manifest.is_some() && !is_file {
+        return Err(Problem::Usage("--manifest describes a file; name one with --output FILE".to_owned()));
+    }
+    Ok(place)
 }
 
 pub(super) fn check_side_files(output: &Path, side: &SideFlags, inputs: &[&Path]) -> Result<(), Problem> {
@@ -321,6 +352,10 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64) -> FetchSpec {
         connect_timeout: flags.connect_timeout,
         body_bytes_max,
         redirects_max: flags.redirects_max,
+        address_policy: match flags.address_policy {
+            AddressPolicyFlag::Public => AddressPolicy::Public,
+            AddressPolicyFlag::Any => AddressPolicy::Any,
+        },
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),
     }

@@ -70,6 +70,13 @@ pub(super) fn words(text: &str) -> Option<Vec<String>> {
     shlex::split(text)
 }
 
+/// Parses how many records go into a file.
+pub(super) fn rows(text: &str) -> Result<NonZeroU64, String> {
+    text.replace(['_', ','], "")
+        .parse()
+        .map_err(|_| "give a whole number from 1 up, such as 100_000".to_owned())
+}
+
 /// Parses how many groups there may be.
 pub(super) fn groups(text: &str) -> Result<u64, String> {
     let number = text.replace(['_', ','], "").parse().ok();

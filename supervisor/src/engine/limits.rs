@@ -67,14 +67,14 @@ pub(super) fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
         retries: plan.politeness.retries,
         crashes_max: CRASHES_MAX,
         handshake_timeout: HANDSHAKE_TIMEOUT,
+        // The worker counts CPU time and this is wall time: on a crowded machine that is twice as much.
         stall_timeout: MARGIN
-            + parse_timeout
+            + parse_timeout * 2
             + match shape.mode.executor() {
                 // A blocking worker shows nothing while it waits.
                 Executor::Blocking => timeout,
                 Executor::EventLoop => Duration::ZERO,
             },
-        // The worker counts CPU time and this is wall time: on a crowded machine that is twice as much.
         stage_timeout: endless.unwrap_or(parse_timeout * 2 + MARGIN),
         // Other targets' parsing may delay this one, but not for ever.
         target_timeout: endless.unwrap_or((timeout + parse_timeout) * 2 + MARGIN),

@@ -12,11 +12,12 @@ use shared::job::{FetchSpec, Mode, RecordEncoding, SITEMAP_BYTES_MAX, Work};
 
 use super::tree::{SitemapError, Tree};
 use super::{EngineError, Job, Outside, Shape};
+use crate::format::Format;
 use crate::gather::{Gather, Ordered};
 use crate::journal::{Gate, SpooledInput};
 use crate::plan::{Input, Output, Plan};
 use crate::runtime::{Ended, Feed, Finished, Writer};
-use crate::sink::Sink;
+use crate::sink::{Outlet, Sink};
 use crate::source::{Bytes, Source, TargetKind};
 
 /// Sitemaps on the way from one that was named to a page: two indexes and what they lead to.
@@ -63,7 +64,8 @@ pub(super) fn list(
             work: Work::Sitemap(spec),
             fields: Vec::new(),
             ordered: true,
-            archive: None,
+            format: Format::default(),
+            split: None,
             ..plan.clone()
         };
         let ended = read(&plan, started_us, outside, urls, &listings)?;
@@ -109,6 +111,7 @@ fn read(
     let inputs: Vec<_> = urls.into_iter().map(|url| Input::Literal(url.into_bytes())).collect();
     let shape = Shape::new(plan, mode);
     let sink = Sink::over(listings.try_clone()?, "a temporary file".to_owned());
+    let outlet = Outlet::new(sink, None);
     let source = Source::new(&inputs, TargetKind::Url);
     let mut job = Job {
         plan,
@@ -116,7 +119,7 @@ fn read(
         encoding: RecordEncoding::JsonLine,
         feed: Feed::start(source, Gate::default())?,
         ordered: Some(Ordered::new(0)),
-        writer: Writer::start(sink, None)?,
+        writer: Writer::start(outlet, None)?,
         gather: Gather::new(0),
         outside,
     };

@@ -5,15 +5,20 @@
 //! since, must not be called complete.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use csv_core::{ReadFieldResult, ReaderBuilder};
+use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::archive;
-use crate::plan::{Archive, Input, Plan};
+use crate::columns;
+use crate::format::{Format, Packing};
+use crate::plan::{Input, Plan};
+use crate::sink::whole::{self, Manifest};
 use crate::source::{Source, TargetKind};
 
 /// Targets counted at once.
@@ -41,11 +46,7 @@ pub struct Complete {
 /// # Errors
 /// When either cannot be read, when a line is no record, or when there are more or fewer records than inputs.
 pub fn check(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
-    let raw = plan.program().is_some_and(|spec| spec.raw);
-    let complete = match plan.archive {
-        None => read(output, raw)?,
-        Some(archive) => read_archive(output, archive)?,
-    };
+    let complete = read(output, plan)?;
     // Standard input can be read only once, and belongs to whoever comes next; a sitemap may have changed.
     let once = |input: &Input| matches!(input, Input::StdinLines | Input::Sitemaps(_));
     if !plan.inputs.iter().any(once) {
@@ -62,11 +63,48 @@ pub fn check(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
     Ok(complete)
 }
 
-/// With `raw`, any line is a record.
-fn read(output: &Path, raw: bool) -> anyhow::Result<Complete> {
+/// Reads an output through, whatever its format.
+fn read(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
     let shown = output.display();
-    let file = File::open(output).with_context(|| format!("cannot read {shown}"))?;
-    let mut lines = BufReader::with_capacity(1 << 20, file);
+    let raw = plan.program().is_some_and(|spec| spec.raw);
+    let counted = match plan.format {
+        _ if plan.split.is_some() => read_directory(output),
+        Format::JsonLines(packing) => return read_lines(output, packing, raw),
+        Format::Csv(packing) | Format::Tsv(packing) => read_rows(output, packing, plan),
+        Format::Warc { gzip } => archive::count(output, gzip),
+        Format::Sqlite => whole::count_sqlite(output).map_err(Into::into),
+        #[cfg(feature = "parquet")]
+        Format::Parquet => whole::count_parquet(output).map_err(Into::into),
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => Err(anyhow::anyhow!("this build has no Parquet")),
+    };
+    let (records, failed) = counted.map_err(|error| {
+        let what = match (plan.split, plan.format) {
+            (None, Format::Warc { .. }) => "archive",
+            (None, _) => "file",
+            (Some(_), _) => "directory",
+        };
+        error.context(format!(
+            "{shown} is no whole {what} of ours, and there is no journal; --overwrite starts anew"
+        ))
+    })?;
+    Ok(Complete { records, failed })
+}
+
+fn unpacked(output: &Path, packing: Option<Packing>) -> anyhow::Result<BufReader<Box<dyn Read>>> {
+    let file = File::open(output).with_context(|| format!("cannot read {}", output.display()))?;
+    let bytes: Box<dyn Read> = match packing {
+        None => Box::new(file),
+        Some(Packing::Gzip) => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, file))),
+        Some(Packing::Zstd) => Box::new(zstd::stream::read::Decoder::new(file)?),
+    };
+    Ok(BufReader::with_capacity(1 << 20, bytes))
+}
+
+/// With `raw`, any line is a record.
+fn read_lines(output: &Path, packing: Option<Packing>, raw: bool) -> anyhow::Result<Complete> {
+    let shown = output.display();
+    let mut lines = unpacked(output, packing)?;
     let (mut line, mut complete) = (Vec::new(), Complete { records: 0, failed: 0 });
     loop {
         line.clear();
@@ -86,15 +124,56 @@ fn read(output: &Path, raw: bool) -> anyhow::Result<Complete> {
     }
 }
 
-fn read_archive(output: &Path, archive: Archive) -> anyhow::Result<Complete> {
-    let shown = output.display();
-    let counted = archive::count(output, archive);
-    let (records, failed) = counted.map_err(|error| {
-        error.context(format!(
-            "{shown} is no whole archive of ours, and there is no journal; --overwrite starts anew"
-        ))
-    })?;
-    Ok(Complete { records, failed })
+/// Counts rows under the header that this job writes, and those with an error.
+fn read_rows(output: &Path, packing: Option<Packing>, plan: &Plan) -> anyhow::Result<(u64, u64)> {
+    let Some(rows) = columns::delimited(plan) else { bail!("it has no columns") };
+    let (mut header, mut wanted) = (Vec::new(), Vec::new());
+    rows.header(&mut wanted);
+    let mut text = unpacked(output, packing)?;
+    (&mut text).take(wanted.len() as u64).read_to_end(&mut header)?;
+    if header != wanted {
+        bail!("its columns are others");
+    }
+    let error_kind = rows.table.columns.iter().position(|column| column.name == "error_kind");
+    let (mut records, mut failed, mut cell, mut is_empty) = (0, 0, 0, true);
+    let mut reader = ReaderBuilder::new().delimiter(rows.delimiter).build();
+    let mut field = [0; 4096];
+    loop {
+        let input = text.fill_buf()?;
+        let (result, read, written) = reader.read_field(input, &mut field);
+        text.consume(read);
+        is_empty &= written == 0;
+        match result {
+            ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
+            ReadFieldResult::Field { record_end } => {
+                failed += u64::from(Some(cell) == error_kind && !is_empty);
+                cell += 1;
+                is_empty = true;
+                if record_end {
+                    if cell != rows.table.columns.len() {
+                        bail!("row {} has {cell} cells", records + 1);
+                    }
+                    records += 1;
+                    cell = 0;
+                }
+            }
+            ReadFieldResult::End => return Ok((records, failed)),
+        }
+    }
+}
+
+/// A directory's manifest comes last: what it says is there was there.
+fn read_directory(output: &Path) -> anyhow::Result<(u64, u64)> {
+    let path = output.join(whole::MANIFEST);
+    let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let manifest: Manifest = serde_json::from_slice(&text)?;
+    for file in &manifest.files {
+        let bytes = std::fs::metadata(output.join(&file.name)).map(|metadata| metadata.len()).ok();
+        if bytes != Some(file.bytes) {
+            bail!("{} is not what its manifest says", file.name);
+        }
+    }
+    Ok((manifest.records, manifest.failed))
 }
 
 fn count_inputs(plan: &Plan) -> anyhow::Result<u64> {
@@ -127,7 +206,7 @@ mod tests {
         ] {
             let path = dir.path().join("out.jsonl");
             std::fs::write(&path, text).unwrap();
-            let got = read(&path, false).ok().map(|complete| (complete.records, complete.failed));
+            let got = read_lines(&path, None, false).ok().map(|complete| (complete.records, complete.failed));
             assert_eq!(got, expected, "{text:?}");
         }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::job::{FetchSpec, MapSpec, ParseSpec, Work};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::format::Format;
 use crate::plan::Plan;
 
 /// Where a flag would stand, for `fetch` and `parse` themselves.
@@ -30,6 +31,16 @@ fn fact(flag: &str, value: impl ToString) -> Fact {
 /// Everything that decides what a record of `plan` says, its inputs aside.
 #[must_use]
 pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
+    let mut facts = facts_of_work(plan);
+    // Files that are made of JSON lines in the end may be made otherwise by the run that makes them. Left
+    // out where it is that, so that the journals of earlier versions still fit.
+    if !plan.is_derived() && plan.format != Format::default() {
+        facts.push(fact("--format", plan.format));
+    }
+    facts
+}
+
+fn facts_of_work(plan: &Plan) -> Vec<Fact> {
     let mut facts = match &plan.work {
         // Every field named: a new one must not be forgotten here.
         Work::Fetch(FetchSpec {
@@ -39,6 +50,8 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
             redirects_max,
             headers,
             user_agent,
+            // Decides who is asked, like a timeout whether in time: a denied host may be allowed as one goes on.
+            address_policy: _,
         }) => vec![
             fact(COMMAND, "fetch"),
             fact("--body-bytes-max", body_bytes_max),

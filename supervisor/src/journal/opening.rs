@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::store::Recorded;
 use super::{JournalError, OutputError, SpooledInput, State, Store, fingerprint, identity};
+use crate::columns;
 use crate::plan::{Output, Plan};
-use crate::sink::{self, Sink, SinkError};
+use crate::sink::whole::{self, Making, Whole};
+use crate::sink::{self, Outlet, Sink, SinkError};
 
 /// What [`open`] found.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub enum Opened {
 #[derive(Debug)]
 pub struct Destination {
     /// The output.
-    pub sink: Sink,
+    pub outlet: Outlet,
     /// The journal beside it; `None` for what cannot be cut back: pipes, terminals, devices.
     pub journal: Option<Journal>,
     /// What the user should know.
@@ -31,8 +33,8 @@ pub struct Destination {
 impl Destination {
     /// Without a journal.
     #[must_use]
-    pub const fn without_journal(sink: Sink) -> Self {
-        Self { sink, journal: None, notice: None }
+    pub const fn without_journal(outlet: Outlet) -> Self {
+        Self { outlet, journal: None, notice: None }
     }
 }
 
@@ -73,6 +75,55 @@ enum Wish {
     Resume,
 }
 
+/// Where the records of an output are: in itself, or beside its journal until it is made of them.
+struct Place<'a> {
+    output: &'a Path,
+    journal: PathBuf,
+    /// `None` is the output itself.
+    kept_at: Option<PathBuf>,
+}
+
+impl<'a> Place<'a> {
+    fn of(plan: &Plan, output: &'a Path) -> Self {
+        let journal = beside(output, ".journal");
+        let kept_at = plan.is_derived().then(|| beside(&journal, Store::RECORDS));
+        Self { output, journal, kept_at }
+    }
+
+    /// The file that records are appended to.
+    fn records(&self) -> &Path {
+        self.kept_at.as_deref().unwrap_or(self.output)
+    }
+
+    /// Whether something is there that a run must not simply replace.
+    fn exists(&self, plan: &Plan) -> bool {
+        let unfinished = self.kept_at.as_ref().is_some_and(|kept| kept.exists() && self.journal.exists());
+        // Whatever else is in a directory is none of our business.
+        let is_there = match plan.split {
+            Some(_) => whole::is_used(self.output).unwrap_or(false),
+            None => self.output.exists(),
+        };
+        is_there || unfinished
+    }
+
+    /// What is written to.
+    fn outlet(&self, plan: &Plan, sink: Sink) -> Outlet {
+        let Some(kept_at) = &self.kept_at else { return outlet(plan, sink) };
+        let whole = Whole::new(Making {
+            path: self.output.to_owned(),
+            kept_at: kept_at.clone(),
+            format: plan.format,
+            split: plan.split,
+            table: columns::table(plan),
+        });
+        Outlet::keeping(sink, whole)
+    }
+}
+
+fn outlet(plan: &Plan, sink: Sink) -> Outlet {
+    Outlet::new(sink.opaque(!plan.format.has_lines()), plan.format.packing())
+}
+
 /// The journal is made before the output and taken away after it is complete: an output without one is whole.
 const fn start(output_exists: bool, unfinished: bool, wish: Wish) -> Start {
     match (output_exists, unfinished, wish) {
@@ -90,51 +141,48 @@ const fn start(output_exists: bool, unfinished: bool, wish: Wish) -> Start {
 /// # Errors
 /// [`OutputError`] when the output must not or cannot be written, or its run cannot be resumed.
 pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
-    let opaque = plan.archive.is_some();
     let Output::File { path: output, overwrite, resume } = &plan.output else {
-        return plain(&plan.output, opaque, None);
+        return plain(plan, &plan.output, None);
     };
-    let exists = match fs::metadata(output) {
-        Ok(metadata) if !metadata.is_file() => return plain(&plan.output, opaque, None),
-        Ok(_) => true,
-        Err(_) => false,
-    };
-    if sink::is_stdout(output) {
-        return plain(&plan.output, opaque, None);
+    let is_device = fs::metadata(output).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+    if is_device || sink::is_stdout(output) || (output.is_dir() && plan.split.is_none()) {
+        return plain(plan, &plan.output, None);
     }
+    let place = Place::of(plan, output);
+    let exists = place.exists(plan);
     let wish = match (resume, overwrite) {
         (true, _) => Wish::Resume,
         (false, true) => Wish::Replace,
         (false, false) => Wish::Keep,
     };
-    let journal = beside(output, ".journal");
-    let left = journal.symlink_metadata().is_ok().then(|| Store::open(&journal)).transpose()?;
+    let journal = &place.journal;
+    let left = journal.symlink_metadata().is_ok().then(|| Store::open(journal)).transpose()?;
     let (store, recorded) = left.map_or((None, None), |(store, recorded)| (Some(store), recorded));
     // An empty journal is that of a run that was killed before its first record: it may have begun the output.
     let unfinished = store.is_some() && !recorded.as_ref().is_some_and(|recorded| recorded.complete);
+    let are_kept = place.kept_at.as_ref().is_none_or(|kept| kept.exists());
     match (start(exists, unfinished, wish), store, recorded) {
-        (Start::Resume, Some(store), Some(recorded)) => resumed(plan, output, store, recorded),
+        (Start::Resume, Some(store), Some(recorded)) if are_kept => resumed(plan, &place, store, recorded),
         (Start::Anew | Start::Resume, store, recorded) => {
             let gone = wish == Wish::Resume && unfinished && recorded.is_some();
-            let notice = gone.then(|| format!("{} is gone: starting anew", output.display()));
-            let anew_output = Output::File { path: output.clone(), overwrite: exists, resume: false };
-            anew(plan, &anew_output, &journal, store, notice)
+            let notice = gone.then(|| format!("{} is gone: starting anew", place.records().display()));
+            anew(plan, &place, store, notice)
         }
         (Start::RefuseUnfinished, ..) => Err(JournalError::Unfinished { output: output.clone() }.into()),
         (Start::Complete, store, _) => {
-            remove(store, &journal);
+            remove(store, journal);
             Ok(Opened::Complete(output.clone()))
         }
         (Start::RefuseExisting, store, _) => {
-            remove(store, &journal);
+            remove(store, journal);
             Err(SinkError::Exists { path: output.clone() }.into())
         }
     }
 }
 
-fn plain(output: &Output, opaque: bool, notice: Option<String>) -> Result<Opened, OutputError> {
-    let sink = Sink::open(output)?.opaque(opaque);
-    Ok(Opened::Ready(Box::new(Destination { sink, journal: None, notice })))
+fn plain(plan: &Plan, output: &Output, notice: Option<String>) -> Result<Opened, OutputError> {
+    let outlet = outlet(plan, Sink::open(output)?);
+    Ok(Opened::Ready(Box::new(Destination { outlet, journal: None, notice })))
 }
 
 /// A run that was killed at its very beginning or end left this.
@@ -147,46 +195,46 @@ fn remove(store: Option<Store>, journal: &Path) {
 
 fn anew(
     plan: &Plan,
-    output: &Output,
-    journal: &Path,
+    place: &Place<'_>,
     store: Option<Store>,
     notice: Option<String>,
 ) -> Result<Opened, OutputError> {
+    let records = place.records();
+    let output = Output::File { path: records.to_owned(), overwrite: records.exists(), resume: false };
     let inputs = fingerprint::take(&plan.inputs)?;
-    let mut store = match store.map_or_else(|| Store::open(journal).map(|(store, _)| store), Ok) {
+    let mut store = match store.map_or_else(|| Store::open(&place.journal).map(|(store, _)| store), Ok) {
         Ok(store) => store,
-        // A directory that takes no new files, a file system without locks: that is no reason not to run.
-        Err(error @ JournalError::Open { .. }) => {
-            return plain(
-                output,
-                plan.archive.is_some(),
-                Some(format!("{error}: this run cannot be resumed")),
-            );
+        // A directory that takes no new files, a file system without locks: that is no reason not to run,
+        // if the output itself takes the records.
+        Err(error @ JournalError::Open { .. }) if place.kept_at.is_none() => {
+            return plain(plan, &output, Some(format!("{error}: this run cannot be resumed")));
         }
         Err(error) => return Err(error.into()),
     };
-    let input = SpooledInput::new(&plan.inputs, journal);
+    let input = SpooledInput::new(&plan.inputs, &place.journal);
     // Before the journal says that it is this job's.
     input.remove();
     store.begin(&identity::facts(plan), &inputs)?;
-    let sink = Sink::open(output)?.opaque(plan.archive.is_some());
+    let outlet = place.outlet(plan, Sink::open(&output)?);
     let journal = Journal { store, state: State::default(), input };
-    Ok(Opened::Ready(Box::new(Destination { sink, journal: Some(journal), notice })))
+    Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }
 
-fn resumed(plan: &Plan, output: &Path, store: Store, recorded: Recorded) -> Result<Opened, OutputError> {
+fn resumed(plan: &Plan, place: &Place<'_>, store: Store, recorded: Recorded) -> Result<Opened, OutputError> {
     let mut changes = identity::changes(&recorded.flags, &identity::facts(plan));
     changes.extend(fingerprint::changes(&recorded.inputs, &fingerprint::take(&plan.inputs)?));
     if !changes.is_empty() {
-        return Err(JournalError::JobChanged { output: output.to_owned(), changes }.into());
+        return Err(JournalError::JobChanged { output: place.output.to_owned(), changes }.into());
     }
     let state = recorded.state;
     let done = state.tally.counts.items();
-    let sink = Sink::resume(output, state.output_bytes, done, plan.archive.is_some())?;
-    let notice = Some(format!("resuming {}: {done} records are there", output.display()));
+    let opaque = place.kept_at.is_none() && !plan.format.has_lines();
+    let sink = Sink::resume(place.records(), state.output_bytes, done, opaque)?;
+    let notice = Some(format!("resuming {}: {done} records are there", place.output.display()));
     let input = SpooledInput::new(&plan.inputs, store.path());
     let journal = Journal { store, state, input };
-    Ok(Opened::Ready(Box::new(Destination { sink, journal: Some(journal), notice })))
+    let outlet = place.outlet(plan, sink);
+    Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::store::Commit;
 use super::{Final, Finished, JournalError, Prefix, State, Store, Tally};
-use crate::sink::Sink;
+use crate::sink::Outlet;
+use crate::sink::whole::Totals;
 
 /// Time between two commits: what a kill costs, in work done again.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
@@ -52,8 +53,8 @@ impl Recorder {
     ///
     /// # Errors
     /// When the output cannot be opened a second time, or no thread can be started.
-    pub fn start(now: Instant, mut store: Store, state: &State, sink: &Sink) -> io::Result<Self> {
-        let output = sink.second_handle()?;
+    pub fn start(now: Instant, mut store: Store, state: &State, outlet: &Outlet) -> io::Result<Self> {
+        let output = outlet.second_handle()?;
         store.keep();
         let (commits, queue) = bounded(0);
         let thread = thread::Builder::new()
@@ -111,6 +112,12 @@ impl Recorder {
             }
             Err(TrySendError::Disconnected(_)) => Err(Failed),
         }
+    }
+
+    /// What all records come to, those of earlier runs among them.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals { ok: self.tally.counts.ok, failed: self.tally.counts.failed }
     }
 
     /// Commits what is left and gives the journal back.

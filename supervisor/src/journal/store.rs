@@ -100,6 +100,9 @@ pub struct Store {
 }
 
 impl Store {
+    /// What follows the journal's name where records are kept of which the output is yet to be made.
+    pub const RECORDS: &str = ".records";
+
     /// Opens or creates the journal at `path` and locks it; also what is in it, if it is not new.
     ///
     /// # Errors
@@ -293,9 +296,9 @@ impl Drop for Store {
     }
 }
 
-/// The files of the journal at `path`.
-fn files(path: &Path) -> [PathBuf; 4] {
-    ["", "-wal", "-shm", "-journal"].map(|suffix| {
+/// The files of the journal at `path`, in the order in which they go: without it, nobody would look for the first two.
+fn files(path: &Path) -> [PathBuf; 6] {
+    [Store::RECORDS, ".part", "", "-wal", "-shm", "-journal"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)

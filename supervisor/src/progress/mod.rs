@@ -204,8 +204,8 @@ fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
     });
 }
 
-/// What came from a server or a worker's stderr must not move the cursor.
-fn printable(text: &str) -> String {
+/// What came from a server, a file or a worker's stderr must not move the cursor.
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 

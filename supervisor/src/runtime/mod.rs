@@ -142,7 +142,7 @@ impl<'a> Runtime<'a> {
     pub fn new(stage: Stage<'a>, job: JobSpec, pool: Pool, workers_max: u32, budget: u64) -> Self {
         let (heard_sender, heard) = bounded(HEARD_WAITING);
         let archivist = match job.encoding {
-            RecordEncoding::JsonLine => None,
+            RecordEncoding::JsonLine | RecordEncoding::Row(_) => None,
             RecordEncoding::Warc(spec) => Some(warc::Writer::new(spec)),
         };
         Self {

@@ -1,6 +1,7 @@
 //! Where records come together: lines that workers encoded, and those of
 //! inputs that no worker could answer for.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use crossbeam_channel::TrySendError;
@@ -108,7 +109,10 @@ impl Runtime<'_> {
 
     /// Writes a record that no worker can write.
     fn write_error(&mut self, id: u64, given: Given<'_>, by: By, error: RecordError<'_>, ending: Final) {
-        let input = String::from_utf8_lossy(given.input);
+        let mut input = String::from_utf8_lossy(given.input);
+        if self.archivist.is_some() {
+            input = Cow::Owned(warc::without_credentials(&input).into_owned());
+        }
         let (url, path) = match self.job.work {
             Work::Fetch(_) | Work::Sitemap(_) => (Some(&*input), None),
             Work::Parse(_) | Work::Csv(_) => (None, Some(&*input)),
@@ -140,6 +144,9 @@ impl Runtime<'_> {
             let (date, uri, json) = (clock::wall(), uri.as_deref(), json.as_slice());
             let metadata = warc::Metadata { target: id, date, uri, concurrent_to: None, json };
             archivist.append_metadata(&metadata, &mut line);
+        }
+        if let Some(rows) = self.job.encoding.rows() {
+            rows.replace(&mut line, 0);
         }
         self.emit(id, ending, &line);
     }

@@ -12,7 +12,7 @@ use shared::clock;
 use super::Control;
 use crate::aggregate::Merge;
 use crate::journal::{News, OutputError, Recorder, State, Store};
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Outlet, SinkError};
 
 /// Chunks that may wait for the disk. Each is what the loop gathered in one turn.
 const CHUNKS_WAITING: usize = 16;
@@ -55,21 +55,21 @@ pub enum Finished {
 }
 
 impl Writer {
-    /// Starts writing to `sink`, and keeping account of it in the journal, which was left as the state says.
+    /// Starts writing to `outlet`, and keeping account of it in the journal, which was left as the state says.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(sink: Sink, journal: Option<(Store, &State)>) -> io::Result<Self> {
+    pub fn start(outlet: Outlet, journal: Option<(Store, &State)>) -> io::Result<Self> {
         let recorder = match journal {
-            Some((store, state)) => Some(Recorder::start(clock::now(), store, state, &sink)?),
+            Some((store, state)) => Some(Recorder::start(clock::now(), store, state, &outlet)?),
             None => None,
         };
         let recorded = recorder.is_some();
         let complete = Arc::new(AtomicBool::new(false));
         let is_complete = Arc::clone(&complete);
         Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue| match recorder {
-            None => write_all(sink, queue).map(|()| None),
-            Some(recorder) => write_and_record(sink, recorder, queue, &is_complete).map(Some),
+            None => write_all(outlet, queue).map(|()| None),
+            Some(recorder) => write_and_record(outlet, recorder, queue, &is_complete).map(Some),
         })
     }
 
@@ -130,7 +130,7 @@ impl Writer {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result.map(Finished::Written),
             Some(Err(_)) | None => Err(OutputError::Sink(SinkError::Write {
-                records: 0,
+                records: None,
                 output: "the output".to_owned(),
                 cause: io::Error::other("the thread that writes it panicked"),
             })),
@@ -138,23 +138,23 @@ impl Writer {
     }
 }
 
-fn write_all(mut sink: Sink, queue: &Receiver<Chunk>) -> Result<(), OutputError> {
+fn write_all(mut outlet: Outlet, queue: &Receiver<Chunk>) -> Result<(), OutputError> {
     for chunk in queue {
-        sink.write(&chunk.lines)?;
+        outlet.write(&chunk.lines)?;
         if queue.is_empty() {
-            // Nothing else is coming right now: whoever reads along should see this.
-            sink.flush()?;
+            outlet.flush()?;
         }
     }
-    Ok(sink.finish()?)
+    Ok(outlet.finish()?)
 }
 
 fn write_and_record(
-    mut sink: Sink,
+    mut outlet: Outlet,
     mut recorder: Recorder,
     queue: &Receiver<Chunk>,
     complete: &AtomicBool,
 ) -> Result<Store, OutputError> {
+    outlet.catch_up()?;
     loop {
         let due = recorder.due();
         let next = match due {
@@ -163,10 +163,10 @@ fn write_and_record(
         };
         match next {
             Ok(chunk) => {
-                sink.write(&chunk.lines)?;
+                outlet.write(&chunk.lines)?;
                 recorder.add(&chunk.news);
                 if queue.is_empty() {
-                    sink.flush()?;
+                    outlet.flush()?;
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -174,22 +174,29 @@ fn write_and_record(
         }
         let now = clock::now();
         if recorder.due().is_some_and(|due| due <= now) {
-            sink.flush()?;
-            if recorder.commit(now, sink.committed_len()).is_err() {
+            let bytes = outlet.settle()?;
+            if recorder.commit(now, bytes).is_err() {
                 return Ok(recorder.end()?);
             }
         }
     }
-    sink.flush()?;
+    let bytes = outlet.settle()?;
     if !complete.load(Ordering::Acquire) {
-        let store = recorder.finish(sink.committed_len())?;
-        sink.finish()?;
+        let store = recorder.finish(bytes)?;
+        outlet.finish()?;
+        return Ok(store);
+    }
+    if outlet.is_derived() {
+        // Making files of what is kept may fail, and then that must not have to be fetched again.
+        let totals = recorder.totals();
+        let store = recorder.finish(bytes)?;
+        outlet.complete(totals)?;
         return Ok(store);
     }
     // The journal is about to go, so there is nothing to commit; but with it gone the output must be whole.
     let store = recorder.end()?;
-    sink.sync()?;
-    sink.finish()?;
+    outlet.sync()?;
+    outlet.finish()?;
     Ok(store)
 }
 
@@ -201,12 +208,14 @@ mod tests {
     use super::*;
     use crate::journal::{Final, Prefix, beside};
     use crate::plan::Output;
+    use crate::sink::Sink;
 
     fn start(output: &Path) -> Writer {
         let (mut store, _) = Store::open(&beside(output, ".journal")).unwrap();
         store.begin(&[], &[]).unwrap();
         let place = Output::File { path: output.to_owned(), overwrite: false, resume: false };
-        Writer::start(Sink::open(&place).unwrap(), Some((store, &State::default()))).unwrap()
+        let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
+        Writer::start(outlet, Some((store, &State::default()))).unwrap()
     }
 
     /// Ten records, the `n`th of all such.

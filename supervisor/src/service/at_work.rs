@@ -173,7 +173,7 @@ impl Assignment {
     }
 
     fn table(&self, csv: &CsvPlan, outside: &mut Outside<'_>) -> How {
-        let CsvPlan { plan, format, strict } = csv;
+        let CsvPlan { plan, strict } = csv;
         let Some(spec) = aggregate::spec(plan) else {
             return How::Failed("this is no csv job; a bug in the supervisor".to_owned(), Result::default());
         };
@@ -194,7 +194,10 @@ impl Assignment {
         if *strict && tally.bad > 0 {
             return How::Failed(format!("{} bad rows, and \"strict\" is set", tally.bad), result);
         }
-        let table = aggregate::write(spec, &tally.groups, *format);
+        let table = match aggregate::write(spec, &tally.groups, plan.format) {
+            Ok(table) => table,
+            Err(error) => return How::Failed(error.to_string(), result),
+        };
         if let Err(error) = summary::replace(&self.output, &table) {
             return How::Blocked(error.to_string());
         }

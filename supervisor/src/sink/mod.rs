@@ -1,4 +1,5 @@
 //! Where the records go: standard output, or a file that a user opens afterwards.
+//! [`Sink`] appends bytes; [`Outlet`] is what a run writes to, whichever format it is.
 //!
 //! The workers have encoded the lines; this only appends bytes, for it is the
 //! part that does not scale with cores. `gather` decides what is written and when.
@@ -6,7 +7,12 @@
 //! Invariant: a regular file never keeps a half record, whatever failed.
 
 mod open;
+mod outlet;
+mod packed;
+pub(crate) mod whole;
 pub(crate) use self::open::is_stdout;
+pub use self::outlet::Outlet;
+pub(crate) use self::packed::packed;
 #[cfg(test)]
 mod tests;
 
@@ -68,23 +74,34 @@ pub enum SinkError {
         output: String,
     },
     /// There is no space left.
-    #[error("disk full: {records} records written to {output}")]
+    #[error("disk full: {}", far(*records, output))]
     Full {
-        /// Whole records that are in the output.
-        records: u64,
+        /// Whole records that are in the output, if they can be told apart in it.
+        records: Option<u64>,
         /// The output, as the user knows it.
         output: String,
     },
     /// A write failed for any other reason.
-    #[error("cannot write to {output} after {records} records: {cause}")]
+    #[error("cannot write to {output}{}: {cause}", after(*records))]
     Write {
-        /// Whole records that are in the output.
-        records: u64,
+        /// Whole records that are in the output, if they can be told apart in it.
+        records: Option<u64>,
         /// The output, as the user knows it.
         output: String,
         /// What the system said.
         cause: io::Error,
     },
+}
+
+fn far(records: Option<u64>, output: &str) -> String {
+    records.map_or_else(
+        || format!("no more can be written to {output}"),
+        |records| format!("{records} records written to {output}"),
+    )
+}
+
+fn after(records: Option<u64>) -> String {
+    records.map_or_else(String::new, |records| format!(" after {records} records"))
 }
 
 /// Appends JSON lines to the output.
@@ -175,8 +192,8 @@ impl Sink {
     pub fn finish(mut self) -> Result<(), SinkError> {
         self.flush()?;
         self.begin()?;
-        let Self { file, name, records, .. } = self;
-        nix::unistd::close(file).map_err(|errno| failure(name, records, errno.into()))
+        let Self { file, name, records, lines, .. } = self;
+        nix::unistd::close(file).map_err(|errno| failure(name, lines.then_some(records), errno.into()))
     }
 
     /// Waits until everything flushed is on the disk.
@@ -184,7 +201,7 @@ impl Sink {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn sync(&self) -> Result<(), SinkError> {
-        self.file.sync_data().map_err(|cause| failure(self.name.clone(), self.records, cause))
+        self.file.sync_data().map_err(|cause| self.unwritten(cause))
     }
 
     /// The output once more, to bring it to the disk from another thread.
@@ -199,6 +216,16 @@ impl Sink {
     #[must_use]
     pub fn committed_len(&self) -> u64 {
         self.committed_len
+    }
+
+    /// Whether nothing was written, by this run or one before.
+    fn is_empty(&self) -> bool {
+        self.committed_len == 0 && self.buffer.is_empty()
+    }
+
+    /// What became of records that did not come as far as to be written.
+    fn unwritten(&self, cause: io::Error) -> SinkError {
+        failure(self.name.clone(), self.lines.then_some(self.records), cause)
     }
 
     /// The output is ours from here on.
@@ -268,11 +295,11 @@ impl Sink {
             // If even this fails there is nothing left to try; `cause` is what the user must hear of.
             _ = self.file.set_len(self.committed_len);
         }
-        failure(self.name.clone(), self.records, cause)
+        self.unwritten(cause)
     }
 }
 
-fn failure(output: String, records: u64, cause: io::Error) -> SinkError {
+fn failure(output: String, records: Option<u64>, cause: io::Error) -> SinkError {
     let kind = cause.kind();
     if matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
         SinkError::Closed { output }

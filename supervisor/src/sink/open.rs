@@ -76,6 +76,7 @@ impl Sink {
                 return Err(changed(format!("no record ends at byte {bytes}, where one did")));
             }
         }
+        file.seek(SeekFrom::Start(bytes)).map_err(refused)?;
         let mut sink = Self::new(file, path.display().to_string(), true).opaque(opaque);
         (sink.committed_len, sink.records) = (bytes, records);
         Ok(sink)

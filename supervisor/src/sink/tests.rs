@@ -225,8 +225,8 @@ fn an_unfinished_output_is_cut_back_with_the_first_record() {
     fs::write(&path, "1\n2\n3\nhalf").unwrap();
     drop(Sink::resume(&path, 4, 2, false).unwrap());
     assert_eq!(fs::read_to_string(&path).unwrap(), "1\n2\n3\nhalf", "cut too early");
-    for (bytes, text) in [(4, "1\n2\nnew\n"), (0, "new\n")] {
-        let mut sink = Sink::resume(&path, bytes, 2, false).unwrap();
+    for (bytes, opaque, text) in [(4, false, "1\n2\nnew\n"), (2, true, "1\nnew\n"), (0, false, "new\n")] {
+        let mut sink = Sink::resume(&path, bytes, 2, opaque).unwrap();
         sink.write(b"new\n").unwrap();
         sink.finish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text);

@@ -8,6 +8,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use csv_core::{ReadFieldResult, ReaderBuilder};
+use shared::csv::FIELDS_MAX;
 
 use super::kept::Kept;
 use super::lines::Bytes;
@@ -15,11 +16,9 @@ use super::packed::unpacked;
 use super::{Candidate, SourceError, TARGET_BYTES_MAX};
 use crate::nearest::nearest;
 use crate::plan::Columns;
+use crate::summary::units;
 
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Header names remembered for the message about a missing column.
-const NAMES_MAX: usize = 1000;
 
 /// Reads one column, and those that are kept beside it.
 pub(super) struct CsvFeed {
@@ -93,7 +92,10 @@ impl CsvFeed {
             index += 1;
             if end == End::Row {
                 self.row += 1;
-                let short = || format!("row {} has no \"{}\": it has {index} cells", self.row, self.column);
+                let short = || {
+                    let cells = units::counted(index as u64, "cell");
+                    format!("row {} has no \"{}\": it has {cells}", self.row, self.column)
+                };
                 let candidate = found.unwrap_or_else(|| Candidate::refused(b"", short()));
                 return Ok(Some(candidate.with(self.kept.encode())));
             }
@@ -154,7 +156,7 @@ impl Cells {
         let mut names = Vec::new();
         loop {
             let end = self.next(true)?;
-            if end != End::File && names.len() < NAMES_MAX {
+            if end != End::File && names.len() < FIELDS_MAX {
                 names.push(String::from_utf8_lossy(self.cell.trim_ascii()).into_owned());
             }
             if end != End::Cell {
@@ -230,6 +232,7 @@ mod tests {
         check("a.TSV", "x\turl\n1,2\thttp://a/\n", &[Ok("http://a/")]);
         check("a.csv", "url\n", &[]);
         check("a.csv", "url,url\na,b\n", &[Ok("a")]);
+        check("a.csv", &format!("{0}url\n{0}a\n", "x,".repeat(5000)), &[Ok("a")]);
     }
 
     #[test]
@@ -237,11 +240,7 @@ mod tests {
         check(
             "a.csv",
             "id,url\n1\n2,\n3,http://a/,4,5\n",
-            &[
-                Err("row 1 has no \"url\": it has 1 cells"),
-                Err("row 2 has an empty \"url\""),
-                Ok("http://a/"),
-            ],
+            &[Err("row 1 has no \"url\": it has 1 cell"), Err("row 2 has an empty \"url\""), Ok("http://a/")],
         );
         let open_quote = format!("url\n\"{}\n", "x".repeat(3 * BUFFER_BYTES));
         check("a.csv", &open_quote, &[Err("786433 bytes")]);
@@ -278,7 +277,7 @@ mod tests {
     fn a_missing_column_names_the_nearest() {
         for (text, column, want) in [
             ("id,urls\n", "url", "did you mean \"urls\"?"),
-            ("id,link\n", "address", "it has: id, link"),
+            ("id,link\n", "address", r#"it has: "id", "link""#),
             ("", "url", "it is empty"),
         ] {
             let error = open("a.csv", text, &column.into()).err().unwrap().to_string();

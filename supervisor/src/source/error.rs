@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::nearest::listed;
+
 /// Why targets cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -45,7 +47,7 @@ pub enum SourceError {
         place: &'static str,
         /// What was asked for.
         column: String,
-        /// The columns there are (the first thousand).
+        /// The columns there are.
         names: Vec<String>,
         /// The one that was probably meant.
         nearest: Option<String>,
@@ -64,8 +66,8 @@ pub enum SourceError {
 
 fn hint(names: &[String], nearest: Option<&str>) -> String {
     match (nearest, names) {
-        (Some(nearest), _) => format!("did you mean \"{nearest}\"?"),
+        (Some(nearest), _) => format!("did you mean {nearest:?}?"),
         (None, []) => "it is empty".to_owned(),
-        (None, names) => format!("it has: {}", names.get(..20).unwrap_or(names).join(", ")),
+        (None, names) => format!("it has: {}", listed(names)),
     }
 }

@@ -9,13 +9,10 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Candidate;
 use super::kept::Kept;
 use super::lines::{Bytes, LineReader};
+use super::{Candidate, LINE_BYTES_MAX};
 use crate::plan::Columns;
-
-/// Longest line taken: room for a record that carries a page's text.
-const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Reads `key` out of every line, and the keys that are kept beside it.
 pub(super) struct JsonFeed {
@@ -41,7 +38,7 @@ impl JsonFeed {
                 continue;
             }
             if line_bytes > LINE_BYTES_MAX as u64 {
-                return Ok(Some(Candidate::too_long(line, line_bytes)));
+                return Ok(Some(Candidate::line_too_long(line, line_bytes)));
             }
             self.kept.begin();
             let candidate = match value_of(line, &self.key, &mut self.kept) {
@@ -210,6 +207,8 @@ mod tests {
     #[test]
     fn a_long_value_is_refused() {
         let line = format!("{{\"url\":\"http://a/{}\"}}", "x".repeat(super::super::TARGET_BYTES_MAX));
-        check(&line, Err("bytes"));
+        check(&line, Err("a target has at most"));
+        let line = format!("{{\"url\":\"http://a/\",\"x\":\"{}\"}}", "x".repeat(LINE_BYTES_MAX));
+        check(&line, Err("a line has at most 16777216"));
     }
 }

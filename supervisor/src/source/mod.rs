@@ -45,7 +45,7 @@ use crate::plan::{Columns, Input};
 /// a target must fit in one; servers stop at 8 KiB of URL, Linux at 4 KiB of path.
 pub const TARGET_BYTES_MAX: usize = 24 * 1024;
 
-/// Longest line of a `map`: room for a record that carries a page's text.
+/// Longest line of JSON: room for a record that carries a page's text.
 pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes of targets given at once, and the last of them.

@@ -13,31 +13,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::SourceError;
 use super::lines::Bytes;
-
-/// How a list is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Packing {
-    Gzip,
-    Zstd,
-}
-
-impl Packing {
-    fn of(path: &Path) -> Option<Self> {
-        let extension = path.extension()?;
-        match () {
-            () if extension.eq_ignore_ascii_case("gz") => Some(Self::Gzip),
-            () if extension.eq_ignore_ascii_case("zst") => Some(Self::Zstd),
-            () => None,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-}
+use crate::format::Packing;
 
 /// The name that the list has once it is unpacked; its own, if it is not packed.
 #[must_use]

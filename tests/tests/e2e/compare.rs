@@ -3,7 +3,7 @@
 use crate::harness::{Dir, MODES, Origin, fetch, supervisor};
 
 /// Whether a page needs anything but itself.
-fn is_self_contained(html: &str) -> bool {
+pub(crate) fn is_self_contained(html: &str) -> bool {
     let outside = ["src=", "href=", "url(", "@import", "srcset="];
     outside.iter().all(|start| {
         html.match_indices(start).all(|(at, _)| {

@@ -221,6 +221,34 @@ fn bad_rows_are_counted_shown_and_fail_if_asked() {
     assert!(!strict.exists());
 }
 
+/// A file somebody sent must not move the cursor of who reads it.
+#[test]
+fn what_a_bad_cell_holds_is_shown_without_its_control_characters() {
+    let dir = Dir::new();
+    let file = dir.write("n.csv", b"city,price\nRome,\x003\nOslo,\x1b[31m4\nLyon,5\n");
+    let run = csv().arg(&file).args(["--group-by", "city", "--agg", "sum(price)"]).run().exits(0);
+    says(&run, &["n.csv:2: price is \"\u{fffd}3\"", "n.csv:3: price is \"\u{fffd}[31m4\"", "2 rows of 3"]);
+    assert_eq!(run.text(), "city,sum(price)\nLyon,5\n");
+}
+
+#[test]
+fn a_cell_of_a_hundred_megabytes_costs_its_row_and_no_memory() {
+    let dir = Dir::new();
+    let huge = "9".repeat(100_000_000);
+    for (cell, quoted) in [(&huge, false), (&huge, true)] {
+        let cell = if quoted { format!("\"{cell}\"") } else { cell.clone() };
+        let file = dir.write("huge.csv", format!("id,text\n1,a\n{cell},b\n3,c\n"));
+        let summary_file = dir.path("s.json");
+        let run = csv().arg(&file).args(["--agg", "n=count", "--agg", "sum(id)"]).arg("--summary");
+        let run = run.arg(&summary_file).run().exits(0);
+        assert_eq!(run.text(), "n,sum(id)\n2,4\n");
+        says(&run, &["huge.csv:3: id has more than a MiB, and is used", "1 row of 3 not used"]);
+        let most = summary(&dir, "s.json")["per_worker"][0]["rss_bytes_max"].as_u64().unwrap();
+        // The file is mapped, and what was read of it counts as resident: hence no tight bound.
+        assert!(most < 100_000_000, "{most}: {run}");
+    }
+}
+
 #[test]
 fn packed_and_encoded_files_read_the_same() {
     let dir = Dir::new();
@@ -276,13 +304,16 @@ fn what_makes_no_sense_is_refused_with_what_was_probably_meant() {
     let dir = Dir::new();
     let file = dir.write("a.csv", "city,price\nRome,1\n");
     dir.write("empty.csv", "");
+    dir.write("blank.csv", "\n\r\n");
+    dir.write("semicolons.csv", "id;value\n1;2\n");
+    dir.write("odd.csv", "\u{1b}[31m,,\"c,d\"\n");
     dir.write("twice.csv", "x,x\n1,2\n");
     dir.write("out.csv", "");
     dir.write("torn.csv.gz", b"\x1f\x8b\x08\x00nothing");
     mkfifo(&dir.path("pipe.csv"), Mode::S_IRWXU).unwrap();
     let path = |name: &str| dir.path(name).to_str().unwrap().to_owned();
     let file = file.to_str().unwrap();
-    let table: [(i32, &[&str], &str); 18] = [
+    let table: [(i32, &[&str], &str); 21] = [
         (2, &[], "at least one file"),
         (2, &["-"], "a pipe has not"),
         (2, &[file, "--group-by", "citty"], "there is no column \"citty\"; did you mean \"city\"?"),
@@ -296,6 +327,13 @@ fn what_makes_no_sense_is_refused_with_what_was_probably_meant() {
         (2, &[file, "--group-by", "city", "--agg", "city=count"], "would be called \"city\""),
         (2, &[file, "-o", &path("x.parquet")], "not as .parquet"),
         (2, &[&path("twice.csv"), "--agg", "sum(x)"], "columns 1 and 2 are both called \"x\""),
+        (
+            2,
+            &[&path("semicolons.csv"), "--agg", "sum(value)"],
+            "it has one, \"id;value\"; is --delimiter ';' missing?",
+        ),
+        (2, &[&path("odd.csv"), "--agg", "sum(price)"], "it has: \"\\u{1b}[31m\", \"\", \"c,d\""),
+        (1, &[&path("blank.csv")], "is empty: there is no header"),
         (1, &[&path("empty.csv")], "is empty: there is no header"),
         (1, &[&path("missing.csv")], "missing.csv: No such file"),
         (1, &[&path("")], "is a directory"),
@@ -317,7 +355,9 @@ fn odd_files_are_no_trouble() {
         let run = csv().arg(file).args(arguments).run().exits(0);
         assert_eq!(run.text(), want, "{arguments:?}");
     };
-    check(b"a,b\n", &["--agg", "n=count", "--agg", "s=sum(a)"], "n,s\n");
+    check(b"a,b\n", &["--agg", "n=count", "--agg", "s=sum(a)"], "n,s\n0,\n");
+    check(b"a,b", &[], "count\n0\n");
+    check(b"a,b\n1,2\n", &["--where", "a > 1", "--agg", "max(a)"], "max(a)\n\"\"\n");
     check(b"a,b\n", &["--group-by", "a"], "a,count\n");
     check(b"a,b\n1,x\0y\n1,x\0y\n", &["--group-by", "b"], "b,count\nx\0y,2\n");
     check(b"5;x\n6;y", &["--no-header", "--delimiter", ";", "--agg", "s=sum(1)"], "s\n11\n");

@@ -12,6 +12,7 @@
     reason = "a test that cannot go on should say where and stop"
 )]
 
+mod addresses;
 mod chaos;
 mod charsets;
 mod compare;
@@ -26,11 +27,13 @@ mod output;
 mod parse;
 mod politeness;
 mod processes;
+mod progress;
 mod recycle;
 mod resume;
 mod retries;
 mod sandbox;
 mod service;
+mod sinks;
 mod sources;
 mod stopping;
 mod storm;

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use shared::black_box::BlackBox;
 use shared::job::{Executor, JobSpec, Work};
 use shared::protocol::{Outcome, Target, ToWorker, Verdict};
+use shared::table::Delimited;
 
 use crate::connection::Receiver;
 use crate::outbox::{Credit, Outbox};
@@ -24,6 +25,8 @@ pub(crate) struct Worker {
     pub(crate) black_box: Arc<BlackBox>,
     /// Where records go on to, if they do: the user's program.
     pub(crate) then: Option<Then>,
+    /// How records that do not go on are written, if as rows.
+    pub(crate) rows: Option<Delimited>,
 }
 
 /// The user's program behind an executor, kept going by a thread of its own.
@@ -39,7 +42,15 @@ impl Worker {
             Some(then) if outcome.verdict == Verdict::Ok => {
                 then.giver.give([Item::Record(outcome, line.to_vec())]);
             }
-            Some(_) | None => self.outbox.push(outcome, line, idle),
+            Some(_) | None => match &self.rows {
+                None => self.outbox.push(outcome, line, idle),
+                Some(rows) => {
+                    let mut row = line.to_vec();
+                    rows.replace(&mut row, 0);
+                    let outcome = Outcome { line_bytes: row.len() as u64, ..outcome };
+                    self.outbox.push(outcome, &row, idle);
+                }
+            },
         }
     }
 

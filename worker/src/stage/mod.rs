@@ -12,6 +12,7 @@ pub(crate) mod map;
 mod sitemap;
 mod warc;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, BufReader, Cursor};
@@ -28,6 +29,7 @@ use shared::job::{Executor, FetchSpec, JobSpec, RecordEncoding, Work};
 use shared::protocol::{Outcome, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue, Fields, Record, RecordError, kept};
 use shared::select;
+use shared::warc::without_credentials;
 use url::Url;
 
 use crate::Hook;
@@ -141,7 +143,8 @@ impl Pipeline {
     /// Sets up what `job` asks for.
     pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>, hook: Option<Hook>) -> anyhow::Result<Self> {
         let archivist = match job.encoding {
-            RecordEncoding::JsonLine => None,
+            // A row is made of the finished line, where that leaves.
+            RecordEncoding::JsonLine | RecordEncoding::Row(_) => None,
             RecordEncoding::Warc(spec) => Some(Archivist::new(spec)),
         };
         let opener = match &job.work {
@@ -350,7 +353,10 @@ impl Pipeline {
         if let Some(listing) = &findings.listing {
             return listing.write(target.id, line);
         }
-        let input = String::from_utf8_lossy(&target.input);
+        let mut input = String::from_utf8_lossy(&target.input);
+        if self.archivist.is_some() {
+            input = Cow::Owned(without_credentials(&input).into_owned());
+        }
         #[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a millisecond")]
         let elapsed_ms = elapsed_us as f64 / 1e3;
         let record = Record {

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, ValueHint};
 
 use super::{ShownFlags, SideFlags};
 use crate::cli::values;
+use crate::format::Format;
 
 /// `csv`.
 #[derive(Debug, Args)]
@@ -65,9 +66,13 @@ pub(in crate::cli) struct ReadingFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct TableOutputFlags {
-    /// Where the groups go: .csv, .tsv or .jsonl; - is CSV on stdout
+    /// Where the groups go: .csv, .tsv or .jsonl, each also .gz or .zst; - is CSV on stdout
     #[arg(short, long, value_name = "FILE|-", default_value = "-", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) output: PathBuf,
+    /// Write in this format, whatever the output's name: csv, tsv or jsonl, each also with .gz or .zst behind it
+    /// [default: as the name says, or csv]
+    #[arg(long, value_name = "FORMAT", value_parser = Format::parse)]
+    pub(in crate::cli) format: Option<Format>,
     /// Replace the output file if it exists
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", hide_default_value = true,

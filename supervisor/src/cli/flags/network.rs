@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::cli::amounts::{self, PerSecond};
 use crate::cli::values::{self, Header, Limit};
@@ -49,6 +49,9 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = clap::value_parser!(u32).range(0..=100),
     )]
     pub(in crate::cli) redirects_max: u32,
+    /// Which addresses may be connected to, redirects included
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "any")]
+    pub(in crate::cli) address_policy: AddressPolicyFlag,
     /// Requests in flight to one host, all workers together; auto is 8, and no limit on loopback
     #[arg(
         long,
@@ -73,4 +76,13 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = values::header_value,
     )]
     pub(in crate::cli) user_agent: String,
+}
+
+/// `--address-policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum AddressPolicyFlag {
+    /// Those of the public internet: no private, loopback, link-local, metadata or reserved address
+    Public,
+    /// All
+    Any,
 }

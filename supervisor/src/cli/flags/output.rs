@@ -1,16 +1,28 @@
 //! Where the records go, and what is shown meanwhile.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
 
+use crate::cli::values;
+use crate::format::Format;
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct OutputFlags {
-    /// Where the records go, as JSON lines or, if it ends in .warc or .warc.gz, as a web archive; - is stdout
-    #[arg(short, long, value_name = "FILE|-", default_value = "-", value_hint = ValueHint::FilePath)]
+    /// Where the records go; its name says in which format: .jsonl, .csv, .tsv (each also .gz or .zst), .parquet,
+    /// .sqlite, .warc.gz; with --split, a directory; - is stdout
+    #[arg(short, long, value_name = "FILE|DIR|-", default_value = "-", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) output: PathBuf,
+    /// Write in this format, whatever the output's name: jsonl, csv or tsv, each also with .gz or .zst behind
+    /// it, parquet, sqlite, warc or warc.gz [default: as the name says, or jsonl]
+    #[arg(long, value_name = "FORMAT", value_parser = Format::parse)]
+    pub(in crate::cli) format: Option<Format>,
+    /// Write a directory of files with N records each, and a manifest.json
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::rows)]
+    pub(in crate::cli) split: Option<NonZeroU64>,
     /// Replace the output file if it exists
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", hide_default_value = true,
@@ -26,6 +38,9 @@ pub(in crate::cli) struct OutputFlags {
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) ordered: bool,
+    /// Write what is in the output as JSON: counts, size, SHA-256
+    #[arg(long, value_name = "FILE.json", value_hint = ValueHint::FilePath)]
+    pub(in crate::cli) manifest: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) side: SideFlags,
 }

@@ -1,5 +1,6 @@
 //! What is typed, to plans and refusals.
 
+use shared::address::AddressPolicy;
 use shared::job::Mode;
 use shared::select::{Each, Preset};
 
@@ -20,6 +21,7 @@ fn defaults_are_the_contracts() {
     assert_eq!(plan.parse_timeout, Duration::from_secs(10));
     assert_eq!((spec.body_bytes_max, spec.redirects_max), (16 << 20, 10));
     assert!(spec.user_agent.starts_with("muster/"));
+    assert_eq!(spec.address_policy, AddressPolicy::Any);
     assert_eq!(plan.politeness.retries, 2);
     assert_eq!((plan.politeness.per_host, plan.politeness.rate_per_s), (PerHost::Auto, None));
     assert_eq!((plan.pool.workers, plan.pool.mode, plan.pool.concurrency), (None, None, None));
@@ -34,7 +36,8 @@ fn a_whole_line_is_resolved() {
     let plan = bench.plan(
         "--workers 2 fetch http://z/ -i @/urls.txt -i - --select t=title --select l[]=a::attr(href) --timeout 5 \
          --per-host unlimited --rate 120/m -H Accept:x -H User-Agent:me --body-bytes-max 1MB --retries 0 --ordered \
-         --progress never --summary @/s.json --report @/r.html -o @/out.jsonl --concurrency 9 --mode both",
+         --progress never --summary @/s.json --report @/r.html -o @/out.jsonl --concurrency 9 --mode both \
+         --address-policy public",
     );
     let inputs =
         [Input::Literal(b"http://z/".to_vec()), Input::Lines(bench.path("urls.txt")), Input::StdinLines];
@@ -44,6 +47,7 @@ fn a_whole_line_is_resolved() {
     let Work::Fetch(spec) = &plan.work else { panic!("{plan:?}") };
     assert_eq!(spec.headers, [("Accept".to_owned(), "x".to_owned())]);
     assert_eq!((spec.user_agent.as_str(), spec.body_bytes_max), ("me", 1_000_000));
+    assert_eq!(spec.address_policy, AddressPolicy::Public);
     assert_eq!(plan.politeness.per_host, PerHost::Unlimited);
     assert_eq!((plan.politeness.rate_per_s, plan.politeness.retries), (Some(2.0), 0));
     assert_eq!(plan.pool.mode, Some(Mode::Both));
@@ -211,9 +215,21 @@ fn outputs_do_not_destroy_what_is_needed() {
         ("fetch http://a/ -o @/x --summary @/x", "--output and --summary are both"),
         ("fetch http://a/ --report @/x --summary @/./x", "--summary and --report are both"),
         ("fetch http://a/ --summary -", "stdout is for the records"),
-        ("fetch http://a/ -o x.parquet", "not as .parquet"),
-        ("fetch http://a/ -o x.jsonl.GZ", "not as .gz"),
-        ("fetch http://a/ -o x.csv", "JSON lines"),
+        ("fetch http://a/ -o x.xlsx", "nothing is written as .xlsx"),
+        ("fetch http://a/ -o x.parquet.gz", "leave gzip out"),
+        ("fetch http://a/ --format yaml", "give jsonl, csv or tsv"),
+        ("fetch http://a/ --format parquet", "standard output can only be written to from front to back"),
+        ("fetch http://a/ --format sqlite -o /dev/null", "/dev/null can only"),
+        ("fetch http://a/ --format warc", "name it with --output"),
+        ("fetch http://a/ --split 10", "--split writes files"),
+        ("fetch http://a/ --split 0 -o @/d", "a whole number from 1 up"),
+        ("fetch http://a/ --split 10 --format warc -o @/d", "has others too"),
+        ("fetch http://a/ --split 10 -o @/urls.txt", "is a file"),
+        ("fetch http://a/ --split 10 -o @/d --manifest @/m.json", "is manifest.json in the directory"),
+        ("fetch http://a/ --manifest @/m.json", "name one with --output FILE"),
+        ("fetch http://a/ -o @/x --manifest @/x", "--manifest and --output are both"),
+        ("parse @/page.html -o @/x.warc", "does neither"),
+        ("csv @/urls.txt -o @/x.sqlite", "a table of groups"),
     ] {
         let code = if says == "cannot write" { 1 } else { 2 };
         bench.refused(line, code, &[says]);
@@ -234,6 +250,32 @@ fn an_output_may_exist_when_it_is_to_be_replaced_or_is_no_file() {
         Output::File { path: bench.path("out.jsonl"), overwrite: false, resume: true }
     );
     assert_eq!(bench.plan("fetch http://a/ -o /dev/null").output, file("/dev/null".into()));
+}
+
+#[test]
+fn the_outputs_name_says_the_format_and_format_overrules_it() {
+    let bench = Bench::new();
+    for (line, want) in [
+        ("fetch http://a/", "jsonl"),
+        ("fetch http://a/ -o @/x", "jsonl"),
+        ("fetch http://a/ -o @/x.CSV.zst", "csv.zst"),
+        ("fetch http://a/ -o @/x.parquet", "parquet"),
+        ("fetch http://a/ -o @/x.warc.gz", "warc.gz"),
+        ("fetch http://a/ --format tsv.gz", "tsv.gz"),
+        ("parse @/page.html --format csv -o @/x.jsonl", "csv"),
+        ("fetch http://a/ --split 1_000 -o @/x.csv/", "jsonl"),
+        ("fetch http://a/ --split 1000 --format sqlite -o @/x", "sqlite"),
+        ("map -i @/urls.txt --format sqlite -o @/x -- cat", "sqlite"),
+    ] {
+        assert_eq!(bench.plan(line).format.to_string(), want, "{line}");
+    }
+    let split = bench.plan("fetch http://a/ --split 1000 -o @/x/");
+    assert_eq!(split.output, Output::File { path: bench.path("x"), overwrite: false, resume: false });
+    bench.refused(
+        "map -i @/urls.txt --raw --format csv -- cat",
+        2,
+        &["--raw writes what the program writes"],
+    );
 }
 
 #[test]

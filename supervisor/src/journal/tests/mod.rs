@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, SandboxLevel, Work};
 use shared::record::ErrorKind;
 use shared::select::Field;
@@ -22,7 +23,9 @@ use crate::source::{Source, TargetKind};
 /// A job that fetches `inputs`.
 pub(super) fn plan(inputs: &[Input]) -> Plan {
     Plan {
-        archive: None,
+        format: crate::format::Format::default(),
+        split: None,
+        manifest: None,
         work: Work::Fetch(FetchSpec {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
@@ -30,6 +33,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             redirects_max: 10,
             headers: Vec::new(),
             user_agent: "test".to_owned(),
+            address_policy: AddressPolicy::Any,
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
@@ -112,7 +116,7 @@ impl Place {
 
 /// A run, one call at a time: what the threads of the real one do, in the order they do it in.
 struct Run {
-    sink: crate::sink::Sink,
+    outlet: crate::sink::Outlet,
     store: Store,
     state: State,
     /// Targets left to do.
@@ -135,31 +139,31 @@ impl Run {
             todo.extend(gate.pass(items, more).unwrap().iter().map(|item| item.id));
         }
         let state = State { prefix: gate.prefix(), ..state };
-        Some(Self { sink: destination.sink, store, state, todo, fresh: Finished::default() })
+        Some(Self { outlet: destination.outlet, store, state, todo, fresh: Finished::default() })
     }
 
     /// The record of the target that is `pick`ed goes to the sink.
     fn finish(&mut self, pick: usize) {
         let id = self.todo.swap_remove(pick % self.todo.len());
-        self.sink.write(format!("{id}:{}\n", "x".repeat(pick % 50)).as_bytes()).unwrap();
+        self.outlet.write(format!("{id}:{}\n", "x".repeat(pick % 50)).as_bytes()).unwrap();
         self.fresh.insert(id);
         self.state.tally.add(if id.is_multiple_of(3) { Final::Failed(ErrorKind::Dns) } else { Final::Ok });
     }
 
     fn commit(&mut self) {
-        self.sink.flush().unwrap();
+        self.outlet.settle().unwrap();
         let commit = Commit {
             fresh: std::mem::take(&mut self.fresh),
             tally: self.state.tally.clone(),
             prefix: self.state.prefix,
-            output_bytes: self.sink.committed_len(),
+            output_bytes: self.outlet.committed_len(),
         };
         self.store.commit(&commit).unwrap();
         self.state.output_bytes = commit.output_bytes;
     }
 
     fn end(mut self) {
-        self.sink.finish().unwrap();
+        self.outlet.finish().unwrap();
         self.store.complete().unwrap();
         self.store.remove();
     }
@@ -214,11 +218,11 @@ proptest! {
                 }
             }
             if flush {
-                run.sink.flush().unwrap();
+                run.outlet.settle().unwrap();
             }
             // What a commit names is on the disk; of the rest any part may be. The last bytes of the
             // write-ahead file are those of a commit that was under way, or never reached the disk.
-            let (certain, written) = (run.state.output_bytes, run.sink.committed_len());
+            let (certain, written) = (run.state.output_bytes, run.outlet.committed_len());
             let wal = fs::metadata(place.at("out.journal-wal")).map_or(0, |metadata| metadata.len());
             let part = |all: u64, part: f64| (all as f64 * part) as u64;
             let crashed = place.crash(certain + part(written - certain, output_part), part(wal, wal_part));
@@ -317,13 +321,13 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
     let mut committed = 0;
     let failed = loop {
         run.finish(1);
-        let flushed = run.sink.flush();
+        let flushed = run.outlet.settle();
         if let Err(error) = flushed {
             break error.to_string();
         }
         let fresh = std::mem::take(&mut run.fresh);
         let (tally, prefix, output_bytes) =
-            (run.state.tally.clone(), run.state.prefix, run.sink.committed_len());
+            (run.state.tally.clone(), run.state.prefix, run.outlet.committed_len());
         if let Err(error) = run.store.commit(&Commit { fresh, tally, prefix, output_bytes }) {
             break error.to_string();
         }

@@ -9,7 +9,7 @@ fn what_is_in_the_way_is_said() {
     run.finish(3);
     run.commit();
     run.finish(2);
-    run.sink.flush().unwrap();
+    run.outlet.settle().unwrap();
     let locked = "another supervisor is writing to out now: it has locked out.journal";
     for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
         assert_eq!(place.refusal(overwrite, resume), locked);

@@ -14,6 +14,9 @@ use super::scan::Scanner;
 /// Rows gathered before their columns are gone through: their cells are still in the CPU's cache then.
 const BATCH_ROWS: usize = 2048;
 
+/// Bytes of copied cells after which a batch is gone through, however few rows it has.
+const SIDE_BYTES: usize = 4 << 20;
+
 /// How much of a cell that is no number is shown.
 const SHOWN_BYTES: usize = 40;
 
@@ -131,7 +134,12 @@ impl<'a> Table<'a> {
             self.side.extend_from_slice(cell);
             self.cells.push(Span { start: start | IN_SIDE, end: self.side.len() as u32 });
         }
-        self.row(&[], || place)
+        self.row(&[], || place)?;
+        // Cells of rows that are bad or left out are among them, which fill no batch.
+        if self.side.len() >= SIDE_BYTES {
+            self.flush(&[]);
+        }
+        Ok(())
     }
 
     /// Ends the part.
@@ -185,7 +193,6 @@ impl<'a> Table<'a> {
             });
             if !holds {
                 self.done.rows += 1;
-                self.done.left_out += 1;
                 self.cells.truncate(first);
                 return Ok(());
             }
@@ -342,5 +349,48 @@ fn usable(wanted: Wanted, column: usize, cell: &[u8]) -> Result<Number, Bad> {
 impl From<GroupsFull> for super::Stop {
     fn from(_: GroupsFull) -> Self {
         Self(Found::GroupsFull)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::csv::{Comparison, Filter, Packing};
+
+    use super::*;
+
+    #[test]
+    fn rows_that_do_not_count_leave_nothing_behind() {
+        let text = |columns: &[&str]| columns.iter().map(|name| (*name).to_owned()).collect();
+        let spec = CsvSpec {
+            files: Vec::new(),
+            delimiter: b',',
+            columns: text(&["a"]),
+            keys: vec![0],
+            aggregates: Vec::new(),
+            filters: vec![Filter {
+                column: 0,
+                comparison: Comparison::Equal,
+                text: b"no".to_vec(),
+                number: None,
+            }],
+            groups_max: 1,
+            encoding: None,
+        };
+        let file = CsvFile {
+            path: "x.csv".into(),
+            fields: 1,
+            positions: vec![0],
+            data_start: 0,
+            bytes: 0,
+            packing: Packing::None,
+            decode: None,
+        };
+        let mut table = Table::new(&spec, &file);
+        let cell = vec![b'x'; 1 << 16];
+        for row in 0..1000 {
+            table.take_row(1, std::iter::once(cell.as_slice()), Place::Line(row)).unwrap();
+            assert!(table.side.len() < SIDE_BYTES, "{row}");
+        }
+        assert_eq!(table.finish().rows, 1000);
     }
 }

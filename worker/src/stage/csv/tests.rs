@@ -316,7 +316,16 @@ fn rows_are_left_out_before_they_can_be_bad() {
     let filter = Filter { column: 0, comparison: Comparison::NotEqual, text: b"b".to_vec(), number: None };
     bench.csv.spec.filters = vec![filter];
     let whole = bench.whole();
-    assert_eq!((whole.rows, whole.left_out, whole.bad, whole.groups.len()), (3, 1, 0, 2));
+    assert_eq!((whole.rows, whole.bad, whole.groups.len()), (3, 0, 2));
+}
+
+#[test]
+fn a_file_that_grows_is_read_up_to_where_it_ended() {
+    for text in ["a,1,x\nb,2,y\n", "a,1,x\nb,2,y\"\n"] {
+        let bench = Bench::new(text.as_bytes());
+        fs::write(&bench.csv.spec.files[0].path, format!("{text}c,3,z\n")).unwrap();
+        assert_eq!(bench.whole().rows, 2);
+    }
 }
 
 #[test]
@@ -327,6 +336,9 @@ fn what_cannot_be_done_is_reported() {
     bench.csv.spec.groups_max = 1000;
     let Found::Failed(why) = bench.range(0, 99) else { panic!() };
     assert!(why.contains("became shorter"), "{why}");
+    bench.file().bytes = 13;
+    let Found::Failed(why) = bench.found(Part::Whole { file: 0 }) else { panic!() };
+    assert!(why.contains("near byte 12") && why.contains("became shorter"), "{why}");
     fs::remove_file(bench.dir.path().join("x.csv")).unwrap();
     let Found::Failed(why) = bench.found(Part::Whole { file: 0 }) else { panic!() };
     assert!(why.contains("cannot read it"), "{why}");

@@ -37,7 +37,7 @@ impl Work<'_> {
     fn text(&self, file: &CsvFile) -> Result<(Counted, LineCounter), Stop> {
         let raw = self.open(file)?;
         let read = Rc::new(Cell::new(0));
-        let text = Text::new(Reading { raw, read: Rc::clone(&read) }, file);
+        let text = Text::new(Reading { raw, read: Rc::clone(&read), bytes: file.bytes }, file);
         let mut counted =
             Counted { text: text.map_err(|error| Stop::failed("cannot unpack it", &error))?, read };
         let mut lines = LineCounter::default();
@@ -61,7 +61,7 @@ impl Work<'_> {
         let mut scanner = Scanner::new(self.spec.delimiter);
         let mut window = Window::new();
         loop {
-            let count = text.read(window.room(u64::MAX))?;
+            let count = text.fill(window.room(u64::MAX))?;
             window.filled(count);
             let piece = window.text();
             let place = |byte: usize| Place::Line(lines.line_after(piece.get(..byte).unwrap_or_default()));
@@ -174,6 +174,18 @@ struct Counted {
 }
 
 impl Counted {
+    /// Reads until there is no more room, or no more text: a long row is looked through from its beginning each time.
+    fn fill(&mut self, room: &mut [u8]) -> Result<usize, Stop> {
+        let mut filled = 0;
+        while let Some(rest) = room.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.read(rest)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
+    }
+
     fn read(&mut self, room: &mut [u8]) -> Result<usize, Stop> {
         loop {
             match self.text.read(room) {
@@ -188,15 +200,24 @@ impl Counted {
     }
 }
 
-/// The file as it is on the disk.
+/// The file as it is on the disk, up to where it ended when the run began.
 struct Reading {
     raw: File,
     read: Rc<Cell<u64>>,
+    bytes: u64,
 }
 
 impl Read for Reading {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let count = self.raw.read(room)?;
+        let left = usize::try_from(self.bytes.saturating_sub(self.read.get())).unwrap_or(usize::MAX);
+        let most = room.len().min(left);
+        let count = self.raw.read(room.get_mut(..most).unwrap_or_default())?;
+        if count == 0 && most > 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it ends there, before where it ended when the run began: it became shorter while it was read",
+            ));
+        }
         self.read.set(self.read.get() + count as u64);
         Ok(count)
     }

@@ -15,7 +15,7 @@ use super::pick::{Pick, Take};
 
 /// Most bytes the fields of one page may come to. Nested elements repeat the
 /// text inside them: a megabyte in a thousand nested `div`s would be a gigabyte.
-const FOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const FOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// When a page's share of CPU time ends.
 pub(super) struct Deadline {

@@ -4,6 +4,7 @@
 //! look at is bounded by the page's time, and what it may hold by [`NODES_MAX`].
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 use shared::select::jsonpath::{
@@ -239,7 +240,9 @@ impl<'b> Search<'b> {
     fn equal_values(&mut self, left: &Value, right: &Value) -> Result<bool, ExtractError> {
         self.look()?;
         match (left, right) {
-            (Value::Number(left), Value::Number(right)) => Ok(equal_numbers(left, right)),
+            (Value::Number(left), Value::Number(right)) => {
+                Ok(compared(left, right).is_some_and(Ordering::is_eq))
+            }
             (Value::Array(left), Value::Array(right)) => {
                 if left.len() != right.len() {
                     return Ok(false);
@@ -269,23 +272,23 @@ impl<'b> Search<'b> {
 }
 
 /// Whole numbers are compared as such, others as floating point.
-fn equal_numbers(left: &Number, right: &Number) -> bool {
-    match (left.as_i64(), right.as_i64()) {
-        (Some(left), Some(right)) => left == right,
-        _ => match (left.as_u64(), right.as_u64()) {
-            (Some(left), Some(right)) => left == right,
-            _ => left.as_f64() == right.as_f64(),
-        },
+fn compared(left: &Number, right: &Number) -> Option<Ordering> {
+    match (whole(left), whole(right)) {
+        (Some(left), Some(right)) => Some(left.cmp(&right)),
+        _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
     }
+}
+
+fn whole(number: &Number) -> Option<i128> {
+    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
 }
 
 /// Only numbers and texts have an order.
 fn is_less(left: Option<&Value>, right: Option<&Value>) -> bool {
     match (left, right) {
-        (Some(Value::Number(left)), Some(Value::Number(right))) => match (left.as_i64(), right.as_i64()) {
-            (Some(left), Some(right)) => left < right,
-            _ => left.as_f64() < right.as_f64(),
-        },
+        (Some(Value::Number(left)), Some(Value::Number(right))) => {
+            compared(left, right).is_some_and(Ordering::is_lt)
+        }
         (Some(Value::String(left)), Some(Value::String(right))) => left < right,
         _ => false,
     }

@@ -30,14 +30,13 @@ impl Body {
             return Err(DecodeError::TooLarge);
         }
         let decoder = if codings.is_empty() { None } else { Some(Decoder::new(&codings)?) };
-        let reserve = usize::try_from(length.unwrap_or(0).min(RESERVE_BYTES_MAX)).unwrap_or(0);
         let content_type = headers.get(CONTENT_TYPE);
         Ok(Self {
             received: 0,
             length,
             content_type: content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
             decoder,
-            bytes: Vec::with_capacity(reserve),
+            bytes: Vec::with_capacity(announced(headers)),
         })
     }
 
@@ -67,6 +66,12 @@ impl Body {
         }
         Ok(self.bytes)
     }
+}
+
+/// Room to make for a body with this head, before decoding.
+pub(super) fn announced(headers: &HeaderMap) -> usize {
+    let length = content_length(headers).unwrap_or(0);
+    usize::try_from(length.min(RESERVE_BYTES_MAX)).unwrap_or(0)
 }
 
 /// The length both clients go by. Repeated or contradicting ones they have judged already.

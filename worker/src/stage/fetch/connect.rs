@@ -1,11 +1,13 @@
 //! What both clients do alike between a URL and a connection.
 
+use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
+use shared::address::AddressPolicy;
 
 use super::fault::Fault;
 
@@ -33,22 +35,51 @@ impl Endpoint {
     }
 }
 
+/// What kind of address it is, if the job may not connect to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gate(fn(IpAddr) -> Option<&'static str>);
+
+impl Gate {
+    pub(super) const fn of(policy: AddressPolicy) -> Self {
+        match policy {
+            AddressPolicy::Public => Self(|address| AddressPolicy::Public.denial(address)),
+            AddressPolicy::Any => Self(|_| None),
+        }
+    }
+
+    /// One that denies what a test says: all of a test's servers are on loopback.
+    #[cfg(test)]
+    pub(super) const fn with(denial: fn(IpAddr) -> Option<&'static str>) -> Self {
+        Self(denial)
+    }
+}
+
 /// Tries a host's addresses one after the other and remembers how the first one failed:
 /// the first is the one the system prefers, so its answer tells most.
-pub(super) struct Attempts<'a> {
-    addresses: std::slice::Iter<'a, IpAddr>,
+///
+/// There is no other way to an address to connect to, so that none gets past the gate: what is
+/// checked is what is connected to, and a name that changes its mind in between gains nothing.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    addresses: std::vec::IntoIter<IpAddr>,
     port: u16,
     failed: Option<Fault>,
 }
 
-impl<'a> Attempts<'a> {
-    pub(super) fn new(addresses: &'a [IpAddr], port: u16) -> Self {
-        Self { addresses: addresses.iter(), port, failed: None }
+impl Attempts {
+    /// Attempts at those of the endpoint's addresses that the gate lets through; a fault if it lets through none.
+    pub(super) fn new(gate: Gate, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Self, Fault> {
+        let allowed: Vec<IpAddr> =
+            addresses.iter().copied().filter(|address| (gate.0)(*address).is_none()).collect();
+        if allowed.is_empty() {
+            return Err(denied(gate, &endpoint.host, addresses));
+        }
+        Ok(Self { addresses: allowed.into_iter(), port: endpoint.port, failed: None })
     }
 
     /// The next address, and how long to wait for it out of the time `left`.
     pub(super) fn next(&mut self, left: Duration) -> Option<(SocketAddr, Duration)> {
-        let address = SocketAddr::new(*self.addresses.next()?, self.port);
+        let address = SocketAddr::new(self.addresses.next()?, self.port);
         let others = u32::try_from(self.addresses.len()).unwrap_or(u32::MAX);
         let patience =
             if others == 0 { left } else { (left / others.saturating_add(1)).min(ADDRESS_PATIENCE) };
@@ -63,6 +94,18 @@ impl<'a> Attempts<'a> {
     pub(super) fn fault(self) -> Fault {
         self.failed.unwrap_or(Fault::ConnectTimeout)
     }
+}
+
+/// Names every address, for who has to find out why.
+fn denied(gate: Gate, host: &str, addresses: &[IpAddr]) -> Fault {
+    let mut message = String::new();
+    for address in addresses {
+        let before = if message.is_empty() { "" } else { ", " };
+        let what = (gate.0)(*address).unwrap_or_default();
+        let _infallible = write!(message, "{before}{address} ({what})");
+    }
+    let whose = if host.parse::<IpAddr>().is_ok() { String::new() } else { format!("{host} is at ") };
+    Fault::AddressDenied(format!("{whose}{message}, not public; --address-policy any would allow it"))
 }
 
 fn connect_fault(address: SocketAddr, error: &io::Error) -> Fault {
@@ -175,10 +218,41 @@ mod tests {
         assert_eq!(ended(&history, Some(Kind::Other)), Err(None), "what is not about the connection passes");
     }
 
+    fn attempts(gate: Gate, host: &str, addresses: &[&str]) -> Result<Attempts, Fault> {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        Attempts::new(gate, &Endpoint { host: host.to_owned(), port: 80, tls: false }, &addresses)
+    }
+
+    #[test]
+    fn only_allowed_addresses_are_tried() {
+        let public = Gate::of(AddressPolicy::Public);
+        let mut some = attempts(public, "a", &["10.0.0.1", "1.1.1.1", "::1", "2606:4700::1"]).unwrap();
+        let tried: Vec<String> = std::iter::from_fn(|| some.next(Duration::ZERO))
+            .map(|(address, _)| address.to_string())
+            .collect();
+        assert_eq!(tried, ["1.1.1.1:80", "[2606:4700::1]:80"]);
+        for (host, addresses, message) in [
+            (
+                "169.254.169.254",
+                &["169.254.169.254"][..],
+                "169.254.169.254 (a cloud's metadata service), not public; --address-policy any would allow it",
+            ),
+            (
+                "intranet",
+                &["10.0.0.1", "fd00::1"],
+                "intranet is at 10.0.0.1 (private), fd00::1 (private), not public; --address-policy any would allow it",
+            ),
+        ] {
+            let fault = attempts(public, host, addresses).unwrap_err();
+            assert_eq!(fault, Fault::AddressDenied(message.to_owned()));
+            assert!(attempts(Gate::of(AddressPolicy::Any), host, addresses).is_ok());
+        }
+    }
+
     #[test]
     fn addresses_share_the_time_and_the_first_failure_is_told() {
-        let addresses: Vec<IpAddr> = ["192.0.2.1", "192.0.2.2"].map(|a| a.parse().unwrap()).to_vec();
-        let mut attempts = Attempts::new(&addresses, 80);
+        let any = Gate::of(AddressPolicy::Any);
+        let mut attempts = attempts(any, "a", &["192.0.2.1", "192.0.2.2"]).unwrap();
         let (first, patience) = attempts.next(Duration::from_secs(10)).unwrap();
         assert_eq!(patience, ADDRESS_PATIENCE);
         attempts.on_error(first, &io::ErrorKind::ConnectionRefused.into());

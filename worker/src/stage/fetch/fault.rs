@@ -12,6 +12,9 @@ pub(super) enum Fault {
     /// The name has no address, or nobody could say.
     #[error("{message}")]
     Dns { message: String, may_pass: bool },
+    /// The address policy allows none of the host's addresses.
+    #[error("{0}")]
+    AddressDenied(String),
     /// Every address refused or was unreachable.
     #[error("{0}")]
     Connect(String),

@@ -10,6 +10,8 @@ use http::header::{
 use http::{HeaderMap, header};
 use shared::job::FetchSpec;
 
+use super::connect::Gate;
+
 /// Headers that speak about a body or a protocol switch. A GET of ours has neither, and
 /// a server that believed them would wait for the rest.
 const FRAMING: [HeaderName; 6] = [CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, EXPECT];
@@ -38,6 +40,7 @@ pub(super) struct Rules {
     pub(super) connect_timeout: Duration,
     pub(super) body_bytes_max: u64,
     pub(super) redirects_max: u32,
+    pub(super) gate: Gate,
     /// Sent as long as the redirects have not left the first URL's origin.
     pub(super) headers_home: HeaderMap,
     /// Sent everywhere else.
@@ -74,6 +77,7 @@ impl Rules {
             connect_timeout: spec.connect_timeout,
             body_bytes_max: spec.body_bytes_max,
             redirects_max: spec.redirects_max,
+            gate: Gate::of(spec.address_policy),
             headers_home: home,
             headers_away: away,
         })
@@ -93,6 +97,8 @@ pub(super) fn ask_to_close(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use shared::address::AddressPolicy;
+
     use super::*;
 
     pub(crate) fn spec() -> FetchSpec {
@@ -103,6 +109,7 @@ pub(super) mod tests {
             redirects_max: 5,
             headers: Vec::new(),
             user_agent: "muster-test".into(),
+            address_policy: AddressPolicy::Any,
         }
     }
 

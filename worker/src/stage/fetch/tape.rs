@@ -14,6 +14,8 @@ use http::{HeaderMap, HeaderName, Request, Version};
 use shared::clock;
 use url::Url;
 
+use super::body::announced;
+
 /// What opens doors: an archive is passed on, and these are nobody else's.
 const SECRETS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
@@ -104,7 +106,7 @@ impl Tape {
         let Some(hop) = self.hops.as_mut().and_then(|hops| hops.last_mut()) else { return };
         hop.response = Some(Response {
             head: response_head(head),
-            body: Vec::new(),
+            body: Vec::with_capacity(announced(&head.headers)),
             truncated: None,
             peer: head.extensions.get::<Peer>().map(|peer| peer.0),
             is_http2: head.version == Version::HTTP_2,

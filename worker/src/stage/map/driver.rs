@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use shared::black_box::BlackBox;
 use shared::clock;
 use shared::job::{JobSpec, MapSpec};
+use shared::table::Delimited;
 
 use super::caution::Caution;
 use super::child::{self, Child};
@@ -68,6 +69,8 @@ pub(crate) struct Driver {
     pub(super) black_box: Arc<BlackBox>,
     pub(super) queue: Queue,
     pub(super) records: Records,
+    /// How they are written, if as rows.
+    pub(super) rows: Option<Delimited>,
     pub(super) caution: Caution,
     pub(super) life: Option<Life>,
     /// When the next process may be started.
@@ -107,6 +110,7 @@ impl Driver {
             black_box,
             queue: Queue::default(),
             records: Records { slot: job.slot, raw: spec.raw },
+            rows: job.encoding.rows().cloned(),
             caution: Caution::new(spec.retries),
             life: None,
             start_at: now,

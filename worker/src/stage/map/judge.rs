@@ -108,12 +108,15 @@ impl Driver {
                     self.records.error(block, failed);
                     self.queue.advance(false);
                 }
-                Front::Done(block) => self.finish(&block),
+                Front::Done(block) => self.finish(*block),
             }
         }
     }
 
-    fn finish(&mut self, block: &Block) {
+    fn finish(&mut self, mut block: Block) {
+        if let Some(rows) = &self.rows {
+            rows.replace(&mut block.records, 0);
+        }
         let before = clock::now();
         self.voice.wait_for_room(&self.black_box);
         // The time the supervisor took is not the program's.

@@ -40,6 +40,13 @@ fn values_are_found_in_json() {
     check(&["tags[]=$..tags[*] | join(;)"], json!(["x;y"]));
     check(&["cheap[]=$.store.book[?@.price < 10].title"], json!([["A"]]));
     check(&["a=$.a"], json!([{"c": 2, "b": 3}]));
+    let largest = "18446744073709551614";
+    let body = r#"[18446744073709551613, 18446744073709551614, 18446744073709551615, -1, 1e300]"#;
+    for (comparison, want) in [("<", 2), ("<=", 3), ("==", 1), (">=", 3), (">", 2)] {
+        let select = format!("n[]=$[?@ {comparison} {largest}]");
+        let found = run(&[&select], None, Kind::Json, body.as_bytes()).unwrap();
+        assert_eq!(found[0].as_array().unwrap().len(), want, "{select}: {found}");
+    }
     // HTML's selectors find nothing here.
     check(&["t=title", "l[]=a::attr(href)", "d=h1 | default(none)", "x=$.z"], json!([null, [], "none", 1]));
     let text = run(&["a=$.a"], None, Kind::Json, STORE.as_bytes()).unwrap().to_string();

@@ -143,6 +143,28 @@ fn nothing_runs_away() {
     }
 }
 
+/// The texts of nodes that stand in each other come to far more than the page.
+#[test]
+fn texts_inside_of_texts_are_counted_and_not_gathered() {
+    let many = "<div>a<b>b</b>".repeat(1000) + &"x<i>y</i>".repeat(50_000);
+    let long = "<div>a<b>b</b>".repeat(1000) + &"x".repeat(200_000);
+    let run = |path: &str, html: &str, seconds: u64| {
+        let page = Page { parse_timeout: Duration::from_secs(seconds), ..page(None) };
+        let fields = Field::parse_all(&[format!("x={path}")]).unwrap();
+        let extractor = Extractor::new(&fields, None, &[]).unwrap();
+        extractor.extract(page, &mut Cursor::new(html.as_bytes())).unwrap_err()
+    };
+    for path in ["xpath:count(//div[number(.) > 3])", "//b[//div = 'z']", "//b['z' = //div]"] {
+        let before = shared::clock::thread_cpu();
+        let error = run(path, &many, 1);
+        let took = shared::clock::thread_cpu() - before;
+        assert!(matches!(error, ExtractError::Deadline { .. }), "{path}: {error}");
+        assert!(took < Duration::from_secs(2), "{path}: {took:?}");
+    }
+    let error = run("//b[. = //div]", &long, 60);
+    assert!(matches!(error, ExtractError::TooMuch { .. }), "{error}");
+}
+
 #[test]
 fn tag_soup_is_a_page_like_any_other() {
     let selects = [

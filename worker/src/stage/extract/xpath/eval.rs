@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use shared::select::xpath::{Axis, Expr, NodeTest, Operator, Start, Step};
 
 use super::super::ExtractError;
-use super::super::found::Deadline;
+use super::super::found::{Deadline, FOUND_BYTES_MAX};
 use super::nodes::{NodeId, Nodes};
-use super::value::{Value, number_of};
+use super::value::{Value, number_of, written};
 
 /// Nodes looked at between two looks at the clock: well under a millisecond.
 const NODES_PER_LOOK: u32 = 4096;
@@ -82,16 +82,32 @@ impl<'a, 'p> Eval<'a, 'p> {
     }
 
     pub(super) fn number(&mut self, expr: &Expr, at: Place) -> Result<f64, ExtractError> {
-        Ok(self.eval(expr, at)?.into_number(self.nodes))
+        Ok(match self.eval(expr, at)? {
+            Value::Nodes(set) => match set.first() {
+                Some(first) => number_of(&self.string(*first)?),
+                None => f64::NAN,
+            },
+            Value::Text(text) => number_of(&text),
+            Value::Number(number) => number,
+            Value::Truth(truth) => f64::from(u8::from(truth)),
+        })
     }
 
     pub(super) fn text(&mut self, expr: &Expr, at: Place) -> Result<String, ExtractError> {
         let value = self.eval(expr, at)?;
-        let Value::Nodes(set) = value else { return Ok(value.into_text(self.nodes)) };
-        match set.first() {
-            Some(first) => self.string(*first).map(Cow::into_owned),
-            None => Ok(String::new()),
-        }
+        self.text_of(value)
+    }
+
+    pub(super) fn text_of(&mut self, value: Value) -> Result<String, ExtractError> {
+        Ok(match value {
+            Value::Nodes(set) => match set.first() {
+                Some(first) => self.string(*first)?.into_owned(),
+                None => String::new(),
+            },
+            Value::Text(text) => text,
+            Value::Number(number) => written(number),
+            Value::Truth(truth) => truth.to_string(),
+        })
     }
 
     /// A set of nodes; what is none is empty, though parsing lets nothing such through.
@@ -211,24 +227,50 @@ impl<'a, 'p> Eval<'a, 'p> {
         if let (Value::Truth(_), _) | (_, Value::Truth(_)) = (left, right) {
             return Ok(Plain::Truth(left.is_true()).compares(operator, Plain::Truth(right.is_true())));
         }
-        let (lefts, rights) = (self.texts(left)?, self.texts(right)?);
-        for left in plain(left, &lefts) {
-            for right in plain(right, &rights) {
-                self.look()?;
-                if left.compares(operator, right) {
-                    return Ok(true);
+        // The texts of a set may come to far more than the page, where its nodes stand in each other.
+        let held = match (left, right) {
+            (Value::Nodes(_), Value::Nodes(set)) => self.texts(set)?,
+            _ => Vec::new(),
+        };
+        match (left, right) {
+            (Value::Nodes(set), other) => {
+                for node in set {
+                    let text = self.string(*node)?;
+                    for right in plain(other, &held) {
+                        self.look()?;
+                        if Plain::Text(&text).compares(operator, right) {
+                            return Ok(true);
+                        }
+                    }
                 }
+                Ok(false)
             }
+            (other, Value::Nodes(set)) => {
+                for node in set {
+                    let text = self.string(*node)?;
+                    if plain(other, &held).any(|left| left.compares(operator, Plain::Text(&text))) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            (left, right) => Ok(plain(left, &held)
+                .any(|left| plain(right, &held).any(|right| left.compares(operator, right)))),
         }
-        Ok(false)
     }
 
-    /// What the nodes of a set say.
-    fn texts(&mut self, value: &Value) -> Result<Vec<Cow<'p, str>>, ExtractError> {
-        match value {
-            Value::Nodes(set) => set.iter().map(|node| self.string(*node)).collect(),
-            Value::Text(_) | Value::Number(_) | Value::Truth(_) => Ok(Vec::new()),
+    /// What the nodes of a set say, if that can be held.
+    fn texts(&mut self, set: &[NodeId]) -> Result<Vec<Cow<'p, str>>, ExtractError> {
+        let (mut texts, mut bytes) = (Vec::with_capacity(set.len()), 0);
+        for node in set {
+            let text = self.string(*node)?;
+            bytes += text.len();
+            if bytes > FOUND_BYTES_MAX {
+                return Err(ExtractError::TooMuch { limit_bytes: FOUND_BYTES_MAX });
+            }
+            texts.push(text);
         }
+        Ok(texts)
     }
 }
 

@@ -76,7 +76,7 @@ impl Eval<'_, '_> {
                         }
                         ids
                     }
-                    other => other.into_text(self.nodes),
+                    other => self.text_of(other)?,
                 };
                 self.with_ids(&ids).map(Value::Nodes)
             }

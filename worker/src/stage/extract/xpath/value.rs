@@ -1,6 +1,6 @@
 //! The four types of XPath 1.0, and what each is as another.
 
-use super::nodes::{NodeId, Nodes};
+use super::nodes::NodeId;
 
 /// What an expression gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,26 +13,6 @@ pub(super) enum Value {
 }
 
 impl Value {
-    pub(super) fn into_text(self, nodes: &Nodes<'_>) -> String {
-        match self {
-            Self::Nodes(set) => {
-                set.first().map_or_else(String::new, |first| nodes.string(*first).into_owned())
-            }
-            Self::Text(text) => text,
-            Self::Number(number) => text_of(number),
-            Self::Truth(truth) => truth.to_string(),
-        }
-    }
-
-    pub(super) fn into_number(self, nodes: &Nodes<'_>) -> f64 {
-        match self {
-            Self::Number(number) => number,
-            Self::Truth(truth) => f64::from(u8::from(truth)),
-            Self::Nodes(set) => set.first().map_or(f64::NAN, |first| number_of(&nodes.string(*first))),
-            Self::Text(text) => number_of(&text),
-        }
-    }
-
     pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Nodes(set) => !set.is_empty(),
@@ -44,7 +24,7 @@ impl Value {
 }
 
 /// A number as XPath writes it: never with an exponent.
-fn text_of(number: f64) -> String {
+pub(super) fn written(number: f64) -> String {
     if number == 0.0 {
         return "0".to_owned();
     }

@@ -23,7 +23,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver}
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
 use super::Outcome;
-use super::connect::{Attempts, Endpoint, is_reset};
+use super::connect::{Attempts, Endpoint, Gate, is_reset};
 use super::dns::{Resolver, too_slow};
 use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
 use super::fault::Fault;
@@ -66,11 +66,15 @@ impl Client {
     }
 
     pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
-        let rules = Rules::new(spec)?;
+        Ok(Self::with_rules(Rules::new(spec)?, tls))
+    }
+
+    pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
         let watch = Arc::new(Watch::new());
         let dial = Dial {
             resolver: Resolver::system(),
             tls,
+            gate: rules.gate,
             connect_timeout: rules.connect_timeout,
             watch: Arc::clone(&watch),
         };
@@ -85,7 +89,7 @@ impl Client {
             .proxy(None)
             .build();
         let agent = Agent::with_parts(config, dial, Unresolved);
-        Ok(Self { rules, agent, watch, piece: vec![0; PIECE_BYTES] })
+        Self { rules, agent, watch, piece: vec![0; PIECE_BYTES] }
     }
 
     /// From now on every response says whom it came from.
@@ -198,6 +202,7 @@ impl UreqResolver for Unresolved {
 struct Dial {
     resolver: Resolver,
     tls: Tls,
+    gate: Gate,
     connect_timeout: Duration,
     watch: Arc<Watch>,
 }
@@ -222,15 +227,15 @@ impl Dial {
                 (_, Whose::Target | Whose::Drain) => Fault::Timeout,
             });
         };
-        let stream = self.connect(&addresses?, endpoint.port)?;
+        let stream = self.connect(endpoint, &addresses?)?;
         // Requests go out in one write; waiting for more to send with it helps nobody.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let socket = Socket::new(stream, Arc::clone(&self.watch));
         if endpoint.tls { self.handshake(socket, &endpoint.host) } else { Ok(Channel::Plain(socket)) }
     }
 
-    fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Fault> {
-        let mut attempts = Attempts::new(addresses, port);
+    fn connect(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<TcpStream, Fault> {
+        let mut attempts = Attempts::new(self.gate, endpoint, addresses)?;
         while let Some((address, patience)) = attempts.next(self.watch.left()?) {
             match TcpStream::connect_timeout(&address, patience) {
                 Ok(stream) => return Ok(stream),

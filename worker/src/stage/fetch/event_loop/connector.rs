@@ -18,9 +18,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use super::super::connect::{Attempts, Endpoint, History};
+use super::super::connect::{Attempts, Endpoint, Gate, History};
 use super::super::dns::{Resolver, too_slow};
 use super::super::fault::Fault;
+use super::super::rules::Rules;
 use super::super::tape::Peer;
 use super::super::tls::{Tls, handshake_fault, server_name};
 use super::stall::Stall;
@@ -34,6 +35,7 @@ pub(super) struct Dial {
 struct Inner {
     resolver: Resolver,
     tls: Tls,
+    gate: Gate,
     connect_timeout: Duration,
     stall: Stall,
     open: Arc<AtomicUsize>,
@@ -41,10 +43,11 @@ struct Inner {
 }
 
 impl Dial {
-    pub(super) fn new(tls: Tls, connect_timeout: Duration, stall: Stall) -> Self {
+    pub(super) fn new(tls: Tls, rules: &Rules, stall: Stall) -> Self {
+        let (gate, connect_timeout) = (rules.gate, rules.connect_timeout);
         let resolver = Resolver::system();
         let (open, names_peers) = (Arc::default(), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { resolver, tls, connect_timeout, stall, open, names_peers }) }
+        Self { inner: Arc::new(Inner { resolver, tls, gate, connect_timeout, stall, open, names_peers }) }
     }
 
     /// From now on a response over a new connection carries a [`Peer`] along, at the cost of an allocation.
@@ -90,7 +93,7 @@ impl Inner {
     }
 
     async fn open(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Stream, Fault> {
-        let stream = self.connect(addresses, endpoint.port).await?;
+        let stream = self.connect(endpoint, addresses).await?;
         // Requests go out in one write; waiting for more to send with it helps nobody.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let names_peers = self.names_peers.load(Ordering::Relaxed);
@@ -106,8 +109,8 @@ impl Inner {
         Ok(Stream::new(channel, peer, Arc::clone(&self.open)))
     }
 
-    async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Fault> {
-        let mut attempts = Attempts::new(addresses, port);
+    async fn connect(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<TcpStream, Fault> {
+        let mut attempts = Attempts::new(self.gate, endpoint, addresses)?;
         let end = clock::now() + self.connect_timeout;
         while let Some((address, patience)) = attempts.next(end.saturating_duration_since(clock::now())) {
             match self.stall.within(patience, TcpStream::connect(address)).await {

@@ -56,9 +56,12 @@ impl Client {
     }
 
     pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
-        let rules = Rules::new(spec)?;
+        Ok(Self::with_rules(Rules::new(spec)?, tls))
+    }
+
+    pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
         let stall = Stall::default();
-        let dial = Dial::new(tls, rules.connect_timeout, stall.clone());
+        let dial = Dial::new(tls, &rules, stall.clone());
         let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -67,7 +70,7 @@ impl Client {
             .http1_writev(false)
             .http2_max_header_list_size(head_bytes_max)
             .build(dial.clone());
-        Ok(Self { rules: Rc::new(rules), client, dial, stall, open_max: open_max() })
+        Self { rules: Rc::new(rules), client, dial, stall, open_max: open_max() }
     }
 
     /// Where the executor accounts for the time in which the event loop did not run.

@@ -1,14 +1,19 @@
 //! Both clients against the same small servers: the outcomes must be equal, and right.
 
+mod addresses;
 mod connections;
 mod responses;
 mod server;
 mod tapes;
 mod timing;
 
+use std::net::IpAddr;
+
 use shared::job::FetchSpec;
 use shared::record::ErrorKind;
 
+use super::connect::Gate;
+use super::rules::Rules;
 use super::rules::tests::spec;
 use super::tape::Tape;
 use super::tls::Tls;
@@ -34,6 +39,16 @@ impl Pair {
             event_loop: event_loop::Client::with_tls(spec, event_loop).unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             tapes: <[Tape; 2]>::default(),
+        }
+    }
+
+    /// Clients that may not connect to what `denial` names.
+    fn gated(denial: fn(IpAddr) -> Option<&'static str>) -> Self {
+        let rules = || Rules { gate: Gate::with(denial), ..Rules::new(&spec()).unwrap() };
+        Self {
+            blocking: blocking::Client::with_rules(rules(), Tls::system(&["http/1.1"])),
+            event_loop: event_loop::Client::with_rules(rules(), Tls::system(&["h2", "http/1.1"])),
+            ..Self::new(&spec())
         }
     }
 

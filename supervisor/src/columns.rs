@@ -1,0 +1,50 @@
+//! The columns of a plan's records, for formats that have columns.
+
+use shared::job::Work;
+use shared::table::{Delimited, Subject, Table};
+
+use crate::plan::{Input, Plan};
+
+/// The columns of the records of `plan`.
+#[must_use]
+pub(crate) fn table(plan: &Plan) -> Table {
+    let page = |input| Subject::Page {
+        input,
+        fields: &plan.fields,
+        each: plan.each.as_ref(),
+        presets: &plan.presets,
+        mapped: plan.then.is_some(),
+    };
+    let subject = match &plan.work {
+        Work::Fetch(_) | Work::Sitemap(_) => page("url"),
+        Work::Parse(_) | Work::Csv(_) => page("path"),
+        Work::Map(_) => Subject::Line,
+    };
+    Table::of(subject, &kept(&plan.inputs))
+}
+
+/// How the records of `plan` are written as text with cells, if they are.
+#[must_use]
+pub(crate) fn delimited(plan: &Plan) -> Option<Delimited> {
+    plan.format.delimiter().map(|delimiter| Delimited { delimiter, table: table(plan) })
+}
+
+/// What is carried along, from whichever input, each name once.
+fn kept(inputs: &[Input]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for input in inputs {
+        let keep: &[String] = match input {
+            Input::CsvColumn(_, columns)
+            | Input::JsonColumn(_, columns)
+            | Input::ParquetColumn(_, columns) => &columns.keep,
+            Input::Sitemaps(sitemaps) => &sitemaps.keep,
+            Input::Literal(_) | Input::Lines(_) | Input::StdinLines | Input::Tree(_) => &[],
+        };
+        for name in keep {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+    }
+    names
+}

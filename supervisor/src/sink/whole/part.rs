@@ -1,0 +1,121 @@
+//! One file, whatever its format: takes records as JSON lines.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
+use shared::table::{Delimited, Row, Table};
+
+#[cfg(feature = "parquet")]
+use super::parquet::ParquetFile;
+use super::sqlite::Database;
+use crate::format::Format;
+use crate::sink::packed::{MEMBER_BYTES, Packer};
+
+/// A file while it is made.
+#[derive(Debug)]
+pub(super) enum Part {
+    Text(Text),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<ParquetFile>),
+    Sqlite(Database),
+}
+
+/// Lines, or rows under a header.
+#[derive(Debug)]
+pub(super) struct Text {
+    file: BufWriter<File>,
+    packer: Option<Packer>,
+    rows: Option<Delimited>,
+    row: Vec<u8>,
+    /// Whether nothing was written to the file.
+    is_empty: bool,
+}
+
+impl Part {
+    /// Makes a file, in place of one that an earlier run may have left.
+    pub(super) fn create(path: &Path, format: Format, table: &Table) -> io::Result<Self> {
+        super::remove_if_there(path)?;
+        Ok(match format {
+            Format::JsonLines(_) | Format::Csv(_) | Format::Tsv(_) => {
+                let rows = format.delimiter().map(|delimiter| Delimited { delimiter, table: table.clone() });
+                Self::Text(Text::create(path, rows, format.packing().map(Packer::new))?)
+            }
+            #[cfg(feature = "parquet")]
+            Format::Parquet => Self::Parquet(Box::new(ParquetFile::create(path, table)?)),
+            Format::Sqlite => Self::Sqlite(Database::create(path, table)?),
+            // Refused long before.
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => return Err(io::ErrorKind::Unsupported.into()),
+            Format::Warc { .. } => return Err(io::ErrorKind::Unsupported.into()),
+        })
+    }
+
+    /// Adds a record.
+    pub(super) fn take(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Text(text) => text.take(line),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(file) => file.take(&parsed(line)?),
+            Self::Sqlite(database) => database.take(&parsed(line)?),
+        }
+    }
+
+    /// Brings the file to the disk.
+    pub(super) fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Text(text) => text.finish(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(file) => file.finish(),
+            Self::Sqlite(database) => database.finish(),
+        }
+    }
+}
+
+fn parsed(line: &[u8]) -> io::Result<Row<'_>> {
+    Row::parse(line).map_err(io::Error::other)
+}
+
+impl Text {
+    fn create(path: &Path, rows: Option<Delimited>, packer: Option<Packer>) -> io::Result<Self> {
+        let file = BufWriter::with_capacity(1 << 18, File::create(path)?);
+        let mut text = Self { file, packer, rows, row: Vec::new(), is_empty: true };
+        if let Some(rows) = &text.rows {
+            let mut header = Vec::new();
+            rows.header(&mut header);
+            text.write(&header)?;
+        }
+        Ok(text)
+    }
+
+    fn take(&mut self, line: &[u8]) -> io::Result<()> {
+        let Some(rows) = &self.rows else { return self.write(line) };
+        let mut row = std::mem::take(&mut self.row);
+        row.clear();
+        rows.row(line, &mut row)?;
+        self.write(&row)?;
+        self.row = row;
+        Ok(())
+    }
+
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        match &mut self.packer {
+            None => self.file.write_all(text),
+            Some(packer) => {
+                packer.write(text)?;
+                if packer.open_bytes() < MEMBER_BYTES {
+                    return Ok(());
+                }
+                self.is_empty = false;
+                self.file.write_all(&packer.end()?)
+            }
+        }
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        if let Some(packer) = &mut self.packer {
+            self.file.write_all(&packer.end_file(self.is_empty)?)?;
+        }
+        self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    }
+}
