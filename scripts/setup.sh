@@ -38,15 +38,17 @@ need() {
 # compile C, and Rust links through cc. No cmake, no make, no pkg-config.
 need_compiler() { need cc gcc libc6-dev; }
 
-# build_release: supervisor, worker and the origin server in target/release.
+# build release|dev: supervisor, worker and the origin server, into $built.
 # All three in one command, so that no other choice of packages ever asks cargo
 # for other features and thereby a second build. Shows cargo's output only the
 # first time, which takes minutes, or when the build fails.
-build_release() {
+build() {
     need_compiler
-    local build=(cargo build --release --locked --manifest-path "$repo/Cargo.toml"
+    built=$target/debug
+    [ "$1" = dev ] || built=$release
+    local build=(cargo build --profile "$1" --locked --manifest-path "$repo/Cargo.toml"
         -p supervisor -p worker -p e2e --bin supervisor --bin worker --bin origin)
-    if [ ! -x "$release/supervisor" ]; then
+    if [ ! -x "$built/supervisor" ]; then
         say "building (a few minutes, once)"
         "${build[@]}" >&2 </dev/null || exit 1
         return
@@ -55,6 +57,18 @@ build_release() {
     log=$(mktemp)
     "${build[@]}" >"$log" 2>&1 </dev/null || { cat "$log" >&2; rm -f "$log"; exit 1; }
     rm -f "$log"
+}
+
+build_release() { build release; }
+
+# generate DIR: what supervisor writes about itself, man pages and completions.
+generate() {
+    rm -rf "$1/man" "$1/completions"
+    mkdir -p "$1/completions"
+    "$built/supervisor" man "$1/man"
+    "$built/supervisor" completions bash >"$1/completions/supervisor"
+    "$built/supervisor" completions zsh >"$1/completions/_supervisor"
+    "$built/supervisor" completions fish >"$1/completions/supervisor.fish"
 }
 
 target=${CARGO_TARGET_DIR:-$repo/target}

@@ -5,26 +5,24 @@ mod limits;
 mod sitemaps;
 mod tree;
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use shared::clock;
 use shared::job::{Executor, JobSpec, Mode, RecordEncoding, SandboxSpec, Work};
 
 use self::limits::{pool_config, readable};
-use self::sitemaps::{Around, Listed};
+use self::sitemaps::Listed;
 use self::tree::SitemapError;
 use crate::auto::{self, Measured};
-use crate::frontier::{Frontier, FrontierConfig};
+use crate::frontier::{Frontier, FrontierConfig, HostShares};
 use crate::gather::{Gather, Ordered, Unbalanced};
 use crate::heading;
 use crate::journal::{Destination, Gate, Journal, JournalError, OutputError, SpooledInput, State, Store};
 use crate::plan::Plan;
 use crate::pool::Pool;
-use crate::progress::Progress;
-use crate::runtime::locate::NoWorker;
-use crate::runtime::sockets::NoSockets;
-use crate::runtime::{self, Ended, Feed, Finished, Runtime, Signals, Writer, cpus, descriptors};
+use crate::runtime::{
+    self, Control, Ended, Feed, Finished, NoWorkers, Observer, Runtime, Workers, Writer, cpus, descriptors,
+};
 use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};
 use crate::summary::{Facts, ModeRun};
@@ -40,12 +38,9 @@ const HOW_TO_RESUME: &str =
 /// Why a job could not be run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    /// There is no worker executable.
+    /// There can be no workers.
     #[error(transparent)]
-    NoWorker(#[from] NoWorker),
-    /// There is no place for the workers' sockets.
-    #[error(transparent)]
-    NoSockets(#[from] NoSockets),
+    NoWorkers(#[from] NoWorkers),
     /// The output or its journal cannot be written.
     #[error("{cause}{}", if *.resumable { HOW_TO_RESUME } else { "" })]
     Output {
@@ -126,6 +121,18 @@ impl Shape {
     }
 }
 
+/// What a job has around it, alone on a command line or beside others in the service.
+pub(crate) struct Outside<'a> {
+    /// What is asked of it while it runs.
+    pub(crate) control: &'a Control,
+    /// Who watches it.
+    pub(crate) observer: &'a mut dyn Observer,
+    /// Where its worker processes come from.
+    pub(crate) workers: &'a Workers,
+    /// The budgets of hosts that other jobs ask as well.
+    pub(crate) hosts: Option<&'a HostShares>,
+}
+
 /// Runs `plan`, writing records to `destination`; `targets_max` cuts the input short.
 ///
 /// # Errors
@@ -134,21 +141,17 @@ pub(crate) fn run(
     plan: &Plan,
     destination: Destination,
     targets_max: u64,
-    progress: &mut Progress,
+    outside: &mut Outside<'_>,
 ) -> Result<Report, EngineError> {
-    let worker = runtime::locate::worker()?;
-    runtime::sockets::prepare()?;
-    let started = Started::now();
+    let control = outside.control;
+    let started = Started::now(control);
     let kind = TargetKind::of(&plan.work);
     let Destination { mut outlet, journal, .. } = destination;
     let (store, state, input) = match journal {
         Some(Journal { store, state, input }) => (Some(store), state, Some(input)),
         None => (None, State::default(), None),
     };
-    let signals = Signals::start()?;
-    let around =
-        Around { plan, worker: &worker, started_us: started.us, signals: &signals, progress: &mut *progress };
-    let entries = match sitemaps::list(around, input.as_ref())? {
+    let entries = match sitemaps::list(plan, started.us, outside, input.as_ref())? {
         Listed::Nothing => None,
         Listed::Entries(entries) => Some(entries),
         Listed::Over(ended) => return Ok(started.over_before_it_began(plan, *ended)),
@@ -157,17 +160,15 @@ pub(crate) fn run(
     let source = Source::new(&plan.inputs, kind).with_stdin(stdin).with_sitemaps(entries);
     let mut job = Job {
         plan,
-        worker: &worker,
         started_us: started.us,
         encoding: heading::begin(plan, &mut outlet)
             .map_err(|cause| EngineError::Output { cause: cause.into(), resumable: false })?,
         feed: Feed::start(source, Gate::new(kind, state.finished.clone(), state.prefix))?,
         // In order, what is done is what comes first.
         ordered: plan.ordered.then(|| Ordered::new(state.finished.len())),
-        signals: &signals,
         writer: Writer::start(outlet, store.map(|store| (store, &state)))?,
         gather: Gather::resumed(state.tally.counts, state.tally.errors),
-        progress,
+        outside,
     };
     let (mut ended, shape, why) = job.run(targets_max);
     let Job { feed, writer, gather, .. } = job;
@@ -188,7 +189,7 @@ pub(crate) fn run(
         |input: &SpooledInput| if input.is_needed_again() { Resume::WithStdin } else { Resume::Alone };
     let finished = match ended.signal.filter(|_| ended.abandoned) {
         Some(signal) => Ok(Finished::Abandoned(signal)),
-        None => writer.finish(complete, &signals),
+        None => writer.finish(complete, control),
     };
     match finished {
         Ok(Finished::Written(store)) => {
@@ -206,7 +207,7 @@ pub(crate) fn run(
     if !reader_left {
         gather.balance(feed.taken(), ended.left)?;
     }
-    let facts = started.facts(shape, why, ended.sandbox.clone());
+    let facts = started.facts(shape, why, ended.sandbox.clone(), &gather);
     Ok(Report { ended, reader_left, resume, run: ModeRun::new(&gather, &facts) })
 }
 
@@ -237,20 +238,18 @@ fn settle(
 }
 
 /// A job while it runs.
-pub(crate) struct Job<'a> {
+pub(crate) struct Job<'a, 'b> {
     pub(crate) plan: &'a Plan,
-    pub(crate) worker: &'a Path,
     pub(crate) started_us: u64,
     pub(crate) encoding: RecordEncoding,
     pub(crate) feed: Feed,
     pub(crate) writer: Writer,
     pub(crate) gather: Gather,
     pub(crate) ordered: Option<Ordered>,
-    pub(crate) signals: &'a Signals,
-    pub(crate) progress: &'a mut Progress,
+    pub(crate) outside: &'a mut Outside<'b>,
 }
 
-impl Job<'_> {
+impl Job<'_, '_> {
     /// Runs in the mode that was asked for, or measures and picks one.
     fn run(&mut self, targets_max: u64) -> (Ended, Shape, Option<String>) {
         if let Some(mode) = self.plan.pool.mode {
@@ -296,11 +295,16 @@ impl Job<'_> {
     pub(crate) fn run_shape(&mut self, shape: Shape, targets_max: u64) -> Ended {
         let (shape, notice) = shape.fitted();
         if let Some(notice) = notice {
-            self.progress.message(&notice);
+            self.outside.observer.message(&notice);
         }
+        let workers_max = shape.workers;
+        self.outside.observer.began(shape.mode, workers_max);
+        let allotted = self.outside.control.allotted().unwrap_or(workers_max);
+        let shape = Shape { workers: workers_max.min(allotted), ..shape };
         let now = clock::now();
         let seed = clock::monotonic_us();
-        let frontier = Frontier::new(FrontierConfig::from(&self.plan.politeness), seed);
+        let share = self.outside.hosts.map(HostShares::share);
+        let frontier = Frontier::new(FrontierConfig::from(&self.plan.politeness), seed).sharing(share);
         let pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed);
         let job = JobSpec {
             slot: 0,
@@ -322,10 +326,11 @@ impl Job<'_> {
             writer: &mut self.writer,
             gather: &mut self.gather,
             ordered: self.ordered.as_mut(),
-            signals: self.signals,
-            progress: self.progress,
+            control: self.outside.control,
+            observer: self.outside.observer,
+            workers: self.outside.workers,
         };
-        Runtime::new(stage, PathBuf::from(self.worker), job, pool, targets_max).run()
+        Runtime::new(stage, job, pool, workers_max, targets_max).run()
     }
 }
 
@@ -333,16 +338,21 @@ impl Job<'_> {
 pub(crate) struct Started {
     at: Instant,
     pub(crate) us: u64,
+    /// Whether other jobs use the same process: then only this thread's time and that of the job's
+    /// own workers is the job's.
+    shared: bool,
     cpu: Duration,
     children_cpu: Duration,
 }
 
 impl Started {
-    pub(crate) fn now() -> Self {
+    pub(crate) fn now(control: &Control) -> Self {
+        let shared = control.allotted().is_some();
         Self {
             at: clock::now(),
             us: clock::monotonic_us(),
-            cpu: clock::process_cpu(),
+            shared,
+            cpu: if shared { clock::thread_cpu() } else { clock::process_cpu() },
             children_cpu: clock::children_cpu(),
         }
     }
@@ -350,19 +360,26 @@ impl Started {
     /// The report of a run that ended while its sitemaps were read: nothing was fetched.
     fn over_before_it_began(&self, plan: &Plan, ended: Ended) -> Report {
         let shape = Shape::new(plan, plan.pool.mode.unwrap_or(Mode::Concurrent));
-        let facts = self.facts(shape, None, ended.sandbox.clone());
-        let run = ModeRun::new(&Gather::new(0), &facts);
+        let gather = Gather::new(0);
+        let facts = self.facts(shape, None, ended.sandbox.clone(), &gather);
+        let run = ModeRun::new(&gather, &facts);
         Report { ended: Ended { left: 0, unread: true, ..ended }, reader_left: false, resume: None, run }
     }
 
-    pub(crate) fn facts(&self, shape: Shape, why: Option<String>, sandbox: String) -> Facts {
-        let supervisor_cpu = clock::process_cpu().saturating_sub(self.cpu);
+    pub(crate) fn facts(&self, shape: Shape, why: Option<String>, sandbox: String, gather: &Gather) -> Facts {
+        let cpu = if self.shared { clock::thread_cpu() } else { clock::process_cpu() };
+        let supervisor_cpu = cpu.saturating_sub(self.cpu);
+        let workers_cpu = if self.shared {
+            gather.slots().iter().map(|slot| slot.cpu).sum()
+        } else {
+            clock::children_cpu().saturating_sub(self.children_cpu)
+        };
         Facts {
             mode: shape.mode,
             workers: shape.workers,
             concurrency: shape.concurrency,
             wall: clock::now().duration_since(self.at),
-            cpu: supervisor_cpu + clock::children_cpu().saturating_sub(self.children_cpu),
+            cpu: supervisor_cpu + workers_cpu,
             supervisor_cpu,
             supervisor_rss_bytes_max: clock::resident().max_bytes,
             why,

@@ -4,9 +4,11 @@
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
 pub mod aggregate;
+pub mod api;
 mod archive;
 mod auto;
 mod cli;
+mod client;
 mod columns;
 mod engine;
 pub mod format;
@@ -20,6 +22,7 @@ pub mod pool;
 pub mod progress;
 pub mod report;
 pub mod runtime;
+pub mod service;
 pub mod sink;
 pub mod source;
 pub mod summary;
@@ -57,6 +60,13 @@ pub fn run() -> ExitCode {
         }
         Request::Run(plan) => return conclude(verbs::run(&plan)),
         Request::Csv(plan) => return conclude(verbs::csv(&plan)),
+        Request::Serve(config, format, level) => {
+            return match service::logs::begin(format, level) {
+                Ok(()) => conclude(verbs::serve(*config)),
+                Err(error) => Refusal::Impossible(error.to_string()).report().into(),
+            };
+        }
+        Request::Client(order) => return client::run(*order),
         Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),
     };
     match done {

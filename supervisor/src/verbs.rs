@@ -9,12 +9,15 @@ use shared::clock;
 use shared::job::Mode;
 
 use crate::aggregate::{self, CsvReport};
+use crate::api;
 use crate::cli::Outcome;
-use crate::engine::{self, EngineError, Report, Resume};
+use crate::engine::{self, EngineError, Outside, Report, Resume};
 use crate::journal::{self, Destination, Opened};
 use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
+use crate::runtime::{Control, Signals, Workers};
+use crate::service::{self, config::ServiceConfig};
 use crate::sink::whole::{self, Totals};
 use crate::sink::{Outlet, Sink};
 use crate::summary::{self, ModeRun, WriteError, units};
@@ -70,7 +73,7 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
     };
     let screen = Screen::stderr();
     let mut progress = Progress::new(plan.progress, screen);
-    let report = aggregate::run(plan, spec, &mut progress)?;
+    let report = alone(&mut progress, |outside| aggregate::run(plan, spec, outside))?;
     let CsvReport { ended, tally, said, run } = report;
     let bytes = run.summary.bytes;
     let snapshot =
@@ -113,6 +116,24 @@ fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
         },
         Output::Discard => {}
     }
+    Ok(Outcome::Done)
+}
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// A message for the user when it cannot be started.
+pub(crate) fn serve(config: ServiceConfig) -> anyhow::Result<Outcome> {
+    service::run(config, Workers::find()?, |service, config| {
+        let api = api::start(service.clone(), &config.api, &config.state_dir)?;
+        if Screen::stderr().is_terminal {
+            let socket = config.api.socket.iter().map(|path| path.display().to_string());
+            let places: Vec<_> = socket.chain(api.addresses().iter().map(ToString::to_string)).collect();
+            let state = config.state_dir.display();
+            say(&format!("listening on {}; jobs are kept in {state}\n", places.join(" and ")));
+        }
+        anyhow::Ok(Some(api))
+    })?;
     Ok(Outcome::Done)
 }
 
@@ -166,7 +187,7 @@ fn run_shown(
     targets_max: u64,
     mut progress: Progress,
 ) -> Result<Report, EngineError> {
-    let report = engine::run(plan, destination, targets_max, &mut progress)?;
+    let report = alone(&mut progress, |outside| engine::run(plan, destination, targets_max, outside))?;
     let summary = &report.run.summary;
     let snapshot = Snapshot {
         done: summary.items,
@@ -177,6 +198,17 @@ fn run_shown(
     };
     progress.finish(clock::now(), &snapshot);
     Ok(report)
+}
+
+/// Runs a job that has this process for itself: all signals are its own.
+fn alone<T>(
+    progress: &mut Progress,
+    run: impl FnOnce(&mut Outside<'_>) -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    let workers = Workers::find()?;
+    let (controller, control) = Control::new(None);
+    let _signals = Signals::to_run(controller)?;
+    run(&mut Outside { control: &control, observer: progress, workers: &workers, hosts: None })
 }
 
 /// Whether the table is for a person to see: what holds for the bar holds for it.

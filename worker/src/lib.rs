@@ -47,7 +47,7 @@ struct Arguments {
     supervisor: i32,
     /// The slot this process fills; for people who read `ps`
     #[arg(long)]
-    slot: u32,
+    slot: Option<u32>,
 }
 
 /// Called with each input when it is first computed on in a phase, while the black box names it.
@@ -77,7 +77,8 @@ pub fn run_with(hook: Option<Hook>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use io::Write as _;
-            let _ = writeln!(io::stderr(), "worker {}: {error:#}", arguments.slot);
+            let who = arguments.slot.map_or("worker".to_owned(), |slot| format!("worker {slot}"));
+            let _ = writeln!(io::stderr(), "{who}: {error:#}");
             ExitCode::FAILURE
         }
     }

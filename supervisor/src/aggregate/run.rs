@@ -9,12 +9,11 @@ use shared::record::ErrorKind;
 
 use super::merge::{Merge, Tally};
 use super::rows;
-use crate::engine::{EngineError, Job, Shape, Started};
+use crate::engine::{EngineError, Job, Outside, Shape, Started};
 use crate::gather::{Gather, Ordered};
 use crate::journal::{Finished as NoIds, Gate, OutputError, Prefix};
 use crate::plan::Plan;
-use crate::progress::Progress;
-use crate::runtime::{self, Ended, Feed, Signals, Writer, cpus};
+use crate::runtime::{Ended, Feed, Writer, cpus};
 use crate::source::{Ranges, TargetKind};
 use crate::summary::ModeRun;
 
@@ -35,35 +34,31 @@ pub(crate) struct CsvReport {
 ///
 /// # Errors
 /// [`EngineError`] when the job could not be begun, or its parts not be merged.
-pub(crate) fn run(plan: &Plan, spec: &CsvSpec, progress: &mut Progress) -> Result<CsvReport, EngineError> {
-    let worker = runtime::locate::worker()?;
-    runtime::sockets::prepare()?;
-    let started = Started::now();
+pub(crate) fn run(plan: &Plan, spec: &CsvSpec, outside: &mut Outside<'_>) -> Result<CsvReport, EngineError> {
+    let control = outside.control;
+    let started = Started::now(control);
     let spec = Arc::new(spec.clone());
     let merge = Arc::new(Mutex::new(Merge::new(Arc::clone(&spec))));
     let abandoned = lock(&merge).abandoned();
     let (shape, why) = shape(plan, &spec);
     let first = Ranges::all(spec.files.clone(), spec.delimiter, Arc::clone(&abandoned));
-    let signals = Signals::start()?;
     let mut job = Job {
         plan,
-        worker: &worker,
         started_us: started.us,
         // Of records, of which there are none.
         encoding: RecordEncoding::JsonLine,
         feed: start(first)?,
         ordered: Some(Ordered::new(0)),
-        signals: &signals,
         writer: Writer::merging(Arc::clone(&merge))?,
         gather: Gather::new(0),
-        progress,
+        outside,
     };
     let mut taken = 0;
     let ended = loop {
         let ended = job.run_shape(shape, u64::MAX);
         taken += job.feed.taken();
         let writer = std::mem::replace(&mut job.writer, Writer::merging(Arc::clone(&merge))?);
-        let finished = writer.finish(true, &signals);
+        let finished = writer.finish(true, control);
         finished.map_err(|cause| EngineError::Output { cause, resumable: false })?;
         if !ended.is_complete() || ended.left > 0 {
             break ended;
@@ -84,7 +79,7 @@ pub(crate) fn run(plan: &Plan, spec: &CsvSpec, progress: &mut Progress) -> Resul
         .filter_map(|(file, stray)| Some(rows::one_pass(&spec.files.get(*file as usize)?.path, *stray)))
         .collect();
     said.extend(rows::bad(&spec, &tally));
-    let mut run = ModeRun::new(&gather, &started.facts(shape, why, ended.sandbox.clone()));
+    let mut run = ModeRun::new(&gather, &started.facts(shape, why, ended.sandbox.clone(), &gather));
     count_rows(&mut run, &spec, &tally);
     Ok(CsvReport { ended, tally, said, run })
 }

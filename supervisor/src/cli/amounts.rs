@@ -56,6 +56,23 @@ pub(super) fn worker_memory(text: &str) -> Result<u64, String> {
     }
 }
 
+/// How much may be kept, or sent at once.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    match bytes(text.trim()) {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        Some(_) | None => Err("give a size such as 10GiB or 500MB".to_owned()),
+    }
+}
+
+/// For how long something is kept, `7d`, `12h`; a bare number is seconds.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    let parsed = match text.trim().parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text.trim()).ok(),
+    };
+    parsed.ok_or_else(|| "give a time such as 7d, 12h or 30min".to_owned())
+}
+
 fn bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;

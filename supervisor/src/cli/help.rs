@@ -48,7 +48,10 @@ Examples:
   supervisor map -i pages.jsonl -o titles.jsonl -- jq -c .fields.title
   supervisor csv sales.csv --group-by city --agg 'revenue=sum(price)' -o city.csv
   supervisor compare fetch -i urls.txt --sample 200 --report compare.html
-  supervisor --job job.toml"
+  supervisor --job job.toml
+  supervisor --workers auto
+
+Without a command, `serve` is run."
 );
 
 pub(super) const FETCH: &str = with_sources!(
@@ -137,6 +140,69 @@ Examples:
 
 The inputs are run once in each mode, so they must be files, not a pipe. The
 table goes to stderr; the records go nowhere."
+);
+
+pub(super) const SUBMIT: &str = "\
+Examples:
+  Titles of a list of URLs, at night, without waiting for it:
+    id=$(supervisor submit fetch -i urls.txt --select title=title --name nightly)
+    supervisor results $id -f -o pages.jsonl
+  As on the command line, but in the service, with the same bar and exit status:
+    supervisor submit parse site/ --select title=title --wait
+  What another program lists, sent while it does:
+    crawl-frontier | supervisor submit fetch -i - --priority 10
+  The whole job in a file:
+    supervisor submit --job job.toml
+
+Prints the job's number. Local files are sent along: lists given with -i, pages of
+parse, tables of csv. Ctrl-C while --wait waits leaves the job running.
+
+Exit status: 0 taken in, or with --wait done; 1 the service is not there or cannot;
+2 the job was refused; with --wait 3 done, but some inputs failed.";
+
+pub(super) const JOBS: &str = "\
+Examples:
+  supervisor jobs --state running,queued
+  supervisor jobs --json | jq '.jobs[] | select(.counts.failed > 0) | .id'
+  supervisor jobs pause 17
+  supervisor jobs retry-failed 17
+  supervisor cancel 17
+  supervisor jobs remove 17";
+
+pub(super) const RESULTS: &str = "\
+Examples:
+  supervisor results 17 -o pages.jsonl
+  supervisor results 17 -f | jq -r .fields.title
+  supervisor results 17 --only failed
+
+With --follow a service that is restarted meanwhile is waited for.";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  supervisor status
+  supervisor status 17
+  supervisor status --json | jq '.workers[] | select(.phase == \"extract\")'
+  supervisor status --url https://muster.example:8443 --token-file token
+
+Certificates are checked against the system's; SSL_CERT_FILE names others.";
+
+pub(super) const SERVE: &str = with_sources!(
+    "\
+Examples:
+  For yourself, with one worker for each CPU:
+    supervisor serve
+  What systemd starts, with room for four jobs at once:
+    supervisor serve --workers auto --jobs-max 4
+  On the network, behind a token and TLS:
+    supervisor serve --listen 0.0.0.0:8443 --token-file /etc/muster/token \\
+      --tls-cert /etc/muster/cert.pem --tls-key /etc/muster/key.pem
+  For jobs that read this machine's files:
+    supervisor serve --allow-path /srv/pages
+
+Jobs are kept in the state directory until they are done, whatever happens
+meanwhile. SIGTERM: jobs finish what is in flight and go on at the next start; a
+second one: stop at once. SIGHUP: replace all workers, one at a time, and read
+certificates and token again. SIGTTIN, SIGTTOU: one worker more, one less."
 );
 
 pub(super) const COMPLETIONS: &str = "\

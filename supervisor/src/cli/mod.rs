@@ -6,8 +6,10 @@
 //! this module reads a flag, a variable or a configuration file.
 
 mod amounts;
+mod client;
 mod csv;
 mod disk;
+mod document;
 mod flags;
 mod help;
 mod inputs;
@@ -15,6 +17,7 @@ mod manual;
 mod outcome;
 mod program;
 mod resolve;
+mod serve;
 mod settings;
 mod values;
 
@@ -28,12 +31,16 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 use clap_complete::Shell;
 
+pub(crate) use self::document::{JobPlan, command, job};
 use self::flags::Flags;
 pub(crate) use self::manual::{write_completions, write_man_pages};
 pub(crate) use self::outcome::{Outcome, Refusal};
 use self::resolve::Problem;
 use self::settings::{Settings, SettingsFile};
+use crate::client::Order;
 use crate::plan::{Comparison, CsvPlan, Plan};
+use crate::service::config::ServiceConfig;
+use crate::service::logs::{LogFormat, LogLevel};
 
 /// The commands that run a job, which are those a job file may name.
 const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "compare parse"];
@@ -47,6 +54,10 @@ pub(crate) enum Request {
     Csv(Box<CsvPlan>),
     /// The same run in every mode.
     Compare(Box<Comparison>),
+    /// A service.
+    Serve(Box<ServiceConfig>, LogFormat, LogLevel),
+    /// Something asked of a service.
+    Client(Box<Order>),
     /// A completion script on stdout; see [`write_completions`].
     Completions(Shell),
     /// Man pages in a directory; see [`write_man_pages`].
@@ -65,7 +76,7 @@ pub(crate) struct Surroundings<'a> {
 
 /// The definitions that everything is read off.
 fn definitions() -> Command {
-    Flags::command()
+    client::hide_unsubmitted(Flags::command())
 }
 
 /// Reads a command line, the program's name first.
@@ -81,10 +92,15 @@ pub(crate) fn parse(argv: Vec<OsString>, around: &Surroundings<'_>) -> Result<Re
         Ok(root) => root,
         Err(message) => return Err(usage(&path, &message)),
     };
-    let matches = root.try_get_matches_from(argv)?;
+    let matches = root.clone().try_get_matches_from(argv)?;
     let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let flags = Flags::from_arg_matches(&matches)?;
-    resolve::request(flags, &typed, around).map_err(|problem| match problem {
+    let request = match flags.verb {
+        Some(verb) if client::is_client(&path) => client::order(verb, (&root, &path, &matches), around)
+            .map(|order| Request::Client(Box::new(order))),
+        verb => resolve::request(Flags { verb, ..flags }, &typed, around),
+    };
+    request.map_err(|problem| match problem {
         Problem::Usage(message) => usage(&path, &message),
         Problem::Impossible(message) => Refusal::Impossible(message),
     })
@@ -135,8 +151,17 @@ fn with_command(
             let matches = root.clone().try_get_matches_from(&argv)?;
             Ok((argv, matches))
         }
-        Some(_) | None => Err(incomplete),
+        Some(_) => Err(incomplete),
+        // What stands there may be the service's.
+        None => Ok(with_service(root, argv).ok_or(incomplete)?),
     }
+}
+
+/// Puts `serve` where no command was typed.
+fn with_service(root: &Command, mut argv: Vec<OsString>) -> Option<(Vec<OsString>, ArgMatches)> {
+    argv.insert(1.min(argv.len()), "serve".into());
+    let matches = root.clone().try_get_matches_from(&argv).ok()?;
+    Some((argv, matches))
 }
 
 /// Puts the command of the job file where none was typed, if a job file was given.
@@ -189,7 +214,12 @@ fn file_settings(
     matches: &ArgMatches,
     around: &Surroundings<'_>,
 ) -> Result<Settings, String> {
-    if !RUNNABLE.contains(&path.join(" ").as_str()) {
+    if client::is_client(path) {
+        let flags = client::from_environment(root, path);
+        return Ok(Settings::from_environment(&flags, around.variable));
+    }
+    let command = path.join(" ");
+    if !RUNNABLE.contains(&command.as_str()) && command != "serve" {
         return Ok(Settings::default());
     }
     let environment = Settings::from_environment(&settings::arguments(root, path), around.variable);

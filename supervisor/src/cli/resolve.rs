@@ -15,7 +15,7 @@ use super::flags::{
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
-use super::{Request, Surroundings, csv, disk, program};
+use super::{Request, Surroundings, csv, disk, program, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, CsvPlan, Output, PerHost, Plan, Politeness, PoolPlan, When};
 use crate::sink::whole;
@@ -104,9 +104,15 @@ pub(super) fn request(
             };
             comparison(run, compare.sample, compare.report, around)
         }
+        Some(Verb::Serve(flags)) => {
+            let (format, level) = (flags.log_format, flags.log_level);
+            serve::config(&pool, flags, typed, around)
+                .map(|config| Request::Serve(Box::new(config), format, level))
+        }
         Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
         Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),
-        None => Err(no_command()),
+        Some(Verb::Submit(_) | Verb::Jobs(_) | Verb::Results(_) | Verb::Cancel(_) | Verb::Status(_))
+        | None => Err(no_command()),
     }
 }
 

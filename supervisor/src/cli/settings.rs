@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use clap::{Arg, ArgAction, Command};
+use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -31,7 +32,7 @@ pub(super) struct Setting {
 pub(super) struct Settings(BTreeMap<String, Setting>);
 
 /// The name an argument has in files: its long flag, or what a positional one is called.
-fn key(arg: &Arg) -> &str {
+pub(super) fn key(arg: &Arg) -> &str {
     arg.get_long().unwrap_or_else(|| arg.get_id().as_str())
 }
 
@@ -55,12 +56,12 @@ pub(super) fn all_flags(root: &Command) -> Vec<&Arg> {
     root.get_arguments().filter(|arg| arg.get_long().is_some()).chain(below).collect()
 }
 
-fn is_repeatable(arg: &Arg) -> bool {
+pub(super) fn is_repeatable(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 
 /// A flag that may be given alone.
-fn is_switch(arg: &Arg) -> bool {
+pub(super) fn is_switch(arg: &Arg) -> bool {
     arg.get_value_parser().type_id() == std::any::TypeId::of::<bool>()
 }
 
@@ -69,7 +70,106 @@ pub(super) fn variable(long: &str) -> String {
     format!("MUSTER_{}", long.replace('-', "_").to_uppercase())
 }
 
+/// Which keys there are.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'a> {
+    /// The arguments they stand for.
+    pub(super) allowed: &'a [&'a Arg],
+    /// Those of them that make no sense where they would stand.
+    pub(super) refused: &'a [&'a str],
+    /// Keys that are no arguments, for suggestions.
+    pub(super) also: &'a [&'a str],
+}
+
+/// A value as it is written in a file or a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Given {
+    Switch(bool),
+    Text(String),
+    Number(String),
+    List(Vec<Self>),
+    /// Of a kind that no flag takes, which is called this.
+    Other(&'static str),
+}
+
+impl Given {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Switch(_) => "boolean",
+            Self::Text(_) => "string",
+            Self::Number(_) => "number",
+            Self::List(_) => "array",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+impl From<&DeValue<'_>> for Given {
+    fn from(value: &DeValue<'_>) -> Self {
+        match value {
+            DeValue::Boolean(on) => Self::Switch(*on),
+            DeValue::String(text) => Self::Text(text.to_string()),
+            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => Self::Number(number.to_string()),
+                Err(_) => Self::Other("integer"),
+            },
+            DeValue::Float(number) => Self::Number(number.as_str().to_owned()),
+            DeValue::Array(array) => Self::List(array.iter().map(|value| value.get_ref().into()).collect()),
+            DeValue::Datetime(_) | DeValue::Table(_) => Self::Other(value.type_str()),
+        }
+    }
+}
+
+impl From<&Value> for Given {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Other("null"),
+            Value::Bool(on) => Self::Switch(*on),
+            Value::Number(number) => Self::Number(number.to_string()),
+            Value::String(text) => Self::Text(text.clone()),
+            Value::Array(array) => Self::List(array.iter().map(Self::from).collect()),
+            Value::Object(_) => Self::Other("object"),
+        }
+    }
+}
+
 impl Settings {
+    /// What a JSON document says, of which every key must be one of `keys`.
+    pub(super) fn from_document(keys: Keys<'_>, document: &Map<String, Value>) -> Result<Self, String> {
+        let mut settings = Self::default();
+        for (name, value) in document {
+            settings.add(keys, name, &Given::from(value), "the job")?;
+        }
+        Ok(settings)
+    }
+
+    /// Sets one flag, whatever was said about it.
+    pub(super) fn set(&mut self, key: &str, values: Vec<OsString>) {
+        self.0.insert(key.to_owned(), Setting { values, place: "the job".to_owned() });
+    }
+
+    /// The values of one flag.
+    pub(super) fn get(&self, key: &str) -> &[OsString] {
+        self.0.get(key).map_or(&[], |setting| &setting.values)
+    }
+
+    fn add(&mut self, keys: Keys<'_>, name: &str, value: &Given, place: &str) -> Result<(), String> {
+        let wanted = name.replace('_', "-");
+        let arg = keys.allowed.iter().find(|arg| key(arg) == wanted && !keys.refused.contains(&key(arg)));
+        let Some(arg) = arg else {
+            let names = keys.allowed.iter().map(|arg| key(arg)).filter(|name| !keys.refused.contains(name));
+            return Err(match nearest(&wanted, names.chain(keys.also.iter().copied())) {
+                Some(near) => format!("unknown key \"{name}\"; did you mean \"{near}\"?"),
+                None => format!("unknown key \"{name}\"; the keys are the flags' long names"),
+            });
+        };
+        let values = values(arg, value)?;
+        if self.0.insert(wanted.clone(), Setting { values, place: place.to_owned() }).is_some() {
+            return Err(format!("\"{wanted}\" is set twice, once with - and once with _"));
+        }
+        Ok(())
+    }
+
     /// What the environment says about `arguments`. An empty variable says nothing.
     pub(super) fn from_environment(arguments: &[&Arg], get: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let mut settings = Self::default();
@@ -144,7 +244,7 @@ fn check(arg: &Arg, setting: &Setting) -> Result<(), String> {
 }
 
 /// What clap says, without its usage lines.
-fn first_paragraph(error: &clap::Error) -> String {
+pub(super) fn first_paragraph(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines: Vec<&str> = text
         .lines()
@@ -190,27 +290,13 @@ impl<'a> SettingsFile<'a> {
 
     /// Checks every key against `allowed` and takes its values.
     pub(super) fn settings(&self, allowed: &[&Arg], also: &[&str]) -> Result<Settings, String> {
+        let keys = Keys { allowed, refused: &NOT_IN_FILES, also };
         let mut settings = Settings::default();
         for (name, value) in &self.table {
             let place = self.place(name);
-            let wanted = name.get_ref().replace('_', "-");
-            let arg = allowed.iter().find(|arg| key(arg) == wanted && !NOT_IN_FILES.contains(&key(arg)));
-            let Some(arg) = arg else {
-                let names = allowed.iter().map(|arg| key(arg)).filter(|name| !NOT_IN_FILES.contains(name));
-                return Err(match nearest(&wanted, names.chain(also.iter().copied())) {
-                    Some(near) => {
-                        format!("{place}: unknown key \"{}\"; did you mean \"{near}\"?", name.get_ref())
-                    }
-                    None => format!(
-                        "{place}: unknown key \"{}\"; the keys are the flags' long names",
-                        name.get_ref()
-                    ),
-                });
-            };
-            let values = values(arg, value.get_ref()).map_err(|problem| format!("{place}: {problem}"))?;
-            if settings.0.insert(wanted.clone(), Setting { values, place: place.clone() }).is_some() {
-                return Err(format!("{place}: \"{wanted}\" is set twice, once with - and once with _"));
-            }
+            settings
+                .add(keys, name.get_ref(), &Given::from(value.get_ref()), &place)
+                .map_err(|problem| format!("{place}: {problem}"))?;
         }
         Ok(settings)
     }
@@ -225,31 +311,21 @@ fn line(text: &str, at: usize) -> usize {
 }
 
 /// The values in a file, as they would be typed.
-fn values(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
-    if let DeValue::Array(array) = value {
+fn values(arg: &Arg, value: &Given) -> Result<Vec<OsString>, String> {
+    if let Given::List(list) = value {
         if !is_repeatable(arg) {
             return Err(format!("\"{}\" takes one value, not a list", key(arg)));
         }
-        return array.iter().map(|value| scalar(arg, value.get_ref())).collect();
+        return list.iter().map(|value| scalar(arg, value)).collect();
     }
     Ok(vec![scalar(arg, value)?])
 }
 
-fn scalar(arg: &Arg, value: &DeValue<'_>) -> Result<OsString, String> {
+fn scalar(arg: &Arg, value: &Given) -> Result<OsString, String> {
     let typed = match value {
-        DeValue::Boolean(on) if is_switch(arg) => Some(on.to_string()),
-        DeValue::String(text) if !is_switch(arg) => Some(text.to_string()),
-        DeValue::Integer(number) if !is_switch(arg) => {
-            i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
-        }
-        DeValue::Float(number) if !is_switch(arg) => Some(number.as_str().to_owned()),
-        DeValue::Boolean(_)
-        | DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Datetime(_)
-        | DeValue::Array(_)
-        | DeValue::Table(_) => None,
+        Given::Switch(on) if is_switch(arg) => Some(on.to_string()),
+        Given::Text(text) | Given::Number(text) if !is_switch(arg) => Some(text.clone()),
+        Given::Switch(_) | Given::Text(_) | Given::Number(_) | Given::List(_) | Given::Other(_) => None,
     };
     typed.map(OsString::from).ok_or_else(|| {
         let takes = if is_switch(arg) {
@@ -257,6 +333,6 @@ fn scalar(arg: &Arg, value: &DeValue<'_>) -> Result<OsString, String> {
         } else {
             arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect()
         };
-        format!("\"{}\" takes {takes}, not this {}", key(arg), value.type_str())
+        format!("\"{}\" takes {takes}, not this {}", key(arg), value.kind())
     })
 }

@@ -6,18 +6,17 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use shared::job::{FetchSpec, Mode, RecordEncoding, SITEMAP_BYTES_MAX, Work};
 
 use super::tree::{SitemapError, Tree};
-use super::{EngineError, Job, Shape};
+use super::{EngineError, Job, Outside, Shape};
 use crate::format::Format;
 use crate::gather::{Gather, Ordered};
 use crate::journal::{Gate, SpooledInput};
 use crate::plan::{Input, Output, Plan};
-use crate::progress::Progress;
-use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
+use crate::runtime::{Ended, Feed, Finished, Writer};
 use crate::sink::{Outlet, Sink};
 use crate::source::{Bytes, Source, TargetKind};
 
@@ -34,22 +33,18 @@ pub(super) enum Listed {
     Over(Box<Ended>),
 }
 
-/// What a run has around it.
-pub(super) struct Around<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) worker: &'a Path,
-    pub(super) started_us: u64,
-    pub(super) signals: &'a Signals,
-    pub(super) progress: &'a mut Progress,
-}
-
 /// Reads the sitemaps of a plan, or takes what is kept of them.
-pub(super) fn list(mut around: Around<'_>, kept: Option<&SpooledInput>) -> Result<Listed, EngineError> {
-    let named =
-        around.plan.inputs.iter().find_map(|input| {
-            if let Input::Sitemaps(sitemaps) = input { Some(&sitemaps.urls) } else { None }
-        });
-    let (Some(urls), Work::Fetch(spec) | Work::Sitemap(spec)) = (named, &around.plan.work) else {
+pub(super) fn list(
+    plan: &Plan,
+    started_us: u64,
+    outside: &mut Outside<'_>,
+    kept: Option<&SpooledInput>,
+) -> Result<Listed, EngineError> {
+    let named = plan
+        .inputs
+        .iter()
+        .find_map(|input| if let Input::Sitemaps(sitemaps) = input { Some(&sitemaps.urls) } else { None });
+    let (Some(urls), Work::Fetch(spec) | Work::Sitemap(spec)) = (named, &plan.work) else {
         return Ok(Listed::Nothing);
     };
     if let Some(entries) = kept.map(SpooledInput::listed).transpose()?.flatten() {
@@ -62,10 +57,18 @@ pub(super) fn list(mut around: Around<'_>, kept: Option<&SpooledInput>) -> Resul
         if depth == DEPTH_MAX {
             return Err(SitemapError::TooDeep { url: first.clone(), depth }.into());
         }
-        let listings = tempfile::tempfile_in(scratch(around.plan))?;
+        let listings = tempfile::tempfile_in(scratch(plan))?;
         // As the pages are fetched, but for the size: that is the protocol's.
         let spec = FetchSpec { body_bytes_max: SITEMAP_BYTES_MAX, ..spec.clone() };
-        let ended = read(&mut around, Work::Sitemap(spec), urls, &listings)?;
+        let plan = Plan {
+            work: Work::Sitemap(spec),
+            fields: Vec::new(),
+            ordered: true,
+            format: Format::default(),
+            split: None,
+            ..plan.clone()
+        };
+        let ended = read(&plan, started_us, outside, urls, &listings)?;
         if !ended.is_complete() {
             return Ok(Listed::Over(Box::new(ended)));
         }
@@ -74,7 +77,7 @@ pub(super) fn list(mut around: Around<'_>, kept: Option<&SpooledInput>) -> Resul
     let entries = match kept {
         Some(kept) => kept.keep_listed(|file| tree.write(file))?,
         None => {
-            let mut file = tempfile::tempfile_in(scratch(around.plan))?;
+            let mut file = tempfile::tempfile_in(scratch(plan))?;
             tree.write(&mut file)?;
             io::Seek::rewind(&mut file)?;
             Box::new(file)
@@ -97,41 +100,32 @@ fn scratch(plan: &Plan) -> PathBuf {
 
 /// Reads one level of sitemaps; what each lists goes into `listings`, in their order.
 fn read(
-    around: &mut Around<'_>,
-    work: Work,
+    plan: &Plan,
+    started_us: u64,
+    outside: &mut Outside<'_>,
     urls: Vec<String>,
     listings: &File,
 ) -> Result<Ended, EngineError> {
-    let mode = around.plan.pool.mode;
+    let mode = plan.pool.mode;
     let mode = mode.unwrap_or(if urls.len() > 1 { Mode::Both } else { Mode::Concurrent });
     let inputs: Vec<_> = urls.into_iter().map(|url| Input::Literal(url.into_bytes())).collect();
-    let plan = Plan {
-        work,
-        fields: Vec::new(),
-        ordered: true,
-        format: Format::default(),
-        split: None,
-        ..around.plan.clone()
-    };
-    let shape = Shape::new(&plan, mode);
+    let shape = Shape::new(plan, mode);
     let sink = Sink::over(listings.try_clone()?, "a temporary file".to_owned());
     let outlet = Outlet::new(sink, None);
     let source = Source::new(&inputs, TargetKind::Url);
     let mut job = Job {
-        plan: &plan,
-        worker: around.worker,
-        started_us: around.started_us,
+        plan,
+        started_us,
         encoding: RecordEncoding::JsonLine,
         feed: Feed::start(source, Gate::default())?,
         ordered: Some(Ordered::new(0)),
-        signals: around.signals,
         writer: Writer::start(outlet, None)?,
         gather: Gather::new(0),
-        progress: around.progress,
+        outside,
     };
     let mut ended = job.run_shape(shape, u64::MAX);
-    let Job { writer, .. } = job;
-    match writer.finish(false, around.signals) {
+    let Job { writer, outside, .. } = job;
+    match writer.finish(false, outside.control) {
         Ok(Finished::Written(_)) => {}
         Ok(Finished::Abandoned(signal)) => ended.signal = Some(signal),
         Err(cause) => return Err(EngineError::Output { cause, resumable: false }),

@@ -13,6 +13,8 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -93,6 +95,8 @@ pub struct Store {
     sets: u64,
     /// New, and for a run that has not touched its output yet: if nothing comes of that run, nobody will miss this.
     newborn: bool,
+    /// Is told how much of the output is certain.
+    committed: Option<Arc<AtomicU64>>,
 }
 
 impl Store {
@@ -124,7 +128,8 @@ impl Store {
     fn open_existing(path: &Path) -> Result<(Self, Option<Recorded>), JournalError> {
         let sqlite = |error| JournalError::from_sqlite(path, error);
         let connection = connect(path).map_err(sqlite)?;
-        let mut store = Self { connection: None, path: path.to_owned(), sets: 0, newborn: false };
+        let mut store =
+            Self { connection: None, path: path.to_owned(), sets: 0, newborn: false, committed: None };
         let ours = is_ours(&connection, path)?;
         // Now it may be written to: this already changes the file. It need not last before `settle`.
         connection.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
@@ -188,6 +193,9 @@ impl Store {
             Ok(())
         })?;
         self.sets = if joined { 1 } else { self.sets + 1 };
+        if let Some(committed) = &self.committed {
+            committed.store(*output_bytes, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -202,6 +210,11 @@ impl Store {
         let quick = self.connection()?.pragma_update(None, "synchronous", "OFF");
         quick.map_err(|error| JournalError::from_sqlite(&path, error))?;
         self.write(|transaction| transaction.execute("UPDATE progress SET complete = 1", []).map(drop))
+    }
+
+    /// After each commit, `committed` is told how long the output is.
+    pub fn report_to(&mut self, committed: Arc<AtomicU64>) {
+        self.committed = Some(committed);
     }
 
     /// The output is being written: from here on the journal stays, whatever happens.

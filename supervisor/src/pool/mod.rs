@@ -17,7 +17,7 @@ mod ledger;
 mod mutant;
 mod recycle;
 mod resize;
-mod restart;
+pub(crate) mod restart;
 mod seat;
 mod slot;
 mod timers;
@@ -31,15 +31,15 @@ use shared::protocol::{Batch, Verdict};
 pub use self::credit::Ahead;
 pub use self::exchange::{Command, Disposition, Event, Quarantined};
 pub use self::ledger::Counts;
-pub use self::seat::{Death, Exit, Seat, signal_name};
+pub use self::seat::{Death, Exit, Seat, Standing, signal_name};
 
 use self::credit::{Credit, Load};
 use self::ledger::Ledger;
 use self::mutant::Mutant;
 use self::recycle::Recycling;
 use self::restart::Intensity;
-use self::slot::{Role, Slot};
-use crate::frontier::{Frontier, HostRef};
+use self::slot::{Role, Slot, State};
+use crate::frontier::{Frontier, HostLook, HostRef};
 
 /// Limits of one pool.
 #[derive(Debug, Clone)]
@@ -315,6 +315,23 @@ impl Pool {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.slots.len()
+    }
+
+    /// At most so many hosts with targets in flight or waiting, the busiest first.
+    #[must_use]
+    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
+        self.frontier.busiest(now, count)
+    }
+
+    /// How far the process in `seat` is, for whoever watches.
+    #[must_use]
+    pub fn standing(&self, seat: Seat) -> Standing {
+        match self.all().find(|slot| slot.seat == seat).map(|slot| (slot.state, slot.credit.held())) {
+            Some((State::Spawning(_) | State::Handshaking(_), _)) => Standing::Starting,
+            Some((State::Serving, 0)) => Standing::Idle,
+            Some((State::Serving, _)) => Standing::Busy,
+            Some(_) | None => Standing::Leaving,
+        }
     }
 
     /// Why the pool gave up, if it did.

@@ -20,6 +20,19 @@ impl fmt::Display for Seat {
     }
 }
 
+/// How far a process is, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Not ready yet.
+    Starting,
+    /// Ready, and nothing to do.
+    Idle,
+    /// At work.
+    Busy,
+    /// It finishes what it has begun, or is ended.
+    Leaving,
+}
+
 /// How a process ended, as `waitpid` told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {

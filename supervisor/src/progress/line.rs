@@ -14,12 +14,12 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(200);
 
 /// Recent speed, from a few samples of the last seconds.
 #[derive(Debug, Default)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     samples: VecDeque<(Instant, u64, u64)>,
 }
 
 impl Rate {
-    pub(super) fn sample(&mut self, now: Instant, snapshot: &Snapshot) {
+    pub(crate) fn sample(&mut self, now: Instant, snapshot: &Snapshot) {
         if self.samples.back().is_some_and(|(at, ..)| now.saturating_duration_since(*at) < SAMPLE_EVERY) {
             return;
         }
@@ -31,7 +31,7 @@ impl Rate {
     }
 
     /// Items and bytes a second.
-    pub(super) fn per_second(&self, now: Instant, snapshot: &Snapshot) -> (f64, f64) {
+    pub(crate) fn per_second(&self, now: Instant, snapshot: &Snapshot) -> (f64, f64) {
         let Some(&(since, done, bytes)) = self.samples.front() else {
             return (0.0, 0.0);
         };
@@ -100,7 +100,7 @@ impl Line {
 }
 
 /// Time left at this rate; `None` where nobody can know.
-fn left(snapshot: &Snapshot, per_s: f64) -> Option<Duration> {
+pub(crate) fn left(snapshot: &Snapshot, per_s: f64) -> Option<Duration> {
     let (total, done) = match snapshot.total {
         Total::Exact(total) | Total::About(total) => (total, snapshot.done),
         Total::Bytes(total) => (total, snapshot.bytes),

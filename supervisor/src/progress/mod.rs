@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use self::line::{Line, Rate};
+pub(crate) use self::line::{Rate, left};
+
+use self::line::Line;
 use crate::plan::When;
 
 pub use screen::Screen;

@@ -29,6 +29,16 @@ impl Screen {
         Self { is_terminal, width: Self::stderr_width(), colour: is_terminal && !set("NO_COLOR") }
     }
 
+    /// Asks the terminal behind standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        let asked = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col);
+        // What is piped on is not cut.
+        let width = asked.ok().filter(|width| *width > 0).unwrap_or(u16::MAX);
+        Self { is_terminal, width, colour: is_terminal && Self::stderr().colour }
+    }
+
     /// Its width now: a window may have been resized since.
     #[must_use]
     pub fn stderr_width() -> u16 {

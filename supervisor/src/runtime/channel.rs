@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcSender};
 use shared::codec::{self, Joiner};
 use shared::protocol::{Bootstrap, FromWorker, ToWorker};
@@ -34,23 +34,27 @@ pub(super) struct Channel {
     outbox: Sender<ToWorker>,
     server_name: String,
     connected: Arc<AtomicBool>,
+    /// Tells the reader whose the worker is.
+    adoption: Sender<(Seat, Sender<Heard>)>,
 }
 
 impl Channel {
-    /// Opens the one-shot server that the worker will connect to, and starts the threads.
-    pub(super) fn open(seat: Seat, heard: Sender<Heard>) -> io::Result<Self> {
+    /// Opens the one-shot server that the worker will connect to, and starts the threads. What the
+    /// worker says is not read before [`Self::adopt`].
+    pub(super) fn open() -> io::Result<Self> {
         let (server, server_name) = IpcOneShotServer::<Bootstrap>::new()?;
         let (outbox, queue) = unbounded();
+        let (adoption, adopted) = bounded(1);
         let connected = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&connected);
-        thread::Builder::new().name(format!("read-{}", seat.slot)).spawn(move || {
+        thread::Builder::new().name("read".to_owned()).spawn(move || {
             // Only the bootstrap is kept: the receiver beside it would be inherited by workers started later.
             let accepted = server.accept().map(|(_, bootstrap)| bootstrap);
+            flag.store(accepted.is_ok(), Ordering::Release);
+            // Forgotten before it was anybody's.
+            let Ok((seat, heard)) = adopted.recv() else { return };
             let last = match accepted {
-                Ok(bootstrap) => {
-                    flag.store(true, Ordering::Release);
-                    converse(seat, bootstrap, queue, &heard)
-                }
+                Ok(bootstrap) => converse(seat, bootstrap, queue, &heard),
                 // It died before it connected, and the server was released.
                 Err(_) => None,
             };
@@ -59,7 +63,12 @@ impl Channel {
             }
             let _ = heard.send(Heard::Eof(seat));
         })?;
-        Ok(Self { outbox, server_name, connected })
+        Ok(Self { outbox, server_name, connected, adoption })
+    }
+
+    /// From here on what the worker says goes to `heard`, as that of `seat`; once.
+    pub(super) fn adopt(&self, seat: Seat, heard: Sender<Heard>) {
+        let _ = self.adoption.try_send((seat, heard));
     }
 
     /// The name the worker connects to.
@@ -88,7 +97,7 @@ fn converse(
     heard: &Sender<Heard>,
 ) -> Option<String> {
     let Bootstrap { to_worker, from_worker } = bootstrap;
-    let writer = thread::Builder::new().name(format!("write-{}", seat.slot));
+    let writer = thread::Builder::new().name("write".to_owned());
     if let Err(error) = writer.spawn(move || write_all(&to_worker, &queue)) {
         return Some(format!("no thread to write to it: {error}"));
     }

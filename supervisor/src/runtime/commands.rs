@@ -39,15 +39,16 @@ impl Runtime<'_> {
                 self.processes.remove(&seat);
             }
             Command::Quarantine(quarantined) => self.quarantine(&quarantined),
-            Command::Notice(notice) => self.stage.progress.message(&notice),
+            Command::Notice(notice) => self.stage.observer.message(&notice),
         }
     }
 
     fn spawn(&mut self, seat: Seat) {
-        let event = match Process::start(&self.worker, seat, self.heard_sender.clone()) {
+        let event = match self.stage.workers.take(seat, self.heard_sender.clone()) {
             Ok(process) => {
                 self.stage.gather.started(seat.slot);
                 self.processes.insert(seat, process);
+                self.count_processes();
                 Event::Spawned(seat)
             }
             Err(error) => Event::SpawnFailed(seat, error.to_string()),

@@ -24,6 +24,14 @@ fn affinity_cpus() -> NonZeroU32 {
         .unwrap_or(NonZeroU32::MIN)
 }
 
+/// The directory of the cgroup v2 that this process is in.
+pub(super) fn own_cgroup() -> Option<PathBuf> {
+    let cgroups = read(Path::new("/proc/self/cgroup"))?;
+    let mounts = read(Path::new("/proc/self/mountinfo"))?;
+    let group = groups(&cgroups, &mounts).into_iter().find(|group| group.version == Version::V2)?;
+    group.directories(Path::new("/")).pop().map(|(_, directory)| directory)
+}
+
 /// The smallest quota of the cgroups this process is in, for the file system at `root`.
 fn quota_cpus(root: &Path) -> Option<NonZeroU32> {
     let cgroups = read(&root.join("proc/self/cgroup"))?;

@@ -2,21 +2,25 @@
 //! reaps processes, moves messages, listens to signals, reads the clock. It
 //! decides nothing: it tells the pool what happened and does what the pool says.
 
+pub mod cgroup;
 mod channel;
 mod commands;
+mod control;
 pub mod cpus;
 pub mod descriptors;
 mod feed;
 pub mod locate;
+mod observer;
 mod process;
 mod records;
 mod signals;
 pub mod sockets;
+mod spares;
 mod targets;
+mod workers;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
@@ -26,18 +30,21 @@ use shared::job::{JobSpec, RecordEncoding, Work};
 use shared::protocol::{FromWorker, PROTOCOL};
 use shared::warc;
 
+pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
-pub use self::signals::Signals;
+pub use self::observer::{Look, Observer, WorkerLook};
+pub use self::signals::{Signals, Told};
+pub use self::spares::Spares;
+pub use self::workers::{NoWorkers, Workers};
 pub use self::writer::{Finished, Writer};
 
 use self::channel::Heard;
 use self::process::Process;
-use self::signals::Steering;
 use self::writer::Chunk;
 use crate::gather::{Gather, Ordered};
 use crate::journal::Final;
 use crate::pool::{Disposition, Event, Pool, Seat};
-use crate::progress::{Progress, Snapshot, Total};
+use crate::progress::{Snapshot, Total};
 use crate::summary::units;
 
 /// Messages of workers taken in one turn of the loop before signals are looked at again.
@@ -48,6 +55,9 @@ const HEARD_WAITING: usize = 16;
 
 /// Lines after which a turn of the loop goes to the writer first.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
+
+/// Hosts that a run shows: more than a person looks at.
+const HOSTS_SHOWN: usize = 200;
 
 /// What a run shares with the runs before and after it: a probe and the main
 /// part of `auto` are two runs over one source and one output.
@@ -60,10 +70,12 @@ pub struct Stage<'a> {
     pub gather: &'a mut Gather,
     /// Puts records in order, if that was asked for.
     pub ordered: Option<&'a mut Ordered>,
-    /// What the user presses.
-    pub signals: &'a Signals,
-    /// What the user sees.
-    pub progress: &'a mut Progress,
+    /// What is asked of the run.
+    pub control: &'a Control,
+    /// Who watches.
+    pub observer: &'a mut dyn Observer,
+    /// Where the processes come from.
+    pub workers: &'a Workers,
 }
 
 /// How a run ended.
@@ -98,11 +110,12 @@ impl Ended {
 /// One run of one pool.
 pub struct Runtime<'a> {
     stage: Stage<'a>,
-    worker: PathBuf,
     job: JobSpec,
     /// Encodes the records that no worker can write, when they go into an archive.
     archivist: Option<warc::Writer>,
     pool: Pool,
+    /// Workers the run has a use for, if it shares them with others.
+    workers_max: u32,
     /// A slot may have several: one at work, one getting ready, and some that finish what they have begun.
     processes: FxHashMap<Seat, Process>,
     heard_sender: Sender<Heard>,
@@ -123,9 +136,10 @@ pub struct Runtime<'a> {
 }
 
 impl<'a> Runtime<'a> {
-    /// Prepares a run of `pool` that takes at most `budget` targets; `job` is what each worker is told, its slot filled in.
+    /// Prepares a run of `pool` that takes at most `budget` targets; `job` is what each worker is told,
+    /// its slot filled in.
     #[must_use]
-    pub fn new(stage: Stage<'a>, worker: PathBuf, job: JobSpec, pool: Pool, budget: u64) -> Self {
+    pub fn new(stage: Stage<'a>, job: JobSpec, pool: Pool, workers_max: u32, budget: u64) -> Self {
         let (heard_sender, heard) = bounded(HEARD_WAITING);
         let archivist = match job.encoding {
             RecordEncoding::JsonLine | RecordEncoding::Row(_) => None,
@@ -133,10 +147,10 @@ impl<'a> Runtime<'a> {
         };
         Self {
             stage,
-            worker,
             job,
             archivist,
             pool,
+            workers_max,
             processes: FxHashMap::default(),
             heard_sender,
             heard,
@@ -178,9 +192,9 @@ impl<'a> Runtime<'a> {
     /// Sleeps until something happens or is due.
     fn wait(&self) {
         let mut select = Select::new();
-        select.recv(self.stage.signals.stopping());
-        select.recv(self.stage.signals.children());
-        select.recv(self.stage.signals.steering());
+        select.recv(self.stage.control.stopping());
+        select.recv(self.stage.control.children());
+        select.recv(self.stage.control.steering());
         if !self.ended.output_failed {
             select.recv(self.stage.writer.ended());
         }
@@ -199,7 +213,7 @@ impl<'a> Runtime<'a> {
         if self.wants_targets() {
             select.recv(self.stage.feed.incoming());
         }
-        let tick = self.stage.progress.due(clock::now());
+        let tick = self.stage.observer.due(clock::now());
         let deadline = self.pool.poll_timeout().into_iter().chain(tick).min();
         match deadline {
             Some(deadline) => drop(select.ready_deadline(deadline)),
@@ -210,13 +224,13 @@ impl<'a> Runtime<'a> {
     /// Takes in whatever is there, without waiting.
     fn turn(&mut self) {
         let now = clock::now();
-        while let Ok(signal) = self.stage.signals.stopping().try_recv() {
+        while let Ok(signal) = self.stage.control.stopping().try_recv() {
             self.on_signal(now, signal);
         }
-        while let Ok(signal) = self.stage.signals.steering().try_recv() {
+        while let Ok(signal) = self.stage.control.steering().try_recv() {
             self.steer(now, signal);
         }
-        if self.stage.signals.children().try_iter().count() > 0 {
+        if self.stage.control.children().try_iter().count() > 0 {
             self.reap(now);
         }
         if !self.ended.output_failed && self.writer_is_gone() {
@@ -237,9 +251,8 @@ impl<'a> Runtime<'a> {
         if self.pool.poll_timeout().is_some_and(|at| at <= now) {
             self.pool.handle_timeout(now);
         }
-        if self.stage.progress.due(now).is_some_and(|due| due <= now) {
-            let snapshot = self.snapshot();
-            self.stage.progress.tick(now, &snapshot);
+        if self.stage.observer.due(now).is_some_and(|due| due <= now) {
+            self.show(now);
         }
     }
 
@@ -286,11 +299,11 @@ impl<'a> Runtime<'a> {
         if self.ended.signal.replace(signal).is_none() && finishes {
             let in_flight = units::counted(self.in_flight(), "target");
             self.stage
-                .progress
+                .observer
                 .message(&format!("{name}: finishing {in_flight} in flight; once more to stop at once"));
             self.pool.handle_event(now, Event::Drain);
         } else {
-            self.stage.progress.message(&format!("{name}: stopping at once"));
+            self.stage.observer.message(&format!("{name}: stopping at once"));
             self.killed = true;
             self.pool.handle_event(now, Event::Kill);
         }
@@ -305,23 +318,68 @@ impl<'a> Runtime<'a> {
                 let (fits, _) = descriptors::fit(descriptors::raise_limit(), u32::MAX, 1);
                 if self.pool.workers() >= fits as usize {
                     let limit = "the limit on open files leaves no room for another worker";
-                    return self.stage.progress.message(limit);
+                    return self.stage.observer.message(limit);
                 }
                 Event::Grow
             }
+            Steering::Allotted => return self.resize(now),
         };
         self.pool.handle_event(now, event);
     }
 
+    /// As many workers as the run is allowed, and has a use for.
+    fn resize(&mut self, now: Instant) {
+        let Some(allotted) = self.stage.control.allotted() else { return };
+        let wanted = allotted.min(self.workers_max) as usize;
+        let there = self.pool.workers();
+        for _ in there..wanted {
+            self.pool.handle_event(now, Event::Grow);
+        }
+        for _ in wanted..there {
+            self.pool.handle_event(now, Event::Shrink);
+        }
+    }
+
     fn reap(&mut self, now: Instant) {
+        let mut any = false;
         for (seat, process) in &mut self.processes {
             if let Some(death) = process.try_reap() {
                 let reading = death.reading;
                 self.stage.gather.reaped(seat.slot, Duration::from_micros(reading.cpu_us));
                 self.stage.gather.resident(seat.slot, reading.rss_bytes_max);
                 self.pool.handle_event(now, Event::Reaped(*seat, death));
+                any = true;
             }
         }
+        if any {
+            self.count_processes();
+        }
+    }
+
+    fn count_processes(&mut self) {
+        let count = self.processes.values().filter(|process| process.is_there()).count();
+        self.stage.observer.processes(count);
+    }
+
+    fn show(&mut self, now: Instant) {
+        let workers: Vec<_> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.is_there())
+            .map(|(&seat, process)| WorkerLook {
+                seat,
+                pid: process.pid(),
+                standing: self.pool.standing(seat),
+                reading: process.reading(),
+            })
+            .collect();
+        let snapshot = self.snapshot();
+        let gather = &*self.stage.gather;
+        let restarts = gather.restarts() + self.pool.restarts();
+        let shares = self.stage.control.allotted().is_some();
+        let hosts = if shares { self.pool.busiest(now, HOSTS_SHOWN) } else { Vec::new() };
+        let look = Look { snapshot, gather, restarts, hosts: &hosts, workers: &workers };
+        self.stage.observer.look(now, &look);
     }
 
     fn on_heard(&mut self, now: Instant, heard: Heard) {
@@ -332,7 +390,7 @@ impl<'a> Runtime<'a> {
                     Event::Hello(seat)
                 } else {
                     let ours = shared::BUILD_ID;
-                    let path = self.worker.display();
+                    let path = self.stage.workers.executable().display();
                     Event::Refused(
                         seat,
                         format!(
@@ -348,7 +406,7 @@ impl<'a> Runtime<'a> {
             }
             Heard::Message(seat, FromWorker::Refused(why)) => Event::Refused(seat, why),
             Heard::Message(seat, FromWorker::GaveUp(why)) => Event::GaveUp(seat, why),
-            Heard::Message(_, FromWorker::Said(line)) => return self.stage.progress.message(&line),
+            Heard::Message(_, FromWorker::Said(line)) => return self.stage.observer.message(&line),
             Heard::Garbled(seat, why) => Event::Garbled(seat, why),
             Heard::Eof(seat) => Event::Eof(seat),
         };

@@ -36,10 +36,10 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the worker of `seat`.
-    pub(super) fn start(worker: &Path, seat: Seat, heard: Sender<Heard>) -> io::Result<Self> {
-        let channel = Channel::open(seat, heard)?;
-        let child_and_box = spawn(worker, seat, &channel);
+    /// Starts a worker, which is nobody's before [`Self::adopt`]. `slot` is for people who read `ps`.
+    pub(super) fn start(worker: &Path, slot: Option<u32>) -> io::Result<Self> {
+        let channel = Channel::open()?;
+        let child_and_box = spawn(worker, slot, &channel);
         let (mut child, black_box) = match child_and_box {
             Ok(both) => both,
             Err(error) => {
@@ -57,6 +57,21 @@ impl Process {
             }
         };
         Ok(Self { child, channel, black_box, stderr, reaped: false })
+    }
+
+    /// From here on it is the process of `seat`, and what it says goes to `heard`.
+    pub(super) fn adopt(&mut self, seat: Seat, heard: Sender<Heard>) {
+        self.channel.adopt(seat, heard);
+    }
+
+    /// Its number in the system.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has not been reaped.
+    pub(super) fn is_there(&self) -> bool {
+        !self.reaped
     }
 
     /// Queues a message for it.
@@ -104,15 +119,15 @@ impl Drop for Process {
     }
 }
 
-fn spawn(worker: &Path, seat: Seat, channel: &Channel) -> io::Result<(Child, BlackBox)> {
+fn spawn(worker: &Path, slot: Option<u32>, channel: &Channel) -> io::Result<(Child, BlackBox)> {
     let (black_box, page) = BlackBox::create()?;
-    let child = Command::new(worker)
-        .arg("--connect")
-        .arg(channel.server_name())
-        .arg("--supervisor")
-        .arg(std::process::id().to_string())
-        .arg("--slot")
-        .arg(seat.slot.to_string())
+    let mut command = Command::new(worker);
+    command.arg("--connect").arg(channel.server_name());
+    command.arg("--supervisor").arg(std::process::id().to_string());
+    if let Some(slot) = slot {
+        command.arg("--slot").arg(slot.to_string());
+    }
+    let child = command
         // The page travels as standard input: inherited by this child alone, and no
         // descriptor number to agree on.
         .stdin(Stdio::from(page))

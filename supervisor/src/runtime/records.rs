@@ -186,7 +186,7 @@ impl Runtime<'_> {
         }
         crossbeam_channel::select! {
             send(chunks, out) -> _ => {}
-            recv(self.stage.signals.stopping()) -> signal => {
+            recv(self.stage.control.stopping()) -> signal => {
                 self.ended.signal = signal.ok().or(self.ended.signal);
                 self.ended.abandoned = true;
             }

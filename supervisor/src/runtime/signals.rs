@@ -1,20 +1,25 @@
-//! Signals become events of the loop; handlers do nothing else.
+//! Signals become messages; handlers do nothing else.
 
 use std::io;
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::libc::{SI_KERNEL, siginfo_t};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGTTOU};
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use signal_hook::iterator::{Handle, SignalsInfo};
 use signal_hook::low_level::emulate_default_handler;
 
-/// What a user asks of a run that is to go on.
+use super::control::{Controller, Steering};
+
+/// What the system or the user told this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Steering {
-    /// SIGHUP: replace all workers, one at a time.
-    Roll,
+pub enum Told {
+    /// SIGCHLD: some child has changed its state.
+    Child,
+    /// SIGINT or SIGTERM: stop.
+    Stop(i32),
+    /// SIGHUP: go on with what is installed and configured now.
+    Renew,
     /// SIGTTIN: one worker more.
     Grow,
     /// SIGTTOU: one worker less.
@@ -24,64 +29,61 @@ pub(super) enum Steering {
 /// Forwards signals until dropped.
 #[derive(Debug)]
 pub struct Signals {
-    children: Receiver<()>,
-    stopping: Receiver<i32>,
-    steering: Receiver<Steering>,
     handle: Handle,
 }
 
 impl Signals {
-    /// Installs the handlers (with `SA_RESTART`, or ipc-channel would lose sends) and the thread behind them.
+    /// Installs the handlers (with `SA_RESTART`, or ipc-channel would lose sends) and the thread
+    /// behind them, on which `tell` is called, until it returns false.
     ///
     /// # Errors
     /// When the handlers or the thread cannot be set up.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(mut tell: impl FnMut(Told) -> bool + Send + 'static) -> io::Result<Self> {
         let handled = [SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGTTIN, SIGTTOU];
         let mut incoming = SignalsInfo::<WithRawSiginfo>::new(handled)?;
         let handle = incoming.handle();
-        let (child, children) = unbounded();
-        let (stop, stopping) = unbounded();
-        let (steer, steering) = unbounded();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for info in incoming.forever() {
-                let heard = match info.si_signo {
-                    SIGCHLD => child.send(()).is_ok(),
-                    SIGHUP => steer.send(Steering::Roll).is_ok(),
-                    SIGTTIN => resize(&info, Steering::Grow, &steer),
-                    SIGTTOU => resize(&info, Steering::Shrink, &steer),
-                    signal => stop.send(signal).is_ok(),
+                let told = match info.si_signo {
+                    SIGCHLD => Told::Child,
+                    SIGHUP => Told::Renew,
+                    SIGTTIN | SIGTTOU if is_terminals(&info) => {
+                        if emulate_default_handler(info.si_signo).is_err() {
+                            return;
+                        }
+                        continue;
+                    }
+                    SIGTTIN => Told::Grow,
+                    SIGTTOU => Told::Shrink,
+                    signal => Told::Stop(signal),
                 };
-                if !heard {
+                if !tell(told) {
                     return;
                 }
             }
         })?;
-        Ok(Self { children, stopping, steering, handle })
+        Ok(Self { handle })
     }
 
-    /// Some child has changed its state.
-    pub(super) fn children(&self) -> &Receiver<()> {
-        &self.children
-    }
-
-    /// The user, or the system, wants the run to stop.
-    pub(super) fn stopping(&self) -> &Receiver<i32> {
-        &self.stopping
-    }
-
-    /// The user wants other workers.
-    pub(super) fn steering(&self) -> &Receiver<Steering> {
-        &self.steering
+    /// Hands everything to one run, which is all this process does.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn to_run(controller: Controller) -> io::Result<Self> {
+        Self::start(move |told| match told {
+            Told::Child => controller.child(),
+            Told::Stop(signal) => controller.stop(signal),
+            Told::Renew => controller.steer(Steering::Roll),
+            Told::Grow => controller.steer(Steering::Grow),
+            Told::Shrink => controller.steer(Steering::Shrink),
+        })
     }
 }
 
 /// The terminal's driver sends the same two signals, again and again, to a process in the background
 /// that uses the terminal: then they mean what they always did, that it is to stop.
-fn resize(info: &siginfo_t, asked: Steering, steer: &Sender<Steering>) -> bool {
-    if info.si_code == SI_KERNEL {
-        return emulate_default_handler(info.si_signo).is_ok();
-    }
-    steer.send(asked).is_ok()
+fn is_terminals(info: &siginfo_t) -> bool {
+    info.si_code == SI_KERNEL
 }
 
 impl Drop for Signals {

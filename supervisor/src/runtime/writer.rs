@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use shared::clock;
 
-use super::Signals;
+use super::Control;
 use crate::aggregate::Merge;
 use crate::journal::{News, OutputError, Recorder, State, Store};
 use crate::sink::{Outlet, SinkError};
@@ -120,12 +120,12 @@ impl Writer {
     ///
     /// # Errors
     /// The first [`OutputError`] of the whole run.
-    pub fn finish(mut self, complete: bool, signals: &Signals) -> Result<Finished, OutputError> {
+    pub fn finish(mut self, complete: bool, control: &Control) -> Result<Finished, OutputError> {
         self.complete.store(complete, Ordering::Release);
         self.chunks = None;
         crossbeam_channel::select! {
             recv(self.ended) -> _ => {}
-            recv(signals.stopping()) -> signal => return Ok(Finished::Abandoned(signal.unwrap_or_default())),
+            recv(control.stopping()) -> signal => return Ok(Finished::Abandoned(signal.unwrap_or_default())),
         }
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result.map(Finished::Written),
@@ -259,8 +259,8 @@ mod tests {
             n += 1;
             seen.insert(check_copy(&output, &copy));
         }
-        let signals = Signals::start().unwrap();
-        let Finished::Written(Some(store)) = writer.finish(false, &signals).unwrap() else {
+        let (_controller, control) = Control::new(None);
+        let Finished::Written(Some(store)) = writer.finish(false, &control).unwrap() else {
             panic!("abandoned")
         };
         assert_eq!(check_copy(&output, &copy), n * 10);
@@ -271,8 +271,8 @@ mod tests {
     fn without_records_the_output_is_begun_and_a_journal_gives_way() {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("out");
-        let signals = Signals::start().unwrap();
-        let Finished::Written(Some(mut store)) = start(&output).finish(true, &signals).unwrap() else {
+        let (_controller, control) = Control::new(None);
+        let Finished::Written(Some(mut store)) = start(&output).finish(true, &control).unwrap() else {
             panic!("abandoned")
         };
         store.complete().unwrap();

@@ -15,8 +15,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared::job::Mode;
 use shared::record::ErrorKind;
+use utoipa::ToSchema;
 
-use crate::gather::{Gather, LatencyBin, Timeline};
+use crate::gather::{Gather, Latencies, Latency, LatencyBin, Timeline};
 
 pub use compare::table as compare_table;
 pub use file::{WriteError, replace};
@@ -46,9 +47,10 @@ pub struct Facts {
 }
 
 /// What a run did. Field order and names are the file's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Summary {
     /// The execution model that ran.
+    #[schema(value_type = String)]
     pub mode: Mode,
     /// Slots in the pool.
     pub workers: u32,
@@ -77,6 +79,7 @@ pub struct Summary {
     /// How long targets took; the last attempt of each.
     pub latency_ms: LatencyMs,
     /// Failed records by kind.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub errors: BTreeMap<ErrorKind, u64>,
     /// One entry for each slot, in order.
     pub per_worker: Vec<PerWorker>,
@@ -91,7 +94,7 @@ pub struct Summary {
 }
 
 /// Quantiles of how long targets took, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LatencyMs {
     /// Half of the targets were at most this long.
     pub p50: f64,
@@ -103,8 +106,20 @@ pub struct LatencyMs {
     pub max: f64,
 }
 
+impl From<&Latency> for LatencyMs {
+    fn from(latency: &Latency) -> Self {
+        let quantile_ms = |quantile| thousandths(latency.quantile_us(quantile) as f64 / 1e3);
+        Self {
+            p50: quantile_ms(0.5),
+            p90: quantile_ms(0.9),
+            p99: quantile_ms(0.99),
+            max: thousandths(latency.max_us() as f64 / 1e3),
+        }
+    }
+}
+
 /// One slot's part.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PerWorker {
     /// Its number, from 0.
     pub slot: u32,
@@ -123,8 +138,6 @@ impl Summary {
     #[must_use]
     pub fn new(gather: &Gather, facts: &Facts) -> Self {
         let counts = gather.counts();
-        let latency = gather.latency();
-        let quantile_ms = |quantile| thousandths(latency.quantile_us(quantile) as f64 / 1e3);
         let wall_s = facts.wall.as_secs_f64();
         Self {
             mode: facts.mode,
@@ -140,12 +153,7 @@ impl Summary {
             cpu_s: thousandths(facts.cpu.as_secs_f64()),
             supervisor_cpu_s: thousandths(facts.supervisor_cpu.as_secs_f64()),
             items_per_s: if wall_s > 0.0 { thousandths(gather.items_now() as f64 / wall_s) } else { 0.0 },
-            latency_ms: LatencyMs {
-                p50: quantile_ms(0.5),
-                p90: quantile_ms(0.9),
-                p99: quantile_ms(0.99),
-                max: thousandths(latency.max_us() as f64 / 1e3),
-            },
+            latency_ms: gather.latency().into(),
             errors: gather.errors().clone(),
             per_worker: (0..).zip(gather.slots()).map(PerWorker::from).collect(),
             restarts: gather.restarts(),
@@ -193,6 +201,8 @@ pub struct ModeRun {
     pub timeline: Timeline,
     /// The distribution of how long targets took.
     pub latency: Vec<LatencyBin>,
+    /// The same in a few buckets.
+    pub latencies: Latencies,
 }
 
 impl ModeRun {
@@ -206,6 +216,7 @@ impl ModeRun {
             supervisor_rss_bytes_max: facts.supervisor_rss_bytes_max,
             timeline: gather.timeline().clone(),
             latency: gather.latency().bins(),
+            latencies: *gather.latency().coarse(),
         }
     }
 

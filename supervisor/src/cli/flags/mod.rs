@@ -5,6 +5,7 @@
 //!
 //! Nothing here is resolved; `resolve` turns it into a [`crate::plan::Plan`].
 
+mod client;
 mod csv;
 mod extract;
 mod input;
@@ -12,6 +13,7 @@ mod network;
 mod output;
 mod pool;
 mod program;
+mod serve;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -19,6 +21,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+pub(super) use self::client::{
+    CancelFlags, JobsFlags, JobsVerb, ResultsFlags, ServiceFlags, StatusFlags, SubmitFlags,
+};
 pub(super) use self::csv::{CsvFlags, ReadingFlags, TableFlags};
 pub(super) use self::extract::ExtractFlags;
 pub(super) use self::input::{ListFlags, PathFlags, UrlFlags};
@@ -26,6 +31,7 @@ pub(super) use self::network::{AddressPolicyFlag, NetworkFlags};
 pub(super) use self::output::{OutputFlags, ShownFlags, SideFlags, WhenFlag};
 pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
 pub(super) use self::program::{MapFlags, ThenFlags};
+pub(super) use self::serve::ServeFlags;
 use super::{help, values};
 
 /// Fetch and parse in bulk, on every core, losing nothing.
@@ -56,6 +62,24 @@ pub(super) enum Verb {
     /// Run the same job in all four modes and show the difference
     #[command(after_long_help = help::COMPARE, subcommand_required = false)]
     Compare(CompareFlags),
+    /// Hand a job to a service, with the files it needs
+    #[command(after_long_help = help::SUBMIT, subcommand_required = false, subcommand_value_name = "COMMAND")]
+    Submit(SubmitFlags),
+    /// Show the jobs of a service; pause, resume, retry or remove one
+    #[command(after_long_help = help::JOBS, subcommand_required = false, subcommand_value_name = "COMMAND")]
+    Jobs(JobsFlags),
+    /// Write the records of a service's job
+    #[command(after_long_help = help::RESULTS)]
+    Results(ResultsFlags),
+    /// Stop a job of a service for good; what was done is kept
+    #[command(after_long_help = help::JOBS)]
+    Cancel(CancelFlags),
+    /// Show what a service is doing: its workers, its hosts, or one job
+    #[command(after_long_help = help::STATUS)]
+    Status(StatusFlags),
+    /// Run as a service that takes jobs over HTTP; also what runs without a command
+    #[command(after_long_help = help::SERVE)]
+    Serve(ServeFlags),
     /// Print a completion script for a shell
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {

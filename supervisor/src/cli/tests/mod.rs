@@ -7,7 +7,9 @@ use shared::job::Work;
 
 use super::*;
 
+mod client;
 mod lines;
+mod serve;
 mod settings;
 
 /// A directory with inputs in it, and what a command line is read in.
@@ -55,6 +57,13 @@ impl Bench {
     fn plan(&self, line: &str) -> Plan {
         match self.read(line) {
             Ok(Request::Run(plan)) => *plan,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn service(&self, line: &str) -> ServiceConfig {
+        match self.read(line) {
+            Ok(Request::Serve(config, ..)) => *config,
             other => panic!("{line}: {other:?}"),
         }
     }

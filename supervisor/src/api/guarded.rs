@@ -1,0 +1,146 @@
+//! A connection that does not wait for ever for a peer who does not read, and
+//! does not hang up on one who is still talking before it can have heard the answer.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// Longest time in which a peer may take nothing of what is being sent to it. A laptop that was shut comes back with a new connection.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Longest time to listen on after the last word. Closing a socket in which there is something unread resets the
+/// connection, and the peer, still sending its gigabyte, never sees the 413 that is on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Bytes that are thrown away at once meanwhile.
+const DISCARD_BYTES: usize = 16 * 1024;
+
+/// A stream whose writes fail once the peer has taken nothing for [`STALL`].
+pub(super) struct Guarded<S> {
+    inner: S,
+    stalled: Option<Pin<Box<Sleep>>>,
+    after: Duration,
+    /// Until when is listened on; set once our side is shut.
+    linger: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Guarded<S> {
+    pub(super) const fn new(inner: S) -> Self {
+        Self::with(inner, STALL)
+    }
+
+    const fn with(inner: S, after: Duration) -> Self {
+        Self { inner, stalled: None, after, linger: None }
+    }
+
+    /// Passes on what a write came to, unless it has come to nothing for too long.
+    fn watched<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let after = self.after;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(after)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.watched(written, context)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.watched(flushed, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.linger.is_none() {
+            let shut = Pin::new(&mut this.inner).poll_shutdown(context);
+            std::task::ready!(this.watched(shut, context))?;
+        }
+        let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if linger.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let mut discarded = [0; DISCARD_BYTES];
+            let mut into = ReadBuf::new(&mut discarded);
+            let read = std::task::ready!(Pin::new(&mut this.inner).poll_read(context, &mut into));
+            if read.is_err() || into.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.watched(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_reads_nothing_is_given_up_and_one_that_reads_is_not() {
+        let (near, mut far) = tokio::io::duplex(8);
+        let mut guarded = Guarded::with(near, Duration::from_millis(20));
+        let mut read = [0; 8];
+        for _ in 0..3 {
+            guarded.write_all(b"12345678").await.unwrap();
+            far.read_exact(&mut read).await.unwrap();
+        }
+        guarded.write_all(b"12345678").await.unwrap();
+        let error = guarded.write_all(b"9").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_still_talking_is_listened_to_until_it_has_heard() {
+        let (near, mut far) = tokio::io::duplex(8);
+        let closing = tokio::spawn(async move { Guarded::new(near).shutdown().await });
+        far.write_all(&[0; 10_000]).await.unwrap();
+        assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0);
+        drop(far);
+        closing.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,52 @@
+//! The service: what runs without a command, and where its things are.
+
+use std::path::Path;
+
+use super::*;
+
+#[test]
+fn without_a_command_it_is_the_service() {
+    let bench = Bench::new().set("HOME", "/home/u");
+    for line in ["", "--workers auto", "serve", "--queue-max 10000", "serve --workers auto"] {
+        let config = bench.service(line);
+        assert_eq!(config.state_dir, Path::new("/home/u/.local/state/muster"), "{line}");
+        assert_eq!((config.workers, config.queue_max), (None, 10_000), "{line}");
+        assert_eq!(config.keep_for, Duration::from_secs(7 * 24 * 3600));
+        assert_eq!(config.keep_bytes, 10 << 30);
+        assert_eq!(config.api.body_bytes_max, 1 << 30);
+    }
+    assert_eq!(bench.service("--workers 3").workers, std::num::NonZeroU32::new(3));
+    bench.write("muster.toml", "jobs-max = 4\nallow-path = [\"/srv\"]\ntimeout = \"5s\"");
+    let config = bench.service("");
+    assert_eq!((config.jobs_max.get(), config.allowed.paths), (4, vec![Path::new("/srv").to_owned()]));
+}
+
+#[test]
+fn things_are_where_systemd_or_the_user_has_them() {
+    let check = |variables: &[(&str, &str)], line: &str, state: &str, socket: Option<&str>| {
+        let bench = variables.iter().fold(Bench::new(), |bench, (name, value)| bench.set(name, value));
+        let config = bench.service(line);
+        assert_eq!(config.state_dir, Path::new(state), "{line}");
+        assert_eq!(config.api.socket.as_deref(), socket.map(Path::new), "{line}");
+    };
+    let home = ("HOME", "/home/u");
+    let state = "/home/u/.local/state/muster";
+    check(&[home], "", state, Some("/home/u/.local/state/muster/api.sock"));
+    check(&[home, ("XDG_RUNTIME_DIR", "/run/user/7")], "", state, Some("/run/user/7/muster/api.sock"));
+    check(&[home, ("XDG_STATE_HOME", "/s")], "", "/s/muster", Some("/s/muster/api.sock"));
+    let systemd = [("STATE_DIRECTORY", "/var/lib/muster:/x"), ("RUNTIME_DIRECTORY", "/run/muster")];
+    check(&systemd, "", "/var/lib/muster", Some("/run/muster/api.sock"));
+    check(&systemd, "serve --state-dir /d --socket /s.sock", "/d", Some("/s.sock"));
+    check(&[home], "serve --socket none --listen 127.0.0.1:0", state, None);
+}
+
+#[test]
+fn what_makes_no_sense_for_a_service_is_refused() {
+    let bench = Bench::new().set("HOME", "/home/u");
+    bench.refused("serve --mode both", 2, &["--mode is for each job to say"]);
+    bench.refused("serve --socket none", 2, &["nobody could reach the service"]);
+    bench.refused("serve --tls-cert a.pem", 2, &["--tls-cert needs --tls-key"]);
+    bench.refused("serve --keep-for soon", 2, &["give a time such as 7d"]);
+    bench.refused("serve --listen nowhere", 2, &["--listen"]);
+    Bench::new().refused("serve", 2, &["--state-dir"]);
+}

@@ -1,0 +1,110 @@
+//! `submit --wait`: the bar of a run on the command line, for a job in the service.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use http::StatusCode;
+use shared::clock;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use super::connection::Connection;
+use super::results::{COMES_BACK, TRY_EVERY};
+use super::{ClientError, Place};
+use crate::cli::Outcome;
+use crate::plan::When;
+use crate::progress::{Progress, Screen, Snapshot, Total};
+use crate::service::view::{JobId, JobState, JobView};
+use crate::summary;
+
+/// Time between two looks: the service changes what it shows four times a second.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Shows how far the job is until it has ended. The job as it ended, unless it was let go; and the exit code.
+///
+/// # Errors
+/// When the service is gone for good.
+pub(super) async fn until_ended(
+    place: &Place,
+    job: JobView,
+    when: When,
+) -> Result<(Option<JobView>, ExitCode), ClientError> {
+    let screen = Screen::stderr();
+    let mut progress = Progress::new(when, screen);
+    let is_shown = progress.is_shown();
+    let stop = |kind| signal(kind).map_err(|error| ClientError::Here(error.to_string()));
+    let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
+    let (id, mut job, mut connection) = (job.id, job, None);
+    while !job.state.has_ended() {
+        progress.tick(clock::now(), &snapshot(&job));
+        let signal = tokio::select! {
+            () = sleep(LOOK_EVERY) => None,
+            _ = interrupt.recv() => Some(SignalKind::interrupt()),
+            _ = terminate.recv() => Some(SignalKind::terminate()),
+        };
+        if let Some(signal) = signal {
+            progress.finish(clock::now(), &snapshot(&job));
+            say(&format!(
+                "job {id} goes on; see it with: supervisor status {id}, stop it with: supervisor cancel {id}"
+            ));
+            let number = u8::try_from(signal.as_raw_value()).unwrap_or(u8::MAX);
+            return Ok((None, Outcome::Stopped(number).into()));
+        }
+        job = look(place, id, &mut connection).await?;
+    }
+    progress.finish(clock::now(), &snapshot(&job));
+    if let Some(error) = &job.error {
+        say(&format!("error: job {id}: {error}"));
+    }
+    if let Some(summary) = job.summary.as_ref().filter(|_| is_shown) {
+        let _ = io::stderr().write_all(summary::table(summary, screen).as_bytes());
+    }
+    if job.state == JobState::Cancelled {
+        say(&format!("job {id} was cancelled"));
+    }
+    let code = job.exit_code.map_or_else(|| Outcome::Impossible.into(), ExitCode::from);
+    Ok((Some(job), code))
+}
+
+/// The job as it is now; a service that is being restarted is waited for.
+async fn look(place: &Place, id: JobId, connection: &mut Option<Connection>) -> Result<JobView, ClientError> {
+    let until = clock::now() + COMES_BACK;
+    loop {
+        let looked = async {
+            let open = match connection.take() {
+                Some(open) => connection.insert(open),
+                None => connection.insert(Connection::open(place).await?),
+            };
+            open.get(&format!("/v1/jobs/{id}")).await?.parse()
+        };
+        match looked.await {
+            Err(ClientError::Unreachable(_)) if clock::now() < until => {
+                *connection = None;
+                sleep(TRY_EVERY).await;
+            }
+            Err(ClientError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. })
+                if clock::now() < until =>
+            {
+                sleep(TRY_EVERY).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn snapshot(job: &JobView) -> Snapshot {
+    let counts = job.counts;
+    let total = match counts.total {
+        Some(total) if counts.total_exact => Total::Exact(total),
+        Some(total) => Total::About(total),
+        None => Total::Unknown,
+    };
+    let (done, failed, bytes, in_flight) = (counts.done, counts.failed, counts.bytes, counts.in_flight);
+    Snapshot { done, failed, bytes, in_flight, total }
+}
+
+/// Says something to a person; a standard error that is closed has nobody to tell.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,0 +1,191 @@
+//! Workers in reserve: started, connected, and without a job. A job that begins takes them and need
+//! not wait for any to start.
+//!
+//! One thread starts every worker of the service and lasts as long as the service: a worker
+//! dies with the *thread* that started it, and the threads of jobs come and go.
+
+use std::io;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use shared::clock;
+
+use super::process::Process;
+use crate::pool::restart;
+
+/// How long a spare that is one too many is kept: a job may be about to take it.
+const SURPLUS_KEPT: Duration = Duration::from_millis(500);
+
+/// The way to the spares.
+#[derive(Debug, Clone)]
+pub struct Spares {
+    requests: Sender<Request>,
+}
+
+#[derive(Debug)]
+enum Request {
+    /// A process, a spare one if there is any.
+    Take(Sender<io::Result<Process>>),
+    /// So many are to be kept.
+    Keep(usize),
+    /// Some child has changed its state.
+    Child,
+    /// Replace those that are there.
+    Renew,
+    /// Which processes are there?
+    Pids(Sender<Vec<u32>>),
+}
+
+impl Spares {
+    /// Starts the thread, with nothing to keep.
+    pub(super) fn start(executable: PathBuf) -> io::Result<Self> {
+        let (requests, incoming) = unbounded();
+        let seed = clock::monotonic_us();
+        let nursery = Nursery {
+            executable,
+            spares: Vec::new(),
+            wanted: 0,
+            failures: 0,
+            not_before: clock::now(),
+            surplus_since: None,
+            rng: fastrand::Rng::with_seed(seed),
+        };
+        thread::Builder::new().name("spares".to_owned()).spawn(move || nursery.run(&incoming))?;
+        Ok(Self { requests })
+    }
+
+    /// A process that was never at work.
+    pub(super) fn take(&self) -> io::Result<Process> {
+        let gone = || io::Error::other("the thread that starts workers has ended");
+        let (reply, answer) = bounded(1);
+        self.requests.send(Request::Take(reply)).map_err(|_| gone())?;
+        answer.recv().unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Keeps so many from now on.
+    pub fn keep(&self, count: u32) {
+        let _ = self.requests.send(Request::Keep(count as usize));
+    }
+
+    /// Some child of this process has changed its state.
+    pub fn child(&self) {
+        let _ = self.requests.send(Request::Child);
+    }
+
+    /// Replaces all of them: another executable may have been installed.
+    pub fn renew(&self) {
+        let _ = self.requests.send(Request::Renew);
+    }
+
+    /// Their processes.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        let (reply, answer) = bounded(1);
+        let _ = self.requests.send(Request::Pids(reply));
+        answer.recv().unwrap_or_default()
+    }
+}
+
+struct Nursery {
+    executable: PathBuf,
+    spares: Vec<(Process, Instant)>,
+    wanted: usize,
+    /// Spares in a row that could not be started, or died before anybody took them.
+    failures: u32,
+    not_before: Instant,
+    surplus_since: Option<Instant>,
+    rng: fastrand::Rng,
+}
+
+impl Nursery {
+    fn run(mut self, incoming: &Receiver<Request>) {
+        loop {
+            let next = match self.due() {
+                Some(due) => incoming.recv_deadline(due),
+                None => incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match next {
+                Ok(request) => self.answer(request),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody is left who could want one.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.tend(clock::now());
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Take(reply) => {
+                // The oldest, which has said hello long since.
+                let spare = if self.spares.is_empty() { None } else { Some(self.spares.remove(0).0) };
+                let process = match spare {
+                    Some(process) => Ok(process),
+                    None => Process::start(&self.executable, None),
+                };
+                // Whoever asked may be gone; then the process goes as well.
+                let _ = reply.send(process);
+            }
+            Request::Keep(count) => self.wanted = count,
+            Request::Child => self.reap(clock::now()),
+            Request::Renew => self.spares.clear(),
+            Request::Pids(reply) => {
+                let pids = self.spares.iter().map(|(process, _)| process.pid()).collect();
+                let _ = reply.send(pids);
+            }
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        if self.spares.len() < self.wanted {
+            return Some(self.not_before);
+        }
+        self.surplus_since.map(|since| since + SURPLUS_KEPT)
+    }
+
+    /// Starts one that is missing, ends one that is too many.
+    fn tend(&mut self, now: Instant) {
+        if self.spares.len() <= self.wanted {
+            self.surplus_since = None;
+        } else if *self.surplus_since.get_or_insert(now) + SURPLUS_KEPT <= now {
+            self.spares.truncate(self.wanted);
+            self.surplus_since = None;
+        }
+        if self.spares.len() < self.wanted && self.not_before <= now {
+            match Process::start(&self.executable, None) {
+                Ok(process) => self.spares.push((process, now)),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot start a spare worker");
+                    self.failed(now);
+                }
+            }
+        }
+    }
+
+    fn reap(&mut self, now: Instant) {
+        let before = self.spares.len();
+        let mut young = false;
+        self.spares.retain_mut(|(process, since)| {
+            let death = process.try_reap();
+            if let Some(death) = &death {
+                young |= now.duration_since(*since) < restart::HEALTHY_AFTER;
+                let (exit, stderr) = (death.exit, death.stderr.trim_end());
+                tracing::warn!(worker = process.pid(), %exit, stderr, "a spare worker died");
+            }
+            death.is_none()
+        });
+        if self.spares.len() < before {
+            if !young {
+                self.failures = 0;
+            }
+            self.failed(now);
+        }
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.not_before = now + restart::delay(self.failures, &mut self.rng);
+        self.failures = self.failures.saturating_add(1);
+    }
+}

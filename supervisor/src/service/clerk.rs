@@ -1,0 +1,216 @@
+//! The thread that does what takes long on a disk, so that the state loop does not: it looks through
+//! jobs on their way in and brings their uploads to the disk, collects failed inputs out of records,
+//! and removes directories.
+
+mod failed;
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use serde_json::{Map, Value};
+
+use super::ask::{Idempotency, Refused, Submission, Upload};
+use super::config::Allowed;
+use super::news::{News, Reply};
+use super::store::{self, Errand, RECORDS};
+use super::view::JobId;
+use crate::cli;
+
+pub(super) use self::failed::Retry;
+
+/// Longest name of a job, in bytes: it stands in tables.
+const NAME_BYTES_MAX: usize = 200;
+
+/// What a job's priority may be, both ways.
+const PRIORITY_MAX: i64 = 100;
+
+/// A job that can be taken in.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) document: Map<String, Value>,
+    pub(super) command: &'static str,
+    pub(super) name: Option<String>,
+    pub(super) priority: i32,
+    /// The directory that becomes the job's, if it has uploads.
+    pub(super) incoming: Option<PathBuf>,
+    /// Within it.
+    pub(super) uploads: Vec<PathBuf>,
+    pub(super) idempotency: Option<Idempotency>,
+    pub(super) retry_of: Option<JobId>,
+    pub(super) sender: String,
+}
+
+/// The way to the clerk.
+#[derive(Debug)]
+pub(super) struct Clerk {
+    errands: Sender<Order>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Prepare(Box<Submission>, Reply),
+    Retry(Box<Retry>, Reply),
+    Remove(PathBuf),
+}
+
+impl Clerk {
+    /// Starts the thread, which answers with [`News::Prepared`].
+    pub(super) fn start(allowed: Allowed, incoming: PathBuf, news: Sender<News>) -> io::Result<Self> {
+        let (errands, queue) = unbounded();
+        let desk = Desk { allowed, incoming, news };
+        thread::Builder::new().name("clerk".to_owned()).spawn(move || desk.work(&queue))?;
+        Ok(Self { errands })
+    }
+
+    /// Looks a job through and brings it to the disk.
+    pub(super) fn prepare(&self, submission: Box<Submission>, reply: Reply) {
+        let _ = self.errands.send(Order::Prepare(submission, reply));
+    }
+
+    /// Makes a new job of the inputs that failed.
+    pub(super) fn retry(&self, retry: Retry, reply: Reply) {
+        let _ = self.errands.send(Order::Retry(Box::new(retry), reply));
+    }
+
+    /// Removes a directory that nobody needs.
+    pub(super) fn remove(&self, directory: PathBuf) {
+        let _ = self.errands.send(Order::Remove(directory));
+    }
+}
+
+/// The directory that the uploads of a submission lie in.
+pub(super) fn directory(uploads: &[Upload]) -> Option<PathBuf> {
+    uploads.first().and_then(|upload| upload.path.parent()).map(Path::to_owned)
+}
+
+struct Desk {
+    allowed: Allowed,
+    incoming: PathBuf,
+    news: Sender<News>,
+}
+
+impl Desk {
+    fn work(&self, orders: &Receiver<Order>) {
+        for order in orders {
+            let (prepared, reply) = match order {
+                Order::Prepare(submission, reply) => (self.prepare(*submission, None), reply),
+                Order::Retry(retry, reply) => (self.retry(&retry), reply),
+                Order::Remove(directory) => {
+                    if let Err(error) = store::remove(&directory) {
+                        tracing::warn!(%error, "a directory is left over until the next start");
+                    }
+                    continue;
+                }
+            };
+            if self.news.send(News::Prepared(prepared.map(Box::new), reply)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn prepare(&self, submission: Submission, retry_of: Option<JobId>) -> Result<Prepared, Refused> {
+        let incoming = directory(&submission.uploads);
+        let prepared = self.checked(submission, incoming.clone(), retry_of);
+        if let (Err(_), Some(incoming)) = (&prepared, incoming) {
+            // If that fails, it is done at the next start.
+            let _ = store::remove(&incoming);
+        }
+        prepared
+    }
+
+    fn checked(
+        &self,
+        submission: Submission,
+        incoming: Option<PathBuf>,
+        retry_of: Option<JobId>,
+    ) -> Result<Prepared, Refused> {
+        let Submission { document, uploads, idempotency, sender } = submission;
+        let name = name(&document)?;
+        let priority = priority(&document)?;
+        let command = cli::command(&document).map_err(Refused::Invalid)?;
+        let placed = match &incoming {
+            Some(incoming) => place(incoming, &uploads)?,
+            None => Vec::new(),
+        };
+        let place = incoming.as_deref().unwrap_or(&self.incoming);
+        let paths: Vec<PathBuf> = placed.iter().map(|path| place.join(path)).collect();
+        // The service's directories are nobody's business.
+        let here = format!("{}/", place.display());
+        cli::job(&document, &paths, &place.join(RECORDS), &self.allowed)
+            .map_err(|why| Refused::Invalid(why.replace(&here, "")))?;
+        Ok(Prepared {
+            document,
+            command,
+            name,
+            priority,
+            incoming,
+            uploads: placed,
+            idempotency,
+            retry_of,
+            sender,
+        })
+    }
+
+    fn retry(&self, retry: &Retry) -> Result<Prepared, Refused> {
+        let incoming = self.incoming.join(format!("retry-{}-{}", retry.of, shared::clock::monotonic_us()));
+        let storage = |error: io::Error| Refused::Storage(error.to_string());
+        DirBuilder::new().mode(0o700).create(&incoming).map_err(storage)?;
+        let submission = failed::submission(retry, &incoming, &self.allowed);
+        match submission {
+            Ok(submission) => self.prepare(submission, Some(retry.of)),
+            Err(why) => {
+                let _ = store::remove(&incoming);
+                Err(why)
+            }
+        }
+    }
+}
+
+fn name(document: &Map<String, Value>) -> Result<Option<String>, Refused> {
+    match document.get("name") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) if name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control) => {
+            Ok(Some(name.clone()))
+        }
+        Some(_) => Err(Refused::Invalid(format!(
+            "\"name\" takes a text of one line and at most {NAME_BYTES_MAX} bytes"
+        ))),
+    }
+}
+
+fn priority(document: &Map<String, Value>) -> Result<i32, Refused> {
+    let Some(given) = document.get("priority") else { return Ok(0) };
+    let number = given.as_i64().filter(|number| number.abs() <= PRIORITY_MAX);
+    number.and_then(|number| i32::try_from(number).ok()).ok_or_else(|| {
+        Refused::Invalid(format!("\"priority\" takes a whole number from -{PRIORITY_MAX} to {PRIORITY_MAX}"))
+    })
+}
+
+/// Gives each upload the name its sender gave it, in a directory of its own, and brings it to the
+/// disk. Where they are within `incoming`.
+fn place(incoming: &Path, uploads: &[Upload]) -> Result<Vec<PathBuf>, Refused> {
+    let storage = |error: io::Error| Refused::Storage(error.to_string());
+    let mut placed = Vec::with_capacity(uploads.len());
+    for (number, upload) in uploads.iter().enumerate() {
+        let is_name = matches!(
+            Path::new(&upload.name).components().collect::<Vec<_>>().as_slice(),
+            [Component::Normal(only)] if only.to_str() == Some(upload.name.as_str())
+        );
+        if !is_name || upload.name.chars().any(char::is_control) {
+            return Err(Refused::Invalid(format!("{:?} is no file name", upload.name)));
+        }
+        let own = incoming.join(format!("input-{number}"));
+        DirBuilder::new().mode(0o700).create(&own).map_err(storage)?;
+        let path = own.join(&upload.name);
+        fs::rename(&upload.path, &path).map_err(storage)?;
+        File::open(&path).and_then(|file| file.sync_all()).map_err(storage)?;
+        File::open(&own).and_then(|directory| directory.sync_all()).map_err(storage)?;
+        placed.push(Path::new(&format!("input-{number}")).join(&upload.name));
+    }
+    File::open(incoming).and_then(|directory| directory.sync_all()).map_err(storage)?;
+    Ok(placed)
+}

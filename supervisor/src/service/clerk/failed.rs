@@ -1,0 +1,202 @@
+//! `retry-failed`: the inputs that failed in a job, as the upload of a new one with the same flags.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value, json};
+
+use super::super::ask::{Refused, Submission, Upload};
+use super::super::config::Allowed;
+use super::super::view::JobId;
+use super::{Errand, RECORDS};
+use crate::cli::{self, JobPlan};
+use crate::plan::Plan;
+use crate::source::{Source, TargetKind};
+
+/// Lines of the source looked at together.
+const BATCH: usize = 1024;
+
+/// A job some of whose inputs failed.
+#[derive(Debug)]
+pub(in crate::service) struct Retry {
+    pub(in crate::service) of: JobId,
+    pub(in crate::service) command: String,
+    pub(in crate::service) errand: Errand,
+    pub(in crate::service) records: PathBuf,
+    /// Bytes of them that are certain.
+    pub(in crate::service) committed: u64,
+    pub(in crate::service) sender: String,
+}
+
+/// What of a record tells which input it is.
+#[derive(Deserialize)]
+struct Seen {
+    id: u64,
+    url: Option<String>,
+    path: Option<String>,
+    #[serde(default)]
+    keep: Map<String, Value>,
+    error: Option<IgnoredAny>,
+}
+
+/// The new job; its files lie in `incoming`.
+pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> Result<Submission, Refused> {
+    let storage = |error: io::Error| Refused::Storage(error.to_string());
+    let mut document = retry.errand.document.clone();
+    let uploads = match retry.command.as_str() {
+        "fetch" => urls(retry, incoming, &mut document).map_err(storage)?,
+        "parse" => pages(retry, incoming, &mut document).map_err(storage)?,
+        "map" => lines(retry, incoming, &mut document, allowed)?,
+        _ => {
+            return Err(Refused::Conflict(format!(
+                "job {} aggregates: it has no inputs that could fail one by one",
+                retry.of
+            )));
+        }
+    };
+    if uploads.is_empty() && document.get("paths").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        return Err(Refused::Conflict(format!("no input of job {} has failed", retry.of)));
+    }
+    Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone() })
+}
+
+/// URLs, and what was carried along with them.
+fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io::Result<Vec<Upload>> {
+    let path = incoming.join("failed");
+    let mut out = BufWriter::new(File::create(&path)?);
+    let mut keep: Vec<String> = Vec::new();
+    let mut any = false;
+    each_failed(retry, |seen| {
+        let Some(url) = seen.url else { return Ok(()) };
+        any = true;
+        let mut row = Map::new();
+        for (name, value) in seen.keep {
+            if name != "url" && !keep.contains(&name) {
+                keep.push(name.clone());
+            }
+            row.insert(name, value);
+        }
+        row.insert("url".to_owned(), Value::String(url));
+        serde_json::to_writer(&mut out, &row)?;
+        out.write_all(b"\n")
+    })?;
+    out.flush()?;
+    for key in ["urls", "input", "sitemap", "column", "keep"] {
+        document.shift_remove(key);
+    }
+    document.insert("column".to_owned(), json!("url"));
+    if !keep.is_empty() {
+        let keep: Vec<String> = keep.iter().map(|name| name.replace(',', "\\,")).collect();
+        document.insert("keep".to_owned(), json!(keep));
+    }
+    Ok(if any { vec![Upload { path, name: "failed.jsonl".to_owned() }] } else { Vec::new() })
+}
+
+/// Files: the job's own ones come along, others are named again.
+fn pages(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io::Result<Vec<Upload>> {
+    let own = retry.records.parent().unwrap_or(Path::new(""));
+    let (mut uploads, mut paths) = (Vec::new(), Vec::new());
+    each_failed(retry, |seen| {
+        let Some(page) = seen.path else { return Ok(()) };
+        if !Path::new(&page).starts_with(own) {
+            paths.push(page);
+            return Ok(());
+        }
+        let path = incoming.join(format!("failed-{}", seen.id));
+        if fs::hard_link(&page, &path).is_err() {
+            fs::copy(&page, &path)?;
+        }
+        let name = Path::new(&page).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        uploads.push(Upload { path, name });
+        Ok(())
+    })?;
+    for key in ["paths", "input", "column", "keep"] {
+        document.shift_remove(key);
+    }
+    if !paths.is_empty() {
+        document.insert("paths".to_owned(), json!(paths));
+    }
+    Ok(uploads)
+}
+
+/// Lines, which a record does not hold: they are read once more.
+fn lines(
+    retry: &Retry,
+    incoming: &Path,
+    document: &mut Map<String, Value>,
+    allowed: &Allowed,
+) -> Result<Vec<Upload>, Refused> {
+    let storage = |error: io::Error| Refused::Storage(error.to_string());
+    let mut failed = BTreeSet::new();
+    let raw = retry.errand.document.get("raw") == Some(&Value::Bool(true));
+    if raw {
+        return Err(Refused::Conflict(format!(
+            "the records of job {} are the program's own lines, which do not tell what failed",
+            retry.of
+        )));
+    }
+    each_failed(retry, |seen| {
+        failed.insert(seen.id);
+        Ok(())
+    })
+    .map_err(storage)?;
+    if failed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let output = incoming.join(RECORDS);
+    let plan = match cli::job(&retry.errand.document, &retry.errand.uploads, &output, allowed) {
+        Ok(JobPlan::Records(plan)) => plan,
+        Ok(JobPlan::Table(_)) => return Ok(Vec::new()),
+        Err(why) => return Err(Refused::Conflict(why)),
+    };
+    let path = incoming.join("failed");
+    copy_lines(&plan, &failed, &path)?;
+    document.shift_remove("input");
+    Ok(vec![Upload { path, name: "failed.jsonl".to_owned() }])
+}
+
+fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Refused> {
+    let storage = |error: io::Error| Refused::Storage(error.to_string());
+    let mut out = BufWriter::new(File::create(path).map_err(storage)?);
+    let mut source = Source::new(&plan.inputs, TargetKind::of(&plan.work));
+    let mut items = Vec::with_capacity(BATCH);
+    loop {
+        items.clear();
+        let more = source
+            .next_batch(&mut items, BATCH)
+            .map_err(|error| Refused::Conflict(format!("the inputs cannot be read any more: {error}")))?;
+        for item in &items {
+            for (id, line) in (item.id..).zip(item.input.split(|byte| *byte == b'\n')) {
+                if id < item.id + item.inputs && failed.contains(&id) {
+                    out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(storage)?;
+                }
+            }
+        }
+        if !more {
+            return out.flush().map_err(storage);
+        }
+    }
+}
+
+/// Calls `take` with each record of the job that has an error.
+fn each_failed(retry: &Retry, mut take: impl FnMut(Seen) -> io::Result<()>) -> io::Result<()> {
+    let file = match File::open(&retry.records) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut lines = BufReader::with_capacity(1 << 20, file.take(retry.committed));
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        if let Ok(seen) = serde_json::from_slice::<Seen>(&line)
+            && seen.error.is_some()
+        {
+            take(seen)?;
+        }
+        line.clear();
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! Where the service's log goes. Only a service logs: a run on the command line
+//! says what it has to say on standard error, as ever.
+//!
+//! In the journal every event is an entry with fields of its own, so that
+//! `journalctl -u muster JOB=17` shows one job; elsewhere it is a line, for
+//! people or for machines. Fields that events have: `job`, `target`, `worker`.
+
+mod journal;
+
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use clap::ValueEnum;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use self::journal::Journal;
+
+/// Where the journal listens.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// How the log is written: `--log-format`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Into the journal where standard error goes there, text elsewhere.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Entries of the systemd journal.
+    Journald,
+}
+
+/// The least of what is logged: `--log-level`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What was lost or could not be done.
+    Error,
+    /// And what went wrong and was made good.
+    Warn,
+    /// And what was asked for, began and ended.
+    #[default]
+    Info,
+    /// And what each worker does.
+    Debug,
+    /// And each message.
+    Trace,
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// `--log-format journald` without a journal.
+    #[error("--log-format journald: {JOURNAL} cannot be written to: {0}; use text or json")]
+    NoJournal(#[source] io::Error),
+    /// The log was begun before.
+    #[error("the log has begun already")]
+    Begun,
+}
+
+/// Begins the log of this process; once.
+///
+/// # Errors
+/// [`LogError`].
+pub fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> {
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Journald => Box::new(Journal::at(Path::new(JOURNAL)).map_err(LogError::NoJournal)?),
+        LogFormat::Json => json(io::stderr),
+        LogFormat::Text => text(io::stderr, io::stderr().is_terminal()),
+        LogFormat::Auto => {
+            let named = std::env::var("JOURNAL_STREAM").ok();
+            let journal = named
+                .filter(|stream| is_stream(io::stderr(), stream))
+                .and_then(|_| Journal::at(Path::new(JOURNAL)).ok());
+            match journal {
+                Some(journal) => Box::new(journal),
+                None => text(io::stderr, io::stderr().is_terminal()),
+            }
+        }
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter(level)))
+        .try_init()
+        .map_err(|_| LogError::Begun)
+}
+
+/// Ours from `level` on; of the libraries what is wrong, for their progress is nobody's concern.
+fn filter(level: LogLevel) -> Targets {
+    let level = LevelFilter::from(level);
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("supervisor", level)
+        .with_target("shared", level)
+}
+
+/// `2026-11-28T18:30:43.123456Z  INFO job 17 has begun job=17`
+fn text<W>(writer: W, colour: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
+    Box::new(
+        fmt::layer()
+            .with_writer(writer)
+            .with_target(false)
+            .with_ansi(colour && std::env::var_os("NO_COLOR").is_none()),
+    )
+}
+
+/// `{"timestamp":"…","level":"INFO","message":"job 17 has begun","job":17}`
+fn json<W>(writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
+    // The module an event comes from would be a second `target`.
+    Box::new(
+        fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .with_current_span(false)
+            .with_writer(writer),
+    )
+}
+
+/// Whether `file` is what `$JOURNAL_STREAM` names, as `DEVICE:INODE`. It is inherited
+/// by processes whose output was sent elsewhere since.
+fn is_stream(file: impl AsFd, stream: &str) -> bool {
+    let Ok(stat) = rustix::fs::fstat(file) else { return false };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What was logged.
+    #[derive(Debug, Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Page {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn logged(layer: Box<dyn Layer<Registry> + Send + Sync>, level: LogLevel, events: impl FnOnce()) {
+        tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(layer.with_filter(filter(level))),
+            events,
+        );
+    }
+
+    #[test]
+    fn json_has_the_fields_once_and_at_the_top() {
+        let page = Page::default();
+        let writer = page.clone();
+        logged(json(move || writer.clone()), LogLevel::Info, || {
+            tracing::warn!(job = 17, target = 4230, worker = 2, "worker 2 died");
+        });
+        let line: serde_json::Value = serde_json::from_str(&page.text()).unwrap();
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["message"], "worker 2 died");
+        assert_eq!((&line["job"], &line["target"], &line["worker"]), (&17.into(), &4230.into(), &2.into()));
+        assert_eq!(page.text().matches("\"target\"").count(), 1, "{}", page.text());
+    }
+
+    #[test]
+    fn text_names_what_it_is_about_and_has_no_colours_in_files() {
+        let page = Page::default();
+        let writer = page.clone();
+        logged(text(move || writer.clone(), false), LogLevel::Info, || {
+            tracing::info!(job = 17, "has begun");
+            tracing::debug!("unseen");
+        });
+        let text = page.text();
+        assert!(text.ends_with("  INFO has begun job=17\n"), "{text:?}");
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+    }
+
+    #[test]
+    fn of_libraries_only_what_is_wrong_is_logged() {
+        let page = Page::default();
+        let writer = page.clone();
+        logged(text(move || writer.clone(), false), LogLevel::Debug, || {
+            tracing::debug!(target: "hyper::proto", "unseen");
+            tracing::warn!(target: "hyper::proto", "seen");
+            tracing::debug!("ours");
+        });
+        let text = page.text();
+        assert!(text.contains("seen") && text.contains("ours") && !text.contains("unseen"), "{text:?}");
+    }
+
+    #[test]
+    fn a_stream_is_known_by_device_and_inode() {
+        let file = tempfile::tempfile().unwrap();
+        let stat = file.metadata().unwrap();
+        assert!(is_stream(&file, &format!("{}:{}", stat.dev(), stat.ino())));
+        for other in ["", "8:1", "8", &format!("{}:{}", stat.dev(), stat.ino() + 1)] {
+            assert!(!is_stream(&file, other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn no_file_in_the_way_is_a_journal() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Journal::at(&directory.path().join("none")).is_err());
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(Journal::at(&file).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! The service: the same engine, always on. It keeps a queue of jobs in the
+//! state directory, runs several at once on one set of workers, and survives
+//! its own death at any instant.
+//!
+//! ```text
+//! api ─ asks ─→ state loop ─ starts, stops, shares ─→ one engine thread a job
+//!  ↑                │  ↑                                   │
+//!  └── board, events┘  └────────────── news ←──────────────┘
+//! ```
+//! One thread owns everything that can change, the state loop. Whoever wants a
+//! change sends it an [`Ask`]; whoever wants to look reads the [`Board`], which
+//! the loop writes and nobody waits for. Invariant: what the loop has answered
+//! is on the disk.
+
+mod ask;
+mod at_work;
+mod board;
+mod clerk;
+pub mod config;
+pub mod logs;
+mod metrics;
+mod news;
+mod notify;
+mod schedule;
+mod state_loop;
+mod store;
+pub mod view;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Sender, unbounded};
+
+pub use ask::{Ask, Idempotency, Refused, Submission, Submitted, Upload, Verb};
+pub use board::{Board, Event, Records, Service};
+pub use metrics::{Metrics, Totals};
+pub use store::StoreError;
+
+use self::clerk::Clerk;
+use self::config::ServiceConfig;
+use self::news::News;
+use self::state_loop::{Listeners, Parts, StateLoop};
+use self::store::Store;
+use crate::api::ApiHandle;
+use crate::runtime::{Signals, Told, Workers};
+
+/// Why the service cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Threads or signal handlers cannot be set up.
+    #[error("cannot set up threads and signals: {0}")]
+    SetUp(#[from] std::io::Error),
+}
+
+/// Runs a service with these workers until it is told to stop. `open` is called with it and its
+/// configuration once it can be asked, and opens the way in, if there is to be one.
+///
+/// # Errors
+/// [`StartError`], before anything has run; or what `open` says.
+pub fn run<E: From<StartError>>(
+    config: ServiceConfig,
+    workers: Workers,
+    open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<ApiHandle>, E>,
+) -> Result<(), E> {
+    let store = Store::open(&config.state_dir).map_err(StartError::from)?;
+    store.sweep().map_err(StartError::from)?;
+    let (workers, spares) = workers.with_spares().map_err(StartError::from)?;
+    let (asks_sender, asks) = unbounded();
+    let (tell, news) = unbounded();
+    let service = Service::new(asks_sender, Arc::new(Board::default()));
+    let listeners = Listeners::default();
+    let _signals = signals(&listeners, spares.clone(), tell.clone()).map_err(StartError::from)?;
+    let incoming: PathBuf = config.state_dir.join("incoming");
+    let clerk = Clerk::start(config.allowed.clone(), incoming, tell.clone()).map_err(StartError::from)?;
+    let api = open(&service, &config)?;
+    let parts = Parts { config, service, store, asks, news, tell, listeners, workers, spares, clerk, api };
+    StateLoop::new(parts).map_err(StartError::from)?.run();
+    Ok(())
+}
+
+/// Hands signals on: that a child has changed its state to all who have children, anything else to the loop.
+fn signals(
+    listeners: &Listeners,
+    spares: crate::runtime::Spares,
+    tell: Sender<News>,
+) -> std::io::Result<Signals> {
+    let listeners: Arc<Mutex<_>> = Arc::clone(listeners);
+    Signals::start(move |told| match told {
+        Told::Child => {
+            spares.child();
+            // A run that is over does not listen any more.
+            listeners
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(crate::runtime::Controller::child);
+            true
+        }
+        Told::Stop(_) | Told::Renew | Told::Grow | Told::Shrink => tell.send(News::Told(told)).is_ok(),
+    })
+}

@@ -1,0 +1,232 @@
+//! The state loop: one thread owns all that can change, the jobs and who works for them. It hears
+//! what is asked, what the engines tell and what the system says, changes what follows, keeps it,
+//! shows it on the board.
+//!
+//! One file for each thing it does: `intake` takes jobs in, `act` does what users want of them,
+//! `share` starts them and gives them workers, `finish` ends them, `signals` obeys the system,
+//! `expire` forgets, `show` writes the board.
+//!
+//! Invariants, checked after every turn, and only while they hold does the watchdog hear of us: no
+//! more jobs run than may; no more workers are given away than there are; a job runs if and only if
+//! its state says so.
+
+mod act;
+mod expire;
+mod finish;
+mod intake;
+mod job;
+mod share;
+mod show;
+mod signals;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Select, Sender};
+use shared::clock;
+
+use self::job::Job;
+use super::ask::Ask;
+use super::board::Service;
+use super::clerk::Clerk;
+use super::config::ServiceConfig;
+use super::news::News;
+use super::notify::Notify;
+use super::store::Store;
+use super::view::JobId;
+use crate::api::ApiHandle;
+use crate::frontier::HostShares;
+use crate::runtime::{Controller, Spares, Workers};
+
+/// Pieces of news taken in one turn before what is asked is looked at again.
+const NEWS_PER_TURN: usize = 256;
+
+/// Time between two looks at what changes by itself, while somebody listens or something runs.
+const BUSY_TICK: Duration = Duration::from_millis(500);
+
+/// The same while nobody does and nothing does.
+const IDLE_TICK: Duration = Duration::from_secs(2);
+
+/// Runs that are told when a child has changed its state.
+pub(super) type Listeners = Arc<Mutex<Vec<Controller>>>;
+
+/// What the loop is given.
+pub(super) struct Parts {
+    pub(super) config: ServiceConfig,
+    pub(super) service: Service,
+    pub(super) store: Store,
+    pub(super) asks: Receiver<Ask>,
+    pub(super) news: Receiver<News>,
+    /// For those who work for the loop.
+    pub(super) tell: Sender<News>,
+    pub(super) listeners: Listeners,
+    pub(super) workers: Workers,
+    pub(super) spares: Spares,
+    pub(super) clerk: Clerk,
+    /// The way in, if there is one.
+    pub(super) api: Option<ApiHandle>,
+}
+
+/// The loop.
+pub(super) struct StateLoop {
+    parts: Parts,
+    jobs: BTreeMap<JobId, Job>,
+    /// Worker processes there are to be.
+    workers: u32,
+    /// What all jobs together may ask of each host.
+    hosts: HostShares,
+    /// Set once it stops.
+    stopping: bool,
+    notify: Notify,
+    started: Instant,
+    /// Workers that were started to replace one that died, in runs that are over.
+    restarts: u64,
+    /// What systemd was told last.
+    said: String,
+    /// Spares that were asked for.
+    spares_kept: Option<u32>,
+    tick_due: Instant,
+    alive_due: Option<Instant>,
+    expiry_due: Instant,
+    /// The first invariant that was found broken.
+    broken: Option<&'static str>,
+}
+
+impl StateLoop {
+    /// Takes over what the store has.
+    pub(super) fn new(parts: Parts) -> Result<Self, super::StoreError> {
+        let now = clock::now();
+        let workers = share::count(parts.config.workers);
+        let mut state = Self {
+            jobs: BTreeMap::new(),
+            workers,
+            hosts: HostShares::default(),
+            stopping: false,
+            notify: Notify::new(),
+            started: now,
+            restarts: 0,
+            said: String::new(),
+            spares_kept: None,
+            tick_due: now,
+            alive_due: None,
+            expiry_due: now,
+            broken: None,
+            parts,
+        };
+        state.take_over()?;
+        Ok(state)
+    }
+
+    /// Runs until it is told to stop and nothing is at work any more.
+    pub(super) fn run(mut self) {
+        self.share();
+        self.show_all();
+        self.notify.ready(&self.status());
+        while !(self.stopping && self.jobs.values().all(|job| job.live.is_none())) {
+            self.wait();
+            self.turn();
+        }
+        self.show_all();
+        if let Some(api) = self.parts.api {
+            api.stop();
+        }
+    }
+
+    fn wait(&self) {
+        let mut select = Select::new();
+        select.recv(&self.parts.asks);
+        select.recv(&self.parts.news);
+        let due = self.alive_due.into_iter().chain([self.tick_due, self.expiry_due]).min();
+        match due {
+            Some(due) => drop(select.ready_deadline(due)),
+            None => drop(select.ready()),
+        }
+    }
+
+    fn turn(&mut self) {
+        for _ in 0..NEWS_PER_TURN {
+            let Ok(news) = self.parts.news.try_recv() else { break };
+            self.hear(news);
+        }
+        while let Ok(ask) = self.parts.asks.try_recv() {
+            self.answer(ask);
+        }
+        let now = clock::now();
+        if self.expiry_due <= now {
+            self.expire(now);
+        }
+        self.share();
+        self.check();
+        if self.tick_due <= now {
+            self.show_all();
+            let status = self.status();
+            if self.said != status && !self.stopping {
+                self.notify.status(&status);
+                self.said = status;
+            }
+            let busy = self.parts.service.is_heard() || self.jobs.values().any(|job| job.live.is_some());
+            self.tick_due = now + if busy { BUSY_TICK } else { IDLE_TICK };
+        }
+        self.show_life(now);
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Submit(submission, reply) => self.submit(submission, reply),
+            Ask::Act(id, verb, reply) => self.act(id, verb, reply),
+            // Whoever asked may be gone.
+            Ask::Scale(workers, reply) => drop(reply.send(self.scale(workers))),
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Began(id, mode, wants) => self.began(id, mode, wants),
+            News::Processes(id, alive) => self.counted(id, alive),
+            News::Seen(id, sight) => self.seen(id, *sight),
+            News::Said(id, line) => self.said(id, &line),
+            News::Ended(id, how, bytes) => self.ended(id, *how, bytes),
+            News::Prepared(prepared, reply) => self.prepared(prepared, reply),
+            News::Told(told) => self.told(told),
+        }
+    }
+
+    /// Looks whether all is as it must be.
+    fn check(&mut self) {
+        let at_work = self.jobs.values().filter(|job| job.live.is_some()).count();
+        let leaving = self.jobs.values().filter(|job| job.is_leaving()).count();
+        let allotted: u32 =
+            self.jobs.values().filter_map(|job| job.live.as_ref()).map(job::Live::allotted).sum();
+        let room = self.workers.min(self.parts.config.jobs_max.get()) as usize;
+        let stray = self.jobs.values().any(|job| job.live.is_none() && job.kept.state.is_at_work());
+        let broken = if at_work - leaving > room {
+            Some("more jobs run than may")
+        } else if leaving == 0 && allotted > self.workers {
+            Some("more workers are given away than there are")
+        } else if stray {
+            Some("a job is said to run and does not")
+        } else {
+            None
+        };
+        if let Some(broken) = broken.filter(|_| self.broken != broken) {
+            tracing::error!(broken, "internal error, please report it");
+        }
+        self.broken = broken;
+    }
+
+    /// Tells the watchdog that the loop turns, and turns as it should.
+    fn show_life(&mut self, now: Instant) {
+        let Some(every) = self.notify.every() else { return };
+        if self.alive_due.is_none_or(|due| due <= now) && self.broken.is_none() {
+            self.notify.alive();
+        }
+        if self.alive_due.is_none_or(|due| due <= now) {
+            self.alive_due = Some(now + every);
+        }
+    }
+
+    fn listen(&self, controller: Controller) {
+        self.parts.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(controller);
+    }
+}

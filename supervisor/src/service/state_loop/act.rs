@@ -1,0 +1,144 @@
+//! What users want done with a job.
+
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::Sender;
+
+use super::super::ask::{Refused, Verb};
+use super::super::clerk::Retry;
+use super::super::news::Reply;
+use super::super::view::{JobId, JobState, JobView};
+use super::StateLoop;
+use super::job::After;
+use super::share::now;
+use crate::cli::Outcome;
+
+impl StateLoop {
+    pub(super) fn act(&mut self, id: JobId, verb: Verb, reply: Sender<Result<JobView, Refused>>) {
+        // As it was, for one that is removed.
+        let before = self.jobs.get(&id).map(super::Job::view);
+        let answer = match verb {
+            Verb::Pause => self.pause(id),
+            Verb::Resume => self.resume(id),
+            Verb::Cancel => self.cancel(id),
+            Verb::Remove => self.remove(id),
+            Verb::RetryFailed => {
+                match self.failed_inputs(id) {
+                    Ok(retry) => self.parts.clerk.retry(retry, Reply::Retried(reply)),
+                    // Whoever asked may be gone.
+                    Err(refused) => drop(reply.send(Err(refused))),
+                }
+                return;
+            }
+        };
+        let after = self.jobs.get(&id).map(super::Job::view);
+        let answer = answer.and_then(|()| after.or(before).ok_or(Refused::NoJob(id)));
+        let _ = reply.send(answer);
+    }
+
+    fn state(&self, id: JobId) -> Result<JobState, Refused> {
+        self.jobs.get(&id).map(super::Job::state).ok_or(Refused::NoJob(id))
+    }
+
+    fn pause(&mut self, id: JobId) -> Result<(), Refused> {
+        match self.state(id)? {
+            JobState::Queued => self.change(id, JobState::Paused),
+            JobState::Running => self.drain(id, After::Pause),
+            JobState::Draining if self.drains_to(id) == Some(After::Queue) => self.drain(id, After::Pause),
+            state @ (JobState::Paused
+            | JobState::Draining
+            | JobState::Done
+            | JobState::Failed
+            | JobState::Cancelled) => return Err(senseless(id, state, "be paused")),
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, id: JobId) -> Result<(), Refused> {
+        match self.state(id)? {
+            JobState::Paused => {
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    job.kept.error = None;
+                }
+                self.change(id, JobState::Queued);
+            }
+            JobState::Draining if self.drains_to(id) == Some(After::Pause) => self.drain(id, After::Queue),
+            state @ (JobState::Queued
+            | JobState::Running
+            | JobState::Draining
+            | JobState::Done
+            | JobState::Failed
+            | JobState::Cancelled) => return Err(senseless(id, state, "be resumed")),
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, id: JobId) -> Result<(), Refused> {
+        match self.state(id)? {
+            JobState::Queued | JobState::Paused => {
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    job.kept.finished_at = Some(now());
+                    job.kept.exit_code = Some(Outcome::Stopped(15).code());
+                    job.kept.error = None;
+                }
+                self.change(id, JobState::Cancelled);
+            }
+            JobState::Running | JobState::Draining => self.drain(id, After::Cancel),
+            state @ (JobState::Done | JobState::Failed | JobState::Cancelled) => {
+                return Err(senseless(id, state, "be cancelled"));
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, id: JobId) -> Result<(), Refused> {
+        let state = self.state(id)?;
+        if !state.has_ended() {
+            return Err(senseless(id, state, "be removed before it has ended"));
+        }
+        self.forget(id).map_err(|error| Refused::Storage(error.to_string()))
+    }
+
+    fn failed_inputs(&self, id: JobId) -> Result<Retry, Refused> {
+        let job = self.jobs.get(&id).ok_or(Refused::NoJob(id))?;
+        if !job.kept.state.has_ended() || job.live.is_some() {
+            return Err(senseless(id, job.state(), "be tried again before it has ended"));
+        }
+        if let Some(refused) = self.refusal() {
+            return Err(refused);
+        }
+        let errand = self.parts.store.errand(id).map_err(|error| Refused::Storage(error.to_string()))?;
+        Ok(Retry {
+            of: id,
+            command: job.kept.command.clone(),
+            errand,
+            records: self.parts.store.records(id),
+            committed: job.committed.load(Ordering::Acquire),
+            sender: format!("retry of job {id}"),
+        })
+    }
+
+    fn drains_to(&self, id: JobId) -> Option<After> {
+        self.jobs.get(&id).and_then(|job| job.live.as_ref()).and_then(|live| live.draining)
+    }
+
+    fn change(&mut self, id: JobId, state: JobState) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.kept.state = state;
+        }
+        self.keep(id);
+    }
+}
+
+fn senseless(id: JobId, state: JobState, what: &str) -> Refused {
+    let state = match state {
+        JobState::Queued => "queued",
+        JobState::Running => "running",
+        JobState::Paused => "paused",
+        JobState::Draining => "draining",
+        JobState::Done => "done",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "cancelled",
+    };
+    Refused::Conflict(format!("job {id} is {state}, and cannot {what}"))
+}

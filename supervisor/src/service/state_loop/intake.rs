@@ -1,0 +1,140 @@
+//! Takes jobs in, and takes over those of the service before this one.
+
+use crossbeam_channel::Sender;
+
+use super::super::StoreError;
+use super::super::ask::{Idempotency, Refused, Submission, Submitted};
+use super::super::clerk::{self, Prepared};
+use super::super::news::Reply;
+use super::super::store::New;
+use super::super::view::{JobId, JobState, JobView};
+use super::StateLoop;
+use super::job::Job;
+use super::share::now;
+
+impl StateLoop {
+    /// Goes on with what the store has: whatever ran when the service ended waits now, and finds its
+    /// journal when it starts.
+    pub(super) fn take_over(&mut self) -> Result<(), StoreError> {
+        for mut kept in self.parts.store.all()? {
+            if kept.state.is_at_work() {
+                kept.state = JobState::Queued;
+            }
+            let id = kept.id;
+            if kept.state == JobState::Cancelled && kept.finished_at.is_none() {
+                // It was draining.
+                kept.finished_at = Some(now());
+                kept.exit_code = Some(crate::cli::Outcome::Stopped(15).code());
+                self.parts.store.update(&kept)?;
+            }
+            self.jobs.insert(id, Job::new(kept));
+            self.show_job(id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn submit(&mut self, submission: Box<Submission>, reply: Sender<Result<Submitted, Refused>>) {
+        let reply = Reply::Submitted(reply);
+        let refused = match self.known(submission.idempotency.as_ref()) {
+            Ok(Some(job)) => {
+                self.discard(&submission);
+                return reply.accept(job, true);
+            }
+            Err(refused) => Some(refused),
+            Ok(None) => self.refusal(),
+        };
+        match refused {
+            Some(refused) => {
+                self.discard(&submission);
+                reply.refuse(refused);
+            }
+            None => self.parts.clerk.prepare(submission, reply),
+        }
+    }
+
+    /// Why no job can be taken in now.
+    pub(super) fn refusal(&self) -> Option<Refused> {
+        let waiting = self.jobs.values().filter(|job| job.kept.state == JobState::Queued).count() as u64;
+        let queue_max = self.parts.config.queue_max;
+        if self.stopping {
+            Some(Refused::Stopping)
+        } else if waiting >= queue_max {
+            Some(Refused::Full(waiting))
+        } else {
+            None
+        }
+    }
+
+    fn discard(&self, submission: &Submission) {
+        if let Some(directory) = clerk::directory(&submission.uploads) {
+            self.parts.clerk.remove(directory);
+        }
+    }
+
+    /// The job that was submitted under this key before, if one was.
+    fn known(&self, idempotency: Option<&Idempotency>) -> Result<Option<JobView>, Refused> {
+        let Some(Idempotency { key, digest }) = idempotency else { return Ok(None) };
+        let found = self.parts.store.by_key(key).map_err(|error| Refused::Storage(error.to_string()))?;
+        match found {
+            Some((_, other)) if other != *digest => Err(Refused::KeyReused),
+            Some((id, _)) => Ok(self.jobs.get(&id).map(Job::view)),
+            None => Ok(None),
+        }
+    }
+
+    /// The clerk is through with a job.
+    pub(super) fn prepared(&mut self, prepared: Result<Box<Prepared>, Refused>, reply: Reply) {
+        let prepared = match prepared {
+            Ok(prepared) => *prepared,
+            Err(refused) => return reply.refuse(refused),
+        };
+        let incoming = prepared.incoming.clone();
+        match self.take_in(prepared) {
+            Ok((job, known)) => {
+                if let Some(incoming) = incoming.filter(|_| known) {
+                    self.parts.clerk.remove(incoming);
+                }
+                reply.accept(job, known);
+            }
+            Err(refused) => {
+                if let Some(incoming) = incoming {
+                    self.parts.clerk.remove(incoming);
+                }
+                reply.refuse(refused);
+            }
+        }
+    }
+
+    fn take_in(&mut self, prepared: Prepared) -> Result<(JobView, bool), Refused> {
+        // Its twin may have come in meanwhile.
+        if let Some(job) = self.known(prepared.idempotency.as_ref())? {
+            return Ok((job, true));
+        }
+        if let Some(refused) = self.refusal() {
+            return Err(refused);
+        }
+        let Prepared { document, command, name, priority, incoming, uploads, idempotency, retry_of, sender } =
+            prepared;
+        let new = New {
+            name: name.as_deref(),
+            command,
+            priority,
+            document: &document,
+            uploads: &uploads,
+            submitted_at: &now(),
+            retry_of,
+            idempotency: idempotency.as_ref(),
+            sender: &sender,
+        };
+        let kept = self.parts.store.insert(&new, incoming.as_deref());
+        let kept = kept.map_err(|error| Refused::Storage(error.to_string()))?;
+        let id: JobId = kept.id;
+        tracing::info!(job = id.0, command, sender, "taken in");
+        let job = Job::new(kept);
+        let view = job.view();
+        self.jobs.insert(id, job);
+        self.parts.service.board().metrics.job_changed(None, &view);
+        self.show_job(id);
+        Ok((view, false))
+    }
+}

@@ -1,0 +1,155 @@
+//! Writes the board, and tells whoever listens.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::{Arc, PoisonError};
+
+use shared::clock;
+
+use super::super::board::{Event, Records};
+use super::super::view::{HostView, JobId, ServiceView, WorkerState, WorkerView};
+use super::StateLoop;
+use super::job::Job;
+use crate::pool::Standing;
+use crate::runtime::WorkerLook;
+
+/// Hosts on the board.
+const HOSTS_SHOWN: usize = 200;
+
+impl StateLoop {
+    /// A job came, or changed.
+    pub(super) fn show_job(&self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let view = Arc::new(job.view());
+        let records = Records { path: self.parts.store.records(id), committed: Arc::clone(&job.committed) };
+        let board = self.parts.service.board();
+        let mut jobs = board.jobs.write().unwrap_or_else(PoisonError::into_inner);
+        let before = jobs.insert(id, (Arc::clone(&view), records));
+        drop(jobs);
+        // What is shown first is new, and counted there, or was counted by the service before this one.
+        if let Some((before, _)) = before {
+            board.metrics.job_changed(Some(&before), &view);
+        }
+        self.parts.service.tell(Event::Job(view));
+    }
+
+    /// A job is gone.
+    pub(super) fn hide_job(&self, id: JobId) {
+        let board = self.parts.service.board();
+        board.jobs.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// What changes by itself.
+    pub(super) fn show_all(&self) {
+        let board = self.parts.service.board();
+        *board.workers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.worker_views());
+        *board.hosts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.host_views());
+        let service = Some(Arc::new(self.service_view()));
+        *board.service.write().unwrap_or_else(PoisonError::into_inner) = service;
+        self.parts.service.tell(Event::Pulse);
+    }
+
+    fn worker_views(&self) -> Vec<WorkerView> {
+        let of_job = |job: &Job| {
+            let sight = job.live.as_ref().and_then(|live| live.sight.as_ref());
+            let id = job.kept.id;
+            let looks = sight.map(|sight| sight.workers.as_slice()).unwrap_or_default();
+            looks.iter().map(|look| at_work(id, look)).collect::<Vec<_>>()
+        };
+        let mut views: Vec<_> = self.jobs.values().flat_map(of_job).collect();
+        views.extend(self.parts.spares.pids().into_iter().map(spare));
+        views.sort_by_key(|view| (view.job.is_none(), view.job, view.slot, view.pid));
+        views
+    }
+
+    /// What all jobs see of each host, together.
+    fn host_views(&self) -> Vec<HostView> {
+        let sights = self.jobs.values().filter_map(|job| job.live.as_ref()?.sight.as_ref());
+        let mut hosts: BTreeMap<&str, HostView> = BTreeMap::new();
+        for look in sights.flat_map(|sight| &sight.hosts) {
+            let host = hosts.entry(&look.name).or_insert_with(|| HostView {
+                host: look.name.to_string(),
+                in_flight: 0,
+                in_flight_max: look.in_flight_max,
+                waiting: 0,
+                paused_ms: None,
+            });
+            host.in_flight += look.in_flight;
+            host.waiting += look.waiting as u64;
+            host.in_flight_max = host.in_flight_max.into_iter().chain(look.in_flight_max).min();
+            let paused_ms = look.paused.map(|paused| u64::try_from(paused.as_millis()).unwrap_or(u64::MAX));
+            host.paused_ms = host.paused_ms.into_iter().chain(paused_ms).max();
+        }
+        let mut views: Vec<_> = hosts.into_values().collect();
+        views.sort_by_key(|host| std::cmp::Reverse((host.in_flight, host.waiting)));
+        views.truncate(HOSTS_SHOWN);
+        views
+    }
+
+    fn service_view(&self) -> ServiceView {
+        let now = clock::now();
+        let restarts = self.jobs.values().filter_map(|job| job.live.as_ref()?.sight.as_ref());
+        ServiceView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: now.duration_since(self.started).as_secs_f64(),
+            workers: self.workers,
+            jobs_max: self.parts.config.jobs_max.get().min(self.workers),
+            stopping: self.stopping,
+            rss_bytes: clock::resident().now_bytes,
+            cpu_s: clock::process_cpu().as_secs_f64(),
+            restarts: self.restarts + restarts.map(|sight| sight.restarts).sum::<u64>(),
+        }
+    }
+
+    /// For `systemctl status`.
+    pub(super) fn status(&self) -> String {
+        let running = self.jobs.values().filter(|job| job.live.is_some()).count();
+        let waiting = self.jobs.values().filter(|job| job.state() == super::super::view::JobState::Queued);
+        format!("{running} running, {} queued, {} workers", waiting.count(), self.workers)
+    }
+}
+
+fn at_work(job: JobId, look: &WorkerLook) -> WorkerView {
+    let reading = &look.reading;
+    let since_us = clock::monotonic_us().saturating_sub(reading.since_us);
+    #[expect(clippy::cast_precision_loss, reason = "microseconds that one target takes")]
+    let target_ms = reading.target.map(|_| since_us as f64 / 1e3);
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of CPU time of one process")]
+    let cpu_s = reading.cpu_us as f64 / 1e6;
+    WorkerView {
+        pid: look.pid,
+        state: match look.standing {
+            Standing::Starting => WorkerState::Starting,
+            Standing::Idle => WorkerState::Idle,
+            Standing::Busy => WorkerState::Busy,
+            Standing::Leaving => WorkerState::Leaving,
+        },
+        job: Some(job),
+        slot: Some(look.seat.slot),
+        in_flight: reading.in_flight,
+        phase: reading.phase.name().to_owned(),
+        target: reading.target,
+        target_ms,
+        rss_bytes: reading.rss_bytes,
+        cpu_s,
+    }
+}
+
+fn spare(pid: u32) -> WorkerView {
+    // It writes nothing into its black box before it has work.
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    WorkerView {
+        pid,
+        state: WorkerState::Idle,
+        job: None,
+        slot: None,
+        in_flight: 0,
+        phase: shared::black_box::Phase::Idle.name().to_owned(),
+        target: None,
+        target_ms: None,
+        rss_bytes: pages * procfs::page_size(),
+        cpu_s: 0.0,
+    }
+}

@@ -1,0 +1,83 @@
+//! The tables of `state.db`, and how those of earlier versions become these.
+//!
+//! Each step leads from one schema to the next and never changes again: states of any earlier version
+//! are still out there. `PRAGMA user_version` says how many were taken.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::StoreError;
+
+/// Says in SQLite's own header whose file this is: `MUSS`.
+const APPLICATION_ID: i32 = 0x4d55_5353;
+
+/// From nothing to the newest schema.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE jobs (
+        -- Never used again, not even when its job is gone.
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT,
+        command TEXT NOT NULL,
+        priority INTEGER NOT NULL,
+        -- As it was sent, and the paths of its uploads within its directory; JSON.
+        document TEXT NOT NULL,
+        uploads TEXT NOT NULL,
+        -- JSON, as the API shows it. A job that drains is what it drains to.
+        state TEXT NOT NULL,
+        -- RFC 3339.
+        submitted_at TEXT NOT NULL,
+        started_at TEXT,
+        finished_at TEXT,
+        counts TEXT NOT NULL,
+        errors TEXT NOT NULL,
+        summary TEXT,
+        exit_code INTEGER,
+        error TEXT,
+        retry_of INTEGER,
+        idempotency_key TEXT UNIQUE,
+        digest BLOB,
+        sender TEXT NOT NULL,
+        -- Bytes of its records that are certain, and of everything it has on the disk.
+        committed INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0
+    );"];
+
+/// Opens the database at `path`, which exists, and brings it to the newest schema.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let database = |cause| StoreError::Database { path: path.to_owned(), cause };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(database)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(database)?;
+    let number = |connection: &Connection, name: &str| {
+        connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(database)
+    };
+    let known = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
+    let found = number(&connection, "user_version")?;
+    let whose = number(&connection, "application_id")?;
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    if whose != APPLICATION_ID && (whose, found) != (0, 0) {
+        return Err(database(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB),
+            Some("this is another program's database".to_owned()),
+        )));
+    }
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(database)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(database)?;
+    if found < known {
+        let mut upgrade = || {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+                transaction.execute_batch(step)?;
+            }
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", known)?;
+            transaction.commit()
+        };
+        upgrade().map_err(database)?;
+    }
+    Ok(connection)
+}
