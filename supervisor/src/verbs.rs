@@ -17,6 +17,7 @@ use crate::journal::{self, Destination, Opened};
 use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
+use crate::runtime::cgroup::Leaves;
 use crate::runtime::{Control, Signals, Workers};
 use crate::service::{self, config::ServiceConfig};
 use crate::sink::Sink;
@@ -121,7 +122,12 @@ pub(crate) fn serve(config: ServiceConfig) -> anyhow::Result<Outcome> {
     let shown = config.state_dir.display().to_string();
     let (api, state_dir) = (config.api.clone(), config.state_dir.clone());
     let mut handle = None;
-    service::run(config, Workers::find()?, |service| {
+    let mut workers = Workers::find()?;
+    match Leaves::open(config.worker_memory_bytes) {
+        Ok(leaves) => workers = workers.in_leaves(leaves),
+        Err(why) => tracing::info!(%why, "workers have no cgroups of their own"),
+    }
+    service::run(config, workers, |service| {
         let handle = handle.insert(Arc::new(api::start(service.clone(), &api, &state_dir)?));
         if Screen::stderr().is_terminal {
             say(&format!("the service's jobs are in {shown}\n"));
