@@ -15,7 +15,7 @@ use self::sitemaps::Listed;
 use self::tree::SitemapError;
 use crate::archive;
 use crate::auto::{self, Measured};
-use crate::frontier::{Frontier, FrontierConfig};
+use crate::frontier::{Frontier, FrontierConfig, HostShares};
 use crate::gather::{Gather, Ordered, Unbalanced};
 use crate::journal::{Destination, Gate, Journal, JournalError, OutputError, SpooledInput, State, Store};
 use crate::plan::Plan;
@@ -129,6 +129,8 @@ pub(crate) struct Outside<'a> {
     pub(crate) observer: &'a mut dyn Observer,
     /// Where its worker processes come from.
     pub(crate) workers: &'a Workers,
+    /// The budgets of hosts that other jobs ask as well.
+    pub(crate) hosts: Option<&'a HostShares>,
 }
 
 /// Runs `plan`, writing records to `destination`; `targets_max` cuts the input short.
@@ -301,7 +303,8 @@ impl Job<'_, '_> {
         let shape = Shape { workers: workers_max.min(allotted), ..shape };
         let now = clock::now();
         let seed = clock::monotonic_us();
-        let frontier = Frontier::new(FrontierConfig::from(&self.plan.politeness), seed);
+        let share = self.outside.hosts.map(HostShares::share);
+        let frontier = Frontier::new(FrontierConfig::from(&self.plan.politeness), seed).sharing(share);
         let pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed);
         let job = JobSpec {
             slot: 0,

@@ -3,7 +3,6 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use shared::clock;
@@ -119,29 +118,21 @@ fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
 /// # Errors
 /// A message for the user when it cannot be started.
 pub(crate) fn serve(config: ServiceConfig) -> anyhow::Result<Outcome> {
-    let shown = config.state_dir.display().to_string();
-    let (api, state_dir) = (config.api.clone(), config.state_dir.clone());
-    let mut handle = None;
     let mut workers = Workers::find()?;
     match Leaves::open(config.worker_memory_bytes) {
         Ok(leaves) => workers = workers.in_leaves(leaves),
         Err(why) => tracing::info!(%why, "workers have no cgroups of their own"),
     }
-    service::run(config, workers, |service| {
-        let handle = handle.insert(Arc::new(api::start(service.clone(), &api, &state_dir)?));
+    service::run(config, workers, |service, config| {
+        let api = api::start(service.clone(), &config.api, &config.state_dir)?;
         if Screen::stderr().is_terminal {
-            say(&format!("the service's jobs are in {shown}\n"));
+            let socket = config.api.socket.iter().map(|path| path.display().to_string());
+            let places: Vec<_> = socket.chain(api.addresses().iter().map(ToString::to_string)).collect();
+            let state = config.state_dir.display();
+            say(&format!("listening on {}; jobs are kept in {state}\n", places.join(" and ")));
         }
-        let handle = Arc::clone(handle);
-        Ok::<_, anyhow::Error>(Box::new(move || {
-            if let Err(error) = handle.reload() {
-                tracing::error!(%error, "the API goes on with what it read before");
-            }
-        }))
+        anyhow::Ok(Some(api))
     })?;
-    if let Some(handle) = handle.and_then(Arc::into_inner) {
-        handle.stop();
-    }
     Ok(Outcome::Done)
 }
 
@@ -207,7 +198,7 @@ fn alone<T>(
     let workers = Workers::find()?;
     let (controller, control) = Control::new(None);
     let _signals = Signals::to_run(controller)?;
-    run(&mut Outside { control: &control, observer: progress, workers: &workers })
+    run(&mut Outside { control: &control, observer: progress, workers: &workers, hosts: None })
 }
 
 /// Whether the table is for a person to see: what holds for the bar holds for it.

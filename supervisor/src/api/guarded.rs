@@ -1,4 +1,5 @@
-//! A connection that does not wait for ever for a peer who does not read.
+//! A connection that does not wait for ever for a peer who does not read, and
+//! does not hang up on one who is still talking before it can have heard the answer.
 
 use std::future::Future as _;
 use std::io;
@@ -12,11 +13,20 @@ use tokio::time::{Sleep, sleep};
 /// Longest time in which a peer may take nothing of what is being sent to it. A laptop that was shut comes back with a new connection.
 const STALL: Duration = Duration::from_secs(30);
 
+/// Longest time to listen on after the last word. Closing a socket in which there is something unread resets the
+/// connection, and the peer, still sending its gigabyte, never sees the 413 that is on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Bytes that are thrown away at once meanwhile.
+const DISCARD_BYTES: usize = 16 * 1024;
+
 /// A stream whose writes fail once the peer has taken nothing for [`STALL`].
 pub(super) struct Guarded<S> {
     inner: S,
     stalled: Option<Pin<Box<Sleep>>>,
     after: Duration,
+    /// Until when is listened on; set once our side is shut.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Guarded<S> {
@@ -25,7 +35,7 @@ impl<S> Guarded<S> {
     }
 
     const fn with(inner: S, after: Duration) -> Self {
-        Self { inner, stalled: None, after }
+        Self { inner, stalled: None, after, linger: None }
     }
 
     /// Passes on what a write came to, unless it has come to nothing for too long.
@@ -55,7 +65,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -71,8 +81,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.inner).poll_shutdown(context);
-        self.watched(shut, context)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            let shut = Pin::new(&mut this.inner).poll_shutdown(context);
+            std::task::ready!(this.watched(shut, context))?;
+        }
+        let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if linger.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let mut discarded = [0; DISCARD_BYTES];
+            let mut into = ReadBuf::new(&mut discarded);
+            let read = std::task::ready!(Pin::new(&mut this.inner).poll_read(context, &mut into));
+            if read.is_err() || into.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn poll_write_vectored(
@@ -107,5 +132,15 @@ mod tests {
         guarded.write_all(b"12345678").await.unwrap();
         let error = guarded.write_all(b"9").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_still_talking_is_listened_to_until_it_has_heard() {
+        let (near, mut far) = tokio::io::duplex(8);
+        let closing = tokio::spawn(async move { Guarded::new(near).shutdown().await });
+        far.write_all(&[0; 10_000]).await.unwrap();
+        assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0);
+        drop(far);
+        closing.await.unwrap().unwrap();
     }
 }

@@ -186,11 +186,11 @@ pub(super) async fn list(
     acceptable(&headers, JSON)?;
     let query = Query::read(&uri, &["state", "limit", "before"])?;
     let states = query.text("state").map(states).transpose()?;
-    let limit = query.value::<usize>("limit", "a number from 1 to 1000")?.unwrap_or(LIMIT);
+    let limit = query.number("limit")?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     if limit == 0 || limit > LIMIT_MAX {
         return Err(Problem::bad(format_args!("limit takes a number from 1 to {LIMIT_MAX}")));
     }
-    let before = query.value::<JobId>("before", "a job's number")?.unwrap_or(JobId(u64::MAX));
+    let before = JobId(query.number("before")?.unwrap_or(u64::MAX));
     let jobs = api.service.board().jobs.read().unwrap_or_else(PoisonError::into_inner);
     let jobs = jobs.range(..before).rev().map(|(_, (job, _))| job);
     let jobs = jobs.filter(|job| states.as_ref().is_none_or(|states| states.contains(&job.state)));

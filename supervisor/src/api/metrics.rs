@@ -18,8 +18,9 @@ use super::Api;
 use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::acceptable;
+use crate::gather::LATENCY_BOUNDS_US;
 use crate::service::view::{JobState, WorkerState};
-use crate::service::{Board, LATENCY_BOUNDS_US, Totals};
+use crate::service::{Board, Totals};
 
 /// Bounds of the buckets for how long requests took, in seconds.
 const REQUEST_BOUNDS_S: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.25, 1.0];

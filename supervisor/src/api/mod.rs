@@ -165,7 +165,7 @@ impl Api {
     }
 }
 
-/// The running API. Dropping it stops it, too, without waiting.
+/// The running API. Dropping it stops it.
 #[derive(Debug)]
 pub struct ApiHandle {
     api: Arc<Api>,
@@ -196,7 +196,13 @@ impl ApiHandle {
     }
 
     /// Takes no more connections, gives the answers that have begun a few seconds, and removes the socket.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for ApiHandle {
+    fn drop(&mut self) {
         self.stop.send_replace(true);
         if let Some(thread) = self.thread.take() {
             // What a panic there was about has been said by it.

@@ -23,7 +23,7 @@ pub(super) struct JobDocument {
     priority: Option<i32>,
     /// For `fetch`: inputs.
     #[schema(required = false)]
-    urls: Option<Vec<String>>,
+    urls: Option<OneOrMore>,
 }
 
 #[expect(dead_code, reason = "only its schema is used")]
@@ -34,6 +34,17 @@ enum Command {
     Parse,
     Map,
     Csv,
+}
+
+/// What may be given once or several times.
+#[expect(dead_code, reason = "only its schema is used")]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum OneOrMore {
+    /// One.
+    One(String),
+    /// Several.
+    More(Vec<String>),
 }
 
 /// A job with its files.
@@ -103,7 +114,16 @@ pub(super) enum OnlyDelete {
         metrics::show,
         show,
     ),
-    components(schemas(view::JobView, view::WorkerView, view::HostView, view::ServiceView, views::Pulse))
+    components(schemas(
+        Only,
+        OnlyDelete,
+        Switch,
+        view::JobView,
+        view::WorkerView,
+        view::HostView,
+        view::ServiceView,
+        views::Pulse
+    ))
 )]
 struct Description;
 

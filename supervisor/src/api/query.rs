@@ -1,7 +1,5 @@
 //! What stands behind the `?`, read strictly: a parameter that means nothing here is a mistake worth an answer.
 
-use std::str::FromStr;
-
 use http::Uri;
 use url::form_urlencoded;
 
@@ -39,17 +37,16 @@ impl Query {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that is a number or the like.
+    /// A parameter that is a number. Beyond what other languages' integers hold there is nothing to count.
     ///
     /// # Errors
-    /// When it is not.
-    pub(super) fn value<T: FromStr>(&self, name: &str, takes: &str) -> Result<Option<T>, Problem> {
-        self.text(name)
-            .map(|text| {
-                text.parse()
-                    .map_err(|_| Problem::bad(format_args!("{name} takes {takes}, which {text:?} is not")))
-            })
-            .transpose()
+    /// When it is none, or larger.
+    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok()) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Problem::bad(format_args!("{name} takes a number from 0, which {text:?} is not"))),
+        }
     }
 
     /// A parameter that is on or off; alone it is on.
@@ -76,12 +73,14 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_refused() {
-        assert_eq!(read("from=17").ok().unwrap().value::<u64>("from", "a number").unwrap(), Some(17));
+        assert_eq!(read("from=17").ok().unwrap().number("from").unwrap(), Some(17));
         assert!(read("").is_ok());
         assert!(read("form=17").err().unwrap().contains("did you mean \"from\"?"));
         assert!(read("limit=17").err().unwrap().contains("there are: from, follow"));
         assert!(read("from=1&from=2").err().unwrap().contains("twice"));
-        assert!(read("from=-1").ok().unwrap().value::<u64>("from", "a number").is_err());
+        for wrong in ["from=-1", "from=x", "from=", "from=9223372036854775808"] {
+            assert!(read(wrong).ok().unwrap().number("from").is_err(), "{wrong}");
+        }
         for (query, want) in [("", false), ("follow", true), ("follow=1", true), ("follow=0", false)] {
             assert_eq!(read(query).ok().unwrap().switch("follow").unwrap(), want, "{query}");
         }

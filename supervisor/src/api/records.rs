@@ -75,8 +75,8 @@ pub(super) async fn read(
             return Err(Problem::bad(detail));
         }
     };
-    let skip = query.value("from", "a number")?.unwrap_or(0);
-    let limit = query.value("limit", "a number")?.unwrap_or(u64::MAX);
+    let skip = query.number("from")?.unwrap_or(0);
+    let limit = query.number("limit")?.unwrap_or(u64::MAX);
     let follow = query.switch("follow")?;
     let (_, records) = api.service.job(id)?;
     let place = if follow {

@@ -142,24 +142,6 @@ The inputs are run once in each mode, so they must be files, not a pipe. The
 table goes to stderr; the records go nowhere."
 );
 
-pub(super) const SERVE: &str = with_sources!(
-    "\
-Examples:
-  For yourself, with one worker for each CPU:
-    supervisor serve
-  What systemd starts, with room for four jobs at once:
-    supervisor serve --workers auto --jobs-max 4
-  On the network, behind a token and TLS:
-    supervisor serve --listen 0.0.0.0:8443 --token-file /etc/muster/token \\
-      --tls-cert /etc/muster/cert.pem --tls-key /etc/muster/key.pem
-  For jobs that read this machine's files:
-    supervisor serve --allow-path /srv/pages
-
-Jobs are kept in the state directory until they are done, whatever happens
-meanwhile. SIGTERM: jobs finish what is in flight and go on at the next start; a
-second one: stop at once. SIGHUP: replace all workers, one at a time, and read
-certificates and token again. SIGTTIN, SIGTTOU: one worker more, one less."
-);
 pub(super) const SUBMIT: &str = "\
 Examples:
   Titles of a list of URLs, at night, without waiting for it:
@@ -203,6 +185,25 @@ Examples:
   supervisor status --url https://muster.example:8443 --token-file token
 
 Certificates are checked against the system's; SSL_CERT_FILE names others.";
+
+pub(super) const SERVE: &str = with_sources!(
+    "\
+Examples:
+  For yourself, with one worker for each CPU:
+    supervisor serve
+  What systemd starts, with room for four jobs at once:
+    supervisor serve --workers auto --jobs-max 4
+  On the network, behind a token and TLS:
+    supervisor serve --listen 0.0.0.0:8443 --token-file /etc/muster/token \\
+      --tls-cert /etc/muster/cert.pem --tls-key /etc/muster/key.pem
+  For jobs that read this machine's files:
+    supervisor serve --allow-path /srv/pages
+
+Jobs are kept in the state directory until they are done, whatever happens
+meanwhile. SIGTERM: jobs finish what is in flight and go on at the next start; a
+second one: stop at once. SIGHUP: replace all workers, one at a time, and read
+certificates and token again. SIGTTIN, SIGTTOU: one worker more, one less."
+);
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

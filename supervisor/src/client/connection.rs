@@ -181,14 +181,13 @@ fn broke(name: &str, error: &dyn std::error::Error) -> ClientError {
 /// Why a socket could not be opened, and what to do about it.
 fn nobody(path: &Path, error: &io::Error) -> ClientError {
     let path = path.display();
-    ClientError::Unreachable(match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            format!("no service listens on {path}; start one with: supervisor serve")
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("may not open {path}: it is for the service's user and group; {error}")
-        }
-        _ => format!("cannot talk to the service at {path}: {error}"),
+    let is = |kind: io::ErrorKind| error.kind() == kind;
+    ClientError::Unreachable(if is(io::ErrorKind::NotFound) || is(io::ErrorKind::ConnectionRefused) {
+        format!("no service listens on {path}; start one with: supervisor serve")
+    } else if is(io::ErrorKind::PermissionDenied) {
+        format!("may not open {path}: it is for the service's user and group; {error}")
+    } else {
+        format!("cannot talk to the service at {path}: {error}")
     })
 }
 

@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
@@ -18,6 +18,21 @@ pub struct HostRef<'a> {
     pub name: &'a str,
     /// Whether it is this machine, which `PerHost::Auto` does not limit.
     pub loopback: bool,
+}
+
+/// How a host is at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostLook {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Requests in flight to it.
+    pub in_flight: u32,
+    /// Most of them; `None` is no limit.
+    pub in_flight_max: Option<u32>,
+    /// Targets that wait for it.
+    pub waiting: usize,
+    /// For how much longer it asked to be left alone.
+    pub paused: Option<Duration>,
 }
 
 /// A host the frontier knows; good as long as a popped target of it is not settled.
@@ -47,6 +62,10 @@ impl Lane {
 
     pub(super) fn push_retry(&mut self, due: Instant, id: u64) {
         self.retries.push(Reverse((due, id)));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.retries.len()
     }
 
     pub(super) fn next_retry(&self) -> Option<Instant> {
@@ -90,6 +109,8 @@ pub(super) struct Host {
     in_flight_max: u32,
     /// Nothing starts before: the latest `Retry-After`.
     pub(super) paused_until: Instant,
+    /// Nothing starts before: other runs have what there is of this host.
+    pub(super) refused_until: Instant,
     bucket: Bucket,
 }
 
@@ -102,7 +123,28 @@ impl Host {
             in_flight: 0,
             in_flight_max,
             paused_until: now,
+            refused_until: now,
             bucket: Bucket::full(now),
+        }
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Requests to it at once, at most; `None` is no limit.
+    pub(super) fn in_flight_max(&self) -> Option<u32> {
+        (self.in_flight_max < u32::MAX).then_some(self.in_flight_max)
+    }
+
+    /// How it is now.
+    pub(super) fn look(&self, now: Instant) -> HostLook {
+        HostLook {
+            name: Arc::clone(&self.name),
+            in_flight: self.in_flight,
+            in_flight_max: self.in_flight_max(),
+            waiting: self.lane.len(),
+            paused: (self.paused_until > now).then(|| self.paused_until - now),
         }
     }
 
@@ -137,7 +179,7 @@ impl Host {
             return Place::Waiting;
         }
         let token_at = rate.map_or(now, |rate| self.bucket.next_at(now, rate));
-        let at = opens_at.max(self.paused_until).max(token_at);
+        let at = opens_at.max(self.paused_until).max(self.refused_until).max(token_at);
         if at <= now { Place::Ring } else { Place::Timed(at) }
     }
 }
@@ -158,6 +200,10 @@ impl Hosts {
     #[inline]
     pub(super) fn get_mut(&mut self, id: HostId) -> Option<&mut Host> {
         self.seats.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Host> {
+        self.seats.iter().flatten()
     }
 
     pub(super) fn insert(&mut self, name: &str, host: impl FnOnce(Arc<str>) -> Host) -> HostId {

@@ -10,6 +10,7 @@
 mod backoff;
 mod host;
 mod rate;
+mod shares;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -19,7 +20,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use backoff::BackoffConfig;
-pub use host::{HostId, HostRef};
+pub use host::{HostId, HostLook, HostRef};
+pub use shares::{HostShare, HostShares};
 
 use crate::plan::{PerHost, Politeness};
 use host::{Host, Hosts, Lane, Place};
@@ -77,6 +79,8 @@ pub struct Frontier {
     /// Hosts in [`Place::Fading`].
     fading: BTreeSet<(Instant, HostId)>,
     pending: usize,
+    /// Where other runs ask the same hosts.
+    share: Option<HostShare>,
 }
 
 impl Frontier {
@@ -93,7 +97,28 @@ impl Frontier {
             timed: BTreeSet::new(),
             fading: BTreeSet::new(),
             pending: 0,
+            share: None,
         }
+    }
+
+    /// The same, and no host gets more than it may have from all runs together.
+    #[must_use]
+    pub fn sharing(self, share: Option<HostShare>) -> Self {
+        Self { share, ..self }
+    }
+
+    /// At most so many hosts with targets in flight or waiting, the busiest first.
+    #[must_use]
+    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
+        let busy = self.hosts.all().map(|host| host.look(now));
+        let mut busy: Vec<_> = busy.filter(|host| host.in_flight > 0 || host.waiting > 0).collect();
+        let order = |host: &HostLook| std::cmp::Reverse((host.in_flight, host.waiting));
+        if busy.len() > count {
+            busy.select_nth_unstable_by_key(count, order);
+            busy.truncate(count);
+        }
+        busy.sort_by_key(order);
+        busy
     }
 
     /// Takes in a fresh target; without a host it is under no limit at all.
@@ -122,6 +147,15 @@ impl Frontier {
                 continue;
             };
             host.place = Place::Waiting;
+            // With the others last: a permit of theirs that is not used would have to go back.
+            if let (Some(share), Some(limit)) = (&self.share, host.in_flight_max())
+                && host.belongs(now, self.rate.as_ref()) == Place::Ring
+                && let Err(until) = share.take(now, host.name(), limit)
+            {
+                host.refused_until = until;
+                self.settle(now, id);
+                continue;
+            }
             let taken = host.start(now, self.rate.as_ref());
             self.settle(now, id);
             if let Some(taken) = taken {
@@ -136,6 +170,7 @@ impl Frontier {
     pub fn release(&mut self, now: Instant, host: HostId) {
         if let Some(host) = self.hosts.get_mut(host) {
             host.release();
+            give_back(self.share.as_ref(), host);
         }
         self.settle(now, host);
     }
@@ -160,7 +195,11 @@ impl Frontier {
         self.pending += 1;
         if let Some(host) = self.hosts.get_mut(host) {
             host.release();
+            give_back(self.share.as_ref(), host);
             host.paused_until = host.paused_until.max(now + after);
+            if let Some(share) = self.share.as_ref().filter(|_| after > Duration::ZERO) {
+                share.pause(host.name(), now + after);
+            }
             host.lane.push_retry(due, id);
         } else {
             self.hostless.push_retry(due, id);
@@ -178,6 +217,7 @@ impl Frontier {
         self.pending += 1;
         if let Some(host) = self.hosts.get_mut(host) {
             host.release();
+            give_back(self.share.as_ref(), host);
             host.lane.push_front(id);
         } else {
             self.hostless.push_front(id);
@@ -257,6 +297,9 @@ impl Frontier {
             return;
         }
         let new = host.belongs(now, self.rate.as_ref());
+        if let (Some(share), Place::Forgotten | Place::Fading(_)) = (&self.share, new) {
+            share.leave(now, host.name());
+        }
         if new == old {
             return;
         }
@@ -273,5 +316,12 @@ impl Frontier {
             Place::Forgotten => self.hosts.forget(id),
             Place::Waiting => {}
         }
+    }
+}
+
+/// A permit goes back to the other runs, if it was theirs too.
+fn give_back(share: Option<&HostShare>, host: &Host) {
+    if let Some(share) = share.filter(|_| host.in_flight_max().is_some()) {
+        share.give_back(host.name());
     }
 }

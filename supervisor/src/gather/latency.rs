@@ -8,6 +8,40 @@ const LONGEST_US: u64 = 3_600_000_000;
 /// Bins per decade of [`Latency::bins`]: each is an eighth wider than the one before.
 const BINS_PER_DECADE: f64 = 20.0;
 
+/// Upper bounds of the buckets of [`Latencies`], in microseconds, included; a last bucket has no bound.
+pub const LATENCY_BOUNDS_US: [u64; 16] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 10_000_000, 30_000_000,
+];
+
+/// How long inputs took, as a histogram that costs a handful of comparisons a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Latencies {
+    /// Inputs in each bucket, those of lower ones not included.
+    pub counts: [u64; LATENCY_BOUNDS_US.len() + 1],
+    /// All of them together.
+    pub sum_us: u64,
+}
+
+impl Latencies {
+    /// So many inputs took this long.
+    pub fn observe(&mut self, elapsed_us: u64, inputs: u64) {
+        let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < elapsed_us);
+        if let Some(count) = self.counts.get_mut(bucket) {
+            *count += inputs;
+        }
+        self.sum_us = self.sum_us.saturating_add(elapsed_us.saturating_mul(inputs));
+    }
+
+    /// Adds what `after` has and `before`, an earlier state of it, had not.
+    pub(crate) fn grow(&mut self, before: &Self, after: &Self) {
+        for (count, (before, after)) in self.counts.iter_mut().zip(before.counts.iter().zip(&after.counts)) {
+            *count += after.saturating_sub(*before);
+        }
+        self.sum_us = self.sum_us.saturating_add(after.sum_us.saturating_sub(before.sum_us));
+    }
+}
+
 /// One bar of the distribution, its bounds a fixed ratio apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LatencyBin {
@@ -25,6 +59,8 @@ pub struct Latency {
     histogram: Histogram<u64>,
     /// Kept apart: the histogram would round it up to the end of its bucket.
     max_us: u64,
+    /// The same in a few buckets, cheap to copy and to compare.
+    coarse: Latencies,
 }
 
 impl Latency {
@@ -32,7 +68,7 @@ impl Latency {
         #[expect(clippy::expect_used, reason = "the bounds are constants, and every test makes one")]
         let histogram =
             Histogram::new_with_bounds(1, LONGEST_US, 3).expect("1 ≤ low, 2·low ≤ high, digits ≤ 5");
-        Self { histogram, max_us: 0 }
+        Self { histogram, max_us: 0, coarse: Latencies::default() }
     }
 
     pub(super) fn record(&mut self, elapsed_us: u64) {
@@ -43,6 +79,7 @@ impl Latency {
     pub(super) fn record_many(&mut self, elapsed_us: u64, count: u64) {
         self.histogram.saturating_record_n(elapsed_us.max(1), count);
         self.max_us = self.max_us.max(elapsed_us);
+        self.coarse.observe(elapsed_us, count);
     }
 
     /// The time within which `quantile` (0 to 1) of the targets ended; 0 when there were none.
@@ -50,6 +87,12 @@ impl Latency {
     pub fn quantile_us(&self, quantile: f64) -> u64 {
         // The histogram answers with the upper end of a bucket, which may lie past the longest.
         self.histogram.value_at_quantile(quantile).min(self.max_us)
+    }
+
+    /// The distribution in a few buckets.
+    #[must_use]
+    pub fn coarse(&self) -> &Latencies {
+        &self.coarse
     }
 
     /// The longest.
@@ -122,5 +165,16 @@ mod tests {
             }
             assert!(bins.len() <= 200);
         }
+    }
+
+    #[test]
+    fn latencies_fall_into_their_buckets() {
+        let mut latencies = Latencies::default();
+        for (elapsed_us, bucket) in [(0, 0), (100, 0), (101, 1), (30_000_000, 15), (u64::MAX, 16)] {
+            let before = latencies.counts[bucket];
+            latencies.observe(elapsed_us, 2);
+            assert_eq!(latencies.counts[bucket], before + 2, "{elapsed_us}");
+        }
+        assert_eq!(of(&[5, 500_000]).coarse().counts.iter().sum::<u64>(), 2);
     }
 }

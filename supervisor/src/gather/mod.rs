@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use shared::protocol::{Endings, Outcome, Verdict};
 use shared::record::ErrorKind;
 
-pub use latency::{Latency, LatencyBin};
+pub use latency::{LATENCY_BOUNDS_US, Latencies, Latency, LatencyBin};
 pub use order::{DuplicateId, Ordered};
 pub use timeline::{BUCKETS_MAX, Ending, INTERVALS_MAX, Interval, Point, Timeline};
 

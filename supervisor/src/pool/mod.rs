@@ -39,7 +39,7 @@ use self::mutant::Mutant;
 use self::recycle::Recycling;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
-use crate::frontier::{Frontier, HostRef};
+use crate::frontier::{Frontier, HostLook, HostRef};
 
 /// Limits of one pool.
 #[derive(Debug, Clone)]
@@ -315,6 +315,12 @@ impl Pool {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.slots.len()
+    }
+
+    /// At most so many hosts with targets in flight or waiting, the busiest first.
+    #[must_use]
+    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
+        self.frontier.busiest(now, count)
     }
 
     /// How far the process in `seat` is, for whoever watches.

@@ -56,6 +56,9 @@ const HEARD_WAITING: usize = 16;
 /// Lines after which a turn of the loop goes to the writer first.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
+/// Hosts that a run shows: more than a person looks at.
+const HOSTS_SHOWN: usize = 200;
+
 /// What a run shares with the runs before and after it: a probe and the main
 /// part of `auto` are two runs over one source and one output.
 pub struct Stage<'a> {
@@ -373,7 +376,9 @@ impl<'a> Runtime<'a> {
         let snapshot = self.snapshot();
         let gather = &*self.stage.gather;
         let restarts = gather.restarts() + self.pool.restarts();
-        let look = Look { snapshot, gather, restarts, workers: &workers };
+        let shares = self.stage.control.allotted().is_some();
+        let hosts = if shares { self.pool.busiest(now, HOSTS_SHOWN) } else { Vec::new() };
+        let look = Look { snapshot, gather, restarts, hosts: &hosts, workers: &workers };
         self.stage.observer.look(now, &look);
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use shared::black_box::Reading;
 use shared::job::Mode;
 
+use crate::frontier::HostLook;
 use crate::gather::Gather;
 use crate::pool::{Seat, Standing};
 use crate::progress::{Progress, Snapshot};
@@ -18,6 +19,8 @@ pub struct Look<'a> {
     pub gather: &'a Gather,
     /// Workers that were started to replace one that died.
     pub restarts: u64,
+    /// The busiest hosts, where the run shares them with others.
+    pub hosts: &'a [HostLook],
     /// All worker processes.
     pub workers: &'a [WorkerLook],
 }

@@ -21,6 +21,8 @@ use super::view::{JobCounts, JobId};
 use crate::aggregate::{self, CsvReport};
 use crate::cli::{self, JobPlan, Outcome};
 use crate::engine::{self, EngineError, Outside, Report};
+use crate::frontier::{HostLook, HostShares};
+use crate::gather::Latencies;
 use crate::journal::{self, Opened};
 use crate::plan::{CsvPlan, Plan};
 use crate::progress::{Rate, Snapshot, Total, left};
@@ -36,9 +38,11 @@ pub(super) struct Sight {
     pub(super) counts: JobCounts,
     pub(super) errors: BTreeMap<ErrorKind, u64>,
     pub(super) latency_ms: Option<LatencyMs>,
+    pub(super) latencies: Latencies,
     pub(super) items_per_s: f64,
     pub(super) eta_s: Option<f64>,
     pub(super) restarts: u64,
+    pub(super) hosts: Vec<HostLook>,
     pub(super) workers: Vec<WorkerLook>,
 }
 
@@ -48,6 +52,8 @@ pub(super) struct Result {
     pub(super) counts: JobCounts,
     pub(super) errors: BTreeMap<ErrorKind, u64>,
     pub(super) summary: Option<Summary>,
+    /// Of the inputs that this run did.
+    pub(super) latencies: Latencies,
 }
 
 /// How it ended.
@@ -73,6 +79,7 @@ pub(super) struct Assignment {
     pub(super) allowed: Allowed,
     pub(super) memory_bytes_max: Option<u64>,
     pub(super) workers: Workers,
+    pub(super) hosts: HostShares,
     pub(super) control: Control,
     pub(super) committed: Arc<AtomicU64>,
     pub(super) news: Sender<News>,
@@ -93,7 +100,12 @@ impl Assignment {
 
     fn run(&self) -> How {
         let mut observer = Watch::new(self.id, self.news.clone());
-        let mut outside = Outside { control: &self.control, observer: &mut observer, workers: &self.workers };
+        let mut outside = Outside {
+            control: &self.control,
+            observer: &mut observer,
+            workers: &self.workers,
+            hosts: Some(&self.hosts),
+        };
         match cli::job(&self.errand.document, &self.errand.uploads, &self.output, &self.allowed) {
             Err(why) => How::Failed(why, Result::default()),
             Ok(JobPlan::Records(mut plan)) => {
@@ -147,7 +159,7 @@ impl Assignment {
 
     fn concluded(&self, report: Report) -> How {
         let Report { ended, run, .. } = report;
-        let mut result = Result::of(run.summary);
+        let mut result = Result { latencies: run.latencies, ..Result::of(run.summary) };
         if let Some(why) = ended.failure {
             return How::Failed(why, result);
         }
@@ -215,7 +227,7 @@ impl Result {
             bytes: summary.bytes,
             in_flight: 0,
         };
-        Self { counts, errors: summary.errors.clone(), summary: Some(summary) }
+        Self { counts, errors: summary.errors.clone(), summary: Some(summary), ..Self::default() }
     }
 }
 
@@ -271,9 +283,11 @@ impl Observer for Watch {
             counts: counts(look),
             errors: look.gather.errors().clone(),
             latency_ms: (look.gather.latency().max_us() > 0).then(|| look.gather.latency().into()),
+            latencies: *look.gather.latency().coarse(),
             items_per_s,
             eta_s: eta.map(|eta| eta.as_secs_f64()),
             restarts: look.restarts,
+            hosts: look.hosts.to_vec(),
             workers: look.workers.to_vec(),
         };
         self.tell(News::Seen(self.id, Box::new(sight)));

@@ -11,40 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use shared::record::ErrorKind;
 
 use super::view::{JobState, JobView};
-
-/// Upper bounds of the buckets of [`Latencies`], in microseconds, included; a last bucket has no bound.
-pub const LATENCY_BOUNDS_US: [u64; 16] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
-    2_500_000, 10_000_000, 30_000_000,
-];
-
-/// How long inputs took, as a histogram that costs a handful of comparisons a record.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Latencies {
-    /// Inputs in each bucket, those of lower ones not included.
-    pub counts: [u64; LATENCY_BOUNDS_US.len() + 1],
-    /// All of them together.
-    pub sum_us: u64,
-}
-
-impl Latencies {
-    /// So many inputs took this long.
-    pub fn observe(&mut self, elapsed_us: u64, inputs: u64) {
-        let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < elapsed_us);
-        if let Some(count) = self.counts.get_mut(bucket) {
-            *count += inputs;
-        }
-        self.sum_us = self.sum_us.saturating_add(elapsed_us.saturating_mul(inputs));
-    }
-
-    /// Adds what `after` has and `before`, an earlier state of it, had not.
-    fn grow(&mut self, before: &Self, after: &Self) {
-        for (count, (before, after)) in self.counts.iter_mut().zip(before.counts.iter().zip(&after.counts)) {
-            *count += after.saturating_sub(*before);
-        }
-        self.sum_us = self.sum_us.saturating_add(after.sum_us.saturating_sub(before.sum_us));
-    }
-}
+use crate::gather::Latencies;
 
 /// Everything counted, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -147,17 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn latencies_fall_into_their_buckets() {
-        let mut latencies = Latencies::default();
-        for (elapsed_us, bucket) in [(0, 0), (100, 0), (101, 1), (30_000_000, 15), (u64::MAX, 16)] {
-            let before = latencies.counts[bucket];
-            latencies.observe(elapsed_us, 2);
-            assert_eq!(latencies.counts[bucket], before + 2, "{elapsed_us}");
-        }
-        let metrics = Metrics::default();
+    fn only_what_a_histogram_has_more_is_added() {
+        let (metrics, mut latencies) = (Metrics::default(), Latencies::default());
+        latencies.observe(100, 2);
         let half = latencies;
         latencies.observe(100, 1);
         metrics.latencies_grew(&half, &latencies);
-        assert_eq!(metrics.totals().latencies.counts.iter().sum::<u64>(), 1);
+        let totals = metrics.totals().latencies;
+        assert_eq!((totals.counts[0], totals.sum_us), (1, 100));
     }
 }

@@ -33,6 +33,7 @@ use crossbeam_channel::{Sender, unbounded};
 
 pub use ask::{Ask, Idempotency, Refused, Submission, Submitted, Upload, Verb};
 pub use board::{Board, Event, Records, Service};
+pub use metrics::{Metrics, Totals};
 pub use store::StoreError;
 
 use self::clerk::Clerk;
@@ -40,6 +41,7 @@ use self::config::ServiceConfig;
 use self::news::News;
 use self::state_loop::{Listeners, Parts, StateLoop};
 use self::store::Store;
+use crate::api::ApiHandle;
 use crate::runtime::{Signals, Told, Workers};
 
 /// Why the service cannot be started.
@@ -53,15 +55,15 @@ pub enum StartError {
     SetUp(#[from] std::io::Error),
 }
 
-/// Runs a service with these workers until it is told to stop. `open` is called with it once it can be asked, and opens
-/// the ways in; what it returns reads their files again, at each SIGHUP.
+/// Runs a service with these workers until it is told to stop. `open` is called with it and its
+/// configuration once it can be asked, and opens the way in, if there is to be one.
 ///
 /// # Errors
 /// [`StartError`], before anything has run; or what `open` says.
 pub fn run<E: From<StartError>>(
     config: ServiceConfig,
     workers: Workers,
-    open: impl FnOnce(&Service) -> Result<Box<dyn FnMut() + Send>, E>,
+    open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<ApiHandle>, E>,
 ) -> Result<(), E> {
     let store = Store::open(&config.state_dir).map_err(StartError::from)?;
     store.sweep().map_err(StartError::from)?;
@@ -73,8 +75,8 @@ pub fn run<E: From<StartError>>(
     let _signals = signals(&listeners, spares.clone(), tell.clone()).map_err(StartError::from)?;
     let incoming: PathBuf = config.state_dir.join("incoming");
     let clerk = Clerk::start(config.allowed.clone(), incoming, tell.clone()).map_err(StartError::from)?;
-    let reload = open(&service)?;
-    let parts = Parts { config, service, store, asks, news, tell, listeners, workers, spares, clerk, reload };
+    let api = open(&service, &config)?;
+    let parts = Parts { config, service, store, asks, news, tell, listeners, workers, spares, clerk, api };
     StateLoop::new(parts).map_err(StartError::from)?.run();
     Ok(())
 }
@@ -99,4 +101,3 @@ fn signals(
         Told::Stop(_) | Told::Renew | Told::Grow | Told::Shrink => tell.send(News::Told(told)).is_ok(),
     })
 }
-pub use metrics::{LATENCY_BOUNDS_US, Latencies, Metrics, Totals};

@@ -35,6 +35,8 @@ use super::news::News;
 use super::notify::Notify;
 use super::store::Store;
 use super::view::JobId;
+use crate::api::ApiHandle;
+use crate::frontier::HostShares;
 use crate::runtime::{Controller, Spares, Workers};
 
 /// Pieces of news taken in one turn before what is asked is looked at again.
@@ -62,8 +64,8 @@ pub(super) struct Parts {
     pub(super) workers: Workers,
     pub(super) spares: Spares,
     pub(super) clerk: Clerk,
-    /// Reads the API's certificates and token again.
-    pub(super) reload: Box<dyn FnMut() + Send>,
+    /// The way in, if there is one.
+    pub(super) api: Option<ApiHandle>,
 }
 
 /// The loop.
@@ -72,6 +74,8 @@ pub(super) struct StateLoop {
     jobs: BTreeMap<JobId, Job>,
     /// Worker processes there are to be.
     workers: u32,
+    /// What all jobs together may ask of each host.
+    hosts: HostShares,
     /// Set once it stops.
     stopping: bool,
     notify: Notify,
@@ -97,6 +101,7 @@ impl StateLoop {
         let mut state = Self {
             jobs: BTreeMap::new(),
             workers,
+            hosts: HostShares::default(),
             stopping: false,
             notify: Notify::new(),
             started: now,
@@ -123,6 +128,9 @@ impl StateLoop {
             self.turn();
         }
         self.show_all();
+        if let Some(api) = self.parts.api {
+            api.stop();
+        }
     }
 
     fn wait(&self) {

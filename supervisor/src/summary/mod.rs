@@ -17,7 +17,7 @@ use shared::job::Mode;
 use shared::record::ErrorKind;
 use utoipa::ToSchema;
 
-use crate::gather::{Gather, Latency, LatencyBin, Timeline};
+use crate::gather::{Gather, Latencies, Latency, LatencyBin, Timeline};
 
 pub use compare::table as compare_table;
 pub use file::{WriteError, replace};
@@ -201,6 +201,8 @@ pub struct ModeRun {
     pub timeline: Timeline,
     /// The distribution of how long targets took.
     pub latency: Vec<LatencyBin>,
+    /// The same in a few buckets.
+    pub latencies: Latencies,
 }
 
 impl ModeRun {
@@ -214,6 +216,7 @@ impl ModeRun {
             supervisor_rss_bytes_max: facts.supervisor_rss_bytes_max,
             timeline: gather.timeline().clone(),
             latency: gather.latency().bins(),
+            latencies: *gather.latency().coarse(),
         }
     }
 

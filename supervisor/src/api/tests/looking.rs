@@ -149,6 +149,28 @@ fn what_is_measured_is_shown_with_bounded_labels() {
     }
 }
 
+/// Words that begin like a metric.
+fn metrics_named(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("muster_"))
+}
+
+#[test]
+fn the_dashboard_shows_metrics_that_there_are() {
+    let bench = Bench::new();
+    bench.get("/healthz");
+    // Kinds of errors come with the first of each.
+    let mut job = view(JobId(9), "fetch");
+    job.errors.insert(shared::record::ErrorKind::Dns, 1);
+    bench.service.board().metrics.job_changed(None, &job);
+    let text = bench.get("/metrics");
+    let dashboard = include_str!("../../../../scripts/grafana.json");
+    assert!(metrics_named(dashboard).count() > 10);
+    for name in metrics_named(dashboard) {
+        assert!(metrics_named(text.text()).any(|known| known == name), "there is no metric {name}");
+    }
+}
+
 #[test]
 fn the_description_names_every_path() {
     let bench = Bench::new();

@@ -62,9 +62,6 @@ pub(super) enum Verb {
     /// Run the same job in all four modes and show the difference
     #[command(after_long_help = help::COMPARE, subcommand_required = false)]
     Compare(CompareFlags),
-    /// Run as a service that takes jobs over HTTP; also what runs without a command
-    #[command(after_long_help = help::SERVE)]
-    Serve(ServeFlags),
     /// Hand a job to a service, with the files it needs
     #[command(after_long_help = help::SUBMIT, subcommand_required = false, subcommand_value_name = "COMMAND")]
     Submit(SubmitFlags),
@@ -80,6 +77,9 @@ pub(super) enum Verb {
     /// Show what a service is doing: its workers, its hosts, or one job
     #[command(after_long_help = help::STATUS)]
     Status(StatusFlags),
+    /// Run as a service that takes jobs over HTTP; also what runs without a command
+    #[command(after_long_help = help::SERVE)]
+    Serve(ServeFlags),
     /// Print a completion script for a shell
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {

@@ -16,10 +16,8 @@ impl Bench {
     }
 
     fn submit(&self, line: &str) -> Submit {
-        match self.order(line).what {
-            What::Submit(submit) => submit,
-            other => panic!("{line}: {other:?}"),
-        }
+        let What::Submit(submit) = self.order(line).what else { panic!("{line}") };
+        submit
     }
 
     #[track_caller]

@@ -16,7 +16,12 @@ impl StateLoop {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let live = job.live.take();
         let after = live.as_ref().and_then(|live| live.draining);
-        self.restarts += live.and_then(|live| live.sight).map_or(0, |sight| sight.restarts);
+        let sight = live.and_then(|live| live.sight);
+        if let How::Done(result, _) | How::Stopped(result) | How::Failed(_, result) = &how {
+            let before = sight.as_ref().map(|sight| sight.latencies).unwrap_or_default();
+            self.parts.service.board().metrics.latencies_grew(&before, &result.latencies);
+        }
+        self.restarts += sight.map_or(0, |sight| sight.restarts);
         job.kept.committed = job.committed.load(Ordering::Acquire);
         job.kept.bytes = bytes;
         match how {
@@ -56,6 +61,9 @@ impl StateLoop {
 
     pub(super) fn seen(&mut self, id: JobId, sight: Sight) {
         let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) else { return };
+        let before = live.sight.as_ref().map(|sight| sight.latencies).unwrap_or_default();
+        let metrics = &self.parts.service.board().metrics;
+        metrics.latencies_grew(&before, &sight.latencies);
         live.sight = Some(sight);
         self.show_job(id);
     }

@@ -133,6 +133,7 @@ impl StateLoop {
         let job = Job::new(kept);
         let view = job.view();
         self.jobs.insert(id, job);
+        self.parts.service.board().metrics.job_changed(None, &view);
         self.show_job(id);
         Ok((view, false))
     }

@@ -84,6 +84,7 @@ impl StateLoop {
             allowed: self.parts.config.allowed.clone(),
             memory_bytes_max: self.parts.config.worker_memory_bytes,
             workers: self.parts.workers.clone(),
+            hosts: self.hosts.clone(),
             control,
             committed: Arc::clone(&job.committed),
             news: self.parts.tell.clone(),

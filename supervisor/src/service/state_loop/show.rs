@@ -1,16 +1,20 @@
 //! Writes the board, and tells whoever listens.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::{Arc, PoisonError};
 
 use shared::clock;
 
 use super::super::board::{Event, Records};
-use super::super::view::{JobId, ServiceView, WorkerState, WorkerView};
+use super::super::view::{HostView, JobId, ServiceView, WorkerState, WorkerView};
 use super::StateLoop;
 use super::job::Job;
 use crate::pool::Standing;
 use crate::runtime::WorkerLook;
+
+/// Hosts on the board.
+const HOSTS_SHOWN: usize = 200;
 
 impl StateLoop {
     /// A job came, or changed.
@@ -20,8 +24,12 @@ impl StateLoop {
         let records = Records { path: self.parts.store.records(id), committed: Arc::clone(&job.committed) };
         let board = self.parts.service.board();
         let mut jobs = board.jobs.write().unwrap_or_else(PoisonError::into_inner);
-        jobs.insert(id, (Arc::clone(&view), records));
+        let before = jobs.insert(id, (Arc::clone(&view), records));
         drop(jobs);
+        // What is shown first is new, and counted there, or was counted by the service before this one.
+        if let Some((before, _)) = before {
+            board.metrics.job_changed(Some(&before), &view);
+        }
         self.parts.service.tell(Event::Job(view));
     }
 
@@ -35,6 +43,7 @@ impl StateLoop {
     pub(super) fn show_all(&self) {
         let board = self.parts.service.board();
         *board.workers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.worker_views());
+        *board.hosts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.host_views());
         let service = Some(Arc::new(self.service_view()));
         *board.service.write().unwrap_or_else(PoisonError::into_inner) = service;
         self.parts.service.tell(Event::Pulse);
@@ -50,6 +59,30 @@ impl StateLoop {
         let mut views: Vec<_> = self.jobs.values().flat_map(of_job).collect();
         views.extend(self.parts.spares.pids().into_iter().map(spare));
         views.sort_by_key(|view| (view.job.is_none(), view.job, view.slot, view.pid));
+        views
+    }
+
+    /// What all jobs see of each host, together.
+    fn host_views(&self) -> Vec<HostView> {
+        let sights = self.jobs.values().filter_map(|job| job.live.as_ref()?.sight.as_ref());
+        let mut hosts: BTreeMap<&str, HostView> = BTreeMap::new();
+        for look in sights.flat_map(|sight| &sight.hosts) {
+            let host = hosts.entry(&look.name).or_insert_with(|| HostView {
+                host: look.name.to_string(),
+                in_flight: 0,
+                in_flight_max: look.in_flight_max,
+                waiting: 0,
+                paused_ms: None,
+            });
+            host.in_flight += look.in_flight;
+            host.waiting += look.waiting as u64;
+            host.in_flight_max = host.in_flight_max.into_iter().chain(look.in_flight_max).min();
+            let paused_ms = look.paused.map(|paused| u64::try_from(paused.as_millis()).unwrap_or(u64::MAX));
+            host.paused_ms = host.paused_ms.into_iter().chain(paused_ms).max();
+        }
+        let mut views: Vec<_> = hosts.into_values().collect();
+        views.sort_by_key(|host| std::cmp::Reverse((host.in_flight, host.waiting)));
+        views.truncate(HOSTS_SHOWN);
         views
     }
 

@@ -52,7 +52,9 @@ impl StateLoop {
     fn renew(&mut self) {
         self.notify.reloading();
         tracing::info!("replacing all workers, one at a time, and reading the API's files again");
-        (self.parts.reload)();
+        if let Some(Err(error)) = self.parts.api.as_ref().map(crate::api::ApiHandle::reload) {
+            tracing::error!(%error, "the API goes on with the files it had");
+        }
         self.parts.spares.renew();
         for live in self.jobs.values().filter_map(|job| job.live.as_ref()) {
             // It may be over already, and its last word on the way.

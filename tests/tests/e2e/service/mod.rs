@@ -1,6 +1,9 @@
 //! The service's engine, in this process: jobs are handed to it as its API would.
 
+mod client;
+mod http;
 mod jobs;
+mod killed;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -57,9 +60,9 @@ impl Running {
         let (sender, service) = mpsc::channel();
         let workers = Workers::at(worker_path().to_owned()).unwrap();
         let thread = thread::spawn(move || {
-            service::run(config, workers, |service| {
+            service::run(config, workers, |service, _| {
                 sender.send(service.clone()).unwrap();
-                Ok(Box::new(|| ()))
+                Ok(None)
             })
         });
         let service = service.recv().expect("the service does not start");

@@ -1,0 +1,98 @@
+//! Killed at any instant, a service loses no job and no record.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::http::{get, request};
+use crate::harness::{Dir, Origin, Running, by_id, parse_lines, supervisor, wait_for};
+
+/// How long all of it may take on a busy machine.
+const ALL: Duration = Duration::from_secs(300);
+
+/// Jobs handed in at once, and the inputs of each. The bar is 24 jobs with 100,000 in all; kills are what counts.
+const JOBS: usize = 24;
+const INPUTS: usize = 400;
+const KILLS: usize = 5;
+
+fn start(dir: &Dir) -> Running {
+    let run = supervisor()
+        .current_dir(dir.root())
+        .args(["--workers", "2", "--state-dir", "state", "--socket", "api.sock", "--allow-private-addresses"])
+        .spawn();
+    let socket = dir.path("api.sock");
+    run.until("its API", || get(&socket, "/readyz"));
+    run
+}
+
+/// Hands a job in until somebody answers that it is there; the key makes it one job.
+fn submit(socket: &Path, name: &str, lines: &str) -> u64 {
+    let key = format!("Idempotency-Key: {name}");
+    let document = json!({"command": "fetch", "mode": "both", "name": name});
+    let body = format!("{document}\n{lines}");
+    wait_for("the job to be taken in", ALL, || {
+        let headers = ["Content-Type: application/x-ndjson", key.as_str()];
+        let (status, answer) = request(socket, "POST", "/v1/jobs", &headers, body.as_bytes())?;
+        assert!(matches!(status, 200 | 201 | 503), "{status}: {}", String::from_utf8_lossy(&answer));
+        let job: Value = serde_json::from_slice(&answer).ok()?;
+        job["id"].as_u64()
+    })
+}
+
+fn done(socket: &Path) -> Option<u64> {
+    let jobs = get(socket, "/v1/jobs?limit=1000")?;
+    Some(jobs["jobs"].as_array().unwrap().iter().filter(|job| job["state"] == "done").count() as u64)
+}
+
+#[test]
+fn jobs_survive_kills_and_every_record_is_there_once() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let socket = dir.path("api.sock");
+    let lists: BTreeMap<String, String> = (0..JOBS)
+        .map(|job| {
+            let urls = (0..INPUTS)
+                .map(|n| format!("{}\n", json!(origin.url(&format!("/counted/{job}-{n}?delay=0.01")))));
+            (format!("job-{job}"), urls.collect())
+        })
+        .collect();
+    let started = shared::clock::now();
+    let mut service = Some(start(&dir));
+    let ids = std::thread::scope(|scope| {
+        let handing_in = scope.spawn(|| {
+            lists
+                .iter()
+                .map(|(name, lines)| (name.clone(), submit(&socket, name, lines)))
+                .collect::<BTreeMap<_, _>>()
+        });
+        for kill in 1..=KILLS {
+            let before = origin.stats()["requests"].as_u64().unwrap();
+            wait_for("some work", ALL, || {
+                (origin.stats()["requests"].as_u64()? >= before + 350 * kill as u64 % 700 + 50).then_some(())
+            });
+            let run = service.take().unwrap();
+            run.signal(Signal::SIGKILL);
+            run.wait();
+            service = Some(start(&dir));
+        }
+        handing_in.join().unwrap()
+    });
+    wait_for("all jobs to be done", ALL, || (done(&socket)? == JOBS as u64).then_some(()));
+    for (name, id) in &ids {
+        let (status, body) =
+            request(&socket, "GET", &format!("/v1/jobs/{id}/records"), &[], &[]).expect("records");
+        assert_eq!(status, 200);
+        let records = by_id(parse_lines(&body));
+        assert_eq!(records.len(), INPUTS, "{name}");
+        assert!(records.values().all(|record| record["error"].is_null()), "{name}");
+    }
+    let job = get(&socket, &format!("/v1/jobs/{}", ids["job-0"])).unwrap();
+    assert_eq!(job["counts"]["ok"], INPUTS, "{job}");
+    println!("{JOBS} jobs with {INPUTS} inputs each and {KILLS} kills took {:?}", started.elapsed());
+    let run = service.take().unwrap();
+    run.signal(Signal::SIGTERM);
+    run.wait().exits(0);
+    assert!(!socket.exists());
+}
