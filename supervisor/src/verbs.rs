@@ -16,6 +16,7 @@ use crate::journal::{self, Destination, Opened};
 use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
+use crate::runtime::cgroup::Leaves;
 use crate::runtime::{Control, Signals, Workers};
 use crate::service::{self, config::ServiceConfig};
 use crate::sink::whole::{self, Totals};
@@ -124,7 +125,12 @@ fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
 /// # Errors
 /// A message for the user when it cannot be started.
 pub(crate) fn serve(config: ServiceConfig) -> anyhow::Result<Outcome> {
-    service::run(config, Workers::find()?, |service, config| {
+    let mut workers = Workers::find()?;
+    match Leaves::open(config.worker_memory_bytes) {
+        Ok(leaves) => workers = workers.in_leaves(leaves),
+        Err(why) => tracing::info!(%why, "workers have no cgroups of their own"),
+    }
+    service::run(config, workers, |service, config| {
         let api = api::start(service.clone(), &config.api, &config.state_dir)?;
         if Screen::stderr().is_terminal {
             let socket = config.api.socket.iter().map(|path| path.display().to_string());

@@ -150,11 +150,6 @@ class Machine:
         """Runs a command inside, whatever comes of it."""
         return subprocess.run(self._enter(command), stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
-    def serve(self, command):
-        """Starts a program of the host on the machine's loopback."""
-        return subprocess.Popen(["nsenter", "-t", str(self.init), "-n", "--", *map(str, command)],
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
     def path(self, inside):
         """Where the host sees a path of the running machine, `/run` included."""
         return Path(f"/proc/{self.init}/root") / str(inside).lstrip("/")

@@ -12,6 +12,7 @@ from machine import Failed, until
 
 UNIT = "muster.service"
 SOCKET = "/run/muster/api.sock"
+ORIGIN = "127.0.0.1:8399"
 
 
 class _Unix(http.client.HTTPConnection):
@@ -26,29 +27,11 @@ class _Unix(http.client.HTTPConnection):
 
 
 class Service:
-    """muster.service on a machine, and a web server that its jobs read from."""
+    """muster.service on a machine, which has a web server that its jobs read from."""
 
-    def __init__(self, machine, origin):
+    def __init__(self, machine):
         self.machine = machine
-        self.origin_program = origin
-        self.origin = None
-        self.url = None
-
-    def start_origin(self):
-        """A web server on the machine's loopback; again after every boot."""
-        self.stop_origin()
-        self.origin = self.machine.serve(
-            [self.origin_program, "--listen", "127.0.0.1:8399", "--pages", "1000", "--exit-with-stdin"])
-        line = self.origin.stdout.readline()
-        if not line.startswith("listening on "):
-            raise Failed(f"the origin server does not start: {line!r}")
-        self.url = line.split()[-1]
-
-    def stop_origin(self):
-        if self.origin:
-            self.origin.stdin.close()
-            self.origin.wait()
-            self.origin = None
+        self.url = f"http://{ORIGIN}"
 
     # Its administrator.
 

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use shared::black_box::{BlackBox, Reading};
 use shared::protocol::ToWorker;
 
+use super::cgroup::{Leaf, Leaves};
 use super::channel::{Channel, Heard};
 use crate::pool::{Death, Exit, Seat};
 
@@ -32,6 +33,8 @@ pub(super) struct Process {
     channel: Channel,
     black_box: BlackBox,
     stderr: StderrTail,
+    /// Its cgroup, if it has one of its own.
+    leaf: Option<Leaf>,
     reaped: bool,
 }
 
@@ -56,12 +59,21 @@ impl Process {
                 return Err(error);
             }
         };
-        Ok(Self { child, channel, black_box, stderr, reaped: false })
+        Ok(Self { child, channel, black_box, stderr, leaf: None, reaped: false })
     }
 
     /// From here on it is the process of `seat`, and what it says goes to `heard`.
     pub(super) fn adopt(&mut self, seat: Seat, heard: Sender<Heard>) {
         self.channel.adopt(seat, heard);
+    }
+
+    /// Puts it into a cgroup of its own. It works without one as well, only less bounded.
+    pub(super) fn contain(&mut self, leaves: &Leaves) {
+        let contained = leaves.leaf().and_then(|leaf| leaf.adopt(self.pid()).map(|()| leaf));
+        match contained {
+            Ok(leaf) => self.leaf = Some(leaf),
+            Err(why) => tracing::warn!(worker = self.pid(), %why, "a worker has no cgroup of its own"),
+        }
     }
 
     /// Its number in the system.
@@ -99,6 +111,7 @@ impl Process {
         }
         let status = self.child.try_wait().ok().flatten()?;
         self.reaped = true;
+        self.leaf = None;
         self.channel.release();
         let exit = match (status.code(), status.signal()) {
             (Some(code), _) => Exit::Code(code),

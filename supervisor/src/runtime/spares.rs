@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use shared::clock;
 
+use super::cgroup::Leaves;
 use super::process::Process;
 use crate::pool::restart;
 
@@ -40,11 +41,12 @@ enum Request {
 
 impl Spares {
     /// Starts the thread, with nothing to keep.
-    pub(super) fn start(executable: PathBuf) -> io::Result<Self> {
+    pub(super) fn start(executable: PathBuf, leaves: Option<Leaves>) -> io::Result<Self> {
         let (requests, incoming) = unbounded();
         let seed = clock::monotonic_us();
         let nursery = Nursery {
             executable,
+            leaves,
             spares: Vec::new(),
             wanted: 0,
             failures: 0,
@@ -90,6 +92,7 @@ impl Spares {
 
 struct Nursery {
     executable: PathBuf,
+    leaves: Option<Leaves>,
     spares: Vec<(Process, Instant)>,
     wanted: usize,
     /// Spares in a row that could not be started, or died before anybody took them.
@@ -100,6 +103,14 @@ struct Nursery {
 }
 
 impl Nursery {
+    fn start(&self) -> io::Result<Process> {
+        let mut process = Process::start(&self.executable, None)?;
+        if let Some(leaves) = &self.leaves {
+            process.contain(leaves);
+        }
+        Ok(process)
+    }
+
     fn run(mut self, incoming: &Receiver<Request>) {
         loop {
             let next = match self.due() {
@@ -123,7 +134,7 @@ impl Nursery {
                 let spare = if self.spares.is_empty() { None } else { Some(self.spares.remove(0).0) };
                 let process = match spare {
                     Some(process) => Ok(process),
-                    None => Process::start(&self.executable, None),
+                    None => self.start(),
                 };
                 // Whoever asked may be gone; then the process goes as well.
                 let _ = reply.send(process);
@@ -154,7 +165,7 @@ impl Nursery {
             self.surplus_since = None;
         }
         if self.spares.len() < self.wanted && self.not_before <= now {
-            match Process::start(&self.executable, None) {
+            match self.start() {
                 Ok(process) => self.spares.push((process, now)),
                 Err(error) => {
                     tracing::warn!(%error, "cannot start a spare worker");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crossbeam_channel::Sender;
 
+use super::cgroup::Leaves;
 use super::channel::Heard;
 use super::locate::{self, NoWorker};
 use super::process::Process;
@@ -28,6 +29,7 @@ pub enum NoWorkers {
 pub struct Workers {
     executable: PathBuf,
     spares: Option<Spares>,
+    leaves: Option<Leaves>,
 }
 
 impl Workers {
@@ -45,7 +47,13 @@ impl Workers {
     /// [`NoWorkers`] when there is no place for the workers' sockets.
     pub fn at(executable: PathBuf) -> Result<Self, NoWorkers> {
         sockets::prepare()?;
-        Ok(Self { executable, spares: None })
+        Ok(Self { executable, spares: None, leaves: None })
+    }
+
+    /// The same, each in a cgroup of its own.
+    #[must_use]
+    pub fn in_leaves(self, leaves: Leaves) -> Self {
+        Self { leaves: Some(leaves), ..self }
     }
 
     /// The same, but spares come first, and all are started by the spares' own thread.
@@ -53,7 +61,7 @@ impl Workers {
     /// # Errors
     /// When there is no thread for them.
     pub fn with_spares(self) -> io::Result<(Self, Spares)> {
-        let spares = Spares::start(self.executable.clone())?;
+        let spares = Spares::start(self.executable.clone(), self.leaves.clone())?;
         Ok((Self { spares: Some(spares.clone()), ..self }, spares))
     }
 
