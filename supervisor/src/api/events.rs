@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use http_body_util::channel::{Channel, Sender};
 use serde::Serialize;
+use shared::clock;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::timeout;
@@ -23,6 +24,9 @@ use crate::service::{Event, Service};
 
 /// Silence after which a comment shows proxies and clients that the line is open.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
+
+/// Time between two looks whether the listener is still there, while nothing happens.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Pieces on their way to a listener. Beyond it events wait in the channel they come from, which lets the oldest go.
 const PIECES: usize = 4;
@@ -59,17 +63,24 @@ async fn send(api: Arc<Api>, mut sender: Sender<Bytes, io::Error>, _place: Owned
     // Before the jobs are read, so that no change falls between.
     let mut events = api.service.listen();
     let mut piece = jobs(&api.service);
+    let mut sent = clock::now();
     loop {
-        if !piece.is_empty() && sender.send_data(Bytes::from(std::mem::take(&mut piece))).await.is_err() {
+        if !piece.is_empty() {
+            sent = clock::now();
+        }
+        // A piece with nothing in it goes no further than to who notices that the listener is gone.
+        if sender.send_data(Bytes::from(std::mem::take(&mut piece))).await.is_err() {
             return;
         }
         let event = tokio::select! {
-            event = timeout(COMMENT_EVERY, events.recv()) => event,
+            event = timeout(LOOK_EVERY, events.recv()) => event,
             () = api.stopped() => return,
         };
         let mut next = match event {
             Err(_) => {
-                piece.extend_from_slice(b": still here\n\n");
+                if clock::now() >= sent + COMMENT_EVERY {
+                    piece.extend_from_slice(b": still here\n\n");
+                }
                 continue;
             }
             Ok(Ok(event)) => Ok(event),
