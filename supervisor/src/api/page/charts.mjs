@@ -114,7 +114,7 @@ class Chart {
         y: { range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => [0, (max || 1) * 1.1] },
       },
       axes: [
-        { ...axis, size: 22, space: 90, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((at) => format.timeOfDay(at * 1e3)) },
+        { ...axis, size: 22, space: 90, values: times },
         { ...axis, size: 56, space: 28, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map(unit) },
       ],
       series: [{}, ...lines.map((line) => ({
@@ -128,6 +128,12 @@ class Chart {
     };
     return new /** @type {any} */ (window).uPlot(options, columns, this.field);
   }
+}
+
+/** Times of day, but for one at the right edge, which would be cut. @param {any} plot @param {number[]} splits */
+function times(plot, splits) {
+  const { min, max } = plot.scales.x;
+  return splits.map((at) => at > max - (max - min) / 12 ? "" : format.timeOfDay(at * 1e3));
 }
 
 /** What a chart spans: whole minutes up to ten. @param {number} from @param {number} to */

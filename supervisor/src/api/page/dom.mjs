@@ -62,15 +62,17 @@ export function follow(parent, items, keyOf, build) {
     row.element.remove();
     rows.delete(key);
   }
+  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   let next = parent.firstElementChild;
   for (const item of items) {
     let row = rows.get(keyOf(item));
     if (!row) rows.set(keyOf(item), row = build(item));
     row.update(item);
-    // Moved only if it must be: a moved element loses the focus.
-    if (row.element === next) next = next.nextElementSibling;
+    if (row.element === next) next = row.element.nextElementSibling;
     else parent.insertBefore(row.element, next);
   }
+  // An element that is moved loses the focus.
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
 }
 
 /** At most one call a frame, however often it is asked for. @param {() => void} draw */

@@ -5,9 +5,9 @@
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const three = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 3 });
-const share = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
+const share = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hour12: false });
+const moment = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
 /** What stands where there is nothing to say. */
 export const NOTHING = "–";
@@ -21,8 +21,12 @@ export const shortCount = (value) => value < 1e5 ? whole.format(value) : compact
 /** A number a second. @param {number} value */
 export const rate = (value) => value >= 100 ? shortCount(value) : three.format(value);
 
-/** `part` of `all`, never 100 % before it is all. @param {number} part @param {number} all */
-export const percent = (part, all) => share.format(all > 0 ? Math.min(Math.floor(part / all * 100) / 100, 1) : 0);
+/** `part` of `all`: tenths below 10 %, and never 100 % before it is all. @param {number} part @param {number} all */
+export function percent(part, all) {
+  const whole = all > 0 ? Math.min(part / all, 1) : 0;
+  const steps = whole < 0.1 ? 1000 : 100;
+  return share.format(Math.floor(whole * steps) / steps);
+}
 
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB"];
 
@@ -64,7 +68,7 @@ function pair(s, large, largeName, small, smallName) {
 /** A time of day. @param {Date | number} time */
 export const timeOfDay = (time) => clock.format(time);
 
-/** An RFC 3339 time with its date, in the reader's time zone. @param {string | null} time */
+/** An RFC 3339 time with its day, in the reader's time zone. @param {string | null} time */
 export const dateTime = (time) => time ? moment.format(new Date(time)) : NOTHING;
 
 /** `1 worker`, `2 workers`. @param {number} number @param {string} one @param {string} [many] */

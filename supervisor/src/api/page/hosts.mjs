@@ -37,7 +37,7 @@ class HostRow {
     this.bar.style.width = max ? `${Math.min(host.in_flight / max, 1) * 100}%` : "0";
     this.meter.classList.toggle("boundless", max === null);
     setText(this.waiting, host.waiting ? format.count(host.waiting) : format.NOTHING);
-    setText(this.paused, host.paused_ms === null ? format.NOTHING : `${format.seconds(host.paused_ms / 1e3)} more`);
+    setText(this.paused, host.paused_ms === null ? format.NOTHING : format.seconds(Math.ceil(host.paused_ms / 1e3)));
     setAttribute(this.element, "data-paused", host.paused_ms === null ? null : "");
   }
 }

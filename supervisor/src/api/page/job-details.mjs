@@ -127,7 +127,7 @@ class Shelf {
     this.signal = signal;
     this.heading = make("summary");
     this.note = make("p", { className: "soft" });
-    this.list = make("ol", { className: "records" });
+    this.list = make("ol", { className: "records", tabIndex: 0, "aria-label": title });
     this.element = make("details", { hidden: true, open: title !== "Last records", ontoggle: () => this.#read() }, this.heading, this.note, this.list);
     this.path = "";
     this.readPath = "";

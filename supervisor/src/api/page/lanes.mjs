@@ -21,6 +21,9 @@ const LOW = { flight: 14, gap: 1, cpu: 5 };
 /** Up to so many in flight can be counted by eye, one block each; above that the height is a square root. */
 const COUNTABLE = 8;
 
+/** Jobs that the legend names, the newest. */
+const LEGEND_MAX = 8;
+
 /** Samples that decide what the picture is called: five seconds. */
 const RECENT = 10;
 
@@ -54,10 +57,11 @@ export function picture(lanes) {
 function legend({ jobs, lanes }, peak) {
   const seen = new Set();
   for (const lane of lanes.lanes) for (const { job } of lane.samples) if (job !== null) seen.add(job);
-  const entries = [...seen].sort((a, b) => a - b).slice(-8).map((id) => {
+  const entries = [...seen].sort((a, b) => a - b).slice(-LEGEND_MAX).map((id) => {
     const job = jobs.get(id);
     return { key: `j${id}`, colour: jobColour(id), text: job ? `${titleOf(job)}${job.mode ? ` (${job.mode})` : ""}` : `job ${id}` };
   });
+  if (seen.size > LEGEND_MAX) entries.push({ key: "more", colour: "", text: `and ${format.plural(seen.size - LEGEND_MAX, "older job")}` });
   if (lanes.lanes.length) {
     entries.push({ key: "cpu", colour: "cpu", text: "CPU" });
     entries.push({ key: "scale", colour: "", text: `full height: ${format.count(Math.max(peak, 4))} in flight${peak > COUNTABLE ? ", square root" : ""}` });
@@ -94,7 +98,7 @@ class LaneRow {
     const { worker } = lane;
     setText(this.pid, worker ? String(worker.pid) : "gone");
     setText(this.memory, worker ? format.bytes(worker.rss_bytes) : "");
-    setText(this.flight, worker?.in_flight ? `${format.count(worker.in_flight)} in flight` : worker?.state ?? "");
+    setText(this.flight, worker?.state === "busy" ? `${format.count(worker.in_flight)} in flight` : worker?.state ?? "");
     setText(this.phase, worker ? doing(worker) : "");
     setAttribute(this.element, "data-state", worker?.state ?? "gone");
   }

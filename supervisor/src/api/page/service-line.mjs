@@ -44,7 +44,7 @@ function drawProcesses({ service, lanes }) {
   const rss = workers.reduce((sum, worker) => sum + worker.rss_bytes, 0);
   const restarts = service.restarts ? `, ${format.plural(service.restarts, "restart")}` : "";
   tile("flight", format.count(inFlight), `in ${format.plural(workers.length, "worker")}`);
-  tile("memory", format.bytes(service.rss_bytes + rss), `${format.bytes(service.rss_bytes)} of it the supervisor's`);
+  tile("memory", format.bytes(service.rss_bytes + rss), `${format.bytes(service.rss_bytes)} supervisor`);
   setText(byId("s-uptime"), format.seconds(service.uptime_s));
   setText(byId("s-version"), `version ${service.version}${restarts}`);
 }
