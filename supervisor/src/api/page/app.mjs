@@ -87,7 +87,6 @@ async function readList() {
 /** @param {import("./service-line.mjs").Connection} next */
 function connected(next) {
   connection = next;
-  document.documentElement.dataset.connection = next.kind;
   drawPulse();
 }
 

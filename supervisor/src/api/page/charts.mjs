@@ -110,7 +110,7 @@ class Chart {
       padding: [6, 8, 0, 0],
       cursor: { sync: { key: "muster", setSeries: false }, drag: { x: false, y: false }, y: false, points: { size: 6 } },
       scales: {
-        x: { range: (/** @type {any} */ _, /** @type {number} */ from, /** @type {number} */ to) => span(from, to) },
+        x: { range: (/** @type {any} */ plot) => span(plot.data[0]) },
         y: { range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => [0, (max || 1) * 1.1] },
       },
       axes: [
@@ -136,8 +136,10 @@ function times(plot, splits) {
   return splits.map((at) => at > max - (max - min) / 12 ? "" : format.timeOfDay(at * 1e3));
 }
 
-/** What a chart spans: whole minutes up to ten. @param {number} from @param {number} to */
-function span(from, to) {
+/** What a chart spans: whole minutes up to ten. @param {number[]} times */
+function span(times) {
+  const to = times.at(-1) ?? Math.floor(Date.now() / 1e3);
+  const from = times[0] ?? to;
   const minutes = Math.ceil((to - from + 1) / SPAN_MIN_S) * SPAN_MIN_S;
   return [to - Math.min(Math.max(minutes, SPAN_MIN_S), CHART_S), to];
 }

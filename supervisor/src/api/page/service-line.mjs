@@ -5,7 +5,7 @@
 import { byId, setAttribute, setText } from "./dom.mjs";
 import * as format from "./format.mjs";
 
-/** @typedef {{ kind: "connecting" | "live" | "lost" | "refused", until?: number }} Connection */
+/** @typedef {{ kind: "connecting" | "live" | "lost" | "refused" }} Connection */
 
 /** @param {Connection} connection @param {boolean} stopping */
 export function drawConnection(connection, stopping) {
@@ -18,6 +18,7 @@ export function drawConnection(connection, stopping) {
   };
   setAttribute(element, "data-state", connection.kind === "live" && stopping ? "lost" : connection.kind);
   setText(element, texts[connection.kind]);
+  setAttribute(document.documentElement, "data-connection", connection.kind);
 }
 
 /** Records a second are a mean of so many seconds. */
@@ -28,6 +29,7 @@ export function drawService(state) {
   const tally = state.tally();
   const running = (tally.running ?? 0) + (tally.draining ?? 0);
   const waiting = [[tally.queued, "queued"], [tally.paused, "paused"]].filter(([n]) => n);
+  document.title = running ? `${format.count(running)} running · Muster` : "Muster";
   tile("running", format.count(running), waiting.map(([n, what]) => `${format.count(Number(n))} ${what}`).join(", ") || "nothing queued");
   const seconds = state.seconds;
   const errors = seconds.recent(seconds.errors, RATE_OVER_S);
@@ -45,7 +47,7 @@ function drawProcesses({ service, lanes }) {
   const restarts = service.restarts ? `, ${format.plural(service.restarts, "restart")}` : "";
   tile("flight", format.count(inFlight), `in ${format.plural(workers.length, "worker")}`);
   tile("memory", format.bytes(service.rss_bytes + rss), `${format.bytes(service.rss_bytes)} supervisor`);
-  setText(byId("s-uptime"), format.seconds(service.uptime_s));
+  setText(byId("s-uptime"), format.seconds(Math.floor(service.uptime_s)));
   setText(byId("s-version"), `version ${service.version}${restarts}`);
 }
 
