@@ -34,14 +34,17 @@ function failed(error) {
   say(null, text);
 }
 
-const list = new JobList(state, () => drawJobs(), failed);
+/** News of jobs are drawn at most so often: with 10,000 jobs, sorting them is the most that the page has to do. */
+const NEWS_MS = 200;
+
+const list = new JobList(state, everyFrame(() => list.draw()), failed);
 const charts = new Charts(state.seconds);
 const showScale = scaleControl(failed);
 
 const drawJobs = everyFrame(() => {
   list.draw();
   drawService(state);
-});
+}, NEWS_MS);
 const drawPulse = everyFrame(() => {
   drawConnection(connection, state.service?.stopping ?? false);
   drawService(state);

@@ -75,15 +75,23 @@ export function follow(parent, items, keyOf, build) {
   if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
 }
 
-/** At most one call a frame, however often it is asked for. @param {() => void} draw */
-export function everyFrame(draw) {
+/**
+ * At most one call a frame, and with time in between, however often it is asked for.
+ * @param {() => void} draw @param {number} [pauseMs] from one call to the next
+ */
+export function everyFrame(draw, pauseMs = 0) {
   let asked = false;
+  let drawnAt = -Infinity;
+  const frame = () => requestAnimationFrame((now) => {
+    asked = false;
+    drawnAt = now;
+    draw();
+  });
   return () => {
     if (asked) return;
     asked = true;
-    requestAnimationFrame(() => {
-      asked = false;
-      draw();
-    });
+    const wait = drawnAt + pauseMs - performance.now();
+    if (wait > 0) setTimeout(frame, wait);
+    else frame();
   };
 }

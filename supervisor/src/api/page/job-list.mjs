@@ -14,7 +14,10 @@ import { hasEnded, titleOf } from "./state.mjs";
 const PAGE = 25;
 
 /** What is asked for most comes first. */
-const RANK = { running: 0, draining: 0, paused: 1, queued: 2, failed: 3, cancelled: 3, done: 3 };
+const RANK = { running: 0, draining: 0, paused: 1, queued: 2 };
+
+/** @param {any} job */
+const rank = (job) => RANK[/** @type {keyof typeof RANK} */ (job.state)] ?? 3;
 
 export class JobList {
   /**
@@ -64,10 +67,10 @@ export class JobList {
     const words = byId("find").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     const states = byId("states").value.split(" ").filter(Boolean);
     const fits = (/** @type {any} */ job) => {
-      const text = `${titleOf(job)} ${job.id} ${job.command} ${job.state}`.toLowerCase();
-      return (!states.length || states.includes(job.state)) && words.every((/** @type {string} */ word) => text.includes(word));
+      if (states.length && !states.includes(job.state)) return false;
+      const text = words.length ? `${titleOf(job)} ${job.id} ${job.command} ${job.state}`.toLowerCase() : "";
+      return words.every((/** @type {string} */ word) => text.includes(word));
     };
-    const rank = (/** @type {any} */ job) => RANK[/** @type {keyof typeof RANK} */ (job.state)] ?? 3;
     return [...this.state.jobs.values()].filter(fits).sort((a, b) => rank(a) - rank(b) || b.id - a.id);
   }
 
