@@ -43,6 +43,7 @@ for (const [name, make] of SCENES) {
         const what = `${name} ${size.width} ${dark ? "dark" : "light"}`;
         await fits(page, what);
         await accessible(page, what);
+        assert.equal(await page.evaluate(() => document.getAnimations().length), 0, "little motion is wished for");
         await picture(page, what.replaceAll(" ", "-"));
         await close(page);
       }
@@ -122,6 +123,19 @@ withDouble("a job by the keyboard alone, from the form to its removal", quiet, a
   assert.equal(await focused(), "job-1");
   await press("Enter");
   await page.waitForSelector("#details-1 .failure");
+  await close(page);
+});
+
+withDouble("the arrow keys go through the time of a chart", busy, async (double, url) => {
+  const page = await open(browser, url);
+  const chart = page.locator("figure").first();
+  const caption = () => chart.locator("figcaption").textContent();
+  await eventually(async () => /\d,\d{3}$/.test(await caption()) || caption(), "two seconds are over");
+  await chart.focus();
+  await page.keyboard.press("ArrowLeft");
+  await eventually(async () => /at \d\d:\d\d:\d\d$/.test(await caption()) || caption(), "the time that is looked at");
+  await page.keyboard.press("Tab");
+  await eventually(async () => !(await caption()).includes(" at ") || caption(), "now again");
   await close(page);
 });
 

@@ -4,6 +4,7 @@
  */
 
 import { getRecords, hasToken, request } from "./api.mjs";
+import { notice } from "./dialogs.mjs";
 import { follow, make, setText, show } from "./dom.mjs";
 import * as format from "./format.mjs";
 import { failure, recordLine } from "./records.mjs";
@@ -81,10 +82,10 @@ function pairs(job) {
   const { latency_ms: latency, counts } = job;
   /** @type {[string, string | null][]} */
   const all = [
-    ["Half took at most", latency && format.millis(latency.p50)],
-    ["9 in 10", latency && format.millis(latency.p90)],
-    ["99 in 100", latency && format.millis(latency.p99)],
-    ["The longest", latency && format.millis(latency.max)],
+    ["Latency p50", latency && format.millis(latency.p50)],
+    ["Latency p90", latency && format.millis(latency.p90)],
+    ["Latency p99", latency && format.millis(latency.p99)],
+    ["Longest", latency && format.millis(latency.max)],
     ["Mode", job.mode],
     ["Workers", job.workers ? format.count(job.workers) : job.summary ? format.count(job.summary.workers) : null],
     ["In flight", hasEnded(job) ? null : format.count(counts.in_flight)],
@@ -191,9 +192,13 @@ class Shelf {
 
 /** A link cannot send a token: with one, the file is fetched first. @param {Event} event @param {HTMLAnchorElement} link */
 async function downloadWithToken(event, link) {
-  if (!hasToken() || link.href.startsWith("blob:")) return;
+  if (!hasToken()) return;
   event.preventDefault();
-  const url = URL.createObjectURL(await (await request(link.href)).blob());
-  make("a", { href: url, download: link.download }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  try {
+    const url = URL.createObjectURL(await (await request(link.href)).blob());
+    make("a", { href: url, download: link.download }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  } catch (error) {
+    notice(`Cannot download the records: ${/** @type {Error} */ (error).message}`);
+  }
 }
