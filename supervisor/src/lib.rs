@@ -4,6 +4,7 @@
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
 pub mod aggregate;
+pub mod api;
 mod archive;
 mod auto;
 mod cli;

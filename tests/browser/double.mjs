@@ -12,7 +12,8 @@ import { fileURLToPath } from "node:url";
 
 const PAGE = new URL("../../supervisor/src/api/page/", import.meta.url);
 const TYPES = { html: "text/html; charset=utf-8", css: "text/css; charset=utf-8", mjs: "text/javascript; charset=utf-8", js: "text/javascript; charset=utf-8", svg: "image/svg+xml" };
-const POLICY = "default-src 'self'";
+/** As the service sends it. */
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const PULSE_MS = 500;
 
 const ended = (job) => ["done", "failed", "cancelled"].includes(job.state);

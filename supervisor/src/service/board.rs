@@ -9,6 +9,7 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::sync::broadcast;
 
 use super::ask::{Ask, Refused, Submission, Submitted, Verb};
+use super::metrics::Metrics;
 use super::view::{HostView, JobId, JobView, ServiceView, WorkerView};
 
 /// Events that a slow listener may be behind before it misses some.
@@ -55,6 +56,8 @@ pub struct Board {
     pub hosts: RwLock<Arc<Vec<HostView>>>,
     /// The service; nothing before the loop's first turn.
     pub service: RwLock<Option<Arc<ServiceView>>>,
+    /// What has been counted since the start.
+    pub metrics: Metrics,
 }
 
 /// A handle to the service, for as many threads as like.

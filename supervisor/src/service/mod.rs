@@ -15,7 +15,9 @@
 mod ask;
 mod board;
 pub mod config;
+mod metrics;
 pub mod view;
 
 pub use ask::{Ask, Idempotency, Refused, Submission, Submitted, Upload, Verb};
 pub use board::{Board, Event, Records, Service};
+pub use metrics::{LATENCY_BOUNDS_US, Latencies, Metrics, Totals};

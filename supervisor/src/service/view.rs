@@ -9,11 +9,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use shared::job::Mode;
 use shared::record::ErrorKind;
+use utoipa::ToSchema;
 
 use crate::summary::{LatencyMs, Summary};
 
 /// A job's number: from 1, in the order of submission, never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct JobId(pub u64);
 
@@ -32,7 +33,7 @@ impl FromStr for JobId {
 }
 
 /// Where a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Waiting for workers.
@@ -60,7 +61,7 @@ impl JobState {
 }
 
 /// How far a job is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobCounts {
     /// Inputs in all, once they have been read to the end; before that an estimate, or nothing.
     pub total: Option<u64>,
@@ -83,7 +84,7 @@ pub struct JobCounts {
 }
 
 /// One job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
     /// Its number.
     pub id: JobId,
@@ -106,6 +107,7 @@ pub struct JobView {
     /// Worker processes it has now.
     pub workers: u32,
     /// The execution model, once it is decided.
+    #[schema(value_type = Option<String>)]
     pub mode: Option<Mode>,
     /// Inputs a second, over the last few seconds.
     pub items_per_s: f64,
@@ -114,6 +116,7 @@ pub struct JobView {
     /// How long inputs took so far.
     pub latency_ms: Option<LatencyMs>,
     /// Failed records by kind.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub errors: BTreeMap<ErrorKind, u64>,
     /// What the same run on the command line would have exited with, once it has ended.
     pub exit_code: Option<u8>,
@@ -126,7 +129,7 @@ pub struct JobView {
 }
 
 /// What a worker process is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerState {
     /// Not ready yet.
@@ -140,7 +143,7 @@ pub enum WorkerState {
 }
 
 /// One worker process, as its black box tells.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerView {
     /// Its process.
     pub pid: u32,
@@ -165,7 +168,7 @@ pub struct WorkerView {
 }
 
 /// One host's budget, over all jobs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HostView {
     /// Its name.
     pub host: String,
@@ -180,7 +183,7 @@ pub struct HostView {
 }
 
 /// The service as a whole.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceView {
     /// Of the programs.
     pub version: String,

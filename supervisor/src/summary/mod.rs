@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared::job::Mode;
 use shared::record::ErrorKind;
+use utoipa::ToSchema;
 
 use crate::gather::{Gather, LatencyBin, Timeline};
 
@@ -46,9 +47,10 @@ pub struct Facts {
 }
 
 /// What a run did. Field order and names are the file's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Summary {
     /// The execution model that ran.
+    #[schema(value_type = String)]
     pub mode: Mode,
     /// Slots in the pool.
     pub workers: u32,
@@ -77,6 +79,7 @@ pub struct Summary {
     /// How long targets took; the last attempt of each.
     pub latency_ms: LatencyMs,
     /// Failed records by kind.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub errors: BTreeMap<ErrorKind, u64>,
     /// One entry for each slot, in order.
     pub per_worker: Vec<PerWorker>,
@@ -91,7 +94,7 @@ pub struct Summary {
 }
 
 /// Quantiles of how long targets took, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LatencyMs {
     /// Half of the targets were at most this long.
     pub p50: f64,
@@ -104,7 +107,7 @@ pub struct LatencyMs {
 }
 
 /// One slot's part.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PerWorker {
     /// Its number, from 0.
     pub slot: u32,

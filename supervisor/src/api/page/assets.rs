@@ -1,8 +1,8 @@
-//! The dashboard: files that are part of the program, so that it needs no
+//! The dashboard's files, which are part of the program, so that it needs no
 //! build step, no directory beside it and nobody else's server.
 //!
-//! They are served as they lie here. The content security policy that
-//! goes with them is `default-src 'self'`: no script or style stands in the HTML.
+//! They are served as they lie here. The content security policy that goes
+//! with them allows what comes from here only: no script or style stands in the HTML.
 
 /// A file of the dashboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,9 @@ const FILES = {
   csv: "Files (.csv, .tsv, .gz, .zst)",
 };
 
+/** More URLs than this go as a file: a document is limited, a list is not. */
+const URLS_MAX = 1000;
+
 /** @param {string} id */
 const textLines = (id) => byId(id).value.split("\n").map((/** @type {string} */ line) => line.trim()).filter(Boolean);
 
@@ -97,6 +100,10 @@ function send(document, key) {
   const files = [...byId("f-files").files];
   const names = files.map(({ name, size, lastModified }) => [name, size, lastModified]);
   const headers = { "Idempotency-Key": key.of(JSON.stringify([document, names])) };
+  if (document.urls?.length > URLS_MAX) {
+    files.unshift(new File([document.urls.join("\n")], "urls.txt"));
+    delete document.urls;
+  }
   if (!files.length) return postJson("/v1/jobs", document, headers);
   const form = new FormData();
   form.append("job", new Blob([JSON.stringify(document)], { type: "application/json" }));

@@ -1,0 +1,318 @@
+//! Jobs, workers, hosts and the service: looking, and asking for changes.
+
+use std::sync::{Arc, PoisonError};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Extension, Path, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+
+use super::Api;
+use super::auth::Peer;
+use super::problem::{Document, Problem};
+use super::query::Query;
+use super::views::{Count, Health, HostList, JobList, Scale, Scaled, WorkerList, acceptable, json};
+use crate::nearest::nearest;
+use crate::service::view::{JobId, JobState, JobView, ServiceView};
+use crate::service::{Refused, Verb};
+
+const JSON: &str = "application/json";
+
+/// Jobs in a list, unless the sender says how many.
+const LIMIT: usize = 100;
+
+/// Most jobs in a list.
+const LIMIT_MAX: usize = 1_000;
+
+/// Largest body that says how many workers there are to be.
+const SCALE_BYTES_MAX: usize = 4_096;
+
+/// A job's number as it stands in a path. What is no number is the number of no job.
+///
+/// # Errors
+/// 404.
+pub(super) fn job_id(text: &str) -> Result<JobId, Problem> {
+    text.parse().map_err(|_| {
+        Problem::new(StatusCode::NOT_FOUND, format_args!("there is no job {text:?}; jobs have numbers"))
+    })
+}
+
+/// Asks the state loop for a change, on a thread that may wait.
+///
+/// # Errors
+/// What the loop says against it; that too many wait already.
+pub(super) async fn ask<T: Send + 'static>(
+    api: &Arc<Api>,
+    ask: impl FnOnce(&Api) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Problem> {
+    let place = Arc::clone(&api.asks).acquire_owned().await;
+    let api = Arc::clone(api);
+    let asked = tokio::task::spawn_blocking(move || {
+        let answer = ask(&api);
+        drop(place);
+        answer
+    });
+    match asked.await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Problem::busy("the service is stopping")),
+    }
+}
+
+/// Whether the service is there at all.
+#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = Health)))]
+pub(super) async fn healthz() -> Response {
+    json(StatusCode::OK, &Health { status: "ok" })
+}
+
+/// Whether it takes jobs.
+#[utoipa::path(get, path = "/readyz", tag = "service", responses(
+    (status = 200, body = Health),
+    (status = 503, description = "it starts or stops", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    let service = shown(&api)?;
+    if service.stopping || api.is_stopping() {
+        return Err(Problem::busy("the service is stopping"));
+    }
+    Ok(json(StatusCode::OK, &Health { status: "ok" }))
+}
+
+/// What the board says of the service.
+pub(super) fn shown(api: &Api) -> Result<Arc<ServiceView>, Problem> {
+    let service = api.service.board().service.read().unwrap_or_else(PoisonError::into_inner).clone();
+    service.ok_or_else(|| Problem::busy("the service is starting"))
+}
+
+/// The service as a whole.
+#[utoipa::path(get, path = "/v1/service", tag = "service", responses(
+    (status = 200, body = ServiceView),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn service(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    acceptable(&headers, JSON)?;
+    Query::read(&uri, &[])?;
+    Ok(json(StatusCode::OK, &shown(&api)?))
+}
+
+/// Budgets of hosts, over all jobs.
+#[utoipa::path(get, path = "/v1/hosts", tag = "service", responses(
+    (status = 200, body = HostList),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn hosts(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    acceptable(&headers, JSON)?;
+    Query::read(&uri, &[])?;
+    let hosts = api.service.board().hosts.read().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(json(StatusCode::OK, &HostList { hosts }))
+}
+
+/// The worker processes, and what each is doing.
+#[utoipa::path(get, path = "/v1/workers", tag = "workers", responses(
+    (status = 200, body = WorkerList),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn workers(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    acceptable(&headers, JSON)?;
+    Query::read(&uri, &[])?;
+    let workers = api.service.board().workers.read().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(json(StatusCode::OK, &WorkerList { count: shown(&api)?.workers, workers }))
+}
+
+/// Changes how many workers there are to be.
+#[utoipa::path(post, path = "/v1/workers", tag = "workers", request_body = Scale, responses(
+    (status = 200, body = Scaled),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn scale(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    acceptable(&headers, JSON)?;
+    Query::read(&uri, &[])?;
+    if super::submit::content_type(&headers).as_deref() != Some(JSON) {
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this takes application/json"));
+    }
+    let body = super::watched::Watched::new(body, SCALE_BYTES_MAX as u64);
+    let trouble = body.trouble();
+    let body = to_bytes(Body::new(body), usize::MAX).await;
+    let body = body.map_err(|error| trouble.problem(&error))?;
+    let scale: Scale = match serde_json::from_slice::<serde_json::Value>(&body) {
+        Err(error) => return Err(Problem::bad(format_args!("not JSON: {error}"))),
+        Ok(value) => serde_json::from_value(value).map_err(|_| {
+            Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "this takes {\"count\": N} or {\"count\": \"auto\"}, and nothing else",
+            )
+        })?,
+    };
+    let wanted = match scale.count {
+        Count::Number(number) => Some(number),
+        Count::Auto(_) => None,
+    };
+    let count = ask(&api, move |api| api.service.scale(wanted)).await?;
+    tracing::info!(sender = %peer, workers = count, "the number of workers was changed");
+    Ok(json(StatusCode::OK, &Scaled { count }))
+}
+
+/// Jobs, newest first.
+#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(
+    ("state" = Option<Vec<JobState>>, Query, style = Form, explode = false, description = "only jobs in one of these states"),
+    ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "so many at most; 100"),
+    ("before" = Option<u64>, Query, description = "only jobs with lower numbers: the last one of the list before"),
+), responses(
+    (status = 200, body = JobList),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    acceptable(&headers, JSON)?;
+    let query = Query::read(&uri, &["state", "limit", "before"])?;
+    let states = query.text("state").map(states).transpose()?;
+    let limit = query.value::<usize>("limit", "a number from 1 to 1000")?.unwrap_or(LIMIT);
+    if limit == 0 || limit > LIMIT_MAX {
+        return Err(Problem::bad(format_args!("limit takes a number from 1 to {LIMIT_MAX}")));
+    }
+    let before = query.value::<JobId>("before", "a job's number")?.unwrap_or(JobId(u64::MAX));
+    let jobs = api.service.board().jobs.read().unwrap_or_else(PoisonError::into_inner);
+    let jobs = jobs.range(..before).rev().map(|(_, (job, _))| job);
+    let jobs = jobs.filter(|job| states.as_ref().is_none_or(|states| states.contains(&job.state)));
+    let list = JobList { jobs: jobs.take(limit).cloned().collect() };
+    Ok(json(StatusCode::OK, &list))
+}
+
+/// The names of states, with commas between them.
+fn states(text: &str) -> Result<Vec<JobState>, Problem> {
+    const NAMES: [(&str, JobState); 7] = [
+        ("queued", JobState::Queued),
+        ("running", JobState::Running),
+        ("paused", JobState::Paused),
+        ("draining", JobState::Draining),
+        ("done", JobState::Done),
+        ("failed", JobState::Failed),
+        ("cancelled", JobState::Cancelled),
+    ];
+    let state = |name: &str| {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, state)| *state).ok_or_else(|| {
+            let names = NAMES.map(|(name, _)| name);
+            Problem::bad(match nearest(name, names) {
+                Some(near) => format!("there is no state {name:?}; did you mean {near:?}?"),
+                None => format!("there is no state {name:?}; there are: {}", names.join(", ")),
+            })
+        })
+    };
+    text.split(',').map(str::trim).map(state).collect()
+}
+
+/// One job.
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = u64, Path, minimum = 1)), responses(
+    (status = 200, body = JobView),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    acceptable(&headers, JSON)?;
+    Query::read(&uri, &[])?;
+    let (job, _) = api.service.job(job_id(&id)?)?;
+    Ok(json(StatusCode::OK, &job))
+}
+
+/// Cancels a job that has not ended; forgets one that has.
+#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = u64, Path, minimum = 1)), responses(
+    (status = 202, description = "cancelled; what was done is kept", body = JobView),
+    (status = 204, description = "it had ended, and is forgotten with its records"),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    let id = job_id(&id)?;
+    let (job, _) = api.service.job(id)?;
+    if job.state.has_ended() {
+        act(&api, &peer, id, Verb::Remove).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(json(StatusCode::ACCEPTED, &act(&api, &peer, id, Verb::Cancel).await?))
+}
+
+/// Finishes what is in flight, then waits.
+#[utoipa::path(post, path = "/v1/jobs/{id}/pause", tag = "jobs", params(("id" = u64, Path, minimum = 1)), responses(
+    (status = 200, body = JobView),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn pause(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(json(StatusCode::OK, &act(&api, &peer, job_id(&id)?, Verb::Pause).await?))
+}
+
+/// Goes on with a paused job.
+#[utoipa::path(post, path = "/v1/jobs/{id}/resume", tag = "jobs", params(("id" = u64, Path, minimum = 1)), responses(
+    (status = 200, body = JobView),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn resume(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(json(StatusCode::OK, &act(&api, &peer, job_id(&id)?, Verb::Resume).await?))
+}
+
+/// Makes a new job of the inputs that failed in one that has ended.
+#[utoipa::path(post, path = "/v1/jobs/{id}/retry-failed", tag = "jobs", params(("id" = u64, Path, minimum = 1)), responses(
+    (status = 201, body = JobView, headers(("Location" = String, description = "the new job"))),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn retry_failed(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(created(StatusCode::CREATED, &act(&api, &peer, job_id(&id)?, Verb::RetryFailed).await?))
+}
+
+/// An answer that is a job, and says where it is.
+pub(super) fn created(status: StatusCode, job: &JobView) -> Response {
+    let mut response = json(status, job);
+    if let Ok(place) = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id)) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    response
+}
+
+async fn act(api: &Arc<Api>, peer: &Peer, id: JobId, verb: Verb) -> Result<JobView, Problem> {
+    let acted = ask(api, move |api| api.service.act(id, verb)).await;
+    match &acted {
+        Ok(_) => tracing::info!(sender = %peer, job = %id, ?verb, "a job was acted on"),
+        Err(problem) => tracing::info!(sender = %peer, job = %id, ?verb, why = problem.detail, "refused"),
+    }
+    acted
+}

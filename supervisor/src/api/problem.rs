@@ -1,0 +1,105 @@
+//! Answers that say no: problem documents (RFC 9457).
+
+use std::fmt;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::service::Refused;
+
+/// Seconds after which it makes sense to ask again, when there is too much at once.
+const RETRY_AFTER_S: u32 = 2;
+
+/// What a problem document holds.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
+    /// No page of its own: the status says what kind it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'a str,
+    /// The status.
+    status: u16,
+    /// What is wrong here, and what to do about it.
+    detail: &'a str,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    pub(super) detail: String,
+    /// What a browser or a client is to know besides.
+    header: Option<(header::HeaderName, &'static str)>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl fmt::Display) -> Self {
+        Self { status, detail: detail.to_string(), header: None }
+    }
+
+    /// A request that makes no sense.
+    pub(super) fn bad(detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Too much at once: another time it may go.
+    pub(super) fn busy(detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// Without the token.
+    pub(super) fn unauthorized(detail: impl fmt::Display) -> Self {
+        let mut problem = Self::new(StatusCode::UNAUTHORIZED, detail);
+        problem.header = Some((header::WWW_AUTHENTICATE, "Bearer realm=\"muster\""));
+        problem
+    }
+}
+
+/// What the status is called; 422 is not what the `http` crate still calls it.
+pub(super) fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",
+        StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
+        other => other.canonical_reason().unwrap_or("Error"),
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let status = match &refused {
+            Refused::NoJob(_) => StatusCode::NOT_FOUND,
+            Refused::Conflict(_) => StatusCode::CONFLICT,
+            Refused::Invalid(_) | Refused::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Refused::Full(_) => StatusCode::TOO_MANY_REQUESTS,
+            Refused::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Storage(_) => StatusCode::INSUFFICIENT_STORAGE,
+        };
+        Self::new(status, refused)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = Document {
+            kind: "about:blank",
+            title: title(self.status),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+        }
+        if let Some((name, value)) = self.header {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}

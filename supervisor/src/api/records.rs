@@ -1,0 +1,298 @@
+//! `GET /v1/jobs/{id}/records`: lines of a file that grows, up to what is certain of it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http_body_util::channel::{Channel, Sender};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::Api;
+use super::jobs::job_id;
+use super::problem::{Document, Problem};
+use super::query::Query;
+use super::views::acceptable;
+use crate::service::view::JobId;
+use crate::service::{Records, Service};
+
+/// Bytes read at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Longest record: a page of the largest size, escaped. A file with a longer line is not one of ours.
+const LINE_BYTES_MAX: usize = 1 << 30;
+
+/// Pieces on their way to a client that is slower than the disk.
+const PIECES: usize = 2;
+
+/// Time between two looks at a file that grows.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Which records are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Only {
+    All,
+    Failed,
+    Quarantined,
+}
+
+/// A job's records.
+#[utoipa::path(get, path = "/v1/jobs/{id}/records", tag = "jobs", params(
+    ("id" = u64, Path, minimum = 1),
+    ("from" = Option<u64>, Query, description = "skip the first N records"),
+    ("limit" = Option<u64>, Query, description = "so many at most"),
+    ("follow" = Option<super::openapi::Switch>, Query, description = "go on until the job has ended"),
+    ("only" = Option<super::openapi::Only>, Query, description = "only these"),
+), responses(
+    (status = 200, description = "a record a line", body = String, content_type = "application/x-ndjson"),
+    (status = "default", body = Document<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn read(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    acceptable(&headers, "application/x-ndjson")?;
+    let query = Query::read(&uri, &["from", "limit", "follow", "only"])?;
+    let id = job_id(&id)?;
+    let only = match query.text("only") {
+        None => Only::All,
+        Some("failed") => Only::Failed,
+        Some("quarantined") => Only::Quarantined,
+        Some(other) => {
+            let detail = format_args!("only takes \"failed\" or \"quarantined\", which {other:?} is not");
+            return Err(Problem::bad(detail));
+        }
+    };
+    let skip = query.value("from", "a number")?.unwrap_or(0);
+    let limit = query.value("limit", "a number")?.unwrap_or(u64::MAX);
+    let follow = query.switch("follow")?;
+    let (_, records) = api.service.job(id)?;
+    let place = if follow {
+        let place = Arc::clone(&api.streams).try_acquire_owned();
+        Some(place.map_err(|_| Problem::busy("too many follow records or events already"))?)
+    } else {
+        None
+    };
+    let (sender, body) = Channel::<Bytes, io::Error>::new(PIECES);
+    let lines = Lines { only, skip, limit, line: Vec::new(), position: 0 };
+    tokio::spawn(send(Arc::clone(&api), id, records, lines, place, sender));
+    let mut response = (StatusCode::OK, Body::new(body)).into_response();
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+/// Sends what there is and, if there is a place among those who follow, what comes; until the client has gone.
+async fn send(
+    api: Arc<Api>,
+    id: JobId,
+    records: Records,
+    mut lines: Lines,
+    follows: Option<OwnedSemaphorePermit>,
+    mut sender: Sender<Bytes, io::Error>,
+) {
+    let mut file: Option<Arc<File>> = None;
+    loop {
+        // In this order: what was committed before it ended is all there is.
+        let goes_on = follows.is_some() && !api.is_stopping() && !has_ended(&api.service, id);
+        let committed = records.committed();
+        if file.is_none() && committed > 0 {
+            let path = records.path.clone();
+            match spawn_blocking(move || File::open(path)).await {
+                Ok(Ok(opened)) => file = Some(Arc::new(opened)),
+                Ok(Err(error)) => return sender.abort(error),
+                Err(_) => return,
+            }
+        }
+        while let Some(open) = file.as_ref().filter(|_| !lines.is_enough() && lines.position < committed) {
+            let open = Arc::clone(open);
+            let read = spawn_blocking(move || {
+                let shown = lines.read(&open, committed);
+                (lines, shown)
+            });
+            match read.await {
+                Ok((state, Ok(shown))) => {
+                    lines = state;
+                    if !shown.is_empty() && sender.send_data(shown).await.is_err() {
+                        return;
+                    }
+                }
+                // An answer that breaks off is no answer that ended.
+                Ok((_, Err(error))) => return sender.abort(error),
+                Err(_) => return,
+            }
+        }
+        if !goes_on || lines.is_enough() {
+            return;
+        }
+        tokio::select! {
+            () = sleep(LOOK_EVERY) => {}
+            () = api.stopped() => {}
+        }
+        // A client that has gone is noticed here at the latest, although there is nothing to send to it.
+        if sender.send_data(Bytes::new()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether nothing will come any more.
+fn has_ended(service: &Service, id: JobId) -> bool {
+    service.job(id).map_or(true, |(job, _)| job.state.has_ended())
+}
+
+/// A place in a file of lines, and what is wanted from there.
+struct Lines {
+    only: Only,
+    /// Lines to pass over.
+    skip: u64,
+    /// Lines to show.
+    limit: u64,
+    /// The beginning of a line whose end has not been read.
+    line: Vec<u8>,
+    /// Bytes read so far.
+    position: u64,
+}
+
+impl Lines {
+    const fn is_enough(&self) -> bool {
+        self.limit == 0
+    }
+
+    /// Reads on, a chunk at most, and not beyond `committed`; the lines to show.
+    fn read(&mut self, file: &File, committed: u64) -> io::Result<Bytes> {
+        let left = usize::try_from(committed.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let mut chunk = vec![0; left.min(CHUNK_BYTES)];
+        let read = file.read_at(&mut chunk, self.position)?;
+        if read == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the records are shorter than they were",
+            ));
+        }
+        chunk.truncate(read);
+        self.position += read as u64;
+        let mut shown = Vec::new();
+        let mut rest = chunk.as_slice();
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (head, tail) = rest.split_at(end + 1);
+            rest = tail;
+            if self.skip > 0 {
+                self.skip -= 1;
+            } else if self.line.is_empty() {
+                self.show(head, &mut shown);
+            } else {
+                self.line.extend_from_slice(head);
+                let line = std::mem::take(&mut self.line);
+                self.show(&line, &mut shown);
+            }
+            self.line.clear();
+            if self.is_enough() {
+                return Ok(shown.into());
+            }
+        }
+        if self.skip == 0 {
+            self.line.extend_from_slice(rest);
+        }
+        if self.line.len() > LINE_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a record without an end"));
+        }
+        Ok(shown.into())
+    }
+
+    fn show(&mut self, line: &[u8], shown: &mut Vec<u8>) {
+        if !self.is_enough() && is_wanted(line, self.only) {
+            shown.extend_from_slice(line);
+            self.limit -= 1;
+        }
+    }
+}
+
+/// Whether a record is one of those; a page may have a field called `error`, so looking for the word is not enough.
+fn is_wanted(line: &[u8], only: Only) -> bool {
+    #[derive(Deserialize)]
+    struct Record {
+        error: Option<Failure>,
+    }
+    #[derive(Deserialize)]
+    struct Failure {
+        evidence: Option<IgnoredAny>,
+    }
+    if only == Only::All {
+        return true;
+    }
+    if memchr::memmem::find(line, b"\"error\":").is_none() {
+        return false;
+    }
+    let error = serde_json::from_slice::<Record>(line).ok().and_then(|record| record.error);
+    match only {
+        Only::All => true,
+        Only::Failed => error.is_some(),
+        Only::Quarantined => error.is_some_and(|error| error.evidence.is_some()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const OK: &str = "{\"id\":0,\"fields\":{\"error\":\"x\"}}\n";
+    const FAILED: &str = "{\"id\":1,\"error\":{\"kind\":\"timeout\",\"message\":\"m\"}}\n";
+    const SET_ASIDE: &str =
+        "{\"id\":2,\"error\":{\"kind\":\"worker_crash\",\"message\":\"m\",\"evidence\":{\"signal\":11}}}\n";
+
+    fn shown(text: &str, committed: usize, only: Only, skip: u64, limit: u64) -> String {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let mut lines = Lines { only, skip, limit, line: Vec::new(), position: 0 };
+        let mut shown = Vec::new();
+        while lines.position < committed as u64 && !lines.is_enough() {
+            shown.extend_from_slice(&lines.read(&file, committed as u64).unwrap());
+        }
+        String::from_utf8(shown).unwrap()
+    }
+
+    #[test]
+    fn lines_are_skipped_counted_and_chosen() {
+        let text = [OK, FAILED, SET_ASIDE, OK].concat();
+        let all = |skip, limit| shown(&text, text.len(), Only::All, skip, limit);
+        assert_eq!(all(0, u64::MAX), text);
+        assert_eq!(all(1, 1), FAILED);
+        assert_eq!(all(3, u64::MAX), OK);
+        assert_eq!(all(4, u64::MAX), "");
+        assert_eq!(all(0, 0), "");
+        assert_eq!(shown(&text, text.len(), Only::Failed, 0, u64::MAX), [FAILED, SET_ASIDE].concat());
+        assert_eq!(shown(&text, text.len(), Only::Failed, 0, 1), FAILED);
+        assert_eq!(shown(&text, text.len(), Only::Quarantined, 0, u64::MAX), SET_ASIDE);
+    }
+
+    #[test]
+    fn nothing_uncertain_is_shown_and_no_half_line() {
+        let text = [OK, FAILED].concat();
+        assert_eq!(shown(&text, OK.len(), Only::All, 0, u64::MAX), OK);
+        assert_eq!(shown(&text, OK.len() + 5, Only::All, 0, u64::MAX), OK);
+    }
+
+    #[test]
+    fn lines_longer_than_a_chunk_are_whole() {
+        let long = format!("{{\"id\":0,\"fields\":\"{}\"}}\n", "x".repeat(3 * CHUNK_BYTES));
+        let text = [long.as_str(), FAILED, long.as_str()].concat();
+        assert_eq!(shown(&text, text.len(), Only::All, 0, u64::MAX), text);
+        assert_eq!(shown(&text, text.len(), Only::All, 1, u64::MAX), [FAILED, long.as_str()].concat());
+        assert_eq!(shown(&text, text.len(), Only::Failed, 0, u64::MAX), FAILED);
+    }
+}

@@ -1,0 +1,124 @@
+//! Clients that are slow, many, curious or lost.
+
+use std::thread;
+
+use super::*;
+
+/// Asks over TCP, with the lines of a head.
+fn tcp(address: SocketAddr, lines: &[&str]) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let head = lines.join("\r\n") + "\r\nConnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    Answer::parse(&answer)
+}
+
+#[test]
+fn on_tcp_it_answers_to_names_of_this_machine_only() {
+    let bench = Bench::new();
+    let ask = |line: &str, host: &str, more: &str| tcp(bench.tcp(), &[line, &format!("Host: {host}"), more]);
+    assert_eq!(ask("GET /v1/jobs HTTP/1.1", "localhost:1", "X: y").status, 200);
+    ask("GET /v1/jobs HTTP/1.1", "evil.example", "X: y").problem(421, "evil.example");
+    ask("POST /v1/jobs HTTP/1.1", "127.0.0.1", "Origin: http://evil.example").problem(403, "evil.example");
+    ask("POST /v1/workers HTTP/1.1", "127.0.0.1", "Sec-Fetch-Site: cross-site").problem(403, "cross-site");
+}
+
+#[test]
+fn with_a_token_nothing_goes_without_it_and_a_new_one_holds_at_once() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("token");
+    fs::write(&path, "first-token-of-the-day\n").unwrap();
+    let bench = Bench::with(|config| config.token_file = Some(path.clone()));
+    let ask = |token: &str| {
+        let token = format!("Authorization: Bearer {token}");
+        tcp(bench.tcp(), &["GET /v1/jobs HTTP/1.1", "Host: any.example", &token])
+    };
+    assert_eq!(ask("first-token-of-the-day").status, 200);
+    for bad in ["", "x", "first-token-of-the-da", "first-token-of-the-day2", &"x".repeat(5_000)] {
+        let refused = ask(bad);
+        refused.problem(401, "token");
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"muster\""));
+    }
+    let handle = bench.handle.as_ref().unwrap();
+    fs::write(&path, "second-token-of-the-day\n").unwrap();
+    handle.reload().unwrap();
+    assert_eq!(ask("second-token-of-the-day").status, 200);
+    ask("first-token-of-the-day").problem(401, "not the token");
+    fs::write(&path, "short\n").unwrap();
+    assert!(handle.reload().is_err());
+    assert_eq!(ask("second-token-of-the-day").status, 200);
+    // Whoever may open the socket needs none.
+    assert_eq!(bench.get("/v1/jobs").status, 200);
+}
+
+#[test]
+fn one_connection_too_many_is_told_so_and_the_others_go_on() {
+    let bench = Bench::with(|config| config.connections_max = 8);
+    let crowd: Vec<_> = (0..200).map(|_| TcpStream::connect(bench.tcp()).unwrap()).collect();
+    let told: Vec<String> = crowd
+        .iter()
+        .skip(8)
+        .map(|mut stream| {
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            let mut text = String::new();
+            let _ = stream.read_to_string(&mut text);
+            text
+        })
+        .collect();
+    assert!(told.iter().all(|text| text.starts_with("HTTP/1.1 503 ")), "{told:?}");
+    // The machine's own users are not kept out by a crowd on the network.
+    assert_eq!(bench.get("/v1/jobs").status, 200);
+    assert!(bench.get("/metrics").text().contains("muster_http_connections_refused_total 192"));
+    drop(crowd);
+    until("there is place again", || {
+        let mut stream = TcpStream::connect(bench.tcp()).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200 ")
+    });
+}
+
+#[test]
+fn whoever_sends_its_head_too_slowly_is_dropped_meanwhile_others_are_served() {
+    let bench = Bench::new();
+    let began = clock::now();
+    let slow: Vec<_> = (0..32)
+        .map(|_| {
+            let mut stream = TcpStream::connect(bench.tcp()).unwrap();
+            stream.write_all(b"GET /v1/jobs HTTP/1.1\r\nX-A: ").unwrap();
+            stream
+        })
+        .collect();
+    let others = thread::scope(|scope| {
+        let other = scope.spawn(|| (0..100).map(|_| bench.get("/healthz").status).collect::<Vec<_>>());
+        for mut stream in slow {
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            let mut rest = Vec::new();
+            // It may be closed with or without a word.
+            let _ = stream.read_to_end(&mut rest);
+        }
+        other.join().unwrap()
+    });
+    let took = clock::now() - began;
+    assert!(took < SOON, "still open after {took:?}");
+    assert!(others.iter().all(|status| *status == 200));
+}
+
+#[test]
+fn garbage_is_refused_and_harms_nobody() {
+    let bench = Bench::new();
+    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"GET\r\n\r\n", b"\0\0\0\0\r\n\r\n"] {
+        let mut stream = TcpStream::connect(bench.tcp()).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
+    }
+    let endless = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    assert_eq!(bench.raw(endless.as_bytes()).status, 431);
+    assert_eq!(bench.raw(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nConnection: close\r\n\r\n").status, 405);
+    assert_eq!(bench.get("/healthz").status, 200);
+}

@@ -1,0 +1,162 @@
+//! Records and events: what comes while a client listens.
+
+use super::*;
+
+/// A connection whose answer is read as it comes.
+struct Stream {
+    stream: UnixStream,
+    read: Vec<u8>,
+}
+
+impl Stream {
+    fn open(bench: &Bench, path: &str) -> Self {
+        let mut stream = UnixStream::connect(bench.socket()).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+            .unwrap();
+        Self { stream, read: Vec::new() }
+    }
+
+    /// Reads until this has come; forgets what came before its end.
+    #[track_caller]
+    fn wait(&mut self, text: &str) {
+        loop {
+            let at = self.read.windows(text.len()).position(|window| window == text.as_bytes());
+            if let Some(at) = at {
+                self.read.drain(..at + text.len());
+                return;
+            }
+            let mut chunk = [0; 4096];
+            let read = self.stream.read(&mut chunk).unwrap_or_else(|error| {
+                panic!("no {text:?} but {error}: {}", String::from_utf8_lossy(&self.read))
+            });
+            assert!(read > 0, "it ended without {text:?}: {}", String::from_utf8_lossy(&self.read));
+            self.read.extend_from_slice(&chunk[..read]);
+        }
+    }
+
+    fn rest(mut self) -> String {
+        self.stream.read_to_end(&mut self.read).unwrap();
+        String::from_utf8(self.read).unwrap()
+    }
+}
+
+#[test]
+fn records_that_are_certain_are_shown() {
+    let bench = Bench::new();
+    let id = bench.job();
+    let path = format!("/v1/jobs/{id}/records");
+    let none = bench.get(&path);
+    assert_eq!((none.status, none.text()), (200, ""));
+    assert_eq!(none.header("content-type"), Some("application/x-ndjson"));
+    bench.record(id, "{\"id\":0}\n{\"id\":1,\"error\":{\"kind\":\"dns\"}}\n");
+    let (_, records) = bench.service.job(JobId(id)).unwrap();
+    let mut file = fs::OpenOptions::new().append(true).open(&records.path).unwrap();
+    file.write_all(b"{\"id\":2}\n").unwrap();
+    assert_eq!(bench.get(&path).text(), "{\"id\":0}\n{\"id\":1,\"error\":{\"kind\":\"dns\"}}\n");
+    assert_eq!(bench.get(&format!("{path}?from=1")).text(), "{\"id\":1,\"error\":{\"kind\":\"dns\"}}\n");
+    assert_eq!(bench.get(&format!("{path}?limit=1")).text(), "{\"id\":0}\n");
+    assert_eq!(bench.get(&format!("{path}?only=failed")).text(), "{\"id\":1,\"error\":{\"kind\":\"dns\"}}\n");
+    assert_eq!(bench.get(&format!("{path}?only=quarantined")).text(), "");
+    assert_eq!(bench.request(&format!("HEAD {path}"), "", b"").status, 200);
+    bench.get("/v1/jobs/99/records").problem(404, "99");
+}
+
+#[test]
+fn records_are_followed_until_the_job_has_ended() {
+    let bench = Bench::new();
+    let id = bench.job();
+    let mut stream = Stream::open(&bench, &format!("/v1/jobs/{id}/records?follow=1&from=1"));
+    stream.wait("\r\n\r\n");
+    bench.record(id, "{\"id\":0}\n{\"id\":1}\n");
+    stream.wait("{\"id\":1}\n");
+    bench.record(id, "{\"id\":2}\n");
+    stream.wait("{\"id\":2}\n");
+    bench.record(id, "{\"id\":3}\n");
+    bench.set_state(id, JobState::Done);
+    stream.wait("{\"id\":3}\n");
+    assert_eq!(stream.rest(), "\r\n0\r\n\r\n");
+}
+
+#[test]
+fn many_records_come_whole() {
+    let bench = Bench::new();
+    let id = bench.job();
+    let lines: String = (0..50_000).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+    bench.record(id, &lines);
+    assert!(bench.get(&format!("/v1/jobs/{id}/records")).text() == lines);
+    let from = bench.get(&format!("/v1/jobs/{id}/records?from=49999"));
+    assert_eq!(from.text(), "{\"id\":49999}\n");
+}
+
+#[test]
+fn a_follower_that_goes_away_makes_place_for_another() {
+    let bench = Bench::with(|config| config.connections_max = 1_000);
+    let id = bench.job();
+    let path = format!("/v1/jobs/{id}/records?follow=1");
+    let followers: Vec<_> = (0..STREAMS_MAX).map(|_| Stream::open(&bench, &path)).collect();
+    until("all places are taken", || bench.get("/v1/events").status == 503);
+    bench.get(&path).problem(503, "too many");
+    drop(followers);
+    until("there is place again", || {
+        let mut stream = Stream::open(&bench, "/v1/events");
+        let mut head = [0; 12];
+        stream.stream.read_exact(&mut head).unwrap();
+        head == *b"HTTP/1.1 200"
+    });
+}
+
+#[test]
+fn listeners_hear_of_open_jobs_and_of_what_happens() {
+    let bench = Bench::new();
+    let (ended, open) = (bench.job(), bench.job());
+    bench.set_state(ended, JobState::Done);
+    let mut stream = Stream::open(&bench, "/v1/events");
+    stream.wait("content-type: text/event-stream");
+    stream.wait(&format!("event: job\ndata: {{\"id\":{open},"));
+    until("it listens", || bench.service.is_heard());
+    bench.service.tell(Event::Pulse);
+    stream.wait("event: pulse\ndata: {\"service\":{\"version\":\"0.1.0\"");
+    bench.set_state(open, JobState::Running);
+    stream.wait("event: job\ndata: {\"id\":2,");
+    stream.wait("\"state\":\"running\"");
+    bench.service.tell(Event::Removed(JobId(1)));
+    stream.wait("event: removed\ndata: {\"id\":1}\n\n");
+    bench.service.tell(Event::Said(Some(JobId(2)), "worker 0: died\nof \"x\"".into()));
+    stream.wait("event: said\ndata: {\"job\":2,\"message\":\"worker 0: died\\nof \\\"x\\\"\"}\n\n");
+    drop(stream);
+    until("nobody listens", || !bench.service.is_heard());
+}
+
+#[test]
+fn a_listener_that_is_too_slow_is_told_so_and_starts_again() {
+    let bench = Bench::new();
+    let id = bench.job();
+    let mut stream = Stream::open(&bench, "/v1/events");
+    stream.wait("event: job\n");
+    until("it listens", || bench.service.is_heard());
+    // It reads nothing; what fits the sockets and the channel is used up at some time.
+    let said: Arc<str> = "x".repeat(4_000).into();
+    for _ in 0..20_000 {
+        bench.service.tell(Event::Said(None, Arc::clone(&said)));
+    }
+    stream.wait("event: lost\n");
+    stream.wait(&format!("event: job\ndata: {{\"id\":{id},"));
+}
+
+#[test]
+fn stopping_ends_what_would_go_on_for_ever() {
+    let mut bench = Bench::new();
+    let id = bench.job();
+    let mut events = Stream::open(&bench, "/v1/events");
+    let mut records = Stream::open(&bench, &format!("/v1/jobs/{id}/records?follow=1"));
+    events.wait("event: job\n");
+    records.wait("\r\n\r\n");
+    let began = clock::now();
+    bench.handle.take().unwrap().stop();
+    assert!(clock::now() - began < GRACE, "streams were waited for");
+    assert!(events.rest().ends_with("0\r\n\r\n"));
+    assert!(records.rest().ends_with("0\r\n\r\n"));
+    assert!(!bench.socket().exists());
+}

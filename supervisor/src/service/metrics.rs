@@ -1,0 +1,163 @@
+//! What has been counted since the service started, over all jobs: what
+//! `/metrics` shows of them. Never goes down, so it is no sum over the board,
+//! whose jobs are forgotten in time.
+//!
+//! Fed by the state loop, a few times a second for each job that gets on; so a
+//! lock is enough, and no record is ever counted one by one here.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use shared::record::ErrorKind;
+
+use super::view::{JobState, JobView};
+
+/// Upper bounds of the buckets of [`Latencies`], in microseconds, included; a last bucket has no bound.
+pub const LATENCY_BOUNDS_US: [u64; 16] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 10_000_000, 30_000_000,
+];
+
+/// How long inputs took, as a histogram that costs a handful of comparisons a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Latencies {
+    /// Inputs in each bucket, those of lower ones not included.
+    pub counts: [u64; LATENCY_BOUNDS_US.len() + 1],
+    /// All of them together.
+    pub sum_us: u64,
+}
+
+impl Latencies {
+    /// So many inputs took this long.
+    pub fn observe(&mut self, elapsed_us: u64, inputs: u64) {
+        let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < elapsed_us);
+        if let Some(count) = self.counts.get_mut(bucket) {
+            *count += inputs;
+        }
+        self.sum_us = self.sum_us.saturating_add(elapsed_us.saturating_mul(inputs));
+    }
+
+    /// Adds what `after` has and `before`, an earlier state of it, had not.
+    fn grow(&mut self, before: &Self, after: &Self) {
+        for (count, (before, after)) in self.counts.iter_mut().zip(before.counts.iter().zip(&after.counts)) {
+            *count += after.saturating_sub(*before);
+        }
+        self.sum_us = self.sum_us.saturating_add(after.sum_us.saturating_sub(before.sum_us));
+    }
+}
+
+/// Everything counted, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Jobs taken in.
+    pub submitted: u64,
+    /// Jobs that ended `done`, `failed` and `cancelled`.
+    pub ended: [u64; 3],
+    /// Records without an error.
+    pub ok: u64,
+    /// Records with an error, quarantined ones included.
+    pub failed: u64,
+    /// Inputs set aside because their worker died on them.
+    pub quarantined: u64,
+    /// Attempts that were not the last of their input.
+    pub retries: u64,
+    /// Body bytes read.
+    pub bytes: u64,
+    /// Records with an error, by kind.
+    pub errors: BTreeMap<ErrorKind, u64>,
+    /// How long inputs took.
+    pub latencies: Latencies,
+}
+
+/// The totals, for one that counts and some that look.
+#[derive(Debug, Default)]
+pub struct Metrics(Mutex<Totals>);
+
+impl Metrics {
+    /// A job came (`before` is none), or the board shows `after` of it where it showed `before`. Not for jobs that
+    /// the service found in its state directory when it started: what they did was counted by the one before.
+    pub fn job_changed(&self, before: Option<&JobView>, after: &JobView) {
+        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.submitted += u64::from(before.is_none());
+        let ended = |job: &JobView| match job.state {
+            JobState::Done => Some(0),
+            JobState::Failed => Some(1),
+            JobState::Cancelled => Some(2),
+            JobState::Queued | JobState::Running | JobState::Paused | JobState::Draining => None,
+        };
+        if before.and_then(ended).is_none()
+            && let Some(count) = ended(after).and_then(|how: usize| totals.ended.get_mut(how))
+        {
+            *count += 1;
+        }
+        let was = before.map(|job| job.counts).unwrap_or_default();
+        let is = after.counts;
+        totals.ok += is.ok.saturating_sub(was.ok);
+        totals.failed += is.failed.saturating_sub(was.failed);
+        totals.quarantined += is.quarantined.saturating_sub(was.quarantined);
+        totals.retries += is.retries.saturating_sub(was.retries);
+        totals.bytes += is.bytes.saturating_sub(was.bytes);
+        for (kind, count) in &after.errors {
+            let was = before.and_then(|job| job.errors.get(kind)).copied().unwrap_or(0);
+            *totals.errors.entry(*kind).or_default() += count.saturating_sub(was);
+        }
+    }
+
+    /// A job's own histogram, begun by this process, went from `before` to `after`.
+    pub fn latencies_grew(&self, before: &Latencies, after: &Latencies) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).latencies.grow(before, after);
+    }
+
+    /// What has been counted so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(state: &str, ok: u64, timeouts: u64) -> JobView {
+        serde_json::from_value(serde_json::json!({
+            "id": 1, "name": null, "command": "fetch", "state": state, "priority": 0, "submitted_at": "", "started_at": null,
+            "finished_at": null, "counts": {"total": null, "total_exact": false, "done": ok + timeouts, "ok": ok,
+            "failed": timeouts, "quarantined": 0, "retries": 0, "bytes": 10 * ok, "in_flight": 0}, "workers": 0, "mode": null,
+            "items_per_s": 0.0, "eta_s": null, "latency_ms": null, "errors": {"timeout": timeouts}, "exit_code": null,
+            "error": null, "retry_of": null, "summary": null
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_grows_is_counted_once() {
+        let metrics = Metrics::default();
+        let states = [job("queued", 0, 0), job("running", 5, 1), job("running", 5, 1), job("done", 7, 2)];
+        let mut before = None;
+        for state in &states {
+            metrics.job_changed(before, state);
+            before = Some(state);
+        }
+        // Its removal is no change, and a change of an ended job does not end it again.
+        metrics.job_changed(before, &job("done", 7, 2));
+        let totals = metrics.totals();
+        assert_eq!((totals.submitted, totals.ended, totals.ok, totals.failed), (1, [1, 0, 0], 7, 2));
+        assert_eq!((totals.bytes, totals.errors.get(&ErrorKind::Timeout)), (70, Some(&2)));
+    }
+
+    #[test]
+    fn latencies_fall_into_their_buckets() {
+        let mut latencies = Latencies::default();
+        for (elapsed_us, bucket) in [(0, 0), (100, 0), (101, 1), (30_000_000, 15), (u64::MAX, 16)] {
+            let before = latencies.counts[bucket];
+            latencies.observe(elapsed_us, 2);
+            assert_eq!(latencies.counts[bucket], before + 2, "{elapsed_us}");
+        }
+        let metrics = Metrics::default();
+        let half = latencies;
+        latencies.observe(100, 1);
+        metrics.latencies_grew(&half, &latencies);
+        assert_eq!(metrics.totals().latencies.counts.iter().sum::<u64>(), 1);
+    }
+}
