@@ -169,6 +169,17 @@ withDouble("a refusal stands on top and at its field", () => new Double(), async
   await close(page);
 });
 
+withDouble("a long list of URLs goes as a file", () => new Double(), async (double, url) => {
+  const page = await open(browser, url);
+  await page.click("#new-job");
+  await page.fill("#f-urls", Array.from({ length: 1001 }, (_, i) => `http://127.0.0.1/${i}`).join("\n"));
+  await page.click("#submit-send");
+  await page.waitForSelector("#job-1");
+  const { body } = double.asked[0];
+  assert.match(body, /name="job"[^]*\{"command":"fetch"\}[^]*filename="urls.txt"[^]*\nhttp:\/\/127.0.0.1\/1000\r\n--/);
+  await close(page);
+});
+
 withDouble("what the service refuses to do is said", quiet, async (double, url) => {
   const page = await open(browser, url);
   await page.waitForSelector("#job-2");
