@@ -19,7 +19,7 @@ after(async () => {
 });
 
 const site = (n) => Array.from({ length: n }, (_, i) => `${origin.url}/site/page/${i}`);
-const slow = (n) => Array.from({ length: n }, (_, i) => `${origin.url}/delay/0.25?n=${i}`);
+const slow = (n, seconds) => Array.from({ length: n }, (_, i) => `${origin.url}/delay/${seconds}?n=${i}`);
 
 /** Fills the form in and sends it; answers with the row of the new job. */
 async function submit(page, { name, urls, mode = "", perHost = "", select = [], more = "" }) {
@@ -72,7 +72,7 @@ test("a job by the form: it is watched to its end, and its records are there", a
 
 test("a job is paused, goes on, and is cancelled", async () => {
   const page = await open(browser, service.url);
-  const row = await submit(page, { name: "long", urls: slow(4000), mode: "concurrent", perHost: "4" });
+  const row = await submit(page, { name: "long", urls: slow(300, 1), mode: "concurrent", perHost: "4" });
   await state(row, "running");
   await row.getByRole("button", { name: /^Pause/ }).click();
   await state(row, "paused");
@@ -119,7 +119,7 @@ const PICTURES = [
 test("the four modes look like what they are", async () => {
   const page = await open(browser, service.url);
   for (const [mode, wanted] of PICTURES) {
-    const row = await submit(page, { name: `in ${mode}`, urls: slow(4000), mode, perHost: "64" });
+    const row = await submit(page, { name: `in ${mode}`, urls: slow(300, 2), mode, perHost: "16" });
     await eventually(async () => {
       const is = await page.textContent("#picture");
       return wanted.test(is) || is;
@@ -160,7 +160,7 @@ test("a refusal is shown at its field", async () => {
 for (const signal of ["SIGTERM", "SIGKILL"]) {
   test(`${signal} and a new start while a job runs: the page comes back, the job goes on`, async () => {
     const page = await open(browser, service.url);
-    const row = await submit(page, { name: `through ${signal}`, urls: slow(200), mode: "concurrent", perHost: "8" });
+    const row = await submit(page, { name: `through ${signal}`, urls: slow(200, 0.25), mode: "concurrent", perHost: "8" });
     await state(row, "running");
     await eventually(async () => Number.parseInt(await row.locator(".facts").textContent(), 10) > 0, "some are done");
     await service.end(signal);
