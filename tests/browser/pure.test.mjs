@@ -71,6 +71,14 @@ test("a process that is started for another has its lane, and the lane says so",
   assert.deepEqual(lanes.lanes[1].samples.map(({ inFlight, replaced }) => [inFlight, replaced]), [[3, false], [0, false], [3, true]]);
 });
 
+test("a process of another job is nobody's replacement, and lanes go to those of their job", () => {
+  const lanes = new Lanes();
+  lanes.pulse(0, [worker(1), worker(2, { job: 2 })]);
+  lanes.pulse(500, []);
+  lanes.pulse(1000, [worker(3, { job: 2 }), worker(4, { job: 7 })]);
+  assert.deepEqual(lanes.lanes.map(({ pid, samples }) => [pid, samples.at(-1).replaced]), [[4, false], [3, true]]);
+});
+
 test("lanes of workers that are gone for good go, and samples stay bounded", () => {
   const lanes = new Lanes();
   lanes.pulse(0, [worker(1), worker(2)]);

@@ -100,10 +100,10 @@ export const LANE_SAMPLES = 120;
  * @property {number} inFlight
  * @property {number | null} job
  * @property {number} cpu share of one CPU, 0 to 1
- * @property {boolean} replaced another process than before
+ * @property {boolean} replaced another process of the same job than before
  */
 
-/** @typedef {{ at: number, pid: number | null, worker: any, cpuS: number, samples: Sample[], goneAt: number | null }} Lane */
+/** @typedef {{ at: number, pid: number | null, worker: any, job: number | null, cpuS: number, samples: Sample[], goneAt: number | null }} Lane */
 
 /** For how long the lane of a worker that has gone waits for its replacement. */
 const REPLACED_WITHIN_MS = 5_000;
@@ -134,15 +134,18 @@ export class Lanes {
     const fresh = new Set();
     for (const worker of workers) {
       if (placed.has(worker.pid)) continue;
-      const lane = this.lanes.find((each) => each.pid === null) ?? this.#add();
+      const free = this.lanes.filter((lane) => lane.pid === null);
+      const lane = free.find((each) => each.job === worker.job) ?? free[0] ?? this.#add();
+      // A process of another job is nobody's replacement.
+      if (lane.goneAt !== null && lane.job === worker.job && lane.job !== null) fresh.add(lane);
       lane.pid = worker.pid;
       lane.cpuS = worker.cpu_s;
       lane.goneAt = null;
-      if (lane.samples.length) fresh.add(lane);
     }
     this.lanes = this.lanes.filter((lane) => lane.goneAt === null || now - lane.goneAt < REPLACED_WITHIN_MS);
     for (const lane of this.lanes) {
       lane.worker = lane.pid === null ? null : byPid.get(lane.pid);
+      lane.job = lane.worker?.job ?? lane.job;
       lane.samples.push(lane.worker ? sample(lane, dt, fresh.has(lane)) : EMPTY);
       if (lane.samples.length > LANE_SAMPLES) lane.samples.shift();
     }
@@ -150,7 +153,7 @@ export class Lanes {
 
   #add() {
     this.made += 1;
-    const lane = { at: this.made, pid: null, worker: null, cpuS: 0, samples: [], goneAt: null };
+    const lane = { at: this.made, pid: null, worker: null, job: null, cpuS: 0, samples: [], goneAt: null };
     this.lanes.push(lane);
     return lane;
   }

@@ -42,7 +42,7 @@ export class JobDetails {
     setText(this.error, job.error ?? "");
     const why = job.summary?.why;
     show(this.why, Boolean(why));
-    setText(this.why, why ? `Mode ${job.mode}: ${why}` : "");
+    setText(this.why, why ?? "");
     follow(this.facts, pairs(job), ([name]) => name, fact);
     this.#kinds(job);
     const { quarantined, failed, done } = job.counts;

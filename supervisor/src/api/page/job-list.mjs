@@ -186,7 +186,7 @@ class Row {
   /** @param {any} job */
   #progress(job) {
     const { total, done, failed } = job.counts;
-    const all = total === null ? (hasEnded(job) ? done : null) : Math.max(total, done);
+    const all = total === null ? (job.state === "done" ? done : null) : Math.max(total, done);
     setAttribute(this.progress, "aria-label", `Progress of ${titleOf(job)}`);
     setAttribute(this.progress, "aria-valuemax", all === null ? null : String(all || 1));
     setAttribute(this.progress, "aria-valuenow", all === null ? null : String(all ? done : 1));

@@ -33,7 +33,7 @@ export function drawService(state) {
   tile("running", format.count(running), waiting.map(([n, what]) => `${format.count(Number(n))} ${what}`).join(", ") || "nothing queued");
   const seconds = state.seconds;
   const errors = seconds.recent(seconds.errors, RATE_OVER_S);
-  tile("rate", format.rate(seconds.recent(seconds.records, RATE_OVER_S)), errors ? `${format.rate(errors)} errors a second` : "no errors");
+  tile("rate", format.rate(seconds.recent(seconds.records, RATE_OVER_S)), errors ? `${format.rate(errors)} failed a second` : "none fail");
   setAttribute(byId("s-errors"), "data-bad", errors ? "" : null);
   drawProcesses(state);
 }
