@@ -24,7 +24,7 @@ export function finished(id, change = {}) {
     name: "nightly", state: "done", mode: "both", exit_code: 3, started_at: "2026-11-28T18:30:43Z", finished_at: "2026-11-28T18:31:24Z",
     latency_ms: { p50: 9.1, p90: 20.4, p99: 48, max: 5000.2 }, errors: { timeout: 11, worker_crash: 2 },
     counts: { total: 100000, done: 100000, ok: 99987, failed: 13, quarantined: 2, retries: 31, bytes: 881234567 },
-    summary: { mode: "both", workers: 2, cpu_s: 61.2, items_per_s: 2437.2, why: "a page waits 9.1 ms and computes 0.4 ms, so more is gained by many at once in every process" },
+    summary: { mode: "both", workers: 2, wall_s: 41.2, cpu_s: 61.2, items_per_s: 2437.2, why: "a page waits 9.1 ms and computes 0.4 ms, so more is gained by many at once in every process" },
     ...change,
   });
 }

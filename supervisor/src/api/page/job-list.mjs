@@ -218,8 +218,6 @@ function facts(job) {
     parts.push(`${format.rate(job.items_per_s)} a second`);
     if (job.eta_s !== null) parts.push(`${format.seconds(job.eta_s)} left`);
   }
-  if (hasEnded(job) && job.started_at && job.finished_at) {
-    parts.push(`in ${format.seconds((Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1e3)}`);
-  }
+  if (hasEnded(job) && job.summary) parts.push(`in ${format.seconds(job.summary.wall_s)}`);
   return parts.join(" · ");
 }
