@@ -1,4 +1,6 @@
-//! The dashboard's files, which are part of the program.
+//! The dashboard: its files, and how they are served.
+
+mod assets;
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -6,18 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::views::acceptable;
 
-/// One file.
-#[derive(Debug)]
-pub(super) struct Asset {
-    /// Where it is asked for.
-    pub(super) path: &'static str,
-    content_type: &'static str,
-    bytes: &'static [u8],
-}
-
-/// All of them.
-pub(super) const ASSETS: &[Asset] =
-    &[Asset { path: "/", content_type: "text/html; charset=utf-8", bytes: include_bytes!("index.html") }];
+pub(super) use assets::{ASSETS, Asset};
 
 /// Answers with a file, or with nothing if the client has it.
 pub(super) fn serve(asset: &Asset, headers: &HeaderMap) -> Response {

@@ -1,0 +1,54 @@
+/**
+ * What can be done with a job, and how it is asked for.
+ */
+
+import { getJson, request } from "./api.mjs";
+import { confirmed } from "./dialogs.mjs";
+import { hasEnded, titleOf } from "./state.mjs";
+
+/**
+ * @typedef {"hold" | "end" | "retry"} Place a button in a job's row; what it does depends on the job's state
+ * @typedef {{ label: string, act: (job: any) => Promise<any> }} Action
+ */
+
+/** @type {Record<string, Action>} */
+const ACTIONS = {
+  pause: { label: "Pause", act: (job) => getJson(`/v1/jobs/${job.id}/pause`, { method: "POST" }) },
+  resume: { label: "Resume", act: (job) => getJson(`/v1/jobs/${job.id}/resume`, { method: "POST" }) },
+  retry: { label: "Retry failed", act: (job) => getJson(`/v1/jobs/${job.id}/retry-failed`, { method: "POST" }) },
+  cancel: { label: "Cancel", act: cancel },
+  remove: { label: "Remove", act: remove },
+};
+
+/** @param {any} job @returns {Record<Place, Action | null>} */
+export function actionsFor(job) {
+  const ended = hasEnded(job);
+  const holds = { queued: ACTIONS.pause, running: ACTIONS.pause, paused: ACTIONS.resume };
+  return {
+    hold: holds[/** @type {keyof typeof holds} */ (job.state)] ?? null,
+    retry: ended && job.counts.failed > 0 ? ACTIONS.retry : null,
+    end: ended ? ACTIONS.remove : ACTIONS.cancel,
+  };
+}
+
+/** @param {any} job */
+async function cancel(job) {
+  const yes = await confirmed({
+    title: `Cancel ${titleOf(job)}?`,
+    text: "What is in flight is finished, and what was done is kept. The job cannot be continued.",
+    yes: "Cancel the job",
+    no: "Let it go on",
+  });
+  if (yes) await request(`/v1/jobs/${job.id}`, { method: "DELETE" });
+}
+
+/** @param {any} job */
+async function remove(job) {
+  const yes = await confirmed({
+    title: `Remove ${titleOf(job)}?`,
+    text: `The job and its ${job.counts.done ? "records are" : "traces are"} deleted from the service.`,
+    yes: "Remove it",
+    no: "Keep it",
+  });
+  if (yes) await request(`/v1/jobs/${job.id}`, { method: "DELETE" });
+}

@@ -1,0 +1,32 @@
+/**
+ * The style sheet's colours for what is drawn on a canvas, which knows no variables.
+ */
+
+/** Colours that tell jobs apart. Two jobs may share one: names stand beside them. */
+const JOB_COLOURS = 8;
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** @type {Map<string, string>} */
+let known = new Map();
+
+/** @param {string} name as in `--name` */
+export function colour(name) {
+  let value = known.get(name);
+  if (value === undefined) {
+    value = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+    known.set(name, value);
+  }
+  return value;
+}
+
+/** The name of a job's colour. @param {number} job */
+export const jobColour = (job) => `job-${job % JOB_COLOURS}`;
+
+/** Calls when other colours are in force. @param {() => void} redraw */
+export function onNewColours(redraw) {
+  dark.addEventListener("change", () => {
+    known = new Map();
+    redraw();
+  });
+}

@@ -1,0 +1,44 @@
+/**
+ * Records as elements. What is in a record was written by strangers: it is shown as text, in full or cut, and nothing else.
+ */
+
+import { make } from "./dom.mjs";
+import * as format from "./format.mjs";
+
+/** Characters of one record that are shown. */
+const LINE_MAX = 600;
+
+/** @param {unknown} text @param {number} max */
+function cut(text, max) {
+  const all = String(text ?? "");
+  return all.length > max ? `${all.slice(0, max)}…` : all;
+}
+
+/** What went in. @param {any} record */
+const inputOf = (record) => cut(record.url ?? record.path ?? `input ${record.id}`, LINE_MAX);
+
+/** A record with an error: the input, why, and the evidence if a worker died. @param {any} record @returns {HTMLElement} */
+export function failure(record) {
+  const error = record.error ?? {};
+  const kind = String(error.kind ?? "error").replaceAll("_", " ");
+  const tries = format.plural(Number(record.attempts ?? 1), "attempt");
+  return make("li", { className: "failure" },
+    make("p", { className: "input" }, inputOf(record)),
+    make("p", {}, make("b", { className: "bad" }, kind), ` ${cut(error.message, LINE_MAX)} `, make("small", {}, `${tries}, input ${record.id}`)),
+    error.evidence ? evidence(error.evidence) : null);
+}
+
+/** @param {any} found */
+function evidence(found) {
+  const rows = [
+    ["Signal", found.signal],
+    ["Phase", found.phase],
+    ["Memory", found.rss_bytes ? format.bytes(Number(found.rss_bytes)) : null],
+  ].filter(([, value]) => value);
+  return make("div", { className: "evidence" },
+    make("dl", {}, ...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value))))),
+    found.stderr ? make("pre", { tabIndex: 0, role: "region", "aria-label": "The end of its standard error" }, String(found.stderr)) : null);
+}
+
+/** Any record, as the line that it is. @param {any} record @returns {HTMLElement} */
+export const recordLine = (record) => make("li", {}, make("code", {}, cut(JSON.stringify(record), LINE_MAX)));
