@@ -32,6 +32,7 @@ mod recycle;
 mod resume;
 mod retries;
 mod sandbox;
+mod served;
 mod service;
 mod sinks;
 mod sources;

@@ -1,0 +1,91 @@
+//! Several jobs on one set of workers.
+
+use serde_json::{Value, json};
+
+use super::{Served, WITHIN};
+use crate::harness::{Origin, wait_for};
+
+fn slow(origin: &Origin, count: usize, job: usize) -> Vec<String> {
+    (0..count).map(|n| origin.url(&format!("/delay/0.2?job={job}&n={n}"))).collect()
+}
+
+fn workers_of(served: &Served, id: u64) -> u64 {
+    served.job(id)["workers"].as_u64().unwrap()
+}
+
+#[test]
+fn an_idle_service_keeps_its_workers_warm() {
+    let served = Served::start(&[]);
+    let workers = wait_for("two idle workers", WITHIN, || {
+        let workers = served.ask("GET", "/v1/workers", None, 200);
+        let all = workers["workers"].as_array()?;
+        let idle = all.iter().filter(|worker| worker["state"] == "idle").count();
+        (idle == 2 && workers["count"] == 2).then_some(workers)
+    });
+    let listed: std::collections::BTreeSet<i64> =
+        workers["workers"].as_array().unwrap().iter().map(|worker| worker["pid"].as_i64().unwrap()).collect();
+    let real = served.running().workers().iter().map(|process| i64::from(process.id)).collect();
+    assert_eq!(listed, real);
+}
+
+#[test]
+fn a_job_that_comes_second_gets_its_share_and_gives_it_back() {
+    let origin = Origin::start();
+    let served = Served::start(&[]);
+    let first = served.submit(&slow(&origin, 400, 1), &json!({"mode": "parallel"}));
+    wait_for("both workers", WITHIN, || (workers_of(&served, first) == 2).then_some(()));
+    let second = served.submit(&slow(&origin, 12, 2), &json!({"mode": "parallel"}));
+    wait_for("one worker each", WITHIN, || {
+        (workers_of(&served, first) == 1 && workers_of(&served, second) == 1).then_some(())
+    });
+    let job = served.wait_for_state(second, &["done", "failed"]);
+    assert_eq!(job["counts"]["ok"], 12, "{job}");
+    wait_for("the first to have both again", WITHIN, || (workers_of(&served, first) == 2).then_some(()));
+    served.ask("DELETE", &format!("/v1/jobs/{first}"), None, 202);
+    served.wait_for_state(first, &["cancelled"]);
+}
+
+#[test]
+fn what_does_not_fit_waits_and_the_more_urgent_goes_first() {
+    let origin = Origin::start();
+    let served = Served::start(&["--jobs-max", "1"]);
+    let first = served.submit(&slow(&origin, 20, 1), &json!({"mode": "parallel"}));
+    served.wait_for_state(first, &["running"]);
+    let later = served.submit(&slow(&origin, 10, 2), &json!({"mode": "parallel"}));
+    let urgent = served.submit(&slow(&origin, 10, 3), &json!({"mode": "parallel", "priority": 10}));
+    assert_eq!(served.job(later)["state"], "queued");
+    served.wait_for_state(urgent, &["running", "done"]);
+    assert_eq!(served.job(later)["state"], "queued", "the urgent one goes first");
+    served.wait_for_state(later, &["done"]);
+    let started = |id| served.job(id)["started_at"].as_str().unwrap().to_owned();
+    assert!(started(first) <= started(urgent) && started(urgent) <= started(later));
+}
+
+#[test]
+fn the_number_of_workers_can_be_changed_at_work() {
+    let origin = Origin::start();
+    let served = Served::start(&[]);
+    let id = served.submit(&slow(&origin, 400, 1), &json!({"mode": "parallel"}));
+    for count in [4_u64, 1, 3] {
+        let answer = served.ask("POST", "/v1/workers", Some(&json!({"count": count})), 200);
+        assert_eq!(answer["count"], count);
+        wait_for(&format!("{count} workers"), WITHIN, || (workers_of(&served, id) == count).then_some(()));
+    }
+    served.ask("POST", "/v1/workers", Some(&json!({"count": 0})), 422);
+    served.ask("POST", "/v1/workers", Some(&Value::Null), 422);
+    served.ask("DELETE", &format!("/v1/jobs/{id}"), None, 202);
+    served.wait_for_state(id, &["cancelled"]);
+}
+
+#[test]
+fn one_host_is_spared_over_all_jobs_together() {
+    let origin = Origin::start();
+    let served = Served::start(&[]);
+    let more = json!({"mode": "both", "per-host": "3", "concurrency": "16"});
+    let ids: Vec<u64> = (0..2).map(|job| served.submit(&slow(&origin, 12, job), &more)).collect();
+    for id in ids {
+        assert_eq!(served.wait_for_state(id, &["done", "failed"])["counts"]["ok"], 12);
+    }
+    let most = origin.stats()["hosts"][origin.host()]["in_flight_max"].as_u64().expect("the origin counts");
+    assert!(most <= 3, "{most} requests at once to one host");
+}
