@@ -75,9 +75,12 @@ pub fn run<E: From<StartError>>(
     let _signals = signals(&listeners, spares.clone(), tell.clone()).map_err(StartError::from)?;
     let incoming: PathBuf = config.state_dir.join("incoming");
     let clerk = Clerk::start(config.allowed.clone(), incoming, tell.clone()).map_err(StartError::from)?;
-    let api = open(&service, &config)?;
-    let parts = Parts { config, service, store, asks, news, tell, listeners, workers, spares, clerk, api };
-    StateLoop::new(parts).map_err(StartError::from)?.run();
+    let (handle, own_config) = (service.clone(), config.clone());
+    let parts = Parts { config, service, store, asks, news, tell, listeners, workers, spares, clerk };
+    let state = StateLoop::new(parts).map_err(StartError::from)?;
+    // Not before there is something to see: a job that is kept must not be missed for an instant.
+    let api = open(&handle, &own_config)?;
+    state.run(api);
     Ok(())
 }
 

@@ -64,8 +64,6 @@ pub(super) struct Parts {
     pub(super) workers: Workers,
     pub(super) spares: Spares,
     pub(super) clerk: Clerk,
-    /// The way in, if there is one.
-    pub(super) api: Option<ApiHandle>,
 }
 
 /// The loop.
@@ -82,6 +80,8 @@ pub(super) struct StateLoop {
     started: Instant,
     /// Workers that were started to replace one that died, in runs that are over.
     restarts: u64,
+    /// The way in, if there is one.
+    api: Option<ApiHandle>,
     /// What systemd was told last.
     said: String,
     /// Spares that were asked for.
@@ -106,6 +106,7 @@ impl StateLoop {
             notify: Notify::new(),
             started: now,
             restarts: 0,
+            api: None,
             said: String::new(),
             spares_kept: None,
             tick_due: now,
@@ -118,8 +119,9 @@ impl StateLoop {
         Ok(state)
     }
 
-    /// Runs until it is told to stop and nothing is at work any more.
-    pub(super) fn run(mut self) {
+    /// Runs until it is told to stop and nothing is at work any more; `api` is the way in, if there is one.
+    pub(super) fn run(mut self, api: Option<ApiHandle>) {
+        self.api = api;
         self.share();
         self.show_all();
         self.notify.ready(&self.status());
@@ -128,7 +130,7 @@ impl StateLoop {
             self.turn();
         }
         self.show_all();
-        if let Some(api) = self.parts.api {
+        if let Some(api) = self.api {
             api.stop();
         }
     }

@@ -52,7 +52,7 @@ impl StateLoop {
     fn renew(&mut self) {
         self.notify.reloading();
         tracing::info!("replacing all workers, one at a time, and reading the API's files again");
-        if let Some(Err(error)) = self.parts.api.as_ref().map(crate::api::ApiHandle::reload) {
+        if let Some(Err(error)) = self.api.as_ref().map(crate::api::ApiHandle::reload) {
             tracing::error!(%error, "the API goes on with the files it had");
         }
         self.parts.spares.renew();

@@ -164,3 +164,29 @@ fn pages_and_tables_come_along() {
     assert_eq!(records.committed(), table.len() as u64);
     service.stop();
 }
+
+#[test]
+fn a_host_has_one_budget_over_all_jobs() {
+    const LIMIT: u32 = 3;
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let service = Running::start(config(&dir, 3));
+    let jobs = ["a", "b", "c"].map(|name| {
+        let urls = pages(&origin, name, 60, 0.05);
+        let document = json!({"command": "fetch", "mode": "both", "per-host": LIMIT});
+        service.submit(&document, &[("urls.txt", urls.join("\n"))])
+    });
+    wait_for("all three at work", JOB, || {
+        jobs.iter().all(|id| service.job(*id).counts.done > 0).then_some(())
+    });
+    let hosts = wait_for("the host on the board", JOB, || {
+        let hosts = service.service.board().hosts.read().unwrap().clone();
+        (!hosts.is_empty()).then_some(hosts)
+    });
+    assert_eq!((hosts[0].host.as_str(), hosts[0].in_flight_max), (origin.host(), Some(LIMIT)));
+    for id in jobs {
+        assert_eq!(service.wait(id, JobState::Done).counts.ok, 60);
+    }
+    let in_flight_max = &origin.stats()["hosts"][origin.host()]["in_flight_max"];
+    assert_eq!(in_flight_max.as_u64(), Some(u64::from(LIMIT)), "no more than it may, and all of it is used");
+    service.stop();
+}
