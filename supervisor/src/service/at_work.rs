@@ -1,19 +1,20 @@
 //! One job at work: the engine, on a thread of its own. It tells the state loop how far it is and,
 //! once, how it ended; whatever happens to it, that word comes.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
-use std::{io, mem};
 
 use crossbeam_channel::Sender;
-use shared::job::Mode;
 use shared::record::ErrorKind;
 
+use self::watch::Watch;
 use super::config::Allowed;
 use super::news::News;
 use super::store::{self, Errand};
@@ -25,12 +26,8 @@ use crate::frontier::{HostLook, HostShares};
 use crate::gather::Latencies;
 use crate::journal::{self, Opened};
 use crate::plan::{CsvPlan, Plan};
-use crate::progress::{Rate, Snapshot, Total, left};
-use crate::runtime::{Control, Look, Observer, WorkerLook, Workers};
+use crate::runtime::{Control, WorkerLook, Workers};
 use crate::summary::{self, LatencyMs, Summary};
-
-/// Time between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How far a job is.
 #[derive(Debug)]
@@ -249,85 +246,5 @@ impl Drop for Ending {
         });
         // The loop is gone only when the service is.
         let _ = self.news.send(News::Ended(self.id, Box::new(how), self.bytes));
-    }
-}
-
-/// Tells the state loop what there is to see.
-struct Watch {
-    id: JobId,
-    news: Sender<News>,
-    looked: Option<Instant>,
-    rate: Rate,
-    alive: usize,
-}
-
-impl Watch {
-    fn new(id: JobId, news: Sender<News>) -> Self {
-        Self { id, news, looked: None, rate: Rate::default(), alive: 0 }
-    }
-
-    fn tell(&self, news: News) {
-        let _ = self.news.send(news);
-    }
-}
-
-impl Observer for Watch {
-    fn due(&self, now: Instant) -> Option<Instant> {
-        Some(self.looked.map_or(now, |looked| looked + LOOK_EVERY))
-    }
-
-    fn look(&mut self, now: Instant, look: &Look<'_>) {
-        self.looked = Some(now);
-        self.rate.sample(now, &look.snapshot);
-        let (items_per_s, bytes_per_s) = self.rate.per_second(now, &look.snapshot);
-        let in_bytes = matches!(look.snapshot.total, Total::Bytes(_));
-        let eta = left(&look.snapshot, if in_bytes { bytes_per_s } else { items_per_s });
-        let sight = Sight {
-            counts: counts(look),
-            errors: look.gather.errors().clone(),
-            latency_ms: (look.gather.latency().max_us() > 0).then(|| look.gather.latency().into()),
-            latencies: *look.gather.latency().coarse(),
-            items_per_s,
-            eta_s: eta.map(|eta| eta.as_secs_f64()),
-            restarts: look.restarts,
-            hosts: look.hosts.to_vec(),
-            workers: look.workers.to_vec(),
-        };
-        self.tell(News::Seen(self.id, Box::new(sight)));
-    }
-
-    fn message(&mut self, text: &str) {
-        self.tell(News::Said(self.id, text.to_owned()));
-    }
-
-    fn began(&mut self, mode: Mode, workers_max: u32) {
-        self.tell(News::Began(self.id, mode, workers_max));
-    }
-
-    fn processes(&mut self, count: usize) {
-        if mem::replace(&mut self.alive, count) != count {
-            self.tell(News::Processes(self.id, u32::try_from(count).unwrap_or(u32::MAX)));
-        }
-    }
-}
-
-fn counts(look: &Look<'_>) -> JobCounts {
-    let counts = look.gather.counts();
-    let Snapshot { done, failed, bytes, in_flight, total } = look.snapshot;
-    let (total, total_exact) = match total {
-        Total::Exact(total) => (Some(total), true),
-        Total::About(total) => (Some(total), false),
-        Total::Bytes(_) | Total::Unknown => (None, false),
-    };
-    JobCounts {
-        total,
-        total_exact,
-        done,
-        ok: counts.ok,
-        failed,
-        quarantined: counts.quarantined,
-        retries: counts.retries,
-        bytes,
-        in_flight,
     }
 }
