@@ -3,6 +3,7 @@
 //! A run's own frontier decides as it does alone, and then asks here. Who is refused has a place in a
 //! queue and asks again soon; a permit that comes back is kept for who is first in it, so that a run
 //! with many requests in flight does not take every permit again before another one sees it free.
+//! Who does not ask again, since it ends or all its workers are busy, does not keep its place.
 //! What one run was told to wait (`Retry-After`), all of them wait.
 //!
 //! The limit is that of whoever asks: with different ones, the stricter run waits until no more are in
@@ -17,6 +18,9 @@ use rustc_hash::FxHashMap;
 /// After which a run that was refused asks again: nobody tells it when a permit comes back.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
+/// After which a run that has not asked again has no place in the queue any more.
+const PLACE_KEPT: Duration = Duration::from_secs(1);
+
 /// The budgets of all hosts, for as many runs as like.
 #[derive(Debug, Clone, Default)]
 pub struct HostShares(Arc<Mutex<Ledger>>);
@@ -25,6 +29,8 @@ pub struct HostShares(Arc<Mutex<Ledger>>);
 struct Ledger {
     hosts: FxHashMap<Arc<str>, Shared>,
     runs: u64,
+    /// When somebody last asked for a permit.
+    asked: Option<Instant>,
 }
 
 /// What is known of one host.
@@ -32,8 +38,8 @@ struct Ledger {
 struct Shared {
     /// Permits out, by run.
     held: FxHashMap<u64, u32>,
-    /// Runs that were refused, in that order.
-    queue: VecDeque<u64>,
+    /// Runs that were refused, in that order, and when they last asked.
+    queue: VecDeque<(u64, Instant)>,
     paused_until: Option<Instant>,
 }
 
@@ -43,7 +49,7 @@ impl Shared {
     }
 
     fn is_forgettable(&self, now: Option<Instant>) -> bool {
-        let paused = self.paused_until.zip(now).is_some_and(|(until, now)| until > now);
+        let paused = self.paused_until.is_some_and(|until| now.is_none_or(|now| until > now));
         self.held.is_empty() && self.queue.is_empty() && !paused
     }
 }
@@ -80,12 +86,15 @@ impl HostShare {
     pub(super) fn take(&self, now: Instant, host: &Arc<str>, limit: u32) -> Result<(), Instant> {
         let Claim { shares, run } = &*self.0;
         let mut ledger = shares.ledger();
+        ledger.asked = ledger.asked.max(Some(now));
         let shared = ledger.hosts.entry(Arc::clone(host)).or_default();
         if let Some(until) = shared.paused_until.filter(|until| *until > now) {
             return Err(until);
         }
+        let is_there = |asked: Instant| now.saturating_duration_since(asked) < PLACE_KEPT;
+        shared.queue.retain(|(other, asked)| other == run || is_there(*asked));
         let free = limit.saturating_sub(shared.in_flight()) as usize;
-        let place = shared.queue.iter().position(|other| other == run);
+        let place = shared.queue.iter().position(|(other, _)| other == run);
         if place.unwrap_or(shared.queue.len()) < free {
             if let Some(place) = place {
                 shared.queue.remove(place);
@@ -93,8 +102,9 @@ impl HostShare {
             *shared.held.entry(*run).or_default() += 1;
             return Ok(());
         }
-        if place.is_none() {
-            shared.queue.push_back(*run);
+        match place.and_then(|place| shared.queue.get_mut(place)) {
+            Some((_, asked)) => *asked = now,
+            None => shared.queue.push_back((*run, now)),
         }
         Err(now + ASK_AGAIN)
     }
@@ -110,7 +120,7 @@ impl HostShare {
                 shared.held.remove(run);
             }
         }
-        if shared.is_forgettable(None) && shared.paused_until.is_none() {
+        if shared.is_forgettable(None) {
             ledger.hosts.remove(host);
         }
     }
@@ -120,7 +130,7 @@ impl HostShare {
         let Claim { shares, run } = &*self.0;
         let mut ledger = shares.ledger();
         let Some(shared) = ledger.hosts.get_mut(host) else { return };
-        shared.queue.retain(|other| other != run);
+        shared.queue.retain(|(other, _)| other != run);
         if shared.is_forgettable(Some(now)) {
             ledger.hosts.remove(host);
         }
@@ -137,11 +147,13 @@ impl HostShare {
 impl Drop for Claim {
     fn drop(&mut self) {
         let run = self.run;
-        self.shares.ledger().hosts.retain(|_, shared| {
+        let mut ledger = self.shares.ledger();
+        let asked = ledger.asked;
+        ledger.hosts.retain(|_, shared| {
             shared.held.remove(&run);
-            shared.queue.retain(|other| *other != run);
-            // A pause outlives the run that was told; it is forgotten by the next one to leave.
-            !shared.is_forgettable(None) || shared.paused_until.is_some()
+            shared.queue.retain(|(other, _)| *other != run);
+            // A pause outlives the run that was told; it is forgotten by the next one to leave after it.
+            !shared.is_forgettable(asked)
         });
     }
 }
@@ -198,6 +210,36 @@ mod tests {
         assert_eq!(two.take(until, &host(), 8), Ok(()));
         two.give_back(&host());
         two.leave(until, &host());
+        assert!(shares.ledger().hosts.is_empty());
+    }
+
+    #[test]
+    fn who_does_not_ask_again_holds_up_nobody() {
+        let (shares, now) = (HostShares::default(), shared::clock::now());
+        let (one, two) = (shares.share(), shares.share());
+        assert_eq!(one.take(now, &host(), 1), Ok(()));
+        assert!(two.take(now, &host(), 1).is_err());
+        one.give_back(&host());
+        // It drains, or all its workers have enough to do.
+        let mut at = now;
+        while one.take(at, &host(), 1).is_err() {
+            at += ASK_AGAIN;
+            assert!(at < now + Duration::from_secs(5), "a permit that is free is given to nobody");
+        }
+    }
+
+    #[test]
+    fn a_pause_that_is_over_is_forgotten_with_the_runs() {
+        let (shares, now) = (HostShares::default(), shared::clock::now());
+        let (one, two, three) = (shares.share(), shares.share(), shares.share());
+        one.pause(&host(), now + Duration::from_secs(1));
+        drop(one);
+        let later = now + Duration::from_secs(2);
+        assert_eq!(two.take(now, &Arc::from("other"), 1), Ok(()));
+        drop(two);
+        assert!(three.take(now, &host(), 1).is_err(), "all runs wait");
+        assert_eq!(three.take(later, &Arc::from("other"), 1), Ok(()));
+        drop(three);
         assert!(shares.ledger().hosts.is_empty());
     }
 
