@@ -3,10 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
+use shared::clock;
 
 use super::super::ask::{Refused, Verb};
 use super::super::clerk::Retry;
 use super::super::news::Reply;
+use super::super::store;
 use super::super::view::{JobId, JobState, JobView};
 use super::StateLoop;
 use super::job::After;
@@ -80,12 +82,15 @@ impl StateLoop {
                     job.kept.finished_at = Some(now());
                     job.kept.exit_code = Some(Outcome::Stopped(15).code());
                     job.kept.error = None;
+                let bytes = store::size(&self.parts.store.job_directory(id));
                 }
                 self.change(id, JobState::Cancelled);
             }
             JobState::Running | JobState::Draining => self.drain(id, After::Cancel),
+                    job.kept.bytes = bytes;
             state @ (JobState::Done | JobState::Failed | JobState::Cancelled) => {
                 return Err(senseless(id, state, "be cancelled"));
+                self.expiry_due = clock::now();
             }
         }
         Ok(())
