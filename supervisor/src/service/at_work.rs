@@ -25,6 +25,7 @@ use crate::frontier::{HostLook, HostShares};
 use crate::gather::Latencies;
 use crate::journal::{self, Opened};
 use crate::plan::{CsvPlan, Plan};
+use crate::pool::{Notice, Quarantined};
 use crate::progress::{Rate, Snapshot, Total, left};
 use crate::runtime::{Control, Look, Observer, WorkerLook, Workers};
 use crate::summary::{self, LatencyMs, Summary};
@@ -297,7 +298,21 @@ impl Observer for Watch {
     }
 
     fn message(&mut self, text: &str) {
-        self.tell(News::Said(self.id, text.to_owned()));
+        self.notice(&Notice::new(text));
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.tell(News::Said(self.id, notice.clone()));
+    }
+
+    fn set_aside(&mut self, quarantined: &Quarantined) {
+        let Quarantined { id, slot, kind, message, .. } = quarantined;
+        self.notice(&Notice {
+            text: format!("input {id} is set aside ({}): {message}", kind.name()),
+            is_trouble: true,
+            slot: Some(*slot),
+            target: Some(*id),
+        });
     }
 
     fn began(&mut self, mode: Mode, workers_max: u32) {

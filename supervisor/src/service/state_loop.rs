@@ -187,7 +187,7 @@ impl StateLoop {
             News::Began(id, mode, wants) => self.began(id, mode, wants),
             News::Processes(id, alive) => self.counted(id, alive),
             News::Seen(id, sight) => self.seen(id, *sight),
-            News::Said(id, line) => self.said(id, &line),
+            News::Said(id, notice) => self.said(id, notice),
             News::Ended(id, how, bytes) => self.ended(id, *how, bytes),
             News::Prepared(prepared, reply) => self.prepared(prepared, reply),
             News::Told(told) => self.told(told),

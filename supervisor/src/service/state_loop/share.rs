@@ -102,6 +102,7 @@ impl StateLoop {
     pub(super) fn drain(&mut self, id: JobId, after: After) {
         let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) else { return };
         if live.draining.replace(after).is_none() {
+        tracing::info!(job = id.0, then = %after, "finishing what is in flight");
             // It may be over already, and its last word on the way.
             let _ = live.controller.stop(nix::libc::SIGTERM);
         }
