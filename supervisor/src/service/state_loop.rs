@@ -91,6 +91,8 @@ pub(super) struct StateLoop {
     expiry_due: Instant,
     /// The first invariant that was found broken.
     broken: Option<&'static str>,
+    /// When systemd is to be asked for more time to stop.
+    extend_due: Option<Instant>,
 }
 
 impl StateLoop {
@@ -114,6 +116,7 @@ impl StateLoop {
             expiry_due: now,
             broken: None,
             parts,
+            extend_due: None,
         };
         state.take_over()?;
         Ok(state)
@@ -124,7 +127,8 @@ impl StateLoop {
         self.api = api;
         self.share();
         self.show_all();
-        self.notify.ready(&self.status());
+        self.said = self.status();
+        self.notify.ready(&self.said);
         while !(self.stopping && self.jobs.values().all(|job| job.live.is_none())) {
             self.wait();
             self.turn();
@@ -139,7 +143,8 @@ impl StateLoop {
         let mut select = Select::new();
         select.recv(&self.parts.asks);
         select.recv(&self.parts.news);
-        let due = self.alive_due.into_iter().chain([self.tick_due, self.expiry_due]).min();
+        let dues = [Some(self.tick_due), Some(self.expiry_due), self.alive_due, self.extend_due];
+        let due = dues.into_iter().flatten().min();
         match due {
             Some(due) => drop(select.ready_deadline(due)),
             None => drop(select.ready()),
@@ -163,7 +168,7 @@ impl StateLoop {
         if self.tick_due <= now {
             self.show_all();
             let status = self.status();
-            if self.said != status && !self.stopping {
+            if self.said != status {
                 self.notify.status(&status);
                 self.said = status;
             }
@@ -174,6 +179,7 @@ impl StateLoop {
     }
 
     fn answer(&mut self, ask: Ask) {
+        self.extend(now);
         match ask {
             Ask::Submit(submission, reply) => self.submit(submission, reply),
             Ask::Act(id, verb, reply) => self.act(id, verb, reply),

@@ -1,15 +1,20 @@
 //! What the system asks for: stop, renew, more or fewer workers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use shared::clock;
 
 use crate::runtime::{Steering, Told};
 
 use super::StateLoop;
 use super::job::After;
 
-/// What systemd is told that stopping may take: more than any job's own grace. It is no promise to
-/// take as long; every job ends itself after its own.
-const STOPPING_MAX: Duration = Duration::from_secs(120);
+/// Time between two words to systemd that stopping goes on.
+const EXTEND_EVERY: Duration = Duration::from_secs(5);
+
+/// What systemd is asked for each time. How long all of it takes is up to the jobs, each of which ends
+/// itself after its own grace; a service that stands still meanwhile is ended after this.
+const EXTENSION: Duration = Duration::from_secs(30);
 
 impl StateLoop {
     pub(super) fn told(&mut self, told: Told) {
@@ -38,12 +43,22 @@ impl StateLoop {
             return;
         }
         tracing::info!(running = running.len(), "{name}: finishing what is in flight");
-        self.notify.stopping("finishing what is in flight", STOPPING_MAX);
+        self.notify.stopping();
         self.stopping = true;
+        self.extend_due = Some(clock::now());
         let undrained: Vec<_> =
             running.iter().filter(|job| !job.is_leaving()).map(|job| job.kept.id).collect();
         for id in undrained {
             self.drain(id, After::Queue);
+        }
+    }
+
+    /// Asks systemd for patience while what is in flight is being finished.
+    pub(super) fn extend(&mut self, now: Instant) {
+        if self.extend_due.is_some_and(|due| due <= now) && self.broken.is_none() {
+            self.said = self.status();
+            self.notify.extend(&self.said, EXTENSION);
+            self.extend_due = Some(now + EXTEND_EVERY);
         }
     }
 
@@ -60,6 +75,7 @@ impl StateLoop {
             // It may be over already, and its last word on the way.
             let _ = live.controller.steer(Steering::Roll);
         }
-        self.notify.ready(&self.status());
+        self.said = self.status();
+        self.notify.ready(&self.said);
     }
 }
