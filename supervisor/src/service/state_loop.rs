@@ -27,6 +27,7 @@ use crossbeam_channel::{Receiver, Select, Sender};
 use shared::clock;
 
 use self::job::Job;
+use super::Again;
 use super::ask::Ask;
 use super::board::Service;
 use super::clerk::Clerk;
@@ -54,6 +55,8 @@ pub(super) type Listeners = Arc<Mutex<Vec<Controller>>>;
 /// What the loop is given.
 pub(super) struct Parts {
     pub(super) config: ServiceConfig,
+    /// For the settings as they are now.
+    pub(super) again: Again,
     pub(super) service: Service,
     pub(super) store: Store,
     pub(super) asks: Receiver<Ask>,
@@ -88,11 +91,11 @@ pub(super) struct StateLoop {
     spares_kept: Option<u32>,
     tick_due: Instant,
     alive_due: Option<Instant>,
+    /// When systemd is to be asked for more time to stop.
+    extend_due: Option<Instant>,
     expiry_due: Instant,
     /// The first invariant that was found broken.
     broken: Option<&'static str>,
-    /// When systemd is to be asked for more time to stop.
-    extend_due: Option<Instant>,
 }
 
 impl StateLoop {
@@ -113,10 +116,10 @@ impl StateLoop {
             spares_kept: None,
             tick_due: now,
             alive_due: None,
+            extend_due: None,
             expiry_due: now,
             broken: None,
             parts,
-            extend_due: None,
         };
         state.take_over()?;
         Ok(state)
@@ -176,10 +179,10 @@ impl StateLoop {
             self.tick_due = now + if busy { BUSY_TICK } else { IDLE_TICK };
         }
         self.show_life(now);
+        self.extend(now);
     }
 
     fn answer(&mut self, ask: Ask) {
-        self.extend(now);
         match ask {
             Ask::Submit(submission, reply) => self.submit(submission, reply),
             Ask::Act(id, verb, reply) => self.act(id, verb, reply),

@@ -6,8 +6,10 @@ use shared::clock;
 
 use crate::runtime::{Steering, Told};
 
+use super::super::config::ServiceConfig;
 use super::StateLoop;
 use super::job::After;
+use super::share::count;
 
 /// Time between two words to systemd that stopping goes on.
 const EXTEND_EVERY: Duration = Duration::from_secs(5);
@@ -62,11 +64,15 @@ impl StateLoop {
         }
     }
 
-    /// Goes on with what is installed and configured now: other workers, one at a time, and the
-    /// API's own files.
+    /// Goes on with what is installed and configured now: the settings, other workers, one at a time,
+    /// and the API's own files.
     fn renew(&mut self) {
         self.notify.reloading();
-        tracing::info!("replacing all workers, one at a time, and reading the API's files again");
+        tracing::info!("reading the settings and the API's files again, replacing all workers one at a time");
+        match (self.parts.again)() {
+            Ok(config) => self.settle(config),
+            Err(why) => tracing::error!(%why, "the settings stay as they were"),
+        }
         if let Some(Err(error)) = self.api.as_ref().map(crate::api::ApiHandle::reload) {
             tracing::error!(%error, "the API goes on with the files it had");
         }
@@ -77,5 +83,26 @@ impl StateLoop {
         }
         self.said = self.status();
         self.notify.ready(&self.said);
+    }
+
+    /// Takes over of new settings what can change while it runs.
+    fn settle(&mut self, new: ServiceConfig) {
+        let fixed = self.parts.config.fixed_changes(&new);
+        if !fixed.is_empty() {
+            tracing::warn!(keys = fixed.join(" "), "changed settings that take effect at the next start");
+        }
+        let old = self.parts.config.take_changes(new);
+        let config = &self.parts.config;
+        if config.allowed != old.allowed {
+            self.parts.clerk.allow(config.allowed.clone());
+        }
+        // A number that somebody has asked for since holds, unless the settings say another one than before.
+        if config.workers != old.workers && !self.stopping {
+            self.workers = count(config.workers);
+        }
+        if self.parts.config != old {
+            tracing::info!(workers = self.workers, "new settings");
+        }
+        (self.expiry_due, self.tick_due) = (clock::now(), clock::now());
     }
 }
