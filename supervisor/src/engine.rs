@@ -294,6 +294,26 @@ impl Job<'_, '_> {
     }
 }
 
+/// Of a run that nobody saw end, whose output is whole: what can be said besides what its records tell.
+pub(crate) fn facts_unseen(plan: &Plan, told: &Gather) -> Facts {
+    let slots = u32::try_from(told.slots().len()).unwrap_or(u32::MAX).max(1);
+    let mode = plan.pool.mode.unwrap_or(if slots > 1 { Mode::Both } else { Mode::Concurrent });
+    let guessed = if plan.pool.mode.is_none() { "; its mode is a guess" } else { "" };
+    Facts {
+        mode,
+        workers: slots,
+        concurrency: Shape::new(plan, mode).concurrency,
+        wall: Duration::ZERO,
+        cpu: Duration::ZERO,
+        supervisor_cpu: Duration::ZERO,
+        supervisor_rss_bytes_max: 0,
+        why: Some(format!(
+            "read off the records, for the service was killed before it could say how the job ended{guessed}"
+        )),
+        sandbox: String::new(),
+    }
+}
+
 /// What the clocks said when the job began.
 pub(crate) struct Started {
     at: Instant,
@@ -329,6 +349,7 @@ impl Started {
     pub(crate) fn facts(&self, shape: Shape, why: Option<String>, sandbox: String, gather: &Gather) -> Facts {
         let cpu = if self.shared { clock::thread_cpu() } else { clock::process_cpu() };
         let supervisor_cpu = cpu.saturating_sub(self.cpu);
+        let slots = u32::try_from(gather.slots().len()).unwrap_or(u32::MAX).max(1);
         let workers_cpu = if self.shared {
             gather.slots().iter().map(|slot| slot.cpu).sum()
         } else {
@@ -348,4 +369,3 @@ impl Started {
         }
     }
 }
-        let slots = u32::try_from(gather.slots().len()).unwrap_or(u32::MAX).max(1);
