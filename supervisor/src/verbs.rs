@@ -128,7 +128,10 @@ pub(crate) fn serve(config: ServiceConfig, again: service::Again) -> anyhow::Res
     let mut workers = Workers::find()?;
     match Leaves::open(config.worker_memory_bytes) {
         Ok(leaves) => workers = workers.in_leaves(leaves),
-        Err(why) => tracing::info!(%why, "workers have no cgroups of their own"),
+        Err(why) if why.is_a_surprise() || config.worker_memory_bytes.is_some() => {
+            tracing::info!(%why, "workers have no cgroups of their own");
+        }
+        Err(why) => tracing::debug!(%why, "workers have no cgroups of their own"),
     }
     service::run(config, again, workers, |service, config| {
         let api = api::start(service.clone(), &config.api, &config.state_dir)?;
