@@ -1,10 +1,13 @@
 //! The service: jobs that are handed in, shared out, stopped, and found again
 //! after whatever ended the service.
 
+mod disk;
 mod killed;
 mod lifecycle;
 mod logs;
+mod retried;
 mod sharing;
+mod signals;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
