@@ -2,15 +2,17 @@
 //! it afterwards. `fetch`, `parse` and each leg of `compare` come through here.
 
 mod limits;
+mod shape;
 mod sitemaps;
 mod tree;
 
 use std::time::{Duration, Instant};
 
 use shared::clock;
-use shared::job::{Executor, JobSpec, Mode, RecordEncoding, SandboxSpec, Work};
+use shared::job::{JobSpec, Mode, RecordEncoding, SandboxSpec, Work};
 
 use self::limits::{pool_config, readable};
+pub(crate) use self::shape::Shape;
 use self::sitemaps::Listed;
 use self::tree::SitemapError;
 use crate::auto::{self, Measured};
@@ -20,16 +22,10 @@ use crate::heading;
 use crate::journal::{Destination, Gate, Journal, JournalError, OutputError, SpooledInput, State, Store};
 use crate::plan::Plan;
 use crate::pool::Pool;
-use crate::runtime::{
-    self, Control, Ended, Feed, Finished, NoWorkers, Observer, Runtime, Workers, Writer, cpus, descriptors,
-};
+use crate::runtime::{self, Control, Ended, Feed, Finished, NoWorkers, Observer, Runtime, Workers, Writer};
 use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};
 use crate::summary::{Facts, ModeRun};
-
-/// Targets in flight in one event loop unless the user says otherwise: a loop is
-/// busy long before, and a server's connection limits are rarely lower in sum.
-const CONCURRENCY: u32 = 64;
 
 /// What to do about a run that could not go on.
 const HOW_TO_RESUME: &str =
@@ -83,42 +79,6 @@ pub(crate) enum Resume {
     Alone,
     /// The same, and the same standard input once more: it was not read to its end.
     WithStdin,
-}
-
-/// The shape of one run's pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shape {
-    mode: Mode,
-    workers: u32,
-    concurrency: u32,
-}
-
-impl Shape {
-    pub(crate) fn new(plan: &Plan, mode: Mode) -> Self {
-        let workers = plan.pool.workers.unwrap_or_else(cpus::usable_cpus).get();
-        let concurrency = plan.pool.concurrency.map_or(CONCURRENCY, std::num::NonZeroU32::get);
-        let workers = if mode.many_workers() { workers } else { 1 };
-        let concurrency = match mode.executor() {
-            Executor::Blocking => 1,
-            Executor::EventLoop => concurrency,
-        };
-        Self { mode, workers, concurrency }
-    }
-
-    /// Cut to what the limit on descriptors allows, and what to tell the user if that is less.
-    fn fitted(self) -> (Self, Option<String>) {
-        let descriptors = descriptors::raise_limit();
-        let (workers, concurrency) = descriptors::fit(descriptors, self.workers, self.concurrency);
-        let fitted = Self { workers, concurrency, ..self };
-        let notice = (fitted != self).then(|| {
-            format!(
-                "the limit of {descriptors} open files leaves room for {workers} × {concurrency} in flight, not {} × \
-                 {}; raise it with ulimit -n",
-                self.workers, self.concurrency
-            )
-        });
-        (fitted, notice)
-    }
 }
 
 /// What a job has around it, alone on a command line or beside others in the service.
@@ -259,10 +219,10 @@ impl Job<'_, '_> {
         if let Work::Map(_) = self.plan.work {
             // There is nothing to interleave: a program answers one line after the other.
             let both = Shape::new(self.plan, Mode::Parallel);
-            let mode = if both.workers > 1 { Mode::Parallel } else { Mode::Sequential };
+            let many = both.reach(self.outside.control) > 1;
+            let mode = if many { Mode::Parallel } else { Mode::Sequential };
             let shape = Shape { mode, ..both };
-            let programs =
-                if shape.workers == 1 { "one program" } else { "a program in each of the workers" };
+            let programs = if many { "a program in each of the workers" } else { "one program" };
             let why = format!("{}: {programs} computes, and none of us waits for the network", mode.name());
             return (self.run_shape(shape, targets_max), shape, Some(why));
         }
@@ -297,7 +257,7 @@ impl Job<'_, '_> {
         if let Some(notice) = notice {
             self.outside.observer.message(&notice);
         }
-        let workers_max = shape.workers;
+        let workers_max = shape.reach(self.outside.control);
         self.outside.observer.began(shape.mode, workers_max);
         let allotted = self.outside.control.allotted().unwrap_or(workers_max);
         let shape = Shape { workers: workers_max.min(allotted), ..shape };
@@ -331,6 +291,26 @@ impl Job<'_, '_> {
             workers: self.outside.workers,
         };
         Runtime::new(stage, job, pool, workers_max, targets_max).run()
+    }
+}
+
+/// Of a run that nobody saw end, whose output is whole: what can be said besides what its records tell.
+pub(crate) fn facts_unseen(plan: &Plan, told: &Gather) -> Facts {
+    let slots = u32::try_from(told.slots().len()).unwrap_or(u32::MAX).max(1);
+    let mode = plan.pool.mode.unwrap_or(if slots > 1 { Mode::Both } else { Mode::Concurrent });
+    let guessed = if plan.pool.mode.is_none() { "; its mode is a guess" } else { "" };
+    Facts {
+        mode,
+        workers: slots,
+        concurrency: Shape::new(plan, mode).concurrency,
+        wall: Duration::ZERO,
+        cpu: Duration::ZERO,
+        supervisor_cpu: Duration::ZERO,
+        supervisor_rss_bytes_max: 0,
+        why: Some(format!(
+            "read off the records, for the service was killed before it could say how the job ended{guessed}"
+        )),
+        sandbox: String::new(),
     }
 }
 
@@ -369,6 +349,7 @@ impl Started {
     pub(crate) fn facts(&self, shape: Shape, why: Option<String>, sandbox: String, gather: &Gather) -> Facts {
         let cpu = if self.shared { clock::thread_cpu() } else { clock::process_cpu() };
         let supervisor_cpu = cpu.saturating_sub(self.cpu);
+        let slots = u32::try_from(gather.slots().len()).unwrap_or(u32::MAX).max(1);
         let workers_cpu = if self.shared {
             gather.slots().iter().map(|slot| slot.cpu).sum()
         } else {
@@ -376,7 +357,8 @@ impl Started {
         };
         Facts {
             mode: shape.mode,
-            workers: shape.workers,
+            // Where it changes, the most there ever were.
+            workers: if self.shared { slots } else { shape.workers },
             concurrency: shape.concurrency,
             wall: clock::now().duration_since(self.at),
             cpu: supervisor_cpu + workers_cpu,

@@ -34,16 +34,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use cli::{Outcome, Refusal, Request, Surroundings};
+use service::config::ServiceConfig;
 
 /// Runs the command line; what `main` is.
 #[must_use]
 pub fn run() -> ExitCode {
-    let around = Surroundings {
-        variable: &|name| std::env::var_os(name),
-        config: Path::new("/etc/muster/muster.toml"),
-        stdin_is_terminal: io::stdin().is_terminal(),
-    };
-    let request = match cli::parse(std::env::args_os().collect(), &around) {
+    let request = match typed() {
         Ok(request) => request,
         Err(refusal) => return refusal.report().into(),
     };
@@ -62,7 +58,7 @@ pub fn run() -> ExitCode {
         Request::Csv(plan) => return conclude(verbs::csv(&plan)),
         Request::Serve(config, format, level) => {
             return match service::logs::begin(format, level) {
-                Ok(()) => conclude(verbs::serve(*config)),
+                Ok(()) => conclude(verbs::serve(*config, settings_again)),
                 Err(error) => Refusal::Impossible(error.to_string()).report().into(),
             };
         }
@@ -74,6 +70,25 @@ pub fn run() -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Done.into(),
         Ok(outcome) => outcome.into(),
         Err(error) => Refusal::Impossible(format!("cannot write: {error}")).report().into(),
+    }
+}
+
+/// What this process was asked for, as its settings are now.
+fn typed() -> Result<Request, Refusal> {
+    let around = Surroundings {
+        variable: &|name| std::env::var_os(name),
+        config: Path::new("/etc/muster/muster.toml"),
+        stdin_is_terminal: io::stdin().is_terminal(),
+    };
+    cli::parse(std::env::args_os().collect(), &around)
+}
+
+/// A service's settings, read again: what was typed is the same, what stands in the file may not be.
+fn settings_again() -> Result<ServiceConfig, String> {
+    match typed() {
+        Ok(Request::Serve(config, ..)) => Ok(*config),
+        Ok(_) => Err("this is no service any more".to_owned()),
+        Err(refusal) => Err(refusal.to_string()),
     }
 }
 

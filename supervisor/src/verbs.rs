@@ -126,13 +126,16 @@ fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
 ///
 /// # Errors
 /// A message for the user when it cannot be started.
-pub(crate) fn serve(config: ServiceConfig) -> anyhow::Result<Outcome> {
+pub(crate) fn serve(config: ServiceConfig, again: service::Again) -> anyhow::Result<Outcome> {
     let mut workers = Workers::find()?;
     match Leaves::open(config.worker_memory_bytes) {
         Ok(leaves) => workers = workers.in_leaves(leaves),
-        Err(why) => tracing::info!(%why, "workers have no cgroups of their own"),
+        Err(why) if why.is_a_surprise() || config.worker_memory_bytes.is_some() => {
+            tracing::info!(%why, "workers have no cgroups of their own");
+        }
+        Err(why) => tracing::debug!(%why, "workers have no cgroups of their own"),
     }
-    service::run(config, workers, |service, config| {
+    service::run(config, again, workers, |service, config| {
         let api = api::start(service.clone(), &config.api, &config.state_dir)?;
         if Screen::stderr().is_terminal {
             let socket = config.api.socket.iter().map(|path| path.display().to_string());

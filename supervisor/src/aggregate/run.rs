@@ -1,6 +1,5 @@
 //! Runs a `csv` job: all files in ranges, then those that did not keep to the rules once more, each as a whole.
 
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shared::csv::CsvSpec;
@@ -13,7 +12,7 @@ use crate::engine::{EngineError, Job, Outside, Shape, Started};
 use crate::gather::{Gather, Ordered};
 use crate::journal::{Finished as NoIds, Gate, OutputError, Prefix};
 use crate::plan::Plan;
-use crate::runtime::{Ended, Feed, Finished, Writer, cpus};
+use crate::runtime::{Control, Ended, Feed, Finished, Writer, cpus};
 use crate::source::{Ranges, TargetKind};
 use crate::summary::ModeRun;
 
@@ -40,7 +39,7 @@ pub(crate) fn run(plan: &Plan, spec: &CsvSpec, outside: &mut Outside<'_>) -> Res
     let spec = Arc::new(spec.clone());
     let merge = Arc::new(Mutex::new(Merge::new(Arc::clone(&spec))));
     let abandoned = lock(&merge).abandoned();
-    let (shape, why) = shape(plan, &spec);
+    let (shape, why) = shape(plan, &spec, control);
     let first = Ranges::all(spec.files.clone(), spec.delimiter, Arc::clone(&abandoned));
     let mut job = Job {
         plan,
@@ -97,23 +96,23 @@ fn lock(merge: &Mutex<Merge>) -> MutexGuard<'_, Merge> {
 }
 
 /// Nothing here waits but for the disk, so there is nothing to measure; and a file of one part needs one worker.
-fn shape(plan: &Plan, spec: &CsvSpec) -> (Shape, Option<String>) {
+fn shape(plan: &Plan, spec: &CsvSpec, control: &Control) -> (Shape, Option<String>) {
     if let Some(mode) = plan.pool.mode {
         return (Shape::new(plan, mode), None);
     }
     let parts = u32::try_from(Ranges::parts_max(&spec.files)).unwrap_or(u32::MAX).max(1);
-    let cpus = cpus::usable_cpus().get();
-    let workers = plan.pool.workers.map_or_else(|| cpus.min(parts), NonZeroU32::get);
-    let mode = if workers > 1 { Mode::Parallel } else { Mode::Sequential };
-    let because = if plan.pool.workers.is_none() && parts < cpus {
+    let given = plan.pool.workers.is_some();
+    let many = Shape::new(plan, Mode::Parallel);
+    let many = if given { many } else { many.of_parts(parts) };
+    let mode = if many.reach(control) > 1 { Mode::Parallel } else { Mode::Sequential };
+    let because = if !given && parts < cpus::usable_cpus().get() {
         "the input is one part for each worker"
     } else {
         "nothing was measured"
     };
     let why = format!("{}: aggregating computes and does not wait, and {because}", mode.name());
-    let mut sized = plan.clone();
-    sized.pool.workers = NonZeroU32::new(workers);
-    (Shape::new(&sized, mode), Some(why))
+    let shape = if mode == Mode::Parallel { many } else { Shape::new(plan, mode) };
+    (shape, Some(why))
 }
 
 /// What the user counts is rows, and bytes once, however the files were cut and whatever was done again.

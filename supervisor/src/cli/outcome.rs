@@ -1,5 +1,6 @@
 //! How the program ends: the one place that knows exit codes.
 
+use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -51,6 +52,16 @@ pub(crate) enum Refusal {
 impl From<clap::Error> for Refusal {
     fn from(error: clap::Error) -> Self {
         Self::Usage(Box::new(error))
+    }
+}
+
+/// In one line, for a log.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(error) => f.write_str(&super::settings::first_paragraph(error)),
+            Self::Impossible(message) => f.write_str(message),
+        }
     }
 }
 

@@ -61,18 +61,6 @@ fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
-const fn state(state: JobState) -> &'static str {
-    match state {
-        JobState::Queued => "queued",
-        JobState::Running => "running",
-        JobState::Paused => "paused",
-        JobState::Draining => "draining",
-        JobState::Done => "done",
-        JobState::Failed => "failed",
-        JobState::Cancelled => "cancelled",
-    }
-}
-
 /// `4,211 of 100,000`; an estimate has a tilde.
 fn done(job: &JobView) -> String {
     let counts = job.counts;
@@ -98,7 +86,7 @@ pub(super) fn jobs(list: &Jobs, screen: Screen) -> String {
         let is_at_work = !job.state.has_ended();
         vec![
             job.id.to_string(),
-            state(job.state).to_owned(),
+            job.state.name().to_owned(),
             job.command.clone(),
             done(job),
             if job.counts.failed > 0 { units::count(job.counts.failed) } else { String::new() },
@@ -121,7 +109,7 @@ pub(super) fn job(job: &JobView, screen: Screen) -> String {
     let mut rows = vec![("job", job.id.to_string())];
     rows.extend(job.name.as_deref().map(|name| ("name", printable(name))));
     rows.push(("command", job.command.clone()));
-    rows.push(("state", state(job.state).to_owned()));
+    rows.push(("state", job.state.name().to_owned()));
     rows.push(("priority", job.priority.to_string()));
     rows.push(("submitted", job.submitted_at.clone()));
     rows.extend(job.started_at.clone().map(|at| ("started", at)));
@@ -161,7 +149,7 @@ pub(super) fn acted(id: JobId, act: Act, answer: &Answer) -> Result<String, Clie
         Act::Remove => format!("job {id} is removed\n"),
         Act::RetryFailed => format!("{}\n", answer.parse::<JobView>()?.id),
         Act::Pause | Act::Resume | Act::Cancel => {
-            format!("job {id} is {}\n", state(answer.parse::<JobView>()?.state))
+            format!("job {id} is {}\n", answer.parse::<JobView>()?.state.name())
         }
     })
 }

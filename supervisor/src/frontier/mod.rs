@@ -148,9 +148,9 @@ impl Frontier {
             };
             host.place = Place::Waiting;
             // With the others last: a permit of theirs that is not used would have to go back.
-            if let (Some(share), Some(limit)) = (&self.share, host.in_flight_max())
+            if let Some(share) = &self.share
                 && host.belongs(now, self.rate.as_ref()) == Place::Ring
-                && let Err(until) = share.take(now, host.name(), limit)
+                && let Err(until) = share.take(now, host.name(), host.in_flight_max(), self.rate.as_ref())
             {
                 host.refused_until = until;
                 self.settle(now, id);
@@ -170,7 +170,7 @@ impl Frontier {
     pub fn release(&mut self, now: Instant, host: HostId) {
         if let Some(host) = self.hosts.get_mut(host) {
             host.release();
-            give_back(self.share.as_ref(), host);
+            give_back(self.share.as_ref(), now, host);
         }
         self.settle(now, host);
     }
@@ -195,7 +195,7 @@ impl Frontier {
         self.pending += 1;
         if let Some(host) = self.hosts.get_mut(host) {
             host.release();
-            give_back(self.share.as_ref(), host);
+            give_back(self.share.as_ref(), now, host);
             host.paused_until = host.paused_until.max(now + after);
             if let Some(share) = self.share.as_ref().filter(|_| after > Duration::ZERO) {
                 share.pause(host.name(), now + after);
@@ -217,7 +217,7 @@ impl Frontier {
         self.pending += 1;
         if let Some(host) = self.hosts.get_mut(host) {
             host.release();
-            give_back(self.share.as_ref(), host);
+            give_back(self.share.as_ref(), now, host);
             host.lane.push_front(id);
         } else {
             self.hostless.push_front(id);
@@ -320,8 +320,8 @@ impl Frontier {
 }
 
 /// A permit goes back to the other runs, if it was theirs too.
-fn give_back(share: Option<&HostShare>, host: &Host) {
+fn give_back(share: Option<&HostShare>, now: Instant, host: &Host) {
     if let Some(share) = share.filter(|_| host.in_flight_max().is_some()) {
-        share.give_back(host.name());
+        share.give_back(now, host.name());
     }
 }

@@ -33,6 +33,11 @@ impl Rate {
         let burst = (per_s / 10.0).max(1.0) as u32;
         Self { interval, ahead_max: interval.saturating_mul(burst - 1) }
     }
+
+    /// Between two starts in the long run: the longer, the lower the rate.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
 }
 
 /// One host's tokens.

@@ -12,33 +12,84 @@ use anyhow::{Context as _, bail};
 use csv_core::{ReadFieldResult, ReaderBuilder};
 use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use shared::protocol::{Outcome, Verdict};
+use shared::record::ErrorKind;
 
 use crate::archive;
 use crate::columns;
 use crate::format::{Format, Packing};
+use crate::gather::Gather;
 use crate::plan::{Input, Plan};
 use crate::sink::whole::{self, Manifest};
 use crate::source::{Source, TargetKind};
 
+/// Most workers of a run.
+const SLOTS_MAX: u32 = 1024;
+
 /// Targets counted at once.
 const BATCH: usize = 4096;
 
-/// What of a record tells that it is one.
-#[derive(Deserialize)]
+/// What of a record tells that it is one, and what is counted of it.
+#[derive(Default, Deserialize)]
 struct Seen {
-    #[serde(rename = "id")]
-    _id: u64,
-    error: Option<IgnoredAny>,
+    id: u64,
+    #[serde(default)]
+    attempts: u32,
+    #[serde(default)]
+    worker: u32,
+    #[serde(default)]
+    elapsed_ms: f64,
+    #[serde(default)]
+    bytes: u64,
+    error: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    kind: ErrorKind,
+}
+
+impl Seen {
+    /// As when it came from its worker.
+    fn count(&self, told: &mut Gather) {
+        told.retried(u64::from(self.attempts.saturating_sub(1)));
+        // Anything may stand in a file; no run has more.
+        let slot = self.worker.min(SLOTS_MAX - 1);
+        let kind = self.error.as_ref().map(|failure| failure.kind);
+        if let Some(kind @ (ErrorKind::WorkerCrash | ErrorKind::WorkerHang | ErrorKind::WorkerOom)) = kind {
+            return told.quarantined(slot, kind, 0);
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "hours at most; less is nothing"
+        )]
+        let elapsed_us = (self.elapsed_ms * 1e3) as u64;
+        told.record(
+            slot,
+            &Outcome {
+                id: self.id,
+                verdict: kind.map_or(Verdict::Ok, Verdict::Failed),
+                bytes: self.bytes,
+                started_us: 0,
+                elapsed_us,
+                cpu_us: 0,
+                endings: None,
+                line_bytes: 0,
+            },
+        );
+    }
 }
 
 /// A complete output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Complete {
     /// Its records.
     pub records: u64,
     /// Those of them that are errors.
     pub failed: u64,
+    /// What can be read off them; only off lines of JSON.
+    pub told: Gather,
 }
 
 /// Reads `output` through and counts the inputs of `plan`.
@@ -88,7 +139,7 @@ fn read(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
             "{shown} is no whole {what} of ours, and there is no journal; --overwrite starts anew"
         ))
     })?;
-    Ok(Complete { records, failed })
+    Ok(Complete { records, failed, told: Gather::new(0) })
 }
 
 fn unpacked(output: &Path, packing: Option<Packing>) -> anyhow::Result<BufReader<Box<dyn Read>>> {
@@ -105,7 +156,7 @@ fn unpacked(output: &Path, packing: Option<Packing>) -> anyhow::Result<BufReader
 fn read_lines(output: &Path, packing: Option<Packing>, raw: bool) -> anyhow::Result<Complete> {
     let shown = output.display();
     let mut lines = unpacked(output, packing)?;
-    let (mut line, mut complete) = (Vec::new(), Complete { records: 0, failed: 0 });
+    let (mut line, mut complete) = (Vec::new(), Complete { records: 0, failed: 0, told: Gather::new(0) });
     loop {
         line.clear();
         if lines.read_until(b'\n', &mut line).with_context(|| format!("cannot read {shown}"))? == 0 {
@@ -114,13 +165,14 @@ fn read_lines(output: &Path, packing: Option<Packing>, raw: bool) -> anyhow::Res
         let number = complete.records + 1;
         let seen = match serde_json::from_slice::<Seen>(&line) {
             Ok(seen) => seen,
-            Err(_) if raw => Seen { _id: 0, error: None },
+            Err(_) if raw => Seen::default(),
             Err(_) => bail!(
                 "{shown}:{number}: this is no record of ours, and there is no journal; --overwrite starts anew"
             ),
         };
         complete.records += 1;
         complete.failed += u64::from(seen.error.is_some());
+        seen.count(&mut complete.told);
     }
 }
 
@@ -193,6 +245,25 @@ fn count_inputs(plan: &Plan) -> anyhow::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happened_is_read_off_the_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.jsonl");
+        let lines = [
+            r#"{"id":0,"attempts":1,"worker":1,"elapsed_ms":2.5,"bytes":10,"fields":{}}"#,
+            r#"{"id":1,"attempts":3,"worker":0,"error":{"kind":"dns","message":"x"}}"#,
+            r#"{"id":2,"attempts":3,"worker":0,"error":{"kind":"worker_crash","message":"x","signal":"SIGSEGV"}}"#,
+        ];
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+        let Complete { records, failed, told } = read_lines(&path, None, false).unwrap();
+        assert_eq!((records, failed), (3, 2));
+        let counts = crate::gather::Counts { ok: 1, failed: 2, quarantined: 1, retries: 4, bytes: 10 };
+        assert_eq!(told.counts(), counts);
+        assert_eq!(told.errors(), &[(ErrorKind::Dns, 1), (ErrorKind::WorkerCrash, 1)].into());
+        assert_eq!(told.slots().iter().map(|slot| slot.items).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(told.latency().max_us(), 2_500);
+    }
 
     #[test]
     fn only_a_file_of_records_is_read_as_one() {

@@ -27,7 +27,7 @@ mod tests;
 pub use complete::check as check_complete;
 pub use error::{JournalError, OutputError};
 pub use finished::Finished;
-pub use opening::{Destination, Journal, Opened, beside, open};
+pub use opening::{Destination, Journal, Opened, beside, committed, open};
 pub use prefix::{Changed, Gate, Prefix};
 pub use recorder::{News, Recorder};
 pub use spool::SpooledInput;

@@ -49,6 +49,20 @@ pub struct Journal {
     pub input: SpooledInput,
 }
 
+/// How far the run that writes to `output` had come with its last commit; `None` if there is no journal,
+/// or nothing in it.
+///
+/// # Errors
+/// When the journal cannot be read, or somebody writes to it.
+pub fn committed(output: &Path) -> Result<Option<State>, JournalError> {
+    let journal = beside(output, ".journal");
+    if !output.exists() || !journal.exists() {
+        return Ok(None);
+    }
+    let (_, recorded) = Store::open(&journal)?;
+    Ok(recorded.map(|recorded| recorded.state))
+}
+
 /// `path` with `suffix` after its name.
 #[must_use]
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -17,7 +17,7 @@ use super::mutant::Mutant;
 use super::restart::Fall;
 use super::seat::{Death, Exit, Seat};
 use super::slot::{Ended, Role, State};
-use super::{Command, Pool, Quarantined, Stage, restart};
+use super::{Command, Notice, Pool, Quarantined, Stage, restart};
 
 impl Pool {
     pub(super) fn spawned(&mut self, now: Instant, seat: Seat) {
@@ -37,7 +37,7 @@ impl Pool {
         {
             slot.failures += 1;
             let role = slot.role;
-            self.bury(now, seat, role, Fall::BeforeReady, &format!("cannot start a worker: {why}"));
+            self.bury(now, seat, role, Fall::BeforeReady, None, &format!("cannot start a worker: {why}"));
         }
     }
 
@@ -77,7 +77,7 @@ impl Pool {
             self.garbled(now, seat, "it refuses the job it has taken");
         } else if slot.role != Role::Seated {
             // The one it was to follow could do the job, and still does.
-            let notice = format!("{seat} refuses the job: {why}");
+            let notice = Notice::trouble(seat, None, format!("{seat} refuses the job: {why}"));
             self.let_go(now, seat);
             self.commands.push_back(Command::Notice(notice));
         } else if self.stage == Stage::Running {
@@ -102,8 +102,8 @@ impl Pool {
         {
             slot.ended.get_or_insert(Ended::Blameless);
             slot.state = State::Killing(deadline);
-            self.commands
-                .push_back(Command::Notice(format!("{seat} broke the protocol and was killed: {why}")));
+            let text = format!("{seat} broke the protocol and was killed: {why}");
+            self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
             self.commands.push_back(Command::Kill(seat));
         }
     }
@@ -140,8 +140,8 @@ impl Pool {
     pub(super) fn channel_overdue(&mut self, now: Instant, seat: Seat) {
         let Some(slot) = self.current(seat) else { return };
         slot.eof = true;
-        let notice = format!("{seat} is gone, but something holds its channel open; going on without it");
-        self.commands.push_back(Command::Notice(notice));
+        let text = format!("{seat} is gone, but something holds its channel open; going on without it");
+        self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
         self.settle_death(now, seat);
     }
 
@@ -173,10 +173,10 @@ impl Pool {
             None => Fall::InVain,
         };
         if role == Role::Leaving && ended.is_none() && death.exit != Exit::Code(0) {
-            let notice = format!("{seat}: {}, on its way out", epitaph(&death));
-            self.commands.push_back(Command::Notice(notice));
+            let text = format!("{seat}: {}, on its way out", epitaph(&death));
+            self.commands.push_back(Command::Notice(Notice::trouble(seat, culprit, text)));
         }
-        self.bury(now, seat, role, fall, &epitaph(&death));
+        self.bury(now, seat, role, fall, culprit, &epitaph(&death));
     }
 
     /// Whom the mutant that takes a recycled worker's end for a crash would blame.
@@ -188,9 +188,9 @@ impl Pool {
     }
 
     /// Nothing more can come from this process: what that means for its slot.
-    fn bury(&mut self, now: Instant, seat: Seat, role: Role, fall: Fall, why: &str) {
+    fn bury(&mut self, now: Instant, seat: Seat, role: Role, fall: Fall, culprit: Option<u64>, why: &str) {
         match role {
-            Role::Seated => self.vacate(now, seat, fall, why),
+            Role::Seated => self.vacate(now, seat, fall, culprit, why),
             Role::Successor => self.called_off(now, seat, why),
             Role::Leaving => self.gone(seat),
         }
@@ -258,7 +258,7 @@ impl Pool {
     }
 
     /// The seat is empty: fill it again, or not.
-    fn vacate(&mut self, now: Instant, seat: Seat, fall: Fall, why: &str) {
+    fn vacate(&mut self, now: Instant, seat: Seat, fall: Fall, culprit: Option<u64>, why: &str) {
         self.commands.push_back(Command::Forget(seat));
         let running = self.stage == Stage::Running;
         let verdict =
@@ -290,7 +290,8 @@ impl Pool {
             None if followed => "its replacement is on its way".to_owned(),
             None => format!("starting again in {} ms", delay.as_millis()),
         };
-        self.commands.push_back(Command::Notice(format!("{seat}: {why}; {next}")));
+        let notice = Notice::trouble(seat, culprit, format!("{seat}: {why}; {next}"));
+        self.commands.push_back(Command::Notice(notice));
     }
 }
 

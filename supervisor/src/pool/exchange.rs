@@ -75,7 +75,34 @@ pub enum Command {
     /// Write the record of a target that is set aside.
     Quarantine(Box<Quarantined>),
     /// Tell the user.
-    Notice(String),
+    Notice(Notice),
+}
+
+/// A line for a person, and what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The line.
+    pub text: String,
+    /// Whether something went wrong.
+    pub is_trouble: bool,
+    /// The slot of the worker that it is about.
+    pub slot: Option<u32>,
+    /// The target that is to blame.
+    pub target: Option<u64>,
+}
+
+impl Notice {
+    /// About no worker in particular.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_trouble: false, slot: None, target: None }
+    }
+
+    /// Something went wrong with this worker; `target` is to blame, if any is.
+    #[must_use]
+    pub fn trouble(seat: Seat, target: Option<u64>, text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_trouble: true, slot: Some(seat.slot), target }
+    }
 }
 
 /// A target that is set aside for good, with what is known about why.

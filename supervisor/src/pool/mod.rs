@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use shared::protocol::{Batch, Verdict};
 
 pub use self::credit::Ahead;
-pub use self::exchange::{Command, Disposition, Event, Quarantined};
+pub use self::exchange::{Command, Disposition, Event, Notice, Quarantined};
 pub use self::ledger::Counts;
 pub use self::seat::{Death, Exit, Seat, Standing, signal_name};
 

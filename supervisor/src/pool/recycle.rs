@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::mutant::Mutant;
 use super::seat::Seat;
 use super::slot::{Ended, Role, Slot, State};
-use super::{Command, Pool, Stage, restart};
+use super::{Command, Notice, Pool, Stage, restart};
 
 /// When the next recycle may be tried.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Pool {
         for slot in self.all_mut().filter(|slot| slot.role != Role::Leaving && slot.state.has_process()) {
             slot.worn_since.get_or_insert(now);
         }
-        self.commands.push_back(Command::Notice("replacing all workers, one at a time".to_owned()));
+        self.commands.push_back(Command::Notice(Notice::new("replacing all workers, one at a time")));
     }
 
     /// Starts a replacement for the worker that has been worn longest, if one may be started.
@@ -139,10 +139,9 @@ impl Pool {
         let delay = restart::delay(self.recycling.failures, &mut self.rng);
         self.recycling =
             Recycling { failures: self.recycling.failures.saturating_add(1), not_before: now + delay };
-        self.commands.push_back(Command::Notice(format!(
-            "{seat}, which was to be a replacement: {why}; trying again in {} ms",
-            delay.as_millis()
-        )));
+        let text =
+            format!("{seat}, which was to be a replacement: {why}; trying again in {} ms", delay.as_millis());
+        self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
         let sits = self.slots.get(seat.slot as usize).map(|slot| slot.seat);
         if let Some(sits) = sits.filter(|_| self.is(Mutant::CallOffEndsTheOld)) {
             self.garbled(now, sits, "its replacement died");

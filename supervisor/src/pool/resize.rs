@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::mutant::Mutant;
 use super::seat::Seat;
 use super::slot::{Role, Slot};
-use super::{Command, Pool, Stage};
+use super::{Command, Notice, Pool, Stage};
 
 /// Most workers of one pool: as many as may be asked for at the start.
 const SLOTS_MAX: usize = 1024;
@@ -20,9 +20,9 @@ impl Pool {
         }
         let count = self.slots.len();
         let Some(number) = u32::try_from(count).ok().filter(|_| count < SLOTS_MAX) else {
-            return self
-                .commands
-                .push_back(Command::Notice(format!("{count} workers are the most there can be")));
+            return self.commands.push_back(Command::Notice(Notice::new(format!(
+                "{count} workers are the most there can be"
+            ))));
         };
         let slot = self.next_process(now, number, Role::Seated);
         self.commands.push_back(Command::Spawn(slot.seat));
@@ -38,7 +38,7 @@ impl Pool {
         if self.slots.len() <= 1 && !self.is(Mutant::ShrinkToNone) {
             return self
                 .commands
-                .push_back(Command::Notice("one worker is the least there can be".to_owned()));
+                .push_back(Command::Notice(Notice::new("one worker is the least there can be")));
         }
         let Some(slot) = self.slots.pop() else { return };
         let seat = slot.seat;
@@ -60,7 +60,7 @@ impl Pool {
         let count = self.slots.len();
         self.intensity.resize(count);
         let workers = if count == 1 { "worker" } else { "workers" };
-        self.commands.push_back(Command::Notice(format!("{count} {workers} now")));
+        self.commands.push_back(Command::Notice(Notice::new(format!("{count} {workers} now"))));
     }
 
     /// A process to come for this slot, of a generation that was never there.

@@ -8,7 +8,7 @@ use shared::black_box::{Phase, Reading};
 use super::mutant::Mutant;
 use super::seat::Seat;
 use super::slot::{Ended, Role, Slot, State};
-use super::{Command, Pool, Stage};
+use super::{Command, Notice, Pool, Stage};
 
 /// How often the black boxes of busy workers are read. A hang is found this
 /// much after its limit at worst; reading costs one cache line per worker.
@@ -167,9 +167,8 @@ impl Pool {
                 slot.ended.get_or_insert(Ended::Blameless);
                 slot.state = State::Killing(now + grace);
                 let limit = handshake_timeout.as_secs();
-                self.commands.push_back(Command::Notice(format!(
-                    "{seat} was not ready within {limit} s and was killed"
-                )));
+                let text = format!("{seat} was not ready within {limit} s and was killed");
+                self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
                 self.commands.push_back(Command::Kill(seat));
             }
             State::Terminating(_) | State::Killing(_) => {
@@ -198,7 +197,8 @@ impl Pool {
         let Some((culprit, why)) = hang else { return };
         slot.ended.get_or_insert(Ended::Hang(culprit));
         slot.state = State::Terminating(deadline);
-        self.commands.push_back(Command::Notice(format!("{seat} {why} and is ended")));
+        let notice = Notice::trouble(seat, culprit, format!("{seat} {why} and is ended"));
+        self.commands.push_back(Command::Notice(notice));
         self.commands.push_back(Command::Terminate(seat));
         if self.is(Mutant::RequeueBeforeDeath) {
             self.hand_back(now, seat, None);

@@ -41,6 +41,17 @@ pub enum NoLeaves {
     Refused(PathBuf, #[source] io::Error),
 }
 
+impl NoLeaves {
+    /// Whether somebody meant us to have some: systemd has delegated the cgroup.
+    #[must_use]
+    pub const fn is_a_surprise(&self) -> bool {
+        match self {
+            Self::NoCgroup | Self::NotDelegated(_) => false,
+            Self::NoMemory(_) | Self::Refused(..) => true,
+        }
+    }
+}
+
 /// The service's cgroup, divided.
 #[derive(Debug, Clone)]
 pub struct Leaves(Arc<Divided>);

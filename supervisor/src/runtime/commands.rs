@@ -39,7 +39,7 @@ impl Runtime<'_> {
                 self.processes.remove(&seat);
             }
             Command::Quarantine(quarantined) => self.quarantine(&quarantined),
-            Command::Notice(notice) => self.stage.observer.message(&notice),
+            Command::Notice(notice) => self.stage.observer.notice(&notice),
         }
     }
 

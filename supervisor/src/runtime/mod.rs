@@ -43,7 +43,7 @@ use self::process::Process;
 use self::writer::Chunk;
 use crate::gather::{Gather, Ordered};
 use crate::journal::Final;
-use crate::pool::{Disposition, Event, Pool, Seat};
+use crate::pool::{Disposition, Event, Notice, Pool, Seat};
 use crate::progress::{Snapshot, Total};
 use crate::summary::units;
 
@@ -406,7 +406,10 @@ impl<'a> Runtime<'a> {
             }
             Heard::Message(seat, FromWorker::Refused(why)) => Event::Refused(seat, why),
             Heard::Message(seat, FromWorker::GaveUp(why)) => Event::GaveUp(seat, why),
-            Heard::Message(_, FromWorker::Said(line)) => return self.stage.observer.message(&line),
+            Heard::Message(seat, FromWorker::Said(line)) => {
+                let notice = Notice { slot: Some(seat.slot), ..Notice::new(line) };
+                return self.stage.observer.notice(&notice);
+            }
             Heard::Garbled(seat, why) => Event::Garbled(seat, why),
             Heard::Eof(seat) => Event::Eof(seat),
         };

@@ -7,7 +7,7 @@ use shared::job::Mode;
 
 use crate::frontier::HostLook;
 use crate::gather::Gather;
-use crate::pool::{Seat, Standing};
+use crate::pool::{Notice, Quarantined, Seat, Standing};
 use crate::progress::{Progress, Snapshot};
 
 /// How far a run is, for whoever watches.
@@ -49,6 +49,12 @@ pub trait Observer: Send {
     /// A line for a person.
     fn message(&mut self, text: &str);
 
+    /// The same, and what it is about.
+    fn notice(&mut self, notice: &Notice);
+
+    /// A target is set aside for good; its record says the same.
+    fn set_aside(&mut self, quarantined: &Quarantined);
+
     /// A pool begins: in this mode, with a use for so many workers.
     fn began(&mut self, mode: Mode, workers_max: u32);
 
@@ -68,6 +74,12 @@ impl Observer for Progress {
     fn message(&mut self, text: &str) {
         Self::message(self, text);
     }
+
+    fn notice(&mut self, notice: &Notice) {
+        Self::message(self, &notice.text);
+    }
+
+    fn set_aside(&mut self, _: &Quarantined) {}
 
     fn began(&mut self, _: Mode, _: u32) {}
 

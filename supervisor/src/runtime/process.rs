@@ -72,7 +72,7 @@ impl Process {
         let contained = leaves.leaf().and_then(|leaf| leaf.adopt(self.pid()).map(|()| leaf));
         match contained {
             Ok(leaf) => self.leaf = Some(leaf),
-            Err(why) => tracing::warn!(worker = self.pid(), %why, "a worker has no cgroup of its own"),
+            Err(why) => tracing::warn!(worker_pid = self.pid(), %why, "a worker has no cgroup of its own"),
         }
     }
 

@@ -58,6 +58,7 @@ impl Runtime<'_> {
     pub(super) fn quarantine(&mut self, quarantined: &Quarantined) {
         let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
         self.stage.gather.quarantined(quarantined.slot, quarantined.kind, at_us);
+        self.stage.observer.set_aside(quarantined);
         if let Work::Csv(spec) = &self.job.work {
             // Groups without one part would be a lie, however small the part.
             let part = read_part(&quarantined.input);

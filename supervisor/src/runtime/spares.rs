@@ -190,7 +190,7 @@ impl Nursery {
             if let Some(death) = &death {
                 young |= now.duration_since(*since) < restart::HEALTHY_AFTER;
                 let (exit, stderr) = (death.exit, death.stderr.trim_end());
-                tracing::warn!(worker = process.pid(), %exit, stderr, "a spare worker died");
+                tracing::warn!(worker_pid = process.pid(), %exit, stderr, "a spare worker died");
             }
             death.is_none()
         });

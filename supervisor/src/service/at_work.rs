@@ -143,15 +143,10 @@ impl Assignment {
             Err(error) => return How::Failed(format!("{error:#}"), None),
         };
         self.all_is_certain();
-        let counts = JobCounts {
-            total: Some(complete.records),
-            total_exact: true,
-            done: complete.records,
-            ok: complete.records - complete.failed,
-            failed: complete.failed,
-            ..JobCounts::default()
-        };
-        How::Done(Result { counts, ..Result::default() }, exit_code(complete.failed))
+        let facts = engine::facts_unseen(plan, &complete.told);
+        let mut result = Result::of(Summary::new(&complete.told, &facts));
+        (result.counts.total, result.counts.total_exact) = (Some(complete.records), true);
+        How::Done(result, exit_code(complete.failed))
     }
 
     fn concluded(&self, report: Report) -> How {

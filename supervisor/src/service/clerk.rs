@@ -56,13 +56,14 @@ enum Order {
     Prepare(Box<Submission>, Reply),
     Retry(Box<Retry>, Reply),
     Remove(PathBuf),
+    Allow(Allowed),
 }
 
 impl Clerk {
     /// Starts the thread, which answers with [`News::Prepared`].
     pub(super) fn start(allowed: Allowed, incoming: PathBuf, news: Sender<News>) -> io::Result<Self> {
         let (errands, queue) = unbounded();
-        let desk = Desk { allowed, incoming, news };
+        let mut desk = Desk { allowed, incoming, news };
         thread::Builder::new().name("clerk".to_owned()).spawn(move || desk.work(&queue))?;
         Ok(Self { errands })
     }
@@ -75,6 +76,11 @@ impl Clerk {
     /// Makes a new job of the inputs that failed.
     pub(super) fn retry(&self, retry: Retry, reply: Reply) {
         let _ = self.errands.send(Order::Retry(Box::new(retry), reply));
+    }
+
+    /// Jobs that come from now on may do this.
+    pub(super) fn allow(&self, allowed: Allowed) {
+        let _ = self.errands.send(Order::Allow(allowed));
     }
 
     /// Removes a directory that nobody needs.
@@ -95,7 +101,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn work(&self, orders: &Receiver<Order>) {
+    fn work(&mut self, orders: &Receiver<Order>) {
         for order in orders {
             let (prepared, reply) = match order {
                 Order::Prepare(submission, reply) => (guarded(|| self.prepare(*submission, None)), reply),
@@ -104,6 +110,10 @@ impl Desk {
                     if let Err(error) = store::remove(&directory) {
                         tracing::warn!(%error, "a directory is left over until the next start");
                     }
+                    continue;
+                }
+                Order::Allow(allowed) => {
+                    self.allowed = allowed;
                     continue;
                 }
             };

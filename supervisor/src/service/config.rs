@@ -28,6 +28,39 @@ pub struct ServiceConfig {
     pub api: ApiConfig,
 }
 
+impl ServiceConfig {
+    /// Names of the settings in which `new` differs and that hold until the next start.
+    #[must_use]
+    pub fn fixed_changes(&self, new: &Self) -> Vec<&'static str> {
+        let (was, is) = (&self.api, &new.api);
+        [
+            ("state-dir", self.state_dir != new.state_dir),
+            ("worker-memory", self.worker_memory_bytes != new.worker_memory_bytes),
+            ("socket", was.socket != is.socket),
+            ("listen", was.listen != is.listen),
+            ("token-file", was.token_file != is.token_file),
+            (
+                "tls-cert",
+                was.tls.as_ref().map(|tls| &tls.certificates) != is.tls.as_ref().map(|tls| &tls.certificates),
+            ),
+            ("tls-key", was.tls.as_ref().map(|tls| &tls.key) != is.tls.as_ref().map(|tls| &tls.key)),
+            ("body-max", was.body_bytes_max != is.body_bytes_max),
+            ("connections-max", was.connections_max != is.connections_max),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+
+    /// Takes over of `new` whatever can change while the service runs; what there was before.
+    pub fn take_changes(&mut self, new: Self) -> Self {
+        let Self { workers, jobs_max, queue_max, keep_for, keep_bytes, allowed, .. } = new;
+        let old = self.clone();
+        *self = Self { workers, jobs_max, queue_max, keep_for, keep_bytes, allowed, ..old.clone() };
+        old
+    }
+}
+
 /// What a job may do that its sender could not do without the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {

@@ -55,13 +55,18 @@ pub enum StartError {
     SetUp(#[from] std::io::Error),
 }
 
+/// Reads the settings again; or says what is wrong with them.
+pub type Again = fn() -> Result<ServiceConfig, String>;
+
 /// Runs a service with these workers until it is told to stop. `open` is called with it and its
-/// configuration once it can be asked, and opens the way in, if there is to be one.
+/// configuration once it can be asked, and opens the way in, if there is to be one. On SIGHUP `again`
+/// is called for the settings as they are then.
 ///
 /// # Errors
 /// [`StartError`], before anything has run; or what `open` says.
 pub fn run<E: From<StartError>>(
     config: ServiceConfig,
+    again: Again,
     workers: Workers,
     open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<ApiHandle>, E>,
 ) -> Result<(), E> {
@@ -76,7 +81,7 @@ pub fn run<E: From<StartError>>(
     let incoming: PathBuf = config.state_dir.join("incoming");
     let clerk = Clerk::start(config.allowed.clone(), incoming, tell.clone()).map_err(StartError::from)?;
     let (handle, own_config) = (service.clone(), config.clone());
-    let parts = Parts { config, service, store, asks, news, tell, listeners, workers, spares, clerk };
+    let parts = Parts { config, again, service, store, asks, news, tell, listeners, workers, spares, clerk };
     let state = StateLoop::new(parts).map_err(StartError::from)?;
     // Not before there is something to see: a job that is kept must not be missed for an instant.
     let api = open(&handle, &own_config)?;

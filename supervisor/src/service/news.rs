@@ -7,6 +7,7 @@ use super::ask::{Refused, Submitted};
 use super::at_work::{How, Sight};
 use super::clerk::Prepared;
 use super::view::{JobId, JobView};
+use crate::pool::Notice;
 use crate::runtime::Told;
 
 /// One piece of news.
@@ -19,7 +20,7 @@ pub(super) enum News {
     /// How far it is.
     Seen(JobId, Box<Sight>),
     /// A line for a person.
-    Said(JobId, String),
+    Said(JobId, Notice),
     /// It is over; its directory has so many bytes.
     Ended(JobId, Box<How>, u64),
     /// A job is ready to be taken in, or is refused.

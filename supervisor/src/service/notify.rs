@@ -49,10 +49,15 @@ impl Notify {
         }
     }
 
-    /// Stops, which may take this much longer.
-    pub(super) fn stopping(&self, status: &str, more: Duration) {
+    /// Stops.
+    pub(super) fn stopping(&self) {
+        tell(&[NotifyState::Stopping]);
+    }
+
+    /// Is at this, and needs so much time from now on.
+    pub(super) fn extend(&self, status: &str, more: Duration) {
         let more_us = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
-        tell(&[NotifyState::Stopping, NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(more_us)]);
+        tell(&[NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(more_us)]);
     }
 }
 

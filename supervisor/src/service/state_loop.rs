@@ -27,6 +27,7 @@ use crossbeam_channel::{Receiver, Select, Sender};
 use shared::clock;
 
 use self::job::Job;
+use super::Again;
 use super::ask::Ask;
 use super::board::Service;
 use super::clerk::Clerk;
@@ -54,6 +55,8 @@ pub(super) type Listeners = Arc<Mutex<Vec<Controller>>>;
 /// What the loop is given.
 pub(super) struct Parts {
     pub(super) config: ServiceConfig,
+    /// For the settings as they are now.
+    pub(super) again: Again,
     pub(super) service: Service,
     pub(super) store: Store,
     pub(super) asks: Receiver<Ask>,
@@ -88,6 +91,8 @@ pub(super) struct StateLoop {
     spares_kept: Option<u32>,
     tick_due: Instant,
     alive_due: Option<Instant>,
+    /// When systemd is to be asked for more time to stop.
+    extend_due: Option<Instant>,
     expiry_due: Instant,
     /// The first invariant that was found broken.
     broken: Option<&'static str>,
@@ -111,6 +116,7 @@ impl StateLoop {
             spares_kept: None,
             tick_due: now,
             alive_due: None,
+            extend_due: None,
             expiry_due: now,
             broken: None,
             parts,
@@ -124,7 +130,8 @@ impl StateLoop {
         self.api = api;
         self.share();
         self.show_all();
-        self.notify.ready(&self.status());
+        self.said = self.status();
+        self.notify.ready(&self.said);
         while !(self.stopping && self.jobs.values().all(|job| job.live.is_none())) {
             self.wait();
             self.turn();
@@ -141,7 +148,8 @@ impl StateLoop {
         let mut select = Select::new();
         select.recv(&self.parts.asks);
         select.recv(&self.parts.news);
-        let due = self.alive_due.into_iter().chain([self.tick_due, self.expiry_due]).min();
+        let dues = [Some(self.tick_due), Some(self.expiry_due), self.alive_due, self.extend_due];
+        let due = dues.into_iter().flatten().min();
         match due {
             Some(due) => drop(select.ready_deadline(due)),
             None => drop(select.ready()),
@@ -165,7 +173,7 @@ impl StateLoop {
         if self.tick_due <= now {
             self.show_all();
             let status = self.status();
-            if self.said != status && !self.stopping {
+            if self.said != status {
                 self.notify.status(&status);
                 self.said = status;
             }
@@ -173,6 +181,7 @@ impl StateLoop {
             self.tick_due = now + if busy { BUSY_TICK } else { IDLE_TICK };
         }
         self.show_life(now);
+        self.extend(now);
     }
 
     fn answer(&mut self, ask: Ask) {
@@ -189,7 +198,7 @@ impl StateLoop {
             News::Began(id, mode, wants) => self.began(id, mode, wants),
             News::Processes(id, alive) => self.counted(id, alive),
             News::Seen(id, sight) => self.seen(id, *sight),
-            News::Said(id, line) => self.said(id, &line),
+            News::Said(id, notice) => self.said(id, notice),
             News::Ended(id, how, bytes) => self.ended(id, *how, bytes),
             News::Prepared(prepared, reply) => self.prepared(prepared, reply),
             News::Told(told) => self.told(told),

@@ -18,17 +18,27 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use shared::clock;
 use shared::record::ErrorKind;
 
 use super::ask::Idempotency;
 use super::view::{JobCounts, JobId, JobState};
 use crate::summary::Summary;
+
+/// How long the state may be locked before that is taken for another service's doing.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Time between two looks meanwhile.
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// The records of a job, within its directory.
 pub(super) const RECORDS: &str = "records.jsonl";
@@ -135,8 +145,8 @@ impl Store {
         let mut options = OpenOptions::new();
         let lock = options.write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
         let lock = lock.map_err(wrong(&lock_path))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-            if errno == nix::errno::Errno::EWOULDBLOCK {
+        let lock = locked(lock).map_err(|errno| {
+            if errno == Errno::EWOULDBLOCK {
                 StoreError::Locked { path: directory.to_owned() }
             } else {
                 StoreError::Directory { path: lock_path.clone(), cause: errno.into() }
@@ -284,6 +294,19 @@ impl Store {
 
     fn wrong(&self, cause: rusqlite::Error) -> StoreError {
         StoreError::Database { path: self.directory.join("state.db"), cause }
+    }
+}
+
+/// Locks the state. A service that was killed a moment ago may hold it still: its files are closed while it dies.
+fn locked(mut file: File) -> Result<Flock<File>, Errno> {
+    let until = clock::now() + LOCK_PATIENCE;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((again, Errno::EWOULDBLOCK)) if clock::now() < until => file = again,
+            Err((_, errno)) => return Err(errno),
+        }
+        thread::park_timeout(LOCK_POLL);
     }
 }
 

@@ -59,6 +59,20 @@ impl JobState {
         matches!(self, Self::Running | Self::Draining)
     }
 
+    /// As the API says it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether nothing will happen to it any more by itself or by `resume`.
     #[must_use]
     pub const fn has_ended(self) -> bool {

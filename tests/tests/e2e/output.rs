@@ -2,12 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
-use nix::unistd::geteuid;
-
-use crate::harness::{Dir, MODES, Origin, TestCommand, by_id, fetch, ids, parse_lines, supervisor};
+use crate::harness::{
+    Dir, MODES, Origin, SmallDisk, TestCommand, by_id, fetch, ids, parse_lines, supervisor,
+};
 
 fn pages(origin: &Origin, count: u32) -> Vec<String> {
     (0..count).map(|n| origin.url(&format!("/site/page/{n}"))).collect()
@@ -133,36 +133,11 @@ fn a_full_device_ends_the_run_with_its_reason() {
     supervisor().args(["completions", "bash"]).run_into(full_device()).exits(1).says("space left");
 }
 
-/// A file system of a few pages; gone with the value.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf) -> Self {
-        std::fs::create_dir(&at).unwrap();
-        TestCommand::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(&at).run().exits(0);
-        Self(at)
-    }
-
-    /// Makes room.
-    fn grow(&self) {
-        TestCommand::new("mount").args(["-o", "remount,size=64m"]).arg(&self.0).run().exits(0);
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_disk_that_fills_up_ends_the_run_with_whole_lines() {
-    if !geteuid().is_root() {
-        // Only root may mount one; `/dev/full` above covers the rest.
-        return;
-    }
     let (origin, dir) = (Origin::shared(), Dir::new());
-    let disk = SmallDisk::mount(dir.path("disk"));
+    // Only root may mount one; `/dev/full` above covers the rest.
+    let Some(disk) = SmallDisk::mount(dir.path("disk"), 64) else { return };
     let out = disk.0.join("out.jsonl");
     let list = dir.write("urls.txt", pages(origin, 200).join("\n"));
     let flags = ["--mode", "both", "--select", "l[]=a::attr(href)", "-i"];

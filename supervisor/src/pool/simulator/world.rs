@@ -367,7 +367,7 @@ impl World {
             Command::Sample(seat) => self.sample(seat),
             Command::Forget(seat) => self.oracle.forgotten(now, seat, &self.scenario),
             Command::Quarantine(quarantined) => self.oracle.quarantined(now, &quarantined, &self.scenario),
-            Command::Notice(notice) => assert!(!notice.is_empty()),
+            Command::Notice(notice) => assert!(!notice.text.is_empty()),
         }
     }
 

@@ -153,7 +153,7 @@ impl Rig {
     }
 
     fn notices(&mut self) -> Vec<String> {
-        let notice = |command| if let Command::Notice(text) = command { Some(text) } else { None };
+        let notice = |command| if let Command::Notice(notice) = command { Some(notice.text) } else { None };
         self.asked().into_iter().filter_map(notice).collect()
     }
 }

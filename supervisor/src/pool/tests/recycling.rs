@@ -240,11 +240,11 @@ fn a_slot_more_starts_at_once_and_a_slot_less_finishes_first() {
     let mut rig = Rig::serving(limits(), 4);
     rig.asked();
     rig.tell(Event::Grow);
-    assert_eq!(rig.asked(), [Command::Spawn(seat(1, 1)), Command::Notice("2 workers now".to_owned())]);
+    assert_eq!(rig.asked(), [Command::Spawn(seat(1, 1)), Command::Notice(Notice::new("2 workers now"))]);
     rig.up(seat(1, 1));
     assert_eq!(rig.given(), [(1, vec![(1, 1)])]);
     rig.tell(Event::Shrink);
-    assert_eq!(rig.asked(), [Command::SendDrain(seat(1, 1)), Command::Notice("1 worker now".to_owned())]);
+    assert_eq!(rig.asked(), [Command::SendDrain(seat(1, 1)), Command::Notice(Notice::new("1 worker now"))]);
     rig.tell(Event::Shrink);
     assert_eq!(rig.notices(), ["one worker is the least there can be"]);
     // The seat is filled again while its last process is still leaving.

@@ -10,9 +10,11 @@ fn a_stage_without_end_is_blamed_on_its_target() {
     rig.pass(12 * SECOND, |_| Reading { since_us, ..reading(5, Some(1)) });
     let asked = rig.asked();
     assert!(asked.contains(&Command::Terminate(seat(0, 1))), "{asked:?}");
-    assert!(
-        asked.contains(&Command::Notice("worker 0 is 11 s into one stage (extract) and is ended".to_owned()))
-    );
+    assert!(asked.contains(&Command::Notice(Notice::trouble(
+        seat(0, 1),
+        Some(1),
+        "worker 0 is 11 s into one stage (extract) and is ended"
+    ))));
     rig.pass(2 * SECOND, alive());
     assert_eq!(rig.asked(), [Command::Kill(seat(0, 1))], "it ignores SIGTERM");
     assert_eq!(rig.returns(seat(0, 1), &[0], &Verdict::Ok), [Disposition::Final], "said before it was ended");

@@ -9,6 +9,7 @@ use shared::job::Mode;
 use super::super::news::News;
 use super::super::view::{JobCounts, JobId};
 use super::Sight;
+use crate::pool::{Notice, Quarantined};
 use crate::progress::{Rate, Snapshot, Total, left};
 use crate::runtime::{Look, Observer};
 use crate::summary::units;
@@ -66,15 +67,30 @@ impl Observer for Watch {
         self.tell(News::Seen(self.id, Box::new(sight)));
         let more = mem::take(&mut self.lines).saturating_sub(LINES_MAX);
         if more > 0 {
-            self.tell(News::Said(self.id, format!("… and {}", units::counted(more, "more line"))));
+            let text = format!("… and {}", units::counted(more, "more line"));
+            self.tell(News::Said(self.id, Notice::new(&text)));
         }
     }
 
     fn message(&mut self, text: &str) {
+        self.notice(&Notice::new(text));
+    }
+
+    fn notice(&mut self, notice: &Notice) {
         self.lines += 1;
         if self.lines <= LINES_MAX {
-            self.tell(News::Said(self.id, text.to_owned()));
+            self.tell(News::Said(self.id, notice.clone()));
         }
+    }
+
+    fn set_aside(&mut self, quarantined: &Quarantined) {
+        let Quarantined { id, slot, kind, message, .. } = quarantined;
+        self.notice(&Notice {
+            text: format!("input {id} is set aside ({}): {message}", kind.name()),
+            is_trouble: true,
+            slot: Some(*slot),
+            target: Some(*id),
+        });
     }
 
     fn began(&mut self, mode: Mode, workers_max: u32) {
@@ -128,7 +144,7 @@ mod tests {
             assert_eq!(heard.try_iter().count(), 100);
             watch.look(shared::clock::now(), &look);
             let last = heard.try_iter().last();
-            assert!(matches!(&last, Some(News::Said(_, line)) if line.contains("99,900")), "{last:?}");
+            assert!(matches!(&last, Some(News::Said(_, line)) if line.text.contains("99,900")), "{last:?}");
         }
     }
 }

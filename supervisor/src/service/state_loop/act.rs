@@ -3,10 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
+use shared::clock;
 
 use super::super::ask::{Refused, Verb};
 use super::super::clerk::Retry;
 use super::super::news::Reply;
+use super::super::store;
 use super::super::view::{JobId, JobState, JobView};
 use super::StateLoop;
 use super::job::After;
@@ -42,7 +44,10 @@ impl StateLoop {
 
     fn pause(&mut self, id: JobId) -> Result<(), Refused> {
         match self.state(id)? {
-            JobState::Queued => self.change(id, JobState::Paused),
+            JobState::Queued => {
+                self.change(id, JobState::Paused);
+                tracing::info!(job = id.0, "paused");
+            }
             JobState::Running => self.drain(id, After::Pause),
             JobState::Draining if self.drains_to(id) == Some(After::Queue) => self.drain(id, After::Pause),
             state @ (JobState::Paused
@@ -61,6 +66,7 @@ impl StateLoop {
                     job.kept.error = None;
                 }
                 self.change(id, JobState::Queued);
+                tracing::info!(job = id.0, "resumed");
             }
             JobState::Draining if self.drains_to(id) == Some(After::Pause) => self.drain(id, After::Queue),
             state @ (JobState::Queued
@@ -76,12 +82,16 @@ impl StateLoop {
     fn cancel(&mut self, id: JobId) -> Result<(), Refused> {
         match self.state(id)? {
             JobState::Queued | JobState::Paused => {
+                let bytes = store::size(&self.parts.store.job_directory(id));
                 if let Some(job) = self.jobs.get_mut(&id) {
                     job.kept.finished_at = Some(now());
                     job.kept.exit_code = Some(Outcome::Stopped(15).code());
                     job.kept.error = None;
+                    job.kept.bytes = bytes;
                 }
                 self.change(id, JobState::Cancelled);
+                tracing::info!(job = id.0, "cancelled");
+                self.expiry_due = clock::now();
             }
             JobState::Running | JobState::Draining => self.drain(id, After::Cancel),
             state @ (JobState::Done | JobState::Failed | JobState::Cancelled) => {
@@ -131,14 +141,5 @@ impl StateLoop {
 }
 
 fn senseless(id: JobId, state: JobState, what: &str) -> Refused {
-    let state = match state {
-        JobState::Queued => "queued",
-        JobState::Running => "running",
-        JobState::Paused => "paused",
-        JobState::Draining => "draining",
-        JobState::Done => "done",
-        JobState::Failed => "failed",
-        JobState::Cancelled => "cancelled",
-    };
-    Refused::Conflict(format!("job {id} is {state}, and cannot {what}"))
+    Refused::Conflict(format!("job {id} is {}, and cannot {what}", state.name()))
 }

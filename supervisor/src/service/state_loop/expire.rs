@@ -10,7 +10,8 @@ use super::super::view::JobId;
 use super::StateLoop;
 use super::job::Job;
 
-/// Time between two looks for what is too old.
+/// Longest time between two looks for what is too old: ages are told by the wall clock, which may be
+/// set meanwhile.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 impl StateLoop {
@@ -19,13 +20,15 @@ impl StateLoop {
         let config = &self.parts.config;
         let ended = self.jobs.values().filter(|job| job.live.is_none() && job.kept.state.has_ended());
         let ended: Vec<_> = ended.map(|job| (ended_at(job), job.kept.id, job.kept.bytes)).collect();
-        for id in expired(ended, clock::wall(), config.keep_for, config.keep_bytes) {
+        let Expiry { gone, next } = expiry(ended, clock::wall(), config.keep_for, config.keep_bytes);
+        for id in gone {
             tracing::info!(job = id.0, "forgotten, for its time is over");
             if let Err(error) = self.forget(id) {
                 tracing::warn!(job = id.0, %error, "cannot be forgotten");
                 return;
             }
         }
+        self.expiry_due = now + next.map_or(EXPIRE_EVERY, |next| next.min(EXPIRE_EVERY));
     }
 
     /// Forgets a job and removes its files.
@@ -44,24 +47,36 @@ fn ended_at(job: &Job) -> SystemTime {
     humantime::parse_rfc3339(finished).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Which of the ended jobs (when, which, bytes) go, the oldest first.
-fn expired(
+/// What becomes of the ended jobs.
+#[derive(Debug, PartialEq, Eq)]
+struct Expiry {
+    /// Those that go now, the oldest first.
+    gone: Vec<JobId>,
+    /// When the next one will be too old.
+    next: Option<Duration>,
+}
+
+/// Decides for the ended jobs (when, which, bytes).
+fn expiry(
     mut ended: Vec<(SystemTime, JobId, u64)>,
     now: SystemTime,
     keep_for: Duration,
     keep_bytes: u64,
-) -> Vec<JobId> {
+) -> Expiry {
     ended.sort();
     let mut bytes: u64 = ended.iter().map(|(_, _, bytes)| bytes).sum();
-    let mut gone = Vec::new();
+    let mut expiry = Expiry { gone: Vec::new(), next: None };
     for (at, id, own) in ended {
-        let too_old = now.duration_since(at).is_ok_and(|age| age > keep_for);
-        if too_old || bytes > keep_bytes {
+        // One that ends later than now is as young as can be: the clock was set back.
+        let left = keep_for.saturating_sub(now.duration_since(at).unwrap_or_default());
+        if left.is_zero() || bytes > keep_bytes {
             bytes -= own;
-            gone.push(id);
+            expiry.gone.push(id);
+        } else {
+            expiry.next.get_or_insert(left);
         }
     }
-    gone
+    expiry
 }
 
 #[cfg(test)]
@@ -72,16 +87,23 @@ mod tests {
     fn the_oldest_go_first_and_no_more_than_needed() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let ended = [(at(30), JobId(3), 10), (at(10), JobId(1), 10), (at(20), JobId(2), 10)];
-        let check = |keep_s, keep_bytes, want: &[u64]| {
-            let gone = expired(ended.to_vec(), at(40), Duration::from_secs(keep_s), keep_bytes);
-            assert_eq!(gone.iter().map(|id| id.0).collect::<Vec<_>>(), want, "{keep_s} s, {keep_bytes} B");
+        let check = |keep_s, keep_bytes, gone: &[u64], next_s: Option<u64>| {
+            let got = expiry(ended.to_vec(), at(40), Duration::from_secs(keep_s), keep_bytes);
+            let gone = gone.iter().copied().map(JobId).collect();
+            assert_eq!(
+                got,
+                Expiry { gone, next: next_s.map(Duration::from_secs) },
+                "{keep_s} s, {keep_bytes} B"
+            );
         };
-        check(100, 100, &[]);
-        check(25, 100, &[1]);
-        check(100, 30, &[]);
-        check(100, 29, &[1]);
-        check(100, 10, &[1, 2]);
-        check(15, 5, &[1, 2, 3]);
-        check(0, 0, &[1, 2, 3]);
+        check(100, 100, &[], Some(70));
+        check(31, 100, &[], Some(1));
+        check(30, 100, &[1], Some(10));
+        check(25, 100, &[1], Some(5));
+        check(100, 30, &[], Some(70));
+        check(100, 29, &[1], Some(80));
+        check(100, 10, &[1, 2], Some(90));
+        check(15, 5, &[1, 2, 3], None);
+        check(0, 0, &[1, 2, 3], None);
     }
 }

@@ -9,6 +9,7 @@ use super::StateLoop;
 use super::job::{After, Job};
 use super::share::now;
 use crate::cli::Outcome;
+use crate::pool::Notice;
 
 impl StateLoop {
     /// A job's thread is over.
@@ -40,9 +41,15 @@ impl StateLoop {
                     job.conclude(JobState::Cancelled, Some(result), Some(code));
                     tracing::info!(job = id.0, "cancelled");
                 }
-                Some(After::Pause) => job.set_aside(JobState::Paused, result),
+                Some(After::Pause) => {
+                    job.set_aside(JobState::Paused, result);
+                    tracing::info!(job = id.0, "paused");
+                }
                 // Only the service itself stops a job for no reason of the user's.
-                Some(After::Queue) | None => job.set_aside(JobState::Queued, result),
+                Some(After::Queue) | None => {
+                    job.set_aside(JobState::Queued, result);
+                    tracing::info!(job = id.0, "waits again");
+                }
             },
             How::Failed(why, result) => {
                 tracing::warn!(job = id.0, %why, "failed");
@@ -73,9 +80,14 @@ impl StateLoop {
         self.show_job(id);
     }
 
-    pub(super) fn said(&self, id: JobId, line: &str) {
-        tracing::info!(job = id.0, "{line}");
-        self.parts.service.tell(Event::Said(Some(id), line.into()));
+    pub(super) fn said(&self, id: JobId, notice: Notice) {
+        let Notice { text, is_trouble, slot, target } = notice;
+        if is_trouble {
+            tracing::warn!(job = id.0, worker = slot, target = target, "{text}");
+        } else {
+            tracing::info!(job = id.0, worker = slot, target = target, "{text}");
+        }
+        self.parts.service.tell(Event::Said(Some(id), text.into()));
     }
 
     /// Keeps a job as it is now, and shows it. A state that cannot be kept is tried again with the

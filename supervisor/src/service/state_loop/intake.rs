@@ -6,31 +6,55 @@ use super::super::StoreError;
 use super::super::ask::{Idempotency, Refused, Submission, Submitted};
 use super::super::clerk::{self, Prepared};
 use super::super::news::Reply;
-use super::super::store::New;
-use super::super::view::{JobId, JobState, JobView};
+use super::super::store::{self, Kept, New};
+use super::super::view::{JobCounts, JobId, JobState, JobView};
 use super::StateLoop;
 use super::job::Job;
 use super::share::now;
+use crate::gather::Counts;
+use crate::journal;
 
 impl StateLoop {
     /// Goes on with what the store has: whatever ran when the service ended waits now, and finds its
     /// journal when it starts.
     pub(super) fn take_over(&mut self) -> Result<(), StoreError> {
         for mut kept in self.parts.store.all()? {
+            let id = kept.id;
             if kept.state.is_at_work() {
                 kept.state = JobState::Queued;
+                tracing::info!(job = id.0, "taken over, for it was at work");
             }
-            let id = kept.id;
-            if kept.state == JobState::Cancelled && kept.finished_at.is_none() {
+            let drained = kept.state == JobState::Cancelled && kept.finished_at.is_none();
+            if drained || !kept.state.has_ended() {
+                self.catch_up(&mut kept);
+            }
+            if drained {
                 // It was draining.
                 kept.finished_at = Some(now());
                 kept.exit_code = Some(crate::cli::Outcome::Stopped(15).code());
+                kept.bytes = store::size(&self.parts.store.job_directory(id));
                 self.parts.store.update(&kept)?;
             }
             self.jobs.insert(id, Job::new(kept));
             self.show_job(id);
         }
         Ok(())
+    }
+
+    /// What was committed after the last word that was kept of a job says its journal.
+    fn catch_up(&self, kept: &mut Kept) {
+        let state = match journal::committed(&self.parts.store.records(kept.id)) {
+            Ok(Some(state)) => state,
+            Ok(None) => return,
+            // It is said once more, and to the user, when the job starts.
+            Err(error) => return tracing::warn!(job = kept.id.0, %error, "its journal cannot be read"),
+        };
+        let Counts { ok, failed, quarantined, retries, bytes } = state.tally.counts;
+        let done = ok + failed;
+        kept.counts =
+            JobCounts { done, ok, failed, quarantined, retries, bytes, in_flight: 0, ..kept.counts };
+        kept.errors = state.tally.errors;
+        kept.committed = state.output_bytes;
     }
 
     pub(super) fn submit(&mut self, submission: Box<Submission>, reply: Sender<Result<Submitted, Refused>>) {

@@ -1,5 +1,6 @@
 //! A job as the loop has it: what is kept of it, and what there is of it only while it runs.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -30,6 +31,16 @@ impl After {
             Self::Cancel => JobState::Cancelled,
             Self::Queue => JobState::Queued,
         }
+    }
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pause => "paused",
+            Self::Cancel => "cancelled",
+            Self::Queue => "queued",
+        })
     }
 }
 

@@ -90,6 +90,7 @@ impl StateLoop {
             news: self.parts.tell.clone(),
         };
         tracing::info!(job = id.0, workers, "started");
+        self.tick_due = clock::now();
         self.listen(controller);
         self.keep(id);
         if let Err(error) = assignment.start() {
@@ -101,6 +102,7 @@ impl StateLoop {
     /// Tells a job to finish what is in flight.
     pub(super) fn drain(&mut self, id: JobId, after: After) {
         let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) else { return };
+        tracing::info!(job = id.0, then = %after, "finishing what is in flight");
         if live.draining.replace(after).is_none() {
             // It may be over already, and its last word on the way.
             let _ = live.controller.stop(nix::libc::SIGTERM);

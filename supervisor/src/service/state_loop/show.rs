@@ -7,11 +7,12 @@ use std::sync::{Arc, PoisonError};
 use shared::clock;
 
 use super::super::board::{Event, Records};
-use super::super::view::{HostView, JobId, ServiceView, WorkerState, WorkerView};
+use super::super::view::{HostView, JobId, JobState, ServiceView, WorkerState, WorkerView};
 use super::StateLoop;
 use super::job::Job;
 use crate::pool::Standing;
 use crate::runtime::WorkerLook;
+use crate::summary::units;
 
 /// Hosts on the board.
 const HOSTS_SHOWN: usize = 200;
@@ -104,9 +105,15 @@ impl StateLoop {
 
     /// For `systemctl status`.
     pub(super) fn status(&self) -> String {
-        let running = self.jobs.values().filter(|job| job.live.is_some()).count();
-        let waiting = self.jobs.values().filter(|job| job.state() == super::super::view::JobState::Queued);
-        format!("{running} running, {} queued, {} workers", waiting.count(), self.workers)
+        let lives = || self.jobs.values().filter_map(|job| job.live.as_ref());
+        let running = units::counted(lives().count() as u64, "job");
+        if self.stopping {
+            let sights = lives().filter_map(|live| live.sight.as_ref());
+            let in_flight = sights.map(|sight| sight.counts.in_flight).sum();
+            return format!("stopping: {running} finishing {} in flight", units::counted(in_flight, "input"));
+        }
+        let waiting = self.jobs.values().filter(|job| job.state() == JobState::Queued).count();
+        format!("{running} running, {waiting} queued, {} workers", self.workers)
     }
 }
 

@@ -1,15 +1,22 @@
 //! What the system asks for: stop, renew, more or fewer workers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use shared::clock;
 
 use crate::runtime::{Steering, Told};
 
+use super::super::config::ServiceConfig;
 use super::StateLoop;
 use super::job::After;
+use super::share::count;
 
-/// What systemd is told that stopping may take: more than any job's own grace. It is no promise to
-/// take as long; every job ends itself after its own.
-const STOPPING_MAX: Duration = Duration::from_secs(120);
+/// Time between two words to systemd that stopping goes on.
+const EXTEND_EVERY: Duration = Duration::from_secs(5);
+
+/// What systemd is asked for each time. How long all of it takes is up to the jobs, each of which ends
+/// itself after its own grace; a service that stands still meanwhile is ended after this.
+const EXTENSION: Duration = Duration::from_secs(30);
 
 impl StateLoop {
     pub(super) fn told(&mut self, told: Told) {
@@ -38,8 +45,9 @@ impl StateLoop {
             return;
         }
         tracing::info!(running = running.len(), "{name}: finishing what is in flight");
-        self.notify.stopping("finishing what is in flight", STOPPING_MAX);
+        self.notify.stopping();
         self.stopping = true;
+        self.extend_due = Some(clock::now());
         let undrained: Vec<_> =
             running.iter().filter(|job| !job.is_leaving()).map(|job| job.kept.id).collect();
         for id in undrained {
@@ -47,11 +55,24 @@ impl StateLoop {
         }
     }
 
-    /// Goes on with what is installed and configured now: other workers, one at a time, and the
-    /// API's own files.
+    /// Asks systemd for patience while what is in flight is being finished.
+    pub(super) fn extend(&mut self, now: Instant) {
+        if self.extend_due.is_some_and(|due| due <= now) && self.broken.is_none() {
+            self.said = self.status();
+            self.notify.extend(&self.said, EXTENSION);
+            self.extend_due = Some(now + EXTEND_EVERY);
+        }
+    }
+
+    /// Goes on with what is installed and configured now: the settings, other workers, one at a time,
+    /// and the API's own files.
     fn renew(&mut self) {
         self.notify.reloading();
-        tracing::info!("replacing all workers, one at a time, and reading the API's files again");
+        tracing::info!("reading the settings and the API's files again, replacing all workers one at a time");
+        match (self.parts.again)() {
+            Ok(config) => self.settle(config),
+            Err(why) => tracing::error!(%why, "the settings stay as they were"),
+        }
         if let Some(Err(error)) = self.api.as_ref().map(crate::api::ApiHandle::reload) {
             tracing::error!(%error, "the API goes on with the files it had");
         }
@@ -60,6 +81,28 @@ impl StateLoop {
             // It may be over already, and its last word on the way.
             let _ = live.controller.steer(Steering::Roll);
         }
-        self.notify.ready(&self.status());
+        self.said = self.status();
+        self.notify.ready(&self.said);
+    }
+
+    /// Takes over of new settings what can change while it runs.
+    fn settle(&mut self, new: ServiceConfig) {
+        let fixed = self.parts.config.fixed_changes(&new);
+        if !fixed.is_empty() {
+            tracing::warn!(keys = fixed.join(" "), "changed settings that take effect at the next start");
+        }
+        let old = self.parts.config.take_changes(new);
+        let config = &self.parts.config;
+        if config.allowed != old.allowed {
+            self.parts.clerk.allow(config.allowed.clone());
+        }
+        // A number that somebody has asked for since holds, unless the settings say another one than before.
+        if config.workers != old.workers && !self.stopping {
+            self.workers = count(config.workers);
+        }
+        if self.parts.config != old {
+            tracing::info!(workers = self.workers, "new settings");
+        }
+        (self.expiry_due, self.tick_due) = (clock::now(), clock::now());
     }
 }

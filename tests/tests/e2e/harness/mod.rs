@@ -5,6 +5,7 @@
 
 mod command;
 mod dir;
+mod disk;
 mod executables;
 mod origin;
 mod process;
@@ -15,6 +16,7 @@ mod wait;
 
 pub(crate) use command::{MODES, TestCommand, fetch, parse, supervisor};
 pub(crate) use dir::Dir;
+pub(crate) use disk::SmallDisk;
 pub(crate) use executables::{link_executable, supervisor_path, worker_path};
 pub(crate) use origin::Origin;
 pub(crate) use process::Process;

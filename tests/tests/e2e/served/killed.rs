@@ -93,3 +93,62 @@ fn a_job_handed_in_twice_with_one_key_is_one_job() {
     assert_eq!(send(&served, "k1", &other).0, 422);
     assert_eq!(send(&served, "k2", &document).0, 201);
 }
+
+#[test]
+fn a_job_that_waits_again_after_a_kill_shows_what_it_has_done() {
+    let origin = Origin::start();
+    let mut served = Served::start(&["--jobs-max", "1"]);
+    let mut urls = super::slow(&origin, 0.05, 300);
+    urls.splice(0..2, [origin.url("/status/404"), "example.invalid".to_owned()]);
+    let first = served.submit(&urls, &json!({"mode": "parallel"}));
+    served.wait_for_state(first, &["running"]);
+    let urgent = served.submit(&super::slow(&origin, 0.2, 200), &json!({"mode": "parallel", "priority": 10}));
+    let seen = wait_for("some committed records", super::WITHIN, || {
+        let records = served.records(first);
+        (records.len() >= 10).then_some(records.len() as u64)
+    });
+    served.take().signal(Signal::SIGKILL);
+    served.start_again();
+    let job = served.job(first);
+    assert_eq!(job["state"], "queued", "the urgent one goes first: {job}");
+    let done = job["counts"]["done"].as_u64().unwrap();
+    assert!(done >= seen, "{seen} were certain: {job}");
+    assert_eq!(job["counts"]["failed"], 2, "{job}");
+    assert_eq!(job["errors"], json!({"http_status": 1, "invalid_url": 1}), "{job}");
+    assert_eq!(served.records(first).len() as u64, done, "{job}");
+    served.ask("DELETE", &format!("/v1/jobs/{urgent}"), None, 202);
+    served.ask("DELETE", &format!("/v1/jobs/{first}"), None, 202);
+}
+
+#[test]
+fn a_job_whose_last_word_was_lost_says_what_its_records_tell() {
+    let origin = Origin::shared();
+    let mut served = Served::start(&[]);
+    let urls =
+        [origin.url("/site/page/1"), origin.url("/status/404"), origin.url("/site/page/2?poison=abort")];
+    let id = served.submit(&urls, &json!({"mode": "both", "retries": 0}));
+    let told = served.wait_for_state(id, &["done", "failed"]);
+    let running = served.take();
+    running.signal(Signal::SIGTERM);
+    running.wait().exits(0);
+    // As a kill between the last record and the word of it leaves it.
+    let state = rusqlite::Connection::open(served.dir.path("state/state.db")).unwrap();
+    let changed = state.execute(
+        "UPDATE jobs SET state = '\"running\"', finished_at = NULL, counts = ?, errors = '{}', summary = NULL,
+         exit_code = NULL, committed = 0, bytes = 0",
+        [json!({"total": null, "total_exact": false, "done": 0, "ok": 0, "failed": 0, "quarantined": 0, "retries": 0,
+            "bytes": 0, "in_flight": 0}).to_string()],
+    );
+    assert_eq!(changed.unwrap(), 1);
+    drop(state);
+    served.start_again();
+    let job = served.wait_for_state(id, &["done", "failed"]);
+    for key in ["state", "counts", "errors", "exit_code"] {
+        assert_eq!(job[key], told[key], "{key}: {job}");
+    }
+    for key in ["items", "ok", "failed", "quarantined", "retries", "errors", "mode"] {
+        assert_eq!(job["summary"][key], told["summary"][key], "{key}: {job}");
+    }
+    assert!(job["summary"]["why"].as_str().unwrap().contains("read off the records"), "{job}");
+    assert_eq!(served.records(id).len(), 3);
+}

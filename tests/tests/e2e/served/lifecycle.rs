@@ -174,13 +174,17 @@ fn supervisor_on(served: &Served, socket: &std::path::Path) -> crate::harness::O
 }
 
 #[test]
-fn ended_jobs_go_when_their_time_is_up() {
+fn ended_jobs_go_when_their_time_or_their_room_is_up() {
     let origin = Origin::shared();
-    let served = Served::start(&["--keep-for", "1s"]);
-    let id = served.submit(&pages(origin, 1), &json!({}));
-    wait_for("the job to be forgotten", super::WITHIN, || {
-        let answer = served.request("GET", &format!("/v1/jobs/{id}"), None);
-        (answer.status == 404).then_some(())
-    });
-    assert!(!served.dir.path(format!("state/jobs/{id}")).exists());
+    for flags in [["--keep-for", "1s"], ["--keep-bytes", "1"]] {
+        let served = Served::start(&flags);
+        let id = served.submit(&pages(origin, 1), &json!({}));
+        wait_for(&format!("the job to be forgotten: {flags:?}"), super::WITHIN, || {
+            let answer = served.request("GET", &format!("/v1/jobs/{id}"), None);
+            (answer.status == 404).then_some(())
+        });
+        wait_for("its records to go", super::WITHIN, || {
+            (!served.dir.path(format!("state/jobs/{id}")).exists()).then_some(())
+        });
+    }
 }

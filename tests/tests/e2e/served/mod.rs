@@ -1,9 +1,13 @@
 //! The service: jobs that are handed in, shared out, stopped, and found again
 //! after whatever ended the service.
 
+mod disk;
 mod killed;
 mod lifecycle;
+mod logs;
+mod retried;
 mod sharing;
+mod signals;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -12,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Dir, Running, parse_lines, supervisor, wait_for};
+use crate::harness::{Dir, Origin, Running, TestCommand, parse_lines, supervisor, wait_for};
 
 /// Longest anything that is awaited may take on a machine full of other tests.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -27,10 +31,14 @@ struct Served {
 impl Served {
     /// A service with these flags besides the usual ones, ready.
     fn start(flags: &[&str]) -> Self {
-        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut served = Self { dir: Dir::new(), flags, running: None };
+        let mut served = Self::on(Dir::new(), flags);
         served.start_again();
         served
+    }
+
+    /// The same in this directory, and not started yet.
+    fn on(dir: Dir, flags: &[&str]) -> Self {
+        Self { dir, flags: flags.iter().map(|&flag| flag.to_owned()).collect(), running: None }
     }
 
     fn socket(&self) -> PathBuf {
@@ -38,7 +46,7 @@ impl Served {
     }
 
     /// The command that starts it.
-    fn command(&self) -> crate::harness::TestCommand {
+    fn command(&self) -> TestCommand {
         supervisor()
             .args(["--workers", "2", "serve", "--allow-private-addresses", "--state-dir"])
             .arg(self.dir.path("state"))
@@ -48,9 +56,16 @@ impl Served {
     }
 
     fn start_again(&mut self) {
+        self.start_as(self.command());
+    }
+
+    /// Starts it by a command that differs from [`Self::command`] in something.
+    fn start_as(&mut self, command: TestCommand) {
         assert!(self.running.is_none(), "it runs already");
-        self.running = Some(self.command().spawn());
+        self.running = Some(command.spawn());
         wait_for("the service to be ready", WITHIN, || {
+            let running = self.running();
+            assert!(!running.has_ended(), "it has ended: {}", running.stderr_so_far());
             let answer = self.try_request("GET", "/readyz", None)?;
             (answer.status == 200).then_some(())
         });
@@ -146,6 +161,11 @@ impl Served {
         assert_eq!(answer.status, 200);
         parse_lines(&answer.body)
     }
+}
+
+/// So many URLs that are answered after `seconds` each.
+fn slow(origin: &Origin, seconds: f64, count: usize) -> Vec<String> {
+    (0..count).map(|n| origin.url(&format!("/delay/{seconds}?n={n}"))).collect()
 }
 
 /// What came back of a request.

@@ -89,3 +89,25 @@ fn one_host_is_spared_over_all_jobs_together() {
     let most = origin.stats()["hosts"][origin.host()]["in_flight_max"].as_u64().expect("the origin counts");
     assert!(most <= 3, "{most} requests at once to one host");
 }
+
+#[test]
+fn a_rate_holds_over_all_jobs_together_and_the_lower_one_counts() {
+    let origin = Origin::start();
+    let served = Served::start(&[]);
+    let submit = |job: usize, rate: &str| {
+        let urls: Vec<String> =
+            (0..15).map(|n| origin.url(&format!("/site/page/{}", job * 15 + n))).collect();
+        served.submit(&urls, &json!({"mode": "concurrent", "rate": rate}))
+    };
+    let ids = [submit(0, "10/s"), submit(1, "15/s")];
+    for id in ids {
+        assert_eq!(served.wait_for_state(id, &["done", "failed"])["counts"]["ok"], 15);
+    }
+    let times = origin.times_s("/site/page/");
+    assert_eq!(times.len(), 30);
+    // Until the second job has come, and after the first has gone, the other's own rate holds.
+    let took = times[29] - times[0];
+    assert!(took > 30.0 / 15.0 - 0.2, "30 requests in {took:.2} s: {times:?}");
+    let at_once = times.windows(12).map(|window| window[11] - window[0]).fold(f64::MAX, f64::min);
+    assert!(at_once > 11.0 / 15.0 - 0.15, "12 requests in {at_once:.2} s: {times:?}");
+}

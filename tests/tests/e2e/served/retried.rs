@@ -1,0 +1,52 @@
+//! `retry-failed`, for each command whose inputs can fail one by one.
+
+use serde_json::{Value, json};
+
+use super::Served;
+
+/// Hands in `document`, tries what failed again, and gives both jobs as they ended.
+fn retried(served: &Served, document: &Value, between: impl FnOnce()) -> (Value, Value) {
+    let id = served.ask("POST", "/v1/jobs", Some(document), 201)["id"].as_u64().unwrap();
+    let first = served.wait_for_state(id, &["done", "failed"]);
+    between();
+    let again = served.ask("POST", &format!("/v1/jobs/{id}/retry-failed"), None, 201);
+    assert_eq!(again["retry_of"], id, "{again}");
+    (first, served.wait_for_state(again["id"].as_u64().unwrap(), &["done", "failed"]))
+}
+
+#[test]
+fn files_are_parsed_again() {
+    let served = Served::start(&["--allow-path", "/"]);
+    for n in 0..6 {
+        served.dir.write(format!("pages/{n}.html"), format!("<title>{n}</title>"));
+    }
+    let bad = served.dir.write("pages/poison=segfault.html", "<title>bad</title>");
+    let document = json!({"command": "parse", "paths": [served.dir.path("pages")], "select": ["t=title"]});
+    let (first, again) = retried(&served, &document, || {});
+    assert_eq!((&first["counts"]["ok"], &first["counts"]["failed"]), (&json!(6), &json!(1)), "{first}");
+    assert_eq!((&again["command"], &again["counts"]["done"]), (&json!("parse"), &json!(1)), "{again}");
+    let records = served.records(again["id"].as_u64().unwrap());
+    assert_eq!(records[0]["path"], json!(bad), "{records:?}");
+    assert_eq!(records[0]["error"]["kind"], "worker_crash", "{records:?}");
+}
+
+#[test]
+fn lines_go_through_their_program_again() {
+    let served = Served::start(&["--allow-path", "/", "--allow-programs"]);
+    let lines: String = (0..20).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    let input = served.dir.write("lines.jsonl", lines);
+    let mended = served.dir.path("mended");
+    // It dies on two of the lines, until somebody mends it.
+    let program = format!(
+        "while read -r line; do case \"$line\" in *:7}}|*:13}}) [ -e '{}' ] || kill -SEGV $$;; esac; echo \"$line\"; done",
+        mended.display()
+    );
+    let document = json!({"command": "map", "input": [input], "program": ["sh", "-c", program]});
+    let (first, again) = retried(&served, &document, || drop(served.dir.write("mended", "")));
+    assert_eq!((&first["counts"]["ok"], &first["counts"]["failed"]), (&json!(18), &json!(2)), "{first}");
+    assert_eq!((&again["counts"]["ok"], &again["counts"]["failed"]), (&json!(2), &json!(0)), "{again}");
+    let records = served.records(again["id"].as_u64().unwrap());
+    let mut values: Vec<_> = records.iter().map(|record| record["value"]["n"].as_u64().unwrap()).collect();
+    values.sort_unstable();
+    assert_eq!(values, [7, 13], "{records:?}");
+}
