@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -150,6 +150,8 @@ async fn accept(api: Arc<Api>, router: Router, listener: Listener, room: Arc<Sem
         };
         let (api, router) = (Arc::clone(&api), router.clone());
         tokio::spawn(async move {
+            // A connection costs as much as a request, and more with TLS.
+            in_turn(&api, clock::now()).await;
             open(&api, router, connection).await;
             drop(place);
         });
@@ -202,6 +204,13 @@ where
     }
 }
 
+/// Waits for the turn of what came `now`.
+async fn in_turn(api: &Api, now: Instant) {
+    if let Some(turn) = api.pace.turn(now) {
+        sleep_until(turn.into()).await;
+    }
+}
+
 /// Answers one request, in its turn.
 async fn answer(
     api: &Arc<Api>,
@@ -210,9 +219,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let began = clock::now();
-    if let Some(turn) = api.pace.turn(began) {
-        sleep_until(turn.into()).await;
-    }
+    in_turn(api, began).await;
     let (parts, body) = request.into_parts();
     let admitted = {
         let token = api.token.read().unwrap_or_else(PoisonError::into_inner);
