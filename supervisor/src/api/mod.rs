@@ -172,6 +172,7 @@ pub struct ApiHandle {
     api: Arc<Api>,
     stop: watch::Sender<bool>,
     addresses: Vec<SocketAddr>,
+    places: Vec<String>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -186,6 +187,12 @@ impl ApiHandle {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Sockets and addresses, for a person.
+    #[must_use]
+    pub fn places(&self) -> &[String] {
+        &self.places
     }
 
     /// Reads the token and the certificate again, for connections that come from now on.
@@ -235,7 +242,7 @@ pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<A
         stopping,
     });
     api.reload()?;
-    let addresses = bound.addresses();
+    let (addresses, places) = (bound.addresses(), bound.places());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -258,7 +265,7 @@ pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<A
             runtime.shutdown_timeout(GRACE);
         })
         .map_err(ApiError::Start)?;
-    Ok(ApiHandle { api, stop, addresses, thread: Some(thread) })
+    Ok(ApiHandle { api, stop, addresses, places, thread: Some(thread) })
 }
 
 /// Lowers the priority of this thread. Where that is not allowed the pace still holds.

@@ -33,6 +33,8 @@ pub(crate) enum Place {
         url: Url,
         /// The file that holds the token.
         token_file: Option<PathBuf>,
+        /// The file that holds the certificates to trust in place of the system's.
+        ca: Option<PathBuf>,
     },
 }
 

@@ -51,9 +51,11 @@ impl StateLoop {
     /// API's own files.
     fn renew(&mut self) {
         self.notify.reloading();
-        tracing::info!("replacing all workers, one at a time, and reading the API's files again");
-        if let Some(Err(error)) = self.api.as_ref().map(crate::api::ApiHandle::reload) {
-            tracing::error!(%error, "the API goes on with the files it had");
+        tracing::info!("replacing all workers, one at a time");
+        match self.api.as_ref().map(crate::api::ApiHandle::reload) {
+            Some(Ok(())) => tracing::info!("token and certificate were read again"),
+            Some(Err(error)) => tracing::error!(%error, "the API goes on with the files it had"),
+            None => {}
         }
         self.parts.spares.renew();
         for live in self.jobs.values().filter_map(|job| job.live.as_ref()) {

@@ -3,6 +3,7 @@
 
 mod killed;
 mod lifecycle;
+mod secure;
 mod sharing;
 
 use std::io::{Read as _, Write as _};
