@@ -4,6 +4,7 @@
 
 mod connection;
 mod files;
+mod patience;
 mod results;
 mod show;
 mod wait;

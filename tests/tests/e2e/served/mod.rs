@@ -1,6 +1,7 @@
 //! The service: jobs that are handed in, shared out, stopped, and found again
 //! after whatever ended the service.
 
+mod away;
 mod killed;
 mod lifecycle;
 mod secure;
