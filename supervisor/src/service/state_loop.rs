@@ -116,6 +116,8 @@ impl StateLoop {
             parts,
         };
         state.take_over()?;
+        // Whoever has waited at the socket asks before the first turn.
+        state.show_all();
         Ok(state)
     }
 

@@ -4,6 +4,7 @@
 mod away;
 mod killed;
 mod lifecycle;
+mod passed;
 mod secure;
 mod sharing;
 
