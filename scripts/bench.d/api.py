@@ -1,7 +1,7 @@
 """What a crowd that watches a job costs the job, and how long the crowd waits: a service
 works, and wrk asks it how far it is.
 
-    api.py SUPERVISOR WORK LIST OUT [--load] -- FIELDS...
+    api.py [--load] SUPERVISOR WORK LIST OUT -- FIELDS...
 
 Started as a contender: it runs the service, hands in the list as a job, and leaves in OUT
 the job's records and in OUT.measured what was measured of it."""
@@ -41,10 +41,10 @@ def load(setting: Setting) -> Case:
     urls = setting.corpus.urls(setting.origin, pages)
     count = pages * ROUNDS_OF_PAGES
     inputs = setting.written("pages-repeated", (url for _ in range(ROUNDS_OF_PAGES) for url in urls))
-    command = [sys.executable, "-B", __file__, str(setting.release / "supervisor"), str(setting.work), inputs, "{out}"]
+    script = [sys.executable, "-B", __file__]
+    job = [str(setting.release / "supervisor"), str(setting.work), inputs, "{out}", "--", *TITLE, *LINKS]
     alone = "the job alone"
-    fields = ["--", *TITLE, *LINKS]
-    contenders = [Contender(OURS, [*command, "--load", *fields], count), Contender(alone, [*command, *fields], count)]
+    contenders = [Contender(OURS, [*script, "--load", *job], count), Contender(alone, [*script, *job], count)]
     bars = [
         Bar("items/s of the job against the job alone", 0.9, True, lambda runs: runs[OURS].rate / runs[alone].rate, (OURS, alone), "×"),
         Bar("99th percentile of the answers' latency", 20, False, lambda runs: runs[OURS].p99_ms or 0.0, unit=" ms"),
