@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterable
 
+import api
 import csvfile
 import formats
 from corpus import FETCHED_PAGES, SAVED_PAGES, Corpus
@@ -354,6 +355,7 @@ CASES: dict[str, Callable[[Setting], Case]] = {
     "parse-title": lambda setting: parse(setting, title_only=True),
     "fetch-cpu": fetch_cpu,
     "one-url": one_url,
+    "api-load": api.load,
     "map-cat": programs.cat,
     "map-jq": programs.jq,
     "warc": formats.warc,

@@ -137,11 +137,12 @@ pub(crate) fn serve(config: ServiceConfig, again: service::Again) -> anyhow::Res
     }
     service::run(config, again, workers, |service, config| {
         let api = api::start(service.clone(), &config.api, &config.state_dir)?;
+        let (places, state) = (api.places().join(" and "), config.state_dir.display());
+        let message = format!("listening on {places}; jobs are kept in {state}");
         if Screen::stderr().is_terminal {
-            let socket = config.api.socket.iter().map(|path| path.display().to_string());
-            let places: Vec<_> = socket.chain(api.addresses().iter().map(ToString::to_string)).collect();
-            let state = config.state_dir.display();
-            say(&format!("listening on {}; jobs are kept in {state}\n", places.join(" and ")));
+            say(&(message + "\n"));
+        } else {
+            tracing::info!("{message}");
         }
         anyhow::Ok(Some(api))
     })?;

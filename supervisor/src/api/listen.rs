@@ -40,6 +40,19 @@ impl Bound {
         };
         self.listeners.iter().filter_map(address).collect()
     }
+
+    /// Where it is listened, for a person.
+    pub(super) fn places(&self) -> Vec<String> {
+        let place = |listening: &Listening| match (listening, &self.socket) {
+            (Listening::Tcp(listener), _) => listener.local_addr().ok().map(|address| address.to_string()),
+            // What the kernel knows is the name before the last.
+            (Listening::Unix(_), Some(file)) => Some(file.path.display().to_string()),
+            (Listening::Unix(listener), None) => {
+                listener.local_addr().ok()?.as_pathname().map(|path| path.display().to_string())
+            }
+        };
+        self.listeners.iter().filter_map(place).collect()
+    }
 }
 
 /// A socket in the file system, which goes when this does; unless somebody has put another in its place.

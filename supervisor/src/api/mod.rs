@@ -5,9 +5,9 @@
 //! ```
 //! Looking reads the board and never waits for the state loop. Asking for a
 //! change waits for its answer on a thread of its own. Everything runs on one
-//! thread of low priority and a few more for files, so that no crowd of
-//! clients takes the CPUs from the jobs. Invariant: whatever a client sends, or
-//! does not send, takes a bounded amount of memory and time.
+//! thread, and a few more of low priority for files. What keeps a crowd of
+//! clients from taking the CPUs from the jobs is the pace. Invariant: whatever a
+//! client sends, or does not send, takes a bounded amount of memory and time.
 
 mod auth;
 mod events;
@@ -46,7 +46,8 @@ use self::pace::Pace;
 use crate::service::Service;
 use crate::service::config::ApiConfig;
 
-/// How much less than the jobs the API's threads matter to the kernel.
+/// How much less than the jobs the threads for files matter to the kernel. The one that answers does too little to be in the
+/// way, and would only be late: beside busy workers the kernel lets a thread of lower priority wait for many milliseconds.
 const NICE: i32 = 5;
 
 /// Threads that read and write files and wait for the state loop.
@@ -171,6 +172,7 @@ pub struct ApiHandle {
     api: Arc<Api>,
     stop: watch::Sender<bool>,
     addresses: Vec<SocketAddr>,
+    places: Vec<String>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -185,6 +187,12 @@ impl ApiHandle {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Sockets and addresses, for a person.
+    #[must_use]
+    pub fn places(&self) -> &[String] {
+        &self.places
     }
 
     /// Reads the token and the certificate again, for connections that come from now on.
@@ -234,7 +242,7 @@ pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<A
         stopping,
     });
     api.reload()?;
-    let addresses = bound.addresses();
+    let (addresses, places) = (bound.addresses(), bound.places());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -251,14 +259,13 @@ pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<A
     let thread = thread::Builder::new()
         .name("api".to_owned())
         .spawn(move || {
-            step_back();
             runtime.block_on(server::run(&serving, listeners));
             drop(socket);
             // A file that does not answer is not waited for.
             runtime.shutdown_timeout(GRACE);
         })
         .map_err(ApiError::Start)?;
-    Ok(ApiHandle { api, stop, addresses, thread: Some(thread) })
+    Ok(ApiHandle { api, stop, addresses, places, thread: Some(thread) })
 }
 
 /// Lowers the priority of this thread. Where that is not allowed the pace still holds.

@@ -106,7 +106,7 @@ async fn send(
     let mut file: Option<Arc<File>> = None;
     loop {
         // In this order: what was committed before it ended is all there is.
-        let goes_on = follows.is_some() && !api.is_stopping() && !has_ended(&api.service, id);
+        let will_come = follows.is_some() && !has_ended(&api.service, id);
         let committed = records.committed();
         if file.is_none() && committed > 0 {
             let path = records.path.clone();
@@ -134,8 +134,12 @@ async fn send(
                 Err(_) => return,
             }
         }
-        if !goes_on || lines.is_enough() {
+        if !will_come || lines.is_enough() {
             return;
+        }
+        // Who follows is to know that this was not all.
+        if api.is_stopping() {
+            return sender.abort(io::Error::other("the service is stopping"));
         }
         tokio::select! {
             () = sleep(LOOK_EVERY) => {}

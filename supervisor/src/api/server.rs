@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use shared::clock;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -23,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use super::auth::{self, Peer};
+use super::guarded::Guarded;
 use super::listen::Listening;
 use super::problem::Problem;
 use super::{Api, GRACE, routes};
@@ -44,6 +46,14 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\n\
 Content-Type: application/problem+json\r\nContent-Length: 108\r\n\r\n\
 {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections; try again\"}";
+
+/// What a request without TLS is told where it is needed.
+const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/problem+json\r\n\
+Content-Length: 106\r\n\r\n\
+{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"detail\":\"TLS is spoken here; ask with https://\"}";
+
+/// The first byte of what begins a TLS connection: a record of the type `handshake`.
+const TLS_BEGINS: u8 = 22;
 
 /// A socket that connections come in on.
 pub(super) enum Listener {
@@ -150,6 +160,8 @@ async fn accept(api: Arc<Api>, router: Router, listener: Listener, room: Arc<Sem
         };
         let (api, router) = (Arc::clone(&api), router.clone());
         tokio::spawn(async move {
+            // A connection costs as much as a request, and more with TLS.
+            in_turn(&api, clock::now()).await;
             open(&api, router, connection).await;
             drop(place);
         });
@@ -167,8 +179,9 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
             let tls = api.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
             match tls {
                 None => serve(api, router, stream, peer).await,
-                Some(tls) => match timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
-                    Ok(Ok(stream)) => serve(api, router, stream, peer).await,
+                Some(tls) => match timeout(HANDSHAKE, shake_hands(stream, tls)).await {
+                    Ok(Ok(Some(stream))) => serve(api, router, stream, peer).await,
+                    Ok(Ok(None)) => tracing::debug!(%peer, "a connection without TLS"),
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
                     Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
                 },
@@ -177,11 +190,27 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
     }
 }
 
+/// The connection once it is secured; nothing if the peer speaks no TLS, and has been told that it should.
+async fn shake_hands(
+    stream: TcpStream,
+    tls: Arc<ServerConfig>,
+) -> io::Result<Option<tokio_rustls::server::TlsStream<TcpStream>>> {
+    let mut first = [TLS_BEGINS];
+    stream.peek(&mut first).await?;
+    if first == [TLS_BEGINS] {
+        return TlsAcceptor::from(tls).accept(stream).await.map(Some);
+    }
+    let mut plain = Guarded::new(stream);
+    plain.write_all(NO_TLS).await?;
+    plain.shutdown().await?;
+    Ok(None)
+}
+
 async fn serve<S>(api: &Arc<Api>, router: Router, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let io = TokioIo::new(super::guarded::Guarded::new(stream));
+    let io = TokioIo::new(Guarded::new(stream));
     let service = service_fn(|request: Request<Incoming>| answer(api, router.clone(), &peer, request));
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -202,6 +231,13 @@ where
     }
 }
 
+/// Waits for the turn of what came `now`.
+async fn in_turn(api: &Api, now: Instant) {
+    if let Some(turn) = api.pace.turn(now) {
+        sleep_until(turn.into()).await;
+    }
+}
+
 /// Answers one request, in its turn.
 async fn answer(
     api: &Arc<Api>,
@@ -210,9 +246,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let began = clock::now();
-    if let Some(turn) = api.pace.turn(began) {
-        sleep_until(turn.into()).await;
-    }
+    in_turn(api, began).await;
     let (parts, body) = request.into_parts();
     let admitted = {
         let token = api.token.read().unwrap_or_else(PoisonError::into_inner);
@@ -259,10 +293,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_connection_too_many_is_told_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(TOO_MANY).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let length = format!("Content-Length: {}", body.len());
-        assert!(head.lines().any(|line| line == length), "{length}");
+    fn answers_that_are_written_here_are_as_long_as_they_say() {
+        for text in [TOO_MANY, NO_TLS] {
+            let text = std::str::from_utf8(text).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            let length = format!("Content-Length: {}", body.len());
+            assert!(head.lines().any(|line| line == length), "{length}");
+        }
     }
 }

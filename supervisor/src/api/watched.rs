@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -57,20 +57,60 @@ pub(super) fn too_large(bytes_max: u64) -> Problem {
 pub(super) struct Watched {
     inner: Body,
     bytes: u64,
+    window: Duration,
+    /// What came in this window.
     window_bytes: u64,
-    window: Pin<Box<Sleep>>,
+    /// How much of the window is over. Only the time counts in which there was nothing to read: that a disk is slow, or
+    /// that others come first, is not the sender's fault.
+    waited: Duration,
+    /// Since when there is nothing to read.
+    waits_since: Option<Instant>,
+    window_ends: Pin<Box<Sleep>>,
     trouble: Trouble,
 }
 
 impl Watched {
     pub(super) fn new(inner: Body, bytes_max: u64) -> Self {
+        Self::with(inner, bytes_max, WINDOW)
+    }
+
+    fn with(inner: Body, bytes_max: u64, window: Duration) -> Self {
         let trouble = Trouble { kind: Arc::new(AtomicU8::new(FINE)), bytes_max };
-        Self { inner, bytes: 0, window_bytes: 0, window: Box::pin(sleep(WINDOW)), trouble }
+        Self {
+            inner,
+            bytes: 0,
+            window,
+            window_bytes: 0,
+            waited: Duration::ZERO,
+            waits_since: None,
+            window_ends: Box::pin(sleep(window)),
+            trouble,
+        }
     }
 
     /// Where to look when reading fails.
     pub(super) fn trouble(&self) -> Trouble {
         self.trouble.clone()
+    }
+
+    /// There is nothing to read now.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.waits_since.is_none() {
+            let now = clock::now();
+            let end = now + self.window.saturating_sub(self.waited);
+            self.waits_since = Some(now);
+            self.window_ends.as_mut().reset(end.into());
+        }
+        while self.window_ends.as_mut().poll(context).is_ready() {
+            if self.window_bytes < WINDOW_BYTES {
+                return self.fail(TOO_SLOW);
+            }
+            let now = clock::now();
+            (self.window_bytes, self.waited, self.waits_since) = (0, Duration::ZERO, Some(now));
+            let end = now + self.window;
+            self.window_ends.as_mut().reset(end.into());
+        }
+        Poll::Pending
     }
 
     fn fail(&self, kind: u8) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
@@ -99,32 +139,78 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        match Pin::new(&mut self.inner).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.bytes += bytes;
-                self.window_bytes += bytes;
-                if self.bytes > self.trouble.bytes_max {
-                    return self.fail(TOO_LARGE);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(other) => Poll::Ready(other),
-            Poll::Pending => {
-                while self.window.as_mut().poll(context).is_ready() {
-                    if self.window_bytes < WINDOW_BYTES {
-                        return self.fail(TOO_SLOW);
-                    }
-                    self.window_bytes = 0;
-                    let end = clock::now() + WINDOW;
-                    self.window.as_mut().reset(end.into());
-                }
-                Poll::Pending
+        let frame = match Pin::new(&mut self.inner).poll_frame(context) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => return self.wait(context),
+        };
+        if let Some(since) = self.waits_since.take() {
+            self.waited += clock::now().saturating_duration_since(since);
+        }
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.bytes += bytes;
+            self.window_bytes += bytes;
+            if self.bytes > self.trouble.bytes_max {
+                return self.fail(TOO_LARGE);
             }
         }
+        Poll::Ready(frame)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use axum::body::to_bytes;
+    use http_body_util::BodyExt as _;
+    use http_body_util::channel::{Channel, Sender};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(40);
+
+    fn watched(bytes_max: u64) -> (Sender<Bytes, io::Error>, Watched, Trouble) {
+        let (sender, inner) = Channel::new(1);
+        let watched = Watched::with(Body::new(inner), bytes_max, SHORT);
+        let trouble = watched.trouble();
+        (sender, watched, trouble)
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stalls_is_given_up_in_the_first_window_without_enough_of_it() {
+        for (bytes, windows) in [(0, 1), (WINDOW_BYTES - 1, 1), (WINDOW_BYTES, 2)] {
+            let (mut sender, watched, trouble) = watched(u64::MAX);
+            sender.send_data(vec![0; usize::try_from(bytes).unwrap()].into()).await.unwrap();
+            let began = clock::now();
+            let error = to_bytes(Body::new(watched), usize::MAX).await.unwrap_err();
+            assert!(clock::now() - began >= SHORT * windows, "{bytes} bytes");
+            let problem = trouble.problem(&error);
+            assert_eq!(problem.status, StatusCode::REQUEST_TIMEOUT);
+            assert!(problem.detail.contains("too slowly"), "{problem:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn that_we_read_slowly_is_not_the_senders_fault() {
+        let (mut sender, mut watched, trouble) = watched(10);
+        for bytes in ["12345", "67890"] {
+            sender.send_data(bytes.into()).await.unwrap();
+            assert_eq!(watched.frame().await.unwrap().unwrap().into_data().unwrap(), bytes);
+            let until = clock::now() + SHORT * 2;
+            while clock::now() < until {
+                tokio::task::yield_now().await;
+            }
+        }
+        let reading = tokio::spawn(async move { watched.frame().await.unwrap().unwrap_err() });
+        // It looks, finds nothing, and waits.
+        tokio::task::yield_now().await;
+        sender.send_data("!".into()).await.unwrap();
+        let error = reading.await.unwrap();
+        assert_eq!(trouble.problem(&error).status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

@@ -23,11 +23,22 @@ use crate::client::{Act, Files, Order, Place, Results, Submit, What};
 const NOT_SUBMITTED: [&str; 6] = ["output", "overwrite", "resume", "summary", "report", "config"];
 
 /// What of the command line is for the client itself.
-const CLIENTS: [&str; 10] =
-    ["socket", "url", "token-file", "json", "wait", "progress", "idempotency-key", "job", "name", "priority"];
+const CLIENTS: [&str; 11] = [
+    "socket",
+    "url",
+    "token-file",
+    "ca",
+    "json",
+    "wait",
+    "progress",
+    "idempotency-key",
+    "job",
+    "name",
+    "priority",
+];
 
 /// The flags that say where the service is; they may be set in the environment.
-const PLACES: [&str; 3] = ["socket", "url", "token-file"];
+const PLACES: [&str; 4] = ["socket", "url", "token-file", "ca"];
 
 /// Whether a command talks to a service.
 pub(super) fn is_client(path: &[String]) -> bool {
@@ -127,7 +138,7 @@ fn place(flags: ServiceFlags, matches: &ArgMatches, around: &Surroundings<'_>) -
     if typed("socket") && typed("url") {
         return Err(Problem::Usage("--socket and --url are two places; give one".to_owned()));
     }
-    let token_file = flags.token_file;
+    let (token_file, ca) = (flags.token_file, flags.ca);
     match (flags.socket, flags.url) {
         (Some(socket), url) if typed("socket") || url.is_none() => Ok(Place::Socket(socket)),
         (_, Some(url)) => {
@@ -135,7 +146,7 @@ fn place(flags: ServiceFlags, matches: &ArgMatches, around: &Surroundings<'_>) -
                 matches!(url.scheme(), "http" | "https") && url.has_host() && matches!(url.path(), "" | "/")
             });
             match parsed {
-                Some(url) => Ok(Place::Url { url, token_file }),
+                Some(url) => Ok(Place::Url { url, token_file, ca }),
                 None => Err(Problem::Usage(format!(
                     "--url {url}: takes scheme, host and port, such as https://muster.example:8443"
                 ))),

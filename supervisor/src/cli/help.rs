@@ -184,7 +184,7 @@ Examples:
   supervisor status --json | jq '.workers[] | select(.phase == \"extract\")'
   supervisor status --url https://muster.example:8443 --token-file token
 
-Certificates are checked against the system's; SSL_CERT_FILE names others.";
+Certificates are checked against the system's; for one of your own name its CA with --ca.";
 
 pub(super) const SERVE: &str = with_sources!(
     "\

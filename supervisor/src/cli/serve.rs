@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Surroundings;
 use super::flags::{PoolFlags, ServeFlags};
 use super::resolve::Problem;
+use crate::api::ApiError;
 use crate::service::config::{Allowed, ApiConfig, ServiceConfig, TlsFiles};
 
 /// Flags that say how one job works, which here each job says for itself.
@@ -29,15 +30,10 @@ pub(super) fn config(
             "serve takes jobs from those who submit them; leave out --job".to_owned(),
         ));
     }
+    let tls = tls(&flags)?;
     let state_dir = match flags.state_dir {
         Some(directory) => directory,
         None => state_directory(around)?,
-    };
-    let tls = match (flags.tls_cert, flags.tls_key) {
-        (Some(certificates), Some(key)) => Some(TlsFiles { certificates, key }),
-        (None, None) => None,
-        (Some(_), None) => return Err(Problem::Usage("--tls-cert needs --tls-key".to_owned())),
-        (None, Some(_)) => return Err(Problem::Usage("--tls-key needs --tls-cert".to_owned())),
     };
     let socket = match flags.socket {
         Some(path) if path == Path::new("none") => None,
@@ -76,6 +72,23 @@ pub(super) fn config(
 
 fn set(around: &Surroundings<'_>, name: &str) -> Option<OsString> {
     (around.variable)(name).filter(|value| !value.is_empty())
+}
+
+/// The certificate and its key: both or neither, and both where others can reach the service.
+fn tls(flags: &ServeFlags) -> Result<Option<TlsFiles>, Problem> {
+    let tls = match (&flags.tls_cert, &flags.tls_key) {
+        (Some(certificates), Some(key)) => {
+            Some(TlsFiles { certificates: certificates.clone(), key: key.clone() })
+        }
+        (None, None) => None,
+        (Some(_), None) => return Err(Problem::Usage("--tls-cert needs --tls-key".to_owned())),
+        (None, Some(_)) => return Err(Problem::Usage("--tls-key needs --tls-cert".to_owned())),
+    };
+    let is_protected = flags.token_file.is_some() && tls.is_some();
+    match flags.listen.iter().find(|address| !is_protected && !address.ip().is_loopback()) {
+        Some(open) => Err(Problem::Usage(ApiError::Unprotected(*open).to_string())),
+        None => Ok(tls),
+    }
 }
 
 /// What systemd made for the service, else what is the user's.

@@ -13,7 +13,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -69,7 +70,7 @@ impl Connection {
                 let name = path.display().to_string();
                 Self::over(stream, HeaderValue::from_static("localhost"), None, name).await
             }
-            Place::Url { url, token_file } => {
+            Place::Url { url, token_file, ca } => {
                 let authorization = token_file.as_deref().map(bearer).transpose()?;
                 let broken = |why: &dyn std::fmt::Display| {
                     ClientError::Unreachable(format!("cannot talk to {url}: {why}"))
@@ -84,8 +85,8 @@ impl Connection {
                     return Self::over(stream, header, authorization, url.to_string()).await;
                 }
                 let server = ServerName::try_from(name).map_err(|error| broken(&error))?;
-                let stream = TlsConnector::from(tls()?).connect(server, stream).await;
-                let stream = stream.map_err(|error| broken(&error))?;
+                let stream = TlsConnector::from(tls(ca.as_deref())?).connect(server, stream).await;
+                let stream = stream.map_err(|error| broken(&explained(&error)))?;
                 Self::over(stream, header, authorization, url.to_string()).await
             }
         }
@@ -203,6 +204,20 @@ fn address(url: &Url) -> Option<(String, String, u16)> {
     Some((url.port().map_or_else(|| shown.to_owned(), |port| format!("{shown}:{port}")), name, port))
 }
 
+/// Why there is no TLS, and what to do about it.
+fn explained(error: &io::Error) -> String {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            format!("{error}; if its authority is one of your own, name it with --ca")
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            format!("{error}; if it speaks no TLS, ask with http://")
+        }
+        Some(_) | None => error.to_string(),
+    }
+}
+
 fn bearer(path: &Path) -> Result<HeaderValue, ClientError> {
     let refuse = |why: &dyn std::fmt::Display| {
         ClientError::Here(format!("cannot take the token from {}: {why}", path.display()))
@@ -214,14 +229,31 @@ fn bearer(path: &Path) -> Result<HeaderValue, ClientError> {
     Ok(value)
 }
 
-fn tls() -> Result<Arc<ClientConfig>, ClientError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| ClientError::Here(format!("no TLS: {error}")))?
-        .with_root_certificates(roots)
+        .with_root_certificates(trusted(ca)?)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// The certificates in a file; without one, those that the system trusts.
+fn trusted(ca: Option<&Path>) -> Result<RootCertStore, ClientError> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = ca else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    let refuse = |why: &dyn std::fmt::Display| ClientError::Here(format!("--ca {}: {why}", path.display()));
+    let text = fs::read(path).map_err(|error| refuse(&error))?;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|error| refuse(&error))?;
+        roots.add(certificate).map_err(|error| refuse(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(refuse(&"there is no certificate in it"));
+    }
+    Ok(roots)
 }

@@ -39,6 +39,7 @@ pub(super) async fn submit(place: &Place, submit: Submit) -> Result<Answer, Clie
             .map_err(|_| ClientError::Here("--idempotency-key takes visible ASCII characters".to_owned()))?;
         headers.insert("idempotency-key", key);
     }
+    let is_map = document.get("command").is_some_and(|command| command == "map");
     let document = serde_json::Value::Object(document).to_string();
     let mut connection = Connection::open(place).await?;
     if files.is_empty() {
@@ -51,7 +52,6 @@ pub(super) async fn submit(place: &Place, submit: Submit) -> Result<Answer, Clie
     let kind = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"));
     headers.insert(header::CONTENT_TYPE, kind.map_err(|error| ClientError::Here(error.to_string()))?);
     let (sender, body) = Channel::new(4);
-    let is_map = document.contains("\"command\":\"map\"");
     let sending = tokio::spawn(send(sender, boundary, document, files, is_map));
     let response = connection.send(Method::POST, "/v1/jobs", headers, body.boxed()).await;
     match response {

@@ -4,6 +4,7 @@
 
 mod connection;
 mod files;
+mod patience;
 mod results;
 mod show;
 mod wait;
@@ -33,6 +34,8 @@ pub(crate) enum Place {
         url: Url,
         /// The file that holds the token.
         token_file: Option<PathBuf>,
+        /// The file that holds the certificates to trust in place of the system's.
+        ca: Option<PathBuf>,
     },
 }
 

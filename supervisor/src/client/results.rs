@@ -3,21 +3,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Empty};
-use shared::clock;
-use tokio::time::sleep;
+use hyper::body::Incoming;
 
 use super::connection::Connection;
+use super::patience::Patience;
 use super::{ClientError, Place, Results};
-
-/// How long a service that has gone is waited for: it may be restarting.
-pub(super) const COMES_BACK: Duration = Duration::from_secs(30);
-
-/// Time between two tries.
-pub(super) const TRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Writes them.
 ///
@@ -26,32 +19,88 @@ pub(super) const TRY_EVERY: Duration = Duration::from_millis(500);
 pub(super) async fn write(place: &Place, wanted: &Results) -> Result<(), ClientError> {
     // Asked for before the output is touched: a job that is not there leaves no file.
     let mut response = ask(place, wanted, wanted.from).await?;
-    let mut out = open(wanted.output.as_deref(), wanted.overwrite)?;
-    let mut lines = 0_u64;
+    let mut lines = Lines {
+        out: open(wanted.output.as_deref(), wanted.overwrite)?,
+        begun: Vec::new(),
+        skip: 0,
+        written: 0,
+    };
     loop {
         let broke = loop {
             match response.frame().await {
-                None => break None,
-                Some(Err(error)) => break Some(error.to_string()),
+                None => return lines.end().map_err(|error| unwritable(wanted, &error)),
+                Some(Err(error)) => break error,
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    lines += memchr::memchr_iter(b'\n', &data).count() as u64;
-                    out.write_all(&data)
-                        .and_then(|()| out.flush())
-                        .map_err(|error| unwritable(wanted, &error))?;
+                    lines.take(&data).map_err(|error| unwritable(wanted, &error))?;
                 }
             }
         };
-        let Some(why) = broke else { return Ok(()) };
-        // Records are sent whole or not at all only if none of them is left out.
-        if !wanted.follow || wanted.only.is_some() {
-            return Err(ClientError::Unreachable(format!("the records broke off: {why}")));
+        let mut broke = ClientError::Unreachable(format!("the records broke off: {broke}"));
+        if !wanted.follow {
+            return Err(broke);
         }
-        response = again(place, wanted, wanted.from + lines).await?;
+        let mut patience = Patience::new();
+        response = loop {
+            patience.bear(broke).await?;
+            match ask(place, wanted, lines.again(wanted)).await {
+                Ok(response) => break response,
+                Err(error) => broke = error,
+            }
+        };
     }
 }
 
-async fn ask(place: &Place, wanted: &Results, from: u64) -> Result<hyper::body::Incoming, ClientError> {
+/// Records on their way to the output, whole ones only: half of one could not be taken back.
+struct Lines {
+    out: Box<dyn Write>,
+    /// The beginning of a record whose end has not come.
+    begun: Vec<u8>,
+    /// Records to leave out, because they are written.
+    skip: u64,
+    written: u64,
+}
+
+impl Lines {
+    /// Takes what has come.
+    fn take(&mut self, mut data: &[u8]) -> io::Result<()> {
+        while self.skip > 0 {
+            let Some(end) = memchr::memchr(b'\n', data) else { return Ok(()) };
+            data = data.get(end + 1..).unwrap_or_default();
+            self.skip -= 1;
+        }
+        let end = memchr::memrchr(b'\n', data).map_or(0, |end| end + 1);
+        let (whole, begun) = data.split_at(end);
+        if !whole.is_empty() {
+            self.out.write_all(&self.begun)?;
+            self.out.write_all(whole)?;
+            self.out.flush()?;
+            self.written += memchr::memchr_iter(b'\n', whole).count() as u64;
+            self.begun.clear();
+        }
+        self.begun.extend_from_slice(begun);
+        Ok(())
+    }
+
+    /// All has come.
+    fn end(mut self) -> io::Result<()> {
+        self.out.write_all(&self.begun)?;
+        self.out.flush()
+    }
+
+    /// Begins again after the records that are written; where to ask from. Only of all records it is known how many
+    /// were passed; of others it is known that they come in the same order.
+    fn again(&mut self, wanted: &Results) -> u64 {
+        self.begun.clear();
+        if wanted.only.is_none() {
+            return wanted.from + self.written;
+        }
+        self.skip = self.written;
+        wanted.from
+    }
+}
+
+async fn ask(place: &Place, wanted: &Results, from: u64) -> Result<Incoming, ClientError> {
     let Results { id, follow, only, .. } = wanted;
     let mut path = format!("/v1/jobs/{id}/records?from={from}&follow={}", u8::from(*follow));
     if let Some(only) = only {
@@ -60,16 +109,6 @@ async fn ask(place: &Place, wanted: &Results, from: u64) -> Result<hyper::body::
     let mut connection = Connection::open(place).await?;
     let response = connection.send(Method::GET, &path, HeaderMap::new(), Empty::new().boxed()).await?;
     Ok(response.into_body())
-}
-
-async fn again(place: &Place, wanted: &Results, from: u64) -> Result<hyper::body::Incoming, ClientError> {
-    let until = clock::now() + COMES_BACK;
-    loop {
-        match ask(place, wanted, from).await {
-            Err(ClientError::Unreachable(_)) if clock::now() < until => sleep(TRY_EVERY).await,
-            other => return other,
-        }
-    }
 }
 
 fn open(path: Option<&Path>, overwrite: bool) -> Result<Box<dyn Write>, ClientError> {
@@ -93,5 +132,66 @@ fn unwritable(wanted: &Results, error: &io::Error) -> ClientError {
         None if error.kind() == io::ErrorKind::BrokenPipe => ClientError::Closed,
         None => ClientError::Here(format!("cannot write to standard output: {error}")),
         Some(path) => ClientError::Here(format!("cannot write {}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::service::view::JobId;
+
+    #[derive(Default, Clone)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written when an answer breaks off after each of these many bytes.
+    fn written(only: Option<&str>, breaks: usize) -> String {
+        const ALL: &str = "{\"id\":0}\n{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n";
+        let wanted = Results {
+            id: JobId(1),
+            follow: true,
+            from: 1,
+            only: only.map(str::to_owned),
+            output: None,
+            overwrite: false,
+        };
+        let out = Written::default();
+        let mut lines = Lines { out: Box::new(out.clone()), begun: Vec::new(), skip: 0, written: 0 };
+        let mut from = wanted.from;
+        // The second answer breaks off too, and the third does not.
+        for bytes in [breaks, breaks + 3, usize::MAX] {
+            let answer: String = ALL.split_inclusive('\n').skip(usize::try_from(from).unwrap()).collect();
+            for byte in answer.as_bytes().iter().take(bytes) {
+                lines.take(std::slice::from_ref(byte)).unwrap();
+            }
+            if bytes < usize::MAX {
+                from = lines.again(&wanted);
+            }
+        }
+        lines.end().unwrap();
+        let bytes = out.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn wherever_an_answer_breaks_off_each_record_is_written_once() {
+        for breaks in 0..30 {
+            for only in [None, Some("failed")] {
+                let want = "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n";
+                assert_eq!(written(only, breaks), want, "{only:?} {breaks}");
+            }
+        }
     }
 }

@@ -4,13 +4,12 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use http::StatusCode;
 use shared::clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::connection::Connection;
-use super::results::{COMES_BACK, TRY_EVERY};
+use super::patience::Patience;
 use super::{ClientError, Place};
 use crate::cli::Outcome;
 use crate::plan::When;
@@ -38,20 +37,24 @@ pub(super) async fn until_ended(
     let (id, mut job, mut connection) = (job.id, job, None);
     while !job.state.has_ended() {
         progress.tick(clock::now(), &snapshot(&job));
-        let signal = tokio::select! {
-            () = sleep(LOOK_EVERY) => None,
-            _ = interrupt.recv() => Some(SignalKind::interrupt()),
-            _ = terminate.recv() => Some(SignalKind::terminate()),
+        let next = async {
+            sleep(LOOK_EVERY).await;
+            look(place, id, &mut connection).await
         };
-        if let Some(signal) = signal {
-            progress.finish(clock::now(), &snapshot(&job));
-            say(&format!(
-                "job {id} goes on; see it with: supervisor status {id}, stop it with: supervisor cancel {id}"
-            ));
-            let number = u8::try_from(signal.as_raw_value()).unwrap_or(u8::MAX);
-            return Ok((None, Outcome::Stopped(number).into()));
-        }
-        job = look(place, id, &mut connection).await?;
+        let signal = tokio::select! {
+            looked = next => {
+                job = looked?;
+                continue;
+            }
+            _ = interrupt.recv() => SignalKind::interrupt(),
+            _ = terminate.recv() => SignalKind::terminate(),
+        };
+        progress.finish(clock::now(), &snapshot(&job));
+        say(&format!(
+            "job {id} goes on; see it with: supervisor status {id}, stop it with: supervisor cancel {id}"
+        ));
+        let number = u8::try_from(signal.as_raw_value()).unwrap_or(u8::MAX);
+        return Ok((None, Outcome::Stopped(number).into()));
     }
     progress.finish(clock::now(), &snapshot(&job));
     if let Some(error) = &job.error {
@@ -69,26 +72,21 @@ pub(super) async fn until_ended(
 
 /// The job as it is now; a service that is being restarted is waited for.
 async fn look(place: &Place, id: JobId, connection: &mut Option<Connection>) -> Result<JobView, ClientError> {
-    let until = clock::now() + COMES_BACK;
+    let mut patience = Patience::new();
     loop {
         let looked = async {
-            let open = match connection.take() {
-                Some(open) => connection.insert(open),
+            let open = match connection {
+                Some(open) => open,
                 None => connection.insert(Connection::open(place).await?),
             };
             open.get(&format!("/v1/jobs/{id}")).await?.parse()
         };
         match looked.await {
-            Err(ClientError::Unreachable(_)) if clock::now() < until => {
+            Ok(job) => return Ok(job),
+            Err(error) => {
                 *connection = None;
-                sleep(TRY_EVERY).await;
+                patience.bear(error).await?;
             }
-            Err(ClientError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. })
-                if clock::now() < until =>
-            {
-                sleep(TRY_EVERY).await;
-            }
-            other => return other,
         }
     }
 }

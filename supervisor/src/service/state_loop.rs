@@ -122,6 +122,8 @@ impl StateLoop {
             parts,
         };
         state.take_over()?;
+        // Whoever has waited at the socket asks before the first turn.
+        state.show_all();
         Ok(state)
     }
 

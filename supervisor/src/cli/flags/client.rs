@@ -22,6 +22,9 @@ pub(in crate::cli) struct ServiceFlags {
     /// Send the token that is in this file
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) token_file: Option<PathBuf>,
+    /// Trust the certificates in this file, and no others [default: those that the system trusts]
+    #[arg(long, global = true, value_name = "FILE.pem", value_hint = ValueHint::FilePath)]
+    pub(in crate::cli) ca: Option<PathBuf>,
     /// Write what the service says as JSON
     #[arg(long, global = true, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", default_value = "false",

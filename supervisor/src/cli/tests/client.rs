@@ -97,9 +97,14 @@ fn the_service_is_where_it_is_said_to_be() {
     let socket = |path: &str| Place::Socket(path.into());
     assert_eq!(place(&bench, "status --socket /s"), socket("/s"));
     assert_eq!(place(&bench, "status"), socket("/run/muster/api.sock"));
-    let url = Place::Url { url: "https://m:1".parse().unwrap(), token_file: Some("/t".into()) };
-    assert_eq!(place(&bench, "jobs pause 1 --url https://m:1 --token-file /t"), url);
-    let set = Bench::new().set("MUSTER_URL", "https://m:1").set("MUSTER_TOKEN_FILE", "/t");
+    let url = Place::Url {
+        url: "https://m:1".parse().unwrap(),
+        token_file: Some("/t".into()),
+        ca: Some("/c".into()),
+    };
+    assert_eq!(place(&bench, "jobs pause 1 --url https://m:1 --token-file /t --ca /c"), url);
+    let set =
+        Bench::new().set("MUSTER_URL", "https://m:1").set("MUSTER_TOKEN_FILE", "/t").set("MUSTER_CA", "/c");
     assert_eq!(place(&set, "cancel 1"), url);
     assert_eq!(place(&set, "cancel 1 --socket /s"), socket("/s"));
     let set = Bench::new().set("MUSTER_SOCKET", "/e");

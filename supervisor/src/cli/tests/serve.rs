@@ -48,5 +48,7 @@ fn what_makes_no_sense_for_a_service_is_refused() {
     bench.refused("serve --tls-cert a.pem", 2, &["--tls-cert needs --tls-key"]);
     bench.refused("serve --keep-for soon", 2, &["give a time such as 7d"]);
     bench.refused("serve --listen nowhere", 2, &["--listen"]);
+    bench.refused("serve --listen 0.0.0.0:1", 2, &["other machines", "--token-file", "--tls-cert"]);
+    bench.refused("serve --listen [::]:1 --token-file t", 2, &["--tls-cert"]);
     Bench::new().refused("serve", 2, &["--state-dir"]);
 }

@@ -73,8 +73,10 @@ impl StateLoop {
             Ok(config) => self.settle(config),
             Err(why) => tracing::error!(%why, "the settings stay as they were"),
         }
-        if let Some(Err(error)) = self.api.as_ref().map(crate::api::ApiHandle::reload) {
-            tracing::error!(%error, "the API goes on with the files it had");
+        match self.api.as_ref().map(crate::api::ApiHandle::reload) {
+            Some(Ok(())) => tracing::info!("token and certificate were read again"),
+            Some(Err(error)) => tracing::error!(%error, "the API goes on with the files it had"),
+            None => {}
         }
         self.parts.spares.renew();
         for live in self.jobs.values().filter_map(|job| job.live.as_ref()) {

@@ -1,11 +1,14 @@
 //! The service: jobs that are handed in, shared out, stopped, and found again
 //! after whatever ended the service.
 
+mod away;
 mod disk;
 mod killed;
 mod lifecycle;
 mod logs;
+mod passed;
 mod retried;
+mod secure;
 mod sharing;
 mod signals;
 
