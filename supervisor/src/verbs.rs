@@ -1,8 +1,9 @@
 //! What each command does once it is understood: run a job or compare the
 //! modes, then say how it went.
 
+use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use shared::clock;
@@ -43,6 +44,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     if let Some(notice) = &destination.notice {
         progress.message(notice);
     }
+    remove_manifest(plan)?;
     let report = run_shown(plan, destination, u64::MAX, progress)?;
     if report.ended.failure.is_some() {
         return conclude(plan, &report);
@@ -187,6 +189,13 @@ fn write_manifest(plan: &Plan, totals: Totals) -> anyhow::Result<()> {
     whole::Manifest::of(plan.format, totals, [(path.as_path(), records)])
         .and_then(|contents| whole::write_manifest(manifest, &contents))
         .with_context(|| format!("cannot write {}", manifest.display()))
+}
+
+/// Takes away what an earlier run said of an output that is now written to: where a manifest is, everything is there.
+fn remove_manifest(plan: &Plan) -> anyhow::Result<()> {
+    let is_file = |path: &&PathBuf| fs::metadata(path).is_ok_and(|found| found.is_file());
+    let Some(manifest) = plan.manifest.as_ref().filter(is_file) else { return Ok(()) };
+    fs::remove_file(manifest).with_context(|| format!("cannot remove {}", manifest.display()))
 }
 
 /// Runs a job under its bar, which is gone before anything else is said.

@@ -27,6 +27,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 use shared::black_box::{BlackBox, Phase};
+use shared::clock;
 use shared::job::{JobSpec, Work};
 use shared::protocol::{FromWorker, ToWorker};
 
@@ -107,6 +108,9 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
             return Ok(());
         }
     };
+    // Whatever the first target does, it is known how large we were when we met it.
+    black_box
+        .set_usage(clock::resident(), u64::try_from(clock::process_cpu().as_micros()).unwrap_or(u64::MAX));
     connection.send(&FromWorker::Ready { sandbox })?;
     let (sender, receiver) = connection.split();
     let outbox = Outbox::start(sender, Arc::clone(&black_box), matches!(job.work, Work::Map(_)))?;

@@ -201,7 +201,7 @@ pub enum Cell<'a> {
 }
 
 /// A record, cut into its parts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Row<'a> {
     top: Members<'a>,
     kept: Members<'a>,
@@ -242,10 +242,33 @@ impl<'a> Members<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.get())
     }
+}
 
-    /// The members of one of these, if it is an object.
-    fn of(&self, name: &str) -> Self {
-        self.get(name).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+/// All three parts are cut out in one reading: most of a record is in its fields, and reading over text costs.
+impl<'de> Deserialize<'de> for Row<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Record;
+        impl<'de> Visitor<'de> for Record {
+            type Value = Row<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a record")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut row = Row::default();
+                while let Some(Key(name)) = map.next_key()? {
+                    match &*name {
+                        "keep" => row.kept = map.next_value()?,
+                        "fields" => row.fields = map.next_value()?,
+                        "error" => row.error = map.next_value()?,
+                        _ => row.top.0.push((name, map.next_value()?)),
+                    }
+                }
+                Ok(row)
+            }
+        }
+        deserializer.deserialize_map(Record)
     }
 }
 
@@ -253,11 +276,9 @@ impl<'a> Row<'a> {
     /// Cuts a record's line into its parts.
     ///
     /// # Errors
-    /// When it is no JSON object.
+    /// When it is no record.
     pub fn parse(line: &'a [u8]) -> Result<Self, serde_json::Error> {
-        let top: Members<'a> = serde_json::from_slice(line)?;
-        let (kept, fields, error) = (top.of("keep"), top.of("fields"), top.of("error"));
-        Ok(Self { top, kept, fields, error })
+        serde_json::from_slice(line)
     }
 
     /// What stands in `column`, as JSON; `None` is nothing, or `null`.
@@ -295,6 +316,13 @@ impl Element {
     /// The values of a list, which is given as JSON.
     #[must_use]
     pub fn cells(self, list: &str) -> Vec<Cell<'_>> {
+        // Almost always they are texts, which are read once then.
+        if self == Self::Text
+            && let Ok(texts) = serde_json::from_str::<Vec<Option<Key<'_>>>>(list)
+        {
+            let cells = texts.into_iter().map(|text| text.map_or(Cell::Null, |Key(text)| Cell::Text(text)));
+            return cells.collect();
+        }
         let values: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
         values
             .into_iter()

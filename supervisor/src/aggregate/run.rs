@@ -12,7 +12,7 @@ use crate::engine::{EngineError, Job, Outside, Shape, Started};
 use crate::gather::{Gather, Ordered};
 use crate::journal::{Finished as NoIds, Gate, OutputError, Prefix};
 use crate::plan::Plan;
-use crate::runtime::{Control, Ended, Feed, Writer, cpus};
+use crate::runtime::{Control, Ended, Feed, Finished, Writer, cpus};
 use crate::source::{Ranges, TargetKind};
 use crate::summary::ModeRun;
 
@@ -54,11 +54,15 @@ pub(crate) fn run(plan: &Plan, spec: &CsvSpec, outside: &mut Outside<'_>) -> Res
     };
     let mut taken = 0;
     let ended = loop {
-        let ended = job.run_shape(shape, u64::MAX);
+        let mut ended = job.run_shape(shape, u64::MAX);
         taken += job.feed.taken();
         let writer = std::mem::replace(&mut job.writer, Writer::merging(Arc::clone(&merge))?);
-        let finished = writer.finish(true, control);
-        finished.map_err(|cause| EngineError::Output { cause, resumable: false })?;
+        match writer.finish(true, control) {
+            Ok(Finished::Written(_)) => {}
+            // The groups lack what is still being merged.
+            Ok(Finished::Abandoned(signal)) => ended.signal = Some(signal),
+            Err(cause) => return Err(EngineError::Output { cause, resumable: false }),
+        }
         if !ended.is_complete() || ended.left > 0 {
             break ended;
         }

@@ -21,6 +21,9 @@ use super::rate::{Bucket, Rate};
 /// After which a run that was refused asks again: nobody tells it when a permit comes back.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
+/// After which a run that has not asked again has no place in the queue any more.
+const PLACE_KEPT: Duration = Duration::from_secs(1);
+
 /// The budgets of all hosts, for as many runs as like.
 #[derive(Debug, Clone, Default)]
 pub struct HostShares(Arc<Mutex<Ledger>>);
@@ -64,8 +67,8 @@ impl Ledger {
 struct Shared {
     /// Permits out, by run.
     held: FxHashMap<u64, u32>,
-    /// Runs that were refused, in that order.
-    queue: VecDeque<u64>,
+    /// Runs that were refused, in that order, and when each may be expected to ask again.
+    queue: VecDeque<(u64, Instant)>,
     /// What runs ask for that have something to do with it.
     rates: FxHashMap<u64, Rate>,
     /// Starts of all runs; `None` is full.
@@ -144,14 +147,17 @@ impl HostShare {
             return Err(until);
         }
         let free = limit.map_or(usize::MAX, |limit| limit.saturating_sub(shared.in_flight()) as usize);
-        let place = shared.queue.iter().position(|other| other == run);
+        shared.queue.retain(|(other, again)| other == run || now < *again + PLACE_KEPT);
+        let place = shared.queue.iter().position(|(other, _)| other == run);
         let before = place.unwrap_or(shared.queue.len());
         let token_at = shared.token_at(now, before).filter(|at| *at > now);
         if before >= free || token_at.is_some() {
-            if place.is_none() {
-                shared.queue.push_back(*run);
+            let again = token_at.unwrap_or(now + ASK_AGAIN);
+            match place.and_then(|place| shared.queue.get_mut(place)) {
+                Some((_, expected)) => *expected = again,
+                None => shared.queue.push_back((*run, again)),
             }
-            return Err(token_at.unwrap_or(now + ASK_AGAIN));
+            return Err(again);
         }
         if let Some(place) = place {
             shared.queue.remove(place);
@@ -184,7 +190,7 @@ impl HostShare {
         let Claim { shares, run } = &*self.0;
         let mut ledger = shares.ledger();
         let Some(shared) = ledger.hosts.get_mut(host) else { return };
-        shared.queue.retain(|other| other != run);
+        shared.queue.retain(|(other, _)| other != run);
         shared.rates.remove(run);
         ledger.settle(now, host);
     }
@@ -202,7 +208,7 @@ impl Drop for Claim {
         let run = self.run;
         self.shares.ledger().hosts.retain(|_, shared| {
             shared.held.remove(&run);
-            shared.queue.retain(|other| *other != run);
+            shared.queue.retain(|(other, _)| *other != run);
             shared.rates.remove(&run);
             // A pause and what was started outlive the run; such hosts are forgotten when others are met.
             let counts = shared.paused_until.is_some() || shared.bucket.is_some();

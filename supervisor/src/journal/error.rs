@@ -145,3 +145,35 @@ pub enum OutputError {
     #[error(transparent)]
     Aggregate(#[from] AggregateError),
 }
+
+impl OutputError {
+    /// Whether the same may succeed later, although nothing about the job has changed: there is room on
+    /// the disk again, or a descriptor; whoever was still writing is through.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Sink(error) => match error {
+                SinkError::Full { .. } | SinkError::Write { .. } | SinkError::Open { .. } => true,
+                SinkError::Exists { .. }
+                | SinkError::Directory { .. }
+                | SinkError::NoDirectory { .. }
+                | SinkError::Changed { .. }
+                | SinkError::Closed { .. } => false,
+            },
+            Self::Journal(error) => match error {
+                JournalError::Locked { .. }
+                | JournalError::Open { .. }
+                | JournalError::Write { .. }
+                | JournalError::Sync { .. } => true,
+                JournalError::Unfinished { .. }
+                | JournalError::Foreign { .. }
+                | JournalError::OtherSchema { .. }
+                | JournalError::Damaged { .. }
+                | JournalError::Input { .. }
+                | JournalError::JobChanged { .. }
+                | JournalError::Panicked => false,
+            },
+            Self::Aggregate(_) => false,
+        }
+    }
+}

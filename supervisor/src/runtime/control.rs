@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, never, unbounded};
 
 /// What is asked of a run that is to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,12 @@ impl Control {
     /// The user, or the system, wants the run to stop; once more, and it is to stop at once.
     pub(super) fn stopping(&self) -> &Receiver<i32> {
         &self.stopping
+    }
+
+    /// The user will not wait any longer for whoever reads the output. A run of the service has no reader,
+    /// only a file: that it is told to stop when it has come to its end already changes nothing.
+    pub(super) fn impatience(&self) -> Receiver<i32> {
+        if self.allotted.is_some() { never() } else { self.stopping.clone() }
     }
 
     /// The user wants other workers.

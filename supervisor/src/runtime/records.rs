@@ -185,9 +185,10 @@ impl Runtime<'_> {
             self.ended.abandoned = chunks.try_send(out).is_err_and(|error| error.is_full());
             return;
         }
+        let impatience = self.stage.control.impatience();
         crossbeam_channel::select! {
             send(chunks, out) -> _ => {}
-            recv(self.stage.control.stopping()) -> signal => {
+            recv(impatience) -> signal => {
                 self.ended.signal = signal.ok().or(self.ended.signal);
                 self.ended.abandoned = true;
             }

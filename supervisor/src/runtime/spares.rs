@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ const SURPLUS_KEPT: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub struct Spares {
     requests: Sender<Request>,
+    /// Which processes there are. Looking must not wait for the thread, which waits for the system.
+    pids: Arc<Mutex<Vec<u32>>>,
 }
 
 #[derive(Debug)]
@@ -35,8 +38,6 @@ enum Request {
     Child,
     /// Replace those that are there.
     Renew,
-    /// Which processes are there?
-    Pids(Sender<Vec<u32>>),
 }
 
 impl Spares {
@@ -53,9 +54,11 @@ impl Spares {
             not_before: clock::now(),
             surplus_since: None,
             rng: fastrand::Rng::with_seed(seed),
+            pids: Arc::default(),
         };
+        let pids = Arc::clone(&nursery.pids);
         thread::Builder::new().name("spares".to_owned()).spawn(move || nursery.run(&incoming))?;
-        Ok(Self { requests })
+        Ok(Self { requests, pids })
     }
 
     /// A process that was never at work.
@@ -84,9 +87,7 @@ impl Spares {
     /// Their processes.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        let (reply, answer) = bounded(1);
-        let _ = self.requests.send(Request::Pids(reply));
-        answer.recv().unwrap_or_default()
+        self.pids.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -100,6 +101,7 @@ struct Nursery {
     not_before: Instant,
     surplus_since: Option<Instant>,
     rng: fastrand::Rng,
+    pids: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Nursery {
@@ -124,6 +126,7 @@ impl Nursery {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.tend(clock::now());
+            self.show();
         }
     }
 
@@ -136,16 +139,14 @@ impl Nursery {
                     Some(process) => Ok(process),
                     None => self.start(),
                 };
+                // Before it is shown as somebody's.
+                self.show();
                 // Whoever asked may be gone; then the process goes as well.
                 let _ = reply.send(process);
             }
             Request::Keep(count) => self.wanted = count,
             Request::Child => self.reap(clock::now()),
             Request::Renew => self.spares.clear(),
-            Request::Pids(reply) => {
-                let pids = self.spares.iter().map(|(process, _)| process.pid()).collect();
-                let _ = reply.send(pids);
-            }
         }
     }
 
@@ -173,6 +174,12 @@ impl Nursery {
                 }
             }
         }
+    }
+
+    fn show(&self) {
+        let mut pids = self.pids.lock().unwrap_or_else(PoisonError::into_inner);
+        pids.clear();
+        pids.extend(self.spares.iter().map(|(process, _)| process.pid()));
     }
 
     fn reap(&mut self, now: Instant) {

@@ -123,9 +123,10 @@ impl Writer {
     pub fn finish(mut self, complete: bool, control: &Control) -> Result<Finished, OutputError> {
         self.complete.store(complete, Ordering::Release);
         self.chunks = None;
+        let impatience = control.impatience();
         crossbeam_channel::select! {
             recv(self.ended) -> _ => {}
-            recv(control.stopping()) -> signal => return Ok(Finished::Abandoned(signal.unwrap_or_default())),
+            recv(impatience) -> signal => return Ok(Finished::Abandoned(signal.unwrap_or_default())),
         }
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result.map(Finished::Written),
@@ -265,6 +266,21 @@ mod tests {
         };
         assert_eq!(check_copy(&output, &copy), n * 10);
         drop(store);
+    }
+
+    /// It may be told to at the very moment at which it comes to its end by itself.
+    #[test]
+    fn a_run_of_the_service_that_is_through_is_not_abandoned() {
+        let directory = tempfile::tempdir().unwrap();
+        for n in 0..20 {
+            let output = directory.path().join(n.to_string());
+            let writer = start(&output);
+            writer.chunks().unwrap().send(chunk(0)).unwrap();
+            let (controller, control) = Control::new(Some(Arc::default()));
+            assert!(controller.stop(nix::libc::SIGTERM));
+            let finished = writer.finish(true, &control).unwrap();
+            assert!(matches!(finished, Finished::Written(Some(_))), "{finished:?}");
+        }
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! One job at work: the engine, on a thread of its own. It tells the state loop how far it is and,
 //! once, how it ended; whatever happens to it, that word comes.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
-use std::{io, mem};
 
 use crossbeam_channel::Sender;
-use shared::job::Mode;
 use shared::record::ErrorKind;
 
+use self::watch::Watch;
 use super::config::Allowed;
 use super::news::News;
 use super::store::{self, Errand};
@@ -25,13 +26,8 @@ use crate::frontier::{HostLook, HostShares};
 use crate::gather::Latencies;
 use crate::journal::{self, Opened};
 use crate::plan::{CsvPlan, Plan};
-use crate::pool::{Notice, Quarantined};
-use crate::progress::{Rate, Snapshot, Total, left};
-use crate::runtime::{Control, Look, Observer, WorkerLook, Workers};
+use crate::runtime::{Control, WorkerLook, Workers};
 use crate::summary::{self, LatencyMs, Summary};
-
-/// Time between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How far a job is.
 #[derive(Debug)]
@@ -64,8 +60,8 @@ pub(super) enum How {
     Done(Result, u8),
     /// It was asked to stop; what was done is kept.
     Stopped(Result),
-    /// It cannot be done.
-    Failed(String, Result),
+    /// It cannot be done; with what was done in spite of it, if it got as far as to begin.
+    Failed(String, Option<Result>),
     /// It could not go on with things as they are (a full disk), and can later.
     Blocked(String),
 }
@@ -108,7 +104,7 @@ impl Assignment {
             hosts: Some(&self.hosts),
         };
         match cli::job(&self.errand.document, &self.errand.uploads, &self.output, &self.allowed) {
-            Err(why) => How::Failed(why, Result::default()),
+            Err(why) => How::Failed(why, None),
             Ok(JobPlan::Records(mut plan)) => {
                 plan.pool.worker_memory_bytes = self.memory_bytes_max;
                 self.records(&plan, &mut outside)
@@ -125,7 +121,8 @@ impl Assignment {
             Ok(Opened::Ready(destination)) => *destination,
             // All was done when the service was killed, and only the word of it was lost.
             Ok(Opened::Complete(path)) => return self.complete(plan, &path),
-            Err(error) => return How::Failed(error.to_string(), Result::default()),
+            Err(error) if error.may_pass() => return How::Blocked(error.to_string()),
+            Err(error) => return How::Failed(error.to_string(), None),
         };
         if let Some(notice) = &destination.notice {
             outside.observer.message(notice);
@@ -136,15 +133,14 @@ impl Assignment {
         }
         match engine::run(plan, destination, u64::MAX, outside) {
             Ok(report) => self.concluded(report),
-            Err(EngineError::Output { cause, resumable: true }) => How::Blocked(cause.to_string()),
-            Err(error) => How::Failed(error.to_string(), Result::default()),
+            Err(error) => stuck(error),
         }
     }
 
     fn complete(&self, plan: &Plan, path: &std::path::Path) -> How {
         let complete = match journal::check_complete(path, plan) {
             Ok(complete) => complete,
-            Err(error) => return How::Failed(format!("{error:#}"), Result::default()),
+            Err(error) => return How::Failed(format!("{error:#}"), None),
         };
         self.all_is_certain();
         let facts = engine::facts_unseen(plan, &complete.told);
@@ -157,7 +153,7 @@ impl Assignment {
         let Report { ended, run, .. } = report;
         let mut result = Result { latencies: run.latencies, ..Result::of(run.summary) };
         if let Some(why) = ended.failure {
-            return How::Failed(why, result);
+            return How::Failed(why, Some(result));
         }
         if ended.signal.is_some() {
             return How::Stopped(result);
@@ -171,16 +167,16 @@ impl Assignment {
     fn table(&self, csv: &CsvPlan, outside: &mut Outside<'_>) -> How {
         let CsvPlan { plan, strict } = csv;
         let Some(spec) = aggregate::spec(plan) else {
-            return How::Failed("this is no csv job; a bug in the supervisor".to_owned(), Result::default());
+            return How::Failed("this is no csv job; a bug in the supervisor".to_owned(), None);
         };
         let report = match aggregate::run(plan, spec, outside) {
             Ok(report) => report,
-            Err(error) => return How::Failed(error.to_string(), Result::default()),
+            Err(error) => return stuck(error),
         };
         let CsvReport { ended, tally, said, run } = report;
         let mut result = Result::of(run.summary);
         if let Some(why) = ended.failure {
-            return How::Failed(why, result);
+            return How::Failed(why, Some(result));
         }
         if ended.signal.is_some() {
             // Half an aggregate is of no use; the next attempt begins anew.
@@ -188,11 +184,11 @@ impl Assignment {
         }
         said.iter().for_each(|line| outside.observer.message(line));
         if *strict && tally.bad > 0 {
-            return How::Failed(format!("{} bad rows, and \"strict\" is set", tally.bad), result);
+            return How::Failed(format!("{} bad rows, and \"strict\" is set", tally.bad), Some(result));
         }
         let table = match aggregate::write(spec, &tally.groups, plan.format) {
             Ok(table) => table,
-            Err(error) => return How::Failed(error.to_string(), result),
+            Err(error) => return How::Failed(error.to_string(), Some(result)),
         };
         if let Err(error) = summary::replace(&self.output, &table) {
             return How::Blocked(error.to_string());
@@ -206,6 +202,22 @@ impl Assignment {
     fn all_is_certain(&self) {
         let bytes = fs::metadata(&self.output).map_or(0, |metadata| metadata.len());
         self.committed.store(bytes, Ordering::Release);
+    }
+}
+
+/// A job that the engine could not do.
+fn stuck(error: EngineError) -> How {
+    match error {
+        EngineError::Output { cause, resumable } if resumable || cause.may_pass() => {
+            How::Blocked(cause.to_string())
+        }
+        // No thread, no descriptor, no room for what is kept meanwhile.
+        EngineError::SetUp(_) => How::Blocked(error.to_string()),
+        EngineError::NoWorkers(_)
+        | EngineError::Output { .. }
+        | EngineError::Changed(_)
+        | EngineError::Sitemap(_)
+        | EngineError::Unbalanced(_) => How::Failed(error.to_string(), None),
     }
 }
 
@@ -241,103 +253,43 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         let how = self.how.take().unwrap_or_else(|| {
-            How::Failed("internal error, please report it: the engine panicked".to_owned(), Result::default())
+            How::Failed("internal error, please report it: the engine panicked".to_owned(), None)
         });
         // The loop is gone only when the service is.
         let _ = self.news.send(News::Ended(self.id, Box::new(how), self.bytes));
     }
 }
 
-/// Tells the state loop what there is to see.
-struct Watch {
-    id: JobId,
-    news: Sender<News>,
-    looked: Option<Instant>,
-    rate: Rate,
-    alive: usize,
-}
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::unbounded;
 
-impl Watch {
-    fn new(id: JobId, news: Sender<News>) -> Self {
-        Self { id, news, looked: None, rate: Rate::default(), alive: 0 }
-    }
+    use super::*;
+    use crate::journal::{Store, beside};
 
-    fn tell(&self, news: News) {
-        let _ = self.news.send(news);
-    }
-}
-
-impl Observer for Watch {
-    fn due(&self, now: Instant) -> Option<Instant> {
-        Some(self.looked.map_or(now, |looked| looked + LOOK_EVERY))
-    }
-
-    fn look(&mut self, now: Instant, look: &Look<'_>) {
-        self.looked = Some(now);
-        self.rate.sample(now, &look.snapshot);
-        let (items_per_s, bytes_per_s) = self.rate.per_second(now, &look.snapshot);
-        let in_bytes = matches!(look.snapshot.total, Total::Bytes(_));
-        let eta = left(&look.snapshot, if in_bytes { bytes_per_s } else { items_per_s });
-        let sight = Sight {
-            counts: counts(look),
-            errors: look.gather.errors().clone(),
-            latency_ms: (look.gather.latency().max_us() > 0).then(|| look.gather.latency().into()),
-            latencies: *look.gather.latency().coarse(),
-            items_per_s,
-            eta_s: eta.map(|eta| eta.as_secs_f64()),
-            restarts: look.restarts,
-            hosts: look.hosts.to_vec(),
-            workers: look.workers.to_vec(),
+    #[test]
+    fn what_may_pass_pauses_a_job_and_does_not_fail_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (page, output) = (directory.path().join("a.html"), directory.path().join("records.jsonl"));
+        fs::write(&page, "<title>a</title>").unwrap();
+        // Somebody is still at it.
+        let _writing = Store::open(&beside(&output, ".journal")).unwrap();
+        let (news, _heard) = unbounded();
+        let (_controller, control) = Control::new(Some(Arc::default()));
+        let document = serde_json::json!({"command": "parse", "select": ["t=title"]});
+        let assignment = Assignment {
+            id: JobId(1),
+            errand: Errand { document: document.as_object().unwrap().clone(), uploads: vec![page] },
+            output,
+            allowed: Allowed::default(),
+            memory_bytes_max: None,
+            workers: Workers::at("/nowhere".into()).unwrap(),
+            hosts: HostShares::default(),
+            control,
+            committed: Arc::default(),
+            news,
         };
-        self.tell(News::Seen(self.id, Box::new(sight)));
-    }
-
-    fn message(&mut self, text: &str) {
-        self.notice(&Notice::new(text));
-    }
-
-    fn notice(&mut self, notice: &Notice) {
-        self.tell(News::Said(self.id, notice.clone()));
-    }
-
-    fn set_aside(&mut self, quarantined: &Quarantined) {
-        let Quarantined { id, slot, kind, message, .. } = quarantined;
-        self.notice(&Notice {
-            text: format!("input {id} is set aside ({}): {message}", kind.name()),
-            is_trouble: true,
-            slot: Some(*slot),
-            target: Some(*id),
-        });
-    }
-
-    fn began(&mut self, mode: Mode, workers_max: u32) {
-        self.tell(News::Began(self.id, mode, workers_max));
-    }
-
-    fn processes(&mut self, count: usize) {
-        if mem::replace(&mut self.alive, count) != count {
-            self.tell(News::Processes(self.id, u32::try_from(count).unwrap_or(u32::MAX)));
-        }
-    }
-}
-
-fn counts(look: &Look<'_>) -> JobCounts {
-    let counts = look.gather.counts();
-    let Snapshot { done, failed, bytes, in_flight, total } = look.snapshot;
-    let (total, total_exact) = match total {
-        Total::Exact(total) => (Some(total), true),
-        Total::About(total) => (Some(total), false),
-        Total::Bytes(_) | Total::Unknown => (None, false),
-    };
-    JobCounts {
-        total,
-        total_exact,
-        done,
-        ok: counts.ok,
-        failed,
-        quarantined: counts.quarantined,
-        retries: counts.retries,
-        bytes,
-        in_flight,
+        let how = assignment.run();
+        assert!(matches!(&how, How::Blocked(why) if why.contains("locked")), "{how:?}");
     }
 }

@@ -7,6 +7,7 @@ mod failed;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::thread;
 
@@ -103,8 +104,8 @@ impl Desk {
     fn work(&mut self, orders: &Receiver<Order>) {
         for order in orders {
             let (prepared, reply) = match order {
-                Order::Prepare(submission, reply) => (self.prepare(*submission, None), reply),
-                Order::Retry(retry, reply) => (self.retry(&retry), reply),
+                Order::Prepare(submission, reply) => (guarded(|| self.prepare(*submission, None)), reply),
+                Order::Retry(retry, reply) => (guarded(|| self.retry(&retry)), reply),
                 Order::Remove(directory) => {
                     if let Err(error) = store::remove(&directory) {
                         tracing::warn!(%error, "a directory is left over until the next start");
@@ -171,13 +172,26 @@ impl Desk {
         DirBuilder::new().mode(0o700).create(&incoming).map_err(storage)?;
         let submission = failed::submission(retry, &incoming, &self.allowed);
         match submission {
-            Ok(submission) => self.prepare(submission, Some(retry.of)),
+            Ok(submission) => {
+                if submission.uploads.is_empty() {
+                    // All that failed is named by its path, and nothing comes along.
+                    let _ = store::remove(&incoming);
+                }
+                self.prepare(submission, Some(retry.of))
+            }
             Err(why) => {
                 let _ = store::remove(&incoming);
                 Err(why)
             }
         }
     }
+}
+
+/// One job that makes the clerk panic must not leave all others without one.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Refused::Storage("internal error, please report it: looking through it panicked".to_owned()))
+    })
 }
 
 fn name(document: &Map<String, Value>) -> Result<Option<String>, Refused> {
@@ -223,4 +237,48 @@ fn place(incoming: &Path, uploads: &[Upload]) -> Result<Vec<PathBuf>, Refused> {
     }
     File::open(incoming).and_then(|directory| directory.sync_all()).map_err(storage)?;
     Ok(placed)
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_answer() {
+        let refused = guarded::<()>(|| panic!("a bug")).unwrap_err();
+        assert!(matches!(refused, Refused::Storage(why) if why.contains("internal error")));
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
+    }
+
+    #[test]
+    fn files_that_are_named_again_leave_no_directory_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let (incoming, page) = (directory.path().join("incoming"), directory.path().join("a.html"));
+        let records = directory.path().join("1").join(RECORDS);
+        fs::create_dir(&incoming).unwrap();
+        fs::create_dir(directory.path().join("1")).unwrap();
+        fs::write(&page, "<title>a</title>").unwrap();
+        let record = serde_json::json!({"id": 0, "path": page, "error": {"kind": "parse", "message": "m"}});
+        let record = format!("{record}\n");
+        fs::write(&records, &record).unwrap();
+        let document = serde_json::json!({"command": "parse", "paths": [page], "select": ["t=title"]});
+        let document = document.as_object().unwrap().clone();
+        let allowed = Allowed { paths: vec![directory.path().to_owned()], ..Allowed::default() };
+        let (news, heard) = crossbeam_channel::unbounded();
+        let clerk = Clerk::start(allowed, incoming.clone(), news).unwrap();
+        let retry = Retry {
+            of: JobId(1),
+            command: "parse".to_owned(),
+            errand: Errand { document: document.clone(), uploads: Vec::new() },
+            records,
+            committed: record.len() as u64,
+            sender: "a test".to_owned(),
+        };
+        clerk.retry(retry, Reply::Retried(bounded(1).0));
+        let News::Prepared(prepared, _) = heard.recv().unwrap() else { panic!("other news") };
+        assert_eq!(prepared.unwrap().document, document);
+        assert_eq!(fs::read_dir(&incoming).unwrap().count(), 0);
+    }
 }

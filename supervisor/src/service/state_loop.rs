@@ -137,6 +137,8 @@ impl StateLoop {
             self.turn();
         }
         self.show_all();
+        // Whoever still asks is not kept waiting for an answer.
+        drop((self.parts.asks, self.parts.news));
         if let Some(api) = self.api {
             api.stop();
         }

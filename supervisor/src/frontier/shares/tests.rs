@@ -56,6 +56,21 @@ fn what_one_run_was_told_to_wait_all_wait() {
     assert!(shares.ledger().hosts.is_empty());
 }
 
+#[test]
+fn who_does_not_ask_again_holds_up_nobody() {
+    let (shares, now) = (HostShares::default(), shared::clock::now());
+    let (one, two) = (shares.share(), shares.share());
+    assert_eq!(one.take(now, &host(), Some(1), None), Ok(()));
+    assert!(two.take(now, &host(), Some(1), None).is_err());
+    one.give_back(now, &host());
+    // It drains, or all its workers have enough to do.
+    let mut at = now;
+    while let Err(again) = one.take(at, &host(), Some(1), None) {
+        at = again;
+        assert!(at < now + SECOND * 5, "a permit that is free is given to nobody");
+    }
+}
+
 /// Runs take and give back as they like: the sum is never above the limit, and nobody starves.
 #[test]
 fn over_many_histories_nobody_starves() {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::at_work::{How, Result as JobResult, Sight};
 use super::super::board::Event;
-use super::super::view::{JobId, JobState};
+use super::super::view::{JobCounts, JobId, JobState};
 use super::StateLoop;
 use super::job::{After, Job};
 use super::share::now;
@@ -18,11 +18,16 @@ impl StateLoop {
         let live = job.live.take();
         let after = live.as_ref().and_then(|live| live.draining);
         let sight = live.and_then(|live| live.sight);
-        if let How::Done(result, _) | How::Stopped(result) | How::Failed(_, result) = &how {
+        if let How::Done(result, _) | How::Stopped(result) | How::Failed(_, Some(result)) = &how {
             let before = sight.as_ref().map(|sight| sight.latencies).unwrap_or_default();
             self.parts.service.board().metrics.latencies_grew(&before, &result.latencies);
         }
-        self.restarts += sight.map_or(0, |sight| sight.restarts);
+        if let Some(sight) = sight {
+            self.restarts += sight.restarts;
+            // What was seen last stands where the engine could not say how far it came.
+            job.kept.counts = JobCounts { in_flight: 0, ..sight.counts };
+            job.kept.errors = sight.errors;
+        }
         job.kept.committed = job.committed.load(Ordering::Acquire);
         job.kept.bytes = bytes;
         match how {
@@ -49,7 +54,7 @@ impl StateLoop {
             How::Failed(why, result) => {
                 tracing::warn!(job = id.0, %why, "failed");
                 job.kept.error = Some(why);
-                job.conclude(JobState::Failed, Some(result), Some(Outcome::Impossible.code()));
+                job.conclude(JobState::Failed, result, Some(Outcome::Impossible.code()));
             }
             How::Blocked(why) => {
                 tracing::warn!(job = id.0, %why, "paused, for it cannot go on");

@@ -8,7 +8,7 @@ use shared::clock;
 use shared::job::Mode;
 
 use super::super::ask::Refused;
-use super::super::at_work::{Assignment, How, Result as JobResult};
+use super::super::at_work::{Assignment, How};
 use super::super::schedule::{self, Claim, Move};
 use super::super::view::{JobId, JobState};
 use super::StateLoop;
@@ -67,7 +67,7 @@ impl StateLoop {
         let errand = match self.parts.store.errand(id) {
             Ok(errand) => errand,
             Err(error) => {
-                let how = How::Failed(error.to_string(), JobResult::default());
+                let how = How::Failed(error.to_string(), None);
                 return self.ended(id, how, 0);
             }
         };

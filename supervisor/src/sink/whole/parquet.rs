@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as Physical, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{Type, TypePtr};
@@ -18,8 +18,9 @@ use shared::table::{Cell, Element, Kind, Row, Table};
 /// Rows in a row group. Readers work on row groups in parallel, and this is how many most of them write.
 const ROWS_MAX: usize = 128 * 1024;
 
-/// Bytes of values that end a row group before: it is held in memory until it is written.
-const BYTES_MAX: usize = 64 << 20;
+/// Bytes of values that end a row group before: it is held in memory until it is written, and while it is
+/// written, pages go on being fetched; the last group is what the user waits for.
+const BYTES_MAX: usize = 16 << 20;
 
 /// A file while it is made.
 #[derive(Debug)]
@@ -43,7 +44,8 @@ struct Buffer {
 
 #[derive(Debug)]
 enum Values {
-    Text(Vec<ByteArray>),
+    /// All texts behind each other, and where each ends: a record may hold hundreds.
+    Text(Vec<u8>, Vec<usize>),
     Int(Vec<i64>),
     Float(Vec<f64>),
 }
@@ -63,6 +65,9 @@ impl ParquetFile {
         let file = BufWriter::with_capacity(1 << 18, File::create(path)?);
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            // A smallest and a largest value for each column of a row group lets readers skip it. For each page as
+            // well it would cost more than it saves: nobody looks for one link.
+            .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("muster version ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
         let schema = schema(table).map_err(into_io)?;
@@ -115,7 +120,7 @@ impl Buffer {
             Kind::Json => Element::Text,
         };
         let values = match element {
-            Element::Text => Values::Text(Vec::new()),
+            Element::Text => Values::Text(Vec::new(), Vec::new()),
             Element::Int => Values::Int(Vec::new()),
             Element::Float => Values::Float(Vec::new()),
         };
@@ -154,10 +159,10 @@ impl Buffer {
     /// Adds a value, if there is one.
     fn value(&mut self, cell: Cell<'_>) -> Option<usize> {
         match (&mut self.values, cell) {
-            (Values::Text(values), Cell::Text(text)) => {
-                let bytes = text.len();
-                values.push(ByteArray::from(text.into_owned().into_bytes()));
-                Some(bytes + size_of::<ByteArray>())
+            (Values::Text(texts, ends), Cell::Text(text)) => {
+                texts.extend_from_slice(text.as_bytes());
+                ends.push(texts.len());
+                Some(text.len() + size_of::<ByteArray>())
             }
             (Values::Int(values), Cell::Int(number)) => {
                 values.push(number);
@@ -168,7 +173,7 @@ impl Buffer {
                 Some(size_of::<f64>())
             }
             // A cell is of its column's kind, or null.
-            (Values::Text(_) | Values::Int(_) | Values::Float(_), _) => None,
+            (Values::Text(..) | Values::Int(_) | Values::Float(_), _) => None,
         }
     }
 
@@ -177,9 +182,13 @@ impl Buffer {
         let definitions = Some(self.definitions.as_slice());
         let repetitions = Some(self.repetitions.as_slice()).filter(|levels| !levels.is_empty());
         match &mut self.values {
-            Values::Text(values) => {
-                column.typed::<ByteArrayType>().write_batch(values, definitions, repetitions)?;
-                values.clear();
+            Values::Text(texts, ends) => {
+                let texts = ByteArray::from(std::mem::take(texts));
+                let begins = std::iter::once(0).chain(ends.iter().copied());
+                let cut = |(begin, end): (usize, &usize)| texts.slice(begin, end - begin);
+                let values: Vec<ByteArray> = begins.zip(ends.iter()).map(cut).collect();
+                column.typed::<ByteArrayType>().write_batch(&values, definitions, repetitions)?;
+                ends.clear();
             }
             Values::Int(values) => {
                 column.typed::<Int64Type>().write_batch(values, definitions, repetitions)?;

@@ -20,6 +20,21 @@ fn resuming(dir: &Dir, output: &[&str]) -> TestCommand {
     command.args(["--mode", "both", "--concurrency", "4", "--select", "title=title", "--summary", "s.json"])
 }
 
+/// Its manifest says that an output is whole, and what is in it.
+#[test]
+fn an_output_that_is_being_replaced_has_no_manifest() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let fetch = || fetch().current_dir(dir.root()).args(["-o", "out.jsonl", "--manifest", "m.json"]);
+    fetch().arg(origin.url("/site/page/1")).run().exits(0);
+    assert!(dir.path("m.json").exists());
+    list(&origin, &dir);
+    let run = fetch().args(["-i", "urls.txt", "--overwrite", "--concurrency", "2"]).spawn();
+    run.until("requests", || (origin.stats()["requests"].as_u64().unwrap() >= 30).then_some(()));
+    run.signal(Signal::SIGKILL);
+    run.wait();
+    assert!(!dir.path("m.json").exists(), "{}", dir.read("m.json"));
+}
+
 #[test]
 fn a_file_of_any_format_is_whole_in_the_end() {
     for output in [

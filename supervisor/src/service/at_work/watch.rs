@@ -1,0 +1,150 @@
+//! What the engine shows of a job, as news for the state loop.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use shared::job::Mode;
+
+use super::super::news::News;
+use super::super::view::{JobCounts, JobId};
+use super::Sight;
+use crate::pool::{Notice, Quarantined};
+use crate::progress::{Rate, Snapshot, Total, left};
+use crate::runtime::{Look, Observer};
+use crate::summary::units;
+
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Lines for a person between two looks: whoever writes the log must keep up with a program that complains
+/// about every line.
+const LINES_MAX: u64 = 100;
+
+/// Tells the state loop what there is to see.
+pub(super) struct Watch {
+    id: JobId,
+    news: Sender<News>,
+    looked: Option<Instant>,
+    rate: Rate,
+    alive: usize,
+    /// Lines since the last look.
+    lines: u64,
+}
+
+impl Watch {
+    pub(super) fn new(id: JobId, news: Sender<News>) -> Self {
+        Self { id, news, looked: None, rate: Rate::default(), alive: 0, lines: 0 }
+    }
+
+    fn tell(&self, news: News) {
+        let _ = self.news.send(news);
+    }
+}
+
+impl Observer for Watch {
+    fn due(&self, now: Instant) -> Option<Instant> {
+        Some(self.looked.map_or(now, |looked| looked + LOOK_EVERY))
+    }
+
+    fn look(&mut self, now: Instant, look: &Look<'_>) {
+        self.looked = Some(now);
+        self.rate.sample(now, &look.snapshot);
+        let (items_per_s, bytes_per_s) = self.rate.per_second(now, &look.snapshot);
+        let in_bytes = matches!(look.snapshot.total, Total::Bytes(_));
+        let eta = left(&look.snapshot, if in_bytes { bytes_per_s } else { items_per_s });
+        let sight = Sight {
+            counts: counts(look),
+            errors: look.gather.errors().clone(),
+            latency_ms: (look.gather.latency().max_us() > 0).then(|| look.gather.latency().into()),
+            latencies: *look.gather.latency().coarse(),
+            items_per_s,
+            eta_s: eta.map(|eta| eta.as_secs_f64()),
+            restarts: look.restarts,
+            hosts: look.hosts.to_vec(),
+            workers: look.workers.to_vec(),
+        };
+        self.tell(News::Seen(self.id, Box::new(sight)));
+        let more = mem::take(&mut self.lines).saturating_sub(LINES_MAX);
+        if more > 0 {
+            let text = format!("… and {}", units::counted(more, "more line"));
+            self.tell(News::Said(self.id, Notice::new(&text)));
+        }
+    }
+
+    fn message(&mut self, text: &str) {
+        self.notice(&Notice::new(text));
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.lines += 1;
+        if self.lines <= LINES_MAX {
+            self.tell(News::Said(self.id, notice.clone()));
+        }
+    }
+
+    fn set_aside(&mut self, quarantined: &Quarantined) {
+        let Quarantined { id, slot, kind, message, .. } = quarantined;
+        self.notice(&Notice {
+            text: format!("input {id} is set aside ({}): {message}", kind.name()),
+            is_trouble: true,
+            slot: Some(*slot),
+            target: Some(*id),
+        });
+    }
+
+    fn began(&mut self, mode: Mode, workers_max: u32) {
+        self.tell(News::Began(self.id, mode, workers_max));
+    }
+
+    fn processes(&mut self, count: usize) {
+        if mem::replace(&mut self.alive, count) != count {
+            self.tell(News::Processes(self.id, u32::try_from(count).unwrap_or(u32::MAX)));
+        }
+    }
+}
+
+fn counts(look: &Look<'_>) -> JobCounts {
+    let counts = look.gather.counts();
+    let Snapshot { done, failed, bytes, in_flight, total } = look.snapshot;
+    let (total, total_exact) = match total {
+        Total::Exact(total) => (Some(total), true),
+        Total::About(total) => (Some(total), false),
+        Total::Bytes(_) | Total::Unknown => (None, false),
+    };
+    JobCounts {
+        total,
+        total_exact,
+        done,
+        ok: counts.ok,
+        failed,
+        quarantined: counts.quarantined,
+        retries: counts.retries,
+        bytes,
+        in_flight,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::gather::Gather;
+
+    #[test]
+    fn a_program_that_complains_about_every_line_does_not_fill_the_memory() {
+        let (news, heard) = unbounded();
+        let mut watch = Watch::new(JobId(1), news);
+        let gather = Gather::new(0);
+        let snapshot = Snapshot { done: 0, failed: 0, bytes: 0, in_flight: 0, total: Total::Unknown };
+        let look = Look { snapshot, gather: &gather, restarts: 0, hosts: &[], workers: &[] };
+        for _ in 0..2 {
+            (0..100_000).for_each(|n| watch.message(&format!("line {n}")));
+            assert_eq!(heard.try_iter().count(), 100);
+            watch.look(shared::clock::now(), &look);
+            let last = heard.try_iter().last();
+            assert!(matches!(&last, Some(News::Said(_, line)) if line.text.contains("99,900")), "{last:?}");
+        }
+    }
+}
