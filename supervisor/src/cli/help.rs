@@ -201,8 +201,8 @@ Examples:
 
 Jobs are kept in the state directory until they are done, whatever happens
 meanwhile. SIGTERM: jobs finish what is in flight and go on at the next start; a
-second one: stop at once. SIGHUP: replace all workers, one at a time, and read
-certificates and token again. SIGTTIN, SIGTTOU: one worker more, one less."
+second one: stop at once. SIGHUP: read settings, certificates and token again, and
+replace all workers, one at a time. SIGTTIN, SIGTTOU: one worker more, one less."
 );
 
 pub(super) const COMPLETIONS: &str = "\

@@ -105,9 +105,7 @@ fn a_rate_holds_over_all_jobs_together_and_the_lower_one_counts() {
     }
     let times = origin.times_s("/site/page/");
     assert_eq!(times.len(), 30);
-    // Until the second job has come, and after the first has gone, the other's own rate holds.
+    // At 10 a second for as long as the first is there, whoever's turn it is; alone, the second makes 15.
     let took = times[29] - times[0];
-    assert!(took > 30.0 / 15.0 - 0.2, "30 requests in {took:.2} s: {times:?}");
-    let at_once = times.windows(12).map(|window| window[11] - window[0]).fold(f64::MAX, f64::min);
-    assert!(at_once > 11.0 / 15.0 - 0.15, "12 requests in {at_once:.2} s: {times:?}");
+    assert!(took > 2.2, "30 requests in {took:.2} s: {times:?}");
 }
