@@ -5,12 +5,14 @@
 //! holds up its own reader and nobody else.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcSender};
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcOneShotServer};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use shared::codec::{self, Joiner};
 use shared::protocol::{Bootstrap, FromWorker, ToWorker};
 
@@ -84,9 +86,16 @@ impl Channel {
     /// Ends a reader that still waits for a worker which will never connect.
     pub(super) fn release(&self) {
         if !self.connected.load(Ordering::Acquire) {
-            let _ = IpcSender::<Bootstrap>::connect(self.server_name.clone());
+            // If nobody listens there any more, there is nobody to wake.
+            let _ = knock(&self.server_name);
         }
     }
+}
+
+/// Connects and goes. Not by ipc-channel, which never closes the socket of a connection that was refused.
+fn knock(server_name: &str) -> nix::Result<()> {
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(server_name)?)
 }
 
 /// Reads until the channel ends; why it had to stop earlier, if it had to.
@@ -123,5 +132,44 @@ fn write_all(to_worker: &IpcBytesSender, queue: &Receiver<ToWorker>) {
         if !matches!(sent, Ok(Ok(()))) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use shared::clock;
+
+    use super::*;
+
+    fn sockets() -> usize {
+        let links =
+            fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    }
+
+    fn until(what: &str, condition: impl Fn() -> bool) {
+        let deadline = clock::now() + Duration::from_secs(10);
+        while !condition() {
+            assert!(clock::now() < deadline, "{what}");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_worker_that_dies_before_it_says_anything_leaves_no_socket() {
+        let before = sockets();
+        for connects in [false, true].repeat(20) {
+            let channel = Channel::open().unwrap();
+            if connects {
+                knock(channel.server_name()).unwrap();
+                until("nobody listens any more", || !Path::new(channel.server_name()).exists());
+            }
+            channel.release();
+        }
+        until("all are closed", || sockets() <= before);
     }
 }
