@@ -38,9 +38,10 @@ impl Pace {
     /// Until when a request that came `now` has to wait; `None` if not at all.
     pub(super) fn turn(&self, now: Instant) -> Option<Instant> {
         let mut tick = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = now.checked_sub(TICK * TICKS_KEPT).unwrap_or(now);
-        if tick.at < oldest {
-            *tick = Tick { at: oldest, left: REQUESTS_PER_TICK };
+        if now >= tick.at + TICK * (TICKS_KEPT + 1) {
+            // It was quiet. What is given anew may not lapse with the next request, but a tick later.
+            let at = now.checked_sub(TICK * TICKS_KEPT).unwrap_or(now);
+            *tick = Tick { at, left: REQUESTS_PER_TICK };
         } else if tick.left == 0 {
             *tick = Tick { at: tick.at + TICK, left: REQUESTS_PER_TICK };
         }
@@ -66,6 +67,29 @@ mod tests {
         let last = (0..5_000).filter_map(|_| pace.turn(start)).last().unwrap();
         let waits = last - start;
         assert!(waits > Duration::from_millis(950) && waits < Duration::from_millis(1_050), "{waits:?}");
+    }
+
+    #[test]
+    fn no_way_of_asking_is_answered_more_than_the_budget() {
+        let start = shared::clock::now() + Duration::from_secs(60);
+        let budget = 5_000 + u64::from(REQUESTS_PER_TICK * (TICKS_KEPT + 2));
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let pace = Pace::new(start);
+            let (mut now, mut answered) = (start, 0);
+            let (burst_max, pause_us_max) = (random.u64(1..300), random.u64(1..30_000));
+            while now < start + Duration::from_secs(1) {
+                for _ in 0..random.u64(1..=burst_max) {
+                    // Nobody waits for longer than a second, so that all turns within it are known.
+                    if pace.turn(now).unwrap_or(now) < start + Duration::from_secs(1) {
+                        answered += 1;
+                    }
+                    now += Duration::from_nanos(random.u64(0..3_000));
+                }
+                now += Duration::from_micros(random.u64(0..pause_us_max));
+            }
+            assert!(answered <= budget, "seed {seed}: {answered} of at most {budget}");
+        }
     }
 
     #[test]
