@@ -171,7 +171,7 @@ pub(crate) fn run(order: Order) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             if !matches!(error, ClientError::Closed) {
-                let _ = writeln!(io::stderr(), "error: {error}");
+                say(&format!("error: {error}"));
             }
             error.outcome().into()
         }
@@ -252,6 +252,11 @@ async fn status(place: &Place, json: bool) -> Result<String, ClientError> {
         all.extend(part.into_iter().filter(|(name, _)| name != "count"));
     }
     Ok(Value::Object(all).to_string() + "\n")
+}
+
+/// Says something to a person; a standard error that is closed has nobody to tell.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Writes to standard output.

@@ -1,6 +1,5 @@
 //! A service that has gone is waited for: it may be restarting, and its jobs go on when it is back.
 
-use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -30,17 +29,20 @@ impl Patience {
         Self { until: clock::now() + COMES_BACK, pause: FIRST_PAUSE, has_said: false }
     }
 
-    /// Waits until it makes sense to try again, and says once that it does.
+    /// Waits until it makes sense to try again, and has it said once that it does.
     ///
     /// # Errors
     /// The error itself, if it will not pass, or has not for too long.
-    pub(super) async fn bear(&mut self, error: ClientError) -> Result<(), ClientError> {
+    pub(super) async fn bear(
+        &mut self,
+        error: ClientError,
+        say: impl FnOnce(&str),
+    ) -> Result<(), ClientError> {
         if !passes(&error) || clock::now() >= self.until {
             return Err(error);
         }
         if !std::mem::replace(&mut self.has_said, true) {
-            // A standard error that is closed has nobody to tell.
-            let _ = writeln!(io::stderr(), "{error}; waiting for it to come back");
+            say(&format!("{error}; waiting for it to come back"));
         }
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSE_MAX);

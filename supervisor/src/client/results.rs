@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use super::connection::Connection;
 use super::patience::Patience;
-use super::{ClientError, Place, Results};
+use super::{ClientError, Place, Results, say};
 
 /// Writes them.
 ///
@@ -42,7 +42,7 @@ pub(super) async fn write(place: &Place, wanted: &Results) -> Result<(), ClientE
         }
         let mut patience = Patience::new();
         response = loop {
-            patience.bear(broke).await?;
+            patience.bear(broke, say).await?;
             match ask(place, wanted, lines.again(wanted)).await {
                 Ok(response) => break response,
                 Err(error) => broke = error,

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::connection::Connection;
 use super::patience::Patience;
-use super::{ClientError, Place};
+use super::{ClientError, Place, say};
 use crate::cli::Outcome;
 use crate::plan::When;
 use crate::progress::{Progress, Screen, Snapshot, Total};
@@ -39,7 +39,7 @@ pub(super) async fn until_ended(
         progress.tick(clock::now(), &snapshot(&job));
         let next = async {
             sleep(LOOK_EVERY).await;
-            look(place, id, &mut connection).await
+            look(place, id, &mut connection, &mut progress).await
         };
         let signal = tokio::select! {
             looked = next => {
@@ -71,7 +71,12 @@ pub(super) async fn until_ended(
 }
 
 /// The job as it is now; a service that is being restarted is waited for.
-async fn look(place: &Place, id: JobId, connection: &mut Option<Connection>) -> Result<JobView, ClientError> {
+async fn look(
+    place: &Place,
+    id: JobId,
+    connection: &mut Option<Connection>,
+    progress: &mut Progress,
+) -> Result<JobView, ClientError> {
     let mut patience = Patience::new();
     loop {
         let looked = async {
@@ -85,7 +90,7 @@ async fn look(place: &Place, id: JobId, connection: &mut Option<Connection>) -> 
             Ok(job) => return Ok(job),
             Err(error) => {
                 *connection = None;
-                patience.bear(error).await?;
+                patience.bear(error, |text| progress.message(text)).await?;
             }
         }
     }
@@ -100,9 +105,4 @@ fn snapshot(job: &JobView) -> Snapshot {
     };
     let (done, failed, bytes, in_flight) = (counts.done, counts.failed, counts.bytes, counts.in_flight);
     Snapshot { done, failed, bytes, in_flight, total }
-}
-
-/// Says something to a person; a standard error that is closed has nobody to tell.
-fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
 }
