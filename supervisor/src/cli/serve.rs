@@ -79,7 +79,7 @@ fn set(around: &Surroundings<'_>, name: &str) -> Option<OsString> {
 }
 
 /// What systemd made for the service, else what is the user's.
-fn state_directory(around: &Surroundings<'_>) -> Result<PathBuf, Problem> {
+pub(super) fn state_directory(around: &Surroundings<'_>) -> Result<PathBuf, Problem> {
     if let Some(given) = set(around, "STATE_DIRECTORY") {
         return Ok(first(&given));
     }
