@@ -20,7 +20,8 @@ mod fault;
 mod http;
 #[cfg(feature = "objects")]
 mod remote;
-#[cfg(all(test, feature = "objects"))]
+#[cfg(feature = "objects")]
+#[cfg(test)]
 mod tests;
 #[cfg(feature = "objects")]
 mod upload;
