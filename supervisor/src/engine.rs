@@ -131,7 +131,7 @@ pub(crate) fn run(
         outside,
     };
     let (mut ended, shape, why) = job.run(targets_max);
-    let Job { feed, writer, gather, .. } = job;
+    let Job { feed, writer, gather, outside, .. } = job;
     ended.unread = !feed.is_exhausted();
     let mut reader_left = false;
     let mut resume = None;
@@ -149,7 +149,12 @@ pub(crate) fn run(
         |input: &SpooledInput| if input.is_needed_again() { Resume::WithStdin } else { Resume::Alone };
     let finished = match ended.signal.filter(|_| ended.abandoned) {
         Some(signal) => Ok(Finished::Abandoned(signal)),
-        None => writer.finish(complete, control),
+        None => {
+            if let Some(object) = plan.object.as_ref().filter(|_| complete) {
+                outside.observer.message(&format!("uploading to {}", object.url));
+            }
+            writer.finish(complete, control)
+        }
     };
     match finished {
         Ok(Finished::Written(store)) => {

@@ -17,6 +17,7 @@ pub mod gather;
 mod heading;
 pub mod journal;
 mod nearest;
+pub mod objects;
 pub mod plan;
 pub mod pool;
 pub mod progress;

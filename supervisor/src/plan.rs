@@ -10,6 +10,7 @@ use shared::job::{MapSpec, Mode, SandboxLevel, Work};
 use shared::select::{Each, Field, Preset};
 
 use crate::format::Format;
+use crate::objects::Object;
 
 /// One run, as resolved from the command line.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Plan {
     pub inputs: Vec<Input>,
     /// Where the records go.
     pub output: Output,
+    /// What becomes of the output once it is whole; `None` is that it stays where it is.
+    pub object: Option<Box<Object>>,
     /// In which form.
     pub format: Format,
     /// How many of them go into each file of a directory; `None` is all into one.

@@ -1,6 +1,9 @@
 //! What each command does once it is understood: run a job or compare the
 //! modes, then say how it went.
 
+#[cfg(feature = "objects")]
+mod to_object;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,7 +16,7 @@ use crate::aggregate::{self, CsvReport};
 use crate::api;
 use crate::cli::Outcome;
 use crate::engine::{self, EngineError, Outside, Report, Resume};
-use crate::journal::{self, Destination, Opened};
+use crate::journal::{self, Complete, Destination, Opened};
 use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
@@ -29,18 +32,35 @@ use crate::summary::{self, ModeRun, WriteError, units};
 /// # Errors
 /// A message for the user when the job could not be run, or its results could not be written.
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
-    let screen = Screen::stderr();
-    let mut progress = Progress::new(plan.progress, screen);
-    let destination = match journal::open(plan)? {
-        Opened::Ready(destination) => *destination,
+    #[cfg(feature = "objects")]
+    if let Some(object) = &plan.object {
+        return to_object::run(plan, object);
+    }
+    match journal::open(plan)? {
+        Opened::Ready(destination) => run_to(plan, *destination),
         Opened::Complete(path) => {
             let complete = journal::check_complete(&path, plan)?;
-            write_manifest(plan, Totals { ok: complete.records - complete.failed, failed: complete.failed })?;
-            let records = units::counted(complete.records, "record");
-            say(&format!("{} is complete already, with {records}: nothing is left to do\n", path.display()));
-            return Ok(if complete.failed == 0 { Outcome::Done } else { Outcome::InputsFailed });
+            write_manifest(plan, totals(&complete))?;
+            Ok(nothing_left(&path.display().to_string(), &complete))
         }
-    };
+    }
+}
+
+/// Says that an output is complete.
+fn nothing_left(shown: &str, complete: &Complete) -> Outcome {
+    let records = units::counted(complete.records, "record");
+    say(&format!("{shown} is complete already, with {records}: nothing is left to do\n"));
+    if complete.failed == 0 { Outcome::Done } else { Outcome::InputsFailed }
+}
+
+const fn totals(complete: &Complete) -> Totals {
+    Totals { ok: complete.records - complete.failed, failed: complete.failed }
+}
+
+/// Runs one job whose output is open.
+fn run_to(plan: &Plan, destination: Destination) -> anyhow::Result<Outcome> {
+    let screen = Screen::stderr();
+    let mut progress = Progress::new(plan.progress, screen);
     if let Some(notice) = &destination.notice {
         progress.message(notice);
     }
@@ -74,6 +94,8 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
     let Some(spec) = aggregate::spec(plan) else {
         anyhow::bail!("this is no csv job; a bug in the supervisor")
     };
+    #[cfg(feature = "objects")]
+    let object = plan.object.as_deref().map(|object| to_object::table(plan, object)).transpose()?;
     let screen = Screen::stderr();
     let mut progress = Progress::new(plan.progress, screen);
     let report = alone(&mut progress, |outside| aggregate::run(plan, spec, outside))?;
@@ -96,6 +118,8 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
         anyhow::bail!("nothing was written: --strict, and {} bad", units::counted(tally.bad, "row"));
     }
     let outcome = write_table(&plan.output, &aggregate::write(spec, &tally.groups, plan.format)?)?;
+    #[cfg(feature = "objects")]
+    object.map_or(Ok(()), |object| object.deliver(plan))?;
     if let Some(path) = &plan.summary {
         run.summary.write(path)?;
     }
@@ -254,7 +278,10 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
         let left = units::counted(left, "input");
         let left = if ended.unread { format!("{left} or more") } else { left };
         let place = match &plan.output {
-            Output::File { path, .. } => format!(" in {}", path.display()),
+            Output::File { path, .. } => match &plan.object {
+                Some(object) => format!(" in {}, and not uploaded to {}", path.display(), object.url),
+                None => format!(" in {}", path.display()),
+            },
             Output::Stdout | Output::Discard => String::new(),
         };
         let how = how(*resume);

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable
 
 import archives
+import objects
 import outputs
 import tables
 from programs import Difference, Programs
@@ -25,6 +26,8 @@ CHECKS: dict[str, Callable[[Programs], str]] = {
     "large-table": tables.check_large,
     "outputs": outputs.check,
     "resumed-archives": archives.check_resumed,
+    "objects": objects.check,
+    "resumed-objects": objects.check_resumed,
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -24,24 +25,44 @@ class Programs:
 
     bin: Path
     home: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    """What is set for them besides what is set for us."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What they are started in."""
+        return {**os.environ, **self.variables}
 
     def supervisor(self, *args: str | Path, exits: int = 0) -> str:
         """Run it; its standard output."""
         command = [str(self.bin / "supervisor"), *map(str, args)]
         # Bytes: as text, a line end within a cell would become another.
         done = subprocess.run(
-            command, cwd=self.home, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S
-        )
+            command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=TIMEOUT_S,
+        )  # fmt: skip
         if done.returncode != exits:
             said = done.stderr.decode(errors="replace")[-2000:]
             raise Difference(f"{' '.join(command)} exited {done.returncode}, not {exits}:\n{said}")
         return done.stdout.decode()
 
+    def refused(self, says: str, *args: str | Path, exits: int = 1) -> None:
+        """Run it; it must say no, and why."""
+        command = [str(self.bin / "supervisor"), *map(str, args)]
+        done = subprocess.run(
+            command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=TIMEOUT_S,
+        )  # fmt: skip
+        said = done.stderr.decode(errors="replace")
+        if done.returncode != exits or says not in said:
+            raise Difference(f"{' '.join(command)} exited {done.returncode}, not {exits} with {says!r}:\n{said[-2000:]}")
+
     def killed_when(self, condition: Callable[[], bool], *args: str) -> None:
         """Start it, and kill it as soon as something holds."""
         run = subprocess.Popen(
             [str(self.bin / "supervisor"), *args],
-            cwd=self.home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + TIMEOUT_S
         while not condition():

@@ -12,10 +12,13 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use super::Surroundings;
 use super::flags::OutputFlags;
+use super::object::object;
 use super::resolve::Problem;
 use crate::format::{self, Format};
 use crate::journal::beside;
+use crate::objects::{Object, ObjectUrl};
 use crate::plan::Output;
 use crate::sink::{self, whole};
 
@@ -49,7 +52,11 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
 }
 
 /// Resolves `--output` of records, and what else the flags say about it.
-pub(super) fn output(flags: &OutputFlags, inputs: &[&Path]) -> Result<Place, Problem> {
+pub(super) fn output(
+    flags: &OutputFlags,
+    inputs: &[&Path],
+    around: &Surroundings<'_>,
+) -> Result<Place, Problem> {
     let OutputFlags { output, overwrite, resume, split, .. } = flags;
     let (overwrite, resume) = (*overwrite, *resume);
     if overwrite && resume {
@@ -64,9 +71,17 @@ pub(super) fn output(flags: &OutputFlags, inputs: &[&Path]) -> Result<Place, Pro
     }
     let format = format(output, flags.format, split.is_some())?.unwrap_or_default();
     check_format(output, format, *split)?;
-    let place = |output| Place { output, format, split: *split, manifest: flags.manifest.clone() };
+    let place =
+        |output| Place { output, object: None, format, split: *split, manifest: flags.manifest.clone() };
     if output == Path::new("-") {
         return Ok(place(Output::Stdout));
+    }
+    if let Some(url) = ObjectUrl::of(output) {
+        let (object, path) = object(url, format, split.is_some(), around)?;
+        return Ok(Place {
+            object: Some(Box::new(object)),
+            ..place(Output::File { path, overwrite, resume })
+        });
     }
     if split.is_some() {
         return directory_of_files(output, overwrite, resume).map(place);
@@ -95,6 +110,7 @@ pub(super) fn output(flags: &OutputFlags, inputs: &[&Path]) -> Result<Place, Pro
 /// Where records go, and how they are written there.
 pub(super) struct Place {
     pub(super) output: Output,
+    pub(super) object: Option<Box<Object>>,
     pub(super) format: Format,
     pub(super) split: Option<NonZeroU64>,
     pub(super) manifest: Option<PathBuf>,
@@ -103,7 +119,7 @@ pub(super) struct Place {
 impl Place {
     /// For records that nobody wants.
     pub(super) fn nowhere() -> Self {
-        Self { output: Output::Discard, format: Format::default(), split: None, manifest: None }
+        Self { output: Output::Discard, object: None, format: Format::default(), split: None, manifest: None }
     }
 }
 
@@ -212,7 +228,8 @@ pub(super) fn table(
     asked: Option<Format>,
     overwrite: bool,
     inputs: &[&Path],
-) -> Result<(Output, Format), Problem> {
+    around: &Surroundings<'_>,
+) -> Result<Place, Problem> {
     let format = format(&path, asked, false)?.unwrap_or(Format::Csv(None));
     if !matches!(format, Format::Csv(_) | Format::Tsv(_) | Format::JsonLines(_)) {
         return Err(Problem::Usage(format!(
@@ -220,15 +237,21 @@ pub(super) fn table(
             path.display()
         )));
     }
+    let place = |output| Place { output, object: None, format, split: None, manifest: None };
     if path == Path::new("-") {
-        return Ok((Output::Stdout, format));
+        return Ok(place(Output::Stdout));
+    }
+    if let Some(url) = ObjectUrl::of(&path) {
+        let (object, path) = object(url, format, false, around)?;
+        let output = Output::File { path, overwrite, resume: false };
+        return Ok(Place { object: Some(Box::new(object)), ..place(output) });
     }
     check_not_input("--output", &path, inputs)?;
     if !overwrite && fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
         return Err(exists(&path));
     }
     check_writable(&path)?;
-    Ok((Output::File { path, overwrite, resume: false }, format))
+    Ok(place(Output::File { path, overwrite, resume: false }))
 }
 
 /// Whether it is a file, or will be one.

@@ -14,6 +14,7 @@ mod flags;
 mod help;
 mod inputs;
 mod manual;
+mod object;
 mod outcome;
 mod program;
 mod resolve;

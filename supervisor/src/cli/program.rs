@@ -38,7 +38,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
     let inputs = json_lines(flags.input, around)?;
     let paths = input_paths(&inputs);
     let output = flags.output;
-    let place = place(&output, &paths)?;
+    let place = place(&output, &paths, around)?;
     if flags.raw && !matches!(place.format, Format::JsonLines(_)) {
         return Err(Problem::Usage(format!(
             "--raw writes what the program writes, which {} has no place for; leave it out, or name the output .jsonl",
@@ -59,6 +59,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         presets: Vec::new(),
         parse_timeout: PARSE_TIMEOUT,
         output: place.output,
+        object: place.object,
         format: place.format,
         split: place.split,
         manifest: place.manifest,

@@ -92,7 +92,7 @@ pub(super) fn request(
         Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output))?, around),
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, around),
         Some(Verb::Map(map)) => program::map(&pool, map, around).map(|plan| Request::Run(Box::new(plan))),
-        Some(Verb::Csv(flags)) => csv(&pool, flags),
+        Some(Verb::Csv(flags)) => csv(&pool, flags, around),
         Some(Verb::Compare(compare)) => {
             if typed("mode") {
                 return Err(Problem::Usage("compare runs every mode; leave out --mode".to_owned()));
@@ -116,23 +116,24 @@ pub(super) fn request(
     }
 }
 
-fn csv(pool: &PoolFlags, flags: CsvFlags) -> Result<Request, Problem> {
+fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<Request, Problem> {
     let CsvFlags { files, table, reading, output, shown } = flags;
     let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     check_side_files(&output.output, &output.side, &inputs)?;
-    let (place, format) = disk::table(output.output, output.format, output.overwrite, &inputs)?;
+    let place = disk::table(output.output, output.format, output.overwrite, &inputs, around)?;
     let plan = Plan {
         work: csv::work(&files, &table, &reading)?,
         then: None,
         fields: Vec::new(),
         each: None,
         presets: Vec::new(),
-        format,
+        format: place.format,
         split: None,
         manifest: None,
         parse_timeout: CSV_STALL,
         inputs: Vec::new(),
-        output: place,
+        output: place.output,
+        object: place.object,
         pool: pool_plan(pool),
         politeness: politeness(None),
         ordered: true,
@@ -180,7 +181,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let (place, ordered, summary, report) = match run.output {
         None => (Place::nowhere(), false, None, None),
         Some(flags) => {
-            let place = place(&flags, &paths)?;
+            let place = place(&flags, &paths, around)?;
             (place, flags.ordered, flags.side.summary, flags.side.report)
         }
     };
@@ -210,6 +211,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         parse_timeout: run.extract.parse_timeout,
         inputs,
         output: place.output,
+        object: place.object,
         format: place.format,
         split: place.split,
         manifest: place.manifest,
@@ -247,7 +249,11 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
 }
 
 /// Where the records go, which no other file of the run may be.
-pub(super) fn place(flags: &OutputFlags, inputs: &[&Path]) -> Result<Place, Problem> {
+pub(super) fn place(
+    flags: &OutputFlags,
+    inputs: &[&Path],
+    around: &Surroundings<'_>,
+) -> Result<Place, Problem> {
     check_side_files(&flags.output, &flags.side, inputs)?;
     if let Some(manifest) = &flags.manifest {
         disk::check_side_file("--manifest", manifest, inputs)?;
@@ -268,7 +274,7 @@ pub(super) fn place(flags: &OutputFlags, inputs: &[&Path]) -> Result<Place, Prob
             }
         }
     }
-    let place = disk::output(flags, inputs)?;
+    let place = disk::output(flags, inputs, around)?;
     let is_file = matches!(&place.output, Output::File { path, .. } if disk::will_be_file(path));
     if place.manifest.is_some() && !is_file {
         return Err(Problem::Usage("--manifest describes a file; name one with --output FILE".to_owned()));

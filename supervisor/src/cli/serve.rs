@@ -92,7 +92,7 @@ fn tls(flags: &ServeFlags) -> Result<Option<TlsFiles>, Problem> {
 }
 
 /// What systemd made for the service, else what is the user's.
-fn state_directory(around: &Surroundings<'_>) -> Result<PathBuf, Problem> {
+pub(super) fn state_directory(around: &Surroundings<'_>) -> Result<PathBuf, Problem> {
     if let Some(given) = set(around, "STATE_DIRECTORY") {
         return Ok(first(&given));
     }

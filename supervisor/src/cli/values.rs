@@ -4,8 +4,13 @@
 //! Zero and absurd numbers end here: nothing behind this module checks again.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use shared::select::{Each, Field};
+
+use crate::objects;
 
 /// `auto`, or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,11 @@ pub(super) enum Limit {
 pub(super) struct Header {
     pub(super) name: String,
     pub(super) value: String,
+}
+
+/// Parses the name of an output: a path, `file://` and a path, or an object.
+pub(super) fn output() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(objects::located)
 }
 
 /// Parses `auto` or 1 to `max`.

@@ -98,20 +98,28 @@ pub struct Complete {
 /// When either cannot be read, when a line is no record, or when there are more or fewer records than inputs.
 pub fn check(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
     let complete = read(output, plan)?;
+    check_count(&output.display().to_string(), &complete, plan)?;
+    Ok(complete)
+}
+
+/// Counts the inputs of `plan`, of which a complete output has `complete`.
+///
+/// # Errors
+/// When they cannot be read, or there are more or fewer of them than records.
+pub fn check_count(shown: &str, complete: &Complete, plan: &Plan) -> anyhow::Result<()> {
     // Standard input can be read only once, and belongs to whoever comes next; a sitemap may have changed.
     let once = |input: &Input| matches!(input, Input::StdinLines | Input::Sitemaps(_));
     if !plan.inputs.iter().any(once) {
         let inputs = count_inputs(plan)?;
         if inputs != complete.records {
             bail!(
-                "{} has {} records and no journal, and there are {inputs} inputs: it is not what this job would \
+                "{shown} has {} records and no journal, and there are {inputs} inputs: it is not what this job would \
                  have written; --overwrite starts anew",
-                output.display(),
                 complete.records
             );
         }
     }
-    Ok(complete)
+    Ok(())
 }
 
 /// Reads an output through, whatever its format.

@@ -153,7 +153,10 @@ impl OutputError {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Sink(error) => match error {
-                SinkError::Full { .. } | SinkError::Write { .. } | SinkError::Open { .. } => true,
+                SinkError::Full { .. }
+                | SinkError::Write { .. }
+                | SinkError::Open { .. }
+                | SinkError::Object(_) => true,
                 SinkError::Exists { .. }
                 | SinkError::Directory { .. }
                 | SinkError::NoDirectory { .. }

@@ -24,7 +24,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use complete::check as check_complete;
+pub use complete::{Complete, check as check_complete, check_count};
 pub use error::{JournalError, OutputError};
 pub use finished::Finished;
 pub use opening::{Destination, Journal, Opened, beside, committed, open};

@@ -187,8 +187,8 @@ fn write_and_record(
         outlet.finish()?;
         return Ok(store);
     }
-    if outlet.is_derived() {
-        // Making files of what is kept may fail, and then that must not have to be fetched again.
+    if outlet.has_more_to_do() {
+        // That may fail, and then what is kept must not have to be fetched again.
         let totals = recorder.totals();
         let store = recorder.finish(bytes)?;
         outlet.complete(totals)?;

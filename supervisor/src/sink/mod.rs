@@ -11,7 +11,7 @@ mod outlet;
 mod packed;
 pub(crate) mod whole;
 pub(crate) use self::open::is_stdout;
-pub use self::outlet::Outlet;
+pub use self::outlet::{Deliver, Outlet};
 pub(crate) use self::packed::packed;
 #[cfg(test)]
 mod tests;
@@ -24,6 +24,8 @@ use std::path::PathBuf;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use open::Unused;
+
+use crate::objects::ObjectError;
 
 /// Bytes gathered before a system call: as much as a pipe holds.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -81,6 +83,9 @@ pub enum SinkError {
         /// The output, as the user knows it.
         output: String,
     },
+    /// The output is whole, and not where it was asked for.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// A write failed for any other reason.
     #[error("cannot write to {output}{}: {cause}", after(*records))]
     Write {

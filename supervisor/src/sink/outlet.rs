@@ -6,6 +6,7 @@
 //! as safe as any other output, and a file that a kill left behind half made is
 //! simply made again.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 
@@ -14,31 +15,48 @@ use super::whole::{Totals, Whole};
 use super::{Sink, SinkError};
 use crate::format::Packing;
 
+/// Takes an output that is whole on this machine to where it was asked for.
+pub trait Deliver: Debug + Send {
+    /// Returns when it is there.
+    ///
+    /// # Errors
+    /// When it cannot be brought there; what is on this machine stays as it is.
+    fn deliver(self: Box<Self>, totals: Totals) -> Result<(), SinkError>;
+}
+
 /// The output of a run.
 #[derive(Debug)]
 pub struct Outlet {
     sink: Sink,
     packer: Option<Packer>,
     whole: Option<Box<Whole>>,
+    delivery: Option<Box<dyn Deliver>>,
 }
 
 impl Outlet {
     /// Records go into `sink` as they are, or packed.
     #[must_use]
     pub fn new(sink: Sink, packing: Option<Packing>) -> Self {
-        Self { sink, packer: packing.map(Packer::new), whole: None }
+        Self { sink, packer: packing.map(Packer::new), whole: None, delivery: None }
     }
 
     /// Records are kept in `sink`, as JSON lines, until `whole` is made of them.
     #[must_use]
     pub fn keeping(sink: Sink, whole: Whole) -> Self {
-        Self { sink, packer: None, whole: Some(Box::new(whole)) }
+        Self { sink, packer: None, whole: Some(Box::new(whole)), delivery: None }
     }
 
-    /// Whether files are made of the records.
+    /// The output is delivered when it is whole.
     #[must_use]
-    pub const fn is_derived(&self) -> bool {
-        self.whole.is_some()
+    pub fn delivered_by(self, delivery: Box<dyn Deliver>) -> Self {
+        Self { delivery: Some(delivery), ..self }
+    }
+
+    /// Whether something is done once there are no more records, which may fail: files are made of them, or
+    /// what they are in is delivered.
+    #[must_use]
+    pub const fn has_more_to_do(&self) -> bool {
+        self.whole.is_some() || self.delivery.is_some()
     }
 
     /// Makes of the records that are kept already what this run adds to.
@@ -123,14 +141,16 @@ impl Outlet {
         self.sink.finish()
     }
 
-    /// Closes what is appended to, and puts the files that were made of it in their places: there are no more records.
+    /// Closes what is appended to, puts the files that were made of it in their places, and delivers: there
+    /// are no more records.
     ///
     /// # Errors
-    /// As [`Sink::finish`], or when a file cannot be written.
-    pub fn complete(self, totals: Totals) -> Result<(), SinkError> {
-        let Self { sink, whole, .. } = self;
-        sink.finish()?;
-        whole.map_or(Ok(()), |whole| whole.finish(totals))
+    /// As [`Sink::finish`], or when a file cannot be written or the output not be delivered.
+    pub fn complete(mut self, totals: Totals) -> Result<(), SinkError> {
+        let (whole, delivery) = (self.whole.take(), self.delivery.take());
+        self.finish()?;
+        whole.map_or(Ok(()), |whole| whole.finish(totals))?;
+        delivery.map_or(Ok(()), |delivery| delivery.deliver(totals))
     }
 
     /// As [`Sink::sync`].

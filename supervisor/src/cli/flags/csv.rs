@@ -66,8 +66,9 @@ pub(in crate::cli) struct ReadingFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct TableOutputFlags {
-    /// Where the groups go: .csv, .tsv or .jsonl, each also .gz or .zst; - is CSV on stdout
-    #[arg(short, long, value_name = "FILE|-", default_value = "-", value_hint = ValueHint::FilePath)]
+    /// Where the groups go: .csv, .tsv or .jsonl, each also .gz or .zst, a file or s3://BUCKET/KEY; - is CSV on stdout
+    #[arg(short, long, value_name = "FILE|URL|-", default_value = "-", value_hint = ValueHint::FilePath,
+        value_parser = values::output())]
     pub(in crate::cli) output: PathBuf,
     /// Write in this format, whatever the output's name: csv, tsv or jsonl, each also with .gz or .zst behind it
     /// [default: as the name says, or csv]

@@ -13,8 +13,9 @@ use crate::format::Format;
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct OutputFlags {
     /// Where the records go; its name says in which format: .jsonl, .csv, .tsv (each also .gz or .zst), .parquet,
-    /// .sqlite, .warc.gz; with --split, a directory; - is stdout
-    #[arg(short, long, value_name = "FILE|DIR|-", default_value = "-", value_hint = ValueHint::FilePath)]
+    /// .sqlite, .warc.gz; with --split, a directory; s3://BUCKET/KEY is uploaded when it is whole; - is stdout
+    #[arg(short, long, value_name = "FILE|DIR|URL|-", default_value = "-", value_hint = ValueHint::FilePath,
+        value_parser = values::output())]
     pub(in crate::cli) output: PathBuf,
     /// Write in this format, whatever the output's name: jsonl, csv or tsv, each also with .gz or .zst behind
     /// it, parquet, sqlite, warc or warc.gz [default: as the name says, or jsonl]

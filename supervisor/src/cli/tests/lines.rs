@@ -278,6 +278,49 @@ fn the_outputs_name_says_the_format_and_format_overrules_it() {
     );
 }
 
+#[cfg(feature = "objects")]
+#[test]
+fn an_object_is_kept_on_this_machine_until_it_is_whole() {
+    let bench = Bench::new();
+    let state = bench.path("state");
+    let bench = bench.set("XDG_STATE_HOME", state.to_str().unwrap());
+    let plan = bench.plan("fetch http://a/ -o s3://bucket/a/x.csv.gz --overwrite --manifest @/m.json");
+    let object = plan.object.unwrap();
+    assert_eq!(
+        (object.url.to_string().as_str(), plan.format.to_string().as_str()),
+        ("s3://bucket/a/x.csv.gz", "csv.gz")
+    );
+    assert!(object.directory.starts_with(state.join("muster/outputs")) && !state.exists());
+    let path = object.directory.join("x.csv.gz");
+    assert_eq!(plan.output, Output::File { path, overwrite: true, resume: false });
+    let split = bench.plan("map -i @/urls.txt --split 10 -o s3://bucket/ --resume -- cat");
+    assert_eq!(split.object.unwrap().url.key, "");
+    assert_eq!(
+        bench.plan("fetch http://a/ -o file:///dev/null").output,
+        bench.plan("fetch http://a/ -o /dev/null").output
+    );
+    for (line, code, says) in [
+        ("fetch http://a/ -o s3://bucket", 2, "is a bucket"),
+        ("fetch http://a/ -o s3://bucket/dir/", 1, "--split N"),
+        ("fetch http://a/ -o s3://b/x", 2, "no name of a bucket"),
+        ("fetch http://a/ -o gs://bucket/x", 2, "nothing is written to gs://"),
+        ("fetch http://a/ -o file://x.jsonl", 2, "file:///DIR/FILE"),
+        ("fetch http://a/ -o s3://bucket/x.xlsx", 2, "nothing is written as .xlsx"),
+        ("csv @/urls.txt --group-by a --agg n=count -o s3://bucket/x.parquet", 2, "a table of groups"),
+    ] {
+        bench.refused(line, code, &[says]);
+    }
+    let elsewhere = bench.set("AWS_ENDPOINT_URL", "https://s3.example.org");
+    let other = elsewhere.plan("fetch http://a/ -o s3://bucket/a/x.csv.gz").object.unwrap();
+    assert_ne!(other.directory, object.directory);
+    elsewhere.set("AWS_ACCESS_KEY_ID", "a").refused(
+        "fetch http://a/ -o s3://bucket/x",
+        2,
+        &["AWS_SECRET_ACCESS_KEY is not"],
+    );
+    Bench::new().refused("fetch http://a/ -o s3://bucket/x", 2, &["Set XDG_STATE_HOME"]);
+}
+
 #[test]
 fn a_mode_with_one_of_something_says_so() {
     let pool = |line: &str| {

@@ -24,6 +24,7 @@ use crate::source::{Source, TargetKind};
 pub(super) fn plan(inputs: &[Input]) -> Plan {
     Plan {
         format: crate::format::Format::default(),
+        object: None,
         split: None,
         manifest: None,
         work: Work::Fetch(FetchSpec {

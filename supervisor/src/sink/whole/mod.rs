@@ -211,6 +211,11 @@ fn is_ours(name: &str) -> bool {
     })
 }
 
+/// Whether a name is that of a whole file of a directory.
+pub(crate) fn is_part(name: &str) -> bool {
+    !name.starts_with('.') && is_ours(name)
+}
+
 /// Whether a directory holds an output of ours.
 ///
 /// # Errors
@@ -219,7 +224,7 @@ pub(crate) fn is_used(directory: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        if name == MANIFEST || (is_ours(&name) && !name.starts_with('.')) {
+        if name == MANIFEST || is_part(&name) {
             return Ok(true);
         }
     }

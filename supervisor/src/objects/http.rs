@@ -1,0 +1,188 @@
+//! The HTTP client that the store is spoken to with: hyper over our own TLS, so
+//! that there is one TLS in the program.
+//!
+//! It follows no redirect and asks no proxy. Whether a plain address may be
+//! used at all is decided before, in `access`.
+
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Uri;
+use http_body_util::BodyExt as _;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
+    HttpResponseBody, HttpService,
+};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+/// Name, address and handshakes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer may take, if nothing is sent.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The slowest line that a part gets through.
+const BYTES_PER_S_MIN: u64 = 32 * 1024;
+
+/// Stores close idle connections after some seconds; later than this is seldom worth trying.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Makes the client. The store and whoever gives out credentials are spoken to with one each.
+#[derive(Debug)]
+pub(super) struct Connector {
+    tls: Arc<ClientConfig>,
+}
+
+impl Connector {
+    /// Trusts whom the system trusts.
+    ///
+    /// # Errors
+    /// When there is no TLS to be had.
+    pub(super) fn new() -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls: Arc::new(config) })
+    }
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_timer(TokioTimer::new())
+            .build(Dial { tls: Arc::clone(&self.tls) });
+        Ok(HttpClient::new(Client(client)))
+    }
+}
+
+#[derive(Debug)]
+struct Client(legacy::Client<Dial, HttpRequestBody>);
+
+#[async_trait]
+impl HttpService for Client {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let bytes = u64::try_from(request.body().content_length()).unwrap_or(u64::MAX);
+        let patience = ANSWER_TIMEOUT + Duration::from_secs(bytes / BYTES_PER_S_MIN);
+        let response = match timeout(patience, self.0.request(request)).await {
+            Ok(response) => response.map_err(failed)?,
+            Err(_) => {
+                let why = format!("no answer within {} s", patience.as_secs());
+                return Err(HttpError::new(
+                    HttpErrorKind::Timeout,
+                    io::Error::new(io::ErrorKind::TimedOut, why),
+                ));
+            }
+        };
+        let broke = |error: hyper::Error| HttpError::new(HttpErrorKind::Interrupted, error);
+        Ok(response.map(|body| HttpResponseBody::new(body.map_err(broke))))
+    }
+}
+
+/// What decides whether it is worth another try.
+fn failed(error: legacy::Error) -> HttpError {
+    if error.is_connect() {
+        return HttpError::new(HttpErrorKind::Connect, error);
+    }
+    let closed = error
+        .source()
+        .and_then(|source| source.downcast_ref::<hyper::Error>())
+        .is_some_and(|error| error.is_closed() || error.is_canceled() || error.is_incomplete_message());
+    let kind = if closed { HttpErrorKind::Request } else { HttpErrorKind::Interrupted };
+    HttpError::new(kind, error)
+}
+
+/// Makes connections.
+#[derive(Debug, Clone)]
+struct Dial {
+    tls: Arc<ClientConfig>,
+}
+
+impl Service<Uri> for Dial {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let tls = Arc::clone(&self.tls);
+        Box::pin(async move {
+            let dialled = timeout(CONNECT_TIMEOUT, dial(&uri, tls)).await;
+            let slow = || io::Error::new(io::ErrorKind::TimedOut, "nobody answers there");
+            dialled.map_err(|_| slow())?.map(TokioIo::new)
+        })
+    }
+}
+
+async fn dial(uri: &Uri, tls: Arc<ClientConfig>) -> io::Result<Stream> {
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
+    let host = uri.host().ok_or_else(|| invalid("there is no host in it"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let is_tls = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    stream.set_nodelay(true)?;
+    if !is_tls {
+        return Ok(Stream(Box::new(stream)));
+    }
+    let name = ServerName::try_from(host).map_err(|error| invalid(&error.to_string()))?;
+    Ok(Stream(Box::new(TlsConnector::from(tls).connect(name, stream).await?)))
+}
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// A connection in hyper's pool.
+struct Stream(Box<dyn Wire>);
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}

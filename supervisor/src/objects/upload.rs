@@ -1,0 +1,190 @@
+//! Brings what a run has made to the store, and makes sure that it is there.
+//!
+//! Invariant: the note says that all is uploaded only when the store has said,
+//! of every object, that it has it with the size and the hash of our file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::remote::{Head, Parcel, Remote};
+use super::working::Notebook;
+use super::{Object, ObjectError};
+use crate::format::Format;
+use crate::sink::whole::{self, Manifest, Totals};
+use crate::sink::{Deliver, SinkError};
+
+/// What is said of every object: its hash.
+pub(super) const SHA256: &str = "muster-sha256";
+
+/// What is said of an output: its records, and those of them that are errors.
+pub(super) const RECORDS: &str = "muster-records";
+pub(super) const FAILED: &str = "muster-failed";
+
+/// An upload that is to be done once the output is whole.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(super) remote: Remote,
+    pub(super) object: Object,
+    pub(super) notebook: Notebook,
+    /// The file, or the directory of a split output.
+    pub(super) output: PathBuf,
+}
+
+impl Deliver for Upload {
+    fn deliver(self: Box<Self>, totals: Totals) -> Result<(), SinkError> {
+        self.run(totals).map_err(SinkError::Object)
+    }
+}
+
+impl Upload {
+    /// Uploads a table, which has no records.
+    ///
+    /// # Errors
+    /// When it cannot be uploaded, or is not there then.
+    pub(crate) fn table(mut self) -> Result<(), ObjectError> {
+        self.remote.abort_begun(&mut self.notebook)?;
+        self.put_one(None)?;
+        self.done()
+    }
+
+    fn run(mut self, totals: Totals) -> Result<(), ObjectError> {
+        self.remote.abort_begun(&mut self.notebook)?;
+        if self.output.is_dir() {
+            self.put_directory(totals)?;
+        } else {
+            self.put_one(Some(totals))?;
+        }
+        self.done()
+    }
+
+    fn done(mut self) -> Result<(), ObjectError> {
+        self.notebook.note.uploaded = true;
+        self.notebook.save()
+    }
+
+    fn put_one(&mut self, totals: Option<Totals>) -> Result<(), ObjectError> {
+        let (output, key) = (self.output.clone(), self.object.url.key.clone());
+        self.put(&output, key, totals, self.notebook.note.replaces)
+    }
+
+    /// The manifest is the last to come and the first to go: where it is, everything is there.
+    fn put_directory(&mut self, totals: Totals) -> Result<(), ObjectError> {
+        let manifest = self.object.url.below(whole::MANIFEST);
+        let replaces = self.notebook.note.replaces;
+        if replaces {
+            self.remote.delete(&manifest)?;
+        } else if self.is_there(&manifest, totals)? {
+            return Ok(());
+        }
+        if !replaces && !self.notebook.note.parts_begun && !self.parts()?.is_empty() {
+            return Err(ObjectError::InTheWay { url: self.object.url.to_string() });
+        }
+        self.notebook.note.parts_begun = true;
+        self.notebook.save()?;
+        let mut names = Vec::new();
+        let unreadable = |cause| ObjectError::Working { path: self.output.clone(), cause };
+        for entry in fs::read_dir(&self.output).map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.file_name().to_string_lossy().into_owned();
+            if whole::is_part(&name) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        for name in &names {
+            self.put(&self.output.join(name), self.object.url.below(name), None, true)?;
+        }
+        for name in self.parts()?.iter().filter(|name| !names.contains(name)) {
+            self.remote.delete(&self.object.url.below(name))?;
+        }
+        self.put(&self.output.join(whole::MANIFEST), manifest, Some(totals), replaces)
+    }
+
+    /// The parts that are in the store.
+    fn parts(&self) -> Result<Vec<String>, ObjectError> {
+        Ok(self.remote.list()?.into_iter().filter(|name| whole::is_part(name)).collect())
+    }
+
+    /// Whether an earlier run has come as far as the manifest, and was killed before it could note that.
+    fn is_there(&self, manifest: &str, totals: Totals) -> Result<bool, ObjectError> {
+        let Some(head) = self.remote.head(manifest)? else { return Ok(false) };
+        let path = self.output.join(whole::MANIFEST);
+        match differs(&head, &parcel(&path, manifest.to_owned(), Some(totals), false)?) {
+            None => Ok(true),
+            Some(_) => Err(ObjectError::InTheWay { url: self.object.url.to_string() }),
+        }
+    }
+
+    fn put(
+        &mut self,
+        path: &Path,
+        key: String,
+        totals: Option<Totals>,
+        replaces: bool,
+    ) -> Result<(), ObjectError> {
+        let parcel = parcel(path, key, totals, replaces)?;
+        let was_there = !replaces && self.remote.head(&parcel.key)?.is_some();
+        let is_kept = was_there || !self.remote.put(&parcel, &mut self.notebook)?;
+        let url = format!("s3://{}/{}", self.object.url.bucket, parcel.key);
+        let why = match self.remote.head(&parcel.key)? {
+            None => "is not there".to_owned(),
+            Some(head) => match differs(&head, &parcel) {
+                None => return Ok(()),
+                // Ours, put there by a run that was killed before it could note that, would be the same.
+                Some(_) if is_kept => return Err(ObjectError::InTheWay { url }),
+                Some(why) => why,
+            },
+        };
+        Err(ObjectError::Altered { url, why })
+    }
+}
+
+/// In which way an object is not what was to be uploaded.
+fn differs(head: &Head, parcel: &Parcel<'_>) -> Option<String> {
+    if head.bytes != parcel.bytes {
+        return Some(format!("has {} bytes, not {}", head.bytes, parcel.bytes));
+    }
+    (head.said.get(SHA256) != parcel.said.get(SHA256))
+        .then(|| "does not carry the SHA-256 it was given".to_owned())
+}
+
+fn parcel(
+    path: &Path,
+    key: String,
+    totals: Option<Totals>,
+    replaces: bool,
+) -> Result<Parcel<'_>, ObjectError> {
+    let records = totals.map_or(0, |totals| totals.ok + totals.failed);
+    let manifest = Manifest::of(Format::default(), Totals::default(), [(path, records)]);
+    let manifest = manifest.map_err(|cause| ObjectError::Working { path: path.to_owned(), cause })?;
+    let (bytes, sha256) =
+        manifest.files.into_iter().next().map(|file| (file.bytes, file.sha256)).unwrap_or_default();
+    let mut said = BTreeMap::from([(SHA256.to_owned(), sha256)]);
+    if let Some(totals) = totals {
+        said.insert(RECORDS.to_owned(), records.to_string());
+        said.insert(FAILED.to_owned(), totals.failed.to_string());
+    }
+    Ok(Parcel { path, key, bytes, content_type: content_type(path), said, replaces })
+}
+
+fn content_type(path: &Path) -> &'static str {
+    if path.ends_with(whole::MANIFEST) {
+        return "application/json";
+    }
+    let format = Format::of(path).ok().flatten().unwrap_or_default();
+    match format {
+        Format::JsonLines(None) => "application/x-ndjson",
+        Format::Csv(None) => "text/csv; charset=utf-8",
+        Format::Tsv(None) => "text/tab-separated-values; charset=utf-8",
+        Format::Parquet => "application/vnd.apache.parquet",
+        Format::Sqlite => "application/vnd.sqlite3",
+        Format::Warc { gzip: false } => "application/warc",
+        Format::Warc { gzip: true } => "application/gzip",
+        Format::JsonLines(Some(packing)) | Format::Csv(Some(packing)) | Format::Tsv(Some(packing)) => {
+            match packing {
+                crate::format::Packing::Gzip => "application/gzip",
+                crate::format::Packing::Zstd => "application/zstd",
+            }
+        }
+    }
+}
