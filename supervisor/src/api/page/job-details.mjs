@@ -133,6 +133,8 @@ class Shelf {
     this.path = "";
     this.readPath = "";
     this.readCount = 0;
+    this.readEnded = false;
+    this.ended = false;
     this.count = 0;
     this.reading = false;
     this.readAt = -Infinity;
@@ -159,7 +161,9 @@ class Shelf {
   /** Whether what is shown is not what is wanted. The first hundred stay the first hundred. */
   #stale() {
     if (!this.element.open || !this.count) return false;
-    return this.path !== this.readPath || this.readCount !== this.count && this.list.children.length < FAILED_MAX;
+    // A job is counted before its records are certain: what was read too early is read again when it has ended.
+    const more = this.readCount !== this.count || this.ended && !this.readEnded;
+    return this.path !== this.readPath || more && this.list.children.length < Math.min(this.count, FAILED_MAX);
   }
 
   #read() {
@@ -171,7 +175,7 @@ class Shelf {
   }
 
   async #readNow() {
-    const { path, count } = this;
+    const { path, count, ended } = this;
     this.reading = true;
     try {
       const records = await getRecords(path, this.signal);
@@ -179,6 +183,7 @@ class Shelf {
       setText(this.note, this.list.children.length < Math.min(count, LAST) ? "The rest is not written yet, or further back in the file." : "");
       this.readPath = path;
       this.readCount = count;
+      this.readEnded = ended;
     } catch (error) {
       if (!this.signal.aborted) setText(this.note, `Cannot read them: ${/** @type {Error} */ (error).message}`);
     } finally {
