@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -185,9 +186,10 @@ impl BlackBox {
     }
 
     /// Worker: what it has used so far.
-    pub fn set_usage(&self, rss: Resident, cpu_us: u64) {
+    pub fn set_usage(&self, rss: Resident, cpu: Duration) {
         self.word(Word::Rss).store(rss.now_bytes, Ordering::Relaxed);
         self.word(Word::RssMax).store(rss.max_bytes, Ordering::Relaxed);
+        let cpu_us = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
         self.word(Word::Cpu).store(cpu_us, Ordering::Relaxed);
     }
 
@@ -220,7 +222,7 @@ mod tests {
         assert_eq!(supervisor.read().target, None);
         let worker = BlackBox::open(&File::from(fd)).unwrap();
         worker.enter(7, Phase::Extract, 99);
-        worker.set_usage(Resident { now_bytes: 4096, max_bytes: 8192 }, 12);
+        worker.set_usage(Resident { now_bytes: 4096, max_bytes: 8192 }, Duration::from_micros(12));
         let reading = supervisor.read();
         assert_eq!((reading.target, reading.since_us, reading.phase), (Some(7), 99, Phase::Extract));
         assert_eq!((reading.rss_bytes, reading.rss_bytes_max), (4096, 8192));

@@ -109,8 +109,7 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
         }
     };
     // Whatever the first target does, it is known how large we were when we met it.
-    black_box
-        .set_usage(clock::resident(), u64::try_from(clock::process_cpu().as_micros()).unwrap_or(u64::MAX));
+    black_box.set_usage(clock::resident(), clock::process_cpu());
     connection.send(&FromWorker::Ready { sandbox })?;
     let (sender, receiver) = connection.split();
     let outbox = Outbox::start(sender, Arc::clone(&black_box), matches!(job.work, Work::Map(_)))?;

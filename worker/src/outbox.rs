@@ -259,8 +259,7 @@ fn write(shared: &Shared, mut sender: Sender, black_box: &BlackBox) {
         let last = next.as_ref().is_some_and(|(_, _, last)| *last);
         if last || due.is_none_or(|due| clock::now() >= due) {
             due = Some(clock::now() + USAGE_EVERY);
-            let cpu_us = u64::try_from(clock::process_cpu().as_micros()).unwrap_or(u64::MAX);
-            black_box.set_usage(clock::resident(), cpu_us);
+            black_box.set_usage(clock::resident(), clock::process_cpu());
         }
         let Some((said, batch, _)) = next else { continue };
         let heard = said.iter().all(|message| sender.send(message).is_ok());

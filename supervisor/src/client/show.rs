@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment};
 use serde::Deserialize;
 
 use super::connection::Answer;
@@ -34,15 +34,7 @@ pub(super) struct Hosts {
 
 /// A table with a head, its numbers to the right.
 fn table(head: &[&str], right: &[usize], rows: Vec<Vec<String>>, screen: Screen) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(screen.width);
-    table.force_no_tty();
-    if screen.colour {
-        table.enforce_styling();
-    }
+    let mut table = summary::new_table(screen);
     table.set_header(head.iter().map(|name| Cell::new(name).add_attribute(Attribute::Dim)));
     for row in rows {
         table.add_row(row);

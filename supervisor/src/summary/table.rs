@@ -145,7 +145,7 @@ fn worker_row(name: String, worker: &PerWorker) -> Vec<String> {
 }
 
 /// A table without borders, as wide as the screen lets it, coloured only if the screen is.
-pub(super) fn new_table(screen: Screen) -> Table {
+pub(crate) fn new_table(screen: Screen) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
