@@ -1,5 +1,6 @@
-//! One job from beginning to end: source, pool, output, and what is said about
-//! it afterwards. `fetch`, `parse` and each leg of `compare` come through here.
+//! One job from beginning to end: source, pool, output, and what is said about it
+//! afterwards. `fetch`, `parse`, `map` and each run of `compare` go through `run`.
+//! `csv` has a driver of its own in `aggregate`, which shares `Job::run_shape`.
 
 mod limits;
 mod shape;

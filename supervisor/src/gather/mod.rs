@@ -27,13 +27,13 @@ pub use timeline::{BUCKETS_MAX, Ending, INTERVALS_MAX, Interval, Point, Timeline
     "{submitted} submitted, but {ok} ok + {failed} failed + {left} left; this is a bug in the supervisor"
 )]
 pub struct Unbalanced {
-    /// Targets the source gave.
+    /// Inputs that this run took from the source.
     pub submitted: u64,
-    /// Final results with fields.
+    /// Final results with fields, those of earlier runs of the job included.
     pub ok: u64,
-    /// Final results with an error, quarantined ones included.
+    /// Final results with an error, quarantined ones and those of earlier runs included.
     pub failed: u64,
-    /// Targets that a stopped run has yet to do.
+    /// Inputs taken by this run that have no record yet.
     pub left: u64,
 }
 
@@ -261,7 +261,7 @@ impl Gather {
     /// Checks that nothing was lost or counted twice, at the end of a run.
     ///
     /// # Errors
-    /// [`Unbalanced`] if `submitted` is not the sum of ok, failed and `left`.
+    /// [`Unbalanced`] if `submitted` is not the sum of this run's final results and `left`.
     pub fn balance(&self, submitted: u64, left: u64) -> Result<(), Unbalanced> {
         let Counts { ok, failed, .. } = self.counts;
         if submitted == self.items_now() + left {

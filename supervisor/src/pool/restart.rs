@@ -1,12 +1,12 @@
 //! When a dead worker's slot is filled again, and when the pool gives up.
 //!
-//! Three limits, because three things go wrong. A worker that dies before it is
-//! ready will die again: after too many of those with nothing done meanwhile the
-//! pool stops, loudly. A
-//! worker that dies at work has usually met a bad input, which blame deals
-//! with. If deaths go on with nobody to blame and nothing is finished, the pool
-//! must stop as well; and so it must if each of a thousand deaths in a row has
-//! another input to blame, because then it is not the inputs.
+//! Three things can go wrong, and four counts limit them. A worker that dies
+//! before it is ready will die again. Such deaths are counted within a minute and
+//! in a row; the limit in a row is lower until the first worker was ready. A
+//! worker that dies at work has usually met a bad input, which blame deals with.
+//! If workers go on dying with nobody to blame and nothing is finished, the pool
+//! stops. It also stops when more than a thousand deaths in a row each have an input to
+//! blame, because then the inputs are not the cause.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,6 +1,10 @@
-//! The only part that touches the operating system during a run: starts and
-//! reaps processes, moves messages, listens to signals, reads the clock. It
-//! decides nothing: it tells the pool what happened and does what the pool says.
+//! The part that touches the operating system during a run: starts and reaps
+//! processes, moves messages, listens to signals, reads the clock. It tells the
+//! pool what happened and carries out the pool's commands.
+//!
+//! It decides nothing about a worker or about blame. It decides how far to read
+//! ahead of the output, ends the pool when a part of a `csv` job is quarantined,
+//! and ends a `csv` job at the first signal.
 
 pub mod cgroup;
 mod channel;

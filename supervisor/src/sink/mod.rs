@@ -1,8 +1,9 @@
 //! Where the records go: standard output, or a file that a user opens afterwards.
 //! [`Sink`] appends bytes; [`Outlet`] is what a run writes to, whichever format it is.
 //!
-//! The workers have encoded the lines; this only appends bytes, for it is the
-//! part that does not scale with cores. `gather` decides what is written and when.
+//! The workers have encoded the lines; this only appends bytes, because it is the
+//! part that does not scale with cores. `runtime` decides what is written and
+//! when, with the help of `gather` where records are written in input order.
 //!
 //! Invariant: a regular file never keeps a half record, whatever failed.
 

@@ -36,7 +36,7 @@ fn expected(poison: &str) -> (&'static str, Option<&'static str>) {
 
 fn exactly_the_poisoned_are_set_aside(mode: &str) {
     let (origin, dir) = (Origin::start(), Dir::new());
-    // Ten of each at full size, in ten thousand.
+    // Twenty of each at full size, in ten thousand.
     let each = scale().min(20);
     let total = 500 * scale().min(20);
     let mut urls: Vec<String> = (0..total).map(|n| origin.url(&format!("/site/page/{}", n % 200))).collect();
