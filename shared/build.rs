@@ -5,9 +5,9 @@ use std::hash::{Hash as _, Hasher as _};
 use std::path::PathBuf;
 
 fn main() -> std::io::Result<()> {
-    println!("cargo::rerun-if-changed=src");
+    let roots = ["src", "wire/src"];
     let mut hasher = DefaultHasher::new();
-    let mut directories = vec![PathBuf::from("src")];
+    let mut directories: Vec<PathBuf> = roots.iter().map(PathBuf::from).collect();
     let mut files = Vec::new();
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory)? {
@@ -18,6 +18,9 @@ fn main() -> std::io::Result<()> {
     files.sort();
     for file in files {
         std::fs::read(file)?.hash(&mut hasher);
+    }
+    for root in roots {
+        println!("cargo::rerun-if-changed={root}");
     }
     println!("cargo::rustc-env=MUSTER_BUILD_ID={}-{:016x}", env!("CARGO_PKG_VERSION"), hasher.finish());
     Ok(())

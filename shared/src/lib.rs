@@ -1,21 +1,33 @@
 //! What the supervisor and its workers agree on.
 //!
-//! Messages ([`protocol`]), how they are framed ([`codec`]), what is to be done
-//! ([`job`], [`select`], [`csv`]), what comes out ([`record`], [`table`], [`warc`]) and what survives a
-//! worker's death ([`black_box`]). Nothing here depends on either binary, and
+//! | module | holds |
+//! |---|---|
+//! | [`job`] | the document that tells a worker what to do |
+//! | [`select`] | selectors and field steps, parsed |
+//! | [`csv`] | grouping and aggregation of CSV files |
+//! | [`table`], [`warc`] | records as rows and as records of a web archive |
+//! | [`address`] | which addresses may be connected to |
+//!
+//! The rest comes from the crate `wire`, which knows no job: messages ([`protocol`]), how they are framed
+//! ([`codec`]), [`record`]s, the [`black_box`] and the [`clock`]. Nothing here depends on either binary, and
 //! nothing here starts a process, opens a socket or reads a file.
 
 pub mod address;
-pub mod black_box;
-pub mod clock;
-pub mod codec;
 pub mod csv;
 pub mod job;
-pub mod protocol;
-pub mod record;
 pub mod select;
 pub mod table;
 pub mod warc;
+
+pub use wire::{black_box, clock, codec, record};
+
+/// The messages, with the job that they carry.
+pub mod protocol {
+    pub use wire::protocol::*;
+
+    /// Supervisor → worker.
+    pub type ToWorker = wire::protocol::ToWorker<crate::job::JobSpec>;
+}
 
 /// Names the build both processes must share.
 ///

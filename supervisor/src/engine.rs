@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 
 use shared::clock;
 use shared::job::{JobSpec, Mode, RecordEncoding, SandboxSpec, Work};
+use supervisor_core::auto::{self, Measured};
+use supervisor_core::frontier::{Frontier, FrontierConfig, HostShares};
+use supervisor_core::gather::{Gather, Ordered, Unbalanced};
+use supervisor_core::pool::Pool;
 
 use self::limits::{pool_config, readable};
 pub(crate) use self::shape::Shape;
 use self::sitemaps::Listed;
 use self::tree::SitemapError;
-use crate::auto::{self, Measured};
-use crate::frontier::{Frontier, FrontierConfig, HostShares};
-use crate::gather::{Gather, Ordered, Unbalanced};
 use crate::heading;
 use crate::journal::{Destination, Gate, Journal, JournalError, OutputError, SpooledInput, State, Store};
 use crate::plan::Plan;
-use crate::pool::Pool;
 use crate::runtime::{self, Control, Ended, Feed, Finished, NoWorkers, Observer, Runtime, Workers, Writer};
 use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use shared::job::{MapSpec, Mode, SandboxLevel, Work};
 use shared::select::{Each, Field, Preset};
+use supervisor_core::frontier::Politeness;
 
 use crate::format::Format;
 use crate::objects::Object;
@@ -167,28 +168,6 @@ pub struct PoolPlan {
     pub worker_memory_bytes: Option<u64>,
     /// Targets after which a worker is replaced; ± 10 %, so that not all go at once.
     pub recycle_after: Option<NonZeroU64>,
-}
-
-/// How hosts are spared, over all workers together.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Politeness {
-    /// Requests in flight to one host.
-    pub per_host: PerHost,
-    /// Requests begun per second to one host; `None` is as many as there are.
-    pub rate_per_s: Option<f64>,
-    /// Attempts after the first, for failures that may pass.
-    pub retries: u32,
-}
-
-/// How many requests may be in flight to one host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PerHost {
-    /// 8 for a host on the network, no limit for a loopback address, which is the user's own machine.
-    Auto,
-    /// This many.
-    Limit(NonZeroU32),
-    /// No limit.
-    Unlimited,
 }
 
 /// Whether something meant for a person is shown.

@@ -108,7 +108,7 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
         anyhow::bail!("{why}\nnothing was written: what is missing would not show in the groups");
     }
     if let Some(signal) = ended.signal {
-        let name = crate::pool::signal_name(signal).unwrap_or("a signal");
+        let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
         say(&format!("stopped by {name}: nothing was written\n"));
         return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
     }
@@ -274,7 +274,7 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
         anyhow::bail!("{why}\n{done} written, {left} left{}", how(*resume));
     }
     if let Some(signal) = ended.signal {
-        let name = crate::pool::signal_name(signal).unwrap_or("a signal");
+        let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
         let left = units::counted(left, "input");
         let left = if ended.unread { format!("{left} or more") } else { left };
         let place = match &plan.output {

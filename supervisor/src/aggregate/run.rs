@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use shared::csv::CsvSpec;
 use shared::job::{Mode, RecordEncoding, Work};
 use shared::record::ErrorKind;
+use supervisor_core::gather::{Gather, Ordered};
 
 use super::merge::{Merge, Tally};
 use super::rows;
 use crate::engine::{EngineError, Job, Outside, Shape, Started};
-use crate::gather::{Gather, Ordered};
 use crate::journal::{Finished as NoIds, Gate, OutputError, Prefix};
 use crate::plan::Plan;
 use crate::runtime::{Control, Ended, Feed, Finished, Writer, cpus};

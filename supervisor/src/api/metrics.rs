@@ -13,12 +13,12 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use shared::job::Mode;
+use supervisor_core::gather::LATENCY_BOUNDS_US;
 
 use super::Api;
 use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::acceptable;
-use crate::gather::LATENCY_BOUNDS_US;
 use crate::service::view::{JobState, WorkerState};
 use crate::service::{Board, Totals};
 

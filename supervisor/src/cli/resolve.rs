@@ -7,6 +7,7 @@ use std::time::Duration;
 use shared::address::AddressPolicy;
 use shared::job::{Executor, FetchSpec, MapSpec, Mode, ParseSpec, SandboxLevel, Work};
 use shared::select::{Field, Preset};
+use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::disk::Place;
 use super::flags::{
@@ -17,7 +18,7 @@ use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
 use super::{Request, Surroundings, csv, disk, program, serve};
 use crate::format::Format;
-use crate::plan::{Comparison, CsvPlan, Output, PerHost, Plan, Politeness, PoolPlan, When};
+use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
 use crate::sink::whole;
 
 /// Longest time a worker may show no progress in a file: a disk that answers nothing for so long is broken.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use shared::job::{Executor, Work};
+use supervisor_core::pool::{Ahead, PoolConfig};
 
 use super::Shape;
 use crate::plan::{Input, Plan};
-use crate::pool::{Ahead, PoolConfig};
 
 /// From fork to ready, before a worker is taken for broken.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

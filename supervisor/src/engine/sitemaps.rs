@@ -9,11 +9,11 @@ use std::io;
 use std::path::PathBuf;
 
 use shared::job::{FetchSpec, Mode, RecordEncoding, SITEMAP_BYTES_MAX, Work};
+use supervisor_core::gather::{Gather, Ordered};
 
 use super::tree::{SitemapError, Tree};
 use super::{EngineError, Job, Outside, Shape};
 use crate::format::Format;
-use crate::gather::{Gather, Ordered};
 use crate::journal::{Gate, SpooledInput};
 use crate::plan::{Input, Output, Plan};
 use crate::runtime::{Ended, Feed, Finished, Writer};

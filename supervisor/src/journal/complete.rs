@@ -14,11 +14,11 @@ use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
 use shared::protocol::{Outcome, Verdict};
 use shared::record::ErrorKind;
+use supervisor_core::gather::Gather;
 
 use crate::archive;
 use crate::columns;
 use crate::format::{Format, Packing};
-use crate::gather::Gather;
 use crate::plan::{Input, Plan};
 use crate::sink::whole::{self, Manifest};
 use crate::source::{Source, TargetKind};
@@ -266,7 +266,8 @@ mod tests {
         std::fs::write(&path, lines.join("\n") + "\n").unwrap();
         let Complete { records, failed, told } = read_lines(&path, None, false).unwrap();
         assert_eq!((records, failed), (3, 2));
-        let counts = crate::gather::Counts { ok: 1, failed: 2, quarantined: 1, retries: 4, bytes: 10 };
+        let counts =
+            supervisor_core::gather::Counts { ok: 1, failed: 2, quarantined: 1, retries: 4, bytes: 10 };
         assert_eq!(told.counts(), counts);
         assert_eq!(told.errors(), &[(ErrorKind::Dns, 1), (ErrorKind::WorkerCrash, 1)].into());
         assert_eq!(told.slots().iter().map(|slot| slot.items).collect::<Vec<_>>(), [2, 1]);

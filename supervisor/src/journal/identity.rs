@@ -140,9 +140,9 @@ pub(super) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
 mod tests {
     use super::super::tests::plan;
     use super::*;
-    use crate::plan::PerHost;
     use shared::select::{Each, Field, Preset};
     use std::time::Duration;
+    use supervisor_core::frontier::PerHost;
 
     fn fetch(plan: &mut Plan) -> &mut FetchSpec {
         match &mut plan.work {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shared::protocol::Endings;
 use shared::record::ErrorKind;
-
-use crate::gather::Counts;
+use supervisor_core::gather::Counts;
 
 /// How a target ended, for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use supervisor_core::gather::Gather;
+
 use super::remote::Remote;
 use super::upload::{FAILED, RECORDS, Upload};
 use super::working::{Note, Working};
 use super::{Object, ObjectError};
-use crate::gather::Gather;
 use crate::journal::Complete;
 use crate::sink::whole;
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use supervisor_core::gather::{LatencyBin, Point};
+
 use super::overview::area;
 use super::scale::{Scale, WIDTH, tick};
 use super::setup;
-use crate::gather::{LatencyBin, Point};
 use crate::summary::{ModeRun, units};
 
 /// Columns of a throughput chart: enough to see a dip, few enough that each holds several results.

@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 use shared::job::Mode;
+use supervisor_core::gather::{Ending, Interval};
 
 use super::scale::{Scale, WIDTH};
 use super::{WORKERS_SHOWN_MAX, setup};
-use crate::gather::{Ending, Interval};
 use crate::summary::{ModeRun, units};
 
 /// Bars on a page: at some 40 bytes each they are most of its size, which stays below a megabyte.

@@ -3,7 +3,7 @@
 //! The page is complete in itself: every figure is drawn here as inline SVG, so
 //! that it opens from a disk, an attachment or behind a strict policy, and reads
 //! without its script, which only adds tooltips and zoom. It loads nothing, ever.
-//! Numbers come from [`crate::summary`] and [`crate::gather`].
+//! Numbers come from [`crate::summary`] and [`supervisor_core::gather`].
 
 mod charts;
 mod closeup;

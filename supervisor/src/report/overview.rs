@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use supervisor_core::gather::Point;
+
 use super::scale::{Scale, WIDTH};
 use super::{WORKERS_SHOWN_MAX, setup};
-use crate::gather::Point;
 use crate::summary::{ModeRun, baseline, units};
 
 /// Narrowest column in units, about a pixel: finer ones would not be seen.

@@ -3,9 +3,9 @@ use std::time::Duration;
 use shared::job::Mode;
 use shared::protocol::{Outcome, Verdict};
 use shared::record::ErrorKind;
+use supervisor_core::gather::Gather;
 
 use super::*;
-use crate::gather::Gather;
 use crate::summary::Facts;
 
 /// `targets` per worker, a lane each, back to back.

@@ -15,8 +15,7 @@ use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcOneShotServer};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use shared::codec::{self, Joiner};
 use shared::protocol::{Bootstrap, FromWorker, ToWorker};
-
-use crate::pool::Seat;
+use supervisor_core::pool::Seat;
 
 /// What a reader thread reports.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use nix::sys::signal::Signal;
 use shared::clock;
 use shared::job::JobSpec;
 use shared::protocol::ToWorker;
+use supervisor_core::pool::{Command, Event, Seat};
 
 use super::Runtime;
 use super::process::Process;
-use crate::pool::{Command, Event, Seat};
 
 impl Runtime<'_> {
     pub(super) fn carry_out_all(&mut self) {

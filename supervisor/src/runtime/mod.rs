@@ -33,6 +33,8 @@ use shared::clock;
 use shared::job::{JobSpec, RecordEncoding, Work};
 use shared::protocol::{FromWorker, PROTOCOL};
 use shared::warc;
+use supervisor_core::gather::{Gather, Ordered};
+use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
 pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
@@ -45,9 +47,7 @@ pub use self::writer::{Finished, Writer};
 use self::channel::Heard;
 use self::process::Process;
 use self::writer::Chunk;
-use crate::gather::{Gather, Ordered};
 use crate::journal::Final;
-use crate::pool::{Disposition, Event, Notice, Pool, Seat};
 use crate::progress::{Snapshot, Total};
 use crate::summary::units;
 
@@ -297,7 +297,7 @@ impl<'a> Runtime<'a> {
     }
 
     fn on_signal(&mut self, now: Instant, signal: i32) {
-        let name = crate::pool::signal_name(signal).unwrap_or("a signal");
+        let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
         // What is in flight of an aggregate is of no use without the rest.
         let finishes = !matches!(self.job.work, Work::Csv(_));
         if self.ended.signal.replace(signal).is_none() && finishes {

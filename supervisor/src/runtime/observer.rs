@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use shared::black_box::Reading;
 use shared::job::Mode;
+use supervisor_core::frontier::HostLook;
+use supervisor_core::gather::Gather;
+use supervisor_core::pool::{Notice, Quarantined, Seat, Standing};
 
-use crate::frontier::HostLook;
-use crate::gather::Gather;
-use crate::pool::{Notice, Quarantined, Seat, Standing};
 use crate::progress::{Progress, Snapshot};
 
 /// How far a run is, for whoever watches.

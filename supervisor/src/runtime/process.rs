@@ -14,10 +14,10 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use shared::black_box::{BlackBox, Reading};
 use shared::protocol::ToWorker;
+use supervisor_core::pool::{Death, Exit, Seat};
 
 use super::cgroup::{Leaf, Leaves};
 use super::channel::{Channel, Heard};
-use crate::pool::{Death, Exit, Seat};
 
 /// How much of a worker's standard error is kept: a panic with its backtrace fits.
 const STDERR_BYTES_MAX: usize = 8 * 1024;

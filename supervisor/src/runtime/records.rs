@@ -11,12 +11,12 @@ use shared::job::Work;
 use shared::protocol::{Batch, Outcome, Verdict};
 use shared::record::{ErrorKind, Record, RecordError, kept};
 use shared::warc;
+use supervisor_core::pool::{Disposition, Event, Quarantined, Seat};
 
 use super::Runtime;
 use super::writer::Chunk;
 use crate::aggregate::shown;
 use crate::journal::Final;
-use crate::pool::{Disposition, Event, Quarantined, Seat};
 
 /// An input, and what is carried along with it.
 #[derive(Debug, Clone, Copy)]

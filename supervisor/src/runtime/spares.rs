@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use shared::clock;
+use supervisor_core::pool::{HEALTHY_AFTER, restart_delay};
 
 use super::cgroup::Leaves;
 use super::process::Process;
-use crate::pool::restart;
 
 /// How long a spare that is one too many is kept: a job may be about to take it.
 const SURPLUS_KEPT: Duration = Duration::from_millis(500);
@@ -188,7 +188,7 @@ impl Nursery {
         self.spares.retain_mut(|(process, since)| {
             let death = process.try_reap();
             if let Some(death) = &death {
-                young |= now.duration_since(*since) < restart::HEALTHY_AFTER;
+                young |= now.duration_since(*since) < HEALTHY_AFTER;
                 let (exit, stderr) = (death.exit, death.stderr.trim_end());
                 tracing::warn!(worker_pid = process.pid(), %exit, stderr, "a spare worker died");
             }
@@ -203,7 +203,7 @@ impl Nursery {
     }
 
     fn failed(&mut self, now: Instant) {
-        self.not_before = now + restart::delay(self.failures, &mut self.rng);
+        self.not_before = now + restart_delay(self.failures, &mut self.rng);
         self.failures = self.failures.saturating_add(1);
     }
 }

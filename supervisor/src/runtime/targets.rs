@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use shared::clock;
 use shared::job::Work;
+use supervisor_core::frontier::HostRef;
+use supervisor_core::gather::Ordered;
+use supervisor_core::pool::Event;
 
 use super::feed::FeedError;
 use super::records::Given;
 use super::{CHUNK_BYTES_MAX, Runtime};
-use crate::frontier::HostRef;
-use crate::gather::Ordered;
-use crate::pool::Event;
 use crate::source::SourceItem;
 
 /// Targets kept in the frontier. Enough hosts to choose from when most of them

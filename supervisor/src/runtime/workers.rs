@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::Sender;
+use supervisor_core::pool::Seat;
 
 use super::cgroup::Leaves;
 use super::channel::Heard;
@@ -11,7 +12,6 @@ use super::locate::{self, NoWorker};
 use super::process::Process;
 use super::sockets::{self, NoSockets};
 use super::spares::Spares;
-use crate::pool::Seat;
 
 /// Why there can be no workers.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,8 @@ use std::thread;
 
 use crossbeam_channel::Sender;
 use shared::record::ErrorKind;
+use supervisor_core::frontier::{HostLook, HostShares};
+use supervisor_core::gather::Latencies;
 
 use self::watch::Watch;
 use super::config::Allowed;
@@ -22,8 +24,6 @@ use super::view::{JobCounts, JobId};
 use crate::aggregate::{self, CsvReport};
 use crate::cli::{self, JobPlan, Outcome};
 use crate::engine::{self, EngineError, Outside, Report};
-use crate::frontier::{HostLook, HostShares};
-use crate::gather::Latencies;
 use crate::journal::{self, Opened};
 use crate::plan::{CsvPlan, Plan};
 use crate::runtime::{Control, WorkerLook, Workers};

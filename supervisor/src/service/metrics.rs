@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use shared::record::ErrorKind;
+use supervisor_core::gather::Latencies;
 
 use super::view::{JobState, JobView};
-use crate::gather::Latencies;
 
 /// Everything counted, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

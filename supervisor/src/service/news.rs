@@ -2,12 +2,12 @@
 
 use crossbeam_channel::Sender;
 use shared::job::Mode;
+use supervisor_core::pool::Notice;
 
 use super::ask::{Refused, Submitted};
 use super::at_work::{How, Sight};
 use super::clerk::Prepared;
 use super::view::{JobId, JobView};
-use crate::pool::Notice;
 use crate::runtime::Told;
 
 /// One piece of news.

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender};
 use shared::clock;
+use supervisor_core::frontier::HostShares;
 
 use self::job::Job;
 use super::Again;
@@ -37,7 +38,6 @@ use super::notify::Notify;
 use super::store::Store;
 use super::view::JobId;
 use crate::api::ApiHandle;
-use crate::frontier::HostShares;
 use crate::runtime::{Controller, Spares, Workers};
 
 /// Pieces of news taken in one turn before what is asked is looked at again.

@@ -1,6 +1,6 @@
 //! What a run did, in one JSON object (`--summary`) and one table on stderr.
 //!
-//! Built from [`crate::gather`] and a few facts about the processes. The keys
+//! Built from [`supervisor_core::gather`] and a few facts about the processes. The keys
 //! are part of the product's contract: scripts read them.
 
 mod compare;
@@ -15,9 +15,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared::job::Mode;
 use shared::record::ErrorKind;
+use supervisor_core::gather::{Gather, Latencies, Latency, LatencyBin, Timeline};
 use utoipa::ToSchema;
-
-use crate::gather::{Gather, Latencies, Latency, LatencyBin, Timeline};
 
 pub use compare::table as compare_table;
 pub use file::{WriteError, replace};
@@ -175,8 +174,8 @@ impl Summary {
     }
 }
 
-impl From<(u32, &crate::gather::SlotCounts)> for PerWorker {
-    fn from((slot, counts): (u32, &crate::gather::SlotCounts)) -> Self {
+impl From<(u32, &supervisor_core::gather::SlotCounts)> for PerWorker {
+    fn from((slot, counts): (u32, &supervisor_core::gather::SlotCounts)) -> Self {
         Self {
             slot,
             starts: counts.starts,

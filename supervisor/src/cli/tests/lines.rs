@@ -3,9 +3,10 @@
 use shared::address::AddressPolicy;
 use shared::job::Mode;
 use shared::select::{Each, Preset};
+use supervisor_core::frontier::PerHost;
 
 use super::*;
-use crate::plan::{Columns, Input, Output, PerHost, When};
+use crate::plan::{Columns, Input, Output, When};
 
 #[test]
 fn definitions_hold_together() {

@@ -1,9 +1,10 @@
 //! Flags that were not typed: variables, config files, job files.
 
 use shared::job::Mode;
+use supervisor_core::frontier::PerHost;
 
 use super::*;
-use crate::plan::{Input, PerHost};
+use crate::plan::Input;
 
 #[test]
 fn flag_beats_environment_beats_job_beats_config_beats_default() {

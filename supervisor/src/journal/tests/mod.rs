@@ -12,11 +12,12 @@ use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, SandboxLevel, Work};
 use shared::record::ErrorKind;
 use shared::select::Field;
+use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::opening::Opened;
 use super::store::{Commit, Recorded};
 use super::*;
-use crate::plan::{Input, Output, PerHost, Plan, Politeness, PoolPlan, When};
+use crate::plan::{Input, Output, Plan, PoolPlan, When};
 use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};
 

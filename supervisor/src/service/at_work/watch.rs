@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use shared::job::Mode;
+use supervisor_core::pool::{Notice, Quarantined};
 
 use super::super::news::News;
 use super::super::view::{JobCounts, JobId};
 use super::Sight;
-use crate::pool::{Notice, Quarantined};
 use crate::progress::{Rate, Snapshot, Total, left};
 use crate::runtime::{Look, Observer};
 use crate::summary::units;
@@ -130,7 +130,7 @@ mod tests {
     use crossbeam_channel::unbounded;
 
     use super::*;
-    use crate::gather::Gather;
+    use supervisor_core::gather::Gather;
 
     #[test]
     fn a_program_that_complains_about_every_line_does_not_fill_the_memory() {

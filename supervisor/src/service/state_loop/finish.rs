@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use supervisor_core::pool::Notice;
+
 use super::super::at_work::{How, Result as JobResult, Sight};
 use super::super::board::Event;
 use super::super::view::{JobCounts, JobId, JobState};
@@ -9,7 +11,6 @@ use super::StateLoop;
 use super::job::{After, Job};
 use super::share::now;
 use crate::cli::Outcome;
-use crate::pool::Notice;
 
 impl StateLoop {
     /// A job's thread is over.

@@ -1,6 +1,7 @@
 //! Takes jobs in, and takes over those of the service before this one.
 
 use crossbeam_channel::Sender;
+use supervisor_core::gather::Counts;
 
 use super::super::StoreError;
 use super::super::ask::{Idempotency, Refused, Submission, Submitted};
@@ -11,7 +12,6 @@ use super::super::view::{JobCounts, JobId, JobState, JobView};
 use super::StateLoop;
 use super::job::Job;
 use super::share::now;
-use crate::gather::Counts;
 use crate::journal;
 
 impl StateLoop {

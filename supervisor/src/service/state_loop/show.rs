@@ -5,12 +5,12 @@ use std::fs;
 use std::sync::{Arc, PoisonError};
 
 use shared::clock;
+use supervisor_core::pool::Standing;
 
 use super::super::board::{Event, Records};
 use super::super::view::{HostView, JobId, JobState, ServiceView, WorkerState, WorkerView};
 use super::StateLoop;
 use super::job::Job;
-use crate::pool::Standing;
 use crate::runtime::WorkerLook;
 use crate::summary::units;
 

@@ -34,7 +34,7 @@ impl StateLoop {
     /// The first time, jobs finish what is in flight and go on at the next start; the second time,
     /// they stop at once, and what was in flight is done again.
     fn stop(&mut self, signal: i32) {
-        let name = crate::pool::signal_name(signal).unwrap_or("a signal");
+        let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
         let running: Vec<_> = self.jobs.values().filter(|job| job.live.is_some()).collect();
         if self.stopping {
             tracing::warn!("{name} again: stopping at once");

@@ -1,0 +1,19 @@
+//! What passes between the supervisor and one worker, whatever the job is.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`protocol`] | the messages, generic over the document that describes a job |
+//! | [`codec`] | messages to bytes and back, in pieces small enough for a channel |
+//! | [`record`] | one output record, and the kinds of error it can carry |
+//! | [`mode`] | the four ways in which a run uses processes and waiting |
+//! | [`black_box`] | the shared page that survives a worker's death |
+//! | [`clock`] | the only place that reads the time |
+//!
+//! Nothing here knows HTML, CSV, compression or HTTP: what decides is built on this alone.
+
+pub mod black_box;
+pub mod clock;
+pub mod codec;
+pub mod mode;
+pub mod protocol;
+pub mod record;

@@ -1,0 +1,176 @@
+//! Named cases, each one promise of [`Frontier`], in virtual time.
+
+use std::num::NonZeroU32;
+
+use super::*;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn config(per_host: PerHost, rate_per_s: Option<f64>) -> FrontierConfig {
+    FrontierConfig::from(&Politeness { per_host, rate_per_s, retries: 2 })
+}
+
+pub(super) fn limit(in_flight: u32) -> PerHost {
+    PerHost::Limit(NonZeroU32::new(in_flight).unwrap())
+}
+
+pub(super) fn host(name: &str) -> Option<HostRef<'_>> {
+    Some(HostRef { name, loopback: false })
+}
+
+/// Pops until nothing can go, and gives the ids.
+fn pop_all(frontier: &mut Frontier, now: Instant) -> Vec<u64> {
+    std::iter::from_fn(|| frontier.pop(now)).map(|(id, _)| id).collect()
+}
+
+#[test]
+fn the_limit_is_eight_for_a_network_host_and_none_for_loopback() {
+    let now = wire::clock::now();
+    let table = [
+        (PerHost::Auto, host("example.org"), 8),
+        (PerHost::Auto, Some(HostRef { name: "127.0.0.1", loopback: true }), 100),
+        (PerHost::Auto, None, 100),
+        (limit(3), Some(HostRef { name: "127.0.0.1", loopback: true }), 3),
+        (limit(3), None, 100),
+        (PerHost::Unlimited, host("example.org"), 100),
+    ];
+    for (per_host, host, expected) in table {
+        let mut frontier = Frontier::new(config(per_host, None), 0);
+        (0..100).for_each(|id| frontier.push(now, id, host));
+        assert_eq!(pop_all(&mut frontier, now), (0..expected).collect::<Vec<_>>(), "{per_host:?} {host:?}");
+        assert_eq!(frontier.len(), 100 - expected as usize);
+        assert_eq!(frontier.next_due(), None, "only a permit helps");
+    }
+}
+
+#[test]
+fn hosts_take_turns_however_much_one_of_them_has() {
+    let now = wire::clock::now();
+    let mut frontier = Frontier::new(config(PerHost::Unlimited, None), 0);
+    (0..6).for_each(|id| frontier.push(now, id, host("big")));
+    frontier.push(now, 10, host("small"));
+    frontier.push(now, 11, host("small"));
+    frontier.push(now, 20, host("tiny"));
+    assert_eq!(pop_all(&mut frontier, now), [0, 10, 20, 1, 11, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_host_whose_token_came_queues_behind_those_that_have_waited() {
+    let zero = wire::clock::now();
+    let mut frontier = Frontier::new(config(PerHost::Unlimited, Some(1.0)), 0);
+    for (id, name) in [(10, "a"), (11, "a"), (20, "b"), (21, "b"), (30, "c"), (31, "c")] {
+        frontier.push(zero, id, host(name));
+    }
+    // Room for one start a second, while each host could make one.
+    let popped: Vec<_> = (0..6).map(|s| frontier.pop(zero + SECOND * s).unwrap().0).collect();
+    assert_eq!(popped, [10, 20, 30, 11, 21, 31]);
+}
+
+#[test]
+fn a_permit_that_comes_back_lets_the_next_one_go() {
+    let now = wire::clock::now();
+    let mut frontier = Frontier::new(config(limit(1), None), 0);
+    (0..3).for_each(|id| frontier.push(now, id, host("a")));
+    let (_, a) = frontier.pop(now).unwrap();
+    assert_eq!(frontier.pop(now), None);
+    frontier.release(now, a);
+    assert_eq!(frontier.pop(now), Some((1, a)));
+}
+
+#[test]
+fn what_is_given_back_goes_first_and_in_order() {
+    let now = wire::clock::now();
+    for host in [host("a"), None] {
+        let mut frontier = Frontier::new(config(limit(3), None), 0);
+        (0..5).for_each(|id| frontier.push(now, id, host));
+        let held: Vec<_> = (0..3).map(|_| frontier.pop(now).unwrap()).collect();
+        for &(id, host) in held.iter().rev() {
+            frontier.give_back(now, id, host);
+        }
+        assert_eq!(frontier.len(), 5);
+        assert_eq!(pop_all(&mut frontier, now)[..3], [0, 1, 2]);
+    }
+}
+
+#[test]
+fn a_due_retry_goes_before_fresh_targets_and_waits_for_a_permit_like_them() {
+    let now = wire::clock::now();
+    for host in [host("a"), None] {
+        let mut frontier = Frontier::new(config(limit(1), None), 3);
+        (0..3).for_each(|id| frontier.push(now, id, host));
+        let (id, seat) = frontier.pop(now).unwrap();
+        let due = frontier.retry(now, id, seat, 1, None);
+        assert_eq!(frontier.len(), 3);
+        let (other, _) = frontier.pop(now).unwrap();
+        assert_eq!(other, 1, "the host is not held up meanwhile");
+        if host.is_some() {
+            assert_eq!(frontier.pop(due), None, "the permit is taken");
+        }
+        frontier.release(due, seat);
+        assert_eq!(frontier.pop(due), Some((0, seat)));
+        assert_eq!(frontier.len(), 1);
+    }
+}
+
+#[test]
+fn retry_after_holds_the_whole_host_and_only_it() {
+    let now = wire::clock::now();
+    let table = [(5, 5), (120, 120), (86_400, 120)];
+    for (asked_s, held_s) in table {
+        let mut frontier = Frontier::new(config(limit(4), None), 7);
+        (0..3).for_each(|id| frontier.push(now, id, host("a")));
+        let (id, a) = frontier.pop(now).unwrap();
+        let (asked, held) = (SECOND * asked_s, SECOND * held_s);
+        let due = frontier.retry(now, id, a, 1, Some(asked));
+        assert!(due >= now + held && due <= now + held + held / 10, "{asked:?}");
+        frontier.push(now, 9, host("b"));
+        assert_eq!(pop_all(&mut frontier, now), [9]);
+        assert_eq!(frontier.next_due(), Some(now + held));
+        assert_eq!(frontier.pop(now + held - Duration::from_nanos(1)), None);
+        assert_eq!(pop_all(&mut frontier, now + held), [1, 2]);
+        assert_eq!(pop_all(&mut frontier, due), [0]);
+    }
+}
+
+#[test]
+fn a_retry_after_without_a_host_holds_only_its_target() {
+    let now = wire::clock::now();
+    let mut frontier = Frontier::new(config(PerHost::Auto, Some(1.0)), 0);
+    (0..3).for_each(|id| frontier.push(now, id, None));
+    let (id, none) = frontier.pop(now).unwrap();
+    let due = frontier.retry(now, id, none, 1, Some(SECOND));
+    assert_eq!(pop_all(&mut frontier, now), [1, 2]);
+    assert_eq!(frontier.next_due(), Some(due));
+    assert_eq!(pop_all(&mut frontier, due), [0]);
+}
+
+#[test]
+fn a_host_is_forgotten_when_nothing_about_it_counts_any_more() {
+    let now = wire::clock::now();
+    let mut frontier = Frontier::new(config(limit(1), None), 0);
+    for id in 0..1000 {
+        frontier.push(now, id, host(&format!("host{id}")));
+        let (_, seat) = frontier.pop(now).unwrap();
+        assert_eq!(frontier.hosts_len(), 1);
+        frontier.release(now, seat);
+    }
+    assert_eq!(frontier.hosts_len(), 0);
+}
+
+#[test]
+fn an_idle_hosts_rate_and_pause_outlive_its_targets() {
+    let now = wire::clock::now();
+    let mut frontier = Frontier::new(config(limit(9), Some(0.5)), 0);
+    frontier.push(now, 0, host("a"));
+    let (_, a) = frontier.pop(now).unwrap();
+    frontier.release(now, a);
+    frontier.push(now, 1, host("a"));
+    assert_eq!(frontier.pop(now), None, "a token was spent just now");
+    assert_eq!(frontier.next_due(), Some(now + 2 * SECOND));
+    let later = now + 2 * SECOND;
+    let (_, a) = frontier.pop(later).unwrap();
+    frontier.release(later, a);
+    assert_eq!(frontier.next_due(), None, "nobody waits for this token");
+    frontier.push(later + 2 * SECOND, 2, host("b"));
+    assert_eq!(frontier.hosts_len(), 1, "a's bucket is full again");
+}

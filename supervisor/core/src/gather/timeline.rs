@@ -1,0 +1,317 @@
+//! What was in flight when, in memory that does not grow with the run.
+//!
+//! Two views are kept of each slot. [`Bucket`]s cover the whole run and are
+//! exact: how many attempts ran at each boundary, and the area under that curve.
+//! [`Interval`]s show single attempts, but only those of the run's beginning:
+//! a sample thinned over the whole run would draw a busy lane as an idle one.
+//! Times are microseconds since the job began.
+
+use wire::protocol::{Outcome, Verdict};
+
+/// Single attempts kept per slot: 30 rounds of 128 in flight, 128 KiB.
+pub const INTERVALS_MAX: usize = 4_096;
+
+/// Room left for attempts that began before the cut but ended after it.
+const STRAGGLERS_MAX: usize = 1_024;
+
+/// Buckets kept per slot; when a run outgrows them, neighbours merge and the width doubles.
+pub const BUCKETS_MAX: usize = 512;
+
+/// log₂ of the first bucket width in microseconds: about a millisecond, finer than any chart of a run shows.
+const FIRST_WIDTH_LOG2: u32 = 10;
+
+/// How an attempt ended, as far as a chart tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// With fields.
+    Ok,
+    /// With an error, for good.
+    Failed,
+    /// With an error that may pass; another attempt followed.
+    Retried,
+}
+
+impl From<&Verdict> for Ending {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Ok => Self::Ok,
+            Verdict::Failed(_) => Self::Failed,
+            Verdict::Retry { .. } => Self::Retried,
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// The target's id.
+    pub id: u64,
+    /// When it began.
+    pub started_us: u64,
+    /// How long it took; saturates at 71 minutes.
+    pub elapsed_us: u32,
+    /// How much of that was computing.
+    pub cpu_us: u32,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// A curve that only steps up or down: its change within a bucket, and the area those steps add to the bucket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Steps {
+    change: i64,
+    area_us: i64,
+}
+
+impl Steps {
+    fn up(&mut self, to_bucket_end_us: u64) {
+        self.change += 1;
+        self.area_us = self.area_us.saturating_add_unsigned(to_bucket_end_us);
+    }
+
+    fn down(&mut self, to_bucket_end_us: u64) {
+        self.change -= 1;
+        self.area_us = self.area_us.saturating_sub_unsigned(to_bucket_end_us);
+    }
+
+    /// Joins the bucket after this one, both `width_us` wide, into this one.
+    fn join(&mut self, next: Self, width_us: u64) {
+        let carried = self.change.saturating_mul(i64::try_from(width_us).unwrap_or(i64::MAX));
+        self.area_us = self.area_us.saturating_add(carried).saturating_add(next.area_us);
+        self.change += next.change;
+    }
+}
+
+/// What happened in one stretch of time in one slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Bucket {
+    items: u64,
+    failed: u64,
+    bytes: u64,
+    running: Steps,
+    computing: Steps,
+}
+
+impl Bucket {
+    fn join(&mut self, next: &Self, width_us: u64) {
+        self.items += next.items;
+        self.failed += next.failed;
+        self.bytes += next.bytes;
+        self.running.join(next.running, width_us);
+        self.computing.join(next.computing, width_us);
+    }
+}
+
+/// One stretch of time, ready for a chart.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Point {
+    /// Final results that arrived in it.
+    pub items: u64,
+    /// Those of them that are errors.
+    pub failed: u64,
+    /// Body bytes of the attempts that ended in it.
+    pub bytes: u64,
+    /// Attempts in flight, averaged over it.
+    pub in_flight: f64,
+    /// Attempts computing, averaged over it; the rest of `in_flight` waited.
+    pub computing: f64,
+    /// Attempts in flight at its last instant.
+    pub in_flight_at_end: i64,
+}
+
+/// One slot's part of the timeline.
+#[derive(Debug, Clone, Default)]
+struct Lane {
+    intervals: Vec<Interval>,
+    /// Set once `intervals` is full: every attempt that began earlier is in it.
+    complete_before_us: Option<u64>,
+    buckets: Vec<Bucket>,
+}
+
+impl Lane {
+    fn keep(&mut self, interval: Interval) {
+        match self.complete_before_us {
+            None => {
+                self.intervals.push(interval);
+                if self.intervals.len() >= INTERVALS_MAX {
+                    self.complete_before_us = self.intervals.iter().map(|kept| kept.started_us).max();
+                }
+            }
+            Some(cut) if interval.started_us >= cut => {}
+            Some(_) if self.intervals.len() < INTERVALS_MAX + STRAGGLERS_MAX => self.intervals.push(interval),
+            Some(_) => self.complete_before_us = Some(interval.started_us),
+        }
+    }
+
+    fn bucket(&mut self, index: usize) -> Option<&mut Bucket> {
+        if index >= self.buckets.len() {
+            self.buckets.resize(index + 1, Bucket::default());
+        }
+        self.buckets.get_mut(index)
+    }
+
+    fn halve(&mut self, width_us: u64) {
+        let mut joined = Vec::with_capacity(self.buckets.capacity());
+        for pair in self.buckets.chunks(2) {
+            let [first, rest @ ..] = pair else { continue };
+            let mut bucket = *first;
+            bucket.join(&rest.first().copied().unwrap_or_default(), width_us);
+            joined.push(bucket);
+        }
+        self.buckets = joined;
+    }
+}
+
+/// What was in flight when, for every slot of a run.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    width_log2: u32,
+    lanes: Vec<Lane>,
+    end_us: u64,
+}
+
+impl Timeline {
+    pub(super) fn new(slots: usize) -> Self {
+        Self { width_log2: FIRST_WIDTH_LOG2, lanes: vec![Lane::default(); slots], end_us: 0 }
+    }
+
+    pub(super) fn record(&mut self, slot: usize, outcome: &Outcome) {
+        let end_us = outcome.started_us.saturating_add(outcome.elapsed_us);
+        let cpu_us = outcome.cpu_us.min(outcome.elapsed_us);
+        let ending = Ending::from(&outcome.verdict);
+        let last = self.make_room(slot, end_us);
+        let (shift, width_us) = (self.width_log2, self.width_us());
+        let Some(lane) = self.lanes.get_mut(slot) else {
+            return;
+        };
+
+        // Where computing fell within an attempt is not known; parsing follows
+        // waiting, so it is drawn as the attempt's last part.
+        let computing_from_us = end_us - cpu_us;
+        let left = |at_us: u64| width_us - (at_us & (width_us - 1));
+        if let Some(bucket) = lane.bucket(last) {
+            let is_final = ending != Ending::Retried;
+            let (items, failed) = match &outcome.endings {
+                Some(endings) => (endings.records(), endings.parse + endings.child),
+                None => (u64::from(is_final), u64::from(ending == Ending::Failed)),
+            };
+            bucket.items += items;
+            bucket.failed += failed;
+            bucket.bytes = bucket.bytes.saturating_add(outcome.bytes);
+            bucket.running.down(left(end_us));
+            bucket.computing.down(left(end_us));
+        }
+        if let Some(bucket) = lane.bucket(index(outcome.started_us, shift)) {
+            bucket.running.up(left(outcome.started_us));
+        }
+        if let Some(bucket) = lane.bucket(index(computing_from_us, shift)) {
+            bucket.computing.up(left(computing_from_us));
+        }
+        lane.keep(Interval {
+            id: outcome.id,
+            started_us: outcome.started_us,
+            elapsed_us: u32::try_from(outcome.elapsed_us).unwrap_or(u32::MAX),
+            cpu_us: u32::try_from(cpu_us).unwrap_or(u32::MAX),
+            ending,
+        });
+    }
+
+    /// A final result that no worker reported: its worker died on it.
+    pub(super) fn record_lost(&mut self, slot: usize, at_us: u64) {
+        let last = self.make_room(slot, at_us);
+        if let Some(bucket) = self.lanes.get_mut(slot).and_then(|lane| lane.bucket(last)) {
+            bucket.items += 1;
+            bucket.failed += 1;
+        }
+    }
+
+    /// Makes sure the slot has a lane and `at_us` a bucket, whose index it returns.
+    fn make_room(&mut self, slot: usize, at_us: u64) -> usize {
+        if slot >= self.lanes.len() {
+            self.lanes.resize(slot + 1, Lane::default());
+        }
+        self.end_us = self.end_us.max(at_us);
+        while index(at_us, self.width_log2) >= BUCKETS_MAX {
+            let width_us = self.width_us();
+            self.lanes.iter_mut().for_each(|lane| lane.halve(width_us));
+            self.width_log2 += 1;
+        }
+        index(at_us, self.width_log2)
+    }
+
+    /// Slots that have a lane, busy or not.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// When the last attempt ended.
+    #[must_use]
+    pub fn end_us(&self) -> u64 {
+        self.end_us
+    }
+
+    /// Width of every [`Point`].
+    #[must_use]
+    pub fn width_us(&self) -> u64 {
+        1 << self.width_log2
+    }
+
+    /// The attempts kept of one slot, in the order in which they ended.
+    #[must_use]
+    pub fn intervals(&self, slot: usize) -> &[Interval] {
+        self.lanes.get(slot).map_or(&[], |lane| &lane.intervals)
+    }
+
+    /// Every attempt of any slot that began before this instant is among the intervals; `None` is all of them.
+    #[must_use]
+    pub fn complete_before_us(&self) -> Option<u64> {
+        self.lanes.iter().filter_map(|lane| lane.complete_before_us).min()
+    }
+
+    /// One slot over the whole run, one point for each [`Self::width_us`].
+    #[must_use]
+    pub fn series(&self, slot: usize) -> Vec<Point> {
+        let buckets = self.lanes.get(slot).map_or(&[][..], |lane| &lane.buckets);
+        points(buckets.iter().copied(), self.width_us())
+    }
+
+    /// All slots together over the whole run.
+    #[must_use]
+    pub fn total(&self) -> Vec<Point> {
+        let mut sum: Vec<Bucket> = Vec::new();
+        for lane in &self.lanes {
+            if sum.len() < lane.buckets.len() {
+                sum.resize(lane.buckets.len(), Bucket::default());
+            }
+            for (total, bucket) in sum.iter_mut().zip(&lane.buckets) {
+                // A width of nothing: these two cover the same stretch, not neighbouring ones.
+                total.join(bucket, 0);
+            }
+        }
+        points(sum.into_iter(), self.width_us())
+    }
+}
+
+fn index(at_us: u64, width_log2: u32) -> usize {
+    usize::try_from(at_us >> width_log2).unwrap_or(usize::MAX)
+}
+
+fn points(buckets: impl Iterator<Item = Bucket>, width_us: u64) -> Vec<Point> {
+    let (mut running, mut computing) = (0_i64, 0_i64);
+    let average = |level: &mut i64, steps: Steps| {
+        let area = *level as f64 + steps.area_us as f64 / width_us as f64;
+        *level += steps.change;
+        area.max(0.0)
+    };
+    buckets
+        .map(|bucket| Point {
+            items: bucket.items,
+            failed: bucket.failed,
+            bytes: bucket.bytes,
+            in_flight: average(&mut running, bucket.running),
+            computing: average(&mut computing, bucket.computing),
+            in_flight_at_end: running,
+        })
+        .collect()
+}

@@ -1,0 +1,109 @@
+//! Who gets the next target: the worker that holds least, within its window
+//! and its fair share.
+
+use std::time::Instant;
+
+use wire::protocol::{Slice, Target};
+
+use super::credit::{SLICE_BYTES_MAX, TARGET_OVERHEAD_BYTES};
+use super::mutant::Mutant;
+use super::slot::{Slot, State, Watch};
+use super::{Command, Pool};
+use crate::frontier::HostId;
+
+impl Pool {
+    /// Hands out whatever may go now.
+    pub(super) fn dispatch(&mut self, now: Instant) {
+        if self.backlog() == 0 {
+            return;
+        }
+        let share = self.fair_share();
+        while let Some(index) = self.roomiest(share) {
+            let Some((id, host)) = self.frontier.pop(now) else { break };
+            let Some(slot) = self.slots.get_mut(index) else { break };
+            if self.config.piped
+                && let Some(rest) = self.ledger.split(id, slot.credit.piece())
+            {
+                self.frontier.give_back(now, rest, HostId::NONE);
+            }
+            let Some(live) = self.ledger.assign(id, slot.seat, host) else { continue };
+            let bytes = live.input.len() + live.kept.len() + TARGET_OVERHEAD_BYTES;
+            if slot.slice_bytes + bytes > SLICE_BYTES_MAX {
+                flush(slot, &mut self.commands);
+            }
+            slot.slice_bytes += bytes;
+            slot.slice.push(Target {
+                id,
+                attempt: live.attempt(),
+                may_retry: live.retries < self.config.retries,
+                input: live.input.to_vec(),
+                kept: live.kept.to_vec(),
+            });
+            slot.credit.take(now, live.load());
+            // Past the concurrency it waits for its turn; the next sample looks whether that has come.
+            let begins = slot.credit.held() <= self.config.concurrency as usize;
+            let deadline = begins.then(|| now + self.config.target_timeout);
+            if !self.config.piped {
+                slot.watches.push_back(Watch { id, attempt: live.attempt(), deadline });
+            }
+            if slot.credit.held() == 1 {
+                // It was idle until now: standing still was no hang.
+                slot.progress.1 = now;
+            }
+        }
+        for slot in &mut self.slots {
+            flush(slot, &mut self.commands);
+        }
+    }
+
+    /// Tells programs that nothing follows what they have, so that none keeps an answer back for more.
+    pub(super) fn flush_programs(&mut self) {
+        if !self.config.piped || !self.source_ended || self.backlog() > 0 {
+            return;
+        }
+        for slot in self.slots.iter_mut().filter(|slot| slot.state == State::Serving && !slot.flushed) {
+            if slot.credit.held() > 0 {
+                slot.flushed = true;
+                self.commands.push_back(Command::SendFlush(slot.seat));
+            }
+        }
+    }
+
+    /// What one worker may hold so that the others get theirs: matters at the
+    /// start, when one worker is up before the rest, and at the end, when little is left.
+    pub(super) fn fair_share(&self) -> usize {
+        let (mut parts, mut held) = (0, 0);
+        for slot in self.slots.iter().filter(|slot| slot.takes_part()) {
+            parts += 1;
+            held += slot.credit.load().inputs;
+        }
+        let backlog = usize::try_from(self.ledger.inputs_waiting()).unwrap_or(usize::MAX);
+        backlog.saturating_add(held).div_ceil(parts.max(1)).max(1)
+    }
+
+    /// The worker that gets the next target, if any may have one.
+    pub(super) fn roomiest(&self, share: usize) -> Option<usize> {
+        let room = |slot: &Slot| {
+            slot.credit.has_room(slot.credit.window().min(share))
+                && (slot.credit.may_send(slot.slice_bytes) || self.is(Mutant::NoCreditCheck))
+        };
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.state == State::Serving && room(slot))
+            .min_by_key(|(_, slot)| slot.credit.load().inputs)
+            .map(|(index, _)| index)
+    }
+}
+
+/// Sends the slice that was put together for `slot`.
+fn flush(slot: &mut Slot, commands: &mut std::collections::VecDeque<Command>) {
+    if slot.slice.is_empty() {
+        return;
+    }
+    let targets = std::mem::take(&mut slot.slice);
+    slot.flushed = false;
+    slot.credit.sent(slot.slice_bytes);
+    slot.slice_bytes = 0;
+    commands.push_back(Command::SendSlice(slot.seat, Slice { targets }));
+}

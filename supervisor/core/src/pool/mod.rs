@@ -1,0 +1,411 @@
+//! Decides what each worker slot does next, and where every target is. Nothing
+//! here reads a clock or touches a process: a bug report is a seed, and
+//! replaying it is a unit test.
+//!
+//! The calling contract, in the manner of a sans-I/O protocol: feed events with
+//! [`Pool::handle_event`], [`Pool::handle_batch`] and [`Pool::submit`]; when
+//! [`Pool::poll_timeout`] has passed, call [`Pool::handle_timeout`]; after any
+//! of these, carry out everything [`Pool::poll_command`] gives. The shell that
+//! does so is [`crate::runtime`].
+
+mod credit;
+mod deaths;
+mod dispatch;
+mod ending;
+mod exchange;
+mod ledger;
+mod mutant;
+mod recycle;
+mod resize;
+mod restart;
+mod seat;
+mod slot;
+mod timers;
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+use wire::protocol::{Batch, Verdict};
+
+pub use self::credit::Ahead;
+pub use self::exchange::{Command, Disposition, Event, Notice, Quarantined};
+pub use self::ledger::Counts;
+pub use self::restart::{HEALTHY_AFTER, restart_delay};
+pub use self::seat::{Death, Exit, Seat, Standing, signal_name};
+
+use self::credit::{Credit, Load};
+use self::ledger::Ledger;
+use self::mutant::Mutant;
+use self::recycle::Recycling;
+use self::restart::Intensity;
+use self::slot::{Role, Slot, State};
+use crate::frontier::{Frontier, HostLook, HostRef};
+
+/// Limits of one pool.
+#[derive(Debug, Clone)]
+pub struct PoolConfig {
+    /// Worker processes.
+    pub slots: u32,
+    /// Targets running at once in each.
+    pub concurrency: u32,
+    /// How far ahead of that each is fed.
+    pub ahead: Ahead,
+    /// Whether targets go on to a program, in order: only the worker knows how long each may take, and
+    /// it is told when nothing follows.
+    pub piped: bool,
+    /// Attempts after the first, for failures that may pass.
+    pub retries: u32,
+    /// Attempts that may end in a dead worker before the target is set aside.
+    pub crashes_max: u32,
+    /// From fork to ready.
+    pub handshake_timeout: Duration,
+    /// A worker that holds work and whose progress counter stands still this long is hung.
+    pub stall_timeout: Duration,
+    /// Longest time one CPU stage may run before its worker is ended.
+    pub stage_timeout: Duration,
+    /// Longest time one target may take once it runs; the worker's own timeouts come well before.
+    pub target_timeout: Duration,
+    /// Time to finish what is in flight when the run is stopped.
+    pub drain_grace: Duration,
+    /// Time between asking a process to end and killing it.
+    pub terminate_grace: Duration,
+    /// Targets after which a worker is replaced, ± 10 %.
+    pub recycle_after: Option<NonZeroU64>,
+    /// How far a worker's resident set may grow beyond its smallest before it is replaced.
+    pub rss_allowance_bytes: Option<u64>,
+}
+
+impl PoolConfig {
+    fn credit(&self) -> Credit {
+        Credit::new(self.concurrency as usize, self.ahead)
+    }
+}
+
+/// How far the pool as a whole is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// Handing out targets.
+    Running,
+    /// All is done, or a drain was asked for: workers are ending.
+    Ending,
+    /// It cannot go on: why.
+    GaveUp(String),
+}
+
+/// The pool: see the module's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Pool {
+    config: PoolConfig,
+    /// The seats, by number.
+    slots: Vec<Slot>,
+    /// Processes without a seat: the successor that gets ready, and those that leave.
+    unseated: Vec<Slot>,
+    /// The last generation of every slot there ever was.
+    generations: Vec<u32>,
+    recycling: Recycling,
+    ledger: Ledger,
+    frontier: Frontier,
+    intensity: Intensity,
+    stage: Stage,
+    source_ended: bool,
+    sample_due: Option<Instant>,
+    /// When anything was last heard, or waiting was made up for, see [`Event::Suspended`].
+    called_at: Instant,
+    /// When we last came back after having been stopped ourselves.
+    listening_since: Option<Instant>,
+    commands: VecDeque<Command>,
+    restarts: u64,
+    /// Attempts charged to targets that are tried again: their worker died on them.
+    charged: u64,
+    rng: fastrand::Rng,
+    #[cfg(test)]
+    mutant: Option<Mutant>,
+}
+
+impl Pool {
+    /// A pool whose workers start at once; `seed` decides all its jitter.
+    #[must_use]
+    pub fn new(mut config: PoolConfig, frontier: Frontier, now: Instant, seed: u64) -> Self {
+        // None of either would be a pool in which nothing ever happens.
+        config.slots = config.slots.max(1);
+        config.concurrency = config.concurrency.max(1);
+        let deadline = now + config.handshake_timeout;
+        let first = |slot| Seat { slot, generation: 1 };
+        let slots: Vec<_> = (0..config.slots)
+            .map(|n| Slot::new(first(n), Role::Seated, now, config.credit(), deadline))
+            .collect();
+        let commands = slots.iter().map(|slot| Command::Spawn(slot.seat)).collect();
+        Self {
+            intensity: Intensity::new(slots.len()),
+            generations: vec![1; slots.len()],
+            slots,
+            unseated: Vec::new(),
+            recycling: Recycling::new(now),
+            ledger: Ledger::default(),
+            frontier,
+            stage: Stage::Running,
+            source_ended: false,
+            sample_due: None,
+            called_at: now,
+            listening_since: None,
+            commands,
+            restarts: 0,
+            charged: 0,
+            rng: fastrand::Rng::with_seed(seed),
+            config,
+            #[cfg(test)]
+            mutant: None,
+        }
+    }
+
+    /// Takes a new target, and what is carried along with it; false when its id was submitted before
+    /// and is not finished.
+    pub fn submit(
+        &mut self,
+        now: Instant,
+        id: u64,
+        input: Vec<u8>,
+        kept: Vec<u8>,
+        host: Option<HostRef<'_>>,
+    ) -> bool {
+        let fresh = self.ledger.submit(id, input, kept, 1);
+        if fresh {
+            self.frontier.push(now, id, host);
+        }
+        fresh
+    }
+
+    /// Takes so many lines in one target, the first of which has this id; false as [`Self::submit`].
+    pub fn submit_lines(&mut self, now: Instant, id: u64, input: Vec<u8>, lines: u64) -> bool {
+        let fresh = self.ledger.submit(id, input, Vec::new(), lines);
+        if fresh {
+            self.frontier.push(now, id, None);
+        }
+        fresh
+    }
+
+    /// Takes what happened. Call [`Self::poll_command`] until it is empty afterwards.
+    pub fn handle_event(&mut self, now: Instant, event: Event) {
+        let told = if let Event::Suspended(lasting) = event { lasting } else { Duration::ZERO };
+        self.make_up_for_absence(now, told);
+        match event {
+            Event::Spawned(seat) => self.spawned(now, seat),
+            Event::SpawnFailed(seat, why) => self.spawn_failed(now, seat, &why),
+            Event::Hello(seat) => self.hello(seat),
+            Event::Ready(seat) => self.ready(now, seat),
+            Event::Refused(seat, why) => self.refused(now, seat, why),
+            Event::GaveUp(seat, why) => self.gave_up(now, seat, why),
+            Event::Garbled(seat, why) => self.garbled(now, seat, &why),
+            Event::Eof(seat) => self.eof(now, seat),
+            Event::Reaped(seat, death) => self.reaped(now, seat, death),
+            Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
+            Event::Suspended(_) => {}
+            Event::SourceEnded => self.source_ended = true,
+            Event::Roll => self.roll(now),
+            Event::Grow => self.grow(now),
+            Event::Shrink => self.shrink(now),
+            Event::Drain => self.drain(now),
+            Event::Kill => self.kill_all(now),
+        }
+        self.settle(now);
+    }
+
+    /// Takes a worker's results; one disposition per outcome is appended to `dispositions`.
+    pub fn handle_batch(
+        &mut self,
+        now: Instant,
+        seat: Seat,
+        batch: &Batch,
+        dispositions: &mut Vec<Disposition>,
+    ) {
+        self.make_up_for_absence(now, Duration::ZERO);
+        let current = self.current(seat).is_some();
+        let mut returned = Load::default();
+        for outcome in &batch.outcomes {
+            let host = if current { self.ledger.held_by(outcome.id, seat) } else { None };
+            let Some(host) = host else {
+                dispositions.push(Disposition::Stale);
+                continue;
+            };
+            if let Verdict::Retry { after_ms, .. } = &outcome.verdict
+                && !self.is(Mutant::ForgetRetry)
+            {
+                returned += self.ledger.load(outcome.id);
+                let attempt = self.ledger.retry(outcome.id);
+                self.frontier.retry(now, outcome.id, host, attempt, after_ms.map(Duration::from_millis));
+                dispositions.push(Disposition::Retried);
+            } else {
+                returned += self.ledger.finish(outcome.id);
+                if !self.is(Mutant::KeepPermit) {
+                    self.frontier.release(now, host);
+                }
+                dispositions.push(Disposition::Final);
+            }
+        }
+        let weighed = self.config.rss_allowance_bytes.is_some();
+        if let Some(slot) = self.current(seat) {
+            let honest = slot.credit.read(batch.slices_read);
+            slot.credit.give_back(now, returned);
+            if returned.targets > 0 {
+                slot.failures = 0;
+                slot.wear(now, returned.inputs);
+                // It writes down its size with its first results: before the next one makes it grow.
+                if slot.rss_baseline_bytes.is_none() && weighed {
+                    self.commands.push_back(Command::Sample(seat));
+                }
+                self.intensity.fruit();
+            }
+            if !honest {
+                self.garbled(now, seat, "it claims to have read more slices than it was sent");
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do, until there is none.
+    #[must_use]
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Where all targets are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.ledger.counts()
+    }
+
+    /// Workers started again after a death; that one is recycled is no death.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Attempts that ended with the worker's death and not with the target's being set aside.
+    #[must_use]
+    pub fn charged(&self) -> u64 {
+        self.charged
+    }
+
+    /// Targets that wait in the frontier: when this is low, it is time to read more of the source.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        let counts = self.ledger.counts();
+        counts.pending + counts.retry
+    }
+
+    /// Inputs without a record: where a target is several lines, more than there are targets.
+    #[must_use]
+    pub fn inputs_left(&self) -> u64 {
+        self.ledger.inputs_left()
+    }
+
+    /// Bytes of the inputs that wait in the frontier.
+    #[must_use]
+    pub fn backlog_bytes(&self) -> usize {
+        self.ledger.bytes_waiting()
+    }
+
+    /// Whether no process is left and none will be started: the run is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stage != Stage::Running && self.all().all(|slot| !slot.state.has_process())
+    }
+
+    /// How many workers there are to be.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// At most so many hosts with targets in flight or waiting, the busiest first.
+    #[must_use]
+    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
+        self.frontier.busiest(now, count)
+    }
+
+    /// How far the process in `seat` is, for whoever watches.
+    #[must_use]
+    pub fn standing(&self, seat: Seat) -> Standing {
+        match self.all().find(|slot| slot.seat == seat).map(|slot| (slot.state, slot.credit.held())) {
+            Some((State::Spawning(_) | State::Handshaking(_), _)) => Standing::Starting,
+            Some((State::Serving, 0)) => Standing::Idle,
+            Some((State::Serving, _)) => Standing::Busy,
+            Some(_) | None => Standing::Leaving,
+        }
+    }
+
+    /// Why the pool gave up, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::GaveUp(why) => Some(why),
+            Stage::Running | Stage::Ending => None,
+        }
+    }
+
+    /// What follows from any event: hand out, end when all is done, check the invariants.
+    fn settle(&mut self, now: Instant) {
+        if self.stage == Stage::Running {
+            if self.source_ended && self.ledger.counts().left() == 0 {
+                self.end(now);
+            } else {
+                self.dispatch(now);
+                self.flush_programs();
+                self.recycle(now);
+            }
+        }
+        self.arm_sampling(now);
+        self.called_at = now;
+        if let Some(broken) = self.broken_invariant() {
+            self.give_up(now, format!("internal error, please report it: {broken}"));
+        }
+    }
+
+    /// All processes, seated or not.
+    fn all(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().chain(&self.unseated)
+    }
+
+    /// The same, to change.
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut().chain(&mut self.unseated)
+    }
+
+    /// The place of `seat`, unless it has been filled anew or given up since.
+    fn place(&mut self, seat: Seat) -> Option<&mut Slot> {
+        let any = self.is(Mutant::NoGenerationCheck);
+        let sits = self.slots.get(seat.slot as usize).is_some_and(|slot| slot.seat == seat || any);
+        if sits {
+            self.slots.get_mut(seat.slot as usize)
+        } else {
+            self.unseated.iter_mut().find(|slot| slot.seat == seat)
+        }
+    }
+
+    /// The same, unless its process is gone.
+    fn current(&mut self, seat: Seat) -> Option<&mut Slot> {
+        self.place(seat).filter(|slot| slot.state.has_process())
+    }
+
+    /// The first invariant that does not hold. A few adds per event, so they stay on in release.
+    fn broken_invariant(&self) -> Option<&'static str> {
+        let counts = self.ledger.counts();
+        let held: usize = self.all().map(|slot| slot.credit.held()).sum();
+        if !self.ledger.balanced() {
+            return Some("the states of all targets do not sum to those submitted");
+        }
+        if held as u64 != counts.assigned {
+            return Some("workers hold more or fewer targets than were assigned");
+        }
+        if self.frontier.len() as u64 != counts.pending + counts.retry {
+            return Some("the frontier has more or fewer targets than are waiting");
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod simulator;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Replaces workers that are worn: after so many targets, when they have grown
+//! too large, or because the user asked for a roll.
+//!
+//! The replacement is ready first. Until then the old one works as before, and
+//! if the new one fails to start, nothing has happened. Then the old one finishes
+//! what it has begun; what it has not, goes back as it was. Only one recycle goes
+//! on in the whole pool, so at most one process is there beyond the slots.
+
+use std::time::{Duration, Instant};
+
+use super::mutant::Mutant;
+use super::seat::Seat;
+use super::slot::{Ended, Role, Slot, State};
+use super::{Command, Notice, Pool, Stage, restart};
+
+/// When the next recycle may be tried.
+#[derive(Debug)]
+pub(super) struct Recycling {
+    /// Replacements in a row that did not start.
+    failures: u32,
+    not_before: Instant,
+}
+
+impl Recycling {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { failures: 0, not_before: now }
+    }
+}
+
+impl Pool {
+    /// Every worker there is now is to be replaced.
+    pub(super) fn roll(&mut self, now: Instant) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        // A successor under way may have been started from what the roll is to bring out of use, too.
+        for slot in self.all_mut().filter(|slot| slot.role != Role::Leaving && slot.state.has_process()) {
+            slot.worn_since.get_or_insert(now);
+        }
+        self.commands.push_back(Command::Notice(Notice::new("replacing all workers, one at a time")));
+    }
+
+    /// Starts a replacement for the worker that has been worn longest, if one may be started.
+    pub(super) fn recycle(&mut self, now: Instant) {
+        let Some(seat) = self.next_worn().filter(|_| self.recycling.not_before <= now) else { return };
+        let successor = self.next_process(now, seat.slot, Role::Successor);
+        self.commands.push_back(Command::Spawn(successor.seat));
+        self.unseated.push(successor);
+        if self.is(Mutant::DrainBeforeReady) {
+            self.let_go(now, seat);
+        }
+    }
+
+    /// When [`Self::recycle`] has something to do.
+    pub(super) fn recycle_due(&self) -> Option<Instant> {
+        self.next_worn().map(|_| self.recycling.not_before)
+    }
+
+    /// The worker to be replaced next, unless another one is being replaced.
+    fn next_worn(&self) -> Option<Seat> {
+        let others = if self.is(Mutant::TwoRecyclesAtOnce) { 1 } else { 0 };
+        if self.stage != Stage::Running || self.unseated.len() > others {
+            return None;
+        }
+        // A fresh worker would have nothing to do when all that is left has been begun.
+        let last = self.source_ended && self.backlog() == 0;
+        let begun = self.config.concurrency as usize;
+        let worn = self.slots.iter().filter(|slot| {
+            slot.state == State::Serving
+                && !(last && slot.credit.held() <= begun)
+                && self.heir(slot.seat).is_none()
+        });
+        worn.filter_map(|slot| Some((slot.worn_since?, slot.seat))).min().map(|(_, seat)| seat)
+    }
+
+    /// The successor that gets ready for this seat.
+    pub(super) fn heir(&self, seat: Seat) -> Option<usize> {
+        self.unseated.iter().position(|slot| {
+            slot.role == Role::Successor
+                && slot.seat.slot == seat.slot
+                && matches!(slot.state, State::Spawning(_) | State::Handshaking(_) | State::Serving)
+        })
+    }
+
+    /// The successor is ready, or the one it was to follow is dead: the seat is its own. Who sat there.
+    pub(super) fn succeed(&mut self, seat: Seat) -> Option<Slot> {
+        let heir = self.heir(seat)?;
+        let sits = self.slots.get_mut(seat.slot as usize)?;
+        let successor = self.unseated.swap_remove(heir);
+        let failures = sits.failures;
+        Some(std::mem::replace(sits, Slot { role: Role::Seated, failures, ..successor }))
+    }
+
+    /// A successor is ready: it takes the seat, and who sat there leaves.
+    pub(super) fn take_seat(&mut self, now: Instant, seat: Seat) {
+        let Some(old) = self.succeed(seat) else { return };
+        self.recycling = Recycling::new(now);
+        // On its way out already, so it is this start that makes up for its death.
+        self.restarts += u64::from(old.state != State::Serving || self.is(Mutant::CountRecycleAsRestart));
+        let seat = old.seat;
+        self.unseated.push(Slot { role: Role::Leaving, ..old });
+        self.let_go(now, seat);
+    }
+
+    /// Lets a process go: it finishes what it has begun, and one that never got ready is ended.
+    pub(super) fn let_go(&mut self, now: Instant, seat: Seat) {
+        let (drained_by, killed_by) = (now + self.leaving_grace(), now + self.config.terminate_grace);
+        let Some(slot) = self.current(seat) else { return };
+        match slot.state {
+            State::Serving => {
+                slot.state = State::Draining(drained_by);
+                self.commands.push_back(Command::SendDrain(seat));
+            }
+            State::Spawning(_) | State::Handshaking(_) => {
+                slot.ended = Some(Ended::Blameless);
+                slot.state = State::Killing(killed_by);
+                self.commands.push_back(Command::Kill(seat));
+            }
+            State::Draining(_)
+            | State::Terminating(_)
+            | State::Killing(_)
+            | State::Backoff(_)
+            | State::Stopped
+            | State::Failed => {}
+        }
+    }
+
+    /// How long one that leaves may take: nobody waits for it, and each of its targets has its own deadline.
+    fn leaving_grace(&self) -> Duration {
+        self.config.drain_grace.max(self.config.target_timeout)
+    }
+
+    /// A successor is dead before it was ready. The old one never knew.
+    pub(super) fn called_off(&mut self, now: Instant, seat: Seat, why: &str) {
+        self.gone(seat);
+        if self.stage != Stage::Running {
+            return;
+        }
+        let delay = restart::restart_delay(self.recycling.failures, &mut self.rng);
+        self.recycling =
+            Recycling { failures: self.recycling.failures.saturating_add(1), not_before: now + delay };
+        let text =
+            format!("{seat}, which was to be a replacement: {why}; trying again in {} ms", delay.as_millis());
+        self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
+        let sits = self.slots.get(seat.slot as usize).map(|slot| slot.seat);
+        if let Some(sits) = sits.filter(|_| self.is(Mutant::CallOffEndsTheOld)) {
+            self.garbled(now, sits, "its replacement died");
+        }
+    }
+
+    /// A process without a seat is dead and settled.
+    pub(super) fn gone(&mut self, seat: Seat) {
+        self.commands.push_back(Command::Forget(seat));
+        self.unseated.retain(|slot| slot.seat != seat);
+    }
+
+    /// How many targets a worker that gets ready now may bring back.
+    pub(super) fn lifetime(&mut self) -> Option<u64> {
+        let nominal = self.config.recycle_after?.get();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a positive count, and about is good enough"
+        )]
+        let jittered = (nominal as f64 * (0.9 + self.rng.f64() * 0.2)).round() as u64;
+        Some(jittered.max(1))
+    }
+}
+
+impl Slot {
+    /// Targets came back from it.
+    pub(super) fn wear(&mut self, now: Instant, targets: usize) {
+        let Some(left) = &mut self.lifetime else { return };
+        *left = left.saturating_sub(targets as u64);
+        if *left == 0 {
+            self.worn_since.get_or_insert(now);
+        }
+    }
+
+    /// Its black box says how large it is.
+    pub(super) fn weigh(&mut self, now: Instant, rss_bytes: u64, allowance: u64) {
+        if rss_bytes == 0 {
+            return;
+        }
+        // The first look may fall into the middle of a large page, so the least counts.
+        let baseline = self.rss_baseline_bytes.unwrap_or(rss_bytes).min(rss_bytes);
+        self.rss_baseline_bytes = Some(baseline);
+        if rss_bytes > baseline.saturating_add(allowance) {
+            self.worn_since.get_or_insert(now);
+        }
+    }
+}

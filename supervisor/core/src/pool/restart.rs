@@ -1,0 +1,216 @@
+//! When a dead worker's slot is filled again, and when the pool gives up.
+//!
+//! Three things can go wrong, and four counts limit them. A worker that dies
+//! before it is ready will die again. Such deaths are counted within a minute and
+//! in a row; the limit in a row is lower until the first worker was ready. A
+//! worker that dies at work has usually met a bad input, which blame deals with.
+//! If workers go on dying with nobody to blame and nothing is finished, the pool
+//! stops. It also stops when more than a thousand deaths in a row each have an input to
+//! blame, because then the inputs are not the cause.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Shortest time between two starts in one slot. Without it, a worker that
+/// dies on load would respawn as fast as the kernel can fork.
+const DELAY_MIN: Duration = Duration::from_millis(100);
+
+/// Longest time between two starts in one slot.
+const DELAY_MAX: Duration = Duration::from_secs(30);
+
+/// A worker that lived this long starts its slot's count anew.
+pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+
+/// Window in which deaths before `Ready` are counted.
+const INTENSITY_WINDOW: Duration = Duration::from_secs(60);
+
+/// Deaths before `Ready` in a row, over all slots, after which a pool of few slots that has never had
+/// a worker stops: about three seconds of one slot's backoff, for a user who waits in front of it.
+const FIRST_STARTS_MIN: usize = 5;
+
+/// Deaths in a row, each with an input to blame and none with one finished in between. Far above
+/// what a cluster of bad inputs makes: three deaths each, of some hundred.
+const BLAMED_MAX: usize = 1000;
+
+/// How a worker fell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fall {
+    /// It was not ready yet.
+    BeforeReady,
+    /// At work, and a target was to blame.
+    Blamed,
+    /// At work, and nobody was to blame.
+    InVain,
+}
+
+/// Delay before start number `failures + 1`: `100 ms · 2ⁿ ≤ 30 s`, ± 25 % so that slots do not move in step.
+pub fn restart_delay(failures: u32, rng: &mut fastrand::Rng) -> Duration {
+    let exponent = failures.min(16);
+    let delay = DELAY_MIN.saturating_mul(1 << exponent).min(DELAY_MAX);
+    delay.mul_f64(0.75 + rng.f64() * 0.5)
+}
+
+/// Counts the deaths that mean "this will not get better".
+#[derive(Debug)]
+pub(crate) struct Intensity {
+    slots: usize,
+    before_ready: VecDeque<Instant>,
+    /// The same, since one last got ready. The backoff of one slot alone spreads its deaths too
+    /// thinly for the window.
+    unready: usize,
+    ever_ready: bool,
+    in_vain: usize,
+    blamed: usize,
+}
+
+impl Intensity {
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { slots, before_ready: VecDeque::new(), unready: 0, ever_ready: false, in_vain: 0, blamed: 0 }
+    }
+
+    /// There are now so many slots.
+    pub(crate) fn resize(&mut self, slots: usize) {
+        self.slots = slots;
+    }
+
+    fn limit(&self, least: usize) -> usize {
+        (3 * self.slots).max(least)
+    }
+
+    /// A worker got ready: starting one is possible.
+    pub(crate) fn ready(&mut self) {
+        self.ever_ready = true;
+        self.unready = 0;
+    }
+
+    /// A target was finished: the pool as a whole moves. Then also deaths before `Ready` are bad
+    /// luck (someone is killing workers, and hits some that are starting) and no broken start.
+    pub(crate) fn fruit(&mut self) {
+        self.in_vain = 0;
+        self.blamed = 0;
+        self.unready = 0;
+        self.before_ready.clear();
+    }
+
+    /// A target was set aside: its deaths are over. That workers die on inputs at all still counts.
+    pub(crate) fn set_aside(&mut self) {
+        self.in_vain = 0;
+    }
+
+    /// A worker died; why the pool must stop, if it must.
+    pub(crate) fn death(&mut self, now: Instant, fall: Fall) -> Option<&'static str> {
+        let limit = self.limit(10);
+        match fall {
+            Fall::Blamed => {
+                self.blamed += 1;
+                (self.blamed > BLAMED_MAX).then_some("workers die on every input")
+            }
+            Fall::InVain => {
+                self.in_vain += 1;
+                (self.in_vain > limit).then_some("workers keep dying and nothing gets done")
+            }
+            Fall::BeforeReady => {
+                self.unready += 1;
+                self.before_ready.push_back(now);
+                while self.before_ready.front().is_some_and(|at| now.duration_since(*at) > INTENSITY_WINDOW) {
+                    self.before_ready.pop_front();
+                }
+                let in_a_row = if self.ever_ready { limit } else { self.limit(FIRST_STARTS_MIN) };
+                let too_many = self.before_ready.len() > limit || self.unready > in_a_row;
+                too_many.then_some("workers die before they are ready")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_limit_and_stay_within_a_quarter() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for (failures, nominal_ms) in [(0, 100), (1, 200), (5, 3_200), (9, 30_000), (60, 30_000)] {
+            for _ in 0..100 {
+                let got = restart_delay(failures, &mut rng);
+                let nominal = Duration::from_millis(nominal_ms);
+                assert!(got >= nominal.mul_f64(0.75) && got <= nominal.mul_f64(1.25), "{failures}: {got:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn deaths_in_vain_add_up_until_a_target_has_its_record() {
+        let now = wire::clock::now();
+        let mut intensity = Intensity::new(1);
+        for finished in [true, false] {
+            for _ in 0..10 {
+                assert_eq!(intensity.death(now, Fall::InVain), None);
+            }
+            if finished { intensity.fruit() } else { intensity.set_aside() }
+        }
+        for n in 1..=11 {
+            assert_eq!(intensity.death(now, Fall::InVain).is_some(), n > 10, "{n}");
+        }
+    }
+
+    #[test]
+    fn deaths_before_ready_are_forgiven_while_work_gets_done() {
+        let now = wire::clock::now();
+        let mut intensity = Intensity::new(8);
+        for _ in 0..1_000 {
+            assert_eq!(intensity.death(now, Fall::BeforeReady), None);
+            intensity.fruit();
+        }
+    }
+
+    #[test]
+    fn deaths_with_a_culprit_count_for_little() {
+        let now = wire::clock::now();
+        let mut intensity = Intensity::new(8);
+        for n in 1..=1001 {
+            assert_eq!(intensity.death(now, Fall::Blamed).is_some(), n > 1000, "{n}");
+        }
+    }
+
+    /// Starts fail in every slot, one after the other, with the backoff between; how many until the pool gives up.
+    fn failing_starts(slots: usize, ever_ready: bool) -> (usize, Duration) {
+        let start = wire::clock::now();
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut intensity = Intensity::new(slots);
+        if ever_ready {
+            intensity.ready();
+        }
+        let mut due: Vec<_> = (0..slots).map(|_| (start, 0)).collect();
+        for n in 1..1000 {
+            let slot = due.iter_mut().min().unwrap();
+            let now = slot.0;
+            if intensity.death(now, Fall::BeforeReady).is_some() {
+                return (n, now - start);
+            }
+            *slot = (now + restart_delay(slot.1, &mut rng), slot.1 + 1);
+        }
+        panic!("{slots} slots never give up");
+    }
+
+    #[test]
+    fn starts_that_always_fail_are_bounded_however_few_the_slots() {
+        let table =
+            [(1, false, 6, 4), (1, true, 11, 130), (3, false, 10, 2), (8, false, 25, 2), (8, true, 25, 2)];
+        for (slots, ever_ready, starts, within_s) in table {
+            let (got, after) = failing_starts(slots, ever_ready);
+            assert_eq!(got, starts, "{slots} slots, ready before: {ever_ready}");
+            assert!(after <= Duration::from_secs(within_s), "{slots} slots took {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_got_ready_forgives_failed_starts_far_apart() {
+        let start = wire::clock::now();
+        let mut intensity = Intensity::new(2);
+        for n in 0..100u32 {
+            assert_eq!(intensity.death(start + Duration::from_secs(10) * n, Fall::BeforeReady), None);
+            intensity.ready();
+        }
+    }
+}

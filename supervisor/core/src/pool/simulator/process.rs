@@ -1,0 +1,370 @@
+//! What simulated processes do in the world: how they start, work off what
+//! they are given, misbehave, and end.
+
+use std::time::Duration;
+
+use nix::libc;
+use wire::protocol::{Batch, Outcome, Slice, Target, Verdict};
+use wire::record::ErrorKind;
+
+use super::scenario::{Temper, ms};
+use super::worker::{Fault, Step, Worker};
+use super::world::{Happening, Word, World};
+use crate::pool::{Death, Event, Exit, Seat};
+
+impl World {
+    pub(super) fn spawn(&mut self, seat: Seat) {
+        let now = self.now;
+        self.oracle.spawn(now, seat, &self.scenario);
+        let fault = self.spawn_fault();
+        let ignores_sigterm = self.rng.u32(0..6) == 0;
+        self.note(|_| format!("   {seat}: {fault:?}, ignores SIGTERM: {ignores_sigterm}"));
+        let mut worker = Worker::new(seat, fault, ignores_sigterm, self.scenario.growth_bytes, now);
+        worker.alive = fault != Fault::CannotStart;
+        self.workers.insert(seat, worker);
+        // The runtime forks at once and says so at once.
+        self.happen(Happening::Forked(seat, fault != Fault::CannotStart));
+        let handshake_ms = self.scenario.config.handshake_timeout.as_millis() as u64;
+        if matches!(fault, Fault::CannotStart | Fault::NeverGreets) {
+            return;
+        }
+        let greets_within = if fault == Fault::StartsSlowly { handshake_ms * 2 } else { 20 };
+        let greets_after = ms(self.rng.u64(0..greets_within));
+        let misbehaves_after =
+            if fault == Fault::DiesBeforeHello { Some(greets_after) } else { fault.comes_after() };
+        if let Some(after) = misbehaves_after {
+            self.schedule(now + after, Happening::Step(seat, Step::Misbehave));
+        }
+        self.schedule(now + greets_after, Happening::Step(seat, Step::Greet));
+    }
+
+    /// The worker learns its job.
+    pub(super) fn prepare(&mut self, seat: Seat) {
+        let preparing = ms(self.rng.u64(0..20));
+        let at = self.now + self.latency() + preparing;
+        self.schedule(at, Happening::Step(seat, Step::Prepared));
+    }
+
+    /// Sends a worker something; the channel keeps the order since all messages take equally long.
+    pub(super) fn post(&mut self, seat: Seat, step: Step) {
+        self.schedule(self.now + self.scenario.latency_max / 2, Happening::Step(seat, step));
+    }
+
+    fn say(&mut self, seat: Seat, word: Word) {
+        let at = self.now + self.latency();
+        let Some(worker) = self.workers.get_mut(&seat) else { return };
+        let at = at.max(worker.last_word_at);
+        worker.last_word_at = at;
+        self.schedule(at, Happening::Heard(seat, word));
+    }
+
+    pub(super) fn step(&mut self, seat: Seat, step: Step) {
+        let Some(worker) = self.workers.get_mut(&seat).filter(|worker| worker.alive && !worker.stands_still)
+        else {
+            return;
+        };
+        match step {
+            Step::Greet if worker.fault == Fault::SkipsHello => self.say(seat, Word::Ready),
+            Step::Greet => self.say(seat, Word::Hello),
+            Step::Prepared => self.prepared(seat),
+            Step::Arrived(slice) => {
+                worker.unread.push_back(slice);
+                if worker.fault == Fault::ReadsSlowly {
+                    self.schedule(self.now + ms(500), Happening::Step(seat, Step::Read));
+                } else {
+                    self.read(seat);
+                }
+            }
+            Step::Read => self.read(seat),
+            Step::Drain => {
+                worker.draining = true;
+                worker.inbox.clear();
+                worker.unread.clear();
+                self.go_on(seat);
+            }
+            Step::Waited(id) => self.waited(seat, id),
+            Step::StageEnds(id) => self.stage_ends(seat, id),
+            Step::Crash => self.crash(seat),
+            Step::Flush => self.flush(seat),
+            Step::Misbehave => self.misbehave(seat),
+        }
+    }
+
+    fn prepared(&mut self, seat: Seat) {
+        let fault = self.workers[&seat].fault;
+        if fault == Fault::DiesBeforeReady {
+            self.die(seat, Exit::Code(1));
+        } else if fault == Fault::Refuses {
+            self.say(seat, Word::Refused);
+        } else if fault != Fault::NeverReady {
+            self.say(seat, Word::Ready);
+        }
+    }
+
+    fn read(&mut self, seat: Seat) {
+        let Some(worker) = self.workers.get_mut(&seat) else { return };
+        if let Some(Slice { targets }) = worker.unread.pop_front() {
+            worker.slices_read += 1;
+            self.oracle.slice_read(seat);
+            worker.inbox.extend(targets);
+            // The credit travels back with the next batch.
+            self.schedule(self.now + ms(2), Happening::Step(seat, Step::Flush));
+            self.go_on(seat);
+        }
+    }
+
+    /// Begins what it has room for, and ends when it was drained and nothing is left.
+    fn go_on(&mut self, seat: Seat) {
+        let concurrency = self.scenario.config.concurrency as usize;
+        let Some(worker) = self.workers.get_mut(&seat) else { return };
+        let mut begun = Vec::new();
+        while worker.running.len() < concurrency
+            && let Some(target) = worker.inbox.pop_front()
+        {
+            begun.push(target.id);
+            worker.running.push(target);
+        }
+        let finished = worker.draining && worker.running.is_empty();
+        for id in begun {
+            let at = self.now + self.scenario.targets[id as usize].wait;
+            self.schedule(at, Happening::Step(seat, Step::Waited(id)));
+        }
+        if finished {
+            self.flush(seat);
+            self.die(seat, Exit::Code(0));
+        }
+    }
+
+    fn waited(&mut self, seat: Seat, id: u64) {
+        let temper = self.scenario.targets[id as usize].temper;
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(&seat) else { return };
+        match temper {
+            Temper::GetsLost => {
+                worker.lost.insert(id);
+                worker.hung_since.get_or_insert(now);
+            }
+            Temper::CrashesUnseen if worker.stage.is_none() => self.die(seat, Exit::Signal(libc::SIGSEGV)),
+            Temper::Good | Temper::Crashes(_) | Temper::Hangs | Temper::CrashesUnseen => {
+                worker.stage_queue.push_back(id);
+                self.next_stage(seat);
+            }
+        }
+    }
+
+    fn next_stage(&mut self, seat: Seat) {
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(&seat).filter(|worker| worker.stage.is_none()) else {
+            return;
+        };
+        let Some(id) = worker.stage_queue.pop_front() else { return };
+        worker.stage = Some((id, now));
+        worker.stages += 1;
+        worker.progress += 1;
+        let (fault, stages) = (worker.fault, worker.stages);
+        let plan = &self.scenario.targets[id as usize];
+        let (temper, stage) = (plan.temper, plan.stage);
+        let crashes = matches!(temper, Temper::Crashes(_) | Temper::CrashesUnseen)
+            || fault == Fault::CrashesInStage(stages) && self.oracle.may_hit(id, &self.scenario);
+        let hangs = temper == Temper::Hangs
+            || fault == Fault::HangsInStage(stages) && self.oracle.may_hit(id, &self.scenario);
+        let next = if crashes { Step::Crash } else { Step::StageEnds(id) };
+        if !hangs {
+            self.schedule(now + stage, Happening::Step(seat, next));
+        } else if let Some(worker) = self.workers.get_mut(&seat) {
+            worker.loops = true;
+            worker.hung_since.get_or_insert(now);
+        }
+    }
+
+    fn crash(&mut self, seat: Seat) {
+        let named = self.workers[&seat].stage.map(|(id, _)| self.scenario.targets[id as usize].temper);
+        match named {
+            Some(Temper::Crashes(exit)) => self.die(seat, exit),
+            _ => self.die(seat, Exit::Signal(libc::SIGSEGV)),
+        }
+    }
+
+    fn stage_ends(&mut self, seat: Seat, id: u64) {
+        let Some(worker) = self.workers.get_mut(&seat) else { return };
+        worker.stage = None;
+        worker.progress += 1;
+        let Some(at) = worker.running.iter().position(|target| target.id == id) else { return };
+        let target = worker.running.remove(at);
+        let plan = &self.scenario.targets[id as usize];
+        worker.unsent.push(outcome(&target, plan.failing, plan.retry_after));
+        if worker.fault == Fault::DiesBeforeBatch(worker.stages) {
+            self.die(seat, Exit::Signal(libc::SIGSEGV));
+            return;
+        }
+        let linger = ms(self.rng.u64(0..=2));
+        self.schedule(self.now + linger, Happening::Step(seat, Step::Flush));
+        self.next_stage(seat);
+        self.go_on(seat);
+    }
+
+    fn flush(&mut self, seat: Seat) {
+        let Some(worker) = self.workers.get_mut(&seat).filter(|worker| worker.alive && !worker.said_eof)
+        else {
+            return;
+        };
+        let mut slices_read = worker.slices_read;
+        if worker.fault == Fault::ClaimsTooMuch {
+            slices_read += 1_000;
+        } else if worker.fault == Fault::ClaimsNothing {
+            slices_read = 0;
+        }
+        worker.broke_off |= worker.fault == Fault::ClaimsTooMuch;
+        let outcomes = std::mem::take(&mut worker.unsent);
+        self.say(seat, Word::Batch(Batch { slices_read, outcomes, lines: Vec::new() }));
+    }
+
+    fn misbehave(&mut self, seat: Seat) {
+        let now = self.now;
+        let named = self.workers[&seat].stage.map(|(id, _)| id);
+        let fault = self.workers[&seat].fault;
+        let blamable = !matches!(fault, Fault::GarblesAfter(_) | Fault::ClosesItsChannelAfter(_));
+        if blamable && named.is_some_and(|id| !self.oracle.may_hit(id, &self.scenario)) {
+            self.schedule(now + ms(10), Happening::Step(seat, Step::Misbehave));
+            return;
+        }
+        let Some(worker) = self.workers.get_mut(&seat) else { return };
+        if fault == Fault::DiesBeforeHello {
+            self.die(seat, Exit::Signal(libc::SIGABRT));
+        } else if matches!(fault, Fault::DiesAfter(_)) {
+            self.die(seat, Exit::Signal(libc::SIGKILL));
+        } else if matches!(fault, Fault::EndsCleanlyAfter(_)) {
+            self.die(seat, Exit::Code(0));
+        } else if matches!(fault, Fault::StandsStillAfter(_)) {
+            worker.stands_still = true;
+            worker.hung_since.get_or_insert(now);
+        } else if matches!(fault, Fault::GarblesAfter(_)) {
+            self.say(seat, Word::Garbled);
+            self.break_off(seat);
+        } else {
+            self.break_off(seat);
+        }
+    }
+
+    /// Its side of the channel is closed; the process lives on.
+    fn break_off(&mut self, seat: Seat) {
+        self.say(seat, Word::Eof);
+        if let Some(worker) = self.workers.get_mut(&seat) {
+            (worker.broke_off, worker.said_eof) = (true, true);
+        }
+    }
+
+    pub(super) fn terminate(&mut self, seat: Seat) {
+        self.order_to_end(seat, false);
+        let worker = &self.workers[&seat];
+        if !worker.stands_still && !worker.ignores_sigterm {
+            self.signal_after_a_moment(seat, libc::SIGTERM);
+        }
+    }
+
+    pub(super) fn kill(&mut self, seat: Seat) {
+        self.order_to_end(seat, true);
+        self.signal_after_a_moment(seat, libc::SIGKILL);
+    }
+
+    fn order_to_end(&mut self, seat: Seat, hard: bool) {
+        let worker = self.workers.get(&seat).unwrap_or_else(|| panic!("{seat} was never spawned"));
+        self.oracle.end(self.now, seat, hard, worker, &self.scenario);
+    }
+
+    fn signal_after_a_moment(&mut self, seat: Seat, signal: i32) {
+        let at = self.now + self.delay();
+        self.schedule(at, Happening::Killed(seat, signal));
+    }
+
+    pub(super) fn signal_from_outside(&mut self, slot: u32, signal: i32) {
+        let Some(worker) =
+            self.workers.values().rev().find(|worker| worker.seat.slot == slot && worker.alive)
+        else {
+            return;
+        };
+        let (seat, named) = (worker.seat, worker.stage.map(|(id, _)| id));
+        if signal != libc::SIGKILL && worker.stands_still {
+            return;
+        }
+        // SIGTERM blames nobody by itself; but if the exit is reported late, it looks like a hang.
+        if named.is_none_or(|id| self.oracle.may_hit(id, &self.scenario)) {
+            self.die(seat, Exit::Signal(signal));
+        }
+    }
+
+    /// The process ends: what it has said still arrives, then the end of its channel; its exit
+    /// is reported before or after that, and the dead are sometimes heard of again.
+    pub(super) fn die(&mut self, seat: Seat, exit: Exit) {
+        let (now, now_us) = (self.now, self.now_us());
+        let Some(worker) = self.workers.get_mut(&seat).filter(|worker| worker.alive) else { return };
+        worker.alive = false;
+        let reading = worker.reading(now, now_us);
+        let said_eof = std::mem::replace(&mut worker.said_eof, true);
+        self.note(|_| format!("   {seat} ends: {exit}"));
+        let death = Death { exit, reading, stderr: "its last words\n".to_owned() };
+        let reaped_at = now + self.delay();
+        self.schedule(reaped_at, Happening::Exit(seat, death.clone()));
+        // A grandchild may hold the channel open for ever.
+        let never = self.rng.u32(0..60) == 0;
+        if !said_eof && !never {
+            let delay = self.delay();
+            let at = self.workers[&seat].last_word_at.max(now + delay);
+            self.schedule(at, Happening::Heard(seat, Word::Eof));
+        }
+        if self.rng.u32(0..3) == 0 {
+            let again_at = reaped_at + ms(self.rng.u64(0..2));
+            self.schedule(again_at, Happening::Exit(seat, death));
+        }
+        self.haunt(seat);
+    }
+
+    /// Stale news: of a generation that was replaced long ago, if it comes late enough.
+    fn haunt(&mut self, seat: Seat) {
+        if self.rng.u32(0..3) > 0 {
+            return;
+        }
+        let wait =
+            self.scenario.config.terminate_grace * 4 + Duration::from_secs(1) + ms(self.rng.u64(0..8000));
+        let at = self.now + wait + self.scenario.latency_max * 4;
+        let held = self.workers[&seat].running.iter();
+        let outcomes: Vec<_> = held.map(|target| outcome(target, 0, None)).collect();
+        self.schedule(
+            at,
+            Happening::Heard(seat, Word::Batch(Batch { slices_read: 1, outcomes, lines: Vec::new() })),
+        );
+        self.schedule(at, Happening::Heard(seat, Word::Eof));
+        let ghost = match self.rng.u32(0..6) {
+            0 => Event::Hello(seat),
+            1 => Event::Ready(seat),
+            2 => Event::Garbled(seat, "late".to_owned()),
+            3 => Event::SpawnFailed(seat, "late".to_owned()),
+            4 => Event::Spawned(seat),
+            _ => Event::Refused(seat, "late".to_owned()),
+        };
+        self.schedule(at, Happening::Ghost(seat, ghost));
+    }
+}
+
+fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outcome {
+    // Deaths count as attempts too, so a target that fails often may get through sooner: no matter.
+    let fails = target.attempt <= failing;
+    let verdict = match (fails, target.may_retry) {
+        (true, true) => Verdict::Retry {
+            kind: ErrorKind::Timeout,
+            after_ms: retry_after.map(|after| after.as_millis() as u64),
+        },
+        (true, false) => Verdict::Failed(ErrorKind::Timeout),
+        (false, _) => Verdict::Ok,
+    };
+    Outcome {
+        id: target.id,
+        verdict,
+        bytes: 0,
+        started_us: 0,
+        elapsed_us: 0,
+        cpu_us: 0,
+        endings: None,
+        line_bytes: 0,
+    }
+}

@@ -1,0 +1,219 @@
+//! One simulated worker process: what it holds, what its black box says, and
+//! what is wrong with it. It knows nothing of the pool.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use wire::black_box::{Phase, Reading};
+use wire::protocol::{Outcome, Slice, Target};
+
+use super::scenario::{Scenario, ms};
+use crate::pool::Seat;
+
+/// What is wrong with one process. Numbers count the stages it has run; durations count from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Nothing,
+    CannotStart,
+    DiesBeforeHello,
+    DiesBeforeReady,
+    NeverGreets,
+    NeverReady,
+    StartsSlowly,
+    SkipsHello,
+    Refuses,
+    DiesAfter(Duration),
+    EndsCleanlyAfter(Duration),
+    StandsStillAfter(Duration),
+    CrashesInStage(u32),
+    HangsInStage(u32),
+    DiesBeforeBatch(u32),
+    GarblesAfter(Duration),
+    ClosesItsChannelAfter(Duration),
+    ClaimsTooMuch,
+    ClaimsNothing,
+    ReadsSlowly,
+}
+
+impl Fault {
+    pub(super) fn draw(rng: &mut Rng, scenario: &Scenario) -> Self {
+        if scenario.broken {
+            let faults = [
+                Self::CannotStart,
+                Self::DiesBeforeHello,
+                Self::DiesBeforeReady,
+                Self::NeverGreets,
+                Self::NeverReady,
+            ];
+            return *rng.choice(&faults).unwrap();
+        }
+        if rng.u32(0..100) >= scenario.faulty_percent {
+            return Self::Nothing;
+        }
+        let after = ms(rng.u64(0..8000));
+        let nth = rng.u32(1..6);
+        match rng.u32(0..40) {
+            0..=1 => Self::CannotStart,
+            2..=3 => Self::DiesBeforeHello,
+            4..=5 => Self::DiesBeforeReady,
+            6 => Self::NeverGreets,
+            7 => Self::NeverReady,
+            8..=9 => Self::StartsSlowly,
+            10 => Self::SkipsHello,
+            11 if rng.u32(0..10) == 0 => Self::Refuses,
+            11..=13 => Self::DiesAfter(after),
+            14..=15 => Self::EndsCleanlyAfter(after),
+            16..=18 => Self::StandsStillAfter(after),
+            19..=22 => Self::CrashesInStage(nth),
+            23..=25 => Self::HangsInStage(nth),
+            26..=28 => Self::DiesBeforeBatch(nth),
+            29..=30 => Self::GarblesAfter(after),
+            31..=32 => Self::ClosesItsChannelAfter(after),
+            33..=34 => Self::ClaimsTooMuch,
+            35..=36 => Self::ClaimsNothing,
+            _ => Self::ReadsSlowly,
+        }
+    }
+}
+
+impl Fault {
+    /// When it comes to light, for those that come at some time.
+    pub(super) fn comes_after(self) -> Option<Duration> {
+        if let Self::DiesAfter(after)
+        | Self::EndsCleanlyAfter(after)
+        | Self::StandsStillAfter(after)
+        | Self::GarblesAfter(after)
+        | Self::ClosesItsChannelAfter(after) = self
+        {
+            Some(after)
+        } else {
+            None
+        }
+    }
+}
+
+/// What moves a worker on.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Greet,
+    Prepared,
+    Arrived(Slice),
+    Read,
+    Drain,
+    Waited(u64),
+    StageEnds(u64),
+    Crash,
+    Flush,
+    Misbehave,
+}
+
+/// One process.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) seat: Seat,
+    pub(super) fault: Fault,
+    pub(super) alive: bool,
+    /// Stopped for good: nothing moves, and only SIGKILL ends it.
+    pub(super) stands_still: bool,
+    pub(super) ignores_sigterm: bool,
+    pub(super) draining: bool,
+    pub(super) unread: VecDeque<Slice>,
+    pub(super) slices_read: u64,
+    pub(super) inbox: VecDeque<Target>,
+    /// Begun, not finished.
+    pub(super) running: Vec<Target>,
+    pub(super) stage_queue: VecDeque<u64>,
+    pub(super) stage: Option<(u64, Instant)>,
+    pub(super) stages: u32,
+    /// The stage that runs will never end.
+    pub(super) loops: bool,
+    pub(super) lost: BTreeSet<u64>,
+    pub(super) unsent: Vec<Outcome>,
+    pub(super) progress: u64,
+    growth_bytes: u64,
+    /// When its last message gets there: the channel keeps the order.
+    pub(super) last_word_at: Instant,
+    /// Whether it closed its channel, garbled or lied.
+    pub(super) broke_off: bool,
+    /// Whether the end of its channel is on its way.
+    pub(super) said_eof: bool,
+    /// Since when the pool has had a reason to end it.
+    pub(super) hung_since: Option<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        seat: Seat,
+        fault: Fault,
+        ignores_sigterm: bool,
+        growth_bytes: u64,
+        now: Instant,
+    ) -> Self {
+        Self {
+            seat,
+            fault,
+            alive: false,
+            stands_still: false,
+            ignores_sigterm,
+            draining: false,
+            unread: VecDeque::new(),
+            slices_read: 0,
+            inbox: VecDeque::new(),
+            running: Vec::new(),
+            stage_queue: VecDeque::new(),
+            stage: None,
+            stages: 0,
+            loops: false,
+            lost: BTreeSet::new(),
+            unsent: Vec::new(),
+            progress: 0,
+            growth_bytes,
+            last_word_at: now,
+            broke_off: false,
+            said_eof: false,
+            hung_since: None,
+        }
+    }
+
+    /// What its black box says; reading it is also when its heart is found to beat.
+    pub(super) fn reading(&mut self, now: Instant, now_us: u64) -> Reading {
+        if self.alive && !self.stands_still && self.stage.is_none() {
+            self.progress += 1;
+        }
+        Reading {
+            progress: self.progress,
+            target: self.stage.map(|(id, _)| id),
+            since_us: self
+                .stage
+                .map_or(0, |(_, since)| now_us.saturating_sub(now.duration_since(since).as_micros() as u64)),
+            phase: if self.stage.is_some() { Phase::Extract } else { Phase::Idle },
+            rss_bytes: (1 << 20) + u64::from(self.stages) * self.growth_bytes,
+            rss_bytes_max: 1 << 20,
+            cpu_us: 1,
+            in_flight: self.running.len() as u64,
+            bytes: 0,
+        }
+    }
+
+    /// Whether the pool may be right to end it, the run itself going on.
+    pub(super) fn deserves_an_end(&self) -> bool {
+        let of_no_use = matches!(
+            self.fault,
+            Fault::NeverGreets | Fault::NeverReady | Fault::StartsSlowly | Fault::SkipsHello | Fault::Refuses
+        );
+        !self.alive || self.broke_off || of_no_use || self.is_hung()
+    }
+
+    pub(super) fn is_hung(&self) -> bool {
+        self.stands_still || self.loops || !self.lost.is_empty()
+    }
+
+    /// Whom a supervisor that finds it hung may blame, and whether it may blame nobody.
+    pub(super) fn suspects(&self) -> (Vec<u64>, bool) {
+        let mut suspects: Vec<_> = self.lost.iter().copied().collect();
+        let named = self.stage.filter(|_| self.stands_still || self.loops || !self.alive).map(|(id, _)| id);
+        suspects.extend(named);
+        (suspects, !self.alive || self.stands_still && named.is_none())
+    }
+}

@@ -1,0 +1,187 @@
+//! Tests of the pool through its public interface, in virtual time: one promise each.
+
+mod blaming;
+mod dispatching;
+mod ending;
+mod piping;
+mod recycling;
+mod watching;
+
+use nix::libc;
+use wire::black_box::{Phase, Reading};
+use wire::protocol::Outcome;
+use wire::record::ErrorKind;
+
+use super::*;
+use crate::frontier::FrontierConfig;
+use crate::frontier::{PerHost, Politeness};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn limits() -> PoolConfig {
+    PoolConfig {
+        slots: 1,
+        concurrency: 1,
+        ahead: Ahead::default(),
+        piped: false,
+        retries: 2,
+        crashes_max: 3,
+        handshake_timeout: 5 * SECOND,
+        stall_timeout: 20 * SECOND,
+        stage_timeout: 10 * SECOND,
+        target_timeout: 30 * SECOND,
+        drain_grace: 15 * SECOND,
+        terminate_grace: 2 * SECOND,
+        recycle_after: None,
+        rss_allowance_bytes: None,
+    }
+}
+
+/// Something that happens to a rig.
+type Act = fn(&mut Rig);
+
+/// A pool, its clock, and what it has asked for since one last looked.
+struct Rig {
+    pool: Pool,
+    now: Instant,
+    asked: Vec<Command>,
+}
+
+impl Rig {
+    fn new(limits: PoolConfig) -> Self {
+        let now = wire::clock::now();
+        let politeness = Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 2 };
+        let frontier = Frontier::new(FrontierConfig::from(&politeness), 1);
+        Self { pool: Pool::new(limits, frontier, now, 1), now, asked: Vec::new() }
+    }
+
+    /// All workers up, and this many targets submitted.
+    fn serving(limits: PoolConfig, targets: u64) -> Self {
+        let mut rig = Self::new(limits);
+        rig.submit(0..targets);
+        for slot in 0..rig.pool.config.slots {
+            rig.up(seat(slot, 1));
+        }
+        rig
+    }
+
+    fn submit(&mut self, ids: std::ops::Range<u64>) {
+        for id in ids {
+            assert!(self.pool.submit(self.now, id, format!("input {id}").into_bytes(), Vec::new(), None));
+        }
+        self.pool.handle_timeout(self.now);
+        self.listen();
+    }
+
+    fn up(&mut self, seat: Seat) {
+        for event in [Event::Spawned(seat), Event::Hello(seat), Event::Ready(seat)] {
+            self.tell(event);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.pool.handle_event(self.now, event);
+        self.listen();
+    }
+
+    fn listen(&mut self) {
+        self.asked.extend(std::iter::from_fn(|| self.pool.poll_command()));
+    }
+
+    /// Time passes, and the worker's black box, when asked for, says `read`.
+    fn pass(&mut self, time: Duration, mut read: impl FnMut(u64) -> Reading) {
+        let until = self.now + time;
+        while let Some(due) = self.pool.poll_timeout().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.pool.handle_timeout(self.now);
+            let before = self.asked.len();
+            self.listen();
+            for command in self.asked.split_off(before) {
+                if let Command::Sample(seat) = command {
+                    let now_us = self.now_us(until, time);
+                    self.pool.handle_event(self.now, Event::Sampled(seat, read(now_us), now_us));
+                    self.listen();
+                } else {
+                    self.asked.push(command);
+                }
+            }
+        }
+        self.now = until;
+    }
+
+    /// Microseconds since this pass began, on a clock that began an hour ago.
+    fn now_us(&self, until: Instant, time: Duration) -> u64 {
+        3_600_000_000 + (time - (until - self.now)).as_micros() as u64
+    }
+
+    fn returns(&mut self, seat: Seat, ids: &[u64], verdict: &Verdict) -> Vec<Disposition> {
+        let outcome = |id: &u64| Outcome {
+            id: *id,
+            verdict: verdict.clone(),
+            bytes: 0,
+            started_us: 0,
+            elapsed_us: 0,
+            cpu_us: 0,
+            endings: None,
+            line_bytes: 0,
+        };
+        let batch = Batch { slices_read: 0, outcomes: ids.iter().map(outcome).collect(), lines: Vec::new() };
+        let mut dispositions = Vec::new();
+        self.pool.handle_batch(self.now, seat, &batch, &mut dispositions);
+        self.listen();
+        dispositions
+    }
+
+    fn dies(&mut self, seat: Seat, exit: Exit, target: Option<u64>, stderr: &str) {
+        let death = Death { exit, reading: reading(9, target), stderr: stderr.to_owned() };
+        self.tell(Event::Eof(seat));
+        self.tell(Event::Reaped(seat, death));
+    }
+
+    /// What was asked for since the last look.
+    fn asked(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.asked)
+    }
+
+    /// Ids (and attempts) that each slot was given since the last look.
+    fn given(&mut self) -> Vec<(u32, Vec<(u64, u32)>)> {
+        let slice = |command| {
+            let Command::SendSlice(seat, slice) = command else { return None };
+            Some((seat.slot, slice.targets.iter().map(|t| (t.id, t.attempt)).collect()))
+        };
+        self.asked().into_iter().filter_map(slice).collect()
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        let notice = |command| if let Command::Notice(notice) = command { Some(notice.text) } else { None };
+        self.asked().into_iter().filter_map(notice).collect()
+    }
+}
+
+fn seat(slot: u32, generation: u32) -> Seat {
+    Seat { slot, generation }
+}
+
+fn reading(progress: u64, target: Option<u64>) -> Reading {
+    let phase = if target.is_some() { Phase::Extract } else { Phase::Idle };
+    Reading {
+        progress,
+        target,
+        since_us: u64::MAX,
+        phase,
+        rss_bytes: 4096,
+        rss_bytes_max: 4096,
+        cpu_us: 0,
+        in_flight: 0,
+        bytes: 0,
+    }
+}
+
+/// A black box that is seen moving each time, with no stage running.
+fn alive() -> impl FnMut(u64) -> Reading {
+    let mut progress = 0;
+    move |_| {
+        progress += 1;
+        reading(progress, None)
+    }
+}

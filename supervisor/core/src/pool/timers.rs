@@ -1,0 +1,257 @@
+//! What is due when: deadlines of slots, samples of the black boxes, and the
+//! frontier's own waiting.
+
+use std::time::{Duration, Instant};
+
+use wire::black_box::{Phase, Reading};
+
+use super::mutant::Mutant;
+use super::seat::Seat;
+use super::slot::{Ended, Role, Slot, State};
+use super::{Command, Notice, Pool, Stage};
+
+/// How often the black boxes of busy workers are read. A hang is found this
+/// much after its limit at worst; reading costs one cache line per worker.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// The same while their growth is watched: a leak of a few hundred MiB a second must be seen in time.
+const SAMPLE_EVERY_WHEN_WEIGHED: Duration = Duration::from_millis(250);
+
+/// How late a call may be before it counts as our own slowness; and how long it takes at most to hear
+/// what was said meanwhile.
+const LATE: Duration = Duration::from_secs(1);
+
+impl Pool {
+    /// When [`Self::handle_timeout`] wants to be called, at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        // Without a worker that has room nothing could be done when the frontier's time comes, and
+        // its instant would stay in the past: a loop that waits for it would spin.
+        let has_room = || self.roomiest(self.fair_share()).is_some() || self.is(Mutant::SpinWithoutRoom);
+        let frontier = (self.stage == Stage::Running).then(|| self.frontier.next_due()).flatten();
+        self.own_due().into_iter().chain(frontier.filter(|_| has_room())).min()
+    }
+
+    /// The same without what the frontier waits for.
+    fn own_due(&self) -> Option<Instant> {
+        let deadlines = self.all().filter_map(|slot| self.deadline(slot));
+        deadlines.chain(self.sample_due).chain(self.recycle_due()).min()
+    }
+
+    fn deadline(&self, slot: &Slot) -> Option<Instant> {
+        slot.state.deadline().filter(|_| !self.overlooks(slot))
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.make_up_for_absence(now, Duration::ZERO);
+        let overdue: Vec<Seat> = self
+            .all()
+            .filter(|slot| self.deadline(slot).is_some_and(|at| at <= now))
+            .map(|slot| slot.seat)
+            .collect();
+        for seat in overdue {
+            self.overdue(now, seat);
+        }
+        if self.sample_due.is_some_and(|at| at <= now) {
+            self.sample_due = None;
+            self.watch_targets(now);
+            for slot in self.slots.iter().chain(&self.unseated).filter(|slot| is_watched(slot)) {
+                self.commands.push_back(Command::Sample(slot.seat));
+            }
+            self.arm_sampling(now);
+        }
+        self.settle(now);
+    }
+
+    /// Makes sure that busy workers are looked at.
+    pub(super) fn arm_sampling(&mut self, now: Instant) {
+        let weighed = self.config.rss_allowance_bytes.is_some();
+        let every = if weighed { SAMPLE_EVERY_WHEN_WEIGHED } else { SAMPLE_EVERY };
+        if !self.all().any(is_watched) {
+            self.sample_due = None;
+        } else if self.sample_due.is_none() {
+            self.sample_due = Some(now + every);
+        }
+    }
+
+    /// Moves on what waits for word from the workers when nobody listened to them: for as long as
+    /// we are told, or as we notice ourselves.
+    ///
+    /// If [`Self::handle_timeout`] should have been called long before anything else was, this
+    /// process was stopped, or the machine was, or the clock jumped.
+    pub(super) fn make_up_for_absence(&mut self, now: Instant, told: Duration) {
+        let due = self.own_due().map(|due| due.max(self.called_at));
+        let noticed = due.is_some_and(|due| now.duration_since(due) > LATE);
+        let absence = if noticed { now.duration_since(self.called_at) } else { Duration::ZERO };
+        if absence > told {
+            self.listening_since = Some(now);
+        }
+        let lasting = told.max(absence);
+        if lasting > Duration::ZERO {
+            self.suspended(now, lasting);
+        }
+    }
+
+    /// Nobody was listened to for as long as `lasting`, until now: whatever waits for word from a
+    /// worker waits that much longer. What waits for a process to end does not, nor does the grace
+    /// of a drain, which was promised to whoever stopped the run.
+    fn suspended(&mut self, now: Instant, lasting: Duration) {
+        self.called_at = now;
+        if self.is(Mutant::CallOurSlownessAHang) {
+            return;
+        }
+        // Also keeps a caller who is still not listening from being woken every other microsecond.
+        let heard_by = now + LATE;
+        for slot in self.slots.iter_mut().chain(&mut self.unseated) {
+            slot.progress.1 = (slot.progress.1 + lasting).min(now);
+            for deadline in slot.watches.iter_mut().filter_map(|watch| watch.deadline.as_mut()) {
+                *deadline += lasting;
+            }
+            let running = self.stage == Stage::Running;
+            let channel_only = slot.death.is_some() && running;
+            match &mut slot.state {
+                State::Spawning(at) | State::Handshaking(at) => *at = (*at + lasting).max(heard_by),
+                State::Terminating(at) | State::Killing(at) if channel_only => {
+                    *at = (*at + lasting).max(heard_by);
+                }
+                // What it has finished it could not tell us, and while the run goes on nobody was promised anything.
+                State::Draining(at) if running => *at = (*at + lasting).max(heard_by),
+                State::Terminating(_)
+                | State::Killing(_)
+                | State::Draining(_)
+                | State::Backoff(_)
+                | State::Serving
+                | State::Stopped
+                | State::Failed => {}
+            }
+        }
+    }
+
+    /// Drops what is back, and starts the clock of what has begun: workers begin in the order in
+    /// which they were given targets, as many at once as the concurrency allows.
+    fn watch_targets(&mut self, now: Instant) {
+        let concurrency = self.config.concurrency as usize;
+        for slot in self.slots.iter_mut().chain(&mut self.unseated) {
+            let seat = slot.seat;
+            slot.watches.retain(|watch| self.ledger.is_at(watch.id, watch.attempt, seat));
+            for watch in slot.watches.iter_mut().take(concurrency) {
+                watch.deadline.get_or_insert(now + self.config.target_timeout);
+            }
+        }
+    }
+
+    /// One slot's state has lasted too long: the next step is sterner.
+    fn overdue(&mut self, now: Instant, seat: Seat) {
+        let (handshake_timeout, grace) = (self.config.handshake_timeout, self.config.terminate_grace);
+        let Some(slot) = self.place(seat) else { return };
+        match slot.state {
+            State::Terminating(_) | State::Killing(_) if slot.death.is_some() => {
+                self.channel_overdue(now, seat)
+            }
+            State::Backoff(_) => {
+                let failures = slot.failures;
+                let next = self.next_process(now, seat.slot, Role::Seated);
+                self.restarts += 1;
+                self.commands.push_back(Command::Spawn(next.seat));
+                if let Some(slot) = self.place(seat) {
+                    *slot = Slot { failures, ..next };
+                }
+            }
+            State::Draining(_) => {
+                slot.ended.get_or_insert(Ended::Blameless);
+                slot.state = State::Terminating(now + grace);
+                self.commands.push_back(Command::Terminate(seat));
+            }
+            State::Spawning(_) | State::Handshaking(_) => {
+                slot.ended.get_or_insert(Ended::Blameless);
+                slot.state = State::Killing(now + grace);
+                let limit = handshake_timeout.as_secs();
+                let text = format!("{seat} was not ready within {limit} s and was killed");
+                self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
+                self.commands.push_back(Command::Kill(seat));
+            }
+            State::Terminating(_) | State::Killing(_) => {
+                // Only a process stuck in the kernel survives SIGKILL; ask again until it is gone.
+                slot.ended.get_or_insert(Ended::Blameless);
+                slot.state = State::Killing(now + grace);
+                self.commands.push_back(Command::Kill(seat));
+            }
+            State::Serving | State::Stopped | State::Failed => {}
+        }
+    }
+
+    /// Ends a worker that hangs.
+    pub(super) fn sampled(&mut self, now: Instant, seat: Seat, reading: &Reading, now_us: u64) {
+        let deadline = now + self.config.terminate_grace;
+        let hang = self.find_hang(now, seat, reading, now_us);
+        let allowance = self.config.rss_allowance_bytes;
+        let Some(slot) = self.current(seat) else { return };
+        if reading.progress != slot.progress.0 {
+            slot.progress = (reading.progress, now);
+        }
+        slot.sampled_at = Some(now);
+        if let Some(allowance) = allowance {
+            slot.weigh(now, reading.rss_bytes, allowance);
+        }
+        let Some((culprit, why)) = hang else { return };
+        slot.ended.get_or_insert(Ended::Hang(culprit));
+        slot.state = State::Terminating(deadline);
+        let notice = Notice::trouble(seat, culprit, format!("{seat} {why} and is ended"));
+        self.commands.push_back(Command::Notice(notice));
+        self.commands.push_back(Command::Terminate(seat));
+        if self.is(Mutant::RequeueBeforeDeath) {
+            self.hand_back(now, seat, None);
+        }
+    }
+
+    /// Looks for a hang: a stage that runs too long, no progress at all, or a target past its
+    /// deadline. Whom to blame, if anyone, and why.
+    fn find_hang(
+        &self,
+        now: Instant,
+        seat: Seat,
+        reading: &Reading,
+        now_us: u64,
+    ) -> Option<(Option<u64>, String)> {
+        let slot = self.all().find(|slot| slot.seat == seat).filter(|slot| is_watched(slot))?;
+        let (stage_timeout, stall_timeout) = (self.config.stage_timeout, self.config.stall_timeout);
+        let moves = reading.progress != slot.progress.0;
+        let in_stage = matches!(reading.phase, Phase::Extract | Phase::Encode);
+        let stage_time = Duration::from_micros(now_us.saturating_sub(reading.since_us));
+        // A stage may have seemed long only because the clock jumped.
+        let listened = self.listening_since.is_none_or(|since| now.duration_since(since) > stage_timeout);
+        let stood_still = if moves { Duration::ZERO } else { now.duration_since(slot.progress.1) };
+        if self.is(Mutant::NoHangCheck) {
+            None
+        } else if in_stage && reading.target.is_some() && stage_time > stage_timeout && listened {
+            let phase = reading.phase.name();
+            Some((reading.target, format!("is {} s into one stage ({phase})", stage_time.as_secs())))
+        } else if stood_still > stall_timeout {
+            Some((reading.target, format!("made no progress for {} s", stood_still.as_secs())))
+        } else {
+            // As long as the worker stands still altogether, nobody knows which target holds it up.
+            let id = self.overdue_at_last_sample(slot).filter(|_| moves)?;
+            // Whatever stage is running now, it is not the one that is late.
+            let runs = reading.target.filter(|_| self.is(Mutant::BlameWhatRunsForWhatIsLate));
+            Some((runs.or(Some(id)), format!("holds input {id} past its deadline")))
+        }
+    }
+
+    /// A target that is still held and was past its deadline when the black box was last read: if
+    /// the worker has moved since, it moves without bringing this one back.
+    fn overdue_at_last_sample(&self, slot: &Slot) -> Option<u64> {
+        let sampled_at = slot.sampled_at?;
+        slot.watches
+            .iter()
+            .filter(|watch| self.ledger.is_at(watch.id, watch.attempt, slot.seat))
+            .filter_map(|watch| Some((watch.deadline.filter(|at| *at <= sampled_at)?, watch.id)))
+            .min()
+            .map(|(_, id)| id)
+    }
+}
+
+/// Whether this worker can hang on what it holds.
+fn is_watched(slot: &Slot) -> bool {
+    matches!(slot.state, State::Serving | State::Draining(_)) && slot.credit.held() > 0
+}
