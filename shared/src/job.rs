@@ -171,3 +171,18 @@ pub struct MapSpec {
     /// Lines it may have been given and not answered; `None` is as many as keep it busy.
     pub in_flight_max: Option<NonZeroU32>,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::codec::Joiner;
+    use crate::protocol::ToWorker;
+
+    proptest! {
+        #[test]
+        fn garbage_is_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Joiner::default().push::<ToWorker>(&bytes);
+        }
+    }
+}

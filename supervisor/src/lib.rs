@@ -9,12 +9,16 @@ mod archive;
 mod cli;
 mod client;
 mod columns;
+pub mod config;
 mod engine;
 pub mod format;
 mod heading;
 pub mod journal;
+mod logs;
+mod merge;
 mod nearest;
 pub mod objects;
+mod outcome;
 pub mod plan;
 pub mod progress;
 pub mod report;
@@ -23,15 +27,21 @@ pub mod service;
 pub mod sink;
 pub mod source;
 pub mod summary;
+mod units;
+#[cfg(feature = "objects")]
+mod upload;
 mod verbs;
+pub mod view;
+mod whole_file;
 
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use cli::{Outcome, Refusal, Request, Surroundings};
-use service::config::ServiceConfig;
+use cli::{Request, Surroundings};
+use config::ServiceConfig;
+use outcome::{Outcome, Refusal};
 
 /// Runs the command line; what `main` is.
 #[must_use]
@@ -54,7 +64,7 @@ pub fn run() -> ExitCode {
         Request::Run(plan) => return conclude(verbs::run(&plan)),
         Request::Csv(plan) => return conclude(verbs::csv(&plan)),
         Request::Serve(config, format, level) => {
-            return match service::logs::begin(format, level) {
+            return match logs::begin(format, level) {
                 Ok(()) => conclude(verbs::serve(*config, settings_again)),
                 Err(error) => Refusal::Impossible(error.to_string()).report().into(),
             };

@@ -14,18 +14,21 @@ use shared::job::Mode;
 
 use crate::aggregate::{self, CsvReport};
 use crate::api;
-use crate::cli::Outcome;
+use crate::config::ServiceConfig;
 use crate::engine::{self, EngineError, Outside, Report, Resume};
 use crate::journal::{self, Complete, Destination, Opened};
+use crate::outcome::Outcome;
 use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::report;
 use crate::runtime::cgroup::Leaves;
 use crate::runtime::{Control, Signals, Workers};
-use crate::service::{self, config::ServiceConfig};
+use crate::service;
 use crate::sink::whole::{self, Totals};
 use crate::sink::{Outlet, Sink};
-use crate::summary::{self, ModeRun, WriteError, units};
+use crate::summary::{self, ModeRun};
+use crate::units;
+use crate::whole_file::{self, WriteError};
 
 /// Runs one job; how it ended, or why it could not be done.
 ///
@@ -135,7 +138,7 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
 /// All of it or nothing: a file appears with its last byte in it.
 fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
     match output {
-        Output::File { path, .. } => summary::replace(path, table)?,
+        Output::File { path, .. } => whole_file::replace(path, table)?,
         Output::Stdout => match io::stdout().write_all(table).and_then(|()| io::stdout().flush()) {
             // `| head` has read what it wanted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -168,7 +171,7 @@ pub(crate) fn serve(config: ServiceConfig, again: service::Again) -> anyhow::Res
         } else {
             tracing::info!("{message}");
         }
-        anyhow::Ok(Some(api))
+        anyhow::Ok(Some(Box::new(api)))
     })?;
     Ok(Outcome::Done)
 }

@@ -146,7 +146,7 @@ mod tests {
         #[test]
         fn garbage_is_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Joiner::default().push::<crate::protocol::FromWorker>(&bytes);
-            let _ = Joiner::default().push::<crate::protocol::ToWorker>(&bytes);
+            let _ = Joiner::default().push::<crate::protocol::ToWorker<()>>(&bytes);
         }
     }
 

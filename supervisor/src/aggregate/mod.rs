@@ -7,12 +7,9 @@
 //! the table, `rows` says which rows were bad. Reports are merged in the order of the file, and a file's groups
 //! join the others only when all of it is good: until then they can be dropped.
 
-mod merge;
 mod output;
 mod rows;
 mod run;
 
-pub(crate) use merge::shown;
-pub use merge::{AggregateError, Merge};
 pub use output::write;
 pub(crate) use run::{CsvReport, run, spec};

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use shared::csv::{Bad, BadRow, CsvSpec, LineCounter, Place, Stray, StrayKind};
 
-use super::merge::Tally;
-use crate::summary::units;
+use crate::merge::Tally;
+use crate::units;
 
 /// Read at once while lines are counted.
 const PIECE_BYTES: usize = 256 * 1024;

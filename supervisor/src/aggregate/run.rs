@@ -7,10 +7,10 @@ use shared::job::{Mode, RecordEncoding, Work};
 use shared::record::ErrorKind;
 use supervisor_core::gather::{Gather, Ordered};
 
-use super::merge::{Merge, Tally};
 use super::rows;
 use crate::engine::{EngineError, Job, Outside, Shape, Started};
 use crate::journal::{Finished as NoIds, Gate, OutputError, Prefix};
+use crate::merge::{Merge, Tally};
 use crate::plan::Plan;
 use crate::runtime::{Control, Ended, Feed, Finished, Writer, cpus};
 use crate::source::{Ranges, TargetKind};

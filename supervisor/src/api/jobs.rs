@@ -13,8 +13,8 @@ use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::{Count, Health, HostList, JobList, Scale, Scaled, WorkerList, acceptable, json};
 use crate::nearest::nearest;
-use crate::service::view::{JobId, JobState, JobView, ServiceView};
 use crate::service::{Refused, Verb};
+use crate::view::{JobId, JobState, JobView, ServiceView};
 
 const JSON: &str = "application/json";
 

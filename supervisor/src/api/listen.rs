@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{AddressFamily, SockaddrLike as _, SockaddrStorage, getsockname};
 
 use super::ApiError;
-use crate::service::config::ApiConfig;
+use crate::config::{ApiConfig, Unprotected};
 
 /// Who may talk to the service: its user and its group.
 const SOCKET_MODE: u32 = 0o660;
@@ -92,7 +92,7 @@ pub(super) fn bind(config: &ApiConfig) -> Result<Bound, ApiError> {
     if let Some(open) = bound.addresses().into_iter().find(|address| !address.ip().is_loopback())
         && !is_protected
     {
-        return Err(ApiError::Unprotected(open));
+        return Err(Unprotected(open).into());
     }
     if bound.listeners.is_empty() {
         return Err(ApiError::Nowhere);
@@ -164,7 +164,7 @@ fn listening(fd: RawFd) -> io::Result<Listening> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::config::TlsFiles;
+    use crate::config::TlsFiles;
 
     fn config() -> ApiConfig {
         ApiConfig {

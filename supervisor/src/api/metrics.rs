@@ -19,8 +19,8 @@ use super::Api;
 use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::acceptable;
-use crate::service::view::{JobState, WorkerState};
 use crate::service::{Board, Totals};
+use crate::view::{JobState, WorkerState};
 
 /// Bounds of the buckets for how long requests took, in seconds.
 const REQUEST_BOUNDS_S: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.25, 1.0];
@@ -182,9 +182,8 @@ fn jobs(board: &Board) -> Vec<MetricFamily> {
     ];
     let jobs = board.jobs.read().unwrap_or_else(PoisonError::into_inner);
     let views = || jobs.values().map(|(job, _)| job);
-    let count = |matches: &dyn Fn(&crate::service::view::JobView) -> bool| {
-        views().filter(|job| matches(job)).count() as f64
-    };
+    let count =
+        |matches: &dyn Fn(&crate::view::JobView) -> bool| views().filter(|job| matches(job)).count() as f64;
     let states = STATES.map(|state| (vec![("state", name(state))], count(&|job| job.state == state)));
     let modes = Mode::ALL.map(|mode| {
         let running = count(&|job| job.state == JobState::Running && job.mode == Some(mode));

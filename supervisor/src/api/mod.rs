@@ -43,8 +43,8 @@ use tokio::sync::{Semaphore, watch};
 use self::auth::Token;
 use self::metrics::HttpMetrics;
 use self::pace::Pace;
-use crate::service::Service;
-use crate::service::config::ApiConfig;
+use crate::config::{ApiConfig, Unprotected};
+use crate::service::{Endpoint, Service};
 
 /// How much less than the jobs the threads for files matter to the kernel. The one that answers does too little to be in the
 /// way, and would only be late: beside busy workers the kernel lets a thread of lower priority wait for many milliseconds.
@@ -87,12 +87,9 @@ pub enum ApiError {
         /// What the system said.
         source: io::Error,
     },
-    /// An address that others can reach, without what keeps them out.
-    #[error(
-        "{0} can be reached from other machines: that takes --token-file, and --tls-cert with --tls-key; \
-         without them listen on 127.0.0.1"
-    )]
-    Unprotected(SocketAddr),
+    /// An address needs protection that is not configured.
+    #[error(transparent)]
+    Unprotected(#[from] Unprotected),
     /// The token cannot be used.
     #[error("the token in {}: {why}", path.display())]
     Token {
@@ -166,7 +163,8 @@ impl Api {
     }
 }
 
-/// The running API. Dropping it stops it.
+/// The running API. Dropping it takes no more connections, gives the answers that have begun a few
+/// seconds, and removes the socket.
 #[derive(Debug)]
 pub struct ApiHandle {
     api: Arc<Api>,
@@ -194,18 +192,11 @@ impl ApiHandle {
     pub fn places(&self) -> &[String] {
         &self.places
     }
+}
 
-    /// Reads the token and the certificate again, for connections that come from now on.
-    ///
-    /// # Errors
-    /// What is wrong with a file; all stays as it was then.
-    pub fn reload(&self) -> Result<(), ApiError> {
-        self.api.reload()
-    }
-
-    /// Takes no more connections, gives the answers that have begun a few seconds, and removes the socket.
-    pub fn stop(self) {
-        drop(self);
+impl Endpoint for ApiHandle {
+    fn reload(&self) -> Result<(), String> {
+        self.api.reload().map_err(|error| error.to_string())
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{events, jobs, metrics, records, submit, views};
-use crate::service::view;
+use crate::view;
 
 /// The document of a job: keys are the long names of the flags; these are those that are more.
 #[derive(Debug, Serialize, ToSchema)]

@@ -23,8 +23,8 @@ use super::jobs::job_id;
 use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::acceptable;
-use crate::service::view::JobId;
 use crate::service::{Records, Service};
+use crate::view::JobId;
 
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 256 * 1024;

@@ -18,8 +18,8 @@ use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::acceptable;
 use super::watched::{Trouble, Watched, too_large};
-use crate::service::view::JobView;
 use crate::service::{Idempotency, Submission};
+use crate::view::JobView;
 
 /// Largest document. It is kept in memory, where it takes several times as much; long lists of inputs are no part of it.
 const DOCUMENT_BYTES_MAX: usize = 2 * 1024 * 1024;

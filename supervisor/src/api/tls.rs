@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::ApiError;
-use crate::service::config::TlsFiles;
+use crate::config::TlsFiles;
 
 /// Reads the certificate chain and its key.
 ///

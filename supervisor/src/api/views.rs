@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use crate::service::view::{HostView, JobView, ServiceView, WorkerView};
+use crate::view::{HostView, JobView, ServiceView, WorkerView};
 
 /// `GET /v1/jobs`.
 #[derive(Debug, Serialize, ToSchema)]

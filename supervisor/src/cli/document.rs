@@ -14,8 +14,9 @@ use super::flags::Flags;
 use super::resolve::{self, Problem};
 use super::settings::{self, Keys, Settings};
 use super::{Request, Surroundings, definitions};
+use crate::config::Allowed;
+use crate::outcome::first_paragraph;
 use crate::plan::{CsvPlan, Input, Plan};
-use crate::service::config::Allowed;
 
 /// What concerns one terminal or one file, and not a job of the service.
 const NOT_FOR_JOBS: [&str; 12] = [
@@ -92,8 +93,8 @@ pub(crate) fn job(
     settings.set(if command == "csv" { "overwrite" } else { "resume" }, vec!["true".into()]);
     let root = settings.into_defaults(root, &path)?;
     let argv = ["supervisor", command].map(OsString::from);
-    let matches = root.try_get_matches_from(argv).map_err(|error| settings::first_paragraph(&error))?;
-    let flags = Flags::from_arg_matches(&matches).map_err(|error| settings::first_paragraph(&error))?;
+    let matches = root.try_get_matches_from(argv).map_err(|error| first_paragraph(&error))?;
+    let flags = Flags::from_arg_matches(&matches).map_err(|error| first_paragraph(&error))?;
     let around = Surroundings { variable: &|_| None, config: Path::new(""), stdin_is_terminal: true };
     match resolve::request(flags, &|_| false, &around) {
         Ok(Request::Run(plan)) => checked(*plan, allowed).map(|plan| JobPlan::Records(Box::new(plan))),

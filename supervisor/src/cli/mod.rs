@@ -15,7 +15,6 @@ mod help;
 mod inputs;
 mod manual;
 mod object;
-mod outcome;
 mod program;
 mod resolve;
 mod serve;
@@ -35,13 +34,13 @@ use clap_complete::Shell;
 pub(crate) use self::document::{JobPlan, command, job};
 use self::flags::Flags;
 pub(crate) use self::manual::{write_completions, write_man_pages};
-pub(crate) use self::outcome::{Outcome, Refusal};
 use self::resolve::Problem;
 use self::settings::{Settings, SettingsFile};
 use crate::client::Order;
+use crate::config::ServiceConfig;
+use crate::logs::{LogFormat, LogLevel};
+use crate::outcome::Refusal;
 use crate::plan::{Comparison, CsvPlan, Plan};
-use crate::service::config::ServiceConfig;
-use crate::service::logs::{LogFormat, LogLevel};
 
 /// The commands that run a job, which are those a job file may name.
 const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "compare parse"];

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Surroundings;
 use super::flags::{PoolFlags, ServeFlags};
 use super::resolve::Problem;
-use crate::api::ApiError;
-use crate::service::config::{Allowed, ApiConfig, ServiceConfig, TlsFiles};
+use crate::config::{Allowed, ApiConfig, ServiceConfig, TlsFiles, Unprotected};
 
 /// Flags that say how one job works, which here each job says for itself.
 const OF_JOBS: [&str; 4] = ["mode", "concurrency", "recycle", "sandbox"];
@@ -86,7 +85,7 @@ fn tls(flags: &ServeFlags) -> Result<Option<TlsFiles>, Problem> {
     };
     let is_protected = flags.token_file.is_some() && tls.is_some();
     match flags.listen.iter().find(|address| !is_protected && !address.ip().is_loopback()) {
-        Some(open) => Err(Problem::Usage(ApiError::Unprotected(*open).to_string())),
+        Some(open) => Err(Problem::Usage(Unprotected(*open).to_string())),
         None => Ok(tls),
     }
 }

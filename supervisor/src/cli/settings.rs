@@ -15,6 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::nearest::nearest;
+use crate::outcome::first_paragraph;
 
 /// Where files of flags come from cannot itself be said in one.
 const NOT_IN_FILES: [&str; 2] = ["config", "job"];
@@ -241,19 +242,6 @@ fn check(arg: &Arg, setting: &Setting) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("{}: {}", setting.place, first_paragraph(&error))),
     }
-}
-
-/// What clap says, without its usage lines.
-pub(super) fn first_paragraph(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let lines: Vec<&str> = text
-        .lines()
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let joined = lines.join(" ");
-    joined.strip_prefix("error: ").map_or_else(|| joined.clone(), str::to_owned)
 }
 
 /// A file of flags, as parsed.

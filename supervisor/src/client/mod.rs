@@ -18,10 +18,10 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use self::connection::{Answer, Connection};
-use crate::cli::{Outcome, Refusal};
+use crate::outcome::{Outcome, Refusal};
 use crate::plan::When;
 use crate::progress::Screen;
-use crate::service::view::{JobId, JobView};
+use crate::view::{JobId, JobView};
 
 /// Where the service is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -140,7 +140,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::service::view::JobId;
+    use crate::view::JobId;
 
     #[derive(Default, Clone)]
     struct Written(Arc<Mutex<Vec<u8>>>);

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use super::connection::Answer;
 use super::{Act, ClientError};
 use crate::progress::Screen;
-use crate::service::view::{HostView, JobId, JobState, JobView, ServiceView, WorkerState, WorkerView};
-use crate::summary::{self, units};
+use crate::summary;
+use crate::units;
+use crate::view::{HostView, JobId, JobState, JobView, ServiceView, WorkerState, WorkerView};
 
 /// Hosts in `status`; the busiest come first.
 const HOSTS_MAX: usize = 10;

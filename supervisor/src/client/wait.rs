@@ -11,11 +11,11 @@ use tokio::time::sleep;
 use super::connection::Connection;
 use super::patience::Patience;
 use super::{ClientError, Place, say};
-use crate::cli::Outcome;
+use crate::outcome::Outcome;
 use crate::plan::When;
 use crate::progress::{Progress, Screen, Snapshot, Total};
-use crate::service::view::{JobId, JobState, JobView};
 use crate::summary;
+use crate::view::{JobId, JobState, JobView};
 
 /// Time between two looks: the service changes what it shows four times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

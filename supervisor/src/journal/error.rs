@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use crate::aggregate::AggregateError;
+use crate::merge::AggregateError;
 use crate::sink::SinkError;
 
 /// Why a run cannot be recorded or resumed.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{Snapshot, Total};
-use crate::summary::units;
+use crate::units;
 
 /// How far back the rate looks: short enough to follow a change, long enough to be read.
 const WINDOW: Duration = Duration::from_secs(5);

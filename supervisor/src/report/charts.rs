@@ -7,7 +7,8 @@ use supervisor_core::gather::{LatencyBin, Point};
 use super::overview::area;
 use super::scale::{Scale, WIDTH, tick};
 use super::setup;
-use crate::summary::{ModeRun, units};
+use crate::summary::ModeRun;
+use crate::units;
 
 /// Columns of a throughput chart: enough to see a dip, few enough that each holds several results.
 const COLUMNS_MAX: usize = 120;

@@ -12,7 +12,8 @@ use supervisor_core::gather::{Ending, Interval};
 
 use super::scale::{Scale, WIDTH};
 use super::{WORKERS_SHOWN_MAX, setup};
-use crate::summary::{ModeRun, units};
+use crate::summary::ModeRun;
+use crate::units;
 
 /// Bars on a page: at some 40 bytes each they are most of its size, which stays below a megabyte.
 const BARS_MAX: usize = 18_000;

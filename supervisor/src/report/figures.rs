@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{html, setup};
-use crate::summary::{ModeRun, Summary, baseline, units};
+use crate::summary::{ModeRun, Summary, baseline};
+use crate::units;
 
 fn seconds(value: f64) -> String {
     units::duration(Duration::try_from_secs_f64(value).unwrap_or_default())

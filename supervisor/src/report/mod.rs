@@ -14,7 +14,8 @@ mod scale;
 
 use std::path::Path;
 
-use crate::summary::{ModeRun, WriteError, replace};
+use crate::summary::ModeRun;
+use crate::whole_file::{WriteError, replace};
 
 /// Workers drawn per run; more would repeat the same picture.
 const WORKERS_SHOWN_MAX: usize = 8;

@@ -8,7 +8,8 @@ use supervisor_core::gather::Point;
 
 use super::scale::{Scale, WIDTH};
 use super::{WORKERS_SHOWN_MAX, setup};
-use crate::summary::{ModeRun, baseline, units};
+use crate::summary::{ModeRun, baseline};
+use crate::units;
 
 /// Narrowest column in units, about a pixel: finer ones would not be seen.
 const COLUMN_MIN: f64 = 12.0;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::summary::units;
+use crate::units;
 
 /// Width of every figure in its own units; about seven of them are a pixel on a wide screen.
 pub(super) const WIDTH: f64 = 10_000.0;

@@ -49,7 +49,7 @@ use self::process::Process;
 use self::writer::Chunk;
 use crate::journal::Final;
 use crate::progress::{Snapshot, Total};
-use crate::summary::units;
+use crate::units;
 
 /// Messages of workers taken in one turn of the loop before signals are looked at again.
 const HEARD_PER_TURN: usize = 64;

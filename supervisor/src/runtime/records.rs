@@ -15,8 +15,8 @@ use supervisor_core::pool::{Disposition, Event, Quarantined, Seat};
 
 use super::Runtime;
 use super::writer::Chunk;
-use crate::aggregate::shown;
 use crate::journal::Final;
+use crate::merge::shown;
 
 /// An input, and what is carried along with it.
 #[derive(Debug, Clone, Copy)]

@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use shared::clock;
 
 use super::Control;
-use crate::aggregate::Merge;
 use crate::journal::{News, OutputError, Recorder, State, Store};
+use crate::merge::Merge;
 use crate::sink::{Outlet, SinkError};
 
 /// Chunks that may wait for the disk. Each is what the loop gathered in one turn.

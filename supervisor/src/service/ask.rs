@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crossbeam_channel::Sender;
 
-use super::view::{JobId, JobView};
+use crate::view::{JobId, JobView};
 
 /// A change that somebody wants. The answer goes into `reply`; who asked may be gone by then.
 #[derive(Debug)]

@@ -17,17 +17,19 @@ use supervisor_core::frontier::{HostLook, HostShares};
 use supervisor_core::gather::Latencies;
 
 use self::watch::Watch;
-use super::config::Allowed;
 use super::news::News;
 use super::store::{self, Errand};
-use super::view::{JobCounts, JobId};
 use crate::aggregate::{self, CsvReport};
-use crate::cli::{self, JobPlan, Outcome};
+use crate::cli::{self, JobPlan};
+use crate::config::Allowed;
 use crate::engine::{self, EngineError, Outside, Report};
 use crate::journal::{self, Opened};
+use crate::outcome::Outcome;
 use crate::plan::{CsvPlan, Plan};
 use crate::runtime::{Control, WorkerLook, Workers};
-use crate::summary::{self, LatencyMs, Summary};
+use crate::summary::{LatencyMs, Summary};
+use crate::view::{JobCounts, JobId};
+use crate::whole_file;
 
 /// How far a job is.
 #[derive(Debug)]
@@ -190,7 +192,7 @@ impl Assignment {
             Ok(table) => table,
             Err(error) => return How::Failed(error.to_string(), Some(result)),
         };
-        if let Err(error) = summary::replace(&self.output, &table) {
+        if let Err(error) = whole_file::replace(&self.output, &table) {
             return How::Blocked(error.to_string());
         }
         self.all_is_certain();

@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 
 use super::ask::{Ask, Refused, Submission, Submitted, Verb};
 use super::metrics::Metrics;
-use super::view::{HostView, JobId, JobView, ServiceView, WorkerView};
+use crate::view::{HostView, JobId, JobView, ServiceView, WorkerView};
 
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS_KEPT: usize = 1024;

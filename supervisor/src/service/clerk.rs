@@ -15,11 +15,11 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::{Map, Value};
 
 use super::ask::{Idempotency, Refused, Submission, Upload};
-use super::config::Allowed;
 use super::news::{News, Reply};
 use super::store::{self, Errand, RECORDS};
-use super::view::JobId;
 use crate::cli;
+use crate::config::Allowed;
+use crate::view::JobId;
 
 pub(super) use self::failed::Retry;
 

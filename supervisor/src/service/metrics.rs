@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use shared::record::ErrorKind;
 use supervisor_core::gather::Latencies;
 
-use super::view::{JobState, JobView};
+use crate::view::{JobState, JobView};
 
 /// Everything counted, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,15 +16,12 @@ mod ask;
 mod at_work;
 mod board;
 mod clerk;
-pub mod config;
-pub mod logs;
 mod metrics;
 mod news;
 mod notify;
 mod schedule;
 mod state_loop;
 mod store;
-pub mod view;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,11 +34,10 @@ pub use metrics::{Metrics, Totals};
 pub use store::StoreError;
 
 use self::clerk::Clerk;
-use self::config::ServiceConfig;
 use self::news::News;
 use self::state_loop::{Listeners, Parts, StateLoop};
 use self::store::Store;
-use crate::api::ApiHandle;
+use crate::config::ServiceConfig;
 use crate::runtime::{Signals, Told, Workers};
 
 /// Why the service cannot be started.
@@ -53,6 +49,15 @@ pub enum StartError {
     /// Threads or signal handlers cannot be set up.
     #[error("cannot set up threads and signals: {0}")]
     SetUp(#[from] std::io::Error),
+}
+
+/// Serves requests to the service, on threads of its own, until it is dropped.
+pub trait Endpoint {
+    /// Reads its token and certificate again, for connections that come from now on.
+    ///
+    /// # Errors
+    /// What is wrong with a file, for a log; everything stays as it was then.
+    fn reload(&self) -> Result<(), String>;
 }
 
 /// Reads the settings again; or says what is wrong with them.
@@ -68,7 +73,7 @@ pub fn run<E: From<StartError>>(
     config: ServiceConfig,
     again: Again,
     workers: Workers,
-    open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<ApiHandle>, E>,
+    open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<Box<dyn Endpoint>>, E>,
 ) -> Result<(), E> {
     let store = Store::open(&config.state_dir).map_err(StartError::from)?;
     store.sweep().map_err(StartError::from)?;
@@ -84,8 +89,8 @@ pub fn run<E: From<StartError>>(
     let parts = Parts { config, again, service, store, asks, news, tell, listeners, workers, spares, clerk };
     let state = StateLoop::new(parts).map_err(StartError::from)?;
     // Not before there is something to see: a job that is kept must not be missed for an instant.
-    let api = open(&handle, &own_config)?;
-    state.run(api);
+    let endpoint = open(&handle, &own_config)?;
+    state.run(endpoint);
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use supervisor_core::pool::Notice;
 use super::ask::{Refused, Submitted};
 use super::at_work::{How, Sight};
 use super::clerk::Prepared;
-use super::view::{JobId, JobView};
 use crate::runtime::Told;
+use crate::view::{JobId, JobView};
 
 /// One piece of news.
 #[derive(Debug)]

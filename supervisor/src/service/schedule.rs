@@ -10,7 +10,7 @@
 //! Invariant: a job is given one worker more only when there is a process less than there may be, so
 //! all jobs together never have more processes than that, however slowly a worker leaves.
 
-use super::view::JobId;
+use crate::view::JobId;
 
 /// Points of priority that double a job's weight.
 const DOUBLING: i32 = 10;

@@ -28,17 +28,16 @@ use shared::clock;
 use supervisor_core::frontier::HostShares;
 
 use self::job::Job;
-use super::Again;
 use super::ask::Ask;
 use super::board::Service;
 use super::clerk::Clerk;
-use super::config::ServiceConfig;
 use super::news::News;
 use super::notify::Notify;
 use super::store::Store;
-use super::view::JobId;
-use crate::api::ApiHandle;
+use super::{Again, Endpoint};
+use crate::config::ServiceConfig;
 use crate::runtime::{Controller, Spares, Workers};
+use crate::view::JobId;
 
 /// Pieces of news taken in one turn before what is asked is looked at again.
 const NEWS_PER_TURN: usize = 256;
@@ -83,8 +82,8 @@ pub(super) struct StateLoop {
     started: Instant,
     /// Workers that were started to replace one that died, in runs that are over.
     restarts: u64,
-    /// The way in, if there is one.
-    api: Option<ApiHandle>,
+    /// What serves the API, if anything does.
+    endpoint: Option<Box<dyn Endpoint>>,
     /// What systemd was told last.
     said: String,
     /// Spares that were asked for.
@@ -111,7 +110,7 @@ impl StateLoop {
             notify: Notify::new(),
             started: now,
             restarts: 0,
-            api: None,
+            endpoint: None,
             said: String::new(),
             spares_kept: None,
             tick_due: now,
@@ -127,9 +126,9 @@ impl StateLoop {
         Ok(state)
     }
 
-    /// Runs until it is told to stop and nothing is at work any more; `api` is the way in, if there is one.
-    pub(super) fn run(mut self, api: Option<ApiHandle>) {
-        self.api = api;
+    /// Runs until it is told to stop and nothing is at work any more; `endpoint` serves the API, if anything does.
+    pub(super) fn run(mut self, endpoint: Option<Box<dyn Endpoint>>) {
+        self.endpoint = endpoint;
         self.share();
         self.show_all();
         self.said = self.status();
@@ -141,9 +140,7 @@ impl StateLoop {
         self.show_all();
         // Whoever still asks is not kept waiting for an answer.
         drop((self.parts.asks, self.parts.news));
-        if let Some(api) = self.api {
-            api.stop();
-        }
+        drop(self.endpoint);
     }
 
     fn wait(&self) {

@@ -31,8 +31,8 @@ use shared::clock;
 use shared::record::ErrorKind;
 
 use super::ask::Idempotency;
-use super::view::{JobCounts, JobId, JobState};
 use crate::summary::Summary;
+use crate::view::{JobCounts, JobId, JobState};
 
 /// How long the state may be locked before that is taken for another service's doing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);

@@ -16,7 +16,7 @@ use super::packed::unpacked;
 use super::{Candidate, SourceError, TARGET_BYTES_MAX};
 use crate::nearest::nearest;
 use crate::plan::Columns;
-use crate::summary::units;
+use crate::units;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 

@@ -3,8 +3,9 @@
 use comfy_table::{Attribute, Cell, CellAlignment, Color};
 
 use super::table::{new_table, seconds};
-use super::{ModeRun, baseline, units};
+use super::{ModeRun, baseline};
 use crate::progress::Screen;
+use crate::units;
 
 const HEADER: [&str; 9] = [
     "mode",

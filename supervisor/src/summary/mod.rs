@@ -4,9 +4,7 @@
 //! are part of the product's contract: scripts read them.
 
 mod compare;
-mod file;
 mod table;
-pub mod units;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,8 +16,9 @@ use shared::record::ErrorKind;
 use supervisor_core::gather::{Gather, Latencies, Latency, LatencyBin, Timeline};
 use utoipa::ToSchema;
 
+use crate::whole_file::{WriteError, replace};
+
 pub use compare::table as compare_table;
-pub use file::{WriteError, replace};
 pub(crate) use table::new_table;
 pub use table::table;
 

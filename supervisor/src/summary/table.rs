@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::{PerWorker, Summary, units};
+use super::{PerWorker, Summary};
 use crate::progress::Screen;
+use crate::units;
 
 /// More workers than this are summed up in one row.
 const WORKERS_SHOWN_MAX: usize = 16;

@@ -3,11 +3,12 @@
 use anyhow::Context as _;
 
 use super::{nothing_left, run_to, totals, write_manifest};
-use crate::cli::Outcome;
 use crate::journal::{self, Opened};
-use crate::objects::{self, Begun, Object, Upload, Wish, Working};
+use crate::objects::Object;
+use crate::outcome::Outcome;
 use crate::plan::{Output, Plan};
 use crate::sink::Deliver as _;
+use crate::upload::{self, Begun, Upload, Wish, Working};
 
 /// Runs one job.
 ///
@@ -19,7 +20,7 @@ pub(super) fn run(plan: &Plan, object: &Object) -> anyhow::Result<Outcome> {
     };
     let wish = Wish { overwrite: *overwrite, resume: *resume, split: plan.split.is_some(), table: false };
     // Until the end, however that comes: it knows what must be kept.
-    let (_working, upload) = match objects::begin(object, path, wish)? {
+    let (_working, upload) = match upload::begin(object, path, wish)? {
         Begun::Ready(working, upload) => (working, upload),
         Begun::There(complete) => {
             journal::check_count(&object.url.to_string(), &complete, plan)?;
@@ -56,7 +57,7 @@ pub(super) fn table(plan: &Plan, object: &Object) -> anyhow::Result<Table> {
         anyhow::bail!("{} is uploaded from no file; a bug in the supervisor", object.url)
     };
     let wish = Wish { overwrite: *overwrite, resume: false, split: false, table: true };
-    match objects::begin(object, path, wish)? {
+    match upload::begin(object, path, wish)? {
         Begun::Ready(working, upload) => Ok(Table { _working: working, upload }),
         Begun::There(_) => anyhow::bail!("{} exists", object.url),
     }

@@ -1,7 +1,7 @@
 //! A number in a document that comes from a constant in the code is that constant.
 //!
 //! A page marks such a number by a comment that names the file and the constant:
-//! `28 KiB<!-- supervisor/src/pool/credit.rs SLICE_BYTES_MAX -->`.
+//! `28 KiB<!-- supervisor/core/src/pool/credit.rs SLICE_BYTES_MAX -->`.
 
 use std::str::FromStr as _;
 

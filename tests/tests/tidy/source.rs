@@ -31,7 +31,7 @@ pub(crate) fn mentions(module: &[String], text: &str) -> Vec<Mention> {
     reader.found
 }
 
-/// The module that a file holds: `["pool", "slot"]` for `supervisor/src/pool/slot.rs`.
+/// The module that a file holds: `["pool", "slot"]` for `supervisor/core/src/pool/slot.rs`.
 pub(crate) fn module_of(source: &str) -> Vec<String> {
     let path = Path::new(source);
     let inside = path.components().skip_while(|part| part.as_os_str() != "src").skip(1);
@@ -213,9 +213,9 @@ mod tests {
     #[test]
     fn a_file_is_a_module() {
         for (source, module) in [
-            ("supervisor/src/pool/slot.rs", vec!["pool", "slot"]),
-            ("supervisor/src/pool/mod.rs", vec!["pool"]),
-            ("supervisor/src/auto.rs", vec!["auto"]),
+            ("supervisor/core/src/pool/slot.rs", vec!["pool", "slot"]),
+            ("supervisor/core/src/pool/mod.rs", vec!["pool"]),
+            ("supervisor/core/src/auto.rs", vec!["auto"]),
             ("worker/src/lib.rs", vec![]),
         ] {
             assert_eq!(module_of(source), module, "{source}");

@@ -14,8 +14,8 @@ use crossbeam_channel::unbounded;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::service::view::{JobId, JobState, JobView, ServiceView};
 use crate::service::{Ask, Board, Event, Records, Refused, Submission, Submitted, Verb};
+use crate::view::{JobId, JobState, JobView, ServiceView};
 
 mod abuse;
 mod looking;
@@ -209,7 +209,7 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {
-            handle.stop();
+            drop(handle);
         }
         let (asks, _) = unbounded();
         self.service = Service::new(asks, Arc::new(Board::default()));

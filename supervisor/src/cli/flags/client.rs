@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum, ValueHint};
 
 use super::{CsvFlags, FetchFlags, MapFlags, ParseFlags};
 use crate::cli::help;
-use crate::service::view::JobId;
+use crate::view::JobId;
 
 /// Where the service is, and how it is shown. Stand anywhere behind the command.
 #[derive(Debug, Args)]

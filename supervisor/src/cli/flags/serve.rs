@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueHint};
 
 use crate::cli::{amounts, values};
-use crate::service::logs::{LogFormat, LogLevel};
+use crate::logs::{LogFormat, LogLevel};
 
 /// `serve`.
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::client::{Act, Files, Place, Results, Submit, What};
 use crate::plan::When;
-use crate::service::view::JobId;
+use crate::view::JobId;
 
 impl Bench {
     fn order(&self, line: &str) -> Order {

@@ -8,11 +8,11 @@ use shared::job::Mode;
 use supervisor_core::pool::{Notice, Quarantined};
 
 use super::super::news::News;
-use super::super::view::{JobCounts, JobId};
 use super::Sight;
 use crate::progress::{Rate, Snapshot, Total, left};
 use crate::runtime::{Look, Observer};
-use crate::summary::units;
+use crate::units;
+use crate::view::{JobCounts, JobId};
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

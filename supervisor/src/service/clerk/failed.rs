@@ -10,12 +10,12 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::super::ask::{Refused, Submission, Upload};
-use super::super::config::Allowed;
-use super::super::view::JobId;
 use super::{Errand, RECORDS};
 use crate::cli::{self, JobPlan};
+use crate::config::Allowed;
 use crate::plan::Plan;
 use crate::source::{Source, TargetKind};
+use crate::view::JobId;
 
 /// Lines of the source looked at together.
 const BATCH: usize = 1024;

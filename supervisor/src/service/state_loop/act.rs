@@ -9,11 +9,11 @@ use super::super::ask::{Refused, Verb};
 use super::super::clerk::Retry;
 use super::super::news::Reply;
 use super::super::store;
-use super::super::view::{JobId, JobState, JobView};
 use super::StateLoop;
 use super::job::After;
 use super::share::now;
-use crate::cli::Outcome;
+use crate::outcome::Outcome;
+use crate::view::{JobId, JobState, JobView};
 
 impl StateLoop {
     pub(super) fn act(&mut self, id: JobId, verb: Verb, reply: Sender<Result<JobView, Refused>>) {

@@ -6,9 +6,9 @@ use shared::clock;
 
 use super::super::StoreError;
 use super::super::board::Event;
-use super::super::view::JobId;
 use super::StateLoop;
 use super::job::Job;
+use crate::view::JobId;
 
 /// Longest time between two looks for what is too old: ages are told by the wall clock, which may be
 /// set meanwhile.

@@ -6,11 +6,11 @@ use supervisor_core::pool::Notice;
 
 use super::super::at_work::{How, Result as JobResult, Sight};
 use super::super::board::Event;
-use super::super::view::{JobCounts, JobId, JobState};
 use super::StateLoop;
 use super::job::{After, Job};
 use super::share::now;
-use crate::cli::Outcome;
+use crate::outcome::Outcome;
+use crate::view::{JobCounts, JobId, JobState};
 
 impl StateLoop {
     /// A job's thread is over.

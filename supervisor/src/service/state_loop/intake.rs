@@ -8,11 +8,11 @@ use super::super::ask::{Idempotency, Refused, Submission, Submitted};
 use super::super::clerk::{self, Prepared};
 use super::super::news::Reply;
 use super::super::store::{self, Kept, New};
-use super::super::view::{JobCounts, JobId, JobState, JobView};
 use super::StateLoop;
 use super::job::Job;
 use super::share::now;
 use crate::journal;
+use crate::view::{JobCounts, JobId, JobState, JobView};
 
 impl StateLoop {
     /// Goes on with what the store has: whatever ran when the service ended waits now, and finds its
@@ -31,7 +31,7 @@ impl StateLoop {
             if drained {
                 // It was draining.
                 kept.finished_at = Some(now());
-                kept.exit_code = Some(crate::cli::Outcome::Stopped(15).code());
+                kept.exit_code = Some(crate::outcome::Outcome::Stopped(15).code());
                 kept.bytes = store::size(&self.parts.store.job_directory(id));
                 self.parts.store.update(&kept)?;
             }

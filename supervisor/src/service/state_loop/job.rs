@@ -9,8 +9,8 @@ use shared::job::Mode;
 use super::super::at_work::Sight;
 use super::super::schedule::{Claim, Holding, Stage};
 use super::super::store::Kept;
-use super::super::view::{JobState, JobView};
 use crate::runtime::Controller;
+use crate::view::{JobState, JobView};
 
 /// What becomes of a job once it has finished what is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

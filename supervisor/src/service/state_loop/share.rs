@@ -10,10 +10,10 @@ use shared::job::Mode;
 use super::super::ask::Refused;
 use super::super::at_work::{Assignment, How};
 use super::super::schedule::{self, Claim, Move};
-use super::super::view::{JobId, JobState};
 use super::StateLoop;
 use super::job::{After, Live};
 use crate::runtime::{Control, Steering, cpus};
+use crate::view::{JobId, JobState};
 
 /// Most worker processes; as on the command line.
 const WORKERS_MAX: u32 = 1024;

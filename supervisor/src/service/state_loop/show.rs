@@ -8,11 +8,11 @@ use shared::clock;
 use supervisor_core::pool::Standing;
 
 use super::super::board::{Event, Records};
-use super::super::view::{HostView, JobId, JobState, ServiceView, WorkerState, WorkerView};
 use super::StateLoop;
 use super::job::Job;
 use crate::runtime::WorkerLook;
-use crate::summary::units;
+use crate::units;
+use crate::view::{HostView, JobId, JobState, ServiceView, WorkerState, WorkerView};
 
 /// Hosts on the board.
 const HOSTS_SHOWN: usize = 200;

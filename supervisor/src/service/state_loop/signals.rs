@@ -6,10 +6,10 @@ use shared::clock;
 
 use crate::runtime::{Steering, Told};
 
-use super::super::config::ServiceConfig;
 use super::StateLoop;
 use super::job::After;
 use super::share::count;
+use crate::config::ServiceConfig;
 
 /// Time between two words to systemd that stopping goes on.
 const EXTEND_EVERY: Duration = Duration::from_secs(5);
@@ -73,9 +73,9 @@ impl StateLoop {
             Ok(config) => self.settle(config),
             Err(why) => tracing::error!(%why, "the settings stay as they were"),
         }
-        match self.api.as_ref().map(crate::api::ApiHandle::reload) {
+        match self.endpoint.as_ref().map(|endpoint| endpoint.reload()) {
             Some(Ok(())) => tracing::info!("token and certificate were read again"),
-            Some(Err(error)) => tracing::error!(%error, "the API goes on with the files it had"),
+            Some(Err(why)) => tracing::error!(%why, "the API goes on with the files it had"),
             None => {}
         }
         self.parts.spares.renew();

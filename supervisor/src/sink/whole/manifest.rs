@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Totals;
 use crate::format::Format;
-use crate::summary;
+use crate::whole_file;
 
 /// Bytes hashed at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -85,5 +85,5 @@ fn entry(path: &Path, records: u64) -> io::Result<Entry> {
 pub(crate) fn write_manifest(path: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(manifest)?;
     text.push(b'\n');
-    summary::replace(path, &text).map_err(|error| error.source)
+    whole_file::replace(path, &text).map_err(|error| error.source)
 }

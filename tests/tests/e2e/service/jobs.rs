@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use supervisor::service::Verb;
-use supervisor::service::view::{JobId, JobState};
+use supervisor::view::{JobId, JobState};
 
 use super::{JOB, Running, config};
 use crate::harness::{Dir, Origin, wait_for};

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, raise};
 use serde_json::{Map, Value, json};
+use supervisor::config::{Allowed, ApiConfig, ServiceConfig};
 use supervisor::runtime::Workers;
-use supervisor::service::config::{Allowed, ApiConfig, ServiceConfig};
-use supervisor::service::view::{JobId, JobState, JobView};
 use supervisor::service::{self, Refused, Service, StartError, Submission, Upload, Verb};
+use supervisor::view::{JobId, JobState, JobView};
 
 use crate::harness::{Dir, by_id, parse_lines, wait_for, worker_path};
 

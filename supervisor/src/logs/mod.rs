@@ -26,7 +26,7 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// How the log is written: `--log-format`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Into the journal where standard error goes there, text elsewhere.
     #[default]
     Auto,
@@ -40,7 +40,7 @@ pub enum LogFormat {
 
 /// The least of what is logged: `--log-level`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     /// What was lost or could not be done.
     Error,
     /// And what went wrong and was made good.
@@ -68,7 +68,7 @@ impl From<LogLevel> for LevelFilter {
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// `--log-format journald` without a journal.
     #[error("--log-format journald: {JOURNAL} cannot be written to: {0}; use text or json")]
     NoJournal(#[source] io::Error),
@@ -81,7 +81,7 @@ pub enum LogError {
 ///
 /// # Errors
 /// [`LogError`].
-pub fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> {
+pub(crate) fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> {
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Journald => Box::new(Journal::at(Path::new(JOURNAL)).map_err(LogError::NoJournal)?),
         LogFormat::Json => json(io::stderr),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// `10,000`
 #[must_use]
-pub fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -21,13 +21,13 @@ pub fn count(value: u64) -> String {
 
 /// A count with its noun, in the plural where it is one: `1 record`, `2,000 records`.
 #[must_use]
-pub fn counted(value: u64, noun: &str) -> String {
+pub(crate) fn counted(value: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
 /// `0.42`, `4.2`, `42`, `4,200`: as many decimals as tell something.
 #[must_use]
-pub fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value {
         v if v >= 99.95 => count(v.round() as u64),
         v if v >= 9.995 => trimmed(format!("{v:.1}")),
@@ -38,7 +38,7 @@ pub fn number(value: f64) -> String {
 
 /// `84.2 MB`, in powers of 1000.
 #[must_use]
-pub fn bytes(value: u64) -> String {
+pub(crate) fn bytes(value: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     let mut scaled = value as f64;
     let mut unit = "B";
@@ -54,7 +54,7 @@ pub fn bytes(value: u64) -> String {
 
 /// `41.2 ms`, `2.61 s`, `2 min 05 s`, `1 h 02 min`.
 #[must_use]
-pub fn duration(value: Duration) -> String {
+pub(crate) fn duration(value: Duration) -> String {
     let seconds = value.as_secs_f64();
     if seconds >= 59.995 {
         return clock(value);
@@ -68,7 +68,7 @@ pub fn duration(value: Duration) -> String {
 
 /// Whole seconds, for what is only guessed: `12 s`, `2 min 05 s`, `1 h 02 min`, `3 d 04 h`.
 #[must_use]
-pub fn clock(value: Duration) -> String {
+pub(crate) fn clock(value: Duration) -> String {
     let seconds = value.as_secs().saturating_add(u64::from(value.subsec_millis() >= 500));
     match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, s) => format!("{s} s"),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::remote::{Head, Parcel, Remote};
 use super::working::Notebook;
-use super::{Object, ObjectError};
 use crate::format::Format;
+use crate::objects::{Object, ObjectError};
 use crate::sink::whole::{self, Manifest, Totals};
 use crate::sink::{Deliver, SinkError};
 

@@ -59,7 +59,7 @@ impl From<clap::Error> for Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(error) => f.write_str(&super::settings::first_paragraph(error)),
+            Self::Usage(error) => f.write_str(&first_paragraph(error)),
             Self::Impossible(message) => f.write_str(message),
         }
     }
@@ -88,6 +88,19 @@ impl Refusal {
             Self::Impossible(_) => Outcome::Impossible,
         }
     }
+}
+
+/// What clap says, without its usage lines.
+pub(crate) fn first_paragraph(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let joined = lines.join(" ");
+    joined.strip_prefix("error: ").map_or_else(|| joined.clone(), str::to_owned)
 }
 
 #[cfg(test)]

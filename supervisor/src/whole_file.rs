@@ -18,7 +18,7 @@ pub struct WriteError {
 ///
 /// # Errors
 /// [`WriteError`] if any step fails; the old file is untouched then.
-pub fn replace(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
+pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
     try_replace(path, contents).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 

@@ -72,6 +72,14 @@ pub struct Allowed {
     pub private_addresses: bool,
 }
 
+/// An address that others can reach, without what keeps them out.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0} can be reached from other machines: that takes --token-file, and --tls-cert with --tls-key; \
+     without them listen on 127.0.0.1"
+)]
+pub struct Unprotected(pub SocketAddr);
+
 /// Where and how requests come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiConfig {

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use supervisor_core::gather::Gather;
 
+use super::delivery::{FAILED, RECORDS, Upload};
 use super::remote::Remote;
-use super::upload::{FAILED, RECORDS, Upload};
 use super::working::{Note, Working};
-use super::{Object, ObjectError};
 use crate::journal::Complete;
+use crate::objects::{Object, ObjectError};
 use crate::sink::whole;
 
 /// What [`begin`] found.

@@ -19,6 +19,7 @@ use super::begin::begin_over;
 use super::fault::fault;
 use super::remote::{PART_BYTES, Remote};
 use super::*;
+use crate::objects::{Access, Object, ObjectError, ObjectUrl};
 use crate::sink::whole::{MANIFEST, Totals};
 use crate::sink::{Deliver as _, SinkError};
 

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use super::fault::{fault, is_not_implemented};
 use super::http::Connector;
 use super::working::Notebook;
-use super::{Object, ObjectError};
+use crate::objects::{Object, ObjectError};
 
 /// Larger files go in parts of at least this; stores take none below 5 MiB but the last.
 pub(super) const PART_BYTES: u64 = 16 << 20;

@@ -9,7 +9,7 @@ use shared::csv::{
 };
 
 use crate::source::Abandoned;
-use crate::summary::units;
+use crate::units;
 
 /// Why parts cannot be merged.
 #[derive(Debug, thiserror::Error)]

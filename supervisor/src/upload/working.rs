@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::{Object, ObjectError};
 use crate::journal::beside;
-use crate::summary;
+use crate::objects::{Object, ObjectError};
+use crate::whole_file;
 
 /// The note's name in the directory.
 const NOTE: &str = "upload.json";
@@ -143,7 +143,7 @@ impl Notebook {
     pub(super) fn save(&self) -> Result<(), ObjectError> {
         let failed = |cause| ObjectError::Working { path: self.path.clone(), cause };
         let text = serde_json::to_vec_pretty(&self.note).map_err(|error| failed(error.into()))?;
-        summary::replace(&self.path, &text).map_err(|error| failed(error.source))
+        whole_file::replace(&self.path, &text).map_err(|error| failed(error.source))
     }
 
     /// An upload in parts was begun.

@@ -5,9 +5,8 @@
 
 use std::error::Error;
 
+use crate::objects::{Object, ObjectError};
 use object_store::client::{HttpError, HttpErrorKind};
-
-use super::{Object, ObjectError};
 
 /// Longest of a store's own words that is shown.
 const WORDS_MAX: usize = 200;
