@@ -11,7 +11,9 @@ use super::Api;
 use super::auth::Peer;
 use super::problem::{Document, Problem};
 use super::query::Query;
-use super::views::{Count, Health, HostList, JobList, Scale, Scaled, WorkerList, acceptable, json};
+use super::views::{
+    Count, Health, HostList, JobList, Scale, Scaled, WorkerList, acceptable, content_type, json,
+};
 use crate::nearest::nearest;
 use crate::service::{Refused, Verb};
 use crate::view::{JobId, JobState, JobView, ServiceView};
@@ -144,7 +146,7 @@ pub(super) async fn scale(
 ) -> Result<Response, Problem> {
     acceptable(&headers, JSON)?;
     Query::read(&uri, &[])?;
-    if super::submit::content_type(&headers).as_deref() != Some(JSON) {
+    if content_type(&headers).as_deref() != Some(JSON) {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this takes application/json"));
     }
     let body = super::watched::Watched::new(body, SCALE_BYTES_MAX as u64);
@@ -241,7 +243,7 @@ pub(super) async fn one(
 /// Cancels a job that has not ended; forgets one that has.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(
     ("id" = u64, Path, minimum = 1),
-    ("only" = Option<super::openapi::OnlyDelete>, Query, description = "do this or, if the job is not so far or too far, nothing"),
+    ("only" = Option<super::schema::OnlyDelete>, Query, description = "do this or, if the job is not so far or too far, nothing"),
 ), responses(
     (status = 202, description = "cancelled; what was done is kept", body = JobView),
     (status = 204, description = "it had ended, and is forgotten with its records"),

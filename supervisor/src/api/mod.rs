@@ -23,6 +23,7 @@ mod problem;
 mod query;
 mod records;
 mod routes;
+mod schema;
 mod server;
 mod submit;
 mod tls;

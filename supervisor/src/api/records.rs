@@ -51,8 +51,8 @@ enum Only {
     ("id" = u64, Path, minimum = 1),
     ("from" = Option<u64>, Query, description = "skip the first N records"),
     ("limit" = Option<u64>, Query, description = "so many at most"),
-    ("follow" = Option<super::openapi::Switch>, Query, description = "go on until the job has ended"),
-    ("only" = Option<super::openapi::Only>, Query, description = "only these"),
+    ("follow" = Option<super::schema::Switch>, Query, description = "go on until the job has ended"),
+    ("only" = Option<super::schema::Only>, Query, description = "only these"),
 ), responses(
     (status = 200, description = "a record a line", body = String, content_type = "application/x-ndjson"),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),

@@ -16,7 +16,7 @@ use super::incoming::{Batch, Writing};
 use super::jobs::{ask, created};
 use super::problem::{Document, Problem};
 use super::query::Query;
-use super::views::acceptable;
+use super::views::{acceptable, content_type};
 use super::watched::{Trouble, Watched, too_large};
 use crate::service::{Idempotency, Submission};
 use crate::view::JobView;
@@ -44,8 +44,8 @@ struct Received {
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
         description = "the same key with the same content is the same job")),
     request_body(description = "the document of a job file; see docs/API.md", content(
-        (super::openapi::JobDocument = "application/json"),
-        (super::openapi::JobForm = "multipart/form-data"),
+        (super::schema::JobDocument = "application/json"),
+        (super::schema::JobForm = "multipart/form-data"),
         (String = "application/x-ndjson"),
     )),
     responses(
@@ -130,12 +130,6 @@ async fn hand_in(
             Err(problem)
         }
     }
-}
-
-/// The body's type, without its parameters.
-pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
