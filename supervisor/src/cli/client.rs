@@ -14,7 +14,8 @@ use serde_json::{Map, Value};
 use super::flags::{
     CancelFlags, JobsFlags, JobsVerb, ResultsFlags, ServiceFlags, StatusFlags, SubmitFlags, Verb, WhenFlag,
 };
-use super::resolve::{Problem, when};
+use super::parts::when;
+use super::problem::Problem;
 use super::settings::{is_repeatable, is_switch, key};
 use super::{Surroundings, settings};
 use crate::client::{Act, Files, Order, Place, Results, Submit, What};

@@ -7,7 +7,7 @@ use shared::csv::{Aggregate, Comparison, CsvFile, CsvSpec, Filter, Function, Num
 use shared::job::Work;
 
 use super::flags::{ReadingFlags, TableFlags};
-use super::resolve::Problem;
+use super::problem::Problem;
 use crate::nearest::{listed, nearest};
 use crate::source::{HeaderError, HeaderReading as Reading, read_header};
 

@@ -15,7 +15,7 @@ use nix::unistd::{AccessFlags, access};
 use super::Surroundings;
 use super::flags::OutputFlags;
 use super::object::object;
-use super::resolve::Problem;
+use super::problem::Problem;
 use crate::format::{self, Format};
 use crate::journal::beside;
 use crate::objects::{Object, ObjectUrl};

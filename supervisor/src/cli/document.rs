@@ -11,7 +11,8 @@ use shared::address::AddressPolicy;
 use shared::job::{SandboxLevel, Work};
 
 use super::flags::Flags;
-use super::resolve::{self, Problem};
+use super::problem::Problem;
+use super::resolve;
 use super::settings::{self, Keys, Settings};
 use super::{Request, Surroundings, definitions};
 use crate::config::Allowed;

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use super::flags::ListFlags;
-use super::resolve::Problem;
+use super::problem::Problem;
 use super::{Surroundings, disk};
 use crate::plan::{Columns, Input, Sitemaps};
 use crate::source;

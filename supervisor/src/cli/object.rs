@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::resolve::Problem;
+use super::problem::Problem;
 use super::{Surroundings, serve};
 use crate::format::Format;
 use crate::objects::{Access, Object, ObjectUrl};

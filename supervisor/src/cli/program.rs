@@ -13,7 +13,8 @@ use shared::job::{MapSpec, SandboxLevel, Work};
 
 use super::flags::{MapFlags, ModeFlag, PoolFlags, ThenFlags};
 use super::inputs::{input_paths, json_lines};
-use super::resolve::{Problem, place, politeness, pool_plan, sandbox, when};
+use super::parts::{place, politeness, pool_plan, sandbox, when};
+use super::problem::Problem;
 use super::{Surroundings, values};
 use crate::format::Format;
 use crate::nearest::nearest;

@@ -1,37 +1,27 @@
 //! From flags to a [`Plan`]: what they mean together, and whether they make sense.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shared::address::AddressPolicy;
-use shared::job::{Executor, FetchSpec, MapSpec, Mode, ParseSpec, SandboxLevel, Work};
+use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
 use shared::select::{Field, Preset};
-use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::disk::Place;
 use super::flags::{
-    AddressPolicyFlag, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag,
-    NetworkFlags, OutputFlags, ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, Verb, WhenFlag,
+    AddressPolicyFlag, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, NetworkFlags,
+    OutputFlags, ParseJob, PoolFlags, ShownFlags, Verb,
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
-use super::values::Limit;
+use super::parts::{check_side_files, place, politeness, pool_plan, sandbox, when};
+use super::problem::Problem;
 use super::{Request, Surroundings, csv, disk, program, serve};
 use crate::format::Format;
-use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
-use crate::sink::whole;
+use crate::plan::{Comparison, CsvPlan, Plan, PoolPlan};
 
 /// Longest time a worker may show no progress in a file: a disk that answers nothing for so long is broken.
 const CSV_STALL: Duration = Duration::from_secs(60);
-
-/// Why flags that were each well formed are refused.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Problem {
-    /// They make no sense together.
-    Usage(String),
-    /// They make sense, and cannot be done here and now.
-    Impossible(String),
-}
 
 /// The flags of one run, whichever command they stood under.
 struct Run {
@@ -247,107 +237,6 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
         presets.push(preset);
     }
     Ok((fields, presets))
-}
-
-/// Where the records go, which no other file of the run may be.
-pub(super) fn place(
-    flags: &OutputFlags,
-    inputs: &[&Path],
-    around: &Surroundings<'_>,
-) -> Result<Place, Problem> {
-    check_side_files(&flags.output, &flags.side, inputs)?;
-    if let Some(manifest) = &flags.manifest {
-        disk::check_side_file("--manifest", manifest, inputs)?;
-        if flags.split.is_some() {
-            return Err(Problem::Usage(format!(
-                "--manifest: with --split the manifest is {} in the directory; leave the flag out",
-                whole::MANIFEST
-            )));
-        }
-        let side = [
-            ("--output", Some(&flags.output)),
-            ("--summary", flags.side.summary.as_ref()),
-            ("--report", flags.side.report.as_ref()),
-        ];
-        for (flag, path) in side {
-            if let Some(path) = path {
-                disk::check_distinct(&[("--manifest", manifest), (flag, path)])?;
-            }
-        }
-    }
-    let place = disk::output(flags, inputs, around)?;
-    let is_file = matches!(&place.output, Output::File { path, .. } if disk::will_be_file(path));
-    if place.manifest.is_some() && !is_file {
-        return Err(Problem::Usage("--manifest describes a file; name one with --output FILE".to_owned()));
-    }
-    Ok(place)
-}
-
-pub(super) fn check_side_files(output: &Path, side: &SideFlags, inputs: &[&Path]) -> Result<(), Problem> {
-    let mut files: Vec<(&str, &Path)> = Vec::new();
-    if output != Path::new("-") {
-        files.push(("--output", output));
-    }
-    for (flag, path) in [("--summary", &side.summary), ("--report", &side.report)] {
-        if let Some(path) = path {
-            disk::check_side_file(flag, path, inputs)?;
-            files.push((flag, path));
-        }
-    }
-    disk::check_distinct(&files)
-}
-
-/// A mode that has one worker, or one target at a time, is that whatever else
-/// is set: changing the mode of a job must not take changing its other flags.
-pub(super) fn pool_plan(flags: &PoolFlags) -> PoolPlan {
-    let mode = match flags.mode {
-        ModeFlag::Auto => None,
-        ModeFlag::Sequential => Some(Mode::Sequential),
-        ModeFlag::Concurrent => Some(Mode::Concurrent),
-        ModeFlag::Parallel => Some(Mode::Parallel),
-        ModeFlag::Both => Some(Mode::Both),
-    };
-    let one_worker = mode.is_some_and(|mode| !mode.many_workers());
-    let one_target = mode.is_some_and(|mode| mode.executor() == Executor::Blocking);
-    PoolPlan {
-        workers: if one_worker { Some(NonZeroU32::MIN) } else { flags.workers.0 },
-        mode,
-        concurrency: if one_target { Some(NonZeroU32::MIN) } else { flags.concurrency.0 },
-        worker_memory_bytes: flags.worker_memory,
-        recycle_after: flags.recycle,
-    }
-}
-
-pub(super) const fn when(flag: WhenFlag) -> When {
-    match flag {
-        WhenFlag::Auto => When::Auto,
-        WhenFlag::Always => When::Always,
-        WhenFlag::Never => When::Never,
-    }
-}
-
-pub(super) fn sandbox(flags: &PoolFlags) -> SandboxLevel {
-    match flags.sandbox {
-        SandboxFlag::Auto => SandboxLevel::Auto,
-        SandboxFlag::Require => SandboxLevel::Require,
-        SandboxFlag::Off => SandboxLevel::Off,
-    }
-}
-
-pub(super) fn politeness(network: Option<&NetworkFlags>) -> Politeness {
-    match network {
-        // A file is nobody's host, and reading it again gives the same.
-        None => Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 0 },
-        Some(flags) => Politeness {
-            per_host: match flags.per_host {
-                Limit::Auto => PerHost::Auto,
-                Limit::AtMost(n) => PerHost::Limit(n),
-                Limit::Unlimited => PerHost::Unlimited,
-            },
-            rate_per_s: flags.rate.map(|rate| rate.0),
-            retries: flags.retries,
-        },
-    }
 }
 
 fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64) -> FetchSpec {

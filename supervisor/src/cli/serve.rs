@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Surroundings;
 use super::flags::{PoolFlags, ServeFlags};
-use super::resolve::Problem;
+use super::problem::Problem;
 use crate::config::{Allowed, ApiConfig, ServiceConfig, TlsFiles, Unprotected};
 
 /// Flags that say how one job works, which here each job says for itself.

@@ -19,6 +19,7 @@ mod prefix;
 mod reading;
 mod recorder;
 mod spool;
+mod state;
 mod store;
 mod tally;
 #[cfg(test)]
@@ -31,5 +32,6 @@ pub use opening::{Destination, Journal, Opened, beside, committed, open};
 pub use prefix::{Changed, Gate, Prefix};
 pub use recorder::{News, Recorder};
 pub use spool::SpooledInput;
-pub use store::{State, Store};
+pub use state::State;
+pub use store::Store;
 pub use tally::{Final, Tally};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::store::Recorded;
+use super::state::Recorded;
 use super::{JournalError, OutputError, SpooledInput, State, Store, fingerprint, identity};
 use crate::columns;
 use crate::plan::{Output, Plan};

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::store::{Recorded, State};
+use super::state::{Recorded, State};
 use super::{Finished, Prefix, Tally};
 
 /// Why a journal cannot be used.

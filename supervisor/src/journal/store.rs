@@ -23,6 +23,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use super::fingerprint::Known;
 use super::identity::Fact;
 use super::reading::{Wrong, read};
+use super::state::Recorded;
 use super::{Finished, JournalError, Prefix, Tally};
 
 /// Says in SQLite's own header whose file this is: `MUST`.
@@ -45,32 +46,6 @@ const TABLES: &str = "
         output_bytes INTEGER NOT NULL, targets INTEGER NOT NULL, digest BLOB NOT NULL,
         tally TEXT NOT NULL, complete INTEGER NOT NULL
     );";
-
-/// How far a job has come.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct State {
-    /// Targets whose records are in the output.
-    pub finished: Finished,
-    /// Counts of those records.
-    pub tally: Tally,
-    /// Targets that had been read.
-    pub prefix: Prefix,
-    /// Length of the output with exactly those records.
-    pub output_bytes: u64,
-}
-
-/// What is kept of a job that was begun.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
-    /// What it was to do.
-    pub flags: Vec<Fact>,
-    /// With which inputs.
-    pub inputs: Vec<Known>,
-    /// How far it came.
-    pub state: State,
-    /// Whether nothing was left to do but to take the journal away.
-    pub complete: bool,
-}
 
 /// What is new since the last commit, and what is so altogether.
 #[derive(Debug, Clone, PartialEq)]

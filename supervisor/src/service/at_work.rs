@@ -3,7 +3,6 @@
 
 mod watch;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -12,12 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crossbeam_channel::Sender;
-use shared::record::ErrorKind;
-use supervisor_core::frontier::{HostLook, HostShares};
-use supervisor_core::gather::Latencies;
+use supervisor_core::frontier::HostShares;
 
 use self::watch::Watch;
-use super::news::News;
+use super::news::{How, JobResult, News, Sight};
 use super::store::{self, Errand};
 use crate::aggregate::{self, CsvReport};
 use crate::cli::{self, JobPlan};
@@ -26,47 +23,10 @@ use crate::engine::{self, EngineError, Outside, Report};
 use crate::journal::{self, Opened};
 use crate::outcome::Outcome;
 use crate::plan::{CsvPlan, Plan};
-use crate::runtime::{Control, WorkerLook, Workers};
-use crate::summary::{LatencyMs, Summary};
+use crate::runtime::{Control, Workers};
+use crate::summary::Summary;
 use crate::view::{JobCounts, JobId};
 use crate::whole_file;
-
-/// How far a job is.
-#[derive(Debug)]
-pub(super) struct Sight {
-    pub(super) counts: JobCounts,
-    pub(super) errors: BTreeMap<ErrorKind, u64>,
-    pub(super) latency_ms: Option<LatencyMs>,
-    pub(super) latencies: Latencies,
-    pub(super) items_per_s: f64,
-    pub(super) eta_s: Option<f64>,
-    pub(super) restarts: u64,
-    pub(super) hosts: Vec<HostLook>,
-    pub(super) workers: Vec<WorkerLook>,
-}
-
-/// What came of it.
-#[derive(Debug, Default)]
-pub(super) struct Result {
-    pub(super) counts: JobCounts,
-    pub(super) errors: BTreeMap<ErrorKind, u64>,
-    pub(super) summary: Option<Summary>,
-    /// Of the inputs that this run did.
-    pub(super) latencies: Latencies,
-}
-
-/// How it ended.
-#[derive(Debug)]
-pub(super) enum How {
-    /// Every input has its record; with this exit code.
-    Done(Result, u8),
-    /// It was asked to stop; what was done is kept.
-    Stopped(Result),
-    /// It cannot be done; with what was done in spite of it, if it got as far as to begin.
-    Failed(String, Option<Result>),
-    /// It could not go on with things as they are (a full disk), and can later.
-    Blocked(String),
-}
 
 /// Everything a job needs.
 #[derive(Debug)]
@@ -146,14 +106,14 @@ impl Assignment {
         };
         self.all_is_certain();
         let facts = engine::facts_unseen(plan, &complete.told);
-        let mut result = Result::of(Summary::new(&complete.told, &facts));
+        let mut result = JobResult::of(Summary::new(&complete.told, &facts));
         (result.counts.total, result.counts.total_exact) = (Some(complete.records), true);
         How::Done(result, exit_code(complete.failed))
     }
 
     fn concluded(&self, report: Report) -> How {
         let Report { ended, run, .. } = report;
-        let mut result = Result { latencies: run.latencies, ..Result::of(run.summary) };
+        let mut result = JobResult { latencies: run.latencies, ..JobResult::of(run.summary) };
         if let Some(why) = ended.failure {
             return How::Failed(why, Some(result));
         }
@@ -176,13 +136,13 @@ impl Assignment {
             Err(error) => return stuck(error),
         };
         let CsvReport { ended, tally, said, run } = report;
-        let mut result = Result::of(run.summary);
+        let mut result = JobResult::of(run.summary);
         if let Some(why) = ended.failure {
             return How::Failed(why, Some(result));
         }
         if ended.signal.is_some() {
             // Half an aggregate is of no use; the next attempt begins anew.
-            return How::Stopped(Result::default());
+            return How::Stopped(JobResult::default());
         }
         said.iter().for_each(|line| outside.observer.message(line));
         if *strict && tally.bad > 0 {
@@ -227,7 +187,7 @@ fn exit_code(failed: u64) -> u8 {
     if failed == 0 { Outcome::Done.code() } else { Outcome::InputsFailed.code() }
 }
 
-impl Result {
+impl JobResult {
     fn of(summary: Summary) -> Self {
         let counts = JobCounts {
             total: None,

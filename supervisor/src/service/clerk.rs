@@ -14,8 +14,8 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::{Map, Value};
 
-use super::ask::{Idempotency, Refused, Submission, Upload};
-use super::news::{News, Reply};
+use super::ask::{Refused, Submission, Upload};
+use super::news::{News, Prepared, Reply};
 use super::store::{self, Errand, RECORDS};
 use crate::cli;
 use crate::config::Allowed;
@@ -28,22 +28,6 @@ const NAME_BYTES_MAX: usize = 200;
 
 /// What a job's priority may be, both ways.
 const PRIORITY_MAX: i64 = 100;
-
-/// A job that can be taken in.
-#[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) document: Map<String, Value>,
-    pub(super) command: &'static str,
-    pub(super) name: Option<String>,
-    pub(super) priority: i32,
-    /// The directory that becomes the job's, if it has uploads.
-    pub(super) incoming: Option<PathBuf>,
-    /// Within it.
-    pub(super) uploads: Vec<PathBuf>,
-    pub(super) idempotency: Option<Idempotency>,
-    pub(super) retry_of: Option<JobId>,
-    pub(super) sender: String,
-}
 
 /// The way to the clerk.
 #[derive(Debug)]

@@ -1,14 +1,20 @@
 //! What the state loop hears from the threads that work for it.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use crossbeam_channel::Sender;
+use serde_json::{Map, Value};
 use shared::job::Mode;
+use shared::record::ErrorKind;
+use supervisor_core::frontier::HostLook;
+use supervisor_core::gather::Latencies;
 use supervisor_core::pool::Notice;
 
-use super::ask::{Refused, Submitted};
-use super::at_work::{How, Sight};
-use super::clerk::Prepared;
-use crate::runtime::Told;
-use crate::view::{JobId, JobView};
+use super::ask::{Idempotency, Refused, Submitted};
+use crate::runtime::{Told, WorkerLook};
+use crate::summary::{LatencyMs, Summary};
+use crate::view::{JobCounts, JobId, JobView};
 
 /// One piece of news.
 #[derive(Debug)]
@@ -55,4 +61,57 @@ impl Reply {
             Self::Retried(reply) => drop(reply.send(Ok(job))),
         }
     }
+}
+
+/// How far a job is.
+#[derive(Debug)]
+pub(super) struct Sight {
+    pub(super) counts: JobCounts,
+    pub(super) errors: BTreeMap<ErrorKind, u64>,
+    pub(super) latency_ms: Option<LatencyMs>,
+    pub(super) latencies: Latencies,
+    pub(super) items_per_s: f64,
+    pub(super) eta_s: Option<f64>,
+    pub(super) restarts: u64,
+    pub(super) hosts: Vec<HostLook>,
+    pub(super) workers: Vec<WorkerLook>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct JobResult {
+    pub(super) counts: JobCounts,
+    pub(super) errors: BTreeMap<ErrorKind, u64>,
+    pub(super) summary: Option<Summary>,
+    /// Of the inputs that this run did.
+    pub(super) latencies: Latencies,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(super) enum How {
+    /// Every input has its record; with this exit code.
+    Done(JobResult, u8),
+    /// It was asked to stop; what was done is kept.
+    Stopped(JobResult),
+    /// It cannot be done; with what was done in spite of it, if it got as far as to begin.
+    Failed(String, Option<JobResult>),
+    /// It could not go on with things as they are (a full disk), and can later.
+    Blocked(String),
+}
+
+/// A job that can be taken in.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) document: Map<String, Value>,
+    pub(super) command: &'static str,
+    pub(super) name: Option<String>,
+    pub(super) priority: i32,
+    /// The directory that becomes the job's, if it has uploads.
+    pub(super) incoming: Option<PathBuf>,
+    /// Within it.
+    pub(super) uploads: Vec<PathBuf>,
+    pub(super) idempotency: Option<Idempotency>,
+    pub(super) retry_of: Option<JobId>,
+    pub(super) sender: String,
 }

@@ -15,7 +15,8 @@ use shared::select::Field;
 use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::opening::Opened;
-use super::store::{Commit, Recorded};
+use super::state::Recorded;
+use super::store::Commit;
 use super::*;
 use crate::plan::{Input, Output, Plan, PoolPlan, When};
 use crate::sink::SinkError;

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use supervisor_core::pool::Notice;
 
-use super::super::at_work::{How, Result as JobResult, Sight};
 use super::super::board::Event;
+use super::super::news::{How, JobResult, Sight};
 use super::StateLoop;
 use super::job::{After, Job};
 use super::share::now;

@@ -5,7 +5,8 @@ use supervisor_core::gather::Counts;
 
 use super::super::StoreError;
 use super::super::ask::{Idempotency, Refused, Submission, Submitted};
-use super::super::clerk::{self, Prepared};
+use super::super::clerk;
+use super::super::news::Prepared;
 use super::super::news::Reply;
 use super::super::store::{self, Kept, New};
 use super::StateLoop;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use shared::job::Mode;
 
-use super::super::at_work::Sight;
+use super::super::news::Sight;
 use super::super::schedule::{Claim, Holding, Stage};
 use super::super::store::Kept;
 use crate::runtime::Controller;

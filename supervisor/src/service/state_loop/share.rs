@@ -8,7 +8,8 @@ use shared::clock;
 use shared::job::Mode;
 
 use super::super::ask::Refused;
-use super::super::at_work::{Assignment, How};
+use super::super::at_work::Assignment;
+use super::super::news::How;
 use super::super::schedule::{self, Claim, Move};
 use super::StateLoop;
 use super::job::{After, Live};
