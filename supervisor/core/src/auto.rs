@@ -1,44 +1,43 @@
-//! Picks an execution model from a short measurement: how long targets make us
-//! wait, and how long they make us compute. Pure: numbers in, a choice and its
-//! reason out.
+//! Picks an execution mode from a short measurement: how long targets wait, and how long they
+//! compute. Pure: it takes numbers and returns a choice with its reason.
 
 use wire::mode::Mode;
 
-/// Targets the measurement takes: enough for a mean, few enough to be over soon.
+/// Targets to measure: enough for a mean, few enough to finish quickly.
 pub const PROBE_TARGETS: u64 = 16;
 
-/// Below this share of waiting there is nothing to interleave.
+/// Smallest share of waiting at which interleaving pays off.
 const WAITING_SHARE_MIN: f64 = 0.2;
 
-/// Above this share of one core, one process cannot keep its waits going any more.
+/// Share of one core above which one process can no longer keep its waits in flight.
 const ONE_CORE_MAX: f64 = 0.5;
 
 /// Means over the measured targets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
-    /// How many there were.
+    /// Number of targets measured.
     pub targets: u64,
-    /// Waiting per target, in milliseconds.
+    /// Waiting time per target, in milliseconds.
     pub wait_ms: f64,
-    /// Computing per target, in milliseconds.
+    /// Computing time per target, in milliseconds.
     pub compute_ms: f64,
 }
 
-/// What will be used, and the sentence that says why.
+/// The chosen mode, and a sentence that says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// The mode that fits.
     pub mode: Mode,
-    /// Why, with the numbers it was decided by.
+    /// The reason, with the numbers behind it.
     pub why: String,
 }
 
-/// Chooses for `workers` processes and `concurrency` waits in each.
+/// Chooses a mode for `workers` processes with `concurrency` waits each.
 pub fn choose(measured: Measured, workers: u32, concurrency: u32) -> Choice {
     let Measured { targets, wait_ms, compute_ms } = measured;
     let total_ms = wait_ms + compute_ms;
     let waiting_share = if total_ms > 0.0 { wait_ms / total_ms } else { 0.0 };
-    // What one event loop would ask of its core, if the network kept up with its waits.
+    // The load that one event loop would put on its core if the network kept up with its waits.
     let one_core = if total_ms > 0.0 { f64::from(concurrency) * compute_ms / total_ms } else { 0.0 };
     let facts = format!(
         "{targets} targets waited {wait_ms:.2} ms and computed {compute_ms:.2} ms each on average ({:.0} % waiting)",

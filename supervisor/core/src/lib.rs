@@ -1,14 +1,15 @@
-//! The part of the supervisor that decides, and touches nothing.
+//! The part of the supervisor that decides. It performs no I/O.
 //!
 //! | module | decides |
 //! |---|---|
-//! | [`frontier`] | which target may start now: budgets of hosts, rates, retries |
-//! | [`pool`] | which worker gets it, who is blamed for a death, who is restarted or recycled |
+//! | [`frontier`] | which target may start now: host budgets, rates, retries |
+//! | [`pool`] | which worker gets it, which target is blamed for a death, which worker is restarted or recycled |
 //! | [`gather`] | what is counted, and in which order records are written |
-//! | [`auto`] | which mode suits a job that was measured |
+//! | [`auto`] | which mode fits a measured job |
 //!
-//! Every call is given the time and what happened; nothing here reads a clock, opens a file or knows a process. So a
-//! run is replayed from its seed, and a bug report is a seed. This crate builds without a runtime, a web server or a database.
+//! Every call is given the time and what happened. Nothing here reads a clock, opens a file or knows a process.
+//! So a seed replays a whole run, and a bug report is a seed. This crate builds without an async runtime, a web
+//! server or a database.
 
 pub mod auto;
 pub mod frontier;

@@ -1,14 +1,14 @@
-//! How long a failed target waits: exponential, with full jitter.
+//! How long a failed target waits: exponential backoff with full jitter.
 //!
-//! Full jitter (anything from nothing to the whole step) rather than a step ± a
-//! quarter: targets that failed together, because their host was down, should
+//! Full jitter draws from zero to the whole step, not from a step ± 25 %. Targets that failed
+//! together, because their host was down, should not come back together.
 //! not come back together.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// The steps: `base · 2ⁿ`, at most `cap`.
+/// The backoff steps: `base · 2ⁿ`, at most `cap`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackoffConfig {
     /// Longest wait after the first attempt.
@@ -18,15 +18,15 @@ pub struct BackoffConfig {
 }
 
 impl Default for BackoffConfig {
-    /// Half a second is a few round trips and the restart of a small service; past half a minute
-    /// waiting longer no longer spares a host, it only holds up the end of the run.
+    /// Half a second is a few round trips and the restart of a small service. Beyond half a minute,
+    /// a longer wait no longer relieves the host; it only delays the end of the run.
     fn default() -> Self {
         Self { base: Duration::from_millis(500), cap: Duration::from_secs(30) }
     }
 }
 
 impl BackoffConfig {
-    /// A wait after failed attempt number `attempt`, from 1.
+    /// Returns the wait after failed attempt number `attempt`, counted from 1.
     pub(super) fn delay(&self, rng: &mut Rng, attempt: u32) -> Duration {
         uniform(rng, self.longest(attempt))
     }
@@ -37,7 +37,7 @@ impl BackoffConfig {
     }
 }
 
-/// Anything from nothing to `longest`.
+/// Draws a duration from zero to `longest`.
 pub(super) fn uniform(rng: &mut Rng, longest: Duration) -> Duration {
     Duration::from_nanos(rng.u64(0..=u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX)))
 }

@@ -1,6 +1,7 @@
-//! One host: what waits for it, what is in flight to it, and when it may be asked again.
+//! One host: the targets that wait for it, the requests in flight to it, and when the next one may
+//! start.
 //!
-//! The frontier keeps a [`Host`] only while forgetting it would change an answer.
+//! The frontier keeps a [`Host`] only as long as forgetting it would change a decision.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -11,40 +12,40 @@ use rustc_hash::FxHashMap;
 
 use super::rate::{Bucket, Rate};
 
-/// A host as a target names it.
+/// The host of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostRef<'a> {
-    /// Its name or address in one spelling (the URL parser's).
+    /// Name or address, as normalised by the URL parser.
     pub name: &'a str,
-    /// Whether it is this machine, which `PerHost::Auto` does not limit.
+    /// Whether it is a loopback address, which `PerHost::Auto` does not limit.
     pub loopback: bool,
 }
 
-/// How a host is at one moment.
+/// The state of a host at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostLook {
-    /// Its name.
+    /// Name of the host.
     pub name: Arc<str>,
     /// Requests in flight to it.
     pub in_flight: u32,
-    /// Most of them; `None` is no limit.
+    /// Maximum requests in flight; `None` means no limit.
     pub in_flight_max: Option<u32>,
     /// Targets that wait for it.
     pub waiting: usize,
-    /// For how much longer it asked to be left alone.
+    /// Remaining time of the pause that the host asked for.
     pub paused: Option<Duration>,
 }
 
-/// A host the frontier knows; good as long as a popped target of it is not settled.
+/// A host known to the frontier. Valid until every target popped for it is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(u32);
 
 impl HostId {
-    /// Of targets without a host.
+    /// Stands for "no host".
     pub const NONE: Self = Self(u32::MAX);
 }
 
-/// What waits, in order: retries that are due, then the queue.
+/// Waiting targets, in order: retries that are due, then the queue.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lane {
     queue: VecDeque<u64>,
@@ -72,7 +73,7 @@ impl Lane {
         self.retries.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// When something here can be taken; `None` if it is empty.
+    /// Returns when a target can be taken; `None` if the lane is empty.
     fn opens_at(&self, now: Instant) -> Option<Instant> {
         if self.queue.is_empty() { self.next_retry() } else { Some(now) }
     }
@@ -87,16 +88,16 @@ impl Lane {
 
 /// Where the frontier keeps a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Nowhere: only a push or a returning permit changes anything.
+pub(super) enum HostPlace {
+    /// In no set: only a push or a returned permit changes anything.
     Waiting,
-    /// It has work and budget, and takes its turn.
+    /// Has work and budget, and takes its turn.
     Ring,
-    /// It has work, and the budget for it at this instant.
+    /// Has work, and will have budget for it at this instant.
     Timed(Instant),
-    /// It has nothing, but its rate or pause still counts until this instant.
+    /// Has no work, but its rate or pause still counts until this instant.
     Fading(Instant),
-    /// A new one would behave the same.
+    /// Can be forgotten: a new entry would behave the same.
     Forgotten,
 }
 
@@ -104,12 +105,12 @@ pub(super) enum Place {
 pub(super) struct Host {
     name: Arc<str>,
     pub(super) lane: Lane,
-    pub(super) place: Place,
+    pub(super) place: HostPlace,
     in_flight: u32,
     in_flight_max: u32,
-    /// Nothing starts before: the latest `Retry-After`.
+    /// No target starts before this instant: the latest `Retry-After`.
     pub(super) paused_until: Instant,
-    /// Nothing starts before: other runs have what there is of this host.
+    /// No target starts before this instant: other runs use the host's whole budget.
     pub(super) refused_until: Instant,
     bucket: Bucket,
 }
@@ -119,7 +120,7 @@ impl Host {
         Self {
             name,
             lane: Lane::default(),
-            place: Place::Waiting,
+            place: HostPlace::Waiting,
             in_flight: 0,
             in_flight_max,
             paused_until: now,
@@ -132,12 +133,12 @@ impl Host {
         &self.name
     }
 
-    /// Requests to it at once, at most; `None` is no limit.
+    /// Maximum requests in flight; `None` means no limit.
     pub(super) fn in_flight_max(&self) -> Option<u32> {
         (self.in_flight_max < u32::MAX).then_some(self.in_flight_max)
     }
 
-    /// How it is now.
+    /// Returns its state at `now`.
     pub(super) fn look(&self, now: Instant) -> HostLook {
         HostLook {
             name: Arc::clone(&self.name),
@@ -149,13 +150,13 @@ impl Host {
     }
 
     pub(super) fn release(&mut self) {
-        debug_assert!(self.in_flight > 0, "a permit of {} came back twice", self.name);
+        debug_assert!(self.in_flight > 0, "a permit of {} was released twice", self.name);
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Starts the next target, if one may start now.
+    /// Starts the next target if one may start now.
     pub(super) fn start(&mut self, now: Instant, rate: Option<&Rate>) -> Option<u64> {
-        if self.belongs(now, rate) != Place::Ring {
+        if self.belongs(now, rate) != HostPlace::Ring {
             return None;
         }
         let taken = self.lane.take(now)?;
@@ -166,25 +167,25 @@ impl Host {
         Some(taken)
     }
 
-    pub(super) fn belongs(&self, now: Instant, rate: Option<&Rate>) -> Place {
+    pub(super) fn belongs(&self, now: Instant, rate: Option<&Rate>) -> HostPlace {
         let Some(opens_at) = self.lane.opens_at(now) else {
             let fades_at = self.paused_until.max(self.bucket.full_at());
             return match self.in_flight {
-                0 if fades_at <= now => Place::Forgotten,
-                0 => Place::Fading(fades_at),
-                _ => Place::Waiting,
+                0 if fades_at <= now => HostPlace::Forgotten,
+                0 => HostPlace::Fading(fades_at),
+                _ => HostPlace::Waiting,
             };
         };
         if self.in_flight >= self.in_flight_max {
-            return Place::Waiting;
+            return HostPlace::Waiting;
         }
         let token_at = rate.map_or(now, |rate| self.bucket.next_at(now, rate));
         let at = opens_at.max(self.paused_until).max(self.refused_until).max(token_at);
-        if at <= now { Place::Ring } else { Place::Timed(at) }
+        if at <= now { HostPlace::Ring } else { HostPlace::Timed(at) }
     }
 }
 
-/// All hosts, by name and by id. Ids are seats, used again when their host is forgotten.
+/// All hosts, by name and by id. The id of a forgotten host is reused.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Hosts {
     by_name: FxHashMap<Arc<str>, HostId>,
@@ -211,7 +212,7 @@ impl Hosts {
         let host = host(Arc::clone(&name));
         let id = self.free.pop().unwrap_or_else(|| {
             self.seats.push(None);
-            // Four thousand million hosts at once do not fit into memory.
+            // Four billion hosts do not fit into memory.
             HostId(u32::try_from(self.seats.len() - 1).unwrap_or(u32::MAX))
         });
         if let Some(seat) = self.seats.get_mut(id.0 as usize) {

@@ -1,11 +1,11 @@
-//! Decides which target may go now: per-host budgets over all workers together,
-//! a rate per host, and retries that are not yet due.
+//! Decides which target may start now: a budget per host over all workers together, a rate per
+//! host, and retries that are not yet due.
 //!
-//! `source` pushes targets in, `pool` pops them and says how each ended. Nothing
-//! here reads a clock: every call is given `now`, which never goes backwards.
+//! `source` pushes targets in; `pool` pops them and reports how each ended. Nothing here reads a
+//! clock: every call is given `now`, which never goes backwards.
 //!
-//! Invariant: an id that was pushed comes out of [`Frontier::pop`] exactly once,
-//! and once more for each [`Frontier::retry`] or [`Frontier::give_back`].
+//! Invariant: an id that was pushed comes out of [`Frontier::pop`] exactly once, and once more for
+//! each [`Frontier::retry`] or [`Frontier::give_back`].
 
 mod backoff;
 mod host;
@@ -24,24 +24,24 @@ pub use backoff::BackoffConfig;
 pub use host::{HostId, HostLook, HostRef};
 pub use shares::{HostShare, HostShares};
 
-use host::{Host, Hosts, Lane, Place};
+use host::{Host, HostPlace, Hosts, Lane};
 pub use politeness::{PerHost, Politeness};
 use rate::Rate;
 
-/// In flight to one network host unless the user says otherwise: a little above the six
-/// connections a browser opens, which is what servers are built to take from one client.
+/// Default maximum of requests in flight to one network host. It is a little above the six
+/// connections that a browser opens, which servers are built to accept from one client.
 const NETWORK_IN_FLIGHT_MAX: u32 = 8;
 
-/// How hosts are spared.
+/// Limits per host.
 #[derive(Debug, Clone)]
 pub struct FrontierConfig {
     /// Requests in flight to one host.
     pub per_host: PerHost,
-    /// Starts per second and host, above 0; retries count as starts. `None` is no limit.
+    /// Starts per second and host, above 0. Retries count as starts. `None` means no limit.
     pub rate_per_s: Option<f64>,
     /// How long a failed target waits.
     pub backoff: BackoffConfig,
-    /// Longest `Retry-After` that is honoured in full; a longer one is cut to this.
+    /// Longest `Retry-After` that is honoured in full; a longer one is shortened to this.
     pub retry_after_max: Duration,
 }
 
@@ -51,8 +51,8 @@ impl From<&Politeness> for FrontierConfig {
             per_host: politeness.per_host,
             rate_per_s: politeness.rate_per_s,
             backoff: BackoffConfig::default(),
-            // Long enough for the usual `Retry-After: 60` and for clocks that count to the full
-            // minute, short enough that one host that says "tomorrow" does not hold the run.
+            // Long enough for the usual `Retry-After: 60` and for servers that count to the full
+            // minute. Short enough that one host that says "tomorrow" does not delay the run.
             retry_after_max: Duration::from_secs(120),
         }
     }
@@ -60,32 +60,33 @@ impl From<&Politeness> for FrontierConfig {
 
 /// Targets not yet handed out, with their hosts' budgets.
 ///
-/// Hosts that have work and budget are served round robin, first come first served within each.
-/// A target that was popped holds one of its host's permits until exactly one of
-/// [`release`](Self::release), [`retry`](Self::retry) or [`give_back`](Self::give_back) is called for it.
+/// Hosts that have work and budget are served round robin; within a host, first come, first served.
+/// A popped target holds one of its host's permits until exactly one of [`release`](Self::release),
+/// [`retry`](Self::retry) or [`give_back`](Self::give_back) is called for it.
 #[derive(Debug, Clone)]
 pub struct Frontier {
     config: FrontierConfig,
     rate: Option<Rate>,
     rng: fastrand::Rng,
-    /// Targets without a host. Served before any other: they cost no host anything.
+    /// Targets without a host. They are served first, because they use no host's budget.
     hostless: Lane,
     hosts: Hosts,
-    /// Hosts in [`Place::Ring`], each once. One that was paused since it got in is found out when
-    /// its turn comes; searching the ring for it would cost more.
+    /// Hosts in [`HostPlace::Ring`], each once. A host that was paused after it joined is found
+    /// when its turn comes; searching the ring for it would cost more.
     ring: VecDeque<HostId>,
-    /// Hosts in [`Place::Timed`]. Ordered sets, not heaps: what a host waits for can move either
-    /// way, and an entry left behind would make `next_due` wake its caller for nothing.
+    /// Hosts in [`HostPlace::Timed`]. These are ordered sets, not heaps: the instant a host waits
+    /// for can move either way, and a stale entry would make `next_due` wake its caller for
+    /// nothing.
     timed: BTreeSet<(Instant, HostId)>,
-    /// Hosts in [`Place::Fading`].
+    /// Hosts in [`HostPlace::Fading`].
     fading: BTreeSet<(Instant, HostId)>,
     pending: usize,
-    /// Where other runs ask the same hosts.
+    /// Set when other runs send requests to the same hosts.
     share: Option<HostShare>,
 }
 
 impl Frontier {
-    /// An empty frontier; the same seed and calls give the same answers.
+    /// Creates an empty frontier. The same seed and the same calls give the same answers.
     #[must_use]
     pub fn new(config: FrontierConfig, seed: u64) -> Self {
         Self {
@@ -102,13 +103,13 @@ impl Frontier {
         }
     }
 
-    /// The same, and no host gets more than it may have from all runs together.
+    /// Makes this frontier respect the limits that all runs share per host.
     #[must_use]
     pub fn sharing(self, share: Option<HostShare>) -> Self {
         Self { share, ..self }
     }
 
-    /// At most so many hosts with targets in flight or waiting, the busiest first.
+    /// Returns at most `count` hosts with targets in flight or waiting, the busiest first.
     #[must_use]
     pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
         let busy = self.hosts.all().map(|host| host.look(now));
@@ -122,7 +123,7 @@ impl Frontier {
         busy
     }
 
-    /// Takes in a fresh target; without a host it is under no limit at all.
+    /// Adds a fresh target. A target without a host has no limit.
     pub fn push(&mut self, now: Instant, id: u64, host: Option<HostRef<'_>>) {
         self.pending += 1;
         let Some(host) = host else {
@@ -136,7 +137,8 @@ impl Frontier {
         self.settle(now, host);
     }
 
-    /// The next target that may start now, with a permit of its host and a token of its rate.
+    /// Returns the next target that may start now. It holds a permit of its host and has used a
+    /// token of its rate.
     pub fn pop(&mut self, now: Instant) -> Option<(u64, HostId)> {
         if let Some(taken) = self.hostless.take(now) {
             self.pending -= 1;
@@ -147,10 +149,11 @@ impl Frontier {
             let Some(host) = self.hosts.get_mut(id) else {
                 continue;
             };
-            host.place = Place::Waiting;
-            // With the others last: a permit of theirs that is not used would have to go back.
+            host.place = HostPlace::Waiting;
+            // Ask for the shared permit last: if another check failed afterwards, the permit would
+            // have to be returned.
             if let Some(share) = &self.share
-                && host.belongs(now, self.rate.as_ref()) == Place::Ring
+                && host.belongs(now, self.rate.as_ref()) == HostPlace::Ring
                 && let Err(until) = share.take(now, host.name(), host.in_flight_max(), self.rate.as_ref())
             {
                 host.refused_until = until;
@@ -167,7 +170,7 @@ impl Frontier {
         None
     }
 
-    /// A popped target is over: finished for good, or blamed for the death of its worker and set aside.
+    /// Settles a popped target: it is finished for good, or was set aside because its worker died.
     pub fn release(&mut self, now: Instant, host: HostId) {
         if let Some(host) = self.hosts.get_mut(host) {
             host.release();
@@ -176,11 +179,11 @@ impl Frontier {
         self.settle(now, host);
     }
 
-    /// A popped target failed in a way that may pass: its permit comes back, and it will be popped
-    /// again at the returned instant or, if its host has no budget then, later.
+    /// Takes back a popped target whose failure may be temporary. Its permit is released, and it is
+    /// popped again at the returned instant, or later if its host has no budget then.
     ///
-    /// `attempt` is the one that failed, from 1. `after` is the server's `Retry-After`: the target does
-    /// not go before it, nor does any other of the host.
+    /// `attempt` is the one that failed, counted from 1. `after` is the server's `Retry-After`:
+    /// neither this target nor any other of the host starts before it.
     pub fn retry(
         &mut self,
         now: Instant,
@@ -190,7 +193,7 @@ impl Frontier {
         after: Option<Duration>,
     ) -> Instant {
         let after = after.unwrap_or_default().min(self.config.retry_after_max);
-        // The targets that were told the same `Retry-After` should not come back as one.
+        // Targets that got the same `Retry-After` should not all come back at once.
         let asked = after + backoff::uniform(&mut self.rng, after / 10);
         let due = now + self.config.backoff.delay(&mut self.rng, attempt).max(asked);
         self.pending += 1;
@@ -209,11 +212,11 @@ impl Frontier {
         due
     }
 
-    /// A popped target never began, its worker being gone: its permit comes back and it goes before
-    /// the fresh targets of its host.
+    /// Takes back a popped target that never started because its worker is gone. Its permit is
+    /// released, and it goes before the fresh targets of its host.
     ///
-    /// Of several, give back the last first and they keep their order. The rate's token stays spent:
-    /// nobody can be sure that nothing was sent.
+    /// To keep the order of several targets, give back the last one first. The rate's token stays
+    /// spent, because a request may have been sent.
     pub fn give_back(&mut self, now: Instant, id: u64, host: HostId) {
         self.pending += 1;
         if let Some(host) = self.hosts.get_mut(host) {
@@ -226,10 +229,12 @@ impl Frontier {
         self.settle(now, host);
     }
 
-    /// When `pop` will give something by the mere passing of time; `None` if only a call can help.
+    /// Returns when `pop` will return a target just because time passes; `None` if that takes a
+    /// call.
     ///
-    /// Exact once `pop` has given `None`. While something can go at once this says when the next
-    /// thing *becomes* ready, which may have passed: with no room for more targets, do not wait on it.
+    /// Exact once `pop` has returned `None`. While a target can start at once, this is when the
+    /// next one *becomes* ready, which may be in the past. So do not wait on it while there is no
+    /// room for more targets.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         let hosts = self.timed.first().map(|&(at, _)| at);
@@ -237,19 +242,20 @@ impl Frontier {
         hosts.into_iter().chain(hostless).min()
     }
 
-    /// Targets in here: fresh, given back, or waiting for another attempt.
+    /// Number of targets in the frontier: fresh, given back, or waiting for another attempt.
     #[must_use]
     pub fn len(&self) -> usize {
         self.pending
     }
 
-    /// Whether nothing is in here; targets in flight may still come back.
+    /// Whether the frontier is empty. Targets in flight may still come back.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pending == 0
     }
 
-    /// Hosts remembered: those with targets in here or in flight, and those whose rate or pause still counts.
+    /// Number of remembered hosts: those with targets waiting or in flight, and those whose rate or
+    /// pause still counts.
     #[cfg(test)]
     fn hosts_len(&self) -> usize {
         self.hosts.len()
@@ -259,7 +265,7 @@ impl Frontier {
         if let Some(id) = self.hosts.find(host.name) {
             return id;
         }
-        // Memory grows only here, so here is where it is given back.
+        // Only this place adds hosts, so it also forgets old ones.
         while let Some(&(at, id)) = self.fading.first()
             && at <= now
         {
@@ -275,30 +281,30 @@ impl Frontier {
         self.hosts.insert(host.name, |name| Host::new(name, in_flight_max, now))
     }
 
-    /// Hosts whose time has come join the ring.
+    /// Moves hosts that have become ready into the ring.
     fn wake(&mut self, now: Instant) {
         while let Some(&(at, id)) = self.timed.first()
             && at <= now
         {
             self.timed.pop_first();
             if let Some(host) = self.hosts.get_mut(id) {
-                host.place = Place::Ring;
+                host.place = HostPlace::Ring;
                 self.ring.push_back(id);
             }
         }
     }
 
-    /// Puts a host where it now belongs; to be called after every change to one.
+    /// Puts a host where it now belongs. Call this after every change to a host.
     fn settle(&mut self, now: Instant, id: HostId) {
         let Some(host) = self.hosts.get_mut(id) else {
             return;
         };
         let old = host.place;
-        if old == Place::Ring {
+        if old == HostPlace::Ring {
             return;
         }
         let new = host.belongs(now, self.rate.as_ref());
-        if let (Some(share), Place::Forgotten | Place::Fading(_)) = (&self.share, new) {
+        if let (Some(share), HostPlace::Forgotten | HostPlace::Fading(_)) = (&self.share, new) {
             share.leave(now, host.name());
         }
         if new == old {
@@ -306,21 +312,21 @@ impl Frontier {
         }
         host.place = new;
         match old {
-            Place::Timed(at) => _ = self.timed.remove(&(at, id)),
-            Place::Fading(at) => _ = self.fading.remove(&(at, id)),
-            Place::Waiting | Place::Ring | Place::Forgotten => {}
+            HostPlace::Timed(at) => _ = self.timed.remove(&(at, id)),
+            HostPlace::Fading(at) => _ = self.fading.remove(&(at, id)),
+            HostPlace::Waiting | HostPlace::Ring | HostPlace::Forgotten => {}
         }
         match new {
-            Place::Ring => self.ring.push_back(id),
-            Place::Timed(at) => _ = self.timed.insert((at, id)),
-            Place::Fading(at) => _ = self.fading.insert((at, id)),
-            Place::Forgotten => self.hosts.forget(id),
-            Place::Waiting => {}
+            HostPlace::Ring => self.ring.push_back(id),
+            HostPlace::Timed(at) => _ = self.timed.insert((at, id)),
+            HostPlace::Fading(at) => _ = self.fading.insert((at, id)),
+            HostPlace::Forgotten => self.hosts.forget(id),
+            HostPlace::Waiting => {}
         }
     }
 }
 
-/// A permit goes back to the other runs, if it was theirs too.
+/// Returns a permit to the other runs, if the permit was shared.
 fn give_back(share: Option<&HostShare>, now: Instant, host: &Host) {
     if let Some(share) = share.filter(|_| host.in_flight_max().is_some()) {
         share.give_back(now, host.name());

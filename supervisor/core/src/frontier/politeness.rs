@@ -1,24 +1,25 @@
-//! What a user says of how hosts are treated.
+//! The user's settings for load per host.
 
 use std::num::NonZeroU32;
 
-/// How hosts are spared, over all workers together.
+/// Limits per host, over all workers together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Politeness {
     /// Requests in flight to one host.
     pub per_host: PerHost,
-    /// Requests begun per second to one host; `None` is as many as there are.
+    /// Requests started per second to one host; `None` means no limit.
     pub rate_per_s: Option<f64>,
-    /// Attempts after the first, for failures that may pass.
+    /// Attempts after the first, for failures that may be temporary.
     pub retries: u32,
 }
 
-/// How many requests may be in flight to one host.
+/// Maximum requests in flight to one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerHost {
-    /// 8 for a host on the network, no limit for a loopback address, which is the user's own machine.
+    /// 8 for a host on the network; no limit for a loopback address, which is the user's own
+    /// machine.
     Auto,
-    /// This many.
+    /// A fixed number.
     Limit(NonZeroU32),
     /// No limit.
     Unlimited,

@@ -1,30 +1,29 @@
-//! Starts per second to one host: a token bucket, kept as one instant.
+//! Starts per second to one host: a token bucket, stored as one instant.
 //!
-//! The instant is when the bucket will be full again (the "theoretical arrival
-//! time" of the generic cell rate algorithm). Whole nanoseconds, no fractions
-//! of tokens: the instant at which a token is said to be there is the instant
-//! at which it can be taken.
+//! The instant is when the bucket will be full again (the "theoretical arrival time" of the generic
+//! cell rate algorithm). It counts whole nanoseconds, not fractions of tokens, so a token can be
+//! taken at exactly the instant at which it was announced.
 
 use std::time::{Duration, Instant};
 
-/// Longest spacing, for rates that are next to nothing; keeps every sum of instants in range.
+/// Longest spacing, for rates close to zero. It keeps every sum of instants in range.
 const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The rate all hosts share.
+/// The rate, the same for all hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rate {
-    /// Between two starts in the long run.
+    /// Time between two starts in the long run.
     interval: Duration,
     /// How far starts may run ahead of that spacing.
     ahead_max: Duration,
 }
 
 impl Rate {
-    /// `per_s` starts a second. A tenth of a second's worth may start at once, so that a high rate
-    /// does not need a wake-up for each target; below 20 a second starts are evenly spaced.
+    /// Allows `per_s` starts a second. A tenth of a second's worth may start at once, so that a
+    /// high rate needs no wake-up per target. Below 20 a second, starts are evenly spaced.
     pub(super) fn new(per_s: f64) -> Self {
         let interval_ns = (1e9 / per_s).ceil();
-        // Also where a rate of zero or less ends up: as slow as can be.
+        // A rate of zero or less also ends here: as slow as possible.
         let interval = if interval_ns >= 0.0 && interval_ns < INTERVAL_MAX.as_nanos() as f64 {
             Duration::from_nanos(interval_ns as u64)
         } else {
@@ -34,13 +33,13 @@ impl Rate {
         Self { interval, ahead_max: interval.saturating_mul(burst - 1) }
     }
 
-    /// Between two starts in the long run: the longer, the lower the rate.
+    /// Time between two starts in the long run: the longer, the lower the rate.
     pub(super) fn interval(&self) -> Duration {
         self.interval
     }
 }
 
-/// One host's tokens.
+/// The tokens of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bucket {
     full_at: Instant,
@@ -51,12 +50,12 @@ impl Bucket {
         Self { full_at: now }
     }
 
-    /// From when on it makes no difference any more what was taken.
+    /// When the bucket is full again, so that earlier starts no longer matter.
     pub(super) fn full_at(self) -> Instant {
         self.full_at
     }
 
-    /// When the next token can be taken; not after `now` if it is there.
+    /// When the next token can be taken. Not later than `now` if one is available.
     pub(super) fn next_at(self, now: Instant, rate: &Rate) -> Instant {
         self.full_at.checked_sub(rate.ahead_max).unwrap_or(now)
     }
@@ -70,7 +69,7 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    /// Takes as fast as the bucket lets it and returns when each token came, in milliseconds.
+    /// Takes tokens as fast as the bucket allows, and returns when each was taken, in milliseconds.
     fn starts_ms(per_s: f64, count: usize) -> Vec<u128> {
         let rate = Rate::new(per_s);
         let zero = wire::clock::now();

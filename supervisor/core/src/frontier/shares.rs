@@ -1,13 +1,13 @@
-//! Hosts that several runs ask at once: one budget and one rate for all of them.
+//! Hosts that several runs fetch from at once: one budget and one rate for all of them.
 //!
-//! A run's own frontier decides as it does alone, and then asks here. Who is refused has a place in a
-//! queue and asks again soon; a permit that comes back is kept for who is first in it, so that a run
-//! with many requests in flight does not take every permit again before another one sees it free.
-//! What one run was told to wait (`Retry-After`), all of them wait.
+//! A run's own frontier decides as if it were alone, and then asks here. A refused run gets a place
+//! in a queue and asks again soon. A released permit is reserved for the first run in the queue.
+//! Otherwise a run with many requests in flight would take every permit again before another run
+//! sees it free. When a host asks one run to wait (`Retry-After`), all runs wait.
 //!
-//! The limit is that of whoever asks: with different ones, the stricter run waits until no more are in
-//! flight than it allows itself. The rate is the lowest that any run asks for which has something to do
-//! with the host, and holds for those as well that ask for none: it is the host that is to be spared.
+//! The limit is that of the run that asks. If limits differ, the stricter run waits until no more
+//! requests are in flight than it allows. The rate is the lowest that any run using the host asks
+//! for. It also applies to runs that ask for none, because it protects the host.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -18,33 +18,33 @@ use rustc_hash::FxHashMap;
 
 use super::rate::{Bucket, Rate};
 
-/// After which a run that was refused asks again: nobody tells it when a permit comes back.
+/// How soon a refused run asks again. Nothing notifies it when a permit is released.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-/// After which a run that has not asked again has no place in the queue any more.
+/// How long a run that does not ask again keeps its place in the queue.
 const PLACE_KEPT: Duration = Duration::from_secs(1);
 
-/// The budgets of all hosts, for as many runs as like.
+/// The budgets of all hosts, shared by any number of runs.
 #[derive(Debug, Clone, Default)]
-pub struct HostShares(Arc<Mutex<Ledger>>);
+pub struct HostShares(Arc<Mutex<HostTable>>);
 
-/// How long a token is kept for the run that has waited longest for it.
+/// How long a token is reserved for the run that has waited longest.
 const TOKEN_KEPT: Duration = Duration::from_millis(10);
 
-/// Hosts below which nobody looks for some to forget.
+/// Number of hosts below which no sweep for forgettable hosts is made.
 const SWEEP_MIN: usize = 64;
 
 #[derive(Debug, Default)]
-struct Ledger {
-    hosts: FxHashMap<Arc<str>, Shared>,
+struct HostTable {
+    hosts: FxHashMap<Arc<str>, SharedHost>,
     runs: u64,
-    /// So many hosts are looked through for some to forget.
+    /// Number of hosts at which the next sweep is made.
     sweep_at: usize,
 }
 
-impl Ledger {
-    fn host(&mut self, now: Instant, name: &Arc<str>) -> &mut Shared {
-        // Where memory grows is where it is given back.
+impl HostTable {
+    fn host(&mut self, now: Instant, name: &Arc<str>) -> &mut SharedHost {
+        // Only this place adds hosts, so it also forgets old ones.
         if self.hosts.len() >= self.sweep_at.max(SWEEP_MIN) && !self.hosts.contains_key(name) {
             self.hosts.retain(|_, shared| !shared.is_forgettable(now));
             self.sweep_at = self.hosts.len() * 2;
@@ -52,7 +52,7 @@ impl Ledger {
         self.hosts.entry(Arc::clone(name)).or_default()
     }
 
-    /// Forgets a host of which nothing counts any more.
+    /// Forgets a host whose state no longer matters.
     fn settle(&mut self, now: Instant, name: &Arc<str>) {
         if let Entry::Occupied(entry) = self.hosts.entry(Arc::clone(name))
             && entry.get().is_forgettable(now)
@@ -62,21 +62,21 @@ impl Ledger {
     }
 }
 
-/// What is known of one host.
+/// The state of one host.
 #[derive(Debug, Default)]
-struct Shared {
-    /// Permits out, by run.
+struct SharedHost {
+    /// Permits in use, by run.
     held: FxHashMap<u64, u32>,
-    /// Runs that were refused, in that order, and when each may be expected to ask again.
+    /// Refused runs in order, each with the time by which it should have asked again.
     queue: VecDeque<(u64, Instant)>,
-    /// What runs ask for that have something to do with it.
+    /// Rates requested by the runs that use this host.
     rates: FxHashMap<u64, Rate>,
-    /// Starts of all runs; `None` is full.
+    /// Starts of all runs; `None` is a full bucket.
     bucket: Option<Bucket>,
     paused_until: Option<Instant>,
 }
 
-impl Shared {
+impl SharedHost {
     fn in_flight(&self) -> u32 {
         self.held.values().sum()
     }
@@ -87,20 +87,20 @@ impl Shared {
         unused && fades_at.is_none_or(|at| at <= now)
     }
 
-    /// The rate that holds now, if any does.
+    /// Returns the rate that currently applies, if any.
     fn rate(&self) -> Option<&Rate> {
         self.rates.values().max_by_key(|rate| rate.interval())
     }
 
-    /// When a run with so many before it may start, as far as the rate goes.
+    /// When a run with `before` runs ahead of it may start, as far as the rate is concerned.
     fn token_at(&self, now: Instant, before: usize) -> Option<Instant> {
         let at = self.bucket?.next_at(now, self.rate()?);
-        // Who waits longer goes first, if it is there.
+        // A run that has waited longer goes first, if it asks in time.
         Some(if before == 0 { at } else { at + TOKEN_KEPT })
     }
 }
 
-/// One run's part. All it holds comes back when the last copy of it is gone.
+/// One run's share. Everything it holds is released when its last copy is dropped.
 #[derive(Debug, Clone)]
 pub struct HostShare(Arc<Claim>);
 
@@ -111,25 +111,25 @@ struct Claim {
 }
 
 impl HostShares {
-    /// A part for a run that begins.
+    /// Returns a share for a new run.
     #[must_use]
     pub fn share(&self) -> HostShare {
         let run = {
-            let mut ledger = self.ledger();
-            ledger.runs += 1;
-            ledger.runs
+            let mut table = self.table();
+            table.runs += 1;
+            table.runs
         };
         HostShare(Arc::new(Claim { shares: self.clone(), run }))
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn table(&self) -> MutexGuard<'_, HostTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl HostShare {
-    /// Takes a permit of `host`, of which there are `limit` (or as many as anybody likes), and a token of
-    /// its rate, for which this run asks for `rate`; or when to ask again.
+    /// Takes one of `limit` permits of `host` (`None` means no limit), and a token of its rate.
+    /// `rate` is the rate that this run asks for. On refusal, returns when to ask again.
     pub(super) fn take(
         &self,
         now: Instant,
@@ -138,8 +138,8 @@ impl HostShare {
         rate: Option<&Rate>,
     ) -> Result<(), Instant> {
         let Claim { shares, run } = &*self.0;
-        let mut ledger = shares.ledger();
-        let shared = ledger.host(now, host);
+        let mut table = shares.table();
+        let shared = table.host(now, host);
         if let Some(rate) = rate.filter(|_| !shared.rates.contains_key(run)) {
             shared.rates.insert(*run, rate.clone());
         }
@@ -171,34 +171,34 @@ impl HostShare {
         Ok(())
     }
 
-    /// A permit comes back.
+    /// Releases a permit.
     pub(super) fn give_back(&self, now: Instant, host: &Arc<str>) {
         let Claim { shares, run } = &*self.0;
-        let mut ledger = shares.ledger();
-        let Some(shared) = ledger.hosts.get_mut(host) else { return };
+        let mut table = shares.table();
+        let Some(shared) = table.hosts.get_mut(host) else { return };
         if let Some(held) = shared.held.get_mut(run) {
             *held -= 1;
             if *held == 0 {
                 shared.held.remove(run);
             }
         }
-        ledger.settle(now, host);
+        table.settle(now, host);
     }
 
-    /// The run has nothing that waits for `host` any more.
+    /// Records that the run has no more targets waiting for `host`.
     pub(super) fn leave(&self, now: Instant, host: &Arc<str>) {
         let Claim { shares, run } = &*self.0;
-        let mut ledger = shares.ledger();
-        let Some(shared) = ledger.hosts.get_mut(host) else { return };
+        let mut table = shares.table();
+        let Some(shared) = table.hosts.get_mut(host) else { return };
         shared.queue.retain(|(other, _)| other != run);
         shared.rates.remove(run);
-        ledger.settle(now, host);
+        table.settle(now, host);
     }
 
-    /// The host asked to be left alone until then.
+    /// Records that the host asked for a pause until `until`.
     pub(super) fn pause(&self, host: &Arc<str>, until: Instant) {
-        let mut ledger = self.0.shares.ledger();
-        let paused = &mut ledger.hosts.entry(Arc::clone(host)).or_default().paused_until;
+        let mut table = self.0.shares.table();
+        let paused = &mut table.hosts.entry(Arc::clone(host)).or_default().paused_until;
         *paused = Some(paused.map_or(until, |paused| paused.max(until)));
     }
 }
@@ -206,11 +206,11 @@ impl HostShare {
 impl Drop for Claim {
     fn drop(&mut self) {
         let run = self.run;
-        self.shares.ledger().hosts.retain(|_, shared| {
+        self.shares.table().hosts.retain(|_, shared| {
             shared.held.remove(&run);
             shared.queue.retain(|(other, _)| *other != run);
             shared.rates.remove(&run);
-            // A pause and what was started outlive the run; such hosts are forgotten when others are met.
+            // Pauses and spent tokens outlive the run. Such hosts are forgotten in a later sweep.
             let counts = shared.paused_until.is_some() || shared.bucket.is_some();
             counts || !shared.held.is_empty() || !shared.queue.is_empty() || !shared.rates.is_empty()
         });

@@ -1,4 +1,4 @@
-//! Named cases, each one promise of [`Frontier`], in virtual time.
+//! Named cases, one guarantee of [`Frontier`] each, in virtual time.
 
 use std::num::NonZeroU32;
 
@@ -18,7 +18,7 @@ pub(super) fn host(name: &str) -> Option<HostRef<'_>> {
     Some(HostRef { name, loopback: false })
 }
 
-/// Pops until nothing can go, and gives the ids.
+/// Pops until no target may start, and returns the ids.
 fn pop_all(frontier: &mut Frontier, now: Instant) -> Vec<u64> {
     std::iter::from_fn(|| frontier.pop(now)).map(|(id, _)| id).collect()
 }
@@ -39,7 +39,7 @@ fn the_limit_is_eight_for_a_network_host_and_none_for_loopback() {
         (0..100).for_each(|id| frontier.push(now, id, host));
         assert_eq!(pop_all(&mut frontier, now), (0..expected).collect::<Vec<_>>(), "{per_host:?} {host:?}");
         assert_eq!(frontier.len(), 100 - expected as usize);
-        assert_eq!(frontier.next_due(), None, "only a permit helps");
+        assert_eq!(frontier.next_due(), None, "only a released permit helps");
     }
 }
 
@@ -61,7 +61,7 @@ fn a_host_whose_token_came_queues_behind_those_that_have_waited() {
     for (id, name) in [(10, "a"), (11, "a"), (20, "b"), (21, "b"), (30, "c"), (31, "c")] {
         frontier.push(zero, id, host(name));
     }
-    // Room for one start a second, while each host could make one.
+    // The test pops once a second, while each host could start one a second.
     let popped: Vec<_> = (0..6).map(|s| frontier.pop(zero + SECOND * s).unwrap().0).collect();
     assert_eq!(popped, [10, 20, 30, 11, 21, 31]);
 }
@@ -102,7 +102,7 @@ fn a_due_retry_goes_before_fresh_targets_and_waits_for_a_permit_like_them() {
         let due = frontier.retry(now, id, seat, 1, None);
         assert_eq!(frontier.len(), 3);
         let (other, _) = frontier.pop(now).unwrap();
-        assert_eq!(other, 1, "the host is not held up meanwhile");
+        assert_eq!(other, 1, "the host is not blocked meanwhile");
         if host.is_some() {
             assert_eq!(frontier.pop(due), None, "the permit is taken");
         }
@@ -165,7 +165,7 @@ fn an_idle_hosts_rate_and_pause_outlive_its_targets() {
     let (_, a) = frontier.pop(now).unwrap();
     frontier.release(now, a);
     frontier.push(now, 1, host("a"));
-    assert_eq!(frontier.pop(now), None, "a token was spent just now");
+    assert_eq!(frontier.pop(now), None, "the token was just spent");
     assert_eq!(frontier.next_due(), Some(now + 2 * SECOND));
     let later = now + 2 * SECOND;
     let (_, a) = frontier.pop(later).unwrap();

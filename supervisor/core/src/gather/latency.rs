@@ -2,29 +2,30 @@
 
 use hdrhistogram::Histogram;
 
-/// Longest time told apart, one hour in microseconds; anything longer counts as this.
+/// Longest distinguishable time: one hour in microseconds. Longer times count as this.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// Bins per decade of [`Latency::bins`]: each is an eighth wider than the one before.
+/// Bins per decade of [`Latency::bins`]. Each bin is an eighth wider than the one before.
 const BINS_PER_DECADE: f64 = 20.0;
 
-/// Upper bounds of the buckets of [`Latencies`], in microseconds, included; a last bucket has no bound.
+/// Inclusive upper bounds of the buckets of [`Latencies`], in microseconds. A last bucket has no
+/// bound.
 pub const LATENCY_BOUNDS_US: [u64; 16] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 10_000_000, 30_000_000,
 ];
 
-/// How long inputs took, as a histogram that costs a handful of comparisons a record.
+/// How long inputs took, as a histogram that costs a few comparisons per record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Latencies {
-    /// Inputs in each bucket, those of lower ones not included.
+    /// Inputs in each bucket, not cumulative.
     pub counts: [u64; LATENCY_BOUNDS_US.len() + 1],
-    /// All of them together.
+    /// Sum of all times.
     pub sum_us: u64,
 }
 
 impl Latencies {
-    /// So many inputs took this long.
+    /// Records that `inputs` inputs took this long.
     pub fn observe(&mut self, elapsed_us: u64, inputs: u64) {
         let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < elapsed_us);
         if let Some(count) = self.counts.get_mut(bucket) {
@@ -33,7 +34,7 @@ impl Latencies {
         self.sum_us = self.sum_us.saturating_add(elapsed_us.saturating_mul(inputs));
     }
 
-    /// Adds what `after` has and `before`, an earlier state of it, had not.
+    /// Adds the difference between `after` and `before`, an earlier state of it.
     pub fn grow(&mut self, before: &Self, after: &Self) {
         for (count, (before, after)) in self.counts.iter_mut().zip(before.counts.iter().zip(&after.counts)) {
             *count += after.saturating_sub(*before);
@@ -42,14 +43,14 @@ impl Latencies {
     }
 }
 
-/// One bar of the distribution, its bounds a fixed ratio apart.
+/// One bar of the distribution. Its bounds are a fixed ratio apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LatencyBin {
-    /// Lower bound in microseconds, included.
+    /// Lower bound in microseconds, inclusive.
     pub from_us: f64,
-    /// Upper bound in microseconds, excluded.
+    /// Upper bound in microseconds, exclusive.
     pub to_us: f64,
-    /// Targets within.
+    /// Targets within these bounds.
     pub count: u64,
 }
 
@@ -57,9 +58,9 @@ pub struct LatencyBin {
 #[derive(Debug, Clone)]
 pub struct Latency {
     histogram: Histogram<u64>,
-    /// Kept apart: the histogram would round it up to the end of its bucket.
+    /// Kept separately: the histogram would round it up to the end of its bucket.
     max_us: u64,
-    /// The same in a few buckets, cheap to copy and to compare.
+    /// The same times in a few buckets, cheap to copy and to compare.
     coarse: Latencies,
 }
 
@@ -75,40 +76,42 @@ impl Latency {
         self.record_many(elapsed_us, 1);
     }
 
-    /// So many took this long.
+    /// Records that `count` targets took this long.
     pub(super) fn record_many(&mut self, elapsed_us: u64, count: u64) {
         self.histogram.saturating_record_n(elapsed_us.max(1), count);
         self.max_us = self.max_us.max(elapsed_us);
         self.coarse.observe(elapsed_us, count);
     }
 
-    /// The time within which `quantile` (0 to 1) of the targets ended; 0 when there were none.
+    /// Returns the time within which `quantile` (0 to 1) of the targets ended; 0 if there were
+    /// none.
     #[must_use]
     pub fn quantile_us(&self, quantile: f64) -> u64 {
-        // The histogram answers with the upper end of a bucket, which may lie past the longest.
+        // The histogram returns the upper end of a bucket, which may exceed the longest time.
         self.histogram.value_at_quantile(quantile).min(self.max_us)
     }
 
-    /// The distribution in a few buckets.
+    /// Returns the distribution in a few buckets.
     #[must_use]
     pub fn coarse(&self) -> &Latencies {
         &self.coarse
     }
 
-    /// The longest.
+    /// Returns the longest time.
     #[must_use]
     pub fn max_us(&self) -> u64 {
         self.max_us
     }
 
-    /// The distribution over bins of equal ratio, from the shortest to the longest, empty ones between included.
+    /// Returns the distribution over bins of equal ratio, from the shortest to the longest time,
+    /// empty bins included.
     #[must_use]
     pub fn bins(&self) -> Vec<LatencyBin> {
         let mut bins: Vec<LatencyBin> = Vec::new();
         let bound = |index: f64| 10_f64.powf(index / BINS_PER_DECADE);
         for recorded in self.histogram.iter_recorded() {
             let value_us = recorded.value_iterated_to().max(1) as f64;
-            // Rounding must not put a bound's own value below it.
+            // Rounding must not put a value that equals a bound below it.
             let index = (value_us.log10() * BINS_PER_DECADE + 1e-9).floor();
             let mut next = bins.last().map_or(bound(index), |last| last.to_us);
             while bins.is_empty() || next < bound(index + 0.5) {
@@ -156,7 +159,7 @@ mod tests {
                 assert!((pair[0].to_us - pair[1].from_us).abs() < 1e-9 * pair[1].from_us);
             }
             for &value in values {
-                // Recorded to three digits, so a value may sit a thousandth above its bin.
+                // Values are recorded to three digits, so one may lie a thousandth outside its bin.
                 let (low, high) = (value as f64 * 0.999, value as f64 * 1.001);
                 assert!(
                     bins.iter().any(|bin| bin.count > 0 && bin.from_us <= high && low < bin.to_us),

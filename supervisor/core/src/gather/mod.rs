@@ -1,10 +1,11 @@
-//! Counts what came back, and puts it in order if asked.
+//! Counts results, and restores their order if asked.
 //!
-//! The pool sees to it that each target has one final result; gather adds them
-//! up for the progress bar, the summary and the report. Nothing here reads a
-//! clock, opens a file or knows a process, and its memory does not grow with
-//! the number of records. Invariant: every target submitted is counted once, as
-//! ok, as failed, or as left ([`Gather::balance`]).
+//! The pool ensures that each target has one final result. Gather adds these up for the progress
+//! bar, the summary and the report. It reads no clock, opens no file and knows no process, and its
+//! memory does not grow with the number of records.
+//!
+//! Invariant: every submitted target is counted once, as ok, as failed, or as left
+//! ([`Gather::balance`]).
 
 mod latency;
 mod order;
@@ -21,7 +22,7 @@ pub use latency::{LATENCY_BOUNDS_US, Latencies, Latency, LatencyBin};
 pub use order::{DuplicateId, Ordered};
 pub use timeline::{BUCKETS_MAX, Ending, INTERVALS_MAX, Interval, Point, Timeline};
 
-/// The counts do not add up: something was lost or counted twice.
+/// The counts do not add up: a target was lost or counted twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{submitted} submitted, but {ok} ok + {failed} failed + {left} left; this is a bug in the supervisor"
@@ -29,24 +30,24 @@ pub use timeline::{BUCKETS_MAX, Ending, INTERVALS_MAX, Interval, Point, Timeline
 pub struct Unbalanced {
     /// Inputs that this run took from the source.
     pub submitted: u64,
-    /// Final results with fields, those of earlier runs of the job included.
+    /// Final results with fields, including those of earlier runs of the job.
     pub ok: u64,
-    /// Final results with an error, quarantined ones and those of earlier runs included.
+    /// Final results with an error, including quarantined ones and those of earlier runs.
     pub failed: u64,
     /// Inputs taken by this run that have no record yet.
     pub left: u64,
 }
 
-/// How many targets ended how.
+/// Number of targets by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Final results with fields.
     pub ok: u64,
-    /// Final results with an error, quarantined ones included.
+    /// Final results with an error, including quarantined ones.
     pub failed: u64,
-    /// Set aside because their worker died on them, on every attempt.
+    /// Targets set aside because their worker died on every attempt.
     pub quarantined: u64,
-    /// Attempts that were not the last of their target.
+    /// Attempts that were followed by another one.
     pub retries: u64,
     /// Body bytes read, over all attempts.
     pub bytes: u64,
@@ -60,7 +61,7 @@ impl Counts {
     }
 }
 
-/// What is known of one slot, over all its generations.
+/// Counts of one slot, over all its generations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SlotCounts {
     /// Processes started in it.
@@ -73,11 +74,11 @@ pub struct SlotCounts {
     pub rss_bytes_max: u64,
 }
 
-/// Adds up one run.
+/// The counts of one run.
 #[derive(Debug)]
 pub struct Gather {
     counts: Counts,
-    /// Final results that runs before this one had.
+    /// Final results of earlier runs.
     before: u64,
     errors: BTreeMap<ErrorKind, u64>,
     latency: Latency,
@@ -89,7 +90,7 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Starts with nothing counted; a slot beyond `slots` is added when it is first named.
+    /// Creates empty counts. A slot beyond `slots` is added when it is first used.
     #[must_use]
     pub fn new(slots: u32) -> Self {
         let slots = to_index(slots);
@@ -106,13 +107,13 @@ impl Gather {
         }
     }
 
-    /// Starts with what runs before this one had counted. Times and latencies remain this run's.
+    /// Starts from the counts of earlier runs. Times and latencies cover this run only.
     #[must_use]
     pub fn resumed(counts: Counts, errors: BTreeMap<ErrorKind, u64>) -> Self {
         Self { counts, before: counts.items(), errors, ..Self::new(0) }
     }
 
-    /// One attempt's outcome: final, or to be tried again ([`Verdict::Retry`]).
+    /// Records the outcome of one attempt: final, or to be tried again ([`Verdict::Retry`]).
     pub fn record(&mut self, slot: u32, outcome: &Outcome) {
         let slot = to_index(slot);
         self.counts.bytes = self.counts.bytes.saturating_add(outcome.bytes);
@@ -151,12 +152,14 @@ impl Gather {
         self.slot(slot).items += endings.records();
     }
 
-    /// Targets went back with an attempt counted against them, without an outcome: their workers died on them.
+    /// Records attempts that ended without an outcome because the worker died, for targets that are
+    /// tried again.
     pub fn retried(&mut self, times: u64) {
         self.counts.retries += times;
     }
 
-    /// A target is set aside for good at `at_us` since the job began: the worker in `slot` was the last to die on it.
+    /// Records a target set aside for good, `at_us` after the job began. The worker in `slot` was
+    /// the last to die on it.
     pub fn quarantined(&mut self, slot: u32, kind: ErrorKind, at_us: u64) {
         let slot = to_index(slot);
         self.counts.failed += 1;
@@ -166,23 +169,23 @@ impl Gather {
         self.timeline.record_lost(slot, at_us);
     }
 
-    /// A process was started in `slot`.
+    /// Records a process started in `slot`.
     pub fn started(&mut self, slot: u32) {
         self.slot(to_index(slot)).starts += 1;
     }
 
-    /// So many of the processes that were started replaced one that had died; recycled ones had not.
+    /// Records how many of the started processes replaced a dead one. Recycling does not count.
     pub fn restarted(&mut self, times: u64) {
         self.restarts += times;
     }
 
-    /// A process of `slot` was reaped, having used this much CPU in all.
+    /// Records that a process of `slot` was reaped, with the CPU time it used in total.
     pub fn reaped(&mut self, slot: u32, cpu: Duration) {
         let slot = self.slot(to_index(slot));
         slot.cpu = slot.cpu.saturating_add(cpu);
     }
 
-    /// The process in `slot` has been this large.
+    /// Records the resident set size of the process in `slot`.
     pub fn resident(&mut self, slot: u32, rss_bytes: u64) {
         let slot = self.slot(to_index(slot));
         slot.rss_bytes_max = slot.rss_bytes_max.max(rss_bytes);
@@ -196,69 +199,71 @@ impl Gather {
         &mut self.slots[index]
     }
 
-    /// The counts so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Final results of this run alone.
+    /// Returns the final results of this run alone.
     #[must_use]
     pub fn items_now(&self) -> u64 {
         self.counts.items() - self.before
     }
 
-    /// Final results that are errors, by kind.
+    /// Returns the final results that are errors, by kind.
     #[must_use]
     pub fn errors(&self) -> &BTreeMap<ErrorKind, u64> {
         &self.errors
     }
 
-    /// How long each target's last attempt took.
+    /// Returns how long each target's last attempt took.
     #[must_use]
     pub fn latency(&self) -> &Latency {
         &self.latency
     }
 
-    /// What is known of each slot.
+    /// Returns the counts of each slot.
     #[must_use]
     pub fn slots(&self) -> &[SlotCounts] {
         &self.slots
     }
 
-    /// Time of all attempts together, in microseconds: all of it, and the part spent computing.
+    /// Returns the time of all attempts together, in microseconds: the total, and the part spent
+    /// computing.
     #[must_use]
     pub fn time_spent_us(&self) -> (u64, u64) {
         (self.elapsed_us, self.cpu_us)
     }
 
-    /// Processes started to replace one that died.
+    /// Returns how many processes were started to replace one that died.
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.restarts
     }
 
-    /// What was in flight when.
+    /// Returns what was in flight at which time.
     #[must_use]
     pub fn timeline(&self) -> &Timeline {
         &self.timeline
     }
 
-    /// Attempts in flight on average over a run that took `wall`.
+    /// Returns the mean number of attempts in flight over a run that took `wall`.
     #[must_use]
     pub fn in_flight_mean(&self, wall: Duration) -> f64 {
         if wall.is_zero() { 0.0 } else { self.elapsed_us as f64 / 1e6 / wall.as_secs_f64() }
     }
 
-    /// Most attempts in flight, over all slots, at any boundary of the timeline's buckets.
+    /// Returns the most attempts in flight, over all slots, at any boundary of the timeline's
+    /// buckets.
     #[must_use]
     pub fn in_flight_peak(&self) -> u64 {
         let sampled = self.timeline.total().iter().map(|point| point.in_flight_at_end).max().unwrap_or(0);
-        // Between two boundaries a short attempt may come and go unseen.
+        // A short attempt may start and end between two boundaries.
         u64::try_from(sampled).unwrap_or(0).max(u64::from(self.elapsed_us > 0))
     }
 
-    /// Checks that nothing was lost or counted twice, at the end of a run.
+    /// Checks at the end of a run that nothing was lost or counted twice.
     ///
     /// # Errors
     /// [`Unbalanced`] if `submitted` is not the sum of this run's final results and `left`.
@@ -272,7 +277,7 @@ impl Gather {
     }
 }
 
-// Slots count the CPUs of one machine; they fit everywhere.
+// A slot number is limited by the CPUs of one machine, so it fits.
 fn to_index(slot: u32) -> usize {
     usize::try_from(slot).unwrap_or(usize::MAX)
 }

@@ -1,22 +1,22 @@
-//! Puts lines back into the order of their ids, for `--ordered`.
+//! Restores the order of ids, for `--ordered`.
 //!
-//! Results arrive in whatever order their workers finish. A line whose turn has
-//! come goes straight to the output; the others wait here. The buffer never
-//! refuses a line, since the work behind it is done: whoever hands out targets
-//! asks [`Ordered::is_full`] and waits.
+//! Results arrive in the order in which the workers finish. A line whose turn has come goes
+//! straight to the output; the others wait here. The buffer never refuses a line, because the work
+//! behind it is done. Instead, the code that hands out targets checks [`Ordered::is_full`] and
+//! waits.
 
 use std::collections::BTreeMap;
 
-/// Bytes of lines waiting for an earlier one, past which no new target is begun.
+/// Bytes of lines waiting for an earlier one, beyond which no new target starts.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// Buffers kept for reuse, so that a steady run allocates nothing.
 const SPARE_MAX: usize = 256;
 
-/// Largest buffer worth keeping; one huge record must not stay in memory for the rest of a run.
+/// Largest buffer kept for reuse. One huge record must not stay in memory for the rest of a run.
 const SPARE_BYTES_MAX: usize = 16 << 10;
 
-/// An id whose line was already written or is waiting.
+/// The line of this id was already written or is waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("record {0} arrived twice; this is a bug in the supervisor")]
 pub struct DuplicateId(pub u64);
@@ -32,28 +32,28 @@ struct Held {
 #[derive(Debug)]
 pub struct Ordered {
     next_id: u64,
-    /// By the first of their ids.
+    /// Keyed by the first of their ids.
     held: BTreeMap<u64, Held>,
     held_bytes: usize,
     spare: Vec<Vec<u8>>,
 }
 
 impl Ordered {
-    /// The first line to come out is that of `first_id`.
+    /// Creates an order whose first line is that of `first_id`.
     #[must_use]
     pub fn new(first_id: u64) -> Self {
         Self { next_id: first_id, held: BTreeMap::new(), held_bytes: 0, spare: Vec::new() }
     }
 
-    /// Takes the line of `id`, newline included, and appends to `out` whatever is due now.
+    /// Takes the line of `id`, newline included, and appends to `out` every line that is due now.
     ///
     /// # Errors
-    /// [`DuplicateId`] if `id` was put before; nothing changes then.
+    /// [`DuplicateId`] if `id` was put before. Nothing changes then.
     pub fn put(&mut self, id: u64, line: &[u8], out: &mut Vec<u8>) -> Result<(), DuplicateId> {
         self.put_several(id, 1, line, out)
     }
 
-    /// The same for the lines of `ids` ids, from `first` on.
+    /// Takes the lines of `ids` consecutive ids, starting at `first`.
     ///
     /// # Errors
     /// As [`Self::put`], for `first`.
@@ -98,19 +98,19 @@ impl Ordered {
         }
     }
 
-    /// The id whose line everything held is waiting for; all before it are out.
+    /// Returns the id that all held lines wait for. All earlier lines have been released.
     #[must_use]
     pub fn next_id(&self) -> u64 {
         self.next_id
     }
 
-    /// Lines waiting for an earlier one.
+    /// Returns the number of lines that wait for an earlier one.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.held.values().map(|held| held.ids).sum()
     }
 
-    /// Whether no further target should be begun until the one that everything waits for is done.
+    /// Whether new targets should wait until the line of [`Self::next_id`] has arrived.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.held_bytes >= HELD_BYTES_MAX

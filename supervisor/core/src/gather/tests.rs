@@ -116,7 +116,7 @@ fn what_is_kept_before_the_cut_is_complete_whatever_ends_late() {
 }
 
 proptest! {
-    /// The area under each curve is what was put in, however often the buckets merged.
+    /// The area under each curve equals the input, however often buckets merge.
     #[test]
     fn areas_survive_merging(attempts in prop::collection::vec((0..3_000_000_u64, 0..2_000_000_u64, 0..500_000_u64), 1..60)) {
         let mut gather = Gather::new(1);
@@ -133,7 +133,7 @@ proptest! {
         prop_assert_eq!(timeline.end_us(), attempts.iter().map(|attempt| attempt.0 + attempt.1).max().unwrap());
     }
 
-    /// In flight at a boundary is exactly how many attempts cover it.
+    /// The number in flight at a boundary is exactly the number of attempts that cover it.
     #[test]
     fn boundaries_are_exact(attempts in prop::collection::vec((0..3_000_000_u64, 0..2_000_000_u64), 1..60)) {
         let mut gather = Gather::new(1);

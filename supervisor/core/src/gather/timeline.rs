@@ -1,33 +1,33 @@
-//! What was in flight when, in memory that does not grow with the run.
+//! What was in flight at which time, in memory that does not grow with the run.
 //!
-//! Two views are kept of each slot. [`Bucket`]s cover the whole run and are
-//! exact: how many attempts ran at each boundary, and the area under that curve.
-//! [`Interval`]s show single attempts, but only those of the run's beginning:
-//! a sample thinned over the whole run would draw a busy lane as an idle one.
-//! Times are microseconds since the job began.
+//! Each slot has two views. [`Bucket`]s cover the whole run and are exact: the number of attempts
+//! running at each boundary, and the area under that curve. [`Interval`]s show single attempts, but
+//! only from the beginning of the run. A sample thinned over the whole run would make a busy lane
+//! look idle. Times are microseconds since the job began.
 
 use wire::protocol::{Outcome, Verdict};
 
 /// Single attempts kept per slot: 30 rounds of 128 in flight, 128 KiB.
 pub const INTERVALS_MAX: usize = 4_096;
 
-/// Room left for attempts that began before the cut but ended after it.
+/// Room for attempts that began before the cut but ended after it.
 const STRAGGLERS_MAX: usize = 1_024;
 
-/// Buckets kept per slot; when a run outgrows them, neighbours merge and the width doubles.
+/// Buckets kept per slot. When a run outgrows them, neighbours merge and the width doubles.
 pub const BUCKETS_MAX: usize = 512;
 
-/// log₂ of the first bucket width in microseconds: about a millisecond, finer than any chart of a run shows.
+/// log₂ of the first bucket width in microseconds: about a millisecond, finer than any chart of a
+/// run shows.
 const FIRST_WIDTH_LOG2: u32 = 10;
 
-/// How an attempt ended, as far as a chart tells.
+/// How an attempt ended, as far as a chart shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// With fields.
     Ok,
-    /// With an error, for good.
+    /// With a final error.
     Failed,
-    /// With an error that may pass; another attempt followed.
+    /// With an error that may be temporary; another attempt followed.
     Retried,
 }
 
@@ -48,15 +48,15 @@ pub struct Interval {
     pub id: u64,
     /// When it began.
     pub started_us: u64,
-    /// How long it took; saturates at 71 minutes.
+    /// Duration; saturates at 71 minutes.
     pub elapsed_us: u32,
-    /// How much of that was computing.
+    /// The part of it spent computing.
     pub cpu_us: u32,
     /// How it ended.
     pub ending: Ending,
 }
 
-/// A curve that only steps up or down: its change within a bucket, and the area those steps add to the bucket.
+/// A curve of steps: its change within a bucket, and the area that those steps add to the bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Steps {
     change: i64,
@@ -74,7 +74,7 @@ impl Steps {
         self.area_us = self.area_us.saturating_sub_unsigned(to_bucket_end_us);
     }
 
-    /// Joins the bucket after this one, both `width_us` wide, into this one.
+    /// Merges the following bucket into this one. Both are `width_us` wide.
     fn join(&mut self, next: Self, width_us: u64) {
         let carried = self.change.saturating_mul(i64::try_from(width_us).unwrap_or(i64::MAX));
         self.area_us = self.area_us.saturating_add(carried).saturating_add(next.area_us);
@@ -82,7 +82,7 @@ impl Steps {
     }
 }
 
-/// What happened in one stretch of time in one slot.
+/// What happened in one slot during one bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Bucket {
     items: u64,
@@ -102,7 +102,7 @@ impl Bucket {
     }
 }
 
-/// One stretch of time, ready for a chart.
+/// One bucket, ready for a chart.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Point {
     /// Final results that arrived in it.
@@ -111,19 +111,19 @@ pub struct Point {
     pub failed: u64,
     /// Body bytes of the attempts that ended in it.
     pub bytes: u64,
-    /// Attempts in flight, averaged over it.
+    /// Mean number of attempts in flight.
     pub in_flight: f64,
-    /// Attempts computing, averaged over it; the rest of `in_flight` waited.
+    /// Mean number of attempts computing; the rest of `in_flight` waited.
     pub computing: f64,
     /// Attempts in flight at its last instant.
     pub in_flight_at_end: i64,
 }
 
-/// One slot's part of the timeline.
+/// The timeline of one slot.
 #[derive(Debug, Clone, Default)]
 struct Lane {
     intervals: Vec<Interval>,
-    /// Set once `intervals` is full: every attempt that began earlier is in it.
+    /// Set once `intervals` is full. Every attempt that began before this instant is included.
     complete_before_us: Option<u64>,
     buckets: Vec<Bucket>,
 }
@@ -162,7 +162,7 @@ impl Lane {
     }
 }
 
-/// What was in flight when, for every slot of a run.
+/// What was in flight at which time, for every slot of a run.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     width_log2: u32,
@@ -185,8 +185,8 @@ impl Timeline {
             return;
         };
 
-        // Where computing fell within an attempt is not known; parsing follows
-        // waiting, so it is drawn as the attempt's last part.
+        // It is not known when within an attempt the computing happened. Parsing follows waiting,
+        // so it is drawn as the last part of the attempt.
         let computing_from_us = end_us - cpu_us;
         let left = |at_us: u64| width_us - (at_us & (width_us - 1));
         if let Some(bucket) = lane.bucket(last) {
@@ -216,7 +216,7 @@ impl Timeline {
         });
     }
 
-    /// A final result that no worker reported: its worker died on it.
+    /// Records a final result that no worker reported, because the worker died.
     pub(super) fn record_lost(&mut self, slot: usize, at_us: u64) {
         let last = self.make_room(slot, at_us);
         if let Some(bucket) = self.lanes.get_mut(slot).and_then(|lane| lane.bucket(last)) {
@@ -225,7 +225,7 @@ impl Timeline {
         }
     }
 
-    /// Makes sure the slot has a lane and `at_us` a bucket, whose index it returns.
+    /// Ensures that the slot has a lane and `at_us` a bucket, and returns the bucket's index.
     fn make_room(&mut self, slot: usize, at_us: u64) -> usize {
         if slot >= self.lanes.len() {
             self.lanes.resize(slot + 1, Lane::default());
@@ -239,7 +239,7 @@ impl Timeline {
         index(at_us, self.width_log2)
     }
 
-    /// Slots that have a lane, busy or not.
+    /// Number of slots that have a lane, busy or not.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.lanes.len()
@@ -257,26 +257,27 @@ impl Timeline {
         1 << self.width_log2
     }
 
-    /// The attempts kept of one slot, in the order in which they ended.
+    /// Returns the attempts kept for one slot, in the order in which they ended.
     #[must_use]
     pub fn intervals(&self, slot: usize) -> &[Interval] {
         self.lanes.get(slot).map_or(&[], |lane| &lane.intervals)
     }
 
-    /// Every attempt of any slot that began before this instant is among the intervals; `None` is all of them.
+    /// The intervals include every attempt, of any slot, that began before this instant; `None`
+    /// means all attempts.
     #[must_use]
     pub fn complete_before_us(&self) -> Option<u64> {
         self.lanes.iter().filter_map(|lane| lane.complete_before_us).min()
     }
 
-    /// One slot over the whole run, one point for each [`Self::width_us`].
+    /// Returns one slot over the whole run, one point per [`Self::width_us`].
     #[must_use]
     pub fn series(&self, slot: usize) -> Vec<Point> {
         let buckets = self.lanes.get(slot).map_or(&[][..], |lane| &lane.buckets);
         points(buckets.iter().copied(), self.width_us())
     }
 
-    /// All slots together over the whole run.
+    /// Returns all slots together over the whole run.
     #[must_use]
     pub fn total(&self) -> Vec<Point> {
         let mut sum: Vec<Bucket> = Vec::new();
@@ -285,7 +286,7 @@ impl Timeline {
                 sum.resize(lane.buckets.len(), Bucket::default());
             }
             for (total, bucket) in sum.iter_mut().zip(&lane.buckets) {
-                // A width of nothing: these two cover the same stretch, not neighbouring ones.
+                // Width 0, because these two buckets cover the same time, not neighbouring times.
                 total.join(bucket, 0);
             }
         }

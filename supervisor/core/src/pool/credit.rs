@@ -1,50 +1,53 @@
 //! How much one worker may hold.
 //!
-//! What runs at once is the job's concurrency. On top of that a worker gets a
-//! little ahead, so that it need not wait a round trip for its next target; but
-//! no more than it finishes in [`AHEAD`], so that slow targets are not parked
-//! behind other slow targets while another worker idles.
+//! A worker runs as many targets at once as the job's concurrency. It is sent a few more in
+//! advance, so that it does not wait a round trip for its next target. These are at most what it
+//! finishes in [`AHEAD`], so that slow targets do not queue behind other slow targets while another
+//! worker is idle.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How far ahead of itself a worker is fed. A batch travels in about 2 ms; this
-/// leaves room for a supervisor that is busy elsewhere.
+/// How much work a worker is sent in advance, as time. A batch travels for about 2 ms; the rest
+/// allows for a supervisor that is busy elsewhere.
 const AHEAD: Duration = Duration::from_millis(40);
 
-/// Most bytes of inputs a worker may hold; one target may be larger.
+/// Maximum bytes of inputs a worker may hold. A single target may be larger.
 const HELD_BYTES_MAX: usize = 8 << 20;
 
-/// Most lines in one target, and how long they should take together: they come back together, so a
-/// slow program gets its lines one by one, and a fast one costs us little for each.
+/// Maximum lines in one target, and the time they should take together. Results of one target come
+/// back together, so a slow program gets its lines one by one, and a fast one costs little per
+/// line.
 const PIECE_MAX: usize = 64;
 const PIECE_LASTS: Duration = Duration::from_millis(5);
 
-/// How many inputs a worker is fed ahead of what runs in it.
+/// How many inputs a worker is sent in advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ahead {
-    /// While nothing is known of its speed.
+    /// While its speed is unknown.
     pub first: usize,
-    /// However slow it is.
+    /// Lower limit, for slow workers.
     pub least: usize,
-    /// However fast it is.
+    /// Upper limit, for fast workers.
     pub most: usize,
-    /// Bytes of slices it may have been sent and not yet read.
+    /// Bytes of slices it may have been sent but not yet read.
     pub unread_bytes: usize,
 }
 
 impl Default for Ahead {
-    /// Nothing but what its speed calls for: an input costs a thousand times what handing it out does.
+    /// Only what the worker's speed calls for: doing an input costs a thousand times as much as
+    /// handing it out.
     fn default() -> Self {
         Self { first: 0, least: 0, most: 512, unread_bytes: UNREAD_BYTES_MAX }
     }
 }
 
 impl Ahead {
-    /// For workers that pass their inputs on to a program.
+    /// For workers that pass their inputs to a program.
     ///
-    /// First what fills the buffer in which many a program keeps its answers back; later enough to
-    /// let none wait. `batch` is how many lines the program wants at once.
+    /// At first it is enough to fill the buffer in which many programs hold back their answers.
+    /// Later it is enough that no line waits. `batch` is the number of lines that the program wants
+    /// at once.
     #[must_use]
     pub fn of_program(batch: usize) -> Self {
         let twice = batch.saturating_mul(2);
@@ -57,7 +60,7 @@ impl Ahead {
     }
 }
 
-/// What was handed out or came back.
+/// Work that was handed out or came back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) targets: usize,
@@ -74,21 +77,21 @@ impl std::ops::AddAssign for Load {
     }
 }
 
-/// Largest slice in bytes: fits one message with its tag and framing.
+/// Largest slice in bytes. It fits one message, with its tag and framing.
 pub(crate) const SLICE_BYTES_MAX: usize = 28 * 1024;
 
-/// Most bytes of slices a worker may have been sent and not yet read. Its
-/// socket buffer is about three times that, so a send never blocks for long.
+/// Maximum bytes of slices a worker may have been sent but not yet read. The socket buffer is about
+/// three times as large, so a send never blocks for long.
 const UNREAD_BYTES_MAX: usize = 64 * 1024;
 
-/// The same where a target is lines for a program: its worker tells what it has read only now and then, and
-/// has a thread that does nothing but read, so that a send waits for nobody.
+/// The same for targets that are lines for a program. Such a worker reports what it has read only
+/// now and then. It has a thread that only reads, so a send never blocks.
 const UNREAD_BYTES_MAX_OF_PROGRAM: usize = 512 * 1024;
 
-/// What one slice costs beyond its inputs: an upper bound of the varint headers of a target.
+/// Overhead of a target in a slice: an upper bound of its varint headers.
 pub(crate) const TARGET_OVERHEAD_BYTES: usize = 24;
 
-/// One worker's account.
+/// The account of one worker.
 #[derive(Debug)]
 pub(crate) struct Credit {
     concurrency: usize,
@@ -115,17 +118,17 @@ impl Credit {
         }
     }
 
-    /// Targets with this worker.
+    /// Targets held by this worker.
     pub(crate) fn held(&self) -> usize {
         self.held.targets
     }
 
-    /// All that is with this worker.
+    /// Everything held by this worker.
     pub(crate) fn load(&self) -> Load {
         self.held
     }
 
-    /// Whether it holds less than a window of so many inputs.
+    /// Whether it holds fewer inputs than `window`.
     pub(crate) fn has_room(&self, window: usize) -> bool {
         self.held.inputs < window && (self.held.bytes < HELD_BYTES_MAX || self.held.targets == 0)
     }
@@ -135,7 +138,7 @@ impl Credit {
         (self.in_time(PIECE_LASTS).clamp(1, PIECE_MAX)) as u64
     }
 
-    /// How many inputs it does in so much time, as far as is known.
+    /// Estimates how many inputs it does in `time`.
     fn in_time(&self, time: Duration) -> usize {
         #[expect(
             clippy::cast_possible_truncation,
@@ -154,14 +157,14 @@ impl Credit {
         self.concurrency + ahead
     }
 
-    /// Whether there is room for one more target, whatever its size up to a full slice, when
-    /// `unsent_bytes` are already in the slice that is being put together.
+    /// Whether one more target of any size up to a full slice may be sent, when the slice being
+    /// built already has `unsent_bytes`.
     pub(crate) fn may_send(&self, unsent_bytes: usize) -> bool {
         let ahead = self.unread_bytes + unsent_bytes;
         ahead == 0 || ahead + SLICE_BYTES_MAX <= self.ahead.unread_bytes
     }
 
-    /// Targets were assigned.
+    /// Records assigned targets.
     pub(crate) fn take(&mut self, now: Instant, load: Load) {
         if self.held.targets == 0 {
             self.counted_from = Some(now);
@@ -169,14 +172,15 @@ impl Credit {
         self.held += load;
     }
 
-    /// A slice was put on the channel.
+    /// Records a slice that was sent.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.slices_sent += 1;
         self.unread.push_back(bytes);
         self.unread_bytes += bytes;
     }
 
-    /// The worker says how many slices it has read so far; false when it claims more than were sent.
+    /// Records how many slices the worker has read so far. Returns false if it claims more than
+    /// were sent.
     pub(crate) fn read(&mut self, slices_read: u64) -> bool {
         if slices_read > self.slices_sent {
             return false;
@@ -188,7 +192,7 @@ impl Credit {
         true
     }
 
-    /// Targets came back finished: learn how fast this worker is.
+    /// Records finished targets, and updates the worker's speed.
     pub(crate) fn give_back(&mut self, now: Instant, load: Load) {
         self.held = Load {
             targets: self.held.targets.saturating_sub(load.targets),
@@ -196,15 +200,16 @@ impl Credit {
             bytes: self.held.bytes.saturating_sub(load.bytes),
         };
         if self.held.targets == 0 {
-            // All came back, so all was read, whatever the worker says; or a worker that does
-            // not count would sit there, without credit and without anything it could hang on.
+            // All targets came back, so every slice was read, whatever the worker reports.
+            // Otherwise a worker that does not count would wait for ever: without credit, and
+            // without work to be found hanging on.
             self.unread.clear();
             self.unread_bytes = 0;
         }
         let Some(from) = self.counted_from.filter(|_| load.targets > 0) else { return };
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most some thousand inputs")]
         let rate = load.inputs as f64 / now.duration_since(from).as_secs_f64().max(1e-4);
-        // Half old, half new: three batches to ramp up, three to calm down.
+        // Half old, half new: about three batches to adapt to a new speed.
         self.rate_per_s = if self.rate_per_s == 0.0 { rate } else { (self.rate_per_s + rate) / 2.0 };
         self.counted_from = Some(now);
     }

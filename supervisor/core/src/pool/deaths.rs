@@ -1,10 +1,9 @@
-//! How workers come and go, and who is to blame when one dies.
+//! How workers start and end, and which target is blamed when one dies.
 //!
-//! The black box names the target whose stage was running. Only that target is
-//! charged with the attempt; all else that was in flight goes back as it was.
-//! Nothing is handed out again before the channel has ended *and* the process
-//! is reaped: until both, a result may still be on its way. The one exception is
-//! a channel that somebody else holds open; see `channel_overdue`.
+//! The black box names the target whose stage was running. Only that target is charged with an
+//! attempt; everything else in flight goes back unchanged. No target is handed out again before the
+//! channel has ended *and* the process is reaped, because until then a result may still arrive. The
+//! one exception is a channel that another process holds open; see `channel_overdue`.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use wire::record::{ErrorKind, Evidence};
 
 use super::ledger::Live;
 use super::mutant::Mutant;
-use super::restart::Fall;
+use super::restart::DeathKind;
 use super::seat::{Death, Exit, Seat};
 use super::slot::{Ended, Role, State};
 use super::{Command, Notice, Pool, Quarantined, Stage, restart};
@@ -29,7 +28,7 @@ impl Pool {
         }
     }
 
-    /// There is no process: nothing to reap, no channel to wait for.
+    /// No process exists, so there is nothing to reap and no channel to wait for.
     pub(super) fn spawn_failed(&mut self, now: Instant, seat: Seat, why: &str) {
         if let Some(slot) = self.current(seat)
             && matches!(slot.state, State::Spawning(_) | State::Killing(_))
@@ -37,7 +36,14 @@ impl Pool {
         {
             slot.failures += 1;
             let role = slot.role;
-            self.bury(now, seat, role, Fall::BeforeReady, None, &format!("cannot start a worker: {why}"));
+            self.process_gone(
+                now,
+                seat,
+                role,
+                DeathKind::BeforeReady,
+                None,
+                &format!("cannot start a worker: {why}"),
+            );
         }
     }
 
@@ -57,7 +63,7 @@ impl Pool {
             return;
         };
         if !slot.greeted {
-            self.garbled(now, seat, "it is ready for a job it was not told");
+            self.broke_protocol(now, seat, "it reported ready before it got the job");
             return;
         }
         slot.state = State::Serving;
@@ -74,29 +80,31 @@ impl Pool {
     pub(super) fn refused(&mut self, now: Instant, seat: Seat, why: String) {
         let Some(slot) = self.current(seat) else { return };
         if slot.ready_at.is_some() {
-            self.garbled(now, seat, "it refuses the job it has taken");
+            self.broke_protocol(now, seat, "it refused a job that it had accepted");
         } else if slot.role != Role::Seated {
-            // The one it was to follow could do the job, and still does.
-            let notice = Notice::trouble(seat, None, format!("{seat} refuses the job: {why}"));
+            // The worker that it was to replace can do the job, and continues.
+            let notice = Notice::trouble(seat, None, format!("{seat} refused the job: {why}"));
             self.let_go(now, seat);
             self.commands.push_back(Command::Notice(notice));
         } else if self.stage == Stage::Running {
-            // While the run ends it does not matter any more: the others could do the job.
+            // While the run is ending, a refusal no longer matters: the other workers could do the
+            // job.
             self.give_up(now, why);
         }
     }
 
-    /// What it works with is of no use, in this worker or any other.
+    /// Ends the run: what the worker needs cannot be used, in this worker or any other.
     pub(super) fn gave_up(&mut self, now: Instant, seat: Seat, why: String) {
         if self.current(seat).is_some() && self.stage == Stage::Running {
             self.give_up(now, why);
         }
     }
 
-    /// What it says cannot be trusted any more, so it has to go; that is no target's fault.
-    pub(super) fn garbled(&mut self, now: Instant, seat: Seat, why: &str) {
+    /// Kills a worker that broke the protocol. Its messages can no longer be trusted. No target is
+    /// blamed.
+    pub(super) fn broke_protocol(&mut self, now: Instant, seat: Seat, why: &str) {
         let deadline = now + self.config.terminate_grace;
-        // Once is enough: a worker that is being killed may still send a lot of it.
+        // Report this once: a worker that is being killed may still send many such messages.
         if let Some(slot) = self.current(seat)
             && !matches!(slot.state, State::Killing(_))
         {
@@ -113,7 +121,7 @@ impl Pool {
         let Some(slot) = self.current(seat) else { return };
         slot.eof = true;
         if !matches!(slot.state, State::Terminating(_) | State::Killing(_)) {
-            // It closed its channel, so it is on its way out; if not, the deadline helps.
+            // It closed its channel, so it is about to exit. If it does not, the deadline ends it.
             slot.state = State::Terminating(deadline);
         }
         if self.is(Mutant::RequeueBeforeReap) {
@@ -126,8 +134,8 @@ impl Pool {
         let deadline = now + self.config.terminate_grace;
         let Some(slot) = self.current(seat).filter(|slot| slot.death.is_none()) else { return };
         slot.death = Some(death);
-        // What it said last is still on its way. It comes within milliseconds, unless somebody else
-        // holds the channel open; for that the deadline is.
+        // Its last messages are still in the channel. They arrive within milliseconds, unless
+        // another process holds the channel open; the deadline is for that case.
         slot.state = State::Terminating(deadline);
         if self.is(Mutant::RequeueBeforeEof) {
             self.hand_back(now, seat, None);
@@ -135,17 +143,18 @@ impl Pool {
         self.settle_death(now, seat);
     }
 
-    /// A process is gone, and its channel does not end: a child of its own must hold the other end.
-    /// Nobody is left who could do its targets, so they need not wait any longer.
+    /// Gives up on the channel of a reaped process: a child of that process must hold the other end
+    /// open. No process is left that could do its targets, so they wait no longer.
     pub(super) fn channel_overdue(&mut self, now: Instant, seat: Seat) {
         let Some(slot) = self.current(seat) else { return };
         slot.eof = true;
-        let text = format!("{seat} is gone, but something holds its channel open; going on without it");
+        let text =
+            format!("{seat} has exited, but another process holds its channel open; continuing without it");
         self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
         self.settle_death(now, seat);
     }
 
-    /// Settles the accounts of a process once nothing can come from it any more.
+    /// Settles a process once nothing more can come from it.
     fn settle_death(&mut self, now: Instant, seat: Seat) {
         let Some(slot) = self.current(seat) else { return };
         if !slot.eof {
@@ -167,19 +176,20 @@ impl Pool {
                 self.quarantine(id, live, seat, &death, ended);
             }
         }
-        let fall = match culprit {
-            _ if !was_ready => Fall::BeforeReady,
-            Some(_) => Fall::Blamed,
-            None => Fall::InVain,
+        let kind = match culprit {
+            _ if !was_ready => DeathKind::BeforeReady,
+            Some(_) => DeathKind::Blamed,
+            None => DeathKind::Unexplained,
         };
         if role == Role::Leaving && ended.is_none() && death.exit != Exit::Code(0) {
-            let text = format!("{seat}: {}, on its way out", epitaph(&death));
+            let text = format!("{seat}: {} while it was leaving", describe(&death));
             self.commands.push_back(Command::Notice(Notice::trouble(seat, culprit, text)));
         }
-        self.bury(now, seat, role, fall, culprit, &epitaph(&death));
+        self.process_gone(now, seat, role, kind, culprit, &describe(&death));
     }
 
-    /// Whom the mutant that takes a recycled worker's end for a crash would blame.
+    /// The target that would be blamed by the mutant that treats a recycled worker's end as a
+    /// crash.
     fn wrongly_blamed(&self, seat: Seat, role: Role) -> Option<u64> {
         if role != Role::Leaving || !self.is(Mutant::BlameTheRecycled) {
             return None;
@@ -187,23 +197,32 @@ impl Pool {
         self.ledger.all_held_by(seat).first().map(|(id, _)| *id)
     }
 
-    /// Nothing more can come from this process: what that means for its slot.
-    fn bury(&mut self, now: Instant, seat: Seat, role: Role, fall: Fall, culprit: Option<u64>, why: &str) {
+    /// Handles the end of a process, by its role in the slot.
+    fn process_gone(
+        &mut self,
+        now: Instant,
+        seat: Seat,
+        role: Role,
+        kind: DeathKind,
+        culprit: Option<u64>,
+        why: &str,
+    ) {
         match role {
-            Role::Seated => self.vacate(now, seat, fall, culprit, why),
-            Role::Successor => self.called_off(now, seat, why),
+            Role::Seated => self.vacate(now, seat, kind, culprit, why),
+            Role::Successor => self.replacement_failed(now, seat, why),
             Role::Leaving => self.gone(seat),
         }
     }
 
-    /// Takes back everything `seat` holds. `culprit` gets the attempt, and is returned if it was its last.
+    /// Takes back everything `seat` holds. `culprit` is charged with the attempt. Returns the
+    /// targets that used up their attempts.
     pub(super) fn hand_back(&mut self, now: Instant, seat: Seat, culprit: Option<u64>) -> Vec<(u64, Live)> {
         let mut set_aside = Vec::new();
         if let Some(slot) = self.current(seat) {
             let held = slot.credit.load();
             slot.credit.give_back(now, held);
         }
-        // The last first: that keeps their order in the frontier.
+        // Give back the last one first, which keeps their order in the frontier.
         for (id, host) in self.ledger.all_held_by(seat).into_iter().rev() {
             let blamed = Some(id) == culprit || self.is(Mutant::BlameAll);
             let crashes_max =
@@ -224,16 +243,21 @@ impl Pool {
         self.intensity.set_aside();
         let phase = death.reading.phase.name();
         let (kind, how) = match ended {
-            Some(Ended::Hang(_)) => (ErrorKind::WorkerHang, "hung on it and was killed".to_owned()),
+            Some(Ended::Hang(_)) => {
+                (ErrorKind::WorkerHang, "hung while processing it and was killed".to_owned())
+            }
             Some(Ended::Blameless) | None if ran_out_of_memory(death) => {
-                (ErrorKind::WorkerOom, "ran out of memory on it".to_owned())
+                (ErrorKind::WorkerOom, "ran out of memory while processing it".to_owned())
             }
-            // Not we killed it, each time in the same target's stage: that is how the kernel ends
-            // a process when memory runs out.
-            None if death.exit == Exit::Signal(libc::SIGKILL) => {
-                (ErrorKind::WorkerOom, "was killed on it, most likely for want of memory,".to_owned())
+            // We did not kill it, and it happened each time in this target's stage. That is how the
+            // kernel's OOM killer ends a process.
+            None if death.exit == Exit::Signal(libc::SIGKILL) => (
+                ErrorKind::WorkerOom,
+                "was killed while processing it, probably by the OOM killer,".to_owned(),
+            ),
+            Some(Ended::Blameless) | None => {
+                (ErrorKind::WorkerCrash, format!("died while processing it ({})", death.exit))
             }
-            Some(Ended::Blameless) | None => (ErrorKind::WorkerCrash, format!("died on it ({})", death.exit)),
         };
         let attempts = live.retries + live.crashes;
         let signal = match death.exit {
@@ -247,7 +271,7 @@ impl Pool {
             attempts,
             slot: seat.slot,
             kind,
-            message: format!("a worker {how} on {} attempts, last in phase {phase}", live.crashes),
+            message: format!("a worker {how} on {} attempts, most recently in phase {phase}", live.crashes),
             evidence: Evidence {
                 signal,
                 phase: phase.to_owned(),
@@ -257,20 +281,20 @@ impl Pool {
         })));
     }
 
-    /// The seat is empty: fill it again, or not.
-    fn vacate(&mut self, now: Instant, seat: Seat, fall: Fall, culprit: Option<u64>, why: &str) {
+    /// The seat is empty: fills it again if the run goes on.
+    fn vacate(&mut self, now: Instant, seat: Seat, kind: DeathKind, culprit: Option<u64>, why: &str) {
         self.commands.push_back(Command::Forget(seat));
         let running = self.stage == Stage::Running;
         let verdict =
-            if running && !self.is(Mutant::NeverGiveUp) { self.intensity.death(now, fall) } else { None };
+            if running && !self.is(Mutant::NeverGiveUp) { self.intensity.death(now, kind) } else { None };
         let gave_up = matches!(self.stage, Stage::GaveUp(_));
         let Some(slot) = self.current(seat) else { return };
         if !running {
             slot.state = if gave_up { State::Failed } else { State::Stopped };
             return;
         }
-        if fall == Fall::Blamed {
-            // The input was at fault and not the worker: no reason to wait longer each time.
+        if kind == DeathKind::Blamed {
+            // The input was at fault, not the worker, so the delay need not grow each time.
             slot.failures = 1;
         }
         let failures = slot.failures.saturating_sub(1);
@@ -278,7 +302,7 @@ impl Pool {
         if self.is(Mutant::NoBackoff) {
             delay = Duration::ZERO;
         }
-        // Who was to follow it anyway follows it at once.
+        // A successor that is already starting takes the seat at once.
         let followed = verdict.is_none() && self.succeed(seat).is_some();
         if followed {
             self.restarts += 1;
@@ -287,7 +311,7 @@ impl Pool {
         }
         let next = match verdict {
             Some(verdict) => return self.give_up(now, format!("{verdict}; the last one: {why}")),
-            None if followed => "its replacement is on its way".to_owned(),
+            None if followed => "its replacement is starting".to_owned(),
             None => format!("starting again in {} ms", delay.as_millis()),
         };
         let notice = Notice::trouble(seat, culprit, format!("{seat}: {why}; {next}"));
@@ -295,29 +319,29 @@ impl Pool {
     }
 }
 
-/// The target to blame for this death, if one is.
+/// Returns the target to blame for this death, if any.
 fn culprit(death: &Death, ended: Option<Ended>) -> Option<u64> {
     match ended {
         Some(Ended::Hang(target)) => target,
-        // Someone asked this worker to end, from outside: that is no crash.
+        // Someone outside asked this worker to end; that is no crash.
         _ if matches!(death.exit, Exit::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => None,
-        // Waiting for an answer gets no process killed: whoever did that, it was not the target.
+        // A process is not killed for waiting on the network, so the target did not cause this.
         _ if death.exit == Exit::Signal(libc::SIGKILL) && death.reading.phase == Phase::Fetch => None,
-        // This is what our own signals make of a worker. Any other exit is a crash that came first.
+        // This is how a worker ends on our own signals. Any other exit is a crash that came first.
         Some(Ended::Blameless) if matches!(death.exit, Exit::Signal(libc::SIGKILL) | Exit::Code(_)) => None,
         Some(Ended::Blameless) | None => death.reading.target,
     }
 }
 
-/// Rust's allocation error handler says so before it aborts.
+/// Rust's allocation error handler prints this before it aborts.
 fn ran_out_of_memory(death: &Death) -> bool {
     death.stderr.contains("memory allocation of")
 }
 
-fn epitaph(death: &Death) -> String {
+fn describe(death: &Death) -> String {
     let last = death.stderr.lines().rev().find(|line| !line.trim().is_empty());
     match last {
-        Some(line) => format!("died with {}, its last words: {}", death.exit, line.trim()),
+        Some(line) => format!("died with {}, last output: {}", death.exit, line.trim()),
         None => format!("died with {}", death.exit),
     }
 }

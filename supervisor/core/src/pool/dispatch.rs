@@ -1,5 +1,5 @@
-//! Who gets the next target: the worker that holds least, within its window
-//! and its fair share.
+//! Chooses the worker for the next target: the one that holds the least, within its window and its
+//! fair share.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use super::{Command, Pool};
 use crate::frontier::HostId;
 
 impl Pool {
-    /// Hands out whatever may go now.
+    /// Hands out every target that may start now.
     pub(super) fn dispatch(&mut self, now: Instant) {
         if self.backlog() == 0 {
             return;
@@ -40,14 +40,15 @@ impl Pool {
                 kept: live.kept.to_vec(),
             });
             slot.credit.take(now, live.load());
-            // Past the concurrency it waits for its turn; the next sample looks whether that has come.
+            // Beyond the concurrency, a target waits for its turn in the worker. The next sample
+            // checks whether its turn has come.
             let begins = slot.credit.held() <= self.config.concurrency as usize;
             let deadline = begins.then(|| now + self.config.target_timeout);
             if !self.config.piped {
                 slot.watches.push_back(Watch { id, attempt: live.attempt(), deadline });
             }
             if slot.credit.held() == 1 {
-                // It was idle until now: standing still was no hang.
+                // It was idle until now, so a standstill was not a hang.
                 slot.progress.1 = now;
             }
         }
@@ -56,7 +57,8 @@ impl Pool {
         }
     }
 
-    /// Tells programs that nothing follows what they have, so that none keeps an answer back for more.
+    /// Tells workers with a program that no more targets follow, so that the program does not hold
+    /// back answers while it waits for input.
     pub(super) fn flush_programs(&mut self) {
         if !self.config.piped || !self.source_ended || self.backlog() > 0 {
             return;
@@ -69,8 +71,8 @@ impl Pool {
         }
     }
 
-    /// What one worker may hold so that the others get theirs: matters at the
-    /// start, when one worker is up before the rest, and at the end, when little is left.
+    /// How much one worker may hold so that the others get their share. This matters at the start,
+    /// when one worker is ready before the rest, and at the end, when little work is left.
     pub(super) fn fair_share(&self) -> usize {
         let (mut parts, mut held) = (0, 0);
         for slot in self.slots.iter().filter(|slot| slot.takes_part()) {
@@ -81,7 +83,7 @@ impl Pool {
         backlog.saturating_add(held).div_ceil(parts.max(1)).max(1)
     }
 
-    /// The worker that gets the next target, if any may have one.
+    /// Returns the worker that gets the next target, if any has room.
     pub(super) fn roomiest(&self, share: usize) -> Option<usize> {
         let room = |slot: &Slot| {
             slot.credit.has_room(slot.credit.window().min(share))
@@ -96,7 +98,7 @@ impl Pool {
     }
 }
 
-/// Sends the slice that was put together for `slot`.
+/// Sends the slice that was built for `slot`.
 fn flush(slot: &mut Slot, commands: &mut std::collections::VecDeque<Command>) {
     if slot.slice.is_empty() {
         return;

@@ -1,6 +1,5 @@
-//! How a run ends: everything done, drained, killed, or given up. Whatever the
-//! reason, nothing more is handed out or started, and the run is over only when
-//! the last process is gone.
+//! How a run ends: finished, drained, killed, or given up. In every case nothing more is handed out
+//! or started, and the run is over only when the last process is gone.
 
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ impl Pool {
         }
     }
 
-    /// Nothing more is handed out; workers finish what they have begun and exit.
+    /// Stops handing out targets. Workers finish what they have begun and exit.
     pub(super) fn end(&mut self, now: Instant) {
         self.stage = Stage::Ending;
         let (grace, terminate_grace) = (self.config.drain_grace, self.config.terminate_grace);
@@ -26,13 +25,13 @@ impl Pool {
                     self.commands.push_back(Command::SendDrain(slot.seat));
                 }
                 State::Spawning(_) | State::Handshaking(_) => {
-                    // It holds nothing and was never asked for anything.
+                    // It holds nothing and was never sent anything.
                     slot.ended = Some(Ended::Blameless);
                     slot.state = State::Killing(now + terminate_grace);
                     self.commands.push_back(Command::Kill(slot.seat));
                 }
                 State::Backoff(_) => slot.state = State::Stopped,
-                // Nobody waited for one that leaves; now somebody does.
+                // Its end did not delay anything before; now the run waits for it.
                 State::Draining(at) => slot.state = State::Draining(at.min(now + grace)),
                 State::Terminating(_) | State::Killing(_) | State::Stopped | State::Failed => {}
             }
@@ -48,7 +47,7 @@ impl Pool {
                 self.commands.push_back(Command::Kill(slot.seat));
             }
         }
-        // Nobody is left to be drained, but a slot that waits to start must not.
+        // No worker is left to drain, but slots in backoff must not start again.
         self.drain(now);
     }
 

@@ -1,5 +1,5 @@
-//! What goes into the pool and what comes out: events, commands, and what
-//! became of each outcome. Plain data; nothing here decides anything.
+//! What goes into the pool and what comes out: events, commands, and the disposition of each
+//! outcome. Plain data, no decisions.
 
 use std::time::Duration;
 
@@ -9,129 +9,130 @@ use wire::record::{ErrorKind, Evidence};
 
 use super::seat::{Death, Seat};
 
-/// What the outside world did.
+/// Something that happened outside the pool.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// The process of this seat runs.
+    /// The process of this seat was started.
     Spawned(Seat),
-    /// It could not be started.
+    /// The process could not be started: why.
     SpawnFailed(Seat, String),
-    /// It said hello, from the right build.
+    /// The worker said hello, and is from the right build.
     Hello(Seat),
-    /// It took the job.
+    /// The worker accepted the job.
     Ready(Seat),
-    /// It cannot do the job, and no other worker could: why.
+    /// The worker cannot do the job, and no other worker could: why.
     Refused(Seat, String),
-    /// It took the job and found that it cannot be done, here or elsewhere: why.
+    /// The worker accepted the job and found that it cannot be done, here or elsewhere: why.
     GaveUp(Seat, String),
-    /// It sent what no worker of ours sends.
+    /// The worker sent a message that breaks the protocol: why.
     Garbled(Seat, String),
-    /// Its channel has ended: nothing more will come from it.
+    /// The worker's channel has ended: nothing more will come from it.
     Eof(Seat),
-    /// It is gone and reaped.
+    /// The process has exited and is reaped.
     Reaped(Seat, Death),
-    /// Its black box, and `CLOCK_MONOTONIC` in microseconds when it was read.
+    /// The contents of its black box, and `CLOCK_MONOTONIC` in microseconds when it was read.
     Sampled(Seat, Reading, u64),
-    /// The workers were not listened to for this long, until now, because the output was blocked:
-    /// their time stands still meanwhile, or they would be called hung for our own slowness. To be
-    /// told, in pieces, before each [`Pool::handle_timeout`](super::Pool::handle_timeout) while this lasts, and once when it is
-    /// over, before what was waiting is told.
+    /// The supervisor did not read the workers' messages for this long, until now, because the
+    /// output was blocked. The workers' time limits are extended by it; otherwise they would be
+    /// called hung because of our own delay. While this lasts, send it, in pieces, before each
+    /// [`Pool::handle_timeout`](super::Pool::handle_timeout). When it is over, send it once more
+    /// before the waiting messages.
     Suspended(Duration),
     /// No more targets will be submitted.
     SourceEnded,
-    /// Replace every worker by a fresh one, one at a time.
+    /// Replace every worker with a fresh one, one at a time.
     Roll,
-    /// One worker more.
+    /// Add one worker.
     Grow,
-    /// One worker less.
+    /// Remove one worker.
     Shrink,
-    /// Finish what is in flight, begin nothing new.
+    /// Finish what is in flight, start nothing new.
     Drain,
-    /// End every worker now.
+    /// Kill every worker now.
     Kill,
 }
 
-/// What the outside world is asked to do.
+/// Something that the pool wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Start a process for this seat.
     Spawn(Seat),
-    /// Tell it the job.
+    /// Send it the job.
     SendJob(Seat),
-    /// Give it targets.
+    /// Send it targets.
     SendSlice(Seat, Slice),
-    /// Tell it that nothing follows what it has.
+    /// Tell it that no more targets follow.
     SendFlush(Seat),
     /// Tell it to finish and exit.
     SendDrain(Seat),
-    /// SIGTERM to its process group.
+    /// Send SIGTERM to its process group.
     Terminate(Seat),
-    /// SIGKILL to its process group.
+    /// Send SIGKILL to its process group.
     Kill(Seat),
     /// Read its black box.
     Sample(Seat),
-    /// It is dead and settled: forget its handles.
+    /// It is dead and settled: drop its handles.
     Forget(Seat),
-    /// Write the record of a target that is set aside.
+    /// Write the record of a quarantined target.
     Quarantine(Box<Quarantined>),
-    /// Tell the user.
+    /// Show this to the user.
     Notice(Notice),
 }
 
-/// A line for a person, and what it is about.
+/// A message for the user, and what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The line.
+    /// The message, one line.
     pub text: String,
     /// Whether something went wrong.
     pub is_trouble: bool,
-    /// The slot of the worker that it is about.
+    /// The slot of the worker concerned.
     pub slot: Option<u32>,
-    /// The target that is to blame.
+    /// The target to blame.
     pub target: Option<u64>,
 }
 
 impl Notice {
-    /// About no worker in particular.
+    /// Creates a notice about no particular worker.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_trouble: false, slot: None, target: None }
     }
 
-    /// Something went wrong with this worker; `target` is to blame, if any is.
+    /// Creates a notice that something went wrong with this worker; `target` is to blame, if any.
     #[must_use]
     pub fn trouble(seat: Seat, target: Option<u64>, text: impl Into<String>) -> Self {
         Self { text: text.into(), is_trouble: true, slot: Some(seat.slot), target }
     }
 }
 
-/// A target that is set aside for good, with what is known about why.
+/// A quarantined target, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
-    /// The input's position.
+    /// Position of the input.
     pub id: u64,
     /// The input.
     pub input: Vec<u8>,
-    /// What is carried along into its record.
+    /// Data carried along into its record.
     pub kept: Vec<u8>,
     /// Attempts made.
     pub attempts: u32,
-    /// The slot of the last worker that died on it.
+    /// Slot of the last worker that died on it.
     pub slot: u32,
     /// `worker_crash`, `worker_hang` or `worker_oom`.
     pub kind: ErrorKind,
-    /// One sentence.
+    /// Explanation, one sentence.
     pub message: String,
-    /// The evidence of the last death.
+    /// Evidence from the last death.
     pub evidence: Evidence,
 }
 
-/// What became of one outcome that a worker reported.
+/// What the pool did with an outcome reported by a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// Its line is the target's record.
     Final,
-    /// It will be tried again; there is no line.
+    /// The target is tried again; there is no line.
     Retried,
     /// The worker does not hold this target (any more): its line is dropped.
     Stale,

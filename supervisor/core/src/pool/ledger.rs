@@ -1,6 +1,6 @@
-//! Where every target is. A target is in exactly one state, the states sum to
-//! the number submitted, and `Done` and `Quarantined` are final: those two are
-//! only counted, so that memory holds what is live and not what is behind us.
+//! The state of every target. A target is in exactly one state, and the states sum to the number
+//! submitted. `Done` and `Quarantined` are final and are only counted, so that memory holds live
+//! targets only.
 
 use rustc_hash::FxHashMap;
 
@@ -13,19 +13,19 @@ use crate::frontier::HostId;
 pub(crate) struct Live {
     /// URL, path or lines, byte for byte.
     pub(crate) input: Box<[u8]>,
-    /// How many inputs it is: lines, or one.
+    /// Number of inputs in it: the number of lines, or one.
     pub(crate) inputs: u64,
-    /// Carried along into its record; empty is nothing.
+    /// Data carried along into its record; empty if none.
     pub(crate) kept: Box<[u8]>,
-    /// Attempts that ended in a failure that may pass.
+    /// Attempts that ended in a failure that may be temporary.
     pub(crate) retries: u32,
-    /// Attempts on which its worker died with this target's stage running.
+    /// Attempts on which the worker died while this target's stage was running.
     pub(crate) crashes: u32,
-    place: Place,
+    place: TargetPlace,
 }
 
 impl Live {
-    /// The number of the attempt that runs now or next, from 1.
+    /// Number of the current or next attempt, from 1.
     pub(crate) fn attempt(&self) -> u32 {
         self.retries + self.crashes + 1
     }
@@ -40,29 +40,29 @@ impl Live {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In the frontier, may go as soon as its host allows.
+enum TargetPlace {
+    /// In the frontier; may start as soon as its host allows.
     Pending,
-    /// In the frontier, not before its backoff is over.
+    /// In the frontier; waits for its backoff.
     Retry,
-    /// With a worker.
+    /// Held by a worker.
     Assigned(Seat, HostId),
 }
 
-/// How many targets are in which state.
+/// Number of targets in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All that were ever submitted.
+    /// All targets ever submitted.
     pub submitted: u64,
     /// Waiting for their turn.
     pub pending: u64,
     /// Waiting for their next attempt.
     pub retry: u64,
-    /// With a worker.
+    /// Held by a worker.
     pub assigned: u64,
     /// Finished, with a record.
     pub done: u64,
-    /// Set aside for good, with a record.
+    /// Quarantined, with a record.
     pub quarantined: u64,
 }
 
@@ -74,15 +74,15 @@ impl Counts {
     }
 }
 
-/// All live targets, and the counts of the rest.
+/// All live targets, and the counts of the others.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     live: FxHashMap<u64, Live>,
     counts: Counts,
-    /// Inputs of those that are live, and of those of them that are in the frontier.
+    /// Inputs of all live targets, then of those in the frontier.
     inputs_left: u64,
     inputs_waiting: u64,
-    /// Bytes of the latter.
+    /// Input bytes of the targets in the frontier.
     bytes_waiting: usize,
 }
 
@@ -91,13 +91,13 @@ impl Ledger {
         self.counts
     }
 
-    /// Whether the sums hold; the pool checks this after every event.
+    /// Whether the sums hold. The pool checks this after every event.
     pub(crate) fn balanced(&self) -> bool {
         let c = &self.counts;
         c.left() == self.live.len() as u64 && c.left() + c.done + c.quarantined == c.submitted
     }
 
-    /// A new target; false when its id is already live.
+    /// Adds a new target. Returns false if its id is already live.
     pub(crate) fn submit(&mut self, id: u64, input: Vec<u8>, kept: Vec<u8>, inputs: u64) -> bool {
         if self.live.contains_key(&id) {
             return false;
@@ -109,17 +109,18 @@ impl Ledger {
 
     fn insert(&mut self, id: u64, input: Box<[u8]>, kept: Box<[u8]>, inputs: u64) {
         self.bytes_waiting += input.len();
-        self.live.insert(id, Live { input, inputs, kept, retries: 0, crashes: 0, place: Place::Pending });
+        self.live
+            .insert(id, Live { input, inputs, kept, retries: 0, crashes: 0, place: TargetPlace::Pending });
         self.counts.submitted += 1;
         self.counts.pending += 1;
         self.inputs_waiting += inputs;
     }
 
-    /// Cuts a waiting target of more than `most` lines in two; the id of the second part, which
-    /// is a target of its own from here on, and waits too.
+    /// Cuts a waiting target of more than `most` lines in two. Returns the id of the second part,
+    /// which from then on is a waiting target of its own.
     pub(crate) fn split(&mut self, id: u64, most: u64) -> Option<u64> {
         let live = self.live.get_mut(&id).filter(|live| live.inputs > most.max(1))?;
-        if matches!(live.place, Place::Assigned(..)) {
+        if matches!(live.place, TargetPlace::Assigned(..)) {
             return None;
         }
         let first = most.max(1);
@@ -129,7 +130,7 @@ impl Ledger {
         let rest: Box<[u8]> = live.input.get(cut + 1..)?.into();
         live.input = live.input.get(..cut)?.into();
         live.inputs = first;
-        // The rest counts itself; the line feed between the two is gone.
+        // `insert` counts the rest again; the line feed between the two parts is dropped.
         self.inputs_waiting -= rest_inputs;
         self.bytes_waiting -= rest.len() + 1;
         self.insert(id + first, rest, Box::default(), rest_inputs);
@@ -146,52 +147,53 @@ impl Ledger {
         self.inputs_waiting
     }
 
-    /// Their bytes.
+    /// Bytes of the inputs in the frontier.
     pub(crate) fn bytes_waiting(&self) -> usize {
         self.bytes_waiting
     }
 
-    /// What a live target weighs.
+    /// The load of a live target.
     pub(crate) fn load(&self, id: u64) -> Load {
         self.live.get(&id).map_or_else(Load::default, Live::load)
     }
 
-    /// A target has its record.
+    /// Removes a target that has its record.
     fn forget(&mut self, id: u64) -> Option<Live> {
         let live = self.live.remove(&id)?;
         self.inputs_left -= live.inputs;
         Some(live)
     }
 
-    /// The frontier let it go: it is with `seat` from here on.
+    /// Assigns a target, popped from the frontier, to `seat`.
     pub(crate) fn assign(&mut self, id: u64, seat: Seat, host: HostId) -> Option<&Live> {
         let live = self.live.get_mut(&id)?;
         match live.place {
-            Place::Pending => self.counts.pending -= 1,
-            Place::Retry => self.counts.retry -= 1,
-            Place::Assigned(..) => return None,
+            TargetPlace::Pending => self.counts.pending -= 1,
+            TargetPlace::Retry => self.counts.retry -= 1,
+            TargetPlace::Assigned(..) => return None,
         }
         self.inputs_waiting -= live.inputs;
         self.bytes_waiting -= live.input.len();
-        live.place = Place::Assigned(seat, host);
+        live.place = TargetPlace::Assigned(seat, host);
         self.counts.assigned += 1;
         Some(live)
     }
 
-    /// The host of `id`, if `seat` holds it: the one question that keeps stale news out.
+    /// Returns the host of `id` if `seat` holds it. Every report of a worker passes this check,
+    /// which rejects stale ones.
     pub(crate) fn held_by(&self, id: u64, seat: Seat) -> Option<HostId> {
         match self.live.get(&id)?.place {
-            Place::Assigned(holder, host) if holder == seat => Some(host),
-            Place::Assigned(..) | Place::Pending | Place::Retry => None,
+            TargetPlace::Assigned(holder, host) if holder == seat => Some(host),
+            TargetPlace::Assigned(..) | TargetPlace::Pending | TargetPlace::Retry => None,
         }
     }
 
-    /// Whether `seat` is at this very attempt at `id`: it may have had the same target before.
+    /// Whether `seat` is at exactly this attempt at `id`. It may have held the same target before.
     pub(crate) fn is_at(&self, id: u64, attempt: u32, seat: Seat) -> bool {
         self.held_by(id, seat).is_some() && self.live.get(&id).is_some_and(|live| live.attempt() == attempt)
     }
 
-    /// An assigned target has its record.
+    /// Records that an assigned target has its record.
     pub(crate) fn finish(&mut self, id: u64) -> Load {
         let Some(live) = self.forget(id) else { return Load::default() };
         self.counts.assigned -= 1;
@@ -199,10 +201,10 @@ impl Ledger {
         live.load()
     }
 
-    /// An assigned target failed in a way that may pass; the attempt that was.
+    /// Records a failure that may be temporary, and returns the attempt that failed.
     pub(crate) fn retry(&mut self, id: u64) -> u32 {
         let Some(live) = self.live.get_mut(&id) else { return 1 };
-        live.place = Place::Retry;
+        live.place = TargetPlace::Retry;
         self.inputs_waiting += live.inputs;
         self.bytes_waiting += live.input.len();
         live.retries += 1;
@@ -211,10 +213,10 @@ impl Ledger {
         live.retries
     }
 
-    /// An assigned target lost its worker through no fault of its own.
+    /// Takes back an assigned target that lost its worker through no fault of its own.
     pub(crate) fn give_back(&mut self, id: u64) {
         if let Some(live) = self.live.get_mut(&id) {
-            live.place = Place::Pending;
+            live.place = TargetPlace::Pending;
             self.inputs_waiting += live.inputs;
             self.bytes_waiting += live.input.len();
             self.counts.assigned -= 1;
@@ -222,7 +224,7 @@ impl Ledger {
         }
     }
 
-    /// Its worker died on it; how often that has happened to it now.
+    /// Charges a worker's death to the target, and returns how often that has happened.
     pub(crate) fn blame(&mut self, id: u64) -> u32 {
         self.live.get_mut(&id).map_or(0, |live| {
             live.crashes += 1;
@@ -230,7 +232,7 @@ impl Ledger {
         })
     }
 
-    /// An assigned target is set aside for good.
+    /// Sets an assigned target aside for good.
     pub(crate) fn quarantine(&mut self, id: u64) -> Option<Live> {
         let live = self.forget(id)?;
         self.counts.assigned -= 1;
@@ -238,14 +240,15 @@ impl Ledger {
         Some(live)
     }
 
-    /// Everything `seat` holds, in input order. Reads all that is live: only for deaths.
+    /// Returns everything `seat` holds, in input order. Scans all live targets, so it is only for
+    /// deaths.
     pub(crate) fn all_held_by(&self, seat: Seat) -> Vec<(u64, HostId)> {
         let mut held: Vec<_> = self
             .live
             .iter()
             .filter_map(|(id, live)| match live.place {
-                Place::Assigned(holder, host) if holder == seat => Some((*id, host)),
-                Place::Assigned(..) | Place::Pending | Place::Retry => None,
+                TargetPlace::Assigned(holder, host) if holder == seat => Some((*id, host)),
+                TargetPlace::Assigned(..) | TargetPlace::Pending | TargetPlace::Retry => None,
             })
             .collect();
         held.sort_unstable_by_key(|(id, _)| *id);

@@ -1,12 +1,10 @@
-//! Decides what each worker slot does next, and where every target is. Nothing
-//! here reads a clock or touches a process: a bug report is a seed, and
-//! replaying it is a unit test.
+//! Decides what each worker slot does next, and tracks every target. Nothing here reads a clock or
+//! touches a process: a bug report is a seed, and replaying it is a unit test.
 //!
-//! The calling contract, in the manner of a sans-I/O protocol: feed events with
-//! [`Pool::handle_event`], [`Pool::handle_batch`] and [`Pool::submit`]; when
-//! [`Pool::poll_timeout`] has passed, call [`Pool::handle_timeout`]; after any
-//! of these, carry out everything [`Pool::poll_command`] gives. The shell that
-//! does so is [`crate::runtime`].
+//! The calling contract is that of a sans-I/O protocol. Feed events with [`Pool::handle_event`],
+//! [`Pool::handle_batch`] and [`Pool::submit`]. When [`Pool::poll_timeout`] has passed, call
+//! [`Pool::handle_timeout`]. After each of these calls, carry out everything [`Pool::poll_command`]
+//! returns. The supervisor's `runtime` module does this.
 
 mod credit;
 mod deaths;
@@ -45,32 +43,33 @@ use crate::frontier::{Frontier, HostLook, HostRef};
 /// Limits of one pool.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
-    /// Worker processes.
+    /// Number of worker processes.
     pub slots: u32,
-    /// Targets running at once in each.
+    /// Targets that run at once in each worker.
     pub concurrency: u32,
-    /// How far ahead of that each is fed.
+    /// How much each worker is sent in advance.
     pub ahead: Ahead,
-    /// Whether targets go on to a program, in order: only the worker knows how long each may take, and
-    /// it is told when nothing follows.
+    /// Whether workers pass targets to a program, in order. Then only the worker knows how long
+    /// each may take, and it is told when no more follow.
     pub piped: bool,
-    /// Attempts after the first, for failures that may pass.
+    /// Attempts after the first, for failures that may be temporary.
     pub retries: u32,
-    /// Attempts that may end in a dead worker before the target is set aside.
+    /// Attempts that may end in a dead worker before the target is quarantined.
     pub crashes_max: u32,
-    /// From fork to ready.
+    /// Timeout from fork to ready.
     pub handshake_timeout: Duration,
-    /// A worker that holds work and whose progress counter stands still this long is hung.
+    /// How long the progress counter of a worker with targets may stand still before the worker
+    /// counts as hung.
     pub stall_timeout: Duration,
-    /// Longest time one CPU stage may run before its worker is ended.
+    /// How long one CPU stage may run before its worker is terminated.
     pub stage_timeout: Duration,
-    /// Longest time one target may take once it runs; the worker's own timeouts come well before.
+    /// How long one target may take once it runs. The worker's own timeouts are much shorter.
     pub target_timeout: Duration,
     /// Time to finish what is in flight when the run is stopped.
     pub drain_grace: Duration,
-    /// Time between asking a process to end and killing it.
+    /// Time between SIGTERM and SIGKILL.
     pub terminate_grace: Duration,
-    /// Targets after which a worker is replaced, ± 10 %.
+    /// Number of targets after which a worker is replaced, ± 10 %.
     pub recycle_after: Option<NonZeroU64>,
     /// How far a worker's resident set may grow beyond its smallest before it is replaced.
     pub rss_allowance_bytes: Option<u64>,
@@ -82,26 +81,26 @@ impl PoolConfig {
     }
 }
 
-/// How far the pool as a whole is.
+/// The state of the pool as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     /// Handing out targets.
     Running,
-    /// All is done, or a drain was asked for: workers are ending.
+    /// All targets are done, or a drain was requested: workers are ending.
     Ending,
     /// It cannot go on: why.
     GaveUp(String),
 }
 
-/// The pool: see the module's documentation for how to drive it.
+/// The pool. The module's documentation says how to drive it.
 #[derive(Debug)]
 pub struct Pool {
     config: PoolConfig,
-    /// The seats, by number.
+    /// The seated processes, by slot number.
     slots: Vec<Slot>,
-    /// Processes without a seat: the successor that gets ready, and those that leave.
+    /// Processes without a seat: the successor that is starting, and those that are leaving.
     unseated: Vec<Slot>,
-    /// The last generation of every slot there ever was.
+    /// The last generation of every slot that ever existed.
     generations: Vec<u32>,
     recycling: Recycling,
     ledger: Ledger,
@@ -110,13 +109,14 @@ pub struct Pool {
     stage: Stage,
     source_ended: bool,
     sample_due: Option<Instant>,
-    /// When anything was last heard, or waiting was made up for, see [`Event::Suspended`].
+    /// When the pool was last called, or when waiting was last compensated for; see
+    /// [`Event::Suspended`].
     called_at: Instant,
-    /// When we last came back after having been stopped ourselves.
+    /// When the supervisor last continued after having been stopped itself.
     listening_since: Option<Instant>,
     commands: VecDeque<Command>,
     restarts: u64,
-    /// Attempts charged to targets that are tried again: their worker died on them.
+    /// Attempts charged for a worker's death to targets that are tried again.
     charged: u64,
     rng: fastrand::Rng,
     #[cfg(test)]
@@ -124,10 +124,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool whose workers start at once; `seed` decides all its jitter.
+    /// Creates a pool whose workers start at once. `seed` determines all its jitter.
     #[must_use]
     pub fn new(mut config: PoolConfig, frontier: Frontier, now: Instant, seed: u64) -> Self {
-        // None of either would be a pool in which nothing ever happens.
+        // With no slots or no concurrency, nothing would ever happen.
         config.slots = config.slots.max(1);
         config.concurrency = config.concurrency.max(1);
         let deadline = now + config.handshake_timeout;
@@ -159,8 +159,8 @@ impl Pool {
         }
     }
 
-    /// Takes a new target, and what is carried along with it; false when its id was submitted before
-    /// and is not finished.
+    /// Adds a new target, with the data carried along into its record. Returns false if a target of
+    /// this id is not finished yet.
     pub fn submit(
         &mut self,
         now: Instant,
@@ -176,7 +176,8 @@ impl Pool {
         fresh
     }
 
-    /// Takes so many lines in one target, the first of which has this id; false as [`Self::submit`].
+    /// Adds a target of `lines` lines, the first of which has this id. Returns false as
+    /// [`Self::submit`] does.
     pub fn submit_lines(&mut self, now: Instant, id: u64, input: Vec<u8>, lines: u64) -> bool {
         let fresh = self.ledger.submit(id, input, Vec::new(), lines);
         if fresh {
@@ -185,7 +186,7 @@ impl Pool {
         fresh
     }
 
-    /// Takes what happened. Call [`Self::poll_command`] until it is empty afterwards.
+    /// Handles an event. Afterwards call [`Self::poll_command`] until it returns `None`.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
         let told = if let Event::Suspended(lasting) = event { lasting } else { Duration::ZERO };
         self.make_up_for_absence(now, told);
@@ -196,7 +197,7 @@ impl Pool {
             Event::Ready(seat) => self.ready(now, seat),
             Event::Refused(seat, why) => self.refused(now, seat, why),
             Event::GaveUp(seat, why) => self.gave_up(now, seat, why),
-            Event::Garbled(seat, why) => self.garbled(now, seat, &why),
+            Event::Garbled(seat, why) => self.broke_protocol(now, seat, &why),
             Event::Eof(seat) => self.eof(now, seat),
             Event::Reaped(seat, death) => self.reaped(now, seat, death),
             Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
@@ -211,7 +212,7 @@ impl Pool {
         self.settle(now);
     }
 
-    /// Takes a worker's results; one disposition per outcome is appended to `dispositions`.
+    /// Handles a worker's results, and appends one disposition per outcome to `dispositions`.
     pub fn handle_batch(
         &mut self,
         now: Instant,
@@ -250,51 +251,53 @@ impl Pool {
             if returned.targets > 0 {
                 slot.failures = 0;
                 slot.wear(now, returned.inputs);
-                // It writes down its size with its first results: before the next one makes it grow.
+                // Its black box gives its size with its first results. Read it before the next ones
+                // make it grow.
                 if slot.rss_baseline_bytes.is_none() && weighed {
                     self.commands.push_back(Command::Sample(seat));
                 }
-                self.intensity.fruit();
+                self.intensity.on_progress();
             }
             if !honest {
-                self.garbled(now, seat, "it claims to have read more slices than it was sent");
+                self.broke_protocol(now, seat, "it claimed to have read more slices than it was sent");
             }
         }
         self.settle(now);
     }
 
-    /// The next thing to do, until there is none.
+    /// Returns the next command, until there is none.
     #[must_use]
     pub fn poll_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
     }
 
-    /// Where all targets are.
+    /// Returns the number of targets in each state.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.ledger.counts()
     }
 
-    /// Workers started again after a death; that one is recycled is no death.
+    /// Workers started again after a death. Recycling does not count.
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.restarts
     }
 
-    /// Attempts that ended with the worker's death and not with the target's being set aside.
+    /// Attempts that ended with the worker's death without the target being quarantined.
     #[must_use]
     pub fn charged(&self) -> u64 {
         self.charged
     }
 
-    /// Targets that wait in the frontier: when this is low, it is time to read more of the source.
+    /// Targets that wait in the frontier. When this is low, it is time to read more of the source.
     #[must_use]
     pub fn backlog(&self) -> u64 {
         let counts = self.ledger.counts();
         counts.pending + counts.retry
     }
 
-    /// Inputs without a record: where a target is several lines, more than there are targets.
+    /// Inputs without a record. If targets hold several lines each, this exceeds the number of
+    /// targets.
     #[must_use]
     pub fn inputs_left(&self) -> u64 {
         self.ledger.inputs_left()
@@ -306,25 +309,25 @@ impl Pool {
         self.ledger.bytes_waiting()
     }
 
-    /// Whether no process is left and none will be started: the run is over.
+    /// Whether the run is over: no process is left and none will be started.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.stage != Stage::Running && self.all().all(|slot| !slot.state.has_process())
     }
 
-    /// How many workers there are to be.
+    /// The wanted number of workers.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.slots.len()
     }
 
-    /// At most so many hosts with targets in flight or waiting, the busiest first.
+    /// Returns at most `count` hosts with targets in flight or waiting, the busiest first.
     #[must_use]
     pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
         self.frontier.busiest(now, count)
     }
 
-    /// How far the process in `seat` is, for whoever watches.
+    /// Returns the state of the process in `seat`, for display.
     #[must_use]
     pub fn standing(&self, seat: Seat) -> Standing {
         match self.all().find(|slot| slot.seat == seat).map(|slot| (slot.state, slot.credit.held())) {
@@ -344,7 +347,8 @@ impl Pool {
         }
     }
 
-    /// What follows from any event: hand out, end when all is done, check the invariants.
+    /// Follows up on any event: hands out targets, ends the run when all is done, checks the
+    /// invariants.
     fn settle(&mut self, now: Instant) {
         if self.stage == Stage::Running {
             if self.source_ended && self.ledger.counts().left() == 0 {
@@ -367,12 +371,12 @@ impl Pool {
         self.slots.iter().chain(&self.unseated)
     }
 
-    /// The same, to change.
+    /// All processes, mutably.
     fn all_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.slots.iter_mut().chain(&mut self.unseated)
     }
 
-    /// The place of `seat`, unless it has been filled anew or given up since.
+    /// Returns the process of `seat`, unless the seat was filled again or given up since.
     fn place(&mut self, seat: Seat) -> Option<&mut Slot> {
         let any = self.is(Mutant::NoGenerationCheck);
         let sits = self.slots.get(seat.slot as usize).is_some_and(|slot| slot.seat == seat || any);
@@ -383,23 +387,24 @@ impl Pool {
         }
     }
 
-    /// The same, unless its process is gone.
+    /// Returns the process of `seat`, unless it is gone.
     fn current(&mut self, seat: Seat) -> Option<&mut Slot> {
         self.place(seat).filter(|slot| slot.state.has_process())
     }
 
-    /// The first invariant that does not hold. A few adds per event, so they stay on in release.
+    /// Returns the first invariant that does not hold. It costs a few additions per event, so
+    /// release builds check it too.
     fn broken_invariant(&self) -> Option<&'static str> {
         let counts = self.ledger.counts();
         let held: usize = self.all().map(|slot| slot.credit.held()).sum();
         if !self.ledger.balanced() {
-            return Some("the states of all targets do not sum to those submitted");
+            return Some("the target states do not sum to the number submitted");
         }
         if held as u64 != counts.assigned {
-            return Some("workers hold more or fewer targets than were assigned");
+            return Some("the workers do not hold the number of targets that were assigned");
         }
         if self.frontier.len() as u64 != counts.pending + counts.retry {
-            return Some("the frontier has more or fewer targets than are waiting");
+            return Some("the frontier does not hold the number of targets that are waiting");
         }
         None
     }

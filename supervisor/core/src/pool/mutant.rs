@@ -1,73 +1,73 @@
-//! Ways in which the pool could be subtly wrong. The simulator's tests switch
-//! them on one by one, to show that each would be found. In a build that is not
-//! a test none of them exists: [`Pool::is`] is then `false`, a constant.
+//! Deliberate bugs in the pool. The simulator's tests enable them one by one to prove that each
+//! would be found. Outside test builds none of them exists: [`Pool::is`] is then the constant
+//! `false`.
 
 use super::Pool;
 use super::slot::{Slot, State};
 
-/// One way to be wrong.
+/// One deliberate bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mutant {
-    /// Word from a process that is gone is taken for word from its successor.
+    /// A message from a dead process is attributed to its successor.
     NoGenerationCheck,
-    /// The end of the channel is taken for the end of the process.
+    /// The end of the channel counts as the end of the process.
     RequeueBeforeReap,
-    /// The end of the process is taken for the end of what it has said.
+    /// The end of the process counts as the end of its messages.
     RequeueBeforeEof,
-    /// A worker that was told to end is taken for dead.
+    /// A worker that was told to end counts as dead.
     RequeueBeforeDeath,
-    /// Whatever was in flight gets the attempt.
+    /// Every target in flight is charged with the attempt.
     BlameAll,
-    /// Nothing ever does.
+    /// No target is ever charged.
     BlameNobody,
-    /// A worker that we ended for another reason is taken for one that crashed.
+    /// A worker that the supervisor ended for another reason counts as crashed.
     OwnKillBlames,
-    /// A target past its deadline is blamed on whatever stage is running.
-    BlameWhatRunsForWhatIsLate,
-    /// However often a target ends its worker, it gets another one.
+    /// A target past its deadline is blamed on the stage that is running.
+    BlameRunningForOverdue,
+    /// A target is retried however often it kills its worker.
     NeverQuarantine,
-    /// A failure that may pass is final.
+    /// A failure that may be temporary is final.
     ForgetRetry,
     /// A finished target keeps its host's permit.
     KeepPermit,
-    /// Slices are sent whether or not the last ones were read.
+    /// Slices are sent whether or not the earlier ones were read.
     NoCreditCheck,
-    /// A worker may take for ever to get ready.
+    /// A worker may take for ever to become ready.
     NoHandshakeDeadline,
     /// SIGTERM is never followed by SIGKILL.
-    NeverSterner,
-    /// A channel that somebody else holds open is waited for.
-    WaitForEofForEver,
-    /// Nobody looks at the black boxes.
+    NeverEscalate,
+    /// The pool waits for ever for a channel that another process holds open.
+    WaitForEofForever,
+    /// Black boxes are never sampled.
     NoHangCheck,
-    /// Workers are called hung when it was we who did not listen.
-    CallOurSlownessAHang,
-    /// A drain or a kill stops nothing.
+    /// Workers are called hung when the supervisor did not read their messages.
+    BlameOwnDelay,
+    /// A drain or a kill has no effect.
     IgnoreStop,
     /// A dead worker's slot is filled again at once.
     NoBackoff,
-    /// However many workers die at once, there will be more.
+    /// The pool keeps restarting workers however many die.
     NeverGiveUp,
-    /// A worker that is to be replaced is drained before its replacement is ready.
+    /// A worker is drained before its replacement is ready.
     DrainBeforeReady,
-    /// While one worker is replaced, so is another.
+    /// Two workers are replaced at the same time.
     TwoRecyclesAtOnce,
     /// What a recycled worker had not begun is not handed out again.
     LoseWorkAtRecycle,
-    /// A recycled worker's end is taken for a crash.
+    /// A recycled worker's end counts as a crash.
     BlameTheRecycled,
-    /// A recycle is counted as a restart.
+    /// A recycle counts as a restart.
     CountRecycleAsRestart,
-    /// A replacement that does not start takes the old one with it.
-    CallOffEndsTheOld,
-    /// The last worker can be taken away.
+    /// A replacement that does not start ends the worker it was to replace.
+    FailedReplacementEndsOld,
+    /// The last worker can be removed.
     ShrinkToNone,
-    /// The frontier's time is waited for although no worker has room.
+    /// The pool waits for the frontier although no worker has room.
     SpinWithoutRoom,
 }
 
 impl Pool {
-    /// Whether this pool is wrong in this way: never, except in the simulator's own tests.
+    /// Whether this pool has this bug: never, except in the simulator's own tests.
     #[inline]
     pub(super) fn is(&self, mutant: Mutant) -> bool {
         #[cfg(test)]
@@ -79,14 +79,14 @@ impl Pool {
         }
     }
 
-    /// Whether what is overdue here is overlooked.
+    /// Whether an overdue slot is ignored because of a bug.
     pub(super) fn overlooks(&self, slot: &Slot) -> bool {
         match slot.state {
             State::Spawning(_) | State::Handshaking(_) => self.is(Mutant::NoHandshakeDeadline),
             State::Terminating(_) | State::Killing(_) if slot.death.is_some() => {
-                self.is(Mutant::WaitForEofForEver)
+                self.is(Mutant::WaitForEofForever)
             }
-            State::Terminating(_) | State::Killing(_) => self.is(Mutant::NeverSterner),
+            State::Terminating(_) | State::Killing(_) => self.is(Mutant::NeverEscalate),
             State::Serving | State::Draining(_) | State::Backoff(_) | State::Stopped | State::Failed => false,
         }
     }

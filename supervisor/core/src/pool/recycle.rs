@@ -1,10 +1,10 @@
-//! Replaces workers that are worn: after so many targets, when they have grown
-//! too large, or because the user asked for a roll.
+//! Replaces worn workers: after a number of targets, after too much growth, or because the user
+//! asked for a roll.
 //!
-//! The replacement is ready first. Until then the old one works as before, and
-//! if the new one fails to start, nothing has happened. Then the old one finishes
-//! what it has begun; what it has not, goes back as it was. Only one recycle goes
-//! on in the whole pool, so at most one process is there beyond the slots.
+//! The replacement becomes ready first. Until then the old worker works as before, and if the
+//! replacement fails to start, nothing changes. Then the old worker finishes what it has begun; its
+//! other targets go back unchanged. Only one recycle runs at a time in the whole pool, so at most
+//! one process exists beyond the slots.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::{Command, Notice, Pool, Stage, restart};
 /// When the next recycle may be tried.
 #[derive(Debug)]
 pub(super) struct Recycling {
-    /// Replacements in a row that did not start.
+    /// Replacements that failed to start, in a row.
     failures: u32,
     not_before: Instant,
 }
@@ -28,19 +28,19 @@ impl Recycling {
 }
 
 impl Pool {
-    /// Every worker there is now is to be replaced.
+    /// Marks every current worker for replacement.
     pub(super) fn roll(&mut self, now: Instant) {
         if self.stage != Stage::Running {
             return;
         }
-        // A successor under way may have been started from what the roll is to bring out of use, too.
+        // A successor that is starting may still run the old executable.
         for slot in self.all_mut().filter(|slot| slot.role != Role::Leaving && slot.state.has_process()) {
             slot.worn_since.get_or_insert(now);
         }
         self.commands.push_back(Command::Notice(Notice::new("replacing all workers, one at a time")));
     }
 
-    /// Starts a replacement for the worker that has been worn longest, if one may be started.
+    /// Starts a replacement for the worker that has been worn the longest, if one may be started.
     pub(super) fn recycle(&mut self, now: Instant) {
         let Some(seat) = self.next_worn().filter(|_| self.recycling.not_before <= now) else { return };
         let successor = self.next_process(now, seat.slot, Role::Successor);
@@ -56,25 +56,25 @@ impl Pool {
         self.next_worn().map(|_| self.recycling.not_before)
     }
 
-    /// The worker to be replaced next, unless another one is being replaced.
+    /// Returns the worker to replace next, unless a replacement is under way.
     fn next_worn(&self) -> Option<Seat> {
         let others = if self.is(Mutant::TwoRecyclesAtOnce) { 1 } else { 0 };
         if self.stage != Stage::Running || self.unseated.len() > others {
             return None;
         }
-        // A fresh worker would have nothing to do when all that is left has been begun.
+        // When all remaining targets are handed out, a fresh worker would have nothing to do.
         let last = self.source_ended && self.backlog() == 0;
         let begun = self.config.concurrency as usize;
         let worn = self.slots.iter().filter(|slot| {
             slot.state == State::Serving
                 && !(last && slot.credit.held() <= begun)
-                && self.heir(slot.seat).is_none()
+                && self.successor(slot.seat).is_none()
         });
         worn.filter_map(|slot| Some((slot.worn_since?, slot.seat))).min().map(|(_, seat)| seat)
     }
 
-    /// The successor that gets ready for this seat.
-    pub(super) fn heir(&self, seat: Seat) -> Option<usize> {
+    /// Returns the index of the successor that is starting for this seat.
+    pub(super) fn successor(&self, seat: Seat) -> Option<usize> {
         self.unseated.iter().position(|slot| {
             slot.role == Role::Successor
                 && slot.seat.slot == seat.slot
@@ -82,27 +82,29 @@ impl Pool {
         })
     }
 
-    /// The successor is ready, or the one it was to follow is dead: the seat is its own. Who sat there.
+    /// Gives the seat to its successor, which is ready or whose predecessor is dead. Returns the
+    /// predecessor.
     pub(super) fn succeed(&mut self, seat: Seat) -> Option<Slot> {
-        let heir = self.heir(seat)?;
+        let index = self.successor(seat)?;
         let sits = self.slots.get_mut(seat.slot as usize)?;
-        let successor = self.unseated.swap_remove(heir);
+        let successor = self.unseated.swap_remove(index);
         let failures = sits.failures;
         Some(std::mem::replace(sits, Slot { role: Role::Seated, failures, ..successor }))
     }
 
-    /// A successor is ready: it takes the seat, and who sat there leaves.
+    /// Gives the seat to a successor that is ready, and lets its predecessor leave.
     pub(super) fn take_seat(&mut self, now: Instant, seat: Seat) {
         let Some(old) = self.succeed(seat) else { return };
         self.recycling = Recycling::new(now);
-        // On its way out already, so it is this start that makes up for its death.
+        // The predecessor was already ending, so this start makes up for its death.
         self.restarts += u64::from(old.state != State::Serving || self.is(Mutant::CountRecycleAsRestart));
         let seat = old.seat;
         self.unseated.push(Slot { role: Role::Leaving, ..old });
         self.let_go(now, seat);
     }
 
-    /// Lets a process go: it finishes what it has begun, and one that never got ready is ended.
+    /// Lets a process finish what it has begun and exit. A process that never became ready is
+    /// terminated.
     pub(super) fn let_go(&mut self, now: Instant, seat: Seat) {
         let (drained_by, killed_by) = (now + self.leaving_grace(), now + self.config.terminate_grace);
         let Some(slot) = self.current(seat) else { return };
@@ -125,13 +127,14 @@ impl Pool {
         }
     }
 
-    /// How long one that leaves may take: nobody waits for it, and each of its targets has its own deadline.
+    /// How long a leaving process may take. The run does not wait for it, and each of its targets
+    /// has its own deadline.
     fn leaving_grace(&self) -> Duration {
         self.config.drain_grace.max(self.config.target_timeout)
     }
 
-    /// A successor is dead before it was ready. The old one never knew.
-    pub(super) fn called_off(&mut self, now: Instant, seat: Seat, why: &str) {
+    /// Handles a successor that died before it was ready. The old worker is not affected.
+    pub(super) fn replacement_failed(&mut self, now: Instant, seat: Seat, why: &str) {
         self.gone(seat);
         if self.stage != Stage::Running {
             return;
@@ -139,22 +142,21 @@ impl Pool {
         let delay = restart::restart_delay(self.recycling.failures, &mut self.rng);
         self.recycling =
             Recycling { failures: self.recycling.failures.saturating_add(1), not_before: now + delay };
-        let text =
-            format!("{seat}, which was to be a replacement: {why}; trying again in {} ms", delay.as_millis());
+        let text = format!("replacement {seat}: {why}; trying again in {} ms", delay.as_millis());
         self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
         let sits = self.slots.get(seat.slot as usize).map(|slot| slot.seat);
-        if let Some(sits) = sits.filter(|_| self.is(Mutant::CallOffEndsTheOld)) {
-            self.garbled(now, sits, "its replacement died");
+        if let Some(sits) = sits.filter(|_| self.is(Mutant::FailedReplacementEndsOld)) {
+            self.broke_protocol(now, sits, "its replacement died");
         }
     }
 
-    /// A process without a seat is dead and settled.
+    /// Removes a process without a seat that is dead and settled.
     pub(super) fn gone(&mut self, seat: Seat) {
         self.commands.push_back(Command::Forget(seat));
         self.unseated.retain(|slot| slot.seat != seat);
     }
 
-    /// How many targets a worker that gets ready now may bring back.
+    /// How many targets a worker that becomes ready now may finish before it is worn.
     pub(super) fn lifetime(&mut self) -> Option<u64> {
         let nominal = self.config.recycle_after?.get();
         #[expect(
@@ -169,7 +171,7 @@ impl Pool {
 }
 
 impl Slot {
-    /// Targets came back from it.
+    /// Counts finished targets towards its wear.
     pub(super) fn wear(&mut self, now: Instant, targets: usize) {
         let Some(left) = &mut self.lifetime else { return };
         *left = left.saturating_sub(targets as u64);
@@ -178,12 +180,12 @@ impl Slot {
         }
     }
 
-    /// Its black box says how large it is.
+    /// Checks the size that its black box reports.
     pub(super) fn weigh(&mut self, now: Instant, rss_bytes: u64, allowance: u64) {
         if rss_bytes == 0 {
             return;
         }
-        // The first look may fall into the middle of a large page, so the least counts.
+        // The first sample may include part of a large page, so the smallest size counts.
         let baseline = self.rss_baseline_bytes.unwrap_or(rss_bytes).min(rss_bytes);
         self.rss_baseline_bytes = Some(baseline);
         if rss_bytes > baseline.saturating_add(allowance) {

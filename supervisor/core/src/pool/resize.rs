@@ -1,6 +1,6 @@
-//! More workers, or fewer, in the middle of a run. Slots are added and taken
-//! away at the end, so that their numbers stay without gaps; a slot that comes
-//! back goes on with its generations, since its last process may still be leaving.
+//! Adds or removes workers in the middle of a run. Slots are added and removed at the end, so that
+//! their numbers have no gaps. A slot that comes back continues its generations, because its last
+//! process may still be leaving.
 
 use std::time::Instant;
 
@@ -9,11 +9,11 @@ use super::seat::Seat;
 use super::slot::{Role, Slot};
 use super::{Command, Notice, Pool, Stage};
 
-/// Most workers of one pool: as many as may be asked for at the start.
+/// Maximum workers in one pool, the same as at the start.
 const SLOTS_MAX: usize = 1024;
 
 impl Pool {
-    /// One slot more, which starts at once.
+    /// Adds one slot, which starts at once.
     pub(super) fn grow(&mut self, now: Instant) {
         if self.stage != Stage::Running {
             return;
@@ -21,7 +21,7 @@ impl Pool {
         let count = self.slots.len();
         let Some(number) = u32::try_from(count).ok().filter(|_| count < SLOTS_MAX) else {
             return self.commands.push_back(Command::Notice(Notice::new(format!(
-                "{count} workers are the most there can be"
+                "cannot add a worker: {count} is the maximum"
             ))));
         };
         let slot = self.next_process(now, number, Role::Seated);
@@ -30,15 +30,13 @@ impl Pool {
         self.resized();
     }
 
-    /// The last slot goes: its worker finishes what it has begun, and nobody follows it.
+    /// Removes the last slot. Its worker finishes what it has begun and is not replaced.
     pub(super) fn shrink(&mut self, now: Instant) {
         if self.stage != Stage::Running {
             return;
         }
         if self.slots.len() <= 1 && !self.is(Mutant::ShrinkToNone) {
-            return self
-                .commands
-                .push_back(Command::Notice(Notice::new("one worker is the least there can be")));
+            return self.commands.push_back(Command::Notice(Notice::new("cannot remove the last worker")));
         }
         let Some(slot) = self.slots.pop() else { return };
         let seat = slot.seat;
@@ -46,7 +44,7 @@ impl Pool {
             self.unseated.push(Slot { role: Role::Leaving, ..slot });
             self.let_go(now, seat);
         }
-        // Whoever was to follow it, however far it is.
+        // A successor that is starting for it goes too, however far it is.
         let successor = |other: &&mut Slot| other.seat.slot == seat.slot && other.role == Role::Successor;
         if let Some(successor) = self.unseated.iter_mut().find(successor) {
             successor.role = Role::Leaving;
@@ -63,7 +61,7 @@ impl Pool {
         self.commands.push_back(Command::Notice(Notice::new(format!("{count} {workers} now"))));
     }
 
-    /// A process to come for this slot, of a generation that was never there.
+    /// Prepares a process for this slot, with a generation that was never used.
     pub(super) fn next_process(&mut self, now: Instant, number: u32, role: Role) -> Slot {
         let index = number as usize;
         if self.generations.len() <= index {

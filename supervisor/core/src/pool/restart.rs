@@ -1,74 +1,82 @@
 //! When a dead worker's slot is filled again, and when the pool gives up.
 //!
-//! Three things can go wrong, and four counts limit them. A worker that dies
-//! before it is ready will die again. Such deaths are counted within a minute and
-//! in a row; the limit in a row is lower until the first worker was ready. A
-//! worker that dies at work has usually met a bad input, which blame deals with.
-//! If workers go on dying with nobody to blame and nothing is finished, the pool
-//! stops. It also stops when more than a thousand deaths in a row each have an input to
+//! Three things can go wrong, and four counts limit them. A worker that dies before it is ready
+//! will die again. Such deaths are counted within a minute and in a row; the limit in a row is
+//! lower until the first worker was ready. A worker that dies at work has usually met a bad input,
+//! and blame handles that. If workers keep dying, no target is to blame and none is finished, the
+//! pool stops. It also stops after more than a thousand deaths in a row that each have a target to
 //! blame, because then the inputs are not the cause.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Shortest time between two starts in one slot. Without it, a worker that
-/// dies on load would respawn as fast as the kernel can fork.
+/// Shortest delay between two starts in one slot. Without it, a worker that dies on load would be
+/// restarted as fast as the kernel can fork.
 const DELAY_MIN: Duration = Duration::from_millis(100);
 
-/// Longest time between two starts in one slot.
+/// Longest delay between two starts in one slot.
 const DELAY_MAX: Duration = Duration::from_secs(30);
 
-/// A worker that lived this long starts its slot's count anew.
+/// A worker that lived this long resets its slot's count.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 /// Window in which deaths before `Ready` are counted.
 const INTENSITY_WINDOW: Duration = Duration::from_secs(60);
 
-/// Deaths before `Ready` in a row, over all slots, after which a pool of few slots that has never had
-/// a worker stops: about three seconds of one slot's backoff, for a user who waits in front of it.
+/// Deaths before `Ready` in a row, over all slots, after which a small pool that has never had a
+/// ready worker stops. That is about three seconds of one slot's backoff, for a user who is
+/// waiting.
 const FIRST_STARTS_MIN: usize = 5;
 
-/// Deaths in a row, each with an input to blame and none with one finished in between. Far above
-/// what a cluster of bad inputs makes: three deaths each, of some hundred.
+/// Deaths in a row, each with a target to blame and no target finished in between. A cluster of bad
+/// inputs stays far below: three deaths for each of a few hundred.
 const BLAMED_MAX: usize = 1000;
 
-/// How a worker fell.
+/// The kind of a worker's death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fall {
-    /// It was not ready yet.
+pub(crate) enum DeathKind {
+    /// Before it was ready.
     BeforeReady,
-    /// At work, and a target was to blame.
+    /// At work, with a target to blame.
     Blamed,
-    /// At work, and nobody was to blame.
-    InVain,
+    /// At work, with no target to blame.
+    Unexplained,
 }
 
-/// Delay before start number `failures + 1`: `100 ms · 2ⁿ ≤ 30 s`, ± 25 % so that slots do not move in step.
+/// Delay before start number `failures + 1`: `100 ms · 2ⁿ ≤ 30 s`, ± 25 % so that slots do not
+/// restart in step.
 pub fn restart_delay(failures: u32, rng: &mut fastrand::Rng) -> Duration {
     let exponent = failures.min(16);
     let delay = DELAY_MIN.saturating_mul(1 << exponent).min(DELAY_MAX);
     delay.mul_f64(0.75 + rng.f64() * 0.5)
 }
 
-/// Counts the deaths that mean "this will not get better".
+/// Counts the deaths that mean that restarting will not help.
 #[derive(Debug)]
 pub(crate) struct Intensity {
     slots: usize,
     before_ready: VecDeque<Instant>,
-    /// The same, since one last got ready. The backoff of one slot alone spreads its deaths too
-    /// thinly for the window.
+    /// Deaths before `Ready` since a worker last became ready. With the backoff of a single slot,
+    /// deaths are too far apart for the window.
     unready: usize,
     ever_ready: bool,
-    in_vain: usize,
+    unexplained: usize,
     blamed: usize,
 }
 
 impl Intensity {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots, before_ready: VecDeque::new(), unready: 0, ever_ready: false, in_vain: 0, blamed: 0 }
+        Self {
+            slots,
+            before_ready: VecDeque::new(),
+            unready: 0,
+            ever_ready: false,
+            unexplained: 0,
+            blamed: 0,
+        }
     }
 
-    /// There are now so many slots.
+    /// Sets the number of slots.
     pub(crate) fn resize(&mut self, slots: usize) {
         self.slots = slots;
     }
@@ -77,39 +85,40 @@ impl Intensity {
         (3 * self.slots).max(least)
     }
 
-    /// A worker got ready: starting one is possible.
+    /// Records that a worker became ready: starting one is possible.
     pub(crate) fn ready(&mut self) {
         self.ever_ready = true;
         self.unready = 0;
     }
 
-    /// A target was finished: the pool as a whole moves. Then also deaths before `Ready` are bad
-    /// luck (someone is killing workers, and hits some that are starting) and no broken start.
-    pub(crate) fn fruit(&mut self) {
-        self.in_vain = 0;
+    /// Records that a target was finished: the pool makes progress. Then deaths before `Ready` are
+    /// bad luck (someone kills workers and hits some that are starting), not a broken start.
+    pub(crate) fn on_progress(&mut self) {
+        self.unexplained = 0;
         self.blamed = 0;
         self.unready = 0;
         self.before_ready.clear();
     }
 
-    /// A target was set aside: its deaths are over. That workers die on inputs at all still counts.
+    /// Records that a target was quarantined, so its deaths are over. Deaths with a target to blame
+    /// keep counting.
     pub(crate) fn set_aside(&mut self) {
-        self.in_vain = 0;
+        self.unexplained = 0;
     }
 
-    /// A worker died; why the pool must stop, if it must.
-    pub(crate) fn death(&mut self, now: Instant, fall: Fall) -> Option<&'static str> {
+    /// Records a death. Returns why the pool must stop, if it must.
+    pub(crate) fn death(&mut self, now: Instant, kind: DeathKind) -> Option<&'static str> {
         let limit = self.limit(10);
-        match fall {
-            Fall::Blamed => {
+        match kind {
+            DeathKind::Blamed => {
                 self.blamed += 1;
                 (self.blamed > BLAMED_MAX).then_some("workers die on every input")
             }
-            Fall::InVain => {
-                self.in_vain += 1;
-                (self.in_vain > limit).then_some("workers keep dying and nothing gets done")
+            DeathKind::Unexplained => {
+                self.unexplained += 1;
+                (self.unexplained > limit).then_some("workers keep dying and nothing gets done")
             }
-            Fall::BeforeReady => {
+            DeathKind::BeforeReady => {
                 self.unready += 1;
                 self.before_ready.push_back(now);
                 while self.before_ready.front().is_some_and(|at| now.duration_since(*at) > INTENSITY_WINDOW) {
@@ -145,12 +154,12 @@ mod tests {
         let mut intensity = Intensity::new(1);
         for finished in [true, false] {
             for _ in 0..10 {
-                assert_eq!(intensity.death(now, Fall::InVain), None);
+                assert_eq!(intensity.death(now, DeathKind::Unexplained), None);
             }
-            if finished { intensity.fruit() } else { intensity.set_aside() }
+            if finished { intensity.on_progress() } else { intensity.set_aside() }
         }
         for n in 1..=11 {
-            assert_eq!(intensity.death(now, Fall::InVain).is_some(), n > 10, "{n}");
+            assert_eq!(intensity.death(now, DeathKind::Unexplained).is_some(), n > 10, "{n}");
         }
     }
 
@@ -159,8 +168,8 @@ mod tests {
         let now = wire::clock::now();
         let mut intensity = Intensity::new(8);
         for _ in 0..1_000 {
-            assert_eq!(intensity.death(now, Fall::BeforeReady), None);
-            intensity.fruit();
+            assert_eq!(intensity.death(now, DeathKind::BeforeReady), None);
+            intensity.on_progress();
         }
     }
 
@@ -169,11 +178,12 @@ mod tests {
         let now = wire::clock::now();
         let mut intensity = Intensity::new(8);
         for n in 1..=1001 {
-            assert_eq!(intensity.death(now, Fall::Blamed).is_some(), n > 1000, "{n}");
+            assert_eq!(intensity.death(now, DeathKind::Blamed).is_some(), n > 1000, "{n}");
         }
     }
 
-    /// Starts fail in every slot, one after the other, with the backoff between; how many until the pool gives up.
+    /// Simulates starts that fail in every slot, one after the other, with the backoff in between.
+    /// Returns how many it takes until the pool gives up.
     fn failing_starts(slots: usize, ever_ready: bool) -> (usize, Duration) {
         let start = wire::clock::now();
         let mut rng = fastrand::Rng::with_seed(7);
@@ -185,7 +195,7 @@ mod tests {
         for n in 1..1000 {
             let slot = due.iter_mut().min().unwrap();
             let now = slot.0;
-            if intensity.death(now, Fall::BeforeReady).is_some() {
+            if intensity.death(now, DeathKind::BeforeReady).is_some() {
                 return (n, now - start);
             }
             *slot = (now + restart_delay(slot.1, &mut rng), slot.1 + 1);
@@ -209,7 +219,7 @@ mod tests {
         let start = wire::clock::now();
         let mut intensity = Intensity::new(2);
         for n in 0..100u32 {
-            assert_eq!(intensity.death(start + Duration::from_secs(10) * n, Fall::BeforeReady), None);
+            assert_eq!(intensity.death(start + Duration::from_secs(10) * n, DeathKind::BeforeReady), None);
             intensity.ready();
         }
     }

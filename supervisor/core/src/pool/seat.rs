@@ -1,15 +1,14 @@
-//! Names for what sits where: a slot is a seat in the pool, a generation the
-//! nth process in it. Every event carries both, so that word from a process
-//! that is gone is never taken for word from its successor.
+//! Identifies processes: a slot is a seat in the pool, a generation the nth process in it. Every
+//! event carries both, so that a message from a dead process is never attributed to its successor.
 
 use std::fmt;
 
-/// One process's place in the pool.
+/// One process in the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seat {
-    /// Which slot, from 0.
+    /// The slot, from 0.
     pub slot: u32,
-    /// Which process in it, from 1.
+    /// The process in that slot, from 1.
     pub generation: u32,
 }
 
@@ -20,25 +19,25 @@ impl fmt::Display for Seat {
     }
 }
 
-/// How far a process is, in short.
+/// The state of a process, in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Not ready yet.
     Starting,
-    /// Ready, and nothing to do.
+    /// Ready, with nothing to do.
     Idle,
     /// At work.
     Busy,
-    /// It finishes what it has begun, or is ended.
+    /// Finishing what it has begun, or being ended.
     Leaving,
 }
 
-/// How a process ended, as `waitpid` told.
+/// How a process ended, as reported by `waitpid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It returned this code.
+    /// It exited with this code.
     Code(i32),
-    /// This signal ended it.
+    /// It was ended by this signal.
     Signal(i32),
 }
 
@@ -54,18 +53,18 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The name of a signal that ends processes (`SIGSEGV`), if it has one.
+/// Returns the name of a signal that ends processes (`SIGSEGV`), if it has one.
 #[must_use]
 pub fn signal_name(number: i32) -> Option<&'static str> {
     nix::sys::signal::Signal::try_from(number).ok().map(nix::sys::signal::Signal::as_str)
 }
 
-/// What was found when a process was reaped.
+/// What is known about a process when it is reaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     /// How it ended.
     pub exit: Exit,
-    /// The last word of its black box.
+    /// The final contents of its black box.
     pub reading: wire::black_box::Reading,
     /// The end of what it wrote to standard error.
     pub stderr: String,

@@ -1,4 +1,4 @@
-//! One slot: which process sits in it and how far that process is.
+//! One slot: its process, and the state of that process.
 //!
 //! ```text
 //! Spawning → Handshaking → Serving → Draining → Terminating → Killing → (dead)
@@ -6,14 +6,12 @@
 //!     └─────────────────────────── Backoff ←──────────────────────────────┤
 //!                                              Stopped | Failed ←─────────┘
 //! ```
-//! `Serving` is both of the design's `Ready` and `Busy`: which one is whether
-//! anything is held. A death can come in every state; it counts only once the
-//! channel has ended *and* the process is reaped, since until then word from
-//! it may still arrive.
+//! `Serving` covers both "ready" and "busy"; the difference is whether anything is held. A process can die in
+//! every state. Its death counts only once the channel has ended *and* the process is reaped, because until then
+//! messages from it may still arrive.
 //!
-//! One slot may have several processes: the one in its seat, a successor that
-//! gets ready to take it, and those that left it and finish what they have begun.
-//! What becomes of a death is decided by the [`Role`].
+//! One slot may have several processes: the one in its seat, a successor that is starting, and those that left
+//! the seat and finish what they have begun. The [`Role`] decides what a death means.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -23,26 +21,26 @@ use wire::protocol::Target;
 use super::credit::Credit;
 use super::seat::{Death, Seat};
 
-/// How far the process in a slot is.
+/// The state of the process in a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Asked for; the runtime has not said that it runs.
+    /// Requested; the runtime has not confirmed the start.
     Spawning(Instant),
-    /// Runs; has not said that it is ready for the job.
+    /// Running; not yet ready for the job.
     Handshaking(Instant),
     /// Ready or busy.
     Serving,
     /// Told to finish what it has begun.
     Draining(Instant),
-    /// Told to end, by us or by its own closing of the channel.
+    /// Ending: it was sent SIGTERM, or closed its channel.
     Terminating(Instant),
-    /// Killed; waiting for the kernel.
+    /// Killed; not reaped yet.
     Killing(Instant),
-    /// Dead, to be started again then.
+    /// Dead; starts again at this instant.
     Backoff(Instant),
-    /// Dead, and not needed any more.
+    /// Dead, and no longer needed.
     Stopped,
-    /// Dead, with the pool having given up.
+    /// Dead, and the pool gave up.
     Failed,
 }
 
@@ -60,7 +58,7 @@ impl State {
         }
     }
 
-    /// Whether a process is (or may be) there.
+    /// Whether a process exists, or may exist.
     pub(crate) fn has_process(self) -> bool {
         match self {
             Self::Spawning(_)
@@ -74,71 +72,73 @@ impl State {
     }
 }
 
-/// What a process is to its slot.
+/// The role of a process in its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It sits in the seat: it is given targets, and the seat is filled again when it dies.
+    /// Holds the seat: it gets targets, and the seat is filled again when it dies.
     Seated,
-    /// It gets ready to take the seat of one that is still at work.
+    /// Starting, to take the seat of a process that is still at work.
     Successor,
-    /// Its seat is taken, or gone: nobody follows it.
+    /// Its seat is taken or removed; it is not replaced.
     Leaving,
 }
 
 /// Why the supervisor ended a worker itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It stood still, or one target was past its deadline. The target that was to blame, if known.
+    /// It made no progress, or a target was past its deadline. Holds the target to blame, if known.
     Hang(Option<u64>),
-    /// It broke the protocol, never finished its handshake, or the run is over: nobody is to blame.
+    /// It broke the protocol, never finished its handshake, or the run is over. No target is to
+    /// blame.
     Blameless,
 }
 
-/// A target that was handed out, and by when it must be back.
+/// A target that was handed out, and its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Watch {
     pub(crate) id: u64,
-    /// The same target may come to the same worker again, with another deadline.
+    /// Tells attempts apart: the same target may come to the same worker again, with another
+    /// deadline.
     pub(crate) attempt: u32,
-    /// Not set while it waits inside the worker for its turn.
+    /// Not set while the target waits in the worker for its turn.
     pub(crate) deadline: Option<Instant>,
 }
 
-/// One slot, with the process that sits in it; or another process of such a slot.
+/// One slot with the process in its seat, or another process of that slot.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) seat: Seat,
     pub(crate) role: Role,
     pub(crate) state: State,
     pub(crate) credit: Credit,
-    /// Targets of the slice being put together.
+    /// Targets of the slice that is being built.
     pub(crate) slice: Vec<Target>,
     pub(crate) slice_bytes: usize,
-    /// Whether it knows that nothing follows what it has.
+    /// Whether it was told that no more targets follow.
     pub(crate) flushed: bool,
-    /// What was handed out, in order; entries outlive their targets until the next sample.
+    /// Targets handed out, in order. Entries outlive their targets until the next sample.
     pub(crate) watches: VecDeque<Watch>,
-    /// Whether it has said hello and was told the job.
+    /// Whether it has said hello and was sent the job.
     pub(crate) greeted: bool,
     /// Whether the channel of this generation has ended.
     pub(crate) eof: bool,
     /// What was found when this generation was reaped.
     pub(crate) death: Option<Death>,
-    /// Why we ended it, if we did.
+    /// Why the supervisor ended it, if it did.
     pub(crate) ended: Option<Ended>,
     /// When this generation became ready.
     pub(crate) ready_at: Option<Instant>,
-    /// Starts in a row that led to nothing.
+    /// Failed starts in a row.
     pub(crate) failures: u32,
     /// The progress counter when it last moved, and when that was.
     pub(crate) progress: (u64, Instant),
     /// When the black box was last read.
     pub(crate) sampled_at: Option<Instant>,
-    /// What it may still bring back before it is worn, if that is limited.
+    /// Targets it may still finish before it is worn, if that is limited.
     pub(crate) lifetime: Option<u64>,
-    /// The smallest resident set that was seen since it got ready.
+    /// The smallest resident set seen since it became ready.
     pub(crate) rss_baseline_bytes: Option<u64>,
-    /// Since when it is to be replaced by a fresh process.
+    /// When it was marked for replacement.
     pub(crate) worn_since: Option<Instant>,
 }
 
@@ -167,7 +167,7 @@ impl Slot {
         }
     }
 
-    /// Whether this slot takes targets or soon will: what fair shares are counted by.
+    /// Whether this slot gets targets now or soon. Fair shares are computed from these slots.
     pub(crate) fn takes_part(&self) -> bool {
         match self.state {
             State::Serving => true,

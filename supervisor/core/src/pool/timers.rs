@@ -1,5 +1,4 @@
-//! What is due when: deadlines of slots, samples of the black boxes, and the
-//! frontier's own waiting.
+//! Timed work: deadlines of slots, samples of the black boxes, and retries in the frontier.
 
 use std::time::{Duration, Instant};
 
@@ -10,29 +9,30 @@ use super::seat::Seat;
 use super::slot::{Ended, Role, Slot, State};
 use super::{Command, Notice, Pool, Stage};
 
-/// How often the black boxes of busy workers are read. A hang is found this
-/// much after its limit at worst; reading costs one cache line per worker.
+/// How often the black boxes of busy workers are read. A hang is found at most this long after its
+/// limit. Reading costs one cache line per worker.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// The same while their growth is watched: a leak of a few hundred MiB a second must be seen in time.
+/// Sampling interval while memory growth is watched: a leak of a few hundred MiB a second must be
+/// noticed in time.
 const SAMPLE_EVERY_WHEN_WEIGHED: Duration = Duration::from_millis(250);
 
-/// How late a call may be before it counts as our own slowness; and how long it takes at most to hear
-/// what was said meanwhile.
+/// How late a call may be before it counts as our own delay, and the most time it takes to read the
+/// messages that arrived meanwhile.
 const LATE: Duration = Duration::from_secs(1);
 
 impl Pool {
-    /// When [`Self::handle_timeout`] wants to be called, at the latest.
+    /// The latest time at which [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        // Without a worker that has room nothing could be done when the frontier's time comes, and
-        // its instant would stay in the past: a loop that waits for it would spin.
+        // Without a worker that has room, nothing could be done when a frontier target is due. Its
+        // instant would stay in the past, and a loop that waits for it would spin.
         let has_room = || self.roomiest(self.fair_share()).is_some() || self.is(Mutant::SpinWithoutRoom);
         let frontier = (self.stage == Stage::Running).then(|| self.frontier.next_due()).flatten();
         self.own_due().into_iter().chain(frontier.filter(|_| has_room())).min()
     }
 
-    /// The same without what the frontier waits for.
+    /// The same, without the frontier's timer.
     fn own_due(&self) -> Option<Instant> {
         let deadlines = self.all().filter_map(|slot| self.deadline(slot));
         deadlines.chain(self.sample_due).chain(self.recycle_due()).min()
@@ -42,7 +42,7 @@ impl Pool {
         slot.state.deadline().filter(|_| !self.overlooks(slot))
     }
 
-    /// Does what is due at `now`.
+    /// Does everything that is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.make_up_for_absence(now, Duration::ZERO);
         let overdue: Vec<Seat> = self
@@ -64,7 +64,7 @@ impl Pool {
         self.settle(now);
     }
 
-    /// Makes sure that busy workers are looked at.
+    /// Ensures that busy workers are sampled.
     pub(super) fn arm_sampling(&mut self, now: Instant) {
         let weighed = self.config.rss_allowance_bytes.is_some();
         let every = if weighed { SAMPLE_EVERY_WHEN_WEIGHED } else { SAMPLE_EVERY };
@@ -75,10 +75,10 @@ impl Pool {
         }
     }
 
-    /// Moves on what waits for word from the workers when nobody listened to them: for as long as
-    /// we are told, or as we notice ourselves.
+    /// Extends time limits by the time during which the supervisor did not read the workers'
+    /// messages: the time it was told of, or the time it notices itself.
     ///
-    /// If [`Self::handle_timeout`] should have been called long before anything else was, this
+    /// If [`Self::handle_timeout`] should have been called long before any other call, then this
     /// process was stopped, or the machine was, or the clock jumped.
     pub(super) fn make_up_for_absence(&mut self, now: Instant, told: Duration) {
         let due = self.own_due().map(|due| due.max(self.called_at));
@@ -93,15 +93,16 @@ impl Pool {
         }
     }
 
-    /// Nobody was listened to for as long as `lasting`, until now: whatever waits for word from a
-    /// worker waits that much longer. What waits for a process to end does not, nor does the grace
-    /// of a drain, which was promised to whoever stopped the run.
+    /// Extends every wait for a message from a worker by `lasting`. Waits for a process to exit are
+    /// not extended, nor is the grace of a drain, which was promised to the user who stopped the
+    /// run.
     fn suspended(&mut self, now: Instant, lasting: Duration) {
         self.called_at = now;
-        if self.is(Mutant::CallOurSlownessAHang) {
+        if self.is(Mutant::BlameOwnDelay) {
             return;
         }
-        // Also keeps a caller who is still not listening from being woken every other microsecond.
+        // This also avoids waking a caller that still does not read messages every other
+        // microsecond.
         let heard_by = now + LATE;
         for slot in self.slots.iter_mut().chain(&mut self.unseated) {
             slot.progress.1 = (slot.progress.1 + lasting).min(now);
@@ -115,7 +116,8 @@ impl Pool {
                 State::Terminating(at) | State::Killing(at) if channel_only => {
                     *at = (*at + lasting).max(heard_by);
                 }
-                // What it has finished it could not tell us, and while the run goes on nobody was promised anything.
+                // It could not report what it has finished. While the run goes on, nothing depends
+                // on its end.
                 State::Draining(at) if running => *at = (*at + lasting).max(heard_by),
                 State::Terminating(_)
                 | State::Killing(_)
@@ -128,8 +130,8 @@ impl Pool {
         }
     }
 
-    /// Drops what is back, and starts the clock of what has begun: workers begin in the order in
-    /// which they were given targets, as many at once as the concurrency allows.
+    /// Drops targets that are back, and starts the clock of those that have begun. Workers begin
+    /// targets in the order in which they got them, as many at once as the concurrency allows.
     fn watch_targets(&mut self, now: Instant) {
         let concurrency = self.config.concurrency as usize;
         for slot in self.slots.iter_mut().chain(&mut self.unseated) {
@@ -141,7 +143,7 @@ impl Pool {
         }
     }
 
-    /// One slot's state has lasted too long: the next step is sterner.
+    /// Handles a slot whose state has lasted too long, by taking the next, harder step.
     fn overdue(&mut self, now: Instant, seat: Seat) {
         let (handshake_timeout, grace) = (self.config.handshake_timeout, self.config.terminate_grace);
         let Some(slot) = self.place(seat) else { return };
@@ -172,7 +174,8 @@ impl Pool {
                 self.commands.push_back(Command::Kill(seat));
             }
             State::Terminating(_) | State::Killing(_) => {
-                // Only a process stuck in the kernel survives SIGKILL; ask again until it is gone.
+                // Only a process stuck in the kernel survives SIGKILL. Repeat it until the process
+                // is gone.
                 slot.ended.get_or_insert(Ended::Blameless);
                 slot.state = State::Killing(now + grace);
                 self.commands.push_back(Command::Kill(seat));
@@ -181,7 +184,7 @@ impl Pool {
         }
     }
 
-    /// Ends a worker that hangs.
+    /// Terminates a worker that hangs.
     pub(super) fn sampled(&mut self, now: Instant, seat: Seat, reading: &Reading, now_us: u64) {
         let deadline = now + self.config.terminate_grace;
         let hang = self.find_hang(now, seat, reading, now_us);
@@ -197,7 +200,7 @@ impl Pool {
         let Some((culprit, why)) = hang else { return };
         slot.ended.get_or_insert(Ended::Hang(culprit));
         slot.state = State::Terminating(deadline);
-        let notice = Notice::trouble(seat, culprit, format!("{seat} {why} and is ended"));
+        let notice = Notice::trouble(seat, culprit, format!("{seat} {why}; terminating it"));
         self.commands.push_back(Command::Notice(notice));
         self.commands.push_back(Command::Terminate(seat));
         if self.is(Mutant::RequeueBeforeDeath) {
@@ -206,7 +209,7 @@ impl Pool {
     }
 
     /// Looks for a hang: a stage that runs too long, no progress at all, or a target past its
-    /// deadline. Whom to blame, if anyone, and why.
+    /// deadline. Returns the target to blame, if any, and the reason.
     fn find_hang(
         &self,
         now: Instant,
@@ -219,27 +222,27 @@ impl Pool {
         let moves = reading.progress != slot.progress.0;
         let in_stage = matches!(reading.phase, Phase::Extract | Phase::Encode);
         let stage_time = Duration::from_micros(now_us.saturating_sub(reading.since_us));
-        // A stage may have seemed long only because the clock jumped.
+        // A stage may seem long only because the clock jumped.
         let listened = self.listening_since.is_none_or(|since| now.duration_since(since) > stage_timeout);
         let stood_still = if moves { Duration::ZERO } else { now.duration_since(slot.progress.1) };
         if self.is(Mutant::NoHangCheck) {
             None
         } else if in_stage && reading.target.is_some() && stage_time > stage_timeout && listened {
             let phase = reading.phase.name();
-            Some((reading.target, format!("is {} s into one stage ({phase})", stage_time.as_secs())))
+            Some((reading.target, format!("has been in one stage ({phase}) for {} s", stage_time.as_secs())))
         } else if stood_still > stall_timeout {
             Some((reading.target, format!("made no progress for {} s", stood_still.as_secs())))
         } else {
-            // As long as the worker stands still altogether, nobody knows which target holds it up.
+            // While the worker makes no progress at all, it is unknown which target holds it up.
             let id = self.overdue_at_last_sample(slot).filter(|_| moves)?;
-            // Whatever stage is running now, it is not the one that is late.
-            let runs = reading.target.filter(|_| self.is(Mutant::BlameWhatRunsForWhatIsLate));
-            Some((runs.or(Some(id)), format!("holds input {id} past its deadline")))
+            // The stage that is running now is not the one that is late.
+            let runs = reading.target.filter(|_| self.is(Mutant::BlameRunningForOverdue));
+            Some((runs.or(Some(id)), format!("holds input {id}, which is past its deadline")))
         }
     }
 
-    /// A target that is still held and was past its deadline when the black box was last read: if
-    /// the worker has moved since, it moves without bringing this one back.
+    /// Returns a target that is still held and was already past its deadline at the last sample. If
+    /// the worker has made progress since, it did so without finishing this target.
     fn overdue_at_last_sample(&self, slot: &Slot) -> Option<u64> {
         let sampled_at = slot.sampled_at?;
         slot.watches

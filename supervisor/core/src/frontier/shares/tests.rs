@@ -1,4 +1,4 @@
-//! Promises of [`HostShare`], alone and under several frontiers, in virtual time.
+//! Guarantees of [`HostShare`], alone and under several frontiers, in virtual time.
 
 use super::*;
 use crate::frontier::PerHost;
@@ -19,7 +19,7 @@ fn all_runs_together_have_no_more_than_one_may() {
     assert!(one.take(now, &host(), Some(3), None).is_err());
     assert!(two.take(now, &host(), Some(3), None).is_err());
     drop(one);
-    assert_eq!(two.take(now, &host(), Some(3), None), Ok(()), "what a run held comes back with its end");
+    assert_eq!(two.take(now, &host(), Some(3), None), Ok(()), "a run's permits are released when it ends");
 }
 
 #[test]
@@ -29,12 +29,12 @@ fn a_permit_that_comes_back_is_for_who_waited_longest() {
     assert_eq!(one.take(now, &host(), Some(1), None), Ok(()));
     assert!(two.take(now, &host(), Some(1), None).is_err());
     one.give_back(now, &host());
-    assert!(one.take(now, &host(), Some(1), None).is_err(), "somebody waits");
+    assert!(one.take(now, &host(), Some(1), None).is_err(), "another run waits");
     assert_eq!(two.take(now, &host(), Some(1), None), Ok(()));
     two.give_back(now, &host());
     assert_eq!(one.take(now, &host(), Some(1), None), Ok(()));
     one.give_back(now, &host());
-    // One that does not want it any more holds up nobody.
+    // A run that no longer wants it delays nobody.
     assert_eq!(two.take(now, &host(), Some(1), None), Ok(()));
     assert!(one.take(now, &host(), Some(1), None).is_err());
     one.leave(now, &host());
@@ -53,7 +53,7 @@ fn what_one_run_was_told_to_wait_all_wait() {
     assert_eq!(two.take(until, &host(), Some(8), None), Ok(()));
     two.give_back(now, &host());
     two.leave(until, &host());
-    assert!(shares.ledger().hosts.is_empty());
+    assert!(shares.table().hosts.is_empty());
 }
 
 #[test]
@@ -67,11 +67,11 @@ fn who_does_not_ask_again_holds_up_nobody() {
     let mut at = now;
     while let Err(again) = one.take(at, &host(), Some(1), None) {
         at = again;
-        assert!(at < now + SECOND * 5, "a permit that is free is given to nobody");
+        assert!(at < now + SECOND * 5, "a free permit is never given out");
     }
 }
 
-/// Runs take and give back as they like: the sum is never above the limit, and nobody starves.
+/// Runs take and release permits at random: the sum never exceeds the limit, and no run starves.
 #[test]
 fn over_many_histories_nobody_starves() {
     for seed in 0..500 {
@@ -109,15 +109,23 @@ fn a_rate_holds_over_all_runs_and_the_lowest_counts() {
     assert_eq!(fast.take(ms(100), &host(), None, Some(&ten_a_second)), Ok(()));
     assert_eq!(slow.take(ms(100), &host(), None, Some(&two_a_second)), Err(ms(200)));
     assert_eq!(slow.take(ms(200), &host(), None, Some(&two_a_second)), Ok(()));
-    assert_eq!(fast.take(ms(300), &host(), None, Some(&ten_a_second)), Err(ms(700)), "the lower one counts");
-    assert_eq!(any.take(ms(300), &host(), None, None), Err(ms(710)), "for all, and behind who waits longer");
-    assert_eq!(any.take(ms(710), &host(), None, None), Ok(()), "who was first did not come");
+    assert_eq!(
+        fast.take(ms(300), &host(), None, Some(&ten_a_second)),
+        Err(ms(700)),
+        "the lower rate applies"
+    );
+    assert_eq!(
+        any.take(ms(300), &host(), None, None),
+        Err(ms(710)),
+        "to all runs, and behind the run that waits longer"
+    );
+    assert_eq!(any.take(ms(710), &host(), None, None), Ok(()), "the first run did not ask in time");
     slow.leave(ms(711), &host());
     assert_eq!(fast.take(ms(1_210), &host(), None, Some(&ten_a_second)), Ok(()));
     assert_eq!(
         fast.take(ms(1_310), &host(), None, Some(&ten_a_second)),
         Ok(()),
-        "who asked for less is gone"
+        "the run with the lower rate is gone"
     );
 }
 
@@ -132,15 +140,15 @@ fn hosts_are_forgotten_though_their_runs_ended_first() {
         drop(run);
         now += SECOND;
     }
-    let kept = shares.ledger().hosts.len();
+    let kept = shares.table().hosts.len();
     assert!(kept <= 2 * SWEEP_MIN, "{kept}");
 }
 
-/// Several frontiers over one host, for a while in virtual time.
+/// Several frontiers that share one host, in virtual time.
 struct Together {
     now: Instant,
     frontiers: Vec<Frontier>,
-    /// When a target comes back, of which frontier.
+    /// When each target comes back, and to which frontier.
     under_way: Vec<(Instant, usize, HostId)>,
     starts: Vec<(Instant, usize)>,
 }
@@ -160,8 +168,8 @@ impl Together {
             }
         }
         let due = self.frontiers.iter().filter_map(Frontier::next_due);
-        self.now = due.chain(self.under_way.iter().map(|(at, ..)| *at)).min().expect("something is left");
-        assert!(self.now > now, "it stands still");
+        self.now = due.chain(self.under_way.iter().map(|(at, ..)| *at)).min().expect("targets are left");
+        assert!(self.now > now, "time stands still");
     }
 }
 
@@ -175,7 +183,8 @@ fn frontiers_together_keep_to_the_lowest_rate_and_share_it() {
             .map(|_| *rng.choice(&[None, Some(3.0), Some(15.0), Some(40.0), Some(200.0)]).unwrap())
             .collect();
         let Some(lowest) = rates.iter().flatten().copied().min_by(f64::total_cmp) else { continue };
-        // The one that counts comes first, or those that know of no rate would take all they have at once.
+        // The lowest rate comes first; otherwise runs without a rate would take all their targets
+        // at once.
         rates.sort_by(|a, b| a.unwrap_or(f64::MAX).total_cmp(&b.unwrap_or(f64::MAX)));
         let frontiers = rates.iter().map(|rate| {
             let per_host = *rng.choice(&[PerHost::Unlimited, PerHost::Auto, limit(12)]).unwrap();
@@ -189,7 +198,7 @@ fn frontiers_together_keep_to_the_lowest_rate_and_share_it() {
         while together.now < until {
             together.turn(&mut rng);
         }
-        // At the very beginning the first one cannot know who else will come.
+        // At the very beginning the first run cannot know who else will ask.
         let starts: Vec<_> = together.starts.into_iter().filter(|(at, _)| *at > start).collect();
         let (burst, interval) = ((lowest / 10.0).max(1.0) as u32, SECOND.div_f64(lowest));
         for (i, (from, _)) in starts.iter().enumerate() {

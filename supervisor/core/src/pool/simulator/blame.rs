@@ -1,5 +1,5 @@
-//! The oracle's view of ends: whether a worker deserved its own, what becomes of
-//! what it held, and who is to blame.
+//! The oracle's view of deaths: whether a worker was ended for a good reason, what happens to its
+//! targets, and which target may be blamed.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,35 +11,37 @@ use super::scenario::Scenario;
 use super::worker::Worker;
 use crate::pool::{Death, Exit, Seat};
 
-/// A hang is found this much after its limit: two samples, a second apart, and the lag of the loop.
+/// A hang is found at most this long after its limit: two samples, a second apart, and the lag of
+/// the loop.
 const FOUND_WITHIN: Duration = Duration::from_secs(4);
 
 impl Oracle {
     /// SIGTERM or, if `hard`, SIGKILL.
     pub(super) fn end(&mut self, now: Instant, seat: Seat, hard: bool, worker: &Worker, scenario: &Scenario) {
         let (ending, deaf_for, jumped_at) = (self.ending, self.deaf_for, self.jumped_at);
-        let chair = self.chair(seat);
+        let process = self.process(seat);
         let limits = &scenario.config;
-        let lingers = chair.lingers(now, limits);
-        let may_go = lingers || chair.unseated && (!chair.ready || chair.ended.is_some());
+        let lingers = process.lingers(now, limits);
+        let may_go = lingers || process.unseated && (!process.ready || process.ended.is_some());
         if !ending && !may_go {
-            // A jump of the clock that ends just past a deadline cannot be told from a slow start.
-            let jumped = !chair.ready && chair.spawned_at <= jumped_at;
-            assert!(jumped || worker.deserves_an_end(), "{seat} is ended, and nothing is wrong with it");
+            // A clock jump that ends just past a deadline looks like a slow start.
+            let jumped = !process.ready && process.spawned_at <= jumped_at;
+            assert!(jumped || worker.deserves_an_end(), "{seat} is ended although nothing is wrong with it");
         }
-        assert!(hard || !chair.terminated, "{seat} got SIGTERM twice");
-        chair.terminated |= !hard;
-        if chair.ended.is_some() {
+        assert!(hard || !process.terminated, "{seat} got SIGTERM twice");
+        process.terminated |= !hard;
+        if process.ended.is_some() {
             return;
         }
         let (suspects, mut or_nobody) = worker.suspects();
         if !ending && !hard && !lingers && worker.alive {
-            assert!(worker.is_hung(), "{seat} is called hung, and is not");
-            // One target may be lost, and soon overdue, when another brings everything to a stop.
+            assert!(worker.is_hung(), "{seat} is called hung but is not");
+            // One target may be lost, and its deadline may be near, when another target stops the
+            // worker.
             let limit = limits.target_timeout + limits.stall_timeout.max(limits.stage_timeout);
-            // Standing still is no hang as long as nothing is held.
-            let given_at = chair.given_at.filter(|_| worker.lost.is_empty());
-            let since = worker.hung_since.max(given_at).expect("it hangs");
+            // A standstill is no hang while nothing is held.
+            let given_at = process.given_at.filter(|_| worker.lost.is_empty());
+            let since = worker.hung_since.max(given_at).expect("the worker hangs");
             let found_after = now.duration_since(since);
             assert!(
                 found_after <= limit + FOUND_WITHIN + deaf_for,
@@ -48,38 +50,38 @@ impl Oracle {
         }
         or_nobody |= ending || lingers;
         let suspects = if hard && !ending { Vec::new() } else { suspects };
-        chair.ended = Some((suspects, or_nobody));
+        process.ended = Some((suspects, or_nobody));
     }
 
-    /// To be called before the pool is told, as its commands depend on it.
+    /// Call this before the pool is told, because its commands depend on it.
     pub(super) fn eof(&mut self, now: Instant, seat: Seat) {
-        let chair = self.chairs.get_mut(&seat).unwrap();
-        chair.eof = true;
-        if chair.death.is_some() {
+        let process = self.processes.get_mut(&seat).unwrap();
+        process.eof = true;
+        if process.death.is_some() {
             self.settle(now, seat);
         }
     }
 
-    /// To be called before the pool is told.
+    /// Call this before the pool is told.
     pub(super) fn reaped(&mut self, now: Instant, seat: Seat, death: &Death) {
-        let chair = self.chairs.get_mut(&seat).unwrap();
-        chair.death.get_or_insert_with(|| (now, death.clone()));
-        if chair.eof {
+        let process = self.processes.get_mut(&seat).unwrap();
+        process.death.get_or_insert_with(|| (now, death.clone()));
+        if process.eof {
             self.settle(now, seat);
         }
     }
 
     /// The process is gone for good: its targets are free, and at most one is to blame.
     fn settle(&mut self, now: Instant, seat: Seat) {
-        let chair = self.chairs.get_mut(&seat).unwrap();
-        if std::mem::replace(&mut chair.settled, true) {
+        let process = self.processes.get_mut(&seat).unwrap();
+        if std::mem::replace(&mut process.settled, true) {
             return;
         }
-        let (_, death) = chair.death.as_ref().unwrap();
+        let (_, death) = process.death.as_ref().unwrap();
         let asked = matches!(death.exit, Exit::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP));
         let ours = asked || matches!(death.exit, Exit::Signal(libc::SIGKILL) | Exit::Code(_));
-        let (suspects, or_nobody) = match &chair.ended {
-            // It may have died by itself while our signal was on its way.
+        let (suspects, or_nobody) = match &process.ended {
+            // It may have died by itself while our signal was under way.
             Some((suspects, or_nobody)) if ours => (suspects.clone(), *or_nobody),
             Some((suspects, _)) => {
                 (suspects.iter().copied().chain(death.reading.target).collect(), !suspects.is_empty())
@@ -87,7 +89,7 @@ impl Oracle {
             None if asked => (Vec::new(), false),
             None => (death.reading.target.into_iter().collect(), false),
         };
-        let (ready, leaves) = (chair.ready, chair.leaves());
+        let (ready, leaves) = (process.ready, process.leaves());
         let suspects: BTreeSet<_> =
             suspects.into_iter().filter(|id| self.entries[*id as usize].holder == Some(seat)).collect();
         for id in &suspects {
@@ -103,7 +105,7 @@ impl Oracle {
                 entry.holder = None;
             }
         }
-        if leaves || self.seats.is_heir(seat) {
+        if leaves || self.seats.is_successor(seat) {
             return;
         }
         self.vain += u32::from(suspects.is_empty() || or_nobody);
@@ -112,14 +114,14 @@ impl Oracle {
         }
     }
 
-    /// The pool waits for the end of a reaped worker's channel only so long.
+    /// The pool waits only so long for the end of a reaped worker's channel.
     pub(super) fn settle_without_eof(&mut self, now: Instant, seat: Seat, scenario: &Scenario) {
-        let chair = self.chair(seat);
-        if chair.settled {
+        let process = self.process(seat);
+        if process.settled {
             return;
         }
         let (reaped_at, _) =
-            chair.death.as_ref().unwrap_or_else(|| panic!("{seat} is settled, yet not reaped"));
+            process.death.as_ref().unwrap_or_else(|| panic!("{seat} is settled but not reaped"));
         let waited = now.duration_since(*reaped_at);
         assert!(waited >= scenario.config.terminate_grace, "{seat} is settled before its channel has ended");
         self.settle(now, seat);

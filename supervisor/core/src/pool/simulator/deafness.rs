@@ -1,21 +1,21 @@
-//! Times in which the supervisor does not hear its workers, though they speak.
+//! Periods in which the supervisor does not read its workers' messages.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use super::scenario::Deafness;
-use super::world::{Happening, World};
+use super::world::{Scheduled, World};
 use crate::pool::Event;
 
-/// A time in which the supervisor hears nothing.
+/// A period in which the supervisor reads no messages.
 pub(super) struct Deaf {
     pub(super) kind: Deafness,
-    /// Until when the pool has been told of it.
+    /// The end of the period that the pool was told of so far.
     pub(super) told_until: Instant,
 }
 
 impl World {
-    pub(super) fn fall_deaf(&mut self, kind: Deafness, lasting: Duration) {
+    pub(super) fn stop_reading(&mut self, kind: Deafness, lasting: Duration) {
         if self.deaf.is_some() {
             return;
         }
@@ -33,26 +33,26 @@ impl World {
             return;
         }
         self.deaf = Some(Deaf { kind, told_until: self.now });
-        self.schedule(self.now + lasting, Happening::HearsAgain);
+        self.schedule(self.now + lasting, Scheduled::HearsAgain);
     }
 
-    /// A runtime whose output is blocked says so before it asks the pool what is overdue.
-    pub(super) fn tell_deafness(&mut self) {
+    /// A runtime whose output is blocked tells the pool before it asks for timeouts.
+    pub(super) fn report_suspension(&mut self) {
         if let Some(deaf) = self.deaf.as_mut().filter(|deaf| deaf.kind == Deafness::Blocked) {
             let untold = self.now.duration_since(std::mem::replace(&mut deaf.told_until, self.now));
             self.event(Event::Suspended(untold));
         }
     }
 
-    pub(super) fn hear_again(&mut self) {
-        self.tell_deafness();
+    pub(super) fn read_again(&mut self) {
+        self.report_suspension();
         self.deaf = None;
-        // A loop that wakes up late may look at its clock first, or at its mail.
+        // A loop that wakes up late may check its clock first, or its messages.
         if self.rng.bool() && self.pool.poll_timeout().is_some_and(|at| at <= self.now) {
             self.timeout();
         }
-        for happening in std::mem::take(&mut self.unheard) {
-            self.happen(happening);
+        for scheduled in std::mem::take(&mut self.unheard) {
+            self.happen(scheduled);
             self.carry_out_all();
         }
     }

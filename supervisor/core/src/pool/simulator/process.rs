@@ -1,5 +1,4 @@
-//! What simulated processes do in the world: how they start, work off what
-//! they are given, misbehave, and end.
+//! What simulated processes do: start, work on their targets, misbehave, and end.
 
 use std::time::Duration;
 
@@ -7,9 +6,9 @@ use nix::libc;
 use wire::protocol::{Batch, Outcome, Slice, Target, Verdict};
 use wire::record::ErrorKind;
 
-use super::scenario::{Temper, ms};
+use super::scenario::{Behaviour, ms};
 use super::worker::{Fault, Step, Worker};
-use super::world::{Happening, Word, World};
+use super::world::{Message, Scheduled, World};
 use crate::pool::{Death, Event, Exit, Seat};
 
 impl World {
@@ -22,8 +21,8 @@ impl World {
         let mut worker = Worker::new(seat, fault, ignores_sigterm, self.scenario.growth_bytes, now);
         worker.alive = fault != Fault::CannotStart;
         self.workers.insert(seat, worker);
-        // The runtime forks at once and says so at once.
-        self.happen(Happening::Forked(seat, fault != Fault::CannotStart));
+        // The runtime forks at once and reports it at once.
+        self.happen(Scheduled::Forked(seat, fault != Fault::CannotStart));
         let handshake_ms = self.scenario.config.handshake_timeout.as_millis() as u64;
         if matches!(fault, Fault::CannotStart | Fault::NeverGreets) {
             return;
@@ -33,29 +32,30 @@ impl World {
         let misbehaves_after =
             if fault == Fault::DiesBeforeHello { Some(greets_after) } else { fault.comes_after() };
         if let Some(after) = misbehaves_after {
-            self.schedule(now + after, Happening::Step(seat, Step::Misbehave));
+            self.schedule(now + after, Scheduled::Step(seat, Step::Misbehave));
         }
-        self.schedule(now + greets_after, Happening::Step(seat, Step::Greet));
+        self.schedule(now + greets_after, Scheduled::Step(seat, Step::Greet));
     }
 
-    /// The worker learns its job.
+    /// The worker gets its job.
     pub(super) fn prepare(&mut self, seat: Seat) {
         let preparing = ms(self.rng.u64(0..20));
         let at = self.now + self.latency() + preparing;
-        self.schedule(at, Happening::Step(seat, Step::Prepared));
+        self.schedule(at, Scheduled::Step(seat, Step::Prepared));
     }
 
-    /// Sends a worker something; the channel keeps the order since all messages take equally long.
+    /// Sends a message to a worker. All messages take equally long, so the channel keeps their
+    /// order.
     pub(super) fn post(&mut self, seat: Seat, step: Step) {
-        self.schedule(self.now + self.scenario.latency_max / 2, Happening::Step(seat, step));
+        self.schedule(self.now + self.scenario.latency_max / 2, Scheduled::Step(seat, step));
     }
 
-    fn say(&mut self, seat: Seat, word: Word) {
+    fn say(&mut self, seat: Seat, word: Message) {
         let at = self.now + self.latency();
         let Some(worker) = self.workers.get_mut(&seat) else { return };
         let at = at.max(worker.last_word_at);
         worker.last_word_at = at;
-        self.schedule(at, Happening::Heard(seat, word));
+        self.schedule(at, Scheduled::Heard(seat, word));
     }
 
     pub(super) fn step(&mut self, seat: Seat, step: Step) {
@@ -64,13 +64,13 @@ impl World {
             return;
         };
         match step {
-            Step::Greet if worker.fault == Fault::SkipsHello => self.say(seat, Word::Ready),
-            Step::Greet => self.say(seat, Word::Hello),
+            Step::Greet if worker.fault == Fault::SkipsHello => self.say(seat, Message::Ready),
+            Step::Greet => self.say(seat, Message::Hello),
             Step::Prepared => self.prepared(seat),
             Step::Arrived(slice) => {
                 worker.unread.push_back(slice);
                 if worker.fault == Fault::ReadsSlowly {
-                    self.schedule(self.now + ms(500), Happening::Step(seat, Step::Read));
+                    self.schedule(self.now + ms(500), Scheduled::Step(seat, Step::Read));
                 } else {
                     self.read(seat);
                 }
@@ -95,9 +95,9 @@ impl World {
         if fault == Fault::DiesBeforeReady {
             self.die(seat, Exit::Code(1));
         } else if fault == Fault::Refuses {
-            self.say(seat, Word::Refused);
+            self.say(seat, Message::Refused);
         } else if fault != Fault::NeverReady {
-            self.say(seat, Word::Ready);
+            self.say(seat, Message::Ready);
         }
     }
 
@@ -107,13 +107,13 @@ impl World {
             worker.slices_read += 1;
             self.oracle.slice_read(seat);
             worker.inbox.extend(targets);
-            // The credit travels back with the next batch.
-            self.schedule(self.now + ms(2), Happening::Step(seat, Step::Flush));
+            // The credit is returned with the next batch.
+            self.schedule(self.now + ms(2), Scheduled::Step(seat, Step::Flush));
             self.go_on(seat);
         }
     }
 
-    /// Begins what it has room for, and ends when it was drained and nothing is left.
+    /// Begins the targets it has room for, and ends when it was drained and nothing is left.
     fn go_on(&mut self, seat: Seat) {
         let concurrency = self.scenario.config.concurrency as usize;
         let Some(worker) = self.workers.get_mut(&seat) else { return };
@@ -127,7 +127,7 @@ impl World {
         let finished = worker.draining && worker.running.is_empty();
         for id in begun {
             let at = self.now + self.scenario.targets[id as usize].wait;
-            self.schedule(at, Happening::Step(seat, Step::Waited(id)));
+            self.schedule(at, Scheduled::Step(seat, Step::Waited(id)));
         }
         if finished {
             self.flush(seat);
@@ -136,16 +136,16 @@ impl World {
     }
 
     fn waited(&mut self, seat: Seat, id: u64) {
-        let temper = self.scenario.targets[id as usize].temper;
+        let behaviour = self.scenario.targets[id as usize].behaviour;
         let now = self.now;
         let Some(worker) = self.workers.get_mut(&seat) else { return };
-        match temper {
-            Temper::GetsLost => {
+        match behaviour {
+            Behaviour::GetsLost => {
                 worker.lost.insert(id);
                 worker.hung_since.get_or_insert(now);
             }
-            Temper::CrashesUnseen if worker.stage.is_none() => self.die(seat, Exit::Signal(libc::SIGSEGV)),
-            Temper::Good | Temper::Crashes(_) | Temper::Hangs | Temper::CrashesUnseen => {
+            Behaviour::CrashesUnseen if worker.stage.is_none() => self.die(seat, Exit::Signal(libc::SIGSEGV)),
+            Behaviour::Good | Behaviour::Crashes(_) | Behaviour::Hangs | Behaviour::CrashesUnseen => {
                 worker.stage_queue.push_back(id);
                 self.next_stage(seat);
             }
@@ -163,14 +163,14 @@ impl World {
         worker.progress += 1;
         let (fault, stages) = (worker.fault, worker.stages);
         let plan = &self.scenario.targets[id as usize];
-        let (temper, stage) = (plan.temper, plan.stage);
-        let crashes = matches!(temper, Temper::Crashes(_) | Temper::CrashesUnseen)
+        let (behaviour, stage) = (plan.behaviour, plan.stage);
+        let crashes = matches!(behaviour, Behaviour::Crashes(_) | Behaviour::CrashesUnseen)
             || fault == Fault::CrashesInStage(stages) && self.oracle.may_hit(id, &self.scenario);
-        let hangs = temper == Temper::Hangs
+        let hangs = behaviour == Behaviour::Hangs
             || fault == Fault::HangsInStage(stages) && self.oracle.may_hit(id, &self.scenario);
         let next = if crashes { Step::Crash } else { Step::StageEnds(id) };
         if !hangs {
-            self.schedule(now + stage, Happening::Step(seat, next));
+            self.schedule(now + stage, Scheduled::Step(seat, next));
         } else if let Some(worker) = self.workers.get_mut(&seat) {
             worker.loops = true;
             worker.hung_since.get_or_insert(now);
@@ -178,9 +178,9 @@ impl World {
     }
 
     fn crash(&mut self, seat: Seat) {
-        let named = self.workers[&seat].stage.map(|(id, _)| self.scenario.targets[id as usize].temper);
+        let named = self.workers[&seat].stage.map(|(id, _)| self.scenario.targets[id as usize].behaviour);
         match named {
-            Some(Temper::Crashes(exit)) => self.die(seat, exit),
+            Some(Behaviour::Crashes(exit)) => self.die(seat, exit),
             _ => self.die(seat, Exit::Signal(libc::SIGSEGV)),
         }
     }
@@ -198,7 +198,7 @@ impl World {
             return;
         }
         let linger = ms(self.rng.u64(0..=2));
-        self.schedule(self.now + linger, Happening::Step(seat, Step::Flush));
+        self.schedule(self.now + linger, Scheduled::Step(seat, Step::Flush));
         self.next_stage(seat);
         self.go_on(seat);
     }
@@ -216,7 +216,7 @@ impl World {
         }
         worker.broke_off |= worker.fault == Fault::ClaimsTooMuch;
         let outcomes = std::mem::take(&mut worker.unsent);
-        self.say(seat, Word::Batch(Batch { slices_read, outcomes, lines: Vec::new() }));
+        self.say(seat, Message::Batch(Batch { slices_read, outcomes, lines: Vec::new() }));
     }
 
     fn misbehave(&mut self, seat: Seat) {
@@ -225,7 +225,7 @@ impl World {
         let fault = self.workers[&seat].fault;
         let blamable = !matches!(fault, Fault::GarblesAfter(_) | Fault::ClosesItsChannelAfter(_));
         if blamable && named.is_some_and(|id| !self.oracle.may_hit(id, &self.scenario)) {
-            self.schedule(now + ms(10), Happening::Step(seat, Step::Misbehave));
+            self.schedule(now + ms(10), Scheduled::Step(seat, Step::Misbehave));
             return;
         }
         let Some(worker) = self.workers.get_mut(&seat) else { return };
@@ -239,16 +239,16 @@ impl World {
             worker.stands_still = true;
             worker.hung_since.get_or_insert(now);
         } else if matches!(fault, Fault::GarblesAfter(_)) {
-            self.say(seat, Word::Garbled);
+            self.say(seat, Message::Garbled);
             self.break_off(seat);
         } else {
             self.break_off(seat);
         }
     }
 
-    /// Its side of the channel is closed; the process lives on.
+    /// Closes its side of the channel; the process lives on.
     fn break_off(&mut self, seat: Seat) {
-        self.say(seat, Word::Eof);
+        self.say(seat, Message::Eof);
         if let Some(worker) = self.workers.get_mut(&seat) {
             (worker.broke_off, worker.said_eof) = (true, true);
         }
@@ -274,7 +274,7 @@ impl World {
 
     fn signal_after_a_moment(&mut self, seat: Seat, signal: i32) {
         let at = self.now + self.delay();
-        self.schedule(at, Happening::Killed(seat, signal));
+        self.schedule(at, Scheduled::Killed(seat, signal));
     }
 
     pub(super) fn signal_from_outside(&mut self, slot: u32, signal: i32) {
@@ -287,14 +287,15 @@ impl World {
         if signal != libc::SIGKILL && worker.stands_still {
             return;
         }
-        // SIGTERM blames nobody by itself; but if the exit is reported late, it looks like a hang.
+        // SIGTERM by itself blames no target. But if the exit is reported late, it looks like a
+        // hang.
         if named.is_none_or(|id| self.oracle.may_hit(id, &self.scenario)) {
             self.die(seat, Exit::Signal(signal));
         }
     }
 
-    /// The process ends: what it has said still arrives, then the end of its channel; its exit
-    /// is reported before or after that, and the dead are sometimes heard of again.
+    /// The process ends. Its last messages still arrive, then the end of its channel. Its exit is
+    /// reported before or after that, and sometimes a dead process is reported again.
     pub(super) fn die(&mut self, seat: Seat, exit: Exit) {
         let (now, now_us) = (self.now, self.now_us());
         let Some(worker) = self.workers.get_mut(&seat).filter(|worker| worker.alive) else { return };
@@ -302,25 +303,25 @@ impl World {
         let reading = worker.reading(now, now_us);
         let said_eof = std::mem::replace(&mut worker.said_eof, true);
         self.note(|_| format!("   {seat} ends: {exit}"));
-        let death = Death { exit, reading, stderr: "its last words\n".to_owned() };
+        let death = Death { exit, reading, stderr: "its last output\n".to_owned() };
         let reaped_at = now + self.delay();
-        self.schedule(reaped_at, Happening::Exit(seat, death.clone()));
+        self.schedule(reaped_at, Scheduled::Exit(seat, death.clone()));
         // A grandchild may hold the channel open for ever.
         let never = self.rng.u32(0..60) == 0;
         if !said_eof && !never {
             let delay = self.delay();
             let at = self.workers[&seat].last_word_at.max(now + delay);
-            self.schedule(at, Happening::Heard(seat, Word::Eof));
+            self.schedule(at, Scheduled::Heard(seat, Message::Eof));
         }
         if self.rng.u32(0..3) == 0 {
             let again_at = reaped_at + ms(self.rng.u64(0..2));
-            self.schedule(again_at, Happening::Exit(seat, death));
+            self.schedule(again_at, Scheduled::Exit(seat, death));
         }
-        self.haunt(seat);
+        self.send_stale(seat);
     }
 
-    /// Stale news: of a generation that was replaced long ago, if it comes late enough.
-    fn haunt(&mut self, seat: Seat) {
+    /// Sends stale events. If they come late enough, their generation was replaced long ago.
+    fn send_stale(&mut self, seat: Seat) {
         if self.rng.u32(0..3) > 0 {
             return;
         }
@@ -331,9 +332,9 @@ impl World {
         let outcomes: Vec<_> = held.map(|target| outcome(target, 0, None)).collect();
         self.schedule(
             at,
-            Happening::Heard(seat, Word::Batch(Batch { slices_read: 1, outcomes, lines: Vec::new() })),
+            Scheduled::Heard(seat, Message::Batch(Batch { slices_read: 1, outcomes, lines: Vec::new() })),
         );
-        self.schedule(at, Happening::Heard(seat, Word::Eof));
+        self.schedule(at, Scheduled::Heard(seat, Message::Eof));
         let ghost = match self.rng.u32(0..6) {
             0 => Event::Hello(seat),
             1 => Event::Ready(seat),
@@ -342,12 +343,12 @@ impl World {
             4 => Event::Spawned(seat),
             _ => Event::Refused(seat, "late".to_owned()),
         };
-        self.schedule(at, Happening::Ghost(seat, ghost));
+        self.schedule(at, Scheduled::Stale(seat, ghost));
     }
 }
 
 fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outcome {
-    // Deaths count as attempts too, so a target that fails often may get through sooner: no matter.
+    // Deaths count as attempts too, so a target that fails often may succeed sooner. That is fine.
     let fails = target.attempt <= failing;
     let verdict = match (fails, target.may_retry) {
         (true, true) => Verdict::Retry {

@@ -1,5 +1,5 @@
-//! What a seed decides beforehand: the pool's limits, the targets and their
-//! tempers, and what the user and the machine do when.
+//! What a seed determines in advance: the pool's limits, the targets and their behaviour, and what
+//! the user and the machine do at which time.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -12,44 +12,44 @@ use crate::frontier::PerHost;
 use crate::frontier::{BackoffConfig, FrontierConfig};
 use crate::pool::{Ahead, Exit, PoolConfig};
 
-/// How a target behaves in whichever worker it runs.
+/// How a target behaves in any worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Temper {
+pub(super) enum Behaviour {
     /// It comes back, one way or another.
     Good,
     /// Its stage ends the worker.
     Crashes(Exit),
     /// Its stage never ends.
     Hangs,
-    /// It never comes back, while the worker works on.
+    /// It never comes back, while the worker continues.
     GetsLost,
-    /// It ends the worker outside any stage: nobody can tell who did it.
+    /// It ends the worker outside any stage, so the cause cannot be known.
     CrashesUnseen,
 }
 
-/// One target, and all that will happen to it.
+/// One target, and everything that will happen to it.
 #[derive(Debug, Clone)]
 pub(super) struct TargetPlan {
     pub(super) submitted_at: Duration,
     pub(super) input: Vec<u8>,
     pub(super) host: Option<usize>,
-    /// Waiting for the network.
+    /// Time waiting for the network.
     pub(super) wait: Duration,
-    /// Computing.
+    /// Time computing.
     pub(super) stage: Duration,
-    pub(super) temper: Temper,
-    /// How many attempts fail in a way that may pass.
+    pub(super) behaviour: Behaviour,
+    /// Number of attempts that fail in a way that may be temporary.
     pub(super) failing: u32,
-    /// What the server asks for when one fails.
+    /// The `Retry-After` that the server sends with a failure.
     pub(super) retry_after: Option<Duration>,
 }
 
-/// How the supervisor is kept from hearing its workers for a while.
+/// Why the supervisor does not read its workers' messages for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deafness {
-    /// It was stopped (Ctrl-Z, swapped out); the workers went on. It does not know.
+    /// It was stopped (Ctrl-Z, swapped out) while the workers went on. It does not know.
     Stopped,
-    /// Its output is blocked, so it reads no messages. It tells the pool how long.
+    /// Its output is blocked, so it reads no messages. It tells the pool for how long.
     Blocked,
     /// The whole machine stood still, and the clock jumped.
     Frozen,
@@ -62,7 +62,7 @@ pub(super) enum Act {
     SourceEnded,
     Drain,
     Kill,
-    /// Somebody signals the worker in this slot.
+    /// The worker in this slot gets a signal.
     Signal(u32, i32),
     Deafness(Deafness, Duration),
     Roll,
@@ -70,30 +70,31 @@ pub(super) enum Act {
     Shrink,
 }
 
-/// What the run is like.
+/// The kind of run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Usual,
-    /// Large inputs, and many of them in flight: what may be unread on a channel matters.
+    /// Large inputs, many of them in flight: the limit of unread bytes matters.
     Fat,
-    /// One worker that computes most of the time, for minutes: whatever is wrong, much else goes on.
+    /// One worker that computes most of the time, for minutes: much else goes on while something is
+    /// wrong.
     Crowd,
 }
 
-/// All that is decided before the run begins.
+/// Everything that is determined before the run begins.
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
     pub(super) config: PoolConfig,
     pub(super) frontier: FrontierConfig,
     pub(super) targets: Vec<TargetPlan>,
     pub(super) acts: Vec<(Duration, Act)>,
-    /// Of a hundred processes, how many have something wrong with them.
+    /// Percentage of processes that have a fault.
     pub(super) faulty_percent: u32,
-    /// No worker ever gets ready.
+    /// Whether no worker ever becomes ready.
     pub(super) broken: bool,
-    /// How much larger a worker gets with every stage it runs.
+    /// How much a worker grows with every stage it runs.
     pub(super) growth_bytes: u64,
-    /// Longest time a message travels.
+    /// Longest travel time of a message.
     pub(super) latency_max: Duration,
 }
 
@@ -164,18 +165,19 @@ fn pool_config(rng: &mut Rng, kind: Kind) -> PoolConfig {
     }
 }
 
-/// Workers pass their targets on to a program, and none gets lost there: they mind that themselves.
+/// Workers pass their targets to a program. No target gets lost there, because the workers watch
+/// that themselves.
 fn pipe(rng: &mut Rng, config: &mut PoolConfig, targets: &mut [TargetPlan]) {
     config.piped = true;
-    // The oracle counts what is unread for all alike.
+    // The oracle applies one limit of unread bytes to all kinds.
     let unread_bytes = Ahead::default().unread_bytes;
     config.ahead = Ahead { unread_bytes, ..Ahead::of_program(rng.usize(1..40)) };
-    for target in targets.iter_mut().filter(|target| target.temper == Temper::GetsLost) {
-        target.temper = Temper::Good;
+    for target in targets.iter_mut().filter(|target| target.behaviour == Behaviour::GetsLost) {
+        target.behaviour = Behaviour::Good;
     }
 }
 
-/// Workers wear out, and the user wants others.
+/// Workers wear out, and the user asks for replacements.
 fn recycle(rng: &mut Rng, config: &mut PoolConfig, acts: &mut Vec<(Duration, Act)>) {
     let after = rng.u64(1..=20);
     config.recycle_after = NonZeroU64::new(after).filter(|_| rng.u32(0..4) > 0);
@@ -229,7 +231,7 @@ fn targets(rng: &mut Rng, config: &PoolConfig, kind: Kind) -> Vec<TargetPlan> {
                 host: (rng.u32(0..5) > 0).then(|| rng.usize(0..hosts)),
                 wait: ms(rng.u64(0..=slow)),
                 stage: Duration::from_micros(rng.u64(stage_us.clone())),
-                temper: if poisoned { temper(rng) } else { Temper::Good },
+                behaviour: if poisoned { behaviour(rng) } else { Behaviour::Good },
                 failing: if rng.u32(0..5) == 0 { rng.u32(1..5) } else { 0 },
                 retry_after: rng.bool().then(|| ms(rng.u64(0..60_000))),
             }
@@ -237,14 +239,14 @@ fn targets(rng: &mut Rng, config: &PoolConfig, kind: Kind) -> Vec<TargetPlan> {
         .collect()
 }
 
-fn temper(rng: &mut Rng) -> Temper {
+fn behaviour(rng: &mut Rng) -> Behaviour {
     match rng.u32(0..20) {
-        0..=6 => Temper::Crashes(Exit::Signal(*rng.choice(&[libc::SIGSEGV, libc::SIGABRT]).unwrap())),
-        7..=8 => Temper::Crashes(Exit::Signal(libc::SIGKILL)),
-        9..=10 => Temper::Crashes(Exit::Code(rng.i32(0..=1))),
-        11..=14 => Temper::Hangs,
-        15..=18 => Temper::GetsLost,
-        _ => Temper::CrashesUnseen,
+        0..=6 => Behaviour::Crashes(Exit::Signal(*rng.choice(&[libc::SIGSEGV, libc::SIGABRT]).unwrap())),
+        7..=8 => Behaviour::Crashes(Exit::Signal(libc::SIGKILL)),
+        9..=10 => Behaviour::Crashes(Exit::Code(rng.i32(0..=1))),
+        11..=14 => Behaviour::Hangs,
+        15..=18 => Behaviour::GetsLost,
+        _ => Behaviour::CrashesUnseen,
     }
 }
 

@@ -1,30 +1,31 @@
-//! The oracle's view of who sits where: restarts, recycles, and slots that come and go.
+//! The oracle's view of seats: restarts, recycles, and slots that are added and removed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use wire::black_box::Reading;
 
-use super::oracle::{Chair, Oracle};
+use super::oracle::{Oracle, ProcessAccount};
 use super::scenario::Scenario;
 use crate::pool::{PoolConfig, Seat};
 
-/// Shortest pause between two processes in one slot, or two tries at a recycle: 100 ms less a quarter.
+/// Shortest pause between two processes in one slot, or between two recycle attempts: 100 ms less a
+/// quarter.
 const BACKOFF_MIN: Duration = Duration::from_millis(75);
 
-/// Who sits in which slot, and who is to follow.
+/// The process in each slot, and its successor.
 #[derive(Debug)]
 pub(super) struct Seats {
-    /// How many slots there are to be.
+    /// The wanted number of slots.
     count: u32,
     seated: BTreeMap<u32, Seat>,
     generations: BTreeMap<u32, u32>,
-    /// A slot that was asked for and has no process yet.
+    /// A slot that was requested and has no process yet.
     growing: Option<u32>,
-    /// The one process that gets ready to replace another.
-    heir: Option<Seat>,
-    called_off_at: Option<Instant>,
-    /// Starts that made up for a death, and those of which it cannot be told from outside.
+    /// The one process that is starting to replace another.
+    successor: Option<Seat>,
+    replacement_failed_at: Option<Instant>,
+    /// Starts that made up for a death, and those where this cannot be told from outside.
     restarts: u64,
     maybe_restarts: u64,
     pub(super) count_max: u32,
@@ -38,8 +39,8 @@ impl Seats {
             seated: BTreeMap::new(),
             generations: BTreeMap::new(),
             growing: None,
-            heir: None,
-            called_off_at: None,
+            successor: None,
+            replacement_failed_at: None,
             restarts: 0,
             maybe_restarts: 0,
             count_max: count,
@@ -50,8 +51,8 @@ impl Seats {
         self.seated.get(&seat.slot) == Some(&seat)
     }
 
-    pub(super) fn is_heir(&self, seat: Seat) -> bool {
-        self.heir == Some(seat)
+    pub(super) fn is_successor(&self, seat: Seat) -> bool {
+        self.successor == Some(seat)
     }
 
     pub(super) fn check_restarts(&self, restarts: u64) {
@@ -60,9 +61,9 @@ impl Seats {
     }
 }
 
-impl Chair {
-    /// Whether nothing has been said or done that ends it.
-    fn goes_on(&self) -> bool {
+impl ProcessAccount {
+    /// Whether nothing was said or done that ends it.
+    fn continues(&self) -> bool {
         self.ended.is_none() && !self.eof && self.death.is_none()
     }
 
@@ -74,7 +75,7 @@ impl Chair {
         used_up || self.grown || self.rolled
     }
 
-    /// Whether it leaves: somebody else sits in its place, or the place is gone.
+    /// Whether it is leaving: another process has its seat, or the slot is gone.
     pub(super) fn leaves(&self) -> bool {
         self.replaced || self.unseated
     }
@@ -87,10 +88,10 @@ impl Chair {
 }
 
 impl Oracle {
-    /// A process is asked for: it must have its reason and its time.
+    /// A process is requested. There must be a reason for it, and enough time since the last one.
     pub(super) fn seat(&mut self, now: Instant, seat: Seat, scenario: &Scenario) {
         let last = self.seats.generations.insert(seat.slot, seat.generation);
-        assert_eq!(seat.generation, last.unwrap_or(0) + 1, "{seat}: a generation was left out");
+        assert_eq!(seat.generation, last.unwrap_or(0) + 1, "{seat}: a generation was skipped");
         assert!(seat.slot < self.seats.count, "{seat} has no slot");
         let sits = self.seats.seated.get(&seat.slot).copied();
         let Some(before) = sits else {
@@ -99,7 +100,7 @@ impl Oracle {
             self.seats.seated.insert(seat.slot, seat);
             return;
         };
-        let old = &self.chairs[&before];
+        let old = &self.processes[&before];
         if let Some(forgotten_at) = old.forgotten_at {
             assert!(now.duration_since(forgotten_at) >= BACKOFF_MIN, "{seat}: no pause since the last death");
             assert!(now.duration_since(old.spawned_at.unwrap()) >= BACKOFF_MIN, "{seat}: no pause");
@@ -107,45 +108,48 @@ impl Oracle {
             self.seats.seated.insert(seat.slot, seat);
             return;
         }
-        assert!(old.ready && old.goes_on() && !old.drained, "{seat} is to replace one that is not at work");
-        assert!(old.is_worn(&scenario.config), "{seat} is to replace one that is not worn");
-        assert_eq!(self.seats.heir, None, "{seat} is a second successor");
-        let pause = self.seats.called_off_at.map(|at| now.duration_since(at));
-        assert!(pause.is_none_or(|pause| pause >= BACKOFF_MIN), "{seat}: no pause since the last try");
-        for (other, chair) in &self.chairs {
-            let still_there = chair.replaced && chair.forgotten_at.is_none();
+        assert!(
+            old.ready && old.continues() && !old.drained,
+            "{seat} is to replace a process that is not at work"
+        );
+        assert!(old.is_worn(&scenario.config), "{seat} is to replace a process that is not worn");
+        assert_eq!(self.seats.successor, None, "{seat} is a second successor");
+        let pause = self.seats.replacement_failed_at.map(|at| now.duration_since(at));
+        assert!(pause.is_none_or(|pause| pause >= BACKOFF_MIN), "{seat}: no pause since the last attempt");
+        for (other, process) in &self.processes {
+            let still_there = process.replaced && process.forgotten_at.is_none();
             assert!(!still_there, "{seat} is recycled while {other} is not gone yet");
         }
-        self.seats.heir = Some(seat);
+        self.seats.successor = Some(seat);
     }
 
-    /// Somebody is ready, and if it is a successor the seat is its own.
+    /// A process is ready. If it is a successor, it takes the seat.
     pub(super) fn ready(&mut self, seat: Seat) {
-        let chair = self.chairs.get_mut(&seat).unwrap();
-        chair.ready = true;
-        if !self.seats.is_heir(seat) || !chair.job_sent || !chair.goes_on() || self.ending {
+        let process = self.processes.get_mut(&seat).unwrap();
+        process.ready = true;
+        if !self.seats.is_successor(seat) || !process.job_sent || !process.continues() || self.ending {
             return;
         }
-        self.seats.heir = None;
-        self.seats.called_off_at = None;
-        let before = self.seats.seated.insert(seat.slot, seat).expect("a successor follows somebody");
-        let old = self.chairs.get_mut(&before).unwrap();
+        self.seats.successor = None;
+        self.seats.replacement_failed_at = None;
+        let before = self.seats.seated.insert(seat.slot, seat).expect("a successor has a predecessor");
+        let old = self.processes.get_mut(&before).unwrap();
         old.replaced = true;
-        self.seats.restarts += u64::from(!old.goes_on());
+        self.seats.restarts += u64::from(!old.continues());
     }
 
     /// A process is gone and settled.
     pub(super) fn unseat(&mut self, now: Instant, seat: Seat) {
-        if self.seats.is_heir(seat) {
-            self.seats.heir = None;
-            self.seats.called_off_at = Some(now);
+        if self.seats.is_successor(seat) {
+            self.seats.successor = None;
+            self.seats.replacement_failed_at = Some(now);
         } else if self.seats.sits(seat)
-            && let Some(heir) = self.seats.heir.filter(|heir| heir.slot == seat.slot)
-            && self.chairs[&heir].goes_on()
+            && let Some(successor) = self.seats.successor.filter(|successor| successor.slot == seat.slot)
+            && self.processes[&successor].continues()
         {
-            self.seats.heir = None;
-            self.seats.seated.insert(seat.slot, heir);
-            // Whether the pool had noticed by then that all was over does not matter.
+            self.seats.successor = None;
+            self.seats.seated.insert(seat.slot, successor);
+            // It does not matter whether the pool had noticed by then that the run was over.
             let counts = if self.ending { &mut self.seats.maybe_restarts } else { &mut self.seats.restarts };
             *counts += 1;
         }
@@ -153,15 +157,15 @@ impl Oracle {
 
     /// A worker's black box was read.
     pub(super) fn weighed(&mut self, seat: Seat, reading: &Reading, scenario: &Scenario) {
-        let chair = self.chair(seat);
-        let first = *chair.rss_first.get_or_insert(reading.rss_bytes);
+        let process = self.process(seat);
+        let first = *process.rss_first.get_or_insert(reading.rss_bytes);
         let allowance = scenario.config.rss_allowance_bytes;
-        chair.grown |= allowance.is_some_and(|allowance| reading.rss_bytes > first + allowance);
+        process.grown |= allowance.is_some_and(|allowance| reading.rss_bytes > first + allowance);
     }
 
     pub(super) fn roll(&mut self) {
-        for chair in self.chairs.values_mut() {
-            chair.rolled = true;
+        for process in self.processes.values_mut() {
+            process.rolled = true;
         }
     }
 
@@ -179,9 +183,9 @@ impl Oracle {
         }
         self.seats.count -= 1;
         let slot = self.seats.count;
-        let heir = self.seats.heir.take_if(|heir| heir.slot == slot);
-        for seat in self.seats.seated.remove(&slot).into_iter().chain(heir) {
-            self.chairs.get_mut(&seat).unwrap().unseated = true;
+        let successor = self.seats.successor.take_if(|successor| successor.slot == slot);
+        for seat in self.seats.seated.remove(&slot).into_iter().chain(successor) {
+            self.processes.get_mut(&seat).unwrap().unseated = true;
         }
     }
 }

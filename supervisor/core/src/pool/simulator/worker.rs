@@ -1,5 +1,5 @@
-//! One simulated worker process: what it holds, what its black box says, and
-//! what is wrong with it. It knows nothing of the pool.
+//! One simulated worker process: its targets, its black box, and its fault. It knows nothing of the
+//! pool.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use wire::protocol::{Outcome, Slice, Target};
 use super::scenario::{Scenario, ms};
 use crate::pool::Seat;
 
-/// What is wrong with one process. Numbers count the stages it has run; durations count from its start.
+/// The fault of a process. Numbers count the stages it has run; durations count from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Nothing,
@@ -78,7 +78,7 @@ impl Fault {
 }
 
 impl Fault {
-    /// When it comes to light, for those that come at some time.
+    /// When the fault takes effect, for faults with a time.
     pub(super) fn comes_after(self) -> Option<Duration> {
         if let Self::DiesAfter(after)
         | Self::EndsCleanlyAfter(after)
@@ -93,7 +93,7 @@ impl Fault {
     }
 }
 
-/// What moves a worker on.
+/// The next step of a worker.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Greet,
@@ -114,7 +114,7 @@ pub(super) struct Worker {
     pub(super) seat: Seat,
     pub(super) fault: Fault,
     pub(super) alive: bool,
-    /// Stopped for good: nothing moves, and only SIGKILL ends it.
+    /// Stopped for good: it makes no progress, and only SIGKILL ends it.
     pub(super) stands_still: bool,
     pub(super) ignores_sigterm: bool,
     pub(super) draining: bool,
@@ -126,17 +126,17 @@ pub(super) struct Worker {
     pub(super) stage_queue: VecDeque<u64>,
     pub(super) stage: Option<(u64, Instant)>,
     pub(super) stages: u32,
-    /// The stage that runs will never end.
+    /// Whether the running stage will never end.
     pub(super) loops: bool,
     pub(super) lost: BTreeSet<u64>,
     pub(super) unsent: Vec<Outcome>,
     pub(super) progress: u64,
     growth_bytes: u64,
-    /// When its last message gets there: the channel keeps the order.
+    /// When its last message arrives; the channel keeps the order.
     pub(super) last_word_at: Instant,
-    /// Whether it closed its channel, garbled or lied.
+    /// Whether it closed its channel, broke the protocol or lied.
     pub(super) broke_off: bool,
-    /// Whether the end of its channel is on its way.
+    /// Whether the end of its channel is under way.
     pub(super) said_eof: bool,
     /// Since when the pool has had a reason to end it.
     pub(super) hung_since: Option<Instant>,
@@ -176,7 +176,8 @@ impl Worker {
         }
     }
 
-    /// What its black box says; reading it is also when its heart is found to beat.
+    /// Returns the contents of its black box. Reading it also advances the progress counter if the
+    /// worker is alive.
     pub(super) fn reading(&mut self, now: Instant, now_us: u64) -> Reading {
         if self.alive && !self.stands_still && self.stage.is_none() {
             self.progress += 1;
@@ -196,7 +197,7 @@ impl Worker {
         }
     }
 
-    /// Whether the pool may be right to end it, the run itself going on.
+    /// Whether the pool may rightly end it while the run goes on.
     pub(super) fn deserves_an_end(&self) -> bool {
         let of_no_use = matches!(
             self.fault,
@@ -209,7 +210,8 @@ impl Worker {
         self.stands_still || self.loops || !self.lost.is_empty()
     }
 
-    /// Whom a supervisor that finds it hung may blame, and whether it may blame nobody.
+    /// The targets that a supervisor may blame when it finds this worker hung, and whether it may
+    /// blame none.
     pub(super) fn suspects(&self) -> (Vec<u64>, bool) {
         let mut suspects: Vec<_> = self.lost.iter().copied().collect();
         let named = self.stage.filter(|_| self.stands_still || self.loops || !self.alive).map(|(id, _)| id);

@@ -1,5 +1,5 @@
-//! The world in virtual time: carries out the pool's commands on simulated
-//! workers, and tells the pool what happens, as the runtime would.
+//! The world in virtual time: carries out the pool's commands on simulated workers, and tells the
+//! pool what happens, as the runtime would.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -16,18 +16,18 @@ use crate::frontier::{Frontier, HostRef};
 use crate::pool::mutant::Mutant;
 use crate::pool::{Command, Death, Event, Pool, Seat};
 
-/// Events in one run. The longest honest run takes a fraction of this.
+/// Maximum events in one run. The longest correct run takes a fraction of this.
 const EVENTS_MAX: u32 = 60_000;
 
-/// Virtual time in one run, apart from what the scenario itself wastes.
+/// Maximum virtual time of one run, not counting the time that the scenario itself wastes.
 const RUN_MAX: Duration = Duration::from_secs(6 * 3600);
 
-/// Lines of the trace that are kept.
+/// Number of trace lines kept.
 const TRACE_LINES: usize = 80;
 
-/// What a worker says, in the order in which it says it.
+/// A message from a worker, in sending order.
 #[derive(Debug, Clone)]
-pub(super) enum Word {
+pub(super) enum Message {
     Hello,
     Ready,
     Refused,
@@ -36,19 +36,19 @@ pub(super) enum Word {
     Eof,
 }
 
-/// Something that is going to happen.
+/// A scheduled event.
 #[derive(Debug, Clone)]
-pub(super) enum Happening {
-    /// Word from a worker reaches the supervisor.
-    Heard(Seat, Word),
+pub(super) enum Scheduled {
+    /// A worker's message reaches the supervisor.
+    Heard(Seat, Message),
     /// The kernel reports an exit.
     Exit(Seat, Death),
     /// The fork is done, or has failed.
     Forked(Seat, bool),
-    /// Stale news about a process that is gone.
-    Ghost(Seat, Event),
+    /// A stale event about a dead process.
+    Stale(Seat, Event),
     Step(Seat, Step),
-    /// SIGKILL gets there.
+    /// SIGKILL takes effect.
     Killed(Seat, i32),
     Act(Act),
     HearsAgain,
@@ -63,13 +63,13 @@ pub(super) struct World {
     pub(super) pool: Pool,
     pub(super) oracle: Oracle,
     pub(super) queue: BinaryHeap<Reverse<(Instant, u32)>>,
-    coming: BTreeMap<u32, Happening>,
+    coming: BTreeMap<u32, Scheduled>,
     events: u32,
     scheduled: u32,
     pub(super) workers: BTreeMap<Seat, Worker>,
     pub(super) deaf: Option<Deaf>,
-    pub(super) unheard: VecDeque<Happening>,
-    /// The user has stopped the run, by then.
+    pub(super) unheard: VecDeque<Scheduled>,
+    /// The time by which a stopped run must be over.
     pub(super) stopped_by: Option<Instant>,
     trace: Option<VecDeque<String>>,
 }
@@ -99,12 +99,12 @@ impl World {
             scenario,
         };
         for (at, act) in world.scenario.acts.clone() {
-            world.schedule(start + at, Happening::Act(act));
+            world.schedule(start + at, Scheduled::Act(act));
         }
         world
     }
 
-    /// The last events, for a person to read.
+    /// Returns the last events, for display.
     pub(super) fn take_trace(&mut self) -> String {
         let lines = self.trace.take().unwrap_or_default();
         lines.iter().map(|line| format!("  {line}\n")).collect()
@@ -123,10 +123,10 @@ impl World {
         }
     }
 
-    pub(super) fn schedule(&mut self, at: Instant, happening: Happening) {
+    pub(super) fn schedule(&mut self, at: Instant, scheduled: Scheduled) {
         self.scheduled += 1;
         self.queue.push(Reverse((at, self.scheduled)));
-        self.coming.insert(self.scheduled, happening);
+        self.coming.insert(self.scheduled, scheduled);
     }
 
     pub(super) fn now_us(&self) -> u64 {
@@ -134,7 +134,7 @@ impl World {
         1_000_000_000 + self.now.duration_since(self.start).as_micros() as u64
     }
 
-    /// Runs to the end; panics when something must not be.
+    /// Runs to the end; panics when an invariant breaks.
     pub(super) fn run(&mut self) {
         loop {
             self.carry_out_all();
@@ -148,43 +148,39 @@ impl World {
         self.oracle.ending = true;
         self.nothing_follows();
         let dead = self.workers.values().all(|worker| !worker.alive);
-        assert!(dead, "the run is over, and a process is alive");
+        assert!(dead, "the run is over but a process is alive");
         let complete = self.stopped_by.is_none() && self.pool.failure().is_none();
         self.oracle.over(self.pool.counts(), self.pool.restarts(), complete, &self.scenario);
     }
 
-    /// Whatever is due next.
+    /// Processes the next scheduled event.
     fn pass(&mut self) {
         let next = self.queue.peek().map(|Reverse((at, _))| *at);
         let hears = self.deaf.as_ref().is_none_or(|deaf| deaf.kind == Deafness::Blocked);
         let due = self.pool.poll_timeout().filter(|_| hears);
-        let at = next
-            .into_iter()
-            .chain(due)
-            .min()
-            .expect("nothing will ever happen again, and the run is not over");
+        let at = next.into_iter().chain(due).min().expect("no event is left, but the run is not over");
         self.now = self.now.max(at);
         let spent = self.now.duration_since(self.start);
         assert!(spent < RUN_MAX + self.oracle.deaf_for, "the run does not end");
-        assert!(self.stopped_by.is_none_or(|by| self.now <= by), "the run was stopped, and goes on");
+        assert!(self.stopped_by.is_none_or(|by| self.now <= by), "the run was stopped but goes on");
         if due == Some(at) && (next != Some(at) || self.rng.bool()) {
             self.timeout();
-        } else if let Some(happening) = self.queue.pop().and_then(|Reverse((_, n))| self.coming.remove(&n)) {
-            self.happen(happening);
+        } else if let Some(scheduled) = self.queue.pop().and_then(|Reverse((_, n))| self.coming.remove(&n)) {
+            self.happen(scheduled);
         }
     }
 
-    /// The pool's time has come; it must not ask for the same instant again and again.
+    /// The pool's timer fires. The pool must not request the same instant again and again.
     pub(super) fn timeout(&mut self) {
         for _ in 0..3 {
-            self.tell_deafness();
+            self.report_suspension();
             self.note(|_| "timeout".to_owned());
             self.pool.handle_timeout(self.now);
             if self.carry_out_all() || self.pool.poll_timeout().is_none_or(|at| at > self.now) {
                 return;
             }
         }
-        panic!("the pool asks to be called at once, again and again, and does nothing");
+        panic!("the pool requests an immediate timeout again and again, and does nothing");
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -192,60 +188,60 @@ impl World {
         self.pool.handle_event(self.now, event);
     }
 
-    pub(super) fn happen(&mut self, happening: Happening) {
+    pub(super) fn happen(&mut self, scheduled: Scheduled) {
         if let Some(deaf) = &self.deaf {
-            let unheard = match happening {
-                Happening::Heard(..) => true,
-                Happening::Exit(..) | Happening::Forked(..) | Happening::Act(_) | Happening::Ghost(..) => {
+            let unheard = match scheduled {
+                Scheduled::Heard(..) => true,
+                Scheduled::Exit(..) | Scheduled::Forked(..) | Scheduled::Act(_) | Scheduled::Stale(..) => {
                     deaf.kind == Deafness::Stopped
                 }
-                Happening::Step(..) | Happening::Killed(..) | Happening::HearsAgain => false,
+                Scheduled::Step(..) | Scheduled::Killed(..) | Scheduled::HearsAgain => false,
             };
             if unheard {
-                self.unheard.push_back(happening);
+                self.unheard.push_back(scheduled);
                 return;
             }
         }
-        match happening {
-            Happening::Heard(seat, word) => self.hear(seat, word),
-            Happening::Exit(seat, death) => {
+        match scheduled {
+            Scheduled::Heard(seat, word) => self.hear(seat, word),
+            Scheduled::Exit(seat, death) => {
                 self.oracle.reaped(self.now, seat, &death);
                 self.event(Event::Reaped(seat, death));
             }
-            Happening::Forked(seat, true) => self.event(Event::Spawned(seat)),
-            Happening::Forked(seat, false) => {
+            Scheduled::Forked(seat, true) => self.event(Event::Spawned(seat)),
+            Scheduled::Forked(seat, false) => {
                 self.oracle.spawn_failed(self.now, seat);
                 self.event(Event::SpawnFailed(seat, "no more processes".to_owned()));
             }
-            Happening::Ghost(seat, event) if self.oracle.is_forgotten(seat) => self.event(event),
-            Happening::Ghost(..) => {}
-            Happening::Step(seat, step) => self.step(seat, step),
-            Happening::Killed(seat, signal) => self.die(seat, crate::pool::Exit::Signal(signal)),
-            Happening::Act(act) => self.act(act),
-            Happening::HearsAgain => self.hear_again(),
+            Scheduled::Stale(seat, event) if self.oracle.is_forgotten(seat) => self.event(event),
+            Scheduled::Stale(..) => {}
+            Scheduled::Step(seat, step) => self.step(seat, step),
+            Scheduled::Killed(seat, signal) => self.die(seat, crate::pool::Exit::Signal(signal)),
+            Scheduled::Act(act) => self.act(act),
+            Scheduled::HearsAgain => self.read_again(),
         }
     }
 
-    fn hear(&mut self, seat: Seat, word: Word) {
+    fn hear(&mut self, seat: Seat, word: Message) {
         let event = match word {
-            Word::Hello => {
+            Message::Hello => {
                 self.oracle.greeted(seat);
                 Event::Hello(seat)
             }
-            Word::Ready => {
+            Message::Ready => {
                 self.oracle.ready(seat);
                 Event::Ready(seat)
             }
-            Word::Refused => {
+            Message::Refused => {
                 self.oracle.refused = true;
                 Event::Refused(seat, "it does not know this kind of job".to_owned())
             }
-            Word::Garbled => Event::Garbled(seat, "a piece of a message is malformed".to_owned()),
-            Word::Eof => {
+            Message::Garbled => Event::Garbled(seat, "a piece of a message is malformed".to_owned()),
+            Message::Eof => {
                 self.oracle.eof(self.now, seat);
                 Event::Eof(seat)
             }
-            Word::Batch(batch) => return self.hear_batch(seat, &batch),
+            Message::Batch(batch) => return self.hear_batch(seat, &batch),
         };
         self.event(event);
     }
@@ -286,7 +282,7 @@ impl World {
                 self.event(Event::Kill);
             }
             Act::Signal(slot, signal) => self.signal_from_outside(slot, signal),
-            Act::Deafness(kind, lasting) => self.fall_deaf(kind, lasting),
+            Act::Deafness(kind, lasting) => self.stop_reading(kind, lasting),
             Act::Roll => {
                 self.oracle.roll();
                 self.event(Event::Roll);
@@ -312,22 +308,22 @@ impl World {
         self.pool.handle_timeout(self.now);
     }
 
-    /// Late news of the dead must not move a pool that is over.
+    /// Late events about dead processes must not change a pool that is over.
     fn nothing_follows(&mut self) {
         while let Some(Reverse((at, n))) = self.queue.pop() {
             self.now = self.now.max(at);
-            let Some(happening) = self.coming.remove(&n) else { continue };
-            match happening {
-                Happening::Heard(..) | Happening::Ghost(..) | Happening::Exit(..) => self.happen(happening),
-                Happening::Forked(..) | Happening::Step(..) | Happening::Killed(..) => {}
-                Happening::Act(_) | Happening::HearsAgain => {}
+            let Some(scheduled) = self.coming.remove(&n) else { continue };
+            match scheduled {
+                Scheduled::Heard(..) | Scheduled::Stale(..) | Scheduled::Exit(..) => self.happen(scheduled),
+                Scheduled::Forked(..) | Scheduled::Step(..) | Scheduled::Killed(..) => {}
+                Scheduled::Act(_) | Scheduled::HearsAgain => {}
             }
             assert_eq!(self.pool.poll_command(), None, "a command after the end");
         }
         assert_eq!(self.pool.poll_timeout(), None, "something is still due after the end");
     }
 
-    /// Does all that the pool asks for; whether that was anything.
+    /// Carries out all of the pool's commands. Returns whether there were any.
     pub(super) fn carry_out_all(&mut self) -> bool {
         let mut any = false;
         while let Some(command) = self.pool.poll_command() {
@@ -379,13 +375,13 @@ impl World {
         self.event(Event::Sampled(seat, reading, now_us));
     }
 
-    /// Some time for something to get somewhere.
+    /// Returns a random travel time.
     pub(super) fn latency(&mut self) -> Duration {
         let longest = self.scenario.latency_max.as_micros() as u64;
         Duration::from_micros(self.rng.u64(0..=longest))
     }
 
-    /// Mostly at once, sometimes after a while, rarely after more than every grace.
+    /// Mostly immediate, sometimes delayed, rarely longer than every grace period.
     pub(super) fn delay(&mut self) -> Duration {
         match self.rng.u32(0..30) {
             0 => self.scenario.config.terminate_grace * 3,
@@ -399,7 +395,7 @@ impl World {
     }
 }
 
-/// A command on one line, without the bytes of its inputs.
+/// Formats a command on one line, without the bytes of its inputs.
 fn brief(command: &Command) -> String {
     match command {
         Command::SendSlice(seat, slice) => {

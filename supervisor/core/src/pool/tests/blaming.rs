@@ -1,4 +1,4 @@
-//! Whose fault a death is, and what becomes of whom it hits.
+//! Which target is blamed for a death, and what happens to the targets it affects.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn only_the_one_at_fault_gets_the_attempt() {
         ("a crash outside any", crash, None, None),
         ("a stage of another's target", crash, Some(77), None),
         ("an exit in a stage", Exit::Code(0), Some(1), Some(1)),
-        ("killed for want of memory", Exit::Signal(libc::SIGKILL), Some(2), Some(2)),
+        ("killed by the OOM killer", Exit::Signal(libc::SIGKILL), Some(2), Some(2)),
         ("asked to end from outside", Exit::Signal(libc::SIGTERM), Some(1), None),
         ("Ctrl-C from outside", Exit::Signal(libc::SIGINT), Some(1), None),
     ];
@@ -32,19 +32,19 @@ fn three_deaths_set_a_target_aside_with_the_evidence() {
             Exit::Signal(libc::SIGSEGV),
             "",
             ErrorKind::WorkerCrash,
-            "a worker died on it (SIGSEGV) on 3 attempts, last in phase extract",
+            "a worker died while processing it (SIGSEGV) on 3 attempts, most recently in phase extract",
         ),
         (
             Exit::Signal(libc::SIGABRT),
             "memory allocation of 99 bytes failed",
             ErrorKind::WorkerOom,
-            "a worker ran out of memory on it on 3 attempts, last in phase extract",
+            "a worker ran out of memory while processing it on 3 attempts, most recently in phase extract",
         ),
         (
             Exit::Signal(libc::SIGKILL),
             "",
             ErrorKind::WorkerOom,
-            "a worker was killed on it, most likely for want of memory, on 3 attempts, last in phase extract",
+            "a worker was killed while processing it, probably by the OOM killer, on 3 attempts, most recently in phase extract",
         ),
     ];
     for (exit, stderr, kind, message) in table {
@@ -56,7 +56,7 @@ fn three_deaths_set_a_target_aside_with_the_evidence() {
             while rig.pool.slots[0].seat.generation == generation {
                 rig.pass(Duration::from_millis(10), alive());
             }
-            assert!(rig.now - before < SECOND / 5, "an input at fault is no reason to wait longer each time");
+            assert!(rig.now - before < SECOND / 5, "the delay does not grow when an input is at fault");
             if generation < 3 {
                 rig.asked();
             }
@@ -99,7 +99,7 @@ fn a_channel_that_somebody_else_holds_open_is_not_waited_for_long() {
     rig.pass(SECOND, alive());
     assert_eq!(
         rig.notices()[0],
-        "worker 0 is gone, but something holds its channel open; going on without it"
+        "worker 0 has exited, but another process holds its channel open; continuing without it"
     );
     assert_eq!(rig.returns(seat(0, 1), &[0], &Verdict::Ok), [Disposition::Stale]);
     rig.up(seat(0, 2));

@@ -1,4 +1,4 @@
-//! Who gets what, and when.
+//! Which worker gets which target, and when.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn the_first_targets_are_spread_evenly() {
 #[test]
 fn a_fast_worker_is_not_fed_ahead_of_an_idle_one_at_the_end() {
     let mut rig = Rig::serving(PoolConfig { slots: 2, concurrency: 1, ..limits() }, 30);
-    // Worker 0 answers every millisecond and so gets some ahead; worker 1 takes its time.
+    // Worker 0 answers every millisecond and so is sent more in advance; worker 1 takes its time.
     for id in 0..10 {
         rig.now += Duration::from_millis(1);
         let holds: Vec<_> = (0..30).filter(|id| rig.pool.ledger.held_by(*id, seat(0, 1)).is_some()).collect();
@@ -32,8 +32,8 @@ fn a_fast_worker_is_not_fed_ahead_of_an_idle_one_at_the_end() {
         (0..30).filter(|id| rig.pool.ledger.held_by(*id, seat(slot, 1)).is_some()).count() as u64
     };
     let counts = rig.pool.counts();
-    assert!(held(&rig, 0) > 1, "it is fed ahead");
-    assert!(held(&rig, 0) <= (counts.pending + counts.assigned).div_ceil(2), "and no more than its share");
+    assert!(held(&rig, 0) > 1, "it is sent more in advance");
+    assert!(held(&rig, 0) <= (counts.pending + counts.assigned).div_ceil(2), "but no more than its share");
     assert_eq!(held(&rig, 1), 1);
 }
 
@@ -42,7 +42,7 @@ fn what_a_lost_worker_held_goes_first_and_in_order() {
     let mut rig = Rig::serving(PoolConfig { concurrency: 4, ..limits() }, 9);
     assert_eq!(rig.given(), [(0, (0..4).map(|id| (id, 1)).collect())]);
     rig.dies(seat(0, 1), Exit::Signal(libc::SIGKILL), None, "");
-    assert_eq!(rig.given(), [], "there is nobody to give it to");
+    assert_eq!(rig.given(), [], "there is no worker to give it to");
     rig.pass(SECOND, alive());
     rig.up(seat(0, 2));
     assert_eq!(rig.given(), [(0, (0..4).map(|id| (id, 1)).collect())]);
@@ -51,10 +51,10 @@ fn what_a_lost_worker_held_goes_first_and_in_order() {
 #[test]
 fn what_the_frontier_waits_for_wakes_only_a_pool_with_room() {
     let mut rig = Rig::serving(limits(), 1);
-    // Slow enough to be fed nothing ahead.
+    // Slow enough that nothing is sent in advance.
     rig.now += SECOND;
     rig.returns(seat(0, 1), &[0], &Verdict::Retry { kind: ErrorKind::Timeout, after_ms: None });
-    let retry_at = rig.pool.poll_timeout().expect("the retry is waited for");
+    let retry_at = rig.pool.poll_timeout().expect("the pool waits for the retry");
     rig.submit(1..2);
     rig.pass(retry_at - rig.now + Duration::from_millis(1), alive());
     assert!(rig.pool.poll_timeout().unwrap() > rig.now, "due, but the only worker is busy");

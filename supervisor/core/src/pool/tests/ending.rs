@@ -1,4 +1,4 @@
-//! Drained, killed, refused, given up.
+//! Runs that are drained, killed, refused or given up.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn a_drain_finishes_what_is_in_flight_and_leaves_the_rest() {
     rig.dies(seat(0, 1), Exit::Code(0), None, "");
     assert_eq!(rig.asked(), [Command::Forget(seat(0, 1))]);
     assert!(!rig.pool.is_over());
-    // Not listening does not lengthen the grace: it was promised to the user.
+    // Time without reading messages does not extend the grace, which was promised to the user.
     rig.tell(Event::Suspended(10 * SECOND));
     rig.pass(15 * SECOND, alive());
     assert_eq!(rig.asked(), [Command::Terminate(seat(1, 1))]);
@@ -57,7 +57,7 @@ fn a_broken_worker_ends_the_run_with_its_last_words() {
     let why = rig.pool.failure().unwrap();
     assert_eq!(
         why,
-        "workers die before they are ready; the last one: died with exit status 127, its last words: libfoo.so: not found"
+        "workers die before they are ready; the last one: died with exit status 127, last output: libfoo.so: not found"
     );
     assert!(rig.pool.is_over());
     assert_eq!(rig.pool.counts().left(), 1);

@@ -1,4 +1,4 @@
-//! Tests of the pool through its public interface, in virtual time: one promise each.
+//! Tests of the pool through its public interface, in virtual time: one guarantee each.
 
 mod blaming;
 mod dispatching;
@@ -37,10 +37,10 @@ fn limits() -> PoolConfig {
     }
 }
 
-/// Something that happens to a rig.
+/// A change applied to a rig.
 type Act = fn(&mut Rig);
 
-/// A pool, its clock, and what it has asked for since one last looked.
+/// A pool, its clock, and the commands since they were last taken.
 struct Rig {
     pool: Pool,
     now: Instant,
@@ -55,7 +55,7 @@ impl Rig {
         Self { pool: Pool::new(limits, frontier, now, 1), now, asked: Vec::new() }
     }
 
-    /// All workers up, and this many targets submitted.
+    /// Starts a pool with all workers ready and `targets` targets submitted.
     fn serving(limits: PoolConfig, targets: u64) -> Self {
         let mut rig = Self::new(limits);
         rig.submit(0..targets);
@@ -88,7 +88,7 @@ impl Rig {
         self.asked.extend(std::iter::from_fn(|| self.pool.poll_command()));
     }
 
-    /// Time passes, and the worker's black box, when asked for, says `read`.
+    /// Lets time pass; the worker's black box, when sampled, returns `read`.
     fn pass(&mut self, time: Duration, mut read: impl FnMut(u64) -> Reading) {
         let until = self.now + time;
         while let Some(due) = self.pool.poll_timeout().filter(|due| *due <= until) {
@@ -109,7 +109,7 @@ impl Rig {
         self.now = until;
     }
 
-    /// Microseconds since this pass began, on a clock that began an hour ago.
+    /// Microseconds since this pool began, on a clock that began an hour earlier.
     fn now_us(&self, until: Instant, time: Duration) -> u64 {
         3_600_000_000 + (time - (until - self.now)).as_micros() as u64
     }
@@ -138,12 +138,12 @@ impl Rig {
         self.tell(Event::Reaped(seat, death));
     }
 
-    /// What was asked for since the last look.
+    /// Takes the commands since the last call.
     fn asked(&mut self) -> Vec<Command> {
         std::mem::take(&mut self.asked)
     }
 
-    /// Ids (and attempts) that each slot was given since the last look.
+    /// Takes the ids (and attempts) given to each slot since the last call.
     fn given(&mut self) -> Vec<(u32, Vec<(u64, u32)>)> {
         let slice = |command| {
             let Command::SendSlice(seat, slice) = command else { return None };
@@ -177,7 +177,7 @@ fn reading(progress: u64, target: Option<u64>) -> Reading {
     }
 }
 
-/// A black box that is seen moving each time, with no stage running.
+/// A black box that has advanced each time, with no stage running.
 fn alive() -> impl FnMut(u64) -> Reading {
     let mut progress = 0;
     move |_| {

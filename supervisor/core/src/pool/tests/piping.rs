@@ -1,4 +1,4 @@
-//! Targets that go on to a program: cut to its speed, and flushed when nothing follows.
+//! Targets for a program: cut to its speed, and flushed when no more follow.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn piped() -> PoolConfig {
     PoolConfig { ahead: Ahead::of_program(1), piped: true, ..limits() }
 }
 
-/// `{id}` on as many lines.
+/// Submits a block in which each line holds its own id.
 fn block(rig: &mut Rig, id: u64, lines: u64) {
     let text: Vec<String> = (id..id + lines).map(|id| id.to_string()).collect();
     assert!(rig.pool.submit_lines(rig.now, id, text.join("\n").into_bytes(), lines));
@@ -14,7 +14,7 @@ fn block(rig: &mut Rig, id: u64, lines: u64) {
     rig.listen();
 }
 
-/// The first id of each target that was given out since the last look, with its lines.
+/// Takes the first id and the number of lines of each target given out since the last call.
 fn pieces(rig: &mut Rig) -> Vec<(u64, usize)> {
     let slices = rig.asked().into_iter().filter_map(|command| {
         let Command::SendSlice(_, slice) = command else { return None };
@@ -52,7 +52,7 @@ fn a_fast_one_gets_them_in_blocks_and_a_slow_one_does_not() {
             rig.now += took;
             let ids: Vec<u64> = given.iter().map(|(id, _)| *id).collect();
             rig.returns(seat(0, 1), &ids, &Verdict::Ok);
-            // What it had no room for.
+            // The lines it had no room for.
             while rig.pool.counts().left() > 0 {
                 let ids: Vec<u64> = pieces(&mut rig).iter().map(|(id, _)| *id).collect();
                 rig.now += took * u32::try_from(ids.len()).unwrap() / 100;
@@ -87,8 +87,8 @@ fn a_program_is_told_once_that_nothing_follows() {
     rig.tell(Event::SourceEnded);
     assert_eq!(flushes(&mut rig), 1);
     rig.returns(seat(0, 1), &[0], &Verdict::Ok);
-    assert_eq!(flushes(&mut rig), 0, "it knows");
-    // One comes back from the dead: there is something new, and nothing after it.
+    assert_eq!(flushes(&mut rig), 0, "it was told already");
+    // A lost block comes back: there is new work, and nothing after it.
     rig.dies(seat(0, 1), Exit::Signal(libc::SIGKILL), None, "");
     rig.pass(SECOND, alive());
     rig.up(seat(0, 2));

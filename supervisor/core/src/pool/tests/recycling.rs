@@ -1,4 +1,4 @@
-//! Worn workers, rolls, and slots that come and go.
+//! Worn workers, rolls, and slots that are added and removed.
 
 use super::*;
 
@@ -6,12 +6,13 @@ fn recycled_after(targets: u64) -> PoolConfig {
     PoolConfig { recycle_after: NonZeroU64::new(targets), ..limits() }
 }
 
-/// Workers in `slots` slots that have each brought back one target, which wears them out, and hold another.
+/// Starts workers in `slots` slots. Each has finished one target, which wears it out, and holds
+/// another.
 fn worn(slots: u32) -> Rig {
     let mut rig =
         Rig::serving(PoolConfig { slots, concurrency: 2, ..recycled_after(1) }, u64::from(slots) * 4);
     rig.asked();
-    // Slowly enough not to be fed ahead.
+    // Slowly enough that nothing is sent in advance.
     rig.pass(SECOND, alive());
     for slot in 0..slots {
         let held = rig.pool.ledger.all_held_by(seat(slot, 1));
@@ -33,7 +34,11 @@ fn the_replacement_is_ready_before_the_old_one_is_drained() {
     let mut rig = worn(1);
     let asked = rig.asked();
     assert_eq!((spawns(&asked), drains(&asked)), (vec![seat(0, 2)], vec![]));
-    assert_eq!(rig.returns(seat(0, 1), &[1], &Verdict::Ok), [Disposition::Final], "it works on meanwhile");
+    assert_eq!(
+        rig.returns(seat(0, 1), &[1], &Verdict::Ok),
+        [Disposition::Final],
+        "the old worker continues meanwhile"
+    );
     assert_eq!(rig.given(), [(0, vec![(3, 1)])], "and is given more");
     rig.up(seat(0, 2));
     let asked = rig.asked();
@@ -122,7 +127,7 @@ fn a_worker_that_dies_while_its_replacement_starts_is_followed_by_it() {
     rig.asked();
     rig.tell(Event::Spawned(seat(0, 2)));
     rig.dies(seat(0, 1), Exit::Signal(libc::SIGSEGV), Some(1), "");
-    assert_eq!(rig.notices(), ["worker 0: died with SIGSEGV; its replacement is on its way"]);
+    assert_eq!(rig.notices(), ["worker 0: died with SIGSEGV; its replacement is starting"]);
     rig.tell(Event::Hello(seat(0, 2)));
     rig.tell(Event::Ready(seat(0, 2)));
     assert_eq!(rig.given(), [(0, vec![(1, 2), (2, 1)])], "blamed as usual");
@@ -156,7 +161,7 @@ fn one_that_takes_for_ever_to_leave_is_ended() {
     rig.up(seat(0, 2));
     rig.asked();
     let mut read = alive();
-    // It gets as long as any target may take, since nobody waits for it.
+    // It gets as long as any target may take, because the run does not wait for it.
     rig.pass(29 * SECOND, &mut read);
     assert_eq!(rig.notices(), [] as [String; 0]);
     rig.pass(4 * SECOND, &mut read);
@@ -179,10 +184,10 @@ fn a_worker_that_grows_beyond_its_allowance_is_replaced() {
     for (sizes, replaced) in [
         (&[50 * MIB, 60 * MIB, 149 * MIB][..], false),
         (&[50 * MIB, 151 * MIB], true),
-        // What it had not written down yet is no size.
+        // A size of 0 has not been written yet and does not count.
         (&[0, 0, 200 * MIB, 290 * MIB], false),
         (&[0, 50 * MIB, 50 * MIB, 160 * MIB], true),
-        // First seen in the middle of a large page.
+        // First sampled in the middle of a large page.
         (&[120 * MIB, 50 * MIB, 160 * MIB], true),
     ] {
         let mut rig = Rig::serving(PoolConfig { rss_allowance_bytes: Some(100 * MIB), ..limits() }, 3);
@@ -190,7 +195,7 @@ fn a_worker_that_grows_beyond_its_allowance_is_replaced() {
         let mut left = sizes.iter();
         let mut rss_bytes = 0;
         let mut progress = 0;
-        // Looked at four times a second.
+        // Sampled four times a second.
         rig.pass(SECOND / 4 * sizes.len() as u32, |_| {
             rss_bytes = left.next().copied().unwrap_or(rss_bytes);
             progress += 1;
@@ -246,7 +251,7 @@ fn a_slot_more_starts_at_once_and_a_slot_less_finishes_first() {
     rig.tell(Event::Shrink);
     assert_eq!(rig.asked(), [Command::SendDrain(seat(1, 1)), Command::Notice(Notice::new("1 worker now"))]);
     rig.tell(Event::Shrink);
-    assert_eq!(rig.notices(), ["one worker is the least there can be"]);
+    assert_eq!(rig.notices(), ["cannot remove the last worker"]);
     // The seat is filled again while its last process is still leaving.
     rig.tell(Event::Grow);
     assert_eq!(spawns(&rig.asked()), [seat(1, 2)]);
@@ -255,7 +260,7 @@ fn a_slot_more_starts_at_once_and_a_slot_less_finishes_first() {
     rig.dies(seat(1, 1), Exit::Code(0), None, "");
     rig.pass(SECOND, alive());
     rig.returns(seat(1, 2), &[2], &Verdict::Ok);
-    assert_eq!(rig.given(), [(1, vec![(1, 1)])], "what it had not done goes back, at the same attempt");
+    assert_eq!(rig.given(), [(1, vec![(1, 1)])], "its unfinished target goes back at the same attempt");
     assert_eq!((rig.pool.restarts(), rig.pool.workers()), (0, 2));
 }
 
@@ -293,7 +298,7 @@ fn a_stop_in_the_middle_of_a_recycle_ends_all_of_them() {
         assert!(!rig.pool.is_over(), "{name}");
         rig.dies(seat(0, 2), Exit::Signal(libc::SIGKILL), None, "");
         assert!(rig.pool.is_over(), "{name}");
-        // The old one is still leaving.
+        // The old worker is still leaving.
         let mut rig = worn(1);
         rig.up(seat(0, 2));
         stop(&mut rig);
@@ -302,7 +307,7 @@ fn a_stop_in_the_middle_of_a_recycle_ends_all_of_them() {
         rig.pass(15 * SECOND, alive());
         let asked = rig.asked();
         let ended = |c: &Command| matches!(c, Command::Terminate(s) | Command::Kill(s) if *s == seat(0, 1));
-        assert!(asked.iter().any(ended), "{name}: the grace is the user's, {asked:?}");
+        assert!(asked.iter().any(ended), "{name}: the user's grace applies, {asked:?}");
         rig.dies(seat(0, 1), Exit::Signal(libc::SIGKILL), None, "");
         assert!(rig.pool.is_over(), "{name}");
     }

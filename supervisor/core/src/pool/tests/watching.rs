@@ -13,7 +13,7 @@ fn a_stage_without_end_is_blamed_on_its_target() {
     assert!(asked.contains(&Command::Notice(Notice::trouble(
         seat(0, 1),
         Some(1),
-        "worker 0 is 11 s into one stage (extract) and is ended"
+        "worker 0 has been in one stage (extract) for 11 s; terminating it"
     ))));
     rig.pass(2 * SECOND, alive());
     assert_eq!(rig.asked(), [Command::Kill(seat(0, 1))], "it ignores SIGTERM");
@@ -37,7 +37,7 @@ fn a_late_target_is_blamed_and_not_the_stage_that_runs_meanwhile() {
     rig.pass(29 * SECOND, &mut busy_with_1);
     rig.asked();
     rig.pass(3 * SECOND, &mut busy_with_1);
-    assert_eq!(rig.notices(), ["worker 0 holds input 0 past its deadline and is ended"]);
+    assert_eq!(rig.notices(), ["worker 0 holds input 0, which is past its deadline; terminating it"]);
     rig.dies(seat(0, 1), Exit::Signal(libc::SIGTERM), Some(1), "");
     rig.pass(SECOND, alive());
     rig.up(seat(0, 2));
@@ -46,12 +46,12 @@ fn a_late_target_is_blamed_and_not_the_stage_that_runs_meanwhile() {
 
 #[test]
 fn a_worker_that_stands_still_outside_any_stage_costs_nobody_an_attempt() {
-    // Past the target's deadline, too: but it is the worker that stands still.
+    // The target is past its deadline too, but it is the worker that makes no progress.
     let mut rig = Rig::serving(PoolConfig { stall_timeout: 40 * SECOND, ..limits() }, 1);
     rig.pass(39 * SECOND, |_| reading(5, None));
     assert!(!rig.asked().contains(&Command::Terminate(seat(0, 1))));
     rig.pass(3 * SECOND, |_| reading(5, None));
-    assert_eq!(rig.notices(), ["worker 0 made no progress for 41 s and is ended"]);
+    assert_eq!(rig.notices(), ["worker 0 made no progress for 41 s; terminating it"]);
     rig.dies(seat(0, 1), Exit::Signal(libc::SIGKILL), None, "");
     rig.pass(SECOND, alive());
     rig.up(seat(0, 2));
@@ -64,27 +64,28 @@ fn a_target_that_comes_to_the_same_worker_again_has_a_new_deadline() {
     rig.pass(20 * SECOND, alive());
     let retry = Verdict::Retry { kind: ErrorKind::Timeout, after_ms: None };
     assert_eq!(rig.returns(seat(0, 1), &[1], &retry), [Disposition::Retried]);
-    // Its backoff is at most half a second; the other one, older, stays and is done in time.
+    // Its backoff is at most half a second. The other target is older, and is finished in time.
     rig.pass(9 * SECOND, alive());
     rig.returns(seat(0, 1), &[0], &Verdict::Ok);
     rig.asked();
     rig.pass(15 * SECOND, alive());
     assert_eq!(rig.notices(), [] as [String; 0], "24 s into its second attempt");
     rig.pass(10 * SECOND, alive());
-    assert_eq!(rig.notices(), ["worker 0 holds input 1 past its deadline and is ended"]);
+    assert_eq!(rig.notices(), ["worker 0 holds input 1, which is past its deadline; terminating it"]);
 }
 
 #[test]
 fn waiting_inside_the_worker_for_a_turn_is_not_counted() {
     let mut rig = Rig::serving(limits(), 0);
-    // Fast at first, so that it is fed ahead; then each takes 20 of the 30 seconds.
+    // Fast at first, so that it is sent more in advance; then each target takes 20 of the 30
+    // seconds.
     for id in 0..20 {
         rig.submit(id..id + 1);
         rig.now += Duration::from_millis(10);
         rig.returns(seat(0, 1), &[id], &Verdict::Ok);
     }
     rig.submit(20..24);
-    assert!(rig.pool.counts().assigned > 2, "it is fed ahead");
+    assert!(rig.pool.counts().assigned > 2, "it is sent more in advance");
     let mut read = alive();
     for id in 20..24 {
         rig.pass(20 * SECOND, &mut read);
@@ -97,13 +98,13 @@ fn waiting_inside_the_worker_for_a_turn_is_not_counted() {
 #[test]
 fn watching_costs_no_more_memory_than_is_in_flight() {
     let mut rig = Rig::serving(PoolConfig { concurrency: 2, ..limits() }, 1);
-    // One old target stays, thousands pass it by.
+    // One old target stays while thousands pass it.
     let mut read = alive();
     for id in 1..5000 {
         rig.submit(id..id + 1);
         rig.returns(seat(0, 1), &[id], &Verdict::Ok);
         rig.pass(Duration::from_millis(2), &mut read);
-        assert!(rig.pool.slots[0].watches.len() < 600, "one second's worth, and what is held");
+        assert!(rig.pool.slots[0].watches.len() < 600, "one second's worth plus what is held");
     }
 }
 
@@ -123,7 +124,8 @@ fn nobody_is_called_hung_because_we_did_not_listen() {
     ];
     for (name, wait) in table {
         let mut rig = Rig::serving(PoolConfig { slots: 2, ..limits() }, 2);
-        // Worker 1 dies and its next start is under way when we stop listening.
+        // Worker 1 dies, and its next start is under way when the supervisor stops reading
+        // messages.
         rig.dies(seat(1, 1), Exit::Code(1), None, "");
         rig.pass(SECOND, alive());
         rig.tell(Event::Spawned(seat(1, 2)));
