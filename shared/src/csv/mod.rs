@@ -18,6 +18,7 @@ mod report;
 mod sketch;
 mod sum;
 mod text;
+mod wide;
 
 use std::path::PathBuf;
 
@@ -30,7 +31,7 @@ pub use filter::{Comparison, Filter};
 pub use groups::{Groups, GroupsFull, cells_of_key, push_key_cell};
 pub use lines::LineCounter;
 pub use moments::Moments;
-pub use number::{Number, order, short};
+pub use number::{Number, Read, order, short};
 pub use quantiles::Quantiles;
 pub use report::{
     Bad, BadRow, Done, Found, Part, Place, Report, Stray, StrayKind, frame, read_part, unframe, write_part,
