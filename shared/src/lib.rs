@@ -1,7 +1,7 @@
 //! What the supervisor and its workers agree on.
 //!
 //! Messages ([`protocol`]), how they are framed ([`codec`]), what is to be done
-//! ([`job`], [`select`], [`csv`]), how their numbers compare ([`decimal`]), what comes out ([`record`], [`table`], [`warc`]) and what survives a
+//! ([`job`], [`select`], [`csv`]), how their numbers compare ([`decimal`]), what others send ([`json`]), what comes out ([`record`], [`table`], [`warc`]) and what survives a
 //! worker's death ([`black_box`]). Nothing here depends on either binary, and
 //! nothing here starts a process, opens a socket or reads a file.
 
@@ -12,6 +12,7 @@ pub mod codec;
 pub mod csv;
 pub mod decimal;
 pub mod job;
+pub mod json;
 pub mod protocol;
 pub mod record;
 pub mod select;
