@@ -1,9 +1,10 @@
 //! What the supervisor and its workers agree on.
 //!
 //! Messages ([`protocol`]), how they are framed ([`codec`]), what is to be done
-//! ([`job`], [`select`], [`csv`]), how their numbers compare ([`decimal`]), what others send ([`json`]), what comes out ([`record`], [`table`], [`warc`]) and what survives a
-//! worker's death ([`black_box`]). Nothing here depends on either binary, and
-//! nothing here starts a process, opens a socket or reads a file.
+//! ([`job`], [`select`], [`csv`]), what others send ([`json`]) and how their numbers
+//! compare ([`decimal`]), what comes out ([`record`], [`table`], [`warc`]) and what
+//! survives a worker's death ([`black_box`]). Nothing here depends on either binary,
+//! and nothing here starts a process, opens a socket or reads a file.
 
 pub mod address;
 pub mod black_box;

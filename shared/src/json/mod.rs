@@ -5,6 +5,7 @@
 //! spelling, and half a pair is U+FFFD. Everything but the body of a page goes through `serde_json` all the same.
 
 mod parse;
+mod script;
 
 use std::borrow::Cow;
 
@@ -12,7 +13,8 @@ use indexmap::IndexMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-pub use parse::{JsonError, parse, script};
+pub use parse::{JsonError, parse};
+pub use script::script;
 
 /// A value; texts without escapes are borrowed from the body.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,10 +1,11 @@
-//! Reads JSON: one value as RFC 8259 has it, or what a script holds that pages mean as JSON.
+//! Reads JSON as RFC 8259 has it, and, between and inside of its tokens, what scripts have besides.
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 use serde::de::IgnoredAny;
 
+use super::script::comment;
 use super::{Json, Members};
 
 /// Arrays and objects inside each other. Each takes stack here and wherever the tree is gone through.
@@ -26,7 +27,7 @@ pub enum JsonError {
 /// # Errors
 /// When it is not, or nested too deep.
 pub fn parse(text: &str) -> Result<Json<'_>, JsonError> {
-    let mut parser = Parser { text, at: 0, rules: Rules::Strict };
+    let mut parser = Parser::new(text, Rules::Strict);
     let value = parser.value(0).and_then(|value| {
         parser.space();
         (parser.at == text.len()).then_some(value)
@@ -38,38 +39,27 @@ pub fn parse(text: &str) -> Result<Json<'_>, JsonError> {
     })
 }
 
-/// Reads the values that a `<script>` of JSON begins with, as the readers of structured data do: there may be
-/// comments, a comment or CDATA section around it, raw control characters in texts, escapes of JavaScript, commas
-/// before closing brackets, several values, and anything behind the last that can be read.
-#[must_use]
-pub fn script(text: &str) -> Vec<Json<'_>> {
-    let mut parser = Parser { text, at: 0, rules: Rules::Script };
-    let mut values = Vec::new();
-    loop {
-        parser.space();
-        while parser.take(b',') || parser.take(b';') {
-            parser.space();
-        }
-        match parser.value(0) {
-            Some(value) => values.push(value),
-            None => return values,
-        }
-    }
-}
-
+/// Which grammar holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rules {
+pub(super) enum Rules {
+    /// That of RFC 8259.
     Strict,
+    /// What is found in scripts.
     Script,
 }
 
-struct Parser<'t> {
+/// A text, and how far it is read.
+pub(super) struct Parser<'t> {
     text: &'t str,
     at: usize,
     rules: Rules,
 }
 
 impl<'t> Parser<'t> {
+    pub(super) const fn new(text: &'t str, rules: Rules) -> Self {
+        Self { text, at: 0, rules }
+    }
+
     fn rest(&self) -> &'t str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -78,7 +68,7 @@ impl<'t> Parser<'t> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn take(&mut self, byte: u8) -> bool {
+    pub(super) fn take(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == Some(byte);
         self.at += usize::from(is_next);
         is_next
@@ -89,7 +79,7 @@ impl<'t> Parser<'t> {
     }
 
     /// Skips what may stand between two tokens.
-    fn space(&mut self) {
+    pub(super) fn space(&mut self) {
         while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
             self.at += 1;
         }
@@ -108,7 +98,7 @@ impl<'t> Parser<'t> {
     }
 
     /// A value `depth` levels down; `None` where it stops being one.
-    fn value(&mut self, depth: usize) -> Option<Json<'t>> {
+    pub(super) fn value(&mut self, depth: usize) -> Option<Json<'t>> {
         self.space();
         match self.peek()? {
             b'{' if depth < DEPTH_MAX => self.object(depth),
@@ -261,7 +251,7 @@ impl<'t> Parser<'t> {
         Some(())
     }
 
-    /// The character of `\uXXXX`, behind the `u`; of two that make a pair.
+    /// The character of `\u` and four digits, behind the `u`; of two that make a pair.
     fn unicode(&mut self) -> Option<char> {
         let first = self.hex(4)?;
         self.at += 4;
@@ -283,102 +273,12 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// How long the comment is that a text begins with, or the beginning or end of what hides a script from old browsers.
-fn comment(text: &str) -> usize {
-    const MARKERS: [&str; 3] = ["<![CDATA[", "]]>", "-->"];
-    const OPEN: &str = "<!--";
-    if let Some(marker) = MARKERS.iter().find(|marker| text.starts_with(**marker)) {
-        return marker.len();
-    }
-    if let Some(inside) = text.strip_prefix(OPEN) {
-        return OPEN.len() + if is_around(inside) { 0 } else { up_to(inside, "-->") };
-    }
-    if let Some(line) = text.strip_prefix("//") {
-        let spaces = line.len() - line.trim_start_matches([' ', '\t']).len();
-        let marked = line.get(spaces..).unwrap_or_default();
-        // The rest of the line is not hidden by what hides the marker from JavaScript.
-        if marked.starts_with(OPEN) || MARKERS.iter().any(|marker| marked.starts_with(marker)) {
-            return 2 + spaces;
-        }
-        return 2 + memchr(b'\n', line.as_bytes()).unwrap_or(line.len());
-    }
-    text.strip_prefix("/*").map_or(0, |inside| 2 + up_to(inside, "*/"))
-}
-
-/// Whether an HTML comment stands around the values, and not before them.
-fn is_around(inside: &str) -> bool {
-    let begins = |text: &str, with: &[&str]| with.iter().any(|with| text.trim_start().starts_with(with));
-    let behind = inside.split_once("-->").map_or("", |(_, behind)| behind);
-    begins(inside, &["{", "[", "//", "/*", "<![CDATA["]) && !begins(behind, &["{", "["])
-}
-
-/// How far it is to the end of `end`; all of the text if it has none.
-fn up_to(text: &str, end: &str) -> usize {
-    text.find(end).map_or(text.len(), |at| at + end.len())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn check(text: &str, want: &[&str]) {
-        let got: Vec<String> = script(text).iter().map(|value| value.to_text().as_str().to_owned()).collect();
-        assert_eq!(got, want, "{text:?}");
-    }
-
-    #[test]
-    fn scripts_hold_what_their_readers_find() {
-        const A: &str = r#"{"a":1}"#;
-        for text in [
-            "{\"a\":1}",
-            "\u{feff}\u{a0}{\"a\":1}\u{2028}",
-            "{\"a\":1};",
-            "{\"a\":1} ; ;",
-            "{\"a\":1,}",
-            "<!-- {\"a\":1} -->",
-            "<!--\n{\"a\":1}\n//-->",
-            "<!-- a comment -->\n{\"a\":1}",
-            "<!-- one --><!-- two -->{\"a\":1}",
-            "<!-- {\"old\": true} -->\n{\"a\":1}",
-            "<![CDATA[{\"a\":1}]]>",
-            "//<![CDATA[\n{\"a\":1}\n//]]>",
-            "// <![CDATA[ {\"a\":1} // ]]>",
-            "/*<![CDATA[*/ {\"a\":1} /*]]>*/",
-            "/* <![CDATA[ */{\"a\":1}/* ]]> */",
-            "<!--//--><![CDATA[//><!--\n{\"a\":1}\n//--><!]]>",
-            "// about it\n{\"a\": /* one */ 1 // still\n}",
-            "{\"a\":1}}",
-            "{\"a\":1} and more",
-            "{\"a\":1}</script>",
-        ] {
-            check(text, &[A]);
-        }
-        check("{\"a\":1}{\"b\":2}", &[A, r#"{"b":2}"#]);
-        check("{\"a\":1},\n{\"b\":2};[3,]", &[A, r#"{"b":2}"#, "[3]"]);
-        check("{\"a\":1} {\"b\":", &[A]);
-        for nothing in
-            ["", " ", ";", "<!-- -->", "no JSON", "{\"a\":1", "{a:1}", "{'a':1}", "[1,,2]", "//{\"a\":1}"]
-        {
-            check(nothing, &[]);
-        }
-    }
-
-    #[test]
-    fn texts_in_scripts_may_hold_anything() {
-        check("{\"a\":\"one\ntwo\ttab\u{1}\"}", &[r#"{"a":"one\ntwo\ttab\u0001"}"#]);
-        check(
-            r#"{"a":"it\'s \x41\x e9 C:\Windows \u00e9 \u12"}"#,
-            &[r#"{"a":"it's A\\x e9 C:\\Windows é \\u12"}"#],
-        );
-        check(
-            r#"{"a":"//no <!-- comment","b":"\ud83d"}"#,
-            &["{\"a\":\"//no <!-- comment\",\"b\":\"\u{fffd}\"}"],
-        );
-        check("[NaN, Infinity, -Infinity, 1.50, -0]", &["[null,null,null,1.50,-0]"]);
-        check("[-NaN]", &[]);
-    }
+    use crate::json::script;
 
     /// What `serde_json` finds wrong, this finds wrong, and nothing else.
     fn agrees(text: &str) {
