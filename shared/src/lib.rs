@@ -5,21 +5,23 @@
 //! | [`job`] | the document that tells a worker what to do |
 //! | [`select`] | selectors and field steps, parsed |
 //! | [`csv`] | grouping and aggregation of CSV files |
+//! | [`decimal`] | numbers compared digit by digit |
 //! | [`table`], [`warc`] | records as rows and as records of a web archive |
 //! | [`address`] | which addresses may be connected to |
 //!
 //! The rest comes from the crate `wire`, which knows no job: messages ([`protocol`]), how they are framed
-//! ([`codec`]), [`record`]s, the [`black_box`] and the [`clock`]. Nothing here depends on either binary, and
+//! ([`codec`]), [`record`]s, [`json`] as others send it, the [`black_box`] and the [`clock`]. Nothing here depends on either binary, and
 //! nothing here starts a process, opens a socket or reads a file.
 
 pub mod address;
 pub mod csv;
+pub mod decimal;
 pub mod job;
 pub mod select;
 pub mod table;
 pub mod warc;
 
-pub use wire::{black_box, clock, codec, record};
+pub use wire::{black_box, clock, codec, json, record};
 
 /// The messages, with the job that they carry.
 pub mod protocol {

@@ -1,6 +1,6 @@
 """What we write, read by tools that we had no hand in; what we work out, worked out by them.
 
-    check.py --bin DIR --work DIR [CHECK]...
+    check.py --bin DIR --packages DIR --work DIR [CHECK]...
 
 A check fails with the first difference. `scripts/test oracles` makes the environment and runs them all.
 """
@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Callable
 
 import archives
+import jsonpath
+import jsonsuite
 import objects
 import outputs
+import spectrum
 import tables
 from programs import Difference, Programs
 
@@ -24,6 +27,9 @@ CHECKS: dict[str, Callable[[Programs], str]] = {
     "archives": archives.check,
     "random-tables": tables.check_random,
     "large-table": tables.check_large,
+    "csv-spectrum": spectrum.check,
+    "jsonpath": jsonpath.check,
+    "json-suite": jsonsuite.check,
     "outputs": outputs.check,
     "resumed-archives": archives.check_resumed,
     "objects": objects.check,
@@ -36,6 +42,7 @@ def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("checks", nargs="*", metavar="CHECK", help=" ".join(CHECKS))
     args.add_argument("--bin", type=Path, required=True, help="where supervisor, worker and origin are")
+    args.add_argument("--packages", type=Path, required=True, help="where the packages of package.json are")
     args.add_argument("--work", type=Path, required=True, help="a directory for what is written; emptied first")
     asked = args.parse_args()
     if unknown := [name for name in asked.checks if name not in CHECKS]:
@@ -47,7 +54,7 @@ def main() -> None:
         home.mkdir(parents=True)
         began = time.monotonic()
         try:
-            said = CHECKS[name](Programs(asked.bin.resolve(), home.resolve()))
+            said = CHECKS[name](Programs(asked.bin.resolve(), home.resolve(), asked.packages.resolve()))
         except Difference as difference:
             failed, said = True, f"FAILED: {difference}"
         print(f"{name}: {said} ({time.monotonic() - began:.1f} s)", flush=True)

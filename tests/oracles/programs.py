@@ -25,6 +25,8 @@ class Programs:
 
     bin: Path
     home: Path
+    packages: Path
+    """Where the packages of `package.json` are."""
     variables: dict[str, str] = field(default_factory=dict)
     """What is set for them besides what is set for us."""
 
@@ -35,27 +37,25 @@ class Programs:
 
     def supervisor(self, *args: str | Path, exits: int = 0) -> str:
         """Run it; its standard output."""
-        command = [str(self.bin / "supervisor"), *map(str, args)]
-        # Bytes: as text, a line end within a cell would become another.
-        done = subprocess.run(
-            command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=TIMEOUT_S,
-        )  # fmt: skip
+        done = self.run(*args)
         if done.returncode != exits:
             said = done.stderr.decode(errors="replace")[-2000:]
-            raise Difference(f"{' '.join(command)} exited {done.returncode}, not {exits}:\n{said}")
+            raise Difference(f"{' '.join(map(str, args))} exited {done.returncode}, not {exits}:\n{said}")
         return done.stdout.decode()
+
+    def run(self, *args: str | Path) -> subprocess.CompletedProcess[bytes]:
+        """Run it, however it ends. Bytes: as text, a line end within a cell would become another."""
+        return subprocess.run(
+            [str(self.bin / "supervisor"), *map(str, args)],
+            cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S,
+        )  # fmt: skip
 
     def refused(self, says: str, *args: str | Path, exits: int = 1) -> None:
         """Run it; it must say no, and why."""
-        command = [str(self.bin / "supervisor"), *map(str, args)]
-        done = subprocess.run(
-            command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=TIMEOUT_S,
-        )  # fmt: skip
+        done = self.run(*args)
         said = done.stderr.decode(errors="replace")
         if done.returncode != exits or says not in said:
-            raise Difference(f"{' '.join(command)} exited {done.returncode}, not {exits} with {says!r}:\n{said[-2000:]}")
+            raise Difference(f"{' '.join(map(str, args))} exited {done.returncode}, not {exits} with {says!r}:\n{said[-2000:]}")
 
     def killed_when(self, condition: Callable[[], bool], *args: str) -> None:
         """Start it, and kill it as soon as something holds."""

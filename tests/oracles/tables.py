@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Iterator
 
@@ -73,7 +73,9 @@ def quoted(cell: str, anyway: bool) -> str:
 
 def number(rng: random.Random) -> str:
     """What a sum takes, an empty cell included."""
-    return rng.choice(["", "0", "-7", "1e3", "+2.50", "0.1", f"{rng.uniform(-1e6, 1e6):.3f}", str(rng.randrange(10**12))])
+    long = [str(-rng.randrange(10**30)), f"{rng.randrange(10**20)}.{rng.randrange(10**19):019}", repr(rng.random() / 1e6)]
+    short = ["", "0", "-7", "1e3", "+2.50", "0.1", f"{rng.uniform(-1e6, 1e6):.3f}", str(rng.randrange(10**12))]
+    return rng.choice(long if rng.random() < 0.1 else short)
 
 
 def parsed(text: str) -> dict[tuple[str, ...], tuple[object, ...]]:
@@ -88,12 +90,13 @@ def parsed(text: str) -> dict[tuple[str, ...], tuple[object, ...]]:
 def by_python(text: bytes) -> dict[tuple[str, ...], tuple[object, ...]]:
     """The same table, worked out by Python's reader and decimal numbers."""
     groups: dict[tuple[str, ...], list[object]] = {}
-    for cells in python_rows(text):
-        key, value, note, other = cells
-        group = groups.setdefault((key, other), [0, 0, Decimal(0)])
-        group[0] += 1
-        group[1] += bool(note)
-        group[2] += Decimal(value or 0)
+    with localcontext(prec=200):
+        for cells in python_rows(text):
+            key, value, note, other = cells
+            group = groups.setdefault((key, other), [0, 0, Decimal(0)])
+            group[0] += 1
+            group[1] += bool(note)
+            group[2] += Decimal(value or 0)
     return {key: tuple(group) for key, group in groups.items()}
 
 

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::column::{Column, Kept};
 use super::extreme::{Extreme, Side};
 use super::groups::Groups;
-use super::number::Number;
-use super::sum::{Sum, Total};
+use super::sum::Total;
 
 /// One column of the output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +50,8 @@ pub enum Value {
     Count(u64),
     /// A number with all its digits.
     Decimal(String),
+    /// A number as the file spells it.
+    Spelled(Vec<u8>),
     /// A number that was rounded.
     Float(f64),
     /// Text, byte for byte as it stood in the file.
@@ -99,7 +100,7 @@ impl Aggregate {
             Kept::Distinct(kept) => Value::Count(kept.get(group).map_or(0, |distinct| distinct.estimate())),
             Kept::Quantiles(kept) => match self.function {
                 Function::Quantile(rank) => {
-                    kept.get(group).and_then(|digest| digest.quantile(rank)).map_or(Value::Nothing, float)
+                    kept.get(group).and_then(|kept| kept.quantile(rank)).map_or(Value::Nothing, float)
                 }
                 Function::Count
                 | Function::Sum
@@ -131,14 +132,6 @@ fn extreme(extreme: &Extreme) -> Value {
     match extreme {
         Extreme::None => Value::Nothing,
         Extreme::Text(text) => Value::Text(text.clone()),
-        Extreme::Number(number) => {
-            // A sum of one number writes it as all sums are written.
-            let mut alone = Sum::default();
-            alone.add(*number);
-            match number {
-                Number::Rounded(value) => Value::Float(*value),
-                Number::Exact { .. } | Number::Missing | Number::Not => total(alone.total()),
-            }
-        }
+        Extreme::Number { text, .. } => Value::Spelled(text.clone()),
     }
 }

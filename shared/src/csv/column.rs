@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::extreme::{Extreme, Side};
 use super::moments::Moments;
-use super::sketch::{Distinct, Quantiles};
+use super::quantiles::Quantiles;
+use super::sketch::Distinct;
 use super::sum::Sum;
 
 /// One thing kept of one column.
@@ -91,7 +92,7 @@ impl Column {
                 each(kept, next, places, |kept, next| kept.merge(&next));
             }
             (Kept::Quantiles(kept), Kept::Quantiles(next)) => {
-                each(kept, next, places, |kept, next| kept.merge(&next));
+                each(kept, next, places, |kept, next| kept.merge(next));
             }
             // Both sides made their columns from one spec.
             _ => {}

@@ -47,7 +47,7 @@ impl Filter {
             return memchr::memmem::find(cell, &self.text).is_some();
         }
         let ordering = match self.number {
-            Some(number) => order(Number::parse(cell), number),
+            Some(number) => order((Number::parse(cell), cell), (number, &self.text)),
             None => Some(cell.cmp(self.text.as_slice())),
         };
         match self.comparison {
@@ -82,6 +82,21 @@ mod tests {
             (AtLeast, "10", true, ["10", "100", "1e2"], ["9.5", "", "zz"]),
             (Equal, "007", false, ["007", "007", "007"], ["7", "", "0070"]),
             (Less, "m", false, ["a", "", "l"], ["m", "n", "zz"]),
+            (
+                Equal,
+                "1712345678901234567",
+                true,
+                ["1712345678901234567", "1712345678901234567.0", " 01712345678901234567 "],
+                ["1712345678901234566", "1712345678901234568", "1712345678901234567.1"],
+            ),
+            (
+                Less,
+                "0.1234567890123456789",
+                true,
+                ["0.1234567890123456788", "0", "-1e400"],
+                ["0.1234567890123456789", "0.12345678901234567891", "1e400"],
+            ),
+            (Greater, "1e400", true, ["2e400", "1.1e400", "1e401"], ["1e400", "1e399", "-1e401"]),
             (Contains, "ab", false, ["ab", "cabd", "xab"], ["a", "", "ba"]),
         ] {
             for cell in yes {

@@ -13,10 +13,12 @@ mod groups;
 mod lines;
 mod moments;
 mod number;
+mod quantiles;
 mod report;
 mod sketch;
 mod sum;
 mod text;
+mod wide;
 
 use std::path::PathBuf;
 
@@ -29,11 +31,12 @@ pub use filter::{Comparison, Filter};
 pub use groups::{Groups, GroupsFull, cells_of_key, push_key_cell};
 pub use lines::LineCounter;
 pub use moments::Moments;
-pub use number::{Number, order, short};
+pub use number::{Number, Read, order, short};
+pub use quantiles::Quantiles;
 pub use report::{
     Bad, BadRow, Done, Found, Part, Place, Report, Stray, StrayKind, frame, read_part, unframe, write_part,
 };
-pub use sketch::{Distinct, Quantiles};
+pub use sketch::Distinct;
 pub use sum::{Sum, Total};
 pub use text::{Text, is_split_safe};
 

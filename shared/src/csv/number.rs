@@ -7,6 +7,8 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decimal::{self, Decimal};
+
 /// Decimal places that are kept exactly.
 pub(super) const PLACES: u32 = 18;
 
@@ -14,7 +16,7 @@ pub(super) const PLACES: u32 = 18;
 const DIGITS: u32 = 18;
 
 /// 10⁰ … 10¹⁸
-pub(super) const POWERS: [i64; 19] = [
+const POWERS: [i64; 19] = [
     1,
     10,
     100,
@@ -48,8 +50,8 @@ pub enum Number {
         /// How many of them stand after the point.
         places: u8,
     },
-    /// Anything longer, larger or smaller, as the nearest double.
-    Rounded(f64),
+    /// Anything longer, larger or smaller, as the nearest double. Only the cell's text has all of it.
+    Long(f64),
     /// Not a number.
     Not,
 }
@@ -102,46 +104,20 @@ impl Number {
         if text.is_empty() {
             return Self::Missing;
         }
-        let Some(Parts { negative, digits, point, exponent }) = Parts::of(text) else { return Self::Not };
-        let significant = digits.trim_start_matches('0');
-        // Zeros at the end move into the exponent, so that 1000000000000000000000 is still exact as 10²¹ is not.
-        let kept = significant.trim_end_matches('0');
-        let dropped = i64::try_from(significant.len() - kept.len()).unwrap_or(i64::MAX);
-        let after = i64::try_from(digits.len() - point).unwrap_or(i64::MAX);
-        let places = after.saturating_sub(exponent).saturating_sub(dropped);
-        if kept.is_empty() {
-            return Self::Exact { mantissa: 0, places: 0 };
+        let Some(decimal) = Decimal::parse(text) else { return Self::Not };
+        if let Some((mantissa, places)) = exactly(&decimal) {
+            return Self::Exact { mantissa, places };
         }
-        let width = i64::try_from(kept.len()).unwrap_or(i64::MAX);
-        // A negative number of places is zeros before the point.
-        let fits = width <= i64::from(DIGITS)
-            && places <= i64::from(PLACES)
-            && width - places.min(0) <= i64::from(DIGITS);
-        let exact = fits.then(|| kept.parse::<i64>().ok()).flatten().and_then(|mantissa| {
-            let zeros = POWERS.get(usize::try_from(-places.min(0)).ok()?)?;
-            Some((mantissa.checked_mul(*zeros)?, u8::try_from(places.max(0)).ok()?))
-        });
-        match exact {
-            Some((magnitude, places)) => {
-                Self::Exact { mantissa: if negative { -magnitude } else { magnitude }, places }
-            }
-            None => match std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok()) {
-                Some(value) if value.is_finite() => Self::Rounded(value),
-                Some(_) | None => Self::Not,
-            },
-        }
+        let nearest = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+        nearest.map_or(Self::Not, Self::Long)
     }
 
-    /// As the nearest double.
+    /// As the nearest double; infinite if it is larger than all doubles.
     #[must_use]
     pub fn to_f64(self) -> Option<f64> {
         match self {
-            #[expect(clippy::cast_precision_loss, reason = "the nearest is what is asked for")]
-            Self::Exact { mantissa, places } => {
-                let power = POWERS.get(usize::from(places)).copied().unwrap_or(1);
-                Some(mantissa as f64 / power as f64)
-            }
-            Self::Rounded(value) => Some(value),
+            Self::Exact { mantissa, places } => Some(quotient(mantissa, places)),
+            Self::Long(nearest) => Some(nearest),
             Self::Missing | Self::Not => None,
         }
     }
@@ -154,21 +130,56 @@ impl Number {
     }
 }
 
-/// Which of two numbers comes first; `None` if one is none.
-///
-/// A total order of everything that is a number: by value, and where a rounded number and an exact one have the same
-/// double, the exact one first. So the smallest of many does not depend on the order in which they are looked at.
+/// The double nearest to `mantissa / 10^places`.
+#[inline]
+#[expect(clippy::cast_precision_loss, reason = "the nearest is what is asked for")]
+fn quotient(mantissa: i64, places: u8) -> f64 {
+    /// Whole numbers up to this one are doubles, and so is every power of ten up to 10²².
+    const DOUBLES_MAX: u64 = 1 << 53;
+    /// Puts so many bits of a quotient before its point that a double keeps fewer of them.
+    const SHIFT: u32 = 66;
+    let power = POWERS.get(usize::from(places)).copied().unwrap_or(1);
+    if mantissa.unsigned_abs() <= DOUBLES_MAX || places == 0 {
+        return mantissa as f64 / power as f64;
+    }
+    // To divide the nearest double of the mantissa would round twice.
+    let (dividend, divisor) =
+        (u128::from(mantissa.unsigned_abs()) << SHIFT, u128::from(power.unsigned_abs()));
+    let has_rest = !dividend.is_multiple_of(divisor);
+    let nearest = ((dividend / divisor) | u128::from(has_rest)) as f64 / (1_u128 << SHIFT) as f64;
+    if mantissa < 0 { -nearest } else { nearest }
+}
+
+/// Mantissa and places of a number that fits in [`Number::Exact`].
+fn exactly(decimal: &Decimal<'_>) -> Option<(i64, u8)> {
+    let Some(magnitude) = decimal.magnitude() else { return Some((0, 0)) };
+    let digits = decimal.significant().take(DIGITS as usize + 1).count() as i64;
+    // Negative if zeros stand between the last digit and the point.
+    let places = digits.saturating_sub(magnitude);
+    let zeros = places.min(0).unsigned_abs();
+    if digits.unsigned_abs() + zeros > u64::from(DIGITS) || places > i64::from(PLACES) {
+        return None;
+    }
+    let mantissa = decimal.significant().fold(0, |mantissa, digit| mantissa * 10 + i64::from(digit - b'0'));
+    let mantissa = mantissa * POWERS.get(usize::try_from(zeros).ok()?)?;
+    Some((if decimal.negative { -mantissa } else { mantissa }, u8::try_from(places.max(0)).ok()?))
+}
+
+/// A cell, and what it was read as.
+pub type Read<'a> = (Number, &'a [u8]);
+
+/// Which of two numbers comes first, by their exact values; `None` if one of the cells is no number.
 #[must_use]
-pub fn order(a: Number, b: Number) -> Option<Ordering> {
-    match (a, b) {
-        (Number::Exact { mantissa: a, places: m }, Number::Exact { mantissa: b, places: n }) => {
-            Some(if m == n { a.cmp(&b) } else { Number::units(a, m).cmp(&Number::units(b, n)) })
-        }
-        (a, b) => {
-            let rounded = |number| u8::from(matches!(number, Number::Rounded(_)));
-            let by_value = a.to_f64()?.partial_cmp(&b.to_f64()?)?;
-            Some(by_value.then(rounded(a).cmp(&rounded(b))))
-        }
+pub fn order(one: Read<'_>, other: Read<'_>) -> Option<Ordering> {
+    if let (Number::Exact { mantissa: a, places: m }, Number::Exact { mantissa: b, places: n }) =
+        (one.0, other.0)
+    {
+        return Some(if m == n { a.cmp(&b) } else { Number::units(a, m).cmp(&Number::units(b, n)) });
+    }
+    // Rounding never turns two numbers round, but it can make one of them: then all digits are compared.
+    match one.0.to_f64()?.partial_cmp(&other.0.to_f64()?)? {
+        Ordering::Equal => decimal::order(one.1.trim_ascii(), other.1.trim_ascii()),
+        apart @ (Ordering::Less | Ordering::Greater) => Some(apart),
     }
 }
 
@@ -214,44 +225,10 @@ pub fn short(cell: &[u8]) -> Option<(i64, u8)> {
     Some((value.cast_signed(), places as u8))
 }
 
-/// A number's spelling, taken apart.
-struct Parts {
-    negative: bool,
-    digits: String,
-    /// How many of the digits stand before the point.
-    point: usize,
-    exponent: i64,
-}
-
-impl Parts {
-    fn of(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (negative, text) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix('+').unwrap_or(text)),
-        };
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent),
-            None => (text, "0"),
-        };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let only_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let signless = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
-        if !only_digits(whole) || !only_digits(fraction) || whole.len() + fraction.len() == 0 {
-            return None;
-        }
-        if signless.is_empty() || !only_digits(signless) {
-            return None;
-        }
-        // An exponent of a hundred digits is as good as the largest.
-        let exponent =
-            exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN / 4 } else { i64::MAX / 4 });
-        Some(Self { negative, digits: format!("{whole}{fraction}"), point: whole.len(), exponent })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn exact(mantissa: i64, places: u8) -> Number {
@@ -275,12 +252,12 @@ mod tests {
             ("000000000000000000000012", exact(12, 0)),
             ("0.000000000000000001", exact(1, 18)),
             ("1.0000000000000000000", exact(1, 0)),
-            ("1000000000000000000", Number::Rounded(1e18)),
-            ("0.0000000000000000001", Number::Rounded(1e-19)),
-            ("1e400", Number::Not),
-            ("1e-400", Number::Rounded(0.0)),
-            ("1e300", Number::Rounded(1e300)),
-            ("1e-99999999999999999999", Number::Rounded(0.0)),
+            ("1000000000000000000", Number::Long(1e18)),
+            ("0.0000000000000000001", Number::Long(1e-19)),
+            ("1e400", Number::Long(f64::INFINITY)),
+            ("1e-400", Number::Long(0.0)),
+            ("1e300", Number::Long(1e300)),
+            ("1e-99999999999999999999", Number::Long(0.0)),
             ("0e99999999999999999999", exact(0, 0)),
             ("", Number::Missing),
             ("  ", Number::Missing),
@@ -329,15 +306,77 @@ mod tests {
 
     #[test]
     fn order_is_by_value_however_it_is_written() {
-        let sorted =
-            ["-1e30", "-2", "-1.5", "0", "1e-30", "0.5", "0.50000000000000001", "1", "10", "1e18", "1e30"];
+        let sorted = [
+            "-1e400",
+            "-1e30",
+            "-1000000000000000001",
+            "-1000000000000000000",
+            "-2",
+            "-1.5",
+            "0",
+            "1e-400",
+            "1e-30",
+            "0.1234567890123456788",
+            "0.1234567890123456789",
+            "0.5",
+            "0.50000000000000001",
+            "1",
+            "10",
+            "999999999999999999",
+            "1e18",
+            "1712345678901234567",
+            "1712345678901234568",
+            "99999999999999999999",
+            "1e30",
+            "1e400",
+            "2e400",
+        ];
+        let read = |text: &'static str| (Number::parse(text.as_bytes()), text.as_bytes());
         for (i, a) in sorted.iter().enumerate() {
             for (j, b) in sorted.iter().enumerate() {
-                let got = order(Number::parse(a.as_bytes()), Number::parse(b.as_bytes()));
-                assert_eq!(got, Some(i.cmp(&j)), "{a} {b}");
+                assert_eq!(order(read(a), read(b)), Some(i.cmp(&j)), "{a} {b}");
             }
         }
-        assert_eq!(order(exact(150, 2), exact(15, 1)), Some(Ordering::Equal));
-        assert_eq!(order(Number::Missing, exact(1, 0)), None);
+        for (a, b) in
+            [("1.50", "1.5"), (" 1e18 ", "1000000000000000000.0"), ("1e400", "10e399"), ("-0", "0e9")]
+        {
+            assert_eq!(order(read(a), read(b)), Some(Ordering::Equal), "{a} {b}");
+        }
+        assert_eq!(order(read(""), read("1")), None);
+    }
+
+    #[test]
+    fn numbers_become_the_nearest_double() {
+        for text in [
+            "0.0915847874050735959",
+            "0.91584787405073595",
+            "-12345678901234567.8",
+            "9007199254740993",
+            "9007199254740993.1",
+            "0.99999999999999999",
+            "-0.000000000000000001",
+            "999999999999999999",
+            "0.30000000000000004441",
+            "1e300",
+        ] {
+            assert_eq!(Number::parse(text.as_bytes()).to_f64(), text.parse().ok(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_becomes_the_nearest_double(mantissa in -999_999_999_999_999_999..=999_999_999_999_999_999_i64, places in 0..=18_u8) {
+            let want: f64 = format!("{mantissa}e-{places}").parse().unwrap();
+            prop_assert_eq!(exact(mantissa, places).to_f64(), Some(want));
+        }
+
+        #[test]
+        fn spelling_does_not_matter(mantissa in any::<i64>(), exponent in -25..25_i32) {
+            let plain = format!("{mantissa}e{exponent}");
+            let shifted = format!("{mantissa}000e{}", exponent - 3);
+            let (plain, shifted) = (plain.as_bytes(), shifted.as_bytes());
+            let read = |text| (Number::parse(text), text);
+            prop_assert_eq!(order(read(plain), read(shifted)), Some(Ordering::Equal));
+        }
     }
 }

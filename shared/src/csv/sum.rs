@@ -2,16 +2,19 @@
 //! was faster, must not show in the last digit.
 //!
 //! Numbers of at most 18 digits and 18 decimal places go into a fixed-point integer of 192 bits in
-//! units of 10⁻¹⁸, which 2⁶⁴ of them cannot fill. The others, already rounded to a double, go into
-//! a non-overlapping expansion of doubles, which is exact too: J. R. Shewchuk, "Adaptive Precision
-//! Floating-Point Arithmetic and Fast Robust Geometric Predicates", 1997.
+//! units of 10⁻¹⁸, which 2⁶⁴ of them cannot fill. The others go into one that grows ([`Wide`]).
+//! Nothing is rounded until the sum is written.
 
+use num_bigint::BigInt;
 use serde::{Deserialize, Serialize};
 
-use super::number::{Number, POWERS};
+use super::number::{Number, PLACES};
+use super::wide::Wide;
+use crate::decimal::Decimal;
 
-/// 10¹⁸: units in one.
-const ONE: u64 = POWERS[18].unsigned_abs();
+/// Most decimal places that a sum is written with. One that has more is written as the nearest double, or a column
+/// of measurements with exponents would give sums of hundreds of digits.
+const PLACES_MAX: usize = 38;
 
 /// A sum, and of how many numbers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,23 +23,20 @@ pub struct Sum {
     pub count: u64,
     low: u128,
     high: i64,
-    /// What did not fit: an expansion, smallest first; nearly always empty.
-    expansion: Vec<f64>,
+    /// What did not fit; nearly always absent.
+    wide: Option<Box<Wide>>,
 }
 
 impl Sum {
-    /// Adds a number; what is none changes nothing.
+    /// Adds what `cell` was read as; what is no number changes nothing.
     #[inline]
-    pub fn add(&mut self, number: Number) {
+    pub fn add(&mut self, number: Number, cell: &[u8]) {
         match number {
             Number::Exact { mantissa, places } => {
                 self.count += 1;
                 self.add_units(Number::units(mantissa, places));
             }
-            Number::Rounded(value) => {
-                self.count += 1;
-                self.grow(value);
-            }
+            Number::Long(_) => self.add_long(cell),
             Number::Missing | Number::Not => {}
         }
     }
@@ -47,8 +47,8 @@ impl Sum {
         let (low, carry) = self.low.overflowing_add(other.low);
         self.low = low;
         self.high = self.high.wrapping_add(other.high).wrapping_add(i64::from(carry));
-        for value in &other.expansion {
-            self.grow(*value);
+        if let Some(wide) = &other.wide {
+            self.wide.get_or_insert_default().merge(wide);
         }
     }
 
@@ -61,153 +61,40 @@ impl Sum {
     }
 
     #[cold]
-    fn grow(&mut self, value: f64) {
-        let mut rest = value;
-        let mut kept = Vec::with_capacity(self.expansion.len() + 1);
-        for &part in &self.expansion {
-            let (large, small) = if rest.abs() < part.abs() { (part, rest) } else { (rest, part) };
-            let total = large + small;
-            let lost = small - (total - large);
-            if lost != 0.0 {
-                kept.push(lost);
-            }
-            rest = total;
+    fn add_long(&mut self, cell: &[u8]) {
+        if let Some(decimal) = Decimal::parse(cell.trim_ascii()) {
+            self.count += 1;
+            self.wide.get_or_insert_default().add(&decimal);
         }
-        kept.push(rest);
-        self.expansion = kept;
     }
 
-    /// The sum, exactly as a decimal where every number was exact, else as the nearest double to it; `None` of nothing.
+    /// The sum with all its digits, or as the nearest double if more than [`PLACES_MAX`] of them stand after the
+    /// point; `None` of nothing.
     #[must_use]
     pub fn total(&self) -> Option<Total> {
         if self.count == 0 {
-            None
-        } else if self.expansion.is_empty() {
-            Some(Total::Exact(self.decimal()))
-        } else {
-            Some(Total::Rounded(self.to_f64()))
+            return None;
         }
+        let all = self.exact();
+        Some(all.decimal(PLACES_MAX).map_or_else(|| Total::Rounded(all.over(1)), Total::Exact))
     }
 
-    /// The sum over the count; `None` of nothing.
+    /// The sum over the count, as the nearest double; `None` of nothing.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "nobody has 2⁵³ rows")]
     pub fn mean(&self) -> Option<f64> {
-        if self.count == 0 {
-            None
-        } else if self.expansion.is_empty() {
-            // Dividing the nearest double would round twice: 0.3 / 3 is not 0.1.
-            self.decimal_over(self.count).parse().ok()
-        } else {
-            Some(self.to_f64() / self.count as f64)
+        // To divide the nearest double of the sum would round twice: 0.3 / 3 is not 0.1.
+        (self.count > 0).then(|| self.exact().over(self.count))
+    }
+
+    /// Both parts together.
+    fn exact(&self) -> Wide {
+        let units = (BigInt::from(self.high) << u128::BITS) + BigInt::from(self.low);
+        let mut all = Wide::new(units, PLACES);
+        if let Some(wide) = &self.wide {
+            all.merge(wide);
         }
+        all
     }
-
-    fn to_f64(&self) -> f64 {
-        // The standard library's reading of a decimal is the nearest double there is.
-        let fixed = self.decimal().parse().unwrap_or(f64::NAN);
-        let mut all = self.clone();
-        all.grow(fixed);
-        nearest(&all.expansion)
-    }
-
-    /// The fixed-point part, written out.
-    fn decimal(&self) -> String {
-        let (negative, limbs) = self.magnitude();
-        let text = digits(negative, limbs);
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
-
-    /// The fixed-point part over `count`, with so many digits that the nearest double is that to all of them.
-    fn decimal_over(&self, count: u64) -> String {
-        let (negative, mut limbs) = self.magnitude();
-        let mut rest = divide(&mut limbs, count);
-        let mut text = digits(negative, limbs);
-        for _ in 0..2 {
-            let here = u128::from(rest) * u128::from(ONE);
-            text.push_str(&format!("{:018}", here / u128::from(count)));
-            rest = (here % u128::from(count)) as u64;
-        }
-        if rest > 0 {
-            text.push('1');
-        }
-        text
-    }
-
-    /// The fixed-point part: whether it is negative, and its units, lowest first.
-    fn magnitude(&self) -> (bool, [u64; 3]) {
-        let negative = self.high < 0;
-        let (mut low, mut high) = (self.low, self.high);
-        if negative {
-            let (negated, carry) = (!low).overflowing_add(1);
-            low = negated;
-            high = (!high).wrapping_add(i64::from(carry));
-        }
-        (negative, [low as u64, (low >> 64) as u64, high.cast_unsigned()])
-    }
-}
-
-/// Units as a decimal, with all 18 of its places.
-fn digits(negative: bool, mut limbs: [u64; 3]) -> String {
-    let mut groups = [0; 4];
-    for group in &mut groups {
-        *group = divide(&mut limbs, ONE);
-    }
-    let [fraction, whole @ ..] = groups;
-    let mut text = String::new();
-    if negative {
-        text.push('-');
-    }
-    let mut begun = false;
-    for group in whole.iter().rev() {
-        if begun {
-            text.push_str(&format!("{group:018}"));
-        } else if *group > 0 {
-            text.push_str(&group.to_string());
-            begun = true;
-        }
-    }
-    if !begun {
-        text.push('0');
-    }
-    text.push_str(&format!(".{fraction:018}"));
-    text
-}
-
-/// The double nearest to an expansion, however it came to be: from the largest part down, until something is lost.
-fn nearest(expansion: &[f64]) -> f64 {
-    let mut parts = expansion.iter().rev().copied();
-    let mut total = parts.next().unwrap_or(0.0);
-    while let Some(part) = parts.next() {
-        let before = total;
-        total = before + part;
-        let lost = part - (total - before);
-        if lost != 0.0 {
-            // Exactly half way, and what is left says to which side.
-            let beyond = parts.find(|part| *part != 0.0).unwrap_or(0.0);
-            let further = total + lost * 2.0;
-            if lost.signum() == beyond.signum() && beyond != 0.0 && lost * 2.0 == further - total {
-                total = further;
-            }
-            break;
-        }
-    }
-    total
-}
-
-/// Divides in place; what is left over.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a remainder is below its divisor, a quotient limb below 2⁶⁴"
-)]
-fn divide(limbs: &mut [u64; 3], by: u64) -> u64 {
-    let mut rest = 0_u128;
-    for limb in limbs.iter_mut().rev() {
-        let here = (rest << 64) | u128::from(*limb);
-        *limb = (here / u128::from(by)) as u64;
-        rest = here % u128::from(by);
-    }
-    rest as u64
 }
 
 /// What a sum comes to.
@@ -215,7 +102,7 @@ fn divide(limbs: &mut [u64; 3], by: u64) -> u64 {
 pub enum Total {
     /// All its digits.
     Exact(String),
-    /// The nearest double.
+    /// The nearest double; infinite beyond the largest.
     Rounded(f64),
 }
 
@@ -228,7 +115,7 @@ mod tests {
     fn sum(cells: &[&str]) -> Sum {
         let mut sum = Sum::default();
         for cell in cells {
-            sum.add(Number::parse(cell.as_bytes()));
+            sum.add(Number::parse(cell.as_bytes()), cell.as_bytes());
         }
         sum
     }
@@ -253,9 +140,39 @@ mod tests {
         check(&["1e17"; 2000], "200000000000000000000");
         check(&["999999999999999999"; 2000], "1999999999999999998000");
         check(&["-999999999999999999"; 2000], "-1999999999999999998000");
-        check(&["1e30", "1", "-1e30"], "~1.0");
+        check(&["1e30", "1", "-1e30"], "1");
+        check(&["0.5", "1e18"], "1000000000000000000.5");
+        check(&["999999999999999999", "-1000000000000000000"], "-1");
+        check(&["1234567890123456789012345678901234567890"; 10], "12345678901234567890123456789012345678900");
+        check(&["1e76", "1e76", "-1"], &format!("1{}", "9".repeat(76)));
+        check(&["-12345678901234567890", "0.1"], "-12345678901234567889.9");
+        check(&["0.0000000000000000001", "0.2"], "0.2000000000000000001");
+        check(&["0.1234567890123456789", " 0.8765432109876543211 "], "1");
+        check(&["1e-38", "-1"], &format!("-0.{}", "9".repeat(38)));
+    }
+
+    #[test]
+    fn sums_are_rounded_once_where_they_are_rounded() {
         check(&["1e300", "1e-300", "-1e300"], "~1e-300");
-        check(&["0.5", "1e18"], "~1e18");
+        check(&["1e-39", "1"], "~1.0");
+        // Half way between two doubles, and what is far below it decides.
+        check(&["9007199254740993", "1e-50"], "~9007199254740994.0");
+        check(&["9007199254740993", "-1e-50"], "~9007199254740992.0");
+        check(&["5e-324"], "~5e-324");
+        check(&["2.4e-324"], "~0.0");
+        check(&["2.5e-324"], "~5e-324");
+        check(&["1e-400", "1e-400"], "~0.0");
+        check(&["1e-5000", "7"], "7");
+        check(&["1e400", "1e-39"], "~inf");
+        check(&["1e5000", "-1e5000"], "~inf");
+    }
+
+    #[test]
+    fn one_cell_cannot_make_a_sum_slow() {
+        let digits = "7".repeat(1 << 20);
+        check(&[&digits], "~inf");
+        check(&[&format!("0.{digits}")], "~0.7777777777777778");
+        check(&[&format!("1e-{digits}"), "1"], "1");
     }
 
     #[test]
@@ -266,6 +183,14 @@ mod tests {
         assert_eq!(sum(&["-0.000000000000000001", "0", "0"]).mean(), Some(-3.333_333_333_333_333_3e-19));
         assert_eq!(sum(&["1", "1", "0"]).mean(), Some(2.0 / 3.0));
         assert_eq!(sum(&["1e30", "1e30"]).mean(), Some(1e30));
+        assert_eq!(sum(&["4.9e-324", "0"]).mean(), Some(0.0));
+        assert_eq!(sum(&["5e-324", "1e-323"]).mean(), Some(1e-323));
+        assert_eq!(
+            sum(&["9007199254740993", "9007199254740993.0000000000000000001"]).mean(),
+            Some(9007199254740994.0)
+        );
+        assert_eq!(sum(&["9007199254740993"; 7]).mean(), Some(9007199254740992.0));
+        assert_eq!(sum(&["1e5000"]).mean(), Some(f64::INFINITY));
         assert_eq!(sum(&[""]).mean(), None);
     }
 
@@ -274,10 +199,38 @@ mod tests {
             (any::<i32>(), 0..6_u32).prop_map(|(n, e)| format!("{n}e-{e}")),
             any::<i64>().prop_map(|n| n.to_string()),
             (-1e20..1e20_f64).prop_map(|x| format!("{x:e}")),
+            (-1e-20..1e-20_f64).prop_map(|x| format!("{x:e}")),
+            any::<i128>().prop_map(|n| n.to_string()),
         ]
     }
 
     proptest! {
+        #[test]
+        fn whole_numbers_of_any_length_are_summed_exactly(numbers in proptest::collection::vec(any::<i64>(), 1..60), zeros in 0..40_u32) {
+            let unit = format!("e{zeros}");
+            let cells: Vec<String> = numbers.iter().map(|number| format!("{number}{unit}")).collect();
+            let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
+            let total: i128 = numbers.iter().copied().map(i128::from).sum();
+            let want = if total == 0 { "0".to_owned() } else { format!("{total}{}", "0".repeat(zeros as usize)) };
+            prop_assert_eq!(sum(&cells).total(), Some(Total::Exact(want)));
+        }
+
+        #[test]
+        fn a_mean_of_one_number_is_the_nearest_double(number in any::<f64>().prop_filter("finite", |x| x.is_finite())) {
+            prop_assert_eq!(sum(&[&format!("{number:e}")]).mean(), Some(number));
+            // All digits of the point half way to the next, and a trifle more or less.
+            let next = number.abs().next_up();
+            if number.is_normal() && next.is_finite() {
+                let texts = [format!("{:.1100}", number.abs()), format!("{next:.1100}")];
+                let halves: Vec<&str> = texts.iter().map(String::as_str).collect();
+                let want = if number.to_bits() & 1 == 0 { number.abs() } else { next };
+                prop_assert_eq!(sum(&halves).mean(), Some(want));
+                let more = [halves[0], halves[1], "1e-1090", "-1e-1090"];
+                prop_assert_eq!(sum(&[more[0], more[1], more[2]]).exact().over(2), next);
+                prop_assert_eq!(sum(&[more[0], more[1], more[3]]).exact().over(2), number.abs());
+            }
+        }
+
         #[test]
         fn order_and_cuts_do_not_show(
             cells in proptest::collection::vec(any_cell(), 1..60),

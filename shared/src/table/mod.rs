@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 pub use self::delimited::{Delimited, quoted};
+use crate::json::{self, Json};
 use crate::select::{Each, Field, Pipe, Preset, names};
 
 /// The columns of a job's records.
@@ -336,8 +337,10 @@ fn text(json: &str) -> Cow<'_, str> {
     if !json.starts_with('"') {
         return Cow::Borrowed(json);
     }
-    // A half of a surrogate pair is JSON and no text: better shown with its escapes than not at all.
-    serde_json::from_str::<Key<'_>>(json).map_or(Cow::Borrowed(json), |Key(text)| text)
+    match json::parse(json) {
+        Ok(Json::String(text)) => text,
+        Ok(_) | Err(_) => Cow::Borrowed(json),
+    }
 }
 
 #[cfg(test)]
@@ -438,6 +441,6 @@ mod tests {
         assert_eq!(Element::Int.cells("[1,\"x\"]"), [Cell::Int(1), Cell::Null]);
         assert!(Row::parse(b"[]").is_err() && Row::parse(b"{\"id\":").is_err());
         let half = Row::parse(br#"{"url":"\ud800"}"#).unwrap();
-        assert_eq!(half.cell(&table.columns[1]), Cell::Text("\"\\ud800\"".into()));
+        assert_eq!(half.cell(&table.columns[1]), Cell::Text("\u{fffd}".into()));
     }
 }

@@ -6,6 +6,8 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::json::{Json, JsonText};
+
 /// Why an input has no fields. The names are part of the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,8 +98,18 @@ pub enum FieldValue {
     List(Vec<FieldValue>),
     /// Names and values, in order, each name once.
     Object(Vec<(String, FieldValue)>),
-    /// A part of a JSON body.
-    Json(Box<serde_json::Value>),
+    /// A part of a JSON body, and no text.
+    Json(JsonText),
+}
+
+impl From<&Json<'_>> for FieldValue {
+    fn from(value: &Json<'_>) -> Self {
+        match value {
+            Json::Null => Self::Null,
+            Json::String(text) => Self::Text(text.clone().into_owned()),
+            Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => Self::Json(value.to_text()),
+        }
+    }
 }
 
 impl Serialize for FieldValue {
@@ -272,9 +284,9 @@ mod tests {
         let json = |value: FieldValue| serde_json::to_string(&value).unwrap();
         let object = FieldValue::Object(vec![
             ("b".to_owned(), FieldValue::Int(-1)),
-            ("a".to_owned(), FieldValue::Json(Box::new(serde_json::json!({"z": 1, "y": [true]})))),
+            ("a".to_owned(), FieldValue::from(&crate::json::parse(r#"{"z": 1.50, "y": [true]}"#).unwrap())),
         ]);
-        assert_eq!(json(object), r#"{"b":-1,"a":{"z":1,"y":[true]}}"#);
+        assert_eq!(json(object), r#"{"b":-1,"a":{"z":1.50,"y":[true]}}"#);
         assert_eq!(json(FieldValue::List(vec![FieldValue::Float(1.0), FieldValue::Null])), "[1.0,null]");
     }
 

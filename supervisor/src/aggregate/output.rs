@@ -44,12 +44,12 @@ fn sorted(spec: &CsvSpec, groups: &Groups) -> Vec<usize> {
     let by_cell = |a: &Cell<'_>, b: &Cell<'_>| {
         let rank = |number: Number| match number {
             Number::Missing => 0,
-            Number::Exact { .. } | Number::Rounded(_) => 1,
+            Number::Exact { .. } | Number::Long(_) => 1,
             Number::Not => 2,
         };
         rank(a.0)
             .cmp(&rank(b.0))
-            .then_with(|| order(a.0, b.0).unwrap_or(Ordering::Equal))
+            .then_with(|| order(*a, *b).unwrap_or(Ordering::Equal))
             .then_with(|| a.1.cmp(b.1))
     };
     let width = spec.keys.len();
@@ -117,6 +117,7 @@ impl Table<'_> {
             Value::Nothing => Vec::new(),
             Value::Count(count) => count.to_string().into_bytes(),
             Value::Decimal(text) => text.into_bytes(),
+            Value::Spelled(text) => text,
             Value::Float(value) => float(value).into_bytes(),
             Value::Text(text) => match self.encoding {
                 Some(encoding) => encoding.decode_without_bom_handling(&text).0.into_owned().into_bytes(),
@@ -132,6 +133,7 @@ impl Table<'_> {
                 let text = self.delimited(value);
                 self.json_text(&String::from_utf8_lossy(&text));
             }
+            Value::Spelled(text) => json_number(&mut self.out, &text),
             Value::Count(_) | Value::Decimal(_) | Value::Float(_) => {
                 let text = self.delimited(value);
                 self.out.extend_from_slice(&text);
@@ -148,6 +150,30 @@ impl Table<'_> {
 fn separate(out: &mut Vec<u8>, n: usize, delimiter: u8) {
     if n > 0 {
         out.push(delimiter);
+    }
+}
+
+/// A number as JSON spells it: no plus sign, one digit at least on either side of a point, no zeros before the others.
+fn json_number(out: &mut Vec<u8>, text: &[u8]) {
+    let unsigned = text.strip_prefix(b"+").unwrap_or(text);
+    let (sign, digits) = match unsigned.strip_prefix(b"-") {
+        Some(digits) => (&b"-"[..], digits),
+        None => (&b""[..], unsigned),
+    };
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    let (whole, rest) = digits.split_at(end);
+    let zeros = whole.iter().take_while(|digit| **digit == b'0').count();
+    let whole = whole.get(zeros..).filter(|whole| !whole.is_empty()).unwrap_or(b"0");
+    out.extend_from_slice(sign);
+    out.extend_from_slice(whole);
+    match rest {
+        // A point with no digit behind it.
+        [b'.'] => {}
+        [b'.', exponent @ (b'e' | b'E'), power @ ..] => {
+            out.push(*exponent);
+            out.extend_from_slice(power);
+        }
+        rest => out.extend_from_slice(rest),
     }
 }
 
@@ -220,12 +246,52 @@ mod tests {
     }
 
     #[test]
+    fn a_spelled_number_is_one_in_json_too() {
+        for (spelled, want) in [
+            ("12.50", "12.50"),
+            ("+7", "7"),
+            ("-007", "-7"),
+            (".5", "0.5"),
+            ("-.5e3", "-0.5e3"),
+            ("5.", "5"),
+            ("5.e2", "5e2"),
+            ("000", "0"),
+            ("00.10E+2", "0.10E+2"),
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("1e400", "1e400"),
+        ] {
+            let mut out = Vec::new();
+            json_number(&mut out, spelled.as_bytes());
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{spelled}");
+            serde_json::from_str::<&serde_json::value::RawValue>(want).unwrap();
+        }
+    }
+
+    #[test]
+    fn long_keys_are_sorted_by_value() {
+        let spec = spec(&["k"], &[]);
+        let keys: [&[u8]; 6] = [
+            b"100000000000000000000",
+            b"99999999999999999999",
+            b"-99999999999999999999",
+            b"-100000000000000000000",
+            b"99999999999999999998.5",
+            b"99999999999999999999.0",
+        ];
+        assert_eq!(
+            written(&spec, &keys, Format::Csv(None)),
+            "k\n-100000000000000000000\n-99999999999999999999\n99999999999999999998.5\n99999999999999999999\n\
+             99999999999999999999.0\n100000000000000000000\n"
+        );
+    }
+
+    #[test]
     fn what_no_double_can_hold_is_empty_or_null() {
         let spec = spec(&[], &[("s", Function::Sum, Some(0)), ("v", Function::Var, Some(0))]);
         let mut groups = groups(&spec, &[b""]);
         for column in &mut groups.columns {
             if let Kept::Sums(sums) = &mut column.kept {
-                (0..2).for_each(|_| sums[0].add(Number::Rounded(f64::MAX)));
+                sums[0].add(Number::parse(b"1e5000"), b"1e5000");
             } else if let Kept::Moments(moments) = &mut column.kept {
                 [1e200, -1e200].iter().for_each(|value| moments[0].add(*value));
             }

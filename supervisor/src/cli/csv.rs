@@ -281,7 +281,7 @@ fn condition(text: &str, raw: Option<&'static Encoding>, columns: &mut Columns) 
     }
     let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     let number = match (inner, Number::parse(value.as_bytes())) {
-        (None, number @ (Number::Exact { .. } | Number::Rounded(_))) => Some(number),
+        (None, number @ (Number::Exact { .. } | Number::Long(_))) => Some(number),
         _ => None,
     };
     let value = inner.unwrap_or(value);

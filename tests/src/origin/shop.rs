@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 
 use super::Origin;
 use super::answers::html;
@@ -45,6 +46,16 @@ pub const ITEMS: &str = r#"{"total": 3, "items": [
 ]}
 "#;
 
+/// `/shop/plain` as text, `/shop/page` as a page: JSON that says it is something else, with numbers that no double
+/// holds and half a character.
+pub const NUMBERS: &str = r#"
+  {"id": 1712345678901234567890, "price": 0.36995516654807925, "far": 1e400, "note": "x\ud83d"}"#;
+
+/// `/shop/twice`: a page in windows-1251, whose second `Content-Type` line does not take the first one's charset away;
+/// its JSON-LD is wrapped, has a line end in a text, and says more of its type than what it is.
+pub const TWICE: &[u8] = b"<title>\xef\xf0\xe8\xe2\xe5\xf2</title>\
+    <script type=\"application/ld+json;profile='a;b'\"><!--\n{\"a\": \"b\nc\", \"price\": 12.50};\n--></script>";
+
 pub(super) fn routes() -> Router<Arc<Origin>> {
     Router::new()
         .route("/shop/", get(|| async { html(PAGE) }))
@@ -55,10 +66,19 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
             get(|| async { json("application/json", ITEMS.get(..60).unwrap_or_default()) }),
         )
         .route("/shop/untyped", get(|| async { untyped(ITEMS) }))
+        .route("/shop/plain", get(|| async { json("text/plain", NUMBERS) }))
+        .route("/shop/page", get(|| async { json("text/html; charset=utf-8", NUMBERS) }))
+        .route("/shop/twice", get(|| async { twice() }))
 }
 
 fn json(content_type: &'static str, body: &'static str) -> Response {
     ([(header::CONTENT_TYPE, content_type)], body).into_response()
+}
+
+/// Two lines that say what it is.
+fn twice() -> Response {
+    let kinds = ["text/html; boundary=\"; charset=gbk\"; charset=windows-1251", "text/html"];
+    (AppendHeaders(kinds.map(|kind| (header::CONTENT_TYPE, kind))), Bytes::from_static(TWICE)).into_response()
 }
 
 /// Nobody says what it is.

@@ -13,10 +13,12 @@
 )]
 
 mod addresses;
+mod as_sent;
 mod chaos;
 mod charsets;
 mod compare;
 mod csv;
+mod csv_numbers;
 mod extraction;
 mod extraction_depth;
 mod harness;

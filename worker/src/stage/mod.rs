@@ -9,6 +9,7 @@ pub mod decode;
 pub mod extract;
 pub mod fetch;
 pub(crate) mod map;
+mod media_type;
 mod sitemap;
 mod warc;
 
@@ -38,6 +39,7 @@ use self::csv::Csv;
 use self::extract::{Body, Extractor, Kind, Page};
 use self::fetch::tape::Tape;
 use self::fetch::{Failure, Fetched, blocking, event_loop};
+use self::media_type::MediaType;
 use self::sitemap::Listing;
 use self::warc::{About, Archivist};
 
@@ -289,9 +291,11 @@ impl Pipeline {
         if self.reads_sitemaps {
             return read_sitemap(fetched);
         }
+        let media_type = fetched.content_type.as_deref().and_then(MediaType::extract);
+        let media_type = media_type.as_ref();
         let page = Page {
-            kind: Kind::of_content_type(fetched.content_type.as_deref()),
-            content_type_charset: fetched.content_type.as_deref().and_then(charset_label),
+            kind: Kind::of_content_type(media_type.map(|media_type| media_type.essence.as_str())),
+            content_type_charset: media_type.and_then(|media_type| media_type.charset.as_deref()),
             url: Some(&fetched.final_url),
             parse_timeout: self.parse_timeout,
         };
@@ -489,30 +493,9 @@ fn open_regular(path: &Path) -> io::Result<(File, u64)> {
     }
 }
 
-/// The charset label of a `Content-Type` header (RFC 9110, section 8.3.1).
-fn charset_label(content_type: &str) -> Option<&str> {
-    content_type.split(';').skip(1).find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_charset_label_is_found_however_it_is_written() {
-        for (header, label) in [
-            ("text/html", None),
-            ("text/html; charset=utf-8", Some("utf-8")),
-            ("text/html;CHARSET=\"Shift_JIS\"", Some("Shift_JIS")),
-            ("text/html; boundary=x; charset = koi8-r ", Some("koi8-r")),
-            ("charset=utf-8", None),
-        ] {
-            assert_eq!(charset_label(header), label, "{header}");
-        }
-    }
 
     #[test]
     fn what_is_no_regular_file_is_refused_without_waiting_for_it() {

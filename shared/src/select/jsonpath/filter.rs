@@ -1,10 +1,11 @@
 //! Parses what stands in `[?…]`, and checks that functions get what they take.
 
-use serde_json::Value;
+use std::borrow::Cow;
 
 use super::parse::segments;
 use super::text::Text;
 use super::{Comparison, DEPTH_MAX, JsonPathError, Logic, Operand, Pattern, Query, pattern};
+use crate::json::{self, Json};
 
 /// What a term is before it is known what it is used for.
 enum Term {
@@ -121,16 +122,16 @@ fn term(text: &mut Text<'_>, depth: usize) -> Result<Term, JsonPathError> {
         });
     }
     if let Some(string) = text.string()? {
-        return Ok(Term::Value(Operand::Literal(Value::String(string))));
+        return Ok(Term::Value(Operand::Literal(Json::String(Cow::Owned(string)))));
     }
     if text.peek().is_some_and(|c| c == '-' || c.is_ascii_digit()) {
         return number(text).map(|number| Term::Value(Operand::Literal(number)));
     }
     let at = text.at;
     let literal = match text.name() {
-        Some("true") => Value::Bool(true),
-        Some("false") => Value::Bool(false),
-        Some("null") => Value::Null,
+        Some("true") => Json::Bool(true),
+        Some("false") => Json::Bool(false),
+        Some("null") => Json::Null,
         Some(name) if text.peek() == Some('(') => return function(text, at, name, depth),
         _ => {
             text.at = at;
@@ -148,14 +149,14 @@ fn query(text: &mut Text<'_>, depth: usize) -> Result<Option<Query>, JsonPathErr
     Ok(Some(Query { from_root, segments: segments(text, depth + 1)? }))
 }
 
-fn number(text: &mut Text<'_>) -> Result<Value, JsonPathError> {
+fn number(text: &mut Text<'_>) -> Result<Json<'static>, JsonPathError> {
     let rest = text.rest();
     let end = rest.find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c))).unwrap_or(rest.len());
     let written = rest.get(..end).unwrap_or_default();
-    match serde_json::from_str::<Value>(written) {
-        Ok(number) => {
+    match json::parse(written) {
+        Ok(_) => {
             text.at += end;
-            Ok(number)
+            Ok(Json::Number(Cow::Owned(written.to_owned())))
         }
         Err(_) => text.refuse(format!("`{written}` is not a number")),
     }
@@ -178,7 +179,7 @@ fn function(text: &mut Text<'_>, at: usize, name: &str, depth: usize) -> Result<
             text.skip_space();
             let pattern_at = text.at;
             let written = value(text, depth)?;
-            let pattern = if let Operand::Literal(Value::String(written)) = &written {
+            let pattern = if let Operand::Literal(Json::String(written)) = &written {
                 match pattern(written, whole) {
                     Some(regex) => Pattern::Fixed(regex),
                     None => {

@@ -10,7 +10,8 @@ mod parse;
 mod text;
 
 use regex::Regex;
-use serde_json::Value;
+
+use crate::json::Json;
 
 /// Brackets and parentheses inside each other, above any query that is meant.
 const DEPTH_MAX: usize = 32;
@@ -98,7 +99,7 @@ pub enum Comparison {
 #[derive(Debug, Clone)]
 pub enum Operand {
     /// Written in the query.
-    Literal(Value),
+    Literal(Json<'static>),
     /// What a query for at most one value finds.
     Query(Query),
     /// Characters of a text, elements of an array or members of an object.

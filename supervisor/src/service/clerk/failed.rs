@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use shared::json::{self, Json, Members};
 
 use super::super::ask::{Refused, Submission, Upload};
 use super::{Errand, RECORDS};
@@ -38,8 +40,8 @@ struct Seen {
     id: u64,
     url: Option<String>,
     path: Option<String>,
-    #[serde(default)]
-    keep: Map<String, Value>,
+    /// As it stands: a number that is read and written again may be another.
+    keep: Option<Box<RawValue>>,
     error: Option<IgnoredAny>,
 }
 
@@ -73,15 +75,17 @@ fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io
     each_failed(retry, |seen| {
         let Some(url) = seen.url else { return Ok(()) };
         any = true;
-        let mut row = Map::new();
-        for (name, value) in seen.keep {
-            if name != "url" && !keep.contains(&name) {
-                keep.push(name.clone());
+        let mut row = match seen.keep.as_ref().map(|keep| json::parse(keep.get())) {
+            Some(Ok(Json::Object(members))) => *members,
+            _ => Members::default(),
+        };
+        for name in row.keys() {
+            if name != "url" && !keep.iter().any(|known| known == name) {
+                keep.push(name.clone().into_owned());
             }
-            row.insert(name, value);
         }
-        row.insert("url".to_owned(), Value::String(url));
-        serde_json::to_writer(&mut out, &row)?;
+        row.insert("url".into(), Json::String(url.into()));
+        out.write_all(Json::Object(Box::new(row)).to_text().as_str().as_bytes())?;
         out.write_all(b"\n")
     })?;
     out.flush()?;

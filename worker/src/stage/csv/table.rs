@@ -51,6 +51,8 @@ pub(super) struct Table<'a> {
     /// Cells and numbers of the batch, row by row, as many a row as there are `wanted`.
     cells: Vec<Span>,
     numbers: Vec<Number>,
+    /// Whether one of the numbers is [`Number::Long`]: only then are the cells needed to add them up.
+    has_long: bool,
     /// The group of each row of the batch.
     groups: Vec<u32>,
     /// Cells that had to be unquoted.
@@ -77,6 +79,7 @@ impl<'a> Table<'a> {
             done,
             cells: Vec::new(),
             numbers: Vec::new(),
+            has_long: false,
             groups: Vec::new(),
             side: Vec::new(),
             key: Vec::new(),
@@ -212,7 +215,10 @@ impl<'a> Table<'a> {
                 continue;
             }
             match usable(*wanted, column, bytes) {
-                Ok(number) => self.numbers.push(number),
+                Ok(number) => {
+                    self.has_long |= matches!(number, Number::Long(_));
+                    self.numbers.push(number);
+                }
                 Err(bad) => {
                     self.cells.truncate(first);
                     self.numbers.truncate(first);
@@ -262,7 +268,12 @@ impl<'a> Table<'a> {
             let cells = cells.map(|span| cell(text, &self.side, *span));
             let of = self.groups.iter().map(|group| *group as usize);
             match &mut column.kept {
-                Kept::Sums(kept) => each(kept, of, numbers, |sum, number| sum.add(*number)),
+                Kept::Sums(kept) if !self.has_long => {
+                    each(kept, of, numbers, |sum, number| sum.add(*number, &[]));
+                }
+                Kept::Sums(kept) => {
+                    each(kept, of, numbers.zip(cells), |sum, (number, cell)| sum.add(*number, cell));
+                }
                 Kept::Moments(kept) => {
                     let values = numbers.map(|number| number.to_f64());
                     each(kept, of, values, |moments, value| {
@@ -291,6 +302,7 @@ impl<'a> Table<'a> {
         self.numbers.clear();
         self.groups.clear();
         self.side.clear();
+        self.has_long = false;
     }
 
     #[cold]

@@ -96,6 +96,15 @@ impl<'b> Input<'b> {
         self.ahead_at = 0;
         self.body.seek(SeekFrom::Start(self.start)).map(|_| ())
     }
+
+    /// Starts over at the first byte of the body, a byte order mark included.
+    ///
+    /// # Errors
+    /// When the body cannot be rewound, as a pipe cannot.
+    pub(super) fn start_over(&mut self) -> io::Result<()> {
+        self.start = 0;
+        self.rewind()
+    }
 }
 
 /// Decodes a body into UTF-8, a bounded piece at a time.

@@ -3,8 +3,10 @@
 //! A body is parsed only if the job looks for something in it, so a job that has
 //! only selectors for HTML does not care whether JSON is well formed.
 
+use std::string::FromUtf8Error;
+
 use encoding_rs::Encoding;
-use serde_json::Value;
+use shared::json::{self, Json};
 use shared::record::FieldValue;
 use shared::select::jsonpath::JsonPath;
 use shared::select::{Each, Field, Preset, Source};
@@ -55,9 +57,14 @@ impl JsonJob {
         Ok(Self { each, members, presets: presets.to_vec() })
     }
 
+    /// Whether a JSONPath is to be evaluated.
+    pub(super) fn has_paths(&self) -> bool {
+        self.members.iter().any(|member| member.path.is_some()) || matches!(self.each, Some(Some(_)))
+    }
+
     /// Whether anything is looked for in JSON.
     pub(super) fn reads(&self) -> bool {
-        self.members.iter().any(|member| member.path.is_some()) || self.presets.contains(&Preset::JsonLd)
+        self.has_paths() || self.presets.contains(&Preset::JsonLd)
     }
 
     /// The values of one body, in order.
@@ -67,7 +74,8 @@ impl JsonJob {
         encoding: &'static Encoding,
         around: Around<'_>,
     ) -> Result<Vec<FieldValue>, ExtractError> {
-        let body = if self.reads() { parse(input, encoding, around.deadline)? } else { Value::Null };
+        let text = if self.reads() { text(input, encoding, around.deadline)? } else { "null".to_owned() };
+        let body = json::parse(&text)?;
         let mut found = Found::new(0);
         let mut values = Vec::with_capacity(self.members.len() + self.presets.len());
         match &self.each {
@@ -87,7 +95,7 @@ impl JsonJob {
             values.push(match preset {
                 Preset::JsonLd => {
                     let mut objects = Vec::new();
-                    presets::add_json_ld(body.clone(), &mut objects);
+                    presets::add_json_ld(&body, &mut objects);
                     FieldValue::List(objects)
                 }
                 Preset::Microdata => FieldValue::List(Vec::new()),
@@ -97,7 +105,12 @@ impl JsonJob {
         Ok(values)
     }
 
-    fn item(&self, item: &Value, found: &mut Found, around: Around<'_>) -> Result<FieldValue, ExtractError> {
+    fn item(
+        &self,
+        item: &Json<'_>,
+        found: &mut Found,
+        around: Around<'_>,
+    ) -> Result<FieldValue, ExtractError> {
         found.grow(self.members.iter().map(|member| MEMBER_BYTES + member.name.len()).sum())?;
         let members =
             self.members.iter().map(|member| Ok((member.name.clone(), member.value(item, found, around)?)));
@@ -106,14 +119,20 @@ impl JsonJob {
 }
 
 impl Member {
-    fn value(&self, root: &Value, found: &mut Found, around: Around<'_>) -> Result<FieldValue, ExtractError> {
+    fn value(
+        &self,
+        root: &Json<'_>,
+        found: &mut Found,
+        around: Around<'_>,
+    ) -> Result<FieldValue, ExtractError> {
         let value = match &self.path {
             None => nothing(self.every),
             Some(path) => {
                 let nodes = Search::new(root, around.deadline).run(path)?;
                 let mut values = nodes.into_iter().map(|node| {
-                    found.grow(size(node))?;
-                    Ok(taken(node))
+                    let value = FieldValue::from(node);
+                    found.grow(MEMBER_BYTES + size(&value))?;
+                    Ok(value)
                 });
                 if self.every {
                     FieldValue::List(values.collect::<Result<_, ExtractError>>()?)
@@ -126,52 +145,46 @@ impl Member {
     }
 }
 
-/// A value as a field has it.
-fn taken(value: &Value) -> FieldValue {
+/// The bytes that a value found adds to a record.
+fn size(value: &FieldValue) -> usize {
     match value {
-        Value::String(text) => FieldValue::Text(text.clone()),
-        Value::Null => FieldValue::Null,
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            FieldValue::Json(Box::new(value.clone()))
-        }
+        FieldValue::Text(text) => text.len(),
+        FieldValue::Json(json) => json.as_str().len(),
+        FieldValue::Null
+        | FieldValue::Int(_)
+        | FieldValue::Float(_)
+        | FieldValue::List(_)
+        | FieldValue::Object(_) => 0,
     }
 }
 
-/// About what a value takes, in memory and in the record.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(|value| MEMBER_BYTES + size(value)).sum(),
-        Value::Object(members) => {
-            members.iter().map(|(name, value)| MEMBER_BYTES + name.len() + size(value)).sum()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    }
-}
-
-fn parse(
+/// The text of a body. What is not valid in its encoding becomes U+FFFD, as it does on a page.
+fn text(
     input: &mut Input<'_>,
     encoding: &'static Encoding,
     deadline: &Deadline,
-) -> Result<Value, ExtractError> {
-    let mut text = Vec::new();
+) -> Result<String, ExtractError> {
     if is_utf8(encoding) {
+        let mut bytes = Vec::new();
         loop {
             deadline.check()?;
             let piece = input.fill()?;
             if piece.is_empty() {
                 break;
             }
-            let bytes = piece.len();
-            text.extend_from_slice(piece);
-            input.consume(bytes);
+            let taken = piece.len();
+            bytes.extend_from_slice(piece);
+            input.consume(taken);
         }
+        let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+        Ok(String::from_utf8(bytes).unwrap_or_else(lossy))
     } else {
+        let mut text = String::new();
         let mut decoder = Decoder::new(encoding, PIECE_BYTES);
         while let Some(piece) = decoder.next(input)? {
             deadline.check()?;
-            text.extend_from_slice(piece.as_bytes());
+            text.push_str(piece);
         }
+        Ok(text)
     }
-    serde_json::from_slice(&text).map_err(ExtractError::Json)
 }

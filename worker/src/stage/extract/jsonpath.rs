@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use serde_json::{Number, Value};
+use shared::decimal;
+use shared::json::Json;
 use shared::select::jsonpath::{
     Comparison, JsonPath, Logic, Operand, Pattern, Query, Segment, Selector, pattern,
 };
@@ -22,15 +23,15 @@ const NODES_MAX: usize = 8 << 20;
 
 /// One query on one body.
 pub(super) struct Search<'b> {
-    root: &'b Value,
+    root: &'b Json<'b>,
     deadline: &'b Deadline,
     looks: u32,
 }
 
-type Nodes<'b> = Vec<&'b Value>;
+type Nodes<'b> = Vec<&'b Json<'b>>;
 
 impl<'b> Search<'b> {
-    pub(super) const fn new(root: &'b Value, deadline: &'b Deadline) -> Self {
+    pub(super) const fn new(root: &'b Json<'b>, deadline: &'b Deadline) -> Self {
         Self { root, deadline, looks: 0 }
     }
 
@@ -63,7 +64,7 @@ impl<'b> Search<'b> {
     /// A value and all below it, each before what is in it.
     fn descend(
         &mut self,
-        from: &'b Value,
+        from: &'b Json<'b>,
         segment: &Segment,
         out: &mut Nodes<'b>,
     ) -> Result<(), ExtractError> {
@@ -72,9 +73,9 @@ impl<'b> Search<'b> {
             self.look()?;
             self.children(node, segment, out)?;
             match node {
-                Value::Array(values) => pending.extend(values.iter().rev()),
-                Value::Object(members) => pending.extend(members.values().rev()),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+                Json::Array(values) => pending.extend(values.iter().rev()),
+                Json::Object(members) => pending.extend(members.values().rev()),
+                Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
             }
         }
         Ok(())
@@ -82,7 +83,7 @@ impl<'b> Search<'b> {
 
     fn children(
         &mut self,
-        node: &'b Value,
+        node: &'b Json<'b>,
         segment: &Segment,
         out: &mut Nodes<'b>,
     ) -> Result<(), ExtractError> {
@@ -97,23 +98,23 @@ impl<'b> Search<'b> {
 
     fn select(
         &mut self,
-        node: &'b Value,
+        node: &'b Json<'b>,
         selector: &Selector,
         out: &mut Nodes<'b>,
     ) -> Result<(), ExtractError> {
         self.look()?;
         match (selector, node) {
-            (Selector::Name(name), Value::Object(members)) => out.extend(members.get(name)),
-            (Selector::Wildcard, Value::Array(values)) => out.extend(values),
-            (Selector::Wildcard, Value::Object(members)) => out.extend(members.values()),
-            (Selector::Index(index), Value::Array(values)) => {
+            (Selector::Name(name), Json::Object(members)) => out.extend(members.get(name.as_str())),
+            (Selector::Wildcard, Json::Array(values)) => out.extend(values),
+            (Selector::Wildcard, Json::Object(members)) => out.extend(members.values()),
+            (Selector::Index(index), Json::Array(values)) => {
                 out.extend(place(*index, values.len()).and_then(|place| values.get(place)));
             }
-            (Selector::Slice { start, end, step }, Value::Array(values)) => {
+            (Selector::Slice { start, end, step }, Json::Array(values)) => {
                 out.extend(places(*start, *end, *step, values.len()).filter_map(|place| values.get(place)));
             }
-            (Selector::Filter(logic), Value::Array(values)) => self.filter(values.iter(), logic, out)?,
-            (Selector::Filter(logic), Value::Object(members)) => self.filter(members.values(), logic, out)?,
+            (Selector::Filter(logic), Json::Array(values)) => self.filter(values.iter(), logic, out)?,
+            (Selector::Filter(logic), Json::Object(members)) => self.filter(members.values(), logic, out)?,
             (
                 Selector::Name(_)
                 | Selector::Wildcard
@@ -128,7 +129,7 @@ impl<'b> Search<'b> {
 
     fn filter(
         &mut self,
-        values: impl Iterator<Item = &'b Value>,
+        values: impl Iterator<Item = &'b Json<'b>>,
         logic: &Logic,
         out: &mut Nodes<'b>,
     ) -> Result<(), ExtractError> {
@@ -140,7 +141,7 @@ impl<'b> Search<'b> {
         Ok(())
     }
 
-    fn holds(&mut self, logic: &Logic, at: &'b Value) -> Result<bool, ExtractError> {
+    fn holds(&mut self, logic: &Logic, at: &'b Json<'b>) -> Result<bool, ExtractError> {
         self.look()?;
         match logic {
             Logic::Or(any) => {
@@ -167,14 +168,14 @@ impl<'b> Search<'b> {
             }
             Logic::Matches { whole, text, pattern: wanted } => {
                 let subject = self.operand(text, at)?;
-                let Some(Value::String(text)) = subject.as_deref() else { return Ok(false) };
+                let Some(Json::String(text)) = subject.as_deref() else { return Ok(false) };
                 match wanted {
                     Pattern::Fixed(regex) => Ok(regex.is_match(text)),
                     Pattern::Found(operand) => {
                         // Compiling takes as long as looking at thousands of values.
                         self.deadline.check()?;
                         let regex = match self.operand(operand, at)?.as_deref() {
-                            Some(Value::String(found)) => pattern(found, *whole),
+                            Some(Json::String(found)) => pattern(found, *whole),
                             _ => None,
                         };
                         Ok(regex.is_some_and(|regex| regex.is_match(text)))
@@ -184,7 +185,7 @@ impl<'b> Search<'b> {
         }
     }
 
-    fn query(&mut self, query: &Query, at: &'b Value) -> Result<Nodes<'b>, ExtractError> {
+    fn query(&mut self, query: &Query, at: &'b Json<'b>) -> Result<Nodes<'b>, ExtractError> {
         let from = if query.from_root { self.root } else { at };
         self.segments(&query.segments, vec![from])
     }
@@ -193,33 +194,33 @@ impl<'b> Search<'b> {
     fn operand<'x>(
         &mut self,
         operand: &'x Operand,
-        at: &'b Value,
-    ) -> Result<Option<Cow<'x, Value>>, ExtractError>
+        at: &'b Json<'b>,
+    ) -> Result<Option<Cow<'x, Json<'b>>>, ExtractError>
     where
         'b: 'x,
     {
         Ok(match operand {
             Operand::Literal(value) => Some(Cow::Borrowed(value)),
             Operand::Query(query) => self.query(query, at)?.first().map(|value| Cow::Borrowed(*value)),
-            Operand::Count(query) => Some(Cow::Owned(Value::from(self.query(query, at)?.len()))),
+            Operand::Count(query) => Some(Cow::Owned(count(self.query(query, at)?.len()))),
             Operand::Value(query) => match self.query(query, at)?.as_slice() {
                 [value] => Some(Cow::Borrowed(*value)),
                 _ => None,
             },
             Operand::Length(inner) => match self.operand(inner, at)?.as_deref() {
-                Some(Value::String(text)) => Some(Cow::Owned(Value::from(text.chars().count()))),
-                Some(Value::Array(values)) => Some(Cow::Owned(Value::from(values.len()))),
-                Some(Value::Object(members)) => Some(Cow::Owned(Value::from(members.len()))),
-                Some(Value::Null | Value::Bool(_) | Value::Number(_)) | None => None,
+                Some(Json::String(text)) => Some(Cow::Owned(count(text.chars().count()))),
+                Some(Json::Array(values)) => Some(Cow::Owned(count(values.len()))),
+                Some(Json::Object(members)) => Some(Cow::Owned(count(members.len()))),
+                Some(Json::Null | Json::Bool(_) | Json::Number(_)) | None => None,
             },
         })
     }
 
     fn compares(
         &mut self,
-        left: Option<&Value>,
+        left: Option<&Json<'_>>,
         comparison: Comparison,
-        right: Option<&Value>,
+        right: Option<&Json<'_>>,
     ) -> Result<bool, ExtractError> {
         Ok(match comparison {
             Comparison::Equal => self.equal(left, right)?,
@@ -231,19 +232,19 @@ impl<'b> Search<'b> {
         })
     }
 
-    fn equal(&mut self, left: Option<&Value>, right: Option<&Value>) -> Result<bool, ExtractError> {
+    fn equal(&mut self, left: Option<&Json<'_>>, right: Option<&Json<'_>>) -> Result<bool, ExtractError> {
         let (Some(left), Some(right)) = (left, right) else { return Ok(left.is_none() && right.is_none()) };
         self.equal_values(left, right)
     }
 
     /// Equality that counts what it looks at. Bodies are no deeper than their parser allows.
-    fn equal_values(&mut self, left: &Value, right: &Value) -> Result<bool, ExtractError> {
+    fn equal_values(&mut self, left: &Json<'_>, right: &Json<'_>) -> Result<bool, ExtractError> {
         self.look()?;
         match (left, right) {
-            (Value::Number(left), Value::Number(right)) => {
-                Ok(compared(left, right).is_some_and(Ordering::is_eq))
+            (Json::Number(left), Json::Number(right)) => {
+                Ok(decimal::order(left.as_bytes(), right.as_bytes()).is_some_and(Ordering::is_eq))
             }
-            (Value::Array(left), Value::Array(right)) => {
+            (Json::Array(left), Json::Array(right)) => {
                 if left.len() != right.len() {
                     return Ok(false);
                 }
@@ -254,11 +255,11 @@ impl<'b> Search<'b> {
                 }
                 Ok(true)
             }
-            (Value::Object(left), Value::Object(right)) => {
+            (Json::Object(left), Json::Object(right)) => {
                 if left.len() != right.len() {
                     return Ok(false);
                 }
-                for (name, left) in left {
+                for (name, left) in left.iter() {
                     match right.get(name) {
                         Some(right) if self.equal_values(left, right)? => {}
                         Some(_) | None => return Ok(false),
@@ -271,25 +272,18 @@ impl<'b> Search<'b> {
     }
 }
 
-/// Whole numbers are compared as such, others as floating point.
-fn compared(left: &Number, right: &Number) -> Option<Ordering> {
-    match (whole(left), whole(right)) {
-        (Some(left), Some(right)) => Some(left.cmp(&right)),
-        _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
-    }
-}
-
-fn whole(number: &Number) -> Option<i128> {
-    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+/// A count as a query compares it.
+fn count(count: usize) -> Json<'static> {
+    Json::Number(Cow::Owned(count.to_string()))
 }
 
 /// Only numbers and texts have an order.
-fn is_less(left: Option<&Value>, right: Option<&Value>) -> bool {
+fn is_less(left: Option<&Json<'_>>, right: Option<&Json<'_>>) -> bool {
     match (left, right) {
-        (Some(Value::Number(left)), Some(Value::Number(right))) => {
-            compared(left, right).is_some_and(Ordering::is_lt)
+        (Some(Json::Number(left)), Some(Json::Number(right))) => {
+            decimal::order(left.as_bytes(), right.as_bytes()).is_some_and(Ordering::is_lt)
         }
-        (Some(Value::String(left)), Some(Value::String(right))) => left < right,
+        (Some(Json::String(left)), Some(Json::String(right))) => left < right,
         _ => false,
     }
 }

@@ -32,6 +32,8 @@ mod xpath;
 use std::io;
 use std::time::Duration;
 
+use encoding_rs::Encoding;
+use shared::json::JsonError;
 use shared::record::{ErrorKind, FieldValue};
 use shared::select::jsonpath::JsonPathError;
 use shared::select::{Each, Field, Preset};
@@ -107,6 +109,12 @@ pub struct Extracted {
     pub bytes_read: u64,
 }
 
+impl Extracted {
+    fn new(values: Vec<FieldValue>, encoding: &'static Encoding, input: &Input<'_>) -> Self {
+        Self { values, charset: charset::name(encoding), bytes_read: input.bytes_read() }
+    }
+}
+
 /// Why a page gave no fields.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
@@ -133,7 +141,7 @@ pub enum ExtractError {
     },
     /// A body that should be JSON is not.
     #[error("not JSON: {0}")]
-    Json(serde_json::Error),
+    Json(#[from] JsonError),
 }
 
 impl ExtractError {
@@ -201,33 +209,50 @@ impl Extractor {
     pub fn extract(&self, page: Page<'_>, body: &mut dyn Body) -> Result<Extracted, ExtractError> {
         let deadline = Deadline::after(page.parse_timeout);
         let mut input = Input::new(body);
-        let is_json = match page.kind {
-            Kind::Json => true,
-            Kind::Html => false,
-            Kind::Unknown => self.json.reads() && looks_like_json(&mut input)?,
-        };
-        let (encoding, values);
-        if is_json && !self.is_empty {
-            encoding = charset::of_json(&mut input, page.content_type_charset)?;
+        if self.tries_json(page.kind, &mut input)? {
+            let encoding = charset::of_json(&mut input, page.content_type_charset)?;
             let links = Links::new(page.url, None);
-            values = self.json.run(&mut input, encoding, Around { links: &links, deadline: &deadline })?;
-        } else {
-            encoding = charset::sniff(&mut input, page.content_type_charset)?;
-            values = if self.is_empty {
-                Vec::new()
-            } else {
-                self.html.run(&mut input, encoding, page.url, &deadline)?
-            };
+            let around = Around { links: &links, deadline: &deadline };
+            match self.json.run(&mut input, encoding, around) {
+                // What was sent as a page may be one, however it begins.
+                Err(ExtractError::Json(_)) if page.kind == Kind::Html && self.html.reads() => {
+                    input.start_over()?;
+                }
+                values => return Ok(Extracted::new(values?, encoding, &input)),
+            }
         }
-        Ok(Extracted { values, charset: charset::name(encoding), bytes_read: input.bytes_read() })
+        let encoding = charset::sniff(&mut input, page.content_type_charset)?;
+        let values = if self.is_empty {
+            Vec::new()
+        } else {
+            self.html.run(&mut input, encoding, page.url, &deadline)?
+        };
+        Ok(Extracted::new(values, encoding, &input))
+    }
+
+    /// Whether a body is read as JSON: because it is said to be that, or because it begins like it.
+    fn tries_json(&self, kind: Kind, input: &mut Input<'_>) -> io::Result<bool> {
+        match kind {
+            _ if self.is_empty => Ok(false),
+            Kind::Json => Ok(true),
+            Kind::Html => Ok(self.json.has_paths() && looks_like_json(input)?),
+            Kind::Unknown => Ok(self.json.reads() && looks_like_json(input)?),
+        }
     }
 }
 
-/// Whether a body of unknown kind begins as JSON and no page does.
+/// Whether a body begins as JSON and no page does: with a bracket, after a byte order mark and white space.
 fn looks_like_json(input: &mut Input<'_>) -> io::Result<bool> {
-    /// White space before the first bracket that is looked past.
-    const AHEAD_BYTES: usize = 256;
-    let ahead = input.peek(AHEAD_BYTES)?;
-    let ahead = ahead.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(ahead);
-    Ok(ahead.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'[')))
+    let mut ahead_bytes = 256;
+    loop {
+        let ahead = input.peek(ahead_bytes)?;
+        let is_all = ahead.len() < ahead_bytes;
+        let text = ahead.get(Encoding::for_bom(ahead).map_or(0, |(_, bytes)| bytes)..).unwrap_or_default();
+        // In UTF-16 the other half of each character is zero.
+        match text.iter().find(|byte| !byte.is_ascii_whitespace() && **byte != 0) {
+            Some(first) => return Ok(matches!(first, b'{' | b'[')),
+            None if is_all => return Ok(false),
+            None => ahead_bytes *= 4,
+        }
+    }
 }

@@ -113,6 +113,11 @@ impl PageJob {
         Ok(Self { dom: Dom::new(&picks)?, stream, picks, columns })
     }
 
+    /// Whether anything is looked for in HTML.
+    pub(super) fn reads(&self) -> bool {
+        !self.columns.iter().all(|column| matches!(column, Column::Nothing { .. }))
+    }
+
     /// The values of one page, in order.
     pub(super) fn run(
         &self,
@@ -123,7 +128,7 @@ impl PageJob {
     ) -> Result<Vec<FieldValue>, ExtractError> {
         let mut found = Found::new(self.picks.len());
         let mut tree = None;
-        if !self.columns.iter().all(|column| matches!(column, Column::Nothing { .. })) {
+        if self.reads() {
             let streamed = match &self.stream {
                 Some(stream) => stream.run(&self.picks, input, encoding, deadline, &mut found)?,
                 None => Streamed::NeedsTree,

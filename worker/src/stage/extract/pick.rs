@@ -76,7 +76,10 @@ impl Pick {
     /// What a preset looks for, unless it needs the tree itself.
     pub(super) fn of_preset(preset: Preset) -> Option<Self> {
         let (selector, take) = match preset {
-            Preset::JsonLd => ("script[type='application/ld+json' i]", Take::Text),
+            // Alone, or with white space or parameters.
+            Preset::JsonLd => {
+                ("script[type~='application/ld+json' i], script[type*='application/ld+json;' i]", Take::Text)
+            }
             Preset::OpenGraph => ("meta[property], meta[name]", Take::Pair(&["property", "name"])),
             Preset::Meta => ("meta[name]", Take::Pair(&["name"])),
             Preset::Microdata => return None,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use shared::json::{self, Json};
 use shared::record::FieldValue;
 
 use super::ExtractError;
@@ -21,31 +21,26 @@ pub(super) fn json_ld<'t>(
     let mut objects = Vec::new();
     for script in scripts {
         deadline.check()?;
-        if let Ok(value) = serde_json::from_str(uncommented(&script)) {
-            add_json_ld(value, &mut objects);
+        let found = objects.len();
+        json::script(&script).iter().for_each(|value| add_json_ld(value, &mut objects));
+        if objects.len() == found && script.contains("&quot;") {
+            // Escaped once too often: a script's text has no entities.
+            let script = htmlize::unescape(&*script);
+            json::script(&script).iter().for_each(|value| add_json_ld(value, &mut objects));
         }
     }
     Ok(FieldValue::List(objects))
 }
 
 /// Adds an object, or those of a list.
-pub(super) fn add_json_ld(value: Value, objects: &mut Vec<FieldValue>) {
+pub(super) fn add_json_ld(value: &Json<'_>, objects: &mut Vec<FieldValue>) {
     match value {
-        Value::Object(_) => objects.push(FieldValue::Json(Box::new(value))),
-        Value::Array(values) => {
-            let of_list = values.into_iter().filter(Value::is_object);
-            objects.extend(of_list.map(|value| FieldValue::Json(Box::new(value))));
+        Json::Object(_) => objects.push(value.into()),
+        Json::Array(values) => {
+            let of_list = values.iter().filter(|value| matches!(value, Json::Object(_)));
+            objects.extend(of_list.map(FieldValue::from));
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// Old pages hide scripts from older browsers in a comment.
-fn uncommented(script: &str) -> &str {
-    let script = script.trim();
-    match script.strip_prefix("<!--") {
-        Some(inside) => inside.strip_suffix("-->").unwrap_or(inside),
-        None => script,
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
     }
 }
 

@@ -5,7 +5,6 @@
 //! and what has none (`null`, lists, objects) is no match.
 
 use regex::Regex;
-use serde_json::Value;
 use shared::record::FieldValue;
 use shared::select::{self, Field, Pipe};
 
@@ -141,12 +140,12 @@ impl Step {
 fn is_null(value: &FieldValue) -> bool {
     match value {
         FieldValue::Null => true,
-        FieldValue::Json(json) => json.is_null(),
         FieldValue::Text(_)
         | FieldValue::Int(_)
         | FieldValue::Float(_)
         | FieldValue::List(_)
-        | FieldValue::Object(_) => false,
+        | FieldValue::Object(_)
+        | FieldValue::Json(_) => false,
     }
 }
 
@@ -156,12 +155,10 @@ fn into_text(value: FieldValue) -> Option<String> {
         FieldValue::Text(text) => Some(text),
         FieldValue::Int(number) => Some(number.to_string()),
         FieldValue::Float(number) => Some(number.to_string()),
-        FieldValue::Json(json) => match *json {
-            Value::String(text) => Some(text),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(truth) => Some(truth.to_string()),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        },
+        FieldValue::Json(json) => {
+            let text = json.as_str();
+            (!text.starts_with(['[', '{'])).then(|| text.to_owned())
+        }
         FieldValue::Null | FieldValue::List(_) | FieldValue::Object(_) => None,
     }
 }
@@ -274,11 +271,11 @@ mod tests {
 
     #[test]
     fn values_of_json_count_as_their_text() {
-        let json = |text: &str| FieldValue::Json(Box::new(serde_json::from_str(text).unwrap()));
-        let values = || FieldValue::List(["7", "1.5", "true", "null", "[1]", "\"8\""].map(json).to_vec());
+        let json = |text: &str| FieldValue::from(&shared::json::parse(text).unwrap());
+        let values = || FieldValue::List(["7", "1.50", "true", "null", "[1]", "\"8\""].map(json).to_vec());
         check("| int", values(), "[7,null,null,null,null,8]");
-        check("| re(.)", values(), r#"["7","1","t","8"]"#);
-        check("| join(;)", values(), r#""7;1.5;true;8""#);
-        check("| default(x)", values(), r#"[7,1.5,true,"x",[1],"8"]"#);
+        check("| re(.+)", values(), r#"["7","1.50","true","8"]"#);
+        check("| join(;)", values(), r#""7;1.50;true;8""#);
+        check("| default(x)", values(), r#"[7,1.50,true,"x",[1],"8"]"#);
     }
 }

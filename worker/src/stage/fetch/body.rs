@@ -30,11 +30,10 @@ impl Body {
             return Err(DecodeError::TooLarge);
         }
         let decoder = if codings.is_empty() { None } else { Some(Decoder::new(&codings)?) };
-        let content_type = headers.get(CONTENT_TYPE);
         Ok(Self {
             received: 0,
             length,
-            content_type: content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            content_type: content_type(headers),
             decoder,
             bytes: Vec::with_capacity(announced(headers)),
         })
@@ -66,6 +65,13 @@ impl Body {
         }
         Ok(self.bytes)
     }
+}
+
+/// The `Content-Type`; several lines are one list.
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    let mut lines = headers.get_all(CONTENT_TYPE).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
+    let first = lines.next()?.into_owned();
+    Some(lines.fold(first, |list, line| list + ", " + &line))
 }
 
 /// Room to make for a body with this head, before decoding.

@@ -4,12 +4,18 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use serde_json_path::JsonPath as Independent;
+use shared::json::{self, Json};
 use shared::select::jsonpath::JsonPath;
 
 use super::super::jsonpath::Search;
 use super::*;
 
-fn run(selects: &[&str], each: Option<&str>, kind: Kind, body: &[u8]) -> Result<Value, ExtractError> {
+pub(super) fn run(
+    selects: &[&str],
+    each: Option<&str>,
+    kind: Kind,
+    body: &[u8],
+) -> Result<Value, ExtractError> {
     let fields = Field::parse_all(selects).unwrap();
     let each = each.map(|each| Each::parse(each).unwrap());
     let extractor = Extractor::new(&fields, each.as_ref(), &[]).unwrap();
@@ -92,14 +98,12 @@ fn a_body_is_json_by_its_type_or_else_by_its_look() {
     assert_eq!(x(Unknown, b" \n[7]").unwrap(), json!([7]));
     assert_eq!(x(Unknown, b"\xEF\xBB\xBF[7]").unwrap(), json!([7]));
     assert_eq!(x(Unknown, b"<p>[7]").unwrap(), json!([null]));
-    assert_eq!(x(Html, b"[7]").unwrap(), json!([null]));
     assert_eq!(x(Json, b"\xFF\xFE[\x007\x00]\x00").unwrap(), json!([7]));
     for (kind, broken) in [
         (Json, &b"{\"a\": 1"[..]),
         (Json, b""),
         (Json, b"<html>"),
         (Unknown, b"[1,]"),
-        (Json, b"\"\xFF\""),
         (Json, &b"[".repeat(10_000)),
     ] {
         let error = x(kind, broken).unwrap_err();
@@ -146,10 +150,18 @@ fn a_query_cannot_run_away() {
 
 fn same(path: &str, body: &Value) {
     let deadline = Deadline::after(MINUTE);
-    let ours = JsonPath::parse(path).map(|path| Search::new(body, &deadline).run(&path).unwrap());
+    let text = body.to_string();
+    let tree = json::parse(&text).unwrap();
+    let spelled = |nodes: Vec<&Json<'_>>| -> Vec<String> {
+        nodes.iter().map(|node| node.to_text().as_str().to_owned()).collect()
+    };
+    let ours = JsonPath::parse(path).map(|path| spelled(Search::new(&tree, &deadline).run(&path).unwrap()));
     let theirs = Independent::parse(path).map(|path| path.query(body).all());
     match (ours, theirs) {
-        (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs, "{path} on {body}"),
+        (Ok(ours), Ok(theirs)) => {
+            let theirs: Vec<String> = theirs.iter().map(ToString::to_string).collect();
+            assert_eq!(ours, theirs, "{path} on {body}");
+        }
         (Err(_), Err(_)) => {}
         (ours, theirs) => panic!("{path}: {ours:?} and {theirs:?}"),
     }

@@ -5,6 +5,7 @@ mod garbage;
 #[cfg(feature = "xpath")]
 mod paths;
 mod trees;
+mod values;
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Seek as _, Write as _};

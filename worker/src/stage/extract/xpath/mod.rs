@@ -99,7 +99,7 @@ impl XPath {
                 FieldValue::Text(text)
             }
             Value::Number(number) => of_number(number),
-            Value::Truth(truth) => FieldValue::Json(Box::new(truth.into())),
+            Value::Truth(truth) => FieldValue::Json(truth.into()),
         };
         Ok(if self.every { FieldValue::List(vec![one]) } else { one })
     }

@@ -53,6 +53,9 @@ fn the_content_type_comes_along() {
     let fetched = one(|| Reply::with("Content-Type: text/html; charset=KOI8-R\r\n", b"x")).unwrap();
     assert_eq!(fetched.content_type.as_deref(), Some("text/html; charset=KOI8-R"));
     assert_eq!(one(|| Reply::ok(b"x")).unwrap().content_type, None);
+    let twice = "Content-Type: text/html; charset=gbk\r\nX: y\r\ncontent-type: text/html\r\n";
+    let fetched = one(|| Reply::with(twice, b"x")).unwrap();
+    assert_eq!(fetched.content_type.as_deref(), Some("text/html; charset=gbk, text/html"));
 }
 
 #[test]
