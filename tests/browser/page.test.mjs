@@ -212,7 +212,7 @@ test("the token is asked for, and again if it is wrong", async () => {
     await accessible(page, "token");
     await page.fill("#token", "wrong");
     await page.keyboard.press("Enter");
-    await page.waitForSelector("#token-problem:has-text('does not know')");
+    await page.waitForSelector("#token-problem:has-text('rejected')");
     await page.fill("#token", "open sesame");
     await page.keyboard.press("Enter");
     await page.waitForSelector("#job-1");
@@ -283,6 +283,6 @@ withDouble("a thousand jobs and 64 workers: little in the page, little to do, no
   await page.click("#older");
   await eventually(async () => (await page.textContent("#job-range")).startsWith("26 to 50") || page.textContent("#job-range"), "the next page");
   await page.selectOption("#states", "running draining");
-  await page.waitForSelector("#no-jobs:has-text('No job fits')");
+  await page.waitForSelector("#no-jobs:has-text('No job matches')");
   await close(page);
 });

@@ -1,5 +1,6 @@
-//! Who may ask: whoever can open the socket; on TCP whoever has the token, or,
-//! where there is none, who is on this machine and no page of another site.
+//! Access control. On the Unix socket, anyone who can open it has access. On TCP, a client needs
+//! the token. Without a configured token, only clients on this machine have access, and no page of
+//! another site.
 
 use std::fmt;
 use std::fs;
@@ -13,23 +14,23 @@ use subtle::ConstantTimeEq as _;
 use super::ApiError;
 use super::problem::Problem;
 
-/// Fewest bytes of a token: 16 random ones in hexadecimal are twice that.
+/// Minimum bytes of a token. 16 random bytes in hexadecimal are twice as long.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// Most bytes of a token; a header's line holds no more.
+/// Maximum bytes of a token, the most that a header line can hold.
 const TOKEN_BYTES_MAX: usize = 4_096;
 
-/// Who is at the other end.
+/// The client of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// Through the Unix socket.
+    /// A client on the Unix socket.
     Unix {
-        /// The user it runs as.
+        /// User id of the client.
         uid: u32,
-        /// Its process, where the kernel says.
+        /// Process id, if the kernel reports it.
         pid: Option<i32>,
     },
-    /// Over TCP.
+    /// A client on TCP.
     Tcp(SocketAddr),
 }
 
@@ -43,26 +44,27 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A bearer token's digest: comparing two of them tells nothing by the time it takes, not even a length.
+/// Digest of the bearer token. Comparing digests leaks nothing through timing, not even the token's
+/// length.
 pub(super) struct Token([u8; 32]);
 
 impl Token {
-    /// Reads the first line of a file.
+    /// Reads the token from the first line of a file.
     ///
     /// # Errors
-    /// When there is none, or it would be no secret.
+    /// If the file cannot be read, or its token is too weak to be a secret.
     pub(super) fn read(path: &Path) -> Result<Self, ApiError> {
         let refuse = |why: String| ApiError::Token { path: path.to_owned(), why };
         let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
         let token = text.lines().next().unwrap_or_default().trim();
         if token.len() < TOKEN_BYTES_MIN || token.len() > TOKEN_BYTES_MAX {
             return Err(refuse(format!(
-                "has {} characters, and takes {TOKEN_BYTES_MIN} to {TOKEN_BYTES_MAX}; make one with: openssl rand -hex 32",
+                "it has {} characters, but must have {TOKEN_BYTES_MIN} to {TOKEN_BYTES_MAX}; create one with: openssl rand -hex 32",
                 token.len()
             )));
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refuse("takes visible ASCII characters only".to_owned()));
+            return Err(refuse("it contains other than visible ASCII characters".to_owned()));
         }
         Ok(Self::of(token.as_bytes()))
     }
@@ -78,10 +80,10 @@ impl Token {
     }
 }
 
-/// Whether a request is let in at all.
+/// Checks that a request is allowed at all.
 ///
 /// # Errors
-/// The problem to answer with.
+/// The problem document to answer with.
 pub(super) fn admit(request: &request::Parts, peer: &Peer, token: Option<&Token>) -> Result<(), Problem> {
     if matches!(peer, Peer::Tcp(_)) {
         match token {
@@ -93,7 +95,8 @@ pub(super) fn admit(request: &request::Parts, peer: &Peer, token: Option<&Token>
     if is_change(&request.method) { check_origin(request) } else { Ok(()) }
 }
 
-/// What holds no data: the page, which asks for the token, and what tells whether the service is well.
+/// Whether a path needs no token because it holds no data: the dashboard, which asks for the token
+/// itself, and the health checks.
 fn is_public(path: &str) -> bool {
     path != "/metrics" && path != "/v1" && !path.starts_with("/v1/")
 }
@@ -104,26 +107,29 @@ fn is_change(method: &Method) -> bool {
 
 fn check_token(headers: &HeaderMap, token: &Token) -> Result<(), Problem> {
     let Some(given) = headers.get(header::AUTHORIZATION) else {
-        return Err(Problem::unauthorized("a token is needed here: Authorization: Bearer …"));
+        return Err(Problem::unauthorized("a token is required: send Authorization: Bearer …"));
     };
     let bytes = given.as_bytes();
     let presented = match bytes.split_at_checked(7) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),
         Some(_) | None => {
-            return Err(Problem::unauthorized("only Bearer tokens are taken: Authorization: Bearer …"));
+            return Err(Problem::unauthorized(
+                "only Bearer tokens are accepted: send Authorization: Bearer …",
+            ));
         }
     };
-    if token.is(presented) { Ok(()) } else { Err(Problem::unauthorized("this is not the token")) }
+    if token.is(presented) { Ok(()) } else { Err(Problem::unauthorized("the token is wrong")) }
 }
 
-/// The host that a request is for, as its sender calls it.
+/// Returns the host that the request names.
 fn host(request: &request::Parts) -> Option<&str> {
     let named = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     request.uri.authority().map(http::uri::Authority::as_str).or_else(named)
 }
 
-/// A page of another site can have its own name point to 127.0.0.1, and would then be of the same origin as
-/// the service; but what it asks for still carries that name. An address cannot be pointed anywhere.
+/// Prevents DNS rebinding. A page of another site can point its own name at 127.0.0.1, and would
+/// then be of the same origin as the service. But its requests still carry that name. An address
+/// cannot be redirected this way.
 fn check_host(request: &request::Parts) -> Result<(), Problem> {
     let name = host(request).unwrap_or_default();
     let name = match name.rsplit_once(':') {
@@ -138,15 +144,15 @@ fn check_host(request: &request::Parts) -> Result<(), Problem> {
     }
     Err(Problem::new(
         StatusCode::MISDIRECTED_REQUEST,
-        format_args!("this service is not {name:?}; without a token it answers to localhost and addresses"),
+        format_args!("the host {name:?} is not allowed; without a token, use localhost or an IP address"),
     ))
 }
 
-/// A page of another site may send a form, though it cannot read what comes of it.
+/// A page of another site may send a form, although it cannot read the response.
 fn check_origin(request: &request::Parts) -> Result<(), Problem> {
     let text = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap_or("null"));
     let refuse = |from: &str| {
-        let detail = format_args!("a page of another site ({from}) may change nothing here");
+        let detail = format_args!("a page of another site ({from}) cannot change anything here");
         Err(Problem::new(StatusCode::FORBIDDEN, detail))
     };
     match (text("sec-fetch-site"), text("origin")) {
@@ -223,7 +229,7 @@ mod tests {
             check(&tcp(), None, "GET /v1/jobs", &[("host", host)], want);
         }
         check(&tcp(), None, "GET /v1/jobs", &[], 421);
-        // With the token it may be called what it likes: that no page of another site has.
+        // With the token any host name is allowed, because no page of another site has the token.
         let authorization = format!("Bearer {TOKEN}");
         let headers = [("host", "muster.example"), ("authorization", authorization.as_str())];
         check(&tcp(), Some(TOKEN), "GET /v1/jobs", &headers, 200);

@@ -1,4 +1,4 @@
-//! `GET /v1/events`: what happens, as server-sent events.
+//! `GET /v1/events`: sends what happens, as server-sent events.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -22,19 +22,20 @@ use super::query::Query;
 use super::views::{Pulse, acceptable};
 use crate::service::{Event, Service};
 
-/// Silence after which a comment shows proxies and clients that the line is open.
+/// Silence after which a comment shows proxies and clients that the connection is alive.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
-/// Time between two looks whether the listener is still there, while nothing happens.
+/// Interval of the check whether the listener is still there, while nothing happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Pieces on their way to a listener. Beyond it events wait in the channel they come from, which lets the oldest go.
+/// Pieces queued for a listener. Beyond that, events stay in the channel they come from, which
+/// drops the oldest.
 const PIECES: usize = 4;
 
-/// Most bytes of events that are sent as one piece.
+/// Maximum bytes of events sent as one piece.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What happens, from now on.
+/// Streams what happens, from now on.
 #[utoipa::path(get, path = "/v1/events", tag = "service", responses(
     (status = 200, description = "events `job`, `removed`, `pulse`, `said` and `lost`; see docs/API.md", body = String,
         content_type = "text/event-stream"),
@@ -48,19 +49,19 @@ pub(super) async fn listen(
     acceptable(&headers, "text/event-stream")?;
     Query::read(&uri, &[])?;
     let place = Arc::clone(&api.streams).try_acquire_owned();
-    let place = place.map_err(|_| Problem::busy("too many listeners already"))?;
+    let place = place.map_err(|_| Problem::busy("too many listeners"))?;
     let (sender, body) = Channel::<Bytes, io::Error>::new(PIECES);
     tokio::spawn(send(api, sender, place));
     let mut response = (StatusCode::OK, Body::new(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // Between us and the browser nobody is to collect events.
+    // No proxy between the service and the browser should buffer events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
 
 async fn send(api: Arc<Api>, mut sender: Sender<Bytes, io::Error>, _place: OwnedSemaphorePermit) {
-    // Before the jobs are read, so that no change falls between.
+    // Subscribe before the jobs are read, so that no change is missed in between.
     let mut events = api.service.listen();
     let mut piece = jobs(&api.service);
     let mut sent = clock::now();
@@ -68,7 +69,7 @@ async fn send(api: Arc<Api>, mut sender: Sender<Bytes, io::Error>, _place: Owned
         if !piece.is_empty() {
             sent = clock::now();
         }
-        // A piece with nothing in it goes no further than to who notices that the listener is gone.
+        // Sending an empty piece has no effect except that it notices a listener that is gone.
         if sender.send_data(Bytes::from(std::mem::take(&mut piece))).await.is_err() {
             return;
         }
@@ -87,7 +88,8 @@ async fn send(api: Arc<Api>, mut sender: Sender<Bytes, io::Error>, _place: Owned
             Ok(Err(RecvError::Lagged(_))) => Err(TryRecvError::Lagged(0)),
             Ok(Err(RecvError::Closed)) => return,
         };
-        // What has come meanwhile goes along: a piece costs more than an event.
+        // Everything that has arrived meanwhile goes along, because a piece costs more than an
+        // event.
         loop {
             match next {
                 Ok(event) => write_event(&api.service, &event, &mut piece),
@@ -106,7 +108,8 @@ async fn send(api: Arc<Api>, mut sender: Sender<Bytes, io::Error>, _place: Owned
     }
 }
 
-/// The jobs that have not ended, as events; at least a comment, so that a listener knows that it is heard.
+/// Returns the jobs that have not ended, as events. Holds at least a comment, so that a listener
+/// knows that it is connected.
 fn jobs(service: &Service) -> Vec<u8> {
     let mut piece = b": muster\n\n".to_vec();
     let jobs = service.board().jobs.read().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +141,7 @@ fn write_event(service: &Service, event: &Event, piece: &mut Vec<u8>) {
 
 fn write(piece: &mut Vec<u8>, name: &str, data: &impl Serialize) {
     piece.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
-    // JSON on one line: a text inside it cannot end the event.
+    // The JSON is on one line, so text inside it cannot end the event.
     if serde_json::to_writer(&mut *piece, data).is_err() {
         piece.extend_from_slice(b"null");
     }

@@ -1,5 +1,5 @@
-//! A connection that does not wait for ever for a peer who does not read, and
-//! does not hang up on one who is still talking before it can have heard the answer.
+//! A stream that gives up on a peer that does not read, and that does not close before a peer that
+//! is still sending can have read the response.
 
 use std::future::Future as _;
 use std::io;
@@ -10,22 +10,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Longest time in which a peer may take nothing of what is being sent to it. A laptop that was shut comes back with a new connection.
+/// How long a peer may accept no bytes of a response. A laptop that was shut returns with a new
+/// connection.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Longest time to listen on after the last word. Closing a socket in which there is something unread resets the
-/// connection, and the peer, still sending its gigabyte, never sees the 413 that is on its way.
+/// How long to keep reading after the response was sent. Closing a socket with unread data resets
+/// the connection. Then a peer that is still sending its gigabyte never sees the 413 response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Bytes that are thrown away at once meanwhile.
+/// Bytes discarded at a time meanwhile.
 const DISCARD_BYTES: usize = 16 * 1024;
 
-/// A stream whose writes fail once the peer has taken nothing for [`STALL`].
+/// A stream whose writes fail once the peer has accepted nothing for [`STALL`].
 pub(super) struct Guarded<S> {
     inner: S,
     stalled: Option<Pin<Box<Sleep>>>,
     after: Duration,
-    /// Until when is listened on; set once our side is shut.
+    /// When to stop reading; set once the writing side is shut down.
     linger: Option<Pin<Box<Sleep>>>,
 }
 
@@ -38,7 +39,7 @@ impl<S> Guarded<S> {
         Self { inner, stalled: None, after, linger: None }
     }
 
-    /// Passes on what a write came to, unless it has come to nothing for too long.
+    /// Passes a write's result on, unless writes have been stuck for too long.
     fn watched<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;

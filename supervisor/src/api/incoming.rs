@@ -1,5 +1,5 @@
-//! Uploads on their way to the disk: a directory for each submission, which is
-//! the job's once the state loop has taken it, and else is gone.
+//! Uploads on their way to the disk. Each submission has a directory, which becomes the job's once
+//! the state loop has accepted it. Otherwise the directory is removed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -14,19 +14,21 @@ use tokio::task::spawn_blocking;
 use super::problem::Problem;
 use crate::service::Upload;
 
-/// Bytes that are collected before a thread is woken to write them.
+/// Bytes collected before a thread is woken to write them.
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// Most files in one submission.
+/// Maximum files in one submission.
 const FILES_MAX: usize = 100_000;
 
-/// Files up to which each is synced alone; beyond it syncing the whole file system is less work.
+/// Number of files up to which each is synced on its own. Beyond it, syncing the whole file system
+/// is cheaper.
 const SYNCED_ALONE: usize = 32;
 
-/// Longest name that is kept; what is cut off is its beginning, since its end says what is inside.
+/// Maximum length of a file name. Longer names lose their beginning, because the extension says
+/// what the file is.
 const NAME_BYTES_MAX: usize = 200;
 
-/// Makes the place for uploads, without those of a service that was killed meanwhile.
+/// Creates the directory for uploads, and removes what a killed service left in it.
 pub(super) fn clear(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -35,12 +37,12 @@ pub(super) fn clear(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// The answer when the disk does not take it.
+/// The response if the disk cannot store an upload.
 fn storage(error: &io::Error) -> Problem {
-    Problem::new(StatusCode::INSUFFICIENT_STORAGE, format_args!("cannot store what was sent: {error}"))
+    Problem::new(StatusCode::INSUFFICIENT_STORAGE, format_args!("cannot store the upload: {error}"))
 }
 
-/// Runs what may wait for the disk.
+/// Runs work that may block on the disk.
 async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -50,14 +52,14 @@ async fn on_disk<T: Send + 'static>(
     }
 }
 
-/// The files of one submission. Dropped, they are gone.
+/// The files of one submission. Dropping this removes them.
 pub(super) struct Batch {
-    /// Where batches are.
+    /// The parent of all batches.
     parent: PathBuf,
-    /// This one's directory, once there is a file.
+    /// The directory of this batch, once there is a file.
     dir: Option<PathBuf>,
     uploads: Vec<Upload>,
-    /// What each file's name and contents come to; only wanted with an idempotency key.
+    /// Digest of each file's name and contents; only needed with an idempotency key.
     digests: Option<Vec<[u8; 32]>>,
 }
 
@@ -67,13 +69,13 @@ impl Batch {
         Self { parent: parent.to_owned(), dir: None, uploads: Vec::new(), digests }
     }
 
-    /// Begins a file.
+    /// Starts a file.
     ///
     /// # Errors
-    /// When the disk does not take it, or there are too many.
+    /// If the file cannot be created, or there are too many.
     pub(super) async fn file(&mut self, name: &str) -> Result<Writing<'_>, Problem> {
         if self.uploads.len() >= FILES_MAX {
-            let detail = format_args!("there are more than {FILES_MAX} files");
+            let detail = format_args!("the submission has more than {FILES_MAX} files");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
         let dir = match &self.dir {
@@ -100,7 +102,7 @@ impl Batch {
         Ok(Writing { batch: self, upload: Upload { path, name }, file, digest, waiting: Vec::new() })
     }
 
-    /// What the document and the files come to, for an idempotency key.
+    /// Digest of the document and the files, for an idempotency key.
     pub(super) fn digest(&self, document: &[u8]) -> [u8; 32] {
         let mut digest = Context::new(&SHA256);
         digest.update(&(document.len() as u64).to_le_bytes());
@@ -109,10 +111,10 @@ impl Batch {
         bytes_of(digest)
     }
 
-    /// Makes sure that all is on the disk; the files, for the state loop.
+    /// Ensures that everything is on disk. Returns the files for the state loop.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If syncing fails.
     pub(super) async fn sync(&self) -> Result<Vec<Upload>, Problem> {
         let uploads = self.uploads.clone();
         let Some(dir) = self.dir.clone() else { return Ok(uploads) };
@@ -129,7 +131,7 @@ impl Batch {
         .await
     }
 
-    /// They are a job's now.
+    /// Keeps the files: they now belong to a job.
     pub(super) fn keep(mut self) {
         self.dir = None;
     }
@@ -142,10 +144,10 @@ impl Drop for Batch {
             if let Err(error) = fs::remove_dir_all(&dir)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                tracing::warn!(%error, dir = %dir.display(), "an upload is left over");
+                tracing::warn!(%error, dir = %dir.display(), "an upload could not be removed");
             }
         };
-        // There may be many, and the event loop is not to wait.
+        // There may be many files, and the event loop must not block.
         match tokio::runtime::Handle::try_current() {
             Ok(handle) => drop(handle.spawn_blocking(remove)),
             Err(_) => remove(),
@@ -163,10 +165,10 @@ pub(super) struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Adds bytes.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// When the disk does not take them.
+    /// If the bytes cannot be written.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         self.waiting.extend_from_slice(bytes);
         if self.waiting.len() >= WRITE_BYTES { self.flush().await } else { Ok(()) }
@@ -188,10 +190,10 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Ends the file.
+    /// Finishes the file.
     ///
     /// # Errors
-    /// When the disk does not take its last bytes.
+    /// If its last bytes cannot be written.
     pub(super) async fn end(mut self) -> Result<(), Problem> {
         if !self.waiting.is_empty() {
             self.flush().await?;
@@ -211,7 +213,7 @@ fn bytes_of(digest: Context) -> [u8; 32] {
     bytes
 }
 
-/// A name without directories, and short.
+/// Returns a short name without directories.
 fn plain(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let name: String = name.chars().filter(|letter| !letter.is_control()).collect();

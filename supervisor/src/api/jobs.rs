@@ -1,4 +1,4 @@
-//! Jobs, workers, hosts and the service: looking, and asking for changes.
+//! Reads and changes of jobs, workers, hosts and the service.
 
 use std::sync::{Arc, PoisonError};
 
@@ -20,29 +20,29 @@ use crate::view::{JobId, JobState, JobView, ServiceView};
 
 const JSON: &str = "application/json";
 
-/// Jobs in a list, unless the sender says how many.
+/// Default number of jobs in a list.
 const LIMIT: usize = 100;
 
-/// Most jobs in a list.
+/// Maximum number of jobs in a list.
 const LIMIT_MAX: usize = 1_000;
 
-/// Largest body that says how many workers there are to be.
+/// Maximum size of a request body that sets the number of workers.
 const SCALE_BYTES_MAX: usize = 4_096;
 
-/// A job's number as it stands in a path. What is no number is the number of no job.
+/// Parses a job id in a path. Non-numeric ids return 404.
 ///
 /// # Errors
 /// 404.
 pub(super) fn job_id(text: &str) -> Result<JobId, Problem> {
     text.parse().map_err(|_| {
-        Problem::new(StatusCode::NOT_FOUND, format_args!("there is no job {text:?}; jobs have numbers"))
+        Problem::new(StatusCode::NOT_FOUND, format_args!("there is no job {text:?}; job ids are numbers"))
     })
 }
 
-/// Asks the state loop for a change, on a thread that may wait.
+/// Sends a change to the state loop, on a thread that may block.
 ///
 /// # Errors
-/// What the loop says against it; that too many wait already.
+/// The refusal of the state loop, or 503 if too many requests wait already.
 pub(super) async fn ask<T: Send + 'static>(
     api: &Arc<Api>,
     ask: impl FnOnce(&Api) -> Result<T, Refused> + Send + 'static,
@@ -60,16 +60,16 @@ pub(super) async fn ask<T: Send + 'static>(
     }
 }
 
-/// Whether the service is there at all.
+/// Whether the service is running.
 #[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = Health)))]
 pub(super) async fn healthz() -> Response {
     json(StatusCode::OK, &Health { status: "ok" })
 }
 
-/// Whether it takes jobs.
+/// Whether the service accepts jobs.
 #[utoipa::path(get, path = "/readyz", tag = "service", responses(
     (status = 200, body = Health),
-    (status = 503, description = "it starts or stops", body = Document<'static>, content_type = "application/problem+json"),
+    (status = 503, description = "the service is starting or stopping", body = Document<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     let service = shown(&api)?;
@@ -79,7 +79,7 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Prob
     Ok(json(StatusCode::OK, &Health { status: "ok" }))
 }
 
-/// What the board says of the service.
+/// Returns the service's entry on the board.
 pub(super) fn shown(api: &Api) -> Result<Arc<ServiceView>, Problem> {
     let service = api.service.board().service.read().unwrap_or_else(PoisonError::into_inner).clone();
     service.ok_or_else(|| Problem::busy("the service is starting"))
@@ -132,7 +132,7 @@ pub(super) async fn workers(
     Ok(json(StatusCode::OK, &WorkerList { count: shown(&api)?.workers, workers }))
 }
 
-/// Changes how many workers there are to be.
+/// Changes the number of workers.
 #[utoipa::path(post, path = "/v1/workers", tag = "workers", request_body = Scale, responses(
     (status = 200, body = Scaled),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),
@@ -147,7 +147,7 @@ pub(super) async fn scale(
     acceptable(&headers, JSON)?;
     Query::read(&uri, &[])?;
     if content_type(&headers).as_deref() != Some(JSON) {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this takes application/json"));
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json"));
     }
     let body = super::watched::Watched::new(body, SCALE_BYTES_MAX as u64);
     let trouble = body.trouble();
@@ -158,7 +158,7 @@ pub(super) async fn scale(
         Ok(value) => serde_json::from_value(value).map_err(|_| {
             Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "this takes {\"count\": N} or {\"count\": \"auto\"}, and nothing else",
+                "the body must be {\"count\": N} or {\"count\": \"auto\"}, and nothing else",
             )
         })?,
     };
@@ -173,9 +173,9 @@ pub(super) async fn scale(
 
 /// Jobs, newest first.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(
-    ("state" = Option<Vec<JobState>>, Query, style = Form, explode = false, description = "only jobs in one of these states"),
-    ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "so many at most; 100"),
-    ("before" = Option<u64>, Query, description = "only jobs with lower numbers: the last one of the list before"),
+    ("state" = Option<Vec<JobState>>, Query, style = Form, explode = false, description = "only jobs in these states"),
+    ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "maximum number of jobs; default 100"),
+    ("before" = Option<u64>, Query, description = "only jobs with a lower id; use the last id of the previous list"),
 ), responses(
     (status = 200, body = JobList),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),
@@ -190,7 +190,7 @@ pub(super) async fn list(
     let states = query.text("state").map(states).transpose()?;
     let limit = query.number("limit")?.map_or(LIMIT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     if limit == 0 || limit > LIMIT_MAX {
-        return Err(Problem::bad(format_args!("limit takes a number from 1 to {LIMIT_MAX}")));
+        return Err(Problem::bad(format_args!("limit must be a number from 1 to {LIMIT_MAX}")));
     }
     let before = JobId(query.number("before")?.unwrap_or(u64::MAX));
     let jobs = api.service.board().jobs.read().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +200,7 @@ pub(super) async fn list(
     Ok(json(StatusCode::OK, &list))
 }
 
-/// The names of states, with commas between them.
+/// Parses the names of states, separated by commas.
 fn states(text: &str) -> Result<Vec<JobState>, Problem> {
     const NAMES: [(&str, JobState); 7] = [
         ("queued", JobState::Queued),
@@ -215,8 +215,8 @@ fn states(text: &str) -> Result<Vec<JobState>, Problem> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, state)| *state).ok_or_else(|| {
             let names = NAMES.map(|(name, _)| name);
             Problem::bad(match nearest(name, names) {
-                Some(near) => format!("there is no state {name:?}; did you mean {near:?}?"),
-                None => format!("there is no state {name:?}; there are: {}", names.join(", ")),
+                Some(near) => format!("unknown state {name:?}; did you mean {near:?}?"),
+                None => format!("unknown state {name:?}; states are: {}", names.join(", ")),
             })
         })
     };
@@ -240,13 +240,13 @@ pub(super) async fn one(
     Ok(json(StatusCode::OK, &job))
 }
 
-/// Cancels a job that has not ended; forgets one that has.
+/// Cancels a job that has not ended; removes one that has.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(
     ("id" = u64, Path, minimum = 1),
-    ("only" = Option<super::schema::OnlyDelete>, Query, description = "do this or, if the job is not so far or too far, nothing"),
+    ("only" = Option<super::schema::OnlyDelete>, Query, description = "do only this; if the job's state does not allow it, return 409"),
 ), responses(
-    (status = 202, description = "cancelled; what was done is kept", body = JobView),
-    (status = 204, description = "it had ended, and is forgotten with its records"),
+    (status = 202, description = "the job is cancelled; its records are kept", body = JobView),
+    (status = 204, description = "the job had ended; it and its records are removed"),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn delete(
@@ -258,14 +258,13 @@ pub(super) async fn delete(
     let query = Query::read(&uri, &["only"])?;
     let id = job_id(&id)?;
     let (job, _) = api.service.job(id)?;
-    // Who means the one is never to get the other: the job may end while the request is on its way.
+    // A client that wants one of the two must never get the other: the job may end while the
+    // request is under way.
     let verb = match query.text("only") {
         Some("cancel") => Verb::Cancel,
         Some("remove") => Verb::Remove,
         Some(other) => {
-            return Err(Problem::bad(format_args!(
-                "only takes \"cancel\" or \"remove\", which {other:?} is not"
-            )));
+            return Err(Problem::bad(format_args!("only must be \"cancel\" or \"remove\", not {other:?}")));
         }
         None if job.state.has_ended() => Verb::Remove,
         None => Verb::Cancel,
@@ -277,7 +276,7 @@ pub(super) async fn delete(
     Ok(json(StatusCode::ACCEPTED, &acted))
 }
 
-/// Finishes what is in flight, then waits.
+/// Pauses a job after it has finished what is in flight.
 #[utoipa::path(post, path = "/v1/jobs/{id}/pause", tag = "jobs", params(("id" = u64, Path, minimum = 1)), responses(
     (status = 200, body = JobView),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),
@@ -290,7 +289,7 @@ pub(super) async fn pause(
     Ok(json(StatusCode::OK, &act(&api, &peer, job_id(&id)?, Verb::Pause).await?))
 }
 
-/// Goes on with a paused job.
+/// Resumes a paused job.
 #[utoipa::path(post, path = "/v1/jobs/{id}/resume", tag = "jobs", params(("id" = u64, Path, minimum = 1)), responses(
     (status = 200, body = JobView),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),
@@ -303,7 +302,7 @@ pub(super) async fn resume(
     Ok(json(StatusCode::OK, &act(&api, &peer, job_id(&id)?, Verb::Resume).await?))
 }
 
-/// Makes a new job of the inputs that failed in one that has ended.
+/// Creates a new job from the failed inputs of a job that has ended.
 #[utoipa::path(post, path = "/v1/jobs/{id}/retry-failed", tag = "jobs", params(("id" = u64, Path, minimum = 1)), responses(
     (status = 201, body = JobView, headers(("Location" = String, description = "the new job"))),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),
@@ -316,7 +315,7 @@ pub(super) async fn retry_failed(
     Ok(created(StatusCode::CREATED, &act(&api, &peer, job_id(&id)?, Verb::RetryFailed).await?))
 }
 
-/// An answer that is a job, and says where it is.
+/// A response with a job, and its location.
 pub(super) fn created(status: StatusCode, job: &JobView) -> Response {
     let mut response = json(status, job);
     if let Ok(place) = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id)) {

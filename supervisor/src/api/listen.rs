@@ -1,4 +1,4 @@
-//! Sockets to listen on: those that were asked for, and those that the service manager passes.
+//! Listening sockets: those that were configured, and those that the service manager passes.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -13,26 +13,26 @@ use nix::sys::socket::{AddressFamily, SockaddrLike as _, SockaddrStorage, getsoc
 use super::ApiError;
 use crate::config::{ApiConfig, Unprotected};
 
-/// Who may talk to the service: its user and its group.
+/// Mode of the socket: the user and the group of the service may connect.
 const SOCKET_MODE: u32 = 0o660;
 
-/// A socket that is listened on.
+/// A listening socket.
 #[derive(Debug)]
 pub(super) enum Listening {
     Unix(UnixListener),
     Tcp(TcpListener),
 }
 
-/// All that is listened on.
+/// All listening sockets.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) listeners: Vec<Listening>,
-    /// The socket's file, if we made it.
+    /// The socket's file, if this process created it.
     pub(super) socket: Option<SocketFile>,
 }
 
 impl Bound {
-    /// The TCP addresses.
+    /// Returns the TCP addresses.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let address = |listening: &Listening| match listening {
             Listening::Tcp(listener) => listener.local_addr().ok(),
@@ -41,11 +41,11 @@ impl Bound {
         self.listeners.iter().filter_map(address).collect()
     }
 
-    /// Where it is listened, for a person.
+    /// Returns what the service listens on, for display.
     pub(super) fn places(&self) -> Vec<String> {
         let place = |listening: &Listening| match (listening, &self.socket) {
             (Listening::Tcp(listener), _) => listener.local_addr().ok().map(|address| address.to_string()),
-            // What the kernel knows is the name before the last.
+            // The kernel reports the name from before the rename.
             (Listening::Unix(_), Some(file)) => Some(file.path.display().to_string()),
             (Listening::Unix(listener), None) => {
                 listener.local_addr().ok()?.as_pathname().map(|path| path.display().to_string())
@@ -55,7 +55,7 @@ impl Bound {
     }
 }
 
-/// A socket in the file system, which goes when this does; unless somebody has put another in its place.
+/// A socket in the file system. Dropping this removes it, unless another one has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -70,10 +70,10 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens on everything.
+/// Listens on everything that was configured.
 ///
 /// # Errors
-/// The first that will not do.
+/// The first socket that fails.
 pub(super) fn bind(config: &ApiConfig) -> Result<Bound, ApiError> {
     let mut listeners = passed().map_err(ApiError::Activation)?;
     let mut socket = None;
@@ -107,7 +107,7 @@ pub(super) fn bind(config: &ApiConfig) -> Result<Bound, ApiError> {
     Ok(bound)
 }
 
-/// Makes the socket, in the place of one that nobody listens on any more.
+/// Creates the socket, replacing one that no process listens on any more.
 fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ApiError> {
     let refuse = |source: io::Error| ApiError::Socket { path: path.to_owned(), source };
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty() && !dir.exists()) {
@@ -117,7 +117,7 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ApiError> {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(refuse(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "there is something else, which is no socket",
+                "a file exists there that is not a socket",
             )));
         }
         Ok(_) => match UnixStream::connect(path) {
@@ -130,7 +130,7 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ApiError> {
         },
         Err(_) => {}
     }
-    // Under another name until it has its mode: there is no moment at which others could open it.
+    // Use another name until the mode is set, so that others cannot open it for a moment.
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
@@ -144,20 +144,21 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ApiError> {
     Ok((listener, SocketFile { path: path.to_owned(), inode }))
 }
 
-/// What the service manager listens on for us (`LISTEN_FDS`), whatever it calls it.
+/// Returns the sockets that the service manager passes (`LISTEN_FDS`), whatever their names.
 fn passed() -> io::Result<Vec<Listening>> {
     sd_notify::listen_fds()?.map(listening).collect()
 }
 
 fn listening(fd: RawFd) -> io::Result<Listening> {
     let address: SockaddrStorage = getsockname(fd)?;
-    #[expect(unsafe_code, reason = "a descriptor that was passed by its number has no owner yet")]
-    // SAFETY: LISTEN_PID is ours, so the descriptor is open and was meant for us; nobody else takes it up.
+    #[expect(unsafe_code, reason = "a descriptor passed by number has no owner yet")]
+    // SAFETY: LISTEN_PID is our process, so the descriptor is open and meant for us; nothing else
+    // owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     match address.family() {
         Some(AddressFamily::Unix) => Ok(Listening::Unix(fd.into())),
         Some(AddressFamily::Inet | AddressFamily::Inet6) => Ok(Listening::Tcp(fd.into())),
-        _ => Err(io::Error::other("neither Unix nor TCP")),
+        _ => Err(io::Error::other("a passed socket is neither Unix nor TCP")),
     }
 }
 
@@ -185,7 +186,7 @@ mod tests {
         let first = bind(&config).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, SOCKET_MODE);
         assert!(matches!(bind(&config), Err(ApiError::InUse(_))));
-        // As a kill leaves it.
+        // The state that a kill leaves behind.
         let Bound { listeners, socket } = first;
         std::mem::forget(socket);
         drop(listeners);
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
         fs::write(&path, "precious").unwrap();
         let error = bind(&config).unwrap_err().to_string();
-        assert!(error.contains("no socket"), "{error}");
+        assert!(error.contains("not a socket"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"precious");
     }
 

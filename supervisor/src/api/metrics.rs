@@ -1,7 +1,7 @@
-//! `GET /metrics`: what the board shows and what has been counted, for Prometheus.
+//! `GET /metrics`: the board and the counters, for Prometheus.
 //!
-//! Labels are states, kinds, modes and routes, never jobs or hosts: there are
-//! as many series on the first day as after a year.
+//! Labels are states, kinds, modes and routes, never jobs or hosts. So the number of series does
+//! not grow with time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,28 +22,28 @@ use super::views::acceptable;
 use crate::service::{Board, Totals};
 use crate::view::{JobState, WorkerState};
 
-/// Bounds of the buckets for how long requests took, in seconds.
+/// Bucket bounds for request durations, in seconds.
 const REQUEST_BOUNDS_S: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.25, 1.0];
 
-/// What a scrape is in.
+/// Content type of a scrape.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What the API counts of itself.
+/// Counters of the API itself.
 #[derive(Debug, Default)]
 pub(super) struct HttpMetrics(Mutex<Requests>);
 
 #[derive(Debug, Default, Clone)]
 struct Requests {
-    /// By method, route and status.
+    /// Requests by method, route and status.
     answered: BTreeMap<(&'static str, &'static str, u16), u64>,
-    /// Requests in each bucket; the last has no bound.
+    /// Requests in each bucket; the last bucket has no bound.
     seconds: [u64; REQUEST_BOUNDS_S.len() + 1],
     seconds_sum: f64,
     connections_refused: u64,
 }
 
 impl HttpMetrics {
-    /// A request was answered; its body may still be on its way.
+    /// Records a request that was answered. Its body may still be in transit.
     pub(super) fn answered(&self, method: &Method, route: &'static str, status: StatusCode, took: Duration) {
         let method = match *method {
             Method::GET => "GET",
@@ -62,13 +62,13 @@ impl HttpMetrics {
         requests.seconds_sum += seconds;
     }
 
-    /// A connection was one too many.
+    /// Records a connection that was refused because there were too many.
     pub(super) fn refused(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).connections_refused += 1;
     }
 }
 
-/// Everything that is measured.
+/// All metrics.
 #[utoipa::path(get, path = "/metrics", tag = "service", responses(
     (status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain"),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),
@@ -86,7 +86,7 @@ pub(super) async fn show(
     families.extend(records(&board.metrics.totals()));
     families.extend(processes(board));
     families.extend(http(&requests));
-    // A family without a sample says nothing, and the encoder takes it for a mistake.
+    // The encoder treats a family without samples as an error.
     families.retain(|family| !family.get_metric().is_empty());
     let text = TextEncoder::new().encode_to_string(&families);
     let text = text.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
@@ -95,7 +95,7 @@ pub(super) async fn show(
     Ok(response)
 }
 
-/// A name and its labels' values, with a number.
+/// Label names and values, with a number.
 type Sample = (Vec<(&'static str, String)>, f64);
 
 fn family(
@@ -106,7 +106,7 @@ fn family(
 ) -> MetricFamily {
     let metric = |(labels, value): Sample| {
         let mut metric = Metric::from_label(labels.into_iter().map(label).collect());
-        // The encoder takes up the one that the family's type says.
+        // The encoder reads the one that matches the family's type.
         let (mut counter, mut gauge) = (Counter::default(), Gauge::default());
         counter.set_value(value);
         gauge.set_value(value);
@@ -137,7 +137,7 @@ fn counter(name: &str, help: &str, value: f64) -> MetricFamily {
     family(name, help, MetricType::COUNTER, [(Vec::new(), value)])
 }
 
-/// One histogram; `counts` are of each bucket alone, the last without a bound.
+/// Builds a histogram. `counts` are not cumulative; the last bucket has no bound.
 fn histogram(name: &str, help: &str, bounds: &[f64], counts: &[u64], sum: f64) -> MetricFamily {
     let mut cumulative = 0;
     let bucket = |(bound, count): (&f64, &u64)| {
@@ -161,7 +161,7 @@ fn histogram(name: &str, help: &str, bounds: &[f64], counts: &[u64], sum: f64) -
     family
 }
 
-/// The name of a state, as JSON has it.
+/// Returns the name of a state, as in JSON.
 fn name(state: impl serde::Serialize) -> String {
     match serde_json::to_value(state) {
         Ok(serde_json::Value::String(name)) => name,
@@ -193,18 +193,18 @@ fn jobs(board: &Board) -> Vec<MetricFamily> {
     let in_flight: u64 = open().map(|job| job.counts.in_flight).sum();
     let items_per_s: f64 = open().map(|job| job.items_per_s).sum();
     vec![
-        family("muster_jobs", "Jobs that are kept, by state.", MetricType::GAUGE, states),
-        family("muster_jobs_running", "Running jobs, by execution model.", MetricType::GAUGE, modes),
-        gauge("muster_inputs_in_flight", "Inputs begun and not done, over all jobs.", in_flight as f64),
+        family("muster_jobs", "Stored jobs, by state.", MetricType::GAUGE, states),
+        family("muster_jobs_running", "Running jobs, by execution mode.", MetricType::GAUGE, modes),
+        gauge("muster_inputs_in_flight", "Inputs in flight, over all jobs.", in_flight as f64),
         gauge(
             "muster_inputs_per_second",
-            "Inputs done a second over the last few, over all jobs.",
+            "Inputs done per second over the last few seconds, over all jobs.",
             items_per_s,
         ),
     ]
 }
 
-/// What has been counted since the start.
+/// Counters since the start.
 fn records(totals: &Totals) -> Vec<MetricFamily> {
     let Totals { submitted, ended, ok, failed, quarantined, retries, bytes, errors, latencies } = totals;
     let one = |name: &'static str, value: &str, count: u64| (vec![(name, value.to_owned())], count as f64);
@@ -214,8 +214,8 @@ fn records(totals: &Totals) -> Vec<MetricFamily> {
     let kinds = errors.iter().map(|(kind, count)| one("kind", kind.name(), *count));
     let bounds = LATENCY_BOUNDS_US.map(|bound| bound as f64 / 1e6);
     vec![
-        counter("muster_jobs_submitted_total", "Jobs taken in.", *submitted as f64),
-        family("muster_jobs_ended_total", "Jobs that ended, by how.", MetricType::COUNTER, states),
+        counter("muster_jobs_submitted_total", "Jobs accepted.", *submitted as f64),
+        family("muster_jobs_ended_total", "Jobs that ended, by final state.", MetricType::COUNTER, states),
         family("muster_records_total", "Inputs done, by result.", MetricType::COUNTER, results),
         family(
             "muster_record_errors_total",
@@ -225,14 +225,14 @@ fn records(totals: &Totals) -> Vec<MetricFamily> {
         ),
         counter(
             "muster_quarantined_total",
-            "Inputs set aside because their worker died on them.",
+            "Inputs quarantined because their worker died on every attempt.",
             *quarantined as f64,
         ),
-        counter("muster_retries_total", "Attempts that were not the last of their input.", *retries as f64),
+        counter("muster_retries_total", "Attempts that were followed by another one.", *retries as f64),
         counter("muster_body_bytes_total", "Body bytes read.", *bytes as f64),
         histogram(
             "muster_record_duration_seconds",
-            "How long inputs took, their last attempt.",
+            "Duration of the last attempt at each input.",
             &bounds,
             &latencies.counts,
             latencies.sum_us as f64 / 1e6,
@@ -260,7 +260,7 @@ fn processes(board: &Board) -> Vec<MetricFamily> {
     let built = [(vec![("version", service.version.clone())], 1.0)];
     families.extend([
         family("muster_build_info", "The version of the service.", MetricType::GAUGE, built),
-        gauge("muster_workers_wanted", "Worker processes there are to be.", f64::from(service.workers)),
+        gauge("muster_workers_wanted", "Configured number of worker processes.", f64::from(service.workers)),
         counter(
             "muster_worker_restarts_total",
             "Workers started to replace one that died.",
@@ -290,14 +290,14 @@ fn http(requests: &Requests) -> Vec<MetricFamily> {
         ),
         histogram(
             "muster_http_request_duration_seconds",
-            "Time until a request's answer began, waiting for its turn included.",
+            "Time until the response began, including the wait for the request's turn.",
             &REQUEST_BOUNDS_S,
             &requests.seconds,
             requests.seconds_sum,
         ),
         counter(
             "muster_http_connections_refused_total",
-            "Connections that were one too many.",
+            "Connections refused because there were too many.",
             requests.connections_refused as f64,
         ),
     ]

@@ -3,11 +3,11 @@
 //! ```text
 //! listen ─→ server ─→ pace, auth ─→ routes ─→ jobs, submit, records, events, … ─→ Service
 //! ```
-//! Looking reads the board and never waits for the state loop. Asking for a
-//! change waits for its answer on a thread of its own. Everything runs on one
-//! thread, and a few more of low priority for files. What keeps a crowd of
-//! clients from taking the CPUs from the jobs is the pace. Invariant: whatever a
-//! client sends, or does not send, takes a bounded amount of memory and time.
+//! Reads use the board and never wait for the state loop. A change waits for the loop's reply on a thread of its
+//! own. Everything runs on one thread, plus a few threads for files. The pace keeps a crowd of clients from taking
+//! the CPUs away from the jobs.
+//!
+//! Invariant: whatever a client sends, or fails to send, takes a bounded amount of memory and time.
 
 mod auth;
 mod events;
@@ -47,52 +47,54 @@ use self::pace::Pace;
 use crate::config::{ApiConfig, Unprotected};
 use crate::service::{Endpoint, Service};
 
-/// How much less than the jobs the threads for files matter to the kernel. The one that answers does too little to be in the
-/// way, and would only be late: beside busy workers the kernel lets a thread of lower priority wait for many milliseconds.
+/// Niceness of the threads for files, relative to the jobs. The thread that answers requests uses
+/// too little CPU to disturb the jobs. With a lower priority it would only be late: beside busy
+/// workers the kernel delays such a thread by many milliseconds.
 const NICE: i32 = 5;
 
-/// Threads that read and write files and wait for the state loop.
+/// Threads that access files and wait for the state loop.
 const BLOCKING_THREADS: usize = 8;
 
-/// Changes that wait for the state loop at once; the rest of the threads is left to reading.
+/// Maximum changes that wait for the state loop at once. The other threads remain free for reads.
 const ASKS_MAX: usize = 4;
 
-/// Uploads at once.
+/// Maximum concurrent uploads.
 const UPLOADS_MAX: usize = 16;
 
-/// Listeners to events, and followers of records, at once. Each costs a piece of JSON a few times a second.
+/// Maximum concurrent event listeners and record followers. Each costs a piece of JSON a few times
+/// a second.
 const STREAMS_MAX: usize = 128;
 
-/// Longest time that answers which have begun are given when the service stops.
+/// How long responses in progress may take when the service stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Why the API cannot be started, or not be set anew.
+/// Why the API cannot be started or reloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The Unix socket cannot be made.
+    /// The Unix socket cannot be created.
     #[error("cannot listen on {}: {source}", path.display())]
     Socket {
-        /// Where it was to be.
+        /// Path of the socket.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// Somebody answers on the socket.
-    #[error("a service listens on {} already; stop it, or give this one another --socket", .0.display())]
+    /// Another process answers on the socket.
+    #[error("another service already listens on {}; stop it, or use another --socket", .0.display())]
     InUse(PathBuf),
-    /// A TCP address cannot be listened on.
+    /// The service cannot listen on a TCP address.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// An address needs protection that is not configured.
     #[error(transparent)]
     Unprotected(#[from] Unprotected),
     /// The token cannot be used.
-    #[error("the token in {}: {why}", path.display())]
+    #[error("cannot use the token in {}: {why}", path.display())]
     Token {
         /// The file.
         path: PathBuf,
@@ -107,29 +109,29 @@ pub enum ApiError {
         /// What is wrong with it.
         why: String,
     },
-    /// What the service manager handed over is no socket to listen on.
-    #[error("the sockets that the service manager passed cannot be used: {0}")]
+    /// The service manager passed something that is not a listening socket.
+    #[error("cannot use the sockets passed by the service manager: {0}")]
     Activation(io::Error),
     /// There is nothing to listen on.
-    #[error("there is nothing to listen on: give --socket or --listen")]
+    #[error("there is nothing to listen on; use --socket or --listen")]
     Nowhere,
-    /// The directory for uploads cannot be made ready.
-    #[error("cannot make {} ready for uploads: {source}", path.display())]
+    /// The directory for uploads cannot be prepared.
+    #[error("cannot prepare {} for uploads: {source}", path.display())]
     Uploads {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// No thread, or no event loop.
+    /// The thread or the event loop could not be started.
     #[error("cannot start the API: {0}")]
     Start(io::Error),
 }
 
-/// What every request may need.
+/// State shared by all requests.
 struct Api {
     service: Service,
-    /// Where uploads wait to become a job's.
+    /// Where uploads wait until they belong to a job.
     incoming: PathBuf,
     config: ApiConfig,
     token: RwLock<Option<Token>>,
@@ -139,12 +141,12 @@ struct Api {
     uploads: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     http: HttpMetrics,
-    /// Turns true when the service stops.
+    /// Becomes true when the service stops.
     stopping: watch::Receiver<bool>,
 }
 
 impl Api {
-    /// Reads the token and the certificate again; both or neither.
+    /// Reloads the token and the certificate; both or neither.
     fn reload(&self) -> Result<(), ApiError> {
         let token = self.config.token_file.as_deref().map(Token::read).transpose()?;
         let tls = self.config.tls.as_ref().map(tls::load).transpose()?;
@@ -157,14 +159,14 @@ impl Api {
         *self.stopping.borrow()
     }
 
-    /// Ends when the service stops.
+    /// Completes when the service stops.
     async fn stopped(&self) {
-        // An error is a handle that is gone, and the service with it.
+        // An error means that the handle is gone, and the service with it.
         let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
     }
 }
 
-/// The running API. Dropping it takes no more connections, gives the answers that have begun a few
+/// The running API. Dropping it accepts no more connections, gives responses in progress a few
 /// seconds, and removes the socket.
 #[derive(Debug)]
 pub struct ApiHandle {
@@ -182,13 +184,13 @@ impl std::fmt::Debug for Api {
 }
 
 impl ApiHandle {
-    /// The TCP addresses, with the ports that were chosen where 0 was asked for.
+    /// Returns the TCP addresses, with the actual port where port 0 was configured.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Sockets and addresses, for a person.
+    /// Returns sockets and addresses, for display.
     #[must_use]
     pub fn places(&self) -> &[String] {
         &self.places
@@ -205,16 +207,16 @@ impl Drop for ApiHandle {
     fn drop(&mut self) {
         self.stop.send_replace(true);
         if let Some(thread) = self.thread.take() {
-            // What a panic there was about has been said by it.
+            // A panic in the thread has already printed its message.
             let _ = thread.join();
         }
     }
 }
 
-/// Listens, and answers from threads of its own.
+/// Starts listening, and answers from threads of its own.
 ///
 /// # Errors
-/// [`ApiError`] when an address, the token or the certificate will not do.
+/// [`ApiError`] if an address, the token or the certificate cannot be used.
 pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<ApiHandle, ApiError> {
     let bound = listen::bind(config)?;
     let incoming = state_dir.join("incoming");
@@ -253,14 +255,14 @@ pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<A
         .spawn(move || {
             runtime.block_on(server::run(&serving, listeners));
             drop(socket);
-            // A file that does not answer is not waited for.
+            // Do not wait for file operations that hang.
             runtime.shutdown_timeout(GRACE);
         })
         .map_err(ApiError::Start)?;
     Ok(ApiHandle { api, stop, addresses, places, thread: Some(thread) })
 }
 
-/// Lowers the priority of this thread. Where that is not allowed the pace still holds.
+/// Lowers the priority of this thread. Where that is not permitted, the pace still limits the load.
 fn step_back() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }

@@ -1,4 +1,5 @@
-//! `GET /openapi.json`: the API for machines, put together from what stands at each handler.
+//! `GET /openapi.json`: a description of the API for programs, collected from the annotations of
+//! the handlers.
 
 use std::sync::OnceLock;
 

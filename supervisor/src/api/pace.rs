@@ -1,29 +1,29 @@
-//! A budget of requests for all connections together, so that no crowd of
-//! clients takes the CPUs that the jobs run on.
+//! A budget of requests over all connections, so that a crowd of clients does not take the CPUs
+//! that the jobs run on.
 //!
-//! Whoever is over the budget is answered at the next tick, together with all
-//! others who wait. A thread that wakes for each request takes the CPU from a
-//! worker each time, and its clients do; one that wakes for fifty at once does
-//! so a fiftieth as often.
+//! A request over the budget is answered at the next tick, together with all other waiting
+//! requests. A thread that wakes for each request takes the CPU from a worker each time, and so do
+//! its clients. A thread that wakes once for fifty requests does so a fiftieth as often.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Time between two ticks: how long a request of a crowd that is within the budget waits at most.
+/// Time between two ticks: the longest wait of a request in a crowd within the budget.
 const TICK: Duration = Duration::from_millis(13);
 
-/// Requests that are answered at a tick; 5,000 a second. 64 clients that ask without pause are all answered at the
-/// next one, and so within 20 ms with what a busy machine adds. Each costs some 20 µs of CPU, which makes a tenth of a core at most.
+/// Requests answered per tick; 5,000 a second. 64 clients that send without pause are all answered
+/// at the next tick, so within 20 ms including the delays of a busy machine. Each request costs
+/// about 20 µs of CPU, which is a tenth of a core at most.
 const REQUESTS_PER_TICK: u32 = 65;
 
-/// Ticks whose requests are left over from a quiet time: for a page with its parts, a script with a burst.
+/// Unused ticks that are carried over, for a page with its assets or a script's burst.
 const TICKS_KEPT: u32 = 1;
 
-/// When each request's turn is.
+/// Decides when each request is answered.
 #[derive(Debug)]
 pub(super) struct Pace(Mutex<Tick>);
 
-/// The tick whose requests are being given away. Until it has come, they have to wait for it.
+/// The tick whose budget is being given away. If it is in the future, requests wait for it.
 #[derive(Debug)]
 struct Tick {
     at: Instant,
@@ -35,11 +35,12 @@ impl Pace {
         Self(Mutex::new(Tick { at: now, left: REQUESTS_PER_TICK }))
     }
 
-    /// Until when a request that came `now` has to wait; `None` if not at all.
+    /// Returns until when a request that arrived at `now` has to wait; `None` if it need not.
     pub(super) fn turn(&self, now: Instant) -> Option<Instant> {
         let mut tick = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now >= tick.at + TICK * (TICKS_KEPT + 1) {
-            // It was quiet. What is given anew may not lapse with the next request, but a tick later.
+            // It was quiet. The carried-over budget must not expire with the next request, but a
+            // tick later.
             let at = now.checked_sub(TICK * TICKS_KEPT).unwrap_or(now);
             *tick = Tick { at, left: REQUESTS_PER_TICK };
         } else if tick.left == 0 {
@@ -80,7 +81,8 @@ mod tests {
             let (burst_max, pause_us_max) = (random.u64(1..300), random.u64(1..30_000));
             while now < start + Duration::from_secs(1) {
                 for _ in 0..random.u64(1..=burst_max) {
-                    // Nobody waits for longer than a second, so that all turns within it are known.
+                    // No request waits longer than a second, so all turns within that second are
+                    // known.
                     if pace.turn(now).unwrap_or(now) < start + Duration::from_secs(1) {
                         answered += 1;
                     }
@@ -100,7 +102,7 @@ mod tests {
         let mut turns: BTreeMap<Instant, usize> = BTreeMap::new();
         let (mut asking, mut answered) = (CLIENTS, 0);
         for _ in 0..1_000 {
-            // Each asks again as soon as it is answered.
+            // Each client sends again as soon as it is answered.
             while asking > 0 {
                 match pace.turn(now) {
                     None => answered += 1,

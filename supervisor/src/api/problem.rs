@@ -1,4 +1,4 @@
-//! Answers that say no: problem documents (RFC 9457).
+//! Error responses: problem documents (RFC 9457).
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use utoipa::ToSchema;
 
 use crate::service::Refused;
 
-/// Seconds after which it makes sense to ask again, when there is too much at once.
+/// Seconds after which a client should try again when the service is busy.
 const RETRY_AFTER_S: u32 = 2;
 
-/// What a problem document holds.
+/// A problem document.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct Document<'a> {
-    /// No page of its own: the status says what kind it is.
+    /// Always `about:blank`: the status identifies the kind of problem.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The status in words.
+    /// Name of the status.
     title: &'a str,
-    /// The status.
+    /// HTTP status.
     status: u16,
-    /// What is wrong here, and what to do about it.
+    /// What is wrong, and what to do about it.
     detail: &'a str,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Document<'a> {
 pub(super) struct Problem {
     pub(super) status: StatusCode,
     pub(super) detail: String,
-    /// What a browser or a client is to know besides.
+    /// An additional header for the client.
     header: Option<(header::HeaderName, &'static str)>,
 }
 
@@ -41,17 +41,17 @@ impl Problem {
         Self { status, detail: detail.to_string(), header: None }
     }
 
-    /// A request that makes no sense.
+    /// A malformed request.
     pub(super) fn bad(detail: impl fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// Too much at once: another time it may go.
+    /// The service is busy; the client may try again.
     pub(super) fn busy(detail: impl fmt::Display) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// Without the token.
+    /// The token is missing or wrong.
     pub(super) fn unauthorized(detail: impl fmt::Display) -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, detail);
         problem.header = Some((header::WWW_AUTHENTICATE, "Bearer realm=\"muster\""));
@@ -59,7 +59,7 @@ impl Problem {
     }
 }
 
-/// What the status is called; 422 is not what the `http` crate still calls it.
+/// Name of the status. The `http` crate still uses an old name for 422.
 pub(super) fn title(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",

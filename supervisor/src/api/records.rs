@@ -1,4 +1,4 @@
-//! `GET /v1/jobs/{id}/records`: lines of a file that grows, up to what is certain of it.
+//! `GET /v1/jobs/{id}/records`: lines of a growing file, up to the end of its committed part.
 
 use std::fs::File;
 use std::io;
@@ -26,19 +26,20 @@ use super::views::acceptable;
 use crate::service::{Records, Service};
 use crate::view::JobId;
 
-/// Bytes read at once.
+/// Bytes read at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Longest record: a page of the largest size, escaped. A file with a longer line is not one of ours.
+/// Maximum length of a record: a page of the largest size, escaped. A file with a longer line was
+/// not written by Muster.
 const LINE_BYTES_MAX: usize = 1 << 30;
 
-/// Pieces on their way to a client that is slower than the disk.
+/// Pieces queued for a client that is slower than the disk.
 const PIECES: usize = 2;
 
-/// Time between two looks at a file that grows.
+/// Interval at which a growing file is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Which records are wanted.
+/// Which records to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Only {
     All,
@@ -50,11 +51,11 @@ enum Only {
 #[utoipa::path(get, path = "/v1/jobs/{id}/records", tag = "jobs", params(
     ("id" = u64, Path, minimum = 1),
     ("from" = Option<u64>, Query, description = "skip the first N records"),
-    ("limit" = Option<u64>, Query, description = "so many at most"),
-    ("follow" = Option<super::schema::Switch>, Query, description = "go on until the job has ended"),
-    ("only" = Option<super::schema::Only>, Query, description = "only these"),
+    ("limit" = Option<u64>, Query, description = "maximum number of records"),
+    ("follow" = Option<super::schema::Switch>, Query, description = "continue until the job has ended"),
+    ("only" = Option<super::schema::Only>, Query, description = "only these records"),
 ), responses(
-    (status = 200, description = "a record a line", body = String, content_type = "application/x-ndjson"),
+    (status = 200, description = "one record per line", body = String, content_type = "application/x-ndjson"),
     (status = "default", body = Document<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn read(
@@ -71,7 +72,7 @@ pub(super) async fn read(
         Some("failed") => Only::Failed,
         Some("quarantined") => Only::Quarantined,
         Some(other) => {
-            let detail = format_args!("only takes \"failed\" or \"quarantined\", which {other:?} is not");
+            let detail = format_args!("only must be \"failed\" or \"quarantined\", not {other:?}");
             return Err(Problem::bad(detail));
         }
     };
@@ -81,7 +82,7 @@ pub(super) async fn read(
     let (_, records) = api.service.job(id)?;
     let place = if follow {
         let place = Arc::clone(&api.streams).try_acquire_owned();
-        Some(place.map_err(|_| Problem::busy("too many follow records or events already"))?)
+        Some(place.map_err(|_| Problem::busy("too many clients follow records or events"))?)
     } else {
         None
     };
@@ -94,7 +95,8 @@ pub(super) async fn read(
     Ok(response)
 }
 
-/// Sends what there is and, if there is a place among those who follow, what comes; until the client has gone.
+/// Sends the existing records and, with a follower's permit, new ones as they are committed, until
+/// the client is gone.
 async fn send(
     api: Arc<Api>,
     id: JobId,
@@ -105,7 +107,7 @@ async fn send(
 ) {
     let mut file: Option<Arc<File>> = None;
     loop {
-        // In this order: what was committed before it ended is all there is.
+        // Check in this order: what was committed before the job ended is everything.
         let will_come = follows.is_some() && !has_ended(&api.service, id);
         let committed = records.committed();
         if file.is_none() && committed > 0 {
@@ -129,7 +131,7 @@ async fn send(
                         return;
                     }
                 }
-                // An answer that breaks off is no answer that ended.
+                // Abort the response, so that the client does not take it for complete.
                 Ok((_, Err(error))) => return sender.abort(error),
                 Err(_) => return,
             }
@@ -137,7 +139,7 @@ async fn send(
         if !will_come || lines.is_enough() {
             return;
         }
-        // Who follows is to know that this was not all.
+        // A following client must learn that these were not all records.
         if api.is_stopping() {
             return sender.abort(io::Error::other("the service is stopping"));
         }
@@ -145,24 +147,24 @@ async fn send(
             () = sleep(LOOK_EVERY) => {}
             () = api.stopped() => {}
         }
-        // A client that has gone is noticed here at the latest, although there is nothing to send to it.
+        // This notices a client that is gone, at the latest, although there is nothing to send.
         if sender.send_data(Bytes::new()).await.is_err() {
             return;
         }
     }
 }
 
-/// Whether nothing will come any more.
+/// Whether no more records will come.
 fn has_ended(service: &Service, id: JobId) -> bool {
     service.job(id).map_or(true, |(job, _)| job.state.has_ended())
 }
 
-/// A place in a file of lines, and what is wanted from there.
+/// A position in a file of lines, and which lines to return from there.
 struct Lines {
     only: Only,
-    /// Lines to pass over.
+    /// Lines still to skip.
     skip: u64,
-    /// Lines to show.
+    /// Lines still to return.
     limit: u64,
     /// The beginning of a line whose end has not been read.
     line: Vec<u8>,
@@ -175,7 +177,7 @@ impl Lines {
         self.limit == 0
     }
 
-    /// Reads on, a chunk at most, and not beyond `committed`; the lines to show.
+    /// Reads at most one chunk further, not beyond `committed`, and returns the wanted lines.
     fn read(&mut self, file: &File, committed: u64) -> io::Result<Bytes> {
         let left = usize::try_from(committed.saturating_sub(self.position)).unwrap_or(usize::MAX);
         let mut chunk = vec![0; left.min(CHUNK_BYTES)];
@@ -183,7 +185,7 @@ impl Lines {
         if read == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "the records are shorter than they were",
+                "the file of records has become shorter",
             ));
         }
         chunk.truncate(read);
@@ -211,7 +213,7 @@ impl Lines {
             self.line.extend_from_slice(rest);
         }
         if self.line.len() > LINE_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a record without an end"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a record is too long"));
         }
         Ok(shown.into())
     }
@@ -224,7 +226,8 @@ impl Lines {
     }
 }
 
-/// Whether a record is one of those; a page may have a field called `error`, so looking for the word is not enough.
+/// Whether a record matches. A page may have a field called `error`, so searching for the word is
+/// not enough.
 fn is_wanted(line: &[u8], only: Only) -> bool {
     #[derive(Deserialize)]
     struct Record {

@@ -1,4 +1,4 @@
-//! Which path is answered by what.
+//! Maps paths to handlers.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use http::{StatusCode, Uri};
 use super::problem::Problem;
 use super::{Api, events, jobs, metrics, openapi, page, records, submit};
 
-/// Everything there is, on one table.
+/// The complete routing table.
 pub(super) fn router(api: Arc<Api>) -> Router {
     let mut router = Router::new();
     for asset in page::ASSETS {
@@ -38,14 +38,17 @@ pub(super) fn router(api: Arc<Api>) -> Router {
 }
 
 async fn nothing(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format_args!("there is nothing at {}; see /openapi.json", uri.path()))
+    Problem::new(StatusCode::NOT_FOUND, format_args!("there is no path {}; see /openapi.json", uri.path()))
 }
 
 async fn no_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this can not be done here; the header Allow says what can")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not support the method; the Allow header lists those it does",
+    )
 }
 
-/// What a path is called in metrics: one of a few, whatever clients ask for.
+/// Returns the route label for metrics: one of a few, whatever clients request.
 pub(super) fn label(path: &str) -> &'static str {
     let mut parts = path.trim_start_matches('/').split('/');
     let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];

@@ -1,20 +1,20 @@
-//! Shapes of requests that only `/openapi.json` spells out: handlers read them field by field.
+//! Request shapes for `/openapi.json` only. Handlers read them field by field.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The document of a job: keys are the long names of the flags; these are those that are more.
+/// A job document. Its keys are the long names of the flags; these are the additional ones.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JobDocument {
-    /// What is done with the inputs.
+    /// What to do with the inputs.
     command: Command,
-    /// What the job is called.
+    /// Name of the job.
     #[schema(required = false)]
     name: Option<String>,
-    /// Higher goes first.
+    /// Jobs with a higher priority start first.
     #[schema(required = false, minimum = -100, maximum = 100)]
     priority: Option<i32>,
-    /// For `fetch`: inputs.
+    /// For `fetch`: the inputs.
     #[schema(required = false)]
     urls: Option<OneOrMore>,
 }
@@ -29,7 +29,7 @@ enum Command {
     Csv,
 }
 
-/// What may be given once or several times.
+/// One value or several.
 #[expect(dead_code, reason = "only its schema is used")]
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
@@ -43,9 +43,9 @@ enum OneOrMore {
 /// A job with its files.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JobForm {
-    /// The document.
+    /// The job document.
     job: JobDocument,
-    /// Files.
+    /// Input files.
     #[schema(required = false, value_type = Vec<String>, format = Binary)]
     input: Option<Vec<String>>,
 }
@@ -73,7 +73,7 @@ pub(super) enum Only {
     Quarantined,
 }
 
-/// What is to be done with a job that is deleted.
+/// What to do with the job.
 #[expect(dead_code, reason = "only its schema is used")]
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -1,4 +1,4 @@
-//! Connections: how many there may be, how long they may take, and how each is served.
+//! Connections: their number, their time limits, and how each is served.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,40 +29,40 @@ use super::listen::Listening;
 use super::problem::Problem;
 use super::{Api, GRACE, routes};
 
-/// Longest time for a request's line and headers, counted from when the connection is open or the last answer is out;
-/// so also how long a connection may be idle. What `--header-timeout` is to other servers.
+/// Time limit for a request's line and headers, counted from when the connection opens or the last
+/// response was sent. So it also limits idle time. Other servers call it `--header-timeout`.
 const HEADERS: Duration = Duration::from_secs(10);
 
-/// Longest time for a TLS handshake.
+/// Time limit for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Most bytes of a request's line and headers.
+/// Maximum bytes of a request's line and headers.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
-/// Time before the next try when there is no descriptor left for a connection.
+/// Delay before the next attempt when no descriptor is left for a connection.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// What a connection too many is told.
+/// Response to a connection beyond the limit.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\n\
 Content-Type: application/problem+json\r\nContent-Length: 108\r\n\r\n\
 {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"too many connections; try again\"}";
 
-/// What a request without TLS is told where it is needed.
+/// Response to a request without TLS on a TLS port.
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/problem+json\r\n\
-Content-Length: 106\r\n\r\n\
-{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"detail\":\"TLS is spoken here; ask with https://\"}";
+Content-Length: 105\r\n\r\n\
+{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"detail\":\"this port requires TLS; use https://\"}";
 
-/// The first byte of what begins a TLS connection: a record of the type `handshake`.
+/// The first byte of a TLS connection: a record of type `handshake`.
 const TLS_BEGINS: u8 = 22;
 
-/// A socket that connections come in on.
+/// A socket that accepts connections.
 pub(super) enum Listener {
     Unix(UnixListener),
     Tcp(TcpListener),
 }
 
 impl Listener {
-    /// Hands it to the event loop that is entered.
+    /// Registers it with the current event loop.
     pub(super) fn new(listening: Listening) -> io::Result<Self> {
         match listening {
             Listening::Unix(listener) => UnixListener::from_std(listener).map(Self::Unix),
@@ -75,7 +75,7 @@ impl Listener {
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Connection::Unix(stream)),
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // An event is small, and somebody waits for it.
+                // Events are small, and a person waits for them.
                 let _ = stream.set_nodelay(true);
                 Ok(Connection::Tcp(stream, Peer::Tcp(address)))
             }
@@ -83,14 +83,14 @@ impl Listener {
     }
 }
 
-/// A connection that has come in.
+/// An accepted connection.
 enum Connection {
     Unix(UnixStream),
     Tcp(TcpStream, Peer),
 }
 
 impl Connection {
-    /// Says that there are too many, without waiting for the peer to hear it.
+    /// Refuses a connection beyond the limit, without waiting until the peer has read the response.
     async fn refuse(self, tls: bool) {
         let (mut unix, mut tcp);
         let stream: &mut (dyn AsyncWrite + Unpin + Send) = match self {
@@ -98,14 +98,14 @@ impl Connection {
                 unix = stream;
                 &mut unix
             }
-            // It would take a handshake to say it.
+            // A response would need a handshake first.
             Self::Tcp(..) if tls => return,
             Self::Tcp(stream, _) => {
                 tcp = stream;
                 &mut tcp
             }
         };
-        // Fits the buffer of a socket that is new.
+        // The response fits into the buffer of a new socket.
         let _ = timeout(Duration::from_millis(10), async {
             let _ = stream.write_all(TOO_MANY).await;
             let _ = stream.shutdown().await;
@@ -118,7 +118,7 @@ impl Connection {
 pub(super) async fn run(api: &Arc<Api>, listeners: Vec<Listener>) {
     let router = routes::router(Arc::clone(api));
     let mut loops = JoinSet::new();
-    // Whoever crowds the network must not keep the machine's own users out.
+    // Clients on the network must not lock out the machine's own users.
     let most = usize::try_from(api.config.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
     let (unix, tcp) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(most)));
     for listener in listeners {
@@ -129,7 +129,7 @@ pub(super) async fn run(api: &Arc<Api>, listeners: Vec<Listener>) {
         loops.spawn(accept(Arc::clone(api), router.clone(), listener, room));
     }
     while loops.join_next().await.is_some() {}
-    // All places free: every connection is through.
+    // If all permits are free, every connection is closed.
     let all = u32::try_from(most).unwrap_or(u32::MAX);
     let _ =
         timeout(GRACE, async { tokio::join!(unix.acquire_many(all), tcp.acquire_many(all)).0.is_ok() }).await;
@@ -144,7 +144,8 @@ async fn accept(api: Arc<Api>, router: Router, listener: Listener, room: Arc<Sem
         let connection = match accepted {
             Ok(connection) => connection,
             Err(error) => {
-                // One that was gone before it was taken is no reason to wait; a machine without descriptors is.
+                // A connection that was closed before it was accepted needs no delay; a machine
+                // without descriptors does.
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
                 {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -181,16 +182,16 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
                 None => serve(api, router, stream, peer).await,
                 Some(tls) => match timeout(HANDSHAKE, shake_hands(stream, tls)).await {
                     Ok(Ok(Some(stream))) => serve(api, router, stream, peer).await,
-                    Ok(Ok(None)) => tracing::debug!(%peer, "a connection without TLS"),
+                    Ok(Ok(None)) => tracing::debug!(%peer, "a connection did not use TLS"),
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
-                    Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+                    Err(_) => tracing::debug!(%peer, "the TLS handshake timed out"),
                 },
             }
         }
     }
 }
 
-/// The connection once it is secured; nothing if the peer speaks no TLS, and has been told that it should.
+/// Returns the connection with TLS, or nothing if the peer does not use TLS and was told to.
 async fn shake_hands(
     stream: TcpStream,
     tls: Arc<ServerConfig>,
@@ -231,14 +232,14 @@ where
     }
 }
 
-/// Waits for the turn of what came `now`.
+/// Waits for the turn of a request that arrived at `now`.
 async fn in_turn(api: &Api, now: Instant) {
     if let Some(turn) = api.pace.turn(now) {
         sleep_until(turn.into()).await;
     }
 }
 
-/// Answers one request, in its turn.
+/// Answers one request in its turn.
 async fn answer(
     api: &Arc<Api>,
     mut router: Router,
@@ -256,7 +257,7 @@ async fn answer(
     let mut response = match admitted {
         Err(problem) => problem.into_response(),
         Ok(()) if parts.uri.authority().is_some() && parts.method == http::Method::CONNECT => {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this is no proxy").into_response()
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this service is not a proxy").into_response()
         }
         Ok(()) => {
             let mut request = Request::from_parts(parts, Body::new(body));
@@ -270,7 +271,7 @@ async fn answer(
     Ok(response)
 }
 
-/// What every answer says to browsers, whatever it is.
+/// Adds the security headers that every response carries.
 fn secure(response: &mut Response) {
     let headers = response.headers_mut();
     let set = [

@@ -1,4 +1,4 @@
-//! `POST /v1/jobs`: a document, alone, with files, or with inputs that stream in.
+//! `POST /v1/jobs`: a document alone, with files, or with streamed inputs.
 
 use std::sync::Arc;
 
@@ -21,36 +21,37 @@ use super::watched::{Trouble, Watched, too_large};
 use crate::service::{Idempotency, Submission};
 use crate::view::JobView;
 
-/// Largest document. It is kept in memory, where it takes several times as much; long lists of inputs are no part of it.
+/// Maximum size of a document. It is kept in memory, where it takes several times as much; long
+/// lists of inputs do not belong in it.
 const DOCUMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Longest line with a URL.
+/// Maximum length of a line with a URL.
 const LINE_BYTES_MAX: usize = 256 * 1024;
 
-/// Longest time to wait while others upload.
+/// How long a submission waits while others upload.
 const TURN: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// The header that makes a submission sent twice one job.
+/// The header that makes repeated submissions one job.
 const KEY: &str = "idempotency-key";
 
-/// What a body turns out to be.
+/// The contents of a request body.
 struct Received {
     document: Map<String, Value>,
     batch: Batch,
 }
 
-/// Takes in a job.
+/// Submits a job.
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs",
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        description = "the same key with the same content is the same job")),
-    request_body(description = "the document of a job file; see docs/API.md", content(
+        description = "a submission with the same key and content returns the same job")),
+    request_body(description = "a job document, with the keys of a job file; see docs/API.md", content(
         (super::schema::JobDocument = "application/json"),
         (super::schema::JobForm = "multipart/form-data"),
         (String = "application/x-ndjson"),
     )),
     responses(
-        (status = 201, body = JobView, headers(("Location" = String, description = "the job"))),
-        (status = 200, description = "it was there already, by its key", body = JobView),
+        (status = 201, body = JobView, headers(("Location" = String, description = "location of the job"))),
+        (status = 200, description = "the job already existed, by its key", body = JobView),
         (status = "default", body = Document<'static>, content_type = "application/problem+json"),
     ),
 )]
@@ -90,7 +91,7 @@ pub(super) async fn submit(
         Some(_) | None => {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "a job is application/json, multipart/form-data or application/x-ndjson",
+                "the body must be application/json, multipart/form-data or application/x-ndjson",
             ));
         }
     };
@@ -110,7 +111,8 @@ async fn hand_in(
         Idempotency { key, digest: batch.digest(&document) }
     });
     let submission = Submission { document, uploads, idempotency, sender: peer.to_string() };
-    // The batch goes along: whether its files are to stay is known only there, even if the client has gone by then.
+    // The batch moves along: only the closure knows whether to keep its files, even if the client
+    // is gone by then.
     let submitted = ask(api, move |api| {
         let submitted = api.service.submit(submission)?;
         if !submitted.known {
@@ -139,22 +141,22 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         bytes @ [_, ..] if bytes.len() <= 255 && bytes.iter().all(is_visible) => {
             Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
         }
-        _ => Err(Problem::bad("Idempotency-Key takes 1 to 255 visible ASCII characters")),
+        _ => Err(Problem::bad("Idempotency-Key must be 1 to 255 visible ASCII characters")),
     }
 }
 
-/// Reads a document.
+/// Parses a document.
 fn document(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(document)) => Ok(document),
-        Ok(_) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "a job is a JSON object")),
-        Err(error) => Err(Problem::bad(format_args!("the job is not JSON: {error}"))),
+        Ok(_) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the job must be a JSON object")),
+        Err(error) => Err(Problem::bad(format_args!("the job is not valid JSON: {error}"))),
     }
 }
 
 fn document_too_large() -> Problem {
     let detail = format_args!(
-        "the document is larger than {DOCUMENT_BYTES_MAX} bytes; send long lists as a file, or a line each"
+        "the document is larger than {DOCUMENT_BYTES_MAX} bytes; send long lists as a file, or as application/x-ndjson"
     );
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
@@ -183,7 +185,7 @@ async fn with_files(mut form: Multipart, mut batch: Batch, trouble: &Trouble) ->
         form.next_field().await.map_err(|error| trouble.problem(&error.body_text()))?
     {
         match field.name() {
-            Some("job") if job.is_some() => return Err(Problem::bad("there are two parts \"job\"")),
+            Some("job") if job.is_some() => return Err(Problem::bad("the form has two parts \"job\"")),
             Some("job") => {
                 let mut bytes = Vec::new();
                 while let Some(chunk) =
@@ -209,25 +211,25 @@ async fn with_files(mut form: Multipart, mut batch: Batch, trouble: &Trouble) ->
             other => {
                 let name = other.unwrap_or_default();
                 return Err(Problem::bad(format_args!(
-                    "there is a part {name:?}; they are \"job\" and \"input\""
+                    "unknown part {name:?}; parts are \"job\" and \"input\""
                 )));
             }
         }
     }
-    let document = job.ok_or_else(|| Problem::bad("there is no part \"job\" with the document"))?;
+    let document = job.ok_or_else(|| Problem::bad("the form has no part \"job\" with the document"))?;
     Ok(Received { document, batch })
 }
 
-/// What the lines behind the document are.
+/// The type of the lines after the document.
 enum Lines {
-    /// JSON of any shape, for the file as it is.
+    /// JSON of any shape, written to the file as it is.
     Json,
-    /// Texts, of which the file has the text.
+    /// JSON strings, whose text is written to the file.
     Text,
 }
 
 impl Lines {
-    /// By what the job does with them.
+    /// Chooses by what the job does with the lines.
     fn of(document: &Map<String, Value>) -> Result<Self, Problem> {
         match document.get("command").and_then(Value::as_str) {
             Some("map") => Ok(Self::Json),
@@ -235,7 +237,7 @@ impl Lines {
             Some("fetch") => Ok(Self::Text),
             _ => Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "lines are inputs of `fetch` and `map`; `parse` and `csv` take files, as multipart/form-data",
+                "only `fetch` and `map` accept lines; `parse` and `csv` accept files, as multipart/form-data",
             )),
         }
     }
@@ -248,10 +250,10 @@ impl Lines {
     }
 }
 
-/// `application/x-ndjson`: the document, then an input a line.
+/// `application/x-ndjson`: the document, then one input per line.
 async fn streamed(mut body: Watched, mut batch: Batch, trouble: &Trouble) -> Result<Received, Problem> {
     let mut head = Vec::new();
-    // The document's line may come in pieces, and with the first inputs behind it.
+    // The document's line may arrive in pieces, followed by the first inputs.
     let rest = loop {
         let Some(bytes) = next(&mut body, trouble).await? else { break None };
         if let Some(end) = memchr::memchr(b'\n', &bytes) {
@@ -288,7 +290,7 @@ async fn streamed(mut body: Watched, mut batch: Batch, trouble: &Trouble) -> Res
     Ok(Received { document, batch })
 }
 
-/// The next bytes of a body.
+/// Returns the next bytes of a body.
 async fn next(body: &mut Watched, trouble: &Trouble) -> Result<Option<bytes::Bytes>, Problem> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| trouble.problem(&error))?;
@@ -299,7 +301,8 @@ async fn next(body: &mut Watched, trouble: &Trouble) -> Result<Option<bytes::Byt
     Ok(None)
 }
 
-/// Writes the texts of all lines that end in `bytes`; the beginning of the next stays in `line`.
+/// Writes the text of each line that ends in `bytes`. The beginning of the next line stays in
+/// `line`.
 async fn texts(
     bytes: &[u8],
     line: &mut Vec<u8>,
@@ -327,16 +330,19 @@ async fn texts(
     Ok(())
 }
 
-/// The text of one line. In the file that it goes to a line break would make two inputs of it, and an empty one or a # none.
+/// Returns the text of one line. It is written to a list file, where a line break would split it
+/// into two inputs, and an empty line or a # would make it no input.
 fn text(line: &[u8], number: u64) -> Result<String, Problem> {
     let refuse = |why: &str| {
         let detail = format_args!("line {number}: {why}");
         Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
     };
     match serde_json::from_slice::<String>(line) {
-        Err(_) => refuse("is no JSON string, such as \"https://example.com/\""),
-        Ok(text) if text.contains(['\n', '\r']) => refuse("has a line break in its URL"),
-        Ok(text) if text.trim().is_empty() || text.trim_start().starts_with('#') => refuse("has no URL"),
+        Err(_) => refuse("not a JSON string, such as \"https://example.com/\""),
+        Ok(text) if text.contains(['\n', '\r']) => refuse("the URL contains a line break"),
+        Ok(text) if text.trim().is_empty() || text.trim_start().starts_with('#') => {
+            refuse("the URL is missing")
+        }
         Ok(text) => Ok(text),
     }
 }

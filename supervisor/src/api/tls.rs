@@ -1,4 +1,4 @@
-//! The certificate of the service: read at the start, and again when told to.
+//! The certificate of the service: read at the start, and again on a reload.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -13,10 +13,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::ApiError;
 use crate::config::TlsFiles;
 
-/// Reads the certificate chain and its key.
+/// Loads the certificate chain and its key.
 ///
 /// # Errors
-/// Which file does not do, and why.
+/// The file that cannot be used, and why.
 pub(super) fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, ApiError> {
     let refuse = |path: &Path, why: String| ApiError::Tls { path: path.to_owned(), why };
     let open = |path: &Path| match File::open(path) {
@@ -29,13 +29,13 @@ pub(super) fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, ApiError> {
         return Err(refuse(&files.certificates, "there is no certificate in it".to_owned()));
     }
     let key = PrivateKeyDer::from_pem_reader(open(&files.key)?)
-        .map_err(|error| refuse(&files.key, format!("no private key in PEM: {error}")))?;
+        .map_err(|error| refuse(&files.key, format!("it holds no private key in PEM: {error}")))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| refuse(&files.key, error.to_string()))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|error| refuse(&files.key, format!("does not fit the certificate: {error}")))?;
+        .map_err(|error| refuse(&files.key, format!("the key does not match the certificate: {error}")))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

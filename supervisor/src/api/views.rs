@@ -1,4 +1,4 @@
-//! Bodies that only the API has: lists, and what is asked of the workers.
+//! Bodies that only the API has: lists, and requests to change the workers.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ pub(super) struct JobList {
 /// `GET /v1/workers`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct WorkerList {
-    /// How many there are to be.
+    /// Configured number of workers.
     pub(super) count: u32,
-    /// Those there are.
+    /// The worker processes.
     #[schema(value_type = Vec<WorkerView>)]
     pub(super) workers: Arc<Vec<WorkerView>>,
 }
@@ -36,7 +36,7 @@ pub(super) struct HostList {
     pub(super) hosts: Arc<Vec<HostView>>,
 }
 
-/// What the event `pulse` holds.
+/// Data of the event `pulse`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Pulse {
     #[schema(value_type = ServiceView)]
@@ -51,7 +51,7 @@ pub(super) struct Pulse {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Scale {
-    /// How many there are to be.
+    /// Wanted number of workers.
     pub(super) count: Count,
 }
 
@@ -59,24 +59,24 @@ pub(super) struct Scale {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Count {
-    /// So many.
+    /// A fixed number.
     Number(u32),
-    /// As many as CPUs.
+    /// One per CPU.
     Auto(Auto),
 }
 
-/// The word for it.
+/// The word `auto`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Auto {
-    /// One for each CPU.
+    /// One per CPU.
     Auto,
 }
 
-/// `POST /v1/workers` answers with what holds now.
+/// The response to `POST /v1/workers`: the number now in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Scaled {
-    /// How many there are to be.
+    /// Configured number of workers.
     pub(super) count: u32,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Health {
     pub(super) status: &'static str,
 }
 
-/// An answer in JSON.
+/// Builds a JSON response.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(body) => {
@@ -100,20 +100,20 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
-/// The body's type, without its parameters.
+/// Returns the media type of the body, without parameters.
 pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// Whether the sender takes an answer of this type.
+/// Checks that the client accepts a response of this type.
 ///
 /// # Errors
-/// 406, when its `Accept` rules it out.
+/// 406 if its `Accept` header excludes it.
 pub(super) fn acceptable(headers: &HeaderMap, offered: &str) -> Result<(), Problem> {
     let mut any = false;
     let (kind, _) = offered.split_once('/').unwrap_or((offered, ""));
-    // The most exact range decides: `*/*;q=0.1, application/json;q=0` takes anything but JSON.
+    // The most specific range decides: `*/*;q=0.1, application/json;q=0` accepts anything but JSON.
     let mut decided: Option<(u8, bool)> = None;
     for value in headers.get_all(header::ACCEPT) {
         for range in value.to_str().unwrap_or("*/*").split(',') {
@@ -140,7 +140,10 @@ pub(super) fn acceptable(headers: &HeaderMap, offered: &str) -> Result<(), Probl
     if !any || decided.is_some_and(|(_, taken)| taken) {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, format_args!("this is {offered}, which Accept rules out")))
+    Err(Problem::new(
+        StatusCode::NOT_ACCEPTABLE,
+        format_args!("the response is {offered}, which the Accept header excludes"),
+    ))
 }
 
 #[cfg(test)]

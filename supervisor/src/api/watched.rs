@@ -1,4 +1,4 @@
-//! A request's body that may neither be too large nor come too slowly.
+//! A request body with limits on its size and on how slowly it may arrive.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -18,17 +18,18 @@ use tokio::time::{Sleep, sleep};
 
 use super::problem::Problem;
 
-/// Time in which at least [`WINDOW_BYTES`] must come. Whoever types its list by hand should end it first.
+/// Time in which at least [`WINDOW_BYTES`] must arrive. Users who type a list by hand should finish
+/// it first.
 const WINDOW: Duration = Duration::from_secs(20);
 
-/// Fewest bytes in a [`WINDOW`]: the slowest modem was ten times as fast.
+/// Minimum bytes per [`WINDOW`]: the slowest modem was ten times as fast.
 const WINDOW_BYTES: u64 = 1_024;
 
 const FINE: u8 = 0;
 const TOO_LARGE: u8 = 1;
 const TOO_SLOW: u8 = 2;
 
-/// What went wrong with a body, if anything; whoever reads it through a parser would only hear that it broke.
+/// Why a body failed, if it did. A parser that reads the body would only report that it broke off.
 #[derive(Debug, Clone)]
 pub(super) struct Trouble {
     kind: Arc<AtomicU8>,
@@ -36,34 +37,36 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    /// The answer to a body that could not be read, which failed with `error`.
+    /// The response to a body that could not be read and failed with `error`.
     pub(super) fn problem(&self, error: &dyn fmt::Display) -> Problem {
         match self.kind.load(Ordering::Acquire) {
             TOO_LARGE => too_large(self.bytes_max),
-            TOO_SLOW => Problem::new(StatusCode::REQUEST_TIMEOUT, "the body comes too slowly"),
-            _ => Problem::bad(format_args!("the body broke off, or is not what Content-Type says: {error}")),
+            TOO_SLOW => Problem::new(StatusCode::REQUEST_TIMEOUT, "the body arrives too slowly"),
+            _ => {
+                Problem::bad(format_args!("the body broke off, or does not match its Content-Type: {error}"))
+            }
         }
     }
 }
 
-/// The answer to a body over the limit.
+/// The response to a body over the limit.
 pub(super) fn too_large(bytes_max: u64) -> Problem {
     let detail =
-        format_args!("the body is larger than {bytes_max} bytes, which is the most here; see --body-max");
+        format_args!("the body is larger than {bytes_max} bytes, the limit of this service; see --body-max");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
-/// A body, under watch.
+/// A body with limits.
 pub(super) struct Watched {
     inner: Body,
     bytes: u64,
     window: Duration,
-    /// What came in this window.
+    /// Bytes received in this window.
     window_bytes: u64,
-    /// How much of the window is over. Only the time counts in which there was nothing to read: that a disk is slow, or
-    /// that others come first, is not the sender's fault.
+    /// Time used of the window. It counts only while nothing was available to read: a slow disk, or
+    /// a wait for other requests, is not the sender's fault.
     waited: Duration,
-    /// Since when there is nothing to read.
+    /// Since when nothing has been available to read.
     waits_since: Option<Instant>,
     window_ends: Pin<Box<Sleep>>,
     trouble: Trouble,
@@ -88,12 +91,12 @@ impl Watched {
         }
     }
 
-    /// Where to look when reading fails.
+    /// Returns a handle that says why reading failed.
     pub(super) fn trouble(&self) -> Trouble {
         self.trouble.clone()
     }
 
-    /// There is nothing to read now.
+    /// Handles a read that found nothing.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.waits_since.is_none() {
             let now = clock::now();
@@ -207,7 +210,7 @@ mod tests {
             }
         }
         let reading = tokio::spawn(async move { watched.frame().await.unwrap().unwrap_err() });
-        // It looks, finds nothing, and waits.
+        // It polls, finds nothing, and waits.
         tokio::task::yield_now().await;
         sender.send_data("!".into()).await.unwrap();
         let error = reading.await.unwrap();

@@ -1,5 +1,5 @@
 /**
- * What can be done with a job, and how it is asked for.
+ * The actions on a job, and their requests.
  */
 
 import { getJson, request } from "./api.mjs";
@@ -7,7 +7,7 @@ import { confirmed } from "./dialogs.mjs";
 import { hasEnded, titleOf } from "./state.mjs";
 
 /**
- * @typedef {"hold" | "end" | "retry"} Place a button in a job's row; what it does depends on the job's state
+ * @typedef {"hold" | "end" | "retry"} Place a button in a job's row; its action depends on the job's state
  * @typedef {{ label: string, act: (job: any) => Promise<any> }} Action
  */
 
@@ -35,9 +35,9 @@ export function actionsFor(job) {
 async function cancel(job) {
   const yes = await confirmed({
     title: `Cancel ${titleOf(job)}?`,
-    text: "What is in flight is finished, and what was done is kept. The job cannot be continued.",
+    text: "Inputs in flight are finished, and all records are kept. The job cannot be resumed.",
     yes: "Cancel the job",
-    no: "Let it go on",
+    no: "Keep it running",
   });
   if (yes) await request(`/v1/jobs/${job.id}`, { method: "DELETE" });
 }
@@ -46,7 +46,7 @@ async function cancel(job) {
 async function remove(job) {
   const yes = await confirmed({
     title: `Remove ${titleOf(job)}?`,
-    text: `The job and its ${job.counts.done ? "records are" : "traces are"} deleted from the service.`,
+    text: `The job and its ${job.counts.done ? "records are" : "files are"} deleted from the service.`,
     yes: "Remove it",
     no: "Keep it",
   });

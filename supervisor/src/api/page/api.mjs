@@ -1,11 +1,11 @@
 /**
- * Talking to the service: requests, problem documents, the token, lines of
- * JSON and server-sent events, all by `fetch`, which can send the token.
+ * Talks to the service: requests, problem documents, the token, lines of JSON
+ * and server-sent events. All use `fetch`, which can send the token.
  */
 
 const TOKEN_KEY = "muster-token";
 
-/** An answer that is not what was asked for, as its problem document says it. */
+/** An error response, as described by its problem document. */
 export class Problem extends Error {
   /** @param {number} status @param {string} title @param {string} detail */
   constructor(status, title, detail) {
@@ -57,10 +57,10 @@ export const postJson = (path, value, headers = {}) =>
   request(path, { method: "POST", body: JSON.stringify(value), headers: { "Content-Type": "application/json", ...headers } });
 
 /**
- * The chunks of a body as text, cut at the ends of lines.
+ * The lines of a body, as text.
  *
  * @param {Response} response
- * @returns {AsyncGenerator<string>} lines without their end
+ * @returns {AsyncGenerator<string>} lines without their line ending
  */
 export async function* lines(response) {
   if (!response.body) return;
@@ -76,12 +76,12 @@ export async function* lines(response) {
     }
     if (rest) yield rest;
   } finally {
-    // Whoever stops listening leaves the connection to nobody.
+    // Close the connection if the caller stops early.
     reader.cancel().catch(() => {});
   }
 }
 
-/** JSON lines; what is none is left out. @param {string} path @param {AbortSignal} signal @returns {Promise<any[]>} */
+/** Records from JSON lines; other lines are skipped. @param {string} path @param {AbortSignal} signal @returns {Promise<any[]>} */
 export async function getRecords(path, signal) {
   const records = [];
   for await (const line of lines(await request(path, { signal }))) {
@@ -95,7 +95,7 @@ export async function getRecords(path, signal) {
 }
 
 /**
- * Server-sent events of a stream of lines.
+ * Parses a stream of lines as server-sent events.
  *
  * @param {AsyncIterable<string>} source
  * @returns {AsyncGenerator<{ event: string, data: string }>}
@@ -112,7 +112,7 @@ export async function* events(source) {
       continue;
     }
     const colon = line.indexOf(":");
-    // A comment: something to see that the connection lives.
+    // A comment shows that the connection is alive.
     if (colon === 0) yield { event: "", data: "" };
     const name = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");

@@ -5,7 +5,7 @@
  * stream ── events ──→ state ── at most once a frame ──→ list, lanes, charts, …
  *    └── said ──→ log        actions, forms ── requests ──→ service
  * ```
- * Nothing is drawn from an answer to a request: what the service tells is the truth.
+ * Responses to requests are never drawn: only events change what is shown.
  */
 
 import { getJson } from "./api.mjs";
@@ -29,12 +29,12 @@ let connection = { kind: "connecting" };
 
 /** @param {Error} error */
 function failed(error) {
-  const text = error instanceof TypeError ? "The service cannot be reached; nothing was changed." : error.message;
+  const text = error instanceof TypeError ? "Cannot reach the service; nothing was changed." : error.message;
   notice(text);
   say(null, text);
 }
 
-/** News of jobs are drawn at most so often: with 10,000 jobs, sorting them is the most that the page has to do. */
+/** Shortest time between two redraws of the jobs. With 10,000 jobs, sorting them is the most expensive work of the page. */
 const NEWS_MS = 200;
 
 const list = new JobList(state, everyFrame(() => list.draw()), failed);
@@ -77,7 +77,7 @@ const handlers = {
   },
 };
 
-/** Ended jobs are in no event: the list has them. */
+/** Events do not include ended jobs; the list does. */
 async function readList() {
   try {
     state.listed((await getJson(`/v1/jobs?limit=${ENDED_MAX}`)).jobs);

@@ -1,17 +1,17 @@
-//! The dashboard's files, which are part of the program, so that it needs no
-//! build step, no directory beside it and nobody else's server.
+//! The dashboard's files. They are part of the program, so that it needs no build step, no
+//! directory beside it and no other server.
 //!
-//! They are served as they lie here. The content security policy that goes
-//! with them allows what comes from here only: no script or style stands in the HTML.
+//! They are served unchanged. Their content security policy allows only what comes from this
+//! service; the HTML contains no scripts or styles.
 
 /// A file of the dashboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) struct Asset {
-    /// Where it is served.
+    /// The path at which it is served.
     pub(in crate::api) path: &'static str,
     /// Its `Content-Type`.
     pub(in crate::api) content_type: &'static str,
-    /// What it holds.
+    /// Its contents.
     pub(in crate::api) bytes: &'static [u8],
 }
 
@@ -27,7 +27,7 @@ macro_rules! assets {
     };
 }
 
-/// All of them.
+/// All files.
 pub(in crate::api) const ASSETS: &[Asset] = assets![
     "/" HTML "index.html"
     "/assets/style.css" CSS "style.css"

@@ -1,6 +1,6 @@
 /**
- * Throughput, latency and errors since the page was opened, at most ten
- * minutes. Drawn by uPlot; the numbers stand beside the names as text.
+ * Throughput, latency and errors since the page was opened, for at most ten
+ * minutes. uPlot draws the charts; the values are also shown as text.
  */
 
 import { byId, make, setText } from "./dom.mjs";
@@ -8,7 +8,7 @@ import * as format from "./format.mjs";
 import { CHART_S } from "./history.mjs";
 import { colour, onNewColours } from "./palette.mjs";
 
-/** The least that a chart spans, so that the first seconds do not look like a trend. */
+/** Shortest span of a chart, so that the first seconds do not look like a trend. */
 const SPAN_MIN_S = 60;
 
 const HEIGHT = 120;
@@ -24,12 +24,12 @@ const HEIGHT = 120;
 
 /** @type {{ title: string, note: string, unit: (value: number) => string, lines: Line[] }[]} */
 const CHARTS = [
-  { title: "Records a second", note: "", unit: format.rate, lines: [{ name: "", ring: "records", colour: "items", filled: true }] },
+  { title: "Records per second", note: "", unit: format.rate, lines: [{ name: "", ring: "records", colour: "items", filled: true }] },
   {
     title: "Latency", note: "of the slowest running job, since its start", unit: format.millis,
     lines: [{ name: "p50", ring: "p50", colour: "ink" }, { name: "p99", ring: "p99", colour: "ink", dash: [2, 3] }],
   },
-  { title: "Errors a second", note: "", unit: format.rate, lines: [{ name: "", ring: "errors", colour: "fail", filled: true }] },
+  { title: "Errors per second", note: "", unit: format.rate, lines: [{ name: "", ring: "errors", colour: "fail", filled: true }] },
 ];
 
 export class Charts {
@@ -42,7 +42,7 @@ export class Charts {
     this.drawn = 0;
   }
 
-  /** Once for each second that is over. */
+  /** Called once per elapsed second. */
   draw() {
     if (this.seconds.last === this.drawn) return;
     this.drawn = this.seconds.last;
@@ -60,7 +60,7 @@ class Chart {
     const legend = chart.lines.map((line, i) => make("span", { className: line.name }, line.name ? `${line.name} ` : "", this.values[i]));
     const note = chart.note ? make("small", {}, chart.note) : null;
     this.field = make("div", { className: "plot" });
-    this.figure = make("figure", { tabIndex: 0, role: "group", "aria-label": `${chart.title}: a chart; the arrow keys go through time` },
+    this.figure = make("figure", { tabIndex: 0, role: "group", "aria-label": `${chart.title}: a chart; use the arrow keys to move through time` },
       make("figcaption", {}, make("span", { className: "title" }, chart.title), ...legend, this.when, note), this.field);
     this.figure.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#walk(event));
     this.figure.addEventListener("blur", () => this.plot?.setCursor({ left: -10, top: -10 }));
@@ -76,7 +76,7 @@ class Chart {
     this.#say();
   }
 
-  /** The numbers under the cursor, or else the newest. */
+  /** Shows the values under the cursor, or the newest. */
   #say() {
     const { plot } = this;
     const at = plot.cursor.idx ?? null;
@@ -130,13 +130,13 @@ class Chart {
   }
 }
 
-/** Times of day, but for one at the right edge, which would be cut. @param {any} plot @param {number[]} splits */
+/** Times of day, without one at the right edge, which would be cut off. @param {any} plot @param {number[]} splits */
 function times(plot, splits) {
   const { min, max } = plot.scales.x;
   return splits.map((at) => at > max - (max - min) / 12 ? "" : format.timeOfDay(at * 1e3));
 }
 
-/** What a chart spans: whole minutes up to ten. @param {number[]} times */
+/** The span of a chart: whole minutes, up to ten. @param {number[]} times */
 function span(times) {
   const to = times.at(-1) ?? Math.floor(Date.now() / 1e3);
   const from = times[0] ?? to;

@@ -1,11 +1,11 @@
 /**
- * Questions that stop the page, and what it has to say when something did not work.
+ * Questions that block the page, and notices about failed actions.
  */
 
 import { keepToken } from "./api.mjs";
 import { byId, setText, show } from "./dom.mjs";
 
-/** For how long a notice stays. It is in the log as well. */
+/** How long a notice stays. It is in the log as well. */
 const NOTICE_MS = 12_000;
 
 /**
@@ -31,11 +31,11 @@ export function askForToken(again) {
   const form = byId("token-form");
   const input = byId("token");
   show(byId("token-problem"), again);
-  setText(byId("token-problem"), again ? "The service does not know this token." : "");
+  setText(byId("token-problem"), again ? "The service rejected this token." : "");
   input.value = "";
   if (!dialog.open) dialog.showModal();
   return new Promise((resolve) => {
-    // Without a token there is nothing behind the question.
+    // Without a token there is nothing to show, so the dialog cannot be cancelled.
     dialog.oncancel = (/** @type {Event} */ event) => event.preventDefault();
     form.onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();

@@ -1,11 +1,11 @@
 /**
- * Making and changing elements. Text goes in as text, always: nothing on this
- * page is ever parsed as HTML, whatever a record holds.
+ * Creates and changes elements. Text is always set as text: nothing on this
+ * page is parsed as HTML, whatever a record contains.
  */
 
 /**
  * @param {string} name
- * @param {Record<string, any>} [properties] properties of the element; with a dash in the name, or `role`, attributes
+ * @param {Record<string, any>} [properties] properties of the element; names with a dash, and `role`, are attributes
  * @param {...(Node | string | null)} children
  * @returns {any}
  */
@@ -20,12 +20,12 @@ export function make(name, properties = {}, ...children) {
   return element;
 }
 
-/** Changes a text, if it is another: what did not change is not announced and not laid out. @param {Node} node @param {string} text */
+/** Sets a text only if it differs, so that an unchanged text is neither announced nor laid out again. @param {Node} node @param {string} text */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** `null` takes the attribute away. @param {Element} element @param {string} name @param {string | null} value */
+/** `null` removes the attribute. @param {Element} element @param {string} name @param {string | null} value */
 export function setAttribute(element, name, value) {
   if (value === null) element.removeAttribute(name);
   else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
@@ -36,7 +36,7 @@ export function show(element, shown) {
   if (element.hidden === shown) element.hidden = !shown;
 }
 
-/** The element of the page with this id. @param {string} id @returns {any} */
+/** Returns the element with this id. @param {string} id @returns {any} */
 export function byId(id) {
   const found = document.getElementById(id);
   if (!found) throw new Error(`the page has no #${id}`);
@@ -44,7 +44,7 @@ export function byId(id) {
 }
 
 /**
- * Children that follow a list: one for each item, made once, kept by key, in order.
+ * Keeps children in step with a list: one per item, created once, identified by key, in order.
  *
  * @template T
  * @param {Element} parent
@@ -71,12 +71,12 @@ export function follow(parent, items, keyOf, build) {
     if (row.element === next) next = row.element.nextElementSibling;
     else parent.insertBefore(row.element, next);
   }
-  // An element that is moved loses the focus.
+  // Moving an element takes the focus away from it.
   if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
 }
 
 /**
- * At most one call a frame, and with time in between, however often it is asked for.
+ * Limits calls to one per frame, with a pause in between.
  * @param {() => void} draw @param {number} [pauseMs] from one call to the next
  */
 export function everyFrame(draw, pauseMs = 0) {

@@ -1,5 +1,5 @@
 /**
- * Numbers, durations and times as people read them. Everything here is pure.
+ * Formats numbers, durations and times for people. Everything here is pure.
  */
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
@@ -9,7 +9,7 @@ const share = new Intl.NumberFormat(undefined, { style: "percent", maximumFracti
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const moment = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
-/** What stands where there is nothing to say. */
+/** Stands for a missing value. */
 export const NOTHING = "–";
 
 /** @param {number} value */
@@ -18,10 +18,10 @@ export const count = (value) => whole.format(value);
 /** `1,234` or, from 100,000 on, `123K`. @param {number} value */
 export const shortCount = (value) => value < 1e5 ? whole.format(value) : compact.format(value);
 
-/** A number a second. @param {number} value */
+/** A number per second. @param {number} value */
 export const rate = (value) => value >= 100 ? shortCount(value) : three.format(value);
 
-/** `part` of `all`: tenths below 10 %, and never 100 % before it is all. @param {number} part @param {number} all */
+/** `part` of `all` in percent: tenths below 10 %, and 100 % only when complete. @param {number} part @param {number} all */
 export function percent(part, all) {
   const whole = all > 0 ? Math.min(part / all, 1) : 0;
   const steps = whole < 0.1 ? 1000 : 100;

@@ -1,20 +1,20 @@
 /**
- * What has been since the page was opened, in memory that does not grow: rates
- * a second over the last ten minutes, and what each worker did in the last one.
- * Pure: the time comes in, in milliseconds.
+ * What happened since the page was opened, in memory that does not grow: rates
+ * per second over the last ten minutes, and each worker's activity over the
+ * last one. Pure: the time is an argument, in milliseconds.
  */
 
-/** Seconds that the charts go back. */
+/** Seconds covered by the charts. */
 export const CHART_S = 600;
 
-/** A ring of seconds. Each holds sums (records, errors) and samples (latency) of that second. */
+/** A ring buffer of seconds. Each holds sums (records, errors) and samples (latency) of that second. */
 export class Seconds {
   constructor() {
     this.records = new Float64Array(CHART_S);
     this.errors = new Float64Array(CHART_S);
     this.p50 = new Float64Array(CHART_S).fill(NaN);
     this.p99 = new Float64Array(CHART_S).fill(NaN);
-    /** @type {number | null} the first second of all, and the newest there is */
+    /** @type {number | null} the very first second; `last` is the newest */
     this.first = null;
     this.last = 0;
   }
@@ -36,7 +36,7 @@ export class Seconds {
   }
 
   /**
-   * Adds what happened between two times, evenly: news come in bursts, work does not.
+   * Spreads what happened between two times evenly: events come in bursts, work does not.
    * @param {number} from @param {number} to @param {number} records @param {number} errors
    */
   add(from, to, records, errors) {
@@ -52,7 +52,7 @@ export class Seconds {
     }
   }
 
-  /** How long inputs take now; nothing if nothing runs. @param {number} now @param {{ p50: number, p99: number } | null} latency */
+  /** Records the current latency; nothing if no job runs. @param {number} now @param {{ p50: number, p99: number } | null} latency */
   sample(now, latency) {
     const second = Math.floor(now / 1e3);
     this.#reach(second);
@@ -61,7 +61,7 @@ export class Seconds {
   }
 
   /**
-   * Columns for a chart, oldest first, without the second that is not over. Gaps are null.
+   * Columns for a chart, oldest first, without the current second. Gaps are null.
    * @param {...Float64Array} rings
    * @returns {(number | null)[][]} times in seconds, then one column for each ring
    */
@@ -79,7 +79,7 @@ export class Seconds {
     return [times, ...columns];
   }
 
-  /** Mean of the last whole seconds. @param {Float64Array} ring @param {number} seconds */
+  /** Mean of the last complete seconds. @param {Float64Array} ring @param {number} seconds */
   recent(ring, seconds) {
     if (this.first === null) return 0;
     let sum = 0;
@@ -92,7 +92,7 @@ export class Seconds {
   }
 }
 
-/** Samples that a lane goes back: a minute of two pulses a second. */
+/** Samples per lane: one minute at two pulses per second. */
 export const LANE_SAMPLES = 120;
 
 /**
@@ -100,17 +100,17 @@ export const LANE_SAMPLES = 120;
  * @property {number} inFlight
  * @property {number | null} job
  * @property {number} cpu share of one CPU, 0 to 1
- * @property {boolean} replaced another process of the same job than before
+ * @property {boolean} replaced whether the process replaced another one of the same job
  */
 
 /** @typedef {{ at: number, pid: number | null, worker: any, job: number | null, cpuS: number, samples: Sample[], goneAt: number | null }} Lane */
 
-/** For how long the lane of a worker that has gone waits for its replacement. */
+/** How long the lane of an exited worker waits for its replacement. */
 const REPLACED_WITHIN_MS = 5_000;
 
 const EMPTY = { inFlight: 0, job: null, cpu: 0, replaced: false };
 
-/** One lane for each worker process; a process that is started for another gets its lane. */
+/** One lane per worker process. A replacement gets the lane of its predecessor. */
 export class Lanes {
   constructor() {
     /** @type {Lane[]} */
@@ -136,7 +136,7 @@ export class Lanes {
       if (placed.has(worker.pid)) continue;
       const free = this.lanes.filter((lane) => lane.pid === null);
       const lane = free.find((each) => each.job === worker.job) ?? free[0] ?? this.#add();
-      // A process of another job is nobody's replacement.
+      // A process of another job is not a replacement.
       if (lane.goneAt !== null && lane.job === worker.job && lane.job !== null) fresh.add(lane);
       lane.pid = worker.pid;
       lane.cpuS = worker.cpu_s;
@@ -158,7 +158,7 @@ export class Lanes {
     return lane;
   }
 
-  /** Most in flight in one worker, over all that is shown. */
+  /** Most inputs in flight in one worker, over everything shown. */
   peak() {
     let peak = 1;
     for (const lane of this.lanes) for (const { inFlight } of lane.samples) peak = Math.max(peak, inFlight);

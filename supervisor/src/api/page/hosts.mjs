@@ -1,11 +1,11 @@
 /**
- * The hosts with requests in flight or waiting, and how much of its budget each uses.
+ * Hosts with inputs in flight or waiting, and how much of its budget each uses.
  */
 
 import { byId, follow, make, setAttribute, setText, show } from "./dom.mjs";
 import * as format from "./format.mjs";
 
-/** The service tells of at most so many. */
+/** Maximum number of hosts that the service reports. */
 const HOSTS_MAX = 200;
 
 /** @param {any[]} hosts */

@@ -1,6 +1,6 @@
 /**
- * The details of one job: what it is, how long inputs take, why inputs failed,
- * and the records that show it.
+ * The details of one job: its settings, how long inputs take, why inputs
+ * failed, and the matching records.
  */
 
 import { getRecords, hasToken, request } from "./api.mjs";
@@ -10,13 +10,13 @@ import * as format from "./format.mjs";
 import { failure, recordLine } from "./records.mjs";
 import { hasEnded } from "./state.mjs";
 
-/** Failed records that are looked at; the download has all. */
+/** Failed records that are read; the download has all. */
 const FAILED_MAX = 100;
 
-/** Last records that are shown. */
+/** Number of last records shown. */
 const LAST = 20;
 
-/** Records of a running job are read again at most this often, in milliseconds. */
+/** Shortest time between two reads of a running job's records, in milliseconds. */
 const REREAD_MS = 2_000;
 
 export class JobDetails {
@@ -92,10 +92,10 @@ function pairs(job) {
     ["OK", format.count(counts.ok)],
     ["Failed", format.count(counts.failed)],
     ["Quarantined", format.count(counts.quarantined)],
-    ["Tried again", format.count(counts.retries)],
+    ["Retries", format.count(counts.retries)],
     ["Read", format.bytes(counts.bytes)],
     ["CPU time", job.summary ? format.seconds(job.summary.cpu_s) : null],
-    ["Records a second", job.summary ? format.rate(job.summary.items_per_s) : null],
+    ["Records per second", job.summary ? format.rate(job.summary.items_per_s) : null],
     ["Priority", job.priority ? String(job.priority) : null],
     ["Retry of job", job.retry_of === null ? null : String(job.retry_of)],
     ["Exit code", job.exit_code === null ? null : String(job.exit_code)],
@@ -115,7 +115,7 @@ function fact([name]) {
   };
 }
 
-/** Records of one sort. They are read when there are others than were read. */
+/** Records of one kind. They are read again when their number has changed. */
 class Shelf {
   /**
    * @param {string} title
@@ -143,9 +143,9 @@ class Shelf {
   }
 
   /**
-   * @param {number} count how many there are
-   * @param {boolean} ended whether there will be no more
-   * @param {string} path where they are
+   * @param {number} count number of records
+   * @param {boolean} ended whether no more will come
+   * @param {string} path path to read them from
    * @param {(record: any) => boolean} [fits]
    */
   want(count, ended, path, fits = () => true) {
@@ -158,10 +158,10 @@ class Shelf {
     this.#read();
   }
 
-  /** Whether what is shown is not what is wanted. The first hundred stay the first hundred. */
+  /** Whether the shown records are out of date. The first hundred failures never change. */
   #stale() {
     if (!this.element.open || !this.count) return false;
-    // A job is counted before its records are certain: what was read too early is read again when it has ended.
+    // Counts include records that are not committed yet, so read again when the job has ended.
     const more = this.readCount !== this.count || this.ended && !this.readEnded;
     return this.path !== this.readPath || more && this.list.children.length < Math.min(this.count, FAILED_MAX);
   }
@@ -180,12 +180,12 @@ class Shelf {
     try {
       const records = await getRecords(path, this.signal);
       this.list.replaceChildren(...records.filter(this.fits ?? Boolean).map(this.show));
-      setText(this.note, this.list.children.length < Math.min(count, LAST) ? "The rest is not written yet, or further back in the file." : "");
+      setText(this.note, this.list.children.length < Math.min(count, LAST) ? "The others are not written yet, or are further back in the file." : "");
       this.readPath = path;
       this.readCount = count;
       this.readEnded = ended;
     } catch (error) {
-      if (!this.signal.aborted) setText(this.note, `Cannot read them: ${/** @type {Error} */ (error).message}`);
+      if (!this.signal.aborted) setText(this.note, `Cannot read the records: ${/** @type {Error} */ (error).message}`);
     } finally {
       this.reading = false;
       this.readAt = performance.now();
@@ -195,7 +195,7 @@ class Shelf {
   }
 }
 
-/** A link cannot send a token: with one, the file is fetched first. @param {Event} event @param {HTMLAnchorElement} link */
+/** A link cannot send a token, so with a token the file is fetched first. @param {Event} event @param {HTMLAnchorElement} link */
 async function downloadWithToken(event, link) {
   if (!hasToken()) return;
   event.preventDefault();

@@ -1,6 +1,5 @@
 /**
- * The list of jobs: one page of it, however many there are. A row opens into
- * the job's details.
+ * The list of jobs, one page at a time. A row opens to show the job's details.
  */
 
 import { actionsFor } from "./actions.mjs";
@@ -13,7 +12,7 @@ import { hasEnded, titleOf } from "./state.mjs";
 /** Rows on a page. */
 const PAGE = 25;
 
-/** What is asked for most comes first. */
+/** The states of most interest come first. */
 const RANK = { running: 0, draining: 0, paused: 1, queued: 2 };
 
 /** @param {any} job */
@@ -22,8 +21,8 @@ const rank = (job) => RANK[/** @type {keyof typeof RANK} */ (job.state)] ?? 3;
 export class JobList {
   /**
    * @param {import("./state.mjs").State} state
-   * @param {() => void} redraw asks for a call of `draw`
-   * @param {(error: Error) => void} failed says what could not be done
+   * @param {() => void} redraw requests a call of `draw`
+   * @param {(error: Error) => void} failed reports a failed action
    */
   constructor(state, redraw, failed) {
     this.state = state;
@@ -45,13 +44,13 @@ export class JobList {
     this.redraw();
   }
 
-  /** Opens a job's details, or closes them. @param {number} id */
+  /** Opens or closes a job's details. @param {number} id */
   toggle(id) {
     this.open = this.open === id ? null : id;
     this.redraw();
   }
 
-  /** Shows a job that has just come, whatever the filter hides. @param {any} job */
+  /** Shows a new job, even if the filter would hide it. @param {any} job */
   reveal(job) {
     this.state.jobs.set(job.id, this.state.jobs.get(job.id) ?? job);
     byId("find").value = "";
@@ -82,7 +81,7 @@ export class JobList {
     const shown = chosen.slice(from, from + PAGE);
     const focused = document.activeElement?.closest(".job");
     follow(byId("job-list"), shown, (job) => job.id, (job) => new Row(job, this));
-    // The focused row is gone: what is near it goes on from there.
+    // The focused row is gone: move the focus to a nearby element.
     if (focused && !focused.isConnected) (document.querySelector(".job .pick") ?? byId("jobs")).focus();
     show(byId("no-jobs"), !chosen.length);
     setText(byId("no-jobs"), this.#nothing());
@@ -93,12 +92,12 @@ export class JobList {
   }
 
   #nothing() {
-    if (this.state.jobs.size) return "No job fits.";
-    return this.state.complete ? "No jobs yet. “New job” takes one in, and so does POST /v1/jobs." : "Connecting";
+    if (this.state.jobs.size) return "No job matches.";
+    return this.state.complete ? "No jobs yet. Submit one with “New job” or POST /v1/jobs." : "Connecting";
   }
 }
 
-/** Arrow keys go from row to row. @param {KeyboardEvent} event */
+/** Arrow keys move from row to row. @param {KeyboardEvent} event */
 function walk(event) {
   const target = /** @type {HTMLElement} */ (event.target);
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -110,7 +109,7 @@ function walk(event) {
   next.focus();
 }
 
-/** One job's row. Its elements stay, so that the focus does. */
+/** One job's row. Its elements are kept, so that the focus is kept too. */
 class Row {
   /** @param {any} job @param {JobList} list */
   constructor(job, list) {
@@ -208,14 +207,14 @@ class Row {
   }
 }
 
-/** How far a job is, in a line. @param {any} job */
+/** The progress of a job, in one line. @param {any} job */
 function facts(job) {
   const { total, total_exact: exact, done } = job.counts;
   const of = total === null ? "" : ` of ${exact ? "" : "about "}${format.count(total)}`;
   const parts = [`${format.count(done)}${of}`];
   if (total !== null && !hasEnded(job) && done) parts.push(format.percent(done, total));
   if (job.state === "running" || job.state === "draining") {
-    parts.push(`${format.rate(job.items_per_s)} a second`);
+    parts.push(`${format.rate(job.items_per_s)} per second`);
     if (job.eta_s !== null) parts.push(`${format.seconds(job.eta_s)} left`);
   }
   if (hasEnded(job) && job.summary) parts.push(`in ${format.seconds(job.summary.wall_s)}`);

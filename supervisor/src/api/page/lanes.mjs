@@ -1,8 +1,8 @@
 /**
- * One lane for each worker process: how many inputs it had in flight over the
- * last minute, in its job's colour, and below it how much of a CPU it used.
- * One thin lane is sequential, one full lane is concurrent, many thin lanes
- * are parallel, many full ones are both.
+ * One lane per worker process: its inputs in flight over the last minute, in
+ * its job's colour, and below them its share of a CPU. One thin lane is
+ * sequential, one full lane is concurrent, many thin lanes are parallel, many
+ * full lanes are both.
  */
 
 import { byId, follow, make, setAttribute, setText, show } from "./dom.mjs";
@@ -11,20 +11,20 @@ import { LANE_SAMPLES } from "./history.mjs";
 import { colour, jobColour } from "./palette.mjs";
 import { titleOf } from "./state.mjs";
 
-/** With more lanes than this, they are lower. */
+/** Above this number of lanes, each is lower. */
 const TALL_MAX = 12;
 
 /** Heights in CSS pixels: in flight, gap, CPU. */
 const TALL = { flight: 26, gap: 1, cpu: 9 };
 const LOW = { flight: 14, gap: 1, cpu: 5 };
 
-/** Up to so many in flight can be counted by eye, one block each; above that the height is a square root. */
+/** Up to this number in flight, each input is a block that can be counted; above it, the height is a square root. */
 const COUNTABLE = 8;
 
-/** Jobs that the legend names, the newest. */
+/** Number of jobs in the legend, the newest ones. */
 const LEGEND_MAX = 8;
 
-/** Samples that decide what the picture is called: five seconds. */
+/** Samples that the description in words is based on: five seconds. */
 const RECENT = 10;
 
 /** @param {import("./state.mjs").State} state */
@@ -42,7 +42,7 @@ export function drawLanes(state) {
   legend(state, peak);
 }
 
-/** The picture in words. @param {import("./history.mjs").Lane[]} lanes */
+/** Describes the lanes in words. @param {import("./history.mjs").Lane[]} lanes */
 export function picture(lanes) {
   const most = lanes.map((lane) => Math.max(0, ...lane.samples.slice(-RECENT).map((sample) => sample.inFlight)));
   const busy = most.filter(Boolean);
@@ -125,7 +125,7 @@ class LaneRow {
 /** @param {any} worker */
 function doing(worker) {
   if (worker.state !== "busy" || !worker.in_flight) return "";
-  if (worker.phase === "idle") return "all wait";
+  if (worker.phase === "idle") return "waiting";
   const target = worker.target === null ? "" : ` ${worker.target}`;
   const since = worker.target_ms === null ? "" : `, ${format.millis(worker.target_ms)}`;
   return `${worker.phase}${target}${since}`;
@@ -149,7 +149,7 @@ function paintSamples(context, width, size, samples, peak) {
   const foot = size.flight + size.gap + size.cpu;
   const countable = peak <= COUNTABLE;
   samples.forEach((sample, i) => {
-    // Edges on whole pixels, or neighbours would show a seam.
+    // Align edges to whole pixels; otherwise a seam shows between neighbours.
     const from = Math.round((LANE_SAMPLES - samples.length + i) * step);
     const wide = Math.round((LANE_SAMPLES - samples.length + i + 1) * step) - from;
     if (sample.inFlight) {
@@ -171,7 +171,7 @@ function paintSamples(context, width, size, samples, peak) {
   if (countable) paintCuts(context, width, size, top);
 }
 
-/** Cuts between one input and the next above it. @param {CanvasRenderingContext2D} context @param {number} width @param {typeof TALL} size @param {number} top */
+/** Gaps between stacked inputs. @param {CanvasRenderingContext2D} context @param {number} width @param {typeof TALL} size @param {number} top */
 function paintCuts(context, width, size, top) {
   context.fillStyle = colour("lane");
   for (let n = 1; n < top; n += 1) context.fillRect(0, Math.round(size.flight - n / top * size.flight) - 0.5, width, 1);

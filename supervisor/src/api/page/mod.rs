@@ -10,7 +10,7 @@ use super::views::acceptable;
 
 pub(super) use assets::{ASSETS, Asset};
 
-/// Answers with a file, or with nothing if the client has it.
+/// Returns a file, or 304 if the client has it already.
 pub(super) fn serve(asset: &Asset, headers: &HeaderMap) -> Response {
     let kind = asset.content_type.split(';').next().unwrap_or_default();
     if let Err(problem) = acceptable(headers, kind) {
@@ -26,7 +26,7 @@ pub(super) fn serve(asset: &Asset, headers: &HeaderMap) -> Response {
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
-    // Asked for each time, sent only when the program has changed.
+    // The browser asks each time, but the file is sent only when the program has changed.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);

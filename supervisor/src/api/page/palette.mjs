@@ -1,8 +1,8 @@
 /**
- * The style sheet's colours for what is drawn on a canvas, which knows no variables.
+ * The style sheet's colours for drawing on a canvas, which cannot use CSS variables.
  */
 
-/** Colours that tell jobs apart. Two jobs may share one: names stand beside them. */
+/** Number of colours for jobs. Two jobs may share one; their names are shown too. */
 const JOB_COLOURS = 8;
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -23,7 +23,7 @@ export function colour(name) {
 /** The name of a job's colour. @param {number} job */
 export const jobColour = (job) => `job-${job % JOB_COLOURS}`;
 
-/** Calls when other colours are in force. @param {() => void} redraw */
+/** Calls `redraw` when the colour scheme changes. @param {() => void} redraw */
 export function onNewColours(redraw) {
   dark.addEventListener("change", () => {
     known = new Map();

@@ -1,11 +1,11 @@
 /**
- * Records as elements. What is in a record was written by strangers: it is shown as text, in full or cut, and nothing else.
+ * Records as elements. Records contain untrusted text: it is only ever shown as text, in full or shortened.
  */
 
 import { make } from "./dom.mjs";
 import * as format from "./format.mjs";
 
-/** Characters of one record that are shown. */
+/** Characters shown of one record. */
 const LINE_MAX = 600;
 
 /** @param {unknown} text @param {number} max */
@@ -14,10 +14,10 @@ function cut(text, max) {
   return all.length > max ? `${all.slice(0, max)}…` : all;
 }
 
-/** What went in. @param {any} record */
+/** The input of a record. @param {any} record */
 const inputOf = (record) => cut(record.url ?? record.path ?? `input ${record.id}`, LINE_MAX);
 
-/** A record with an error: the input, why, and the evidence if a worker died. @param {any} record @returns {HTMLElement} */
+/** A record with an error: the input, the reason, and the evidence if a worker died. @param {any} record @returns {HTMLElement} */
 export function failure(record) {
   const error = record.error ?? {};
   const kind = String(error.kind ?? "error").replaceAll("_", " ");
@@ -37,8 +37,8 @@ function evidence(found) {
   ].filter(([, value]) => value);
   return make("div", { className: "evidence" },
     make("dl", {}, ...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value))))),
-    found.stderr ? make("pre", { tabIndex: 0, role: "region", "aria-label": "The end of its standard error" }, String(found.stderr)) : null);
+    found.stderr ? make("pre", { tabIndex: 0, role: "region", "aria-label": "The end of the worker's standard error" }, String(found.stderr)) : null);
 }
 
-/** Any record, as the line that it is. @param {any} record @returns {HTMLElement} */
+/** Any record, as its JSON line. @param {any} record @returns {HTMLElement} */
 export const recordLine = (record) => make("li", {}, make("code", {}, cut(JSON.stringify(record), LINE_MAX)));

@@ -1,11 +1,11 @@
 /**
- * How many workers there are to be.
+ * The control for the number of workers.
  */
 
 import { postJson } from "./api.mjs";
 import { byId } from "./dom.mjs";
 
-/** Time for one more press, so that five presses are one request. */
+/** How long to wait for another press, so that five presses make one request. */
 const SETTLE_MS = 400;
 
 /** @param {(error: Error) => void} failed */
@@ -43,7 +43,7 @@ export function scaleControl(failed) {
   });
   input.addEventListener("change", () => want(Number(input.value) || 1));
 
-  /** Shows the number in force, unless somebody is changing it. @param {number} count */
+  /** Shows the current number, unless the user is changing it. @param {number} count */
   return (count) => {
     if (!wanted && document.activeElement !== input) input.value = String(count);
   };

@@ -1,5 +1,5 @@
 /**
- * The top of the page: the service in a line, and whether we still hear from it.
+ * The top of the page: the service in one line, and the state of the connection.
  */
 
 import { byId, setAttribute, setText } from "./dom.mjs";
@@ -13,7 +13,7 @@ export function drawConnection(connection, stopping) {
   const texts = {
     connecting: "Connecting",
     live: stopping ? "The service is stopping" : "Live",
-    lost: "Lost the connection, trying again",
+    lost: "Connection lost, trying again",
     refused: "Waiting for a token",
   };
   setAttribute(element, "data-state", connection.kind === "live" && stopping ? "lost" : connection.kind);
@@ -21,7 +21,7 @@ export function drawConnection(connection, stopping) {
   setAttribute(document.documentElement, "data-connection", connection.kind);
 }
 
-/** Records a second are a mean of so many seconds. */
+/** Number of seconds that the rates are averaged over. */
 const RATE_OVER_S = 3;
 
 /** @param {import("./state.mjs").State} state */
@@ -33,7 +33,7 @@ export function drawService(state) {
   tile("running", format.count(running), waiting.map(([n, what]) => `${format.count(Number(n))} ${what}`).join(", ") || "nothing queued");
   const seconds = state.seconds;
   const errors = seconds.recent(seconds.errors, RATE_OVER_S);
-  tile("rate", format.rate(seconds.recent(seconds.records, RATE_OVER_S)), errors ? `${format.rate(errors)} failed a second` : "none fail");
+  tile("rate", format.rate(seconds.recent(seconds.records, RATE_OVER_S)), errors ? `${format.rate(errors)} failed per second` : "no errors");
   setAttribute(byId("s-errors"), "data-bad", errors ? "" : null);
   drawProcesses(state);
 }

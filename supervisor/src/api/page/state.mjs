@@ -1,10 +1,10 @@
 /**
- * What the page knows of the service: told by events, drawn by everybody else.
+ * What the page knows of the service: updated by events, read by everything that draws.
  */
 
 import { Lanes, Seconds } from "./history.mjs";
 
-/** Ended jobs that are kept here, the newest. The service may have more. */
+/** Maximum ended jobs kept here, the newest ones. The service may have more. */
 export const ENDED_MAX = 1000;
 
 const ENDED = new Set(["done", "failed", "cancelled"]);
@@ -12,7 +12,7 @@ const ENDED = new Set(["done", "failed", "cancelled"]);
 /** @param {any} job */
 export const hasEnded = (job) => ENDED.has(job.state);
 
-/** What people call a job. @param {any} job */
+/** The title of a job. @param {any} job */
 export const titleOf = (job) => job.name || `${job.command} ${job.id}`;
 
 export class State {
@@ -25,22 +25,22 @@ export class State {
     this.hosts = [];
     this.seconds = new Seconds();
     this.lanes = new Lanes();
-    /** @type {Map<number, number>} when each job was last heard of */
+    /** @type {Map<number, number>} time of the last event about each job */
     this.heardAt = new Map();
-    /** @type {Set<number>} heard of since the connection was made */
+    /** @type {Set<number>} jobs with an event since the connection was made */
     this.heard = new Set();
     /** Whether the list has been read since the connection was made. */
     this.complete = false;
   }
 
-  /** A connection begins: it tells of all jobs that have not ended. */
+  /** A connection has begun. It reports all jobs that have not ended. */
   opened() {
     this.heard.clear();
     this.heardAt.clear();
     this.complete = false;
   }
 
-  /** The list as asked for after the connection was made: what events told since is newer. @param {any[]} jobs */
+  /** Merges the list that was requested after the connection was made. Events since then are newer. @param {any[]} jobs */
   listed(jobs) {
     const listed = new Set(jobs.map((job) => job.id));
     for (const id of this.jobs.keys()) {
@@ -100,7 +100,7 @@ export class State {
     for (const { id } of ended.slice(0, Math.max(ended.length - ENDED_MAX, 0))) this.removed(id);
   }
 
-  /** How many jobs are in each state. */
+  /** Counts the jobs in each state. */
   tally() {
     /** @type {Record<string, number>} */
     const tally = {};

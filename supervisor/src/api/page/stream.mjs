@@ -1,22 +1,22 @@
 /**
- * The connection to `/v1/events`, kept up for as long as the page is open.
+ * The connection to `/v1/events`, kept open while the page is open.
  */
 
 import { Problem, events, lines, request } from "./api.mjs";
 
-/** First and longest wait before another try, in milliseconds. */
+/** First and longest delay before reconnecting, in milliseconds. */
 const WAIT_FIRST = 500;
 const WAIT_MAX = 10_000;
 
-/** A comment comes every 15 s of silence and a pulse twice a second: this long without either is a dead connection. */
+/** The service sends a pulse twice a second and a comment after 15 s of silence. This long without either means that the connection is dead. */
 const SILENCE_MAX = 20_000;
 
 /**
  * @typedef {object} Listener
- * @property {() => void} opened a stream began: what it tells starts with the jobs that have not ended
+ * @property {() => void} opened a stream began; it starts with the jobs that have not ended
  * @property {(event: string, data: any) => void} heard
- * @property {(waitMs: number, problem: Error) => void} lost another try comes in so many milliseconds
- * @property {() => Promise<void>} refused the token is missing or wrong; resolves when there is another
+ * @property {(waitMs: number, problem: Error) => void} lost the connection is retried after `waitMs` milliseconds
+ * @property {() => Promise<void>} refused the token is missing or wrong; resolves when there is a new one
  */
 
 /**
@@ -34,7 +34,7 @@ export async function listen(listener) {
         await listener.refused();
         continue;
       }
-      // Spread, so that many open pages do not all come back at once.
+      // Add jitter, so that many open pages do not all reconnect at once.
       const pause = wait * (0.75 + Math.random() / 2);
       listener.lost(pause, /** @type {Error} */ (error));
       await passed(pause);
@@ -70,7 +70,7 @@ function parsed(data) {
   }
 }
 
-/** Resolves after so long, or as soon as the network is back. @param {number} ms @returns {Promise<void>} */
+/** Resolves after `ms`, or as soon as the network is back. @param {number} ms @returns {Promise<void>} */
 function passed(ms) {
   return new Promise((resolve) => {
     const done = () => {

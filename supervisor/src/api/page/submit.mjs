@@ -1,12 +1,12 @@
 /**
- * The form for a new job: from its fields to a job document, and the service's
- * refusal back to the field it is about.
+ * The form for a new job: builds a job document from its fields, and shows the
+ * service's refusal at the field concerned.
  */
 
 import { postJson, request } from "./api.mjs";
 import { byId, make, setAttribute, setText, show } from "./dom.mjs";
 
-/** What the file field is for, by command. */
+/** Label of the file field, by command. */
 const FILES = {
   fetch: "Or a list in a file (.txt, .csv, .jsonl, .parquet, .gz, .zst)",
   parse: "Saved pages (.html)",
@@ -14,7 +14,7 @@ const FILES = {
   csv: "Files (.csv, .tsv, .gz, .zst)",
 };
 
-/** More URLs than this go as a file: a document is limited, a list is not. */
+/** More URLs than this are sent as a file: a document has a size limit, a list has none. */
 const URLS_MAX = 1000;
 
 /** @param {string} id */
@@ -22,7 +22,7 @@ const textLines = (id) => byId(id).value.split("\n").map((/** @type {string} */ 
 
 const command = () => byId("submit-form").elements.command.value;
 
-/** Fields of the form that this command has, into the document's keys. @returns {Record<string, any>} */
+/** Reads the form's fields for this command into the document's keys. @returns {Record<string, any>} */
 function fields() {
   /** @type {Record<string, () => any>} */
   const read = {
@@ -65,7 +65,7 @@ function selects() {
 const fieldOf = (key) => byId("submit-form").querySelector(`.field[data-key="${CSS.escape(key)}"]`);
 
 /**
- * The whole document. The box of further flags goes last.
+ * The whole document. The box with other flags comes last and overrides the fields.
  * @returns {Record<string, any>}
  */
 function jobDocument() {
@@ -76,7 +76,7 @@ function jobDocument() {
   return { ...fields(), ...more };
 }
 
-/** One submission has one key, so that sending it again after a broken connection is not a second job. */
+/** One submission keeps one key, so that sending it again after a broken connection does not create a second job. */
 class Key {
   #content = "";
   #key = "";
@@ -111,7 +111,7 @@ function send(document, key) {
   return request("/v1/jobs", { method: "POST", body: form, headers });
 }
 
-/** Says what is wrong: by the field, if the text names one, and on top. @param {string} text @param {string | null} key */
+/** Shows what is wrong: at the top, and at the field if the text names one. @param {string} text @param {string | null} key */
 function refuse(text, key) {
   const box = byId("submit-problem");
   const field = key ? fieldOf(key) : fieldNamed(text);
@@ -128,7 +128,7 @@ function refuse(text, key) {
   }
 }
 
-/** The field that a problem is about: the first of its quoted or dashed words that is one. @param {string} text */
+/** The field that a problem is about: the first quoted word or flag in its text that names a field. @param {string} text */
 function fieldNamed(text) {
   for (const [, quoted, flag] of text.matchAll(/["'`]([\w-]+)["'`]|--([\w-]+)/g)) {
     const field = fieldOf(quoted ?? flag);
@@ -156,7 +156,7 @@ function addSelect() {
   const row = make("div", { className: "select-row" },
     make("input", { "aria-label": "Name of the field", placeholder: "title", autocomplete: "off" }),
     make("input", { "aria-label": "Selector", placeholder: "title, a::attr(href), …", autocomplete: "off", spellcheck: false }),
-    make("button", { type: "button", "aria-label": "Without this field", onclick: () => {
+    make("button", { type: "button", "aria-label": "Remove this field", onclick: () => {
       row.remove();
       byId("add-select").focus();
     } }, "×"));
@@ -194,8 +194,8 @@ export function submitForm(taken) {
       taken(job);
     } catch (error) {
       const { message } = /** @type {Error} */ (error);
-      if (error instanceof SyntaxError) refuse(`The box of other flags is not a JSON object: ${message}`, "document");
-      else refuse(error instanceof TypeError ? "The service cannot be reached; the form is kept." : message, null);
+      if (error instanceof SyntaxError) refuse(`The box with other flags is not a JSON object: ${message}`, "document");
+      else refuse(error instanceof TypeError ? "Cannot reach the service; the form is kept." : message, null);
     } finally {
       busy = false;
       setText(byId("submit-send"), "Submit");

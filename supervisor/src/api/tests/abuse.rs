@@ -1,10 +1,10 @@
-//! Clients that are slow, many, curious or lost.
+//! Clients that are slow, too many, malicious or broken.
 
 use std::thread;
 
 use super::*;
 
-/// Asks over TCP, with the lines of a head.
+/// Sends a request over TCP, with these header lines.
 fn tcp(address: SocketAddr, lines: &[&str]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -45,11 +45,11 @@ fn with_a_token_nothing_goes_without_it_and_a_new_one_holds_at_once() {
     fs::write(&path, "second-token-of-the-day\n").unwrap();
     handle.reload().unwrap();
     assert_eq!(ask("second-token-of-the-day").status, 200);
-    ask("first-token-of-the-day").problem(401, "not the token");
+    ask("first-token-of-the-day").problem(401, "the token is wrong");
     fs::write(&path, "short\n").unwrap();
     assert!(handle.reload().is_err());
     assert_eq!(ask("second-token-of-the-day").status, 200);
-    // Whoever may open the socket needs none.
+    // Clients of the socket need no token.
     assert_eq!(bench.get("/v1/jobs").status, 200);
 }
 
@@ -68,11 +68,11 @@ fn one_connection_too_many_is_told_so_and_the_others_go_on() {
         })
         .collect();
     assert!(told.iter().all(|text| text.starts_with("HTTP/1.1 503 ")), "{told:?}");
-    // The machine's own users are not kept out by a crowd on the network.
+    // A crowd on the network does not lock out the machine's own users.
     assert_eq!(bench.get("/v1/jobs").status, 200);
     assert!(bench.get("/metrics").text().contains("muster_http_connections_refused_total 192"));
     drop(crowd);
-    until("there is place again", || {
+    until("there is room again", || {
         let mut stream = TcpStream::connect(bench.tcp()).unwrap();
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -96,7 +96,7 @@ fn whoever_sends_its_head_too_slowly_is_dropped_meanwhile_others_are_served() {
         for mut stream in slow {
             stream.set_read_timeout(Some(SOON)).unwrap();
             let mut rest = Vec::new();
-            // It may be closed with or without a word.
+            // It may be closed with or without a response.
             let _ = stream.read_to_end(&mut rest);
         }
         other.join().unwrap()

@@ -1,4 +1,4 @@
-//! What can be looked at, what can be done with a job, and every way to be told no.
+//! Reading, acting on jobs, and every kind of refusal.
 
 use super::*;
 
@@ -73,8 +73,8 @@ fn every_mistake_is_a_problem_document() {
     bench.get("/v1/jobs?limit=0").problem(400, "1 to 1000");
     bench.get("/v1/jobs?state=runing").problem(400, "did you mean \"running\"?");
     bench.get("/v1/jobs?stat=done").problem(400, "did you mean \"state\"?");
-    bench.get("/v1/jobs/1?x=1").problem(400, "this takes none");
-    bench.get("/v1/jobs/1/records?from=x").problem(400, "from takes a number");
+    bench.get("/v1/jobs/1?x=1").problem(400, "this path takes none");
+    bench.get("/v1/jobs/1/records?from=x").problem(400, "from must be a number");
     bench.get("/v1/jobs/1/records?only=ok").problem(400, "quarantined");
     bench.request("GET /v1/jobs", "Accept: text/html\r\n", b"").problem(406, "application/json");
     let put = bench.request("PUT /v1/jobs", "", b"");
@@ -149,7 +149,7 @@ fn what_is_measured_is_shown_with_bounded_labels() {
     }
 }
 
-/// Words that begin like a metric.
+/// Words that look like a metric name.
 fn metrics_named(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     words.filter(|word| word.starts_with("muster_"))
@@ -159,7 +159,7 @@ fn metrics_named(text: &str) -> impl Iterator<Item = &str> {
 fn the_dashboard_shows_metrics_that_there_are() {
     let bench = Bench::new();
     bench.get("/healthz");
-    // Kinds of errors come with the first of each.
+    // An error kind appears with its first error.
     let mut job = view(JobId(9), "fetch");
     job.errors.insert(shared::record::ErrorKind::Dns, 1);
     bench.service.board().metrics.job_changed(None, &job);
@@ -198,7 +198,7 @@ fn the_description_names_every_path() {
             assert_ne!(routes::label(&path.replace("{id}", "1")), "other", "{path}");
         }
     }
-    // What a job looks like is said field by field.
+    // The fields of a job are described one by one.
     let job = &description["components"]["schemas"]["JobView"]["properties"];
     let shown = serde_json::to_value(view(JobId(1), "fetch")).unwrap();
     for field in shown.as_object().unwrap().keys() {

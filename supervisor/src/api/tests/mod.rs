@@ -1,4 +1,4 @@
-//! The API over its real sockets, in front of a state loop that follows a script.
+//! The API over its real sockets, in front of a scripted state loop.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,10 +22,10 @@ mod looking;
 mod streams;
 mod submitting;
 
-/// Longest wait for what must come.
+/// Time limit for what must happen.
 const SOON: Duration = Duration::from_secs(20);
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -34,10 +34,10 @@ struct Answer {
 }
 
 impl Answer {
-    /// Parses what a connection gave until it was closed.
+    /// Parses what a connection sent until it was closed.
     fn parse(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
+        let end = end.unwrap_or_else(|| panic!("no response: {:?}", String::from_utf8_lossy(bytes)));
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let mut body = bytes[end + 4..].to_vec();
@@ -61,7 +61,8 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// Checks that it is a whole problem document, with this status and a detail that says this.
+    /// Checks that this is a complete problem document with this status, and that its detail
+    /// contains `says`.
     #[track_caller]
     fn problem(&self, status: u16, says: &str) {
         assert_eq!(self.status, status, "{self:?}");
@@ -75,7 +76,7 @@ impl Answer {
     }
 }
 
-/// The data of a chunked body.
+/// Decodes a chunked body.
 fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
     let mut data = Vec::new();
     while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {
@@ -89,7 +90,7 @@ fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
     data
 }
 
-/// A service whose state loop takes every submission, and lets each verb be done once it makes sense.
+/// A service whose state loop accepts every submission, and allows each verb that makes sense.
 struct Bench {
     dir: tempfile::TempDir,
     service: Service,
@@ -141,16 +142,16 @@ impl Bench {
         self.dir.path().join("api.sock")
     }
 
-    /// What uploads have left.
+    /// Number of directories left in the upload directory.
     fn left_over(&self) -> usize {
         fs::read_dir(self.dir.path().join("incoming")).unwrap().count()
     }
 
-    /// Sends bytes over the socket as they are.
+    /// Sends raw bytes over the socket.
     fn raw(&self, request: &[u8]) -> Answer {
         let mut stream = UnixStream::connect(self.socket()).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
-        // A service that has heard enough may close while we are still talking.
+        // The service may close the connection while the client still sends.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -181,14 +182,14 @@ impl Bench {
         self.request("POST /v1/jobs", json, document.to_string().as_bytes())
     }
 
-    /// Takes a job in and says which number it has.
+    /// Submits a job and returns its id.
     fn job(&self) -> u64 {
         let answer = self.submit(&json!({"command": "fetch", "urls": ["http://a/"]}));
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()["id"].as_u64().unwrap()
     }
 
-    /// Appends to a job's records, and makes them certain.
+    /// Appends to a job's records, and commits them.
     fn record(&self, id: u64, lines: &str) {
         let (_, records) = self.service.job(JobId(id)).unwrap();
         let mut file = fs::OpenOptions::new().append(true).create(true).open(&records.path).unwrap();
@@ -221,7 +222,7 @@ impl Drop for Bench {
     }
 }
 
-/// Polls until something holds.
+/// Polls until a condition holds.
 #[track_caller]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = clock::now() + SOON;
@@ -231,7 +232,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The state loop.
+/// The scripted state loop.
 struct Script {
     board: Arc<Board>,
     keys: BTreeMap<String, ([u8; 32], JobId)>,
@@ -277,7 +278,7 @@ impl Script {
             fs::rename(first.path.parent().unwrap(), self.dir.join(id.to_string())).unwrap();
         }
         let mut job = view(id, &command);
-        // So that a test sees what came.
+        // Lets a test see what arrived.
         job.name = Some(
             json!({"document": document, "uploads": uploads.iter().map(|upload| {
             let path = self.dir.join(id.to_string()).join(upload.path.file_name().unwrap());

@@ -1,8 +1,8 @@
-//! Records and events: what comes while a client listens.
+//! Records and events that arrive while a client listens.
 
 use super::*;
 
-/// A connection whose answer is read as it comes.
+/// A connection whose response is read as it arrives.
 struct Stream {
     stream: UnixStream,
     read: Vec<u8>,
@@ -18,7 +18,7 @@ impl Stream {
         Self { stream, read: Vec::new() }
     }
 
-    /// Reads until this has come; forgets what came before its end.
+    /// Reads until this text has arrived, and drops everything up to its end.
     #[track_caller]
     fn wait(&mut self, text: &str) {
         loop {
@@ -96,10 +96,10 @@ fn a_follower_that_goes_away_makes_place_for_another() {
     let id = bench.job();
     let path = format!("/v1/jobs/{id}/records?follow=1");
     let followers: Vec<_> = (0..STREAMS_MAX).map(|_| Stream::open(&bench, &path)).collect();
-    until("all places are taken", || bench.get("/v1/events").status == 503);
+    until("no room is left", || bench.get("/v1/events").status == 503);
     bench.get(&path).problem(503, "too many");
     drop(followers);
-    until("there is place again", || {
+    until("there is room again", || {
         let mut stream = Stream::open(&bench, "/v1/events");
         let mut head = [0; 12];
         stream.stream.read_exact(&mut head).unwrap();
@@ -136,7 +136,7 @@ fn listeners_that_are_too_slow_are_told_so_and_start_again() {
     let mut streams: Vec<_> = (0..16).map(|_| Stream::open(&bench, "/v1/events")).collect();
     streams.iter_mut().for_each(|stream| stream.wait("event: job\n"));
     until("they listen", || bench.service.is_heard());
-    // They read nothing; what fits the sockets and the channel is used up at some time.
+    // They read nothing, so the sockets and the channel fill up eventually.
     let before = resident();
     let said: Arc<str> = "x".repeat(4_000).into();
     for _ in 0..20_000 {
@@ -160,7 +160,7 @@ fn readers_of_records_that_do_not_read_cost_a_few_pieces_each() {
     let mut streams: Vec<_> =
         (0..16).map(|_| Stream::open(&bench, &format!("/v1/jobs/{id}/records"))).collect();
     streams.iter_mut().for_each(|stream| stream.wait("\r\n\r\n"));
-    // Long enough to read all of it, sixteen times 100 MB, were it not for whom it is read.
+    // Long enough to read all of it, sixteen times 100 MB, if it were not for the slow readers.
     let until = clock::now() + Duration::from_secs(2);
     while clock::now() < until {
         let grown = resident().saturating_sub(before);
@@ -171,10 +171,10 @@ fn readers_of_records_that_do_not_read_cost_a_few_pieces_each() {
     assert_eq!(rest.matches("{\"id\":0,").count(), 100_000);
 }
 
-/// Most memory that slow clients of a test may take together.
+/// Maximum memory that the slow clients of a test may take together.
 const GROWTH_MAX: u64 = 64 << 20;
 
-/// Bytes of memory that this process has.
+/// Resident memory of this process.
 fn resident() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
@@ -192,7 +192,7 @@ fn stopping_ends_what_would_go_on_for_ever() {
     drop(bench.handle.take());
     assert!(clock::now() - began < GRACE, "streams were waited for");
     assert!(events.rest().ends_with("0\r\n\r\n"));
-    // There is more to come of the job: an answer that ended would say that there is not.
+    // The job has more records to come, so the response must not end regularly.
     assert!(!records.rest().ends_with("0\r\n\r\n"));
     assert!(!bench.socket().exists());
 }

@@ -1,10 +1,10 @@
-//! Jobs on their way in, in every shape.
+//! Submissions in every format.
 
 use super::*;
 
 const NDJSON: &str = "Content-Type: application/x-ndjson\r\n";
 
-/// What the state loop was given: the document and the files.
+/// Returns what the state loop was given: the document and the files.
 fn given(answer: &Answer) -> (Value, Vec<(String, String)>) {
     assert_eq!(answer.status, 201, "{answer:?}");
     let name = answer.json()["name"].as_str().unwrap().to_owned();
@@ -32,7 +32,7 @@ fn a_document_alone() {
     assert_eq!(answer.header("location"), Some("/v1/jobs/1"));
     assert_eq!(given(&answer), (document, Vec::new()));
     let json = "Content-Type: application/json\r\n";
-    bench.request("POST /v1/jobs", json, b"{").problem(400, "not JSON");
+    bench.request("POST /v1/jobs", json, b"{").problem(400, "not valid JSON");
     bench.request("POST /v1/jobs", json, b"[]").problem(422, "a JSON object");
     bench.request("POST /v1/jobs", "", b"{}").problem(415, "multipart/form-data");
     bench.request("POST /v1/jobs", "Content-Type: text/csv\r\n", b"x").problem(415, "application/json");
@@ -84,7 +84,7 @@ fn inputs_stream_in() {
     let (document, files) = given(&bench.request("POST /v1/jobs", NDJSON, lines.as_bytes()));
     assert_eq!(document, json!({"command": "fetch"}));
     assert_eq!(files, [("input.txt".to_owned(), "http://a/\nhttp://b/?q=é\n".to_owned())]);
-    // In chunks that end anywhere.
+    // In chunks of arbitrary length.
     let lines = "{\"command\":\"map\"}\n{\"a\":1}\n[2]\n";
     let mut chunked = format!(
         "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{NDJSON}Transfer-Encoding: chunked\r\n\r\n"
@@ -97,11 +97,11 @@ fn inputs_stream_in() {
     let refused = |lines: &str, status, says: &str| {
         bench.request("POST /v1/jobs", NDJSON, lines.as_bytes()).problem(status, says);
     };
-    refused("{\"command\":\"fetch\"}\n\"http://a/\"\nhttp://b/\n", 422, "line 3: is no JSON string");
-    refused("{\"command\":\"fetch\"}\n\"a\\nb\"\n", 422, "line 2: has a line break");
-    refused("{\"command\":\"fetch\"}\n\"# a\"\n", 422, "line 2: has no URL");
+    refused("{\"command\":\"fetch\"}\n\"http://a/\"\nhttp://b/\n", 422, "line 3: not a JSON string");
+    refused("{\"command\":\"fetch\"}\n\"a\\nb\"\n", 422, "line 2: the URL contains a line break");
+    refused("{\"command\":\"fetch\"}\n\"# a\"\n", 422, "line 2: the URL is missing");
     refused("{\"command\":\"parse\"}\n\"a\"\n", 422, "multipart/form-data");
-    refused("{\"command\":", 400, "not JSON");
+    refused("{\"command\":", 400, "not valid JSON");
     refused(&format!("{{\"command\":\"fetch\"}}\n\"{}", "x".repeat(300_000)), 413, "line 2");
     until("refused uploads are gone", || bench.left_over() == 0);
 }
@@ -128,12 +128,12 @@ fn a_key_makes_two_submissions_one_job() {
 #[test]
 fn what_is_too_large_is_refused_and_leaves_nothing() {
     let bench = Bench::with(|config| config.body_bytes_max = 100_000);
-    // Announced: before any of it is read.
+    // Announced, so refused before any of it is read.
     let head = format!(
         "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{FORM}Content-Length: 1073741824\r\n\r\n"
     );
     bench.raw(head.as_bytes()).problem(413, "larger than 100000 bytes");
-    // Not announced: as soon as it is.
+    // Not announced, so refused as soon as it is too large.
     let mut chunked = format!(
         "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{NDJSON}Transfer-Encoding: chunked\r\n\r\n"
     )

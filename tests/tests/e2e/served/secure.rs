@@ -83,8 +83,8 @@ fn the_right_token_over_tls_and_nothing_else() {
     let secure = Secure::start();
     let status = secure.status(Some(TOKEN), "cert.pem").exits(0);
     assert!(status.text().contains("2 workers"), "{status}");
-    secure.status(None, "cert.pem").exits(1).says("a token is needed here").says("--token-file");
-    secure.status(Some("the-token-of-another-day"), "cert.pem").exits(1).says("this is not the token");
+    secure.status(None, "cert.pem").exits(1).says("a token is required").says("--token-file");
+    secure.status(Some("the-token-of-another-day"), "cert.pem").exits(1).says("the token is wrong");
     certify(&secure.files, "other.pem", "other-key.pem");
     secure.status(Some(TOKEN), "other.pem").exits(1).says("certificate").says("--ca");
     secure.status(Some(TOKEN), "token").exits(1).says("--ca").says("there is no certificate in it");
@@ -104,7 +104,7 @@ fn without_tls_it_says_that_it_wants_tls() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
     let plain = format!("http://127.0.0.1:{}", secure.port);
-    supervisor().args(["status", "--url", &plain]).run().exits(2).says("ask with https://");
+    supervisor().args(["status", "--url", &plain]).run().exits(2).says("use https://");
     // One that says nothing at all keeps nobody waiting.
     let _silent = TcpStream::connect(("127.0.0.1", secure.port)).unwrap();
     secure.status(Some(TOKEN), "cert.pem").exits(0);
@@ -122,7 +122,7 @@ fn new_certificates_and_tokens_hold_after_a_reload_and_broken_ones_do_not() {
 
     secure.files.write("token", "the-token-of-the-second-day");
     secure.reload("read again");
-    secure.status(Some(TOKEN), "cert.pem").exits(1).says("this is not the token");
+    secure.status(Some(TOKEN), "cert.pem").exits(1).says("the token is wrong");
     secure.status(Some("the-token-of-the-second-day"), "cert.pem").exits(0);
 
     fs::copy(secure.files.path("cert.pem"), secure.files.path("good.pem")).unwrap();
