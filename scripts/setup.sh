@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# What run, test and bench share: finding cargo, installing Debian packages,
-# building the executables. Sourced, never run.
+# Shared by run, test and bench: finds cargo, installs Debian packages, builds the
+# executables. Sourced, never run.
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
 
-# rustup writes its PATH line to files that a non-interactive shell does not read.
+# rustup sets PATH in files that a non-interactive shell does not read.
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 command -v cargo >/dev/null || die "cargo is not installed: see https://rustup.rs"
 
-# install PACKAGE...: Debian packages, as root; anyone else is told what to type.
+# install PACKAGE...: installs Debian packages as root; other users are told what to type.
 install() {
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        die "missing packages; type: sudo apt-get update && sudo apt-get install -y $*"
+        die "missing packages; run: sudo apt-get update && sudo apt-get install -y $*"
     fi
     local log
     log=$(mktemp)
@@ -23,25 +23,25 @@ install() {
         apt-get update &&
             DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
                 install -y --no-install-recommends "$@"
-    } >"$log" 2>&1 </dev/null || { cat "$log" >&2; die "could not install $*"; }
+    } >"$log" 2>&1 </dev/null || { cat "$log" >&2; die "cannot install $*"; }
     rm -f "$log"
 }
 
-# need COMMAND PACKAGE...: install the packages unless the command is there.
+# need COMMAND PACKAGE...: installs the packages unless the command exists.
 need() {
     local command=$1
     shift
     command -v "$command" >/dev/null || install "$@"
 }
 
-# What the build takes beside Rust: ring, zstd, mimalloc and the bundled SQLite
-# compile C, and Rust links through cc. No cmake, no make, no pkg-config.
+# What the build needs besides Rust: ring, zstd, mimalloc and the bundled SQLite
+# compile C, and Rust links through cc. It needs no cmake, make or pkg-config.
 need_compiler() { need cc gcc libc6-dev; }
 
-# build release|dev: supervisor, worker and the origin server, into $built.
-# All three in one command, so that no other choice of packages ever asks cargo
-# for other features and thereby a second build. Shows cargo's output only the
-# first time, which takes minutes, or when the build fails.
+# build release|dev: builds supervisor, worker and the origin server, into $built.
+# One command builds all three: another choice of packages would enable other cargo
+# features and cause a second build. Shows cargo's output only the first time, which
+# takes minutes, or when the build fails.
 build() {
     need_compiler
     built=$target/debug
@@ -61,7 +61,7 @@ build() {
 
 build_release() { build release; }
 
-# generate DIR: what supervisor writes about itself, man pages and completions.
+# generate DIR: lets supervisor write its man pages and completions.
 generate() {
     rm -rf "$1/man" "$1/completions"
     mkdir -p "$1/completions"

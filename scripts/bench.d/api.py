@@ -1,10 +1,10 @@
-"""What a crowd that watches a job costs the job, and how long the crowd waits: a service
-works, and wrk asks it how far it is.
+"""What a crowd of clients that polls a job costs the job, and how long the crowd waits:
+a service runs the job, and wrk polls its progress.
 
     api.py [--load] SUPERVISOR WORK LIST OUT -- FIELDS...
 
-Started as a contender: it runs the service, hands in the list as a job, and leaves in OUT
-the job's records and in OUT.measured what was measured of it."""
+It is started as a contender: it runs the service, submits the list as a job, and writes the
+job's records to OUT and its measurements to OUT.measured."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 64
 ROUNDS_OF_PAGES = 5
-"""How often the pages are fetched: one round is over before a crowd is warm."""
+"""How often the pages are fetched. One round would be over before the crowd has warmed up."""
 UNITS_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
 def load(setting: Setting) -> Case:
-    """The main job in the service, alone and watched by a crowd."""
+    """The main job in the service, alone and polled by a crowd."""
     from cases import LINKS, OURS, TITLE, Bar, Case
     from corpus import FETCHED_PAGES
 
@@ -54,7 +54,7 @@ def load(setting: Setting) -> Case:
 
 
 def main() -> None:
-    """One service, one job."""
+    """Run one service with one job."""
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("supervisor")
     args.add_argument("work")
@@ -63,7 +63,7 @@ def main() -> None:
     args.add_argument("fields", nargs="*")
     args.add_argument("--load", action="store_true")
     asked = args.parse_args()
-    # Not below OUT: every file there counts as a part of the output.
+    # Not below OUT, where every file counts as part of the output.
     home = Path(tempfile.mkdtemp(dir=asked.work, prefix="served-"))
     sock, port = str(home / "s"), free_port()
     serve = [asked.supervisor, "--workers", "2", "serve", "--allow-private-addresses", "--socket", sock]
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def run_job(supervisor: str, sock: str, job: list[str], watched: str | None) -> tuple[dict[str, object], float | None]:
-    """The job as it ended, and how long the slowest hundredth of the answers took, if a crowd watched it."""
+    """Return the finished job and, if a crowd polled it, the 99th percentile of the response times."""
     submit = [supervisor, "submit", "--wait", *job, "--socket", sock, "--progress", "never"]
     with subprocess.Popen(submit, stdout=subprocess.PIPE, text=True) as waiting:
         number = waiting.stdout.readline().strip()
@@ -100,14 +100,14 @@ def run_job(supervisor: str, sock: str, job: list[str], watched: str | None) -> 
 
 
 def stopped(wrk: subprocess.Popen[str]) -> float:
-    """Ends wrk, which then says what it saw; every answer must have been one."""
+    """Stop wrk and read its report. Every request must have succeeded."""
     wrk.send_signal(signal.SIGINT)
     said, _ = wrk.communicate()
     if "Non-2xx" in said or "Socket errors" in said:
-        raise SystemExit(f"not everybody was answered: {said}")
+        raise SystemExit(f"some requests failed: {said}")
     found = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", said)
     if not found:
-        raise SystemExit(f"wrk says no percentile: {said}")
+        raise SystemExit(f"wrk reported no percentile: {said}")
     return float(found[1]) * UNITS_MS[found[2]]
 
 
@@ -117,11 +117,11 @@ def wait_until_ready(supervisor: str, sock: str, service: subprocess.Popen[bytes
         if service.poll() is None and not subprocess.run([supervisor, "status", "--socket", sock], capture_output=True).returncode:
             return
         time.sleep(0.05)
-    raise SystemExit("the service does not start")
+    raise SystemExit("the service did not start")
 
 
 def free_port() -> int:
-    """A port that nobody has right now."""
+    """Return a port that is free right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,5 +1,5 @@
-"""Runs the cases: everybody in turn, round after round, so that whatever the machine
-does meanwhile hits all of them alike; ratios are taken within a round."""
+"""Runs the cases: all contenders in turn, round after round, so that other load on the
+machine affects all of them alike. Ratios are taken within a round."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 def options() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     args = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    args.add_argument("cases", nargs="*", metavar="CASE", help="which; if none is named, all but those to be asked for")
-    args.add_argument("--pairs", type=int, default=5, metavar="N", help="rounds of everybody in turn (default 5)")
-    args.add_argument("--quick", action="store_true", help="a tenth of the inputs, two rounds; writes no page")
-    args.add_argument("--peers-only", action="store_true", help="leave ourselves out; writes no page")
+    args.add_argument("cases", nargs="*", metavar="CASE", help="cases to run; default: all that need not be named")
+    args.add_argument("--pairs", type=int, default=5, metavar="N", help="rounds of all contenders in turn (default 5)")
+    args.add_argument("--quick", action="store_true", help="a tenth of the inputs, two rounds; does not write the page")
+    args.add_argument("--peers-only", action="store_true", help="run the peers only; does not write the page")
     args.add_argument("--target", type=Path, required=True, help=argparse.SUPPRESS)
     return args.parse_args()
 
 
 def rounds(case: cases.Case, pairs: int, home: Path, peers_only: bool) -> dict[str, list[Run]]:
-    """Every contender's runs."""
+    """Return every contender's runs."""
     running = [c for c in case.contenders if not (peers_only and c.name == cases.OURS)]
     runs: dict[str, list[Run]] = {contender.name: [] for contender in running}
     for path in case.reads:
@@ -53,7 +53,7 @@ def rounds(case: cases.Case, pairs: int, home: Path, peers_only: bool) -> dict[s
 
 
 def compare(contender: Contender, home: Path) -> None:
-    """Everybody's table must be ours: a fast wrong answer is none."""
+    """Check that every contender writes our table: a fast wrong answer does not count."""
     kept = home.parent / "table.csv"
     if contender.name == cases.OURS:
         shutil.copyfile(home / "out", kept)
@@ -62,7 +62,7 @@ def compare(contender: Contender, home: Path) -> None:
 
 
 def judge(bar: cases.Bar, runs: dict[str, list[Run]]) -> dict[str, object] | None:
-    """The bar's value in each round; nothing when somebody it needs did not run."""
+    """Return the bar's value in each round; nothing if a contender it needs did not run."""
     if not all(runs.get(name) for name in bar.needs):
         return None
     names = list(runs)
@@ -73,7 +73,7 @@ def judge(bar: cases.Bar, runs: dict[str, list[Run]]) -> dict[str, object] | Non
 
 
 def measure(case: cases.Case, pairs: int, home: Path, peers_only: bool) -> dict[str, object]:
-    """One case, as it is stored."""
+    """Measure one case, in the form in which it is stored."""
     print(case.title, flush=True)
     try:
         runs = rounds(case, pairs, home, peers_only)
@@ -90,7 +90,7 @@ def measure(case: cases.Case, pairs: int, home: Path, peers_only: bool) -> dict[
 
 
 def machine(target: Path, pages: corpus.Corpus, pairs: int) -> dict[str, str]:
-    """Where and with what this was measured."""
+    """Describe the machine and the software of this measurement."""
     cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
     pinned = (Path(__file__).parent / "requirements.txt").read_text().splitlines()
     packages = [line.split("==")[0] for line in pinned if "==" in line]
@@ -98,8 +98,8 @@ def machine(target: Path, pages: corpus.Corpus, pairs: int) -> dict[str, str]:
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
         "machine": f"{len(os.sched_getaffinity(0))} CPUs of {cpu}, Linux {platform.release()}, "
-        f"load {os.getloadavg()[0]:.1f} when it began",
-        "rounds": f"{pairs}, everybody in turn",
+        f"load {os.getloadavg()[0]:.1f} at the start",
+        "rounds": f"{pairs}, all contenders in turn",
         "built with": output("rustc", "--version"),
         "origin": f"nginx {origin.version(target)}",
         "peers": f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in packages),
@@ -108,27 +108,27 @@ def machine(target: Path, pages: corpus.Corpus, pairs: int) -> dict[str, str]:
 
 
 def commit() -> str:
-    """What the working tree holds."""
+    """Return the commit of the working tree."""
     return output("git", "-C", str(REPO), "describe", "--always", "--dirty")
 
 
 def output(*command: str) -> str:
-    """What a command prints."""
+    """Return the output of a command."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def chosen(asked: argparse.Namespace) -> list[str]:
-    """The names to run, all known."""
+    """Return the names of the cases to run; all must be known."""
     known = [*cases.CASES, "equality"]
     for name in asked.cases:
         if name not in known:
-            raise SystemExit(f"scripts/bench: no case {name}; there are: {' '.join(known)}")
+            raise SystemExit(f"scripts/bench: unknown case {name}; cases are: {' '.join(known)}")
     names = asked.cases or list(known)
     return [name for name in names if not (asked.peers_only and name in ("memory", "equality"))]
 
 
 def keep(results: dict[str, object], store: Path) -> None:
-    """Store what is known so far, in the order of the cases, and show it."""
+    """Store the results so far, in the order of the cases, and write the page."""
     measured = results["cases"]
     results["cases"] = {name: measured[name] for name in cases.CASES if name in measured}
     store.write_text(json.dumps(results))
@@ -136,7 +136,7 @@ def keep(results: dict[str, object], store: Path) -> None:
 
 
 def main() -> None:
-    """Set the scene, run what was asked for, keep the results."""
+    """Prepare everything, run the chosen cases, keep the results."""
     asked = options()
     names = chosen(asked)
     work = asked.target.resolve() / "bench"

@@ -1,4 +1,4 @@
-"""What is measured: our command, what else could do the work, and the bars."""
+"""The cases: our command, other programs that can do the work, and the bars."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ LINKS = ["--select", "links[]=a::attr(href)"]
 
 @dataclass(frozen=True)
 class Bar:
-    """A number that a case must reach, worked out for each pair of runs."""
+    """A value that a case must reach, computed for each pair of runs."""
 
     says: str
     limit: float
     at_least: bool
     value: Callable[[dict[str, Run]], float]
     needs: tuple[str, ...] = (OURS,)
-    """Whose runs it compares."""
+    """The contenders whose runs it compares."""
     unit: str = ""
 
     def met(self, measured: float) -> bool:
-        """Whether the number is on the right side of the limit."""
+        """Whether the value is on the right side of the limit."""
         return measured >= self.limit if self.at_least else measured <= self.limit
 
 
 @dataclass(frozen=True)
 class Case:
-    """One piece of work and everybody who does it, ours first."""
+    """One piece of work and its contenders, ours first."""
 
     title: str
     contenders: list[Contender]
@@ -49,20 +49,20 @@ class Case:
     watch_tree: bool = False
     """Add up the anonymous memory of all processes."""
     same_table: bool = False
-    """Everybody writes one table, and it must be the same."""
+    """All contenders write one table, and the tables must be equal."""
     repeats: int = 1
-    """Runs per contender for each pair asked for: short work needs more."""
+    """Runs per contender in each round: short work needs more."""
     single: bool = False
-    """Run once, not in pairs: it takes minutes and compares with nobody."""
+    """Run once, not in pairs: it takes minutes and is compared with nothing."""
     scratch: list[Path] = field(default_factory=list)
-    """Files too large to be kept: deleted when the case is over."""
+    """Files that are too large to keep; deleted after the case."""
     reads: list[str] = field(default_factory=list)
-    """Files that everybody finds in the page cache: read through before the first round."""
+    """Files to read before the first round, so that every contender finds them in the page cache."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the cases are made from."""
+    """What the cases are built from."""
 
     work: Path
     release: Path
@@ -71,11 +71,11 @@ class Setting:
     quick: bool
 
     def scaled(self, count: int) -> int:
-        """How many inputs: a tenth of them for a quick look."""
+        """Return the number of inputs: a tenth for a quick run."""
         return count // 10 if self.quick else count
 
     def written(self, name: str, lines: Iterable[str]) -> str:
-        """A list of inputs on disk."""
+        """Write a list of inputs to disk."""
         path = self.work / "inputs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
@@ -83,12 +83,12 @@ class Setting:
         return str(path)
 
     def ours(self, verb: str, inputs: str, items: int, options: list[str], fields: list[str]) -> Contender:
-        """Our command as a user types it."""
+        """Our command, as a user types it."""
         files = ["-i", inputs, "-o", "{out}", "--overwrite", "--summary", "{out}.summary"]
         return Contender(OURS, [str(self.release / "supervisor"), *options, verb, *files, *fields], items)
 
     def delays(self, count: int) -> str:
-        """URLs that each take a second."""
+        """URLs that each take one second."""
         return self.written(f"delays-{count}", (f"{self.origin}/delay/1?n={n}" for n in range(count)))
 
     def tiny(self, count: int) -> str:
@@ -105,30 +105,30 @@ WRK = ["wrk", "-t2", "-c128", "-d3s"]
 
 
 def wrk(url: str) -> Contender:
-    """The limit: one small answer, asked for again and again for three seconds, and thrown away."""
+    """The limit: requests one small response repeatedly for three seconds, and discards it."""
     return Contender("wrk", [*WRK, url], 0)
 
 
 def wrk_list(setting: Setting, inputs: str) -> Contender:
-    """The same over a list."""
+    """The same, over a list."""
     script = str(PEERS / "wrk_list.lua")
     return Contender("wrk", [*WRK, "-s", script, setting.origin, "--", inputs], 0)
 
 
 def within(seconds: float) -> Bar:
-    """A bar on the wall clock."""
+    """A bar on the wall-clock time."""
     return Bar("wall clock of the whole process", seconds, False, lambda runs: runs[OURS].wall_s, unit=" s")
 
 
 def faster_than(other: str, times: float) -> Bar:
-    """A bar on items per second, ours against another's."""
+    """A bar on items per second, ours against another contender's."""
     return Bar(
         f"items/s against {other}", times, True, lambda runs: runs[OURS].rate / runs[other].rate, (OURS, other), "×"
     )
 
 
 def delay(setting: Setting, count: int, options: list[str], bar: float, other: list[str]) -> Case:
-    """Waiting and nothing else; `other` is the peer's script and its options."""
+    """Only waiting; `other` is the peer's script and its options."""
     inputs, (script, *rest) = setting.delays(count), other
     named = " ".join([script.removesuffix(".py").removeprefix("fetch_"), *rest])
     contenders = [
@@ -150,7 +150,7 @@ def delay_concurrent(setting: Setting) -> Case:
 
 
 def delay_parallel(setting: Setting) -> Case:
-    """Processes that block."""
+    """Blocking processes."""
     options = ["--mode", "parallel", "--workers", "4"]
     return delay(setting, 8, options, 2.2, ["fetch_requests.py", "--processes", "4"])
 
@@ -187,7 +187,7 @@ def pages(setting: Setting) -> Case:
 
 
 def journal(setting: Setting) -> Case:
-    """The main job into a file, which is kept resumable, and into a redirected standard output, which is not."""
+    """The main job into a file, which is resumable, and into redirected standard output, which is not."""
     count = setting.scaled(FETCHED_PAGES)
     inputs = setting.written("pages", setting.corpus.urls(setting.origin, count))
     journaled = setting.ours("fetch", inputs, count, BOTH, TITLE + LINKS)
@@ -229,7 +229,7 @@ def parse(setting: Setting, title_only: bool) -> Case:
 
 
 def fetch_cpu(setting: Setting) -> Case:
-    """What one small fetch costs, against a client that does nothing with the answer."""
+    """The cost of one small fetch, against a client that discards the response."""
     count = setting.scaled(100_000)
     inputs = setting.tiny(count)
     bar = Bar(
@@ -245,7 +245,7 @@ def fetch_cpu(setting: Setting) -> Case:
 
 
 def memory(setting: Setting) -> Case:
-    """A list far larger than memory should have to hold: every line is fetched."""
+    """A list far larger than should be held in memory; every line is fetched."""
     count = setting.scaled(10_000_000)
     contenders = [setting.ours("fetch", setting.tiny(count), count, BOTH, [])]
     bars = [
@@ -256,19 +256,19 @@ def memory(setting: Setting) -> Case:
 
 
 def peak(run: Run) -> float:
-    """The highest of the samples, in MB."""
+    """Return the highest sample, in MB."""
     return max(mib for _, mib in run.rss_series) * 1.048576
 
 
 def growth(run: Run) -> float:
-    """How much higher the last quarter of the run stands than the second; the first is warming up."""
+    """Return how much higher the last quarter of the run is than the second; the first is warm-up."""
     series = [mib for _, mib in run.rss_series]
     quarter = max(1, len(series) // 4)
     return max(series[-quarter:]) / max(series[quarter : 2 * quarter] or series)
 
 
 def one_url(setting: Setting) -> Case:
-    """The smallest run there is: what starting costs."""
+    """The smallest possible run: the cost of starting."""
     inputs = setting.tiny(1)
     url = Path(inputs).read_text().strip()
     argv = [str(setting.release / "supervisor"), "fetch", url, "-o", "{out}", "--overwrite", *TITLE]
@@ -290,13 +290,13 @@ def table(setting: Setting, name: str, workers: int, path: Path, rows: int) -> C
 
 
 def csv_file(setting: Setting, size: int) -> tuple[Path, int]:
-    """A file of that size, and how many rows it has; made once and kept."""
+    """Return a file of that size and its number of rows; it is made once and kept."""
     size = size // 10 if setting.quick else size
     path = setting.work / f"sales-{size}.csv"
     count = path.with_suffix(".rows")
     if not (path.exists() and count.exists()):
         count.write_text(str(csvfile.write(path, size)))
-    # Everybody finds it in memory: what is measured is reading CSV, not a disk.
+    # Every contender finds it in memory, because this measures reading CSV, not the disk.
     with open(path, "rb") as file:
         while file.read(1 << 24):
             pass
@@ -327,7 +327,7 @@ def csv(setting: Setting) -> Case:
 
 
 def csv_scaling(setting: Setting) -> Case:
-    """The same file by one worker and by two."""
+    """The same file with one worker and with two."""
     path, rows = csv_file(setting, 1_000_000_000)
     one = "muster, 1 worker"
     contenders = [table(setting, OURS, 2, path, rows), table(setting, one, 1, path, rows)]
@@ -336,7 +336,7 @@ def csv_scaling(setting: Setting) -> Case:
 
 
 def csv_memory(setting: Setting) -> Case:
-    """Ten times as much, and no more memory."""
+    """Ten times the data, and no more memory."""
     path, rows = csv_file(setting, 10_000_000_000)
     limit = 200 / 1.048576
     bar = Bar("anonymous memory of all processes", limit, False, lambda runs: runs[OURS].anonymous_mib or 0.0, unit=" MiB")
@@ -366,5 +366,5 @@ CASES: dict[str, Callable[[Setting], Case]] = {
     "csv-memory": csv_memory,
     "memory": memory,
 }
-"""Every case, in the order they are run and reported. Built when it is its turn:
+"""Every case, in the order of running and reporting. Each is built when it is its turn:
 some write long lists of inputs."""

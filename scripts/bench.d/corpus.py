@@ -1,8 +1,8 @@
 """Real pages: the HTML of Debian's documentation packages.
 
 The packages are chosen for their generators (javadoc, rustdoc, doxygen, Sphinx,
-DocBook, gtk-doc, and one written by hand in many languages). Which of their pages are used
-is decided by the hash of the path: the same ones on every machine, mixed.
+DocBook, gtk-doc, and one written by hand in many languages). The hash of a page's path
+decides whether it is used: so every machine uses the same pages, mixed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PACKAGES = [
 SAVED_PAGES = 18_900
 FETCHED_PAGES = 10_000
 SIZE_MIN = 1024
-"""Anything shorter is a stub that only forwards to another page; rust-doc has 10,000 of them."""
+"""Shorter pages are stubs that only forward to another page; rust-doc has 10,000 of them."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Pages on disk, in the order every list of them has."""
+    """Pages on disk, in a fixed order."""
 
     root: Path
     pages: list[str]
@@ -42,20 +42,20 @@ class Corpus:
     versions: dict[str, str]
 
     def urls(self, origin: str, count: int) -> list[str]:
-        """The first pages as the origin serves them."""
+        """Return the URLs of the first pages at the origin."""
         return [f"{origin}/{quote(page)}" for page in self.pages[:count]]
 
     def files(self, count: int) -> list[str]:
-        """The first pages as files."""
+        """Return the files of the first pages."""
         return [str(self.root / page) for page in self.pages[:count]]
 
     def size(self, count: int) -> int:
-        """Bytes in the first pages."""
+        """Return the total size of the first pages."""
         return sum((self.root / page).stat().st_size for page in self.pages[:count])
 
 
 def prepare(work: Path) -> Corpus:
-    """The corpus, downloaded and unpacked the first time."""
+    """Return the corpus; it is downloaded and unpacked the first time."""
     root, manifest = work / "corpus", work / "corpus.json"
     if not manifest.exists():
         shutil.rmtree(root, ignore_errors=True)

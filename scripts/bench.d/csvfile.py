@@ -1,9 +1,9 @@
-"""A CSV to measure on: sales with quoted notes that hold commas, quotes and line ends.
+"""A CSV file for benchmarks: sales with quoted notes that contain commas, quotes and line breaks.
 
     csvfile.py PATH BYTES
 
-Made from a fixed seed in blocks that repeat with other numbers, so that a large file takes seconds to write and
-no two rows are alike. Written in full: no holes.
+It is made from a fixed seed, in blocks that repeat with other numbers. So a large file takes seconds to write, and
+no two rows are alike. It is written in full, without holes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLOCK_ROWS = 20_000
 
 
 def note(rng: random.Random) -> str:
-    """What a person types: most rows have nothing, some a line, some several."""
+    """Return a note as people write them: mostly empty, some one line, some several."""
     kind = rng.random()
     if kind < 0.4:
         return ""
@@ -40,7 +40,7 @@ def note(rng: random.Random) -> str:
 
 
 def rows(rng: random.Random) -> list[str]:
-    """What stands after the id and the day of each row of a block."""
+    """Return the columns after the id and the day, for each row of a block."""
     made = []
     for _ in range(BLOCK_ROWS):
         hour, minute, second = rng.randrange(24), rng.randrange(60), rng.randrange(60)
@@ -53,7 +53,7 @@ def rows(rng: random.Random) -> list[str]:
 
 
 def write(path: Path, size: int) -> int:
-    """A file of at least `size` bytes; how many rows it has."""
+    """Write a file of at least `size` bytes, and return its number of rows."""
     rng = random.Random(4)
     blocks = [rows(rng) for _ in range(5)]
     temporary = path.with_suffix(".part")

@@ -1,5 +1,5 @@
-"""Debian packages unpacked beside the benchmark rather than installed: no service
-starts, nothing on the machine changes, and no root is needed."""
+"""Debian packages, unpacked beside the benchmark instead of installed: no service
+starts, nothing on the machine changes, and root is not needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def fetch(packages: list[str], into: Path) -> dict[str, Path]:
-    """Download packages; the .deb of each by name."""
+    """Download packages; return the path of each .deb by name."""
     into.mkdir(parents=True, exist_ok=True)
     debs = {}
     for package in packages:
@@ -32,6 +32,6 @@ def unpack(deb: Path, into: Path, *only: str) -> None:
 
 
 def version(deb: Path) -> str:
-    """The package's version."""
+    """Return the package's version."""
     command = ["dpkg-deb", "-f", str(deb), "Version"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

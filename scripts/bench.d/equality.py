@@ -1,9 +1,9 @@
-"""Do our titles and links equal those of parsers we had no hand in?
+"""Do our titles and links equal those of independent parsers?
 
-Every real page is fetched by us, and read from disk by selectolax (Lexbor, an HTML5
-parser) and lxml (libxml2, an older kind). The charset is w3lib's choice, links are
-resolved by ada-url as browsers do. A page counts as equal when its title and all of
-its links, in order, are. What differs is sorted into classes, each with an example.
+We fetch every real page; selectolax (Lexbor, an HTML5 parser) and lxml (libxml2, an
+older kind) read it from disk. w3lib chooses the charset, and ada-url resolves links as
+browsers do. A page counts as equal when its title and all of its links are, in order.
+Differences are sorted into classes, each with an example.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ SPACE = " \t\n\r\f"
 
 @dataclass(frozen=True)
 class Page:
-    """What one parser found."""
+    """The result of one parser."""
 
     title: str | None
     base: str | None
     hrefs: list[str]
 
     def links(self, url: str) -> list[str]:
-        """The links as a browser resolves them; one that is no URL stays as it is."""
+        """Return the links as a browser resolves them; a link that is not a URL is kept unchanged."""
         base = resolved(url, self.base) if self.base else url
         return [resolved(base, href) for href in self.hrefs]
 
 
 def resolved(base: str, href: str) -> str:
-    """One link against its base."""
+    """Resolve one link against its base."""
     try:
         return ada_url.join_url(base, href)
     except ValueError:
@@ -49,7 +49,7 @@ def resolved(base: str, href: str) -> str:
 
 
 def by_selectolax(text: str) -> Page:
-    """What an HTML5 parser finds."""
+    """Return what an HTML5 parser finds."""
     tree = LexborHTMLParser(text)
     title, base = tree.css_first("title"), tree.css_first("base[href]")
     return Page(
@@ -60,8 +60,8 @@ def by_selectolax(text: str) -> Page:
 
 
 def by_lxml(text: str) -> Page:
-    """What libxml2 finds."""
-    # A declaration inside text that is already decoded is an error to lxml.
+    """Return what libxml2 finds."""
+    # lxml rejects an encoding declaration in text that is already decoded.
     tree = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8"))
     title, base = tree.find(".//title"), tree.xpath("//base/@href")
     return Page(
@@ -73,7 +73,7 @@ def by_lxml(text: str) -> Page:
 
 @dataclass
 class Tally:
-    """How one oracle agrees with us."""
+    """How well one oracle agrees with us."""
 
     pages: int = 0
     equal: int = 0
@@ -81,7 +81,7 @@ class Tally:
     examples: dict[str, str] = field(default_factory=dict)
 
     def add(self, url: str, differences: list[tuple[str, str]]) -> None:
-        """One page's verdict."""
+        """Record the result of one page."""
         self.pages += 1
         self.equal += not differences
         for kind, example in differences:
@@ -90,7 +90,7 @@ class Tally:
 
 
 def differences(ours: dict[str, object], theirs: Page, url: str) -> list[tuple[str, str]]:
-    """(class, example) for each way in which a page differs; a class counts once a page."""
+    """Return (class, example) for each kind of difference; a class counts once per page."""
     found = {}
     if ours["title"] != theirs.title:
         found[title_class(ours["title"], theirs.title)] = f"{ours['title']!r} against {theirs.title!r}"
@@ -107,7 +107,7 @@ def differences(ours: dict[str, object], theirs: Page, url: str) -> list[tuple[s
 
 
 def title_class(ours: str | None, theirs: str | None) -> str:
-    """In what way two titles differ."""
+    """Return how two titles differ."""
     if ours is None or theirs is None:
         return "title: only one has it"
     if ours.split() == theirs.split():
@@ -118,13 +118,13 @@ def title_class(ours: str | None, theirs: str | None) -> str:
 
 
 def link_class(ours: str | None, theirs: str) -> str:
-    """In what way two links differ."""
+    """Return how two links differ."""
     if ours is None:
         return "link: missing value"
     if ours.split() == theirs.split():
         return "link: white space"
     if ":" not in theirs.split("/")[0] or ":" not in ours.split("/")[0]:
-        return "link: no URL in the eyes of one"
+        return "link: only one takes it for a URL"
     if ours.rstrip("/") == theirs.rstrip("/"):
         return "link: trailing slash"
     if ours.split("#")[0] == theirs.split("#")[0]:
@@ -133,7 +133,7 @@ def link_class(ours: str | None, theirs: str) -> str:
 
 
 def records(setting: Setting, count: int) -> Iterator[dict[str, object]]:
-    """Our records of all pages, in the order of the corpus."""
+    """Return our records of all pages, in the order of the corpus."""
     inputs = setting.written("equality", setting.corpus.urls(setting.origin, count))
     home = setting.work / "equality"
     run(setting.ours("fetch", inputs, count, BOTH, [*TITLE, *LINKS, "--ordered"]), home)
@@ -145,7 +145,7 @@ ORACLES: dict[str, Callable[[str], Page]] = {"selectolax": by_selectolax, "lxml"
 
 
 def check(setting: Setting) -> str:
-    """Compare every page with every oracle; the verdict in words, ready for the page."""
+    """Compare every page with every oracle, and return the result as Markdown."""
     count = setting.scaled(SAVED_PAGES)
     tallies = {name: Tally() for name in ORACLES}
     for path, record in zip(setting.corpus.files(count), records(setting, count)):
@@ -160,7 +160,7 @@ def check(setting: Setting) -> str:
 
 
 def told(name: str, tally: Tally) -> Iterator[str]:
-    """A tally in Markdown."""
+    """Format a tally as Markdown."""
     share = tally.equal / tally.pages
     word = "met" if share >= BAR else "**missed**"
     yield f"- {name}: {tally.equal:,} of {tally.pages:,} pages equal ({share:.3%}; bar {BAR:.1%}: {word})"

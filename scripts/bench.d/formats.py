@@ -1,4 +1,4 @@
-"""What other formats than JSON lines cost: the main job into each, against the main job into lines."""
+"""The cost of formats other than JSON lines: the main job into each, against the main job into JSON lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METADATA = b"\r\nWARC-Type: metadata\r\n"
 
 
 def contender(setting: Setting, name: str, inputs: str, count: int, output: str) -> Contender:
-    """The main job into an output of that name."""
+    """The main job, into an output of that name."""
     from cases import BOTH, LINKS, TITLE
 
     command = [str(setting.release / "supervisor"), *BOTH, "fetch", "-i", inputs, *TITLE, *LINKS]
@@ -28,7 +28,7 @@ def contender(setting: Setting, name: str, inputs: str, count: int, output: str)
 
 
 def no_slower_than(other: str, times: float) -> Bar:
-    """A bar on the wall clock, ours against another's."""
+    """A bar on the wall-clock time, ours against another contender's."""
     from cases import OURS, Bar
 
     value = lambda runs: runs[OURS].wall_s / runs[other].wall_s  # noqa: E731
@@ -36,7 +36,7 @@ def no_slower_than(other: str, times: float) -> Bar:
 
 
 def warc(setting: Setting) -> Case:
-    """Pages as nginx has them: plain, so that all of the compression is ours."""
+    """Pages that nginx sends uncompressed, so that Muster does all of the compression."""
     from cases import OURS, Case
 
     count = setting.scaled(FETCHED_PAGES)
@@ -51,7 +51,7 @@ def warc(setting: Setting) -> Case:
 
 
 def warc_packed(setting: Setting) -> Case:
-    """The same pages sent with gzip, as most servers send them: they are kept as they came."""
+    """The same pages sent with gzip, as most servers do. They are stored as received."""
     from cases import OURS, Case
 
     count = setting.scaled(FETCHED_PAGES)
@@ -67,7 +67,7 @@ def warc_packed(setting: Setting) -> Case:
 
 
 def pack(setting: Setting, count: int) -> list[str]:
-    """The pages with gzip beside the corpus, made once: what nginx sends then costs it nothing."""
+    """Compress the pages once, beside the corpus, so that nginx need not compress them."""
     packed = []
     for page in setting.corpus.pages[:count]:
         path = setting.work / "packed" / f"{page}.gz"
@@ -79,7 +79,7 @@ def pack(setting: Setting, count: int) -> list[str]:
 
 
 def parquet(setting: Setting) -> Case:
-    """Columns in place of lines."""
+    """Columns instead of lines."""
     from cases import OURS, Case
 
     count = setting.scaled(FETCHED_PAGES)
@@ -93,23 +93,23 @@ def parquet(setting: Setting) -> Case:
 
 
 def inputs_archived(out: Path) -> int:
-    """Metadata records of an archive: one for each input."""
+    """Count the metadata records of an archive: one per input."""
     with gzip.open(out.with_name("out.warc.gz")) as file:
         return count_in(file.read())
 
 
 def inputs_archived_plain(out: Path) -> int:
-    """The same of one that is not packed."""
+    """The same for an uncompressed archive."""
     return count_in(out.with_name("out.warc").read_bytes())
 
 
 def count_in(archive: bytes) -> int:
-    """How often a header stands in the archive; no page of the corpus holds it."""
+    """Count a header in the archive; no page of the corpus contains it."""
     return archive.count(METADATA)
 
 
 def rows(out: Path) -> int:
-    """Rows of a Parquet file."""
+    """Count the rows of a Parquet file."""
     return polars.scan_parquet(out.with_name("out.parquet")).select(polars.len()).collect().item()
 
 

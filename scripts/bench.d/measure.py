@@ -1,4 +1,4 @@
-"""One command, run once: how long, how much CPU, how much memory."""
+"""Runs one command once, and measures its time, CPU and memory."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ class Contender:
 
     name: str
     argv: list[str]
-    """`{out}` stands for a fresh path to write to."""
+    """`{out}` stands for a new path to write to."""
     items: int
-    """How many inputs it handles; 0 for wrk, which says so itself."""
+    """Number of inputs it handles; 0 for wrk, which reports it itself."""
     lines: int | None = None
-    """Lines it must write, where that is not one for each input."""
+    """Number of lines it must write, if that is not one per input."""
     counted: Callable[[Path], int] | None = None
-    """How what it wrote is counted, where those are not lines; given the path that `{out}` stands for."""
+    """Counts its output, if that is not lines; called with the path that `{out}` stands for."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run took. CPU is the whole process tree's."""
+    """The measurements of one run. CPU covers the whole process tree."""
 
     wall_s: float
     cpu_s: float
     rss_mib: float
-    """The largest single process's."""
+    """Of the largest single process."""
     items: int
     supervisor_share: float | None = None
-    """The supervisor's part of all CPU, in our own runs."""
+    """The supervisor's share of all CPU, in our own runs."""
     rss_series: list[tuple[float, float]] = field(default_factory=list)
-    """(seconds, MiB) of the started process, when asked for."""
+    """(seconds, MiB) of the started process, if requested."""
     anonymous_mib: float | None = None
-    """Private memory of the process and its children together, highest sample, when asked for."""
+    """Highest sample of the anonymous memory of the process and its children, if requested."""
     p99_ms: float | None = None
-    """How long the slowest hundredth of the answers took, where the contender measures it."""
+    """99th percentile of the response times, if the contender measures it."""
 
     @property
     def rate(self) -> float:
@@ -57,12 +57,12 @@ class Run:
         return self.cpu_s / self.items
 
     def to_json(self) -> dict[str, object]:
-        """For the results file."""
+        """Convert to the format of the results file."""
         return asdict(self)
 
 
 def run(contender: Contender, home: Path, watch_rss: bool = False, watch_tree: bool = False) -> Run:
-    """Run it once, and check that it did all the work."""
+    """Run a contender once, and check that it did all the work."""
     home.mkdir(parents=True, exist_ok=True)
     for old in home.iterdir():
         old.unlink()
@@ -82,14 +82,14 @@ def run(contender: Contender, home: Path, watch_rss: bool = False, watch_tree: b
     cpu = usage.ru_utime + usage.ru_stime
     items = handled(contender, home, said)
     share = supervisor_share(home / "out.summary", cpu)
-    # A contender that is more than the work says itself how long the work took.
+    # A contender that does more than the work reports itself how long the work took.
     measured = json.loads(path.read_text()) if (path := home / "out.measured").exists() else {}
     wall, p99_ms = measured.get("wall_s", wall), measured.get("p99_ms")
     return Run(wall, cpu, usage.ru_maxrss / 1024, items, share, series, anonymous, p99_ms)
 
 
 def watch(child: subprocess.Popen[bytes], began: float) -> list[tuple[float, float]]:
-    """The started process's resident memory, once a second until it ends."""
+    """Sample the resident memory of the started process once a second until it ends."""
     series = []
     pid_fd = os.pidfd_open(child.pid)
     try:
@@ -103,7 +103,7 @@ def watch(child: subprocess.Popen[bytes], began: float) -> list[tuple[float, flo
 
 
 def anonymous_memory(child: subprocess.Popen[bytes]) -> float:
-    """Anonymous memory of the process and its children, the highest sum of samples 20 ms apart, in MiB."""
+    """Return the highest sum of the anonymous memory of the process and its children, sampled every 20 ms, in MiB."""
     highest = 0
     pid_fd = os.pidfd_open(child.pid)
     try:
@@ -117,7 +117,7 @@ def anonymous_memory(child: subprocess.Popen[bytes]) -> float:
 
 
 def anonymous_kib(pid: str) -> int:
-    """One process's; nothing of one that is gone."""
+    """Return one process's anonymous memory; 0 if it is gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -127,12 +127,12 @@ def anonymous_kib(pid: str) -> int:
 
 
 def ended(pid_fd: int, timeout: float) -> bool:
-    """Whether a process ends within that time."""
+    """Return whether a process ends within that time."""
     return bool(select.select([pid_fd], [], [], timeout)[0])
 
 
 def handled(contender: Contender, home: Path, said: str) -> int:
-    """Records written, which must be as many as there were inputs."""
+    """Return the number of records written, which must equal the number of inputs."""
     if found := re.search(r"(\d+) requests in", said):
         return int(found[1])
     if contender.counted:
@@ -146,13 +146,13 @@ def handled(contender: Contender, home: Path, said: str) -> int:
 
 
 def count_lines(path: Path) -> int:
-    """Lines in a file of any size."""
+    """Count the lines of a file of any size."""
     with open(path, "rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def supervisor_share(summary: Path, cpu_s: float) -> float | None:
-    """What part of the measured CPU the summary gives to the supervisor."""
+    """Return the supervisor's share of the measured CPU, according to the summary."""
     if not summary.exists():
         return None
     return json.loads(summary.read_text())["supervisor_cpu_s"] / cpu_s

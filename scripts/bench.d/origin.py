@@ -1,5 +1,5 @@
-"""The server everybody fetches from: Debian's nginx, unpacked, with a configuration
-of its own, on a free port of 127.0.0.1."""
+"""The server that all contenders fetch from: Debian's nginx, unpacked, with its own
+configuration, on a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import debian
 PACKAGES = ["nginx", "libnginx-mod-http-echo"]
 PR_SET_PDEATHSIG = 1
 
-# Everything that could make the origin the limit is out of the way: no access log,
-# connections kept for the whole run, file handles cached.
+# Nothing may make the origin the bottleneck: no access log, connections kept for the
+# whole run, file handles cached.
 CONFIG = """
 {user}
 daemon off;
@@ -57,13 +57,13 @@ http {{
 
 @contextmanager
 def serve(work: Path, root: Path) -> Iterator[str]:
-    """The origin's address, for as long as the block runs."""
+    """Run the origin while the block runs, and yield its address."""
     home = work / "origin"
     for deb in debian.fetch(PACKAGES, work / "debs").values():
         debian.unpack(deb, home / "root")
     port = free_port()
     config = home / "nginx.conf"
-    # As root, nginx would give its workers to a user who may not see this directory.
+    # As root, nginx would run its workers as a user who cannot read this directory.
     user = "user root;" if os.geteuid() == 0 else ""
     modules = home / "root/usr/lib/nginx/modules"
     config.write_text(CONFIG.format(user=user, home=home, modules=modules, port=port, root=root))
@@ -80,12 +80,12 @@ def serve(work: Path, root: Path) -> Iterator[str]:
 
 
 def stop_with_parent() -> None:
-    """Even a killed benchmark leaves no server behind."""
+    """Stop the server even if the benchmark is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port() -> int:
-    """A port that nobody has right now."""
+    """Return a port that is free right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -98,9 +98,9 @@ def wait_until_open(port: int, nginx: subprocess.Popen[bytes], log: Path) -> Non
             if nginx.poll() is None and probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise SystemExit(f"bench: nginx does not start: {log.read_text()[-500:]}")
+    raise SystemExit(f"bench: nginx did not start: {log.read_text()[-500:]}")
 
 
 def version(work: Path) -> str:
-    """Which nginx."""
+    """Return the version of nginx."""
     return debian.version(debian.fetch(["nginx"], work / "debs")["nginx"])

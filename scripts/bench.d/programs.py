@@ -1,4 +1,4 @@
-"""Cases in which a program that is not ours does the work, and we keep copies of it busy."""
+"""Cases in which another program does the work, and Muster keeps copies of it busy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RECORDS = 1_000_000
 
 
 def lines(count: int) -> Iterator[str]:
-    """Small records of about a hundred bytes, the same ones every time."""
+    """Generate small records of about a hundred bytes, the same every time."""
     some = random.Random(1)
     for n in range(count):
         record = {
@@ -30,7 +30,7 @@ def lines(count: int) -> Iterator[str]:
 
 
 def ours(setting: Setting, inputs: str, items: int, program: list[str]) -> Contender:
-    """Our command as a user types it."""
+    """Our command, as a user types it."""
     from cases import OURS
 
     files = ["-i", inputs, "-o", "{out}", "--overwrite", "--summary", "{out}.summary"]
@@ -38,18 +38,18 @@ def ours(setting: Setting, inputs: str, items: int, program: list[str]) -> Conte
 
 
 def shell(name: str, command: str, items: int) -> Contender:
-    """A pipeline as a user types it."""
+    """A pipeline, as a user types it."""
     return Contender(name, ["sh", "-c", command], items)
 
 
 def parallel(inputs: str, items: int, program: str) -> Contender:
-    """GNU parallel: blocks of a megabyte, a new process for each, two at a time."""
+    """GNU parallel: blocks of one megabyte, a new process for each, two at a time."""
     command = f"parallel --will-cite --pipe --block 1M -j2 {program} < {inputs} > {{out}}"
     return shell("GNU parallel --pipe", command, items)
 
 
 def cat(setting: Setting) -> Case:
-    """A program that costs nothing: what is left is ours."""
+    """A program that costs nothing, so that the rest is Muster's own cost."""
     from cases import OURS, Bar, Case
 
     count = setting.scaled(RECORDS)

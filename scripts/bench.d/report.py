@@ -1,4 +1,4 @@
-"""Results as the tables of docs/BENCHMARKS.md, between its markers."""
+"""Writes the results as tables into docs/BENCHMARKS.md, between its markers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Result = dict[str, object]
 
 
 def number(value: float) -> str:
-    """Three significant digits, thousands grouped."""
+    """Format a number with three significant digits and grouped thousands."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def spread(values: list[float], unit: str = "") -> str:
-    """Median and range."""
+    """Format the median and the range."""
     middle = number(statistics.median(values)) + unit
     return middle if len(values) == 1 else f"{middle} ({number(min(values))}–{number(max(values))})"
 
 
 def bars(results: dict[str, Result]) -> list[str]:
-    """One row for each bar."""
+    """Return one row per bar."""
     rows = ["| work | what | bar | measured: median (min–max) | |", "|---|---|---|---|---|"]
     for result in results.values():
         for bar in result["bars"]:
@@ -37,7 +37,7 @@ def bars(results: dict[str, Result]) -> list[str]:
 
 
 def contenders(results: dict[str, Result]) -> list[str]:
-    """One row for each contender of each case."""
+    """Return one row per contender of each case."""
     rows = [
         "| work | contender | items | wall s: median (min–max) | items/s | CPU ms per item | largest process MiB |",
         "|---|---|---:|---:|---:|---:|---:|",
@@ -56,19 +56,19 @@ def contenders(results: dict[str, Result]) -> list[str]:
 
 
 def render(machine: dict[str, str], results: dict[str, Result], equality: str | None) -> str:
-    """Everything that stands between the markers."""
+    """Return everything between the markers."""
     parts = [f"- {name}: {value}" for name, value in machine.items()]
     others = sorted({str(result["commit"]) for result in results.values()} - {machine["commit"]})
     if others:
         parts.append(f"- some rows were measured at: {', '.join(others)}")
-    parts += ["", "### The bars", "", *bars(results), "", "### Everybody", "", *contenders(results)]
+    parts += ["", "### The bars", "", *bars(results), "", "### All contenders", "", *contenders(results)]
     if equality:
         parts += ["", "### Equal output", "", equality]
     return "\n".join(parts)
 
 
 def write(page: Path, results: Path) -> None:
-    """Put the stored results into the page."""
+    """Write the stored results into the page."""
     stored = json.loads(results.read_text())
     before, rest = page.read_text().split(BEGIN)
     after = rest.split(END)[1]

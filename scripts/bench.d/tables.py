@@ -1,4 +1,4 @@
-"""Are two tables the same? Text byte by byte, numbers as far as doubles that were added up in another order can be."""
+"""Compares two tables: text byte by byte, numbers up to the error of sums of doubles in another order."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ NEAR = 1e-9
 
 
 def rows(path: Path) -> list[list[str]]:
-    """The rows, sorted: everybody has an order of their own."""
+    """Return the sorted rows, because every contender has its own order."""
     with open(path, newline="", encoding="utf-8") as file:
         header, *rest = csv.reader(file)
     return [header, *sorted(rest)]
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two cells say the same."""
+    """Return whether two cells are equal."""
     if one == other:
         return True
     try:
@@ -27,10 +27,10 @@ def same(one: str, other: str) -> bool:
 
 
 def check(ours: Path, theirs: Path, name: str) -> None:
-    """Stops the measurement if somebody found something else."""
+    """Stop the measurement if a contender's result differs."""
     left, right = rows(ours), rows(theirs)
     if len(left) != len(right):
-        raise SystemExit(f"bench: {name} has {len(right)} rows, and we have {len(left)}")
+        raise SystemExit(f"bench: {name} has {len(right)} rows, but ours has {len(left)}")
     for one, other in zip(left, right):
         if len(one) != len(other) or not all(map(same, one, other)):
-            raise SystemExit(f"bench: {name} has {other}, and we have {one}")
+            raise SystemExit(f"bench: {name} has {other}, but ours has {one}")

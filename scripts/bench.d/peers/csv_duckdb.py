@@ -1,4 +1,4 @@
-"""Groups of a CSV by DuckDB: csv_duckdb.py IN OUT. On all cores."""
+"""Groups a CSV with DuckDB on all cores: csv_duckdb.py IN OUT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of a CSV by Polars: csv_polars.py IN OUT. The lazy engine reads only what is needed, on all cores."""
+"""Groups a CSV with Polars on all cores: csv_polars.py IN OUT. The lazy engine reads only the needed columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The careful Python user: N processes, each with its own event loop and its own
+"""A well-tuned Python program: N processes, each with its own event loop and its own
 share of the list, a fixed number of tasks that pull from it, and the fastest parser.
 
 --tuned swaps in uvloop and orjson.
@@ -18,7 +18,7 @@ from pages import lines, selectolax
 
 
 async def pull(session: aiohttp.ClientSession, urls: Iterator[str], out: BinaryIO, dumps) -> None:
-    """One of many tasks: takes the next URL until there is none."""
+    """One of many tasks: takes the next URL until none is left."""
     extract = selectolax(title_only=False)
     for url in urls:
         async with session.get(url) as response:
@@ -28,7 +28,7 @@ async def pull(session: aiohttp.ClientSession, urls: Iterator[str], out: BinaryI
 
 
 async def fetch(urls: list[str], path: str, connections: int, dumps) -> None:
-    """All of one process's URLs, over as many connections."""
+    """Fetch all URLs of one process, over that many connections."""
     connector = aiohttp.TCPConnector(limit=connections)
     timeout = aiohttp.ClientTimeout(total=30)
     queue = iter(urls)
@@ -38,7 +38,7 @@ async def fetch(urls: list[str], path: str, connections: int, dumps) -> None:
 
 
 def process(urls: list[str], path: str, connections: int, tuned: bool) -> None:
-    """One process: nothing is shared with the others."""
+    """Run one process, which shares nothing with the others."""
     if tuned:
         import orjson
         import uvloop
@@ -49,7 +49,7 @@ def process(urls: list[str], path: str, connections: int, tuned: bool) -> None:
 
 
 def main() -> None:
-    """Deal the list out and wait."""
+    """Distribute the list and wait."""
     args = argparse.ArgumentParser()
     args.add_argument("urls")
     args.add_argument("out")

@@ -1,7 +1,7 @@
-"""The script everybody writes first: requests, one URL after the other.
+"""The simplest script: requests, one URL after the other.
 
-With --processes N the loop runs in a multiprocessing pool. The session is kept,
-so connections are reused; that is already more care than most take.
+With --processes N the loop runs in a multiprocessing pool. The session is kept, so
+connections are reused; many such scripts do not even do that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ extract = selectolax(title_only=False)
 
 
 def fetch(url: str) -> str:
-    """One URL to one line."""
+    """Fetch one URL and return one line."""
     response = session.get(url, timeout=30)
     return json.dumps({"url": url, "status": response.status_code, **extract(response.content)})
 

@@ -1,4 +1,4 @@
-"""Scrapy, with its limits raised and everything off that costs time and is not asked for."""
+"""Scrapy, with its limits raised and every unneeded feature that costs time switched off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SETTINGS = {
     "CONCURRENT_REQUESTS_PER_DOMAIN": 128,
     "DOWNLOAD_DELAY": 0,
     "LOG_ENABLED": False,
-    # Or it would fetch other pages than those of the list.
+    # Otherwise it would fetch pages that are not in the list.
     "METAREFRESH_ENABLED": False,
     "ROBOTSTXT_OBEY": False,
     "TELNETCONSOLE_ENABLED": False,
@@ -33,7 +33,7 @@ class Pages(scrapy.Spider):
             yield scrapy.Request(url, dont_filter=True)
 
     def parse(self, response):
-        """One item for each page."""
+        """Yield one item per page."""
         yield {
             "url": response.url,
             "status": response.status,

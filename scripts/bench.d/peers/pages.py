@@ -1,4 +1,4 @@
-"""What every peer takes out of a page, with each parser, as fast as it is usually written."""
+"""The extraction that every peer does, with each parser, written in its usual fast way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def selectolax(title_only: bool) -> Extract:
 
 
 def lxml(title_only: bool) -> Extract:
-    """libxml2: what most scrapers stand on."""
+    """libxml2, which most scrapers use."""
     from lxml import html
 
     def extract(body: bytes) -> Fields:
@@ -38,7 +38,7 @@ def lxml(title_only: bool) -> Extract:
 
 
 def bs4(title_only: bool) -> Extract:
-    """BeautifulSoup over lxml, its faster tree builder: what tutorials teach."""
+    """BeautifulSoup over lxml, its faster tree builder, as in tutorials."""
     from bs4 import BeautifulSoup
 
     def extract(body: bytes) -> Fields:
@@ -55,6 +55,6 @@ PARSERS: dict[str, Callable[[bool], Extract]] = {"selectolax": selectolax, "lxml
 
 
 def lines(path: str) -> list[str]:
-    """The inputs: one a line."""
+    """Read the inputs, one per line."""
     with open(path, encoding="utf-8") as file:
         return file.read().splitlines()

@@ -1,4 +1,4 @@
-"""Saved pages through a multiprocessing pool, with one parser or another.
+"""Parses saved pages in a multiprocessing pool, with a choice of parsers.
 
 --resolve also makes every link absolute, which is what `supervisor parse` does.
 """
@@ -17,13 +17,13 @@ extract = None
 
 
 def set_up(parser: str, title_only: bool) -> None:
-    """Once in each process."""
+    """Called once in each process."""
     global extract
     extract = PARSERS[parser](title_only)
 
 
 def parse(resolve: bool, path: str) -> str:
-    """One file to one line."""
+    """Parse one file and return one line."""
     with open(path, "rb") as file:
         fields = extract(file.read())
     if resolve:
@@ -32,7 +32,7 @@ def parse(resolve: bool, path: str) -> str:
 
 
 def absolute(path: str, href: str | None) -> str | None:
-    """A link as the page means it; as it stands if it is no URL."""
+    """Resolve a link against its page; a link that is not a URL is kept unchanged."""
     try:
         return urljoin(f"file://{path}", href or "")
     except ValueError:

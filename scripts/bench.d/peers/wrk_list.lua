@@ -1,8 +1,8 @@
--- Requests the paths of a list one after the other; with it, wrk is the limit of
--- what the origin and the machine can move. Usage: wrk -s wrk_list.lua URL -- LIST
+-- Requests the paths of a list one after the other. wrk then shows the limit of what
+-- the origin and the machine can transfer. Usage: wrk -s wrk_list.lua URL -- LIST
 local paths, threads = {}, 0
 
--- Threads start at different places, or they would ask for the same file together.
+-- Threads start at different places; otherwise they would request the same file at the same time.
 function setup(thread)
    thread:set("turn", threads)
    threads = threads + 1
