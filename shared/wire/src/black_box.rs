@@ -1,9 +1,10 @@
-//! The black box: one page of memory that tells what a worker was doing when it died.
+//! The black box: one page of memory that records what a worker is doing, and so what it was doing
+//! when it died.
 //!
-//! The supervisor makes it, the worker inherits it as standard input, both map it. The worker
-//! writes with plain atomic stores (nanoseconds, no system call); the supervisor
-//! reads at any time, also after the worker is gone. The page is sealed, so a
-//! worker that runs wild can write nonsense into it but cannot take it away.
+//! The supervisor creates it, the worker inherits it as standard input, and both map it. The worker
+//! writes with plain atomic stores (nanoseconds, no system call). The supervisor can read it at any
+//! time, even after the worker is gone. The page is sealed: a worker with a memory error can write
+//! garbage into it but cannot remove it.
 
 use std::fs::File;
 use std::io;
@@ -18,16 +19,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Resident;
 
-/// Size of the mapping: one page on every platform this runs on.
+/// Size of the mapping: one page on every supported platform.
 const PAGE_BYTES: usize = 4096;
 
-/// Stands for "no target" in the page; input positions never get there.
+/// Means "no target" in the page; input positions never reach this value.
 const NOBODY: u64 = u64::MAX;
 
 /// What a worker is doing, as far as blame is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// Waiting for work or for the network; a death here is nobody's fault.
+    /// Waiting for work or for the network; a death here is no target's fault.
     Idle,
     /// Waiting for a blocking request: one target, no CPU stage.
     Fetch,
@@ -60,32 +61,34 @@ impl Phase {
         }
     }
 
-    // A crashed worker may have written anything; what is unknown is `Idle`, which blames nobody.
+    // A crashed worker may have written anything. Unknown codes become `Idle`, which blames no
+    // target.
     fn from_code(code: u64) -> Self {
         Self::ALL.into_iter().find(|phase| phase.code() == code).unwrap_or(Self::Idle)
     }
 }
 
-/// What the page says at one moment.
+/// The contents of the page at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Grows with every step the worker makes; standing still while work is held is a hang.
+    /// Grows with every step of the worker. If it stands still while the worker holds targets, the
+    /// worker hangs.
     pub progress: u64,
-    /// The target whose stage is running now, if one is.
+    /// The target whose stage is running, if any.
     pub target: Option<u64>,
     /// `CLOCK_MONOTONIC` in microseconds when that stage began.
     pub since_us: u64,
-    /// Which stage that is.
+    /// The current phase.
     pub phase: Phase,
-    /// Resident set when last written, in bytes.
+    /// Resident set in bytes, when last written.
     pub rss_bytes: u64,
-    /// Largest resident set so far, in bytes, as last written.
+    /// Largest resident set so far in bytes, when last written.
     pub rss_bytes_max: u64,
-    /// CPU time used so far, in microseconds, as last written.
+    /// CPU time used so far in microseconds, when last written.
     pub cpu_us: u64,
     /// Targets begun and not yet finished.
     pub in_flight: u64,
-    /// Bytes read so far of a target that takes long, in a run whose progress is counted in bytes.
+    /// Bytes read so far of a long-running target, in runs that count progress in bytes.
     pub bytes: u64,
 }
 
@@ -110,16 +113,16 @@ pub struct BlackBox {
 }
 
 impl BlackBox {
-    /// Makes a new page and maps it; the descriptor is for the worker.
+    /// Creates a new page and maps it. The descriptor is for the worker.
     ///
     /// # Errors
-    /// When the kernel refuses the memfd, its size, its seals or the mapping.
+    /// If the kernel refuses the memfd, its size, its seals or the mapping.
     pub fn create() -> io::Result<(Self, OwnedFd)> {
         let fd = memfd_create("muster-black-box", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         let file = File::from(fd);
         file.set_len(PAGE_BYTES as u64)?;
-        // Without the seals a worker could shrink the file under the supervisor's
-        // mapping, and the next read would be a SIGBUS in the wrong process.
+        // Without the seals a worker could shrink the file under the supervisor's mapping, and the
+        // next read would raise SIGBUS in the supervisor.
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(file.as_fd(), FcntlArg::F_ADD_SEALS(seals))?;
         let black_box = Self::map(&file)?;
@@ -127,10 +130,10 @@ impl BlackBox {
         Ok((black_box, file.into()))
     }
 
-    /// Maps a page that another process made.
+    /// Maps a page that another process created.
     ///
     /// # Errors
-    /// When `file` is not such a page or cannot be mapped.
+    /// If `file` is not such a page or cannot be mapped.
     pub fn open(file: &File) -> io::Result<Self> {
         if file.metadata()?.len() != PAGE_BYTES as u64 {
             return Err(io::Error::new(
@@ -158,7 +161,7 @@ impl BlackBox {
     pub fn enter(&self, target: u64, phase: Phase, now_us: u64) {
         self.word(Word::Since).store(now_us, Ordering::Relaxed);
         self.word(Word::Phase).store(phase.code(), Ordering::Relaxed);
-        // Last, so that a reader who sees the target sees its phase too.
+        // Stored last, so that a reader who sees the target also sees its phase.
         self.word(Word::Target).store(target, Ordering::Release);
         self.advance();
     }
@@ -170,22 +173,22 @@ impl BlackBox {
         self.advance();
     }
 
-    /// Worker: one more step was made.
+    /// Worker: one more step is done.
     pub fn advance(&self) {
         self.word(Word::Progress).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Worker: how many targets are begun and not finished.
+    /// Worker: sets the number of targets begun and not finished.
     pub fn set_in_flight(&self, targets: u64) {
         self.word(Word::InFlight).store(targets, Ordering::Relaxed);
     }
 
-    /// Worker: how much of the target that is running is read.
+    /// Worker: sets how many bytes of the running target have been read.
     pub fn set_bytes(&self, bytes: u64) {
         self.word(Word::Bytes).store(bytes, Ordering::Relaxed);
     }
 
-    /// Worker: what it has used so far.
+    /// Worker: sets the resources used so far.
     pub fn set_usage(&self, rss: Resident, cpu: Duration) {
         self.word(Word::Rss).store(rss.now_bytes, Ordering::Relaxed);
         self.word(Word::RssMax).store(rss.max_bytes, Ordering::Relaxed);
@@ -193,7 +196,7 @@ impl BlackBox {
         self.word(Word::Cpu).store(cpu_us, Ordering::Relaxed);
     }
 
-    /// Supervisor: what the page says now.
+    /// Supervisor: reads the page.
     #[must_use]
     pub fn read(&self) -> Reading {
         let target = self.word(Word::Target).load(Ordering::Acquire);

@@ -1,28 +1,28 @@
-//! The one place where time is read.
+//! The only module that reads the time.
 //!
-//! Whatever decides (`pool`, `frontier`, `gather`) is given `now` instead, so
-//! that a test can replay an hour in a millisecond.
+//! The code that decides (`pool`, `frontier`, `gather`) is given `now` instead, so that a test can
+//! replay an hour in a millisecond.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, clock_gettime};
 
-/// The current instant of the monotonic clock.
+/// Returns the current instant of the monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The wall clock, for names and stamps a person reads; never for deadlines.
+/// Returns the wall-clock time, for names and timestamps that people read; never for deadlines.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]
 #[must_use]
 pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// Microseconds of `CLOCK_MONOTONIC`, which every process of the machine reads alike.
+/// Returns `CLOCK_MONOTONIC` in microseconds, which is the same for every process of the machine.
 ///
 /// An [`Instant`] cannot cross a process boundary; this can.
 #[must_use]
@@ -32,37 +32,37 @@ pub fn monotonic_us() -> u64 {
     })
 }
 
-/// CPU time this process has used so far, user and system together.
+/// Returns the CPU time this process has used so far, user and system together.
 #[must_use]
 pub fn process_cpu() -> Duration {
     usage_cpu(UsageWho::RUSAGE_SELF)
 }
 
-/// CPU time the calling thread has used so far, user and system together.
+/// Returns the CPU time the calling thread has used so far, user and system together.
 #[must_use]
 pub fn thread_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// CPU time of all children that have been reaped so far.
+/// Returns the CPU time of all children reaped so far.
 #[must_use]
 pub fn children_cpu() -> Duration {
     usage_cpu(UsageWho::RUSAGE_CHILDREN)
 }
 
-/// How much of a process is in memory.
+/// Resident memory of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Resident {
-    /// Now, in bytes.
+    /// Current size in bytes.
     pub now_bytes: u64,
-    /// At most so far, in bytes.
+    /// Largest size so far in bytes.
     pub max_bytes: u64,
 }
 
-/// How much of this process is in memory; zeros where `/proc` is not mounted.
+/// Returns the resident memory of this process; zeros if `/proc` is not mounted.
 ///
-/// Not `getrusage`: its maximum is carried over from the parent across `exec`, so that a
-/// small program started by a large one looks large.
+/// Not `getrusage`: its maximum survives `exec`, so that a small program started by a large one
+/// looks large.
 #[must_use]
 pub fn resident() -> Resident {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,20 +1,19 @@
-//! Messages to bytes and back, in pieces small enough for the channel.
+//! Encodes messages to bytes and back, in pieces small enough for the channel.
 //!
-//! ipc-channel receives a message above one socket fragment blockingly, whatever
-//! timeout was asked for; so nothing above [`MESSAGE_BYTES_MAX`] is ever sent. A
-//! larger message (a record with a hundred thousand links) goes as several
-//! pieces, which the receiver joins again; a sender that dies in the middle
-//! leaves an unfinished join that is dropped with the channel.
+//! ipc-channel blocks while it receives a message larger than one socket fragment, whatever timeout
+//! was given. So nothing larger than [`MESSAGE_BYTES_MAX`] is ever sent. A larger message (a record
+//! with a hundred thousand links) is sent as several pieces, which the receiver joins again. If the
+//! sender dies in between, the unfinished join is dropped with the channel.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Largest single message on a channel, in bytes, its tag included.
+/// Maximum size of a single message on a channel in bytes, including its tag.
 pub const MESSAGE_BYTES_MAX: usize = 32 * 1024;
 
-/// Largest joined message in bytes. A record's worst case is a body of links in
-/// which every byte is escaped sixfold; past this the peer is not one of ours.
+/// Maximum size of a joined message in bytes. The worst case of a record is a body of links in
+/// which every byte is escaped sixfold. A peer that sends more is not one of ours.
 pub const JOINED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// This piece completes its message.
@@ -34,20 +33,20 @@ pub enum CodecError {
     /// The bytes do not decode as the expected type.
     #[error("cannot decode a message: {0}")]
     Decode(#[from] bincode::error::DecodeError),
-    /// The bytes decode, but more follow.
-    #[error("{0} bytes follow a message")]
+    /// The message is followed by more bytes.
+    #[error("a message is followed by {0} extra bytes")]
     TrailingBytes(usize),
-    /// An empty piece, an unknown tag, or a join past [`JOINED_BYTES_MAX`].
+    /// An empty piece, an unknown tag, or a join larger than [`JOINED_BYTES_MAX`].
     #[error("a piece of a message is malformed")]
     Piece,
 }
 
-/// Encodes `message` and hands each piece to `send`, in order.
+/// Encodes `message` and passes each piece to `send`, in order.
 ///
 /// `scratch` is reused between calls so that the hot path does not allocate.
 ///
 /// # Errors
-/// [`CodecError::Encode`] as the outer error; whatever `send` returns as the inner one.
+/// [`CodecError::Encode`] as the outer error; the error of `send` as the inner one.
 pub fn send<T: Serialize, E>(
     message: &T,
     scratch: &mut Vec<u8>,
@@ -73,17 +72,18 @@ pub fn send<T: Serialize, E>(
     Ok(Ok(()))
 }
 
-/// Joins the pieces of one channel back into messages.
+/// Joins the pieces of one channel into messages.
 #[derive(Debug, Default)]
 pub struct Joiner {
     joined: Vec<u8>,
 }
 
 impl Joiner {
-    /// Takes the next piece; a message when it was the last of one.
+    /// Takes the next piece. Returns the message if this piece completes it.
     ///
     /// # Errors
-    /// [`CodecError`] when the peer sent what no build of ours sends; the channel is then useless.
+    /// [`CodecError`] if the peer sent something that no build of ours sends. The channel is then
+    /// unusable.
     pub fn push<T: DeserializeOwned>(&mut self, piece: &[u8]) -> Result<Option<T>, CodecError> {
         let (tag, body) = piece.split_first().ok_or(CodecError::Piece)?;
         if self.joined.len() + body.len() > JOINED_BYTES_MAX {

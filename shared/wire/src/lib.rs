@@ -3,13 +3,13 @@
 //! | module | holds |
 //! |---|---|
 //! | [`protocol`] | the messages, generic over the document that describes a job |
-//! | [`codec`] | messages to bytes and back, in pieces small enough for a channel |
+//! | [`codec`] | encodes messages in pieces small enough for a channel |
 //! | [`record`] | one output record, and the kinds of error it can carry |
-//! | [`mode`] | the four ways in which a run uses processes and waiting |
+//! | [`mode`] | the four ways to use processes and waiting |
 //! | [`black_box`] | the shared page that survives a worker's death |
-//! | [`clock`] | the only place that reads the time |
+//! | [`clock`] | the only module that reads the time |
 //!
-//! Nothing here knows HTML, CSV, compression or HTTP: what decides is built on this alone.
+//! Nothing here knows HTML, CSV, compression or HTTP, so that the crate that decides can depend on this one alone.
 
 pub mod black_box;
 pub mod clock;

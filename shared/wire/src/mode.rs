@@ -1,23 +1,23 @@
-//! The four ways in which a run uses processes and waiting.
+//! The four ways to use processes and waiting.
 
 use serde::{Deserialize, Serialize};
 
-/// How a run uses processes and waiting; the user's choice, a flag away.
+/// How a run uses processes and waiting. The user can choose it with a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// One worker, one target at a time, blocking.
     Sequential,
-    /// One worker whose event loop interleaves many waits.
+    /// One worker with an event loop that interleaves many waits.
     Concurrent,
-    /// A worker per CPU, one blocking target each.
+    /// One worker per CPU, one blocking target each.
     Parallel,
-    /// A worker per CPU, an event loop in each.
+    /// One worker per CPU, an event loop in each.
     Both,
 }
 
 impl Mode {
-    /// Every mode, in the order in which tables list them.
+    /// Every mode, in the order of tables.
     pub const ALL: [Self; 4] = [Self::Sequential, Self::Concurrent, Self::Parallel, Self::Both];
 
     /// The name used on the command line and in the summary.
@@ -31,7 +31,7 @@ impl Mode {
         }
     }
 
-    /// Which executor a worker runs in this mode.
+    /// The executor that a worker runs in this mode.
     #[must_use]
     pub const fn executor(self) -> Executor {
         match self {

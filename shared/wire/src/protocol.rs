@@ -4,17 +4,17 @@
 //! worker:      Bootstrap (its two channels) → Hello → Ready | Refused → Batch …
 //! supervisor:                                 Job   → Slice … [Flush]  → Drain
 //! ```
-//! The worker ends when its channel does: it never outlives its supervisor.
+//! The worker exits when its channel ends, so it never outlives its supervisor.
 
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
 use serde::{Deserialize, Serialize};
 
 use crate::record::ErrorKind;
 
-/// Version of this conversation; goes up when a message changes its meaning.
+/// Version of this protocol. It is increased when the meaning of a message changes.
 pub const PROTOCOL: u32 = 2;
 
-/// First and only message on the one-shot server: the ends the supervisor keeps.
+/// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Bootstrap {
     /// Carries [`ToWorker`].
@@ -26,11 +26,11 @@ pub struct Bootstrap {
 /// Supervisor → worker. `J` describes a job; nothing here looks into it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToWorker<J> {
-    /// What to do with the targets that follow; sent once.
+    /// The job; sent once.
     Job(Box<J>),
     /// More targets.
     Slice(Slice),
-    /// Nothing is left to follow for now: a program that keeps answers back should be made to give them.
+    /// No targets follow for now. A program that holds back answers should be made to give them.
     Flush,
     /// Finish what has begun, drop what has not, send what is finished, exit 0.
     Drain,
@@ -39,7 +39,7 @@ pub enum ToWorker<J> {
 /// The unit of work sent over IPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
-    /// In the order in which they should begin.
+    /// Targets, in the order in which they should begin.
     pub targets: Vec<Target>,
 }
 
@@ -48,14 +48,14 @@ pub struct Slice {
 pub struct Target {
     /// The input's position, from 0.
     pub id: u64,
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: u32,
-    /// Whether a failure that may pass (a timeout, a 503) comes back as [`Verdict::Retry`].
+    /// Whether a failure that may be temporary (a timeout, a 503) comes back as [`Verdict::Retry`].
     pub may_retry: bool,
-    /// The URL, path or lines, byte for byte as they were given.
+    /// The URL, path or lines, byte for byte as given.
     #[serde(with = "serde_bytes")]
     pub input: Vec<u8>,
-    /// What is carried along into its record, as an encoded JSON object; empty is nothing.
+    /// Data carried along into its record, as an encoded JSON object; empty if none.
     #[serde(with = "serde_bytes")]
     pub kept: Vec<u8>,
 }
@@ -63,11 +63,11 @@ pub struct Target {
 /// Worker → supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
-    /// I am up; compare builds before sending me anything.
+    /// The worker is up. The supervisor compares builds before it sends anything.
     Hello(Hello),
-    /// The job can be done; send slices. Names what of the sandbox is in force.
+    /// The worker can do the job and accepts slices.
     Ready {
-        /// For the summary: `landlock, seccomp`, or `off`.
+        /// The sandbox in force, for the summary: `landlock, seccomp`, or `off`.
         sandbox: String,
     },
     /// The job cannot be done by this worker or any other: why.
@@ -80,25 +80,25 @@ pub enum FromWorker {
     Batch(Batch),
 }
 
-/// Who is on the other end.
+/// Identifies the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`PROTOCOL`] of the worker.
+    /// The worker's [`PROTOCOL`].
     pub protocol: u32,
-    /// The build of the worker; both processes must be of the same.
+    /// The worker's build; it must be that of the supervisor.
     pub build: String,
-    /// Its process id.
+    /// The worker's process id.
     pub pid: u32,
 }
 
-/// Results, and the credit that goes back with them.
+/// Results, and the credit returned with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Slices this worker has read off its channel so far.
+    /// Slices that this worker has read from its channel so far.
     pub slices_read: u64,
     /// One entry per finished attempt, in the order of `lines`.
     pub outcomes: Vec<Outcome>,
-    /// The encoded records, one after the other; `Outcome::line_bytes` cuts them apart.
+    /// The encoded records, one after the other. `Outcome::line_bytes` says where each ends.
     #[serde(with = "serde_bytes")]
     pub lines: Vec<u8>,
 }
@@ -114,13 +114,13 @@ pub struct Outcome {
     pub bytes: u64,
     /// When the attempt began, in microseconds since the job began.
     pub started_us: u64,
-    /// How long it took, in microseconds.
+    /// Duration in microseconds.
     pub elapsed_us: u64,
-    /// How much of that was this process computing, in microseconds; the rest was waiting.
+    /// Part of the duration that this process computed, in microseconds; the rest was waiting.
     pub cpu_us: u64,
-    /// How its records ended, when it was a stretch of lines or a program had a part in it.
+    /// How its records ended, if the target was a block of lines or involved a program.
     pub endings: Option<Endings>,
-    /// Length of its line in [`Batch::lines`]; 0 when there is none ([`Verdict::Retry`]).
+    /// Length of its line in [`Batch::lines`]; 0 if there is none ([`Verdict::Retry`]).
     pub line_bytes: u64,
 }
 
@@ -131,32 +131,32 @@ pub enum Verdict {
     Ok,
     /// A record with an error; final.
     Failed(ErrorKind),
-    /// No record yet: this may pass.
+    /// No record yet: the failure may be temporary.
     Retry {
-        /// What would have been the record's error.
+        /// The kind of error that the record would have had.
         kind: ErrorKind,
-        /// What the server asked for in `Retry-After`, in milliseconds from now.
+        /// The server's `Retry-After`, in milliseconds from now.
         after_ms: Option<u64>,
     },
 }
 
-/// How the records of one target ended, one by one, when there may be several.
+/// How the records of one target ended, if there may be several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endings {
     /// Records with a value.
     pub ok: u64,
-    /// Lines that are no JSON.
+    /// Lines that are not JSON.
     pub parse: u64,
-    /// Lines that the program failed on.
+    /// Lines on which the program failed.
     pub child: u64,
-    /// Those of them that it died on, or did not answer, on every attempt.
+    /// Those of them on which the program died, or did not answer, on every attempt.
     pub quarantined: u64,
     /// Attempts after which a line was tried again.
     pub retries: u64,
 }
 
 impl Endings {
-    /// Records in all.
+    /// Number of records.
     #[must_use]
     pub const fn records(&self) -> u64 {
         self.ok + self.parse + self.child

@@ -1,4 +1,4 @@
-//! One output record: a JSON object a line, exactly one for each input.
+//! One output record: one JSON object per line, exactly one for each input.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Why an input has no fields; the names are part of the product's contract.
+/// Why an input has no fields. The names are part of the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The input is not an absolute http(s) URL.
     InvalidUrl,
-    /// The host's name could not be resolved.
+    /// The host name could not be resolved.
     Dns,
-    /// No connection: refused, unreachable, reset before a request was sent.
+    /// No connection: refused, unreachable, or reset before a request was sent.
     Connect,
     /// The TLS handshake or the certificate check failed.
     Tls,
-    /// A timeout of the job ran out.
+    /// A timeout of the job expired.
     Timeout,
-    /// The peer broke HTTP, or closed before its answer was complete.
+    /// The peer violated HTTP, or closed the connection before the response was complete.
     Protocol,
     /// A status of 400 or above.
     HttpStatus,
-    /// The body passed the size limit.
+    /// The body exceeded the size limit.
     TooLarge,
     /// The redirect limit was reached.
     TooManyRedirects,
@@ -34,13 +34,13 @@ pub enum ErrorKind {
     AddressDenied,
     /// The content encoding or charset could not be decoded.
     Decode,
-    /// The page or file could not be read or parsed within its limits.
+    /// The page or file could not be read, or not parsed within its limits.
     Parse,
-    /// Its worker crashed on it, on every attempt.
+    /// The worker crashed on it, on every attempt.
     WorkerCrash,
-    /// Its worker hung on it, on every attempt.
+    /// The worker hung on it, on every attempt.
     WorkerHang,
-    /// Its worker ran out of memory on it, on every attempt.
+    /// The worker ran out of memory on it, on every attempt.
     WorkerOom,
     /// The run was cancelled before it was done.
     Cancelled,
@@ -49,7 +49,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The name written into records and the summary.
+    /// The name used in records and the summary.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -86,13 +86,13 @@ impl fmt::Display for ErrorKind {
 pub enum FieldValue {
     /// Nothing.
     Null,
-    /// A text; what nearly every value is.
+    /// A text, as nearly every value is.
     Text(String),
     /// A whole number.
     Int(i64),
-    /// Any other number, and finite.
+    /// Any other finite number.
     Float(f64),
-    /// Several, in order (`[]` when none).
+    /// Several values, in order (`[]` if none).
     List(Vec<FieldValue>),
     /// Names and values, in order, each name once.
     Object(Vec<(String, FieldValue)>),
@@ -138,27 +138,28 @@ impl Serialize for Fields<'_> {
 /// Why a record has no fields.
 #[derive(Debug, Clone, Serialize)]
 pub struct RecordError<'a> {
-    /// Which of the contract's kinds.
+    /// One of the kinds of the contract.
     pub kind: ErrorKind,
-    /// What happened, on what, for a person.
+    /// What happened, and on what, for a person.
     pub message: &'a str,
-    /// What was known when a worker died on this input.
+    /// What is known about the death of a worker on this input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 }
 
-/// What the black box and the exit status told about a worker that died on an input.
+/// What the black box and the exit status say about a worker that died on an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Signal that ended the worker, by name (`SIGSEGV`), if one did.
+    /// The signal that ended the worker, by name (`SIGSEGV`), if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// What the worker was doing, as its black box says.
+    /// The worker's phase according to its black box.
     pub phase: String,
-    /// The worker's resident set when last written, in bytes; left out when it was not the worker that died.
+    /// The worker's resident set when last written, in bytes; absent if it was not the worker that
+    /// died.
     #[serde(skip_serializing_if = "is_zero")]
     pub rss_bytes: u64,
-    /// The end of what the worker wrote to its standard error.
+    /// The end of what the worker wrote to standard error.
     pub stderr: String,
 }
 
@@ -167,24 +168,24 @@ pub struct Evidence {
 pub struct Record<'a> {
     /// The input's position, from 0.
     pub id: u64,
-    /// The URL as it was given (fetch).
+    /// The URL as given (fetch).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<&'a str>,
-    /// The path as it was given (parse).
+    /// The path as given (parse).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<&'a str>,
-    /// What was carried along from the row the input came from.
+    /// Data carried along from the input's row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<&'a RawValue>,
-    /// Where the redirects ended.
+    /// The URL after redirects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_url: Option<&'a str>,
-    /// The final response's status.
+    /// The status of the final response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Attempts made, this one included.
+    /// Attempts made, including this one.
     pub attempts: u32,
-    /// The slot whose worker wrote this record.
+    /// The slot of the worker that wrote this record.
     pub worker: u32,
     /// Time from the start of this attempt to the end of extraction, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "tenths")]
@@ -192,7 +193,7 @@ pub struct Record<'a> {
     /// Size of the body after decompression (fetch) or of the file (parse).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// The encoding the text was decoded from, by its WHATWG name in lower case.
+    /// The encoding that the text was decoded from: its WHATWG name in lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub charset: Option<&'a str>,
     /// What the selectors found.
@@ -203,10 +204,11 @@ pub struct Record<'a> {
     pub error: Option<RecordError<'a>>,
 }
 
-/// What [`Target::kept`](crate::protocol::Target::kept) holds, for [`Record::keep`].
+/// Decodes [`Target::kept`](crate::protocol::Target::kept), for [`Record::keep`].
 #[must_use]
 pub fn kept(encoded: &[u8]) -> Option<&RawValue> {
-    // The source encoded it; and a record without it is better than none.
+    // The source encoded it, so this should not fail; and a record without it is better than no
+    // record.
     if encoded.is_empty() { None } else { serde_json::from_slice(encoded).ok() }
 }
 
@@ -214,7 +216,7 @@ impl Record<'_> {
     /// Appends this record as one JSON line, newline included.
     ///
     /// # Errors
-    /// Never in practice: writing to memory cannot fail and every type here is plain data.
+    /// Never in practice: writing to memory cannot fail, and every type here is plain data.
     pub fn write_line(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         serde_json::to_writer(&mut *out, self)?;
         out.push(b'\n');
