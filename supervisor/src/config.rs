@@ -1,35 +1,36 @@
-//! How a service is set up, as resolved from flags, environment and the config file.
+//! The configuration of a service, resolved from flags, environment and the config file.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A service, before it is started.
+/// The configuration of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// Jobs, their records and journals: `--state-dir`, `$STATE_DIRECTORY`, `$XDG_STATE_HOME/muster`.
+    /// Directory of jobs, their records and journals: `--state-dir`, `$STATE_DIRECTORY`,
+    /// `$XDG_STATE_HOME/muster`.
     pub state_dir: PathBuf,
-    /// Worker processes; `None` is one per usable CPU.
+    /// Worker processes; `None` means one per usable CPU.
     pub workers: Option<NonZeroU32>,
-    /// Jobs that run at once, at most; never more than workers.
+    /// Maximum concurrent jobs; never more than workers.
     pub jobs_max: NonZeroU32,
-    /// Jobs that wait, at most.
+    /// Maximum queued jobs.
     pub queue_max: u64,
-    /// For how long an ended job is kept.
+    /// How long an ended job is kept.
     pub keep_for: Duration,
-    /// Bytes that ended jobs may take; the oldest go first.
+    /// Maximum bytes of ended jobs; the oldest are removed first.
     pub keep_bytes: u64,
-    /// What jobs may do here.
+    /// What jobs may do.
     pub allowed: Allowed,
-    /// Most memory one worker may allocate.
+    /// Maximum memory that one worker may allocate.
     pub worker_memory_bytes: Option<u64>,
-    /// Where requests come in.
+    /// The API.
     pub api: ApiConfig,
 }
 
 impl ServiceConfig {
-    /// Names of the settings in which `new` differs and that hold until the next start.
+    /// Returns the names of the settings that differ in `new` but only change at the next start.
     #[must_use]
     pub fn fixed_changes(&self, new: &Self) -> Vec<&'static str> {
         let (was, is) = (&self.api, &new.api);
@@ -52,7 +53,8 @@ impl ServiceConfig {
         .collect()
     }
 
-    /// Takes over of `new` whatever can change while the service runs; what there was before.
+    /// Applies the settings of `new` that can change while the service runs, and returns the
+    /// previous configuration.
     pub fn take_changes(&mut self, new: Self) -> Self {
         let Self { workers, jobs_max, queue_max, keep_for, keep_bytes, allowed, .. } = new;
         let old = self.clone();
@@ -64,7 +66,7 @@ impl ServiceConfig {
 /// What a job may do that its sender could not do without the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// Directories of this machine whose files jobs may name; uploads are always allowed.
+    /// Directories of this machine whose files jobs may name. Uploads are always allowed.
     pub paths: Vec<PathBuf>,
     /// Whether jobs may run programs (`map`, `--map`).
     pub programs: bool,
@@ -72,32 +74,32 @@ pub struct Allowed {
     pub private_addresses: bool,
 }
 
-/// An address that others can reach, without what keeps them out.
+/// An address that others can reach is not protected.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0} can be reached from other machines: that takes --token-file, and --tls-cert with --tls-key; \
-     without them listen on 127.0.0.1"
+    "{0} can be reached from other machines, which requires --token-file, and --tls-cert with --tls-key; \
+     without these, listen on 127.0.0.1"
 )]
 pub struct Unprotected(pub SocketAddr);
 
-/// Where and how requests come in.
+/// Configuration of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiConfig {
-    /// The Unix socket; `None` is none.
+    /// The Unix socket; `None` disables it.
     pub socket: Option<PathBuf>,
     /// TCP addresses.
     pub listen: Vec<SocketAddr>,
-    /// The file that holds the bearer token; needed for any address that is not loopback.
+    /// The file with the bearer token; required for any address that is not loopback.
     pub token_file: Option<PathBuf>,
-    /// Certificate chain and key, PEM; needed for any address that is not loopback.
+    /// Certificate chain and key, PEM; required for any address that is not loopback.
     pub tls: Option<TlsFiles>,
-    /// Largest request body in bytes.
+    /// Maximum size of a request body in bytes.
     pub body_bytes_max: u64,
-    /// Connections at once, at most.
+    /// Maximum concurrent connections.
     pub connections_max: u32,
 }
 
-/// What TLS needs; read again on SIGHUP.
+/// The files for TLS; read again on SIGHUP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Certificate chain.

@@ -1,4 +1,4 @@
-//! How the program ends: the one place that knows exit codes.
+//! How the program ends: the only place that knows exit codes.
 
 use std::fmt;
 use std::io::Write as _;
@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use crate::progress::printable;
 
-/// How a run ended, as its exit code tells it.
+/// How a run ended, as its exit code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Every input succeeded.
     Done,
-    /// The run could not be done: an input missing, an output that exists, a pool that gave up.
+    /// The run could not be done: an input is missing, an output exists, or the pool gave up.
     Impossible,
-    /// Bad flags, selectors or files of flags; nothing was started.
+    /// Invalid flags, selectors or job files; nothing was started.
     Misused,
     /// Done, but some inputs failed; their records say why.
     InputsFailed,
@@ -22,7 +22,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// The number the shell sees.
+    /// The exit code.
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -43,9 +43,9 @@ impl From<Outcome> for ExitCode {
 /// Why nothing is started.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Help or version, which was what was asked for; or a mistake in how it was asked.
+    /// A request for help or the version, or a mistake on the command line.
     Usage(Box<clap::Error>),
-    /// The request is sound, and cannot be done here and now.
+    /// The request is valid, but cannot be done here and now.
     Impossible(String),
 }
 
@@ -55,7 +55,7 @@ impl From<clap::Error> for Refusal {
     }
 }
 
-/// In one line, for a log.
+/// One line, for a log.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -66,9 +66,9 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
-    /// Says it to the user: help on stdout, everything else on stderr.
+    /// Prints it: help to stdout, everything else to stderr.
     pub(crate) fn report(&self) -> Outcome {
-        // Whoever closed the stream does not want to hear it.
+        // Ignore write errors: a user who closed the stream does not want to see this.
         match self {
             Self::Usage(error) => {
                 let _ = error.print();
@@ -80,7 +80,7 @@ impl Refusal {
         self.outcome()
     }
 
-    /// What it means for the exit code.
+    /// The exit code that follows from it.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Usage(error) if error.use_stderr() => Outcome::Misused,
@@ -90,7 +90,7 @@ impl Refusal {
     }
 }
 
-/// What clap says, without its usage lines.
+/// Returns clap's message without its usage lines.
 pub(crate) fn first_paragraph(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines: Vec<&str> = text

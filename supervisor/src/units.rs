@@ -1,7 +1,7 @@
-//! Numbers as a person reads them: three digits that matter, and a unit.
+//! Formats numbers for people: three significant digits and a unit.
 //!
-//! Shared by the progress bar, the tables and the report, so that one number
-//! reads alike everywhere.
+//! The progress bar, the tables and the report share it, so that a number looks the same
+//! everywhere.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ pub(crate) fn count(value: u64) -> String {
     grouped
 }
 
-/// A count with its noun, in the plural where it is one: `1 record`, `2,000 records`.
+/// A count with its noun, in the plural where needed: `1 record`, `2,000 records`.
 #[must_use]
 pub(crate) fn counted(value: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
-/// `0.42`, `4.2`, `42`, `4,200`: as many decimals as tell something.
+/// `0.42`, `4.2`, `42`, `4,200`: only significant decimals.
 #[must_use]
 pub(crate) fn number(value: f64) -> String {
     match value {
@@ -66,7 +66,7 @@ pub(crate) fn duration(value: Duration) -> String {
     }
 }
 
-/// Whole seconds, for what is only guessed: `12 s`, `2 min 05 s`, `1 h 02 min`, `3 d 04 h`.
+/// Whole seconds, for estimates: `12 s`, `2 min 05 s`, `1 h 02 min`, `3 d 04 h`.
 #[must_use]
 pub(crate) fn clock(value: Duration) -> String {
     let seconds = value.as_secs().saturating_add(u64::from(value.subsec_millis() >= 500));

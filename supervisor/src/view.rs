@@ -1,5 +1,5 @@
-//! What can be seen of the service, in the very shapes that the API shows
-//! (docs/API.md). Times are RFC 3339 in UTC, durations are in the unit of their name.
+//! The visible state of the service, in exactly the shapes of the API (docs/API.md). Times are RFC
+//! 3339 in UTC; durations have their unit in their name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::summary::{LatencyMs, Summary};
 
-/// A job's number: from 1, in the order of submission, never used again.
+/// Id of a job: from 1, in the order of submission, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct JobId(pub u64);
@@ -32,34 +32,35 @@ impl FromStr for JobId {
     }
 }
 
-/// Where a job is.
+/// State of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Waiting for workers.
     Queued,
-    /// At work.
+    /// Running.
     Running,
-    /// Set aside by the user until resumed.
+    /// Paused by the user until resumed.
     Paused,
-    /// Finishing what is in flight, to be paused, cancelled, or continued after a restart of the service.
+    /// Finishing the inputs in flight. Then it is paused or cancelled, or continues after a restart
+    /// of the service.
     Draining,
     /// Every input has its record.
     Done,
-    /// It could not be done: `error` says why.
+    /// The job could not be done; `error` says why.
     Failed,
-    /// Stopped by the user for good; what was done is kept.
+    /// Cancelled by the user; the finished records are kept.
     Cancelled,
 }
 
 impl JobState {
-    /// Whether it has, or had when the service ended, somebody at work on it.
+    /// Whether workers are assigned to it, or were when the service ended.
     #[must_use]
     pub const fn is_at_work(self) -> bool {
         matches!(self, Self::Running | Self::Draining)
     }
 
-    /// As the API says it.
+    /// The name used in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -73,82 +74,83 @@ impl JobState {
         }
     }
 
-    /// Whether nothing will happen to it any more by itself or by `resume`.
+    /// Whether the job is over: it neither continues by itself nor can be resumed.
     #[must_use]
     pub const fn has_ended(self) -> bool {
         matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
 }
 
-/// How far a job is.
+/// Progress of a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobCounts {
-    /// Inputs in all, once they have been read to the end; before that an estimate, or nothing.
+    /// Total number of inputs, once all have been read. Before that an estimate, or null.
     pub total: Option<u64>,
-    /// Whether `total` is no estimate.
+    /// Whether `total` is exact.
     pub total_exact: bool,
-    /// Inputs with a record. For `csv` rows.
+    /// Inputs with a record; for `csv`, rows.
     pub done: u64,
-    /// Of those, the ones without an error.
+    /// Inputs done without an error.
     pub ok: u64,
-    /// The ones with an error, quarantined ones included.
+    /// Inputs done with an error, including quarantined ones.
     pub failed: u64,
-    /// Set aside because their worker died on them, on every attempt.
+    /// Inputs quarantined because their worker died on every attempt.
     pub quarantined: u64,
-    /// Attempts that were not the last of their input.
+    /// Attempts that were followed by another one.
     pub retries: u64,
     /// Body bytes read.
     pub bytes: u64,
-    /// Begun and not done.
+    /// Inputs begun and not done.
     pub in_flight: u64,
 }
 
-/// One job.
+/// A job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
-    /// Its number.
+    /// Id of the job.
     pub id: JobId,
-    /// What the user calls it.
+    /// Name given by the user.
     pub name: Option<String>,
     /// `fetch`, `parse`, `map` or `csv`.
     pub command: String,
-    /// Where it is.
+    /// State of the job.
     pub state: JobState,
-    /// Higher goes first.
+    /// Jobs with a higher priority start first.
     pub priority: i32,
-    /// When it came.
+    /// Time of submission.
     pub submitted_at: String,
-    /// When it was first given workers.
+    /// Time at which it first got workers.
     pub started_at: Option<String>,
-    /// When it ended.
+    /// Time at which it ended.
     pub finished_at: Option<String>,
-    /// How far it is.
+    /// Progress of the job.
     pub counts: JobCounts,
-    /// Worker processes it has now.
+    /// Current number of worker processes.
     pub workers: u32,
-    /// The execution model, once it is decided.
+    /// The execution mode, once it is decided.
     #[schema(value_type = Option<String>)]
     pub mode: Option<Mode>,
-    /// Inputs a second, over the last few seconds.
+    /// Inputs per second, over the last few seconds.
     pub items_per_s: f64,
-    /// Seconds until it is done, if that can be said.
+    /// Estimated seconds until it is done, if known.
     pub eta_s: Option<f64>,
-    /// How long inputs took so far.
+    /// Latency of the inputs so far.
     pub latency_ms: Option<LatencyMs>,
     /// Failed records by kind.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub errors: BTreeMap<ErrorKind, u64>,
-    /// What the same run on the command line would have exited with, once it has ended.
+    /// The exit code that the same run on the command line would have had; set once the job has
+    /// ended.
     pub exit_code: Option<u8>,
-    /// Why it failed.
+    /// Why the job failed.
     pub error: Option<String>,
-    /// The job whose failed inputs these are.
+    /// Id of the job whose failed inputs these are.
     pub retry_of: Option<JobId>,
-    /// What it did, once it has ended.
+    /// Summary, once the job has ended.
     pub summary: Option<Summary>,
 }
 
-/// What a worker process is doing.
+/// State of a worker process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerState {
@@ -156,71 +158,71 @@ pub enum WorkerState {
     Starting,
     /// Ready, without a job.
     Idle,
-    /// At a job.
+    /// Working on a job.
     Busy,
-    /// Finishing what it has begun, to be replaced or to go.
+    /// Finishing what it has begun, before it is replaced or removed.
     Leaving,
 }
 
-/// One worker process, as its black box tells.
+/// A worker process, according to its black box.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerView {
-    /// Its process.
+    /// Process id.
     pub pid: u32,
-    /// What it is doing.
+    /// State of the process.
     pub state: WorkerState,
-    /// The job it belongs to.
+    /// Id of its job.
     pub job: Option<JobId>,
-    /// Its slot within that job.
+    /// Slot within that job.
     pub slot: Option<u32>,
     /// Inputs begun and not done.
     pub in_flight: u64,
-    /// The stage that is using the CPU now: `fetch`, `extract`, `encode`; `idle` while all it has waits.
+    /// The running stage: `fetch`, `extract`, `encode`; `idle` while all inputs wait.
     pub phase: String,
     /// The input in that stage.
     pub target: Option<u64>,
-    /// For how long, in milliseconds.
+    /// How long the stage has run, in milliseconds.
     pub target_ms: Option<f64>,
     /// Resident memory.
     pub rss_bytes: u64,
-    /// CPU time so far.
+    /// CPU time used so far.
     pub cpu_s: f64,
 }
 
-/// One host's budget, over all jobs.
+/// Budget of a host, over all jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HostView {
-    /// Its name.
+    /// Name of the host.
     pub host: String,
-    /// Requests in flight to it.
+    /// Requests in flight.
     pub in_flight: u32,
-    /// Most of them; nothing is no limit.
+    /// Maximum requests in flight; null if there is no limit.
     pub in_flight_max: Option<u32>,
-    /// Inputs that wait for it.
+    /// Inputs that wait for the host.
     pub waiting: u64,
-    /// For how much longer it asked to be left alone (`Retry-After`).
+    /// Remaining time of the pause that the host asked for (`Retry-After`).
     pub paused_ms: Option<u64>,
 }
 
 /// The service as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceView {
-    /// Of the programs.
+    /// Version of the program.
     pub version: String,
-    /// The supervisor's process.
+    /// Process id of the supervisor.
     pub pid: u32,
-    /// Since it was started.
+    /// Time since the start.
     pub uptime_s: f64,
-    /// Workers there are to be.
+    /// Configured number of workers.
     pub workers: u32,
-    /// Jobs that may run at once.
+    /// Maximum concurrent jobs.
     pub jobs_max: u32,
-    /// Whether new jobs are refused, because it is stopping.
+    /// Whether the service is stopping and refuses new jobs.
     pub stopping: bool,
-    /// The supervisor's resident memory.
+    /// Resident memory of the supervisor.
     pub rss_bytes: u64,
-    /// The supervisor's CPU time so far.
+    /// CPU time used by the supervisor so far.
     pub cpu_s: f64,
-    /// Workers that were started to replace one that died.
+    /// Workers started to replace one that died.
     pub restarts: u64,
 }

@@ -1,32 +1,32 @@
-//! Writes a small file so that a reader never sees half of it.
+//! Writes a small file atomically, so that a reader never sees half of it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A summary or report that could not be written.
+/// A summary or report could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", path.display())]
 pub struct WriteError {
-    /// The file that was asked for.
+    /// The file to write.
     pub path: PathBuf,
-    /// What the system said.
+    /// Error of the system.
     pub source: io::Error,
 }
 
 /// Replaces the file at `path` with `contents`, all or nothing.
 ///
 /// # Errors
-/// [`WriteError`] if any step fails; the old file is untouched then.
+/// [`WriteError`] if any step fails. The old file is unchanged then.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
     try_replace(path, contents).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
 fn try_replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    // Through a link to what it names: renaming onto the link would cut it.
+    // Follow a symbolic link: renaming onto the link would replace it.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
-        // A pipe or /dev/stderr: there is nothing to rename onto.
+        // A pipe or /dev/stderr cannot be renamed onto.
         return File::options().write(true).open(path)?.write_all(contents);
     }
     let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
@@ -38,7 +38,7 @@ fn try_replace(path: &Path, contents: &[u8]) -> io::Result<()> {
         .and_then(|mut file| file.write_all(contents).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, &target));
     if written.is_err() {
-        // The first error is the one to report; a stray temporary file is not worth hiding it.
+        // Report the first error. A stray temporary file matters less.
         let _ = fs::remove_file(&temporary);
     }
     written

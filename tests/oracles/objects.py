@@ -113,7 +113,7 @@ def refusals(programs: Programs, s3: object, fetch: list[str]) -> None:
     nobody = replace(programs, variables={**programs.variables, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
     nobody.refused("cannot connect to http://127.0.0.1:1: Connection refused", *to(f"{BUCKET}/y.jsonl"))
     clear = replace(programs, variables={**programs.variables, "AWS_ENDPOINT_URL": "http://192.0.2.1"})
-    clear.refused("in the clear", *to(f"{BUCKET}/y.jsonl"), exits=2)
+    clear.refused("unencrypted", *to(f"{BUCKET}/y.jsonl"), exits=2)
 
 
 def check_resumed(programs: Programs) -> str:

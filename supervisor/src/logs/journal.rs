@@ -1,7 +1,8 @@
-//! Entries of the systemd journal, in its own protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL>).
+//! Entries of the systemd journal, in its native protocol
+//! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL>).
 //!
-//! Not by tracing-journald: that writes the module of every event as `TARGET=`, and so
-//! `journalctl TARGET=4230` could not mean the input it means everywhere else in Muster.
+//! tracing-journald is not used: it writes the module of every event as `TARGET=`, so
+//! `journalctl TARGET=4230` could not mean the input, as it does everywhere else in Muster.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -13,13 +14,14 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-/// A journal that takes nothing for so long costs us an entry, not the service.
+/// A journal that accepts nothing for this long costs an entry, not the service.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Longest value that is written. With the few fields of an entry it stays far below what a datagram may hold.
+/// Maximum length of a value. With the few fields of an entry this stays far below the size limit
+/// of a datagram.
 const VALUE_BYTES_MAX: usize = 32 * 1024;
 
-/// Sends each event to the journal, its fields in capitals.
+/// Sends each event to the journal, with its field names in capitals.
 #[derive(Debug)]
 pub(super) struct Journal {
     socket: UnixDatagram,
@@ -27,11 +29,11 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// The journal that listens at `path`.
+    /// Connects to the journal that listens at `path`.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-        // An entry without fields is none: the journal drops it, and we know that it listens.
+        // The journal drops an entry without fields, but sending one shows that it listens.
         socket.send_to(&[], path)?;
         Ok(Self { socket, path: path.to_owned() })
     }
@@ -48,13 +50,13 @@ impl<S: Subscriber> Layer<S> for Journal {
             entry.put("CODE_LINE", &line.to_string());
         }
         event.record(&mut entry);
-        // By path and not connected: a journal that was started again listens at the same place.
-        // Where it does not, there is nobody to tell.
+        // Send by path, not over a connection: a restarted journal listens at the same path. If it
+        // does not, there is nowhere to report that.
         let _ = self.socket.send_to(&entry.0, &self.path);
     }
 }
 
-/// As syslog counts; `info` is what `journalctl -p info` shows.
+/// Syslog priorities; `info` is what `journalctl -p info` shows.
 fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "3",
@@ -64,12 +66,12 @@ fn priority(level: Level) -> &'static str {
     }
 }
 
-/// One entry, as it is sent.
+/// One entry in wire format.
 #[derive(Debug, Default)]
 struct Entry(Vec<u8>);
 
 impl Entry {
-    /// Appends a field in the form that can hold line breaks: name, newline, length, value, newline.
+    /// Appends a field in the form that allows line breaks: name, newline, length, value, newline.
     fn put(&mut self, name: &str, value: &str) {
         let value = value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or_default();
         self.0.extend(
@@ -90,7 +92,7 @@ impl Visit for Entry {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = String::new();
-        // Writing to a string fails only if `value` refuses; then what it wrote has to do.
+        // Writing to a string fails only if the value's `Debug` fails; then keep what it wrote.
         let _ = write!(text, "{value:?}");
         self.put(field.name(), &text);
     }
@@ -104,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// The entries that `events` make, as a journal reads them.
+    /// Returns the entries that `events` produce, as a journal reads them.
     fn entries(events: impl FnOnce()) -> Vec<BTreeMap<String, String>> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
@@ -117,7 +119,7 @@ mod tests {
         while let Ok(count) = listening.recv(&mut bytes) {
             entries.push(fields(&bytes[..count]));
         }
-        assert_eq!(entries.remove(0), BTreeMap::new(), "the question whether it listens");
+        assert_eq!(entries.remove(0), BTreeMap::new(), "the probe whether it listens");
         entries
     }
 

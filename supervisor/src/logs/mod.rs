@@ -1,9 +1,9 @@
-//! Where the service's log goes. Only a service logs: a run on the command line
-//! says what it has to say on standard error, as ever.
+//! The log of the service. Only a service logs; a run on the command line prints its messages to
+//! standard error.
 //!
 //! In the journal every event is an entry with fields of its own, so that
-//! `journalctl -u muster JOB=17` shows one job; elsewhere it is a line, for
-//! people or for machines. Fields that events have: `job`, `target`, `worker`.
+//! `journalctl -u muster JOB=17` shows one job. Elsewhere it is a line, for people or for programs.
+//! Events may have the fields `job`, `target` and `worker`.
 
 mod journal;
 
@@ -21,36 +21,36 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::journal::Journal;
 
-/// Where the journal listens.
+/// The journal's socket.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// How the log is written: `--log-format`.
+/// Format of the log: `--log-format`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// Into the journal where standard error goes there, text elsewhere.
+    /// Journal entries if standard error goes to the journal, text elsewhere
     #[default]
     Auto,
-    /// Lines for people.
+    /// Lines for people
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line
     Json,
-    /// Entries of the systemd journal.
+    /// Entries of the systemd journal
     Journald,
 }
 
-/// The least of what is logged: `--log-level`.
+/// Lowest severity that is logged: `--log-level`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
-    /// What was lost or could not be done.
+    /// Failures and losses
     Error,
-    /// And what went wrong and was made good.
+    /// Also problems that were recovered from
     Warn,
-    /// And what was asked for, began and ended.
+    /// Also requests, and the start and end of jobs
     #[default]
     Info,
-    /// And what each worker does.
+    /// Also the activity of each worker
     Debug,
-    /// And each message.
+    /// Also each message
     Trace,
 }
 
@@ -70,14 +70,14 @@ impl From<LogLevel> for LevelFilter {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
     /// `--log-format journald` without a journal.
-    #[error("--log-format journald: {JOURNAL} cannot be written to: {0}; use text or json")]
+    #[error("--log-format journald: cannot write to {JOURNAL}: {0}; use text or json")]
     NoJournal(#[source] io::Error),
-    /// The log was begun before.
-    #[error("the log has begun already")]
+    /// Logging was already initialized.
+    #[error("logging is already initialized")]
     Begun,
 }
 
-/// Begins the log of this process; once.
+/// Starts the log of this process. Call it once.
 ///
 /// # Errors
 /// [`LogError`].
@@ -103,7 +103,8 @@ pub(crate) fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> 
         .map_err(|_| LogError::Begun)
 }
 
-/// Ours from `level` on; of the libraries what is wrong, for their progress is nobody's concern.
+/// Logs our events from `level` on, but only warnings and errors of libraries, whose progress is of
+/// no interest.
 fn filter(level: LogLevel) -> Targets {
     let level = LevelFilter::from(level);
     Targets::new()
@@ -130,7 +131,7 @@ fn json<W>(writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The module an event comes from would be a second `target`.
+    // The module of an event would appear as a second `target`.
     Box::new(
         fmt::layer()
             .json()
@@ -141,8 +142,8 @@ where
     )
 }
 
-/// Whether `file` is what `$JOURNAL_STREAM` names, as `DEVICE:INODE`. It is inherited
-/// by processes whose output was sent elsewhere since.
+/// Whether `file` is the one that `$JOURNAL_STREAM` names, as `DEVICE:INODE`. The variable is
+/// inherited by processes whose output has been redirected since.
 fn is_stream(file: impl AsFd, stream: &str) -> bool {
     let Ok(stat) = rustix::fs::fstat(file) else { return false };
     stream == format!("{}:{}", stat.st_dev, stat.st_ino)
@@ -157,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// What was logged.
+    /// The logged text.
     #[derive(Debug, Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
 

@@ -1,14 +1,13 @@
-//! How a store is reached, as the `AWS_*` variables say. Pure.
+//! How to reach a store, according to the `AWS_*` variables. Pure.
 //!
-//! Those we know are read by name: a variable that only another program knows
-//! changes nothing here.
+//! Only known variables are read, by name: a variable for another program changes nothing here.
 
 use std::ffi::OsString;
 use std::fmt;
 
 use url::{Host, Url};
 
-/// The variables that count.
+/// The variables that are read.
 const VARIABLES: [&str; 19] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -31,7 +30,7 @@ const VARIABLES: [&str; 19] = [
     "AWS_SSE_BUCKET_KEY_ENABLED",
 ];
 
-/// Any of these says where credentials come from.
+/// Variables that provide credentials.
 const CREDENTIALS: [&str; 4] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -42,7 +41,7 @@ const CREDENTIALS: [&str; 4] = [
 /// Endpoints that credentials are sent to.
 const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"];
 
-/// What is set of those variables. Shows their names only: some are secrets.
+/// The variables that are set. Its debug output shows their names only, because some are secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Access {
     set: Vec<(&'static str, String)>,
@@ -52,22 +51,22 @@ impl Access {
     /// Reads the variables.
     ///
     /// # Errors
-    /// Which of them cannot be, and why; never what a secret is.
+    /// The variable that is invalid, and why; never the value of a secret.
     pub fn read(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, String> {
         let mut set = Vec::new();
         for name in VARIABLES {
             let Some(value) = variable(name).filter(|value| !value.is_empty()) else { continue };
-            let value = value.into_string().map_err(|_| format!("{name} is no UTF-8 text"))?;
+            let value = value.into_string().map_err(|_| format!("{name} is not valid UTF-8"))?;
             set.push((name, value));
         }
         let access = Self { set };
         let (id, secret) = (access.get("AWS_ACCESS_KEY_ID"), access.get("AWS_SECRET_ACCESS_KEY"));
         match (id, secret) {
             (Some(_), None) => {
-                return Err("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not".to_owned());
+                return Err("AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not".to_owned());
             }
             (None, Some(_)) => {
-                return Err("AWS_SECRET_ACCESS_KEY is set, and AWS_ACCESS_KEY_ID is not".to_owned());
+                return Err("AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not".to_owned());
             }
             (None, None) | (Some(_), Some(_)) => {}
         }
@@ -75,18 +74,18 @@ impl Access {
         Ok(access)
     }
 
-    /// What is set, by name.
+    /// Returns the variables that are set, with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.set.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// Where the store is, if it is not where its region says.
+    /// Returns the store's address, if it does not follow from the region.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.get("AWS_ENDPOINT_URL_S3").or_else(|| self.get("AWS_ENDPOINT_URL"))
     }
 
-    /// Whether anything says where credentials come from; without, only the machine itself may have some.
+    /// Whether a variable provides credentials. Otherwise only the machine itself may have some.
     #[must_use]
     pub fn has_credentials(&self) -> bool {
         CREDENTIALS.iter().any(|name| self.get(name).is_some())
@@ -96,10 +95,11 @@ impl Access {
         self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// Records and session tokens go there: in the clear only as far as this machine, or as the user says.
+    /// Checks an endpoint, to which records and session tokens are sent. Unencrypted connections
+    /// are only allowed to this machine, or if the user says so.
     fn check_endpoint(&self, name: &str) -> Result<(), String> {
         let Some(text) = self.get(name) else { return Ok(()) };
-        let bad = || format!("{name} is no address of a store; give one such as https://s3.example.org");
+        let bad = || format!("{name} is not the address of a store; use one such as https://s3.example.org");
         let url = Url::parse(text).map_err(|_| bad())?;
         let is_plain = url.username().is_empty()
             && url.password().is_none()
@@ -116,8 +116,8 @@ impl Access {
             "https" => Ok(()),
             "http" if is_here || is_allowed => Ok(()),
             "http" => Err(format!(
-                "{name} is http://{host}: records would be sent in the clear; give an https:// address, or set \
-                 AWS_ALLOW_HTTP=true if that is meant"
+                "{name} is http://{host}: records would be sent unencrypted; use an https:// address, or set \
+                 AWS_ALLOW_HTTP=true to allow that"
             )),
             _ => Err(bad()),
         }
@@ -161,10 +161,10 @@ mod tests {
         for (set, says) in [
             (&[("AWS_ACCESS_KEY_ID", "a")] as &[_], "AWS_SECRET_ACCESS_KEY is not"),
             (&[("AWS_SECRET_ACCESS_KEY", "hush")], "AWS_ACCESS_KEY_ID is not"),
-            (&[("AWS_ENDPOINT_URL", "s3.example.org")], "no address of a store"),
-            (&[("AWS_ENDPOINT_URL", "ftp://s3.example.org")], "no address of a store"),
-            (&[("AWS_ENDPOINT_URL", "https://me:hush@s3.example.org")], "no address of a store"),
-            (&[("AWS_ENDPOINT_URL", "http://s3.example.org")], "in the clear"),
+            (&[("AWS_ENDPOINT_URL", "s3.example.org")], "not the address of a store"),
+            (&[("AWS_ENDPOINT_URL", "ftp://s3.example.org")], "not the address of a store"),
+            (&[("AWS_ENDPOINT_URL", "https://me:hush@s3.example.org")], "not the address of a store"),
+            (&[("AWS_ENDPOINT_URL", "http://s3.example.org")], "unencrypted"),
             (&[("AWS_ENDPOINT_URL_S3", "http://10.0.0.1:9000")], "http://10.0.0.1: records"),
             (&[("AWS_ENDPOINT_URL_STS", "http://sts.example.org")], "AWS_ENDPOINT_URL_STS"),
         ] {

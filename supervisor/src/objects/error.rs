@@ -6,72 +6,72 @@ use std::path::PathBuf;
 /// Why an object cannot be written. No message holds a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
-    /// The object is there, and nobody said that it may be replaced.
+    /// The object exists, and the user did not ask to replace it.
     #[error("{url} exists; name another output, or replace it with --overwrite")]
     Exists {
         /// The object, or the prefix that holds an output.
         url: String,
     },
-    /// The records of an unfinished run are there, and nobody said what to do with them.
+    /// Records of an unfinished run exist, and the user did not say what to do with them.
     #[error(
-        "{url} is the output of a run that was not finished, whose records are in {}: --resume does the rest, \
+        "{url} is the output of an unfinished run, whose records are in {}: --resume does the rest, \
          --overwrite starts anew", directory.display()
     )]
     Unfinished {
         /// The object.
         url: String,
-        /// Where its records are kept.
+        /// Directory of its records.
         directory: PathBuf,
     },
-    /// It was not there when the run began, and is none of its.
+    /// The object did not exist when the run began, and this run did not write it.
     #[error(
-        "{url} has come to be there since the run began, and is something else than was to be uploaded: move it \
+        "{url} was created since the run began, with contents other than those to upload: move it \
          away, or start anew with --overwrite"
     )]
     InTheWay {
         /// The object.
         url: String,
     },
-    /// It is no output of ours, so that nothing can be said about its records.
+    /// The object was not written by this program, so its records are unknown.
     #[error(
-        "{url} exists, and does not say how many records are in it: it was not written by this program; \
+        "{url} exists, but its metadata has no record count: it was not written by this program; \
              --overwrite starts anew"
     )]
     Foreign {
         /// The object.
         url: String,
     },
-    /// Another supervisor is at it.
-    #[error("another supervisor is writing to {url} now: it has locked {}", path.display())]
+    /// Another supervisor is writing to it.
+    #[error("another supervisor is writing to {url}: it has locked {}", path.display())]
     Locked {
         /// The object.
         url: String,
-        /// What is locked.
+        /// The locked file.
         path: PathBuf,
     },
-    /// The records cannot be kept on this machine, or what is kept cannot be read.
+    /// The records cannot be kept on this machine, or the kept ones cannot be read.
     #[error("cannot use {}, where the records are kept until they are uploaded: {cause}; set XDG_STATE_HOME to \
-             a directory with room", path.display())]
+             a directory with enough space", path.display())]
     Working {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         cause: io::Error,
     },
-    /// The store said no, or nothing.
+    /// The store refused a request or did not answer.
     #[error("cannot {doing} {url}: {why}{}", advice.map_or(String::new(), |advice| format!("; {advice}")))]
     Store {
-        /// What was to be done.
+        /// What was attempted.
         doing: &'static str,
-        /// To which object.
+        /// The object.
         url: String,
-        /// What came of it.
+        /// The reason.
         why: String,
-        /// What may help.
+        /// Advice for the user.
         advice: Option<&'static str>,
     },
-    /// What is in the store afterwards is something else.
-    #[error("{url} was uploaded, and {why}: somebody else writes there as well, or the store lost something")]
+    /// After the upload, the store has something else.
+    #[error("{url} was uploaded, but {why}: another program writes there too, or the store lost data")]
     Altered {
         /// The object.
         url: String,

@@ -1,5 +1,5 @@
-//! Outputs that are objects in a store, `-o s3://BUCKET/KEY`: what was asked for, how the store is reached,
-//! and what can go wrong. `upload` does it.
+//! Outputs that are objects in a store, `-o s3://BUCKET/KEY`: their names, how to reach the store,
+//! and the errors. The upload itself is in `upload`.
 
 mod access;
 mod error;
@@ -12,13 +12,14 @@ pub use self::error::ObjectError;
 pub use self::url::ObjectUrl;
 pub(crate) use self::url::located;
 
-/// An output that becomes an object, or the objects under a prefix.
+/// An output that becomes an object, or several objects under a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// What was asked for.
+    /// Address of the output.
     pub url: ObjectUrl,
-    /// How the store is reached.
+    /// How to reach the store.
     pub access: Access,
-    /// Where the records and all about them are kept until they are uploaded. Nothing else is in it.
+    /// Directory for the records and everything about them until they are uploaded. It holds
+    /// nothing else.
     pub directory: PathBuf,
 }

@@ -1,37 +1,37 @@
-//! What `-o` may name besides a path. Pure.
+//! Names that `-o` accepts besides paths. Pure.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use url::Url;
 
-/// Longest key a store takes.
+/// Maximum key length of a store.
 const KEY_BYTES_MAX: usize = 1024;
 
-/// An object, or a prefix that objects are put under.
+/// An object, or a prefix for objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectUrl {
-    /// The bucket it is in.
+    /// The bucket.
     pub bucket: String,
-    /// Its key, as it is: nothing in it is encoded. A prefix has no slash at its end.
+    /// The key, without any encoding. A prefix has no trailing slash.
     pub key: String,
 }
 
 impl ObjectUrl {
-    /// Reads `s3://BUCKET/KEY`; `None` is any other name.
+    /// Parses `s3://BUCKET/KEY`; returns `None` for any other name.
     #[must_use]
     pub fn of(output: &Path) -> Option<Self> {
         let rest = output.to_str()?.strip_prefix("s3://")?;
         parse(rest).ok()
     }
 
-    /// The object of that name under this prefix.
+    /// Returns the URL of the object of that name under this prefix.
     #[must_use]
     pub fn below(&self, name: &str) -> String {
         if self.key.is_empty() { name.to_owned() } else { format!("{}/{name}", self.key) }
     }
 
-    /// The last part of the key.
+    /// Returns the last part of the key.
     #[must_use]
     pub fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or_default()
@@ -50,13 +50,13 @@ fn parse(rest: &str) -> Result<ObjectUrl, String> {
         && bucket.starts_with(|first: char| first.is_ascii_alphanumeric())
         && bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     if !is_bucket {
-        return Err(format!("{bucket:?} is no name of a bucket; give s3://BUCKET/KEY"));
+        return Err(format!("{bucket:?} is not a valid bucket name; use s3://BUCKET/KEY"));
     }
     let key = key.strip_suffix('/').unwrap_or(key);
     if key.len() > KEY_BYTES_MAX {
-        return Err(format!("its key is longer than {KEY_BYTES_MAX} bytes"));
+        return Err(format!("the key is longer than {KEY_BYTES_MAX} bytes"));
     }
-    // Clients disagree about such keys, and some cannot reach them.
+    // Clients disagree about such keys, and some cannot access them.
     let is_bad = |part: &str| matches!(part, "" | "." | "..") || part.chars().any(char::is_control);
     if !key.is_empty() && key.split('/').any(is_bad) {
         return Err(
@@ -66,10 +66,11 @@ fn parse(rest: &str) -> Result<ObjectUrl, String> {
     Ok(ObjectUrl { bucket: bucket.to_owned(), key: key.to_owned() })
 }
 
-/// What an output's name means: a path as it is, the path that a `file://` names, an object's name as it is.
+/// Resolves the name of an output: a path as it is, the path of a `file://` URL, or the name of an
+/// object as it is.
 ///
 /// # Errors
-/// When it is of a kind that nothing is written to.
+/// If the name has a scheme that cannot be written to.
 pub(crate) fn located(output: PathBuf) -> Result<PathBuf, String> {
     let Some((scheme, rest)) = output.to_str().and_then(|text| text.split_once("://")) else {
         return Ok(output);
@@ -78,16 +79,15 @@ pub(crate) fn located(output: PathBuf) -> Result<PathBuf, String> {
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     match scheme {
         "s3" if cfg!(not(feature = "objects")) => {
-            Err("this build writes no objects; build it with the feature `objects`".to_owned())
+            Err("this build does not support object stores; build it with the feature `objects`".to_owned())
         }
         "s3" => parse(rest).map(|_| output),
-        "file" => {
-            Url::parse(&format!("file://{rest}")).ok().and_then(|url| url.to_file_path().ok()).ok_or_else(
-                || "file:// stands before an absolute path of this machine: file:///DIR/FILE".to_owned(),
-            )
-        }
+        "file" => Url::parse(&format!("file://{rest}"))
+            .ok()
+            .and_then(|url| url.to_file_path().ok())
+            .ok_or_else(|| "file:// requires an absolute path of this machine: file:///DIR/FILE".to_owned()),
         _ if is_scheme => {
-            Err(format!("nothing is written to {scheme}://; name a file, or an object as s3://BUCKET/KEY"))
+            Err(format!("cannot write to {scheme}://; name a file, or an object as s3://BUCKET/KEY"))
         }
         _ => Ok(output),
     }
@@ -110,7 +110,7 @@ mod tests {
         ] {
             let got = located(name.into());
             match name {
-                "dir://x" => assert!(got.unwrap_err().starts_with("nothing is written to dir://")),
+                "dir://x" => assert!(got.unwrap_err().starts_with("cannot write to dir://")),
                 _ => assert_eq!(got, Ok(want.into()), "{name}"),
             }
         }

@@ -1,4 +1,4 @@
-//! Throughput over time, and how long targets took.
+//! Throughput over time, and the distribution of how long targets took.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use super::setup;
 use crate::summary::ModeRun;
 use crate::units;
 
-/// Columns of a throughput chart: enough to see a dip, few enough that each holds several results.
+/// Columns of a throughput chart: enough to show a dip, few enough that each holds several results.
 const COLUMNS_MAX: usize = 120;
 
-/// Results a second while the run lasted, each run on its own scale.
+/// Results per second over the run. Each run has its own scale.
 pub(super) fn throughput(runs: &[ModeRun]) -> String {
     let charts: String = runs.iter().map(throughput_chart).collect();
     let each = if runs.len() > 1 { " Each run has its own scales." } else { "" };
     format!(
-        "<section id=throughput>\n<h2>Throughput over time</h2>\n<p>Results a second.{each}</p>\n\
+        "<section id=throughput>\n<h2>Throughput over time</h2>\n<p>Results per second.{each}</p>\n\
          <div class=multiples>\n{charts}</div></section>\n"
     )
 }
@@ -33,14 +33,14 @@ fn throughput_chart(run: &ModeRun) -> String {
     if most == 0.0 {
         return String::new();
     }
-    // The last column may reach past the end of the run; the axis ends with the columns.
+    // The last column may extend past the end of the run. The axis ends with the columns.
     let scale = Scale::new(width_us * columns.len() as u64);
     let step = WIDTH / columns.len() as f64;
     let data: Vec<_> = columns.iter().map(|column| format!("{} {}", column.items, column.failed)).collect();
     format!(
-        "<figure><figcaption><b class={mode}>{mode}</b> <small>{}, up to {} a second</small></figcaption>\n\
+        "<figure><figcaption><b class={mode}>{mode}</b> <small>{}, up to {} per second</small></figcaption>\n\
          <svg class=throughput viewBox=\"0 0 {WIDTH} 100\" preserveAspectRatio=none tabindex=0 role=img \
-         aria-label=\"Results a second over time, {mode}\" data-step-us={width_us} data-columns=\"{}\">\
+         aria-label=\"Results per second over time, {mode}\" data-step-us={width_us} data-columns=\"{}\">\
          <path class=items d=\"{}\"/><path class=fail d=\"{}\"/></svg>{}</figure>\n",
         setup(run),
         units::number(most),
@@ -60,7 +60,7 @@ fn sum(points: &[Point]) -> Point {
     }
 }
 
-/// How long targets took, on a logarithmic scale that all runs share.
+/// The distribution of how long targets took, on a logarithmic scale that all runs share.
 pub(super) fn latency(runs: &[ModeRun]) -> String {
     let bins = || runs.iter().flat_map(|run| &run.latency);
     let Some(low) = bins().map(|bin| bin.from_us).min_by(f64::total_cmp) else {
@@ -82,13 +82,13 @@ struct LogAxis {
 }
 
 impl LogAxis {
-    /// From 0 at the left edge to 1 at the right.
+    /// From 0 at the left edge to 1 at the right edge.
     fn share(self, at_us: f64) -> f64 {
         ((at_us.max(1e-3).log10() - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 
     fn html(self) -> String {
-        // Where few powers of ten fit, what lies between them is needed to read anything off.
+        // With few powers of ten on the axis, intermediate ticks are needed to read off values.
         let factors: &[f64] = if self.high - self.low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let decades = self.low.floor() as i32..=self.high.ceil() as i32;
         let ticks: String = decades
@@ -134,7 +134,7 @@ fn latency_chart(run: &ModeRun, axis: LogAxis) -> String {
 
 fn bar(bin: &LatencyBin, most: u64, axis: LogAxis) -> String {
     let (from, to) = (WIDTH * axis.share(bin.from_us), WIDTH * axis.share(bin.to_us));
-    // A bin with one target among thousands must still be seen.
+    // A bin with one target among thousands must still be visible.
     let height = (100.0 * bin.count as f64 / most as f64).max(1.5);
     let time = |us: f64| units::duration(Duration::from_nanos((us * 1e3) as u64));
     format!(

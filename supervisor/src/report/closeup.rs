@@ -1,9 +1,8 @@
-//! The close-up: each target of the run's beginning as a bar, in its worker's lane.
+//! The close-up: each target of the run's beginning as a bar in its worker's lane.
 //!
-//! This is where interleaving and simultaneity are seen. All runs share one
-//! time scale, each counted from its first target. Bars are strokes of a few
-//! long paths: a kilobyte of path draws a hundred bars, and zooming is a change of
-//! view box.
+//! It shows interleaving and parallel work. All runs share one time scale, counted from each run's
+//! first target. Bars are strokes of a few long paths: a kilobyte of path draws a hundred bars, and
+//! zooming only changes the view box.
 
 use std::time::Duration;
 
@@ -15,23 +14,23 @@ use super::{WORKERS_SHOWN_MAX, setup};
 use crate::summary::ModeRun;
 use crate::units;
 
-/// Bars on a page: at some 40 bytes each they are most of its size, which stays below a megabyte.
+/// Bars on a page. At about 40 bytes each they are most of its size, which stays below a megabyte.
 const BARS_MAX: usize = 18_000;
 
-/// How many typical targets fit one after the other into the first view.
+/// Number of typical targets that fit one after the other into the first view.
 const TARGETS_IN_VIEW: u64 = 8;
 
-/// Shortest bar in units, so that it is seen at all.
+/// Shortest bar in units, so that it is visible.
 const BAR_MIN: i64 = 5;
 
-/// Height of one worker's lanes in pixels, if they are many.
+/// Height of one worker's lanes in pixels, if there are many.
 const WORKER_PX: f64 = 104.0;
 
-/// What the close-up covers.
+/// The time covered by the close-up.
 struct Plan {
-    /// Shown at first.
+    /// The initial view.
     view_us: u64,
-    /// Where zooming out and moving right end: up to here every run is complete.
+    /// Limit for zooming out and moving right: up to here every run is complete.
     range_us: u64,
 }
 
@@ -47,7 +46,7 @@ fn first_us(run: &ModeRun) -> u64 {
     intervals(run).map(|interval| interval.started_us).min().unwrap_or(0)
 }
 
-/// `None` if there is nothing to show.
+/// Returns `None` if there is nothing to show.
 fn plan(runs: &[ModeRun]) -> Option<Plan> {
     let (mut cut_us, mut end_us, mut typical_us) = (u64::MAX, 0, 0);
     for run in runs {
@@ -74,7 +73,7 @@ fn plan(runs: &[ModeRun]) -> Option<Plan> {
         .then_some(Plan { view_us: if view_us * 3 >= range_us { range_us } else { view_us }, range_us })
 }
 
-/// The whole section; empty if no target was ever in flight.
+/// Returns the whole section; empty if no target was ever in flight.
 pub(super) fn section(runs: &[ModeRun]) -> String {
     let Some(plan) = plan(runs) else {
         return String::new();
@@ -89,7 +88,7 @@ pub(super) fn section(runs: &[ModeRun]) -> String {
         "<section id=closeup data-view-us={} data-range-us={} data-units-per-us={:.9}>\n\
          <h2>Target by target</h2>\n\
          <p>The first {view}, counted from {first}. A bar is one target in its worker; \
-         the computing in it is drawn at its end.</p>\n\
+         its computing time is drawn at its end.</p>\n\
          <div class=bar-top><ul class=legend><li><i class=wait></i>waiting<li><i class=cpu></i>computing\
          <li><i class=fail></i>failed{retried}</ul>\n\
          <div class=zoom role=group aria-label=\"Move through time\">\
@@ -129,9 +128,9 @@ fn block(run: &ModeRun, scale: Scale, plan: &Plan) -> String {
 
 const fn explanation(mode: Mode) -> &'static str {
     match mode {
-        Mode::Sequential => "One target at a time: every wait is sat out.",
+        Mode::Sequential => "One target at a time: nothing else happens during a wait.",
         Mode::Concurrent => "Interleaved: many wait at once, but only one computes at any instant.",
-        Mode::Parallel => "Simultaneous: the workers compute at the same instant, each one target at a time.",
+        Mode::Parallel => "Simultaneous: the workers compute at the same instant, one target each.",
         Mode::Both => "Interleaved in each worker, and simultaneous across workers.",
     }
 }
@@ -200,7 +199,7 @@ fn figure(intervals: &[Interval], first_us: u64, scale: Scale, plan: &Plan) -> S
     )
 }
 
-/// Puts each interval, given in order of their start, into the first lane that is free by then.
+/// Puts each interval, in the order of their start, into the first lane that is free at that time.
 fn pack<'a>(intervals: &[&'a Interval]) -> Vec<Vec<&'a Interval>> {
     let mut lanes: Vec<Vec<&Interval>> = Vec::new();
     for interval in intervals {

@@ -10,7 +10,7 @@ fn seconds(value: f64) -> String {
     units::duration(Duration::try_from_secs_f64(value).unwrap_or_default())
 }
 
-/// The headline and the numbers under it.
+/// The headline and the numbers below it.
 pub(super) fn head(runs: &[ModeRun]) -> String {
     match runs {
         [] => "<p class=headline>Nothing was run.</p>".to_owned(),
@@ -26,7 +26,7 @@ fn single(run: &ModeRun) -> String {
         .as_ref()
         .map_or_else(String::new, |why| format!("<p class=why>{}</p>\n", html::escape(why)));
     format!(
-        "<p class=headline>{} targets in <b>{}</b>, <b>{}</b> a second, <b class={mode}>{mode}</b> with {}.</p>\n{why}\
+        "<p class=headline>{} targets in <b>{}</b>, <b>{}</b> per second, <b class={mode}>{mode}</b> with {}.</p>\n{why}\
          <dl class=tiles>\n{}</dl>\n{}",
         units::count(summary.items),
         seconds(summary.wall_s),
@@ -48,7 +48,7 @@ fn tiles(run: &ModeRun) -> String {
             units::number(run.in_flight_mean),
             format!("on average, {} at most", units::count(run.in_flight_peak)),
         ),
-        ("each took", seconds(latency.p50 / 1e3), format!("p99 {}", seconds(latency.p99 / 1e3))),
+        ("latency", seconds(latency.p50 / 1e3), format!("p99 {}", seconds(latency.p99 / 1e3))),
         (
             "CPU",
             seconds(summary.cpu_s),
@@ -63,7 +63,7 @@ fn tiles(run: &ModeRun) -> String {
         ("read", units::bytes(summary.bytes), rate(summary)),
     ];
     if summary.retries > 0 {
-        tiles.push(("retries", units::count(summary.retries), "attempts that were not the last".to_owned()));
+        tiles.push(("retries", units::count(summary.retries), "attempts followed by another".to_owned()));
     }
     if summary.restarts > 0 {
         tiles.push((
@@ -82,7 +82,7 @@ fn tiles(run: &ModeRun) -> String {
 
 fn rate(summary: &Summary) -> String {
     let per_second = if summary.wall_s > 0.0 { summary.bytes as f64 / summary.wall_s } else { 0.0 };
-    format!("{} a second", units::bytes(per_second as u64))
+    format!("{} per second", units::bytes(per_second as u64))
 }
 
 fn errors(summary: &Summary) -> String {
@@ -143,7 +143,7 @@ fn row(run: &ModeRun, other: Option<&ModeRun>, slowest_s: f64) -> String {
     )
 }
 
-/// What each worker did, for those who want the numbers behind the pictures.
+/// What each worker did: the numbers behind the charts.
 pub(super) fn workers(runs: &[ModeRun]) -> String {
     let rows: String = runs
         .iter()

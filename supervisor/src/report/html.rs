@@ -1,6 +1,6 @@
-//! Text into HTML.
+//! Escapes text for HTML.
 
-/// Makes text safe inside an element or a quoted attribute.
+/// Escapes text for use inside an element or a quoted attribute.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -10,7 +10,7 @@ pub(super) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // Not allowed in HTML, and of no use to a reader.
+            // HTML does not allow these, and a reader has no use for them.
             c if c.is_control() && c != '\n' && c != '\t' => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }

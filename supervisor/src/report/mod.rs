@@ -1,9 +1,9 @@
-//! `--report`: one page that shows what a run, or the four of `compare`, did.
+//! `--report`: one page that shows what one run, or the four runs of `compare`, did.
 //!
-//! The page is complete in itself: every figure is drawn here as inline SVG, so
-//! that it opens from a disk, an attachment or behind a strict policy, and reads
-//! without its script, which only adds tooltips and zoom. It loads nothing, ever.
-//! Numbers come from [`crate::summary`] and [`supervisor_core::gather`].
+//! The page is self-contained: every figure is inline SVG drawn here. So it opens from a disk or an
+//! attachment, and under a strict policy. It is complete without its script, which only adds
+//! tooltips and zoom. It never loads anything. Numbers come from [`crate::summary`] and
+//! [`supervisor_core::gather`].
 
 mod charts;
 mod closeup;
@@ -24,19 +24,19 @@ const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// What a page shows.
+/// The contents of a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
-    /// What was run, for a person: the command, its input.
+    /// What was run, for display: the command and its input.
     pub title: &'a str,
-    /// When and where, for a person.
+    /// When and where it ran, for display.
     pub when: &'a str,
-    /// One run, or several to compare, in the order in which they are shown.
+    /// One run, or several to compare, in display order.
     pub runs: &'a [ModeRun],
 }
 
 impl Page<'_> {
-    /// The page as HTML.
+    /// Renders the page as HTML.
     #[must_use]
     pub fn render(&self) -> String {
         let body = [
@@ -67,7 +67,7 @@ impl Page<'_> {
     }
 }
 
-/// Puts each part where the template names it; what a part contains is not looked at again.
+/// Replaces each placeholder of the template. The inserted parts are not scanned again.
 fn fill(template: &str, parts: &[(&str, String)]) -> String {
     let mut filled =
         String::with_capacity(template.len() + parts.iter().map(|(_, text)| text.len()).sum::<usize>());

@@ -1,6 +1,6 @@
-//! The whole run: how busy each worker was, all runs on one time scale.
+//! The whole run: how busy each worker was, with all runs on one time scale.
 //!
-//! Drawn from the timeline's buckets, which are exact for any length of run.
+//! It is drawn from the timeline's buckets, which are exact for any length of run.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{WORKERS_SHOWN_MAX, setup};
 use crate::summary::{ModeRun, baseline};
 use crate::units;
 
-/// Narrowest column in units, about a pixel: finer ones would not be seen.
+/// Narrowest column in units, about a pixel; finer ones would be invisible.
 const COLUMN_MIN: f64 = 12.0;
 
 /// Height of each curve in its own units.
@@ -31,7 +31,7 @@ pub(super) fn section(runs: &[ModeRun]) -> String {
     let shared = if runs.len() > 1 { ", all on the same time scale" } else { "" };
     format!(
         "<section id=overview>\n<h2>The whole run</h2>\n\
-         <p>How many targets each worker had in flight{shared}; under each, how much of one CPU its computing took.</p>\n\
+         <p>How many targets each worker had in flight{shared}. Below each, the share of one CPU that it used.</p>\n\
          <ul class=legend><li><i class=wait></i>in flight<li><i class=cpu></i>computing<li><i class=fail></i>failures</ul>\n\
          {blocks}<div class=row><span></span>{}</div>\n</section>\n",
         scale.axis()

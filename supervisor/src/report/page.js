@@ -16,7 +16,7 @@
     tip.style.top = (y + box.height + 24 > innerHeight ? y - box.height - 10 : y + 16) + "px";
   }
 
-  // A path of bars is a run of "m dx dy h length"; the numbers behind each bar stand beside it.
+  // A path of bars is a sequence of "m dx dy h length"; data-bars holds the numbers of each bar.
   function bars(path) {
     const facts = path.dataset.bars.split(",");
     let x = 0, y = 0;
@@ -112,7 +112,7 @@
       chosen = Math.min(Math.max(index, 0), columns.length - 1);
       const [items, failed] = columns[chosen];
       const rate = Math.round(items * 1e6 / step).toLocaleString("en");
-      showTip(`${duration(chosen * step)} to ${duration((chosen + 1) * step)}\n${rate} a second${failed ? `\n${failed} failed` : ""}`, x, y);
+      showTip(`${duration(chosen * step)} to ${duration((chosen + 1) * step)}\n${rate} per second${failed ? `\n${failed} failed` : ""}`, x, y);
     }
     figure.addEventListener("pointermove", (event) => {
       const box = figure.getBoundingClientRect();

@@ -1,19 +1,19 @@
-//! Time on the horizontal axis: where the ticks go and what they say.
+//! The time axis: positions and labels of its ticks.
 
 use std::time::Duration;
 
 use crate::units;
 
-/// Width of every figure in its own units; about seven of them are a pixel on a wide screen.
+/// Width of every figure in its own units; about seven units are a pixel on a wide screen.
 pub(super) const WIDTH: f64 = 10_000.0;
 
-/// Ticks wanted on an axis.
+/// Approximate number of ticks on an axis.
 const TICKS: f64 = 5.0;
 
-/// A stretch of time as wide as a figure.
+/// A span of time as wide as a figure.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
-    /// What the whole width stands for.
+    /// The time that the whole width stands for.
     pub(super) span_us: f64,
 }
 
@@ -22,12 +22,13 @@ impl Scale {
         Self { span_us: span_us.max(1) as f64 }
     }
 
-    /// Units from the left edge.
+    /// Returns the distance from the left edge, in units.
     pub(super) fn units(self, at_us: u64) -> f64 {
         at_us as f64 * WIDTH / self.span_us
     }
 
-    /// The axis, its labels placed in per cent so that they stay put at any width.
+    /// Returns the axis. Its labels are placed in per cent, so that they stay in place at any
+    /// width.
     pub(super) fn axis(self) -> String {
         let step = step(self.span_us);
         let ticks: String = (0..)
@@ -39,13 +40,14 @@ impl Scale {
     }
 }
 
-/// One label, `share` of the way from the left edge; near the right one it stands on its tick's other side.
+/// One label, `share` of the way from the left edge. Near the right edge it is placed on the other
+/// side of its tick.
 pub(super) fn tick(share: f64, label: &str) -> String {
     let side = if share > 0.9 { " class=end" } else { "" };
     format!("<span{side} style=\"left:{:.3}%\">{label}</span>", share * 100.0)
 }
 
-/// 1, 2 or 5 times a power of ten, so that about [`TICKS`] fit.
+/// Returns 1, 2 or 5 times a power of ten, so that about [`TICKS`] fit.
 fn step(span_us: f64) -> f64 {
     let rough = span_us / TICKS;
     let power = 10_f64.powf(rough.log10().floor());

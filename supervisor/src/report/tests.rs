@@ -8,7 +8,7 @@ use supervisor_core::gather::Gather;
 use super::*;
 use crate::summary::Facts;
 
-/// `targets` per worker, a lane each, back to back.
+/// A run with `targets` per worker, one lane each, back to back.
 fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
     let mut gather = Gather::new(workers);
     for slot in 0..workers {
@@ -119,7 +119,7 @@ fn each_mode_shows_its_workers_its_speed_up_and_its_bars() {
     // 1 + 1 + 2 + 2 workers, in both figures.
     assert_eq!(html.matches("<span class=who>worker ").count(), 12);
     assert_eq!(html.matches("<svg").count(), html.matches("</svg>").count());
-    assert!(!html.contains("NaN") && !html.contains("inf"), "a division by nothing reached the page");
+    assert!(!html.contains("NaN") && !html.contains("inf"), "a division by zero reached the page");
 }
 
 #[test]
@@ -139,7 +139,8 @@ fn the_close_up_ends_where_it_would_no_longer_be_complete() {
     let html = page(&[run(Mode::Sequential, 1, 1, 20_000)]);
     let range_us: u64 =
         html.split("data-range-us=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    // 4,096 targets of 10 ms are kept; the one that began last may have company that is not.
+    // 4,096 targets of 10 ms are kept. Targets that ran at the same time as the last one may not
+    // be.
     assert_eq!(range_us, 4_095 * 10_000);
     assert!(
         html.contains("The first 79.4 ms") || html.contains("The first 79.3 ms"),

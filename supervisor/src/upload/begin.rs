@@ -1,4 +1,4 @@
-//! What becomes of the object and what is kept of it on this machine when a run begins.
+//! What happens to the object, and to its files on this machine, when a run begins.
 
 use std::path::Path;
 
@@ -11,33 +11,34 @@ use crate::journal::Complete;
 use crate::objects::{Object, ObjectError};
 use crate::sink::whole;
 
-/// What [`begin`] found.
+/// The result of [`begin`].
 #[derive(Debug)]
 pub(crate) enum Begun {
-    /// There is something to do, or to upload.
+    /// There is work to do, or an output to upload.
     Ready(Working, Box<Upload>),
-    /// The object is there and whole.
+    /// The object exists and is complete.
     There(Box<Complete>),
 }
 
-/// What the user wants.
+/// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wish {
-    /// An object that exists is replaced.
+    /// Replace an existing object.
     pub(crate) overwrite: bool,
-    /// A run that was not finished is gone on with.
+    /// Continue an unfinished run.
     pub(crate) resume: bool,
-    /// There are to be several objects under a prefix.
+    /// Write several objects under a prefix.
     pub(crate) split: bool,
-    /// It is a table, which is made as a whole: what is left of a run that was killed is of no use.
+    /// The output is a table. A table is made as a whole, so the remains of a killed run are
+    /// useless.
     pub(crate) table: bool,
 }
 
-/// Finds out whether the object can be written, and whether it may be, before anything else is done.
-/// `output` is what will be uploaded.
+/// Checks, before anything else is done, whether the object can and may be written. `output` is
+/// what will be uploaded.
 ///
 /// # Errors
-/// [`ObjectError`] when it cannot, or may not.
+/// [`ObjectError`] if it cannot or may not be written.
 pub(crate) fn begin(object: &Object, output: &Path, wish: Wish) -> Result<Begun, ObjectError> {
     begin_over(object, output, wish, Remote::new(object)?)
 }
@@ -52,7 +53,8 @@ pub(super) fn begin_over(
     let working = Working::open(object, output)?;
     let mut notebook = working.notebook()?;
     if notebook.note.uploaded {
-        // Killed after the last word of the store: what is kept is kept twice.
+        // The run was killed after the store had confirmed everything, so the local files are no
+        // longer needed.
         working.clear()?;
         notebook.note = Note::default();
     }
@@ -73,14 +75,16 @@ pub(super) fn begin_over(
                     return Ok(Begun::There(Box::new(Complete { records, failed, told: Gather::new(0) })));
                 }
                 Some(_) => return Err(ObjectError::Exists { url }),
-                // Files without a manifest: of a run that was killed on another machine, or was not ours.
+                // Files without a manifest: they are from a run that was killed on another machine,
+                // or not from Muster.
                 None if wish.split && remote.list()?.iter().any(|name| whole::is_part(name)) => {
                     return Err(ObjectError::Exists { url });
                 }
                 None => {}
             }
         }
-        // What a run that is not gone on with has begun is taken back as well, when this one uploads.
+        // If that run is not continued, its unfinished uploads are aborted too, when this run
+        // uploads.
         let begun = std::mem::take(&mut notebook.note.begun);
         let endpoint = object.access.endpoint().map(str::to_owned);
         notebook.note = Note { url, endpoint, replaces: wish.overwrite, begun, ..Note::default() };

@@ -1,7 +1,7 @@
-//! Brings what a run has made to the store, and makes sure that it is there.
+//! Uploads the output of a run, and verifies it.
 //!
-//! Invariant: the note says that all is uploaded only when the store has said,
-//! of every object, that it has it with the size and the hash of our file.
+//! Invariant: the note says that everything is uploaded only when the store has confirmed, for
+//! every object, the size and the hash of our file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,14 +14,14 @@ use crate::objects::{Object, ObjectError};
 use crate::sink::whole::{self, Manifest, Totals};
 use crate::sink::{Deliver, SinkError};
 
-/// What is said of every object: its hash.
+/// Metadata of every object: its hash.
 pub(super) const SHA256: &str = "muster-sha256";
 
-/// What is said of an output: its records, and those of them that are errors.
+/// Metadata of an output: the number of records, and of those with errors.
 pub(super) const RECORDS: &str = "muster-records";
 pub(super) const FAILED: &str = "muster-failed";
 
-/// An upload that is to be done once the output is whole.
+/// An upload to do once the output is complete.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(super) remote: Remote,
@@ -41,7 +41,7 @@ impl Upload {
     /// Uploads a table, which has no records.
     ///
     /// # Errors
-    /// When it cannot be uploaded, or is not there then.
+    /// If it cannot be uploaded, or is not in the store afterwards.
     pub(crate) fn table(mut self) -> Result<(), ObjectError> {
         self.remote.abort_begun(&mut self.notebook)?;
         self.put_one(None)?;
@@ -68,7 +68,7 @@ impl Upload {
         self.put(&output, key, totals, self.notebook.note.replaces)
     }
 
-    /// The manifest is the last to come and the first to go: where it is, everything is there.
+    /// The manifest is uploaded last and deleted first: if it exists, everything else does.
     fn put_directory(&mut self, totals: Totals) -> Result<(), ObjectError> {
         let manifest = self.object.url.below(whole::MANIFEST);
         let replaces = self.notebook.note.replaces;
@@ -100,12 +100,12 @@ impl Upload {
         self.put(&self.output.join(whole::MANIFEST), manifest, Some(totals), replaces)
     }
 
-    /// The parts that are in the store.
+    /// Returns the parts that are in the store.
     fn parts(&self) -> Result<Vec<String>, ObjectError> {
         Ok(self.remote.list()?.into_iter().filter(|name| whole::is_part(name)).collect())
     }
 
-    /// Whether an earlier run has come as far as the manifest, and was killed before it could note that.
+    /// Whether an earlier run uploaded the manifest and was killed before it could note that.
     fn is_there(&self, manifest: &str, totals: Totals) -> Result<bool, ObjectError> {
         let Some(head) = self.remote.head(manifest)? else { return Ok(false) };
         let path = self.output.join(whole::MANIFEST);
@@ -127,10 +127,11 @@ impl Upload {
         let is_kept = was_there || !self.remote.put(&parcel, &mut self.notebook)?;
         let url = format!("s3://{}/{}", self.object.url.bucket, parcel.key);
         let why = match self.remote.head(&parcel.key)? {
-            None => "is not there".to_owned(),
+            None => "it is not in the store".to_owned(),
             Some(head) => match differs(&head, &parcel) {
                 None => return Ok(()),
-                // Ours, put there by a run that was killed before it could note that, would be the same.
+                // If it were ours, from a run that was killed before it could note that, its
+                // contents would be the same.
                 Some(_) if is_kept => return Err(ObjectError::InTheWay { url }),
                 Some(why) => why,
             },
@@ -139,13 +140,13 @@ impl Upload {
     }
 }
 
-/// In which way an object is not what was to be uploaded.
+/// Returns how an object differs from what was to be uploaded.
 fn differs(head: &Head, parcel: &Parcel<'_>) -> Option<String> {
     if head.bytes != parcel.bytes {
-        return Some(format!("has {} bytes, not {}", head.bytes, parcel.bytes));
+        return Some(format!("it has {} bytes, not {}", head.bytes, parcel.bytes));
     }
     (head.said.get(SHA256) != parcel.said.get(SHA256))
-        .then(|| "does not carry the SHA-256 it was given".to_owned())
+        .then(|| "it does not have the SHA-256 that was uploaded".to_owned())
 }
 
 fn parcel(

@@ -1,26 +1,26 @@
-//! What an error of the store means for the user.
+//! Explains errors of the store to the user.
 //!
-//! Only what the store calls the error and says about it is shown, of what it
-//! sent: the rest of an answer may repeat what was signed.
+//! Of a response, only the store's error code and message are shown. The rest may repeat data that
+//! was signed.
 
 use std::error::Error;
 
 use crate::objects::{Object, ObjectError};
 use object_store::client::{HttpError, HttpErrorKind};
 
-/// Longest of a store's own words that is shown.
+/// Maximum length of the store's own message that is shown.
 const WORDS_MAX: usize = 200;
 
-/// What to do about it.
-const MAKE_BUCKET: &str = "make it first, or name another";
+/// Advice for the user.
+const MAKE_BUCKET: &str = "create it first, or name another";
 const CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if they came \
      with one";
-const PERMISSIONS: &str = "it takes s3:PutObject, s3:GetObject, s3:ListBucket and s3:AbortMultipartUpload; with \
+const PERMISSIONS: &str = "this requires s3:PutObject, s3:GetObject, s3:ListBucket and s3:AbortMultipartUpload; with \
      --split also s3:DeleteObject";
 const REGION: &str = "set AWS_REGION to the region of the bucket";
-const NETWORK: &str = "is AWS_ENDPOINT_URL right, and the network up?";
+const NETWORK: &str = "check AWS_ENDPOINT_URL and the network";
 
-/// Tells the user.
+/// Converts an error of the store for the user.
 pub(super) fn fault(object: &Object, doing: &'static str, error: &object_store::Error) -> ObjectError {
     let (why, advice) = explained(object, error);
     ObjectError::Store { doing, url: object.url.to_string(), why, advice }
@@ -33,12 +33,12 @@ fn explained(object: &Object, error: &object_store::Error) -> (String, Option<&'
     let place = object.access.endpoint().unwrap_or("Amazon's S3");
     if let Some(http) = http_error(error) {
         if !object.access.has_credentials() {
-            let why = "there are no credentials, and this machine has no role that gives some".to_owned();
+            let why = "there are no credentials, and this machine has no role that provides them".to_owned();
             return (why, Some(CREDENTIALS));
         }
         let cause = deepest(http);
         let is_connect = http.kind() == HttpErrorKind::Connect;
-        let what = if is_connect { "cannot connect to" } else { "no good connection to" };
+        let what = if is_connect { "cannot connect to" } else { "the connection failed to" };
         return (format!("{what} {place}: {cause}"), Some(NETWORK));
     }
     let words = match (&code, &said) {
@@ -55,15 +55,15 @@ fn explained(object: &Object, error: &object_store::Error) -> (String, Option<&'
             | "ExpiredToken"
             | "InvalidToken"
             | "TokenRefreshRequired",
-        ) => (format!("the store does not take the credentials ({words})"), Some(CREDENTIALS)),
+        ) => (format!("the store rejects the credentials ({words})"), Some(CREDENTIALS)),
         Some("AuthorizationHeaderMalformed" | "PermanentRedirect" | "IllegalLocationConstraintException") => {
             (format!("the bucket is in another region ({words})"), Some(REGION))
         }
         _ if text.contains("redirect without LOCATION") => {
             ("the bucket is in another region".to_owned(), Some(REGION))
         }
-        _ if is_denied(error) => (format!("the store does not allow it ({words})"), Some(PERMISSIONS)),
-        _ => (format!("the store says {words}"), None),
+        _ if is_denied(error) => (format!("the store denies access ({words})"), Some(PERMISSIONS)),
+        _ => (format!("the store reports {words}"), None),
     }
 }
 
@@ -74,7 +74,7 @@ const fn is_denied(error: &object_store::Error) -> bool {
     )
 }
 
-/// Whether the store can do without what was asked for.
+/// Whether the store does not support what was asked for.
 pub(super) fn is_not_implemented(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. })
         || chain(error).contains("code: 501")
@@ -101,7 +101,7 @@ fn deepest(error: &HttpError) -> String {
     plain(&error.to_string())
 }
 
-/// The status that an answer without words had.
+/// Returns the status of a response without a message.
 fn status(text: &str) -> Option<String> {
     between(text, "status code: ", ":").filter(|status| !status.is_empty())
 }
@@ -111,7 +111,7 @@ fn between(text: &str, start: &str, end: &str) -> Option<String> {
     rest.split_once(end).map(|(inside, _)| plain(inside))
 }
 
-/// Without what could disturb a terminal, and not too long.
+/// Removes characters that could disturb a terminal, and limits the length.
 fn plain(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(WORDS_MAX).collect()
 }

@@ -1,8 +1,8 @@
-//! The HTTP client that the store is spoken to with: hyper over our own TLS, so
-//! that there is one TLS in the program.
+//! The HTTP client for the store: hyper over our own TLS, so that the program has only one TLS
+//! implementation.
 //!
-//! It follows no redirect and asks no proxy. Whether a plain address may be
-//! used at all is decided before, in `access`.
+//! It follows no redirects and uses no proxy. Whether an unencrypted address is allowed is decided
+//! earlier, in `access`.
 
 use std::error::Error;
 use std::io;
@@ -30,29 +30,29 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-/// Name, address and handshakes.
+/// Timeout for name resolution, connecting and handshakes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an answer may take, if nothing is sent.
+/// Timeout for a response to a request without a body.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The slowest line that a part gets through.
+/// The slowest connection on which a part can be uploaded.
 const BYTES_PER_S_MIN: u64 = 32 * 1024;
 
-/// Stores close idle connections after some seconds; later than this is seldom worth trying.
+/// Stores close idle connections after some seconds, so later reuse seldom works.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Makes the client. The store and whoever gives out credentials are spoken to with one each.
+/// Creates the clients: one for the store, one for the source of credentials.
 #[derive(Debug)]
 pub(super) struct Connector {
     tls: Arc<ClientConfig>,
 }
 
 impl Connector {
-    /// Trusts whom the system trusts.
+    /// Creates a connector that trusts the system's certificates.
     ///
     /// # Errors
-    /// When there is no TLS to be had.
+    /// If TLS cannot be set up.
     pub(super) fn new() -> Result<Self, rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -97,7 +97,7 @@ impl HttpService for Client {
     }
 }
 
-/// What decides whether it is worth another try.
+/// Sets the kind of the error, which decides whether it is retried.
 fn failed(error: legacy::Error) -> HttpError {
     if error.is_connect() {
         return HttpError::new(HttpErrorKind::Connect, error);
@@ -129,7 +129,7 @@ impl Service<Uri> for Dial {
         let tls = Arc::clone(&self.tls);
         Box::pin(async move {
             let dialled = timeout(CONNECT_TIMEOUT, dial(&uri, tls)).await;
-            let slow = || io::Error::new(io::ErrorKind::TimedOut, "nobody answers there");
+            let slow = || io::Error::new(io::ErrorKind::TimedOut, "the connection timed out");
             dialled.map_err(|_| slow())?.map(TokioIo::new)
         })
     }
@@ -137,7 +137,7 @@ impl Service<Uri> for Dial {
 
 async fn dial(uri: &Uri, tls: Arc<ClientConfig>) -> io::Result<Stream> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
-    let host = uri.host().ok_or_else(|| invalid("there is no host in it"))?;
+    let host = uri.host().ok_or_else(|| invalid("the URL has no host"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let is_tls = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });

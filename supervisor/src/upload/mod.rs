@@ -1,12 +1,12 @@
 //! Uploads an output that is to be an object in a store.
 //!
-//! Nothing can be appended to an object, so the records go into a file on this
-//! machine first, with a journal beside it as ever; when the run is complete
-//! the thread that wrote it uploads it, and only then the journal goes. What was
-//! killed before that is uploaded by the run that resumes it.
+//! Objects cannot be appended to, so the records first go into a file on this machine, with a
+//! journal beside it as usual. When the run is complete, the writing thread uploads the file, and
+//! only then removes the journal. If a run is killed before that, the run that resumes it uploads
+//! the file.
 //!
-//! Invariant: nothing on this machine is taken away before the store has said
-//! that it has all of it.
+//! Invariant: nothing on this machine is removed before the store has confirmed that it has all of
+//! it.
 
 mod begin;
 mod delivery;

@@ -1,5 +1,5 @@
-//! The store, as far as it is needed here, on a small runtime of its own: every
-//! call waits for its answer.
+//! The operations on the store that Muster needs, on a small runtime of its own. Every call blocks
+//! until the response.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,20 +23,21 @@ use super::http::Connector;
 use super::working::Notebook;
 use crate::objects::{Object, ObjectError};
 
-/// Larger files go in parts of at least this; stores take none below 5 MiB but the last.
+/// Larger files are uploaded in parts of at least this size. Stores reject parts below 5 MiB,
+/// except the last.
 pub(super) const PART_BYTES: u64 = 16 << 20;
 
-/// Parts that a store takes.
+/// Maximum number of parts in a store.
 const PARTS_MAX: u64 = 10_000;
 
-/// Parts under way at once, each of which is in memory.
+/// Parts in flight at once. Each is held in memory.
 const PARTS_IN_FLIGHT: usize = 4;
 
-/// Tries of one request after the first, and the time in which they may begin.
+/// Retries of one request, and the time within which they may begin.
 const RETRIES: usize = 6;
 const RETRY_FOR: Duration = Duration::from_secs(90);
 
-/// What a store can do that is used here.
+/// The store operations that are used here.
 pub(super) trait Bucket: ObjectStore + MultipartStore {}
 
 impl<T: ObjectStore + MultipartStore> Bucket for T {}
@@ -53,11 +54,11 @@ pub(super) struct Remote {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) bytes: u64,
-    /// What was said about it when it was uploaded.
+    /// The metadata given at its upload.
     pub(super) said: BTreeMap<String, String>,
 }
 
-/// A file on its way.
+/// A file to upload.
 #[derive(Debug)]
 pub(super) struct Parcel<'a> {
     pub(super) path: &'a Path,
@@ -65,18 +66,18 @@ pub(super) struct Parcel<'a> {
     pub(super) bytes: u64,
     pub(super) content_type: &'static str,
     pub(super) said: BTreeMap<String, String>,
-    /// Whether an object of that key is replaced.
+    /// Whether an existing object of that key is replaced.
     pub(super) replaces: bool,
 }
 
 impl Remote {
-    /// Opens no connection yet.
+    /// Creates the client. Opens no connection yet.
     pub(super) fn new(object: &Object) -> Result<Self, ObjectError> {
         let broken = |why: String| ObjectError::Store {
             doing: "reach",
             url: object.url.to_string(),
             why,
-            advice: Some("look through the AWS_* variables"),
+            advice: Some("check the AWS_* variables"),
         };
         let connector = Connector::new().map_err(|error| broken(error.to_string()))?;
         let mut builder = AmazonS3Builder::new()
@@ -89,15 +90,17 @@ impl Remote {
                 retry_timeout: RETRY_FOR,
             });
         for (name, value) in object.access.iter() {
-            let key =
-                name.to_ascii_lowercase().parse().map_err(|_| broken(format!("{name} is not understood")))?;
+            let key = name
+                .to_ascii_lowercase()
+                .parse()
+                .map_err(|_| broken(format!("{name} has an invalid value")))?;
             builder = builder.with_config(key, value);
         }
         let bucket = builder.build().map_err(|error| broken(error.to_string()))?;
         Self::over(object, Arc::new(bucket))
     }
 
-    /// Over a store that is there already.
+    /// Uses an existing store.
     pub(super) fn over(object: &Object, bucket: Arc<dyn Bucket>) -> Result<Self, ObjectError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime =
@@ -117,16 +120,16 @@ impl Remote {
         Key::parse(key).map_err(|error| fault(&self.object, "name", &error.into()))
     }
 
-    /// Finds out whether this key can be written, before hours of work: begins an upload and drops it.
+    /// Checks, before hours of work, that this key can be written: begins an upload and aborts it.
     pub(super) fn probe(&self, key: &str) -> Result<(), ObjectError> {
         let key = self.key(key)?;
         let id = self.wait("write", self.bucket.create_multipart(&key))?;
-        // Whoever may not do this has an upload of no bytes left behind.
+        // If aborting is not permitted, an empty upload is left behind.
         let _ = self.runtime.block_on(self.bucket.abort_multipart(&key, &id));
         Ok(())
     }
 
-    /// What is there, if anything.
+    /// Returns what is known of an object, if it exists.
     pub(super) fn head(&self, key: &str) -> Result<Option<Head>, ObjectError> {
         let key = self.key(key)?;
         let options = GetOptions { head: true, ..GetOptions::default() };
@@ -143,7 +146,7 @@ impl Remote {
         }
     }
 
-    /// The names of the objects right under the prefix.
+    /// Returns the names of the objects directly under the prefix.
     pub(super) fn list(&self) -> Result<Vec<String>, ObjectError> {
         let prefix = self.key(&self.object.url.key)?;
         let prefix = Some(&prefix).filter(|_| !self.object.url.key.is_empty());
@@ -151,7 +154,7 @@ impl Remote {
         Ok(listed.objects.iter().filter_map(|meta| meta.location.filename().map(str::to_owned)).collect())
     }
 
-    /// Takes an object away, if it is there.
+    /// Deletes an object if it exists.
     pub(super) fn delete(&self, key: &str) -> Result<(), ObjectError> {
         let key = self.key(key)?;
         match self.runtime.block_on(self.bucket.delete(&key)) {
@@ -160,7 +163,8 @@ impl Remote {
         }
     }
 
-    /// Takes back what uploads of earlier runs have left; a store that does not know them has done so already.
+    /// Aborts the unfinished uploads of earlier runs. If the store does not know one, it is already
+    /// gone.
     pub(super) fn abort_begun(&self, notebook: &mut Notebook) -> Result<(), ObjectError> {
         for upload in notebook.note.begun.clone() {
             let key = self.key(&upload.key)?;
@@ -170,7 +174,8 @@ impl Remote {
         Ok(())
     }
 
-    /// Uploads a file, in parts if it is large. False says that an object of that key is there, which was to be kept.
+    /// Uploads a file, in parts if it is large. Returns false if an object of that key exists that
+    /// must be kept.
     pub(super) fn put(&self, parcel: &Parcel<'_>, notebook: &mut Notebook) -> Result<bool, ObjectError> {
         let unreadable = |cause| ObjectError::Working { path: parcel.path.to_owned(), cause };
         let mut file = File::open(parcel.path).map_err(unreadable)?;
@@ -188,7 +193,7 @@ impl Remote {
         if uploaded.is_err() {
             let _ = self.runtime.block_on(self.bucket.abort_multipart(&key, &id));
         }
-        // Whether it is completed or dropped, there is nothing left to take back.
+        // Whether it was completed or aborted, nothing is left to clean up.
         notebook.ended(&id)?;
         uploaded.map(|()| true)
     }
@@ -202,7 +207,8 @@ impl Remote {
         };
         let mode = if parcel.replaces { PutMode::Overwrite } else { PutMode::Create };
         let done = match put(mode.clone()) {
-            // Somebody looked before whether it is there; that has to do, then.
+            // The store has no conditional writes. The earlier check that the object does not exist
+            // must suffice.
             Err(error) if mode == PutMode::Create && is_not_implemented(&error) => put(PutMode::Overwrite),
             done => done,
         };
@@ -255,7 +261,7 @@ fn attributes(parcel: &Parcel<'_>) -> Attributes {
     said.chain([content_type]).collect()
 }
 
-/// So that there are not too many, in whole MiB.
+/// Returns the size of a part in whole MiB, such that there are not too many parts.
 fn part_bytes(bytes: u64) -> u64 {
     let least = bytes.div_ceil(PARTS_MAX);
     PART_BYTES.max(least.next_multiple_of(1 << 20))

@@ -1,4 +1,4 @@
-//! Uploads into a store in memory, which fails when it is told to.
+//! Uploads into a store in memory that fails on demand.
 
 use std::fmt;
 use std::fs;
@@ -29,9 +29,9 @@ const TOTALS: Totals = Totals { ok: 7, failed: 2 };
 #[derive(Debug, Default)]
 struct Memory {
     inner: InMemory,
-    /// Parts that are taken before every further one fails.
+    /// Number of parts accepted before every further one fails.
     parts_left: Mutex<Option<usize>>,
-    /// Whether it knows conditional puts.
+    /// Whether it lacks conditional writes.
     is_old: AtomicBool,
     puts: AtomicUsize,
     aborted: Mutex<Vec<String>>,
@@ -149,7 +149,7 @@ impl Bench {
         )
     }
 
-    /// One run: what is there to be uploaded, made by `make`.
+    /// One run: begins, makes its output with `make`, and uploads it.
     fn run(
         &self,
         overwrite: bool,
@@ -213,8 +213,8 @@ fn a_file_comes_whole_and_nothing_stays_behind() {
         bench.run(false, false, text(content)).unwrap();
         assert!(bench.get("a/b.jsonl").unwrap() == content.as_bytes());
         assert!(bench.is_clean());
-        // Seen from any machine, it is complete.
-        let Ok(Begun::There(complete)) = bench.begin(false, true) else { panic!("it is not there") };
+        // From any machine, it looks complete.
+        let Ok(Begun::There(complete)) = bench.begin(false, true) else { panic!("it does not exist") };
         assert_eq!((complete.records, complete.failed), (9, 2));
     }
 }
@@ -225,9 +225,9 @@ fn what_fails_is_taken_back_and_uploaded_by_the_next_run() {
     let content = "x".repeat(usize::try_from(PART_BYTES * 3).unwrap());
     *bench.memory.parts_left.lock().unwrap() = Some(1);
     let why = bench.run(false, false, text(&content)).unwrap_err();
-    assert_eq!(why, "cannot upload s3://bucket/b.jsonl: the store says InternalError: We fell over");
+    assert_eq!(why, "cannot upload s3://bucket/b.jsonl: the store reports InternalError: We fell over");
     assert_eq!(bench.get("b.jsonl"), None);
-    // That of the probe, and that of the upload.
+    // One for the probe, one for the upload.
     assert_eq!(bench.memory.aborted.lock().unwrap().len(), 2);
     assert_eq!(fs::read_to_string(bench.output()).unwrap(), content);
     let why = bench.run(false, false, |_| ()).unwrap_err();
@@ -272,10 +272,10 @@ fn an_object_that_comes_meanwhile_is_kept() {
             bench.put("b.jsonl", "theirs");
         })
         .unwrap_err();
-    assert!(why.contains("has come to be there since the run began"), "{why}");
+    assert!(why.contains("was created since the run began"), "{why}");
     assert_eq!(bench.get("b.jsonl").unwrap(), b"theirs");
     assert_eq!(fs::read(bench.output()).unwrap(), b"ours\n");
-    // What an overwriting run may replace, the run that goes on with it may.
+    // What an overwriting run may replace, the run that continues it may replace too.
     let Ok(Begun::Ready(working, upload)) = bench.begin(true, false) else { panic!("not ready") };
     drop((working, upload));
     bench.run(false, true, |_| ()).unwrap();
@@ -322,7 +322,7 @@ fn a_directory_is_objects_under_a_prefix() {
     bench.run(true, false, parts(&["d"])).unwrap();
     assert_eq!(bench.names(), [MANIFEST, "notes.txt", "part-00000.jsonl"]);
     assert_eq!(bench.get("dir/part-00000.jsonl").unwrap(), b"d");
-    let Ok(Begun::There(complete)) = bench.begin(false, true) else { panic!("it is not there") };
+    let Ok(Begun::There(complete)) = bench.begin(false, true) else { panic!("it does not exist") };
     assert_eq!((complete.records, complete.failed), (9, 2));
     assert!(bench.is_clean() && bench.get("elsewhere").is_some());
 }
@@ -357,7 +357,7 @@ fn one_supervisor_at_a_time() {
 fn errors_say_what_to_do_and_nothing_that_was_signed() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
     for (answer, says) in [
-        ("<Code>NoSuchBucket</Code>", "there is no bucket bucket at Amazon's S3; make it first"),
+        ("<Code>NoSuchBucket</Code>", "there is no bucket bucket at Amazon's S3; create it first"),
         (
             "<Code>SignatureDoesNotMatch</Code><Message>No.</Message><StringToSign>hush</StringToSign>",
             "AWS_SECRET_ACCESS_KEY",
@@ -366,7 +366,7 @@ fn errors_say_what_to_do_and_nothing_that_was_signed() {
         ("<Code>AuthorizationHeaderMalformed</Code><Message>m</Message>", "set AWS_REGION"),
         (
             "Server returned non-2xx status code: 503 Service Unavailable: hush",
-            "the store says 503 Service Unavailable",
+            "the store reports 503 Service Unavailable",
         ),
     ] {
         let error = object_store::Error::Generic { store: "S3", source: answer.into() };
@@ -379,5 +379,5 @@ fn errors_say_what_to_do_and_nothing_that_was_signed() {
         source: "<Code>AccessDenied</Code><Message>Access Denied</Message>".into(),
     };
     let why = SinkError::from(fault(&bench.object, "write", &denied)).to_string();
-    assert!(why.contains("does not allow it (AccessDenied: Access Denied); it takes s3:PutObject"), "{why}");
+    assert!(why.contains("denies access (AccessDenied: Access Denied); this requires s3:PutObject"), "{why}");
 }

@@ -1,5 +1,5 @@
-//! What is kept on this machine of an output that becomes an object: the file
-//! with its journal, and a note of what the store was told so far.
+//! What is kept on this machine of an output that becomes an object: the file with its journal, and
+//! a note of the state of the upload.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -13,14 +13,14 @@ use crate::journal::beside;
 use crate::objects::{Object, ObjectError};
 use crate::whole_file;
 
-/// The note's name in the directory.
+/// The name of the note in the directory.
 const NOTE: &str = "upload.json";
 
-/// The name of the file that is locked as long as a supervisor is at it.
+/// The name of the lock file, which is locked while a supervisor uses the directory.
 const LOCK: &str = "lock";
 
-/// The directory, while it is ours. Taken away when this is dropped, unless there are records in it
-/// that are not in the store.
+/// The locked directory. Dropping this removes it, unless it holds records that are not in the
+/// store.
 #[derive(Debug)]
 pub(crate) struct Working {
     directory: PathBuf,
@@ -28,32 +28,32 @@ pub(crate) struct Working {
     _lock: Flock<File>,
 }
 
-/// What must be known of a run that was killed.
+/// What a later run must know about a killed one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
-    /// Of which object; for whoever looks into the directory.
+    /// The object, for a person who looks into the directory.
     pub(super) url: String,
-    /// At which endpoint, if it was said.
+    /// The endpoint, if one was given.
     pub(super) endpoint: Option<String>,
-    /// Whether an object that is there may be replaced.
+    /// Whether an existing object may be replaced.
     pub(super) replaces: bool,
-    /// Whether parts of a split output may be there that are ours.
+    /// Whether the store may hold parts of a split output that are ours.
     #[serde(default)]
     pub(super) parts_begun: bool,
-    /// Whether the store has all of it.
+    /// Whether the store has everything.
     pub(super) uploaded: bool,
-    /// Uploads in parts that were begun, and neither completed nor aborted.
+    /// Multipart uploads that were begun, and neither completed nor aborted.
     pub(super) begun: Vec<Multipart>,
 }
 
-/// An upload in parts.
+/// A multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Multipart {
     pub(super) key: String,
     pub(super) id: String,
 }
 
-/// The note, and where it is.
+/// The note, and its path.
 #[derive(Debug)]
 pub(super) struct Notebook {
     path: PathBuf,
@@ -61,10 +61,11 @@ pub(super) struct Notebook {
 }
 
 impl Working {
-    /// Makes the directory if need be and locks it. `output` is the file or directory in it that is uploaded.
+    /// Creates the directory if necessary and locks it. `output` is the file or directory in it to
+    /// upload.
     ///
     /// # Errors
-    /// When it cannot be made, or another supervisor has it.
+    /// If it cannot be created, or another supervisor uses it.
     pub(super) fn open(object: &Object, output: &Path) -> Result<Self, ObjectError> {
         let directory = &object.directory;
         let path = directory.join(LOCK);
@@ -73,7 +74,7 @@ impl Working {
             DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
             let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
             let file = match file {
-                // Another supervisor took it away in this moment.
+                // Another supervisor has just removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened.map_err(failed)?,
             };
@@ -91,12 +92,12 @@ impl Working {
         }
     }
 
-    /// Whether there is something of a run that was not finished.
+    /// Whether something of an unfinished run is left.
     pub(super) fn is_unfinished(&self) -> bool {
         self.output.exists() || beside(&self.output, ".journal").exists()
     }
 
-    /// The note of the run before, or an empty one.
+    /// Reads the note of the previous run, or returns an empty one.
     pub(super) fn notebook(&self) -> Result<Notebook, ObjectError> {
         let path = self.directory.join(NOTE);
         let note = match fs::read(&path) {
@@ -110,12 +111,13 @@ impl Working {
         }
     }
 
-    /// Takes away what is left of a run whose records are all in the store.
+    /// Removes the remains of a run whose records are all in the store.
     pub(super) fn clear(&self) -> Result<(), ObjectError> {
         let failed = |cause| ObjectError::Working { path: self.directory.clone(), cause };
         for entry in fs::read_dir(&self.directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            // The note last: without it, the rest would be records that nobody has uploaded.
+            // Remove the note last: without it, the rest would look like records that were not
+            // uploaded.
             if ![LOCK, NOTE].iter().any(|name| path.ends_with(name)) {
                 let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
                 removed.map_err(failed)?;
@@ -129,7 +131,7 @@ impl Drop for Working {
     fn drop(&mut self) {
         let is_uploaded = self.notebook().is_ok_and(|notebook| notebook.note.uploaded);
         if is_uploaded && self.clear().is_err() {
-            // The next run with this output does it.
+            // The next run with this output removes it.
             return;
         }
         if !self.is_unfinished() {
@@ -139,20 +141,20 @@ impl Drop for Working {
 }
 
 impl Notebook {
-    /// Brings the note to the disk.
+    /// Writes the note to disk.
     pub(super) fn save(&self) -> Result<(), ObjectError> {
         let failed = |cause| ObjectError::Working { path: self.path.clone(), cause };
         let text = serde_json::to_vec_pretty(&self.note).map_err(|error| failed(error.into()))?;
         whole_file::replace(&self.path, &text).map_err(|error| failed(error.source))
     }
 
-    /// An upload in parts was begun.
+    /// Notes that a multipart upload was begun.
     pub(super) fn begun(&mut self, key: &str, id: &str) -> Result<(), ObjectError> {
         self.note.begun.push(Multipart { key: key.to_owned(), id: id.to_owned() });
         self.save()
     }
 
-    /// It is over.
+    /// Notes that a multipart upload is over.
     pub(super) fn ended(&mut self, id: &str) -> Result<(), ObjectError> {
         self.note.begun.retain(|upload| upload.id != id);
         self.save()

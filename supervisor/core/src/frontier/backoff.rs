@@ -2,7 +2,6 @@
 //!
 //! Full jitter draws from zero to the whole step, not from a step ± 25 %. Targets that failed
 //! together, because their host was down, should not come back together.
-//! not come back together.
 
 use std::time::Duration;
 
