@@ -126,7 +126,7 @@ fn a_key_makes_two_submissions_one_job() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_and_leaves_nothing() {
+fn an_oversized_body_is_refused_and_leaves_nothing() {
     let bench = Bench::with(|config| config.body_bytes_max = 100_000);
     // Announced, so refused before any of it is read.
     let head = format!(
