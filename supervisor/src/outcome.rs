@@ -108,7 +108,7 @@ mod tests {
     use super::Outcome;
 
     #[test]
-    fn codes_are_the_contracts() {
+    fn codes_match_the_contract() {
         let codes = [
             Outcome::Done,
             Outcome::Impossible,

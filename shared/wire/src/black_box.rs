@@ -23,7 +23,7 @@ use crate::clock::Resident;
 const PAGE_BYTES: usize = 4096;
 
 /// Means "no target" in the page; input positions never reach this value.
-const NOBODY: u64 = u64::MAX;
+const NO_TARGET: u64 = u64::MAX;
 
 /// What a worker is doing, as far as blame is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +126,7 @@ impl BlackBox {
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(file.as_fd(), FcntlArg::F_ADD_SEALS(seals))?;
         let black_box = Self::map(&file)?;
-        black_box.word(Word::Target).store(NOBODY, Ordering::Relaxed);
+        black_box.word(Word::Target).store(NO_TARGET, Ordering::Relaxed);
         Ok((black_box, file.into()))
     }
 
@@ -168,7 +168,7 @@ impl BlackBox {
 
     /// Worker: no stage is running any more.
     pub fn leave(&self) {
-        self.word(Word::Target).store(NOBODY, Ordering::Release);
+        self.word(Word::Target).store(NO_TARGET, Ordering::Release);
         self.word(Word::Phase).store(Phase::Idle.code(), Ordering::Relaxed);
         self.advance();
     }
@@ -203,7 +203,7 @@ impl BlackBox {
         let load = |word| self.word(word).load(Ordering::Relaxed);
         Reading {
             progress: load(Word::Progress),
-            target: (target != NOBODY).then_some(target),
+            target: (target != NO_TARGET).then_some(target),
             since_us: load(Word::Since),
             phase: Phase::from_code(load(Word::Phase)),
             rss_bytes: load(Word::Rss),

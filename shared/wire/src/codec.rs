@@ -131,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sent_is_what_is_joined(len in 0..200_000usize, byte in any::<u8>()) {
+        fn joined_messages_equal_the_sent_ones(len in 0..200_000usize, byte in any::<u8>()) {
             let message = vec![byte; len];
             let mut joiner = Joiner::default();
             let mut got = None;

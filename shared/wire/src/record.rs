@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_the_contracts_order_and_leaves_out_what_is_absent() {
+    fn lines_follow_the_contracts_order_and_omit_absent_parts() {
         let names = ["title".to_owned(), "links".to_owned()];
         let values = [FieldValue::Null, FieldValue::List(vec![FieldValue::Text("a".into())])];
         let record = Record {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn values_encode_as_what_they_are() {
+    fn values_keep_their_json_type() {
         let json = |value: FieldValue| serde_json::to_string(&value).unwrap();
         let object = FieldValue::Object(vec![
             ("b".to_owned(), FieldValue::Int(-1)),

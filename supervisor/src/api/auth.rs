@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_only_names_of_this_machine_will_do() {
+    fn without_a_token_only_local_host_names_are_allowed() {
         for (host, want) in [
             ("localhost", 200),
             ("LOCALHOST:8080", 200),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_no_secret_is_refused() {
+    fn a_weak_token_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (text, why) in [("", "has 0"), ("short\n", "has 5"), ("0123456789 abcdefgh", "visible ASCII")] {
             fs::write(file.path(), text).unwrap();

@@ -48,10 +48,10 @@ pub(super) async fn listen(
 ) -> Result<Response, Problem> {
     acceptable(&headers, "text/event-stream")?;
     Query::read(&uri, &[])?;
-    let place = Arc::clone(&api.streams).try_acquire_owned();
-    let place = place.map_err(|_| Problem::busy("too many listeners"))?;
+    let permit = Arc::clone(&api.streams).try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::busy("too many listeners"))?;
     let (sender, body) = Channel::<Bytes, io::Error>::new(PIECES);
-    tokio::spawn(send(api, sender, place));
+    tokio::spawn(send(api, sender, permit));
     let mut response = (StatusCode::OK, Body::new(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -60,7 +60,7 @@ pub(super) async fn listen(
     Ok(response)
 }
 
-async fn send(api: Arc<Api>, mut sender: Sender<Bytes, io::Error>, _place: OwnedSemaphorePermit) {
+async fn send(api: Arc<Api>, mut sender: Sender<Bytes, io::Error>, _permit: OwnedSemaphorePermit) {
     // Subscribe before the jobs are read, so that no change is missed in between.
     let mut events = api.service.listen();
     let mut piece = jobs(&api.service);

@@ -22,7 +22,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const DISCARD_BYTES: usize = 16 * 1024;
 
 /// A stream whose writes fail once the peer has accepted nothing for [`STALL`].
-pub(super) struct Guarded<S> {
+pub(super) struct StallGuard<S> {
     inner: S,
     stalled: Option<Pin<Box<Sleep>>>,
     after: Duration,
@@ -30,7 +30,7 @@ pub(super) struct Guarded<S> {
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Guarded<S> {
+impl<S> StallGuard<S> {
     pub(super) const fn new(inner: S) -> Self {
         Self::with(inner, STALL)
     }
@@ -56,7 +56,7 @@ impl<S> Guarded<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -66,7 +66,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -122,9 +122,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_peer_that_reads_nothing_is_given_up_and_one_that_reads_is_not() {
+    async fn only_a_peer_that_reads_nothing_is_given_up() {
         let (near, mut far) = tokio::io::duplex(8);
-        let mut guarded = Guarded::with(near, Duration::from_millis(20));
+        let mut guarded = StallGuard::with(near, Duration::from_millis(20));
         let mut read = [0; 8];
         for _ in 0..3 {
             guarded.write_all(b"12345678").await.unwrap();
@@ -136,9 +136,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_still_talking_is_listened_to_until_it_has_heard() {
+    async fn a_peer_that_still_sends_is_read_until_it_has_the_response() {
         let (near, mut far) = tokio::io::duplex(8);
-        let closing = tokio::spawn(async move { Guarded::new(near).shutdown().await });
+        let closing = tokio::spawn(async move { StallGuard::new(near).shutdown().await });
         far.write_all(&[0; 10_000]).await.unwrap();
         assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0);
         drop(far);

@@ -53,7 +53,7 @@ async fn on_disk<T: Send + 'static>(
 }
 
 /// The files of one submission. Dropping this removes them.
-pub(super) struct Batch {
+pub(super) struct UploadBatch {
     /// The parent of all batches.
     parent: PathBuf,
     /// The directory of this batch, once there is a file.
@@ -63,7 +63,7 @@ pub(super) struct Batch {
     digests: Option<Vec<[u8; 32]>>,
 }
 
-impl Batch {
+impl UploadBatch {
     pub(super) fn new(parent: &Path, with_digests: bool) -> Self {
         let digests = with_digests.then(Vec::new);
         Self { parent: parent.to_owned(), dir: None, uploads: Vec::new(), digests }
@@ -73,7 +73,7 @@ impl Batch {
     ///
     /// # Errors
     /// If the file cannot be created, or there are too many.
-    pub(super) async fn file(&mut self, name: &str) -> Result<Writing<'_>, Problem> {
+    pub(super) async fn file(&mut self, name: &str) -> Result<OpenFile<'_>, Problem> {
         if self.uploads.len() >= FILES_MAX {
             let detail = format_args!("the submission has more than {FILES_MAX} files");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
@@ -99,7 +99,7 @@ impl Batch {
             digest.update(name.as_bytes());
             digest
         });
-        Ok(Writing { batch: self, upload: Upload { path, name }, file, digest, waiting: Vec::new() })
+        Ok(OpenFile { batch: self, upload: Upload { path, name }, file, digest, waiting: Vec::new() })
     }
 
     /// Digest of the document and the files, for an idempotency key.
@@ -137,7 +137,7 @@ impl Batch {
     }
 }
 
-impl Drop for Batch {
+impl Drop for UploadBatch {
     fn drop(&mut self) {
         let Some(dir) = self.dir.take() else { return };
         let remove = move || {
@@ -156,15 +156,15 @@ impl Drop for Batch {
 }
 
 /// A file that is being written.
-pub(super) struct Writing<'a> {
-    batch: &'a mut Batch,
+pub(super) struct OpenFile<'a> {
+    batch: &'a mut UploadBatch,
     upload: Upload,
     file: Arc<File>,
     digest: Option<Context>,
     waiting: Vec<u8>,
 }
 
-impl Writing<'_> {
+impl OpenFile<'_> {
     /// Appends bytes.
     ///
     /// # Errors
@@ -245,13 +245,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_kept_is_gone_and_the_digest_is_of_names_and_contents() {
+    async fn dropped_batches_are_removed_and_digests_cover_names_and_contents() {
         let dir = tempfile::tempdir().unwrap();
         let parent = dir.path().join("incoming");
         clear(&parent).unwrap();
         let mut digests = Vec::new();
         for (name, contents) in [("a", "1"), ("a", "2"), ("b", "1"), ("a", "1")] {
-            let mut batch = Batch::new(&parent, true);
+            let mut batch = UploadBatch::new(&parent, true);
             let mut writing = batch.file(name).await.unwrap();
             writing.write(contents.as_bytes()).await.unwrap();
             writing.end().await.unwrap();
@@ -267,7 +267,7 @@ mod tests {
         }
         assert_eq!(digests[0], digests[3]);
         assert!(digests[0] != digests[1] && digests[0] != digests[2]);
-        let mut batch = Batch::new(&parent, false);
+        let mut batch = UploadBatch::new(&parent, false);
         batch.file("x").await.unwrap().end().await.unwrap();
         batch.keep();
         assert_eq!(fs::read_dir(&parent).unwrap().count(), 1);

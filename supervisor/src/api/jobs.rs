@@ -149,10 +149,10 @@ pub(super) async fn scale(
     if content_type(&headers).as_deref() != Some(JSON) {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json"));
     }
-    let body = super::watched::Watched::new(body, SCALE_BYTES_MAX as u64);
-    let trouble = body.trouble();
+    let body = super::watched::LimitedBody::new(body, SCALE_BYTES_MAX as u64);
+    let failure = body.failure();
     let body = to_bytes(Body::new(body), usize::MAX).await;
-    let body = body.map_err(|error| trouble.problem(&error))?;
+    let body = body.map_err(|error| failure.problem(&error))?;
     let scale: Scale = match serde_json::from_slice::<serde_json::Value>(&body) {
         Err(error) => return Err(Problem::bad(format_args!("not JSON: {error}"))),
         Ok(value) => serde_json::from_value(value).map_err(|_| {

@@ -25,13 +25,13 @@ pub(super) enum Listening {
 
 /// All listening sockets.
 #[derive(Debug)]
-pub(super) struct Bound {
+pub(super) struct Sockets {
     pub(super) listeners: Vec<Listening>,
     /// The socket's file, if this process created it.
     pub(super) socket: Option<SocketFile>,
 }
 
-impl Bound {
+impl Sockets {
     /// Returns the TCP addresses.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let address = |listening: &Listening| match listening {
@@ -74,7 +74,7 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 /// The first socket that fails.
-pub(super) fn bind(config: &ApiConfig) -> Result<Bound, ApiError> {
+pub(super) fn bind(config: &ApiConfig) -> Result<Sockets, ApiError> {
     let mut listeners = passed().map_err(ApiError::Activation)?;
     let mut socket = None;
     let has_unix = listeners.iter().any(|listening| matches!(listening, Listening::Unix(_)));
@@ -87,7 +87,7 @@ pub(super) fn bind(config: &ApiConfig) -> Result<Bound, ApiError> {
         let listener = TcpListener::bind(address).map_err(|source| ApiError::Listen { address, source })?;
         listeners.push(Listening::Tcp(listener));
     }
-    let bound = Bound { listeners, socket };
+    let bound = Sockets { listeners, socket };
     let is_protected = config.token_file.is_some() && config.tls.is_some();
     if let Some(open) = bound.addresses().into_iter().find(|address| !address.ip().is_loopback())
         && !is_protected
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_nobody_answers_on_is_replaced_and_another_is_not() {
+    fn only_a_dead_socket_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("made/api.sock");
         let config = ApiConfig { socket: Some(path.clone()), ..config() };
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, SOCKET_MODE);
         assert!(matches!(bind(&config), Err(ApiError::InUse(_))));
         // The state that a kill leaves behind.
-        let Bound { listeners, socket } = first;
+        let Sockets { listeners, socket } = first;
         std::mem::forget(socket);
         drop(listeners);
         let second = bind(&config).unwrap();
@@ -205,7 +205,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("api.sock");
         let config = ApiConfig { socket: Some(path.clone()), ..config() };
-        let Bound { listeners, socket } = bind(&config).unwrap();
+        let Sockets { listeners, socket } = bind(&config).unwrap();
         drop(listeners);
         let successor = bind(&config).unwrap();
         drop(socket);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_reach_needs_token_and_tls() {
+    fn public_addresses_need_token_and_tls() {
         let open = ApiConfig { listen: vec![([0, 0, 0, 0], 0).into()], ..config() };
         assert!(matches!(bind(&open), Err(ApiError::Unprotected(_))));
         let token = ApiConfig { token_file: Some("/t".into()), ..open.clone() };

@@ -60,7 +60,7 @@ mod tests {
     const CLIENTS: usize = 64;
 
     #[test]
-    fn a_burst_goes_at_once_and_a_crowd_at_its_pace() {
+    fn bursts_pass_at_once_and_crowds_are_paced() {
         let start = shared::clock::now() + Duration::from_secs(60);
         let pace = Pace::new(start - Duration::from_secs(10));
         let burst = (0..10_000).take_while(|_| pace.turn(start).is_none()).count();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn no_way_of_asking_is_answered_more_than_the_budget() {
+    fn no_request_pattern_exceeds_the_budget() {
         let start = shared::clock::now() + Duration::from_secs(60);
         let budget = 5_000 + u64::from(REQUESTS_PER_TICK * (TICKS_KEPT + 2));
         for seed in 0..200 {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_ask_without_pause_are_all_answered_at_the_next_tick() {
+    fn clients_without_pause_are_all_answered_at_the_next_tick() {
         let start = shared::clock::now() + Duration::from_secs(60);
         let pace = Pace::new(start);
         let mut now = start;

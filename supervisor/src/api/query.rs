@@ -78,7 +78,7 @@ mod tests {
         assert!(read("").is_ok());
         assert!(read("form=17").err().unwrap().contains("did you mean \"from\"?"));
         assert!(read("limit=17").err().unwrap().contains("parameters are: from, follow"));
-        assert!(read("from=1&from=2").err().unwrap().contains("twice"));
+        assert!(read("from=1&from=2").err().unwrap().contains("more than once"));
         for wrong in ["from=-1", "from=x", "from=", "from=9223372036854775808"] {
             assert!(read(wrong).ok().unwrap().number("from").is_err(), "{wrong}");
         }

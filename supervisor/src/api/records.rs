@@ -41,7 +41,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Which records to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Only {
+enum RecordFilter {
     All,
     Failed,
     Quarantined,
@@ -68,9 +68,9 @@ pub(super) async fn read(
     let query = Query::read(&uri, &["from", "limit", "follow", "only"])?;
     let id = job_id(&id)?;
     let only = match query.text("only") {
-        None => Only::All,
-        Some("failed") => Only::Failed,
-        Some("quarantined") => Only::Quarantined,
+        None => RecordFilter::All,
+        Some("failed") => RecordFilter::Failed,
+        Some("quarantined") => RecordFilter::Quarantined,
         Some(other) => {
             let detail = format_args!("only must be \"failed\" or \"quarantined\", not {other:?}");
             return Err(Problem::bad(detail));
@@ -80,15 +80,15 @@ pub(super) async fn read(
     let limit = query.number("limit")?.unwrap_or(u64::MAX);
     let follow = query.switch("follow")?;
     let (_, records) = api.service.job(id)?;
-    let place = if follow {
-        let place = Arc::clone(&api.streams).try_acquire_owned();
-        Some(place.map_err(|_| Problem::busy("too many clients follow records or events"))?)
+    let permit = if follow {
+        let permit = Arc::clone(&api.streams).try_acquire_owned();
+        Some(permit.map_err(|_| Problem::busy("too many clients follow records or events"))?)
     } else {
         None
     };
     let (sender, body) = Channel::<Bytes, io::Error>::new(PIECES);
-    let lines = Lines { only, skip, limit, line: Vec::new(), position: 0 };
-    tokio::spawn(send(Arc::clone(&api), id, records, lines, place, sender));
+    let lines = RecordLines { only, skip, limit, line: Vec::new(), position: 0 };
+    tokio::spawn(send(Arc::clone(&api), id, records, lines, permit, sender));
     let mut response = (StatusCode::OK, Body::new(body)).into_response();
     let kind = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -101,7 +101,7 @@ async fn send(
     api: Arc<Api>,
     id: JobId,
     records: Records,
-    mut lines: Lines,
+    mut lines: RecordLines,
     follows: Option<OwnedSemaphorePermit>,
     mut sender: Sender<Bytes, io::Error>,
 ) {
@@ -160,8 +160,8 @@ fn has_ended(service: &Service, id: JobId) -> bool {
 }
 
 /// A position in a file of lines, and which lines to return from there.
-struct Lines {
-    only: Only,
+struct RecordLines {
+    only: RecordFilter,
     /// Lines still to skip.
     skip: u64,
     /// Lines still to return.
@@ -172,7 +172,7 @@ struct Lines {
     position: u64,
 }
 
-impl Lines {
+impl RecordLines {
     const fn is_enough(&self) -> bool {
         self.limit == 0
     }
@@ -228,7 +228,7 @@ impl Lines {
 
 /// Whether a record matches. A page may have a field called `error`, so searching for the word is
 /// not enough.
-fn is_wanted(line: &[u8], only: Only) -> bool {
+fn is_wanted(line: &[u8], only: RecordFilter) -> bool {
     #[derive(Deserialize)]
     struct Record {
         error: Option<Failure>,
@@ -237,7 +237,7 @@ fn is_wanted(line: &[u8], only: Only) -> bool {
     struct Failure {
         evidence: Option<IgnoredAny>,
     }
-    if only == Only::All {
+    if only == RecordFilter::All {
         return true;
     }
     if memchr::memmem::find(line, b"\"error\":").is_none() {
@@ -245,9 +245,9 @@ fn is_wanted(line: &[u8], only: Only) -> bool {
     }
     let error = serde_json::from_slice::<Record>(line).ok().and_then(|record| record.error);
     match only {
-        Only::All => true,
-        Only::Failed => error.is_some(),
-        Only::Quarantined => error.is_some_and(|error| error.evidence.is_some()),
+        RecordFilter::All => true,
+        RecordFilter::Failed => error.is_some(),
+        RecordFilter::Quarantined => error.is_some_and(|error| error.evidence.is_some()),
     }
 }
 
@@ -262,10 +262,10 @@ mod tests {
     const SET_ASIDE: &str =
         "{\"id\":2,\"error\":{\"kind\":\"worker_crash\",\"message\":\"m\",\"evidence\":{\"signal\":11}}}\n";
 
-    fn shown(text: &str, committed: usize, only: Only, skip: u64, limit: u64) -> String {
+    fn shown(text: &str, committed: usize, only: RecordFilter, skip: u64, limit: u64) -> String {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let mut lines = Lines { only, skip, limit, line: Vec::new(), position: 0 };
+        let mut lines = RecordLines { only, skip, limit, line: Vec::new(), position: 0 };
         let mut shown = Vec::new();
         while lines.position < committed as u64 && !lines.is_enough() {
             shown.extend_from_slice(&lines.read(&file, committed as u64).unwrap());
@@ -276,30 +276,33 @@ mod tests {
     #[test]
     fn lines_are_skipped_counted_and_chosen() {
         let text = [OK, FAILED, SET_ASIDE, OK].concat();
-        let all = |skip, limit| shown(&text, text.len(), Only::All, skip, limit);
+        let all = |skip, limit| shown(&text, text.len(), RecordFilter::All, skip, limit);
         assert_eq!(all(0, u64::MAX), text);
         assert_eq!(all(1, 1), FAILED);
         assert_eq!(all(3, u64::MAX), OK);
         assert_eq!(all(4, u64::MAX), "");
         assert_eq!(all(0, 0), "");
-        assert_eq!(shown(&text, text.len(), Only::Failed, 0, u64::MAX), [FAILED, SET_ASIDE].concat());
-        assert_eq!(shown(&text, text.len(), Only::Failed, 0, 1), FAILED);
-        assert_eq!(shown(&text, text.len(), Only::Quarantined, 0, u64::MAX), SET_ASIDE);
+        assert_eq!(shown(&text, text.len(), RecordFilter::Failed, 0, u64::MAX), [FAILED, SET_ASIDE].concat());
+        assert_eq!(shown(&text, text.len(), RecordFilter::Failed, 0, 1), FAILED);
+        assert_eq!(shown(&text, text.len(), RecordFilter::Quarantined, 0, u64::MAX), SET_ASIDE);
     }
 
     #[test]
-    fn nothing_uncertain_is_shown_and_no_half_line() {
+    fn only_committed_whole_lines_are_shown() {
         let text = [OK, FAILED].concat();
-        assert_eq!(shown(&text, OK.len(), Only::All, 0, u64::MAX), OK);
-        assert_eq!(shown(&text, OK.len() + 5, Only::All, 0, u64::MAX), OK);
+        assert_eq!(shown(&text, OK.len(), RecordFilter::All, 0, u64::MAX), OK);
+        assert_eq!(shown(&text, OK.len() + 5, RecordFilter::All, 0, u64::MAX), OK);
     }
 
     #[test]
     fn lines_longer_than_a_chunk_are_whole() {
         let long = format!("{{\"id\":0,\"fields\":\"{}\"}}\n", "x".repeat(3 * CHUNK_BYTES));
         let text = [long.as_str(), FAILED, long.as_str()].concat();
-        assert_eq!(shown(&text, text.len(), Only::All, 0, u64::MAX), text);
-        assert_eq!(shown(&text, text.len(), Only::All, 1, u64::MAX), [FAILED, long.as_str()].concat());
-        assert_eq!(shown(&text, text.len(), Only::Failed, 0, u64::MAX), FAILED);
+        assert_eq!(shown(&text, text.len(), RecordFilter::All, 0, u64::MAX), text);
+        assert_eq!(
+            shown(&text, text.len(), RecordFilter::All, 1, u64::MAX),
+            [FAILED, long.as_str()].concat()
+        );
+        assert_eq!(shown(&text, text.len(), RecordFilter::Failed, 0, u64::MAX), FAILED);
     }
 }

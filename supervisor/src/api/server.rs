@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use super::auth::{self, Peer};
-use super::guarded::Guarded;
+use super::guarded::StallGuard;
 use super::listen::Listening;
 use super::problem::Problem;
 use super::{Api, GRACE, routes};
@@ -180,10 +180,10 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
             let tls = api.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
             match tls {
                 None => serve(api, router, stream, peer).await,
-                Some(tls) => match timeout(HANDSHAKE, shake_hands(stream, tls)).await {
+                Some(tls) => match timeout(HANDSHAKE, tls_handshake(stream, tls)).await {
                     Ok(Ok(Some(stream))) => serve(api, router, stream, peer).await,
                     Ok(Ok(None)) => tracing::debug!(%peer, "a connection did not use TLS"),
-                    Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "the TLS handshake timed out"),
                 },
             }
@@ -192,7 +192,7 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
 }
 
 /// Returns the connection with TLS, or nothing if the peer does not use TLS and was told to.
-async fn shake_hands(
+async fn tls_handshake(
     stream: TcpStream,
     tls: Arc<ServerConfig>,
 ) -> io::Result<Option<tokio_rustls::server::TlsStream<TcpStream>>> {
@@ -201,7 +201,7 @@ async fn shake_hands(
     if first == [TLS_BEGINS] {
         return TlsAcceptor::from(tls).accept(stream).await.map(Some);
     }
-    let mut plain = Guarded::new(stream);
+    let mut plain = StallGuard::new(stream);
     plain.write_all(NO_TLS).await?;
     plain.shutdown().await?;
     Ok(None)
@@ -211,7 +211,7 @@ async fn serve<S>(api: &Arc<Api>, router: Router, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let io = TokioIo::new(Guarded::new(stream));
+    let io = TokioIo::new(StallGuard::new(stream));
     let service = service_fn(|request: Request<Incoming>| answer(api, router.clone(), &peer, request));
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -228,7 +228,7 @@ where
         }
     };
     if let Err(error) = served {
-        tracing::debug!(%peer, %error, "a connection broke");
+        tracing::debug!(%peer, %error, "a connection failed");
     }
 }
 
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_that_are_written_here_are_as_long_as_they_say() {
+    fn literal_responses_have_the_stated_length() {
         for text in [TOO_MANY, NO_TLS] {
             let text = std::str::from_utf8(text).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();

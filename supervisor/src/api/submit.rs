@@ -12,12 +12,12 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::auth::Peer;
-use super::incoming::{Batch, Writing};
+use super::incoming::{OpenFile, UploadBatch};
 use super::jobs::{ask, created};
 use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::{acceptable, content_type};
-use super::watched::{Trouble, Watched, too_large};
+use super::watched::{BodyFailure, LimitedBody, too_large};
 use crate::service::{Idempotency, Submission};
 use crate::view::JobView;
 
@@ -35,9 +35,9 @@ const TURN: std::time::Duration = std::time::Duration::from_secs(10);
 const KEY: &str = "idempotency-key";
 
 /// The contents of a request body.
-struct Received {
+struct SubmissionParts {
     document: Map<String, Value>,
-    batch: Batch,
+    batch: UploadBatch,
 }
 
 /// Submits a job.
@@ -75,18 +75,18 @@ pub(super) async fn submit(
         return Err(Problem::busy("too many uploads at once; try again"));
     };
     let kind = content_type(headers);
-    let batch = Batch::new(&api.incoming, key.is_some());
+    let batch = UploadBatch::new(&api.incoming, key.is_some());
     let (parts, body) = request.into_parts();
-    let body = Watched::new(body, bytes_max);
-    let trouble = body.trouble();
+    let body = LimitedBody::new(body, bytes_max);
+    let failure = body.failure();
     let received = match kind.as_deref() {
-        Some("application/json") => plain(body, batch, &trouble).await?,
-        Some("application/x-ndjson") => streamed(body, batch, &trouble).await?,
+        Some("application/json") => plain(body, batch, &failure).await?,
+        Some("application/x-ndjson") => streamed(body, batch, &failure).await?,
         Some("multipart/form-data") => {
             let request = Request::from_parts(parts, Body::new(body));
             let form = Multipart::from_request(request, &()).await;
             let form = form.map_err(|error| Problem::bad(error.body_text()))?;
-            with_files(form, batch, &trouble).await?
+            with_files(form, batch, &failure).await?
         }
         Some(_) | None => {
             return Err(Problem::new(
@@ -101,10 +101,10 @@ pub(super) async fn submit(
 async fn hand_in(
     api: &Arc<Api>,
     peer: &Peer,
-    received: Received,
+    received: SubmissionParts,
     key: Option<String>,
 ) -> Result<Response, Problem> {
-    let Received { document, batch } = received;
+    let SubmissionParts { document, batch } = received;
     let uploads = batch.sync().await?;
     let idempotency = key.map(|key| {
         let document = serde_json::to_vec(&document).unwrap_or_default();
@@ -162,7 +162,11 @@ fn document_too_large() -> Problem {
 }
 
 /// `application/json`: the document and nothing else.
-async fn plain(body: Watched, batch: Batch, trouble: &Trouble) -> Result<Received, Problem> {
+async fn plain(
+    body: LimitedBody,
+    batch: UploadBatch,
+    failure: &BodyFailure,
+) -> Result<SubmissionParts, Problem> {
     let limited = http_body_util::Limited::new(body, DOCUMENT_BYTES_MAX);
     let bytes = to_bytes(Body::new(limited), usize::MAX).await;
     let bytes = bytes.map_err(|error| {
@@ -173,23 +177,27 @@ async fn plain(body: Watched, batch: Batch, trouble: &Trouble) -> Result<Receive
             }
             cause = error.source();
         }
-        trouble.problem(&error)
+        failure.problem(&error)
     })?;
-    Ok(Received { document: document(&bytes)?, batch })
+    Ok(SubmissionParts { document: document(&bytes)?, batch })
 }
 
 /// `multipart/form-data`: the document in `job`, files in `input`.
-async fn with_files(mut form: Multipart, mut batch: Batch, trouble: &Trouble) -> Result<Received, Problem> {
+async fn with_files(
+    mut form: Multipart,
+    mut batch: UploadBatch,
+    failure: &BodyFailure,
+) -> Result<SubmissionParts, Problem> {
     let mut job: Option<Map<String, Value>> = None;
     while let Some(mut field) =
-        form.next_field().await.map_err(|error| trouble.problem(&error.body_text()))?
+        form.next_field().await.map_err(|error| failure.problem(&error.body_text()))?
     {
         match field.name() {
             Some("job") if job.is_some() => return Err(Problem::bad("the form has two parts \"job\"")),
             Some("job") => {
                 let mut bytes = Vec::new();
                 while let Some(chunk) =
-                    field.chunk().await.map_err(|error| trouble.problem(&error.body_text()))?
+                    field.chunk().await.map_err(|error| failure.problem(&error.body_text()))?
                 {
                     bytes.extend_from_slice(&chunk);
                     if bytes.len() > DOCUMENT_BYTES_MAX {
@@ -202,7 +210,7 @@ async fn with_files(mut form: Multipart, mut batch: Batch, trouble: &Trouble) ->
                 let name = field.file_name().unwrap_or_default().to_owned();
                 let mut file = batch.file(&name).await?;
                 while let Some(chunk) =
-                    field.chunk().await.map_err(|error| trouble.problem(&error.body_text()))?
+                    field.chunk().await.map_err(|error| failure.problem(&error.body_text()))?
                 {
                     file.write(&chunk).await?;
                 }
@@ -217,18 +225,18 @@ async fn with_files(mut form: Multipart, mut batch: Batch, trouble: &Trouble) ->
         }
     }
     let document = job.ok_or_else(|| Problem::bad("the form has no part \"job\" with the document"))?;
-    Ok(Received { document, batch })
+    Ok(SubmissionParts { document, batch })
 }
 
 /// The type of the lines after the document.
-enum Lines {
+enum LineFormat {
     /// JSON of any shape, written to the file as it is.
     Json,
     /// JSON strings, whose text is written to the file.
     Text,
 }
 
-impl Lines {
+impl LineFormat {
     /// Chooses by what the job does with the lines.
     fn of(document: &Map<String, Value>) -> Result<Self, Problem> {
         match document.get("command").and_then(Value::as_str) {
@@ -251,11 +259,15 @@ impl Lines {
 }
 
 /// `application/x-ndjson`: the document, then one input per line.
-async fn streamed(mut body: Watched, mut batch: Batch, trouble: &Trouble) -> Result<Received, Problem> {
+async fn streamed(
+    mut body: LimitedBody,
+    mut batch: UploadBatch,
+    failure: &BodyFailure,
+) -> Result<SubmissionParts, Problem> {
     let mut head = Vec::new();
     // The document's line may arrive in pieces, followed by the first inputs.
     let rest = loop {
-        let Some(bytes) = next(&mut body, trouble).await? else { break None };
+        let Some(bytes) = next(&mut body, failure).await? else { break None };
         if let Some(end) = memchr::memchr(b'\n', &bytes) {
             head.extend_from_slice(bytes.get(..end).unwrap_or_default());
             break Some(bytes.slice(end + 1..));
@@ -269,16 +281,16 @@ async fn streamed(mut body: Watched, mut batch: Batch, trouble: &Trouble) -> Res
         return Err(document_too_large());
     }
     let document = document(&head)?;
-    let Some(mut bytes) = rest else { return Ok(Received { document, batch }) };
-    let lines = Lines::of(&document)?;
+    let Some(mut bytes) = rest else { return Ok(SubmissionParts { document, batch }) };
+    let lines = LineFormat::of(&document)?;
     let mut file = batch.file(lines.file_name()).await?;
     let (mut line, mut number) = (Vec::new(), 1);
     loop {
         match lines {
-            Lines::Json => file.write(&bytes).await?,
-            Lines::Text => texts(&bytes, &mut line, &mut number, &mut file).await?,
+            LineFormat::Json => file.write(&bytes).await?,
+            LineFormat::Text => texts(&bytes, &mut line, &mut number, &mut file).await?,
         }
-        match next(&mut body, trouble).await? {
+        match next(&mut body, failure).await? {
             Some(more) => bytes = more,
             None => break,
         }
@@ -287,13 +299,13 @@ async fn streamed(mut body: Watched, mut batch: Batch, trouble: &Trouble) -> Res
         texts(b"\n", &mut line, &mut number, &mut file).await?;
     }
     file.end().await?;
-    Ok(Received { document, batch })
+    Ok(SubmissionParts { document, batch })
 }
 
 /// Returns the next bytes of a body.
-async fn next(body: &mut Watched, trouble: &Trouble) -> Result<Option<bytes::Bytes>, Problem> {
+async fn next(body: &mut LimitedBody, failure: &BodyFailure) -> Result<Option<bytes::Bytes>, Problem> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| trouble.problem(&error))?;
+        let frame = frame.map_err(|error| failure.problem(&error))?;
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));
         }
@@ -307,7 +319,7 @@ async fn texts(
     bytes: &[u8],
     line: &mut Vec<u8>,
     number: &mut u64,
-    file: &mut Writing<'_>,
+    file: &mut OpenFile<'_>,
 ) -> Result<(), Problem> {
     let mut rest = bytes;
     while let Some(end) = memchr::memchr(b'\n', rest) {

@@ -31,12 +31,12 @@ const TOO_SLOW: u8 = 2;
 
 /// Why a body failed, if it did. A parser that reads the body would only report that it broke off.
 #[derive(Debug, Clone)]
-pub(super) struct Trouble {
+pub(super) struct BodyFailure {
     kind: Arc<AtomicU8>,
     bytes_max: u64,
 }
 
-impl Trouble {
+impl BodyFailure {
     /// The response to a body that could not be read and failed with `error`.
     pub(super) fn problem(&self, error: &dyn fmt::Display) -> Problem {
         match self.kind.load(Ordering::Acquire) {
@@ -57,7 +57,7 @@ pub(super) fn too_large(bytes_max: u64) -> Problem {
 }
 
 /// A body with limits.
-pub(super) struct Watched {
+pub(super) struct LimitedBody {
     inner: Body,
     bytes: u64,
     window: Duration,
@@ -69,16 +69,16 @@ pub(super) struct Watched {
     /// Since when nothing has been available to read.
     waits_since: Option<Instant>,
     window_ends: Pin<Box<Sleep>>,
-    trouble: Trouble,
+    failure: BodyFailure,
 }
 
-impl Watched {
+impl LimitedBody {
     pub(super) fn new(inner: Body, bytes_max: u64) -> Self {
         Self::with(inner, bytes_max, WINDOW)
     }
 
     fn with(inner: Body, bytes_max: u64, window: Duration) -> Self {
-        let trouble = Trouble { kind: Arc::new(AtomicU8::new(FINE)), bytes_max };
+        let failure = BodyFailure { kind: Arc::new(AtomicU8::new(FINE)), bytes_max };
         Self {
             inner,
             bytes: 0,
@@ -87,13 +87,13 @@ impl Watched {
             waited: Duration::ZERO,
             waits_since: None,
             window_ends: Box::pin(sleep(window)),
-            trouble,
+            failure,
         }
     }
 
     /// Returns a handle that says why reading failed.
-    pub(super) fn trouble(&self) -> Trouble {
-        self.trouble.clone()
+    pub(super) fn failure(&self) -> BodyFailure {
+        self.failure.clone()
     }
 
     /// Handles a read that found nothing.
@@ -117,12 +117,12 @@ impl Watched {
     }
 
     fn fail(&self, kind: u8) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.trouble.kind.store(kind, Ordering::Release);
+        self.failure.kind.store(kind, Ordering::Release);
         Poll::Ready(Some(Err(axum::Error::new(Stopped))))
     }
 }
 
-/// Reading was stopped; [`Trouble`] says why.
+/// Reading was stopped; [`BodyFailure`] says why.
 #[derive(Debug)]
 struct Stopped;
 
@@ -134,7 +134,7 @@ impl fmt::Display for Stopped {
 
 impl StdError for Stopped {}
 
-impl HttpBody for Watched {
+impl HttpBody for LimitedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -153,7 +153,7 @@ impl HttpBody for Watched {
             let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
             self.bytes += bytes;
             self.window_bytes += bytes;
-            if self.bytes > self.trouble.bytes_max {
+            if self.bytes > self.failure.bytes_max {
                 return self.fail(TOO_LARGE);
             }
         }
@@ -177,30 +177,30 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(40);
 
-    fn watched(bytes_max: u64) -> (Sender<Bytes, io::Error>, Watched, Trouble) {
+    fn watched(bytes_max: u64) -> (Sender<Bytes, io::Error>, LimitedBody, BodyFailure) {
         let (sender, inner) = Channel::new(1);
-        let watched = Watched::with(Body::new(inner), bytes_max, SHORT);
-        let trouble = watched.trouble();
-        (sender, watched, trouble)
+        let watched = LimitedBody::with(Body::new(inner), bytes_max, SHORT);
+        let failure = watched.failure();
+        (sender, watched, failure)
     }
 
     #[tokio::test]
-    async fn a_body_that_stalls_is_given_up_in_the_first_window_without_enough_of_it() {
+    async fn a_stalled_body_fails_in_its_first_slow_window() {
         for (bytes, windows) in [(0, 1), (WINDOW_BYTES - 1, 1), (WINDOW_BYTES, 2)] {
-            let (mut sender, watched, trouble) = watched(u64::MAX);
+            let (mut sender, watched, failure) = watched(u64::MAX);
             sender.send_data(vec![0; usize::try_from(bytes).unwrap()].into()).await.unwrap();
             let began = clock::now();
             let error = to_bytes(Body::new(watched), usize::MAX).await.unwrap_err();
             assert!(clock::now() - began >= SHORT * windows, "{bytes} bytes");
-            let problem = trouble.problem(&error);
+            let problem = failure.problem(&error);
             assert_eq!(problem.status, StatusCode::REQUEST_TIMEOUT);
             assert!(problem.detail.contains("too slowly"), "{problem:?}");
         }
     }
 
     #[tokio::test]
-    async fn that_we_read_slowly_is_not_the_senders_fault() {
-        let (mut sender, mut watched, trouble) = watched(10);
+    async fn our_own_slow_reading_is_not_the_senders_fault() {
+        let (mut sender, mut watched, failure) = watched(10);
         for bytes in ["12345", "67890"] {
             sender.send_data(bytes.into()).await.unwrap();
             assert_eq!(watched.frame().await.unwrap().unwrap().into_data().unwrap(), bytes);
@@ -214,6 +214,6 @@ mod tests {
         tokio::task::yield_now().await;
         sender.send_data("!".into()).await.unwrap();
         let error = reading.await.unwrap();
-        assert_eq!(trouble.problem(&error).status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(failure.problem(&error).status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn text_names_what_it_is_about_and_has_no_colours_in_files() {
+    fn text_shows_fields_and_has_no_colours_in_files() {
         let page = Page::default();
         let writer = page.clone();
         logged(text(move || writer.clone(), false), LogLevel::Info, || {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn of_libraries_only_what_is_wrong_is_logged() {
+    fn libraries_log_only_warnings_and_errors() {
         let page = Page::default();
         let writer = page.clone();
         logged(text(move || writer.clone(), false), LogLevel::Debug, || {

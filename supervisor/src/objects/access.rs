@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_counts_and_is_not_shown() {
+    fn set_variables_count_and_stay_hidden() {
         let access = read(&[
             ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
             ("AWS_SECRET_ACCESS_KEY", "hush"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_named() {
+    fn invalid_variables_are_named() {
         for (set, says) in [
             (&[("AWS_ACCESS_KEY_ID", "a")] as &[_], "AWS_SECRET_ACCESS_KEY is not"),
             (&[("AWS_SECRET_ACCESS_KEY", "hush")], "AWS_ACCESS_KEY_ID is not"),

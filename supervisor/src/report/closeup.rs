@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_targets_get_lanes_of_their_own_and_lanes_are_used_again() {
+    fn overlapping_targets_get_separate_reusable_lanes() {
         let bars = [
             interval(0, 0, 10),
             interval(1, 5, 10),

@@ -6,7 +6,7 @@ use supervisor_core::gather::Gather;
 
 use super::delivery::{FAILED, RECORDS, Upload};
 use super::remote::Remote;
-use super::working::{Note, Working};
+use super::working::{UploadNote, Working};
 use crate::journal::Complete;
 use crate::objects::{Object, ObjectError};
 use crate::sink::whole;
@@ -51,12 +51,12 @@ pub(super) fn begin_over(
 ) -> Result<Begun, ObjectError> {
     let url = object.url.to_string();
     let working = Working::open(object, output)?;
-    let mut notebook = working.notebook()?;
-    if notebook.note.uploaded {
+    let mut note_file = working.note_file()?;
+    if note_file.note.uploaded {
         // The run was killed after the store had confirmed everything, so the local files are no
         // longer needed.
         working.clear()?;
-        notebook.note = Note::default();
+        note_file.note = UploadNote::default();
     }
     let is_unfinished = working.is_unfinished() && !wish.table;
     if is_unfinished && !wish.resume && !wish.overwrite {
@@ -68,7 +68,7 @@ pub(super) fn begin_over(
         if !wish.overwrite {
             match remote.head(&main)? {
                 Some(head) if wish.resume => {
-                    let count = |name| head.said.get(name).and_then(|text: &String| text.parse().ok());
+                    let count = |name| head.metadata.get(name).and_then(|text: &String| text.parse().ok());
                     let (Some(records), Some(failed)) = (count(RECORDS), count(FAILED)) else {
                         return Err(ObjectError::Foreign { url });
                     };
@@ -83,13 +83,14 @@ pub(super) fn begin_over(
                 None => {}
             }
         }
-        // If that run is not continued, its unfinished uploads are aborted too, when this run
+        // The unfinished uploads of a run that is not continued are aborted too, when this run
         // uploads.
-        let begun = std::mem::take(&mut notebook.note.begun);
+        let begun = std::mem::take(&mut note_file.note.begun);
         let endpoint = object.access.endpoint().map(str::to_owned);
-        notebook.note = Note { url, endpoint, replaces: wish.overwrite, begun, ..Note::default() };
-        notebook.save()?;
+        note_file.note =
+            UploadNote { url, endpoint, replaces: wish.overwrite, begun, ..UploadNote::default() };
+        note_file.save()?;
     }
-    let upload = Upload { remote, object: object.clone(), notebook, output: output.to_owned() };
+    let upload = Upload { remote, object: object.clone(), note_file, output: output.to_owned() };
     Ok(Begun::Ready(working, Box::new(upload)))
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::remote::{Head, Parcel, Remote};
-use super::working::Notebook;
+use super::remote::{FileUpload, ObjectHead, Remote};
+use super::working::NoteFile;
 use crate::format::Format;
 use crate::objects::{Object, ObjectError};
 use crate::sink::whole::{self, Manifest, Totals};
@@ -26,7 +26,7 @@ pub(super) const FAILED: &str = "muster-failed";
 pub(crate) struct Upload {
     pub(super) remote: Remote,
     pub(super) object: Object,
-    pub(super) notebook: Notebook,
+    pub(super) note_file: NoteFile,
     /// The file, or the directory of a split output.
     pub(super) output: PathBuf,
 }
@@ -43,13 +43,13 @@ impl Upload {
     /// # Errors
     /// If it cannot be uploaded, or is not in the store afterwards.
     pub(crate) fn table(mut self) -> Result<(), ObjectError> {
-        self.remote.abort_begun(&mut self.notebook)?;
+        self.remote.abort_begun(&mut self.note_file)?;
         self.put_one(None)?;
         self.done()
     }
 
     fn run(mut self, totals: Totals) -> Result<(), ObjectError> {
-        self.remote.abort_begun(&mut self.notebook)?;
+        self.remote.abort_begun(&mut self.note_file)?;
         if self.output.is_dir() {
             self.put_directory(totals)?;
         } else {
@@ -59,29 +59,29 @@ impl Upload {
     }
 
     fn done(mut self) -> Result<(), ObjectError> {
-        self.notebook.note.uploaded = true;
-        self.notebook.save()
+        self.note_file.note.uploaded = true;
+        self.note_file.save()
     }
 
     fn put_one(&mut self, totals: Option<Totals>) -> Result<(), ObjectError> {
         let (output, key) = (self.output.clone(), self.object.url.key.clone());
-        self.put(&output, key, totals, self.notebook.note.replaces)
+        self.put(&output, key, totals, self.note_file.note.replaces)
     }
 
     /// The manifest is uploaded last and deleted first: if it exists, everything else does.
     fn put_directory(&mut self, totals: Totals) -> Result<(), ObjectError> {
         let manifest = self.object.url.below(whole::MANIFEST);
-        let replaces = self.notebook.note.replaces;
+        let replaces = self.note_file.note.replaces;
         if replaces {
             self.remote.delete(&manifest)?;
         } else if self.is_there(&manifest, totals)? {
             return Ok(());
         }
-        if !replaces && !self.notebook.note.parts_begun && !self.parts()?.is_empty() {
+        if !replaces && !self.note_file.note.parts_begun && !self.parts()?.is_empty() {
             return Err(ObjectError::InTheWay { url: self.object.url.to_string() });
         }
-        self.notebook.note.parts_begun = true;
-        self.notebook.save()?;
+        self.note_file.note.parts_begun = true;
+        self.note_file.save()?;
         let mut names = Vec::new();
         let unreadable = |cause| ObjectError::Working { path: self.output.clone(), cause };
         for entry in fs::read_dir(&self.output).map_err(unreadable)? {
@@ -109,7 +109,7 @@ impl Upload {
     fn is_there(&self, manifest: &str, totals: Totals) -> Result<bool, ObjectError> {
         let Some(head) = self.remote.head(manifest)? else { return Ok(false) };
         let path = self.output.join(whole::MANIFEST);
-        match differs(&head, &parcel(&path, manifest.to_owned(), Some(totals), false)?) {
+        match differs(&head, &upload(&path, manifest.to_owned(), Some(totals), false)?) {
             None => Ok(true),
             Some(_) => Err(ObjectError::InTheWay { url: self.object.url.to_string() }),
         }
@@ -122,13 +122,13 @@ impl Upload {
         totals: Option<Totals>,
         replaces: bool,
     ) -> Result<(), ObjectError> {
-        let parcel = parcel(path, key, totals, replaces)?;
-        let was_there = !replaces && self.remote.head(&parcel.key)?.is_some();
-        let is_kept = was_there || !self.remote.put(&parcel, &mut self.notebook)?;
-        let url = format!("s3://{}/{}", self.object.url.bucket, parcel.key);
-        let why = match self.remote.head(&parcel.key)? {
+        let upload = upload(path, key, totals, replaces)?;
+        let was_there = !replaces && self.remote.head(&upload.key)?.is_some();
+        let is_kept = was_there || !self.remote.put(&upload, &mut self.note_file)?;
+        let url = format!("s3://{}/{}", self.object.url.bucket, upload.key);
+        let why = match self.remote.head(&upload.key)? {
             None => "it is not in the store".to_owned(),
-            Some(head) => match differs(&head, &parcel) {
+            Some(head) => match differs(&head, &upload) {
                 None => return Ok(()),
                 // If it were ours, from a run that was killed before it could note that, its
                 // contents would be the same.
@@ -141,31 +141,31 @@ impl Upload {
 }
 
 /// Returns how an object differs from what was to be uploaded.
-fn differs(head: &Head, parcel: &Parcel<'_>) -> Option<String> {
-    if head.bytes != parcel.bytes {
-        return Some(format!("it has {} bytes, not {}", head.bytes, parcel.bytes));
+fn differs(head: &ObjectHead, upload: &FileUpload<'_>) -> Option<String> {
+    if head.bytes != upload.bytes {
+        return Some(format!("it has {} bytes, not {}", head.bytes, upload.bytes));
     }
-    (head.said.get(SHA256) != parcel.said.get(SHA256))
+    (head.metadata.get(SHA256) != upload.metadata.get(SHA256))
         .then(|| "it does not have the SHA-256 that was uploaded".to_owned())
 }
 
-fn parcel(
+fn upload(
     path: &Path,
     key: String,
     totals: Option<Totals>,
     replaces: bool,
-) -> Result<Parcel<'_>, ObjectError> {
+) -> Result<FileUpload<'_>, ObjectError> {
     let records = totals.map_or(0, |totals| totals.ok + totals.failed);
     let manifest = Manifest::of(Format::default(), Totals::default(), [(path, records)]);
     let manifest = manifest.map_err(|cause| ObjectError::Working { path: path.to_owned(), cause })?;
     let (bytes, sha256) =
         manifest.files.into_iter().next().map(|file| (file.bytes, file.sha256)).unwrap_or_default();
-    let mut said = BTreeMap::from([(SHA256.to_owned(), sha256)]);
+    let mut metadata = BTreeMap::from([(SHA256.to_owned(), sha256)]);
     if let Some(totals) = totals {
-        said.insert(RECORDS.to_owned(), records.to_string());
-        said.insert(FAILED.to_owned(), totals.failed.to_string());
+        metadata.insert(RECORDS.to_owned(), records.to_string());
+        metadata.insert(FAILED.to_owned(), totals.failed.to_string());
     }
-    Ok(Parcel { path, key, bytes, content_type: content_type(path), said, replaces })
+    Ok(FileUpload { path, key, bytes, content_type: content_type(path), metadata, replaces })
 }
 
 fn content_type(path: &Path) -> &'static str {

@@ -69,13 +69,13 @@ impl HttpConnector for Connector {
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
-            .build(Dial { tls: Arc::clone(&self.tls) });
+            .build(Dialer { tls: Arc::clone(&self.tls) });
         Ok(HttpClient::new(Client(client)))
     }
 }
 
 #[derive(Debug)]
-struct Client(legacy::Client<Dial, HttpRequestBody>);
+struct Client(legacy::Client<Dialer, HttpRequestBody>);
 
 #[async_trait]
 impl HttpService for Client {
@@ -112,11 +112,11 @@ fn failed(error: legacy::Error) -> HttpError {
 
 /// Makes connections.
 #[derive(Debug, Clone)]
-struct Dial {
+struct Dialer {
     tls: Arc<ClientConfig>,
 }
 
-impl Service<Uri> for Dial {
+impl Service<Uri> for Dialer {
     type Response = TokioIo<Stream>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;

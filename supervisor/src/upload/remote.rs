@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::fault::{fault, is_not_implemented};
 use super::http::Connector;
-use super::working::Notebook;
+use super::working::NoteFile;
 use crate::objects::{Object, ObjectError};
 
 /// Larger files are uploaded in parts of at least this size. Stores reject parts below 5 MiB,
@@ -52,20 +52,20 @@ pub(super) struct Remote {
 
 /// What is known of an object without reading it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct ObjectHead {
     pub(super) bytes: u64,
     /// The metadata given at its upload.
-    pub(super) said: BTreeMap<String, String>,
+    pub(super) metadata: BTreeMap<String, String>,
 }
 
 /// A file to upload.
 #[derive(Debug)]
-pub(super) struct Parcel<'a> {
+pub(super) struct FileUpload<'a> {
     pub(super) path: &'a Path,
     pub(super) key: String,
     pub(super) bytes: u64,
     pub(super) content_type: &'static str,
-    pub(super) said: BTreeMap<String, String>,
+    pub(super) metadata: BTreeMap<String, String>,
     /// Whether an existing object of that key is replaced.
     pub(super) replaces: bool,
 }
@@ -93,7 +93,7 @@ impl Remote {
             let key = name
                 .to_ascii_lowercase()
                 .parse()
-                .map_err(|_| broken(format!("{name} has an invalid value")))?;
+                .map_err(|_| broken(format!("{name} is not a known variable")))?;
             builder = builder.with_config(key, value);
         }
         let bucket = builder.build().map_err(|error| broken(error.to_string()))?;
@@ -130,16 +130,16 @@ impl Remote {
     }
 
     /// Returns what is known of an object, if it exists.
-    pub(super) fn head(&self, key: &str) -> Result<Option<Head>, ObjectError> {
+    pub(super) fn head(&self, key: &str) -> Result<Option<ObjectHead>, ObjectError> {
         let key = self.key(key)?;
         let options = GetOptions { head: true, ..GetOptions::default() };
         match self.runtime.block_on(self.bucket.get_opts(&key, options)) {
             Ok(found) => {
-                let said = found.attributes.iter().filter_map(|(attribute, value)| {
+                let metadata = found.attributes.iter().filter_map(|(attribute, value)| {
                     let Attribute::Metadata(name) = attribute else { return None };
                     Some((name.to_string(), value.to_string()))
                 });
-                Ok(Some(Head { bytes: found.meta.size, said: said.collect() }))
+                Ok(Some(ObjectHead { bytes: found.meta.size, metadata: metadata.collect() }))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(fault(&self.object, "look at", &error)),
@@ -165,47 +165,47 @@ impl Remote {
 
     /// Aborts the unfinished uploads of earlier runs. If the store does not know one, it is already
     /// gone.
-    pub(super) fn abort_begun(&self, notebook: &mut Notebook) -> Result<(), ObjectError> {
-        for upload in notebook.note.begun.clone() {
+    pub(super) fn abort_begun(&self, note_file: &mut NoteFile) -> Result<(), ObjectError> {
+        for upload in note_file.note.begun.clone() {
             let key = self.key(&upload.key)?;
             let _ = self.runtime.block_on(self.bucket.abort_multipart(&key, &upload.id));
-            notebook.ended(&upload.id)?;
+            note_file.ended(&upload.id)?;
         }
         Ok(())
     }
 
     /// Uploads a file, in parts if it is large. Returns false if an object of that key exists that
     /// must be kept.
-    pub(super) fn put(&self, parcel: &Parcel<'_>, notebook: &mut Notebook) -> Result<bool, ObjectError> {
-        let unreadable = |cause| ObjectError::Working { path: parcel.path.to_owned(), cause };
-        let mut file = File::open(parcel.path).map_err(unreadable)?;
-        if parcel.bytes <= PART_BYTES {
+    pub(super) fn put(&self, upload: &FileUpload<'_>, note_file: &mut NoteFile) -> Result<bool, ObjectError> {
+        let unreadable = |cause| ObjectError::Working { path: upload.path.to_owned(), cause };
+        let mut file = File::open(upload.path).map_err(unreadable)?;
+        if upload.bytes <= PART_BYTES {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(unreadable)?;
-            return self.put_at_once(parcel, bytes);
+            return self.put_at_once(upload, bytes);
         }
-        let key = self.key(&parcel.key)?;
+        let key = self.key(&upload.key)?;
         let options =
-            PutMultipartOptions { attributes: attributes(parcel), ..PutMultipartOptions::default() };
+            PutMultipartOptions { attributes: attributes(upload), ..PutMultipartOptions::default() };
         let id = self.wait("upload", self.bucket.create_multipart_opts(&key, options))?;
-        notebook.begun(&parcel.key, &id)?;
-        let uploaded = self.runtime.block_on(self.put_parts(&mut file, parcel, &key, &id));
+        note_file.begun(&upload.key, &id)?;
+        let uploaded = self.runtime.block_on(self.put_parts(&mut file, upload, &key, &id));
         if uploaded.is_err() {
             let _ = self.runtime.block_on(self.bucket.abort_multipart(&key, &id));
         }
         // Whether it was completed or aborted, nothing is left to clean up.
-        notebook.ended(&id)?;
+        note_file.ended(&id)?;
         uploaded.map(|()| true)
     }
 
-    fn put_at_once(&self, parcel: &Parcel<'_>, bytes: Vec<u8>) -> Result<bool, ObjectError> {
-        let key = self.key(&parcel.key)?;
+    fn put_at_once(&self, upload: &FileUpload<'_>, bytes: Vec<u8>) -> Result<bool, ObjectError> {
+        let key = self.key(&upload.key)?;
         let payload = object_store::PutPayload::from(bytes);
         let put = |mode| {
-            let options = PutOptions { mode, attributes: attributes(parcel), ..PutOptions::default() };
+            let options = PutOptions { mode, attributes: attributes(upload), ..PutOptions::default() };
             self.runtime.block_on(self.bucket.put_opts(&key, payload.clone(), options))
         };
-        let mode = if parcel.replaces { PutMode::Overwrite } else { PutMode::Create };
+        let mode = if upload.replaces { PutMode::Overwrite } else { PutMode::Create };
         let done = match put(mode.clone()) {
             // The store has no conditional writes. The earlier check that the object does not exist
             // must suffice.
@@ -224,20 +224,20 @@ impl Remote {
     async fn put_parts(
         &self,
         file: &mut File,
-        parcel: &Parcel<'_>,
+        upload: &FileUpload<'_>,
         key: &Key,
         id: &String,
     ) -> Result<(), ObjectError> {
         let failed = |error: &object_store::Error| fault(&self.object, "upload", error);
-        let part_bytes = part_bytes(parcel.bytes);
+        let part_bytes = part_bytes(upload.bytes);
         let mut parts: BTreeMap<usize, PartId> = BTreeMap::new();
         let mut in_flight = JoinSet::new();
         let mut at = 0;
         loop {
-            while at < parcel.bytes && in_flight.len() < PARTS_IN_FLIGHT {
+            while at < upload.bytes && in_flight.len() < PARTS_IN_FLIGHT {
                 let number = usize::try_from(at / part_bytes).unwrap_or(usize::MAX);
-                let bytes = read(file, at, part_bytes.min(parcel.bytes - at))
-                    .map_err(|cause| ObjectError::Working { path: parcel.path.to_owned(), cause })?;
+                let bytes = read(file, at, part_bytes.min(upload.bytes - at))
+                    .map_err(|cause| ObjectError::Working { path: upload.path.to_owned(), cause })?;
                 at += part_bytes;
                 let (bucket, key, id) = (Arc::clone(&self.bucket), key.clone(), id.clone());
                 in_flight
@@ -254,11 +254,11 @@ impl Remote {
     }
 }
 
-fn attributes(parcel: &Parcel<'_>) -> Attributes {
-    let said =
-        parcel.said.iter().map(|(name, value)| (Attribute::Metadata(name.clone().into()), value.clone()));
-    let content_type = (Attribute::ContentType, parcel.content_type.to_owned());
-    said.chain([content_type]).collect()
+fn attributes(upload: &FileUpload<'_>) -> Attributes {
+    let metadata =
+        upload.metadata.iter().map(|(name, value)| (Attribute::Metadata(name.clone().into()), value.clone()));
+    let content_type = (Attribute::ContentType, upload.content_type.to_owned());
+    metadata.chain([content_type]).collect()
 }
 
 /// Returns the size of a part in whole MiB, such that there are not too many parts.

@@ -206,7 +206,7 @@ fn parts(contents: &[&str]) -> impl FnOnce(&Path) {
 }
 
 #[test]
-fn a_file_comes_whole_and_nothing_stays_behind() {
+fn a_file_is_uploaded_whole_and_leaves_nothing_behind() {
     let large = "0123456789abcde\n".repeat(usize::try_from(PART_BYTES / 16).unwrap() * 2 + 1);
     for content in ["", "{\"id\":0}\n", &large] {
         let bench = Bench::new("s3://bucket/a/b.jsonl", false);
@@ -220,7 +220,7 @@ fn a_file_comes_whole_and_nothing_stays_behind() {
 }
 
 #[test]
-fn what_fails_is_taken_back_and_uploaded_by_the_next_run() {
+fn a_failed_upload_is_aborted_and_repeated_by_the_next_run() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
     let content = "x".repeat(usize::try_from(PART_BYTES * 3).unwrap());
     *bench.memory.parts_left.lock().unwrap() = Some(1);
@@ -238,20 +238,20 @@ fn what_fails_is_taken_back_and_uploaded_by_the_next_run() {
 }
 
 #[test]
-fn what_a_killed_run_had_begun_is_taken_back() {
+fn a_killed_runs_unfinished_uploads_are_aborted() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
     let Ok(Begun::Ready(working, upload)) = bench.begin(false, false) else { panic!("not ready") };
     let id = bench.wait(bench.memory.inner.create_multipart(&Key::parse("b.jsonl").unwrap())).unwrap();
     fs::write(bench.output(), "x\n").unwrap();
-    let mut notebook = working.notebook().unwrap();
-    notebook.begun("b.jsonl", &id).unwrap();
+    let mut note_file = working.note_file().unwrap();
+    note_file.begun("b.jsonl", &id).unwrap();
     drop((working, upload));
     bench.run(false, true, |_| ()).unwrap();
     assert!(bench.memory.aborted.lock().unwrap().contains(&id) && bench.is_clean());
 }
 
 #[test]
-fn an_object_that_is_there_is_kept_unless_it_may_be_replaced() {
+fn an_existing_object_is_kept_unless_it_may_be_replaced() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
     bench.put("b.jsonl", "theirs");
     let why = bench.run(false, false, text("ours\n")).unwrap_err();
@@ -264,7 +264,7 @@ fn an_object_that_is_there_is_kept_unless_it_may_be_replaced() {
 }
 
 #[test]
-fn an_object_that_comes_meanwhile_is_kept() {
+fn an_object_created_meanwhile_is_kept() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
     let why = bench
         .run(false, false, |path| {
@@ -283,15 +283,15 @@ fn an_object_that_comes_meanwhile_is_kept() {
 }
 
 #[test]
-fn a_run_that_was_killed_after_its_upload_finds_its_own() {
+fn a_run_killed_after_its_upload_finds_its_object() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
     let Ok(Begun::Ready(working, upload)) = bench.begin(false, false) else { panic!("not ready") };
     fs::write(bench.output(), "ours\n").unwrap();
     upload.deliver(TOTALS).unwrap();
-    let mut notebook = working.notebook().unwrap();
-    assert!(notebook.note.uploaded);
-    notebook.note.uploaded = false;
-    notebook.save().unwrap();
+    let mut note_file = working.note_file().unwrap();
+    assert!(note_file.note.uploaded);
+    note_file.note.uploaded = false;
+    note_file.save().unwrap();
     drop(working);
     assert_eq!(bench.memory.puts.load(Ordering::Relaxed), 1);
     bench.run(false, true, |_| ()).unwrap();
@@ -300,7 +300,7 @@ fn a_run_that_was_killed_after_its_upload_finds_its_own() {
 }
 
 #[test]
-fn a_store_without_conditions_is_good_enough() {
+fn a_store_without_conditional_writes_works() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
     bench.memory.is_old.store(true, Ordering::Relaxed);
     bench.run(false, false, text("ours\n")).unwrap();
@@ -328,7 +328,7 @@ fn a_directory_is_objects_under_a_prefix() {
 }
 
 #[test]
-fn a_directory_may_be_cut_otherwise_by_the_run_that_resumes() {
+fn a_resumed_run_may_split_a_directory_differently() {
     let bench = Bench::new("s3://bucket/dir", true);
     let why = bench.run(false, false, |path| {
         parts(&["a", "b", "c"])(path);
@@ -354,7 +354,7 @@ fn one_supervisor_at_a_time() {
 }
 
 #[test]
-fn errors_say_what_to_do_and_nothing_that_was_signed() {
+fn errors_give_advice_and_hide_signed_data() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
     for (answer, says) in [
         ("<Code>NoSuchBucket</Code>", "there is no bucket bucket at Amazon's S3; create it first"),

@@ -30,7 +30,7 @@ pub(crate) struct Working {
 
 /// What a later run must know about a killed one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Note {
+pub(super) struct UploadNote {
     /// The object, for a person who looks into the directory.
     pub(super) url: String,
     /// The endpoint, if one was given.
@@ -55,9 +55,9 @@ pub(super) struct Multipart {
 
 /// The note, and its path.
 #[derive(Debug)]
-pub(super) struct Notebook {
+pub(super) struct NoteFile {
     path: PathBuf,
-    pub(super) note: Note,
+    pub(super) note: UploadNote,
 }
 
 impl Working {
@@ -98,15 +98,15 @@ impl Working {
     }
 
     /// Reads the note of the previous run, or returns an empty one.
-    pub(super) fn notebook(&self) -> Result<Notebook, ObjectError> {
+    pub(super) fn note_file(&self) -> Result<NoteFile, ObjectError> {
         let path = self.directory.join(NOTE);
         let note = match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Note::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(UploadNote::default()),
             Err(error) => Err(error),
         };
         match note {
-            Ok(note) => Ok(Notebook { path, note }),
+            Ok(note) => Ok(NoteFile { path, note }),
             Err(cause) => Err(ObjectError::Working { path, cause }),
         }
     }
@@ -129,7 +129,7 @@ impl Working {
 
 impl Drop for Working {
     fn drop(&mut self) {
-        let is_uploaded = self.notebook().is_ok_and(|notebook| notebook.note.uploaded);
+        let is_uploaded = self.note_file().is_ok_and(|note_file| note_file.note.uploaded);
         if is_uploaded && self.clear().is_err() {
             // The next run with this output removes it.
             return;
@@ -140,7 +140,7 @@ impl Drop for Working {
     }
 }
 
-impl Notebook {
+impl NoteFile {
     /// Writes the note to disk.
     pub(super) fn save(&self) -> Result<(), ObjectError> {
         let failed = |cause| ObjectError::Working { path: self.path.clone(), cause };

@@ -24,7 +24,7 @@ fn pop_all(frontier: &mut Frontier, now: Instant) -> Vec<u64> {
 }
 
 #[test]
-fn the_limit_is_eight_for_a_network_host_and_none_for_loopback() {
+fn network_hosts_allow_eight_and_loopback_is_unlimited() {
     let now = wire::clock::now();
     let table = [
         (PerHost::Auto, host("example.org"), 8),
@@ -44,7 +44,7 @@ fn the_limit_is_eight_for_a_network_host_and_none_for_loopback() {
 }
 
 #[test]
-fn hosts_take_turns_however_much_one_of_them_has() {
+fn hosts_take_turns_whatever_their_backlog() {
     let now = wire::clock::now();
     let mut frontier = Frontier::new(config(PerHost::Unlimited, None), 0);
     (0..6).for_each(|id| frontier.push(now, id, host("big")));
@@ -55,7 +55,7 @@ fn hosts_take_turns_however_much_one_of_them_has() {
 }
 
 #[test]
-fn a_host_whose_token_came_queues_behind_those_that_have_waited() {
+fn a_host_with_a_new_token_queues_behind_waiting_hosts() {
     let zero = wire::clock::now();
     let mut frontier = Frontier::new(config(PerHost::Unlimited, Some(1.0)), 0);
     for (id, name) in [(10, "a"), (11, "a"), (20, "b"), (21, "b"), (30, "c"), (31, "c")] {
@@ -67,7 +67,7 @@ fn a_host_whose_token_came_queues_behind_those_that_have_waited() {
 }
 
 #[test]
-fn a_permit_that_comes_back_lets_the_next_one_go() {
+fn a_released_permit_starts_the_next_target() {
     let now = wire::clock::now();
     let mut frontier = Frontier::new(config(limit(1), None), 0);
     (0..3).for_each(|id| frontier.push(now, id, host("a")));
@@ -78,7 +78,7 @@ fn a_permit_that_comes_back_lets_the_next_one_go() {
 }
 
 #[test]
-fn what_is_given_back_goes_first_and_in_order() {
+fn returned_targets_go_first_and_in_order() {
     let now = wire::clock::now();
     for host in [host("a"), None] {
         let mut frontier = Frontier::new(config(limit(3), None), 0);
@@ -113,7 +113,7 @@ fn a_due_retry_goes_before_fresh_targets_and_waits_for_a_permit_like_them() {
 }
 
 #[test]
-fn retry_after_holds_the_whole_host_and_only_it() {
+fn retry_after_pauses_exactly_one_host() {
     let now = wire::clock::now();
     let table = [(5, 5), (120, 120), (86_400, 120)];
     for (asked_s, held_s) in table {
@@ -133,7 +133,7 @@ fn retry_after_holds_the_whole_host_and_only_it() {
 }
 
 #[test]
-fn a_retry_after_without_a_host_holds_only_its_target() {
+fn retry_after_without_a_host_delays_only_its_target() {
     let now = wire::clock::now();
     let mut frontier = Frontier::new(config(PerHost::Auto, Some(1.0)), 0);
     (0..3).for_each(|id| frontier.push(now, id, None));
@@ -145,7 +145,7 @@ fn a_retry_after_without_a_host_holds_only_its_target() {
 }
 
 #[test]
-fn a_host_is_forgotten_when_nothing_about_it_counts_any_more() {
+fn a_host_is_forgotten_once_its_state_no_longer_matters() {
     let now = wire::clock::now();
     let mut frontier = Frontier::new(config(limit(1), None), 0);
     for id in 0..1000 {

@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_arrival_order_leaves_in_id_order(
+        fn lines_leave_in_id_order_whatever_their_arrival(
             order in (1_u64..200).prop_flat_map(|n| Just((0..n).collect::<Vec<_>>()).prop_shuffle())
         ) {
             let (mut ordered, mut out, mut arrived) = (Ordered::new(0), Vec::new(), Vec::new());

@@ -51,7 +51,7 @@ fn every_count_follows_from_the_events() {
 }
 
 #[test]
-fn the_books_balance_or_say_what_is_missing() {
+fn balance_reports_missing_and_extra_results() {
     let mut gather = Gather::new(1);
     gather.record(0, &outcome(0, 1, 0, Verdict::Ok));
     gather.record(0, &outcome(0, 1, 0, retry()));
@@ -98,7 +98,7 @@ fn memory_does_not_grow_with_the_run() {
 }
 
 #[test]
-fn what_is_kept_before_the_cut_is_complete_whatever_ends_late() {
+fn intervals_before_the_cut_are_complete() {
     let mut gather = Gather::new(1);
     let mut begun = Vec::new();
     for n in 0..30_000_u64 {

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_workers_get_nothing_ahead_and_fast_ones_a_little() {
+    fn only_fast_workers_get_targets_in_advance() {
         for (per_batch, batch_ms, window) in [(1, 1000, 1), (1, 20, 3), (10, 2, 201), (1000, 1, 513)] {
             let mut now = wire::clock::now();
             let mut credit = Credit::new(1, Ahead::default());
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_gets_a_buffer_full_first_and_then_what_its_speed_calls_for() {
+    fn a_programs_window_adapts_from_one_buffer_to_its_speed() {
         let mut now = wire::clock::now();
         let mut credit = Credit::new(1, Ahead::of_program(1));
         assert_eq!((credit.window(), credit.piece()), (257, 1));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_was_read() {
+    fn returned_targets_count_as_read() {
         let now = wire::clock::now();
         let mut credit = Credit::new(1, Ahead::default());
         credit.take(now, of(2));

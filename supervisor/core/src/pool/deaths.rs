@@ -16,7 +16,7 @@ use super::mutant::Mutant;
 use super::restart::DeathKind;
 use super::seat::{Death, Exit, Seat};
 use super::slot::{Ended, Role, State};
-use super::{Command, Notice, Pool, Quarantined, Stage, restart};
+use super::{Command, Notice, Pool, PoolState, Quarantined, restart};
 
 impl Pool {
     pub(super) fn spawned(&mut self, now: Instant, seat: Seat) {
@@ -84,9 +84,9 @@ impl Pool {
         } else if slot.role != Role::Seated {
             // The worker that it was to replace can do the job, and continues.
             let notice = Notice::trouble(seat, None, format!("{seat} refused the job: {why}"));
-            self.let_go(now, seat);
+            self.retire(now, seat);
             self.commands.push_back(Command::Notice(notice));
-        } else if self.stage == Stage::Running {
+        } else if self.state == PoolState::Running {
             // While the run is ending, a refusal no longer matters: the other workers could do the
             // job.
             self.give_up(now, why);
@@ -95,7 +95,7 @@ impl Pool {
 
     /// Ends the run: what the worker needs cannot be used, in this worker or any other.
     pub(super) fn gave_up(&mut self, now: Instant, seat: Seat, why: String) {
-        if self.current(seat).is_some() && self.stage == Stage::Running {
+        if self.current(seat).is_some() && self.state == PoolState::Running {
             self.give_up(now, why);
         }
     }
@@ -169,7 +169,7 @@ impl Pool {
         slot.failures += 1;
         let ended = ended.filter(|ended| *ended != Ended::Blameless || !self.is(Mutant::OwnKillBlames));
         let culprit = culprit(&death, ended)
-            .filter(|id| self.ledger.held_by(*id, seat).is_some() && !self.is(Mutant::BlameNobody));
+            .filter(|id| self.ledger.held_by(*id, seat).is_some() && !self.is(Mutant::BlameNone));
         let culprit = culprit.or_else(|| self.wrongly_blamed(seat, role));
         if role != Role::Leaving || !self.is(Mutant::LoseWorkAtRecycle) {
             for (id, live) in self.hand_back(now, seat, culprit) {
@@ -210,7 +210,7 @@ impl Pool {
         match role {
             Role::Seated => self.vacate(now, seat, kind, culprit, why),
             Role::Successor => self.replacement_failed(now, seat, why),
-            Role::Leaving => self.gone(seat),
+            Role::Leaving => self.remove_unseated(seat),
         }
     }
 
@@ -284,10 +284,10 @@ impl Pool {
     /// The seat is empty: fills it again if the run goes on.
     fn vacate(&mut self, now: Instant, seat: Seat, kind: DeathKind, culprit: Option<u64>, why: &str) {
         self.commands.push_back(Command::Forget(seat));
-        let running = self.stage == Stage::Running;
+        let running = self.state == PoolState::Running;
         let verdict =
             if running && !self.is(Mutant::NeverGiveUp) { self.intensity.death(now, kind) } else { None };
-        let gave_up = matches!(self.stage, Stage::GaveUp(_));
+        let gave_up = matches!(self.state, PoolState::GaveUp(_));
         let Some(slot) = self.current(seat) else { return };
         if !running {
             slot.state = if gave_up { State::Failed } else { State::Stopped };
@@ -303,7 +303,7 @@ impl Pool {
             delay = Duration::ZERO;
         }
         // A successor that is already starting takes the seat at once.
-        let followed = verdict.is_none() && self.succeed(seat).is_some();
+        let followed = verdict.is_none() && self.promote_successor(seat).is_some();
         if followed {
             self.restarts += 1;
         } else if let Some(slot) = self.current(seat) {

@@ -18,7 +18,7 @@ impl Pool {
             return;
         }
         let share = self.fair_share();
-        while let Some(index) = self.roomiest(share) {
+        while let Some(index) = self.least_loaded(share) {
             let Some((id, host)) = self.frontier.pop(now) else { break };
             let Some(slot) = self.slots.get_mut(index) else { break };
             if self.config.piped
@@ -84,7 +84,7 @@ impl Pool {
     }
 
     /// Returns the worker that gets the next target, if any has room.
-    pub(super) fn roomiest(&self, share: usize) -> Option<usize> {
+    pub(super) fn least_loaded(&self, share: usize) -> Option<usize> {
         let room = |slot: &Slot| {
             slot.credit.has_room(slot.credit.window().min(share))
                 && (slot.credit.may_send(slot.slice_bytes) || self.is(Mutant::NoCreditCheck))

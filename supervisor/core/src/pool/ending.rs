@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use super::mutant::Mutant;
 use super::slot::{Ended, State};
-use super::{Command, Pool, Stage};
+use super::{Command, Pool, PoolState};
 
 impl Pool {
     pub(super) fn drain(&mut self, now: Instant) {
-        if self.stage == Stage::Running && !self.is(Mutant::IgnoreStop) {
+        if self.state == PoolState::Running && !self.is(Mutant::IgnoreStop) {
             self.end(now);
         }
     }
 
     /// Stops handing out targets. Workers finish what they have begun and exit.
     pub(super) fn end(&mut self, now: Instant) {
-        self.stage = Stage::Ending;
+        self.state = PoolState::Ending;
         let (grace, terminate_grace) = (self.config.drain_grace, self.config.terminate_grace);
         for slot in self.slots.iter_mut().chain(&mut self.unseated) {
             match slot.state {
@@ -52,9 +52,9 @@ impl Pool {
     }
 
     pub(super) fn give_up(&mut self, now: Instant, why: String) {
-        if !matches!(self.stage, Stage::GaveUp(_)) {
+        if !matches!(self.state, PoolState::GaveUp(_)) {
             self.kill_all(now);
-            self.stage = Stage::GaveUp(why);
+            self.state = PoolState::GaveUp(why);
         }
     }
 }

@@ -83,7 +83,7 @@ impl PoolConfig {
 
 /// The state of the pool as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Stage {
+enum PoolState {
     /// Handing out targets.
     Running,
     /// All targets are done, or a drain was requested: workers are ending.
@@ -106,7 +106,7 @@ pub struct Pool {
     ledger: Ledger,
     frontier: Frontier,
     intensity: Intensity,
-    stage: Stage,
+    state: PoolState,
     source_ended: bool,
     sample_due: Option<Instant>,
     /// When the pool was last called, or when waiting was last compensated for; see
@@ -144,7 +144,7 @@ impl Pool {
             recycling: Recycling::new(now),
             ledger: Ledger::default(),
             frontier,
-            stage: Stage::Running,
+            state: PoolState::Running,
             source_ended: false,
             sample_due: None,
             called_at: now,
@@ -188,8 +188,8 @@ impl Pool {
 
     /// Handles an event. Afterwards call [`Self::poll_command`] until it returns `None`.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
-        let told = if let Event::Suspended(lasting) = event { lasting } else { Duration::ZERO };
-        self.make_up_for_absence(now, told);
+        let reported = if let Event::Suspended(lasting) = event { lasting } else { Duration::ZERO };
+        self.compensate_absence(now, reported);
         match event {
             Event::Spawned(seat) => self.spawned(now, seat),
             Event::SpawnFailed(seat, why) => self.spawn_failed(now, seat, &why),
@@ -220,7 +220,7 @@ impl Pool {
         batch: &Batch,
         dispositions: &mut Vec<Disposition>,
     ) {
-        self.make_up_for_absence(now, Duration::ZERO);
+        self.compensate_absence(now, Duration::ZERO);
         let current = self.current(seat).is_some();
         let mut returned = Load::default();
         for outcome in &batch.outcomes {
@@ -312,7 +312,7 @@ impl Pool {
     /// Whether the run is over: no process is left and none will be started.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.stage != Stage::Running && self.all().all(|slot| !slot.state.has_process())
+        self.state != PoolState::Running && self.all().all(|slot| !slot.state.has_process())
     }
 
     /// The wanted number of workers.
@@ -341,16 +341,16 @@ impl Pool {
     /// Why the pool gave up, if it did.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
-        match &self.stage {
-            Stage::GaveUp(why) => Some(why),
-            Stage::Running | Stage::Ending => None,
+        match &self.state {
+            PoolState::GaveUp(why) => Some(why),
+            PoolState::Running | PoolState::Ending => None,
         }
     }
 
     /// Follows up on any event: hands out targets, ends the run when all is done, checks the
     /// invariants.
     fn settle(&mut self, now: Instant) {
-        if self.stage == Stage::Running {
+        if self.state == PoolState::Running {
             if self.source_ended && self.ledger.counts().left() == 0 {
                 self.end(now);
             } else {

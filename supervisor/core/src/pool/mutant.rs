@@ -19,7 +19,7 @@ pub(super) enum Mutant {
     /// Every target in flight is charged with the attempt.
     BlameAll,
     /// No target is ever charged.
-    BlameNobody,
+    BlameNone,
     /// A worker that the supervisor ended for another reason counts as crashed.
     OwnKillBlames,
     /// A target past its deadline is blamed on the stage that is running.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::mutant::Mutant;
 use super::seat::Seat;
 use super::slot::{Ended, Role, Slot, State};
-use super::{Command, Notice, Pool, Stage, restart};
+use super::{Command, Notice, Pool, PoolState, restart};
 
 /// When the next recycle may be tried.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Recycling {
 impl Pool {
     /// Marks every current worker for replacement.
     pub(super) fn roll(&mut self, now: Instant) {
-        if self.stage != Stage::Running {
+        if self.state != PoolState::Running {
             return;
         }
         // A successor that is starting may still run the old executable.
@@ -47,7 +47,7 @@ impl Pool {
         self.commands.push_back(Command::Spawn(successor.seat));
         self.unseated.push(successor);
         if self.is(Mutant::DrainBeforeReady) {
-            self.let_go(now, seat);
+            self.retire(now, seat);
         }
     }
 
@@ -59,7 +59,7 @@ impl Pool {
     /// Returns the worker to replace next, unless a replacement is under way.
     fn next_worn(&self) -> Option<Seat> {
         let others = if self.is(Mutant::TwoRecyclesAtOnce) { 1 } else { 0 };
-        if self.stage != Stage::Running || self.unseated.len() > others {
+        if self.state != PoolState::Running || self.unseated.len() > others {
             return None;
         }
         // When all remaining targets are handed out, a fresh worker would have nothing to do.
@@ -84,7 +84,7 @@ impl Pool {
 
     /// Gives the seat to its successor, which is ready or whose predecessor is dead. Returns the
     /// predecessor.
-    pub(super) fn succeed(&mut self, seat: Seat) -> Option<Slot> {
+    pub(super) fn promote_successor(&mut self, seat: Seat) -> Option<Slot> {
         let index = self.successor(seat)?;
         let sits = self.slots.get_mut(seat.slot as usize)?;
         let successor = self.unseated.swap_remove(index);
@@ -94,18 +94,18 @@ impl Pool {
 
     /// Gives the seat to a successor that is ready, and lets its predecessor leave.
     pub(super) fn take_seat(&mut self, now: Instant, seat: Seat) {
-        let Some(old) = self.succeed(seat) else { return };
+        let Some(old) = self.promote_successor(seat) else { return };
         self.recycling = Recycling::new(now);
         // The predecessor was already ending, so this start makes up for its death.
         self.restarts += u64::from(old.state != State::Serving || self.is(Mutant::CountRecycleAsRestart));
         let seat = old.seat;
         self.unseated.push(Slot { role: Role::Leaving, ..old });
-        self.let_go(now, seat);
+        self.retire(now, seat);
     }
 
     /// Lets a process finish what it has begun and exit. A process that never became ready is
     /// terminated.
-    pub(super) fn let_go(&mut self, now: Instant, seat: Seat) {
+    pub(super) fn retire(&mut self, now: Instant, seat: Seat) {
         let (drained_by, killed_by) = (now + self.leaving_grace(), now + self.config.terminate_grace);
         let Some(slot) = self.current(seat) else { return };
         match slot.state {
@@ -135,8 +135,8 @@ impl Pool {
 
     /// Handles a successor that died before it was ready. The old worker is not affected.
     pub(super) fn replacement_failed(&mut self, now: Instant, seat: Seat, why: &str) {
-        self.gone(seat);
-        if self.stage != Stage::Running {
+        self.remove_unseated(seat);
+        if self.state != PoolState::Running {
             return;
         }
         let delay = restart::restart_delay(self.recycling.failures, &mut self.rng);
@@ -151,7 +151,7 @@ impl Pool {
     }
 
     /// Removes a process without a seat that is dead and settled.
-    pub(super) fn gone(&mut self, seat: Seat) {
+    pub(super) fn remove_unseated(&mut self, seat: Seat) {
         self.commands.push_back(Command::Forget(seat));
         self.unseated.retain(|slot| slot.seat != seat);
     }
@@ -181,7 +181,7 @@ impl Slot {
     }
 
     /// Checks the size that its black box reports.
-    pub(super) fn weigh(&mut self, now: Instant, rss_bytes: u64, allowance: u64) {
+    pub(super) fn check_size(&mut self, now: Instant, rss_bytes: u64, allowance: u64) {
         if rss_bytes == 0 {
             return;
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::mutant::Mutant;
 use super::seat::Seat;
 use super::slot::{Role, Slot};
-use super::{Command, Notice, Pool, Stage};
+use super::{Command, Notice, Pool, PoolState};
 
 /// Maximum workers in one pool, the same as at the start.
 const SLOTS_MAX: usize = 1024;
@@ -15,7 +15,7 @@ const SLOTS_MAX: usize = 1024;
 impl Pool {
     /// Adds one slot, which starts at once.
     pub(super) fn grow(&mut self, now: Instant) {
-        if self.stage != Stage::Running {
+        if self.state != PoolState::Running {
             return;
         }
         let count = self.slots.len();
@@ -32,7 +32,7 @@ impl Pool {
 
     /// Removes the last slot. Its worker finishes what it has begun and is not replaced.
     pub(super) fn shrink(&mut self, now: Instant) {
-        if self.stage != Stage::Running {
+        if self.state != PoolState::Running {
             return;
         }
         if self.slots.len() <= 1 && !self.is(Mutant::ShrinkToNone) {
@@ -42,14 +42,14 @@ impl Pool {
         let seat = slot.seat;
         if slot.state.has_process() {
             self.unseated.push(Slot { role: Role::Leaving, ..slot });
-            self.let_go(now, seat);
+            self.retire(now, seat);
         }
         // A successor that is starting for it goes too, however far it is.
         let successor = |other: &&mut Slot| other.seat.slot == seat.slot && other.role == Role::Successor;
         if let Some(successor) = self.unseated.iter_mut().find(successor) {
             successor.role = Role::Leaving;
             let seat = successor.seat;
-            self.let_go(now, seat);
+            self.retire(now, seat);
         }
         self.resized();
     }

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn deaths_in_vain_add_up_until_a_target_has_its_record() {
+    fn unexplained_deaths_add_up_until_a_target_is_finished() {
         let now = wire::clock::now();
         let mut intensity = Intensity::new(1);
         for finished in [true, false] {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn starts_that_always_fail_are_bounded_however_few_the_slots() {
+    fn failing_starts_are_bounded_for_any_number_of_slots() {
         let table =
             [(1, false, 6, 4), (1, true, 11, 130), (3, false, 10, 2), (8, false, 25, 2), (8, true, 25, 2)];
         for (slots, ever_ready, starts, within_s) in table {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_got_ready_forgives_failed_starts_far_apart() {
+    fn a_ready_worker_forgives_failed_starts_far_apart() {
         let start = wire::clock::now();
         let mut intensity = Intensity::new(2);
         for n in 0..100u32 {

@@ -7,7 +7,7 @@ use wire::black_box::{Phase, Reading};
 use super::mutant::Mutant;
 use super::seat::Seat;
 use super::slot::{Ended, Role, Slot, State};
-use super::{Command, Notice, Pool, Stage};
+use super::{Command, Notice, Pool, PoolState};
 
 /// How often the black boxes of busy workers are read. A hang is found at most this long after its
 /// limit. Reading costs one cache line per worker.
@@ -27,8 +27,8 @@ impl Pool {
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Without a worker that has room, nothing could be done when a frontier target is due. Its
         // instant would stay in the past, and a loop that waits for it would spin.
-        let has_room = || self.roomiest(self.fair_share()).is_some() || self.is(Mutant::SpinWithoutRoom);
-        let frontier = (self.stage == Stage::Running).then(|| self.frontier.next_due()).flatten();
+        let has_room = || self.least_loaded(self.fair_share()).is_some() || self.is(Mutant::SpinWithoutRoom);
+        let frontier = (self.state == PoolState::Running).then(|| self.frontier.next_due()).flatten();
         self.own_due().into_iter().chain(frontier.filter(|_| has_room())).min()
     }
 
@@ -44,7 +44,7 @@ impl Pool {
 
     /// Does everything that is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.make_up_for_absence(now, Duration::ZERO);
+        self.compensate_absence(now, Duration::ZERO);
         let overdue: Vec<Seat> = self
             .all()
             .filter(|slot| self.deadline(slot).is_some_and(|at| at <= now))
@@ -80,14 +80,14 @@ impl Pool {
     ///
     /// If [`Self::handle_timeout`] should have been called long before any other call, then this
     /// process was stopped, or the machine was, or the clock jumped.
-    pub(super) fn make_up_for_absence(&mut self, now: Instant, told: Duration) {
+    pub(super) fn compensate_absence(&mut self, now: Instant, reported: Duration) {
         let due = self.own_due().map(|due| due.max(self.called_at));
         let noticed = due.is_some_and(|due| now.duration_since(due) > LATE);
         let absence = if noticed { now.duration_since(self.called_at) } else { Duration::ZERO };
-        if absence > told {
+        if absence > reported {
             self.listening_since = Some(now);
         }
-        let lasting = told.max(absence);
+        let lasting = reported.max(absence);
         if lasting > Duration::ZERO {
             self.suspended(now, lasting);
         }
@@ -109,7 +109,7 @@ impl Pool {
             for deadline in slot.watches.iter_mut().filter_map(|watch| watch.deadline.as_mut()) {
                 *deadline += lasting;
             }
-            let running = self.stage == Stage::Running;
+            let running = self.state == PoolState::Running;
             let channel_only = slot.death.is_some() && running;
             match &mut slot.state {
                 State::Spawning(at) | State::Handshaking(at) => *at = (*at + lasting).max(heard_by),
@@ -195,7 +195,7 @@ impl Pool {
         }
         slot.sampled_at = Some(now);
         if let Some(allowance) = allowance {
-            slot.weigh(now, reading.rss_bytes, allowance);
+            slot.check_size(now, reading.rss_bytes, allowance);
         }
         let Some((culprit, why)) = hang else { return };
         slot.ended.get_or_insert(Ended::Hang(culprit));

@@ -7,7 +7,7 @@ import { confirmed } from "./dialogs.mjs";
 import { hasEnded, titleOf } from "./state.mjs";
 
 /**
- * @typedef {"hold" | "end" | "retry"} Place a button in a job's row; its action depends on the job's state
+ * @typedef {"hold" | "end" | "retry"} ButtonKind a button in a job's row; its action depends on the job's state
  * @typedef {{ label: string, act: (job: any) => Promise<any> }} Action
  */
 
@@ -20,7 +20,7 @@ const ACTIONS = {
   remove: { label: "Remove", act: remove },
 };
 
-/** @param {any} job @returns {Record<Place, Action | null>} */
+/** @param {any} job @returns {Record<ButtonKind, Action | null>} */
 export function actionsFor(job) {
   const ended = hasEnded(job);
   const holds = { queued: ACTIONS.pause, running: ACTIONS.pause, paused: ACTIONS.resume };

@@ -27,9 +27,9 @@ export class JobDetails {
     this.why = make("p", { className: "why" });
     this.facts = make("dl", { className: "pairs" });
     this.kinds = make("ul", { className: "kinds" });
-    this.quarantined = new Shelf("Quarantined", failure, this.abort.signal);
-    this.failed = new Shelf("Failed", failure, this.abort.signal);
-    this.last = new Shelf("Last records", recordLine, this.abort.signal);
+    this.quarantined = new RecordSection("Quarantined", failure, this.abort.signal);
+    this.failed = new RecordSection("Failed", failure, this.abort.signal);
+    this.last = new RecordSection("Last records", recordLine, this.abort.signal);
     this.download = make("a", { className: "download", download: "" }, "Download all records (NDJSON)");
     this.download.addEventListener("click", (/** @type {Event} */ event) => downloadWithToken(event, this.download));
     body.replaceChildren(this.error, this.why, this.facts, this.kinds, this.quarantined.element, this.failed.element, this.last.element, this.download);
@@ -116,7 +116,7 @@ function fact([name]) {
 }
 
 /** Records of one kind. They are read again when their number has changed. */
-class Shelf {
+class RecordSection {
   /**
    * @param {string} title
    * @param {(record: any) => HTMLElement} show

@@ -136,20 +136,20 @@ class Row {
     this.details = null;
   }
 
-  /** @param {import("./actions.mjs").Place} place */
-  #button(place) {
-    const button = make("button", { type: "button", onclick: () => this.#act(place) });
+  /** @param {import("./actions.mjs").ButtonKind} kind */
+  #button(kind) {
+    const button = make("button", { type: "button", onclick: () => this.#act(kind) });
     this.actions.append(button);
     return button;
   }
 
-  /** @param {import("./actions.mjs").Place} place */
-  async #act(place) {
-    const button = this.buttons[place];
+  /** @param {import("./actions.mjs").ButtonKind} kind */
+  async #act(kind) {
+    const button = this.buttons[kind];
     if (button.ariaBusy === "true") return;
     button.ariaBusy = "true";
     try {
-      await actionsFor(this.job)[place]?.act(this.job);
+      await actionsFor(this.job)[kind]?.act(this.job);
     } catch (error) {
       this.list.failed(/** @type {Error} */ (error));
     } finally {
@@ -170,12 +170,12 @@ class Row {
     setText(this.facts, facts(job));
     setText(this.failures, job.counts.failed ? `${format.count(job.counts.failed)} failed` : "");
     const actions = actionsFor(job);
-    for (const place of /** @type {import("./actions.mjs").Place[]} */ (Object.keys(this.buttons))) {
-      const action = actions[place];
-      show(this.buttons[place], action !== null);
+    for (const kind of /** @type {import("./actions.mjs").ButtonKind[]} */ (Object.keys(this.buttons))) {
+      const action = actions[kind];
+      show(this.buttons[kind], action !== null);
       if (!action) continue;
-      setText(this.buttons[place], action.label);
-      setAttribute(this.buttons[place], "aria-label", `${action.label}: ${titleOf(job)}`);
+      setText(this.buttons[kind], action.label);
+      setAttribute(this.buttons[kind], "aria-label", `${action.label}: ${titleOf(job)}`);
     }
     show(this.body, open);
     if (open) (this.details ??= new JobDetails(this.body)).update(job);

@@ -16,7 +16,7 @@ fn tcp(address: SocketAddr, lines: &[&str]) -> Answer {
 }
 
 #[test]
-fn on_tcp_it_answers_to_names_of_this_machine_only() {
+fn on_tcp_only_local_host_names_are_allowed() {
     let bench = Bench::new();
     let ask = |line: &str, host: &str, more: &str| tcp(bench.tcp(), &[line, &format!("Host: {host}"), more]);
     assert_eq!(ask("GET /v1/jobs HTTP/1.1", "localhost:1", "X: y").status, 200);
@@ -26,7 +26,7 @@ fn on_tcp_it_answers_to_names_of_this_machine_only() {
 }
 
 #[test]
-fn with_a_token_nothing_goes_without_it_and_a_new_one_holds_at_once() {
+fn a_token_is_required_and_a_new_one_applies_at_once() {
     let files = tempfile::tempdir().unwrap();
     let path = files.path().join("token");
     fs::write(&path, "first-token-of-the-day\n").unwrap();
@@ -54,7 +54,7 @@ fn with_a_token_nothing_goes_without_it_and_a_new_one_holds_at_once() {
 }
 
 #[test]
-fn one_connection_too_many_is_told_so_and_the_others_go_on() {
+fn a_connection_beyond_the_limit_is_refused() {
     let bench = Bench::with(|config| config.connections_max = 8);
     let crowd: Vec<_> = (0..200).map(|_| TcpStream::connect(bench.tcp()).unwrap()).collect();
     let told: Vec<String> = crowd
@@ -81,7 +81,7 @@ fn one_connection_too_many_is_told_so_and_the_others_go_on() {
 }
 
 #[test]
-fn whoever_sends_its_head_too_slowly_is_dropped_meanwhile_others_are_served() {
+fn a_slow_request_head_is_dropped_while_others_are_served() {
     let bench = Bench::new();
     let began = clock::now();
     let slow: Vec<_> = (0..32)
@@ -107,7 +107,7 @@ fn whoever_sends_its_head_too_slowly_is_dropped_meanwhile_others_are_served() {
 }
 
 #[test]
-fn garbage_is_refused_and_harms_nobody() {
+fn garbage_is_refused_without_harm() {
     let bench = Bench::new();
     for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"GET\r\n\r\n", b"\0\0\0\0\r\n\r\n"] {
         let mut stream = TcpStream::connect(bench.tcp()).unwrap();

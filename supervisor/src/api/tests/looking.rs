@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_there_is_shown() {
+fn existing_resources_are_shown() {
     let bench = Bench::new();
     for path in ["/healthz", "/readyz"] {
         assert_eq!(bench.get(path).json(), json!({"status": "ok"}));
@@ -107,7 +107,7 @@ fn answers_are_safe_to_show_in_a_browser() {
 }
 
 #[test]
-fn what_is_measured_is_shown_with_bounded_labels() {
+fn metrics_have_bounded_labels() {
     let bench = Bench::new();
     for _ in 0..3 {
         bench.job();
@@ -156,7 +156,7 @@ fn metrics_named(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_dashboard_shows_metrics_that_there_are() {
+fn the_grafana_dashboard_uses_existing_metrics() {
     let bench = Bench::new();
     bench.get("/healthz");
     // An error kind appears with its first error.

@@ -128,7 +128,7 @@ impl Bench {
             cpu_s: 0.5,
             restarts: 0,
         }));
-        let script = Script { board, keys: BTreeMap::new(), dir: dir.path().join("jobs") };
+        let script = ScriptedLoop { board, keys: BTreeMap::new(), dir: dir.path().join("jobs") };
         let loop_thread = std::thread::spawn(move || script.run(&asked));
         let handle = start(service.clone(), &config, dir.path()).unwrap();
         Self { dir, service, handle: Some(handle), loop_thread: Some(loop_thread) }
@@ -233,13 +233,13 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The scripted state loop.
-struct Script {
+struct ScriptedLoop {
     board: Arc<Board>,
     keys: BTreeMap<String, ([u8; 32], JobId)>,
     dir: PathBuf,
 }
 
-impl Script {
+impl ScriptedLoop {
     fn run(mut self, asked: &crossbeam_channel::Receiver<Ask>) {
         fs::create_dir_all(&self.dir).unwrap();
         for ask in asked {

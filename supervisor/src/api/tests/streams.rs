@@ -43,7 +43,7 @@ impl Stream {
 }
 
 #[test]
-fn records_that_are_certain_are_shown() {
+fn committed_records_are_shown() {
     let bench = Bench::new();
     let id = bench.job();
     let path = format!("/v1/jobs/{id}/records");
@@ -91,7 +91,7 @@ fn many_records_come_whole() {
 }
 
 #[test]
-fn a_follower_that_goes_away_makes_place_for_another() {
+fn a_follower_that_leaves_makes_room_for_another() {
     let bench = Bench::with(|config| config.connections_max = 1_000);
     let id = bench.job();
     let path = format!("/v1/jobs/{id}/records?follow=1");
@@ -108,7 +108,7 @@ fn a_follower_that_goes_away_makes_place_for_another() {
 }
 
 #[test]
-fn listeners_hear_of_open_jobs_and_of_what_happens() {
+fn listeners_get_open_jobs_and_events() {
     let bench = Bench::new();
     let (ended, open) = (bench.job(), bench.job());
     bench.set_state(ended, JobState::Done);
@@ -130,7 +130,7 @@ fn listeners_hear_of_open_jobs_and_of_what_happens() {
 }
 
 #[test]
-fn listeners_that_are_too_slow_are_told_so_and_start_again() {
+fn slow_listeners_are_notified_and_start_again() {
     let bench = Bench::new();
     let id = bench.job();
     let mut streams: Vec<_> = (0..16).map(|_| Stream::open(&bench, "/v1/events")).collect();
@@ -151,7 +151,7 @@ fn listeners_that_are_too_slow_are_told_so_and_start_again() {
 }
 
 #[test]
-fn readers_of_records_that_do_not_read_cost_a_few_pieces_each() {
+fn stalled_readers_of_records_cost_a_few_pieces_each() {
     let bench = Bench::new();
     let id = bench.job();
     let lines = format!("{{\"id\":0,\"text\":\"{}\"}}\n", "x".repeat(1_000)).repeat(1_000);
@@ -181,7 +181,7 @@ fn resident() -> u64 {
 }
 
 #[test]
-fn stopping_ends_what_would_go_on_for_ever() {
+fn stopping_ends_endless_streams() {
     let mut bench = Bench::new();
     let id = bench.job();
     let mut events = Stream::open(&bench, "/v1/events");

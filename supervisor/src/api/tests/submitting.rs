@@ -32,7 +32,7 @@ fn a_document_alone() {
     assert_eq!(answer.header("location"), Some("/v1/jobs/1"));
     assert_eq!(given(&answer), (document, Vec::new()));
     let json = "Content-Type: application/json\r\n";
-    bench.request("POST /v1/jobs", json, b"{").problem(400, "not JSON");
+    bench.request("POST /v1/jobs", json, b"{").problem(400, "not valid JSON");
     bench.request("POST /v1/jobs", json, b"[]").problem(422, "a JSON object");
     bench.request("POST /v1/jobs", "", b"{}").problem(415, "multipart/form-data");
     bench.request("POST /v1/jobs", "Content-Type: text/csv\r\n", b"x").problem(415, "application/json");
@@ -101,7 +101,7 @@ fn inputs_stream_in() {
     refused("{\"command\":\"fetch\"}\n\"a\\nb\"\n", 422, "line 2: the URL contains a line break");
     refused("{\"command\":\"fetch\"}\n\"# a\"\n", 422, "line 2: the URL is missing");
     refused("{\"command\":\"parse\"}\n\"a\"\n", 422, "multipart/form-data");
-    refused("{\"command\":", 400, "not JSON");
+    refused("{\"command\":", 400, "not valid JSON");
     refused(&format!("{{\"command\":\"fetch\"}}\n\"{}", "x".repeat(300_000)), 413, "line 2");
     until("refused uploads are gone", || bench.left_over() == 0);
 }
@@ -126,7 +126,7 @@ fn a_key_makes_two_submissions_one_job() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_and_leaves_nothing() {
+fn an_oversized_body_is_refused_and_leaves_nothing() {
     let bench = Bench::with(|config| config.body_bytes_max = 100_000);
     // Announced, so refused before any of it is read.
     let head = format!(

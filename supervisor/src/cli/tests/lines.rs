@@ -303,7 +303,7 @@ fn an_object_is_kept_on_this_machine_until_it_is_whole() {
     for (line, code, says) in [
         ("fetch http://a/ -o s3://bucket", 2, "is a bucket"),
         ("fetch http://a/ -o s3://bucket/dir/", 1, "--split N"),
-        ("fetch http://a/ -o s3://b/x", 2, "no name of a bucket"),
+        ("fetch http://a/ -o s3://b/x", 2, "not a valid bucket name"),
         ("fetch http://a/ -o gs://bucket/x", 2, "cannot write to gs://"),
         ("fetch http://a/ -o file://x.jsonl", 2, "file:///DIR/FILE"),
         ("fetch http://a/ -o s3://bucket/x.xlsx", 2, "nothing is written as .xlsx"),

@@ -104,7 +104,7 @@ fn without_tls_it_says_that_it_wants_tls() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
     let plain = format!("http://127.0.0.1:{}", secure.port);
-    supervisor().args(["status", "--url", &plain]).run().exits(2).says("ask with https://");
+    supervisor().args(["status", "--url", &plain]).run().exits(2).says("use https://");
     // One that says nothing at all keeps nobody waiting.
     let _silent = TcpStream::connect(("127.0.0.1", secure.port)).unwrap();
     secure.status(Some(TOKEN), "cert.pem").exits(0);

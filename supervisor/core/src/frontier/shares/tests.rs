@@ -10,7 +10,7 @@ fn host() -> Arc<str> {
 }
 
 #[test]
-fn all_runs_together_have_no_more_than_one_may() {
+fn all_runs_share_one_limit() {
     let (shares, now) = (HostShares::default(), wire::clock::now());
     let (one, two) = (shares.share(), shares.share());
     for _ in 0..3 {
@@ -23,7 +23,7 @@ fn all_runs_together_have_no_more_than_one_may() {
 }
 
 #[test]
-fn a_permit_that_comes_back_is_for_who_waited_longest() {
+fn a_released_permit_goes_to_the_run_that_waited_longest() {
     let (shares, now) = (HostShares::default(), wire::clock::now());
     let (one, two) = (shares.share(), shares.share());
     assert_eq!(one.take(now, &host(), Some(1), None), Ok(()));
@@ -43,7 +43,7 @@ fn a_permit_that_comes_back_is_for_who_waited_longest() {
 }
 
 #[test]
-fn what_one_run_was_told_to_wait_all_wait() {
+fn a_pause_of_one_run_holds_for_all() {
     let (shares, now) = (HostShares::default(), wire::clock::now());
     let (one, two) = (shares.share(), shares.share());
     let until = now + Duration::from_secs(9);
@@ -57,7 +57,7 @@ fn what_one_run_was_told_to_wait_all_wait() {
 }
 
 #[test]
-fn who_does_not_ask_again_holds_up_nobody() {
+fn a_run_that_does_not_ask_again_loses_its_place() {
     let (shares, now) = (HostShares::default(), wire::clock::now());
     let (one, two) = (shares.share(), shares.share());
     assert_eq!(one.take(now, &host(), Some(1), None), Ok(()));
@@ -73,7 +73,7 @@ fn who_does_not_ask_again_holds_up_nobody() {
 
 /// Runs take and release permits at random: the sum never exceeds the limit, and no run starves.
 #[test]
-fn over_many_histories_nobody_starves() {
+fn no_run_starves_over_many_histories() {
     for seed in 0..500 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (shares, start) = (HostShares::default(), wire::clock::now());
@@ -99,7 +99,7 @@ fn over_many_histories_nobody_starves() {
 }
 
 #[test]
-fn a_rate_holds_over_all_runs_and_the_lowest_counts() {
+fn all_runs_share_the_lowest_rate() {
     let (shares, now) = (HostShares::default(), wire::clock::now());
     let (slow, fast, any) = (shares.share(), shares.share(), shares.share());
     let (two_a_second, ten_a_second) = (Rate::new(2.0), Rate::new(10.0));
@@ -130,7 +130,7 @@ fn a_rate_holds_over_all_runs_and_the_lowest_counts() {
 }
 
 #[test]
-fn hosts_are_forgotten_though_their_runs_ended_first() {
+fn hosts_are_forgotten_after_their_runs_ended() {
     let (shares, mut now) = (HostShares::default(), wire::clock::now());
     let rate = Rate::new(1.0);
     for name in 0..100 * SWEEP_MIN {

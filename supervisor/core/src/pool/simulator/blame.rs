@@ -108,7 +108,7 @@ impl Oracle {
         if leaves || self.seats.is_successor(seat) {
             return;
         }
-        self.vain += u32::from(suspects.is_empty() || or_nobody);
+        self.unexplained += u32::from(suspects.is_empty() || or_nobody);
         if !ready {
             self.unready_deaths.push(now);
         }

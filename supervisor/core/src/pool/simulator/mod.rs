@@ -84,7 +84,7 @@ fn every_mutant_is_caught() {
         Mutant::RequeueBeforeEof,
         Mutant::RequeueBeforeDeath,
         Mutant::BlameAll,
-        Mutant::BlameNobody,
+        Mutant::BlameNone,
         Mutant::OwnKillBlames,
         Mutant::BlameRunningForOverdue,
         Mutant::NeverQuarantine,

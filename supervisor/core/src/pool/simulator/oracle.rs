@@ -81,7 +81,7 @@ pub(super) struct Oracle {
     spawns: u64,
     pub(super) seats: Seats,
     /// Deaths with no target to blame, since a target was last finished.
-    pub(super) vain: u32,
+    pub(super) unexplained: u32,
     pub(super) unready_deaths: Vec<Instant>,
     source_ended: bool,
 }
@@ -98,7 +98,7 @@ impl Oracle {
             jumped_at: None,
             spawns: 0,
             seats: Seats::new(scenario),
-            vain: 0,
+            unexplained: 0,
             unready_deaths: Vec::new(),
             source_ended: false,
         }
@@ -162,7 +162,7 @@ impl Oracle {
         let process = self.process(seat);
         process.settled = true;
         if self.seats.sits(seat) {
-            self.vain += 1;
+            self.unexplained += 1;
             self.unready_deaths.push(now);
         }
     }
@@ -280,7 +280,7 @@ impl Oracle {
         assert_eq!(quarantined.attempts, entry.retries + crashes_max, "{id}");
         assert_eq!(quarantined.input, scenario.targets[id as usize].input);
         entry.quarantined = true;
-        self.vain = 0;
+        self.unexplained = 0;
         self.end_if_all_done();
     }
 
@@ -298,7 +298,7 @@ impl Oracle {
         if settled || entry.holder != Some(seat) {
             return Disposition::Stale;
         }
-        self.vain = 0;
+        self.unexplained = 0;
         self.processes.get_mut(&seat).unwrap().returned += 1;
         entry.holder = None;
         if let Verdict::Retry { after_ms, .. } = verdict {
@@ -327,7 +327,10 @@ impl Oracle {
         let recent = |at: &&Instant| now.duration_since(**at) <= Duration::from_secs(60);
         let unready = self.unready_deaths.iter().filter(recent).count();
         // The last death may not be counted yet.
-        assert!(self.refused || self.vain >= 5 || unready >= 5, "the pool gave up for no reason: {why}");
+        assert!(
+            self.refused || self.unexplained >= 5 || unready >= 5,
+            "the pool gave up for no reason: {why}"
+        );
     }
 
     /// The run is over.

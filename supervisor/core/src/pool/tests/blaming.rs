@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn only_the_one_at_fault_gets_the_attempt() {
+fn only_the_target_at_fault_is_charged() {
     let crash = Exit::Signal(libc::SIGSEGV);
     let table = [
         ("a crash in a stage", crash, Some(1), Some(1)),
@@ -26,7 +26,7 @@ fn only_the_one_at_fault_gets_the_attempt() {
 }
 
 #[test]
-fn three_deaths_set_a_target_aside_with_the_evidence() {
+fn three_deaths_quarantine_a_target_with_evidence() {
     let table = [
         (
             Exit::Signal(libc::SIGSEGV),
@@ -76,7 +76,7 @@ fn three_deaths_set_a_target_aside_with_the_evidence() {
 }
 
 #[test]
-fn many_bad_inputs_in_a_row_are_no_reason_to_give_up() {
+fn many_bad_inputs_in_a_row_do_not_end_the_run() {
     let mut rig = Rig::serving(limits(), 40);
     for death in 0..120 {
         rig.dies(seat(0, death + 1), Exit::Signal(libc::SIGSEGV), Some(u64::from(death / 3)), "");
@@ -87,7 +87,7 @@ fn many_bad_inputs_in_a_row_are_no_reason_to_give_up() {
 }
 
 #[test]
-fn a_channel_that_somebody_else_holds_open_is_not_waited_for_long() {
+fn a_channel_held_open_by_another_process_is_given_up() {
     let mut rig = Rig::serving(limits(), 1);
     rig.tell(Event::Reaped(
         seat(0, 1),

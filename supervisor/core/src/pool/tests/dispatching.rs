@@ -20,7 +20,7 @@ fn the_first_targets_are_spread_evenly() {
 }
 
 #[test]
-fn a_fast_worker_is_not_fed_ahead_of_an_idle_one_at_the_end() {
+fn a_fast_worker_leaves_the_last_targets_to_an_idle_one() {
     let mut rig = Rig::serving(PoolConfig { slots: 2, concurrency: 1, ..limits() }, 30);
     // Worker 0 answers every millisecond and so is sent more in advance; worker 1 takes its time.
     for id in 0..10 {
@@ -38,7 +38,7 @@ fn a_fast_worker_is_not_fed_ahead_of_an_idle_one_at_the_end() {
 }
 
 #[test]
-fn what_a_lost_worker_held_goes_first_and_in_order() {
+fn a_lost_workers_targets_go_first_and_in_order() {
     let mut rig = Rig::serving(PoolConfig { concurrency: 4, ..limits() }, 9);
     assert_eq!(rig.given(), [(0, (0..4).map(|id| (id, 1)).collect())]);
     rig.dies(seat(0, 1), Exit::Signal(libc::SIGKILL), None, "");
@@ -49,7 +49,7 @@ fn what_a_lost_worker_held_goes_first_and_in_order() {
 }
 
 #[test]
-fn what_the_frontier_waits_for_wakes_only_a_pool_with_room() {
+fn the_frontiers_timer_wakes_only_a_pool_with_room() {
     let mut rig = Rig::serving(limits(), 1);
     // Slow enough that nothing is sent in advance.
     rig.now += SECOND;
@@ -64,7 +64,7 @@ fn what_the_frontier_waits_for_wakes_only_a_pool_with_room() {
 }
 
 #[test]
-fn a_pool_of_nothing_is_a_pool_of_one() {
+fn a_pool_has_at_least_one_worker() {
     let mut rig = Rig::serving(PoolConfig { slots: 0, concurrency: 0, ..limits() }, 1);
     rig.up(seat(0, 1));
     assert_eq!(rig.given(), [(0, vec![(0, 1)])]);

@@ -27,7 +27,7 @@ fn a_drain_finishes_what_is_in_flight_and_leaves_the_rest() {
 }
 
 #[test]
-fn a_kill_spares_nobody_and_blames_nobody() {
+fn a_kill_ends_every_worker_and_blames_no_target() {
     let mut rig = Rig::serving(PoolConfig { slots: 3, crashes_max: 1, ..limits() }, 3);
     rig.dies(seat(2, 1), Exit::Code(1), None, "");
     rig.asked();
@@ -45,7 +45,7 @@ fn a_kill_spares_nobody_and_blames_nobody() {
 }
 
 #[test]
-fn a_broken_worker_ends_the_run_with_its_last_words() {
+fn a_broken_worker_ends_the_run_with_its_last_output() {
     let mut rig = Rig::new(limits());
     rig.submit(0..1);
     for generation in 1..=6 {

@@ -80,7 +80,7 @@ fn a_lost_worker_gives_its_blocks_back_whole() {
 }
 
 #[test]
-fn a_program_is_told_once_that_nothing_follows() {
+fn a_program_is_flushed_once_when_no_targets_follow() {
     let mut rig = Rig::serving(piped(), 0);
     block(&mut rig, 0, 2);
     assert_eq!(flushes(&mut rig), 0, "more may come");
@@ -103,7 +103,7 @@ fn only_programs_are_told() {
 }
 
 #[test]
-fn a_program_that_is_of_no_use_ends_the_run_and_says_why() {
+fn an_unusable_program_ends_the_run_with_a_reason() {
     let mut rig = Rig::serving(piped(), 3);
     rig.tell(Event::GaveUp(seat(0, 1), "it dies whatever it is given".to_owned()));
     assert_eq!(rig.pool.failure(), Some("it dies whatever it is given"));

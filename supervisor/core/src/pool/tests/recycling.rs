@@ -71,7 +71,7 @@ fn one_recycle_at_a_time_and_each_in_its_turn() {
 }
 
 #[test]
-fn a_replacement_that_does_not_start_disturbs_nobody() {
+fn a_failed_replacement_changes_nothing() {
     let table: [(&str, Act); 4] = [
         ("cannot start", |rig| rig.tell(Event::SpawnFailed(seat(0, 2), "no more processes".to_owned()))),
         ("dies", |rig| {
@@ -104,7 +104,7 @@ fn a_replacement_that_does_not_start_disturbs_nobody() {
 }
 
 #[test]
-fn replacements_that_never_start_are_tried_ever_more_rarely_and_never_end_the_run() {
+fn failed_replacements_back_off_and_never_end_the_run() {
     let mut rig = worn(1);
     let (mut tries, mut read) = (0, alive());
     for _ in 0..600 {
@@ -135,7 +135,7 @@ fn a_worker_that_dies_while_its_replacement_starts_is_followed_by_it() {
 }
 
 #[test]
-fn a_crash_on_the_way_out_is_blamed_and_nothing_else_is() {
+fn a_leaving_workers_crash_blames_one_target() {
     for (exit, target, attempt) in [
         (Exit::Signal(libc::SIGSEGV), Some(1), 2),
         (Exit::Code(0), None, 1),
@@ -156,7 +156,7 @@ fn a_crash_on_the_way_out_is_blamed_and_nothing_else_is() {
 }
 
 #[test]
-fn one_that_takes_for_ever_to_leave_is_ended() {
+fn a_worker_that_never_leaves_is_terminated() {
     let mut rig = worn(1);
     rig.up(seat(0, 2));
     rig.asked();
@@ -207,7 +207,7 @@ fn a_worker_that_grows_beyond_its_allowance_is_replaced() {
 }
 
 #[test]
-fn a_worker_is_weighed_with_its_first_results() {
+fn a_workers_size_is_sampled_with_its_first_results() {
     for rss_allowance_bytes in [None, Some(1 << 20)] {
         let mut rig = Rig::serving(PoolConfig { rss_allowance_bytes, ..limits() }, 2);
         rig.returns(seat(0, 1), &[0], &Verdict::Ok);
@@ -232,7 +232,7 @@ fn a_roll_replaces_everyone_once() {
 }
 
 #[test]
-fn nobody_is_replaced_when_nothing_is_left_to_hand_out() {
+fn no_worker_is_replaced_when_nothing_is_left_to_hand_out() {
     let mut rig = Rig::serving(PoolConfig { concurrency: 2, ..recycled_after(1) }, 2);
     rig.tell(Event::SourceEnded);
     rig.asked();

@@ -45,7 +45,7 @@ fn a_late_target_is_blamed_and_not_the_stage_that_runs_meanwhile() {
 }
 
 #[test]
-fn a_worker_that_stands_still_outside_any_stage_costs_nobody_an_attempt() {
+fn a_standstill_outside_any_stage_charges_no_target() {
     // The target is past its deadline too, but it is the worker that makes no progress.
     let mut rig = Rig::serving(PoolConfig { stall_timeout: 40 * SECOND, ..limits() }, 1);
     rig.pass(39 * SECOND, |_| reading(5, None));
@@ -75,7 +75,7 @@ fn a_target_that_comes_to_the_same_worker_again_has_a_new_deadline() {
 }
 
 #[test]
-fn waiting_inside_the_worker_for_a_turn_is_not_counted() {
+fn waiting_for_a_turn_in_the_worker_does_not_count() {
     let mut rig = Rig::serving(limits(), 0);
     // Fast at first, so that it is sent more in advance; then each target takes 20 of the 30
     // seconds.
@@ -109,7 +109,7 @@ fn watching_costs_no_more_memory_than_is_in_flight() {
 }
 
 #[test]
-fn nobody_is_called_hung_because_we_did_not_listen() {
+fn our_own_delay_is_not_a_hang() {
     let half_a_minute = 31 * SECOND;
     let table: [(&str, Act); 2] = [
         ("we are told", |rig| {
