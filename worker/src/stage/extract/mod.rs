@@ -6,6 +6,7 @@
 //! nothing here waits.
 
 mod charset;
+mod document;
 mod dom;
 mod each;
 mod found;
@@ -20,12 +21,14 @@ mod pick;
 mod presets;
 #[cfg(test)]
 mod same;
+mod select;
 #[cfg(test)]
 mod soup;
 mod steps;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod xml;
 #[cfg(feature = "xpath")]
 mod xpath;
 
@@ -42,7 +45,7 @@ pub use input::Body;
 use input::Input;
 use json::JsonJob;
 use links::Links;
-use page::PageJob;
+use page::{Markup, PageJob};
 use steps::Around;
 
 /// What a body is, as far as its content type or its file's name tells.
@@ -52,6 +55,8 @@ pub enum Kind {
     Json,
     /// HTML, or what is treated as such.
     Html,
+    /// XML of whatever kind: a feed, XHTML.
+    Xml,
     /// Nobody said.
     Unknown,
 }
@@ -66,6 +71,8 @@ impl Kind {
             "" => Self::Unknown,
             "application/json" | "text/json" => Self::Json,
             other if other.ends_with("+json") => Self::Json,
+            "application/xml" | "text/xml" => Self::Xml,
+            other if other.ends_with("+xml") => Self::Xml,
             _ => Self::Html,
         }
     }
@@ -75,7 +82,8 @@ impl Kind {
     pub fn of_extension(extension: Option<&str>) -> Self {
         match extension.unwrap_or_default().to_ascii_lowercase().as_str() {
             "json" | "jsonld" | "geojson" => Self::Json,
-            "html" | "htm" | "xhtml" => Self::Html,
+            "html" | "htm" => Self::Html,
+            "xml" | "rss" | "atom" | "rdf" | "xhtml" | "xht" | "svg" => Self::Xml,
             _ => Self::Unknown,
         }
     }
@@ -84,7 +92,7 @@ impl Kind {
 /// What is known of a page besides its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
-    /// Whether it is JSON.
+    /// What it is written in.
     pub kind: Kind,
     /// The charset label of the `Content-Type` header.
     pub content_type_charset: Option<&'a str>,
@@ -130,6 +138,14 @@ pub enum ExtractError {
     TooMany {
         /// The limit.
         limit: usize,
+    },
+    /// A body that should be XML is not.
+    #[error("not well-formed XML, line {line}: {why}")]
+    Xml {
+        /// Where, from 1.
+        line: usize,
+        /// What is wrong there.
+        why: String,
     },
     /// A body that should be JSON is not.
     #[error("not JSON: {0}")]
@@ -203,21 +219,24 @@ impl Extractor {
         let mut input = Input::new(body);
         let is_json = match page.kind {
             Kind::Json => true,
-            Kind::Html => false,
+            Kind::Html | Kind::Xml => false,
             Kind::Unknown => self.json.reads() && looks_like_json(&mut input)?,
         };
         let (encoding, values);
-        if is_json && !self.is_empty {
+        if self.is_empty {
+            (encoding, values) =
+                (charset::sniff(&mut input, page.content_type_charset)?.encoding, Vec::new());
+        } else if is_json {
             encoding = charset::of_json(&mut input, page.content_type_charset)?;
-            let links = Links::new(page.url, None);
+            let links = Links::new(page.url, None, encoding);
             values = self.json.run(&mut input, encoding, Around { links: &links, deadline: &deadline })?;
         } else {
-            encoding = charset::sniff(&mut input, page.content_type_charset)?;
-            values = if self.is_empty {
-                Vec::new()
+            let markup = if page.kind == Kind::Xml {
+                Markup::Xml(charset::of_xml(&mut input, page.content_type_charset)?)
             } else {
-                self.html.run(&mut input, encoding, page.url, &deadline)?
+                Markup::Html(charset::sniff(&mut input, page.content_type_charset)?)
             };
+            (values, encoding) = self.html.run(&mut input, markup, page.url, &deadline)?;
         }
         Ok(Extracted { values, charset: charset::name(encoding), bytes_read: input.bytes_read() })
     }

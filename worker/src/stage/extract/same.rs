@@ -10,7 +10,8 @@ use shared::record::FieldValue;
 use shared::select::{Field, Preset};
 use url::Url;
 
-use super::dom::Dom;
+use super::charset::Charset;
+use super::dom::{Built, Dom, build};
 use super::found::{Deadline, Found};
 use super::input::Input;
 use super::links::Links;
@@ -58,7 +59,7 @@ fn picks(fields: &[Field]) -> Vec<Pick> {
 
 fn values(picks: &[Pick], found: &Found) -> Vec<FieldValue> {
     let url = Url::parse("http://example.com/a/b").unwrap();
-    let links = Links::new(Some(&url), found.base_href());
+    let links = Links::new(Some(&url), found.base_href(), UTF_8);
     picks.iter().enumerate().map(|(n, pick)| found.read().of(n, pick, &links)).collect()
 }
 
@@ -69,12 +70,14 @@ fn both(picks: &[Pick], html: &[u8], buffer: usize) -> (Option<Vec<FieldValue>>,
     let mut reader = BufReader::with_capacity(buffer, Cursor::new(html));
     let mut input = Input::new(&mut reader);
     let stream = Stream::new(picks).unwrap();
-    let end = stream.run(picks, &mut input, UTF_8, &deadline, &mut found).unwrap();
+    let end = stream.run(picks, &mut input, Charset::certain(UTF_8), &deadline, &mut found).unwrap();
     let streamed = (end == Streamed::Done).then(|| values(picks, &found));
 
     let mut found = Found::new(picks.len());
     let mut reader = Cursor::new(html);
-    Dom::new(picks).unwrap().run(&mut Input::new(&mut reader), UTF_8, &deadline, &mut found).unwrap();
+    let built = build(&mut Input::new(&mut reader), Charset::certain(UTF_8), &deadline).unwrap();
+    let Built::Page(page) = built else { panic!("the encoding was certain") };
+    Dom::new(picks).unwrap().collect(&page, &deadline, &mut found).unwrap();
     (streamed, values(picks, &found))
 }
 

@@ -1,0 +1,220 @@
+//! The state of form controls on a page that nobody has touched (HTML 4.10).
+
+use scraper::ElementRef;
+
+use super::pseudo::{all_around, has, is_any_of, is_html, upwards};
+
+/// A control, by the rules that hold for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An `input`, by its type.
+    Input(&'static str),
+    Textarea,
+    Select,
+    Other,
+}
+
+/// Types of `input` that are not `text`, which is what all others are.
+const TYPES: [&str; 21] = [
+    "button",
+    "checkbox",
+    "color",
+    "date",
+    "datetime-local",
+    "email",
+    "file",
+    "hidden",
+    "image",
+    "month",
+    "number",
+    "password",
+    "radio",
+    "range",
+    "reset",
+    "search",
+    "submit",
+    "tel",
+    "time",
+    "url",
+    "week",
+];
+
+impl Kind {
+    pub(super) fn of(element: ElementRef<'_>) -> Self {
+        if !is_html(element) {
+            return Self::Other;
+        }
+        match element.value().name() {
+            "input" => {
+                let given = element.attr("type").unwrap_or_default();
+                Self::Input(TYPES.into_iter().find(|kind| kind.eq_ignore_ascii_case(given)).unwrap_or("text"))
+            }
+            "textarea" => Self::Textarea,
+            "select" => Self::Select,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether a text is written into it.
+    pub(super) fn is_written_in(self) -> bool {
+        self.has_placeholder() && self != Self::Input("number")
+    }
+
+    pub(super) fn has_placeholder(self) -> bool {
+        let types = ["text", "search", "url", "tel", "email", "password", "number"];
+        self == Self::Textarea || types.iter().any(|kind| self == Self::Input(kind))
+    }
+
+    /// Whether `min` and `max` mean something to it.
+    pub(super) fn has_range(self) -> bool {
+        let types = ["date", "month", "week", "time", "datetime-local", "number", "range"];
+        types.iter().any(|kind| self == Self::Input(kind))
+    }
+
+    /// Whether `readonly` means something to it.
+    pub(super) fn can_be_read_only(self) -> bool {
+        self.has_placeholder() || (self.has_range() && self != Self::Input("range"))
+    }
+
+    pub(super) fn can_be_required(self) -> bool {
+        let types = ["checkbox", "radio", "file"];
+        self.can_be_read_only() || self == Self::Select || types.iter().any(|kind| self == Self::Input(kind))
+    }
+}
+
+/// What is written in a text control.
+pub(super) fn written(element: ElementRef<'_>) -> String {
+    if Kind::of(element) == Kind::Textarea {
+        return element.text().collect();
+    }
+    element.attr("value").unwrap_or_default().replace(['\r', '\n'], "")
+}
+
+pub(super) fn is_blank(element: ElementRef<'_>) -> bool {
+    written(element).is_empty()
+}
+
+/// Whether `disabled` means something to an element.
+pub(super) fn can_be_disabled(element: ElementRef<'_>) -> bool {
+    const NAMES: [&str; 7] = ["button", "input", "select", "textarea", "optgroup", "option", "fieldset"];
+    is_any_of(element, &NAMES)
+}
+
+pub(super) fn is_disabled(element: ElementRef<'_>) -> bool {
+    if !can_be_disabled(element) {
+        return false;
+    }
+    let by_others = || match element.value().name() {
+        "optgroup" => false,
+        "option" => {
+            let parent = element.parent().and_then(ElementRef::wrap);
+            parent.is_some_and(|parent| is_any_of(parent, &["optgroup"]) && has(parent, "disabled"))
+        }
+        _ => in_disabled_fieldset(element),
+    };
+    has(element, "disabled") || by_others()
+}
+
+/// Whether a fieldset around an element disables it, as it does not for what is in its first legend.
+fn in_disabled_fieldset(element: ElementRef<'_>) -> bool {
+    let mut below = element;
+    for around in upwards(element).skip(1) {
+        if is_any_of(around, &["fieldset"]) && has(around, "disabled") {
+            let legend = around.child_elements().find(|child| is_any_of(*child, &["legend"]));
+            if legend != Some(below) {
+                return true;
+            }
+        }
+        below = around;
+    }
+    false
+}
+
+/// Whether a user could change what an element says.
+pub(super) fn is_writable(element: ElementRef<'_>) -> bool {
+    let kind = Kind::of(element);
+    if matches!(kind, Kind::Input(_) | Kind::Textarea) {
+        return kind.can_be_read_only() && !has(element, "readonly") && !is_disabled(element);
+    }
+    let said =
+        upwards(element).filter(|around| is_html(*around)).find_map(|around| around.attr("contenteditable"));
+    said.is_some_and(|said| ["", "true", "plaintext-only"].iter().any(|yes| said.eq_ignore_ascii_case(yes)))
+}
+
+/// The form that a control belongs to.
+fn form(element: ElementRef<'_>) -> Option<ElementRef<'_>> {
+    let Some(id) = element.attr("form") else {
+        return upwards(element).skip(1).find(|around| is_any_of(*around, &["form"]));
+    };
+    all_around(element)
+        .find(|other| other.attr("id") == Some(id))
+        .filter(|other| is_any_of(*other, &["form"]))
+}
+
+pub(super) fn is_checked(element: ElementRef<'_>) -> bool {
+    match (Kind::of(element), element.value().name()) {
+        (Kind::Input("checkbox"), _) => has(element, "checked"),
+        // Of a group, the last one that says so.
+        (Kind::Input("radio"), _) => checked_of_group(element) == Some(element),
+        (_, "option") => is_selected(element),
+        _ => false,
+    }
+}
+
+fn checked_of_group(radio: ElementRef<'_>) -> Option<ElementRef<'_>> {
+    let name = radio.attr("name").unwrap_or_default();
+    if name.is_empty() {
+        return Some(radio).filter(|radio| has(*radio, "checked"));
+    }
+    let form = form(radio);
+    all_around(radio)
+        .filter(|other| Kind::of(*other) == Kind::Input("radio") && has(*other, "checked"))
+        .filter(|other| other.attr("name") == Some(name) && self::form(*other) == form)
+        .last()
+}
+
+fn is_selected(option: ElementRef<'_>) -> bool {
+    let Some(select) = upwards(option).find(|around| is_any_of(*around, &["select"])) else {
+        return has(option, "selected");
+    };
+    if has(select, "multiple") {
+        return has(option, "selected");
+    }
+    selected_of(select) == Some(option)
+}
+
+/// The option that a `select` for one of them shows.
+pub(super) fn selected_of(select: ElementRef<'_>) -> Option<ElementRef<'_>> {
+    let options = || select.descendent_elements().filter(|option| is_any_of(*option, &["option"]));
+    let rows = select.attr("size").and_then(|size| size.trim().parse::<u32>().ok()).unwrap_or(1);
+    let said = options().filter(|option| has(*option, "selected")).last();
+    said.or_else(|| if rows <= 1 { options().find(|option| !is_disabled(*option)) } else { None })
+}
+
+pub(super) fn is_default(element: ElementRef<'_>) -> bool {
+    match (Kind::of(element), element.value().name()) {
+        (Kind::Input("checkbox" | "radio"), _) => has(element, "checked"),
+        (_, "option") => has(element, "selected"),
+        _ if submits(element) => {
+            let form = form(element);
+            let of_form = |other: &ElementRef<'_>| submits(*other) && self::form(*other) == form;
+            form.is_some() && all_around(element).find(of_form) == Some(element)
+        }
+        _ => false,
+    }
+}
+
+fn submits(element: ElementRef<'_>) -> bool {
+    if is_any_of(element, &["button"]) {
+        let kind = element.attr("type").unwrap_or_default();
+        return !["button", "reset"].iter().any(|other| kind.eq_ignore_ascii_case(other));
+    }
+    matches!(Kind::of(element), Kind::Input("submit" | "image"))
+}
+
+pub(super) fn is_indeterminate(element: ElementRef<'_>) -> bool {
+    match Kind::of(element) {
+        Kind::Input("radio") => checked_of_group(element).is_none(),
+        _ => is_any_of(element, &["progress"]) && !has(element, "value"),
+    }
+}

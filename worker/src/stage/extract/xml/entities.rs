@@ -1,0 +1,163 @@
+//! Entities that a page declares for itself, and how much of them it may use.
+//!
+//! What stands in another file is not read: no page makes a worker open one.
+
+use std::collections::HashMap;
+
+use html5ever::data::NAMED_ENTITIES;
+use quick_xml::escape::resolve_xml_entity;
+use quick_xml::events::BytesRef;
+
+use super::{is_blank, is_name};
+
+/// Entities that refer to each other, above any that a person has declared.
+const DEPTH_MAX: usize = 16;
+
+/// What all references of a page may come to, each counted with those inside it. Ten
+/// short declarations could come to a billion words.
+const EXPANDED_BYTES_MAX: usize = 1 << 20;
+
+/// What a page declares.
+#[derive(Debug, Default)]
+pub(super) struct Entities {
+    /// The replacement of each; none if it stands in another file.
+    declared: HashMap<String, Option<String>>,
+    /// More may be declared in another file.
+    is_open: bool,
+    expanded_bytes: usize,
+}
+
+/// What a reference stands for.
+pub(super) enum Meaning {
+    /// A text, in which nothing is markup.
+    Text(String),
+    /// A text that is read as if it stood in the page.
+    Content(String),
+}
+
+impl Entities {
+    /// What a reference stands for, by the name between `&` and `;`.
+    pub(super) fn meaning(&self, name: &str) -> Result<Meaning, String> {
+        if name.starts_with('#') {
+            let c = BytesRef::new(name).resolve_char_ref().ok().flatten();
+            let c = c.filter(|c| *c >= ' ' || is_blank(*c));
+            return c
+                .map(|c| Meaning::Text(c.to_string()))
+                .ok_or_else(|| format!("`&{name};` is not a character of XML"));
+        }
+        if let Some(text) = resolve_xml_entity(name) {
+            return Ok(Meaning::Text(text.to_owned()));
+        }
+        match self.declared.get(name) {
+            Some(Some(text)) => Ok(Meaning::Content(text.clone())),
+            // What cannot be known is kept as it is written. XHTML declares the names of HTML.
+            Some(None) => Ok(Meaning::Text(format!("&{name};"))),
+            None if self.is_open => Ok(Meaning::Text(of_html(name).unwrap_or_else(|| format!("&{name};")))),
+            None if is_name(name) => Err(format!("the entity `&{name};` is not declared")),
+            None => Err("`&` begins no reference; it is written `&amp;`".to_owned()),
+        }
+    }
+
+    /// Counts the use of an entity that stands in others, `depth` deep.
+    pub(super) fn enter(&mut self, name: &str, bytes: usize, depth: usize) -> Result<(), String> {
+        if depth >= DEPTH_MAX {
+            return Err(format!("the entity `&{name};` refers to itself, or too deep into others"));
+        }
+        self.expanded_bytes = self.expanded_bytes.saturating_add(bytes.max(1));
+        if self.expanded_bytes > EXPANDED_BYTES_MAX {
+            return Err(format!("its entities come to more than {EXPANDED_BYTES_MAX} bytes"));
+        }
+        Ok(())
+    }
+
+    /// Takes the declarations out of a document type declaration.
+    pub(super) fn declare(&mut self, doctype: &str) -> Result<(), String> {
+        let (external, subset) = doctype.split_once('[').unwrap_or((doctype, ""));
+        self.is_open = external.contains("PUBLIC") || external.contains("SYSTEM");
+        let mut rest = subset.trim_start_matches(is_blank);
+        while !rest.is_empty() && !rest.starts_with(']') {
+            rest = self.one(rest)?.trim_start_matches(is_blank);
+        }
+        Ok(())
+    }
+
+    /// Takes one declaration, and returns what stands behind it.
+    fn one<'t>(&mut self, text: &'t str) -> Result<&'t str, String> {
+        let unclosed = || "a declaration in the document type is not closed".to_owned();
+        for (start, end) in [("<!--", "-->"), ("<?", "?>")] {
+            if let Some(inside) = text.strip_prefix(start) {
+                return inside.split_once(end).map(|(_, rest)| rest).ok_or_else(unclosed);
+            }
+        }
+        if let Some(reference) = text.strip_prefix('%') {
+            // It stands for declarations of another file, or may.
+            self.is_open = true;
+            return reference.split_once(';').map(|(_, rest)| rest).ok_or_else(unclosed);
+        }
+        let (declaration, rest) = declaration(text).ok_or_else(unclosed)?;
+        if let Some(entity) = declaration.strip_prefix("<!ENTITY").filter(|rest| rest.starts_with(is_blank)) {
+            self.entity(entity.trim_start_matches(is_blank))?;
+        }
+        Ok(rest)
+    }
+
+    fn entity(&mut self, declaration: &str) -> Result<(), String> {
+        if declaration.starts_with('%') {
+            return Ok(());
+        }
+        let malformed = || "an entity's declaration is malformed".to_owned();
+        let (name, value) = declaration.split_once(is_blank).ok_or_else(malformed)?;
+        let value = value.trim_start_matches(is_blank);
+        let replacement = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => {
+                let text = value.split(quote).nth(1).ok_or_else(malformed)?;
+                Some(with_characters(text)?)
+            }
+            Some('S' | 'P') => None,
+            _ => return Err(malformed()),
+        };
+        // Of two declarations of a name the first counts.
+        self.declared.entry(name.to_owned()).or_insert(replacement);
+        Ok(())
+    }
+}
+
+/// A declaration up to its `>`, which may stand in its quotes as well, and what is behind.
+fn declaration(text: &str) -> Option<(&str, &str)> {
+    let mut quote = None;
+    let ends = |c: char| match (quote, c) {
+        (None, '"' | '\'') => {
+            quote = Some(c);
+            false
+        }
+        (Some(open), _) => {
+            quote = quote.filter(|_| open != c);
+            false
+        }
+        (None, _) => c == '>',
+    };
+    let end = text.find(ends)?;
+    Some((text.get(..end)?, text.get(end + 1..)?))
+}
+
+/// An entity's value with its character references replaced; the others are when it is used.
+fn with_characters(text: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, reference)) = rest.split_once("&#") {
+        out.push_str(before);
+        let (number, after) = reference.split_once(';').ok_or("`&#` begins no character reference")?;
+        let c = BytesRef::new(format!("#{number}")).resolve_char_ref().ok().flatten();
+        out.push(c.ok_or_else(|| format!("`&#{number};` is not a character of XML"))?);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// A character that HTML has a name for.
+fn of_html(name: &str) -> Option<String> {
+    let (first, second) = NAMED_ENTITIES.get(&*format!("{name};"))?;
+    let text: String = [*first, *second].into_iter().filter(|c| *c != 0).filter_map(char::from_u32).collect();
+    Some(text).filter(|text| !text.is_empty())
+}
