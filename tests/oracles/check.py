@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable
 
 import archives
+import html5lib
 import objects
 import outputs
 import tables
@@ -28,6 +29,7 @@ CHECKS: dict[str, Callable[[Programs], str]] = {
     "resumed-archives": archives.check_resumed,
     "objects": objects.check,
     "resumed-objects": objects.check_resumed,
+    "html5lib": html5lib.check,
 }
 
 
