@@ -84,10 +84,12 @@ fn xml(edge: Edge<'_, Node>, out: &mut Vec<u8>) -> std::io::Result<()> {
 }
 
 fn close(node: NodeRef<'_, Node>, out: &mut Vec<u8>) -> std::io::Result<()> {
-    match node.value() {
-        Node::Element(own) if node.has_children() => write!(out, "</{}>", Written(&own.name)),
-        _ => Ok(()),
+    if let Node::Element(own) = node.value()
+        && node.has_children()
+    {
+        write!(out, "</{}>", Written(&own.name))?;
     }
+    Ok(())
 }
 
 /// A name with its prefix.

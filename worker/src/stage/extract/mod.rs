@@ -223,20 +223,23 @@ impl Extractor {
             Kind::Unknown => self.json.reads() && looks_like_json(&mut input)?,
         };
         let (encoding, values);
-        if self.is_empty {
-            (encoding, values) =
-                (charset::sniff(&mut input, page.content_type_charset)?.encoding, Vec::new());
-        } else if is_json {
+        if is_json && !self.is_empty {
             encoding = charset::of_json(&mut input, page.content_type_charset)?;
-            let links = Links::new(page.url, None, encoding);
+            // The queries of links are in the encoding of a page, and this is none.
+            let links = Links::new(page.url, None, encoding_rs::UTF_8);
             values = self.json.run(&mut input, encoding, Around { links: &links, deadline: &deadline })?;
         } else {
-            let markup = if page.kind == Kind::Xml {
-                Markup::Xml(charset::of_xml(&mut input, page.content_type_charset)?)
-            } else {
-                Markup::Html(charset::sniff(&mut input, page.content_type_charset)?)
+            let markup = match page.kind {
+                Kind::Xml => Markup::Xml(charset::of_xml(&mut input, page.content_type_charset)?),
+                Kind::Json | Kind::Html | Kind::Unknown => {
+                    Markup::Html(charset::sniff(&mut input, page.content_type_charset)?)
+                }
             };
-            (values, encoding) = self.html.run(&mut input, markup, page.url, &deadline)?;
+            (values, encoding) = if self.is_empty {
+                (Vec::new(), markup.encoding())
+            } else {
+                self.html.run(&mut input, markup, page.url, &deadline)?
+            };
         }
         Ok(Extracted { values, charset: charset::name(encoding), bytes_read: input.bytes_read() })
     }

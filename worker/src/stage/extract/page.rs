@@ -32,7 +32,7 @@ pub(super) enum Markup {
 }
 
 impl Markup {
-    const fn encoding(self) -> &'static Encoding {
+    pub(super) const fn encoding(self) -> &'static Encoding {
         match self {
             Self::Html(charset) => charset.encoding,
             Self::Xml(encoding) => encoding,

@@ -215,6 +215,8 @@ fn submits(element: ElementRef<'_>) -> bool {
 pub(super) fn is_indeterminate(element: ElementRef<'_>) -> bool {
     match Kind::of(element) {
         Kind::Input("radio") => checked_of_group(element).is_none(),
-        _ => is_any_of(element, &["progress"]) && !has(element, "value"),
+        Kind::Input(_) | Kind::Textarea | Kind::Select | Kind::Other => {
+            is_any_of(element, &["progress"]) && !has(element, "value")
+        }
     }
 }

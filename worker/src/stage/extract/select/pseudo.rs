@@ -24,19 +24,16 @@ pub(super) fn matches(element: ElementRef<'_>, wanted: &PseudoClass) -> bool {
 
 fn is(element: ElementRef<'_>, wanted: Plain) -> bool {
     match wanted {
-        Plain::Link | Plain::AnyLink => return is_link(element),
-        Plain::Defined => return !is_html(element) || !element.value().name().contains('-'),
+        Plain::Link | Plain::AnyLink => is_link(element),
+        Plain::Defined => !is_html(element) || !element.value().name().contains('-'),
         // The rest is about elements of HTML.
-        _ if !is_html(element) => return false,
-        Plain::Open => return has(element, "open") && is_any_of(element, &["details", "dialog"]),
-        Plain::Muted => return has(element, "muted") && is_any_of(element, &["audio", "video"]),
+        _ if !is_html(element) => false,
+        Plain::Open => has(element, "open") && is_any_of(element, &["details", "dialog"]),
+        Plain::Muted => has(element, "muted") && is_any_of(element, &["audio", "video"]),
         // Nothing plays on a saved page.
-        Plain::Paused => return is_any_of(element, &["audio", "video"]),
-        Plain::ReadOnly => return !control::is_writable(element),
-        Plain::ReadWrite => return control::is_writable(element),
-        _ => {}
-    }
-    match wanted {
+        Plain::Paused => is_any_of(element, &["audio", "video"]),
+        Plain::ReadOnly => !control::is_writable(element),
+        Plain::ReadWrite => control::is_writable(element),
         Plain::Checked => control::is_checked(element),
         Plain::Default => control::is_default(element),
         Plain::Indeterminate => control::is_indeterminate(element),
@@ -52,7 +49,6 @@ fn is(element: ElementRef<'_>, wanted: Plain) -> bool {
         Plain::OutOfRange => validity::is_in_range(element) == Some(false),
         Plain::Valid => validity::is_valid(element) == Some(true),
         Plain::Invalid => validity::is_valid(element) == Some(false),
-        _ => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Attributes of XML: their names, and their values as they are meant.
 
+use std::collections::HashSet;
+
 use html5ever::{Attribute, LocalName, Prefix, QualName, ns};
 use quick_xml::events::BytesStart;
 use quick_xml::name::{PrefixDeclaration, QName};
@@ -9,8 +11,10 @@ use super::entities::Meaning;
 
 impl Builder<'_> {
     pub(super) fn attributes(&mut self, start: &BytesStart<'_>) -> Result<Vec<Attribute>, String> {
-        let mut attributes: Vec<Attribute> = Vec::new();
-        for attribute in start.attributes() {
+        let mut attributes = Vec::new();
+        let mut seen = HashSet::new();
+        // The reader's own check compares each name with all before it: a page could have a million.
+        for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| {
                 let why = error.to_string();
                 // The position is one inside of the tag, and the line is enough.
@@ -23,7 +27,7 @@ impl Builder<'_> {
             };
             let mut value = String::with_capacity(attribute.value.len());
             self.normalize(&attribute.value, 0, &mut value)?;
-            if attributes.iter().any(|other| other.name.expanded() == name.expanded()) {
+            if !seen.insert((name.ns.clone(), name.local.clone())) {
                 return Err(format!("in `<{}>`: `{}` is there twice", start.name().as_ref(), name.local));
             }
             attributes.push(Attribute { name, value: value.into() });

@@ -248,13 +248,11 @@ impl From<String> for Fault {
     }
 }
 
-/// The reader's reason, without what we say before it.
+/// The reader's reason, without the words that we say before it.
 fn plain_words(error: &quick_xml::Error) -> String {
-    match error {
-        quick_xml::Error::Syntax(error) => error.to_string(),
-        quick_xml::Error::IllFormed(error) => error.to_string(),
-        other => other.to_string(),
-    }
+    let said = error.to_string();
+    let known = ["syntax error: ", "ill-formed document: "];
+    known.iter().find_map(|known| said.strip_prefix(known)).unwrap_or(&said).to_owned()
 }
 
 /// Where the first character is that no XML may hold.

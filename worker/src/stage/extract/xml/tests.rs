@@ -170,7 +170,7 @@ fn what_is_not_well_formed_says_so() {
         ("<r>\n a < b</r>", 2, "is not a name"),
         ("<r\n a=b/>", 2, "in `<r>`: attribute value must be enclosed"),
         ("<r a/>", 1, "in `<r>`: attribute key must be directly followed by `=`"),
-        ("<r a='1' a='2'/>", 1, "in `<r>`: duplicated attribute"),
+        ("<r a='1' a='2'/>", 1, "in `<r>`: `a` is there twice"),
         ("<r xmlns:a='u' xmlns:b='u' a:x='' b:x=''/>", 1, "`x` is there twice"),
         ("<a:r/>", 1, "the prefix of `a:r` is not declared"),
         ("<r>&#0;</r>", 1, "`&#0;` is not a character of XML"),
@@ -187,6 +187,15 @@ fn what_is_not_well_formed_says_so() {
         assert!(error.starts_with(&format!("not well-formed XML, line {line}: ")), "{error} in {xml:?}");
         assert!(error.contains(why), "{error} in {xml:?}");
     }
+}
+
+#[test]
+fn a_page_of_any_size_ends() {
+    let attributes: String = (0..200_000).map(|n| format!(" a{n}=''")).collect();
+    check("n=xpath:count(//r/@*)", &format!("<r{attributes}/>"), &json!(200_000));
+    let depth = 50_000;
+    check("n=xpath:count(//*)", &format!("{}{}", "<r>".repeat(depth), "</r>".repeat(depth)), &json!(depth));
+    check("n=xpath:string-length(/)", &format!("<r>{}</r>", "a&amp;".repeat(200_000)), &json!(400_000));
 }
 
 #[test]

@@ -230,7 +230,9 @@ impl<'a, 'p> Eval<'a, 'p> {
             let side = |value: &Value| match value {
                 Value::Number(number) if is_order => Plain::Number(*number),
                 Value::Text(text) if is_order => Plain::Number(number_of(text)),
-                other => Plain::Truth(other.is_true()),
+                Value::Nodes(_) | Value::Text(_) | Value::Number(_) | Value::Truth(_) => {
+                    Plain::Truth(value.is_true())
+                }
             };
             return Ok(side(left).compares(operator, side(right)));
         }
