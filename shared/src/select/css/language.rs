@@ -102,7 +102,7 @@ plain! {
 }
 
 /// What only happens while somebody looks at a page, or a script runs in it.
-const NEVER: [&str; 28] = [
+const NEVER: [&str; 32] = [
     "active",
     "active-view-transition",
     "autofill",
@@ -116,6 +116,8 @@ const NEVER: [&str; 28] = [
     "has-slotted",
     "host",
     "hover",
+    "interest-source",
+    "interest-target",
     "local-link",
     "modal",
     "past",
@@ -125,6 +127,8 @@ const NEVER: [&str; 28] = [
     "seeking",
     "stalled",
     "target",
+    "target-after",
+    "target-before",
     "target-current",
     "target-within",
     "user-invalid",

@@ -38,7 +38,7 @@ impl Charset {
         Self { encoding, is_tentative: false }
     }
 
-    const fn tentative(encoding: &'static Encoding) -> Self {
+    pub(super) const fn tentative(encoding: &'static Encoding) -> Self {
         Self { encoding, is_tentative: true }
     }
 

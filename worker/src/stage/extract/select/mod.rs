@@ -176,7 +176,7 @@ impl selectors::Element for Candidate<'_> {
     }
 
     fn has_id(&self, id: &CssLocalName, case: CaseSensitivity) -> bool {
-        self.element.attr("id").is_some_and(|own| case.eq(id.0.as_bytes(), own.as_bytes()))
+        self.element.value().id().is_some_and(|own| case.eq(id.0.as_bytes(), own.as_bytes()))
     }
 
     fn has_class(&self, name: &CssLocalName, case: CaseSensitivity) -> bool {

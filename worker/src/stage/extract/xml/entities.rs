@@ -73,7 +73,7 @@ impl Entities {
     /// Takes the declarations out of a document type declaration.
     pub(super) fn declare(&mut self, doctype: &str) -> Result<(), String> {
         let (external, subset) = doctype.split_once('[').unwrap_or((doctype, ""));
-        self.is_open = external.contains("PUBLIC") || external.contains("SYSTEM");
+        self.is_open = matches!(external.split_whitespace().nth(1), Some("PUBLIC" | "SYSTEM"));
         let mut rest = subset.trim_start_matches(is_blank);
         while !rest.is_empty() && !rest.starts_with(']') {
             rest = self.one(rest)?.trim_start_matches(is_blank);
