@@ -1,7 +1,7 @@
-//! The CSS that selectors are written in: Selectors 4, as far as a saved page can answer it.
+//! The selector language: Selectors 4, as far as it applies to a saved page.
 //!
-//! A list inside `:is()` is not forgiving, against the standard: a browser must
-//! survive what it does not know, but a user must be told of a misspelled name.
+//! Unlike in a browser, the lists in `:is()` and `:where()` are not forgiving: a user
+//! must be told about a misspelled name.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -30,18 +30,18 @@ impl SelectorImpl for Css {
     type PseudoElement = PseudoElement;
 }
 
-/// A pseudo-class that the tree's structure alone does not answer.
+/// A pseudo-class that does not depend on the structure of the tree alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PseudoClass {
     /// A pseudo-class without arguments.
     Plain(Plain),
-    /// `:lang()`, with the language ranges it accepts.
+    /// `:lang()`, with its language ranges.
     Lang(Vec<String>),
     /// `:dir()`
     Dir(Direction),
-    /// `:heading()`, with the levels it accepts; `:heading` accepts all of them.
+    /// `:heading()`, with its levels; none for `:heading`, which matches all levels.
     Heading(Vec<i32>),
-    /// One that depends on a user, a browser or a script. It matches nothing.
+    /// A pseudo-class that depends on a user, a browser or a script; matches nothing.
     Never(&'static str),
 }
 
@@ -56,7 +56,7 @@ pub enum Direction {
 
 macro_rules! plain {
     ($($variant:ident $name:literal)*) => {
-        /// Pseudo-classes without arguments whose answer is in the page.
+        /// A pseudo-class without arguments that depends on the page only.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Plain {
             $(
@@ -101,7 +101,7 @@ plain! {
     Valid "valid"
 }
 
-/// What only happens while somebody looks at a page, or a script runs in it.
+/// Pseudo-classes that need a user, a browser or a script.
 const NEVER: [&str; 32] = [
     "active",
     "active-view-transition",
@@ -163,7 +163,7 @@ impl cssparser::ToCss for PseudoClass {
     }
 }
 
-/// There are no pseudo-elements in a tree; `::text` and its like are cut off before.
+/// A tree has no pseudo-elements; `::text` and the other last steps are cut off before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PseudoElement {}
 
@@ -208,7 +208,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// The parser of [`Css`].
 #[derive(Default)]
 struct Parser {
-    /// A pseudo-class that there is not.
+    /// The name of an unknown pseudo-class.
     unknown: RefCell<Option<String>>,
 }
 
@@ -222,11 +222,11 @@ impl Parser {
 /// Why a text is not a list of selectors.
 #[derive(Debug)]
 pub struct CssError {
-    /// How many bytes were read.
+    /// The byte at which the parser stopped.
     pub at: usize,
-    /// What the parser did not expect.
+    /// The kind of the error.
     pub kind: ParseErrorKind<Refused>,
-    /// The name of the pseudo-class that there is not.
+    /// The name of an unknown pseudo-class.
     pub unknown: Option<String>,
 }
 
@@ -283,7 +283,7 @@ impl<'i> parser::Parser<'i> for Parser {
             _ => {
                 let known = NEVER_WITH_ARGUMENTS.into_iter().find(|known| *known == lower);
                 let never = known.map(PseudoClass::Never).ok_or_else(|| self.unknown(&name))?;
-                // Whatever they say, nothing is in that state.
+                // The pseudo-class matches nothing, whatever its arguments.
                 while arguments.next().is_ok() {}
                 Ok(never)
             }
@@ -294,7 +294,7 @@ impl<'i> parser::Parser<'i> for Parser {
 /// Parses a list of selectors.
 ///
 /// # Errors
-/// When it is not CSS, or names a pseudo-class that there is not.
+/// When it is not CSS, or contains an unknown pseudo-class.
 pub fn selectors(css: &str) -> Result<SelectorList<Css>, CssError> {
     let (parser, mut input) = (Parser::default(), cssparser::Parser::new(css));
     SelectorList::parse(&parser, &mut input, ParseRelative::No).map_err(|error| CssError {

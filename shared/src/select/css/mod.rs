@@ -27,8 +27,8 @@ pub(super) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> 
     if backslashes % 2 == 1 {
         return Err(Refusal::new(css_at + css.len() - 1, "a backslash has nothing to escape", "drop it"));
     }
-    // White space before the step is a combinator, and so may be what stands before it:
-    // `div ::text` takes the texts of the elements inside, as `div *::text` does.
+    // White space before the step is the descendant combinator, as in Scrapy: `div ::text` means
+    // `div *::text`, and `div > ::text` means `div > *::text`.
     let css =
         if is_below && !css.ends_with(',') { Cow::Owned(format!("{css} *")) } else { Cow::Borrowed(css) };
     check_css(&css).map_err(|refusal| refusal.shifted(css_at))?;
@@ -136,7 +136,7 @@ fn step_start(selector: &str) -> Result<Option<usize>, Refusal> {
 fn check_css(css: &str) -> Result<(), Refusal> {
     let Err(CssError { at, kind, unknown }) = selectors(css) else { return Ok(()) };
     if let Some(name) = unknown {
-        // The parser has read on to the end of whatever the name stands in.
+        // The parser stops at the end of the block that contains the name.
         let at = css.find(&format!(":{name}")).unwrap_or(at);
         let fix = match nearest(&name, language::names()) {
             Some(near) => format!("did you mean `:{near}`?"),

@@ -25,11 +25,11 @@ const VALIDITY_BYTES: usize = 64 * 1024;
 /// decide as well as a whole page.
 const GUESS_BYTES: usize = 4 * 1024;
 
-/// The encoding that a page is decoded from, until its parser finds a better one.
+/// The encoding of a page, and whether its parser may still change it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Charset {
     pub(super) encoding: &'static Encoding,
-    /// Known from the page's first bytes only, not from its transport or a byte order mark.
+    /// The encoding comes from the page's first bytes, not from HTTP or a byte order mark.
     is_tentative: bool,
 }
 
@@ -42,13 +42,13 @@ impl Charset {
         Self { encoding, is_tentative: true }
     }
 
-    /// Whether a `<meta>` may still change it.
+    /// Whether a `<meta>` may still change the encoding.
     pub(super) const fn is_tentative(self) -> bool {
         self.is_tentative
     }
 
-    /// Takes the label of a `<meta>` that the parser has come to (HTML 13.2.3.4). What is
-    /// returned is the other encoding that the page must be decoded from again.
+    /// Handles the label of a `<meta>` found by the parser (HTML 13.2.3.4). If it names another
+    /// encoding, returns that encoding: the page must be decoded again.
     pub(super) fn declare(&mut self, label: &[u8]) -> Option<&'static Encoding> {
         if !self.is_tentative {
             return None;
@@ -94,7 +94,7 @@ pub(super) fn of_xml(input: &mut Input<'_>, header_label: Option<&str>) -> io::R
     Ok(prescan::of_xml(input.peek(DECLARATION_BYTES)?).unwrap_or(UTF_8))
 }
 
-/// What a byte order mark says, which is skipped, or else the HTTP header.
+/// The encoding from a byte order mark, which is skipped, or from the HTTP header.
 fn transported(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<Option<&'static Encoding>> {
     if let Some((encoding, mark_bytes)) = Encoding::for_bom(input.peek(DECLARATION_BYTES)?) {
         input.skip_mark(mark_bytes);

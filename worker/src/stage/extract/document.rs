@@ -1,8 +1,7 @@
-//! A page as a tree, and how a parser builds one.
+//! A page as a tree, and the sink through which a parser builds it.
 //!
-//! The nodes are scraper's. What its own sink leaves out is added here: the contents
-//! of a `<template>` are a tree of their own (HTML 4.12.3), and HTML starts again
-//! inside some elements of MathML.
+//! The nodes are scraper's. This sink adds what scraper's own sink lacks: the contents of a
+//! `<template>` are a separate tree (HTML 4.12.3), and `annotation-xml` may contain HTML.
 
 use std::borrow::Cow;
 use std::cell::{Ref, RefCell};
@@ -19,11 +18,11 @@ use scraper::{ElementRef, Html, HtmlTreeSink, Node};
 pub(super) struct Document {
     pub(super) html: Html,
     pub(super) language: Language,
-    /// The contents of each `<template>`: roots that no traversal of the page comes to.
+    /// The root of the contents of each `<template>`, which no traversal of the page reaches.
     templates: HashMap<NodeId, NodeId>,
 }
 
-/// What a page is written in. HTML ignores the case of names, XML does not.
+/// The language of a page. Names are case-insensitive in HTML, case-sensitive in XML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     Html,
@@ -31,27 +30,26 @@ pub(super) enum Language {
 }
 
 impl Document {
-    /// The elements of the page, in its order.
+    /// The elements of the page in document order.
     pub(super) fn elements(&self) -> impl Iterator<Item = ElementRef<'_>> {
         // `Html::select` goes by order of creation, which is not the document's
         // order once the parser has moved content out of a table.
         self.html.tree.root().descendants().filter_map(ElementRef::wrap)
     }
 
-    /// What a `<template>` holds.
+    /// The contents of a `<template>`.
     pub(super) fn template_contents(&self, element: NodeId) -> Option<NodeRef<'_, Node>> {
         self.html.tree.get(*self.templates.get(&element)?)
     }
 }
 
 impl Language {
-    /// Whether names of this element and of its attributes are in lower case, however
-    /// they are asked for.
+    /// Whether the names of this element and its attributes are matched without regard to case.
     pub(super) fn folds_case(self, element: ElementRef<'_>) -> bool {
         self == Self::Html && element.value().name.ns == ns!(html)
     }
 
-    /// The value of an attribute by its qualified name, as the DOM's `getAttribute` gives it.
+    /// The value of an attribute by its qualified name, as returned by the DOM's `getAttribute`.
     pub(super) fn attribute<'p>(self, element: ElementRef<'p>, name: &str) -> Option<&'p str> {
         let folds = self.folds_case(element);
         let attributes = element.value().attrs.iter();
@@ -59,7 +57,7 @@ impl Language {
     }
 }
 
-/// Whether this is an element's or attribute's qualified name.
+/// Whether `name` is the qualified name of an element or attribute.
 pub(super) fn is_called(own: &QualName, name: &str, folds_case: bool) -> bool {
     let local = match &own.prefix {
         None => Some(name),
@@ -74,7 +72,7 @@ pub(super) struct Sink {
     nodes: HtmlTreeSink,
     language: Language,
     templates: RefCell<HashMap<NodeId, NodeId>>,
-    /// `annotation-xml` elements that say they hold HTML.
+    /// `annotation-xml` elements whose content is HTML.
     holds_html: RefCell<HashSet<NodeId>>,
 }
 
@@ -88,7 +86,7 @@ impl Sink {
         }
     }
 
-    /// Takes the contents of a new `<template>` out of the tree.
+    /// Detaches the contents of a new `<template>` from the tree.
     fn part_template(&self, template: NodeId) {
         let mut page = self.nodes.0.borrow_mut();
         let contents = page.tree.get(template).and_then(|node| node.first_child()).map(|first| first.id());

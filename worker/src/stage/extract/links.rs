@@ -65,15 +65,15 @@ impl Links {
     }
 }
 
-/// A link put together with its base by the URL standard.
+/// Joins a link to its base as the URL standard says.
 fn joined(base: Option<&Url>, link: &str, encoding: &'static Encoding) -> Result<Url, ParseError> {
     let query: &dyn for<'t> Fn(&'t str) -> Cow<'t, [u8]> = &|text| encoded(text, encoding);
     let query = Some(query).filter(|_| encoding != UTF_8);
     Url::options().base_url(base).encoding_override(query).parse(link)
 }
 
-/// A part of a query in the page's encoding. What that lacks is written as HTML writes a
-/// character in ASCII, and escaped here: the URL parser would leave the `&` and the `;`.
+/// Encodes a part of a query in the page's encoding. An unmappable character becomes a
+/// percent-encoded character reference, because the URL parser would not escape `&` and `;`.
 fn encoded<'t>(text: &'t str, encoding: &'static Encoding) -> Cow<'t, [u8]> {
     if text.is_ascii() {
         return Cow::Borrowed(text.as_bytes());

@@ -1,4 +1,4 @@
-//! Elements as markup again.
+//! Serializes elements.
 
 use std::io::Write as _;
 
@@ -12,8 +12,8 @@ use scraper::{ElementRef, Node};
 use super::ExtractError;
 use super::document::{Document, Language};
 
-/// Appends an element with its tags and all inside: in XML as it was read, in HTML as
-/// the standard serialises fragments (section 13.3), the contents of templates included.
+/// Appends an element with its tags and content: XML as it was read, HTML as the standard
+/// serializes fragments (section 13.3), which includes the contents of templates.
 ///
 /// # Errors
 /// Never in practice: writing to memory cannot fail.
@@ -33,7 +33,7 @@ fn html(page: &Document, element: ElementRef<'_>, out: &mut Vec<u8>) -> std::io:
         create_missing_parent: true,
     };
     let mut to = HtmlSerializer::new(out, options);
-    // Templates may hold templates: what is left of each tree is kept here, not on the stack.
+    // Templates may be nested to any depth, so this is a stack of its own instead of recursion.
     let mut trees = vec![element.traverse()];
     while let Some(tree) = trees.last_mut() {
         let Some(edge) = tree.next() else {
@@ -92,7 +92,7 @@ fn close(node: NodeRef<'_, Node>, out: &mut Vec<u8>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A name with its prefix.
+/// A qualified name.
 struct Written<'a>(&'a QualName);
 
 impl std::fmt::Display for Written<'_> {

@@ -1,10 +1,10 @@
-//! The state of form controls on a page that nobody has touched (HTML 4.10).
+//! The initial state of form controls (HTML 4.10).
 
 use scraper::ElementRef;
 
 use super::pseudo::{all_around, has, is_any_of, is_html, upwards};
 
-/// A control, by the rules that hold for it.
+/// The kind of a control, which decides what applies to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An `input`, by its type.
@@ -14,7 +14,7 @@ pub(super) enum Kind {
     Other,
 }
 
-/// Types of `input` that are not `text`, which is what all others are.
+/// The types of `input` except `text`, which is also the type of unknown ones.
 const TYPES: [&str; 21] = [
     "button",
     "checkbox",
@@ -55,7 +55,7 @@ impl Kind {
         }
     }
 
-    /// Whether a text is written into it.
+    /// Whether the user types text into it.
     pub(super) fn is_written_in(self) -> bool {
         self.has_placeholder() && self != Self::Input("number")
     }
@@ -65,13 +65,13 @@ impl Kind {
         self == Self::Textarea || types.iter().any(|kind| self == Self::Input(kind))
     }
 
-    /// Whether `min` and `max` mean something to it.
+    /// Whether `min` and `max` apply to it.
     pub(super) fn has_range(self) -> bool {
         let types = ["date", "month", "week", "time", "datetime-local", "number", "range"];
         types.iter().any(|kind| self == Self::Input(kind))
     }
 
-    /// Whether `readonly` means something to it.
+    /// Whether `readonly` applies to it.
     pub(super) fn can_be_read_only(self) -> bool {
         self.has_placeholder() || (self.has_range() && self != Self::Input("range"))
     }
@@ -82,7 +82,7 @@ impl Kind {
     }
 }
 
-/// What is written in a text control.
+/// The initial value of a text control.
 pub(super) fn written(element: ElementRef<'_>) -> String {
     if Kind::of(element) == Kind::Textarea {
         return element.text().collect();
@@ -94,7 +94,7 @@ pub(super) fn is_blank(element: ElementRef<'_>) -> bool {
     written(element).is_empty()
 }
 
-/// Whether `disabled` means something to an element.
+/// Whether `disabled` applies to an element.
 pub(super) fn can_be_disabled(element: ElementRef<'_>) -> bool {
     const NAMES: [&str; 7] = ["button", "input", "select", "textarea", "optgroup", "option", "fieldset"];
     is_any_of(element, &NAMES)
@@ -115,7 +115,7 @@ pub(super) fn is_disabled(element: ElementRef<'_>) -> bool {
     has(element, "disabled") || by_others()
 }
 
-/// Whether a fieldset around an element disables it, as it does not for what is in its first legend.
+/// Whether an enclosing fieldset disables an element. It does not disable what is in its first legend.
 fn in_disabled_fieldset(element: ElementRef<'_>) -> bool {
     let mut below = element;
     for around in upwards(element).skip(1) {
@@ -130,7 +130,7 @@ fn in_disabled_fieldset(element: ElementRef<'_>) -> bool {
     false
 }
 
-/// Whether a user could change what an element says.
+/// Whether a user could edit an element.
 pub(super) fn is_writable(element: ElementRef<'_>) -> bool {
     let kind = Kind::of(element);
     if matches!(kind, Kind::Input(_) | Kind::Textarea) {
@@ -141,7 +141,7 @@ pub(super) fn is_writable(element: ElementRef<'_>) -> bool {
     said.is_some_and(|said| ["", "true", "plaintext-only"].iter().any(|yes| said.eq_ignore_ascii_case(yes)))
 }
 
-/// The form that a control belongs to.
+/// The form owner of a control.
 fn form(element: ElementRef<'_>) -> Option<ElementRef<'_>> {
     let Some(id) = element.attr("form") else {
         return upwards(element).skip(1).find(|around| is_any_of(*around, &["form"]));
@@ -154,7 +154,7 @@ fn form(element: ElementRef<'_>) -> Option<ElementRef<'_>> {
 pub(super) fn is_checked(element: ElementRef<'_>) -> bool {
     match (Kind::of(element), element.value().name()) {
         (Kind::Input("checkbox"), _) => has(element, "checked"),
-        // Of a group, the last one that says so.
+        // In a group of radio buttons, the last checked one wins.
         (Kind::Input("radio"), _) => checked_of_group(element) == Some(element),
         (_, "option") => is_selected(element),
         _ => false,
@@ -183,7 +183,7 @@ fn is_selected(option: ElementRef<'_>) -> bool {
     selected_of(select) == Some(option)
 }
 
-/// The option that a `select` for one of them shows.
+/// The option that a single-choice `select` shows.
 pub(super) fn selected_of(select: ElementRef<'_>) -> Option<ElementRef<'_>> {
     let options = || select.descendent_elements().filter(|option| is_any_of(*option, &["option"]));
     let rows = select.attr("size").and_then(|size| size.trim().parse::<u32>().ok()).unwrap_or(1);

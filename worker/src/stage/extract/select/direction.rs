@@ -23,7 +23,7 @@ pub(super) fn of(element: ElementRef<'_>) -> Direction {
     Direction::Ltr
 }
 
-/// The direction of the first letter that has one.
+/// The direction of the first letter in an element or control.
 fn of_content(element: ElementRef<'_>) -> Option<Direction> {
     if Kind::of(element).is_written_in() {
         return of_text(&written(element));
@@ -47,7 +47,7 @@ fn of_content(element: ElementRef<'_>) -> Option<Direction> {
     None
 }
 
-/// Whether an element's text says nothing about the direction of what it is in.
+/// Whether an element's text is ignored for the direction of its parent.
 fn stands_alone(element: ElementRef<'_>) -> bool {
     is_html(element) && (is_any_of(element, &["bdi", "script", "style", "textarea"]) || has(element, "dir"))
 }
@@ -56,7 +56,7 @@ fn of_text(text: &str) -> Option<Direction> {
     text.chars().find(|c| c.is_alphabetic()).map(|c| if is_rtl(c) { Direction::Rtl } else { Direction::Ltr })
 }
 
-/// The blocks that Unicode keeps for scripts written from right to left.
+/// The blocks that Unicode reserves for right-to-left scripts.
 const fn is_rtl(c: char) -> bool {
     matches!(c,
         '\u{590}'..='\u{8ff}'

@@ -1,4 +1,4 @@
-//! Pseudo-classes whose answer is in the page (HTML 4.16.3, Selectors 4).
+//! Pseudo-classes that depend on the page only (HTML 4.16.3, Selectors 4).
 
 use html5ever::{local_name, ns};
 use scraper::ElementRef;
@@ -26,7 +26,7 @@ fn is(element: ElementRef<'_>, wanted: Plain) -> bool {
     match wanted {
         Plain::Link | Plain::AnyLink => is_link(element),
         Plain::Defined => !is_html(element) || !element.value().name().contains('-'),
-        // The rest is about elements of HTML.
+        // The others match elements of HTML only.
         _ if !is_html(element) => false,
         Plain::Open => has(element, "open") && is_any_of(element, &["details", "dialog"]),
         Plain::Muted => has(element, "muted") && is_any_of(element, &["audio", "video"]),
@@ -52,12 +52,12 @@ fn is(element: ElementRef<'_>, wanted: Plain) -> bool {
     }
 }
 
-/// Whether an element is a link that leads somewhere.
+/// Whether an element is a hyperlink.
 pub(super) fn is_link(element: ElementRef<'_>) -> bool {
     let name = &element.value().name;
     match name.ns {
         ns!(html) => matches!(name.local, local_name!("a") | local_name!("area")) && has(element, "href"),
-        // SVG links by either attribute, and only the older one has a namespace.
+        // SVG allows `href` with and without the XLink namespace.
         ns!(svg) => {
             let mut attributes = element.value().attrs.keys();
             name.local == local_name!("a")
@@ -81,12 +81,12 @@ pub(super) fn has(element: ElementRef<'_>, attribute: &str) -> bool {
     element.attr(attribute).is_some()
 }
 
-/// An element and all that it is in, innermost first.
+/// An element and its ancestors, innermost first.
 pub(super) fn upwards(element: ElementRef<'_>) -> impl Iterator<Item = ElementRef<'_>> {
     std::iter::once(element).chain(element.ancestors().filter_map(ElementRef::wrap))
 }
 
-/// The elements of the page that an element is in.
+/// All elements of the page.
 pub(super) fn all_around(element: ElementRef<'_>) -> impl Iterator<Item = ElementRef<'_>> {
     element.tree().root().descendants().filter_map(ElementRef::wrap)
 }
@@ -96,7 +96,7 @@ fn heading(element: ElementRef<'_>) -> Option<i32> {
     (is_html(element) && (1..=6).contains(&level)).then_some(level)
 }
 
-/// The language of an element: its own, that of what it is in, or what a `<meta>` says of the page.
+/// The language of an element: its own, that of an ancestor, or the page's default from `<meta>`.
 fn language(element: ElementRef<'_>) -> Option<&str> {
     for around in upwards(element) {
         let attributes = &around.value().attrs;
@@ -117,7 +117,7 @@ fn language(element: ElementRef<'_>) -> Option<&str> {
     said.split_ascii_whitespace().next()
 }
 
-/// Whether a language range accepts a language (RFC 4647, extended filtering).
+/// Whether a language range matches a language (RFC 4647, extended filtering).
 fn speaks(range: &str, language: &str) -> bool {
     if range.is_empty() || language.is_empty() {
         return range == language;
@@ -132,7 +132,7 @@ fn speaks(range: &str, language: &str) -> bool {
         loop {
             match tags.next() {
                 Some(tag) if tag.eq_ignore_ascii_case(wanted) => break,
-                // A single letter begins what no range reaches into.
+                // A range does not match past a singleton, such as `x` for private use.
                 Some(tag) if tag.len() > 1 => {}
                 Some(_) | None => return false,
             }

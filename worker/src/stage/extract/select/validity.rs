@@ -1,4 +1,4 @@
-//! Whether what a control holds is what it asks for (HTML 4.10.5.3 and 4.10.20.1).
+//! Constraint validation of form controls (HTML 4.10.5.3 and 4.10.20.1).
 
 use scraper::ElementRef;
 use shared::select;
@@ -6,7 +6,7 @@ use shared::select;
 use super::control::{self, Kind, is_disabled, written};
 use super::pseudo::{has, is_any_of, upwards};
 
-/// Whether the value lies in the range that the control has; `None` if it has none.
+/// Whether the value is in the control's range; `None` if the control has no range.
 pub(super) fn is_in_range(element: ElementRef<'_>) -> Option<bool> {
     let Kind::Input(kind) = Kind::of(element) else { return None };
     if !Kind::Input(kind).has_range() || is_barred(element) {
@@ -20,7 +20,7 @@ pub(super) fn is_in_range(element: ElementRef<'_>) -> Option<bool> {
     if least.is_none() && most.is_none() {
         return None;
     }
-    // A slider shows nothing else, and what is no value at all is out of no range.
+    // A slider is never out of range, and neither is a control without a valid value.
     let value = element.attr("value").and_then(|value| number(kind, value)).filter(|_| kind != "range");
     let Some(value) = value else { return Some(true) };
     let (under, over) = (least.is_some_and(|least| value < least), most.is_some_and(|most| value > most));
@@ -28,7 +28,7 @@ pub(super) fn is_in_range(element: ElementRef<'_>) -> Option<bool> {
     Some(if wraps { !(under && over) } else { !(under || over) })
 }
 
-/// Whether a control, or all those in a form, hold what they ask for; `None` if that is not asked.
+/// Whether a control, or every control in a form or fieldset, is valid; `None` if it is not validated.
 pub(super) fn is_valid(element: ElementRef<'_>) -> Option<bool> {
     if is_any_of(element, &["form", "fieldset"]) {
         return Some(element.descendent_elements().skip(1).all(|inner| own_validity(inner) != Some(false)));
@@ -45,7 +45,7 @@ fn own_validity(element: ElementRef<'_>) -> Option<bool> {
     Some(!is_missing && is_in_range(element) != Some(false) && fits(element, kind))
 }
 
-/// Whether a control's value is never checked.
+/// Whether a control is barred from constraint validation.
 fn is_barred(element: ElementRef<'_>) -> bool {
     let kind = Kind::of(element);
     is_disabled(element)
@@ -73,7 +73,7 @@ fn is_missing(element: ElementRef<'_>, kind: Kind) -> bool {
     }
 }
 
-/// Whether a text is of the type and the pattern that are asked for. A text that is not there is.
+/// Whether a text matches the control's type and pattern. An empty text does.
 fn fits(element: ElementRef<'_>, kind: Kind) -> bool {
     let value = written(element);
     let value = value.trim();
@@ -104,7 +104,7 @@ fn is_email(text: &str) -> bool {
     })
 }
 
-/// A value of a type of `input` as a number that sorts like it; `None` if it is none of that type.
+/// Converts a value of an `input` type to a number with the same order; `None` if it is invalid.
 fn number(kind: &str, text: &str) -> Option<f64> {
     match kind {
         "number" | "range" => float(text),
@@ -123,7 +123,7 @@ fn number(kind: &str, text: &str) -> Option<f64> {
     }
 }
 
-/// A valid floating-point number of HTML, which is less than Rust reads.
+/// A valid floating-point number of HTML. Rust accepts more.
 fn float(text: &str) -> Option<f64> {
     let is_plain = text.bytes().all(|c| c.is_ascii_digit() || b"+-.eE".contains(&c));
     let is_whole = !text.starts_with('+') && text.ends_with(|c: char| c.is_ascii_digit());
@@ -158,7 +158,7 @@ fn time(text: &str) -> Option<f64> {
     if parts.next().is_some() { None } else { Some(hour * 3600.0 + minute * 60.0 + second) }
 }
 
-/// A number of at least so many digits, and nothing else.
+/// A number of exactly two digits, or of at least four.
 fn digits(text: &str, least: usize, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
     let is_number = text.len() >= least && text.bytes().all(|c| c.is_ascii_digit());
     let is_exact = least != 2 || text.len() == 2;

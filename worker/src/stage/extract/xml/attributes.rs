@@ -1,4 +1,4 @@
-//! Attributes of XML: their names, and their values as they are meant.
+//! Reads the attributes of XML elements: names with namespaces, normalized values.
 
 use std::collections::HashSet;
 
@@ -13,11 +13,11 @@ impl Builder<'_> {
     pub(super) fn attributes(&mut self, start: &BytesStart<'_>) -> Result<Vec<Attribute>, String> {
         let mut attributes = Vec::new();
         let mut seen = HashSet::new();
-        // The reader's own check compares each name with all before it: a page could have a million.
+        // The reader's own check for duplicates is quadratic, and a page could have a million attributes.
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| {
                 let why = error.to_string();
-                // The position is one inside of the tag, and the line is enough.
+                // Its position is relative to the tag; the message has the line.
                 let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
                 format!("in `<{}>`: {why}", start.name().as_ref())
             })?;
@@ -28,14 +28,18 @@ impl Builder<'_> {
             let mut value = String::with_capacity(attribute.value.len());
             self.normalize(&attribute.value, 0, &mut value)?;
             if !seen.insert((name.ns.clone(), name.local.clone())) {
-                return Err(format!("in `<{}>`: `{}` is there twice", start.name().as_ref(), name.local));
+                return Err(format!(
+                    "in `<{}>`: attribute `{}` appears twice",
+                    start.name().as_ref(),
+                    name.local
+                ));
             }
             attributes.push(Attribute { name, value: value.into() });
         }
         Ok(attributes)
     }
 
-    /// Appends a value with its references replaced and its white space made spaces
+    /// Appends a value with references replaced and white space turned into spaces
     /// (XML 1.0, section 3.3.3).
     fn normalize(&mut self, raw: &str, depth: usize, out: &mut String) -> Result<(), String> {
         let mut rest = raw;
@@ -43,7 +47,7 @@ impl Builder<'_> {
             let (before, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
             out.push_str(before);
             if special.starts_with('<') {
-                return Err("an attribute holds `<`, which is written `&lt;`".to_owned());
+                return Err("an attribute value contains `<`; write `&lt;`".to_owned());
             }
             let Some(reference) = special.strip_prefix('&') else {
                 out.push(' ');
@@ -51,7 +55,7 @@ impl Builder<'_> {
                 continue;
             };
             let Some((name, after)) = reference.split_once(';') else {
-                return Err("an attribute holds `&`, which is written `&amp;`".to_owned());
+                return Err("an attribute value contains `&`; write `&amp;`".to_owned());
             };
             rest = after;
             match self.entities.meaning(name)? {
@@ -67,7 +71,7 @@ impl Builder<'_> {
     }
 }
 
-/// The name of an attribute that declares a namespace.
+/// The name of the attribute if it declares a namespace.
 fn declaration(name: QName<'_>) -> Option<QualName> {
     Some(match name.as_namespace_binding()? {
         PrefixDeclaration::Default => QualName::new(None, ns!(xmlns), LocalName::from("xmlns")),

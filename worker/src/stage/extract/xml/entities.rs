@@ -1,6 +1,6 @@
-//! Entities that a page declares for itself, and how much of them it may use.
+//! Entities declared by a page, and limits on expanding them.
 //!
-//! What stands in another file is not read: no page makes a worker open one.
+//! External entities are never read: a page cannot make a worker open a file.
 
 use std::collections::HashMap;
 
@@ -10,67 +10,70 @@ use quick_xml::events::BytesRef;
 
 use super::{is_blank, is_name};
 
-/// Entities that refer to each other, above any that a person has declared.
+/// Maximum depth of references inside entities, far above what real documents use.
 const DEPTH_MAX: usize = 16;
 
-/// What all references of a page may come to, each counted with those inside it. Ten
-/// short declarations could come to a billion words.
+/// Maximum size of all expanded entities of a page. Without it, ten short declarations
+/// could expand to a billion words.
 const EXPANDED_BYTES_MAX: usize = 1 << 20;
 
-/// What a page declares.
+/// The entities of a page.
 #[derive(Debug, Default)]
 pub(super) struct Entities {
-    /// The replacement of each; none if it stands in another file.
+    /// The replacement text of each entity; `None` for an external entity.
     declared: HashMap<String, Option<String>>,
-    /// More may be declared in another file.
+    /// The document type refers to other files, which may declare more.
     is_open: bool,
     expanded_bytes: usize,
 }
 
 /// What a reference stands for.
 pub(super) enum Meaning {
-    /// A text, in which nothing is markup.
+    /// Plain text.
     Text(String),
-    /// A text that is read as if it stood in the page.
+    /// Text that may contain markup and references.
     Content(String),
 }
 
 impl Entities {
-    /// What a reference stands for, by the name between `&` and `;`.
+    /// Looks up a reference by the name between `&` and `;`.
     pub(super) fn meaning(&self, name: &str) -> Result<Meaning, String> {
         if name.starts_with('#') {
             let c = BytesRef::new(name).resolve_char_ref().ok().flatten();
             let c = c.filter(|c| *c >= ' ' || is_blank(*c));
             return c
                 .map(|c| Meaning::Text(c.to_string()))
-                .ok_or_else(|| format!("`&{name};` is not a character of XML"));
+                .ok_or_else(|| format!("`&{name};` is not a character allowed in XML"));
         }
         if let Some(text) = resolve_xml_entity(name) {
             return Ok(Meaning::Text(text.to_owned()));
         }
         match self.declared.get(name) {
             Some(Some(text)) => Ok(Meaning::Content(text.clone())),
-            // What cannot be known is kept as it is written. XHTML declares the names of HTML.
+            // A reference whose replacement is unknown is kept as written. The DTDs of XHTML declare
+            // the entities of HTML.
             Some(None) => Ok(Meaning::Text(format!("&{name};"))),
             None if self.is_open => Ok(Meaning::Text(of_html(name).unwrap_or_else(|| format!("&{name};")))),
-            None if is_name(name) => Err(format!("the entity `&{name};` is not declared")),
-            None => Err("`&` begins no reference; it is written `&amp;`".to_owned()),
+            None if is_name(name) => Err(format!("entity `&{name};` is not declared")),
+            None => Err("`&` does not start a reference; write `&amp;`".to_owned()),
         }
     }
 
-    /// Counts the use of an entity that stands in others, `depth` deep.
+    /// Counts the expansion of an entity, `depth` references deep.
     pub(super) fn enter(&mut self, name: &str, bytes: usize, depth: usize) -> Result<(), String> {
         if depth >= DEPTH_MAX {
-            return Err(format!("the entity `&{name};` refers to itself, or too deep into others"));
+            return Err(format!(
+                "entity `&{name};` refers to itself, or is nested more than {DEPTH_MAX} deep"
+            ));
         }
         self.expanded_bytes = self.expanded_bytes.saturating_add(bytes.max(1));
         if self.expanded_bytes > EXPANDED_BYTES_MAX {
-            return Err(format!("its entities come to more than {EXPANDED_BYTES_MAX} bytes"));
+            return Err(format!("entities expand to more than {EXPANDED_BYTES_MAX} bytes"));
         }
         Ok(())
     }
 
-    /// Takes the declarations out of a document type declaration.
+    /// Reads the declarations in a document type declaration.
     pub(super) fn declare(&mut self, doctype: &str) -> Result<(), String> {
         let (external, subset) = doctype.split_once('[').unwrap_or((doctype, ""));
         self.is_open = matches!(external.split_whitespace().nth(1), Some("PUBLIC" | "SYSTEM"));
@@ -81,7 +84,7 @@ impl Entities {
         Ok(())
     }
 
-    /// Takes one declaration, and returns what stands behind it.
+    /// Reads one declaration and returns the text after it.
     fn one<'t>(&mut self, text: &'t str) -> Result<&'t str, String> {
         let unclosed = || "a declaration in the document type is not closed".to_owned();
         for (start, end) in [("<!--", "-->"), ("<?", "?>")] {
@@ -90,7 +93,7 @@ impl Entities {
             }
         }
         if let Some(reference) = text.strip_prefix('%') {
-            // It stands for declarations of another file, or may.
+            // A parameter entity may stand for declarations in another file.
             self.is_open = true;
             return reference.split_once(';').map(|(_, rest)| rest).ok_or_else(unclosed);
         }
@@ -116,13 +119,13 @@ impl Entities {
             Some('S' | 'P') => None,
             _ => return Err(malformed()),
         };
-        // Of two declarations of a name the first counts.
+        // The first declaration of a name is binding.
         self.declared.entry(name.to_owned()).or_insert(replacement);
         Ok(())
     }
 }
 
-/// A declaration up to its `>`, which may stand in its quotes as well, and what is behind.
+/// Splits text after a declaration. A `>` inside quotes does not end it.
 fn declaration(text: &str) -> Option<(&str, &str)> {
     let mut quote = None;
     let ends = |c: char| match (quote, c) {
@@ -140,22 +143,23 @@ fn declaration(text: &str) -> Option<(&str, &str)> {
     Some((text.get(..end)?, text.get(end + 1..)?))
 }
 
-/// An entity's value with its character references replaced; the others are when it is used.
+/// Replaces the character references in an entity's value. Other references are replaced
+/// when the entity is used.
 fn with_characters(text: &str) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, reference)) = rest.split_once("&#") {
         out.push_str(before);
-        let (number, after) = reference.split_once(';').ok_or("`&#` begins no character reference")?;
+        let (number, after) = reference.split_once(';').ok_or("`&#` does not start a character reference")?;
         let c = BytesRef::new(format!("#{number}")).resolve_char_ref().ok().flatten();
-        out.push(c.ok_or_else(|| format!("`&#{number};` is not a character of XML"))?);
+        out.push(c.ok_or_else(|| format!("`&#{number};` is not a character allowed in XML"))?);
         rest = after;
     }
     out.push_str(rest);
     Ok(out)
 }
 
-/// A character that HTML has a name for.
+/// The text of a named character reference of HTML.
 fn of_html(name: &str) -> Option<String> {
     let (first, second) = NAMED_ENTITIES.get(&*format!("{name};"))?;
     let text: String = [*first, *second].into_iter().filter(|c| *c != 0).filter_map(char::from_u32).collect();

@@ -1,7 +1,7 @@
-//! XML as a tree, so that the selectors of HTML find what is in feeds and XHTML.
+//! Builds trees from XML, so that the selectors used for HTML work on feeds and XHTML.
 //!
-//! A page that is not well-formed is an error that names the line: what stands behind
-//! the fault may be anything, and half of the values would look like all of them.
+//! A page that is not well-formed is an error that names the line. Fields found before
+//! the error are not returned: a user could not tell them from a complete record.
 
 mod attributes;
 mod entities;
@@ -43,7 +43,7 @@ pub(super) fn build(
     }
     let mut builder = Builder::new(deadline);
     let end = match stray_control(&text) {
-        Some(at) => Err(Stop::Malformed { at, why: "a control character has no place in XML".to_owned() }),
+        Some(at) => Err(Stop::Malformed { at, why: "control characters are not allowed in XML".to_owned() }),
         None => builder.content(&text, 0).and_then(|()| builder.end(text.len())),
     };
     match end {
@@ -64,14 +64,14 @@ enum Stop {
     Malformed { at: usize, why: String },
 }
 
-/// A tree that grows.
+/// A tree under construction.
 struct Builder<'d> {
     sink: Sink,
     deadline: &'d Deadline,
     events: u32,
     entities: Entities,
     names: NamespaceResolver,
-    /// Where children of each open element go, the outermost first.
+    /// The node that takes the children of each open element, outermost first.
     open: Vec<NodeId>,
     has_root: bool,
 }
@@ -89,9 +89,10 @@ impl<'d> Builder<'d> {
         }
     }
 
-    /// Adds a document, or the replacement text of an entity at some depth.
+    /// Adds the content of a document, or of an entity that is `depth` references deep.
     fn content(&mut self, text: &str, depth: usize) -> Result<(), Stop> {
         let mut reader = Reader::from_str(text);
+        reader.config_mut().check_comments = true;
         let opened_before = self.open.len();
         loop {
             self.events = self.events.wrapping_add(1);
@@ -108,7 +109,7 @@ impl<'d> Builder<'d> {
             }
             let at = place(reader.buffer_position());
             self.handle(&event, at, depth).map_err(|stop| match stop {
-                // What is wrong in an entity is wrong where it is referred to.
+                // An error inside an entity is reported at the reference to it.
                 Fault::Stop(Stop::Malformed { why, .. }) | Fault::Why(why) => Stop::Malformed { at, why },
                 Fault::Stop(failed @ Stop::Failed(_)) => failed,
             })?;
@@ -129,7 +130,7 @@ impl<'d> Builder<'d> {
             Event::End(_) => self.close(),
             Event::Text(text) => self.text(&text.xml10_content())?,
             Event::CData(text) if self.open.is_empty() => {
-                return Err(Fault::Why(format!("`{}` stands outside of the root element", &**text)));
+                return Err(outside(text).into());
             }
             Event::CData(text) => self.text(&text.xml10_content())?,
             Event::GeneralRef(reference) => self.refer(reference, depth)?,
@@ -138,7 +139,7 @@ impl<'d> Builder<'d> {
                 self.append(NodeOrText::AppendNode(comment));
             }
             Event::PI(instruction) if instruction.target().eq_ignore_ascii_case("xml") => {
-                return Err(Fault::Why("the XML declaration does not come first".to_owned()));
+                return Err(Fault::Why("the XML declaration is not at the start".to_owned()));
             }
             Event::PI(one) => {
                 let content = one.content().trim_start();
@@ -146,7 +147,7 @@ impl<'d> Builder<'d> {
                 self.append(NodeOrText::AppendNode(instruction));
             }
             Event::Decl(declaration) if at != declaration.len() + "<??>".len() || depth > 0 => {
-                return Err(Fault::Why("the XML declaration does not come first".to_owned()));
+                return Err(Fault::Why("the XML declaration is not at the start".to_owned()));
             }
             Event::DocType(declaration) => self.entities.declare(declaration)?,
             Event::Decl(_) | Event::Eof => {}
@@ -156,7 +157,7 @@ impl<'d> Builder<'d> {
 
     fn start(&mut self, start: &BytesStart<'_>) -> Result<(), String> {
         if self.open.is_empty() && self.has_root {
-            return Err(format!("a second root element `<{}>`", start.name().as_ref()));
+            return Err(format!("`<{}>` is a second root element", start.name().as_ref()));
         }
         self.has_root = true;
         self.names.push(start).map_err(|error| error.to_string())?;
@@ -173,7 +174,7 @@ impl<'d> Builder<'d> {
         self.names.pop();
     }
 
-    /// A name with its namespace; only elements have the default one.
+    /// Resolves the namespace of a name. The default namespace applies to elements only.
     fn name(&self, name: QName<'_>, is_element: bool) -> Result<QualName, String> {
         let written = name.as_ref();
         let (local, prefix) = name.decompose();
@@ -184,7 +185,7 @@ impl<'d> Builder<'d> {
             ResolveResult::Bound(namespace) => Namespace::from(namespace.0),
             ResolveResult::Unbound => ns!(),
             ResolveResult::Unknown(prefix) => {
-                return Err(format!("the prefix of `{prefix}:{}` is not declared", local.as_ref()));
+                return Err(format!("the prefix in `{prefix}:{}` is not declared", local.as_ref()));
             }
         };
         Ok(QualName::new(
@@ -197,21 +198,16 @@ impl<'d> Builder<'d> {
     fn text(&mut self, text: &str) -> Result<(), String> {
         if self.open.is_empty() {
             let stray = text.trim_matches(is_blank);
-            let shown: String = stray.chars().take(20).collect();
-            return if stray.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("`{shown}` stands outside of the root element"))
-            };
+            return if stray.is_empty() { Ok(()) } else { Err(outside(stray)) };
         }
         self.append(NodeOrText::AppendText(StrTendril::from_slice(text)));
         Ok(())
     }
 
-    /// A reference in text, whose replacement may hold elements.
+    /// Replaces a reference in text. The replacement may contain elements.
     fn refer(&mut self, reference: &BytesRef<'_>, depth: usize) -> Result<(), Fault> {
         if self.open.is_empty() {
-            return Err(Fault::Why(format!("`&{};` stands outside of the root element", &**reference)));
+            return Err(outside(&format!("&{};", &**reference)).into());
         }
         match self.entities.meaning(reference)? {
             Meaning::Text(text) => self.text(&text)?,
@@ -232,11 +228,11 @@ impl<'d> Builder<'d> {
         if self.has_root {
             return Ok(());
         }
-        Err(Stop::Malformed { at, why: "there is no element".to_owned() })
+        Err(Stop::Malformed { at, why: "the document has no root element".to_owned() })
     }
 }
 
-/// What went wrong at an event, with a place of its own or without.
+/// An error at an event, with or without a position of its own.
 enum Fault {
     Stop(Stop),
     Why(String),
@@ -248,14 +244,20 @@ impl From<String> for Fault {
     }
 }
 
-/// The reader's reason, without the words that we say before it.
+/// The error for text that may only appear inside the root element.
+fn outside(text: &str) -> String {
+    let shown: String = text.chars().take(20).collect();
+    format!("`{shown}` is outside the root element")
+}
+
+/// The reader's message without its prefix, which our own message replaces.
 fn plain_words(error: &quick_xml::Error) -> String {
     let said = error.to_string();
     let known = ["syntax error: ", "ill-formed document: "];
     known.iter().find_map(|known| said.strip_prefix(known)).unwrap_or(&said).to_owned()
 }
 
-/// Where the first character is that no XML may hold.
+/// The position of the first control character that XML does not allow.
 fn stray_control(text: &str) -> Option<usize> {
     text.bytes().position(|byte| byte < b' ' && !is_blank(char::from(byte)))
 }
@@ -265,7 +267,8 @@ const fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
-/// Whether a part of a name is one. The rare characters that XML leaves out are not looked up.
+/// Whether text is a valid prefix or local name. The few non-ASCII characters that XML
+/// excludes from names are accepted.
 fn is_name(name: &str) -> bool {
     let starts = |c: char| c.is_alphabetic() || c == '_';
     let goes_on = |c: char| c.is_alphanumeric() || "-_.\u{b7}\u{203f}\u{2040}".contains(c) || !c.is_ascii();

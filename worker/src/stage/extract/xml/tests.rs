@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::select::{Each, Field};
 
+use super::super::soup::{self, Random};
 use super::super::{Extractor, Kind, Page};
 
 const RSS: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -141,10 +142,14 @@ fn entities_mean_what_the_page_declares() {
         (
             format!("<!ENTITY l0 'ha'>{laughs}"),
             "<r>&l9;</r>",
-            "line 1: its entities come to more than 1048576 bytes",
+            "line 1: entities expand to more than 1048576 bytes",
         ),
-        (format!("<!ENTITY l0 ''>{laughs}"), "<r t='&l9;'/>", "its entities come to more than 1048576 bytes"),
-        ("<!ENTITY a '&b;'><!ENTITY b '&a;'>".to_owned(), "<r>&a;</r>", "refers to itself"),
+        (format!("<!ENTITY l0 ''>{laughs}"), "<r t='&l9;'/>", "entities expand to more than 1048576 bytes"),
+        (
+            "<!ENTITY a '&b;'><!ENTITY b '&a;'>".to_owned(),
+            "<r>&a;</r>",
+            "refers to itself, or is nested more than 16 deep",
+        ),
         ("<!ENTITY a '<i>'>".to_owned(), "<r>&a;</i></r>", "not closed"),
         ("<!ENTITY a '</r><r>'>".to_owned(), "<r>&a;</r>", "does not match"),
         ("<!ENTITY a".to_owned(), "<r/>", "not closed"),
@@ -160,32 +165,45 @@ fn what_is_not_well_formed_says_so() {
     for (xml, line, why) in [
         ("<r>\n<item>\n</r>", 3, "expected `</item>`, but `</r>` was found"),
         ("<r>\n<item>", 2, "an element is not closed"),
-        ("<r/>\n<r/>", 2, "a second root element `<r>`"),
-        ("<r/>\n\nx", 3, "`x` stands outside of the root element"),
-        ("x<r/>", 1, "`x` stands outside of the root element"),
-        ("<r>\n&nbsp;</r>", 2, "the entity `&nbsp;` is not declared"),
+        ("<r/>\n<r/>", 2, "`<r>` is a second root element"),
+        ("<r/>\n\nx", 3, "`x` is outside the root element"),
+        ("x<r/>", 1, "`x` is outside the root element"),
+        ("<r>\n&nbsp;</r>", 2, "entity `&nbsp;` is not declared"),
         ("<r>\n a & b</r>", 2, "entity or character reference not closed"),
-        ("<r a='a & b'/>", 1, "written `&amp;`"),
-        ("<r a='<'/>", 1, "written `&lt;`"),
+        ("<r a='a & b'/>", 1, "write `&amp;`"),
+        ("<r a='<'/>", 1, "write `&lt;`"),
         ("<r>\n a < b</r>", 2, "is not a name"),
         ("<r\n a=b/>", 2, "in `<r>`: attribute value must be enclosed"),
         ("<r a/>", 1, "in `<r>`: attribute key must be directly followed by `=`"),
-        ("<r a='1' a='2'/>", 1, "in `<r>`: `a` is there twice"),
-        ("<r xmlns:a='u' xmlns:b='u' a:x='' b:x=''/>", 1, "`x` is there twice"),
-        ("<a:r/>", 1, "the prefix of `a:r` is not declared"),
-        ("<r>&#0;</r>", 1, "`&#0;` is not a character of XML"),
-        ("<r>&#8;</r>", 1, "`&#8;` is not a character of XML"),
-        ("<r>\n\u{8}</r>", 2, "a control character has no place in XML"),
-        ("\n<?xml version='1.0'?><r/>", 2, "the XML declaration does not come first"),
-        ("", 1, "there is no element"),
-        ("<!-- x -->", 1, "there is no element"),
+        ("<r a='1' a='2'/>", 1, "in `<r>`: attribute `a` appears twice"),
+        ("<r xmlns:a='u' xmlns:b='u' a:x='' b:x=''/>", 1, "attribute `x` appears twice"),
+        ("<a:r/>", 1, "the prefix in `a:r` is not declared"),
+        ("<r>&#0;</r>", 1, "`&#0;` is not a character allowed in XML"),
+        ("<r>&#8;</r>", 1, "`&#8;` is not a character allowed in XML"),
+        ("<r>\n\u{8}</r>", 2, "control characters are not allowed in XML"),
+        ("\n<?xml version='1.0'?><r/>", 2, "the XML declaration is not at the start"),
+        ("", 1, "the document has no root element"),
+        ("<!-- x -->", 1, "the document has no root element"),
         ("<r><![CDATA[x</r>", 1, "CDATA not closed"),
         ("<r><!-- x</r>", 1, "comment not closed"),
+        ("<r><!-- x -- y --></r>", 1, "`--` was found in a comment"),
         ("<r>\n<br>\n</r>", 3, "expected `</br>`, but `</r>` was found"),
     ] {
         let error = extract("r=r", xml.as_bytes(), None).unwrap_err();
         assert!(error.starts_with(&format!("not well-formed XML, line {line}: ")), "{error} in {xml:?}");
         assert!(error.contains(why), "{error} in {xml:?}");
+    }
+}
+
+#[test]
+fn any_text_is_a_tree_or_an_error() {
+    for seed in 0..500 {
+        let page = soup::page(&mut Random::new(seed), 25);
+        for xml in [page.clone(), format!("<r>{page}</r>"), format!("<!DOCTYPE r [{page}]><r/>")] {
+            if let Err(error) = extract("t[]=*::html", xml.as_bytes(), Some("utf-8")) {
+                assert!(error.starts_with("not well-formed XML, line "), "{error} in {xml:?}");
+            }
+        }
     }
 }
 
