@@ -141,14 +141,22 @@ pub(super) fn is_writable(element: ElementRef<'_>) -> bool {
     said.is_some_and(|said| ["", "true", "plaintext-only"].iter().any(|yes| said.eq_ignore_ascii_case(yes)))
 }
 
-/// The form owner of a control.
+/// The form around a control.
 fn form(element: ElementRef<'_>) -> Option<ElementRef<'_>> {
-    let Some(id) = element.attr("form") else {
-        return upwards(element).skip(1).find(|around| is_any_of(*around, &["form"]));
-    };
-    all_around(element)
-        .find(|other| other.attr("id") == Some(id))
-        .filter(|other| is_any_of(*other, &["form"]))
+    upwards(element).skip(1).find(|around| is_any_of(*around, &["form"]))
+}
+
+/// Whether two controls have the same form owner. A `form` attribute is compared by its id: looking
+/// up the form for each pair would take a page's size for each.
+fn share_form(left: ElementRef<'_>, right: ElementRef<'_>) -> bool {
+    let has_id =
+        |form: Option<ElementRef<'_>>, id: &str| form.is_some_and(|form| form.attr("id") == Some(id));
+    match (left.attr("form"), right.attr("form")) {
+        (Some(left), Some(right)) => left == right,
+        (Some(id), None) => has_id(form(right), id),
+        (None, Some(id)) => has_id(form(left), id),
+        (None, None) => form(left) == form(right),
+    }
 }
 
 pub(super) fn is_checked(element: ElementRef<'_>) -> bool {
@@ -166,10 +174,9 @@ fn checked_of_group(radio: ElementRef<'_>) -> Option<ElementRef<'_>> {
     if name.is_empty() {
         return Some(radio).filter(|radio| has(*radio, "checked"));
     }
-    let form = form(radio);
     all_around(radio)
         .filter(|other| Kind::of(*other) == Kind::Input("radio") && has(*other, "checked"))
-        .filter(|other| other.attr("name") == Some(name) && self::form(*other) == form)
+        .filter(|other| other.attr("name") == Some(name) && share_form(*other, radio))
         .last()
 }
 
@@ -196,11 +203,17 @@ pub(super) fn is_default(element: ElementRef<'_>) -> bool {
         (Kind::Input("checkbox" | "radio"), _) => has(element, "checked"),
         (_, "option") => has(element, "selected"),
         _ if submits(element) => {
-            let form = form(element);
-            let of_form = |other: &ElementRef<'_>| submits(*other) && self::form(*other) == form;
-            form.is_some() && all_around(element).find(of_form) == Some(element)
+            let of_form = |other: &ElementRef<'_>| submits(*other) && share_form(*other, element);
+            has_form(element) && all_around(element).find(of_form) == Some(element)
         }
         _ => false,
+    }
+}
+
+fn has_form(element: ElementRef<'_>) -> bool {
+    match element.attr("form") {
+        Some(id) => all_around(element).any(|form| is_any_of(form, &["form"]) && form.attr("id") == Some(id)),
+        None => form(element).is_some(),
     }
 }
 

@@ -107,6 +107,10 @@ fn controls_are_in_the_state_that_the_page_puts_them_in() {
             (":indeterminate", &["e", "t"]),
         ],
     );
+    let page = "<!doctype html><form id=f><button id=a></button></form><button id=b form=f></button><button id=c></button>\
+        <button id=d form=none></button><form id=g></form><input type=image id=e form=g><input type=radio name=r id=h form=f checked>\
+        <form><input type=radio name=r id=i></form><input type=radio name=r id=j>";
+    check_all(page, &[(":default", &["a", "e", "h"]), (":checked", &["h"]), (":indeterminate", &["i", "j"])]);
     let page = "<!doctype html><fieldset id=a disabled><legend><input id=b></legend><legend><input id=c></legend>\
         <button id=d></button><fieldset id=e></fieldset></fieldset><input id=f disabled><textarea id=g></textarea>\
         <select id=h><optgroup id=i disabled><option id=j></optgroup><option id=k disabled><option id=l></select>\
