@@ -3,6 +3,7 @@
 use scraper::ElementRef;
 
 use super::pseudo::{all_around, has, is_any_of, is_html, upwards};
+use super::validity;
 
 /// The kind of a control, which decides what applies to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +85,13 @@ impl Kind {
 
 /// The initial value of a text control.
 pub(super) fn written(element: ElementRef<'_>) -> String {
-    if Kind::of(element) == Kind::Textarea {
-        return element.text().collect();
+    let value = element.attr("value").unwrap_or_default();
+    match Kind::of(element) {
+        Kind::Textarea => element.text().collect(),
+        // What is no number is not shown.
+        Kind::Input("number") if validity::float(value).is_none() => String::new(),
+        Kind::Input(_) | Kind::Select | Kind::Other => value.replace(['\r', '\n'], ""),
     }
-    element.attr("value").unwrap_or_default().replace(['\r', '\n'], "")
 }
 
 pub(super) fn is_blank(element: ElementRef<'_>) -> bool {
@@ -105,14 +109,28 @@ pub(super) fn is_disabled(element: ElementRef<'_>) -> bool {
         return false;
     }
     let by_others = || match element.value().name() {
-        "optgroup" => false,
-        "option" => {
-            let parent = element.parent().and_then(ElementRef::wrap);
-            parent.is_some_and(|parent| is_any_of(parent, &["optgroup"]) && has(parent, "disabled"))
-        }
+        "optgroup" => in_disabled_select(element),
+        "option" => in_disabled_group(element) || in_disabled_select(element),
         _ => in_disabled_fieldset(element),
     };
     has(element, "disabled") || by_others()
+}
+
+fn in_disabled_select(element: ElementRef<'_>) -> bool {
+    around_option(element, "select").is_some_and(is_disabled)
+}
+
+fn in_disabled_group(option: ElementRef<'_>) -> bool {
+    around_option(option, "optgroup").is_some_and(|group| has(group, "disabled"))
+}
+
+/// The nearest element of a name that an option or a group of them belongs to.
+fn around_option<'p>(option: ElementRef<'p>, name: &str) -> Option<ElementRef<'p>> {
+    // An option belongs to nothing beyond these.
+    let ends = |around: &ElementRef<'_>| is_any_of(*around, &["select", "datalist", "hr", "option"]);
+    let mut all = upwards(option).skip(1);
+    all.find(|around| is_any_of(*around, &[name]) || ends(around))
+        .filter(|around| is_any_of(*around, &[name]))
 }
 
 /// Whether an enclosing fieldset disables an element. It does not disable what is in its first legend.
@@ -195,7 +213,8 @@ pub(super) fn selected_of(select: ElementRef<'_>) -> Option<ElementRef<'_>> {
     let options = || select.descendent_elements().filter(|option| is_any_of(*option, &["option"]));
     let rows = select.attr("size").and_then(|size| size.trim().parse::<u32>().ok()).unwrap_or(1);
     let said = options().filter(|option| has(*option, "selected")).last();
-    said.or_else(|| if rows <= 1 { options().find(|option| !is_disabled(*option)) } else { None })
+    let can_be_chosen = |option: &ElementRef<'_>| !has(*option, "disabled") && !in_disabled_group(*option);
+    said.or_else(|| if rows <= 1 { options().find(can_be_chosen) } else { None })
 }
 
 pub(super) fn is_default(element: ElementRef<'_>) -> bool {

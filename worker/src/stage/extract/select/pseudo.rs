@@ -42,7 +42,8 @@ fn is(element: ElementRef<'_>, wanted: Plain) -> bool {
         Plain::Required => Kind::of(element).can_be_required() && has(element, "required"),
         Plain::Optional => Kind::of(element).can_be_required() && !has(element, "required"),
         Plain::PlaceholderShown => {
-            Kind::of(element).has_placeholder() && has(element, "placeholder") && control::is_blank(element)
+            let has_text = element.attr("placeholder").is_some_and(|text| !text.is_empty());
+            Kind::of(element).has_placeholder() && has_text && control::is_blank(element)
         }
         Plain::Blank => Kind::of(element).is_written_in() && control::is_blank(element),
         Plain::InRange => validity::is_in_range(element) == Some(true),

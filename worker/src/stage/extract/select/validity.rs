@@ -49,7 +49,7 @@ fn own_validity(element: ElementRef<'_>) -> Option<bool> {
 fn is_barred(element: ElementRef<'_>) -> bool {
     let kind = Kind::of(element);
     is_disabled(element)
-        || (kind.can_be_read_only() && has(element, "readonly"))
+        || (matches!(kind, Kind::Input(_) | Kind::Textarea) && has(element, "readonly"))
         || matches!(kind, Kind::Input("hidden" | "reset" | "button"))
         || upwards(element).any(|around| is_any_of(around, &["datalist"]))
 }
@@ -124,7 +124,7 @@ fn number(kind: &str, text: &str) -> Option<f64> {
 }
 
 /// A valid floating-point number of HTML. Rust accepts more.
-fn float(text: &str) -> Option<f64> {
+pub(super) fn float(text: &str) -> Option<f64> {
     let is_plain = text.bytes().all(|c| c.is_ascii_digit() || b"+-.eE".contains(&c));
     let is_whole = !text.starts_with('+') && text.ends_with(|c: char| c.is_ascii_digit());
     if is_plain && is_whole { text.parse().ok().filter(|number: &f64| number.is_finite()) } else { None }

@@ -114,11 +114,12 @@ fn controls_are_in_the_state_that_the_page_puts_them_in() {
     let page = "<!doctype html><fieldset id=a disabled><legend><input id=b></legend><legend><input id=c></legend>\
         <button id=d></button><fieldset id=e></fieldset></fieldset><input id=f disabled><textarea id=g></textarea>\
         <select id=h><optgroup id=i disabled><option id=j></optgroup><option id=k disabled><option id=l></select>\
-        <a id=m disabled></a><object id=n></object>";
+        <a id=m disabled></a><object id=n></object><select id=o disabled><optgroup id=p><option id=q></optgroup><option id=r></select>";
     check_all(
         page,
         &[
-            (":disabled", &["a", "c", "d", "e", "f", "i", "j", "k"]),
+            (":disabled", &["a", "c", "d", "e", "f", "i", "j", "k", "o", "p", "q", "r"]),
+            (":disabled:checked", &["q"]),
             (":enabled", &["b", "g", "h", "l"]),
             ("input:enabled", &["b"]),
         ],
@@ -142,7 +143,7 @@ fn values_are_held_against_what_is_asked_for() {
         <input id=h type=time min=22:00 max=06:00 value=23:30><input id=i type=time min=22:00 max=06:00 value=12:00:00.5>\
         <input id=j type=month max=2020-05 value=2020-06><input id=k type=week min=2020-W10 value=2020-W09>\
         <input id=l type=datetime-local min=2020-01-01T10:00 value='2020-01-01 09:59'><input id=m type=number min=1 value=0 readonly>\
-        <input id=n type=text min=1 value=0>";
+        <input id=n type=text min=1 value=0><input id=o type=range max=5 readonly>";
     check_all(
         page,
         &[(":in-range", &["a", "d", "e", "h"]), (":out-of-range", &["b", "f", "i", "j", "k", "l"])],
@@ -157,8 +158,9 @@ fn values_are_held_against_what_is_asked_for() {
         &[(":valid", &["c", "d", "e", "h", "l"]), (":invalid", &["a", "b", "f", "g", "i", "k", "m", "n"])],
     );
     let page = "<!doctype html><input id=a placeholder=x><input id=b placeholder=x value=y><textarea id=c placeholder=x></textarea>\
-        <textarea id=d placeholder=x>y</textarea><input id=e><input id=f type=checkbox placeholder=x><input id=g placeholder=x value='\n'>";
-    check_all(page, &[(":placeholder-shown", &["a", "c", "g"]), (":blank", &["a", "c", "e", "g"])]);
+        <textarea id=d placeholder=x>y</textarea><input id=e><input id=f type=checkbox placeholder=x><input id=g placeholder=x value='\n'><input id=h placeholder=''>\
+        <input id=i type=number placeholder=x value=y><input id=j type=number placeholder=x value=1>";
+    check_all(page, &[(":placeholder-shown", &["a", "c", "g", "i"]), (":blank", &["a", "c", "e", "g", "h"])]);
 }
 
 #[test]
