@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable
 
 import archives
+import html5lib
 import jsonpath
 import jsonsuite
 import objects
@@ -34,6 +35,7 @@ CHECKS: dict[str, Callable[[Programs], str]] = {
     "resumed-archives": archives.check_resumed,
     "objects": objects.check,
     "resumed-objects": objects.check_resumed,
+    "html5lib": html5lib.check,
 }
 
 

@@ -8,7 +8,7 @@
 //! starts, and carried to the workers as checked text. A [`Field`] that came
 //! out of [`Field::parse`] always holds a selector that its engine accepts.
 
-mod css;
+pub mod css;
 mod cut;
 pub mod jsonpath;
 mod pipe;
@@ -62,7 +62,7 @@ pub enum Source {
 pub enum Take {
     /// All the text inside, entities decoded, trimmed.
     Text,
-    /// The value of an attribute (its name in lower case); `href` and `src` are resolved.
+    /// The value of an attribute, whose name is as it was given; `href` and `src` are resolved.
     /// An element without the attribute is no match.
     Attribute(String),
     /// The element itself, as HTML.
@@ -83,7 +83,7 @@ pub enum Each {
 /// Attributes whose values are links, and are made absolute wherever they are taken.
 #[must_use]
 pub fn is_link(attribute: &str) -> bool {
-    matches!(attribute, "href" | "src")
+    ["href", "src"].iter().any(|link| attribute.eq_ignore_ascii_case(link))
 }
 
 impl Field {

@@ -77,8 +77,10 @@ A selector is CSS with a last step: ::text (the default; all text inside,
 trimmed), ::attr(NAME) or ::html. One that begins with $ is JSONPath, for JSON
 bodies; one that begins with / or ./ or xpath: is XPath 1.0. NAME=… takes the
 first match or null, NAME[]=… every match. href and src are resolved against
-the page's base. Steps follow: | re(REGEX) | strip | int | float | url | first
-| join(SEPARATOR) | default(VALUE)."
+the page's base. XML, such as feeds and XHTML, is known by its media type or its
+file's extension; selectors match its local names, and case counts. Steps
+follow: | re(REGEX) | strip | int | float | url | first | join(SEPARATOR)
+| default(VALUE)."
 );
 
 pub(super) const PARSE: &str = with_sources!(

@@ -34,6 +34,8 @@ enum Declared {
     Meta,
     /// In `<meta http-equiv>`.
     HttpEquiv,
+    /// In `<meta charset>` behind a script that is longer than what is looked at before parsing.
+    LateMeta,
     /// By a byte order mark (of the Unicode encodings).
     Bom,
     /// Rightly in `Content-Type`, and wrongly in `<meta>`: the header wins.
@@ -79,6 +81,9 @@ async fn page(Path(label): Path<String>, Query(query): Query<CharsetQuery>) -> R
     let other = if encoding == UTF_8 { "windows-1252" } else { "utf-8" };
     let meta = match query.by {
         Declared::Meta => format!("<meta charset=\"{name}\">"),
+        Declared::LateMeta => {
+            format!("<script>{}</script><meta charset=\"{name}\">", "var page = 1; ".repeat(100))
+        }
         Declared::HttpEquiv => {
             format!("<meta http-equiv=\"Content-Type\" content=\"text/html; charset={name}\">")
         }
@@ -91,7 +96,9 @@ async fn page(Path(label): Path<String>, Query(query): Query<CharsetQuery>) -> R
         Declared::Header | Declared::HeaderOverMeta => format!("text/html; charset={name}"),
         Declared::Wrong => format!("text/html; charset={other}"),
         Declared::Unknown => "text/html; charset=x-no-such-charset".to_owned(),
-        Declared::Meta | Declared::HttpEquiv | Declared::Bom | Declared::Nowhere => "text/html".to_owned(),
+        Declared::Meta | Declared::HttpEquiv | Declared::LateMeta | Declared::Bom | Declared::Nowhere => {
+            "text/html".to_owned()
+        }
     };
     let title = title(&name);
     let text = format!(

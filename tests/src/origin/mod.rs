@@ -13,6 +13,7 @@ mod bodies;
 mod broken;
 pub mod charsets;
 mod encodings;
+mod feeds;
 mod listener;
 mod options;
 pub mod prose;
@@ -104,6 +105,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(bodies::routes())
         .merge(charsets::routes())
         .merge(encodings::routes())
+        .merge(feeds::routes())
         .merge(broken::routes())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(origin), stats::track))
         .with_state(Arc::clone(origin))

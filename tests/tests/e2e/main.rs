@@ -21,6 +21,7 @@ mod csv;
 mod csv_numbers;
 mod extraction;
 mod extraction_depth;
+mod feeds;
 mod harness;
 mod inputs;
 mod map;

@@ -132,8 +132,8 @@ pub enum NodeTest {
     Text,
     /// Comments.
     Comment,
-    /// Processing instructions, of which HTML has none.
-    Instruction,
+    /// Processing instructions, of which HTML has none; perhaps those with a target only.
+    Instruction(Option<String>),
 }
 
 /// Why an expression was refused.

@@ -223,15 +223,16 @@ impl Parser {
             self.at += 1;
             return Ok(NodeTest::Name(name));
         }
-        let test = match name.as_str() {
+        let mut test = match name.as_str() {
             "node" => NodeTest::Node,
             "text" => NodeTest::Text,
             "comment" => NodeTest::Comment,
-            "processing-instruction" => NodeTest::Instruction,
+            "processing-instruction" => NodeTest::Instruction(None),
             _ => return self.refuse(format!("`{name}()` cannot be a step of a path")),
         };
         self.at += 2;
-        if test == NodeTest::Instruction && matches!(self.peek(), Some(Token::Text(_))) {
+        if let (NodeTest::Instruction(target), Some(Token::Text(text))) = (&mut test, self.peek()) {
+            *target = Some(text.clone());
             self.at += 1;
         }
         self.expect(")")?;
@@ -293,7 +294,11 @@ impl Parser {
             self.at = at;
             return self.refuse(format!("`{name}()` does not take {} arguments", arguments.len()));
         }
-        if matches!(function, Function::Count | Function::Sum) && !arguments.iter().all(gives_nodes) {
+        let takes_nodes = matches!(
+            function,
+            Function::Count | Function::Sum | Function::LocalName | Function::NamespaceUri | Function::Name
+        );
+        if takes_nodes && !arguments.iter().all(gives_nodes) {
             self.at = at;
             return self.refuse(format!("`{name}()` takes nodes"));
         }

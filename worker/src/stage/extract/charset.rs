@@ -5,13 +5,15 @@
 //! guess. Nothing here depends on how the body arrives in pieces: the same body
 //! gives the same answer from memory and from a file.
 
+mod prescan;
+
 use std::io;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
-use memchr::{memchr, memmem};
 
 use super::input::Input;
+pub(super) use prescan::parameter;
 
 /// Where a page must say its encoding; the number is the HTML standard's.
 const DECLARATION_BYTES: usize = 1024;
@@ -23,24 +25,54 @@ const VALIDITY_BYTES: usize = 64 * 1024;
 /// decide as well as a whole page.
 const GUESS_BYTES: usize = 4 * 1024;
 
+/// The encoding of a page, and whether its parser may still change it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Charset {
+    pub(super) encoding: &'static Encoding,
+    /// The encoding comes from the page's first bytes, not from HTTP or a byte order mark.
+    is_tentative: bool,
+}
+
+impl Charset {
+    pub(super) const fn certain(encoding: &'static Encoding) -> Self {
+        Self { encoding, is_tentative: false }
+    }
+
+    pub(super) const fn tentative(encoding: &'static Encoding) -> Self {
+        Self { encoding, is_tentative: true }
+    }
+
+    /// Whether a `<meta>` may still change the encoding.
+    pub(super) const fn is_tentative(self) -> bool {
+        self.is_tentative
+    }
+
+    /// Handles the label of a `<meta>` found by the parser (HTML 13.2.3.4). If it names another
+    /// encoding, returns that encoding: the page must be decoded again.
+    pub(super) fn declare(&mut self, label: &[u8]) -> Option<&'static Encoding> {
+        if !self.is_tentative {
+            return None;
+        }
+        let declared = Encoding::for_label(label).map(as_declared_in_ascii)?;
+        self.is_tentative = false;
+        (declared != self.encoding).then_some(declared)
+    }
+}
+
 /// The encoding of the input, which is left at its first byte after any byte order mark.
 ///
 /// # Errors
 /// When the input cannot be read.
-pub(super) fn sniff(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<&'static Encoding> {
+pub(super) fn sniff(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<Charset> {
+    if let Some(encoding) = transported(input, header_label)? {
+        return Ok(Charset::certain(encoding));
+    }
     let head = input.peek(DECLARATION_BYTES)?;
-    if let Some((encoding, mark_bytes)) = Encoding::for_bom(head) {
-        input.skip_mark(mark_bytes);
-        return Ok(encoding);
-    }
-    if let Some(encoding) = header_label.and_then(|label| Encoding::for_label(label.as_bytes())) {
-        return Ok(encoding);
-    }
-    if let Some(encoding) = declared(head) {
-        return Ok(encoding);
+    if let Some(encoding) = prescan::declared(head) {
+        return Ok(Charset::tentative(encoding));
     }
     let start = input.peek(VALIDITY_BYTES)?;
-    Ok(if is_utf8_start(start) { UTF_8 } else { guess(start) })
+    Ok(Charset::tentative(if is_utf8_start(start) { UTF_8 } else { guess(start) }))
 }
 
 /// The encoding of a JSON body, which is UTF-8 (RFC 8259) unless it says otherwise.
@@ -48,11 +80,27 @@ pub(super) fn sniff(input: &mut Input<'_>, header_label: Option<&str>) -> io::Re
 /// # Errors
 /// When the input cannot be read.
 pub(super) fn of_json(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<&'static Encoding> {
-    if let Some((encoding, mark_bytes)) = Encoding::for_bom(input.peek(DECLARATION_BYTES)?) {
-        input.skip_mark(mark_bytes);
+    Ok(transported(input, header_label)?.unwrap_or(UTF_8))
+}
+
+/// The encoding of an XML body (RFC 7303, section 3): that of its declaration, or UTF-8.
+///
+/// # Errors
+/// When the input cannot be read.
+pub(super) fn of_xml(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<&'static Encoding> {
+    if let Some(encoding) = transported(input, header_label)? {
         return Ok(encoding);
     }
-    Ok(header_label.and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8))
+    Ok(prescan::of_xml(input.peek(DECLARATION_BYTES)?).unwrap_or(UTF_8))
+}
+
+/// The encoding from a byte order mark, which is skipped, or from the HTTP header.
+fn transported(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<Option<&'static Encoding>> {
+    if let Some((encoding, mark_bytes)) = Encoding::for_bom(input.peek(DECLARATION_BYTES)?) {
+        input.skip_mark(mark_bytes);
+        return Ok(Some(encoding));
+    }
+    Ok(header_label.and_then(|label| Encoding::for_label(label.as_bytes())))
 }
 
 /// The encoding's WHATWG name in lower case, as records show it.
@@ -124,56 +172,6 @@ fn guess(start: &[u8]) -> &'static Encoding {
     detector.guess(None, Utf8Detection::Deny)
 }
 
-/// The encoding that `<meta>` or an XML declaration names in `head`.
-fn declared(head: &[u8]) -> Option<&'static Encoding> {
-    let head = head.get(..DECLARATION_BYTES).unwrap_or(head);
-    let mut at = 0;
-    while let Some(found) = memchr(b'<', head.get(at..)?) {
-        let tag = head.get(at + found..)?;
-        at += found
-            + match tag {
-                [b'<', b'!', b'-', b'-', ..] => 4 + memmem::find(tag.get(4..)?, b"-->")?,
-                [b'<', b'!' | b'?', ..] => memchr(b'>', tag)?,
-                [b'<', b'/', name, ..] if name.is_ascii_alphabetic() => 2 + skip_tag(tag.get(2..)?),
-                [b'<', name, ..] if name.is_ascii_alphabetic() => {
-                    if let Some(encoding) = meta_encoding(tag) {
-                        return Some(encoding);
-                    }
-                    1 + skip_tag(tag.get(1..)?)
-                }
-                _ => 1,
-            };
-    }
-    xml_declaration(head)
-}
-
-fn skip_tag(tag: &[u8]) -> usize {
-    let mut attributes = Attributes::after_name(tag);
-    while attributes.next().is_some() {}
-    tag.len() - attributes.rest.len()
-}
-
-/// What a `<meta>` start tag at the beginning of `tag` declares.
-fn meta_encoding(tag: &[u8]) -> Option<&'static Encoding> {
-    let after = tag.get(5..)?;
-    let is_meta = tag.get(1..5)?.eq_ignore_ascii_case(b"meta");
-    if !is_meta || !after.first().is_some_and(|c| c.is_ascii_whitespace() || *c == b'/') {
-        return None;
-    }
-    let (mut is_content_type, mut charset, mut content) = (false, None, None);
-    for (name, value) in Attributes::after_name(after) {
-        if name.eq_ignore_ascii_case(b"charset") {
-            charset = charset.or(Some(value));
-        } else if name.eq_ignore_ascii_case(b"http-equiv") {
-            is_content_type = value.eq_ignore_ascii_case(b"content-type");
-        } else if name.eq_ignore_ascii_case(b"content") {
-            content = content.or_else(|| charset_parameter(value));
-        }
-    }
-    let label = charset.or(if is_content_type { content } else { None })?;
-    Encoding::for_label(label).map(as_declared_in_ascii)
-}
-
 /// A declaration we could read as ASCII cannot be in UTF-16, whatever it says;
 /// these two replacements are the HTML standard's.
 fn as_declared_in_ascii(encoding: &'static Encoding) -> &'static Encoding {
@@ -183,82 +181,6 @@ fn as_declared_in_ascii(encoding: &'static Encoding) -> &'static Encoding {
         WINDOWS_1252
     } else {
         encoding
-    }
-}
-
-/// The value of `charset=` in the content of a `<meta http-equiv>`.
-fn charset_parameter(content: &[u8]) -> Option<&[u8]> {
-    let lower = content.to_ascii_lowercase();
-    let mut at = 0;
-    loop {
-        at += memmem::find(lower.get(at..)?, b"charset")? + b"charset".len();
-        let rest = content.get(at..)?.trim_ascii_start();
-        let Some(value) = rest.strip_prefix(b"=") else {
-            continue;
-        };
-        let value = value.trim_ascii_start();
-        return match value.split_first()? {
-            (quote @ (b'"' | b'\''), rest) => rest.get(..memchr(*quote, rest)?),
-            _ => value.split(|c| c.is_ascii_whitespace() || *c == b';').next(),
-        };
-    }
-}
-
-fn xml_declaration(head: &[u8]) -> Option<&'static Encoding> {
-    let declaration = head.strip_prefix(b"<?xml")?;
-    let declaration = declaration.get(..memchr(b'>', declaration)?)?;
-    let at = memmem::find(declaration, b"encoding")? + b"encoding".len();
-    let value = declaration.get(at..)?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
-    let (quote, rest) = value.split_first()?;
-    let label = rest.get(..memchr(*quote, rest)?)?;
-    Encoding::for_label(label).map(as_declared_in_ascii)
-}
-
-/// The attributes of a start tag, as far as the window reaches.
-struct Attributes<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Attributes<'a> {
-    fn after_name(tag: &'a [u8]) -> Self {
-        let end = tag.iter().position(|c| c.is_ascii_whitespace() || matches!(c, b'/' | b'>'));
-        Self { rest: end.and_then(|end| tag.get(end..)).unwrap_or_default() }
-    }
-}
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let start = self.rest.iter().position(|c| !c.is_ascii_whitespace() && *c != b'/')?;
-        self.rest = self.rest.get(start..)?;
-        if self.rest.first() == Some(&b'>') {
-            return None;
-        }
-        // An attribute may start with `=`, so that the first byte never ends the name.
-        let name_end = 1 + self
-            .rest
-            .get(1..)?
-            .iter()
-            .position(|c| c.is_ascii_whitespace() || matches!(c, b'=' | b'/' | b'>'))?;
-        let (name, rest) = self.rest.split_at_checked(name_end)?;
-        self.rest = rest;
-        let Some(value) = rest.trim_ascii_start().strip_prefix(b"=") else {
-            return Some((name, b""));
-        };
-        let value = value.trim_ascii_start();
-        let (value, rest) = match value.split_first()? {
-            (quote @ (b'"' | b'\''), quoted) => {
-                let end = memchr(*quote, quoted)?;
-                (quoted.get(..end)?, quoted.get(end + 1..)?)
-            }
-            _ => {
-                let end = value.iter().position(|c| c.is_ascii_whitespace() || *c == b'>')?;
-                value.split_at_checked(end)?
-            }
-        };
-        self.rest = rest;
-        Some((name, value))
     }
 }
 
@@ -273,8 +195,8 @@ mod tests {
         for capacity in [1, 7, 1000, 1 << 20] {
             let mut reader = BufReader::with_capacity(capacity, Cursor::new(body));
             let mut input = Input::new(&mut reader);
-            let encoding = sniff(&mut input, header).unwrap();
-            assert_eq!(name(encoding), expected, "{:?}", String::from_utf8_lossy(body));
+            let charset = sniff(&mut input, header).unwrap();
+            assert_eq!(name(charset.encoding), expected, "{:?}", String::from_utf8_lossy(body));
         }
     }
 
@@ -313,8 +235,80 @@ mod tests {
             ("<?xml version='1.0' encoding='koi8-r'?><meta charset=gbk>", "gbk"),
             ("<meta charset=koi8-r", "utf-8"),
             ("a < b <meta charset=koi8-r>", "koi8-r"),
+            // A comment may end in the dashes that it began with.
+            ("<!--><meta charset=koi8-r>", "koi8-r"),
+            ("<!---><meta charset=koi8-r>", "koi8-r"),
+            ("<!-- --!><meta charset=koi8-r>é", "utf-8"),
+            ("<!-- > <meta charset=koi8-r>é", "utf-8"),
+            // What no element is called is passed up to the next `>`.
+            ("</ <meta charset=koi8-r>é", "utf-8"),
+            ("</ ><meta charset=koi8-r>", "koi8-r"),
+            ("</><meta charset=koi8-r>", "koi8-r"),
+            ("<!x <meta charset=koi8-r>é", "utf-8"),
+            ("<?x <meta charset=koi8-r>é", "utf-8"),
+            ("<3 <meta charset=koi8-r>", "koi8-r"),
+            ("< /p <meta charset=koi8-r>", "koi8-r"),
+            // A name goes on to white space or `>`, whatever it holds.
+            ("<a<meta charset=koi8-r>é", "utf-8"),
+            ("<a/b='<meta charset=koi8-r>'>é", "utf-8"),
+            ("</p/a='>'><meta charset=koi8-r>", "koi8-r"),
+            ("</p a='><meta charset=koi8-r>'>é", "utf-8"),
+            ("<p =='<meta charset=koi8-r>'>é", "utf-8"),
+            ("<p a = '<meta charset=koi8-r>'>é", "utf-8"),
+            ("<p a= ><meta charset=koi8-r>", "koi8-r"),
+            ("<p a='><meta charset=koi8-r>", "utf-8"),
+            ("<meta a charset=koi8-r>", "koi8-r"),
+            ("<meta a=b/charset=koi8-r>é", "utf-8"),
+            ("<meta a='b'charset=koi8-r>", "koi8-r"),
+            ("<meta charset=koi8-r/>é", "utf-8"),
+            ("<meta\u{b}charset=koi8-r>é", "utf-8"),
+            ("<meta charset>é<meta charset=koi8-r>", "koi8-r"),
+            // Of two attributes of a name the first counts.
+            ("<meta charset=koi8-r charset=gbk>", "koi8-r"),
+            ("<meta charset=x charset=gbk>é", "utf-8"),
+            ("<meta http-equiv=refresh http-equiv=content-type content='charset=koi8-r'>é", "utf-8"),
+            ("<meta http-equiv=content-type http-equiv=refresh content='charset=koi8-r'>", "koi8-r"),
+            ("<meta http-equiv=content-type content='charset=x' content='charset=koi8-r'>é", "utf-8"),
+            ("<meta http-equiv=content-type content='charset=gbk' charset=koi8-r>", "koi8-r"),
+            ("<meta charset=koi8-r content='charset=gbk'>", "koi8-r"),
+            ("<meta charset=x http-equiv=content-type content='charset=gbk'>é", "utf-8"),
+            ("<meta http-equiv='content-type ' content='charset=koi8-r'>é", "utf-8"),
+            ("<meta http-equiv=Content-Type content='a charset b charset = koi8-r;x'>", "koi8-r"),
+            ("<meta http-equiv=content-type content=\"charset='koi8-r'\">", "koi8-r"),
+            ("<meta http-equiv=content-type content=\"charset='koi8-r\">é", "utf-8"),
+            ("<meta http-equiv=content-type content='charset='>é", "utf-8"),
+            ("<?xml version='1.0' encoding = \"koi8-r\"?>", "koi8-r"),
+            ("<?xml version='1.0' encoding='koi8 r'?>é", "utf-8"),
+            ("<?xml version='1.0' encoding='utf-16'?>é", "utf-8"),
+            (" <?xml version='1.0' encoding='koi8-r'?>é", "utf-8"),
         ] {
             check(None, head.as_bytes(), expected);
+        }
+    }
+
+    #[test]
+    fn an_xml_declaration_in_utf16_tells_so_itself() {
+        for (big, expected) in [(false, "utf-16le"), (true, "utf-16be")] {
+            let text = "<?xml version='1.0'?><p>".bytes();
+            let body: Vec<u8> = text.flat_map(|byte| if big { [0, byte] } else { [byte, 0] }).collect();
+            check(None, &body, expected);
+        }
+    }
+
+    #[test]
+    fn a_meta_may_change_what_nothing_but_the_page_has_said() {
+        for (charset, label, other) in [
+            (Charset::tentative(UTF_8), "koi8-r", Some("koi8-r")),
+            (Charset::tentative(UTF_8), " KOI8-R ", Some("koi8-r")),
+            (Charset::tentative(UTF_8), "utf-8", None),
+            (Charset::tentative(UTF_8), "utf-16", None),
+            (Charset::tentative(UTF_8), "x-user-defined", Some("windows-1252")),
+            (Charset::tentative(UTF_8), "nonsense", None),
+            (Charset::certain(UTF_8), "koi8-r", None),
+        ] {
+            let mut charset = charset;
+            assert_eq!(charset.declare(label.as_bytes()).map(name), other, "{label}");
+            assert_eq!(charset.is_tentative(), label == "nonsense", "{label}");
         }
     }
 

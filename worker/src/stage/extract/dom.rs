@@ -8,12 +8,16 @@
 use encoding_rs::Encoding;
 use html5ever::tendril::{StrTendril, TendrilSink as _};
 use html5ever::tree_builder::TreeBuilderOpts;
-use html5ever::{ParseOpts, ns, parse_document};
-use scraper::{ElementRef, Html, HtmlTreeSink, Selector};
+use html5ever::{ParseOpts, TokenizerResult, ns, parse_document};
+use scraper::ElementRef;
+use selectors::context::SelectorCaches;
 
+use super::charset::Charset;
+use super::document::{Document, Language, Sink};
 use super::found::{Deadline, Found};
 use super::input::{Decoder, Input};
 use super::pick::{Pick, Take};
+use super::select::Selector;
 use super::{ExtractError, SelectorRejected, markup};
 
 /// Text given to the tree builder between two looks at the clock. Each piece
@@ -26,55 +30,46 @@ pub(super) const ELEMENTS_PER_LOOK: usize = 64;
 /// A job's selectors, ready to be matched against trees.
 pub(super) struct Dom {
     picks: Vec<(Selector, Take, bool)>,
-    base: Option<Selector>,
 }
 
-/// Compiles a selector.
-pub(super) fn selector(css: &str) -> Result<Selector, SelectorRejected> {
-    Selector::parse(css).map_err(|_| SelectorRejected { selector: css.to_owned() })
+/// What building a tree came to.
+pub(super) enum Built {
+    Page(Document),
+    /// The page names another encoding than the one it was decoded from.
+    Redecode(&'static Encoding),
 }
 
 impl Dom {
     pub(super) fn new(picks: &[Pick]) -> Result<Self, SelectorRejected> {
-        let compile = |pick: &Pick| Ok((selector(&pick.selector)?, pick.take.clone(), pick.every));
-        let picks = picks.iter().map(compile).collect::<Result<_, SelectorRejected>>()?;
-        Ok(Self { picks, base: Selector::parse("base[href]").ok() })
+        let compile = |pick: &Pick| Ok((Selector::new(&pick.selector)?, pick.take.clone(), pick.every));
+        Ok(Self { picks: picks.iter().map(compile).collect::<Result<_, SelectorRejected>>()? })
     }
 
-    /// Reads the input to its end, collects every pick's matches and the base, and
-    /// hands the tree on to whoever needs more of it.
-    pub(super) fn run(
+    /// Collects every pick's matches in a page, and its base.
+    pub(super) fn collect(
         &self,
-        input: &mut Input<'_>,
-        encoding: &'static Encoding,
+        page: &Document,
         deadline: &Deadline,
         found: &mut Found,
-    ) -> Result<Html, ExtractError> {
-        let page = build(input, encoding, deadline)?;
-        self.collect(&page, deadline, found)?;
-        Ok(page)
-    }
-
-    fn collect(&self, page: &Html, deadline: &Deadline, found: &mut Found) -> Result<(), ExtractError> {
-        // `Html::select` goes by order of creation, which is not the document's
-        // order once the parser has moved content out of a table.
-        let elements = page.tree.root().descendants().filter_map(ElementRef::wrap);
-        for (n, element) in elements.enumerate() {
+    ) -> Result<(), ExtractError> {
+        let mut caches = SelectorCaches::default();
+        for (n, element) in page.elements().enumerate() {
             if n % ELEMENTS_PER_LOOK == 0 {
                 deadline.check()?;
             }
-            if let Some(base) = &self.base
-                && !found.has_base()
+            if !found.has_base()
                 && element.value().name.ns == ns!(html)
-                && base.matches(&element)
+                && element.value().name() == "base"
+                && let Some(href) = element.attr("href")
             {
-                found.set_base(element.attr("href").unwrap_or_default());
+                found.set_base(href);
             }
             for (pick, (selector, take, every)) in self.picks.iter().enumerate() {
-                if (!every && found.is_answered(pick)) || !selector.matches(&element) {
+                if (!every && found.is_answered(pick)) || !selector.matches(page, element, None, &mut caches)
+                {
                     continue;
                 }
-                collect_one(element, take, pick, deadline, found)?;
+                collect_one(page, element, take, pick, deadline, found)?;
             }
         }
         Ok(())
@@ -82,6 +77,7 @@ impl Dom {
 }
 
 fn collect_one(
+    page: &Document,
     element: ElementRef<'_>,
     take: &Take,
     pick: usize,
@@ -89,7 +85,7 @@ fn collect_one(
     found: &mut Found,
 ) -> Result<(), ExtractError> {
     match take {
-        Take::Attribute(name) => match element.attr(name) {
+        Take::Attribute(name) => match page.language.attribute(element, name) {
             Some(value) => found.push(pick, value.as_bytes()),
             None => Ok(()),
         },
@@ -106,24 +102,36 @@ fn collect_one(
         }
         Take::Html => {
             deadline.check()?;
-            found.push_written(pick, |out| markup::outer_html(element, out))
+            found.push_written(pick, |out| markup::outer(page, element, out))
         }
     }
 }
 
-fn build(
+/// Reads the input to its end and builds a page's tree, unless it turns out to be in another encoding.
+pub(super) fn build(
     input: &mut Input<'_>,
-    encoding: &'static Encoding,
+    mut charset: Charset,
     deadline: &Deadline,
-) -> Result<Html, ExtractError> {
+) -> Result<Built, ExtractError> {
     // No script will run, so what a page offers instead of scripts is content.
     let tree_builder = TreeBuilderOpts { scripting_enabled: false, ..TreeBuilderOpts::default() };
     let options = ParseOpts { tree_builder, ..ParseOpts::default() };
-    let mut parser = parse_document(HtmlTreeSink::new(Html::new_document()), options);
-    let mut decoder = Decoder::new(encoding, PIECE_BYTES);
+    let parser = parse_document(Sink::new(Language::Html), options);
+    let mut decoder = Decoder::new(charset.encoding, PIECE_BYTES);
     while let Some(text) = decoder.next(input)? {
         deadline.check()?;
-        parser.process(StrTendril::from_slice(text));
+        parser.input_buffer.push_back(StrTendril::from_slice(text));
+        loop {
+            match parser.tokenizer.feed(&parser.input_buffer) {
+                TokenizerResult::Done => break,
+                TokenizerResult::Script(_) => {}
+                TokenizerResult::EncodingIndicator(label) => {
+                    if let Some(other) = charset.declare(label.as_bytes()) {
+                        return Ok(Built::Redecode(other));
+                    }
+                }
+            }
+        }
     }
-    Ok(parser.finish())
+    Ok(Built::Page(parser.finish()))
 }

@@ -1,14 +1,17 @@
 //! `--each`: one object for every element that a selector names, its fields looked
 //! for inside that element.
 
-use scraper::{ElementRef, Selector};
+use scraper::ElementRef;
+use selectors::context::SelectorCaches;
 use shared::record::FieldValue;
 use shared::select::{Each, Field, Source};
 
-use super::dom::{ELEMENTS_PER_LOOK, selector};
+use super::document::Document;
+use super::dom::ELEMENTS_PER_LOOK;
 use super::found::{Found, trimmed};
 use super::page::{Tree, nothing};
 use super::pick::Take;
+use super::select::Selector;
 use super::steps::{Around, Steps};
 #[cfg(feature = "xpath")]
 use super::xpath::{Nodes, XPath};
@@ -53,7 +56,7 @@ enum Wanted {
 impl Items {
     pub(super) fn new(each: &Each, fields: &[Field]) -> Result<Self, Rejected> {
         let of = match each {
-            Each::Css(css) => Of::Css(selector(css)?),
+            Each::Css(css) => Of::Css(Selector::new(css)?),
             #[cfg(feature = "xpath")]
             Each::XPath(text) => Of::XPath(XPath::new(text, true)?),
             #[cfg(not(feature = "xpath"))]
@@ -74,6 +77,7 @@ impl Items {
         let mut items = Vec::new();
         let mut add = |element: ElementRef<'_>, found: &mut Found| {
             let item = Item {
+                page: tree.page,
                 element,
                 around,
                 #[cfg(feature = "xpath")]
@@ -83,12 +87,12 @@ impl Items {
         };
         match &self.of {
             Of::Css(selector) => {
-                let elements = tree.page.tree.root().descendants().filter_map(ElementRef::wrap);
-                for (n, element) in elements.enumerate() {
+                let mut caches = SelectorCaches::default();
+                for (n, element) in tree.page.elements().enumerate() {
                     if n % ELEMENTS_PER_LOOK == 0 {
                         around.deadline.check()?;
                     }
-                    if selector.matches(&element) {
+                    if selector.matches(tree.page, element, None, &mut caches) {
                         add(element, found)?;
                     }
                 }
@@ -118,7 +122,7 @@ impl Member {
     fn new(field: &Field) -> Result<Self, Rejected> {
         let wanted = match &field.source {
             Source::Css { selector: css, take } => Wanted::Css {
-                selector: selector(css)?,
+                selector: Selector::new(css)?,
                 take: take.into(),
                 is_scoped: css.to_ascii_lowercase().contains(":scope"),
             },
@@ -134,6 +138,7 @@ impl Member {
 
 /// One element that becomes an object.
 struct Item<'p> {
+    page: &'p Document,
     element: ElementRef<'p>,
     around: Around<'p>,
     #[cfg(feature = "xpath")]
@@ -174,6 +179,8 @@ impl Item<'_> {
         let is_css = |member: &&Member| matches!(member.wanted, Wanted::Css { .. });
         let mut firsts = members.iter().filter(is_css).filter(|member| !member.every).count();
         let walks_on = members.iter().filter(is_css).any(|member| member.every);
+        // What is cached of `:has()` holds for this item: it may speak of `:scope`.
+        let mut caches = SelectorCaches::default();
         let elements = self.element.descendants().filter_map(ElementRef::wrap);
         for (n, element) in elements.enumerate() {
             if n % ELEMENTS_PER_LOOK == 0 {
@@ -187,7 +194,7 @@ impl Item<'_> {
                 let is_answered = !member.every && !texts.is_empty();
                 if is_answered
                     || (n == 0 && !is_scoped)
-                    || !selector.matches_with_scope(&element, Some(self.element))
+                    || !selector.matches(self.page, element, Some(self.element), &mut caches)
                 {
                     continue;
                 }
@@ -207,7 +214,7 @@ impl Item<'_> {
         found: &mut Found,
     ) -> Result<Option<FieldValue>, ExtractError> {
         let value = match take {
-            Take::Attribute(name) => match element.attr(name) {
+            Take::Attribute(name) => match self.page.language.attribute(element, name) {
                 Some(value) if take.is_link() => self.around.links.resolve(value),
                 Some(value) => value.to_owned(),
                 None => return Ok(None),
@@ -219,7 +226,7 @@ impl Item<'_> {
             Take::Html => {
                 self.around.deadline.check()?;
                 let mut out = Vec::new();
-                markup::outer_html(element, &mut out)?;
+                markup::outer(self.page, element, &mut out)?;
                 String::from_utf8_lossy(&out).into_owned()
             }
             // Only presets take these, and those are the page's.

@@ -158,6 +158,12 @@ impl Found {
         self.grow(self.bytes.len() - start)
     }
 
+    /// Whether all that was found reads the same in every encoding that a page may be in:
+    /// ISO-2022-JP begins what is not ASCII with an escape.
+    pub(super) fn is_ascii(&self) -> bool {
+        self.bytes.is_ascii() && memchr::memchr(0x1B, &self.bytes).is_none()
+    }
+
     /// Of the first `<base href>`, as written.
     pub(super) fn base_href(&self) -> Option<&str> {
         self.base_href.as_deref()

@@ -4,12 +4,16 @@
 //! are put together from the base's own parts. Whatever is not plain goes through
 //! `Url::join`, and for every plain one both ways give the same text.
 
-use url::{Position, Url};
+use std::borrow::Cow;
 
-/// What a page's links are relative to.
+use encoding_rs::{EncoderResult, Encoding, UTF_8};
+use url::{ParseError, Position, Url};
+
+/// What a page's links are relative to, and what their queries are encoded in.
 #[derive(Debug)]
 pub(super) struct Links {
     base: Option<Base>,
+    encoding: &'static Encoding,
 }
 
 #[derive(Debug)]
@@ -28,17 +32,15 @@ struct Base {
 }
 
 impl Links {
-    /// Links of a page at `page` whose first `<base href>` is `base_href`.
+    /// Links of a page at `page` in `encoding` whose first `<base href>` is `base_href`.
     ///
     /// A saved file has no URL: unless it names an absolute base, its links stay as written.
-    pub(super) fn new(page: Option<&Url>, base_href: Option<&str>) -> Self {
-        let declared = base_href.and_then(|href| match page {
-            Some(page) => page.join(href).ok(),
-            None => Url::parse(href).ok(),
-        });
+    pub(super) fn new(page: Option<&Url>, base_href: Option<&str>, encoding: &'static Encoding) -> Self {
+        let encoding = encoding.output_encoding();
+        let declared = base_href.and_then(|href| joined(page, href, encoding).ok());
         // The HTML standard disregards a base that would turn links into code or data.
         let declared = declared.filter(|url| !matches!(url.scheme(), "data" | "javascript"));
-        Self { base: declared.or_else(|| page.cloned()).map(Base::new) }
+        Self { base: declared.or_else(|| page.cloned()).map(Base::new), encoding }
     }
 
     /// Whether `link`, as written, reads the same whatever the base is.
@@ -59,7 +61,38 @@ impl Links {
         {
             return url;
         }
-        base.url.join(link).map_or_else(|_| trimmed(link).to_owned(), String::from)
+        joined(Some(&base.url), link, self.encoding).map_or_else(|_| trimmed(link).to_owned(), String::from)
+    }
+}
+
+/// Joins a link to its base as the URL standard says.
+fn joined(base: Option<&Url>, link: &str, encoding: &'static Encoding) -> Result<Url, ParseError> {
+    let query: &dyn for<'t> Fn(&'t str) -> Cow<'t, [u8]> = &|text| encoded(text, encoding);
+    let query = Some(query).filter(|_| encoding != UTF_8);
+    Url::options().base_url(base).encoding_override(query).parse(link)
+}
+
+/// Encodes a part of a query in the page's encoding. An unmappable character becomes a
+/// percent-encoded character reference, because the URL parser would not escape `&` and `;`.
+fn encoded<'t>(text: &'t str, encoding: &'static Encoding) -> Cow<'t, [u8]> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut encoder = encoding.new_encoder();
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    loop {
+        let room = encoder.max_buffer_length_from_utf8_without_replacement(rest.len());
+        bytes.reserve(room.unwrap_or(rest.len()));
+        let (result, read) = encoder.encode_from_utf8_to_vec_without_replacement(rest, &mut bytes, true);
+        rest = rest.get(read..).unwrap_or_default();
+        match result {
+            EncoderResult::InputEmpty => return Cow::Owned(bytes),
+            EncoderResult::OutputFull => {}
+            EncoderResult::Unmappable(c) => {
+                bytes.extend_from_slice(format!("%26%23{}%3B", u32::from(c)).as_bytes());
+            }
+        }
     }
 }
 
@@ -206,9 +239,45 @@ mod tests {
             ("http://[", "http://["),
             (" http://[ ", "http://["),
         ] {
-            let links = Links::new(Some(&Url::parse(BASES[1]).unwrap()), None);
+            let links = Links::new(Some(&Url::parse(BASES[1]).unwrap()), None, UTF_8);
             assert_eq!(links.resolve(link), expected, "{link}");
         }
+    }
+
+    #[test]
+    fn a_query_is_in_the_encoding_of_the_page() {
+        use encoding_rs::{
+            BIG5, EUC_KR, GB18030, ISO_8859_2, SHIFT_JIS, UTF_16LE, WINDOWS_1251, WINDOWS_1252,
+        };
+        const BASE: &str = "http://example.com/a/b?\u{e9}";
+        for (encoding, link, expected) in [
+            (WINDOWS_1251, "?q=привет", "http://example.com/a/b?q=%EF%F0%E8%E2%E5%F2"),
+            (WINDOWS_1251, "/п?п#п", "http://example.com/%D0%BF?%EF#%D0%BF"),
+            (WINDOWS_1251, "http://п.example/?п", "http://xn--o1a.example/?%EF"),
+            (WINDOWS_1251, "HTTPS://o.org?п&amp=1;'", "https://o.org/?%EF&amp=1;%27"),
+            (WINDOWS_1251, "?日x", "http://example.com/a/b?%26%2326085%3Bx"),
+            (WINDOWS_1251, "?\u{1f600}п", "http://example.com/a/b?%26%23128512%3B%EF"),
+            (WINDOWS_1251, "?a\nп\tб", "http://example.com/a/b?a%EF%E1"),
+            (WINDOWS_1251, "x:y?п", "x:y?%D0%BF"),
+            (WINDOWS_1251, "ws://h/?п", "ws://h/?%D0%BF"),
+            (WINDOWS_1251, "file:///?п", "file:///?%EF"),
+            (WINDOWS_1251, "ftp://h/?п", "ftp://h/?%EF"),
+            (WINDOWS_1252, "?é€", "http://example.com/a/b?%E9%80"),
+            (ISO_8859_2, "?ř", "http://example.com/a/b?%F8"),
+            (SHIFT_JIS, "?日本", "http://example.com/a/b?%93%FA%96{"),
+            (EUC_KR, "?한", "http://example.com/a/b?%C7%D1"),
+            (GB18030, "?中\u{1f600}", "http://example.com/a/b?%D6%D0%949%FC6"),
+            (BIG5, "?中", "http://example.com/a/b?%A4%A4"),
+            (UTF_16LE, "?п", "http://example.com/a/b?%D0%BF"),
+            (UTF_8, "?п", "http://example.com/a/b?%D0%BF"),
+        ] {
+            let links = Links::new(Some(&Url::parse(BASE).unwrap()), None, encoding);
+            assert_eq!(links.resolve(link), expected, "{link} in {encoding:?}");
+        }
+        let links = Links::new(Some(&Url::parse(BASE).unwrap()), Some("/?п"), WINDOWS_1251);
+        assert_eq!(links.resolve(""), "http://example.com/?%EF");
+        let links = Links::new(None, Some("http://o.org/?п"), WINDOWS_1251);
+        assert_eq!(links.resolve(""), "http://o.org/?%EF");
     }
 
     #[test]
@@ -223,9 +292,9 @@ mod tests {
             (None, Some("/root/"), "x"),
             (None, None, "x"),
         ] {
-            assert_eq!(Links::new(page, base).resolve("x"), expected, "{base:?}");
+            assert_eq!(Links::new(page, base, UTF_8).resolve("x"), expected, "{base:?}");
         }
-        assert_eq!(Links::new(None, None).resolve(" ../Up it.html\t"), "../Up it.html");
+        assert_eq!(Links::new(None, None, UTF_8).resolve(" ../Up it.html\t"), "../Up it.html");
     }
 
     proptest! {
@@ -234,7 +303,7 @@ mod tests {
             base in 0..BASES.len(),
             link in "(https?:|HTTP:|a:)?(//)?([a-z0-9.-]{0,9}|xn--[a-z]{2}|0x1|1.2)?((/|\\./|\\.\\./|\\?|#|%2[eE]|%41|\\.\\.|:)?[a-zA-Z0-9_.~!$&'()*+,;=:@%?#/ \\\\^|é\"<-]{0,5}){0,6}",
         ) {
-            let links = Links::new(Some(&Url::parse(BASES[base]).unwrap()), None);
+            let links = Links::new(Some(&Url::parse(BASES[base]).unwrap()), None, UTF_8);
             prop_assert_eq!(links.resolve(&link), by_the_book(BASES[base], &link));
         }
     }

@@ -6,6 +6,7 @@
 //! nothing here waits.
 
 mod charset;
+mod document;
 mod dom;
 mod each;
 mod found;
@@ -20,12 +21,14 @@ mod pick;
 mod presets;
 #[cfg(test)]
 mod same;
+mod select;
 #[cfg(test)]
 mod soup;
 mod steps;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod xml;
 #[cfg(feature = "xpath")]
 mod xpath;
 
@@ -44,7 +47,7 @@ pub use input::Body;
 use input::Input;
 use json::JsonJob;
 use links::Links;
-use page::PageJob;
+use page::{Markup, PageJob};
 use steps::Around;
 
 /// What a body is, as far as its content type or its file's name tells.
@@ -54,6 +57,8 @@ pub enum Kind {
     Json,
     /// HTML, or what is treated as such.
     Html,
+    /// XML of whatever kind: a feed, XHTML.
+    Xml,
     /// Nobody said.
     Unknown,
 }
@@ -68,6 +73,8 @@ impl Kind {
             "" => Self::Unknown,
             "application/json" | "text/json" => Self::Json,
             other if other.ends_with("+json") => Self::Json,
+            "application/xml" | "text/xml" => Self::Xml,
+            other if other.ends_with("+xml") => Self::Xml,
             _ => Self::Html,
         }
     }
@@ -77,7 +84,8 @@ impl Kind {
     pub fn of_extension(extension: Option<&str>) -> Self {
         match extension.unwrap_or_default().to_ascii_lowercase().as_str() {
             "json" | "jsonld" | "geojson" => Self::Json,
-            "html" | "htm" | "xhtml" => Self::Html,
+            "html" | "htm" => Self::Html,
+            "xml" | "rss" | "atom" | "rdf" | "xhtml" | "xht" | "svg" => Self::Xml,
             _ => Self::Unknown,
         }
     }
@@ -86,7 +94,7 @@ impl Kind {
 /// What is known of a page besides its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
-    /// Whether it is JSON.
+    /// What it is written in.
     pub kind: Kind,
     /// The charset label of the `Content-Type` header.
     pub content_type_charset: Option<&'a str>,
@@ -138,6 +146,14 @@ pub enum ExtractError {
     TooMany {
         /// The limit.
         limit: usize,
+    },
+    /// A body that should be XML is not.
+    #[error("not well-formed XML, line {line}: {why}")]
+    Xml {
+        /// Where, from 1.
+        line: usize,
+        /// What is wrong there.
+        why: String,
     },
     /// A body that should be JSON is not.
     #[error("not JSON: {0}")]
@@ -211,7 +227,8 @@ impl Extractor {
         let mut input = Input::new(body);
         if self.tries_json(page.kind, &mut input)? {
             let encoding = charset::of_json(&mut input, page.content_type_charset)?;
-            let links = Links::new(page.url, None);
+            // The queries of links are in the encoding of a page, and this is none.
+            let links = Links::new(page.url, None, encoding_rs::UTF_8);
             let around = Around { links: &links, deadline: &deadline };
             match self.json.run(&mut input, encoding, around) {
                 // What was sent as a page may be one, however it begins.
@@ -221,11 +238,16 @@ impl Extractor {
                 values => return Ok(Extracted::new(values?, encoding, &input)),
             }
         }
-        let encoding = charset::sniff(&mut input, page.content_type_charset)?;
-        let values = if self.is_empty {
-            Vec::new()
+        let markup = match page.kind {
+            Kind::Xml => Markup::Xml(charset::of_xml(&mut input, page.content_type_charset)?),
+            Kind::Json | Kind::Html | Kind::Unknown => {
+                Markup::Html(charset::sniff(&mut input, page.content_type_charset)?)
+            }
+        };
+        let (values, encoding) = if self.is_empty {
+            (Vec::new(), markup.encoding())
         } else {
-            self.html.run(&mut input, encoding, page.url, &deadline)?
+            self.html.run(&mut input, markup, page.url, &deadline)?
         };
         Ok(Extracted::new(values, encoding, &input))
     }
@@ -235,7 +257,7 @@ impl Extractor {
         match kind {
             _ if self.is_empty => Ok(false),
             Kind::Json => Ok(true),
-            Kind::Html => Ok(self.json.has_paths() && looks_like_json(input)?),
+            Kind::Html | Kind::Xml => Ok(self.json.has_paths() && looks_like_json(input)?),
             Kind::Unknown => Ok(self.json.reads() && looks_like_json(input)?),
         }
     }

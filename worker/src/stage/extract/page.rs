@@ -1,17 +1,18 @@
-//! Extraction from HTML: which engine does what, and how the parts come together.
+//! Extraction from HTML and XML: which engine does what, and how the parts come together.
 //!
 //! Selectors in CSS that take texts or attributes, and the presets made of such,
 //! are streamed; the tree engine repeats on its own the pages that streaming
 //! gives up. A job that asks for HTML, items, microdata or XPath goes to the
-//! tree at once, with all of its fields.
+//! tree at once, with all of its fields, and so does every page in XML.
 
 use encoding_rs::Encoding;
-use scraper::Html;
 use shared::record::FieldValue;
 use shared::select::{Each, Field, Preset, Source};
 use url::Url;
 
-use super::dom::Dom;
+use super::charset::Charset;
+use super::document::Document;
+use super::dom::{self, Built, Dom};
 use super::each::Items;
 use super::found::{Deadline, Found, Values};
 use super::input::Input;
@@ -21,9 +22,25 @@ use super::steps::{Around, Steps};
 use super::stream::{Stream, Streamed};
 #[cfg(feature = "xpath")]
 use super::xpath::{Nodes, XPath};
-use super::{ExtractError, Rejected, microdata, presets};
+use super::{ExtractError, Rejected, microdata, presets, xml};
 
-/// A job, ready for one HTML page after another.
+/// What a page is written in, and in which encoding.
+#[derive(Clone, Copy)]
+pub(super) enum Markup {
+    Html(Charset),
+    Xml(&'static Encoding),
+}
+
+impl Markup {
+    pub(super) const fn encoding(self) -> &'static Encoding {
+        match self {
+            Self::Html(charset) => charset.encoding,
+            Self::Xml(encoding) => encoding,
+        }
+    }
+}
+
+/// A job, ready for one page after another.
 pub(super) struct PageJob {
     picks: Vec<Pick>,
     dom: Dom,
@@ -34,9 +51,19 @@ pub(super) struct PageJob {
 
 /// A page's tree, and its nodes as XPath sees them, if any of the job is XPath.
 pub(super) struct Tree<'p> {
-    pub(super) page: &'p Html,
+    pub(super) page: &'p Document,
     #[cfg(feature = "xpath")]
     pub(super) nodes: Option<Nodes<'p>>,
+}
+
+/// How reading a page ended.
+enum Reading {
+    /// With all fields found.
+    Streamed,
+    /// With a tree, which some fields may want.
+    Tree(Document),
+    /// In the middle: the page names another encoding than the one it was decoded from.
+    Redecode(&'static Encoding),
 }
 
 /// Where one value of the record comes from.
@@ -118,37 +145,80 @@ impl PageJob {
         !self.columns.iter().all(|column| matches!(column, Column::Nothing { .. }))
     }
 
-    /// The values of one page, in order.
+    /// The values of one page, in order, and the encoding that it turned out to be in.
     pub(super) fn run(
         &self,
         input: &mut Input<'_>,
-        encoding: &'static Encoding,
+        mut markup: Markup,
         url: Option<&Url>,
         deadline: &Deadline,
-    ) -> Result<Vec<FieldValue>, ExtractError> {
+    ) -> Result<(Vec<FieldValue>, &'static Encoding), ExtractError> {
         let mut found = Found::new(self.picks.len());
-        let mut tree = None;
-        if self.reads() {
-            let streamed = match &self.stream {
-                Some(stream) => stream.run(&self.picks, input, encoding, deadline, &mut found)?,
-                None => Streamed::NeedsTree,
-            };
-            if streamed == Streamed::NeedsTree {
-                if self.stream.is_some() {
-                    input.rewind()?;
-                    found.clear();
-                }
-                tree = Some(self.dom.run(input, encoding, deadline, &mut found)?);
+        let tree = loop {
+            match self.read(input, markup, deadline, &mut found)? {
+                Reading::Streamed => break None,
+                Reading::Tree(page) => break Some(page),
+                Reading::Redecode(declared) => markup = Markup::Html(Charset::certain(declared)),
             }
+            input.rewind()?;
+            found.clear();
+        };
+        let encoding = markup.encoding();
+        let links = Links::new(url, found.base_href(), encoding);
+        let values = self.finish(&mut found, tree.as_ref(), Around { links: &links, deadline })?;
+        Ok((values, encoding))
+    }
+
+    /// Reads a page from its start to where nothing later in it can change a field.
+    fn read(
+        &self,
+        input: &mut Input<'_>,
+        markup: Markup,
+        deadline: &Deadline,
+        found: &mut Found,
+    ) -> Result<Reading, ExtractError> {
+        if !self.reads() {
+            return Ok(Reading::Streamed);
         }
-        let links = Links::new(url, found.base_href());
-        self.finish(&mut found, tree.as_ref(), Around { links: &links, deadline })
+        let page = match markup {
+            Markup::Xml(encoding) => xml::build(input, encoding, deadline)?,
+            Markup::Html(charset) => {
+                match self.streamed(input, charset, deadline, found)? {
+                    Streamed::Done => return Ok(Reading::Streamed),
+                    Streamed::Redecode(declared) => return Ok(Reading::Redecode(declared)),
+                    Streamed::NeedsTree => {}
+                }
+                match dom::build(input, charset, deadline)? {
+                    Built::Redecode(declared) => return Ok(Reading::Redecode(declared)),
+                    Built::Page(page) => page,
+                }
+            }
+        };
+        self.dom.collect(&page, deadline, found)?;
+        Ok(Reading::Tree(page))
+    }
+
+    /// Streams a page, if that can be done, or leaves it at its start.
+    fn streamed(
+        &self,
+        input: &mut Input<'_>,
+        charset: Charset,
+        deadline: &Deadline,
+        found: &mut Found,
+    ) -> Result<Streamed, ExtractError> {
+        let Some(stream) = &self.stream else { return Ok(Streamed::NeedsTree) };
+        let streamed = stream.run(&self.picks, input, charset, deadline, found)?;
+        if streamed == Streamed::NeedsTree {
+            input.rewind()?;
+            found.clear();
+        }
+        Ok(streamed)
     }
 
     fn finish(
         &self,
         found: &mut Found,
-        tree: Option<&Html>,
+        tree: Option<&Document>,
         around: Around<'_>,
     ) -> Result<Vec<FieldValue>, ExtractError> {
         // What is made of the tree alone comes first: it counts on the same limit.
@@ -172,14 +242,14 @@ impl PageJob {
     }
 
     #[cfg(feature = "xpath")]
-    fn tree<'p>(&self, page: &'p Html, around: Around<'_>) -> Result<Tree<'p>, ExtractError> {
+    fn tree<'p>(&self, page: &'p Document, around: Around<'_>) -> Result<Tree<'p>, ExtractError> {
         let wanted = self.columns.iter().any(Column::needs_nodes);
         let nodes = if wanted { Some(Nodes::of(page, around.deadline)?) } else { None };
         Ok(Tree { page, nodes })
     }
 
     #[cfg(not(feature = "xpath"))]
-    fn tree<'p>(&self, page: &'p Html, around: Around<'_>) -> Result<Tree<'p>, ExtractError> {
+    fn tree<'p>(&self, page: &'p Document, around: Around<'_>) -> Result<Tree<'p>, ExtractError> {
         around.deadline.check()?;
         Ok(Tree { page })
     }
@@ -215,7 +285,7 @@ impl Column {
     ) -> Result<Option<FieldValue>, ExtractError> {
         match self {
             Self::Items(items) => items.of_page(tree, found, around).map(Some),
-            Self::Microdata => microdata::items(tree.page, found, around).map(Some),
+            Self::Microdata => microdata::items(&tree.page.html, found, around).map(Some),
             #[cfg(feature = "xpath")]
             Self::XPath(xpath, steps) => {
                 let value = match &tree.nodes {

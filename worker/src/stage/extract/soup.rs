@@ -157,6 +157,10 @@ const ODD: &[&str] = &[
     "<a href=x><table>",
     "<b><p>",
     "</b>",
+    "<meta charset=koi8-r>",
+    "<meta http-equiv=Content-Type content='text/html; charset=gbk'>",
+    "<template><meta charset=big5></template>",
+    "<math><annotation-xml encoding=text/html>",
 ];
 
 /// A page of about `parts` parts.

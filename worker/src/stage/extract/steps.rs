@@ -203,7 +203,7 @@ mod tests {
     fn check(steps: &str, found: FieldValue, want: &str) {
         let field = Field::parse(&format!("x[]=x {steps}")).unwrap();
         let url = Url::parse("http://a.example/b/").unwrap();
-        let links = Links::new(Some(&url), None);
+        let links = Links::new(Some(&url), None, encoding_rs::UTF_8);
         let deadline = Deadline::after(Duration::from_secs(60));
         let around = Around { links: &links, deadline: &deadline };
         let value = Steps::new(&field).unwrap().run(found, around).unwrap();

@@ -6,10 +6,10 @@
 //! reaches is one bit a step, so that matching never walks the tree. Whatever
 //! needs siblings, positions or descendants is left to the tree engine.
 
-use scraper::selector::{CssString, Parser, Simple};
-use selectors::SelectorList;
+use scraper::selector::CssString;
 use selectors::attr::{AttrSelectorOperator, CaseSensitivity, ParsedCaseSensitivity};
-use selectors::parser::{Combinator, Component, ParseRelative, Selector};
+use selectors::parser::{Combinator, Component, Selector};
+use shared::select::css::{self, Css};
 
 use super::decode;
 use super::tag::{Key, Tag};
@@ -75,12 +75,7 @@ impl Matcher {
         let mut steps = Vec::new();
         let mut finals = Vec::new();
         for pick in picks {
-            let list = SelectorList::<Simple>::parse(
-                &Parser,
-                &mut cssparser::Parser::new(&pick.selector),
-                ParseRelative::No,
-            )
-            .ok()?;
+            let list = css::selectors(&pick.selector).ok()?;
             let mut bits = 0;
             for selector in list.slice() {
                 bits |= compile(selector, &mut steps)?;
@@ -107,14 +102,21 @@ impl Matcher {
             || self.steps.iter().any(|step| step.name.as_ref().is_some_and(|(name, _)| *name == key))
     }
 
-    /// The steps whose own tests the element passes, whatever is around it.
-    pub(super) fn passes(&self, key: Key, name: &[u8], attributes: Attributes<'_>) -> Bits {
+    /// The steps whose own tests the element passes, whatever is around it. `case` is that of
+    /// classes and ids.
+    pub(super) fn passes(
+        &self,
+        key: Key,
+        name: &[u8],
+        attributes: Attributes<'_>,
+        case: CaseSensitivity,
+    ) -> Bits {
         let passes = |step: &&Step| {
             let named = step
                 .name
                 .as_ref()
                 .is_none_or(|(wanted, text)| *wanted == key && text.as_bytes().eq_ignore_ascii_case(name));
-            named && step.tests.iter().all(|test| test.passes(attributes))
+            named && step.tests.iter().all(|test| test.passes(attributes, case))
         };
         self.steps.iter().filter(passes).fold(0, |bits, step| bits | step.bit)
     }
@@ -137,11 +139,16 @@ impl Matcher {
 
     /// Whether an SVG or MathML element might match anything. Names and attributes
     /// change their case there, so that this errs on the side of yes.
-    pub(super) fn might_match_foreign(&self, key: Key, attributes: Attributes<'_>) -> bool {
+    pub(super) fn might_match_foreign(
+        &self,
+        key: Key,
+        attributes: Attributes<'_>,
+        case: CaseSensitivity,
+    ) -> bool {
         self.steps.iter().any(|step| {
             let named = step.name.as_ref().is_none_or(|(wanted, _)| *wanted == key);
             let passes = |test: &Test| match test {
-                Test::Id(_) | Test::Class(_) => test.passes(attributes),
+                Test::Id(_) | Test::Class(_) => test.passes(attributes, case),
                 Test::Exists(_) | Test::Value { .. } => !attributes.is_empty(),
             };
             named && step.tests.iter().all(passes)
@@ -161,7 +168,7 @@ impl Matcher {
 }
 
 /// Adds a selector's steps, and returns the bit of its last one.
-fn compile(selector: &Selector<Simple>, steps: &mut Vec<Step>) -> Option<Bits> {
+fn compile(selector: &Selector<Css>, steps: &mut Vec<Step>) -> Option<Bits> {
     let mut before = Before::Nothing;
     let mut name = None;
     let mut tests = Vec::new();
@@ -202,7 +209,7 @@ fn compile(selector: &Selector<Simple>, steps: &mut Vec<Step>) -> Option<Bits> {
     clippy::wildcard_enum_match_arm,
     reason = "whatever CSS adds next needs a tree until we say otherwise"
 )]
-fn add(component: &Component<Simple>, name: &mut Option<(Key, String)>, tests: &mut Vec<Test>) -> Option<()> {
+fn add(component: &Component<Css>, name: &mut Option<(Key, String)>, tests: &mut Vec<Test>) -> Option<()> {
     match component {
         Component::ExplicitUniversalType => {}
         Component::LocalName(local) => {
@@ -241,12 +248,13 @@ fn add(component: &Component<Simple>, name: &mut Option<(Key, String)>, tests: &
 }
 
 impl Test {
-    fn passes(&self, attributes: Attributes<'_>) -> bool {
+    fn passes(&self, attributes: Attributes<'_>, names: CaseSensitivity) -> bool {
+        let is = |text: &str, wanted: &str| names.eq(text.as_bytes(), wanted.as_bytes());
         match self {
-            Self::Id(id) => attributes.get("id").is_some_and(|raw| decode::attribute(raw) == id.as_str()),
+            Self::Id(id) => attributes.get("id").is_some_and(|raw| is(&decode::attribute(raw), id)),
             Self::Class(class) => attributes.get("class").is_some_and(|raw| {
                 let value = decode::attribute(raw);
-                value.split(|c: char| c.is_ascii_whitespace()).any(|word| word == class)
+                value.split(|c: char| c.is_ascii_whitespace()).any(|word| is(word, class))
             }),
             Self::Exists(name) => attributes.get(name).is_some(),
             Self::Value { name, operator, value, case } => attributes

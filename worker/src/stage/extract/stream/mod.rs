@@ -17,6 +17,7 @@ mod tree;
 use encoding_rs::Encoding;
 
 use super::ExtractError;
+use super::charset::Charset;
 use super::found::{Deadline, Found};
 use super::input::{Decoder, Input, is_utf8};
 use super::pick::{Pick, Take};
@@ -43,6 +44,8 @@ pub(super) enum Streamed {
     Done,
     /// The page is too irregular; what was found so far is worth nothing.
     NeedsTree,
+    /// The page names another encoding than the one it was decoded from.
+    Redecode(&'static Encoding),
 }
 
 impl Stream {
@@ -59,19 +62,20 @@ impl Stream {
         &self,
         picks: &[Pick],
         input: &mut Input<'_>,
-        encoding: &'static Encoding,
+        charset: Charset,
         deadline: &Deadline,
         found: &mut Found,
     ) -> Result<Streamed, ExtractError> {
-        let mut pass = Pass::new(Tree::new(&self.matcher, picks, found), deadline);
-        let end = if is_utf8(encoding) {
+        let mut pass = Pass::new(Tree::new(&self.matcher, picks, charset, found), deadline);
+        let end = if is_utf8(charset.encoding) {
             pass.read_utf8(input)
         } else {
-            pass.read_decoded(input, &mut Decoder::new(encoding, PIECE_BYTES))
+            pass.read_decoded(input, &mut Decoder::new(charset.encoding, PIECE_BYTES))
         };
         match end {
             Ok(()) => Ok(Streamed::Done),
             Err(Stop::Irregular) => Ok(Streamed::NeedsTree),
+            Err(Stop::Redecode(declared)) => Ok(Streamed::Redecode(declared)),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
@@ -248,8 +252,15 @@ impl<'j> Pass<'j> {
             }
             None => None,
         };
-        if next.is_none() && is_last && matches!(data.get(at..), Some(b"<" | b"</")) {
-            self.tree.text(data.get(at..).unwrap_or_default())?;
+        if next.is_none() && is_last {
+            match data.get(at..).unwrap_or_default() {
+                open @ (b"<" | b"</") => self.tree.text(open)?,
+                // Open to the end of the page, it is text all the same.
+                open if open.starts_with(b"<![CDATA[") && self.tree.is_in_foreign() => {
+                    return Err(Stop::Irregular);
+                }
+                _ => {}
+            }
         }
         Ok(next)
     }

@@ -58,6 +58,14 @@ const PIECES: &[&str] = &[
     ":not(",
     ":has(",
     ":nth-child(",
+    " of ",
+    ":is(",
+    ":checked",
+    ":default",
+    ":valid",
+    ":lang(",
+    ":dir(rtl)",
+    ":hover",
     " | strip",
     " | re(",
     "^(.*)",
@@ -84,7 +92,7 @@ fn check(flag: &str, html: &[u8]) {
     let again = Field::parse(&field.to_string()).unwrap_or_else(|error| panic!("{flag} as {field}: {error}"));
     assert_eq!(again, field, "{flag}");
     let extractor = Extractor::new(std::slice::from_ref(&field), None, &[]).unwrap();
-    for kind in [Kind::Html, Kind::Unknown] {
+    for kind in [Kind::Html, Kind::Xml, Kind::Unknown] {
         let page = Page { kind, ..page(None) };
         let _ = extractor.extract(page, &mut Cursor::new(html));
     }

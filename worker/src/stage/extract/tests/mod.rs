@@ -4,6 +4,8 @@ mod bodies;
 mod garbage;
 #[cfg(feature = "xpath")]
 mod paths;
+mod standard;
+mod states;
 mod trees;
 mod values;
 

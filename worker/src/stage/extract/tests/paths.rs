@@ -65,6 +65,57 @@ fn nodes_are_found() {
 }
 
 #[test]
+fn values_are_compared_and_rounded() {
+    for (path, want) in [
+        ("true() < 2", json!(true)),
+        ("2 > true()", json!(true)),
+        ("true() <= 0", json!(false)),
+        ("false() < true()", json!(true)),
+        ("1 < 2 < 3", json!(true)),
+        ("3 > 2 > 1", json!(false)),
+        ("true() = 2", json!(true)),
+        ("true() != 'x'", json!(false)),
+        ("false() = ''", json!(true)),
+        ("'2' > true()", json!(true)),
+        ("'x' < true()", json!(false)),
+        ("'10' < '9'", json!(false)),
+        ("'a' = 'a' = true()", json!(true)),
+        ("//nothing = false()", json!(true)),
+        ("//nothing < true()", json!(true)),
+        ("//li < true()", json!(false)),
+        ("//li >= true()", json!(true)),
+        ("0 div 0 != 0 div 0", json!(true)),
+        ("round(0.49999999999999994)", json!(0)),
+        ("round(-0.49999999999999994)", json!(0)),
+        ("round(0.5)", json!(1)),
+        ("round(1.5)", json!(2)),
+        ("round(2.5)", json!(3)),
+        ("round(-1.5)", json!(-1)),
+        ("round(-2.5)", json!(-2)),
+        ("round(-2.6)", json!(-3)),
+        ("round(4503599627370497)", json!(4_503_599_627_370_497_i64)),
+        ("1 div round(-0.5)", json!(null)),
+        ("string(1 div round(-0.5))", json!("-Infinity")),
+        ("string(1 div round(-0.2))", json!("-Infinity")),
+        ("string(1 div round(-0))", json!("-Infinity")),
+        ("string(1 div round(0.2))", json!("Infinity")),
+        ("string(round(0 div 0))", json!("NaN")),
+        ("string(round(-1 div 0))", json!("-Infinity")),
+        ("string(round(-0.2))", json!("0")),
+        ("substring('12345', 1.5, 2.6)", json!("234")),
+        ("substring('12345', 0.49999999999999994, 1)", json!("")),
+        ("substring('12345', -42, 1 div 0)", json!("12345")),
+        ("substring('12345', 0 div 0, 3)", json!("")),
+        ("name(//li/@class)", json!("class")),
+    ] {
+        let found = run(&[&format!("x=xpath:{path}")], None, PAGE).unwrap();
+        assert_eq!(found[0], want, "{path}");
+        let every = run(&[&format!("x[]=xpath:{path}")], None, PAGE).unwrap();
+        assert_eq!(every[0], json!([want]), "{path}");
+    }
+}
+
+#[test]
 fn expressions_give_values_of_their_own_type() {
     for (path, want) in [
         ("count(//li)", json!(3)),

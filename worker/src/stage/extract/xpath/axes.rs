@@ -31,7 +31,10 @@ impl Eval<'_, '_> {
             }
             Axis::Attribute => {
                 for attribute in 1..=self.nodes.attributes(from) {
-                    self.test(NodeId { place: from.place, attribute }, axis, test, &mut out)?;
+                    let attribute = NodeId { place: from.place, attribute };
+                    if !self.nodes.is_declaration(attribute) {
+                        self.test(attribute, axis, test, &mut out)?;
+                    }
                 }
             }
             Axis::Child => self.siblings(from.place + 1, self.below(from), axis, test, &mut out)?,
@@ -122,7 +125,10 @@ impl Eval<'_, '_> {
             NodeTest::Node => kind != Kind::Other,
             NodeTest::Text => kind == Kind::Text,
             NodeTest::Comment => kind == Kind::Comment,
-            NodeTest::Instruction => false,
+            NodeTest::Instruction(target) => {
+                let is_wanted = |target: &String| self.nodes.name(node) == target;
+                kind == Kind::Instruction && target.as_ref().is_none_or(is_wanted)
+            }
         };
         if passes {
             out.push(node);

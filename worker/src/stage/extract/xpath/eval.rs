@@ -223,9 +223,18 @@ impl<'a, 'p> Eval<'a, 'p> {
 
     /// Comparison (XPath 1.0, section 3.4): of sets, whether any of their nodes compares so.
     fn compare(&mut self, left: &Value, operator: Operator, right: &Value) -> Result<bool, ExtractError> {
-        // Beside a truth, all of a set is one.
+        // Beside a truth, all of a set is one. Texts and numbers are if it is about being equal;
+        // which of them is less is a matter of numbers.
         if let (Value::Truth(_), _) | (_, Value::Truth(_)) = (left, right) {
-            return Ok(Plain::Truth(left.is_true()).compares(operator, Plain::Truth(right.is_true())));
+            let is_order = !matches!(operator, Operator::Equal | Operator::NotEqual);
+            let side = |value: &Value| match value {
+                Value::Number(number) if is_order => Plain::Number(*number),
+                Value::Text(text) if is_order => Plain::Number(number_of(text)),
+                Value::Nodes(_) | Value::Text(_) | Value::Number(_) | Value::Truth(_) => {
+                    Plain::Truth(value.is_true())
+                }
+            };
+            return Ok(side(left).compares(operator, side(right)));
         }
         // The texts of a set may come to far more than the page, where its nodes stand in each other.
         let held = match (left, right) {

@@ -38,8 +38,7 @@ impl Eval<'_, '_> {
                 Ok(Value::Number(match function {
                     Function::Floor => number.floor(),
                     Function::Ceiling => number.ceil(),
-                    // Halves go up, below zero as well.
-                    Function::Round => (number + 0.5).floor(),
+                    Function::Round => rounded(number),
                     _ => number,
                 }))
             }
@@ -118,11 +117,11 @@ impl Eval<'_, '_> {
             Some(argument) => self.set(argument, at)?.first().copied(),
             None => Some(at.node),
         };
-        let text = node.map_or("", |node| match function {
-            Function::NamespaceUri => self.nodes.namespace(node),
-            _ => self.nodes.name(node),
-        });
-        Ok(Value::Text(text.to_owned()))
+        Ok(Value::Text(node.map_or_else(String::new, |node| match function {
+            Function::NamespaceUri => self.nodes.namespace(node).to_owned(),
+            Function::LocalName => self.nodes.name(node).to_owned(),
+            _ => self.nodes.full_name(node),
+        })))
     }
 
     /// Whether a node is in a language, or one of its dialects.
@@ -131,7 +130,8 @@ impl Eval<'_, '_> {
         while let Some(node) = next {
             self.look()?;
             if self.nodes.kind(node) == Kind::Element
-                && let Some(language) = self.nodes.attribute_of(node, "lang")
+                && let Some(language) =
+                    ["xml:lang", "lang"].iter().find_map(|name| self.nodes.attribute_of(node, name))
             {
                 let (head, tail) = language.split_at_checked(wanted.len()).unwrap_or((language, ""));
                 return Ok(head.eq_ignore_ascii_case(wanted) && (tail.is_empty() || tail.starts_with('-')));
@@ -177,13 +177,12 @@ impl Eval<'_, '_> {
     }
 
     fn substring(&mut self, text: &str, arguments: &[Expr], at: Place) -> Result<String, ExtractError> {
-        let round = |number: f64| (number + 0.5).floor();
         let start = match arguments.get(1) {
-            Some(argument) => round(self.number(argument, at)?),
+            Some(argument) => rounded(self.number(argument, at)?),
             None => 1.0,
         };
         let end = match arguments.get(2) {
-            Some(argument) => start + round(self.number(argument, at)?),
+            Some(argument) => start + rounded(self.number(argument, at)?),
             None => f64::INFINITY,
         };
         #[expect(clippy::cast_precision_loss, reason = "a text is shorter than a float has whole numbers")]
@@ -191,6 +190,15 @@ impl Eval<'_, '_> {
         let within = |n: usize| position(n) >= start && position(n) < end;
         Ok(text.chars().enumerate().filter(|(n, _)| within(*n)).map(|(_, c)| c).collect())
     }
+}
+
+/// The nearest whole number (XPath 1.0, section 4.4): halves go up, below zero as well, and
+/// what is just below zero becomes its negative.
+fn rounded(number: f64) -> f64 {
+    let floor = number.floor();
+    // Adding a half first would round twice.
+    let nearest = if number - floor >= 0.5 { floor + 1.0 } else { floor };
+    nearest.copysign(number)
 }
 
 /// Each character of `from` replaced by the one in its place in `to`, or dropped.

@@ -110,8 +110,10 @@ fn taken(nodes: &Nodes<'_>, node: NodeId, around: Around<'_>) -> String {
     let text = nodes.string(node);
     match nodes.kind(node) {
         Kind::Root | Kind::Element => trimmed(&text).to_owned(),
-        Kind::Attribute if is_link(nodes.name(node)) => around.links.resolve(&text),
-        Kind::Attribute | Kind::Text | Kind::Comment | Kind::Other => text.into_owned(),
+        Kind::Attribute if nodes.namespace(node).is_empty() && is_link(nodes.name(node)) => {
+            around.links.resolve(&text)
+        }
+        Kind::Attribute | Kind::Text | Kind::Comment | Kind::Instruction | Kind::Other => text.into_owned(),
     }
 }
 

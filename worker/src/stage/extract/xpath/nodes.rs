@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use html5ever::ns;
-use scraper::{ElementRef, Html, Node};
+use html5ever::{QualName, ns};
+use scraper::{ElementRef, Node};
 
 use super::super::ExtractError;
+use super::super::document::{Document, Language};
 use super::super::found::Deadline;
 
 /// Nodes numbered between two looks at the clock.
@@ -38,7 +39,8 @@ pub(super) enum Kind {
     Text,
     Comment,
     Attribute,
-    /// A doctype, which XPath does not know, or an instruction, which HTML does not have.
+    Instruction,
+    /// A doctype, which XPath does not know.
     Other,
 }
 
@@ -53,16 +55,17 @@ struct Entry<'p> {
 pub(in super::super) struct Nodes<'p> {
     entries: Vec<Entry<'p>>,
     places: HashMap<ego_tree::NodeId, u32>,
+    language: Language,
 }
 
 impl<'p> Nodes<'p> {
     /// Numbers a page's nodes.
-    pub(in super::super) fn of(page: &'p Html, deadline: &Deadline) -> Result<Self, ExtractError> {
+    pub(in super::super) fn of(page: &'p Document, deadline: &Deadline) -> Result<Self, ExtractError> {
         use ego_tree::iter::Edge;
         let mut entries: Vec<Entry<'p>> = Vec::new();
         let mut places = HashMap::new();
         let mut open: Vec<u32> = Vec::new();
-        for edge in page.tree.root().traverse() {
+        for edge in page.html.tree.root().traverse() {
             match edge {
                 Edge::Open(node) => {
                     if entries.len().is_multiple_of(NODES_PER_LOOK) {
@@ -83,7 +86,7 @@ impl<'p> Nodes<'p> {
                 }
             }
         }
-        Ok(Self { entries, places })
+        Ok(Self { entries, places, language: page.language })
     }
 
     fn entry(&self, node: NodeId) -> Option<&Entry<'p>> {
@@ -114,7 +117,8 @@ impl<'p> Nodes<'p> {
             Some(Node::Element(_)) => Kind::Element,
             Some(Node::Text(_)) => Kind::Text,
             Some(Node::Comment(_)) => Kind::Comment,
-            Some(Node::Doctype(_) | Node::ProcessingInstruction(_)) | None => Kind::Other,
+            Some(Node::ProcessingInstruction(_)) => Kind::Instruction,
+            Some(Node::Doctype(_)) | None => Kind::Other,
         }
     }
 
@@ -146,40 +150,56 @@ impl<'p> Nodes<'p> {
         element.attrs.iter().nth(n).map(|(name, value)| (name, &**value))
     }
 
-    /// The local name of an element or attribute; others have none.
-    pub(super) fn name(&self, node: NodeId) -> &'p str {
+    /// The name of an element or attribute; others have none.
+    fn qualified_name(&self, node: NodeId) -> Option<&'p QualName> {
         if node.attribute > 0 {
-            return self.attribute(node).map_or("", |(name, _)| &name.local);
+            return self.attribute(node).map(|(name, _)| name);
         }
-        self.entry(node)
-            .and_then(|entry| entry.node.value().as_element())
-            .map_or("", |element| element.name())
+        self.entry(node).and_then(|entry| entry.node.value().as_element()).map(|element| &element.name)
+    }
+
+    /// The local name of an element or attribute, or the target of an instruction.
+    pub(super) fn name(&self, node: NodeId) -> &'p str {
+        if self.kind(node) == Kind::Instruction {
+            return self.instruction(node).map_or("", |one| &one.target);
+        }
+        self.qualified_name(node).map_or("", |name| &name.local)
+    }
+
+    /// The name with its prefix.
+    pub(super) fn full_name(&self, node: NodeId) -> String {
+        match self.qualified_name(node).and_then(|name| name.prefix.as_ref()) {
+            Some(prefix) => format!("{prefix}:{}", self.name(node)),
+            None => self.name(node).to_owned(),
+        }
     }
 
     /// The namespace of an element or attribute.
     pub(super) fn namespace(&self, node: NodeId) -> &'p str {
-        if node.attribute > 0 {
-            return self.attribute(node).map_or("", |(name, _)| &name.ns);
-        }
-        self.entry(node)
-            .and_then(|entry| entry.node.value().as_element())
-            .map_or("", |element| &element.name.ns)
+        self.qualified_name(node).map_or("", |name| &name.ns)
+    }
+
+    /// Whether an attribute declares a namespace, which XPath does not count among attributes.
+    pub(super) fn is_declaration(&self, node: NodeId) -> bool {
+        self.attribute(node).is_some_and(|(name, _)| name.ns == ns!(xmlns))
     }
 
     /// Whether an element or attribute is called this. Case does not count where HTML
     /// has none: a page that was read has its names in lower case.
     pub(super) fn is_called(&self, node: NodeId, name: &str) -> bool {
         let own = self.name(node);
-        let is_html = self
-            .entry(node)
-            .and_then(|entry| entry.node.value().as_element())
-            .is_some_and(|element| element.name.ns == ns!(html));
-        if is_html { own.eq_ignore_ascii_case(name) } else { own == name }
+        let folds_case =
+            self.element(NodeId::node(node.place)).is_some_and(|element| self.language.folds_case(element));
+        if folds_case { own.eq_ignore_ascii_case(name) } else { own == name }
+    }
+
+    fn instruction(&self, node: NodeId) -> Option<&'p scraper::node::ProcessingInstruction> {
+        self.entry(node)?.node.value().as_processing_instruction()
     }
 
     /// The value of an attribute of an element.
     pub(super) fn attribute_of(&self, node: NodeId, name: &str) -> Option<&'p str> {
-        self.entry(node)?.node.value().as_element()?.attr(name)
+        self.language.attribute(self.element(node)?, name)
     }
 
     /// What a node says as a text.
@@ -193,6 +213,7 @@ impl<'p> Nodes<'p> {
                 let comment = self.entry(node).and_then(|entry| entry.node.value().as_comment());
                 Cow::Borrowed(comment.map_or("", |comment| &**comment))
             }
+            Kind::Instruction => Cow::Borrowed(self.instruction(node).map_or("", |one| &one.data)),
             Kind::Other => Cow::Borrowed(""),
             Kind::Root | Kind::Element => {
                 let below =

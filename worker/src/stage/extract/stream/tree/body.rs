@@ -138,7 +138,6 @@ impl Tree<'_> {
             match self.quirks {
                 Quirks::Yes => {}
                 Quirks::No => self.close_paragraph()?,
-                Quirks::Unknown => return Err(Stop::Irregular),
             }
         }
         self.push(start)?;

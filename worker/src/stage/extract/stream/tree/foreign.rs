@@ -36,7 +36,7 @@ impl Tree<'_> {
     }
 
     fn push_foreign(&mut self, start: &StartTag<'_>) -> Step {
-        if self.matcher.might_match_foreign(start.key, start.attributes)
+        if self.matcher.might_match_foreign(start.key, start.attributes, self.quirks.case())
             || self.stack.len() >= super::DEPTH_MAX
         {
             return Err(Stop::Irregular);

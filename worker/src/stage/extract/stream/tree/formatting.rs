@@ -92,7 +92,7 @@ impl Tree<'_> {
             return Err(Stop::Irregular);
         }
         let id = self.next_id;
-        let passed = self.matcher.passes(start.key, start.name, start.attributes);
+        let passed = self.passes(start);
         self.push(start)?;
         self.formatting.list.push(Entry::Element { id, tag: start.tag, passed, is_open: true });
         Ok(())

@@ -1,8 +1,13 @@
 //! What comes before the body: doctype, `html`, `head` and what belongs in it.
 
-use memchr::memmem;
+use html5ever::parse_document;
+use html5ever::tendril::TendrilSink as _;
+use html5ever::tree_builder::QuirksMode;
+use scraper::{Html, HtmlTreeSink};
+use selectors::attr::CaseSensitivity;
 
 use super::{Key, Phase, Quirks, RawText, StartTag, Step, Stop, Tag, Tree, decode, is_space};
+use crate::stage::extract::charset;
 
 impl Tree<'_> {
     pub(super) fn start_before_body(&mut self, start: &StartTag<'_>) -> Step<Option<RawText>> {
@@ -131,8 +136,10 @@ impl Tree<'_> {
             Tag::Noframes | Tag::Style => RawText::Plain,
             Tag::Script => RawText::Script,
             _ => {
-                if start.tag == Tag::Base {
-                    self.note_base(start);
+                match start.tag {
+                    Tag::Base => self.note_base(start),
+                    Tag::Meta => self.note_charset(start)?,
+                    _ => {}
                 }
                 self.pass_below(start, above)?;
                 return Ok(None);
@@ -150,6 +157,24 @@ impl Tree<'_> {
         }
     }
 
+    fn note_charset(&mut self, start: &StartTag<'_>) -> Step {
+        if !self.charset.is_tentative() {
+            return Ok(());
+        }
+        let value = |name| start.attributes.get(name).map(decode::attribute);
+        let pragma = || value("http-equiv").filter(|kind| kind.eq_ignore_ascii_case("content-type"));
+        let label = match value("charset") {
+            Some(label) => Some(label.as_bytes().to_vec()),
+            None => pragma()
+                .and_then(|_| value("content"))
+                .and_then(|content| charset::parameter(content.as_bytes()).map(<[u8]>::to_vec)),
+        };
+        match label.and_then(|label| self.charset.declare(&label)) {
+            Some(other) => Err(Stop::Redecode(other)),
+            None => Ok(()),
+        }
+    }
+
     /// A second `html` or `body` tag adds its attributes to the first, which may
     /// then match what it did not.
     pub(super) fn ignore_unless_attributes(&mut self, start: &StartTag<'_>) -> Step<Option<RawText>> {
@@ -157,42 +182,28 @@ impl Tree<'_> {
     }
 }
 
-/// What a doctype says about quirks mode. Only the usual ones are told apart.
+impl Quirks {
+    /// How classes and ids compare.
+    pub(super) const fn case(self) -> CaseSensitivity {
+        match self {
+            Self::Yes => CaseSensitivity::AsciiCaseInsensitive,
+            Self::No => CaseSensitivity::CaseSensitive,
+        }
+    }
+}
+
+/// What a doctype says about quirks mode. Nearly every page has the one that is looked at
+/// here; the tree engine has the long list of the others.
 pub(super) fn quirks(declaration: &[u8]) -> Quirks {
-    let lower = declaration.to_ascii_lowercase();
-    let declared = lower.trim_ascii();
-    if declared == b"html" {
+    if declaration.trim_ascii().eq_ignore_ascii_case(b"html") {
         return Quirks::No;
     }
-    let Some(public) = declared.strip_prefix(b"html").map(<[u8]>::trim_ascii_start) else {
-        return Quirks::Unknown;
-    };
-    let Some(ids) = public.strip_prefix(b"public") else {
-        return Quirks::Unknown;
-    };
-    let mut parts = ids.split(|byte| *byte == b'"');
-    let (before, public, between, system, after) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next());
-    let blank = |part: Option<&[u8]>| part.is_some_and(|part| part.iter().all(|byte| is_space(*byte)));
-    if !blank(before)
-        || !blank(between)
-        || !(after.is_none() && system.is_none() || blank(after))
-        || parts.next().is_some()
-    {
-        return Quirks::Unknown;
+    let doctype = format!("<!doctype{}>", String::from_utf8_lossy(declaration));
+    let parser = parse_document(HtmlTreeSink::new(Html::new_document()), html5ever::ParseOpts::default());
+    match parser.one(doctype).quirks_mode {
+        QuirksMode::Quirks => Quirks::Yes,
+        QuirksMode::LimitedQuirks | QuirksMode::NoQuirks => Quirks::No,
     }
-    let public = public.unwrap_or_default();
-    if memmem::find(system.unwrap_or_default(), b"ibm.com").is_some() {
-        return Quirks::Unknown;
-    }
-    let is = |prefix: &[u8]| public.starts_with(prefix);
-    if is(b"-//w3c//dtd html 4.01 transitional//") || is(b"-//w3c//dtd html 4.01 frameset//") {
-        return if system.is_some() { Quirks::No } else { Quirks::Yes };
-    }
-    if is(b"-//w3c//dtd html 4.01//") || is(b"-//w3c//dtd xhtml 1.") {
-        return Quirks::No;
-    }
-    Quirks::Unknown
 }
 
 #[cfg(test)]
@@ -211,10 +222,14 @@ mod tests {
             (" HTML PUBLIC \"-//W3C//DTD HTML 4.01 Transitional//EN\" \"http://x/loose.dtd\"", Quirks::No),
             (" HTML PUBLIC \"-//W3C//DTD HTML 4.01 Transitional//EN\"", Quirks::Yes),
             (" html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\" \"http://x/t.dtd\"", Quirks::No),
-            (" html PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\"", Quirks::Unknown),
-            (" html PUBLIC '-//W3C//DTD HTML 4.01//EN'", Quirks::Unknown),
-            (" svg", Quirks::Unknown),
-            ("", Quirks::Unknown),
+            (" html PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\"", Quirks::Yes),
+            (" html PUBLIC '-//W3C//DTD HTML 4.01//EN'", Quirks::No),
+            (" html SYSTEM 'http://www.ibm.com/data/dtd/v11/ibmxhtml1-transitional.dtd'", Quirks::Yes),
+            (" html SYSTEM 'about:legacy-compat'", Quirks::No),
+            (" html PUBLIC", Quirks::Yes),
+            (" svg", Quirks::Yes),
+            ("html", Quirks::No),
+            ("", Quirks::Yes),
         ] {
             assert_eq!(quirks(declaration.as_bytes()), expected, "{declaration}");
         }

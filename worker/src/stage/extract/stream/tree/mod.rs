@@ -21,11 +21,14 @@ mod stack;
 mod table;
 mod text;
 
+use encoding_rs::Encoding;
+
 use super::decode;
 use super::matcher::{Above, Bits, Matcher};
 use super::tag::{self, Key, Set, Tag};
 use super::token::{Attributes, RawText, is_space};
 use crate::stage::extract::ExtractError;
+use crate::stage::extract::charset::Charset;
 use crate::stage::extract::found::{Found, Slot};
 use crate::stage::extract::links::Links;
 use crate::stage::extract::pick::{NeedsBase, Pick, Take};
@@ -40,6 +43,8 @@ const DEPTH_MAX: usize = 400;
 pub(super) enum Stop {
     /// This page needs a tree.
     Irregular,
+    /// This page is in another encoding.
+    Redecode(&'static Encoding),
     /// A limit was passed.
     Failed(ExtractError),
 }
@@ -70,13 +75,12 @@ enum Phase {
     InBody,
 }
 
-/// Whether the page is in quirks mode, where a table stays inside a paragraph.
+/// Whether the page is in quirks mode, where a table stays inside a paragraph, and the
+/// case of classes and ids does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quirks {
     Yes,
     No,
-    /// A doctype whose meaning we do not look up.
-    Unknown,
 }
 
 /// An open element.
@@ -108,6 +112,7 @@ pub(super) struct Tree<'j> {
     matcher: &'j Matcher,
     picks: &'j [Pick],
     found: &'j mut Found,
+    charset: Charset,
     phase: Phase,
     quirks: Quirks,
     stack: Vec<Element>,
@@ -134,15 +139,23 @@ pub(super) struct Tree<'j> {
     answered_in_body: bool,
     /// A first match is a link whose meaning hangs on the base.
     answer_needs_base: bool,
+    /// The first matches read the same in every encoding.
+    answer_is_ascii: bool,
 }
 
 impl<'j> Tree<'j> {
-    pub(super) fn new(matcher: &'j Matcher, picks: &'j [Pick], found: &'j mut Found) -> Self {
+    pub(super) fn new(
+        matcher: &'j Matcher,
+        picks: &'j [Pick],
+        charset: Charset,
+        found: &'j mut Found,
+    ) -> Self {
         let every = picks.iter().any(|pick| pick.every);
         Self {
             matcher,
             picks,
             found,
+            charset,
             phase: Phase::Initial,
             quirks: Quirks::Yes,
             stack: Vec::with_capacity(32),
@@ -160,6 +173,7 @@ impl<'j> Tree<'j> {
             unanswered: if every { None } else { Some(picks.len()) },
             answered_in_body: false,
             answer_needs_base: false,
+            answer_is_ascii: false,
         }
     }
 
@@ -168,6 +182,7 @@ impl<'j> Tree<'j> {
     pub(super) fn wants_attributes(&self, tag: Tag, key: Key) -> bool {
         matches!(tag, Tag::Html | Tag::Body | Tag::Base | Tag::Input | Tag::Svg | Tag::Math)
             || self.is_in_foreign()
+            || (tag == Tag::Meta && self.charset.is_tentative())
             || self.matcher.wants(key)
     }
 
@@ -179,8 +194,10 @@ impl<'j> Tree<'j> {
 
     fn is_final(&self) -> bool {
         // What is fostered out of a table lands before it; a frameset removes the
-        // body; late attributes can make `html` or `body` match; `<base>` may follow.
+        // body; late attributes can make `html` or `body` match; `<base>` may follow, and so may
+        // a `<meta>` with another encoding.
         self.tables == 0
+            && (!self.charset.is_tentative() || self.answer_is_ascii)
             && !(self.answered_in_body && self.is_frameset_ok)
             && !self.matcher.can_match_root
             && (!self.answer_needs_base || self.found.has_base())

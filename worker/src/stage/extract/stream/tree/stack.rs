@@ -49,7 +49,7 @@ impl Tree<'_> {
         if self.stack.len() >= DEPTH_MAX {
             return Err(Stop::Irregular);
         }
-        let passed = self.matcher.passes(tag.key, tag.name, tag.attributes);
+        let passed = self.passes(tag);
         let reached = self.matcher.reaches(passed, above);
         let depth = self.stack.len();
         let is_captured = self.record(reached, tag.attributes, Some(depth))?;
@@ -71,6 +71,11 @@ impl Tree<'_> {
         Ok(())
     }
 
+    /// The steps whose own tests a new element passes.
+    pub(super) fn passes(&self, tag: &StartTag<'_>) -> Bits {
+        self.matcher.passes(tag.key, tag.name, tag.attributes, self.quirks.case())
+    }
+
     /// Passes by an element that is closed as soon as it is opened.
     pub(super) fn pass(&mut self, tag: &StartTag<'_>) -> Step {
         let above = self.above();
@@ -78,7 +83,7 @@ impl Tree<'_> {
     }
 
     pub(super) fn pass_below(&mut self, tag: &StartTag<'_>, above: Above) -> Step {
-        let passed = self.matcher.passes(tag.key, tag.name, tag.attributes);
+        let passed = self.passes(tag);
         let reached = self.matcher.reaches(passed, above);
         self.record(reached, tag.attributes, None).map(|_| ())
     }
@@ -143,6 +148,7 @@ impl Tree<'_> {
         self.answered_in_body |= self.phase == Phase::InBody;
         if let Some(unanswered) = &mut self.unanswered {
             *unanswered = unanswered.saturating_sub(1);
+            self.answer_is_ascii = *unanswered == 0 && self.found.is_ascii();
         }
     }
 

@@ -1,9 +1,13 @@
 //! CSS selectors with our last step: `::text`, `::attr(NAME)`, `::html`.
 
+mod language;
+
+use std::borrow::Cow;
+
 use cssparser::ParseErrorKind;
-use scraper::selector::{Parser, Simple};
-use selectors::SelectorList;
-use selectors::parser::{ParseRelative, SelectorParseErrorKind};
+use selectors::parser::SelectorParseErrorKind;
+
+pub use self::language::{Css, CssError, Direction, Plain, PseudoClass, PseudoElement, selectors};
 
 use super::pipe::name_at_start;
 use super::refusal::{Refusal, nearest};
@@ -12,6 +16,7 @@ use super::{Take, is_link};
 /// Parses a selector and its last step, which stand at byte `base` of the flag.
 pub(super) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> {
     let (css, take) = split_last_step(text, base)?;
+    let is_below = css.len() < text.len() && css.ends_with(|c: char| c.is_ascii_whitespace());
     let css_at = base + (css.len() - css.trim_start().len());
     let css = css.trim();
     if css.is_empty() {
@@ -22,8 +27,12 @@ pub(super) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> 
     if backslashes % 2 == 1 {
         return Err(Refusal::new(css_at + css.len() - 1, "a backslash has nothing to escape", "drop it"));
     }
-    check_css(css).map_err(|refusal| refusal.shifted(css_at))?;
-    Ok((css.to_owned(), take))
+    // White space before the step is the descendant combinator, as in Scrapy: `div ::text` means
+    // `div *::text`, and `div > ::text` means `div > *::text`.
+    let css =
+        if is_below && !css.ends_with(',') { Cow::Owned(format!("{css} *")) } else { Cow::Borrowed(css) };
+    check_css(&css).map_err(|refusal| refusal.shifted(css_at))?;
+    Ok((css.into_owned(), take))
 }
 
 /// Parses a selector that names elements, without a last step.
@@ -62,7 +71,7 @@ fn split_last_step(selector: &str, base: usize) -> Result<(&str, Take), Refusal>
         if attribute.is_empty() || attribute.contains(|c: char| "\"'<>/=".contains(c) || c.is_whitespace()) {
             return refuse(format!("`{attribute}` is not an attribute's name"));
         }
-        return Ok((css, Take::Attribute(attribute.to_ascii_lowercase())));
+        return Ok((css, Take::Attribute(attribute.to_owned())));
     }
     if step.contains(',') {
         return refuse("the last step stands inside a list; it applies to the whole list".to_owned());
@@ -125,21 +134,27 @@ fn step_start(selector: &str) -> Result<Option<usize>, Refusal> {
 }
 
 fn check_css(css: &str) -> Result<(), Refusal> {
-    let mut parser = cssparser::Parser::new(css);
-    SelectorList::<Simple>::parse(&Parser, &mut parser, ParseRelative::No).map(|_| ()).map_err(|error| {
-        let (problem, fix) = explain(&error.kind);
-        let stop = parser.position().byte_index();
-        let missing = matches!(
-            error.kind,
-            ParseErrorKind::Custom(
-                SelectorParseErrorKind::EmptySelector
-                    | SelectorParseErrorKind::DanglingCombinator
-                    | SelectorParseErrorKind::ClassNeedsIdent
-            )
-        );
-        let at = if missing { stop } else { last_token_start(css.get(..stop).unwrap_or(css)) };
-        Refusal::new(at, problem, fix)
-    })
+    let Err(CssError { at, kind, unknown }) = selectors(css) else { return Ok(()) };
+    if let Some(name) = unknown {
+        // The parser stops at the end of the block that contains the name.
+        let at = css.find(&format!(":{name}")).unwrap_or(at);
+        let fix = match nearest(&name, language::names()) {
+            Some(near) => format!("did you mean `:{near}`?"),
+            None => "write one of CSS, such as :not(), :is(), :has(), :first-child or :checked".to_owned(),
+        };
+        return Err(Refusal::new(at, format!("there is no pseudo-class `:{name}`"), fix));
+    }
+    let (problem, fix) = explain(&kind);
+    let missing = matches!(
+        kind,
+        ParseErrorKind::Custom(
+            SelectorParseErrorKind::EmptySelector
+                | SelectorParseErrorKind::DanglingCombinator
+                | SelectorParseErrorKind::ClassNeedsIdent
+        )
+    );
+    let at = if missing { at } else { last_token_start(css.get(..at).unwrap_or(css)) };
+    Err(Refusal::new(at, problem, fix))
 }
 
 /// The CSS parser stops behind the token it refuses; a person looks at its start.
@@ -174,8 +189,8 @@ fn explain(kind: &ParseErrorKind<SelectorParseErrorKind>) -> (&'static str, &'st
         | Css::PseudoElementExpectedColon
         | Css::PseudoElementExpectedIdent
         | Css::NoIdentForPseudo => (
-            "there is no such pseudo-class for a saved page",
-            "use one that needs no browser, such as :not(), :is(), :has(), :first-child or :nth-child()",
+            "there are no pseudo-elements in a saved page",
+            "write a pseudo-class, such as :not(), :is(), :has() or :first-child",
         ),
         Css::ExpectedNamespace | Css::ExplicitNamespaceUnexpectedToken => {
             ("namespaces are not supported", "drop the prefix before `|`")
