@@ -10,6 +10,7 @@ pub mod black_box;
 pub mod clock;
 pub mod codec;
 pub mod csv;
+pub mod gunzip;
 pub mod job;
 pub mod protocol;
 pub mod record;

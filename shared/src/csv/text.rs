@@ -4,9 +4,9 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8};
-use flate2::read::MultiGzDecoder;
 
 use super::{CsvFile, Packing};
+use crate::gunzip::Gunzip;
 
 /// Read at once from what is packed or encoded.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -34,7 +34,7 @@ impl<'a> Text<'a> {
     pub fn new(raw: impl Read + 'a, file: &CsvFile) -> io::Result<Self> {
         let unpacked: Box<dyn Read + 'a> = match file.packing {
             Packing::None => Box::new(raw),
-            Packing::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, raw))),
+            Packing::Gzip => Box::new(Gunzip::new(BufReader::with_capacity(BUFFER_BYTES, raw))),
             Packing::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::new(raw)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;

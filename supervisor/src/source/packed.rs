@@ -4,16 +4,19 @@
 //! Which packing is told by the name alone, so that a named pipe will do too.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::read::MultiGzDecoder;
+use shared::gunzip::Gunzip;
 
 use super::SourceError;
 use super::lines::Bytes;
 use crate::format::Packing;
+
+/// Read at once from what is packed.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The name that the list has once it is unpacked; its own, if it is not packed.
 #[must_use]
@@ -48,7 +51,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, SourceError> {
     let count = PackedBytes::default();
     let file = Counted { file, count: count.clone() };
     let unpacked: Bytes = match packing {
-        Packing::Gzip => Box::new(MultiGzDecoder::new(file)),
+        Packing::Gzip => Box::new(Gunzip::new(BufReader::with_capacity(BUFFER_BYTES, file))),
         // Its window, and so its memory, is 128 MiB at most.
         Packing::Zstd => Box::new(zstd::Decoder::new(file).map_err(refused)?),
     };
@@ -128,13 +131,27 @@ mod tests {
         let good = gzip(&b"http://a/\n".repeat(1000));
         for (name, bytes, says) in [
             ("plain.gz", &b"http://a/\n"[..], "its gzip data is broken"),
-            ("cut.gz", &good[..good.len() - 9], "its gzip data is broken"),
+            ("cut.gz", &good[..good.len() - 9], "its gzip data is broken: it ends in the middle"),
             ("plain.zst", b"http://a/\n", "its zstd data is broken"),
         ] {
             let path = directory.path().join(name);
             fs::write(&path, bytes).unwrap();
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains(says), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_gzip_reads_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = b"http://a/\n".repeat(1000);
+        let good = gzip(&text);
+        for (name, bytes) in
+            [("no-trailer.gz", good[..good.len() - 8].to_vec()), ("zeros.gz", [&good[..], &[0; 99]].concat())]
+        {
+            let path = directory.path().join(name);
+            fs::write(&path, &bytes).unwrap();
+            assert!(read(&path).unwrap() == (text.clone(), Some(bytes.len() as u64)), "{name}");
         }
     }
 
