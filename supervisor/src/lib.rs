@@ -10,6 +10,7 @@ mod auto;
 mod cli;
 mod client;
 mod columns;
+mod descriptor;
 mod engine;
 pub mod format;
 pub mod frontier;

@@ -38,6 +38,7 @@ mod sinks;
 mod sources;
 mod stopping;
 mod storm;
+mod streams;
 mod summary;
 mod terminal;
 mod tls;
