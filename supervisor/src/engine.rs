@@ -111,9 +111,9 @@ pub(crate) fn run(
         Some(Journal { store, state, input }) => (Some(store), state, Some(input)),
         None => (None, State::default(), None),
     };
-    let entries = match sitemaps::list(plan, started.us, outside, input.as_ref())? {
-        Listed::Nothing => None,
-        Listed::Entries(entries) => Some(entries),
+    let (entries, sitemaps_failed) = match sitemaps::list(plan, started.us, outside, input.as_ref())? {
+        Listed::Nothing => (None, 0),
+        Listed::Entries(entries, failed) => (Some(entries), failed),
         Listed::Over(ended) => return Ok(started.over_before_it_began(plan, *ended)),
     };
     let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
@@ -135,15 +135,7 @@ pub(crate) fn run(
     ended.unread = !feed.is_exhausted();
     let mut reader_left = false;
     let mut resume = None;
-    if ended.left == 0
-        && feed.is_exhausted()
-        && ended.failure.is_none()
-        && !ended.abandoned
-        && !ended.output_failed
-    {
-        // The signal came when everything was done.
-        ended.signal = None;
-    }
+    take_back_late_signal(&mut ended, &feed);
     let complete = ended.is_complete() && ended.left == 0 && feed.is_exhausted();
     let again =
         |input: &SpooledInput| if input.is_needed_again() { Resume::WithStdin } else { Resume::Alone };
@@ -173,7 +165,17 @@ pub(crate) fn run(
         gather.balance(feed.taken(), ended.left)?;
     }
     let facts = started.facts(shape, why, ended.sandbox.clone(), &gather);
-    Ok(Report { ended, reader_left, resume, run: ModeRun::new(&gather, &facts) })
+    let mut run = ModeRun::new(&gather, &facts);
+    run.summary.sitemaps_failed = sitemaps_failed;
+    Ok(Report { ended, reader_left, resume, run })
+}
+
+/// A signal that came when everything was done stopped nothing.
+fn take_back_late_signal(ended: &mut Ended, feed: &Feed) {
+    let is_done = ended.left == 0 && feed.is_exhausted();
+    if is_done && ended.failure.is_none() && !ended.abandoned && !ended.output_failed {
+        ended.signal = None;
+    }
 }
 
 /// Takes the journal of a complete run away; how to go on with any other.

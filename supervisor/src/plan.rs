@@ -115,6 +115,8 @@ pub struct Sitemaps {
     pub urls: Vec<String>,
     /// What of an entry is carried into its page's record: `lastmod` and the like.
     pub keep: Vec<String>,
+    /// Whether the run ends if one of them, or one that they name, cannot be read.
+    pub strict: bool,
 }
 
 /// Where the records go.

@@ -292,7 +292,8 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     if done == 0 && !reader_left {
         say("nothing was done: the inputs name no target\n");
     }
-    if *reader_left || run.summary.failed == 0 { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
+    let all_done = run.summary.failed == 0 && run.summary.sitemaps_failed == 0;
+    if *reader_left || all_done { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
 }
 
 /// How what is left can be done.

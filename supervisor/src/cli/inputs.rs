@@ -16,8 +16,8 @@ const SITEMAP_KEYS: [&str; 3] = ["lastmod", "changefreq", "priority"];
 
 /// Targets named one by one.
 pub(super) enum Targets {
-    /// URLs, and sitemaps that list more of them.
-    Urls(Vec<OsString>, Vec<String>),
+    /// URLs, sitemaps that list more of them, and whether all of those must be readable.
+    Urls(Vec<OsString>, Vec<String>, bool),
     Paths(Vec<PathBuf>),
 }
 
@@ -40,10 +40,10 @@ pub(super) fn inputs(
         Targets::Paths(_) => ("parse", "files or directories"),
     };
     let (named, sitemaps): (Vec<Input>, _) = match targets {
-        Targets::Urls(urls, sitemaps) => {
-            (urls.into_iter().map(|url| Input::Literal(url.into_vec())).collect(), sitemaps)
+        Targets::Urls(urls, sitemaps, strict) => {
+            (urls.into_iter().map(|url| Input::Literal(url.into_vec())).collect(), (sitemaps, strict))
         }
-        Targets::Paths(paths) => (paths.into_iter().map(Input::Tree).collect(), Vec::new()),
+        Targets::Paths(paths) => (paths.into_iter().map(Input::Tree).collect(), (Vec::new(), false)),
     };
     if named.iter().any(|input| matches!(input, Input::Literal(text) if text == b"-"))
         || named.contains(&Input::Tree(PathBuf::from("-")))
@@ -111,12 +111,15 @@ fn names(keep: &[String]) -> Result<Vec<String>, Problem> {
 
 /// The input that `--sitemap` makes, if there is one.
 fn listed(
-    urls: Vec<String>,
+    (urls, strict): (Vec<String>, bool),
     keep: &[String],
     any_columns: bool,
     again: &mut Again,
 ) -> Result<Option<Input>, Problem> {
-    let Some(first) = urls.first() else { return Ok(None) };
+    let Some(first) = urls.first() else {
+        let why = "--strict is about sitemaps, and there is none; name one with --sitemap";
+        return if strict { Err(Problem::Usage(why.to_owned())) } else { Ok(None) };
+    };
     again.once.get_or_insert_with(|| format!("the sitemap {first}"));
     for url in &urls {
         let lower = url.to_ascii_lowercase();
@@ -134,7 +137,7 @@ fn listed(
             SITEMAP_KEYS.join(", ")
         )));
     }
-    Ok(Some(Input::Sitemaps(Sitemaps { urls, keep })))
+    Ok(Some(Input::Sitemaps(Sitemaps { urls, keep, strict })))
 }
 
 /// JSON lines, for `map`.

@@ -11,7 +11,8 @@ use shared::select::{Field, Preset};
 use super::disk::Place;
 use super::flags::{
     AddressPolicyFlag, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, ModeFlag,
-    NetworkFlags, OutputFlags, ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, Verb, WhenFlag,
+    NetworkFlags, OutputFlags, ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, UrlFlags, Verb,
+    WhenFlag,
 };
 use super::inputs::{Again, Targets, input_paths, inputs};
 use super::values::Limit;
@@ -50,7 +51,8 @@ struct Run {
 impl Run {
     fn fetch(pool: &PoolFlags, job: FetchJob, output: Option<OutputFlags>) -> Result<Self, Problem> {
         let FetchJob { targets, lists, extract, network, then, shown } = job;
-        let (targets, network) = (Targets::Urls(targets.urls, targets.sitemap), Some(network));
+        let UrlFlags { urls, sitemap, strict } = targets;
+        let (targets, network) = (Targets::Urls(urls, sitemap, strict), Some(network));
         Ok(Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),

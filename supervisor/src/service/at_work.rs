@@ -151,6 +151,7 @@ impl Assignment {
 
     fn concluded(&self, report: Report) -> How {
         let Report { ended, run, .. } = report;
+        let missing = run.summary.failed + run.summary.sitemaps_failed;
         let mut result = Result { latencies: run.latencies, ..Result::of(run.summary) };
         if let Some(why) = ended.failure {
             return How::Failed(why, Some(result));
@@ -160,8 +161,7 @@ impl Assignment {
         }
         self.all_is_certain();
         (result.counts.total, result.counts.total_exact) = (Some(result.counts.done), true);
-        let code = exit_code(result.counts.failed);
-        How::Done(result, code)
+        How::Done(result, exit_code(missing))
     }
 
     fn table(&self, csv: &CsvPlan, outside: &mut Outside<'_>) -> How {

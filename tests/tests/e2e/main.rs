@@ -21,6 +21,7 @@ mod extraction;
 mod extraction_depth;
 mod harness;
 mod inputs;
+mod lists;
 mod map;
 mod modes;
 mod output;

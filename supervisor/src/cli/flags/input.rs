@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueHint};
 
 use crate::cli::values;
 
@@ -15,6 +16,11 @@ pub(in crate::cli) struct UrlFlags {
     /// Fetch the pages that this sitemap lists; an index is followed, .gz unpacked; repeatable
     #[arg(long, help_heading = "Input", value_name = "URL", value_hint = ValueHint::Url)]
     pub(in crate::cli) sitemap: Vec<String>,
+    /// End the run if a sitemap, or one that an index names, cannot be read
+    #[arg(long, help_heading = "Input", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true,
+        hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    pub(in crate::cli) strict: bool,
 }
 
 #[derive(Debug, Args)]
