@@ -117,7 +117,7 @@ pub(crate) fn run(
         Listed::Over(ended) => return Ok(started.over_before_it_began(plan, *ended)),
     };
     let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
-    let source = Source::new(&plan.inputs, kind).with_stdin(stdin).with_sitemaps(entries);
+    let source = Source::of(plan).with_stdin(stdin).with_sitemaps(entries);
     let mut job = Job {
         plan,
         started_us: started.us,

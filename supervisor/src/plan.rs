@@ -6,6 +6,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
+use encoding_rs::Encoding;
 use shared::job::{MapSpec, Mode, SandboxLevel, Work};
 use shared::select::{Each, Field, Preset};
 
@@ -29,6 +30,8 @@ pub struct Plan {
     pub parse_timeout: std::time::Duration,
     /// Where the targets come from, in order.
     pub inputs: Vec<Input>,
+    /// How lists among them are read.
+    pub lists: ListReading,
     /// Where the records go.
     pub output: Output,
     /// What becomes of the output once it is whole; `None` is that it stays where it is.
@@ -70,6 +73,15 @@ impl Plan {
             Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) | Work::Csv(_) => self.then.as_ref(),
         }
     }
+}
+
+/// How lists of inputs are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListReading {
+    /// Their encoding where no byte order mark says it; `None` is UTF-8.
+    pub encoding: Option<&'static Encoding>,
+    /// What stands between two cells of a table; `None` is what its name says.
+    pub delimiter: Option<u8>,
 }
 
 /// One place that targets come from.

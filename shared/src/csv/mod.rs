@@ -35,7 +35,7 @@ pub use report::{
 };
 pub use sketch::{Distinct, Quantiles};
 pub use sum::{Sum, Total};
-pub use text::{Text, is_split_safe};
+pub use text::{Decoded, Text, is_split_safe};
 
 /// Most columns one line of any file may have; a header with more is not one.
 pub const FIELDS_MAX: usize = 100_000;

@@ -62,7 +62,7 @@ impl fmt::Debug for Text<'_> {
 }
 
 /// Text of any encoding, read as UTF-8. What is not valid becomes U+FFFD; a byte order mark goes.
-struct Decoded<R> {
+pub struct Decoded<R> {
     raw: R,
     decoder: Decoder,
     encoded: Vec<u8>,
@@ -77,7 +77,8 @@ struct Decoded<R> {
 }
 
 impl<R: Read> Decoded<R> {
-    fn new(raw: R, encoding: &'static Encoding) -> Self {
+    /// Reads `raw`, which is in this encoding.
+    pub fn new(raw: R, encoding: &'static Encoding) -> Self {
         Self {
             raw,
             decoder: encoding.new_decoder_with_bom_removal(),

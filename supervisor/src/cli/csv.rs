@@ -8,8 +8,8 @@ use shared::job::Work;
 
 use super::flags::{ReadingFlags, TableFlags};
 use super::resolve::Problem;
-use crate::nearest::{listed, nearest};
-use crate::source::{HeaderError, HeaderReading as Reading, read_header};
+use crate::nearest::nearest;
+use crate::source::{HeaderError, HeaderReading as Reading, column_hint, read_header};
 
 /// Every function, as it is typed.
 const FUNCTIONS: [&str; 9] = ["count", "sum", "min", "max", "mean", "var", "stddev", "distinct", "quantile"];
@@ -104,7 +104,8 @@ fn delimiter(files: &[PathBuf]) -> u8 {
     if name.ends_with(".tsv") || name.ends_with(".tab") { b'\t' } else { b',' }
 }
 
-fn encoding(name: &str) -> Result<&'static Encoding, Problem> {
+/// What an encoding's name means.
+pub(super) fn encoding(name: &str) -> Result<&'static Encoding, Problem> {
     Encoding::for_label_no_replacement(name.as_bytes()).ok_or_else(|| {
         let hint = match nearest(name, ENCODINGS) {
             Some(near) => format!("did you mean {near}?"),
@@ -169,20 +170,8 @@ fn located(found: Vec<(CsvFile, Vec<String>)>, columns: &[String]) -> Result<Vec
     Ok(files)
 }
 
-/// What stands between cells where commas do not.
-const OTHER_DELIMITERS: [char; 3] = [';', '\t', '|'];
-
 fn no_column(path: &Path, column: &str, names: &[String]) -> Problem {
-    let foreign = match names {
-        [only] => only.chars().find(|c| OTHER_DELIMITERS.contains(c)),
-        _ => None,
-    };
-    let hint = match (foreign, nearest(column, names.iter().map(String::as_str))) {
-        (Some('\t'), _) => "it has one, with tabs in its name; is --delimiter tab missing?".to_owned(),
-        (Some(c), _) => format!("it has one, {}; is --delimiter '{c}' missing?", listed(names)),
-        (None, Some(near)) => format!("did you mean {near:?}?"),
-        (None, None) => format!("it has: {}", listed(names)),
-    };
+    let hint = column_hint(names, nearest(column, names.iter().map(String::as_str)));
     Problem::Usage(format!("{}: there is no column \"{column}\"; {hint}", path.display()))
 }
 

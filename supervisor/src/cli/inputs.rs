@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::flags::ListFlags;
 use super::resolve::Problem;
-use super::{Surroundings, disk};
-use crate::plan::{Columns, Input, Sitemaps};
+use super::{Surroundings, csv, disk};
+use crate::plan::{Columns, Input, ListReading, Sitemaps};
 use crate::source;
 
 /// What a sitemap says of a page besides its URL.
@@ -32,6 +32,7 @@ pub(super) struct Again {
 pub(super) fn inputs(
     targets: Targets,
     lists: ListFlags,
+    reading: ListReading,
     again: &mut Again,
     around: &Surroundings<'_>,
 ) -> Result<Vec<Input>, Problem> {
@@ -53,11 +54,17 @@ pub(super) fn inputs(
     let keep = names(&lists.keep)?;
     let mut inputs = named;
     for path in lists.input {
-        let input = list(path, lists.column.as_deref(), &keep, again)?;
+        let columns = lists.column.as_deref();
+        let input = list(path, columns, &keep, reading, again)?;
         if input == Input::StdinLines && inputs.contains(&input) {
             return Err(Problem::Usage("standard input can be read only once; give -i - once".to_owned()));
         }
         inputs.push(input);
+    }
+    if lists.delimiter.is_some() && !inputs.iter().any(|input| matches!(input, Input::CsvColumn(..))) {
+        return Err(Problem::Usage(
+            "--delimiter needs an input that has it: -i with a .csv or .tsv file".to_owned(),
+        ));
     }
     let has_columns = |input: &Input| {
         matches!(input, Input::CsvColumn(..) | Input::JsonColumn(..) | Input::ParquetColumn(..))
@@ -81,6 +88,12 @@ pub(super) fn inputs(
         return needs("--keep", ", or --sitemap");
     }
     Ok(inputs)
+}
+
+/// What the flags say about lists.
+pub(super) fn reading(lists: &ListFlags) -> Result<ListReading, Problem> {
+    let encoding = lists.encoding.as_deref().map(csv::encoding).transpose()?;
+    Ok(ListReading { encoding, delimiter: lists.delimiter })
 }
 
 /// The names in `--keep A,B --keep C`; a backslash before a comma makes it part of a name.
@@ -174,7 +187,13 @@ fn json_file(path: PathBuf) -> Result<Input, Problem> {
 }
 
 /// Decides by its name what a file of inputs is.
-fn list(path: PathBuf, column: Option<&str>, keep: &[String], again: &mut Again) -> Result<Input, Problem> {
+fn list(
+    path: PathBuf,
+    column: Option<&str>,
+    keep: &[String],
+    reading: ListReading,
+    again: &mut Again,
+) -> Result<Input, Problem> {
     if path == Path::new("-") {
         again.once = Some("standard input".to_owned());
         return Ok(Input::StdinLines);
@@ -208,7 +227,7 @@ fn list(path: PathBuf, column: Option<&str>, keep: &[String], again: &mut Again)
     }
     let columns = |input: &str| Columns { input: input.to_owned(), keep: keep.to_vec() };
     let check = |columns: &Columns| {
-        source::check_columns(&path, columns).map_err(|error| Problem::Usage(error.to_string()))
+        source::check_columns(&path, columns, reading).map_err(|error| Problem::Usage(error.to_string()))
     };
     match (extension.as_str(), column) {
         ("csv" | "tsv", Some(column)) => {

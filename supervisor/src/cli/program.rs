@@ -17,7 +17,7 @@ use super::resolve::{Problem, place, politeness, pool_plan, sandbox, when};
 use super::{Surroundings, values};
 use crate::format::Format;
 use crate::nearest::nearest;
-use crate::plan::Plan;
+use crate::plan::{ListReading, Plan};
 
 /// What a `map` has in place of the time that extracting a page may take; nothing is extracted.
 const PARSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +64,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         split: place.split,
         manifest: place.manifest,
         inputs,
+        lists: ListReading::default(),
         pool: pool_plan(pool),
         politeness: politeness(None),
         ordered: output.ordered,

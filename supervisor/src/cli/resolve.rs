@@ -14,11 +14,11 @@ use super::flags::{
     NetworkFlags, OutputFlags, ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, UrlFlags, Verb,
     WhenFlag,
 };
-use super::inputs::{Again, Targets, input_paths, inputs};
+use super::inputs::{Again, Targets, input_paths, inputs, reading};
 use super::values::Limit;
 use super::{Request, Surroundings, csv, disk, program, serve};
 use crate::format::Format;
-use crate::plan::{Comparison, CsvPlan, Output, PerHost, Plan, Politeness, PoolPlan, When};
+use crate::plan::{Comparison, CsvPlan, ListReading, Output, PerHost, Plan, Politeness, PoolPlan, When};
 use crate::sink::whole;
 
 /// Longest time a worker may show no progress in a file: a disk that answers nothing for so long is broken.
@@ -134,6 +134,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<R
         manifest: None,
         parse_timeout: CSV_STALL,
         inputs: Vec::new(),
+        lists: ListReading::default(),
         output: place.output,
         object: place.object,
         pool: pool_plan(pool),
@@ -178,7 +179,8 @@ fn comparison(
 fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let (fields, presets) = selection(&run.extract)?;
     let mut again = Again::default();
-    let inputs = inputs(run.targets, run.lists, &mut again, around)?;
+    let lists = reading(&run.lists)?;
+    let inputs = inputs(run.targets, run.lists, lists, &mut again, around)?;
     let paths = input_paths(&inputs);
     let (place, ordered, summary, report) = match run.output {
         None => (Place::nowhere(), false, None, None),
@@ -212,6 +214,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         presets,
         parse_timeout: run.extract.parse_timeout,
         inputs,
+        lists,
         output: place.output,
         object: place.object,
         format: place.format,

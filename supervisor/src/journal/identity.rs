@@ -10,7 +10,7 @@ use shared::job::{FetchSpec, MapSpec, ParseSpec, Work};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::format::Format;
-use crate::plan::Plan;
+use crate::plan::{ListReading, Plan};
 
 /// Where a flag would stand, for `fetch` and `parse` themselves.
 const COMMAND: &str = "the command";
@@ -88,6 +88,9 @@ fn facts_of_work(plan: &Plan) -> Vec<Fact> {
         let names: Vec<&str> = plan.presets.iter().map(|preset| preset.name()).collect();
         facts.push(fact("--preset", names.join(" ")));
     }
+    let ListReading { encoding, delimiter } = plan.lists;
+    facts.extend(encoding.map(|encoding| fact("--encoding", encoding.name())));
+    facts.extend(delimiter.map(|delimiter| fact("--delimiter", format!("{:?}", char::from(delimiter)))));
     facts.push(fact("--ordered", plan.ordered));
     facts
 }
@@ -180,6 +183,12 @@ mod tests {
         check(
             |plan| fetch(plan).user_agent = "muster/9.9.9".to_owned(),
             &["--user-agent was test, and is the default"],
+        );
+        check(
+            |plan| {
+                plan.lists = ListReading { encoding: Some(encoding_rs::WINDOWS_1252), delimiter: Some(b';') }
+            },
+            &["--encoding was not there, and is windows-1252", "--delimiter was not there, and is ';'"],
         );
         check(|plan| plan.ordered = true, &["--ordered was false, and is true"]);
         check(

@@ -42,4 +42,10 @@ pub(in crate::cli) struct ListFlags {
     /// Columns carried into each record as its "keep"; repeatable
     #[arg(long, value_name = "COL[,COL]…", value_parser = values::column)]
     pub(in crate::cli) keep: Vec<String>,
+    /// Character between two cells of a .csv or .tsv list [default: a comma, and a tab in .tsv files]
+    #[arg(long, value_name = "CHAR", value_parser = values::delimiter)]
+    pub(in crate::cli) delimiter: Option<u8>,
+    /// Encoding of the lists, by its WHATWG name, such as windows-1252; a byte order mark wins [default: UTF-8]
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) encoding: Option<String>,
 }

@@ -16,7 +16,7 @@ use shared::select::Field;
 use super::opening::Opened;
 use super::store::{Commit, Recorded};
 use super::*;
-use crate::plan::{Input, Output, PerHost, Plan, Politeness, PoolPlan, When};
+use crate::plan::{Input, ListReading, Output, PerHost, Plan, Politeness, PoolPlan, When};
 use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};
 
@@ -42,6 +42,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         presets: Vec::new(),
         parse_timeout: Duration::from_secs(5),
         inputs: inputs.to_vec(),
+        lists: ListReading::default(),
         output: Output::Discard,
         pool: PoolPlan {
             workers: None,
