@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -54,6 +55,13 @@ pub(crate) fn named(path: &Path) -> Option<RawFd> {
         Leads::Descriptor(number) => Some(number),
         Leads::Ourselves | Leads::To(_) => None,
     }
+}
+
+/// Whether what `path` names is another thing in each process. Cheap where its beginning shows that it is not.
+pub(crate) fn is_of_a_process(path: &Path) -> bool {
+    let begin = path.as_os_str().as_bytes();
+    let may_be = begin.starts_with(b"/dev/") || begin.starts_with(b"/proc/");
+    may_be && !matches!(leads(path), Leads::To(_))
 }
 
 /// Where a path really ends, if that is another file: so that the file is replaced and not the link to it.
@@ -150,6 +158,7 @@ mod tests {
         }
         let around = link("around", "around");
         assert!(matches!(leads(Path::new(&around)), Leads::To(_)));
+        assert!(is_of_a_process(Path::new("/dev/stdin")) && !is_of_a_process(Path::new("/dev/null")));
     }
 
     #[test]

@@ -6,12 +6,14 @@ mod shape;
 mod sitemaps;
 mod tree;
 
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use shared::clock;
 use shared::job::{JobSpec, Mode, RecordEncoding, SandboxSpec, Work};
 
-use self::limits::{pool_config, readable};
+use self::limits::pool_config;
+pub(crate) use self::limits::readable;
 pub(crate) use self::shape::Shape;
 use self::sitemaps::Listed;
 use self::tree::SitemapError;
@@ -121,6 +123,7 @@ pub(crate) fn run(
     let mut job = Job {
         plan,
         started_us: started.us,
+        readable: readable(plan),
         encoding: heading::begin(plan, &mut outlet)
             .map_err(|cause| EngineError::Output { cause: cause.into(), resumable: false })?,
         feed: Feed::start(source, Gate::new(kind, state.finished.clone(), state.prefix))?,
@@ -208,6 +211,8 @@ fn settle(
 pub(crate) struct Job<'a, 'b> {
     pub(crate) plan: &'a Plan,
     pub(crate) started_us: u64,
+    /// What workers may read.
+    pub(crate) readable: Option<Vec<OsString>>,
     pub(crate) encoding: RecordEncoding,
     pub(crate) feed: Feed,
     pub(crate) writer: Writer,
@@ -285,7 +290,7 @@ impl Job<'_, '_> {
             presets: self.plan.presets.clone(),
             encoding: self.encoding.clone(),
             parse_timeout: self.plan.parse_timeout,
-            sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
+            sandbox: SandboxSpec { level: self.plan.sandbox, readable: self.readable.clone() },
             memory_bytes_max: self.plan.pool.worker_memory_bytes,
         };
         let stage = runtime::Stage {

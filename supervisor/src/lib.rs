@@ -81,6 +81,7 @@ fn typed() -> Result<Request, Refusal> {
         variable: &|name| std::env::var_os(name),
         config: Path::new("/etc/muster/muster.toml"),
         stdin_is_terminal: io::stdin().is_terminal(),
+        texts: cli::Texts::default(),
     };
     cli::parse(std::env::args_os().collect(), &around)
 }

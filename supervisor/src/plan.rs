@@ -3,8 +3,10 @@
 //! `cli` makes it from flags, environment and files; everything behind
 //! it takes its part and asks nothing of the command line any more.
 
+use std::fs::File;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use encoding_rs::Encoding;
 use shared::job::{MapSpec, Mode, SandboxLevel, Work};
@@ -12,12 +14,15 @@ use shared::select::{Each, Field, Preset};
 
 use crate::format::Format;
 use crate::objects::Object;
+use crate::source::Within;
 
 /// One run, as resolved from the command line.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// What is done to each target, with its limits.
     pub work: Work,
+    /// Files that workers find as descriptors of this process, for as long as the plan is there.
+    pub held: Vec<Arc<File>>,
     /// The program that each record is passed through afterwards; not for [`Work::Map`].
     pub then: Option<MapSpec>,
     /// The fields extracted from each page.
@@ -32,6 +37,8 @@ pub struct Plan {
     pub inputs: Vec<Input>,
     /// How lists among them are read.
     pub lists: ListReading,
+    /// Where links below an input may lead to.
+    pub within: Within,
     /// Where the records go.
     pub output: Output,
     /// What becomes of the output once it is whole; `None` is that it stays where it is.

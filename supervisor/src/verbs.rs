@@ -309,7 +309,7 @@ const fn how(resume: Option<Resume>) -> &'static str {
 
 /// Writes the HTML report of `runs`.
 fn write_report(path: &Path, runs: &[ModeRun]) -> Result<(), WriteError> {
-    let typed: Vec<_> = std::env::args().skip(1).collect();
+    let typed: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let title = format!("supervisor {}", typed.join(" "));
     let when = humantime::format_rfc3339_seconds(clock::wall()).to_string();
     report::Page { title: &title, when: &when, runs }.write(path)

@@ -145,15 +145,7 @@ mod tests {
     use super::*;
 
     fn file(packing: Packing, decode: Option<&str>) -> CsvFile {
-        CsvFile {
-            path: "x.csv".into(),
-            fields: 1,
-            positions: vec![],
-            data_start: 0,
-            bytes: 0,
-            packing,
-            decode: decode.map(str::to_owned),
-        }
+        CsvFile { packing, decode: decode.map(str::to_owned), ..CsvFile::default() }
     }
 
     fn read(raw: &[u8], file: &CsvFile, at_once: usize) -> String {

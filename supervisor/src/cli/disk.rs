@@ -48,7 +48,7 @@ pub(super) fn check_list(path: &Path) -> Result<bool, Problem> {
     Ok(metadata.is_file())
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Problem {
     Problem::Impossible(format!("cannot read {}: {error}", path.display()))
 }
 

@@ -2,14 +2,19 @@
 //! Decided by names; what is in the files is [`crate::source`]'s.
 
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shared::job::HeldFile;
 
 use super::flags::ListFlags;
 use super::resolve::Problem;
 use super::{Surroundings, csv, disk};
+use crate::descriptor;
 use crate::plan::{Columns, Input, ListReading, Sitemaps};
-use crate::source;
+use crate::source::{self, Held};
 
 /// What a sitemap says of a page besides its URL.
 const SITEMAP_KEYS: [&str; 3] = ["lastmod", "changefreq", "priority"];
@@ -96,6 +101,42 @@ pub(super) fn reading(lists: &ListFlags) -> Result<ListReading, Problem> {
     Ok(ListReading { encoding, delimiter: lists.delimiter })
 }
 
+/// Whether a name means standard input.
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-") || descriptor::named(path) == Some(0)
+}
+
+/// Files that workers cannot open by the names that were given.
+#[derive(Default)]
+pub(super) struct Holding {
+    /// The files, which must stay open.
+    pub(super) files: Vec<Arc<File>>,
+    /// What workers are told about them.
+    pub(super) names: Vec<HeldFile>,
+}
+
+/// Holds what workers cannot open by its name.
+pub(super) fn hold(targets: Targets, body_bytes_max: u64) -> Result<(Targets, Holding), Problem> {
+    let mut holding = Holding::default();
+    let Targets::Paths(mut paths) = targets else { return Ok((targets, holding)) };
+    for path in &mut paths {
+        if path.is_dir() && descriptor::is_of_a_process(path) {
+            // A directory has a name that holds everywhere.
+            *path = fs::canonicalize(&*path).map_err(|error| disk::unreadable(path, &error))?;
+        }
+        if holding.names.iter().any(|held| held.path == *path) || path == Path::new("-") {
+            continue;
+        }
+        // One byte more than may be says that it is too large.
+        let found = source::descriptor_or_pipe(path, body_bytes_max.saturating_add(1));
+        if let Some(Held { file, at }) = found.map_err(|error| disk::unreadable(path, &error))? {
+            holding.files.push(file);
+            holding.names.push(HeldFile { path: path.clone(), at });
+        }
+    }
+    Ok((Targets::Paths(paths), holding))
+}
+
 /// The names in `--keep A,B --keep C`; a backslash before a comma makes it part of a name.
 fn names(keep: &[String]) -> Result<Vec<String>, Problem> {
     let mut names = Vec::new();
@@ -157,7 +198,7 @@ fn listed(
 pub(super) fn json_lines(paths: Vec<PathBuf>, around: &Surroundings<'_>) -> Result<Vec<Input>, Problem> {
     let mut inputs = Vec::new();
     for path in paths {
-        let input = if path == Path::new("-") { Input::StdinLines } else { json_file(path)? };
+        let input = if is_stdin(&path) { Input::StdinLines } else { json_file(path)? };
         if input == Input::StdinLines && inputs.contains(&input) {
             return Err(Problem::Usage("standard input can be read only once; give -i - once".to_owned()));
         }
@@ -194,7 +235,7 @@ fn list(
     reading: ListReading,
     again: &mut Again,
 ) -> Result<Input, Problem> {
-    if path == Path::new("-") {
+    if is_stdin(&path) {
         again.once = Some("standard input".to_owned());
         return Ok(Input::StdinLines);
     }

@@ -53,6 +53,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
     }
     Ok(Plan {
         work: Work::Map(spec),
+        held: Vec::new(),
         then: None,
         fields: Vec::new(),
         each: None,
@@ -65,6 +66,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         manifest: place.manifest,
         inputs,
         lists: ListReading::default(),
+        within: None,
         pool: pool_plan(pool),
         politeness: politeness(None),
         ordered: output.ordered,

@@ -14,7 +14,7 @@ use super::flags::{
     NetworkFlags, OutputFlags, ParseJob, PoolFlags, SandboxFlag, ShownFlags, SideFlags, UrlFlags, Verb,
     WhenFlag,
 };
-use super::inputs::{Again, Targets, input_paths, inputs, reading};
+use super::inputs::{Again, Targets, hold, input_paths, inputs, reading};
 use super::values::Limit;
 use super::{Request, Surroundings, csv, disk, program, serve};
 use crate::format::Format;
@@ -123,8 +123,10 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<R
     let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     check_side_files(&output.output, &output.side, &inputs)?;
     let place = disk::table(output.output, output.format, output.overwrite, &inputs, around)?;
+    let (work, held) = csv::work(&files, &table, &reading)?;
     let plan = Plan {
-        work: csv::work(&files, &table, &reading)?,
+        work,
+        held,
         then: None,
         fields: Vec::new(),
         each: None,
@@ -135,6 +137,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<R
         parse_timeout: CSV_STALL,
         inputs: Vec::new(),
         lists: ListReading::default(),
+        within: None,
         output: place.output,
         object: place.object,
         pool: pool_plan(pool),
@@ -180,7 +183,8 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let (fields, presets) = selection(&run.extract)?;
     let mut again = Again::default();
     let lists = reading(&run.lists)?;
-    let inputs = inputs(run.targets, run.lists, lists, &mut again, around)?;
+    let (targets, holding) = hold(run.targets, run.extract.body_bytes_max)?;
+    let inputs = inputs(targets, run.lists, lists, &mut again, around)?;
     let paths = input_paths(&inputs);
     let (place, ordered, summary, report) = match run.output {
         None => (Place::nowhere(), false, None, None),
@@ -204,7 +208,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let politeness = politeness(run.network.as_ref());
     let work = match run.network {
         Some(network) => Work::Fetch(fetch_spec(network, body_bytes_max)),
-        None => Work::Parse(ParseSpec { body_bytes_max }),
+        None => Work::Parse(ParseSpec { body_bytes_max, held: holding.names }),
     };
     let plan = Plan {
         work,
@@ -215,6 +219,8 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         parse_timeout: run.extract.parse_timeout,
         inputs,
         lists,
+        within: None,
+        held: holding.files,
         output: place.output,
         object: place.object,
         format: place.format,

@@ -144,6 +144,7 @@ fn read(
     let mut job = Job {
         plan,
         started_us,
+        readable: Some(Vec::new()),
         encoding: RecordEncoding::JsonLine,
         feed: Feed::start(source, Gate::default())?,
         ordered: Some(Ordered::new(0)),

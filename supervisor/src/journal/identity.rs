@@ -61,7 +61,7 @@ fn facts_of_work(plan: &Plan) -> Vec<Fact> {
         ],
         // A part of a fetch, and never what a plan is for.
         Work::Sitemap(_) => Vec::new(),
-        Work::Parse(ParseSpec { body_bytes_max }) => {
+        Work::Parse(ParseSpec { body_bytes_max, held: _ }) => {
             vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
         }
         Work::Map(spec) => {
@@ -207,7 +207,7 @@ mod tests {
             &["--each was not there, and is 'div'", "--preset was not there, and is jsonld meta"],
         );
         check(
-            |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20 }),
+            |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20, held: Vec::new() }),
             &["the command was fetch, and is parse"],
         );
     }

@@ -38,6 +38,14 @@ pub enum SourceError {
         /// Why.
         error: io::Error,
     },
+    /// An input is not what it was when the run began.
+    #[error("{}: {what}", path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+        /// In which way.
+        what: String,
+    },
     /// A table has no such column.
     #[error("{}: no column \"{column}\" in {place}; {}", path.display(), hint(names, nearest.as_deref()))]
     NoColumn {

@@ -11,7 +11,7 @@ use super::packed::{Opened, PackedBytes, open};
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetFeed;
 use super::text::{Returns, line_feeds};
-use super::tree::Walk;
+use super::tree::{Walk, Within};
 use super::{Candidate, SourceError, TargetKind};
 use crate::plan::{Columns, ListReading};
 
@@ -69,8 +69,8 @@ impl Feed {
         Err(SourceError::Open { path, error })
     }
 
-    pub(super) fn tree(path: PathBuf) -> Self {
-        let (walk, first) = Walk::begin(path.clone());
+    pub(super) fn tree(path: PathBuf, within: Within) -> Self {
+        let (walk, first) = Walk::begin(path.clone(), within);
         Self { path, reading: Reading::Tree(walk, first), packed_bytes: None }
     }
 

@@ -11,6 +11,7 @@ mod cut;
 mod error;
 mod feed;
 mod header;
+mod hold;
 mod host;
 mod json;
 mod kept;
@@ -23,9 +24,11 @@ mod text;
 mod tree;
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use shared::job::Work;
 
@@ -33,7 +36,10 @@ pub use self::error::SourceError;
 pub(crate) use self::error::hint as column_hint;
 use self::feed::Feed;
 pub use self::feed::check_columns;
-pub use self::header::{HeaderError, Reading as HeaderReading, read as read_header};
+pub use self::header::{
+    Given as GivenCsv, Header, HeaderError, Reading as HeaderReading, read as read_header,
+};
+pub use self::hold::{Held, descriptor_or_pipe};
 pub use self::host::Host;
 use self::host::HostFinder;
 use self::kept::Encoded;
@@ -42,6 +48,8 @@ use self::packed::Opened;
 pub use self::packed::unpacked;
 pub use self::ranges::{Abandoned, Ranges};
 use self::text::trimmed;
+pub use self::tree::{Within, led_out};
+use crate::descriptor;
 use crate::plan::{Columns, Input, ListReading, Plan};
 
 /// Longest target, in bytes, with what is kept of its row. A message to a worker is at most 32 KiB and
@@ -191,6 +199,7 @@ pub struct Source {
     /// What the sitemaps listed, until it is read.
     sitemaps: Option<Bytes>,
     lists: ListReading,
+    within: Within,
     hosts: HostFinder,
     next_id: u64,
     /// Bytes of the inputs that are behind us.
@@ -206,7 +215,7 @@ impl Source {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let source = Self::new(&plan.inputs, TargetKind::of(&plan.work));
-        Self { lists: plan.lists, ..source }
+        Self { lists: plan.lists, within: plan.within.clone(), ..source }
     }
 
     /// Begins at the first input. Opens nothing yet, so that a thousand `-i` need one file at a time.
@@ -220,6 +229,7 @@ impl Source {
             stdin: None,
             sitemaps: None,
             lists: ListReading::default(),
+            within: None,
             hosts: HostFinder::default(),
             next_id: 0,
             bytes_done: 0,
@@ -297,6 +307,11 @@ impl Source {
         let is_listed = self.feed.as_ref().is_some_and(|feed| !feed.is_tree());
         match self.kind {
             TargetKind::Url if is_listed && str::from_utf8(input).is_err() => Some(NOT_UTF8),
+            TargetKind::Path
+                if is_listed && descriptor::is_of_a_process(Path::new(OsStr::from_bytes(input))) =>
+            {
+                Some("it is something else in each process; name it on the command line, and not in a list")
+            }
             TargetKind::Url | TargetKind::Path | TargetKind::Lines => None,
         }
     }
@@ -341,7 +356,7 @@ impl Source {
                     let columns = Columns { input: "loc".to_owned(), keep: sitemaps.keep };
                     Feed::json(PathBuf::from("what the sitemaps list"), opened, &columns)
                 }
-                Input::Tree(path) => Feed::tree(path),
+                Input::Tree(path) => Feed::tree(path, self.within.clone()),
             });
         }
     }

@@ -19,6 +19,7 @@ mod compare;
 mod csv;
 mod extraction;
 mod extraction_depth;
+mod files;
 mod harness;
 mod inputs;
 mod lists;

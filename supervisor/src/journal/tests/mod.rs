@@ -43,6 +43,8 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         parse_timeout: Duration::from_secs(5),
         inputs: inputs.to_vec(),
         lists: ListReading::default(),
+        within: None,
+        held: Vec::new(),
         output: Output::Discard,
         pool: PoolPlan {
             workers: None,
