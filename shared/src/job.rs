@@ -66,8 +66,9 @@ pub struct SandboxSpec {
     /// How much must be in force.
     pub level: SandboxLevel,
     /// Files and directories of the job that may be read, with all below them;
-    /// `None` when the job names files only as it goes, and anything may be read.
-    pub readable: Option<Vec<PathBuf>>,
+    /// `None` when the job names files only as it goes, and anything may be read. Not paths, which serde
+    /// writes as text.
+    pub readable: Option<Vec<OsString>>,
 }
 
 /// How much of the sandbox must be in force.
@@ -153,6 +154,19 @@ pub struct FetchSpec {
 pub struct ParseSpec {
     /// Largest file in bytes; a larger one fails with `too_large`.
     pub body_bytes_max: u64,
+    /// Files that are named by what means something only in the supervisor.
+    pub held: Vec<HeldFile>,
+}
+
+/// A file that the supervisor holds open, because its name means something else in a worker: `/dev/stdin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldFile {
+    /// As it was given.
+    #[serde(with = "crate::path")]
+    pub path: PathBuf,
+    /// A descriptor of the supervisor, which the sandbox hides: it is opened before that.
+    #[serde(with = "crate::path")]
+    pub at: PathBuf,
 }
 
 /// The user's program, and what is expected of it.

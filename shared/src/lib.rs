@@ -16,7 +16,10 @@
 pub mod address;
 pub mod csv;
 pub mod decimal;
+pub mod file_state;
+pub mod gunzip;
 pub mod job;
+pub mod path;
 pub mod select;
 pub mod table;
 pub mod warc;

@@ -7,6 +7,7 @@ mod shape;
 mod sitemaps;
 mod tree;
 
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use shared::clock;
@@ -16,7 +17,8 @@ use supervisor_core::frontier::{Frontier, FrontierConfig, HostShares};
 use supervisor_core::gather::{Gather, Ordered, Unbalanced};
 use supervisor_core::pool::Pool;
 
-use self::limits::{pool_config, readable};
+use self::limits::pool_config;
+pub(crate) use self::limits::readable;
 pub(crate) use self::shape::Shape;
 use self::sitemaps::Listed;
 use self::tree::SitemapError;
@@ -112,16 +114,17 @@ pub(crate) fn run(
         Some(Journal { store, state, input }) => (Some(store), state, Some(input)),
         None => (None, State::default(), None),
     };
-    let entries = match sitemaps::list(plan, started.us, outside, input.as_ref())? {
-        Listed::Nothing => None,
-        Listed::Entries(entries) => Some(entries),
+    let (entries, sitemaps_failed) = match sitemaps::list(plan, started.us, outside, input.as_ref())? {
+        Listed::Nothing => (None, 0),
+        Listed::Entries(entries, failed) => (Some(entries), failed),
         Listed::Over(ended) => return Ok(started.over_before_it_began(plan, *ended)),
     };
     let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
-    let source = Source::new(&plan.inputs, kind).with_stdin(stdin).with_sitemaps(entries);
+    let source = Source::of(plan).with_stdin(stdin).with_sitemaps(entries);
     let mut job = Job {
         plan,
         started_us: started.us,
+        readable: readable(plan),
         encoding: heading::begin(plan, &mut outlet)
             .map_err(|cause| EngineError::Output { cause: cause.into(), resumable: false })?,
         feed: Feed::start(source, Gate::new(kind, state.finished.clone(), state.prefix))?,
@@ -136,15 +139,7 @@ pub(crate) fn run(
     ended.unread = !feed.is_exhausted();
     let mut reader_left = false;
     let mut resume = None;
-    if ended.left == 0
-        && feed.is_exhausted()
-        && ended.failure.is_none()
-        && !ended.abandoned
-        && !ended.output_failed
-    {
-        // The signal came when everything was done.
-        ended.signal = None;
-    }
+    take_back_late_signal(&mut ended, &feed);
     let complete = ended.is_complete() && ended.left == 0 && feed.is_exhausted();
     let again =
         |input: &SpooledInput| if input.is_needed_again() { Resume::WithStdin } else { Resume::Alone };
@@ -174,7 +169,17 @@ pub(crate) fn run(
         gather.balance(feed.taken(), ended.left)?;
     }
     let facts = started.facts(shape, why, ended.sandbox.clone(), &gather);
-    Ok(Report { ended, reader_left, resume, run: ModeRun::new(&gather, &facts) })
+    let mut run = ModeRun::new(&gather, &facts);
+    run.summary.sitemaps_failed = sitemaps_failed;
+    Ok(Report { ended, reader_left, resume, run })
+}
+
+/// A signal that came when everything was done stopped nothing.
+fn take_back_late_signal(ended: &mut Ended, feed: &Feed) {
+    let is_done = ended.left == 0 && feed.is_exhausted();
+    if is_done && ended.failure.is_none() && !ended.abandoned && !ended.output_failed {
+        ended.signal = None;
+    }
 }
 
 /// Takes the journal of a complete run away; how to go on with any other.
@@ -207,6 +212,8 @@ fn settle(
 pub(crate) struct Job<'a, 'b> {
     pub(crate) plan: &'a Plan,
     pub(crate) started_us: u64,
+    /// What workers may read.
+    pub(crate) readable: Option<Vec<OsString>>,
     pub(crate) encoding: RecordEncoding,
     pub(crate) feed: Feed,
     pub(crate) writer: Writer,
@@ -284,7 +291,7 @@ impl Job<'_, '_> {
             presets: self.plan.presets.clone(),
             encoding: self.encoding.clone(),
             parse_timeout: self.plan.parse_timeout,
-            sandbox: SandboxSpec { level: self.plan.sandbox, readable: readable(self.plan) },
+            sandbox: SandboxSpec { level: self.plan.sandbox, readable: self.readable.clone() },
             memory_bytes_max: self.plan.pool.worker_memory_bytes,
         };
         let stage = runtime::Stage {

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod columns;
 pub mod config;
+mod descriptor;
 mod engine;
 pub mod format;
 mod heading;
@@ -86,6 +87,7 @@ fn typed() -> Result<Request, Refusal> {
         variable: &|name| std::env::var_os(name),
         config: Path::new("/etc/muster/muster.toml"),
         stdin_is_terminal: io::stdin().is_terminal(),
+        texts: cli::Texts::default(),
     };
     cli::parse(std::env::args_os().collect(), &around)
 }

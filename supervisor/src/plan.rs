@@ -3,21 +3,27 @@
 //! `cli` makes it from flags, environment and files; everything behind
 //! it takes its part and asks nothing of the command line any more.
 
+use std::fs::File;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use encoding_rs::Encoding;
 use shared::job::{MapSpec, Mode, SandboxLevel, Work};
 use shared::select::{Each, Field, Preset};
 use supervisor_core::frontier::Politeness;
 
 use crate::format::Format;
 use crate::objects::Object;
+use crate::source::Within;
 
 /// One run, as resolved from the command line.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// What is done to each target, with its limits.
     pub work: Work,
+    /// Files that workers find as descriptors of this process, for as long as the plan is there.
+    pub held: Vec<Arc<File>>,
     /// The program that each record is passed through afterwards; not for [`Work::Map`].
     pub then: Option<MapSpec>,
     /// The fields extracted from each page.
@@ -30,6 +36,10 @@ pub struct Plan {
     pub parse_timeout: std::time::Duration,
     /// Where the targets come from, in order.
     pub inputs: Vec<Input>,
+    /// How lists among them are read.
+    pub lists: ListReading,
+    /// Where links below an input may lead to.
+    pub within: Within,
     /// Where the records go.
     pub output: Output,
     /// What becomes of the output once it is whole; `None` is that it stays where it is.
@@ -71,6 +81,15 @@ impl Plan {
             Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) | Work::Csv(_) => self.then.as_ref(),
         }
     }
+}
+
+/// How lists of inputs are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListReading {
+    /// Their encoding where no byte order mark says it; `None` is UTF-8.
+    pub encoding: Option<&'static Encoding>,
+    /// What stands between two cells of a table; `None` is what its name says.
+    pub delimiter: Option<u8>,
 }
 
 /// One place that targets come from.
@@ -116,6 +135,8 @@ pub struct Sitemaps {
     pub urls: Vec<String>,
     /// What of an entry is carried into its page's record: `lastmod` and the like.
     pub keep: Vec<String>,
+    /// Whether the run ends if one of them, or one that they name, cannot be read.
+    pub strict: bool,
 }
 
 /// Where the records go.

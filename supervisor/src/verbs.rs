@@ -295,7 +295,8 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     if done == 0 && !reader_left {
         say("nothing was done: the inputs name no target\n");
     }
-    if *reader_left || run.summary.failed == 0 { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
+    let all_done = run.summary.failed == 0 && run.summary.sitemaps_failed == 0;
+    if *reader_left || all_done { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
 }
 
 /// How what is left can be done.
@@ -311,7 +312,7 @@ const fn how(resume: Option<Resume>) -> &'static str {
 
 /// Writes the HTML report of `runs`.
 fn write_report(path: &Path, runs: &[ModeRun]) -> Result<(), WriteError> {
-    let typed: Vec<_> = std::env::args().skip(1).collect();
+    let typed: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let title = format!("supervisor {}", typed.join(" "));
     let when = humantime::format_rfc3339_seconds(clock::wall()).to_string();
     report::Page { title: &title, when: &when, runs }.write(path)

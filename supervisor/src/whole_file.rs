@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::descriptor;
+
 /// A summary or report could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", path.display())]
@@ -23,10 +25,13 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
 }
 
 fn try_replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    // Follow a symbolic link: renaming onto the link would replace it.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if let Some(number) = descriptor::named(path) {
+        return descriptor::inherited_for_writing(number)?.write_all(contents);
+    }
+    // Follow links, dangling ones too: renaming onto a link would replace it.
+    let target = descriptor::through_links(path);
     if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
-        // A pipe or /dev/stderr cannot be renamed onto.
+        // A pipe or a device cannot be renamed onto.
         return File::options().write(true).open(path)?.write_all(contents);
     }
     let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
@@ -57,10 +62,18 @@ mod tests {
             replace(&file, contents).unwrap();
             assert_eq!(fs::read(&file).unwrap(), contents);
         }
-        replace(&link, b"three").unwrap();
-        assert_eq!(fs::read(&file).unwrap(), b"three");
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        // Also one to a link, and to a file that is not there.
+        let chain = dir.path().join("chain.json");
+        std::os::unix::fs::symlink("link.json", &chain).unwrap();
+        for contents in [b"three".as_slice(), b"four"] {
+            replace(&chain, contents).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), contents);
+            for link in [&link, &chain] {
+                assert!(fs::symlink_metadata(link).unwrap().is_symlink());
+            }
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+            fs::remove_file(&file).unwrap();
+        }
     }
 
     #[test]

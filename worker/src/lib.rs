@@ -25,7 +25,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::unistd::getppid;
+use nix::unistd::{dup2_stdin, getppid};
 use shared::black_box::{BlackBox, Phase};
 use shared::clock;
 use shared::job::{JobSpec, Work};
@@ -90,6 +90,8 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     let page = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let black_box = Arc::new(BlackBox::open(&page).context("standard input is not the black box")?);
     drop(page);
+    // From here on `/dev/stdin` is nothing, here as well, and never what a user has named.
+    dup2_stdin(File::open("/dev/null").context("cannot open /dev/null")?)?;
 
     let mut connection = Connection::open(&arguments.connect).context("cannot reach the supervisor")?;
     // The end of the channel before a job came means that the run is over.

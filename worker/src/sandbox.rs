@@ -173,7 +173,7 @@ fn restrict_files(spec: &SandboxSpec) -> Result<RulesetStatus, landlock::Ruleset
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let readable: Vec<PathBuf> = match &spec.readable {
         None => vec![PathBuf::from("/")],
-        Some(paths) => paths.iter().cloned().chain(system_readable()).collect(),
+        Some(paths) => paths.iter().map(PathBuf::from).chain(system_readable()).collect(),
     };
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)

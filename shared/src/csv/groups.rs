@@ -196,7 +196,6 @@ mod tests {
         let aggregate = |function| Aggregate { name: String::new(), function, column: Some(0) };
         CsvSpec {
             files: Vec::new(),
-            delimiter: b',',
             columns: vec!["x".to_owned()],
             keys: vec![0],
             aggregates: vec![aggregate(Function::Count), aggregate(Function::Sum), aggregate(Function::Mean)],

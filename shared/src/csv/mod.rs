@@ -24,6 +24,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::file_state::FileState;
+
 pub use aggregate::{Aggregate, Function, Value};
 pub use column::{Column, Kept};
 pub use extreme::{Extreme, Side};
@@ -38,7 +40,7 @@ pub use report::{
 };
 pub use sketch::Distinct;
 pub use sum::{Sum, Total};
-pub use text::{Text, is_split_safe};
+pub use text::{Decoded, Text, is_split_safe};
 
 /// Most columns one line of any file may have; a header with more is not one.
 pub const FIELDS_MAX: usize = 100_000;
@@ -55,8 +57,6 @@ pub const BAD_SHOWN_MAX: usize = 10;
 pub struct CsvSpec {
     /// The files, in the order in which they were given.
     pub files: Vec<CsvFile>,
-    /// Between two cells; ASCII.
-    pub delimiter: u8,
     /// Columns that are used, each once; `CsvFile::positions` says where they are.
     pub columns: Vec<String>,
     /// Columns to group by, as indices into `columns`, in the order of the output.
@@ -86,10 +86,20 @@ impl CsvSpec {
 }
 
 /// One file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CsvFile {
     /// Its path as it was given.
+    #[serde(with = "crate::path")]
     pub path: PathBuf,
+    /// Where workers open it; differs from `path` if that means something only in the supervisor.
+    #[serde(with = "crate::path")]
+    pub at: PathBuf,
+    /// Whether `at` is a descriptor of the supervisor, which the sandbox hides: it is opened before that.
+    pub held: bool,
+    /// What it was when its header was read.
+    pub state: FileState,
+    /// Between two cells; ASCII.
+    pub delimiter: u8,
     /// Cells that each row must have.
     pub fields: u32,
     /// For each of [`CsvSpec::columns`], which cell of a row it is.
@@ -115,9 +125,10 @@ impl CsvFile {
 }
 
 /// How a file is packed, by its extension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Packing {
     /// Not at all.
+    #[default]
     None,
     /// `.gz`
     Gzip,

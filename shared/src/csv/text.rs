@@ -4,9 +4,9 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8};
-use flate2::read::MultiGzDecoder;
 
 use super::{CsvFile, Packing};
+use crate::gunzip::Gunzip;
 
 /// Read at once from what is packed or encoded.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -34,7 +34,7 @@ impl<'a> Text<'a> {
     pub fn new(raw: impl Read + 'a, file: &CsvFile) -> io::Result<Self> {
         let unpacked: Box<dyn Read + 'a> = match file.packing {
             Packing::None => Box::new(raw),
-            Packing::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, raw))),
+            Packing::Gzip => Box::new(Gunzip::new(BufReader::with_capacity(BUFFER_BYTES, raw))),
             Packing::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::new(raw)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
@@ -62,7 +62,7 @@ impl fmt::Debug for Text<'_> {
 }
 
 /// Text of any encoding, read as UTF-8. What is not valid becomes U+FFFD; a byte order mark goes.
-struct Decoded<R> {
+pub struct Decoded<R> {
     raw: R,
     decoder: Decoder,
     encoded: Vec<u8>,
@@ -77,7 +77,8 @@ struct Decoded<R> {
 }
 
 impl<R: Read> Decoded<R> {
-    fn new(raw: R, encoding: &'static Encoding) -> Self {
+    /// Reads `raw`, which is in this encoding.
+    pub fn new(raw: R, encoding: &'static Encoding) -> Self {
         Self {
             raw,
             decoder: encoding.new_decoder_with_bom_removal(),
@@ -144,15 +145,7 @@ mod tests {
     use super::*;
 
     fn file(packing: Packing, decode: Option<&str>) -> CsvFile {
-        CsvFile {
-            path: "x.csv".into(),
-            fields: 1,
-            positions: vec![],
-            data_start: 0,
-            bytes: 0,
-            packing,
-            decode: decode.map(str::to_owned),
-        }
+        CsvFile { packing, decode: decode.map(str::to_owned), ..CsvFile::default() }
     }
 
     fn read(raw: &[u8], file: &CsvFile, at_once: usize) -> String {

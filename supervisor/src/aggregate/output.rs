@@ -192,7 +192,6 @@ mod tests {
     fn spec(keys: &[&str], aggregates: &[(&str, Function, Option<u32>)]) -> CsvSpec {
         CsvSpec {
             files: Vec::new(),
-            delimiter: b',',
             columns: keys.iter().map(|key| (*key).to_owned()).collect(),
             keys: (0..keys.len() as u32).collect(),
             aggregates: aggregates

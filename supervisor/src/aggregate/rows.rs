@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use shared::csv::{Bad, BadRow, CsvSpec, LineCounter, Place, Stray, StrayKind};
+use shared::csv::{Bad, BadRow, CsvFile, CsvSpec, LineCounter, Place, Stray, StrayKind};
 
 use crate::merge::Tally;
 use crate::units;
@@ -47,16 +47,16 @@ fn one(spec: &CsvSpec, file: u32, row: &BadRow) -> String {
         }
         Bad::TooLong { column } => format!("{} has more than a MiB, and is used", name(*column)),
     };
-    format!("{}: {why}", place(&file.path, row.place))
+    format!("{}: {why}", place(file, row.place))
 }
 
 /// Why a file was read in one pass.
 #[must_use]
-pub(super) fn one_pass(path: &Path, stray: Option<Stray>) -> String {
+pub(super) fn one_pass(file: &CsvFile, stray: Option<Stray>) -> String {
     let Some(stray) = stray else {
         return format!(
             "{}: read in one pass by one worker, for it could not be cut: it has quoted cells of more than 256 KiB",
-            path.display()
+            file.path.display()
         );
     };
     let why = match stray.kind {
@@ -67,15 +67,17 @@ pub(super) fn one_pass(path: &Path, stray: Option<Stray>) -> String {
     };
     format!(
         "{}: {why}; the file was read in one pass by one worker, with quotes taken as most readers take them",
-        place(path, stray.place)
+        place(file, stray.place)
     )
 }
 
 /// `file:line`, or the byte if its line cannot be found out any more.
-fn place(path: &Path, place: Place) -> String {
+fn place(file: &CsvFile, place: Place) -> String {
+    let path = &file.path;
     match place {
         Place::Line(line) => format!("{}:{line}", path.display()),
-        Place::Offset(offset) => match line_of(path, offset) {
+        // What is shown by its name may be open under another.
+        Place::Offset(offset) => match line_of(&file.at, offset) {
             Ok(line) => format!("{}:{line}", path.display()),
             Err(_) => format!("{}, byte {offset}", path.display()),
         },

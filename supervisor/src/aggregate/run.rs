@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shared::csv::CsvSpec;
+use shared::csv::{CsvFile, CsvSpec};
+use shared::file_state::FileState;
 use shared::job::{Mode, RecordEncoding, Work};
 use shared::record::ErrorKind;
 use supervisor_core::gather::{Gather, Ordered};
 
 use super::rows;
-use crate::engine::{EngineError, Job, Outside, Shape, Started};
+use crate::engine::{EngineError, Job, Outside, Shape, Started, readable};
 use crate::journal::{Finished as NoIds, Gate, OutputError, Prefix};
 use crate::merge::{Merge, Tally};
 use crate::plan::Plan;
@@ -40,10 +41,11 @@ pub(crate) fn run(plan: &Plan, spec: &CsvSpec, outside: &mut Outside<'_>) -> Res
     let merge = Arc::new(Mutex::new(Merge::new(Arc::clone(&spec))));
     let abandoned = lock(&merge).abandoned();
     let (shape, why) = shape(plan, &spec, control);
-    let first = Ranges::all(spec.files.clone(), spec.delimiter, Arc::clone(&abandoned));
+    let first = Ranges::all(spec.files.clone(), Arc::clone(&abandoned));
     let mut job = Job {
         plan,
         started_us: started.us,
+        readable: readable(plan),
         // Of records, of which there are none.
         encoding: RecordEncoding::JsonLine,
         feed: start(first)?,
@@ -69,9 +71,10 @@ pub(crate) fn run(plan: &Plan, spec: &CsvSpec, outside: &mut Outside<'_>) -> Res
         let again = lock(&merge).end_pass().map_err(OutputError::from);
         let again = again.map_err(|cause| EngineError::Output { cause, resumable: false })?;
         if again.is_empty() {
+            ended.failure = spec.files.iter().find_map(changed);
             break ended;
         }
-        job.feed = start(Ranges::whole(spec.files.clone(), spec.delimiter, Arc::clone(&abandoned), &again))?;
+        job.feed = start(Ranges::whole(spec.files.clone(), Arc::clone(&abandoned), &again))?;
         job.ordered = Some(Ordered::new(0));
     };
     let gather = job.gather;
@@ -79,12 +82,22 @@ pub(crate) fn run(plan: &Plan, spec: &CsvSpec, outside: &mut Outside<'_>) -> Res
     let (tally, one_pass) = lock(&merge).finish();
     let mut said: Vec<String> = one_pass
         .iter()
-        .filter_map(|(file, stray)| Some(rows::one_pass(&spec.files.get(*file as usize)?.path, *stray)))
+        .filter_map(|(file, stray)| Some(rows::one_pass(spec.files.get(*file as usize)?, *stray)))
         .collect();
     said.extend(rows::bad(&spec, &tally));
     let mut run = ModeRun::new(&gather, &started.facts(shape, why, ended.sandbox.clone(), &gather));
     count_rows(&mut run, &spec, &tally);
     Ok(CsvReport { ended, tally, said, run })
+}
+
+/// How a file differs from what it was when its header was read. Workers have checked what they read, and not
+/// whether that is still what the name stands for.
+fn changed(file: &CsvFile) -> Option<String> {
+    let what = match std::fs::metadata(&file.at) {
+        Ok(now) => file.state.change(&FileState::from(&now))?,
+        Err(error) => format!("it changed while it was read: {error}"),
+    };
+    Some(format!("{}: {what}", file.path.display()))
 }
 
 fn start(ranges: Ranges) -> std::io::Result<Feed> {

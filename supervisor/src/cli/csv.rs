@@ -1,15 +1,17 @@
 //! `csv`: what the words of `--group-by`, `--agg` and `--where` mean, and whether the files have the columns.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use encoding_rs::{Encoding, UTF_8};
-use shared::csv::{Aggregate, Comparison, CsvFile, CsvSpec, Filter, Function, Number, is_split_safe};
+use shared::csv::{Aggregate, Comparison, CsvFile, CsvSpec, Filter, Function, Number};
 use shared::job::Work;
 
 use super::flags::{ReadingFlags, TableFlags};
 use super::problem::Problem;
-use crate::nearest::{listed, nearest};
-use crate::source::{HeaderError, HeaderReading as Reading, read_header};
+use crate::nearest::nearest;
+use crate::source::{GivenCsv, Header, HeaderError, HeaderReading as Reading, column_hint, read_header};
 
 /// Every function, as it is typed.
 const FUNCTIONS: [&str; 9] = ["count", "sum", "min", "max", "mean", "var", "stddev", "distinct", "quantile"];
@@ -44,38 +46,29 @@ const ENCODINGS: [&str; 12] = [
     "big5",
 ];
 
-/// Reads the headers and decides what is worked out.
-pub(super) fn work(files: &[PathBuf], table: &TableFlags, reading: &ReadingFlags) -> Result<Work, Problem> {
+/// Reads the headers and decides what is worked out; with the files that workers cannot open by their names.
+pub(super) fn work(
+    files: &[PathBuf],
+    table: &TableFlags,
+    reading: &ReadingFlags,
+) -> Result<(Work, Vec<Arc<File>>), Problem> {
     let encoding = reading.encoding.as_deref().map(encoding).transpose()?;
-    let reading = Reading {
-        delimiter: reading.delimiter.unwrap_or_else(|| delimiter(files)),
-        header: !reading.no_header,
-        encoding: encoding.filter(|encoding| *encoding != UTF_8),
-    };
-    let Some(first) = files.first() else {
-        return Err(Problem::Usage("csv takes at least one file".to_owned()));
-    };
-    if first == Path::new("-") {
-        return Err(Problem::Usage(
-            "csv reads its files from the middle, which a pipe has not; save it to a file".to_owned(),
-        ));
+    if files.is_empty() {
+        return Err(Problem::Usage("csv takes at least one file; - is standard input".to_owned()));
     }
-    let mut found = Vec::new();
-    for path in files {
-        found.push(read_header(path, reading).map_err(|error| match error {
-            HeaderError::NotCsv { .. } => Problem::Usage(error.to_string()),
-            HeaderError::Unreadable { .. }
-            | HeaderError::NotAFile { .. }
-            | HeaderError::Empty { .. }
-            | HeaderError::TooLong { .. } => Problem::Impossible(error.to_string()),
-        })?);
+    if files.iter().filter(|path| *path == Path::new("-")).count() > 1 {
+        return Err(Problem::Usage("standard input can be read only once; give - once".to_owned()));
     }
+    let (given, found) = headers(files, reading, encoding)?;
     let mut columns = Columns {
         named: Vec::new(),
-        known: found.first().map(|(_, names)| names.clone()).unwrap_or_default(),
+        known: found.first().map(|header| header.names.clone()).unwrap_or_default(),
     };
-    // Text that is not decoded first is compared as it stands in the files.
-    let raw = reading.encoding.filter(|encoding| is_split_safe(encoding, reading.delimiter));
+    // Text that is not decoded first is compared as it stands in the files; then that is all of it.
+    let raw = found.first().map(|header| header.encoding).filter(|encoding| {
+        *encoding != UTF_8
+            && found.iter().all(|header| header.encoding == *encoding && header.file.decode.is_none())
+    });
     let keys = table.group_by.iter().flat_map(|keys| columns.split(keys)).collect::<Vec<_>>();
     let keys = keys.iter().map(|key| columns.place(key)).collect();
     let count = ["count".to_owned()];
@@ -85,7 +78,6 @@ pub(super) fn work(files: &[PathBuf], table: &TableFlags, reading: &ReadingFlags
         table.conditions.iter().map(|text| condition(text, raw, &mut columns)).collect::<Result<_, _>>()?;
     let spec = CsvSpec {
         files: located(found, &columns.named)?,
-        delimiter: reading.delimiter,
         columns: columns.named,
         keys,
         aggregates,
@@ -94,17 +86,53 @@ pub(super) fn work(files: &[PathBuf], table: &TableFlags, reading: &ReadingFlags
         encoding: raw.map(|encoding| encoding.name().to_owned()),
     };
     check_names(&spec)?;
-    Ok(Work::Csv(Box::new(spec)))
+    let held = given.into_iter().filter_map(|given| given.held).map(|held| held.file).collect();
+    Ok((Work::Csv(Box::new(spec)), held))
 }
 
-/// A tab if the first file's name says so.
-fn delimiter(files: &[PathBuf]) -> u8 {
-    let name = files.first().map(|path| path.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+/// Reads all headers. Text that is compared must be in one encoding: where files differ, all are decoded.
+fn headers(
+    files: &[PathBuf],
+    flags: &ReadingFlags,
+    encoding: Option<&'static Encoding>,
+) -> Result<(Vec<GivenCsv>, Vec<Header>), Problem> {
+    let read = |path: &PathBuf, given: &GivenCsv, decodes: bool| {
+        let delimiter = flags.delimiter.unwrap_or_else(|| delimiter(path));
+        read_header(given, Reading { delimiter, header: !flags.no_header, encoding, decodes }).map_err(unfit)
+    };
+    let (mut given, mut found) = (Vec::new(), Vec::new());
+    for path in files {
+        let file = GivenCsv::new(path).map_err(unfit)?;
+        found.push(read(path, &file, false)?);
+        given.push(file);
+    }
+    let standing = |header: &Header| (header.encoding, header.file.decode.is_some());
+    if found.windows(2).any(|two| matches!(two, [a, b] if standing(a) != standing(b))) {
+        let again = files.iter().zip(&given).map(|(path, given)| read(path, given, true));
+        found = again.collect::<Result<_, _>>()?;
+    }
+    Ok((given, found))
+}
+
+fn unfit(error: HeaderError) -> Problem {
+    match error {
+        HeaderError::NotCsv { .. } => Problem::Usage(error.to_string()),
+        HeaderError::Unreadable { .. }
+        | HeaderError::NotAFile { .. }
+        | HeaderError::Empty { .. }
+        | HeaderError::TooLong { .. } => Problem::Impossible(error.to_string()),
+    }
+}
+
+/// A tab if the file's name says so.
+fn delimiter(path: &Path) -> u8 {
+    let name = path.to_string_lossy().to_ascii_lowercase();
     let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
     if name.ends_with(".tsv") || name.ends_with(".tab") { b'\t' } else { b',' }
 }
 
-fn encoding(name: &str) -> Result<&'static Encoding, Problem> {
+/// What an encoding's name means.
+pub(super) fn encoding(name: &str) -> Result<&'static Encoding, Problem> {
     Encoding::for_label_no_replacement(name.as_bytes()).ok_or_else(|| {
         let hint = match nearest(name, ENCODINGS) {
             Some(near) => format!("did you mean {near}?"),
@@ -146,9 +174,9 @@ impl Columns {
 }
 
 /// Where in each file the columns are.
-fn located(found: Vec<(CsvFile, Vec<String>)>, columns: &[String]) -> Result<Vec<CsvFile>, Problem> {
+fn located(found: Vec<Header>, columns: &[String]) -> Result<Vec<CsvFile>, Problem> {
     let mut files = Vec::with_capacity(found.len());
-    for (mut file, names) in found {
+    for Header { mut file, names, .. } in found {
         for column in columns {
             let mut places = (0..).zip(&names).filter(|(_, name)| *name == column).map(|(place, _)| place);
             match (places.next(), places.next()) {
@@ -169,20 +197,8 @@ fn located(found: Vec<(CsvFile, Vec<String>)>, columns: &[String]) -> Result<Vec
     Ok(files)
 }
 
-/// What stands between cells where commas do not.
-const OTHER_DELIMITERS: [char; 3] = [';', '\t', '|'];
-
 fn no_column(path: &Path, column: &str, names: &[String]) -> Problem {
-    let foreign = match names {
-        [only] => only.chars().find(|c| OTHER_DELIMITERS.contains(c)),
-        _ => None,
-    };
-    let hint = match (foreign, nearest(column, names.iter().map(String::as_str))) {
-        (Some('\t'), _) => "it has one, with tabs in its name; is --delimiter tab missing?".to_owned(),
-        (Some(c), _) => format!("it has one, {}; is --delimiter '{c}' missing?", listed(names)),
-        (None, Some(near)) => format!("did you mean {near:?}?"),
-        (None, None) => format!("it has: {}", listed(names)),
-    };
+    let hint = column_hint(names, nearest(column, names.iter().map(String::as_str)));
     Problem::Usage(format!("{}: there is no column \"{column}\"; {hint}", path.display()))
 }
 

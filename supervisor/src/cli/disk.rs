@@ -16,11 +16,12 @@ use super::Surroundings;
 use super::flags::OutputFlags;
 use super::object::object;
 use super::problem::Problem;
+use crate::descriptor;
 use crate::format::{self, Format};
 use crate::journal::beside;
 use crate::objects::{Object, ObjectUrl};
 use crate::plan::Output;
-use crate::sink::{self, whole};
+use crate::sink::whole;
 
 /// Formats somebody may hope for in an output's name.
 const NOT_WRITTEN: [&str; 15] = [
@@ -47,7 +48,7 @@ pub(super) fn check_list(path: &Path) -> Result<bool, Problem> {
     Ok(metadata.is_file())
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Problem {
     Problem::Impossible(format!("cannot read {}: {error}", path.display()))
 }
 
@@ -88,6 +89,9 @@ pub(super) fn output(
     }
     check_not_input("--output", output, inputs)?;
     let path = output.clone();
+    if is_descriptor(&path)? {
+        return Ok(place(Output::File { path, overwrite: true, resume: false }));
+    }
     let output = match fs::metadata(&path) {
         // With a journal beside it, there is more to say; that is done where it is opened.
         Ok(metadata)
@@ -157,7 +161,7 @@ fn check_format(path: &Path, format: Format, split: Option<NonZeroU64>) -> Resul
         ));
     }
     let is_stream = path == Path::new("-")
-        || sink::is_stdout(path)
+        || descriptor::named(path).is_some()
         || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
     if is_stream && (format.is_whole() || split.is_some()) {
         let what =
@@ -247,6 +251,9 @@ pub(super) fn table(
         return Ok(Place { object: Some(Box::new(object)), ..place(output) });
     }
     check_not_input("--output", &path, inputs)?;
+    if is_descriptor(&path)? {
+        return Ok(place(Output::File { path, overwrite: true, resume: false }));
+    }
     if !overwrite && fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
         return Err(exists(&path));
     }
@@ -257,13 +264,13 @@ pub(super) fn table(
 /// Whether it is a file, or will be one.
 fn can_be_resumed(path: &Path) -> bool {
     path != Path::new("-")
-        && !sink::is_stdout(path)
+        && descriptor::named(path).is_none()
         && fs::metadata(path).map_or(true, |metadata| metadata.is_file() || metadata.is_dir())
 }
 
 /// Whether what is at `path` is a file of the disk, or will be one.
 pub(super) fn will_be_file(path: &Path) -> bool {
-    !sink::is_stdout(path) && fs::metadata(path).map_or(true, |metadata| metadata.is_file())
+    descriptor::named(path).is_none() && fs::metadata(path).map_or(true, |metadata| metadata.is_file())
 }
 
 /// Checks `--summary` and `--report`, which replace what was there.
@@ -298,8 +305,26 @@ fn check_not_input(flag: &str, path: &Path, inputs: &[&Path]) -> Result<(), Prob
     }
 }
 
+/// Whether a path names a descriptor that was handed to us, which can then be written to, or nothing can.
+fn is_descriptor(path: &Path) -> Result<bool, Problem> {
+    let Some(number) = descriptor::named(path) else { return Ok(false) };
+    match descriptor::inherited_for_writing(number) {
+        Ok(_) => Ok(true),
+        Err(error) => Err(unwritable(path, &error)),
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Problem {
+    Problem::Impossible(format!("cannot write {}: {error}", path.display()))
+}
+
 fn check_writable(path: &Path) -> Result<(), Problem> {
-    let fail = |error: io::Error| Problem::Impossible(format!("cannot write {}: {error}", path.display()));
+    if is_descriptor(path)? {
+        return Ok(());
+    }
+    let path = descriptor::through_links(path);
+    let path = path.as_path();
+    let fail = |error: io::Error| unwritable(path, &error);
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(Problem::Impossible(format!(
             "cannot write {}: it is a directory; name a file in it",

@@ -14,8 +14,9 @@ use super::flags::Flags;
 use super::problem::Problem;
 use super::resolve;
 use super::settings::{self, Keys, Settings};
-use super::{Request, Surroundings, definitions};
+use super::{Request, Surroundings, Texts, definitions};
 use crate::config::Allowed;
+use crate::descriptor;
 use crate::outcome::first_paragraph;
 use crate::plan::{CsvPlan, Input, Plan};
 
@@ -96,7 +97,12 @@ pub(crate) fn job(
     let argv = ["supervisor", command].map(OsString::from);
     let matches = root.try_get_matches_from(argv).map_err(|error| first_paragraph(&error))?;
     let flags = Flags::from_arg_matches(&matches).map_err(|error| first_paragraph(&error))?;
-    let around = Surroundings { variable: &|_| None, config: Path::new(""), stdin_is_terminal: true };
+    let around = Surroundings {
+        variable: &|_| None,
+        config: Path::new(""),
+        stdin_is_terminal: true,
+        texts: Texts::default(),
+    };
     match resolve::request(flags, &|_| false, &around) {
         Ok(Request::Run(plan)) => checked(*plan, allowed).map(|plan| JobPlan::Records(Box::new(plan))),
         Ok(Request::Csv(csv)) => Ok(JobPlan::Table(csv)),
@@ -151,6 +157,11 @@ fn check_path(path: &Path, allowed: &Allowed) -> Result<(), String> {
     if path == Path::new("-") {
         return Err("a job has no standard input; send a file along".to_owned());
     }
+    if descriptor::is_of_a_process(path)
+        || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+    {
+        return Err(format!("{shown} is no file; send it along"));
+    }
     // One that cannot be found is not told from one that must not be.
     let real = fs::canonicalize(path).ok();
     let within = |directory: &PathBuf| {
@@ -173,6 +184,8 @@ fn checked(mut plan: Plan, allowed: &Allowed) -> Result<Plan, String> {
     if plan.sandbox == SandboxLevel::Off && !allowed.programs {
         return Err("\"sandbox\" cannot be off for a job of the service".to_owned());
     }
+    // What is named was looked at; links below it may lead anywhere.
+    plan.within = Some(allowed.paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect());
     match &mut plan.work {
         Work::Fetch(spec) | Work::Sitemap(spec) if !allowed.private_addresses => {
             spec.address_policy = AddressPolicy::Public;

@@ -94,7 +94,8 @@ Examples:
     supervisor parse a.html b.html --ordered --select 'links[]=a::attr(href)'
 
 A named file is parsed whatever its name; one that cannot be read is a record
-with an error. Links to directories are not followed."
+with an error. Links to files and to directories are followed, also out of the
+directory that is named."
 );
 
 pub(super) const MAP: &str = with_sources!(

@@ -2,22 +2,27 @@
 //! Decided by names; what is in the files is [`crate::source`]'s.
 
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shared::job::HeldFile;
 
 use super::flags::ListFlags;
 use super::problem::Problem;
-use super::{Surroundings, disk};
-use crate::plan::{Columns, Input, Sitemaps};
-use crate::source;
+use super::{Surroundings, csv, disk};
+use crate::descriptor;
+use crate::plan::{Columns, Input, ListReading, Sitemaps};
+use crate::source::{self, Held};
 
 /// What a sitemap says of a page besides its URL.
 const SITEMAP_KEYS: [&str; 3] = ["lastmod", "changefreq", "priority"];
 
 /// Targets named one by one.
 pub(super) enum Targets {
-    /// URLs, and sitemaps that list more of them.
-    Urls(Vec<OsString>, Vec<String>),
+    /// URLs, sitemaps that list more of them, and whether all of those must be readable.
+    Urls(Vec<OsString>, Vec<String>, bool),
     Paths(Vec<PathBuf>),
 }
 
@@ -32,6 +37,7 @@ pub(super) struct Again {
 pub(super) fn inputs(
     targets: Targets,
     lists: ListFlags,
+    reading: ListReading,
     again: &mut Again,
     around: &Surroundings<'_>,
 ) -> Result<Vec<Input>, Problem> {
@@ -40,10 +46,10 @@ pub(super) fn inputs(
         Targets::Paths(_) => ("parse", "files or directories"),
     };
     let (named, sitemaps): (Vec<Input>, _) = match targets {
-        Targets::Urls(urls, sitemaps) => {
-            (urls.into_iter().map(|url| Input::Literal(url.into_vec())).collect(), sitemaps)
+        Targets::Urls(urls, sitemaps, strict) => {
+            (urls.into_iter().map(|url| Input::Literal(url.into_vec())).collect(), (sitemaps, strict))
         }
-        Targets::Paths(paths) => (paths.into_iter().map(Input::Tree).collect(), Vec::new()),
+        Targets::Paths(paths) => (paths.into_iter().map(Input::Tree).collect(), (Vec::new(), false)),
     };
     if named.iter().any(|input| matches!(input, Input::Literal(text) if text == b"-"))
         || named.contains(&Input::Tree(PathBuf::from("-")))
@@ -53,11 +59,17 @@ pub(super) fn inputs(
     let keep = names(&lists.keep)?;
     let mut inputs = named;
     for path in lists.input {
-        let input = list(path, lists.column.as_deref(), &keep, again)?;
+        let columns = lists.column.as_deref();
+        let input = list(path, columns, &keep, reading, again)?;
         if input == Input::StdinLines && inputs.contains(&input) {
             return Err(Problem::Usage("standard input can be read only once; give -i - once".to_owned()));
         }
         inputs.push(input);
+    }
+    if lists.delimiter.is_some() && !inputs.iter().any(|input| matches!(input, Input::CsvColumn(..))) {
+        return Err(Problem::Usage(
+            "--delimiter needs an input that has it: -i with a .csv or .tsv file".to_owned(),
+        ));
     }
     let has_columns = |input: &Input| {
         matches!(input, Input::CsvColumn(..) | Input::JsonColumn(..) | Input::ParquetColumn(..))
@@ -81,6 +93,48 @@ pub(super) fn inputs(
         return needs("--keep", ", or --sitemap");
     }
     Ok(inputs)
+}
+
+/// What the flags say about lists.
+pub(super) fn reading(lists: &ListFlags) -> Result<ListReading, Problem> {
+    let encoding = lists.encoding.as_deref().map(csv::encoding).transpose()?;
+    Ok(ListReading { encoding, delimiter: lists.delimiter })
+}
+
+/// Whether a name means standard input.
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-") || descriptor::named(path) == Some(0)
+}
+
+/// Files that workers cannot open by the names that were given.
+#[derive(Default)]
+pub(super) struct Holding {
+    /// The files, which must stay open.
+    pub(super) files: Vec<Arc<File>>,
+    /// What workers are told about them.
+    pub(super) names: Vec<HeldFile>,
+}
+
+/// Holds what workers cannot open by its name.
+pub(super) fn hold(targets: Targets, body_bytes_max: u64) -> Result<(Targets, Holding), Problem> {
+    let mut holding = Holding::default();
+    let Targets::Paths(mut paths) = targets else { return Ok((targets, holding)) };
+    for path in &mut paths {
+        if path.is_dir() && descriptor::is_of_a_process(path) {
+            // A directory has a name that holds everywhere.
+            *path = fs::canonicalize(&*path).map_err(|error| disk::unreadable(path, &error))?;
+        }
+        if holding.names.iter().any(|held| held.path == *path) || path == Path::new("-") {
+            continue;
+        }
+        // One byte more than may be says that it is too large.
+        let found = source::descriptor_or_pipe(path, body_bytes_max.saturating_add(1));
+        if let Some(Held { file, at }) = found.map_err(|error| disk::unreadable(path, &error))? {
+            holding.files.push(file);
+            holding.names.push(HeldFile { path: path.clone(), at });
+        }
+    }
+    Ok((Targets::Paths(paths), holding))
 }
 
 /// The names in `--keep A,B --keep C`; a backslash before a comma makes it part of a name.
@@ -111,12 +165,15 @@ fn names(keep: &[String]) -> Result<Vec<String>, Problem> {
 
 /// The input that `--sitemap` makes, if there is one.
 fn listed(
-    urls: Vec<String>,
+    (urls, strict): (Vec<String>, bool),
     keep: &[String],
     any_columns: bool,
     again: &mut Again,
 ) -> Result<Option<Input>, Problem> {
-    let Some(first) = urls.first() else { return Ok(None) };
+    let Some(first) = urls.first() else {
+        let why = "--strict is about sitemaps, and there is none; name one with --sitemap";
+        return if strict { Err(Problem::Usage(why.to_owned())) } else { Ok(None) };
+    };
     again.once.get_or_insert_with(|| format!("the sitemap {first}"));
     for url in &urls {
         let lower = url.to_ascii_lowercase();
@@ -134,14 +191,14 @@ fn listed(
             SITEMAP_KEYS.join(", ")
         )));
     }
-    Ok(Some(Input::Sitemaps(Sitemaps { urls, keep })))
+    Ok(Some(Input::Sitemaps(Sitemaps { urls, keep, strict })))
 }
 
 /// JSON lines, for `map`.
 pub(super) fn json_lines(paths: Vec<PathBuf>, around: &Surroundings<'_>) -> Result<Vec<Input>, Problem> {
     let mut inputs = Vec::new();
     for path in paths {
-        let input = if path == Path::new("-") { Input::StdinLines } else { json_file(path)? };
+        let input = if is_stdin(&path) { Input::StdinLines } else { json_file(path)? };
         if input == Input::StdinLines && inputs.contains(&input) {
             return Err(Problem::Usage("standard input can be read only once; give -i - once".to_owned()));
         }
@@ -171,8 +228,14 @@ fn json_file(path: PathBuf) -> Result<Input, Problem> {
 }
 
 /// Decides by its name what a file of inputs is.
-fn list(path: PathBuf, column: Option<&str>, keep: &[String], again: &mut Again) -> Result<Input, Problem> {
-    if path == Path::new("-") {
+fn list(
+    path: PathBuf,
+    column: Option<&str>,
+    keep: &[String],
+    reading: ListReading,
+    again: &mut Again,
+) -> Result<Input, Problem> {
+    if is_stdin(&path) {
         again.once = Some("standard input".to_owned());
         return Ok(Input::StdinLines);
     }
@@ -205,7 +268,7 @@ fn list(path: PathBuf, column: Option<&str>, keep: &[String], again: &mut Again)
     }
     let columns = |input: &str| Columns { input: input.to_owned(), keep: keep.to_vec() };
     let check = |columns: &Columns| {
-        source::check_columns(&path, columns).map_err(|error| Problem::Usage(error.to_string()))
+        source::check_columns(&path, columns, reading).map_err(|error| Problem::Usage(error.to_string()))
     };
     match (extension.as_str(), column) {
         ("csv" | "tsv", Some(column)) => {

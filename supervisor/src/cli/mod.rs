@@ -23,6 +23,8 @@ mod serve;
 mod settings;
 mod values;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -74,6 +76,23 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) config: &'a Path,
     /// Whether nothing is piped in.
     pub(crate) stdin_is_terminal: bool,
+    /// Files of flags that were read.
+    pub(crate) texts: Texts,
+}
+
+/// Files of flags, each read once: a pipe has nothing to say a second time.
+#[derive(Debug, Default)]
+pub(crate) struct Texts(RefCell<BTreeMap<PathBuf, String>>);
+
+impl Texts {
+    fn read(&self, path: &Path) -> Result<String, String> {
+        if let Some(text) = self.0.borrow().get(path) {
+            return Ok(text.clone());
+        }
+        let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        self.0.borrow_mut().insert(path.to_owned(), text.clone());
+        Ok(text)
+    }
 }
 
 /// The definitions that everything is read off.
@@ -188,7 +207,7 @@ fn with_jobs_command(
         file_flag(&matches, "job", around)
     });
     let Some(job) = job else { return Ok(None) };
-    let mut words = job_command(&job).map_err(|message| usage(&[], &message))?;
+    let mut words = job_command(&job, around).map_err(|message| usage(&[], &message))?;
     if compare.is_some() && words.first().is_some_and(|word| word == "compare") {
         words.remove(0);
     }
@@ -198,8 +217,8 @@ fn with_jobs_command(
 }
 
 /// The command a job file is for.
-fn job_command(job: &Path) -> Result<Vec<String>, String> {
-    let text = read(job)?;
+fn job_command(job: &Path, around: &Surroundings<'_>) -> Result<Vec<String>, String> {
+    let text = around.texts.read(job)?;
     match SettingsFile::parse(job, &text)?.take_command()? {
         None => Err(format!("{}: no command; add command = \"fetch\", or type it", job.display())),
         Some((words, place)) if !RUNNABLE.contains(&words.join(" ").as_str()) => {
@@ -226,14 +245,19 @@ fn file_settings(
     }
     let environment = Settings::from_environment(&settings::arguments(root, path), around.variable);
     let job = match file_flag(matches, "job", around) {
-        Some(job) => job_settings(root, path, &job)?,
+        Some(job) => job_settings(root, path, &job, around)?,
         None => Settings::default(),
     };
     Ok(environment.or(job).or(config_settings(root, matches, around)?))
 }
 
-fn job_settings(root: &Command, path: &[String], job: &Path) -> Result<Settings, String> {
-    let text = read(job)?;
+fn job_settings(
+    root: &Command,
+    path: &[String],
+    job: &Path,
+    around: &Surroundings<'_>,
+) -> Result<Settings, String> {
+    let text = around.texts.read(job)?;
     let mut file = SettingsFile::parse(job, &text)?;
     let command = file.take_command()?;
     let own = match &command {
@@ -258,7 +282,7 @@ fn config_settings(
 ) -> Result<Settings, String> {
     let (path, text) = match file_flag(matches, "config", around) {
         Some(path) => {
-            let text = read(&path)?;
+            let text = around.texts.read(&path)?;
             (path, text)
         }
         None => match fs::read_to_string(around.config) {
@@ -279,10 +303,6 @@ fn config_settings(
 fn file_flag(matches: &ArgMatches, name: &str, around: &Surroundings<'_>) -> Option<PathBuf> {
     let set = || (around.variable)(&settings::variable(name)).filter(|value| !value.is_empty());
     matches.get_one::<PathBuf>(name).cloned().or_else(|| set().map(PathBuf::from))
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| unreadable(path, &error))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::{Surroundings, values};
 use crate::format::Format;
 use crate::nearest::nearest;
-use crate::plan::Plan;
+use crate::plan::{ListReading, Plan};
 
 /// What a `map` has in place of the time that extracting a page may take; nothing is extracted.
 const PARSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,6 +54,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
     }
     Ok(Plan {
         work: Work::Map(spec),
+        held: Vec::new(),
         then: None,
         fields: Vec::new(),
         each: None,
@@ -65,6 +66,8 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         split: place.split,
         manifest: place.manifest,
         inputs,
+        lists: ListReading::default(),
+        within: None,
         pool: pool_plan(pool),
         politeness: politeness(None),
         ordered: output.ordered,

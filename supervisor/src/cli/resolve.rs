@@ -11,14 +11,14 @@ use shared::select::{Field, Preset};
 use super::disk::Place;
 use super::flags::{
     AddressPolicyFlag, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, NetworkFlags,
-    OutputFlags, ParseJob, PoolFlags, ShownFlags, Verb,
+    OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
 };
-use super::inputs::{Again, Targets, input_paths, inputs};
+use super::inputs::{Again, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::{Request, Surroundings, csv, disk, program, serve};
 use crate::format::Format;
-use crate::plan::{Comparison, CsvPlan, Plan, PoolPlan};
+use crate::plan::{Comparison, CsvPlan, ListReading, Plan, PoolPlan};
 
 /// Longest time a worker may show no progress in a file: a disk that answers nothing for so long is broken.
 const CSV_STALL: Duration = Duration::from_secs(60);
@@ -41,7 +41,8 @@ struct Run {
 impl Run {
     fn fetch(pool: &PoolFlags, job: FetchJob, output: Option<OutputFlags>) -> Result<Self, Problem> {
         let FetchJob { targets, lists, extract, network, then, shown } = job;
-        let (targets, network) = (Targets::Urls(targets.urls, targets.sitemap), Some(network));
+        let UrlFlags { urls, sitemap, strict } = targets;
+        let (targets, network) = (Targets::Urls(urls, sitemap, strict), Some(network));
         Ok(Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),
@@ -112,8 +113,10 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<R
     let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     check_side_files(&output.output, &output.side, &inputs)?;
     let place = disk::table(output.output, output.format, output.overwrite, &inputs, around)?;
+    let (work, held) = csv::work(&files, &table, &reading)?;
     let plan = Plan {
-        work: csv::work(&files, &table, &reading)?,
+        work,
+        held,
         then: None,
         fields: Vec::new(),
         each: None,
@@ -123,6 +126,8 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<R
         manifest: None,
         parse_timeout: CSV_STALL,
         inputs: Vec::new(),
+        lists: ListReading::default(),
+        within: None,
         output: place.output,
         object: place.object,
         pool: pool_plan(pool),
@@ -167,7 +172,9 @@ fn comparison(
 fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let (fields, presets) = selection(&run.extract)?;
     let mut again = Again::default();
-    let inputs = inputs(run.targets, run.lists, &mut again, around)?;
+    let lists = reading(&run.lists)?;
+    let (targets, holding) = hold(run.targets, run.extract.body_bytes_max)?;
+    let inputs = inputs(targets, run.lists, lists, &mut again, around)?;
     let paths = input_paths(&inputs);
     let (place, ordered, summary, report) = match run.output {
         None => (Place::nowhere(), false, None, None),
@@ -191,7 +198,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
     let politeness = politeness(run.network.as_ref());
     let work = match run.network {
         Some(network) => Work::Fetch(fetch_spec(network, body_bytes_max)),
-        None => Work::Parse(ParseSpec { body_bytes_max }),
+        None => Work::Parse(ParseSpec { body_bytes_max, held: holding.names }),
     };
     let plan = Plan {
         work,
@@ -201,6 +208,9 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         presets,
         parse_timeout: run.extract.parse_timeout,
         inputs,
+        lists,
+        within: None,
+        held: holding.files,
         output: place.output,
         object: place.object,
         format: place.format,

@@ -1,14 +1,16 @@
 //! What a job allows its workers: time, files, and what they hold. Each is derived from the
 //! plan, so that the supervisor's limits always lie beyond the workers' own.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shared::job::{Executor, Work};
+use shared::job::{Executor, SandboxLevel, Work};
 use supervisor_core::pool::{Ahead, PoolConfig};
 
 use super::Shape;
 use crate::plan::{Input, Plan};
+use crate::source::led_out;
 
 /// From fork to ready, before a worker is taken for broken.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,16 +27,22 @@ const ENDLESS: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Attempts that may kill their worker before the target is set aside.
 const CRASHES_MAX: u32 = 3;
 
-/// What the workers may read: a list of paths is read as it goes, so then anything.
-pub(super) fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
-    match plan.work {
+/// What the workers may read: what is named, and what links in it lead to. A list of paths is read as it goes,
+/// so then anything.
+pub(crate) fn readable(plan: &Plan) -> Option<Vec<OsString>> {
+    if plan.sandbox == SandboxLevel::Off {
+        return None;
+    }
+    let paths: Option<Vec<PathBuf>> = match plan.work {
         Work::Fetch(_) | Work::Sitemap(_) | Work::Map(_) => Some(Vec::new()),
-        Work::Csv(ref spec) => Some(spec.files.iter().map(|file| file.path.clone()).collect()),
+        Work::Csv(ref spec) => {
+            Some(spec.files.iter().filter(|file| !file.held).map(|file| file.at.clone()).collect())
+        }
         Work::Parse(_) => plan
             .inputs
             .iter()
             .map(|input| match input {
-                Input::Tree(path) => Some(path.clone()),
+                Input::Tree(path) => Some(path),
                 Input::Literal(_)
                 | Input::Lines(_)
                 | Input::StdinLines
@@ -43,8 +51,13 @@ pub(super) fn readable(plan: &Plan) -> Option<Vec<PathBuf>> {
                 | Input::ParquetColumn(..)
                 | Input::Sitemaps(_) => None,
             })
-            .collect(),
-    }
+            .collect::<Option<Vec<_>>>()
+            .map(|trees| {
+                let led_out = trees.iter().flat_map(|tree| led_out(tree, &plan.within));
+                led_out.chain(trees.iter().map(|tree| (*tree).clone())).collect()
+            }),
+    };
+    paths.map(|paths| paths.into_iter().map(PathBuf::into_os_string).collect())
 }
 
 /// Its deadlines and its bounds.

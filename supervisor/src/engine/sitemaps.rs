@@ -11,24 +11,28 @@ use std::path::PathBuf;
 use shared::job::{FetchSpec, Mode, RecordEncoding, SITEMAP_BYTES_MAX, Work};
 use supervisor_core::gather::{Gather, Ordered};
 
-use super::tree::{SitemapError, Tree};
+use super::tree::{self, Failure, Tree};
 use super::{EngineError, Job, Outside, Shape};
 use crate::format::Format;
 use crate::journal::{Gate, SpooledInput};
-use crate::plan::{Input, Output, Plan};
+use crate::plan::{Input, Output, Plan, Sitemaps};
 use crate::runtime::{Ended, Feed, Finished, Writer};
 use crate::sink::{Outlet, Sink};
 use crate::source::{Bytes, Source, TargetKind};
+use crate::units;
 
 /// Sitemaps on the way from one that was named to a page: two indexes and what they lead to.
 const DEPTH_MAX: usize = 3;
+
+/// Sitemaps that cannot be read which are named one by one.
+const FAILURES_SHOWN_MAX: usize = 10;
 
 /// What came of the sitemaps.
 pub(super) enum Listed {
     /// There are none.
     Nothing,
-    /// What they list.
-    Entries(Bytes),
+    /// What they list, and how many of them cannot be read.
+    Entries(Bytes, u64),
     /// The run was over before they were read.
     Over(Box<Ended>),
 }
@@ -43,19 +47,23 @@ pub(super) fn list(
     let named = plan
         .inputs
         .iter()
-        .find_map(|input| if let Input::Sitemaps(sitemaps) = input { Some(&sitemaps.urls) } else { None });
-    let (Some(urls), Work::Fetch(spec) | Work::Sitemap(spec)) = (named, &plan.work) else {
+        .find_map(|input| if let Input::Sitemaps(sitemaps) = input { Some(sitemaps) } else { None });
+    let (Some(Sitemaps { urls, strict, .. }), Work::Fetch(spec) | Work::Sitemap(spec)) = (named, &plan.work)
+    else {
         return Ok(Listed::Nothing);
     };
-    if let Some(entries) = kept.map(SpooledInput::listed).transpose()?.flatten() {
-        return Ok(Listed::Entries(entries));
+    if let Some(written) = kept.map(SpooledInput::listed).transpose()?.flatten() {
+        return Ok(entries(written)?);
     }
     let mut tree = Tree::new(urls);
     for depth in 0.. {
         let (numbers, urls) = tree.unread();
-        let Some(first) = urls.first() else { break };
+        if urls.is_empty() {
+            break;
+        }
         if depth == DEPTH_MAX {
-            return Err(SitemapError::TooDeep { url: first.clone(), depth }.into());
+            tree.too_deep(depth);
+            break;
         }
         let listings = tempfile::tempfile_in(scratch(plan))?;
         // As the pages are fetched, but for the size: that is the protocol's.
@@ -73,8 +81,13 @@ pub(super) fn list(
             return Ok(Listed::Over(Box::new(ended)));
         }
         tree.take_in(&numbers, listings)?;
+        if *strict {
+            tree.check(true)?;
+        }
     }
-    let entries = match kept {
+    tree.check(*strict)?;
+    warn(tree.failures(), outside);
+    let written = match kept {
         Some(kept) => kept.keep_listed(|file| tree.write(file))?,
         None => {
             let mut file = tempfile::tempfile_in(scratch(plan))?;
@@ -83,7 +96,22 @@ pub(super) fn list(
             Box::new(file)
         }
     };
-    Ok(Listed::Entries(entries))
+    Ok(entries(written)?)
+}
+
+fn entries(written: Bytes) -> io::Result<Listed> {
+    tree::read(written).map(|(failed, entries)| Listed::Entries(entries, failed))
+}
+
+/// Names what is missing; the rest is done.
+fn warn(failures: &[Failure], outside: &mut Outside<'_>) {
+    for Failure { url, why } in failures.iter().take(FAILURES_SHOWN_MAX) {
+        outside.observer.message(&format!("cannot read the sitemap {url}: {why}; its pages are left out"));
+    }
+    if failures.len() > FAILURES_SHOWN_MAX {
+        let all = units::counted(failures.len() as u64, "sitemap");
+        outside.observer.message(&format!("{all} cannot be read, the first {FAILURES_SHOWN_MAX} above"));
+    }
 }
 
 /// Where what may be large goes meanwhile: beside the output, for there the room must be anyway.
@@ -116,6 +144,7 @@ fn read(
     let mut job = Job {
         plan,
         started_us,
+        readable: Some(Vec::new()),
         encoding: RecordEncoding::JsonLine,
         feed: Feed::start(source, Gate::default())?,
         ordered: Some(Ordered::new(0)),

@@ -21,7 +21,7 @@ use crate::columns;
 use crate::format::{Format, Packing};
 use crate::plan::{Input, Plan};
 use crate::sink::whole::{self, Manifest};
-use crate::source::{Source, TargetKind};
+use crate::source::Source;
 
 /// Most workers of a run.
 const SLOTS_MAX: u32 = 1024;
@@ -237,7 +237,7 @@ fn read_directory(output: &Path) -> anyhow::Result<(u64, u64)> {
 }
 
 fn count_inputs(plan: &Plan) -> anyhow::Result<u64> {
-    let mut source = Source::new(&plan.inputs, TargetKind::of(&plan.work));
+    let mut source = Source::of(plan);
     let mut items = Vec::with_capacity(BATCH);
     let mut count = 0;
     loop {

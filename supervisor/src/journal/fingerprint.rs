@@ -97,7 +97,7 @@ pub(super) fn take(inputs: &[Input]) -> Result<Vec<Known>, JournalError> {
         known.push(match input {
             Input::Literal(_) | Input::StdinLines => Known::Stdin,
             Input::Tree(path) => Known::Tree { path: path.display().to_string() },
-            Input::Sitemaps(Sitemaps { urls, keep }) => {
+            Input::Sitemaps(Sitemaps { urls, keep, strict: _ }) => {
                 Known::Sitemaps { urls: urls.clone(), keep: keep.clone() }
             }
             Input::Lines(path) => list(path, None)?,

@@ -10,7 +10,7 @@ use shared::job::{FetchSpec, MapSpec, ParseSpec, Work};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::format::Format;
-use crate::plan::Plan;
+use crate::plan::{ListReading, Plan};
 
 /// Where a flag would stand, for `fetch` and `parse` themselves.
 const COMMAND: &str = "the command";
@@ -61,7 +61,7 @@ fn facts_of_work(plan: &Plan) -> Vec<Fact> {
         ],
         // A part of a fetch, and never what a plan is for.
         Work::Sitemap(_) => Vec::new(),
-        Work::Parse(ParseSpec { body_bytes_max }) => {
+        Work::Parse(ParseSpec { body_bytes_max, held: _ }) => {
             vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
         }
         Work::Map(spec) => {
@@ -88,6 +88,9 @@ fn facts_of_work(plan: &Plan) -> Vec<Fact> {
         let names: Vec<&str> = plan.presets.iter().map(|preset| preset.name()).collect();
         facts.push(fact("--preset", names.join(" ")));
     }
+    let ListReading { encoding, delimiter } = plan.lists;
+    facts.extend(encoding.map(|encoding| fact("--encoding", encoding.name())));
+    facts.extend(delimiter.map(|delimiter| fact("--delimiter", format!("{:?}", char::from(delimiter)))));
     facts.push(fact("--ordered", plan.ordered));
     facts
 }
@@ -181,6 +184,12 @@ mod tests {
             |plan| fetch(plan).user_agent = "muster/9.9.9".to_owned(),
             &["--user-agent was test, and is the default"],
         );
+        check(
+            |plan| {
+                plan.lists = ListReading { encoding: Some(encoding_rs::WINDOWS_1252), delimiter: Some(b';') }
+            },
+            &["--encoding was not there, and is windows-1252", "--delimiter was not there, and is ';'"],
+        );
         check(|plan| plan.ordered = true, &["--ordered was false, and is true"]);
         check(
             |plan| plan.fields = Field::parse_all(&["links[]=a::attr(href)".to_owned()]).unwrap(),
@@ -198,7 +207,7 @@ mod tests {
             &["--each was not there, and is 'div'", "--preset was not there, and is jsonld meta"],
         );
         check(
-            |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20 }),
+            |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20, held: Vec::new() }),
             &["the command was fetch, and is parse"],
         );
     }

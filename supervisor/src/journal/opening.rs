@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::state::Recorded;
 use super::{JournalError, OutputError, SpooledInput, State, Store, fingerprint, identity};
 use crate::columns;
+use crate::descriptor;
 use crate::plan::{Output, Plan};
 use crate::sink::whole::{self, Making, Whole};
-use crate::sink::{self, Outlet, Sink, SinkError};
+use crate::sink::{Outlet, Sink, SinkError};
 
 /// What [`open`] found.
 #[derive(Debug)]
@@ -159,7 +160,7 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
         return plain(plan, &plan.output, None);
     };
     let is_device = fs::metadata(output).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
-    if is_device || sink::is_stdout(output) || (output.is_dir() && plan.split.is_none()) {
+    if is_device || descriptor::named(output).is_some() || (output.is_dir() && plan.split.is_none()) {
         return plain(plan, &plan.output, None);
     }
     let place = Place::of(plan, output);

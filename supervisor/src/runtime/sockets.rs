@@ -1,6 +1,6 @@
 //! Where the one-shot servers' sockets are made: the temporary directory, looked
 //! at before ipc-channel meets it. That crate asserts where it should report,
-//! and cuts off what does not fit into a socket's name.
+//! cuts off what does not fit into a socket's name, and takes names for text.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tempfile::env::{override_temp_dir, temp_dir};
 /// 107 bytes, and `/.tmp` with six letters and `/socket` come after it.
 const DIRECTORY_BYTES_MAX: usize = 80;
 
-/// Used when the directory's name is too long.
+/// Used when the directory's name is too long, or is not UTF-8.
 const SHORT: &str = "/tmp";
 
 /// No socket can be made.
@@ -28,7 +28,8 @@ pub struct NoSockets {
 /// # Errors
 /// [`NoSockets`] when the temporary directory cannot be written to.
 pub fn prepare() -> Result<(), NoSockets> {
-    if temp_dir().as_os_str().len() > DIRECTORY_BYTES_MAX {
+    let given = temp_dir();
+    if given.as_os_str().len() > DIRECTORY_BYTES_MAX || given.to_str().is_none() {
         // Fails when it was overridden before: by us, for an earlier run of the same process.
         let _ = override_temp_dir(Path::new(SHORT));
     }

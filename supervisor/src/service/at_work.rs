@@ -113,6 +113,7 @@ impl Assignment {
 
     fn concluded(&self, report: Report) -> How {
         let Report { ended, run, .. } = report;
+        let missing = run.summary.failed + run.summary.sitemaps_failed;
         let mut result = JobResult { latencies: run.latencies, ..JobResult::of(run.summary) };
         if let Some(why) = ended.failure {
             return How::Failed(why, Some(result));
@@ -122,8 +123,7 @@ impl Assignment {
         }
         self.all_is_certain();
         (result.counts.total, result.counts.total_exact) = (Some(result.counts.done), true);
-        let code = exit_code(result.counts.failed);
-        How::Done(result, code)
+        How::Done(result, exit_code(missing))
     }
 
     fn table(&self, csv: &CsvPlan, outside: &mut Outside<'_>) -> How {

@@ -11,7 +11,6 @@ mod open;
 mod outlet;
 mod packed;
 pub(crate) mod whole;
-pub(crate) use self::open::is_stdout;
 pub use self::outlet::{Deliver, Outlet};
 pub(crate) use self::packed::packed;
 #[cfg(test)]

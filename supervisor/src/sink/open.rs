@@ -1,16 +1,13 @@
 //! Opening the output: what may be written to, and what is refused before any work starts.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::AsFd as _;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use super::{Sink, SinkError};
+use crate::descriptor::{self, STDOUT};
 use crate::plan::Output;
-
-/// Other names of standard output. When it is redirected to a file, opening one of these would open
-/// that file anew, and find that it "exists".
-const STDOUT_NAMES: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
 /// A file made by us that nothing was written to yet; dropping this takes it away.
 #[derive(Debug)]
@@ -38,10 +35,12 @@ impl Sink {
     /// [`SinkError::Exists`], [`SinkError::Directory`], [`SinkError::NoDirectory`] or [`SinkError::Open`].
     pub fn open(output: &Output) -> Result<Self, SinkError> {
         match output {
-            Output::Stdout => stdout(),
+            Output::Stdout => inherited(STDOUT, Path::new("standard output")),
             Output::Discard => existing(Path::new("/dev/null"), true),
-            Output::File { path, .. } if is_stdout(path) => stdout(),
             Output::File { path, overwrite, .. } => {
+                if let Some(number) = descriptor::named(path) {
+                    return inherited(number, path);
+                }
                 match OpenOptions::new().write(true).create_new(true).open(path) {
                     Ok(file) => {
                         let mut sink = Self::new(file, path.display().to_string(), true);
@@ -83,18 +82,12 @@ impl Sink {
     }
 }
 
-/// Whether `path` is another name of standard output.
-pub(crate) fn is_stdout(path: &Path) -> bool {
-    STDOUT_NAMES.iter().any(|name| path == Path::new(name))
-}
-
-fn stdout() -> Result<Sink, SinkError> {
-    // Not std's own handle: it looks for newlines and writes line by line.
-    let descriptor = io::stdout()
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(|cause| SinkError::Open { path: "standard output".into(), cause })?;
-    Ok(Sink::new(File::from(descriptor), "standard output".to_owned(), false))
+/// A descriptor that was handed to us. It is a stream, whatever is behind it.
+fn inherited(number: RawFd, shown: &Path) -> Result<Sink, SinkError> {
+    // Not std's own handle of standard output: it looks for newlines and writes line by line.
+    let file = descriptor::inherited_for_writing(number)
+        .map_err(|cause| SinkError::Open { path: shown.to_owned(), cause })?;
+    Ok(Sink::new(file, shown.display().to_string(), false))
 }
 
 /// There is something at `path`, if only a link that leads nowhere.

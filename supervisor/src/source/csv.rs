@@ -13,6 +13,7 @@ use shared::csv::FIELDS_MAX;
 use super::kept::Kept;
 use super::lines::Bytes;
 use super::packed::unpacked;
+use super::text::trimmed;
 use super::{Candidate, SourceError, TARGET_BYTES_MAX};
 use crate::nearest::nearest;
 use crate::plan::Columns;
@@ -34,11 +35,16 @@ pub(super) struct CsvFeed {
 }
 
 impl CsvFeed {
-    /// Reads the header and finds the columns in it.
-    pub(super) fn open(path: &Path, bytes: Bytes, columns: &Columns) -> Result<Self, SourceError> {
+    /// Reads the header and finds the columns in it. Without a `delimiter` the name says what it is.
+    pub(super) fn open(
+        path: &Path,
+        bytes: Bytes,
+        columns: &Columns,
+        delimiter: Option<u8>,
+    ) -> Result<Self, SourceError> {
         let name = unpacked(path);
         let tabs = name.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
-        let mut cells = Cells::new(bytes, if tabs { b'\t' } else { b',' });
+        let mut cells = Cells::new(bytes, delimiter.unwrap_or(if tabs { b'\t' } else { b',' }));
         let names = cells.header().map_err(|error| SourceError::Read {
             path: path.to_owned(),
             unit: "line",
@@ -96,7 +102,15 @@ impl CsvFeed {
                     let cells = units::counted(index as u64, "cell");
                     format!("row {} has no \"{}\": it has {cells}", self.row, self.column)
                 };
-                let candidate = found.unwrap_or_else(|| Candidate::refused(b"", short()));
+                let mut candidate = found.unwrap_or_else(|| Candidate::refused(b"", short()));
+                if let Some(column) = self.kept.not_text().filter(|_| candidate.refused.is_none()) {
+                    let (row, line) = (self.row, self.line() - u64::from(self.cells.line_ended));
+                    let why = format!(
+                        "row {row} (line {line}): \"{column}\" is not UTF-8; say what the list is with --encoding, such as \
+                         windows-1252"
+                    );
+                    candidate = Candidate::refused(&candidate.input, why);
+                }
                 return Ok(Some(candidate.with(self.kept.encode())));
             }
         }
@@ -112,7 +126,7 @@ impl CsvFeed {
     }
 
     fn candidate(&self, row: u64) -> Candidate {
-        let cell = self.cells.cell.trim_ascii();
+        let cell = trimmed(&self.cells.cell);
         if self.cells.cell_bytes > TARGET_BYTES_MAX as u64 {
             return Candidate::too_long(cell, self.cells.cell_bytes);
         }
@@ -139,6 +153,8 @@ struct Cells {
     /// Its full length.
     cell_bytes: u64,
     bytes_read: u64,
+    /// Whether the last byte that was read ended a line, so that the parser is on the next one already.
+    line_ended: bool,
 }
 
 impl Cells {
@@ -149,6 +165,7 @@ impl Cells {
             cell: Vec::new(),
             cell_bytes: 0,
             bytes_read: 0,
+            line_ended: false,
         }
     }
 
@@ -157,7 +174,7 @@ impl Cells {
         loop {
             let end = self.next(true)?;
             if end != End::File && names.len() < FIELDS_MAX {
-                names.push(String::from_utf8_lossy(self.cell.trim_ascii()).into_owned());
+                names.push(String::from_utf8_lossy(trimmed(&self.cell)).into_owned());
             }
             if end != End::Cell {
                 return Ok(names);
@@ -179,6 +196,7 @@ impl Cells {
                 Err(error) => return Err(error),
             };
             let (result, used, written) = self.parser.read_field(buffer, &mut part);
+            self.line_ended = buffer.get(..used).is_some_and(|used| used.ends_with(b"\n"));
             self.reader.consume(used);
             self.bytes_read += used as u64;
             if keep {
@@ -202,7 +220,35 @@ mod tests {
     use super::*;
 
     fn open(name: &str, text: &str, columns: &Columns) -> Result<CsvFeed, SourceError> {
-        CsvFeed::open(Path::new(name), Box::new(io::Cursor::new(text.as_bytes().to_vec())), columns)
+        open_as(name, text.as_bytes(), columns, None)
+    }
+
+    fn open_as(
+        name: &str,
+        text: &[u8],
+        columns: &Columns,
+        delimiter: Option<u8>,
+    ) -> Result<CsvFeed, SourceError> {
+        CsvFeed::open(Path::new(name), Box::new(io::Cursor::new(text.to_vec())), columns, delimiter)
+    }
+
+    #[test]
+    fn a_delimiter_may_be_said_and_a_kept_cell_must_be_text() {
+        let columns = Columns { input: "url".to_owned(), keep: vec!["name".to_owned()] };
+        let text = b"name;url;x\r\n\"Anne\";\xc2\xa0http://a/\xe2\x80\x8b;\xe9\r\nRen\xe9e;http://b/;1\r\n";
+        let mut feed = open_as("a.csv", text, &columns, Some(b';')).unwrap();
+        let one = feed.next().unwrap().unwrap();
+        assert_eq!((one.input.as_slice(), one.refused), (b"http://a/".as_slice(), None));
+        assert_eq!(one.kept, br#"{"name":"Anne"}"#);
+        let two = feed.next().unwrap().unwrap();
+        assert_eq!(
+            (two.input.as_slice(), two.kept.as_slice()),
+            (b"http://b/".as_slice(), br#"{"name":null}"#.as_slice())
+        );
+        let why = two.refused.unwrap();
+        assert!(why.contains("row 2 (line 3): \"name\" is not UTF-8") && why.contains("--encoding"), "{why}");
+        let error = open_as("a.csv", text, &columns, None).err().unwrap().to_string();
+        assert!(error.contains("is --delimiter ';' missing?"), "{error}");
     }
 
     fn check(name: &str, text: &str, want: &[Result<&str, &str>]) {

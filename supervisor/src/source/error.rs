@@ -38,6 +38,14 @@ pub enum SourceError {
         /// Why.
         error: io::Error,
     },
+    /// An input is not what it was when the run began.
+    #[error("{}: {what}", path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+        /// In which way.
+        what: String,
+    },
     /// A table has no such column.
     #[error("{}: no column \"{column}\" in {place}; {}", path.display(), hint(names, nearest.as_deref()))]
     NoColumn {
@@ -64,10 +72,22 @@ pub enum SourceError {
     },
 }
 
-fn hint(names: &[String], nearest: Option<&str>) -> String {
-    match (nearest, names) {
-        (Some(nearest), _) => format!("did you mean {nearest:?}?"),
-        (None, []) => "it is empty".to_owned(),
-        (None, names) => format!("it has: {}", listed(names)),
+/// What stands between cells where commas do not.
+const OTHER_DELIMITERS: [char; 3] = [';', '\t', '|'];
+
+/// What a table without a column may have meant: the nearest name, or all of them.
+pub(crate) fn hint(names: &[String], nearest: Option<&str>) -> String {
+    let foreign = match names {
+        [only] => only.chars().find(|letter| OTHER_DELIMITERS.contains(letter)),
+        _ => None,
+    };
+    match (foreign, nearest, names) {
+        (Some('\t'), ..) => "it has one, with tabs in its name; is --delimiter tab missing?".to_owned(),
+        (Some(letter), ..) => {
+            format!("it has one, {}; is --delimiter '{letter}' missing?", listed(names))
+        }
+        (None, Some(nearest), _) => format!("did you mean {nearest:?}?"),
+        (None, None, []) => "it is empty".to_owned(),
+        (None, None, names) => format!("it has: {}", listed(names)),
     }
 }

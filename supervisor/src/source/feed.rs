@@ -10,9 +10,10 @@ use super::lines::LineFeed;
 use super::packed::{Opened, PackedBytes, open};
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetFeed;
-use super::tree::Walk;
+use super::text::{Returns, line_feeds};
+use super::tree::{Walk, Within};
 use super::{Candidate, SourceError, TargetKind};
-use crate::plan::Columns;
+use crate::plan::{Columns, ListReading};
 
 /// The input being read.
 pub(super) struct Feed {
@@ -35,21 +36,24 @@ enum Reading {
 
 impl Feed {
     pub(super) fn lines(path: PathBuf, opened: Opened, kind: TargetKind) -> Self {
+        // A file's name may have a carriage return in it, and so may JSON between two tokens.
+        let returns = if kind == TargetKind::Url { Returns::End } else { Returns::MayEnd };
+        let bytes = line_feeds(opened.bytes, returns);
         let reading = match kind {
-            TargetKind::Lines => Reading::Blocks(BlockFeed::new(opened.bytes)),
-            TargetKind::Url | TargetKind::Path => Reading::Lines(LineFeed::new(opened.bytes, kind)),
+            TargetKind::Lines => Reading::Blocks(BlockFeed::new(bytes)),
+            TargetKind::Url | TargetKind::Path => Reading::Lines(LineFeed::new(bytes, kind)),
         };
         Self { path, reading, packed_bytes: opened.packed_bytes }
     }
 
-    pub(super) fn csv(path: PathBuf, columns: &Columns) -> Result<Self, SourceError> {
-        let opened = open(&path)?;
-        let rows = CsvFeed::open(&path, opened.bytes, columns)?;
+    pub(super) fn csv(path: PathBuf, columns: &Columns, lists: ListReading) -> Result<Self, SourceError> {
+        let opened = open(&path, lists.encoding)?;
+        let rows = CsvFeed::open(&path, opened.bytes, columns, lists.delimiter)?;
         Ok(Self { path, reading: Reading::Csv(Box::new(rows)), packed_bytes: opened.packed_bytes })
     }
 
     pub(super) fn json(path: PathBuf, opened: Opened, columns: &Columns) -> Self {
-        let reading = Reading::Json(JsonFeed::new(opened.bytes, columns));
+        let reading = Reading::Json(JsonFeed::new(line_feeds(opened.bytes, Returns::MayEnd), columns));
         Self { path, reading, packed_bytes: opened.packed_bytes }
     }
 
@@ -65,9 +69,14 @@ impl Feed {
         Err(SourceError::Open { path, error })
     }
 
-    pub(super) fn tree(path: PathBuf) -> Self {
-        let (walk, first) = Walk::begin(path.clone());
+    pub(super) fn tree(path: PathBuf, within: Within) -> Self {
+        let (walk, first) = Walk::begin(path.clone(), within);
         Self { path, reading: Reading::Tree(walk, first), packed_bytes: None }
+    }
+
+    /// Whether targets are found, and not listed by somebody.
+    pub(super) const fn is_tree(&self) -> bool {
+        matches!(self.reading, Reading::Tree(..))
     }
 
     /// The next target, of at most `inputs_max` inputs.
@@ -116,8 +125,9 @@ impl Feed {
 ///
 /// # Errors
 /// When the file cannot be opened or read, or has no such columns.
-pub fn check_columns(path: &Path, columns: &Columns) -> Result<(), SourceError> {
+pub fn check_columns(path: &Path, columns: &Columns, lists: ListReading) -> Result<(), SourceError> {
     let is_parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-    let feed = if is_parquet { Feed::parquet } else { Feed::csv };
-    feed(path.to_owned(), columns).map(drop)
+    let path = path.to_owned();
+    let feed = if is_parquet { Feed::parquet(path, columns) } else { Feed::csv(path, columns, lists) };
+    feed.map(drop)
 }

@@ -1,18 +1,25 @@
 //! Reads the first row of a CSV file: which columns it has, and where its data begins.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read, Seek as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use csv_core::{ReadFieldResult, ReaderBuilder};
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, UTF_8};
 use shared::csv::{CsvFile, FIELDS_MAX, Packing, Text, is_split_safe};
+use shared::file_state::FileState;
+
+use super::hold::{self, Held};
 
 /// Longest header. One that is longer is a quote that is never closed.
 const HEADER_BYTES_MAX: usize = 16 << 20;
 
 /// Read at once.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// The byte order mark of UTF-8.
+const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// Kinds of files that somebody may try, which are no CSV that can be read.
 const NOT_READ: [&str; 11] =
@@ -25,8 +32,50 @@ pub struct Reading {
     pub delimiter: u8,
     /// Whether the first row holds the names of the columns.
     pub header: bool,
-    /// What the user says about the encoding.
+    /// What the user says about the encoding; a byte order mark says it better.
     pub encoding: Option<&'static Encoding>,
+    /// Whether the text is decoded first even if it could be cut into cells as it is.
+    pub decodes: bool,
+}
+
+/// A file that was named.
+#[derive(Debug)]
+pub struct Given {
+    /// As it was named.
+    path: PathBuf,
+    /// The file, if workers cannot open it by that name.
+    pub held: Option<Held>,
+}
+
+impl Given {
+    /// Looks what `path` names. A pipe is read to its end.
+    ///
+    /// # Errors
+    /// [`HeaderError::Unreadable`].
+    pub fn new(path: &Path) -> Result<Self, HeaderError> {
+        let is_stdin = path == Path::new("-");
+        let path = if is_stdin { PathBuf::from("standard input") } else { path.to_owned() };
+        let held = if is_stdin { hold::stdin(u64::MAX).map(Some) } else { hold::stream(&path, u64::MAX) };
+        match held {
+            Ok(held) => Ok(Self { path, held }),
+            Err(error) => Err(HeaderError::Unreadable { path, error }),
+        }
+    }
+
+    fn open(&self) -> io::Result<File> {
+        self.held.as_ref().map_or_else(|| File::open(&self.path), |held| held.file.try_clone())
+    }
+}
+
+/// What the first row of a file tells.
+#[derive(Debug)]
+pub struct Header {
+    /// The file, without its positions.
+    pub file: CsvFile,
+    /// Its columns' names.
+    pub names: Vec<String>,
+    /// The encoding of its text, before it is decoded.
+    pub encoding: &'static Encoding,
 }
 
 /// Why a file cannot be read as CSV.
@@ -40,8 +89,8 @@ pub enum HeaderError {
         /// Why.
         error: io::Error,
     },
-    /// It is a directory, a pipe or a device.
-    #[error("{} is {what}; csv takes files, which it can read from the middle", path.display())]
+    /// It is a directory or a device.
+    #[error("{} is {what}; csv takes files and pipes", path.display())]
     NotAFile {
         /// Which.
         path: PathBuf,
@@ -75,33 +124,35 @@ pub enum HeaderError {
     },
 }
 
-/// What the first row tells: the file without its positions, and its columns' names.
+/// Reads the first row.
 ///
 /// # Errors
 /// [`HeaderError`] when it cannot be read, or is no CSV.
-pub fn read(path: &Path, reading: Reading) -> Result<(CsvFile, Vec<String>), HeaderError> {
+pub fn read(given: &Given, reading: Reading) -> Result<Header, HeaderError> {
+    let path = given.path.as_path();
     let unreadable = |error| HeaderError::Unreadable { path: path.to_owned(), error };
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        let what = if metadata.is_dir() { "a directory" } else { "a pipe or a device" };
-        return Err(HeaderError::NotAFile { path: path.to_owned(), what });
-    }
+    check_kind(path, given)?;
+    // One and the same from here on: whether workers have opened another is checked by its state.
+    let opened = given.open().map_err(unreadable)?;
+    let metadata = opened.metadata().map_err(unreadable)?;
     let mut file = CsvFile {
         path: path.to_owned(),
-        fields: 0,
-        positions: Vec::new(),
-        data_start: 0,
+        at: given.held.as_ref().map_or_else(|| path.to_owned(), |held| held.at.clone()),
+        held: given.held.is_some(),
+        state: FileState::from(&metadata),
         bytes: metadata.len(),
+        delimiter: reading.delimiter,
         packing: packing(path)?,
-        decode: None,
+        ..CsvFile::default()
     };
-    let encoding = match reading.encoding {
-        Some(encoding) => Some(encoding),
-        None => utf16(&file).map_err(unreadable)?,
-    };
-    let decoded = encoding.filter(|encoding| !is_split_safe(encoding, reading.delimiter));
-    file.decode = decoded.map(|encoding| encoding.name().to_owned());
-    let first = first_row(&file, reading.delimiter).map_err(unreadable)?;
+    if given.held.is_some() && file.packing == Packing::None {
+        file.packing = packing_inside(&opened).map_err(unreadable)?;
+    }
+    let marked = mark(&opened, &file).map_err(unreadable)?;
+    let encoding = marked.or(reading.encoding).unwrap_or(UTF_8);
+    let is_decoded = encoding != UTF_8 && (reading.decodes || !is_split_safe(encoding, reading.delimiter));
+    file.decode = is_decoded.then(|| encoding.name().to_owned());
+    let first = first_row(&opened, &file).map_err(unreadable)?;
     let Some(First { cells, bytes, has_mark }) = first else {
         return Err(HeaderError::TooLong { path: path.to_owned() });
     };
@@ -111,16 +162,30 @@ pub fn read(path: &Path, reading: Reading) -> Result<(CsvFile, Vec<String>), Hea
     file.fields = u32::try_from(cells.len()).unwrap_or(u32::MAX);
     file.data_start = match (reading.header, has_mark) {
         (true, _) => bytes,
-        (false, true) => 3,
+        (false, true) => MARK.len() as u64,
         (false, false) => 0,
     };
-    let text = if file.decode.is_some() { UTF_8 } else { encoding.unwrap_or(UTF_8) };
+    let text = if is_decoded { UTF_8 } else { encoding };
     let name = |(n, cell): (usize, &Vec<u8>)| match reading.header {
         true => text.decode_without_bom_handling(cell).0.into_owned(),
         false => (n + 1).to_string(),
     };
     let names = cells.iter().enumerate().map(name).collect();
-    Ok((file, names))
+    Ok(Header { file, names, encoding })
+}
+
+/// Refuses what opening would wait for, or what is no text.
+fn check_kind(path: &Path, given: &Given) -> Result<(), HeaderError> {
+    if given.held.is_some() {
+        return Ok(());
+    }
+    let metadata =
+        std::fs::metadata(path).map_err(|error| HeaderError::Unreadable { path: path.to_owned(), error })?;
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let what = if metadata.is_dir() { "a directory" } else { "a device" };
+    Err(HeaderError::NotAFile { path: path.to_owned(), what })
 }
 
 /// How a file is packed, by its name.
@@ -135,15 +200,28 @@ fn packing(path: &Path) -> Result<Packing, HeaderError> {
     }
 }
 
-/// UTF-16, if the text begins with its mark.
-fn utf16(file: &CsvFile) -> io::Result<Option<&'static Encoding>> {
-    let mut mark = Vec::new();
-    Text::new(File::open(&file.path)?, file)?.take(2).read_to_end(&mut mark)?;
-    Ok(match mark.as_slice() {
-        [0xff, 0xfe] => Some(UTF_16LE),
-        [0xfe, 0xff] => Some(UTF_16BE),
-        _ => None,
+/// How a file is packed that has no name of its own to say it, by its first bytes: those of no text.
+fn packing_inside(opened: &File) -> io::Result<Packing> {
+    let mut begin = [0; 4];
+    let count = opened.read_at(&mut begin, 0)?;
+    Ok(match begin.get(..count).unwrap_or_default() {
+        [0x1f, 0x8b, 8, _] => Packing::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd] => Packing::Zstd,
+        _ => Packing::None,
     })
+}
+
+/// The text of a file, from its beginning.
+fn text<'a>(mut opened: &'a File, file: &CsvFile) -> io::Result<Text<'a>> {
+    opened.rewind()?;
+    Text::new(opened, file)
+}
+
+/// The encoding that a byte order mark at the beginning of the text says.
+fn mark(opened: &File, file: &CsvFile) -> io::Result<Option<&'static Encoding>> {
+    let mut begin = Vec::new();
+    text(opened, file)?.take(MARK.len() as u64).read_to_end(&mut begin)?;
+    Ok(Encoding::for_bom(&begin).map(|(encoding, _)| encoding))
 }
 
 struct First {
@@ -154,16 +232,30 @@ struct First {
     has_mark: bool,
 }
 
+/// Reads until `piece` is full or the text ends: what is looked for at its beginning is never cut in two.
+fn fill(text: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = piece.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match text.read(room) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 /// The first row; `None` if it has no end within what is allowed.
-fn first_row(file: &CsvFile, delimiter: u8) -> io::Result<Option<First>> {
-    let mut text = Text::new(File::open(&file.path)?, file)?;
-    let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
+fn first_row(opened: &File, file: &CsvFile) -> io::Result<Option<First>> {
+    let mut text = text(opened, file)?;
+    let mut reader = ReaderBuilder::new().delimiter(file.delimiter).build();
     let (mut cells, mut cell, mut bytes, mut has_mark) = (Vec::new(), Vec::new(), 0_usize, false);
     let (mut piece, mut out) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
     loop {
-        let count = text.read(&mut piece)?;
+        let count = fill(&mut text, &mut piece)?;
         let mut rest = piece.get(..count).unwrap_or_default();
-        has_mark |= bytes == 0 && rest.starts_with(b"\xef\xbb\xbf");
+        has_mark |= bytes == 0 && rest.starts_with(&MARK);
         loop {
             let (result, read, written) = reader.read_field(rest, &mut out);
             bytes += read;
@@ -199,13 +291,15 @@ fn first_row(file: &CsvFile, delimiter: u8) -> io::Result<Option<First>> {
 mod tests {
     use super::*;
 
+    const READING: Reading = Reading { delimiter: b',', header: true, encoding: None, decodes: false };
+
     fn check(name: &str, contents: &[u8], header: bool, want: Result<(&[&str], u64), &str>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
-        fs::write(&path, contents).unwrap();
-        let got = read(&path, Reading { delimiter: b',', header, encoding: None });
+        std::fs::write(&path, contents).unwrap();
+        let got = Given::new(&path).and_then(|given| read(&given, Reading { header, ..READING }));
         match (got, want) {
-            (Ok((file, names)), Ok((want, start))) => {
+            (Ok(Header { file, names, .. }), Ok((want, start))) => {
                 assert_eq!(
                     (names, file.data_start),
                     (want.iter().map(|name| (*name).to_owned()).collect(), start)
@@ -235,8 +329,43 @@ mod tests {
         check("a.csv", &b",".repeat(FIELDS_MAX + 2), true, Err("more than 100000 cells"));
         check("a.gz", b"not gzip", true, Err("cannot read"));
         let dir = tempfile::tempdir().unwrap();
-        let reading = Reading { delimiter: b',', header: true, encoding: None };
-        assert!(read(dir.path(), reading).unwrap_err().to_string().contains("is a directory"));
-        assert!(read(&dir.path().join("no.csv"), reading).unwrap_err().to_string().contains("cannot read"));
+        for (path, says) in [
+            (dir.path().to_owned(), "is a directory"),
+            (dir.path().join("no.csv"), "cannot read"),
+            ("/dev/null".into(), "is a device"),
+        ] {
+            let error = read(&Given::new(&path).unwrap(), READING).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_says_more_than_the_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        let utf16 =
+            |bytes: fn(u16) -> [u8; 2]| "\u{feff}é\n1\n".encode_utf16().flat_map(bytes).collect::<Vec<_>>();
+        let table = [
+            ("utf-16le", utf16(u16::to_be_bytes), "UTF-16BE", true),
+            ("utf-16be", utf16(u16::to_le_bytes), "UTF-16LE", true),
+            ("windows-1252", utf16(u16::to_le_bytes), "UTF-16LE", true),
+            ("windows-1252", "\u{feff}é\n1\n".as_bytes().to_vec(), "UTF-8", false),
+            ("utf-16le", "\u{feff}é\n1\n".as_bytes().to_vec(), "UTF-8", false),
+            ("windows-1252", b"\xe9\n1\n".to_vec(), "windows-1252", false),
+        ];
+        for (label, contents, want, is_decoded) in table {
+            std::fs::write(&path, contents).unwrap();
+            let given = Given::new(&path).unwrap();
+            let encoding = Encoding::for_label(label.as_bytes());
+            let header = read(&given, Reading { encoding, ..READING }).unwrap();
+            assert_eq!((header.encoding.name(), header.file.decode.is_some()), (want, is_decoded), "{label}");
+            assert_eq!(header.names, ["é"], "{label}");
+            let header = read(&given, Reading { encoding, decodes: true, ..READING }).unwrap();
+            assert_eq!(
+                (header.names[0].as_str(), header.file.decode.is_some()),
+                ("é", want != "UTF-8"),
+                "{label}"
+            );
+        }
     }
 }

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use super::kept::Kept;
 use super::lines::{Bytes, LineReader};
-use super::{Candidate, LINE_BYTES_MAX};
+use super::text::trimmed;
+use super::{Candidate, LINE_BYTES_MAX, NOT_UTF8};
 use crate::plan::Columns;
 
 /// Reads `key` out of every line, and the keys that are kept beside it.
@@ -42,7 +43,7 @@ impl JsonFeed {
             }
             self.kept.begin();
             let candidate = match value_of(line, &self.key, &mut self.kept) {
-                Ok(Some(Value::String(text))) => Candidate::cell(text.trim().as_bytes(), || {
+                Ok(Some(Value::String(text))) => Candidate::cell(trimmed(text.as_bytes()), || {
                     format!("line {number} has an empty \"{}\"", self.key)
                 }),
                 Ok(Some(_)) => {
@@ -51,7 +52,10 @@ impl JsonFeed {
                 Ok(None) => Candidate::refused(line, format!("line {number} has no \"{}\"", self.key)),
                 // What was read before the error may be anything.
                 Err(error) => {
-                    let why = format!("line {number} is not a JSON object: {error}");
+                    let why = match str::from_utf8(line) {
+                        Ok(_) => format!("line {number} is not a JSON object: {error}"),
+                        Err(_) => format!("line {number}: {NOT_UTF8}"),
+                    };
                     return Ok(Some(Candidate::refused(line, why)));
                 }
             };
@@ -65,7 +69,35 @@ fn value_of(line: &[u8], key: &str, kept: &mut Kept) -> serde_json::Result<Optio
     let mut json = serde_json::Deserializer::from_slice(line);
     let value = json.deserialize_map(Row { key, kept })?;
     json.end()?;
-    value.map(|value| serde_json::from_str(value.get())).transpose()
+    value.map(|value| parsed(value.get())).transpose()
+}
+
+/// A value. Half a surrogate pair in a text becomes U+FFFD, as a browser makes of it.
+fn parsed(json: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(json).or_else(|error| {
+        let text = serde_json::Deserializer::from_str(json).deserialize_bytes(Halves);
+        text.map(Value::String).map_err(|_| error)
+    })
+}
+
+/// Takes a text in which there may be halves of surrogate pairs, of three bytes each.
+struct Halves;
+
+impl Visitor<'_> for Halves {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_bytes<E>(self, text: &[u8]) -> Result<String, E> {
+        let mut whole = String::with_capacity(text.len());
+        for chunk in text.utf8_chunks() {
+            whole.push_str(chunk.valid());
+            whole.extend(chunk.invalid().starts_with(&[0xed]).then_some(char::REPLACEMENT_CHARACTER));
+        }
+        Ok(whole)
+    }
 }
 
 /// Takes the wanted values of an object and builds nothing for the others.
@@ -122,7 +154,8 @@ impl<'de> DeserializeSeed<'de> for Wanted<'_> {
     type Value = Uses;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Uses, D::Error> {
-        deserializer.deserialize_str(self)
+        // Not as text, which a key with half a surrogate pair is not.
+        deserializer.deserialize_bytes(self)
     }
 }
 
@@ -133,9 +166,9 @@ impl Visitor<'_> for Wanted<'_> {
         f.write_str("a key")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<Uses, E> {
-        let named = self.kept.names().enumerate().filter(|(_, name)| *name == key);
-        Ok(Uses { input: key == self.key, kept: named.map(|(number, _)| number).collect() })
+    fn visit_bytes<E>(self, key: &[u8]) -> Result<Uses, E> {
+        let named = self.kept.names().enumerate().filter(|(_, name)| name.as_bytes() == key);
+        Ok(Uses { input: key == self.key.as_bytes(), kept: named.map(|(number, _)| number).collect() })
     }
 }
 
@@ -165,7 +198,10 @@ mod tests {
         check(r#"{"id":[1,{"url":"no"}],"url":" http://a/ ","z":null}"#, Ok("http://a/"));
         check(r#"{"\u0075rl":"http://a/\u00e9"}"#, Ok("http://a/é"));
         check("{\"url\":\"http://a/\"}\r\n", Ok("http://a/"));
-        check("\u{feff}{\"url\":\"http://a/\"}\n\n", Ok("http://a/"));
+        check("{\"url\":\"\u{feff}http://a/\u{a0}\"}\n\n", Ok("http://a/"));
+        check(r#"{"url":"http://a/\ud83dx\udc00"}"#, Ok("http://a/\u{fffd}x\u{fffd}"));
+        // Keys that are no text at all, which nobody asked for.
+        check(r#"{"\ud83d":1,"\udc00\u00e9":{"\ud83d":2},"url":"http://a/"}"#, Ok("http://a/"));
     }
 
     #[test]
@@ -179,6 +215,19 @@ mod tests {
         check(r#"{"url":"http://a/""#, Err("not a JSON object"));
         check(r#"{"url":"http://a/"} x"#, Err("not a JSON object"));
         check(r#"["http://a/"]"#, Err("not a JSON object"));
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_says_what_to_do() {
+        let open = |columns: &Columns| {
+            let line = b"{\"x\":\"\xe9\",\"url\":\"http://a/\"}\n".to_vec();
+            JsonFeed::new(Box::new(io::Cursor::new(line)), columns)
+        };
+        // Where nobody asks for it, it may be anything.
+        assert_eq!(open(&"url".into()).next().unwrap().unwrap().refused, None);
+        let columns = Columns { input: "url".to_owned(), keep: vec!["x".to_owned()] };
+        let why = open(&columns).next().unwrap().unwrap().refused.unwrap();
+        assert!(why.contains("line 1: it is not UTF-8") && why.contains("--encoding"), "{why}");
     }
 
     #[test]

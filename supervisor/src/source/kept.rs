@@ -8,6 +8,8 @@ use super::TARGET_BYTES_MAX;
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     columns: Vec<Column>,
+    /// The number of a column of this row that is not UTF-8.
+    not_text: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -28,7 +30,7 @@ impl Kept {
             key.push(b':');
             Column { name: name.clone(), key, value: Vec::new(), bytes: 0 }
         });
-        Self { columns: columns.collect() }
+        Self { columns: columns.collect(), not_text: None }
     }
 
     /// The names, in the order of their numbers.
@@ -38,21 +40,30 @@ impl Kept {
 
     /// A row begins: whatever it does not have is `null`.
     pub(super) fn begin(&mut self) {
+        self.not_text = None;
         for column in &mut self.columns {
             column.value.clear();
             column.bytes = 0;
         }
     }
 
-    /// Text of the row, `bytes` long in full.
+    /// Text of the row, `bytes` long in full. What is not UTF-8 is not kept, and the row says so.
     pub(super) fn set_text(&mut self, number: usize, text: &[u8], bytes: u64) {
         let Some(column) = self.columns.get_mut(number) else { return };
         column.value.clear();
         column.bytes = bytes;
         if bytes <= TARGET_BYTES_MAX as u64 {
-            // A vector takes whatever it is given.
-            let _ = serde_json::to_writer(&mut column.value, &String::from_utf8_lossy(text));
+            match str::from_utf8(text) {
+                // A vector takes whatever it is given.
+                Ok(text) => drop(serde_json::to_writer(&mut column.value, text)),
+                Err(_) => self.not_text = Some(number),
+            }
         }
+    }
+
+    /// The column of this row that is not UTF-8, if one is not.
+    pub(super) fn not_text(&self) -> Option<&str> {
+        self.columns.get(self.not_text?).map(|column| column.name.as_str())
     }
 
     /// A value that is JSON already.
@@ -106,11 +117,11 @@ mod tests {
     fn an_object_has_every_column_in_order() {
         let mut row = kept(&["a \"b\"", "n", "none"]);
         row.begin();
-        row.set_text(0, b"x\n\xff\"", 4);
+        row.set_text(0, b"x\n\"", 3);
         row.set_json(1, "[1e400, {}]");
         let encoded = row.encode();
         let text = String::from_utf8(encoded.object).unwrap();
-        assert_eq!(text, "{\"a \\\"b\\\"\":\"x\\n\u{fffd}\\\"\",\"n\":[1e400, {}],\"none\":null}");
+        assert_eq!(text, "{\"a \\\"b\\\"\":\"x\\n\\\"\",\"n\":[1e400, {}],\"none\":null}");
         row.begin();
         let text = String::from_utf8(row.encode().object).unwrap();
         assert_eq!(text, "{\"a \\\"b\\\"\":null,\"n\":null,\"none\":null}");

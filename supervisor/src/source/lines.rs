@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read};
 
+use super::text::trimmed;
 use super::{Candidate, TargetKind};
 
 /// Bytes read at once. A pipe holds 64 KiB; four of them save system calls on files.
@@ -39,11 +40,8 @@ impl LineReader {
     }
 
     /// Gives whole lines that are in the buffer, without their line feeds, for as long as `take` wants more.
-    /// They are shorter than the buffer, and none of them is the first of the input, which may need a closer look.
+    /// They are shorter than the buffer.
     pub(super) fn each_ready(&mut self, mut take: impl FnMut(&[u8]) -> bool) {
-        if self.number == 0 {
-            return;
-        }
         let mut used = 0;
         let buffer = self.reader.buffer();
         for end in memchr::memchr_iter(b'\n', buffer) {
@@ -87,11 +85,7 @@ impl LineReader {
             return Ok(None);
         }
         self.number += 1;
-        let mut line = self.line.as_slice();
-        if self.number == 1 {
-            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-        }
-        Ok(Some((line, line_bytes)))
+        Ok(Some((self.line.as_slice(), line_bytes)))
     }
 }
 
@@ -108,7 +102,7 @@ impl LineFeed {
 
     pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
         while let Some((line, line_bytes)) = self.reader.next()? {
-            let trimmed = line.trim_ascii();
+            let trimmed = trimmed(line);
             if trimmed.is_empty() || trimmed.starts_with(b"#") {
                 continue;
             }
@@ -173,6 +167,8 @@ mod tests {
         check(Url, b"\xef\xbb\xbf# note\nb\n", &[b"b"]);
         check(Url, b"# one\n  # two\nhttp://a/#x\n", &[b"http://a/#x"]);
         check(Url, b"  a \n\tb\t\n", &[b"a", b"b"]);
+        check(Url, "\u{a0}a\u{200b}\n\u{a0}\n\u{feff}# note\n\u{feff}b".as_bytes(), &[b"a", b"b"]);
+        check(Path, "\u{a0}a\n".as_bytes(), &["\u{a0}a".as_bytes()]);
         check(Url, b"a\xff\n", &[b"a\xff"]);
         check(Path, b" a.html \r\nb.html\n", &[b" a.html ", b"b.html"]);
     }

@@ -11,6 +11,7 @@ mod cut;
 mod error;
 mod feed;
 mod header;
+mod hold;
 mod host;
 mod json;
 mod kept;
@@ -19,19 +20,26 @@ mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod ranges;
+mod text;
 mod tree;
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use shared::job::Work;
 
 pub use self::error::SourceError;
+pub(crate) use self::error::hint as column_hint;
 use self::feed::Feed;
 pub use self::feed::check_columns;
-pub use self::header::{HeaderError, Reading as HeaderReading, read as read_header};
+pub use self::header::{
+    Given as GivenCsv, Header, HeaderError, Reading as HeaderReading, read as read_header,
+};
+pub use self::hold::{Held, descriptor_or_pipe};
 pub use self::host::Host;
 use self::host::HostFinder;
 use self::kept::Encoded;
@@ -39,7 +47,10 @@ pub use self::lines::Bytes;
 use self::packed::Opened;
 pub use self::packed::unpacked;
 pub use self::ranges::{Abandoned, Ranges};
-use crate::plan::{Columns, Input};
+use self::text::trimmed;
+pub use self::tree::{Within, led_out};
+use crate::descriptor;
+use crate::plan::{Columns, Input, ListReading, Plan};
 
 /// Longest target, in bytes, with what is kept of its row. A message to a worker is at most 32 KiB and
 /// a target must fit in one; servers stop at 8 KiB of URL, Linux at 4 KiB of path.
@@ -50,6 +61,9 @@ pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes of targets given at once, and the last of them.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a listed URL cannot be used.
+const NOT_UTF8: &str = "it is not UTF-8; say what the list is with --encoding, such as windows-1252";
 
 /// How much of something too long is shown in its record.
 const SHOWN_BYTES: usize = 200;
@@ -184,6 +198,8 @@ pub struct Source {
     stdin: Option<Bytes>,
     /// What the sitemaps listed, until it is read.
     sitemaps: Option<Bytes>,
+    lists: ListReading,
+    within: Within,
     hosts: HostFinder,
     next_id: u64,
     /// Bytes of the inputs that are behind us.
@@ -195,6 +211,13 @@ pub struct Source {
 }
 
 impl Source {
+    /// The inputs of a plan.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let source = Self::new(&plan.inputs, TargetKind::of(&plan.work));
+        Self { lists: plan.lists, within: plan.within.clone(), ..source }
+    }
+
     /// Begins at the first input. Opens nothing yet, so that a thousand `-i` need one file at a time.
     pub fn new(inputs: &[Input], kind: TargetKind) -> Self {
         let all_literal = inputs.iter().all(|input| matches!(input, Input::Literal(_)));
@@ -205,6 +228,8 @@ impl Source {
             feed: None,
             stdin: None,
             sitemaps: None,
+            lists: ListReading::default(),
+            within: None,
             hosts: HostFinder::default(),
             next_id: 0,
             bytes_done: 0,
@@ -240,10 +265,13 @@ impl Source {
             if given > 0 && !self.is_ready() {
                 break;
             }
-            let Some(candidate) = self.next(max - given)? else {
+            let Some(mut candidate) = self.next(max - given)? else {
                 self.ended = true;
                 return Ok(false);
             };
+            if candidate.refused.is_none() {
+                candidate.refused = self.why_not(&candidate.input).map(Into::into);
+            }
             let host = match (self.kind, &candidate.refused) {
                 (TargetKind::Url, None) => self.hosts.find(&candidate.input),
                 (TargetKind::Url, Some(_)) | (TargetKind::Path | TargetKind::Lines, _) => None,
@@ -274,6 +302,20 @@ impl Source {
         }
     }
 
+    /// Why an entry of a list cannot be what it is to be.
+    fn why_not(&self, input: &[u8]) -> Option<&'static str> {
+        let is_listed = self.feed.as_ref().is_some_and(|feed| !feed.is_tree());
+        match self.kind {
+            TargetKind::Url if is_listed && str::from_utf8(input).is_err() => Some(NOT_UTF8),
+            TargetKind::Path
+                if is_listed && descriptor::is_of_a_process(Path::new(OsStr::from_bytes(input))) =>
+            {
+                Some("it is something else in each process; name it on the command line, and not in a list")
+            }
+            TargetKind::Url | TargetKind::Path | TargetKind::Lines => None,
+        }
+    }
+
     /// The next target, of at most `inputs_max` inputs.
     fn next(&mut self, inputs_max: usize) -> Result<Option<Candidate>, SourceError> {
         loop {
@@ -290,20 +332,21 @@ impl Source {
             self.feed = Some(match input {
                 Input::Literal(input) => {
                     self.bytes_done += input.len() as u64;
-                    return Ok(Some(Candidate::cell(&input, || "empty".to_owned())));
+                    let input = if self.kind == TargetKind::Url { trimmed(&input) } else { &input };
+                    return Ok(Some(Candidate::cell(input, || "empty".to_owned())));
                 }
                 Input::StdinLines => {
                     let bytes = self.stdin.take().unwrap_or_else(|| Box::new(io::stdin()));
-                    let opened = Opened { bytes, packed_bytes: None };
+                    let opened = Opened::stream(bytes, self.lists.encoding);
                     Feed::lines(PathBuf::from("standard input"), opened, self.kind)
                 }
                 Input::Lines(path) => {
-                    let opened = packed::open(&path)?;
+                    let opened = packed::open(&path, self.lists.encoding)?;
                     Feed::lines(path, opened, self.kind)
                 }
-                Input::CsvColumn(path, columns) => Feed::csv(path, &columns)?,
+                Input::CsvColumn(path, columns) => Feed::csv(path, &columns, self.lists)?,
                 Input::JsonColumn(path, columns) => {
-                    let opened = packed::open(&path)?;
+                    let opened = packed::open(&path, self.lists.encoding)?;
                     Feed::json(path, opened, &columns)
                 }
                 Input::ParquetColumn(path, columns) => Feed::parquet(path, &columns)?,
@@ -313,7 +356,7 @@ impl Source {
                     let columns = Columns { input: "loc".to_owned(), keep: sitemaps.keep };
                     Feed::json(PathBuf::from("what the sitemaps list"), opened, &columns)
                 }
-                Input::Tree(path) => Feed::tree(path),
+                Input::Tree(path) => Feed::tree(path, self.within.clone()),
             });
         }
     }

@@ -4,16 +4,21 @@
 //! Which packing is told by the name alone, so that a named pipe will do too.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::read::MultiGzDecoder;
+use encoding_rs::Encoding;
+use shared::gunzip::Gunzip;
 
-use super::SourceError;
 use super::lines::Bytes;
+use super::{SourceError, text};
 use crate::format::Packing;
+
+/// Read at once from what is packed.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The name that the list has once it is unpacked; its own, if it is not packed.
 #[must_use]
@@ -24,7 +29,7 @@ pub fn unpacked(path: &Path) -> PathBuf {
 /// An open list.
 pub(super) struct Opened {
     pub(super) bytes: Bytes,
-    /// Bytes of the file that were read, if it is packed: the unpacked ones say nothing about its end.
+    /// Bytes of the file that were read, if it is packed or encoded: what is made of them says nothing about its end.
     pub(super) packed_bytes: Option<PackedBytes>,
 }
 
@@ -38,21 +43,41 @@ impl PackedBytes {
     }
 }
 
-/// Opens the list at `path`.
-pub(super) fn open(path: &Path) -> Result<Opened, SourceError> {
+impl Opened {
+    /// What comes from a stream without a name.
+    pub(super) fn stream(bytes: Bytes, encoding: Option<&'static Encoding>) -> Self {
+        Self { bytes: text::decoded(bytes, encoding), packed_bytes: None }
+    }
+}
+
+/// Opens the list at `path`, whose text is in `encoding` if no mark says something else.
+pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Opened, SourceError> {
     let refused = |error| SourceError::Open { path: path.to_owned(), error };
     let file = File::open(path).map_err(refused)?;
     let Some(packing) = Packing::of(path) else {
-        return Ok(Opened { bytes: Box::new(file), packed_bytes: None });
+        if encoding.is_none() && !is_marked(&file) {
+            return Ok(Opened::stream(Box::new(file), None));
+        }
+        let count = PackedBytes::default();
+        let file = Counted { file, count: count.clone() };
+        return Ok(Opened { packed_bytes: Some(count), ..Opened::stream(Box::new(file), encoding) });
     };
     let count = PackedBytes::default();
     let file = Counted { file, count: count.clone() };
     let unpacked: Bytes = match packing {
-        Packing::Gzip => Box::new(MultiGzDecoder::new(file)),
+        Packing::Gzip => Box::new(Gunzip::new(BufReader::with_capacity(BUFFER_BYTES, file))),
         // Its window, and so its memory, is 128 MiB at most.
         Packing::Zstd => Box::new(zstd::Decoder::new(file).map_err(refused)?),
     };
-    Ok(Opened { bytes: Box::new(Unpacking { unpacked, packing }), packed_bytes: Some(count) })
+    let bytes = Box::new(Unpacking { unpacked, packing });
+    Ok(Opened { packed_bytes: Some(count), ..Opened::stream(bytes, encoding) })
+}
+
+/// Whether a file begins with a byte order mark. Of a pipe that cannot be known yet.
+fn is_marked(file: &File) -> bool {
+    let mut begin = [0; 3];
+    let count = file.read_at(&mut begin, 0).unwrap_or(0);
+    text::marked(begin.get(..count).unwrap_or_default()).is_some()
 }
 
 struct Counted {
@@ -93,7 +118,7 @@ mod tests {
     use super::*;
 
     fn read(path: &Path) -> io::Result<(Vec<u8>, Option<u64>)> {
-        let mut opened = open(path).unwrap();
+        let mut opened = open(path, None).unwrap();
         let mut bytes = Vec::new();
         opened.bytes.read_to_end(&mut bytes)?;
         Ok((bytes, opened.packed_bytes.map(|count| count.get())))
@@ -128,13 +153,27 @@ mod tests {
         let good = gzip(&b"http://a/\n".repeat(1000));
         for (name, bytes, says) in [
             ("plain.gz", &b"http://a/\n"[..], "its gzip data is broken"),
-            ("cut.gz", &good[..good.len() - 9], "its gzip data is broken"),
+            ("cut.gz", &good[..good.len() - 9], "its gzip data is broken: it ends in the middle"),
             ("plain.zst", b"http://a/\n", "its zstd data is broken"),
         ] {
             let path = directory.path().join(name);
             fs::write(&path, bytes).unwrap();
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains(says), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_gzip_reads_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = b"http://a/\n".repeat(1000);
+        let good = gzip(&text);
+        for (name, bytes) in
+            [("no-trailer.gz", good[..good.len() - 8].to_vec()), ("zeros.gz", [&good[..], &[0; 99]].concat())]
+        {
+            let path = directory.path().join(name);
+            fs::write(&path, &bytes).unwrap();
+            assert!(read(&path).unwrap() == (text.clone(), Some(bytes.len() as u64)), "{name}");
         }
     }
 

@@ -20,6 +20,7 @@ use parquet::record::Field;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::kept::Kept;
+use super::text::trimmed;
 use super::{Candidate, SourceError};
 use crate::nearest::nearest;
 use crate::plan::Columns;
@@ -144,6 +145,14 @@ impl ParquetFeed {
                     Cell::Json(json) => self.kept.set_json(number, &json),
                 }
             }
+            let candidate = match self.kept.not_text() {
+                Some(column) if candidate.refused.is_none() => {
+                    let why =
+                        format!("row {}: \"{column}\" is not UTF-8, and only text can be kept", self.decoded);
+                    Candidate::refused(&candidate.input, why)
+                }
+                Some(_) | None => candidate,
+            };
             self.rows.push_back(candidate.with(self.kept.encode()));
         }
         Ok(())
@@ -151,7 +160,7 @@ impl ParquetFeed {
 
     fn candidate(&self, text: &[u8]) -> Candidate {
         let empty = || format!("row {} has an empty \"{}\"", self.decoded, self.column);
-        Candidate::cell(text.trim_ascii(), empty)
+        Candidate::cell(trimmed(text), empty)
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use shared::csv::{CsvFile, Part, write_part};
+use shared::file_state::FileState;
 
 use super::cut::{Decision, Rules};
 use super::{Progress, SourceError, SourceItem, Targets};
@@ -43,7 +44,6 @@ pub type Abandoned = Arc<[AtomicBool]>;
 #[derive(Debug)]
 pub struct Ranges {
     files: Vec<CsvFile>,
-    delimiter: u8,
     abandoned: Abandoned,
     /// Files not begun, and whether each is to be done in one pass.
     waiting: VecDeque<(u32, bool)>,
@@ -68,22 +68,22 @@ struct Cutting {
 impl Ranges {
     /// Hands out all of `files`, cut where that can be done.
     #[must_use]
-    pub fn all(files: Vec<CsvFile>, delimiter: u8, abandoned: Abandoned) -> Self {
+    pub fn all(files: Vec<CsvFile>, abandoned: Abandoned) -> Self {
         let waiting = (0..).zip(&files).map(|(index, file)| (index, !file.can_be_split())).collect();
-        Self::new(files, delimiter, abandoned, waiting)
+        Self::new(files, abandoned, waiting)
     }
 
     /// Hands out some of `files`, each as a whole.
     #[must_use]
-    pub fn whole(files: Vec<CsvFile>, delimiter: u8, abandoned: Abandoned, which: &[u32]) -> Self {
+    pub fn whole(files: Vec<CsvFile>, abandoned: Abandoned, which: &[u32]) -> Self {
         let waiting = which.iter().map(|index| (*index, true)).collect();
-        Self::new(files, delimiter, abandoned, waiting)
+        Self::new(files, abandoned, waiting)
     }
 
-    fn new(files: Vec<CsvFile>, delimiter: u8, abandoned: Abandoned, waiting: VecDeque<(u32, bool)>) -> Self {
+    fn new(files: Vec<CsvFile>, abandoned: Abandoned, waiting: VecDeque<(u32, bool)>) -> Self {
         let bytes_total =
             waiting.iter().filter_map(|(index, _)| files.get(*index as usize)).map(|file| file.bytes).sum();
-        Self { files, delimiter, abandoned, waiting, cutting: None, next_id: 0, bytes_read: 0, bytes_total }
+        Self { files, abandoned, waiting, cutting: None, next_id: 0, bytes_read: 0, bytes_total }
     }
 
     /// Most parts there can be.
@@ -101,7 +101,7 @@ impl Ranges {
                 let file = self.files.get(cutting.index as usize);
                 let abandoned = self.abandoned.get(cutting.index as usize);
                 let wanted = !abandoned.is_some_and(|abandoned| abandoned.load(Ordering::Relaxed));
-                let found = file.filter(|_| wanted).map(|file| cutting.next(file, self.delimiter));
+                let found = file.filter(|_| wanted).map(|file| cutting.next(file));
                 match found.transpose().map_err(|(at, error)| self.unreadable(at, error))?.flatten() {
                     Some(part) => return Ok(Some(part)),
                     None => self.cutting = None,
@@ -112,8 +112,7 @@ impl Ranges {
             if whole {
                 return Ok(Some(Part::Whole { file: index }));
             }
-            let raw = File::open(&file.path)
-                .map_err(|error| SourceError::Open { path: file.path.clone(), error })?;
+            let raw = open(file)?;
             let step = step(file);
             self.cutting = Some(Cutting { index, raw, start: file.data_start, cut: step, step });
         }
@@ -156,17 +155,28 @@ impl Targets for Ranges {
     }
 }
 
+/// Opens a file that is to be cut, if it is still what it was.
+fn open(file: &CsvFile) -> Result<File, SourceError> {
+    let refused = |error| SourceError::Open { path: file.path.clone(), error };
+    let raw = File::open(&file.at).map_err(refused)?;
+    let now = FileState::from(&raw.metadata().map_err(refused)?);
+    match file.state.change(&now) {
+        None => Ok(raw),
+        Some(what) => Err(SourceError::Changed { path: file.path.clone(), what }),
+    }
+}
+
 fn step(file: &CsvFile) -> u64 {
     (file.bytes / RANGES).clamp(RANGE_BYTES_MIN, RANGE_BYTES_MAX)
 }
 
 impl Cutting {
-    fn next(&mut self, file: &CsvFile, delimiter: u8) -> Result<Option<Part>, (u64, io::Error)> {
+    fn next(&mut self, file: &CsvFile) -> Result<Option<Part>, (u64, io::Error)> {
         if self.start >= file.bytes {
             return Ok(None);
         }
         let start = self.start;
-        let rules = Rules { delimiter, fields: file.fields };
+        let rules = Rules { delimiter: file.delimiter, fields: file.fields };
         let end = loop {
             if self.cut >= file.bytes {
                 break file.bytes;
@@ -239,15 +249,17 @@ mod tests {
         let text = std::fs::read(&path).unwrap();
         let bytes = text.len() as u64;
         let spec = CsvFile {
+            state: FileState::from(&std::fs::metadata(&path).unwrap()),
+            at: path.clone(),
             path,
+            delimiter: b',',
             fields: 2,
             positions: vec![0],
             data_start: 8,
             bytes,
-            packing: shared::csv::Packing::None,
-            decode: None,
+            ..CsvFile::default()
         };
-        let mut ranges = Ranges::all(vec![spec], b',', Arc::from([AtomicBool::new(false)]));
+        let mut ranges = Ranges::all(vec![spec.clone()], Arc::from([AtomicBool::new(false)]));
         let (mut items, mut at) = (Vec::new(), 8);
         while ranges.next_batch(&mut items, 1).unwrap() {}
         assert!(items.len() >= 3, "{}", items.len());
@@ -261,5 +273,10 @@ mod tests {
         }
         assert_eq!(at, bytes);
         assert_eq!(ranges.position().items_total, Some(items.len() as u64));
+
+        std::fs::write(&spec.path, "id,text\n").unwrap();
+        let mut ranges = Ranges::all(vec![spec], Arc::from([AtomicBool::new(false)]));
+        let error = ranges.next_batch(&mut items, 1).unwrap_err().to_string();
+        assert!(error.contains("x.csv: it changed while it was read: it became shorter"), "{error}");
     }
 }

@@ -1,21 +1,32 @@
 //! A directory walked for `*.html` and `*.htm`, sorted by name, one directory
 //! at a time: what is held is the names of the directories on the way down.
 //!
-//! Links to directories are not followed, so there are no loops.
+//! Links are followed, those to files and those to directories, also out of the
+//! directory that was named: it was named with what is in it. A link to a
+//! directory that it lies in is not, so there are no loops.
 
-use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::vec;
 
 use super::Candidate;
+use crate::descriptor::{self, Leads};
+
+/// Directories that links may lead into; `None` is any.
+pub type Within = Option<Arc<[PathBuf]>>;
 
 /// A walk under way.
+#[derive(Default)]
 pub(super) struct Walk {
     /// Directories on the way down, the deepest last.
     open: Vec<Directory>,
+    within: Within,
+    /// What links lead to, if that is collected; then pages that are no links are passed over.
+    led_to: Option<Vec<PathBuf>>,
 }
 
 /// What is left of one directory.
@@ -28,19 +39,39 @@ struct Directory {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     name: Box<std::ffi::OsStr>,
-    is_directory: bool,
+    kind: Kind,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Page,
+    Directory,
+    LinkedDirectory,
+    /// A link that may not be followed.
+    Refused(&'static str),
+}
+
+/// Why a link is not followed in a job of the service; also where it leads nowhere, for nobody need know that.
+const LEADS_OUT: &str =
+    "it is a link that leads nowhere, or out of the directories that jobs may read here (--allow-path)";
+
+/// Why a link to `/dev/stdin` or the like is not followed.
+const LEADS_INTO_A_PROCESS: &str =
+    "it is a link to a descriptor or into /proc/self, and that is something else in each process";
 
 impl Walk {
     /// A named file is itself a target, whatever its extension, and so is a path
     /// where nothing is: its record says that it could not be read.
-    pub(super) fn begin(path: PathBuf) -> (Self, Option<Candidate>) {
-        let mut walk = Self { open: Vec::new() };
+    pub(super) fn begin(path: PathBuf, within: Within) -> (Self, Option<Candidate>) {
+        Self { within, ..Self::default() }.started(path)
+    }
+
+    fn started(mut self, path: PathBuf) -> (Self, Option<Candidate>) {
         let first = match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => walk.enter(path),
+            Ok(metadata) if metadata.is_dir() => self.enter(path),
             Ok(_) | Err(_) => Some(target(path)),
         };
-        (walk, first)
+        (self, first)
     }
 
     pub(super) fn next(&mut self) -> Option<Candidate> {
@@ -50,20 +81,34 @@ impl Walk {
                 continue;
             };
             let path = directory.path.join(&*entry.name);
-            if !entry.is_directory {
-                return Some(target(path));
-            }
-            if let Some(unreadable) = self.enter(path) {
-                return Some(unreadable);
+            let found = match entry.kind {
+                Kind::Page => Some(target(path)),
+                Kind::Directory => self.enter(path),
+                Kind::LinkedDirectory if self.is_loop(&path) => None,
+                Kind::LinkedDirectory => self.enter(path),
+                Kind::Refused(why) => {
+                    Some(Candidate::refused(path.into_os_string().as_encoded_bytes(), why.to_owned()))
+                }
+            };
+            if found.is_some() {
+                return found;
             }
         }
         None
     }
 
+    /// Whether a directory is one of those that it was reached through.
+    fn is_loop(&self, path: &Path) -> bool {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let Ok(linked) = fs::metadata(path).map(identity) else { return false };
+        let mut above = self.open.iter().filter_map(|directory| fs::metadata(&directory.path).ok());
+        above.any(|metadata| identity(metadata) == linked)
+    }
+
     /// Begins a directory; if it cannot be read to its end, that is a target that is refused.
     fn enter(&mut self, path: PathBuf) -> Option<Candidate> {
         let mut entries = Vec::new();
-        let problem = read(&path, &mut entries).err().map(|error| {
+        let problem = self.read(&path, &mut entries).err().map(|error| {
             let bytes = path.clone().into_os_string().into_vec();
             Candidate::refused(&bytes, format!("cannot read the directory: {error}"))
         });
@@ -71,33 +116,95 @@ impl Walk {
         self.open.push(Directory { path, entries: entries.into_iter() });
         problem
     }
+
+    fn read(&mut self, path: &Path, entries: &mut Vec<Entry>) -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let found = if kind.is_dir() {
+                Some(Kind::Directory)
+            } else if kind.is_symlink() {
+                self.linked(&entry.path())
+            } else {
+                // Opening a pipe somebody left here would wait for ever.
+                let is_wanted = kind.is_file() && self.led_to.is_none();
+                (is_wanted && is_page(Path::new(&entry.file_name()))).then_some(Kind::Page)
+            };
+            entries.extend(found.map(|kind| Entry { name: entry.file_name().into_boxed_os_str(), kind }));
+        }
+        Ok(())
+    }
+
+    /// What a link leads to, if that is of interest.
+    fn linked(&mut self, path: &Path) -> Option<Kind> {
+        let metadata = fs::metadata(path);
+        let kind = match &metadata {
+            Ok(metadata) if metadata.is_dir() => Kind::LinkedDirectory,
+            // A link that leads nowhere is a page that cannot be read, and its record says so.
+            Err(_) if is_page(path) => Kind::Page,
+            Ok(metadata) if metadata.is_file() && is_page(path) => Kind::Page,
+            Ok(_) | Err(_) => return None,
+        };
+        let real = fs::canonicalize(path).ok();
+        if let Some(within) = &self.within
+            && !real.as_ref().is_some_and(|real| within.iter().any(|directory| real.starts_with(directory)))
+        {
+            return Some(Kind::Refused(LEADS_OUT));
+        }
+        if !matches!(descriptor::leads(path), Leads::To(_)) {
+            return Some(Kind::Refused(LEADS_INTO_A_PROCESS));
+        }
+        if let Some(led_to) = &mut self.led_to {
+            led_to.extend(real);
+        }
+        Some(kind)
+    }
+}
+
+/// Most places outside of what was named that workers are allowed to read by themselves: each costs every worker
+/// a system call or two at its start. If there are more, the directories that they are in are allowed.
+const PLACES_MAX: usize = 1024;
+
+/// Where links below `root` lead to, outside of it.
+#[must_use]
+pub fn led_out(root: &Path, within: &Within) -> Vec<PathBuf> {
+    let Ok(real) = fs::canonicalize(root) else { return Vec::new() };
+    let walk = Walk { within: within.clone(), led_to: Some(Vec::new()), ..Walk::default() };
+    let (mut walk, _) = walk.started(root.to_owned());
+    let mut places = Vec::new();
+    loop {
+        let more = walk.next().is_some();
+        let led_to = walk.led_to.iter_mut().flat_map(|led_to| led_to.drain(..));
+        places.extend(led_to.filter(|place| !place.starts_with(&real)));
+        if places.len() > 2 * PLACES_MAX || !more {
+            places = fewer(places, PLACES_MAX);
+        }
+        if !more {
+            return places;
+        }
+    }
+}
+
+/// The same places, or directories that they are in if there are more than `max`: those furthest down first.
+fn fewer(mut places: Vec<PathBuf>, max: usize) -> Vec<PathBuf> {
+    loop {
+        places.sort_unstable();
+        // Sorted, what lies below another comes after it.
+        places.dedup_by(|place, above| place.starts_with(above));
+        let depth = places.iter().map(|place| place.components().count()).max().unwrap_or(0);
+        if places.len() <= max || depth <= 1 {
+            return places;
+        }
+        for place in &mut places {
+            if place.components().count() == depth {
+                place.pop();
+            }
+        }
+    }
 }
 
 fn target(path: PathBuf) -> Candidate {
     Candidate::good(path.into_os_string().into_vec())
-}
-
-fn read(path: &Path, entries: &mut Vec<Entry>) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        let name: OsString = entry.file_name();
-        let wanted = if kind.is_dir() {
-            true
-        } else if !is_page(Path::new(&name)) {
-            false
-        } else if kind.is_symlink() {
-            // A link that leads nowhere is a page that cannot be read, and its record says so.
-            fs::metadata(entry.path()).map_or(true, |metadata| metadata.is_file())
-        } else {
-            // Opening a pipe somebody left here would wait for ever.
-            kind.is_file()
-        };
-        if wanted {
-            entries.push(Entry { name: name.into_boxed_os_str(), is_directory: kind.is_dir() });
-        }
-    }
-    Ok(())
 }
 
 fn is_page(name: &Path) -> bool {
@@ -111,7 +218,11 @@ mod tests {
     use super::*;
 
     fn walk(path: PathBuf) -> Vec<Candidate> {
-        let (mut walk, mut next) = Walk::begin(path);
+        walk_within(path, None)
+    }
+
+    fn walk_within(path: PathBuf, within: Within) -> Vec<Candidate> {
+        let (mut walk, mut next) = Walk::begin(path, within);
         let mut found = Vec::new();
         loop {
             match next.take().or_else(|| walk.next()) {
@@ -138,7 +249,6 @@ mod tests {
             fs::write(root.join(name), "").unwrap();
         }
         std::os::unix::fs::symlink(root, root.join("b/loop")).unwrap();
-        std::os::unix::fs::symlink(root, root.join("loop.html")).unwrap();
         std::os::unix::fs::symlink("c.html", root.join("link.html")).unwrap();
         std::os::unix::fs::symlink("gone", root.join("broken.html")).unwrap();
         nix::unistd::mkfifo(&root.join("pipe.html"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -174,11 +284,92 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_read_is_one_refused_target() {
         let root = tempfile::tempdir().unwrap();
-        let mut walk = Walk { open: Vec::new() };
+        let mut walk = Walk::default();
         let gone = root.path().join("gone");
         let problem = walk.enter(gone.clone()).unwrap();
         assert_eq!(problem.input, gone.into_os_string().into_vec());
         assert!(problem.refused.unwrap().contains("cannot read the directory: No such file"));
         assert_eq!(walk.next(), None);
+    }
+
+    /// A tree with links out of it, into it and to itself, and what they lead to.
+    fn linked() -> (tempfile::TempDir, tempfile::TempDir) {
+        let (tree, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let link = |target: &Path, name: &str| {
+            std::os::unix::fs::symlink(target, tree.path().join(name)).unwrap();
+        };
+        fs::create_dir_all(tree.path().join("sub/deep")).unwrap();
+        fs::create_dir_all(outside.path().join("dir/below")).unwrap();
+        for name in ["dir/1.html", "dir/below/2.html", "3.bin", "notes.txt"] {
+            fs::write(outside.path().join(name), "").unwrap();
+        }
+        fs::write(tree.path().join("sub/real.html"), "").unwrap();
+        link(&outside.path().join("3.bin"), "a.html");
+        link(Path::new("a.html"), "b.html");
+        link(&outside.path().join("notes.txt"), "c.txt");
+        link(&outside.path().join("dir"), "d");
+        link(Path::new(".."), "sub/deep/up");
+        link(tree.path(), "sub/root.html");
+        link(Path::new("sub"), "alias");
+        link(Path::new("/proc/self/status"), "e.html");
+        link(Path::new("nowhere"), "f.html");
+        std::os::unix::fs::symlink(tree.path(), outside.path().join("dir/back")).unwrap();
+        (tree, outside)
+    }
+
+    #[test]
+    fn links_are_followed_and_loops_are_not() {
+        let (tree, _outside) = linked();
+        let found = walk(tree.path().to_owned());
+        assert_eq!(
+            names(tree.path(), &found),
+            [
+                "a.html",
+                "alias/real.html",
+                "b.html",
+                "d/1.html",
+                "d/below/2.html",
+                "e.html",
+                "f.html",
+                "sub/real.html"
+            ]
+        );
+        let refused: Vec<_> = found.iter().filter_map(|found| found.refused.as_deref()).collect();
+        assert_eq!(refused, [LEADS_INTO_A_PROCESS]);
+    }
+
+    #[test]
+    fn where_links_lead_to_is_known_before() {
+        let (tree, outside) = linked();
+        let mut want = vec![outside.path().join("3.bin"), outside.path().join("dir")];
+        want.sort();
+        assert_eq!(led_out(tree.path(), &None), want);
+        assert!(led_out(&tree.path().join("sub/real.html"), &None).is_empty());
+        assert!(led_out(&tree.path().join("gone"), &None).is_empty());
+    }
+
+    #[test]
+    fn a_job_stays_where_it_may_read() {
+        let (tree, outside) = linked();
+        let real = fs::canonicalize(tree.path()).unwrap();
+        let within: Within = Some([real].into());
+        let found = walk_within(tree.path().to_owned(), within.clone());
+        let is_refused = |found: &Candidate| found.refused.as_deref() == Some(LEADS_OUT);
+        let (refused, read): (Vec<_>, Vec<_>) = found.into_iter().partition(is_refused);
+        assert_eq!(names(tree.path(), &refused), ["a.html", "b.html", "d", "e.html", "f.html"]);
+        assert_eq!(names(tree.path(), &read), ["alias/real.html", "sub/real.html"]);
+        assert!(led_out(tree.path(), &within).is_empty());
+        let within: Within = Some([fs::canonicalize(outside.path()).unwrap()].into());
+        assert!(led_out(tree.path(), &within).len() == 2);
+    }
+
+    #[test]
+    fn many_places_become_the_directories_that_they_are_in() {
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let many = paths(&["/a/b/1", "/a/b/2", "/a/c/3", "/d", "/a/c/3/x", "/a/b/1"]);
+        assert_eq!(fewer(many.clone(), 4), paths(&["/a/b/1", "/a/b/2", "/a/c/3", "/d"]));
+        assert_eq!(fewer(many.clone(), 3), paths(&["/a/b", "/a/c", "/d"]));
+        assert_eq!(fewer(many.clone(), 2), paths(&["/a", "/d"]));
+        assert_eq!(fewer(many, 1), paths(&["/"]));
     }
 }

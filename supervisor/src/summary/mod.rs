@@ -80,6 +80,9 @@ pub struct Summary {
     /// Failed records by kind.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// Sitemaps that could not be read, and whose pages are left out; absent if all could.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sitemaps_failed: u64,
     /// One entry for each slot, in order.
     pub per_worker: Vec<PerWorker>,
     /// What of the sandbox was in force in the workers: `landlock, seccomp`, or `off`; empty if none started.
@@ -154,6 +157,7 @@ impl Summary {
             items_per_s: if wall_s > 0.0 { thousandths(gather.items_now() as f64 / wall_s) } else { 0.0 },
             latency_ms: gather.latency().into(),
             errors: gather.errors().clone(),
+            sitemaps_failed: 0,
             per_worker: (0..).zip(gather.slots()).map(PerWorker::from).collect(),
             restarts: gather.restarts(),
             sandbox: facts.sandbox.clone(),
@@ -237,6 +241,11 @@ impl ModeRun {
 #[must_use]
 pub fn baseline(runs: &[ModeRun]) -> Option<&ModeRun> {
     runs.iter().find(|run| run.summary.mode == Mode::Sequential).or_else(|| runs.first())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 // More digits than the clocks behind these numbers have would only look exact.

@@ -49,6 +49,10 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
     if summary.failed > 0 {
         rows.push(("failed", failures(summary), Bad));
     }
+    if summary.sitemaps_failed > 0 {
+        let missing = format!("{} could not be read", units::counted(summary.sitemaps_failed, "sitemap"));
+        rows.push(("left out", missing, Bad));
+    }
     let counts =
         [("quarantined", summary.quarantined), ("retries", summary.retries), ("restarts", summary.restarts)];
     rows.extend(counts.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name, units::count(n), Plain)));

@@ -87,6 +87,9 @@ async fn one(
         ),
         "circle.xml" => indexing(&[here("circle.xml"), here("pages.txt"), here("circle.xml")]),
         "partly-gone.xml" => indexing(&[here("pages.txt"), here("gone.xml"), format!("{base}/status/500")]),
+        "partly-broken.xml" => indexing(&[here("malformed.xml"), here("pages.txt"), here("html")]),
+        "partly-slow.xml" => indexing(&[format!("{base}/delay/30"), here("pages.txt")]),
+        "partly-deep.xml" => indexing(&[here("pages.txt"), here("deep/1"), here("deep/5")]),
         "html" => "<!DOCTYPE html><html><body>not found</body></html>".to_owned(),
         "malformed.xml" => "<urlset><url><loc>http://a/</url></urlset>".to_owned(),
         "entities.xml" => format!(

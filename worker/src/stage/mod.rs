@@ -8,15 +8,16 @@ pub(crate) mod csv;
 pub mod decode;
 pub mod extract;
 pub mod fetch;
+mod files;
 pub(crate) mod map;
 mod media_type;
 mod sitemap;
 mod warc;
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::ffi::OsStr;
 use std::future::poll_fn;
-use std::io::{self, BufReader, Cursor};
+use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::pin::pin;
@@ -39,12 +40,10 @@ use self::csv::Csv;
 use self::extract::{Body, Extractor, Kind, Page};
 use self::fetch::tape::Tape;
 use self::fetch::{Failure, Fetched, blocking, event_loop};
+use self::files::{Files, Opened};
 use self::media_type::MediaType;
 use self::sitemap::Listing;
 use self::warc::{About, Archivist};
-
-/// One read from a file: most pages come whole, and a title never needs a second.
-const FILE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Largest record, encoded, in bytes. Values are bounded before; but a control character of one
 /// byte takes six in JSON, and a message has an end.
@@ -54,9 +53,7 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 enum Opener {
     Blocking(blocking::Client),
     EventLoop(event_loop::Client),
-    Files {
-        body_bytes_max: u64,
-    },
+    Files(Files),
     /// Parts of files, read as they are aggregated.
     Csv(Box<Csv>),
 }
@@ -151,9 +148,9 @@ impl Pipeline {
         };
         let opener = match &job.work {
             Work::Csv(spec) => Opener::Csv(Box::new(Csv::new((**spec).clone(), job.slot))),
-            Work::Parse(parse) => Opener::Files { body_bytes_max: parse.body_bytes_max },
+            Work::Parse(parse) => Opener::Files(Files::new(parse)),
             // Nothing is opened: its targets go to the program as they are.
-            Work::Map(_) => Opener::Files { body_bytes_max: 0 },
+            Work::Map(_) => Opener::Files(Files::default()),
             Work::Fetch(fetch) | Work::Sitemap(fetch) => {
                 Opener::fetching(fetch, job.executor, archivist.is_some())?
             }
@@ -182,7 +179,7 @@ impl Pipeline {
                 strike(self.hook, Phase::Fetch, target);
                 Arrived::Response(with_url(target, |url| client.fetch(url, &mut tape)))
             }
-            Opener::EventLoop(_) | Opener::Files { .. } | Opener::Csv(_) => Arrived::Path,
+            Opener::EventLoop(_) | Opener::Files(_) | Opener::Csv(_) => Arrived::Path,
         };
         self.compute(target, Answer { started_us, arrived, tape }, line)
     }
@@ -196,7 +193,7 @@ impl Pipeline {
                 Ok(url) => self.named(target, client.fetch(url, &mut tape)).await,
                 Err(_) => Err(not_utf8()),
             }),
-            Opener::Blocking(_) | Opener::Files { .. } | Opener::Csv(_) => Arrived::Path,
+            Opener::Blocking(_) | Opener::Files(_) | Opener::Csv(_) => Arrived::Path,
         };
         Answer { started_us, arrived, tape }
     }
@@ -307,29 +304,27 @@ impl Pipeline {
     }
 
     fn read_file(&self, target: &Target) -> Findings {
-        let Opener::Files { body_bytes_max } = self.opener else { return Findings::default() };
-        let path = Path::new(std::ffi::OsStr::from_bytes(&target.input));
+        let Opener::Files(files) = &self.opener else { return Findings::default() };
         let mut findings = Findings::default();
-        match open_regular(path) {
-            Err(error) => findings.problem = Problem::of_page(ErrorKind::Parse, unreadable(&error)),
-
-            Ok((_, bytes)) if bytes > body_bytes_max => {
+        match files.open(&target.input) {
+            Err(why) => findings.problem = Problem::of_page(ErrorKind::Parse, why),
+            Ok(Opened::TooLarge(bytes)) => {
                 findings.bytes = Some(bytes);
                 findings.problem = Problem::of_page(
                     ErrorKind::TooLarge,
-                    format!("{bytes} bytes, above the limit of {body_bytes_max}"),
+                    format!("{bytes} bytes, above the limit of {}", files.body_bytes_max()),
                 );
             }
-            Ok((file, bytes)) => {
+            Ok(Opened::Page(mut body, bytes)) => {
                 findings.bytes = Some(bytes);
-                let extension = path.extension().and_then(std::ffi::OsStr::to_str);
+                let extension = Path::new(OsStr::from_bytes(&target.input)).extension();
                 let page = Page {
-                    kind: Kind::of_extension(extension),
+                    kind: Kind::of_extension(extension.and_then(OsStr::to_str)),
                     content_type_charset: None,
                     url: None,
                     parse_timeout: self.parse_timeout,
                 };
-                self.extract(page, &mut BufReader::with_capacity(FILE_BUFFER_BYTES, file), &mut findings);
+                self.extract(page, &mut *body, &mut findings);
             }
         }
         findings
@@ -470,40 +465,4 @@ fn not_utf8() -> Box<Failure> {
         may_pass: false,
         retry_after: None,
     })
-}
-
-/// Says why a file cannot be read; what the sandbox forbids looks like a missing permission.
-fn unreadable(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        format!("cannot read it: {error} (a link that leads out of what the job names needs --sandbox off)")
-    } else {
-        format!("cannot read it: {error}")
-    }
-}
-
-/// Opens a file whose reading cannot block for ever, as that of a pipe would.
-fn open_regular(path: &Path) -> io::Result<(File, u64)> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() {
-        Ok((file, metadata.len()))
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let pipe = dir.path().join("pipe");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        for path in [pipe.as_path(), dir.path()] {
-            assert!(open_regular(path).is_err(), "{}", path.display());
-        }
-    }
 }

@@ -12,7 +12,7 @@ use crate::format::Format;
 /// `csv`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CsvFlags {
-    /// CSV files with a header; .gz and .zst are unpacked
+    /// CSV files with a header; .gz and .zst are unpacked; - is stdin, which like any pipe is copied first
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) files: Vec<PathBuf>,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub(in crate::cli) struct ReadingFlags {
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) no_header: bool,
-    /// Encoding of the files, by its WHATWG name, such as windows-1252 [default: UTF-8, and UTF-16 with its mark]
+    /// Encoding of the files, by its WHATWG name, such as windows-1252; a byte order mark wins [default: UTF-8]
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) encoding: Option<String>,
     /// Fail if a row cannot be used, and write nothing

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueHint};
 
 use crate::cli::values;
 
@@ -15,6 +16,11 @@ pub(in crate::cli) struct UrlFlags {
     /// Fetch the pages that this sitemap lists; an index is followed, .gz unpacked; repeatable
     #[arg(long, help_heading = "Input", value_name = "URL", value_hint = ValueHint::Url)]
     pub(in crate::cli) sitemap: Vec<String>,
+    /// End the run if a sitemap, or one that an index names, cannot be read
+    #[arg(long, help_heading = "Input", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true,
+        hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    pub(in crate::cli) strict: bool,
 }
 
 #[derive(Debug, Args)]
@@ -36,4 +42,10 @@ pub(in crate::cli) struct ListFlags {
     /// Columns carried into each record as its "keep"; repeatable
     #[arg(long, value_name = "COL[,COL]…", value_parser = values::column)]
     pub(in crate::cli) keep: Vec<String>,
+    /// Character between two cells of a .csv or .tsv list [default: a comma, and a tab in .tsv files]
+    #[arg(long, value_name = "CHAR", value_parser = values::delimiter)]
+    pub(in crate::cli) delimiter: Option<u8>,
+    /// Encoding of the lists, by its WHATWG name, such as windows-1252; a byte order mark wins [default: UTF-8]
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) encoding: Option<String>,
 }

@@ -50,6 +50,7 @@ impl Bench {
             variable: &|name| self.variables.get(name).map(OsString::from),
             config: &self.path("muster.toml"),
             stdin_is_terminal: self.terminal,
+            texts: Texts::default(),
         };
         parse(std::iter::once(OsString::from("supervisor")).chain(words).collect(), &around)
     }

@@ -18,7 +18,7 @@ use super::opening::Opened;
 use super::state::Recorded;
 use super::store::Commit;
 use super::*;
-use crate::plan::{Input, Output, Plan, PoolPlan, When};
+use crate::plan::{Input, ListReading, Output, Plan, PoolPlan, When};
 use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};
 
@@ -44,6 +44,9 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         presets: Vec::new(),
         parse_timeout: Duration::from_secs(5),
         inputs: inputs.to_vec(),
+        lists: ListReading::default(),
+        within: None,
+        held: Vec::new(),
         output: Output::Discard,
         pool: PoolPlan {
             workers: None,

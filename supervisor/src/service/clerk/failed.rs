@@ -16,7 +16,7 @@ use super::{Errand, RECORDS};
 use crate::cli::{self, JobPlan};
 use crate::config::Allowed;
 use crate::plan::Plan;
-use crate::source::{Source, TargetKind};
+use crate::source::Source;
 use crate::view::JobId;
 
 /// Lines of the source looked at together.
@@ -166,7 +166,7 @@ fn lines(
 fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Refused> {
     let storage = |error: io::Error| Refused::Storage(error.to_string());
     let mut out = BufWriter::new(File::create(path).map_err(storage)?);
-    let mut source = Source::new(&plan.inputs, TargetKind::of(&plan.work));
+    let mut source = Source::of(plan);
     let mut items = Vec::with_capacity(BATCH);
     loop {
         items.clear();

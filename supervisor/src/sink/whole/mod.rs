@@ -25,6 +25,7 @@ pub(crate) use self::parquet::count as count_parquet;
 use self::part::Part;
 pub(crate) use self::sqlite::count as count_sqlite;
 use super::SinkError;
+use crate::descriptor;
 use crate::format::Format;
 
 /// The name of the file that says what is in a directory.
@@ -80,6 +81,8 @@ impl Whole {
     /// Makes nothing yet.
     #[must_use]
     pub fn new(making: Making) -> Self {
+        // A link stays: what it leads to is replaced, by a file beside that.
+        let making = Making { path: descriptor::through_links(&making.path), ..making };
         let mut name = making.path.as_os_str().to_owned();
         name.push(".journal.part");
         Self {

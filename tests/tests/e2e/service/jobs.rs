@@ -139,6 +139,60 @@ fn what_a_document_may_not_say_is_refused() {
     service.stop();
 }
 
+/// A link that leads out of what jobs may read is a record that says so; nothing of the service's own is read.
+#[test]
+fn a_job_stays_in_the_directories_that_it_may_read() {
+    let (dir, outside) = (Dir::new(), Dir::new());
+    let secret = outside.write("secret.html", "<title>secret</title>");
+    outside.write("pages/inner.html", "<title>inner</title>");
+    dir.write("site/a.html", "<title>a</title>");
+    dir.write("shared/b.html", "<title>b</title>");
+    let link =
+        |target: std::path::PathBuf, name: &str| std::os::unix::fs::symlink(target, dir.path(name)).unwrap();
+    link(secret.clone(), "site/c.html");
+    link(outside.path("pages"), "site/d");
+    link(dir.path("shared/b.html"), "site/e.html");
+    link(dir.path("shared"), "site/f");
+    link(outside.path("gone.html"), "site/g.html");
+    let mut config = config(&dir, 1);
+    config.allowed.paths = vec![dir.path("site"), dir.path("shared")];
+    let service = Running::start(config);
+    for sandbox in ["auto", "require"] {
+        let document = json!({"command": "parse", "paths": [dir.path("site")], "select": ["title=title"],
+            "ordered": true, "sandbox": sandbox});
+        let id = service.submit(&document, &[]);
+        let job = service.wait(id, JobState::Done);
+        assert_eq!((job.counts.ok, job.counts.failed, job.exit_code), (3, 3, Some(3)), "{job:?}");
+        let records = service.records(id);
+        let titles: Vec<_> =
+            records.values().filter_map(|record| record["fields"]["title"].as_str()).collect();
+        assert_eq!(titles, ["a", "b", "b"]);
+        let refused = records.values().filter(|record| record.get("error").is_some());
+        for record in refused {
+            assert!(record["error"]["message"].as_str().unwrap().contains("--allow-path"), "{record}");
+        }
+    }
+    service.stop();
+
+    // Where everything may be read, what is this process's own still may not.
+    let pipe = dir.path("site/pipe.csv");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut config = super::config(&dir, 1);
+    config.state_dir = dir.path("other");
+    config.allowed.paths = vec!["/".into()];
+    let service = Running::start(config);
+    for (command, key, path) in [
+        ("csv", "files", "/dev/stdin"),
+        ("csv", "files", pipe.to_str().unwrap()),
+        ("parse", "paths", "/proc/self/fd/0"),
+        ("fetch", "input", "/dev/fd/0"),
+    ] {
+        let refused = service.try_submit(&json!({"command": command, key: [path]}), &[]).unwrap_err();
+        assert!(refused.to_string().contains("is no file"), "{path}: {refused}");
+    }
+    service.stop();
+}
+
 #[test]
 fn pages_and_tables_come_along() {
     let dir = Dir::new();

@@ -15,14 +15,15 @@ mod tests;
 mod whole;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _};
 use std::os::unix::ffi::OsStrExt as _;
 
 use shared::black_box::BlackBox;
 use shared::codec::JOINED_BYTES_MAX;
 use shared::csv::{CsvFile, CsvSpec, Done, Found, Part, Report, frame, read_part};
+use shared::file_state::FileState;
 
-use super::{open_regular, unreadable};
+use super::files::{open_regular, unreadable};
 
 /// Largest report; with what goes before it in a message, it must stay below [`JOINED_BYTES_MAX`].
 const REPORT_BYTES_MAX: usize = JOINED_BYTES_MAX - (1 << 20);
@@ -31,6 +32,8 @@ const REPORT_BYTES_MAX: usize = JOINED_BYTES_MAX - (1 << 20);
 #[derive(Debug)]
 pub(crate) struct Csv {
     spec: CsvSpec,
+    /// For each file, what the sandbox would hide, opened.
+    held: Vec<Option<io::Result<File>>>,
     slot: u32,
 }
 
@@ -38,6 +41,8 @@ pub(crate) struct Csv {
 struct Work<'a> {
     spec: &'a CsvSpec,
     black_box: &'a BlackBox,
+    /// The file, if it was opened before the sandbox was entered.
+    held: Option<&'a io::Result<File>>,
 }
 
 /// Why a part is not aggregated to its end: what is reported instead.
@@ -51,8 +56,10 @@ impl Stop {
 }
 
 impl Csv {
-    pub(crate) const fn new(spec: CsvSpec, slot: u32) -> Self {
-        Self { spec, slot }
+    /// Opens what the sandbox would hide.
+    pub(crate) fn new(spec: CsvSpec, slot: u32) -> Self {
+        let held = spec.files.iter().map(|file| file.held.then(|| File::open(&file.at))).collect();
+        Self { spec, held, slot }
     }
 
     /// The path of the file a target is a part of.
@@ -86,7 +93,8 @@ impl Csv {
         let Some(file) = self.spec.files.get(part.file() as usize) else {
             return (Found::Failed("the job names no such file".to_owned()), 0);
         };
-        let work = Work { spec: &self.spec, black_box };
+        let held = self.held.get(part.file() as usize).and_then(Option::as_ref);
+        let work = Work { spec: &self.spec, black_box, held };
         let (found, bytes) = match part {
             Part::Range { start, end, last, .. } => (work.range(file, start, end, last), end - start),
             Part::Whole { .. } => (work.whole(file), file.bytes),
@@ -96,11 +104,25 @@ impl Csv {
 }
 
 impl Work<'_> {
+    /// Opens the file from its beginning, if it is still what it was when its header was read.
     fn open(&self, file: &CsvFile) -> Result<File, Stop> {
-        match open_regular(&file.path) {
-            Ok((opened, _)) => Ok(opened),
-            Err(error) => Err(Stop(Found::Failed(unreadable(&error)))),
-        }
+        let refused = |error: &io::Error| Stop(Found::Failed(unreadable(error)));
+        let raw = match self.held {
+            None => open_regular(&file.at).map(|(raw, _)| raw).map_err(|error| refused(&error))?,
+            Some(held) => {
+                let held = held.as_ref().map_err(refused)?;
+                let again = held.try_clone().and_then(|mut held| held.rewind().map(|()| held));
+                again.map_err(|error| refused(&error))?
+            }
+        };
+        self.unchanged(&raw, file)?;
+        Ok(raw)
+    }
+
+    /// Checks that nobody has written to the file meanwhile: what was read of it would be old and new, mixed.
+    fn unchanged(&self, raw: &File, file: &CsvFile) -> Result<(), Stop> {
+        let now = raw.metadata().map_err(|error| Stop(Found::Failed(unreadable(&error))))?;
+        file.state.change(&FileState::from(&now)).map_or(Ok(()), |what| Err(Stop(Found::Failed(what))))
     }
 
     /// Shows that this part goes on, and how far it is.

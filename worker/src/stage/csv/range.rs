@@ -64,14 +64,20 @@ impl Work<'_> {
     /// Aggregates the rows from `start` up to `end`.
     pub(super) fn range(&self, file: &CsvFile, start: u64, end: u64, last: bool) -> Result<Done, Stop> {
         let raw = self.open(file)?;
+        let done = self.rows(&raw, file, (start, end), last)?;
+        self.unchanged(&raw, file)?;
+        Ok(done)
+    }
+
+    fn rows(&self, raw: &File, file: &CsvFile, (start, end): (u64, u64), last: bool) -> Result<Done, Stop> {
         let mut table = Table::new(self.spec, file);
-        let mut scanner = Scanner::new(self.spec.delimiter);
+        let mut scanner = Scanner::new(file.delimiter);
         let mut window = Window::new();
         // Where in the file the window begins.
         let mut at = start;
         loop {
             let read_to = at + window.text().len() as u64;
-            let count = read(&raw, window.room(end - read_to), read_to)?;
+            let count = read(raw, window.room(end - read_to), read_to)?;
             window.filled(count);
             let here = read_to + count as u64;
             let is_end = here == end;

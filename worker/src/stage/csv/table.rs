@@ -366,7 +366,7 @@ impl From<GroupsFull> for super::Stop {
 
 #[cfg(test)]
 mod tests {
-    use shared::csv::{Comparison, Filter, Packing};
+    use shared::csv::{Comparison, Filter};
 
     use super::*;
 
@@ -375,7 +375,6 @@ mod tests {
         let text = |columns: &[&str]| columns.iter().map(|name| (*name).to_owned()).collect();
         let spec = CsvSpec {
             files: Vec::new(),
-            delimiter: b',',
             columns: text(&["a"]),
             keys: vec![0],
             aggregates: Vec::new(),
@@ -388,15 +387,7 @@ mod tests {
             groups_max: 1,
             encoding: None,
         };
-        let file = CsvFile {
-            path: "x.csv".into(),
-            fields: 1,
-            positions: vec![0],
-            data_start: 0,
-            bytes: 0,
-            packing: Packing::None,
-            decode: None,
-        };
+        let file = CsvFile { fields: 1, positions: vec![0], ..CsvFile::default() };
         let mut table = Table::new(&spec, &file);
         let cell = vec![b'x'; 1 << 16];
         for row in 0..1000 {

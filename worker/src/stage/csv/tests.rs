@@ -3,9 +3,11 @@ use std::fs;
 
 use proptest::prelude::*;
 use shared::csv::{
-    Aggregate, Bad, BadRow, Comparison, Filter, Function, Groups, Packing, Place, StrayKind, Value, unframe,
+    Aggregate, Bad, BadRow, Comparison, Filter, Function, Groups, Place, StrayKind, Value, unframe,
     write_part,
 };
+
+use shared::file_state::FileState;
 
 use super::*;
 
@@ -34,18 +36,18 @@ impl Bench {
         let path = dir.path().join("x.csv");
         fs::write(&path, text).unwrap();
         let file = CsvFile {
+            state: FileState::from(&fs::metadata(&path).unwrap()),
+            at: path.clone(),
             path,
+            delimiter: b',',
             fields: 3,
             positions: vec![0, 1, 2],
-            data_start: 0,
             bytes: text.len() as u64,
-            packing: Packing::None,
-            decode: None,
+            ..CsvFile::default()
         };
         let aggregate = |(function, column)| Aggregate { name: String::new(), function, column };
         let spec = CsvSpec {
             files: vec![file],
-            delimiter: b',',
             columns: ["a", "b", "c"].map(str::to_owned).to_vec(),
             keys: vec![0],
             aggregates: FUNCTIONS.map(aggregate).to_vec(),
@@ -320,11 +322,23 @@ fn rows_are_left_out_before_they_can_be_bad() {
 }
 
 #[test]
-fn a_file_that_grows_is_read_up_to_where_it_ended() {
+fn a_file_that_is_not_what_it_was_is_not_read() {
+    let failed = |bench: &Bench, part| match bench.found(part) {
+        Found::Failed(why) => why,
+        other @ (Found::Done(_) | Found::Stray(_) | Found::GroupsFull) => panic!("{other:?}"),
+    };
     for text in ["a,1,x\nb,2,y\n", "a,1,x\nb,2,y\"\n"] {
-        let bench = Bench::new(text.as_bytes());
-        fs::write(&bench.csv.spec.files[0].path, format!("{text}c,3,z\n")).unwrap();
-        assert_eq!(bench.whole().rows, 2);
+        let parts = [Part::Whole { file: 0 }, Part::Range { file: 0, start: 0, end: 12, last: true }];
+        for part in parts {
+            let bench = Bench::new(text.as_bytes());
+            let path = &bench.csv.spec.files[0].path;
+            fs::write(path, format!("{text}c,3,z\n")).unwrap();
+            assert!(failed(&bench, part).contains("it grew from"));
+            let other = bench.dir.path().join("other");
+            fs::write(&other, text).unwrap();
+            fs::rename(&other, path).unwrap();
+            assert!(failed(&bench, part).contains("another file was put in its place"));
+        }
     }
 }
 

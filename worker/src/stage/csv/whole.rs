@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _};
 use std::rc::Rc;
 
 use csv_core::ReadFieldResult;
@@ -24,18 +24,21 @@ const PIECE_BYTES: usize = 64 * 1024;
 impl Work<'_> {
     /// Aggregates all rows of a file.
     pub(super) fn whole(&self, file: &CsvFile) -> Result<Done, Stop> {
-        match self.strictly(file) {
+        let raw = self.open(file)?;
+        let done = match self.strictly(&raw, file) {
             Err(Stop(Found::Stray(stray))) => {
-                let done = self.leniently(file)?;
-                Ok(Done { stray: Some(stray), ..done })
+                let done = self.leniently(&raw, file)?;
+                Done { stray: Some(stray), ..done }
             }
-            found => found,
-        }
+            found => found?,
+        };
+        self.unchanged(&raw, file)?;
+        Ok(done)
     }
 
     /// The text of the file from the first row on, and the lines before that.
-    fn text(&self, file: &CsvFile) -> Result<(Counted, LineCounter), Stop> {
-        let raw = self.open(file)?;
+    fn text<'a>(&self, mut raw: &'a File, file: &CsvFile) -> Result<(Counted<'a>, LineCounter), Stop> {
+        raw.rewind().map_err(|error| Stop::failed("cannot read it", &error))?;
         let read = Rc::new(Cell::new(0));
         let text = Text::new(Reading { raw, read: Rc::clone(&read), bytes: file.bytes }, file);
         let mut counted =
@@ -55,10 +58,10 @@ impl Work<'_> {
         Ok((counted, lines))
     }
 
-    fn strictly(&self, file: &CsvFile) -> Result<Done, Stop> {
-        let (mut text, mut lines) = self.text(file)?;
+    fn strictly(&self, raw: &File, file: &CsvFile) -> Result<Done, Stop> {
+        let (mut text, mut lines) = self.text(raw, file)?;
         let mut table = Table::new(self.spec, file);
-        let mut scanner = Scanner::new(self.spec.delimiter);
+        let mut scanner = Scanner::new(file.delimiter);
         let mut window = Window::new();
         loop {
             let count = text.fill(window.room(u64::MAX))?;
@@ -83,9 +86,9 @@ impl Work<'_> {
         }
     }
 
-    fn leniently(&self, file: &CsvFile) -> Result<Done, Stop> {
-        let (mut text, lines) = self.text(file)?;
-        let mut reader = csv_core::ReaderBuilder::new().delimiter(self.spec.delimiter).build();
+    fn leniently(&self, raw: &File, file: &CsvFile) -> Result<Done, Stop> {
+        let (mut text, lines) = self.text(raw, file)?;
+        let mut reader = csv_core::ReaderBuilder::new().delimiter(file.delimiter).build();
         let mut rows = Rows::new(Table::new(self.spec, file), file, lines);
         let mut piece = vec![0; PIECE_BYTES];
         let mut cell = vec![0; PIECE_BYTES];
@@ -168,12 +171,12 @@ impl<'a> Rows<'a> {
 }
 
 /// The text, and how much of the file it has taken so far.
-struct Counted {
-    text: Text<'static>,
+struct Counted<'a> {
+    text: Text<'a>,
     read: Rc<Cell<u64>>,
 }
 
-impl Counted {
+impl Counted<'_> {
     /// Reads until there is no more room, or no more text: a long row is looked through from its beginning each time.
     fn fill(&mut self, room: &mut [u8]) -> Result<usize, Stop> {
         let mut filled = 0;
@@ -201,13 +204,13 @@ impl Counted {
 }
 
 /// The file as it is on the disk, up to where it ended when the run began.
-struct Reading {
-    raw: File,
+struct Reading<'a> {
+    raw: &'a File,
     read: Rc<Cell<u64>>,
     bytes: u64,
 }
 
-impl Read for Reading {
+impl Read for Reading<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.bytes.saturating_sub(self.read.get())).unwrap_or(usize::MAX);
         let most = room.len().min(left);

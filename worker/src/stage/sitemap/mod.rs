@@ -11,8 +11,8 @@ mod xml;
 
 use std::io::Read as _;
 
-use flate2::read::MultiGzDecoder;
 use serde::Serialize;
+use shared::gunzip::Gunzip;
 use shared::record::ErrorKind;
 
 /// Largest sitemap, unpacked: what the protocol allows.
@@ -115,7 +115,7 @@ impl Listing {
 pub(crate) fn read(body: &[u8]) -> Result<Listing, SitemapError> {
     if body.starts_with(&GZIP) {
         let mut unpacked = Vec::new();
-        let decoder = MultiGzDecoder::new(body);
+        let decoder = Gunzip::new(body);
         decoder
             .take(BYTES_MAX + 1)
             .read_to_end(&mut unpacked)

@@ -1,0 +1,70 @@
+//! Which file it is, and in which state. A file that is read in parts, by several processes, must be the
+//! same from the first part to the last, or old and new would be mixed.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+
+use serde::{Deserialize, Serialize};
+
+/// A file as it was at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileState {
+    dev: u64,
+    ino: u64,
+    bytes: u64,
+    modified_s: i64,
+    modified_ns: i64,
+}
+
+impl From<&Metadata> for FileState {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+            bytes: metadata.len(),
+            modified_s: metadata.mtime(),
+            modified_ns: metadata.mtime_nsec(),
+        }
+    }
+}
+
+impl FileState {
+    /// How the file differs from what it was, in words; `None` if it does not.
+    #[must_use]
+    pub fn change(&self, now: &Self) -> Option<String> {
+        let what = if (self.dev, self.ino) != (now.dev, now.ino) {
+            "another file was put in its place".to_owned()
+        } else if now.bytes > self.bytes {
+            format!("it grew from {} to {} bytes", self.bytes, now.bytes)
+        } else if now.bytes < self.bytes {
+            format!("it became shorter: it had {} bytes, and has {}", self.bytes, now.bytes)
+        } else if self != now {
+            "it was written to".to_owned()
+        } else {
+            return None;
+        };
+        Some(format!("it changed while it was read: {what}; run it again when nobody writes to it"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_change_is_said() {
+        let was = FileState { dev: 1, ino: 2, bytes: 100, modified_s: 7, modified_ns: 8 };
+        for (now, want) in [
+            (was, None),
+            (FileState { ino: 3, ..was }, Some("another file was put in its place")),
+            (FileState { dev: 3, bytes: 1, ..was }, Some("another file was put in its place")),
+            (FileState { bytes: 101, modified_s: 9, ..was }, Some("it grew from 100 to 101 bytes")),
+            (FileState { bytes: 99, ..was }, Some("it became shorter: it had 100 bytes, and has 99")),
+            (FileState { modified_ns: 9, ..was }, Some("it was written to")),
+        ] {
+            let got = was.change(&now);
+            assert_eq!(got.is_some(), want.is_some(), "{got:?}");
+            assert!(want.is_none_or(|want| got.as_ref().unwrap().contains(want)), "{got:?}");
+        }
+    }
+}

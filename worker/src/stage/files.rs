@@ -1,0 +1,155 @@
+//! Files that targets name. Which of them may be opened at all is the sandbox's affair; here is how.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read as _, Seek as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use shared::job::ParseSpec;
+
+use super::extract::Body;
+
+/// One read from a file: most pages come whole, and a title never needs a second.
+const FILE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What a job says about its files.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    body_bytes_max: u64,
+    /// What the sandbox would hide, opened, and the names that stand for it.
+    held: Vec<(Box<OsStr>, io::Result<File>)>,
+}
+
+/// A page that is ready to be read.
+pub(super) enum Opened {
+    Page(Box<dyn Body>, u64),
+    /// It is larger than it may be: how large, as far as that is known.
+    TooLarge(u64),
+}
+
+impl Files {
+    /// Opens what the sandbox would hide.
+    pub(super) fn new(spec: &ParseSpec) -> Self {
+        let held = spec.held.iter().map(|held| (held.path.as_os_str().into(), File::open(&held.at)));
+        Self { body_bytes_max: spec.body_bytes_max, held: held.collect() }
+    }
+
+    /// Largest page.
+    pub(super) const fn body_bytes_max(&self) -> u64 {
+        self.body_bytes_max
+    }
+
+    /// Opens the page that a target names.
+    pub(super) fn open(&self, target: &[u8]) -> Result<Opened, String> {
+        let name = OsStr::from_bytes(target);
+        let opened = match self.held.iter().find(|(held, _)| **held == *name) {
+            None => open_regular(Path::new(name)),
+            Some((_, Ok(file))) => again(file),
+            Some((_, Err(error))) => return Err(unreadable(error)),
+        };
+        let (file, bytes) = opened.map_err(|error| unreadable(&error))?;
+        if bytes > self.body_bytes_max {
+            return Ok(Opened::TooLarge(bytes));
+        }
+        if bytes > 0 {
+            return Ok(Opened::Page(Box::new(BufReader::with_capacity(FILE_BUFFER_BYTES, file)), bytes));
+        }
+        self.without_size(file).map_err(|error| unreadable(&error))
+    }
+
+    /// Reads a file that says it is empty, which those of some file systems do that are not.
+    fn without_size(&self, file: File) -> io::Result<Opened> {
+        let mut page = Vec::new();
+        file.take(self.body_bytes_max.saturating_add(1)).read_to_end(&mut page)?;
+        let bytes = page.len() as u64;
+        if bytes > self.body_bytes_max {
+            return Ok(Opened::TooLarge(bytes));
+        }
+        Ok(Opened::Page(Box::new(Cursor::new(page)), bytes))
+    }
+}
+
+/// A file that was opened before, from its beginning.
+fn again(file: &File) -> io::Result<(File, u64)> {
+    let mut file = file.try_clone()?;
+    file.rewind()?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
+}
+
+/// Says why a file cannot be read; what the sandbox forbids looks like a missing permission.
+pub(super) fn unreadable(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        format!(
+            "cannot read it: {error} (workers may read what the job names, through links as they were when it began)"
+        )
+    } else {
+        format!("cannot read it: {error}")
+    }
+}
+
+/// Opens a file whose reading cannot block for ever, as that of a pipe would.
+pub(super) fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok((file, metadata.len()))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use shared::job::HeldFile;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [pipe.as_path(), dir.path(), Path::new("/dev/null")] {
+            assert!(open_regular(path).is_err(), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_file_is_what_can_be_read_of_it_and_a_held_one_can_be_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = dir.path().join("page");
+        fs::write(&page, "12345").unwrap();
+        let held = HeldFile { path: PathBuf::from("/dev/stdin"), at: page.clone() };
+        let gone = HeldFile { path: PathBuf::from("/dev/fd/63"), at: dir.path().join("gone") };
+        let check = |target: &[u8], max: u64, want: Result<(&str, u64), &str>| {
+            let spec = ParseSpec { body_bytes_max: max, held: vec![held.clone(), gone.clone()] };
+            let files = Files::new(&spec);
+            for _ in 0..2 {
+                match (files.open(target), want) {
+                    (Ok(Opened::Page(mut body, bytes)), Ok((text, want))) => {
+                        let mut got = String::new();
+                        body.read_to_string(&mut got).unwrap();
+                        assert!(got.starts_with(text) && (want == 0 || bytes == want), "{got:?}, {bytes}");
+                    }
+                    (Ok(Opened::TooLarge(bytes)), Err(says)) => assert_eq!(bytes.to_string(), says),
+                    (Err(why), Err(says)) => assert!(why.contains(says), "{why}"),
+                    (got, want) => panic!("{}: {want:?}", got.is_ok()),
+                }
+            }
+        };
+        let name = page.to_str().unwrap().as_bytes();
+        check(name, 5, Ok(("12345", 5)));
+        check(name, 4, Err("5"));
+        check(b"/dev/stdin", 9, Ok(("12345", 5)));
+        check(b"/dev/stdin", 4, Err("5"));
+        check(b"/dev/fd/63", 9, Err("No such file"));
+        check(b"/proc/version", 1 << 20, Ok(("Linux", 0)));
+        check(b"/proc/version", 4, Err("5"));
+    }
+}
