@@ -88,7 +88,8 @@ impl Pool {
 
     /// What it works with is of no use, in this worker or any other.
     pub(super) fn gave_up(&mut self, now: Instant, seat: Seat, why: String) {
-        if self.current(seat).is_some() && self.stage == Stage::Running {
+        // Also while the run ends: a worker may find out with its last answer that the earlier ones were wrong.
+        if self.current(seat).is_some() {
             self.give_up(now, why);
         }
     }

@@ -51,12 +51,17 @@ impl Driver {
         }
     }
 
-    /// More than it was asked.
+    /// More than it was asked. Any of the answers before may have been the surplus one, and the records
+    /// made of them cannot be taken back.
     fn out_of_step(&mut self, life: &mut Life, line: &[u8]) {
-        self.say_once(
-            "it wrote more lines than it read and was ended; the record before may not be its own",
-            &beginning(line),
-        );
+        self.failure = Some(format!(
+            "{} wrote more lines than it read (the line too many: {}), so records of worker {} may hold the answers to \
+             other lines; make it write one line for each it reads, or have it judged line by line with --batch 1, and \
+             start anew with --overwrite",
+            child::shown(&self.spec.command),
+            beginning(line),
+            self.records.slot
+        ));
         life.kill(Killed::MixedUp);
     }
 
