@@ -1,9 +1,10 @@
 //! How the program ends: the one place that knows exit codes.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use crate::inherited;
 use crate::progress::printable;
 
 /// How a run ended, as its exit code tells it.
@@ -68,13 +69,14 @@ impl fmt::Display for Refusal {
 impl Refusal {
     /// Says it to the user: help on stdout, everything else on stderr.
     pub(crate) fn report(&self) -> Outcome {
-        // Whoever closed the stream does not want to hear it.
         match self {
-            Self::Usage(error) => {
+            Self::Usage(error) if error.use_stderr() => {
+                // A standard error that is closed has nobody to tell.
                 let _ = error.print();
             }
+            Self::Usage(help) => return show(help),
             Self::Impossible(message) => {
-                let _ = writeln!(std::io::stderr(), "error: {}", printable(message));
+                let _ = writeln!(io::stderr(), "error: {}", printable(message));
             }
         }
         self.outcome()
@@ -87,6 +89,17 @@ impl Refusal {
             Self::Usage(_) => Outcome::Done,
             Self::Impossible(_) => Outcome::Impossible,
         }
+    }
+}
+
+/// Writes help or a version, which somebody asked for, to standard output.
+fn show(help: &clap::Error) -> Outcome {
+    let shown = inherited::check_stdout().and_then(|()| help.print()).and_then(|()| io::stdout().flush());
+    match shown {
+        // `| head` has read what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Done,
+        Err(error) => Refusal::Impossible(format!("cannot write to standard output: {error}")).report(),
+        Ok(()) => Outcome::Done,
     }
 }
 

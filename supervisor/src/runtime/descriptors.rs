@@ -16,6 +16,26 @@ const PER_WORKER: u64 = 8;
 /// Connections a target may hold at once: its own, and one kept alive for a host seen before.
 const PER_TARGET: u64 = 2;
 
+/// Fewest descriptors with which a run can be begun: what the supervisor itself needs for the smallest
+/// run, and one worker. With fewer, it would fail somewhere on its way.
+const NEEDED: u64 = 24;
+
+/// There are too few descriptors for any run.
+#[derive(Debug, thiserror::Error)]
+#[error("the limit of {limit} open files is too low: at least {NEEDED} are needed; raise it with ulimit -n")]
+pub struct TooFew {
+    limit: u64,
+}
+
+/// Makes sure that a run can be begun.
+///
+/// # Errors
+/// [`TooFew`] when the limit on open files is too low.
+pub fn check() -> Result<(), TooFew> {
+    let limit = raise_limit();
+    if limit < NEEDED { Err(TooFew { limit }) } else { Ok(()) }
+}
+
 /// Raises the soft limit to the hard one, for this process and the workers it
 /// starts; how many descriptors each may then have open.
 #[must_use]

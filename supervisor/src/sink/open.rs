@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use super::{Sink, SinkError};
+use crate::inherited;
 use crate::plan::Output;
 
 /// Other names of standard output. When it is redirected to a file, opening one of these would open
@@ -90,9 +91,8 @@ pub(crate) fn is_stdout(path: &Path) -> bool {
 
 fn stdout() -> Result<Sink, SinkError> {
     // Not std's own handle: it looks for newlines and writes line by line.
-    let descriptor = io::stdout()
-        .as_fd()
-        .try_clone_to_owned()
+    let descriptor = inherited::check_stdout()
+        .and_then(|()| io::stdout().as_fd().try_clone_to_owned())
         .map_err(|cause| SinkError::Open { path: "standard output".into(), cause })?;
     Ok(Sink::new(File::from(descriptor), "standard output".to_owned(), false))
 }
