@@ -18,7 +18,7 @@ use crate::plan::{CsvPlan, Input, Plan};
 use crate::service::config::Allowed;
 
 /// What concerns one terminal or one file, and not a job of the service.
-const NOT_FOR_JOBS: [&str; 12] = [
+const NOT_FOR_JOBS: [&str; 13] = [
     "output",
     "format",
     "split",
@@ -26,6 +26,7 @@ const NOT_FOR_JOBS: [&str; 12] = [
     "resume",
     "overwrite",
     "progress",
+    "quiet",
     "summary",
     "report",
     "config",

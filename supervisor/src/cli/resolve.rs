@@ -45,6 +45,7 @@ struct Run {
     output: Option<OutputFlags>,
     then: Option<MapSpec>,
     shown: ShownFlags,
+    quiet: bool,
 }
 
 impl Run {
@@ -54,6 +55,7 @@ impl Run {
         Ok(Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),
+            quiet: pool.quiet,
             targets,
             lists,
             extract,
@@ -70,6 +72,7 @@ impl Run {
         Ok(Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),
+            quiet: pool.quiet,
             targets,
             lists,
             extract,
@@ -139,6 +142,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<R
         ordered: true,
         sandbox: sandbox(pool),
         progress: when(shown.progress),
+        quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
     };
@@ -220,6 +224,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         ordered,
         sandbox: run.sandbox,
         progress: when(run.shown.progress),
+        quiet: run.quiet,
         summary,
         report,
     };

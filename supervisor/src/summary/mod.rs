@@ -22,7 +22,7 @@ use crate::gather::{Gather, Latencies, Latency, LatencyBin, Timeline};
 pub use compare::table as compare_table;
 pub use file::{WriteError, replace};
 pub(crate) use table::new_table;
-pub use table::table;
+pub use table::{failed_inputs, table};
 
 /// What gather cannot know: how the run was set up and what its processes used.
 #[derive(Debug, Clone)]

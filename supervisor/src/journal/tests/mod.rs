@@ -54,6 +54,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         sandbox: SandboxLevel::Off,
         ordered: false,
         progress: When::Never,
+        quiet: false,
         summary: None,
         report: None,
     }
