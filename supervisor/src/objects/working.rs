@@ -96,6 +96,14 @@ impl Working {
         self.output.exists() || beside(&self.output, ".journal").exists()
     }
 
+    /// Whether nothing is kept here but what says so.
+    fn holds_nothing(&self) -> bool {
+        let is_ours = |entry: io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| [LOCK, NOTE].iter().any(|name| entry.file_name() == *name))
+        };
+        fs::read_dir(&self.directory).is_ok_and(|mut entries| entries.all(is_ours))
+    }
+
     /// The note of the run before, or an empty one.
     pub(super) fn notebook(&self) -> Result<Notebook, ObjectError> {
         let path = self.directory.join(NOTE);
@@ -132,7 +140,8 @@ impl Drop for Working {
             // The next run with this output does it.
             return;
         }
-        if !self.is_unfinished() {
+        // Records may be there although their journal is lost.
+        if !self.is_unfinished() && self.holds_nothing() {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
