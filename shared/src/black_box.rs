@@ -87,6 +87,8 @@ pub struct Reading {
     pub in_flight: u64,
     /// Bytes read so far of a target that takes long, in a run whose progress is counted in bytes.
     pub bytes: u64,
+    /// Targets that wait for something this machine has no more of: a descriptor, a port.
+    pub waiting: u64,
 }
 
 #[repr(usize)]
@@ -101,6 +103,7 @@ enum Word {
     Cpu,
     InFlight,
     Bytes,
+    Waiting,
 }
 
 /// One process's mapping of the page.
@@ -185,6 +188,11 @@ impl BlackBox {
         self.word(Word::Bytes).store(bytes, Ordering::Relaxed);
     }
 
+    /// Worker: so many targets wait for something this machine has no more of.
+    pub fn set_waiting(&self, targets: u64) {
+        self.word(Word::Waiting).store(targets, Ordering::Relaxed);
+    }
+
     /// Worker: what it has used so far.
     pub fn set_usage(&self, rss: Resident, cpu: Duration) {
         self.word(Word::Rss).store(rss.now_bytes, Ordering::Relaxed);
@@ -208,6 +216,7 @@ impl BlackBox {
             cpu_us: load(Word::Cpu),
             in_flight: load(Word::InFlight),
             bytes: load(Word::Bytes),
+            waiting: load(Word::Waiting),
         }
     }
 }

@@ -14,6 +14,7 @@ mod limits;
 mod outbox;
 mod sandbox;
 pub mod stage;
+mod want;
 
 use std::fs::File;
 use std::io;
