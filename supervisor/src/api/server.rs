@@ -28,6 +28,7 @@ use super::guarded::Guarded;
 use super::listen::Listening;
 use super::problem::Problem;
 use super::{Api, GRACE, routes};
+use crate::runtime::descriptors;
 
 /// Longest time for a request's line and headers, counted from when the connection is open or the last answer is out;
 /// so also how long a connection may be idle. What `--header-timeout` is to other servers.
@@ -119,7 +120,8 @@ pub(super) async fn run(api: &Arc<Api>, listeners: Vec<Listener>) {
     let router = routes::router(Arc::clone(api));
     let mut loops = JoinSet::new();
     // Whoever crowds the network must not keep the machine's own users out.
-    let most = usize::try_from(api.config.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
+    let most = descriptors::fit_clients(descriptors::raise_limit(), api.config.connections_max);
+    let most = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS);
     let (unix, tcp) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(most)));
     for listener in listeners {
         let room = match &listener {
