@@ -145,7 +145,8 @@ impl<'a> Place<'a> {
         if !blank || wish == Wish::Replace || !self.has_content() {
             return Ok(());
         }
-        let output = self.records().to_owned();
+        // Under the name that the user knows, unless only the records are there.
+        let output = if self.output.exists() { self.output } else { self.records() }.to_owned();
         Err(match wish {
             Wish::Resume => JournalError::Empty { output, journal: self.journal.clone() }.into(),
             Wish::Keep | Wish::Replace => SinkError::Exists { path: output }.into(),
