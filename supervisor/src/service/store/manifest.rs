@@ -81,6 +81,12 @@ pub(super) fn write_job(directory: &Path, job: &JobFile) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Writes both files for a job that has a row, which is on the disk.
+pub(super) fn write_both(directory: &Path, job: &JobFile, state: &Kept) -> io::Result<()> {
+    replace(directory, JOB, &serde_json::to_vec(job)?, false)?;
+    write_state(directory, state)
+}
+
 /// Writes `state.json`.
 pub(super) fn write_state(directory: &Path, state: &Kept) -> io::Result<()> {
     replace(directory, STATE, &serde_json::to_vec(state)?, false)

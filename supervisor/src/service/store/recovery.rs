@@ -101,9 +101,12 @@ fn is_damage(cause: &rusqlite::Error) -> bool {
 fn salvage(path: &Path) -> BTreeMap<JobId, Found> {
     // It stays as it was found.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let read = || rows::all(&Connection::open_with_flags(path, flags)?);
-    let found = read().map(|found| found.good).unwrap_or_default();
-    found.into_iter().map(|(job, kept)| (job.id, (job, kept))).collect()
+    let mut found = Rows::default();
+    if let Ok(connection) = Connection::open_with_flags(path, flags) {
+        // It is known to be damaged.
+        let _ = rows::read_into(&mut found, &connection);
+    }
+    found.good.into_iter().map(|(job, kept)| (job.id, (job, kept))).collect()
 }
 
 impl Opened {
@@ -114,8 +117,12 @@ impl Opened {
         let found = std::mem::take(&mut self.rows);
         let (mut adopted, mut aside) = (Vec::new(), Vec::new());
         for (id, why) in found.bad {
-            self.notes.push(format!("the row of job {id} cannot be read ({why})"));
             self.place.copy_database()?;
+            let copy = self.place.aside()?;
+            let copy = copy.display();
+            self.notes.push(format!(
+                "the row of job {id} cannot be read ({why}); the database as it was is in {copy}"
+            ));
             rows::delete(&self.connection, id).map_err(|cause| self.wrong(cause))?;
         }
         let good = || found.good.iter().filter(|(job, _)| !trash.contains(&job.id));
@@ -184,8 +191,7 @@ impl Opened {
         }
         if directory.is_dir() && !manifest::has_job(&directory) {
             let wrong = |cause| StoreError::Directory { path: directory.clone(), cause };
-            manifest::write_job(&directory, job).map_err(wrong)?;
-            manifest::write_state(&directory, kept).map_err(wrong)?;
+            manifest::write_both(&directory, job, kept).map_err(wrong)?;
         }
         Ok(())
     }

@@ -25,10 +25,17 @@ pub(super) struct Rows {
 
 /// Reads all rows whole. One that cannot be read costs no other.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Rows> {
+    let mut found = Rows::default();
+    read_into(&mut found, connection)?;
+    Ok(found)
+}
+
+/// The same, as far as it goes: what was read before the database failed is in `found`.
+pub(super) fn read_into(found: &mut Rows, connection: &Connection) -> rusqlite::Result<()> {
     let statement =
         format!("SELECT {COLUMNS}, document, uploads, sender, idempotency_key, digest FROM jobs ORDER BY id");
     let mut statement = connection.prepare(&statement)?;
-    let (mut rows, mut found) = (statement.query([])?, Rows::default());
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let id = JobId(row.get::<_, i64>(0)?.cast_unsigned());
         match whole(row) {
@@ -36,7 +43,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Rows> {
             Err(error) => found.bad.push((id, error.to_string())),
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn whole(row: &Row<'_>) -> rusqlite::Result<(JobFile, Kept)> {

@@ -321,3 +321,22 @@ fn damage_anywhere_loses_no_records() {
         }
     }
 }
+
+/// What a damaged database still says stands in for directories of an earlier version.
+#[test]
+fn a_damaged_database_is_read_as_far_as_it_goes() {
+    let (directory, jobs) = killed(false);
+    let path = directory.path().join("state.db");
+    // Everything into the one file; then the last page, which is not that of these rows, is spoiled.
+    let database = Connection::open(&path).unwrap();
+    database.execute_batch("CREATE INDEX other ON jobs (sender); PRAGMA wal_checkpoint(TRUNCATE);").unwrap();
+    drop(database);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert!(store.notes().join("\n").contains("is damaged"), "{:?}", store.notes());
+    assert_eq!(store.all().unwrap(), jobs);
+    check_records(directory.path(), &jobs, "a spoiled page");
+}
