@@ -217,6 +217,8 @@ impl<'a> Exchange<'a> {
                 self.stale += 1;
                 Next::Request
             }
+            // Nothing was sent, and the client has waited.
+            Phase::Head if matches!(fault, Fault::Shortage(_)) => Next::Request,
             Phase::Head => Next::Done(Err(self.place.explain(fault, None))),
             Phase::Body(body) => Next::Done(Err(self.place.explain(fault, Some(&body)))),
             // Nothing that mattered was lost, except time.
@@ -238,6 +240,11 @@ impl<'a> Exchange<'a> {
             Turn::Done(outcome) => outcome,
             Turn::Request(_) => Err(self.place.explain(&Fault::Timeout, None)),
         }
+    }
+
+    /// It cannot be gone on with on this machine.
+    pub(super) fn give_up(&self, fault: &Fault) -> Outcome {
+        Err(self.place.explain(fault, None))
     }
 
     /// Whether what is being read only serves to keep the connection. Not worth waiting for.

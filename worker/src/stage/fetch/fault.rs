@@ -6,9 +6,14 @@
 use std::io;
 use std::time::Duration;
 
+use crate::want::Shortage;
+
 /// One thing that went wrong between us and the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
+    /// This machine has no more of what a connection needs: nobody's fault, and nothing was sent.
+    #[error("{0}")]
+    Shortage(Shortage),
     /// The name has no address, or nobody could say.
     #[error("{message}")]
     Dns { message: String, may_pass: bool },

@@ -77,6 +77,8 @@ impl Place<'_> {
     pub(super) fn explain(&self, fault: &Fault, body: Option<&Body>) -> Box<Failure> {
         let (kind, message, may_pass) = match fault {
             Fault::Dns { message, may_pass } => (ErrorKind::Dns, message.clone(), *may_pass),
+            // Only of a run that is given up.
+            Fault::Shortage(shortage) => (ErrorKind::Connect, shortage.to_string(), true),
             Fault::AddressDenied(message) => (ErrorKind::AddressDenied, message.clone(), false),
             Fault::Connect(message) => (ErrorKind::Connect, message.clone(), true),
             Fault::ConnectTimeout => (

@@ -30,6 +30,7 @@ use super::fault::Fault;
 use super::rules::{HeaderError, Rules};
 use super::tape::{Peer, Tape};
 use super::tls::{Tls, handshake_fault, server_name};
+use crate::want::{Shortage, Want};
 use transport::{Channel, Pooled, Socket, Watch, Whose};
 
 /// Connections kept. One target is under way at a time, so only the hosts met last matter;
@@ -52,44 +53,41 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub struct Client {
     rules: Rules,
     agent: Agent,
+    dial: Dial,
     watch: Arc<Watch>,
+    want: Want,
     piece: Vec<u8>,
 }
 
 impl Client {
-    /// A client for a job. Opens nothing yet.
+    /// A client for a job, with a want that others share. Opens nothing yet.
     ///
     /// # Errors
     /// A header of the job cannot be sent.
-    pub fn new(spec: &FetchSpec) -> Result<Self, HeaderError> {
-        Self::with_tls(spec, Tls::system(&["http/1.1"]))
+    pub(crate) fn new(spec: &FetchSpec, want: Want) -> Result<Self, HeaderError> {
+        Ok(Self::build(Rules::new(spec)?, Tls::system(&["http/1.1"]), want))
     }
 
+    #[cfg(test)]
     pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
         Ok(Self::with_rules(Rules::new(spec)?, tls))
     }
 
+    #[cfg(test)]
     pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
+        Self::build(rules, tls, Want::default())
+    }
+
+    fn build(rules: Rules, tls: Tls, want: Want) -> Self {
         let watch = Arc::new(Watch::new());
         let dial = Dial {
             resolver: Resolver::system(),
-            tls,
+            tls: Arc::new(tls),
             gate: rules.gate,
             connect_timeout: rules.connect_timeout,
             watch: Arc::clone(&watch),
         };
-        let config = Config::builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_response_header_size(HEAD_BYTES_MAX)
-            .max_idle_connections(IDLE_MAX)
-            .max_idle_connections_per_host(IDLE_PER_HOST_MAX)
-            .max_idle_age(IDLE_TIMEOUT)
-            .proxy(None)
-            .build();
-        let agent = Agent::with_parts(config, dial, Unresolved);
-        Self { rules, agent, watch, piece: vec![0; PIECE_BYTES] }
+        Self { rules, agent: agent(dial.clone()), dial, watch, want, piece: vec![0; PIECE_BYTES] }
     }
 
     /// From now on every response says whom it came from.
@@ -103,7 +101,8 @@ impl Client {
     /// Whatever keeps us from a complete response below 400, classified.
     pub(crate) fn fetch(&mut self, url: &str, tape: &mut Tape) -> Outcome {
         let mut exchange = Exchange::new(&self.rules, url, tape)?;
-        let deadline = clock::now() + self.rules.timeout;
+        let mut deadline = clock::now() + self.rules.timeout;
+        let mut attempt = 0;
         loop {
             let request = match exchange.turn() {
                 Turn::Done(outcome) => return outcome,
@@ -112,10 +111,46 @@ impl Client {
             self.watch.set(deadline, Whose::Target);
             match hop(&mut exchange, &self.agent, &self.watch, request, &mut self.piece) {
                 Ok(()) => exchange.on_end(),
+                Err(Fault::Shortage(shortage)) => {
+                    // Its idle connections go with it.
+                    self.agent = agent(self.dial.clone());
+                    match await_room(&self.want, shortage, attempt) {
+                        Some(waited) => deadline += waited,
+                        None => return exchange.give_up(&Fault::Shortage(shortage)),
+                    }
+                    attempt += 1;
+                    exchange.on_fault(&Fault::Shortage(shortage));
+                    continue;
+                }
                 Err(fault) => exchange.on_fault(&fault),
+            }
+            if attempt > 0 {
+                self.want.met();
+                attempt = 0;
             }
         }
     }
+}
+
+/// Waits until another attempt is worth while, and for how long it did; `None` when none is any more.
+fn await_room(want: &Want, shortage: Shortage, attempt: u32) -> Option<Duration> {
+    let begun = clock::now();
+    let _waiting = want.begin();
+    want.wait(shortage, attempt).then(|| clock::now().duration_since(begun))
+}
+
+fn agent(dial: Dial) -> Agent {
+    let config = Config::builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_response_header_size(HEAD_BYTES_MAX)
+        .max_idle_connections(IDLE_MAX)
+        .max_idle_connections_per_host(IDLE_PER_HOST_MAX)
+        .max_idle_age(IDLE_TIMEOUT)
+        .proxy(None)
+        .build();
+    Agent::with_parts(config, dial, Unresolved)
 }
 
 /// One request and its response.
@@ -199,9 +234,10 @@ impl UreqResolver for Unresolved {
 }
 
 /// Makes connections: name, address, handshake, all within the connect timeout.
+#[derive(Clone)]
 struct Dial {
     resolver: Resolver,
-    tls: Tls,
+    tls: Arc<Tls>,
     gate: Gate,
     connect_timeout: Duration,
     watch: Arc<Watch>,

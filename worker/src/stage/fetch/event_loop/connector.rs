@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use super::super::fault::Fault;
 use super::super::rules::Rules;
 use super::super::tape::Peer;
 use super::super::tls::{Tls, handshake_fault, server_name};
+use super::room::{Link, Room, Seat};
 use super::stall::Stall;
 
 /// Makes connections; cheap to clone, as hyper does for every request.
@@ -38,26 +39,21 @@ struct Inner {
     gate: Gate,
     connect_timeout: Duration,
     stall: Stall,
-    open: Arc<AtomicUsize>,
+    room: Arc<Room>,
     names_peers: AtomicBool,
 }
 
 impl Dial {
-    pub(super) fn new(tls: Tls, rules: &Rules, stall: Stall) -> Self {
+    pub(super) fn new(tls: Tls, rules: &Rules, stall: Stall, room: Arc<Room>) -> Self {
         let (gate, connect_timeout) = (rules.gate, rules.connect_timeout);
         let resolver = Resolver::system();
-        let (open, names_peers) = (Arc::default(), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { resolver, tls, gate, connect_timeout, stall, open, names_peers }) }
+        let names_peers = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { resolver, tls, gate, connect_timeout, stall, room, names_peers }) }
     }
 
     /// From now on a response over a new connection carries a [`Peer`] along, at the cost of an allocation.
     pub(super) fn name_peers(&self) {
         self.inner.names_peers.store(true, Ordering::Relaxed);
-    }
-
-    /// Connections open now, in use or idle.
-    pub(super) fn open(&self) -> usize {
-        self.inner.open.load(Ordering::Relaxed)
     }
 }
 
@@ -79,6 +75,7 @@ impl Service<Uri> for Dial {
 impl Inner {
     async fn dial(&self, uri: &Uri) -> Result<Stream, Fault> {
         let endpoint = Endpoint::of(uri)?;
+        let seat = self.room.seat()?;
         let mut resolved = false;
         let work = async {
             let addresses = self.resolver.resolve(&endpoint.host).await?;
@@ -86,27 +83,35 @@ impl Inner {
             self.open(&endpoint, &addresses).await
         };
         match self.stall.within(self.connect_timeout, work).await {
-            Some(stream) => stream,
+            Some(Ok((channel, peer))) => {
+                self.room.granted();
+                Ok(Stream::new(channel, peer, self.room.link(), seat))
+            }
+            Some(Err(Fault::Shortage(shortage))) => Err(self.room.refused(seat, shortage)),
+            Some(Err(fault)) => Err(fault),
             None if resolved => Err(Fault::ConnectTimeout),
             None => Err(too_slow(&endpoint.host, self.connect_timeout)),
         }
     }
 
-    async fn open(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Stream, Fault> {
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        addresses: &[IpAddr],
+    ) -> Result<(Channel, Option<Peer>), Fault> {
         let stream = self.connect(endpoint, addresses).await?;
         // Requests go out in one write; waiting for more to send with it helps nobody.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let names_peers = self.names_peers.load(Ordering::Relaxed);
         let peer = if names_peers { stream.peer_addr().ok().map(|peer| Peer(peer.ip())) } else { None };
-        let channel = if endpoint.tls {
-            let name = server_name(&endpoint.host)?;
-            let connector = TlsConnector::from(self.tls.config()?);
-            let stream = connector.connect(name, stream).await;
-            Channel::Tls(Box::new(stream.map_err(|error| handshake_fault(&endpoint.host, &error))?))
-        } else {
-            Channel::Plain(stream)
-        };
-        Ok(Stream::new(channel, peer, Arc::clone(&self.open)))
+        if !endpoint.tls {
+            return Ok((Channel::Plain(stream), peer));
+        }
+        let name = server_name(&endpoint.host)?;
+        let connector = TlsConnector::from(self.tls.config()?);
+        let stream = connector.connect(name, stream).await;
+        let stream = stream.map_err(|error| handshake_fault(&endpoint.host, &error))?;
+        Ok((Channel::Tls(Box::new(stream)), peer))
     }
 
     async fn connect(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<TcpStream, Fault> {
@@ -149,34 +154,32 @@ pub(super) struct Stream {
     is_h2: bool,
     peer: Option<Peer>,
     history: History,
-    open: Arc<AtomicUsize>,
+    /// Whoever needs its descriptor more may close it by this.
+    link: Option<Arc<Link>>,
+    _seat: Seat,
 }
 
 impl Stream {
-    fn new(channel: Channel, peer: Option<Peer>, open: Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
+    fn new(channel: Channel, peer: Option<Peer>, link: Option<Arc<Link>>, seat: Seat) -> Self {
         let is_h2 = match &channel {
             Channel::Plain(_) => false,
             Channel::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         };
-        Self { channel, is_h2, peer, history: History::default(), open }
+        Self { channel, is_h2, peer, history: History::default(), link, _seat: seat }
     }
 
     fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
                 self.history.on_write();
+                if let Some(link) = self.link.as_ref().filter(|_| !self.is_h2) {
+                    link.on_request();
+                }
                 Poll::Ready(Ok(bytes))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.history.on_write_error(error))),
             Poll::Pending => Poll::Pending,
         }
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -187,8 +190,12 @@ impl Connection for Stream {
         } else {
             Connected::new()
         };
-        match self.peer {
+        let connected = match self.peer {
             Some(peer) => connected.extra(peer),
+            None => connected,
+        };
+        match &self.link {
+            Some(link) => connected.extra(Arc::clone(link)),
             None => connected,
         }
     }
@@ -201,6 +208,9 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.link.as_ref().is_some_and(|link| link.poll_closed(cx)) {
+            return Poll::Ready(if this.is_h2 { Ok(()) } else { this.history.on_end(None) });
+        }
         let before = buffer.filled().len();
         let read = match &mut this.channel {
             Channel::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),

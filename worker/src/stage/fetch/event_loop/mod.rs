@@ -4,11 +4,13 @@
 //! decodes nothing and times nothing here. One timer serves a whole target.
 
 mod connector;
+mod room;
 mod stall;
 
 use std::error::Error;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,14 +26,19 @@ use super::Outcome;
 use super::connect::is_reset;
 use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
 use super::fault::Fault;
-use super::rules::{HeaderError, Rules, ask_to_close};
+use super::rules::{HeaderError, Rules};
 use super::tape::Tape;
 use super::tls::Tls;
+use crate::want::Want;
 use connector::{Answered, Dial};
+use room::{Link, Reading, Room, Waited};
 pub use stall::Stall;
 
 /// Servers close idle connections after 5 to 75 s; later than this is seldom worth trying.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Descriptors for everything but connections: channels, the event loop, name look-ups, certificates.
+const DESCRIPTORS_RESERVED: u64 = 32;
 
 /// How long a body that nobody reads may keep us, for its connection's sake.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
@@ -43,25 +50,32 @@ pub struct Client {
     client: legacy::Client<Dial, Empty<Bytes>>,
     dial: Dial,
     stall: Stall,
-    open_max: usize,
+    room: Arc<Room>,
 }
 
 impl Client {
-    /// A client for a job. Opens nothing yet, and needs no runtime yet.
+    /// A client for a job, with a want that others share. Opens nothing yet, and needs no runtime yet.
     ///
     /// # Errors
     /// A header of the job cannot be sent.
-    pub fn new(spec: &FetchSpec) -> Result<Self, HeaderError> {
-        Self::with_tls(spec, Tls::system(&["h2", "http/1.1"]))
+    pub(crate) fn new(spec: &FetchSpec, want: Want) -> Result<Self, HeaderError> {
+        Ok(Self::build(Rules::new(spec)?, Tls::system(&["h2", "http/1.1"]), want))
     }
 
+    #[cfg(test)]
     pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
         Ok(Self::with_rules(Rules::new(spec)?, tls))
     }
 
+    #[cfg(test)]
     pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
+        Self::build(rules, tls, Want::default())
+    }
+
+    fn build(rules: Rules, tls: Tls, want: Want) -> Self {
         let stall = Stall::default();
-        let dial = Dial::new(tls, &rules, stall.clone());
+        let room = Room::new(connections_max(), want);
+        let dial = Dial::new(tls, &rules, stall.clone(), Arc::clone(&room));
         let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -70,7 +84,7 @@ impl Client {
             .http1_writev(false)
             .http2_max_header_list_size(head_bytes_max)
             .build(dial.clone());
-        Self { rules: Rc::new(rules), client, dial, stall, open_max: open_max() }
+        Self { rules: Rc::new(rules), client, dial, stall, room }
     }
 
     /// Where the executor accounts for the time in which the event loop did not run.
@@ -90,30 +104,38 @@ impl Client {
     /// Whatever keeps us from a complete response below 400, classified.
     pub(crate) async fn fetch(&self, url: &str, tape: &mut Tape) -> Outcome {
         let mut exchange = Exchange::new(&self.rules, url, tape)?;
-        match self.stall.within(self.rules.timeout, self.drive(&mut exchange)).await {
+        let waited = Waited::default();
+        let work = self.drive(&mut exchange, &waited);
+        match self.stall.within_excusing(self.rules.timeout, || waited.total(), work).await {
             Some(outcome) => outcome,
             None => exchange.time_out(),
         }
     }
 
-    async fn drive(&self, exchange: &mut Exchange<'_>) -> Outcome {
+    async fn drive(&self, exchange: &mut Exchange<'_>, waited: &Waited) -> Outcome {
+        let mut attempt = 0;
         loop {
             let request = match exchange.turn() {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
-            let mut request = request.map(|()| Empty::new());
-            if self.dial.open() > self.open_max {
-                ask_to_close(request.headers_mut());
-            }
-            let response = match self.client.request(request).await {
+            let response = match self.client.request(request.map(|()| Empty::new())).await {
                 Ok(response) => response,
                 Err(error) => {
-                    exchange.on_fault(&request_fault(&error));
+                    let fault = request_fault(&error);
+                    if let Fault::Shortage(shortage) = fault
+                        && !self.room.wait(shortage, attempt, waited).await
+                    {
+                        return exchange.give_up(&fault);
+                    }
+                    attempt += 1;
+                    exchange.on_fault(&fault);
                     continue;
                 }
             };
+            attempt = 0;
             let (head, body) = response.into_parts();
+            let _reading = Reading::begin(&self.room, head.extensions.get::<Arc<Link>>());
             if let Some(answered) = head.extensions.get::<Answered>() {
                 answered.set();
             }
@@ -146,11 +168,10 @@ async fn read_body(exchange: &mut Exchange<'_>, mut body: Incoming) -> Result<()
     Ok(())
 }
 
-/// Connections this process can hold and still open files. Idle ones to hosts that are
-/// done would otherwise pile up to the limit on a crawl across many hosts.
-fn open_max() -> usize {
+/// Connections this process can hold and still look names up.
+fn connections_max() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    usize::try_from(soft / 2).unwrap_or(usize::MAX)
+    usize::try_from(soft.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX)
 }
 
 /// Why there is no head. On HTTP/2 only the connection knows whether it had answered
