@@ -15,6 +15,7 @@ pub mod protocol;
 pub mod record;
 pub mod select;
 pub mod table;
+pub mod tls;
 pub mod warc;
 
 /// Names the build both processes must share.
