@@ -17,7 +17,7 @@ use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use shared::record::ErrorKind;
-use url::Origin;
+use url::Url;
 
 use super::body::{Body, content_length};
 use super::fault::Fault;
@@ -78,8 +78,8 @@ enum Next {
 /// One target on its way.
 pub(super) struct Exchange<'a> {
     place: Place<'a>,
-    /// The first URL's origin, once a redirect made it matter.
-    home: Option<Origin>,
+    /// The first URL, once a redirect made it matter, with the credentials for its origin.
+    home: Option<Url>,
     away: bool,
     redirects: u32,
     stale: u32,
@@ -260,7 +260,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn follow(&mut self, location: &HeaderValue) -> Result<(), Box<Failure>> {
-        let next = target::redirect(&self.place.url, location)
+        let mut next = target::redirect(&self.place.url, location)
             .map_err(|message| self.place.failure(ErrorKind::InvalidUrl, message, false))?;
         if self.redirects >= self.place.rules.redirects_max {
             let shown = target::public(next.clone());
@@ -270,9 +270,16 @@ impl<'a> Exchange<'a> {
         }
         self.redirects += 1;
         self.stale = 0;
-        let origin = next.origin();
-        let home = self.home.get_or_insert_with(|| self.place.url.origin());
-        self.away = *home != origin;
+        let home = self.home.get_or_insert_with(|| self.place.url.clone());
+        self.away = home.origin() != next.origin();
+        if self.away {
+            // What a server names for another origin is its own affair; curl does not send it either.
+            next = target::public(next);
+        } else if target::has_credentials(&next) {
+            home.clone_from(&next);
+        } else {
+            target::copy_credentials(home, &mut next);
+        }
         self.place.url = next;
         Ok(())
     }

@@ -86,6 +86,48 @@ fn secrets_do_not_follow_a_redirect_to_another_origin() {
 }
 
 #[test]
+fn credentials_hold_for_their_origin() {
+    let echo = |request: &str| {
+        let sent = request
+            .lines()
+            .find_map(|line| line.to_lowercase().strip_prefix("authorization: ").map(str::to_owned));
+        Reply::ok(sent.unwrap_or_default().as_bytes())
+    };
+    let other = serve(move |request, _| match path(request) {
+        path if path.starts_with("/to/") => Reply::redirect(302, path.strip_prefix("/to/").unwrap()),
+        _ => echo(request),
+    });
+    let home = serve(move |request, _| match path(request) {
+        path if path.starts_with("/to/") => Reply::redirect(302, path.strip_prefix("/to/").unwrap()),
+        _ => echo(request),
+    });
+    let (given, named) = ("basic dxnlcjpwyxnz", "basic bmv3om5ldw==");
+    for (steps, sent) in [
+        ("in".to_owned(), given),
+        (format!("to/http://{home}/in"), given),
+        ("to//in".to_owned(), given),
+        (format!("to///{home}/in"), given),
+        (format!("to/http://{home}/to/http://{home}/in"), given),
+        (format!("to/http://new:new@{home}/in"), named),
+        (format!("to/http://new:new@{home}/to/http://{home}/in"), named),
+        (format!("to/http://{other}/in"), ""),
+        (format!("to/http://new:new@{other}/in"), ""),
+        (format!("to/http://{other}/to/http://{home}/in"), given),
+    ] {
+        let mut pair = Pair::new(&spec());
+        let fetched = pair.page(&format!("http://user:pass@{home}/{steps}"));
+        assert_eq!(String::from_utf8(fetched.body).unwrap(), sent, "{steps}");
+        assert_eq!(fetched.final_url.username(), "");
+        for hop in pair.tapes.iter().flat_map(Tape::hops) {
+            assert_eq!((hop.url.username(), hop.url.password()), ("", None));
+            assert!(!String::from_utf8_lossy(&hop.request).to_lowercase().contains("authorization"));
+        }
+    }
+    let failure = Pair::new(&spec()).failure(&format!("http://user:pass@{home}/to/ftp://a:b@c/"));
+    assert_eq!(failure.message, "redirect to ftp://c/: only http and https can be fetched");
+}
+
+#[test]
 fn both_clients_ask_alike() {
     let address = serve(|request, _| {
         let mut lines: Vec<String> = request.to_lowercase().lines().map(ToOwned::to_owned).collect();
