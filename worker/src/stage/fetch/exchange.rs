@@ -15,7 +15,7 @@ use std::mem;
 
 use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use shared::record::ErrorKind;
 use url::Url;
 
@@ -24,18 +24,13 @@ use super::fault::Fault;
 use super::place::Place;
 use super::rules::Rules;
 use super::tape::{Tape, Truncated};
+use super::wire::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::{Failure, Fetched, Outcome, target};
 use crate::stage::decode::DecodeError;
 
 /// Bodies nobody reads (of redirects and errors) are still worth reading up to here:
 /// it keeps the connection for the next request.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
-
-/// Headers a response may have; hyper's own limit, held for both clients.
-pub(super) const HEADERS_MAX: usize = 100;
-
-/// Size of a response's head, as both clients are configured.
-pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Dead pooled connections passed over before the next one counts as an error. A pool
 /// can hold several that the server closed at the same moment.
@@ -309,7 +304,7 @@ const fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Refuses what the two clients would read differently.
+/// Refuses what neither client can read, and holds HTTP/2 to the limits of HTTP/1.
 fn check_framing(head: &Parts) -> Result<(), Fault> {
     let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if head.headers.len() > HEADERS_MAX || bytes > HEAD_BYTES_MAX {
@@ -318,14 +313,14 @@ fn check_framing(head: &Parts) -> Result<(), Fault> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Fault::Unsupported("101 Switching Protocols, which nobody asked for".to_owned()));
     }
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(_), _) if head.version == Version::HTTP_10 => Err(Fault::Head),
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        (Some(coding), _) => {
-            let coding = String::from_utf8_lossy(coding.as_bytes());
-            Err(Fault::Unsupported(format!("transfer-encoding {coding} is not supported")))
+    let codings: Vec<_> = head.headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
+    match codings.as_slice() {
+        [] => Ok(()),
+        [coding] if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        codings => {
+            let codings = codings.join(&b", "[..]);
+            let codings = String::from_utf8_lossy(&codings);
+            Err(Fault::Unsupported(format!("transfer-encoding {codings} is not supported")))
         }
     }
 }

@@ -6,10 +6,10 @@ use shared::record::ErrorKind;
 use url::Url;
 
 use super::body::Body;
-use super::exchange::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::fault::{Fault, human};
 use super::retry_after::retry_after;
 use super::rules::Rules;
+use super::wire::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::{Failure, target};
 use crate::stage::decode::DecodeError;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Uri;
@@ -24,6 +24,7 @@ use super::super::fault::Fault;
 use super::super::rules::Rules;
 use super::super::tape::Peer;
 use super::super::tls::{Tls, handshake_fault, server_name};
+use super::super::wire::{Slot, Wire};
 use super::stall::Stall;
 
 /// Makes connections; cheap to clone, as hyper does for every request.
@@ -149,6 +150,8 @@ pub(super) struct Stream {
     is_h2: bool,
     peer: Option<Peer>,
     history: History,
+    wire: Wire,
+    slot: Slot,
     open: Arc<AtomicUsize>,
 }
 
@@ -159,13 +162,51 @@ impl Stream {
             Channel::Plain(_) => false,
             Channel::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         };
-        Self { channel, is_h2, peer, history: History::default(), open }
+        let slot = Slot::default();
+        let wire = Wire::new(slot.clone());
+        Self { channel, is_h2, peer, history: History::default(), wire, slot, open }
     }
 
-    fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn poll_channel(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.channel {
+            Channel::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Channel::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+
+    /// Reads until there is something that hyper may have, or nothing more.
+    fn poll_http1(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        loop {
+            let kept = self.wire.take(buffer.remaining()).map_err(Fault::into_io)?;
+            if !kept.is_empty() {
+                buffer.put_slice(kept);
+                return Poll::Ready(Ok(()));
+            }
+            if self.wire.is_over() {
+                return Poll::Ready(Ok(()));
+            }
+            let read = ready!(self.poll_channel(cx, buffer));
+            if read.is_err() || buffer.filled().len() == before {
+                self.history.on_end(read.err())?;
+                return Poll::Ready(self.wire.on_end().map_err(Fault::into_io));
+            }
+            self.history.on_read();
+            if self.wire.on_read(buffer.filled().get(before..).unwrap_or_default()) {
+                return Poll::Ready(Ok(()));
+            }
+            buffer.set_filled(before);
+        }
+    }
+
+    /// Some of what begins with `sent` was written, or nothing.
+    fn written(&mut self, sent: &[u8], written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
                 self.history.on_write();
+                if !self.is_h2 {
+                    self.wire.on_write(sent);
+                }
                 Poll::Ready(Ok(bytes))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.history.on_write_error(error))),
@@ -185,7 +226,7 @@ impl Connection for Stream {
         let connected = if self.is_h2 {
             Connected::new().negotiated_h2().extra(Answered::default())
         } else {
-            Connected::new()
+            Connected::new().extra(self.slot.clone())
         };
         match self.peer {
             Some(peer) => connected.extra(peer),
@@ -201,32 +242,30 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = match &mut this.channel {
-            Channel::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Channel::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        };
-        match read {
-            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
-                this.history.on_read();
-                Poll::Ready(Ok(()))
-            }
-            // HTTP/2 says itself how a connection ends, and writes when nobody asked.
-            Poll::Ready(ended) if this.is_h2 => Poll::Ready(ended),
-            Poll::Ready(ended) => Poll::Ready(this.history.on_end(ended.err())),
-            Poll::Pending => Poll::Pending,
+        if !this.is_h2 {
+            return this.poll_http1(cx, buffer);
         }
+        // HTTP/2 says itself how a connection ends, and writes when nobody asked.
+        let before = buffer.filled().len();
+        let read = this.poll_channel(cx, buffer);
+        if buffer.filled().len() > before {
+            this.history.on_read();
+        }
+        read
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.wire.is_over() {
+            return Poll::Ready(Err(Fault::Stale.into_io()));
+        }
         let written = match &mut this.channel {
             Channel::Plain(stream) => Pin::new(stream).poll_write(cx, buffer),
             Channel::Tls(stream) => Pin::new(stream).poll_write(cx, buffer),
         };
-        this.written(written)
+        this.written(buffer, written)
     }
 
     fn poll_write_vectored(
@@ -239,7 +278,7 @@ impl AsyncWrite for Stream {
             Channel::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
             Channel::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
         };
-        this.written(written)
+        this.written(buffers.first().map_or(&[], |buffer| buffer), written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -22,11 +22,12 @@ use tokio::time::timeout;
 
 use super::Outcome;
 use super::connect::is_reset;
-use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
+use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
 use super::rules::{HeaderError, Rules, ask_to_close};
 use super::tape::Tape;
 use super::tls::Tls;
+use super::wire::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
 use connector::{Answered, Dial};
 pub use stall::Stall;
 
@@ -66,7 +67,7 @@ impl Client {
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
-            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http1_max_buf_size(TIDY_BYTES_MAX)
             .http1_writev(false)
             .http2_max_header_list_size(head_bytes_max)
             .build(dial.clone());
@@ -113,7 +114,10 @@ impl Client {
                     continue;
                 }
             };
-            let (head, body) = response.into_parts();
+            let (mut head, body) = response.into_parts();
+            if let Some(slot) = head.extensions.remove::<Slot>() {
+                slot.restore(&mut head);
+            }
             if let Some(answered) = head.extensions.get::<Answered>() {
                 answered.set();
             }
@@ -187,10 +191,7 @@ fn fault(error: &(dyn Error + 'static)) -> Fault {
 }
 
 fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
-    if error.is_parse() && error.to_string().contains("head is too large") {
-        // Its own question for this is only there in servers; the test against ureq guards the text.
-        Some(Fault::HeadTooLarge)
-    } else if error.is_parse() || error.is_parse_status() {
+    if error.is_parse() || error.is_parse_status() {
         Some(Fault::Head)
     } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_user() {
         // A "user" error is a connection whose task ended with our request in its queue:

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod connections;
+mod heads;
 mod responses;
 mod server;
 mod tapes;

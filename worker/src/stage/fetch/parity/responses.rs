@@ -205,24 +205,22 @@ fn responses_that_are_cut_short_say_where() {
 
 #[test]
 fn what_is_not_http_says_so() {
-    let many: String = (0..101).map(|i| format!("x-{i}: y\r\n")).collect();
-    let more: String = (0..200).map(|i| format!("x-{i}: y\r\n")).collect();
-    let long = "y".repeat(100_000);
-    let too_large = "response head over 65536 bytes or 100 headers";
+    let many: String = (0..16_385).map(|i| format!("x-{i}: y\r\n")).collect();
+    let long = "y".repeat(512 * 1024);
+    let too_large = "response head over 524288 bytes or 16384 headers";
     for (raw, message) in [
         ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), "malformed response head"),
         ("<html>hello</html>\r\n\r\n".to_owned(), "malformed response head"),
         ("HTTP/1.1 abc\r\n\r\n".to_owned(), "malformed response head"),
         ("HTTP/1.1 099 Low\r\n\r\n".to_owned(), "malformed response head"),
-        ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned(), "malformed response head"),
+        ("HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n".to_owned(), "malformed response head"),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello".to_owned(),
             "malformed response head",
         ),
         ("HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello".to_owned(), "malformed response head"),
-        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "malformed response head"),
         (format!("HTTP/1.1 200 OK\r\n{many}\r\n"), too_large),
-        (format!("HTTP/1.1 200 OK\r\n{more}\r\n"), too_large),
+        (format!("HTTP/1.1 200 OK\r\nx: {long}"), too_large),
         (format!("HTTP/1.1 200 OK\r\nx: {long}\r\n\r\n"), too_large),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello".to_owned(),
