@@ -13,9 +13,10 @@ pub fn words(error: &Error) -> String {
         return of_certificate(error);
     }
     if let Error::AlertReceived(alert) = error {
-        let why = match alert {
-            AlertDescription::Unknown(code) => format!("alert {code}"),
-            known => spelled(known),
+        let why = if let AlertDescription::Unknown(code) = alert {
+            format!("alert {code}")
+        } else {
+            spelled(alert)
         };
         return format!("the server refused the connection: {why}");
     }

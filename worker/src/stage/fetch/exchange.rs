@@ -78,6 +78,8 @@ pub(super) struct Exchange<'a> {
     away: bool,
     redirects: u32,
     stale: u32,
+    /// This hop has been asked for again, over HTTP/1.1.
+    downgraded: bool,
     phase: Phase,
     /// Keeps what passes, if it is to be kept.
     tape: &'a mut Tape,
@@ -93,6 +95,7 @@ impl<'a> Exchange<'a> {
             away: false,
             redirects: 0,
             stale: 0,
+            downgraded: false,
             phase: Phase::Idle(Next::Request),
             tape,
         })
@@ -212,6 +215,10 @@ impl<'a> Exchange<'a> {
                 self.stale += 1;
                 Next::Request
             }
+            Phase::Head | Phase::Body(_) if *fault == Fault::Http1Required && !self.downgraded => {
+                self.downgraded = true;
+                Next::Request
+            }
             Phase::Head => Next::Done(Err(self.place.explain(fault, None))),
             Phase::Body(body) => Next::Done(Err(self.place.explain(fault, Some(&body)))),
             // Nothing that mattered was lost, except time.
@@ -265,6 +272,7 @@ impl<'a> Exchange<'a> {
         }
         self.redirects += 1;
         self.stale = 0;
+        self.downgraded = false;
         let home = self.home.get_or_insert_with(|| self.place.url.clone());
         self.away = home.origin() != next.origin();
         if self.away {

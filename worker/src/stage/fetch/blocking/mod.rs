@@ -28,7 +28,7 @@ use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
 use super::rules::{HeaderError, Rules};
 use super::tape::{Peer, Tape};
-use super::tls::{Tls, handshake_fault, server_name};
+use super::tls::{Tls, handshake_fault, server_name, session_fault};
 use super::wire::TIDY_BYTES_MAX;
 use transport::{Channel, Pooled, Socket, Watch, Whose};
 
@@ -184,7 +184,10 @@ fn io_fault(error: &io::Error) -> Fault {
     if let Some(fault) = Fault::within(error) {
         return fault;
     }
-    if is_reset(error) { Fault::Closed } else { Fault::Protocol(error.to_string()) }
+    if is_reset(error) {
+        return Fault::Closed;
+    }
+    session_fault(error).unwrap_or_else(|| Fault::Protocol(error.to_string()))
 }
 
 fn body_fault(error: &io::Error) -> Fault {

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,14 +23,17 @@ use super::super::dns::{Resolver, too_slow};
 use super::super::fault::Fault;
 use super::super::rules::Rules;
 use super::super::tape::Peer;
-use super::super::tls::{Tls, handshake_fault, server_name};
+use super::super::tls::{Tls, handshake_fault, server_name, session_fault};
 use super::super::wire::{Slot, Wire};
+use super::goaway::{GoAway, Refusals};
 use super::stall::Stall;
 
 /// Makes connections; cheap to clone, as hyper does for every request.
 #[derive(Clone)]
 pub(super) struct Dial {
     inner: Arc<Inner>,
+    /// Offers servers nothing else.
+    http1_only: bool,
 }
 
 struct Inner {
@@ -41,14 +44,21 @@ struct Inner {
     stall: Stall,
     open: Arc<AtomicUsize>,
     names_peers: AtomicBool,
+    refusals: Refusals,
 }
 
 impl Dial {
-    pub(super) fn new(tls: Tls, rules: &Rules, stall: Stall) -> Self {
+    pub(super) fn new(tls: Tls, rules: &Rules, stall: Stall, refusals: Refusals) -> Self {
         let (gate, connect_timeout) = (rules.gate, rules.connect_timeout);
         let resolver = Resolver::system();
         let (open, names_peers) = (Arc::default(), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { resolver, tls, gate, connect_timeout, stall, open, names_peers }) }
+        let inner = Inner { resolver, tls, gate, connect_timeout, stall, open, names_peers, refusals };
+        Self { inner: Arc::new(inner), http1_only: false }
+    }
+
+    /// The same for servers that refuse HTTP/2, though they have offered it.
+    pub(super) fn http1_only(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), http1_only: true }
     }
 
     /// From now on a response over a new connection carries a [`Peer`] along, at the cost of an allocation.
@@ -72,28 +82,37 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let inner = Arc::clone(&self.inner);
-        Box::pin(async move { inner.dial(&uri).await.map(TokioIo::new) })
+        let (inner, http1_only) = (Arc::clone(&self.inner), self.http1_only);
+        Box::pin(async move { inner.dial(&uri, http1_only).await.map(TokioIo::new) })
     }
 }
 
 impl Inner {
-    async fn dial(&self, uri: &Uri) -> Result<Stream, Fault> {
+    async fn dial(&self, uri: &Uri, http1_only: bool) -> Result<Stream, Fault> {
         let endpoint = Endpoint::of(uri)?;
         let mut resolved = false;
         let work = async {
             let addresses = self.resolver.resolve(&endpoint.host).await?;
             resolved = true;
-            self.open(&endpoint, &addresses).await
+            self.open(&endpoint, &addresses, http1_only).await
         };
         match self.stall.within(self.connect_timeout, work).await {
-            Some(stream) => stream,
+            Some(stream) => {
+                let mut stream = stream?;
+                stream.refusals = stream.is_h2.then(|| (self.refusals.clone(), uri.clone()));
+                Ok(stream)
+            }
             None if resolved => Err(Fault::ConnectTimeout),
             None => Err(too_slow(&endpoint.host, self.connect_timeout)),
         }
     }
 
-    async fn open(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Stream, Fault> {
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        addresses: &[IpAddr],
+        http1_only: bool,
+    ) -> Result<Stream, Fault> {
         let stream = self.connect(endpoint, addresses).await?;
         // Requests go out in one write; waiting for more to send with it helps nobody.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
@@ -101,7 +120,8 @@ impl Inner {
         let peer = if names_peers { stream.peer_addr().ok().map(|peer| Peer(peer.ip())) } else { None };
         let channel = if endpoint.tls {
             let name = server_name(&endpoint.host)?;
-            let connector = TlsConnector::from(self.tls.config()?);
+            let config = if http1_only { self.tls.http1_config() } else { self.tls.config() };
+            let connector = TlsConnector::from(config?);
             let stream = connector.connect(name, stream).await;
             Channel::Tls(Box::new(stream.map_err(|error| handshake_fault(&endpoint.host, &error))?))
         } else {
@@ -124,18 +144,41 @@ impl Inner {
     }
 }
 
-/// Whether an HTTP/2 connection has answered a request. Every response on it carries this
-/// along; on HTTP/1.1 the connection's own history does, at no cost.
+/// What is known of an HTTP/2 connection. Every response on it carries this along; on HTTP/1.1 the
+/// connection's own history does, at no cost.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answered(Arc<AtomicBool>);
+pub(super) struct Http2(Arc<Known>);
 
-impl Answered {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Known {
+    /// It has answered a request.
+    answered: AtomicBool,
+    /// Why it ended, if the server said so. `h2` keeps no more than a text of that.
+    fault: OnceLock<Fault>,
+}
+
+impl Http2 {
+    pub(super) fn on_answer(&self) {
+        self.0.answered.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// What a fault before a response means on this connection.
+    pub(super) fn request_fault(&self, fault: Fault) -> Fault {
+        let fault = self.body_fault(fault);
+        // Only the connection knows whether it had answered before, and so was pooled.
+        let was_pooled = fault == Fault::Closed && self.0.answered.load(Ordering::Relaxed);
+        if was_pooled { Fault::Stale } else { fault }
+    }
+
+    /// What a fault within a response means on this connection.
+    pub(super) fn body_fault(&self, fault: Fault) -> Fault {
+        let is_end = matches!(fault, Fault::Closed | Fault::Stale | Fault::Chunk | Fault::Protocol(_));
+        self.0.fault.get().filter(|_| is_end).cloned().unwrap_or(fault)
+    }
+
+    fn on_end(&self, fault: Fault) {
+        // The first reason counts.
+        let _ = self.0.fault.set(fault);
     }
 }
 
@@ -148,6 +191,10 @@ enum Channel {
 pub(super) struct Stream {
     channel: Channel,
     is_h2: bool,
+    http2: Http2,
+    goaway: GoAway,
+    /// Where to note that the server of this URL refuses HTTP/2.
+    refusals: Option<(Refusals, Uri)>,
     peer: Option<Peer>,
     history: History,
     wire: Wire,
@@ -164,14 +211,16 @@ impl Stream {
         };
         let slot = Slot::default();
         let wire = Wire::new(slot.clone());
-        Self { channel, is_h2, peer, history: History::default(), wire, slot, open }
+        let (http2, goaway, history) = Default::default();
+        Self { channel, is_h2, http2, goaway, refusals: None, peer, history, wire, slot, open }
     }
 
     fn poll_channel(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.channel {
+        let read = match &mut self.channel {
             Channel::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Channel::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
+        };
+        read.map_err(|error| session_fault(&error).map_or(error, Fault::into_io))
     }
 
     /// Reads until there is something that hyper may have, or nothing more.
@@ -224,7 +273,7 @@ impl Drop for Stream {
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         let connected = if self.is_h2 {
-            Connected::new().negotiated_h2().extra(Answered::default())
+            Connected::new().negotiated_h2().extra(self.http2.clone())
         } else {
             Connected::new().extra(self.slot.clone())
         };
@@ -248,8 +297,19 @@ impl AsyncRead for Stream {
         // HTTP/2 says itself how a connection ends, and writes when nobody asked.
         let before = buffer.filled().len();
         let read = this.poll_channel(cx, buffer);
-        if buffer.filled().len() > before {
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        if !bytes.is_empty() {
             this.history.on_read();
+        }
+        if this.goaway.on_read(bytes)
+            && let Some((refusals, uri)) = &this.refusals
+        {
+            refusals.add(uri);
+        }
+        if let Poll::Ready(Err(error)) = &read
+            && let Some(fault) = Fault::within(error)
+        {
+            this.http2.on_end(fault);
         }
         read
     }

@@ -4,6 +4,7 @@
 //! decodes nothing and times nothing here. One timer serves a whole target.
 
 mod connector;
+mod goaway;
 mod stall;
 
 use std::error::Error;
@@ -12,6 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Uri;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -28,7 +30,8 @@ use super::rules::{HeaderError, Rules, ask_to_close};
 use super::tape::Tape;
 use super::tls::Tls;
 use super::wire::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
-use connector::{Answered, Dial};
+use connector::{Dial, Http2};
+use goaway::Refusals;
 pub use stall::Stall;
 
 /// Servers close idle connections after 5 to 75 s; later than this is seldom worth trying.
@@ -42,6 +45,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 pub struct Client {
     rules: Rc<Rules>,
     client: legacy::Client<Dial, Empty<Bytes>>,
+    /// For origins that refuse HTTP/2.
+    http1_client: Rc<legacy::Client<Dial, Empty<Bytes>>>,
+    refusals: Refusals,
     dial: Dial,
     stall: Stall,
     open_max: usize,
@@ -62,16 +68,21 @@ impl Client {
 
     pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
         let stall = Stall::default();
-        let dial = Dial::new(tls, &rules, stall.clone());
+        let refusals = Refusals::default();
+        let dial = Dial::new(tls, &rules, stall.clone(), refusals.clone());
         let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .http1_max_buf_size(TIDY_BYTES_MAX)
-            .http1_writev(false)
-            .http2_max_header_list_size(head_bytes_max)
-            .build(dial.clone());
-        Self { rules: Rc::new(rules), client, dial, stall, open_max: open_max() }
+        let build = |dial| {
+            legacy::Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_timer(TokioTimer::new())
+                .http1_max_buf_size(TIDY_BYTES_MAX)
+                .http1_writev(false)
+                .http2_max_header_list_size(head_bytes_max)
+                .build(dial)
+        };
+        let client = build(dial.clone());
+        let http1_client = Rc::new(build(dial.http1_only()));
+        Self { rules: Rc::new(rules), client, http1_client, refusals, dial, stall, open_max: open_max() }
     }
 
     /// Where the executor accounts for the time in which the event loop did not run.
@@ -107,10 +118,13 @@ impl Client {
             if self.dial.open() > self.open_max {
                 ask_to_close(request.headers_mut());
             }
-            let response = match self.client.request(request).await {
+            let uri = request.uri().clone();
+            let http1_only = self.refusals.contains(&uri);
+            let client = if http1_only { &*self.http1_client } else { &self.client };
+            let response = match client.request(request).await {
                 Ok(response) => response,
                 Err(error) => {
-                    exchange.on_fault(&request_fault(&error));
+                    exchange.on_fault(&self.version_fault(&uri, http1_only, request_fault(&error)));
                     continue;
                 }
             };
@@ -118,8 +132,9 @@ impl Client {
             if let Some(slot) = head.extensions.remove::<Slot>() {
                 slot.restore(&mut head);
             }
-            if let Some(answered) = head.extensions.get::<Answered>() {
-                answered.set();
+            let http2 = head.extensions.remove::<Http2>();
+            if let Some(http2) = &http2 {
+                http2.on_answer();
             }
             if exchange.on_head(&head) == Flow::Stop {
                 continue;
@@ -132,9 +147,27 @@ impl Client {
             };
             match read {
                 Ok(()) => exchange.on_end(),
-                Err(fault) => exchange.on_fault(&fault),
+                Err(fault) => {
+                    let fault = match http2 {
+                        Some(http2) => http2.body_fault(fault),
+                        None => fault,
+                    };
+                    exchange.on_fault(&self.version_fault(&uri, http1_only, fault));
+                }
             }
         }
+    }
+
+    /// The fault, or that the server wants HTTP/1.1: what is under way on the connection may see no
+    /// more than that it ends.
+    fn version_fault(&self, uri: &Uri, http1_only: bool, fault: Fault) -> Fault {
+        let is_end = matches!(fault, Fault::Closed | Fault::Stale);
+        if fault == Fault::Http1Required {
+            self.refusals.add(uri);
+        } else if is_end && !http1_only && self.refusals.contains(uri) {
+            return Fault::Http1Required;
+        }
+        fault
     }
 }
 
@@ -157,16 +190,18 @@ fn open_max() -> usize {
     usize::try_from(soft / 2).unwrap_or(usize::MAX)
 }
 
-/// Why there is no head. On HTTP/2 only the connection knows whether it had answered
-/// before, and so was pooled, when it ended.
+/// Why there is no head.
 fn request_fault(error: &legacy::Error) -> Fault {
     let fault = fault(error);
-    let Some(connection) = error.connect_info().filter(|_| fault == Fault::Closed) else {
+    let Some(connection) = error.connect_info() else {
         return fault;
     };
     let mut extras = http::Extensions::new();
     connection.get_extras(&mut extras);
-    if extras.get().is_some_and(Answered::get) { Fault::Stale } else { fault }
+    match extras.get::<Http2>() {
+        Some(http2) => http2.request_fault(fault),
+        None => fault,
+    }
 }
 
 /// What hyper says, in our words.
@@ -205,6 +240,9 @@ fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
 /// A server that winds a connection down, as many do after 1000 requests, refuses the
 /// streams it will not answer. Those were never processed: HTTP/2's stale connection.
 fn h2_fault(error: &h2::Error) -> Option<Fault> {
+    if error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED) {
+        return Some(Fault::Http1Required);
+    }
     let wound_down = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
     if error.is_remote() && (wound_down || error.reason() == Some(h2::Reason::REFUSED_STREAM)) {
         return Some(Fault::Stale);

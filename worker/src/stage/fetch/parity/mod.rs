@@ -7,6 +7,7 @@ mod responses;
 mod server;
 mod tapes;
 mod timing;
+mod tls;
 
 use std::net::IpAddr;
 

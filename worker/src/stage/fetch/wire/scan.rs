@@ -15,33 +15,14 @@ static HEAD_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n
 /// Bytes of a status line up to the reason: `HTTP/1.1 200`.
 const STATUS_BYTES: usize = 12;
 
-/// The bytes of a field's name (RFC 9110, 5.6.2).
-const IS_TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        let punctuation = matches!(
-            byte as u8,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        );
-        table[byte] = punctuation || (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    table
-};
+/// Whether a field's name may have this byte (RFC 9110, 5.6.2).
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
+        )
+}
 
 /// What says how a body ends.
 #[derive(Default)]
@@ -97,8 +78,7 @@ fn status(line: &[u8]) -> Option<(u8, u16)> {
 
 fn field(line: &[u8], said: &mut Said) -> Option<()> {
     let line = line.strip_suffix(b"\r")?;
-    let is_token = |byte: &u8| IS_TOKEN.get(usize::from(*byte)).copied().unwrap_or_default();
-    let colon = line.iter().position(|byte| !is_token(byte))?;
+    let colon = line.iter().position(|byte| !is_token(*byte))?;
     let (name, value) = line.split_at_checked(colon)?;
     let value = value.strip_prefix(b":").filter(|_| !name.is_empty())?;
     if name.eq_ignore_ascii_case(b"content-length") {
