@@ -10,8 +10,10 @@ mod words;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::CryptoProvider;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
@@ -62,38 +64,39 @@ impl Trust {
         &mut self.roots
     }
 
-    /// Checks servers' certificates against what is trusted.
-    ///
-    /// # Errors
-    /// Nothing is trusted.
-    pub fn verifier(self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots), provider)
-            .build()
-            .map_err(|error| Error::General(error.to_string()))?;
-        Ok(Arc::new(Verifier { webpki, certificates: self.certificates }))
+    /// Checks servers' certificates against what is trusted, with the algorithms of `provider`.
+    #[must_use]
+    pub fn verifier(self, provider: &CryptoProvider) -> Arc<dyn ServerCertVerifier> {
+        Arc::new(Verifier { trust: self, algorithms: provider.signature_verification_algorithms })
     }
 }
 
 #[derive(Debug)]
 struct Verifier {
-    webpki: Arc<WebPkiServerVerifier>,
-    certificates: Vec<CertificateDer<'static>>,
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    /// A CA's certificate that a server presents as its own, and that is trusted as it is.
-    fn verify_trusted(
+    fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        refusal: Error,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // The dates have been checked before this is complained about.
-        if !is_ca_refused(&refusal) || !self.certificates.contains(end_entity) {
-            return Err(refusal);
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let (roots, algorithms) = (&self.trust.roots, self.algorithms.all);
+        let chain =
+            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms);
+        if let Err(refusal) = chain {
+            // The dates have been checked before a CA is complained about.
+            if !is_ca_refused(&refusal) || !self.trust.certificates.contains(end_entity) {
+                return Err(refusal);
+            }
+            certificate::check_purpose(end_entity)?;
         }
-        verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
-        certificate::check_purpose(end_entity)?;
+        verify_server_name(&certificate, name)?;
         Ok(ServerCertVerified::assertion())
     }
 }
@@ -109,12 +112,10 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.webpki
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .or_else(|refusal| self.verify_trusted(end_entity, server_name, refusal))
+        self.verify(end_entity, intermediates, server_name, now)
             .map_err(|refusal| Refused::explain(refusal, end_entity, intermediates))
     }
 
@@ -124,7 +125,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -133,11 +134,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -33,7 +33,7 @@ fn is_ca(params: &mut CertificateParams) {
 fn said(trusted: &[&CertificateDer<'static>], chain: &[CertificateDer<'static>], host: &str) -> String {
     let mut trust = Trust::default();
     trust.add_readable(trusted.iter().copied().cloned().collect());
-    let verifier = trust.verifier(Arc::new(ring::default_provider())).unwrap();
+    let verifier = trust.verifier(&ring::default_provider());
     let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
     let name = ServerName::try_from(host.to_owned()).unwrap();
     match verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], now) {
@@ -139,6 +139,13 @@ fn each_refusal_names_the_certificate_and_what_is_wrong_with_it() {
     }
     let intermediate = said(&[&ca], &[under_expired, expired_ca], "a.example");
     assert_eq!(intermediate, "certificate \"CN of ca.example\" expired on 2026-05-04T00:00:00Z");
+}
+
+#[test]
+fn who_trusts_nobody_refuses_everybody() {
+    let own = self_signed(named("a.example", |_| ()));
+    let want = "certificate \"CN of a.example\" is self-signed and not trusted";
+    assert_eq!(said(&[], &[own], "a.example"), want);
 }
 
 #[test]

@@ -54,14 +54,12 @@ impl Tls {
 
     fn build(&self) -> Config {
         let trust = self.trust.clone().unwrap_or_else(system_trust);
-        let unusable =
-            |error: rustls::Error| Fault::Tls { message: format!("TLS: {}", words(&error)), may_pass: false };
         // Named, not the process's default: whoever links us may have installed another.
         let provider = Arc::new(ring::default_provider());
-        let verifier = trust.verifier(Arc::clone(&provider)).map_err(unusable)?;
+        let verifier = trust.verifier(&provider);
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(unusable)?
+            .map_err(|error| Fault::Tls { message: format!("TLS: {}", words(&error)), may_pass: false })?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
