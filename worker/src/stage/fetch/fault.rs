@@ -35,6 +35,9 @@ pub(super) enum Fault {
     /// it was idle. Nobody's fault, and nothing was lost.
     #[error("the pooled connection was closed while idle")]
     Stale,
+    /// The server refuses HTTP/2 for this request and takes it over HTTP/1.1.
+    #[error("the server requires HTTP/1.1")]
+    Http1Required,
     /// The connection ended before the response did.
     #[error("connection closed")]
     Closed,

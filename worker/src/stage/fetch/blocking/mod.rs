@@ -12,7 +12,6 @@ use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::TRANSFER_ENCODING;
 use http::{Request, Uri};
 use rustls::{ClientConnection, StreamOwned};
 use shared::clock;
@@ -25,11 +24,12 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 use super::Outcome;
 use super::connect::{Attempts, Endpoint, Gate, is_reset};
 use super::dns::{Resolver, too_slow};
-use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
+use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
 use super::rules::{HeaderError, Rules};
 use super::tape::{Peer, Tape};
-use super::tls::{Tls, handshake_fault, server_name};
+use super::tls::{Tls, handshake_fault, server_name, session_fault};
+use super::wire::TIDY_BYTES_MAX;
 use crate::want::{Shortage, Want};
 use transport::{Channel, Pooled, Socket, Watch, Whose};
 
@@ -45,6 +45,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a body that nobody reads may keep us, for its connection's sake.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// What a request's head takes besides its URL and its fields: method, version, `Host`, line ends.
+const REQUEST_LINES_BYTES: usize = 128;
 
 /// What is read of a body at a time.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -144,7 +147,7 @@ fn agent(dial: Dial) -> Agent {
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .max_response_header_size(HEAD_BYTES_MAX)
+        .max_response_header_size(TIDY_BYTES_MAX)
         .max_idle_connections(IDLE_MAX)
         .max_idle_connections_per_host(IDLE_PER_HOST_MAX)
         .max_idle_age(IDLE_TIMEOUT)
@@ -162,7 +165,9 @@ fn hop(
     piece: &mut [u8],
 ) -> Result<(), Fault> {
     watch.left()?;
+    watch.expect_request(head_bytes(&request));
     let (mut head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
+    watch.slot().restore(&mut head);
     if let Some(peer) = watch.peer() {
         head.extensions.insert(Peer(peer));
     }
@@ -183,8 +188,16 @@ fn hop(
             return Ok(());
         }
     }
-    // `ureq` forgives a chunked body that ends without its last line, hyper does not.
-    if head.headers.contains_key(TRANSFER_ENCODING) && watch.closed() { Err(Fault::Closed) } else { Ok(()) }
+    Ok(())
+}
+
+/// No less than a request's head takes on the wire.
+fn head_bytes(request: &Request<()>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let uri = request.uri();
+    let host = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    REQUEST_LINES_BYTES + path + host + fields.sum::<usize>()
 }
 
 fn head_fault(error: &ureq::Error) -> Fault {
@@ -196,13 +209,8 @@ fn head_fault(error: &ureq::Error) -> Fault {
     {
         return fault;
     }
-    if let ureq::Error::Protocol(error) = error {
-        // The variant cannot be named from here; the test against hyper guards the text.
-        let too_many = error.to_string().contains("too many headers");
-        return if too_many { Fault::HeadTooLarge } else { Fault::Head };
-    }
-    if matches!(error, ureq::Error::LargeResponseHeader(..)) {
-        return Fault::HeadTooLarge;
+    if matches!(error, ureq::Error::Protocol(_)) {
+        return Fault::Head;
     }
     Fault::Protocol(error.to_string())
 }
@@ -211,7 +219,10 @@ fn io_fault(error: &io::Error) -> Fault {
     if let Some(fault) = Fault::within(error) {
         return fault;
     }
-    if is_reset(error) { Fault::Closed } else { Fault::Protocol(error.to_string()) }
+    if is_reset(error) {
+        return Fault::Closed;
+    }
+    session_fault(error).unwrap_or_else(|| Fault::Protocol(error.to_string()))
 }
 
 fn body_fault(error: &io::Error) -> Fault {
