@@ -22,6 +22,7 @@ pub mod job;
 pub mod path;
 pub mod select;
 pub mod table;
+pub mod tls;
 pub mod warc;
 
 pub use wire::{black_box, clock, codec, json, record};

@@ -13,6 +13,8 @@ use std::process;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
+use crate::inherited::check_stdout;
+
 /// Links followed before a name is taken for a loop: as many as the kernel follows.
 const LINKS_MAX: usize = 40;
 
@@ -101,6 +103,9 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<File> {
 /// # Errors
 /// Also when it is open for reading only.
 pub(crate) fn inherited_for_writing(number: RawFd) -> io::Result<File> {
+    if number == STDOUT {
+        check_stdout()?;
+    }
     let file = inherited(number)?;
     let flags = OFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GETFL)?);
     if flags & OFlag::O_ACCMODE == OFlag::O_RDONLY {

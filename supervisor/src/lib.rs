@@ -14,6 +14,7 @@ mod descriptor;
 mod engine;
 pub mod format;
 mod heading;
+mod inherited;
 pub mod journal;
 mod logs;
 mod merge;
@@ -35,7 +36,7 @@ mod verbs;
 pub mod view;
 mod whole_file;
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -47,37 +48,44 @@ use outcome::{Outcome, Refusal};
 /// Runs the command line; what `main` is.
 #[must_use]
 pub fn run() -> ExitCode {
+    if let Err(error) = inherited::settle() {
+        return Refusal::Impossible(format!("cannot set up signals: {error}")).report().into();
+    }
     let request = match typed() {
         Ok(request) => request,
         Err(refusal) => return refusal.report().into(),
     };
     let done = match request {
-        Request::Completions(shell) => {
-            cli::write_completions(shell, &mut io::stdout()).map(|()| Outcome::Done)
-        }
-        Request::ManPages(dir) => {
-            return conclude(
-                cli::write_man_pages(&dir)
-                    .map(|()| Outcome::Done)
-                    .with_context(|| format!("cannot write man pages into {}", dir.display())),
-            );
-        }
-        Request::Run(plan) => return conclude(verbs::run(&plan)),
-        Request::Csv(plan) => return conclude(verbs::csv(&plan)),
-        Request::Serve(config, format, level) => {
-            return match logs::begin(format, level) {
-                Ok(()) => conclude(verbs::serve(*config, settings_again)),
-                Err(error) => Refusal::Impossible(error.to_string()).report().into(),
-            };
-        }
+        Request::Completions(shell) => completions(shell),
+        Request::ManPages(dir) => cli::write_man_pages(&dir)
+            .map(|()| Outcome::Done)
+            .with_context(|| format!("cannot write man pages into {}", dir.display())),
         Request::Client(order) => return client::run(*order),
-        Request::Compare(comparison) => return conclude(verbs::compare(&comparison)),
+        Request::Run(plan) => with_descriptors(|| verbs::run(&plan)),
+        Request::Csv(plan) => with_descriptors(|| verbs::csv(&plan)),
+        Request::Compare(comparison) => with_descriptors(|| verbs::compare(&comparison)),
+        Request::Serve(config, format, level) => logs::begin(format, level)
+            .map_err(anyhow::Error::from)
+            .and_then(|()| with_descriptors(|| verbs::serve(*config, settings_again))),
     };
-    match done {
+    conclude(done)
+}
+
+/// Does what needs workers, if there are descriptors enough for one.
+fn with_descriptors(work: impl FnOnce() -> anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+    runtime::descriptors::check()?;
+    work()
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<Outcome> {
+    let mut out = io::stdout();
+    let written = inherited::check_stdout()
+        .and_then(|()| cli::write_completions(shell, &mut out))
+        .and_then(|()| out.flush());
+    match written {
         // `| head` has read what it wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Done.into(),
-        Ok(outcome) => outcome.into(),
-        Err(error) => Refusal::Impossible(format!("cannot write: {error}")).report().into(),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
+        written => written.map(|()| Outcome::Done).context("cannot write to standard output"),
     }
 }
 

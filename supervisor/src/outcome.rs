@@ -1,9 +1,10 @@
 //! How the program ends: the only place that knows exit codes.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use crate::inherited;
 use crate::progress::printable;
 
 /// How a run ended, as its exit code says.
@@ -68,13 +69,14 @@ impl fmt::Display for Refusal {
 impl Refusal {
     /// Prints it: help to stdout, everything else to stderr.
     pub(crate) fn report(&self) -> Outcome {
-        // Ignore write errors: a user who closed the stream does not want to see this.
         match self {
-            Self::Usage(error) => {
+            Self::Usage(error) if error.use_stderr() => {
+                // A standard error that is closed has nobody to tell.
                 let _ = error.print();
             }
+            Self::Usage(help) => return show(help),
             Self::Impossible(message) => {
-                let _ = writeln!(std::io::stderr(), "error: {}", printable(message));
+                let _ = writeln!(io::stderr(), "error: {}", printable(message));
             }
         }
         self.outcome()
@@ -101,6 +103,17 @@ pub(crate) fn first_paragraph(error: &clap::Error) -> String {
         .collect();
     let joined = lines.join(" ");
     joined.strip_prefix("error: ").map_or_else(|| joined.clone(), str::to_owned)
+}
+
+/// Writes help or a version, which somebody asked for, to standard output.
+fn show(help: &clap::Error) -> Outcome {
+    let shown = inherited::check_stdout().and_then(|()| help.print()).and_then(|()| io::stdout().flush());
+    match shown {
+        // `| head` has read what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Done,
+        Err(error) => Refusal::Impossible(format!("cannot write to standard output: {error}")).report(),
+        Ok(()) => Outcome::Done,
+    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,8 @@ pub struct Plan {
     pub ordered: bool,
     /// Whether a live bar is drawn.
     pub progress: When,
+    /// Nothing is said on standard error but why a run could not be done.
+    pub quiet: bool,
     /// Where the summary goes as JSON.
     pub summary: Option<PathBuf>,
     /// Where the HTML report goes.

@@ -16,6 +16,7 @@ use crate::aggregate::{self, CsvReport};
 use crate::api;
 use crate::config::ServiceConfig;
 use crate::engine::{self, EngineError, Outside, Report, Resume};
+use crate::inherited;
 use crate::journal::{self, Complete, Destination, Opened};
 use crate::outcome::Outcome;
 use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
@@ -44,15 +45,18 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
         Opened::Complete(path) => {
             let complete = journal::check_complete(&path, plan)?;
             write_manifest(plan, totals(&complete))?;
-            Ok(nothing_left(&path.display().to_string(), &complete))
+            Ok(nothing_left(plan, &path.display().to_string(), &complete))
         }
     }
 }
 
 /// Says that an output is complete.
-fn nothing_left(shown: &str, complete: &Complete) -> Outcome {
+fn nothing_left(plan: &Plan, shown: &str, complete: &Complete) -> Outcome {
     let records = units::counted(complete.records, "record");
-    say(&format!("{shown} is complete already, with {records}: nothing is left to do\n"));
+    let text = format!("{shown} is complete already, with {records}: nothing is left to do");
+    notify(plan, &text);
+    let failed = summary::failed_inputs(complete.failed, complete.records, complete.told.errors());
+    failed.iter().for_each(|line| notify(plan, line));
     if complete.failed == 0 { Outcome::Done } else { Outcome::InputsFailed }
 }
 
@@ -63,13 +67,14 @@ const fn totals(complete: &Complete) -> Totals {
 /// Runs one job whose output is open.
 fn run_to(plan: &Plan, destination: Destination) -> anyhow::Result<Outcome> {
     let screen = Screen::stderr();
-    let mut progress = Progress::new(plan.progress, screen);
+    let mut progress = Progress::new(plan.progress, screen).quiet(plan.quiet);
     if let Some(notice) = &destination.notice {
         progress.message(notice);
     }
     remove_manifest(plan)?;
     let report = run_shown(plan, destination, u64::MAX, progress)?;
     if report.ended.failure.is_some() {
+        failed_inputs(&report).iter().for_each(|line| notify(plan, line));
         return conclude(plan, &report);
     }
     let summary = &report.run.summary;
@@ -82,9 +87,10 @@ fn run_to(plan: &Plan, destination: Destination) -> anyhow::Result<Outcome> {
     if let Some(path) = &plan.report {
         write_report(path, std::slice::from_ref(&report.run))?;
     }
-    if shows(plan.progress, screen) {
+    if shows(plan, screen) {
         say(&summary::table(&report.run.summary, screen));
     }
+    failed_inputs(&report).iter().for_each(|line| notify(plan, line));
     conclude(plan, &report)
 }
 
@@ -100,7 +106,7 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
     #[cfg(feature = "objects")]
     let object = plan.object.as_deref().map(|object| to_object::table(plan, object)).transpose()?;
     let screen = Screen::stderr();
-    let mut progress = Progress::new(plan.progress, screen);
+    let mut progress = Progress::new(plan.progress, screen).quiet(plan.quiet);
     let report = alone(&mut progress, |outside| aggregate::run(plan, spec, outside))?;
     let CsvReport { ended, tally, said, run } = report;
     let bytes = run.summary.bytes;
@@ -129,7 +135,7 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
     if let Some(path) = &plan.report {
         write_report(path, std::slice::from_ref(&run))?;
     }
-    if shows(plan.progress, screen) {
+    if shows(plan, screen) {
         say(&summary::table(&run.summary, screen));
     }
     Ok(outcome)
@@ -139,7 +145,10 @@ pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
 fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
     match output {
         Output::File { path, .. } => whole_file::replace(path, table)?,
-        Output::Stdout => match io::stdout().write_all(table).and_then(|()| io::stdout().flush()) {
+        Output::Stdout => match inherited::check_stdout()
+            .and_then(|()| io::stdout().write_all(table))
+            .and_then(|()| io::stdout().flush())
+        {
             // `| head` has read what it wanted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             written => written.context("cannot write to standard output")?,
@@ -183,18 +192,19 @@ pub(crate) fn serve(config: ServiceConfig, again: service::Again) -> anyhow::Res
 pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
     let screen = Screen::stderr();
     let targets_max = comparison.sample.map_or(u64::MAX, std::num::NonZeroU64::get);
-    let mut runs: Vec<ModeRun> = Vec::new();
+    let (mut runs, mut failed): (Vec<ModeRun>, Vec<String>) = (Vec::new(), Vec::new());
     let mut worst = Outcome::Done;
     for mode in Mode::ALL {
         let pool = PoolPlan { mode: Some(mode), ..comparison.plan.pool };
         let plan = Plan { pool, ..comparison.plan.clone() };
-        let mut progress = Progress::new(plan.progress, screen);
-        if shows(plan.progress, screen) {
+        let mut progress = Progress::new(plan.progress, screen).quiet(plan.quiet);
+        if shows(&plan, screen) {
             progress.message(&format!("{} …", mode.name()));
         }
         let nowhere = Destination::without_journal(Outlet::new(Sink::open(&Output::Discard)?, None));
         let report = run_shown(&plan, nowhere, targets_max, progress)?;
         let outcome = conclude(&plan, &report)?;
+        failed.extend(failed_inputs(&report).map(|failed| format!("{}: {failed}", mode.name())));
         runs.push(report.run);
         if let Outcome::Stopped(_) = outcome {
             return Ok(outcome);
@@ -204,6 +214,7 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
         }
     }
     say(&summary::compare_table(&runs, screen));
+    failed.iter().for_each(|line| notify(&comparison.plan, line));
     if let Some(path) = &comparison.plan.report {
         write_report(path, &runs)?;
     }
@@ -258,12 +269,19 @@ fn alone<T>(
 }
 
 /// Whether the table is for a person to see: what holds for the bar holds for it.
-fn shows(when: When, screen: Screen) -> bool {
-    match when {
+const fn shows(plan: &Plan, screen: Screen) -> bool {
+    match plan.progress {
+        _ if plan.quiet => false,
         When::Auto => screen.is_terminal,
         When::Always => true,
         When::Never => false,
     }
+}
+
+/// How many inputs failed, and of what; nothing to somebody who has read enough (`| head`).
+fn failed_inputs(report: &Report) -> Option<String> {
+    let summary = Some(&report.run.summary).filter(|_| !report.reader_left)?;
+    summary::failed_inputs(summary.failed, summary.items, &summary.errors)
 }
 
 /// Says what did not go as asked for, and turns it into an outcome.
@@ -273,8 +291,9 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     let done = run.summary.items - ended.held_back;
     let left = ended.left + ended.held_back;
     if let Some(why) = &ended.failure {
+        let how = if left > 0 || ended.unread { how(*resume) } else { "" };
         let (done, left) = (units::counted(done, "record"), units::counted(left, "input"));
-        anyhow::bail!("{why}\n{done} written, {left} left{}", how(*resume));
+        anyhow::bail!("{why}\n{done} written, {left} left{how}");
     }
     if let Some(signal) = ended.signal {
         let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
@@ -293,7 +312,7 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
     }
     if done == 0 && !reader_left {
-        say("nothing was done: the inputs name no target\n");
+        notify(plan, "nothing was done: the inputs name no target");
     }
     let all_done = run.summary.failed == 0 && run.summary.sitemaps_failed == 0;
     if *reader_left || all_done { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
@@ -316,6 +335,13 @@ fn write_report(path: &Path, runs: &[ModeRun]) -> Result<(), WriteError> {
     let title = format!("supervisor {}", typed.join(" "));
     let when = humantime::format_rfc3339_seconds(clock::wall()).to_string();
     report::Page { title: &title, when: &when, runs }.write(path)
+}
+
+/// Says something that is no error, if it is wanted.
+fn notify(plan: &Plan, text: &str) {
+    if !plan.quiet {
+        say(&format!("{text}\n"));
+    }
 }
 
 /// Writes to standard error; one that is closed has nobody to tell.

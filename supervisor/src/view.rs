@@ -225,4 +225,7 @@ pub struct ServiceView {
     pub cpu_s: f64,
     /// Workers started to replace one that died.
     pub restarts: u64,
+    /// What was missing or damaged in the state directory when the service was started, and what was made of it.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }

@@ -14,6 +14,7 @@ mod limits;
 mod outbox;
 mod sandbox;
 pub mod stage;
+mod want;
 
 use std::fs::File;
 use std::io;
@@ -30,6 +31,8 @@ use shared::black_box::{BlackBox, Phase};
 use shared::clock;
 use shared::job::{JobSpec, Work};
 use shared::protocol::{FromWorker, ToWorker};
+use signal_hook::consts::SIGXFSZ;
+use signal_hook::flag;
 
 use crate::connection::Connection;
 use crate::executor::Worker;
@@ -66,6 +69,9 @@ pub fn run() -> ExitCode {
 /// Runs the worker with a hook into the stage of every target.
 #[must_use]
 pub fn run_with(hook: Option<Hook>) -> ExitCode {
+    // A file that reaches the limit on its size is an error of the write. An `exec` resets the handler, so the user's
+    // program has the default. If there can be none, the signal ends this process, as any worker may end.
+    let _ = flag::register(SIGXFSZ, Arc::default());
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -90,6 +90,8 @@ pub struct Reading {
     pub in_flight: u64,
     /// Bytes read so far of a long-running target, in runs that count progress in bytes.
     pub bytes: u64,
+    /// Targets that wait for something this machine has run out of: a descriptor, a port.
+    pub waiting: u64,
 }
 
 #[repr(usize)]
@@ -104,6 +106,7 @@ enum Word {
     Cpu,
     InFlight,
     Bytes,
+    Waiting,
 }
 
 /// One process's mapping of the page.
@@ -188,6 +191,11 @@ impl BlackBox {
         self.word(Word::Bytes).store(bytes, Ordering::Relaxed);
     }
 
+    /// Worker: sets how many targets wait for something this machine has run out of.
+    pub fn set_waiting(&self, targets: u64) {
+        self.word(Word::Waiting).store(targets, Ordering::Relaxed);
+    }
+
     /// Worker: sets the resources used so far.
     pub fn set_usage(&self, rss: Resident, cpu: Duration) {
         self.word(Word::Rss).store(rss.now_bytes, Ordering::Relaxed);
@@ -211,6 +219,7 @@ impl BlackBox {
             cpu_us: load(Word::Cpu),
             in_flight: load(Word::InFlight),
             bytes: load(Word::Bytes),
+            waiting: load(Word::Waiting),
         }
     }
 }

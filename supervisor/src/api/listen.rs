@@ -134,7 +134,10 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), ApiError> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
-    let _ = fs::remove_file(&new);
+    // One that a killed service left; anything else there is somebody's.
+    if fs::symlink_metadata(&new).is_ok_and(|found| found.file_type().is_socket()) {
+        let _ = fs::remove_file(&new);
+    }
     let listener = UnixListener::bind(&new).map_err(refuse)?;
     let inode = fs::set_permissions(&new, Permissions::from_mode(SOCKET_MODE))
         .and_then(|()| fs::rename(&new, path))

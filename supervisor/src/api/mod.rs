@@ -30,8 +30,10 @@ mod tls;
 mod views;
 mod watched;
 
+use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -220,7 +222,9 @@ impl Drop for ApiHandle {
 pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<ApiHandle, ApiError> {
     let bound = listen::bind(config)?;
     let incoming = state_dir.join("incoming");
-    incoming::clear(&incoming).map_err(|source| ApiError::Uploads { path: incoming.clone(), source })?;
+    // What is in it is the store's to sweep.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&incoming);
+    made.map_err(|source| ApiError::Uploads { path: incoming.clone(), source })?;
     let (stop, stopping) = watch::channel(false);
     let api = Arc::new(Api {
         service,

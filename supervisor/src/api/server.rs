@@ -28,6 +28,7 @@ use super::guarded::StallGuard;
 use super::listen::Listening;
 use super::problem::Problem;
 use super::{Api, GRACE, routes};
+use crate::runtime::descriptors;
 
 /// Time limit for a request's line and headers, counted from when the connection opens or the last
 /// response was sent. So it also limits idle time. Other servers call it `--header-timeout`.
@@ -119,7 +120,8 @@ pub(super) async fn run(api: &Arc<Api>, listeners: Vec<Listener>) {
     let router = routes::router(Arc::clone(api));
     let mut loops = JoinSet::new();
     // Clients on the network must not lock out the machine's own users.
-    let most = usize::try_from(api.config.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
+    let most = descriptors::fit_clients(descriptors::raise_limit(), api.config.connections_max);
+    let most = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS);
     let (unix, tcp) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(most)));
     for listener in listeners {
         let room = match &listener {

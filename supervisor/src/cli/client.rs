@@ -24,7 +24,7 @@ use crate::client::{Act, Files, Order, Place, Results, Submit, What};
 const NOT_SUBMITTED: [&str; 6] = ["output", "overwrite", "resume", "summary", "report", "config"];
 
 /// What of the command line is for the client itself.
-const CLIENTS: [&str; 11] = [
+const CLIENTS: [&str; 12] = [
     "socket",
     "url",
     "token-file",
@@ -32,6 +32,7 @@ const CLIENTS: [&str; 11] = [
     "json",
     "wait",
     "progress",
+    "quiet",
     "idempotency-key",
     "job",
     "name",
@@ -49,7 +50,7 @@ pub(super) fn is_client(path: &[String]) -> bool {
 /// The flags of a client's command that the environment may set.
 pub(super) fn from_environment<'a>(root: &'a Command, path: &[String]) -> Vec<&'a Arg> {
     let arguments = settings::arguments(root, path);
-    arguments.into_iter().filter(|arg| PLACES.contains(&key(arg))).collect()
+    arguments.into_iter().filter(|arg| PLACES.contains(&key(arg)) || key(arg) == "quiet").collect()
 }
 
 /// Takes out of the help of `submit` what it would refuse.
@@ -80,8 +81,8 @@ pub(super) fn order(
             document.extend(name.map(|name| ("name".to_owned(), name.into())));
             document.extend(priority.map(|priority| ("priority".to_owned(), priority.into())));
             let files = files(&mut document)?;
-            let progress = when(progress(matches));
-            (service, What::Submit(Submit { document, files, idempotency_key, wait, progress }))
+            let (progress, quiet) = (when(progress(matches)), matches.get_flag("quiet"));
+            (service, What::Submit(Submit { document, files, idempotency_key, wait, progress, quiet }))
         }
         Verb::Jobs(JobsFlags { state, limit, service, verb }) => {
             let what = match verb {
@@ -121,7 +122,8 @@ pub(super) fn order(
 fn refuse_pool_flags(root: &Command, matches: &ArgMatches) -> Result<(), Problem> {
     let typed = root.get_arguments().find(|arg| {
         let id = arg.get_id().as_str();
-        !matches!(id, "help" | "version") && matches.value_source(id) == Some(ValueSource::CommandLine)
+        !matches!(id, "help" | "version" | "quiet")
+            && matches.value_source(id) == Some(ValueSource::CommandLine)
     });
     match typed {
         Some(arg) => Err(Problem::Usage(format!("--{} is not for a command that asks a service", key(arg)))),
@@ -254,7 +256,7 @@ fn job_file(path: &Path) -> Result<Map<String, Value>, Problem> {
     let mut document = Map::new();
     for (name, value) in table {
         let name = name.replace('_', "-");
-        if NOT_SUBMITTED.contains(&name.as_str()) || name == "progress" {
+        if NOT_SUBMITTED.contains(&name.as_str()) || matches!(name.as_str(), "progress" | "quiet") {
             continue;
         }
         let value = serde_json::to_value(value).map_err(|error| refuse(error.to_string()))?;

@@ -21,7 +21,7 @@ use crate::outcome::first_paragraph;
 use crate::plan::{CsvPlan, Input, Plan};
 
 /// What concerns one terminal or one file, and not a job of the service.
-const NOT_FOR_JOBS: [&str; 12] = [
+const NOT_FOR_JOBS: [&str; 13] = [
     "output",
     "format",
     "split",
@@ -29,6 +29,7 @@ const NOT_FOR_JOBS: [&str; 12] = [
     "resume",
     "overwrite",
     "progress",
+    "quiet",
     "summary",
     "report",
     "config",

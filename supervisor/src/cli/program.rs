@@ -73,6 +73,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         ordered: output.ordered,
         sandbox: sandbox_for_program(pool)?,
         progress: when(flags.shown.progress),
+        quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
     })

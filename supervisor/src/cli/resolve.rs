@@ -36,6 +36,7 @@ struct Run {
     output: Option<OutputFlags>,
     then: Option<MapSpec>,
     shown: ShownFlags,
+    quiet: bool,
 }
 
 impl Run {
@@ -46,6 +47,7 @@ impl Run {
         Ok(Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),
+            quiet: pool.quiet,
             targets,
             lists,
             extract,
@@ -62,6 +64,7 @@ impl Run {
         Ok(Self {
             pool: pool_plan(pool),
             sandbox: sandbox(pool),
+            quiet: pool.quiet,
             targets,
             lists,
             extract,
@@ -135,6 +138,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<R
         ordered: true,
         sandbox: sandbox(pool),
         progress: when(shown.progress),
+        quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
     };
@@ -221,6 +225,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         ordered,
         sandbox: run.sandbox,
         progress: when(run.shown.progress),
+        quiet: run.quiet,
         summary,
         report,
     };

@@ -13,10 +13,11 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
+use shared::tls::{Trust, words};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -208,13 +209,14 @@ fn address(url: &Url) -> Option<(String, String, u16)> {
 fn explained(error: &io::Error) -> String {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            format!("{error}; if its authority is one of your own, name it with --ca")
+        Some(why @ rustls::Error::InvalidCertificate(_)) => {
+            format!("{}; if its authority is one of your own, name it with --ca", words(why))
         }
-        Some(rustls::Error::InvalidMessage(_)) => {
-            format!("{error}; if it speaks no TLS, ask with http://")
+        Some(why @ rustls::Error::InvalidMessage(_)) => {
+            format!("{}; if it speaks no TLS, ask with http://", words(why))
         }
-        Some(_) | None => error.to_string(),
+        Some(why) => words(why),
+        None => error.to_string(),
     }
 }
 
@@ -231,29 +233,31 @@ fn bearer(path: &Path) -> Result<HeaderValue, ClientError> {
 
 fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = trusted(ca)?.verifier(&provider);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| ClientError::Here(format!("no TLS: {error}")))?
-        .with_root_certificates(trusted(ca)?)
+        .map_err(|error| ClientError::Here(format!("no TLS: {}", words(&error))))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
 /// The certificates in a file; without one, those that the system trusts.
-fn trusted(ca: Option<&Path>) -> Result<RootCertStore, ClientError> {
-    let mut roots = RootCertStore::empty();
+fn trusted(ca: Option<&Path>) -> Result<Trust, ClientError> {
+    let mut trust = Trust::default();
     let Some(path) = ca else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
+        trust.add_readable(rustls_native_certs::load_native_certs().certs);
+        return Ok(trust);
     };
     let refuse = |why: &dyn std::fmt::Display| ClientError::Here(format!("--ca {}: {why}", path.display()));
     let text = fs::read(path).map_err(|error| refuse(&error))?;
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| refuse(&error))?;
-        roots.add(certificate).map_err(|error| refuse(&error))?;
+        trust.add(certificate).map_err(|error| refuse(&words(&error)))?;
     }
-    if roots.is_empty() {
+    if trust.is_empty() {
         return Err(refuse(&"there is no certificate in it"));
     }
-    Ok(roots)
+    Ok(trust)
 }

@@ -18,9 +18,10 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use self::connection::{Answer, Connection};
+use crate::inherited;
 use crate::outcome::{Outcome, Refusal};
 use crate::plan::When;
-use crate::progress::Screen;
+use crate::progress::{Progress, Screen};
 use crate::view::{JobId, JobView};
 
 /// Where the service is.
@@ -95,6 +96,8 @@ pub(crate) struct Submit {
     pub(crate) wait: bool,
     /// Whether to show how far it is meanwhile.
     pub(crate) progress: When,
+    /// Whether to say nothing but errors.
+    pub(crate) quiet: bool,
 }
 
 /// Files of this machine that a job needs.
@@ -205,7 +208,7 @@ async fn carry_out(order: Order) -> Result<ExitCode, ClientError> {
 }
 
 async fn submitted(place: &Place, submit: Submit, json: bool) -> Result<ExitCode, ClientError> {
-    let (wait, progress) = (submit.wait, submit.progress);
+    let (wait, progress, quiet) = (submit.wait, submit.progress, submit.quiet);
     let answer = files::submit(place, submit).await?;
     let job: JobView = answer.parse()?;
     if !wait {
@@ -215,7 +218,8 @@ async fn submitted(place: &Place, submit: Submit, json: bool) -> Result<ExitCode
     if !json {
         print(&format!("{}\n", job.id))?;
     }
-    let (ended, outcome) = wait::until_ended(place, job, progress).await?;
+    let (ended, outcome) =
+        wait::until_ended(place, job, Progress::new(progress, Screen::stderr()).quiet(quiet)).await?;
     if let Some(ended) = ended.filter(|_| json) {
         print(&(serde_json::to_string(&ended).unwrap_or_default() + "\n"))?;
     }
@@ -263,7 +267,8 @@ fn say(text: &str) {
 fn print(text: &str) -> Result<(), ClientError> {
     let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     let mut out = io::stdout().lock();
-    match write!(out, "{text}{newline}").and_then(|()| out.flush()) {
+    let written = inherited::check_stdout().and_then(|()| write!(out, "{text}{newline}"));
+    match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ClientError::Closed),
         Err(error) => Err(ClientError::Here(format!("cannot write to standard output: {error}"))),
         Ok(()) => Ok(()),

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::connection::Connection;
 use super::patience::Patience;
 use super::{ClientError, Place, Results, say};
+use crate::inherited;
 
 /// Writes them.
 ///
@@ -112,7 +113,10 @@ async fn ask(place: &Place, wanted: &Results, from: u64) -> Result<Incoming, Cli
 }
 
 fn open(path: Option<&Path>, overwrite: bool) -> Result<Box<dyn Write>, ClientError> {
-    let Some(path) = path else { return Ok(Box::new(io::stdout())) };
+    let Some(path) = path else {
+        let closed = |error| ClientError::Here(format!("cannot write to standard output: {error}"));
+        return inherited::check_stdout().map(|()| Box::new(io::stdout()) as _).map_err(closed);
+    };
     let opened: io::Result<File> = if overwrite {
         File::create(path)
     } else {

@@ -167,6 +167,9 @@ pub(super) fn status(
         units::counted(u64::from(service.workers), "worker") + " busy",
         if *stopping { ", stopping" } else { "" },
     );
+    for warning in &service.warnings {
+        text += &format!("warning: {}\n", printable(warning));
+    }
     if !workers.workers.is_empty() {
         text += "\n";
         let head = ["pid", "state", "job", "slot", "in flight", "phase", "target", "for", "rss", "cpu"];

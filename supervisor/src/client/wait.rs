@@ -12,7 +12,6 @@ use super::connection::Connection;
 use super::patience::Patience;
 use super::{ClientError, Place, say};
 use crate::outcome::Outcome;
-use crate::plan::When;
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::summary;
 use crate::view::{JobId, JobState, JobView};
@@ -27,10 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(super) async fn until_ended(
     place: &Place,
     job: JobView,
-    when: When,
+    mut progress: Progress,
 ) -> Result<(Option<JobView>, ExitCode), ClientError> {
     let screen = Screen::stderr();
-    let mut progress = Progress::new(when, screen);
     let is_shown = progress.is_shown();
     let stop = |kind| signal(kind).map_err(|error| ClientError::Here(error.to_string()));
     let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
@@ -62,6 +60,10 @@ pub(super) async fn until_ended(
     }
     if let Some(summary) = job.summary.as_ref().filter(|_| is_shown) {
         let _ = io::stderr().write_all(summary::table(summary, screen).as_bytes());
+    }
+    let counts = job.counts;
+    if let Some(failed) = summary::failed_inputs(counts.failed, counts.done, &job.errors) {
+        progress.message(&format!("job {id}: {failed}"));
     }
     if job.state == JobState::Cancelled {
         say(&format!("job {id} was cancelled"));

@@ -20,6 +20,17 @@ pub enum JournalError {
         /// The output.
         output: PathBuf,
     },
+    /// There is an output of which the journal, which is empty, says nothing.
+    #[error(
+        "cannot resume {}: its journal {} is empty, so nothing says that these records are this job's; move either \
+         out of the way, or start anew with --overwrite", output.display(), journal.display()
+    )]
+    Empty {
+        /// The output.
+        output: PathBuf,
+        /// The journal.
+        journal: PathBuf,
+    },
     /// Another supervisor is at it.
     #[error("another supervisor is writing to {} now: it has locked {}", output(path).display(), path.display())]
     Locked {
@@ -169,6 +180,7 @@ impl OutputError {
                 | JournalError::Write { .. }
                 | JournalError::Sync { .. } => true,
                 JournalError::Unfinished { .. }
+                | JournalError::Empty { .. }
                 | JournalError::Foreign { .. }
                 | JournalError::OtherSchema { .. }
                 | JournalError::Damaged { .. }

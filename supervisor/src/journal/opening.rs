@@ -121,6 +121,39 @@ impl<'a> Place<'a> {
         is_there || unfinished
     }
 
+    /// Whether there are records, or something that may be some.
+    fn has_content(&self) -> bool {
+        let holds_bytes =
+            |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
+        holds_bytes(self.records())
+            || holds_bytes(self.output)
+            || whole::is_used(self.output).unwrap_or(false)
+    }
+
+    /// Refuses what can be no journal of ours, before SQLite makes one of it; whether it is there and empty.
+    fn is_blank(&self) -> Result<bool, JournalError> {
+        let Ok(found) = self.journal.symlink_metadata() else { return Ok(false) };
+        let target = fs::metadata(&self.journal).ok().filter(fs::Metadata::is_file);
+        match target {
+            Some(target) if target.len() > 0 => Ok(false),
+            Some(_) if found.is_file() => Ok(true),
+            Some(_) | None => Err(JournalError::Foreign { path: self.journal.clone() }),
+        }
+    }
+
+    /// A journal that is empty tells nothing: records beside it are not known to be this job's.
+    fn refuse_unknown(&self, wish: Wish, blank: bool) -> Result<(), OutputError> {
+        if !blank || wish == Wish::Replace || !self.has_content() {
+            return Ok(());
+        }
+        // Under the name that the user knows, unless only the records are there.
+        let output = if self.output.exists() { self.output } else { self.records() }.to_owned();
+        Err(match wish {
+            Wish::Resume => JournalError::Empty { output, journal: self.journal.clone() }.into(),
+            Wish::Keep | Wish::Replace => SinkError::Exists { path: output }.into(),
+        })
+    }
+
     /// What is written to.
     fn outlet(&self, plan: &Plan, sink: Sink) -> Outlet {
         let Some(kept_at) = &self.kept_at else { return outlet(plan, sink) };
@@ -171,9 +204,12 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
         (false, false) => Wish::Keep,
     };
     let journal = &place.journal;
+    // Before it is opened: SQLite throws away what belongs to an empty file.
+    place.refuse_unknown(wish, place.is_blank()?)?;
     let left = journal.symlink_metadata().is_ok().then(|| Store::open(journal)).transpose()?;
     let (store, recorded) = left.map_or((None, None), |(store, recorded)| (Some(store), recorded));
-    // An empty journal is that of a run that was killed before its first record: it may have begun the output.
+    place.refuse_unknown(wish, store.is_some() && recorded.is_none())?;
+    // An empty journal is that of a run that was killed before its first record.
     let unfinished = store.is_some() && !recorded.as_ref().is_some_and(|recorded| recorded.complete);
     let are_kept = place.kept_at.as_ref().is_none_or(|kept| kept.exists());
     match (start(exists, unfinished, wish), store, recorded) {

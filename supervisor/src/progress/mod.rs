@@ -87,6 +87,7 @@ pub struct Progress {
     face: Face,
     rate: Rate,
     drawn: Option<Instant>,
+    quiet: bool,
     out: Box<dyn Write + Send>,
 }
 
@@ -107,7 +108,14 @@ impl Progress {
     }
 
     fn with(face: Face, out: Box<dyn Write + Send>) -> Self {
-        Self { face, rate: Rate::default(), drawn: None, out }
+        Self { face, rate: Rate::default(), drawn: None, quiet: false, out }
+    }
+
+    /// Shows nothing at all, if so.
+    #[must_use]
+    pub fn quiet(self, quiet: bool) -> Self {
+        let face = if quiet { Face::Off } else { self.face };
+        Self { face, quiet, ..self }
     }
 
     /// Whether anything is shown, the summary table included.
@@ -151,10 +159,11 @@ impl Progress {
         }
     }
 
-    /// Prints a line for a person, above the bar if there is one; shown whatever the bar does.
+    /// Prints a line for a person, above the bar if there is one; shown whatever the bar does, unless all is quiet.
     pub fn message(&mut self, text: &str) {
         let text = printable(text);
         match &self.face {
+            Face::Off if self.quiet => {}
             Face::Bar(bar) => bar.suspend(|| {
                 let _ = writeln!(self.out, "{text}");
             }),

@@ -13,8 +13,31 @@ const SUPERVISOR_RESERVE: u64 = 48;
 /// the page while starting, and the one-shot server.
 const PER_WORKER: u64 = 8;
 
+/// One of so many descriptors may be a client's, of each kind of listener.
+const CLIENTS_SHARE: u64 = 4;
+
 /// Connections a target may hold at once: its own, and one kept alive for a host seen before.
 const PER_TARGET: u64 = 2;
+
+/// Fewest descriptors with which a run can be begun: what the supervisor itself needs for the smallest
+/// run, and one worker. With fewer, it would fail somewhere on its way.
+const NEEDED: u64 = 24;
+
+/// There are too few descriptors for any run.
+#[derive(Debug, thiserror::Error)]
+#[error("the limit of {limit} open files is too low: at least {NEEDED} are needed; raise it with ulimit -n")]
+pub struct TooFew {
+    limit: u64,
+}
+
+/// Makes sure that a run can be begun.
+///
+/// # Errors
+/// [`TooFew`] when the limit on open files is too low.
+pub fn check() -> Result<(), TooFew> {
+    let limit = raise_limit();
+    if limit < NEEDED { Err(TooFew { limit }) } else { Ok(()) }
+}
 
 /// Raises the soft limit to the hard one, for this process and the workers it
 /// starts; how many descriptors each may then have open.
@@ -33,6 +56,12 @@ pub fn fit(descriptors: u64, workers: u32, concurrency: u32) -> (u32, u32) {
     (cut(workers, seats), cut(concurrency, targets))
 }
 
+/// Connections to the service that fit beside its jobs: however many come in, what jobs need comes first.
+#[must_use]
+pub fn fit_clients(descriptors: u64, wanted: u32) -> u32 {
+    wanted.min(u32::try_from(descriptors / CLIENTS_SHARE).unwrap_or(u32::MAX)).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +75,13 @@ mod tests {
             (10, 8, 64, (1, 1)),
         ] {
             assert_eq!(fit(descriptors, workers, concurrency), fits, "{descriptors}");
+        }
+    }
+
+    #[test]
+    fn clients_leave_room_for_jobs() {
+        for (descriptors, fits) in [(1_048_576, 512), (1024, 256), (64, 16), (3, 1)] {
+            assert_eq!(fit_clients(descriptors, 512), fits, "{descriptors}");
         }
     }
 }

@@ -10,6 +10,7 @@ use signal_hook::iterator::{Handle, SignalsInfo};
 use signal_hook::low_level::emulate_default_handler;
 
 use super::control::{Controller, Steering};
+use crate::inherited;
 
 /// What the system or the user told this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,8 @@ impl Signals {
     /// # Errors
     /// When the handlers or the thread cannot be set up.
     pub fn start(mut tell: impl FnMut(Told) -> bool + Send + 'static) -> io::Result<Self> {
-        let handled = [SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGTTIN, SIGTTOU];
+        let hangup = (!inherited::ignores_hangup()).then_some(SIGHUP);
+        let handled = [SIGCHLD, SIGINT, SIGTERM, SIGTTIN, SIGTTOU].into_iter().chain(hangup);
         let mut incoming = SignalsInfo::<WithRawSiginfo>::new(handled)?;
         let handle = incoming.handle();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crossbeam_channel::Sender;
+use serde::{Deserialize, Serialize};
 
 use crate::view::{JobId, JobView};
 
@@ -65,7 +66,7 @@ pub struct Upload {
 }
 
 /// A submission's key and what was sent under it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// The key, as sent.
     pub key: String,

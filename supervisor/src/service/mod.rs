@@ -76,7 +76,9 @@ pub fn run<E: From<StartError>>(
     open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<Box<dyn Endpoint>>, E>,
 ) -> Result<(), E> {
     let store = Store::open(&config.state_dir).map_err(StartError::from)?;
-    store.sweep().map_err(StartError::from)?;
+    for note in store.notes() {
+        tracing::warn!("{note}");
+    }
     let (workers, spares) = workers.with_spares().map_err(StartError::from)?;
     let (asks_sender, asks) = unbounded();
     let (tell, news) = unbounded();

@@ -2,15 +2,22 @@
 //! a directory for each job beside it.
 //!
 //! ```text
-//! state.db            which jobs there are, and in which state
-//! lock                held for as long as a service uses the directory
-//! incoming/…          uploads that nobody has been answered for: removed at the start
-//! jobs/17/0/urls.csv  uploads of job 17
+//! state.db              which jobs there are, and in which state
+//! lock                  held for as long as a service uses the directory
+//! incoming/…            uploads that nobody has been answered for: removed at the start
+//! jobs/17/job.json      what job 17 is to do
+//! jobs/17/state.json    its row as it was last kept
+//! jobs/17/0/urls.csv    its uploads
 //! jobs/17/records.jsonl, records.jsonl.journal
+//! trash/17              a job that was removed: its files go at the start, if not before
+//! set-aside/…           what a start did not understand: never touched again
 //! ```
-//! Invariant: what a method has returned for is on the disk. A directory without its row is what a
-//! crash left in the middle of taking in or removing a job, and is removed at the start.
+//! Invariant: what a method has returned for is on the disk. Nothing but `trash` and `incoming` is
+//! ever removed because there is no row for it: see `recovery`.
 
+mod manifest;
+mod recovery;
+mod rows;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -23,13 +30,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::clock;
 use shared::record::ErrorKind;
 
+use self::manifest::JobFile;
+use self::rows::{COLUMNS, json, kept};
 use super::ask::Idempotency;
 use crate::summary::Summary;
 use crate::view::{JobCounts, JobId, JobState};
@@ -70,7 +78,13 @@ pub enum StoreError {
         /// The newest one known here.
         known: i32,
     },
-    /// The database is another program's, or damaged.
+    /// The database is another program's.
+    #[error("{} is another program's database; --state-dir names another directory", path.display())]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database cannot be read or written.
     #[error("{}: {cause}", path.display())]
     Database {
         /// The database.
@@ -81,7 +95,7 @@ pub enum StoreError {
 }
 
 /// A job, as it is kept.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) id: JobId,
     pub(super) name: Option<String>,
@@ -130,11 +144,14 @@ pub(super) struct Errand {
 pub(super) struct Store {
     connection: Connection,
     directory: PathBuf,
+    /// What was not as it should have been, for people.
+    notes: Vec<String>,
     _lock: Flock<File>,
 }
 
 impl Store {
-    /// Opens or makes the state in `directory`, which nobody else may use meanwhile.
+    /// Opens or makes the state in `directory`, which nobody else may use meanwhile, and makes good
+    /// what is missing in it: see [`Self::notes`].
     pub(super) fn open(directory: &Path) -> Result<Self, StoreError> {
         let wrong = |path: &Path| {
             let path = path.to_owned();
@@ -152,36 +169,17 @@ impl Store {
                 StoreError::Directory { path: lock_path.clone(), cause: errno.into() }
             }
         })?;
-        for name in ["jobs", "incoming"] {
+        for name in ["jobs", "incoming", "trash"] {
             let path = directory.join(name);
             make_directory(&path).map_err(wrong(&path))?;
         }
-        let path = directory.join("state.db");
-        let created = options.create_new(true).open(&path);
-        match created {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(cause) => return Err(StoreError::Directory { path, cause }),
-        }
-        let connection = schema::open(&path)?;
-        Ok(Self { connection, directory: directory.to_owned(), _lock: lock })
+        let (connection, notes) = recovery::open(directory)?.reconcile()?;
+        Ok(Self { connection, directory: directory.to_owned(), notes, _lock: lock })
     }
 
-    /// Takes away what a crash left behind: uploads of jobs that were never answered for, and
-    /// directories of jobs that are not there.
-    pub(super) fn sweep(&self) -> Result<(), StoreError> {
-        let incoming = self.directory.join("incoming");
-        for path in entries(&incoming)? {
-            remove(&path)?;
-        }
-        let known: std::collections::BTreeSet<JobId> = self.all()?.iter().map(|kept| kept.id).collect();
-        for path in entries(&self.directory.join("jobs"))? {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if !name.parse().is_ok_and(|id| known.contains(&id)) {
-                remove(&path)?;
-            }
-        }
-        Ok(())
+    /// What was missing or damaged when it was opened, and what was made of it; nothing, if all was well.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// All jobs, by number.
@@ -228,16 +226,15 @@ impl Store {
         let database = |cause| StoreError::Database { path: path.clone(), cause };
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(database)?;
-        let id = insert(&transaction, new).map_err(database)?;
+        let id = rows::next(&transaction).map_err(database)?;
+        let job = JobFile::of(id, new);
+        rows::insert(&transaction, &job, &job.queued()).map_err(database)?;
         let own = directory.join(id.0.to_string());
         // Before the row is certain: what is answered for must have its files.
-        let placed = match incoming {
-            Some(incoming) => fs::rename(incoming, &own),
-            None => DirBuilder::new().mode(0o700).create(&own),
-        };
-        let placed = placed.and_then(|()| File::open(&directory)?.sync_all());
-        let placed = placed.map_err(|cause| StoreError::Directory { path: own.clone(), cause });
-        if let Err(error) = placed.and_then(|()| transaction.commit().map_err(database)) {
+        place(&own, incoming, &job).map_err(|cause| StoreError::Directory { path: own.clone(), cause })?;
+        let synced = File::open(&directory).and_then(|directory| directory.sync_all());
+        let synced = synced.map_err(|cause| StoreError::Directory { path: directory.clone(), cause });
+        if let Err(error) = synced.and_then(|()| transaction.commit().map_err(database)) {
             // The number will be used again, and the place must be free for it.
             let _ = fs::remove_dir_all(&own);
             return Err(error);
@@ -254,32 +251,31 @@ impl Store {
 
     /// Keeps a job as it is now.
     pub(super) fn update(&self, job: &Kept) -> Result<(), StoreError> {
-        let write = || {
-            let mut statement = self.connection.prepare_cached(
-                "UPDATE jobs SET state = ?, started_at = ?, finished_at = ?, counts = ?, errors = ?, summary = ?,
-                 exit_code = ?, error = ?, committed = ?, bytes = ? WHERE id = ?",
-            )?;
-            statement.execute(params![
-                text(&job.state),
-                job.started_at,
-                job.finished_at,
-                text(&job.counts),
-                text(&job.errors),
-                job.summary.as_ref().map(text),
-                job.exit_code,
-                job.error,
-                job.committed.cast_signed(),
-                job.bytes.cast_signed(),
-                job.id.0.cast_signed(),
-            ])
-        };
-        write().map(drop).map_err(|error| self.wrong(error))
+        // First, so that it is never behind the row. It stands in for the row, which says it as well.
+        if let Err(error) = manifest::write_state(&self.job_directory(job.id), job) {
+            tracing::debug!(job = job.id.0, %error, "its directory does not say how far it is");
+        }
+        rows::update(&self.connection, job).map_err(|error| self.wrong(error))
     }
 
-    /// Forgets a job. Its directory is still there; see [`remove`].
-    pub(super) fn delete(&self, id: JobId) -> Result<(), StoreError> {
-        let write = || self.connection.execute("DELETE FROM jobs WHERE id = ?", [id.0.cast_signed()]);
-        write().map(drop).map_err(|error| self.wrong(error))
+    /// Forgets a job. Its files are in the directory that is returned; see [`remove`].
+    pub(super) fn delete(&self, id: JobId) -> Result<PathBuf, StoreError> {
+        let (own, trash) = (self.job_directory(id), self.directory.join("trash").join(id.0.to_string()));
+        // First: without its row, it would be taken for a job whose row was lost.
+        match fs::rename(&own, &trash) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::Directory { path: own, cause });
+            }
+            Ok(()) | Err(_) => {}
+        }
+        match rows::delete(&self.connection, id) {
+            Ok(()) => Ok(trash),
+            Err(error) => {
+                // It is still there, and so must its files be.
+                let _ = fs::rename(&trash, &own);
+                Err(self.wrong(error))
+            }
+        }
     }
 
     /// Where the files of a job are.
@@ -310,68 +306,19 @@ fn locked(mut file: File) -> Result<Flock<File>, Errno> {
     }
 }
 
-const COLUMNS: &str = "id, name, command, priority, state, submitted_at, started_at, finished_at, counts, errors, \
-                       summary, exit_code, error, retry_of, committed, bytes";
-
-fn insert(transaction: &rusqlite::Transaction<'_>, new: &New<'_>) -> rusqlite::Result<JobId> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO jobs (name, command, priority, document, uploads, state, submitted_at, counts, errors,
-             retry_of, idempotency_key, digest, sender) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )?
-        .execute(params![
-            new.name,
-            new.command,
-            new.priority,
-            text(&new.document),
-            text(&new.uploads),
-            text(&JobState::Queued),
-            new.submitted_at,
-            text(&JobCounts::default()),
-            "{}",
-            new.retry_of.map(|id| id.0.cast_signed()),
-            new.idempotency.map(|idempotency| idempotency.key.as_str()),
-            new.idempotency.map(|idempotency| idempotency.digest),
-            new.sender,
-        ])?;
-    Ok(JobId(transaction.last_insert_rowid().cast_unsigned()))
-}
-
-fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
-    let number = |index| row.get::<_, i64>(index).map(i64::cast_unsigned);
-    Ok(Kept {
-        id: JobId(number(0)?),
-        name: row.get(1)?,
-        command: row.get(2)?,
-        priority: row.get(3)?,
-        state: json(row, 4)?,
-        submitted_at: row.get(5)?,
-        started_at: row.get(6)?,
-        finished_at: row.get(7)?,
-        counts: json(row, 8)?,
-        errors: json(row, 9)?,
-        summary: row.get_ref(10)?.as_str_or_null()?.map(|text| parsed(10, text)).transpose()?,
-        exit_code: row.get(11)?,
-        error: row.get(12)?,
-        retry_of: row.get::<_, Option<i64>>(13)?.map(|id| JobId(id.cast_unsigned())),
-        committed: number(14)?,
-        bytes: number(15)?,
-    })
-}
-
-fn json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
-    parsed(index, row.get_ref(index)?.as_str()?)
-}
-
-fn parsed<T: DeserializeOwned>(index: usize, text: &str) -> rusqlite::Result<T> {
-    serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
-    })
-}
-
-fn text(value: &impl Serialize) -> String {
-    // Keys are texts and numbers are finite: nothing here is what JSON could not hold.
-    serde_json::to_string(value).unwrap_or_default()
+/// Makes the directory of a job out of the one with its uploads, if there are any. One that is there already is not
+/// touched.
+fn place(own: &Path, incoming: Option<&Path>, job: &JobFile) -> io::Result<()> {
+    let Some(incoming) = incoming else {
+        DirBuilder::new().mode(0o700).create(own)?;
+        // The number will be used again, and the place must be free for it.
+        return manifest::write_job(own, job).inspect_err(|_| drop(fs::remove_dir_all(own)));
+    };
+    manifest::write_job(incoming, job)?;
+    if own.exists() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(incoming, own)
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {

@@ -16,6 +16,7 @@ pub(crate) use self::packed::packed;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -75,9 +76,11 @@ pub enum SinkError {
         /// The output, as the user knows it.
         output: String,
     },
-    /// There is no space left.
-    #[error("disk full: {}", far(*records, output))]
+    /// There is no room for more: on the disk, in a quota, under the limit on a file's size.
+    #[error("{limit}: {}", far(*records, output))]
     Full {
+        /// What ran out.
+        limit: Limit,
         /// Whole records that are in the output, if they can be told apart in it.
         records: Option<u64>,
         /// The output, as the user knows it.
@@ -96,6 +99,38 @@ pub enum SinkError {
         /// What the system said.
         cause: io::Error,
     },
+}
+
+/// What keeps an output from growing. Each can be raised, and the run resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `ENOSPC`.
+    Disk,
+    /// `EDQUOT`.
+    Quota,
+    /// `EFBIG`: of the process (`ulimit -f`), or of the file system.
+    FileSize,
+}
+
+impl Limit {
+    fn of(kind: io::ErrorKind) -> Option<Self> {
+        let limits = [
+            (io::ErrorKind::StorageFull, Self::Disk),
+            (io::ErrorKind::QuotaExceeded, Self::Quota),
+            (io::ErrorKind::FileTooLarge, Self::FileSize),
+        ];
+        limits.into_iter().find(|(of, _)| *of == kind).map(|(_, limit)| limit)
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disk => "disk full",
+            Self::Quota => "disk quota exceeded",
+            Self::FileSize => "file size limit reached (ulimit -f)",
+        })
+    }
 }
 
 fn far(records: Option<u64>, output: &str) -> String {
@@ -308,8 +343,8 @@ fn failure(output: String, records: Option<u64>, cause: io::Error) -> SinkError 
     let kind = cause.kind();
     if matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
         SinkError::Closed { output }
-    } else if kind == io::ErrorKind::StorageFull {
-        SinkError::Full { records, output }
+    } else if let Some(limit) = Limit::of(kind) {
+        SinkError::Full { limit, records, output }
     } else {
         SinkError::Write { records, output, cause }
     }

@@ -20,7 +20,7 @@ use crate::whole_file::{WriteError, replace};
 
 pub use compare::table as compare_table;
 pub(crate) use table::new_table;
-pub use table::table;
+pub use table::{failed_inputs, table};
 
 /// What gather cannot know: how the run was set up and what its processes used.
 #[derive(Debug, Clone)]

@@ -1,8 +1,11 @@
 //! The summary as a table for a person: only rows that tell something.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+
+use shared::record::ErrorKind;
 
 use super::{PerWorker, Summary};
 use crate::progress::Screen;
@@ -96,11 +99,24 @@ fn done(summary: &Summary) -> String {
 
 /// `12: 8 timeout, 4 http_status`, the most frequent first.
 fn failures(summary: &Summary) -> String {
-    let mut kinds: Vec<_> = summary.errors.iter().collect();
+    format!("{}: {}", units::count(summary.failed), kinds(&summary.errors))
+}
+
+/// `12 of 200 inputs failed: 8 timeout, 4 http_status`; nothing if none did.
+#[must_use]
+pub fn failed_inputs(failed: u64, inputs: u64, errors: &BTreeMap<ErrorKind, u64>) -> Option<String> {
+    let kinds = if errors.is_empty() { String::new() } else { format!(": {}", kinds(errors)) };
+    (failed > 0)
+        .then(|| format!("{} of {} failed{kinds}", units::count(failed), units::counted(inputs, "input")))
+}
+
+/// `8 timeout, 4 http_status`, the most frequent first.
+fn kinds(errors: &BTreeMap<ErrorKind, u64>) -> String {
+    let mut kinds: Vec<_> = errors.iter().collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let kinds: Vec<_> =
         kinds.into_iter().map(|(kind, count)| format!("{} {kind}", units::count(*count))).collect();
-    format!("{}: {}", units::count(summary.failed), kinds.join(", "))
+    kinds.join(", ")
 }
 
 fn cpu(summary: &Summary) -> String {

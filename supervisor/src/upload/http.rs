@@ -22,8 +22,9 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
     HttpResponseBody, HttpService,
 };
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use shared::tls::{Trust, words};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -54,11 +55,14 @@ impl Connector {
     /// # Errors
     /// If TLS cannot be set up.
     pub(super) fn new() -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        let mut trust = Trust::default();
+        trust.add_readable(rustls_native_certs::load_native_certs().certs);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = trust.verifier(&provider);
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
         Ok(Self { tls: Arc::new(config) })
     }
@@ -147,7 +151,14 @@ async fn dial(uri: &Uri, tls: Arc<ClientConfig>) -> io::Result<Stream> {
         return Ok(Stream(Box::new(stream)));
     }
     let name = ServerName::try_from(host).map_err(|error| invalid(&error.to_string()))?;
-    Ok(Stream(Box::new(TlsConnector::from(tls).connect(name, stream).await?)))
+    let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(in_words)?;
+    Ok(Stream(Box::new(stream)))
+}
+
+/// A failed handshake as a person reads it.
+fn in_words(error: io::Error) -> io::Error {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    tls.map(|why| io::Error::new(error.kind(), words(why))).unwrap_or(error)
 }
 
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}

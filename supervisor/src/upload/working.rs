@@ -97,6 +97,14 @@ impl Working {
         self.output.exists() || beside(&self.output, ".journal").exists()
     }
 
+    /// Whether the directory holds nothing but its lock and its note.
+    fn holds_nothing(&self) -> bool {
+        let is_ours = |entry: io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| [LOCK, NOTE].iter().any(|name| entry.file_name() == *name))
+        };
+        fs::read_dir(&self.directory).is_ok_and(|mut entries| entries.all(is_ours))
+    }
+
     /// Reads the note of the previous run, or returns an empty one.
     pub(super) fn note_file(&self) -> Result<NoteFile, ObjectError> {
         let path = self.directory.join(NOTE);
@@ -134,7 +142,8 @@ impl Drop for Working {
             // The next run with this output removes it.
             return;
         }
-        if !self.is_unfinished() {
+        // Records may be there although their journal is lost.
+        if !self.is_unfinished() && self.holds_nothing() {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn run(plan: &Plan, object: &Object) -> anyhow::Result<Outcome> {
         Begun::Ready(working, upload) => (working, upload),
         Begun::There(complete) => {
             journal::check_count(&object.url.to_string(), &complete, plan)?;
-            return Ok(nothing_left(&object.url.to_string(), &complete));
+            return Ok(nothing_left(plan, &object.url.to_string(), &complete));
         }
     };
     match journal::open(plan)? {
@@ -37,7 +37,7 @@ pub(super) fn run(plan: &Plan, object: &Object) -> anyhow::Result<Outcome> {
             let complete = journal::check_complete(&path, plan)?;
             upload.deliver(totals(&complete))?;
             write_manifest(plan, totals(&complete))?;
-            Ok(nothing_left(&object.url.to_string(), &complete))
+            Ok(nothing_left(plan, &object.url.to_string(), &complete))
         }
     }
 }

@@ -59,7 +59,33 @@ const ENDPOINTS: &[(&str, &str, Then)] = &[
     ("/bad-status-line", "HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n", Then::Close),
     ("/bad-version", "HTTP/7.9 200 OK\r\nContent-Length: 0\r\n\r\n", Then::Close),
     ("/not-http", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", Then::Close),
-    ("/bad-header", "HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 0\r\n\r\n", Then::Close),
+    ("/nul-in-head", "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n", Then::Close),
+    // Wrong, but clear: browsers read all of these.
+    (
+        "/untidy-head",
+        "HTTP/1.1 200 OK\r\n lost\r\nno colon here\r\nPHP Warning: x\r\nSet-Cookie: a=b\r\n   c: d\r\n\
+         Content-Type : text/html;\r\n\tcharset=utf-8\r\nX: \x01\x1b[0m\x7f\r\nServer: a\n\r\n\
+         <title>Untidy</title>",
+        Then::Close,
+    ),
+    ("/odd-status-line", "HTTP/1.1\t 200  O\x01K\r\n\r\n<title>Odd</title>", Then::Close),
+    (
+        "/chunked-twice",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked, chunked\r\n\r\n\
+         14\r\n<title>Twice</title>\r\n0\r\n\r\n",
+        Then::Close,
+    ),
+    (
+        "/identity-chunked",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity, chunked\r\n\r\n\
+         16\r\n<title>Chunked</title>\r\n0\r\n\r\n",
+        Then::Close,
+    ),
+    (
+        "/identity",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n<title>Identity</title>",
+        Then::Close,
+    ),
     // Right, though old: the end of the connection is the end of the body.
     (
         "/until-close",
@@ -87,13 +113,38 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
             }),
         )
     });
-    plain.route("/huge-head", get(huge_head))
+    plain
+        .route("/huge-head", get(huge_head))
+        .route("/many-headers", get(many_headers))
+        .route("/large-head", get(large_head))
+        .route("/long-chunk-lines", get(long_chunk_lines))
 }
 
 async fn huge_head(ConnectInfo(sabotage): ConnectInfo<Sabotage>) -> Response {
     let line = "X-Filler: all work and no play makes a long head\r\n";
     let head = format!("HTTP/1.1 200 OK\r\n{}", line.repeat(HUGE_HEAD_BYTES / line.len()));
     play(&sabotage, Bytes::from(head), Then::Close)
+}
+
+async fn many_headers(ConnectInfo(sabotage): ConnectInfo<Sabotage>) -> Response {
+    let lines: String = (0..5000).map(|i| format!("X-{i}: {i}\r\n")).collect();
+    let bytes = Bytes::from(format!("HTTP/1.1 200 OK\r\n{lines}\r\n<title>Many headers</title>"));
+    play(&sabotage, bytes, Then::Close)
+}
+
+async fn large_head(ConnectInfo(sabotage): ConnectInfo<Sabotage>) -> Response {
+    let value = "v".repeat(300_000);
+    let bytes = Bytes::from(format!("HTTP/1.1 200 OK\r\nX: {value}\r\n\r\n<title>Large head</title>"));
+    play(&sabotage, bytes, Then::Close)
+}
+
+async fn long_chunk_lines(ConnectInfo(sabotage): ConnectInfo<Sabotage>) -> Response {
+    let (extension, padding) = ("x=y;".repeat(5000), " ".repeat(100));
+    let bytes = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         7;{extension}\r\n<title>\r\na{padding}\r\nLong lines\r\n0{padding}\r\nX: {padding}\r\n\r\n"
+    );
+    play(&sabotage, Bytes::from(bytes), Then::Close)
 }
 
 /// The answer returned here never leaves the machine; it only makes the server write and close.

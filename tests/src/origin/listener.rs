@@ -40,7 +40,7 @@ impl std::fmt::Debug for Wire {
 
 impl Incoming {
     pub(super) async fn bind(options: &Options) -> anyhow::Result<Self> {
-        let tls = options.tls_ca.as_deref().map(acceptor).transpose()?;
+        let tls = options.tls_ca.as_deref().map(|file| acceptor(file, options.tls_serve_ca)).transpose()?;
         let listener = TcpListener::bind(options.listen)
             .await
             .with_context(|| format!("cannot listen on {}", options.listen))?;
@@ -109,23 +109,27 @@ async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, ready: mpsc::Sender<(W
 }
 
 /// Makes a CA and a certificate for loopback; the CA's certificate goes to `ca_file`.
-fn acceptor(ca_file: &Path) -> anyhow::Result<TlsAcceptor> {
-    let mut ca = CertificateParams::new(Vec::new())?;
+fn acceptor(ca_file: &Path, serve_ca: bool) -> anyhow::Result<TlsAcceptor> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    let mut ca = CertificateParams::new(if serve_ca { names.to_vec() } else { Vec::new() })?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.distinguished_name.push(DnType::CommonName, "origin CA");
-    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
+    let ca_key = KeyPair::generate()?;
+    let ca_key_der = ca_key.serialize_der();
+    let ca = CertifiedIssuer::self_signed(ca, ca_key)?;
     let key = KeyPair::generate()?;
-    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
     let mut certificate = CertificateParams::new(names)?;
     // With the issuer's name, which is the default, it would pass for self-signed.
     certificate.distinguished_name.push(DnType::CommonName, "origin");
     let certificate = certificate.signed_by(&key, &ca)?;
     std::fs::write(ca_file, ca.pem()).with_context(|| format!("cannot write {}", ca_file.display()))?;
-    let private_key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
+    let (certificate, key) =
+        if serve_ca { (ca.der(), ca_key_der) } else { (certificate.der(), key.serialize_der()) };
+    let private_key = PrivateKeyDer::try_from(key).map_err(anyhow::Error::msg)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private_key)?;
+        .with_single_cert(vec![certificate.clone()], private_key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

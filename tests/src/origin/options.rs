@@ -21,6 +21,10 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(super) tls_ca: Option<PathBuf>,
 
+    /// With --tls-ca: serve with the CA's own certificate, as appliances and home servers do.
+    #[arg(long, requires = "tls_ca")]
+    pub(super) tls_serve_ca: bool,
+
     /// Exit when standard input ends.
     #[arg(long)]
     pub(super) exit_with_stdin: bool,

@@ -25,6 +25,29 @@ fn an_unknown_certificate_is_refused_and_a_trusted_one_is_not() {
     }
 }
 
+/// What appliances and home servers have: openssl's default makes it a CA.
+#[test]
+fn a_ca_certificate_that_is_trusted_itself_is_good_for_a_server() {
+    let dir = Dir::new();
+    let ca = dir.path("ca.pem");
+    let origin = Origin::start_with(&["--tls-ca", ca.to_str().unwrap(), "--tls-serve-ca"]);
+    let _other = Origin::start_with(&["--tls-ca", dir.path("other.pem").to_str().unwrap()]);
+    let url = origin.url("/site/page/1");
+    for mode in MODES {
+        let run = |trusted: &str| {
+            fetch().args(["--mode", mode]).arg(&url).env("SSL_CERT_FILE", dir.path(trusted)).run()
+        };
+        run("ca.pem").exits(0);
+        let refused = run("other.pem").exits(3);
+        let record = &refused.records()[0];
+        assert_eq!(
+            record["error"]["message"],
+            "TLS handshake with 127.0.0.1: certificate \"origin CA\" is that of an authority, and not trusted itself",
+            "{mode}: {refused}"
+        );
+    }
+}
+
 #[test]
 fn a_certificate_for_another_name_is_refused() {
     let dir = Dir::new();

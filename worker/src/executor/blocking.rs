@@ -20,6 +20,9 @@ pub(super) fn run(worker: &mut Worker, queue: &Receiver<Target>, draining: &Atom
         worker.black_box.set_in_flight(1);
         let outcome = worker.pipeline.run_blocking(&target, &mut line);
         worker.black_box.set_in_flight(0);
+        if let Some(why) = worker.pipeline.hopeless() {
+            return worker.outbox.voice().give_up(why.to_owned());
+        }
         worker.deliver(outcome, &line, queue.is_empty());
     }
 }

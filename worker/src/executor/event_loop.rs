@@ -81,6 +81,13 @@ async fn lane(lanes: Rc<Lanes>) {
         line.clear();
         let outcome = worker.pipeline.compute(&target, answer, &mut line);
         lanes.count(-1);
+        if let Some(why) = worker.pipeline.hopeless() {
+            // Once: what the other lanes have is left as well.
+            if !lanes.draining.swap(true, Ordering::AcqRel) {
+                worker.outbox.voice().give_up(why.to_owned());
+            }
+            continue;
+        }
         let idle = lanes.in_flight.get() == 0;
         worker.deliver(outcome, &line, idle);
     }

@@ -4,12 +4,16 @@
 //! a body swells, no more than the size limit and one scratch buffer per coding is
 //! ever held.
 
+mod gzip;
+mod inflate;
+
 use brotli::enc::StandardAlloc;
 use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
-use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation as _};
+
+use inflate::Inflate;
 
 /// Codings stacked on one body. Real servers use one, confused proxies two; more is an attack.
 const STACKED_MAX: usize = 3;
@@ -20,8 +24,11 @@ const SCRATCH_BYTES: usize = 32 * 1024;
 /// RFC 9659 lets a content coding ask for a window of 8 MiB, no more.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Largest window of gzip and deflate, as a power of two.
-const DEFLATE_WINDOW_LOG: u8 = 15;
+/// Bytes of the optional checksum behind a zstd frame.
+const ZSTD_CHECKSUM_BYTES: usize = 4;
+
+/// What libzstd says of a frame whose data is complete and whose checksum differs.
+const ZSTD_CHECKSUM_WRONG: &str = "Restored data doesn't match checksum";
 
 /// A coding this worker can undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +53,6 @@ impl Coding {
 /// Why a body cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
-    #[error("content-encoding {0} is not one of gzip, deflate, br, zstd")]
-    Unknown(String),
     #[error("content-encoding has {0} layers, more than {STACKED_MAX}")]
     Stacked(usize),
     #[error("the body is not valid {0}")]
@@ -59,7 +64,9 @@ pub(crate) enum DecodeError {
     TooLarge,
 }
 
-/// The codings of a response, in the order in which the server applied them.
+/// The codings of a response, in the order in which the server applied them. None if one of
+/// them cannot be undone: the body is then taken as it is (Fetch, "handle content codings").
+/// Servers name charsets, `none` and `aws-chunked` there, and mean nothing by it.
 pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, DecodeError> {
     let mut found = Vec::new();
     for value in headers.get_all(CONTENT_ENCODING) {
@@ -77,7 +84,7 @@ pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, DecodeError> {
             } else if is("zstd") {
                 Coding::Zstd
             } else {
-                return Err(DecodeError::Unknown(String::from_utf8_lossy(name).into_owned()));
+                return Ok(Vec::new());
             });
         }
     }
@@ -107,11 +114,11 @@ impl Decoder {
         feed(&mut self.layers, input, body, bytes_max)
     }
 
-    /// Checks that every coding came to its own end.
-    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
+    /// Checks that every coding's data is complete. A checksum that never arrived is no loss.
+    pub(crate) fn finish(&mut self) -> Result<(), DecodeError> {
         // A response without a body may still name a coding; nothing was cut short then.
-        match self.layers.iter().find(|layer| layer.begun && !layer.ended) {
-            Some(layer) => Err(DecodeError::Truncated(layer.coding.name())),
+        match self.layers.iter_mut().find_map(|layer| layer.is_short().then_some(layer.coding)) {
+            Some(coding) => Err(DecodeError::Truncated(coding.name())),
             None => Ok(()),
         }
     }
@@ -138,8 +145,9 @@ fn feed(
         if layer.ended && !layer.restart(input) {
             return Ok(());
         }
-        let step = layer.codec.step(input, &mut layer.scratch);
-        let step = step.ok_or(DecodeError::Corrupt(layer.coding.name()))?;
+        let Some(step) = layer.codec.step(input, &mut layer.scratch) else {
+            return layer.refuse();
+        };
         input = input.get(step.consumed..).unwrap_or_default();
         layer.ended = step.ended;
         feed(below, layer.scratch.get(..step.produced).unwrap_or_default(), body, bytes_max)?;
@@ -159,14 +167,19 @@ struct Layer {
     codec: Codec,
     scratch: Box<[u8]>,
     begun: bool,
+    /// A stream came to its end; another one may follow.
     ended: bool,
+    /// What follows the last stream is not part of the body.
+    over: bool,
+    /// More than one stream has begun.
+    restarted: bool,
 }
 
 impl Layer {
     fn new(coding: Coding) -> Result<Self, DecodeError> {
         let codec = match coding {
-            Coding::Gzip => Codec::Inflate(Decompress::new_gzip(DEFLATE_WINDOW_LOG)),
-            Coding::Deflate => Codec::Sniff(None),
+            Coding::Gzip => Codec::Inflate(Inflate::gzip()),
+            Coding::Deflate => Codec::Inflate(Inflate::deflate()),
             Coding::Brotli => Codec::Brotli(Box::new(BrotliState::new(
                 StandardAlloc::default(),
                 StandardAlloc::default(),
@@ -181,20 +194,43 @@ impl Layer {
             }
         };
         let scratch = vec![0; SCRATCH_BYTES].into_boxed_slice();
-        Ok(Self { coding, codec, scratch, begun: false, ended: false })
+        Ok(Self { coding, codec, scratch, begun: false, ended: false, over: false, restarted: false })
     }
 
-    /// Whether what follows the end belongs to the body. The rest is padding that
-    /// some servers send and every browser ignores.
+    /// Whether what follows the end of a stream is another stream. If not, it is padding that
+    /// some servers send and gzip and every browser ignore, and so is all that follows it.
     fn restart(&mut self, input: &[u8]) -> bool {
-        match self.coding {
-            Coding::Gzip if input.first() == Some(&0x1f) => {
-                self.codec = Codec::Inflate(Decompress::new_gzip(DEFLATE_WINDOW_LOG));
-                true
-            }
-            Coding::Zstd => true,
-            Coding::Gzip | Coding::Deflate | Coding::Brotli => false,
+        let is_next = match (self.coding, input.first()) {
+            (_, None) => false,
+            (Coding::Gzip, Some(byte)) => *byte == 0x1f,
+            // A frame, or one to be skipped (RFC 8878, 3.1).
+            (Coding::Zstd, Some(byte)) => *byte == 0x28 || byte & 0xf0 == 0x50,
+            (Coding::Deflate | Coding::Brotli, Some(_)) => false,
+        };
+        if self.over || !is_next {
+            self.over = true;
+            return false;
         }
+        if self.coding == Coding::Gzip {
+            self.codec = Codec::Inflate(Inflate::gzip());
+        }
+        self.restarted = true;
+        true
+    }
+
+    /// The data is not valid. After a complete stream, what is no head of another one is padding.
+    fn refuse(&mut self) -> Result<(), DecodeError> {
+        let in_head = matches!(&self.codec, Codec::Inflate(inflate) if inflate.in_head());
+        if self.restarted && in_head {
+            (self.ended, self.over) = (true, true);
+            return Ok(());
+        }
+        Err(DecodeError::Corrupt(self.coding.name()))
+    }
+
+    /// Whether data is missing.
+    fn is_short(&mut self) -> bool {
+        self.begun && !self.ended && !self.codec.has_all_data()
     }
 }
 
@@ -205,9 +241,7 @@ struct Step {
 }
 
 enum Codec {
-    Inflate(Decompress),
-    /// `deflate` before its first two bytes told zlib's framing from none; holds the first.
-    Sniff(Option<u8>),
+    Inflate(Inflate),
     Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
     Zstd(ZstdDecoder<'static>),
 }
@@ -216,25 +250,7 @@ impl Codec {
     /// Decodes some of `input` into `output`; `None` when the data is not valid.
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {
         match self {
-            Self::Inflate(inflate) => step_inflate(inflate, input, output),
-            Self::Sniff(held) => {
-                let (first, second) = match *held {
-                    Some(first) => (Some(first), input.first()),
-                    None => (input.first().copied(), input.get(1)),
-                };
-                let (Some(first), Some(second)) = (first, second.copied()) else {
-                    *held = first;
-                    return Some(Step { consumed: input.len(), produced: 0, ended: false });
-                };
-                let mut inflate = Decompress::new(is_zlib(first, second));
-                if held.is_some() {
-                    // One byte is never enough to yield any output.
-                    step_inflate(&mut inflate, &[first], output)?;
-                }
-                let step = step_inflate(&mut inflate, input, output);
-                *self = Self::Inflate(inflate);
-                step
-            }
+            Self::Inflate(inflate) => inflate.step(input, output),
             Self::Brotli(state) => step_brotli(state, input, output),
             Self::Zstd(decoder) => {
                 let status = decoder.run_on_buffers(input, output).ok()?;
@@ -246,16 +262,29 @@ impl Codec {
             }
         }
     }
+
+    /// Whether a stream that did not end lacks its checksum only.
+    fn has_all_data(&mut self) -> bool {
+        match self {
+            Self::Inflate(inflate) => inflate.has_all_data(),
+            Self::Brotli(_) => false,
+            Self::Zstd(decoder) => lacks_checksum_only(decoder),
+        }
+    }
 }
 
-fn step_inflate(inflate: &mut Decompress, input: &[u8], output: &mut [u8]) -> Option<Step> {
-    let (read, written) = (inflate.total_in(), inflate.total_out());
-    let status = inflate.decompress(input, output, FlushDecompress::None).ok()?;
-    Some(Step {
-        consumed: usize::try_from(inflate.total_in() - read).ok()?,
-        produced: usize::try_from(inflate.total_out() - written).ok()?,
-        ended: matches!(status, Status::StreamEnd),
-    })
+/// zstd does not say where a frame's data ended. It compares checksums after the data only, so
+/// one that is made up shows it: the complaint is about the checksum, and nothing was decoded.
+fn lacks_checksum_only(decoder: &mut ZstdDecoder<'static>) -> bool {
+    let mut output = [0; 1];
+    for _ in 0..ZSTD_CHECKSUM_BYTES {
+        match decoder.run_on_buffers(&[0], &mut output) {
+            Ok(status) if status.bytes_written == 0 && status.remaining > 0 => {}
+            Ok(status) => return status.bytes_written == 0,
+            Err(error) => return error.to_string() == ZSTD_CHECKSUM_WRONG,
+        }
+    }
+    false
 }
 
 fn step_brotli(
@@ -283,11 +312,6 @@ fn step_brotli(
             Some(Step { consumed, produced, ended: false })
         }
     }
-}
-
-/// Whether two bytes are a zlib header (RFC 1950). Servers disagree on what `deflate` means.
-const fn is_zlib(first: u8, second: u8) -> bool {
-    first & 0x0f == 8 && first >> 4 <= 7 && u16::from_be_bytes([first, second]).is_multiple_of(31)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::Path;
 use shared::job::ParseSpec;
 
 use super::extract::Body;
+use crate::want::Want;
 
 /// One read from a file: most pages come whole, and a title never needs a second.
 const FILE_BUFFER_BYTES: usize = 64 * 1024;
@@ -17,6 +18,8 @@ const FILE_BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Files {
     body_bytes_max: u64,
+    /// Waits when this machine has no descriptor left.
+    want: Want,
     /// What the sandbox would hide, opened, and the names that stand for it.
     held: Vec<(Box<OsStr>, io::Result<File>)>,
 }
@@ -30,9 +33,9 @@ pub(super) enum Opened {
 
 impl Files {
     /// Opens what the sandbox would hide.
-    pub(super) fn new(spec: &ParseSpec) -> Self {
+    pub(super) fn new(spec: &ParseSpec, want: Want) -> Self {
         let held = spec.held.iter().map(|held| (held.path.as_os_str().into(), File::open(&held.at)));
-        Self { body_bytes_max: spec.body_bytes_max, held: held.collect() }
+        Self { body_bytes_max: spec.body_bytes_max, want, held: held.collect() }
     }
 
     /// Largest page.
@@ -44,8 +47,8 @@ impl Files {
     pub(super) fn open(&self, target: &[u8]) -> Result<Opened, String> {
         let name = OsStr::from_bytes(target);
         let opened = match self.held.iter().find(|(held, _)| **held == *name) {
-            None => open_regular(Path::new(name)),
-            Some((_, Ok(file))) => again(file),
+            None => self.want.until_met(|| open_regular(Path::new(name))),
+            Some((_, Ok(file))) => self.want.until_met(|| again(file)),
             Some((_, Err(error))) => return Err(unreadable(error)),
         };
         let (file, bytes) = opened.map_err(|error| unreadable(&error))?;
@@ -129,7 +132,7 @@ mod tests {
         let gone = HeldFile { path: PathBuf::from("/dev/fd/63"), at: dir.path().join("gone") };
         let check = |target: &[u8], max: u64, want: Result<(&str, u64), &str>| {
             let spec = ParseSpec { body_bytes_max: max, held: vec![held.clone(), gone.clone()] };
-            let files = Files::new(&spec);
+            let files = Files::new(&spec, Want::default());
             for _ in 0..2 {
                 match (files.open(target), want) {
                     (Ok(Opened::Page(mut body, bytes)), Ok((text, want))) => {

@@ -35,6 +35,7 @@ use shared::warc::without_credentials;
 use url::Url;
 
 use crate::Hook;
+use crate::want::Want;
 
 use self::csv::Csv;
 use self::extract::{Body, Extractor, Kind, Page};
@@ -59,10 +60,11 @@ enum Opener {
 }
 
 impl Opener {
-    fn fetching(spec: &FetchSpec, executor: Executor, archives: bool) -> anyhow::Result<Self> {
+    fn fetching(spec: &FetchSpec, executor: Executor, archives: bool, want: Want) -> anyhow::Result<Self> {
         match executor {
             Executor::Blocking => {
-                let client = blocking::Client::new(spec).context("cannot set up the blocking client")?;
+                let client =
+                    blocking::Client::new(spec, want).context("cannot set up the blocking client")?;
                 if archives {
                     client.name_peers();
                 }
@@ -70,7 +72,7 @@ impl Opener {
             }
             Executor::EventLoop => {
                 let client =
-                    event_loop::Client::new(spec).context("cannot set up the event loop's client")?;
+                    event_loop::Client::new(spec, want).context("cannot set up the event loop's client")?;
                 if archives {
                     client.name_peers();
                 }
@@ -93,6 +95,7 @@ pub(crate) struct Pipeline {
     slot: u32,
     job_started_us: u64,
     black_box: Arc<BlackBox>,
+    want: Want,
     hook: Option<Hook>,
 }
 
@@ -146,13 +149,14 @@ impl Pipeline {
             RecordEncoding::JsonLine | RecordEncoding::Row(_) => None,
             RecordEncoding::Warc(spec) => Some(Archivist::new(spec)),
         };
+        let want = Want::shown_in(Arc::clone(&black_box));
         let opener = match &job.work {
-            Work::Csv(spec) => Opener::Csv(Box::new(Csv::new((**spec).clone(), job.slot))),
-            Work::Parse(parse) => Opener::Files(Files::new(parse)),
+            Work::Csv(spec) => Opener::Csv(Box::new(Csv::new((**spec).clone(), job.slot, want.clone()))),
+            Work::Parse(parse) => Opener::Files(Files::new(parse, want.clone())),
             // Nothing is opened: its targets go to the program as they are.
             Work::Map(_) => Opener::Files(Files::default()),
             Work::Fetch(fetch) | Work::Sitemap(fetch) => {
-                Opener::fetching(fetch, job.executor, archivist.is_some())?
+                Opener::fetching(fetch, job.executor, archivist.is_some(), want.clone())?
             }
         };
         Ok(Self {
@@ -165,8 +169,15 @@ impl Pipeline {
             slot: job.slot,
             job_started_us: job.started_us,
             black_box,
+            want,
             hook,
         })
+    }
+
+    /// Why this worker cannot go on, if it cannot: this machine has no more of what it needs. What it did last is
+    /// no record then.
+    pub(crate) fn hopeless(&self) -> Option<&str> {
+        self.want.hopeless()
     }
 
     /// All of one target, on this thread; appends its record to `line`.

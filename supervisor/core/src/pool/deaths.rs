@@ -95,7 +95,8 @@ impl Pool {
 
     /// Ends the run: what the worker needs cannot be used, in this worker or any other.
     pub(super) fn gave_up(&mut self, now: Instant, seat: Seat, why: String) {
-        if self.current(seat).is_some() && self.state == PoolState::Running {
+        // Also while the run ends: a worker may learn with its last answer that earlier ones were wrong.
+        if self.current(seat).is_some() {
             self.give_up(now, why);
         }
     }

@@ -187,6 +187,9 @@ impl Pool {
     /// Terminates a worker that hangs.
     pub(super) fn sampled(&mut self, now: Instant, seat: Seat, reading: &Reading, now_us: u64) {
         let deadline = now + self.config.terminate_grace;
+        if reading.waiting > 0 {
+            self.excuse(now, seat);
+        }
         let hang = self.find_hang(now, seat, reading, now_us);
         let allowance = self.config.rss_allowance_bytes;
         let Some(slot) = self.current(seat) else { return };
@@ -205,6 +208,17 @@ impl Pool {
         self.commands.push_back(Command::Terminate(seat));
         if self.is(Mutant::RequeueBeforeDeath) {
             self.hand_back(now, seat, None);
+        }
+    }
+
+    /// It waits for something its machine has no more of. That is not its targets' time; it gives up by
+    /// itself, and says so, if that does not end.
+    fn excuse(&mut self, now: Instant, seat: Seat) {
+        let Some(slot) = self.current(seat) else { return };
+        let since = slot.sampled_at.unwrap_or(now);
+        slot.progress.1 = now;
+        for deadline in slot.watches.iter_mut().filter_map(|watch| watch.deadline.as_mut()) {
+            *deadline += now.duration_since(since);
         }
     }
 

@@ -127,6 +127,7 @@ impl Bench {
             rss_bytes: 1,
             cpu_s: 0.5,
             restarts: 0,
+            warnings: Vec::new(),
         }));
         let script = ScriptedLoop { board, keys: BTreeMap::new(), dir: dir.path().join("jobs") };
         let loop_thread = std::thread::spawn(move || script.run(&asked));

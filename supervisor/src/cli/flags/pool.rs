@@ -3,7 +3,8 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueEnum, ValueHint};
 
 use crate::cli::amounts;
 use crate::cli::values::{self, AutoOr};
@@ -50,6 +51,23 @@ pub(in crate::cli) struct PoolFlags {
     /// Take from the workers what their job does not need: as far as this kernel can, all of it or fail, or not
     #[arg(long, global = true, value_enum, value_name = "auto|require|off", default_value = "auto")]
     pub(in crate::cli) sandbox: SandboxFlag,
+    /// Say nothing on stderr but errors: no bar, no table, no notices, no count of failed inputs
+    #[arg(
+        short,
+        long,
+        global = true,
+        help_heading = "Output",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value = "false",
+        hide_default_value = true,
+        hide_possible_values = true,
+        value_parser = BoolishValueParser::new(),
+    )]
+    pub(in crate::cli) quiet: bool,
     /// Take defaults from this TOML file [default: /etc/muster/muster.toml, if it exists]
     #[arg(
         long,

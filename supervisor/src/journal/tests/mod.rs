@@ -59,6 +59,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         sandbox: SandboxLevel::Off,
         ordered: false,
         progress: When::Never,
+        quiet: false,
         summary: None,
         report: None,
     }
@@ -136,6 +137,8 @@ impl Run {
         let Opened::Ready(destination) = opened else { return None };
         let Journal { mut store, state, .. } = destination.journal.unwrap();
         store.keep();
+        // It is on its way to the disk when the first record comes; the kernel keeps that for seconds.
+        store.settle().unwrap();
         let mut source = Source::new(&[Input::Lines(place.at("urls"))], TargetKind::Url);
         let mut gate = Gate::new(TargetKind::Url, state.finished.clone(), state.prefix);
         let (mut todo, mut more) = (Vec::new(), true);

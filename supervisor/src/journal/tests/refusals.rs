@@ -76,15 +76,61 @@ fn a_complete_job_is_complete_even_if_its_journal_is_still_there() {
 #[test]
 fn a_run_killed_before_its_first_record_may_be_resumed() {
     let place = Place::new(2);
-    for (journal, output) in [("", "half a rec"), ("", "")] {
-        fs::write(place.at("out.journal"), journal).unwrap();
+    fs::write(place.at("out.journal"), "").unwrap();
+    fs::write(place.at("out"), "").unwrap();
+    let mut run = place.run();
+    assert_eq!(run.todo.len(), 2);
+    run.finish(0);
+    run.finish(0);
+    run.end();
+    assert_eq!(place.ids().len(), 2);
+}
+
+/// An empty journal tells nothing, and so neither that the output is this job's.
+#[test]
+fn an_output_beside_an_empty_journal_is_left_alone_and_named() {
+    let place = Place::new(2);
+    let output = "{\"precious\":1}\n";
+    // What SQLite makes of an empty file, before there is a table in it.
+    let made = place.at("made");
+    rusqlite::Connection::open(&made).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
+    let header = fs::read(&made).unwrap();
+    assert!(!header.is_empty());
+    for journal in [&b""[..], &header] {
         fs::write(place.at("out"), output).unwrap();
-        let mut run = place.run();
-        assert_eq!(run.todo.len(), 2);
-        run.finish(0);
-        run.finish(0);
-        run.end();
-        assert_eq!(place.ids().len(), 2);
+        fs::write(place.at("out.journal"), journal).unwrap();
+        fs::write(place.at("out.journal-wal"), "of somebody").unwrap();
+        let refusal = place.refusal(false, true);
+        assert!(refusal.starts_with("cannot resume out: its journal out.journal is empty"), "{refusal}");
+        assert_eq!(place.refusal(false, false), "out exists already; --overwrite replaces it");
+        assert_eq!(fs::read_to_string(place.at("out")).unwrap(), output);
+        if journal.is_empty() {
+            assert_eq!(fs::read(place.at("out.journal")).unwrap(), b"");
+            assert_eq!(fs::read_to_string(place.at("out.journal-wal")).unwrap(), "of somebody");
+        }
+    }
+    assert!(place.open(true, false).is_ok(), "--overwrite is what it says");
+}
+
+#[test]
+fn what_is_no_regular_file_is_no_journal() {
+    let place = Place::new(1);
+    let journal = place.at("out.journal");
+    let foreign = "out.journal is not the journal of a run; move it out of the way";
+    let refused = |place: &Place| {
+        for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
+            assert_eq!(place.refusal(overwrite, resume), foreign);
+        }
+    };
+    fs::create_dir(&journal).unwrap();
+    refused(&place);
+    fs::remove_dir(&journal).unwrap();
+    for target in ["nowhere", "empty"] {
+        fs::write(place.at("empty"), "").unwrap();
+        std::os::unix::fs::symlink(place.at(target), &journal).unwrap();
+        refused(&place);
+        assert_eq!(fs::read(place.at("empty")).unwrap(), b"");
+        fs::remove_file(&journal).unwrap();
     }
 }
 

@@ -33,9 +33,9 @@ impl StateLoop {
 
     /// Forgets a job and removes its files.
     pub(super) fn forget(&mut self, id: JobId) -> Result<(), StoreError> {
-        self.parts.store.delete(id)?;
+        let files = self.parts.store.delete(id)?;
         self.jobs.remove(&id);
-        self.parts.clerk.remove(self.parts.store.job_directory(id));
+        self.parts.clerk.remove(files);
         self.hide_job(id);
         self.parts.service.tell(Event::Removed(id));
         Ok(())

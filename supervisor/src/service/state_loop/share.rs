@@ -13,15 +13,30 @@ use super::super::news::How;
 use super::super::schedule::{self, Claim, Move};
 use super::StateLoop;
 use super::job::{After, Live};
-use crate::runtime::{Control, Steering, cpus};
+use crate::runtime::{Control, Steering, cpus, descriptors};
+use crate::units;
 use crate::view::{JobId, JobState};
 
 /// Most worker processes; as on the command line.
 const WORKERS_MAX: u32 = 1024;
 
-/// How many workers that is.
+/// How many workers that is: no more than there are descriptors for, jobs and spares alike.
 pub(super) fn count(workers: Option<NonZeroU32>) -> u32 {
-    workers.unwrap_or_else(cpus::usable_cpus).get()
+    let wanted = workers.unwrap_or_else(cpus::usable_cpus).get();
+    let fits = fitting(wanted);
+    if fits < wanted {
+        tracing::warn!(
+            workers = fits,
+            wanted,
+            "the limit on open files leaves no room for more; raise it with ulimit -n"
+        );
+    }
+    fits
+}
+
+/// As many of these workers as the limit on open files leaves room for.
+fn fitting(wanted: u32) -> u32 {
+    descriptors::fit(descriptors::raise_limit(), wanted, 1).0
 }
 
 impl StateLoop {
@@ -132,6 +147,13 @@ impl StateLoop {
         if !(1..=WORKERS_MAX).contains(&wanted) {
             return Err(Refused::Invalid(format!(
                 "\"count\" takes auto or a whole number from 1 to {WORKERS_MAX}, not {wanted}"
+            )));
+        }
+        let fits = fitting(wanted);
+        if fits < wanted {
+            return Err(Refused::Invalid(format!(
+                "the limit on open files leaves room for {}, not {wanted}; raise it with ulimit -n",
+                units::counted(fits.into(), "worker")
             )));
         }
         self.workers = wanted;

@@ -100,6 +100,7 @@ impl StateLoop {
             rss_bytes: clock::resident().now_bytes,
             cpu_s: clock::process_cpu().as_secs_f64(),
             restarts: self.restarts + restarts.map(|sight| sight.restarts).sum::<u64>(),
+            warnings: self.parts.store.notes().to_vec(),
         }
     }
 

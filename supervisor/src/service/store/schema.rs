@@ -60,10 +60,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
     if whose != APPLICATION_ID && (whose, found) != (0, 0) {
-        return Err(database(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB),
-            Some("this is another program's database".to_owned()),
-        )));
+        return Err(StoreError::Foreign { path: path.to_owned() });
+    }
+    let sound: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(database)?;
+    if sound != "ok" {
+        let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(database(rusqlite::Error::SqliteFailure(damage, Some(sound))));
     }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(database)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(database)?;

@@ -52,8 +52,7 @@ fn numbers_are_never_used_again() {
     for want in 1..4 {
         let job = store.insert(&new(&document, None), None).unwrap();
         assert_eq!(job.id, JobId(want));
-        store.delete(job.id).unwrap();
-        remove(&store.job_directory(job.id)).unwrap();
+        remove(&store.delete(job.id).unwrap()).unwrap();
     }
 }
 
@@ -68,19 +67,31 @@ fn a_second_service_is_refused() {
 }
 
 #[test]
-fn what_a_crash_left_is_swept_away() {
+fn what_a_crash_left_is_swept_away_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
     let mut store = Store::open(directory.path()).unwrap();
-    let job = store.insert(&new(&Map::new(), None), None).unwrap();
-    fs::create_dir_all(directory.path().join("incoming/half/0")).unwrap();
-    // Its row was never certain, or is gone.
-    fs::create_dir_all(directory.path().join("jobs/2/0")).unwrap();
-    store.sweep().unwrap();
-    assert!(store.job_directory(job.id).is_dir());
-    assert!(!directory.path().join("jobs/2").exists());
-    assert_eq!(entries(&directory.path().join("incoming")).unwrap().len(), 0);
-    // The number that was lost is free again.
-    assert_eq!(store.insert(&new(&Map::new(), None), None).unwrap().id, JobId(2));
+    let ids = [0; 3].map(|_| store.insert(&new(&Map::new(), None), None).unwrap().id);
+    fs::write(store.records(ids[0]), "{}\n").unwrap();
+    for name in
+        ["incoming/0123456789abcdef/0", "incoming/retry-1-2", "incoming/photos", "jobs/9", "jobs/notes"]
+    {
+        fs::create_dir_all(at(name)).unwrap();
+    }
+    // A kill after a removal was begun, with its row there still and without.
+    fs::rename(at("jobs/2"), at("trash/2")).unwrap();
+    store.delete(ids[2]).unwrap();
+    drop(store);
+    let mut store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.all().unwrap().iter().map(|kept| kept.id).collect::<Vec<_>>(), [JobId(1)]);
+    assert_eq!(store.notes(), [""; 0]);
+    assert!(
+        at("jobs/1/records.jsonl").exists() && at("incoming/photos").exists() && at("jobs/notes").exists()
+    );
+    assert!(!at("jobs/9").exists() && !at("set-aside").exists());
+    assert_eq!(entries(&at("incoming")).unwrap(), [at("incoming/photos")]);
+    assert!(entries(&at("trash")).unwrap().is_empty());
+    assert_eq!(store.insert(&new(&Map::new(), None), None).unwrap().id, JobId(10), "9 was somebody's");
 }
 
 #[test]
@@ -132,4 +143,200 @@ fn states_of_earlier_versions_are_opened() {
         let next = store.insert(&new(&Map::new(), None), None).unwrap();
         assert_eq!(next.id, JobId(3), "numbers go on where they were");
     }
+}
+
+/// A state as a kill leaves it: two ended jobs, one that waits, all with records; and what they were.
+fn killed(with_manifests: bool) -> (tempfile::TempDir, Vec<Kept>) {
+    let (directory, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut store = Store::open(directory.path()).unwrap();
+    let mut jobs = Vec::new();
+    for number in 0_u32..3 {
+        let key = Idempotency { key: format!("k{number}"), digest: [7; 32] };
+        let document = serde_json::json!({"command": "fetch", "urls": [format!("http://{number}/")]});
+        let mut job = store.insert(&new(document.as_object().unwrap(), Some(&key)), None).unwrap();
+        fs::write(store.records(job.id), records(job.id)).unwrap();
+        if number < 2 {
+            job.state = JobState::Done;
+            (job.exit_code, job.finished_at) = (Some(0), Some("2026-11-29T00:00:00Z".to_owned()));
+        }
+        store.update(&job).unwrap();
+        jobs.push(job);
+    }
+    for job in &jobs {
+        let (from, to) = (store.job_directory(job.id), copy.path().join("jobs").join(job.id.to_string()));
+        fs::create_dir_all(&to).unwrap();
+        for file in entries(&from).unwrap() {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            if with_manifests || !name.ends_with(".json") {
+                fs::copy(&file, to.join(name)).unwrap();
+            }
+        }
+    }
+    for name in ["state.db", "state.db-wal"] {
+        fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+    }
+    (copy, jobs)
+}
+
+fn copy(from: &Path, to: &Path) {
+    for path in entries(from).unwrap() {
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, to).unwrap();
+        }
+    }
+}
+
+fn records(id: JobId) -> String {
+    format!("{{\"id\":0,\"of\":{id}}}\n")
+}
+
+/// Every job's records are somewhere below the state directory.
+#[track_caller]
+fn check_records(directory: &Path, jobs: &[Kept], what: &str) {
+    fn texts(directory: &Path, into: &mut Vec<String>) {
+        for path in entries(directory).unwrap() {
+            if path.is_dir() {
+                texts(&path, into);
+            } else if path.file_name().unwrap() == RECORDS {
+                into.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    texts(directory, &mut found);
+    for job in jobs {
+        assert!(found.contains(&records(job.id)), "{what}: the records of job {} are gone", job.id);
+    }
+}
+
+#[test]
+fn jobs_are_taken_over_from_their_directories() {
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm); 6] = [
+        ("missing", |at| {
+            ["state.db", "state.db-wal"].iter().for_each(|name| fs::remove_file(at.join(name)).unwrap())
+        }),
+        ("emptied", |at| fs::write(at.join("state.db"), "").unwrap()),
+        ("emptied, without its -wal", |at| {
+            fs::write(at.join("state.db"), "").unwrap();
+            fs::remove_file(at.join("state.db-wal")).unwrap();
+        }),
+        ("no database", |at| {
+            fs::write(at.join("state.db"), vec![b'x'; 9000]).unwrap();
+            fs::remove_file(at.join("state.db-wal")).unwrap();
+        }),
+        ("without its -wal", |at| fs::remove_file(at.join("state.db-wal")).unwrap()),
+        ("its -wal emptied", |at| fs::write(at.join("state.db-wal"), "").unwrap()),
+    ];
+    for (what, harm) in harms {
+        let (directory, jobs) = killed(true);
+        harm(directory.path());
+        let mut store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.all().unwrap(), jobs, "{what}");
+        assert!(
+            store.notes().iter().any(|note| note.contains("jobs 1, 2, 3")),
+            "{what}: {:?}",
+            store.notes()
+        );
+        assert_eq!(store.by_key("k1").unwrap(), Some((JobId(2), [7; 32])), "{what}");
+        assert_eq!(store.errand(JobId(3)).unwrap().document["urls"][0], "http://2/", "{what}");
+        check_records(directory.path(), &jobs, what);
+        assert_eq!(store.insert(&new(&Map::new(), None), None).unwrap().id, JobId(4), "{what}");
+        drop(store);
+        assert_eq!(Store::open(directory.path()).unwrap().notes(), [""; 0], "{what}: said once");
+    }
+}
+
+#[test]
+fn what_nothing_says_anything_about_is_set_aside_and_named() {
+    let (directory, jobs) = killed(false);
+    fs::remove_file(directory.path().join("state.db")).unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.all().unwrap(), []);
+    let note = store.notes().join("\n");
+    let aside = entries(&directory.path().join("set-aside")).unwrap();
+    assert!(note.contains("jobs 1, 2, 3") && note.contains(aside[0].to_str().unwrap()), "{note}");
+    check_records(directory.path(), &jobs, "set aside");
+    // A state of an earlier version tells its directories what they are.
+    let (directory, jobs) = killed(false);
+    drop(Store::open(directory.path()).unwrap());
+    fs::remove_file(directory.path().join("state.db")).unwrap();
+    assert_eq!(Store::open(directory.path()).unwrap().all().unwrap(), jobs);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_costs_that_job_only() {
+    for (column, value) in
+        [("state", "'dome'"), ("counts", "'{'"), ("document", "x'00'"), ("digest", "'short'")]
+    {
+        for with_manifests in [true, false] {
+            let (directory, jobs) = killed(with_manifests);
+            let database = Connection::open(directory.path().join("state.db")).unwrap();
+            database.execute(&format!("UPDATE jobs SET {column} = {value} WHERE id = 2"), []).unwrap();
+            drop(database);
+            let store = Store::open(directory.path()).unwrap();
+            let kept = store.all().unwrap();
+            let want: Vec<_> =
+                jobs.iter().filter(|job| with_manifests || job.id != JobId(2)).cloned().collect();
+            assert_eq!(kept, want, "{column} {with_manifests}");
+            assert!(store.notes().join("\n").contains("the row of job 2"), "{:?}", store.notes());
+            check_records(directory.path(), &jobs, column);
+        }
+    }
+}
+
+/// Whatever is flipped or cut off, wherever: no records are lost, and no job that its directory knows.
+#[test]
+fn damage_anywhere_loses_no_records() {
+    let (whole, jobs) = killed(true);
+    let mut rng = fastrand::Rng::with_seed(10);
+    for name in ["state.db", "state.db-wal"] {
+        let bytes = fs::read(whole.path().join(name)).unwrap();
+        for round in 0..40 {
+            let at = if round < 20 { rng.usize(0..bytes.len().min(120)) } else { rng.usize(0..bytes.len()) };
+            let mut harmed = bytes.clone();
+            if round % 3 == 0 {
+                harmed.truncate(at)
+            } else {
+                harmed[at] ^= 1 << rng.u8(0..8)
+            }
+            let what = format!("{name}, byte {at}, round {round}");
+            let directory = tempfile::tempdir().unwrap();
+            copy(whole.path(), directory.path());
+            fs::write(directory.path().join(name), harmed).unwrap();
+            match Store::open(directory.path()) {
+                Ok(store) => {
+                    let ids: Vec<_> = store.all().unwrap().iter().map(|job| job.id).collect();
+                    assert_eq!(ids, [1, 2, 3].map(JobId), "{what}: {:?}", store.notes());
+                }
+                // Its header says that it is somebody else's.
+                Err(StoreError::Foreign { .. } | StoreError::Newer { .. }) => {}
+                Err(error) => panic!("{what}: {error}"),
+            }
+            check_records(directory.path(), &jobs, &what);
+        }
+    }
+}
+
+/// What a damaged database still says stands in for directories of an earlier version.
+#[test]
+fn a_damaged_database_is_read_as_far_as_it_goes() {
+    let (directory, jobs) = killed(false);
+    let path = directory.path().join("state.db");
+    // Everything into the one file; then the last page, which is not that of these rows, is spoiled.
+    let database = Connection::open(&path).unwrap();
+    database.execute_batch("CREATE INDEX other ON jobs (sender); PRAGMA wal_checkpoint(TRUNCATE);").unwrap();
+    drop(database);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert!(store.notes().join("\n").contains("is damaged"), "{:?}", store.notes());
+    assert_eq!(store.all().unwrap(), jobs);
+    check_records(directory.path(), &jobs, "a spoiled page");
 }

@@ -122,8 +122,21 @@ fn a_program_that_greets_is_caught_before_its_answers_are_mixed_up() {
 
 #[test]
 fn one_that_says_more_than_it_was_asked_is_ended_and_said_so() {
-    let run = map().args(["-i", "-", "--", "jq", "-c", ".n,.n"]).stdin("{\"n\":1}\n").run();
-    run.says("more lines than it read");
+    let shell = |script: &'static str| ["sh", "-c", script];
+    for (lines, program) in [
+        (1, shell("while read l; do echo $l; echo $l; done")),
+        (20, shell("sed p")),
+        (20, shell("cat; echo 7")),
+        (20, shell("echo 7; cat")),
+        (20, shell("cat; echo")),
+        (20, shell("cat; printf 7")),
+    ] {
+        for raw in [&[][..], &["--raw"]] {
+            let run = map().args(raw).args(["-i", "-", "--"]).args(program).stdin(numbers(lines)).run();
+            let run = run.exits(1).says("more lines than it read").says("--batch 1").says("--overwrite");
+            assert!(!run.stderr.contains("--resume"), "{run}");
+        }
+    }
     // In batches nothing is taken for an answer before the batch is whole.
     let dir = Dir::new();
     let script = dir.write(

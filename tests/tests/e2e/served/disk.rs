@@ -31,3 +31,26 @@ fn a_job_without_room_is_paused_and_goes_on_when_there_is_some() {
     assert_eq!(by_id(served.records(id)).len(), 300, "{job}");
     drop(served.take());
 }
+
+/// `LimitFSIZE=` of a unit. It ends nobody, and least of all the service.
+#[test]
+fn a_job_that_reaches_the_limit_on_a_files_size_is_paused() {
+    let origin = Origin::shared();
+    let mut served = Served::on(Dir::new(), &[]);
+    let limited = ["sh", "-c", "ulimit -f 1500 && exec \"$@\"", "sh"];
+    served.start_as(served.command().under(&limited));
+    let urls: Vec<String> = (0..300).map(|n| origin.url(&format!("/site/page/{n}"))).collect();
+    let id = served.submit(&urls, &json!({"mode": "both", "select": ["h=html::html"]}));
+    let job = served.wait_for_state(id, &["paused", "done", "failed"]);
+    assert_eq!(job["state"], "paused", "{job}");
+    assert!(job["error"].as_str().unwrap().contains("file size limit"), "{job}");
+    let running = served.take();
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.wait().exits(0);
+    served.start_again();
+    served.ask("POST", &format!("/v1/jobs/{id}/resume"), None, 200);
+    let job = served.wait_for_state(id, &["done", "failed", "paused"]);
+    assert_eq!(job["state"], "done", "{job}");
+    assert_eq!(by_id(served.records(id)).len(), 300, "{job}");
+    drop(served.take());
+}

@@ -141,6 +141,7 @@ fn a_job_whose_last_word_was_lost_says_what_its_records_tell() {
     );
     assert_eq!(changed.unwrap(), 1);
     drop(state);
+    std::fs::remove_file(served.dir.path(format!("state/jobs/{id}/state.json"))).unwrap();
     served.start_again();
     let job = served.wait_for_state(id, &["done", "failed"]);
     for key in ["state", "counts", "errors", "exit_code"] {

@@ -3,6 +3,7 @@
 
 mod away;
 mod disk;
+mod found_again;
 mod killed;
 mod lifecycle;
 mod logs;

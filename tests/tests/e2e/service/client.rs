@@ -96,12 +96,37 @@ fn a_job_is_submitted_waited_for_and_read() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let served = Served::start();
+    let page = Origin::shared().url("/site/page/1");
+    let id = number(&served.client(&["submit", "fetch", &page, "--wait"]).run());
+    let answers = [
+        &["status"][..],
+        &["status", "--json"],
+        &["status", &id],
+        &["jobs"],
+        &["results", &id],
+        &["submit", "fetch", &page],
+    ];
+    for args in answers {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        served.client(args).run_into(full).exits(1).says("standard output");
+        let closed = served.client(args).under(&["sh", "-c", "exec >&-; exec \"$@\"", "sh"]);
+        closed.run().exits(1).says("standard output");
+    }
+    served.stop();
+}
+
+#[test]
 fn the_exit_status_is_the_jobs() {
     let served = Served::start();
     let refused = Origin::shared().url("/status/404");
     let failed = served.client(&["submit", "fetch", &refused, "--retries", "0", "--wait"]).run();
     assert_eq!(failed.code, Some(3), "{}", failed.stderr);
     let id = number(&failed);
+    assert_eq!(failed.stderr, format!("job {id}: 1 of 1 input failed: 1 http_status\n"));
+    let quiet = served.client(&["submit", "-q", "fetch", &refused, "--retries", "0", "--wait"]).run();
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(3), ""));
     let only = served.ask(&["results", &id, "--only", "failed"]);
     assert_eq!(parse_lines(&only.stdout)[0]["error"]["kind"], "http_status");
     let again = number(&served.ask(&["jobs", "retry-failed", &id]));

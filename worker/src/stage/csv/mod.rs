@@ -24,6 +24,7 @@ use shared::csv::{CsvFile, CsvSpec, Done, Found, Part, Report, frame, read_part}
 use shared::file_state::FileState;
 
 use super::files::{open_regular, unreadable};
+use crate::want::Want;
 
 /// Largest report; with what goes before it in a message, it must stay below [`JOINED_BYTES_MAX`].
 const REPORT_BYTES_MAX: usize = JOINED_BYTES_MAX - (1 << 20);
@@ -35,6 +36,8 @@ pub(crate) struct Csv {
     /// For each file, what the sandbox would hide, opened.
     held: Vec<Option<io::Result<File>>>,
     slot: u32,
+    /// Waits when this machine has no descriptor left.
+    want: Want,
 }
 
 /// One target's work.
@@ -43,6 +46,7 @@ struct Work<'a> {
     black_box: &'a BlackBox,
     /// The file, if it was opened before the sandbox was entered.
     held: Option<&'a io::Result<File>>,
+    want: &'a Want,
 }
 
 /// Why a part is not aggregated to its end: what is reported instead.
@@ -57,9 +61,9 @@ impl Stop {
 
 impl Csv {
     /// Opens what the sandbox would hide.
-    pub(crate) fn new(spec: CsvSpec, slot: u32) -> Self {
+    pub(crate) fn new(spec: CsvSpec, slot: u32, want: Want) -> Self {
         let held = spec.files.iter().map(|file| file.held.then(|| File::open(&file.at))).collect();
-        Self { spec, held, slot }
+        Self { spec, held, slot, want }
     }
 
     /// The path of the file a target is a part of.
@@ -94,7 +98,7 @@ impl Csv {
             return (Found::Failed("the job names no such file".to_owned()), 0);
         };
         let held = self.held.get(part.file() as usize).and_then(Option::as_ref);
-        let work = Work { spec: &self.spec, black_box, held };
+        let work = Work { spec: &self.spec, black_box, held, want: &self.want };
         let (found, bytes) = match part {
             Part::Range { start, end, last, .. } => (work.range(file, start, end, last), end - start),
             Part::Whole { .. } => (work.whole(file), file.bytes),
@@ -108,11 +112,15 @@ impl Work<'_> {
     fn open(&self, file: &CsvFile) -> Result<File, Stop> {
         let refused = |error: &io::Error| Stop(Found::Failed(unreadable(error)));
         let raw = match self.held {
-            None => open_regular(&file.at).map(|(raw, _)| raw).map_err(|error| refused(&error))?,
+            None => self
+                .want
+                .until_met(|| open_regular(&file.at))
+                .map(|(raw, _)| raw)
+                .map_err(|error| refused(&error))?,
             Some(held) => {
                 let held = held.as_ref().map_err(refused)?;
-                let again = held.try_clone().and_then(|mut held| held.rewind().map(|()| held));
-                again.map_err(|error| refused(&error))?
+                let again = || held.try_clone().and_then(|mut held| held.rewind().map(|()| held));
+                self.want.until_met(again).map_err(|error| refused(&error))?
             }
         };
         self.unchanged(&raw, file)?;

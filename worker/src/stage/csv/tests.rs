@@ -55,7 +55,7 @@ impl Bench {
             groups_max: 1000,
             encoding: None,
         };
-        Self { dir, csv: Csv::new(spec, 0), black_box: BlackBox::create().unwrap().0 }
+        Self { dir, csv: Csv::new(spec, 0, Want::default()), black_box: BlackBox::create().unwrap().0 }
     }
 
     fn file(&mut self) -> &mut CsvFile {

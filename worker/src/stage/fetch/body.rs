@@ -59,8 +59,8 @@ impl Body {
     }
 
     /// The decoded bytes, if every coding came to its end.
-    pub(super) fn finish(self) -> Result<Vec<u8>, DecodeError> {
-        if let Some(decoder) = &self.decoder {
+    pub(super) fn finish(mut self) -> Result<Vec<u8>, DecodeError> {
+        if let Some(decoder) = &mut self.decoder {
             decoder.finish()?;
         }
         Ok(self.bytes)

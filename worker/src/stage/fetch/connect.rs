@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
+use nix::libc;
 use shared::address::AddressPolicy;
 
 use super::fault::Fault;
+use crate::want::Shortage;
 
 /// How long an address that does not answer keeps us from trying the next one.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
@@ -110,6 +112,9 @@ fn denied(gate: Gate, host: &str, addresses: &[IpAddr]) -> Fault {
 
 fn connect_fault(address: SocketAddr, error: &io::Error) -> Fault {
     use io::ErrorKind as Kind;
+    if let Some(shortage) = shortage(address, error) {
+        return Fault::Shortage(shortage);
+    }
     if error.kind() == Kind::TimedOut {
         return Fault::ConnectTimeout;
     }
@@ -122,6 +127,15 @@ fn connect_fault(address: SocketAddr, error: &io::Error) -> Fault {
     } else {
         format!("cannot connect to {address}: {error}")
     })
+}
+
+/// What this machine lacks, if that is why there is no connection. Over IPv6, `EADDRNOTAVAIL` says as a rule that
+/// this machine has no IPv6 address, and that does not pass.
+fn shortage(address: SocketAddr, error: &io::Error) -> Option<Shortage> {
+    match error.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL | libc::EAGAIN) if address.is_ipv4() => Some(Shortage::Ports),
+        _ => Shortage::of(error),
+    }
 }
 
 /// Whether a read or write failed because the peer, or the network, ended the connection.
@@ -216,6 +230,25 @@ mod tests {
         history.on_read();
         assert_eq!(ended(&history, Some(Kind::ConnectionReset)), Err(Some(Fault::Closed)));
         assert_eq!(ended(&history, Some(Kind::Other)), Err(None), "what is not about the connection passes");
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_no_fault_of_the_target() {
+        let (v4, v6) = ("192.0.2.1:80".parse().unwrap(), "[2001:db8::1]:80".parse().unwrap());
+        for (address, code, want) in [
+            (v4, libc::EMFILE, Some(Shortage::Descriptors)),
+            (v6, libc::ENFILE, Some(Shortage::SystemDescriptors)),
+            (v4, libc::EADDRNOTAVAIL, Some(Shortage::Ports)),
+            (v4, libc::EAGAIN, Some(Shortage::Ports)),
+            (v6, libc::EADDRNOTAVAIL, None),
+            (v4, libc::ENOBUFS, Some(Shortage::Memory)),
+            (v4, libc::ECONNREFUSED, None),
+            (v4, libc::EACCES, None),
+        ] {
+            let fault = connect_fault(address, &io::Error::from_raw_os_error(code));
+            let got = if let Fault::Shortage(shortage) = fault { Some(shortage) } else { None };
+            assert_eq!(got, want, "{address} {code}");
+        }
     }
 
     fn attempts(gate: Gate, host: &str, addresses: &[&str]) -> Result<Attempts, Fault> {

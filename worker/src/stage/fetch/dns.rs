@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit};
 use shared::clock;
 use tokio::sync::oneshot;
 
 use super::fault::{Fault, human};
+use crate::want::Shortage;
 
 /// How long an address is believed. The system does not tell us the record's own TTL;
 /// a minute is what browsers use.
@@ -48,6 +50,7 @@ pub(super) struct Resolver {
 struct Inner {
     state: Mutex<State>,
     lookup: Box<Lookup>,
+    threads_max: usize,
 }
 
 #[derive(Default)]
@@ -63,7 +66,7 @@ impl Resolver {
     }
 
     fn new(lookup: Box<Lookup>) -> Self {
-        Self { inner: Arc::new(Inner { state: Mutex::default(), lookup }) }
+        Self { inner: Arc::new(Inner { state: Mutex::default(), lookup, threads_max: threads_max() }) }
     }
 
     /// Waits on this thread, at most `left`; `None` when that is over.
@@ -99,7 +102,7 @@ impl Resolver {
             Asked::Waiting => return None,
             Asked::First(name) => state.queue.push_back(name),
         }
-        if state.threads < THREADS_MAX {
+        if state.threads < self.inner.threads_max {
             state.threads += 1;
             drop(state);
             self.start_thread();
@@ -118,12 +121,19 @@ impl Resolver {
             if state.threads == 0 {
                 let names = std::mem::take(&mut state.queue);
                 drop(state);
+                let shortage = Shortage::of(&error).unwrap_or(Shortage::Threads);
                 for name in names {
-                    self.inner.answer(&name, Err(no_address(&name, &error.to_string(), true)));
+                    self.inner.answer(&name, Err(Fault::Shortage(shortage)));
                 }
             }
         }
     }
+}
+
+/// A look-up holds a few descriptors: where there are few, fewer are under way.
+fn threads_max() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    usize::try_from(soft / 16).unwrap_or(usize::MAX).clamp(1, THREADS_MAX)
 }
 
 impl Inner {
@@ -139,7 +149,11 @@ impl Inner {
                 return;
             };
             drop(state);
-            let answer = match (self.lookup)(&name) {
+            // A look-up that lacks a descriptor says that the name does not exist.
+            let answer = match io::pipe().and_then(|spare| {
+                drop(spare);
+                (self.lookup)(&name)
+            }) {
                 Ok(found) if found.is_empty() => Err(no_address(&name, "the name has none", false)),
                 Ok(found) => Ok(distinct(found)),
                 Err(error) => Err(lookup_fault(&name, &error)),
@@ -186,6 +200,9 @@ pub(super) fn too_slow(host: &str, timeout: Duration) -> Fault {
 }
 
 fn lookup_fault(host: &str, error: &io::Error) -> Fault {
+    if let Some(shortage) = Shortage::of(error) {
+        return Fault::Shortage(shortage);
+    }
     // The standard library keeps only the C library's text of the code, in English:
     // nothing in this process ever sets a locale.
     let text = error.to_string();
@@ -230,7 +247,12 @@ impl Cache {
     }
 
     fn answer(&mut self, name: &Arc<str>, answer: Answer, now: Instant) -> Vec<Waiter> {
-        let ttl = if answer.is_ok() { POSITIVE_TTL } else { NEGATIVE_TTL };
+        let ttl = match &answer {
+            Ok(_) => POSITIVE_TTL,
+            // It tells nothing about the name.
+            Err(Fault::Shortage(_)) => Duration::ZERO,
+            Err(_) => NEGATIVE_TTL,
+        };
         let entry = Entry::Known { answer, until: now + ttl };
         match self.names.insert(Arc::clone(name), entry) {
             Some(Entry::Asked(waiters)) => waiters,
@@ -333,6 +355,19 @@ mod tests {
             let addresses = resolver.wait(host, Duration::ZERO).unwrap().unwrap();
             assert_eq!(addresses.first().copied(), first.parse().ok());
         }
+    }
+
+    #[test]
+    fn a_shortage_says_nothing_about_a_name() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let resolver = Resolver::new(Box::new(move |_| match counter.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(io::Error::from_raw_os_error(nix::libc::EMFILE)),
+            _ => Ok(vec![IpAddr::from([192, 0, 2, 1])]),
+        }));
+        let first = resolver.wait("a.example", SECOND).unwrap();
+        assert_eq!(first, Err(Fault::Shortage(Shortage::Descriptors)));
+        assert_eq!(resolver.wait("a.example", SECOND).unwrap(), found());
     }
 
     #[test]

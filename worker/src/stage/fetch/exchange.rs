@@ -15,27 +15,22 @@ use std::mem;
 
 use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use shared::record::ErrorKind;
-use url::Origin;
+use url::Url;
 
 use super::body::{Body, content_length};
 use super::fault::Fault;
 use super::place::Place;
 use super::rules::Rules;
 use super::tape::{Tape, Truncated};
+use super::wire::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::{Failure, Fetched, Outcome, target};
 use crate::stage::decode::DecodeError;
 
 /// Bodies nobody reads (of redirects and errors) are still worth reading up to here:
 /// it keeps the connection for the next request.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
-
-/// Headers a response may have; hyper's own limit, held for both clients.
-pub(super) const HEADERS_MAX: usize = 100;
-
-/// Size of a response's head, as both clients are configured.
-pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Dead pooled connections passed over before the next one counts as an error. A pool
 /// can hold several that the server closed at the same moment.
@@ -78,11 +73,13 @@ enum Next {
 /// One target on its way.
 pub(super) struct Exchange<'a> {
     place: Place<'a>,
-    /// The first URL's origin, once a redirect made it matter.
-    home: Option<Origin>,
+    /// The first URL, once a redirect made it matter, with the credentials for its origin.
+    home: Option<Url>,
     away: bool,
     redirects: u32,
     stale: u32,
+    /// This hop has been asked for again, over HTTP/1.1.
+    downgraded: bool,
     phase: Phase,
     /// Keeps what passes, if it is to be kept.
     tape: &'a mut Tape,
@@ -98,6 +95,7 @@ impl<'a> Exchange<'a> {
             away: false,
             redirects: 0,
             stale: 0,
+            downgraded: false,
             phase: Phase::Idle(Next::Request),
             tape,
         })
@@ -217,6 +215,12 @@ impl<'a> Exchange<'a> {
                 self.stale += 1;
                 Next::Request
             }
+            // Nothing was sent, and the client has waited.
+            Phase::Head if matches!(fault, Fault::Shortage(_)) => Next::Request,
+            Phase::Head | Phase::Body(_) if *fault == Fault::Http1Required && !self.downgraded => {
+                self.downgraded = true;
+                Next::Request
+            }
             Phase::Head => Next::Done(Err(self.place.explain(fault, None))),
             Phase::Body(body) => Next::Done(Err(self.place.explain(fault, Some(&body)))),
             // Nothing that mattered was lost, except time.
@@ -240,6 +244,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// It cannot be gone on with on this machine.
+    pub(super) fn give_up(&self, fault: &Fault) -> Outcome {
+        Err(self.place.explain(fault, None))
+    }
+
     /// Whether what is being read only serves to keep the connection. Not worth waiting for.
     pub(super) const fn draining(&self) -> bool {
         matches!(self.phase, Phase::Drain { .. })
@@ -260,7 +269,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn follow(&mut self, location: &HeaderValue) -> Result<(), Box<Failure>> {
-        let next = target::redirect(&self.place.url, location)
+        let mut next = target::redirect(&self.place.url, location)
             .map_err(|message| self.place.failure(ErrorKind::InvalidUrl, message, false))?;
         if self.redirects >= self.place.rules.redirects_max {
             let shown = target::public(next.clone());
@@ -270,9 +279,17 @@ impl<'a> Exchange<'a> {
         }
         self.redirects += 1;
         self.stale = 0;
-        let origin = next.origin();
-        let home = self.home.get_or_insert_with(|| self.place.url.origin());
-        self.away = *home != origin;
+        self.downgraded = false;
+        let home = self.home.get_or_insert_with(|| self.place.url.clone());
+        self.away = home.origin() != next.origin();
+        if self.away {
+            // What a server names for another origin is its own affair; curl does not send it either.
+            next = target::public(next);
+        } else if target::has_credentials(&next) {
+            home.clone_from(&next);
+        } else {
+            target::copy_credentials(home, &mut next);
+        }
         self.place.url = next;
         Ok(())
     }
@@ -302,7 +319,7 @@ const fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Refuses what the two clients would read differently.
+/// Refuses what neither client can read, and holds HTTP/2 to the limits of HTTP/1.
 fn check_framing(head: &Parts) -> Result<(), Fault> {
     let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if head.headers.len() > HEADERS_MAX || bytes > HEAD_BYTES_MAX {
@@ -311,14 +328,14 @@ fn check_framing(head: &Parts) -> Result<(), Fault> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Fault::Unsupported("101 Switching Protocols, which nobody asked for".to_owned()));
     }
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(_), _) if head.version == Version::HTTP_10 => Err(Fault::Head),
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        (Some(coding), _) => {
-            let coding = String::from_utf8_lossy(coding.as_bytes());
-            Err(Fault::Unsupported(format!("transfer-encoding {coding} is not supported")))
+    let codings: Vec<_> = head.headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
+    match codings.as_slice() {
+        [] => Ok(()),
+        [coding] if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        codings => {
+            let codings = codings.join(&b", "[..]);
+            let codings = String::from_utf8_lossy(&codings);
+            Err(Fault::Unsupported(format!("transfer-encoding {codings} is not supported")))
         }
     }
 }

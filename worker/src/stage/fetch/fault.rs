@@ -6,9 +6,14 @@
 use std::io;
 use std::time::Duration;
 
+use crate::want::Shortage;
+
 /// One thing that went wrong between us and the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
+    /// This machine has no more of what a connection needs: nobody's fault, and nothing was sent.
+    #[error("{0}")]
+    Shortage(Shortage),
     /// The name has no address, or nobody could say.
     #[error("{message}")]
     Dns { message: String, may_pass: bool },
@@ -30,6 +35,9 @@ pub(super) enum Fault {
     /// it was idle. Nobody's fault, and nothing was lost.
     #[error("the pooled connection was closed while idle")]
     Stale,
+    /// The server refuses HTTP/2 for this request and takes it over HTTP/1.1.
+    #[error("the server requires HTTP/1.1")]
+    Http1Required,
     /// The connection ended before the response did.
     #[error("connection closed")]
     Closed,

@@ -20,6 +20,7 @@ mod rules;
 pub(crate) mod tape;
 mod target;
 mod tls;
+mod wire;
 
 use std::time::Duration;
 

@@ -6,10 +6,10 @@ use shared::record::ErrorKind;
 use url::Url;
 
 use super::body::Body;
-use super::exchange::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::fault::{Fault, human};
 use super::retry_after::retry_after;
 use super::rules::Rules;
+use super::wire::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::{Failure, target};
 use crate::stage::decode::DecodeError;
 
@@ -77,6 +77,8 @@ impl Place<'_> {
     pub(super) fn explain(&self, fault: &Fault, body: Option<&Body>) -> Box<Failure> {
         let (kind, message, may_pass) = match fault {
             Fault::Dns { message, may_pass } => (ErrorKind::Dns, message.clone(), *may_pass),
+            // Only of a run that is given up.
+            Fault::Shortage(shortage) => (ErrorKind::Connect, shortage.to_string(), true),
             Fault::AddressDenied(message) => (ErrorKind::AddressDenied, message.clone(), false),
             Fault::Connect(message) => (ErrorKind::Connect, message.clone(), true),
             Fault::ConnectTimeout => (
@@ -87,6 +89,10 @@ impl Place<'_> {
             Fault::Tls { message, may_pass } => (ErrorKind::Tls, message.clone(), *may_pass),
             Fault::Timeout => (ErrorKind::Timeout, self.late(body), true),
             Fault::Stale | Fault::Closed => (ErrorKind::Protocol, cut_short(body), true),
+            Fault::Http1Required => {
+                let message = "the server requires HTTP/1.1 and refuses it".to_owned();
+                (ErrorKind::Protocol, message, false)
+            }
             Fault::Head => (ErrorKind::Protocol, "malformed response head".to_owned(), false),
             Fault::HeadTooLarge => {
                 let message = format!("response head over {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} headers");

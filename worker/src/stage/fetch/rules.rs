@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
-use http::{HeaderMap, header};
 use shared::job::FetchSpec;
 
 use super::connect::Gate;
@@ -88,11 +88,6 @@ impl Rules {
     pub(super) const fn wire_bytes_max(&self) -> u64 {
         self.body_bytes_max.saturating_add(self.body_bytes_max / 64).saturating_add(1024)
     }
-}
-
-/// Marks a response as the last on its connection.
-pub(super) fn ask_to_close(headers: &mut HeaderMap) {
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) fn redirect(url: &Url, location: &HeaderValue) -> Result<Url, String>
         .map_or_else(|_| location.as_bytes().iter().map(|b| char::from(*b)).collect(), ToOwned::to_owned);
     let mut next = url.join(&location).map_err(|error| format!("redirect to {location:?}: {error}"))?;
     if !matches!(next.scheme(), "http" | "https") {
-        return Err(format!("redirect to {next}: only http and https can be fetched"));
+        return Err(format!("redirect to {}: only http and https can be fetched", public(next)));
     }
     // RFC 9110, 10.2.2: a Location without a fragment inherits the one we came with.
     if next.fragment().is_none() && url.fragment().is_some() {
@@ -63,8 +63,15 @@ pub(super) fn public(mut url: Url) -> Url {
     url
 }
 
-fn has_credentials(url: &Url) -> bool {
+pub(super) fn has_credentials(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
+}
+
+/// Makes `to` carry the credentials of `from`: they hold for the whole origin (RFC 7617, 2.2).
+pub(super) fn copy_credentials(from: &Url, to: &mut Url) {
+    // Neither can fail: an http(s) URL always has a host.
+    let _ = to.set_username(from.username());
+    let _ = to.set_password(from.password());
 }
 
 /// `Authorization` for a URL that carries credentials.
@@ -125,6 +132,7 @@ mod tests {
             ("http://u:p@a/b", "/c", Ok("http://u:p@a/c")),
             ("http://a/", "", Ok("http://a/")),
             ("http://a/", "ftp://a/", Err("redirect to ftp://a/: only http and https can be fetched")),
+            ("http://a/", "ftp://u:p@a/", Err("redirect to ftp://a/: only http and https can be fetched")),
             ("http://a/", "http://[", Err("redirect to \"http://[\": invalid IPv6 address")),
         ] {
             let got = redirect(&Url::parse(from).unwrap(), &location.parse().unwrap());

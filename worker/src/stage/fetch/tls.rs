@@ -3,18 +3,22 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use shared::tls::{Trust, words};
 
 use super::fault::Fault;
+
+type Config = Result<Arc<ClientConfig>, Fault>;
 
 /// A TLS configuration that is built when the first `https` URL needs it: reading the
 /// system's certificates takes longer than a whole fetch over `http`.
 pub(super) struct Tls {
     alpn: Vec<Vec<u8>>,
-    roots: Option<RootCertStore>,
-    config: OnceLock<Result<Arc<ClientConfig>, Fault>>,
+    trust: Option<Trust>,
+    config: OnceLock<Config>,
+    http1_config: OnceLock<Config>,
 }
 
 impl Tls {
@@ -23,42 +27,55 @@ impl Tls {
         Self::new(alpn, None)
     }
 
-    /// Trusts these roots only.
+    /// Trusts these certificates only.
     #[cfg(test)]
-    pub(super) fn trusting(alpn: &[&str], roots: RootCertStore) -> Self {
-        Self::new(alpn, Some(roots))
+    pub(super) fn trusting(alpn: &[&str], trust: Trust) -> Self {
+        Self::new(alpn, Some(trust))
     }
 
-    fn new(alpn: &[&str], roots: Option<RootCertStore>) -> Self {
+    fn new(alpn: &[&str], trust: Option<Trust>) -> Self {
         let alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Self { alpn, roots, config: OnceLock::new() }
+        Self { alpn, trust, config: OnceLock::new(), http1_config: OnceLock::new() }
     }
 
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, Fault> {
+    pub(super) fn config(&self) -> Config {
         self.config.get_or_init(|| self.build()).clone()
     }
 
-    fn build(&self) -> Result<Arc<ClientConfig>, Fault> {
-        let roots = self.roots.clone().unwrap_or_else(system_roots);
+    /// The same, but offers HTTP/1.1 only.
+    pub(super) fn http1_config(&self) -> Config {
+        let build = || {
+            let mut config = ClientConfig::clone(&*self.config()?);
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok(Arc::new(config))
+        };
+        self.http1_config.get_or_init(build).clone()
+    }
+
+    fn build(&self) -> Config {
+        let trust = self.trust.clone().unwrap_or_else(system_trust);
         // Named, not the process's default: whoever links us may have installed another.
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let provider = Arc::new(ring::default_provider());
+        let verifier = trust.verifier(&provider);
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| Fault::Tls { message: format!("TLS: {error}"), may_pass: false })?;
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+            .map_err(|error| Fault::Tls { message: format!("TLS: {}", words(&error)), may_pass: false })?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
         config.alpn_protocols.clone_from(&self.alpn);
         Ok(Arc::new(config))
     }
 }
 
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
+fn system_trust() -> Trust {
+    let mut trust = Trust::default();
     // Certificates that cannot be read are the system's business; the rest still count.
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    trust.add_readable(rustls_native_certs::load_native_certs().certs);
+    if trust.is_empty() {
+        trust.roots_mut().extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    roots
+    trust
 }
 
 /// The name the certificate has to match.
@@ -69,11 +86,17 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
     })
 }
 
+/// A session that the server broke off after the handshake: with an alert, or with what is no TLS.
+pub(super) fn session_fault(error: &io::Error) -> Option<Fault> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(Fault::Tls { message: format!("TLS: {}", words(error)), may_pass: true })
+}
+
 /// A handshake that failed.
 pub(super) fn handshake_fault(host: &str, error: &io::Error) -> Fault {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (why, may_pass) = match tls {
-        Some(error) => (error.to_string(), false),
+        Some(error) => (words(error), false),
         None => ("connection closed".to_owned(), true),
     };
     Fault::Tls { message: format!("TLS handshake with {host}: {why}"), may_pass }

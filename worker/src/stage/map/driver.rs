@@ -22,6 +22,7 @@ use super::life::{Killed, Life, Reading};
 use super::queue::{Block, Queue};
 use super::records::Records;
 use crate::outbox::Voice;
+use crate::want::Shortage;
 
 /// Bytes that may wait here before no more is taken in; one line may be larger.
 const QUEUE_BYTES_MAX: usize = 8 << 20;
@@ -39,6 +40,12 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The same while it is given a few lines at a time, when every round would cost this.
 const PATIENCE_WHEN_CAUTIOUS: Duration = Duration::from_millis(50);
+
+/// Time between two attempts to start the program when this machine has no more of what that takes.
+const STARVED_DELAY: Duration = Duration::from_millis(200);
+
+/// Longest time for such attempts.
+const STARVED_MAX: Duration = Duration::from_secs(30);
 
 /// How long a batch waits to be full while more may come.
 const BATCH_LINGER: Duration = Duration::from_millis(250);
@@ -75,6 +82,8 @@ pub(crate) struct Driver {
     pub(super) life: Option<Life>,
     /// When the next process may be started.
     pub(super) start_at: Instant,
+    /// Since when none could be started, for want of a descriptor, memory or a process.
+    starved_since: Option<Instant>,
     /// Since when the first unanswered line is the first, and with the program.
     pub(super) first_since: Instant,
     /// How long the last process took to take its first line.
@@ -114,6 +123,7 @@ impl Driver {
             caution: Caution::new(spec.retries),
             life: None,
             start_at: now,
+            starved_since: None,
             first_since: now,
             startup: None,
             batch_since: None,
@@ -179,14 +189,23 @@ impl Driver {
             .and_then(|(child, stderr)| Ok((child, Complaints::of(stderr, self.voice.clone())?)));
         match started {
             Ok((child, complaints)) => {
+                self.starved_since = None;
                 let mut life = Life::new(child, complaints, now);
                 life.proving = self.caution.proves();
                 self.life = Some(life);
             }
+            // As many processes or descriptors as there may be: others end.
+            Err(error) if self.starves(&error, now) => self.start_at = now + STARVED_DELAY,
             Err(error) => {
                 self.failure = Some(format!("cannot start {}: {error}", child::shown(&self.spec.command)));
             }
         }
+    }
+
+    /// Whether it could not be started for a shortage that may pass still.
+    fn starves(&mut self, error: &std::io::Error, now: Instant) -> bool {
+        let is_short = Shortage::of(error).is_some() || error.kind() == std::io::ErrorKind::WouldBlock;
+        is_short && now.duration_since(*self.starved_since.get_or_insert(now)) < STARVED_MAX
     }
 
     /// How many lines it may be given now.

@@ -51,13 +51,21 @@ impl Driver {
         }
     }
 
-    /// More than it was asked.
+    /// More than it was asked. Any of the answers before may have been the surplus one, and the records
+    /// made of them cannot be taken back. If all of those are errors, none holds another line's answer.
     fn out_of_step(&mut self, life: &mut Life, line: &[u8]) {
-        self.say_once(
-            "it wrote more lines than it read and was ended; the record before may not be its own",
-            &beginning(line),
-        );
         life.kill(Killed::MixedUp);
+        if life.values == 0 {
+            return self.say_once("it wrote more lines than it read and was ended", &beginning(line));
+        }
+        self.failure = Some(format!(
+            "{} wrote more lines than it read (the line too many: {}), so records of worker {} may hold the answers to \
+             other lines; make it write one line for each it reads, or have it judged line by line with --batch 1, and \
+             start anew with --overwrite",
+            child::shown(&self.spec.command),
+            beginning(line),
+            self.records.slot
+        ));
     }
 
     /// A batch is answered when it is answered as a whole.
@@ -79,6 +87,7 @@ impl Driver {
         let takes = self.records.takes(line);
         let Front::Asked(block) = self.queue.front() else { return };
         if takes {
+            life.values += 1;
             self.records.value(block, line);
         } else {
             let problem = json::problem(line).unwrap_or_default();

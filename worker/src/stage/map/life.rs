@@ -53,6 +53,8 @@ pub(super) struct Life {
     pub(super) given: u64,
     /// Lines of its that were taken for answers.
     pub(super) answered: u64,
+    /// Those of them that are values in records.
+    pub(super) values: u64,
     /// Bytes on their way to it, and how many of them are written.
     outgoing: Vec<u8>,
     written: usize,
@@ -80,6 +82,7 @@ impl Life {
             started: now,
             given: 0,
             answered: 0,
+            values: 0,
             outgoing: Vec::new(),
             written: 0,
             partial: Vec::new(),

@@ -194,6 +194,7 @@ impl Worker {
             cpu_us: 1,
             in_flight: self.running.len() as u64,
             bytes: 0,
+            waiting: 0,
         }
     }
 

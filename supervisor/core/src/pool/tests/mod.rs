@@ -174,6 +174,7 @@ fn reading(progress: u64, target: Option<u64>) -> Reading {
         cpu_us: 0,
         in_flight: 0,
         bytes: 0,
+        waiting: 0,
     }
 }
 

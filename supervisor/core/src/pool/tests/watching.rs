@@ -139,3 +139,21 @@ fn our_own_delay_is_not_a_hang() {
         assert!(!asked.iter().any(ended), "{name}: {asked:?}");
     }
 }
+
+/// A descriptor, a port: it is this machine that lacks it, and no target is late for that.
+#[test]
+fn a_worker_that_waits_for_its_machine_is_left_alone() {
+    let ended = |waiting: u64, moves: u64| {
+        let mut rig = Rig::serving(PoolConfig { stall_timeout: 40 * SECOND, ..limits() }, 1);
+        let mut progress = 0;
+        rig.pass(120 * SECOND, |_| {
+            progress += moves;
+            Reading { waiting, ..reading(progress, None) }
+        });
+        rig.asked().contains(&Command::Terminate(seat(0, 1)))
+    };
+    assert_eq!(
+        [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(waiting, moves)| ended(waiting, moves)),
+        [true, true, false, false]
+    );
+}

@@ -12,7 +12,6 @@ use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::TRANSFER_ENCODING;
 use http::{Request, Uri};
 use rustls::{ClientConnection, StreamOwned};
 use shared::clock;
@@ -25,11 +24,13 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 use super::Outcome;
 use super::connect::{Attempts, Endpoint, Gate, is_reset};
 use super::dns::{Resolver, too_slow};
-use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
+use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
 use super::rules::{HeaderError, Rules};
 use super::tape::{Peer, Tape};
-use super::tls::{Tls, handshake_fault, server_name};
+use super::tls::{Tls, handshake_fault, server_name, session_fault};
+use super::wire::TIDY_BYTES_MAX;
+use crate::want::{Shortage, Want};
 use transport::{Channel, Pooled, Socket, Watch, Whose};
 
 /// Connections kept. One target is under way at a time, so only the hosts met last matter;
@@ -45,6 +46,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a body that nobody reads may keep us, for its connection's sake.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// What a request's head takes besides its URL and its fields: method, version, `Host`, line ends.
+const REQUEST_LINES_BYTES: usize = 128;
+
 /// What is read of a body at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -52,44 +56,41 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub struct Client {
     rules: Rules,
     agent: Agent,
+    dial: Dial,
     watch: Arc<Watch>,
+    want: Want,
     piece: Vec<u8>,
 }
 
 impl Client {
-    /// A client for a job. Opens nothing yet.
+    /// A client for a job, with a want that others share. Opens nothing yet.
     ///
     /// # Errors
     /// A header of the job cannot be sent.
-    pub fn new(spec: &FetchSpec) -> Result<Self, HeaderError> {
-        Self::with_tls(spec, Tls::system(&["http/1.1"]))
+    pub(crate) fn new(spec: &FetchSpec, want: Want) -> Result<Self, HeaderError> {
+        Ok(Self::build(Rules::new(spec)?, Tls::system(&["http/1.1"]), want))
     }
 
+    #[cfg(test)]
     pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
         Ok(Self::with_rules(Rules::new(spec)?, tls))
     }
 
+    #[cfg(test)]
     pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
+        Self::build(rules, tls, Want::default())
+    }
+
+    fn build(rules: Rules, tls: Tls, want: Want) -> Self {
         let watch = Arc::new(Watch::new());
         let dial = Dial {
             resolver: Resolver::system(),
-            tls,
+            tls: Arc::new(tls),
             gate: rules.gate,
             connect_timeout: rules.connect_timeout,
             watch: Arc::clone(&watch),
         };
-        let config = Config::builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_response_header_size(HEAD_BYTES_MAX)
-            .max_idle_connections(IDLE_MAX)
-            .max_idle_connections_per_host(IDLE_PER_HOST_MAX)
-            .max_idle_age(IDLE_TIMEOUT)
-            .proxy(None)
-            .build();
-        let agent = Agent::with_parts(config, dial, Unresolved);
-        Self { rules, agent, watch, piece: vec![0; PIECE_BYTES] }
+        Self { rules, agent: agent(dial.clone()), dial, watch, want, piece: vec![0; PIECE_BYTES] }
     }
 
     /// From now on every response says whom it came from.
@@ -103,7 +104,8 @@ impl Client {
     /// Whatever keeps us from a complete response below 400, classified.
     pub(crate) fn fetch(&mut self, url: &str, tape: &mut Tape) -> Outcome {
         let mut exchange = Exchange::new(&self.rules, url, tape)?;
-        let deadline = clock::now() + self.rules.timeout;
+        let mut deadline = clock::now() + self.rules.timeout;
+        let mut attempt = 0;
         loop {
             let request = match exchange.turn() {
                 Turn::Done(outcome) => return outcome,
@@ -112,10 +114,46 @@ impl Client {
             self.watch.set(deadline, Whose::Target);
             match hop(&mut exchange, &self.agent, &self.watch, request, &mut self.piece) {
                 Ok(()) => exchange.on_end(),
+                Err(Fault::Shortage(shortage)) => {
+                    // Its idle connections go with it.
+                    self.agent = agent(self.dial.clone());
+                    match await_room(&self.want, shortage, attempt) {
+                        Some(waited) => deadline += waited,
+                        None => return exchange.give_up(&Fault::Shortage(shortage)),
+                    }
+                    attempt += 1;
+                    exchange.on_fault(&Fault::Shortage(shortage));
+                    continue;
+                }
                 Err(fault) => exchange.on_fault(&fault),
+            }
+            if attempt > 0 {
+                self.want.met();
+                attempt = 0;
             }
         }
     }
+}
+
+/// Waits until another attempt is worth while, and for how long it did; `None` when none is any more.
+fn await_room(want: &Want, shortage: Shortage, attempt: u32) -> Option<Duration> {
+    let begun = clock::now();
+    let _waiting = want.begin();
+    want.wait(shortage, attempt).then(|| clock::now().duration_since(begun))
+}
+
+fn agent(dial: Dial) -> Agent {
+    let config = Config::builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_response_header_size(TIDY_BYTES_MAX)
+        .max_idle_connections(IDLE_MAX)
+        .max_idle_connections_per_host(IDLE_PER_HOST_MAX)
+        .max_idle_age(IDLE_TIMEOUT)
+        .proxy(None)
+        .build();
+    Agent::with_parts(config, dial, Unresolved)
 }
 
 /// One request and its response.
@@ -127,7 +165,9 @@ fn hop(
     piece: &mut [u8],
 ) -> Result<(), Fault> {
     watch.left()?;
+    watch.expect_request(head_bytes(&request));
     let (mut head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
+    watch.slot().restore(&mut head);
     if let Some(peer) = watch.peer() {
         head.extensions.insert(Peer(peer));
     }
@@ -148,8 +188,16 @@ fn hop(
             return Ok(());
         }
     }
-    // `ureq` forgives a chunked body that ends without its last line, hyper does not.
-    if head.headers.contains_key(TRANSFER_ENCODING) && watch.closed() { Err(Fault::Closed) } else { Ok(()) }
+    Ok(())
+}
+
+/// No less than a request's head takes on the wire.
+fn head_bytes(request: &Request<()>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let uri = request.uri();
+    let host = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    REQUEST_LINES_BYTES + path + host + fields.sum::<usize>()
 }
 
 fn head_fault(error: &ureq::Error) -> Fault {
@@ -161,13 +209,8 @@ fn head_fault(error: &ureq::Error) -> Fault {
     {
         return fault;
     }
-    if let ureq::Error::Protocol(error) = error {
-        // The variant cannot be named from here; the test against hyper guards the text.
-        let too_many = error.to_string().contains("too many headers");
-        return if too_many { Fault::HeadTooLarge } else { Fault::Head };
-    }
-    if matches!(error, ureq::Error::LargeResponseHeader(..)) {
-        return Fault::HeadTooLarge;
+    if matches!(error, ureq::Error::Protocol(_)) {
+        return Fault::Head;
     }
     Fault::Protocol(error.to_string())
 }
@@ -176,7 +219,10 @@ fn io_fault(error: &io::Error) -> Fault {
     if let Some(fault) = Fault::within(error) {
         return fault;
     }
-    if is_reset(error) { Fault::Closed } else { Fault::Protocol(error.to_string()) }
+    if is_reset(error) {
+        return Fault::Closed;
+    }
+    session_fault(error).unwrap_or_else(|| Fault::Protocol(error.to_string()))
 }
 
 fn body_fault(error: &io::Error) -> Fault {
@@ -199,9 +245,10 @@ impl UreqResolver for Unresolved {
 }
 
 /// Makes connections: name, address, handshake, all within the connect timeout.
+#[derive(Clone)]
 struct Dial {
     resolver: Resolver,
-    tls: Tls,
+    tls: Arc<Tls>,
     gate: Gate,
     connect_timeout: Duration,
     watch: Arc<Watch>,

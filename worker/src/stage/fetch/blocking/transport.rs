@@ -1,10 +1,11 @@
-//! A connection for `ureq`: plain or TLS, every read and write within one deadline.
+//! A connection for `ureq`: plain or TLS, every read and write within one deadline, every response
+//! in a form that it reads.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpStream};
 use std::os::fd::AsRawFd as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,13 +15,13 @@ use shared::clock;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
 use super::super::connect::History;
-use super::super::exchange::HEAD_BYTES_MAX;
 use super::super::fault::Fault;
+use super::super::wire::{Slot, TIDY_BYTES_MAX, Wire};
 
-/// What a read takes at most. A response's head must fit, or `ureq` never finds its end.
-const INPUT_BYTES: usize = 2 * HEAD_BYTES_MAX;
+/// What a read takes at most. A head that passes as it is must fit, or `ureq` never finds its end.
+const INPUT_BYTES: usize = 2 * TIDY_BYTES_MAX;
 
-/// Our requests are a few hundred bytes; `ureq` writes headers in one go.
+/// Room for the head of a request. Most are a few hundred bytes; it grows for one that is longer.
 const OUTPUT_BYTES: usize = 16 * 1024;
 
 /// Whose time a read or write uses.
@@ -38,8 +39,10 @@ pub(super) enum Whose {
 /// client and its connections share it; one target at a time uses it.
 pub(super) struct Watch {
     limit: Mutex<(Instant, Whose)>,
-    /// The peer closed during the response being read.
-    closed: AtomicBool,
+    /// Size of the request under way.
+    request_bytes: AtomicUsize,
+    /// The head of its response, if it is not the one that `ureq` has read.
+    slot: Slot,
     /// Whether anybody wants to know the peer.
     names_peers: AtomicBool,
     peer: Mutex<Option<IpAddr>>,
@@ -49,7 +52,8 @@ impl Watch {
     pub(super) fn new() -> Self {
         Self {
             limit: Mutex::new((clock::now(), Whose::Target)),
-            closed: AtomicBool::new(false),
+            request_bytes: AtomicUsize::new(0),
+            slot: Slot::default(),
             names_peers: AtomicBool::new(false),
             peer: Mutex::new(None),
         }
@@ -93,9 +97,14 @@ impl Watch {
         }
     }
 
-    /// Whether the peer has closed since a request was last sent.
-    pub(super) fn closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+    /// A request whose head takes up to `bytes` is about to be sent.
+    pub(super) fn expect_request(&self, bytes: usize) {
+        self.request_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Where a response's real head is.
+    pub(super) const fn slot(&self) -> &Slot {
+        &self.slot
     }
 }
 
@@ -203,58 +212,132 @@ impl Write for Channel {
     }
 }
 
+/// What is read and written through. `ureq` wants a request's head in one piece.
+struct Space {
+    input: LazyBuffers,
+    output: Vec<u8>,
+    watch: Arc<Watch>,
+}
+
+impl Space {
+    fn new(watch: Arc<Watch>) -> Self {
+        // What `ureq` writes goes to `output`; a buffer of none is not allowed.
+        Self { input: LazyBuffers::new(INPUT_BYTES, 1), output: Vec::new(), watch }
+    }
+
+    fn make_room(&mut self) {
+        let wanted = OUTPUT_BYTES.max(self.watch.request_bytes.load(Ordering::Relaxed));
+        if self.output.len() < wanted {
+            self.output.resize(wanted, 0);
+        }
+    }
+}
+
+impl Buffers for Space {
+    fn output(&mut self) -> &mut [u8] {
+        self.make_room();
+        &mut self.output
+    }
+
+    fn input(&self) -> &[u8] {
+        self.input.input()
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        self.input.input_append_buf()
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.input.input_appended(amount);
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.input.input_consume(amount);
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        self.make_room();
+        (self.input.tmp_and_output().0, &mut self.output)
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.input.can_use_input()
+    }
+}
+
 /// A connection in `ureq`'s pool.
 pub(super) struct Pooled {
     channel: Channel,
-    buffers: LazyBuffers,
+    space: Space,
     history: History,
+    wire: Wire,
 }
 
 impl Pooled {
     pub(super) fn new(channel: Channel) -> Self {
-        let buffers = LazyBuffers::new(INPUT_BYTES, OUTPUT_BYTES);
-        Self { channel, buffers, history: History::default() }
+        let watch = Arc::clone(&channel.socket().watch);
+        let wire = Wire::new(watch.slot.clone());
+        Self { channel, space: Space::new(watch), history: History::default(), wire }
     }
 
-    fn set_closed(&self, closed: bool) {
-        self.channel.socket().watch.closed.store(closed, Ordering::Relaxed);
+    /// Reads until there is something that `ureq` may have; `false` at the end of the connection.
+    fn read(&mut self) -> io::Result<bool> {
+        loop {
+            let room = self.space.input_append_buf();
+            let kept = self.wire.take(room.len()).map_err(Fault::into_io)?;
+            if !kept.is_empty() {
+                room.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
+                let bytes = kept.len();
+                self.space.input_appended(bytes);
+                return Ok(true);
+            }
+            let read = match self.channel.read(room) {
+                Ok(0) => return self.end(None),
+                Err(error) => return self.end(Some(error)),
+                Ok(read) => read,
+            };
+            self.history.on_read();
+            if self.wire.on_read(room.get(..read).unwrap_or_default()) {
+                self.space.input_appended(read);
+                return Ok(true);
+            }
+        }
+    }
+
+    /// `ureq` takes a reset for the end of a body, and forgives a chunked body that has none; what
+    /// comes out of here is told apart.
+    fn end(&self, error: Option<io::Error>) -> io::Result<bool> {
+        self.history.on_end(error)?;
+        self.wire.on_end().map_err(Fault::into_io)?;
+        Ok(false)
     }
 }
 
 impl Transport for Pooled {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
+        &mut self.space
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         self.history.on_write();
-        self.set_closed(false);
         let socket = self.channel.socket();
         socket.watch.note_peer(&socket.stream);
-        let output = self.buffers.output().get(..amount).unwrap_or_default();
+        let output = self.space.output().get(..amount).unwrap_or_default();
+        self.wire.on_write(output);
         let written = self.channel.write_all(output).and_then(|()| self.channel.flush());
         Ok(written.map_err(|error| self.history.on_write_error(error))?)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        // `ureq` takes a reset for the end of a body; what comes out of here is told apart.
-        let ended = match self.channel.read(self.buffers.input_append_buf()) {
-            Ok(0) => self.history.on_end(None),
-            Err(error) => self.history.on_end(Some(error)),
-            Ok(read) => {
-                self.history.on_read();
-                self.buffers.input_appended(read);
-                return Ok(true);
-            }
-        };
-        ended?;
-        self.set_closed(true);
-        self.buffers.input_appended(0);
-        Ok(false)
+        let is_input = self.read()?;
+        if !is_input {
+            self.space.input_appended(0);
+        }
+        Ok(is_input)
     }
 
     fn is_open(&mut self) -> bool {
-        self.channel.socket().is_quiet()
+        !self.wire.is_over() && self.channel.socket().is_quiet()
     }
 
     fn is_tls(&self) -> bool {

@@ -3,9 +3,9 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Uri;
@@ -23,13 +23,18 @@ use super::super::dns::{Resolver, too_slow};
 use super::super::fault::Fault;
 use super::super::rules::Rules;
 use super::super::tape::Peer;
-use super::super::tls::{Tls, handshake_fault, server_name};
+use super::super::tls::{Tls, handshake_fault, server_name, session_fault};
+use super::super::wire::{Slot, Wire};
+use super::goaway::{GoAway, Refusals};
+use super::room::{Link, Room, Seat};
 use super::stall::Stall;
 
 /// Makes connections; cheap to clone, as hyper does for every request.
 #[derive(Clone)]
 pub(super) struct Dial {
     inner: Arc<Inner>,
+    /// Offers servers nothing else.
+    http1_only: bool,
 }
 
 struct Inner {
@@ -38,26 +43,28 @@ struct Inner {
     gate: Gate,
     connect_timeout: Duration,
     stall: Stall,
-    open: Arc<AtomicUsize>,
+    room: Arc<Room>,
     names_peers: AtomicBool,
+    refusals: Refusals,
 }
 
 impl Dial {
-    pub(super) fn new(tls: Tls, rules: &Rules, stall: Stall) -> Self {
+    pub(super) fn new(tls: Tls, rules: &Rules, stall: Stall, room: Arc<Room>, refusals: Refusals) -> Self {
         let (gate, connect_timeout) = (rules.gate, rules.connect_timeout);
         let resolver = Resolver::system();
-        let (open, names_peers) = (Arc::default(), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { resolver, tls, gate, connect_timeout, stall, open, names_peers }) }
+        let names_peers = AtomicBool::new(false);
+        let inner = Inner { resolver, tls, gate, connect_timeout, stall, room, names_peers, refusals };
+        Self { inner: Arc::new(inner), http1_only: false }
+    }
+
+    /// The same for servers that refuse HTTP/2, though they have offered it.
+    pub(super) fn http1_only(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), http1_only: true }
     }
 
     /// From now on a response over a new connection carries a [`Peer`] along, at the cost of an allocation.
     pub(super) fn name_peers(&self) {
         self.inner.names_peers.store(true, Ordering::Relaxed);
-    }
-
-    /// Connections open now, in use or idle.
-    pub(super) fn open(&self) -> usize {
-        self.inner.open.load(Ordering::Relaxed)
     }
 }
 
@@ -71,42 +78,55 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let inner = Arc::clone(&self.inner);
-        Box::pin(async move { inner.dial(&uri).await.map(TokioIo::new) })
+        let (inner, http1_only) = (Arc::clone(&self.inner), self.http1_only);
+        Box::pin(async move { inner.dial(&uri, http1_only).await.map(TokioIo::new) })
     }
 }
 
 impl Inner {
-    async fn dial(&self, uri: &Uri) -> Result<Stream, Fault> {
+    async fn dial(&self, uri: &Uri, http1_only: bool) -> Result<Stream, Fault> {
         let endpoint = Endpoint::of(uri)?;
+        let seat = self.room.seat()?;
         let mut resolved = false;
         let work = async {
             let addresses = self.resolver.resolve(&endpoint.host).await?;
             resolved = true;
-            self.open(&endpoint, &addresses).await
+            self.open(&endpoint, &addresses, http1_only).await
         };
         match self.stall.within(self.connect_timeout, work).await {
-            Some(stream) => stream,
+            Some(Ok((channel, peer))) => {
+                self.room.granted();
+                let mut stream = Stream::new(channel, peer, self.room.link(), seat);
+                stream.refusals = stream.is_h2.then(|| (self.refusals.clone(), uri.clone()));
+                Ok(stream)
+            }
+            Some(Err(Fault::Shortage(shortage))) => Err(self.room.refused(seat, shortage)),
+            Some(Err(fault)) => Err(fault),
             None if resolved => Err(Fault::ConnectTimeout),
             None => Err(too_slow(&endpoint.host, self.connect_timeout)),
         }
     }
 
-    async fn open(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Stream, Fault> {
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        addresses: &[IpAddr],
+        http1_only: bool,
+    ) -> Result<(Channel, Option<Peer>), Fault> {
         let stream = self.connect(endpoint, addresses).await?;
         // Requests go out in one write; waiting for more to send with it helps nobody.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let names_peers = self.names_peers.load(Ordering::Relaxed);
         let peer = if names_peers { stream.peer_addr().ok().map(|peer| Peer(peer.ip())) } else { None };
-        let channel = if endpoint.tls {
-            let name = server_name(&endpoint.host)?;
-            let connector = TlsConnector::from(self.tls.config()?);
-            let stream = connector.connect(name, stream).await;
-            Channel::Tls(Box::new(stream.map_err(|error| handshake_fault(&endpoint.host, &error))?))
-        } else {
-            Channel::Plain(stream)
-        };
-        Ok(Stream::new(channel, peer, Arc::clone(&self.open)))
+        if !endpoint.tls {
+            return Ok((Channel::Plain(stream), peer));
+        }
+        let name = server_name(&endpoint.host)?;
+        let config = if http1_only { self.tls.http1_config() } else { self.tls.config() };
+        let connector = TlsConnector::from(config?);
+        let stream = connector.connect(name, stream).await;
+        let stream = stream.map_err(|error| handshake_fault(&endpoint.host, &error))?;
+        Ok((Channel::Tls(Box::new(stream)), peer))
     }
 
     async fn connect(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<TcpStream, Fault> {
@@ -123,18 +143,41 @@ impl Inner {
     }
 }
 
-/// Whether an HTTP/2 connection has answered a request. Every response on it carries this
-/// along; on HTTP/1.1 the connection's own history does, at no cost.
+/// What is known of an HTTP/2 connection. Every response on it carries this along; on HTTP/1.1 the
+/// connection's own history does, at no cost.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answered(Arc<AtomicBool>);
+pub(super) struct Http2(Arc<Known>);
 
-impl Answered {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Known {
+    /// It has answered a request.
+    answered: AtomicBool,
+    /// Why it ended, if the server said so. `h2` keeps no more than a text of that.
+    fault: OnceLock<Fault>,
+}
+
+impl Http2 {
+    pub(super) fn on_answer(&self) {
+        self.0.answered.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// What a fault before a response means on this connection.
+    pub(super) fn request_fault(&self, fault: Fault) -> Fault {
+        let fault = self.body_fault(fault);
+        // Only the connection knows whether it had answered before, and so was pooled.
+        let was_pooled = fault == Fault::Closed && self.0.answered.load(Ordering::Relaxed);
+        if was_pooled { Fault::Stale } else { fault }
+    }
+
+    /// What a fault within a response means on this connection.
+    pub(super) fn body_fault(&self, fault: Fault) -> Fault {
+        let is_end = matches!(fault, Fault::Closed | Fault::Stale | Fault::Chunk | Fault::Protocol(_));
+        self.0.fault.get().filter(|_| is_end).cloned().unwrap_or(fault)
+    }
+
+    fn on_end(&self, fault: Fault) {
+        // The first reason counts.
+        let _ = self.0.fault.set(fault);
     }
 }
 
@@ -147,25 +190,75 @@ enum Channel {
 pub(super) struct Stream {
     channel: Channel,
     is_h2: bool,
+    http2: Http2,
+    goaway: GoAway,
+    /// Where to note that the server of this URL refuses HTTP/2.
+    refusals: Option<(Refusals, Uri)>,
     peer: Option<Peer>,
     history: History,
-    open: Arc<AtomicUsize>,
+    wire: Wire,
+    slot: Slot,
+    /// Whoever needs its descriptor more may close it by this.
+    link: Option<Arc<Link>>,
+    _seat: Seat,
 }
 
 impl Stream {
-    fn new(channel: Channel, peer: Option<Peer>, open: Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
+    fn new(channel: Channel, peer: Option<Peer>, link: Option<Arc<Link>>, seat: Seat) -> Self {
         let is_h2 = match &channel {
             Channel::Plain(_) => false,
             Channel::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         };
-        Self { channel, is_h2, peer, history: History::default(), open }
+        let slot = Slot::default();
+        let wire = Wire::new(slot.clone());
+        let (http2, goaway, history) = Default::default();
+        Self { channel, is_h2, http2, goaway, refusals: None, peer, history, wire, slot, link, _seat: seat }
     }
 
-    fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn poll_channel(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = match &mut self.channel {
+            Channel::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Channel::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        read.map_err(|error| session_fault(&error).map_or(error, Fault::into_io))
+    }
+
+    /// Reads until there is something that hyper may have, or nothing more.
+    fn poll_http1(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        loop {
+            let kept = self.wire.take(buffer.remaining()).map_err(Fault::into_io)?;
+            if !kept.is_empty() {
+                buffer.put_slice(kept);
+                return Poll::Ready(Ok(()));
+            }
+            if self.wire.is_over() {
+                return Poll::Ready(Ok(()));
+            }
+            let read = ready!(self.poll_channel(cx, buffer));
+            if read.is_err() || buffer.filled().len() == before {
+                self.history.on_end(read.err())?;
+                return Poll::Ready(self.wire.on_end().map_err(Fault::into_io));
+            }
+            self.history.on_read();
+            if self.wire.on_read(buffer.filled().get(before..).unwrap_or_default()) {
+                return Poll::Ready(Ok(()));
+            }
+            buffer.set_filled(before);
+        }
+    }
+
+    /// Some of what begins with `sent` was written, or nothing.
+    fn written(&mut self, sent: &[u8], written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
                 self.history.on_write();
+                if !self.is_h2 {
+                    if let Some(link) = &self.link {
+                        link.on_request();
+                    }
+                    self.wire.on_write(sent);
+                }
                 Poll::Ready(Ok(bytes))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.history.on_write_error(error))),
@@ -174,21 +267,19 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         let connected = if self.is_h2 {
-            Connected::new().negotiated_h2().extra(Answered::default())
+            Connected::new().negotiated_h2().extra(self.http2.clone())
         } else {
-            Connected::new()
+            Connected::new().extra(self.slot.clone())
         };
-        match self.peer {
+        let connected = match self.peer {
             Some(peer) => connected.extra(peer),
+            None => connected,
+        };
+        match &self.link {
+            Some(link) => connected.extra(Arc::clone(link)),
             None => connected,
         }
     }
@@ -201,32 +292,44 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = match &mut this.channel {
-            Channel::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Channel::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        };
-        match read {
-            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
-                this.history.on_read();
-                Poll::Ready(Ok(()))
-            }
-            // HTTP/2 says itself how a connection ends, and writes when nobody asked.
-            Poll::Ready(ended) if this.is_h2 => Poll::Ready(ended),
-            Poll::Ready(ended) => Poll::Ready(this.history.on_end(ended.err())),
-            Poll::Pending => Poll::Pending,
+        if this.link.as_ref().is_some_and(|link| link.poll_closed(cx)) {
+            return Poll::Ready(if this.is_h2 { Ok(()) } else { this.history.on_end(None) });
         }
+        if !this.is_h2 {
+            return this.poll_http1(cx, buffer);
+        }
+        // HTTP/2 says itself how a connection ends, and writes when nobody asked.
+        let before = buffer.filled().len();
+        let read = this.poll_channel(cx, buffer);
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        if !bytes.is_empty() {
+            this.history.on_read();
+        }
+        if this.goaway.on_read(bytes)
+            && let Some((refusals, uri)) = &this.refusals
+        {
+            refusals.add(uri);
+        }
+        if let Poll::Ready(Err(error)) = &read
+            && let Some(fault) = Fault::within(error)
+        {
+            this.http2.on_end(fault);
+        }
+        read
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.wire.is_over() {
+            return Poll::Ready(Err(Fault::Stale.into_io()));
+        }
         let written = match &mut this.channel {
             Channel::Plain(stream) => Pin::new(stream).poll_write(cx, buffer),
             Channel::Tls(stream) => Pin::new(stream).poll_write(cx, buffer),
         };
-        this.written(written)
+        this.written(buffer, written)
     }
 
     fn poll_write_vectored(
@@ -239,7 +342,7 @@ impl AsyncWrite for Stream {
             Channel::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
             Channel::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
         };
-        this.written(written)
+        this.written(buffers.first().map_or(&[], |buffer| buffer), written)
     }
 
     fn is_write_vectored(&self) -> bool {

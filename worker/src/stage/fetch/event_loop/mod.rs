@@ -4,14 +4,18 @@
 //! decodes nothing and times nothing here. One timer serves a whole target.
 
 mod connector;
+mod goaway;
+mod room;
 mod stall;
 
 use std::error::Error;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Uri;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -22,16 +26,23 @@ use tokio::time::timeout;
 
 use super::Outcome;
 use super::connect::is_reset;
-use super::exchange::{Exchange, Flow, HEAD_BYTES_MAX, Turn};
+use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
-use super::rules::{HeaderError, Rules, ask_to_close};
+use super::rules::{HeaderError, Rules};
 use super::tape::Tape;
 use super::tls::Tls;
-use connector::{Answered, Dial};
+use super::wire::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
+use crate::want::Want;
+use connector::{Dial, Http2};
+use goaway::Refusals;
+use room::{Link, Reading, Room, Waited};
 pub use stall::Stall;
 
 /// Servers close idle connections after 5 to 75 s; later than this is seldom worth trying.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Descriptors for everything but connections: channels, the event loop, name look-ups, certificates.
+const DESCRIPTORS_RESERVED: u64 = 32;
 
 /// How long a body that nobody reads may keep us, for its connection's sake.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
@@ -41,36 +52,51 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 pub struct Client {
     rules: Rc<Rules>,
     client: legacy::Client<Dial, Empty<Bytes>>,
+    /// For origins that refuse HTTP/2.
+    http1_client: Rc<legacy::Client<Dial, Empty<Bytes>>>,
+    refusals: Refusals,
     dial: Dial,
     stall: Stall,
-    open_max: usize,
+    room: Arc<Room>,
 }
 
 impl Client {
-    /// A client for a job. Opens nothing yet, and needs no runtime yet.
+    /// A client for a job, with a want that others share. Opens nothing yet, and needs no runtime yet.
     ///
     /// # Errors
     /// A header of the job cannot be sent.
-    pub fn new(spec: &FetchSpec) -> Result<Self, HeaderError> {
-        Self::with_tls(spec, Tls::system(&["h2", "http/1.1"]))
+    pub(crate) fn new(spec: &FetchSpec, want: Want) -> Result<Self, HeaderError> {
+        Ok(Self::build(Rules::new(spec)?, Tls::system(&["h2", "http/1.1"]), want))
     }
 
+    #[cfg(test)]
     pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
         Ok(Self::with_rules(Rules::new(spec)?, tls))
     }
 
+    #[cfg(test)]
     pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
+        Self::build(rules, tls, Want::default())
+    }
+
+    fn build(rules: Rules, tls: Tls, want: Want) -> Self {
         let stall = Stall::default();
-        let dial = Dial::new(tls, &rules, stall.clone());
+        let room = Room::new(connections_max(), want);
+        let refusals = Refusals::default();
+        let dial = Dial::new(tls, &rules, stall.clone(), Arc::clone(&room), refusals.clone());
         let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .http1_max_buf_size(HEAD_BYTES_MAX)
-            .http1_writev(false)
-            .http2_max_header_list_size(head_bytes_max)
-            .build(dial.clone());
-        Self { rules: Rc::new(rules), client, dial, stall, open_max: open_max() }
+        let build = |dial| {
+            legacy::Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_timer(TokioTimer::new())
+                .http1_max_buf_size(TIDY_BYTES_MAX)
+                .http1_writev(false)
+                .http2_max_header_list_size(head_bytes_max)
+                .build(dial)
+        };
+        let client = build(dial.clone());
+        let http1_client = Rc::new(build(dial.http1_only()));
+        Self { rules: Rc::new(rules), client, http1_client, refusals, dial, stall, room }
     }
 
     /// Where the executor accounts for the time in which the event loop did not run.
@@ -90,32 +116,48 @@ impl Client {
     /// Whatever keeps us from a complete response below 400, classified.
     pub(crate) async fn fetch(&self, url: &str, tape: &mut Tape) -> Outcome {
         let mut exchange = Exchange::new(&self.rules, url, tape)?;
-        match self.stall.within(self.rules.timeout, self.drive(&mut exchange)).await {
+        let waited = Waited::default();
+        let work = self.drive(&mut exchange, &waited);
+        match self.stall.within_excusing(self.rules.timeout, || waited.total(), work).await {
             Some(outcome) => outcome,
             None => exchange.time_out(),
         }
     }
 
-    async fn drive(&self, exchange: &mut Exchange<'_>) -> Outcome {
+    async fn drive(&self, exchange: &mut Exchange<'_>, waited: &Waited) -> Outcome {
+        let mut attempt = 0;
         loop {
             let request = match exchange.turn() {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
-            let mut request = request.map(|()| Empty::new());
-            if self.dial.open() > self.open_max {
-                ask_to_close(request.headers_mut());
-            }
-            let response = match self.client.request(request).await {
+            let request = request.map(|()| Empty::new());
+            let uri = request.uri().clone();
+            let http1_only = self.refusals.contains(&uri);
+            let client = if http1_only { &*self.http1_client } else { &self.client };
+            let response = match client.request(request).await {
                 Ok(response) => response,
                 Err(error) => {
-                    exchange.on_fault(&request_fault(&error));
+                    let fault = self.version_fault(&uri, http1_only, request_fault(&error));
+                    if let Fault::Shortage(shortage) = fault
+                        && !self.room.wait(shortage, attempt, waited).await
+                    {
+                        return exchange.give_up(&fault);
+                    }
+                    attempt += 1;
+                    exchange.on_fault(&fault);
                     continue;
                 }
             };
-            let (head, body) = response.into_parts();
-            if let Some(answered) = head.extensions.get::<Answered>() {
-                answered.set();
+            attempt = 0;
+            let (mut head, body) = response.into_parts();
+            let _reading = Reading::begin(&self.room, head.extensions.get::<Arc<Link>>());
+            if let Some(slot) = head.extensions.remove::<Slot>() {
+                slot.restore(&mut head);
+            }
+            let http2 = head.extensions.remove::<Http2>();
+            if let Some(http2) = &http2 {
+                http2.on_answer();
             }
             if exchange.on_head(&head) == Flow::Stop {
                 continue;
@@ -128,9 +170,27 @@ impl Client {
             };
             match read {
                 Ok(()) => exchange.on_end(),
-                Err(fault) => exchange.on_fault(&fault),
+                Err(fault) => {
+                    let fault = match http2 {
+                        Some(http2) => http2.body_fault(fault),
+                        None => fault,
+                    };
+                    exchange.on_fault(&self.version_fault(&uri, http1_only, fault));
+                }
             }
         }
+    }
+
+    /// The fault, or that the server wants HTTP/1.1: what is under way on the connection may see no
+    /// more than that it ends.
+    fn version_fault(&self, uri: &Uri, http1_only: bool, fault: Fault) -> Fault {
+        let is_end = matches!(fault, Fault::Closed | Fault::Stale);
+        if fault == Fault::Http1Required {
+            self.refusals.add(uri);
+        } else if is_end && !http1_only && self.refusals.contains(uri) {
+            return Fault::Http1Required;
+        }
+        fault
     }
 }
 
@@ -146,23 +206,24 @@ async fn read_body(exchange: &mut Exchange<'_>, mut body: Incoming) -> Result<()
     Ok(())
 }
 
-/// Connections this process can hold and still open files. Idle ones to hosts that are
-/// done would otherwise pile up to the limit on a crawl across many hosts.
-fn open_max() -> usize {
+/// Connections this process can hold and still look names up.
+fn connections_max() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    usize::try_from(soft / 2).unwrap_or(usize::MAX)
+    usize::try_from(soft.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX)
 }
 
-/// Why there is no head. On HTTP/2 only the connection knows whether it had answered
-/// before, and so was pooled, when it ended.
+/// Why there is no head.
 fn request_fault(error: &legacy::Error) -> Fault {
     let fault = fault(error);
-    let Some(connection) = error.connect_info().filter(|_| fault == Fault::Closed) else {
+    let Some(connection) = error.connect_info() else {
         return fault;
     };
     let mut extras = http::Extensions::new();
     connection.get_extras(&mut extras);
-    if extras.get().is_some_and(Answered::get) { Fault::Stale } else { fault }
+    match extras.get::<Http2>() {
+        Some(http2) => http2.request_fault(fault),
+        None => fault,
+    }
 }
 
 /// What hyper says, in our words.
@@ -187,10 +248,7 @@ fn fault(error: &(dyn Error + 'static)) -> Fault {
 }
 
 fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
-    if error.is_parse() && error.to_string().contains("head is too large") {
-        // Its own question for this is only there in servers; the test against ureq guards the text.
-        Some(Fault::HeadTooLarge)
-    } else if error.is_parse() || error.is_parse_status() {
+    if error.is_parse() || error.is_parse_status() {
         Some(Fault::Head)
     } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_user() {
         // A "user" error is a connection whose task ended with our request in its queue:
@@ -204,6 +262,9 @@ fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
 /// A server that winds a connection down, as many do after 1000 requests, refuses the
 /// streams it will not answer. Those were never processed: HTTP/2's stale connection.
 fn h2_fault(error: &h2::Error) -> Option<Fault> {
+    if error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED) {
+        return Some(Fault::Http1Required);
+    }
     let wound_down = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
     if error.is_remote() && (wound_down || error.reason() == Some(h2::Reason::REFUSED_STREAM)) {
         return Some(Fault::Stale);

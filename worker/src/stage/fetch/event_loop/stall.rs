@@ -36,6 +36,16 @@ impl Stall {
 
     /// Runs `work` for at most `timeout`, stalls not counted; `None` when it was not done.
     pub(super) async fn within<F: Future>(&self, timeout: Duration, work: F) -> Option<F::Output> {
+        self.within_excusing(timeout, || Duration::ZERO, work).await
+    }
+
+    /// The same, where what `excused` says is not counted either.
+    pub(super) async fn within_excusing<F: Future>(
+        &self,
+        timeout: Duration,
+        excused: impl Fn() -> Duration,
+        work: F,
+    ) -> Option<F::Output> {
         let mut work = pin!(work);
         let stalled = self.total();
         let end = clock::now() + timeout;
@@ -46,7 +56,7 @@ impl Stall {
                 output = &mut work => return Some(output),
                 () = &mut sleep => {}
             }
-            let end = end + self.total().saturating_sub(stalled);
+            let end = end + self.total().saturating_sub(stalled) + excused();
             if end <= clock::now() {
                 break;
             }

@@ -178,6 +178,16 @@ fn secrets_come_back_home_with_us() {
 }
 
 #[test]
+fn a_hop_is_asked_for_once_more_over_http1() {
+    let required = Event::Fault(&Fault::Http1Required);
+    let refused = Err((ErrorKind::Protocol, "the server requires HTTP/1.1 and refuses it"));
+    check(&[required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
+    check(&[HELLO, Chunk(b"hel"), required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
+    check(&[required, required], refused);
+    check(&[required, MOVED, End, required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
+}
+
+#[test]
 fn limits_strike_as_early_as_they_can() {
     let too_large = Err((ErrorKind::TooLarge, "body over the limit of 1048576 bytes"));
     check(&[Head(200, &[("content-length", "1048577")])], too_large);

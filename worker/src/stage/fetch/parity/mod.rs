@@ -2,10 +2,12 @@
 
 mod addresses;
 mod connections;
+mod heads;
 mod responses;
 mod server;
 mod tapes;
 mod timing;
+mod tls;
 
 use std::net::IpAddr;
 

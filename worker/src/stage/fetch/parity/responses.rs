@@ -74,13 +74,34 @@ fn every_content_coding_is_undone() {
 }
 
 #[test]
+fn a_coding_that_nobody_knows_leaves_the_body_alone() {
+    for coding in ["utf-8", "none", "aws-chunked", "rot13", "gzip, utf-8", "identity", ""] {
+        let fetched = one(move || Reply::with(&format!("Content-Encoding: {coding}\r\n"), &page())).unwrap();
+        assert!(fetched.body == page(), "{coding}");
+    }
+}
+
+#[test]
+fn an_encoded_body_without_its_checksum_or_with_padding_is_the_body() {
+    let (gzip, zlib) = (gzip(&page()), zlib(&page()));
+    for (coding, encoded) in [
+        ("gzip", gzip[..gzip.len() - 8].to_vec()),
+        ("x-gzip", gzip[..gzip.len() - 1].to_vec()),
+        ("gzip", [&gzip[..], &[0; 600]].concat()),
+        ("deflate", zlib[..zlib.len() - 4].to_vec()),
+    ] {
+        let fetched = one(move || Reply::with(&format!("Content-Encoding: {coding}\r\n"), &encoded)).unwrap();
+        assert!(fetched.body == page(), "{coding}");
+    }
+}
+
+#[test]
 fn encoded_bodies_that_cannot_be_decoded_say_why() {
     let cut = gzip(&page())[..200].to_vec();
     for (coding, body, message) in [
         ("gzip", cut, "the body's gzip data ends too early"),
         ("gzip", page(), "the body is not valid gzip"),
         ("zstd", page(), "the body is not valid zstd"),
-        ("rot13", page(), "content-encoding rot13 is not one of gzip, deflate, br, zstd"),
         ("gzip,gzip,gzip,gzip", page(), "content-encoding has 4 layers, more than 3"),
     ] {
         let headers = format!("Content-Encoding: {coding}\r\n");
@@ -187,24 +208,22 @@ fn responses_that_are_cut_short_say_where() {
 
 #[test]
 fn what_is_not_http_says_so() {
-    let many: String = (0..101).map(|i| format!("x-{i}: y\r\n")).collect();
-    let more: String = (0..200).map(|i| format!("x-{i}: y\r\n")).collect();
-    let long = "y".repeat(100_000);
-    let too_large = "response head over 65536 bytes or 100 headers";
+    let many: String = (0..16_385).map(|i| format!("x-{i}: y\r\n")).collect();
+    let long = "y".repeat(512 * 1024);
+    let too_large = "response head over 524288 bytes or 16384 headers";
     for (raw, message) in [
         ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), "malformed response head"),
         ("<html>hello</html>\r\n\r\n".to_owned(), "malformed response head"),
         ("HTTP/1.1 abc\r\n\r\n".to_owned(), "malformed response head"),
         ("HTTP/1.1 099 Low\r\n\r\n".to_owned(), "malformed response head"),
-        ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned(), "malformed response head"),
+        ("HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n".to_owned(), "malformed response head"),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello".to_owned(),
             "malformed response head",
         ),
         ("HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello".to_owned(), "malformed response head"),
-        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "malformed response head"),
         (format!("HTTP/1.1 200 OK\r\n{many}\r\n"), too_large),
-        (format!("HTTP/1.1 200 OK\r\n{more}\r\n"), too_large),
+        (format!("HTTP/1.1 200 OK\r\nx: {long}"), too_large),
         (format!("HTTP/1.1 200 OK\r\nx: {long}\r\n\r\n"), too_large),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello".to_owned(),

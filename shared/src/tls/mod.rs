@@ -1,0 +1,146 @@
+//! Which servers a TLS client of either process trusts, and how its failures read.
+//!
+//! rustls checks certificates; this module adds one rule and the words. The rule is OpenSSL's, and
+//! so curl's: a certificate that is itself trusted is good as a server's, CA or not. Nothing else
+//! is accepted that rustls refuses.
+
+mod certificate;
+mod words;
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+
+pub use words::words;
+
+use certificate::Refused;
+
+/// The certificates that a client trusts.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    roots: RootCertStore,
+    /// As they were given: a server may present one of them as its own.
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { roots: RootCertStore::empty(), certificates: Vec::new() }
+    }
+}
+
+impl Trust {
+    /// Adds the certificates that can be read and skips the others.
+    pub fn add_readable(&mut self, certificates: Vec<CertificateDer<'static>>) {
+        self.roots.add_parsable_certificates(certificates.iter().cloned());
+        self.certificates.extend(certificates);
+    }
+
+    /// Adds one certificate.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), Error> {
+        self.roots.add(certificate.clone())?;
+        self.certificates.push(certificate);
+        Ok(())
+    }
+
+    /// Whether nothing is trusted yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.roots.is_empty()
+    }
+
+    /// The roots alone, for more to be added.
+    pub const fn roots_mut(&mut self) -> &mut RootCertStore {
+        &mut self.roots
+    }
+
+    /// Checks servers' certificates against what is trusted, with the algorithms of `provider`.
+    #[must_use]
+    pub fn verifier(self, provider: &CryptoProvider) -> Arc<dyn ServerCertVerifier> {
+        Arc::new(Verifier { trust: self, algorithms: provider.signature_verification_algorithms })
+    }
+}
+
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let (roots, algorithms) = (&self.trust.roots, self.algorithms.all);
+        let chain =
+            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms);
+        if let Err(refusal) = chain {
+            // The dates have been checked before a CA is complained about.
+            if !is_ca_refused(&refusal) || !self.trust.certificates.contains(end_entity) {
+                return Err(refusal);
+            }
+            certificate::check_purpose(end_entity)?;
+        }
+        verify_server_name(&certificate, name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+}
+
+fn is_ca_refused(error: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(why))) = error else { return false };
+    matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(end_entity, intermediates, server_name, now)
+            .map_err(|refusal| Refused::explain(refusal, end_entity, intermediates))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! A TLS failure as a person would say it.
+
+use std::fmt::Debug;
+
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
+
+use super::certificate::{Refused, complaint};
+
+/// What went wrong, to follow who it went wrong with.
+#[must_use]
+pub fn words(error: &Error) -> String {
+    if let Error::InvalidCertificate(error) = error {
+        return of_certificate(error);
+    }
+    if let Error::AlertReceived(alert) = error {
+        let why = if let AlertDescription::Unknown(code) = alert {
+            format!("alert {code}")
+        } else {
+            spelled(alert)
+        };
+        return format!("the server refused the connection: {why}");
+    }
+    if let Error::PeerIncompatible(why) = error {
+        return format!("the server and this client have no TLS in common: {}", spelled(why));
+    }
+    if let Error::PeerMisbehaved(why) = error {
+        return format!("the server broke the TLS protocol: {}", spelled(why));
+    }
+    if let Error::InvalidMessage(why) = error {
+        return format!("the server's answer is not TLS: {}", spelled(why));
+    }
+    if let Error::General(text) = error {
+        return text.clone();
+    }
+    if let Error::Other(OtherError(why)) = error {
+        return why.to_string();
+    }
+    let plain = [
+        (Error::NoCertificatesPresented, "the server presented no certificate"),
+        (Error::UnsupportedNameType, "no certificate can name this host"),
+        (Error::DecryptError, "a message of the server could not be decrypted"),
+        (Error::NoApplicationProtocol, "the server speaks no version of HTTP that this client speaks"),
+        (Error::PeerSentOversizedRecord, "the server sent more than TLS allows in a record"),
+    ];
+    match plain.iter().find(|(known, _)| known == error) {
+        Some((_, text)) => (*text).to_owned(),
+        None => spelled(error),
+    }
+}
+
+fn of_certificate(error: &CertificateError) -> String {
+    if let CertificateError::Other(OtherError(why)) = error
+        && let Some(refused) = why.downcast_ref::<Refused>()
+    {
+        return refused.to_string();
+    }
+    format!("the server's certificate {}", complaint(error))
+}
+
+/// The name of a variant as words: `NoCipherSuitesInCommon` is "no cipher suites in common". The
+/// lists of them are long, open and named with care.
+pub(super) fn spelled(variant: &dyn Debug) -> String {
+    let name = format!("{variant:?}");
+    let name: Vec<char> = name.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+    let mut text = String::new();
+    for (at, c) in name.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|before| name.get(before));
+        let starts_word = c.is_ascii_uppercase()
+            && (before.is_some_and(|before| !before.is_ascii_uppercase())
+                || name.get(at + 1).is_some_and(char::is_ascii_lowercase));
+        if starts_word && at > 0 {
+            text.push(' ');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}

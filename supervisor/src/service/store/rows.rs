@@ -1,0 +1,184 @@
+//! The rows of `state.db`: how a job is written into one and read out of it.
+
+use std::path::PathBuf;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::super::ask::Idempotency;
+use super::Kept;
+use super::manifest::JobFile;
+use crate::view::JobId;
+
+/// What is read of a job to go on with it.
+pub(super) const COLUMNS: &str = "id, name, command, priority, state, submitted_at, started_at, finished_at, counts, \
+                                  errors, summary, exit_code, error, retry_of, committed, bytes";
+
+/// All rows, each for itself.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) good: Vec<(JobFile, Kept)>,
+    /// Those that cannot be read, and why.
+    pub(super) bad: Vec<(JobId, String)>,
+}
+
+/// Reads all rows whole. One that cannot be read costs no other.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Rows> {
+    let mut found = Rows::default();
+    read_into(&mut found, connection)?;
+    Ok(found)
+}
+
+/// The same, as far as it goes: what was read before the database failed is in `found`.
+pub(super) fn read_into(found: &mut Rows, connection: &Connection) -> rusqlite::Result<()> {
+    let statement =
+        format!("SELECT {COLUMNS}, document, uploads, sender, idempotency_key, digest FROM jobs ORDER BY id");
+    let mut statement = connection.prepare(&statement)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = JobId(row.get::<_, i64>(0)?.cast_unsigned());
+        match whole(row) {
+            Ok(job) => found.good.push(job),
+            Err(error) => found.bad.push((id, error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+fn whole(row: &Row<'_>) -> rusqlite::Result<(JobFile, Kept)> {
+    let kept = kept(row)?;
+    let key: Option<String> = row.get(19)?;
+    let idempotency = key.map(|key| Ok::<_, rusqlite::Error>(Idempotency { key, digest: row.get(20)? }));
+    let job = JobFile {
+        id: kept.id,
+        name: kept.name.clone(),
+        command: kept.command.clone(),
+        priority: kept.priority,
+        submitted_at: kept.submitted_at.clone(),
+        retry_of: kept.retry_of,
+        sender: row.get(18)?,
+        idempotency: idempotency.transpose()?,
+        document: json(row, 16)?,
+        uploads: json::<Vec<PathBuf>>(row, 17)?,
+    };
+    Ok((job, kept))
+}
+
+/// Reads [`COLUMNS`].
+pub(super) fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
+    let number = |index| row.get::<_, i64>(index).map(i64::cast_unsigned);
+    Ok(Kept {
+        id: JobId(number(0)?),
+        name: row.get(1)?,
+        command: row.get(2)?,
+        priority: row.get(3)?,
+        state: json(row, 4)?,
+        submitted_at: row.get(5)?,
+        started_at: row.get(6)?,
+        finished_at: row.get(7)?,
+        counts: json(row, 8)?,
+        errors: json(row, 9)?,
+        summary: row.get_ref(10)?.as_str_or_null()?.map(|text| parsed(10, text)).transpose()?,
+        exit_code: row.get(11)?,
+        error: row.get(12)?,
+        retry_of: row.get::<_, Option<i64>>(13)?.map(|id| JobId(id.cast_unsigned())),
+        committed: number(14)?,
+        bytes: number(15)?,
+    })
+}
+
+/// Writes the row of a job that has its number already.
+pub(super) fn insert(connection: &Connection, job: &JobFile, kept: &Kept) -> rusqlite::Result<()> {
+    // Two directories may say that they were sent under one key; the first has it.
+    let key = job.idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
+    let taken = connection
+        .query_row("SELECT 1 FROM jobs WHERE idempotency_key = ?", [key], |_| Ok(()))
+        .optional()?
+        .is_some();
+    let idempotency = job.idempotency.as_ref().filter(|_| !taken);
+    connection.execute(
+        "INSERT INTO jobs (id, name, command, priority, document, uploads, state, submitted_at, counts, errors, retry_of,
+         idempotency_key, digest, sender) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            job.id.0.cast_signed(),
+            job.name,
+            job.command,
+            job.priority,
+            text(&job.document),
+            text(&job.uploads),
+            text(&kept.state),
+            job.submitted_at,
+            text(&kept.counts),
+            text(&kept.errors),
+            job.retry_of.map(|id| id.0.cast_signed()),
+            idempotency.map(|idempotency| idempotency.key.as_str()),
+            idempotency.map(|idempotency| idempotency.digest),
+            job.sender,
+        ],
+    )?;
+    update(connection, kept)
+}
+
+/// Keeps a job as it is now.
+pub(super) fn update(connection: &Connection, job: &Kept) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE jobs SET state = ?, started_at = ?, finished_at = ?, counts = ?, errors = ?, summary = ?,
+         exit_code = ?, error = ?, committed = ?, bytes = ? WHERE id = ?",
+    )?;
+    statement
+        .execute(params![
+            text(&job.state),
+            job.started_at,
+            job.finished_at,
+            text(&job.counts),
+            text(&job.errors),
+            job.summary.as_ref().map(text),
+            job.exit_code,
+            job.error,
+            job.committed.cast_signed(),
+            job.bytes.cast_signed(),
+            job.id.0.cast_signed(),
+        ])
+        .map(drop)
+}
+
+/// Takes a row away, if it is there.
+pub(super) fn delete(connection: &Connection, id: JobId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM jobs WHERE id = ?", [id.0.cast_signed()]).map(drop)
+}
+
+/// The number of the next job, if nothing has a higher one.
+pub(super) fn next(connection: &Connection) -> rusqlite::Result<JobId> {
+    let last = connection
+        .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'", [], |row| row.get::<_, i64>(0))
+        .optional()?;
+    Ok(JobId(last.unwrap_or(0).cast_unsigned() + 1))
+}
+
+/// Makes sure that numbers up to `last` are not used for new jobs.
+pub(super) fn reserve(connection: &Connection, last: Option<JobId>) -> rusqlite::Result<()> {
+    let Some(last) = last.filter(|last| next(connection).is_ok_and(|next| next <= *last)) else {
+        return Ok(());
+    };
+    let last = [last.0.cast_signed()];
+    if connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'jobs'", last)? == 0 {
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', ?)", last)?;
+    }
+    Ok(())
+}
+
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+    parsed(index, row.get_ref(index)?.as_str()?)
+}
+
+fn parsed<T: DeserializeOwned>(index: usize, text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+fn text(value: &impl Serialize) -> String {
+    // Keys are texts and numbers are finite: nothing here is what JSON could not hold.
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,151 @@
+//! gzip, zlib and bare deflate: the wrapper is read here, the data by `flate2`.
+//!
+//! A decoder that reads the wrapper itself does not say where the data ended. Only with that
+//! known is a body whose checksum never arrived told from one that lost data.
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+use zlib_rs::adler32::adler32;
+
+use super::Step;
+use super::gzip::Head;
+
+/// The checksum of no data at all (RFC 1950).
+const ADLER_OF_NOTHING: u32 = 1;
+
+/// One compressed stream, wrapper included.
+pub(super) struct Inflate {
+    data: Decompress,
+    sum: Sum,
+    stage: Stage,
+}
+
+/// What the trailer vouches for.
+enum Sum {
+    /// CRC-32 and length, eight bytes.
+    Gzip(Crc),
+    /// Adler-32, four bytes.
+    Zlib(u32),
+    /// Bare deflate has no trailer.
+    None,
+}
+
+enum Stage {
+    GzipHead(Head),
+    /// `deflate` before its first two bytes tell zlib's wrapper from none; holds the first.
+    Sniff(Option<u8>),
+    Data,
+    /// The data is complete. Holds what has arrived of the checksum.
+    Trailer(Vec<u8>),
+}
+
+impl Inflate {
+    pub(super) fn gzip() -> Self {
+        Self::new(Sum::Gzip(Crc::new()), Stage::GzipHead(Head::default()))
+    }
+
+    /// With zlib's wrapper or without: servers disagree on what `deflate` means.
+    pub(super) fn deflate() -> Self {
+        Self::new(Sum::None, Stage::Sniff(None))
+    }
+
+    fn new(sum: Sum, stage: Stage) -> Self {
+        Self { data: Decompress::new(false), sum, stage }
+    }
+
+    /// Whether all of the data has been decoded, whatever is missing of the trailer.
+    pub(super) const fn has_all_data(&self) -> bool {
+        matches!(self.stage, Stage::Trailer(_))
+    }
+
+    /// Whether the wrapper's head is still being read.
+    pub(super) const fn in_head(&self) -> bool {
+        matches!(self.stage, Stage::GzipHead(_))
+    }
+
+    /// Decodes some of `input` into `output`; `None` when the data is not valid.
+    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {
+        match &mut self.stage {
+            Stage::GzipHead(head) => {
+                let consumed = head.push(input)?;
+                if head.is_complete() {
+                    self.stage = Stage::Data;
+                }
+                Some(Step { consumed, produced: 0, ended: false })
+            }
+            Stage::Sniff(held) => {
+                let (first, second) = match *held {
+                    Some(first) => (Some(first), input.first()),
+                    None => (input.first().copied(), input.get(1)),
+                };
+                let (Some(first), Some(second)) = (first, second.copied()) else {
+                    *held = first;
+                    return Some(Step { consumed: input.len(), produced: 0, ended: false });
+                };
+                let held = held.is_some();
+                self.begin(first, second, held, input, output)
+            }
+            Stage::Data => self.inflate(input, output),
+            Stage::Trailer(seen) => {
+                let wanted = self.sum.bytes();
+                let consumed = input.len().min(wanted.len().saturating_sub(seen.len()));
+                seen.extend_from_slice(input.get(..consumed).unwrap_or_default());
+                let ended = seen.len() == wanted.len();
+                (!ended || *seen == wanted).then_some(Step { consumed, produced: 0, ended })
+            }
+        }
+    }
+
+    /// The first two bytes of `deflate` are known; the first is not in `input` any more if it was `held`.
+    fn begin(&mut self, first: u8, second: u8, held: bool, input: &[u8], output: &mut [u8]) -> Option<Step> {
+        self.stage = Stage::Data;
+        if is_zlib(first, second) {
+            self.sum = Sum::Zlib(ADLER_OF_NOTHING);
+            return Some(Step { consumed: if held { 1 } else { 2 }, produced: 0, ended: false });
+        }
+        if held {
+            // One byte is never enough to yield any output.
+            self.inflate(&[first], output)?;
+        }
+        self.inflate(input, output)
+    }
+
+    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {
+        let (read, written) = (self.data.total_in(), self.data.total_out());
+        let status = self.data.decompress(input, output, FlushDecompress::None).ok()?;
+        let consumed = usize::try_from(self.data.total_in() - read).ok()?;
+        let produced = usize::try_from(self.data.total_out() - written).ok()?;
+        self.sum.update(output.get(..produced)?);
+        let is_end = matches!(status, Status::StreamEnd);
+        if is_end {
+            self.stage = Stage::Trailer(Vec::new());
+        }
+        Some(Step { consumed, produced, ended: is_end && matches!(self.sum, Sum::None) })
+    }
+}
+
+impl Sum {
+    fn update(&mut self, plain: &[u8]) {
+        match self {
+            Self::Gzip(crc) => crc.update(plain),
+            Self::Zlib(adler) => *adler = adler32(*adler, plain),
+            Self::None => {}
+        }
+    }
+
+    /// The trailer as it has to be.
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Gzip(crc) => [crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat(),
+            Self::Zlib(adler) => adler.to_be_bytes().to_vec(),
+            Self::None => Vec::new(),
+        }
+    }
+}
+
+/// Whether two bytes are a zlib header (RFC 1950) that names no dictionary.
+const fn is_zlib(first: u8, second: u8) -> bool {
+    first & 0x0f == 8
+        && first >> 4 <= 7
+        && second & 0x20 == 0
+        && u16::from_be_bytes([first, second]).is_multiple_of(31)
+}

@@ -1,0 +1,72 @@
+//! A head that is not tidy, or not whole yet, kept until it is complete.
+
+use memchr::memchr;
+
+use super::super::fault::Fault;
+use super::HEAD_BYTES_MAX;
+use super::head::Head;
+
+const PROTOCOL: &[u8] = b"HTTP/";
+
+/// What has come since the request.
+#[derive(Debug, Default)]
+pub(super) struct Gather {
+    raw: Vec<u8>,
+    /// Where the head begins: behind blank lines and interim responses.
+    head: usize,
+    /// Where the line begins that has not ended yet.
+    line: usize,
+    /// Up to where line ends have been looked for.
+    searched: usize,
+}
+
+impl Gather {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.raw.extend_from_slice(bytes);
+    }
+
+    /// The final response's head and what came after it, once it is complete.
+    pub(super) fn head(&mut self) -> Result<Option<(Head, Vec<u8>)>, Fault> {
+        while let Some(at) = memchr(b'\n', self.raw.get(self.searched..).unwrap_or_default()) {
+            let end = self.searched + at;
+            let is_blank = self.raw.get(self.line..end).is_some_and(|line| line.iter().all(|b| *b == b'\r'));
+            let is_first = self.line == self.head;
+            (self.searched, self.line) = (end + 1, end + 1);
+            if !is_blank {
+                continue;
+            }
+            if end >= HEAD_BYTES_MAX {
+                return Err(Fault::HeadTooLarge);
+            }
+            let lines = self.raw.get(self.head..end).unwrap_or_default();
+            self.head = end + 1;
+            if is_first {
+                continue;
+            }
+            let head = Head::read(lines)?;
+            if !head.is_interim() {
+                return Ok(Some((head, self.raw.split_off(self.head))));
+            }
+        }
+        self.searched = self.raw.len();
+        self.check_start()?;
+        if self.raw.len() > HEAD_BYTES_MAX { Err(Fault::HeadTooLarge) } else { Ok(None) }
+    }
+
+    /// Refuses what is not HTTP without waiting for a head that will never end.
+    fn check_start(&self) -> Result<(), Fault> {
+        let start = self.raw.get(self.head..).unwrap_or_default().trim_ascii_start();
+        let start = start.get(..PROTOCOL.len()).unwrap_or(start);
+        let is_http = PROTOCOL.get(..start.len()).is_some_and(|known| known.eq_ignore_ascii_case(start));
+        if is_http { Head::check_status_line(self.first_line()) } else { Err(Fault::Head) }
+    }
+
+    /// The status line, once it is complete.
+    fn first_line(&self) -> Option<&[u8]> {
+        self.raw.get(self.head..self.line).filter(|lines| !lines.is_empty())?.split(|b| *b == b'\n').next()
+    }
+}

@@ -1,0 +1,249 @@
+//! Responses as servers send them, made to fit both clients.
+//!
+//! The two clients refuse different heads and chunk lines, and browsers read most of what
+//! either refuses. So each connection passes what it reads through a [`Wire`]. A tidy response
+//! goes through untouched, after one look. The head of any other is read here: the client gets
+//! a short one with the same framing, and takes the real one from the [`Slot`]. Chunk lines
+//! lose their extensions and padding, chunked bodies their trailers.
+//!
+//! Calling contract, for HTTP/1 only:
+//!
+//! ```text
+//! on_write(bytes)     the client has sent bytes
+//! take(max)           until it is empty; only then read from the connection:
+//!   on_read(bytes)    true: the client may have them. false: they are kept, take() again
+//!   on_end()          the peer has closed
+//! ```
+
+mod chunks;
+mod framing;
+mod gather;
+mod head;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::response::Parts;
+
+use self::chunks::Chunks;
+use self::gather::Gather;
+pub(super) use self::head::Head;
+use super::fault::Fault;
+
+/// Size of a response's head, interim responses before it included. curl reads 300 KB.
+pub(super) const HEAD_BYTES_MAX: usize = 512 * 1024;
+
+/// Header fields of a response. curl reads 5,000; `http` stores 24,576 names at most.
+pub(super) const HEADERS_MAX: usize = 16 * 1024;
+
+/// Size of a head that reaches a client as it is.
+pub(super) const TIDY_BYTES_MAX: usize = 64 * 1024;
+
+/// Header fields of a head that reaches a client as it is: hyper's limit, and below `ureq`'s.
+const TIDY_HEADERS_MAX: usize = 100;
+
+/// The real head of the response that the client is being given.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slot(Arc<Mutex<Option<Box<Head>>>>);
+
+impl Slot {
+    /// Replaces the head that the client was given by the real one, if they differ.
+    pub(super) fn restore(&self, parts: &mut Parts) {
+        if let Some(head) = self.lock().take() {
+            parts.version = head.version;
+            parts.headers = head.headers;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Box<Head>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// After so many more bytes.
+    Length(u64),
+    Chunked(Chunks),
+    UntilClose,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No response is due.
+    Idle,
+    Head(Gather),
+    Body(Body),
+}
+
+/// What one HTTP/1 connection reads.
+#[derive(Debug)]
+pub(super) struct Wire {
+    state: State,
+    /// The request out is a `HEAD`: its response has no body, whatever its head says.
+    to_head: bool,
+    /// Another reader might see other bounds in what came: nothing after this response is trusted.
+    spoiled: bool,
+    /// For the client, instead of what was read.
+    ready: Vec<u8>,
+    /// How much of `ready` the client has.
+    taken: usize,
+    /// What follows `ready`.
+    fault: Option<Fault>,
+    slot: Slot,
+}
+
+impl Wire {
+    pub(super) const fn new(slot: Slot) -> Self {
+        Self {
+            state: State::Idle,
+            to_head: false,
+            spoiled: false,
+            ready: Vec::new(),
+            taken: 0,
+            fault: None,
+            slot,
+        }
+    }
+
+    /// The client has sent `bytes`.
+    pub(super) fn on_write(&mut self, bytes: &[u8]) {
+        // What is written while a response comes in belongs to the request that it answers.
+        if matches!(self.state, State::Idle) {
+            self.to_head = bytes.starts_with(b"HEAD ");
+            self.state = State::Head(Gather::default());
+            *self.slot.lock() = None;
+        }
+    }
+
+    /// Whether the last response has ended, and the connection must not carry another one.
+    pub(super) const fn is_over(&self) -> bool {
+        self.spoiled && matches!(self.state, State::Idle)
+    }
+
+    /// Up to `max` bytes for the client, or the fault that follows them. Empty when more has
+    /// to be read first.
+    pub(super) fn take(&mut self, max: usize) -> Result<&[u8], Fault> {
+        if self.taken == self.ready.len() {
+            self.ready.clear();
+            self.taken = 0;
+            return self.fault.take().map_or(Ok(&[]), Err);
+        }
+        let end = self.taken.saturating_add(max).min(self.ready.len());
+        let piece = self.ready.get(self.taken..end).unwrap_or_default();
+        self.taken = end;
+        Ok(piece)
+    }
+
+    /// Bytes have come. Whether the client may have them as they are; otherwise they are kept.
+    pub(super) fn on_read(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.state {
+            State::Idle => true,
+            State::Head(gather) => {
+                if gather.is_empty()
+                    && let Some((length, body)) = scan::tidy(bytes, self.to_head)
+                    && let Some((head, rest)) = bytes.split_at_checked(length)
+                {
+                    self.state = State::Body(body);
+                    return self.on_body(head, rest);
+                }
+                gather.push(bytes);
+                self.on_gathered();
+                false
+            }
+            State::Body(_) => self.on_body(&[], bytes),
+        }
+    }
+
+    /// The peer has closed.
+    pub(super) fn on_end(&self) -> Result<(), Fault> {
+        match &self.state {
+            State::Head(gather) if !gather.is_empty() => Err(Fault::Closed),
+            State::Body(Body::Length(1..) | Body::Chunked(_)) => Err(Fault::Closed),
+            State::Idle | State::Head(_) | State::Body(_) => Ok(()),
+        }
+    }
+
+    /// A piece of the body, after a tidy head or nothing. `true` if both may pass.
+    fn on_body(&mut self, head: &[u8], bytes: &[u8]) -> bool {
+        let State::Body(body) = self.state else { return true };
+        let mut ahead = body;
+        if ahead.passes(bytes) {
+            self.continue_with(ahead);
+            return true;
+        }
+        self.ready.extend_from_slice(head);
+        self.rewrite(bytes);
+        false
+    }
+
+    /// A head is complete, or broken, or more of it has to come.
+    fn on_gathered(&mut self) {
+        let State::Head(gather) = &mut self.state else { return };
+        let (mut head, rest) = match gather.head() {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(fault) => return self.fault = Some(fault),
+        };
+        let body = match framing::settle(&mut head, self.to_head, &mut self.ready) {
+            Ok(body) => body,
+            Err(fault) => return self.fault = Some(fault),
+        };
+        *self.slot.lock() = Some(Box::new(head));
+        self.continue_with(body);
+        self.rewrite(&rest);
+    }
+
+    /// A piece of the body, in a form that both clients read.
+    fn rewrite(&mut self, bytes: &[u8]) {
+        let mut used = 0;
+        if let State::Body(mut body) = self.state {
+            match body.rewrite(bytes, &mut self.ready) {
+                Ok(bytes) => used = bytes,
+                Err(fault) => return self.fault = Some(fault),
+            }
+            self.spoiled |= matches!(&body, Body::Chunked(chunks) if chunks.is_odd());
+            self.continue_with(body);
+        }
+        // Nobody asked for what follows the body.
+        self.spoiled |= used < bytes.len();
+    }
+
+    fn continue_with(&mut self, body: Body) {
+        let is_end = match &body {
+            Body::Length(left) => *left == 0,
+            Body::Chunked(chunks) => chunks.is_end(),
+            Body::UntilClose => false,
+        };
+        self.state = if is_end { State::Idle } else { State::Body(body) };
+    }
+}
+
+impl Body {
+    /// Goes on over `bytes`, if the client may have them as they are.
+    fn passes(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Length(left) => {
+                *left = left.saturating_sub(bytes.len() as u64);
+                true
+            }
+            Self::Chunked(chunks) => chunks.passes(bytes),
+            Self::UntilClose => true,
+        }
+    }
+
+    /// Goes on over `bytes` and writes what the client may have; returns how many were the body's.
+    fn rewrite(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Fault> {
+        match self {
+            Self::Length(_) | Self::UntilClose => {
+                self.passes(bytes);
+                out.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            Self::Chunked(chunks) => chunks.rewrite(bytes, out),
+        }
+    }
+}
