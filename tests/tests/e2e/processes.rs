@@ -88,7 +88,7 @@ fn a_stopped_worker_is_taken_for_hung_and_ended() {
     assert_eq!(by_id(output.records()).len(), 150, "{output}");
     // The other worker may take over what it held before a new one is needed.
     assert!(matches!(summary(&dir)["restarts"].as_u64(), Some(0 | 1)), "{output}");
-    output.says("is ended");
+    output.says("terminating it");
 }
 
 /// The black box names the culprit: it alone is blamed, and set aside after three attempts.

@@ -79,7 +79,7 @@ impl Reader {
     /// Follows `mod name { … }` with the module's name known.
     fn module(&mut self, tokens: &mut Tokens) {
         let Some(TokenTree::Ident(name)) = tokens.next() else { return };
-        let body = tokens.next_if(|token| is_braced(token));
+        let body = tokens.next_if(is_braced);
         if let Some(TokenTree::Group(body)) = body {
             self.module.push(name.to_string());
             self.read(body.stream());
