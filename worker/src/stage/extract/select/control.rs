@@ -2,8 +2,8 @@
 
 use scraper::ElementRef;
 
-use super::pseudo::{all_around, has, is_any_of, is_html, upwards};
-use super::validity;
+use super::element::{all_around, has, is_any_of, is_html, upwards};
+use super::values::float;
 
 /// The kind of a control, which decides what applies to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub(super) fn written(element: ElementRef<'_>) -> String {
     match Kind::of(element) {
         Kind::Textarea => element.text().collect(),
         // What is no number is not shown.
-        Kind::Input("number") if validity::float(value).is_none() => String::new(),
+        Kind::Input("number") if float(value).is_none() => String::new(),
         Kind::Input(_) | Kind::Select | Kind::Other => value.replace(['\r', '\n'], ""),
     }
 }
