@@ -220,17 +220,21 @@ impl Layer {
 
     /// The data is not valid. After a complete stream, what is no head of another one is padding.
     fn refuse(&mut self) -> Result<(), DecodeError> {
-        let in_head = matches!(&self.codec, Codec::Inflate(inflate) if inflate.in_head());
-        if self.restarted && in_head {
+        if self.in_later_head() {
             (self.ended, self.over) = (true, true);
             return Ok(());
         }
         Err(DecodeError::Corrupt(self.coding.name()))
     }
 
+    /// Whether no data has come yet of what may be another stream.
+    fn in_later_head(&self) -> bool {
+        self.restarted && matches!(&self.codec, Codec::Inflate(inflate) if inflate.in_head())
+    }
+
     /// Whether data is missing.
     fn is_short(&mut self) -> bool {
-        self.begun && !self.ended && !self.codec.has_all_data()
+        self.begun && !self.ended && !self.in_later_head() && !self.codec.has_all_data()
     }
 }
 

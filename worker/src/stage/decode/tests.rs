@@ -97,6 +97,7 @@ fn every_coding_decodes_in_pieces_of_any_size() {
         ("gzip", padded_between, &page),
         ("gzip", garbage, &page),
         ("gzip", garbage_again, &page),
+        ("gzip", [gzip(&page), b"\x1f".to_vec()].concat(), &page),
         ("gzip", gzip_with_all_fields(&page), &page),
         ("deflate", padded_zlib, &page),
         ("br", padded_brotli, &page),

@@ -6,6 +6,7 @@
 //! and what waits for the connection learns nothing at all. So the frame is looked for here.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Uri;
@@ -13,21 +14,29 @@ use http::uri::Authority;
 
 /// Host and port of the origins that refuse HTTP/2, though they have offered it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Refusals(Arc<Mutex<HashSet<Authority>>>);
+pub(super) struct Refusals(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Whether there is any: each request asks.
+    any: AtomicBool,
+    origins: Mutex<HashSet<Authority>>,
+}
 
 impl Refusals {
     pub(super) fn add(&self, uri: &Uri) {
         self.lock().extend(uri.authority().cloned());
+        self.0.any.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn contains(&self, uri: &Uri) -> bool {
-        let origins = self.lock();
-        !origins.is_empty() && uri.authority().is_some_and(|authority| origins.contains(authority))
+        self.0.any.load(Ordering::Relaxed)
+            && uri.authority().is_some_and(|authority| self.lock().contains(authority))
     }
 
     // One thread uses it; a connector has to be `Send`.
     fn lock(&self) -> MutexGuard<'_, HashSet<Authority>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -164,6 +164,25 @@ fn connections_are_kept_across_redirects_errors_and_pages() {
 }
 
 #[test]
+fn what_a_server_sends_unasked_is_not_the_next_page() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npage\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA : b\r\nContent-Length: 4\r\n\r\npage",
+        "HTTP/1.1 302 Found\r\nLocation: /page\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let address = serve(move |request, _| match path(request) {
+            "/page" => Reply::ok(b"page"),
+            _ => Reply::keep(format!("{response}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")),
+        });
+        let mut pair = Pair::new(&spec());
+        for _ in 0..3 {
+            assert_eq!(pair.page(&format!("http://{address}/")).body, b"page", "{response:?}");
+        }
+    }
+}
+
+#[test]
 fn a_pooled_connection_that_died_is_replaced_without_a_word() {
     for reset in [false, true] {
         let address = serve(move |_, before| match (before, reset) {

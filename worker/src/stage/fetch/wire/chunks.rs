@@ -73,7 +73,7 @@ impl Chunks {
             bytes = bytes.get(self.skip_data(bytes.len())..).unwrap_or_default();
             match bytes.split_first() {
                 None => return true,
-                Some(_) if self.is_end() => return true,
+                Some(_) if self.is_end() => return false,
                 Some((byte, rest)) => match self.step(*byte) {
                     Ok(Fate::Keep) => bytes = rest,
                     Ok(Fate::Drop | Fate::LineEnd) | Err(_) => return false,

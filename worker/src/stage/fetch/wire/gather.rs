@@ -8,6 +8,9 @@ use super::head::Head;
 
 const PROTOCOL: &[u8] = b"HTTP/";
 
+/// How much of a line that is not whole yet is looked at for the protocol.
+const START_BYTES: usize = 64;
+
 /// What has come since the request.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
@@ -37,6 +40,9 @@ impl Gather {
             let is_first = self.line == self.head;
             (self.searched, self.line) = (end + 1, end + 1);
             if !is_blank {
+                if is_first {
+                    Head::check_status_line(self.raw.get(self.head..end).unwrap_or_default())?;
+                }
                 continue;
             }
             if end >= HEAD_BYTES_MAX {
@@ -59,14 +65,14 @@ impl Gather {
 
     /// Refuses what is not HTTP without waiting for a head that will never end.
     fn check_start(&self) -> Result<(), Fault> {
-        let start = self.raw.get(self.head..).unwrap_or_default().trim_ascii_start();
+        if self.line > self.head {
+            return Ok(());
+        }
+        let start = self.raw.get(self.head..).unwrap_or_default();
+        // A bounded part of it: this is done again with each piece that comes.
+        let start = start.get(..START_BYTES).unwrap_or(start).trim_ascii_start();
         let start = start.get(..PROTOCOL.len()).unwrap_or(start);
         let is_http = PROTOCOL.get(..start.len()).is_some_and(|known| known.eq_ignore_ascii_case(start));
-        if is_http { Head::check_status_line(self.first_line()) } else { Err(Fault::Head) }
-    }
-
-    /// The status line, once it is complete.
-    fn first_line(&self) -> Option<&[u8]> {
-        self.raw.get(self.head..self.line).filter(|lines| !lines.is_empty())?.split(|b| *b == b'\n').next()
+        if is_http { Ok(()) } else { Err(Fault::Head) }
     }
 }

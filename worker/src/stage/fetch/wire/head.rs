@@ -53,12 +53,9 @@ impl Head {
         Ok(head)
     }
 
-    /// Refuses a line that has ended and cannot be a status line.
-    pub(super) fn check_status_line(line: Option<&[u8]>) -> Result<(), Fault> {
-        match line {
-            Some(line) if status_line(line).is_none() => Err(Fault::Head),
-            Some(_) | None => Ok(()),
-        }
+    /// Refuses a line that cannot be a status line.
+    pub(super) fn check_status_line(line: &[u8]) -> Result<(), Fault> {
+        status_line(line).map(drop).ok_or(Fault::Head)
     }
 
     /// Whether another response follows. A switch of protocols is final.

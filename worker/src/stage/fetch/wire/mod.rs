@@ -208,7 +208,7 @@ impl Wire {
             self.spoiled |= matches!(&body, Body::Chunked(chunks) if chunks.is_odd());
             self.continue_with(body);
         }
-        // Nobody asked for what follows the body.
+        // Nobody asked for what follows the body, and a client could take it for the next response.
         self.spoiled |= used < bytes.len();
     }
 
@@ -223,12 +223,13 @@ impl Wire {
 }
 
 impl Body {
-    /// Goes on over `bytes`, if the client may have them as they are.
+    /// Goes on over `bytes`, if the client may have them as they are: they are all the body's.
     fn passes(&mut self, bytes: &[u8]) -> bool {
         match self {
             Self::Length(left) => {
-                *left = left.saturating_sub(bytes.len() as u64);
-                true
+                let rest = left.checked_sub(bytes.len() as u64);
+                *left = rest.unwrap_or_default();
+                rest.is_some()
             }
             Self::Chunked(chunks) => chunks.passes(bytes),
             Self::UntilClose => true,
@@ -238,8 +239,13 @@ impl Body {
     /// Goes on over `bytes` and writes what the client may have; returns how many were the body's.
     fn rewrite(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Fault> {
         match self {
-            Self::Length(_) | Self::UntilClose => {
-                self.passes(bytes);
+            Self::Length(left) => {
+                let used = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= used as u64;
+                out.extend_from_slice(bytes.get(..used).unwrap_or_default());
+                Ok(used)
+            }
+            Self::UntilClose => {
                 out.extend_from_slice(bytes);
                 Ok(bytes.len())
             }
