@@ -68,7 +68,7 @@ impl Sum {
         }
     }
 
-    /// The sum with all its digits, or as the nearest double if more than [`PLACES_MAX`] of them stand after the
+    /// The sum with all its digits, or as the nearest double if more than `PLACES_MAX` of them stand after the
     /// point; `None` of nothing.
     #[must_use]
     pub fn total(&self) -> Option<Total> {

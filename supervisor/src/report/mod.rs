@@ -61,7 +61,7 @@ impl Page<'_> {
     /// Writes the page to `path`, all or nothing.
     ///
     /// # Errors
-    /// [`WriteError`] if the file cannot be written.
+    /// `WriteError` if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
         replace(path, self.render().as_bytes())
     }

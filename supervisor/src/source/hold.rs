@@ -53,7 +53,7 @@ pub(super) fn stdin(bytes_max: u64) -> io::Result<Held> {
 /// Holds what `path` names, if that is a descriptor of this process or a pipe. Of a pipe this waits for the end.
 ///
 /// # Errors
-/// As [`stdin`].
+/// As `stdin`.
 pub fn descriptor_or_pipe(path: &Path, bytes_max: u64) -> io::Result<Option<Held>> {
     match descriptor::leads(path) {
         Leads::Descriptor(number) => return of_descriptor(number, bytes_max).map(Some),

@@ -168,7 +168,7 @@ impl Summary {
     /// Writes it to `path` as JSON, all or nothing.
     ///
     /// # Errors
-    /// [`WriteError`] if the file cannot be written.
+    /// `WriteError` if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
         let written = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
         let mut json = written.map_err(|source| WriteError { path: path.to_owned(), source })?;
