@@ -13,7 +13,7 @@ use html5ever::tree_builder::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
 use html5ever::{Attribute, QualName, ns};
 use scraper::{ElementRef, Html, HtmlTreeSink, Node};
 
-use super::select::Facts;
+use super::facts::Facts;
 
 /// A page as a tree.
 #[derive(Debug)]

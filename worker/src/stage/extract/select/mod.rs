@@ -2,7 +2,6 @@
 
 mod control;
 mod direction;
-mod facts;
 mod pseudo;
 mod validity;
 
@@ -23,7 +22,6 @@ use shared::select::css::{self, Css, PseudoClass};
 
 use super::SelectorRejected;
 use super::document::{Document, is_called};
-pub(super) use facts::Facts;
 
 /// A list of selectors, ready to be matched.
 #[derive(Debug, Clone)]

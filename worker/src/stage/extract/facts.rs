@@ -9,7 +9,7 @@ use shared::select::css::Direction;
 
 /// Facts about a page that selectors have asked for so far.
 #[derive(Debug, Default)]
-pub(in crate::stage::extract) struct Facts {
+pub(super) struct Facts {
     /// The language from `<meta>`.
     pub(super) language: OnceCell<Option<String>>,
     /// The first element with each id.
