@@ -15,7 +15,9 @@ use supervisor_core::frontier::Politeness;
 
 use crate::format::Format;
 use crate::objects::Object;
-use crate::source::Within;
+
+/// Directories that links may lead into; `None` is any.
+pub type Within = Option<Arc<[PathBuf]>>;
 
 /// One run, as resolved from the command line.
 #[derive(Debug, Clone)]

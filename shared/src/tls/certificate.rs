@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CertificateError, Error, OtherError};
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 
-use super::words::spelled;
+use super::spelled;
 
 /// Longest name of a certificate that is shown. Whoever made it chose it.
 const NAME_CHARS_MAX: usize = 100;

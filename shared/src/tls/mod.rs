@@ -7,6 +7,7 @@
 mod certificate;
 mod words;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -140,6 +141,25 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// The name of a variant as words: `NoCipherSuitesInCommon` is "no cipher suites in common". The
+/// lists of them are long, open and named with care.
+fn spelled(variant: &dyn Debug) -> String {
+    let name = format!("{variant:?}");
+    let name: Vec<char> = name.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+    let mut text = String::new();
+    for (at, c) in name.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|before| name.get(before));
+        let starts_word = c.is_ascii_uppercase()
+            && (before.is_some_and(|before| !before.is_ascii_uppercase())
+                || name.get(at + 1).is_some_and(char::is_ascii_lowercase));
+        if starts_word && at > 0 {
+            text.push(' ');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
 }
 
 #[cfg(test)]

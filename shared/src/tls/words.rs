@@ -1,10 +1,9 @@
 //! A TLS failure as a person would say it.
 
-use std::fmt::Debug;
-
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use super::certificate::{Refused, complaint};
+use super::spelled;
 
 /// What went wrong, to follow who it went wrong with.
 #[must_use]
@@ -55,23 +54,4 @@ fn of_certificate(error: &CertificateError) -> String {
         return refused.to_string();
     }
     format!("the server's certificate {}", complaint(error))
-}
-
-/// The name of a variant as words: `NoCipherSuitesInCommon` is "no cipher suites in common". The
-/// lists of them are long, open and named with care.
-pub(super) fn spelled(variant: &dyn Debug) -> String {
-    let name = format!("{variant:?}");
-    let name: Vec<char> = name.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
-    let mut text = String::new();
-    for (at, c) in name.iter().enumerate() {
-        let before = at.checked_sub(1).and_then(|before| name.get(before));
-        let starts_word = c.is_ascii_uppercase()
-            && (before.is_some_and(|before| !before.is_ascii_uppercase())
-                || name.get(at + 1).is_some_and(char::is_ascii_lowercase));
-        if starts_word && at > 0 {
-            text.push(' ');
-        }
-        text.push(c.to_ascii_lowercase());
-    }
-    text
 }

@@ -44,8 +44,6 @@ pub enum ErrorKind {
     WorkerHang,
     /// The worker ran out of memory on it, on every attempt.
     WorkerOom,
-    /// The run was cancelled before it was done.
-    Cancelled,
     /// The user's program failed on it.
     Child,
 }
@@ -71,7 +69,6 @@ impl ErrorKind {
             Self::WorkerCrash => "worker_crash",
             Self::WorkerHang => "worker_hang",
             Self::WorkerOom => "worker_oom",
-            Self::Cancelled => "cancelled",
             Self::Child => "child",
         }
     }

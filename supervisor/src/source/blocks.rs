@@ -6,7 +6,8 @@
 
 use std::io;
 
-use super::lines::{Bytes, LineReader};
+use super::Bytes;
+use super::lines::LineReader;
 use super::{Candidate, LINE_BYTES_MAX};
 
 /// Most lines in one block: they come back together.

@@ -10,8 +10,8 @@ use std::path::Path;
 use csv_core::{ReadFieldResult, ReaderBuilder};
 use shared::csv::FIELDS_MAX;
 
+use super::Bytes;
 use super::kept::Kept;
-use super::lines::Bytes;
 use super::packed::unpacked;
 use super::text::trimmed;
 use super::{Candidate, SourceError, TARGET_BYTES_MAX};

@@ -11,9 +11,9 @@ use super::packed::{Opened, PackedBytes, open};
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetFeed;
 use super::text::{Returns, line_feeds};
-use super::tree::{Walk, Within};
+use super::tree::Walk;
 use super::{Candidate, SourceError, TargetKind};
-use crate::plan::{Columns, ListReading};
+use crate::plan::{Columns, ListReading, Within};
 
 /// The input being read.
 pub(super) struct Feed {

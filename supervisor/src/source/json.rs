@@ -9,8 +9,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::Bytes;
 use super::kept::Kept;
-use super::lines::{Bytes, LineReader};
+use super::lines::LineReader;
 use super::text::trimmed;
 use super::{Candidate, LINE_BYTES_MAX, NOT_UTF8};
 use crate::plan::Columns;

@@ -1,16 +1,14 @@
 //! Lines of a file or a pipe, however long the lines and however long the file:
 //! one buffer, never grown past the longest line that is of use.
 
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader};
 
+use super::Bytes;
 use super::text::trimmed;
 use super::{Candidate, TargetKind};
 
 /// Bytes read at once. A pipe holds 64 KiB; four of them save system calls on files.
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// What is read: a file, a pipe, or a slice in a test.
-pub type Bytes = Box<dyn Read + Send>;
 
 /// Cuts a stream into lines.
 pub(super) struct LineReader {
@@ -122,6 +120,8 @@ impl LineFeed {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     /// Gives one byte at a time, and an interruption before each.

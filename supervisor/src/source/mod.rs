@@ -43,14 +43,13 @@ pub use self::hold::{Held, descriptor_or_pipe};
 pub use self::host::Host;
 use self::host::HostFinder;
 use self::kept::Encoded;
-pub use self::lines::Bytes;
 use self::packed::Opened;
 pub use self::packed::unpacked;
 pub use self::ranges::{Abandoned, Ranges};
 use self::text::trimmed;
-pub use self::tree::{Within, led_out};
+pub use self::tree::led_out;
 use crate::descriptor;
-use crate::plan::{Columns, Input, ListReading, Plan};
+use crate::plan::{Columns, Input, ListReading, Plan, Within};
 
 /// Longest target, in bytes, with what is kept of its row. A message to a worker is at most 32 KiB and
 /// a target must fit in one; servers stop at 8 KiB of URL, Linux at 4 KiB of path.
@@ -58,6 +57,9 @@ pub const TARGET_BYTES_MAX: usize = 24 * 1024;
 
 /// Longest line of JSON: room for a record that carries a page's text.
 pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What is read: a file, a pipe, or a slice in a test.
+pub type Bytes = Box<dyn io::Read + Send>;
 
 /// Bytes of targets given at once, and the last of them.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use encoding_rs::Encoding;
 use shared::gunzip::Gunzip;
 
-use super::lines::Bytes;
+use super::Bytes;
 use super::{SourceError, text};
 use crate::format::Packing;
 

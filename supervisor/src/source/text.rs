@@ -7,7 +7,7 @@ use encoding_rs::{Encoding, UTF_8};
 use memchr::{memchr, memchr2};
 use shared::csv::Decoded;
 
-use super::lines::Bytes;
+use super::Bytes;
 
 /// Longest byte order mark.
 const MARK_BYTES_MAX: usize = 3;

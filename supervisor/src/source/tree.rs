@@ -10,14 +10,11 @@ use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::vec;
 
 use super::Candidate;
 use crate::descriptor::{self, Leads};
-
-/// Directories that links may lead into; `None` is any.
-pub type Within = Option<Arc<[PathBuf]>>;
+use crate::plan::Within;
 
 /// A walk under way.
 #[derive(Default)]

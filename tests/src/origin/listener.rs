@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -59,6 +61,12 @@ impl Incoming {
     /// Where clients find this server.
     pub(super) fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
+    }
+}
+
+impl Connected<IncomingStream<'_, Incoming>> for Sabotage {
+    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
+        stream.remote_addr().clone()
     }
 }
 

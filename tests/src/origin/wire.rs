@@ -9,14 +9,10 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
-
-use super::listener::Incoming;
 
 /// What the peer gets instead of the server's answer.
 #[derive(Debug)]
@@ -44,12 +40,6 @@ impl Sabotage {
     /// Replaces whatever is written to this connection from now on; the first call counts.
     pub(super) fn play(&self, script: Script) {
         let _ = self.0.set(script);
-    }
-}
-
-impl Connected<IncomingStream<'_, Incoming>> for Sabotage {
-    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
-        stream.remote_addr().clone()
     }
 }
 

@@ -12,6 +12,7 @@
 )]
 
 mod files;
+mod graph;
 mod numbers;
 mod pages;
 mod purity;

@@ -5,7 +5,6 @@
 //! inside a filter takes a power of the body's size. Nothing here recurses
 //! deeper than `DEPTH_MAX`.
 
-mod filter;
 mod parse;
 mod text;
 

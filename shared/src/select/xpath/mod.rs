@@ -111,12 +111,6 @@ impl Axis {
         ("preceding-sibling", Self::PrecedingSibling),
         ("self", Self::Itself),
     ];
-
-    /// Whether it counts positions against the order of the document.
-    #[must_use]
-    pub const fn is_reverse(self) -> bool {
-        matches!(self, Self::Ancestor | Self::AncestorOrSelf | Self::Preceding | Self::PrecedingSibling)
-    }
 }
 
 /// Which nodes of an axis a step is about.

@@ -4,6 +4,7 @@
 //! refuses those that no double holds, and refuses a whole body for half a surrogate pair. Here a number is its
 //! spelling, and half a pair is U+FFFD. Everything but the body of a page goes through `serde_json` all the same.
 
+mod comment;
 mod parse;
 mod script;
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 
-use super::script::{CommentEnd, comment};
+use super::comment::{CommentEnd, comment};
 use super::{Json, Members};
 
 /// Arrays and objects inside each other. Each takes stack here and wherever the tree is gone through.

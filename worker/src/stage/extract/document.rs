@@ -20,7 +20,7 @@ use super::facts::Facts;
 pub(super) struct Document {
     pub(super) html: Html,
     pub(super) language: Language,
-    pub(super) facts: Facts,
+    pub(super) facts: Box<Facts>,
     /// The root of the contents of each `<template>`, which no traversal of the page reaches.
     templates: HashMap<NodeId, NodeId>,
 }
@@ -109,7 +109,7 @@ impl TreeSink for Sink {
 
     fn finish(self) -> Document {
         let (html, templates) = (self.nodes.finish(), self.templates.into_inner());
-        Document { html, language: self.language, facts: Facts::default(), templates }
+        Document { html, language: self.language, facts: Box::default(), templates }
     }
 
     fn parse_error(&self, _: Cow<'static, str>) {}

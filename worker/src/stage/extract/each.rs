@@ -8,14 +8,13 @@ use shared::select::{Each, Field, Source};
 
 use super::document::Document;
 use super::dom::ELEMENTS_PER_LOOK;
-use super::found::{Found, trimmed};
-use super::page::{Tree, nothing};
+use super::found::{Found, nothing, trimmed};
 use super::pick::Take;
 use super::select::Selector;
 use super::steps::{Around, Steps};
 #[cfg(feature = "xpath")]
 use super::xpath::{Nodes, XPath};
-use super::{ExtractError, Rejected, markup};
+use super::{ExtractError, Rejected, Tree, markup};
 
 /// What a member takes beside its text, in memory and as `,"":null` in the record.
 pub(super) const MEMBER_BYTES: usize = 64;

@@ -218,3 +218,8 @@ impl<'f> Values<'f> {
 pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_ascii_whitespace())
 }
+
+/// What a selector in a language of another kind of body finds.
+pub(super) const fn nothing(every: bool) -> FieldValue {
+    if every { FieldValue::List(Vec::new()) } else { FieldValue::Null }
+}

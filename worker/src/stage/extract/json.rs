@@ -12,10 +12,10 @@ use shared::select::jsonpath::JsonPath;
 use shared::select::{Each, Field, Preset, Source};
 
 use super::each::MEMBER_BYTES;
+use super::found::nothing;
 use super::found::{Deadline, Found};
 use super::input::{Decoder, Input, is_utf8};
 use super::jsonpath::Search;
-use super::page::nothing;
 use super::steps::{Around, Steps};
 use super::{ExtractError, Rejected, presets};
 

@@ -43,6 +43,7 @@ use shared::select::jsonpath::JsonPathError;
 use shared::select::{Each, Field, Preset};
 use url::Url;
 
+use document::Document;
 use found::Deadline;
 pub use input::Body;
 use input::Input;
@@ -50,6 +51,8 @@ use json::JsonJob;
 use links::Links;
 use page::{Markup, PageJob};
 use steps::Around;
+#[cfg(feature = "xpath")]
+use xpath::Nodes;
 
 /// What a body is, as far as its content type or its file's name tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +200,13 @@ pub enum Rejected {
     /// A step is no regular expression.
     #[error(transparent)]
     Regex(#[from] regex::Error),
+}
+
+/// A page's tree, and its nodes as XPath sees them, if any of the job is XPath.
+struct Tree<'p> {
+    page: &'p Document,
+    #[cfg(feature = "xpath")]
+    nodes: Option<Nodes<'p>>,
 }
 
 /// Extracts a job's fields from one page after another.

@@ -14,7 +14,7 @@ use super::charset::Charset;
 use super::document::Document;
 use super::dom::{self, Built, Dom};
 use super::each::Items;
-use super::found::{Deadline, Found, Values};
+use super::found::{Deadline, Found, Values, nothing};
 use super::input::Input;
 use super::links::Links;
 use super::pick::Pick;
@@ -22,7 +22,7 @@ use super::steps::{Around, Steps};
 use super::stream::{Stream, Streamed};
 #[cfg(feature = "xpath")]
 use super::xpath::{Nodes, XPath};
-use super::{ExtractError, Rejected, microdata, presets, xml};
+use super::{ExtractError, Rejected, Tree, microdata, presets, xml};
 
 /// What a page is written in, and in which encoding.
 #[derive(Clone, Copy)]
@@ -47,13 +47,6 @@ pub(super) struct PageJob {
     /// Present when everything can be found while streaming.
     stream: Option<Stream>,
     columns: Vec<Column>,
-}
-
-/// A page's tree, and its nodes as XPath sees them, if any of the job is XPath.
-pub(super) struct Tree<'p> {
-    pub(super) page: &'p Document,
-    #[cfg(feature = "xpath")]
-    pub(super) nodes: Option<Nodes<'p>>,
 }
 
 /// How reading a page ended.
@@ -299,11 +292,6 @@ impl Column {
             }
         }
     }
-}
-
-/// What a selector in a language of another kind of body finds.
-pub(super) const fn nothing(every: bool) -> FieldValue {
-    if every { FieldValue::List(Vec::new()) } else { FieldValue::Null }
 }
 
 fn column(field: &Field, picks: &mut Vec<Pick>) -> Result<Column, Rejected> {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use ego_tree::NodeId;
 use scraper::ElementRef;
 
-use super::pseudo::{has, is_any_of, is_html, upwards};
-use super::validity;
+use super::element::{has, is_any_of, is_html, upwards};
+use super::values::float;
 use crate::stage::extract::document::Document;
 
 /// The kind of a control, which decides what applies to it.
@@ -93,7 +93,7 @@ pub(super) fn written(element: ElementRef<'_>) -> String {
     match Kind::of(element) {
         Kind::Textarea => element.text().collect(),
         // What is no number is not shown.
-        Kind::Input("number") if validity::float(value).is_none() => String::new(),
+        Kind::Input("number") if float(value).is_none() => String::new(),
         Kind::Input(_) | Kind::Select | Kind::Other => value.replace(['\r', '\n'], ""),
     }
 }

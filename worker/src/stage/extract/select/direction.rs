@@ -5,7 +5,7 @@ use scraper::{ElementRef, Node};
 use shared::select::css::Direction;
 
 use super::control::{Kind, written};
-use super::pseudo::{has, is_any_of, is_html, upwards};
+use super::element::{has, is_any_of, is_html, upwards};
 use crate::stage::extract::document::Document;
 
 /// The direction of an element.

@@ -2,8 +2,10 @@
 
 mod control;
 mod direction;
+mod element;
 mod pseudo;
 mod validity;
+mod values;
 
 use std::fmt;
 

@@ -5,6 +5,7 @@ use scraper::ElementRef;
 use shared::select::css::{Plain, PseudoClass};
 
 use super::control::{self, Kind};
+use super::element::{has, is_any_of, is_html, upwards};
 use super::{direction, validity};
 use crate::stage::extract::document::Document;
 
@@ -68,24 +69,6 @@ pub(super) fn is_link(element: ElementRef<'_>) -> bool {
         }
         _ => false,
     }
-}
-
-pub(super) fn is_html(element: ElementRef<'_>) -> bool {
-    element.value().name.ns == ns!(html)
-}
-
-/// Whether an element of HTML has one of these names.
-pub(super) fn is_any_of(element: ElementRef<'_>, names: &[&str]) -> bool {
-    is_html(element) && names.contains(&element.value().name())
-}
-
-pub(super) fn has(element: ElementRef<'_>, attribute: &str) -> bool {
-    element.attr(attribute).is_some()
-}
-
-/// An element and its ancestors, innermost first.
-pub(super) fn upwards(element: ElementRef<'_>) -> impl Iterator<Item = ElementRef<'_>> {
-    std::iter::once(element).chain(element.ancestors().filter_map(ElementRef::wrap))
 }
 
 fn heading(element: ElementRef<'_>) -> Option<i32> {

@@ -7,7 +7,7 @@ pub(super) struct Key(u64);
 
 impl Key {
     /// The key of a name in any case.
-    #[inline]
+    #[inline(always)]
     pub(super) const fn of(name: &[u8]) -> Self {
         let mut key = 0;
         let mut rest = name;
