@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 
-use super::comment::comment;
+use super::comment::{CommentEnd, comment};
 use super::{Json, Members};
 
 /// Arrays and objects inside each other. Each takes stack here and wherever the tree is gone through.
@@ -53,11 +53,12 @@ pub(super) struct Parser<'t> {
     text: &'t str,
     at: usize,
     rules: Rules,
+    comment_end: CommentEnd,
 }
 
 impl<'t> Parser<'t> {
-    pub(super) const fn new(text: &'t str, rules: Rules) -> Self {
-        Self { text, at: 0, rules }
+    pub(super) fn new(text: &'t str, rules: Rules) -> Self {
+        Self { text, at: 0, rules, comment_end: CommentEnd::default() }
     }
 
     fn rest(&self) -> &'t str {
@@ -88,7 +89,8 @@ impl<'t> Parser<'t> {
                 let rest = self.rest();
                 let spaces = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
                 let trimmed = rest.trim_start_matches(spaces);
-                let skipped = rest.len() - trimmed.len() + comment(trimmed);
+                self.at += rest.len() - trimmed.len();
+                let skipped = comment(self.text, self.at, &mut self.comment_end);
                 if skipped == 0 {
                     return;
                 }

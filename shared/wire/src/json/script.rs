@@ -69,6 +69,16 @@ mod tests {
     }
 
     #[test]
+    fn many_comments_take_time_in_proportion_to_their_number() {
+        let values = |text: &str| script(text).len();
+        let spaces = " ".repeat(500_000);
+        assert_eq!(values(&"<!--{}".repeat(100_000)), 100_000);
+        assert_eq!(values(&format!("{}-->{spaces}", "<!--{}".repeat(100_000))), 100_000);
+        assert_eq!(values(&"<!--{}-->".repeat(100_000)), 100_000);
+        check(&format!("{}-->{spaces}[1]", "<!--{}".repeat(100_000)), &["[1]"]);
+    }
+
+    #[test]
     fn texts_in_scripts_may_hold_anything() {
         check("{\"a\":\"one\ntwo\ttab\u{1}\"}", &[r#"{"a":"one\ntwo\ttab\u0001"}"#]);
         check(

@@ -13,11 +13,14 @@ use html5ever::tree_builder::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
 use html5ever::{Attribute, QualName, ns};
 use scraper::{ElementRef, Html, HtmlTreeSink, Node};
 
+use super::facts::Facts;
+
 /// A page as a tree.
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) html: Html,
     pub(super) language: Language,
+    pub(super) facts: Box<Facts>,
     /// The root of the contents of each `<template>`, which no traversal of the page reaches.
     templates: HashMap<NodeId, NodeId>,
 }
@@ -106,7 +109,7 @@ impl TreeSink for Sink {
 
     fn finish(self) -> Document {
         let (html, templates) = (self.nodes.finish(), self.templates.into_inner());
-        Document { html, language: self.language, templates }
+        Document { html, language: self.language, facts: Box::default(), templates }
     }
 
     fn parse_error(&self, _: Cow<'static, str>) {}

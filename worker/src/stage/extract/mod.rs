@@ -9,6 +9,7 @@ mod charset;
 mod document;
 mod dom;
 mod each;
+mod facts;
 mod found;
 mod input;
 mod json;

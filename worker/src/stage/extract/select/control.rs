@@ -1,9 +1,13 @@
 //! The initial state of form controls (HTML 4.10).
 
+use std::collections::HashMap;
+
+use ego_tree::NodeId;
 use scraper::ElementRef;
 
-use super::element::{all_around, has, is_any_of, is_html, upwards};
+use super::element::{has, is_any_of, is_html, upwards};
 use super::values::float;
+use crate::stage::extract::document::Document;
 
 /// The kind of a control, which decides what applies to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,81 +163,97 @@ pub(super) fn is_writable(element: ElementRef<'_>) -> bool {
     said.is_some_and(|said| ["", "true", "plaintext-only"].iter().any(|yes| said.eq_ignore_ascii_case(yes)))
 }
 
-/// The form around a control.
-fn form(element: ElementRef<'_>) -> Option<ElementRef<'_>> {
-    upwards(element).skip(1).find(|around| is_any_of(*around, &["form"]))
+/// The form that a control belongs to: the one that it names by id, or the one around it.
+fn form(page: &Document, element: ElementRef<'_>) -> Option<NodeId> {
+    let Some(id) = element.attr("form") else {
+        return upwards(element).skip(1).find(|around| is_any_of(*around, &["form"])).map(|form| form.id());
+    };
+    let ids = page.facts.ids.get_or_init(|| {
+        let mut ids = HashMap::new();
+        for element in page.elements() {
+            if let Some(id) = element.attr("id") {
+                ids.entry(id.to_owned()).or_insert(element.id());
+            }
+        }
+        ids
+    });
+    let named = *ids.get(id)?;
+    ElementRef::wrap(page.html.tree.get(named)?).filter(|form| is_any_of(*form, &["form"])).map(|_| named)
 }
 
-/// Whether two controls have the same form owner. A `form` attribute is compared by its id: looking
-/// up the form for each pair would take a page's size for each.
-fn share_form(left: ElementRef<'_>, right: ElementRef<'_>) -> bool {
-    let has_id =
-        |form: Option<ElementRef<'_>>, id: &str| form.is_some_and(|form| form.attr("id") == Some(id));
-    match (left.attr("form"), right.attr("form")) {
-        (Some(left), Some(right)) => left == right,
-        (Some(id), None) => has_id(form(right), id),
-        (None, Some(id)) => has_id(form(left), id),
-        (None, None) => form(left) == form(right),
-    }
-}
-
-pub(super) fn is_checked(element: ElementRef<'_>) -> bool {
+pub(super) fn is_checked(page: &Document, element: ElementRef<'_>) -> bool {
     match (Kind::of(element), element.value().name()) {
         (Kind::Input("checkbox"), _) => has(element, "checked"),
-        // In a group of radio buttons, the last checked one wins.
-        (Kind::Input("radio"), _) => checked_of_group(element) == Some(element),
-        (_, "option") => is_selected(element),
+        (Kind::Input("radio"), _) => checked_of_group(page, element) == Some(element.id()),
+        (_, "option") => is_selected(page, element),
         _ => false,
     }
 }
 
-fn checked_of_group(radio: ElementRef<'_>) -> Option<ElementRef<'_>> {
-    let name = radio.attr("name").unwrap_or_default();
-    if name.is_empty() {
-        return Some(radio).filter(|radio| has(*radio, "checked"));
+/// The checked button of a radio button's group. Of several the last wins.
+fn checked_of_group(page: &Document, radio: ElementRef<'_>) -> Option<NodeId> {
+    let name = |radio: ElementRef<'_>| radio.attr("name").unwrap_or_default().to_owned();
+    let own_name = name(radio);
+    if own_name.is_empty() {
+        return has(radio, "checked").then(|| radio.id());
     }
-    all_around(radio)
-        .filter(|other| Kind::of(*other) == Kind::Input("radio") && has(*other, "checked"))
-        .filter(|other| other.attr("name") == Some(name) && share_form(*other, radio))
-        .last()
+    let checked = page.facts.checked.get_or_init(|| {
+        let is_checked =
+            |other: &ElementRef<'_>| Kind::of(*other) == Kind::Input("radio") && has(*other, "checked");
+        let all = page.elements().filter(is_checked);
+        all.map(|other| ((name(other), form(page, other)), other.id())).collect()
+    });
+    checked.get(&(own_name, form(page, radio))).copied()
 }
 
-fn is_selected(option: ElementRef<'_>) -> bool {
+fn is_selected(page: &Document, option: ElementRef<'_>) -> bool {
     let Some(select) = upwards(option).find(|around| is_any_of(*around, &["select"])) else {
         return has(option, "selected");
     };
     if has(select, "multiple") {
         return has(option, "selected");
     }
-    selected_of(select) == Some(option)
+    selected_of(page, select) == Some(option)
 }
 
 /// The option that a single-choice `select` shows.
-pub(super) fn selected_of(select: ElementRef<'_>) -> Option<ElementRef<'_>> {
-    let options = || select.descendent_elements().filter(|option| is_any_of(*option, &["option"]));
-    let rows = select.attr("size").and_then(|size| size.trim().parse::<u32>().ok()).unwrap_or(1);
-    let said = options().filter(|option| has(*option, "selected")).last();
-    let can_be_chosen = |option: &ElementRef<'_>| !has(*option, "disabled") && !in_disabled_group(*option);
-    said.or_else(|| if rows <= 1 { options().find(can_be_chosen) } else { None })
+pub(super) fn selected_of<'p>(page: &'p Document, select: ElementRef<'p>) -> Option<ElementRef<'p>> {
+    let find = || {
+        let options = || select.descendent_elements().filter(|option| is_any_of(*option, &["option"]));
+        let rows = select.attr("size").and_then(|size| size.trim().parse::<u32>().ok()).unwrap_or(1);
+        let said = options().filter(|option| has(*option, "selected")).last();
+        let can_be_chosen =
+            |option: &ElementRef<'_>| !has(*option, "disabled") && !in_disabled_group(*option);
+        said.or_else(|| if rows <= 1 { options().find(can_be_chosen) } else { None })
+    };
+    let mut known = page.facts.selected.borrow_mut();
+    let selected = *known.entry(select.id()).or_insert_with(|| find().map(|option| option.id()));
+    ElementRef::wrap(page.html.tree.get(selected?)?)
 }
 
-pub(super) fn is_default(element: ElementRef<'_>) -> bool {
+pub(super) fn is_default(page: &Document, element: ElementRef<'_>) -> bool {
     match (Kind::of(element), element.value().name()) {
         (Kind::Input("checkbox" | "radio"), _) => has(element, "checked"),
         (_, "option") => has(element, "selected"),
         _ if submits(element) => {
-            let of_form = |other: &ElementRef<'_>| submits(*other) && share_form(*other, element);
-            has_form(element) && all_around(element).find(of_form) == Some(element)
+            form(page, element).is_some_and(|form| first_submit(page, form) == Some(element.id()))
         }
         _ => false,
     }
 }
 
-fn has_form(element: ElementRef<'_>) -> bool {
-    match element.attr("form") {
-        Some(id) => all_around(element).any(|form| is_any_of(form, &["form"]) && form.attr("id") == Some(id)),
-        None => form(element).is_some(),
-    }
+/// The first submit button of a form.
+fn first_submit(page: &Document, of: NodeId) -> Option<NodeId> {
+    let submits = page.facts.submits.get_or_init(|| {
+        let mut first = HashMap::new();
+        for button in page.elements().filter(|button| submits(*button)) {
+            if let Some(form) = form(page, button) {
+                first.entry(form).or_insert(button.id());
+            }
+        }
+        first
+    });
+    submits.get(&of).copied()
 }
 
 fn submits(element: ElementRef<'_>) -> bool {
@@ -244,9 +264,9 @@ fn submits(element: ElementRef<'_>) -> bool {
     matches!(Kind::of(element), Kind::Input("submit" | "image"))
 }
 
-pub(super) fn is_indeterminate(element: ElementRef<'_>) -> bool {
+pub(super) fn is_indeterminate(page: &Document, element: ElementRef<'_>) -> bool {
     match Kind::of(element) {
-        Kind::Input("radio") => checked_of_group(element).is_none(),
+        Kind::Input("radio") => checked_of_group(page, element).is_none(),
         Kind::Input(_) | Kind::Textarea | Kind::Select | Kind::Other => {
             is_any_of(element, &["progress"]) && !has(element, "value")
         }

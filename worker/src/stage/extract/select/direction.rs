@@ -6,9 +6,14 @@ use shared::select::css::Direction;
 
 use super::control::{Kind, written};
 use super::element::{has, is_any_of, is_html, upwards};
+use crate::stage::extract::document::Document;
 
 /// The direction of an element.
-pub(super) fn of(element: ElementRef<'_>) -> Direction {
+pub(super) fn of(page: &Document, element: ElementRef<'_>) -> Direction {
+    let of_content = |around: ElementRef<'_>| {
+        let mut known = page.facts.directions.borrow_mut();
+        *known.entry(around.id()).or_insert_with(|| of_content(around))
+    };
     for around in upwards(element).filter(|around| is_html(*around)) {
         let said = around.attr("dir").map(str::to_ascii_lowercase);
         match said.as_deref() {

@@ -20,8 +20,3 @@ pub(super) fn has(element: ElementRef<'_>, attribute: &str) -> bool {
 pub(super) fn upwards(element: ElementRef<'_>) -> impl Iterator<Item = ElementRef<'_>> {
     std::iter::once(element).chain(element.ancestors().filter_map(ElementRef::wrap))
 }
-
-/// All elements of the page.
-pub(super) fn all_around(element: ElementRef<'_>) -> impl Iterator<Item = ElementRef<'_>> {
-    element.tree().root().descendants().filter_map(ElementRef::wrap)
-}

@@ -23,7 +23,7 @@ use selectors::{OpaqueElement, SelectorList};
 use shared::select::css::{self, Css, PseudoClass};
 
 use super::SelectorRejected;
-use super::document::{Document, Language, is_called};
+use super::document::{Document, is_called};
 
 /// A list of selectors, ready to be matched.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ impl Selector {
             MatchingForInvalidation::No,
         );
         context.scope_element = scope.map(|scope| OpaqueElement::new(scope.value()));
-        let candidate = Candidate { element, language: page.language };
+        let candidate = Candidate { element, page };
         self.0.slice().iter().any(|one| matching::matches_selector(one, 0, None, &candidate, &mut context))
     }
 }
@@ -69,7 +69,7 @@ impl Selector {
 #[derive(Clone, Copy)]
 struct Candidate<'p> {
     element: ElementRef<'p>,
-    language: Language,
+    page: &'p Document,
 }
 
 impl<'p> Candidate<'p> {
@@ -120,7 +120,7 @@ impl selectors::Element for Candidate<'_> {
     }
 
     fn is_html_element_in_html_document(&self) -> bool {
-        self.language.folds_case(self.element)
+        self.page.language.folds_case(self.element)
     }
 
     /// In XML, where other vocabularies may share a local name, `media\:title` is a name as well.
@@ -156,7 +156,7 @@ impl selectors::Element for Candidate<'_> {
         wanted: &PseudoClass,
         _: &mut MatchingContext<'_, Self::Impl>,
     ) -> bool {
-        pseudo::matches(self.element, wanted)
+        pseudo::matches(self.page, self.element, wanted)
     }
 
     fn match_pseudo_element(

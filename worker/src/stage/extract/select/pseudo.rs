@@ -5,17 +5,18 @@ use scraper::ElementRef;
 use shared::select::css::{Plain, PseudoClass};
 
 use super::control::{self, Kind};
-use super::element::{all_around, has, is_any_of, is_html, upwards};
+use super::element::{has, is_any_of, is_html, upwards};
 use super::{direction, validity};
+use crate::stage::extract::document::Document;
 
 /// Whether an element is in the state that a pseudo-class names.
-pub(super) fn matches(element: ElementRef<'_>, wanted: &PseudoClass) -> bool {
+pub(super) fn matches(page: &Document, element: ElementRef<'_>, wanted: &PseudoClass) -> bool {
     match wanted {
-        PseudoClass::Plain(plain) => is(element, *plain),
+        PseudoClass::Plain(plain) => is(page, element, *plain),
         PseudoClass::Lang(ranges) => {
-            language(element).is_some_and(|own| ranges.iter().any(|range| speaks(range, own)))
+            language(page, element).is_some_and(|own| ranges.iter().any(|range| speaks(range, own)))
         }
-        PseudoClass::Dir(wanted) => direction::of(element) == *wanted,
+        PseudoClass::Dir(wanted) => direction::of(page, element) == *wanted,
         PseudoClass::Heading(levels) => {
             heading(element).is_some_and(|level| levels.is_empty() || levels.contains(&level))
         }
@@ -23,7 +24,7 @@ pub(super) fn matches(element: ElementRef<'_>, wanted: &PseudoClass) -> bool {
     }
 }
 
-fn is(element: ElementRef<'_>, wanted: Plain) -> bool {
+fn is(page: &Document, element: ElementRef<'_>, wanted: Plain) -> bool {
     match wanted {
         Plain::Link | Plain::AnyLink => is_link(element),
         Plain::Defined => !is_html(element) || !element.value().name().contains('-'),
@@ -35,9 +36,9 @@ fn is(element: ElementRef<'_>, wanted: Plain) -> bool {
         Plain::Paused => is_any_of(element, &["audio", "video"]),
         Plain::ReadOnly => !control::is_writable(element),
         Plain::ReadWrite => control::is_writable(element),
-        Plain::Checked => control::is_checked(element),
-        Plain::Default => control::is_default(element),
-        Plain::Indeterminate => control::is_indeterminate(element),
+        Plain::Checked => control::is_checked(page, element),
+        Plain::Default => control::is_default(page, element),
+        Plain::Indeterminate => control::is_indeterminate(page, element),
         Plain::Disabled => control::is_disabled(element),
         Plain::Enabled => control::can_be_disabled(element) && !control::is_disabled(element),
         Plain::Required => Kind::of(element).can_be_required() && has(element, "required"),
@@ -49,8 +50,8 @@ fn is(element: ElementRef<'_>, wanted: Plain) -> bool {
         Plain::Blank => Kind::of(element).is_written_in() && control::is_blank(element),
         Plain::InRange => validity::is_in_range(element) == Some(true),
         Plain::OutOfRange => validity::is_in_range(element) == Some(false),
-        Plain::Valid => validity::is_valid(element) == Some(true),
-        Plain::Invalid => validity::is_valid(element) == Some(false),
+        Plain::Valid => validity::is_valid(page, element) == Some(true),
+        Plain::Invalid => validity::is_valid(page, element) == Some(false),
     }
 }
 
@@ -76,7 +77,7 @@ fn heading(element: ElementRef<'_>) -> Option<i32> {
 }
 
 /// The language of an element: its own, that of an ancestor, or the page's default from `<meta>`.
-fn language(element: ElementRef<'_>) -> Option<&str> {
+fn language<'p>(page: &'p Document, element: ElementRef<'p>) -> Option<&'p str> {
     for around in upwards(element) {
         let attributes = &around.value().attrs;
         let of = |wanted: &html5ever::Namespace| {
@@ -87,13 +88,17 @@ fn language(element: ElementRef<'_>) -> Option<&str> {
             return Some(own);
         }
     }
-    let mut metas = all_around(element).filter(|one| is_any_of(*one, &["meta"]));
+    page.facts.language.get_or_init(|| language_of_page(page)).as_deref()
+}
+
+fn language_of_page(page: &Document) -> Option<String> {
+    let mut metas = page.elements().filter(|one| is_any_of(*one, &["meta"]));
     let said = metas.find_map(|meta| {
         let kind = meta.attr("http-equiv")?;
         let is_language = kind.eq_ignore_ascii_case("content-language");
         meta.attr("content").filter(|content| is_language && !content.contains(','))
     })?;
-    said.split_ascii_whitespace().next()
+    said.split_ascii_whitespace().next().map(str::to_owned)
 }
 
 /// Whether a language range matches a language (RFC 4647, extended filtering).

@@ -6,6 +6,7 @@ use shared::select;
 use super::control::{self, Kind, is_disabled, written};
 use super::element::{has, is_any_of, upwards};
 use super::values::number;
+use crate::stage::extract::document::Document;
 
 /// Whether the value is in the control's range; `None` if the control has no range.
 pub(super) fn is_in_range(element: ElementRef<'_>) -> Option<bool> {
@@ -30,19 +31,21 @@ pub(super) fn is_in_range(element: ElementRef<'_>) -> Option<bool> {
 }
 
 /// Whether a control, or every control in a form or fieldset, is valid; `None` if it is not validated.
-pub(super) fn is_valid(element: ElementRef<'_>) -> Option<bool> {
+pub(super) fn is_valid(page: &Document, element: ElementRef<'_>) -> Option<bool> {
     if is_any_of(element, &["form", "fieldset"]) {
-        return Some(element.descendent_elements().skip(1).all(|inner| own_validity(inner) != Some(false)));
+        return Some(
+            element.descendent_elements().skip(1).all(|inner| own_validity(page, inner) != Some(false)),
+        );
     }
-    own_validity(element)
+    own_validity(page, element)
 }
 
-fn own_validity(element: ElementRef<'_>) -> Option<bool> {
+fn own_validity(page: &Document, element: ElementRef<'_>) -> Option<bool> {
     let kind = Kind::of(element);
     if kind == Kind::Other || is_barred(element) {
         return None;
     }
-    let is_missing = kind.can_be_required() && has(element, "required") && is_missing(element, kind);
+    let is_missing = kind.can_be_required() && has(element, "required") && is_missing(page, element, kind);
     Some(!is_missing && is_in_range(element) != Some(false) && fits(element, kind))
 }
 
@@ -55,10 +58,10 @@ fn is_barred(element: ElementRef<'_>) -> bool {
         || upwards(element).any(|around| is_any_of(around, &["datalist"]))
 }
 
-fn is_missing(element: ElementRef<'_>, kind: Kind) -> bool {
+fn is_missing(page: &Document, element: ElementRef<'_>, kind: Kind) -> bool {
     match kind {
         Kind::Input("checkbox") => !has(element, "checked"),
-        Kind::Input("radio") => control::is_indeterminate(element),
+        Kind::Input("radio") => control::is_indeterminate(page, element),
         Kind::Input("file") => true,
         Kind::Input(kind) if Kind::Input(kind).has_range() => {
             element.attr("value").and_then(|value| number(kind, value)).is_none()
@@ -66,7 +69,7 @@ fn is_missing(element: ElementRef<'_>, kind: Kind) -> bool {
         Kind::Select if has(element, "multiple") => !element
             .descendent_elements()
             .any(|option| is_any_of(option, &["option"]) && has(option, "selected")),
-        Kind::Select => control::selected_of(element).is_none_or(|option| match option.attr("value") {
+        Kind::Select => control::selected_of(page, element).is_none_or(|option| match option.attr("value") {
             Some(value) => value.is_empty(),
             None => option.text().all(|text| text.trim().is_empty()),
         }),

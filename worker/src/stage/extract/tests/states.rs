@@ -214,3 +214,32 @@ fn text_below_an_element_is_not_its_own() {
         assert_eq!(found, json!([expected]), "{select}");
     }
 }
+
+#[test]
+fn states_of_many_elements_take_time_in_proportion_to_their_number() {
+    const COUNT: usize = 40_000;
+    let quick = Page { parse_timeout: Duration::from_secs(10), ..page(None) };
+    for (start, each, selector, count) in [
+        ("", "<p>", "p:not(:lang(en))", COUNT),
+        ("<div dir=auto>", "<i>1</i>", "i:dir(ltr)", COUNT),
+        ("<form>", "<input type=radio name=a checked>", ":checked", 1),
+        ("<form>", "<input type=radio name=a required>", "input:invalid:indeterminate", COUNT),
+        ("<form>", "<input type=radio name=a required>", "form:invalid", 1),
+        ("<select>", "<option>", "option:checked", 1),
+        ("<form id=a>", "<button form=a></button>", "button:default", 1),
+        ("", "<button form=a></button>", "button:not(:default)", COUNT),
+    ] {
+        let text = format!("<!doctype html><body>{start}{}", each.repeat(COUNT));
+        let extractor = extractor(&[&format!("t[]={selector}::text")]);
+        let extracted = extractor.extract(quick, &mut Cursor::new(text.as_bytes())).unwrap();
+        let [FieldValue::List(found)] = extracted.values.as_slice() else { panic!("no list") };
+        assert_eq!(found.len(), count, "{selector}");
+    }
+}
+
+#[test]
+fn a_form_is_named_by_the_first_element_with_its_id() {
+    let page = "<!doctype html><p id=f></p><form id=f><button id=a></button></form><form id=g><button id=b form=f></button>\
+        <button id=c></button></form><button id=d form=g></button>";
+    check(page, ":default", &["a", "c"]);
+}
