@@ -138,7 +138,9 @@ fn the_last_worker_stays() {
     run.wait_for_lines(10);
     let before = pids(&run);
     run.signal(Signal::SIGTTOU);
-    run.until("a word about it", || run.stderr_so_far().contains("cannot remove the last worker").then_some(()));
+    run.until("a word about it", || {
+        run.stderr_so_far().contains("cannot remove the last worker").then_some(())
+    });
     assert_eq!(pids(&run), before);
     loses_nothing(run, &dir, 100);
 }
