@@ -56,14 +56,14 @@ impl<R: BufRead> Gunzip<R> {
 
     fn header(&mut self) -> io::Result<()> {
         let mut head = [0; 10];
-        self.packed.read_exact(&mut head)?;
+        self.packed.read_exact(&mut head).map_err(cut)?;
         let flags = head.get(3).copied().unwrap_or_default();
         if !head.starts_with(&MAGIC) {
             return Err(wrong("no gzip header"));
         }
         if flags & EXTRA != 0 {
             let mut length = [0; 2];
-            self.packed.read_exact(&mut length)?;
+            self.packed.read_exact(&mut length).map_err(cut)?;
             self.skip(u64::from(u16::from_le_bytes(length)))?;
         }
         for _ in [NAME, COMMENT].iter().filter(|flag| flags & *flag != 0) {
@@ -80,7 +80,7 @@ impl<R: BufRead> Gunzip<R> {
 
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let skipped = io::copy(&mut self.packed.by_ref().take(bytes), &mut io::sink())?;
-        if skipped < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        if skipped < bytes { Err(cut(io::ErrorKind::UnexpectedEof.into())) } else { Ok(()) }
     }
 
     /// Skips a text that ends in a zero byte.
@@ -88,7 +88,7 @@ impl<R: BufRead> Gunzip<R> {
         loop {
             let buffer = self.packed.fill_buf()?;
             if buffer.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(cut(io::ErrorKind::UnexpectedEof.into()));
             }
             let end = memchr::memchr(0, buffer);
             let used = end.map_or(buffer.len(), |end| end + 1);
@@ -109,13 +109,17 @@ impl<R: BufRead> Gunzip<R> {
                 return Ok(());
             };
             if *first != 0 {
-                break;
+                let is_member = !filled_up && MAGIC.starts_with(&[*first]);
+                return if is_member {
+                    self.header()
+                } else {
+                    Err(wrong("something that is not gzip follows it"))
+                };
             }
             let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
             self.packed.consume(zeros);
             filled_up = true;
         }
-        if filled_up { Err(wrong("something that is not gzip follows it")) } else { self.header() }
     }
 
     /// Inflates into `buffer`; how many bytes.
@@ -137,7 +141,7 @@ impl<R: BufRead> Gunzip<R> {
                 return Ok(written);
             }
             if at_end {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends in the middle"));
+                return Err(cut(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
@@ -152,6 +156,15 @@ impl<R: BufRead> Gunzip<R> {
             return Err(wrong("its checksum does not match"));
         }
         Ok(())
+    }
+}
+
+/// Says in words that there should be more.
+fn cut(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        io::Error::new(error.kind(), "it ends in the middle")
+    } else {
+        error
     }
 }
 
@@ -242,12 +255,13 @@ mod tests {
         let at = sum.len() - 6;
         sum[at] ^= 1;
         let table = [
-            ("nothing", Vec::new(), "fill whole buffer"),
+            ("nothing", Vec::new(), "ends in the middle"),
             ("no gzip", b"http://a/ http://b/".to_vec(), "no gzip header"),
             ("cut in its data", good[..good.len() - 9].to_vec(), "ends in the middle"),
-            ("cut in its header", good[..20].to_vec(), ""),
+            ("cut in its header", good[..20].to_vec(), "ends in the middle"),
+            ("cut in another's header", [&good[..], &good[..5]].concat(), "ends in the middle"),
             ("another checksum", sum, "checksum does not match"),
-            ("text behind it", [&good[..], b"and more than that"].concat(), "no gzip header"),
+            ("text behind it", [&good[..], b"more"].concat(), "something that is not gzip"),
             ("text behind zero bytes", [&good[..], b"\0\0more"].concat(), "something that is not gzip"),
         ];
         for (name, packed, says) in table {

@@ -9,6 +9,7 @@
 //! resolving a name and checking a certificate need.
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -171,9 +172,12 @@ pub(crate) fn enter(job: &JobSpec) -> Result<String, SandboxError> {
 
 fn restrict_files(spec: &SandboxSpec) -> Result<RulesetStatus, landlock::RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let readable: Vec<PathBuf> = match &spec.readable {
-        None => vec![PathBuf::from("/")],
-        Some(paths) => paths.iter().map(PathBuf::from).chain(system_readable()).collect(),
+    let readable: Vec<(PathBuf, PathFd)> = match &spec.readable {
+        None => opened(PathBuf::from("/")).into_iter().collect(),
+        Some(paths) => {
+            let named = paths.iter().map(PathBuf::from).filter_map(opened).filter(leads_straight);
+            named.chain(system_readable().filter_map(opened)).collect()
+        }
     };
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -181,13 +185,23 @@ fn restrict_files(spec: &SandboxSpec) -> Result<RulesetStatus, landlock::Ruleset
         .handle_access(AccessNet::BindTcp)?
         .scope(Scope::from_all(LANDLOCK_ABI))?
         .create()?;
-    for path in readable {
-        // What is not there needs no permission.
-        let Ok(opened) = PathFd::new(&path) else { continue };
+    for (path, opened) in readable {
         let rights = if path.is_dir() { read } else { AccessFs::ReadFile.into() };
         ruleset = ruleset.add_rule(PathBeneath::new(opened, rights))?;
     }
     Ok(ruleset.restrict_self()?.ruleset)
+}
+
+/// A place to be allowed. What is not there needs no permission.
+fn opened(path: PathBuf) -> Option<(PathBuf, PathFd)> {
+    PathFd::new(&path).ok().map(|opened| (path, opened))
+}
+
+/// Whether the path, which had no links in it when the job began, has none now: somebody may have put one there
+/// to be let out.
+fn leads_straight((path, opened): &(PathBuf, PathFd)) -> bool {
+    let number = opened.as_fd().as_raw_fd();
+    std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|real| real == *path)
 }
 
 /// Files of the system that a fetch reads, and where the user keeps certificates.

@@ -3,7 +3,7 @@
 //! What is submitted is what was typed, word for word, under the names that a
 //! job file has; so the service decides what it means, as for any client.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,12 @@ const CLIENTS: [&str; 12] = [
 /// The flags that say where the service is; they may be set in the environment.
 const PLACES: [&str; 4] = ["socket", "url", "token-file", "ca"];
 
+/// The flags that name files.
+const FILES: [&str; 3] = ["input", "paths", "files"];
+
+/// The files that were typed, by flag.
+type Typed = BTreeMap<&'static str, Vec<PathBuf>>;
+
 /// Whether a command talks to a service.
 pub(super) fn is_client(path: &[String]) -> bool {
     matches!(path.first().map(String::as_str), Some("submit" | "jobs" | "results" | "cancel" | "status"))
@@ -77,10 +83,10 @@ pub(super) fn order(
     let (service, what) = match verb {
         Verb::Submit(SubmitFlags { service, name, priority, idempotency_key, wait, verb }) => {
             let submitted = (root, path, matches);
-            let mut document = document(verb.is_some(), submitted)?;
+            let (mut document, mut typed) = document(verb.is_some(), submitted)?;
             document.extend(name.map(|name| ("name".to_owned(), name.into())));
             document.extend(priority.map(|priority| ("priority".to_owned(), priority.into())));
-            let files = files(&mut document)?;
+            let files = files(&mut document, &mut typed)?;
             let (progress, quiet) = (when(progress(matches)), matches.get_flag("quiet"));
             (service, What::Submit(Submit { document, files, idempotency_key, wait, progress, quiet }))
         }
@@ -180,11 +186,13 @@ fn progress(matches: &ArgMatches) -> WhenFlag {
     progress.copied().unwrap_or(WhenFlag::Auto)
 }
 
-/// The document: what stands in the job file, and over it what was typed.
+/// The document: what stands in the job file, and over it what was typed, but for the files that were: they
+/// are sent along, and their names need not be UTF-8, which JSON is.
 fn document(
     has_command: bool,
     (root, path, matches): (&Command, &[String], &ArgMatches),
-) -> Result<Map<String, Value>, Problem> {
+) -> Result<(Map<String, Value>, Typed), Problem> {
+    let mut files = Typed::new();
     let mut document = match matches.get_one::<PathBuf>("job") {
         Some(job) => job_file(job)?,
         None if has_command => Map::new(),
@@ -195,8 +203,8 @@ fn document(
             ));
         }
     };
-    let Some((_, submit)) = matches.subcommand() else { return Ok(document) };
-    let Some((command, below)) = submit.subcommand() else { return Ok(document) };
+    let submit = matches.subcommand().and_then(|(_, submit)| submit.subcommand());
+    let Some((command, below)) = submit else { return Ok((document, files)) };
     match document.get("command") {
         Some(other) if other != command => {
             return Err(Problem::Usage(format!("the job file's command is {other}, not \"{command}\"")));
@@ -219,9 +227,13 @@ fn document(
             )));
         }
         let raw: Vec<OsString> = below.get_raw(id).into_iter().flatten().map(OsString::from).collect();
-        document.insert(key.to_owned(), value(arg, raw)?);
+        if let Some(key) = FILES.into_iter().find(|files| *files == key) {
+            files.insert(key, raw.into_iter().map(PathBuf::from).collect());
+        } else {
+            document.insert(key.to_owned(), value(arg, raw)?);
+        }
     }
-    Ok(document)
+    Ok((document, files))
 }
 
 /// What was typed for one flag, as JSON.
@@ -265,9 +277,13 @@ fn job_file(path: &Path) -> Result<Map<String, Value>, Problem> {
     Ok(document)
 }
 
-/// Takes the local files out of a document: they are sent along.
-fn files(document: &mut Map<String, Value>) -> Result<Files, Problem> {
-    let lists = take_paths(document, "input");
+/// The local files, which are sent along: those that were typed, else those of the document, which are taken out.
+fn files(document: &mut Map<String, Value>, typed: &mut Typed) -> Result<Files, Problem> {
+    let mut take = |document: &mut _, key| {
+        let written = take_paths(document, key);
+        typed.remove(key).unwrap_or(written)
+    };
+    let lists = take(document, "input");
     let command = document.get("command").and_then(Value::as_str).unwrap_or_default().to_owned();
     let named = match command.as_str() {
         "parse" if !lists.is_empty() => {
@@ -276,8 +292,8 @@ fn files(document: &mut Map<String, Value>) -> Result<Files, Problem> {
                     .to_owned(),
             ));
         }
-        "parse" => return Ok(Files::Pages(take_paths(document, "paths"))),
-        "csv" => take_paths(document, "files"),
+        "parse" => return Ok(Files::Pages(take(document, "paths"))),
+        "csv" => take(document, "files"),
         _ => lists,
     };
     if named.iter().filter(|path| *path == Path::new("-")).count() > 1 {

@@ -8,6 +8,7 @@ use encoding_rs::{Encoding, UTF_8};
 use shared::csv::{Aggregate, Comparison, CsvFile, CsvSpec, Filter, Function, Number};
 use shared::job::Work;
 
+use super::encoding::encoding;
 use super::flags::{ReadingFlags, TableFlags};
 use super::problem::Problem;
 use crate::nearest::nearest;
@@ -28,22 +29,6 @@ const ALIASES: [(&str, &str); 10] = [
     ("nunique", "distinct"),
     ("count_distinct", "distinct"),
     ("len", "count"),
-];
-
-/// Encodings that are offered for a name that is none.
-const ENCODINGS: [&str; 12] = [
-    "utf-8",
-    "utf-16le",
-    "utf-16be",
-    "windows-1252",
-    "iso-8859-1",
-    "iso-8859-15",
-    "windows-1251",
-    "koi8-r",
-    "shift_jis",
-    "euc-jp",
-    "gb18030",
-    "big5",
 ];
 
 /// Reads the headers and decides what is worked out; with the files that workers cannot open by their names.
@@ -129,17 +114,6 @@ fn delimiter(path: &Path) -> u8 {
     let name = path.to_string_lossy().to_ascii_lowercase();
     let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
     if name.ends_with(".tsv") || name.ends_with(".tab") { b'\t' } else { b',' }
-}
-
-/// What an encoding's name means.
-pub(super) fn encoding(name: &str) -> Result<&'static Encoding, Problem> {
-    Encoding::for_label_no_replacement(name.as_bytes()).ok_or_else(|| {
-        let hint = match nearest(name, ENCODINGS) {
-            Some(near) => format!("did you mean {near}?"),
-            None => format!("some that there are: {}", ENCODINGS.join(", ")),
-        };
-        Problem::Usage(format!("--encoding {name}: there is no such encoding; {hint}"))
-    })
 }
 
 /// The columns that are named, each once.

@@ -105,7 +105,9 @@ pub(crate) fn job(
         texts: Texts::default(),
     };
     match resolve::request(flags, &|_| false, &around) {
-        Ok(Request::Run(plan)) => checked(*plan, allowed).map(|plan| JobPlan::Records(Box::new(plan))),
+        Ok(Request::Run(plan)) => {
+            checked(*plan, output, allowed).map(|plan| JobPlan::Records(Box::new(plan)))
+        }
         Ok(Request::Csv(csv)) => Ok(JobPlan::Table(csv)),
         Ok(_) => Err("this is no job".to_owned()),
         Err(Problem::Usage(message) | Problem::Impossible(message)) => Err(message),
@@ -178,15 +180,16 @@ fn check_path(path: &Path, allowed: &Allowed) -> Result<(), String> {
     ))
 }
 
-fn checked(mut plan: Plan, allowed: &Allowed) -> Result<Plan, String> {
+fn checked(mut plan: Plan, output: &Path, allowed: &Allowed) -> Result<Plan, String> {
     if plan.inputs.contains(&Input::StdinLines) {
         return Err("a job has no standard input; send a file along".to_owned());
     }
     if plan.sandbox == SandboxLevel::Off && !allowed.programs {
         return Err("\"sandbox\" cannot be off for a job of the service".to_owned());
     }
-    // What is named was looked at; links below it may lead anywhere.
-    plan.within = Some(allowed.paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect());
+    // What is named was looked at; links below it may lead anywhere, and all of it may change until it is read.
+    let readable = allowed.paths.iter().map(PathBuf::as_path).chain(output.parent());
+    plan.within = Some(readable.filter_map(|path| fs::canonicalize(path).ok()).collect());
     match &mut plan.work {
         Work::Fetch(spec) | Work::Sitemap(spec) if !allowed.private_addresses => {
             spec.address_policy = AddressPolicy::Public;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use shared::job::HeldFile;
 
+use super::encoding::encoding;
 use super::flags::ListFlags;
 use super::problem::Problem;
-use super::{Surroundings, csv, disk};
+use super::{Surroundings, disk};
 use crate::descriptor;
 use crate::plan::{Columns, Input, ListReading, Sitemaps};
 use crate::source::{self, Held};
@@ -97,7 +98,7 @@ pub(super) fn inputs(
 
 /// What the flags say about lists.
 pub(super) fn reading(lists: &ListFlags) -> Result<ListReading, Problem> {
-    let encoding = lists.encoding.as_deref().map(csv::encoding).transpose()?;
+    let encoding = lists.encoding.as_deref().map(encoding).transpose()?;
     Ok(ListReading { encoding, delimiter: lists.delimiter })
 }
 

@@ -10,6 +10,7 @@ mod client;
 mod csv;
 mod disk;
 mod document;
+mod encoding;
 mod flags;
 mod help;
 mod inputs;

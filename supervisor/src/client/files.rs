@@ -12,12 +12,10 @@ use tokio::task::spawn_blocking;
 
 use super::connection::{Answer, Connection};
 use super::{ClientError, Files, Place, Submit};
+use crate::source;
 
 /// Bytes that are read and sent at once.
 const CHUNK_BYTES: usize = 64 * 1024;
-
-/// Directories below a directory of pages.
-const DEPTH_MAX: usize = 64;
 
 /// Submits.
 ///
@@ -132,31 +130,16 @@ fn read(file: &mut (dyn io::Read + Send), chunk: &mut [u8]) -> io::Result<usize>
     }
 }
 
-/// The files that are named, and the pages below the directories.
+/// The files that are named, and the pages below the directories: those that `parse` would read here.
 fn pages(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ClientError> {
     let mut pages = Vec::new();
     for path in paths {
         let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-        if found.is_dir() { walk(path, 0, &mut pages)? } else { pages.push(path.clone()) }
-    }
-    Ok(pages)
-}
-
-/// Collects `*.html` and `*.htm`, in the order of their names; links to directories are not followed.
-fn walk(dir: &Path, depth: usize, pages: &mut Vec<PathBuf>) -> Result<(), ClientError> {
-    let refuse = |error: io::Error| unreadable(dir, &error);
-    let mut entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(refuse)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let (path, kind) = (entry.path(), entry.file_type().map_err(refuse)?);
-        let is_page = path.extension().is_some_and(|extension| {
-            extension.eq_ignore_ascii_case("html") || extension.eq_ignore_ascii_case("htm")
-        });
-        if kind.is_dir() && depth < DEPTH_MAX {
-            walk(&path, depth + 1, pages)?;
-        } else if is_page && !kind.is_dir() && path.is_file() {
-            pages.push(path);
+        if found.is_dir() {
+            pages.extend(source::pages(path).map_err(ClientError::Here)?);
+        } else {
+            pages.push(path.clone());
         }
     }
-    Ok(())
+    Ok(pages)
 }

@@ -2,6 +2,7 @@
 //! plan, so that the supervisor's limits always lie beyond the workers' own.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use supervisor_core::pool::{Ahead, PoolConfig};
 
 use super::Shape;
 use crate::plan::{Input, Plan};
-use crate::source::led_out;
+use crate::source::{is_allowed, led_out};
 
 /// From fork to ready, before a worker is taken for broken.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,7 +58,9 @@ pub(crate) fn readable(plan: &Plan) -> Option<Vec<OsString>> {
                 led_out.chain(trees.iter().map(|tree| (*tree).clone())).collect()
             }),
     };
-    paths.map(|paths| paths.into_iter().map(PathBuf::into_os_string).collect())
+    // Without links: workers that start later must not be led to somewhere else.
+    let real = |path: PathBuf| fs::canonicalize(path).ok().filter(|real| is_allowed(real, &plan.within));
+    paths.map(|paths| paths.into_iter().filter_map(real).map(PathBuf::into_os_string).collect())
 }
 
 /// Its deadlines and its bounds.

@@ -47,7 +47,7 @@ use self::packed::Opened;
 pub use self::packed::unpacked;
 pub use self::ranges::{Abandoned, Ranges};
 use self::text::trimmed;
-pub use self::tree::led_out;
+pub use self::tree::{is_allowed, led_out, pages};
 use crate::descriptor;
 use crate::plan::{Columns, Input, ListReading, Plan, Within};
 
@@ -331,6 +331,7 @@ impl Source {
             let Some(input) = self.inputs.pop_front() else {
                 return Ok(None);
             };
+            self.check(&input)?;
             self.feed = Some(match input {
                 Input::Literal(input) => {
                     self.bytes_done += input.len() as u64;
@@ -361,6 +362,23 @@ impl Source {
                 Input::Tree(path) => Feed::tree(path, self.within.clone()),
             });
         }
+    }
+
+    /// Refuses a list that leads out of where a job may read: it may have been changed since the job began.
+    fn check(&self, input: &Input) -> Result<(), SourceError> {
+        let path = match input {
+            Input::Lines(path)
+            | Input::CsvColumn(path, _)
+            | Input::JsonColumn(path, _)
+            | Input::ParquetColumn(path, _) => path,
+            Input::Literal(_) | Input::StdinLines | Input::Sitemaps(_) | Input::Tree(_) => return Ok(()),
+        };
+        if is_allowed(path, &self.within) {
+            return Ok(());
+        }
+        let why = "it leads out of the directories that jobs may read here (--allow-path)";
+        let error = io::Error::new(io::ErrorKind::PermissionDenied, why);
+        Err(SourceError::Open { path: path.clone(), error })
     }
 
     /// Whether the next target is there without waiting for whoever writes the input.

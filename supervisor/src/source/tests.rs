@@ -132,3 +132,19 @@ fn a_read_that_fails_says_where() {
     let error = source.next_batch(&mut Vec::new(), 1).unwrap_err().to_string();
     assert!(error.contains("at line 1"), "{error}");
 }
+
+#[test]
+fn a_list_that_leads_out_of_where_a_job_may_read_is_not_opened() {
+    let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let link = inside.path().join("list.txt");
+    std::fs::write(outside.path().join("list.txt"), "http://a/\n").unwrap();
+    std::os::unix::fs::symlink(outside.path().join("list.txt"), &link).unwrap();
+    let real = |dir: &tempfile::TempDir| std::fs::canonicalize(dir.path()).unwrap();
+    for (within, is_read) in [(vec![real(&inside)], false), (vec![real(&inside), real(&outside)], true)] {
+        let source = Source::new(&[Input::Lines(link.clone())], TargetKind::Url);
+        let mut source = Source { within: Some(within.into()), ..source };
+        let read = source.next_batch(&mut Vec::new(), 9).map_err(|error| error.to_string());
+        assert_eq!(read.is_ok(), is_read, "{read:?}");
+        assert!(read.err().is_none_or(|why| why.contains("--allow-path")));
+    }
+}

@@ -5,6 +5,7 @@
 //! directory that was named: it was named with what is in it. A link to a
 //! directory that it lies in is not, so there are no loops.
 
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
@@ -64,6 +65,10 @@ impl Walk {
     }
 
     fn started(mut self, path: PathBuf) -> (Self, Option<Candidate>) {
+        if !is_allowed(&path, &self.within) {
+            let shown = path.into_os_string().into_vec();
+            return (self, Some(Candidate::refused(&shown, LEADS_OUT.to_owned())));
+        }
         let first = match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => self.enter(path),
             Ok(_) | Err(_) => Some(target(path)),
@@ -142,20 +147,24 @@ impl Walk {
             Ok(metadata) if metadata.is_file() && is_page(path) => Kind::Page,
             Ok(_) | Err(_) => return None,
         };
-        let real = fs::canonicalize(path).ok();
-        if let Some(within) = &self.within
-            && !real.as_ref().is_some_and(|real| within.iter().any(|directory| real.starts_with(directory)))
-        {
+        if !is_allowed(path, &self.within) {
             return Some(Kind::Refused(LEADS_OUT));
         }
         if !matches!(descriptor::leads(path), Leads::To(_)) {
             return Some(Kind::Refused(LEADS_INTO_A_PROCESS));
         }
         if let Some(led_to) = &mut self.led_to {
-            led_to.extend(real);
+            led_to.extend(fs::canonicalize(path));
         }
         Some(kind)
     }
+}
+
+/// Whether `path` leads to where it may.
+#[must_use]
+pub fn is_allowed(path: &Path, within: &Within) -> bool {
+    let Some(within) = within else { return true };
+    fs::canonicalize(path).is_ok_and(|real| within.iter().any(|directory| real.starts_with(directory)))
 }
 
 /// Most places outside of what was named that workers are allowed to read by themselves: each costs every worker
@@ -198,6 +207,25 @@ fn fewer(mut places: Vec<PathBuf>, max: usize) -> Vec<PathBuf> {
             }
         }
     }
+}
+
+/// The pages below `root`, or `root` itself if it is no directory, as a run finds them; but for those that are
+/// no files, such as links that lead nowhere.
+///
+/// # Errors
+/// When a directory cannot be read.
+pub fn pages(root: &Path) -> Result<Vec<PathBuf>, String> {
+    let (mut walk, mut first) = Walk::begin(root.to_owned(), None);
+    let mut pages = Vec::new();
+    while let Some(Candidate { input, refused, .. }) = first.take().or_else(|| walk.next()) {
+        let path = PathBuf::from(OsString::from_vec(input));
+        match refused {
+            Some(why) if path.is_dir() => return Err(format!("{}: {why}", path.display())),
+            None if path.is_file() => pages.push(path),
+            Some(_) | None => {}
+        }
+    }
+    Ok(pages)
 }
 
 fn target(path: PathBuf) -> Candidate {
@@ -336,6 +364,16 @@ mod tests {
     }
 
     #[test]
+    fn pages_to_send_are_those_that_a_run_reads() {
+        let (tree, _outside) = linked();
+        let found = pages(tree.path()).unwrap();
+        let found: Vec<_> = found.iter().map(|page| page.strip_prefix(tree.path()).unwrap()).collect();
+        let want = ["a.html", "alias/real.html", "b.html", "d/1.html", "d/below/2.html", "sub/real.html"];
+        assert_eq!(found, want.map(Path::new));
+        assert_eq!(pages(&tree.path().join("sub/real.html")).unwrap().len(), 1);
+    }
+
+    #[test]
     fn where_links_lead_to_is_known_before() {
         let (tree, outside) = linked();
         let mut want = vec![outside.path().join("3.bin"), outside.path().join("dir")];
@@ -356,8 +394,13 @@ mod tests {
         assert_eq!(names(tree.path(), &refused), ["a.html", "b.html", "d", "e.html", "f.html"]);
         assert_eq!(names(tree.path(), &read), ["alias/real.html", "sub/real.html"]);
         assert!(led_out(tree.path(), &within).is_empty());
+        // Nor does it begin where it may not, as when a link was changed since it was looked at.
         let within: Within = Some([fs::canonicalize(outside.path()).unwrap()].into());
-        assert!(led_out(tree.path(), &within).len() == 2);
+        let root = tree.path().as_os_str().as_encoded_bytes();
+        let found = walk_within(tree.path().to_owned(), within);
+        assert_eq!(found, [Candidate::refused(root, LEADS_OUT.to_owned())]);
+        let both = [tree.path(), outside.path()].map(|path| fs::canonicalize(path).unwrap());
+        assert!(led_out(tree.path(), &Some(both.into())).len() == 2);
     }
 
     #[test]

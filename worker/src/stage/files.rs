@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read as _, Seek as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -63,6 +64,12 @@ impl Files {
 
     /// Reads a file that says it is empty, which those of some file systems do that are not.
     fn without_size(&self, file: File) -> io::Result<Opened> {
+        if is_of_this_process(&file) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is something else in each process; name it on the command line, and not in a list",
+            ));
+        }
         let mut page = Vec::new();
         file.take(self.body_bytes_max.saturating_add(1)).read_to_end(&mut page)?;
         let bytes = page.len() as u64;
@@ -71,6 +78,12 @@ impl Files {
         }
         Ok(Opened::Page(Box::new(Cursor::new(page)), bytes))
     }
+}
+
+/// Whether a file is below `/proc/self`, by whatever name or link it was found: whoever named it meant another.
+fn is_of_this_process(file: &File) -> bool {
+    let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    real.is_ok_and(|real| real.starts_with(format!("/proc/{}", std::process::id())))
 }
 
 /// A file that was opened before, from its beginning.
@@ -154,5 +167,10 @@ mod tests {
         check(b"/dev/fd/63", 9, Err("No such file"));
         check(b"/proc/version", 1 << 20, Ok(("Linux", 0)));
         check(b"/proc/version", 4, Err("5"));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/proc/self/environ", &link).unwrap();
+        for name in ["/proc/self/environ", "//proc/./self/status", link.to_str().unwrap()] {
+            check(name.as_bytes(), 1 << 20, Err("something else in each process"));
+        }
     }
 }

@@ -57,6 +57,24 @@ fn what_was_typed_is_the_document() {
 }
 
 #[test]
+fn names_of_files_that_are_sent_along_need_not_be_utf8() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bench = Bench::new();
+    let name = OsString::from_vec(b"p\xff".to_vec());
+    for (line, document) in [
+        ("submit parse", json!({"command": "parse"})),
+        ("submit csv", json!({"command": "csv"})),
+        ("submit fetch -i", json!({"command": "fetch"})),
+    ] {
+        let words = line.split(' ').map(OsString::from).chain([name.clone()]);
+        let Ok(Request::Client(order)) = bench.read_words(words) else { panic!("{line}") };
+        let What::Submit(submit) = order.what else { panic!("{line}") };
+        let (Files::Named(sent) | Files::Pages(sent)) = submit.files;
+        assert_eq!((Value::Object(submit.document), sent), (document, vec![PathBuf::from(&name)]), "{line}");
+    }
+}
+
+#[test]
 fn a_job_file_is_submitted_and_what_is_typed_wins() {
     let bench = Bench::new();
     bench.write(

@@ -45,7 +45,10 @@ impl Bench {
     /// Reads a command line in which `@` stands for the directory.
     fn read(&self, line: &str) -> Result<Request, Refusal> {
         let dir = self.dir.path().to_str().unwrap();
-        let words = line.split_whitespace().map(|word| OsString::from(word.replace('@', dir)));
+        self.read_words(line.split_whitespace().map(|word| OsString::from(word.replace('@', dir))))
+    }
+
+    fn read_words(&self, words: impl Iterator<Item = OsString>) -> Result<Request, Refusal> {
         let around = Surroundings {
             variable: &|name| self.variables.get(name).map(OsString::from),
             config: &self.path("muster.toml"),

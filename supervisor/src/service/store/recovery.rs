@@ -30,6 +30,9 @@ const DATABASE: [&str; 3] = ["state.db", "state.db-wal", "state.db-shm"];
 /// Jobs that are named in one sentence.
 const NAMED_MAX: usize = 20;
 
+/// Numbers that jobs never reach.
+const NUMBERS_END: u64 = 1 << 62;
+
 /// A job from whatever it was found in.
 type Found = (JobFile, Kept);
 
@@ -133,18 +136,18 @@ impl Opened {
         let directories = directories(&self.place.directory.join("jobs"))?;
         rows::reserve(&self.connection, directories.keys().max().copied())
             .map_err(|cause| self.wrong(cause))?;
-        for (id, path) in directories.into_iter().filter(|(id, _)| !known.contains(id)) {
+        for (&id, path) in directories.iter().filter(|(id, _)| !known.contains(*id)) {
             // A crash while a job was taken in leaves one with nothing in it.
-            if fs::remove_dir(&path).is_ok() {
+            if fs::remove_dir(path).is_ok() {
                 continue;
             }
-            match self.find(id, &path) {
+            match self.find(id, path) {
                 Some(found) => {
-                    self.insert(&path, &found)?;
+                    self.insert(path, &found)?;
                     adopted.push(id);
                 }
                 None => {
-                    self.place.set_aside(&path, &format!("jobs-{id}"))?;
+                    self.place.set_aside(path, &format!("jobs-{id}"))?;
                     aside.push(id);
                 }
             }
@@ -153,13 +156,23 @@ impl Opened {
         if self.notes.is_empty() {
             self.place.nothing_was_lost();
         }
+        let gone: Vec<JobId> = known.difference(&directories.keys().copied().collect()).copied().collect();
+        if !gone.is_empty() {
+            let place = self.place.directory.join("jobs");
+            self.notes.push(format!(
+                "the directories of these jobs are not in {}: {}",
+                place.display(),
+                named(&gone)
+            ));
+        }
         Ok((self.connection, self.notes))
     }
 
     fn say(&mut self, adopted: &[JobId], aside: &[JobId]) {
         if !adopted.is_empty() {
-            let copy = self.place.aside.as_ref().map_or_else(String::new, |aside| {
-                format!("; a copy of the database as it was is in {}", aside.display())
+            let copy = self.place.aside.as_ref().filter(|aside| aside.join("state.db").exists());
+            let copy = copy.map_or_else(String::new, |aside| {
+                format!("; the database as it was is in {}", aside.display())
             });
             self.notes.push(format!("taken over from their directories: jobs {}{copy}", named(adopted)));
         }
@@ -198,9 +211,11 @@ impl Opened {
 
     /// What a directory without a row holds.
     fn find(&mut self, id: JobId, path: &Path) -> Option<Found> {
-        let Some(job) = manifest::read_job(path) else { return self.salvaged.remove(&id) };
-        let job = JobFile { id, ..job };
-        let kept = manifest::read_state(path).map_or_else(|| job.queued(), |kept| Kept { id, ..kept });
+        let (row, state) = self.salvaged.remove(&id).unzip();
+        let job = JobFile { id, ..manifest::read_job(path).or(row)? };
+        // What a row says is as good: a job that has ended must not begin again.
+        let kept =
+            manifest::read_state(path).or(state).map_or_else(|| job.queued(), |kept| Kept { id, ..kept });
         Some((job, kept))
     }
 
@@ -310,7 +325,12 @@ fn sweep(directory: &Path) -> Result<(), StoreError> {
 
 /// The entries that are named by a job's number.
 fn directories(parent: &Path) -> Result<BTreeMap<JobId, PathBuf>, StoreError> {
-    let number = |path: &Path| path.file_name()?.to_str()?.parse().ok();
+    let number = |path: &Path| {
+        let name = path.file_name()?.to_str()?;
+        // As they are written here: neither 007 nor a number that the database could not hold.
+        let id = name.parse().ok().filter(|id: &u64| id.to_string() == name && *id < NUMBERS_END)?;
+        Some(JobId(id))
+    };
     Ok(entries(parent)?.into_iter().filter_map(|path| Some((number(&path)?, path))).collect())
 }
 

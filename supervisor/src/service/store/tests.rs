@@ -268,6 +268,43 @@ fn what_nothing_says_anything_about_is_set_aside_and_named() {
     assert_eq!(Store::open(directory.path()).unwrap().all().unwrap(), jobs);
 }
 
+/// Old rows know how a job ended, and what was on its way to the disk need not.
+#[test]
+fn a_job_that_has_ended_does_not_begin_again() {
+    let (directory, jobs) = killed(true);
+    for job in &jobs {
+        fs::write(directory.path().join(format!("jobs/{}/state.json", job.id)), "").unwrap();
+    }
+    let path = directory.path().join("state.db");
+    let database = Connection::open(&path).unwrap();
+    database.execute_batch("CREATE INDEX other ON jobs (sender); PRAGMA wal_checkpoint(TRUNCATE);").unwrap();
+    drop(database);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(Store::open(directory.path()).unwrap().all().unwrap(), jobs);
+}
+
+#[test]
+fn what_is_gone_is_said_and_numbers_are_those_of_jobs() {
+    let (directory, jobs) = killed(true);
+    let at = |name: &str| directory.path().join("jobs").join(name);
+    fs::remove_dir_all(at("2")).unwrap();
+    for name in ["007", "+8", "18446744073709551615", "9223372036854775807"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    let mut store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.all().unwrap(), jobs);
+    let place = directory.path().join("jobs");
+    let note = format!("the directories of these jobs are not in {}: 2", place.display());
+    assert_eq!(store.notes(), [note]);
+    assert!(!directory.path().join("set-aside").exists() && at("007").exists());
+    let next = store.insert(&new(&Map::new(), None), None).unwrap().id;
+    assert_eq!(next, JobId(4));
+    remove(&store.delete(next).unwrap()).unwrap();
+}
+
 #[test]
 fn a_row_that_cannot_be_read_costs_that_job_only() {
     for (column, value) in

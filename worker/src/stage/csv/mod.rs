@@ -14,7 +14,7 @@ mod table;
 mod tests;
 mod whole;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek as _};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -107,10 +107,20 @@ impl Csv {
     }
 }
 
+/// Why a file that was there before cannot be opened: the sandbox hides another one that was put in its place.
+fn not_opened(file: &CsvFile, error: &io::Error) -> String {
+    let now = fs::metadata(&file.at).map(|metadata| file.state.change(&FileState::from(&metadata)));
+    match now {
+        Ok(Some(change)) => change,
+        Ok(None) => unreadable(error),
+        Err(_) => format!("{}; it was there when the run began", unreadable(error)),
+    }
+}
+
 impl Work<'_> {
     /// Opens the file from its beginning, if it is still what it was when its header was read.
     fn open(&self, file: &CsvFile) -> Result<File, Stop> {
-        let refused = |error: &io::Error| Stop(Found::Failed(unreadable(error)));
+        let refused = |error: &io::Error| Stop(Found::Failed(not_opened(file, error)));
         let raw = match self.held {
             None => self
                 .want

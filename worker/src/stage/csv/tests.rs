@@ -338,6 +338,11 @@ fn a_file_that_is_not_what_it_was_is_not_read() {
             fs::write(&other, text).unwrap();
             fs::rename(&other, path).unwrap();
             assert!(failed(&bench, part).contains("another file was put in its place"));
+            // Also if what is there now cannot be opened, as in the sandbox.
+            fs::remove_file(path).unwrap();
+            assert!(failed(&bench, part).contains("it was there when the run began"));
+            fs::create_dir(path).unwrap();
+            assert!(failed(&bench, part).contains("it changed while it was read"));
         }
     }
 }
