@@ -212,6 +212,9 @@ impl Stream {
         let slot = Slot::default();
         let wire = Wire::new(slot.clone());
         let (http2, goaway, history) = Default::default();
+        // Requests share an HTTP/2 connection, and only its frames tell whether one is under way: it closes
+        // by hyper's idle timeout, and not for its descriptor.
+        let link = link.filter(|_| !is_h2);
         Self { channel, is_h2, http2, goaway, refusals: None, peer, history, wire, slot, link, _seat: seat }
     }
 
@@ -293,7 +296,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.link.as_ref().is_some_and(|link| link.poll_closed(cx)) {
-            return Poll::Ready(if this.is_h2 { Ok(()) } else { this.history.on_end(None) });
+            return Poll::Ready(this.history.on_end(None));
         }
         if !this.is_h2 {
             return this.poll_http1(cx, buffer);

@@ -173,7 +173,7 @@ impl Drop for Seat {
 /// A connection, for whoever may want it closed. Its responses carry it along.
 #[derive(Debug, Default)]
 pub(super) struct Link {
-    /// A request was written that has no response yet; only told of HTTP/1.1.
+    /// A request was written that has no response yet.
     asked: AtomicBool,
     /// Responses that are being read.
     responses: AtomicUsize,
