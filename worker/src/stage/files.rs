@@ -87,7 +87,7 @@ fn is_of_this_process(file: &File) -> bool {
 }
 
 /// A file that was opened before, from its beginning.
-fn again(file: &File) -> io::Result<(File, u64)> {
+pub(super) fn again(file: &File) -> io::Result<(File, u64)> {
     let mut file = file.try_clone()?;
     file.rewind()?;
     let bytes = file.metadata()?.len();

@@ -15,7 +15,7 @@ mod tests;
 mod whole;
 
 use std::fs::{self, File};
-use std::io::{self, Seek as _};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
 use shared::black_box::BlackBox;
@@ -23,7 +23,7 @@ use shared::codec::JOINED_BYTES_MAX;
 use shared::csv::{CsvFile, CsvSpec, Done, Found, Part, Report, frame, read_part};
 use shared::file_state::FileState;
 
-use super::files::{open_regular, unreadable};
+use super::files::{again, open_regular, unreadable};
 use crate::want::Want;
 
 /// Largest report; with what goes before it in a message, it must stay below [`JOINED_BYTES_MAX`].
@@ -121,18 +121,14 @@ impl Work<'_> {
     /// Opens the file from its beginning, if it is still what it was when its header was read.
     fn open(&self, file: &CsvFile) -> Result<File, Stop> {
         let refused = |error: &io::Error| Stop(Found::Failed(not_opened(file, error)));
-        let raw = match self.held {
-            None => self
-                .want
-                .until_met(|| open_regular(&file.at))
-                .map(|(raw, _)| raw)
-                .map_err(|error| refused(&error))?,
+        let opened = match self.held {
+            None => self.want.until_met(|| open_regular(&file.at)),
             Some(held) => {
                 let held = held.as_ref().map_err(refused)?;
-                let again = || held.try_clone().and_then(|mut held| held.rewind().map(|()| held));
-                self.want.until_met(again).map_err(|error| refused(&error))?
+                self.want.until_met(|| again(held))
             }
         };
+        let (raw, _) = opened.map_err(|error| refused(&error))?;
         self.unchanged(&raw, file)?;
         Ok(raw)
     }
