@@ -130,6 +130,8 @@ fn one_that_says_more_than_it_was_asked_is_ended_and_said_so() {
         (20, shell("echo 7; cat")),
         (20, shell("cat; echo")),
         (20, shell("cat; printf 7")),
+        // By the time it ends, nothing else is left to do.
+        (20, shell("cat; sleep 0.1; printf 7")),
     ] {
         for raw in [&[][..], &["--raw"]] {
             let run = map().args(raw).args(["-i", "-", "--"]).args(program).stdin(numbers(lines)).run();

@@ -139,13 +139,17 @@ impl Driver {
     pub(crate) fn run(mut self) {
         loop {
             self.settle();
+            // Before anything else: the program may have ended with the very line that is one too many.
+            if let Some(why) = self.failure.take() {
+                self.voice.give_up(why);
+                return;
+            }
             if self.told.closed && self.queue.is_empty() && self.life.is_none() {
                 return;
             }
             self.tend(clock::now());
-            if let Some(why) = self.failure.take() {
-                self.voice.give_up(why);
-                return;
+            if self.failure.is_some() {
+                continue;
             }
             self.wait(clock::now());
             self.hear(clock::now());
@@ -343,7 +347,8 @@ impl Driver {
         let sleep = self.due(now).saturating_duration_since(now);
         // A millisecond too late rather than again and again too early.
         let sleep = u16::try_from(sleep.as_millis() + u128::from(!sleep.is_zero())).unwrap_or(u16::MAX);
-        let takes = self.queue.bytes() < QUEUE_BYTES_MAX;
+        // Nothing follows the close, and a pipe whose other end is gone is always readable.
+        let takes = self.queue.bytes() < QUEUE_BYTES_MAX && !self.told.closed;
         let mut fds = Vec::with_capacity(4);
         let exit = self.life.as_ref().and_then(|life| life.child.exit());
         fds.extend(exit.map(|exit| PollFd::new(exit, PollFlags::POLLIN)));
