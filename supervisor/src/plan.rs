@@ -60,6 +60,8 @@ pub struct Plan {
     pub sandbox: SandboxLevel,
     /// Records in input order.
     pub ordered: bool,
+    /// Whether a csv job fails if there are rows that it cannot use.
+    pub strict: bool,
     /// Whether a live bar is drawn.
     pub progress: When,
     /// Nothing is said on standard error but why a run could not be done.
@@ -75,15 +77,6 @@ impl Plan {
     #[must_use]
     pub const fn is_derived(&self) -> bool {
         self.split.is_some() || self.format.is_whole()
-    }
-
-    /// The user's program in this job, if there is one.
-    #[must_use]
-    pub const fn program(&self) -> Option<&MapSpec> {
-        match &self.work {
-            Work::Map(spec) => Some(spec),
-            Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) | Work::Csv(_) => self.then.as_ref(),
-        }
     }
 }
 
@@ -160,15 +153,6 @@ pub enum Output {
     },
     /// Nowhere: a comparison is after the numbers.
     Discard,
-}
-
-/// A job that ends in one table instead of records.
-#[derive(Debug, Clone)]
-pub struct CsvPlan {
-    /// The job; its work is [`Work::Csv`], and its output the table in the plan's format.
-    pub plan: Plan,
-    /// Whether a row that cannot be used is a failure.
-    pub strict: bool,
 }
 
 /// One job run in every mode, as resolved from the command line.

@@ -1,71 +1,61 @@
-//! Takes reports in the order of the parts, and merges them.
+//! Merges the reports of parts, in the order of the parts.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use shared::csv::{
     BAD_SHOWN_MAX, BadRow, CsvFile, CsvSpec, Done, Found, Groups, GroupsFull, Part, Report, Stray, unframe,
 };
 
-use crate::source::Abandoned;
+use crate::source::shown_part;
 use crate::units;
 
 /// Why parts cannot be merged.
 #[derive(Debug, thiserror::Error)]
 pub enum AggregateError {
-    /// More groups than may be.
+    /// There are more groups than allowed.
     #[error(
         "there are more than {} groups, and each takes memory: group by fewer or coarser columns, leave rows out with --where, \
          or allow more with --groups-max",
         units::count(*max)
     )]
     GroupsFull {
-        /// How many may be.
+        /// Most groups allowed.
         max: u64,
     },
     /// A part cannot be aggregated.
-    #[error("{}: {why}", shown(file, *part))]
+    #[error("{part}: {why}")]
     Failed {
-        /// The file.
-        file: String,
-        /// Which part of it.
-        part: Part,
+        /// The part, with its file.
+        part: String,
         /// Why.
         why: String,
     },
-    /// A report is none.
+    /// A report is malformed.
     #[error("a worker's report cannot be read; this is a bug in the worker")]
     Garbled,
 }
 
-/// A part, for a person.
-#[must_use]
-pub(crate) fn shown(file: &str, part: Part) -> String {
-    match part {
-        Part::Range { start, end, .. } => format!("{file}, bytes {start} to {end}"),
-        Part::Whole { .. } => file.to_owned(),
-    }
-}
-
-/// Merges what comes of the parts of all files.
+/// Merges the reports of the parts of all files.
 #[derive(Debug)]
 pub struct Merge {
-    spec: Arc<CsvSpec>,
-    abandoned: Abandoned,
-    /// What all files that are done come to.
-    total: Tally,
-    /// The file whose parts are coming.
-    current: Option<(u32, Tally)>,
-    /// Files to be done again, each as a whole.
+    spec: CsvSpec,
+    /// The result of all files that are done.
+    total: Merged,
+    /// The file whose parts are coming, and their result.
+    current: Option<(u32, Merged)>,
+    /// Files that were cut at wrong places. They are read again, each as a whole.
     again: Vec<u32>,
-    /// Files that were done as a whole and not by choice, and what was found in them.
-    one_pass: Vec<(u32, Option<Stray>)>,
+    /// Files that were read as a whole although they could have been cut, and why.
+    one_pass: Vec<OnePass>,
 }
 
-/// What parts come to.
+/// A file that was read as a whole although it could have been cut, and why: the stray quote found in it, or
+/// that no place to cut it was found.
+pub(crate) type OnePass = (u32, Option<Stray>);
+
+/// The merged result of some parts.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Merged {
     /// The groups.
     pub groups: Groups,
     /// Rows read.
@@ -79,49 +69,43 @@ pub struct Tally {
 }
 
 impl Merge {
-    /// Nothing merged yet.
+    /// Creates a merge of nothing yet.
     #[must_use]
-    pub fn new(spec: Arc<CsvSpec>) -> Self {
-        let abandoned = spec.files.iter().map(|_| AtomicBool::new(false)).collect();
+    pub fn new(spec: &CsvSpec) -> Self {
         Self {
-            total: Tally::new(&spec),
-            spec,
-            abandoned,
+            total: Merged::new(spec),
+            spec: spec.clone(),
             current: None,
             again: Vec::new(),
             one_pass: Vec::new(),
         }
     }
 
-    /// Which files nothing more is to be handed out of; shared with the source.
-    #[must_use]
-    pub fn abandoned(&self) -> Abandoned {
-        Arc::clone(&self.abandoned)
-    }
-
-    /// Takes framed reports in, in the order of their parts.
+    /// Merges framed reports, which come in the order of their parts. Returns the files whose cuts these
+    /// reports show to be wrong: no more parts of them are needed.
     ///
     /// # Errors
     /// [`AggregateError`]; the run is then over.
-    pub fn take(&mut self, mut lines: &[u8]) -> Result<(), AggregateError> {
+    pub fn take(&mut self, mut lines: &[u8]) -> Result<Vec<u32>, AggregateError> {
+        let known = self.again.len();
         while !lines.is_empty() {
             let (report, rest) = unframe(lines).ok_or(AggregateError::Garbled)?;
             self.take_report(report)?;
             lines = rest;
         }
-        Ok(())
+        Ok(self.again.get(known..).unwrap_or_default().to_vec())
     }
 
     fn take_report(&mut self, report: Report) -> Result<(), AggregateError> {
         let Report { slot, part, found } = report;
         let index = part.file();
         let is_whole = matches!(part, Part::Whole { .. });
-        if !is_whole && self.is_abandoned(index) {
+        if !is_whole && self.again.contains(&index) {
             return Ok(());
         }
         if self.current.as_ref().is_none_or(|(current, _)| *current != index) {
             self.file_ended()?;
-            self.current = Some((index, Tally::new(&self.spec)));
+            self.current = Some((index, Merged::new(&self.spec)));
         }
         match found {
             Found::Done(done) => {
@@ -129,26 +113,23 @@ impl Merge {
                     self.one_pass.push((index, done.stray));
                 }
                 let max = self.spec.groups_max;
-                if let Some((_, tally)) = &mut self.current {
-                    tally
+                if let Some((_, merged)) = &mut self.current {
+                    merged
                         .add(index, slot, *done, max)
                         .map_err(|GroupsFull| AggregateError::GroupsFull { max })?;
                 }
                 Ok(())
             }
             Found::Stray(_) => {
-                // Whatever was found before in this file was cut by the same rules.
+                // The parts before were cut by the same rules.
                 self.current = None;
-                if let Some(abandoned) = self.abandoned.get(index as usize) {
-                    abandoned.store(true, Ordering::Relaxed);
-                }
                 self.again.push(index);
                 Ok(())
             }
             Found::GroupsFull => Err(AggregateError::GroupsFull { max: self.spec.groups_max }),
             Found::Failed(why) => {
-                let file = self.file(index).map(|file| file.path.display().to_string()).unwrap_or_default();
-                Err(AggregateError::Failed { file, part, why })
+                let part = self.file(index).map(|file| shown_part(&file.path, part)).unwrap_or_default();
+                Err(AggregateError::Failed { part, why })
             }
         }
     }
@@ -157,17 +138,13 @@ impl Merge {
         self.spec.files.get(index as usize)
     }
 
-    fn is_abandoned(&self, index: u32) -> bool {
-        self.abandoned.get(index as usize).is_some_and(|abandoned| abandoned.load(Ordering::Relaxed))
-    }
-
     fn file_ended(&mut self) -> Result<(), AggregateError> {
-        let Some((_, tally)) = self.current.take() else { return Ok(()) };
+        let Some((_, merged)) = self.current.take() else { return Ok(()) };
         let max = self.spec.groups_max;
-        self.total.merge(tally, max).map_err(|GroupsFull| AggregateError::GroupsFull { max })
+        self.total.merge(merged, max).map_err(|GroupsFull| AggregateError::GroupsFull { max })
     }
 
-    /// All parts that were handed out are in: which files are to be done again, each as a whole.
+    /// Ends a pass: all parts that were handed out are merged. Returns the files to read again, each as a whole.
     ///
     /// # Errors
     /// [`AggregateError::GroupsFull`] if the last file's groups are too many.
@@ -176,26 +153,19 @@ impl Merge {
         Ok(std::mem::take(&mut self.again))
     }
 
-    /// Rows read so far, and those of them that could not be used.
+    /// Returns the result of everything, and the files that had to be read in one pass.
     #[must_use]
-    pub fn rows(&self) -> (u64, u64) {
-        let current = self.current.as_ref().map_or((0, 0), |(_, tally)| (tally.rows, tally.bad));
-        (self.total.rows + current.0, self.total.bad + current.1)
-    }
-
-    /// What everything comes to, and which files had to be done in one pass.
-    #[must_use]
-    pub fn finish(&mut self) -> (Tally, Vec<(u32, Option<Stray>)>) {
-        let mut tally = std::mem::take(&mut self.total);
-        tally.bad_first.sort_by_key(|(file, _)| *file);
-        if self.spec.keys.is_empty() {
-            tally.groups.ensure_one();
+    pub fn finish(self) -> (Merged, Vec<OnePass>) {
+        let Self { spec, mut total, one_pass, .. } = self;
+        total.bad_first.sort_by_key(|(file, _)| *file);
+        if spec.keys.is_empty() {
+            total.groups.ensure_one();
         }
-        (tally, std::mem::take(&mut self.one_pass))
+        (total, one_pass)
     }
 }
 
-impl Tally {
+impl Merged {
     fn new(spec: &CsvSpec) -> Self {
         Self { groups: Groups::new(spec), ..Self::default() }
     }
@@ -223,5 +193,52 @@ impl Tally {
             *self.by_slot.entry(slot).or_default() += rows;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::csv::{Place, StrayKind, frame};
+
+    use super::*;
+
+    fn range(file: u32, start: u64) -> Part {
+        Part::Range { file, start, end: start + 10, last: false }
+    }
+
+    fn framed(reports: &[(Part, Found)]) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for (part, found) in reports {
+            frame(&Report { slot: 0, part: *part, found: found.clone() }, &mut lines);
+        }
+        lines
+    }
+
+    fn done(rows: u64) -> Found {
+        Found::Done(Box::new(Done { rows, ..Done::default() }))
+    }
+
+    #[test]
+    fn a_file_that_was_cut_wrongly_is_named_once_and_merged_from_another_pass() {
+        let stray = Found::Stray(Stray { place: Place::Offset(15), kind: StrayKind::Inside });
+        let spec = CsvSpec {
+            files: vec![CsvFile::default(), CsvFile::default()],
+            columns: Vec::new(),
+            keys: Vec::new(),
+            aggregates: Vec::new(),
+            filters: Vec::new(),
+            groups_max: 9,
+            encoding: None,
+        };
+        let mut merge = Merge::new(&spec);
+        let first = framed(&[(range(0, 0), done(5)), (range(0, 10), stray.clone()), (range(0, 20), done(7))]);
+        assert_eq!(merge.take(&first).unwrap(), [0]);
+        let second = framed(&[(range(0, 30), stray), (range(1, 0), done(3))]);
+        assert!(merge.take(&second).unwrap().is_empty());
+        assert_eq!(merge.end_pass().unwrap(), [0]);
+        assert!(merge.take(&framed(&[(Part::Whole { file: 0 }, done(20))])).unwrap().is_empty());
+        assert!(merge.end_pass().unwrap().is_empty());
+        let (merged, _) = merge.finish();
+        assert_eq!(merged.rows, 23);
     }
 }

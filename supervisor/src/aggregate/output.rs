@@ -10,11 +10,11 @@ use shared::table::quoted;
 use crate::format::Format;
 use crate::sink;
 
-/// The table, encoded; packed, if the format says so.
+/// Encodes the groups as a table; compresses it if the format says so.
 ///
 /// # Errors
-/// When it cannot be packed.
-pub fn write(spec: &CsvSpec, groups: &Groups, format: Format) -> io::Result<Vec<u8>> {
+/// If it cannot be compressed.
+pub(crate) fn encode(spec: &CsvSpec, groups: &Groups, format: Format) -> io::Result<Vec<u8>> {
     let text = plain(spec, groups, format);
     match format.packing() {
         None => Ok(text),

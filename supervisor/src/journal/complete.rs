@@ -19,9 +19,9 @@ use supervisor_core::gather::Gather;
 use crate::archive;
 use crate::columns;
 use crate::format::{Format, Packing};
+use crate::kinds::{self, Spooled};
 use crate::plan::{Input, Plan};
 use crate::sink::whole::{self, Manifest};
-use crate::source::Source;
 
 /// Most workers of a run.
 const SLOTS_MAX: u32 = 1024;
@@ -125,7 +125,7 @@ pub fn check_count(shown: &str, complete: &Complete, plan: &Plan) -> anyhow::Res
 /// Reads an output through, whatever its format.
 fn read(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
     let shown = output.display();
-    let raw = plan.program().is_some_and(|spec| spec.raw);
+    let raw = kinds::program(plan).is_some_and(|spec| spec.raw);
     let counted = match plan.format {
         _ if plan.split.is_some() => read_directory(output),
         Format::JsonLines(packing) => return read_lines(output, packing, raw),
@@ -237,7 +237,7 @@ fn read_directory(output: &Path) -> anyhow::Result<(u64, u64)> {
 }
 
 fn count_inputs(plan: &Plan) -> anyhow::Result<u64> {
-    let mut source = Source::of(plan);
+    let mut source = kinds::of(&plan.work).targets(plan, Spooled::default());
     let mut items = Vec::with_capacity(BATCH);
     let mut count = 0;
     loop {

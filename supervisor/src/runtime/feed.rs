@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::thread;
 
-use crossbeam_channel::{Receiver, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 
 use crate::journal::{Changed, Gate, Prefix};
 use crate::source::{Progress as Position, SourceError, SourceItem, Targets};
@@ -33,6 +33,8 @@ pub(super) enum FeedError {
 #[derive(Debug)]
 pub struct Feed {
     incoming: Receiver<Read>,
+    /// Input files of which no more parts are needed.
+    unwanted: Sender<u32>,
     buffer: VecDeque<SourceItem>,
     position: Position,
     prefix: Prefix,
@@ -46,12 +48,14 @@ impl Feed {
     /// Starts reading `source`, of which `gate` lets through what is to be done.
     ///
     /// # Errors
-    /// When no thread can be started.
-    pub fn start(mut source: impl Targets + Send + 'static, mut gate: Gate) -> io::Result<Self> {
+    /// If no thread can be started.
+    pub fn start(mut source: Box<dyn Targets + Send>, mut gate: Gate) -> io::Result<Self> {
         let (batches, incoming) = bounded(BATCHES_AHEAD);
+        let (unwanted, unwanted_files) = unbounded();
         thread::Builder::new().name("source".to_owned()).spawn(move || {
             loop {
-                let (message, more) = match read(&mut source, &mut gate) {
+                unwanted_files.try_iter().for_each(|file| source.leave_out(file));
+                let (message, more) = match read(source.as_mut(), &mut gate) {
                     Ok((items, more)) => (Ok((items, source.position(), gate.prefix())), more),
                     Err(error) => (Err(error), false),
                 };
@@ -62,6 +66,7 @@ impl Feed {
         })?;
         Ok(Self {
             incoming,
+            unwanted,
             buffer: VecDeque::new(),
             position: Position::default(),
             prefix: Prefix::default(),
@@ -107,6 +112,12 @@ impl Feed {
         Ok(item)
     }
 
+    /// Has the source give no more parts of this input file.
+    pub(super) fn leave_out(&self, file: u32) {
+        // At its end, the source gives nothing anyway.
+        let _ = self.unwanted.send(file);
+    }
+
     /// Whether every target has been taken.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
@@ -143,9 +154,51 @@ impl Feed {
 }
 
 /// The next targets to be done, and whether there may be more.
-fn read(source: &mut impl Targets, gate: &mut Gate) -> Result<(Vec<SourceItem>, bool), FeedError> {
+fn read(source: &mut dyn Targets, gate: &mut Gate) -> Result<(Vec<SourceItem>, bool), FeedError> {
     let mut items = Vec::with_capacity(BATCH);
     let more = source.next_batch(&mut items, gate.batch_max(BATCH))?;
     let items = gate.pass(items, more).map_err(FeedError::Changed)?;
     Ok((items, more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a part of file 0 again and again, until it is told to leave it out.
+    struct Endless {
+        left_out: bool,
+    }
+
+    impl Targets for Endless {
+        fn next_batch(&mut self, out: &mut Vec<SourceItem>, _: usize) -> Result<bool, SourceError> {
+            let input = b"part".to_vec();
+            out.push(SourceItem { id: 0, inputs: 1, input, kept: Vec::new(), host: None, refused: None });
+            Ok(!self.left_out)
+        }
+
+        fn position(&self) -> Position {
+            Position::default()
+        }
+
+        fn leave_out(&mut self, file: u32) {
+            self.left_out |= file == 0;
+        }
+    }
+
+    #[test]
+    fn a_request_to_leave_a_file_out_reaches_the_source() {
+        let mut feed = Feed::start(Box::new(Endless { left_out: false }), Gate::default()).unwrap();
+        feed.leave_out(1);
+        feed.leave_out(0);
+        let mut taken = 0;
+        while !feed.is_exhausted() {
+            match feed.try_next().unwrap() {
+                Some(_) => taken += 1,
+                None => thread::yield_now(),
+            }
+        }
+        // The one that was being read, and those that waited to be taken.
+        assert!((1..=BATCHES_AHEAD + 3).contains(&taken), "{taken}");
+    }
 }

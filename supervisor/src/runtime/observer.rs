@@ -1,8 +1,9 @@
-//! Whoever watches a run: the bar on a terminal, or the service's board.
+//! Watching a run: by the bar on a terminal, or by the service.
 
 use std::time::Instant;
 
 use shared::black_box::Reading;
+use shared::clock;
 use shared::job::Mode;
 use supervisor_core::frontier::HostLook;
 use supervisor_core::gather::Gather;
@@ -10,7 +11,7 @@ use supervisor_core::pool::{Notice, Quarantined, Seat, Standing};
 
 use crate::progress::{Progress, Snapshot};
 
-/// How far a run is, for whoever watches.
+/// The state of a run, for its observer.
 #[derive(Debug)]
 pub struct Look<'a> {
     /// In short.
@@ -19,7 +20,7 @@ pub struct Look<'a> {
     pub gather: &'a Gather,
     /// Workers that were started to replace one that died.
     pub restarts: u64,
-    /// The busiest hosts, where the run shares them with others.
+    /// The busiest hosts, if the run shares them with others.
     pub hosts: &'a [HostLook],
     /// All worker processes.
     pub workers: &'a [WorkerLook],
@@ -60,6 +61,9 @@ pub trait Observer: Send {
 
     /// There are so many processes now.
     fn processes(&mut self, count: usize);
+
+    /// The run is over; these are its last numbers.
+    fn ended(&mut self, _: &Snapshot) {}
 }
 
 impl Observer for Progress {
@@ -84,4 +88,8 @@ impl Observer for Progress {
     fn began(&mut self, _: Mode, _: u32) {}
 
     fn processes(&mut self, _: usize) {}
+
+    fn ended(&mut self, snapshot: &Snapshot) {
+        self.finish(clock::now(), snapshot);
+    }
 }

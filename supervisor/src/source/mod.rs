@@ -30,8 +30,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use shared::job::Work;
-
 pub use self::error::SourceError;
 pub(crate) use self::error::hint as column_hint;
 use self::feed::Feed;
@@ -45,7 +43,8 @@ use self::host::HostFinder;
 use self::kept::Encoded;
 use self::packed::Opened;
 pub use self::packed::unpacked;
-pub use self::ranges::{Abandoned, Ranges};
+pub use self::ranges::Ranges;
+pub(crate) use self::ranges::shown_part;
 use self::text::trimmed;
 pub use self::tree::{is_allowed, led_out, pages};
 use crate::descriptor;
@@ -73,24 +72,12 @@ const SHOWN_BYTES: usize = 200;
 /// What a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetKind {
-    /// To be fetched; has a host whose budget counts.
+    /// A URL to fetch; the budget of its host counts.
     Url,
-    /// To be read from disk.
+    /// A file, or a part of one, to read from disk.
     Path,
-    /// Lines to be passed through a program: many of them are one target.
+    /// Lines to pass through a program; a block of them is one target.
     Lines,
-}
-
-impl TargetKind {
-    /// What the targets of some work are.
-    #[must_use]
-    pub const fn of(work: &Work) -> Self {
-        match work {
-            Work::Fetch(_) | Work::Sitemap(_) => Self::Url,
-            Work::Parse(_) | Work::Csv(_) => Self::Path,
-            Work::Map(_) => Self::Lines,
-        }
-    }
 }
 
 /// One target.
@@ -187,8 +174,11 @@ pub trait Targets {
     /// When an input cannot be read. Targets appended before an error are good.
     fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError>;
 
-    /// How far reading has come; for a bar and its ETA.
+    /// Returns how far reading has come; for a bar and its ETA.
     fn position(&self) -> Progress;
+
+    /// Gives no further parts of this input file. For targets that are parts of files.
+    fn leave_out(&mut self, _file: u32) {}
 }
 
 /// All targets of a run, in order.
@@ -213,10 +203,10 @@ pub struct Source {
 }
 
 impl Source {
-    /// The inputs of a plan.
+    /// Reads the inputs of a plan, which name targets of this kind.
     #[must_use]
-    pub fn of(plan: &Plan) -> Self {
-        let source = Self::new(&plan.inputs, TargetKind::of(&plan.work));
+    pub fn of(plan: &Plan, kind: TargetKind) -> Self {
+        let source = Self::new(&plan.inputs, kind);
         Self { lists: plan.lists, within: plan.within.clone(), ..source }
     }
 

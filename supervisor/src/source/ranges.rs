@@ -11,9 +11,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 
 use shared::csv::{CsvFile, Part, write_part};
 use shared::file_state::FileState;
@@ -37,14 +35,18 @@ const LOOK_BYTES: usize = 16 << 10;
 /// Read at most.
 const LOOK_BYTES_MAX: usize = 256 << 10;
 
-/// Files that the rest of is not to be handed out any more; shared with whoever merges.
-pub type Abandoned = Arc<[AtomicBool]>;
+/// Returns the name of a part, for a person.
+pub(crate) fn shown_part(file: &Path, part: Part) -> String {
+    match part {
+        Part::Range { start, end, .. } => format!("{}, bytes {start} to {end}", file.display()),
+        Part::Whole { .. } => file.display().to_string(),
+    }
+}
 
 /// Parts of CSV files, as targets.
 #[derive(Debug)]
 pub struct Ranges {
     files: Vec<CsvFile>,
-    abandoned: Abandoned,
     /// Files not begun, and whether each is to be done in one pass.
     waiting: VecDeque<(u32, bool)>,
     cutting: Option<Cutting>,
@@ -66,24 +68,24 @@ struct Cutting {
 }
 
 impl Ranges {
-    /// Hands out all of `files`, cut where that can be done.
+    /// Hands out all of `files`, cut into ranges where possible.
     #[must_use]
-    pub fn all(files: Vec<CsvFile>, abandoned: Abandoned) -> Self {
+    pub fn all(files: Vec<CsvFile>) -> Self {
         let waiting = (0..).zip(&files).map(|(index, file)| (index, !file.can_be_split())).collect();
-        Self::new(files, abandoned, waiting)
+        Self::new(files, waiting)
     }
 
     /// Hands out some of `files`, each as a whole.
     #[must_use]
-    pub fn whole(files: Vec<CsvFile>, abandoned: Abandoned, which: &[u32]) -> Self {
+    pub fn whole(files: Vec<CsvFile>, which: &[u32]) -> Self {
         let waiting = which.iter().map(|index| (*index, true)).collect();
-        Self::new(files, abandoned, waiting)
+        Self::new(files, waiting)
     }
 
-    fn new(files: Vec<CsvFile>, abandoned: Abandoned, waiting: VecDeque<(u32, bool)>) -> Self {
+    fn new(files: Vec<CsvFile>, waiting: VecDeque<(u32, bool)>) -> Self {
         let bytes_total =
             waiting.iter().filter_map(|(index, _)| files.get(*index as usize)).map(|file| file.bytes).sum();
-        Self { files, abandoned, waiting, cutting: None, next_id: 0, bytes_read: 0, bytes_total }
+        Self { files, waiting, cutting: None, next_id: 0, bytes_read: 0, bytes_total }
     }
 
     /// Most parts there can be.
@@ -99,9 +101,7 @@ impl Ranges {
         loop {
             if let Some(cutting) = &mut self.cutting {
                 let file = self.files.get(cutting.index as usize);
-                let abandoned = self.abandoned.get(cutting.index as usize);
-                let wanted = !abandoned.is_some_and(|abandoned| abandoned.load(Ordering::Relaxed));
-                let found = file.filter(|_| wanted).map(|file| cutting.next(file));
+                let found = file.map(|file| cutting.next(file));
                 match found.transpose().map_err(|(at, error)| self.unreadable(at, error))?.flatten() {
                     Some(part) => return Ok(Some(part)),
                     None => self.cutting = None,
@@ -142,6 +142,10 @@ impl Targets for Ranges {
         });
         self.next_id += 1;
         Ok(true)
+    }
+
+    fn leave_out(&mut self, file: u32) {
+        self.cutting.take_if(|cutting| cutting.index == file);
     }
 
     fn position(&self) -> Progress {
@@ -259,7 +263,7 @@ mod tests {
             bytes,
             ..CsvFile::default()
         };
-        let mut ranges = Ranges::all(vec![spec.clone()], Arc::from([AtomicBool::new(false)]));
+        let mut ranges = Ranges::all(vec![spec.clone()]);
         let (mut items, mut at) = (Vec::new(), 8);
         while ranges.next_batch(&mut items, 1).unwrap() {}
         assert!(items.len() >= 3, "{}", items.len());
@@ -274,8 +278,18 @@ mod tests {
         assert_eq!(at, bytes);
         assert_eq!(ranges.position().items_total, Some(items.len() as u64));
 
+        // The rest of a file that is left out is not cut; the next file is.
+        let mut ranges = Ranges::all(vec![spec.clone(), spec.clone()]);
+        let mut items = Vec::new();
+        assert!(ranges.next_batch(&mut items, 1).unwrap());
+        ranges.leave_out(0);
+        assert!(ranges.next_batch(&mut items, 1).unwrap());
+        let files: Vec<_> =
+            items.iter().filter_map(|item| shared::csv::read_part(&item.input)).map(Part::file).collect();
+        assert_eq!(files, [0, 1]);
+
         std::fs::write(&spec.path, "id,text\n").unwrap();
-        let mut ranges = Ranges::all(vec![spec], Arc::from([AtomicBool::new(false)]));
+        let mut ranges = Ranges::all(vec![spec]);
         let error = ranges.next_batch(&mut items, 1).unwrap_err().to_string();
         assert!(error.contains("x.csv: it changed while it was read: it became shorter"), "{error}");
     }
