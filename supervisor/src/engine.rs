@@ -98,7 +98,7 @@ pub(crate) struct RunContext<'a> {
     /// Requests to stop, resize or go on with other workers.
     pub(crate) control: &'a Control,
     /// The other end of `control`, if the job has this process to itself: the signals of the process go
-    /// there once the job begins to run. Until then they end the process.
+    /// there while the job runs. Before and after that they end the process.
     pub(crate) signals: Option<Controller>,
     /// Watches the job.
     pub(crate) observer: &'a mut dyn Observer,

@@ -58,7 +58,7 @@ impl<L> Pass<L> {
 /// What comes after a pass.
 pub(super) enum Next<L> {
     /// Another pass.
-    Pass(Pass<L>),
+    Pass(Box<Pass<L>>),
     /// Nothing.
     End,
     /// Nothing: the reader of the output went away, so the counts do not add up.
@@ -153,7 +153,7 @@ pub(super) fn run<C: Consumer>(
         let next = consumer.end_pass(writer, &mut end, context)?;
         let reader_left = match next {
             Next::Pass(next) => {
-                pass = next;
+                pass = *next;
                 continue;
             }
             Next::End => false,

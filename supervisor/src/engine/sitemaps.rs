@@ -170,6 +170,6 @@ impl Consumer for Level<'_> {
         if self.strict {
             self.tree.check(true)?;
         }
-        Ok(self.next_pass()?.map_or(Next::End, Next::Pass))
+        Ok(self.next_pass()?.map_or(Next::End, |pass| Next::Pass(Box::new(pass))))
     }
 }

@@ -58,8 +58,10 @@ pub(super) fn run_job(
     #[cfg(feature = "objects")]
     let object =
         plan.object.as_deref().map(|object| super::object::Table::begin(plan, object)).transpose()?;
-    let _signals = context.signals.take().map(Signals::to_run).transpose()?;
+    let signals = context.signals.take().map(Signals::to_run).transpose()?;
     let (mut report, merged, one_pass) = merge(plan, spec, context)?;
+    // From here on a signal ends the process again: there is nothing to finish.
+    drop(signals);
     context.observer.ended(&report.snapshot());
     if report.ended.is_complete() {
         let remarks = aggregate::remarks(spec, &merged, &one_pass);
@@ -150,7 +152,8 @@ impl Consumer for Grouping<'_> {
             let again = merge.end_pass().map_err(|cause| EngineError::output(cause.into()))?;
             if !again.is_empty() {
                 let targets = Box::new(Ranges::whole(self.spec.files.clone(), &again));
-                return Ok(Next::Pass(Pass::over(targets, Writer::merging(merge)?)));
+                let pass = Pass::over(targets, Writer::merging(merge)?);
+                return Ok(Next::Pass(Box::new(pass)));
             }
             end.ended.failure = self.spec.files.iter().find_map(changed);
         }
