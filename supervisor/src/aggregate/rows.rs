@@ -9,7 +9,7 @@ use shared::csv::{Bad, BadRow, CsvFile, CsvSpec, LineCounter, Place, Stray, Stra
 use super::{Merged, OnePass};
 use crate::units;
 
-/// Read at once while lines are counted.
+/// Bytes read at once while lines are counted.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// Returns what the user should know about rows and files: a line for each file that was read in one pass, one
@@ -70,12 +70,12 @@ fn in_one_pass(file: &CsvFile, stray: Option<Stray>) -> String {
     )
 }
 
-/// `file:line`, or the byte if its line cannot be found out any more.
+/// Returns `file:line`, or the byte if the file cannot be read to find the line.
 fn place(file: &CsvFile, place: Place) -> String {
     let path = &file.path;
     match place {
         Place::Line(line) => format!("{}:{line}", path.display()),
-        // What is shown by its name may be open under another.
+        // The file may be open under another name than the one that is shown.
         Place::Offset(offset) => match line_of(&file.at, offset) {
             Ok(line) => format!("{}:{line}", path.display()),
             Err(_) => format!("{}, byte {offset}", path.display()),
@@ -83,7 +83,7 @@ fn place(file: &CsvFile, place: Place) -> String {
     }
 }
 
-/// Counts the lines up to a byte. Only what is shown is counted, so a clean file is read once.
+/// Counts the lines up to a byte. Lines are counted only for rows that are shown, so a clean file is read once.
 fn line_of(path: &Path, offset: u64) -> io::Result<u64> {
     let mut file = File::open(path)?.take(offset);
     let mut lines = LineCounter::default();

@@ -1,4 +1,4 @@
-//! Carries out what the pool commands.
+//! Carries out the commands of the pool.
 
 use nix::sys::signal::Signal;
 use shared::clock;
@@ -28,7 +28,7 @@ impl Runtime<'_> {
             Command::SendDrain(seat) => self.send(seat, ToWorker::Drain),
             Command::Terminate(seat) => self.signal(seat, Signal::SIGTERM),
             Command::Kill(seat) => self.signal(seat, Signal::SIGKILL),
-            // What is not listened to cannot be judged by its silence.
+            // A worker that is not listened to cannot be judged by its silence.
             Command::Sample(_) if self.blocked_since.is_some() => {}
             Command::Sample(seat) => {
                 let Some(reading) = self.process(seat).map(Process::reading) else { return };

@@ -1,5 +1,5 @@
-//! Reads the source on a thread of its own, a few batches ahead: a slow disk or
-//! a standard input that nobody types into must not stop the loop.
+//! Reads the source on a thread of its own, a few batches ahead, so that a slow disk or
+//! an idle standard input does not stop the loop.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +13,7 @@ use crate::source::{Progress as Position, SourceError, SourceItem, Targets};
 /// Targets read at once.
 const BATCH: usize = 1024;
 
-/// Batches read ahead; with [`BATCH`] this bounds what waits here.
+/// Batches read ahead; with [`BATCH`] this limits what waits here.
 const BATCHES_AHEAD: usize = 4;
 
 type Read = Result<(Vec<SourceItem>, Position, Prefix), FeedError>;
@@ -21,10 +21,10 @@ type Read = Result<(Vec<SourceItem>, Position, Prefix), FeedError>;
 /// Why no more targets come.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FeedError {
-    /// The source cannot be read any further.
+    /// The source cannot be read on.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It does not give what it gave to the run that is to be resumed.
+    /// It does not give the targets that the run to resume had.
     #[error("the inputs are not those of the run that is to be resumed: {0}")]
     Changed(Changed),
 }
@@ -45,7 +45,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts reading `source`, of which `gate` lets through what is to be done.
+    /// Starts reading `source`; `gate` lets through the targets that are left to do.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -77,15 +77,15 @@ impl Feed {
         })
     }
 
-    /// Wakes the loop when there may be something to take.
+    /// Wakes the loop when there may be targets to take.
     pub(super) fn incoming(&self) -> &Receiver<impl Sized + use<>> {
         &self.incoming
     }
 
-    /// The next target, if one has been read; never waits.
+    /// Returns the next target, if one has been read; never waits.
     ///
     /// # Errors
-    /// [`FeedError`] when no more targets can come.
+    /// [`FeedError`] if no more targets can come.
     pub(super) fn try_next(&mut self) -> Result<Option<SourceItem>, FeedError> {
         while self.buffer.is_empty() && !self.ended {
             match self.incoming.try_recv() {
@@ -124,36 +124,36 @@ impl Feed {
         self.ended && self.buffer.is_empty()
     }
 
-    /// Targets taken so far.
+    /// Returns the number of inputs taken so far.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// The id after that of the last target taken.
+    /// Returns the id after that of the last target taken.
     pub(super) fn next_id(&self) -> u64 {
         self.next_id
     }
 
-    /// What has been read; every target taken is in it.
+    /// Returns the prefix of the source that has been read; every target taken is in it.
     pub(super) fn prefix(&self) -> Prefix {
         self.prefix
     }
 
-    /// How the source differs from what it was for the run that is to be resumed, if it does.
+    /// Returns how the source differs from that of the run to resume, if it does.
     #[must_use]
     pub fn changed(&self) -> Option<Changed> {
         self.changed
     }
 
-    /// How far the source has been read.
+    /// Returns how far the source has been read.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
     }
 }
 
-/// The next targets to be done, and whether there may be more.
+/// Reads the next targets to do. Returns whether there may be more.
 fn read(source: &mut dyn Targets, gate: &mut Gate) -> Result<(Vec<SourceItem>, bool), FeedError> {
     let mut items = Vec::with_capacity(BATCH);
     let more = source.next_batch(&mut items, gate.batch_max(BATCH))?;

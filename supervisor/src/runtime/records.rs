@@ -1,5 +1,5 @@
-//! Where records come together: lines that workers encoded, and those of
-//! inputs that no worker could answer for.
+//! Where results come together: those that workers encoded, and the records of inputs
+//! for which no worker could write one.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -17,14 +17,14 @@ use crate::journal::Final;
 use crate::kinds;
 use crate::source::TargetKind;
 
-/// An input, and what is carried along with it.
+/// An input, and the data carried along with it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
     pub(super) input: &'a [u8],
     pub(super) kept: &'a [u8],
 }
 
-/// Whose record it would have been, and on which attempt.
+/// The worker that would have written a record, and on which attempt.
 #[derive(Debug, Clone, Copy)]
 struct By {
     slot: u32,
@@ -53,7 +53,7 @@ impl Runtime<'_> {
         self.dispositions = dispositions;
     }
 
-    /// The worker cannot write this record any more, so we do.
+    /// Writes the record of a quarantined target, because its worker cannot any more.
     pub(super) fn quarantine(&mut self, quarantined: &Quarantined) {
         let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
         self.parts.gather.quarantined(quarantined.slot, quarantined.kind, at_us);
@@ -73,7 +73,7 @@ impl Runtime<'_> {
         self.write_error(quarantined.id, given, by, error, ending);
     }
 
-    /// No worker could do anything with this input: its record is written here.
+    /// Writes the record of an input that no worker can take.
     pub(super) fn refuse(&mut self, id: u64, given: Given<'_>, why: &str) {
         let kind = self.rules.refused_as;
         let outcome = Outcome {
@@ -135,7 +135,7 @@ impl Runtime<'_> {
         self.emit(id, ending, &line);
     }
 
-    /// Hands this turn's lines to the writer, or keeps them while it is behind.
+    /// Hands the lines of this turn to the writer, or keeps them while it is behind.
     pub(super) fn write_out(&mut self) {
         if self.out.is_empty() {
             return;
@@ -153,7 +153,7 @@ impl Runtime<'_> {
                 self.blocked_since.get_or_insert_with(clock::now);
                 self.out = out;
             }
-            // The writer has failed, and says so itself.
+            // The writer has failed and reports that itself.
             Err(TrySendError::Disconnected(_)) => {}
         }
     }
@@ -164,7 +164,7 @@ impl Runtime<'_> {
         let Some(chunks) = self.parts.queue.chunks().filter(|_| !self.out.is_empty()) else { return };
         let out = std::mem::take(&mut self.out);
         if self.killed {
-            // The user does not want to wait any more.
+            // The user does not want to wait.
             self.ended.abandoned = chunks.try_send(out).is_err_and(|error| error.is_full());
             return;
         }
@@ -186,7 +186,7 @@ impl Runtime<'_> {
         news.prefix = self.parts.feed.prefix();
     }
 
-    /// A record is final: in order if asked, else as it comes.
+    /// Passes on a final result: in order if needed, else as it comes.
     fn emit(&mut self, id: u64, ending: Final, line: &[u8]) {
         let recorded = self.parts.queue.is_recorded();
         let Chunk { lines, news } = &mut self.out;

@@ -1,4 +1,4 @@
-//! Fills the frontier from the feed, no further than memory and order allow.
+//! Fills the frontier from the feed, as far as memory and order allow.
 
 use std::time::Instant;
 
@@ -13,12 +13,12 @@ use super::{CHUNK_BYTES_MAX, Runtime};
 use crate::kinds::Window;
 use crate::source::{SourceItem, TargetKind};
 
-/// Targets kept in the frontier. Enough hosts to choose from when most of them
-/// are waiting, and about 10 MiB.
+/// Most targets kept in the frontier: enough hosts to choose from while most of them wait,
+/// in about 10 MiB.
 const BACKLOG_MAX: u64 = 65_536;
 
-/// Bytes of them: lines may be large. As much as workers go through in a tenth of a second, and little enough
-/// to stay in the processor's cache. One target may be larger.
+/// Most bytes of them, because lines may be large: as much as workers do in a tenth of a second, and little
+/// enough to stay in the processor's cache. One target may be larger.
 const BACKLOG_BYTES_MAX: usize = 8 << 20;
 
 impl Runtime<'_> {

@@ -217,13 +217,13 @@ fn write_and_record(
         return Ok(store);
     }
     if outlet.has_more_to_do() {
-        // That may fail, and then what is kept must not have to be fetched again.
+        // This may fail, and then nothing must have to be fetched again.
         let totals = recorder.totals();
         let store = recorder.finish(bytes)?;
         outlet.complete(totals)?;
         return Ok(store);
     }
-    // The journal is about to go, so there is nothing to commit; but with it gone the output must be whole.
+    // The journal is about to be removed, so nothing is committed; but without it the output must be complete.
     let store = recorder.end()?;
     outlet.sync()?;
     outlet.finish()?;
@@ -248,7 +248,7 @@ mod tests {
         Writer::appending(outlet, Some((store, &State::default()))).unwrap()
     }
 
-    /// Ten records, the `n`th of all such.
+    /// The `n`th ten records.
     fn chunk(n: u64) -> Chunk {
         let mut chunk = Chunk::default();
         for id in n * 10..(n + 1) * 10 {
@@ -259,7 +259,7 @@ mod tests {
         chunk
     }
 
-    /// Checks what a kill at this instant would leave; how many records are committed.
+    /// Checks what a kill at this instant would leave. Returns how many records are committed.
     fn check_copy(output: &Path, copy: &Path) -> u64 {
         // The output last: it may only be ahead of the journal.
         for suffix in [".journal", ".journal-wal", ""] {
@@ -297,7 +297,7 @@ mod tests {
         drop(store);
     }
 
-    /// It may be told to at the very moment at which it comes to its end by itself.
+    /// The request may come at the moment at which the run ends by itself.
     #[test]
     fn a_run_of_the_service_that_is_through_is_not_abandoned() {
         let directory = tempfile::tempdir().unwrap();

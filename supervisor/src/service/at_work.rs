@@ -31,7 +31,7 @@ use crate::view::{JobCounts, JobId};
 pub(super) struct Assignment {
     pub(super) id: JobId,
     pub(super) errand: Errand,
-    /// Where its records go.
+    /// The file for its records or its table.
     pub(super) output: PathBuf,
     pub(super) allowed: Allowed,
     pub(super) memory_bytes_max: Option<u64>,
@@ -46,7 +46,7 @@ impl Assignment {
     /// Starts the job's thread.
     pub(super) fn start(self) -> io::Result<()> {
         thread::Builder::new().name(format!("job-{}", self.id)).spawn(move || {
-            // Sent when this is dropped, so also if the engine panics.
+            // Sends when it is dropped, so also if the engine panics.
             let mut ending = Ending { id: self.id, news: self.news.clone(), how: None, bytes: 0 };
             let how = self.run();
             ending.bytes = self.output.parent().map_or(0, store::size);
@@ -162,7 +162,7 @@ impl JobResult {
     }
 }
 
-/// Says how the job ended when it is dropped.
+/// Reports how the job ended, when it is dropped.
 struct Ending {
     id: JobId,
     news: Sender<News>,
@@ -175,7 +175,7 @@ impl Drop for Ending {
         let how = self.how.take().unwrap_or_else(|| {
             How::Failed("internal error, please report it: the engine panicked".to_owned(), None)
         });
-        // The loop is gone only when the service is.
+        // The loop ends only with the service.
         let _ = self.news.send(News::Ended(self.id, Box::new(how), self.bytes));
     }
 }
@@ -192,7 +192,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (page, output) = (directory.path().join("a.html"), directory.path().join("records.jsonl"));
         fs::write(&page, "<title>a</title>").unwrap();
-        // Somebody is still at it.
+        // Another supervisor is still writing to it.
         let _writing = Store::open(&beside(&output, ".journal")).unwrap();
         let (news, _heard) = unbounded();
         let (_controller, control) = Control::new(Some(Arc::default()));

@@ -1,11 +1,11 @@
 //! Cuts CSV files into ranges that begin and end where rows do, without reading what lies between.
 //!
-//! [`cut`](super::cut) tells from the text behind a cut where the next row begins. Where nothing decides (no quote
-//! for a quarter of a MiB), outside is taken for granted.
+//! [`cut`](super::cut) finds from the text behind a cut where the next row begins. If there is no quote for a
+//! quarter of a MiB, the text is assumed to be outside of quotes.
 //!
-//! Invariant: no cut is trusted. The first range begins right; a worker whose range begins right checks every quote
-//! in it, and that it ends outside quotes at a line end, so the next begins right too. Where that fails the
-//! file is done again in one pass. Cuts depend on the file alone, never on who works on it.
+//! Invariant: every cut is checked. The first range begins at a row. A worker whose range begins at a row checks
+//! every quote in it, and that it ends at a line end outside of quotes; so the next range begins at a row too. If a
+//! check fails, the file is read again in one pass. Cuts depend only on the file, never on the workers.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -19,20 +19,20 @@ use shared::file_state::FileState;
 use super::cut::{Decision, Rules};
 use super::{Progress, SourceError, SourceItem, Targets};
 
-/// Ranges of a file, if they come to a size within the bounds below: enough that the workers end together,
-/// few enough that merging what each found is nothing beside finding it.
+/// Ranges of a file, if their size is within the limits below: enough that the workers end together, and
+/// few enough that merging costs nothing beside aggregating.
 const RANGES: u64 = 128;
 
-/// Smallest range: below, a message costs more than the work.
+/// Smallest range. In a smaller one, the message would cost more than the work.
 const RANGE_BYTES_MIN: u64 = 1 << 20;
 
-/// Largest range: what is lost with a worker that dies.
+/// Largest range: the work that is lost with a worker.
 const RANGE_BYTES_MAX: u64 = 64 << 20;
 
-/// Read at first from a cut on: some hundred rows, and nearly always enough.
+/// Bytes read at first behind a cut: some hundred rows, nearly always enough.
 const LOOK_BYTES: usize = 16 << 10;
 
-/// Read at most.
+/// Most bytes read behind a cut.
 const LOOK_BYTES_MAX: usize = 256 << 10;
 
 /// Returns the name of a part, for a person.
@@ -47,7 +47,7 @@ pub(crate) fn shown_part(file: &Path, part: Part) -> String {
 #[derive(Debug)]
 pub struct Ranges {
     files: Vec<CsvFile>,
-    /// Files not begun, and whether each is to be done in one pass.
+    /// Files not begun, and whether each is read as a whole.
     waiting: VecDeque<(u32, bool)>,
     cutting: Option<Cutting>,
     next_id: u64,
@@ -88,7 +88,7 @@ impl Ranges {
         Self { files, waiting, cutting: None, next_id: 0, bytes_read: 0, bytes_total }
     }
 
-    /// Most parts there can be.
+    /// Returns the most parts that there can be.
     #[must_use]
     pub fn parts_max(files: &[CsvFile]) -> u64 {
         files
@@ -126,7 +126,7 @@ impl Ranges {
 
 impl Targets for Ranges {
     fn next_batch(&mut self, out: &mut Vec<SourceItem>, _max: usize) -> Result<bool, SourceError> {
-        // One at a time: workers wait for it, and the next takes a look at the disk.
+        // One at a time: workers wait for it, and the next one needs a read from the disk.
         let Some(part) = self.next_part()? else { return Ok(false) };
         self.bytes_read += match part {
             Part::Range { start, end, .. } => end - start,
@@ -159,7 +159,7 @@ impl Targets for Ranges {
     }
 }
 
-/// Opens a file that is to be cut, if it is still what it was.
+/// Opens a file to cut, if it is unchanged.
 fn open(file: &CsvFile) -> Result<File, SourceError> {
     let refused = |error| SourceError::Open { path: file.path.clone(), error };
     let raw = File::open(&file.at).map_err(refused)?;
@@ -200,7 +200,7 @@ impl Cutting {
     }
 }
 
-/// Where a row begins, not far after `at`; `None` if that cannot be told.
+/// Finds where a row begins, not far after `at`; `None` if that cannot be told.
 fn find(raw: &File, at: u64, rules: Rules) -> io::Result<Option<u64>> {
     let mut text = Vec::new();
     let mut look = LOOK_BYTES;
@@ -216,7 +216,7 @@ fn find(raw: &File, at: u64, rules: Rules) -> io::Result<Option<u64>> {
     }
 }
 
-/// Makes `text` what the file has from `at` on, up to `look` bytes; whether the file ends there.
+/// Reads the file from `at` on into `text`, up to `look` bytes. Returns whether the file ends there.
 fn read_more(raw: &File, at: u64, text: &mut Vec<u8>, look: usize) -> io::Result<bool> {
     let mut filled = text.len();
     text.resize(look, 0);
