@@ -1,9 +1,10 @@
 //! The columns of a plan's records, for formats that have columns.
 
-use shared::job::Work;
 use shared::table::{Delimited, Subject, Table};
 
+use crate::kinds;
 use crate::plan::{Input, Plan};
+use crate::source::TargetKind;
 
 /// The columns of the records of `plan`.
 #[must_use]
@@ -15,10 +16,10 @@ pub(crate) fn table(plan: &Plan) -> Table {
         presets: &plan.presets,
         mapped: plan.then.is_some(),
     };
-    let subject = match &plan.work {
-        Work::Fetch(_) | Work::Sitemap(_) => page("url"),
-        Work::Parse(_) | Work::Csv(_) => page("path"),
-        Work::Map(_) => Subject::Line,
+    let subject = match kinds::of(&plan.work).rules().target {
+        TargetKind::Url => page("url"),
+        TargetKind::Path => page("path"),
+        TargetKind::Lines => Subject::Line,
     };
     Table::of(subject, &kept(&plan.inputs))
 }

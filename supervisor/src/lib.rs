@@ -3,7 +3,7 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
-pub mod aggregate;
+mod aggregate;
 pub mod api;
 mod archive;
 mod cli;
@@ -16,8 +16,8 @@ pub mod format;
 mod heading;
 mod inherited;
 pub mod journal;
+mod kinds;
 mod logs;
-mod merge;
 mod nearest;
 pub mod objects;
 mod outcome;
@@ -62,7 +62,6 @@ pub fn run() -> ExitCode {
             .with_context(|| format!("cannot write man pages into {}", dir.display())),
         Request::Client(order) => return client::run(*order),
         Request::Run(plan) => with_descriptors(|| verbs::run(&plan)),
-        Request::Csv(plan) => with_descriptors(|| verbs::csv(&plan)),
         Request::Compare(comparison) => with_descriptors(|| verbs::compare(&comparison)),
         Request::Serve(config, format, level) => logs::begin(format, level)
             .map_err(anyhow::Error::from)

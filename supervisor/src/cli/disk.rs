@@ -21,7 +21,7 @@ use crate::format::{self, Format};
 use crate::journal::beside;
 use crate::objects::{Object, ObjectUrl};
 use crate::plan::Output;
-use crate::sink::whole;
+use crate::sink::{SinkError, whole};
 
 /// Formats somebody may hope for in an output's name.
 const NOT_WRITTEN: [&str; 15] = [
@@ -128,10 +128,7 @@ impl Place {
 }
 
 fn exists(path: &Path) -> Problem {
-    Problem::Impossible(format!(
-        "{} exists; name another output, or replace it with --overwrite",
-        path.display()
-    ))
+    Problem::Impossible(SinkError::Exists { path: path.to_owned() }.to_string())
 }
 
 /// The format that was asked for or that the output's name says; a directory's name says nothing.

@@ -18,7 +18,7 @@ use super::{Request, Surroundings, Texts, definitions};
 use crate::config::Allowed;
 use crate::descriptor;
 use crate::outcome::first_paragraph;
-use crate::plan::{CsvPlan, Input, Plan};
+use crate::plan::{Input, Plan};
 
 /// What concerns one terminal or one file, and not a job of the service.
 const NOT_FOR_JOBS: [&str; 13] = [
@@ -40,15 +40,6 @@ const NOT_FOR_JOBS: [&str; 13] = [
 /// Commands a job can be for, and where files that come along belong.
 const COMMANDS: [(&str, &str); 4] =
     [("fetch", "input"), ("parse", "paths"), ("map", "input"), ("csv", "files")];
-
-/// A job that can be run.
-#[derive(Debug)]
-pub(crate) enum JobPlan {
-    /// One that writes records.
-    Records(Box<Plan>),
-    /// One that writes a table.
-    Table(Box<CsvPlan>),
-}
 
 /// The command a document is for.
 ///
@@ -76,7 +67,7 @@ pub(crate) fn job(
     uploads: &[PathBuf],
     output: &Path,
     allowed: &Allowed,
-) -> Result<JobPlan, String> {
+) -> Result<Plan, String> {
     let command = command(document)?;
     let path = [command.to_owned()];
     let root = definitions();
@@ -105,10 +96,7 @@ pub(crate) fn job(
         texts: Texts::default(),
     };
     match resolve::request(flags, &|_| false, &around) {
-        Ok(Request::Run(plan)) => {
-            checked(*plan, output, allowed).map(|plan| JobPlan::Records(Box::new(plan)))
-        }
-        Ok(Request::Csv(csv)) => Ok(JobPlan::Table(csv)),
+        Ok(Request::Run(plan)) => checked(*plan, output, allowed),
         Ok(_) => Err("this is no job".to_owned()),
         Err(Problem::Usage(message) | Problem::Impossible(message)) => Err(message),
     }

@@ -36,7 +36,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 use clap_complete::Shell;
 
-pub(crate) use self::document::{JobPlan, command, job};
+pub(crate) use self::document::{command, job};
 use self::flags::Flags;
 pub(crate) use self::manual::{write_completions, write_man_pages};
 use self::problem::Problem;
@@ -45,7 +45,7 @@ use crate::client::Order;
 use crate::config::ServiceConfig;
 use crate::logs::{LogFormat, LogLevel};
 use crate::outcome::Refusal;
-use crate::plan::{Comparison, CsvPlan, Plan};
+use crate::plan::{Comparison, Plan};
 
 /// The commands that run a job, which are those a job file may name.
 const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "compare parse"];
@@ -55,8 +55,6 @@ const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "c
 pub(crate) enum Request {
     /// One run.
     Run(Box<Plan>),
-    /// Groups and aggregates instead of records.
-    Csv(Box<CsvPlan>),
     /// The same run in every mode.
     Compare(Box<Comparison>),
     /// A service.

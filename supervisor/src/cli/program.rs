@@ -71,6 +71,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         pool: pool_plan(pool),
         politeness: politeness(None),
         ordered: output.ordered,
+        strict: false,
         sandbox: sandbox_for_program(pool)?,
         progress: when(flags.shown.progress),
         quiet: pool.quiet,

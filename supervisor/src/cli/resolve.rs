@@ -18,7 +18,7 @@ use super::parts::{check_side_files, place, politeness, pool_plan, sandbox, when
 use super::problem::Problem;
 use super::{Request, Surroundings, csv, disk, program, serve};
 use crate::format::Format;
-use crate::plan::{Comparison, CsvPlan, ListReading, Plan, PoolPlan};
+use crate::plan::{Comparison, ListReading, Plan, PoolPlan};
 
 /// Longest time a worker may show no progress in a file: a disk that answers nothing for so long is broken.
 const CSV_STALL: Duration = Duration::from_secs(60);
@@ -136,13 +136,14 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<R
         pool: pool_plan(pool),
         politeness: politeness(None),
         ordered: true,
+        strict: reading.strict,
         sandbox: sandbox(pool),
         progress: when(shown.progress),
         quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
     };
-    Ok(Request::Csv(Box::new(CsvPlan { plan, strict: reading.strict })))
+    Ok(Request::Run(Box::new(plan)))
 }
 
 fn no_command() -> Problem {
@@ -223,6 +224,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         pool: run.pool,
         politeness,
         ordered,
+        strict: false,
         sandbox: run.sandbox,
         progress: when(run.shown.progress),
         quiet: run.quiet,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use crate::merge::AggregateError;
+use crate::aggregate::AggregateError;
 use crate::sink::SinkError;
 
 /// Why a run cannot be recorded or resumed.
@@ -152,7 +152,7 @@ pub enum OutputError {
     /// The journal beside it.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// What was to be merged cannot be.
+    /// The groups cannot be merged.
     #[error(transparent)]
     Aggregate(#[from] AggregateError),
 }

@@ -38,7 +38,7 @@ use self::news::News;
 use self::state_loop::{Listeners, Parts, StateLoop};
 use self::store::Store;
 use crate::config::ServiceConfig;
-use crate::runtime::{Signals, Told, Workers};
+use crate::runtime::{Signal, Signals, Workers};
 
 /// Why the service cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,7 @@ fn signals(
 ) -> std::io::Result<Signals> {
     let listeners: Arc<Mutex<_>> = Arc::clone(listeners);
     Signals::start(move |told| match told {
-        Told::Child => {
+        Signal::Child => {
             spares.child();
             // A run that is over does not listen any more.
             listeners
@@ -113,6 +113,8 @@ fn signals(
                 .retain(crate::runtime::Controller::child);
             true
         }
-        Told::Stop(_) | Told::Renew | Told::Grow | Told::Shrink => tell.send(News::Told(told)).is_ok(),
+        Signal::Stop(_) | Signal::Renew | Signal::Grow | Signal::Shrink => {
+            tell.send(News::Signal(told)).is_ok()
+        }
     })
 }

@@ -12,7 +12,7 @@ use supervisor_core::gather::Latencies;
 use supervisor_core::pool::Notice;
 
 use super::ask::{Idempotency, Refused, Submitted};
-use crate::runtime::{Told, WorkerLook};
+use crate::runtime::{Signal, WorkerLook};
 use crate::summary::{LatencyMs, Summary};
 use crate::view::{JobCounts, JobId, JobView};
 
@@ -32,7 +32,7 @@ pub(super) enum News {
     /// A job is ready to be taken in, or is refused.
     Prepared(Result<Box<Prepared>, Refused>, Reply),
     /// The system told this process.
-    Told(Told),
+    Signal(Signal),
 }
 
 /// Who waits for the job to be taken in.

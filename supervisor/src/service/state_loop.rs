@@ -200,7 +200,7 @@ impl StateLoop {
             News::Said(id, notice) => self.said(id, notice),
             News::Ended(id, how, bytes) => self.ended(id, *how, bytes),
             News::Prepared(prepared, reply) => self.prepared(prepared, reply),
-            News::Told(told) => self.told(told),
+            News::Signal(told) => self.told(told),
         }
     }
 

@@ -35,7 +35,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The output file is there, and nobody said that it may be replaced.
-    #[error("{} exists already; --overwrite replaces it", path.display())]
+    #[error("{} exists; name another output, or replace it with --overwrite", path.display())]
     Exists {
         /// The file.
         path: PathBuf,

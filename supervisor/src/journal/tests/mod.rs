@@ -58,6 +58,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         politeness: Politeness { per_host: PerHost::Auto, rate_per_s: None, retries: 2 },
         sandbox: SandboxLevel::Off,
         ordered: false,
+        strict: false,
         progress: When::Never,
         quiet: false,
         summary: None,

@@ -102,7 +102,10 @@ fn an_output_beside_an_empty_journal_is_left_alone_and_named() {
         fs::write(place.at("out.journal-wal"), "of somebody").unwrap();
         let refusal = place.refusal(false, true);
         assert!(refusal.starts_with("cannot resume out: its journal out.journal is empty"), "{refusal}");
-        assert_eq!(place.refusal(false, false), "out exists already; --overwrite replaces it");
+        assert_eq!(
+            place.refusal(false, false),
+            "out exists; name another output, or replace it with --overwrite"
+        );
         assert_eq!(fs::read_to_string(place.at("out")).unwrap(), output);
         if journal.is_empty() {
             assert_eq!(fs::read(place.at("out.journal")).unwrap(), b"");

@@ -1,4 +1,4 @@
-//! What the engine shows of a job, as news for the state loop.
+//! Reports the progress of a job to the state loop.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -14,21 +14,21 @@ use crate::runtime::{Look, Observer};
 use crate::units;
 use crate::view::{JobCounts, JobId};
 
-/// Time between two looks.
+/// Time between two reports.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Lines for a person between two looks: whoever writes the log must keep up with a program that complains
-/// about every line.
+/// Most lines for a person between two reports. The log must keep up with a program that complains about every
+/// line.
 const LINES_MAX: u64 = 100;
 
-/// Tells the state loop what there is to see.
+/// Reports to the state loop.
 pub(super) struct Watch {
     id: JobId,
     news: Sender<News>,
     looked: Option<Instant>,
     rate: Rate,
     alive: usize,
-    /// Lines since the last look.
+    /// Lines since the last report.
     lines: u64,
 }
 

@@ -13,10 +13,10 @@ use shared::json::{self, Json, Members};
 
 use super::super::ask::{Refused, Submission, Upload};
 use super::{Errand, RECORDS};
-use crate::cli::{self, JobPlan};
+use crate::cli;
 use crate::config::Allowed;
+use crate::kinds::{self, Spooled};
 use crate::plan::Plan;
-use crate::source::Source;
 use crate::view::JobId;
 
 /// Lines of the source looked at together.
@@ -152,11 +152,8 @@ fn lines(
         return Ok(Vec::new());
     }
     let output = incoming.join(RECORDS);
-    let plan = match cli::job(&retry.errand.document, &retry.errand.uploads, &output, allowed) {
-        Ok(JobPlan::Records(plan)) => plan,
-        Ok(JobPlan::Table(_)) => return Ok(Vec::new()),
-        Err(why) => return Err(Refused::Conflict(why)),
-    };
+    let plan = cli::job(&retry.errand.document, &retry.errand.uploads, &output, allowed)
+        .map_err(Refused::Conflict)?;
     let path = incoming.join("failed");
     copy_lines(&plan, &failed, &path)?;
     document.shift_remove("input");
@@ -166,7 +163,7 @@ fn lines(
 fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Refused> {
     let storage = |error: io::Error| Refused::Storage(error.to_string());
     let mut out = BufWriter::new(File::create(path).map_err(storage)?);
-    let mut source = Source::of(plan);
+    let mut source = kinds::of(&plan.work).targets(plan, Spooled::default());
     let mut items = Vec::with_capacity(BATCH);
     loop {
         items.clear();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use shared::clock;
 
-use crate::runtime::{Steering, Told};
+use crate::runtime::{Signal, Steering};
 
 use super::StateLoop;
 use super::job::After;
@@ -19,15 +19,15 @@ const EXTEND_EVERY: Duration = Duration::from_secs(5);
 const EXTENSION: Duration = Duration::from_secs(30);
 
 impl StateLoop {
-    pub(super) fn told(&mut self, told: Told) {
+    pub(super) fn told(&mut self, told: Signal) {
         match told {
             // The runs are told without us.
-            Told::Child => {}
-            Told::Stop(signal) => self.stop(signal),
-            Told::Renew => self.renew(),
+            Signal::Child => {}
+            Signal::Stop(signal) => self.stop(signal),
+            Signal::Renew => self.renew(),
             // Out of range: then that is that.
-            Told::Grow => drop(self.scale(Some(self.workers + 1))),
-            Told::Shrink => drop(self.scale(Some(self.workers - 1))),
+            Signal::Grow => drop(self.scale(Some(self.workers + 1))),
+            Signal::Shrink => drop(self.scale(Some(self.workers - 1))),
         }
     }
 

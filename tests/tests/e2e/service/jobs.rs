@@ -136,6 +136,9 @@ fn what_a_document_may_not_say_is_refused() {
     check(json!({"command": "fetch", "urls": ["http://a/"], "map": "cat"}), "--allow-programs");
     check(json!({"command": "fetch", "urls": ["http://a/"], "priority": 101}), "\"priority\"");
     check(json!({"command": "fetch", "urls": ["http://a/"], "sandbox": "off"}), "\"sandbox\"");
+    let table = [("a.csv", "n\n1\n".to_owned())];
+    let refused = service.try_submit(&json!({"command": "csv", "sandbox": "off"}), &table).unwrap_err();
+    assert!(refused.to_string().contains("\"sandbox\""), "{refused}");
     service.stop();
 }
 
