@@ -2,7 +2,7 @@
 //! own for each level of indexes, over the same workers, limits and politeness.
 //! What comes of it is spooled, so that a resumed run has the same list.
 //!
-//! The supervisor looks at nothing but lines that a worker made of the XML.
+//! The supervisor looks at nothing but the listings that a worker made of the XML.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use shared::job::{FetchSpec, Mode, RecordEncoding, SITEMAP_BYTES_MAX, Work};
 use supervisor_core::gather::{Gather, Ordered};
 
-use super::tree::{self, Failure, Tree};
+use super::tree::{self, Failure, SitemapError, Tree};
 use super::{EngineError, Job, Outside, Shape};
 use crate::format::Format;
 use crate::journal::{Gate, SpooledInput};
@@ -99,7 +99,7 @@ pub(super) fn list(
     Ok(entries(written)?)
 }
 
-fn entries(written: Bytes) -> io::Result<Listed> {
+fn entries(written: Bytes) -> Result<Listed, SitemapError> {
     tree::read(written).map(|(failed, entries)| Listed::Entries(entries, failed))
 }
 
@@ -139,13 +139,13 @@ fn read(
     let inputs: Vec<_> = urls.into_iter().map(|url| Input::Literal(url.into_bytes())).collect();
     let shape = Shape::new(plan, mode);
     let sink = Sink::over(listings.try_clone()?, "a temporary file".to_owned());
-    let outlet = Outlet::new(sink, None);
+    let outlet = Outlet::new(sink.opaque(true), None);
     let source = Source::new(&inputs, TargetKind::Url);
     let mut job = Job {
         plan,
         started_us,
         readable: Some(Vec::new()),
-        encoding: RecordEncoding::JsonLine,
+        encoding: RecordEncoding::Listing,
         feed: Feed::start(source, Gate::default())?,
         ordered: Some(Ordered::new(0)),
         writer: Writer::start(outlet, None)?,

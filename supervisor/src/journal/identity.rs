@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::format::Format;
 use crate::plan::{ListReading, Plan};
+use crate::sink::whole::Cut;
 
 /// Where a flag would stand, for `fetch` and `parse` themselves.
 const COMMAND: &str = "the command";
@@ -32,9 +33,14 @@ fn fact(flag: &str, value: impl ToString) -> Fact {
 #[must_use]
 pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
     let mut facts = facts_of_work(plan);
-    // Files that are made of JSON lines in the end may be made otherwise by the run that makes them. Left
-    // out where it is that, so that the journals of earlier versions still fit.
-    if !plan.is_derived() && plan.format != Format::default() {
+    // Files that are built in the end may be built in another format by the run that builds them, from the same
+    // records. Lines are left out, so that the journals of earlier versions still fit, which kept nothing else.
+    let kept = Cut::of(plan.format);
+    if plan.is_derived() && kept != Cut::Lines {
+        let cells =
+            plan.format.delimiter().map_or_else(String::new, |with| format!(" with {:?}", char::from(with)));
+        facts.push(fact("the form of the kept records", format!("{}{cells}", kept.name())));
+    } else if !plan.is_derived() && plan.format != Format::default() {
         facts.push(fact("--format", plan.format));
     }
     facts
@@ -143,6 +149,7 @@ pub(super) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
 mod tests {
     use super::super::tests::plan;
     use super::*;
+    use crate::format::Packing;
     use shared::select::{Each, Field, Preset};
     use std::time::Duration;
     use supervisor_core::frontier::PerHost;
@@ -210,6 +217,34 @@ mod tests {
             |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20, held: Vec::new() }),
             &["the command was fetch, and is parse"],
         );
+    }
+
+    /// Files are built from kept records, in whichever format is asked for when they are built.
+    #[test]
+    fn kept_records_serve_formats_of_their_form_only() {
+        let split = |format: Format| {
+            let mut plan = plan(&[]);
+            (plan.format, plan.split) = (format, std::num::NonZeroU64::new(10));
+            facts(&plan)
+        };
+        let zstd = Some(Packing::Zstd);
+        for (one, other) in [
+            (Format::Parquet, Format::Sqlite),
+            (Format::Csv(None), Format::Csv(zstd)),
+            (Format::JsonLines(None), Format::JsonLines(zstd)),
+        ] {
+            assert_eq!(changes(&split(one), &split(other)), [""; 0]);
+        }
+        let form = "the form of the kept records";
+        for (one, other, want) in [
+            // What earlier versions kept were lines, whatever the format.
+            (Format::JsonLines(None), Format::Parquet, "was not there, and is typed rows"),
+            (Format::Sqlite, Format::Csv(None), "was typed rows, and is rows with ','"),
+            (Format::Csv(None), Format::Tsv(None), "was rows with ',', and is rows with '\\t'"),
+            (Format::Tsv(None), Format::JsonLines(None), "was rows with '\\t', and is not there"),
+        ] {
+            assert_eq!(changes(&split(one), &split(other)), [format!("{form} {want}")]);
+        }
     }
 
     #[test]

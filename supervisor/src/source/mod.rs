@@ -16,6 +16,7 @@ mod host;
 mod json;
 mod kept;
 mod lines;
+mod listed;
 mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -49,7 +50,7 @@ pub use self::ranges::{Abandoned, Ranges};
 use self::text::trimmed;
 pub use self::tree::{is_allowed, led_out, pages};
 use crate::descriptor;
-use crate::plan::{Columns, Input, ListReading, Plan, Within};
+use crate::plan::{Input, ListReading, Plan, Within};
 
 /// Longest target, in bytes, with what is kept of its row. A message to a worker is at most 32 KiB and
 /// a target must fit in one; servers stop at 8 KiB of URL, Linux at 4 KiB of path.
@@ -102,7 +103,7 @@ pub struct SourceItem {
     pub inputs: u64,
     /// The URL, the path or the lines, byte for byte.
     pub input: Vec<u8>,
-    /// What is carried into its record, as an encoded JSON object; empty is nothing.
+    /// The values that are carried into its record, encoded; empty is nothing.
     pub kept: Vec<u8>,
     /// Whom it asks; `None` for a path and for what is not an http(s) URL.
     pub host: Option<Host>,
@@ -166,7 +167,7 @@ impl Candidate {
     fn with(mut self, kept: Encoded) -> Self {
         let bytes = kept.bytes.saturating_add(self.input.len() as u64);
         if bytes <= TARGET_BYTES_MAX as u64 {
-            self.kept = kept.object;
+            self.kept = kept.values;
             return self;
         }
         if self.refused.is_some() {
@@ -247,7 +248,7 @@ impl Source {
         self
     }
 
-    /// Reads `entries` where an input says sitemaps: a JSON object a line, with `loc`.
+    /// Reads `entries` where an input says sitemaps: framed entries of sitemaps.
     #[must_use]
     pub fn with_sitemaps(mut self, entries: Option<Bytes>) -> Self {
         self.sitemaps = entries;
@@ -355,9 +356,7 @@ impl Source {
                 Input::ParquetColumn(path, columns) => Feed::parquet(path, &columns)?,
                 Input::Sitemaps(sitemaps) => {
                     let bytes = self.sitemaps.take().unwrap_or_else(|| Box::new(io::empty()));
-                    let opened = Opened { bytes, packed_bytes: None };
-                    let columns = Columns { input: "loc".to_owned(), keep: sitemaps.keep };
-                    Feed::json(PathBuf::from("what the sitemaps list"), opened, &columns)
+                    Feed::listed(bytes, &sitemaps.keep)
                 }
                 Input::Tree(path) => Feed::tree(path, self.within.clone()),
             });
