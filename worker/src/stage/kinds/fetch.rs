@@ -3,12 +3,11 @@
 use std::io::Cursor;
 use std::time::Duration;
 
-use shared::black_box::Phase;
 use shared::job::{JobSpec, RecordEncoding};
 use shared::protocol::Target;
 
-use super::response::{Client, Response, fetch, fetch_interleaved};
-use crate::stage::context::{Computed, Context, Waited};
+use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
+use crate::stage::context::{Computed, Context};
 use crate::stage::extract::{Extractor, Kind, Page};
 use crate::stage::fetch::{Fetched, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
@@ -53,16 +52,7 @@ impl<C: Client> Compute for Fetch<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        let Response { started_us, outcome, tape } = answer;
-        let begun_us = context.enter(target, Phase::Extract);
-        let findings = match outcome {
-            Ok(fetched) => self.read(fetched),
-            Err(failure) => Findings::from(*failure),
-        };
-        let waited = Waited { target, started_us, begun_us, is_url: true, tape: &tape };
-        let computed = context.conclude(&waited, findings, out);
-        self.client.add_stall(computed.computing());
-        computed
+        conclude(&self.client, context, target, answer, out, |fetched| self.read(fetched))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Waits for the response to a target, with either client.
+//! The response to a target, with either client: waits for it, and makes a record from it.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -9,16 +9,17 @@ use shared::clock;
 use shared::protocol::Target;
 use shared::record::ErrorKind;
 
-use crate::stage::context::{Context, run_hook};
+use crate::stage::context::{Computed, Context, Waited, run_hook};
 use crate::stage::fetch::tape::Tape;
-use crate::stage::fetch::{Failure, Outcome, blocking, event_loop};
+use crate::stage::fetch::{Failure, Fetched, Outcome, blocking, event_loop};
+use crate::stage::findings::Findings;
 
 /// What came back for a target, before anything was computed from it.
 #[derive(Debug)]
 pub(crate) struct Response {
-    pub(super) started_us: u64,
-    pub(super) outcome: Outcome,
-    pub(super) tape: Tape,
+    started_us: u64,
+    outcome: Outcome,
+    tape: Tape,
 }
 
 /// What a stage asks of its client besides responses.
@@ -84,6 +85,27 @@ pub(super) async fn fetch_interleaved(
         }
     };
     Response { started_us, outcome, tape }
+}
+
+/// Makes a target's record from its response: `read` computes what a body comes to.
+pub(super) fn conclude(
+    client: &impl Client,
+    context: &Context,
+    target: &Target,
+    response: Response,
+    out: &mut Vec<u8>,
+    read: impl FnOnce(Fetched) -> Findings,
+) -> Computed {
+    let Response { started_us, outcome, tape } = response;
+    let begun_us = context.enter(target, Phase::Extract);
+    let findings = match outcome {
+        Ok(fetched) => read(fetched),
+        Err(failure) => Findings::from(*failure),
+    };
+    let waited = Waited { target, started_us, begun_us, is_url: true, tape: &tape };
+    let computed = context.conclude(&waited, findings, out);
+    client.add_stall(computed.computing());
+    computed
 }
 
 fn not_utf8() -> Box<Failure> {

@@ -1,11 +1,10 @@
 //! The stage of the run that reads sitemaps: a target is the URL of one. It is fetched, then its entries are listed.
 
-use shared::black_box::Phase;
 use shared::protocol::Target;
 use shared::sitemap::Listing;
 
-use super::response::{Client, Response, fetch, fetch_interleaved};
-use crate::stage::context::{Computed, Context, Waited};
+use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
+use crate::stage::context::{Computed, Context};
 use crate::stage::fetch::{Fetched, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::sitemap::read;
@@ -26,16 +25,7 @@ impl<C: Client> Compute for Sitemap<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        let Response { started_us, outcome, tape } = answer;
-        let begun_us = context.enter(target, Phase::Extract);
-        let findings = match outcome {
-            Ok(fetched) => list(target, fetched),
-            Err(failure) => Findings::from(*failure),
-        };
-        let waited = Waited { target, started_us, begun_us, is_url: true, tape: &tape };
-        let computed = context.conclude(&waited, findings, out);
-        self.client.add_stall(computed.computing());
-        computed
+        conclude(&self.client, context, target, answer, out, |fetched| list(target, fetched))
     }
 }
 
