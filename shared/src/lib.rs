@@ -6,7 +6,10 @@
 //! | [`select`] | selectors and field steps, parsed |
 //! | [`csv`] | grouping and aggregation of CSV files |
 //! | [`decimal`] | numbers compared digit by digit |
+//! | [`encoder`] | records in every form that they can leave a process in |
 //! | [`table`], [`warc`] | records as rows and as records of a web archive |
+//! | [`sitemap`] | what workers tell of sitemaps |
+//! | [`framed`] | values in a stream of bytes |
 //! | [`address`] | which addresses may be connected to |
 //!
 //! The rest comes from the crate `wire`, which knows no job: messages ([`protocol`]), how they are framed
@@ -16,16 +19,19 @@
 pub mod address;
 pub mod csv;
 pub mod decimal;
+pub mod encoder;
 pub mod file_state;
+pub mod framed;
 pub mod gunzip;
 pub mod job;
 pub mod path;
 pub mod select;
+pub mod sitemap;
 pub mod table;
 pub mod tls;
 pub mod warc;
 
-pub use wire::{black_box, clock, codec, json, record};
+pub use wire::{black_box, clock, codec, json, kept, record};
 
 /// The messages, with the job that they carry.
 pub mod protocol {

@@ -4,6 +4,7 @@ use bincode::config::Configuration;
 use serde::{Deserialize, Serialize};
 
 use super::groups::Groups;
+use crate::framed;
 
 /// A part of a file, as handed to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,23 +153,13 @@ pub fn read_part(input: &[u8]) -> Option<Part> {
 
 /// Appends a report to `line`, with its length before it.
 pub fn frame(report: &Report, line: &mut Vec<u8>) {
-    let start = line.len();
-    line.extend_from_slice(&[0; 8]);
-    // Plain data into memory: this does not fail.
-    let _ = bincode::serde::encode_into_std_write(report, line, CONFIG);
-    let bytes = (line.len() - start - 8) as u64;
-    if let Some(length) = line.get_mut(start..start + 8) {
-        length.copy_from_slice(&bytes.to_le_bytes());
-    }
+    framed::push(report, line);
 }
 
 /// The first report in `lines`, and what follows it; `None` when they are no reports.
 #[must_use]
 pub fn unframe(lines: &[u8]) -> Option<(Report, &[u8])> {
-    let (length, rest) = lines.split_first_chunk::<8>()?;
-    let (body, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let (report, used) = bincode::serde::decode_from_slice(body, CONFIG).ok()?;
-    (used == body.len()).then_some((report, rest))
+    framed::first(lines)
 }
 
 #[cfg(test)]

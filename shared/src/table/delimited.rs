@@ -2,9 +2,13 @@
 //! has to be. Nothing is an empty cell, and an empty text is `""`, so that readers
 //! who care can tell them apart.
 
-use serde::{Deserialize, Serialize};
+use std::io;
 
-use super::{Kind, Row, Table, text};
+use serde::{Deserialize, Serialize};
+use wire::record::{Ending, Record};
+
+use super::value::Value;
+use super::{Kind, Table};
 
 /// How rows are written as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,75 +31,186 @@ impl Delimited {
         out.push(b'\n');
     }
 
-    /// Appends a record, which is given as its JSON line.
-    ///
-    /// # Errors
-    /// When it is no JSON object.
-    pub fn row(&self, line: &[u8], out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        let row = Row::parse(line)?;
-        for (n, column) in self.table.columns.iter().enumerate() {
+    /// Appends a record.
+    pub fn row(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+        self.cells(0, usize::MAX, record, out);
+        out.push(b'\n');
+    }
+
+    /// Appends the cells of a record up to its fields, these included. Returns where in `out` the fields begin.
+    pub fn begin_row(&self, record: &Record<'_>, out: &mut Vec<u8>) -> usize {
+        let fields = self.table.first_field();
+        self.cells(0, fields, record, out);
+        let fields_at = out.len();
+        self.cells(fields, self.table.first_ending(), record, out);
+        fields_at
+    }
+
+    /// Ends a row that [`Self::begin_row`] began in `out`, with its fields at `fields_at`.
+    pub fn end_row(&self, ending: &Ending<'_>, fields_at: usize, out: &mut Vec<u8>) {
+        let (from, record) = self.table.ended(ending);
+        if record.error.is_some() {
+            out.truncate(fields_at);
+        }
+        self.cells(from, usize::MAX, &record, out);
+        out.push(b'\n');
+    }
+
+    /// Appends the cells of the columns from `from` to before `to`.
+    fn cells(&self, from: usize, to: usize, record: &Record<'_>, out: &mut Vec<u8>) {
+        for (n, column) in self.table.columns.iter().enumerate().take(to).skip(from) {
             if n > 0 {
                 out.push(self.delimiter);
             }
-            let Some(json) = row.json(column) else { continue };
-            match column.kind {
-                Kind::One(_) if json == "\"\"" => out.extend_from_slice(b"\"\""),
-                // Numbers keep the digits they have.
-                Kind::One(_) => quoted(out, text(json).as_bytes(), self.delimiter),
-                Kind::List(_) | Kind::Json => quoted(out, json.as_bytes(), self.delimiter),
+            let value = column.origin.of(record);
+            if value == Value::Null {
+                continue;
+            }
+            // Numbers keep the digits they have.
+            let text = if matches!(column.kind, Kind::One(_)) { value.as_text() } else { None };
+            match text {
+                Some(text) if text.is_empty() => out.extend_from_slice(b"\"\""),
+                Some(text) => quoted(out, text.as_bytes(), self.delimiter),
+                None => self.json(&value, out),
             }
         }
-        out.push(b'\n');
-        Ok(())
     }
 
-    /// Replaces the JSON lines that `lines` holds after its first `from` bytes with rows.
-    pub fn replace(&self, lines: &mut Vec<u8>, from: usize) {
-        let json = lines.split_off(from.min(lines.len()));
-        lines.reserve(json.len());
-        for line in json.split_inclusive(|byte| *byte == b'\n') {
-            // We have encoded it ourselves: it is an object.
-            let _ = self.row(line, lines);
+    /// Appends a value as JSON, in quotes if it needs them.
+    fn json(&self, value: &Value<'_>, out: &mut Vec<u8>) {
+        let quote_at = out.len();
+        out.push(b'"');
+        let mut quoting = Quoting { out, delimiter: self.delimiter, needed: false };
+        value.write_json(&mut quoting);
+        if quoting.needed {
+            out.push(b'"');
+        } else {
+            out.remove(quote_at);
         }
+    }
+}
+
+/// Doubles the quotes in what passes, and notes whether it has to stand in quotes.
+struct Quoting<'a> {
+    out: &'a mut Vec<u8>,
+    delimiter: u8,
+    needed: bool,
+}
+
+impl io::Write for Quoting<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.needed |= needs_quotes(text, self.delimiter);
+        double_quotes(text, self.out);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 /// Appends a cell, in quotes if it needs them.
 pub fn quoted(out: &mut Vec<u8>, cell: &[u8], delimiter: u8) {
-    if !cell.iter().any(|byte| *byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r')) {
+    if !needs_quotes(cell, delimiter) {
         return out.extend_from_slice(cell);
     }
     out.push(b'"');
-    for byte in cell {
-        if *byte == b'"' {
-            out.push(b'"');
-        }
-        out.push(*byte);
-    }
+    double_quotes(cell, out);
     out.push(b'"');
+}
+
+fn needs_quotes(text: &[u8], delimiter: u8) -> bool {
+    memchr::memchr3(b'"', b'\n', delimiter, text).is_some() || memchr::memchr(b'\r', text).is_some()
+}
+
+fn double_quotes(text: &[u8], out: &mut Vec<u8>) {
+    for (n, piece) in text.split(|byte| *byte == b'"').enumerate() {
+        if n > 0 {
+            out.extend_from_slice(b"\"\"");
+        }
+        out.extend_from_slice(piece);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Subject, Table};
+    use wire::kept::{Kept, Value as Carried, push};
+    use wire::record::{ErrorKind, FieldValue, Fields, RecordError};
+
+    use super::super::{PageInput, Subject, Table};
     use super::*;
+    use crate::json;
+    use crate::select::Field;
+
+    fn error(message: &str) -> Option<RecordError<'_>> {
+        Some(RecordError { kind: ErrorKind::Child, message, evidence: None })
+    }
 
     #[test]
     fn what_a_reader_would_take_for_something_else_is_quoted() {
         let delimited = Delimited { delimiter: b',', table: Table::of(Subject::Line, &[]) };
         let mut out = Vec::new();
         delimited.header(&mut out);
-        out.extend_from_slice(b"{\"id\":1,\"value\":\"a,\\u0000\"}\n");
-        out.extend_from_slice(b"{\"id\":2,\"attempts\":3,\"worker\":0,\"error\":{\"kind\":\"child\",\"message\":\"it \\\"died\\\"\\n\"}}\n");
-        out.extend_from_slice(
-            b"{\"id\":3,\"value\":[1, 2.50]}\n{\"id\":4,\"value\":null,\"error\":{\"message\":\"\"}}\n",
-        );
-        let from = out.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-        delimited.replace(&mut out, from);
+        let empty = Record::default();
+        for record in [
+            Record { id: 1, value: Some(b"\"a,\\u0000\""), ..empty },
+            Record { id: 2, attempts: Some(3), worker: Some(0), error: error("it \"died\"\n"), ..empty },
+            Record { id: 3, value: Some(b"[1, 2.50]"), ..empty },
+            Record { id: 4, value: Some(b"null"), error: error(""), ..empty },
+            Record { id: 5, value: Some(b"{}"), ..empty },
+        ] {
+            delimited.row(&record, &mut out);
+        }
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "id,attempts,worker,value,error_kind,error_message\n1,,,\"\"\"a,\\u0000\"\"\",,\n\
-             2,3,0,,child,\"it \"\"died\"\"\n\"\n3,,,\"[1, 2.50]\",,\n4,,,,,\"\"\n"
+             2,3,0,,child,\"it \"\"died\"\"\n\"\n3,,,\"[1, 2.50]\",,\n4,,,,child,\"\"\n5,,,{},,\n"
         );
+    }
+
+    #[test]
+    fn cells_are_what_the_record_says() {
+        let fields = Field::parse_all(&["n=a | int", "t=b", "l[]=c", "f=d | float", "j=e"]).unwrap();
+        let names = ["n", "t", "l", "f", "j"].map(str::to_owned);
+        let subject =
+            Subject::Page { input: PageInput::Path, fields: &fields, each: None, presets: &[], mapped: true };
+        let keep = ["k", "s", "none", "gone"].map(str::to_owned);
+        let delimited = Delimited { delimiter: b'\t', table: Table::of(subject, &keep) };
+        let mut kept = Vec::new();
+        let carried = [("k", Carried::Json("1.50")), ("s", Carried::Json(r#""\u00e9\t""#))];
+        for (name, value) in carried.into_iter().chain([("none", Carried::Json("null"))]) {
+            assert!(push(name, value, &mut kept));
+        }
+        let parsed = json::parse("[1e400]").unwrap();
+        let values = [
+            FieldValue::Int(-3),
+            FieldValue::Text("two\nlines".to_owned()),
+            FieldValue::List(vec![FieldValue::Text("x\ty".to_owned()), FieldValue::Null]),
+            FieldValue::Float(2.0),
+            FieldValue::from(&parsed),
+        ];
+        let record = Record {
+            id: 7,
+            path: Some("a"),
+            keep: Kept(&kept),
+            elapsed_us: Some(1_460),
+            fields: Some(Fields { names: &names, values: &values }),
+            ..Record::default()
+        };
+        let head = "7\ta\t\t\t1.5\t\t\t1.50\t\"é\t\"\t\t\t";
+        let row = "-3\t\"two\nlines\"\t\"[\"\"x\\ty\"\",null]\"\t2.0\t[1e400]";
+        let check = |row: Vec<u8>, want: String| assert_eq!(String::from_utf8(row).unwrap(), want);
+        let mut out = Vec::new();
+        delimited.row(&record, &mut out);
+        check(out, format!("{head}{row}\t\t\t\n"));
+        for (ending, want) in [
+            (Ending::Value(b"[1]"), format!("{head}{row}\t[1]\t\t\n")),
+            (Ending::Error(error("m").unwrap()), format!("{head}\t\t\t\t\t\tchild\tm\n")),
+        ] {
+            let mut out = Vec::new();
+            let fields_at = delimited.begin_row(&record, &mut out);
+            delimited.end_row(&ending, fields_at, &mut out);
+            check(out, want);
+        }
     }
 }

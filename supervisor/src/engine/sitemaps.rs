@@ -13,7 +13,7 @@ use supervisor_core::gather::Gather;
 
 use super::clocks::Started;
 use super::passes::{self, Consumer, Next, Pass, PassEnd, Start};
-use super::tree::{self, Failure, Tree};
+use super::tree::{self, Failure, SitemapError, Tree};
 use super::{EngineError, RunContext};
 use crate::journal::{SpooledInput, Store};
 use crate::kinds;
@@ -67,7 +67,7 @@ pub(super) fn list(
     Ok(entries(written)?)
 }
 
-fn entries(written: Bytes) -> io::Result<Listed> {
+fn entries(written: Bytes) -> Result<Listed, SitemapError> {
     tree::read(written).map(|(failed, entries)| Listed::Entries(entries, failed))
 }
 
@@ -105,7 +105,7 @@ fn read(
     let Some(pass) = level.next_pass()? else { return Ok(None) };
     let start = Start {
         started: Started::now(context.control),
-        encoding: RecordEncoding::JsonLine,
+        encoding: RecordEncoding::Listing,
         gather: Gather::new(0),
         targets_max: u64::MAX,
         pass,
@@ -144,7 +144,7 @@ impl Level<'_> {
         (self.depth, self.numbers, self.listings) = (self.depth + 1, numbers, Some(listings));
         let urls: Vec<_> = urls.into_iter().map(|url| Input::Literal(url.into_bytes())).collect();
         let targets = Box::new(Source::new(&urls, TargetKind::Url));
-        Ok(Some(Pass::over(targets, Writer::appending(Outlet::new(sink, None), None)?)))
+        Ok(Some(Pass::over(targets, Writer::appending(Outlet::new(sink.opaque(true), None), None)?)))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::format::Format;
 use crate::kinds::{self, COMMAND};
 use crate::plan::Plan;
+use crate::sink::whole::Cut;
 
 pub(super) use crate::kinds::Fact;
 
@@ -10,9 +11,14 @@ pub(super) use crate::kinds::Fact;
 #[must_use]
 pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
     let mut facts = kinds::of(&plan.work).facts(plan);
-    // A format that is made of JSON lines at the end is not a fact: only the last run makes it. The default
-    // format is left out, so that journals of earlier versions still fit.
-    if !plan.is_derived() && plan.format != Format::default() {
+    // Files that are built in the end may be built in another format by the run that builds them, from the same
+    // records. Lines are left out, so that the journals of earlier versions still fit, which kept nothing else.
+    let kept = Cut::of(plan.format);
+    if plan.is_derived() && kept != Cut::Lines {
+        let cells =
+            plan.format.delimiter().map_or_else(String::new, |with| format!(" with {:?}", char::from(with)));
+        facts.push(Fact::new("the form of the kept records", format!("{}{cells}", kept.name())));
+    } else if !plan.is_derived() && plan.format != Format::default() {
         facts.push(Fact::new("--format", plan.format));
     }
     facts
@@ -45,6 +51,7 @@ pub(super) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
 mod tests {
     use super::super::tests::plan;
     use super::*;
+    use crate::format::Packing;
     use crate::plan::ListReading;
     use shared::job::{FetchSpec, ParseSpec, Work};
     use shared::select::{Each, Field, Preset};
@@ -114,6 +121,34 @@ mod tests {
             |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20, held: Vec::new() }),
             &["the command was fetch, and is parse"],
         );
+    }
+
+    /// Files are built from kept records, in whichever format is asked for when they are built.
+    #[test]
+    fn kept_records_serve_formats_of_their_form_only() {
+        let split = |format: Format| {
+            let mut plan = plan(&[]);
+            (plan.format, plan.split) = (format, std::num::NonZeroU64::new(10));
+            facts(&plan)
+        };
+        let zstd = Some(Packing::Zstd);
+        for (one, other) in [
+            (Format::Parquet, Format::Sqlite),
+            (Format::Csv(None), Format::Csv(zstd)),
+            (Format::JsonLines(None), Format::JsonLines(zstd)),
+        ] {
+            assert_eq!(changes(&split(one), &split(other)), [""; 0]);
+        }
+        let form = "the form of the kept records";
+        for (one, other, want) in [
+            // What earlier versions kept were lines, whatever the format.
+            (Format::JsonLines(None), Format::Parquet, "was not there, and is typed rows"),
+            (Format::Sqlite, Format::Csv(None), "was typed rows, and is rows with ','"),
+            (Format::Csv(None), Format::Tsv(None), "was rows with ',', and is rows with '\\t'"),
+            (Format::Tsv(None), Format::JsonLines(None), "was rows with '\\t', and is not there"),
+        ] {
+            assert_eq!(changes(&split(one), &split(other)), [format!("{form} {want}")]);
+        }
     }
 
     #[test]

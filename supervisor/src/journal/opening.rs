@@ -8,7 +8,7 @@ use super::{JournalError, OutputError, SpooledInput, State, Store, fingerprint, 
 use crate::columns;
 use crate::descriptor;
 use crate::plan::{Output, Plan};
-use crate::sink::whole::{self, Making, Whole};
+use crate::sink::whole::{self, Cut, Making, Whole};
 use crate::sink::{Outlet, Sink, SinkError};
 
 /// What [`open`] found.
@@ -156,7 +156,8 @@ impl<'a> Place<'a> {
 
     /// What is written to.
     fn outlet(&self, plan: &Plan, sink: Sink) -> Outlet {
-        let Some(kept_at) = &self.kept_at else { return outlet(plan, sink) };
+        let sink = sink.opaque(!has_lines(plan));
+        let Some(kept_at) = &self.kept_at else { return Outlet::new(sink, plan.format.packing()) };
         let whole = Whole::new(Making {
             path: self.output.to_owned(),
             kept_at: kept_at.clone(),
@@ -168,8 +169,9 @@ impl<'a> Place<'a> {
     }
 }
 
-fn outlet(plan: &Plan, sink: Sink) -> Outlet {
-    Outlet::new(sink.opaque(!plan.format.has_lines()), plan.format.packing())
+/// Whether the records that are appended are lines.
+fn has_lines(plan: &Plan) -> bool {
+    if plan.is_derived() { Cut::of(plan.format) == Cut::Lines } else { plan.format.has_lines() }
 }
 
 /// The journal is made before the output and taken away after it is complete: an output without one is whole.
@@ -232,7 +234,8 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
 }
 
 fn plain(plan: &Plan, output: &Output, notice: Option<String>) -> Result<Opened, OutputError> {
-    let outlet = outlet(plan, Sink::open(output)?);
+    let sink = Sink::open(output)?.opaque(!has_lines(plan));
+    let outlet = Outlet::new(sink, plan.format.packing());
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: None, notice })))
 }
 
@@ -279,8 +282,7 @@ fn resumed(plan: &Plan, place: &Place<'_>, store: Store, recorded: Recorded) -> 
     }
     let state = recorded.state;
     let done = state.tally.counts.items();
-    let opaque = place.kept_at.is_none() && !plan.format.has_lines();
-    let sink = Sink::resume(place.records(), state.output_bytes, done, opaque)?;
+    let sink = Sink::resume(place.records(), state.output_bytes, done, !has_lines(plan))?;
     let notice = Some(format!("resuming {}: {done} records are there", place.output.display()));
     let input = SpooledInput::new(&plan.inputs, store.path());
     let journal = Journal { store, state, input };

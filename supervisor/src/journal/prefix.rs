@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use shared::kept::Kept;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Finished;
@@ -60,6 +61,8 @@ pub struct Gate {
     targets: u64,
     finished: Finished,
     expected: Prefix,
+    /// What one target carries along, as its record shows it.
+    kept: Vec<u8>,
     /// Targets to be done, until it is certain that they are the right ones. No more than
     /// the frontier held when the earlier run was stopped.
     held: Vec<SourceItem>,
@@ -87,6 +90,7 @@ impl Gate {
             targets: 0,
             finished,
             expected,
+            kept: Vec::new(),
             held: Vec::new(),
         }
     }
@@ -117,8 +121,12 @@ impl Gate {
                 // The length keeps `ab`, `c` apart from `a`, `bc`.
                 self.hasher.update(&(item.input.len() as u64).to_le_bytes());
                 self.hasher.update(&item.input);
-                // Nothing kept adds nothing: the hash is what it was before anything could be.
-                self.hasher.update(&item.kept);
+                // As the record shows them, which is how earlier versions carried them. Nothing kept adds nothing.
+                if !item.kept.is_empty() {
+                    self.kept.clear();
+                    Kept(&item.kept).write_object(&mut self.kept);
+                    self.hasher.update(&self.kept);
+                }
             }
             self.targets += item.inputs;
         }

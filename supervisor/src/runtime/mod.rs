@@ -30,9 +30,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 use rustc_hash::FxHashMap;
 use shared::clock;
-use shared::job::{JobSpec, RecordEncoding};
+use shared::encoder::Encoder;
+use shared::job::JobSpec;
 use shared::protocol::{FromWorker, PROTOCOL};
-use shared::warc;
 use supervisor_core::gather::{Gather, Ordered};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
@@ -117,8 +117,8 @@ pub struct Runtime<'a> {
     parts: RunParts<'a>,
     job: JobSpec,
     rules: Rules,
-    /// Encodes the records that no worker can write, when they go into an archive.
-    archivist: Option<warc::Writer>,
+    /// Encodes the records that no worker can write.
+    encoder: Encoder,
     pool: Pool,
     /// Workers the run has a use for, if it shares them with others.
     workers_max: u32,
@@ -148,15 +148,12 @@ impl<'a> Runtime<'a> {
     pub fn new(parts: RunParts<'a>, job: JobSpec, pool: Pool, workers_max: u32, budget: u64) -> Self {
         let (heard_sender, heard) = bounded(HEARD_WAITING);
         let rules = kinds::of(&job.work).rules();
-        let archivist = match job.encoding {
-            RecordEncoding::JsonLine | RecordEncoding::Row(_) => None,
-            RecordEncoding::Warc(spec) => Some(warc::Writer::new(spec)),
-        };
+        let encoder = Encoder::new(&job.encoding);
         Self {
             parts,
             job,
             rules,
-            archivist,
+            encoder,
             pool,
             workers_max,
             processes: FxHashMap::default(),

@@ -1,14 +1,13 @@
 //! Where results come together: those that workers encoded, and the records of inputs
 //! for which no worker could write one.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use crossbeam_channel::TrySendError;
 use shared::clock;
+use shared::kept::Kept;
 use shared::protocol::{Batch, Outcome, Verdict};
-use shared::record::{Record, RecordError, kept};
-use shared::warc;
+use shared::record::{Record, RecordError};
 use supervisor_core::pool::{Disposition, Event, Quarantined, Seat};
 
 use super::Runtime;
@@ -65,7 +64,7 @@ impl Runtime<'_> {
         let error = RecordError {
             kind: quarantined.kind,
             message: &quarantined.message,
-            evidence: Some(quarantined.evidence.clone()),
+            evidence: Some(&quarantined.evidence),
         };
         let ending = Final::Quarantined(quarantined.kind);
         let by = By { slot: quarantined.slot, attempts: quarantined.attempts };
@@ -93,10 +92,7 @@ impl Runtime<'_> {
 
     /// Writes a record that no worker can write.
     fn write_error(&mut self, id: u64, given: Given<'_>, by: By, error: RecordError<'_>, ending: Final) {
-        let mut input = String::from_utf8_lossy(given.input);
-        if self.archivist.is_some() {
-            input = Cow::Owned(warc::without_credentials(&input).into_owned());
-        }
+        let input = String::from_utf8_lossy(given.input);
         let (url, path) = match self.rules.target {
             TargetKind::Url => (Some(&*input), None),
             TargetKind::Path => (None, Some(&*input)),
@@ -107,32 +103,15 @@ impl Runtime<'_> {
             id,
             url,
             path,
-            keep: kept(given.kept),
-            final_url: None,
-            status: None,
-            attempts: by.attempts,
-            worker: by.slot,
-            elapsed_ms: None,
-            bytes: None,
-            charset: None,
-            fields: None,
+            keep: Kept(given.kept),
+            attempts: Some(by.attempts),
+            worker: Some(by.slot),
             error: Some(error),
+            ..Record::default()
         };
-        let mut line = Vec::new();
-        if record.write_line(&mut line).is_err() {
-            return;
-        }
-        if let Some(archivist) = &mut self.archivist {
-            let json = std::mem::take(&mut line);
-            let uri = warc::uri(&input);
-            let (date, uri, json) = (clock::wall(), uri.as_deref(), json.as_slice());
-            let metadata = warc::Metadata { target: id, date, uri, concurrent_to: None, json };
-            archivist.append_metadata(&metadata, &mut line);
-        }
-        if let Some(rows) = self.job.encoding.rows() {
-            rows.replace(&mut line, 0);
-        }
-        self.emit(id, ending, &line);
+        let mut encoded = Vec::new();
+        self.encoder.write(&record, None, &mut encoded);
+        self.emit(id, ending, &encoded);
     }
 
     /// Hands the lines of this turn to the writer, or keeps them while it is behind.

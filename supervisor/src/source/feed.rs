@@ -7,12 +7,13 @@ use super::blocks::BlockFeed;
 use super::csv::CsvFeed;
 use super::json::JsonFeed;
 use super::lines::LineFeed;
+use super::listed::ListedFeed;
 use super::packed::{Opened, PackedBytes, open};
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetFeed;
 use super::text::{Returns, line_feeds};
 use super::tree::Walk;
-use super::{Candidate, SourceError, TargetKind};
+use super::{Bytes, Candidate, SourceError, TargetKind};
 use crate::plan::{Columns, ListReading, Within};
 
 /// The input being read.
@@ -28,6 +29,7 @@ enum Reading {
     Blocks(BlockFeed),
     Csv(Box<CsvFeed>),
     Json(JsonFeed),
+    Listed(ListedFeed),
     #[cfg(feature = "parquet")]
     Parquet(Box<ParquetFeed>),
     /// With the target that the named path itself is, not yet given.
@@ -55,6 +57,12 @@ impl Feed {
     pub(super) fn json(path: PathBuf, opened: Opened, columns: &Columns) -> Self {
         let reading = Reading::Json(JsonFeed::new(line_feeds(opened.bytes, Returns::MayEnd), columns));
         Self { path, reading, packed_bytes: opened.packed_bytes }
+    }
+
+    /// What sitemaps list.
+    pub(super) fn listed(bytes: Bytes, keep: &[String]) -> Self {
+        let reading = Reading::Listed(ListedFeed::new(bytes, keep));
+        Self { path: PathBuf::from("what the sitemaps list"), reading, packed_bytes: None }
     }
 
     #[cfg(feature = "parquet")]
@@ -86,6 +94,7 @@ impl Feed {
             Reading::Blocks(feed) => (feed.next(inputs_max), "line", feed.reader.number + 1),
             Reading::Csv(feed) => (feed.next(), "line", feed.line()),
             Reading::Json(feed) => (feed.next(), "line", feed.reader.number + 1),
+            Reading::Listed(feed) => (feed.next(), "entry", feed.number + 1),
             #[cfg(feature = "parquet")]
             Reading::Parquet(feed) => (feed.next(), "row", feed.row() + 1),
             Reading::Tree(walk, first) => return Ok(first.take().or_else(|| walk.next())),
@@ -99,6 +108,7 @@ impl Feed {
             Reading::Blocks(feed) => feed.is_ready(),
             Reading::Csv(feed) => feed.is_ready(),
             Reading::Json(feed) => feed.reader.is_ready(),
+            Reading::Listed(feed) => feed.is_ready(),
             #[cfg(feature = "parquet")]
             Reading::Parquet(_) => true,
             Reading::Tree(..) => true,
@@ -114,6 +124,7 @@ impl Feed {
             Reading::Blocks(feed) => feed.reader.bytes_read,
             Reading::Csv(feed) => feed.bytes_read(),
             Reading::Json(feed) => feed.reader.bytes_read,
+            Reading::Listed(feed) => feed.bytes_read,
             #[cfg(feature = "parquet")]
             Reading::Parquet(feed) => feed.bytes_read(),
             Reading::Tree(..) => 0,

@@ -16,6 +16,7 @@ mod host;
 mod json;
 mod kept;
 mod lines;
+mod listed;
 mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -48,7 +49,7 @@ pub(crate) use self::ranges::shown_part;
 use self::text::trimmed;
 pub use self::tree::{is_allowed, led_out, pages};
 use crate::descriptor;
-use crate::plan::{Columns, Input, ListReading, Plan, Within};
+use crate::plan::{Input, ListReading, Plan, Within};
 
 /// Longest target, in bytes, with what is kept of its row. A target must fit into one message to a worker,
 /// which has at most 32 KiB. Servers take URLs of up to 8 KiB, Linux paths of up to 4 KiB.
@@ -89,7 +90,7 @@ pub struct SourceItem {
     pub inputs: u64,
     /// The URL, the path or the lines, byte for byte.
     pub input: Vec<u8>,
-    /// The data carried into its record, as an encoded JSON object; may be empty.
+    /// The values that are carried into its record, encoded; may be empty.
     pub kept: Vec<u8>,
     /// The host that it asks; `None` for a path, and for anything but an http(s) URL.
     pub host: Option<Host>,
@@ -153,7 +154,7 @@ impl Candidate {
     fn with(mut self, kept: Encoded) -> Self {
         let bytes = kept.bytes.saturating_add(self.input.len() as u64);
         if bytes <= TARGET_BYTES_MAX as u64 {
-            self.kept = kept.object;
+            self.kept = kept.values;
             return self;
         }
         if self.refused.is_some() {
@@ -238,7 +239,7 @@ impl Source {
         self
     }
 
-    /// Reads `entries` where an input says sitemaps: a JSON object a line, with `loc`.
+    /// Reads `entries` where an input says sitemaps: framed entries of sitemaps.
     #[must_use]
     pub fn with_sitemaps(mut self, entries: Option<Bytes>) -> Self {
         self.sitemaps = entries;
@@ -346,9 +347,7 @@ impl Source {
                 Input::ParquetColumn(path, columns) => Feed::parquet(path, &columns)?,
                 Input::Sitemaps(sitemaps) => {
                     let bytes = self.sitemaps.take().unwrap_or_else(|| Box::new(io::empty()));
-                    let opened = Opened { bytes, packed_bytes: None };
-                    let columns = Columns { input: "loc".to_owned(), keep: sitemaps.keep };
-                    Feed::json(PathBuf::from("what the sitemaps list"), opened, &columns)
+                    Feed::listed(bytes, &sitemaps.keep)
                 }
                 Input::Tree(path) => Feed::tree(path, self.within.clone()),
             });
