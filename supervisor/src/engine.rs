@@ -38,6 +38,7 @@ use self::table::TableError;
 use self::tree::SitemapError;
 use crate::journal::{JournalError, OutputError};
 use crate::kinds;
+#[cfg(feature = "objects")]
 use crate::objects::ObjectError;
 use crate::plan::Plan;
 use crate::runtime::{Control, Controller, NoWorkers, Observer, Workers};
@@ -64,6 +65,7 @@ pub(crate) enum EngineError {
     #[error("{0:#}")]
     NotOurs(anyhow::Error),
     /// The object cannot or must not be written.
+    #[cfg(feature = "objects")]
     #[error(transparent)]
     Object(#[from] ObjectError),
     /// The inputs are not those of the run that was to be resumed.

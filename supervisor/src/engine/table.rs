@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+#[cfg(feature = "objects")]
 use std::path::PathBuf;
 
 use shared::csv::{CsvFile, CsvSpec};
@@ -17,6 +18,7 @@ use super::{EngineError, RunContext};
 use crate::aggregate::{self, Merge, Merged, OnePass};
 use crate::inherited;
 use crate::kinds::{self, Spooled};
+#[cfg(feature = "objects")]
 use crate::objects::ObjectError;
 use crate::plan::{Output, Plan};
 use crate::runtime::{Finished, Signals, Writer};
@@ -37,6 +39,7 @@ pub(crate) enum TableError {
     #[error("cannot write to standard output: {0}")]
     Stdout(io::Error),
     /// The store does not take it; it stays on this machine.
+    #[cfg(feature = "objects")]
     #[error("the table is in {}: {cause}", path.display())]
     Upload {
         /// The file on this machine.

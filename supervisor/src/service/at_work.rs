@@ -133,11 +133,12 @@ fn stuck(error: EngineError) -> How {
         EngineError::NoWorkers(_)
         | EngineError::Output { .. }
         | EngineError::NotOurs(_)
-        | EngineError::Object(_)
         | EngineError::Changed(_)
         | EngineError::Sitemap(_)
         | EngineError::Manifest(_)
         | EngineError::Unbalanced(_) => How::Failed(error.to_string(), None),
+        #[cfg(feature = "objects")]
+        EngineError::Object(_) => How::Failed(error.to_string(), None),
     }
 }
 
