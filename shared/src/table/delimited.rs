@@ -2,13 +2,14 @@
 //! has to be. Nothing is an empty cell, and an empty text is `""`, so that readers
 //! who care can tell them apart.
 
-use std::io;
-
 use serde::{Deserialize, Serialize};
 use wire::record::{Ending, Record};
 
 use super::value::Value;
 use super::{Kind, Table};
+
+/// Room for a list that becomes a cell: most lists fit.
+const JSON_BYTES: usize = 1024;
 
 /// How rows are written as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,50 +63,25 @@ impl Delimited {
             if n > 0 {
                 out.push(self.delimiter);
             }
-            let value = column.origin.of(record);
-            if value == Value::Null {
-                continue;
-            }
-            // Numbers keep the digits they have.
-            let text = if matches!(column.kind, Kind::One(_)) { value.as_text() } else { None };
-            match text {
-                Some(text) if text.is_empty() => out.extend_from_slice(b"\"\""),
-                Some(text) => quoted(out, text.as_bytes(), self.delimiter),
-                None => self.json(&value, out),
-            }
+            self.cell(column.kind, &column.origin.of(record), out);
         }
     }
 
-    /// Appends a value as JSON, in quotes if it needs them.
-    fn json(&self, value: &Value<'_>, out: &mut Vec<u8>) {
-        let quote_at = out.len();
-        out.push(b'"');
-        let mut quoting = Quoting { out, delimiter: self.delimiter, needed: false };
-        value.write_json(&mut quoting);
-        if quoting.needed {
-            out.push(b'"');
-        } else {
-            out.remove(quote_at);
+    fn cell(&self, kind: Kind, value: &Value<'_>, out: &mut Vec<u8>) {
+        let text = if matches!(kind, Kind::One(_)) { value.as_text() } else { None };
+        match (text, value) {
+            (Some(text), _) if text.is_empty() => out.extend_from_slice(b"\"\""),
+            (Some(text), _) => quoted(out, text.as_bytes(), self.delimiter),
+            (None, Value::Null) => {}
+            // Numbers need no quotes.
+            (None, Value::Int(_) | Value::Uint(_) | Value::Float(_)) => value.write_json(out),
+            (None, Value::Json(json)) => quoted(out, json, self.delimiter),
+            (None, Value::Text(_) | Value::Tree(_)) => {
+                let mut json = Vec::with_capacity(JSON_BYTES);
+                value.write_json(&mut json);
+                quoted(out, &json, self.delimiter);
+            }
         }
-    }
-}
-
-/// Doubles the quotes in what passes, and notes whether it has to stand in quotes.
-struct Quoting<'a> {
-    out: &'a mut Vec<u8>,
-    delimiter: u8,
-    needed: bool,
-}
-
-impl io::Write for Quoting<'_> {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.needed |= needs_quotes(text, self.delimiter);
-        double_quotes(text, self.out);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -124,12 +100,13 @@ fn needs_quotes(text: &[u8], delimiter: u8) -> bool {
 }
 
 fn double_quotes(text: &[u8], out: &mut Vec<u8>) {
-    for (n, piece) in text.split(|byte| *byte == b'"').enumerate() {
-        if n > 0 {
-            out.extend_from_slice(b"\"\"");
-        }
-        out.extend_from_slice(piece);
+    let mut from = 0;
+    for quote in memchr::memchr_iter(b'"', text) {
+        // The quote ends this piece and begins the next.
+        out.extend_from_slice(text.get(from..=quote).unwrap_or_default());
+        from = quote;
     }
+    out.extend_from_slice(text.get(from..).unwrap_or_default());
 }
 
 #[cfg(test)]
