@@ -1,4 +1,4 @@
-//! What the state loop can be asked to do, and how it refuses.
+//! Requests to the state loop, and their errors.
 
 use std::path::PathBuf;
 
@@ -7,90 +7,90 @@ use serde::{Deserialize, Serialize};
 
 use crate::view::{JobId, JobView};
 
-/// A change that somebody wants. The answer goes into `reply`; who asked may be gone by then.
+/// A request for a change. The answer goes to the sender in it, whose receiver may be gone by then.
 #[derive(Debug)]
 pub enum Ask {
-    /// Take in a job.
+    /// Submit a job.
     Submit(Box<Submission>, Sender<Result<Submitted, Refused>>),
-    /// Do something with a job.
+    /// Act on a job.
     Act(JobId, Verb, Sender<Result<JobView, Refused>>),
-    /// Have so many workers; `None` is one for each CPU. Answers with the number.
+    /// Set the number of workers; `None` means one per CPU. The answer is the number.
     Scale(Option<u32>, Sender<Result<u32, Refused>>),
 }
 
-/// What came of a submission.
+/// The answer to a submission.
 #[derive(Debug, Clone)]
 pub struct Submitted {
     /// The job.
     pub job: JobView,
-    /// Whether it was there already, by its idempotency key.
+    /// Whether the job existed already under the same idempotency key.
     pub known: bool,
 }
 
-/// What can be done with a job.
+/// An action on a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Finish what is in flight, then wait; from `queued`, too.
+    /// Finish the targets in flight, then pause. Also applies to queued jobs.
     Pause,
-    /// Go on with a paused job.
+    /// Continue a paused job.
     Resume,
-    /// Finish what is in flight, keep the records, never go on.
+    /// Finish the targets in flight, keep the records, and end the job.
     Cancel,
-    /// A new job of the inputs that failed in this one, which must have ended; answers with the new job.
+    /// Submit a new job with the failed inputs of this one, which must have ended. The answer is the new job.
     RetryFailed,
-    /// Forget an ended job and its records.
+    /// Delete an ended job and its records.
     Remove,
 }
 
-/// A job on its way in. Its uploads lie in a directory of the state directory, which becomes the job's.
+/// A submitted job. Its uploads are in a directory below the state directory, which becomes the job's.
 #[derive(Debug)]
 pub struct Submission {
-    /// The job document: keys are the flags' long names, as in a job file; `command` says which command.
-    /// Besides those `name` (text), `priority` (−100 to 100; higher goes first).
+    /// The job document. Its keys are the long names of the flags, as in a job file, with `command` for the
+    /// command, `name` (text) and `priority` (−100 to 100; higher starts first).
     pub document: serde_json::Map<String, serde_json::Value>,
-    /// Files that came along.
+    /// The uploaded files.
     pub uploads: Vec<Upload>,
-    /// Makes sure that a submission sent twice is one job.
+    /// Identifies a repeated submission, which makes no second job.
     pub idempotency: Option<Idempotency>,
-    /// Who sent it, for the log: `uid 1000, pid 4711` or an address.
+    /// The sender, for the log: `uid 1000, pid 4711` or an address.
     pub sender: String,
 }
 
-/// A file that came with a job.
+/// An uploaded file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
-    /// Where it lies, on the file system of the state directory.
+    /// Its path, on the file system of the state directory.
     pub path: PathBuf,
-    /// What the sender calls it; its extension says what it holds. No directories in it.
+    /// The sender's name for it, without directories. Its extension gives the format.
     pub name: String,
 }
 
-/// A submission's key and what was sent under it.
+/// The idempotency key of a submission, with a digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
-    /// The key, as sent.
+    /// The key.
     pub key: String,
-    /// A digest of the document and the uploads: the same key with another is refused.
+    /// A digest of the document and the uploads. The same key with another digest is refused.
     pub digest: [u8; 32],
 }
 
-/// Why something is not done.
+/// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// There is no such job.
-    #[error("there is no job {0}")]
+    /// The job does not exist.
+    #[error("no job {0}")]
     NoJob(JobId),
-    /// The job is in a state in which that makes no sense.
+    /// The job's state does not allow it.
     #[error("{0}")]
     Conflict(String),
-    /// The document is wrong, or not allowed here.
+    /// The document is wrong, or this service does not allow it.
     #[error("{0}")]
     Invalid(String),
-    /// An idempotency key was used for something else.
-    #[error("this Idempotency-Key was used for another job")]
+    /// The idempotency key was used for a different submission.
+    #[error("this Idempotency-Key was used for a different job; use a new key")]
     KeyReused,
     /// The queue is full.
-    #[error("{0} jobs are waiting already, which is the most there may be")]
+    #[error("the queue is full: {0} jobs are waiting, which is the limit (--queue-max)")]
     Full(u64),
     /// The state directory cannot be written.
     #[error("cannot store the job: {0}")]

@@ -1,16 +1,14 @@
-//! The service: the same engine, always on. It keeps a queue of jobs in the
-//! state directory, runs several at once on one set of workers, and survives
-//! its own death at any instant.
+//! The service: the same engine, running permanently. It keeps a queue of jobs in the state directory, runs
+//! several at once on one set of workers, and survives a crash at any instant.
 //!
 //! ```text
-//! api ─ asks ─→ state loop ─ starts, stops, shares ─→ one engine thread a job
-//!  ↑                │  ↑                                   │
-//!  └── board, events┘  └────────────── news ←──────────────┘
+//! api ─ requests ─→ state loop ─ starts, stops, shares ─→ one engine thread per job
+//!  ↑                   │  ↑                                   │
+//!  └─ board, updates ──┘  └────────────── events ←────────────┘
 //! ```
-//! One thread owns everything that can change, the state loop. Whoever wants a
-//! change sends it an [`Ask`]; whoever wants to look reads the [`Board`], which
-//! the loop writes and nobody waits for. Invariant: what the loop has answered
-//! is on the disk.
+//! One thread, the state loop, owns all mutable state. A change is requested by sending it a [`Request`]. The
+//! state is read from the [`Board`], which only the loop writes and which never blocks it. Invariant: what
+//! the loop has answered is on disk.
 
 mod ask;
 mod at_work;
@@ -40,10 +38,10 @@ use self::store::Store;
 use crate::config::ServiceConfig;
 use crate::runtime::{Signals, Told, Workers};
 
-/// Why the service cannot be started.
+/// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The state cannot be used.
+    /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Threads or signal handlers cannot be set up.
@@ -51,24 +49,23 @@ pub enum StartError {
     SetUp(#[from] std::io::Error),
 }
 
-/// Serves requests to the service, on threads of its own, until it is dropped.
+/// An API server. It runs on its own threads until it is dropped.
 pub trait Endpoint {
-    /// Reads its token and certificate again, for connections that come from now on.
+    /// Reloads the token and certificate for later connections.
     ///
     /// # Errors
-    /// What is wrong with a file, for a log; everything stays as it was then.
+    /// What is wrong with a file, for the log. Nothing changes then.
     fn reload(&self) -> Result<(), String>;
 }
 
-/// Reads the settings again; or says what is wrong with them.
+/// Reloads the settings, or returns what is wrong with them.
 pub type Again = fn() -> Result<ServiceConfig, String>;
 
-/// Runs a service with these workers until it is told to stop. `open` is called with it and its
-/// configuration once it can be asked, and opens the way in, if there is to be one. On SIGHUP `again`
-/// is called for the settings as they are then.
+/// Runs a service until it is told to stop. Calls `open` with the service's handle and configuration once it
+/// accepts requests, to open the API. On SIGHUP, calls `again` for the current settings.
 ///
 /// # Errors
-/// [`StartError`], before anything has run; or what `open` says.
+/// [`StartError`] if the service cannot start, or the error of `open`.
 pub fn run<E: From<StartError>>(
     config: ServiceConfig,
     again: Again,
@@ -90,13 +87,13 @@ pub fn run<E: From<StartError>>(
     let (handle, own_config) = (service.clone(), config.clone());
     let parts = Parts { config, again, service, store, asks, news, tell, listeners, workers, spares, clerk };
     let state = StateLoop::new(parts).map_err(StartError::from)?;
-    // Not before there is something to see: a job that is kept must not be missed for an instant.
+    // Opened only after the board is filled, so that no stored job is missing even for an instant.
     let endpoint = open(&handle, &own_config)?;
     state.run(endpoint);
     Ok(())
 }
 
-/// Hands signals on: that a child has changed its state to all who have children, anything else to the loop.
+/// Forwards signals: SIGCHLD to all runs that have children, others to the state loop.
 fn signals(
     listeners: &Listeners,
     spares: crate::runtime::Spares,
@@ -106,7 +103,7 @@ fn signals(
     Signals::start(move |told| match told {
         Told::Child => {
             spares.child();
-            // A run that is over does not listen any more.
+            // Forget the runs that have ended.
             listeners
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

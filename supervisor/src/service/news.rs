@@ -1,4 +1,4 @@
-//! What the state loop hears from the threads that work for it.
+//! Events that the state loop receives from its threads.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,45 +16,45 @@ use crate::runtime::{Told, WorkerLook};
 use crate::summary::{LatencyMs, Summary};
 use crate::view::{JobCounts, JobId, JobView};
 
-/// One piece of news.
+/// An event.
 #[derive(Debug)]
 pub(super) enum News {
-    /// A pool of this job began, in this mode, with a use for so many workers.
+    /// A pool of a job started, in this mode, with work for this many workers.
     Began(JobId, Mode, u32),
-    /// It has so many processes now.
+    /// The number of processes of a job changed.
     Processes(JobId, u32),
-    /// How far it is.
+    /// The progress of a job.
     Seen(JobId, Box<Sight>),
-    /// A line for a person.
+    /// A message about a job.
     Said(JobId, Notice),
-    /// It is over; its directory has so many bytes.
+    /// A job's run ended; the number is the size of its directory in bytes.
     Ended(JobId, Box<How>, u64),
-    /// A job is ready to be taken in, or is refused.
+    /// A submitted job is checked and on disk, or refused.
     Prepared(Result<Box<Prepared>, Refused>, Reply),
-    /// The system told this process.
+    /// A signal arrived.
     Told(Told),
 }
 
-/// Who waits for the job to be taken in.
+/// Where to send the answer about a submitted job.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// Whoever submitted it.
+    /// To the sender of a submission.
     Submitted(Sender<Result<Submitted, Refused>>),
-    /// Whoever wants failed inputs to be tried again.
+    /// To the sender of a `retry-failed`.
     Retried(Sender<Result<JobView, Refused>>),
 }
 
 impl Reply {
-    /// Nothing comes of it.
+    /// Answers that the job is refused.
     pub(super) fn refuse(self, why: Refused) {
-        // Whoever asked may be gone.
+        // The requester may be gone.
         match self {
             Self::Submitted(reply) => drop(reply.send(Err(why))),
             Self::Retried(reply) => drop(reply.send(Err(why))),
         }
     }
 
-    /// It is taken in, or was before.
+    /// Answers that the job is accepted, or was before.
     pub(super) fn accept(self, job: JobView, known: bool) {
         match self {
             Self::Submitted(reply) => drop(reply.send(Ok(Submitted { job, known }))),
@@ -63,7 +63,7 @@ impl Reply {
     }
 }
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Debug)]
 pub(super) struct Sight {
     pub(super) counts: JobCounts,
@@ -77,39 +77,39 @@ pub(super) struct Sight {
     pub(super) workers: Vec<WorkerLook>,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(super) struct JobResult {
     pub(super) counts: JobCounts,
     pub(super) errors: BTreeMap<ErrorKind, u64>,
     pub(super) summary: Option<Summary>,
-    /// Of the inputs that this run did.
+    /// Latencies of the inputs that this run processed.
     pub(super) latencies: Latencies,
 }
 
-/// How it ended.
+/// How a run ended.
 #[derive(Debug)]
 pub(super) enum How {
-    /// Every input has its record; with this exit code.
+    /// Every input has a record; with the exit code.
     Done(JobResult, u8),
-    /// It was asked to stop; what was done is kept.
+    /// The run was asked to stop; its records are kept.
     Stopped(JobResult),
-    /// It cannot be done; with what was done in spite of it, if it got as far as to begin.
+    /// The job cannot be done; with the partial result, if it started.
     Failed(String, Option<JobResult>),
-    /// It could not go on with things as they are (a full disk), and can later.
+    /// The run cannot continue now, for example because the disk is full, but may later.
     Blocked(String),
 }
 
-/// A job that can be taken in.
+/// A job that is ready to be accepted.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) document: Map<String, Value>,
     pub(super) command: &'static str,
     pub(super) name: Option<String>,
     pub(super) priority: i32,
-    /// The directory that becomes the job's, if it has uploads.
+    /// The directory of its uploads, if any, which becomes the job's.
     pub(super) incoming: Option<PathBuf>,
-    /// Within it.
+    /// The uploads, as paths within `incoming`.
     pub(super) uploads: Vec<PathBuf>,
     pub(super) idempotency: Option<Idempotency>,
     pub(super) retry_of: Option<JobId>,

@@ -1,14 +1,13 @@
-//! The state loop: one thread owns all that can change, the jobs and who works for them. It hears
-//! what is asked, what the engines tell and what the system says, changes what follows, keeps it,
-//! shows it on the board.
+//! The state loop: one thread owns all mutable state of the service, the jobs and their workers. It handles
+//! requests, events from the engines and signals, updates the state, stores it, and publishes it on the
+//! board.
 //!
-//! One file for each thing it does: `intake` takes jobs in, `act` does what users want of them,
-//! `share` starts them and gives them workers, `finish` ends them, `signals` obeys the system,
-//! `expire` forgets, `show` writes the board.
+//! One file per task: `intake` accepts jobs, `act` handles actions on jobs, `share` starts jobs and gives
+//! them workers, `finish` ends them, `signals` handles signals, `expire` deletes old jobs, `show` writes the
+//! board.
 //!
-//! Invariants, checked after every turn, and only while they hold does the watchdog hear of us: no
-//! more jobs run than may; no more workers are given away than there are; a job runs if and only if
-//! its state says so.
+//! Invariants, checked after every turn: no more jobs run than allowed; no more workers are allotted than
+//! exist; a job runs if and only if its state says so. The watchdog is notified only while they hold.
 
 mod act;
 mod expire;
@@ -39,28 +38,28 @@ use crate::config::ServiceConfig;
 use crate::runtime::{Controller, Spares, Workers};
 use crate::view::JobId;
 
-/// Pieces of news taken in one turn before what is asked is looked at again.
+/// Most events handled per turn, so that requests do not wait too long.
 const NEWS_PER_TURN: usize = 256;
 
-/// Time between two looks at what changes by itself, while somebody listens or something runs.
+/// Time between two refreshes of the board while anyone listens or a job runs.
 const BUSY_TICK: Duration = Duration::from_millis(500);
 
-/// The same while nobody does and nothing does.
+/// Time between two refreshes otherwise.
 const IDLE_TICK: Duration = Duration::from_secs(2);
 
-/// Runs that are told when a child has changed its state.
+/// Runs that are notified of SIGCHLD.
 pub(super) type Listeners = Arc<Mutex<Vec<Controller>>>;
 
-/// What the loop is given.
+/// The loop's inputs.
 pub(super) struct Parts {
     pub(super) config: ServiceConfig,
-    /// For the settings as they are now.
+    /// Reloads the settings.
     pub(super) again: Again,
     pub(super) service: Service,
     pub(super) store: Store,
     pub(super) asks: Receiver<Ask>,
     pub(super) news: Receiver<News>,
-    /// For those who work for the loop.
+    /// The sender of events, for the loop's threads.
     pub(super) tell: Sender<News>,
     pub(super) listeners: Listeners,
     pub(super) workers: Workers,
@@ -68,37 +67,37 @@ pub(super) struct Parts {
     pub(super) clerk: Clerk,
 }
 
-/// The loop.
+/// The state loop.
 pub(super) struct StateLoop {
     parts: Parts,
     jobs: BTreeMap<JobId, Job>,
-    /// Worker processes there are to be.
+    /// The number of workers to run.
     workers: u32,
-    /// What all jobs together may ask of each host.
+    /// The host budgets, shared by all jobs.
     hosts: HostShares,
-    /// Set once it stops.
+    /// Set once the service stops.
     stopping: bool,
     notify: Notify,
     started: Instant,
-    /// Workers that were started to replace one that died, in runs that are over.
+    /// Restarts of workers in ended runs.
     restarts: u64,
-    /// What serves the API, if anything does.
+    /// The API server, if there is one.
     endpoint: Option<Box<dyn Endpoint>>,
-    /// What systemd was told last.
+    /// The last status sent to systemd.
     said: String,
-    /// Spares that were asked for.
+    /// The number of spares last requested.
     spares_kept: Option<u32>,
     tick_due: Instant,
     alive_due: Option<Instant>,
-    /// When systemd is to be asked for more time to stop.
+    /// When to ask systemd for more time to stop.
     extend_due: Option<Instant>,
     expiry_due: Instant,
-    /// The first invariant that was found broken.
+    /// The first invariant that was found violated.
     broken: Option<&'static str>,
 }
 
 impl StateLoop {
-    /// Takes over what the store has.
+    /// Creates the loop and loads the jobs from the store.
     pub(super) fn new(parts: Parts) -> Result<Self, super::StoreError> {
         let now = clock::now();
         let workers = share::count(parts.config.workers);
@@ -121,12 +120,13 @@ impl StateLoop {
             parts,
         };
         state.take_over()?;
-        // Whoever has waited at the socket asks before the first turn.
+        // A client that waits at the socket may read the board before the first turn.
         state.show_all();
         Ok(state)
     }
 
-    /// Runs until it is told to stop and nothing is at work any more; `endpoint` serves the API, if anything does.
+    /// Runs until the service was told to stop and no job runs. `endpoint` is the API server, if there is
+    /// one.
     pub(super) fn run(mut self, endpoint: Option<Box<dyn Endpoint>>) {
         self.endpoint = endpoint;
         self.share();
@@ -138,7 +138,7 @@ impl StateLoop {
             self.turn();
         }
         self.show_all();
-        // Whoever still asks is not kept waiting for an answer.
+        // Dropping the channels fails pending requests at once.
         drop((self.parts.asks, self.parts.news));
         drop(self.endpoint);
     }
@@ -187,7 +187,7 @@ impl StateLoop {
         match ask {
             Ask::Submit(submission, reply) => self.submit(submission, reply),
             Ask::Act(id, verb, reply) => self.act(id, verb, reply),
-            // Whoever asked may be gone.
+            // The requester may be gone.
             Ask::Scale(workers, reply) => drop(reply.send(self.scale(workers))),
         }
     }
@@ -204,7 +204,7 @@ impl StateLoop {
         }
     }
 
-    /// Looks whether all is as it must be.
+    /// Checks the invariants.
     fn check(&mut self) {
         let at_work = self.jobs.values().filter(|job| job.live.is_some()).count();
         let leaving = self.jobs.values().filter(|job| job.is_leaving()).count();
@@ -213,11 +213,11 @@ impl StateLoop {
         let room = self.workers.min(self.parts.config.jobs_max.get()) as usize;
         let stray = self.jobs.values().any(|job| job.live.is_none() && job.kept.state.is_at_work());
         let broken = if at_work - leaving > room {
-            Some("more jobs run than may")
+            Some("more jobs run than allowed")
         } else if leaving == 0 && allotted > self.workers {
-            Some("more workers are given away than there are")
+            Some("more workers are allotted than exist")
         } else if stray {
-            Some("a job is said to run and does not")
+            Some("a job's state says that it runs, but it does not")
         } else {
             None
         };
@@ -227,7 +227,7 @@ impl StateLoop {
         self.broken = broken;
     }
 
-    /// Tells the watchdog that the loop turns, and turns as it should.
+    /// Notifies the watchdog, unless an invariant is violated.
     fn show_life(&mut self, now: Instant) {
         let Some(every) = self.notify.every() else { return };
         if self.alive_due.is_none_or(|due| due <= now) && self.broken.is_none() {

@@ -1,4 +1,4 @@
-//! `retry-failed`: the inputs that failed in a job, as the upload of a new one with the same flags.
+//! `retry-failed`: makes the failed inputs of a job the upload of a new job with the same flags.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -19,33 +19,33 @@ use crate::plan::Plan;
 use crate::source::Source;
 use crate::view::JobId;
 
-/// Lines of the source looked at together.
+/// Lines that are read from the source at a time.
 const BATCH: usize = 1024;
 
-/// A job some of whose inputs failed.
+/// A job with failed inputs.
 #[derive(Debug)]
 pub(in crate::service) struct Retry {
     pub(in crate::service) of: JobId,
     pub(in crate::service) command: String,
     pub(in crate::service) errand: Errand,
     pub(in crate::service) records: PathBuf,
-    /// Bytes of them that are certain.
+    /// The committed bytes of the records.
     pub(in crate::service) committed: u64,
     pub(in crate::service) sender: String,
 }
 
-/// What of a record tells which input it is.
+/// The parts of a record that identify its input.
 #[derive(Deserialize)]
 struct Seen {
     id: u64,
     url: Option<String>,
     path: Option<String>,
-    /// As it stands: a number that is read and written again may be another.
+    /// Unparsed, because parsing could change the spelling of a number.
     keep: Option<Box<RawValue>>,
     error: Option<IgnoredAny>,
 }
 
-/// The new job; its files lie in `incoming`.
+/// Builds the new job, with its files in `incoming`.
 pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> Result<Submission, Refused> {
     let storage = |error: io::Error| Refused::Storage(error.to_string());
     let mut document = retry.errand.document.clone();
@@ -55,18 +55,18 @@ pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> R
         "map" => lines(retry, incoming, &mut document, allowed)?,
         _ => {
             return Err(Refused::Conflict(format!(
-                "job {} aggregates: it has no inputs that could fail one by one",
+                "job {} is a csv job, which has no single inputs to retry",
                 retry.of
             )));
         }
     };
     if uploads.is_empty() && document.get("paths").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        return Err(Refused::Conflict(format!("no input of job {} has failed", retry.of)));
+        return Err(Refused::Conflict(format!("job {} has no failed inputs", retry.of)));
     }
     Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone() })
 }
 
-/// URLs, and what was carried along with them.
+/// Collects URLs, with the kept columns.
 fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io::Result<Vec<Upload>> {
     let path = incoming.join("failed");
     let mut out = BufWriter::new(File::create(&path)?);
@@ -100,7 +100,7 @@ fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io
     Ok(if any { vec![Upload { path, name: "failed.jsonl".to_owned() }] } else { Vec::new() })
 }
 
-/// Files: the job's own ones come along, others are named again.
+/// Collects files: uploaded ones are uploaded again, others are named by path.
 fn pages(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io::Result<Vec<Upload>> {
     let own = retry.records.parent().unwrap_or(Path::new(""));
     let (mut uploads, mut paths) = (Vec::new(), Vec::new());
@@ -127,7 +127,7 @@ fn pages(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> i
     Ok(uploads)
 }
 
-/// Lines, which a record does not hold: they are read once more.
+/// Collects lines. Records do not contain them, so they are read again from the inputs.
 fn lines(
     retry: &Retry,
     incoming: &Path,
@@ -139,7 +139,7 @@ fn lines(
     let raw = retry.errand.document.get("raw") == Some(&Value::Bool(true));
     if raw {
         return Err(Refused::Conflict(format!(
-            "the records of job {} are the program's own lines, which do not tell what failed",
+            "job {} ran with --raw; its records do not show which lines failed",
             retry.of
         )));
     }
@@ -172,7 +172,7 @@ fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Re
         items.clear();
         let more = source
             .next_batch(&mut items, BATCH)
-            .map_err(|error| Refused::Conflict(format!("the inputs cannot be read any more: {error}")))?;
+            .map_err(|error| Refused::Conflict(format!("cannot read the inputs again: {error}")))?;
         for item in &items {
             for (id, line) in (item.id..).zip(item.input.split(|byte| *byte == b'\n')) {
                 if id < item.id + item.inputs && failed.contains(&id) {

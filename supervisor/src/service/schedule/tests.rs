@@ -53,7 +53,7 @@ fn with_fewer_workers_than_jobs_the_last_ones_wait_again() {
     check(2, 4, &jobs, &[Move::SendBack(JobId(3))]);
 }
 
-/// A machine on which workers come and go late.
+/// A machine on which workers start and exit with delays.
 #[derive(Debug)]
 struct World {
     rng: fastrand::Rng,
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// A process starts or is gone.
+    /// A process starts or exits.
     fn get_on(&mut self, index: usize) {
         let Some(claim) = self.claims.get_mut(index) else { return };
         match &mut claim.stage {
@@ -148,12 +148,12 @@ impl World {
                 return;
             }
         }
-        panic!("it never comes to rest: {self:?}");
+        panic!("the schedule does not become stable: {self:?}");
     }
 }
 
-/// Over thousands of histories: never too many processes, never too many jobs, and when nothing
-/// happens any more everybody has what is his.
+/// Plays a history from a seed. There are never too many processes or jobs, and when events stop, each job
+/// gets its share.
 fn play(seed: u64) {
     let mut world = World::new(seed);
     for _ in 0..200 {
@@ -161,7 +161,7 @@ fn play(seed: u64) {
         let workers = world.workers;
         world.happen();
         world.apply();
-        // When the number falls, those that are there are only let go; none is added to them.
+        // If the number of workers falls, processes exit and none is added.
         assert!(world.held() <= workers.max(world.workers).max(before), "seed {seed}: {world:?}");
         if before <= world.workers {
             assert!(world.held() <= world.workers, "seed {seed}: {world:?}");
@@ -206,7 +206,8 @@ proptest! {
         prop_assert!(all <= workers.max(u32::try_from(jobs.len()).unwrap()));
         for ((a, &(priority_a, _)), share_a) in claims.iter().zip(&jobs).zip(&shares) {
             for ((b, &(priority_b, wants_b)), share_b) in claims.iter().zip(&jobs).zip(&shares) {
-                // Nobody with less weight has more than one more than somebody who could use it.
+                // No job of the same or less weight has more than one worker more than a job that could use
+                // it.
                 if a.id != b.id && priority_a <= priority_b && *share_b < wants_b {
                     prop_assert!(*share_a <= share_b + 1, "{a:?} {share_a}, {b:?} {share_b}");
                 }

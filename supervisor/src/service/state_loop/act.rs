@@ -1,4 +1,4 @@
-//! What users want done with a job.
+//! Actions on jobs.
 
 use std::sync::atomic::Ordering;
 
@@ -17,7 +17,7 @@ use crate::view::{JobId, JobState, JobView};
 
 impl StateLoop {
     pub(super) fn act(&mut self, id: JobId, verb: Verb, reply: Sender<Result<JobView, Refused>>) {
-        // As it was, for one that is removed.
+        // Read before the action, for the answer to a removal.
         let before = self.jobs.get(&id).map(super::Job::view);
         let answer = match verb {
             Verb::Pause => self.pause(id),
@@ -27,7 +27,7 @@ impl StateLoop {
             Verb::RetryFailed => {
                 match self.failed_inputs(id) {
                     Ok(retry) => self.parts.clerk.retry(retry, Reply::Retried(reply)),
-                    // Whoever asked may be gone.
+                    // The requester may be gone.
                     Err(refused) => drop(reply.send(Err(refused))),
                 }
                 return;

@@ -1,4 +1,4 @@
-//! A job has ended, one way or another: what of it is kept.
+//! Handles progress and the end of runs, and stores the result.
 
 use std::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::view::{JobCounts, JobId, JobState};
 
 impl StateLoop {
-    /// A job's thread is over.
+    /// Handles the end of a job's run.
     pub(super) fn ended(&mut self, id: JobId, how: How, bytes: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let live = job.live.take();
@@ -25,7 +25,7 @@ impl StateLoop {
         }
         if let Some(sight) = sight {
             self.restarts += sight.restarts;
-            // What was seen last stands where the engine could not say how far it came.
+            // The last known progress, unless the engine reported the final counts.
             job.kept.counts = JobCounts { in_flight: 0, ..sight.counts };
             job.kept.errors = sight.errors;
         }
@@ -46,10 +46,10 @@ impl StateLoop {
                     job.set_aside(JobState::Paused, result);
                     tracing::info!(job = id.0, "paused");
                 }
-                // Only the service itself stops a job for no reason of the user's.
+                // Without a request of the user, only a stopping service or the scheduler stops a job.
                 Some(After::Queue) | None => {
                     job.set_aside(JobState::Queued, result);
-                    tracing::info!(job = id.0, "waits again");
+                    tracing::info!(job = id.0, "queued again");
                 }
             },
             How::Failed(why, result) => {
@@ -58,7 +58,7 @@ impl StateLoop {
                 job.conclude(JobState::Failed, result, Some(Outcome::Impossible.code()));
             }
             How::Blocked(why) => {
-                tracing::warn!(job = id.0, %why, "paused, for it cannot go on");
+                tracing::warn!(job = id.0, %why, "paused, because it cannot continue");
                 job.kept.error = Some(why);
                 match after {
                     Some(After::Cancel) => {
@@ -91,8 +91,8 @@ impl StateLoop {
         self.parts.service.tell(Event::Said(Some(id), text.into()));
     }
 
-    /// Keeps a job as it is now, and shows it. A state that cannot be kept is tried again with the
-    /// next change; meanwhile it holds only as long as this process does.
+    /// Stores and publishes a job. If storing fails, the next change tries again; until then, the state is
+    /// lost if this process ends.
     pub(super) fn keep(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         let mut kept = job.kept.clone();
@@ -100,7 +100,7 @@ impl StateLoop {
             kept.state = after.state();
         }
         if let Err(error) = self.parts.store.update(&kept) {
-            tracing::error!(job = id.0, %error, "its state cannot be kept");
+            tracing::error!(job = id.0, %error, "cannot store its state");
             self.parts.service.tell(Event::Said(Some(id), error.to_string().into()));
         }
         self.show_job(id);
@@ -119,7 +119,7 @@ impl Job {
 
     fn set_aside(&mut self, state: JobState, result: JobResult) {
         self.take(result);
-        // It is not over.
+        // The job has not ended.
         self.kept.summary = None;
         self.kept.state = state;
     }

@@ -1,4 +1,4 @@
-//! Takes jobs in, and takes over those of the service before this one.
+//! Accepts jobs, and loads stored jobs at the start.
 
 use crossbeam_channel::Sender;
 use supervisor_core::gather::Counts;
@@ -16,21 +16,21 @@ use crate::journal;
 use crate::view::{JobCounts, JobId, JobState, JobView};
 
 impl StateLoop {
-    /// Goes on with what the store has: whatever ran when the service ended waits now, and finds its
-    /// journal when it starts.
+    /// Loads the jobs from the store. A job that was running when the service ended is queued again, and
+    /// continues from its journal when it starts.
     pub(super) fn take_over(&mut self) -> Result<(), StoreError> {
         for mut kept in self.parts.store.all()? {
             let id = kept.id;
             if kept.state.is_at_work() {
                 kept.state = JobState::Queued;
-                tracing::info!(job = id.0, "taken over, for it was at work");
+                tracing::info!(job = id.0, "queued again after a restart of the service");
             }
             let drained = kept.state == JobState::Cancelled && kept.finished_at.is_none();
             if drained || !kept.state.has_ended() {
                 self.catch_up(&mut kept);
             }
             if drained {
-                // It was draining.
+                // The job was draining.
                 kept.finished_at = Some(now());
                 kept.exit_code = Some(crate::outcome::Outcome::Stopped(15).code());
                 kept.bytes = store::size(&self.parts.store.job_directory(id));
@@ -42,13 +42,13 @@ impl StateLoop {
         Ok(())
     }
 
-    /// What was committed after the last word that was kept of a job says its journal.
+    /// Updates the counts of a job from its journal, which may be newer than the row.
     fn catch_up(&self, kept: &mut Kept) {
         let state = match journal::committed(&self.parts.store.records(kept.id)) {
             Ok(Some(state)) => state,
             Ok(None) => return,
-            // It is said once more, and to the user, when the job starts.
-            Err(error) => return tracing::warn!(job = kept.id.0, %error, "its journal cannot be read"),
+            // The user gets this error when the job starts.
+            Err(error) => return tracing::warn!(job = kept.id.0, %error, "cannot read its journal"),
         };
         let Counts { ok, failed, quarantined, retries, bytes } = state.tally.counts;
         let done = ok + failed;
@@ -77,7 +77,7 @@ impl StateLoop {
         }
     }
 
-    /// Why no job can be taken in now.
+    /// Returns why no job can be accepted now, if so.
     pub(super) fn refusal(&self) -> Option<Refused> {
         let waiting = self.jobs.values().filter(|job| job.kept.state == JobState::Queued).count() as u64;
         let queue_max = self.parts.config.queue_max;
@@ -96,7 +96,7 @@ impl StateLoop {
         }
     }
 
-    /// The job that was submitted under this key before, if one was.
+    /// Returns the job that was submitted earlier with this key, if any.
     fn known(&self, idempotency: Option<&Idempotency>) -> Result<Option<JobView>, Refused> {
         let Some(Idempotency { key, digest }) = idempotency else { return Ok(None) };
         let found = self.parts.store.by_key(key).map_err(|error| Refused::Storage(error.to_string()))?;
@@ -107,7 +107,7 @@ impl StateLoop {
         }
     }
 
-    /// The clerk is through with a job.
+    /// Handles a job that the disk thread has checked.
     pub(super) fn prepared(&mut self, prepared: Result<Box<Prepared>, Refused>, reply: Reply) {
         let prepared = match prepared {
             Ok(prepared) => *prepared,
@@ -131,7 +131,7 @@ impl StateLoop {
     }
 
     fn take_in(&mut self, prepared: Prepared) -> Result<(JobView, bool), Refused> {
-        // Its twin may have come in meanwhile.
+        // The same submission may have been accepted meanwhile.
         if let Some(job) = self.known(prepared.idempotency.as_ref())? {
             return Ok((job, true));
         }
@@ -154,7 +154,7 @@ impl StateLoop {
         let kept = self.parts.store.insert(&new, incoming.as_deref());
         let kept = kept.map_err(|error| Refused::Storage(error.to_string()))?;
         let id: JobId = kept.id;
-        tracing::info!(job = id.0, command, sender, "taken in");
+        tracing::info!(job = id.0, command, sender, "accepted");
         let job = Job::new(kept);
         let view = job.view();
         self.jobs.insert(id, job);

@@ -1,4 +1,4 @@
-//! A job as the loop has it: what is kept of it, and what there is of it only while it runs.
+//! A job in the state loop: its stored row, and what exists only while it runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use super::super::store::Kept;
 use crate::runtime::Controller;
 use crate::view::{JobState, JobView};
 
-/// What becomes of a job once it has finished what is in flight.
+/// What happens to a job after draining.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
-    /// It is set aside.
+    /// It is paused.
     Pause,
-    /// It is over.
+    /// It is cancelled.
     Cancel,
-    /// It waits again.
+    /// It is queued again.
     Queue,
 }
 
 impl After {
-    /// The state that is kept while it drains: what a crash meanwhile must not undo.
+    /// The state that is stored while the job drains, so that a crash cannot undo the request.
     pub(super) const fn state(self) -> JobState {
         match self {
             Self::Pause => JobState::Paused,
@@ -44,7 +44,7 @@ impl fmt::Display for After {
     }
 }
 
-/// A job that runs.
+/// A running job.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) controller: Controller,
@@ -52,7 +52,7 @@ pub(super) struct Live {
     pub(super) alive: u32,
     pub(super) wants: u32,
     pub(super) mode: Option<Mode>,
-    /// What it was told to stop for, if it was.
+    /// What follows the draining, if the job was told to stop.
     pub(super) draining: Option<After>,
     pub(super) sight: Option<Sight>,
 }
@@ -71,11 +71,11 @@ impl Live {
     }
 }
 
-/// One job.
+/// A job.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) kept: Kept,
-    /// Bytes of its records that are certain; shared with whoever reads them.
+    /// The committed bytes of its records, shared with their readers.
     pub(super) committed: Arc<AtomicU64>,
     pub(super) live: Option<Live>,
 }
@@ -90,7 +90,7 @@ impl Job {
         self.live.as_ref().is_some_and(|live| live.draining.is_some())
     }
 
-    /// The state that is shown.
+    /// Returns the state to publish.
     pub(super) fn state(&self) -> JobState {
         match &self.live {
             Some(live) if live.draining.is_some() => JobState::Draining,
@@ -99,7 +99,7 @@ impl Job {
         }
     }
 
-    /// What the scheduler has to know; `None` if it has nothing to do with this job.
+    /// Returns the job for the scheduler; `None` if it is not to be scheduled.
     pub(super) fn claim(&self) -> Option<Claim> {
         let stage = match &self.live {
             Some(live) if live.draining.is_some() => Stage::Leaving { alive: live.alive },
@@ -112,7 +112,7 @@ impl Job {
         Some(Claim { id: self.kept.id, priority: self.kept.priority, stage })
     }
 
-    /// What is shown of it.
+    /// Returns the job as it is published.
     pub(super) fn view(&self) -> JobView {
         let kept = &self.kept;
         let sight = self.live.as_ref().and_then(|live| live.sight.as_ref());

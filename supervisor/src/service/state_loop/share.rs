@@ -1,4 +1,4 @@
-//! Starts jobs and gives them workers, as the scheduler says.
+//! Carries out the scheduler's decisions: starts jobs and gives them workers.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::runtime::{Control, Steering, cpus, descriptors};
 use crate::units;
 use crate::view::{JobId, JobState};
 
-/// Most worker processes; as on the command line.
+/// Most worker processes, as on the command line.
 const WORKERS_MAX: u32 = 1024;
 
-/// How many workers that is: no more than there are descriptors for, jobs and spares alike.
+/// Resolves the number of workers. The limit on open files must have room for all of them, spares included.
 pub(super) fn count(workers: Option<NonZeroU32>) -> u32 {
     let wanted = workers.unwrap_or_else(cpus::usable_cpus).get();
     let fits = fitting(wanted);
@@ -28,19 +28,19 @@ pub(super) fn count(workers: Option<NonZeroU32>) -> u32 {
         tracing::warn!(
             workers = fits,
             wanted,
-            "the limit on open files leaves no room for more; raise it with ulimit -n"
+            "fewer workers than configured: the limit on open files allows no more; raise it with ulimit -n"
         );
     }
     fits
 }
 
-/// As many of these workers as the limit on open files leaves room for.
+/// Reduces a number of workers to what the limit on open files allows.
 fn fitting(wanted: u32) -> u32 {
     descriptors::fit(descriptors::raise_limit(), wanted, 1).0
 }
 
 impl StateLoop {
-    /// Does what the scheduler says; nothing, where all is as it should be.
+    /// Carries out the scheduler's decisions.
     pub(super) fn share(&mut self) {
         if !self.stopping {
             let claims: Vec<Claim> = self.jobs.values().filter_map(super::Job::claim).collect();
@@ -50,7 +50,7 @@ impl StateLoop {
                     Move::Allot(id, workers) => {
                         if let Some(live) = self.jobs.get(&id).and_then(|job| job.live.as_ref()) {
                             live.allot(workers);
-                            // It may be over already, and its last word on the way.
+                            // Fails if the run has just ended; its event is on the way.
                             let _ = live.controller.steer(Steering::Allotted);
                         }
                     }
@@ -61,7 +61,7 @@ impl StateLoop {
         self.keep_spares();
     }
 
-    /// What the jobs do not have is kept ready for them.
+    /// Keeps the workers that no job has as spares.
     fn keep_spares(&mut self) {
         let held: u32 = self
             .jobs
@@ -110,17 +110,17 @@ impl StateLoop {
         self.listen(controller);
         self.keep(id);
         if let Err(error) = assignment.start() {
-            let how = How::Blocked(format!("no thread for it: {error}"));
+            let how = How::Blocked(format!("cannot start its thread: {error}"));
             self.ended(id, how, 0);
         }
     }
 
-    /// Tells a job to finish what is in flight.
+    /// Tells a job to finish its targets in flight.
     pub(super) fn drain(&mut self, id: JobId, after: After) {
         let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) else { return };
-        tracing::info!(job = id.0, then = %after, "finishing what is in flight");
+        tracing::info!(job = id.0, then = %after, "finishing the targets in flight");
         if live.draining.replace(after).is_none() {
-            // It may be over already, and its last word on the way.
+            // Fails if the run has just ended; its event is on the way.
             let _ = live.controller.stop(nix::libc::SIGTERM);
         }
         self.keep(id);
@@ -138,7 +138,7 @@ impl StateLoop {
         }
     }
 
-    /// Sets how many workers there are to be.
+    /// Sets the number of workers.
     pub(super) fn scale(&mut self, workers: Option<u32>) -> Result<u32, Refused> {
         if self.stopping {
             return Err(Refused::Stopping);
@@ -146,13 +146,13 @@ impl StateLoop {
         let wanted = workers.unwrap_or_else(|| count(None));
         if !(1..=WORKERS_MAX).contains(&wanted) {
             return Err(Refused::Invalid(format!(
-                "\"count\" takes auto or a whole number from 1 to {WORKERS_MAX}, not {wanted}"
+                "\"count\" must be auto or a whole number from 1 to {WORKERS_MAX}, not {wanted}"
             )));
         }
         let fits = fitting(wanted);
         if fits < wanted {
             return Err(Refused::Invalid(format!(
-                "the limit on open files leaves room for {}, not {wanted}; raise it with ulimit -n",
+                "cannot run {wanted} workers: the limit on open files allows {}; raise it with ulimit -n",
                 units::counted(fits.into(), "worker")
             )));
         }
@@ -163,7 +163,7 @@ impl StateLoop {
     }
 }
 
-/// Now, as it is kept and shown.
+/// The current time as RFC 3339.
 pub(super) fn now() -> String {
     humantime::format_rfc3339_seconds(clock::wall()).to_string()
 }

@@ -1,4 +1,4 @@
-//! Writes the board, and tells whoever listens.
+//! Writes the board and notifies listeners.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,11 +14,11 @@ use crate::runtime::WorkerLook;
 use crate::units;
 use crate::view::{HostView, JobId, JobState, ServiceView, WorkerState, WorkerView};
 
-/// Hosts on the board.
+/// Most hosts on the board.
 const HOSTS_SHOWN: usize = 200;
 
 impl StateLoop {
-    /// A job came, or changed.
+    /// Publishes a job that is new or has changed.
     pub(super) fn show_job(&self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         let view = Arc::new(job.view());
@@ -27,20 +27,20 @@ impl StateLoop {
         let mut jobs = board.jobs.write().unwrap_or_else(PoisonError::into_inner);
         let before = jobs.insert(id, (Arc::clone(&view), records));
         drop(jobs);
-        // What is shown first is new, and counted there, or was counted by the service before this one.
+        // A job without an earlier version was counted at its submission, or by an earlier process.
         if let Some((before, _)) = before {
             board.metrics.job_changed(Some(&before), &view);
         }
         self.parts.service.tell(Event::Job(view));
     }
 
-    /// A job is gone.
+    /// Publishes the removal of a job.
     pub(super) fn hide_job(&self, id: JobId) {
         let board = self.parts.service.board();
         board.jobs.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    /// What changes by itself.
+    /// Publishes workers, hosts and the service.
     pub(super) fn show_all(&self) {
         let board = self.parts.service.board();
         *board.workers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.worker_views());
@@ -63,7 +63,7 @@ impl StateLoop {
         views
     }
 
-    /// What all jobs see of each host, together.
+    /// Returns the hosts, summed over all jobs.
     fn host_views(&self) -> Vec<HostView> {
         let sights = self.jobs.values().filter_map(|job| job.live.as_ref()?.sight.as_ref());
         let mut hosts: BTreeMap<&str, HostView> = BTreeMap::new();
@@ -104,7 +104,7 @@ impl StateLoop {
         }
     }
 
-    /// For `systemctl status`.
+    /// Returns the status for `systemctl status`.
     pub(super) fn status(&self) -> String {
         let lives = || self.jobs.values().filter_map(|job| job.live.as_ref());
         let running = units::counted(lives().count() as u64, "job");
@@ -145,7 +145,7 @@ fn at_work(job: JobId, look: &WorkerLook) -> WorkerView {
 }
 
 fn spare(pid: u32) -> WorkerView {
-    // It writes nothing into its black box before it has work.
+    // A spare writes nothing to its black box, so read its memory from /proc.
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
     let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     WorkerView {

@@ -122,12 +122,12 @@ fn what_a_document_may_not_say_is_refused() {
         let refused = service.try_submit(&document, &[]).unwrap_err().to_string();
         assert!(refused.contains(why), "{document}: {refused}");
     };
-    check(json!({"urls": ["http://a/"]}), "no command");
-    check(json!({"command": "fetsh"}), "it is one of: fetch, parse, map, csv");
+    check(json!({"urls": ["http://a/"]}), "\"command\" is missing");
+    check(json!({"command": "fetsh"}), "give one of: fetch, parse, map, csv");
     check(json!({"command": "fetch", "slect": "a=b"}), "did you mean \"select\"?");
-    check(json!({"command": "fetch", "output": "/etc/passwd"}), "\"output\" is not for jobs");
+    check(json!({"command": "fetch", "output": "/etc/passwd"}), "\"output\" is for local runs");
     check(json!({"command": "fetch", "timeout": "soon", "urls": ["http://a/"]}), "give a time such as");
-    check(json!({"command": "fetch", "timeout": true}), "not this boolean");
+    check(json!({"command": "fetch", "timeout": true}), "found boolean");
     check(json!({"command": "parse", "paths": [secret]}), "--allow-path");
     check(json!({"command": "parse", "input": [secret]}), "list of paths");
     check(json!({"command": "csv", "files": [secret]}), "--allow-path");
