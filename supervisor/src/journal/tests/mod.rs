@@ -1,4 +1,4 @@
-//! The journal on real files: killed at every point, damaged, locked, out of space.
+//! The journal on real files: killed at any point, damaged, locked, and on a full disk.
 
 mod refusals;
 
@@ -89,18 +89,18 @@ impl Place {
         open(&self.plan(overwrite, resume))
     }
 
-    /// A run with `--resume`, of which nothing was told to the output yet.
+    /// A run with `--resume` that has not written to the output yet.
     fn run(&self) -> Run {
         Run::new(self, self.open(false, true).unwrap()).unwrap()
     }
 
-    /// What opening says when it refuses.
+    /// The error of opening.
     fn refusal(&self, overwrite: bool, resume: bool) -> String {
         let refusal = self.open(overwrite, resume).unwrap_err().to_string();
         refusal.replace(&format!("{}/", self.0.path().display()), "")
     }
 
-    /// What is on the disk, with only so much of the output and the write-ahead file.
+    /// A copy of the files, with the output and the write-ahead file truncated to these lengths.
     fn crash(&self, output_bytes: u64, wal_bytes: u64) -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         for name in ["urls", "out", "out.journal", "out.journal-wal"] {
@@ -121,23 +121,23 @@ impl Place {
     }
 }
 
-/// A run, one call at a time: what the threads of the real one do, in the order they do it in.
+/// A run, one call at a time: what the threads of a real run do, in the same order.
 struct Run {
     outlet: crate::sink::Outlet,
     store: Store,
     state: State,
-    /// Targets left to do.
+    /// Unfinished targets.
     todo: Vec<u64>,
     fresh: Finished,
 }
 
 impl Run {
-    /// `None` if there is nothing left to do.
+    /// `None` if nothing is left to do.
     fn new(place: &Place, opened: Opened) -> Option<Self> {
         let Opened::Ready(destination) = opened else { return None };
         let Journal { mut store, state, .. } = destination.journal.unwrap();
         store.keep();
-        // It is on its way to the disk when the first record comes; the kernel keeps that for seconds.
+        // In a real run, the kernel writes it within seconds.
         store.settle().unwrap();
         let mut source = Source::new(&[Input::Lines(place.at("urls"))], TargetKind::Url);
         let mut gate = Gate::new(TargetKind::Url, state.finished.clone(), state.prefix);
@@ -151,7 +151,7 @@ impl Run {
         Some(Self { outlet: destination.outlet, store, state, todo, fresh: Finished::default() })
     }
 
-    /// The record of the target that is `pick`ed goes to the sink.
+    /// Passes the record of the target at `pick` to the sink.
     fn finish(&mut self, pick: usize) {
         let id = self.todo.swap_remove(pick % self.todo.len());
         self.outlet.write(format!("{id}:{}\n", "x".repeat(pick % 50)).as_bytes()).unwrap();
@@ -178,12 +178,12 @@ impl Run {
     }
 }
 
-/// Opens the journal alone.
+/// Opens only the journal.
 fn reopen(path: &Path) -> Result<Option<Recorded>, JournalError> {
     Store::open(path).map(|(_, recorded)| recorded)
 }
 
-/// What one run does before it is killed, and how much of that reaches the disk.
+/// What a run does before it is killed, and how much of it reaches the disk.
 #[derive(Debug, Clone)]
 struct Crash {
     picks: Vec<usize>,
@@ -229,8 +229,9 @@ proptest! {
             if flush {
                 run.outlet.settle().unwrap();
             }
-            // What a commit names is on the disk; of the rest any part may be. The last bytes of the
-            // write-ahead file are those of a commit that was under way, or never reached the disk.
+                        // The committed part is on disk. Of the rest, any part may be. The last bytes of the
+                        // write-ahead file belong to a commit that was in progress, or never reached the
+                        // disk.
             let (certain, written) = (run.state.output_bytes, run.outlet.committed_len());
             let wal = fs::metadata(place.at("out.journal-wal")).map_or(0, |metadata| metadata.len());
             let part = |all: u64, part: f64| (all as f64 * part) as u64;
@@ -294,7 +295,7 @@ fn many_commits_leave_few_sets() {
     assert!(sets < 256, "{sets}");
 }
 
-/// A file system of its own, of `bytes`; `None` where this user may not make one.
+/// A small file system; `None` if this user cannot create one.
 struct Small(tempfile::TempDir);
 
 impl Small {

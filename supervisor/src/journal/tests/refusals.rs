@@ -1,4 +1,4 @@
-//! What is found when a run begins, and what is refused with which words.
+//! Existing files when a run starts, and the errors about them.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn what_is_in_the_way_is_said() {
     run.commit();
     run.finish(2);
     run.outlet.settle().unwrap();
-    let locked = "another supervisor is writing to out now: it has locked out.journal";
+    let locked = "another supervisor is writing to out; it has locked out.journal";
     for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
         assert_eq!(place.refusal(overwrite, resume), locked);
     }
@@ -18,11 +18,11 @@ fn what_is_in_the_way_is_said() {
     drop(run);
     assert_eq!(
         place.refusal(false, false),
-        "out is the output of a run that was not finished: --resume does the rest, --overwrite starts anew"
+        "out is the output of an unfinished run; continue it with --resume, or start over with --overwrite"
     );
     fs::write(place.at("urls"), "http://b/\n").unwrap();
     let refusal = place.refusal(false, true);
-    assert!(refusal.contains("urls had 99 bytes, and has 10"), "{refusal}");
+    assert!(refusal.contains("urls had 99 bytes and now has 10"), "{refusal}");
     assert!(fs::metadata(place.at("out")).unwrap().len() > length, "cut before it was certain");
 
     let place = place.crash(length - 1, u64::MAX);
@@ -45,7 +45,7 @@ fn an_output_that_is_gone_is_begun_anew() {
     fs::remove_file(place.at("out")).unwrap();
     let Opened::Ready(destination) = place.open(false, true).unwrap() else { panic!("complete") };
     let notice = destination.notice.as_deref().unwrap();
-    assert!(notice.ends_with("out is gone: starting anew"), "{notice}");
+    assert!(notice.ends_with("out no longer exists; starting over"), "{notice}");
     assert_eq!(destination.journal.as_ref().unwrap().state, State::default());
 }
 
@@ -86,12 +86,12 @@ fn a_run_killed_before_its_first_record_may_be_resumed() {
     assert_eq!(place.ids().len(), 2);
 }
 
-/// An empty journal tells nothing, and so neither that the output is this job's.
+/// An empty journal does not show that the output belongs to this job.
 #[test]
 fn an_output_beside_an_empty_journal_is_left_alone_and_named() {
     let place = Place::new(2);
     let output = "{\"precious\":1}\n";
-    // What SQLite makes of an empty file, before there is a table in it.
+    // A SQLite database without tables.
     let made = place.at("made");
     rusqlite::Connection::open(&made).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
     let header = fs::read(&made).unwrap();
@@ -116,7 +116,7 @@ fn an_output_beside_an_empty_journal_is_left_alone_and_named() {
 fn what_is_no_regular_file_is_no_journal() {
     let place = Place::new(1);
     let journal = place.at("out.journal");
-    let foreign = "out.journal is not the journal of a run; move it out of the way";
+    let foreign = "out.journal is not the journal of a run; move it away";
     let refused = |place: &Place| {
         for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
             assert_eq!(place.refusal(overwrite, resume), foreign);
@@ -148,7 +148,7 @@ fn somebody_elses_file_is_left_alone() {
         for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
             assert_eq!(
                 place.refusal(overwrite, resume),
-                "out.journal is not the journal of a run; move it out of the way"
+                "out.journal is not the journal of a run; move it away"
             );
         }
         assert!(fs::read(place.at("out.journal")).unwrap() == bytes);
@@ -161,7 +161,7 @@ fn what_cannot_be_is_refused() {
     let table = [
         (
             "PRAGMA user_version = 2",
-            "was written by another version of this program (schema 2, this one knows 1)",
+            "another version of this program wrote out.journal (schema 2; this version supports 1)",
         ),
         ("DROP TABLE progress", "is damaged: no such table: progress"),
         ("DELETE FROM progress", "is damaged: Query returned no rows"),
@@ -169,8 +169,8 @@ fn what_cannot_be_is_refused() {
         ("UPDATE progress SET targets = 0", "is damaged: target"),
         ("UPDATE progress SET digest = 'x'", "is damaged: "),
         ("UPDATE finished SET ids = x'ff00'", "is damaged: "),
-        ("INSERT INTO finished (ids) SELECT ids FROM finished", "is damaged: 5 targets are in it twice"),
-        ("DELETE FROM finished", "is damaged: it has 0 targets and counts 5"),
+        ("INSERT INTO finished (ids) SELECT ids FROM finished", "is damaged: it contains 5 targets twice"),
+        ("DELETE FROM finished", "is damaged: it contains 0 targets but counts 5"),
     ];
     for (change, want) in table {
         let place = Place::new(9);
