@@ -1,5 +1,4 @@
-//! The input being read, whichever kind it is: one target after the other, and
-//! how far that has come.
+//! The input being read, of any kind. Returns one target after another, and the position.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,7 @@ use crate::plan::{Columns, ListReading, Within};
 
 /// The input being read.
 pub(super) struct Feed {
-    /// For messages.
+    /// The path, for messages.
     path: PathBuf,
     reading: Reading,
     packed_bytes: Option<PackedBytes>,
@@ -30,13 +29,13 @@ enum Reading {
     Json(JsonFeed),
     #[cfg(feature = "parquet")]
     Parquet(Box<ParquetFeed>),
-    /// With the target that the named path itself is, not yet given.
+    /// A directory tree; the candidate is the named path itself, if it is a target that was not returned yet.
     Tree(Walk, Option<Candidate>),
 }
 
 impl Feed {
     pub(super) fn lines(path: PathBuf, opened: Opened, kind: TargetKind) -> Self {
-        // A file's name may have a carriage return in it, and so may JSON between two tokens.
+        // A file name may contain a carriage return, and so may JSON between two tokens.
         let returns = if kind == TargetKind::Url { Returns::End } else { Returns::MayEnd };
         let bytes = line_feeds(opened.bytes, returns);
         let reading = match kind {
@@ -65,7 +64,8 @@ impl Feed {
 
     #[cfg(not(feature = "parquet"))]
     pub(super) fn parquet(path: PathBuf, _: &Columns) -> Result<Self, SourceError> {
-        let error = std::io::Error::other("this build does not read Parquet");
+        let error =
+            std::io::Error::other("this build cannot read Parquet; rebuild it with the feature `parquet`");
         Err(SourceError::Open { path, error })
     }
 
@@ -74,12 +74,12 @@ impl Feed {
         Self { path, reading: Reading::Tree(walk, first), packed_bytes: None }
     }
 
-    /// Whether targets are found, and not listed by somebody.
+    /// Whether targets are found by walking, and not listed.
     pub(super) const fn is_tree(&self) -> bool {
         matches!(self.reading, Reading::Tree(..))
     }
 
-    /// The next target, of at most `inputs_max` inputs.
+    /// Returns the next target, of at most `inputs_max` inputs.
     pub(super) fn next(&mut self, inputs_max: usize) -> Result<Option<Candidate>, SourceError> {
         let (next, unit, number) = match &mut self.reading {
             Reading::Lines(feed) => (feed.next(), "line", feed.reader.number + 1),
@@ -121,10 +121,10 @@ impl Feed {
     }
 }
 
-/// Refuses a CSV or Parquet file without the columns, before anything is started.
+/// Checks before the start that a CSV or Parquet file has the columns.
 ///
 /// # Errors
-/// When the file cannot be opened or read, or has no such columns.
+/// If the file cannot be opened or read, or lacks a column.
 pub fn check_columns(path: &Path, columns: &Columns, lists: ListReading) -> Result<(), SourceError> {
     let is_parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
     let path = path.to_owned();

@@ -1,25 +1,24 @@
-//! What of a row is carried into its record besides the input: built column by
-//! column while the row is read, handed on as one encoded JSON object that
-//! nobody looks into any more. Nothing is built when nothing is to be kept.
+//! The kept columns of a row (`--keep`), which go into its record. They are collected while the row is read,
+//! and passed on as an encoded JSON object. If no column is kept, nothing is built.
 
 use super::TARGET_BYTES_MAX;
 
-/// The kept columns of the row being read.
+/// The kept columns of the current row.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     columns: Vec<Column>,
-    /// The number of a column of this row that is not UTF-8.
+    /// The number of a column in this row that is not UTF-8.
     not_text: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Column {
     name: String,
-    /// Its name as JSON, with the colon.
+    /// The name as JSON, with the colon.
     key: Vec<u8>,
-    /// Its value as JSON; empty is `null`.
+    /// The value as JSON; empty means `null`.
     value: Vec<u8>,
-    /// Full length of the value, of which no more than fits in a message is in `value`.
+    /// The full length of the value. `value` holds at most what fits into a message.
     bytes: u64,
 }
 
@@ -33,12 +32,12 @@ impl Kept {
         Self { columns: columns.collect(), not_text: None }
     }
 
-    /// The names, in the order of their numbers.
+    /// Returns the names, in the order of their numbers.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
-    /// A row begins: whatever it does not have is `null`.
+    /// Starts a row, with all values `null`.
     pub(super) fn begin(&mut self) {
         self.not_text = None;
         for column in &mut self.columns {
@@ -47,26 +46,26 @@ impl Kept {
         }
     }
 
-    /// Text of the row, `bytes` long in full. What is not UTF-8 is not kept, and the row says so.
+    /// Sets a value to text whose full length is `bytes`. Text that is not UTF-8 is noted instead.
     pub(super) fn set_text(&mut self, number: usize, text: &[u8], bytes: u64) {
         let Some(column) = self.columns.get_mut(number) else { return };
         column.value.clear();
         column.bytes = bytes;
         if bytes <= TARGET_BYTES_MAX as u64 {
             match str::from_utf8(text) {
-                // A vector takes whatever it is given.
+                // Writing to a vector cannot fail.
                 Ok(text) => drop(serde_json::to_writer(&mut column.value, text)),
                 Err(_) => self.not_text = Some(number),
             }
         }
     }
 
-    /// The column of this row that is not UTF-8, if one is not.
+    /// Returns the column of this row that is not UTF-8, if any.
     pub(super) fn not_text(&self) -> Option<&str> {
         self.columns.get(self.not_text?).map(|column| column.name.as_str())
     }
 
-    /// A value that is JSON already.
+    /// Sets a value to encoded JSON.
     pub(super) fn set_json(&mut self, number: usize, json: &str) {
         let Some(column) = self.columns.get_mut(number) else { return };
         column.value.clear();
@@ -76,7 +75,7 @@ impl Kept {
         }
     }
 
-    /// The row's object; nothing when nothing is kept.
+    /// Returns the object of the row; empty if no column is kept.
     pub(super) fn encode(&self) -> Encoded {
         let mut object = Vec::new();
         let mut bytes = 0;
@@ -96,12 +95,12 @@ impl Kept {
     }
 }
 
-/// What is kept of one row.
+/// The kept columns of one row, encoded.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Encoded {
-    /// The object. Of no use when `bytes` says that it would not fit.
+    /// The object. Incomplete if `bytes` exceeds the limit.
     pub(super) object: Vec<u8>,
-    /// How long it is in full.
+    /// The full length of the object.
     pub(super) bytes: u64,
 }
 
