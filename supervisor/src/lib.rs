@@ -41,7 +41,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use cli::{Request, Surroundings};
+use cli::{Environment, Request};
 use config::ServiceConfig;
 use outcome::{Outcome, Refusal};
 
@@ -91,13 +91,13 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<Outcome> {
 
 /// What this process was asked for, as its settings are now.
 fn typed() -> Result<Request, Refusal> {
-    let around = Surroundings {
+    let env = Environment {
         variable: &|name| std::env::var_os(name),
         config: Path::new("/etc/muster/muster.toml"),
         stdin_is_terminal: io::stdin().is_terminal(),
         texts: cli::Texts::default(),
     };
-    cli::parse(std::env::args_os().collect(), &around)
+    cli::parse(std::env::args_os().collect(), &env)
 }
 
 /// A service's settings, read again: what was typed is the same, what stands in the file may not be.

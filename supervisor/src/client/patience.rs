@@ -1,4 +1,4 @@
-//! A service that has gone is waited for: it may be restarting, and its jobs go on when it is back.
+//! Waits for a service that went away. It may be restarting, and its jobs continue afterwards.
 
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,16 @@ use tokio::time::sleep;
 
 use super::ClientError;
 
-/// How long it is waited for: a restart takes a second, a machine's a minute.
+/// Longest time to wait. A restart of the service takes a second; one of the machine, a minute.
 const COMES_BACK: Duration = Duration::from_secs(90);
 
-/// Time before the second try; each after that waits twice as long.
+/// Time before the second attempt. Each further wait is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest time between two tries: whoever restarts a service does not want to wait for its clients.
+/// Longest time between two attempts, so that clients are soon back after a restart.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// What is left of it, from the moment that the service went.
+/// The remaining time to wait, since the service went away.
 pub(super) struct Patience {
     until: Instant,
     pause: Duration,
@@ -29,10 +29,10 @@ impl Patience {
         Self { until: clock::now() + COMES_BACK, pause: FIRST_PAUSE, has_said: false }
     }
 
-    /// Waits until it makes sense to try again, and has it said once that it does.
+    /// Waits before the next attempt. Prints a message the first time.
     ///
     /// # Errors
-    /// The error itself, if it will not pass, or has not for too long.
+    /// The error itself, if it is permanent or has lasted too long.
     pub(super) async fn bear(
         &mut self,
         error: ClientError,
@@ -42,7 +42,7 @@ impl Patience {
             return Err(error);
         }
         if !std::mem::replace(&mut self.has_said, true) {
-            say(&format!("{error}; waiting for it to come back"));
+            say(&format!("{error}; waiting for the service to come back"));
         }
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
@@ -50,7 +50,7 @@ impl Patience {
     }
 }
 
-/// Whether this is what a service says, or does not say, that stops or starts.
+/// Whether the error can come from a service that is stopping or starting.
 fn passes(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable(_) => true,
