@@ -162,7 +162,7 @@ fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
 ///
 /// # Errors
 /// A message for the user when it cannot be started.
-pub(crate) fn serve(config: ServiceConfig, again: service::Again) -> anyhow::Result<Outcome> {
+pub(crate) fn serve(config: ServiceConfig, again: service::ReloadSettings) -> anyhow::Result<Outcome> {
     let mut workers = Workers::find()?;
     match Leaves::open(config.worker_memory_bytes) {
         Ok(leaves) => workers = workers.in_leaves(leaves),

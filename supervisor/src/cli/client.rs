@@ -1,4 +1,4 @@
-//! Commands that talk to a service: from flags to an [`Order`].
+//! Commands that talk to a service: from flags to an [`ClientCommand`].
 //!
 //! `submit` sends what the user typed, word for word, under the key names of a job file. The service alone
 //! interprets it, as it does for any other client.
@@ -18,7 +18,8 @@ use super::parts::when;
 use super::problem::Problem;
 use super::settings::{is_repeatable, is_switch, key};
 use super::{Environment, settings};
-use crate::client::{Act, Files, Order, Results, ServiceAddress, Submit, What};
+use crate::client::{ClientCommand, Files, Operation, Results, ServiceAddress, Submit};
+use crate::view::JobAction;
 
 /// Flags of a local run that `submit` refuses. The service keeps the records of its jobs.
 const NOT_SUBMITTED: [&str; 6] = ["output", "overwrite", "resume", "summary", "report", "config"];
@@ -76,11 +77,11 @@ pub(super) fn order(
     verb: Verb,
     (root, path, matches): (&Command, &[String], &ArgMatches),
     env: &Environment<'_>,
-) -> Result<Order, Problem> {
+) -> Result<ClientCommand, Problem> {
     if !matches!(verb, Verb::Submit(_)) {
         refuse_pool_flags(root, matches)?;
     }
-    let (service, what) = match verb {
+    let (service, operation) = match verb {
         Verb::Submit(SubmitFlags { service, name, priority, idempotency_key, wait, verb }) => {
             let submitted = (root, path, matches);
             let (mut document, mut typed) = document(verb.is_some(), submitted)?;
@@ -88,29 +89,29 @@ pub(super) fn order(
             document.extend(priority.map(|priority| ("priority".to_owned(), priority.into())));
             let files = files(&mut document, &mut typed)?;
             let (progress, quiet) = (when(progress(matches)), matches.get_flag("quiet"));
-            (service, What::Submit(Submit { document, files, idempotency_key, wait, progress, quiet }))
+            (service, Operation::Submit(Submit { document, files, idempotency_key, wait, progress, quiet }))
         }
         Verb::Jobs(JobsFlags { state, limit, service, verb }) => {
-            let what = match verb {
+            let operation = match verb {
                 None => {
                     let names = state.iter().filter_map(|state| state.to_possible_value());
-                    What::Jobs { states: names.map(|name| name.get_name().to_owned()).collect(), limit }
+                    Operation::Jobs { states: names.map(|name| name.get_name().to_owned()).collect(), limit }
                 }
-                Some(JobsVerb::Pause(job)) => What::Act(job.id, Act::Pause),
-                Some(JobsVerb::Resume(job)) => What::Act(job.id, Act::Resume),
-                Some(JobsVerb::RetryFailed(job)) => What::Act(job.id, Act::RetryFailed),
-                Some(JobsVerb::Remove(job)) => What::Act(job.id, Act::Remove),
+                Some(JobsVerb::Pause(job)) => Operation::ActOn(job.id, JobAction::Pause),
+                Some(JobsVerb::Resume(job)) => Operation::ActOn(job.id, JobAction::Resume),
+                Some(JobsVerb::RetryFailed(job)) => Operation::ActOn(job.id, JobAction::RetryFailed),
+                Some(JobsVerb::Remove(job)) => Operation::ActOn(job.id, JobAction::Remove),
             };
-            (service, what)
+            (service, operation)
         }
         Verb::Results(ResultsFlags { job, follow, from, only, output, overwrite, service }) => {
             let only = only.and_then(|only| only.to_possible_value()).map(|only| only.get_name().to_owned());
             let output = (output != Path::new("-")).then_some(output);
-            (service, What::Results(Results { id: job.id, follow, from, only, output, overwrite }))
+            (service, Operation::Results(Results { id: job.id, follow, from, only, output, overwrite }))
         }
-        Verb::Cancel(CancelFlags { job, service }) => (service, What::Act(job.id, Act::Cancel)),
-        Verb::Status(StatusFlags { id: Some(id), service }) => (service, What::Job(id)),
-        Verb::Status(StatusFlags { id: None, service }) => (service, What::Status),
+        Verb::Cancel(CancelFlags { job, service }) => (service, Operation::ActOn(job.id, JobAction::Cancel)),
+        Verb::Status(StatusFlags { id: Some(id), service }) => (service, Operation::Job(id)),
+        Verb::Status(StatusFlags { id: None, service }) => (service, Operation::Status),
         Verb::Fetch(_)
         | Verb::Parse(_)
         | Verb::Map(_)
@@ -123,7 +124,7 @@ pub(super) fn order(
         }
     };
     let json = service.json;
-    Ok(Order { place: place(service, matches, env)?, json, what })
+    Ok(ClientCommand { address: service_address(service, matches, env)?, json, operation })
 }
 
 /// Refuses pool flags: the service sets its own workers.
@@ -143,7 +144,7 @@ fn refuse_pool_flags(root: &Command, matches: &ArgMatches) -> Result<(), Problem
 }
 
 /// Locates the service: by the flags, else by the environment, else at the first default socket that exists.
-fn place(
+fn service_address(
     flags: ServiceFlags,
     matches: &ArgMatches,
     env: &Environment<'_>,

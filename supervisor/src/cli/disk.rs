@@ -163,12 +163,12 @@ fn check_format(path: &Path, format: Format, split: Option<NonZeroU64>) -> Resul
         || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
     if is_stream && (format.is_whole() || split.is_some()) {
         let what = if split.is_some() {
-            "--split writes a directory".to_owned()
+            "--split needs a directory".to_owned()
         } else {
             format!("{format} needs a regular file")
         };
         return Err(Problem::Usage(format!(
-            "{what}, and {} is not seekable; name a file or directory with --output",
+            "{what}, but the output is {}; name one with --output",
             if path == Path::new("-") { "standard output".to_owned() } else { shown.to_string() }
         )));
     }
@@ -195,7 +195,7 @@ fn directory_of_files(path: &Path, overwrite: bool, resume: bool) -> Result<Outp
     let path: PathBuf = path.components().collect();
     if path.file_name().is_none() {
         return Err(Problem::Usage(format!(
-            "--split needs a new directory with a parent for its journal; {} has none, so name another",
+            "--split cannot write to {}, because its journal must be beside it; name another directory",
             path.display()
         )));
     }

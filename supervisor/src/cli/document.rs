@@ -14,7 +14,7 @@ use super::flags::Flags;
 use super::problem::Problem;
 use super::resolve;
 use super::settings::{self, Keys, Settings};
-use super::{Environment, Request, Texts, definitions};
+use super::{Environment, Invocation, Texts, definitions};
 use crate::config::Allowed;
 use crate::descriptor;
 use crate::outcome::first_paragraph;
@@ -105,10 +105,10 @@ pub(crate) fn job(
         texts: Texts::default(),
     };
     match resolve::request(flags, &|_| false, &env) {
-        Ok(Request::Run(plan)) => {
+        Ok(Invocation::Run(plan)) => {
             checked(*plan, output, allowed).map(|plan| JobPlan::Records(Box::new(plan)))
         }
-        Ok(Request::Csv(csv)) => Ok(JobPlan::Table(csv)),
+        Ok(Invocation::Csv(csv)) => Ok(JobPlan::Table(csv)),
         Ok(_) => Err("the document does not describe a job".to_owned()),
         Err(Problem::Usage(message) | Problem::Impossible(message)) => Err(message),
     }

@@ -109,7 +109,7 @@ fn is_stdin(path: &Path) -> bool {
 
 /// Files that workers cannot open by name.
 #[derive(Default)]
-pub(super) struct Holding {
+pub(super) struct HeldFiles {
     /// The files, which must stay open.
     pub(super) files: Vec<Arc<File>>,
     /// The description of these files for the workers.
@@ -117,25 +117,25 @@ pub(super) struct Holding {
 }
 
 /// Holds open the files that workers cannot open by name.
-pub(super) fn hold(targets: Targets, body_bytes_max: u64) -> Result<(Targets, Holding), Problem> {
-    let mut holding = Holding::default();
-    let Targets::Paths(mut paths) = targets else { return Ok((targets, holding)) };
+pub(super) fn hold(targets: Targets, body_bytes_max: u64) -> Result<(Targets, HeldFiles), Problem> {
+    let mut held = HeldFiles::default();
+    let Targets::Paths(mut paths) = targets else { return Ok((targets, held)) };
     for path in &mut paths {
         if path.is_dir() && descriptor::is_of_a_process(path) {
             // A directory can be named by its real path.
             *path = fs::canonicalize(&*path).map_err(|error| disk::unreadable(path, &error))?;
         }
-        if holding.names.iter().any(|held| held.path == *path) || path == Path::new("-") {
+        if held.names.iter().any(|held| held.path == *path) || path == Path::new("-") {
             continue;
         }
         // One byte above the limit shows that it is too large.
         let found = source::descriptor_or_pipe(path, body_bytes_max.saturating_add(1));
         if let Some(Held { file, at }) = found.map_err(|error| disk::unreadable(path, &error))? {
-            holding.files.push(file);
-            holding.names.push(HeldFile { path: path.clone(), at });
+            held.files.push(file);
+            held.names.push(HeldFile { path: path.clone(), at });
         }
     }
-    Ok((Targets::Paths(paths), holding))
+    Ok((Targets::Paths(paths), held))
 }
 
 /// Splits `--keep A,B --keep C` into names. A backslash before a comma makes it part of a name.

@@ -40,7 +40,7 @@ use self::flags::Flags;
 pub(crate) use self::manual::{write_completions, write_man_pages};
 use self::problem::Problem;
 use self::settings::{Settings, SettingsFile};
-use crate::client::Order;
+use crate::client::ClientCommand;
 use crate::config::ServiceConfig;
 use crate::logs::{LogFormat, LogLevel};
 use crate::outcome::Refusal;
@@ -51,7 +51,7 @@ const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "c
 
 /// What a command line asks for.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub(crate) enum Invocation {
     /// A run of one job.
     Run(Box<Plan>),
     /// A run that writes groups and aggregates instead of records.
@@ -61,7 +61,7 @@ pub(crate) enum Request {
     /// A service.
     Serve(Box<ServiceConfig>, LogFormat, LogLevel),
     /// A request to a service.
-    Client(Box<Order>),
+    Client(Box<ClientCommand>),
     /// A completion script on standard output; see [`write_completions`].
     Completions(Shell),
     /// Man pages in a directory; see [`write_man_pages`].
@@ -104,7 +104,7 @@ fn definitions() -> Command {
 ///
 /// # Errors
 /// The help or the version if the command line asks for it, else what is wrong with it.
-pub(crate) fn parse(argv: Vec<OsString>, env: &Environment<'_>) -> Result<Request, Refusal> {
+pub(crate) fn parse(argv: Vec<OsString>, env: &Environment<'_>) -> Result<Invocation, Refusal> {
     let root = definitions();
     let (argv, matches) = with_command(&root, argv, env)?;
     let path = command_path(&matches);
@@ -116,9 +116,8 @@ pub(crate) fn parse(argv: Vec<OsString>, env: &Environment<'_>) -> Result<Reques
     let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let flags = Flags::from_arg_matches(&matches)?;
     let request = match flags.verb {
-        Some(verb) if client::is_client(&path) => {
-            client::order(verb, (&root, &path, &matches), env).map(|order| Request::Client(Box::new(order)))
-        }
+        Some(verb) if client::is_client(&path) => client::order(verb, (&root, &path, &matches), env)
+            .map(|order| Invocation::Client(Box::new(order))),
         verb => resolve::request(Flags { verb, ..flags }, &typed, env),
     };
     request.map_err(|problem| match problem {

@@ -16,7 +16,7 @@ use super::flags::{
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
-use super::{Environment, Request, csv, disk, program, serve};
+use super::{Environment, Invocation, csv, disk, program, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, CsvPlan, ListReading, Plan, PoolPlan};
 
@@ -81,12 +81,12 @@ pub(super) fn request(
     flags: Flags,
     typed: &dyn Fn(&str) -> bool,
     env: &Environment<'_>,
-) -> Result<Request, Problem> {
+) -> Result<Invocation, Problem> {
     let Flags { pool, verb } = flags;
     match verb {
         Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output))?, env),
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, env),
-        Some(Verb::Map(map)) => program::map(&pool, map, env).map(|plan| Request::Run(Box::new(plan))),
+        Some(Verb::Map(map)) => program::map(&pool, map, env).map(|plan| Invocation::Run(Box::new(plan))),
         Some(Verb::Csv(flags)) => csv(&pool, flags, env),
         Some(Verb::Compare(compare)) => {
             if typed("mode") {
@@ -102,16 +102,16 @@ pub(super) fn request(
         Some(Verb::Serve(flags)) => {
             let (format, level) = (flags.log_format, flags.log_level);
             serve::config(&pool, flags, typed, env)
-                .map(|config| Request::Serve(Box::new(config), format, level))
+                .map(|config| Invocation::Serve(Box::new(config), format, level))
         }
-        Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
-        Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),
+        Some(Verb::Completions { shell }) => Ok(Invocation::Completions(shell)),
+        Some(Verb::Man { dir }) => Ok(Invocation::ManPages(dir)),
         Some(Verb::Submit(_) | Verb::Jobs(_) | Verb::Results(_) | Verb::Cancel(_) | Verb::Status(_))
         | None => Err(no_command()),
     }
 }
 
-fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Request, Problem> {
+fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invocation, Problem> {
     let CsvFlags { files, table, reading, output, shown } = flags;
     let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     check_side_files(&output.output, &output.side, &inputs)?;
@@ -142,15 +142,15 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Reque
         summary: output.side.summary,
         report: output.side.report,
     };
-    Ok(Request::Csv(Box::new(CsvPlan { plan, strict: reading.strict })))
+    Ok(Invocation::Csv(Box::new(CsvPlan { plan, strict: reading.strict })))
 }
 
 fn no_command() -> Problem {
     Problem::Usage("no command was given".to_owned())
 }
 
-fn run(run: Run, env: &Environment<'_>) -> Result<Request, Problem> {
-    plan(run, env).map(|(plan, _)| Request::Run(Box::new(plan)))
+fn run(run: Run, env: &Environment<'_>) -> Result<Invocation, Problem> {
+    plan(run, env).map(|(plan, _)| Invocation::Run(Box::new(plan)))
 }
 
 fn comparison(
@@ -158,7 +158,7 @@ fn comparison(
     sample: Option<NonZeroU64>,
     report: Option<PathBuf>,
     env: &Environment<'_>,
-) -> Result<Request, Problem> {
+) -> Result<Invocation, Problem> {
     let (mut plan, read_once) = plan(run, env)?;
     plan.pool.mode = None;
     if let Some(input) = read_once.first {
@@ -170,14 +170,14 @@ fn comparison(
         disk::check_side_file("--report", report, &input_paths(&plan.inputs))?;
     }
     plan.report = report;
-    Ok(Request::Compare(Box::new(Comparison { plan, sample })))
+    Ok(Invocation::Compare(Box::new(Comparison { plan, sample })))
 }
 
 fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let (fields, presets) = selection(&run.extract)?;
     let mut read_once = ReadOnce::default();
     let lists = reading(&run.lists)?;
-    let (targets, holding) = hold(run.targets, run.extract.body_bytes_max)?;
+    let (targets, held) = hold(run.targets, run.extract.body_bytes_max)?;
     let inputs = inputs(targets, run.lists, lists, &mut read_once, env)?;
     let paths = input_paths(&inputs);
     let (place, ordered, summary, report) = match run.output {
@@ -202,7 +202,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let politeness = politeness(run.network.as_ref());
     let work = match run.network {
         Some(network) => Work::Fetch(fetch_spec(network, body_bytes_max)),
-        None => Work::Parse(ParseSpec { body_bytes_max, held: holding.names }),
+        None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
         work,
@@ -214,7 +214,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
         inputs,
         lists,
         within: None,
-        held: holding.files,
+        held: held.files,
         output: place.output,
         object: place.object,
         format: place.format,

@@ -102,7 +102,7 @@ pub(super) fn state_directory(env: &Environment<'_>) -> Result<PathBuf, Problem>
     match set(env, "HOME") {
         Some(home) => Ok(Path::new(&home).join(".local/state/muster")),
         None => {
-            Err(Problem::Usage("where are jobs to be kept? Name a directory with --state-dir".to_owned()))
+            Err(Problem::Usage("no directory to keep jobs in; name one with --state-dir".to_owned()))
         }
     }
 }

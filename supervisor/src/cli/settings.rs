@@ -83,7 +83,7 @@ pub(super) struct Keys<'a> {
 
 /// A value in a file or a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Given {
+enum SettingValue {
     Switch(bool),
     Text(String),
     Number(String),
@@ -92,7 +92,7 @@ enum Given {
     Other(&'static str),
 }
 
-impl Given {
+impl SettingValue {
     const fn kind(&self) -> &'static str {
         match self {
             Self::Switch(_) => "boolean",
@@ -104,7 +104,7 @@ impl Given {
     }
 }
 
-impl From<&DeValue<'_>> for Given {
+impl From<&DeValue<'_>> for SettingValue {
     fn from(value: &DeValue<'_>) -> Self {
         match value {
             DeValue::Boolean(on) => Self::Switch(*on),
@@ -120,7 +120,7 @@ impl From<&DeValue<'_>> for Given {
     }
 }
 
-impl From<&Value> for Given {
+impl From<&Value> for SettingValue {
     fn from(value: &Value) -> Self {
         match value {
             Value::Null => Self::Other("null"),
@@ -138,7 +138,7 @@ impl Settings {
     pub(super) fn from_document(keys: Keys<'_>, document: &Map<String, Value>) -> Result<Self, String> {
         let mut settings = Self::default();
         for (name, value) in document {
-            settings.add(keys, name, &Given::from(value), "the job")?;
+            settings.add(keys, name, &SettingValue::from(value), "the job")?;
         }
         Ok(settings)
     }
@@ -153,7 +153,7 @@ impl Settings {
         self.0.get(key).map_or(&[], |setting| &setting.values)
     }
 
-    fn add(&mut self, keys: Keys<'_>, name: &str, value: &Given, place: &str) -> Result<(), String> {
+    fn add(&mut self, keys: Keys<'_>, name: &str, value: &SettingValue, place: &str) -> Result<(), String> {
         let wanted = name.replace('_', "-");
         let arg = keys.allowed.iter().find(|arg| key(arg) == wanted && !keys.refused.contains(&key(arg)));
         let Some(arg) = arg else {
@@ -281,7 +281,7 @@ impl<'a> SettingsFile<'a> {
         for (name, value) in &self.table {
             let place = self.place(name);
             settings
-                .add(keys, name.get_ref(), &Given::from(value.get_ref()), &place)
+                .add(keys, name.get_ref(), &SettingValue::from(value.get_ref()), &place)
                 .map_err(|problem| format!("{place}: {problem}"))?;
         }
         Ok(settings)
@@ -297,8 +297,8 @@ fn line(text: &str, at: usize) -> usize {
 }
 
 /// Converts values from a file to the form they have on the command line.
-fn values(arg: &Arg, value: &Given) -> Result<Vec<OsString>, String> {
-    if let Given::List(list) = value {
+fn values(arg: &Arg, value: &SettingValue) -> Result<Vec<OsString>, String> {
+    if let SettingValue::List(list) = value {
         if !is_repeatable(arg) {
             return Err(format!("\"{}\" takes one value, not a list", key(arg)));
         }
@@ -307,11 +307,15 @@ fn values(arg: &Arg, value: &Given) -> Result<Vec<OsString>, String> {
     Ok(vec![scalar(arg, value)?])
 }
 
-fn scalar(arg: &Arg, value: &Given) -> Result<OsString, String> {
+fn scalar(arg: &Arg, value: &SettingValue) -> Result<OsString, String> {
     let typed = match value {
-        Given::Switch(on) if is_switch(arg) => Some(on.to_string()),
-        Given::Text(text) | Given::Number(text) if !is_switch(arg) => Some(text.clone()),
-        Given::Switch(_) | Given::Text(_) | Given::Number(_) | Given::List(_) | Given::Other(_) => None,
+        SettingValue::Switch(on) if is_switch(arg) => Some(on.to_string()),
+        SettingValue::Text(text) | SettingValue::Number(text) if !is_switch(arg) => Some(text.clone()),
+        SettingValue::Switch(_)
+        | SettingValue::Text(_)
+        | SettingValue::Number(_)
+        | SettingValue::List(_)
+        | SettingValue::Other(_) => None,
     };
     typed.map(OsString::from).ok_or_else(|| {
         let takes = if is_switch(arg) {

@@ -66,8 +66,8 @@ impl Connection {
     ///
     /// # Errors
     /// If nothing listens there, or its certificate is not trusted.
-    pub(super) async fn open(place: &ServiceAddress) -> Result<Self, ClientError> {
-        match place {
+    pub(super) async fn open(address: &ServiceAddress) -> Result<Self, ClientError> {
+        match address {
             ServiceAddress::Socket(path) => {
                 let stream = UnixStream::connect(path).await.map_err(|error| nobody(path, &error))?;
                 let name = path.display().to_string();
@@ -78,7 +78,7 @@ impl Connection {
                 let broken = |why: &dyn std::fmt::Display| {
                     ClientError::Unreachable(format!("cannot connect to {url}: {why}"))
                 };
-                let (host, name, port) = address(url).ok_or_else(|| broken(&"the URL has no host"))?;
+                let (host, name, port) = host_and_port(url).ok_or_else(|| broken(&"the URL has no host"))?;
                 let header = HeaderValue::from_str(&host).map_err(|error| broken(&error))?;
                 let stream =
                     TcpStream::connect((name.as_str(), port)).await.map_err(|error| broken(&error))?;
@@ -114,7 +114,7 @@ impl Connection {
     ///
     /// # Errors
     /// If there is no response, or it is an error.
-    pub(super) async fn ask(&mut self, method: Method, path: &str) -> Result<Answer, ClientError> {
+    pub(super) async fn request(&mut self, method: Method, path: &str) -> Result<Answer, ClientError> {
         let response = self.send(method, path, HeaderMap::new(), Empty::new().boxed()).await?;
         self.whole(response).await
     }
@@ -124,7 +124,7 @@ impl Connection {
     /// # Errors
     /// As [`Self::ask`].
     pub(super) async fn get(&mut self, path: &str) -> Result<Answer, ClientError> {
-        self.ask(Method::GET, path).await
+        self.request(Method::GET, path).await
     }
 
     /// Sends a request and returns the response if it is a success.
@@ -196,7 +196,7 @@ fn nobody(path: &Path, error: &io::Error) -> ClientError {
 }
 
 /// Returns the host for the request, the host for name resolution, and the port.
-fn address(url: &Url) -> Option<(String, String, u16)> {
+fn host_and_port(url: &Url) -> Option<(String, String, u16)> {
     let port = url.port_or_known_default()?;
     let name = match url.host()? {
         Host::Domain(name) => name.to_owned(),

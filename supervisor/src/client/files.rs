@@ -21,7 +21,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// If a file cannot be read, or the service refuses the job.
-pub(super) async fn submit(place: &ServiceAddress, submit: Submit) -> Result<Answer, ClientError> {
+pub(super) async fn submit(address: &ServiceAddress, submit: Submit) -> Result<Answer, ClientError> {
     let Submit { document, files, idempotency_key, .. } = submit;
     let files = match files {
         Files::Named(files) => files,
@@ -40,7 +40,7 @@ pub(super) async fn submit(place: &ServiceAddress, submit: Submit) -> Result<Ans
     }
     let is_map = document.get("command").is_some_and(|command| command == "map");
     let document = serde_json::Value::Object(document).to_string();
-    let mut connection = Connection::open(place).await?;
+    let mut connection = Connection::open(address).await?;
     if files.is_empty() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = Full::new(Bytes::from(document)).boxed();

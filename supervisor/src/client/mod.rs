@@ -3,7 +3,7 @@
 
 mod connection;
 mod files;
-mod patience;
+mod reconnect;
 mod results;
 mod show;
 mod wait;
@@ -21,7 +21,7 @@ use crate::inherited;
 use crate::outcome::{Outcome, Refusal};
 use crate::plan::When;
 use crate::progress::{Progress, Screen};
-use crate::view::{JobId, JobView};
+use crate::view::{JobAction, JobId, JobView};
 
 /// The address of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,18 +41,18 @@ pub(crate) enum ServiceAddress {
 
 /// A client command.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Order {
+pub(crate) struct ClientCommand {
     /// The service to talk to.
-    pub(crate) place: ServiceAddress,
+    pub(crate) address: ServiceAddress,
     /// Whether to print JSON.
     pub(crate) json: bool,
-    /// What to do.
-    pub(crate) what: What,
+    /// Operation to do.
+    pub(crate) operation: Operation,
 }
 
-/// What a client command does.
+/// Operation a client command does.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum What {
+pub(crate) enum Operation {
     /// Submit a job.
     Submit(Submit),
     /// List jobs.
@@ -62,24 +62,14 @@ pub(crate) enum What {
         /// Most jobs to list.
         limit: u32,
     },
-    /// Act on a job.
-    Act(JobId, Act),
+    /// JobAction on a job.
+    ActOn(JobId, JobAction),
     /// Print the records of a job.
     Results(Results),
     /// Show a job.
     Job(JobId),
     /// Show the service.
     Status,
-}
-
-/// An action on a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Act {
-    Pause,
-    Resume,
-    RetryFailed,
-    Cancel,
-    Remove,
 }
 
 /// A job to submit.
@@ -161,7 +151,7 @@ impl ClientError {
 }
 
 /// Runs a client command and reports the result.
-pub(crate) fn run(order: Order) -> ExitCode {
+pub(crate) fn run(order: ClientCommand) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Refusal::Impossible(error.to_string()).report().into(),
@@ -180,35 +170,35 @@ pub(crate) fn run(order: Order) -> ExitCode {
     }
 }
 
-async fn carry_out(order: Order) -> Result<ExitCode, ClientError> {
-    let Order { place, json, what } = order;
-    match what {
-        What::Submit(submit) => return submitted(&place, submit, json).await,
-        What::Results(wanted) => results::write(&place, &wanted).await?,
-        What::Jobs { states, limit } => {
+async fn carry_out(order: ClientCommand) -> Result<ExitCode, ClientError> {
+    let ClientCommand { address, json, operation } = order;
+    match operation {
+        Operation::Submit(submit) => return submitted(&address, submit, json).await,
+        Operation::Results(wanted) => results::write(&address, &wanted).await?,
+        Operation::Jobs { states, limit } => {
             let mut path = format!("/v1/jobs?limit={limit}");
             if !states.is_empty() {
                 path += &format!("&state={}", states.join(","));
             }
-            let answer = Connection::open(&place).await?.get(&path).await?;
+            let answer = Connection::open(&address).await?.get(&path).await?;
             print(&if json { answer.text() } else { show::jobs(&answer.parse()?, Screen::stdout()) })?;
         }
-        What::Act(id, act) => {
-            let answer = acted(&place, id, act).await?;
-            print(&if json { answer.text() } else { show::acted(id, act, &answer)? })?;
+        Operation::ActOn(id, action) => {
+            let answer = act(&address, id, action).await?;
+            print(&if json { answer.text() } else { show::act(id, action, &answer)? })?;
         }
-        What::Job(id) => {
-            let answer = Connection::open(&place).await?.get(&format!("/v1/jobs/{id}")).await?;
+        Operation::Job(id) => {
+            let answer = Connection::open(&address).await?.get(&format!("/v1/jobs/{id}")).await?;
             print(&if json { answer.text() } else { show::job(&answer.parse()?, Screen::stdout()) })?;
         }
-        What::Status => print(&status(&place, json).await?)?,
+        Operation::Status => print(&status(&address, json).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn submitted(place: &ServiceAddress, submit: Submit, json: bool) -> Result<ExitCode, ClientError> {
+async fn submitted(address: &ServiceAddress, submit: Submit, json: bool) -> Result<ExitCode, ClientError> {
     let (wait, progress, quiet) = (submit.wait, submit.progress, submit.quiet);
-    let answer = files::submit(place, submit).await?;
+    let answer = files::submit(address, submit).await?;
     let job: JobView = answer.parse()?;
     if !wait {
         print(&if json { answer.text() } else { format!("{}\n", job.id) })?;
@@ -218,28 +208,28 @@ async fn submitted(place: &ServiceAddress, submit: Submit, json: bool) -> Result
         print(&format!("{}\n", job.id))?;
     }
     let (ended, outcome) =
-        wait::until_ended(place, job, Progress::new(progress, Screen::stderr()).quiet(quiet)).await?;
+        wait::until_ended(address, job, Progress::new(progress, Screen::stderr()).quiet(quiet)).await?;
     if let Some(ended) = ended.filter(|_| json) {
         print(&(serde_json::to_string(&ended).unwrap_or_default() + "\n"))?;
     }
     Ok(outcome)
 }
 
-async fn acted(place: &ServiceAddress, id: JobId, act: Act) -> Result<Answer, ClientError> {
-    let (method, path) = match act {
-        Act::Pause => (Method::POST, format!("/v1/jobs/{id}/pause")),
-        Act::Resume => (Method::POST, format!("/v1/jobs/{id}/resume")),
-        Act::RetryFailed => (Method::POST, format!("/v1/jobs/{id}/retry-failed")),
+async fn act(address: &ServiceAddress, id: JobId, action: JobAction) -> Result<Answer, ClientError> {
+    let (method, path) = match action {
+        JobAction::Pause => (Method::POST, format!("/v1/jobs/{id}/pause")),
+        JobAction::Resume => (Method::POST, format!("/v1/jobs/{id}/resume")),
+        JobAction::RetryFailed => (Method::POST, format!("/v1/jobs/{id}/retry-failed")),
         // DELETE cancels or removes, by the job's state. `only` makes sure that it does what the user asked
         // for.
-        Act::Cancel => (Method::DELETE, format!("/v1/jobs/{id}?only=cancel")),
-        Act::Remove => (Method::DELETE, format!("/v1/jobs/{id}?only=remove")),
+        JobAction::Cancel => (Method::DELETE, format!("/v1/jobs/{id}?only=cancel")),
+        JobAction::Remove => (Method::DELETE, format!("/v1/jobs/{id}?only=remove")),
     };
-    Connection::open(place).await?.ask(method, &path).await
+    Connection::open(address).await?.request(method, &path).await
 }
 
-async fn status(place: &ServiceAddress, json: bool) -> Result<String, ClientError> {
-    let mut connection = Connection::open(place).await?;
+async fn status(address: &ServiceAddress, json: bool) -> Result<String, ClientError> {
+    let mut connection = Connection::open(address).await?;
     let service = connection.get("/v1/service").await?;
     let workers = connection.get("/v1/workers").await?;
     let hosts = connection.get("/v1/hosts").await?;

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 
 use super::connection::Connection;
-use super::patience::Patience;
+use super::reconnect::Reconnect;
 use super::{ClientError, Results, ServiceAddress, say};
 use crate::inherited;
 
@@ -17,10 +17,10 @@ use crate::inherited;
 ///
 /// # Errors
 /// If the service has no such job or does not come back, or if writing fails.
-pub(super) async fn write(place: &ServiceAddress, wanted: &Results) -> Result<(), ClientError> {
+pub(super) async fn write(address: &ServiceAddress, wanted: &Results) -> Result<(), ClientError> {
     // Requested before the output is opened, so that an unknown job creates no file.
-    let mut response = ask(place, wanted, wanted.from).await?;
-    let mut lines = Lines {
+    let mut response = request(address, wanted, wanted.from).await?;
+    let mut lines = RecordWriter {
         out: open(wanted.output.as_deref(), wanted.overwrite)?,
         begun: Vec::new(),
         skip: 0,
@@ -41,10 +41,10 @@ pub(super) async fn write(place: &ServiceAddress, wanted: &Results) -> Result<()
         if !wanted.follow {
             return Err(broke);
         }
-        let mut patience = Patience::new();
+        let mut reconnect = Reconnect::new();
         response = loop {
-            patience.bear(broke, say).await?;
-            match ask(place, wanted, lines.again(wanted)).await {
+            reconnect.wait_or_fail(broke, say).await?;
+            match request(address, wanted, lines.again(wanted)).await {
                 Ok(response) => break response,
                 Err(error) => broke = error,
             }
@@ -53,7 +53,7 @@ pub(super) async fn write(place: &ServiceAddress, wanted: &Results) -> Result<()
 }
 
 /// Writes records to the output, whole ones only, because half a record could not be taken back.
-struct Lines {
+struct RecordWriter {
     out: Box<dyn Write>,
     /// The beginning of a record whose end has not arrived.
     begun: Vec<u8>,
@@ -62,7 +62,7 @@ struct Lines {
     written: u64,
 }
 
-impl Lines {
+impl RecordWriter {
     /// Takes the next bytes of the response.
     fn take(&mut self, mut data: &[u8]) -> io::Result<()> {
         while self.skip > 0 {
@@ -102,13 +102,13 @@ impl Lines {
     }
 }
 
-async fn ask(place: &ServiceAddress, wanted: &Results, from: u64) -> Result<Incoming, ClientError> {
+async fn request(address: &ServiceAddress, wanted: &Results, from: u64) -> Result<Incoming, ClientError> {
     let Results { id, follow, only, .. } = wanted;
     let mut path = format!("/v1/jobs/{id}/records?from={from}&follow={}", u8::from(*follow));
     if let Some(only) = only {
         path += &format!("&only={only}");
     }
-    let mut connection = Connection::open(place).await?;
+    let mut connection = Connection::open(address).await?;
     let response = connection.send(Method::GET, &path, HeaderMap::new(), Empty::new().boxed()).await?;
     Ok(response.into_body())
 }
@@ -126,7 +126,7 @@ fn open(path: Option<&Path>, overwrite: bool) -> Result<Box<dyn Write>, ClientEr
     match opened {
         Ok(file) => Ok(Box::new(file)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(ClientError::Here(format!("{} exists; --overwrite replaces it", path.display())))
+            Err(ClientError::Here(format!("{} exists; name another output, or replace it with --overwrite", path.display())))
         }
         Err(error) => Err(ClientError::Here(format!("cannot write {}: {error}", path.display()))),
     }
@@ -173,7 +173,7 @@ mod tests {
             overwrite: false,
         };
         let out = Written::default();
-        let mut lines = Lines { out: Box::new(out.clone()), begun: Vec::new(), skip: 0, written: 0 };
+        let mut lines = RecordWriter { out: Box::new(out.clone()), begun: Vec::new(), skip: 0, written: 0 };
         let mut from = wanted.from;
         // The second answer breaks off too, and the third does not.
         for bytes in [breaks, breaks + 3, usize::MAX] {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use comfy_table::{Attribute, Cell, CellAlignment};
 use serde::Deserialize;
 
+use super::ClientError;
 use super::connection::Answer;
-use super::{Act, ClientError};
 use crate::progress::Screen;
 use crate::summary;
 use crate::units;
-use crate::view::{HostView, JobId, JobState, JobView, ServiceView, WorkerState, WorkerView};
+use crate::view::{HostView, JobAction, JobId, JobState, JobView, ServiceView, WorkerState, WorkerView};
 
 /// Most hosts in `status`, busiest first.
 const HOSTS_MAX: usize = 10;
@@ -137,11 +137,11 @@ pub(super) fn job(job: &JobView, screen: Screen) -> String {
 }
 
 /// Formats the result of an action.
-pub(super) fn acted(id: JobId, act: Act, answer: &Answer) -> Result<String, ClientError> {
-    Ok(match act {
-        Act::Remove => format!("job {id} was removed\n"),
-        Act::RetryFailed => format!("{}\n", answer.parse::<JobView>()?.id),
-        Act::Pause | Act::Resume | Act::Cancel => {
+pub(super) fn act(id: JobId, action: JobAction, answer: &Answer) -> Result<String, ClientError> {
+    Ok(match action {
+        JobAction::Remove => format!("job {id} was removed\n"),
+        JobAction::RetryFailed => format!("{}\n", answer.parse::<JobView>()?.id),
+        JobAction::Pause | JobAction::Resume | JobAction::Cancel => {
             format!("job {id} is {}\n", answer.parse::<JobView>()?.state.name())
         }
     })

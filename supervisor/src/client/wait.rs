@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::connection::Connection;
-use super::patience::Patience;
+use super::reconnect::Reconnect;
 use super::{ClientError, ServiceAddress, say};
 use crate::outcome::Outcome;
 use crate::progress::{Progress, Screen, Snapshot, Total};
@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// # Errors
 /// If the service goes away and does not come back.
 pub(super) async fn until_ended(
-    place: &ServiceAddress,
+    address: &ServiceAddress,
     job: JobView,
     mut progress: Progress,
 ) -> Result<(Option<JobView>, ExitCode), ClientError> {
@@ -38,7 +38,7 @@ pub(super) async fn until_ended(
         progress.tick(clock::now(), &snapshot(&job));
         let next = async {
             sleep(LOOK_EVERY).await;
-            look(place, id, &mut connection, &mut progress).await
+            look(address, id, &mut connection, &mut progress).await
         };
         let signal = tokio::select! {
             looked = next => {
@@ -75,17 +75,17 @@ pub(super) async fn until_ended(
 
 /// Requests the job, and waits for a service that is restarting.
 async fn look(
-    place: &ServiceAddress,
+    address: &ServiceAddress,
     id: JobId,
     connection: &mut Option<Connection>,
     progress: &mut Progress,
 ) -> Result<JobView, ClientError> {
-    let mut patience = Patience::new();
+    let mut reconnect = Reconnect::new();
     loop {
         let looked = async {
             let open = match connection {
                 Some(open) => open,
-                None => connection.insert(Connection::open(place).await?),
+                None => connection.insert(Connection::open(address).await?),
             };
             open.get(&format!("/v1/jobs/{id}")).await?.parse()
         };
@@ -93,7 +93,7 @@ async fn look(
             Ok(job) => return Ok(job),
             Err(error) => {
                 *connection = None;
-                patience.bear(error, |text| progress.message(text)).await?;
+                reconnect.wait_or_fail(error, |text| progress.message(text)).await?;
             }
         }
     }

@@ -14,8 +14,8 @@ use crossbeam_channel::Sender;
 use supervisor_core::frontier::HostShares;
 
 use self::watch::Watch;
-use super::news::{How, JobResult, News, Sight};
-use super::store::{self, Errand};
+use super::event::{Event, JobEnd, JobProgress, JobResult};
+use super::store::{self, JobInput};
 use crate::aggregate::{self, CsvReport};
 use crate::cli::{self, JobPlan};
 use crate::config::Allowed;
@@ -32,7 +32,7 @@ use crate::whole_file;
 #[derive(Debug)]
 pub(super) struct Assignment {
     pub(super) id: JobId,
-    pub(super) errand: Errand,
+    pub(super) input: JobInput,
     /// Where its records go.
     pub(super) output: PathBuf,
     pub(super) allowed: Allowed,
@@ -41,7 +41,7 @@ pub(super) struct Assignment {
     pub(super) hosts: HostShares,
     pub(super) control: Control,
     pub(super) committed: Arc<AtomicU64>,
-    pub(super) news: Sender<News>,
+    pub(super) events: Sender<Event>,
 }
 
 impl Assignment {
@@ -49,24 +49,24 @@ impl Assignment {
     pub(super) fn start(self) -> io::Result<()> {
         thread::Builder::new().name(format!("job-{}", self.id)).spawn(move || {
             // Sent when this is dropped, so also if the engine panics.
-            let mut ending = Ending { id: self.id, news: self.news.clone(), how: None, bytes: 0 };
-            let how = self.run();
+            let mut ending = Ending { id: self.id, events: self.events.clone(), end: None, bytes: 0 };
+            let end = self.run();
             ending.bytes = self.output.parent().map_or(0, store::size);
-            ending.how = Some(how);
+            ending.end = Some(end);
         })?;
         Ok(())
     }
 
-    fn run(&self) -> How {
-        let mut observer = Watch::new(self.id, self.news.clone());
+    fn run(&self) -> JobEnd {
+        let mut observer = Watch::new(self.id, self.events.clone());
         let mut outside = Outside {
             control: &self.control,
             observer: &mut observer,
             workers: &self.workers,
             hosts: Some(&self.hosts),
         };
-        match cli::job(&self.errand.document, &self.errand.uploads, &self.output, &self.allowed) {
-            Err(why) => How::Failed(why, None),
+        match cli::job(&self.input.document, &self.input.uploads, &self.output, &self.allowed) {
+            Err(why) => JobEnd::Failed(why, None),
             Ok(JobPlan::Records(mut plan)) => {
                 plan.pool.worker_memory_bytes = self.memory_bytes_max;
                 self.records(&plan, &mut outside)
@@ -78,13 +78,13 @@ impl Assignment {
         }
     }
 
-    fn records(&self, plan: &Plan, outside: &mut Outside<'_>) -> How {
+    fn records(&self, plan: &Plan, outside: &mut Outside<'_>) -> JobEnd {
         let mut destination = match journal::open(plan) {
             Ok(Opened::Ready(destination)) => *destination,
             // All was done when the service was killed, and only the word of it was lost.
             Ok(Opened::Complete(path)) => return self.complete(plan, &path),
-            Err(error) if error.may_pass() => return How::Blocked(error.to_string()),
-            Err(error) => return How::Failed(error.to_string(), None),
+            Err(error) if error.may_pass() => return JobEnd::Blocked(error.to_string()),
+            Err(error) => return JobEnd::Failed(error.to_string(), None),
         };
         if let Some(notice) = &destination.notice {
             outside.observer.message(notice);
@@ -99,37 +99,37 @@ impl Assignment {
         }
     }
 
-    fn complete(&self, plan: &Plan, path: &std::path::Path) -> How {
+    fn complete(&self, plan: &Plan, path: &std::path::Path) -> JobEnd {
         let complete = match journal::check_complete(path, plan) {
             Ok(complete) => complete,
-            Err(error) => return How::Failed(format!("{error:#}"), None),
+            Err(error) => return JobEnd::Failed(format!("{error:#}"), None),
         };
         self.all_is_certain();
         let facts = engine::facts_unseen(plan, &complete.told);
         let mut result = JobResult::of(Summary::new(&complete.told, &facts));
         (result.counts.total, result.counts.total_exact) = (Some(complete.records), true);
-        How::Done(result, exit_code(complete.failed))
+        JobEnd::Done(result, exit_code(complete.failed))
     }
 
-    fn concluded(&self, report: Report) -> How {
+    fn concluded(&self, report: Report) -> JobEnd {
         let Report { ended, run, .. } = report;
         let missing = run.summary.failed + run.summary.sitemaps_failed;
         let mut result = JobResult { latencies: run.latencies, ..JobResult::of(run.summary) };
         if let Some(why) = ended.failure {
-            return How::Failed(why, Some(result));
+            return JobEnd::Failed(why, Some(result));
         }
         if ended.signal.is_some() {
-            return How::Stopped(result);
+            return JobEnd::Stopped(result);
         }
         self.all_is_certain();
         (result.counts.total, result.counts.total_exact) = (Some(result.counts.done), true);
-        How::Done(result, exit_code(missing))
+        JobEnd::Done(result, exit_code(missing))
     }
 
-    fn table(&self, csv: &CsvPlan, outside: &mut Outside<'_>) -> How {
+    fn table(&self, csv: &CsvPlan, outside: &mut Outside<'_>) -> JobEnd {
         let CsvPlan { plan, strict } = csv;
         let Some(spec) = aggregate::spec(plan) else {
-            return How::Failed("this is no csv job; a bug in the supervisor".to_owned(), None);
+            return JobEnd::Failed("this is no csv job; a bug in the supervisor".to_owned(), None);
         };
         let report = match aggregate::run(plan, spec, outside) {
             Ok(report) => report,
@@ -138,26 +138,26 @@ impl Assignment {
         let CsvReport { ended, tally, said, run } = report;
         let mut result = JobResult::of(run.summary);
         if let Some(why) = ended.failure {
-            return How::Failed(why, Some(result));
+            return JobEnd::Failed(why, Some(result));
         }
         if ended.signal.is_some() {
             // Half an aggregate is of no use; the next attempt begins anew.
-            return How::Stopped(JobResult::default());
+            return JobEnd::Stopped(JobResult::default());
         }
         said.iter().for_each(|line| outside.observer.message(line));
         if *strict && tally.bad > 0 {
-            return How::Failed(format!("{} bad rows, and \"strict\" is set", tally.bad), Some(result));
+            return JobEnd::Failed(format!("{} bad rows, and \"strict\" is set", tally.bad), Some(result));
         }
         let table = match aggregate::write(spec, &tally.groups, plan.format) {
             Ok(table) => table,
-            Err(error) => return How::Failed(error.to_string(), Some(result)),
+            Err(error) => return JobEnd::Failed(error.to_string(), Some(result)),
         };
         if let Err(error) = whole_file::replace(&self.output, &table) {
-            return How::Blocked(error.to_string());
+            return JobEnd::Blocked(error.to_string());
         }
         self.all_is_certain();
         (result.counts.total, result.counts.total_exact) = (Some(result.counts.done), true);
-        How::Done(result, Outcome::Done.code())
+        JobEnd::Done(result, Outcome::Done.code())
     }
 
     /// The output is whole.
@@ -168,18 +168,18 @@ impl Assignment {
 }
 
 /// A job that the engine could not do.
-fn stuck(error: EngineError) -> How {
+fn stuck(error: EngineError) -> JobEnd {
     match error {
         EngineError::Output { cause, resumable } if resumable || cause.may_pass() => {
-            How::Blocked(cause.to_string())
+            JobEnd::Blocked(cause.to_string())
         }
         // No thread, no descriptor, no room for what is kept meanwhile.
-        EngineError::SetUp(_) => How::Blocked(error.to_string()),
+        EngineError::SetUp(_) => JobEnd::Blocked(error.to_string()),
         EngineError::NoWorkers(_)
         | EngineError::Output { .. }
         | EngineError::Changed(_)
         | EngineError::Sitemap(_)
-        | EngineError::Unbalanced(_) => How::Failed(error.to_string(), None),
+        | EngineError::Unbalanced(_) => JobEnd::Failed(error.to_string(), None),
     }
 }
 
@@ -207,18 +207,18 @@ impl JobResult {
 /// Says how the job ended when it is dropped.
 struct Ending {
     id: JobId,
-    news: Sender<News>,
-    how: Option<How>,
+    events: Sender<Event>,
+    end: Option<JobEnd>,
     bytes: u64,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let how = self.how.take().unwrap_or_else(|| {
-            How::Failed("internal error, please report it: the engine panicked".to_owned(), None)
+        let end = self.end.take().unwrap_or_else(|| {
+            JobEnd::Failed("internal error, please report it: the engine panicked".to_owned(), None)
         });
         // The loop is gone only when the service is.
-        let _ = self.news.send(News::Ended(self.id, Box::new(how), self.bytes));
+        let _ = self.events.send(Event::Ended(self.id, Box::new(end), self.bytes));
     }
 }
 
@@ -236,12 +236,12 @@ mod tests {
         fs::write(&page, "<title>a</title>").unwrap();
         // Somebody is still at it.
         let _writing = Store::open(&beside(&output, ".journal")).unwrap();
-        let (news, _heard) = unbounded();
+        let (events, _heard) = unbounded();
         let (_controller, control) = Control::new(Some(Arc::default()));
         let document = serde_json::json!({"command": "parse", "select": ["t=title"]});
         let assignment = Assignment {
             id: JobId(1),
-            errand: Errand { document: document.as_object().unwrap().clone(), uploads: vec![page] },
+            input: JobInput { document: document.as_object().unwrap().clone(), uploads: vec![page] },
             output,
             allowed: Allowed::default(),
             memory_bytes_max: None,
@@ -249,9 +249,9 @@ mod tests {
             hosts: HostShares::default(),
             control,
             committed: Arc::default(),
-            news,
+            events,
         };
-        let how = assignment.run();
-        assert!(matches!(&how, How::Blocked(why) if why.contains("locked")), "{how:?}");
+        let end = assignment.run();
+        assert!(matches!(&end, JobEnd::Blocked(why) if why.contains("locked")), "{end:?}");
     }
 }

@@ -8,16 +8,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::broadcast;
 
-use super::ask::{Ask, Refused, Submission, Submitted, Verb};
 use super::metrics::Metrics;
-use crate::view::{HostView, JobId, JobView, ServiceView, WorkerView};
+use super::request::{Refused, Request, Submission, Submitted};
+use crate::view::{HostView, JobAction, JobId, JobView, ServiceView, WorkerView};
 
 /// Number of updates that a slow listener may be behind before it misses some.
-const EVENTS_KEPT: usize = 1024;
+const UPDATES_KEPT: usize = 1024;
 
 /// An update for listeners.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum Update {
     /// A job was submitted or has changed. Progress alone is sent at most four times a second per job.
     Job(Arc<JobView>),
     /// A job and its records were deleted.
@@ -63,16 +63,16 @@ pub struct Board {
 /// A handle to the service, for any number of threads.
 #[derive(Debug, Clone)]
 pub struct Service {
-    asks: Sender<Ask>,
+    requests: Sender<Request>,
     board: Arc<Board>,
-    events: broadcast::Sender<Event>,
+    updates: broadcast::Sender<Update>,
 }
 
 impl Service {
     /// Creates a handle that sends to `requests` and reads `board`.
     #[must_use]
-    pub fn new(asks: Sender<Ask>, board: Arc<Board>) -> Self {
-        Self { asks, board, events: broadcast::channel(EVENTS_KEPT).0 }
+    pub fn new(requests: Sender<Request>, board: Arc<Board>) -> Self {
+        Self { requests, board, updates: broadcast::channel(UPDATES_KEPT).0 }
     }
 
     /// Returns the published state.
@@ -83,20 +83,20 @@ impl Service {
 
     /// Subscribes to all further updates.
     #[must_use]
-    pub fn listen(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+    pub fn listen(&self) -> broadcast::Receiver<Update> {
+        self.updates.subscribe()
     }
 
     /// Whether anyone listens.
     #[must_use]
     pub fn is_heard(&self) -> bool {
-        self.events.receiver_count() > 0
+        self.updates.receiver_count() > 0
     }
 
     /// Sends an update to all listeners. Called by the state loop.
-    pub fn tell(&self, event: Event) {
+    pub fn publish(&self, update: Update) {
         // Fails if nobody listens.
-        let _ = self.events.send(event);
+        let _ = self.updates.send(update);
     }
 
     /// Returns a job.
@@ -113,15 +113,15 @@ impl Service {
     /// # Errors
     /// [`Refused`], except [`Refused::NoJob`].
     pub fn submit(&self, submission: Submission) -> Result<Submitted, Refused> {
-        self.ask(|reply| Ask::Submit(Box::new(submission), reply))
+        self.request(|reply| Request::Submit(Box::new(submission), reply))
     }
 
     /// Acts on a job. Waits for the state loop and the disk, but not for targets in flight.
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn act(&self, id: JobId, verb: Verb) -> Result<JobView, Refused> {
-        self.ask(|reply| Ask::Act(id, verb, reply))
+    pub fn act(&self, id: JobId, action: JobAction) -> Result<JobView, Refused> {
+        self.request(|reply| Request::Act(id, action, reply))
     }
 
     /// Changes the number of workers.
@@ -129,12 +129,12 @@ impl Service {
     /// # Errors
     /// [`Refused::Invalid`] for an impossible number, [`Refused::Stopping`].
     pub fn scale(&self, workers: Option<u32>) -> Result<u32, Refused> {
-        self.ask(|reply| Ask::Scale(workers, reply))
+        self.request(|reply| Request::Scale(workers, reply))
     }
 
-    fn ask<T>(&self, ask: impl FnOnce(Sender<Result<T, Refused>>) -> Ask) -> Result<T, Refused> {
+    fn request<T>(&self, request: impl FnOnce(Sender<Result<T, Refused>>) -> Request) -> Result<T, Refused> {
         let (reply, answer) = bounded(1);
-        self.asks.send(ask(reply)).map_err(|_| Refused::Stopping)?;
+        self.requests.send(request(reply)).map_err(|_| Refused::Stopping)?;
         answer.recv().unwrap_or(Err(Refused::Stopping))
     }
 }

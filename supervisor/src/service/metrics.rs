@@ -31,7 +31,7 @@ pub struct Totals {
     pub bytes: u64,
     /// Records with an error, by kind.
     pub errors: BTreeMap<ErrorKind, u64>,
-    /// How long inputs took.
+    /// JobEnd long inputs took.
     pub latencies: Latencies,
 }
 
@@ -52,7 +52,7 @@ impl Metrics {
             JobState::Queued | JobState::Running | JobState::Paused | JobState::Draining => None,
         };
         if before.and_then(ended).is_none()
-            && let Some(count) = ended(after).and_then(|how: usize| totals.ended.get_mut(how))
+            && let Some(count) = ended(after).and_then(|state: usize| totals.ended.get_mut(state))
         {
             *count += 1;
         }

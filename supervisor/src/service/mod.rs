@@ -10,13 +10,13 @@
 //! state is read from the [`Board`], which only the loop writes and which never blocks it. Invariant: what
 //! the loop has answered is on disk.
 
-mod ask;
 mod at_work;
 mod board;
-mod clerk;
+mod disk_thread;
+mod event;
 mod metrics;
-mod news;
 mod notify;
+mod request;
 mod schedule;
 mod state_loop;
 mod store;
@@ -26,13 +26,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Sender, unbounded};
 
-pub use ask::{Ask, Idempotency, Refused, Submission, Submitted, Upload, Verb};
-pub use board::{Board, Event, Records, Service};
+pub use board::{Board, Records, Service, Update};
 pub use metrics::{Metrics, Totals};
+pub use request::{Idempotency, Refused, Request, Submission, Submitted, Upload};
 pub use store::StoreError;
 
-use self::clerk::Clerk;
-use self::news::News;
+pub use crate::view::JobAction;
+
+use self::disk_thread::DiskThread;
+use self::event::Event;
 use self::state_loop::{Listeners, Parts, StateLoop};
 use self::store::Store;
 use crate::config::ServiceConfig;
@@ -50,7 +52,7 @@ pub enum StartError {
 }
 
 /// An API server. It runs on its own threads until it is dropped.
-pub trait Endpoint {
+pub trait ApiServer {
     /// Reloads the token and certificate for later connections.
     ///
     /// # Errors
@@ -59,33 +61,46 @@ pub trait Endpoint {
 }
 
 /// Reloads the settings, or returns what is wrong with them.
-pub type Again = fn() -> Result<ServiceConfig, String>;
+pub type ReloadSettings = fn() -> Result<ServiceConfig, String>;
 
 /// Runs a service until it is told to stop. Calls `open` with the service's handle and configuration once it
-/// accepts requests, to open the API. On SIGHUP, calls `again` for the current settings.
+/// accepts requests, to open the API. On SIGHUP, calls `reload_settings` for the current settings.
 ///
 /// # Errors
 /// [`StartError`] if the service cannot start, or the error of `open`.
 pub fn run<E: From<StartError>>(
     config: ServiceConfig,
-    again: Again,
+    reload_settings: ReloadSettings,
     workers: Workers,
-    open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<Box<dyn Endpoint>>, E>,
+    open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<Box<dyn ApiServer>>, E>,
 ) -> Result<(), E> {
     let store = Store::open(&config.state_dir).map_err(StartError::from)?;
     for note in store.notes() {
         tracing::warn!("{note}");
     }
     let (workers, spares) = workers.with_spares().map_err(StartError::from)?;
-    let (asks_sender, asks) = unbounded();
-    let (tell, news) = unbounded();
+    let (asks_sender, requests) = unbounded();
+    let (event_sender, events) = unbounded();
     let service = Service::new(asks_sender, Arc::new(Board::default()));
     let listeners = Listeners::default();
-    let _signals = signals(&listeners, spares.clone(), tell.clone()).map_err(StartError::from)?;
+    let _signals = signals(&listeners, spares.clone(), event_sender.clone()).map_err(StartError::from)?;
     let incoming: PathBuf = config.state_dir.join("incoming");
-    let clerk = Clerk::start(config.allowed.clone(), incoming, tell.clone()).map_err(StartError::from)?;
+    let disk = DiskThread::start(config.allowed.clone(), incoming, event_sender.clone())
+        .map_err(StartError::from)?;
     let (handle, own_config) = (service.clone(), config.clone());
-    let parts = Parts { config, again, service, store, asks, news, tell, listeners, workers, spares, clerk };
+    let parts = Parts {
+        config,
+        reload_settings,
+        service,
+        store,
+        requests,
+        events,
+        event_sender,
+        listeners,
+        workers,
+        spares,
+        disk,
+    };
     let state = StateLoop::new(parts).map_err(StartError::from)?;
     // Opened only after the board is filled, so that no stored job is missing even for an instant.
     let endpoint = open(&handle, &own_config)?;
@@ -97,7 +112,7 @@ pub fn run<E: From<StartError>>(
 fn signals(
     listeners: &Listeners,
     spares: crate::runtime::Spares,
-    tell: Sender<News>,
+    event_sender: Sender<Event>,
 ) -> std::io::Result<Signals> {
     let listeners: Arc<Mutex<_>> = Arc::clone(listeners);
     Signals::start(move |told| match told {
@@ -110,6 +125,8 @@ fn signals(
                 .retain(crate::runtime::Controller::child);
             true
         }
-        Told::Stop(_) | Told::Renew | Told::Grow | Told::Shrink => tell.send(News::Told(told)).is_ok(),
+        Told::Stop(_) | Told::Renew | Told::Grow | Told::Shrink => {
+            event_sender.send(Event::Told(told)).is_ok()
+        }
     })
 }

@@ -54,7 +54,7 @@ impl Notify {
         tell(&[NotifyState::Stopping]);
     }
 
-    /// Reports a status, and asks for this much more time.
+    /// Reports a status, and requests for this much more time.
     pub(super) fn extend(&self, status: &str, more: Duration) {
         let more_us = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
         tell(&[NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(more_us)]);

@@ -26,7 +26,7 @@ pub(super) struct Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Waiting,
-    Running(Holding),
+    Running(Allocation),
     /// Stopping, with this many processes left.
     Leaving {
         alive: u32,
@@ -35,7 +35,7 @@ pub(super) enum Stage {
 
 /// The workers of a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Holding {
+pub(super) struct Allocation {
     /// Workers that the job is allowed.
     pub(super) allotted: u32,
     /// Processes that the job has. Fewer than allotted while some start, more while some exit.
@@ -44,7 +44,7 @@ pub(super) struct Holding {
     pub(super) wants: u32,
 }
 
-impl Holding {
+impl Allocation {
     /// Returns the processes that the job has or will have.
     fn held(self) -> u32 {
         self.alive.max(self.allotted)
@@ -53,19 +53,19 @@ impl Holding {
 
 /// A scheduling decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Move {
+pub(super) enum Change {
     /// Start a waiting job with this many workers.
     Start(JobId, u32),
     /// Change the number of workers that a job is allowed.
     Allot(JobId, u32),
     /// Stop a job and queue it again, because there are fewer workers than jobs.
-    SendBack(JobId),
+    Requeue(JobId),
 }
 
 /// Returns the decisions that give `claims` their shares of `workers`. Empty if nothing has to change.
-pub(super) fn moves(workers: u32, jobs_max: u32, claims: &[Claim]) -> Vec<Move> {
+pub(super) fn changes(workers: u32, jobs_max: u32, claims: &[Claim]) -> Vec<Change> {
     let room = workers.min(jobs_max).max(1) as usize;
-    let mut moves = Vec::new();
+    let mut changes = Vec::new();
     let mut in_order: Vec<&Claim> = claims.iter().collect();
     // Running jobs first, then waiting ones, each in the order in which they are served.
     in_order
@@ -75,7 +75,7 @@ pub(super) fn moves(workers: u32, jobs_max: u32, claims: &[Claim]) -> Vec<Move> 
     in_order.retain(|claim| !matches!(claim.stage, Stage::Leaving { .. }));
     let running = in_order.iter().filter(|claim| claim.stage != Stage::Waiting).count();
     for claim in in_order.iter().take(running).skip(room) {
-        moves.push(Move::SendBack(claim.id));
+        changes.push(Change::Requeue(claim.id));
     }
     let stay = running.min(room);
     let starting = room.saturating_sub(running + gone_soon);
@@ -89,28 +89,28 @@ pub(super) fn moves(workers: u32, jobs_max: u32, claims: &[Claim]) -> Vec<Move> 
         let given = (*share).min(free);
         if given > 0 {
             free -= given;
-            moves.push(Move::Start(claim.id, given));
+            changes.push(Change::Start(claim.id, given));
         }
     }
     for (claim, share) in sharing.iter().zip(&shares) {
-        let Stage::Running(holding) = claim.stage else { continue };
-        if *share < holding.allotted {
-            moves.push(Move::Allot(claim.id, *share));
-        } else if *share > holding.allotted && holding.alive <= holding.allotted && free > 0 {
+        let Stage::Running(allocation) = claim.stage else { continue };
+        if *share < allocation.allotted {
+            changes.push(Change::Allot(claim.id, *share));
+        } else if *share > allocation.allotted && allocation.alive <= allocation.allotted && free > 0 {
             // A worker that is exiting still counts, so the job waits for its exit.
-            let given = (*share - holding.allotted).min(free);
+            let given = (*share - allocation.allotted).min(free);
             free -= given;
-            moves.push(Move::Allot(claim.id, holding.allotted + given));
+            changes.push(Change::Allot(claim.id, allocation.allotted + given));
         }
     }
-    moves
+    changes
 }
 
 impl Stage {
     fn held(self) -> u32 {
         match self {
             Self::Waiting => 0,
-            Self::Running(holding) => holding.held(),
+            Self::Running(allocation) => allocation.held(),
             Self::Leaving { alive } => alive,
         }
     }
@@ -119,7 +119,7 @@ impl Stage {
         match self {
             // A job starts with one worker, until its work is known.
             Self::Waiting => 1,
-            Self::Running(holding) => holding.wants.max(1),
+            Self::Running(allocation) => allocation.wants.max(1),
             Self::Leaving { .. } => 0,
         }
     }

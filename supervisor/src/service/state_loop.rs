@@ -27,19 +27,19 @@ use shared::clock;
 use supervisor_core::frontier::HostShares;
 
 use self::job::Job;
-use super::ask::Ask;
 use super::board::Service;
-use super::clerk::Clerk;
-use super::news::News;
+use super::disk_thread::DiskThread;
+use super::event::Event;
 use super::notify::Notify;
+use super::request::Request;
 use super::store::Store;
-use super::{Again, Endpoint};
+use super::{ApiServer, ReloadSettings};
 use crate::config::ServiceConfig;
 use crate::runtime::{Controller, Spares, Workers};
 use crate::view::JobId;
 
 /// Most events handled per turn, so that requests do not wait too long.
-const NEWS_PER_TURN: usize = 256;
+const EVENTS_PER_TURN: usize = 256;
 
 /// Time between two refreshes of the board while anyone listens or a job runs.
 const BUSY_TICK: Duration = Duration::from_millis(500);
@@ -54,17 +54,17 @@ pub(super) type Listeners = Arc<Mutex<Vec<Controller>>>;
 pub(super) struct Parts {
     pub(super) config: ServiceConfig,
     /// Reloads the settings.
-    pub(super) again: Again,
+    pub(super) reload_settings: ReloadSettings,
     pub(super) service: Service,
     pub(super) store: Store,
-    pub(super) asks: Receiver<Ask>,
-    pub(super) news: Receiver<News>,
+    pub(super) requests: Receiver<Request>,
+    pub(super) events: Receiver<Event>,
     /// The sender of events, for the loop's threads.
-    pub(super) tell: Sender<News>,
+    pub(super) event_sender: Sender<Event>,
     pub(super) listeners: Listeners,
     pub(super) workers: Workers,
     pub(super) spares: Spares,
-    pub(super) clerk: Clerk,
+    pub(super) disk: DiskThread,
 }
 
 /// The state loop.
@@ -82,7 +82,7 @@ pub(super) struct StateLoop {
     /// Restarts of workers in ended runs.
     restarts: u64,
     /// The API server, if there is one.
-    endpoint: Option<Box<dyn Endpoint>>,
+    endpoint: Option<Box<dyn ApiServer>>,
     /// The last status sent to systemd.
     said: String,
     /// The number of spares last requested.
@@ -127,26 +127,26 @@ impl StateLoop {
 
     /// Runs until the service was told to stop and no job runs. `endpoint` is the API server, if there is
     /// one.
-    pub(super) fn run(mut self, endpoint: Option<Box<dyn Endpoint>>) {
+    pub(super) fn run(mut self, endpoint: Option<Box<dyn ApiServer>>) {
         self.endpoint = endpoint;
         self.share();
         self.show_all();
         self.said = self.status();
         self.notify.ready(&self.said);
-        while !(self.stopping && self.jobs.values().all(|job| job.live.is_none())) {
+        while !(self.stopping && self.jobs.values().all(|job| job.running.is_none())) {
             self.wait();
             self.turn();
         }
         self.show_all();
         // Dropping the channels fails pending requests at once.
-        drop((self.parts.asks, self.parts.news));
+        drop((self.parts.requests, self.parts.events));
         drop(self.endpoint);
     }
 
     fn wait(&self) {
         let mut select = Select::new();
-        select.recv(&self.parts.asks);
-        select.recv(&self.parts.news);
+        select.recv(&self.parts.requests);
+        select.recv(&self.parts.events);
         let dues = [Some(self.tick_due), Some(self.expiry_due), self.alive_due, self.extend_due];
         let due = dues.into_iter().flatten().min();
         match due {
@@ -156,12 +156,12 @@ impl StateLoop {
     }
 
     fn turn(&mut self) {
-        for _ in 0..NEWS_PER_TURN {
-            let Ok(news) = self.parts.news.try_recv() else { break };
-            self.hear(news);
+        for _ in 0..EVENTS_PER_TURN {
+            let Ok(event) = self.parts.events.try_recv() else { break };
+            self.handle_event(event);
         }
-        while let Ok(ask) = self.parts.asks.try_recv() {
-            self.answer(ask);
+        while let Ok(request) = self.parts.requests.try_recv() {
+            self.handle_request(request);
         }
         let now = clock::now();
         if self.expiry_due <= now {
@@ -176,42 +176,42 @@ impl StateLoop {
                 self.notify.status(&status);
                 self.said = status;
             }
-            let busy = self.parts.service.is_heard() || self.jobs.values().any(|job| job.live.is_some());
+            let busy = self.parts.service.is_heard() || self.jobs.values().any(|job| job.running.is_some());
             self.tick_due = now + if busy { BUSY_TICK } else { IDLE_TICK };
         }
-        self.show_life(now);
+        self.notify_watchdog(now);
         self.extend(now);
     }
 
-    fn answer(&mut self, ask: Ask) {
-        match ask {
-            Ask::Submit(submission, reply) => self.submit(submission, reply),
-            Ask::Act(id, verb, reply) => self.act(id, verb, reply),
+    fn handle_request(&mut self, request: Request) {
+        match request {
+            Request::Submit(submission, reply) => self.submit(submission, reply),
+            Request::Act(id, verb, reply) => self.act(id, verb, reply),
             // The requester may be gone.
-            Ask::Scale(workers, reply) => drop(reply.send(self.scale(workers))),
+            Request::Scale(workers, reply) => drop(reply.send(self.scale(workers))),
         }
     }
 
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Began(id, mode, wants) => self.began(id, mode, wants),
-            News::Processes(id, alive) => self.counted(id, alive),
-            News::Seen(id, sight) => self.seen(id, *sight),
-            News::Said(id, notice) => self.said(id, notice),
-            News::Ended(id, how, bytes) => self.ended(id, *how, bytes),
-            News::Prepared(prepared, reply) => self.prepared(prepared, reply),
-            News::Told(told) => self.told(told),
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Began(id, mode, wants) => self.handle_start(id, mode, wants),
+            Event::Processes(id, alive) => self.handle_processes(id, alive),
+            Event::Seen(id, progress) => self.handle_progress(id, *progress),
+            Event::Said(id, notice) => self.handle_notice(id, notice),
+            Event::Ended(id, end, bytes) => self.handle_end(id, *end, bytes),
+            Event::Prepared(prepared, reply) => self.handle_prepared(prepared, reply),
+            Event::Told(told) => self.handle_signal(told),
         }
     }
 
     /// Checks the invariants.
     fn check(&mut self) {
-        let at_work = self.jobs.values().filter(|job| job.live.is_some()).count();
+        let at_work = self.jobs.values().filter(|job| job.running.is_some()).count();
         let leaving = self.jobs.values().filter(|job| job.is_leaving()).count();
         let allotted: u32 =
-            self.jobs.values().filter_map(|job| job.live.as_ref()).map(job::Live::allotted).sum();
+            self.jobs.values().filter_map(|job| job.running.as_ref()).map(job::RunningJob::allotted).sum();
         let room = self.workers.min(self.parts.config.jobs_max.get()) as usize;
-        let stray = self.jobs.values().any(|job| job.live.is_none() && job.kept.state.is_at_work());
+        let stray = self.jobs.values().any(|job| job.running.is_none() && job.row.state.is_at_work());
         let broken = if at_work - leaving > room {
             Some("more jobs run than allowed")
         } else if leaving == 0 && allotted > self.workers {
@@ -228,7 +228,7 @@ impl StateLoop {
     }
 
     /// Notifies the watchdog, unless an invariant is violated.
-    fn show_life(&mut self, now: Instant) {
+    fn notify_watchdog(&mut self, now: Instant) {
         let Some(every) = self.notify.every() else { return };
         if self.alive_due.is_none_or(|due| due <= now) && self.broken.is_none() {
             self.notify.alive();

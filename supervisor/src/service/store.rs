@@ -37,12 +37,12 @@ use shared::clock;
 use shared::record::ErrorKind;
 
 use self::manifest::JobFile;
-use self::rows::{COLUMNS, json, kept};
-use super::ask::Idempotency;
+use self::rows::{COLUMNS, job_row, json};
+use super::request::Idempotency;
 use crate::summary::Summary;
 use crate::view::{JobCounts, JobId, JobState};
 
-/// How long to wait for the lock before reporting another service.
+/// JobEnd long to wait for the lock before reporting another service.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Time between two attempts to lock.
@@ -96,7 +96,7 @@ pub enum StoreError {
 
 /// The row of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct JobRow {
     pub(super) id: JobId,
     pub(super) name: Option<String>,
     pub(super) command: String,
@@ -119,7 +119,7 @@ pub(super) struct Kept {
 
 /// A new job.
 #[derive(Debug)]
-pub(super) struct New<'a> {
+pub(super) struct NewJob<'a> {
     pub(super) name: Option<&'a str>,
     pub(super) command: &'a str,
     pub(super) priority: i32,
@@ -134,7 +134,7 @@ pub(super) struct New<'a> {
 
 /// The document and uploads of a job.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(super) struct JobInput {
     pub(super) document: Map<String, Value>,
     pub(super) uploads: Vec<PathBuf>,
 }
@@ -182,11 +182,11 @@ impl Store {
     }
 
     /// Returns all jobs, by number.
-    pub(super) fn all(&self) -> Result<Vec<Kept>, StoreError> {
+    pub(super) fn all(&self) -> Result<Vec<JobRow>, StoreError> {
         let read = || {
             let mut statement =
                 self.connection.prepare(&format!("SELECT {COLUMNS} FROM jobs ORDER BY id"))?;
-            statement.query_map([], kept)?.collect::<Result<Vec<_>, _>>()
+            statement.query_map([], job_row)?.collect::<Result<Vec<_>, _>>()
         };
         read().map_err(|error| self.wrong(error))
     }
@@ -204,7 +204,7 @@ impl Store {
     }
 
     /// Returns the document and uploads of a job.
-    pub(super) fn errand(&self, id: JobId) -> Result<Errand, StoreError> {
+    pub(super) fn input(&self, id: JobId) -> Result<JobInput, StoreError> {
         let directory = self.job_directory(id);
         let read = || {
             let mut statement =
@@ -212,14 +212,14 @@ impl Store {
             statement.query_row([id.0.cast_signed()], |row| {
                 let uploads: Vec<PathBuf> = json(row, 1)?;
                 let uploads = uploads.into_iter().map(|path| directory.join(path)).collect();
-                Ok(Errand { document: json(row, 0)?, uploads })
+                Ok(JobInput { document: json(row, 0)?, uploads })
             })
         };
         read().map_err(|error| self.wrong(error))
     }
 
     /// Inserts a job. `incoming` is the directory of its uploads, if any, and becomes the job's directory.
-    pub(super) fn insert(&mut self, new: &New<'_>, incoming: Option<&Path>) -> Result<Kept, StoreError> {
+    pub(super) fn insert(&mut self, new: &NewJob<'_>, incoming: Option<&Path>) -> Result<JobRow, StoreError> {
         let directory = self.directory.join("jobs");
         let path = self.directory.join("state.db");
         let database = |cause| StoreError::Database { path: path.clone(), cause };
@@ -242,14 +242,14 @@ impl Store {
     }
 
     /// Returns a job.
-    pub(super) fn get(&self, id: JobId) -> Result<Kept, StoreError> {
+    pub(super) fn get(&self, id: JobId) -> Result<JobRow, StoreError> {
         let statement = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?");
-        let read = || self.connection.prepare_cached(&statement)?.query_row([id.0.cast_signed()], kept);
+        let read = || self.connection.prepare_cached(&statement)?.query_row([id.0.cast_signed()], job_row);
         read().map_err(|error| self.wrong(error))
     }
 
     /// Stores the row of a job.
-    pub(super) fn update(&self, job: &Kept) -> Result<(), StoreError> {
+    pub(super) fn update(&self, job: &JobRow) -> Result<(), StoreError> {
         // Written first, so that the copy is never older than the row. A failure is harmless while the row
         // exists.
         if let Err(error) = manifest::write_state(&self.job_directory(job.id), job) {

@@ -113,13 +113,13 @@ fn what_cannot_be_a_stream_is_refused_in_words() {
     let run = |flags: &[&str]| fetch().args(flags).arg("http://127.0.0.1:1/").run();
     for format in ["parquet", "sqlite"] {
         for name in ["-", "/dev/stdout", "/dev/fd/2", "/dev/null", pipe.to_str().unwrap()] {
-            run(&["--format", format, "-o", name]).exits(2).says("is not seekable");
+            run(&["--format", format, "-o", name]).exits(2).says("needs a regular file");
         }
     }
     run(&["-o", "/dev/fd/99"]).exits(1).says("descriptor 99 was not open");
     run(&["-o", "/dev/stdin"]).exits(1).says("open for reading only");
     run(&["-o", "/dev/stdout", "--resume"]).exits(2).says("--resume needs an output that is a file");
-    run(&["-o", "/dev/stdout", "--split", "5"]).exits(2).says("--split writes a directory");
+    run(&["-o", "/dev/stdout", "--split", "5"]).exits(2).says("--split needs a directory");
     run(&["-o", "/dev/stdout", "--manifest", "m.json"])
         .exits(2)
         .says("--manifest needs an output that is a file");

@@ -3,20 +3,20 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::client::{Act, Files, Results, ServiceAddress, Submit, What};
+use crate::client::{Files, Operation, Results, ServiceAddress, Submit};
 use crate::plan::When;
-use crate::view::JobId;
+use crate::view::{JobAction, JobId};
 
 impl Bench {
-    fn order(&self, line: &str) -> Order {
+    fn order(&self, line: &str) -> ClientCommand {
         match self.read(line) {
-            Ok(Request::Client(order)) => *order,
+            Ok(Invocation::Client(order)) => *order,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     fn submit(&self, line: &str) -> Submit {
-        let What::Submit(submit) = self.order(line).what else { panic!("{line}") };
+        let Operation::Submit(submit) = self.order(line).operation else { panic!("{line}") };
         submit
     }
 
@@ -67,8 +67,8 @@ fn names_of_files_that_are_sent_along_need_not_be_utf8() {
         ("submit fetch -i", json!({"command": "fetch"})),
     ] {
         let words = line.split(' ').map(OsString::from).chain([name.clone()]);
-        let Ok(Request::Client(order)) = bench.read_words(words) else { panic!("{line}") };
-        let What::Submit(submit) = order.what else { panic!("{line}") };
+        let Ok(Invocation::Client(order)) = bench.read_words(words) else { panic!("{line}") };
+        let Operation::Submit(submit) = order.operation else { panic!("{line}") };
         let (Files::Named(sent) | Files::Pages(sent)) = submit.files;
         assert_eq!((Value::Object(submit.document), sent), (document, vec![PathBuf::from(&name)]), "{line}");
     }
@@ -111,7 +111,7 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn the_service_is_where_it_is_said_to_be() {
     let bench = Bench::new();
-    let place = |bench: &Bench, line: &str| bench.order(line).place;
+    let place = |bench: &Bench, line: &str| bench.order(line).address;
     let socket = |path: &str| ServiceAddress::Socket(path.into());
     assert_eq!(place(&bench, "status --socket /s"), socket("/s"));
     assert_eq!(place(&bench, "status"), socket("/run/muster/api.sock"));
@@ -137,12 +137,12 @@ fn the_service_is_where_it_is_said_to_be() {
 #[test]
 fn every_command_becomes_its_request() {
     let bench = Bench::new();
-    let what = |line: &str| bench.order(line).what;
+    let operation = |line: &str| bench.order(line).operation;
     let states = vec!["running".to_owned(), "queued".to_owned()];
-    assert_eq!(what("jobs --state running,queued --limit 5"), What::Jobs { states, limit: 5 });
-    assert_eq!(what("jobs retry-failed 17"), What::Act(JobId(17), Act::RetryFailed));
-    assert_eq!(what("cancel 17"), What::Act(JobId(17), Act::Cancel));
-    assert_eq!(what("status 17"), What::Job(JobId(17)));
+    assert_eq!(operation("jobs --state running,queued --limit 5"), Operation::Jobs { states, limit: 5 });
+    assert_eq!(operation("jobs retry-failed 17"), Operation::ActOn(JobId(17), JobAction::RetryFailed));
+    assert_eq!(operation("cancel 17"), Operation::ActOn(JobId(17), JobAction::Cancel));
+    assert_eq!(operation("status 17"), Operation::Job(JobId(17)));
     let results = Results {
         id: JobId(17),
         follow: true,
@@ -151,7 +151,7 @@ fn every_command_becomes_its_request() {
         output: Some("x".into()),
         overwrite: false,
     };
-    assert_eq!(what("results 17 -f --from 3 --only failed -o x"), What::Results(results));
+    assert_eq!(operation("results 17 -f --from 3 --only failed -o x"), Operation::Results(results));
     assert!(bench.order("jobs remove 1 --json").json);
     let submit = bench.submit("submit fetch http://a/ --wait --idempotency-key k --progress never");
     assert_eq!((submit.wait, submit.progress), (true, When::Never));

@@ -43,12 +43,12 @@ impl Bench {
     }
 
     /// Parses a command line in which `@` stands for the directory.
-    fn read(&self, line: &str) -> Result<Request, Refusal> {
+    fn read(&self, line: &str) -> Result<Invocation, Refusal> {
         let dir = self.dir.path().to_str().unwrap();
         self.read_words(line.split_whitespace().map(|word| OsString::from(word.replace('@', dir))))
     }
 
-    fn read_words(&self, words: impl Iterator<Item = OsString>) -> Result<Request, Refusal> {
+    fn read_words(&self, words: impl Iterator<Item = OsString>) -> Result<Invocation, Refusal> {
         let env = Environment {
             variable: &|name| self.variables.get(name).map(OsString::from),
             config: &self.path("muster.toml"),
@@ -60,21 +60,21 @@ impl Bench {
 
     fn plan(&self, line: &str) -> Plan {
         match self.read(line) {
-            Ok(Request::Run(plan)) => *plan,
+            Ok(Invocation::Run(plan)) => *plan,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     fn service(&self, line: &str) -> ServiceConfig {
         match self.read(line) {
-            Ok(Request::Serve(config, ..)) => *config,
+            Ok(Invocation::Serve(config, ..)) => *config,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     fn comparison(&self, line: &str) -> Comparison {
         match self.read(line) {
-            Ok(Request::Compare(comparison)) => *comparison,
+            Ok(Invocation::Compare(comparison)) => *comparison,
             other => panic!("{line}: {other:?}"),
         }
     }

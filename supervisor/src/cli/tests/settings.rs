@@ -119,8 +119,8 @@ fn bad_settings_say_where() {
 fn a_bad_setting_does_not_keep_the_help_away() {
     let bench = Bench::new().set("MUSTER_TIMEOUT", "soon");
     bench.refused("fetch --help", 0, &["--timeout"]);
-    assert!(matches!(bench.read("completions bash"), Ok(Request::Completions(Shell::Bash))));
-    assert!(matches!(bench.read("man @/man"), Ok(Request::ManPages(dir)) if dir == bench.path("man")));
+    assert!(matches!(bench.read("completions bash"), Ok(Invocation::Completions(Shell::Bash))));
+    assert!(matches!(bench.read("man @/man"), Ok(Invocation::ManPages(dir)) if dir == bench.path("man")));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use shared::clock;
 
 use super::super::StoreError;
-use super::super::board::Event;
+use super::super::board::Update;
 use super::StateLoop;
 use super::job::Job;
 use crate::view::JobId;
@@ -17,8 +17,8 @@ impl StateLoop {
     pub(super) fn expire(&mut self, now: Instant) {
         self.expiry_due = now + EXPIRE_EVERY;
         let config = &self.parts.config;
-        let ended = self.jobs.values().filter(|job| job.live.is_none() && job.kept.state.has_ended());
-        let ended: Vec<_> = ended.map(|job| (ended_at(job), job.kept.id, job.kept.bytes)).collect();
+        let ended = self.jobs.values().filter(|job| job.running.is_none() && job.row.state.has_ended());
+        let ended: Vec<_> = ended.map(|job| (ended_at(job), job.row.id, job.row.bytes)).collect();
         let Expiry { gone, next } = expiry(ended, clock::wall(), config.keep_for, config.keep_bytes);
         for id in gone {
             tracing::info!(job = id.0, "expired");
@@ -34,15 +34,15 @@ impl StateLoop {
     pub(super) fn forget(&mut self, id: JobId) -> Result<(), StoreError> {
         let files = self.parts.store.delete(id)?;
         self.jobs.remove(&id);
-        self.parts.clerk.remove(files);
+        self.parts.disk.remove(files);
         self.hide_job(id);
-        self.parts.service.tell(Event::Removed(id));
+        self.parts.service.publish(Update::Removed(id));
         Ok(())
     }
 }
 
 fn ended_at(job: &Job) -> SystemTime {
-    let finished = job.kept.finished_at.as_deref().unwrap_or(&job.kept.submitted_at);
+    let finished = job.row.finished_at.as_deref().unwrap_or(&job.row.submitted_at);
     humantime::parse_rfc3339(finished).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 

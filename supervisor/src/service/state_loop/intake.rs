@@ -4,11 +4,11 @@ use crossbeam_channel::Sender;
 use supervisor_core::gather::Counts;
 
 use super::super::StoreError;
-use super::super::ask::{Idempotency, Refused, Submission, Submitted};
-use super::super::clerk;
-use super::super::news::Prepared;
-use super::super::news::Reply;
-use super::super::store::{self, Kept, New};
+use super::super::disk_thread;
+use super::super::event::Prepared;
+use super::super::event::Reply;
+use super::super::request::{Idempotency, Refused, Submission, Submitted};
+use super::super::store::{self, JobRow, NewJob};
 use super::StateLoop;
 use super::job::Job;
 use super::share::now;
@@ -19,43 +19,42 @@ impl StateLoop {
     /// Loads the jobs from the store. A job that was running when the service ended is queued again, and
     /// continues from its journal when it starts.
     pub(super) fn take_over(&mut self) -> Result<(), StoreError> {
-        for mut kept in self.parts.store.all()? {
-            let id = kept.id;
-            if kept.state.is_at_work() {
-                kept.state = JobState::Queued;
+        for mut row in self.parts.store.all()? {
+            let id = row.id;
+            if row.state.is_at_work() {
+                row.state = JobState::Queued;
                 tracing::info!(job = id.0, "queued again after a restart of the service");
             }
-            let drained = kept.state == JobState::Cancelled && kept.finished_at.is_none();
-            if drained || !kept.state.has_ended() {
-                self.catch_up(&mut kept);
+            let drained = row.state == JobState::Cancelled && row.finished_at.is_none();
+            if drained || !row.state.has_ended() {
+                self.catch_up(&mut row);
             }
             if drained {
                 // The job was draining.
-                kept.finished_at = Some(now());
-                kept.exit_code = Some(crate::outcome::Outcome::Stopped(15).code());
-                kept.bytes = store::size(&self.parts.store.job_directory(id));
-                self.parts.store.update(&kept)?;
+                row.finished_at = Some(now());
+                row.exit_code = Some(crate::outcome::Outcome::Stopped(15).code());
+                row.bytes = store::size(&self.parts.store.job_directory(id));
+                self.parts.store.update(&row)?;
             }
-            self.jobs.insert(id, Job::new(kept));
+            self.jobs.insert(id, Job::new(row));
             self.show_job(id);
         }
         Ok(())
     }
 
     /// Updates the counts of a job from its journal, which may be newer than the row.
-    fn catch_up(&self, kept: &mut Kept) {
-        let state = match journal::committed(&self.parts.store.records(kept.id)) {
+    fn catch_up(&self, row: &mut JobRow) {
+        let state = match journal::committed(&self.parts.store.records(row.id)) {
             Ok(Some(state)) => state,
             Ok(None) => return,
             // The user gets this error when the job starts.
-            Err(error) => return tracing::warn!(job = kept.id.0, %error, "cannot read its journal"),
+            Err(error) => return tracing::warn!(job = row.id.0, %error, "cannot read its journal"),
         };
         let Counts { ok, failed, quarantined, retries, bytes } = state.tally.counts;
         let done = ok + failed;
-        kept.counts =
-            JobCounts { done, ok, failed, quarantined, retries, bytes, in_flight: 0, ..kept.counts };
-        kept.errors = state.tally.errors;
-        kept.committed = state.output_bytes;
+        row.counts = JobCounts { done, ok, failed, quarantined, retries, bytes, in_flight: 0, ..row.counts };
+        row.errors = state.tally.errors;
+        row.committed = state.output_bytes;
     }
 
     pub(super) fn submit(&mut self, submission: Box<Submission>, reply: Sender<Result<Submitted, Refused>>) {
@@ -73,13 +72,13 @@ impl StateLoop {
                 self.discard(&submission);
                 reply.refuse(refused);
             }
-            None => self.parts.clerk.prepare(submission, reply),
+            None => self.parts.disk.prepare(submission, reply),
         }
     }
 
     /// Returns why no job can be accepted now, if so.
     pub(super) fn refusal(&self) -> Option<Refused> {
-        let waiting = self.jobs.values().filter(|job| job.kept.state == JobState::Queued).count() as u64;
+        let waiting = self.jobs.values().filter(|job| job.row.state == JobState::Queued).count() as u64;
         let queue_max = self.parts.config.queue_max;
         if self.stopping {
             Some(Refused::Stopping)
@@ -91,8 +90,8 @@ impl StateLoop {
     }
 
     fn discard(&self, submission: &Submission) {
-        if let Some(directory) = clerk::directory(&submission.uploads) {
-            self.parts.clerk.remove(directory);
+        if let Some(directory) = disk_thread::directory(&submission.uploads) {
+            self.parts.disk.remove(directory);
         }
     }
 
@@ -108,7 +107,7 @@ impl StateLoop {
     }
 
     /// Handles a job that the disk thread has checked.
-    pub(super) fn prepared(&mut self, prepared: Result<Box<Prepared>, Refused>, reply: Reply) {
+    pub(super) fn handle_prepared(&mut self, prepared: Result<Box<Prepared>, Refused>, reply: Reply) {
         let prepared = match prepared {
             Ok(prepared) => *prepared,
             Err(refused) => return reply.refuse(refused),
@@ -117,13 +116,13 @@ impl StateLoop {
         match self.take_in(prepared) {
             Ok((job, known)) => {
                 if let Some(incoming) = incoming.filter(|_| known) {
-                    self.parts.clerk.remove(incoming);
+                    self.parts.disk.remove(incoming);
                 }
                 reply.accept(job, known);
             }
             Err(refused) => {
                 if let Some(incoming) = incoming {
-                    self.parts.clerk.remove(incoming);
+                    self.parts.disk.remove(incoming);
                 }
                 reply.refuse(refused);
             }
@@ -140,7 +139,7 @@ impl StateLoop {
         }
         let Prepared { document, command, name, priority, incoming, uploads, idempotency, retry_of, sender } =
             prepared;
-        let new = New {
+        let new = NewJob {
             name: name.as_deref(),
             command,
             priority,
@@ -151,11 +150,11 @@ impl StateLoop {
             idempotency: idempotency.as_ref(),
             sender: &sender,
         };
-        let kept = self.parts.store.insert(&new, incoming.as_deref());
-        let kept = kept.map_err(|error| Refused::Storage(error.to_string()))?;
-        let id: JobId = kept.id;
+        let row = self.parts.store.insert(&new, incoming.as_deref());
+        let row = row.map_err(|error| Refused::Storage(error.to_string()))?;
+        let id: JobId = row.id;
         tracing::info!(job = id.0, command, sender, "accepted");
-        let job = Job::new(kept);
+        let job = Job::new(row);
         let view = job.view();
         self.jobs.insert(id, job);
         self.parts.service.board().metrics.job_changed(None, &view);

@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicU32;
 use shared::clock;
 use shared::job::Mode;
 
-use super::super::ask::Refused;
 use super::super::at_work::Assignment;
-use super::super::news::How;
-use super::super::schedule::{self, Claim, Move};
+use super::super::event::JobEnd;
+use super::super::request::Refused;
+use super::super::schedule::{self, Change, Claim};
 use super::StateLoop;
-use super::job::{After, Live};
+use super::job::{AfterDrain, RunningJob};
 use crate::runtime::{Control, Steering, cpus, descriptors};
 use crate::units;
 use crate::view::{JobId, JobState};
@@ -44,17 +44,17 @@ impl StateLoop {
     pub(super) fn share(&mut self) {
         if !self.stopping {
             let claims: Vec<Claim> = self.jobs.values().filter_map(super::Job::claim).collect();
-            for act in schedule::moves(self.workers, self.parts.config.jobs_max.get(), &claims) {
+            for act in schedule::changes(self.workers, self.parts.config.jobs_max.get(), &claims) {
                 match act {
-                    Move::Start(id, workers) => self.start(id, workers),
-                    Move::Allot(id, workers) => {
-                        if let Some(live) = self.jobs.get(&id).and_then(|job| job.live.as_ref()) {
-                            live.allot(workers);
+                    Change::Start(id, workers) => self.start(id, workers),
+                    Change::Allot(id, workers) => {
+                        if let Some(running) = self.jobs.get(&id).and_then(|job| job.running.as_ref()) {
+                            running.allot(workers);
                             // Fails if the run has just ended; its event is on the way.
-                            let _ = live.controller.steer(Steering::Allotted);
+                            let _ = running.controller.steer(Steering::Allotted);
                         }
                     }
-                    Move::SendBack(id) => self.drain(id, After::Queue),
+                    Change::Requeue(id) => self.drain(id, AfterDrain::Queue),
                 }
             }
         }
@@ -66,8 +66,10 @@ impl StateLoop {
         let held: u32 = self
             .jobs
             .values()
-            .filter_map(|job| job.live.as_ref())
-            .map(|live| if live.draining.is_some() { live.alive } else { live.alive.max(live.allotted()) })
+            .filter_map(|job| job.running.as_ref())
+            .map(|running| {
+                if running.draining.is_some() { running.alive } else { running.alive.max(running.allotted()) }
+            })
             .sum();
         let spare = if self.stopping { 0 } else { self.workers.saturating_sub(held) };
         if self.spares_kept != Some(spare) {
@@ -80,22 +82,22 @@ impl StateLoop {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let allotted = Arc::new(AtomicU32::new(workers));
         let (controller, control) = Control::new(Some(Arc::clone(&allotted)));
-        let errand = match self.parts.store.errand(id) {
-            Ok(errand) => errand,
+        let input = match self.parts.store.input(id) {
+            Ok(input) => input,
             Err(error) => {
-                let how = How::Failed(error.to_string(), None);
-                return self.ended(id, how, 0);
+                let end = JobEnd::Failed(error.to_string(), None);
+                return self.handle_end(id, end, 0);
             }
         };
-        job.kept.state = JobState::Running;
-        job.kept.error = None;
-        if job.kept.started_at.is_none() {
-            job.kept.started_at = Some(now());
+        job.row.state = JobState::Running;
+        job.row.error = None;
+        if job.row.started_at.is_none() {
+            job.row.started_at = Some(now());
         }
-        job.live = Some(Live::new(controller.clone(), allotted));
+        job.running = Some(RunningJob::new(controller.clone(), allotted));
         let assignment = Assignment {
             id,
-            errand,
+            input,
             output: self.parts.store.records(id),
             allowed: self.parts.config.allowed.clone(),
             memory_bytes_max: self.parts.config.worker_memory_bytes,
@@ -103,38 +105,38 @@ impl StateLoop {
             hosts: self.hosts.clone(),
             control,
             committed: Arc::clone(&job.committed),
-            news: self.parts.tell.clone(),
+            events: self.parts.event_sender.clone(),
         };
         tracing::info!(job = id.0, workers, "started");
         self.tick_due = clock::now();
         self.listen(controller);
         self.keep(id);
         if let Err(error) = assignment.start() {
-            let how = How::Blocked(format!("cannot start its thread: {error}"));
-            self.ended(id, how, 0);
+            let end = JobEnd::Blocked(format!("cannot start its thread: {error}"));
+            self.handle_end(id, end, 0);
         }
     }
 
     /// Tells a job to finish its targets in flight.
-    pub(super) fn drain(&mut self, id: JobId, after: After) {
-        let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) else { return };
+    pub(super) fn drain(&mut self, id: JobId, after: AfterDrain) {
+        let Some(running) = self.jobs.get_mut(&id).and_then(|job| job.running.as_mut()) else { return };
         tracing::info!(job = id.0, then = %after, "finishing the targets in flight");
-        if live.draining.replace(after).is_none() {
+        if running.draining.replace(after).is_none() {
             // Fails if the run has just ended; its event is on the way.
-            let _ = live.controller.stop(nix::libc::SIGTERM);
+            let _ = running.controller.stop(nix::libc::SIGTERM);
         }
         self.keep(id);
     }
 
-    pub(super) fn began(&mut self, id: JobId, mode: Mode, wants: u32) {
-        if let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) {
-            (live.mode, live.wants) = (Some(mode), wants);
+    pub(super) fn handle_start(&mut self, id: JobId, mode: Mode, wants: u32) {
+        if let Some(running) = self.jobs.get_mut(&id).and_then(|job| job.running.as_mut()) {
+            (running.mode, running.wants) = (Some(mode), wants);
         }
     }
 
-    pub(super) fn counted(&mut self, id: JobId, alive: u32) {
-        if let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) {
-            live.alive = alive;
+    pub(super) fn handle_processes(&mut self, id: JobId, alive: u32) {
+        if let Some(running) = self.jobs.get_mut(&id).and_then(|job| job.running.as_mut()) {
+            running.alive = alive;
         }
     }
 

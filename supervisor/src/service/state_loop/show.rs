@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use shared::clock;
 use supervisor_core::pool::Standing;
 
-use super::super::board::{Event, Records};
+use super::super::board::{Records, Update};
 use super::StateLoop;
 use super::job::Job;
 use crate::runtime::WorkerLook;
@@ -31,7 +31,7 @@ impl StateLoop {
         if let Some((before, _)) = before {
             board.metrics.job_changed(Some(&before), &view);
         }
-        self.parts.service.tell(Event::Job(view));
+        self.parts.service.publish(Update::Job(view));
     }
 
     /// Publishes the removal of a job.
@@ -47,14 +47,14 @@ impl StateLoop {
         *board.hosts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.host_views());
         let service = Some(Arc::new(self.service_view()));
         *board.service.write().unwrap_or_else(PoisonError::into_inner) = service;
-        self.parts.service.tell(Event::Pulse);
+        self.parts.service.publish(Update::Pulse);
     }
 
     fn worker_views(&self) -> Vec<WorkerView> {
         let of_job = |job: &Job| {
-            let sight = job.live.as_ref().and_then(|live| live.sight.as_ref());
-            let id = job.kept.id;
-            let looks = sight.map(|sight| sight.workers.as_slice()).unwrap_or_default();
+            let progress = job.running.as_ref().and_then(|running| running.progress.as_ref());
+            let id = job.row.id;
+            let looks = progress.map(|progress| progress.workers.as_slice()).unwrap_or_default();
             looks.iter().map(|look| at_work(id, look)).collect::<Vec<_>>()
         };
         let mut views: Vec<_> = self.jobs.values().flat_map(of_job).collect();
@@ -65,9 +65,9 @@ impl StateLoop {
 
     /// Returns the hosts, summed over all jobs.
     fn host_views(&self) -> Vec<HostView> {
-        let sights = self.jobs.values().filter_map(|job| job.live.as_ref()?.sight.as_ref());
+        let progress = self.jobs.values().filter_map(|job| job.running.as_ref()?.progress.as_ref());
         let mut hosts: BTreeMap<&str, HostView> = BTreeMap::new();
-        for look in sights.flat_map(|sight| &sight.hosts) {
+        for look in progress.flat_map(|progress| &progress.hosts) {
             let host = hosts.entry(&look.name).or_insert_with(|| HostView {
                 host: look.name.to_string(),
                 in_flight: 0,
@@ -89,7 +89,7 @@ impl StateLoop {
 
     fn service_view(&self) -> ServiceView {
         let now = clock::now();
-        let restarts = self.jobs.values().filter_map(|job| job.live.as_ref()?.sight.as_ref());
+        let restarts = self.jobs.values().filter_map(|job| job.running.as_ref()?.progress.as_ref());
         ServiceView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -99,18 +99,18 @@ impl StateLoop {
             stopping: self.stopping,
             rss_bytes: clock::resident().now_bytes,
             cpu_s: clock::process_cpu().as_secs_f64(),
-            restarts: self.restarts + restarts.map(|sight| sight.restarts).sum::<u64>(),
+            restarts: self.restarts + restarts.map(|progress| progress.restarts).sum::<u64>(),
             warnings: self.parts.store.notes().to_vec(),
         }
     }
 
     /// Returns the status for `systemctl status`.
     pub(super) fn status(&self) -> String {
-        let lives = || self.jobs.values().filter_map(|job| job.live.as_ref());
+        let lives = || self.jobs.values().filter_map(|job| job.running.as_ref());
         let running = units::counted(lives().count() as u64, "job");
         if self.stopping {
-            let sights = lives().filter_map(|live| live.sight.as_ref());
-            let in_flight = sights.map(|sight| sight.counts.in_flight).sum();
+            let progress = lives().filter_map(|running| running.progress.as_ref());
+            let in_flight = progress.map(|progress| progress.counts.in_flight).sum();
             return format!("stopping: {running} finishing {} in flight", units::counted(in_flight, "input"));
         }
         let waiting = self.jobs.values().filter(|job| job.state() == JobState::Queued).count();

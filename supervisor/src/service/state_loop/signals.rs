@@ -7,7 +7,7 @@ use shared::clock;
 use crate::runtime::{Steering, Told};
 
 use super::StateLoop;
-use super::job::After;
+use super::job::AfterDrain;
 use super::share::count;
 use crate::config::ServiceConfig;
 
@@ -19,7 +19,7 @@ const EXTEND_EVERY: Duration = Duration::from_secs(5);
 const EXTENSION: Duration = Duration::from_secs(30);
 
 impl StateLoop {
-    pub(super) fn told(&mut self, told: Told) {
+    pub(super) fn handle_signal(&mut self, told: Told) {
         match told {
             // The signal thread notifies the runs itself.
             Told::Child => {}
@@ -35,12 +35,12 @@ impl StateLoop {
     /// start. On the second, they stop at once, and targets in flight are processed again later.
     fn stop(&mut self, signal: i32) {
         let name = supervisor_core::pool::signal_name(signal).unwrap_or("signal");
-        let running: Vec<_> = self.jobs.values().filter(|job| job.live.is_some()).collect();
+        let running: Vec<_> = self.jobs.values().filter(|job| job.running.is_some()).collect();
         if self.stopping {
             tracing::warn!("{name} again: stopping at once");
-            for live in running.iter().filter_map(|job| job.live.as_ref()) {
+            for running in running.iter().filter_map(|job| job.running.as_ref()) {
                 // Fails if the run has just ended; its event is on the way.
-                let _ = live.controller.stop(signal);
+                let _ = running.controller.stop(signal);
             }
             return;
         }
@@ -49,9 +49,9 @@ impl StateLoop {
         self.stopping = true;
         self.extend_due = Some(clock::now());
         let undrained: Vec<_> =
-            running.iter().filter(|job| !job.is_leaving()).map(|job| job.kept.id).collect();
+            running.iter().filter(|job| !job.is_leaving()).map(|job| job.row.id).collect();
         for id in undrained {
-            self.drain(id, After::Queue);
+            self.drain(id, AfterDrain::Queue);
         }
     }
 
@@ -68,7 +68,7 @@ impl StateLoop {
     fn renew(&mut self) {
         self.notify.reloading();
         tracing::info!("reloading settings and the API's files, and replacing all workers one at a time");
-        match (self.parts.again)() {
+        match (self.parts.reload_settings)() {
             Ok(config) => self.settle(config),
             Err(why) => tracing::error!(%why, "cannot reload the settings; keeping the old ones"),
         }
@@ -80,9 +80,9 @@ impl StateLoop {
             None => {}
         }
         self.parts.spares.renew();
-        for live in self.jobs.values().filter_map(|job| job.live.as_ref()) {
+        for running in self.jobs.values().filter_map(|job| job.running.as_ref()) {
             // Fails if the run has just ended; its event is on the way.
-            let _ = live.controller.steer(Steering::Roll);
+            let _ = running.controller.steer(Steering::Roll);
         }
         self.said = self.status();
         self.notify.ready(&self.said);
@@ -100,7 +100,7 @@ impl StateLoop {
         let old = self.parts.config.take_changes(new);
         let config = &self.parts.config;
         if config.allowed != old.allowed {
-            self.parts.clerk.allow(config.allowed.clone());
+            self.parts.disk.allow(config.allowed.clone());
         }
         // A number set by request or signal stays, unless the number in the settings has changed.
         if config.workers != old.workers && !self.stopping {

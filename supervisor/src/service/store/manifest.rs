@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::ask::Idempotency;
-use super::{Kept, New};
+use super::super::request::Idempotency;
+use super::{JobRow, NewJob};
 use crate::view::{JobCounts, JobId, JobState};
 
 /// The submission.
@@ -38,7 +38,7 @@ pub(super) struct JobFile {
 }
 
 impl JobFile {
-    pub(super) fn of(id: JobId, new: &New<'_>) -> Self {
+    pub(super) fn of(id: JobId, new: &NewJob<'_>) -> Self {
         Self {
             id,
             name: new.name.map(str::to_owned),
@@ -54,8 +54,8 @@ impl JobFile {
     }
 
     /// Returns the initial row of this job.
-    pub(super) fn queued(&self) -> Kept {
-        Kept {
+    pub(super) fn queued(&self) -> JobRow {
+        JobRow {
             id: self.id,
             name: self.name.clone(),
             command: self.command.clone(),
@@ -83,13 +83,13 @@ pub(super) fn write_job(directory: &Path, job: &JobFile) -> io::Result<()> {
 }
 
 /// Writes both files for a job whose row is on disk.
-pub(super) fn write_both(directory: &Path, job: &JobFile, state: &Kept) -> io::Result<()> {
+pub(super) fn write_both(directory: &Path, job: &JobFile, state: &JobRow) -> io::Result<()> {
     replace(directory, JOB, &serde_json::to_vec(job)?, false)?;
     write_state(directory, state)
 }
 
 /// Writes `state.json`.
-pub(super) fn write_state(directory: &Path, state: &Kept) -> io::Result<()> {
+pub(super) fn write_state(directory: &Path, state: &JobRow) -> io::Result<()> {
     replace(directory, STATE, &serde_json::to_vec(state)?, false)
 }
 
@@ -104,7 +104,7 @@ pub(super) fn has_job(directory: &Path) -> bool {
 }
 
 /// Reads `state.json`, if possible.
-pub(super) fn read_state(directory: &Path) -> Option<Kept> {
+pub(super) fn read_state(directory: &Path) -> Option<JobRow> {
     serde_json::from_slice(&fs::read(directory.join(STATE)).ok()?).ok()
 }
 

@@ -18,7 +18,7 @@ use shared::clock;
 
 use super::manifest::{self, JobFile};
 use super::rows::Rows;
-use super::{Kept, StoreError, entries, make_directory, remove, rows, schema};
+use super::{JobRow, StoreError, entries, make_directory, remove, rows, schema};
 use crate::view::JobId;
 
 /// The directory for files that are not understood.
@@ -34,21 +34,21 @@ const NAMED_MAX: usize = 20;
 const NUMBERS_END: u64 = 1 << 62;
 
 /// A job as it was found in the database or its directory.
-type Found = (JobFile, Kept);
+type Found = (JobFile, JobRow);
 
 /// An open database, and what opening it found.
-pub(super) struct Opened {
+pub(super) struct OpenDatabase {
     connection: Connection,
     rows: Rows,
-    place: Place,
+    place: StateDirectory,
     /// Jobs that could be read from a damaged database that was set aside.
     salvaged: BTreeMap<JobId, Found>,
     notes: Vec<String>,
 }
 
 /// Opens the database in `directory`, or creates a new one if it is damaged.
-pub(super) fn open(directory: &Path) -> Result<Opened, StoreError> {
-    let mut place = Place { directory: directory.to_owned(), aside: None };
+pub(super) fn open(directory: &Path) -> Result<OpenDatabase, StoreError> {
+    let mut place = StateDirectory { directory: directory.to_owned(), aside: None };
     let (mut salvaged, mut notes) = (BTreeMap::new(), Vec::new());
     let path = directory.join("state.db");
     let length = |name: &str| fs::metadata(directory.join(name)).map_or(0, |found| found.len());
@@ -77,7 +77,7 @@ pub(super) fn open(directory: &Path) -> Result<Opened, StoreError> {
         }
         opened => opened?,
     };
-    Ok(Opened { connection, rows, place, salvaged, notes })
+    Ok(OpenDatabase { connection, rows, place, salvaged, notes })
 }
 
 /// Opens the database, or creates one, and reads all of it.
@@ -113,10 +113,10 @@ fn salvage(path: &Path) -> BTreeMap<JobId, Found> {
         // Errors are expected in a damaged file.
         let _ = rows::read_into(&mut found, &connection);
     }
-    found.good.into_iter().map(|(job, kept)| (job.id, (job, kept))).collect()
+    found.good.into_iter().map(|(job, row)| (job.id, (job, row))).collect()
 }
 
-impl Opened {
+impl OpenDatabase {
     /// Makes rows and directories agree, and returns messages about the changes.
     pub(super) fn reconcile(mut self) -> Result<(Connection, Vec<String>), StoreError> {
         sweep(&self.place.directory)?;
@@ -133,8 +133,8 @@ impl Opened {
             rows::delete(&self.connection, id).map_err(|cause| self.wrong(cause))?;
         }
         let good = || found.good.iter().filter(|(job, _)| !trash.contains(&job.id));
-        for (job, kept) in good() {
-            self.compare(job, kept)?;
+        for (job, row) in good() {
+            self.compare(job, row)?;
         }
         let known: BTreeSet<JobId> = good().map(|(job, _)| job.id).collect();
         let directories = directories(&self.place.directory.join("jobs"))?;
@@ -200,36 +200,36 @@ impl Opened {
 
     /// Updates a row that is older than its directory after a kill or damage, and writes the files that a
     /// directory of an earlier version lacks.
-    fn compare(&self, job: &JobFile, kept: &Kept) -> Result<(), StoreError> {
+    fn compare(&self, job: &JobFile, row: &JobRow) -> Result<(), StoreError> {
         let directory = self.place.directory.join("jobs").join(job.id.to_string());
-        let ended = |kept: &Kept| kept.state.has_ended() && kept.finished_at.is_some();
-        if let Some(state) = manifest::read_state(&directory).filter(|state| ended(state) && !ended(kept)) {
-            rows::update(&self.connection, &Kept { id: job.id, ..state })
+        let ended = |row: &JobRow| row.state.has_ended() && row.finished_at.is_some();
+        if let Some(state) = manifest::read_state(&directory).filter(|state| ended(state) && !ended(row)) {
+            rows::update(&self.connection, &JobRow { id: job.id, ..state })
                 .map_err(|cause| self.wrong(cause))?;
         }
         if directory.is_dir() && !manifest::has_job(&directory) {
             let wrong = |cause| StoreError::Directory { path: directory.clone(), cause };
-            manifest::write_both(&directory, job, kept).map_err(wrong)?;
+            manifest::write_both(&directory, job, row).map_err(wrong)?;
         }
         Ok(())
     }
 
     /// Reads the job of a directory without a row.
     fn find(&mut self, id: JobId, path: &Path) -> Option<Found> {
-        let (row, state) = self.salvaged.remove(&id).unzip();
-        let job = JobFile { id, ..manifest::read_job(path).or(row)? };
+        let (salvaged, state) = self.salvaged.remove(&id).unzip();
+        let job = JobFile { id, ..manifest::read_job(path).or(salvaged)? };
         // Fall back to a salvaged row, so that an ended job does not start again.
-        let kept =
-            manifest::read_state(path).or(state).map_or_else(|| job.queued(), |kept| Kept { id, ..kept });
-        Some((job, kept))
+        let row =
+            manifest::read_state(path).or(state).map_or_else(|| job.queued(), |row| JobRow { id, ..row });
+        Some((job, row))
     }
 
-    fn insert(&mut self, path: &Path, (job, kept): &Found) -> Result<(), StoreError> {
+    fn insert(&mut self, path: &Path, (job, row): &Found) -> Result<(), StoreError> {
         let database = self.place.directory.join("state.db");
         let wrong = |cause| StoreError::Database { path: database.clone(), cause };
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrong)?;
-        rows::insert(&transaction, job, kept).map_err(wrong)?;
+        rows::insert(&transaction, job, row).map_err(wrong)?;
         transaction.commit().map_err(wrong)?;
         if manifest::has_job(path) {
             return Ok(());
@@ -243,12 +243,12 @@ impl Opened {
 }
 
 /// The state directory, and the `set-aside` directory of this start.
-struct Place {
+struct StateDirectory {
     directory: PathBuf,
     aside: Option<PathBuf>,
 }
 
-impl Place {
+impl StateDirectory {
     /// Returns the new directory for what this start sets aside.
     fn aside(&mut self) -> Result<PathBuf, StoreError> {
         if let Some(aside) = &self.aside {

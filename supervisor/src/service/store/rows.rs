@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::ask::Idempotency;
-use super::Kept;
+use super::super::request::Idempotency;
+use super::JobRow;
 use super::manifest::JobFile;
 use crate::view::JobId;
 
@@ -18,7 +18,7 @@ pub(super) const COLUMNS: &str = "id, name, command, priority, state, submitted_
 /// All rows.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) good: Vec<(JobFile, Kept)>,
+    pub(super) good: Vec<(JobFile, JobRow)>,
     /// Rows that cannot be read, and why.
     pub(super) bad: Vec<(JobId, String)>,
 }
@@ -46,29 +46,29 @@ pub(super) fn read_into(found: &mut Rows, connection: &Connection) -> rusqlite::
     Ok(())
 }
 
-fn whole(row: &Row<'_>) -> rusqlite::Result<(JobFile, Kept)> {
-    let kept = kept(row)?;
+fn whole(row: &Row<'_>) -> rusqlite::Result<(JobFile, JobRow)> {
+    let stored = job_row(row)?;
     let key: Option<String> = row.get(19)?;
     let idempotency = key.map(|key| Ok::<_, rusqlite::Error>(Idempotency { key, digest: row.get(20)? }));
     let job = JobFile {
-        id: kept.id,
-        name: kept.name.clone(),
-        command: kept.command.clone(),
-        priority: kept.priority,
-        submitted_at: kept.submitted_at.clone(),
-        retry_of: kept.retry_of,
+        id: stored.id,
+        name: stored.name.clone(),
+        command: stored.command.clone(),
+        priority: stored.priority,
+        submitted_at: stored.submitted_at.clone(),
+        retry_of: stored.retry_of,
         sender: row.get(18)?,
         idempotency: idempotency.transpose()?,
         document: json(row, 16)?,
         uploads: json::<Vec<PathBuf>>(row, 17)?,
     };
-    Ok((job, kept))
+    Ok((job, stored))
 }
 
 /// Reads [`COLUMNS`].
-pub(super) fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
+pub(super) fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     let number = |index| row.get::<_, i64>(index).map(i64::cast_unsigned);
-    Ok(Kept {
+    Ok(JobRow {
         id: JobId(number(0)?),
         name: row.get(1)?,
         command: row.get(2)?,
@@ -89,7 +89,7 @@ pub(super) fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
 }
 
 /// Inserts the row of a job that already has a number.
-pub(super) fn insert(connection: &Connection, job: &JobFile, kept: &Kept) -> rusqlite::Result<()> {
+pub(super) fn insert(connection: &Connection, job: &JobFile, row: &JobRow) -> rusqlite::Result<()> {
     // If two directories have the same idempotency key, the first keeps it.
     let key = job.idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
     let taken = connection
@@ -107,21 +107,21 @@ pub(super) fn insert(connection: &Connection, job: &JobFile, kept: &Kept) -> rus
             job.priority,
             text(&job.document),
             text(&job.uploads),
-            text(&kept.state),
+            text(&row.state),
             job.submitted_at,
-            text(&kept.counts),
-            text(&kept.errors),
+            text(&row.counts),
+            text(&row.errors),
             job.retry_of.map(|id| id.0.cast_signed()),
             idempotency.map(|idempotency| idempotency.key.as_str()),
             idempotency.map(|idempotency| idempotency.digest),
             job.sender,
         ],
     )?;
-    update(connection, kept)
+    update(connection, row)
 }
 
 /// Updates the row of a job.
-pub(super) fn update(connection: &Connection, job: &Kept) -> rusqlite::Result<()> {
+pub(super) fn update(connection: &Connection, job: &JobRow) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "UPDATE jobs SET state = ?, started_at = ?, finished_at = ?, counts = ?, errors = ?, summary = ?,
          exit_code = ?, error = ?, committed = ?, bytes = ? WHERE id = ?",

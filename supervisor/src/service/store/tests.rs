@@ -1,7 +1,7 @@
 use super::*;
 
-fn new<'a>(document: &'a Map<String, Value>, idempotency: Option<&'a Idempotency>) -> New<'a> {
-    New {
+fn new<'a>(document: &'a Map<String, Value>, idempotency: Option<&'a Idempotency>) -> NewJob<'a> {
+    NewJob {
         name: Some("nightly"),
         command: "fetch",
         priority: 7,
@@ -26,7 +26,7 @@ fn what_was_kept_is_there_after_opening_again() {
     fs::write(incoming.join("0/urls.txt"), "http://b/\n").unwrap();
     let uploads = [PathBuf::from("0/urls.txt")];
     let mut job =
-        store.insert(&New { uploads: &uploads, ..new(&document, Some(&key)) }, Some(&incoming)).unwrap();
+        store.insert(&NewJob { uploads: &uploads, ..new(&document, Some(&key)) }, Some(&incoming)).unwrap();
     assert_eq!((job.id, job.state, job.priority), (JobId(1), JobState::Queued, 7));
     job.state = JobState::Done;
     job.errors.insert(ErrorKind::Dns, 3);
@@ -39,9 +39,9 @@ fn what_was_kept_is_there_after_opening_again() {
     assert_eq!(store.all().unwrap(), [job]);
     assert_eq!(store.by_key("k").unwrap(), Some((JobId(1), [9; 32])));
     assert_eq!(store.by_key("other").unwrap(), None);
-    let errand = store.errand(JobId(1)).unwrap();
-    assert_eq!(errand.document, document);
-    assert_eq!(fs::read_to_string(&errand.uploads[0]).unwrap(), "http://b/\n");
+    let input = store.input(JobId(1)).unwrap();
+    assert_eq!(input.document, document);
+    assert_eq!(fs::read_to_string(&input.uploads[0]).unwrap(), "http://b/\n");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn what_a_crash_left_is_swept_away_and_nothing_else() {
     store.delete(ids[2]).unwrap();
     drop(store);
     let mut store = Store::open(directory.path()).unwrap();
-    assert_eq!(store.all().unwrap().iter().map(|kept| kept.id).collect::<Vec<_>>(), [JobId(1)]);
+    assert_eq!(store.all().unwrap().iter().map(|row| row.id).collect::<Vec<_>>(), [JobId(1)]);
     assert_eq!(store.notes(), [""; 0]);
     assert!(
         at("jobs/1/records.jsonl").exists() && at("incoming/photos").exists() && at("jobs/notes").exists()
@@ -139,14 +139,14 @@ fn states_of_earlier_versions_are_opened() {
         assert!(parsed.summary.is_some());
         assert_eq!((fetched.priority, fetched.errors.get(&ErrorKind::Dns)), (7, Some(&1)));
         assert_eq!(store.by_key("monday").unwrap().map(|(id, _)| id), Some(JobId(2)));
-        assert_eq!(store.errand(JobId(2)).unwrap().document["urls"][0], "http://example.com/");
+        assert_eq!(store.input(JobId(2)).unwrap().document["urls"][0], "http://example.com/");
         let next = store.insert(&new(&Map::new(), None), None).unwrap();
         assert_eq!(next.id, JobId(3), "numbers go on where they were");
     }
 }
 
 /// A state after a kill: two ended jobs and a queued one, all with records. Returns their rows too.
-fn killed(with_manifests: bool) -> (tempfile::TempDir, Vec<Kept>) {
+fn killed(with_manifests: bool) -> (tempfile::TempDir, Vec<JobRow>) {
     let (directory, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut store = Store::open(directory.path()).unwrap();
     let mut jobs = Vec::new();
@@ -196,7 +196,7 @@ fn records(id: JobId) -> String {
 
 /// Checks that the records of every job are somewhere below the state directory.
 #[track_caller]
-fn check_records(directory: &Path, jobs: &[Kept], what: &str) {
+fn check_records(directory: &Path, jobs: &[JobRow], what: &str) {
     fn texts(directory: &Path, into: &mut Vec<String>) {
         for path in entries(directory).unwrap() {
             if path.is_dir() {
@@ -243,7 +243,7 @@ fn jobs_are_taken_over_from_their_directories() {
             store.notes()
         );
         assert_eq!(store.by_key("k1").unwrap(), Some((JobId(2), [7; 32])), "{what}");
-        assert_eq!(store.errand(JobId(3)).unwrap().document["urls"][0], "http://2/", "{what}");
+        assert_eq!(store.input(JobId(3)).unwrap().document["urls"][0], "http://2/", "{what}");
         check_records(directory.path(), &jobs, what);
         assert_eq!(store.insert(&new(&Map::new(), None), None).unwrap().id, JobId(4), "{what}");
         drop(store);
@@ -316,10 +316,10 @@ fn a_row_that_cannot_be_read_costs_that_job_only() {
             database.execute(&format!("UPDATE jobs SET {column} = {value} WHERE id = 2"), []).unwrap();
             drop(database);
             let store = Store::open(directory.path()).unwrap();
-            let kept = store.all().unwrap();
+            let row = store.all().unwrap();
             let want: Vec<_> =
                 jobs.iter().filter(|job| with_manifests || job.id != JobId(2)).cloned().collect();
-            assert_eq!(kept, want, "{column} {with_manifests}");
+            assert_eq!(row, want, "{column} {with_manifests}");
             assert!(store.notes().join("\n").contains("the row of job 2"), "{:?}", store.notes());
             check_records(directory.path(), &jobs, column);
         }

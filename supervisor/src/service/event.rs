@@ -11,24 +11,24 @@ use supervisor_core::frontier::HostLook;
 use supervisor_core::gather::Latencies;
 use supervisor_core::pool::Notice;
 
-use super::ask::{Idempotency, Refused, Submitted};
+use super::request::{Idempotency, Refused, Submitted};
 use crate::runtime::{Told, WorkerLook};
 use crate::summary::{LatencyMs, Summary};
 use crate::view::{JobCounts, JobId, JobView};
 
 /// An event.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum Event {
     /// A pool of a job started, in this mode, with work for this many workers.
     Began(JobId, Mode, u32),
     /// The number of processes of a job changed.
     Processes(JobId, u32),
     /// The progress of a job.
-    Seen(JobId, Box<Sight>),
+    Seen(JobId, Box<JobProgress>),
     /// A message about a job.
     Said(JobId, Notice),
     /// A job's run ended; the number is the size of its directory in bytes.
-    Ended(JobId, Box<How>, u64),
+    Ended(JobId, Box<JobEnd>, u64),
     /// A submitted job is checked and on disk, or refused.
     Prepared(Result<Box<Prepared>, Refused>, Reply),
     /// A signal arrived.
@@ -65,7 +65,7 @@ impl Reply {
 
 /// The progress of a job.
 #[derive(Debug)]
-pub(super) struct Sight {
+pub(super) struct JobProgress {
     pub(super) counts: JobCounts,
     pub(super) errors: BTreeMap<ErrorKind, u64>,
     pub(super) latency_ms: Option<LatencyMs>,
@@ -87,9 +87,9 @@ pub(super) struct JobResult {
     pub(super) latencies: Latencies,
 }
 
-/// How a run ended.
+/// JobEnd a run ended.
 #[derive(Debug)]
-pub(super) enum How {
+pub(super) enum JobEnd {
     /// Every input has a record; with the exit code.
     Done(JobResult, u8),
     /// The run was asked to stop; its records are kept.

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::ClientError;
 
 /// Longest time to wait. A restart of the service takes a second; one of the machine, a minute.
-const COMES_BACK: Duration = Duration::from_secs(90);
+const WAIT_MAX: Duration = Duration::from_secs(90);
 
 /// Time before the second attempt. Each further wait is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -18,27 +18,27 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The remaining time to wait, since the service went away.
-pub(super) struct Patience {
+pub(super) struct Reconnect {
     until: Instant,
     pause: Duration,
     has_said: bool,
 }
 
-impl Patience {
+impl Reconnect {
     pub(super) fn new() -> Self {
-        Self { until: clock::now() + COMES_BACK, pause: FIRST_PAUSE, has_said: false }
+        Self { until: clock::now() + WAIT_MAX, pause: FIRST_PAUSE, has_said: false }
     }
 
     /// Waits before the next attempt. Prints a message the first time.
     ///
     /// # Errors
     /// The error itself, if it is permanent or has lasted too long.
-    pub(super) async fn bear(
+    pub(super) async fn wait_or_fail(
         &mut self,
         error: ClientError,
         say: impl FnOnce(&str),
     ) -> Result<(), ClientError> {
-        if !passes(&error) || clock::now() >= self.until {
+        if !is_temporary(&error) || clock::now() >= self.until {
             return Err(error);
         }
         if !std::mem::replace(&mut self.has_said, true) {
@@ -51,7 +51,7 @@ impl Patience {
 }
 
 /// Whether the error can come from a service that is stopping or starting.
-fn passes(error: &ClientError) -> bool {
+fn is_temporary(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable(_) => true,
         ClientError::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use shared::json::{self, Json, Members};
 
-use super::super::ask::{Refused, Submission, Upload};
-use super::{Errand, RECORDS};
+use super::super::request::{Refused, Submission, Upload};
+use super::{JobInput, RECORDS};
 use crate::cli::{self, JobPlan};
 use crate::config::Allowed;
 use crate::plan::Plan;
@@ -27,7 +27,7 @@ const BATCH: usize = 1024;
 pub(in crate::service) struct Retry {
     pub(in crate::service) of: JobId,
     pub(in crate::service) command: String,
-    pub(in crate::service) errand: Errand,
+    pub(in crate::service) input: JobInput,
     pub(in crate::service) records: PathBuf,
     /// The committed bytes of the records.
     pub(in crate::service) committed: u64,
@@ -36,7 +36,7 @@ pub(in crate::service) struct Retry {
 
 /// The parts of a record that identify its input.
 #[derive(Deserialize)]
-struct Seen {
+struct FailedRecord {
     id: u64,
     url: Option<String>,
     path: Option<String>,
@@ -48,7 +48,7 @@ struct Seen {
 /// Builds the new job, with its files in `incoming`.
 pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> Result<Submission, Refused> {
     let storage = |error: io::Error| Refused::Storage(error.to_string());
-    let mut document = retry.errand.document.clone();
+    let mut document = retry.input.document.clone();
     let uploads = match retry.command.as_str() {
         "fetch" => urls(retry, incoming, &mut document).map_err(storage)?,
         "parse" => pages(retry, incoming, &mut document).map_err(storage)?,
@@ -136,7 +136,7 @@ fn lines(
 ) -> Result<Vec<Upload>, Refused> {
     let storage = |error: io::Error| Refused::Storage(error.to_string());
     let mut failed = BTreeSet::new();
-    let raw = retry.errand.document.get("raw") == Some(&Value::Bool(true));
+    let raw = retry.input.document.get("raw") == Some(&Value::Bool(true));
     if raw {
         return Err(Refused::Conflict(format!(
             "job {} ran with --raw; its records do not show which lines failed",
@@ -152,7 +152,7 @@ fn lines(
         return Ok(Vec::new());
     }
     let output = incoming.join(RECORDS);
-    let plan = match cli::job(&retry.errand.document, &retry.errand.uploads, &output, allowed) {
+    let plan = match cli::job(&retry.input.document, &retry.input.uploads, &output, allowed) {
         Ok(JobPlan::Records(plan)) => plan,
         Ok(JobPlan::Table(_)) => return Ok(Vec::new()),
         Err(why) => return Err(Refused::Conflict(why)),
@@ -187,7 +187,7 @@ fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Re
 }
 
 /// Calls `take` with each record of the job that has an error.
-fn each_failed(retry: &Retry, mut take: impl FnMut(Seen) -> io::Result<()>) -> io::Result<()> {
+fn each_failed(retry: &Retry, mut take: impl FnMut(FailedRecord) -> io::Result<()>) -> io::Result<()> {
     let file = match File::open(&retry.records) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
@@ -195,7 +195,7 @@ fn each_failed(retry: &Retry, mut take: impl FnMut(Seen) -> io::Result<()>) -> i
     let mut lines = BufReader::with_capacity(1 << 20, file.take(retry.committed));
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
-        if let Ok(seen) = serde_json::from_slice::<Seen>(&line)
+        if let Ok(seen) = serde_json::from_slice::<FailedRecord>(&line)
             && seen.error.is_some()
         {
             take(seen)?;

@@ -13,9 +13,9 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::{Map, Value};
 
-use super::ask::{Refused, Submission, Upload};
-use super::news::{News, Prepared, Reply};
-use super::store::{self, Errand, RECORDS};
+use super::event::{Event, Prepared, Reply};
+use super::request::{Refused, Submission, Upload};
+use super::store::{self, JobInput, RECORDS};
 use crate::cli;
 use crate::config::Allowed;
 use crate::view::JobId;
@@ -30,45 +30,45 @@ const PRIORITY_MAX: i64 = 100;
 
 /// A handle to the disk thread.
 #[derive(Debug)]
-pub(super) struct Clerk {
-    errands: Sender<Order>,
+pub(super) struct DiskThread {
+    errands: Sender<DiskTask>,
 }
 
 #[derive(Debug)]
-enum Order {
+enum DiskTask {
     Prepare(Box<Submission>, Reply),
     Retry(Box<Retry>, Reply),
     Remove(PathBuf),
     Allow(Allowed),
 }
 
-impl Clerk {
+impl DiskThread {
     /// Starts the thread. It answers with [`Event::Prepared`].
-    pub(super) fn start(allowed: Allowed, incoming: PathBuf, news: Sender<News>) -> io::Result<Self> {
+    pub(super) fn start(allowed: Allowed, incoming: PathBuf, events: Sender<Event>) -> io::Result<Self> {
         let (errands, queue) = unbounded();
-        let mut desk = Desk { allowed, incoming, news };
-        thread::Builder::new().name("clerk".to_owned()).spawn(move || desk.work(&queue))?;
+        let mut disk_loop = DiskLoop { allowed, incoming, events };
+        thread::Builder::new().name("disk".to_owned()).spawn(move || disk_loop.work(&queue))?;
         Ok(Self { errands })
     }
 
     /// Checks a job and syncs its files to disk.
     pub(super) fn prepare(&self, submission: Box<Submission>, reply: Reply) {
-        let _ = self.errands.send(Order::Prepare(submission, reply));
+        let _ = self.errands.send(DiskTask::Prepare(submission, reply));
     }
 
     /// Makes a new job from failed inputs.
     pub(super) fn retry(&self, retry: Retry, reply: Reply) {
-        let _ = self.errands.send(Order::Retry(Box::new(retry), reply));
+        let _ = self.errands.send(DiskTask::Retry(Box::new(retry), reply));
     }
 
     /// Sets what later jobs are allowed to do.
     pub(super) fn allow(&self, allowed: Allowed) {
-        let _ = self.errands.send(Order::Allow(allowed));
+        let _ = self.errands.send(DiskTask::Allow(allowed));
     }
 
     /// Removes a directory.
     pub(super) fn remove(&self, directory: PathBuf) {
-        let _ = self.errands.send(Order::Remove(directory));
+        let _ = self.errands.send(DiskTask::Remove(directory));
     }
 }
 
@@ -77,30 +77,30 @@ pub(super) fn directory(uploads: &[Upload]) -> Option<PathBuf> {
     uploads.first().and_then(|upload| upload.path.parent()).map(Path::to_owned)
 }
 
-struct Desk {
+struct DiskLoop {
     allowed: Allowed,
     incoming: PathBuf,
-    news: Sender<News>,
+    events: Sender<Event>,
 }
 
-impl Desk {
-    fn work(&mut self, orders: &Receiver<Order>) {
-        for order in orders {
-            let (prepared, reply) = match order {
-                Order::Prepare(submission, reply) => (guarded(|| self.prepare(*submission, None)), reply),
-                Order::Retry(retry, reply) => (guarded(|| self.retry(&retry)), reply),
-                Order::Remove(directory) => {
+impl DiskLoop {
+    fn work(&mut self, tasks: &Receiver<DiskTask>) {
+        for task in tasks {
+            let (prepared, reply) = match task {
+                DiskTask::Prepare(submission, reply) => (guarded(|| self.prepare(*submission, None)), reply),
+                DiskTask::Retry(retry, reply) => (guarded(|| self.retry(&retry)), reply),
+                DiskTask::Remove(directory) => {
                     if let Err(error) = store::remove(&directory) {
                         tracing::warn!(%error, "cannot remove a directory; the next start removes it");
                     }
                     continue;
                 }
-                Order::Allow(allowed) => {
+                DiskTask::Allow(allowed) => {
                     self.allowed = allowed;
                     continue;
                 }
             };
-            if self.news.send(News::Prepared(prepared.map(Box::new), reply)).is_err() {
+            if self.events.send(Event::Prepared(prepared.map(Box::new), reply)).is_err() {
                 return;
             }
         }
@@ -251,18 +251,18 @@ mod tests {
         let document = serde_json::json!({"command": "parse", "paths": [page], "select": ["t=title"]});
         let document = document.as_object().unwrap().clone();
         let allowed = Allowed { paths: vec![directory.path().to_owned()], ..Allowed::default() };
-        let (news, heard) = crossbeam_channel::unbounded();
-        let clerk = Clerk::start(allowed, incoming.clone(), news).unwrap();
+        let (events, heard) = crossbeam_channel::unbounded();
+        let disk = DiskThread::start(allowed, incoming.clone(), events).unwrap();
         let retry = Retry {
             of: JobId(1),
             command: "parse".to_owned(),
-            errand: Errand { document: document.clone(), uploads: Vec::new() },
+            input: JobInput { document: document.clone(), uploads: Vec::new() },
             records,
             committed: record.len() as u64,
             sender: "a test".to_owned(),
         };
-        clerk.retry(retry, Reply::Retried(bounded(1).0));
-        let News::Prepared(prepared, _) = heard.recv().unwrap() else { panic!("other news") };
+        disk.retry(retry, Reply::Retried(bounded(1).0));
+        let Event::Prepared(prepared, _) = heard.recv().unwrap() else { panic!("another event") };
         assert_eq!(prepared.unwrap().document, document);
         assert_eq!(fs::read_dir(&incoming).unwrap().count(), 0);
     }

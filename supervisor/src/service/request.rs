@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 
-use crate::view::{JobId, JobView};
+use crate::view::{JobAction, JobId, JobView};
 
 /// A request for a change. The answer goes to the sender in it, whose receiver may be gone by then.
 #[derive(Debug)]
-pub enum Ask {
+pub enum Request {
     /// Submit a job.
     Submit(Box<Submission>, Sender<Result<Submitted, Refused>>),
     /// Act on a job.
-    Act(JobId, Verb, Sender<Result<JobView, Refused>>),
+    Act(JobId, JobAction, Sender<Result<JobView, Refused>>),
     /// Set the number of workers; `None` means one per CPU. The answer is the number.
     Scale(Option<u32>, Sender<Result<u32, Refused>>),
 }
@@ -25,21 +25,6 @@ pub struct Submitted {
     pub job: JobView,
     /// Whether the job existed already under the same idempotency key.
     pub known: bool,
-}
-
-/// An action on a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Finish the targets in flight, then pause. Also applies to queued jobs.
-    Pause,
-    /// Continue a paused job.
-    Resume,
-    /// Finish the targets in flight, keep the records, and end the job.
-    Cancel,
-    /// Submit a new job with the failed inputs of this one, which must have ended. The answer is the new job.
-    RetryFailed,
-    /// Delete an ended job and its records.
-    Remove,
 }
 
 /// A submitted job. Its uploads are in a directory below the state directory, which becomes the job's.
