@@ -23,39 +23,39 @@ pub(crate) const STDOUT: RawFd = 1;
 
 /// What a path resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Leads {
+pub(crate) enum Resolved {
     /// An open descriptor of this process.
     Descriptor(RawFd),
     /// Another path below `/proc/self`.
-    Ourselves,
+    ProcSelf,
     /// Any other path, with final links resolved, whether or not it exists.
-    To(PathBuf),
+    Path(PathBuf),
 }
 
 /// Resolves the links at the end of `path`.
-pub(crate) fn leads(path: &Path) -> Leads {
+pub(crate) fn resolve(path: &Path) -> Resolved {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         let (Some(name), Some(directory)) = (path.file_name(), directory(&path)) else { break };
         if let Ok(inside) = directory.strip_prefix(format!("/proc/{}", process::id())) {
             let number = name.to_str().and_then(|name| name.parse().ok());
             return match number.filter(|_| inside.ends_with("fd")) {
-                Some(number) => Leads::Descriptor(number),
-                None => Leads::Ourselves,
+                Some(number) => Resolved::Descriptor(number),
+                None => Resolved::ProcSelf,
             };
         }
         let Ok(target) = fs::read_link(&path) else { break };
         // If the target is absolute, `join` returns it alone.
         path = path.parent().unwrap_or(Path::new("")).join(target);
     }
-    Leads::To(path)
+    Resolved::Path(path)
 }
 
 /// Returns the descriptor that `path` names, if it names one.
 pub(crate) fn named(path: &Path) -> Option<RawFd> {
-    match leads(path) {
-        Leads::Descriptor(number) => Some(number),
-        Leads::Ourselves | Leads::To(_) => None,
+    match resolve(path) {
+        Resolved::Descriptor(number) => Some(number),
+        Resolved::ProcSelf | Resolved::Path(_) => None,
     }
 }
 
@@ -63,14 +63,14 @@ pub(crate) fn named(path: &Path) -> Option<RawFd> {
 pub(crate) fn is_of_a_process(path: &Path) -> bool {
     let begin = path.as_os_str().as_bytes();
     let may_be = begin.starts_with(b"/dev/") || begin.starts_with(b"/proc/");
-    may_be && !matches!(leads(path), Leads::To(_))
+    may_be && !matches!(resolve(path), Resolved::Path(_))
 }
 
 /// Resolves final links, so that a replacement replaces the file and not the link to it.
 pub(crate) fn through_links(path: &Path) -> PathBuf {
-    match leads(path) {
-        Leads::To(target) => target,
-        Leads::Descriptor(_) | Leads::Ourselves => path.to_owned(),
+    match resolve(path) {
+        Resolved::Path(target) => target,
+        Resolved::Descriptor(_) | Resolved::ProcSelf => path.to_owned(),
     }
 }
 
@@ -139,30 +139,30 @@ mod tests {
         let (directory, gone) = (link("directory", "/proc/self/fd"), link("gone", "nowhere"));
         let own = format!("/proc/{}/fd/7", process::id());
         let table = [
-            ("/dev/stdin", Leads::Descriptor(0)),
-            ("/dev/stdout", Leads::Descriptor(1)),
-            ("/dev/stderr", Leads::Descriptor(2)),
-            ("/dev/fd/63", Leads::Descriptor(63)),
-            ("/dev/../dev/fd/63", Leads::Descriptor(63)),
-            ("/proc/self/fd/5", Leads::Descriptor(5)),
-            ("/proc/thread-self/fd/5", Leads::Descriptor(5)),
-            (own.as_str(), Leads::Descriptor(7)),
-            (chain.as_str(), Leads::Descriptor(1)),
-            (out.as_str(), Leads::Descriptor(1)),
-            (&format!("{directory}/4"), Leads::Descriptor(4)),
-            ("/proc/self/status", Leads::Ourselves),
-            ("/proc/self/fd/x", Leads::Ourselves),
-            ("/dev/null", Leads::To("/dev/null".into())),
-            ("/proc/meminfo", Leads::To("/proc/meminfo".into())),
-            (gone.as_str(), Leads::To(dir.path().join("nowhere"))),
-            ("fd/1", Leads::To("fd/1".into())),
-            ("/nonexistent/x", Leads::To("/nonexistent/x".into())),
+            ("/dev/stdin", Resolved::Descriptor(0)),
+            ("/dev/stdout", Resolved::Descriptor(1)),
+            ("/dev/stderr", Resolved::Descriptor(2)),
+            ("/dev/fd/63", Resolved::Descriptor(63)),
+            ("/dev/../dev/fd/63", Resolved::Descriptor(63)),
+            ("/proc/self/fd/5", Resolved::Descriptor(5)),
+            ("/proc/thread-self/fd/5", Resolved::Descriptor(5)),
+            (own.as_str(), Resolved::Descriptor(7)),
+            (chain.as_str(), Resolved::Descriptor(1)),
+            (out.as_str(), Resolved::Descriptor(1)),
+            (&format!("{directory}/4"), Resolved::Descriptor(4)),
+            ("/proc/self/status", Resolved::ProcSelf),
+            ("/proc/self/fd/x", Resolved::ProcSelf),
+            ("/dev/null", Resolved::Path("/dev/null".into())),
+            ("/proc/meminfo", Resolved::Path("/proc/meminfo".into())),
+            (gone.as_str(), Resolved::Path(dir.path().join("nowhere"))),
+            ("fd/1", Resolved::Path("fd/1".into())),
+            ("/nonexistent/x", Resolved::Path("/nonexistent/x".into())),
         ];
         for (path, want) in table {
-            assert_eq!(leads(Path::new(path)), want, "{path}");
+            assert_eq!(resolve(Path::new(path)), want, "{path}");
         }
         let around = link("around", "around");
-        assert!(matches!(leads(Path::new(&around)), Leads::To(_)));
+        assert!(matches!(resolve(Path::new(&around)), Resolved::Path(_)));
         assert!(is_of_a_process(Path::new("/dev/stdin")) && !is_of_a_process(Path::new("/dev/null")));
     }
 

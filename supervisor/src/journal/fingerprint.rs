@@ -26,7 +26,7 @@ const END_BYTES: u64 = 1 << 20;
 /// The fingerprint of one input, or of consecutive targets on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Known {
+pub enum Fingerprint {
     /// Targets on the command line.
     Typed {
         /// Number of targets.
@@ -84,7 +84,7 @@ impl Eq for Content {}
 ///
 /// # Errors
 /// [`JournalError::Input`] if an input cannot be read.
-pub(super) fn take(inputs: &[Input]) -> Result<Vec<Known>, JournalError> {
+pub(super) fn take(inputs: &[Input]) -> Result<Vec<Fingerprint>, JournalError> {
     let mut known = Vec::new();
     let mut typed = Typed::default();
     for input in inputs {
@@ -94,10 +94,10 @@ pub(super) fn take(inputs: &[Input]) -> Result<Vec<Known>, JournalError> {
         }
         known.extend(typed.take());
         known.push(match input {
-            Input::Literal(_) | Input::StdinLines => Known::Stdin,
-            Input::Tree(path) => Known::Tree { path: path.display().to_string() },
+            Input::Literal(_) | Input::StdinLines => Fingerprint::Stdin,
+            Input::Tree(path) => Fingerprint::Tree { path: path.display().to_string() },
             Input::Sitemaps(Sitemaps { urls, keep, strict: _ }) => {
-                Known::Sitemaps { urls: urls.clone(), keep: keep.clone() }
+                Fingerprint::Sitemaps { urls: urls.clone(), keep: keep.clone() }
             }
             Input::Lines(path) => list(path, None)?,
             Input::CsvColumn(path, columns)
@@ -122,9 +122,9 @@ impl Typed {
         self.hasher.update(target);
     }
 
-    fn take(&mut self) -> Option<Known> {
+    fn take(&mut self) -> Option<Fingerprint> {
         let Self { count, hasher } = std::mem::take(self);
-        (count > 0).then(|| Known::Typed { count, digest: hex(&hasher) })
+        (count > 0).then(|| Fingerprint::Typed { count, digest: hex(&hasher) })
     }
 }
 
@@ -132,9 +132,9 @@ fn hex(hasher: &Xxh3) -> String {
     format!("{:032x}", hasher.digest128())
 }
 
-fn list(path: &Path, columns: Option<&Columns>) -> Result<Known, JournalError> {
+fn list(path: &Path, columns: Option<&Columns>) -> Result<Fingerprint, JournalError> {
     let content = content(path).map_err(|cause| JournalError::Input { path: path.to_owned(), cause })?;
-    Ok(Known::List {
+    Ok(Fingerprint::List {
         path: path.display().to_string(),
         column: columns.map(|columns| columns.input.clone()),
         keep: columns.map(|columns| columns.keep.clone()).unwrap_or_default(),
@@ -177,18 +177,18 @@ fn hash(file: &mut File, bytes: u64, hasher: &mut Xxh3) -> io::Result<()> {
 
 /// Returns the differences between the earlier and the current inputs, one sentence each. Pure.
 #[must_use]
-pub(super) fn changes(was: &[Known], is: &[Known]) -> Vec<String> {
+pub(super) fn changes(was: &[Fingerprint], is: &[Fingerprint]) -> Vec<String> {
     if was.len() != is.len() {
         return vec![format!("the inputs were {} and are now {}", names(was), names(is))];
     }
     was.iter().zip(is).filter_map(|(was, is)| change(was, is)).collect()
 }
 
-fn change(was: &Known, is: &Known) -> Option<String> {
+fn change(was: &Fingerprint, is: &Fingerprint) -> Option<String> {
     match (was, is) {
         (
-            Known::List { column: had, keep: kept, content: before, .. },
-            Known::List { path, column: has, keep: keeps, content: now },
+            Fingerprint::List { column: had, keep: kept, content: before, .. },
+            Fingerprint::List { path, column: has, keep: keeps, content: now },
         ) => {
             if kept != keeps {
                 return Some(format!("--keep was {} and is now {}", kept_names(kept), kept_names(keeps)));
@@ -217,14 +217,17 @@ fn change(was: &Known, is: &Known) -> Option<String> {
                 }
             }
         }
-        (Known::Sitemaps { urls: had, keep: kept }, Known::Sitemaps { urls: has, keep: keeps }) => {
+        (
+            Fingerprint::Sitemaps { urls: had, keep: kept },
+            Fingerprint::Sitemaps { urls: has, keep: keeps },
+        ) => {
             if had != has {
                 return Some(format!("--sitemap was {} and is now {}", had.join(", "), has.join(", ")));
             }
             let kept_now = || format!("--keep was {} and is now {}", kept_names(kept), kept_names(keeps));
             (kept != keeps).then(kept_now)
         }
-        (Known::Typed { count: had, .. }, Known::Typed { count: has, .. }) => match had == has {
+        (Fingerprint::Typed { count: had, .. }, Fingerprint::Typed { count: has, .. }) => match had == has {
             _ if was == is => None,
             true => Some("the targets on the command line have changed".to_owned()),
             false => {
@@ -258,17 +261,17 @@ const fn sort(content: &Option<Content>) -> &'static str {
     if content.is_some() { "a file" } else { "a pipe" }
 }
 
-fn name(known: &Known) -> String {
+fn name(known: &Fingerprint) -> String {
     match known {
-        Known::Typed { count, .. } => format!("{count} on the command line"),
-        Known::Stdin => "standard input".to_owned(),
-        Known::Sitemaps { urls, .. } => format!("the sitemap {}", urls.join(", ")),
-        Known::Tree { path } | Known::List { path, .. } => path.clone(),
+        Fingerprint::Typed { count, .. } => format!("{count} on the command line"),
+        Fingerprint::Stdin => "standard input".to_owned(),
+        Fingerprint::Sitemaps { urls, .. } => format!("the sitemap {}", urls.join(", ")),
+        Fingerprint::Tree { path } | Fingerprint::List { path, .. } => path.clone(),
     }
 }
 
 /// Names the first few inputs, because there may be thousands.
-fn names(known: &[Known]) -> String {
+fn names(known: &[Fingerprint]) -> String {
     const SHOWN: usize = 5;
     let mut names: Vec<String> = known.iter().take(SHOWN).map(name).collect();
     match known.len() {
@@ -292,7 +295,7 @@ mod tests {
         fs::write(&path, "http://a/\nhttp://b/\n").unwrap();
         let inputs = [Input::Lines(path.clone())];
         let was = take(&inputs).unwrap();
-        let stored: Vec<Known> = serde_json::from_str(&serde_json::to_string(&was).unwrap()).unwrap();
+        let stored: Vec<Fingerprint> = serde_json::from_str(&serde_json::to_string(&was).unwrap()).unwrap();
         assert_eq!(stored, was);
         change(&path);
         let changes = changes(&stored, &take(&inputs).unwrap());

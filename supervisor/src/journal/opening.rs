@@ -84,21 +84,21 @@ enum Start {
 
 /// What the user wants to do with an existing output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum IfExists {
     Keep,
     Replace,
     Resume,
 }
 
 /// Where the records are: in the output, or beside its journal until the output is built from them.
-struct Place<'a> {
+struct RecordsFile<'a> {
     output: &'a Path,
     journal: PathBuf,
     /// `None` if they are in the output itself.
     kept_at: Option<PathBuf>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RecordsFile<'a> {
     fn of(plan: &Plan, output: &'a Path) -> Self {
         let journal = beside(output, ".journal");
         let kept_at = plan.is_derived().then(|| beside(&journal, Store::RECORDS));
@@ -143,15 +143,15 @@ impl<'a> Place<'a> {
     }
 
     /// Refuses records beside an empty journal, because nothing shows that they belong to this job.
-    fn refuse_unknown(&self, wish: Wish, blank: bool) -> Result<(), OutputError> {
-        if !blank || wish == Wish::Replace || !self.has_content() {
+    fn refuse_unknown(&self, if_exists: IfExists, blank: bool) -> Result<(), OutputError> {
+        if !blank || if_exists == IfExists::Replace || !self.has_content() {
             return Ok(());
         }
         // Name the output, which the user knows, unless only the records exist.
         let output = if self.output.exists() { self.output } else { self.records() }.to_owned();
-        Err(match wish {
-            Wish::Resume => JournalError::Empty { output, journal: self.journal.clone() }.into(),
-            Wish::Keep | Wish::Replace => SinkError::Exists { path: output }.into(),
+        Err(match if_exists {
+            IfExists::Resume => JournalError::Empty { output, journal: self.journal.clone() }.into(),
+            IfExists::Keep | IfExists::Replace => SinkError::Exists { path: output }.into(),
         })
     }
 
@@ -175,14 +175,14 @@ fn outlet(plan: &Plan, sink: Sink) -> Outlet {
 
 /// Decides how to start. The journal is created before the output and removed after it is complete, so an
 /// output without one is complete.
-const fn start(output_exists: bool, unfinished: bool, wish: Wish) -> Start {
-    match (output_exists, unfinished, wish) {
+const fn start(output_exists: bool, unfinished: bool, if_exists: IfExists) -> Start {
+    match (output_exists, unfinished, if_exists) {
         // A journal without its output is useless.
-        (false, ..) | (true, _, Wish::Replace) => Start::Anew,
-        (true, true, Wish::Resume) => Start::Resume,
-        (true, true, Wish::Keep) => Start::RefuseUnfinished,
-        (true, false, Wish::Resume) => Start::Complete,
-        (true, false, Wish::Keep) => Start::RefuseExisting,
+        (false, ..) | (true, _, IfExists::Replace) => Start::Anew,
+        (true, true, IfExists::Resume) => Start::Resume,
+        (true, true, IfExists::Keep) => Start::RefuseUnfinished,
+        (true, false, IfExists::Resume) => Start::Complete,
+        (true, false, IfExists::Keep) => Start::RefuseExisting,
     }
 }
 
@@ -198,29 +198,31 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     if is_device || descriptor::named(output).is_some() || (output.is_dir() && plan.split.is_none()) {
         return plain(plan, &plan.output, None);
     }
-    let place = Place::of(plan, output);
-    let exists = place.exists(plan);
-    let wish = match (resume, overwrite) {
-        (true, _) => Wish::Resume,
-        (false, true) => Wish::Replace,
-        (false, false) => Wish::Keep,
+    let records_file = RecordsFile::of(plan, output);
+    let exists = records_file.exists(plan);
+    let if_exists = match (resume, overwrite) {
+        (true, _) => IfExists::Resume,
+        (false, true) => IfExists::Replace,
+        (false, false) => IfExists::Keep,
     };
-    let journal = &place.journal;
+    let journal = &records_file.journal;
     // Checked before opening, because SQLite deletes the other files of an empty database.
-    place.refuse_unknown(wish, place.is_blank()?)?;
+    records_file.refuse_unknown(if_exists, records_file.is_blank()?)?;
     let left = journal.symlink_metadata().is_ok().then(|| Store::open(journal)).transpose()?;
     let (store, recorded) = left.map_or((None, None), |(store, recorded)| (Some(store), recorded));
-    place.refuse_unknown(wish, store.is_some() && recorded.is_none())?;
+    records_file.refuse_unknown(if_exists, store.is_some() && recorded.is_none())?;
     // An empty journal belongs to a run that was killed before its first record.
     let unfinished = store.is_some() && !recorded.as_ref().is_some_and(|recorded| recorded.complete);
-    let are_kept = place.kept_at.as_ref().is_none_or(|kept| kept.exists());
-    match (start(exists, unfinished, wish), store, recorded) {
-        (Start::Resume, Some(store), Some(recorded)) if are_kept => resumed(plan, &place, store, recorded),
+    let are_kept = records_file.kept_at.as_ref().is_none_or(|kept| kept.exists());
+    match (start(exists, unfinished, if_exists), store, recorded) {
+        (Start::Resume, Some(store), Some(recorded)) if are_kept => {
+            resumed(plan, &records_file, store, recorded)
+        }
         (Start::Anew | Start::Resume, store, recorded) => {
-            let gone = wish == Wish::Resume && unfinished && recorded.is_some();
+            let gone = if_exists == IfExists::Resume && unfinished && recorded.is_some();
             let notice =
-                gone.then(|| format!("{} no longer exists; starting over", place.records().display()));
-            anew(plan, &place, store, notice)
+                gone.then(|| format!("{} no longer exists; starting over", records_file.records().display()));
+            anew(plan, &records_file, store, notice)
         }
         (Start::RefuseUnfinished, ..) => Err(JournalError::Unfinished { output: output.clone() }.into()),
         (Start::Complete, store, _) => {
@@ -249,45 +251,51 @@ fn remove(store: Option<Store>, journal: &Path) {
 
 fn anew(
     plan: &Plan,
-    place: &Place<'_>,
+    records_file: &RecordsFile<'_>,
     store: Option<Store>,
     notice: Option<String>,
 ) -> Result<Opened, OutputError> {
-    let records = place.records();
+    let records = records_file.records();
     let output = Output::File { path: records.to_owned(), overwrite: records.exists(), resume: false };
     let inputs = fingerprint::take(&plan.inputs)?;
-    let mut store = match store.map_or_else(|| Store::open(&place.journal).map(|(store, _)| store), Ok) {
+    let mut store = match store.map_or_else(|| Store::open(&records_file.journal).map(|(store, _)| store), Ok)
+    {
         Ok(store) => store,
         // If the journal cannot be created (a directory without write permission, a file system
         // without locks), run without one if the output itself holds the records.
-        Err(error @ JournalError::Open { .. }) if place.kept_at.is_none() => {
+        Err(error @ JournalError::Open { .. }) if records_file.kept_at.is_none() => {
             return plain(plan, &output, Some(format!("{error}; this run will not be resumable")));
         }
         Err(error) => return Err(error.into()),
     };
-    let input = SpooledInput::new(&plan.inputs, &place.journal);
+    let input = SpooledInput::new(&plan.inputs, &records_file.journal);
     // Removed before the journal names this job.
     input.remove();
     store.begin(&identity::facts(plan), &inputs)?;
-    let outlet = place.outlet(plan, Sink::open(&output)?);
+    let outlet = records_file.outlet(plan, Sink::open(&output)?);
     let journal = Journal { store, state: State::default(), input };
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }
 
-fn resumed(plan: &Plan, place: &Place<'_>, store: Store, recorded: Recorded) -> Result<Opened, OutputError> {
+fn resumed(
+    plan: &Plan,
+    records_file: &RecordsFile<'_>,
+    store: Store,
+    recorded: Recorded,
+) -> Result<Opened, OutputError> {
     let mut changes = identity::changes(&recorded.flags, &identity::facts(plan));
     changes.extend(fingerprint::changes(&recorded.inputs, &fingerprint::take(&plan.inputs)?));
     if !changes.is_empty() {
-        return Err(JournalError::JobChanged { output: place.output.to_owned(), changes }.into());
+        return Err(JournalError::JobChanged { output: records_file.output.to_owned(), changes }.into());
     }
     let state = recorded.state;
     let done = state.tally.counts.items();
-    let opaque = place.kept_at.is_none() && !plan.format.has_lines();
-    let sink = Sink::resume(place.records(), state.output_bytes, done, opaque)?;
-    let notice = Some(format!("resuming {}, which has {done} records", place.output.display()));
+    let opaque = records_file.kept_at.is_none() && !plan.format.has_lines();
+    let sink = Sink::resume(records_file.records(), state.output_bytes, done, opaque)?;
+    let notice = Some(format!("resuming {}, which has {done} records", records_file.output.display()));
     let input = SpooledInput::new(&plan.inputs, store.path());
     let journal = Journal { store, state, input };
-    let outlet = place.outlet(plan, sink);
+    let outlet = records_file.outlet(plan, sink);
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }
 
@@ -299,21 +307,21 @@ mod tests {
     fn what_is_there_and_what_is_wished_decide() {
         let table = [
             // With --resume always given, a job starts, continues, and finally finds nothing left to do.
-            (false, false, Wish::Resume, Start::Anew),
-            (true, true, Wish::Resume, Start::Resume),
-            (true, false, Wish::Resume, Start::Complete),
-            (false, true, Wish::Resume, Start::Anew),
-            (false, false, Wish::Keep, Start::Anew),
-            (true, true, Wish::Keep, Start::RefuseUnfinished),
-            (true, false, Wish::Keep, Start::RefuseExisting),
-            (false, true, Wish::Keep, Start::Anew),
-            (false, false, Wish::Replace, Start::Anew),
-            (true, true, Wish::Replace, Start::Anew),
-            (true, false, Wish::Replace, Start::Anew),
-            (false, true, Wish::Replace, Start::Anew),
+            (false, false, IfExists::Resume, Start::Anew),
+            (true, true, IfExists::Resume, Start::Resume),
+            (true, false, IfExists::Resume, Start::Complete),
+            (false, true, IfExists::Resume, Start::Anew),
+            (false, false, IfExists::Keep, Start::Anew),
+            (true, true, IfExists::Keep, Start::RefuseUnfinished),
+            (true, false, IfExists::Keep, Start::RefuseExisting),
+            (false, true, IfExists::Keep, Start::Anew),
+            (false, false, IfExists::Replace, Start::Anew),
+            (true, true, IfExists::Replace, Start::Anew),
+            (true, false, IfExists::Replace, Start::Anew),
+            (false, true, IfExists::Replace, Start::Anew),
         ];
-        for (exists, unfinished, wish, want) in table {
-            assert_eq!(start(exists, unfinished, wish), want, "{exists} {unfinished} {wish:?}");
+        for (exists, unfinished, if_exists, want) in table {
+            assert_eq!(start(exists, unfinished, if_exists), want, "{exists} {unfinished} {if_exists:?}");
         }
     }
 }

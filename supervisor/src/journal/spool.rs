@@ -116,7 +116,7 @@ impl Spool {
         let file = self.create()?;
         let reader = File::open(&self.partial)?;
         let arrived = Arc::new(Arrived::default());
-        let behind = Behind { file: reader, read: 0, arrived: Arc::clone(&arrived) };
+        let behind = SpoolReader { file: reader, read: 0, arrived: Arc::clone(&arrived) };
         let names = self.clone();
         thread::Builder::new().name("spool".to_owned()).spawn(move || {
             let end = names.take_in(input, file, &arrived);
@@ -170,18 +170,18 @@ fn named(error: io::Error, path: &Path) -> io::Error {
 /// The progress of the spooling thread.
 #[derive(Debug, Default)]
 struct Arrived {
-    state: Mutex<Kept>,
+    state: Mutex<SpoolState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct SpoolState {
     bytes: u64,
     end: Option<io::Result<()>>,
 }
 
 impl Arrived {
-    fn update(&self, change: impl FnOnce(&mut Kept)) {
+    fn update(&self, change: impl FnOnce(&mut SpoolState)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_one();
     }
@@ -189,7 +189,7 @@ impl Arrived {
     /// Waits until there are more than `read` bytes, and returns the total.
     fn beyond(&self, read: u64) -> io::Result<u64> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = |state: &mut Kept| state.bytes <= read && state.end.is_none();
+        let waiting = |state: &mut SpoolState| state.bytes <= read && state.end.is_none();
         let mut state = self.changed.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner);
         let bytes = state.bytes;
         match &mut state.end {
@@ -201,13 +201,13 @@ impl Arrived {
 }
 
 /// A reader that follows the spooling thread.
-struct Behind {
+struct SpoolReader {
     file: File,
     read: u64,
     arrived: Arc<Arrived>,
 }
 
-impl Read for Behind {
+impl Read for SpoolReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // Read up to the file's end: the thread may have written more than it has reported.
         if self.arrived.beyond(self.read)? <= self.read {

@@ -1,6 +1,6 @@
 //! The progress of a job, as stored in its journal.
 
-use super::fingerprint::Known;
+use super::fingerprint::Fingerprint;
 use super::finished::Finished;
 use super::identity::Fact;
 use super::prefix::Prefix;
@@ -25,7 +25,7 @@ pub struct Recorded {
     /// The flags of the job.
     pub flags: Vec<Fact>,
     /// The inputs of the job.
-    pub inputs: Vec<Known>,
+    pub inputs: Vec<Fingerprint>,
     /// The progress of the job.
     pub state: State,
     /// Whether the job is complete and only the journal was left to remove.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use super::fingerprint::Known;
+use super::fingerprint::Fingerprint;
 use super::identity::Fact;
 use super::reading::{Wrong, read};
 use super::state::Recorded;
@@ -126,7 +126,7 @@ impl Store {
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub fn begin(&mut self, flags: &[Fact], inputs: &[Known]) -> Result<(), JournalError> {
+    pub fn begin(&mut self, flags: &[Fact], inputs: &[Fingerprint]) -> Result<(), JournalError> {
         let flags = serde_json::to_string(flags).map_err(|error| self.wrong(error.to_string()))?;
         let inputs = serde_json::to_string(inputs).map_err(|error| self.wrong(error.to_string()))?;
         let tally = tally_text(&Tally::default());

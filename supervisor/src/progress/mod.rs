@@ -75,7 +75,7 @@ pub struct Snapshot {
     pub total: Total,
 }
 
-enum Face {
+enum DisplayMode {
     Off,
     Plain,
     Bar(ProgressBar),
@@ -83,7 +83,7 @@ enum Face {
 
 /// Shows the progress of a run, if the user wants it.
 pub struct Progress {
-    face: Face,
+    mode: DisplayMode,
     rate: Rate,
     drawn: Option<Instant>,
     quiet: bool,
@@ -94,42 +94,42 @@ impl Progress {
     /// Creates a display on standard error, which `screen` describes.
     #[must_use]
     pub fn new(when: When, screen: Screen) -> Self {
-        let face = match when {
-            When::Never => Face::Off,
+        let mode = match when {
+            When::Never => DisplayMode::Off,
             When::Auto | When::Always if screen.is_terminal => {
                 // The bar's own redraw limit is above ours, so that it never drops a redraw of ours.
-                Face::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(30)))
+                DisplayMode::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(30)))
             }
-            When::Always => Face::Plain,
-            When::Auto => Face::Off,
+            When::Always => DisplayMode::Plain,
+            When::Auto => DisplayMode::Off,
         };
-        Self::with(face, Box::new(io::stderr()))
+        Self::with(mode, Box::new(io::stderr()))
     }
 
-    fn with(face: Face, out: Box<dyn Write + Send>) -> Self {
-        Self { face, rate: Rate::default(), drawn: None, quiet: false, out }
+    fn with(mode: DisplayMode, out: Box<dyn Write + Send>) -> Self {
+        Self { mode, rate: Rate::default(), drawn: None, quiet: false, out }
     }
 
     /// Shows nothing at all if `quiet` is set.
     #[must_use]
     pub fn quiet(self, quiet: bool) -> Self {
-        let face = if quiet { Face::Off } else { self.face };
-        Self { face, quiet, ..self }
+        let mode = if quiet { DisplayMode::Off } else { self.mode };
+        Self { mode, quiet, ..self }
     }
 
     /// Whether anything is shown, including the summary table.
     #[must_use]
     pub fn is_shown(&self) -> bool {
-        !matches!(self.face, Face::Off)
+        !matches!(self.mode, DisplayMode::Off)
     }
 
     /// Returns when the next [`Self::tick`] would show something; `None` means never.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        let every = match self.face {
-            Face::Off => return None,
-            Face::Plain => LOG_EVERY,
-            Face::Bar(_) => DRAW_EVERY,
+        let every = match self.mode {
+            DisplayMode::Off => return None,
+            DisplayMode::Plain => LOG_EVERY,
+            DisplayMode::Bar(_) => DRAW_EVERY,
         };
         Some(self.drawn.map_or(now, |drawn| drawn + every))
     }
@@ -141,7 +141,7 @@ impl Progress {
         }
         self.rate.sample(now, snapshot);
         // The first plain line comes after an interval, because at the start there is nothing to show.
-        if self.drawn.replace(now).is_some() || matches!(self.face, Face::Bar(_)) {
+        if self.drawn.replace(now).is_some() || matches!(self.mode, DisplayMode::Bar(_)) {
             self.draw(now, snapshot);
         }
     }
@@ -149,24 +149,24 @@ impl Progress {
     fn draw(&mut self, now: Instant, snapshot: &Snapshot) {
         let (items_per_s, bytes_per_s) = self.rate.per_second(now, snapshot);
         let line = Line::new(snapshot, items_per_s, bytes_per_s);
-        match &self.face {
-            Face::Off => {}
-            Face::Plain => {
+        match &self.mode {
+            DisplayMode::Off => {}
+            DisplayMode::Plain => {
                 let _ = writeln!(self.out, "{}", line.fit(usize::MAX));
             }
-            Face::Bar(bar) => draw_bar(bar, &line, snapshot, Screen::stderr_width()),
+            DisplayMode::Bar(bar) => draw_bar(bar, &line, snapshot, Screen::stderr_width()),
         }
     }
 
     /// Prints a message, above the bar if there is one. Also printed without progress, but not with `quiet`.
     pub fn message(&mut self, text: &str) {
         let text = printable(text);
-        match &self.face {
-            Face::Off if self.quiet => {}
-            Face::Bar(bar) => bar.suspend(|| {
+        match &self.mode {
+            DisplayMode::Off if self.quiet => {}
+            DisplayMode::Bar(bar) => bar.suspend(|| {
                 let _ = writeln!(self.out, "{text}");
             }),
-            Face::Off | Face::Plain => {
+            DisplayMode::Off | DisplayMode::Plain => {
                 let _ = writeln!(self.out, "{text}");
             }
         }
@@ -174,12 +174,12 @@ impl Progress {
 
     /// Ends the display: clears the bar, or prints the last plain line.
     pub fn finish(&mut self, now: Instant, snapshot: &Snapshot) {
-        match &self.face {
-            Face::Bar(bar) => bar.finish_and_clear(),
-            Face::Plain => self.draw(now, snapshot),
-            Face::Off => {}
+        match &self.mode {
+            DisplayMode::Bar(bar) => bar.finish_and_clear(),
+            DisplayMode::Plain => self.draw(now, snapshot),
+            DisplayMode::Off => {}
         }
-        self.face = Face::Off;
+        self.mode = DisplayMode::Off;
     }
 }
 

@@ -11,7 +11,7 @@ use csv_core::{ReadFieldResult, ReaderBuilder};
 use shared::csv::FIELDS_MAX;
 
 use super::Bytes;
-use super::kept::Kept;
+use super::kept::KeptColumns;
 use super::packed::unpacked;
 use super::text::trimmed;
 use super::{Candidate, SourceError, TARGET_BYTES_MAX};
@@ -27,7 +27,7 @@ pub(super) struct CsvFeed {
     column: String,
     /// The position of the input column.
     index: usize,
-    kept: Kept,
+    kept: KeptColumns,
     /// The positions of the kept columns, in the order of their names.
     kept_at: Vec<usize>,
     /// Number of the last row read, without the header.
@@ -62,7 +62,7 @@ impl CsvFeed {
         };
         let index = find(&columns.input)?;
         let kept_at = columns.keep.iter().map(find).collect::<Result<_, _>>()?;
-        let kept = Kept::new(&columns.keep);
+        let kept = KeptColumns::new(&columns.keep);
         Ok(Self { cells, column: columns.input.clone(), index, kept, kept_at, row: 0 })
     }
 

@@ -32,8 +32,8 @@ impl Rules {
             let first = memchr2(b'\n', b'\r', text);
             return first.filter(|_| enough).map_or(Decision::NotYet, |end| Decision::At(end + 1));
         }
-        let mut outside = Supposition::new(false);
-        let mut inside = Supposition::new(true);
+        let mut outside = Assumption::new(false);
+        let mut inside = Assumption::new(true);
         for (at, byte) in text.iter().enumerate() {
             outside.step(self, at, *byte);
             inside.step(self, at, *byte);
@@ -59,7 +59,7 @@ impl Rules {
 
 /// Text read under the assumption that it begins inside or outside quotes.
 #[derive(Debug, Clone, Copy)]
-struct Supposition {
+struct Assumption {
     inside: bool,
     /// Whether a quote here would open a cell. Unknown for the first byte.
     may_open: bool,
@@ -73,7 +73,7 @@ struct Supposition {
     score: i64,
 }
 
-impl Supposition {
+impl Assumption {
     const fn new(inside: bool) -> Self {
         Self { inside, may_open: true, closed: false, refuted: false, first: None, cells: 1, score: 0 }
     }
@@ -161,7 +161,7 @@ mod tests {
             }
             begins.push(text.len());
             let at = cut.index(text.len());
-            let (mut outside, mut inside) = (Supposition::new(false), Supposition::new(true));
+            let (mut outside, mut inside) = (Assumption::new(false), Assumption::new(true));
             for (n, byte) in text[at..].iter().enumerate() {
                 outside.step(rules(3), n, *byte);
                 inside.step(rules(3), n, *byte);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
-use crate::descriptor::{self, Leads};
+use crate::descriptor::{self, Resolved};
 
 /// A file that is held open for the workers.
 #[derive(Debug, Clone)]
@@ -55,10 +55,10 @@ pub(super) fn stdin(bytes_max: u64) -> io::Result<Held> {
 /// # Errors
 /// As `stdin`.
 pub fn descriptor_or_pipe(path: &Path, bytes_max: u64) -> io::Result<Option<Held>> {
-    match descriptor::leads(path) {
-        Leads::Descriptor(number) => return of_descriptor(number, bytes_max).map(Some),
-        Leads::Ourselves => return Held::copy_of(File::open(path)?, bytes_max).map(Some),
-        Leads::To(_) => {}
+    match descriptor::resolve(path) {
+        Resolved::Descriptor(number) => return of_descriptor(number, bytes_max).map(Some),
+        Resolved::ProcSelf => return Held::copy_of(File::open(path)?, bytes_max).map(Some),
+        Resolved::Path(_) => {}
     }
     let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
     if !is_pipe {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Bytes;
-use super::kept::Kept;
+use super::kept::KeptColumns;
 use super::lines::LineReader;
 use super::text::trimmed;
 use super::{Candidate, LINE_BYTES_MAX, NOT_UTF8};
@@ -19,13 +19,13 @@ use crate::plan::Columns;
 pub(super) struct JsonFeed {
     pub(super) reader: LineReader,
     key: String,
-    kept: Kept,
+    kept: KeptColumns,
 }
 
 impl JsonFeed {
     pub(super) fn new(bytes: Bytes, columns: &Columns) -> Self {
         let reader = LineReader::new(bytes, LINE_BYTES_MAX);
-        Self { reader, key: columns.input.clone(), kept: Kept::new(&columns.keep) }
+        Self { reader, key: columns.input.clone(), kept: KeptColumns::new(&columns.keep) }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
@@ -65,7 +65,7 @@ impl JsonFeed {
 }
 
 /// Returns the value of `key`, if the object has it, and stores the values of kept keys in `kept`.
-fn value_of(line: &[u8], key: &str, kept: &mut Kept) -> serde_json::Result<Option<Value>> {
+fn value_of(line: &[u8], key: &str, kept: &mut KeptColumns) -> serde_json::Result<Option<Value>> {
     let mut json = serde_json::Deserializer::from_slice(line);
     let value = json.deserialize_map(Row { key, kept })?;
     json.end()?;
@@ -75,15 +75,15 @@ fn value_of(line: &[u8], key: &str, kept: &mut Kept) -> serde_json::Result<Optio
 /// Parses a value. An unpaired surrogate in a string becomes U+FFFD, as in browsers.
 fn parsed(json: &str) -> serde_json::Result<Value> {
     serde_json::from_str(json).or_else(|error| {
-        let text = serde_json::Deserializer::from_str(json).deserialize_bytes(Halves);
+        let text = serde_json::Deserializer::from_str(json).deserialize_bytes(UnpairedSurrogates);
         text.map(Value::String).map_err(|_| error)
     })
 }
 
 /// Accepts a string that may contain unpaired surrogates, of three bytes each.
-struct Halves;
+struct UnpairedSurrogates;
 
-impl Visitor<'_> for Halves {
+impl Visitor<'_> for UnpairedSurrogates {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +103,7 @@ impl Visitor<'_> for Halves {
 /// Reads the wanted values of an object, and builds nothing for the others.
 struct Row<'a> {
     key: &'a str,
-    kept: &'a mut Kept,
+    kept: &'a mut KeptColumns,
 }
 
 impl<'de> Visitor<'de> for Row<'_> {
@@ -147,7 +147,7 @@ impl Uses {
 
 struct Wanted<'a> {
     key: &'a str,
-    kept: &'a Kept,
+    kept: &'a KeptColumns,
 }
 
 impl<'de> DeserializeSeed<'de> for Wanted<'_> {

@@ -5,7 +5,7 @@ use super::TARGET_BYTES_MAX;
 
 /// The kept columns of the current row.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptColumns {
     columns: Vec<Column>,
     /// The number of a column in this row that is not UTF-8.
     not_text: Option<usize>,
@@ -22,7 +22,7 @@ struct Column {
     bytes: u64,
 }
 
-impl Kept {
+impl KeptColumns {
     pub(super) fn new(names: &[String]) -> Self {
         let columns = names.iter().map(|name| {
             let mut key = serde_json::to_vec(name).unwrap_or_default();
@@ -108,8 +108,8 @@ pub(super) struct Encoded {
 mod tests {
     use super::*;
 
-    fn kept(names: &[&str]) -> Kept {
-        Kept::new(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+    fn kept(names: &[&str]) -> KeptColumns {
+        KeptColumns::new(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use self::hold::{Held, descriptor_or_pipe};
 pub use self::host::Host;
 use self::host::HostFinder;
 use self::kept::Encoded;
-use self::packed::Opened;
+use self::packed::OpenList;
 pub use self::packed::unpacked;
 pub use self::ranges::{Abandoned, Ranges};
 use self::text::trimmed;
@@ -340,7 +340,7 @@ impl Source {
                 }
                 Input::StdinLines => {
                     let bytes = self.stdin.take().unwrap_or_else(|| Box::new(io::stdin()));
-                    let opened = Opened::stream(bytes, self.lists.encoding);
+                    let opened = OpenList::stream(bytes, self.lists.encoding);
                     Feed::lines(PathBuf::from("standard input"), opened, self.kind)
                 }
                 Input::Lines(path) => {
@@ -355,7 +355,7 @@ impl Source {
                 Input::ParquetColumn(path, columns) => Feed::parquet(path, &columns)?,
                 Input::Sitemaps(sitemaps) => {
                     let bytes = self.sitemaps.take().unwrap_or_else(|| Box::new(io::empty()));
-                    let opened = Opened { bytes, packed_bytes: None };
+                    let opened = OpenList { bytes, packed_bytes: None };
                     let columns = Columns { input: "loc".to_owned(), keep: sitemaps.keep };
                     Feed::json(PathBuf::from("what the sitemaps list"), opened, &columns)
                 }

@@ -27,7 +27,7 @@ pub fn unpacked(path: &Path) -> PathBuf {
 }
 
 /// An open list.
-pub(super) struct Opened {
+pub(super) struct OpenList {
     pub(super) bytes: Bytes,
     /// Bytes of the file read so far, if it is compressed or encoded. The decoded bytes do not show how much
     /// is left.
@@ -44,7 +44,7 @@ impl PackedBytes {
     }
 }
 
-impl Opened {
+impl OpenList {
     /// Opens a stream without a name.
     pub(super) fn stream(bytes: Bytes, encoding: Option<&'static Encoding>) -> Self {
         Self { bytes: text::decoded(bytes, encoding), packed_bytes: None }
@@ -52,16 +52,16 @@ impl Opened {
 }
 
 /// Opens the list at `path`. Its encoding is `encoding` unless a byte order mark gives another.
-pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Opened, SourceError> {
+pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<OpenList, SourceError> {
     let refused = |error| SourceError::Open { path: path.to_owned(), error };
     let file = File::open(path).map_err(refused)?;
     let Some(packing) = Packing::of(path) else {
         if encoding.is_none() && !is_marked(&file) {
-            return Ok(Opened::stream(Box::new(file), None));
+            return Ok(OpenList::stream(Box::new(file), None));
         }
         let count = PackedBytes::default();
         let file = Counted { file, count: count.clone() };
-        return Ok(Opened { packed_bytes: Some(count), ..Opened::stream(Box::new(file), encoding) });
+        return Ok(OpenList { packed_bytes: Some(count), ..OpenList::stream(Box::new(file), encoding) });
     };
     let count = PackedBytes::default();
     let file = Counted { file, count: count.clone() };
@@ -71,7 +71,7 @@ pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<O
         Packing::Zstd => Box::new(zstd::Decoder::new(file).map_err(refused)?),
     };
     let bytes = Box::new(Unpacking { unpacked, packing });
-    Ok(Opened { packed_bytes: Some(count), ..Opened::stream(bytes, encoding) })
+    Ok(OpenList { packed_bytes: Some(count), ..OpenList::stream(bytes, encoding) })
 }
 
 /// Whether a file begins with a byte order mark. A pipe cannot be checked yet.

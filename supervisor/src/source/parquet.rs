@@ -17,7 +17,7 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::kept::Kept;
+use super::kept::KeptColumns;
 use super::text::trimmed;
 use super::{Candidate, SourceError};
 use crate::nearest::nearest;
@@ -32,7 +32,7 @@ pub(super) struct ParquetFeed {
     column: String,
     /// The wanted columns: first the inputs, then the kept ones.
     wanted: Vec<(usize, ColumnDescPtr)>,
-    kept: Kept,
+    kept: KeptColumns,
     /// The current row group, with one reader per wanted column.
     group: Option<Vec<ColumnReader>>,
     next_group: usize,
@@ -65,7 +65,7 @@ impl ParquetFeed {
         Ok(Self {
             column: columns.input.clone(),
             wanted,
-            kept: Kept::new(&columns.keep),
+            kept: KeptColumns::new(&columns.keep),
             group: None,
             next_group: 0,
             rows: VecDeque::new(),

@@ -16,7 +16,7 @@ pub(super) fn decoded(bytes: Bytes, encoding: Option<&'static Encoding>) -> Byte
     Box::new(Marked { bytes: Some(bytes), text: Box::new(io::empty()), encoding })
 }
 
-/// Returns the encoding that a byte order mark gives.
+/// CarriageReturns the encoding that a byte order mark gives.
 pub(super) fn marked(begin: &[u8]) -> Option<&'static Encoding> {
     Encoding::for_bom(begin).map(|(encoding, _)| encoding)
 }
@@ -63,7 +63,7 @@ fn begin(bytes: &mut Bytes) -> io::Result<Vec<u8>> {
 
 /// Which carriage returns end a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Returns {
+pub(super) enum CarriageReturns {
     /// All of them, because inputs cannot contain one.
     End,
     /// All of them, if the first line ends in one.
@@ -73,20 +73,20 @@ pub(super) enum Returns {
 }
 
 /// Replaces each carriage return that ends a line, with or without a line feed, by a line feed.
-pub(super) fn line_feeds(bytes: Bytes, returns: Returns) -> Bytes {
+pub(super) fn line_feeds(bytes: Bytes, returns: CarriageReturns) -> Bytes {
     Box::new(LineFeeds { bytes, returns, held: false })
 }
 
 struct LineFeeds {
     bytes: Bytes,
-    returns: Returns,
+    returns: CarriageReturns,
     /// Whether the last byte was a carriage return whose successor is not read yet.
     held: bool,
 }
 
 impl Read for LineFeeds {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.returns != Returns::Stay {
+        while self.returns != CarriageReturns::Stay {
             let from = usize::from(self.held);
             let Some((first, room)) = buffer.split_first_mut().filter(|(_, room)| !room.is_empty()) else {
                 break;
@@ -101,7 +101,7 @@ impl Read for LineFeeds {
             self.translate(text);
             // The byte after a final carriage return is unknown yet. It does not matter if carriage returns
             // stay.
-            self.held &= self.returns != Returns::Stay;
+            self.held &= self.returns != CarriageReturns::Stay;
             let known = from + count - usize::from(self.held);
             if known > 0 {
                 return Ok(known);
@@ -124,16 +124,16 @@ impl LineFeeds {
 
     fn translate(&mut self, text: &mut [u8]) {
         let mut at = 0;
-        if self.returns == Returns::MayEnd {
+        if self.returns == CarriageReturns::MayEnd {
             let Some(end) = memchr2(b'\r', b'\n', text) else { return };
             match text.get(end..end + 2) {
-                Some([b'\r', b'\n']) => self.returns = Returns::Stay,
-                Some([b'\r', _]) => self.returns = Returns::End,
+                Some([b'\r', b'\n']) => self.returns = CarriageReturns::Stay,
+                Some([b'\r', _]) => self.returns = CarriageReturns::End,
                 // The next byte decides.
                 None if self.held => return,
-                Some(_) | None => self.returns = Returns::Stay,
+                Some(_) | None => self.returns = CarriageReturns::Stay,
             }
-            if self.returns == Returns::Stay {
+            if self.returns == CarriageReturns::Stay {
                 return;
             }
             at = end;
@@ -177,7 +177,7 @@ fn is_unseen(letter: char) -> bool {
 mod tests {
     use super::*;
 
-    /// Returns this many bytes at a time.
+    /// CarriageReturns this many bytes at a time.
     struct Slowly(Vec<u8>, usize);
 
     impl Read for Slowly {
@@ -229,8 +229,8 @@ mod tests {
 
     #[test]
     fn carriage_returns_end_lines_where_they_may() {
-        use Returns::{End, MayEnd, Stay};
-        let table: [(Returns, &str, &str); 14] = [
+        use CarriageReturns::{End, MayEnd, Stay};
+        let table: [(CarriageReturns, &str, &str); 14] = [
             (End, "a\rb\rc", "a\nb\nc"),
             (End, "a\r\nb\r\n", "a\r\nb\r\n"),
             (End, "a\r\rb\r", "a\n\nb\n"),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::vec;
 
 use super::Candidate;
-use crate::descriptor::{self, Leads};
+use crate::descriptor::{self, Resolved};
 use crate::plan::Within;
 
 /// A walk in progress.
@@ -150,7 +150,7 @@ impl Walk {
         if !is_allowed(path, &self.within) {
             return Some(Kind::Refused(LEADS_OUT));
         }
-        if !matches!(descriptor::leads(path), Leads::To(_)) {
+        if !matches!(descriptor::resolve(path), Resolved::Path(_)) {
             return Some(Kind::Refused(LEADS_INTO_A_PROCESS));
         }
         if let Some(led_to) = &mut self.led_to {
