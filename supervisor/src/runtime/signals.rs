@@ -14,7 +14,7 @@ use crate::inherited;
 
 /// What the system or the user told this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Signal {
     /// SIGCHLD: some child has changed its state.
     Child,
     /// SIGINT or SIGTERM: stop.
@@ -39,27 +39,27 @@ impl Signals {
     ///
     /// # Errors
     /// When the handlers or the thread cannot be set up.
-    pub fn start(mut tell: impl FnMut(Told) -> bool + Send + 'static) -> io::Result<Self> {
+    pub fn start(mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<Self> {
         let hangup = (!inherited::ignores_hangup()).then_some(SIGHUP);
         let handled = [SIGCHLD, SIGINT, SIGTERM, SIGTTIN, SIGTTOU].into_iter().chain(hangup);
         let mut incoming = SignalsInfo::<WithRawSiginfo>::new(handled)?;
         let handle = incoming.handle();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for info in incoming.forever() {
-                let told = match info.si_signo {
-                    SIGCHLD => Told::Child,
-                    SIGHUP => Told::Renew,
+                let signal = match info.si_signo {
+                    SIGCHLD => Signal::Child,
+                    SIGHUP => Signal::Renew,
                     SIGTTIN | SIGTTOU if is_terminals(&info) => {
                         if emulate_default_handler(info.si_signo).is_err() {
                             return;
                         }
                         continue;
                     }
-                    SIGTTIN => Told::Grow,
-                    SIGTTOU => Told::Shrink,
-                    signal => Told::Stop(signal),
+                    SIGTTIN => Signal::Grow,
+                    SIGTTOU => Signal::Shrink,
+                    signal => Signal::Stop(signal),
                 };
-                if !tell(told) {
+                if !tell(signal) {
                     return;
                 }
             }
@@ -72,12 +72,12 @@ impl Signals {
     /// # Errors
     /// As [`Self::start`].
     pub fn to_run(controller: Controller) -> io::Result<Self> {
-        Self::start(move |told| match told {
-            Told::Child => controller.child(),
-            Told::Stop(signal) => controller.stop(signal),
-            Told::Renew => controller.steer(Steering::Roll),
-            Told::Grow => controller.steer(Steering::Grow),
-            Told::Shrink => controller.steer(Steering::Shrink),
+        Self::start(move |signal| match signal {
+            Signal::Child => controller.child(),
+            Signal::Stop(signal) => controller.stop(signal),
+            Signal::Renew => controller.steer(Steering::Roll),
+            Signal::Grow => controller.steer(Steering::Grow),
+            Signal::Shrink => controller.steer(Steering::Shrink),
         })
     }
 }

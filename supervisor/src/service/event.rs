@@ -12,7 +12,7 @@ use supervisor_core::gather::Latencies;
 use supervisor_core::pool::Notice;
 
 use super::request::{Idempotency, Refused, Submitted};
-use crate::runtime::{Told, WorkerLook};
+use crate::runtime::{Signal, WorkerLook};
 use crate::summary::{LatencyMs, Summary};
 use crate::view::{JobCounts, JobId, JobView};
 
@@ -32,7 +32,7 @@ pub(super) enum Event {
     /// A submitted job is checked and on disk, or refused.
     Prepared(Result<Box<Prepared>, Refused>, Reply),
     /// A signal arrived.
-    Told(Told),
+    Signal(Signal),
 }
 
 /// Where to send the answer about a submitted job.

@@ -38,7 +38,7 @@ use self::event::Event;
 use self::state_loop::{Listeners, Parts, StateLoop};
 use self::store::Store;
 use crate::config::ServiceConfig;
-use crate::runtime::{Signals, Told, Workers};
+use crate::runtime::{Signals, Signal, Workers};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -115,8 +115,8 @@ fn signals(
     event_sender: Sender<Event>,
 ) -> std::io::Result<Signals> {
     let listeners: Arc<Mutex<_>> = Arc::clone(listeners);
-    Signals::start(move |told| match told {
-        Told::Child => {
+    Signals::start(move |signal| match signal {
+        Signal::Child => {
             spares.child();
             // Forget the runs that have ended.
             listeners
@@ -125,8 +125,8 @@ fn signals(
                 .retain(crate::runtime::Controller::child);
             true
         }
-        Told::Stop(_) | Told::Renew | Told::Grow | Told::Shrink => {
-            event_sender.send(Event::Told(told)).is_ok()
+        Signal::Stop(_) | Signal::Renew | Signal::Grow | Signal::Shrink => {
+            event_sender.send(Event::Signal(signal)).is_ok()
         }
     })
 }

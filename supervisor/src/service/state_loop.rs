@@ -200,7 +200,7 @@ impl StateLoop {
             Event::Said(id, notice) => self.handle_notice(id, notice),
             Event::Ended(id, end, bytes) => self.handle_end(id, *end, bytes),
             Event::Prepared(prepared, reply) => self.handle_prepared(prepared, reply),
-            Event::Told(told) => self.handle_signal(told),
+            Event::Signal(signal) => self.handle_signal(signal),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use shared::clock;
 
-use crate::runtime::{Steering, Told};
+use crate::runtime::{Steering, Signal};
 
 use super::StateLoop;
 use super::job::AfterDrain;
@@ -19,15 +19,15 @@ const EXTEND_EVERY: Duration = Duration::from_secs(5);
 const EXTENSION: Duration = Duration::from_secs(30);
 
 impl StateLoop {
-    pub(super) fn handle_signal(&mut self, told: Told) {
-        match told {
+    pub(super) fn handle_signal(&mut self, signal: Signal) {
+        match signal {
             // The signal thread notifies the runs itself.
-            Told::Child => {}
-            Told::Stop(signal) => self.stop(signal),
-            Told::Renew => self.renew(),
+            Signal::Child => {}
+            Signal::Stop(signal) => self.stop(signal),
+            Signal::Renew => self.renew(),
             // A number out of range is ignored.
-            Told::Grow => drop(self.scale(Some(self.workers + 1))),
-            Told::Shrink => drop(self.scale(Some(self.workers - 1))),
+            Signal::Grow => drop(self.scale(Some(self.workers + 1))),
+            Signal::Shrink => drop(self.scale(Some(self.workers - 1))),
         }
     }
 
