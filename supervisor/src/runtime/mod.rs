@@ -38,7 +38,7 @@ use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
 pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
-pub use self::observer::{Look, Observer, WorkerLook};
+pub use self::observer::{Look, Observer, WorkerSnapshot};
 pub use self::signals::{Signals, Signal};
 pub use self::spares::Spares;
 pub use self::workers::{NoWorkers, Workers};
@@ -370,7 +370,7 @@ impl<'a> Runtime<'a> {
             .processes
             .iter()
             .filter(|(_, process)| process.is_there())
-            .map(|(&seat, process)| WorkerLook {
+            .map(|(&seat, process)| WorkerSnapshot {
                 seat,
                 pid: process.pid(),
                 standing: self.pool.standing(seat),

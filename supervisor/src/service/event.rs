@@ -7,12 +7,12 @@ use crossbeam_channel::Sender;
 use serde_json::{Map, Value};
 use shared::job::Mode;
 use shared::record::ErrorKind;
-use supervisor_core::frontier::HostLook;
+use supervisor_core::frontier::HostSnapshot;
 use supervisor_core::gather::Latencies;
 use supervisor_core::pool::Notice;
 
 use super::request::{Idempotency, Refused, Submitted};
-use crate::runtime::{Signal, WorkerLook};
+use crate::runtime::{Signal, WorkerSnapshot};
 use crate::summary::{LatencyMs, Summary};
 use crate::view::{JobCounts, JobId, JobView};
 
@@ -73,8 +73,8 @@ pub(super) struct JobProgress {
     pub(super) items_per_s: f64,
     pub(super) eta_s: Option<f64>,
     pub(super) restarts: u64,
-    pub(super) hosts: Vec<HostLook>,
-    pub(super) workers: Vec<WorkerLook>,
+    pub(super) hosts: Vec<HostSnapshot>,
+    pub(super) workers: Vec<WorkerSnapshot>,
 }
 
 /// The result of a run.

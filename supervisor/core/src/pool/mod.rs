@@ -38,7 +38,7 @@ use self::mutant::Mutant;
 use self::recycle::Recycling;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
-use crate::frontier::{Frontier, HostLook, HostRef};
+use crate::frontier::{Frontier, HostSnapshot, HostRef};
 
 /// Limits of one pool.
 #[derive(Debug, Clone)]
@@ -323,7 +323,7 @@ impl Pool {
 
     /// Returns at most `count` hosts with targets in flight or waiting, the busiest first.
     #[must_use]
-    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
+    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostSnapshot> {
         self.frontier.busiest(now, count)
     }
 

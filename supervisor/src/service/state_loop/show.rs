@@ -10,7 +10,7 @@ use supervisor_core::pool::Standing;
 use super::super::board::{Records, Update};
 use super::StateLoop;
 use super::job::Job;
-use crate::runtime::WorkerLook;
+use crate::runtime::WorkerSnapshot;
 use crate::units;
 use crate::view::{HostView, JobId, JobState, ServiceView, WorkerState, WorkerView};
 
@@ -118,7 +118,7 @@ impl StateLoop {
     }
 }
 
-fn at_work(job: JobId, look: &WorkerLook) -> WorkerView {
+fn at_work(job: JobId, look: &WorkerSnapshot) -> WorkerView {
     let reading = &look.reading;
     let since_us = clock::monotonic_us().saturating_sub(reading.since_us);
     #[expect(clippy::cast_precision_loss, reason = "microseconds that one target takes")]
