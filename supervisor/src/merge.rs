@@ -36,7 +36,7 @@ pub enum AggregateError {
     },
     /// A report is none.
     #[error("a worker's report cannot be read; this is a bug in the worker")]
-    Garbled,
+    Malformed,
 }
 
 /// A part, for a person.
@@ -105,7 +105,7 @@ impl Merge {
     /// [`AggregateError`]; the run is then over.
     pub fn take(&mut self, mut lines: &[u8]) -> Result<(), AggregateError> {
         while !lines.is_empty() {
-            let (report, rest) = unframe(lines).ok_or(AggregateError::Garbled)?;
+            let (report, rest) = unframe(lines).ok_or(AggregateError::Malformed)?;
             self.take_report(report)?;
             lines = rest;
         }

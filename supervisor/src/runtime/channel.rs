@@ -23,7 +23,7 @@ pub(super) enum Heard {
     /// The worker sent this.
     Message(Seat, FromWorker),
     /// The worker sent what cannot be decoded; nothing more is read from it.
-    Garbled(Seat, String),
+    Malformed(Seat, String),
     /// The channel has ended.
     Eof(Seat),
 }
@@ -60,7 +60,7 @@ impl Channel {
                 Err(_) => None,
             };
             if let Some(why) = last {
-                let _ = heard.send(Heard::Garbled(seat, why));
+                let _ = heard.send(Heard::Malformed(seat, why));
             }
             let _ = heard.send(Heard::Eof(seat));
         })?;

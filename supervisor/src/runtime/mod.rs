@@ -414,7 +414,7 @@ impl<'a> Runtime<'a> {
                 let notice = Notice { slot: Some(seat.slot), ..Notice::new(line) };
                 return self.stage.observer.notice(&notice);
             }
-            Heard::Garbled(seat, why) => Event::Garbled(seat, why),
+            Heard::Malformed(seat, why) => Event::Malformed(seat, why),
             Heard::Eof(seat) => Event::Eof(seat),
         };
         self.pool.handle_event(now, event);

@@ -197,7 +197,7 @@ impl Pool {
             Event::Ready(seat) => self.ready(now, seat),
             Event::Refused(seat, why) => self.refused(now, seat, why),
             Event::GaveUp(seat, why) => self.gave_up(now, seat, why),
-            Event::Garbled(seat, why) => self.broke_protocol(now, seat, &why),
+            Event::Malformed(seat, why) => self.broke_protocol(now, seat, &why),
             Event::Eof(seat) => self.eof(now, seat),
             Event::Reaped(seat, death) => self.reaped(now, seat, death),
             Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
