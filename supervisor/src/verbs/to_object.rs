@@ -8,7 +8,7 @@ use crate::objects::Object;
 use crate::outcome::Outcome;
 use crate::plan::{Output, Plan};
 use crate::sink::Deliver as _;
-use crate::upload::{self, Begun, Upload, Wish, Working};
+use crate::upload::{self, UploadStart, Upload, UploadOptions, Working};
 
 /// Runs one job.
 ///
@@ -18,11 +18,11 @@ pub(super) fn run(plan: &Plan, object: &Object) -> anyhow::Result<Outcome> {
     let Output::File { path, overwrite, resume } = &plan.output else {
         anyhow::bail!("{} is uploaded from no file; a bug in the supervisor", object.url)
     };
-    let wish = Wish { overwrite: *overwrite, resume: *resume, split: plan.split.is_some(), table: false };
+    let options = UploadOptions { overwrite: *overwrite, resume: *resume, split: plan.split.is_some(), table: false };
     // Until the end, however that comes: it knows what must be kept.
-    let (_working, upload) = match upload::begin(object, path, wish)? {
-        Begun::Ready(working, upload) => (working, upload),
-        Begun::There(complete) => {
+    let (_working, upload) = match upload::begin(object, path, options)? {
+        UploadStart::Ready(working, upload) => (working, upload),
+        UploadStart::Complete(complete) => {
             journal::check_count(&object.url.to_string(), &complete, plan)?;
             return Ok(nothing_left(plan, &object.url.to_string(), &complete));
         }
@@ -56,10 +56,10 @@ pub(super) fn table(plan: &Plan, object: &Object) -> anyhow::Result<Table> {
     let Output::File { path, overwrite, .. } = &plan.output else {
         anyhow::bail!("{} is uploaded from no file; a bug in the supervisor", object.url)
     };
-    let wish = Wish { overwrite: *overwrite, resume: false, split: false, table: true };
-    match upload::begin(object, path, wish)? {
-        Begun::Ready(working, upload) => Ok(Table { _working: working, upload }),
-        Begun::There(_) => anyhow::bail!("{} exists", object.url),
+    let options = UploadOptions { overwrite: *overwrite, resume: false, split: false, table: true };
+    match upload::begin(object, path, options)? {
+        UploadStart::Ready(working, upload) => Ok(Table { _working: working, upload }),
+        UploadStart::Complete(_) => anyhow::bail!("{} exists", object.url),
     }
 }
 
