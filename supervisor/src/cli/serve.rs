@@ -101,9 +101,7 @@ pub(super) fn state_directory(env: &Environment<'_>) -> Result<PathBuf, Problem>
     }
     match set(env, "HOME") {
         Some(home) => Ok(Path::new(&home).join(".local/state/muster")),
-        None => {
-            Err(Problem::Usage("no directory to keep jobs in; name one with --state-dir".to_owned()))
-        }
+        None => Err(Problem::Usage("no directory to keep jobs in; name one with --state-dir".to_owned())),
     }
 }
 

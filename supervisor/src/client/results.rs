@@ -125,9 +125,10 @@ fn open(path: Option<&Path>, overwrite: bool) -> Result<Box<dyn Write>, ClientEr
     };
     match opened {
         Ok(file) => Ok(Box::new(file)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(ClientError::Here(format!("{} exists; name another output, or replace it with --overwrite", path.display())))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(ClientError::Here(format!(
+            "{} exists; name another output, or replace it with --overwrite",
+            path.display()
+        ))),
         Err(error) => Err(ClientError::Here(format!("cannot write {}: {error}", path.display()))),
     }
 }

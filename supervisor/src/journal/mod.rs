@@ -30,7 +30,7 @@ pub use error::{JournalError, OutputError};
 pub use finished::Finished;
 pub use opening::{Destination, Journal, Opened, beside, committed, open};
 pub use prefix::{Changed, Gate, Prefix};
-pub use recorder::{News, Recorder};
+pub use recorder::{OutputProgress, Recorder};
 pub use spool::SpooledInput;
 pub use state::State;
 pub use store::Store;

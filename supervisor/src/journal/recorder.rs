@@ -23,7 +23,7 @@ const FIRST_COMMIT: Duration = Duration::from_millis(100);
 
 /// The journal's data about some lines of output.
 #[derive(Debug, Clone, Default)]
-pub struct News {
+pub struct OutputProgress {
     /// The targets of these records.
     pub finished: Vec<(u64, Final)>,
     /// All targets read so far, including these.
@@ -72,18 +72,18 @@ impl Recorder {
     }
 
     /// Adds records that were passed to the sink.
-    pub fn add(&mut self, news: &News) {
-        for &(id, ending) in &news.finished {
+    pub fn add(&mut self, progress: &OutputProgress) {
+        for &(id, ending) in &progress.finished {
             match ending.targets() {
                 1 => self.fresh.insert(id),
                 several => self.fresh.insert_range(id..id + several),
             }
             self.tally.add(ending);
         }
-        self.tally.counts.retries = news.retries;
-        self.tally.counts.bytes = news.bytes;
-        if news.prefix.targets > self.prefix.targets {
-            self.prefix = news.prefix;
+        self.tally.counts.retries = progress.retries;
+        self.tally.counts.bytes = progress.bytes;
+        if progress.prefix.targets > self.prefix.targets {
+            self.prefix = progress.prefix;
         }
     }
 

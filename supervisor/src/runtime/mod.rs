@@ -39,7 +39,7 @@ use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
 pub use self::observer::{Look, Observer, WorkerSnapshot};
-pub use self::signals::{Signals, Signal};
+pub use self::signals::{Signal, Signals};
 pub use self::spares::Spares;
 pub use self::workers::{NoWorkers, Workers};
 pub use self::writer::{Finished, Writer};

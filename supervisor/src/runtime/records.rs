@@ -198,19 +198,19 @@ impl Runtime<'_> {
     /// What a journal has to know of the lines that go out.
     fn sum_up(&mut self) {
         let counts = self.stage.gather.counts();
-        let news = &mut self.out.news;
-        (news.retries, news.bytes) = (counts.retries, counts.bytes);
-        news.prefix = self.stage.feed.prefix();
+        let progress = &mut self.out.progress;
+        (progress.retries, progress.bytes) = (counts.retries, counts.bytes);
+        progress.prefix = self.stage.feed.prefix();
     }
 
     /// A record is final: in order if asked, else as it comes.
     fn emit(&mut self, id: u64, ending: Final, line: &[u8]) {
         let recorded = self.stage.writer.is_recorded();
-        let Chunk { lines, news } = &mut self.out;
+        let Chunk { lines, progress } = &mut self.out;
         let Some(ordered) = &mut self.stage.ordered else {
             lines.extend_from_slice(line);
             if recorded {
-                news.finished.push((id, ending));
+                progress.finished.push((id, ending));
             }
             return;
         };
@@ -219,7 +219,7 @@ impl Runtime<'_> {
         if recorded {
             self.held.insert(id, ending);
             while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() < ordered.next_id()) {
-                news.finished.push((*entry.key(), entry.remove()));
+                progress.finished.push((*entry.key(), entry.remove()));
             }
         }
     }

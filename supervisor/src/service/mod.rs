@@ -38,7 +38,7 @@ use self::event::Event;
 use self::state_loop::{Listeners, Parts, StateLoop};
 use self::store::Store;
 use crate::config::ServiceConfig;
-use crate::runtime::{Signals, Signal, Workers};
+use crate::runtime::{Signal, Signals, Workers};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]

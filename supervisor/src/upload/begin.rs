@@ -39,7 +39,11 @@ pub(crate) struct UploadOptions {
 ///
 /// # Errors
 /// [`ObjectError`] if it cannot or may not be written.
-pub(crate) fn begin(object: &Object, output: &Path, options: UploadOptions) -> Result<UploadStart, ObjectError> {
+pub(crate) fn begin(
+    object: &Object,
+    output: &Path,
+    options: UploadOptions,
+) -> Result<UploadStart, ObjectError> {
     begin_over(object, output, options, Remote::new(object)?)
 }
 
@@ -72,7 +76,11 @@ pub(super) fn begin_over(
                     let (Some(records), Some(failed)) = (count(RECORDS), count(FAILED)) else {
                         return Err(ObjectError::Foreign { url });
                     };
-                    return Ok(UploadStart::Complete(Box::new(Complete { records, failed, told: Gather::new(0) })));
+                    return Ok(UploadStart::Complete(Box::new(Complete {
+                        records,
+                        failed,
+                        told: Gather::new(0),
+                    })));
                 }
                 Some(_) => return Err(ObjectError::Exists { url }),
                 // Files without a manifest: they are from a run that was killed on another machine,

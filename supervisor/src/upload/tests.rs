@@ -214,7 +214,9 @@ fn a_file_is_uploaded_whole_and_leaves_nothing_behind() {
         assert!(bench.get("a/b.jsonl").unwrap() == content.as_bytes());
         assert!(bench.is_clean());
         // From any machine, it looks complete.
-        let Ok(UploadStart::Complete(complete)) = bench.begin(false, true) else { panic!("it does not exist") };
+        let Ok(UploadStart::Complete(complete)) = bench.begin(false, true) else {
+            panic!("it does not exist")
+        };
         assert_eq!((complete.records, complete.failed), (9, 2));
     }
 }

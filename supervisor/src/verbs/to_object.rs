@@ -8,7 +8,7 @@ use crate::objects::Object;
 use crate::outcome::Outcome;
 use crate::plan::{Output, Plan};
 use crate::sink::Deliver as _;
-use crate::upload::{self, UploadStart, Upload, UploadOptions, Working};
+use crate::upload::{self, Upload, UploadOptions, UploadStart, Working};
 
 /// Runs one job.
 ///
@@ -18,7 +18,8 @@ pub(super) fn run(plan: &Plan, object: &Object) -> anyhow::Result<Outcome> {
     let Output::File { path, overwrite, resume } = &plan.output else {
         anyhow::bail!("{} is uploaded from no file; a bug in the supervisor", object.url)
     };
-    let options = UploadOptions { overwrite: *overwrite, resume: *resume, split: plan.split.is_some(), table: false };
+    let options =
+        UploadOptions { overwrite: *overwrite, resume: *resume, split: plan.split.is_some(), table: false };
     // Until the end, however that comes: it knows what must be kept.
     let (_working, upload) = match upload::begin(object, path, options)? {
         UploadStart::Ready(working, upload) => (working, upload),

@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use backoff::BackoffConfig;
-pub use host::{HostId, HostSnapshot, HostRef};
+pub use host::{HostId, HostRef, HostSnapshot};
 pub use shares::{HostShare, HostShares};
 
 use host::{Host, HostPlace, Hosts, Lane};

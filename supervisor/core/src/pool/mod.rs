@@ -38,7 +38,7 @@ use self::mutant::Mutant;
 use self::recycle::Recycling;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
-use crate::frontier::{Frontier, HostSnapshot, HostRef};
+use crate::frontier::{Frontier, HostRef, HostSnapshot};
 
 /// Limits of one pool.
 #[derive(Debug, Clone)]

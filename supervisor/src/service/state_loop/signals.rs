@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use shared::clock;
 
-use crate::runtime::{Steering, Signal};
+use crate::runtime::{Signal, Steering};
 
 use super::StateLoop;
 use super::job::AfterDrain;
