@@ -12,7 +12,7 @@ use super::encoding::encoding;
 use super::flags::{ReadingFlags, TableFlags};
 use super::problem::Problem;
 use crate::nearest::nearest;
-use crate::source::{GivenCsv, Header, HeaderError, HeaderReading as Reading, column_hint, read_header};
+use crate::source::{CsvReading, Header, HeaderError, NamedFile, column_hint, read_header};
 
 /// Every function, as it is typed.
 const FUNCTIONS: [&str; 9] = ["count", "sum", "min", "max", "mean", "var", "stddev", "distinct", "quantile"];
@@ -80,14 +80,15 @@ fn headers(
     files: &[PathBuf],
     flags: &ReadingFlags,
     encoding: Option<&'static Encoding>,
-) -> Result<(Vec<GivenCsv>, Vec<Header>), Problem> {
-    let read = |path: &PathBuf, given: &GivenCsv, decodes: bool| {
+) -> Result<(Vec<NamedFile>, Vec<Header>), Problem> {
+    let read = |path: &PathBuf, given: &NamedFile, decodes: bool| {
         let delimiter = flags.delimiter.unwrap_or_else(|| delimiter(path));
-        read_header(given, Reading { delimiter, header: !flags.no_header, encoding, decodes }).map_err(unfit)
+        read_header(given, CsvReading { delimiter, header: !flags.no_header, encoding, decodes })
+            .map_err(header_problem)
     };
     let (mut given, mut found) = (Vec::new(), Vec::new());
     for path in files {
-        let file = GivenCsv::new(path).map_err(unfit)?;
+        let file = NamedFile::new(path).map_err(header_problem)?;
         found.push(read(path, &file, false)?);
         given.push(file);
     }
@@ -99,7 +100,7 @@ fn headers(
     Ok((given, found))
 }
 
-fn unfit(error: HeaderError) -> Problem {
+fn header_problem(error: HeaderError) -> Problem {
     match error {
         HeaderError::NotCsv { .. } => Problem::Usage(error.to_string()),
         HeaderError::Unreadable { .. }

@@ -27,7 +27,7 @@ const NOT_READ: [&str; 11] =
 
 /// How to read files.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
+pub struct CsvReading {
     /// The character between two cells.
     pub delimiter: u8,
     /// Whether the first row holds the names of the columns.
@@ -40,14 +40,14 @@ pub struct Reading {
 
 /// A named file.
 #[derive(Debug)]
-pub struct Given {
+pub struct NamedFile {
     /// The path as given.
     path: PathBuf,
     /// The open file, if workers cannot open it by this path.
     pub held: Option<Held>,
 }
 
-impl Given {
+impl NamedFile {
     /// Checks what `path` names. Reads a pipe to its end.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ pub enum HeaderError {
 ///
 /// # Errors
 /// [`HeaderError`] if the file cannot be read, or is not CSV.
-pub fn read(given: &Given, reading: Reading) -> Result<Header, HeaderError> {
+pub fn read(given: &NamedFile, reading: CsvReading) -> Result<Header, HeaderError> {
     let path = given.path.as_path();
     let unreadable = |error| HeaderError::Unreadable { path: path.to_owned(), error };
     check_kind(path, given)?;
@@ -175,7 +175,7 @@ pub fn read(given: &Given, reading: Reading) -> Result<Header, HeaderError> {
 }
 
 /// Refuses directories and devices, whose opening may block or which contain no text.
-fn check_kind(path: &Path, given: &Given) -> Result<(), HeaderError> {
+fn check_kind(path: &Path, given: &NamedFile) -> Result<(), HeaderError> {
     if given.held.is_some() {
         return Ok(());
     }
@@ -291,13 +291,14 @@ fn first_row(opened: &File, file: &CsvFile) -> io::Result<Option<First>> {
 mod tests {
     use super::*;
 
-    const READING: Reading = Reading { delimiter: b',', header: true, encoding: None, decodes: false };
+    const CSV_READING: CsvReading =
+        CsvReading { delimiter: b',', header: true, encoding: None, decodes: false };
 
     fn check(name: &str, contents: &[u8], header: bool, want: Result<(&[&str], u64), &str>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, contents).unwrap();
-        let got = Given::new(&path).and_then(|given| read(&given, Reading { header, ..READING }));
+        let got = NamedFile::new(&path).and_then(|given| read(&given, CsvReading { header, ..CSV_READING }));
         match (got, want) {
             (Ok(Header { file, names, .. }), Ok((want, start))) => {
                 assert_eq!(
@@ -334,7 +335,7 @@ mod tests {
             (dir.path().join("no.csv"), "cannot read"),
             ("/dev/null".into(), "is a device"),
         ] {
-            let error = read(&Given::new(&path).unwrap(), READING).unwrap_err().to_string();
+            let error = read(&NamedFile::new(&path).unwrap(), CSV_READING).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
     }
@@ -355,12 +356,12 @@ mod tests {
         ];
         for (label, contents, want, is_decoded) in table {
             std::fs::write(&path, contents).unwrap();
-            let given = Given::new(&path).unwrap();
+            let given = NamedFile::new(&path).unwrap();
             let encoding = Encoding::for_label(label.as_bytes());
-            let header = read(&given, Reading { encoding, ..READING }).unwrap();
+            let header = read(&given, CsvReading { encoding, ..CSV_READING }).unwrap();
             assert_eq!((header.encoding.name(), header.file.decode.is_some()), (want, is_decoded), "{label}");
             assert_eq!(header.names, ["é"], "{label}");
-            let header = read(&given, Reading { encoding, decodes: true, ..READING }).unwrap();
+            let header = read(&given, CsvReading { encoding, decodes: true, ..CSV_READING }).unwrap();
             assert_eq!(
                 (header.names[0].as_str(), header.file.decode.is_some()),
                 ("é", want != "UTF-8"),

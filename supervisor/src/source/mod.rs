@@ -36,9 +36,7 @@ pub use self::error::SourceError;
 pub(crate) use self::error::hint as column_hint;
 use self::feed::Feed;
 pub use self::feed::check_columns;
-pub use self::header::{
-    Given as GivenCsv, Header, HeaderError, Reading as HeaderReading, read as read_header,
-};
+pub use self::header::{CsvReading, Header, HeaderError, NamedFile, read as read_header};
 pub use self::hold::{Held, descriptor_or_pipe};
 pub use self::host::Host;
 use self::host::HostFinder;
