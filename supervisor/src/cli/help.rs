@@ -32,7 +32,7 @@ Other ways to set a flag:
 Exit status:
   0      every input succeeded
   1      the run failed: an input is missing, the output exists, …
-  2      bad usage: a flag, a selector or a settings file is wrong
+  2      a flag, a selector or a settings file is wrong; nothing was started
   3      the run finished, but some inputs failed; their records say why
   128+N  stopped by signal N"
         )
@@ -60,7 +60,7 @@ Examples:
   Titles and links of a list of URLs, 64 in flight per worker:
     supervisor fetch -i urls.txt -o pages.jsonl --mode both --concurrency 64 \\
       --select title=title --select 'links[]=a::attr(href)'
-    URLs in a column of a CSV file, two per second and host, with each row's id:
+  URLs in a column of a CSV file, two per second and host, with each row's id:
     supervisor fetch -i shops.csv --column homepage --keep id --rate 2/s -o shops.jsonl
   Products of each page as a list of objects, and the page's JSON-LD:
     supervisor fetch -i shops.txt --each div.product --select name=h2 \\
@@ -74,8 +74,8 @@ Examples:
     supervisor --job job.toml --timeout 5s
 
 Selectors:
-  CSS        h1, 'a::attr(href)', '.text::html'; the default end is ::text, all
-             text inside the element, trimmed
+  CSS        ends with ::text (the default: all text inside the element,
+             trimmed), ::attr(NAME) or ::html
   JSONPath   begins with $; for JSON bodies
   XPath 1.0  begins with / or ./ or xpath:
 
@@ -189,7 +189,7 @@ Examples:
   supervisor results 17 -f | jq -r .fields.title
   supervisor results 17 --only failed
 
-With --follow, a restart of the service is waited out.";
+With --follow, the command waits while the service restarts.";
 
 pub(super) const STATUS: &str = "\
 Examples:

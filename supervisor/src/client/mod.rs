@@ -46,11 +46,11 @@ pub(crate) struct ClientCommand {
     pub(crate) address: ServiceAddress,
     /// Whether to print JSON.
     pub(crate) json: bool,
-    /// Operation to do.
+    /// What to do.
     pub(crate) operation: Operation,
 }
 
-/// Operation a client command does.
+/// What a client command does.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operation {
     /// Submit a job.
@@ -62,7 +62,7 @@ pub(crate) enum Operation {
         /// Most jobs to list.
         limit: u32,
     },
-    /// JobAction on a job.
+    /// Act on a job.
     ActOn(JobId, JobAction),
     /// Print the records of a job.
     Results(Results),

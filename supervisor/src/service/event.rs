@@ -87,7 +87,7 @@ pub(super) struct JobResult {
     pub(super) latencies: Latencies,
 }
 
-/// JobEnd a run ended.
+/// How a run ended.
 #[derive(Debug)]
 pub(super) enum JobEnd {
     /// Every input has a record; with the exit code.

@@ -31,7 +31,7 @@ pub struct Totals {
     pub bytes: u64,
     /// Records with an error, by kind.
     pub errors: BTreeMap<ErrorKind, u64>,
-    /// JobEnd long inputs took.
+    /// How long inputs took.
     pub latencies: Latencies,
 }
 

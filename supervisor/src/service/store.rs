@@ -42,7 +42,7 @@ use super::request::Idempotency;
 use crate::summary::Summary;
 use crate::view::{JobCounts, JobId, JobState};
 
-/// JobEnd long to wait for the lock before reporting another service.
+/// How long to wait for the lock before reporting another service.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Time between two attempts to lock.

@@ -1,4 +1,4 @@
-//! The input being read, of any kind. CarriageReturns one target after another, and the position.
+//! The input being read, of any kind. Returns one target after another, and the position.
 
 use std::path::{Path, PathBuf};
 
@@ -80,7 +80,7 @@ impl Feed {
         matches!(self.reading, FeedKind::Tree(..))
     }
 
-    /// CarriageReturns the next target, of at most `inputs_max` inputs.
+    /// Returns the next target, of at most `inputs_max` inputs.
     pub(super) fn next(&mut self, inputs_max: usize) -> Result<Option<Candidate>, SourceError> {
         let (next, unit, number) = match &mut self.reading {
             FeedKind::Lines(feed) => (feed.next(), "line", feed.reader.number + 1),

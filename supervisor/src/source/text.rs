@@ -16,7 +16,7 @@ pub(super) fn decoded(bytes: Bytes, encoding: Option<&'static Encoding>) -> Byte
     Box::new(Marked { bytes: Some(bytes), text: Box::new(io::empty()), encoding })
 }
 
-/// CarriageReturns the encoding that a byte order mark gives.
+/// Returns the encoding that a byte order mark gives.
 pub(super) fn marked(begin: &[u8]) -> Option<&'static Encoding> {
     Encoding::for_bom(begin).map(|(encoding, _)| encoding)
 }
@@ -177,7 +177,7 @@ fn is_unseen(letter: char) -> bool {
 mod tests {
     use super::*;
 
-    /// CarriageReturns this many bytes at a time.
+    /// Returns this many bytes at a time.
     struct Slowly(Vec<u8>, usize);
 
     impl Read for Slowly {

@@ -312,10 +312,10 @@ fn what_makes_no_sense_is_refused_with_what_was_probably_meant() {
     let file = file.to_str().unwrap();
     let table: [(i32, &[&str], &str); 19] = [
         (2, &[], "at least one file"),
-        (2, &[file, "--group-by", "citty"], "there is no column \"citty\"; did you mean \"city\"?"),
+        (2, &[file, "--group-by", "citty"], "no column \"citty\"; did you mean \"city\"?"),
         (2, &[file, "--agg", "s=summ(price)"], "did you mean sum?"),
         (2, &[file, "--agg", "sum(prize)"], "did you mean \"price\"?"),
-        (2, &[file, "--where", "price"], "there is none of"),
+        (2, &[file, "--where", "price"], "no operator"),
         (2, &[file, "--where", "pricy > 3"], "did you mean \"price\"?"),
         (2, &[file, "--delimiter", "ab"], "give one character"),
         (2, &[file, "--encoding", "utf-88"], "did you mean utf-8?"),

@@ -139,9 +139,9 @@ fn another_job_is_refused_with_what_changed() {
     resume(&dir, &["--select", "t=title"]).run().exits(1).says("--select was nothing");
     let list = dir.read("urls.txt");
     dir.write("urls.txt", format!("{list}http://127.0.0.1/\n"));
-    resume(&dir, &flags).run().exits(1).says("urls.txt had").says("and has");
+    resume(&dir, &flags).run().exits(1).says("urls.txt had").says("and now has");
     dir.write("urls.txt", list.replacen("/counted/0?", "/counted/x?", 1));
-    resume(&dir, &flags).run().exits(1).says("urls.txt has another content");
+    resume(&dir, &flags).run().exits(1).says("content of urls.txt has changed");
     assert_eq!((dir.read("out.jsonl"), requests(&origin)), before);
     dir.write("urls.txt", list);
     resume(&dir, &flags).run().exits(0);

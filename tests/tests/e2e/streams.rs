@@ -66,7 +66,7 @@ fn a_table_and_what_is_said_about_a_run_follow_links_too() {
     let nowhere = dir.path("nowhere.jsonl");
     symlink("no/such/directory/x.jsonl", &nowhere).unwrap();
     let run = fetch().arg("-o").arg(nowhere).arg("http://127.0.0.1:1/").run();
-    run.exits(1).says("there is no directory");
+    run.exits(1).says("does not exist");
 }
 
 #[test]

@@ -44,7 +44,8 @@ pub(in crate::cli) struct SubmitFlags {
     pub(in crate::cli) priority: Option<i32>,
     /// Submit at most one job for this key
     ///
-    /// If a job with the same key exists, its number is printed and no new job is made.
+    /// If a job with the same key exists, its number is printed and no new job is made. A different
+    /// job with the same key is refused.
     #[arg(long, global = true, help_heading = "Queue", value_name = "KEY")]
     pub(in crate::cli) idempotency_key: Option<String>,
     /// Show progress until the job ends, and exit with its status
@@ -124,7 +125,7 @@ pub(in crate::cli) struct ResultsFlags {
     /// Skip the first N records
     #[arg(long, value_name = "N", default_value = "0")]
     pub(in crate::cli) from: u64,
-    /// Print only some of the records
+    /// Print only records of this kind
     #[arg(long, value_enum, value_name = "WHICH")]
     pub(in crate::cli) only: Option<OnlyFlag>,
     /// Write the records to this file; - is standard output

@@ -67,10 +67,10 @@ pub(super) enum Verb {
     /// List the jobs of a service, or pause, resume, retry or remove one
     #[command(after_long_help = help::JOBS, subcommand_required = false, subcommand_value_name = "COMMAND")]
     Jobs(JobsFlags),
-    /// Print the records of a job of a service
+    /// Print the records of a job
     #[command(after_long_help = help::RESULTS)]
     Results(ResultsFlags),
-    /// Cancel a job of a service, and keep the records that it has
+    /// Cancel a job of a service; its records are kept
     #[command(after_long_help = help::JOBS)]
     Cancel(CancelFlags),
     /// Show the state of a service, or of one of its jobs

@@ -81,7 +81,7 @@ pub(in crate::cli) struct NetworkFlags {
 /// `--address-policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum AddressPolicyFlag {
-    /// Public addresses only: no private, loopback, link-local, metadata or reserved ones
+    /// No private, loopback, link-local, metadata or reserved addresses
     Public,
     /// All addresses
     Any,

@@ -44,7 +44,7 @@ pub(in crate::cli) struct PoolFlags {
     pub(in crate::cli) concurrency: AutoOr,
     /// Maximum memory of each worker [default: no limit]
     ///
-    /// A worker whose memory has grown by half of this is replaced before it reaches the limit.
+    /// A worker that has grown by half of this size is replaced.
     #[arg(long, global = true, value_name = "SIZE", value_parser = amounts::worker_memory)]
     pub(in crate::cli) worker_memory: Option<u64>,
     /// Replace each worker after about N targets [default: never]
@@ -70,7 +70,7 @@ pub(in crate::cli) struct PoolFlags {
         value_parser = BoolishValueParser::new(),
     )]
     pub(in crate::cli) quiet: bool,
-    /// Read default flags from this TOML file [default: /etc/muster/muster.toml, if it exists]
+    /// Read defaults of flags from this TOML file [default: /etc/muster/muster.toml, if it exists]
     #[arg(
         long,
         global = true,

@@ -23,7 +23,7 @@ pub(in crate::cli) struct ServeFlags {
     /// Maximum disk space for jobs that have ended; the oldest are deleted first
     #[arg(long, help_heading = "State", value_name = "SIZE", default_value = "10GiB", value_parser = amounts::size)]
     pub(in crate::cli) keep_bytes: u64,
-    /// Maximum concurrent jobs; auto is one per worker, which is also the limit
+    /// Maximum concurrent jobs; auto is one per worker, the highest possible number
     #[arg(
         long,
         help_heading = "Jobs",

@@ -148,7 +148,7 @@ fn bad_flags_are_refused_before_any_work() {
         ("fetch http://a/ --each div --select t=$.a", "use CSS or XPath in both"),
         ("fetch http://a/ --each div:: --select t=a", "no place here"),
         ("fetch http://a/ --preset microdate", "similar value exists: 'microdata'"),
-        ("fetch http://a/ --preset meta --select meta=h1", "want the same name, `meta`"),
+        ("fetch http://a/ --preset meta --select meta=h1", "use the same name, `meta`"),
         ("fetch -", "-i -"),
         ("parse -", "-i -"),
         ("fetch -i - -i -", "only once"),

@@ -1,8 +1,7 @@
 //! The files in a job's directory that describe the job, so that it can be recovered if its row is lost.
 //!
 //! `job.json` is the submission. It is on disk before the submission is answered, and never changes.
-//! `state.json` is a copy of the row. It is not synced, because the row is. changes. `state.json` is the row
-//! as it was last kept. It is not waited for: the row is on the disk.
+//! `state.json` is a copy of the row. It is not synced, because the row is.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -116,12 +116,12 @@ fn new_certificates_and_tokens_hold_after_a_reload_and_broken_ones_do_not() {
     fs::copy(secure.files.path("cert.pem"), secure.files.path("old.pem")).unwrap();
     certify(&secure.files, "cert.pem", "key.pem");
     secure.status(Some(TOKEN), "old.pem").exits(0);
-    secure.reload("read again");
+    secure.reload("reloaded token");
     secure.status(Some(TOKEN), "cert.pem").exits(0);
     secure.status(Some(TOKEN), "old.pem").exits(1).says("certificate");
 
     secure.files.write("token", "the-token-of-the-second-day");
-    secure.reload("read again");
+    secure.reload("reloaded token");
     secure.status(Some(TOKEN), "cert.pem").exits(1).says("the token is wrong");
     secure.status(Some("the-token-of-the-second-day"), "cert.pem").exits(0);
 

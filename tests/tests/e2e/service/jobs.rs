@@ -188,7 +188,7 @@ fn a_job_stays_in_the_directories_that_it_may_read() {
         ("fetch", "input", "/dev/fd/0"),
     ] {
         let refused = service.try_submit(&json!({"command": command, key: [path]}), &[]).unwrap_err();
-        assert!(refused.to_string().contains("is no file"), "{path}: {refused}");
+        assert!(refused.to_string().contains("is not a regular file"), "{path}: {refused}");
     }
     service.stop();
 }
