@@ -20,13 +20,13 @@ use crate::view::{JobCounts, JobId, JobView};
 #[derive(Debug)]
 pub(super) enum Event {
     /// A pool of a job started, in this mode, with work for this many workers.
-    Began(JobId, Mode, u32),
+    Started(JobId, Mode, u32),
     /// The number of processes of a job changed.
     Processes(JobId, u32),
     /// The progress of a job.
-    Seen(JobId, Box<JobProgress>),
+    Progress(JobId, Box<JobProgress>),
     /// A message about a job.
-    Said(JobId, Notice),
+    Notice(JobId, Notice),
     /// A job's run ended; the number is the size of its directory in bytes.
     Ended(JobId, Box<JobEnd>, u64),
     /// A submitted job is checked and on disk, or refused.

@@ -194,10 +194,10 @@ impl StateLoop {
 
     fn handle_event(&mut self, event: Event) {
         match event {
-            Event::Began(id, mode, wants) => self.handle_start(id, mode, wants),
+            Event::Started(id, mode, wants) => self.handle_start(id, mode, wants),
             Event::Processes(id, alive) => self.handle_processes(id, alive),
-            Event::Seen(id, progress) => self.handle_progress(id, *progress),
-            Event::Said(id, notice) => self.handle_notice(id, notice),
+            Event::Progress(id, progress) => self.handle_progress(id, *progress),
+            Event::Notice(id, notice) => self.handle_notice(id, notice),
             Event::Ended(id, end, bytes) => self.handle_end(id, *end, bytes),
             Event::Prepared(prepared, reply) => self.handle_prepared(prepared, reply),
             Event::Signal(signal) => self.handle_signal(signal),

@@ -64,11 +64,11 @@ impl Observer for Watch {
             hosts: look.hosts.to_vec(),
             workers: look.workers.to_vec(),
         };
-        self.tell(Event::Seen(self.id, Box::new(progress)));
+        self.tell(Event::Progress(self.id, Box::new(progress)));
         let more = mem::take(&mut self.lines).saturating_sub(LINES_MAX);
         if more > 0 {
             let text = format!("… and {}", units::counted(more, "more line"));
-            self.tell(Event::Said(self.id, Notice::new(&text)));
+            self.tell(Event::Notice(self.id, Notice::new(&text)));
         }
     }
 
@@ -79,7 +79,7 @@ impl Observer for Watch {
     fn notice(&mut self, notice: &Notice) {
         self.lines += 1;
         if self.lines <= LINES_MAX {
-            self.tell(Event::Said(self.id, notice.clone()));
+            self.tell(Event::Notice(self.id, notice.clone()));
         }
     }
 
@@ -94,7 +94,7 @@ impl Observer for Watch {
     }
 
     fn began(&mut self, mode: Mode, workers_max: u32) {
-        self.tell(Event::Began(self.id, mode, workers_max));
+        self.tell(Event::Started(self.id, mode, workers_max));
     }
 
     fn processes(&mut self, count: usize) {
@@ -144,7 +144,7 @@ mod tests {
             assert_eq!(heard.try_iter().count(), 100);
             watch.look(shared::clock::now(), &look);
             let last = heard.try_iter().last();
-            assert!(matches!(&last, Some(Event::Said(_, line)) if line.text.contains("99,900")), "{last:?}");
+            assert!(matches!(&last, Some(Event::Notice(_, line)) if line.text.contains("99,900")), "{last:?}");
         }
     }
 }
