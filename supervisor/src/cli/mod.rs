@@ -137,7 +137,7 @@ fn command_path(matches: &ArgMatches) -> Vec<String> {
     path
 }
 
-fn is_whole(path: &[String]) -> bool {
+fn is_complete(path: &[String]) -> bool {
     match path {
         [] => false,
         [verb] => verb != "compare",
@@ -154,7 +154,7 @@ fn with_command(
 ) -> Result<(Vec<OsString>, ArgMatches), Refusal> {
     let compares = argv.iter().any(|word| word == "compare");
     let incomplete = match root.clone().try_get_matches_from(&argv) {
-        Ok(matches) if is_whole(&command_path(&matches)) => return Ok((argv, matches)),
+        Ok(matches) if is_complete(&command_path(&matches)) => return Ok((argv, matches)),
         Ok(matches) => missing_command(&command_path(&matches)),
         // Until the command is known, its flags and inputs are errors.
         Err(error) if error.kind() == ErrorKind::UnknownArgument => error.into(),

@@ -89,7 +89,7 @@ impl Service {
 
     /// Whether anyone listens.
     #[must_use]
-    pub fn is_heard(&self) -> bool {
+    pub fn has_listeners(&self) -> bool {
         self.updates.receiver_count() > 0
     }
 

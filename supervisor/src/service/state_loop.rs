@@ -84,9 +84,9 @@ pub(super) struct StateLoop {
     /// The API server, if there is one.
     endpoint: Option<Box<dyn ApiServer>>,
     /// The last status sent to systemd.
-    said: String,
+    last_status: String,
     /// The number of spares last requested.
-    spares_kept: Option<u32>,
+    spares_requested: Option<u32>,
     tick_due: Instant,
     alive_due: Option<Instant>,
     /// When to ask systemd for more time to stop.
@@ -110,8 +110,8 @@ impl StateLoop {
             started: now,
             restarts: 0,
             endpoint: None,
-            said: String::new(),
-            spares_kept: None,
+            last_status: String::new(),
+            spares_requested: None,
             tick_due: now,
             alive_due: None,
             extend_due: None,
@@ -131,8 +131,8 @@ impl StateLoop {
         self.endpoint = endpoint;
         self.share();
         self.show_all();
-        self.said = self.status();
-        self.notify.ready(&self.said);
+        self.last_status = self.status();
+        self.notify.ready(&self.last_status);
         while !(self.stopping && self.jobs.values().all(|job| job.running.is_none())) {
             self.wait();
             self.turn();
@@ -172,11 +172,12 @@ impl StateLoop {
         if self.tick_due <= now {
             self.show_all();
             let status = self.status();
-            if self.said != status {
+            if self.last_status != status {
                 self.notify.status(&status);
-                self.said = status;
+                self.last_status = status;
             }
-            let busy = self.parts.service.is_heard() || self.jobs.values().any(|job| job.running.is_some());
+            let busy =
+                self.parts.service.has_listeners() || self.jobs.values().any(|job| job.running.is_some());
             self.tick_due = now + if busy { BUSY_TICK } else { IDLE_TICK };
         }
         self.notify_watchdog(now);

@@ -144,7 +144,10 @@ mod tests {
             assert_eq!(heard.try_iter().count(), 100);
             watch.look(shared::clock::now(), &look);
             let last = heard.try_iter().last();
-            assert!(matches!(&last, Some(Event::Notice(_, line)) if line.text.contains("99,900")), "{last:?}");
+            assert!(
+                matches!(&last, Some(Event::Notice(_, line)) if line.text.contains("99,900")),
+                "{last:?}"
+            );
         }
     }
 }

@@ -56,7 +56,7 @@ impl StateLoop {
             | JobState::Draining
             | JobState::Done
             | JobState::Failed
-            | JobState::Cancelled) => return Err(senseless(id, state, "be paused")),
+            | JobState::Cancelled) => return Err(conflict(id, state, "be paused")),
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl StateLoop {
             | JobState::Draining
             | JobState::Done
             | JobState::Failed
-            | JobState::Cancelled) => return Err(senseless(id, state, "be resumed")),
+            | JobState::Cancelled) => return Err(conflict(id, state, "be resumed")),
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ impl StateLoop {
             }
             JobState::Running | JobState::Draining => self.drain(id, AfterDrain::Cancel),
             state @ (JobState::Done | JobState::Failed | JobState::Cancelled) => {
-                return Err(senseless(id, state, "be cancelled"));
+                return Err(conflict(id, state, "be cancelled"));
             }
         }
         Ok(())
@@ -108,7 +108,7 @@ impl StateLoop {
     fn remove(&mut self, id: JobId) -> Result<(), Refused> {
         let state = self.state(id)?;
         if !state.has_ended() {
-            return Err(senseless(id, state, "be removed before it has ended"));
+            return Err(conflict(id, state, "be removed before it has ended"));
         }
         self.forget(id).map_err(|error| Refused::Storage(error.to_string()))
     }
@@ -116,7 +116,7 @@ impl StateLoop {
     fn failed_inputs(&self, id: JobId) -> Result<Retry, Refused> {
         let job = self.jobs.get(&id).ok_or(Refused::NoJob(id))?;
         if !job.row.state.has_ended() || job.running.is_some() {
-            return Err(senseless(id, job.state(), "be tried again before it has ended"));
+            return Err(conflict(id, job.state(), "be tried again before it has ended"));
         }
         if let Some(refused) = self.refusal() {
             return Err(refused);
@@ -144,6 +144,6 @@ impl StateLoop {
     }
 }
 
-fn senseless(id: JobId, state: JobState, what: &str) -> Refused {
+fn conflict(id: JobId, state: JobState, what: &str) -> Refused {
     Refused::Conflict(format!("job {id} is {}, and cannot {what}", state.name()))
 }

@@ -72,8 +72,8 @@ impl StateLoop {
             })
             .sum();
         let spare = if self.stopping { 0 } else { self.workers.saturating_sub(held) };
-        if self.spares_kept != Some(spare) {
-            self.spares_kept = Some(spare);
+        if self.spares_requested != Some(spare) {
+            self.spares_requested = Some(spare);
             self.parts.spares.keep(spare);
         }
     }

@@ -58,8 +58,8 @@ impl StateLoop {
     /// Asks systemd for more time while targets in flight are finished.
     pub(super) fn extend(&mut self, now: Instant) {
         if self.extend_due.is_some_and(|due| due <= now) && self.broken.is_none() {
-            self.said = self.status();
-            self.notify.extend(&self.said, EXTENSION);
+            self.last_status = self.status();
+            self.notify.extend(&self.last_status, EXTENSION);
             self.extend_due = Some(now + EXTEND_EVERY);
         }
     }
@@ -84,8 +84,8 @@ impl StateLoop {
             // Fails if the run has just ended; its event is on the way.
             let _ = running.controller.steer(Steering::Roll);
         }
-        self.said = self.status();
-        self.notify.ready(&self.said);
+        self.last_status = self.status();
+        self.notify.ready(&self.last_status);
     }
 
     /// Applies the new settings that can change while the service runs.
