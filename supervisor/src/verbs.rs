@@ -75,7 +75,7 @@ fn nothing_left(plan: &Plan, complete: &Complete) -> Outcome {
 ///
 /// # Errors
 /// A message for the user if it cannot be started.
-pub(crate) fn serve(config: ServiceConfig, again: service::Again) -> anyhow::Result<Outcome> {
+pub(crate) fn serve(config: ServiceConfig, again: service::ReloadSettings) -> anyhow::Result<Outcome> {
     let mut workers = Workers::find()?;
     match Leaves::open(config.worker_memory_bytes) {
         Ok(leaves) => workers = workers.in_leaves(leaves),

@@ -32,7 +32,7 @@ pub enum AggregateError {
     },
     /// A report is malformed.
     #[error("a worker's report cannot be read; this is a bug in the worker")]
-    Garbled,
+    Malformed,
 }
 
 /// Merges the reports of the parts of all files.
@@ -89,7 +89,7 @@ impl Merge {
     pub fn take(&mut self, mut lines: &[u8]) -> Result<Vec<u32>, AggregateError> {
         let known = self.again.len();
         while !lines.is_empty() {
-            let (report, rest) = unframe(lines).ok_or(AggregateError::Garbled)?;
+            let (report, rest) = unframe(lines).ok_or(AggregateError::Malformed)?;
             self.take_report(report)?;
             lines = rest;
         }

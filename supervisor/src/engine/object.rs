@@ -6,7 +6,7 @@ use crate::kinds;
 use crate::objects::{Object, ObjectError};
 use crate::plan::{Output, Plan};
 use crate::sink::Deliver as _;
-use crate::upload::{self, Begun, Upload, Wish, Working};
+use crate::upload::{self, Upload, UploadOptions, UploadStart, Working};
 
 /// Runs a job whose results are records.
 ///
@@ -19,8 +19,8 @@ pub(super) fn run_job(
 ) -> Result<JobReport, EngineError> {
     // Kept until the end, however that comes: it knows which files must stay.
     let (_working, upload) = match begin(plan, object)? {
-        Begun::Ready(working, upload) => (working, upload),
-        Begun::There(complete) => {
+        UploadStart::Ready(working, upload) => (working, upload),
+        UploadStart::Complete(complete) => {
             journal::check_count(&object.url.to_string(), &complete, plan).map_err(EngineError::NotOurs)?;
             return Ok(JobReport::Complete(complete));
         }
@@ -54,8 +54,8 @@ impl Table {
     /// If it must not or cannot be written.
     pub(super) fn begin(plan: &Plan, object: &Object) -> Result<Self, EngineError> {
         match begin(plan, object)? {
-            Begun::Ready(working, upload) => Ok(Self { _working: working, upload }),
-            Begun::There(_) => Err(ObjectError::Exists { url: object.url.to_string() }.into()),
+            UploadStart::Ready(working, upload) => Ok(Self { _working: working, upload }),
+            UploadStart::Complete(_) => Err(ObjectError::Exists { url: object.url.to_string() }.into()),
         }
     }
 
@@ -68,12 +68,13 @@ impl Table {
     }
 }
 
-fn begin(plan: &Plan, object: &Object) -> Result<Begun, EngineError> {
+fn begin(plan: &Plan, object: &Object) -> Result<UploadStart, EngineError> {
     let Output::File { path, overwrite, resume } = &plan.output else {
         let bug = format!("{} is uploaded from no file; this is a bug in the supervisor", object.url);
         return Err(EngineError::NotOurs(anyhow::Error::msg(bug)));
     };
     let table = kinds::of(&plan.work).grouping().is_some();
-    let wish = Wish { overwrite: *overwrite, resume: *resume, split: plan.split.is_some(), table };
-    Ok(upload::begin(object, path, wish)?)
+    let options =
+        UploadOptions { overwrite: *overwrite, resume: *resume, split: plan.split.is_some(), table };
+    Ok(upload::begin(object, path, options)?)
 }

@@ -23,7 +23,7 @@ pub(super) enum Heard {
     /// A message of the worker.
     Message(Seat, FromWorker),
     /// A message that cannot be decoded; nothing more is read from the worker.
-    Garbled(Seat, String),
+    Malformed(Seat, String),
     /// The channel has ended.
     Eof(Seat),
 }
@@ -60,7 +60,7 @@ impl Channel {
                 Err(_) => None,
             };
             if let Some(why) = last {
-                let _ = heard.send(Heard::Garbled(seat, why));
+                let _ = heard.send(Heard::Malformed(seat, why));
             }
             let _ = heard.send(Heard::Eof(seat));
         })?;
@@ -86,13 +86,13 @@ impl Channel {
     pub(super) fn release(&self) {
         if !self.connected.load(Ordering::Acquire) {
             // If nobody listens any more, there is nobody to wake.
-            let _ = knock(&self.server_name);
+            let _ = unblock_accept(&self.server_name);
         }
     }
 }
 
 /// Connects and disconnects. Not with ipc-channel, which never closes the socket of a refused connection.
-fn knock(server_name: &str) -> nix::Result<()> {
+fn unblock_accept(server_name: &str) -> nix::Result<()> {
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(server_name)?)
 }
@@ -164,7 +164,7 @@ mod tests {
         for connects in [false, true].repeat(20) {
             let channel = Channel::open().unwrap();
             if connects {
-                knock(channel.server_name()).unwrap();
+                unblock_accept(channel.server_name()).unwrap();
                 until("nobody listens any more", || !Path::new(channel.server_name()).exists());
             }
             channel.release();

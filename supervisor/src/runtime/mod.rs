@@ -38,7 +38,7 @@ use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
 pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
-pub use self::observer::{Look, Observer, WorkerLook};
+pub use self::observer::{Look, Observer, WorkerSnapshot};
 pub use self::signals::{Signal, Signals};
 pub use self::spares::Spares;
 pub use self::workers::{NoWorkers, Workers};
@@ -372,7 +372,7 @@ impl<'a> Runtime<'a> {
             .processes
             .iter()
             .filter(|(_, process)| process.is_there())
-            .map(|(&seat, process)| WorkerLook {
+            .map(|(&seat, process)| WorkerSnapshot {
                 seat,
                 pid: process.pid(),
                 standing: self.pool.standing(seat),
@@ -416,7 +416,7 @@ impl<'a> Runtime<'a> {
                 let notice = Notice { slot: Some(seat.slot), ..Notice::new(line) };
                 return self.parts.observer.notice(&notice);
             }
-            Heard::Garbled(seat, why) => Event::Garbled(seat, why),
+            Heard::Malformed(seat, why) => Event::Malformed(seat, why),
             Heard::Eof(seat) => Event::Eof(seat),
         };
         self.pool.handle_event(now, event);

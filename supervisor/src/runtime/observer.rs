@@ -5,7 +5,7 @@ use std::time::Instant;
 use shared::black_box::Reading;
 use shared::clock;
 use shared::job::Mode;
-use supervisor_core::frontier::HostLook;
+use supervisor_core::frontier::HostSnapshot;
 use supervisor_core::gather::Gather;
 use supervisor_core::pool::{Notice, Quarantined, Seat, Standing};
 
@@ -21,14 +21,14 @@ pub struct Look<'a> {
     /// Workers started to replace one that died.
     pub restarts: u64,
     /// The busiest hosts, if the run shares them with others.
-    pub hosts: &'a [HostLook],
+    pub hosts: &'a [HostSnapshot],
     /// All worker processes.
-    pub workers: &'a [WorkerLook],
+    pub workers: &'a [WorkerSnapshot],
 }
 
 /// One worker process of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkerLook {
+pub struct WorkerSnapshot {
     /// Its place in the pool.
     pub seat: Seat,
     /// Its process.

@@ -160,19 +160,19 @@ impl Runtime<'_> {
     /// Notes what a journal must know of the lines that go out.
     fn sum_up(&mut self) {
         let counts = self.parts.gather.counts();
-        let news = &mut self.out.news;
-        (news.retries, news.bytes) = (counts.retries, counts.bytes);
-        news.prefix = self.parts.feed.prefix();
+        let progress = &mut self.out.progress;
+        (progress.retries, progress.bytes) = (counts.retries, counts.bytes);
+        progress.prefix = self.parts.feed.prefix();
     }
 
     /// Passes on a final result: in order if needed, else as it comes.
     fn emit(&mut self, id: u64, ending: Final, line: &[u8]) {
         let recorded = self.parts.queue.is_recorded();
-        let Chunk { lines, news } = &mut self.out;
+        let Chunk { lines, progress } = &mut self.out;
         let Some(ordered) = &mut self.parts.ordered else {
             lines.extend_from_slice(line);
             if recorded {
-                news.finished.push((id, ending));
+                progress.finished.push((id, ending));
             }
             return;
         };
@@ -181,7 +181,7 @@ impl Runtime<'_> {
         if recorded {
             self.held.insert(id, ending);
             while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() < ordered.next_id()) {
-                news.finished.push((*entry.key(), entry.remove()));
+                progress.finished.push((*entry.key(), entry.remove()));
             }
         }
     }

@@ -46,7 +46,7 @@ impl Signals {
         let handle = incoming.handle();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for info in incoming.forever() {
-                let told = match info.si_signo {
+                let signal = match info.si_signo {
                     SIGCHLD => Signal::Child,
                     SIGHUP => Signal::Renew,
                     SIGTTIN | SIGTTOU if is_terminals(&info) => {
@@ -59,7 +59,7 @@ impl Signals {
                     SIGTTOU => Signal::Shrink,
                     signal => Signal::Stop(signal),
                 };
-                if !tell(told) {
+                if !tell(signal) {
                     return;
                 }
             }
@@ -72,7 +72,7 @@ impl Signals {
     /// # Errors
     /// As [`Self::start`].
     pub fn to_run(controller: Controller) -> io::Result<Self> {
-        Self::start(move |told| match told {
+        Self::start(move |signal| match signal {
             Signal::Child => controller.child(),
             Signal::Stop(signal) => controller.stop(signal),
             Signal::Renew => controller.steer(Steering::Roll),

@@ -45,7 +45,7 @@ impl Spares {
     pub(super) fn start(executable: PathBuf, leaves: Option<Leaves>) -> io::Result<Self> {
         let (requests, incoming) = unbounded();
         let seed = clock::monotonic_us();
-        let nursery = Nursery {
+        let spare_pool = SparePool {
             executable,
             leaves,
             spares: Vec::new(),
@@ -56,8 +56,8 @@ impl Spares {
             rng: fastrand::Rng::with_seed(seed),
             pids: Arc::default(),
         };
-        let pids = Arc::clone(&nursery.pids);
-        thread::Builder::new().name("spares".to_owned()).spawn(move || nursery.run(&incoming))?;
+        let pids = Arc::clone(&spare_pool.pids);
+        thread::Builder::new().name("spares".to_owned()).spawn(move || spare_pool.run(&incoming))?;
         Ok(Self { requests, pids })
     }
 
@@ -91,7 +91,7 @@ impl Spares {
     }
 }
 
-struct Nursery {
+struct SparePool {
     executable: PathBuf,
     leaves: Option<Leaves>,
     spares: Vec<(Process, Instant)>,
@@ -104,7 +104,7 @@ struct Nursery {
     pids: Arc<Mutex<Vec<u32>>>,
 }
 
-impl Nursery {
+impl SparePool {
     fn start(&self) -> io::Result<Process> {
         let mut process = Process::start(&self.executable, None)?;
         if let Some(leaves) = &self.leaves {

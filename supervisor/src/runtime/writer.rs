@@ -11,7 +11,7 @@ use shared::clock;
 
 use super::Control;
 use crate::aggregate::Merge;
-use crate::journal::{News, OutputError, Recorder, State, Store};
+use crate::journal::{OutputError, OutputProgress, Recorder, State, Store};
 use crate::sink::{Outlet, SinkError};
 
 /// Chunks that may wait for the disk. Each is what the loop gathered in one turn.
@@ -25,12 +25,12 @@ const REPORTS_WAITING: usize = 1;
 pub(super) struct Chunk {
     pub(super) lines: Vec<u8>,
     /// Stays empty without a journal.
-    pub(super) news: News,
+    pub(super) progress: OutputProgress,
 }
 
 impl Chunk {
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.news.finished.is_empty()
+        self.lines.is_empty() && self.progress.finished.is_empty()
     }
 }
 
@@ -194,7 +194,7 @@ fn write_and_record(
         match next {
             Ok(chunk) => {
                 outlet.write(&chunk.lines)?;
-                recorder.add(&chunk.news);
+                recorder.add(&chunk.progress);
                 if queue.is_empty() {
                     outlet.flush()?;
                 }
@@ -253,9 +253,9 @@ mod tests {
         let mut chunk = Chunk::default();
         for id in n * 10..(n + 1) * 10 {
             chunk.lines.extend(format!("{id}\n").into_bytes());
-            chunk.news.finished.push((id, Final::Ok));
+            chunk.progress.finished.push((id, Final::Ok));
         }
-        chunk.news.prefix = Prefix { targets: (n + 1) * 10, digest: 0 };
+        chunk.progress.prefix = Prefix { targets: (n + 1) * 10, digest: 0 };
         chunk
     }
 

@@ -14,8 +14,8 @@ use crossbeam_channel::Sender;
 use supervisor_core::frontier::HostShares;
 
 use self::watch::Watch;
-use super::news::{How, JobResult, News, Sight};
-use super::store::{self, Errand};
+use super::event::{Event, JobEnd, JobProgress, JobResult};
+use super::store::{self, JobInput};
 use crate::cli;
 use crate::config::Allowed;
 use crate::engine::{self, EngineError, JobReport, Kept, Report, RunContext};
@@ -30,7 +30,7 @@ use crate::view::{JobCounts, JobId};
 #[derive(Debug)]
 pub(super) struct Assignment {
     pub(super) id: JobId,
-    pub(super) errand: Errand,
+    pub(super) input: JobInput,
     /// The file for its records or its table.
     pub(super) output: PathBuf,
     pub(super) allowed: Allowed,
@@ -39,7 +39,7 @@ pub(super) struct Assignment {
     pub(super) hosts: HostShares,
     pub(super) control: Control,
     pub(super) committed: Arc<AtomicU64>,
-    pub(super) news: Sender<News>,
+    pub(super) events: Sender<Event>,
 }
 
 impl Assignment {
@@ -47,22 +47,22 @@ impl Assignment {
     pub(super) fn start(self) -> io::Result<()> {
         thread::Builder::new().name(format!("job-{}", self.id)).spawn(move || {
             // Sends when it is dropped, so also if the engine panics.
-            let mut ending = Ending { id: self.id, news: self.news.clone(), how: None, bytes: 0 };
-            let how = self.run();
+            let mut ending = Ending { id: self.id, events: self.events.clone(), end: None, bytes: 0 };
+            let end = self.run();
             ending.bytes = self.output.parent().map_or(0, store::size);
-            ending.how = Some(how);
+            ending.end = Some(end);
         })?;
         Ok(())
     }
 
-    fn run(&self) -> How {
-        let document = &self.errand.document;
-        let mut plan = match cli::job(document, &self.errand.uploads, &self.output, &self.allowed) {
+    fn run(&self) -> JobEnd {
+        let document = &self.input.document;
+        let mut plan = match cli::job(document, &self.input.uploads, &self.output, &self.allowed) {
             Ok(plan) => plan,
-            Err(why) => return How::Failed(why, None),
+            Err(why) => return JobEnd::Failed(why, None),
         };
         plan.pool.worker_memory_bytes = self.memory_bytes_max;
-        let mut observer = Watch::new(self.id, self.news.clone());
+        let mut observer = Watch::new(self.id, self.events.clone());
         let mut context = RunContext {
             control: &self.control,
             signals: None,
@@ -79,24 +79,24 @@ impl Assignment {
         }
     }
 
-    /// Everything was done when the service was killed; only the news of it was lost.
-    fn complete(&self, plan: &Plan, complete: &Complete) -> How {
+    /// Everything was done when the service was killed; only the events of it was lost.
+    fn complete(&self, plan: &Plan, complete: &Complete) -> JobEnd {
         let facts = engine::facts_unseen(plan, &complete.told);
         let mut result = JobResult::of(Summary::new(&complete.told, &facts));
         (result.counts.total, result.counts.total_exact) = (Some(complete.records), true);
         self.all_is_certain();
-        How::Done(result, exit_code(complete.failed))
+        JobEnd::Done(result, exit_code(complete.failed))
     }
 
-    fn concluded(&self, report: Report) -> How {
+    fn concluded(&self, report: Report) -> JobEnd {
         let Report { ended, kept, run, .. } = report;
         let failed = run.summary.failed + run.summary.sitemaps_failed;
         let mut result = JobResult { latencies: run.latencies, ..JobResult::of(run.summary) };
         if let Some(why) = ended.failure {
-            return How::Failed(why, Some(result));
+            return JobEnd::Failed(why, Some(result));
         }
         if ended.signal.is_some() {
-            return How::Stopped(match kept {
+            return JobEnd::Stopped(match kept {
                 Kept::Records(_) => result,
                 // Half a table is of no use; the next attempt begins anew.
                 Kept::Table | Kept::Nothing { .. } => JobResult::default(),
@@ -107,12 +107,12 @@ impl Assignment {
             Kept::Table => Outcome::Done.code(),
             Kept::Nothing { bad_rows } => {
                 let rows = bad_rows.unwrap_or_default();
-                return How::Failed(format!("{rows} bad rows, and \"strict\" is set"), Some(result));
+                return JobEnd::Failed(format!("{rows} bad rows, and \"strict\" is set"), Some(result));
             }
         };
         self.all_is_certain();
         (result.counts.total, result.counts.total_exact) = (Some(result.counts.done), true);
-        How::Done(result, exit_code)
+        JobEnd::Done(result, exit_code)
     }
 
     /// All bytes of the output are certain.
@@ -123,22 +123,22 @@ impl Assignment {
 }
 
 /// A job that the engine could not run to its end.
-fn stuck(error: EngineError) -> How {
+fn stuck(error: EngineError) -> JobEnd {
     match error {
         EngineError::Output { cause, resumable } if resumable || cause.may_pass() => {
-            How::Blocked(cause.to_string())
+            JobEnd::Blocked(cause.to_string())
         }
         // No thread, no descriptor, or no room on the disk.
-        EngineError::SetUp(_) | EngineError::Table(_) => How::Blocked(error.to_string()),
+        EngineError::SetUp(_) | EngineError::Table(_) => JobEnd::Blocked(error.to_string()),
         EngineError::NoWorkers(_)
         | EngineError::Output { .. }
         | EngineError::NotOurs(_)
         | EngineError::Changed(_)
         | EngineError::Sitemap(_)
         | EngineError::Manifest(_)
-        | EngineError::Unbalanced(_) => How::Failed(error.to_string(), None),
+        | EngineError::Unbalanced(_) => JobEnd::Failed(error.to_string(), None),
         #[cfg(feature = "objects")]
-        EngineError::Object(_) => How::Failed(error.to_string(), None),
+        EngineError::Object(_) => JobEnd::Failed(error.to_string(), None),
     }
 }
 
@@ -166,18 +166,18 @@ impl JobResult {
 /// Reports how the job ended, when it is dropped.
 struct Ending {
     id: JobId,
-    news: Sender<News>,
-    how: Option<How>,
+    events: Sender<Event>,
+    end: Option<JobEnd>,
     bytes: u64,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let how = self.how.take().unwrap_or_else(|| {
-            How::Failed("internal error, please report it: the engine panicked".to_owned(), None)
+        let end = self.end.take().unwrap_or_else(|| {
+            JobEnd::Failed("internal error, please report it: the engine panicked".to_owned(), None)
         });
         // The loop ends only with the service.
-        let _ = self.news.send(News::Ended(self.id, Box::new(how), self.bytes));
+        let _ = self.events.send(Event::Ended(self.id, Box::new(end), self.bytes));
     }
 }
 
@@ -195,12 +195,12 @@ mod tests {
         fs::write(&page, "<title>a</title>").unwrap();
         // Another supervisor is still writing to it.
         let _writing = Store::open(&beside(&output, ".journal")).unwrap();
-        let (news, _heard) = unbounded();
+        let (events, _heard) = unbounded();
         let (_controller, control) = Control::new(Some(Arc::default()));
         let document = serde_json::json!({"command": "parse", "select": ["t=title"]});
         let assignment = Assignment {
             id: JobId(1),
-            errand: Errand { document: document.as_object().unwrap().clone(), uploads: vec![page] },
+            input: JobInput { document: document.as_object().unwrap().clone(), uploads: vec![page] },
             output,
             allowed: Allowed::default(),
             memory_bytes_max: None,
@@ -208,9 +208,9 @@ mod tests {
             hosts: HostShares::default(),
             control,
             committed: Arc::default(),
-            news,
+            events,
         };
-        let how = assignment.run();
-        assert!(matches!(&how, How::Blocked(why) if why.contains("locked")), "{how:?}");
+        let end = assignment.run();
+        assert!(matches!(&end, JobEnd::Blocked(why) if why.contains("locked")), "{end:?}");
     }
 }

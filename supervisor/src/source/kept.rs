@@ -1,15 +1,15 @@
-//! The values of a row that are carried into its record besides the input: gathered column by column while the row
-//! is read, then encoded with the target. Nothing is gathered when nothing is to be kept.
+//! The kept columns of a row (`--keep`), which go into its record. They are collected while the row is read,
+//! and passed on encoded. If no column is kept, nothing is built.
 
 use shared::kept::{Value, push};
 
 use super::TARGET_BYTES_MAX;
 
-/// The kept columns of the row being read.
+/// The kept columns of the current row.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptColumns {
     columns: Vec<Column>,
-    /// The number of a column of this row that is not UTF-8.
+    /// The number of a column in this row that is not UTF-8.
     not_text: Option<usize>,
 }
 
@@ -31,7 +31,7 @@ impl Column {
     }
 }
 
-impl Kept {
+impl KeptColumns {
     pub(super) fn new(names: &[String]) -> Self {
         let columns = names.iter().map(|name| Column {
             name: name.clone(),
@@ -42,12 +42,12 @@ impl Kept {
         Self { columns: columns.collect(), not_text: None }
     }
 
-    /// The names, in the order of their numbers.
+    /// Returns the names, in the order of their numbers.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
-    /// Begins a row. A value that the row does not have is `null`.
+    /// Starts a row, with all values `null`.
     pub(super) fn begin(&mut self) {
         self.not_text = None;
         for column in &mut self.columns {
@@ -69,7 +69,7 @@ impl Kept {
         }
     }
 
-    /// The column of this row that is not UTF-8, if one is not.
+    /// Returns the column of this row that is not UTF-8, if any.
     pub(super) fn not_text(&self) -> Option<&str> {
         self.columns.get(self.not_text?).map(|column| column.name.as_str())
     }
@@ -81,7 +81,7 @@ impl Kept {
         column.set(if json.len() <= TARGET_BYTES_MAX { json } else { "null" }, true);
     }
 
-    /// Encodes the row's values; nothing when nothing is kept.
+    /// Encodes the values of the row; empty if no column is kept.
     pub(super) fn encode(&self) -> Encoded {
         let (mut values, mut bytes) = (Vec::new(), 0);
         for column in &self.columns {
@@ -100,12 +100,12 @@ impl Kept {
 /// Bytes of a value besides its name and itself.
 const OVERHEAD_BYTES: u64 = 4;
 
-/// What is kept of one row.
+/// The kept columns of one row, encoded.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Encoded {
-    /// The values, encoded. Of no use when `bytes` says that they do not fit.
+    /// The values. Incomplete if `bytes` exceeds the limit.
     pub(super) values: Vec<u8>,
-    /// Their length in full.
+    /// Their full length.
     pub(super) bytes: u64,
 }
 
@@ -123,8 +123,8 @@ pub(super) fn shown(kept: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn kept(names: &[&str]) -> Kept {
-        Kept::new(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+    fn kept(names: &[&str]) -> KeptColumns {
+        KeptColumns::new(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use shared::framed;
 use shared::sitemap::Entry;
 
-use super::kept::Kept;
+use super::kept::KeptColumns;
 use super::text::trimmed;
 use super::{Bytes, Candidate, LINE_BYTES_MAX};
 
@@ -16,7 +16,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 pub(super) struct ListedFeed {
     reader: BufReader<Bytes>,
     keep: Vec<String>,
-    kept: Kept,
+    kept: KeptColumns,
     entry: Vec<u8>,
     pub(super) bytes_read: u64,
     /// Entries read so far.
@@ -28,7 +28,7 @@ impl ListedFeed {
         Self {
             reader: BufReader::with_capacity(BUFFER_BYTES, bytes),
             keep: keep.to_vec(),
-            kept: Kept::new(keep),
+            kept: KeptColumns::new(keep),
             entry: Vec::new(),
             bytes_read: 0,
             number: 0,

@@ -35,14 +35,12 @@ pub use self::error::SourceError;
 pub(crate) use self::error::hint as column_hint;
 use self::feed::Feed;
 pub use self::feed::check_columns;
-pub use self::header::{
-    Given as GivenCsv, Header, HeaderError, Reading as HeaderReading, read as read_header,
-};
+pub use self::header::{CsvReading, Header, HeaderError, NamedFile, read as read_header};
 pub use self::hold::{Held, descriptor_or_pipe};
 pub use self::host::Host;
 use self::host::HostFinder;
 use self::kept::Encoded;
-use self::packed::Opened;
+use self::packed::OpenList;
 pub use self::packed::unpacked;
 pub use self::ranges::Ranges;
 pub(crate) use self::ranges::shown_part;
@@ -332,7 +330,7 @@ impl Source {
                 }
                 Input::StdinLines => {
                     let bytes = self.stdin.take().unwrap_or_else(|| Box::new(io::stdin()));
-                    let opened = Opened::stream(bytes, self.lists.encoding);
+                    let opened = OpenList::stream(bytes, self.lists.encoding);
                     Feed::lines(PathBuf::from("standard input"), opened, self.kind)
                 }
                 Input::Lines(path) => {

@@ -23,7 +23,7 @@ pub struct HostRef<'a> {
 
 /// The state of a host at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostLook {
+pub struct HostSnapshot {
     /// Name of the host.
     pub name: Arc<str>,
     /// Requests in flight to it.
@@ -139,8 +139,8 @@ impl Host {
     }
 
     /// Returns its state at `now`.
-    pub(super) fn look(&self, now: Instant) -> HostLook {
-        HostLook {
+    pub(super) fn look(&self, now: Instant) -> HostSnapshot {
+        HostSnapshot {
             name: Arc::clone(&self.name),
             in_flight: self.in_flight,
             in_flight_max: self.in_flight_max(),

@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use backoff::BackoffConfig;
-pub use host::{HostId, HostLook, HostRef};
+pub use host::{HostId, HostRef, HostSnapshot};
 pub use shares::{HostShare, HostShares};
 
 use host::{Host, HostPlace, Hosts, Lane};
@@ -111,10 +111,10 @@ impl Frontier {
 
     /// Returns at most `count` hosts with targets in flight or waiting, the busiest first.
     #[must_use]
-    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
+    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostSnapshot> {
         let busy = self.hosts.all().map(|host| host.look(now));
         let mut busy: Vec<_> = busy.filter(|host| host.in_flight > 0 || host.waiting > 0).collect();
-        let order = |host: &HostLook| std::cmp::Reverse((host.in_flight, host.waiting));
+        let order = |host: &HostSnapshot| std::cmp::Reverse((host.in_flight, host.waiting));
         if busy.len() > count {
             busy.select_nth_unstable_by_key(count, order);
             busy.truncate(count);

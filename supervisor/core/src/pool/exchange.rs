@@ -25,7 +25,7 @@ pub enum Event {
     /// The worker accepted the job and found that it cannot be done, here or elsewhere: why.
     GaveUp(Seat, String),
     /// The worker sent a message that breaks the protocol: why.
-    Garbled(Seat, String),
+    Malformed(Seat, String),
     /// The worker's channel has ended: nothing more will come from it.
     Eof(Seat),
     /// The process has exited and is reaped.

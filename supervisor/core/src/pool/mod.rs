@@ -38,7 +38,7 @@ use self::mutant::Mutant;
 use self::recycle::Recycling;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
-use crate::frontier::{Frontier, HostLook, HostRef};
+use crate::frontier::{Frontier, HostRef, HostSnapshot};
 
 /// Limits of one pool.
 #[derive(Debug, Clone)]
@@ -197,7 +197,7 @@ impl Pool {
             Event::Ready(seat) => self.ready(now, seat),
             Event::Refused(seat, why) => self.refused(now, seat, why),
             Event::GaveUp(seat, why) => self.gave_up(now, seat, why),
-            Event::Garbled(seat, why) => self.broke_protocol(now, seat, &why),
+            Event::Malformed(seat, why) => self.broke_protocol(now, seat, &why),
             Event::Eof(seat) => self.eof(now, seat),
             Event::Reaped(seat, death) => self.reaped(now, seat, death),
             Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
@@ -323,7 +323,7 @@ impl Pool {
 
     /// Returns at most `count` hosts with targets in flight or waiting, the busiest first.
     #[must_use]
-    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
+    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostSnapshot> {
         self.frontier.busiest(now, count)
     }
 

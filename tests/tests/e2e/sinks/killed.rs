@@ -139,7 +139,7 @@ fn an_old_file_stays_until_the_new_one_is_whole() {
     run.signal(Signal::SIGKILL);
     run.wait();
     assert_eq!(dir.read("out.parquet"), "precious");
-    command.clone().run().exits(1).says("--resume does the rest");
+    command.clone().run().exits(1).says("continue it with --resume");
     command.arg("--resume").run().exits(0);
     assert_eq!(rows(&dir.path("out.parquet")).len(), COUNT as usize);
 }

@@ -31,7 +31,7 @@ pub(super) enum Message {
     Hello,
     Ready,
     Refused,
-    Garbled,
+    Malformed,
     Batch(Batch),
     Eof,
 }
@@ -236,7 +236,7 @@ impl World {
                 self.oracle.refused = true;
                 Event::Refused(seat, "it does not know this kind of job".to_owned())
             }
-            Message::Garbled => Event::Garbled(seat, "a piece of a message is malformed".to_owned()),
+            Message::Malformed => Event::Malformed(seat, "a piece of a message is malformed".to_owned()),
             Message::Eof => {
                 self.oracle.eof(self.now, seat);
                 Event::Eof(seat)

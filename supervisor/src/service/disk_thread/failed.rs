@@ -1,4 +1,4 @@
-//! `retry-failed`: the inputs that failed in a job, as the upload of a new one with the same flags.
+//! `retry-failed`: makes the failed inputs of a job the upload of a new job with the same flags.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,62 +11,62 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use shared::json::{self, Json, Members};
 
-use super::super::ask::{Refused, Submission, Upload};
-use super::{Errand, RECORDS};
+use super::super::request::{Refused, Submission, Upload};
+use super::{JobInput, RECORDS};
 use crate::cli;
 use crate::config::Allowed;
 use crate::kinds::{self, Spooled};
 use crate::plan::Plan;
 use crate::view::JobId;
 
-/// Lines of the source looked at together.
+/// Lines that are read from the source at a time.
 const BATCH: usize = 1024;
 
-/// A job some of whose inputs failed.
+/// A job with failed inputs.
 #[derive(Debug)]
 pub(in crate::service) struct Retry {
     pub(in crate::service) of: JobId,
     pub(in crate::service) command: String,
-    pub(in crate::service) errand: Errand,
+    pub(in crate::service) input: JobInput,
     pub(in crate::service) records: PathBuf,
-    /// Bytes of them that are certain.
+    /// The committed bytes of the records.
     pub(in crate::service) committed: u64,
     pub(in crate::service) sender: String,
 }
 
-/// What of a record tells which input it is.
+/// The parts of a record that identify its input.
 #[derive(Deserialize)]
-struct Seen {
+struct FailedRecord {
     id: u64,
     url: Option<String>,
     path: Option<String>,
-    /// As it stands: a number that is read and written again may be another.
+    /// Unparsed, because parsing could change the spelling of a number.
     keep: Option<Box<RawValue>>,
     error: Option<IgnoredAny>,
 }
 
-/// The new job; its files lie in `incoming`.
+/// Builds the new job, with its files in `incoming`.
 pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> Result<Submission, Refused> {
     let storage = |error: io::Error| Refused::Storage(error.to_string());
-    let mut document = retry.errand.document.clone();
+    let mut document = retry.input.document.clone();
     let uploads = match retry.command.as_str() {
         "fetch" => urls(retry, incoming, &mut document).map_err(storage)?,
         "parse" => pages(retry, incoming, &mut document).map_err(storage)?,
         "map" => lines(retry, incoming, &mut document, allowed)?,
         _ => {
             return Err(Refused::Conflict(format!(
-                "job {} aggregates: it has no inputs that could fail one by one",
+                "job {} is a csv job, which has no single inputs to retry",
                 retry.of
             )));
         }
     };
     if uploads.is_empty() && document.get("paths").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        return Err(Refused::Conflict(format!("no input of job {} has failed", retry.of)));
+        return Err(Refused::Conflict(format!("job {} has no failed inputs", retry.of)));
     }
     Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone() })
 }
 
-/// URLs, and what was carried along with them.
+/// Collects URLs, with the kept columns.
 fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io::Result<Vec<Upload>> {
     let path = incoming.join("failed");
     let mut out = BufWriter::new(File::create(&path)?);
@@ -100,7 +100,7 @@ fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io
     Ok(if any { vec![Upload { path, name: "failed.jsonl".to_owned() }] } else { Vec::new() })
 }
 
-/// Files: the job's own ones come along, others are named again.
+/// Collects files: uploaded ones are uploaded again, others are named by path.
 fn pages(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io::Result<Vec<Upload>> {
     let own = retry.records.parent().unwrap_or(Path::new(""));
     let (mut uploads, mut paths) = (Vec::new(), Vec::new());
@@ -127,7 +127,7 @@ fn pages(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> i
     Ok(uploads)
 }
 
-/// Lines, which a record does not hold: they are read once more.
+/// Collects lines. Records do not contain them, so they are read again from the inputs.
 fn lines(
     retry: &Retry,
     incoming: &Path,
@@ -136,10 +136,10 @@ fn lines(
 ) -> Result<Vec<Upload>, Refused> {
     let storage = |error: io::Error| Refused::Storage(error.to_string());
     let mut failed = BTreeSet::new();
-    let raw = retry.errand.document.get("raw") == Some(&Value::Bool(true));
+    let raw = retry.input.document.get("raw") == Some(&Value::Bool(true));
     if raw {
         return Err(Refused::Conflict(format!(
-            "the records of job {} are the program's own lines, which do not tell what failed",
+            "job {} ran with --raw; its records do not show which lines failed",
             retry.of
         )));
     }
@@ -152,8 +152,8 @@ fn lines(
         return Ok(Vec::new());
     }
     let output = incoming.join(RECORDS);
-    let plan = cli::job(&retry.errand.document, &retry.errand.uploads, &output, allowed)
-        .map_err(Refused::Conflict)?;
+    let plan =
+        cli::job(&retry.input.document, &retry.input.uploads, &output, allowed).map_err(Refused::Conflict)?;
     let path = incoming.join("failed");
     copy_lines(&plan, &failed, &path)?;
     document.shift_remove("input");
@@ -169,7 +169,7 @@ fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Re
         items.clear();
         let more = source
             .next_batch(&mut items, BATCH)
-            .map_err(|error| Refused::Conflict(format!("the inputs cannot be read any more: {error}")))?;
+            .map_err(|error| Refused::Conflict(format!("cannot read the inputs again: {error}")))?;
         for item in &items {
             for (id, line) in (item.id..).zip(item.input.split(|byte| *byte == b'\n')) {
                 if id < item.id + item.inputs && failed.contains(&id) {
@@ -184,7 +184,7 @@ fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Re
 }
 
 /// Calls `take` with each record of the job that has an error.
-fn each_failed(retry: &Retry, mut take: impl FnMut(Seen) -> io::Result<()>) -> io::Result<()> {
+fn each_failed(retry: &Retry, mut take: impl FnMut(FailedRecord) -> io::Result<()>) -> io::Result<()> {
     let file = match File::open(&retry.records) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
@@ -192,7 +192,7 @@ fn each_failed(retry: &Retry, mut take: impl FnMut(Seen) -> io::Result<()>) -> i
     let mut lines = BufReader::with_capacity(1 << 20, file.take(retry.committed));
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
-        if let Ok(seen) = serde_json::from_slice::<Seen>(&line)
+        if let Ok(seen) = serde_json::from_slice::<FailedRecord>(&line)
             && seen.error.is_some()
         {
             take(seen)?;

@@ -1,4 +1,4 @@
-//! What the state loop hears from the threads that work for it.
+//! Events that the state loop receives from its threads.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,54 +7,54 @@ use crossbeam_channel::Sender;
 use serde_json::{Map, Value};
 use shared::job::Mode;
 use shared::record::ErrorKind;
-use supervisor_core::frontier::HostLook;
+use supervisor_core::frontier::HostSnapshot;
 use supervisor_core::gather::Latencies;
 use supervisor_core::pool::Notice;
 
-use super::ask::{Idempotency, Refused, Submitted};
-use crate::runtime::{Signal, WorkerLook};
+use super::request::{Idempotency, Refused, Submitted};
+use crate::runtime::{Signal, WorkerSnapshot};
 use crate::summary::{LatencyMs, Summary};
 use crate::view::{JobCounts, JobId, JobView};
 
-/// One piece of news.
+/// An event.
 #[derive(Debug)]
-pub(super) enum News {
-    /// A pool of this job began, in this mode, with a use for so many workers.
-    Began(JobId, Mode, u32),
-    /// It has so many processes now.
+pub(super) enum Event {
+    /// A pool of a job started, in this mode, with work for this many workers.
+    Started(JobId, Mode, u32),
+    /// The number of processes of a job changed.
     Processes(JobId, u32),
-    /// How far it is.
-    Seen(JobId, Box<Sight>),
-    /// A line for a person.
-    Said(JobId, Notice),
-    /// It is over; its directory has so many bytes.
-    Ended(JobId, Box<How>, u64),
-    /// A job is ready to be taken in, or is refused.
+    /// The progress of a job.
+    Progress(JobId, Box<JobProgress>),
+    /// A message about a job.
+    Notice(JobId, Notice),
+    /// A job's run ended; the number is the size of its directory in bytes.
+    Ended(JobId, Box<JobEnd>, u64),
+    /// A submitted job is checked and on disk, or refused.
     Prepared(Result<Box<Prepared>, Refused>, Reply),
-    /// The system told this process.
+    /// A signal arrived.
     Signal(Signal),
 }
 
-/// Who waits for the job to be taken in.
+/// Where to send the answer about a submitted job.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// Whoever submitted it.
+    /// To the sender of a submission.
     Submitted(Sender<Result<Submitted, Refused>>),
-    /// Whoever wants failed inputs to be tried again.
+    /// To the sender of a `retry-failed`.
     Retried(Sender<Result<JobView, Refused>>),
 }
 
 impl Reply {
-    /// Nothing comes of it.
+    /// Answers that the job is refused.
     pub(super) fn refuse(self, why: Refused) {
-        // Whoever asked may be gone.
+        // The requester may be gone.
         match self {
             Self::Submitted(reply) => drop(reply.send(Err(why))),
             Self::Retried(reply) => drop(reply.send(Err(why))),
         }
     }
 
-    /// It is taken in, or was before.
+    /// Answers that the job is accepted, or was before.
     pub(super) fn accept(self, job: JobView, known: bool) {
         match self {
             Self::Submitted(reply) => drop(reply.send(Ok(Submitted { job, known }))),
@@ -63,9 +63,9 @@ impl Reply {
     }
 }
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Debug)]
-pub(super) struct Sight {
+pub(super) struct JobProgress {
     pub(super) counts: JobCounts,
     pub(super) errors: BTreeMap<ErrorKind, u64>,
     pub(super) latency_ms: Option<LatencyMs>,
@@ -73,43 +73,43 @@ pub(super) struct Sight {
     pub(super) items_per_s: f64,
     pub(super) eta_s: Option<f64>,
     pub(super) restarts: u64,
-    pub(super) hosts: Vec<HostLook>,
-    pub(super) workers: Vec<WorkerLook>,
+    pub(super) hosts: Vec<HostSnapshot>,
+    pub(super) workers: Vec<WorkerSnapshot>,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(super) struct JobResult {
     pub(super) counts: JobCounts,
     pub(super) errors: BTreeMap<ErrorKind, u64>,
     pub(super) summary: Option<Summary>,
-    /// Of the inputs that this run did.
+    /// Latencies of the inputs that this run processed.
     pub(super) latencies: Latencies,
 }
 
-/// How it ended.
+/// How a run ended.
 #[derive(Debug)]
-pub(super) enum How {
-    /// Every input has its record; with this exit code.
+pub(super) enum JobEnd {
+    /// Every input has a record; with the exit code.
     Done(JobResult, u8),
-    /// It was asked to stop; what was done is kept.
+    /// The run was asked to stop; its records are kept.
     Stopped(JobResult),
-    /// It cannot be done; with what was done in spite of it, if it got as far as to begin.
+    /// The job cannot be done; with the partial result, if it started.
     Failed(String, Option<JobResult>),
-    /// It could not go on with things as they are (a full disk), and can later.
+    /// The run cannot continue now, for example because the disk is full, but may later.
     Blocked(String),
 }
 
-/// A job that can be taken in.
+/// A job that is ready to be accepted.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) document: Map<String, Value>,
     pub(super) command: &'static str,
     pub(super) name: Option<String>,
     pub(super) priority: i32,
-    /// The directory that becomes the job's, if it has uploads.
+    /// The directory of its uploads, if any, which becomes the job's.
     pub(super) incoming: Option<PathBuf>,
-    /// Within it.
+    /// The uploads, as paths within `incoming`.
     pub(super) uploads: Vec<PathBuf>,
     pub(super) idempotency: Option<Idempotency>,
     pub(super) retry_of: Option<JobId>,

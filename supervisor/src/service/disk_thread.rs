@@ -1,6 +1,5 @@
-//! The thread that does what takes long on a disk, so that the state loop does not: it looks through
-//! jobs on their way in and brings their uploads to the disk, collects failed inputs out of records,
-//! and removes directories.
+//! The disk thread. It does slow disk work for the state loop: it checks submitted jobs and syncs their
+//! uploads, collects failed inputs from records, and removes directories.
 
 mod failed;
 
@@ -14,94 +13,94 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::{Map, Value};
 
-use super::ask::{Refused, Submission, Upload};
-use super::news::{News, Prepared, Reply};
-use super::store::{self, Errand, RECORDS};
+use super::event::{Event, Prepared, Reply};
+use super::request::{Refused, Submission, Upload};
+use super::store::{self, JobInput, RECORDS};
 use crate::cli;
 use crate::config::Allowed;
 use crate::view::JobId;
 
 pub(super) use self::failed::Retry;
 
-/// Longest name of a job, in bytes: it stands in tables.
+/// Longest name of a job, in bytes, because names are shown in tables.
 const NAME_BYTES_MAX: usize = 200;
 
-/// What a job's priority may be, both ways.
+/// Highest priority of a job, and lowest with a minus.
 const PRIORITY_MAX: i64 = 100;
 
-/// The way to the clerk.
+/// A handle to the disk thread.
 #[derive(Debug)]
-pub(super) struct Clerk {
-    errands: Sender<Order>,
+pub(super) struct DiskThread {
+    errands: Sender<DiskTask>,
 }
 
 #[derive(Debug)]
-enum Order {
+enum DiskTask {
     Prepare(Box<Submission>, Reply),
     Retry(Box<Retry>, Reply),
     Remove(PathBuf),
     Allow(Allowed),
 }
 
-impl Clerk {
-    /// Starts the thread, which answers with [`News::Prepared`].
-    pub(super) fn start(allowed: Allowed, incoming: PathBuf, news: Sender<News>) -> io::Result<Self> {
+impl DiskThread {
+    /// Starts the thread. It answers with [`Event::Prepared`].
+    pub(super) fn start(allowed: Allowed, incoming: PathBuf, events: Sender<Event>) -> io::Result<Self> {
         let (errands, queue) = unbounded();
-        let mut desk = Desk { allowed, incoming, news };
-        thread::Builder::new().name("clerk".to_owned()).spawn(move || desk.work(&queue))?;
+        let mut disk_loop = DiskLoop { allowed, incoming, events };
+        thread::Builder::new().name("disk".to_owned()).spawn(move || disk_loop.work(&queue))?;
         Ok(Self { errands })
     }
 
-    /// Looks a job through and brings it to the disk.
+    /// Checks a job and syncs its files to disk.
     pub(super) fn prepare(&self, submission: Box<Submission>, reply: Reply) {
-        let _ = self.errands.send(Order::Prepare(submission, reply));
+        let _ = self.errands.send(DiskTask::Prepare(submission, reply));
     }
 
-    /// Makes a new job of the inputs that failed.
+    /// Makes a new job from failed inputs.
     pub(super) fn retry(&self, retry: Retry, reply: Reply) {
-        let _ = self.errands.send(Order::Retry(Box::new(retry), reply));
+        let _ = self.errands.send(DiskTask::Retry(Box::new(retry), reply));
     }
 
-    /// Jobs that come from now on may do this.
+    /// Sets what later jobs are allowed to do.
     pub(super) fn allow(&self, allowed: Allowed) {
-        let _ = self.errands.send(Order::Allow(allowed));
+        let _ = self.errands.send(DiskTask::Allow(allowed));
     }
 
-    /// Removes a directory that nobody needs.
+    /// Removes a directory.
     pub(super) fn remove(&self, directory: PathBuf) {
-        let _ = self.errands.send(Order::Remove(directory));
+        let _ = self.errands.send(DiskTask::Remove(directory));
     }
 }
 
-/// The directory that the uploads of a submission lie in.
+/// Returns the directory of a submission's uploads.
 pub(super) fn directory(uploads: &[Upload]) -> Option<PathBuf> {
     uploads.first().and_then(|upload| upload.path.parent()).map(Path::to_owned)
 }
 
-struct Desk {
+struct DiskLoop {
     allowed: Allowed,
     incoming: PathBuf,
-    news: Sender<News>,
+    events: Sender<Event>,
 }
 
-impl Desk {
-    fn work(&mut self, orders: &Receiver<Order>) {
-        for order in orders {
-            let (prepared, reply) = match order {
-                Order::Prepare(submission, reply) => (guarded(|| self.prepare(*submission, None)), reply),
-                Order::Retry(retry, reply) => (guarded(|| self.retry(&retry)), reply),
-                Order::Remove(directory) => {
+impl DiskLoop {
+    fn work(&mut self, tasks: &Receiver<DiskTask>) {
+        for task in tasks {
+            let (prepared, reply) = match task {
+                DiskTask::Prepare(submission, reply) => (guarded(|| self.prepare(*submission, None)), reply),
+                DiskTask::Retry(retry, reply) => (guarded(|| self.retry(&retry)), reply),
+                DiskTask::Remove(directory) => {
                     if let Err(error) = store::remove(&directory) {
-                        tracing::warn!(%error, "a directory is left over until the next start");
+                        tracing::warn!(%error, "cannot remove a directory; the next start removes it");
                     }
                     continue;
                 }
-                Order::Allow(allowed) => {
+                DiskTask::Allow(allowed) => {
                     self.allowed = allowed;
                     continue;
                 }
             };
-            if self.news.send(News::Prepared(prepared.map(Box::new), reply)).is_err() {
+            if self.events.send(Event::Prepared(prepared.map(Box::new), reply)).is_err() {
                 return;
             }
         }
@@ -111,7 +110,7 @@ impl Desk {
         let incoming = directory(&submission.uploads);
         let prepared = self.checked(submission, incoming.clone(), retry_of);
         if let (Err(_), Some(incoming)) = (&prepared, incoming) {
-            // If that fails, it is done at the next start.
+            // If this fails, the next start removes it.
             let _ = store::remove(&incoming);
         }
         prepared
@@ -133,7 +132,7 @@ impl Desk {
         };
         let place = incoming.as_deref().unwrap_or(&self.incoming);
         let paths: Vec<PathBuf> = placed.iter().map(|path| place.join(path)).collect();
-        // The service's directories are nobody's business.
+        // Messages must not show paths of the service.
         let here = format!("{}/", place.display());
         cli::job(&document, &paths, &place.join(RECORDS), &self.allowed)
             .map_err(|why| Refused::Invalid(why.replace(&here, "")))?;
@@ -158,7 +157,7 @@ impl Desk {
         match submission {
             Ok(submission) => {
                 if submission.uploads.is_empty() {
-                    // All that failed is named by its path, and nothing comes along.
+                    // All failed inputs are given by path, so there are no uploads.
                     let _ = store::remove(&incoming);
                 }
                 self.prepare(submission, Some(retry.of))
@@ -171,10 +170,10 @@ impl Desk {
     }
 }
 
-/// One job that makes the clerk panic must not leave all others without one.
+/// Catches panics, so that one job cannot stop the thread that all others need.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(Refused::Storage("internal error, please report it: looking through it panicked".to_owned()))
+        Err(Refused::Storage("internal error, please report it: the check of the job panicked".to_owned()))
     })
 }
 
@@ -185,7 +184,7 @@ fn name(document: &Map<String, Value>) -> Result<Option<String>, Refused> {
             Ok(Some(name.clone()))
         }
         Some(_) => Err(Refused::Invalid(format!(
-            "\"name\" takes a text of one line and at most {NAME_BYTES_MAX} bytes"
+            "\"name\" must be one line of text, of at most {NAME_BYTES_MAX} bytes"
         ))),
     }
 }
@@ -194,12 +193,14 @@ fn priority(document: &Map<String, Value>) -> Result<i32, Refused> {
     let Some(given) = document.get("priority") else { return Ok(0) };
     let number = given.as_i64().filter(|number| number.abs() <= PRIORITY_MAX);
     number.and_then(|number| i32::try_from(number).ok()).ok_or_else(|| {
-        Refused::Invalid(format!("\"priority\" takes a whole number from -{PRIORITY_MAX} to {PRIORITY_MAX}"))
+        Refused::Invalid(format!(
+            "\"priority\" must be a whole number from -{PRIORITY_MAX} to {PRIORITY_MAX}"
+        ))
     })
 }
 
-/// Gives each upload the name its sender gave it, in a directory of its own, and brings it to the
-/// disk. Where they are within `incoming`.
+/// Renames each upload to its sender's name, in a directory of its own, and syncs it to disk. Returns the
+/// paths within `incoming`.
 fn place(incoming: &Path, uploads: &[Upload]) -> Result<Vec<PathBuf>, Refused> {
     let storage = |error: io::Error| Refused::Storage(error.to_string());
     let mut placed = Vec::with_capacity(uploads.len());
@@ -209,7 +210,7 @@ fn place(incoming: &Path, uploads: &[Upload]) -> Result<Vec<PathBuf>, Refused> {
             [Component::Normal(only)] if only.to_str() == Some(upload.name.as_str())
         );
         if !is_name || upload.name.chars().any(char::is_control) {
-            return Err(Refused::Invalid(format!("{:?} is no file name", upload.name)));
+            return Err(Refused::Invalid(format!("upload name {:?} is not a valid file name", upload.name)));
         }
         let own = incoming.join(format!("input-{number}"));
         DirBuilder::new().mode(0o700).create(&own).map_err(storage)?;
@@ -250,18 +251,18 @@ mod tests {
         let document = serde_json::json!({"command": "parse", "paths": [page], "select": ["t=title"]});
         let document = document.as_object().unwrap().clone();
         let allowed = Allowed { paths: vec![directory.path().to_owned()], ..Allowed::default() };
-        let (news, heard) = crossbeam_channel::unbounded();
-        let clerk = Clerk::start(allowed, incoming.clone(), news).unwrap();
+        let (events, heard) = crossbeam_channel::unbounded();
+        let disk = DiskThread::start(allowed, incoming.clone(), events).unwrap();
         let retry = Retry {
             of: JobId(1),
             command: "parse".to_owned(),
-            errand: Errand { document: document.clone(), uploads: Vec::new() },
+            input: JobInput { document: document.clone(), uploads: Vec::new() },
             records,
             committed: record.len() as u64,
             sender: "a test".to_owned(),
         };
-        clerk.retry(retry, Reply::Retried(bounded(1).0));
-        let News::Prepared(prepared, _) = heard.recv().unwrap() else { panic!("other news") };
+        disk.retry(retry, Reply::Retried(bounded(1).0));
+        let Event::Prepared(prepared, _) = heard.recv().unwrap() else { panic!("another event") };
         assert_eq!(prepared.unwrap().document, document);
         assert_eq!(fs::read_dir(&incoming).unwrap().count(), 0);
     }
