@@ -6,6 +6,7 @@
 //! | [`codec`] | encodes messages in pieces small enough for a channel |
 //! | [`record`] | one output record, and the kinds of error it can carry |
 //! | [`json`] | JSON as others send it, kept as it stands |
+//! | [`decimal`] | decimal numbers, compared digit by digit |
 //! | [`mode`] | the four ways to use processes and waiting |
 //! | [`black_box`] | the shared page that survives a worker's death |
 //! | [`clock`] | the only module that reads the time |
@@ -15,6 +16,7 @@
 pub mod black_box;
 pub mod clock;
 pub mod codec;
+pub mod decimal;
 pub mod json;
 pub mod mode;
 pub mod protocol;

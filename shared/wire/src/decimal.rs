@@ -24,6 +24,7 @@ pub struct Decimal<'a> {
 impl<'a> Decimal<'a> {
     /// Takes a spelling apart. Digits may stand on one side of the point only (`.5`, `5.`), and a plus sign
     /// may stand before them.
+    #[inline]
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let (negative, text) = match text {
@@ -46,6 +47,7 @@ impl<'a> Decimal<'a> {
     }
 
     /// All digits from the first to the last that is not zero, as ASCII.
+    #[inline]
     pub fn significant(&self) -> impl Iterator<Item = u8> + use<'a> {
         let fraction = without_zeros(self.fraction);
         let whole = if fraction.is_empty() { without_zeros(self.whole) } else { self.whole };
@@ -54,6 +56,7 @@ impl<'a> Decimal<'a> {
 
     /// How many digits stand before the point when the number is written without an exponent: 1 for `7`, 0 for
     /// `0.7`, -1 for `0.07`; `None` of zero.
+    #[inline]
     #[must_use]
     pub fn magnitude(&self) -> Option<i64> {
         let zeros = |digits: &[u8]| digits.iter().take_while(|digit| **digit == b'0').count();
@@ -67,6 +70,7 @@ impl<'a> Decimal<'a> {
     }
 
     /// Which of two numbers is smaller.
+    #[inline]
     #[must_use]
     pub fn order(&self, other: &Self) -> Ordering {
         // A sign, and how far from zero.
@@ -98,7 +102,8 @@ impl<'a> Decimal<'a> {
     }
 }
 
-/// Which of two spelled numbers is smaller; `None` if one is no number.
+/// Which of two spelled numbers is smaller; `None` if one is not a number.
+#[inline]
 #[must_use]
 pub fn order(one: &[u8], other: &[u8]) -> Option<Ordering> {
     Some(Decimal::parse(one)?.order(&Decimal::parse(other)?))

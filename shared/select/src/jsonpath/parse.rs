@@ -7,7 +7,7 @@ use super::{
     Comparison, DEPTH_MAX, JsonPath, JsonPathError, Logic, Operand, Pattern, Query, Segment, Selector,
     pattern,
 };
-use crate::json::{self, Json};
+use wire::json::{self, Json};
 
 /// Parses a whole query.
 pub(super) fn query(text: &str) -> Result<JsonPath, JsonPathError> {

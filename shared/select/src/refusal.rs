@@ -31,30 +31,30 @@ impl fmt::Display for SelectError {
 
 /// A refusal while its place is still a byte offset into the flag.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) at: usize,
-    pub(super) problem: String,
-    pub(super) fix: String,
+pub(crate) struct Refusal {
+    pub(crate) at: usize,
+    pub(crate) problem: String,
+    pub(crate) fix: String,
 }
 
 impl Refusal {
-    pub(super) fn new(at: usize, problem: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(crate) fn new(at: usize, problem: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { at, problem: problem.into(), fix: fix.into() }
     }
 
     /// The same refusal, of a text that starts at byte `base` of a longer one.
-    pub(super) fn shifted(self, base: usize) -> Self {
+    pub(crate) fn shifted(self, base: usize) -> Self {
         Self { at: base + self.at, ..self }
     }
 
-    pub(super) fn in_flag(self, option: &'static str, flag: &str) -> SelectError {
+    pub(crate) fn in_flag(self, option: &'static str, flag: &str) -> SelectError {
         let position = flag.char_indices().take_while(|(at, _)| *at < self.at).count() + 1;
         SelectError { option, flag: flag.to_owned(), position, problem: self.problem, fix: self.fix }
     }
 }
 
 /// The name closest to `word`, if one is close.
-pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase();
     names
         .into_iter()

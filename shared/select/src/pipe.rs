@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::refusal::{Refusal, nearest};
+use crate::refusal::{Refusal, nearest};
 
 /// Most memory one compiled expression may take, in bytes. An expression this large
 /// still goes through a megabyte of text in well under a second.
@@ -66,7 +66,7 @@ enum Kind {
 }
 
 /// Parses the steps of `text`, which starts with the first `|` and at byte `base` of the flag.
-pub(super) fn parse(text: &str, base: usize, every: bool) -> Result<Vec<Pipe>, Refusal> {
+pub(crate) fn parse(text: &str, base: usize, every: bool) -> Result<Vec<Pipe>, Refusal> {
     let mut pipes = Vec::new();
     let (mut kind, mut is_list) = (Kind::Text, every);
     let mut at = 0;
@@ -92,7 +92,7 @@ pub(super) fn parse(text: &str, base: usize, every: bool) -> Result<Vec<Pipe>, R
 }
 
 /// The name of a step at the start of `text`, if there is something like one.
-pub(super) fn name_at_start(text: &str) -> &str {
+pub(crate) fn name_at_start(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').unwrap_or(text.len());
     text.get(..end).unwrap_or_default()
 }
@@ -248,7 +248,7 @@ pub fn regex(pattern: &str) -> Result<regex::Regex, regex::Error> {
 }
 
 /// Refuses an expression that does not compile, with the place where it breaks.
-pub(super) fn check_regex(pattern: &str) -> Result<(), Refusal> {
+pub(crate) fn check_regex(pattern: &str) -> Result<(), Refusal> {
     const FIX: &str = "look-around and back-references are not there: every expression takes linear time";
     let Err(error) = regex(pattern) else { return Ok(()) };
     match regex_syntax::parse(pattern) {

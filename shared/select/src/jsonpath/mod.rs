@@ -10,7 +10,7 @@ mod text;
 
 use regex::Regex;
 
-use crate::json::Json;
+use wire::json::Json;
 
 /// Brackets and parentheses inside each other, above any query that is meant.
 const DEPTH_MAX: usize = 32;

@@ -1,8 +1,8 @@
 //! Parses an expression by the grammar's own levels, weakest operator first.
 
-use super::super::refusal::nearest;
 use super::token::{Token, tokens};
 use super::{Axis, Expr, Function, NodeTest, Operator, Start, Step, XPathError};
+use crate::refusal::nearest;
 
 /// Brackets and parentheses inside each other, above any expression that is meant.
 const DEPTH_MAX: usize = 32;

@@ -9,12 +9,12 @@ use selectors::parser::SelectorParseErrorKind;
 
 pub use self::language::{Css, CssError, Direction, Plain, PseudoClass, PseudoElement, selectors};
 
-use super::pipe::name_at_start;
-use super::refusal::{Refusal, nearest};
-use super::{Take, is_link};
+use crate::pipe::name_at_start;
+use crate::refusal::{Refusal, nearest};
+use crate::{Take, is_link};
 
 /// Parses a selector and its last step, which stand at byte `base` of the flag.
-pub(super) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> {
+pub(crate) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> {
     let (css, take) = split_last_step(text, base)?;
     let is_below = css.len() < text.len() && css.ends_with(|c: char| c.is_ascii_whitespace());
     let css_at = base + (css.len() - css.trim_start().len());
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> 
 }
 
 /// Parses a selector that names elements, without a last step.
-pub(super) fn parse_elements(text: &str, base: usize) -> Result<String, Refusal> {
+pub(crate) fn parse_elements(text: &str, base: usize) -> Result<String, Refusal> {
     if let Some(at) = step_start(text).map_err(|refusal| refusal.shifted(base))? {
         let fix = "name whole elements here, and what to take of them in --select";
         return Err(Refusal::new(base + at, "a last step has no place here", fix));

@@ -1,11 +1,11 @@
 //! Where a selector ends and its steps begin: at the first `|` that is neither
 //! in quotes or brackets nor the selector language's own.
 
-use super::Language;
-use super::pipe::name_at_start;
+use crate::Language;
+use crate::pipe::name_at_start;
 
 /// The first `|` of `text` that begins a step, as a byte offset.
-pub(super) fn first_pipe(text: &str, language: Language) -> Option<usize> {
+pub(crate) fn first_pipe(text: &str, language: Language) -> Option<usize> {
     let mut depth = 0_usize;
     let mut quote = None;
     let mut chars = text.char_indices();

@@ -1,12 +1,20 @@
-//! What a job takes out of each page: the `--select` language, `--each`, `--preset`.
+//! What a job takes out of each page: the `--select` language, `--each` and `--preset`.
 //!
-//! `NAME=SELECTOR | STEP | STEP`, with `NAME[]` for every match. The selector is CSS
+//! A field is `NAME=SELECTOR | STEP | STEP`, with `NAME[]` for every match. The selector is CSS
 //! with a last step that says what to take (`::text`, `::attr(NAME)`, `::html`),
 //! JSONPath (it begins with `$`) or XPath (it begins with `/`, `./`, `(` or `xpath:`).
 //!
-//! Parsed in the supervisor, so that a bad selector is refused before any work
-//! starts, and carried to the workers as checked text. A [`Field`] that came
-//! out of [`Field::parse`] always holds a selector that its engine accepts.
+//! | module | holds |
+//! |---|---|
+//! | [`css`], [`jsonpath`], [`xpath`] | the parsers of the three languages, and what they return |
+//! | `cut` | where a selector ends and its steps begin |
+//! | `pipe` | the steps |
+//! | `preset` | the fields that need no selector |
+//! | `refusal` | the error: what is wrong, where, and what to write instead |
+//!
+//! The supervisor parses fields, so that it refuses a bad selector before any work starts. The
+//! workers get them as checked text, and evaluate them in the crate `extract`. A [`Field`] that
+//! [`Field::parse`] returned always holds a selector that its engine accepts.
 
 pub mod css;
 mod cut;
