@@ -6,7 +6,6 @@
 
 pub(crate) mod csv;
 pub mod decode;
-pub mod extract;
 pub mod fetch;
 mod files;
 pub(crate) mod map;
@@ -25,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use extract::{Body, Extractor, Kind, Page};
 use shared::black_box::{BlackBox, Phase};
 use shared::clock;
 use shared::job::{Executor, FetchSpec, JobSpec, RecordEncoding, Work};
@@ -38,7 +38,6 @@ use crate::Hook;
 use crate::want::Want;
 
 use self::csv::Csv;
-use self::extract::{Body, Extractor, Kind, Page};
 use self::fetch::tape::Tape;
 use self::fetch::{Failure, Fetched, blocking, event_loop};
 use self::files::{Files, Opened};
