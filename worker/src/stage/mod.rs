@@ -5,8 +5,8 @@
 //! record; nothing here fails as a whole once it is set up.
 
 pub(crate) mod csv;
-pub mod decode;
-pub mod fetch;
+mod decode;
+mod fetch;
 mod files;
 pub(crate) mod map;
 mod media_type;
