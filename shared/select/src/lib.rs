@@ -263,7 +263,9 @@ impl Language {
         if selector.starts_with('$') {
             Self::JsonPath
         } else if selector.starts_with(['/', '('])
-            || ["./", "../", XPATH_PREFIX].iter().any(|start| selector.starts_with(start))
+            || ["./", "../"].iter().any(|start| selector.starts_with(start))
+            // `xpath::text` is the text of an element called `xpath`.
+            || selector.strip_prefix(XPATH_PREFIX).is_some_and(|rest| !rest.starts_with(':'))
         {
             Self::XPath
         } else {

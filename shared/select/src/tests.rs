@@ -233,6 +233,9 @@ fn x_path_is_known_by_its_beginning_and_refused_where_it_breaks() {
         let field = Field::parse(&format!("x[]={path} | first")).unwrap();
         assert_eq!(field.source, Source::XPath(path.to_owned()));
     }
+    let element = Field::parse("x=xpath").unwrap();
+    assert!(matches!(element.source, Source::Css { .. }));
+    assert_eq!(Field::parse(&element.to_string()).unwrap(), element);
     let field = Field::parse("n=xpath:count(//a) | int").unwrap();
     assert_eq!(field.source, Source::XPath("count(//a)".to_owned()));
     for (path, position, problem) in [
