@@ -4,13 +4,13 @@
 //! `<template>` are a separate tree (HTML 4.12.3), and `annotation-xml` may contain HTML.
 
 use std::borrow::Cow;
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
 
 use ego_tree::{NodeId, NodeRef};
 use html5ever::tendril::StrTendril;
 use html5ever::tree_builder::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
-use html5ever::{Attribute, QualName, ns};
+use html5ever::{Attribute, QualName, local_name, ns};
 use scraper::{ElementRef, Html, HtmlTreeSink, Node};
 
 use crate::facts::Facts;
@@ -77,6 +77,8 @@ pub(crate) struct Sink {
     templates: RefCell<HashMap<NodeId, NodeId>>,
     /// `annotation-xml` elements whose content is HTML.
     holds_html: RefCell<HashSet<NodeId>>,
+    /// Whether the element created last is a `<meta>`.
+    is_at_meta: Cell<bool>,
 }
 
 impl Sink {
@@ -86,7 +88,13 @@ impl Sink {
             language,
             templates: RefCell::default(),
             holds_html: RefCell::default(),
+            is_at_meta: Cell::new(false),
         }
+    }
+
+    /// Whether the parser has just created a `<meta>`, the only element that may declare the encoding of a page.
+    pub(crate) fn is_at_meta(&self) -> bool {
+        self.is_at_meta.get()
     }
 
     /// Detaches the contents of a new `<template>` from the tree.
@@ -123,6 +131,7 @@ impl TreeSink for Sink {
     }
 
     fn create_element(&self, name: QualName, attributes: Vec<Attribute>, flags: ElementFlags) -> NodeId {
+        self.is_at_meta.set(name.local == local_name!("meta"));
         let (is_template, holds_html) = (flags.template, flags.mathml_annotation_xml_integration_point);
         let element = self.nodes.create_element(name, attributes, flags);
         if is_template {

@@ -7,6 +7,7 @@
 
 use encoding_rs::Encoding;
 use html5ever::tendril::{StrTendril, TendrilSink as _};
+use html5ever::tokenizer::TokenizerOpts;
 use html5ever::tree_builder::TreeBuilderOpts;
 use html5ever::{ParseOpts, TokenizerResult, ns, parse_document};
 use scraper::ElementRef;
@@ -115,7 +116,9 @@ pub(crate) fn build(
 ) -> Result<Built, ExtractError> {
     // No script will run, so what a page offers instead of scripts is content.
     let tree_builder = TreeBuilderOpts { scripting_enabled: false, ..TreeBuilderOpts::default() };
-    let options = ParseOpts { tree_builder, ..ParseOpts::default() };
+    // The decoder's input no longer has its byte order mark; another U+FEFF is text.
+    let tokenizer = TokenizerOpts { discard_bom: false, ..TokenizerOpts::default() };
+    let options = ParseOpts { tree_builder, tokenizer };
     let parser = parse_document(Sink::new(Language::Html), options);
     let mut decoder = Decoder::new(charset.encoding, PIECE_BYTES);
     while let Some(text) = decoder.next(input)? {
@@ -126,7 +129,10 @@ pub(crate) fn build(
                 TokenizerResult::Done => break,
                 TokenizerResult::Script(_) => {}
                 TokenizerResult::EncodingIndicator(label) => {
-                    if let Some(other) = charset.declare(label.as_bytes()) {
+                    // html5ever 0.40 also reports a `charset` of `<link>`, `<base>` and their like.
+                    if parser.tokenizer.sink.sink.is_at_meta()
+                        && let Some(other) = charset.declare(label.as_bytes())
+                    {
                         return Ok(Built::Redecode(other));
                     }
                 }

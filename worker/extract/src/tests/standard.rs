@@ -227,6 +227,9 @@ fn what_is_no_meta_changes_nothing() {
         "<meta charset=nonsense>",
         "<meta http-equiv=refresh content='charset=koi8-r'>",
         "<metal charset=koi8-r>",
+        "<link rel=stylesheet charset=koi8-r>",
+        "<base charset=koi8-r>",
+        "<bgsound http-equiv=content-type content='charset=koi8-r'>",
     ] {
         let html = format!("<title>{text}</title>{filler}{hidden}");
         let bytes = encoding_rs::WINDOWS_1252.encode(&html).0;
@@ -248,6 +251,14 @@ fn what_is_no_meta_changes_nothing() {
     // In its first 1024 bytes a script may name one, but the parser knows better.
     let script = "<script>'<meta charset=koi8-r>'</script><meta charset=utf-8><title>é</title>";
     assert_eq!(extract(&["t=title"], script.as_bytes()), ("[\"é\"]".to_owned(), "utf-8"));
+}
+
+#[test]
+fn one_byte_order_mark_is_removed() {
+    for select in ["b=body", "b=body:not(x)"] {
+        let (values, _) = extract(&[select], "\u{feff}\u{feff}x".as_bytes());
+        assert_eq!(values, "[\"\u{feff}x\"]", "{select}");
+    }
 }
 
 const WINDOWS_1252_TEXT: &str = "café crème brûlée déjà vu, où est la forêt";
