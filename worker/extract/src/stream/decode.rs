@@ -1,12 +1,12 @@
-//! Turns raw text and attribute values into what they stand for: entities
-//! decoded, line ends and NUL bytes as the HTML standard wants them.
+//! Decodes raw text and attribute values: entities, line ends and NUL bytes, according to
+//! the HTML standard.
 
 use std::borrow::Cow;
 
 use htmlize::{Context, unescape_bytes_in};
 use memchr::{memchr, memchr3};
 
-/// What a NUL byte becomes where it cannot be dropped.
+/// The replacement of a NUL byte that cannot be dropped.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
 /// An attribute's value.
@@ -20,7 +20,7 @@ pub(super) fn attribute(raw: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// An attribute's value, still as the page's bytes.
+/// An attribute's value as bytes of the page.
 pub(super) fn attribute_bytes(raw: &[u8]) -> Cow<'_, [u8]> {
     if memchr3(b'&', b'\r', 0, raw).is_none() {
         return Cow::Borrowed(raw);
@@ -28,20 +28,22 @@ pub(super) fn attribute_bytes(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(unescape_bytes_in(normalized(raw, REPLACEMENT), Context::Attribute).into_owned())
 }
 
-/// Text between tags, where a NUL byte is dropped.
+/// Text between tags, as valid UTF-8. NUL bytes are dropped.
 pub(super) fn text(raw: &[u8]) -> Cow<'_, [u8]> {
-    if memchr3(b'&', b'\r', 0, raw).is_none() {
-        return Cow::Borrowed(raw);
+    let raw = valid(raw);
+    if memchr3(b'&', b'\r', 0, &raw).is_none() {
+        return raw;
     }
-    Cow::Owned(unescape_bytes_in(normalized(raw, b""), Context::General).into_owned())
+    Cow::Owned(unescape_bytes_in(normalized(&raw, b""), Context::General).into_owned())
 }
 
-/// Text inside an element that holds nothing but text.
+/// Text of an element that contains only text, as valid UTF-8.
 pub(super) fn raw_text(raw: &[u8], has_entities: bool) -> Cow<'_, [u8]> {
-    if memchr3(b'&', b'\r', 0, raw).is_none() {
-        return Cow::Borrowed(raw);
+    let raw = valid(raw);
+    if memchr3(b'&', b'\r', 0, &raw).is_none() {
+        return raw;
     }
-    let normalized = normalized(raw, REPLACEMENT);
+    let normalized = normalized(&raw, REPLACEMENT);
     if has_entities {
         Cow::Owned(unescape_bytes_in(normalized, Context::General).into_owned())
     } else {
@@ -49,7 +51,16 @@ pub(super) fn raw_text(raw: &[u8], has_entities: bool) -> Cow<'_, [u8]> {
     }
 }
 
-/// `raw` with every line end made a line feed and every NUL made `nul`.
+/// Replaces what is not valid UTF-8. This cannot wait until the texts of a value are put together: the ends of two
+/// texts, or the bytes around a NUL, could become a character.
+fn valid(raw: &[u8]) -> Cow<'_, [u8]> {
+    match String::from_utf8_lossy(raw) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+/// Replaces each line end in `raw` by a line feed, and each NUL by `nul`.
 fn normalized(raw: &[u8], nul: &[u8]) -> Vec<u8> {
     if memchr(b'\r', raw).is_none() && memchr(0, raw).is_none() {
         return raw.to_vec();
@@ -90,6 +101,8 @@ mod tests {
             assert_eq!(text(raw.as_bytes()), in_text.as_bytes(), "{raw:?}");
             assert_eq!(attribute(raw.as_bytes()), in_attribute, "{raw:?}");
         }
+        assert_eq!(text(b"\xC5\0\xAF").as_ref(), "\u{fffd}\u{fffd}".as_bytes());
+        assert_eq!(raw_text(b"\xE2\x82", false).as_ref(), "\u{fffd}".as_bytes());
         assert_eq!(raw_text(b"&lt;\r\n\0", false).as_ref(), "&lt;\n\u{fffd}".as_bytes());
         assert_eq!(raw_text(b"&lt;\r\n\0", true).as_ref(), "<\n\u{fffd}".as_bytes());
     }

@@ -120,6 +120,20 @@ fn text_is_decoded_from_its_charset() {
 }
 
 #[test]
+fn bytes_that_are_not_utf_8_stay_apart() {
+    for select in ["b=body", "b=body:not(x)"] {
+        for html in [
+            &b"<meta charset=utf-8><body>x\xC5\0\xAF"[..],
+            b"<meta charset=utf-8><body>x\xC5<b>\xAF</b>",
+            b"<meta charset=utf-8><body>x\xC5<!-- c -->\xAF",
+            b"<meta charset=utf-8><body><textarea>x\xC5</textarea>\xAF",
+        ] {
+            assert_eq!(extract(&[select], html), ("[\"x\u{fffd}\u{fffd}\"]".to_owned(), "utf-8"), "{select}");
+        }
+    }
+}
+
+#[test]
 fn a_saved_page_keeps_its_links_as_written() {
     let html = "<a href=' ../x y '></a><a href=HTTP://A.org></a>";
     let links = extractor(&["l[]=a::attr(href)"]);

@@ -1,6 +1,4 @@
-//! Text in its place: which element it belongs to, and which fields collect it.
-
-use std::borrow::Cow;
+//! Text: which element it belongs to, and which fields collect it.
 
 use super::{Phase, RawText, Step, Stop, Tag, Tree, decode, is_space};
 
@@ -27,7 +25,7 @@ impl Tree<'_> {
         if text.is_empty() && !has_nul {
             return Ok(());
         }
-        // Where a NUL stands tells more than its being dropped; only in plain text does it not.
+        // The position of a NUL matters, except in plain text, where it is only dropped.
         let nul_matters = self.phase != Phase::InBody
             || self.is_in_foreign()
             || self.is_frameset_ok
@@ -58,7 +56,7 @@ impl Tree<'_> {
         self.append(text)
     }
 
-    /// The whole content of the element that was just opened, which is not markup; closes it.
+    /// Handles the whole content of the element just opened, which is not markup, and closes the element.
     pub(in crate::stream) fn raw_text(&mut self, raw: &[u8], kind: RawText) -> Step {
         let skips_line_feed = std::mem::take(&mut self.skips_line_feed);
         if !self.captures.is_empty() {
@@ -73,13 +71,9 @@ impl Tree<'_> {
     }
 
     pub(super) fn append(&mut self, text: &[u8]) -> Step {
-        let text: Cow<'_, [u8]> = match memchr::memchr(0, text) {
-            None => Cow::Borrowed(text),
-            Some(_) => Cow::Owned(text.iter().copied().filter(|byte| *byte != 0).collect()),
-        };
         for capture in &mut self.captures {
             self.found.grow(text.len()).map_err(Stop::Failed)?;
-            capture.text.extend_from_slice(&text);
+            capture.text.extend_from_slice(text);
         }
         Ok(())
     }
