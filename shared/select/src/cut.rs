@@ -1,5 +1,5 @@
-//! Where a selector ends and its steps begin: at the first `|` that is neither
-//! in quotes or brackets nor the selector language's own.
+//! Finds where a selector ends and its steps begin: at the first `|` that is neither
+//! inside quotes or brackets nor an operator of the selector's language.
 
 use crate::Language;
 use crate::pipe::name_at_start;
@@ -11,7 +11,7 @@ pub(crate) fn first_pipe(text: &str, language: Language) -> Option<usize> {
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match (quote, c) {
-            // XPath has no escapes: a backslash in a string is one.
+            // XPath has no escapes: a backslash in a string is a backslash.
             (_, '\\') if language != Language::XPath => {
                 chars.next();
             }
@@ -32,7 +32,7 @@ pub(crate) fn first_pipe(text: &str, language: Language) -> Option<usize> {
     None
 }
 
-/// Whether what stands behind a `|` goes on an XPath: a path, not the bare name of a step.
+/// Whether the text after a `|` continues an XPath: it is a path, not just the name of a step.
 fn is_union(after: &str) -> bool {
     let after = after.trim_start();
     let name = name_at_start(after);

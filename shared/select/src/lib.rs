@@ -41,43 +41,43 @@ pub use self::refusal::SelectError;
 pub struct Field {
     /// Its key under `fields`.
     pub name: String,
-    /// What is looked for, in which language.
+    /// What to look for.
     pub source: Source,
-    /// Every match (a list) or the first one (a value or `null`).
+    /// Take every match (a list) or the first one (a value or `null`).
     pub every: bool,
-    /// What is done to what was found, in order.
+    /// What to do with each value, in order.
     pub pipes: Vec<Pipe>,
 }
 
-/// What is looked for in a page.
+/// What to look for in a page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
-    /// Elements, and what is taken of them.
+    /// Elements.
     Css {
-        /// A CSS selector, without our last step.
+        /// A CSS selector, without the last step.
         selector: String,
-        /// What is taken of a matching element.
+        /// What to take from each element.
         take: Take,
     },
     /// Values of a JSON body.
     JsonPath(String),
-    /// Nodes of a page, or a number, text or truth computed of them.
+    /// Nodes of a page, or a number, text or boolean computed from them.
     XPath(String),
 }
 
-/// What is taken of a matching element.
+/// What to take from an element.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Take {
-    /// All the text inside, entities decoded, trimmed.
+    /// All the text inside, with entities decoded, trimmed.
     Text,
-    /// The value of an attribute, whose name is as it was given; `href` and `src` are resolved.
-    /// An element without the attribute is no match.
+    /// The value of an attribute, by its name as written; `href` and `src` are resolved.
+    /// An element without the attribute does not match.
     Attribute(String),
     /// The element itself, as HTML.
     Html,
 }
 
-/// What `--each` takes one object of: elements or values that fields are then relative to.
+/// What `--each` makes objects of: elements or values, in which the fields are then looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Each {
     /// Elements, by a CSS selector.
@@ -88,7 +88,7 @@ pub enum Each {
     XPath(String),
 }
 
-/// Attributes whose values are links, and are made absolute wherever they are taken.
+/// Whether the values of an attribute are links. These are made absolute in all languages.
 #[must_use]
 pub fn is_link(attribute: &str) -> bool {
     ["href", "src"].iter().any(|link| attribute.eq_ignore_ascii_case(link))
@@ -98,7 +98,7 @@ impl Field {
     /// Parses one `--select` value.
     ///
     /// # Errors
-    /// When the name, the selector, its last step or a step behind it is missing or wrong.
+    /// Fails if the name, the selector, its last step or a later step is missing or not valid.
     pub fn parse(flag: &str) -> Result<Self, SelectError> {
         parse(flag).map_err(|refusal| refusal.in_flag("--select", flag))
     }
@@ -106,8 +106,8 @@ impl Field {
     /// Parses every `--select` of a job, in order.
     ///
     /// # Errors
-    /// As [`Field::parse`]; also when two fields have the same name, since a
-    /// record holds each name once.
+    /// Fails as [`Field::parse`] does, and if two fields have the same name: a
+    /// record has each name once.
     pub fn parse_all<S: AsRef<str>>(flags: &[S]) -> Result<Vec<Self>, SelectError> {
         let mut fields: Vec<Self> = Vec::with_capacity(flags.len());
         for flag in flags {
@@ -124,7 +124,7 @@ impl Field {
     }
 }
 
-/// The field as it would be written, defaults included.
+/// The field as a user would write it, including defaults.
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}=", self.name, if self.every { "[]" } else { "" })?;
@@ -143,15 +143,15 @@ impl Each {
     /// Parses the value of `--each`.
     ///
     /// # Errors
-    /// When the selector is missing or wrong, or says what to take.
+    /// Fails if the selector is missing or not valid, or if it says what to take.
     pub fn parse(flag: &str) -> Result<Self, SelectError> {
         parse_each(flag).map_err(|refusal| refusal.in_flag("--each", flag))
     }
 
-    /// Refuses fields that cannot be looked for inside what this takes.
+    /// Refuses fields that cannot be looked for inside these items.
     ///
     /// # Errors
-    /// What is wrong, and what to do about it.
+    /// Returns what is wrong, and what to do about it.
     pub fn check(&self, fields: &[Field]) -> Result<(), String> {
         if fields.is_empty() {
             return Err(format!(
@@ -181,10 +181,10 @@ impl fmt::Display for Each {
     }
 }
 
-/// The key under which a record holds what `--each` gives.
+/// The key under which a record has the items of `--each`.
 pub const ITEMS: &str = "items";
 
-/// The keys under `fields`, in order.
+/// Returns the keys under `fields`, in order.
 #[must_use]
 pub fn names(fields: &[Field], each: Option<&Each>, presets: &[Preset]) -> Vec<String> {
     let mut names: Vec<String> = match each {
@@ -246,7 +246,7 @@ fn parse_each(flag: &str) -> Result<Each, Refusal> {
     }
 }
 
-/// What a selector is written in, by how it begins.
+/// The language of a selector, which its first characters show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Language {
     Css,
@@ -254,7 +254,7 @@ enum Language {
     XPath,
 }
 
-/// Says that a selector is XPath however it begins.
+/// Marks a selector as XPath, however it begins.
 const XPATH_PREFIX: &str = "xpath:";
 
 impl Language {

@@ -1,7 +1,7 @@
-//! The steps behind a selector: `| re(…) | strip | int …`.
+//! The steps after a selector: `| re(…) | strip | int …`.
 //!
-//! Parsed and checked for what each can take when the flag is: a `join` of what
-//! is one value, or a `strip` of a number, never reaches a worker.
+//! A flag is parsed together with its steps. So a `join` of a single
+//! value, or a `strip` of a number, is refused and never reaches a worker.
 
 use std::fmt;
 
@@ -9,35 +9,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::refusal::{Refusal, nearest};
 
-/// Most memory one compiled expression may take, in bytes. An expression this large
-/// still goes through a megabyte of text in well under a second.
+/// Maximum memory of one compiled expression, in bytes. An expression of this size
+/// reads a megabyte of text in well under a second.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
-/// Every step's name.
+/// The names of all steps.
 const NAMES: [&str; 8] = ["re", "strip", "int", "float", "url", "first", "join", "default"];
 
-/// What all refusals of a step's name say in the end.
+/// The last part of every refusal of a step's name.
 const STEPS: &str =
     "the steps are re(REGEX), strip, int, float, url, first, join(SEPARATOR) and default(VALUE)";
 
-/// One step: what is done to each value, or to all of them.
+/// One step: what to do with each value, or with all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pipe {
-    /// The first group of the first match, or all of the match without groups; a value without a match goes.
+    /// Take the first group of the first match, or the whole match if there are no groups. Drop values that do
+    /// not match.
     Re(String),
-    /// Without white space at both ends, the no-break space included.
+    /// Remove white space at both ends, including no-break spaces.
     Strip,
-    /// An integer, or `null`.
+    /// Convert to an integer, or `null`.
     Int,
-    /// A number, or `null`.
+    /// Convert to a number, or `null`.
     Float,
-    /// Made absolute against the page's base.
+    /// Make absolute, relative to the page's base.
     Url,
-    /// The first of a list, or `null`.
+    /// Take the first of a list, or `null`.
     First,
-    /// A list as one text.
+    /// Join a list into one text.
     Join(String),
-    /// Something in place of `null`.
+    /// Replace `null`.
     Default(String),
 }
 
@@ -56,22 +57,22 @@ impl fmt::Display for Pipe {
     }
 }
 
-/// What a value is known to be on its way through the steps.
+/// The type of a value between two steps, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A text, or whatever JSON or XPath gives, which counts as one.
+    /// A text, or a value of JSON or XPath, which is treated as one.
     Text,
     Int,
     Float,
 }
 
-/// Parses the steps of `text`, which starts with the first `|` and at byte `base` of the flag.
+/// Parses the steps in `text`, which starts with the first `|`, at byte `base` of the flag.
 pub(crate) fn parse(text: &str, base: usize, every: bool) -> Result<Vec<Pipe>, Refusal> {
     let mut pipes = Vec::new();
     let (mut kind, mut is_list) = (Kind::Text, every);
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        // `rest` begins with the `|` that ended what was before.
+        // `rest` begins with the `|` after the previous step.
         let body = rest.get(1..).unwrap_or_default();
         let name_at = at + 1 + (body.len() - body.trim_start().len());
         let (pipe, end) = step(text, name_at).map_err(|refusal| refusal.shifted(base))?;
@@ -91,13 +92,13 @@ pub(crate) fn parse(text: &str, base: usize, every: bool) -> Result<Vec<Pipe>, R
     Ok(pipes)
 }
 
-/// The name of a step at the start of `text`, if there is something like one.
+/// The name of a step at the start of `text`, or an empty text.
 pub(crate) fn name_at_start(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').unwrap_or(text.len());
     text.get(..end).unwrap_or_default()
 }
 
-/// Parses the step whose name starts at `at`; says where it ends.
+/// Parses the step whose name starts at `at`, and returns where it ends.
 fn step(text: &str, at: usize) -> Result<(Pipe, usize), Refusal> {
     let rest = text.get(at..).unwrap_or_default();
     let name = name_at_start(rest);
@@ -168,12 +169,12 @@ fn with_argument(
     }
 }
 
-/// Finds the parenthesis that closes the one at `open`. In a regular expression those
-/// in a class (`[)]`) do not count; behind a backslash none does.
+/// Finds the parenthesis that closes the one at `open`. In a regular expression, parentheses
+/// in a class (`[)]`) do not count, and neither do escaped ones.
 fn closing(text: &str, open: usize, is_regex: bool) -> Result<usize, Refusal> {
     let mut depth = 0_usize;
     let mut classes = 0_usize;
-    // Behind the bracket that opens a class, and behind the `^` that may follow it.
+    // The position after the bracket that opens a class, and after a `^` that follows it.
     let (mut class_start, mut negated) = (false, false);
     let mut chars = text.char_indices().skip_while(|(at, _)| *at < open);
     while let Some((at, c)) = chars.next() {
@@ -187,7 +188,7 @@ fn closing(text: &str, open: usize, is_regex: bool) -> Result<usize, Refusal> {
                 classes += 1;
                 class_start = true;
             }
-            // `[]…]` and `[^]…]` begin with a bracket that is meant.
+            // In `[]…]` and `[^]…]`, the first bracket is a member of the class.
             '^' if first_in_class && !behind_caret => (class_start, negated) = (true, true),
             ']' if classes > 0 && !first_in_class => classes -= 1,
             '(' if classes == 0 => depth += 1,
@@ -207,7 +208,7 @@ fn closing(text: &str, open: usize, is_regex: bool) -> Result<usize, Refusal> {
     ))
 }
 
-/// What `\n`, `\t` and a character behind a backslash stand for.
+/// The meaning of `\n`, `\t` and other characters after a backslash.
 fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
@@ -225,7 +226,7 @@ fn unescaped(text: &str) -> String {
     out
 }
 
-/// A text as it is written in parentheses.
+/// Writes a text in the form used inside parentheses.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -239,15 +240,15 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Compiles a regular expression as every engine does.
+/// Compiles a regular expression, with the limits that apply everywhere.
 ///
 /// # Errors
-/// When it is malformed or larger than 1 MiB once compiled.
+/// Fails if the expression is malformed, or larger than 1 MiB when compiled.
 pub fn regex(pattern: &str) -> Result<regex::Regex, regex::Error> {
     regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
 }
 
-/// Refuses an expression that does not compile, with the place where it breaks.
+/// Refuses an expression that does not compile, and names the place of the error.
 pub(crate) fn check_regex(pattern: &str) -> Result<(), Refusal> {
     const FIX: &str = "look-around and back-references are not there: every expression takes linear time";
     let Err(error) = regex(pattern) else { return Ok(()) };
@@ -273,7 +274,7 @@ pub(crate) fn check_regex(pattern: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a step can take what comes to it; what it makes of it.
+/// Checks whether a step accepts a type, and returns the type of its result.
 fn check(pipe: &Pipe, kind: &mut Kind, is_list: &mut bool) -> Result<(), (String, String)> {
     let text_only = |name: &str| match kind {
         Kind::Text => Ok(()),

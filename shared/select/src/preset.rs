@@ -1,4 +1,4 @@
-//! `--preset`: what a page says about itself in a vocabulary of its own.
+//! `--preset`: what a page says about itself in a standard vocabulary.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// The objects of its `application/ld+json` scripts, as a list.
+    /// The objects in its `application/ld+json` scripts, as a list.
     JsonLd,
     /// Its `<meta property>` elements of the Open Graph vocabularies, as an object.
     OpenGraph,
@@ -17,10 +17,10 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// Every preset, in the order in which help lists them.
+    /// All presets, in the order of the help.
     pub const ALL: [Self; 4] = [Self::JsonLd, Self::OpenGraph, Self::Microdata, Self::Meta];
 
-    /// What it is called on the command line, and its key under `fields`.
+    /// Its name on the command line, and its key under `fields`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,20 +1,20 @@
-//! Why a flag of the selection was refused: what is wrong, where, and what to
-//! write instead. Everything that parses a part of a flag answers with a
-//! [`Refusal`] in bytes; only the flag as a whole knows characters.
+//! Why a flag was refused: what is wrong, where, and what to
+//! write instead. The parsers of parts of a flag return a
+//! [`Refusal`] with a byte offset; only the whole flag is counted in characters.
 
 use std::fmt;
 
-/// Furthest a spelling may be from a name and still be taken for it, as a share of the longer one.
+/// Minimum similarity of a misspelled name to the name that is suggested for it, from 0 to 1.
 const SIMILARITY_MIN: f64 = 0.5;
 
 /// Why a `--select` or `--each` was refused: what is wrong, where, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct SelectError {
-    /// Which flag it is: `--select` or `--each`.
+    /// The flag: `--select` or `--each`.
     pub option: &'static str,
-    /// The flag's value as it was given.
+    /// The value of the flag as written.
     pub flag: String,
-    /// Where in the flag, in characters from 1; past its end when something is missing there.
+    /// The position of the error in characters, from 1; after the end if something is missing there.
     pub position: usize,
     /// What is wrong.
     pub problem: String,
@@ -29,7 +29,7 @@ impl fmt::Display for SelectError {
     }
 }
 
-/// A refusal while its place is still a byte offset into the flag.
+/// A refusal whose position is a byte offset into the flag.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) at: usize,
@@ -42,7 +42,7 @@ impl Refusal {
         Self { at, problem: problem.into(), fix: fix.into() }
     }
 
-    /// The same refusal, of a text that starts at byte `base` of a longer one.
+    /// The same refusal, in a longer text in which this text starts at byte `base`.
     pub(crate) fn shifted(self, base: usize) -> Self {
         Self { at: base + self.at, ..self }
     }
@@ -53,7 +53,7 @@ impl Refusal {
     }
 }
 
-/// The name closest to `word`, if one is close.
+/// The name most similar to `word`, if one is similar enough.
 pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase();
     names

@@ -15,14 +15,13 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFI
 use crate::input::Input;
 pub(crate) use prescan::parameter;
 
-/// Where a page must say its encoding; the number is the HTML standard's.
+/// Bytes at the start of a page in which it may declare its encoding; the number is the HTML standard's.
 const DECLARATION_BYTES: usize = 1024;
 
-/// How much is checked for being UTF-8 when nothing declares the encoding.
+/// Bytes that must be valid UTF-8 if nothing declares the encoding.
 const VALIDITY_BYTES: usize = 64 * 1024;
 
-/// How much is given to the detector: it reads 41 MB/s, and four KiB of text
-/// decide as well as a whole page.
+/// Bytes given to the detector. It reads 41 MB/s, and 4 KiB of text give the same answer as a whole page.
 const GUESS_BYTES: usize = 4 * 1024;
 
 /// The encoding of a page, and whether its parser may still change it.
@@ -62,7 +61,7 @@ impl Charset {
 /// The encoding of the input, which is left at its first byte after any byte order mark.
 ///
 /// # Errors
-/// When the input cannot be read.
+/// Fails if the input cannot be read.
 pub(crate) fn sniff(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<Charset> {
     if let Some(encoding) = transported(input, header_label)? {
         return Ok(Charset::certain(encoding));
@@ -78,7 +77,7 @@ pub(crate) fn sniff(input: &mut Input<'_>, header_label: Option<&str>) -> io::Re
 /// The encoding of a JSON body, which is UTF-8 (RFC 8259) unless it says otherwise.
 ///
 /// # Errors
-/// When the input cannot be read.
+/// Fails if the input cannot be read.
 pub(crate) fn of_json(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<&'static Encoding> {
     Ok(transported(input, header_label)?.unwrap_or(UTF_8))
 }
@@ -86,7 +85,7 @@ pub(crate) fn of_json(input: &mut Input<'_>, header_label: Option<&str>) -> io::
 /// The encoding of an XML body (RFC 7303, section 3): that of its declaration, or UTF-8.
 ///
 /// # Errors
-/// When the input cannot be read.
+/// Fails if the input cannot be read.
 pub(crate) fn of_xml(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<&'static Encoding> {
     if let Some(encoding) = transported(input, header_label)? {
         return Ok(encoding);
@@ -105,7 +104,7 @@ fn transported(input: &mut Input<'_>, header_label: Option<&str>) -> io::Result<
 
 /// The encoding's WHATWG name in lower case, as records show it.
 pub(crate) fn name(encoding: &'static Encoding) -> &'static str {
-    // Every name there is, since lower case cannot be had from a static name without a copy.
+    // All names: a static name cannot be turned into lower case without a copy.
     const LOWER: [&str; 40] = [
         "utf-8",
         "ibm866",
@@ -154,7 +153,7 @@ pub(crate) fn name(encoding: &'static Encoding) -> &'static str {
         .unwrap_or_else(|| encoding.name())
 }
 
-/// Valid UTF-8, but for a last character that the window cuts in two.
+/// Whether the start of a page is valid UTF-8; its last character may be incomplete.
 fn is_utf8_start(start: &[u8]) -> bool {
     match std::str::from_utf8(start) {
         Ok(_) => true,
@@ -168,12 +167,12 @@ fn guess(start: &[u8]) -> &'static Encoding {
     let interesting = interesting.get(..GUESS_BYTES).unwrap_or(interesting);
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(interesting, false);
-    // The window is not UTF-8, or we would not be here.
+    // Only text that is not valid UTF-8 gets here.
     detector.guess(None, Utf8Detection::Deny)
 }
 
-/// A declaration we could read as ASCII cannot be in UTF-16, whatever it says;
-/// these two replacements are the HTML standard's.
+/// Replaces encodings that a declaration in ASCII cannot name, as the HTML standard says: such a page
+/// is not in UTF-16.
 fn as_declared_in_ascii(encoding: &'static Encoding) -> &'static Encoding {
     if encoding == UTF_16LE || encoding == UTF_16BE {
         UTF_8

@@ -35,8 +35,8 @@ pub(crate) enum Language {
 impl Document {
     /// The elements of the page in document order.
     pub(crate) fn elements(&self) -> impl Iterator<Item = ElementRef<'_>> {
-        // `Html::select` goes by order of creation, which is not the document's
-        // order once the parser has moved content out of a table.
+        // `Html::select` uses the order of creation. That is not document order once the parser has
+        // moved content out of a table.
         self.html.tree.root().descendants().filter_map(ElementRef::wrap)
     }
 

@@ -1,9 +1,9 @@
-//! Full CSS over a tree: for selectors that streaming cannot answer, and for
+//! The tree engine: all of CSS, for selectors that cannot be streamed and for
 //! pages whose markup is too irregular to be streamed.
 //!
-//! Building the tree takes time quadratic in the depth of nesting (300 KB of
-//! `<div>` is 6 s), so text is fed a little at a time under a deadline, and
-//! matching looks at the clock as well.
+//! The time to build a tree is quadratic in the depth of nesting (6 s for 300 KB of
+//! `<div>`). So text is fed in small pieces, and both building and matching check the
+//! deadline.
 
 use encoding_rs::Encoding;
 use html5ever::tendril::{StrTendril, TendrilSink as _};
@@ -21,11 +21,11 @@ use crate::input::{Decoder, Input};
 use crate::pick::{Pick, Take};
 use crate::{ExtractError, Rejected, markup};
 
-/// Text given to the tree builder between two looks at the clock. Each piece
+/// Text given to the tree builder between two checks of the deadline. Each piece
 /// costs a buffer and a system call: 2 % of the parsing at this size.
 const PIECE_BYTES: usize = 4 * 1024;
 
-/// Elements looked at between two looks at the clock.
+/// Elements matched between two checks of the deadline.
 pub(crate) const ELEMENTS_PER_LOOK: usize = 64;
 
 /// A job's selectors, ready to be matched against trees.
@@ -33,10 +33,10 @@ pub(crate) struct Dom {
     picks: Vec<(Selector, Take, bool)>,
 }
 
-/// What building a tree came to.
+/// How building a tree ended.
 pub(crate) enum Built {
     Page(Document),
-    /// The page names another encoding than the one it was decoded from.
+    /// The page declares another encoding than the one it was decoded from.
     Redecode(&'static Encoding),
 }
 
@@ -108,13 +108,13 @@ fn collect_one(
     }
 }
 
-/// Reads the input to its end and builds a page's tree, unless it turns out to be in another encoding.
+/// Reads the input to its end and builds a page's tree, unless the page declares another encoding.
 pub(crate) fn build(
     input: &mut Input<'_>,
     mut charset: Charset,
     deadline: &Deadline,
 ) -> Result<Built, ExtractError> {
-    // No script will run, so what a page offers instead of scripts is content.
+    // No scripts run, so the content for browsers without scripts counts.
     let tree_builder = TreeBuilderOpts { scripting_enabled: false, ..TreeBuilderOpts::default() };
     // The decoder's input no longer has its byte order mark; another U+FEFF is text.
     let tokenizer = TokenizerOpts { discard_bom: false, ..TokenizerOpts::default() };

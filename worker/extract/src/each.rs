@@ -1,4 +1,4 @@
-//! `--each`: one object for every element that a selector names, its fields looked
+//! `--each`: one object for each element that a selector matches. Its fields are looked
 //! for inside that element.
 
 use scraper::ElementRef;
@@ -17,10 +17,10 @@ use crate::tree::Tree;
 use crate::xpath::{Nodes, XPath};
 use crate::{ExtractError, Rejected, markup};
 
-/// What a member takes beside its text, in memory and as `,"":null` in the record.
+/// Memory for a member besides its text, counted as if written: `,"":null`.
 pub(crate) const MEMBER_BYTES: usize = 64;
 
-/// Which elements, and what is taken of each.
+/// The elements that become objects, and the fields of each.
 pub(crate) struct Items {
     of: Of,
     members: Vec<Member>,
@@ -30,7 +30,7 @@ enum Of {
     Css(Selector),
     #[cfg(feature = "xpath")]
     XPath(XPath),
-    /// JSONPath finds nothing in HTML.
+    /// A JSONPath, which matches nothing in HTML.
     Nothing,
 }
 
@@ -45,7 +45,7 @@ enum Wanted {
     Css {
         selector: Selector,
         take: Take,
-        /// The selector speaks of the element itself, so that it may match it.
+        /// The selector of a member may match the item's element itself.
         is_scoped: bool,
     },
     #[cfg(feature = "xpath")]
@@ -67,7 +67,7 @@ impl Items {
         Ok(Self { of, members })
     }
 
-    /// The items of a page, in its order.
+    /// The items of a page, in document order.
     pub(crate) fn of_page(
         &self,
         tree: &Tree<'_>,
@@ -110,7 +110,7 @@ impl Items {
         Ok(FieldValue::List(items))
     }
 
-    /// Whether any of it is XPath.
+    /// Whether the items or their members use XPath.
     #[cfg(feature = "xpath")]
     pub(crate) fn needs_nodes(&self) -> bool {
         let of_members = self.members.iter().any(|member| matches!(member.wanted, Wanted::XPath(_)));
@@ -136,7 +136,7 @@ impl Member {
     }
 }
 
-/// One element that becomes an object.
+/// An element that becomes an object.
 struct Item<'p> {
     page: &'p Document,
     element: ElementRef<'p>,
@@ -147,7 +147,7 @@ struct Item<'p> {
 
 impl Item<'_> {
     fn object(&self, members: &[Member], found: &mut Found) -> Result<FieldValue, ExtractError> {
-        // Items without anything in them take memory as well.
+        // Empty items need memory too.
         found.grow(members.iter().map(|member| MEMBER_BYTES + member.name.len()).sum())?;
         let mut texts = self.css(members, found)?;
         let mut object = Vec::with_capacity(members.len());
@@ -173,13 +173,13 @@ impl Item<'_> {
         Ok(FieldValue::Object(object))
     }
 
-    /// What the members in CSS find, all in one walk.
+    /// Finds the values of all CSS members in one walk.
     fn css(&self, members: &[Member], found: &mut Found) -> Result<Vec<Vec<FieldValue>>, ExtractError> {
         let mut texts: Vec<Vec<FieldValue>> = members.iter().map(|_| Vec::new()).collect();
         let is_css = |member: &&Member| matches!(member.wanted, Wanted::Css { .. });
         let mut firsts = members.iter().filter(is_css).filter(|member| !member.every).count();
         let walks_on = members.iter().filter(is_css).any(|member| member.every);
-        // What is cached of `:has()` holds for this item: it may speak of `:scope`.
+        // Cached results of `:has()` are valid for this item only, because they may depend on `:scope`.
         let mut caches = SelectorCaches::default();
         let elements = self.element.descendants().filter_map(ElementRef::wrap);
         for (n, element) in elements.enumerate() {
@@ -229,7 +229,7 @@ impl Item<'_> {
                 markup::outer(self.page, element, &mut out)?;
                 String::from_utf8_lossy(&out).into_owned()
             }
-            // Only presets take these, and those are the page's.
+            // Only presets use these, and presets are for the whole page.
             Take::Pair(_) => return Ok(None),
         };
         found.grow(value.len())?;

@@ -17,21 +17,21 @@ use crate::links::Links;
 use crate::page::{Markup, PageJob};
 use crate::steps::Around;
 
-/// What a body is, as far as its content type or its file's name tells.
+/// The language of a body, as stated by its content type or its file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// JSON of whatever kind.
+    /// JSON, or a format based on it.
     Json,
-    /// HTML, or what is treated as such.
+    /// HTML, or anything that is read as HTML.
     Html,
-    /// XML of whatever kind: a feed, XHTML.
+    /// XML, such as a feed or XHTML.
     Xml,
-    /// Nobody said.
+    /// Not stated.
     Unknown,
 }
 
 impl Kind {
-    /// What a `Content-Type` header says.
+    /// Returns the kind that a `Content-Type` header states.
     #[must_use]
     pub fn of_content_type(header: Option<&str>) -> Self {
         let Some(header) = header else { return Self::Unknown };
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// What the extension of a file says.
+    /// Returns the kind that a file name's extension states.
     #[must_use]
     pub fn of_extension(extension: Option<&str>) -> Self {
         match extension.unwrap_or_default().to_ascii_lowercase().as_str() {
@@ -58,17 +58,17 @@ impl Kind {
     }
 }
 
-/// What is known of a page besides its bytes.
+/// What is known about a page besides its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
-    /// What it is written in.
+    /// The language of the body.
     pub kind: Kind,
     /// The charset label of the `Content-Type` header.
     pub content_type_charset: Option<&'a str>,
-    /// Where the page was fetched from; a saved file has none, and its links stay
-    /// as written unless it names an absolute `<base href>`.
+    /// The URL of the page. A saved file has none, and its links stay as written
+    /// unless it has an absolute `<base href>`.
     pub url: Option<&'a Url>,
-    /// CPU time the extraction may take.
+    /// Maximum CPU time of the extraction.
     pub parse_timeout: Duration,
 }
 
@@ -87,7 +87,7 @@ impl Extracted {
     }
 }
 
-/// Extracts a job's fields from one page after another.
+/// Extracts the fields of one job from any number of pages.
 pub struct Extractor {
     html: PageJob,
     json: JsonJob,
@@ -98,7 +98,7 @@ impl Extractor {
     /// Compiles a job's selectors.
     ///
     /// # Errors
-    /// When one of them is not what it should be.
+    /// Fails if a selector is not valid, or if this build does not support it.
     pub fn new(fields: &[Field], each: Option<&Each>, presets: &[Preset]) -> Result<Self, Rejected> {
         Ok(Self {
             html: PageJob::new(fields, each, presets)?,
@@ -110,17 +110,17 @@ impl Extractor {
     /// Extracts the fields of one page.
     ///
     /// # Errors
-    /// When the body cannot be read, should be JSON and is not, or passes a limit.
+    /// Fails if the body cannot be read, if it is not valid XML or JSON, or if it exceeds a limit.
     pub fn extract(&self, page: Page<'_>, body: &mut dyn Body) -> Result<Extracted, ExtractError> {
         let deadline = Deadline::after(page.parse_timeout);
         let mut input = Input::new(body);
         if self.tries_json(page.kind, &mut input)? {
             let encoding = charset::of_json(&mut input, page.content_type_charset)?;
-            // The queries of links are in the encoding of a page, and this is none.
+            // Queries are encoded in the encoding of an HTML page, and this is not HTML.
             let links = Links::new(page.url, None, encoding_rs::UTF_8);
             let around = Around { links: &links, deadline: &deadline };
             match self.json.run(&mut input, encoding, around) {
-                // What was sent as a page may be one, however it begins.
+                // HTML may begin like JSON.
                 Err(ExtractError::Json(_)) if page.kind == Kind::Html && self.html.reads() => {
                     input.start_over()?;
                 }
@@ -141,7 +141,7 @@ impl Extractor {
         Ok(Extracted::new(values, encoding))
     }
 
-    /// Whether a body is read as JSON: because it is said to be that, or because it begins like it.
+    /// Whether to read a body as JSON: it is declared as JSON, or it begins like JSON.
     fn tries_json(&self, kind: Kind, input: &mut Input<'_>) -> io::Result<bool> {
         match kind {
             _ if self.is_empty => Ok(false),
@@ -152,14 +152,14 @@ impl Extractor {
     }
 }
 
-/// Whether a body begins as JSON and no page does: with a bracket, after a byte order mark and white space.
+/// Whether a body begins with a bracket, after a byte order mark and white space. No HTML page does.
 fn looks_like_json(input: &mut Input<'_>) -> io::Result<bool> {
     let mut ahead_bytes = 256;
     loop {
         let ahead = input.peek(ahead_bytes)?;
         let is_all = ahead.len() < ahead_bytes;
         let text = ahead.get(Encoding::for_bom(ahead).map_or(0, |(_, bytes)| bytes)..).unwrap_or_default();
-        // In UTF-16 the other half of each character is zero.
+        // In UTF-16, the other byte of each of these characters is zero.
         match text.iter().find(|byte| !byte.is_ascii_whitespace() && **byte != 0) {
             Some(first) => return Ok(matches!(first, b'{' | b'[')),
             None if is_all => return Ok(false),

@@ -1,7 +1,7 @@
-//! What the engines have found so far on one page, and the limits on finding.
+//! The values found so far on one page, and the limits on them.
 //!
-//! Values stay in one buffer until the page is done: only then is the base of
-//! its links known, since `<base>` may come last.
+//! Values stay in one buffer until the page ends, because `<base>` may come last, and
+//! links depend on it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::ExtractError;
 use crate::links::Links;
 use crate::pick::{Pick, Take};
 
-/// Most bytes the fields of one page may come to. Nested elements repeat the
-/// text inside them: a megabyte in a thousand nested `div`s would be a gigabyte.
+/// Maximum size in bytes of all fields of one page. Nested elements repeat the text
+/// inside them: a megabyte in a thousand nested `div`s would come to a gigabyte.
 pub(crate) const FOUND_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// When a page's share of CPU time ends.
+/// The end of a page's CPU time.
 pub(crate) struct Deadline {
     end: Duration,
     limit: Duration,
@@ -29,7 +29,7 @@ impl Deadline {
     }
 
     /// # Errors
-    /// When the time is over.
+    /// Fails when the time is over.
     pub(crate) fn check(&self) -> Result<(), ExtractError> {
         if clock::thread_cpu() > self.end {
             return Err(ExtractError::Deadline { limit: self.limit });
@@ -41,16 +41,16 @@ impl Deadline {
 /// The values found on one page, by field, in document order.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Every value, one after the other, as bytes: UTF-8 unless the page was not.
+    /// All values, one after the other, in UTF-8. Bytes that are not valid UTF-8 are kept.
     bytes: Vec<u8>,
-    /// For each field, where its values are in `bytes`.
+    /// For each field, the ranges of its values in `bytes`.
     values: Vec<Vec<(usize, usize)>>,
     base_href: Option<String>,
-    /// Bytes found, those of values still growing included.
+    /// Bytes found, including values that are not complete.
     total: usize,
 }
 
-/// The place of a value among its field's.
+/// The place of a value among the values of its field.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
     field: usize,
@@ -84,17 +84,17 @@ impl Found {
     /// Adds one value to a field.
     ///
     /// # Errors
-    /// When the page's fields have grown past their limit.
+    /// Fails if the fields of the page exceed their limit.
     pub(crate) fn push(&mut self, field: usize, value: &[u8]) -> Result<(), ExtractError> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(value);
         self.close(field, start)
     }
 
-    /// Adds the pieces of a text to a field.
+    /// Adds a text, given in pieces, to a field.
     ///
     /// # Errors
-    /// When the page's fields have grown past their limit.
+    /// Fails if the fields of the page exceed their limit.
     pub(crate) fn push_text<'a>(
         &mut self,
         field: usize,
@@ -107,7 +107,7 @@ impl Found {
         self.close(field, start)
     }
 
-    /// Notes the place, in document order, of a value that is still growing.
+    /// Reserves the place, in document order, of a value that is not complete.
     pub(crate) fn reserve(&mut self, field: usize) -> Slot {
         let place = self.values.get_mut(field).map_or(0, |values| {
             values.push((0, 0));
@@ -116,10 +116,10 @@ impl Found {
         Slot { field, place }
     }
 
-    /// Counts bytes that a reserved value has grown by.
+    /// Counts bytes of a reserved value.
     ///
     /// # Errors
-    /// When the page's fields have grown past their limit.
+    /// Fails if the fields of the page exceed their limit.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), ExtractError> {
         self.total += bytes;
         if self.total > FOUND_BYTES_MAX {
@@ -128,7 +128,7 @@ impl Found {
         Ok(())
     }
 
-    /// Gives a reserved value its text, whose bytes have been counted.
+    /// Sets the text of a reserved value. Its bytes have been counted.
     pub(crate) fn fill(&mut self, slot: Slot, text: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(text);
@@ -137,10 +137,10 @@ impl Found {
         }
     }
 
-    /// Adds what `write` writes to a field, as one value.
+    /// Adds what `write` appends to a field, as one value.
     ///
     /// # Errors
-    /// When the page's fields have grown past their limit.
+    /// Fails if the fields of the page exceed their limit.
     pub(crate) fn push_written(
         &mut self,
         field: usize,
@@ -158,33 +158,33 @@ impl Found {
         self.grow(self.bytes.len() - start)
     }
 
-    /// Whether all that was found reads the same in every encoding that a page may be in:
-    /// ISO-2022-JP begins what is not ASCII with an escape.
+    /// Whether the values are the same in every encoding that the page may declare. ISO-2022-JP
+    /// starts text that is not ASCII with an escape character.
     pub(crate) fn is_ascii(&self) -> bool {
         self.bytes.is_ascii() && memchr::memchr(0x1B, &self.bytes).is_none()
     }
 
-    /// Of the first `<base href>`, as written.
+    /// The first `<base href>`, as written.
     pub(crate) fn base_href(&self) -> Option<&str> {
         self.base_href.as_deref()
     }
 
-    /// What was found, ready to be read.
+    /// Returns the values.
     pub(crate) fn read(&self) -> Values<'_> {
         Values { found: self, text: std::str::from_utf8(&self.bytes).ok() }
     }
 }
 
-/// What was found on a page that is done.
+/// The values of a page that was read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Values<'f> {
     found: &'f Found,
-    /// All of it, unless the page is broken.
+    /// All values as text, if they are valid UTF-8.
     text: Option<&'f str>,
 }
 
 impl<'f> Values<'f> {
-    /// What a pick found: text trimmed, links made absolute.
+    /// The value of a pick: text is trimmed, links are made absolute.
     pub(crate) fn of(self, n: usize, pick: &Pick, links: &Links) -> FieldValue {
         let is_link = pick.take.is_link();
         let is_text = pick.take == Take::Text;
@@ -204,7 +204,7 @@ impl<'f> Values<'f> {
         }
     }
 
-    /// What a pick found, as it was found.
+    /// The values of a pick, unchanged.
     pub(crate) fn texts(self, n: usize) -> impl Iterator<Item = Cow<'f, str>> {
         let values = self.found.values.get(n).map(Vec::as_slice).unwrap_or_default();
         values.iter().map(move |&(start, end)| match self.text.and_then(|text| text.get(start..end)) {
@@ -214,12 +214,12 @@ impl<'f> Values<'f> {
     }
 }
 
-/// Without HTML's white space at both ends; a no-break space is text.
+/// Removes HTML's white space at both ends. A no-break space is not white space.
 pub(crate) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_ascii_whitespace())
 }
 
-/// What a selector in a language of another kind of body finds.
+/// The value of a selector whose language does not apply to the body.
 pub(crate) const fn nothing(every: bool) -> FieldValue {
     if every { FieldValue::List(Vec::new()) } else { FieldValue::Null }
 }

@@ -1,29 +1,29 @@
-//! A page's bytes, and the UTF-8 text made of them, a piece at a time.
+//! A page's bytes, and the UTF-8 text decoded from them, one piece at a time.
 //!
-//! A body that is UTF-8 already is handed on where it lies, in memory or in the
-//! reader's buffer; only other encodings are decoded into a buffer of ours.
+//! A body in UTF-8 is used in place, in memory or in the reader's buffer. Bodies in
+//! other encodings are decoded into a buffer.
 
 use std::io::{self, BufRead, Seek, SeekFrom};
 
 use encoding_rs::{Encoding, UTF_8};
 
-/// Where a page's bytes come from.
+/// The source of a page's bytes.
 ///
-/// Seeking is used only to start over, when a page that was being streamed
-/// turns out to need a tree. A body in memory is a `Cursor<&[u8]>`, which costs
+/// It is rewound only if a page that was being streamed
+/// needs a tree. A body in memory is a `Cursor<&[u8]>`, which needs
 /// no copy; a file is a `BufReader<File>`.
 pub trait Body: BufRead + Seek {}
 
 impl<T: BufRead + Seek + ?Sized> Body for T {}
 
-/// The bytes of a body, with a look ahead of any length.
+/// The bytes of a body, with a look-ahead of any length.
 pub(crate) struct Input<'b> {
     body: &'b mut dyn Body,
-    /// Bytes already taken from `body` by a look ahead that passed its buffer.
+    /// Bytes taken from `body` by a look-ahead that was larger than its buffer.
     ahead: Vec<u8>,
-    /// How many of `ahead` are consumed.
+    /// The number of bytes of `ahead` that are consumed.
     ahead_at: usize,
-    /// Where the text starts, after a byte order mark.
+    /// The offset of the text, after any byte order mark.
     start: u64,
 }
 
@@ -32,10 +32,10 @@ impl<'b> Input<'b> {
         Self { body, ahead: Vec::new(), ahead_at: 0, start: 0 }
     }
 
-    /// The next `want` bytes, or all that are left, without consuming them.
+    /// Returns the next `want` bytes, or all that are left, without consuming them.
     ///
     /// # Errors
-    /// When the body cannot be read.
+    /// Fails if the body cannot be read.
     pub(crate) fn peek(&mut self, want: usize) -> io::Result<&[u8]> {
         if self.ahead.is_empty() && self.body.fill_buf()?.len() >= want {
             let buffered = self.body.fill_buf()?;
@@ -54,16 +54,16 @@ impl<'b> Input<'b> {
         Ok(ahead.get(..want).unwrap_or(ahead))
     }
 
-    /// Leaves out the first `bytes` bytes, which were peeked, for good.
+    /// Removes the first `bytes` bytes, which were peeked, for good.
     pub(crate) fn skip_mark(&mut self, bytes: usize) {
         self.start = u64::try_from(bytes).unwrap_or(0);
         self.consume(bytes);
     }
 
-    /// What is there to be read next; empty at the end of the body.
+    /// Returns bytes to read next; none at the end of the body.
     ///
     /// # Errors
-    /// When the body cannot be read.
+    /// Fails if the body cannot be read.
     pub(crate) fn fill(&mut self) -> io::Result<&[u8]> {
         if self.ahead_at < self.ahead.len() {
             return Ok(self.ahead.get(self.ahead_at..).unwrap_or_default());
@@ -80,48 +80,48 @@ impl<'b> Input<'b> {
         }
     }
 
-    /// Starts over at the first byte of the text.
+    /// Continues at the first byte of the text.
     ///
     /// # Errors
-    /// When the body cannot be rewound, as a pipe cannot.
+    /// Fails if the body cannot be rewound, such as a pipe.
     pub(crate) fn rewind(&mut self) -> io::Result<()> {
         self.ahead.clear();
         self.ahead_at = 0;
         self.body.seek(SeekFrom::Start(self.start)).map(|_| ())
     }
 
-    /// Starts over at the first byte of the body, a byte order mark included.
+    /// Continues at the first byte of the body, including any byte order mark.
     ///
     /// # Errors
-    /// When the body cannot be rewound, as a pipe cannot.
+    /// Fails if the body cannot be rewound, such as a pipe.
     pub(crate) fn start_over(&mut self) -> io::Result<()> {
         self.start = 0;
         self.rewind()
     }
 }
 
-/// Decodes a body into UTF-8, a bounded piece at a time.
+/// Decodes a body into UTF-8, in pieces of limited size.
 pub(crate) struct Decoder {
     decoder: encoding_rs::Decoder,
     text: String,
-    /// The largest piece of input decoded at once, in bytes.
+    /// Maximum bytes of input decoded at once.
     piece_bytes: usize,
     ended: bool,
 }
 
 impl Decoder {
-    /// A decoder of input from which any byte order mark is already removed.
+    /// Creates a decoder of input without a byte order mark.
     pub(crate) fn new(encoding: &'static Encoding, piece_bytes: usize) -> Self {
         let decoder = encoding.new_decoder_without_bom_handling();
-        // Room for the worst case, since decoding stops where the room ends.
+        // Room for the worst case, because decoding stops at a full buffer.
         let room = decoder.max_utf8_buffer_length(piece_bytes).unwrap_or(piece_bytes * 4);
         Self { decoder, text: String::with_capacity(room), piece_bytes, ended: false }
     }
 
-    /// The next piece of text, or `None` at the end.
+    /// Returns the next piece of text, or `None` at the end.
     ///
     /// # Errors
-    /// When the body cannot be read.
+    /// Fails if the body cannot be read.
     pub(crate) fn next<'a>(&'a mut self, input: &mut Input<'_>) -> io::Result<Option<&'a str>> {
         self.text.clear();
         while self.text.is_empty() && !self.ended {
@@ -135,7 +135,7 @@ impl Decoder {
     }
 }
 
-/// Whether bytes in this encoding can be read as UTF-8 as they are.
+/// Whether bytes in this encoding are read as UTF-8, in place.
 pub(crate) fn is_utf8(encoding: &'static Encoding) -> bool {
     encoding == UTF_8
 }

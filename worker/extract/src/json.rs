@@ -1,7 +1,7 @@
 //! Extraction from JSON bodies: fields and items by JSONPath.
 //!
-//! A body is parsed only if the job looks for something in it, so a job that has
-//! only selectors for HTML does not care whether JSON is well formed.
+//! A body is parsed only if the job has a field in JSONPath. So a job with
+//! selectors for HTML only accepts any body.
 
 use std::string::FromUtf8Error;
 
@@ -19,10 +19,10 @@ use crate::jsonpath::Search;
 use crate::steps::{Around, Steps};
 use crate::{ExtractError, Rejected, presets};
 
-/// Input decoded between two looks at the clock.
+/// Input decoded between two checks of the deadline.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A job, ready for one JSON body after another.
+/// A job, compiled for JSON bodies.
 pub(crate) struct JsonJob {
     each: Option<Option<JsonPath>>,
     members: Vec<Member>,
@@ -31,7 +31,7 @@ pub(crate) struct JsonJob {
 
 struct Member {
     name: String,
-    /// `None` for what is looked for in HTML.
+    /// `None` for a field in CSS or XPath.
     path: Option<JsonPath>,
     every: bool,
     steps: Steps,
@@ -57,12 +57,12 @@ impl JsonJob {
         Ok(Self { each, members, presets: presets.to_vec() })
     }
 
-    /// Whether a JSONPath is to be evaluated.
+    /// Whether the job has a JSONPath.
     pub(crate) fn has_paths(&self) -> bool {
         self.members.iter().any(|member| member.path.is_some()) || matches!(self.each, Some(Some(_)))
     }
 
-    /// Whether anything is looked for in JSON.
+    /// Whether the job has anything to find in JSON.
     pub(crate) fn reads(&self) -> bool {
         self.has_paths() || self.presets.contains(&Preset::JsonLd)
     }
@@ -145,7 +145,7 @@ impl Member {
     }
 }
 
-/// The bytes that a value found adds to a record.
+/// The size of a value in a record, in bytes.
 fn size(value: &FieldValue) -> usize {
     match value {
         FieldValue::Text(text) => text.len(),
@@ -158,7 +158,7 @@ fn size(value: &FieldValue) -> usize {
     }
 }
 
-/// The text of a body. What is not valid in its encoding becomes U+FFFD, as it does on a page.
+/// The text of a body. Bytes that are not valid in its encoding become U+FFFD, as in HTML.
 fn text(
     input: &mut Input<'_>,
     encoding: &'static Encoding,

@@ -1,7 +1,7 @@
-//! Evaluates JSONPath over a parsed body, counting every value it looks at.
+//! Evaluates JSONPath over a parsed body, and counts each value that it visits.
 //!
-//! A query can look at the same value again and again (`$..*..*`), so what it may
-//! look at is bounded by the page's time, and what it may hold by [`NODES_MAX`].
+//! A query can visit the same value many times (`$..*..*`). So the page's deadline limits
+//! the visits, and [`NODES_MAX`] limits how many values a query holds at once.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -13,13 +13,13 @@ use wire::json::Json;
 use crate::ExtractError;
 use crate::found::Deadline;
 
-/// Values looked at between two looks at the clock: well under a millisecond.
+/// Values visited between two checks of the deadline: well under a millisecond.
 const VALUES_PER_LOOK: u32 = 4096;
 
-/// Values that a query may hold at a time, 8 bytes each.
+/// Maximum values that a query holds at once, 8 bytes each.
 const NODES_MAX: usize = 8 << 20;
 
-/// One query on one body.
+/// The evaluation of one query on one body.
 pub(crate) struct Search<'b> {
     root: &'b Json<'b>,
     deadline: &'b Deadline,
@@ -33,7 +33,7 @@ impl<'b> Search<'b> {
         Self { root, deadline, looks: 0 }
     }
 
-    /// The values that a query finds, in its order.
+    /// The values that a query selects, in order.
     pub(crate) fn run(mut self, path: &JsonPath) -> Result<Nodes<'b>, ExtractError> {
         self.segments(&path.segments, vec![self.root])
     }
@@ -59,7 +59,7 @@ impl<'b> Search<'b> {
         Ok(nodes)
     }
 
-    /// A value and all below it, each before what is in it.
+    /// A value and all its descendants, each before its children.
     fn descend(
         &mut self,
         from: &'b Json<'b>,
@@ -170,7 +170,7 @@ impl<'b> Search<'b> {
                 match wanted {
                     Pattern::Fixed(regex) => Ok(regex.is_match(text)),
                     Pattern::Found(operand) => {
-                        // Compiling takes as long as looking at thousands of values.
+                        // Compiling a pattern takes as long as visiting thousands of values.
                         self.deadline.check()?;
                         let regex = match self.operand(operand, at)?.as_deref() {
                             Some(Json::String(found)) => pattern(found, *whole),
@@ -188,7 +188,7 @@ impl<'b> Search<'b> {
         self.segments(&query.segments, vec![from])
     }
 
-    /// One value, or nothing.
+    /// A single value, or nothing.
     fn operand<'x>(
         &mut self,
         operand: &'x Operand,
@@ -235,7 +235,7 @@ impl<'b> Search<'b> {
         self.equal_values(left, right)
     }
 
-    /// Equality that counts what it looks at. Bodies are no deeper than their parser allows.
+    /// Compares for equality, and counts the values visited. The parser limits the depth of bodies.
     fn equal_values(&mut self, left: &Json<'_>, right: &Json<'_>) -> Result<bool, ExtractError> {
         self.look()?;
         match (left, right) {
@@ -270,7 +270,7 @@ impl<'b> Search<'b> {
     }
 }
 
-/// A count as a query compares it.
+/// A count as a number of a query.
 fn count(count: usize) -> Json<'static> {
     Json::Number(Cow::Owned(count.to_string()))
 }
@@ -286,7 +286,7 @@ fn is_less(left: Option<&Json<'_>>, right: Option<&Json<'_>>) -> bool {
     }
 }
 
-/// The place that an index names.
+/// The position that an index selects.
 fn place(index: i64, len: usize) -> Option<usize> {
     match usize::try_from(index) {
         Ok(place) => Some(place),
@@ -294,7 +294,7 @@ fn place(index: i64, len: usize) -> Option<usize> {
     }
 }
 
-/// The places of a slice, in its order (RFC 9535, section 2.3.4.2).
+/// The positions that a slice selects, in order (RFC 9535, section 2.3.4.2).
 fn places(start: Option<i64>, end: Option<i64>, step: i64, len: usize) -> impl Iterator<Item = usize> {
     let len = i64::try_from(len).unwrap_or(i64::MAX);
     let normal = |index: i64| if index >= 0 { index } else { len + index };

@@ -1,15 +1,15 @@
-//! Makes the `href` and `src` of a page absolute, as a browser would.
+//! Makes the URLs in `href` and `src` absolute, as a browser would.
 //!
-//! A documentation page has hundreds of links, nearly all of them plain: those
-//! are put together from the base's own parts. Whatever is not plain goes through
-//! `Url::join`, and for every plain one both ways give the same text.
+//! A documentation page has hundreds of links, and nearly all of them are plain. A plain link
+//! is appended to a part of the base's text. Every other link goes through
+//! `Url::join`. For a plain link, both give the same text.
 
 use std::borrow::Cow;
 
 use encoding_rs::{EncoderResult, Encoding, UTF_8};
 use url::{ParseError, Position, Url};
 
-/// What a page's links are relative to, and what their queries are encoded in.
+/// The base of a page's links, and the encoding of their queries.
 #[derive(Debug)]
 pub(crate) struct Links {
     base: Option<Base>,
@@ -19,7 +19,7 @@ pub(crate) struct Links {
 #[derive(Debug)]
 struct Base {
     url: Url,
-    /// Links may be put together from the parts below.
+    /// The parts of the base, if plain links can be appended to them.
     is_plain: bool,
     /// Length of `scheme://host:port` in the URL's text.
     origin_end: usize,
@@ -32,23 +32,23 @@ struct Base {
 }
 
 impl Links {
-    /// Links of a page at `page` in `encoding` whose first `<base href>` is `base_href`.
+    /// The links of a page at `page` in `encoding`, whose first `<base href>` is `base_href`.
     ///
-    /// A saved file has no URL: unless it names an absolute base, its links stay as written.
+    /// A saved file has no URL. Its links stay as written, unless it has an absolute base.
     pub(crate) fn new(page: Option<&Url>, base_href: Option<&str>, encoding: &'static Encoding) -> Self {
         let encoding = encoding.output_encoding();
         let declared = base_href.and_then(|href| joined(page, href, encoding).ok());
-        // The HTML standard disregards a base that would turn links into code or data.
+        // The HTML standard ignores a base with one of these schemes.
         let declared = declared.filter(|url| !matches!(url.scheme(), "data" | "javascript"));
         Self { base: declared.or_else(|| page.cloned()).map(Base::new), encoding }
     }
 
-    /// Whether `link`, as written, reads the same whatever the base is.
+    /// Whether the absolute form of `link` does not depend on the base.
     pub(crate) fn is_independent(link: &str) -> bool {
         is_plain_absolute(link)
     }
 
-    /// The absolute form of `link`, or what was written when it has none.
+    /// Returns the absolute form of `link`, or `link` itself if it has none.
     pub(crate) fn resolve(&self, link: &str) -> String {
         let Some(base) = &self.base else {
             return trimmed(link).to_owned();
@@ -65,7 +65,7 @@ impl Links {
     }
 }
 
-/// Joins a link to its base as the URL standard says.
+/// Joins a link to its base according to the URL standard.
 fn joined(base: Option<&Url>, link: &str, encoding: &'static Encoding) -> Result<Url, ParseError> {
     let query: &dyn for<'t> Fn(&'t str) -> Cow<'t, [u8]> = &|text| encoded(text, encoding);
     let query = Some(query).filter(|_| encoding != UTF_8);
@@ -96,7 +96,7 @@ fn encoded<'t>(text: &'t str, encoding: &'static Encoding) -> Cow<'t, [u8]> {
     }
 }
 
-/// What the URL standard strips before it parses.
+/// Removes what the URL standard strips before parsing.
 fn trimmed(link: &str) -> &str {
     link.trim_matches(|c: char| c <= ' ')
 }
@@ -111,7 +111,7 @@ impl Base {
         Self { url, is_plain, origin_end, directory_end, path_end, query_end }
     }
 
-    /// `link` joined to this base, if it is of a kind where that is mere concatenation.
+    /// Appends `link` to a part of the base, if `link` is plain.
     fn plain(&self, link: &str) -> Option<String> {
         let (kept, rest) = match link.as_bytes() {
             [] => (self.query_end, link),
@@ -132,7 +132,7 @@ impl Base {
         Some(url)
     }
 
-    /// Applies leading `./` and `../` to the base's directory.
+    /// Resolves leading `./` and `../` against the base's directory.
     fn climb<'a>(&self, link: &'a str) -> Option<(usize, &'a str)> {
         let path = self.url.as_str().get(self.origin_end..self.directory_end)?;
         let mut directory = path.strip_suffix('/')?;
@@ -152,14 +152,14 @@ impl Base {
     }
 }
 
-/// Whether a path with its query and fragment means exactly itself: nothing to
-/// escape, no `.` or `..` segment, no colon that could end a scheme.
+/// Whether parsing would leave a path with its query and fragment unchanged: nothing to
+/// escape, no `.` or `..` segment, and no colon that could end a scheme.
 fn is_plain_rest(rest: &str) -> bool {
     let (mut in_path, mut in_first_segment) = (true, true);
     let mut previous = b'/';
     for byte in rest.bytes() {
         match byte {
-            // `%2e` is another way to write a dot.
+            // `%2e` also means a dot.
             b'2' if in_path && previous == b'%' => return false,
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {}
             b'!' | b'$' | b'&' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'@' | b'%' => {}
@@ -176,7 +176,7 @@ fn is_plain_rest(rest: &str) -> bool {
     true
 }
 
-/// Whether `link` is an absolute http(s) URL that parsing would not change.
+/// Whether `link` is an absolute http(s) URL that parsing would leave unchanged.
 fn is_plain_absolute(link: &str) -> bool {
     let Some(rest) = link.strip_prefix("https://").or_else(|| link.strip_prefix("http://")) else {
         return false;
@@ -188,7 +188,7 @@ fn is_plain_absolute(link: &str) -> bool {
     is_plain_host(host) && is_plain_rest(path)
 }
 
-/// A name in lower case that can be neither an address nor an international name.
+/// Whether a name is in lower case, and neither an IP address nor an internationalized name.
 fn is_plain_host(host: &str) -> bool {
     let plain_bytes = host.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
     plain_bytes

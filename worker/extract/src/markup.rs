@@ -16,7 +16,7 @@ use crate::document::{Document, Language};
 /// serializes fragments (section 13.3), which includes the contents of templates.
 ///
 /// # Errors
-/// Never in practice: writing to memory cannot fail.
+/// Does not fail: writing to memory always succeeds.
 pub(crate) fn outer(page: &Document, element: ElementRef<'_>, out: &mut Vec<u8>) -> Result<(), ExtractError> {
     match page.language {
         Language::Html => html(page, element, out),
@@ -27,13 +27,13 @@ pub(crate) fn outer(page: &Document, element: ElementRef<'_>, out: &mut Vec<u8>)
 
 fn html(page: &Document, element: ElementRef<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
     let options = SerializeOpts {
-        // The page was parsed without scripts, so what `<noscript>` holds is markup.
+        // The page was parsed without scripts, so the content of `<noscript>` is markup.
         scripting_enabled: false,
         traversal_scope: TraversalScope::IncludeNode,
         create_missing_parent: true,
     };
     let mut to = HtmlSerializer::new(out, options);
-    // Templates may be nested to any depth, so this is a stack of its own instead of recursion.
+    // Templates may be nested to any depth, so this uses a stack instead of recursion.
     let mut trees = vec![element.traverse()];
     while let Some(tree) = trees.last_mut() {
         let Some(edge) = tree.next() else {

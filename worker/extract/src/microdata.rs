@@ -1,9 +1,9 @@
-//! `--preset microdata`: a page's items as the HTML standard turns microdata into
-//! JSON (its section "Converting HTML to other formats"): `type`, `id`, `properties`.
+//! `--preset microdata`: converts a page's items to JSON according to the HTML standard
+//! (section "Converting HTML to other formats"): `type`, `id`, `properties`.
 //!
-//! Departs from it in two places: a link without an absolute form stays as
-//! written, as everywhere here, and items deeper than [`DEPTH_MAX`] in each
-//! other are `"ERROR"`, which the standard keeps for an item inside itself.
+//! There are two differences. A link without an absolute form stays as
+//! written, as in all fields. An item nested deeper than [`DEPTH_MAX`]
+//! is `"ERROR"`, which the standard uses for an item inside itself.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,10 +18,10 @@ use crate::found::Found;
 use crate::presets::{Members, Repeated};
 use crate::steps::Around;
 
-/// Items inside each other. Vocabularies go five deep; a page may go on for ever.
+/// Maximum depth of nested items. Vocabularies need five levels.
 const DEPTH_MAX: usize = 64;
 
-/// Elements looked at between two looks at the clock.
+/// Elements visited between two checks of the deadline.
 const ELEMENTS_PER_LOOK: u32 = 256;
 
 /// All top-level items of a page.
@@ -49,11 +49,11 @@ fn words<'a>(element: ElementRef<'a>, attribute: &str) -> impl Iterator<Item = &
     element.attr(attribute).unwrap_or_default().split_ascii_whitespace()
 }
 
-/// One pass over a page's items.
+/// One pass over the items of a page.
 struct Crawl<'a, 'p> {
     found: &'a mut Found,
     around: Around<'a>,
-    /// Places of elements in the document. The parser's own numbers are those of creation.
+    /// The position of each element in the document. The parser numbers elements in order of creation.
     order: HashMap<NodeId, usize>,
     /// The first element with each id.
     by_id: HashMap<&'p str, ElementRef<'p>>,
@@ -110,10 +110,10 @@ impl<'p> Crawl<'_, 'p> {
         Ok(FieldValue::Object(object))
     }
 
-    /// The elements that are an item's properties, in the order of the document.
+    /// The elements that are an item's properties, in document order.
     fn properties(&mut self, item: ElementRef<'p>) -> Result<Vec<ElementRef<'p>>, ExtractError> {
         let mut properties = Vec::new();
-        // Pending elements, the next one last.
+        // Elements to visit, the next one last.
         let mut pending: Vec<ElementRef<'p>> = Vec::new();
         let referred: Vec<_> = words(item, "itemref").filter_map(|id| self.by_id.get(id).copied()).collect();
         let has_references = !referred.is_empty();
@@ -122,7 +122,7 @@ impl<'p> Crawl<'_, 'p> {
         let mut seen = HashSet::from([item.id()]);
         while let Some(element) = pending.pop() {
             self.look()?;
-            // Without references nothing can be met twice.
+            // Without references, no element can be visited twice.
             if has_references && !seen.insert(element.id()) {
                 continue;
             }
@@ -178,7 +178,7 @@ fn push_children<'p>(element: ElementRef<'p>, pending: &mut Vec<ElementRef<'p>>)
     }
 }
 
-/// Bytes that a copy of a value takes: a property of many names is copied for each.
+/// The size of a copy of a value. A property with several names is copied for each.
 fn size(value: &FieldValue) -> usize {
     match value {
         FieldValue::Text(text) => text.len(),

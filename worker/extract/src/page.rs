@@ -1,9 +1,9 @@
-//! Extraction from HTML and XML: which engine does what, and how the parts come together.
+//! Extraction from HTML and XML: chooses the engine and puts the values together.
 //!
-//! Selectors in CSS that take texts or attributes, and the presets made of such,
-//! are streamed; the tree engine repeats on its own the pages that streaming
-//! gives up. A job that asks for HTML, items, microdata or XPath goes to the
-//! tree at once, with all of its fields, and so does every page in XML.
+//! CSS fields that take text or attributes, and the presets made of such fields,
+//! are streamed. If the streaming engine gives up on a page, the tree engine reads it
+//! again. A job that needs HTML, items, microdata or XPath uses the tree engine
+//! for all its fields, and so does every page in XML.
 
 use encoding_rs::Encoding;
 use select::{Each, Field, Preset, Source};
@@ -25,7 +25,7 @@ use crate::tree::Tree;
 use crate::xpath::{Nodes, XPath};
 use crate::{ExtractError, Rejected, microdata, presets, xml};
 
-/// What a page is written in, and in which encoding.
+/// The language and the encoding of a page.
 #[derive(Clone, Copy)]
 pub(crate) enum Markup {
     Html(Charset),
@@ -41,31 +41,31 @@ impl Markup {
     }
 }
 
-/// A job, ready for one page after another.
+/// A job, compiled for HTML and XML.
 pub(crate) struct PageJob {
     picks: Vec<Pick>,
     dom: Dom,
-    /// Present when everything can be found while streaming.
+    /// Present if all fields can be streamed.
     stream: Option<Stream>,
     columns: Vec<Column>,
 }
 
 /// How reading a page ended.
 enum Reading {
-    /// With all fields found.
+    /// All fields are found.
     Streamed,
-    /// With a tree, which some fields may want.
+    /// The tree was built; some fields need it.
     Tree(Document),
-    /// In the middle: the page names another encoding than the one it was decoded from.
+    /// The page declares another encoding than the one it was decoded from.
     Redecode(&'static Encoding),
 }
 
-/// Where one value of the record comes from.
+/// The source of a value of the record.
 enum Column {
     Pick(usize, Steps),
     #[cfg(feature = "xpath")]
     XPath(XPath, Steps),
-    /// JSONPath finds nothing in HTML.
+    /// A JSONPath, which matches nothing in HTML.
     Nothing {
         every: bool,
         steps: Steps,
@@ -78,7 +78,7 @@ enum Column {
 }
 
 impl Column {
-    /// Whether it takes more of the tree than its picks.
+    /// Whether it needs the tree itself.
     fn needs_tree(&self) -> bool {
         match self {
             Self::Items(_) | Self::Microdata => true,
@@ -134,12 +134,12 @@ impl PageJob {
         Ok(Self { dom: Dom::new(&picks)?, stream, picks, columns })
     }
 
-    /// Whether anything is looked for in HTML.
+    /// Whether the job has anything to find in HTML.
     pub(crate) fn reads(&self) -> bool {
         !self.columns.iter().all(|column| matches!(column, Column::Nothing { .. }))
     }
 
-    /// The values of one page, in order, and the encoding that it turned out to be in.
+    /// The values of one page in order, and its encoding.
     pub(crate) fn run(
         &self,
         input: &mut Input<'_>,
@@ -163,7 +163,7 @@ impl PageJob {
         Ok((values, encoding))
     }
 
-    /// Reads a page from its start to where nothing later in it can change a field.
+    /// Reads a page until nothing later in it can change a field.
     fn read(
         &self,
         input: &mut Input<'_>,
@@ -192,7 +192,7 @@ impl PageJob {
         Ok(Reading::Tree(page))
     }
 
-    /// Streams a page, if that can be done, or leaves it at its start.
+    /// Streams a page if possible; otherwise leaves it at its start.
     fn streamed(
         &self,
         input: &mut Input<'_>,
@@ -215,7 +215,7 @@ impl PageJob {
         tree: Option<&Document>,
         around: Around<'_>,
     ) -> Result<Vec<FieldValue>, ExtractError> {
-        // What is made of the tree alone comes first: it counts on the same limit.
+        // Values taken from the tree come first, because they count towards the same limit.
         let tree = match tree {
             Some(page) => Some(self.tree(page, around)?),
             None => None,

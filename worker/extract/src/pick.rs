@@ -1,39 +1,39 @@
-//! What both engines look for: a selector and what is taken of its matches. A
-//! `--select` in CSS is one; so are most presets, which is why they stream.
+//! What both engines look for: a selector, and what to take from each match. A
+//! `--select` in CSS is a pick. Most presets are picks too, so they can be streamed.
 
 use select::{self, Field, Pipe, Preset, Source, is_link};
 
-/// A selector, and what is taken of a match.
+/// A selector, and what to take from each match.
 #[derive(Debug, Clone)]
 pub(crate) struct Pick {
     pub(crate) selector: String,
     pub(crate) take: Take,
-    /// Every match, not only the first.
+    /// Take every match, not only the first.
     pub(crate) every: bool,
     pub(crate) needs_base: NeedsBase,
 }
 
-/// Whether what a value comes to hangs on the page's base.
+/// Whether a value depends on the page's base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NeedsBase {
     No,
-    /// It is a link: not if it is absolute.
+    /// The value is a link; an absolute one does not depend on the base.
     IfRelative,
-    /// A step makes a link of what was found.
+    /// A step turns the value into a link.
     Yes,
 }
 
-/// What is taken of a matching element.
+/// What to take from a matching element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Take {
-    /// All the text inside, to be trimmed.
+    /// All the text inside; trimmed later.
     Text,
-    /// An attribute; links among them are to be resolved.
+    /// An attribute; links are resolved later.
     Attribute(String),
-    /// The first of these attributes that is there, a NUL, and the attribute `content`.
-    /// A decoded attribute has no NUL of its own.
+    /// The first of these attributes that exists, a NUL, and the attribute `content`.
+    /// Decoded attributes contain no NUL.
     Pair(&'static [&'static str]),
-    /// The element, as HTML. For this a tree is needed.
+    /// The element as HTML. This needs a tree.
     Html,
 }
 
@@ -54,7 +54,7 @@ impl Take {
 }
 
 impl Pick {
-    /// What a field in CSS looks for.
+    /// The pick of a field in CSS.
     pub(crate) fn of_field(field: &Field) -> Option<Self> {
         match &field.source {
             Source::Css { selector, take } => Some(Self {
@@ -73,10 +73,10 @@ impl Pick {
         }
     }
 
-    /// What a preset looks for, unless it needs the tree itself.
+    /// The pick of a preset, unless it needs the tree itself.
     pub(crate) fn of_preset(preset: Preset) -> Option<Self> {
         let (selector, take) = match preset {
-            // Alone, or with white space or parameters.
+            // The type may be followed by white space or parameters.
             Preset::JsonLd => {
                 ("script[type~='application/ld+json' i], script[type*='application/ld+json;' i]", Take::Text)
             }

@@ -1,4 +1,4 @@
-//! What pages say about themselves, out of the texts that the engines picked.
+//! Builds the values of the presets from the texts that the engines found.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ use crate::found::Deadline;
 const VOCABULARIES: [&str; 8] =
     ["og:", "article:", "book:", "profile:", "music:", "video:", "product:", "fb:"];
 
-/// The objects of `application/ld+json` scripts. A script that is not JSON is left
-/// out: one broken script in a page should not cost its record.
+/// The objects of `application/ld+json` scripts. A script that is not JSON is
+/// ignored: one broken script should not cost the record of its page.
 pub(crate) fn json_ld<'t>(
     scripts: impl Iterator<Item = Cow<'t, str>>,
     deadline: &Deadline,
@@ -24,7 +24,7 @@ pub(crate) fn json_ld<'t>(
         let found = objects.len();
         json::script(&script).iter().for_each(|value| add_json_ld(value, &mut objects));
         if objects.len() == found && script.contains("&quot;") {
-            // Escaped once too often: a script's text has no entities.
+            // This script was escaped twice: the text of a script has no entities.
             let script = htmlize::unescape(&*script);
             json::script(&script).iter().for_each(|value| add_json_ld(value, &mut objects));
         }
@@ -32,7 +32,7 @@ pub(crate) fn json_ld<'t>(
     Ok(FieldValue::List(objects))
 }
 
-/// Adds an object, or those of a list.
+/// Adds an object, or all objects of a list.
 pub(crate) fn add_json_ld(value: &Json<'_>, objects: &mut Vec<FieldValue>) {
     match value {
         Json::Object(_) => objects.push(value.into()),
@@ -44,17 +44,17 @@ pub(crate) fn add_json_ld(value: &Json<'_>, objects: &mut Vec<FieldValue>) {
     }
 }
 
-/// `<meta property>` (or `name`, as many pages have it) of Open Graph's vocabularies.
+/// The `<meta property>` elements of Open Graph's vocabularies; many pages use `name` instead.
 pub(crate) fn open_graph<'t>(pairs: impl Iterator<Item = Cow<'t, str>>) -> FieldValue {
     object(pairs, |key| VOCABULARIES.iter().any(|vocabulary| key.starts_with(vocabulary)))
 }
 
-/// `<meta name>`.
+/// The `<meta name>` elements.
 pub(crate) fn meta<'t>(pairs: impl Iterator<Item = Cow<'t, str>>) -> FieldValue {
     object(pairs, |key| !key.is_empty())
 }
 
-/// Keys and contents as an object; a key that comes twice has a list.
+/// An object of keys and contents. A key that occurs several times has a list.
 fn object<'t>(pairs: impl Iterator<Item = Cow<'t, str>>, wanted: impl Fn(&str) -> bool) -> FieldValue {
     let mut members = Members::default();
     for pair in pairs {
@@ -67,19 +67,19 @@ fn object<'t>(pairs: impl Iterator<Item = Cow<'t, str>>, wanted: impl Fn(&str) -
     members.into_object(Repeated::AsList)
 }
 
-/// Names with the values of each, in the order in which the names came first.
+/// The values of each name, in the order in which the names first occur.
 #[derive(Default)]
 pub(crate) struct Members {
     places: std::collections::HashMap<String, usize>,
     members: Vec<(String, Vec<FieldValue>)>,
 }
 
-/// What a name with a single value has.
+/// The value of a name that has one value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeated {
-    /// That value; a list only when there are several.
+    /// A single value, or a list of several.
     AsList,
-    /// A list of one.
+    /// A list, even of one value.
     Always,
 }
 

@@ -1,8 +1,8 @@
-//! The steps behind a selector, ready to be run on what it found.
+//! The steps after a selector, compiled.
 //!
-//! Types were checked when the flag was parsed; what a JSON body holds was not
-//! known then, so a step that takes text takes the text of numbers and truths,
-//! and what has none (`null`, lists, objects) is no match.
+//! Types are checked when the flag is parsed, but the types in a JSON body are not known
+//! then. So a step that takes text converts numbers and booleans to text. Values that have
+//! no text (`null`, lists, objects) are not a match.
 
 use regex::Regex;
 use select::{self, Field, Pipe};
@@ -12,10 +12,10 @@ use crate::ExtractError;
 use crate::found::Deadline;
 use crate::links::Links;
 
-/// Values handled between two looks at the clock.
+/// Values processed between two checks of the deadline.
 const VALUES_PER_LOOK: usize = 64;
 
-/// What a page gives to steps.
+/// What steps need from the page.
 #[derive(Clone, Copy)]
 pub(crate) struct Around<'p> {
     pub(crate) links: &'p Links,
@@ -39,10 +39,10 @@ enum Step {
 }
 
 impl Steps {
-    /// Compiles a field's steps.
+    /// Compiles the steps of a field.
     ///
     /// # Errors
-    /// When a regular expression is none.
+    /// Fails if a pattern is not a valid regular expression.
     pub(crate) fn new(field: &Field) -> Result<Self, regex::Error> {
         let mut steps = Vec::with_capacity(field.pipes.len());
         for (n, pipe) in field.pipes.iter().enumerate() {
@@ -60,10 +60,10 @@ impl Steps {
         Ok(Self(steps))
     }
 
-    /// Runs them on what was found.
+    /// Applies the steps to a value.
     ///
     /// # Errors
-    /// When the page's time is over.
+    /// Fails when the page's time is over.
     pub(crate) fn run(&self, found: FieldValue, around: Around<'_>) -> Result<FieldValue, ExtractError> {
         self.0.iter().try_fold(found, |value, step| {
             if let FieldValue::List(values) = value {
@@ -75,7 +75,7 @@ impl Steps {
     }
 }
 
-/// The value of `default(…)`: of the type that the others have there.
+/// The value of `default(…)`, converted to the type of the other values.
 fn typed(value: &str, before: &[Pipe]) -> FieldValue {
     let text = || FieldValue::Text(value.to_owned());
     before
@@ -110,14 +110,14 @@ impl Step {
         Ok(FieldValue::List(out))
     }
 
-    /// What becomes of one value; `None` is no match.
+    /// Applies a step to one value; `None` means no match.
     fn on_one(&self, value: FieldValue, around: Around<'_>) -> Option<FieldValue> {
         match self {
             Self::Re(regex) => {
                 let text = into_text(value)?;
                 let taken = match regex.captures_len() {
                     1 => regex.find(&text)?.as_str(),
-                    // A group that took no part in the match holds nothing.
+                    // A group that did not take part in the match has no text.
                     _ => regex.captures(&text)?.get(1)?.as_str(),
                 };
                 Some(FieldValue::Text(taken.to_owned()))
@@ -131,7 +131,7 @@ impl Step {
                 into_text(value).and_then(|text| float(&text)).map_or(FieldValue::Null, FieldValue::Float),
             ),
             Self::Default(other) if is_null(&value) => Some(other.clone()),
-            // A list from JSON is one value to us until it is asked for its parts.
+            // A list from JSON is a single value until a step takes its parts.
             Self::First | Self::Join(_) | Self::Default(_) => Some(value),
         }
     }
@@ -149,7 +149,7 @@ fn is_null(value: &FieldValue) -> bool {
     }
 }
 
-/// The text that a value is, or that a number or truth is written as.
+/// The text of a value; numbers and booleans are converted.
 fn into_text(value: FieldValue) -> Option<String> {
     match value {
         FieldValue::Text(text) => Some(text),
@@ -163,20 +163,20 @@ fn into_text(value: FieldValue) -> Option<String> {
     }
 }
 
-/// A whole number as it is written in English: `-12`, `1,234`.
+/// A whole number in English notation: `-12`, `1,234`.
 fn int(text: &str) -> Option<i64> {
     ungrouped(text)?.parse().ok()
 }
 
-/// A number as it is written in English or in a program: `1,234.5`, `.5`, `1e3`.
+/// A number in English or in program notation: `1,234.5`, `.5`, `1e3`.
 fn float(text: &str) -> Option<f64> {
     let text = ungrouped(text)?;
-    // Rust reads `inf` and `nan` as well, which JSON cannot write.
+    // Rust accepts `inf` and `nan`, which JSON has no form for.
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
     number.filter(|_| text.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
-/// The number without commas, if those stand between groups of three digits as they should.
+/// Removes the commas of a number, if they separate groups of three digits.
 fn ungrouped(text: &str) -> Option<String> {
     let text = text.trim();
     if !text.contains(',') {

@@ -13,7 +13,7 @@ use selectors::parser::{
     self, NonTSPseudoClass, ParseRelative, SelectorImpl, SelectorParseErrorKind as Refused,
 };
 
-/// The selector language, as the `selectors` crate wants it named.
+/// The selector language, in the form that the `selectors` crate needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Css;
 
@@ -294,7 +294,7 @@ impl<'i> parser::Parser<'i> for Parser {
 /// Parses a list of selectors.
 ///
 /// # Errors
-/// When it is not CSS, or contains an unknown pseudo-class.
+/// Fails if the text is not CSS or contains an unknown pseudo-class.
 pub fn selectors(css: &str) -> Result<SelectorList<Css>, CssError> {
     let (parser, mut input) = (Parser::default(), cssparser::Parser::new(css));
     SelectorList::parse(&parser, &mut input, ParseRelative::No).map_err(|error| CssError {

@@ -96,8 +96,8 @@ fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> 
 
 /// Finds the first `::` that is not inside a string or brackets.
 ///
-/// Brackets left open are refused here: CSS closes them silently at the end of
-/// its input, and so would swallow our last step.
+/// Brackets that stay open are refused here. CSS closes them silently at the end of
+/// its input, so the last step would become a part of the selector.
 fn step_start(selector: &str) -> Result<Option<usize>, Refusal> {
     let mut open: Vec<(usize, char)> = Vec::new();
     let mut quote: Option<(usize, char)> = None;
@@ -157,7 +157,7 @@ fn check_css(css: &str) -> Result<(), Refusal> {
     Err(Refusal::new(at, problem, fix))
 }
 
-/// The CSS parser stops behind the token it refuses; a person looks at its start.
+/// The CSS parser stops after the token that it refuses; the message shows where the token starts.
 fn last_token_start(read: &str) -> usize {
     let read = read.trim_end();
     let before = read.trim_end_matches(|c: char| c.is_alphanumeric() || "-_(".contains(c));

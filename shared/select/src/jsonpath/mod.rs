@@ -1,8 +1,8 @@
 //! JSONPath (RFC 9535) as a tree: parsed and checked here, evaluated by the workers.
 //!
-//! Parser and evaluator are ours because a page must not run away with a query:
-//! no published evaluator can be stopped half-way, and `$..*..*..*` or a filter
-//! inside a filter takes a power of the body's size. Nothing here recurses
+//! Parser and evaluator are our own, because a page must not keep a query running for ever:
+//! no published evaluator can be stopped, and `$..*..*..*` or a filter
+//! inside a filter takes time polynomial in the size of the body. Recursion is never
 //! deeper than `DEPTH_MAX`.
 
 mod parse;
@@ -12,7 +12,7 @@ use regex::Regex;
 
 use wire::json::Json;
 
-/// Brackets and parentheses inside each other, above any query that is meant.
+/// Maximum depth of nested brackets and parentheses, more than any real query needs.
 const DEPTH_MAX: usize = 32;
 
 /// A query: segments applied to the whole body, one after the other.
@@ -25,50 +25,50 @@ pub struct JsonPath {
 /// One step down.
 #[derive(Debug, Clone)]
 pub struct Segment {
-    /// Also of everything below (`..`), not of the value alone.
+    /// Apply to all descendants (`..`) as well as the value.
     pub descends: bool,
-    /// What is taken; of each selector in turn.
+    /// What to select, in this order.
     pub selectors: Vec<Selector>,
 }
 
-/// What is taken of a value's children.
+/// Selects children of a value.
 #[derive(Debug, Clone)]
 pub enum Selector {
     /// The member of an object with this name.
     Name(String),
-    /// All of them.
+    /// All children.
     Wildcard,
-    /// One element of an array; from its end when negative.
+    /// An element of an array; counted from the end if negative.
     Index(i64),
     /// Some elements of an array.
     Slice {
-        /// The first.
+        /// The first element.
         start: Option<i64>,
-        /// The one behind the last.
+        /// The position after the last element.
         end: Option<i64>,
-        /// The distance; backwards when negative.
+        /// The step; backwards if negative.
         step: i64,
     },
-    /// Those for which this holds.
+    /// The children for which the condition holds.
     Filter(Logic),
 }
 
-/// What holds of a child, or does not.
+/// A condition on a child.
 #[derive(Debug, Clone)]
 pub enum Logic {
-    /// Any of these.
+    /// Any of the conditions holds.
     Or(Vec<Logic>),
-    /// All of these.
+    /// All of the conditions hold.
     And(Vec<Logic>),
-    /// Not this.
+    /// The condition does not hold.
     Not(Box<Logic>),
-    /// The query finds something.
+    /// The query selects something.
     Exists(Query),
-    /// Two values compare like this.
+    /// The comparison of two values holds.
     Compare(Operand, Comparison, Operand),
     /// A text matches a pattern.
     Matches {
-        /// All of it (`match`), or a part (`search`).
+        /// The whole text (`match`), or a part of it (`search`).
         whole: bool,
         /// The text.
         text: Operand,
@@ -77,7 +77,7 @@ pub enum Logic {
     },
 }
 
-/// How two values compare.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
     /// `==`
@@ -94,25 +94,25 @@ pub enum Comparison {
     GreaterOrEqual,
 }
 
-/// One side of a comparison, or what a function is given.
+/// One side of a comparison, or an argument of a function.
 #[derive(Debug, Clone)]
 pub enum Operand {
-    /// Written in the query.
+    /// A literal.
     Literal(Json<'static>),
-    /// What a query for at most one value finds.
+    /// The value of a query that selects at most one value.
     Query(Query),
-    /// Characters of a text, elements of an array or members of an object.
+    /// The length of a text, an array or an object.
     Length(Box<Operand>),
-    /// How many values a query finds.
+    /// The number of values that a query selects.
     Count(Query),
-    /// The value of a query that finds exactly one.
+    /// The value of a query that selects exactly one.
     Value(Query),
 }
 
 /// A query inside a filter.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// Starts at the whole body (`$`), not at the child in question (`@`).
+    /// Starts at the whole body (`$`), not at the current child (`@`).
     pub from_root: bool,
     /// In order.
     pub segments: Vec<Segment>,
@@ -121,17 +121,17 @@ pub struct Query {
 /// The pattern of `match` or `search`.
 #[derive(Debug, Clone)]
 pub enum Pattern {
-    /// Written in the query, compiled once.
+    /// A literal, compiled once.
     Fixed(Regex),
-    /// Found in the body; what is no pattern matches nothing.
+    /// A value from the body. If it is not a pattern, it matches nothing.
     Found(Operand),
 }
 
-/// Why a query was refused.
+/// Why a query is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}, at byte {at}")]
 pub struct JsonPathError {
-    /// Where, as a byte offset.
+    /// The position of the error, as a byte offset.
     pub at: usize,
     /// What is wrong.
     pub problem: String,
@@ -141,14 +141,14 @@ impl JsonPath {
     /// Parses a query.
     ///
     /// # Errors
-    /// When it is not JSONPath as RFC 9535 has it.
+    /// Fails if the text is not JSONPath according to RFC 9535.
     pub fn parse(text: &str) -> Result<Self, JsonPathError> {
         parse::query(text)
     }
 }
 
 impl Query {
-    /// Whether it can find one value at most.
+    /// Whether the query selects at most one value.
     #[must_use]
     pub fn is_singular(&self) -> bool {
         self.segments.iter().all(|segment| {
@@ -158,8 +158,8 @@ impl Query {
     }
 }
 
-/// Compiles a pattern of `match` (`whole`) or `search`, in the manner of RFC 9485:
-/// a dot is anything but a line end.
+/// Compiles a pattern of `match` (`whole`) or `search` according to RFC 9485:
+/// a dot does not match a line end.
 #[must_use]
 pub fn pattern(text: &str, whole: bool) -> Option<Regex> {
     let mut out = String::with_capacity(text.len() + 16);

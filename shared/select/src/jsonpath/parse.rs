@@ -21,7 +21,7 @@ pub(super) fn query(text: &str) -> Result<JsonPath, JsonPathError> {
     }
 }
 
-/// Parses segments until something else comes.
+/// Parses segments as far as there are any.
 fn segments(text: &mut Text<'_>, depth: usize) -> Result<Vec<Segment>, JsonPathError> {
     if depth > DEPTH_MAX {
         return text.refuse("brackets stand too deep inside each other");
@@ -36,7 +36,7 @@ fn segments(text: &mut Text<'_>, depth: usize) -> Result<Vec<Segment>, JsonPathE
         } else if descends || text.take(".") {
             segments.push(Segment { descends, selectors: vec![shorthand(text)?] });
         } else {
-            // What follows belongs to somebody else, the space before it included.
+            // The rest belongs to the caller, including the space before it.
             text.at = before_space;
             return Ok(segments);
         }
@@ -102,11 +102,11 @@ fn selector(text: &mut Text<'_>, depth: usize) -> Result<Selector, JsonPathError
     Ok(Selector::Slice { start, end, step: step.unwrap_or(1) })
 }
 
-/// What a term is before it is known what it is used for.
+/// A term before its use is known.
 enum Term {
     Logic(Logic),
     Value(Operand),
-    /// A query that may find several values: good for a test, not for a comparison.
+    /// A query that may select several values: allowed as a test, but not in a comparison.
     Values(Query),
 }
 
@@ -159,7 +159,7 @@ fn condition(text: &mut Text<'_>, depth: usize) -> Result<Logic, JsonPathError> 
     Ok(if negated { Logic::Not(Box::new(found)) } else { found })
 }
 
-/// A comparison, or a test whether something is there.
+/// A comparison, or a test for existence.
 fn tested(text: &mut Text<'_>, depth: usize, negated: bool) -> Result<Logic, JsonPathError> {
     let at = text.at;
     let left = term(text, depth)?;
@@ -297,7 +297,7 @@ fn function(text: &mut Text<'_>, at: usize, name: &str, depth: usize) -> Result<
     Ok(found)
 }
 
-/// An argument that is one value.
+/// An argument that takes a value.
 fn value(text: &mut Text<'_>, depth: usize) -> Result<Operand, JsonPathError> {
     text.skip_space();
     let at = text.at;
@@ -305,7 +305,7 @@ fn value(text: &mut Text<'_>, depth: usize) -> Result<Operand, JsonPathError> {
     operand(text, at, term)
 }
 
-/// An argument that is what a query finds.
+/// An argument that takes the values of a query.
 fn values(text: &mut Text<'_>, depth: usize) -> Result<Query, JsonPathError> {
     text.skip_space();
     match embedded(text, depth + 1)? {

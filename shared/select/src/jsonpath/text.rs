@@ -2,10 +2,10 @@
 
 use super::JsonPathError;
 
-/// Whole numbers that JSON's readers agree on: 2⁵³ − 1 (RFC 9535, section 2.1).
+/// The largest whole number that all JSON readers agree on: 2⁵³ − 1 (RFC 9535, section 2.1).
 const INTEGER_MAX: i64 = (1 << 53) - 1;
 
-/// A query, and how far it is read.
+/// A query, and the position of the parser in it.
 pub(super) struct Text<'a> {
     text: &'a str,
     pub(super) at: usize,
@@ -29,7 +29,7 @@ impl<'a> Text<'a> {
         self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
     }
 
-    /// Takes `token` if it is next.
+    /// Consumes `token` if it is next.
     pub(super) fn take(&mut self, token: &str) -> bool {
         let is_next = self.rest().starts_with(token);
         if is_next {
@@ -42,7 +42,7 @@ impl<'a> Text<'a> {
         Err(JsonPathError { at: self.at, problem: problem.into() })
     }
 
-    /// Takes `token`, which must be next.
+    /// Consumes `token`, or fails.
     pub(super) fn expect(&mut self, token: &str) -> Result<(), JsonPathError> {
         if self.take(token) {
             return Ok(());
@@ -53,7 +53,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// A member's name as it may be written behind a dot.
+    /// The name of a member, as it may be written after a dot.
     pub(super) fn name(&mut self) -> Option<&'a str> {
         let rest = self.rest();
         let is_name = |c: char| c.is_alphanumeric() || c == '_' || !c.is_ascii();
@@ -65,7 +65,7 @@ impl<'a> Text<'a> {
         rest.get(..end)
     }
 
-    /// A whole number, without zeros before it.
+    /// A whole number without leading zeros.
     pub(super) fn integer(&mut self) -> Result<Option<i64>, JsonPathError> {
         let rest = self.rest();
         let digits = rest.strip_prefix('-').unwrap_or(rest);
@@ -87,7 +87,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// A string in either kind of quotes, if one is next.
+    /// A string in single or double quotes, if one is next.
     pub(super) fn string(&mut self) -> Result<Option<String>, JsonPathError> {
         let Some(quote @ ('"' | '\'')) = self.peek() else { return Ok(None) };
         let start = self.at;
@@ -110,7 +110,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What stands behind a backslash.
+    /// The character after a backslash.
     fn escape(&mut self, quote: char) -> Result<char, JsonPathError> {
         let Some(c) = self.peek() else { return self.refuse("a backslash ends the query") };
         let stands_for = match c {

@@ -34,7 +34,7 @@ pub enum Function {
 }
 
 impl Function {
-    /// Name, function, fewest and most arguments.
+    /// Name, function, minimum and maximum number of arguments.
     pub(super) const ALL: [(&'static str, Self, usize, usize); 27] = [
         ("last", Self::Last, 0, 0),
         ("position", Self::Position, 0, 0),

@@ -1,10 +1,10 @@
 //! XPath 1.0 as a tree: parsed and checked here, evaluated by the workers.
 //!
-//! Parser and evaluator are ours. What is published was looked at: skyscraper 0.7
-//! parses pages with a parser of its own, which would be a second tree that need not
-//! be ours; sxd-xpath has had no release since 2018 and wants the page copied into
+//! Parser and evaluator are our own. The published ones do not fit: skyscraper 0.7
+//! parses pages with its own parser, which would be a second tree that may
+//! differ from ours; sxd-xpath has had no release since 2018 and needs the page copied into
 //! its documents; xee is a large engine for a later version of the language. None of
-//! them can be stopped when a page makes an expression run away. There are no
+//! them can be stopped when an expression takes too long on a page. There are no
 //! variables and no namespaces: a name matches the local name of HTML, SVG and MathML alike.
 
 mod function;
@@ -14,8 +14,8 @@ mod token;
 pub use self::function::Function;
 pub use self::parse::parse;
 
-/// Most tokens of an expression. Both parsing and evaluating recurse over it, and a
-/// person writes a tenth of this.
+/// Maximum tokens of an expression. Parsing and evaluation recurse over it. An
+/// expression written by a person has a tenth of this.
 const TOKENS_MAX: usize = 512;
 
 /// An expression.
@@ -27,7 +27,7 @@ pub enum Expr {
     Negate(Box<Expr>),
     /// `a | b`
     Union(Vec<Expr>),
-    /// Steps from somewhere.
+    /// A path.
     Path(Start, Vec<Step>),
     /// A text.
     Text(String),
@@ -37,29 +37,29 @@ pub enum Expr {
     Call(Function, Vec<Expr>),
 }
 
-/// Where a path starts.
+/// The start of a path.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Start {
     /// The document.
     Root,
-    /// The node in question.
+    /// The context node.
     Here,
-    /// What an expression gives, filtered.
+    /// The value of an expression, filtered.
     Of(Box<Expr>, Vec<Expr>),
 }
 
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// Where to.
+    /// The direction.
     pub axis: Axis,
-    /// Which nodes.
+    /// The nodes that match.
     pub test: NodeTest,
-    /// Of those, the ones for which each of these holds, in turn.
+    /// Filters, applied in order.
     pub predicates: Vec<Expr>,
 }
 
-/// Operators of two sides.
+/// Binary operators.
 #[expect(missing_docs, reason = "they are called what they are")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
@@ -113,28 +113,28 @@ impl Axis {
     ];
 }
 
-/// Which nodes of an axis a step is about.
+/// A test for the nodes of an axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeTest {
-    /// Elements (or attributes) of this name.
+    /// Elements (or attributes) with this name.
     Name(String),
-    /// Elements (or attributes) of any name.
+    /// Elements (or attributes) with any name.
     AnyName,
     /// All nodes.
     Node,
-    /// Texts.
+    /// Text nodes.
     Text,
     /// Comments.
     Comment,
-    /// Processing instructions, of which HTML has none; perhaps those with a target only.
+    /// Processing instructions, which HTML does not have; optionally with this target only.
     Instruction(Option<String>),
 }
 
-/// Why an expression was refused.
+/// Why an expression is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}, at byte {at}")]
 pub struct XPathError {
-    /// Where, as a byte offset.
+    /// The position of the error, as a byte offset.
     pub at: usize,
     /// What is wrong.
     pub problem: String,

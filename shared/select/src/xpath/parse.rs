@@ -1,10 +1,10 @@
-//! Parses an expression by the grammar's own levels, weakest operator first.
+//! Parses an expression according to the levels of the grammar, weakest operator first.
 
 use super::token::{Token, tokens};
 use super::{Axis, Expr, Function, NodeTest, Operator, Start, Step, XPathError};
 use crate::refusal::nearest;
 
-/// Brackets and parentheses inside each other, above any expression that is meant.
+/// Maximum depth of nested brackets and parentheses, more than any real expression needs.
 const DEPTH_MAX: usize = 32;
 
 /// The levels of operators, weakest first.
@@ -25,7 +25,7 @@ const LEVELS: [&[(&str, Operator)]; 6] = [
 /// Parses an expression.
 ///
 /// # Errors
-/// When it is not XPath 1.0, or uses variables or namespaces.
+/// Fails if the text is not XPath 1.0, or if it uses variables or namespaces.
 pub fn parse(text: &str) -> Result<Expr, XPathError> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, end: text.len(), depth: 0 };
     let expr = parser.whole()?;
@@ -85,7 +85,7 @@ impl Parser {
         }
     }
 
-    /// An expression of any kind, inside of which others may be.
+    /// An expression of any kind.
     fn whole(&mut self) -> Result<Expr, XPathError> {
         if self.depth == DEPTH_MAX {
             return self.refuse("brackets stand too deep inside each other");
@@ -115,7 +115,7 @@ impl Parser {
         if negations > 0 {
             let inner = Box::new(self.unary()?);
             let negated = Expr::Negate(inner);
-            // Twice negated is a number again, not what it was.
+            // Two minus signs give a number, which may not be the type of the operand.
             return Ok(if negations % 2 == 1 { negated } else { Expr::Negate(Box::new(negated)) });
         }
         let first = self.path()?;
@@ -311,7 +311,7 @@ const fn anything_below() -> Step {
     Step { axis: Axis::DescendantOrSelf, test: NodeTest::Node, predicates: Vec::new() }
 }
 
-/// Whether an expression gives nodes, rather than a text, a number or a truth.
+/// Whether an expression returns nodes, and not a text, a number or a boolean.
 fn gives_nodes(expr: &Expr) -> bool {
     matches!(expr, Expr::Path(..) | Expr::Union(_) | Expr::Call(Function::Id, _))
 }

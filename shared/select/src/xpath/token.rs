@@ -1,18 +1,18 @@
-//! Cuts an expression into tokens, and tells `*` and `div` as operators from
-//! `*` and `div` as names by what stands before them (XPath 1.0, section 3.7).
+//! Cuts an expression into tokens. The token before `*` or `div` tells
+//! whether it is an operator or a name (XPath 1.0, section 3.7).
 
 use super::{TOKENS_MAX, XPathError};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
-    /// `(`, `//`, `!=` and their like, and the operators with names.
+    /// `(`, `//`, `!=` and similar, and the operators with names.
     Sign(&'static str),
     Name(String),
     Text(String),
     Number(f64),
 }
 
-/// Longer ones first, so that `//` is not two of `/`.
+/// Longer tokens first, so that `//` is not read as two `/`.
 const SIGNS: [&str; 21] = [
     "//", "::", "..", "!=", "<=", ">=", "(", ")", "[", "]", ".", "@", ",", "/", "|", "+", "-", "=", "<", ">",
     "*",
@@ -60,7 +60,7 @@ fn one(rest: &str, first: char, after_operand: bool) -> Result<(Token, usize), S
         return Ok(number(rest));
     }
     if let Some(sign) = SIGNS.into_iter().find(|sign| rest.starts_with(sign)) {
-        // A star that is no operator is told apart by another spelling.
+        // A `*` that is not an operator becomes a different token.
         let sign_or_name = if sign == "*" && !after_operand { "*name" } else { sign };
         return Ok((Token::Sign(sign_or_name), sign.len()));
     }

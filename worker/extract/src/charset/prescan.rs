@@ -1,7 +1,7 @@
 //! Looks for an encoding in a page's first bytes, before anything can be parsed
 //! (HTML 13.2.3.2, "prescan a byte stream to determine its encoding").
 //!
-//! `None` says that the bytes have ended, wherever that is.
+//! `None` means that the bytes end here.
 
 use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 use memchr::{memchr, memmem};
@@ -36,7 +36,7 @@ fn scan(head: &[u8]) -> Option<&'static Encoding> {
         at += memchr(b'<', head.get(at..)?)?;
         let rest = head.get(at..)?;
         at += match rest {
-            // The two dashes may be the same.
+            // `<!-->` is a complete comment: its two dashes may be the same.
             [b'<', b'!', b'-', b'-', ..] => 2 + memmem::find(rest.get(2..)?, b"-->")?,
             _ if is_meta(rest) => {
                 let mut attributes = Attributes { rest: rest.get(META.len()..)? };
@@ -64,7 +64,7 @@ fn is_meta(tag: &[u8]) -> bool {
     name.eq_ignore_ascii_case(META) && after.first().is_some_and(|c| c.is_ascii_whitespace() || *c == b'/')
 }
 
-/// What a `<meta>` with these attributes declares.
+/// The encoding that a `<meta>` with these attributes declares.
 fn of_meta(attributes: &mut Attributes<'_>) -> Option<Option<&'static Encoding>> {
     let mut seen: Vec<Vec<u8>> = Vec::new();
     let (mut got_pragma, mut needs_pragma, mut charset) = (false, None, None);
@@ -132,13 +132,13 @@ struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// "Get an attribute": its name and value as they are written, or that there is none left.
+    /// "Get an attribute": its name and value as written, or `None` at the end of the tag.
     fn next(&mut self) -> Option<Option<(&'a [u8], &'a [u8])>> {
         self.skip(|byte| byte.is_ascii_whitespace() || *byte == b'/')?;
         if self.rest.first()? == &b'>' {
             return Some(None);
         }
-        // An attribute may start with `=`, so that the first byte never ends the name.
+        // An attribute's name may start with `=`, so its first byte never ends it.
         let ends_name = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'=' | b'/' | b'>');
         let name = self.take(1 + self.rest.get(1..)?.iter().position(ends_name)?)?;
         self.skip(u8::is_ascii_whitespace)?;

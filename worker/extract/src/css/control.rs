@@ -92,7 +92,7 @@ pub(super) fn written(element: ElementRef<'_>) -> String {
     let value = element.attr("value").unwrap_or_default();
     match Kind::of(element) {
         Kind::Textarea => element.text().collect(),
-        // What is no number is not shown.
+        // A value that is not a number is not shown.
         Kind::Input("number") if float(value).is_none() => String::new(),
         Kind::Input(_) | Kind::Select | Kind::Other => value.replace(['\r', '\n'], ""),
     }
@@ -128,9 +128,9 @@ fn in_disabled_group(option: ElementRef<'_>) -> bool {
     around_option(option, "optgroup").is_some_and(|group| has(group, "disabled"))
 }
 
-/// The nearest element of a name that an option or a group of them belongs to.
+/// The nearest ancestor with this name of an option or an option group.
 fn around_option<'p>(option: ElementRef<'p>, name: &str) -> Option<ElementRef<'p>> {
-    // An option belongs to nothing beyond these.
+    // The search stops at these elements.
     let ends = |around: &ElementRef<'_>| is_any_of(*around, &["select", "datalist", "hr", "option"]);
     let mut all = upwards(option).skip(1);
     all.find(|around| is_any_of(*around, &[name]) || ends(around))
@@ -190,7 +190,7 @@ pub(super) fn is_checked(page: &Document, element: ElementRef<'_>) -> bool {
     }
 }
 
-/// The checked button of a radio button's group. Of several the last wins.
+/// The checked button of a radio button's group; of several, the last.
 fn checked_of_group(page: &Document, radio: ElementRef<'_>) -> Option<NodeId> {
     let name = |radio: ElementRef<'_>| radio.attr("name").unwrap_or_default().to_owned();
     let own_name = name(radio);

@@ -1,4 +1,4 @@
-//! Questions about one element and those around it, which several states ask.
+//! Questions about an element and its ancestors, shared by several pseudo-classes.
 
 use html5ever::ns;
 use scraper::ElementRef;

@@ -33,7 +33,7 @@ impl Selector {
     /// Compiles a list of selectors.
     ///
     /// # Errors
-    /// When it is not CSS, which `select` has ruled out.
+    /// Fails if the text is not CSS; `select` has checked it before.
     pub(crate) fn new(text: &str) -> Result<Self, Rejected> {
         css::selectors(text).map(Self).map_err(|_| Rejected::Css(text.to_owned()))
     }

@@ -1,10 +1,10 @@
 //! The selectors that can be matched while elements open and close: type, id,
 //! class and attribute tests, joined by descendant and child combinators.
 //!
-//! A selector is a row of steps. An element *reaches* a step when it passes the
-//! step's tests and its ancestors reach the steps before; what every open element
-//! reaches is one bit a step, so that matching never walks the tree. Whatever
-//! needs siblings, positions or descendants is left to the tree engine.
+//! A selector is a sequence of steps. An element *reaches* a step if it passes the
+//! step's tests and its ancestors reach the steps before. Each open element stores
+//! one bit per step, so matching never walks the tree. Selectors that
+//! need siblings, positions or descendants are left to the tree engine.
 
 use scraper::selector::CssString;
 use select::css::{self, Css};
@@ -16,7 +16,7 @@ use super::tag::{Key, Tag};
 use super::token::Attributes;
 use crate::pick::Pick;
 
-/// Steps that all selectors of a job may have together: the bits of a [`Bits`].
+/// Maximum steps of all selectors of a job together: the bits of a [`Bits`].
 const STEPS_MAX: usize = 64;
 
 /// A set of steps.
@@ -29,11 +29,11 @@ pub(super) struct Matcher {
     finals: Vec<Bits>,
     /// The last steps of all selectors.
     any_final: Bits,
-    /// No selector has more than one step: what an element reaches depends on it alone.
+    /// No selector has more than one step, so what an element reaches depends on it alone.
     pub(super) is_flat: bool,
-    /// Every step names its element's type.
+    /// Every step tests the element's name.
     is_typed: bool,
-    /// Some step can be passed by `html` or `body`, which may get attributes late.
+    /// Some step can match `html` or `body`, which may get attributes late.
     pub(super) can_match_root: bool,
 }
 
@@ -42,7 +42,7 @@ struct Step {
     /// The element's name, in lower case.
     name: Option<(Key, String)>,
     tests: Vec<Test>,
-    /// What must be reached before, and where.
+    /// The step to reach before this one, and by which ancestor.
     before: Before,
 }
 
@@ -60,17 +60,17 @@ enum Test {
     Value { name: String, operator: AttrSelectorOperator, value: String, case: CaseSensitivity },
 }
 
-/// The bits of an element's open ancestors.
+/// The steps that the open ancestors of an element reach.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Above {
-    /// What the parent reaches.
+    /// The steps that the parent reaches.
     pub(super) parent: Bits,
-    /// What any ancestor reaches, the parent included.
+    /// The steps that any ancestor reaches, including the parent.
     pub(super) any: Bits,
 }
 
 impl Matcher {
-    /// Compiles the selectors, or says that one of them needs a tree.
+    /// Compiles the selectors; `None` if one of them needs a tree.
     pub(super) fn new(picks: &[Pick]) -> Option<Self> {
         let mut steps = Vec::new();
         let mut finals = Vec::new();
@@ -95,14 +95,14 @@ impl Matcher {
         })
     }
 
-    /// Whether an element of this name can pass any step, so that its attributes are wanted.
+    /// Whether an element with this name can pass any step, so that its attributes are needed.
     #[inline]
     pub(super) fn wants(&self, key: Key) -> bool {
         !self.is_typed
             || self.steps.iter().any(|step| step.name.as_ref().is_some_and(|(name, _)| *name == key))
     }
 
-    /// The steps whose own tests the element passes, whatever is around it. `case` is that of
+    /// The steps whose own tests the element passes, whatever its ancestors are. `case` applies to
     /// classes and ids.
     pub(super) fn passes(
         &self,
@@ -121,7 +121,7 @@ impl Matcher {
         self.steps.iter().filter(passes).fold(0, |bits, step| bits | step.bit)
     }
 
-    /// The steps that an element reaches which passes `passed` below `above`.
+    /// The steps that an element reaches if it passes the tests of `passed` below `above`.
     pub(super) fn reaches(&self, passed: Bits, above: Above) -> Bits {
         if self.is_flat || passed == 0 {
             return passed;
@@ -137,8 +137,8 @@ impl Matcher {
         self.steps.iter().filter(reached).fold(0, |bits, step| bits | step.bit)
     }
 
-    /// Whether an SVG or MathML element might match anything. Names and attributes
-    /// change their case there, so that this errs on the side of yes.
+    /// Whether an SVG or MathML element might match any selector. Their names and attributes
+    /// change case, so this may return true without need.
     pub(super) fn might_match_foreign(
         &self,
         key: Key,
@@ -159,7 +159,7 @@ impl Matcher {
     pub(super) fn fields(&self, reached: Bits) -> impl Iterator<Item = usize> {
         let hit = reached & self.any_final;
         let fields = self.finals.iter().enumerate();
-        // Nearly no element matches, so this is worth asking first.
+        // Nearly no element matches, so this check comes first.
         fields
             .take(if hit == 0 { 0 } else { usize::MAX })
             .filter(move |(_, bits)| **bits & hit != 0)
@@ -172,7 +172,7 @@ fn compile(selector: &Selector<Css>, steps: &mut Vec<Step>) -> Option<Bits> {
     let mut before = Before::Nothing;
     let mut name = None;
     let mut tests = Vec::new();
-    // In the order of parsing, combinators stand between their steps, left to right.
+    // The parser returns steps from left to right, with combinators between them.
     let mut components = selector.iter_raw_parse_order_from(0);
     loop {
         let component = components.next();
@@ -204,7 +204,7 @@ fn compile(selector: &Selector<Css>, steps: &mut Vec<Step>) -> Option<Bits> {
     }
 }
 
-/// Adds one simple selector to a step, or says that it needs a tree.
+/// Adds one simple selector to a step; `None` if it needs a tree.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "whatever CSS adds next needs a tree until we say otherwise"

@@ -1,12 +1,12 @@
-//! Element names: the ones with parsing rules of their own, and sets of them.
+//! Element names: those with parsing rules of their own, and sets of them.
 
-/// A tag name as a number, so that names compare in one step: up to eight bytes
-/// are the name itself, longer ones a hash with the top bit set.
+/// A tag name as a number, so that two names compare in one step. A name of up to eight bytes
+/// is stored as it is; a longer one is a hash with the top bit set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key(u64);
 
 impl Key {
-    /// The key of a name in any case.
+    /// The key of a name, which does not depend on case.
     #[inline(always)]
     pub(super) const fn of(name: &[u8]) -> Self {
         let mut key = 0;
@@ -28,13 +28,13 @@ impl Key {
         Self(key | 1 << 63)
     }
 
-    /// A number below [`SLOTS`], different for every known tag.
+    /// A number below [`SLOTS`] that is different for every known tag.
     const fn slot(self) -> usize {
         (self.0.wrapping_mul(MULTIPLIER) >> (64 - SLOTS_LOG2)) as usize
     }
 }
 
-/// Lower case; and a NUL byte, which would vanish in a packed name, made visible.
+/// Converts to lower case. Makes a NUL byte visible, because it would vanish in a packed name.
 const fn fold(byte: u8) -> u8 {
     if byte == 0 { 0xFF } else { byte.to_ascii_lowercase() }
 }
@@ -42,12 +42,12 @@ const fn fold(byte: u8) -> u8 {
 const SLOTS_LOG2: u32 = 10;
 const SLOTS: usize = 1 << SLOTS_LOG2;
 
-/// Found by trying random numbers until every known tag had a slot of its own.
+/// Found by trying random numbers until every known tag had its own slot.
 const MULTIPLIER: u64 = 0x781a_9da0_4918_1061;
 
 macro_rules! tags {
     ($($tag:ident)*) => {
-        /// An element with a rule of its own in the HTML standard's tree construction.
+        /// An element with its own rule in the HTML standard's tree construction.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
         #[rustfmt::skip]
@@ -98,7 +98,7 @@ impl Tag {
         KNOWN.iter().find(|(_, tag)| *tag == self).map_or(Key(0), |(key, _)| *key)
     }
 
-    /// The name, for comparing without regard to case.
+    /// The name, for comparisons that ignore case.
     pub(super) fn name(self) -> &'static [u8] {
         NAMES.iter().find(|(tag, _)| *tag == self).map_or(b"", |(_, name)| name.as_bytes())
     }
@@ -134,7 +134,7 @@ impl Set {
     }
 }
 
-// A name that is in no slot reads as `Tag::Other`, so an empty slot may hold anything.
+// A name without a slot is `Tag::Other`, so an empty slot may hold any tag.
 static TABLE: [(Key, Tag); SLOTS] = {
     let mut table = [(Key(0), Tag::Other); SLOTS];
     let mut rest = KNOWN;
@@ -161,14 +161,14 @@ use Tag::{
 /// Elements whose end tags are implied by what follows.
 pub(super) const IMPLIED_END: Set = Set::of(&[Dd, Dt, Li, Option, Optgroup, P, Rb, Rp, Rt, Rtc]);
 
-/// Where a search for an open element ends without having found it.
+/// Elements at which a search for an open element stops without a result.
 pub(super) const SCOPE: Set =
     Set::of(&[Applet, Caption, Html, Table, Td, Th, Marquee, Object, Select, Template]);
 pub(super) const LIST_ITEM_SCOPE: Set = SCOPE.and(Set::of(&[Ol, Ul]));
 pub(super) const BUTTON_SCOPE: Set = SCOPE.and(Set::of(&[Button]));
 pub(super) const TABLE_SCOPE: Set = Set::of(&[Html, Table, Template]);
 
-/// Elements that decide how table content is parsed while they are the innermost such.
+/// Elements that set the parsing rules of table content while they are the innermost of these.
 pub(super) const TABLE_PARTS: Set = Set::of(&[Table, Tbody, Tfoot, Thead, Tr, Td, Th, Caption, Colgroup]);
 
 pub(super) const HEADINGS: Set = Set::of(&[H1, H2, H3, H4, H5, H6]);
@@ -186,7 +186,7 @@ pub(super) const SPECIAL: Set = Set::of(&[
     Tfoot, Th, Thead, Title, Tr, Track, Ul, Wbr, Xmp,
 ]);
 
-/// Special elements that do not stop the search for the list item a new one closes.
+/// Special elements at which the search for an open list item does not stop.
 pub(super) const SPECIAL_TO_ITEMS: Set = SPECIAL.without(Set::of(&[Address, Div, P]));
 
 /// Blocks that close an open paragraph and have no other rule.

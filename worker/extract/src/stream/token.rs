@@ -1,9 +1,9 @@
-//! Cuts UTF-8 bytes into tags and text as the HTML standard's tokenizer does,
-//! without looking at what it may skip.
+//! Cuts UTF-8 bytes into tags and text according to the HTML standard's tokenizer,
+//! and skips what no caller needs.
 //!
-//! Every function takes what there is of the input and says `None` when a token
-//! is not complete in it; nothing is kept between calls. Whether the input ends
-//! there is the caller's to know.
+//! Every function reads the input from a position and returns `None` if the token
+//! is incomplete. Nothing is kept between calls. The caller knows whether the input
+//! ends there.
 
 use std::ops::Range;
 
@@ -14,21 +14,21 @@ use super::tag::Key;
 /// What a `<` begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Markup {
-    /// A start tag; its name's range. Its attributes begin where the name ends.
+    /// A start tag, with the range of its name. Its attributes begin where the name ends.
     Start(Range<usize>),
-    /// An end tag; its name's range.
+    /// An end tag, with the range of its name.
     End(Range<usize>),
-    /// A doctype declaration: the range of what follows the word, and where the declaration ends.
+    /// A doctype declaration: the range of the text after the word, and where the declaration ends.
     Doctype(Range<usize>, usize),
-    /// `<![CDATA[`, which is text inside SVG and MathML and a comment elsewhere; where that comment ends.
+    /// `<![CDATA[`: text inside SVG and MathML, a comment elsewhere; with the end of that comment.
     Cdata(usize),
-    /// A comment, or what is treated as one; where it ends.
+    /// A comment, or what is treated as one, with its end.
     Comment(usize),
     /// Nothing: the `<` is text.
     Text,
 }
 
-/// Reads what begins with the `<` at `at`.
+/// Reads the token that begins with the `<` at `at`.
 pub(super) fn markup(data: &[u8], at: usize) -> Option<Markup> {
     let rest = data.get(at + 1..)?;
     Some(match rest.first()? {
@@ -67,7 +67,7 @@ fn declaration(data: &[u8], at: usize) -> Option<Markup> {
     }
     let end = memchr(b'>', rest)?;
     if rest.get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"doctype")) {
-        // The word may end in `>`, never contain it.
+        // The word may end with `>`, but not contain it.
         return Some(Markup::Doctype(start + 7..start + end, start + end + 1));
     }
     if rest.starts_with(b"[CDATA[") {
@@ -76,7 +76,7 @@ fn declaration(data: &[u8], at: usize) -> Option<Markup> {
     Some(Markup::Comment(start + end + 1))
 }
 
-/// Where a comment ends whose content starts at the beginning of `comment`.
+/// The end of the comment whose content starts at the beginning of `comment`.
 fn comment_end(comment: &[u8]) -> Option<usize> {
     if comment.starts_with(b">") {
         return Some(1);
@@ -91,14 +91,14 @@ fn comment_end(comment: &[u8]) -> Option<usize> {
             [b'>', ..] => return Some(at + 1),
             [b'!', b'>', ..] => return Some(at + 2),
             [b'!'] | [] => return None,
-            // A third dash may be the second of a pair that ends the comment.
+            // A third dash may be the second one of the end of the comment.
             _ => at -= 1,
         }
     }
 }
 
-/// The first `needle`. Most runs of text and most values are shorter than a call
-/// of `memchr` is worth.
+/// The position of the first `needle`. Most texts and values are so short that a call
+/// of `memchr` would cost more.
 #[inline]
 pub(super) fn find(needle: u8, haystack: &[u8]) -> Option<usize> {
     const NEAR: usize = 32;
@@ -109,7 +109,7 @@ pub(super) fn find(needle: u8, haystack: &[u8]) -> Option<usize> {
         let Some(bytes) = haystack.get(at..).and_then(<[u8]>::first_chunk) else {
             break;
         };
-        // A byte of `different` is zero where the needle is; the lowest such byte sets its top bit in `hits`.
+        // A byte of `different` is zero where the needle is. The lowest such byte sets its top bit in `hits`.
         let different = u64::from_le_bytes(*bytes) ^ wanted;
         let hits = different.wrapping_sub(ONES) & !different & (ONES << 7);
         if hits != 0 {
@@ -120,14 +120,14 @@ pub(super) fn find(needle: u8, haystack: &[u8]) -> Option<usize> {
     memchr(needle, haystack.get(at..)?).map(|found| at + found)
 }
 
-/// One attribute of a start tag, by its place in the input.
+/// One attribute of a start tag, as ranges of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attribute {
     name: Range<usize>,
     value: Range<usize>,
 }
 
-/// The attributes of the start tag at hand.
+/// The attributes of the current start tag.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attributes<'a> {
     pub(super) data: &'a [u8],
@@ -135,14 +135,14 @@ pub(super) struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// What an element has that no tag was written for.
+    /// The attributes of an element without a tag.
     pub(super) const NONE: Attributes<'static> = Attributes { data: &[], list: &[] };
 
     pub(super) fn is_empty(self) -> bool {
         self.list.is_empty()
     }
 
-    /// The raw value of an attribute, given its name in lower case. Of two with
+    /// The raw value of an attribute, by its name in lower case. Of two with
     /// the same name the first counts.
     pub(super) fn get(self, name: &str) -> Option<&'a [u8]> {
         self.list
@@ -158,13 +158,13 @@ impl<'a> Attributes<'a> {
 /// The end of a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TagEnd {
-    /// Where it ends, after the `>`.
+    /// The position after the `>`.
     pub(super) at: usize,
-    /// It ended in `/>`.
+    /// The tag ended with `/>`.
     pub(super) is_self_closing: bool,
 }
 
-/// Finds where the tag ends whose name ends at `at`, whatever its attributes.
+/// Finds the end of the tag whose name ends at `at`, whatever its attributes are.
 #[inline]
 pub(super) fn skip_attributes(data: &[u8], at: usize) -> Option<usize> {
     if data.get(at) == Some(&b'>') {
@@ -190,7 +190,7 @@ pub(super) fn attributes(data: &[u8], mut at: usize, each: &mut impl FnMut(Attri
             }
             _ => {}
         }
-        // A name may start with `=`, so its first byte is not looked at.
+        // A name may start with `=`, so its first byte is not checked.
         let rest = data.get(at + 1..)?;
         let name = at..at + 1 + rest.iter().position(|byte| ends_name(*byte) || *byte == b'=')?;
         at = skip_spaces(data, name.end)?;
@@ -223,7 +223,7 @@ fn skip_spaces(data: &[u8], at: usize) -> Option<usize> {
 /// Elements whose content is not markup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RawText {
-    /// `title`, `textarea`: entities count.
+    /// `title`, `textarea`: entities are decoded.
     WithEntities,
     /// `style`, `xmp`, `iframe`, `noembed`, `noframes`.
     Plain,
@@ -231,16 +231,16 @@ pub(super) enum RawText {
     Script,
 }
 
-/// Where raw text ends.
+/// The end of raw text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RawEnd {
-    /// Where the text ends and its end tag starts.
+    /// The position where the text ends and its end tag starts.
     pub(super) text: usize,
-    /// Where the name of the end tag ends.
+    /// The position where the name of the end tag ends.
     pub(super) name: usize,
 }
 
-/// Finds the end tag that ends the raw text starting at `at`.
+/// Finds the end tag of the raw text that starts at `at`.
 pub(super) fn raw_text_end(
     data: &[u8],
     at: usize,
@@ -261,14 +261,14 @@ pub(super) fn raw_text_end(
     }
 }
 
-/// If `</name` and a byte that ends it are at `at`: where the name ends.
+/// If `</name` and a byte that ends the name are at `at`: the position after the name.
 fn end_tag_named(data: &[u8], at: usize, key: Key, name_len: usize) -> Option<usize> {
     let name = data.get(at..)?.strip_prefix(b"</")?;
     let written = name.get(..name_len)?;
     (ends_name(*name.get(name_len)?) && Key::of(written) == key).then_some(at + 2 + name_len)
 }
 
-/// Scripts may hide in comments and there hold `<script>…</script>` as text.
+/// A script may be inside a comment, and there contain `<script>…</script>` as text.
 fn script_end(data: &[u8], at: usize) -> Option<RawEnd> {
     const NAME: &[u8] = b"script";
     const KEY: Key = Key::of(NAME);
@@ -283,7 +283,7 @@ fn script_end(data: &[u8], at: usize) -> Option<RawEnd> {
             continue;
         }
         let start = from + open;
-        // The dashes of `<!--` may also be those of the `-->` that closes it.
+        // The dashes of `<!--` may also be the dashes of the `-->` that closes it.
         if !in_comment && data.get(start..)?.starts_with(b"<!--") {
             in_comment = true;
             from = start + 2;

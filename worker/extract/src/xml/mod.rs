@@ -26,7 +26,7 @@ use entities::{Entities, Meaning};
 /// Input decoded at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Events handled between two looks at the clock.
+/// Events handled between two checks of the deadline.
 const EVENTS_PER_LOOK: u32 = 256;
 
 /// Reads the input to its end and builds a page's tree.

@@ -7,7 +7,7 @@ use super::nodes::{Kind, NodeId};
 use crate::ExtractError;
 
 impl Eval<'_, '_> {
-    /// The nodes on an axis that pass a test, in the axis' own order.
+    /// The nodes on an axis that pass a test, in the order of the axis.
     pub(super) fn axis(
         &mut self,
         from: NodeId,
@@ -47,7 +47,7 @@ impl Eval<'_, '_> {
                 }
             }
             Axis::Following => {
-                // What follows an attribute is what is in its element, and all behind.
+                // After an attribute come the content of its element and everything behind the element.
                 let start = if from.attribute > 0 { from.place + 1 } else { self.nodes.end(from) };
                 for place in start..self.nodes.len() {
                     self.test(NodeId::node(place), axis, test, &mut out)?;
@@ -56,7 +56,7 @@ impl Eval<'_, '_> {
             Axis::Preceding => {
                 for place in (1..from.place).rev() {
                     let node = NodeId::node(place);
-                    // Those that it is in end behind it.
+                    // The elements that contain it end after it.
                     if self.nodes.end(node) <= from.place {
                         self.test(node, axis, test, &mut out)?;
                     } else {
@@ -69,7 +69,7 @@ impl Eval<'_, '_> {
         Ok(out)
     }
 
-    /// The place behind what is below a node; an attribute has nothing below it.
+    /// The position after a node's descendants; an attribute has none.
     fn below(&self, node: NodeId) -> u32 {
         if node.attribute > 0 { node.place } else { self.nodes.end(node) }
     }
@@ -91,7 +91,7 @@ impl Eval<'_, '_> {
         Ok(())
     }
 
-    /// Nodes beside each other, from one place up to another.
+    /// Sibling nodes between two positions.
     fn siblings(
         &mut self,
         from: u32,

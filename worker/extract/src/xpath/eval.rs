@@ -1,7 +1,7 @@
 //! Evaluates expressions: steps, predicates, operators.
 //!
-//! Recursion follows the expression, whose size is bounded; whatever follows the
-//! page is a loop that counts.
+//! Recursion depth depends on the expression, whose size is limited. Loops
+//! that depend on the page count the nodes they visit.
 
 use std::borrow::Cow;
 
@@ -12,13 +12,13 @@ use super::value::{Value, number_of, written};
 use crate::ExtractError;
 use crate::found::{Deadline, FOUND_BYTES_MAX};
 
-/// Nodes looked at between two looks at the clock: well under a millisecond.
+/// Nodes visited between two checks of the deadline: well under a millisecond.
 const NODES_PER_LOOK: u32 = 4096;
 
-/// Nodes a step may gather before those that it has twice are thrown out.
+/// Nodes that a step may gather before duplicates are removed.
 const GATHERED_MAX: usize = 1 << 16;
 
-/// Where an expression is evaluated.
+/// The context of an evaluation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) node: NodeId,
@@ -26,7 +26,7 @@ pub(super) struct Place {
     pub(super) size: usize,
 }
 
-/// One evaluation of one expression on one page.
+/// The evaluation of one expression on one page.
 pub(super) struct Eval<'a, 'p> {
     pub(super) nodes: &'a Nodes<'p>,
     deadline: &'a Deadline,
@@ -42,20 +42,20 @@ impl<'a, 'p> Eval<'a, 'p> {
         self.eval(expr, Place { node: from, position: 1, size: 1 })
     }
 
-    /// Counts a node that is looked at.
+    /// Counts a visited node.
     pub(super) fn look(&mut self) -> Result<(), ExtractError> {
         self.looks = self.looks.wrapping_add(1);
         if self.looks.is_multiple_of(NODES_PER_LOOK) { self.deadline.check() } else { Ok(()) }
     }
 
-    /// What a node says as a text, which costs as much as there is below it.
+    /// The string value of a node, which takes time in proportion to its content.
     pub(super) fn string(&mut self, node: NodeId) -> Result<Cow<'p, str>, ExtractError> {
         let below = self.nodes.end(node).saturating_sub(node.place);
         for _ in 0..below {
             self.look()?;
         }
         let text = self.nodes.string(node);
-        // A long text takes as long as many nodes.
+        // A long text counts as many nodes.
         if text.len() > 4096 {
             self.deadline.check()?;
         }
@@ -110,7 +110,7 @@ impl<'a, 'p> Eval<'a, 'p> {
         })
     }
 
-    /// A set of nodes; what is none is empty, though parsing lets nothing such through.
+    /// A set of nodes. The parser rejects other types here, so they are an empty set.
     pub(super) fn set(&mut self, expr: &Expr, at: Place) -> Result<Vec<NodeId>, ExtractError> {
         Ok(match self.eval(expr, at)? {
             Value::Nodes(set) => set,
@@ -132,7 +132,7 @@ impl<'a, 'p> Eval<'a, 'p> {
         };
         let mut steps = steps.iter().peekable();
         while let Some(step) = steps.next() {
-            // `//x` is all that is below, unless a position counts among siblings.
+            // `//x` selects all descendants at once, unless a predicate depends on the position among siblings.
             let joined = match steps.peek() {
                 Some(next)
                     if is_anything_below(step) && next.axis == Axis::Child && next.predicates.is_empty() =>
@@ -166,9 +166,9 @@ impl<'a, 'p> Eval<'a, 'p> {
         Ok(sorted(out))
     }
 
-    /// The nodes for which a predicate holds, each at its position among them.
+    /// The nodes for which a predicate holds, given their positions.
     fn filtered(&mut self, nodes: Vec<NodeId>, predicate: &Expr) -> Result<Vec<NodeId>, ExtractError> {
-        // The commonest predicate needs no evaluation.
+        // The most common predicate needs no evaluation.
         if let Expr::Number(number) = predicate {
             let wanted = nodes.iter().enumerate().find(|(n, _)| position(*n) == *number);
             return Ok(wanted.map(|(_, node)| *node).into_iter().collect());
@@ -221,10 +221,10 @@ impl<'a, 'p> Eval<'a, 'p> {
         }
     }
 
-    /// Comparison (XPath 1.0, section 3.4): of sets, whether any of their nodes compares so.
+    /// Comparison (XPath 1.0, section 3.4). A comparison with a set holds if it holds for any of its nodes.
     fn compare(&mut self, left: &Value, operator: Operator, right: &Value) -> Result<bool, ExtractError> {
-        // Beside a truth, all of a set is one. Texts and numbers are if it is about being equal;
-        // which of them is less is a matter of numbers.
+        // A set compared with a boolean is a boolean. Texts and numbers are booleans in a test for equality;
+        // the other operators compare numbers.
         if let (Value::Truth(_), _) | (_, Value::Truth(_)) = (left, right) {
             let is_order = !matches!(operator, Operator::Equal | Operator::NotEqual);
             let side = |value: &Value| match value {
@@ -236,7 +236,7 @@ impl<'a, 'p> Eval<'a, 'p> {
             };
             return Ok(side(left).compares(operator, side(right)));
         }
-        // The texts of a set may come to far more than the page, where its nodes stand in each other.
+        // The texts of a set may be far larger than the page, because nested nodes repeat their text.
         let held = match (left, right) {
             (Value::Nodes(_), Value::Nodes(set)) => self.texts(set)?,
             _ => Vec::new(),
@@ -268,7 +268,7 @@ impl<'a, 'p> Eval<'a, 'p> {
         }
     }
 
-    /// What the nodes of a set say, if that can be held.
+    /// The string values of a set, within the limit.
     fn texts(&mut self, set: &[NodeId]) -> Result<Vec<Cow<'p, str>>, ExtractError> {
         let (mut texts, mut bytes) = (Vec::with_capacity(set.len()), 0);
         for node in set {
@@ -283,7 +283,7 @@ impl<'a, 'p> Eval<'a, 'p> {
     }
 }
 
-/// The one value that something is, or the texts of a set.
+/// The single value of an expression, or the texts of a set.
 fn plain<'t>(value: &'t Value, texts: &'t [Cow<'_, str>]) -> impl Iterator<Item = Plain<'t>> {
     let one = match value {
         Value::Nodes(_) => None,
@@ -294,7 +294,7 @@ fn plain<'t>(value: &'t Value, texts: &'t [Cow<'_, str>]) -> impl Iterator<Item 
     one.into_iter().chain(texts.iter().map(|text| Plain::Text(text)))
 }
 
-/// A value that is no set.
+/// A value that is not a set.
 #[derive(Debug, Clone, Copy)]
 enum Plain<'t> {
     Text(&'t str),
@@ -344,7 +344,7 @@ fn is_anything_below(step: &Step) -> bool {
     step.axis == Axis::DescendantOrSelf && step.test == NodeTest::Node && step.predicates.is_empty()
 }
 
-/// In the order of the document, each once.
+/// Sorts nodes in document order and removes duplicates.
 fn sorted(mut set: Vec<NodeId>) -> Vec<NodeId> {
     if !set.is_sorted() {
         set.sort_unstable();

@@ -90,7 +90,7 @@ impl Eval<'_, '_> {
         }
     }
 
-    /// The first element with each of some ids.
+    /// The first element with each of the given ids.
     fn with_ids(&mut self, ids: &str) -> Result<Vec<NodeId>, ExtractError> {
         let mut wanted: std::collections::HashSet<&str> = ids.split_ascii_whitespace().collect();
         let mut set = Vec::new();
@@ -124,7 +124,7 @@ impl Eval<'_, '_> {
         })))
     }
 
-    /// Whether a node is in a language, or one of its dialects.
+    /// Whether a node is in a language or in a dialect of it.
     fn lang(&mut self, from: NodeId, wanted: &str) -> Result<bool, ExtractError> {
         let mut next = Some(from);
         while let Some(node) = next {
@@ -144,7 +144,7 @@ impl Eval<'_, '_> {
     fn of_texts(&mut self, function: Function, arguments: &[Expr], at: Place) -> Result<Value, ExtractError> {
         let mut texts = Vec::with_capacity(arguments.len());
         for (n, argument) in arguments.iter().enumerate() {
-            // The later arguments of substring() are numbers.
+            // All arguments of substring() except the first are numbers.
             if function == Function::Substring && n > 0 {
                 break;
             }
@@ -192,16 +192,16 @@ impl Eval<'_, '_> {
     }
 }
 
-/// The nearest whole number (XPath 1.0, section 4.4): halves go up, below zero as well, and
-/// what is just below zero becomes its negative.
+/// Rounds to the nearest whole number (XPath 1.0, section 4.4). Halves are rounded up, also below zero,
+/// and values just below zero become negative zero.
 fn rounded(number: f64) -> f64 {
     let floor = number.floor();
-    // Adding a half first would round twice.
+    // To add a half first would round twice.
     let nearest = if number - floor >= 0.5 { floor + 1.0 } else { floor };
     nearest.copysign(number)
 }
 
-/// Each character of `from` replaced by the one in its place in `to`, or dropped.
+/// Replaces each character of `from` by the one at the same position in `to`, or removes it.
 fn translated(text: &str, from: &str, to: &str) -> String {
     let mut table = std::collections::HashMap::new();
     let mut to = to.chars();

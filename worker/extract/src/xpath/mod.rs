@@ -1,8 +1,8 @@
 //! XPath over the tree engine's trees.
 //!
-//! A page is numbered once, in the order of the document ([`Nodes`]); from then on
-//! a node is a number, a set of nodes a sorted list of numbers, and what is below
-//! a node a range. Every node looked at is counted against the page's time.
+//! The nodes of a page are numbered once, in document order ([`Nodes`]). From then on,
+//! a node is a number, a set of nodes is a sorted list of numbers, and the descendants of
+//! a node are a range. Each visited node counts towards the page's deadline.
 
 mod axes;
 mod eval;
@@ -23,7 +23,7 @@ pub(crate) use nodes::Nodes;
 use nodes::{Kind, NodeId};
 use value::Value;
 
-/// An expression, and whether all it finds is wanted.
+/// A compiled expression, and whether to take every match.
 pub(crate) struct XPath {
     expr: Expr,
     every: bool,
@@ -35,7 +35,7 @@ impl XPath {
         Ok(Self { expr, every })
     }
 
-    /// What it finds in a page.
+    /// The value of the expression for a page.
     pub(crate) fn of_page(
         &self,
         nodes: &Nodes<'_>,
@@ -45,7 +45,7 @@ impl XPath {
         self.at(nodes, NodeId::ROOT, found, around)
     }
 
-    /// What it finds when it starts at an element.
+    /// The value of the expression, evaluated at an element.
     pub(crate) fn below(
         &self,
         nodes: &Nodes<'_>,
@@ -59,7 +59,7 @@ impl XPath {
         }
     }
 
-    /// The elements that it finds in a page; other nodes cannot be items.
+    /// The elements that the expression selects in a page; other nodes cannot be items.
     pub(crate) fn elements<'p>(
         &self,
         nodes: &Nodes<'p>,
@@ -105,7 +105,7 @@ impl XPath {
     }
 }
 
-/// A node as a field has it: the text of elements trimmed, links made absolute, the rest as it is.
+/// The value of a node: the text of an element is trimmed, links are made absolute, the rest is unchanged.
 fn taken(nodes: &Nodes<'_>, node: NodeId, around: Around<'_>) -> String {
     let text = nodes.string(node);
     match nodes.kind(node) {
@@ -117,9 +117,9 @@ fn taken(nodes: &Nodes<'_>, node: NodeId, around: Around<'_>) -> String {
     }
 }
 
-/// JSON has no number that is not finite; one without a fraction is whole.
+/// JSON has no form for a number that is not finite. A number without a fraction is written as a whole number.
 fn of_number(number: f64) -> FieldValue {
-    /// Whole numbers are exact up to here.
+    /// Whole numbers are exact up to this one.
     const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
     if !number.is_finite() {
         FieldValue::Null

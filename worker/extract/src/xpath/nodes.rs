@@ -1,4 +1,4 @@
-//! A page's nodes, numbered in the order of the document.
+//! A page's nodes, numbered in document order.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,15 +10,15 @@ use crate::ExtractError;
 use crate::document::{Document, Language};
 use crate::found::Deadline;
 
-/// Nodes numbered between two looks at the clock.
+/// Nodes numbered between two checks of the deadline.
 const NODES_PER_LOOK: usize = 1024;
 
-/// A node of the page, or an attribute of one: they sort in the order of the document.
+/// A node of the page, or an attribute of one. They sort in document order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeId {
     /// The node, or the attribute's element.
     pub(super) place: u32,
-    /// 0 for the node itself, or the attribute's place among its element's, from 1.
+    /// 0 for the node itself; for an attribute, its position in its element, from 1.
     pub(super) attribute: u32,
 }
 
@@ -31,7 +31,7 @@ impl NodeId {
     }
 }
 
-/// What a node is.
+/// The type of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Root,
@@ -40,18 +40,18 @@ pub(super) enum Kind {
     Comment,
     Attribute,
     Instruction,
-    /// A doctype, which XPath does not know.
+    /// A doctype, which XPath does not have.
     Other,
 }
 
 struct Entry<'p> {
     node: ego_tree::NodeRef<'p, Node>,
     parent: u32,
-    /// The place behind the last node below this one.
+    /// The position after the last descendant.
     end: u32,
 }
 
-/// A page as XPath sees it.
+/// The nodes of a page.
 pub(crate) struct Nodes<'p> {
     entries: Vec<Entry<'p>>,
     places: HashMap<ego_tree::NodeId, u32>,
@@ -122,7 +122,7 @@ impl<'p> Nodes<'p> {
         }
     }
 
-    /// The node that a node is in; none for the document.
+    /// The parent of a node; none for the document.
     pub(super) fn parent(&self, node: NodeId) -> Option<NodeId> {
         if node.attribute > 0 {
             return Some(NodeId::node(node.place));
@@ -130,7 +130,7 @@ impl<'p> Nodes<'p> {
         if node.place == 0 { None } else { self.entry(node).map(|entry| NodeId::node(entry.parent)) }
     }
 
-    /// The place behind everything below a node.
+    /// The position after a node's descendants.
     pub(super) fn end(&self, node: NodeId) -> u32 {
         self.entry(node).map_or(node.place, |entry| entry.end)
     }
@@ -150,7 +150,7 @@ impl<'p> Nodes<'p> {
         element.attrs.iter().nth(n).map(|(name, value)| (name, &**value))
     }
 
-    /// The name of an element or attribute; others have none.
+    /// The name of an element or attribute; other nodes have none.
     fn qualified_name(&self, node: NodeId) -> Option<&'p QualName> {
         if node.attribute > 0 {
             return self.attribute(node).map(|(name, _)| name);
@@ -179,13 +179,13 @@ impl<'p> Nodes<'p> {
         self.qualified_name(node).map_or("", |name| &name.ns)
     }
 
-    /// Whether an attribute declares a namespace, which XPath does not count among attributes.
+    /// Whether an attribute declares a namespace. XPath does not count these as attributes.
     pub(super) fn is_declaration(&self, node: NodeId) -> bool {
         self.attribute(node).is_some_and(|(name, _)| name.ns == ns!(xmlns))
     }
 
-    /// Whether an element or attribute is called this. Case does not count where HTML
-    /// has none: a page that was read has its names in lower case.
+    /// Whether an element or attribute has this name. Case is ignored where HTML
+    /// ignores it: a parsed page has its names in lower case.
     pub(super) fn is_called(&self, node: NodeId, name: &str) -> bool {
         let own = self.name(node);
         let folds_case =
@@ -202,7 +202,7 @@ impl<'p> Nodes<'p> {
         self.language.attribute(self.element(node)?, name)
     }
 
-    /// What a node says as a text.
+    /// The string value of a node.
     pub(super) fn string(&self, node: NodeId) -> Cow<'p, str> {
         match self.kind(node) {
             Kind::Attribute => Cow::Borrowed(self.attribute(node).map_or("", |(_, value)| value)),

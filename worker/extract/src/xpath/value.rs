@@ -1,11 +1,11 @@
-//! The four types of XPath 1.0, and what each is as another.
+//! The four types of XPath 1.0, and the conversions between them.
 
 use super::nodes::NodeId;
 
-/// What an expression gives.
+/// The value of an expression.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
-    /// Sorted in the order of the document, each once.
+    /// In document order, without duplicates.
     Nodes(Vec<NodeId>),
     Text(String),
     Number(f64),
@@ -23,7 +23,7 @@ impl Value {
     }
 }
 
-/// A number as XPath writes it: never with an exponent.
+/// A number in XPath notation, which has no exponents.
 pub(super) fn written(number: f64) -> String {
     if number == 0.0 {
         return "0".to_owned();
@@ -31,11 +31,11 @@ pub(super) fn written(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() };
     }
-    // Rust writes neither exponents nor a fraction that is not there.
+    // Rust writes neither exponents nor empty fractions.
     number.to_string()
 }
 
-/// A text read as a number: digits, with a point and a minus at most.
+/// Converts a text to a number: digits with an optional point and minus sign.
 pub(super) fn number_of(text: &str) -> f64 {
     let text = text.trim_matches([' ', '\t', '\r', '\n']);
     let digits = text.strip_prefix('-').unwrap_or(text);

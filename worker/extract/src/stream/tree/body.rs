@@ -58,7 +58,7 @@ impl Tree<'_> {
         self.push(start)
     }
 
-    /// The rest, seldom seen in a body.
+    /// Start tags that are rare in a body.
     fn start_rare(&mut self, start: &StartTag<'_>) -> Step<Option<RawText>> {
         match start.tag {
             Tag::Html => return self.ignore_unless_attributes(start),
@@ -113,7 +113,7 @@ impl Tree<'_> {
         Ok(None)
     }
 
-    /// A list item closes the one before it.
+    /// A list item closes the previous one.
     fn start_item(&mut self, start: &StartTag<'_>) -> Step {
         self.is_frameset_ok = false;
         let closes = |tag: Tag| match start.tag {

@@ -41,7 +41,7 @@ impl Tree<'_> {
                 self.is_frameset_ok = false;
                 Ok(())
             }
-            // The body stays open: whatever follows goes into it.
+            // The body stays open: content after its end tag goes into it.
             Tag::Body | Tag::Html => Ok(()),
             _ => self.end_other(tag, key),
         }
@@ -51,7 +51,7 @@ impl Tree<'_> {
         if self.in_scope(tag, tag::SCOPE) { self.close_through(|open| open == tag) } else { Ok(()) }
     }
 
-    /// Takes the form out of the stack, and leaves open what is open inside it.
+    /// Removes the form from the stack, and leaves the elements inside it open.
     fn end_form(&mut self) -> Step {
         let Some(form) = self.form.take() else {
             return Ok(());
@@ -66,7 +66,7 @@ impl Tree<'_> {
         if depth + 1 == self.stack.len() {
             return self.pop();
         }
-        // Text goes on inside the form, which nothing open stands for any more.
+        // Text continues inside the form, but no open element stands for the form.
         if self.captures.iter().any(|capture| capture.depth >= depth) {
             return Err(Stop::Irregular);
         }
@@ -74,7 +74,7 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// The end tag of an element without rules of its own.
+    /// The end tag of an element without its own rules.
     pub(super) fn end_other(&mut self, tag: Tag, key: Key) -> Step {
         for (depth, element) in self.stack.iter().enumerate().rev() {
             if element.tag == tag && element.key == key {

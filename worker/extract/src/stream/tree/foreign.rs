@@ -1,9 +1,9 @@
-//! SVG and MathML inside a page, as far as no HTML starts again inside them.
+//! SVG and MathML inside a page, unless HTML starts again inside them.
 
 use super::{Element, Key, StartTag, Step, Stop, Tag, Tree, tag};
 
-/// Elements in which HTML may start again, in SVG or in MathML. Which of the two
-/// we are in is not kept: taking one for the other only makes us more careful.
+/// Elements of SVG or MathML in which HTML may start again. The two are not told
+/// apart: to confuse them only makes the engine give up more pages.
 const INTEGRATION_POINTS: [Key; 7] = [
     Key::of(b"title"),
     Key::of(b"desc"),
@@ -14,7 +14,7 @@ const INTEGRATION_POINTS: [Key; 7] = [
     Key::of(b"mtext"),
 ];
 
-/// Elements whose content is HTML more often than not.
+/// Elements whose content is usually HTML.
 const HTML_INSIDE: [Key; 2] = [Key::of(b"foreignobject"), Key::of(b"annotation-xml")];
 
 impl Tree<'_> {

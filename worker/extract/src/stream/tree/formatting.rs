@@ -1,9 +1,9 @@
-//! Inline formatting elements, which the HTML standard opens again after a block
-//! closed around them.
+//! Inline formatting elements. The HTML standard opens them again after a block has
+//! closed them.
 
 use super::{Bits, Element, Key, Step, Stop, Tag, Tree, implied, tag};
 
-/// Entries with the same tag after which only attributes tell which one counts.
+/// Entries with the same tag, beyond which only attributes decide which entry is removed.
 const SAME_TAG_MAX: usize = 3;
 
 /// The standard's list of active formatting elements.
@@ -14,7 +14,7 @@ pub(super) struct Formatting {
 
 #[derive(Debug)]
 enum Entry {
-    /// Nothing before it is opened again: the start of a cell, a caption or an object.
+    /// Entries before a marker are not opened again. A marker is the start of a cell, a caption or an object.
     Marker,
     Element {
         id: u32,
@@ -39,7 +39,7 @@ impl Formatting {
         while let Some(Entry::Element { .. }) = self.list.pop() {}
     }
 
-    /// Notes that an element was closed, be it by its own end tag or not.
+    /// Notes that an element was closed, by its own end tag or otherwise.
     pub(super) fn close(&mut self, closed: u32) {
         for entry in self.list.iter_mut().rev() {
             if let Entry::Element { id, is_open, .. } = entry
@@ -98,7 +98,7 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// Opens again what a block closed too early.
+    /// Opens the elements again that a block has closed.
     #[inline]
     pub(super) fn reconstruct_formatting(&mut self) -> Step {
         if self.formatting.has_closed() { self.reconstruct_closed() } else { Ok(()) }
@@ -111,7 +111,7 @@ impl Tree<'_> {
             let Some(Entry::Element { tag, passed, .. }) = self.formatting.list.get(index) else {
                 continue;
             };
-            // A second copy of an element that a selector looks at is a second match.
+            // A second copy of an element that a selector matches would be a second match.
             if *passed != 0 {
                 return Err(Stop::Irregular);
             }
@@ -125,8 +125,8 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// The end tag of a formatting element, wherever it stands: the standard's
-    /// adoption agency, as far as nothing needs to be moved.
+    /// The end tag of a formatting element: the standard's adoption agency algorithm, unless
+    /// nodes have to be moved.
     pub(super) fn end_formatting(&mut self, wanted: Tag, key: Key) -> Step {
         if let Some(top) = self.stack.last()
             && top.tag == wanted
@@ -159,7 +159,7 @@ impl Tree<'_> {
         self.stack.iter().rposition(|element: &Element| element.id == id)
     }
 
-    /// A link inside a link ends the outer one.
+    /// A link inside a link closes the outer one.
     pub(super) fn end_outer_link(&mut self) -> Step {
         let Some((_, id, is_open)) = self.formatting.latest(Tag::A) else {
             return Ok(());
@@ -170,7 +170,7 @@ impl Tree<'_> {
         self.end_formatting(Tag::A, Tag::A.key())
     }
 
-    /// A `nobr` inside a `nobr` ends the outer one.
+    /// A `nobr` inside a `nobr` closes the outer one.
     pub(super) fn end_outer_nobr(&mut self) -> Step {
         if self.in_scope(Tag::Nobr, tag::SCOPE) {
             self.end_formatting(Tag::Nobr, Tag::Nobr.key())?;

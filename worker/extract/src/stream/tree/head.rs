@@ -1,4 +1,4 @@
-//! What comes before the body: doctype, `html`, `head` and what belongs in it.
+//! What comes before the body: doctype, `html`, `head` and the content of the head.
 
 use html5ever::parse_document;
 use html5ever::tendril::TendrilSink as _;
@@ -65,7 +65,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Handles text before the body, and returns what of it belongs in the body.
+    /// Handles text before the body, and returns the part that belongs in the body.
     pub(super) fn text_before_body<'a>(&mut self, text: &'a [u8]) -> Step<&'a [u8]> {
         let blank = text.iter().position(|byte| !is_space(*byte)).unwrap_or(text.len());
         let (blank, rest) = text.split_at_checked(blank).unwrap_or((text, b""));
@@ -78,7 +78,7 @@ impl Tree<'_> {
         Ok(rest)
     }
 
-    /// Opens whatever is missing for the body to be open.
+    /// Opens the missing elements up to the body.
     pub(super) fn open_body(&mut self) -> Step {
         while self.phase != Phase::InBody {
             self.advance()?;
@@ -86,7 +86,7 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// Ends the phase at hand without a tag for it.
+    /// Ends the current phase without a tag for it.
     fn advance(&mut self) -> Step {
         match self.phase {
             Phase::Initial => self.phase = Phase::BeforeHtml,
@@ -120,10 +120,10 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// An element of the head, wherever it stands: in the head, behind it, in the body.
+    /// An element of the head, in the head, after it or in the body.
     pub(super) fn start_head_element(&mut self, start: &StartTag<'_>) -> Step<Option<RawText>> {
         let above = if self.phase == Phase::AfterHead {
-            // It goes into the head, which is closed and may be collecting text no more.
+            // It goes into the head, which is closed and may no longer collect text.
             if self.head_was_captured {
                 return Err(Stop::Irregular);
             }
@@ -175,15 +175,15 @@ impl Tree<'_> {
         }
     }
 
-    /// A second `html` or `body` tag adds its attributes to the first, which may
-    /// then match what it did not.
+    /// A second `html` or `body` tag adds its attributes to the first. The first may then
+    /// match other selectors.
     pub(super) fn ignore_unless_attributes(&mut self, start: &StartTag<'_>) -> Step<Option<RawText>> {
         if start.attributes.is_empty() { Ok(None) } else { Err(Stop::Irregular) }
     }
 }
 
 impl Quirks {
-    /// How classes and ids compare.
+    /// How classes and ids are compared.
     pub(super) const fn case(self) -> CaseSensitivity {
         match self {
             Self::Yes => CaseSensitivity::AsciiCaseInsensitive,
@@ -192,8 +192,8 @@ impl Quirks {
     }
 }
 
-/// What a doctype says about quirks mode. Nearly every page has the one that is looked at
-/// here; the tree engine has the long list of the others.
+/// Whether a doctype means quirks mode. The doctype of nearly every page is recognized here;
+/// the tree engine knows the long list of the others.
 pub(super) fn quirks(declaration: &[u8]) -> Quirks {
     if declaration.trim_ascii().eq_ignore_ascii_case(b"html") {
         return Quirks::No;

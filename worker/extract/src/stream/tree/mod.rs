@@ -1,11 +1,11 @@
-//! Tree construction without a tree: which elements are open, in the HTML
-//! standard's rules, so that every match and every text is the tree engine's own.
+//! Tree construction without a tree: keeps the open elements according to the HTML
+//! standard, so that matches and texts are those of the tree engine.
 //!
-//! What a browser would repair by moving nodes that are already in place (content
-//! fostered out of a table, blocks adopted out of an inline element) cannot be
-//! followed without them; neither are `<template>` and framesets. Such pages are
-//! [`Stop::Irregular`] and go to the tree engine. Everything else, implied
-//! elements and misnested inline markup included, is followed exactly.
+//! Some repairs of a browser move nodes that are already in place, such as content
+//! fostered out of a table, or blocks adopted out of an inline element. These cannot be
+//! followed without a tree, and neither can `<template>` and framesets. Such pages are
+//! [`Stop::Irregular`] and go to the tree engine. Everything else is followed exactly,
+//! including implied elements and misnested inline markup.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -34,18 +34,18 @@ use crate::links::Links;
 use crate::pick::{NeedsBase, Pick, Take};
 use formatting::Formatting;
 
-/// Open elements followed before a page counts as irregular. Far above any page
-/// written by a person, and low enough that a search of the stack stays cheap.
+/// Maximum open elements, beyond which a page counts as irregular. No page written
+/// by a person comes near it, and a search of the stack stays cheap.
 const DEPTH_MAX: usize = 400;
 
 /// Why streaming ends before the page does.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// This page needs a tree.
+    /// The page needs a tree.
     Irregular,
-    /// This page is in another encoding.
+    /// The page is in another encoding.
     Redecode(&'static Encoding),
-    /// A limit was passed.
+    /// The page exceeds a limit.
     Failed(ExtractError),
 }
 
@@ -57,13 +57,13 @@ pub(super) struct StartTag<'a> {
     pub(super) tag: Tag,
     pub(super) key: Key,
     pub(super) name: &'a [u8],
-    /// Empty when the tree did not want them.
+    /// Empty if the tree does not need them.
     pub(super) attributes: Attributes<'a>,
     pub(super) is_self_closing: bool,
 }
 
-/// How far the page has come before its body: the standard's insertion modes
-/// that no open element tells.
+/// How far the page is before its body: the standard's insertion modes
+/// that no open element shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Initial,
@@ -75,8 +75,8 @@ enum Phase {
     InBody,
 }
 
-/// Whether the page is in quirks mode, where a table stays inside a paragraph, and the
-/// case of classes and ids does not count.
+/// Whether the page is in quirks mode, where a table stays inside a paragraph, and
+/// classes and ids ignore case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quirks {
     Yes,
@@ -90,7 +90,7 @@ struct Element {
     tag: Tag,
     /// Different for every element of a page.
     id: u32,
-    /// Text is being collected from here.
+    /// Text is collected from here.
     is_captured: bool,
     /// SVG content in which HTML may start again.
     is_integration_point: bool,
@@ -107,7 +107,7 @@ struct Capture {
     text: Vec<u8>,
 }
 
-/// The open elements of a page, and what they have matched.
+/// The open elements of a page, and the steps that they reach.
 pub(super) struct Tree<'j> {
     matcher: &'j Matcher,
     picks: &'j [Pick],
@@ -120,26 +120,26 @@ pub(super) struct Tree<'j> {
     table_parts: Vec<usize>,
     formatting: Formatting,
     captures: Vec<Capture>,
-    /// What children of `head` have above them, for those that come after it.
+    /// The steps above the children of `head`, for those that come after it.
     in_head: Above,
     head_was_captured: bool,
-    /// The form that later controls belong to: a second one inside is ignored.
+    /// The form that later controls belong to; a form inside it is ignored.
     form: Option<u32>,
     next_id: u32,
-    /// Open `p` elements; most blocks ask.
+    /// The number of open `p` elements; most blocks need to know.
     paragraphs: usize,
     tables: usize,
-    /// A frameset may still replace the body, with all that is in it.
+    /// A frameset may still replace the body and its content.
     is_frameset_ok: bool,
     /// The next text loses a line feed at its start.
     skips_line_feed: bool,
-    /// First-match fields that have no answer yet; `None` when some field wants every match.
+    /// Fields for the first match that have no answer yet; `None` if some field takes every match.
     unanswered: Option<usize>,
     /// A first match was found in the body.
     answered_in_body: bool,
-    /// A first match is a link whose meaning hangs on the base.
+    /// A first match is a link that depends on the base.
     answer_needs_base: bool,
-    /// The first matches read the same in every encoding.
+    /// The first matches are the same in every encoding.
     answer_is_ascii: bool,
 }
 
@@ -177,7 +177,7 @@ impl<'j> Tree<'j> {
         }
     }
 
-    /// Whether a start tag's attributes must be read.
+    /// Whether the attributes of a start tag must be read.
     #[inline]
     pub(super) fn wants_attributes(&self, tag: Tag, key: Key) -> bool {
         matches!(tag, Tag::Html | Tag::Body | Tag::Base | Tag::Input | Tag::Svg | Tag::Math)
@@ -186,15 +186,15 @@ impl<'j> Tree<'j> {
             || self.matcher.wants(key)
     }
 
-    /// Whether every field has an answer that nothing later in the page can change.
+    /// Whether every field has an answer that the rest of the page cannot change.
     #[inline]
     pub(super) fn is_answered(&self) -> bool {
         self.unanswered == Some(0) && self.is_final()
     }
 
     fn is_final(&self) -> bool {
-        // What is fostered out of a table lands before it; a frameset removes the
-        // body; late attributes can make `html` or `body` match; `<base>` may follow, and so may
+        // Content fostered out of a table goes before it; a frameset removes the
+        // body; late attributes can make `html` or `body` match; a `<base>` may follow, and so may
         // a `<meta>` with another encoding.
         self.tables == 0
             && (!self.charset.is_tentative() || self.answer_is_ascii)
@@ -215,7 +215,7 @@ impl<'j> Tree<'j> {
         self.skips_line_feed = false;
     }
 
-    /// A start tag; what is returned says that its content is not markup.
+    /// Handles a start tag. Returns a value if its content is not markup.
     pub(super) fn start(&mut self, tag: &StartTag<'_>) -> Step<Option<RawText>> {
         self.skips_line_feed = false;
         if self.is_in_foreign() {
@@ -230,7 +230,7 @@ impl<'j> Tree<'j> {
         }
     }
 
-    /// An end tag.
+    /// Handles an end tag.
     pub(super) fn end(&mut self, tag: Tag, key: Key) -> Step {
         self.skips_line_feed = false;
         if self.is_in_foreign() {
@@ -245,19 +245,19 @@ impl<'j> Tree<'j> {
         }
     }
 
-    /// The end of the page.
+    /// Handles the end of the page.
     pub(super) fn finish(&mut self) -> Step {
         self.open_body()?;
         self.truncate(0)
     }
 
-    /// The part of a table that is open innermost; it decides the rules.
+    /// The innermost open part of a table; it decides which rules apply.
     fn table_mode(&self) -> Option<Tag> {
         let part = self.table_parts.last()?;
         self.stack.get(*part).map(|element| element.tag)
     }
 
-    /// Whether content here would be out of place in a table.
+    /// Whether content here would be fostered out of a table.
     fn in_table_structure(&self) -> bool {
         !matches!(self.table_mode(), None | Some(Tag::Td | Tag::Th | Tag::Caption))
     }
@@ -267,7 +267,7 @@ impl<'j> Tree<'j> {
     }
 }
 
-/// The start tag of an element that no tag was written for.
+/// The start tag of an element that has no tag in the page.
 fn implied(tag: Tag) -> StartTag<'static> {
     StartTag { tag, key: tag.key(), name: tag.name(), attributes: Attributes::NONE, is_self_closing: false }
 }

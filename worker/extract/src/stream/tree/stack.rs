@@ -1,4 +1,4 @@
-//! The stack of open elements: what opens and closes, and what that matches.
+//! The stack of open elements: opens and closes elements, and matches them.
 
 use super::{
     Above, Attributes, Bits, Capture, Element, Phase, StartTag, Step, Stop, Tag, Tree, decode, implied, tag,
@@ -16,7 +16,7 @@ impl Tree<'_> {
             .map_or_else(Above::default, |top| Above { parent: top.reached, any: top.above | top.reached })
     }
 
-    /// Whether a tag is open, above any of the elements that bound its scope.
+    /// Whether an element is open, in its scope.
     pub(super) fn in_scope(&self, tag: Tag, boundary: Set) -> bool {
         self.any_in_scope(|element| element.tag == tag, boundary)
     }
@@ -39,7 +39,7 @@ impl Tree<'_> {
         self.push_below(tag, above)
     }
 
-    /// Opens an element that no tag was written for.
+    /// Opens an element that has no tag in the page.
     pub(super) fn push_implied(&mut self, tag: Tag) -> Step {
         let implied = implied(tag);
         self.push(&implied)
@@ -76,7 +76,7 @@ impl Tree<'_> {
         self.matcher.passes(tag.key, tag.name, tag.attributes, self.quirks.case())
     }
 
-    /// Passes by an element that is closed as soon as it is opened.
+    /// Handles an element that is closed as soon as it is opened.
     pub(super) fn pass(&mut self, tag: &StartTag<'_>) -> Step {
         let above = self.above();
         self.pass_below(tag, above)
@@ -88,8 +88,8 @@ impl Tree<'_> {
         self.record(reached, tag.attributes, None).map(|_| ())
     }
 
-    /// Notes what an element matches. With `depth`, its text is collected from
-    /// there; without, it has none. Says whether text is collected.
+    /// Notes what an element matches, and returns whether its text is collected. With `depth`, its text
+    /// is collected from there; without `depth`, it has no text.
     #[inline]
     fn record(&mut self, reached: Bits, attributes: Attributes<'_>, depth: Option<usize>) -> Step<bool> {
         if reached == 0 { Ok(false) } else { self.record_match(reached, attributes, depth) }
@@ -132,11 +132,11 @@ impl Tree<'_> {
                     if let Some(depth) = depth {
                         is_captured = true;
                         self.captures.push(Capture { depth, slot, text: Vec::new() });
-                        // It has its answer when it is closed.
+                        // The value is complete when the element is closed.
                         continue;
                     }
                 }
-                // A job that asks for it is not streamed.
+                // A job with such a field is not streamed.
                 Take::Html => return Err(Stop::Irregular),
             }
             self.answered();
@@ -184,7 +184,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Closes elements whose end is implied, but for those of one name.
+    /// Closes elements whose end is implied, except those with one name.
     pub(super) fn close_implied(&mut self, except: Option<Tag>) -> Step {
         while self.current().is_in(tag::IMPLIED_END) && Some(self.current()) != except {
             self.pop()?;

@@ -1,8 +1,8 @@
-//! Tables: which parts open and close which, and what is out of place in them.
+//! Tables: which parts open and close each other, and which content is out of place.
 
 use super::{Key, RawText, StartTag, Step, Stop, Tag, Tree, decode, tag};
 
-/// A form that is open in no element: one that started among a table's parts.
+/// A form without an open element: it started among the parts of a table.
 const NOWHERE: u32 = u32::MAX;
 
 impl Tree<'_> {
@@ -74,13 +74,13 @@ impl Tree<'_> {
         }
     }
 
-    /// What is no part of a table but stands among its parts.
+    /// Handles content that is not a part of a table but stands among its parts.
     fn start_out_of_place(&mut self, start: &StartTag<'_>) -> Step<Option<RawText>> {
         match start.tag {
             Tag::Style | Tag::Script => self.start_head_element(start),
             Tag::Html | Tag::Body => self.ignore_unless_attributes(start),
             Tag::Head | Tag::Frame => Ok(None),
-            // A table has made a frameset impossible.
+            // A table rules out a frameset.
             Tag::Frameset => Ok(None),
             Tag::Input if is_hidden(start) => self.pass(start).map(|()| None),
             Tag::Form => {
@@ -94,7 +94,7 @@ impl Tree<'_> {
         }
     }
 
-    /// An end tag while some table is open.
+    /// Handles an end tag while a table is open.
     pub(super) fn end_in_table(&mut self, tag: Tag, key: Key) -> Step {
         loop {
             let Some(mode) = self.table_mode() else {
@@ -127,7 +127,7 @@ impl Tree<'_> {
                 (Tag::Tr | Tag::Tbody | Tag::Tfoot | Tag::Thead, Tag::Table) => self.close_part()?,
                 (Tag::Table, Tag::Table) => return self.close_through(|tag| tag == Tag::Table),
                 _ if is_part => return Ok(()),
-                // These two would open an element, out of place.
+                // These two would open an element out of place.
                 (_, Tag::P | Tag::Br) => return Err(Stop::Irregular),
                 _ => return self.end_in_body(tag, key),
             }
@@ -157,7 +157,7 @@ impl Tree<'_> {
     }
 }
 
-/// Whether an `input` is one that may stand in a table unseen.
+/// Whether an `input` is hidden, so that it may stand among the parts of a table.
 pub(super) fn is_hidden(start: &StartTag<'_>) -> bool {
     start.attributes.get("type").is_some_and(|kind| decode::attribute(kind).eq_ignore_ascii_case("hidden"))
 }
