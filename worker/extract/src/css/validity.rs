@@ -1,7 +1,6 @@
 //! Constraint validation of form controls (HTML 4.10.5.3 and 4.10.20.1).
 
 use scraper::ElementRef;
-use select;
 
 use super::control::{self, Kind, is_disabled, written};
 use super::element::{has, is_any_of, upwards};
