@@ -114,8 +114,8 @@ impl Field {
             let flag = flag.as_ref();
             let field = Self::parse(flag)?;
             if fields.iter().any(|earlier| earlier.name == field.name) {
-                let problem = format!("the name `{}` is taken by an earlier --select", field.name);
-                let refusal = Refusal::new(0, problem, "give each field a name of its own");
+                let problem = format!("the name `{}` is already used by an earlier --select", field.name);
+                let refusal = Refusal::new(0, problem, "give each field its own name");
                 return Err(refusal.in_flag("--select", flag));
             }
             fields.push(field);
@@ -235,8 +235,8 @@ fn parse_each(flag: &str) -> Result<Each, Refusal> {
     if let Some(at) = cut::first_pipe(flag, language) {
         return Err(Refusal::new(
             at,
-            "a step has no place here",
-            "put steps behind the selectors of --select",
+            "a step is not allowed here",
+            "put steps after the selectors of --select",
         ));
     }
     match language {

@@ -141,7 +141,7 @@ fn with_argument(
     match (plain, argument) {
         (Some(pipe), None) => Ok((pipe, after)),
         (Some(_), Some(_)) => {
-            Err(Refusal::new(after, format!("`{name}` takes nothing"), "leave out the parentheses"))
+            Err(Refusal::new(after, format!("`{name}` takes no argument"), "leave out the parentheses"))
         }
         (None, None) => {
             let example = match name {
@@ -151,7 +151,7 @@ fn with_argument(
             };
             Err(Refusal::new(
                 after,
-                format!("`{name}` needs something in parentheses"),
+                format!("`{name}` needs an argument in parentheses"),
                 format!("write it as in {example}"),
             ))
         }
@@ -204,7 +204,7 @@ fn closing(text: &str, open: usize, is_regex: bool) -> Result<usize, Refusal> {
     Err(Refusal::new(
         open,
         "a parenthesis is not closed",
-        "add the missing `)`; write \\( and \\) for those that are meant",
+        "add the missing `)`; write \\( and \\) for literal parentheses",
     ))
 }
 
@@ -250,24 +250,25 @@ pub fn regex(pattern: &str) -> Result<regex::Regex, regex::Error> {
 
 /// Refuses an expression that does not compile, and names the place of the error.
 pub(crate) fn check_regex(pattern: &str) -> Result<(), Refusal> {
-    const FIX: &str = "look-around and back-references are not there: every expression takes linear time";
+    const FIX: &str =
+        "look-around and back-references are not supported: every expression must run in linear time";
     let Err(error) = regex(pattern) else { return Ok(()) };
     match regex_syntax::parse(pattern) {
         Err(regex_syntax::Error::Parse(error)) => Err(Refusal::new(
             error.span().start.offset,
-            format!("this is no regular expression: {}", error.kind()),
+            format!("this is not a regular expression: {}", error.kind()),
             FIX,
         )),
         Err(regex_syntax::Error::Translate(error)) => Err(Refusal::new(
             error.span().start.offset,
-            format!("this is no regular expression: {}", error.kind()),
+            format!("this is not a regular expression: {}", error.kind()),
             FIX,
         )),
         Err(_) | Ok(_) => {
             let problem = if matches!(error, regex::Error::CompiledTooBig(_)) {
                 "the regular expression is too large".to_owned()
             } else {
-                format!("this is no regular expression: {error}")
+                format!("this is not a regular expression: {error}")
             };
             Err(Refusal::new(0, problem, "write it with fewer or smaller repetitions"))
         }
@@ -279,7 +280,7 @@ fn check(pipe: &Pipe, kind: &mut Kind, is_list: &mut bool) -> Result<(), (String
     let text_only = |name: &str| match kind {
         Kind::Text => Ok(()),
         Kind::Int | Kind::Float => Err((
-            format!("`{name}` takes text, and what comes to it is a number"),
+            format!("`{name}` takes text, but the step before it returns a number"),
             format!("put `{name}` before `int` and `float`"),
         )),
     };
@@ -298,14 +299,14 @@ fn check(pipe: &Pipe, kind: &mut Kind, is_list: &mut bool) -> Result<(), (String
         Pipe::First if *is_list => *is_list = false,
         Pipe::First => {
             return Err((
-                "`first` takes a list, and what comes to it is one value".to_owned(),
+                "`first` takes a list, but gets a single value".to_owned(),
                 "leave it out, or take every match with NAME[]=".to_owned(),
             ));
         }
         Pipe::Join(_) if *is_list => (*kind, *is_list) = (Kind::Text, false),
         Pipe::Join(_) => {
             return Err((
-                "`join` takes a list, and what comes to it is one value".to_owned(),
+                "`join` takes a list, but gets a single value".to_owned(),
                 "take every match with NAME[]=, or leave it out".to_owned(),
             ));
         }

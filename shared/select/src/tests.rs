@@ -123,7 +123,7 @@ fn steps_parse() {
     for (flag, expected) in cases {
         let field = Field::parse(flag).unwrap();
         assert_eq!(field.pipes, expected, "{flag}");
-        // What a field is written as means the same.
+        // A field that is written and parsed again is the same field.
         assert_eq!(Field::parse(&field.to_string()).unwrap(), field, "{flag}");
     }
 }
@@ -136,8 +136,8 @@ fn refusals_of_steps_say_what_where_and_how() {
         ("t=h1 | stripp", 8, "`stripp` is not a step", "did you mean `strip`"),
         ("t=h1::text | flaot", 14, "not a step", "did you mean `float`"),
         ("t=h1 | strip int", 14, "`int` follows a step", "`|`"),
-        ("t=h1 | strip()", 13, "`strip` takes nothing", "parentheses"),
-        ("t=h1 | re", 10, "`re` needs something", "re("),
+        ("t=h1 | strip()", 13, "`strip` takes no argument", "parentheses"),
+        ("t=h1 | re", 10, "`re` needs an argument", "re("),
         ("t=h1 | re(a", 10, "parenthesis is not closed", "`)`"),
         ("t=h1 | re((a)", 10, "parenthesis is not closed", "`)`"),
         ("t=h1 | re([)", 10, "parenthesis is not closed", "`)`"),
@@ -164,7 +164,7 @@ fn refusals_of_steps_say_what_where_and_how() {
 }
 
 #[test]
-fn json_path_is_known_by_its_beginning_and_refused_where_it_breaks() {
+fn json_path_is_recognized_by_its_start_and_errors_have_a_position() {
     for path in [
         "$",
         "$.store.book[0].title",
@@ -181,19 +181,19 @@ fn json_path_is_known_by_its_beginning_and_refused_where_it_breaks() {
     }
     for (path, position, problem) in [
         ("$.", 5, "a name is missing"),
-        ("$.a b", 7, "`b` has no place"),
-        ("$a", 4, "`a` has no place"),
+        ("$.a b", 7, "`b` is not allowed"),
+        ("$a", 4, "`a` is not allowed"),
         ("$[", 5, "a name in quotes"),
         ("$[a]", 5, "a name in quotes"),
         ("$['a'", 8, "`]` is missing"),
         ("$['a]", 5, "not closed"),
-        ("$[01]", 5, "is written 1"),
+        ("$[01]", 5, "write 1 instead of"),
         ("$[99999999999999999]", 5, "too large"),
         ("$[-9223372036854775808]", 5, "too large"),
         ("$[?@.a = 1]", 10, "`]` is missing before `=`"),
         ("$[?1]", 7, "a comparison is missing"),
         ("$[?@.* == 1]", 6, "several values"),
-        ("$[?match(@.a, '[')]", 17, "no regular expression"),
+        ("$[?match(@.a, '[')]", 17, "not a regular expression"),
         ("$[?match(@.a, 'b') == true]", 6, "cannot be compared"),
         ("$[?lenght(@.a) > 1]", 6, "`lenght` is not a function"),
         ("$[?!@.a == 1]", 7, "parentheses"),
@@ -215,7 +215,7 @@ fn json_path_is_known_by_its_beginning_and_refused_where_it_breaks() {
 
 #[cfg(feature = "xpath")]
 #[test]
-fn x_path_is_known_by_its_beginning_and_refused_where_it_breaks() {
+fn x_path_is_recognized_by_its_start_and_errors_have_a_position() {
     for path in [
         "//h1/text()",
         "/html/head/title",
@@ -242,11 +242,11 @@ fn x_path_is_known_by_its_beginning_and_refused_where_it_breaks() {
         ("//", 5, "a name, `*`, `@` or `.` is missing before the end"),
         ("//a[", 7, "is missing before the end"),
         ("//a[1", 8, "`]` is missing before the end"),
-        ("//a]", 6, "`]` has no place"),
+        ("//a]", 6, "`]` is not allowed"),
         ("//a['x]", 7, "not closed"),
-        ("//a[$x]", 7, "no variables"),
+        ("//a[$x]", 7, "variables are not supported"),
         ("//a b", 7, "an operator is missing before `b`"),
-        ("//svg:path", 8, "`:` has no place"),
+        ("//svg:path", 8, "`:` is not allowed"),
         ("//sibling::a", 5, "`sibling::` is not an axis"),
         ("//a[contain(., 'x')]", 7, "did you mean `contains()`"),
         ("//a[contains('x')]", 7, "does not take 1 arguments"),
@@ -257,8 +257,8 @@ fn x_path_is_known_by_its_beginning_and_refused_where_it_breaks() {
         ("//a[sum(string(.))]", 7, "takes nodes"),
         ("//a[true(1)]", 7, "does not take 1 arguments"),
         ("//a/foo()", 7, "cannot be a step"),
-        ("//a | (1)", 12, "gives none"),
-        ("//a[!b]", 7, "`!` stands alone"),
+        ("//a | (1)", 12, "returns no nodes"),
+        ("//a[!b]", 7, "`!` is not an operator"),
     ] {
         let flag = format!("x={path}");
         let error = Field::parse(&flag).expect_err(&flag);
@@ -289,8 +289,8 @@ fn items_parse_and_go_with_their_fields() {
     assert_eq!(Each::parse("$.items[*]").unwrap(), Each::JsonPath("$.items[*]".into()));
     for (flag, position, problem) in [
         ("", 1, "selector is empty"),
-        ("div::text", 4, "no place here"),
-        ("div | strip", 5, "no place here"),
+        ("div::text", 4, "is not allowed here"),
+        ("div | strip", 5, "is not allowed here"),
         ("div[", 4, "not closed"),
         ("$.", 3, "a name is missing"),
     ] {
@@ -314,5 +314,5 @@ fn a_name_can_be_used_once() {
     let fields = Field::parse_all(&["a=h1", "b=h2"]).unwrap();
     assert_eq!(fields.len(), 2);
     let error = Field::parse_all(&["a=h1", "a[]=h2"]).unwrap_err();
-    assert!(error.to_string().contains("'a[]=h2': the name `a` is taken"), "{error}");
+    assert!(error.to_string().contains("'a[]=h2': the name `a` is already used"), "{error}");
 }

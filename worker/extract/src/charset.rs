@@ -1,8 +1,8 @@
-//! Which encoding a page is in, decided from its first bytes.
+//! Decides which encoding a page is in, from its first bytes.
 //!
-//! In order: a byte order mark, the HTTP header, what the page says of itself
-//! in its first 1024 bytes, whether its start is valid UTF-8, and only then a
-//! guess. Nothing here depends on how the body arrives in pieces: the same body
+//! These count, in this order: a byte order mark, the HTTP header, the declaration
+//! in the first 1024 bytes, whether the start is valid UTF-8, and finally a
+//! guess. The size of the pieces in which a body arrives does not matter: the same body
 //! gives the same answer from memory and from a file.
 
 mod prescan;
@@ -239,7 +239,7 @@ mod tests {
             ("<!---><meta charset=koi8-r>", "koi8-r"),
             ("<!-- --!><meta charset=koi8-r>é", "utf-8"),
             ("<!-- > <meta charset=koi8-r>é", "utf-8"),
-            // What no element is called is passed up to the next `>`.
+            // Anything else is skipped up to the next `>`.
             ("</ <meta charset=koi8-r>é", "utf-8"),
             ("</ ><meta charset=koi8-r>", "koi8-r"),
             ("</><meta charset=koi8-r>", "koi8-r"),
@@ -247,7 +247,7 @@ mod tests {
             ("<?x <meta charset=koi8-r>é", "utf-8"),
             ("<3 <meta charset=koi8-r>", "koi8-r"),
             ("< /p <meta charset=koi8-r>", "koi8-r"),
-            // A name goes on to white space or `>`, whatever it holds.
+            // A tag name ends at white space or `>`, whatever it contains.
             ("<a<meta charset=koi8-r>é", "utf-8"),
             ("<a/b='<meta charset=koi8-r>'>é", "utf-8"),
             ("</p/a='>'><meta charset=koi8-r>", "koi8-r"),
@@ -262,7 +262,7 @@ mod tests {
             ("<meta charset=koi8-r/>é", "utf-8"),
             ("<meta\u{b}charset=koi8-r>é", "utf-8"),
             ("<meta charset>é<meta charset=koi8-r>", "koi8-r"),
-            // Of two attributes of a name the first counts.
+            // Of two attributes with the same name, the first counts.
             ("<meta charset=koi8-r charset=gbk>", "koi8-r"),
             ("<meta charset=x charset=gbk>é", "utf-8"),
             ("<meta http-equiv=refresh http-equiv=content-type content='charset=koi8-r'>é", "utf-8"),

@@ -92,7 +92,7 @@ impl Sink {
         }
     }
 
-    /// Whether the parser has just created a `<meta>`, the only element that may declare the encoding of a page.
+    /// Whether the parser has just created a `<meta>`, the only element that may declare a page's encoding.
     pub(crate) fn is_at_meta(&self) -> bool {
         self.is_at_meta.get()
     }

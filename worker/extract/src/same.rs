@@ -1,5 +1,5 @@
-//! The proof that both engines give the same fields: whatever streaming answers,
-//! the tree answers too, on tag soup, on odd pages and however the bytes arrive.
+//! Tests that both HTML engines give the same fields: if the streaming engine gives an answer,
+//! the tree engine gives the same one, on tag soup, on odd pages and for any size of pieces.
 
 use std::io::{BufReader, Cursor};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::pick::Pick;
 use crate::soup::{Random, page};
 use crate::stream::{Stream, Streamed};
 
-/// Jobs that between them use every kind of step, take and test.
+/// Jobs that together use every kind of step, value and test.
 const JOBS: [&[&str]; 12] = [
     &["title=title::text"],
     &["title=title::text", "links[]=a::attr(href)"],
@@ -51,7 +51,7 @@ const JOBS: [&[&str]; 12] = [
     &["p=p::text", "h=h1::text"],
 ];
 
-/// What both engines look for in a job.
+/// The picks of a job and of the presets.
 fn picks(fields: &[Field]) -> Vec<Pick> {
     let presets = [Preset::JsonLd, Preset::OpenGraph, Preset::Meta];
     fields.iter().filter_map(Pick::of_field).chain(presets.into_iter().filter_map(Pick::of_preset)).collect()
@@ -63,7 +63,7 @@ fn values(picks: &[Pick], found: &Found) -> Vec<FieldValue> {
     picks.iter().enumerate().map(|(n, pick)| found.read().of(n, pick, &links)).collect()
 }
 
-/// What is found in `html`: by streaming, unless it gives up, and by tree.
+/// The values in `html`: from the streaming engine, unless it gives up, and from the tree engine.
 fn both(picks: &[Pick], html: &[u8], buffer: usize) -> (Option<Vec<FieldValue>>, Vec<FieldValue>) {
     let deadline = Deadline::after(Duration::from_secs(60));
     let mut found = Found::new(picks.len());
@@ -81,7 +81,7 @@ fn both(picks: &[Pick], html: &[u8], buffer: usize) -> (Option<Vec<FieldValue>>,
     (streamed, values(picks, &found))
 }
 
-/// Checks that both engines come to the same `<meta>` on a page of which no encoding is known.
+/// Checks that both engines find the same `<meta>` on a page whose encoding is not known.
 fn check_encoding(picks: &[Pick], html: &str) {
     let deadline = Deadline::after(Duration::from_secs(60));
     let mut found = Found::new(picks.len());
@@ -96,13 +96,13 @@ fn check_encoding(picks: &[Pick], html: &str) {
     };
     match streamed {
         Streamed::Redecode(declared) => assert_eq!(Some(declared), tree, "{html:?}"),
-        // It may end before the `<meta>`, if its answers read the same in every encoding.
+        // It may end before the `<meta>`, if its values are the same in every encoding.
         Streamed::Done => assert!(tree.is_none() || found.is_ascii(), "{html:?}"),
         Streamed::NeedsTree => {}
     }
 }
 
-/// Checks one page with one job; says whether it was streamed.
+/// Checks one page with one job, and returns whether it was streamed.
 fn check(picks: &[Pick], html: &str, buffer: usize) -> bool {
     let (streamed, tree) = both(picks, html.as_bytes(), buffer);
     if let Some(streamed) = &streamed {
@@ -134,7 +134,7 @@ fn both_engines_agree_on_tag_soup() {
         check_encoding(job, &html);
         pages += 1;
     }
-    // Soup this thick is often given up; if it always were, nothing would be tested.
+    // The streaming engine often gives up on such pages, but it must not always give up.
     assert!(streamed * 3 > pages, "only {streamed} of {pages} pages were streamed");
 }
 
@@ -158,7 +158,7 @@ fn regular_pages_are_streamed() {
     assert!(check(&links, "<body><p><b>bold over<p>two <a href=1>paragraphs</a></b>", 1 << 16));
     let html = "<body><svg viewBox='0 0 1 1'><title>t</title><g><path d=x /></g></svg><a href=1>x</a>";
     assert!(check(&links, html, 1 << 16));
-    // The title of a drawing is an element named `title` as well.
+    // The title of an SVG drawing is also an element called `title`.
     assert!(!check(&titles, html, 1 << 16));
 }
 

@@ -1,7 +1,7 @@
-//! Makes tag soup for the tests: pages that no one would write and parsers must
-//! agree on all the same. The same seed makes the same page for ever.
+//! Generates tag soup for the tests: pages that no person would write, but that all
+//! parsers must read alike. A seed always gives the same page.
 
-/// A small generator of random numbers (xorshift), so that a seed is a test.
+/// A small generator of random numbers (xorshift), so that a seed names a test.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -174,7 +174,7 @@ pub(crate) fn page(random: &mut Random, parts: usize) -> String {
             " <html><head><title>t</title></head><body>",
         ]));
     }
-    // A page keeps to few names, so that its tags meet.
+    // A page uses few names, so that its tags match each other.
     let mut names = Vec::new();
     for _ in 0..3 + random.below(5) {
         let kind = [INLINE, BLOCK, TABLE, BLOCK, INLINE, TABLE, CONTROL, VOID, HEAD, RARE][random.below(10)];
@@ -199,7 +199,7 @@ fn part<'n>(random: &mut Random, names: &[&'n str], open: &mut Vec<&'n str>, pag
             page.push_str(random.pick(&[">", ">", ">", ">", " >", "/>", ""]));
             open.push(name);
         }
-        // Close what is open, in order; or something, anywhere.
+        // Close the open elements in order, or any element anywhere.
         6..=9 => {
             let name = if random.below(3) == 0 { None } else { open.pop() };
             let name = name.unwrap_or_else(|| random.pick(names));

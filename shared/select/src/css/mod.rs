@@ -38,8 +38,8 @@ pub(crate) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> 
 /// Parses a selector that names elements, without a last step.
 pub(crate) fn parse_elements(text: &str, base: usize) -> Result<String, Refusal> {
     if let Some(at) = step_start(text).map_err(|refusal| refusal.shifted(base))? {
-        let fix = "name whole elements here, and what to take of them in --select";
-        return Err(Refusal::new(base + at, "a last step has no place here", fix));
+        let fix = "select elements here, and say in --select what to take from them";
+        return Err(Refusal::new(base + at, "a last step is not allowed here", fix));
     }
     parse(text, base).map(|(css, _)| css)
 }
@@ -74,7 +74,7 @@ fn split_last_step(selector: &str, base: usize) -> Result<(&str, Take), Refusal>
         return Ok((css, Take::Attribute(attribute.to_owned())));
     }
     if step.contains(',') {
-        return refuse("the last step stands inside a list; it applies to the whole list".to_owned());
+        return refuse("the last step is inside a list; it applies to the whole list".to_owned());
     }
     let word = name_at_start(step.trim_start_matches(':'));
     let meant = if is_link(word) {
@@ -111,7 +111,7 @@ fn step_start(selector: &str) -> Result<Option<usize>, Refusal> {
             (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some((at, c)),
             (None, '/') if chars.peek().is_some_and(|(_, next)| *next == '*') => {
-                return Err(Refusal::new(at, "a comment has no place here", "drop it"));
+                return Err(Refusal::new(at, "a comment is not allowed here", "drop it"));
             }
             (None, '[') => open.push((at, ']')),
             (None, '(') => open.push((at, ')')),
@@ -140,7 +140,8 @@ fn check_css(css: &str) -> Result<(), Refusal> {
         let at = css.find(&format!(":{name}")).unwrap_or(at);
         let fix = match nearest(&name, language::names()) {
             Some(near) => format!("did you mean `:{near}`?"),
-            None => "write one of CSS, such as :not(), :is(), :has(), :first-child or :checked".to_owned(),
+            None => "use a pseudo-class of CSS, such as :not(), :is(), :has(), :first-child or :checked"
+                .to_owned(),
         };
         return Err(Refusal::new(at, format!("there is no pseudo-class `:{name}`"), fix));
     }
@@ -189,7 +190,7 @@ fn explain(kind: &ParseErrorKind<SelectorParseErrorKind>) -> (&'static str, &'st
         | Css::PseudoElementExpectedColon
         | Css::PseudoElementExpectedIdent
         | Css::NoIdentForPseudo => (
-            "there are no pseudo-elements in a saved page",
+            "a saved page has no pseudo-elements",
             "write a pseudo-class, such as :not(), :is(), :has() or :first-child",
         ),
         Css::ExpectedNamespace | Css::ExplicitNamespaceUnexpectedToken => {

@@ -17,14 +17,14 @@ pub(super) fn query(text: &str) -> Result<JsonPath, JsonPathError> {
     text.skip_space();
     match text.peek() {
         None => Ok(JsonPath { segments }),
-        Some(c) => text.refuse(format!("`{c}` has no place here")),
+        Some(c) => text.refuse(format!("`{c}` is not allowed here")),
     }
 }
 
 /// Parses segments as far as there are any.
 fn segments(text: &mut Text<'_>, depth: usize) -> Result<Vec<Segment>, JsonPathError> {
     if depth > DEPTH_MAX {
-        return text.refuse("brackets stand too deep inside each other");
+        return text.refuse("brackets are nested too deeply");
     }
     let mut segments = Vec::new();
     loop {
@@ -50,7 +50,7 @@ fn shorthand(text: &mut Text<'_>) -> Result<Selector, JsonPathError> {
     match text.name() {
         Some(name) => Ok(Selector::Name(name.to_owned())),
         None => text.refuse(
-            "a name is missing; one with other characters than letters, digits and _ is written ['name']",
+            "a name is missing; write names with characters other than letters, digits and _ as ['name']",
         ),
     }
 }
@@ -115,7 +115,7 @@ const FUNCTIONS: &str = "the functions are length, count, match, search and valu
 /// Parses a condition.
 fn logic(text: &mut Text<'_>, depth: usize) -> Result<Logic, JsonPathError> {
     if depth > DEPTH_MAX {
-        return text.refuse("brackets stand too deep inside each other");
+        return text.refuse("brackets are nested too deeply");
     }
     let mut any = vec![conjunction(text, depth)?];
     loop {
@@ -188,8 +188,8 @@ fn tested(text: &mut Text<'_>, depth: usize, negated: bool) -> Result<Logic, Jso
 fn operand(text: &mut Text<'_>, at: usize, term: Term) -> Result<Operand, JsonPathError> {
     let problem = match term {
         Term::Value(operand) => return Ok(operand),
-        Term::Values(_) => "this may find several values, and one is compared",
-        Term::Logic(_) => "match() and search() are true or false by themselves, and cannot be compared",
+        Term::Values(_) => "this query may find several values, but a comparison needs one",
+        Term::Logic(_) => "match() and search() return true or false and cannot be compared",
     };
     text.at = at;
     text.refuse(problem)
@@ -259,7 +259,7 @@ fn number(text: &mut Text<'_>) -> Result<Json<'static>, JsonPathError> {
 
 fn function(text: &mut Text<'_>, at: usize, name: &str, depth: usize) -> Result<Term, JsonPathError> {
     if depth > DEPTH_MAX {
-        return text.refuse("parentheses stand too deep inside each other");
+        return text.refuse("parentheses are nested too deeply");
     }
     text.expect("(")?;
     let found = match name {
@@ -279,7 +279,7 @@ fn function(text: &mut Text<'_>, at: usize, name: &str, depth: usize) -> Result<
                     Some(regex) => Pattern::Fixed(regex),
                     None => {
                         text.at = pattern_at;
-                        return text.refuse("this is no regular expression");
+                        return text.refuse("this is not a regular expression");
                     }
                 }
             } else {

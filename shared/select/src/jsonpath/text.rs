@@ -73,11 +73,15 @@ impl<'a> Text<'a> {
         let len = rest.len() - digits.len() + count;
         let written = rest.get(..len).unwrap_or_default();
         if count == 0 {
-            return if written.is_empty() { Ok(None) } else { self.refuse("`-` stands before no number") };
+            return if written.is_empty() {
+                Ok(None)
+            } else {
+                self.refuse("`-` is not followed by a number")
+            };
         }
         match written.parse::<i64>() {
             Ok(number) if (count > 1 && digits.starts_with('0')) || written == "-0" => {
-                self.refuse(format!("`{written}` is written {number} here"))
+                self.refuse(format!("write {number} instead of `{written}`"))
             }
             Ok(number) if (-INTEGER_MAX..=INTEGER_MAX).contains(&number) => {
                 self.at += len;
@@ -99,7 +103,7 @@ impl<'a> Text<'a> {
                 return self.refuse("the string that starts here is not closed");
             };
             if (c as u32) < 0x20 {
-                return self.refuse("a control character stands in a string; write it as \\u00XX");
+                return self.refuse("a string contains a control character; write it as \\u00XX");
             }
             self.at += c.len_utf8();
             match c {
@@ -142,7 +146,7 @@ impl<'a> Text<'a> {
                 }
             }
         }
-        char::from_u32(first).map_or_else(|| self.refuse("half of a surrogate pair stands alone"), Ok)
+        char::from_u32(first).map_or_else(|| self.refuse("half of a surrogate pair is missing"), Ok)
     }
 
     fn hex(&mut self) -> Result<u32, JsonPathError> {

@@ -1,7 +1,7 @@
 //! The core function library: names and how many arguments each takes.
 
 /// A function of the core library (XPath 1.0, section 4).
-#[expect(missing_docs, reason = "they are called what they are")]
+#[expect(missing_docs, reason = "the names say what they are")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
     Last,

@@ -60,7 +60,7 @@ pub struct Step {
 }
 
 /// Binary operators.
-#[expect(missing_docs, reason = "they are called what they are")]
+#[expect(missing_docs, reason = "the names say what they are")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     Or,
@@ -79,7 +79,7 @@ pub enum Operator {
 }
 
 /// The directions of a step.
-#[expect(missing_docs, reason = "they are called what they are")]
+#[expect(missing_docs, reason = "the names say what they are")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axis {
     Ancestor,

@@ -31,7 +31,7 @@ pub fn parse(text: &str) -> Result<Expr, XPathError> {
     let expr = parser.whole()?;
     match parser.tokens.get(parser.at) {
         None => Ok(expr),
-        Some(_) => parser.refuse(format!("{} has no place here", parser.shown())),
+        Some(_) => parser.refuse(format!("{} is not allowed here", parser.shown())),
     }
 }
 
@@ -88,7 +88,7 @@ impl Parser {
     /// An expression of any kind.
     fn whole(&mut self) -> Result<Expr, XPathError> {
         if self.depth == DEPTH_MAX {
-            return self.refuse("brackets stand too deep inside each other");
+            return self.refuse("brackets are nested too deeply");
         }
         self.depth += 1;
         let expr = self.binary(0);
@@ -127,7 +127,7 @@ impl Parser {
             all.push(self.path()?);
         }
         match all.iter().find(|expr| !gives_nodes(expr)) {
-            Some(_) => self.refuse("`|` joins nodes, and one side of it gives none"),
+            Some(_) => self.refuse("`|` joins nodes, but one side of it returns no nodes"),
             None => Ok(Expr::Union(all)),
         }
     }
@@ -149,7 +149,7 @@ impl Parser {
             let predicates = self.predicates()?;
             let goes_on = self.is("/") || self.is("//");
             if (goes_on || !predicates.is_empty()) && !gives_nodes(&primary) {
-                return self.refuse("what stands before gives no nodes to go on from");
+                return self.refuse("the expression before this returns no nodes");
             }
             if !goes_on && predicates.is_empty() {
                 return Ok(primary);

@@ -68,9 +68,9 @@ fn one(rest: &str, first: char, after_operand: bool) -> Result<(Token, usize), S
     let end = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
     let name = rest.get(..end).unwrap_or_default();
     match first {
-        '$' => Err("there are no variables here".to_owned()),
-        '!' => Err("`!` stands alone; write != or not(…)".to_owned()),
-        _ if name.is_empty() || first == '-' => Err(format!("`{first}` has no place here")),
+        '$' => Err("variables are not supported".to_owned()),
+        '!' => Err("`!` is not an operator; write != or not(…)".to_owned()),
+        _ if name.is_empty() || first == '-' => Err(format!("`{first}` is not allowed here")),
         _ if after_operand => match WORDS.into_iter().find(|word| *word == name) {
             Some(word) => Ok((Token::Sign(word), end)),
             None => Err(format!("an operator is missing before `{name}`")),

@@ -1,4 +1,4 @@
-//! JSON bodies: what is one, what is found in it, and against an independent
+//! JSON bodies: which bodies are JSON, which values are found, and a comparison with an independent
 //! evaluator of JSONPath.
 
 use proptest::prelude::*;
@@ -54,7 +54,7 @@ fn values_are_found_in_json() {
         let found = run(&[&select], None, Kind::Json, body.as_bytes()).unwrap();
         assert_eq!(found[0].as_array().unwrap().len(), want, "{select}: {found}");
     }
-    // HTML's selectors find nothing here.
+    // Selectors for HTML find nothing in JSON.
     check(&["t=title", "l[]=a::attr(href)", "d=h1 | default(none)", "x=$.z"], json!([null, [], "none", 1]));
     let text = run(&["a=$.a"], None, Kind::Json, STORE.as_bytes()).unwrap().to_string();
     assert_eq!(text, r#"[{"c":2,"b":3}]"#, "members keep their order");
@@ -114,9 +114,9 @@ fn a_body_is_json_by_its_type_or_else_by_its_look() {
             "{error}"
         );
     }
-    // A job that wants nothing of JSON does not read it.
+    // A job without JSONPath does not parse JSON.
     assert_eq!(run(&["t=title"], None, Json, b"{").unwrap(), json!([null]));
-    // What no type is given for is a page, if nothing of JSON is wanted.
+    // A body of unknown type is a page if the job has no JSONPath.
     assert_eq!(run(&["t=title"], None, Unknown, b"[<title>x").unwrap(), json!(["x"]));
 }
 
@@ -129,7 +129,7 @@ fn a_body_in_json_ld_is_one() {
 }
 
 #[test]
-fn a_query_cannot_run_away() {
+fn queries_stop_at_their_limits() {
     let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
     let wide = format!("[{}]", vec![deep; 2000].join(","));
     let short = Page { parse_timeout: Duration::from_millis(200), kind: Kind::Json, ..page(None) };
@@ -227,8 +227,8 @@ fn json_values() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    // What is in order is asked of numbers and texts alone: for the rest the other evaluator departs from RFC 9535,
-    // 2.3.5.2.2, where two absent values are `<=` because they are `==`, and `true > false` does not hold.
+    // Only numbers and texts are compared for order. For other values, the other evaluator departs from RFC 9535,
+    // 2.3.5.2.2: two absent values are `<=` because they are `==`, and `true > false` does not hold.
     #[test]
     fn an_independent_evaluator_finds_the_same_in_anything(
         body in json_values(),

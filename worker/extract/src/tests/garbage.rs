@@ -1,11 +1,11 @@
-//! Whatever is typed is either refused, or can be run on whatever comes.
+//! Any text is either refused as a selector, or can be run on any body.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::soup::{Random, page as soup};
 
-/// What selectors are made of, in all three languages.
+/// Parts of selectors in all three languages.
 const PIECES: &[&str] = &[
     "a",
     "b",

@@ -1,4 +1,4 @@
-//! The extractor as its callers see it.
+//! Tests of the public interface.
 
 mod bodies;
 mod garbage;
@@ -42,7 +42,7 @@ fn extract(selects: &[&str], html: &[u8]) -> (String, &'static str) {
 
 #[test]
 fn fields_are_extracted() {
-    // The last selector of each pair needs a tree, and gives the same.
+    // The last selector of each pair needs a tree, and gives the same value.
     for (selects, html, expected) in [
         (["t=title", "t=title:not(x)"], "<title>\n A &amp; B \n</title>", r#"["A & B"]"#),
         (["t=title", "t=title:not(x)"], "<p>none", "[null]"),
@@ -153,7 +153,7 @@ fn reading_stops_once_every_first_match_is_final() {
         (&["t=title", "h=h1"], "<title>T</title><h1>x</h1>", true),
         (&["t=title", "h=h1"], "<title>T</title>", false),
         (&["t[]=title"], "<title>T</title>", false),
-        // A base that is still to come would change the link; one that has come cannot.
+        // A later base would change the link; only the first one counts.
         (&["l=a::attr(href)"], "<body>x<a href=y>", false),
         (&["l=a::attr(href)"], "<base href=/z><body>x<a href=y>", true),
         (&["l=a::attr(href)"], "<body>x<a href=http://a.org/y>", true),
@@ -161,9 +161,9 @@ fn reading_stops_once_every_first_match_is_final() {
         (&["l=b | url"], "<body>x<b>http://a.org/y</b>", false),
         (&["l=b | url"], "<base href=/z><body>x<b>y</b>", true),
         (&["l=b | re(y)"], "<body>x<b>y</b>", true),
-        // A heading that is still to come may be moved before this table.
+        // A later heading may be moved before this table.
         (&["h=h1"], "<body>x<table><tr><td><h1>x</h1>", false),
-        // A class that is still to come may be added to the body.
+        // A later tag may add a class to the body.
         (&["c=.c"], "<body>x<b class=c>x</b>", false),
     ] {
         let html = format!("<!doctype html>{head}{filler}");
@@ -184,7 +184,7 @@ fn reading_stops_once_every_first_match_is_final() {
 }
 
 #[test]
-fn a_page_that_streaming_gives_up_is_read_again() {
+fn a_page_that_cannot_be_streamed_is_read_again() {
     let html = "<title>caf\u{e9}</title><table><a href=1>moved</a><tr><td><a href=2>x</a></table>";
     for mark in ["", "\u{feff}"] {
         let mut file = tempfile::tempfile().unwrap();
@@ -197,7 +197,7 @@ fn a_page_that_streaming_gives_up_is_read_again() {
 }
 
 #[test]
-fn no_fields_still_tell_the_charset() {
+fn a_job_without_fields_reports_the_charset() {
     let body = b"<meta charset=koi8-r>".repeat(1000);
     let extracted = extractor(&[]).extract(page(None), &mut Cursor::new(&body)).unwrap();
     assert_eq!(extracted, Extracted { values: vec![], charset: "koi8-r" });

@@ -1,4 +1,4 @@
-//! XPath: what it finds, and that nothing makes it run away.
+//! XPath: its values and its limits.
 
 use serde_json::{Value, json};
 
@@ -177,7 +177,7 @@ fn steps_follow() {
 }
 
 #[test]
-fn nothing_runs_away() {
+fn expressions_stop_at_their_limits() {
     let html = "<div><p>x</p>".repeat(300) + &"<p>y</p>".repeat(3000);
     let short = Page { parse_timeout: Duration::from_millis(200), ..page(None) };
     for path in [
@@ -194,9 +194,9 @@ fn nothing_runs_away() {
     }
 }
 
-/// The texts of nodes that stand in each other come to far more than the page.
+/// The texts of nested nodes are far larger than the page.
 #[test]
-fn texts_inside_of_texts_are_counted_and_not_gathered() {
+fn nested_texts_are_counted_without_collecting_them() {
     let many = "<div>a<b>b</b>".repeat(1000) + &"x<i>y</i>".repeat(50_000);
     let long = "<div>a<b>b</b>".repeat(1000) + &"x".repeat(200_000);
     let run = |path: &str, html: &str, seconds: u64| {
@@ -217,7 +217,7 @@ fn texts_inside_of_texts_are_counted_and_not_gathered() {
 }
 
 #[test]
-fn tag_soup_is_a_page_like_any_other() {
+fn tag_soup_is_evaluated_like_any_page() {
     let selects = [
         "a[]=//a/@href",
         "b[]=//*[not(*)]",

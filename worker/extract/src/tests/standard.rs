@@ -1,11 +1,11 @@
-//! Where the HTML standard's parsing shows in the fields, in both engines alike.
+//! Rules of the HTML standard that fields depend on, in both engines.
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::charset;
 
-/// Each selector as it is, which may be streamed, beside one that needs a tree, as XPath, and as an item.
+/// Each selector as CSS, which may be streamed; as CSS that needs a tree; as XPath; and in an item.
 fn check(css: &str, xpath: &str, html: &[u8], expected: &Value) {
     let selects = [format!("x[]={css}"), format!("y[]={xpath}")];
     for select in &selects[..if cfg!(feature = "xpath") { 2 } else { 1 }] {
@@ -17,7 +17,7 @@ fn check(css: &str, xpath: &str, html: &[u8], expected: &Value) {
 }
 
 #[test]
-fn what_is_in_a_template_is_not_in_the_page() {
+fn content_of_a_template_is_not_in_the_page() {
     for (html, css, xpath, expected) in [
         ("<template><p>a</p></template><p>b</p>", "p", "//p", json!(["b"])),
         ("<div><template><p>a</p></template><p>b</p></div>", "div p", "//div//p", json!(["b"])),
@@ -48,7 +48,7 @@ fn what_is_in_a_template_is_not_in_the_page() {
     ] {
         check(css, xpath, html.as_bytes(), &expected);
     }
-    // It is written with what is in it all the same, as a browser does.
+    // Its content is still written, as a browser does.
     let html = "<template a=\"b\"><p>x</p><template><i>y</i></template></template>";
     let (written, _) = extract(&["t=template::html"], html.as_bytes());
     assert_eq!(written, serde_json::to_string(&[html]).unwrap());
@@ -138,7 +138,7 @@ fn html_starts_again_where_the_standard_says_so() {
 }
 
 #[test]
-fn quirks_mode_does_not_mind_the_case_of_classes_and_ids() {
+fn quirks_mode_ignores_the_case_of_classes_and_ids() {
     let body = "<p class='Foo bar' id=Top>x</p>";
     let strict =
         "<!DOCTYPE html PUBLIC \"-//W3C//DTD HTML 4.01//EN\" \"http://www.w3.org/TR/html4/strict.dtd\">";
@@ -175,7 +175,7 @@ fn quirks_mode_does_not_mind_the_case_of_classes_and_ids() {
 }
 
 #[test]
-fn a_late_meta_says_what_the_page_is_in() {
+fn a_late_meta_declares_the_encoding() {
     use encoding_rs::{EUC_KR, GBK, ISO_8859_2, KOI8_R, SHIFT_JIS, WINDOWS_1251, WINDOWS_1254};
     let filler = format!("<script>{}</script>", "var x = 1;".repeat(120));
     for (encoding, label, text) in [
@@ -214,7 +214,7 @@ fn a_late_meta_says_what_the_page_is_in() {
 }
 
 #[test]
-fn what_is_no_meta_changes_nothing() {
+fn only_a_meta_declares_the_encoding() {
     let filler = format!("<script>{}</script>", "var x = 1;".repeat(120));
     let text = WINDOWS_1252_TEXT;
     for hidden in [
@@ -238,7 +238,7 @@ fn what_is_no_meta_changes_nothing() {
             assert_eq!(extract(&[select], &bytes), (expected, "windows-1252"), "{select} with {hidden}");
         }
     }
-    // What the transport or a byte order mark says is certain, and the first `<meta>` counts.
+    // The header and the byte order mark are certain; of several `<meta>`, the first counts.
     let late = format!("{filler}<meta charset=koi8-r><meta charset=gbk><title>é</title>");
     let marked = format!("\u{feff}{late}");
     assert_eq!(extract(&["t=title"], marked.as_bytes()), ("[\"é\"]".to_owned(), "utf-8"));
@@ -248,7 +248,7 @@ fn what_is_no_meta_changes_nothing() {
         let extracted = extractor(&[select]).extract(told, &mut Cursor::new(late.as_bytes())).unwrap();
         assert_eq!((extracted.charset, &extracted.values[0]), ("utf-8", &FieldValue::Text("é".into())));
     }
-    // In its first 1024 bytes a script may name one, but the parser knows better.
+    // A script in the first 1024 bytes may contain a `<meta>`, which the parser does not take for one.
     let script = "<script>'<meta charset=koi8-r>'</script><meta charset=utf-8><title>é</title>";
     assert_eq!(extract(&["t=title"], script.as_bytes()), ("[\"é\"]".to_owned(), "utf-8"));
 }

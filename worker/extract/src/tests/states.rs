@@ -1,10 +1,10 @@
-//! Pseudo-classes that say in which state an element is.
+//! Pseudo-classes for the state of an element.
 
 use serde_json::{Value, json};
 
 use super::*;
 
-/// The ids of what a selector finds in a page.
+/// The ids of the elements that a selector matches.
 fn check(page: &str, selector: &str, ids: &[&str]) {
     let found = extract(&[&format!("i[]={selector}::attr(id)")], page.as_bytes()).0;
     let expected = serde_json::to_string(&[ids]).unwrap();
@@ -14,7 +14,7 @@ fn check(page: &str, selector: &str, ids: &[&str]) {
 fn check_all(page: &str, cases: &[(&str, &[&str])]) {
     for (selector, ids) in cases {
         check(page, selector, ids);
-        // The same in every place where a selector may stand.
+        // The same in every position of a selector.
         check(page, &format!(":is({selector})"), ids);
         check(page, &format!(":where(:is(nothing, {selector}))"), ids);
         check(page, &format!(":not(:not({selector}))"), ids);
@@ -22,7 +22,7 @@ fn check_all(page: &str, cases: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn links_are_known_and_nobody_is_there_to_follow_them() {
+fn link_pseudo_classes_match_and_those_of_a_user_do_not() {
     let page = "<!doctype html><a id=a href=x></a><a id=b></a><area id=c href=x><link id=d href=x>\
         <svg><a id=e href=x></a><a id=f xlink:href=x></a><a id=g></a></svg><p id=h>";
     check_all(
@@ -70,7 +70,7 @@ fn links_are_known_and_nobody_is_there_to_follow_them() {
 }
 
 #[test]
-fn children_are_counted_among_those_that_are_asked_for() {
+fn nth_child_of_counts_matching_children() {
     let page =
         "<!doctype html><ul><li id=a><li id=b class=x><li id=c><li id=d class=x><li id=e class=x></ul>";
     check_all(
@@ -89,7 +89,7 @@ fn children_are_counted_among_those_that_are_asked_for() {
 }
 
 #[test]
-fn controls_are_in_the_state_that_the_page_puts_them_in() {
+fn controls_have_their_initial_state() {
     let page = "<!doctype html><form id=f><input id=a type=checkbox checked><input id=b type=checkbox>\
         <input id=c type=radio name=r checked><input id=d type=RADIO name=r checked><input id=e type=radio name=s>\
         <select id=g><option id=h disabled><option id=i><option id=j></select>\
@@ -136,7 +136,7 @@ fn controls_are_in_the_state_that_the_page_puts_them_in() {
 }
 
 #[test]
-fn values_are_held_against_what_is_asked_for() {
+fn values_of_controls_are_validated() {
     let page = "<!doctype html><input id=a type=number min=1 max=5 value=3><input id=b type=number min=1 value=0>\
         <input id=c type=number value=3><input id=d type=number min=1 value=x><input id=e type=range value=200>\
         <input id=f type=date min=2020-02-01 value=2020-01-31><input id=g type=date max=2020-02-30 value=2021-01-01>\

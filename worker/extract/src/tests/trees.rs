@@ -1,4 +1,4 @@
-//! What only the tree engine does: HTML, items, microdata; and the presets.
+//! Values that need the tree engine: HTML, items, microdata; and the presets.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn check(selects: &[&str], each: Option<&str>, presets: &[Preset], html: &str, w
 }
 
 #[test]
-fn elements_are_written_as_the_standard_serialises_them() {
+fn elements_are_serialized_as_the_standard_says() {
     for (html, want) in [
         (
             "<h1 id=x Class='b a' >a &amp; &lt;b&gt;\u{a0}c</H1>",
@@ -41,7 +41,7 @@ fn elements_are_written_as_the_standard_serialises_them() {
 }
 
 #[test]
-fn items_hold_what_is_inside_them() {
+fn items_contain_their_own_content() {
     let shop = "<base href=/shop/><div class=p id=1><h2> A </h2><a href=a>x</a><a href=b>y</a><b>1,200</b></div>\
                 <h2>between</h2><div class=p id=2><h2>B</h2><div class=p id=3><h2>C</h2></div></div>";
     check(
@@ -55,7 +55,7 @@ fn items_hold_what_is_inside_them() {
             {"name": "C", "links": [], "price": null, "id": "3"},
         ]]),
     );
-    // What a selector says of ancestors may lie outside; `:scope` is the item.
+    // Ancestors in a selector may be outside the item; `:scope` is the item.
     check(&["n[]=body h2"], Some("div"), &[], shop, json!([[{"n": ["A"]}, {"n": ["B", "C"]}, {"n": ["C"]}]]));
     check(&["n[]=:scope > h2"], Some("div"), &[], shop, json!([[{"n": ["A"]}, {"n": ["B"]}, {"n": ["C"]}]]));
     check(&["n=h2"], Some("h2"), &[], shop, json!([[{"n": null}, {"n": null}, {"n": null}, {"n": null}]]));
@@ -90,7 +90,7 @@ fn pages_say_what_they_are() {
     let meta = json!({"article:author": "Me", "description": " d ", "keywords": ["a", "b"]});
     let presets = [Preset::JsonLd, Preset::OpenGraph, Preset::Meta];
     check(&["t=title"], None, &presets, html, json!(["x", json_ld, open_graph, meta]));
-    // The same beside what needs a tree.
+    // The same, in a job that needs a tree.
     check(&["t=title:not(a)"], None, &presets, html, json!(["x", json_ld, open_graph, meta]));
     check(&["t=title"], Some("head"), &presets, html, json!([[{"t": "x"}], json_ld, open_graph, meta]));
     check(&[], None, &presets, "<p>", json!([[], {}, {}]));
@@ -113,7 +113,7 @@ fn microdata_becomes_json_as_the_standard_says() {
             },
         }]),
     );
-    // An item in an item, and what belongs to neither.
+    // An item inside an item, and elements that belong to neither.
     check(
         "<div itemscope><div itemprop=in itemscope><b itemprop=x>1</b></div><div itemscope><b itemprop=y>2</b></div>\
          <b itemprop=z>3</b></div>",
@@ -122,7 +122,7 @@ fn microdata_becomes_json_as_the_standard_says() {
             {"properties": {"y": ["2"]}},
         ]),
     );
-    // References, in the order of the document; an item inside itself.
+    // References, in document order; an item inside itself.
     check(
         "<i id=a itemprop=p>1</i><div itemscope itemref='b a b none'><b itemprop=p>2</b></div><i id=b itemprop=p>3</i>",
         json!([{"properties": {"p": ["1", "2", "3"]}}]),
@@ -138,10 +138,10 @@ fn microdata_becomes_json_as_the_standard_says() {
 }
 
 #[test]
-fn microdata_cannot_run_away() {
+fn microdata_stops_at_its_limits() {
     let extractor = Extractor::new(&[], None, &[Preset::Microdata]).unwrap();
     let run = |html: &str| extractor.extract(page(None), &mut Cursor::new(html.as_bytes()));
-    // Items in items: text by the name, and names by the hundred.
+    // Nested items: text by name, and hundreds of names.
     let nested = format!("<div itemscope>{}x", "<div itemprop='a b c d' itemscope>".repeat(40));
     assert!(matches!(run(&nested).unwrap_err(), ExtractError::TooMuch { .. }));
     let deep = format!("<div itemscope>{}<b itemprop=y>z", "<div itemprop=a itemscope>".repeat(300));

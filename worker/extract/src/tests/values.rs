@@ -1,11 +1,11 @@
-//! What was sent is what comes out: numbers, texts that are broken, JSON under other names, JSON-LD.
+//! Values come out as sent: numbers, broken text, JSON under other media types, JSON-LD.
 
 use serde_json::json;
 
 use super::bodies::run;
 use super::*;
 
-/// The fields, as the record has them.
+/// The fields, as in the record.
 fn written(selects: &[&str], each: Option<&str>, body: &str) -> String {
     let fields = Field::parse_all(selects).unwrap();
     let each = each.map(|each| Each::parse(each).unwrap());
@@ -16,7 +16,7 @@ fn written(selects: &[&str], each: Option<&str>, body: &str) -> String {
 }
 
 #[test]
-fn numbers_come_out_as_they_stand() {
+fn numbers_keep_their_spelling() {
     let list = "0.36995516654807925,1.7976931348623158e308,-0.0,1e400,12.50,18446744073709551616,5E-1";
     let long = "0.1000000000000000055511151231257827";
     let body = format!(r#"{{"a":[{list}],"b":{{"c":{long}}}}}"#);
@@ -55,7 +55,7 @@ fn numbers_compare_by_value_however_they_are_spelled() {
 }
 
 #[test]
-fn a_broken_character_costs_nothing_but_itself() {
+fn a_broken_character_is_replaced_alone() {
     let body = r#"{"a":"x\ud83d","b":[1,{"\udc00":"\ud83d\ude00"}],"c\ud83d":7}"#;
     let got = written(&["a=$.a", "b=$.b", "c=$['c\u{fffd}']"], None, body);
     assert_eq!(got, "[\"x\u{fffd}\",[1,{\"\u{fffd}\":\"\u{1f600}\"}],7]");
@@ -64,7 +64,7 @@ fn a_broken_character_costs_nothing_but_itself() {
 }
 
 #[test]
-fn what_begins_like_json_is_tried_as_json() {
+fn a_body_that_begins_like_json_is_tried_as_json() {
     use Kind::{Html, Unknown};
     let spaces = " \n".repeat(5_000);
     for kind in [Html, Unknown] {
@@ -74,15 +74,15 @@ fn what_begins_like_json_is_tried_as_json() {
         assert_eq!(x(&["x=$.a", "t=title"], marked).unwrap(), json!([7.5, null]));
         assert_eq!(x(&["x=$.a"], format!("{spaces}{{\"a\":1}}").as_bytes()).unwrap(), json!([1]));
         assert_eq!(x(&["x=$[0]"], b"\xFE\xFF\x00 \x00[\x007\x00]").unwrap(), json!([7]));
-        // A page, whatever is looked for.
+        // A page, whatever the job looks for.
         assert_eq!(x(&["x=$[0]", "t=title"], b"<title>a").unwrap(), json!([null, "a"]));
         assert_eq!(x(&["x=$[0]"], spaces.as_bytes()).unwrap(), json!([null]));
-        // What only begins like it is an error, and not a page without values.
+        // A body that only begins like JSON is an error, not a page without values.
         assert!(matches!(x(&["x=$.a"], b"{\"a\": 1"), Err(ExtractError::Json(_))));
-        // Nothing of JSON is looked for.
+        // The job has no JSONPath.
         assert_eq!(x(&["t=title"], b"[<title>a").unwrap(), json!(["a"]));
     }
-    // What is said to be a page may be one.
+    // A body sent as a page may be a page.
     let body = b"\xEF\xBB\xBF{% raw %}<title>caf\xc3\xa9</title>";
     assert_eq!(run(&["x=$.a", "t=title"], None, Html, body).unwrap(), json!([null, "caf\u{e9}"]));
     let items = run(&["x=$.a"], Some("$.items[*]"), Html, b"{\"items\":[{\"a\":1},{}]}").unwrap();

@@ -161,7 +161,7 @@ fn entities_mean_what_the_page_declares() {
 }
 
 #[test]
-fn what_is_not_well_formed_says_so() {
+fn a_page_that_is_not_well_formed_is_an_error() {
     for (xml, line, why) in [
         ("<r>\n<item>\n</r>", 3, "expected `</item>`, but `</r>` was found"),
         ("<r>\n<item>", 2, "an element is not closed"),
@@ -217,7 +217,7 @@ fn a_page_of_any_size_ends() {
 }
 
 #[test]
-fn the_encoding_is_that_of_mark_header_or_declaration() {
+fn the_encoding_comes_from_mark_header_or_declaration() {
     let latin = b"<?xml version='1.0' encoding='iso-8859-1'?><r>\xE9</r>";
     let utf16: Vec<u8> =
         "<?xml version='1.0' encoding='utf-16'?><r>é</r>".encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -229,7 +229,7 @@ fn the_encoding_is_that_of_mark_header_or_declaration() {
         (b"<?xml version='1.0' encoding='koi8-r'?><r>\xC3\xA9</r>", Some("utf-8"), "utf-8"),
         (&utf16, None, "utf-16le"),
         (&marked, None, "utf-16le"),
-        // XML knows no `<meta>`.
+        // XML has no `<meta>`.
         (b"<r><meta charset='koi8-r'/>\xC3\xA9</r>", None, "utf-8"),
     ] {
         assert_eq!(extract("r=r", body, header).unwrap(), (json!("é"), charset));
