@@ -3,9 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`job`] | the document that tells a worker what to do |
-//! | [`select`] | selectors and field steps, parsed |
 //! | [`csv`] | grouping and aggregation of CSV files |
-//! | [`decimal`] | numbers compared digit by digit |
 //! | [`encoder`] | records in every form that they can leave a process in |
 //! | [`table`], [`warc`] | records as rows and as records of a web archive |
 //! | [`sitemap`] | what workers tell of sitemaps |
@@ -13,25 +11,25 @@
 //! | [`address`] | which addresses may be connected to |
 //!
 //! The rest comes from the crate `wire`, which knows no job: messages ([`protocol`]), how they are framed
-//! ([`codec`]), [`record`]s, [`json`] as others send it, the [`black_box`] and the [`clock`]. Nothing here depends on either binary, and
+//! ([`codec`]), [`record`]s, [`json`] as others send it, [`decimal`] numbers, the [`black_box`] and the [`clock`].
+//! Selectors and field steps are the crate [`select`]. Nothing here depends on either binary, and
 //! nothing here starts a process, opens a socket or reads a file.
 
 pub mod address;
 pub mod csv;
-pub mod decimal;
 pub mod encoder;
 pub mod file_state;
 pub mod framed;
 pub mod gunzip;
 pub mod job;
 pub mod path;
-pub mod select;
 pub mod sitemap;
 pub mod table;
 pub mod tls;
 pub mod warc;
 
-pub use wire::{black_box, clock, codec, json, kept, record};
+pub use select;
+pub use wire::{black_box, clock, codec, decimal, json, kept, record};
 
 /// The messages, with the job that they carry.
 pub mod protocol {

@@ -13,7 +13,7 @@ mod executor;
 mod limits;
 mod outbox;
 mod sandbox;
-pub mod stage;
+mod stage;
 mod want;
 
 use std::fs::File;

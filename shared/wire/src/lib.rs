@@ -7,6 +7,7 @@
 //! | [`record`] | one output record, and the kinds of error it can carry |
 //! | [`kept`] | what a target carries along into its record |
 //! | [`json`] | JSON as others send it, kept as it stands |
+//! | [`decimal`] | decimal numbers, compared digit by digit |
 //! | [`mode`] | the four ways to use processes and waiting |
 //! | [`black_box`] | the shared page that survives a worker's death |
 //! | [`clock`] | the only module that reads the time |
@@ -16,6 +17,7 @@
 pub mod black_box;
 pub mod clock;
 pub mod codec;
+pub mod decimal;
 pub mod json;
 pub mod kept;
 pub mod mode;

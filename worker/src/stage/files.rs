@@ -7,9 +7,9 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use extract::Body;
 use shared::job::ParseSpec;
 
-use super::extract::Body;
 use crate::want::Want;
 
 /// One read from a file: most pages come whole, and a title never needs a second.

@@ -11,9 +11,8 @@
 
 mod context;
 pub(crate) mod csv;
-pub mod decode;
-pub mod extract;
-pub mod fetch;
+mod decode;
+mod fetch;
 mod files;
 mod findings;
 mod kinds;

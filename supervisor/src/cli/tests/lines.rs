@@ -146,7 +146,7 @@ fn bad_flags_are_refused_before_any_work() {
         ("fetch http://a/ --select t=//a[", "at character 7"),
         ("fetch http://a/ --each div", "needs at least one --select"),
         ("fetch http://a/ --each div --select t=$.a", "use CSS or XPath in both"),
-        ("fetch http://a/ --each div:: --select t=a", "no place here"),
+        ("fetch http://a/ --each div:: --select t=a", "is not allowed here"),
         ("fetch http://a/ --preset microdate", "similar value exists: 'microdata'"),
         ("fetch http://a/ --preset meta --select meta=h1", "use the same name, `meta`"),
         ("fetch -", "-i -"),

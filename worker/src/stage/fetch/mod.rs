@@ -5,11 +5,11 @@
 //! over hyper. Whatever both need on the way to a connection (`dns`, `connect`, `tls`)
 //! exists once. Invariant: for the same URL both clients give the same outcome.
 
-pub mod blocking;
+pub(crate) mod blocking;
 mod body;
 mod connect;
 mod dns;
-pub mod event_loop;
+pub(crate) mod event_loop;
 mod exchange;
 mod fault;
 #[cfg(test)]
@@ -27,39 +27,37 @@ use std::time::Duration;
 use shared::record::ErrorKind;
 use url::Url;
 
-pub use rules::HeaderError;
-
 /// A complete response that is not an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
+pub(crate) struct Fetched {
     /// Where the redirects ended, without credentials.
-    pub final_url: Url,
+    pub(crate) final_url: Url,
     /// Below 400.
-    pub status: u16,
+    pub(crate) status: u16,
     /// After content decoding.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// The `Content-Type` header as sent; what follows `charset=` is the label.
-    pub content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
 }
 
 /// Why there is no such response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Which of the contract's kinds.
-    pub kind: ErrorKind,
+    pub(crate) kind: ErrorKind,
     /// What happened, on what, for a person.
-    pub message: String,
+    pub(crate) message: String,
     /// The hop that failed, without credentials; absent when the input was no URL.
-    pub final_url: Option<Url>,
+    pub(crate) final_url: Option<Url>,
     /// Of that hop, when its head had arrived.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Body bytes that had arrived, before decoding.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Whether another attempt could end differently.
-    pub may_pass: bool,
+    pub(crate) may_pass: bool,
     /// What the server asked for, from now.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// How a fetch ends. Failures are rarer and larger than pages' heads, hence the box.
-pub type Outcome = Result<Fetched, Box<Failure>>;
+pub(crate) type Outcome = Result<Fetched, Box<Failure>>;

@@ -21,7 +21,7 @@ const HOME_ONLY: [HeaderName; 4] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, 
 
 /// A header of the job that cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderError {
+pub(crate) enum HeaderError {
     /// Not a header name.
     #[error("{0:?} is not a header name")]
     Name(String),

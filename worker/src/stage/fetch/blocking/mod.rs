@@ -53,7 +53,7 @@ const REQUEST_LINES_BYTES: usize = 128;
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Fetches one URL at a time on the calling thread.
-pub struct Client {
+pub(crate) struct Client {
     rules: Rules,
     agent: Agent,
     dial: Dial,

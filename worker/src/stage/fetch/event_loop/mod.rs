@@ -36,7 +36,7 @@ use crate::want::Want;
 use connector::{Dial, Http2};
 use goaway::Refusals;
 use room::{Link, Reading, Room, Waited};
-pub use stall::Stall;
+pub(crate) use stall::Stall;
 
 /// Servers close idle connections after 5 to 75 s; later than this is seldom worth trying.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -49,7 +49,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Fetches many URLs at once on the runtime it is used from.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     rules: Rc<Rules>,
     client: legacy::Client<Dial, Empty<Bytes>>,
     /// For origins that refuse HTTP/2.
@@ -101,7 +101,7 @@ impl Client {
 
     /// Where the executor accounts for the time in which the event loop did not run.
     #[must_use]
-    pub const fn stall(&self) -> &Stall {
+    pub(crate) const fn stall(&self) -> &Stall {
         &self.stall
     }
 

@@ -16,21 +16,21 @@ const LAST_LOOKS: u32 = 3;
 
 /// How long the event loop was kept busy so far. Clones share the count.
 #[derive(Debug, Clone, Default)]
-pub struct Stall {
+pub(crate) struct Stall {
     // Atomic only because a connector has to be `Send`; one thread uses it.
     nanoseconds: Arc<AtomicU64>,
 }
 
 impl Stall {
     /// The event loop could not run for this long.
-    pub fn add(&self, busy: Duration) {
+    pub(crate) fn add(&self, busy: Duration) {
         let busy = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.fetch_add(busy, Ordering::Relaxed);
     }
 
     /// All of it since the start.
     #[must_use]
-    pub fn total(&self) -> Duration {
+    pub(crate) fn total(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
