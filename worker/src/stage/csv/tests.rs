@@ -23,7 +23,7 @@ const FUNCTIONS: [(Function, Option<u32>); 9] = [
     (Function::Quantile(0.5), Some(1)),
 ];
 
-/// A file of three columns, all of them used, grouped by the first.
+/// A file with three columns, all of them used, grouped by the first.
 struct Bench {
     dir: tempfile::TempDir,
     csv: Csv,
@@ -80,7 +80,7 @@ impl Bench {
         self.found(Part::Range { file: 0, start: start as u64, end: end as u64, last })
     }
 
-    /// What each group comes to.
+    /// Returns the result of each group.
     fn values(&self, groups: &Groups) -> BTreeMap<Vec<u8>, Vec<Value>> {
         let of =
             |group| self.csv.spec.aggregates.iter().map(|aggregate| aggregate.of(groups, group)).collect();
@@ -95,7 +95,7 @@ fn done(found: Found) -> Done {
     }
 }
 
-/// The rows that csv-core reads.
+/// Returns the rows that csv-core reads.
 fn oracle(text: &[u8]) -> Vec<Vec<String>> {
     let mut reader = csv_core::ReaderBuilder::new().build();
     let (mut rows, mut row, mut cell, mut at) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -117,7 +117,7 @@ fn oracle(text: &[u8]) -> Vec<Vec<String>> {
     }
 }
 
-/// Rows, bad rows, and for each key the count and the sum, the least and the greatest cell, worked out the slow way.
+/// Rows, bad rows, and for each key the count, sum, minimum and maximum, computed in a simple way.
 type Slow = (u64, u64, BTreeMap<Vec<u8>, (u64, i64, String, String)>);
 
 fn slowly(text: &[u8]) -> Slow {
@@ -161,7 +161,7 @@ fn check_against_oracle(text: &[u8], found: &Done, bench: &Bench) {
             got[2]
         );
         if format!("{least}{greatest}").contains('1') {
-            // Numbers come before text here, and not where they are worked out the slow way.
+            // Here numbers sort before text; the simple computation does not do that.
             continue;
         }
         let text =
@@ -209,7 +209,7 @@ fn any_text() -> impl Strategy<Value = (String, Vec<usize>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// The promise: every cut into 1 to 64 ranges gives the same as one pass, and that is what csv-core reads.
+    /// Every division into 1 to 64 ranges gives the same result as one pass, and that is what csv-core reads.
     #[test]
     fn every_cut_gives_what_one_pass_gives((text, begins) in any_text()) {
         let bench = Bench::new(text.as_bytes());
@@ -237,7 +237,7 @@ proptest! {
             for (key, want) in want {
                 for ((n, got), want) in got[&key].iter().enumerate().zip(want) {
                     match (got, &want) {
-                        // Variance and quantile are rounded, each cut in its own way; how a file is cut is fixed.
+                        // Rounding in variance and quantile depends on the ranges, which are fixed for a file.
                         (Value::Float(got), Value::Float(want)) if n > 5 => {
                             prop_assert!((got - want).abs() <= 1e-6 * want.abs().max(1.0), "{} {}", got, want);
                         }
@@ -248,7 +248,7 @@ proptest! {
         }
     }
 
-    /// Whatever the quotes are: one pass reads what csv-core reads.
+    /// Whatever the quotes, one pass reads what csv-core reads.
     #[test]
     fn stray_quotes_are_read_as_elsewhere(text in "([ab1,]|[\"\n]){0,80}") {
         let bench = Bench::new(text.as_bytes());
@@ -263,7 +263,7 @@ fn a_range_that_keeps_to_no_rules_says_so() {
         ("a,1,x\nb,2,\"y\n", 0, StrayKind::Open),
         ("a,1,x\nb,2,y\"\n", 0, StrayKind::Inside),
         ("a,1,x\nb,2,\"y\"z\n", 0, StrayKind::After),
-        // The row goes on behind the cut.
+        // The row continues after the end of the range.
         ("a,1,\"x\ny\"\nb,2,y\n", 8, StrayKind::Cut),
     ] {
         let end = if cut == 0 { text.len() } else { cut };
@@ -284,7 +284,7 @@ fn bad_rows_are_placed() {
     let range = done(bench.range(0, text.len()));
     assert_eq!(range.bad_first, expected([6, 13, 20].map(Place::Offset)));
     assert_eq!(bench.whole().bad_first, expected([2, 4, 6].map(Place::Line)));
-    // The same lines, read leniently, behind a stray quote on the last.
+    // The same lines, read leniently, because the last line has a stray quote.
     let stray = format!("{text}e,1,x\"y\n");
     let lenient = Bench::new(stray.as_bytes()).whole();
     assert_eq!(lenient.bad_first, expected([2, 4, 6].map(Place::Line)));
@@ -296,7 +296,7 @@ fn bad_rows_are_placed() {
 fn cells_too_long_to_be_used_make_their_row_bad_and_others_do_not() {
     let long = "y".repeat(CELL_BYTES_MAX_PLUS_ONE);
     for quote in ["\"", "\"x\"\""] {
-        // The second is a stray quote, so read leniently.
+        // The second file has a stray quote, so it is read leniently.
         let text = format!("a,1,{long}\n\"{long}\n\",1,z\nb,1,{quote}q\n");
         let text = if quote == "\"" { text.replace("\"q", "q") } else { text };
         let mut bench = Bench::new(text.as_bytes());
@@ -338,7 +338,7 @@ fn a_file_that_is_not_what_it_was_is_not_read() {
             fs::write(&other, text).unwrap();
             fs::rename(&other, path).unwrap();
             assert!(failed(&bench, part).contains("another file was put in its place"));
-            // Also if what is there now cannot be opened, as in the sandbox.
+            // Also if the new file cannot be opened, as in the sandbox.
             fs::remove_file(path).unwrap();
             assert!(failed(&bench, part).contains("it was there when the run began"));
             fs::create_dir(path).unwrap();

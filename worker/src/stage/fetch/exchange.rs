@@ -1,4 +1,4 @@
-//! One target from its URL to its outcome, redirects included. No socket, no clock.
+//! Takes one target from its URL to its outcome, including redirects. Uses no socket and no clock.
 //!
 //! Calling contract, the same for both clients:
 //!
@@ -9,7 +9,7 @@
 //!         on_head(head), and while it and on_chunk(bytes) return Flow::Read:
 //!           on_chunk(bytes) … then on_end() or on_fault(f)
 //! ```
-//! After [`Flow::Stop`] the rest of the response is not wanted: drop it, take a turn.
+//! After [`Flow::Stop`] the rest of the response is not needed: drop it and take a turn.
 
 use std::mem;
 
@@ -28,23 +28,23 @@ use super::wire::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::{Failure, Fetched, Outcome, target};
 use crate::stage::decode::DecodeError;
 
-/// Bodies nobody reads (of redirects and errors) are still worth reading up to here:
-/// it keeps the connection for the next request.
+/// How much to read of a body that is not needed (of a redirect or an error), so that its connection can serve the
+/// next request.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 
-/// Dead pooled connections passed over before the next one counts as an error. A pool
-/// can hold several that the server closed at the same moment.
+/// Maximum dead pooled connections to skip before the next one counts as an error. A server may close several
+/// pooled connections at once.
 const STALE_MAX: u32 = 8;
 
-/// What [`Exchange::turn`] wants next.
+/// What the client must do next.
 pub(super) enum Turn {
-    /// Send this.
+    /// Send this request.
     Request(Request<()>),
-    /// It is over.
+    /// Stop: the target has its outcome.
     Done(Outcome),
 }
 
-/// Whether more of the response is wanted.
+/// Whether the exchange needs more of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Flow {
@@ -53,12 +53,12 @@ pub(super) enum Flow {
 }
 
 enum Phase {
-    /// No request is out.
+    /// No request is under way.
     Idle(Next),
-    /// A request is out, no head is in.
+    /// A request is under way, and its head has not arrived.
     Head,
     Body(Box<Body>),
-    /// The body does not matter, only the connection does.
+    /// The body is read only to keep the connection.
     Drain {
         left: u64,
         next: Next,
@@ -70,23 +70,23 @@ enum Next {
     Done(Outcome),
 }
 
-/// One target on its way.
+/// One target under way.
 pub(super) struct Exchange<'a> {
     place: Place<'a>,
-    /// The first URL, once a redirect made it matter, with the credentials for its origin.
+    /// The first URL, with the credentials for its origin. Set by the first redirect.
     home: Option<Url>,
     away: bool,
     redirects: u32,
     stale: u32,
-    /// This hop has been asked for again, over HTTP/1.1.
+    /// This hop has been repeated over HTTP/1.1.
     downgraded: bool,
     phase: Phase,
-    /// Keeps what passes, if it is to be kept.
+    /// Records what is sent and received, if it is on.
     tape: &'a mut Tape,
 }
 
 impl<'a> Exchange<'a> {
-    /// For one input.
+    /// Begins the exchange for one input.
     pub(super) fn new(rules: &'a Rules, input: &str, tape: &'a mut Tape) -> Result<Self, Box<Failure>> {
         let url = target::parse(input).map_err(Place::nowhere)?;
         Ok(Self {
@@ -101,7 +101,7 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// What to do now.
+    /// Returns what to do next.
     pub(super) fn turn(&mut self) -> Turn {
         match mem::replace(&mut self.phase, Phase::Head) {
             Phase::Idle(Next::Done(outcome)) => Turn::Done(outcome),
@@ -109,7 +109,7 @@ impl<'a> Exchange<'a> {
                 Ok(request) => Turn::Request(request),
                 Err(message) => Turn::Done(Err(self.place.failure(ErrorKind::InvalidUrl, message, false))),
             },
-            // Out of turn: the client stopped without saying why.
+            // The client broke the contract: it stopped without reporting why.
             Phase::Head | Phase::Body(_) | Phase::Drain { .. } => {
                 Turn::Done(Err(self.place.explain(&Fault::Closed, None)))
             }
@@ -122,7 +122,7 @@ impl<'a> Exchange<'a> {
         let headers = if self.away { &self.place.rules.headers_away } else { &self.place.rules.headers_home };
         headers.clone_into(request.headers_mut());
         if let Some(value) = target::basic_auth(&self.place.url) {
-            // What the user said in a header counts for more than what the URL says.
+            // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
         self.place.status = None;
@@ -130,7 +130,7 @@ impl<'a> Exchange<'a> {
         Ok(request)
     }
 
-    /// The response's status line and headers have arrived.
+    /// Handles the response's status line and headers.
     pub(super) fn on_head(&mut self, head: &Parts) -> Flow {
         if let Err(fault) = check_framing(head) {
             return self.stop(Err(self.place.explain(&fault, None)));
@@ -165,7 +165,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// A piece of the body has arrived.
+    /// Handles a piece of the body.
     pub(super) fn on_chunk(&mut self, chunk: &[u8]) -> Flow {
         self.tape.chunk(chunk);
         match &mut self.phase {
@@ -193,7 +193,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The body is complete, as far as HTTP's framing can tell.
+    /// Handles the end of the body, as HTTP's framing defines it.
     pub(super) fn on_end(&mut self) {
         match mem::replace(&mut self.phase, Phase::Head) {
             Phase::Body(body) => {
@@ -205,9 +205,9 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Something went wrong; the connection is gone.
+    /// Handles a fault. The connection is gone.
     pub(super) fn on_fault(&mut self, fault: &Fault) {
-        // A body that nobody waits for is given up when it takes long; who ended it is not told apart.
+        // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
         self.tape.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });
         let next = match mem::replace(&mut self.phase, Phase::Head) {
@@ -223,7 +223,7 @@ impl<'a> Exchange<'a> {
             }
             Phase::Head => Next::Done(Err(self.place.explain(fault, None))),
             Phase::Body(body) => Next::Done(Err(self.place.explain(fault, Some(&body)))),
-            // Nothing that mattered was lost, except time.
+            // Only time was lost.
             Phase::Drain { next: Next::Request, .. } | Phase::Idle(Next::Request)
                 if *fault == Fault::Timeout =>
             {
@@ -235,7 +235,7 @@ impl<'a> Exchange<'a> {
         self.phase = Phase::Idle(next);
     }
 
-    /// The whole target's time is over: how it ended, or how far it got.
+    /// Handles the end of the target's time. Returns its outcome, or how far it got.
     pub(super) fn time_out(mut self) -> Outcome {
         self.on_fault(&Fault::Timeout);
         match self.turn() {
@@ -244,12 +244,12 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// It cannot be gone on with on this machine.
+    /// Ends the exchange because this machine cannot continue it.
     pub(super) fn give_up(&self, fault: &Fault) -> Outcome {
         Err(self.place.explain(fault, None))
     }
 
-    /// Whether what is being read only serves to keep the connection. Not worth waiting for.
+    /// Whether the body is read only to keep the connection, which is not worth waiting for.
     pub(super) const fn draining(&self) -> bool {
         matches!(self.phase, Phase::Drain { .. })
     }
@@ -283,7 +283,7 @@ impl<'a> Exchange<'a> {
         let home = self.home.get_or_insert_with(|| self.place.url.clone());
         self.away = home.origin() != next.origin();
         if self.away {
-            // What a server names for another origin is its own affair; curl does not send it either.
+            // Credentials that a server names for another origin are dropped, as in curl.
             next = target::public(next);
         } else if target::has_credentials(&next) {
             home.clone_from(&next);
@@ -309,7 +309,7 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// 204 and 304 end with their head, whatever `Content-Length` they name.
+    /// Whether a body can follow. 204 and 304 end with their head, whatever their `Content-Length`.
     const fn has_body(&self) -> bool {
         !matches!(self.place.status, Some(204 | 304))
     }
@@ -319,14 +319,14 @@ const fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Refuses what neither client can read, and holds HTTP/2 to the limits of HTTP/1.
+/// Rejects what neither client can read, and applies the limits of HTTP/1 to HTTP/2 heads.
 fn check_framing(head: &Parts) -> Result<(), Fault> {
     let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if head.headers.len() > HEADERS_MAX || bytes > HEAD_BYTES_MAX {
         return Err(Fault::HeadTooLarge);
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Fault::Unsupported("101 Switching Protocols, which nobody asked for".to_owned()));
+        return Err(Fault::Unsupported("101 Switching Protocols, which was not requested".to_owned()));
     }
     let codings: Vec<_> = head.headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
     match codings.as_slice() {

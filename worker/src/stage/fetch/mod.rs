@@ -1,9 +1,8 @@
-//! Fetching one URL: two thin clients under one layer that decides.
+//! Fetches one URL: two thin clients under one layer that decides.
 //!
-//! `exchange` owns redirects, limits, content decoding and the classification of
-//! failures, and touches no socket; [`blocking`] drives it over `ureq`, [`event_loop`]
-//! over hyper. Whatever both need on the way to a connection (`dns`, `connect`, `tls`)
-//! exists once. Invariant: for the same URL both clients give the same outcome.
+//! `exchange` handles redirects, limits, content decoding and the classification of failures, and touches no
+//! socket. [`blocking`] drives it with `ureq`, [`event_loop`] with hyper. What both need to make a connection
+//! (`dns`, `connect`, `tls`) exists once. Invariant: both clients give the same outcome for the same URL.
 
 pub mod blocking;
 mod body;
@@ -29,37 +28,37 @@ use url::Url;
 
 pub use rules::HeaderError;
 
-/// A complete response that is not an error.
+/// A complete response with a status below 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// Where the redirects ended, without credentials.
+    /// URL of the last redirect, without credentials.
     pub final_url: Url,
-    /// Below 400.
+    /// Always below 400.
     pub status: u16,
     /// After content decoding.
     pub body: Vec<u8>,
-    /// The `Content-Type` header as sent; what follows `charset=` is the label.
+    /// The `Content-Type` header as sent, with its `charset` parameter.
     pub content_type: Option<String>,
 }
 
 /// Why there is no such response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Which of the contract's kinds.
+    /// Kind of the error, as written to the record.
     pub kind: ErrorKind,
-    /// What happened, on what, for a person.
+    /// What failed, on what, and why.
     pub message: String,
-    /// The hop that failed, without credentials; absent when the input was no URL.
+    /// URL of the hop that failed, without credentials. Absent if the input is not a URL.
     pub final_url: Option<Url>,
-    /// Of that hop, when its head had arrived.
+    /// Status of that hop, if its head had arrived.
     pub status: Option<u16>,
-    /// Body bytes that had arrived, before decoding.
+    /// Body bytes received, before decoding.
     pub bytes: u64,
-    /// Whether another attempt could end differently.
+    /// Whether another attempt could succeed.
     pub may_pass: bool,
-    /// What the server asked for, from now.
+    /// Delay that the server asked for, from now on.
     pub retry_after: Option<Duration>,
 }
 
-/// How a fetch ends. Failures are rarer and larger than pages' heads, hence the box.
+/// The outcome of a fetch. A failure is boxed because it is rare, and larger than a response head.
 pub type Outcome = Result<Fetched, Box<Failure>>;

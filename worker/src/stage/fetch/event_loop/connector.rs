@@ -1,4 +1,4 @@
-//! Connections for hyper: name, address, handshake, all within the connect timeout.
+//! Connections for hyper: lookup, connect and handshake, all within the connect timeout.
 
 use std::io;
 use std::net::IpAddr;
@@ -29,11 +29,11 @@ use super::goaway::{GoAway, Refusals};
 use super::room::{Link, Room, Seat};
 use super::stall::Stall;
 
-/// Makes connections; cheap to clone, as hyper does for every request.
+/// Makes connections. Cheap to clone, because hyper clones it for every request.
 #[derive(Clone)]
 pub(super) struct Dial {
     inner: Arc<Inner>,
-    /// Offers servers nothing else.
+    /// Offers servers HTTP/1.1 only.
     http1_only: bool,
 }
 
@@ -57,12 +57,12 @@ impl Dial {
         Self { inner: Arc::new(inner), http1_only: false }
     }
 
-    /// The same for servers that refuse HTTP/2, though they have offered it.
+    /// Returns a connector for servers that offer HTTP/2 and then refuse it.
     pub(super) fn http1_only(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), http1_only: true }
     }
 
-    /// From now on a response over a new connection carries a [`Peer`] along, at the cost of an allocation.
+    /// From now on, a response over a new connection carries a [`Peer`], which costs an allocation.
     pub(super) fn name_peers(&self) {
         self.inner.names_peers.store(true, Ordering::Relaxed);
     }
@@ -114,7 +114,7 @@ impl Inner {
         http1_only: bool,
     ) -> Result<(Channel, Option<Peer>), Fault> {
         let stream = self.connect(endpoint, addresses).await?;
-        // Requests go out in one write; waiting for more to send with it helps nobody.
+        // A request goes out in one write, so waiting to merge writes only delays it.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let names_peers = self.names_peers.load(Ordering::Relaxed);
         let peer = if names_peers { stream.peer_addr().ok().map(|peer| Peer(peer.ip())) } else { None };
@@ -143,16 +143,16 @@ impl Inner {
     }
 }
 
-/// What is known of an HTTP/2 connection. Every response on it carries this along; on HTTP/1.1 the
-/// connection's own history does, at no cost.
+/// What is known of an HTTP/2 connection. Every response on it carries this. On HTTP/1.1 the connection's own
+/// history has it, at no cost.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Http2(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// It has answered a request.
+    /// The connection has answered a request.
     answered: AtomicBool,
-    /// Why it ended, if the server said so. `h2` keeps no more than a text of that.
+    /// Why the connection ended, if the server said so. `h2` keeps only a text.
     fault: OnceLock<Fault>,
 }
 
@@ -161,15 +161,15 @@ impl Http2 {
         self.0.answered.store(true, Ordering::Relaxed);
     }
 
-    /// What a fault before a response means on this connection.
+    /// Returns what a fault before a response means on this connection.
     pub(super) fn request_fault(&self, fault: Fault) -> Fault {
         let fault = self.body_fault(fault);
-        // Only the connection knows whether it had answered before, and so was pooled.
+        // Only the connection knows whether it has answered before, and so came from the pool.
         let was_pooled = fault == Fault::Closed && self.0.answered.load(Ordering::Relaxed);
         if was_pooled { Fault::Stale } else { fault }
     }
 
-    /// What a fault within a response means on this connection.
+    /// Returns what a fault within a response means on this connection.
     pub(super) fn body_fault(&self, fault: Fault) -> Fault {
         let is_end = matches!(fault, Fault::Closed | Fault::Stale | Fault::Chunk | Fault::Protocol(_));
         self.0.fault.get().filter(|_| is_end).cloned().unwrap_or(fault)
@@ -192,13 +192,13 @@ pub(super) struct Stream {
     is_h2: bool,
     http2: Http2,
     goaway: GoAway,
-    /// Where to note that the server of this URL refuses HTTP/2.
+    /// Where to note that this URL's server refuses HTTP/2.
     refusals: Option<(Refusals, Uri)>,
     peer: Option<Peer>,
     history: History,
     wire: Wire,
     slot: Slot,
-    /// Whoever needs its descriptor more may close it by this.
+    /// Lets a connection that needs the descriptor close this one.
     link: Option<Arc<Link>>,
     _seat: Seat,
 }
@@ -212,8 +212,8 @@ impl Stream {
         let slot = Slot::default();
         let wire = Wire::new(slot.clone());
         let (http2, goaway, history) = Default::default();
-        // Requests share an HTTP/2 connection, and only its frames tell whether one is under way: it closes
-        // by hyper's idle timeout, and not for its descriptor.
+        // Requests share an HTTP/2 connection, and only its frames show whether one is under way. So it closes by
+        // hyper's idle timeout, never to free its descriptor.
         let link = link.filter(|_| !is_h2);
         Self { channel, is_h2, http2, goaway, refusals: None, peer, history, wire, slot, link, _seat: seat }
     }
@@ -226,7 +226,7 @@ impl Stream {
         read.map_err(|error| session_fault(&error).map_or(error, Fault::into_io))
     }
 
-    /// Reads until there is something that hyper may have, or nothing more.
+    /// Reads until hyper can have something, or the connection has ended.
     fn poll_http1(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         loop {
@@ -251,7 +251,7 @@ impl Stream {
         }
     }
 
-    /// Some of what begins with `sent` was written, or nothing.
+    /// Handles the result of writing `sent`, some of which may have been written.
     fn written(&mut self, sent: &[u8], written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
@@ -301,7 +301,7 @@ impl AsyncRead for Stream {
         if !this.is_h2 {
             return this.poll_http1(cx, buffer);
         }
-        // HTTP/2 says itself how a connection ends, and writes when nobody asked.
+        // HTTP/2 itself says how a connection ends, and writes without a request.
         let before = buffer.filled().len();
         let read = this.poll_channel(cx, buffer);
         let bytes = buffer.filled().get(before..).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! Room for connections: how many this process may have open, and who goes when there is no more.
+//! Limits how many connections this process has open, and closes idle ones when it needs room.
 //!
-//! An idle connection is closed before anybody waits. What fails for want of a descriptor makes the
-//! room as small as what is open, and it grows again while nothing fails.
+//! An idle connection is closed before anyone waits. If a connection fails because no descriptor is free, the
+//! limit drops to the number of open connections. It grows again while nothing fails.
 //!
-//! Invariant: closing an idle connection costs no request. One that is handed out at the same moment
-//! ends as a pooled connection that was closed while idle, and is asked again.
+//! Invariant: closing an idle connection costs no request. If the connection is handed out at that moment, its
+//! request fails as on a pooled connection that was closed while idle, and is repeated.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -20,18 +20,18 @@ use tokio::time::timeout;
 use super::super::fault::Fault;
 use crate::want::{Shortage, Want};
 
-/// Time without a shortage after which there is room for an eighth more.
+/// Time without a shortage after which the limit grows by an eighth.
 const GROW_EVERY: Duration = Duration::from_secs(1);
 
-/// Connections of one event loop.
+/// The connections of one event loop, and their limit.
 #[derive(Debug)]
 pub(super) struct Room {
     /// Connections that are open or being opened.
     open: AtomicUsize,
-    /// Most of them now, and most of them ever.
+    /// The current limit; the original limit is `limit`.
     max: AtomicUsize,
     limit: usize,
-    /// Lanes that wait for room.
+    /// Targets that wait for room.
     waiting: AtomicUsize,
     freed: Notify,
     state: Mutex<State>,
@@ -40,9 +40,9 @@ pub(super) struct Room {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Connections that were idle when they were put here, the longest first.
+    /// Connections that were idle when added, the longest idle first. Some may be in use again.
     idle: VecDeque<Weak<Link>>,
-    /// When the room was last changed.
+    /// When the limit last changed.
     changed: Option<Instant>,
 }
 
@@ -60,7 +60,7 @@ impl Room {
         })
     }
 
-    /// A place for one more connection.
+    /// Reserves room for one more connection.
     pub(super) fn seat(self: &Arc<Self>) -> Result<Seat, Fault> {
         if self.open() >= self.max.load(Ordering::Relaxed) {
             self.evict();
@@ -74,13 +74,13 @@ impl Room {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// A link for a connection that is made now, if room may become scarce: it costs an allocation for each
-    /// response, so the first connections have none.
+    /// Creates a link for a new connection, if room may become scarce. A link costs an allocation per response, so
+    /// the first connections have none.
     pub(super) fn link(&self) -> Option<Arc<Link>> {
         (self.open() > self.max.load(Ordering::Relaxed) / 4).then(Arc::default)
     }
 
-    /// The system refused the connection that was to have this seat.
+    /// Handles a connection that the system refused.
     pub(super) fn refused(&self, mut seat: Seat, shortage: Shortage) -> Fault {
         seat.unused = true;
         drop(seat);
@@ -92,7 +92,7 @@ impl Room {
         Fault::Shortage(shortage)
     }
 
-    /// A connection was made.
+    /// Handles a connection that succeeded.
     pub(super) fn granted(&self) {
         let max = self.max.load(Ordering::Relaxed);
         self.want.met();
@@ -106,13 +106,13 @@ impl Room {
         }
     }
 
-    /// Waits until another attempt is worth while; false when none is any more.
+    /// Waits until the next attempt. Returns false if the run must end.
     pub(super) async fn wait(&self, shortage: Shortage, attempt: u32, waited: &Waited) -> bool {
         let _pause = waited.begin();
         let _waiting = self.want.begin();
         let Some(delay) = self.want.delay(shortage, attempt, self.open() == 0) else { return false };
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        // Whichever comes first: somebody else may have it before.
+        // Ends at the first of both: another connection may close before the delay is over.
         let _ = timeout(delay, self.freed.notified()).await;
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         true
@@ -130,7 +130,7 @@ impl Room {
         }
     }
 
-    /// A response has come to its end.
+    /// Handles the end of a response.
     fn ended(&self, link: &Arc<Link>) {
         if !link.is_idle() {
             return;
@@ -152,12 +152,12 @@ impl Room {
     }
 }
 
-/// A place in a room, given back when this is dropped.
+/// Room for one connection. Dropping it gives the room back.
 #[derive(Debug)]
 pub(super) struct Seat {
     room: Arc<Room>,
-    /// The system gave nothing for it, so nothing is free when it is given back: whoever waits would only be
-    /// refused as well, and wake the next.
+    /// The connection was refused, so giving back its room frees nothing. Waking a waiter would only cause another
+    /// refusal.
     unused: bool,
 }
 
@@ -170,26 +170,26 @@ impl Drop for Seat {
     }
 }
 
-/// A connection, for whoever may want it closed. Its responses carry it along.
+/// Lets others close a connection. Its responses carry it.
 #[derive(Debug, Default)]
 pub(super) struct Link {
-    /// A request was written that has no response yet.
+    /// A request has been sent, and its response has not begun.
     asked: AtomicBool,
-    /// Responses that are being read.
+    /// Responses being read.
     responses: AtomicUsize,
-    /// Whether it stands among the idle ones.
+    /// Whether it is in the list of idle connections.
     listed: AtomicBool,
     closed: AtomicBool,
     reader: Mutex<Option<Waker>>,
 }
 
 impl Link {
-    /// A request goes out over it.
+    /// Notes that a request is being sent.
     pub(super) fn on_request(&self) {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is to be closed; if not, whoever reads from it is woken when it is.
+    /// Whether the connection must close. If not, its reader is woken when it must.
     pub(super) fn poll_closed(&self, context: &Context<'_>) -> bool {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if !reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
@@ -211,7 +211,7 @@ impl Link {
     }
 }
 
-/// A response that is being read.
+/// A response being read.
 pub(super) struct Reading<'a> {
     room: &'a Room,
     link: Option<Arc<Link>>,
@@ -236,7 +236,7 @@ impl Drop for Reading<'_> {
     }
 }
 
-/// How long a target has waited for room, which is not its own time.
+/// How long a target has waited for room. That time does not count against its timeout.
 #[derive(Debug, Default)]
 pub(super) struct Waited {
     before: Cell<Duration>,
@@ -244,7 +244,7 @@ pub(super) struct Waited {
 }
 
 impl Waited {
-    /// All of it, now.
+    /// Returns the total so far.
     pub(super) fn total(&self) -> Duration {
         let now = self.since.get().map_or(Duration::ZERO, |since| clock::now().duration_since(since));
         self.before.get() + now
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_idle_go_first_and_the_busy_stay() {
+    fn idle_connections_are_closed_first_and_busy_ones_stay() {
         let room = Room::new(2, Want::default());
         let seats = [(); 2].map(|()| room.seat().unwrap());
         let links = [(); 2].map(|()| Arc::new(Link::default()));
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(room.seat().unwrap_err(), Fault::Shortage(Shortage::Descriptors));
         let closed = || links.each_ref().map(|link| link.closed.load(Ordering::Relaxed));
         assert_eq!(closed(), [false, true]);
-        // Asked again since it was put there.
+        // In use again since it was added to the list.
         drop(Reading::begin(&room, Some(&links[0])));
         links[0].on_request();
         room.seat().unwrap_err();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_makes_the_room_smaller_and_time_makes_it_larger() {
+    fn a_refusal_lowers_the_limit_and_time_raises_it() {
         let room = Room::new(100, Want::default());
         let refuse = |shortage| room.refused(room.seat().unwrap(), shortage);
         let seats: Vec<_> = (0..10).map(|_| room.seat().unwrap()).collect();
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_refused_waits_and_is_not_woken_by_itself() {
+    async fn a_refused_target_waits_and_does_not_wake_itself() {
         let room = Room::new(10, Want::default());
         let begun = clock::now();
         for attempt in 0..3 {
@@ -316,7 +316,7 @@ mod tests {
             assert!(room.wait(Shortage::Ports, attempt, &Waited::default()).await);
         }
         assert!(begun.elapsed() >= Duration::from_millis(30), "{:?}", begun.elapsed());
-        // A connection that is closed wakes who waits.
+        // A connection that closes wakes a waiter.
         let (seat, waited) = (room.seat().unwrap(), Waited::default());
         let woken = async {
             tokio::task::yield_now().await;
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn while_somebody_waits_a_connection_is_closed_as_it_becomes_idle() {
+    fn while_a_target_waits_connections_close_when_they_become_idle() {
         let room = Room::new(1, Want::default());
         let link = Arc::new(Link::default());
         drop(Reading::begin(&room, Some(&link)));

@@ -1,4 +1,4 @@
-//! Redirects, pools, refusals.
+//! Redirects, connection pools and refusals.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -195,7 +195,7 @@ fn a_pooled_connection_that_died_is_replaced_without_a_word() {
             assert_eq!(pair.page(&format!("http://{address}/")).body, b"page");
         }
     }
-    // An answer that began is not asked for again.
+    // A request is not repeated once its response has begun.
     let address =
         serve(|_, before| if before == 0 { Reply::ok(b"page") } else { Reply::close("HTTP/1.1 2") });
     let mut pair = Pair::new(&spec());
@@ -225,7 +225,7 @@ fn no_server_no_name_no_url() {
     let failure = pair.failure("example.com/page");
     assert_failure(&failure, ErrorKind::InvalidUrl, "no scheme: write https://example.com/page", false);
     assert_eq!(failure.final_url, None);
-    // Port 0 cannot be connected to; what matters is that both say the same.
+    // Port 0 cannot be connected to. Both clients must say the same.
     assert_eq!(pair.failure("http://127.0.0.1:0/").kind, ErrorKind::Connect);
 }
 

@@ -1,9 +1,9 @@
-//! Heads and chunk lines that are less than tidy, or longer than usual.
+//! Heads and chunk lines that are untidy or unusually long.
 
 use super::server::{Reply, serve};
 use super::*;
 
-/// Both clients' outcome of one answer; the answer ends with the connection.
+/// Returns the outcome of one response for both clients. The response ends with the connection.
 #[track_caller]
 fn one(raw: &str) -> Outcome {
     let answer = raw.as_bytes().to_vec();
@@ -54,7 +54,7 @@ fn an_untidy_head_keeps_its_connection() {
 
 #[test]
 fn odd_framing_ends_the_connection() {
-    // Whoever made the body could have made this: it must not answer the next request.
+    // An attacker who controls the body could have written this, so it must not answer the next request.
     let forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
     for odd in [
         format!("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n{forged}"),

@@ -1,4 +1,4 @@
-//! Both clients against the same small servers: the outcomes must be equal, and right.
+//! Runs both clients against the same small servers. Their outcomes must be equal and correct.
 
 mod addresses;
 mod connections;
@@ -21,12 +21,12 @@ use super::tape::Tape;
 use super::tls::Tls;
 use super::{Failure, Fetched, Outcome, blocking, event_loop};
 
-/// The clients of one job, side by side.
+/// Both clients for one job.
 struct Pair {
     blocking: blocking::Client,
     event_loop: event_loop::Client,
     runtime: tokio::runtime::Runtime,
-    /// What passed at the last fetch.
+    /// What the last fetch recorded.
     tapes: [Tape; 2],
 }
 
@@ -44,7 +44,7 @@ impl Pair {
         }
     }
 
-    /// Clients that may not connect to what `denial` names.
+    /// Clients that must not connect to addresses that `denial` names.
     fn gated(denial: fn(IpAddr) -> Option<&'static str>) -> Self {
         let rules = || Rules { gate: Gate::with(denial), ..Rules::new(&spec()).unwrap() };
         Self {
@@ -63,12 +63,12 @@ impl Pair {
         outcomes
     }
 
-    /// The outcome, when there is only one.
+    /// Returns the outcome of both clients.
     #[track_caller]
     fn fetch(&mut self, url: &str) -> Outcome {
         let [blocking, event_loop] = self.each(url).map(|mut outcome| {
             if let Err(failure) = &mut outcome {
-                // Where a limit struck within a body depends on how the network cut it.
+                // Where a limit interrupts a body depends on how the network splits it.
                 failure.bytes = 0;
             }
             outcome

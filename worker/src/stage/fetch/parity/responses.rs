@@ -1,4 +1,4 @@
-//! What servers answer, well-formed and not.
+//! Well-formed and malformed responses.
 
 use super::server::{Reply, serve};
 use super::*;
@@ -157,7 +157,7 @@ fn statuses_of_400_and_above_are_failures() {
         assert_eq!(failure.status.unwrap(), line[..3].parse::<u16>().unwrap());
         assert_eq!(failure.retry_after.map(|after| after.as_secs()), retry_after, "{line}");
     }
-    // Its body may be broken, endless or missing: the status is what counts.
+    // The body may be broken, endless or missing: only the status counts.
     for raw in [
         "HTTP/1.1 404 X\r\nContent-Length: 4\r\n\r\nbo",
         "HTTP/1.1 404 X\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -210,7 +210,7 @@ fn responses_that_are_cut_short_say_where() {
 fn what_is_not_http_says_so() {
     let many: String = (0..16_385).map(|i| format!("x-{i}: y\r\n")).collect();
     let long = "y".repeat(512 * 1024);
-    let too_large = "response head over 524288 bytes or 16384 headers";
+    let too_large = "response head over the limit of 524288 bytes or 16384 headers";
     for (raw, message) in [
         ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), "malformed response head"),
         ("<html>hello</html>\r\n\r\n".to_owned(), "malformed response head"),
@@ -246,7 +246,7 @@ fn what_is_not_http_says_so() {
         ),
         (
             "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-            "101 Switching Protocols, which nobody asked for",
+            "101 Switching Protocols, which was not requested",
         ),
     ] {
         let failure = one(move || Reply::hang(raw)).expect_err(raw);

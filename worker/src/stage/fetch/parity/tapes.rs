@@ -1,4 +1,4 @@
-//! What is kept for an archive: the same from both clients, and what the server saw and sent.
+//! What both clients record for an archive: the same, and what the server saw and sent.
 
 use std::sync::mpsc;
 
@@ -7,9 +7,9 @@ use super::*;
 use crate::stage::decode::tests::gzip;
 use crate::stage::fetch::tape::{Hop, Truncated};
 
-/// What both clients kept of one target, but for when.
+/// Returns what both clients recorded of one target, without the time.
 fn hops(pair: &mut Pair, url: &str) -> Vec<Hop> {
-    // How it ended is for other tests.
+    // The outcome is tested elsewhere.
     let _ = pair.each(url);
     let [blocking, event_loop] = [0, 1].map(|client: usize| {
         let mut hops = pair.tapes[client].hops().to_vec();

@@ -1,4 +1,4 @@
-//! Timeouts: whose time was over, and how far the response had come.
+//! Timeouts: which of them ran out, and how far the response had come.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn timed_out(spec: &FetchSpec, url: &str, message: &str) {
     let failure = pair.failure(url);
     let took = begun.elapsed();
     assert_failure(&failure, ErrorKind::Timeout, message, true);
-    // Two fetches, one after the other.
+    // Two fetches in sequence.
     assert!(took >= 2 * TIMEOUT && took < 2 * TIMEOUT + Duration::from_secs(5), "{took:?}");
 }
 
@@ -89,7 +89,7 @@ fn a_body_nobody_reads_holds_nothing_up() {
 #[test]
 fn connecting_has_its_own_time() {
     let spec = FetchSpec { connect_timeout: TIMEOUT, ..spec() };
-    // Nobody accepts and the queue is full: the kernel drops what comes next.
+    // Nothing accepts and the queue is full, so the kernel drops further connection attempts.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
@@ -115,7 +115,7 @@ fn a_busy_event_loop_calls_nothing_late() {
     let url = format!("http://{address}/");
     let stall = pair.event_loop.stall().clone();
     let busy = async {
-        // A page is parsed for longer than the timeout, before the request is even out.
+        // Parsing a page blocks for longer than the timeout before the request is sent.
         let begun = clock::now();
         while begun.elapsed() < 2 * TIMEOUT {}
         stall.add(begun.elapsed());

@@ -1,4 +1,4 @@
-//! Certificates, HTTP/2, and servers that want neither.
+//! Certificates, HTTP/2, and servers that support neither.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use super::connections::path;
 use super::server::{Reply, accept, read_head, serve};
 use super::*;
 
-/// A certificate for `localhost`, its own authority or not, and who trusts it.
+/// A certificate for `localhost`, signed by itself or by another, and the trust that accepts it.
 fn tls_config(
     alpn: &[&[u8]],
     is_ca: IsCa,
@@ -50,7 +50,7 @@ fn tls_server(is_ca: IsCa) -> (u16, Trust) {
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut stream = StreamOwned::new(session, stream);
         while let Some(request) = read_head(&mut stream) {
-            // The last answer ends with the connection, without TLS's own goodbye.
+            // The last response ends with the connection, without a close alert.
             let close = path(&request) == "/close";
             let length = if close { "" } else { "Content-Length: 4\r\n" };
             let answer = format!("HTTP/1.1 200 OK\r\n{length}\r\npage");
@@ -97,13 +97,13 @@ fn what_a_server_refuses_after_the_handshake_is_said_in_words() {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    // It asks for a certificate that these clients do not have.
+    // The server asks for a client certificate, which these clients do not have.
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
     let (config, trust) = tls_config(&[b"h2", b"http/1.1"], IsCa::NoCa, clients);
     let address = accept(move |mut stream| {
         let mut session = ServerConnection::new(Arc::clone(&config)).unwrap();
         while session.complete_io(&mut stream).is_ok() {}
-        // What is left unread would turn the alert into a reset.
+        // Unread data would turn the alert into a reset.
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let failure = h2_pair(trust).failure(&format!("https://localhost:{}/", address.port()));
@@ -133,16 +133,16 @@ enum Answer {
     Page,
     /// Refuses the request.
     Reset(h2::Reason),
-    /// Refuses the request and ends the connection, as after many requests.
+    /// Refuses the request and closes the connection, as after many requests.
     WindDown,
-    /// Ends the connection with the request under way.
+    /// Closes the connection while the request is under way.
     GoAway(h2::Reason),
-    /// Breaks off within the answer.
+    /// Closes the connection within the response.
     ResetInBody(h2::Reason),
 }
 
-/// An HTTP/2 server whose `answer` gets how many requests its connection has had before. Clients
-/// that offer HTTP/1.1 only are served that. Counts its connections.
+/// An HTTP/2 server that counts its connections. `answer` gets the number of earlier requests on the connection.
+/// Clients that offer only HTTP/1.1 get that.
 fn h2_server(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (u16, Trust, Arc<AtomicUsize>) {
     let (config, trust) = tls_config(&[b"h2", b"http/1.1"], IsCa::NoCa, anybody());
     let accepted = Arc::new(AtomicUsize::new(0));
@@ -156,7 +156,7 @@ fn h2_server(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (u16, 
         runtime.block_on(async move {
             stream.set_nonblocking(true).unwrap();
             let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-            // A client that is offered HTTP/2 drops what else it was connecting.
+            // A client that gets HTTP/2 drops its other connection attempts.
             let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await else {
                 return;
             };
@@ -166,7 +166,7 @@ fn h2_server(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (u16, 
                 speak_http1(stream).await;
             }
         });
-        // What is left unread would turn the last frames into a reset.
+        // Unread data would turn the last frames into a reset.
         let _ = raw.shutdown(std::net::Shutdown::Write);
         raw.set_nonblocking(false).unwrap();
         let _ = std::io::copy(&mut raw, &mut std::io::sink());
@@ -245,7 +245,7 @@ fn a_server_that_refuses_http2_is_asked_over_http1() {
         for path in ["a", "b", "c"] {
             assert_eq!(pair.page(&format!("https://localhost:{port}/{path}")).body, b"page");
         }
-        // One for the blocking client; one over HTTP/2 and one over HTTP/1.1 for the other.
+        // One for the blocking client, and two for the other: one over HTTP/2, one over HTTP/1.1.
         assert_eq!(accepted.load(Ordering::SeqCst), 3, "the server is not asked over HTTP/2 again");
     }
     let (port, trust, _) = h2_server(move |_| Answer::Reset(required));

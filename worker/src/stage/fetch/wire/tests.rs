@@ -1,9 +1,9 @@
 use super::*;
 
-/// What came of one response.
+/// The result of reading one response.
 #[derive(Debug, PartialEq, Eq)]
 struct Passed {
-    /// What the client got to read.
+    /// What the client read.
     given: String,
     head: Option<Box<Head>>,
     fault: Option<Fault>,
@@ -14,7 +14,7 @@ fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The response to `request`, as it comes in pieces of one size.
+/// Reads a response to `request` that arrives in pieces of one size.
 fn passed_to(request: &[u8], raw: &[u8], piece: usize) -> Passed {
     let slot = Slot::default();
     let mut wire = Wire::new(slot.clone());
@@ -48,7 +48,7 @@ fn passed(raw: &[u8], piece: usize) -> Passed {
     passed_to(b"GET / HTTP/1.1\r\n\r\n", raw, piece)
 }
 
-/// The same in pieces of any size: a head in pieces is read here, so `raw` must not be tidy.
+/// The same for pieces of every size. A head in pieces is parsed here, so `raw` must not be tidy.
 #[track_caller]
 fn always(raw: &[u8]) -> Passed {
     let whole = passed(raw, usize::MAX);
@@ -96,7 +96,7 @@ fn untidy_heads_are_read_as_browsers_read_them() {
         ("Set-Cookie: a=b\r\n    c: d", &["set-cookie: a=b c: d"][..]),
         ("A: b  \r\n\t c\r\n \r\n  d", &["a: b c d"]),
         ("A:\r\n b", &["a: b"]),
-        // What follows the status line without a name belongs to nobody.
+        // A continuation of the status line is skipped.
         (" lost\r\nA: b", &["a: b"]),
         ("not a header\r\n lost\r\nA: b", &["a: b"]),
         ("A : v\r\nB\t: w", &["a: v", "b: w"]),
@@ -248,7 +248,7 @@ fn framing_that_is_said_twice_is_read_once_and_ends_the_connection() {
         assert_eq!(passed.given, format!("HTTP/1.1 200\r\n{told}\r\n"), "{lines:?}");
         assert_eq!(passed.head.unwrap().version, http::Version::HTTP_10);
     }
-    // Nothing follows these, whatever they say.
+    // No body follows these, whatever their headers say.
     for (request, line) in [
         ("HEAD / HTTP/1.1\r\n\r\n", "200 OK"),
         ("GET / HTTP/1.1\r\n\r\n", "204 No"),
@@ -261,7 +261,7 @@ fn framing_that_is_said_twice_is_read_once_and_ends_the_connection() {
     }
 }
 
-/// What the client reads of a chunked body.
+/// Returns what the client reads of a chunked body.
 #[track_caller]
 fn chunked(body: &str) -> Passed {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA : b\r\n\r\n";
@@ -285,7 +285,7 @@ fn chunk_lines_lose_what_nobody_reads() {
         ),
         ("5\r\nhello\r\n0\r\nA: b\r\n c\r\nD: e\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", false),
         (&format!("{extension}0\r\n\r\n"), &format!("{}0\r\n\r\n", plain.repeat(100)), false),
-        // A line's end without CR, which not every reader takes for one.
+        // A line end without CR, which some readers do not accept.
         ("5\nhello\n0\n\n", "5\r\nhello\r\n0\r\n\r\n", true),
         ("5;a\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", true),
         ("5;a\rb\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", false),
@@ -358,7 +358,7 @@ fn each_response_on_a_connection_is_read_anew() {
             wire.on_read(format!("HTTP/1.1 200 OK\r\n{extra}Content-Length: 5\r\n\r\nhel").as_bytes());
         assert_eq!(passes, !odd);
         while !wire.take(usize::MAX).unwrap().is_empty() {}
-        // A request may still be going out while its answer comes in.
+        // A response may begin while its request is still being sent.
         wire.on_write(b"rest of the request");
         assert!(wire.on_read(b"lo"));
         assert_eq!(slot.lock().is_some(), odd);
