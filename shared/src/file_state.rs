@@ -1,12 +1,12 @@
-//! Which file it is, and in which state. A file that is read in parts, by several processes, must be the
-//! same from the first part to the last, or old and new would be mixed.
+//! Identifies a file and its state. A file that several processes read in parts must not change from the first
+//! part to the last, or old and new rows would be mixed.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
 use serde::{Deserialize, Serialize};
 
-/// A file as it was at one moment.
+/// The identity and state of a file at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
     dev: u64,
@@ -29,7 +29,7 @@ impl From<&Metadata> for FileState {
 }
 
 impl FileState {
-    /// How the file differs from what it was, in words; `None` if it does not.
+    /// Describes how the file has changed since, or returns `None` if it has not.
     #[must_use]
     pub fn change(&self, now: &Self) -> Option<String> {
         let what = if (self.dev, self.ino) != (now.dev, now.ino) {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_change_is_said() {
+    fn every_kind_of_change_is_described() {
         let was = FileState { dev: 1, ino: 2, bytes: 100, modified_s: 7, modified_ns: 8 };
         for (now, want) in [
             (was, None),

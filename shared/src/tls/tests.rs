@@ -29,7 +29,7 @@ fn is_ca(params: &mut CertificateParams) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
 }
 
-/// What is said of `chain` by who trusts `trusted`; nothing if it is accepted.
+/// Returns the error for `chain` if `trusted` is trusted, or nothing if the chain is accepted.
 fn said(trusted: &[&CertificateDer<'static>], chain: &[CertificateDer<'static>], host: &str) -> String {
     let mut trust = Trust::default();
     trust.add_readable(trusted.iter().copied().cloned().collect());

@@ -1,11 +1,11 @@
-//! A TLS failure as a person would say it.
+//! Words TLS failures for people.
 
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use super::certificate::{Refused, complaint};
 use super::spelled;
 
-/// What went wrong, to follow who it went wrong with.
+/// Says what went wrong. The text follows the name of the peer.
 #[must_use]
 pub fn words(error: &Error) -> String {
     if let Error::InvalidCertificate(error) = error {
