@@ -13,8 +13,8 @@ mod executor;
 mod limits;
 mod outbox;
 mod sandbox;
+mod shortage;
 pub mod stage;
-mod want;
 
 use std::fs::File;
 use std::io;

@@ -232,7 +232,7 @@ mod tests {
         }
 
         #[test]
-        fn order_and_cuts_do_not_show(
+        fn order_and_division_do_not_matter(
             cells in proptest::collection::vec(any_cell(), 1..60),
             cut in 0..60_usize,
         ) {

@@ -43,7 +43,7 @@ fn said(trusted: &[&CertificateDer<'static>], chain: &[CertificateDer<'static>],
 }
 
 #[test]
-fn a_ca_that_is_trusted_itself_is_good_as_a_servers_certificate() {
+fn a_trusted_ca_certificate_is_valid_for_a_server() {
     let own = self_signed(named("a.example", is_ca));
     let other = self_signed(named("a.example", is_ca));
     let expired = self_signed(named("a.example", |params| {
@@ -92,7 +92,7 @@ fn a_ca_that_is_trusted_itself_is_good_as_a_servers_certificate() {
 }
 
 #[test]
-fn each_refusal_names_the_certificate_and_what_is_wrong_with_it() {
+fn each_rejection_names_the_certificate_and_its_fault() {
     let plain = self_signed(named("a.example", |_| ()));
     let future = self_signed(named("a.example", |params| params.not_before = date_time_ymd(2031, 2, 3)));
     let many = self_signed(named("a0.example", |params| {
@@ -142,14 +142,14 @@ fn each_refusal_names_the_certificate_and_what_is_wrong_with_it() {
 }
 
 #[test]
-fn who_trusts_nobody_refuses_everybody() {
+fn without_trust_every_certificate_is_rejected() {
     let own = self_signed(named("a.example", |_| ()));
     let want = "certificate \"CN of a.example\" is self-signed and not trusted";
     assert_eq!(said(&[], &[own], "a.example"), want);
 }
 
 #[test]
-fn other_failures_are_words_too() {
+fn other_failures_are_worded() {
     for (error, want) in [
         (
             Error::AlertReceived(AlertDescription::HandshakeFailure),

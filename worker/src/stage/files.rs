@@ -10,7 +10,7 @@ use std::path::Path;
 use shared::job::ParseSpec;
 
 use super::extract::Body;
-use crate::want::Want;
+use crate::shortage::Shortages;
 
 /// Bytes per read. Most pages arrive in one read, and a title never needs a second.
 const FILE_BUFFER_BYTES: usize = 64 * 1024;
@@ -20,7 +20,7 @@ const FILE_BUFFER_BYTES: usize = 64 * 1024;
 pub(super) struct Files {
     body_bytes_max: u64,
     /// Makes inputs wait while no descriptor is free.
-    want: Want,
+    shortages: Shortages,
     /// Files that the sandbox would hide, opened before it, with the names that targets use for them.
     held: Vec<(Box<OsStr>, io::Result<File>)>,
 }
@@ -34,9 +34,9 @@ pub(super) enum Opened {
 
 impl Files {
     /// Opens the files that the sandbox would hide.
-    pub(super) fn new(spec: &ParseSpec, want: Want) -> Self {
+    pub(super) fn new(spec: &ParseSpec, shortages: Shortages) -> Self {
         let held = spec.held.iter().map(|held| (held.path.as_os_str().into(), File::open(&held.at)));
-        Self { body_bytes_max: spec.body_bytes_max, want, held: held.collect() }
+        Self { body_bytes_max: spec.body_bytes_max, shortages, held: held.collect() }
     }
 
     /// Returns the maximum size of a page.
@@ -48,8 +48,8 @@ impl Files {
     pub(super) fn open(&self, target: &[u8]) -> Result<Opened, String> {
         let name = OsStr::from_bytes(target);
         let opened = match self.held.iter().find(|(held, _)| **held == *name) {
-            None => self.want.until_met(|| open_regular(Path::new(name))),
-            Some((_, Ok(file))) => self.want.until_met(|| again(file)),
+            None => self.shortages.until_met(|| open_regular(Path::new(name))),
+            Some((_, Ok(file))) => self.shortages.until_met(|| again(file)),
             Some((_, Err(error))) => return Err(unreadable(error)),
         };
         let (file, bytes) = opened.map_err(|error| unreadable(&error))?;
@@ -145,7 +145,7 @@ mod tests {
         let gone = HeldFile { path: PathBuf::from("/dev/fd/63"), at: dir.path().join("gone") };
         let check = |target: &[u8], max: u64, want: Result<(&str, u64), &str>| {
             let spec = ParseSpec { body_bytes_max: max, held: vec![held.clone(), gone.clone()] };
-            let files = Files::new(&spec, Want::default());
+            let files = Files::new(&spec, Shortages::default());
             for _ in 0..2 {
                 match (files.open(target), want) {
                     (Ok(Opened::Page(mut body, bytes)), Ok((text, want))) => {

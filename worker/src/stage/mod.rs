@@ -35,11 +35,11 @@ use shared::warc::without_credentials;
 use url::Url;
 
 use crate::Hook;
-use crate::want::Want;
+use crate::shortage::Shortages;
 
 use self::csv::Csv;
 use self::extract::{Body, Extractor, Kind, Page};
-use self::fetch::tape::Tape;
+use self::fetch::recording::Recording;
 use self::fetch::{Failure, Fetched, blocking, event_loop};
 use self::files::{Files, Opened};
 use self::media_type::MediaType;
@@ -60,19 +60,24 @@ enum Opener {
 }
 
 impl Opener {
-    fn fetching(spec: &FetchSpec, executor: Executor, archives: bool, want: Want) -> anyhow::Result<Self> {
+    fn fetching(
+        spec: &FetchSpec,
+        executor: Executor,
+        archives: bool,
+        shortages: Shortages,
+    ) -> anyhow::Result<Self> {
         match executor {
             Executor::Blocking => {
                 let client =
-                    blocking::Client::new(spec, want).context("cannot set up the blocking client")?;
+                    blocking::Client::new(spec, shortages).context("cannot set up the blocking client")?;
                 if archives {
                     client.name_peers();
                 }
                 Ok(Self::Blocking(client))
             }
             Executor::EventLoop => {
-                let client =
-                    event_loop::Client::new(spec, want).context("cannot set up the event loop's client")?;
+                let client = event_loop::Client::new(spec, shortages)
+                    .context("cannot set up the event loop's client")?;
                 if archives {
                     client.name_peers();
                 }
@@ -95,7 +100,7 @@ pub(crate) struct Pipeline {
     slot: u32,
     job_started_us: u64,
     black_box: Arc<BlackBox>,
-    want: Want,
+    shortages: Shortages,
     hook: Option<Hook>,
 }
 
@@ -104,7 +109,7 @@ pub(crate) struct Pipeline {
 pub(crate) struct Answer {
     started_us: u64,
     arrived: Arrived,
-    tape: Tape,
+    recording: Recording,
 }
 
 #[derive(Debug)]
@@ -149,14 +154,14 @@ impl Pipeline {
             RecordEncoding::JsonLine | RecordEncoding::Row(_) => None,
             RecordEncoding::Warc(spec) => Some(Archivist::new(spec)),
         };
-        let want = Want::shown_in(Arc::clone(&black_box));
+        let shortages = Shortages::shown_in(Arc::clone(&black_box));
         let opener = match &job.work {
-            Work::Csv(spec) => Opener::Csv(Box::new(Csv::new((**spec).clone(), job.slot, want.clone()))),
-            Work::Parse(parse) => Opener::Files(Files::new(parse, want.clone())),
+            Work::Csv(spec) => Opener::Csv(Box::new(Csv::new((**spec).clone(), job.slot, shortages.clone()))),
+            Work::Parse(parse) => Opener::Files(Files::new(parse, shortages.clone())),
             // Nothing is opened: its targets go to the program as they are.
             Work::Map(_) => Opener::Files(Files::default()),
             Work::Fetch(fetch) | Work::Sitemap(fetch) => {
-                Opener::fetching(fetch, job.executor, archivist.is_some(), want.clone())?
+                Opener::fetching(fetch, job.executor, archivist.is_some(), shortages.clone())?
             }
         };
         Ok(Self {
@@ -169,7 +174,7 @@ impl Pipeline {
             slot: job.slot,
             job_started_us: job.started_us,
             black_box,
-            want,
+            shortages,
             hook,
         })
     }
@@ -177,36 +182,36 @@ impl Pipeline {
     /// Why this worker cannot go on, if it cannot: this machine has no more of what it needs. What it did last is
     /// no record then.
     pub(crate) fn hopeless(&self) -> Option<&str> {
-        self.want.hopeless()
+        self.shortages.hopeless()
     }
 
     /// All of one target, on this thread; appends its record to `line`.
     pub(crate) fn run_blocking(&mut self, target: &Target, line: &mut Vec<u8>) -> Outcome {
         let started_us = clock::monotonic_us();
-        let mut tape = Tape::new(self.archivist.is_some());
+        let mut recording = Recording::new(self.archivist.is_some());
         let arrived = match &mut self.opener {
             Opener::Blocking(client) => {
                 self.black_box.enter(target.id, Phase::Fetch, started_us);
                 strike(self.hook, Phase::Fetch, target);
-                Arrived::Response(with_url(target, |url| client.fetch(url, &mut tape)))
+                Arrived::Response(with_url(target, |url| client.fetch(url, &mut recording)))
             }
             Opener::EventLoop(_) | Opener::Files(_) | Opener::Csv(_) => Arrived::Path,
         };
-        self.compute(target, Answer { started_us, arrived, tape }, line)
+        self.compute(target, Answer { started_us, arrived, recording }, line)
     }
 
     /// The waiting half, interleaved with that of other targets.
     pub(crate) async fn wait_for(&self, target: &Target) -> Answer {
         let started_us = clock::monotonic_us();
-        let mut tape = Tape::new(self.archivist.is_some());
+        let mut recording = Recording::new(self.archivist.is_some());
         let arrived = match &self.opener {
             Opener::EventLoop(client) => Arrived::Response(match std::str::from_utf8(&target.input) {
-                Ok(url) => self.named(target, client.fetch(url, &mut tape)).await,
+                Ok(url) => self.named(target, client.fetch(url, &mut recording)).await,
                 Err(_) => Err(not_utf8()),
             }),
             Opener::Blocking(_) | Opener::Files(_) | Opener::Csv(_) => Arrived::Path,
         };
-        Answer { started_us, arrived, tape }
+        Answer { started_us, arrived, recording }
     }
 
     /// Lets `work` run on, the black box naming `target` each time: a wait is also decompression, which can kill.
@@ -243,7 +248,7 @@ impl Pipeline {
         let before = line.len();
         if !matches!(verdict, Verdict::Retry { .. }) {
             self.black_box.enter(target.id, Phase::Encode, ended_us);
-            self.write(target, &findings, is_file, elapsed_us, &answer.tape, line);
+            self.write(target, &findings, is_file, elapsed_us, &answer.recording, line);
             let bytes = line.len() - before;
             if bytes > RECORD_BYTES_MAX {
                 line.truncate(before);
@@ -252,7 +257,7 @@ impl Pipeline {
                 findings.problem = Problem::of_page(ErrorKind::TooLarge, message);
                 findings.listing = None;
                 verdict = findings.verdict(target);
-                self.write(target, &findings, is_file, elapsed_us, &Tape::new(false), line);
+                self.write(target, &findings, is_file, elapsed_us, &Recording::new(false), line);
             }
         }
         self.black_box.leave();
@@ -357,7 +362,7 @@ impl Pipeline {
         findings: &Findings,
         is_file: bool,
         elapsed_us: u64,
-        tape: &Tape,
+        recording: &Recording,
         line: &mut Vec<u8>,
     ) {
         if let Some(listing) = &findings.listing {
@@ -400,7 +405,7 @@ impl Pipeline {
         let mut json = Vec::new();
         let _ = record.write_line(&mut json);
         let final_url = findings.final_url.as_ref();
-        archivist.write(About { id: target.id, input: &input, final_url, json: &json }, tape, line);
+        archivist.write(About { id: target.id, input: &input, final_url, json: &json }, recording, line);
     }
 }
 

@@ -303,7 +303,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_keeps_to_the_rules_reads_as_it_does_elsewhere(
+        fn valid_rows_are_read_like_csv_core(
             rows_in in proptest::collection::vec(
                 proptest::collection::vec("([a-z]{0,9}|[a-z,\"\r\n ]{0,70})", 2..5),
                 0..12,
@@ -332,7 +332,7 @@ mod tests {
         }
 
         #[test]
-        fn anything_else_is_an_error_or_reads_as_it_does_elsewhere(text in "[ab,\"\n]{0,90}") {
+        fn other_text_is_an_error_or_read_like_csv_core(text in "[ab,\"\n]{0,90}") {
             if let Ok((got, _)) = rows(text.as_bytes(), true) {
                 prop_assert_eq!(got, oracle(text.as_bytes()));
             }

@@ -55,7 +55,7 @@ impl Bench {
             groups_max: 1000,
             encoding: None,
         };
-        Self { dir, csv: Csv::new(spec, 0, Want::default()), black_box: BlackBox::create().unwrap().0 }
+        Self { dir, csv: Csv::new(spec, 0, Shortages::default()), black_box: BlackBox::create().unwrap().0 }
     }
 
     fn file(&mut self) -> &mut CsvFile {
@@ -211,7 +211,7 @@ proptest! {
 
     /// Every division into 1 to 64 ranges gives the same result as one pass, and that is what csv-core reads.
     #[test]
-    fn every_cut_gives_what_one_pass_gives((text, begins) in any_text()) {
+    fn every_division_gives_the_same_result_as_one_pass((text, begins) in any_text()) {
         let bench = Bench::new(text.as_bytes());
         let whole = bench.whole();
         prop_assert!(whole.stray.is_none());
@@ -258,7 +258,7 @@ proptest! {
 }
 
 #[test]
-fn a_range_that_keeps_to_no_rules_says_so() {
+fn a_range_with_stray_quotes_is_reported() {
     for (text, cut, kind) in [
         ("a,1,x\nb,2,\"y\n", 0, StrayKind::Open),
         ("a,1,x\nb,2,y\"\n", 0, StrayKind::Inside),
@@ -274,7 +274,7 @@ fn a_range_that_keeps_to_no_rules_says_so() {
 }
 
 #[test]
-fn bad_rows_are_placed() {
+fn bad_rows_are_located() {
     let text = "a,1,x\n\"b\n\",2\nc,z,y\n\nd,1,2,3\n";
     let bench = Bench::new(text.as_bytes());
     let expected = |places: [Place; 3]| {
@@ -293,7 +293,7 @@ fn bad_rows_are_placed() {
 }
 
 #[test]
-fn cells_too_long_to_be_used_make_their_row_bad_and_others_do_not() {
+fn overlong_cells_make_their_row_bad_only_if_used() {
     let long = "y".repeat(CELL_BYTES_MAX_PLUS_ONE);
     for quote in ["\"", "\"x\"\""] {
         // The second file has a stray quote, so it is read leniently.
@@ -313,7 +313,7 @@ fn cells_too_long_to_be_used_make_their_row_bad_and_others_do_not() {
 const CELL_BYTES_MAX_PLUS_ONE: usize = shared::csv::CELL_BYTES_MAX + 1;
 
 #[test]
-fn rows_are_left_out_before_they_can_be_bad() {
+fn excluded_rows_are_not_bad() {
     let mut bench = Bench::new(b"a,1,x\nb,no,y\nc,3,z\n");
     let filter = Filter { column: 0, comparison: Comparison::NotEqual, text: b"b".to_vec(), number: None };
     bench.csv.spec.filters = vec![filter];
@@ -322,7 +322,7 @@ fn rows_are_left_out_before_they_can_be_bad() {
 }
 
 #[test]
-fn a_file_that_is_not_what_it_was_is_not_read() {
+fn a_changed_file_is_not_read() {
     let failed = |bench: &Bench, part| match bench.found(part) {
         Found::Failed(why) => why,
         other @ (Found::Done(_) | Found::Stray(_) | Found::GroupsFull) => panic!("{other:?}"),
@@ -348,7 +348,7 @@ fn a_file_that_is_not_what_it_was_is_not_read() {
 }
 
 #[test]
-fn what_cannot_be_done_is_reported() {
+fn failures_are_reported() {
     let mut bench = Bench::new(b"a,1,x\nb,2,y\n");
     bench.csv.spec.groups_max = 1;
     assert!(matches!(bench.found(Part::Whole { file: 0 }), Found::GroupsFull));

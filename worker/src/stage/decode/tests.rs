@@ -120,7 +120,7 @@ fn every_coding_decodes_in_pieces_of_any_size() {
 }
 
 #[test]
-fn what_is_cut_short_or_broken_says_so() {
+fn truncated_and_corrupt_data_are_reported() {
     let page = page();
     for (value, encoded) in [
         ("gzip", gzip(&page)),
@@ -228,7 +228,7 @@ fn a_zstd_window_over_the_standards_limit_is_refused() {
 }
 
 #[test]
-fn a_coding_that_nobody_knows_leaves_the_bytes_alone() {
+fn an_unknown_coding_leaves_the_bytes_unchanged() {
     for value in [
         "utf-8",
         "UTF-8",
@@ -249,6 +249,6 @@ fn a_coding_that_nobody_knows_leaves_the_bytes_alone() {
 }
 
 #[test]
-fn endless_stacks_are_refused() {
+fn too_many_codings_are_rejected() {
     assert_eq!(parse("gzip,gzip,gzip,gzip"), Err(DecodeError::Stacked(4)));
 }

@@ -11,7 +11,7 @@ use nix::libc;
 use shared::address::AddressPolicy;
 
 use super::fault::Fault;
-use crate::want::Shortage;
+use crate::shortage::Shortage;
 
 /// How long to wait for one address before trying the next.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);

@@ -16,7 +16,7 @@ use shared::clock;
 use tokio::sync::oneshot;
 
 use super::fault::{Fault, human};
-use crate::want::Shortage;
+use crate::shortage::Shortage;
 
 /// How long an address stays cached. The system does not report the record's TTL; browsers use a minute.
 const POSITIVE_TTL: Duration = Duration::from_secs(60);
@@ -149,7 +149,7 @@ impl Inner {
                 return;
             };
             drop(state);
-            // A lookup that fails for want of a descriptor reports that the name does not exist.
+            // A lookup that gets no descriptor reports that the name does not exist.
             let answer = match io::pipe().and_then(|spare| {
                 drop(spare);
                 (self.lookup)(&name)

@@ -3,7 +3,7 @@
 //! Calling contract, the same for both clients:
 //!
 //! ```text
-//! Exchange::new(rules, url, tape)
+//! Exchange::new(rules, url, recording)
 //! loop  turn() → Done(outcome): the end.   turn() → Request(r): send it, then
 //!         on_fault(f)                       if there is no response head, else
 //!         on_head(head), and while it and on_chunk(bytes) return Flow::Read:
@@ -21,10 +21,10 @@ use url::Url;
 
 use super::body::{Body, content_length};
 use super::fault::Fault;
-use super::place::Place;
+use super::hop::CurrentHop;
+use super::recording::{Recording, Truncated};
+use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::rules::Rules;
-use super::tape::{Tape, Truncated};
-use super::wire::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::{Failure, Fetched, Outcome, target};
 use crate::stage::decode::DecodeError;
 
@@ -72,7 +72,7 @@ enum Next {
 
 /// One target under way.
 pub(super) struct Exchange<'a> {
-    place: Place<'a>,
+    hop: CurrentHop<'a>,
     /// The first URL, with the credentials for its origin. Set by the first redirect.
     home: Option<Url>,
     away: bool,
@@ -82,22 +82,26 @@ pub(super) struct Exchange<'a> {
     downgraded: bool,
     phase: Phase,
     /// Records what is sent and received, if it is on.
-    tape: &'a mut Tape,
+    recording: &'a mut Recording,
 }
 
 impl<'a> Exchange<'a> {
     /// Begins the exchange for one input.
-    pub(super) fn new(rules: &'a Rules, input: &str, tape: &'a mut Tape) -> Result<Self, Box<Failure>> {
-        let url = target::parse(input).map_err(Place::nowhere)?;
+    pub(super) fn new(
+        rules: &'a Rules,
+        input: &str,
+        recording: &'a mut Recording,
+    ) -> Result<Self, Box<Failure>> {
+        let url = target::parse(input).map_err(CurrentHop::nowhere)?;
         Ok(Self {
-            place: Place { rules, url, status: None },
+            hop: CurrentHop { rules, url, status: None },
             home: None,
             away: false,
             redirects: 0,
             stale: 0,
             downgraded: false,
             phase: Phase::Idle(Next::Request),
-            tape,
+            recording,
         })
     }
 
@@ -107,44 +111,44 @@ impl<'a> Exchange<'a> {
             Phase::Idle(Next::Done(outcome)) => Turn::Done(outcome),
             Phase::Idle(Next::Request) => match self.request() {
                 Ok(request) => Turn::Request(request),
-                Err(message) => Turn::Done(Err(self.place.failure(ErrorKind::InvalidUrl, message, false))),
+                Err(message) => Turn::Done(Err(self.hop.failure(ErrorKind::InvalidUrl, message, false))),
             },
             // The client broke the contract: it stopped without reporting why.
             Phase::Head | Phase::Body(_) | Phase::Drain { .. } => {
-                Turn::Done(Err(self.place.explain(&Fault::Closed, None)))
+                Turn::Done(Err(self.hop.explain(&Fault::Closed, None)))
             }
         }
     }
 
     fn request(&mut self) -> Result<Request<()>, String> {
         let mut request = Request::new(());
-        *request.uri_mut() = target::request_uri(&self.place.url)?;
-        let headers = if self.away { &self.place.rules.headers_away } else { &self.place.rules.headers_home };
+        *request.uri_mut() = target::request_uri(&self.hop.url)?;
+        let headers = if self.away { &self.hop.rules.headers_away } else { &self.hop.rules.headers_home };
         headers.clone_into(request.headers_mut());
-        if let Some(value) = target::basic_auth(&self.place.url) {
+        if let Some(value) = target::basic_auth(&self.hop.url) {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
-        self.place.status = None;
-        self.tape.request(&self.place.url, &request);
+        self.hop.status = None;
+        self.recording.request(&self.hop.url, &request);
         Ok(request)
     }
 
     /// Handles the response's status line and headers.
     pub(super) fn on_head(&mut self, head: &Parts) -> Flow {
         if let Err(fault) = check_framing(head) {
-            return self.stop(Err(self.place.explain(&fault, None)));
+            return self.stop(Err(self.hop.explain(&fault, None)));
         }
-        self.tape.head(head);
+        self.recording.head(head);
         let flow = self.judge(head);
         if flow == Flow::Stop {
-            self.tape.cut(Truncated::Length);
+            self.recording.cut(Truncated::Length);
         }
         flow
     }
 
     fn judge(&mut self, head: &Parts) -> Flow {
-        self.place.status = Some(head.status.as_u16());
+        self.hop.status = Some(head.status.as_u16());
         if let Some(location) = head.headers.get(LOCATION).filter(|_| is_redirect(head.status)) {
             let next = match self.follow(location) {
                 Ok(()) => Next::Request,
@@ -153,29 +157,29 @@ impl<'a> Exchange<'a> {
             return self.drain(&head.headers, next);
         }
         if head.status.as_u16() >= 400 {
-            let failure = self.place.refused(head.status, &head.headers);
+            let failure = self.hop.refused(head.status, &head.headers);
             return self.drain(&head.headers, Next::Done(Err(failure)));
         }
-        match Body::begin(&head.headers, self.place.rules) {
+        match Body::begin(&head.headers, self.hop.rules) {
             Ok(body) => {
                 self.phase = Phase::Body(Box::new(body));
                 Flow::Read
             }
-            Err(error) => self.stop(Err(self.place.undecodable(&error, 0))),
+            Err(error) => self.stop(Err(self.hop.undecodable(&error, 0))),
         }
     }
 
     /// Handles a piece of the body.
     pub(super) fn on_chunk(&mut self, chunk: &[u8]) -> Flow {
-        self.tape.chunk(chunk);
+        self.recording.chunk(chunk);
         match &mut self.phase {
-            Phase::Body(body) => match body.push(chunk, self.place.rules) {
+            Phase::Body(body) => match body.push(chunk, self.hop.rules) {
                 Ok(()) => Flow::Read,
                 Err(error) => {
                     let too_large = error == DecodeError::TooLarge;
-                    self.tape.cut(if too_large { Truncated::Length } else { Truncated::Unspecified });
+                    self.recording.cut(if too_large { Truncated::Length } else { Truncated::Unspecified });
                     let received = body.received;
-                    let failure = self.place.undecodable(&error, received);
+                    let failure = self.hop.undecodable(&error, received);
                     self.stop(Err(failure))
                 }
             },
@@ -186,7 +190,7 @@ impl<'a> Exchange<'a> {
                 }
                 let next = mem::replace(next, Next::Request);
                 self.phase = Phase::Idle(next);
-                self.tape.cut(Truncated::Length);
+                self.recording.cut(Truncated::Length);
                 Flow::Stop
             }
             Phase::Idle(_) | Phase::Head => Flow::Stop,
@@ -209,7 +213,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn on_fault(&mut self, fault: &Fault) {
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
-        self.tape.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });
+        self.recording.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });
         let next = match mem::replace(&mut self.phase, Phase::Head) {
             Phase::Head if *fault == Fault::Stale && self.stale < STALE_MAX => {
                 self.stale += 1;
@@ -221,14 +225,14 @@ impl<'a> Exchange<'a> {
                 self.downgraded = true;
                 Next::Request
             }
-            Phase::Head => Next::Done(Err(self.place.explain(fault, None))),
-            Phase::Body(body) => Next::Done(Err(self.place.explain(fault, Some(&body)))),
+            Phase::Head => Next::Done(Err(self.hop.explain(fault, None))),
+            Phase::Body(body) => Next::Done(Err(self.hop.explain(fault, Some(&body)))),
             // Only time was lost.
             Phase::Drain { next: Next::Request, .. } | Phase::Idle(Next::Request)
                 if *fault == Fault::Timeout =>
             {
-                self.place.status = None;
-                Next::Done(Err(self.place.explain(fault, None)))
+                self.hop.status = None;
+                Next::Done(Err(self.hop.explain(fault, None)))
             }
             Phase::Drain { next, .. } | Phase::Idle(next) => next,
         };
@@ -240,13 +244,13 @@ impl<'a> Exchange<'a> {
         self.on_fault(&Fault::Timeout);
         match self.turn() {
             Turn::Done(outcome) => outcome,
-            Turn::Request(_) => Err(self.place.explain(&Fault::Timeout, None)),
+            Turn::Request(_) => Err(self.hop.explain(&Fault::Timeout, None)),
         }
     }
 
     /// Ends the exchange because this machine cannot continue it.
     pub(super) fn give_up(&self, fault: &Fault) -> Outcome {
-        Err(self.place.explain(fault, None))
+        Err(self.hop.explain(fault, None))
     }
 
     /// Whether the body is read only to keep the connection, which is not worth waiting for.
@@ -269,18 +273,18 @@ impl<'a> Exchange<'a> {
     }
 
     fn follow(&mut self, location: &HeaderValue) -> Result<(), Box<Failure>> {
-        let mut next = target::redirect(&self.place.url, location)
-            .map_err(|message| self.place.failure(ErrorKind::InvalidUrl, message, false))?;
-        if self.redirects >= self.place.rules.redirects_max {
+        let mut next = target::redirect(&self.hop.url, location)
+            .map_err(|message| self.hop.failure(ErrorKind::InvalidUrl, message, false))?;
+        if self.redirects >= self.hop.rules.redirects_max {
             let shown = target::public(next.clone());
             let message =
-                format!("more than {} redirects, the next to {shown}", self.place.rules.redirects_max);
-            return Err(self.place.failure(ErrorKind::TooManyRedirects, message, false));
+                format!("more than {} redirects, the next to {shown}", self.hop.rules.redirects_max);
+            return Err(self.hop.failure(ErrorKind::TooManyRedirects, message, false));
         }
         self.redirects += 1;
         self.stale = 0;
         self.downgraded = false;
-        let home = self.home.get_or_insert_with(|| self.place.url.clone());
+        let home = self.home.get_or_insert_with(|| self.hop.url.clone());
         self.away = home.origin() != next.origin();
         if self.away {
             // Credentials that a server names for another origin are dropped, as in curl.
@@ -290,20 +294,20 @@ impl<'a> Exchange<'a> {
         } else {
             target::copy_credentials(home, &mut next);
         }
-        self.place.url = next;
+        self.hop.url = next;
         Ok(())
     }
 
     fn conclude(&mut self, body: Body) -> Outcome {
         if body.is_short() && self.has_body() {
-            self.tape.cut(Truncated::Disconnect);
-            return Err(self.place.explain(&Fault::Closed, Some(&body)));
+            self.recording.cut(Truncated::Disconnect);
+            return Err(self.hop.explain(&Fault::Closed, Some(&body)));
         }
         let (received, content_type) = (body.received, body.content_type.clone());
-        let body = body.finish().map_err(|error| self.place.undecodable(&error, received))?;
+        let body = body.finish().map_err(|error| self.hop.undecodable(&error, received))?;
         Ok(Fetched {
-            final_url: target::public(self.place.url.clone()),
-            status: self.place.status.unwrap_or_default(),
+            final_url: target::public(self.hop.url.clone()),
+            status: self.hop.status.unwrap_or_default(),
             body,
             content_type,
         })
@@ -311,7 +315,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether a body can follow. 204 and 304 end with their head, whatever their `Content-Length`.
     const fn has_body(&self) -> bool {
-        !matches!(self.place.status, Some(204 | 304))
+        !matches!(self.hop.status, Some(204 | 304))
     }
 }
 

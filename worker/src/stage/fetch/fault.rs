@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::want::Shortage;
+use crate::shortage::Shortage;
 
 /// One failure between this worker and the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

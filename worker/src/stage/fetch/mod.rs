@@ -11,15 +11,15 @@ mod dns;
 pub mod event_loop;
 mod exchange;
 mod fault;
+mod hop;
 #[cfg(test)]
 mod parity;
-mod place;
+pub(crate) mod recording;
+mod repair;
 mod retry_after;
 mod rules;
-pub(crate) mod tape;
 mod target;
 mod tls;
-mod wire;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use shared::job::WarcSpec;
 use shared::warc::{Id, Kind, Metadata, Record, Writer, uri};
 use url::Url;
 
-use super::fetch::tape::{Hop, Response, Tape};
+use super::fetch::recording::{Hop, Recording, Response};
 
 /// Contents that are compressed by their nature: squeezing them again takes time and saves nothing.
 const DENSE: [&str; 13] = [
@@ -55,16 +55,16 @@ impl Archivist {
     }
 
     /// Appends all records of one target to `out`.
-    pub(super) fn write(&self, about: About<'_>, tape: &Tape, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, about: About<'_>, recording: &Recording, out: &mut Vec<u8>) {
         let mut writer = self.writer.borrow_mut();
         let mut last = None;
-        for (number, hop) in tape.hops().iter().enumerate() {
+        for (number, hop) in recording.hops().iter().enumerate() {
             if let Some(response) = &hop.response {
                 last = Some(exchange(&mut writer, about.id, number, hop, response, out));
             }
         }
         let uri = uri(about.final_url.map_or(about.input, Url::as_str));
-        let date = tape.hops().last().map_or_else(clock::wall, |hop| hop.sent);
+        let date = recording.hops().last().map_or_else(clock::wall, |hop| hop.sent);
         let (target, uri, json) = (about.id, uri.as_deref(), about.json);
         writer.append_metadata(&Metadata { target, date, uri, concurrent_to: last, json }, out);
     }

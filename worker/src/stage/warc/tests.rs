@@ -23,7 +23,7 @@ fn metadata(input: &str, final_url: Option<&str>) -> String {
     let final_url = final_url.map(|url| Url::parse(url).unwrap());
     let about = About { id: 3, input, final_url: final_url.as_ref(), json: b"{\"id\":3}\n" };
     let mut out = Vec::new();
-    archivist.write(about, &Tape::new(true), &mut out);
+    archivist.write(about, &Recording::new(true), &mut out);
     String::from_utf8(out).unwrap()
 }
 

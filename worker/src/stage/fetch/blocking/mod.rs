@@ -25,12 +25,12 @@ use super::connect::{Attempts, Endpoint, Gate, is_reset};
 use super::dns::{Resolver, too_slow};
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
+use super::recording::{Peer, Recording};
+use super::repair::TIDY_BYTES_MAX;
 use super::rules::{HeaderError, Rules};
-use super::tape::{Peer, Tape};
 use super::tls::{Tls, handshake_fault, server_name, session_fault};
-use super::wire::TIDY_BYTES_MAX;
-use crate::want::{Shortage, Want};
-use transport::{Channel, Pooled, Socket, Watch, Whose};
+use crate::shortage::{Shortage, Shortages};
+use transport::{Channel, Pooled, Socket, TimeoutKind, Watch};
 
 /// Maximum idle connections. With one target at a time only the most recent hosts matter, and `ureq` searches the
 /// pool linearly.
@@ -57,17 +57,17 @@ pub struct Client {
     agent: Agent,
     dial: Dial,
     watch: Arc<Watch>,
-    want: Want,
+    shortages: Shortages,
     piece: Vec<u8>,
 }
 
 impl Client {
-    /// Creates a client for a job. Opens nothing yet. Other users share `want`.
+    /// Creates a client for a job. Opens nothing yet. Other users share `shortages`.
     ///
     /// # Errors
     /// A header of the job cannot be sent.
-    pub(crate) fn new(spec: &FetchSpec, want: Want) -> Result<Self, HeaderError> {
-        Ok(Self::build(Rules::new(spec)?, Tls::system(&["http/1.1"]), want))
+    pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, HeaderError> {
+        Ok(Self::build(Rules::new(spec)?, Tls::system(&["http/1.1"]), shortages))
     }
 
     #[cfg(test)]
@@ -77,10 +77,10 @@ impl Client {
 
     #[cfg(test)]
     pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
-        Self::build(rules, tls, Want::default())
+        Self::build(rules, tls, Shortages::default())
     }
 
-    fn build(rules: Rules, tls: Tls, want: Want) -> Self {
+    fn build(rules: Rules, tls: Tls, shortages: Shortages) -> Self {
         let watch = Arc::new(Watch::new());
         let dial = Dial {
             resolver: Resolver::system(),
@@ -89,7 +89,7 @@ impl Client {
             connect_timeout: rules.connect_timeout,
             watch: Arc::clone(&watch),
         };
-        Self { rules, agent: agent(dial.clone()), dial, watch, want, piece: vec![0; PIECE_BYTES] }
+        Self { rules, agent: agent(dial.clone()), dial, watch, shortages, piece: vec![0; PIECE_BYTES] }
     }
 
     /// From now on, every response carries the address that it came from.
@@ -97,12 +97,12 @@ impl Client {
         self.watch.name_peers();
     }
 
-    /// Fetches one URL, including redirects, and records it on `tape`.
+    /// Fetches one URL, including redirects, and records it on `recording`.
     ///
     /// # Errors
     /// Why there is no complete response below 400.
-    pub(crate) fn fetch(&mut self, url: &str, tape: &mut Tape) -> Outcome {
-        let mut exchange = Exchange::new(&self.rules, url, tape)?;
+    pub(crate) fn fetch(&mut self, url: &str, recording: &mut Recording) -> Outcome {
+        let mut exchange = Exchange::new(&self.rules, url, recording)?;
         let mut deadline = clock::now() + self.rules.timeout;
         let mut attempt = 0;
         loop {
@@ -110,13 +110,13 @@ impl Client {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
-            self.watch.set(deadline, Whose::Target);
+            self.watch.set(deadline, TimeoutKind::Target);
             match hop(&mut exchange, &self.agent, &self.watch, request, &mut self.piece) {
                 Ok(()) => exchange.on_end(),
                 Err(Fault::Shortage(shortage)) => {
                     // Replacing the agent closes its idle connections.
                     self.agent = agent(self.dial.clone());
-                    match await_room(&self.want, shortage, attempt) {
+                    match await_room(&self.shortages, shortage, attempt) {
                         Some(waited) => deadline += waited,
                         None => return exchange.give_up(&Fault::Shortage(shortage)),
                     }
@@ -127,7 +127,7 @@ impl Client {
                 Err(fault) => exchange.on_fault(&fault),
             }
             if attempt > 0 {
-                self.want.met();
+                self.shortages.met();
                 attempt = 0;
             }
         }
@@ -135,10 +135,10 @@ impl Client {
 }
 
 /// Waits until the next attempt and returns how long that took, or `None` if the run must end.
-fn await_room(want: &Want, shortage: Shortage, attempt: u32) -> Option<Duration> {
+fn await_room(shortages: &Shortages, shortage: Shortage, attempt: u32) -> Option<Duration> {
     let begun = clock::now();
-    let _waiting = want.begin();
-    want.wait(shortage, attempt).then(|| clock::now().duration_since(begun))
+    let _waiting = shortages.begin();
+    shortages.wait(shortage, attempt).then(|| clock::now().duration_since(begun))
 }
 
 fn agent(dial: Dial) -> Agent {
@@ -175,7 +175,7 @@ fn hop(
     }
     if exchange.draining() {
         let (deadline, _) = watch.limit();
-        watch.set(deadline.min(clock::now() + DRAIN_TIMEOUT), Whose::Drain);
+        watch.set(deadline.min(clock::now() + DRAIN_TIMEOUT), TimeoutKind::Drain);
     }
     let mut body = body.into_reader();
     loop {
@@ -256,21 +256,21 @@ struct Dial {
 impl Dial {
     fn dial(&self, uri: &Uri) -> Result<Pooled, Fault> {
         let endpoint = Endpoint::of(uri)?;
-        let (deadline, whose) = self.watch.limit();
+        let (deadline, kind) = self.watch.limit();
         let ours = clock::now() + self.connect_timeout;
         if ours < deadline {
-            self.watch.set(ours, Whose::Connect);
+            self.watch.set(ours, TimeoutKind::Connect);
         }
         let channel = self.open(&endpoint);
-        self.watch.set(deadline, whose);
+        self.watch.set(deadline, kind);
         channel.map(Pooled::new)
     }
 
     fn open(&self, endpoint: &Endpoint) -> Result<Channel, Fault> {
         let Some(addresses) = self.resolver.wait(&endpoint.host, self.watch.left()?) else {
             return Err(match self.watch.limit() {
-                (_, Whose::Connect) => too_slow(&endpoint.host, self.connect_timeout),
-                (_, Whose::Target | Whose::Drain) => Fault::Timeout,
+                (_, TimeoutKind::Connect) => too_slow(&endpoint.host, self.connect_timeout),
+                (_, TimeoutKind::Target | TimeoutKind::Drain) => Fault::Timeout,
             });
         };
         let stream = self.connect(endpoint, &addresses?)?;

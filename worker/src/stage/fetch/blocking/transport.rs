@@ -16,7 +16,7 @@ use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport}
 
 use super::super::connect::History;
 use super::super::fault::Fault;
-use super::super::wire::{Slot, TIDY_BYTES_MAX, Wire};
+use super::super::repair::{Repair, Slot, TIDY_BYTES_MAX};
 
 /// Maximum bytes per read. A head that is passed on unchanged must fit, because `ureq` needs it whole.
 const INPUT_BYTES: usize = 2 * TIDY_BYTES_MAX;
@@ -27,7 +27,7 @@ const OUTPUT_BYTES: usize = 16 * 1024;
 
 /// Which timeout a deadline belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum TimeoutKind {
     /// The whole target.
     Target,
     /// The connection attempt.
@@ -39,7 +39,7 @@ pub(super) enum Whose {
 /// The deadline of the target under way, and what is known of its request and response. The client and its
 /// connections share it; one target at a time uses it.
 pub(super) struct Watch {
-    limit: Mutex<(Instant, Whose)>,
+    limit: Mutex<(Instant, TimeoutKind)>,
     /// Maximum size of the request head under way.
     request_bytes: AtomicUsize,
     /// The real head of the response, if `ureq` was given a replacement.
@@ -52,7 +52,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new() -> Self {
         Self {
-            limit: Mutex::new((clock::now(), Whose::Target)),
+            limit: Mutex::new((clock::now(), TimeoutKind::Target)),
             request_bytes: AtomicUsize::new(0),
             slot: Slot::default(),
             names_peers: AtomicBool::new(false),
@@ -61,23 +61,23 @@ impl Watch {
     }
 
     /// Sets the deadline for reads and writes.
-    pub(super) fn set(&self, deadline: Instant, whose: Whose) {
-        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = (deadline, whose);
+    pub(super) fn set(&self, deadline: Instant, kind: TimeoutKind) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = (deadline, kind);
     }
 
-    pub(super) fn limit(&self) -> (Instant, Whose) {
+    pub(super) fn limit(&self) -> (Instant, TimeoutKind) {
         *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the time left, or the fault of the timeout that has run out.
     pub(super) fn left(&self) -> Result<Duration, Fault> {
-        let (deadline, whose) = self.limit();
+        let (deadline, kind) = self.limit();
         let left = deadline.saturating_duration_since(clock::now());
-        match whose {
+        match kind {
             _ if !left.is_zero() => Ok(left),
-            Whose::Target => Err(Fault::Timeout),
-            Whose::Connect => Err(Fault::ConnectTimeout),
-            Whose::Drain => Err(Fault::Closed),
+            TimeoutKind::Target => Err(Fault::Timeout),
+            TimeoutKind::Connect => Err(Fault::ConnectTimeout),
+            TimeoutKind::Drain => Err(Fault::Closed),
         }
     }
 
@@ -271,21 +271,21 @@ pub(super) struct Pooled {
     channel: Channel,
     space: Space,
     history: History,
-    wire: Wire,
+    repair: Repair,
 }
 
 impl Pooled {
     pub(super) fn new(channel: Channel) -> Self {
         let watch = Arc::clone(&channel.socket().watch);
-        let wire = Wire::new(watch.slot.clone());
-        Self { channel, space: Space::new(watch), history: History::default(), wire }
+        let repair = Repair::new(watch.slot.clone());
+        Self { channel, space: Space::new(watch), history: History::default(), repair }
     }
 
     /// Reads until `ureq` can have something. Returns `false` at the end of the connection.
     fn read(&mut self) -> io::Result<bool> {
         loop {
             let room = self.space.input_append_buf();
-            let kept = self.wire.take(room.len()).map_err(Fault::into_io)?;
+            let kept = self.repair.take(room.len()).map_err(Fault::into_io)?;
             if !kept.is_empty() {
                 room.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
                 let bytes = kept.len();
@@ -298,7 +298,7 @@ impl Pooled {
                 Ok(read) => read,
             };
             self.history.on_read();
-            if self.wire.on_read(room.get(..read).unwrap_or_default()) {
+            if self.repair.on_read(room.get(..read).unwrap_or_default()) {
                 self.space.input_appended(read);
                 return Ok(true);
             }
@@ -309,7 +309,7 @@ impl Pooled {
     /// here tell these cases apart.
     fn end(&self, error: Option<io::Error>) -> io::Result<bool> {
         self.history.on_end(error)?;
-        self.wire.on_end().map_err(Fault::into_io)?;
+        self.repair.on_end().map_err(Fault::into_io)?;
         Ok(false)
     }
 }
@@ -324,7 +324,7 @@ impl Transport for Pooled {
         let socket = self.channel.socket();
         socket.watch.note_peer(&socket.stream);
         let output = self.space.output().get(..amount).unwrap_or_default();
-        self.wire.on_write(output);
+        self.repair.on_write(output);
         let written = self.channel.write_all(output).and_then(|()| self.channel.flush());
         Ok(written.map_err(|error| self.history.on_write_error(error))?)
     }
@@ -338,7 +338,7 @@ impl Transport for Pooled {
     }
 
     fn is_open(&mut self) -> bool {
-        !self.wire.is_over() && self.channel.socket().is_quiet()
+        !self.repair.is_over() && self.channel.socket().is_quiet()
     }
 
     fn is_tls(&self) -> bool {

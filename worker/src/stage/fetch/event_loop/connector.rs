@@ -21,12 +21,12 @@ use tower_service::Service;
 use super::super::connect::{Attempts, Endpoint, Gate, History};
 use super::super::dns::{Resolver, too_slow};
 use super::super::fault::Fault;
+use super::super::recording::Peer;
+use super::super::repair::{Repair, Slot};
 use super::super::rules::Rules;
-use super::super::tape::Peer;
 use super::super::tls::{Tls, handshake_fault, server_name, session_fault};
-use super::super::wire::{Slot, Wire};
+use super::connections::{Closer, Connections, Permit};
 use super::goaway::{GoAway, Refusals};
-use super::room::{Link, Room, Seat};
 use super::stall::Stall;
 
 /// Makes connections. Cheap to clone, because hyper clones it for every request.
@@ -43,17 +43,23 @@ struct Inner {
     gate: Gate,
     connect_timeout: Duration,
     stall: Stall,
-    room: Arc<Room>,
+    connections: Arc<Connections>,
     names_peers: AtomicBool,
     refusals: Refusals,
 }
 
 impl Dial {
-    pub(super) fn new(tls: Tls, rules: &Rules, stall: Stall, room: Arc<Room>, refusals: Refusals) -> Self {
+    pub(super) fn new(
+        tls: Tls,
+        rules: &Rules,
+        stall: Stall,
+        connections: Arc<Connections>,
+        refusals: Refusals,
+    ) -> Self {
         let (gate, connect_timeout) = (rules.gate, rules.connect_timeout);
         let resolver = Resolver::system();
         let names_peers = AtomicBool::new(false);
-        let inner = Inner { resolver, tls, gate, connect_timeout, stall, room, names_peers, refusals };
+        let inner = Inner { resolver, tls, gate, connect_timeout, stall, connections, names_peers, refusals };
         Self { inner: Arc::new(inner), http1_only: false }
     }
 
@@ -86,7 +92,7 @@ impl Service<Uri> for Dial {
 impl Inner {
     async fn dial(&self, uri: &Uri, http1_only: bool) -> Result<Stream, Fault> {
         let endpoint = Endpoint::of(uri)?;
-        let seat = self.room.seat()?;
+        let permit = self.connections.permit()?;
         let mut resolved = false;
         let work = async {
             let addresses = self.resolver.resolve(&endpoint.host).await?;
@@ -95,12 +101,12 @@ impl Inner {
         };
         match self.stall.within(self.connect_timeout, work).await {
             Some(Ok((channel, peer))) => {
-                self.room.granted();
-                let mut stream = Stream::new(channel, peer, self.room.link(), seat);
+                self.connections.granted();
+                let mut stream = Stream::new(channel, peer, self.connections.closer(), permit);
                 stream.refusals = stream.is_h2.then(|| (self.refusals.clone(), uri.clone()));
                 Ok(stream)
             }
-            Some(Err(Fault::Shortage(shortage))) => Err(self.room.refused(seat, shortage)),
+            Some(Err(Fault::Shortage(shortage))) => Err(self.connections.refused(permit, shortage)),
             Some(Err(fault)) => Err(fault),
             None if resolved => Err(Fault::ConnectTimeout),
             None => Err(too_slow(&endpoint.host, self.connect_timeout)),
@@ -196,26 +202,38 @@ pub(super) struct Stream {
     refusals: Option<(Refusals, Uri)>,
     peer: Option<Peer>,
     history: History,
-    wire: Wire,
+    repair: Repair,
     slot: Slot,
     /// Lets a connection that needs the descriptor close this one.
-    link: Option<Arc<Link>>,
-    _seat: Seat,
+    closer: Option<Arc<Closer>>,
+    _permit: Permit,
 }
 
 impl Stream {
-    fn new(channel: Channel, peer: Option<Peer>, link: Option<Arc<Link>>, seat: Seat) -> Self {
+    fn new(channel: Channel, peer: Option<Peer>, closer: Option<Arc<Closer>>, permit: Permit) -> Self {
         let is_h2 = match &channel {
             Channel::Plain(_) => false,
             Channel::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         };
         let slot = Slot::default();
-        let wire = Wire::new(slot.clone());
+        let repair = Repair::new(slot.clone());
         let (http2, goaway, history) = Default::default();
         // Requests share an HTTP/2 connection, and only its frames show whether one is under way. So it closes by
         // hyper's idle timeout, never to free its descriptor.
-        let link = link.filter(|_| !is_h2);
-        Self { channel, is_h2, http2, goaway, refusals: None, peer, history, wire, slot, link, _seat: seat }
+        let closer = closer.filter(|_| !is_h2);
+        Self {
+            channel,
+            is_h2,
+            http2,
+            goaway,
+            refusals: None,
+            peer,
+            history,
+            repair,
+            slot,
+            closer,
+            _permit: permit,
+        }
     }
 
     fn poll_channel(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -230,21 +248,21 @@ impl Stream {
     fn poll_http1(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         loop {
-            let kept = self.wire.take(buffer.remaining()).map_err(Fault::into_io)?;
+            let kept = self.repair.take(buffer.remaining()).map_err(Fault::into_io)?;
             if !kept.is_empty() {
                 buffer.put_slice(kept);
                 return Poll::Ready(Ok(()));
             }
-            if self.wire.is_over() {
+            if self.repair.is_over() {
                 return Poll::Ready(Ok(()));
             }
             let read = ready!(self.poll_channel(cx, buffer));
             if read.is_err() || buffer.filled().len() == before {
                 self.history.on_end(read.err())?;
-                return Poll::Ready(self.wire.on_end().map_err(Fault::into_io));
+                return Poll::Ready(self.repair.on_end().map_err(Fault::into_io));
             }
             self.history.on_read();
-            if self.wire.on_read(buffer.filled().get(before..).unwrap_or_default()) {
+            if self.repair.on_read(buffer.filled().get(before..).unwrap_or_default()) {
                 return Poll::Ready(Ok(()));
             }
             buffer.set_filled(before);
@@ -257,10 +275,10 @@ impl Stream {
             Poll::Ready(Ok(bytes)) => {
                 self.history.on_write();
                 if !self.is_h2 {
-                    if let Some(link) = &self.link {
-                        link.on_request();
+                    if let Some(closer) = &self.closer {
+                        closer.on_request();
                     }
-                    self.wire.on_write(sent);
+                    self.repair.on_write(sent);
                 }
                 Poll::Ready(Ok(bytes))
             }
@@ -281,8 +299,8 @@ impl Connection for Stream {
             Some(peer) => connected.extra(peer),
             None => connected,
         };
-        match &self.link {
-            Some(link) => connected.extra(Arc::clone(link)),
+        match &self.closer {
+            Some(closer) => connected.extra(Arc::clone(closer)),
             None => connected,
         }
     }
@@ -295,7 +313,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.link.as_ref().is_some_and(|link| link.poll_closed(cx)) {
+        if this.closer.as_ref().is_some_and(|closer| closer.poll_closed(cx)) {
             return Poll::Ready(this.history.on_end(None));
         }
         if !this.is_h2 {
@@ -325,7 +343,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.wire.is_over() {
+        if this.repair.is_over() {
             return Poll::Ready(Err(Fault::Stale.into_io()));
         }
         let written = match &mut this.channel {

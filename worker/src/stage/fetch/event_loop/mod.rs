@@ -3,9 +3,9 @@
 //! hyper speaks HTTP/1.1 and HTTP/2 and pools connections. Here it follows no redirects, decodes nothing and has
 //! no timeouts. One timer serves a whole target.
 
+mod connections;
 mod connector;
 mod goaway;
-mod room;
 mod stall;
 
 use std::error::Error;
@@ -28,14 +28,14 @@ use super::Outcome;
 use super::connect::is_reset;
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
+use super::recording::Recording;
+use super::repair::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
 use super::rules::{HeaderError, Rules};
-use super::tape::Tape;
 use super::tls::Tls;
-use super::wire::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
-use crate::want::Want;
+use crate::shortage::Shortages;
+use connections::{Closer, Connections, Reading, WaitTime};
 use connector::{Dial, Http2};
 use goaway::Refusals;
-use room::{Link, Reading, Room, Waited};
 pub use stall::Stall;
 
 /// How long an idle connection is kept. Servers close theirs after 5 to 75 s.
@@ -57,16 +57,16 @@ pub struct Client {
     refusals: Refusals,
     dial: Dial,
     stall: Stall,
-    room: Arc<Room>,
+    connections: Arc<Connections>,
 }
 
 impl Client {
-    /// Creates a client for a job. Opens nothing yet, and needs no runtime yet. Other users share `want`.
+    /// Creates a client for a job. Opens nothing yet, and needs no runtime yet. Other users share `shortages`.
     ///
     /// # Errors
     /// A header of the job cannot be sent.
-    pub(crate) fn new(spec: &FetchSpec, want: Want) -> Result<Self, HeaderError> {
-        Ok(Self::build(Rules::new(spec)?, Tls::system(&["h2", "http/1.1"]), want))
+    pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, HeaderError> {
+        Ok(Self::build(Rules::new(spec)?, Tls::system(&["h2", "http/1.1"]), shortages))
     }
 
     #[cfg(test)]
@@ -76,14 +76,14 @@ impl Client {
 
     #[cfg(test)]
     pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
-        Self::build(rules, tls, Want::default())
+        Self::build(rules, tls, Shortages::default())
     }
 
-    fn build(rules: Rules, tls: Tls, want: Want) -> Self {
+    fn build(rules: Rules, tls: Tls, shortages: Shortages) -> Self {
         let stall = Stall::default();
-        let room = Room::new(connections_max(), want);
+        let connections = Connections::new(connections_max(), shortages);
         let refusals = Refusals::default();
-        let dial = Dial::new(tls, &rules, stall.clone(), Arc::clone(&room), refusals.clone());
+        let dial = Dial::new(tls, &rules, stall.clone(), Arc::clone(&connections), refusals.clone());
         let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
         let build = |dial| {
             legacy::Client::builder(TokioExecutor::new())
@@ -96,7 +96,7 @@ impl Client {
         };
         let client = build(dial.clone());
         let http1_client = Rc::new(build(dial.http1_only()));
-        Self { rules: Rc::new(rules), client, http1_client, refusals, dial, stall, room }
+        Self { rules: Rc::new(rules), client, http1_client, refusals, dial, stall, connections }
     }
 
     /// Where the executor counts the time in which the event loop could not run.
@@ -110,13 +110,13 @@ impl Client {
         self.dial.name_peers();
     }
 
-    /// Fetches one URL, including redirects, and records it on `tape`.
+    /// Fetches one URL, including redirects, and records it on `recording`.
     ///
     /// # Errors
     /// Why there is no complete response below 400.
-    pub(crate) async fn fetch(&self, url: &str, tape: &mut Tape) -> Outcome {
-        let mut exchange = Exchange::new(&self.rules, url, tape)?;
-        let waited = Waited::default();
+    pub(crate) async fn fetch(&self, url: &str, recording: &mut Recording) -> Outcome {
+        let mut exchange = Exchange::new(&self.rules, url, recording)?;
+        let waited = WaitTime::default();
         let work = self.drive(&mut exchange, &waited);
         match self.stall.within_excusing(self.rules.timeout, || waited.total(), work).await {
             Some(outcome) => outcome,
@@ -124,7 +124,7 @@ impl Client {
         }
     }
 
-    async fn drive(&self, exchange: &mut Exchange<'_>, waited: &Waited) -> Outcome {
+    async fn drive(&self, exchange: &mut Exchange<'_>, waited: &WaitTime) -> Outcome {
         let mut attempt = 0;
         loop {
             let request = match exchange.turn() {
@@ -140,7 +140,7 @@ impl Client {
                 Err(error) => {
                     let fault = self.version_fault(&uri, http1_only, request_fault(&error));
                     if let Fault::Shortage(shortage) = fault
-                        && !self.room.wait(shortage, attempt, waited).await
+                        && !self.connections.wait(shortage, attempt, waited).await
                     {
                         return exchange.give_up(&fault);
                     }
@@ -151,7 +151,7 @@ impl Client {
             };
             attempt = 0;
             let (mut head, body) = response.into_parts();
-            let _reading = Reading::begin(&self.room, head.extensions.get::<Arc<Link>>());
+            let _reading = Reading::begin(&self.connections, head.extensions.get::<Arc<Closer>>());
             if let Some(slot) = head.extensions.remove::<Slot>() {
                 slot.restore(&mut head);
             }

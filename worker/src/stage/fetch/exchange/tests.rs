@@ -29,8 +29,8 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
 /// Plays the events to an exchange. Returns its requests and its outcome.
 fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Outcome) {
     let rules = Rules::new(spec).unwrap();
-    let mut tape = Tape::new(false);
-    let mut exchange = Exchange::new(&rules, url, &mut tape).unwrap();
+    let mut recording = Recording::new(false);
+    let mut exchange = Exchange::new(&rules, url, &mut recording).unwrap();
     let mut events = events.iter();
     let mut requests = Vec::new();
     'turn: loop {
@@ -84,7 +84,7 @@ fn bodies_are_taken_as_they_come() {
 }
 
 #[test]
-fn a_fault_is_told_by_how_far_it_let_us_come() {
+fn a_fault_is_reported_by_the_progress_before_it() {
     use ErrorKind::{Connect, Dns, Protocol, Timeout, Tls};
     static DNS: Fault = Fault::Dns { message: String::new(), may_pass: true };
     static TLS: Fault = Fault::Tls { message: String::new(), may_pass: false };
@@ -109,7 +109,7 @@ fn a_fault_is_told_by_how_far_it_let_us_come() {
 }
 
 #[test]
-fn a_stale_connection_is_passed_over_but_not_for_ever() {
+fn stale_connections_are_skipped_up_to_a_limit() {
     let stale = Event::Fault(&Fault::Stale);
     let (requests, outcome) = play(&spec(), "http://a/", &[stale, stale, HELLO, Chunk(b"hello"), End]);
     assert_eq!((requests.len(), outcome.unwrap().body.as_slice()), (3, &b"hello"[..]));
@@ -160,7 +160,7 @@ fn redirects_are_counted_and_remembered() {
 }
 
 #[test]
-fn secrets_come_back_home_with_us() {
+fn secrets_are_sent_again_after_a_return_to_the_first_origin() {
     let spec = FetchSpec { headers: vec![("cookie".into(), "a=b".into())], ..spec() };
     let events = [
         Head(302, &[("location", "http://b/")]),
@@ -178,7 +178,7 @@ fn secrets_come_back_home_with_us() {
 }
 
 #[test]
-fn a_hop_is_asked_for_once_more_over_http1() {
+fn a_hop_is_repeated_once_over_http1() {
     let required = Event::Fault(&Fault::Http1Required);
     let refused = Err((ErrorKind::Protocol, "the server requires HTTP/1.1, but rejects it"));
     check(&[required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
@@ -188,7 +188,7 @@ fn a_hop_is_asked_for_once_more_over_http1() {
 }
 
 #[test]
-fn limits_strike_as_early_as_they_can() {
+fn limits_apply_as_early_as_possible() {
     let too_large = Err((ErrorKind::TooLarge, "body over the limit of 1048576 bytes"));
     check(&[Head(200, &[("content-length", "1048577")])], too_large);
     check(&[Head(200, &[]), Zeros(1 << 20), Zeros(1)], too_large);

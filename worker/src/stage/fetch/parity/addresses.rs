@@ -36,7 +36,7 @@ fn only_public_addresses_are_connected_to_if_the_job_says_so() {
 }
 
 #[test]
-fn a_redirect_leads_to_no_denied_address() {
+fn redirects_to_denied_addresses_fail() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
     let inside = serve(move |_, _| {

@@ -53,7 +53,7 @@ fn an_untidy_head_keeps_its_connection() {
 }
 
 #[test]
-fn odd_framing_ends_the_connection() {
+fn ambiguous_framing_ends_the_connection() {
     // An attacker who controls the body could have written this, so it must not answer the next request.
     let forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
     for odd in [

@@ -3,9 +3,9 @@
 mod addresses;
 mod connections;
 mod heads;
+mod recordings;
 mod responses;
 mod server;
-mod tapes;
 mod timing;
 mod tls;
 
@@ -15,9 +15,9 @@ use shared::job::FetchSpec;
 use shared::record::ErrorKind;
 
 use super::connect::Gate;
+use super::recording::Recording;
 use super::rules::Rules;
 use super::rules::tests::spec;
-use super::tape::Tape;
 use super::tls::Tls;
 use super::{Failure, Fetched, Outcome, blocking, event_loop};
 
@@ -27,7 +27,7 @@ struct Pair {
     event_loop: event_loop::Client,
     runtime: tokio::runtime::Runtime,
     /// What the last fetch recorded.
-    tapes: [Tape; 2],
+    recordings: [Recording; 2],
 }
 
 impl Pair {
@@ -40,7 +40,7 @@ impl Pair {
             blocking: blocking::Client::with_tls(spec, blocking).unwrap(),
             event_loop: event_loop::Client::with_tls(spec, event_loop).unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
-            tapes: <[Tape; 2]>::default(),
+            recordings: <[Recording; 2]>::default(),
         }
     }
 
@@ -55,11 +55,11 @@ impl Pair {
     }
 
     fn each(&mut self, url: &str) -> [Outcome; 2] {
-        let mut tapes = [Tape::new(true), Tape::new(true)];
-        let [one, other] = &mut tapes;
+        let mut recordings = [Recording::new(true), Recording::new(true)];
+        let [one, other] = &mut recordings;
         let outcomes =
             [self.blocking.fetch(url, one), self.runtime.block_on(self.event_loop.fetch(url, other))];
-        self.tapes = tapes;
+        self.recordings = recordings;
         outcomes
     }
 

@@ -59,7 +59,7 @@ fn the_content_type_comes_along() {
 }
 
 #[test]
-fn every_content_coding_is_undone() {
+fn every_content_coding_is_decoded() {
     for (coding, encoded) in [
         ("gzip", gzip(&page())),
         ("deflate", zlib(&page())),
@@ -74,7 +74,7 @@ fn every_content_coding_is_undone() {
 }
 
 #[test]
-fn a_coding_that_nobody_knows_leaves_the_body_alone() {
+fn an_unknown_coding_leaves_the_body_unchanged() {
     for coding in ["utf-8", "none", "aws-chunked", "rot13", "gzip, utf-8", "identity", ""] {
         let fetched = one(move || Reply::with(&format!("Content-Encoding: {coding}\r\n"), &page())).unwrap();
         assert!(fetched.body == page(), "{coding}");
@@ -111,7 +111,7 @@ fn encoded_bodies_that_cannot_be_decoded_say_why() {
 }
 
 #[test]
-fn bodies_over_the_limit_are_refused_whatever_they_were_packed_in() {
+fn bodies_over_the_limit_are_rejected_in_every_coding() {
     let zeros = vec![0; (1 << 20) + 1];
     let chunked =
         [&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n"[..], &zeros, b"\r\n0\r\n\r\n"]
@@ -207,7 +207,7 @@ fn responses_that_are_cut_short_say_where() {
 }
 
 #[test]
-fn what_is_not_http_says_so() {
+fn responses_that_are_not_http_are_protocol_failures() {
     let many: String = (0..16_385).map(|i| format!("x-{i}: y\r\n")).collect();
     let long = "y".repeat(512 * 1024);
     let too_large = "response head over the limit of 524288 bytes or 16384 headers";

@@ -42,7 +42,7 @@ fn the_message_says_how_far_the_response_had_come() {
 }
 
 #[test]
-fn a_slow_drip_does_not_stretch_the_time() {
+fn a_slow_body_does_not_extend_the_timeout() {
     let address = serve(|_, _| Reply::drip("HTTP/1.1 200 OK\r\nX: ", b'y'));
     timed_out(&short(), &format!("http://{address}/"), "no response head within 300 ms");
 
@@ -57,7 +57,7 @@ fn a_slow_drip_does_not_stretch_the_time() {
 }
 
 #[test]
-fn all_hops_share_the_time() {
+fn all_hops_share_one_timeout() {
     let address =
         serve(
             |request, _| {
@@ -68,7 +68,7 @@ fn all_hops_share_the_time() {
 }
 
 #[test]
-fn a_body_nobody_reads_holds_nothing_up() {
+fn draining_a_body_does_not_delay_the_next_request() {
     let endless = "Transfer-Encoding: chunked\r\n\r\n";
     let address = serve(move |request, _| match request {
         moved if moved.starts_with("GET /moved ") => {
@@ -87,7 +87,7 @@ fn a_body_nobody_reads_holds_nothing_up() {
 }
 
 #[test]
-fn connecting_has_its_own_time() {
+fn connecting_has_its_own_timeout() {
     let spec = FetchSpec { connect_timeout: TIMEOUT, ..spec() };
     // Nothing accepts and the queue is full, so the kernel drops further connection attempts.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -109,7 +109,7 @@ fn the_whole_targets_time_also_ends_a_connection_attempt() {
 }
 
 #[test]
-fn a_busy_event_loop_calls_nothing_late() {
+fn a_busy_event_loop_causes_no_timeouts() {
     let address = serve(|_, _| Reply::ok(b"page"));
     let pair = Pair::new(&short());
     let url = format!("http://{address}/");
@@ -120,8 +120,8 @@ fn a_busy_event_loop_calls_nothing_late() {
         while begun.elapsed() < 2 * TIMEOUT {}
         stall.add(begun.elapsed());
     };
-    let mut tape = Tape::new(false);
-    let fetching = pair.event_loop.fetch(&url, &mut tape);
+    let mut recording = Recording::new(false);
+    let fetching = pair.event_loop.fetch(&url, &mut recording);
     let (outcome, ()) = pair.runtime.block_on(async { tokio::join!(fetching, busy) });
     assert_eq!(outcome.unwrap().body, b"page");
 }

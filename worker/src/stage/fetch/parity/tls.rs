@@ -39,13 +39,13 @@ fn tls_config(
     (Arc::new(config), trust)
 }
 
-fn anybody() -> Arc<dyn ClientCertVerifier> {
+fn no_client_certificate() -> Arc<dyn ClientCertVerifier> {
     WebPkiClientVerifier::no_client_auth()
 }
 
 /// A TLS server that speaks HTTP/1.1.
 fn tls_server(is_ca: IsCa) -> (u16, Trust) {
-    let (config, trust) = tls_config(&[], is_ca, anybody());
+    let (config, trust) = tls_config(&[], is_ca, no_client_certificate());
     let address = accept(move |stream| {
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut stream = StreamOwned::new(session, stream);
@@ -93,7 +93,7 @@ fn certificates_are_checked() {
 }
 
 #[test]
-fn what_a_server_refuses_after_the_handshake_is_said_in_words() {
+fn rejections_after_the_handshake_are_worded() {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -144,7 +144,7 @@ enum Answer {
 /// An HTTP/2 server that counts its connections. `answer` gets the number of earlier requests on the connection.
 /// Clients that offer only HTTP/1.1 get that.
 fn h2_server(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (u16, Trust, Arc<AtomicUsize>) {
-    let (config, trust) = tls_config(&[b"h2", b"http/1.1"], IsCa::NoCa, anybody());
+    let (config, trust) = tls_config(&[b"h2", b"http/1.1"], IsCa::NoCa, no_client_certificate());
     let accepted = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&accepted);
     let answer = Arc::new(answer);
@@ -219,14 +219,14 @@ fn h2_pair(trust: Trust) -> Pair {
 }
 
 #[test]
-fn an_http2_connection_that_is_wound_down_is_replaced_without_a_word() {
+fn http2_connections_that_shut_down_are_replaced_silently() {
     let (port, trust, accepted) =
         h2_server(|before| if before < 3 { Answer::Page } else { Answer::WindDown });
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
         for _ in 0..5 {
-            let fetch = async || pair.event_loop.fetch(&url, &mut Tape::new(false)).await;
+            let fetch = async || pair.event_loop.fetch(&url, &mut Recording::new(false)).await;
             let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
             for outcome in [a, b, c] {
                 assert_eq!(outcome.unwrap().body, b"page");
@@ -237,7 +237,7 @@ fn an_http2_connection_that_is_wound_down_is_replaced_without_a_word() {
 }
 
 #[test]
-fn a_server_that_refuses_http2_is_asked_over_http1() {
+fn a_server_that_refuses_http2_gets_requests_over_http1() {
     let required = h2::Reason::HTTP_1_1_REQUIRED;
     for answer in [Answer::Reset, Answer::GoAway, Answer::ResetInBody] {
         let (port, trust, accepted) = h2_server(move |_| answer(required));
@@ -252,7 +252,7 @@ fn a_server_that_refuses_http2_is_asked_over_http1() {
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, &mut Tape::new(false)).await;
+        let fetch = async || pair.event_loop.fetch(&url, &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");
@@ -261,12 +261,12 @@ fn a_server_that_refuses_http2_is_asked_over_http1() {
 }
 
 #[test]
-fn what_was_under_way_when_http2_was_refused_is_asked_again_too() {
+fn requests_under_way_when_http2_is_refused_are_repeated() {
     let (port, trust, _) = h2_server(|_| Answer::GoAway(h2::Reason::HTTP_1_1_REQUIRED));
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, &mut Tape::new(false)).await;
+        let fetch = async || pair.event_loop.fetch(&url, &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");

@@ -1,7 +1,7 @@
 //! Repairs HTTP/1 responses so that both clients read them alike.
 //!
 //! The two clients reject different heads and chunk lines, and browsers read most of what either rejects. So each
-//! connection passes what it reads through a [`Wire`]. A tidy response passes unchanged after one scan. Any other
+//! connection passes what it reads through a [`Repair`]. A tidy response passes unchanged after one scan. Any other
 //! head is parsed here: the client gets a short head with the same framing, and takes the real one from the
 //! [`Slot`]. Chunk lines lose extensions and padding, chunked bodies their trailers.
 //!
@@ -80,7 +80,7 @@ enum State {
 
 /// The state of what one HTTP/1 connection reads.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Repair {
     state: State,
     /// The request was a `HEAD`, so its response has no body.
     to_head: bool,
@@ -95,7 +95,7 @@ pub(super) struct Wire {
     slot: Slot,
 }
 
-impl Wire {
+impl Repair {
     pub(super) const fn new(slot: Slot) -> Self {
         Self {
             state: State::Idle,

@@ -75,11 +75,11 @@ pub(crate) struct Response {
 
 /// The recorded hops of one target.
 #[derive(Debug, Default)]
-pub(crate) struct Tape {
+pub(crate) struct Recording {
     hops: Option<Vec<Hop>>,
 }
 
-impl Tape {
+impl Recording {
     /// Creates a recorder, which keeps nothing unless it is on.
     pub(crate) fn new(on: bool) -> Self {
         Self { hops: on.then(Vec::new) }

@@ -26,7 +26,7 @@ const fn is_token(byte: u8) -> bool {
 
 /// The headers that define the end of the body.
 #[derive(Default)]
-struct Said {
+struct Framing {
     length: Option<u64>,
     chunked: bool,
 }
@@ -43,22 +43,22 @@ pub(super) fn tidy(bytes: &[u8], to_head: bool) -> Option<(usize, Body)> {
         Some(line.unwrap_or_default())
     });
     let (version, status) = status(lines.next()?)?;
-    let mut said = Said::default();
+    let mut framing = Framing::default();
     let mut count = 1;
     for line in lines {
-        field(line, &mut said)?;
+        field(line, &mut framing)?;
         count += 1;
     }
     // The only control bytes allowed are the two of each line end.
     if count > TIDY_HEADERS_MAX + 1 || controls(head) != 2 * count {
         return None;
     }
-    let body = match said {
+    let body = match framing {
         _ if to_head || matches!(status, 204 | 304) => Body::Length(0),
-        Said { length: None, chunked: true } if version == b'1' => Body::Chunked(Chunks::new()),
-        Said { chunked: true, .. } => return None,
-        Said { length: Some(length), .. } => Body::Length(length),
-        Said { length: None, .. } => Body::UntilClose,
+        Framing { length: None, chunked: true } if version == b'1' => Body::Chunked(Chunks::new()),
+        Framing { chunked: true, .. } => return None,
+        Framing { length: Some(length), .. } => Body::Length(length),
+        Framing { length: None, .. } => Body::UntilClose,
     };
     Some((length, body))
 }
@@ -76,17 +76,17 @@ fn status(line: &[u8]) -> Option<(u8, u16)> {
     is_separate.then(|| (version, 100 * digit(hundreds) + 10 * digit(tens) + digit(ones)))
 }
 
-fn field(line: &[u8], said: &mut Said) -> Option<()> {
+fn field(line: &[u8], framing: &mut Framing) -> Option<()> {
     let line = line.strip_suffix(b"\r")?;
     let colon = line.iter().position(|byte| !is_token(*byte))?;
     let (name, value) = line.split_at_checked(colon)?;
     let value = value.strip_prefix(b":").filter(|_| !name.is_empty())?;
     if name.eq_ignore_ascii_case(b"content-length") {
         let length = length(value.trim_ascii())?;
-        return said.length.replace(length).is_none().then_some(());
+        return framing.length.replace(length).is_none().then_some(());
     }
     if name.eq_ignore_ascii_case(b"transfer-encoding") {
-        let is_first = !std::mem::replace(&mut said.chunked, true);
+        let is_first = !std::mem::replace(&mut framing.chunked, true);
         return (is_first && value.trim_ascii().eq_ignore_ascii_case(b"chunked")).then_some(());
     }
     Some(())

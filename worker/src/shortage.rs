@@ -2,7 +2,7 @@
 //!
 //! A shortage is no target's fault, so no target fails for it. The work waits until the resource is available
 //! again, and the target's timeout does not run meanwhile. The supervisor sees in the black box that the worker
-//! waits. If a shortage lasts too long, the whole run ends with an explanation: see [`Want::hopeless`].
+//! waits. If a shortage lasts too long, the whole run ends with an explanation: see [`Shortages::hopeless`].
 
 use std::fmt;
 use std::io;
@@ -74,7 +74,7 @@ impl fmt::Display for Shortage {
 
 /// The shortages of this worker. Clones share their state.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Want {
+pub(crate) struct Shortages {
     inner: Arc<Inner>,
 }
 
@@ -95,7 +95,7 @@ struct State {
     last: Option<Instant>,
 }
 
-impl Want {
+impl Shortages {
     /// Creates one that reports to the supervisor through the black box.
     pub(crate) fn shown_in(black_box: Arc<BlackBox>) -> Self {
         Self { inner: Arc::new(Inner { black_box: Some(black_box), ..Inner::default() }) }
@@ -108,7 +108,7 @@ impl Want {
         state.since = state.since.filter(|_| goes_on).or(Some(now));
         state.waiting += 1;
         self.show(state.waiting);
-        Waiting { want: self.clone() }
+        Waiting { shortages: self.clone() }
     }
 
     /// Notes a success: the resource is available again.
@@ -184,15 +184,15 @@ impl Want {
 /// A wait. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    want: Want,
+    shortages: Shortages,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut state = self.want.lock();
+        let mut state = self.shortages.lock();
         state.waiting -= 1;
         state.last = Some(clock::now());
-        self.want.show(state.waiting);
+        self.shortages.show(state.waiting);
     }
 }
 
@@ -220,9 +220,9 @@ mod tests {
         let (black_box, page) = BlackBox::create().unwrap();
         drop(page);
         let black_box = Arc::new(black_box);
-        let want = Want::shown_in(Arc::clone(&black_box));
+        let shortages = Shortages::shown_in(Arc::clone(&black_box));
         let mut codes = [libc::EMFILE, libc::ENFILE, libc::ENOMEM].into_iter();
-        let opened = want.until_met(|| match codes.next() {
+        let opened = shortages.until_met(|| match codes.next() {
             Some(code) => {
                 let waits = black_box.read().waiting > 0;
                 assert_eq!(waits, code != libc::EMFILE, "reported from the first failure on");
@@ -231,30 +231,30 @@ mod tests {
             None => Ok(7),
         });
         assert_eq!((opened.unwrap(), black_box.read().waiting), (7, 0));
-        let refused = want.until_met(|| Err::<(), _>(io::ErrorKind::NotFound.into())).unwrap_err();
+        let refused = shortages.until_met(|| Err::<(), _>(io::ErrorKind::NotFound.into())).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::NotFound);
-        assert_eq!(want.hopeless(), None);
+        assert_eq!(shortages.hopeless(), None);
     }
 
     #[test]
     fn a_shortage_that_lasts_ends_the_run_and_a_success_resets_it() {
-        let want = Want::default();
-        let waiting = want.begin();
-        let long_ago = |by: Duration| want.lock().since = clock::now().checked_sub(by);
+        let shortages = Shortages::default();
+        let waiting = shortages.begin();
+        let long_ago = |by: Duration| shortages.lock().since = clock::now().checked_sub(by);
         long_ago(PATIENCE_ALONE * 2);
-        assert!(want.delay(Shortage::Ports, 0, true).is_some(), "a port becomes free by itself");
-        assert!(want.delay(Shortage::Descriptors, 0, false).is_some(), "others may free theirs");
-        want.met();
-        assert!(want.delay(Shortage::Descriptors, 9, true).is_some_and(|delay| delay == DELAY_MAX));
+        assert!(shortages.delay(Shortage::Ports, 0, true).is_some(), "a port becomes free by itself");
+        assert!(shortages.delay(Shortage::Descriptors, 0, false).is_some(), "others may free theirs");
+        shortages.met();
+        assert!(shortages.delay(Shortage::Descriptors, 9, true).is_some_and(|delay| delay == DELAY_MAX));
         // Consecutive waits are one shortage; a wait long after them starts another.
         long_ago(PATIENCE_ALONE * 2);
         drop(waiting);
-        want.lock().last = clock::now().checked_sub(GAP * 2);
-        let _waiting = want.begin();
-        assert!(want.delay(Shortage::Descriptors, 0, true).is_some());
+        shortages.lock().last = clock::now().checked_sub(GAP * 2);
+        let _waiting = shortages.begin();
+        assert!(shortages.delay(Shortage::Descriptors, 0, true).is_some());
         long_ago(PATIENCE_ALONE * 2);
-        drop(want.begin());
-        assert_eq!(want.delay(Shortage::Descriptors, 0, true), None);
-        assert!(want.hopeless().unwrap().contains("ulimit -n"));
+        drop(shortages.begin());
+        assert_eq!(shortages.delay(Shortage::Descriptors, 0, true), None);
+        assert!(shortages.hopeless().unwrap().contains("ulimit -n"));
     }
 }

@@ -7,14 +7,14 @@ use url::Url;
 
 use super::body::Body;
 use super::fault::{Fault, human};
+use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::retry_after::retry_after;
 use super::rules::Rules;
-use super::wire::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::{Failure, target};
 use crate::stage::decode::DecodeError;
 
 /// The current hop of an exchange.
-pub(super) struct Place<'a> {
+pub(super) struct CurrentHop<'a> {
     pub(super) rules: &'a Rules,
     /// Includes credentials and fragment.
     pub(super) url: Url,
@@ -22,7 +22,7 @@ pub(super) struct Place<'a> {
     pub(super) status: Option<u16>,
 }
 
-impl Place<'_> {
+impl CurrentHop<'_> {
     /// Reports an input that is not a URL.
     pub(super) fn nowhere(message: String) -> Box<Failure> {
         Box::new(Failure {

@@ -18,14 +18,14 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::super::fault::Fault;
-use crate::want::{Shortage, Want};
+use crate::shortage::{Shortage, Shortages};
 
 /// Time without a shortage after which the limit grows by an eighth.
 const GROW_EVERY: Duration = Duration::from_secs(1);
 
 /// The connections of one event loop, and their limit.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Connections {
     /// Connections that are open or being opened.
     open: AtomicUsize,
     /// The current limit; the original limit is `limit`.
@@ -35,19 +35,19 @@ pub(super) struct Room {
     waiting: AtomicUsize,
     freed: Notify,
     state: Mutex<State>,
-    want: Want,
+    shortages: Shortages,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Connections that were idle when added, the longest idle first. Some may be in use again.
-    idle: VecDeque<Weak<Link>>,
+    idle: VecDeque<Weak<Closer>>,
     /// When the limit last changed.
     changed: Option<Instant>,
 }
 
-impl Room {
-    pub(super) fn new(limit: usize, want: Want) -> Arc<Self> {
+impl Connections {
+    pub(super) fn new(limit: usize, shortages: Shortages) -> Arc<Self> {
         let limit = limit.max(1);
         Arc::new(Self {
             open: AtomicUsize::new(0),
@@ -56,34 +56,34 @@ impl Room {
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
             state: Mutex::default(),
-            want,
+            shortages,
         })
     }
 
     /// Reserves room for one more connection.
-    pub(super) fn seat(self: &Arc<Self>) -> Result<Seat, Fault> {
+    pub(super) fn permit(self: &Arc<Self>) -> Result<Permit, Fault> {
         if self.open() >= self.max.load(Ordering::Relaxed) {
             self.evict();
             return Err(Fault::Shortage(Shortage::Descriptors));
         }
         self.open.fetch_add(1, Ordering::Relaxed);
-        Ok(Seat { room: Arc::clone(self), unused: false })
+        Ok(Permit { connections: Arc::clone(self), unused: false })
     }
 
     fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Creates a link for a new connection, if room may become scarce. A link costs an allocation per response, so
+    /// Creates a closer for a new connection, if room may become scarce. It costs an allocation per response, so
     /// the first connections have none.
-    pub(super) fn link(&self) -> Option<Arc<Link>> {
+    pub(super) fn closer(&self) -> Option<Arc<Closer>> {
         (self.open() > self.max.load(Ordering::Relaxed) / 4).then(Arc::default)
     }
 
     /// Handles a connection that the system refused.
-    pub(super) fn refused(&self, mut seat: Seat, shortage: Shortage) -> Fault {
-        seat.unused = true;
-        drop(seat);
+    pub(super) fn refused(&self, mut permit: Permit, shortage: Shortage) -> Fault {
+        permit.unused = true;
+        drop(permit);
         if shortage == Shortage::Descriptors {
             self.max.fetch_min(self.open().max(1), Ordering::Relaxed);
         }
@@ -95,7 +95,7 @@ impl Room {
     /// Handles a connection that succeeded.
     pub(super) fn granted(&self) {
         let max = self.max.load(Ordering::Relaxed);
-        self.want.met();
+        self.shortages.met();
         if max < self.limit {
             let now = clock::now();
             let mut state = self.lock();
@@ -107,10 +107,10 @@ impl Room {
     }
 
     /// Waits until the next attempt. Returns false if the run must end.
-    pub(super) async fn wait(&self, shortage: Shortage, attempt: u32, waited: &Waited) -> bool {
+    pub(super) async fn wait(&self, shortage: Shortage, attempt: u32, waited: &WaitTime) -> bool {
         let _pause = waited.begin();
-        let _waiting = self.want.begin();
-        let Some(delay) = self.want.delay(shortage, attempt, self.open() == 0) else { return false };
+        let _waiting = self.shortages.begin();
+        let Some(delay) = self.shortages.delay(shortage, attempt, self.open() == 0) else { return false };
         self.waiting.fetch_add(1, Ordering::Relaxed);
         // Ends at the first of both: another connection may close before the delay is over.
         let _ = timeout(delay, self.freed.notified()).await;
@@ -121,29 +121,29 @@ impl Room {
     /// Closes the connection that has been idle longest.
     fn evict(&self) {
         let mut state = self.lock();
-        while let Some(link) = state.idle.pop_front() {
-            let Some(link) = link.upgrade() else { continue };
-            link.listed.store(false, Ordering::Relaxed);
-            if link.is_idle() {
-                return link.close();
+        while let Some(closer) = state.idle.pop_front() {
+            let Some(closer) = closer.upgrade() else { continue };
+            closer.listed.store(false, Ordering::Relaxed);
+            if closer.is_idle() {
+                return closer.close();
             }
         }
     }
 
     /// Handles the end of a response.
-    fn ended(&self, link: &Arc<Link>) {
-        if !link.is_idle() {
+    fn ended(&self, closer: &Arc<Closer>) {
+        if !closer.is_idle() {
             return;
         }
         if self.waiting.load(Ordering::Relaxed) > 0 {
-            return link.close();
+            return closer.close();
         }
-        if !link.listed.swap(true, Ordering::Relaxed) {
+        if !closer.listed.swap(true, Ordering::Relaxed) {
             let mut state = self.lock();
             if state.idle.len() > 2 * self.limit {
-                state.idle.retain(|link| link.strong_count() > 0);
+                state.idle.retain(|closer| closer.strong_count() > 0);
             }
-            state.idle.push_back(Arc::downgrade(link));
+            state.idle.push_back(Arc::downgrade(closer));
         }
     }
 
@@ -152,27 +152,27 @@ impl Room {
     }
 }
 
-/// Room for one connection. Dropping it gives the room back.
+/// Permission for one connection. Dropping it gives the room back.
 #[derive(Debug)]
-pub(super) struct Seat {
-    room: Arc<Room>,
+pub(super) struct Permit {
+    connections: Arc<Connections>,
     /// The connection was refused, so giving back its room frees nothing. Waking a waiter would only cause another
     /// refusal.
     unused: bool,
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.room.open.fetch_sub(1, Ordering::Relaxed);
+        self.connections.open.fetch_sub(1, Ordering::Relaxed);
         if !self.unused {
-            self.room.freed.notify_one();
+            self.connections.freed.notify_one();
         }
     }
 }
 
 /// Lets others close a connection. Its responses carry it.
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(super) struct Closer {
     /// A request has been sent, and its response has not begun.
     asked: AtomicBool,
     /// Responses being read.
@@ -183,7 +183,7 @@ pub(super) struct Link {
     reader: Mutex<Option<Waker>>,
 }
 
-impl Link {
+impl Closer {
     /// Notes that a request is being sent.
     pub(super) fn on_request(&self) {
         self.asked.store(true, Ordering::Relaxed);
@@ -213,37 +213,37 @@ impl Link {
 
 /// A response being read.
 pub(super) struct Reading<'a> {
-    room: &'a Room,
-    link: Option<Arc<Link>>,
+    connections: &'a Connections,
+    closer: Option<Arc<Closer>>,
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn begin(room: &'a Room, link: Option<&Arc<Link>>) -> Self {
-        if let Some(link) = link {
-            link.responses.fetch_add(1, Ordering::Relaxed);
-            link.asked.store(false, Ordering::Relaxed);
+    pub(super) fn begin(connections: &'a Connections, closer: Option<&Arc<Closer>>) -> Self {
+        if let Some(closer) = closer {
+            closer.responses.fetch_add(1, Ordering::Relaxed);
+            closer.asked.store(false, Ordering::Relaxed);
         }
-        Self { room, link: link.cloned() }
+        Self { connections, closer: closer.cloned() }
     }
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        if let Some(link) = &self.link {
-            link.responses.fetch_sub(1, Ordering::Relaxed);
-            self.room.ended(link);
+        if let Some(closer) = &self.closer {
+            closer.responses.fetch_sub(1, Ordering::Relaxed);
+            self.connections.ended(closer);
         }
     }
 }
 
 /// How long a target has waited for room. That time does not count against its timeout.
 #[derive(Debug, Default)]
-pub(super) struct Waited {
+pub(super) struct WaitTime {
     before: Cell<Duration>,
     since: Cell<Option<Instant>>,
 }
 
-impl Waited {
+impl WaitTime {
     /// Returns the total so far.
     pub(super) fn total(&self) -> Duration {
         let now = self.since.get().map_or(Duration::ZERO, |since| clock::now().duration_since(since));
@@ -256,7 +256,7 @@ impl Waited {
     }
 }
 
-struct Pause<'a>(&'a Waited);
+struct Pause<'a>(&'a WaitTime);
 
 impl Drop for Pause<'_> {
     fn drop(&mut self) {
@@ -271,69 +271,69 @@ mod tests {
 
     #[test]
     fn idle_connections_are_closed_first_and_busy_ones_stay() {
-        let room = Room::new(2, Want::default());
-        let seats = [(); 2].map(|()| room.seat().unwrap());
-        let links = [(); 2].map(|()| Arc::new(Link::default()));
-        links[0].on_request();
-        drop(Reading::begin(&room, Some(&links[1])));
-        assert_eq!(room.seat().unwrap_err(), Fault::Shortage(Shortage::Descriptors));
-        let closed = || links.each_ref().map(|link| link.closed.load(Ordering::Relaxed));
+        let connections = Connections::new(2, Shortages::default());
+        let permits = [(); 2].map(|()| connections.permit().unwrap());
+        let closers = [(); 2].map(|()| Arc::new(Closer::default()));
+        closers[0].on_request();
+        drop(Reading::begin(&connections, Some(&closers[1])));
+        assert_eq!(connections.permit().unwrap_err(), Fault::Shortage(Shortage::Descriptors));
+        let closed = || closers.each_ref().map(|closer| closer.closed.load(Ordering::Relaxed));
         assert_eq!(closed(), [false, true]);
         // In use again since it was added to the list.
-        drop(Reading::begin(&room, Some(&links[0])));
-        links[0].on_request();
-        room.seat().unwrap_err();
+        drop(Reading::begin(&connections, Some(&closers[0])));
+        closers[0].on_request();
+        connections.permit().unwrap_err();
         assert_eq!(closed(), [false, true]);
-        drop(seats);
-        assert!(room.seat().is_ok());
+        drop(permits);
+        assert!(connections.permit().is_ok());
     }
 
     #[test]
     fn a_refusal_lowers_the_limit_and_time_raises_it() {
-        let room = Room::new(100, Want::default());
-        let refuse = |shortage| room.refused(room.seat().unwrap(), shortage);
-        let seats: Vec<_> = (0..10).map(|_| room.seat().unwrap()).collect();
+        let connections = Connections::new(100, Shortages::default());
+        let refuse = |shortage| connections.refused(connections.permit().unwrap(), shortage);
+        let permits: Vec<_> = (0..10).map(|_| connections.permit().unwrap()).collect();
         refuse(Shortage::Ports);
-        assert_eq!(room.max.load(Ordering::Relaxed), 100, "fewer descriptors free no port");
+        assert_eq!(connections.max.load(Ordering::Relaxed), 100, "fewer descriptors free no port");
         refuse(Shortage::Descriptors);
-        assert_eq!(room.max.load(Ordering::Relaxed), 10);
-        room.granted();
-        assert_eq!(room.max.load(Ordering::Relaxed), 10, "not at once");
-        room.lock().changed = clock::now().checked_sub(GROW_EVERY);
-        room.granted();
-        assert_eq!(room.max.load(Ordering::Relaxed), 12);
-        drop(seats);
+        assert_eq!(connections.max.load(Ordering::Relaxed), 10);
+        connections.granted();
+        assert_eq!(connections.max.load(Ordering::Relaxed), 10, "not at once");
+        connections.lock().changed = clock::now().checked_sub(GROW_EVERY);
+        connections.granted();
+        assert_eq!(connections.max.load(Ordering::Relaxed), 12);
+        drop(permits);
         refuse(Shortage::Descriptors);
-        assert_eq!(room.max.load(Ordering::Relaxed), 1, "there is always room for one");
+        assert_eq!(connections.max.load(Ordering::Relaxed), 1, "one connection is always allowed");
     }
 
     #[tokio::test]
     async fn a_refused_target_waits_and_does_not_wake_itself() {
-        let room = Room::new(10, Want::default());
+        let connections = Connections::new(10, Shortages::default());
         let begun = clock::now();
         for attempt in 0..3 {
-            room.refused(room.seat().unwrap(), Shortage::Ports);
-            assert!(room.wait(Shortage::Ports, attempt, &Waited::default()).await);
+            connections.refused(connections.permit().unwrap(), Shortage::Ports);
+            assert!(connections.wait(Shortage::Ports, attempt, &WaitTime::default()).await);
         }
         assert!(begun.elapsed() >= Duration::from_millis(30), "{:?}", begun.elapsed());
         // A connection that closes wakes a waiter.
-        let (seat, waited) = (room.seat().unwrap(), Waited::default());
+        let (permit, waited) = (connections.permit().unwrap(), WaitTime::default());
         let woken = async {
             tokio::task::yield_now().await;
-            drop(seat);
+            drop(permit);
         };
-        let (may_try, ()) = tokio::join!(room.wait(Shortage::Ports, 16, &waited), woken);
+        let (may_try, ()) = tokio::join!(connections.wait(Shortage::Ports, 16, &waited), woken);
         assert!(may_try && waited.total() < Duration::from_millis(400), "{:?}", waited.total());
     }
 
     #[test]
     fn while_a_target_waits_connections_close_when_they_become_idle() {
-        let room = Room::new(1, Want::default());
-        let link = Arc::new(Link::default());
-        drop(Reading::begin(&room, Some(&link)));
-        assert!(!link.closed.load(Ordering::Relaxed));
-        room.waiting.store(1, Ordering::Relaxed);
-        drop(Reading::begin(&room, Some(&link)));
-        assert!(link.closed.load(Ordering::Relaxed));
+        let connections = Connections::new(1, Shortages::default());
+        let closer = Arc::new(Closer::default());
+        drop(Reading::begin(&connections, Some(&closer)));
+        assert!(!closer.closed.load(Ordering::Relaxed));
+        connections.waiting.store(1, Ordering::Relaxed);
+        drop(Reading::begin(&connections, Some(&closer)));
+        assert!(closer.closed.load(Ordering::Relaxed));
     }
 }
