@@ -34,6 +34,20 @@ need() {
     command -v "$command" >/dev/null || install "$@"
 }
 
+# need_tool NAME VERSION [OPTION]...: puts a cargo subcommand that Debian 12 lacks on PATH.
+# Built unoptimised it takes less than a minute on 2 cores, and is fast enough.
+need_tool() {
+    local name=$1 version=$2
+    shift 2
+    PATH="$target/tools/bin:$PATH"
+    ! command -v "$name" >/dev/null || return 0
+    say "building $name (once)"
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR="$target/tools/build" \
+        cargo install "$name" --version "$version" --locked --quiet \
+        --debug --no-default-features "$@" --root "$target/tools" >&2 || return 1
+    rm -rf "$target/tools/build"
+}
+
 # What the build needs besides Rust: ring, zstd, mimalloc and the bundled SQLite
 # compile C, and Rust links through cc. It needs no cmake, make or pkg-config.
 need_compiler() { need cc gcc libc6-dev; }
