@@ -137,14 +137,14 @@ pub(super) fn complaint(error: &CertificateError) -> String {
     if let CertificateError::Other(OtherError(why)) = error {
         return why.downcast_ref::<webpki::Error>().map_or_else(|| why.to_string(), of_webpki);
     }
-    format!("is refused: {}", spelled(error))
+    format!("is rejected: {}", spelled(error))
 }
 
 fn of_webpki(error: &webpki::Error) -> String {
     if *error == webpki::Error::CaUsedAsEndEntity {
-        return "is that of an authority, and not trusted itself".to_owned();
+        return "belongs to a CA, and is not trusted itself".to_owned();
     }
-    format!("is refused: {}", spelled(error))
+    format!("is rejected: {}", spelled(error))
 }
 
 fn hosts(names: &[String]) -> String {

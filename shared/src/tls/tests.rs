@@ -65,7 +65,7 @@ fn a_trusted_ca_certificate_is_valid_for_a_server() {
             &other,
             &own,
             "a.example",
-            "certificate \"CN of a.example\" is that of an authority, and not trusted itself",
+            "certificate \"CN of a.example\" belongs to a CA, and is not trusted itself",
         ),
         (
             &own,
@@ -159,7 +159,7 @@ fn other_failures_are_worded() {
         (Error::AlertReceived(AlertDescription::from(0xee)), "the server refused the connection: alert 238"),
         (
             Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
-            "the server and this client have no TLS in common: no cipher suites in common",
+            "TLS negotiation failed: no cipher suites in common",
         ),
         (
             Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite),
@@ -177,7 +177,7 @@ fn other_failures_are_worded() {
         ),
         (
             Error::InvalidCertificate(CertificateError::UnknownRevocationStatus),
-            "the server's certificate is refused: unknown revocation status",
+            "the server's certificate is rejected: unknown revocation status",
         ),
     ] {
         assert_eq!(words(&error), want);

@@ -56,7 +56,7 @@ pub(crate) enum DecodeError {
     Stacked(usize),
     #[error("the body is not valid {0}")]
     Corrupt(&'static str),
-    #[error("the body's {0} data ends too early")]
+    #[error("the body's {0} data is truncated")]
     Truncated(&'static str),
     /// The limit given to [`Decoder::push`] was exceeded.
     #[error("the decoded body is too large")]

@@ -106,10 +106,8 @@ fn read(file: &File, room: &mut [u8], at: u64) -> Result<usize, Stop> {
     loop {
         match file.read_at(room, at) {
             Ok(0) if !room.is_empty() => {
-                return Err(Stop(Found::Failed(format!(
-                    "it ends at byte {at}, before where it ended when the run began: it became shorter while it \
-                     was read"
-                ))));
+                let why = format!("it ends at byte {at}: it became shorter while it was read");
+                return Err(Stop(Found::Failed(why)));
             }
             Ok(count) => return Ok(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

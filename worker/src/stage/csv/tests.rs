@@ -337,7 +337,7 @@ fn a_changed_file_is_not_read() {
             let other = bench.dir.path().join("other");
             fs::write(&other, text).unwrap();
             fs::rename(&other, path).unwrap();
-            assert!(failed(&bench, part).contains("another file was put in its place"));
+            assert!(failed(&bench, part).contains("another file replaced it"));
             // Also if the new file cannot be opened, as in the sandbox.
             fs::remove_file(path).unwrap();
             assert!(failed(&bench, part).contains("it was there when the run began"));

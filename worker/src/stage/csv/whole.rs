@@ -218,7 +218,7 @@ impl Read for Reading<'_> {
         if count == 0 && most > 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "it ends there, before where it ended when the run began: it became shorter while it was read",
+                "it ends there: it became shorter while it was read",
             ));
         }
         self.read.set(self.read.get() + count as u64);

@@ -154,7 +154,7 @@ impl Inner {
                 drop(spare);
                 (self.lookup)(&name)
             }) {
-                Ok(found) if found.is_empty() => Err(no_address(&name, "the name has none", false)),
+                Ok(found) if found.is_empty() => Err(no_address(&name, "the name has no addresses", false)),
                 Ok(found) => Ok(distinct(found)),
                 Err(error) => Err(lookup_fault(&name, &error)),
             };

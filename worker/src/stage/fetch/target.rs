@@ -94,7 +94,7 @@ pub(super) fn request_uri(url: &Url) -> Result<Uri, String> {
     } else {
         Uri::try_from(&url[..Position::AfterQuery])
     };
-    uri.map_err(|error| format!("cannot be requested: {error}"))
+    uri.map_err(|error| format!("cannot request this URL: {error}"))
 }
 
 #[cfg(test)]

@@ -161,5 +161,5 @@ fn requests_may_be_long() {
         assert!(seen > path + 2 * cookie, "{seen}");
     }
     let failure = Pair::new(&spec()).failure(&format!("http://{address}/{}", "p".repeat(70_000)));
-    assert_failure(&failure, ErrorKind::InvalidUrl, "cannot be requested: uri too long", false);
+    assert_failure(&failure, ErrorKind::InvalidUrl, "cannot request this URL: uri too long", false);
 }

@@ -99,7 +99,7 @@ fn an_encoded_body_without_its_checksum_or_with_padding_is_the_body() {
 fn encoded_bodies_that_cannot_be_decoded_say_why() {
     let cut = gzip(&page())[..200].to_vec();
     for (coding, body, message) in [
-        ("gzip", cut, "the body's gzip data ends too early"),
+        ("gzip", cut, "the body's gzip data is truncated"),
         ("gzip", page(), "the body is not valid gzip"),
         ("zstd", page(), "the body is not valid zstd"),
         ("gzip,gzip,gzip,gzip", page(), "content-encoding has 4 layers, more than 3"),

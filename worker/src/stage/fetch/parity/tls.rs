@@ -68,7 +68,7 @@ fn certificates_are_checked() {
     let name = "certificate \"rcgen self signed cert\"";
     for (is_ca, refused) in [
         (IsCa::NoCa, "is self-signed and not trusted"),
-        (authority(), "is that of an authority, and not trusted itself"),
+        (authority(), "belongs to a CA, and is not trusted itself"),
     ] {
         let (port, trust) = tls_server(is_ca);
         let mut pair = Pair::new(&spec());
