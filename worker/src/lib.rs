@@ -13,8 +13,8 @@ mod executor;
 mod limits;
 mod outbox;
 mod sandbox;
+mod shortage;
 mod stage;
-mod want;
 
 use std::fs::File;
 use std::io;
@@ -37,8 +37,8 @@ use signal_hook::flag;
 use crate::connection::Connection;
 use crate::executor::Worker;
 use crate::outbox::Outbox;
+use crate::shortage::Shortages;
 use crate::stage::{Context, Stage};
-use crate::want::Want;
 
 /// A worker of Muster's pool. It is started by `supervisor`, not by hand.
 #[derive(Debug, Parser)]
@@ -132,9 +132,9 @@ fn prepare(
     hook: Option<Hook>,
 ) -> anyhow::Result<(Stage, Context, String)> {
     limits::apply(job.memory_bytes_max)?;
-    let want = Want::shown_in(Arc::clone(black_box));
-    let stage = Stage::new(job, &want)?;
-    let context = Context::new(job, Arc::clone(black_box), want, hook);
+    let shortages = Shortages::shown_in(Arc::clone(black_box));
+    let stage = Stage::new(job, &shortages)?;
+    let context = Context::new(job, Arc::clone(black_box), shortages, hook);
     let sandbox = sandbox::enter(job)?;
     Ok((stage, context, sandbox))
 }

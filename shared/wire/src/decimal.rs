@@ -1,29 +1,29 @@
-//! Decimal numbers as they are spelled, compared by value without rounding.
+//! Decimal numbers as they are written, compared by value without rounding.
 //!
-//! One reading for the cells of CSV files and the numbers of JSON. Nothing is computed here but the
-//! order: a spelling of twenty digits, or of four hundred, is never turned into a double to be compared.
+//! Used for the cells of CSV files and the numbers of JSON. Only the order is computed: a number of twenty or four
+//! hundred digits is never converted to a double.
 
 use std::cmp::Ordering;
 
-/// Exponents beyond this all count as this one. No spelling has so many digits that they could matter.
+/// Exponents above this are treated as this one. No number has enough digits for the difference to matter.
 const EXPONENT_MAX: i64 = i64::MAX / 4;
 
-/// A number's spelling, taken apart: digits with at most one point, a sign before and an exponent after them.
+/// The parts of a number as written: a sign, digits with at most one point, and an exponent.
 #[derive(Debug, Clone, Copy)]
 pub struct Decimal<'a> {
-    /// Whether there is a minus sign, also before a zero.
+    /// Whether there is a minus sign, also in front of zero.
     pub negative: bool,
-    /// The digits before the point.
+    /// Digits before the point.
     pub whole: &'a [u8],
-    /// The digits after the point.
+    /// Digits after the point.
     pub fraction: &'a [u8],
-    /// The power of ten they are multiplied by.
+    /// Power of ten.
     pub exponent: i64,
 }
 
 impl<'a> Decimal<'a> {
-    /// Takes a spelling apart. Digits may stand on one side of the point only (`.5`, `5.`), and a plus sign
-    /// may stand before them.
+    /// Parses a number. Digits may be missing on one side of the point (`.5`, `5.`), and a plus sign may precede
+    /// them.
     #[inline]
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
@@ -46,7 +46,7 @@ impl<'a> Decimal<'a> {
         has_digits.then_some(Self { negative, whole, fraction, exponent })
     }
 
-    /// All digits from the first to the last that is not zero, as ASCII.
+    /// Returns the digits from the first to the last that is not zero, as ASCII.
     #[inline]
     pub fn significant(&self) -> impl Iterator<Item = u8> + use<'a> {
         let fraction = without_zeros(self.fraction);
@@ -54,8 +54,8 @@ impl<'a> Decimal<'a> {
         whole.iter().chain(fraction).copied().skip_while(|digit| *digit == b'0')
     }
 
-    /// How many digits stand before the point when the number is written without an exponent: 1 for `7`, 0 for
-    /// `0.7`, -1 for `0.07`; `None` of zero.
+    /// Returns the number of digits before the point when the number is written without an exponent: 1 for `7`, 0
+    /// for `0.7`, -1 for `0.07`. `None` for zero.
     #[inline]
     #[must_use]
     pub fn magnitude(&self) -> Option<i64> {
@@ -69,11 +69,11 @@ impl<'a> Decimal<'a> {
         (after < self.fraction.len()).then(|| self.exponent.saturating_sub(length(after)))
     }
 
-    /// Which of two numbers is smaller.
+    /// Compares two numbers.
     #[inline]
     #[must_use]
     pub fn order(&self, other: &Self) -> Ordering {
-        // A sign, and how far from zero.
+        // Sign and magnitude.
         let side = |number: &Self| number.magnitude().map(|magnitude| (number.negative, magnitude));
         match (side(self), side(other)) {
             (None, None) => Ordering::Equal,
@@ -94,7 +94,7 @@ impl<'a> Decimal<'a> {
             (Some((true, _)), Some((false, _))) => Ordering::Less,
             (Some((false, _)), Some((true, _))) => Ordering::Greater,
             (Some((negative, one)), Some((_, two))) => {
-                // Without zeros at the end, the digits of equal magnitudes compare as texts do.
+                // Without trailing zeros, the digits of numbers of equal magnitude compare like texts.
                 let ordering = one.cmp(&two).then_with(|| self.significant().cmp(other.significant()));
                 if negative { ordering.reverse() } else { ordering }
             }
@@ -102,14 +102,14 @@ impl<'a> Decimal<'a> {
     }
 }
 
-/// Which of two spelled numbers is smaller; `None` if one is not a number.
+/// Compares two numbers as written. Returns `None` if one is not a number.
 #[inline]
 #[must_use]
 pub fn order(one: &[u8], other: &[u8]) -> Option<Ordering> {
     Some(Decimal::parse(one)?.order(&Decimal::parse(other)?))
 }
 
-/// The digits at the start of a text, and what follows them.
+/// Splits off the digits at the start of a text.
 fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     text.split_at(count)
@@ -131,7 +131,7 @@ fn exponent(text: &[u8]) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// The digits before the zeros at the end.
+/// Removes trailing zeros.
 fn without_zeros(mut digits: &[u8]) -> &[u8] {
     while let [rest @ .., b'0'] = digits {
         digits = rest;
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_are_taken_apart_and_nothing_else_is() {
+    fn only_numbers_are_parsed() {
         for text in
             ["0", "-0", "+7", ".5", "5.", "1e3", "1.5E-3", "-1.25e+7", "00012", "1e99999999999999999999"]
         {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_by_value_however_long_the_spelling() {
+    fn order_is_by_value_whatever_the_length() {
         let sorted = [
             "-1e401",
             "-1e400",

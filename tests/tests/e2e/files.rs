@@ -261,7 +261,7 @@ fn a_file_that_changes_while_it_is_read_ends_the_run() {
             },
             "another file",
         ),
-        ("rewritten.csv", |path| fs::write(path, rows(60_000)).unwrap(), "it was written to"),
+        ("rewritten.csv", |path| fs::write(path, rows(60_000)).unwrap(), "it was modified"),
         ("removed.csv", |path| fs::remove_file(path).unwrap(), "No such file"),
     ];
     for (name, change, says) in changes {

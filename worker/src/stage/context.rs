@@ -14,11 +14,11 @@ use shared::record::{ErrorKind, Fields, Record, RecordError};
 use shared::select;
 use url::Url;
 
-use super::fetch::tape::Tape;
+use super::fetch::recording::Recording;
 use super::findings::{Findings, Product};
 use super::warc;
 use crate::Hook;
-use crate::want::Want;
+use crate::shortage::Shortages;
 
 /// Largest record, encoded, in bytes. Values are limited before that, but a control character of one
 /// byte takes six in JSON, and a message has an end.
@@ -33,7 +33,7 @@ pub(crate) struct Context {
     names: Vec<String>,
     slot: u32,
     job_started_us: u64,
-    want: Want,
+    shortages: Shortages,
     hook: Option<Hook>,
 }
 
@@ -61,11 +61,16 @@ pub(super) struct Waited<'a> {
     /// Whether it is a URL, and not a path.
     pub(super) is_url: bool,
     /// What was sent and received.
-    pub(super) tape: &'a Tape,
+    pub(super) recording: &'a Recording,
 }
 
 impl Context {
-    pub(crate) fn new(job: &JobSpec, black_box: Arc<BlackBox>, want: Want, hook: Option<Hook>) -> Self {
+    pub(crate) fn new(
+        job: &JobSpec,
+        black_box: Arc<BlackBox>,
+        shortages: Shortages,
+        hook: Option<Hook>,
+    ) -> Self {
         Self {
             black_box,
             encoder: Encoder::new(&job.encoding),
@@ -73,7 +78,7 @@ impl Context {
             names: select::names(&job.fields, job.each.as_ref(), &job.presets),
             slot: job.slot,
             job_started_us: job.started_us,
-            want,
+            shortages,
             hook,
         }
     }
@@ -81,12 +86,12 @@ impl Context {
     /// Why this worker cannot go on, if it cannot: the machine has no more of something that it needs. What it did
     /// last makes no record then.
     pub(crate) fn hopeless(&self) -> Option<&str> {
-        self.want.hopeless()
+        self.shortages.hopeless()
     }
 
-    /// A tape for one target, which records if there is an archive to write.
-    pub(super) fn tape(&self) -> Tape {
-        Tape::new(self.encoder.archives())
+    /// A recording for one target, which records if there is an archive to write.
+    pub(super) fn recording(&self) -> Recording {
+        Recording::new(self.encoder.archives())
     }
 
     /// Enters a phase with a target, for the first time. Returns the time.
@@ -121,7 +126,7 @@ impl Context {
         let (before, mut begun) = (out.len(), None);
         if !matches!(verdict, Verdict::Retry { .. }) {
             self.black_box.enter(target.id, Phase::Encode, ended_us);
-            begun = self.write(waited, &findings, elapsed_us, waited.tape, out);
+            begun = self.write(waited, &findings, elapsed_us, waited.recording, out);
             let bytes = out.len() - before;
             if bytes > RECORD_BYTES_MAX {
                 out.truncate(before);
@@ -129,7 +134,7 @@ impl Context {
                     format!("the record came to {bytes} bytes, above the limit of {RECORD_BYTES_MAX}");
                 findings.product = Product::problem(ErrorKind::TooLarge, message);
                 verdict = findings.verdict(target);
-                begun = self.write(waited, &findings, elapsed_us, &Tape::new(false), out);
+                begun = self.write(waited, &findings, elapsed_us, &Recording::new(false), out);
             }
         }
         self.black_box.leave();
@@ -174,7 +179,7 @@ impl Context {
         waited: &Waited<'_>,
         findings: &Findings,
         elapsed_us: u64,
-        tape: &Tape,
+        recording: &Recording,
         out: &mut Vec<u8>,
     ) -> Option<Begun> {
         let target = waited.target;
@@ -210,7 +215,8 @@ impl Context {
             return Some(self.encoder.begin(&record, out));
         }
         let archive = self.encoder.archive();
-        let exchange = archive.map(|mut writer| warc::write_exchanges(&mut writer, target.id, tape, out));
+        let exchange =
+            archive.map(|mut writer| warc::write_exchanges(&mut writer, target.id, recording, out));
         self.encoder.write(&record, exchange, out);
         None
     }

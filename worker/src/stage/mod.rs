@@ -26,7 +26,7 @@ use shared::job::{Executor, FetchSpec, JobSpec, Work};
 use shared::protocol::Target;
 
 use crate::outbox::Pace;
-use crate::want::Want;
+use crate::shortage::Shortages;
 
 pub(crate) use self::context::{Computed, Context};
 use self::csv::Csv;
@@ -83,18 +83,18 @@ pub(crate) trait Interleaved: Compute {
 
 impl Stage {
     /// Sets up what `job` asks for: the only place in a worker that asks for the kind of a job, but for the sandbox.
-    pub(crate) fn new(job: &JobSpec, want: &Want) -> anyhow::Result<Self> {
+    pub(crate) fn new(job: &JobSpec, shortages: &Shortages) -> anyhow::Result<Self> {
         Ok(match &job.work {
-            Work::Fetch(spec) => Self::Fetch(match client(spec, job.executor, want)? {
+            Work::Fetch(spec) => Self::Fetch(match client(spec, job.executor, shortages)? {
                 ByClient::Blocking(client) => ByClient::Blocking(Box::new(Fetch::new(*client, job)?)),
                 ByClient::EventLoop(client) => ByClient::EventLoop(Box::new(Fetch::new(*client, job)?)),
             }),
-            Work::Parse(spec) => Self::Parse(Box::new(Parse::new(spec, job, want.clone())?)),
-            Work::Sitemap(spec) => Self::Sitemap(match client(spec, job.executor, want)? {
+            Work::Parse(spec) => Self::Parse(Box::new(Parse::new(spec, job, shortages.clone())?)),
+            Work::Sitemap(spec) => Self::Sitemap(match client(spec, job.executor, shortages)? {
                 ByClient::Blocking(client) => ByClient::Blocking(Box::new(Sitemap::new(*client))),
                 ByClient::EventLoop(client) => ByClient::EventLoop(Box::new(Sitemap::new(*client))),
             }),
-            Work::Csv(spec) => Self::Csv(Box::new(Csv::new((**spec).clone(), job.slot, want.clone()))),
+            Work::Csv(spec) => Self::Csv(Box::new(Csv::new((**spec).clone(), job.slot, shortages.clone()))),
             Work::Map(spec) => Self::Map(Map::new(spec, job)),
         })
     }
@@ -111,16 +111,16 @@ impl Stage {
 fn client(
     spec: &FetchSpec,
     executor: Executor,
-    want: &Want,
+    shortages: &Shortages,
 ) -> anyhow::Result<ByClient<blocking::Client, event_loop::Client>> {
     Ok(match executor {
         Executor::Blocking => {
-            let client =
-                blocking::Client::new(spec, want.clone()).context("cannot set up the blocking client")?;
+            let client = blocking::Client::new(spec, shortages.clone())
+                .context("cannot set up the blocking client")?;
             ByClient::Blocking(Box::new(client))
         }
         Executor::EventLoop => {
-            let client = event_loop::Client::new(spec, want.clone())
+            let client = event_loop::Client::new(spec, shortages.clone())
                 .context("cannot set up the event loop's client")?;
             ByClient::EventLoop(Box::new(client))
         }

@@ -26,7 +26,7 @@ use shared::protocol::Target;
 
 use super::files::{again, open_regular, unreadable};
 use super::{Blocking, Compute, Computed, Context, Interleaved};
-use crate::want::Want;
+use crate::shortage::Shortages;
 
 /// Largest report; with what goes before it in a message, it must stay below [`JOINED_BYTES_MAX`].
 const REPORT_BYTES_MAX: usize = JOINED_BYTES_MAX - (1 << 20);
@@ -39,7 +39,7 @@ pub(crate) struct Csv {
     held: Vec<Option<io::Result<File>>>,
     slot: u32,
     /// Waits while the machine has no descriptor left.
-    want: Want,
+    shortages: Shortages,
 }
 
 /// One target's work.
@@ -48,7 +48,7 @@ struct Work<'a> {
     black_box: &'a BlackBox,
     /// The file, if it was opened before the sandbox was entered.
     held: Option<&'a io::Result<File>>,
-    want: &'a Want,
+    shortages: &'a Shortages,
 }
 
 /// Why a part is not aggregated to its end: what is reported instead.
@@ -63,9 +63,9 @@ impl Stop {
 
 impl Csv {
     /// Opens the files that the sandbox would hide.
-    pub(crate) fn new(spec: CsvSpec, slot: u32, want: Want) -> Self {
+    pub(crate) fn new(spec: CsvSpec, slot: u32, shortages: Shortages) -> Self {
         let held = spec.files.iter().map(|file| file.held.then(|| File::open(&file.at))).collect();
-        Self { spec, held, slot, want }
+        Self { spec, held, slot, shortages }
     }
 
     /// The path of the file a target is a part of.
@@ -101,7 +101,7 @@ impl Csv {
             return (Found::Failed("the job names no such file".to_owned()), 0);
         };
         let held = self.held.get(part.file() as usize).and_then(Option::as_ref);
-        let work = Work { spec: &self.spec, black_box, held, want: &self.want };
+        let work = Work { spec: &self.spec, black_box, held, shortages: &self.shortages };
         let (found, bytes) = match part {
             Part::Range { start, end, last, .. } => (work.range(file, start, end, last), end - start),
             Part::Whole { .. } => (work.whole(file), file.bytes),
@@ -145,10 +145,10 @@ impl Work<'_> {
     fn open(&self, file: &CsvFile) -> Result<File, Stop> {
         let refused = |error: &io::Error| Stop(Found::Failed(not_opened(file, error)));
         let opened = match self.held {
-            None => self.want.until_met(|| open_regular(&file.at)),
+            None => self.shortages.until_met(|| open_regular(&file.at)),
             Some(held) => {
                 let held = held.as_ref().map_err(refused)?;
-                self.want.until_met(|| again(held))
+                self.shortages.until_met(|| again(held))
             }
         };
         let (raw, _) = opened.map_err(|error| refused(&error))?;

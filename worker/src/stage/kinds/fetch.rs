@@ -8,11 +8,11 @@ use shared::protocol::Target;
 
 use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
 use crate::stage::context::{Computed, Context};
-use crate::stage::extract::{Extractor, Kind, Page};
 use crate::stage::fetch::{Fetched, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::media_type::MediaType;
 use crate::stage::{Blocking, Compute, Interleaved};
+use extract::{Extractor, Kind, Page};
 
 /// Fetches pages.
 pub(crate) struct Fetch<C> {

@@ -11,13 +11,13 @@ use shared::job::{JobSpec, ParseSpec};
 use shared::protocol::Target;
 use shared::record::ErrorKind;
 
+use crate::shortage::Shortages;
 use crate::stage::context::{Computed, Context, Waited};
-use crate::stage::extract::{Extractor, Kind, Page};
-use crate::stage::fetch::tape::Tape;
+use crate::stage::fetch::recording::Recording;
 use crate::stage::files::{Files, Opened};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::{Blocking, Compute, Interleaved};
-use crate::want::Want;
+use extract::{Extractor, Kind, Page};
 
 /// Parses saved pages.
 pub(crate) struct Parse {
@@ -33,9 +33,9 @@ pub(crate) struct Started {
 }
 
 impl Parse {
-    pub(crate) fn new(spec: &ParseSpec, job: &JobSpec, want: Want) -> anyhow::Result<Self> {
+    pub(crate) fn new(spec: &ParseSpec, job: &JobSpec, shortages: Shortages) -> anyhow::Result<Self> {
         let extractor = Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?;
-        Ok(Self { files: Files::new(spec, want), extractor, parse_timeout: job.parse_timeout })
+        Ok(Self { files: Files::new(spec, shortages), extractor, parse_timeout: job.parse_timeout })
     }
 
     fn read(&self, target: &Target) -> Findings {
@@ -71,8 +71,9 @@ impl Compute for Parse {
     fn compute(&self, context: &Context, target: &Target, started: Started, out: &mut Vec<u8>) -> Computed {
         let begun_us = context.enter(target, Phase::Extract);
         let findings = self.read(target);
-        let tape = Tape::new(false);
-        let waited = Waited { target, started_us: started.us, begun_us, is_url: false, tape: &tape };
+        let recording = Recording::new(false);
+        let waited =
+            Waited { target, started_us: started.us, begun_us, is_url: false, recording: &recording };
         context.conclude(&waited, findings, out)
     }
 }

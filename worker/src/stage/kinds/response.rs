@@ -10,7 +10,7 @@ use shared::protocol::Target;
 use shared::record::ErrorKind;
 
 use crate::stage::context::{Computed, Context, Waited, run_hook};
-use crate::stage::fetch::tape::Tape;
+use crate::stage::fetch::recording::Recording;
 use crate::stage::fetch::{Failure, Fetched, Outcome, blocking, event_loop};
 use crate::stage::findings::Findings;
 
@@ -19,12 +19,12 @@ use crate::stage::findings::Findings;
 pub(crate) struct Response {
     started_us: u64,
     outcome: Outcome,
-    tape: Tape,
+    recording: Recording,
 }
 
 /// What a stage asks of its client besides responses.
 pub(crate) trait Client {
-    /// Notes the addresses of servers on the tape.
+    /// Notes the addresses of servers on the recording.
     fn name_peers(&self);
 
     /// Tells that this thread did nothing else for a while: timeouts stood still meanwhile.
@@ -52,12 +52,12 @@ impl Client for event_loop::Client {
 /// Fetches a target on this thread.
 pub(super) fn fetch(client: &mut blocking::Client, context: &Context, target: &Target) -> Response {
     let started_us = context.enter(target, Phase::Fetch);
-    let mut tape = context.tape();
+    let mut recording = context.recording();
     let outcome = match std::str::from_utf8(&target.input) {
-        Ok(url) => client.fetch(url, &mut tape),
+        Ok(url) => client.fetch(url, &mut recording),
         Err(_) => Err(not_utf8()),
     };
-    Response { started_us, outcome, tape }
+    Response { started_us, outcome, recording }
 }
 
 /// Fetches a target together with others. The black box names it each time that the work goes on, because a wait is
@@ -68,11 +68,11 @@ pub(super) async fn fetch_interleaved(
     target: &Target,
 ) -> Response {
     let started_us = clock::monotonic_us();
-    let mut tape = context.tape();
+    let mut recording = context.recording();
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
-            let mut work = pin!(client.fetch(url, &mut tape));
+            let mut work = pin!(client.fetch(url, &mut recording));
             let mut hook = context.hook();
             poll_fn(|poll| {
                 context.black_box.enter(target.id, Phase::Fetch, clock::monotonic_us());
@@ -84,7 +84,7 @@ pub(super) async fn fetch_interleaved(
             .await
         }
     };
-    Response { started_us, outcome, tape }
+    Response { started_us, outcome, recording }
 }
 
 /// Makes a target's record from its response: `read` computes what a body comes to.
@@ -96,13 +96,13 @@ pub(super) fn conclude(
     out: &mut Vec<u8>,
     read: impl FnOnce(Fetched) -> Findings,
 ) -> Computed {
-    let Response { started_us, outcome, tape } = response;
+    let Response { started_us, outcome, recording } = response;
     let begun_us = context.enter(target, Phase::Extract);
     let findings = match outcome {
         Ok(fetched) => read(fetched),
         Err(failure) => Findings::from(*failure),
     };
-    let waited = Waited { target, started_us, begun_us, is_url: true, tape: &tape };
+    let waited = Waited { target, started_us, begun_us, is_url: true, recording: &recording };
     let computed = context.conclude(&waited, findings, out);
     client.add_stall(computed.computing());
     computed

@@ -23,7 +23,7 @@ use super::life::{Killed, Life, Reading};
 use super::queue::{Block, Queue};
 use super::records::Records;
 use crate::outbox::Voice;
-use crate::want::Shortage;
+use crate::shortage::Shortage;
 
 /// Bytes that may wait here before no more is taken in; one line may be larger.
 const QUEUE_BYTES_MAX: usize = 8 << 20;

@@ -10,7 +10,7 @@ use shared::clock;
 use shared::encoder::Exchange;
 use shared::warc::{Id, Kind, Record, Writer};
 
-use super::fetch::tape::{Hop, Response, Tape};
+use super::fetch::recording::{Hop, Recording, Response};
 
 /// Types of content that are compressed already: compressing them again takes time and saves nothing.
 const DENSE: [&str; 13] = [
@@ -30,14 +30,19 @@ const DENSE: [&str; 13] = [
 ];
 
 /// Appends what was sent and what came back for a target. Returns what the target's metadata record is about.
-pub(super) fn write_exchanges(writer: &mut Writer, target: u64, tape: &Tape, out: &mut Vec<u8>) -> Exchange {
+pub(super) fn write_exchanges(
+    writer: &mut Writer,
+    target: u64,
+    recording: &Recording,
+    out: &mut Vec<u8>,
+) -> Exchange {
     let mut last = None;
-    for (number, hop) in tape.hops().iter().enumerate() {
+    for (number, hop) in recording.hops().iter().enumerate() {
         if let Some(response) = &hop.response {
             last = Some(exchange(writer, target, number, hop, response, out));
         }
     }
-    let date = tape.hops().last().map_or_else(clock::wall, |hop| hop.sent);
+    let date = recording.hops().last().map_or_else(clock::wall, |hop| hop.sent);
     Exchange { date, response: last }
 }
 

@@ -23,6 +23,6 @@ fn what_came_compressed_is_not_compressed_again() {
 fn without_a_response_there_is_no_exchange() {
     let mut out = Vec::new();
     let mut writer = Writer::new(WarcSpec { gzip: false, info: [1; 16] });
-    let exchange = write_exchanges(&mut writer, 3, &Tape::new(true), &mut out);
+    let exchange = write_exchanges(&mut writer, 3, &Recording::new(true), &mut out);
     assert!(out.is_empty() && exchange.response.is_none());
 }

@@ -1,55 +1,55 @@
-//! The framing of a chunked body (RFC 9112, 7.1), followed byte by byte.
+//! Parses the framing of a chunked body (RFC 9112, 7.1) byte by byte.
 //!
-//! A client gets chunk sizes without extensions and padding, line ends of two bytes and no
-//! trailers. The data is not touched.
+//! A client gets chunk sizes without extensions and padding, line ends of two bytes, and no trailers. The data is
+//! unchanged.
 
 use super::super::fault::Fault;
 
-/// Longest line that holds a chunk's size, and longest trailer. Signed uploads carry extensions
-/// of a hundred bytes; the rest is room.
+/// Maximum length of a chunk's size line and of a trailer line. Signed uploads have extensions of about a hundred
+/// bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of all trailers together.
+/// Maximum length of all trailers together.
 const TRAILER_BYTES_MAX: usize = super::HEAD_BYTES_MAX;
 
-/// Leading zeros of a size that may pass. With 16 digits of a size they make up `ureq`'s limit of 20.
+/// Leading zeros that are passed on. With the 16 digits of a size they make up `ureq`'s limit of 20.
 const ZEROS_MAX: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Size,
-    /// Whatever follows the size on its line.
+    /// Anything after the size on its line.
     Extension,
     ExtensionCr,
     SizeEnd,
     Data,
     DataEnd,
     DataEndLf,
-    /// Behind the last chunk, at the beginning of a line.
+    /// The start of a line after the last chunk.
     TrailerStart,
     Trailer,
     TrailersEnd,
     End,
 }
 
-/// What becomes of a byte.
+/// What to do with a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Action {
     Keep,
     Drop,
-    /// It stands for a line's end.
+    /// Write a line end instead.
     LineEnd,
 }
 
-/// How far a chunked body has come.
+/// The state of a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chunks {
     part: Part,
-    /// Of the chunk, as far as it has been read; then what is left of its data.
+    /// The chunk's size as read so far, then the rest of its data.
     size: u64,
-    /// Bytes of the line so far, or of all trailers.
+    /// Length of the current line, or of all trailers.
     line: usize,
-    /// A line ended without CR. Other readers may not see a line's end there.
+    /// A line ended without CR. Other readers may not see a line end there.
     odd: bool,
 }
 
@@ -67,7 +67,7 @@ impl Chunks {
         self.odd
     }
 
-    /// Goes on over `bytes` while they are tidy. If not all are, what it has become is of no use.
+    /// Advances over `bytes` and returns whether all of them are tidy. If not, the state is no longer valid.
     pub(super) fn passes(&mut self, mut bytes: &[u8]) -> bool {
         loop {
             bytes = bytes.get(self.skip_data(bytes.len())..).unwrap_or_default();
@@ -75,14 +75,14 @@ impl Chunks {
                 None => return true,
                 Some(_) if self.is_end() => return false,
                 Some((byte, rest)) => match self.step(*byte) {
-                    Ok(Fate::Keep) => bytes = rest,
-                    Ok(Fate::Drop | Fate::LineEnd) | Err(_) => return false,
+                    Ok(Action::Keep) => bytes = rest,
+                    Ok(Action::Drop | Action::LineEnd) | Err(_) => return false,
                 },
             }
         }
     }
 
-    /// Goes on over `bytes` and writes what a client may have; returns how many were the body's.
+    /// Advances over `bytes` and writes what a client may have. Returns how many belong to the body.
     pub(super) fn rewrite(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Fault> {
         let mut at = 0;
         while !self.is_end() {
@@ -91,16 +91,16 @@ impl Chunks {
             at += data;
             let Some(byte) = bytes.get(at) else { break };
             match self.step(*byte)? {
-                Fate::Keep => out.push(*byte),
-                Fate::Drop => {}
-                Fate::LineEnd => out.extend_from_slice(b"\r\n"),
+                Action::Keep => out.push(*byte),
+                Action::Drop => {}
+                Action::LineEnd => out.extend_from_slice(b"\r\n"),
             }
             at += 1;
         }
         Ok(at)
     }
 
-    /// Passes over what is data in the next `available` bytes; returns how many.
+    /// Skips the data in the next `available` bytes and returns its length.
     fn skip_data(&mut self, available: usize) -> usize {
         if self.part != Part::Data {
             return 0;
@@ -113,29 +113,29 @@ impl Chunks {
         here
     }
 
-    fn step(&mut self, byte: u8) -> Result<Fate, Fault> {
+    fn step(&mut self, byte: u8) -> Result<Action, Fault> {
         match (self.part, byte) {
             (Part::Size, _) => self.size_byte(byte),
             (Part::SizeEnd | Part::Extension | Part::ExtensionCr, b'\n') => Ok(self.end_size()),
             (Part::Extension | Part::ExtensionCr, _) => {
                 self.part = if byte == b'\r' { Part::ExtensionCr } else { Part::Extension };
-                self.count(LINE_BYTES_MAX, Fate::Drop)
+                self.count(LINE_BYTES_MAX, Action::Drop)
             }
-            (Part::DataEnd, b'\r') => Ok(self.go(Part::DataEndLf, Fate::Keep)),
+            (Part::DataEnd, b'\r') => Ok(self.go(Part::DataEndLf, Action::Keep)),
             (Part::DataEnd, b'\n') => {
                 self.odd = true;
-                Ok(self.begin_size(Fate::LineEnd))
+                Ok(self.begin_size(Action::LineEnd))
             }
-            (Part::DataEndLf, b'\n') => Ok(self.begin_size(Fate::Keep)),
-            (Part::TrailerStart, b'\r') => Ok(self.go(Part::TrailersEnd, Fate::Keep)),
+            (Part::DataEndLf, b'\n') => Ok(self.begin_size(Action::Keep)),
+            (Part::TrailerStart, b'\r') => Ok(self.go(Part::TrailersEnd, Action::Keep)),
             (Part::TrailerStart, b'\n') => {
                 self.odd = true;
-                Ok(self.go(Part::End, Fate::LineEnd))
+                Ok(self.go(Part::End, Action::LineEnd))
             }
-            (Part::TrailersEnd, b'\n') => Ok(self.go(Part::End, Fate::Keep)),
+            (Part::TrailersEnd, b'\n') => Ok(self.go(Part::End, Action::Keep)),
             (Part::TrailerStart | Part::Trailer, _) => {
                 self.part = if byte == b'\n' { Part::TrailerStart } else { Part::Trailer };
-                self.count(TRAILER_BYTES_MAX, Fate::Drop)
+                self.count(TRAILER_BYTES_MAX, Action::Drop)
             }
             (
                 Part::SizeEnd | Part::Data | Part::DataEnd | Part::DataEndLf | Part::TrailersEnd | Part::End,
@@ -144,7 +144,7 @@ impl Chunks {
         }
     }
 
-    fn size_byte(&mut self, byte: u8) -> Result<Fate, Fault> {
+    fn size_byte(&mut self, byte: u8) -> Result<Action, Fault> {
         let is_first = self.line == 0;
         match byte {
             b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' => {
@@ -152,35 +152,35 @@ impl Chunks {
                 let size = self.size.checked_mul(16).and_then(|size| size.checked_add(digit.into()));
                 self.size = size.ok_or(Fault::Chunk)?;
                 let passes = self.size > 0 || self.line < ZEROS_MAX;
-                self.count(LINE_BYTES_MAX, if passes { Fate::Keep } else { Fate::Drop })
+                self.count(LINE_BYTES_MAX, if passes { Action::Keep } else { Action::Drop })
             }
             _ if is_first => Err(Fault::Chunk),
-            b'\r' => Ok(self.go(Part::SizeEnd, Fate::Keep)),
+            b'\r' => Ok(self.go(Part::SizeEnd, Action::Keep)),
             b'\n' => Ok(self.end_size()),
-            b';' | b' ' | b'\t' => Ok(self.go(Part::Extension, Fate::Drop)),
+            b';' | b' ' | b'\t' => Ok(self.go(Part::Extension, Action::Drop)),
             _ => Err(Fault::Chunk),
         }
     }
 
-    fn end_size(&mut self) -> Fate {
+    fn end_size(&mut self) -> Action {
         self.odd |= matches!(self.part, Part::Size | Part::Extension);
-        let fate = if self.part == Part::SizeEnd { Fate::Keep } else { Fate::LineEnd };
+        let action = if self.part == Part::SizeEnd { Action::Keep } else { Action::LineEnd };
         self.line = 0;
-        self.go(if self.size == 0 { Part::TrailerStart } else { Part::Data }, fate)
+        self.go(if self.size == 0 { Part::TrailerStart } else { Part::Data }, action)
     }
 
-    fn begin_size(&mut self, fate: Fate) -> Fate {
+    fn begin_size(&mut self, action: Action) -> Action {
         self.line = 0;
-        self.go(Part::Size, fate)
+        self.go(Part::Size, action)
     }
 
-    fn go(&mut self, part: Part, fate: Fate) -> Fate {
+    fn go(&mut self, part: Part, action: Action) -> Action {
         self.part = part;
-        fate
+        action
     }
 
-    fn count(&mut self, max: usize, fate: Fate) -> Result<Fate, Fault> {
+    fn count(&mut self, max: usize, action: Action) -> Result<Action, Fault> {
         self.line += 1;
-        if self.line > max { Err(Fault::Chunk) } else { Ok(fate) }
+        if self.line > max { Err(Fault::Chunk) } else { Ok(action) }
     }
 }

@@ -1,18 +1,18 @@
-//! What is kept for an archive: the same from both clients, and what the server saw and sent.
+//! What both clients record for an archive: the same, and what the server saw and sent.
 
 use std::sync::mpsc;
 
 use super::server::{Reply, serve};
 use super::*;
 use crate::stage::decode::tests::gzip;
-use crate::stage::fetch::tape::{Hop, Truncated};
+use crate::stage::fetch::recording::{Hop, Truncated};
 
-/// What both clients kept of one target, but for when.
+/// Returns what both clients recorded of one target, without the time.
 fn hops(pair: &mut Pair, url: &str) -> Vec<Hop> {
-    // How it ended is for other tests.
+    // The outcome is tested elsewhere.
     let _ = pair.each(url);
     let [blocking, event_loop] = [0, 1].map(|client: usize| {
-        let mut hops = pair.tapes[client].hops().to_vec();
+        let mut hops = pair.recordings[client].hops().to_vec();
         for hop in &mut hops {
             hop.sent = std::time::SystemTime::UNIX_EPOCH;
         }
@@ -30,7 +30,7 @@ fn naming_pair(spec: &FetchSpec) -> Pair {
 }
 
 #[test]
-fn every_hop_is_kept_as_it_was_on_the_wire() {
+fn every_hop_is_recorded_as_sent_and_received() {
     let (seen, requests) = mpsc::channel();
     let packed = gzip(b"hello");
     let body = packed.clone();
@@ -69,7 +69,7 @@ fn every_hop_is_kept_as_it_was_on_the_wire() {
 }
 
 #[test]
-fn a_body_that_is_not_whole_says_why() {
+fn incomplete_bodies_are_marked_with_the_reason() {
     let small = FetchSpec { body_bytes_max: 100, timeout: std::time::Duration::from_millis(400), ..spec() };
     for (reply, truncated, bytes) in [
         (Reply::close as fn(Vec<u8>) -> Reply, Truncated::Disconnect, 3),
@@ -100,6 +100,6 @@ fn nothing_is_kept_of_what_never_answered() {
     let hops = hops(&mut naming_pair(&spec()), &format!("http://{address}/"));
     assert!(hops.iter().all(|hop| hop.response.is_none()), "{hops:?}");
     let mut pair = Pair::new(&spec());
-    let _ = pair.blocking.fetch(&format!("http://{address}/"), &mut Tape::new(false));
-    assert!(pair.tapes[0].hops().is_empty());
+    let _ = pair.blocking.fetch(&format!("http://{address}/"), &mut Recording::new(false));
+    assert!(pair.recordings[0].hops().is_empty());
 }

@@ -1,10 +1,9 @@
-//! Responses as servers send them, made to fit both clients.
+//! Repairs HTTP/1 responses so that both clients read them alike.
 //!
-//! The two clients refuse different heads and chunk lines, and browsers read most of what
-//! either refuses. So each connection passes what it reads through a [`Wire`]. A tidy response
-//! goes through untouched, after one look. The head of any other is read here: the client gets
-//! a short one with the same framing, and takes the real one from the [`Slot`]. Chunk lines
-//! lose their extensions and padding, chunked bodies their trailers.
+//! The two clients reject different heads and chunk lines, and browsers read most of what either rejects. So each
+//! connection passes what it reads through a [`Repair`]. A tidy response passes unchanged after one scan. Any other
+//! head is parsed here: the client gets a short head with the same framing, and takes the real one from the
+//! [`Slot`]. Chunk lines lose extensions and padding, chunked bodies their trailers.
 //!
 //! Calling contract, for HTTP/1 only:
 //!
@@ -32,24 +31,24 @@ use self::gather::Gather;
 pub(super) use self::head::Head;
 use super::fault::Fault;
 
-/// Size of a response's head, interim responses before it included. curl reads 300 KB.
+/// Maximum size of a response head, including interim responses. curl reads 300 KB.
 pub(super) const HEAD_BYTES_MAX: usize = 512 * 1024;
 
-/// Header fields of a response. curl reads 5,000; `http` stores 24,576 names at most.
+/// Maximum header fields of a response. curl reads 5,000; `http` stores at most 24,576 names.
 pub(super) const HEADERS_MAX: usize = 16 * 1024;
 
-/// Size of a head that reaches a client as it is.
+/// Maximum size of a head that is passed on unchanged.
 pub(super) const TIDY_BYTES_MAX: usize = 64 * 1024;
 
-/// Header fields of a head that reaches a client as it is: hyper's limit, and below `ureq`'s.
+/// Maximum header fields of a head that is passed on unchanged: hyper's limit, and below `ureq`'s.
 const TIDY_HEADERS_MAX: usize = 100;
 
-/// The real head of the response that the client is being given.
+/// The real head of the response that the client is reading, if it was replaced.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Slot(Arc<Mutex<Option<Box<Head>>>>);
 
 impl Slot {
-    /// Replaces the head that the client was given by the real one, if they differ.
+    /// Puts the real head in place of the client's, if they differ.
     pub(super) fn restore(&self, parts: &mut Parts) {
         if let Some(head) = self.lock().take() {
             parts.version = head.version;
@@ -65,7 +64,7 @@ impl Slot {
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
-    /// After so many more bytes.
+    /// After this many more bytes.
     Length(u64),
     Chunked(Chunks),
     UntilClose,
@@ -73,30 +72,30 @@ enum Body {
 
 #[derive(Debug)]
 enum State {
-    /// No response is due.
+    /// No response is expected.
     Idle,
     Head(Gather),
     Body(Body),
 }
 
-/// What one HTTP/1 connection reads.
+/// The state of what one HTTP/1 connection reads.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Repair {
     state: State,
-    /// The request out is a `HEAD`: its response has no body, whatever its head says.
+    /// The request was a `HEAD`, so its response has no body.
     to_head: bool,
-    /// Another reader might see other bounds in what came: nothing after this response is trusted.
+    /// Another reader might find another end of the response, so nothing after it is trusted.
     spoiled: bool,
-    /// For the client, instead of what was read.
+    /// Rewritten bytes for the client.
     ready: Vec<u8>,
-    /// How much of `ready` the client has.
+    /// How much of `ready` the client has taken.
     taken: usize,
-    /// What follows `ready`.
+    /// The fault to report after `ready`.
     fault: Option<Fault>,
     slot: Slot,
 }
 
-impl Wire {
+impl Repair {
     pub(super) const fn new(slot: Slot) -> Self {
         Self {
             state: State::Idle,
@@ -109,9 +108,9 @@ impl Wire {
         }
     }
 
-    /// The client has sent `bytes`.
+    /// Handles bytes that the client has sent.
     pub(super) fn on_write(&mut self, bytes: &[u8]) {
-        // What is written while a response comes in belongs to the request that it answers.
+        // Bytes written while a response arrives belong to its request.
         if matches!(self.state, State::Idle) {
             self.to_head = bytes.starts_with(b"HEAD ");
             self.state = State::Head(Gather::default());
@@ -119,13 +118,12 @@ impl Wire {
         }
     }
 
-    /// Whether the last response has ended, and the connection must not carry another one.
+    /// Whether the last response has ended and the connection must not be used again.
     pub(super) const fn is_over(&self) -> bool {
         self.spoiled && matches!(self.state, State::Idle)
     }
 
-    /// Up to `max` bytes for the client, or the fault that follows them. Empty when more has
-    /// to be read first.
+    /// Returns up to `max` bytes for the client, or the fault that follows them. Empty means: read more first.
     pub(super) fn take(&mut self, max: usize) -> Result<&[u8], Fault> {
         if self.taken == self.ready.len() {
             self.ready.clear();
@@ -138,7 +136,7 @@ impl Wire {
         Ok(piece)
     }
 
-    /// Bytes have come. Whether the client may have them as they are; otherwise they are kept.
+    /// Handles bytes that were read. Returns whether the client may have them unchanged; otherwise they are kept.
     pub(super) fn on_read(&mut self, bytes: &[u8]) -> bool {
         match &mut self.state {
             State::Idle => true,
@@ -158,7 +156,7 @@ impl Wire {
         }
     }
 
-    /// The peer has closed.
+    /// Handles the end of the connection.
     pub(super) fn on_end(&self) -> Result<(), Fault> {
         match &self.state {
             State::Head(gather) if !gather.is_empty() => Err(Fault::Closed),
@@ -167,7 +165,7 @@ impl Wire {
         }
     }
 
-    /// A piece of the body, after a tidy head or nothing. `true` if both may pass.
+    /// Handles a piece of the body, after a tidy head if there is one. Returns whether both may pass unchanged.
     fn on_body(&mut self, head: &[u8], bytes: &[u8]) -> bool {
         let State::Body(body) = self.state else { return true };
         let mut ahead = body;
@@ -180,7 +178,7 @@ impl Wire {
         false
     }
 
-    /// A head is complete, or broken, or more of it has to come.
+    /// Checks whether the collected head is complete, and starts its body.
     fn on_gathered(&mut self) {
         let State::Head(gather) = &mut self.state else { return };
         let (mut head, rest) = match gather.head() {
@@ -197,7 +195,7 @@ impl Wire {
         self.rewrite(&rest);
     }
 
-    /// A piece of the body, in a form that both clients read.
+    /// Rewrites a piece of the body so that both clients read it.
     fn rewrite(&mut self, bytes: &[u8]) {
         let mut used = 0;
         if let State::Body(mut body) = self.state {
@@ -208,7 +206,7 @@ impl Wire {
             self.spoiled |= matches!(&body, Body::Chunked(chunks) if chunks.is_odd());
             self.continue_with(body);
         }
-        // Nobody asked for what follows the body, and a client could take it for the next response.
+        // Bytes after the body were not requested, and a client could take them for the next response.
         self.spoiled |= used < bytes.len();
     }
 
@@ -223,7 +221,7 @@ impl Wire {
 }
 
 impl Body {
-    /// Goes on over `bytes`, if the client may have them as they are: they are all the body's.
+    /// Advances over `bytes` and returns whether all of them belong to the body unchanged.
     fn passes(&mut self, bytes: &[u8]) -> bool {
         match self {
             Self::Length(left) => {
@@ -236,7 +234,7 @@ impl Body {
         }
     }
 
-    /// Goes on over `bytes` and writes what the client may have; returns how many were the body's.
+    /// Advances over `bytes` and writes what the client may have. Returns how many belong to the body.
     fn rewrite(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Fault> {
         match self {
             Self::Length(left) => {

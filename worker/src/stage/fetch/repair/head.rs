@@ -1,7 +1,5 @@
-//! A response's head as people write it, not as the grammar has it.
-//!
-//! Read like browsers do: a folded line is joined, a line that is no field is passed over, control
-//! bytes are taken out. Only NUL is refused.
+//! Reads a response head as browsers do, also where it breaks the grammar: joins folded lines, skips lines that
+//! are not fields, and removes control bytes. Rejects only NUL, an invalid status line and heads over a limit.
 
 use std::borrow::Cow;
 
@@ -17,11 +15,11 @@ pub(in crate::stage::fetch) struct Head {
     pub(super) version: Version,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// What says how the body ends is not written as the grammar has it.
+    /// A framing header was not written as the grammar requires.
     pub(super) repaired: bool,
 }
 
-/// A field whose lines may not all have been seen.
+/// A field that may continue on the next line.
 struct Field {
     name: HeaderName,
     value: Vec<u8>,
@@ -29,7 +27,7 @@ struct Field {
 }
 
 impl Head {
-    /// From all its lines.
+    /// Reads a head from all its lines.
     pub(super) fn read(lines: &[u8]) -> Result<Self, Fault> {
         if lines.contains(&0) {
             return Err(Fault::Head);
@@ -40,7 +38,7 @@ impl Head {
         let mut open: Option<Field> = None;
         for line in lines {
             if matches!(line.first(), Some(b' ' | b'\t')) {
-                // What follows a line that is no field belongs to that.
+                // A continuation of a line that is not a field is skipped like that line.
                 if let Some(field) = &mut open {
                     field.fold(line);
                 }
@@ -53,12 +51,12 @@ impl Head {
         Ok(head)
     }
 
-    /// Refuses a line that cannot be a status line.
+    /// Rejects a line that is not a status line.
     pub(super) fn check_status_line(line: &[u8]) -> Result<(), Fault> {
         status_line(line).map(drop).ok_or(Fault::Head)
     }
 
-    /// Whether another response follows. A switch of protocols is final.
+    /// Whether another response follows. A protocol switch is final.
     pub(super) fn is_interim(&self) -> bool {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
@@ -73,7 +71,7 @@ impl Head {
 }
 
 impl Field {
-    /// `None` if the line is no field.
+    /// Reads a field, or returns `None` if the line is not one.
     fn read(line: &[u8]) -> Option<Self> {
         let colon = line.iter().position(|byte| *byte == b':')?;
         let (written, value) = line.split_at_checked(colon)?;
@@ -84,7 +82,7 @@ impl Field {
         Some(Self { name, value, is_repaired })
     }
 
-    /// A line that continues the value: what is between them becomes a space (RFC 9112, 5.2).
+    /// Appends a continuation line. The line break becomes a space (RFC 9112, 5.2).
     fn fold(&mut self, line: &[u8]) {
         self.is_repaired = true;
         let line = trim_both(line);
@@ -95,7 +93,7 @@ impl Field {
     }
 }
 
-/// Words apart by any space (RFC 9112, 4); the reason is nobody's concern.
+/// Reads a status line. Any space separates its words (RFC 9112, 4); the reason is ignored.
 fn status_line(line: &[u8]) -> Option<(Version, StatusCode)> {
     let (protocol, rest) = trim_both(line).split_at_checked(7)?;
     let (minor, rest) = rest.split_first()?;
@@ -111,7 +109,7 @@ fn status_line(line: &[u8]) -> Option<(Version, StatusCode)> {
     is_http.then_some((version, status))
 }
 
-/// A value without what no header value can hold. A CR alone counts as a space (RFC 9112, 2.2).
+/// Removes what a header value cannot contain. A CR counts as a space (RFC 9112, 2.2).
 fn clean<'a>(name: &HeaderName, value: &'a [u8]) -> Cow<'a, [u8]> {
     let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
     if !value.iter().any(is_control) {
@@ -121,7 +119,7 @@ fn clean<'a>(name: &HeaderName, value: &'a [u8]) -> Cow<'a, [u8]> {
     for byte in value {
         match byte {
             b'\r' => cleaned.push(b' '),
-            // As a URL is read, there they count.
+            // In a URL these bytes matter, so encode them.
             _ if is_control(byte) && name == LOCATION => {
                 cleaned.extend_from_slice(format!("%{byte:02X}").as_bytes());
             }
@@ -136,7 +134,7 @@ const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | b'\r')
 }
 
-/// Without the space at its end, a line's CR included.
+/// Removes spaces at the end, and the CR of a line end.
 fn trim(line: &[u8]) -> &[u8] {
     let end = line.iter().rposition(|byte| !is_space(*byte)).map_or(0, |last| last + 1);
     line.get(..end).unwrap_or_default()

@@ -1,9 +1,8 @@
-//! What goes over the wire, kept for a web archive: heads and bodies of every
-//! hop, as they were before anything was decoded. Filled by [`super::exchange`],
-//! read by [`crate::stage::warc`]; when it is off, nothing is kept.
+//! Records requests and responses for a web archive: the heads and bodies of every hop, before decoding. Filled by
+//! [`super::exchange`], read by [`crate::stage::warc`]. When it is off, nothing is kept.
 //!
-//! Holds no more than the exchange reads: a body up to its limit, and 64 KiB of
-//! those of redirects and errors.
+//! It holds no more than the exchange reads: a body up to its limit, and up to 64 KiB of the body of a redirect or
+//! an error.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -16,26 +15,26 @@ use url::Url;
 
 use super::body::announced;
 
-/// What opens doors: an archive is passed on, and these are nobody else's.
+/// Secrets, which are left out because archives are passed on to others.
 const SECRETS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
-/// The name under which an archive keeps a header that is not true of the body in it any more.
+/// Archived name of `Transfer-Encoding`, which no longer describes the body as archived.
 const TRANSFER_ENCODING_RENAMED: &str = "x-archive-orig-transfer-encoding";
 
-/// Whom a response came from; a client puts it among the extensions of the head.
+/// The address that a response came from. A client puts it into the extensions of the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// Why a body in the archive ends early: the words of `WARC-Truncated`.
+/// Why an archived body ends early: the values of `WARC-Truncated`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Truncated {
-    /// A limit on its size.
+    /// A size limit.
     Length,
-    /// A limit on its time.
+    /// A time limit.
     Time,
-    /// The connection broke.
+    /// The connection ended.
     Disconnect,
-    /// Anything else.
+    /// Any other reason.
     Unspecified,
 }
 
@@ -50,13 +49,13 @@ impl Truncated {
     }
 }
 
-/// One request, and its response once there is one.
+/// One request, and its response once it arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hop {
     /// Without credentials and fragment.
     pub(crate) url: Url,
     pub(crate) sent: SystemTime,
-    /// The head; our requests have no body.
+    /// The request head. Requests have no body.
     pub(crate) request: Vec<u8>,
     pub(crate) response: Option<Response>,
 }
@@ -65,43 +64,43 @@ pub(crate) struct Hop {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) head: Vec<u8>,
-    /// As it came, without the transfer's framing.
+    /// The body as received, without the transfer framing.
     pub(crate) body: Vec<u8>,
     pub(crate) truncated: Option<Truncated>,
     pub(crate) peer: Option<IpAddr>,
     pub(crate) is_http2: bool,
-    /// What the head says of the content: whether it was compressed before.
+    /// Headers of the response. They say whether the content is compressed.
     pub(crate) headers: HeaderMap,
 }
 
-/// The hops of one target.
+/// The recorded hops of one target.
 #[derive(Debug, Default)]
-pub(crate) struct Tape {
+pub(crate) struct Recording {
     hops: Option<Vec<Hop>>,
 }
 
-impl Tape {
-    /// Keeps what passes, or nothing.
+impl Recording {
+    /// Creates a recorder, which keeps nothing unless it is on.
     pub(crate) fn new(on: bool) -> Self {
         Self { hops: on.then(Vec::new) }
     }
 
-    /// What was kept.
+    /// Returns the recorded hops.
     pub(crate) fn hops(&self) -> &[Hop] {
         self.hops.as_deref().unwrap_or_default()
     }
 
-    /// A request goes out to `url`.
+    /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
         let Some(hops) = &mut self.hops else { return };
-        // Sent over a connection that was dead already: it is sent once more.
+        // The earlier attempt went to a dead connection, so this one replaces it.
         hops.pop_if(|hop| hop.response.is_none());
         let mut url = super::target::public(url.clone());
         url.set_fragment(None);
         hops.push(Hop { url, sent: clock::wall(), request: request_head(request), response: None });
     }
 
-    /// The head of its response is in.
+    /// Records a response head.
     pub(super) fn head(&mut self, head: &Parts) {
         let Some(hop) = self.hops.as_mut().and_then(|hops| hops.last_mut()) else { return };
         hop.response = Some(Response {
@@ -114,14 +113,14 @@ impl Tape {
         });
     }
 
-    /// A piece of its body is in.
+    /// Records a piece of the response body.
     pub(super) fn chunk(&mut self, chunk: &[u8]) {
         if let Some(response) = self.response() {
             response.body.extend_from_slice(chunk);
         }
     }
 
-    /// The rest of its body will not come.
+    /// Notes that the rest of the body will not be recorded.
     pub(super) fn cut(&mut self, why: Truncated) {
         if let Some(response) = self.response() {
             response.truncated.get_or_insert(why);
@@ -154,11 +153,11 @@ fn request_head(request: &Request<()>) -> Vec<u8> {
 fn response_head(parts: &Parts) -> Vec<u8> {
     let version = if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
     let mut head = format!("{version} {} ", parts.status.as_str()).into_bytes();
-    // The standard's words and not the server's: only one of the two clients passes those on.
+    // Use the standard reason phrase, because only one of the two clients passes on the server's.
     head.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
     head.extend_from_slice(b"\r\n");
     for (name, value) in &parts.headers {
-        // The chunks are joined: a reader that believed this would look for them.
+        // The chunks are joined, and a reader that saw the original header would look for them.
         let renamed = *name == TRANSFER_ENCODING;
         push(&mut head, if renamed { TRANSFER_ENCODING_RENAMED } else { name.as_str() }, value.as_bytes());
     }

@@ -1,7 +1,7 @@
-//! One look at a head: whether both clients read it, and read it alike.
+//! Scans a head once: do both clients read it, and alike?
 //!
-//! Every response comes through here, so a head costs a few hundred nanoseconds: a search for
-//! its end, one pass that counts control bytes, one that reads the names.
+//! Every response passes here, so a head must cost only a few hundred nanoseconds: a search for its end, a pass
+//! that counts control bytes, and a pass that reads the names.
 
 use std::sync::LazyLock;
 
@@ -12,10 +12,10 @@ use super::{Body, Chunks, TIDY_BYTES_MAX, TIDY_HEADERS_MAX};
 
 static HEAD_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
-/// Bytes of a status line up to the reason: `HTTP/1.1 200`.
+/// Length of a status line up to the reason: `HTTP/1.1 200`.
 const STATUS_BYTES: usize = 12;
 
-/// Whether a field's name may have this byte (RFC 9110, 5.6.2).
+/// Whether a field name may contain this byte (RFC 9110, 5.6.2).
 const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -24,18 +24,18 @@ const fn is_token(byte: u8) -> bool {
         )
 }
 
-/// What says how a body ends.
+/// The headers that define the end of the body.
 #[derive(Default)]
-struct Said {
+struct Framing {
     length: Option<u64>,
     chunked: bool,
 }
 
-/// The length of the head that `bytes` begin with, and how the body ends, if the head is whole
-/// and tidy. `None` does not say that it is bad.
+/// Returns the length of the head at the start of `bytes` and how its body ends, if the head is complete and tidy.
+/// `None` does not mean that the head is invalid.
 pub(super) fn tidy(bytes: &[u8], to_head: bool) -> Option<(usize, Body)> {
     let length = HEAD_END.find(bytes)? + 4;
-    // Each line with its end, without the empty one.
+    // All lines with their ends, without the empty line.
     let head = bytes.get(..length - 2).filter(|_| length <= TIDY_BYTES_MAX)?;
     let mut lines = memchr_iter(b'\n', head).scan(0, |start, end| {
         let line = head.get(*start..end);
@@ -43,27 +43,27 @@ pub(super) fn tidy(bytes: &[u8], to_head: bool) -> Option<(usize, Body)> {
         Some(line.unwrap_or_default())
     });
     let (version, status) = status(lines.next()?)?;
-    let mut said = Said::default();
+    let mut framing = Framing::default();
     let mut count = 1;
     for line in lines {
-        field(line, &mut said)?;
+        field(line, &mut framing)?;
         count += 1;
     }
-    // The two bytes of each line's end are all the control bytes there are.
+    // The only control bytes allowed are the two of each line end.
     if count > TIDY_HEADERS_MAX + 1 || controls(head) != 2 * count {
         return None;
     }
-    let body = match said {
+    let body = match framing {
         _ if to_head || matches!(status, 204 | 304) => Body::Length(0),
-        Said { length: None, chunked: true } if version == b'1' => Body::Chunked(Chunks::new()),
-        Said { chunked: true, .. } => return None,
-        Said { length: Some(length), .. } => Body::Length(length),
-        Said { length: None, .. } => Body::UntilClose,
+        Framing { length: None, chunked: true } if version == b'1' => Body::Chunked(Chunks::new()),
+        Framing { chunked: true, .. } => return None,
+        Framing { length: Some(length), .. } => Body::Length(length),
+        Framing { length: None, .. } => Body::UntilClose,
     };
     Some((length, body))
 }
 
-/// The minor version and the status, if it is that of a final response.
+/// Returns the minor version and the status of a final response.
 fn status(line: &[u8]) -> Option<(u8, u16)> {
     let (start, reason) = line.strip_suffix(b"\r")?.split_at_checked(STATUS_BYTES)?;
     let &[version @ (b'0' | b'1'), b' ', hundreds @ b'2'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9'] =
@@ -76,30 +76,30 @@ fn status(line: &[u8]) -> Option<(u8, u16)> {
     is_separate.then(|| (version, 100 * digit(hundreds) + 10 * digit(tens) + digit(ones)))
 }
 
-fn field(line: &[u8], said: &mut Said) -> Option<()> {
+fn field(line: &[u8], framing: &mut Framing) -> Option<()> {
     let line = line.strip_suffix(b"\r")?;
     let colon = line.iter().position(|byte| !is_token(*byte))?;
     let (name, value) = line.split_at_checked(colon)?;
     let value = value.strip_prefix(b":").filter(|_| !name.is_empty())?;
     if name.eq_ignore_ascii_case(b"content-length") {
         let length = length(value.trim_ascii())?;
-        return said.length.replace(length).is_none().then_some(());
+        return framing.length.replace(length).is_none().then_some(());
     }
     if name.eq_ignore_ascii_case(b"transfer-encoding") {
-        let is_first = !std::mem::replace(&mut said.chunked, true);
+        let is_first = !std::mem::replace(&mut framing.chunked, true);
         return (is_first && value.trim_ascii().eq_ignore_ascii_case(b"chunked")).then_some(());
     }
     Some(())
 }
 
-/// A length that every reader reads alike.
+/// Reads a length that all readers understand alike.
 fn length(value: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(value).ok()?;
-    // `parse` would take a sign.
+    // `parse` would accept a sign.
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// Control bytes but for tabs. Written so that the compiler makes vector code of it.
+/// Counts control bytes other than tabs. Written so that the compiler vectorises it.
 fn controls(head: &[u8]) -> usize {
     head.chunks(255)
         .map(|chunk| {

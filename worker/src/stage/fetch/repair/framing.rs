@@ -1,7 +1,7 @@
 //! How the body of an untidy response ends, and the head that tells a client so.
 //!
-//! Where readers could disagree about the end, the connection is closed after the response:
-//! what one of them took for the next response could be made by whoever made this one.
+//! If readers could disagree about the end, the connection closes after the response. Otherwise an attacker who
+//! controls the body could make a reader take a part of it for the next response.
 
 use std::fmt::Write as _;
 
@@ -11,8 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use super::super::fault::Fault;
 use super::{Body, Chunks, Head};
 
-/// Judges how the body ends, writes the client's head to `out`, and leaves in `head` what is true
-/// of the body.
+/// Decides how the body ends and writes the client's head to `out`. Corrects the framing headers in `head`.
 pub(super) fn settle(head: &mut Head, to_head: bool, out: &mut Vec<u8>) -> Result<Body, Fault> {
     let odd = is_odd(head);
     let has_no_body = to_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -43,12 +42,12 @@ pub(super) fn settle(head: &mut Head, to_head: bool, out: &mut Vec<u8>) -> Resul
 enum Codings {
     None,
     Chunked,
-    /// One that is neither `chunked` nor nothing.
+    /// A coding other than `chunked` and `identity`.
     Unknown,
 }
 
-/// Chunked twice is chunked once: nobody means it, and no reader undoes it twice. `identity` has
-/// no meaning any more.
+/// Reads the transfer codings. `chunked` given twice counts once, as in other readers. `identity` is obsolete and
+/// has no effect.
 fn codings(headers: &HeaderMap) -> Codings {
     let mut found = Codings::None;
     for name in words(headers, &TRANSFER_ENCODING) {
@@ -61,7 +60,7 @@ fn codings(headers: &HeaderMap) -> Codings {
     found
 }
 
-/// The one length that the head names, however often.
+/// Returns the length, which all lines must agree on.
 fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     let mut found = None;
     for value in headers.get_all(CONTENT_LENGTH) {
@@ -80,8 +79,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     Ok(found)
 }
 
-/// Whether another reader may see another end: more than one statement about it, or one that not
-/// everybody reads.
+/// Whether another reader may see another end: several headers give one, or one is not understood everywhere.
 fn is_odd(head: &Head) -> bool {
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
@@ -107,7 +105,7 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     values.map(<[u8]>::trim_ascii).filter(|word| !word.is_empty())
 }
 
-/// A head that says no more than a client has to know: it has room for a hundred fields.
+/// Writes a short head with only what the client needs, because the client limits the number of fields.
 fn write(status: StatusCode, body: &Body, closes: bool, out: &mut Vec<u8>) {
     let mut head = format!("HTTP/1.1 {}\r\n", status.as_str());
     let _infallible = match body {

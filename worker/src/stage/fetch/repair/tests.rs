@@ -1,9 +1,9 @@
 use super::*;
 
-/// What came of one response.
+/// The result of reading one response.
 #[derive(Debug, PartialEq, Eq)]
 struct Passed {
-    /// What the client got to read.
+    /// What the client read.
     given: String,
     head: Option<Box<Head>>,
     fault: Option<Fault>,
@@ -14,20 +14,20 @@ fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The response to `request`, as it comes in pieces of one size.
+/// Reads a response to `request` that arrives in pieces of one size.
 fn passed_to(request: &[u8], raw: &[u8], piece: usize) -> Passed {
     let slot = Slot::default();
-    let mut wire = Wire::new(slot.clone());
-    wire.on_write(request);
+    let mut repair = Repair::new(slot.clone());
+    repair.on_write(request);
     let mut given = Vec::new();
     let mut fault = None;
     for piece in raw.chunks(piece) {
-        if wire.on_read(piece) {
+        if repair.on_read(piece) {
             given.extend_from_slice(piece);
             continue;
         }
         loop {
-            match wire.take(7) {
+            match repair.take(7) {
                 Ok([]) => break,
                 Ok(kept) => given.extend_from_slice(kept),
                 Err(found) => {
@@ -41,14 +41,14 @@ fn passed_to(request: &[u8], raw: &[u8], piece: usize) -> Passed {
         }
     }
     let head = slot.lock().take();
-    Passed { given: text(&given), head, fault, is_over: wire.is_over() }
+    Passed { given: text(&given), head, fault, is_over: repair.is_over() }
 }
 
 fn passed(raw: &[u8], piece: usize) -> Passed {
     passed_to(b"GET / HTTP/1.1\r\n\r\n", raw, piece)
 }
 
-/// The same in pieces of any size: a head in pieces is read here, so `raw` must not be tidy.
+/// The same for pieces of every size. A head in pieces is parsed here, so `raw` must not be tidy.
 #[track_caller]
 fn always(raw: &[u8]) -> Passed {
     let whole = passed(raw, usize::MAX);
@@ -63,7 +63,7 @@ fn fields(head: &Head) -> Vec<String> {
 }
 
 #[test]
-fn a_tidy_response_is_not_touched() {
+fn a_tidy_response_passes_unchanged() {
     let many: String = (0..100).map(|i| format!("x-{i}: y\r\n")).collect();
     for raw in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -96,7 +96,7 @@ fn untidy_heads_are_read_as_browsers_read_them() {
         ("Set-Cookie: a=b\r\n    c: d", &["set-cookie: a=b c: d"][..]),
         ("A: b  \r\n\t c\r\n \r\n  d", &["a: b c d"]),
         ("A:\r\n b", &["a: b"]),
-        // What follows the status line without a name belongs to nobody.
+        // A continuation of the status line is skipped.
         (" lost\r\nA: b", &["a: b"]),
         ("not a header\r\n lost\r\nA: b", &["a: b"]),
         ("A : v\r\nB\t: w", &["a: v", "b: w"]),
@@ -152,7 +152,7 @@ fn status_lines_are_read_by_their_words() {
 }
 
 #[test]
-fn what_is_not_http_is_refused_before_its_end() {
+fn data_that_is_not_http_is_rejected_at_once() {
     for raw in ["SSH-2.0", "<html>", "\r\n<", "HTML", "\x15\x03\x01"] {
         assert_eq!(always(raw.as_bytes()).fault, Some(Fault::Head), "{raw:?}");
     }
@@ -201,7 +201,7 @@ fn heads_are_read_up_to_a_limit() {
 }
 
 #[test]
-fn framing_that_is_said_twice_is_read_once_and_ends_the_connection() {
+fn repeated_framing_headers_end_the_connection() {
     let chunked = "transfer-encoding: chunked\r\n";
     let length = "content-length: 5\r\n";
     let close = "connection: close\r\n";
@@ -248,7 +248,7 @@ fn framing_that_is_said_twice_is_read_once_and_ends_the_connection() {
         assert_eq!(passed.given, format!("HTTP/1.1 200\r\n{told}\r\n"), "{lines:?}");
         assert_eq!(passed.head.unwrap().version, http::Version::HTTP_10);
     }
-    // Nothing follows these, whatever they say.
+    // No body follows these, whatever their headers say.
     for (request, line) in [
         ("HEAD / HTTP/1.1\r\n\r\n", "200 OK"),
         ("GET / HTTP/1.1\r\n\r\n", "204 No"),
@@ -261,7 +261,7 @@ fn framing_that_is_said_twice_is_read_once_and_ends_the_connection() {
     }
 }
 
-/// What the client reads of a chunked body.
+/// Returns what the client reads of a chunked body.
 #[track_caller]
 fn chunked(body: &str) -> Passed {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA : b\r\n\r\n";
@@ -271,7 +271,7 @@ fn chunked(body: &str) -> Passed {
 }
 
 #[test]
-fn chunk_lines_lose_what_nobody_reads() {
+fn chunk_lines_lose_extensions_and_padding() {
     let extension = format!("5;{}\r\nhello\r\n", "x=\"y\";".repeat(1000)).repeat(100);
     let plain = "5\r\nhello\r\n";
     for (body, want, closes) in [
@@ -285,7 +285,7 @@ fn chunk_lines_lose_what_nobody_reads() {
         ),
         ("5\r\nhello\r\n0\r\nA: b\r\n c\r\nD: e\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", false),
         (&format!("{extension}0\r\n\r\n"), &format!("{}0\r\n\r\n", plain.repeat(100)), false),
-        // A line's end without CR, which not every reader takes for one.
+        // A line end without CR, which some readers do not accept.
         ("5\nhello\n0\n\n", "5\r\nhello\r\n0\r\n\r\n", true),
         ("5;a\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", true),
         ("5;a\rb\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", false),
@@ -326,7 +326,7 @@ fn broken_chunks_follow_what_came_before_them() {
 }
 
 #[test]
-fn the_end_of_the_connection_is_told_from_the_end_of_the_response() {
+fn ends_of_connections_and_responses_are_distinguished() {
     for (raw, want) in [
         ("", Ok(())),
         ("HTTP/1.1 200 OK\r\nA: b", Err(Fault::Closed)),
@@ -337,37 +337,37 @@ fn the_end_of_the_connection_is_told_from_the_end_of_the_response() {
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Ok(())),
         ("HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n", Ok(())),
     ] {
-        let mut wire = Wire::new(Slot::default());
-        wire.on_write(b"GET / HTTP/1.1\r\n\r\n");
-        if !wire.on_read(raw.as_bytes()) {
-            while !wire.take(usize::MAX).unwrap().is_empty() {}
+        let mut repair = Repair::new(Slot::default());
+        repair.on_write(b"GET / HTTP/1.1\r\n\r\n");
+        if !repair.on_read(raw.as_bytes()) {
+            while !repair.take(usize::MAX).unwrap().is_empty() {}
         }
-        assert_eq!(wire.on_end(), want, "{raw:?}");
+        assert_eq!(repair.on_end(), want, "{raw:?}");
     }
 }
 
 #[test]
 fn each_response_on_a_connection_is_read_anew() {
     let slot = Slot::default();
-    let mut wire = Wire::new(slot.clone());
+    let mut repair = Repair::new(slot.clone());
     for odd in [false, true, false] {
-        wire.on_write(b"GET / HTTP/1.1\r\n");
-        wire.on_write(b"\r\n");
+        repair.on_write(b"GET / HTTP/1.1\r\n");
+        repair.on_write(b"\r\n");
         let extra = if odd { "A : b\r\n" } else { "" };
         let passes =
-            wire.on_read(format!("HTTP/1.1 200 OK\r\n{extra}Content-Length: 5\r\n\r\nhel").as_bytes());
+            repair.on_read(format!("HTTP/1.1 200 OK\r\n{extra}Content-Length: 5\r\n\r\nhel").as_bytes());
         assert_eq!(passes, !odd);
-        while !wire.take(usize::MAX).unwrap().is_empty() {}
-        // A request may still be going out while its answer comes in.
-        wire.on_write(b"rest of the request");
-        assert!(wire.on_read(b"lo"));
+        while !repair.take(usize::MAX).unwrap().is_empty() {}
+        // A response may begin while its request is still being sent.
+        repair.on_write(b"rest of the request");
+        assert!(repair.on_read(b"lo"));
         assert_eq!(slot.lock().is_some(), odd);
-        assert!(!wire.is_over());
+        assert!(!repair.is_over());
     }
 }
 
 #[test]
-fn what_follows_a_body_reaches_nobody_and_ends_the_connection() {
+fn bytes_after_a_body_are_dropped_and_end_the_connection() {
     let next = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     for response in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",

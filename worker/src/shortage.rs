@@ -1,8 +1,8 @@
-//! What this machine runs out of: descriptors, ports, memory, threads. That is no target's fault, so
-//! nothing fails for it: the work waits until there is some again, and its own timeout stands still.
+//! What to do when this machine has no descriptors, ports, memory or threads left.
 //!
-//! The supervisor sees in the black box that the worker waits. A want that does not end gives the
-//! whole run up, in words: see [`Want::hopeless`].
+//! A shortage is no target's fault, so no target fails for it. The work waits until the resource is available
+//! again, and the target's timeout does not run meanwhile. The supervisor sees in the black box that the worker
+//! waits. If a shortage lasts too long, the whole run ends with an explanation: see [`Shortages::hopeless`].
 
 use std::fmt;
 use std::io;
@@ -14,40 +14,40 @@ use nix::libc;
 use shared::black_box::BlackBox;
 use shared::clock;
 
-/// Time without any success after which a want does not end any more. A port that a connection has
-/// left is free again after one minute.
+/// How long a shortage may last before the run ends. The port of a closed connection is free again after one
+/// minute.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The same where nothing in this process holds what is wanting, so that only somebody else could help.
+/// The same, if nothing in this process holds the resource. Then only other processes can free it.
 const PATIENCE_ALONE: Duration = Duration::from_secs(5);
 
-/// Waits that follow each other within this time are one want: between two attempts, nobody waits.
+/// Waits that are less than this apart belong to one shortage. Between two attempts nobody waits.
 const GAP: Duration = Duration::from_secs(2);
 
-/// Time between the first two attempts; it doubles from one to the next.
+/// Delay before the second attempt. It doubles with each further attempt.
 const DELAY_MIN: Duration = Duration::from_millis(5);
 
-/// Longest time between two attempts.
+/// Maximum delay between two attempts.
 const DELAY_MAX: Duration = Duration::from_millis(500);
 
-/// Something this machine has no more of.
+/// A resource that this machine has run out of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shortage {
-    /// `EMFILE`: this process has as many descriptors as it may.
+    /// `EMFILE`: this process has reached its limit of open files.
     Descriptors,
-    /// `ENFILE`: all processes together have.
+    /// `ENFILE`: the whole system has reached its limit of open files.
     SystemDescriptors,
-    /// `EADDRNOTAVAIL`: every local port is taken, most by connections that were closed within a minute.
+    /// `EADDRNOTAVAIL`: every local port is in use, most of them by connections closed within the last minute.
     Ports,
     /// `ENOMEM`, `ENOBUFS`.
     Memory,
-    /// `EAGAIN`: as many threads as there may be.
+    /// `EAGAIN`: the limit on threads is reached.
     Threads,
 }
 
 impl Shortage {
-    /// The shortage that made a system call fail, if it was one. `EAGAIN` and `EADDRNOTAVAIL` have other
-    /// meanings too; callers that mean a shortage say so.
+    /// Returns the shortage that made a system call fail, if one did. `EAGAIN` and `EADDRNOTAVAIL` have other
+    /// meanings too, so the callers that know better handle them.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         match error.raw_os_error()? {
             libc::EMFILE => Some(Self::Descriptors),
@@ -64,7 +64,7 @@ impl fmt::Display for Shortage {
             Self::Descriptors => "too many open files in one worker; raise ulimit -n",
             Self::SystemDescriptors => "too many open files on this machine; raise fs.file-max",
             Self::Ports => {
-                "no local port is free; widen net.ipv4.ip_local_port_range, or ask fewer hosts at once"
+                "no local port is free; widen net.ipv4.ip_local_port_range, or fetch from fewer hosts at once"
             }
             Self::Memory => "the system has no memory for sockets or files",
             Self::Threads => "no thread can be started; raise ulimit -u or the limit on tasks",
@@ -72,9 +72,9 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// How this worker is off. Clones share it.
+/// The shortages of this worker. Clones share their state.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Want {
+pub(crate) struct Shortages {
     inner: Arc<Inner>,
 }
 
@@ -87,37 +87,37 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many wait.
+    /// Number of waiting operations.
     waiting: u64,
-    /// Since when somebody does again and again, and nobody got anything.
+    /// Start of the current shortage: since then operations have waited and none has succeeded.
     since: Option<Instant>,
-    /// When somebody last waited.
+    /// End of the last wait.
     last: Option<Instant>,
 }
 
-impl Want {
-    /// One that the supervisor sees.
+impl Shortages {
+    /// Creates one that reports to the supervisor through the black box.
     pub(crate) fn shown_in(black_box: Arc<BlackBox>) -> Self {
         Self { inner: Arc::new(Inner { black_box: Some(black_box), ..Inner::default() }) }
     }
 
-    /// Somebody begins to wait, until the guard is dropped.
+    /// Begins a wait, which lasts until the guard is dropped.
     pub(crate) fn begin(&self) -> Waiting {
         let (mut state, now) = (self.lock(), clock::now());
         let goes_on = state.waiting > 0 || state.last.is_some_and(|last| now.duration_since(last) < GAP);
         state.since = state.since.filter(|_| goes_on).or(Some(now));
         state.waiting += 1;
         self.show(state.waiting);
-        Waiting { want: self.clone() }
+        Waiting { shortages: self.clone() }
     }
 
-    /// Somebody got what was wanting: there is some.
+    /// Notes a success: the resource is available again.
     pub(crate) fn met(&self) {
         self.lock().since = None;
     }
 
-    /// When to try again after so many attempts; `None` when there is no hope. `alone` says that nothing in
-    /// this process could be given up for it.
+    /// Returns the delay before the next attempt, or `None` if the run must end. `alone` means that nothing in
+    /// this process could free the resource.
     pub(crate) fn delay(&self, shortage: Shortage, attempt: u32, alone: bool) -> Option<Duration> {
         let patience = if alone && shortage == Shortage::Descriptors { PATIENCE_ALONE } else { PATIENCE };
         let waited = self.lock().since.map_or(Duration::ZERO, |since| clock::now().duration_since(since));
@@ -132,7 +132,7 @@ impl Want {
         Some((DELAY_MIN * (1 << attempt.min(16))).min(DELAY_MAX))
     }
 
-    /// Blocks until it is time for the next attempt; false when there is no hope.
+    /// Blocks until the next attempt. Returns false if the run must end.
     pub(crate) fn wait(&self, shortage: Shortage, attempt: u32) -> bool {
         let Some(delay) = self.delay(shortage, attempt, true) else { return false };
         let until = clock::now() + delay;
@@ -145,7 +145,7 @@ impl Want {
         true
     }
 
-    /// Repeats `open` while it fails for a shortage, as long as there is hope.
+    /// Calls `open` until it no longer fails for a shortage, or the run must end.
     pub(crate) fn until_met<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let (mut waiting, mut attempt) = (None, 0);
         loop {
@@ -165,7 +165,7 @@ impl Want {
         }
     }
 
-    /// Why this worker cannot go on, if it cannot.
+    /// Returns why the run must end, if it must.
     pub(crate) fn hopeless(&self) -> Option<&str> {
         self.inner.hopeless.get().map(String::as_str)
     }
@@ -181,18 +181,18 @@ impl Want {
     }
 }
 
-/// Somebody waits as long as this is there.
+/// A wait. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    want: Want,
+    shortages: Shortages,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut state = self.want.lock();
+        let mut state = self.shortages.lock();
         state.waiting -= 1;
         state.last = Some(clock::now());
-        self.want.show(state.waiting);
+        self.shortages.show(state.waiting);
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortage_is_told_from_other_failures() {
+    fn shortages_are_recognised_by_their_error_codes() {
         for (code, want) in [
             (libc::EMFILE, Some(Shortage::Descriptors)),
             (libc::ENFILE, Some(Shortage::SystemDescriptors)),
@@ -216,45 +216,45 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_for_a_shortage_is_tried_until_it_does_not() {
+    fn an_operation_that_fails_for_a_shortage_is_repeated() {
         let (black_box, page) = BlackBox::create().unwrap();
         drop(page);
         let black_box = Arc::new(black_box);
-        let want = Want::shown_in(Arc::clone(&black_box));
+        let shortages = Shortages::shown_in(Arc::clone(&black_box));
         let mut codes = [libc::EMFILE, libc::ENFILE, libc::ENOMEM].into_iter();
-        let opened = want.until_met(|| match codes.next() {
+        let opened = shortages.until_met(|| match codes.next() {
             Some(code) => {
                 let waits = black_box.read().waiting > 0;
-                assert_eq!(waits, code != libc::EMFILE, "shown from the first failure on");
+                assert_eq!(waits, code != libc::EMFILE, "reported from the first failure on");
                 Err(io::Error::from_raw_os_error(code))
             }
             None => Ok(7),
         });
         assert_eq!((opened.unwrap(), black_box.read().waiting), (7, 0));
-        let refused = want.until_met(|| Err::<(), _>(io::ErrorKind::NotFound.into())).unwrap_err();
+        let refused = shortages.until_met(|| Err::<(), _>(io::ErrorKind::NotFound.into())).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::NotFound);
-        assert_eq!(want.hopeless(), None);
+        assert_eq!(shortages.hopeless(), None);
     }
 
     #[test]
-    fn a_want_that_does_not_end_is_hopeless_and_one_that_is_met_is_not() {
-        let want = Want::default();
-        let waiting = want.begin();
-        let long_ago = |by: Duration| want.lock().since = clock::now().checked_sub(by);
+    fn a_shortage_that_lasts_ends_the_run_and_a_success_resets_it() {
+        let shortages = Shortages::default();
+        let waiting = shortages.begin();
+        let long_ago = |by: Duration| shortages.lock().since = clock::now().checked_sub(by);
         long_ago(PATIENCE_ALONE * 2);
-        assert!(want.delay(Shortage::Ports, 0, true).is_some(), "a port may come free by itself");
-        assert!(want.delay(Shortage::Descriptors, 0, false).is_some(), "others may let go of theirs");
-        want.met();
-        assert!(want.delay(Shortage::Descriptors, 9, true).is_some_and(|delay| delay == DELAY_MAX));
-        // One wait after the other is one want; a want long after it is another.
+        assert!(shortages.delay(Shortage::Ports, 0, true).is_some(), "a port becomes free by itself");
+        assert!(shortages.delay(Shortage::Descriptors, 0, false).is_some(), "others may free theirs");
+        shortages.met();
+        assert!(shortages.delay(Shortage::Descriptors, 9, true).is_some_and(|delay| delay == DELAY_MAX));
+        // Consecutive waits are one shortage; a wait long after them starts another.
         long_ago(PATIENCE_ALONE * 2);
         drop(waiting);
-        want.lock().last = clock::now().checked_sub(GAP * 2);
-        let _waiting = want.begin();
-        assert!(want.delay(Shortage::Descriptors, 0, true).is_some());
+        shortages.lock().last = clock::now().checked_sub(GAP * 2);
+        let _waiting = shortages.begin();
+        assert!(shortages.delay(Shortage::Descriptors, 0, true).is_some());
         long_ago(PATIENCE_ALONE * 2);
-        drop(want.begin());
-        assert_eq!(want.delay(Shortage::Descriptors, 0, true), None);
-        assert!(want.hopeless().unwrap().contains("ulimit -n"));
+        drop(shortages.begin());
+        assert_eq!(shortages.delay(Shortage::Descriptors, 0, true), None);
+        assert!(shortages.hopeless().unwrap().contains("ulimit -n"));
     }
 }

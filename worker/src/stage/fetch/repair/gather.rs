@@ -1,4 +1,4 @@
-//! A head that is not tidy, or not whole yet, kept until it is complete.
+//! Collects a head that is untidy or incomplete until it is complete.
 
 use memchr::memchr;
 
@@ -8,18 +8,18 @@ use super::head::Head;
 
 const PROTOCOL: &[u8] = b"HTTP/";
 
-/// How much of a line that is not whole yet is looked at for the protocol.
+/// Maximum bytes of an incomplete first line to check for the protocol.
 const START_BYTES: usize = 64;
 
-/// What has come since the request.
+/// What has been read since the request.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     raw: Vec<u8>,
-    /// Where the head begins: behind blank lines and interim responses.
+    /// Start of the head, after blank lines and interim responses.
     head: usize,
-    /// Where the line begins that has not ended yet.
+    /// Start of the current, incomplete line.
     line: usize,
-    /// Up to where line ends have been looked for.
+    /// End of the part that has been searched for line ends.
     searched: usize,
 }
 
@@ -32,7 +32,7 @@ impl Gather {
         self.raw.extend_from_slice(bytes);
     }
 
-    /// The final response's head and what came after it, once it is complete.
+    /// Returns the final response's head and the bytes after it, once the head is complete.
     pub(super) fn head(&mut self) -> Result<Option<(Head, Vec<u8>)>, Fault> {
         while let Some(at) = memchr(b'\n', self.raw.get(self.searched..).unwrap_or_default()) {
             let end = self.searched + at;
@@ -63,13 +63,13 @@ impl Gather {
         if self.raw.len() > HEAD_BYTES_MAX { Err(Fault::HeadTooLarge) } else { Ok(None) }
     }
 
-    /// Refuses what is not HTTP without waiting for a head that will never end.
+    /// Rejects anything that is not HTTP at once, because its head might never end.
     fn check_start(&self) -> Result<(), Fault> {
         if self.line > self.head {
             return Ok(());
         }
         let start = self.raw.get(self.head..).unwrap_or_default();
-        // A bounded part of it: this is done again with each piece that comes.
+        // Look at a bounded part only, because this is repeated with each piece.
         let start = start.get(..START_BYTES).unwrap_or(start).trim_ascii_start();
         let start = start.get(..PROTOCOL.len()).unwrap_or(start);
         let is_http = PROTOCOL.get(..start.len()).is_some_and(|known| known.eq_ignore_ascii_case(start));

@@ -1,4 +1,4 @@
-//! Where an exchange stands, and how a failure there is told.
+//! The current hop of an exchange, and how failures there are reported.
 
 use http::HeaderMap;
 use shared::clock;
@@ -7,23 +7,23 @@ use url::Url;
 
 use super::body::Body;
 use super::fault::{Fault, human};
+use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::retry_after::retry_after;
 use super::rules::Rules;
-use super::wire::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::{Failure, target};
 use crate::stage::decode::DecodeError;
 
-/// The hop an exchange is at.
-pub(super) struct Place<'a> {
+/// The current hop of an exchange.
+pub(super) struct CurrentHop<'a> {
     pub(super) rules: &'a Rules,
-    /// Credentials and fragment included.
+    /// Includes credentials and fragment.
     pub(super) url: Url,
-    /// Of this hop, once its head is in.
+    /// Status of this hop, once its head has arrived.
     pub(super) status: Option<u16>,
 }
 
-impl Place<'_> {
-    /// An input that leads nowhere.
+impl CurrentHop<'_> {
+    /// Reports an input that is not a URL.
     pub(super) fn nowhere(message: String) -> Box<Failure> {
         Box::new(Failure {
             kind: ErrorKind::InvalidUrl,
@@ -48,7 +48,7 @@ impl Place<'_> {
         })
     }
 
-    /// A status of 400 or above.
+    /// Reports a status of 400 or above.
     pub(super) fn refused(&self, status: http::StatusCode, headers: &HeaderMap) -> Box<Failure> {
         let code = status.as_u16();
         let message = match status.canonical_reason() {
@@ -61,7 +61,7 @@ impl Place<'_> {
         failure
     }
 
-    /// A body we cannot take.
+    /// Reports a body that cannot be accepted.
     pub(super) fn undecodable(&self, error: &DecodeError, received: u64) -> Box<Failure> {
         let mut failure = if *error == DecodeError::TooLarge {
             let message = format!("body over the limit of {} bytes", self.rules.body_bytes_max);
@@ -73,11 +73,11 @@ impl Place<'_> {
         failure
     }
 
-    /// A fault of the connection; `body` when it struck within one.
+    /// Reports a fault of the connection. `body` is the body that it interrupted, if any.
     pub(super) fn explain(&self, fault: &Fault, body: Option<&Body>) -> Box<Failure> {
         let (kind, message, may_pass) = match fault {
             Fault::Dns { message, may_pass } => (ErrorKind::Dns, message.clone(), *may_pass),
-            // Only of a run that is given up.
+            // Reported only when the whole run is given up.
             Fault::Shortage(shortage) => (ErrorKind::Connect, shortage.to_string(), true),
             Fault::AddressDenied(message) => (ErrorKind::AddressDenied, message.clone(), false),
             Fault::Connect(message) => (ErrorKind::Connect, message.clone(), true),
@@ -90,12 +90,14 @@ impl Place<'_> {
             Fault::Timeout => (ErrorKind::Timeout, self.late(body), true),
             Fault::Stale | Fault::Closed => (ErrorKind::Protocol, cut_short(body), true),
             Fault::Http1Required => {
-                let message = "the server requires HTTP/1.1 and refuses it".to_owned();
+                let message = "the server requires HTTP/1.1, but rejects it".to_owned();
                 (ErrorKind::Protocol, message, false)
             }
             Fault::Head => (ErrorKind::Protocol, "malformed response head".to_owned(), false),
             Fault::HeadTooLarge => {
-                let message = format!("response head over {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} headers");
+                let message = format!(
+                    "response head over the limit of {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} headers"
+                );
                 (ErrorKind::Protocol, message, false)
             }
             Fault::Chunk => (ErrorKind::Protocol, "malformed chunk in the body".to_owned(), false),
