@@ -45,7 +45,11 @@ fn who_calls_while_the_service_is_away_is_answered_when_it_is_back() {
         let early = ask(&path);
         let running = serve(&dir, &listener);
         assert!(answer(early).starts_with("HTTP/1.1 200 "), "{}", running.stderr_so_far());
-        assert!(running.stderr_so_far().contains(&format!("listening on {}", path.display())));
+        // The socket answers a moment before the service says so.
+        let line = format!("listening on {}", path.display());
+        running.until("the line that names the socket", || {
+            running.stderr_so_far().contains(&line).then_some(())
+        });
         assert!(!dir.path("unused.sock").exists(), "one socket is enough");
         running.signal(Signal::SIGTERM);
         running.wait().exits(0);
