@@ -172,7 +172,8 @@ fn failed_inputs(report: &Report) -> Option<String> {
 fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     let Report { ended, reader_left, kept, run } = report;
     // Results held back by an order are not written: the next run computes them again.
-    let done = run.summary.items - ended.held_back;
+    // Of a table, which counts rows and not parts, neither number is shown.
+    let done = run.summary.items.saturating_sub(ended.held_back);
     let left = ended.left + ended.held_back;
     if let Some(why) = &ended.failure {
         let Kept::Records(resume) = kept else {
