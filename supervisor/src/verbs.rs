@@ -253,3 +253,33 @@ fn notify(plan: &Plan, text: &str) {
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use supervisor_core::gather::Gather;
+
+    use super::*;
+    use crate::cli;
+    use crate::config::Allowed;
+    use crate::runtime::Ended;
+
+    /// A table counts rows, of which there may be none while parts are held back.
+    #[test]
+    fn a_table_ends_without_one_although_parts_were_held_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (page, output) = (directory.path().join("a.html"), directory.path().join("out"));
+        std::fs::write(&page, "").unwrap();
+        let document = serde_json::json!({"command": "parse", "select": ["t=title"]});
+        let document = document.as_object().unwrap();
+        let plan = cli::job(document, &[page], &output, &Allowed::default()).unwrap();
+        let gather = Gather::new(0);
+        let run = || ModeRun::new(&gather, &engine::facts_unseen(&plan, &gather));
+        let kept = Kept::Nothing { bad_rows: None };
+        let ended = Ended { failure: Some("a part".to_owned()), held_back: 7, ..Ended::default() };
+        let failed = conclude(&plan, &Report { ended, reader_left: false, kept, run: run() });
+        assert!(failed.unwrap_err().to_string().starts_with("a part\nnothing was written"));
+        let ended = Ended { signal: Some(2), held_back: 7, ..Ended::default() };
+        let stopped = conclude(&plan, &Report { ended, reader_left: false, kept, run: run() });
+        assert_eq!(stopped.unwrap(), Outcome::Stopped(2));
+    }
+}
