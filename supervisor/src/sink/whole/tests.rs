@@ -120,10 +120,8 @@ fn what_is_no_record_is_refused() {
         let kept = File::create(directory.path().join("kept")).unwrap();
         let making = making(directory.path(), &number.to_string(), format, split);
         let mut outlet = Outlet::keeping(Sink::over(kept, "kept".to_owned()), Whole::new(making));
-        let good = match format {
-            Format::JsonLines(_) => b"{\"id\":0}\n".to_vec(),
-            _ => record(format, 0),
-        };
+        let is_json = matches!(format, Format::JsonLines(_));
+        let good = if is_json { b"{\"id\":0}\n".to_vec() } else { record(format, 0) };
         outlet.write(&good).unwrap();
         let cut = [good.as_slice(), good.get(..good.len() - 1).unwrap()].concat();
         let error = outlet.write(&cut).unwrap_err().to_string();
