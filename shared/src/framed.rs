@@ -1,14 +1,20 @@
 //! Values that follow each other in one stream of bytes: each is its length in eight bytes, little-endian, and its
 //! encoding.
 
-use bincode::config::Configuration;
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use wire::codec::JOINED_BYTES_MAX;
 
 /// Bytes of a length.
 pub const LENGTH_BYTES: usize = 8;
 
-const CONFIG: Configuration = bincode::config::standard();
+/// Most bytes that a value may claim, at 8 for a number that is encoded as one. Without a limit, a length that a
+/// compromised worker invents would be allocated, and end the supervisor.
+const CLAIMED_BYTES_MAX: usize = 8 * JOINED_BYTES_MAX;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<CLAIMED_BYTES_MAX>> =
+    bincode::config::standard().with_limit::<CLAIMED_BYTES_MAX>();
 
 /// Appends a value.
 pub fn push<T: Serialize>(value: &T, out: &mut Vec<u8>) {
@@ -42,4 +48,22 @@ pub fn first<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8])> {
 pub fn value<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     let (value, used) = bincode::serde::decode_from_slice(body, CONFIG).ok()?;
     (used == body.len()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invented_length_is_refused_and_not_allocated() {
+        for length in [1 << 31, 1 << 46, u64::MAX] {
+            let body = bincode::serde::encode_to_vec(length, CONFIG).unwrap();
+            assert_eq!(value::<String>(&body), None, "{length}");
+            assert_eq!(value::<Vec<String>>(&body), None, "{length}");
+            assert_eq!(value::<serde_bytes::ByteBuf>(&body), None, "{length}");
+        }
+        let mut framed = Vec::new();
+        push(&vec!["a".to_owned(); 3], &mut framed);
+        assert_eq!(first(&framed), Some((vec!["a".to_owned(); 3], &[][..])));
+    }
 }

@@ -4,9 +4,10 @@
 //! in the [`RunContext`] that they pass, and in what they make of the [`JobReport`].
 //!
 //! ```text
-//! run_job ─┬─ records (append) ─┬─ passes ─ pool, runtime
-//!          │       └─ sitemaps (list) ─┤
-//!          └─ table (merge) ────┘
+//! run_job ─┬─ object ─┐
+//!          ├──────────┴─ records (append) ──┬─ passes ─ pool, runtime
+//!          │             └─ sitemaps (list) ┤
+//!          └─ table (merge) ────────────────┘
 //! ```
 //! `passes` runs a pool over the targets and hands what the workers send to a consumer. A consumer
 //! says after each pass whether there are targets to run again: files of a `csv` job that were cut at

@@ -172,7 +172,8 @@ fn failed_inputs(report: &Report) -> Option<String> {
 fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     let Report { ended, reader_left, kept, run } = report;
     // Results held back by an order are not written: the next run computes them again.
-    let done = run.summary.items - ended.held_back;
+    // Of a table, which counts rows and not parts, neither number is shown.
+    let done = run.summary.items.saturating_sub(ended.held_back);
     let left = ended.left + ended.held_back;
     if let Some(why) = &ended.failure {
         let Kept::Records(resume) = kept else {
@@ -251,4 +252,34 @@ fn notify(plan: &Plan, text: &str) {
 /// Writes to standard error. If it is closed, nobody is there to tell.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use supervisor_core::gather::Gather;
+
+    use super::*;
+    use crate::cli;
+    use crate::config::Allowed;
+    use crate::runtime::Ended;
+
+    /// A table counts rows, of which there may be none while parts are held back.
+    #[test]
+    fn a_table_ends_without_one_although_parts_were_held_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (page, output) = (directory.path().join("a.html"), directory.path().join("out"));
+        std::fs::write(&page, "").unwrap();
+        let document = serde_json::json!({"command": "parse", "select": ["t=title"]});
+        let document = document.as_object().unwrap();
+        let plan = cli::job(document, &[page], &output, &Allowed::default()).unwrap();
+        let gather = Gather::new(0);
+        let run = || ModeRun::new(&gather, &engine::facts_unseen(&plan, &gather));
+        let kept = Kept::Nothing { bad_rows: None };
+        let ended = Ended { failure: Some("a part".to_owned()), held_back: 7, ..Ended::default() };
+        let failed = conclude(&plan, &Report { ended, reader_left: false, kept, run: run() });
+        assert!(failed.unwrap_err().to_string().starts_with("a part\nnothing was written"));
+        let ended = Ended { signal: Some(2), held_back: 7, ..Ended::default() };
+        let stopped = conclude(&plan, &Report { ended, reader_left: false, kept, run: run() });
+        assert_eq!(stopped.unwrap(), Outcome::Stopped(2));
+    }
 }

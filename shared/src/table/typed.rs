@@ -47,6 +47,8 @@ pub enum Cell<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cells<'a> {
     rest: &'a [u8],
+    /// No list stands in a list. A compromised worker could nest so many that writing them exhausts the stack.
+    is_list: bool,
 }
 
 impl Typed {
@@ -206,7 +208,7 @@ impl<'a> Cells<'a> {
     /// The cells of one row, which is given with its length.
     #[must_use]
     pub fn of_row(row: &'a [u8]) -> Self {
-        Self { rest: row.get(LENGTH_BYTES..).unwrap_or_default() }
+        Self { rest: row.get(LENGTH_BYTES..).unwrap_or_default(), is_list: false }
     }
 
     fn take_chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -254,7 +256,7 @@ impl<'a> Iterator for Cells<'a> {
             JSON => Cell::Json(self.bytes()?),
             INT => Cell::Int(i64::from_le_bytes(self.take_chunk()?)),
             FLOAT => Cell::Float(f64::from_le_bytes(self.take_chunk()?)),
-            LIST => Cell::List(Self { rest: self.bytes()? }),
+            LIST if !self.is_list => Cell::List(Self { rest: self.bytes()?, is_list: true }),
             _ => return None,
         })
     }
@@ -378,7 +380,7 @@ mod tests {
         let mut out = Vec::new();
         let values = [FieldValue::Int(1), FieldValue::Float(1.5), json("2"), json("2.5"), FieldValue::Null];
         write_list(&values, &mut out);
-        let Some(Cell::List(cells)) = Cells { rest: &out }.next() else { panic!("no list") };
+        let Some(Cell::List(cells)) = Cells { rest: &out, is_list: false }.next() else { panic!("no list") };
         let wholes: Vec<_> = cells.clone().map(|cell| cell.whole()).collect();
         assert_eq!(wholes, [Some(1), None, Some(2), None, None]);
         let numbers: Vec<_> = cells.map(|cell| cell.number()).collect();
@@ -413,6 +415,21 @@ mod tests {
         typed.row(&Record { url: Some("x"), ..Record::default() }, &mut out);
         assert_eq!((first_row(&out), first_row(&out[..one - 1]), first_row(&[])), (Some(one), None, None));
         assert_eq!(Cells::of_row(&out[one..]).count(), typed.table.columns.len());
+    }
+
+    #[test]
+    fn lists_in_lists_are_not_followed() {
+        let mut cell = Vec::new();
+        for _ in 0..1_000 {
+            let inner = std::mem::take(&mut cell);
+            cell.push(LIST);
+            let start = begin_length(&mut cell);
+            cell.extend_from_slice(&inner);
+            end_length(start, &mut cell);
+        }
+        let mut json = Vec::new();
+        Cells { rest: &cell, is_list: false }.write_json(&mut json);
+        assert_eq!(json, b"[[]]");
     }
 
     proptest::proptest! {

@@ -180,7 +180,7 @@ impl Tree {
 
     /// Notes where the entries are: they end their listing, which ends at `end`.
     fn pages(&mut self, pages: &Pages, end: u64) -> Result<Has, SitemapError> {
-        self.pages += pages.count;
+        self.pages = self.pages.saturating_add(pages.count);
         if self.pages > PAGES_MAX {
             return Err(SitemapError::TooManyPages);
         }
@@ -244,7 +244,7 @@ impl Listings<'_> {
         let length = u64::from_le_bytes(length);
         let mut body = Vec::new();
         (&mut self.reader).take(length).read_to_end(&mut body)?;
-        self.at += framed::LENGTH_BYTES as u64 + length;
+        self.at += (framed::LENGTH_BYTES + body.len()) as u64;
         framed::value(&body).map(Some).ok_or(SitemapError::Listing)
     }
 }
@@ -300,6 +300,20 @@ mod tests {
     fn what_an_earlier_version_kept_is_refused() {
         let error = read(Box::new(&b"{\"failed\":0}\n{\"loc\":\"http://a/\"}\n"[..])).err().unwrap();
         assert!(error.to_string().contains("--overwrite"), "{error}");
+    }
+
+    /// A compromised worker may send any numbers.
+    #[test]
+    fn invented_numbers_are_refused() {
+        let mut tree = Tree::new(&["a".to_owned(), "b".to_owned()]);
+        let (numbers, _) = tree.unread();
+        let count = |id, count| Listing { id, found: Found::Pages(Pages { count, entries: Vec::new() }) };
+        let error = tree.take_in(&numbers, file(&[count(0, 1), count(1, u64::MAX)])).unwrap_err();
+        assert!(matches!(error, SitemapError::TooManyPages), "{error}");
+        let mut tree = Tree::new(&["a".to_owned()]);
+        let mut cut = file(&[pages(0, &["a1"])]);
+        cut.write_all(&u64::MAX.to_le_bytes()).unwrap();
+        assert!(matches!(tree.take_in(&numbers, cut).unwrap_err(), SitemapError::Listing));
     }
 
     #[test]

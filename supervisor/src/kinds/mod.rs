@@ -88,7 +88,7 @@ pub(crate) fn program(plan: &Plan) -> Option<MapSpec> {
 pub(crate) struct Spooled {
     /// In place of standard input.
     pub(crate) stdin: Option<Bytes>,
-    /// The pages that the sitemaps list: one JSON object a line.
+    /// The pages that the sitemaps list: framed entries.
     pub(crate) sitemaps: Option<Bytes>,
 }
 

@@ -79,7 +79,7 @@ impl Assignment {
         }
     }
 
-    /// Everything was done when the service was killed; only the events of it was lost.
+    /// Everything was done when the service was killed; only the report of it was lost.
     fn complete(&self, plan: &Plan, complete: &Complete) -> JobEnd {
         let facts = engine::facts_unseen(plan, &complete.told);
         let mut result = JobResult::of(Summary::new(&complete.told, &facts));

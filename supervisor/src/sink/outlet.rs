@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 use super::packed::{IDLE_BYTES, MEMBER_BYTES, Packer};
-use super::whole::{Totals, Whole};
+use super::whole::{Totals, Whole, malformed};
 use super::{Sink, SinkError};
 use crate::format::Packing;
 
@@ -108,6 +108,10 @@ impl Outlet {
             while let Some((record, after)) = cut.first(rest) {
                 whole.take(record)?;
                 rest = after;
+            }
+            // Records are encoded by workers, and must not run into those of others.
+            if !rest.is_empty() {
+                return Err(self.sink.unwritten(malformed()));
             }
         }
         Ok(())

@@ -83,8 +83,8 @@ impl Cut {
     }
 }
 
-/// Records that were kept are not what was written.
-pub(super) fn malformed() -> io::Error {
+/// Records do not end where they should, or do not have the cells that they should.
+pub(in crate::sink) fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a record in it is malformed")
 }
 

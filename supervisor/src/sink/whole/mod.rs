@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use shared::table::Table;
 
 pub(crate) use self::cut::Cut;
+pub(super) use self::cut::malformed;
 pub(crate) use self::manifest::{Manifest, write_manifest};
 #[cfg(feature = "parquet")]
 pub(crate) use self::parquet::count as count_parquet;

@@ -83,6 +83,9 @@ impl ParquetFile {
             let cell = row.next().ok_or_else(malformed)?;
             self.bytes += if buffer.is_list { buffer.push_list(cell) } else { buffer.push(&cell) };
         }
+        if row.next().is_some() {
+            return Err(malformed());
+        }
         self.rows += 1;
         if self.rows >= ROWS_MAX || self.bytes >= BYTES_MAX {
             self.end_group().map_err(into_io)

@@ -4,6 +4,7 @@ use shared::record::{ErrorKind, Record, RecordError};
 use shared::table::{Delimited, Subject, Typed};
 
 use super::*;
+use crate::sink::{Outlet, Sink};
 
 fn making(directory: &Path, name: &str, format: Format, split: Option<u64>) -> Making {
     Making {
@@ -104,4 +105,46 @@ fn row_groups_are_bounded() {
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 1]).unwrap();
     assert!(count_parquet(&path).is_err());
+}
+
+/// A compromised worker may send anything in place of a record.
+#[test]
+fn what_is_no_record_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut formats =
+        vec![(Format::Sqlite, None), (Format::Csv(None), Some(2)), (Format::JsonLines(None), Some(2))];
+    if cfg!(feature = "parquet") {
+        formats.push((Format::Parquet, None));
+    }
+    for (number, (format, split)) in formats.into_iter().enumerate() {
+        let kept = File::create(directory.path().join("kept")).unwrap();
+        let making = making(directory.path(), &number.to_string(), format, split);
+        let mut outlet = Outlet::keeping(Sink::over(kept, "kept".to_owned()), Whole::new(making));
+        let is_json = matches!(format, Format::JsonLines(_));
+        let good = if is_json { b"{\"id\":0}\n".to_vec() } else { record(format, 0) };
+        outlet.write(&good).unwrap();
+        let cut = [good.as_slice(), good.get(..good.len() - 1).unwrap()].concat();
+        let error = outlet.write(&cut).unwrap_err().to_string();
+        assert!(error.contains("a record in it is malformed"), "{format}: {error}");
+    }
+}
+
+#[test]
+fn a_row_has_a_cell_for_each_column() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut formats = vec![Format::Sqlite];
+    if cfg!(feature = "parquet") {
+        formats.push(Format::Parquet);
+    }
+    for format in formats {
+        // The cells of two rows under the length of one.
+        let (row, cells) = (record(format, 0), record(format, 1));
+        let cells = [row.get(4..).unwrap(), cells.get(4..).unwrap()].concat();
+        for cells in [cells.as_slice(), cells.get(..9).unwrap()] {
+            let long = [&u32::try_from(cells.len()).unwrap().to_le_bytes(), cells].concat();
+            let mut whole = Whole::new(making(directory.path(), "out", format, None));
+            let error = whole.take(&long).unwrap_err().to_string();
+            assert!(error.contains("a record in it is malformed"), "{format}: {error}");
+        }
+    }
 }
