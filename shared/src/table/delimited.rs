@@ -2,8 +2,10 @@
 //! has to be. Nothing is an empty cell, and an empty text is `""`, so that readers
 //! who care can tell them apart.
 
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
-use wire::record::{Ending, Record};
+use wire::record::{Ending, FieldValue, Record};
 
 use super::value::Value;
 use super::{Kind, Table};
@@ -76,6 +78,14 @@ impl Delimited {
             // Numbers need no quotes.
             (None, Value::Int(_) | Value::Uint(_) | Value::Float(_)) => value.write_json(out),
             (None, Value::Json(json)) => quoted(out, json, self.delimiter),
+            // A list of texts has quotes, so the cell does too: double them while the list is written.
+            (None, Value::Tree(FieldValue::List(values)))
+                if matches!(values.first(), Some(FieldValue::Text(_))) =>
+            {
+                out.push(b'"');
+                value.write_json(&mut Doubling(out));
+                out.push(b'"');
+            }
             (None, Value::Text(_) | Value::Tree(_)) => {
                 let mut json = Vec::with_capacity(JSON_BYTES);
                 value.write_json(&mut json);
@@ -109,12 +119,31 @@ fn double_quotes(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text.get(from..).unwrap_or_default());
 }
 
+/// Doubles the quotes of what is written to it.
+struct Doubling<'a>(&'a mut Vec<u8>);
+
+impl Write for Doubling<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        // JSON comes in pieces, and most of its quotes come alone.
+        if text == b"\"" {
+            self.0.extend_from_slice(b"\"\"")
+        } else {
+            double_quotes(text, self.0)
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use wire::kept::{Kept, Value as Carried, push};
-    use wire::record::{ErrorKind, FieldValue, Fields, RecordError};
+    use wire::record::{ErrorKind, Fields, RecordError};
 
-    use super::super::{PageInput, Subject, Table};
+    use super::super::{Element, PageInput, Subject, Table};
     use super::*;
     use crate::json;
     use crate::select::Field;
@@ -189,5 +218,20 @@ mod tests {
             delimited.end_row(&ending, fields_at, &mut out);
             check(out, want);
         }
+    }
+
+    #[test]
+    fn a_list_of_texts_is_its_json_in_quotes() {
+        let table = Table { columns: Vec::new() };
+        let delimited = Delimited { delimiter: b',', table };
+        let texts = ["", "a", "\"", "a \"b\" \\c", "line\nfeed\r\u{1}", "é,\u{2028}"];
+        let list = FieldValue::List(texts.map(|text| FieldValue::Text(text.to_owned())).to_vec());
+        let (mut cell, mut json) = (Vec::new(), Vec::new());
+        let value = Value::of_field(&list);
+        delimited.cell(Kind::List(Element::Text), &value, &mut cell);
+        value.write_json(&mut json);
+        let mut want = Vec::new();
+        quoted(&mut want, &json, b',');
+        assert_eq!(String::from_utf8(cell).unwrap(), String::from_utf8(want).unwrap());
     }
 }
