@@ -1,4 +1,4 @@
-//! What workers tell of sitemaps: a [`Listing`] for each, framed as [`framed`](crate::framed) says. The pages stay
+//! What workers tell of sitemaps: a [`Listing`] for each, framed as [`framed`] says. The pages stay
 //! encoded, since there may be millions of them: the supervisor copies them into one list, from which the run that
 //! fetches them reads one [`Entry`] after the other.
 

@@ -1,4 +1,4 @@
-//! JSON that others wrote, as a tree: what was sent is what comes out. Also [`write`], for values of our own.
+//! JSON that others wrote, as a tree: what was sent is what comes out. Also [`write()`], for values of our own.
 //!
 //! `serde_json` keeps numbers as doubles and 64-bit integers, so that one in ten comes out with another last digit,
 //! refuses those that no double holds, and refuses a whole body for half a surrogate pair. Here a number is its
