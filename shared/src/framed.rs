@@ -35,7 +35,7 @@ pub fn length(bytes: &[u8]) -> Option<u64> {
     u64::from_le_bytes(*length).checked_add(LENGTH_BYTES as u64)
 }
 
-/// The first value in `bytes`, and what follows it; `None` if there is no such value.
+/// Splits off the first value in `bytes`. Returns `None` if `bytes` does not begin with a whole one.
 #[must_use]
 pub fn first<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;

@@ -82,7 +82,7 @@ pub enum Kind {
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Element {
-    /// Text; what is no text is shown as JSON.
+    /// Text; other values are written as JSON.
     Text,
     /// A whole number.
     Int,

@@ -47,7 +47,8 @@ pub enum Cell<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cells<'a> {
     rest: &'a [u8],
-    /// No list stands in a list. A compromised worker could nest so many that writing them exhausts the stack.
+    /// Whether these are the cells of a list, which may not hold lists. A compromised worker could nest lists until
+    /// writing them exhausts the stack.
     is_list: bool,
 }
 
@@ -284,8 +285,8 @@ impl Cell<'_> {
         }
     }
 
-    /// Appends the value as text: what is no text is shown as JSON. Returns false, and appends nothing, if there is
-    /// none.
+    /// Appends the value as text; other values than text are written as JSON. Returns false for a null, and appends
+    /// nothing.
     #[must_use]
     pub fn write_text(&self, out: &mut Vec<u8>) -> bool {
         match self {
