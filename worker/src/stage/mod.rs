@@ -268,6 +268,7 @@ impl Pipeline {
             elapsed_us,
             cpu_us,
             endings: None,
+            reply: None,
             line_bytes: (line.len() - before) as u64,
         }
     }
@@ -291,6 +292,7 @@ impl Pipeline {
             elapsed_us,
             cpu_us: elapsed_us,
             endings: None,
+            reply: None,
             line_bytes: (line.len() - before) as u64,
         }
     }

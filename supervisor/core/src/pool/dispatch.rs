@@ -36,6 +36,8 @@ impl Pool {
                 id,
                 attempt: live.attempt(),
                 may_retry: live.retries < self.config.retries,
+                may_defer: false,
+                not_before_us: None,
                 input: live.input.to_vec(),
                 kept: live.kept.to_vec(),
             });

@@ -155,6 +155,7 @@ impl Driver {
             elapsed_us,
             cpu_us,
             endings: Some(endings),
+            reply: block.outcome.as_ref().and_then(|outcome| outcome.reply),
             line_bytes,
         };
         self.voice.push(outcome, &block.records, self.queue.is_empty());

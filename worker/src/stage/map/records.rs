@@ -149,6 +149,8 @@ mod tests {
             id: 1234567,
             attempt: 1,
             may_retry: false,
+            may_defer: false,
+            not_before_us: None,
             input: b"{}".to_vec(),
             kept: Vec::new(),
         })
@@ -181,6 +183,7 @@ mod tests {
             elapsed_us: 0,
             cpu_us: 0,
             endings: None,
+            reply: None,
             line_bytes: 0,
         };
         let line = br#"{"id":7,"url":"http://x/?,\"fields\":1","fields":{"a":"}"}}"#;

@@ -123,6 +123,7 @@ impl Rig {
             elapsed_us: 0,
             cpu_us: 0,
             endings: None,
+            reply: None,
             line_bytes: 0,
         };
         let batch = Batch { slices_read: 0, outcomes: ids.iter().map(outcome).collect(), lines: Vec::new() };
