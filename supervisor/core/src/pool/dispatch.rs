@@ -6,10 +6,11 @@ use std::time::Instant;
 use wire::protocol::{Slice, Target};
 
 use super::credit::{SLICE_BYTES_MAX, TARGET_OVERHEAD_BYTES};
+use super::ledger::DEFERRALS_MAX;
 use super::mutant::Mutant;
 use super::slot::{Slot, State, Watch};
 use super::{Command, Pool};
-use crate::frontier::HostId;
+use crate::frontier::{HostId, Start};
 
 impl Pool {
     /// Hands out every target that may start now.
@@ -18,8 +19,10 @@ impl Pool {
             return;
         }
         let share = self.fair_share();
-        while let Some(index) = self.least_loaded(share) {
-            let Some((id, host)) = self.frontier.pop(now) else { break };
+        while self.has_room()
+            && let Some(index) = self.least_loaded(share)
+        {
+            let Some(Start { id, host, not_before }) = self.frontier.pop(now) else { break };
             let Some(slot) = self.slots.get_mut(index) else { break };
             if self.config.piped
                 && let Some(rest) = self.ledger.split(id, slot.credit.piece())
@@ -36,8 +39,8 @@ impl Pool {
                 id,
                 attempt: live.attempt(),
                 may_retry: live.retries < self.config.retries,
-                may_defer: false,
-                not_before_us: None,
+                may_defer: live.deferrals < DEFERRALS_MAX,
+                not_before_us: self.anchor.and_then(|anchor| anchor.us(not_before?)),
                 input: live.input.to_vec(),
                 kept: live.kept.to_vec(),
             });
@@ -45,7 +48,7 @@ impl Pool {
             // Beyond the concurrency, a target waits for its turn in the worker. The next sample
             // checks whether its turn has come.
             let begins = slot.credit.held() <= self.config.concurrency as usize;
-            let deadline = begins.then(|| now + self.config.target_timeout);
+            let deadline = begins.then(|| not_before.unwrap_or(now) + self.config.target_timeout);
             if !self.config.piped {
                 slot.watches.push_back(Watch { id, attempt: live.attempt(), deadline });
             }
@@ -53,6 +56,7 @@ impl Pool {
                 // It was idle until now, so a standstill was not a hang.
                 slot.progress.1 = now;
             }
+            self.count_start(now);
         }
         for slot in &mut self.slots {
             flush(slot, &mut self.commands);

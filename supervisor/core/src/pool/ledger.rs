@@ -8,6 +8,10 @@ use super::credit::Load;
 use super::seat::Seat;
 use crate::frontier::HostId;
 
+/// Refusals per target that cost no attempt. A pace that has settled meets one refusal in some hundred requests, so
+/// a target that meets this many is refused for what it is.
+pub(crate) const DEFERRALS_MAX: u32 = 10;
+
 /// A target that is not finished.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -19,6 +23,8 @@ pub(crate) struct Live {
     pub(crate) kept: Box<[u8]>,
     /// Attempts that ended in a failure that may be temporary.
     pub(crate) retries: u32,
+    /// Attempts that the host refused, and that are not counted.
+    pub(crate) deferrals: u32,
     /// Attempts on which the worker died while this target's stage was running.
     pub(crate) crashes: u32,
     place: TargetPlace,
@@ -27,7 +33,7 @@ pub(crate) struct Live {
 impl Live {
     /// Number of the current or next attempt, from 1.
     pub(crate) fn attempt(&self) -> u32 {
-        self.retries + self.crashes + 1
+        self.retries + self.deferrals + self.crashes + 1
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -109,8 +115,10 @@ impl Ledger {
 
     fn insert(&mut self, id: u64, input: Box<[u8]>, kept: Box<[u8]>, inputs: u64) {
         self.bytes_waiting += input.len();
-        self.live
-            .insert(id, Live { input, inputs, kept, retries: 0, crashes: 0, place: TargetPlace::Pending });
+        self.live.insert(
+            id,
+            Live { input, inputs, kept, retries: 0, deferrals: 0, crashes: 0, place: TargetPlace::Pending },
+        );
         self.counts.submitted += 1;
         self.counts.pending += 1;
         self.inputs_waiting += inputs;
@@ -201,16 +209,21 @@ impl Ledger {
         live.load()
     }
 
-    /// Records a failure that may be temporary, and returns the attempt that failed.
-    pub(crate) fn retry(&mut self, id: u64) -> u32 {
+    /// Records a failure that may be temporary, and returns the number of such failures. A `deferred` attempt is one
+    /// that the host refused; it is not counted among the retries.
+    pub(crate) fn retry(&mut self, id: u64, deferred: bool) -> u32 {
         let Some(live) = self.live.get_mut(&id) else { return 1 };
         live.place = TargetPlace::Retry;
         self.inputs_waiting += live.inputs;
         self.bytes_waiting += live.input.len();
-        live.retries += 1;
+        if deferred && live.deferrals < DEFERRALS_MAX {
+            live.deferrals += 1;
+        } else {
+            live.retries += 1;
+        }
         self.counts.assigned -= 1;
         self.counts.retry += 1;
-        live.retries
+        live.retries.max(1)
     }
 
     /// Takes back an assigned target that lost its worker through no fault of its own.

@@ -10,6 +10,7 @@ use nix::libc;
 use super::{WITH_PROGRAM, WITH_RECYCLING};
 use crate::frontier::PerHost;
 use crate::frontier::{BackoffConfig, FrontierConfig};
+use crate::load::total::{Bound, Room};
 use crate::pool::{Ahead, Exit, PoolConfig};
 
 /// How a target behaves in any worker.
@@ -96,6 +97,8 @@ pub(super) struct Scenario {
     pub(super) growth_bytes: u64,
     /// Longest travel time of a message.
     pub(super) latency_max: Duration,
+    /// What the machine allows, if the load is not fixed.
+    pub(super) room: Option<Room>,
 }
 
 pub(super) fn ms(ms: u64) -> Duration {
@@ -123,6 +126,7 @@ impl Scenario {
             recycle(&mut rng, &mut config, &mut acts);
         }
         Self {
+            room: room(seed, &config),
             faulty_percent,
             broken,
             latency_max,
@@ -136,7 +140,7 @@ impl Scenario {
 
     pub(super) fn in_flight_max(&self) -> usize {
         match self.frontier.per_host {
-            PerHost::Auto => 8,
+            PerHost::Auto | PerHost::AutoUpTo(_) => 16,
             PerHost::Limit(limit) => limit.get() as usize,
             PerHost::Unlimited => usize::MAX,
         }
@@ -189,11 +193,21 @@ fn recycle(rng: &mut Rng, config: &mut PoolConfig, acts: &mut Vec<(Duration, Act
     }
 }
 
+/// Drawn apart from the rest, which stays what it was for each seed.
+fn room(seed: u64, config: &PoolConfig) -> Option<Room> {
+    let mut rng = Rng::with_seed(seed.rotate_left(32));
+    let grows = !config.piped && rng.u32(0..4) == 0;
+    grows.then(|| Room { in_flight_max: rng.u32(1..=40), bound: Bound::Told, workers_max: u32::MAX })
+}
+
 fn frontier_config(rng: &mut Rng) -> FrontierConfig {
     let limit = NonZeroU32::new(rng.u32(1..=6)).unwrap();
     FrontierConfig {
         per_host: *rng.choice(&[PerHost::Unlimited, PerHost::Auto, PerHost::Limit(limit)]).unwrap(),
         rate_per_s: *rng.choice(&[None, None, Some(2.0), Some(20.0)]).unwrap(),
+        delay: None,
+        adapts_loopback: false,
+        in_flight_max: u32::MAX,
         backoff: BackoffConfig::default(),
         retry_after_max: Duration::from_secs(30),
     }
