@@ -5,7 +5,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::path::PathBuf;
 
 fn main() -> std::io::Result<()> {
-    let roots = ["src", "wire/src"];
+    let roots = ["src", "select/src", "wire/src"];
     let mut hasher = DefaultHasher::new();
     let mut directories: Vec<PathBuf> = roots.iter().map(PathBuf::from).collect();
     let mut files = Vec::new();

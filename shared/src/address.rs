@@ -1,10 +1,10 @@
-//! Which addresses a job may connect to. Pure: the one place that knows the special ranges.
+//! Decides which addresses a job may connect to. Pure; the only place that knows the special ranges.
 //!
-//! The ranges are those of IANA's special-purpose address registries (RFC 6890, as of 2025:
-//! `iana-ipv4-special-registry`, `iana-ipv6-special-registry`) that are not globally reachable, with multicast,
-//! the reserved rest, and the metadata services of clouds. Of IPv6 only what IANA gives out as global unicast
-//! (`2000::/3`) is public, so that a range nobody has thought of yet is denied. The few globally reachable
-//! anycast addresses inside of `192.0.0.0/24` and `2001::/23` serve no pages and are denied with their block.
+//! The denied ranges are those in IANA's special-purpose address registries (RFC 6890, as of 2025:
+//! `iana-ipv4-special-registry`, `iana-ipv6-special-registry`) that are not globally reachable, multicast,
+//! reserved space, and the metadata services of clouds. Of IPv6, only the global unicast space (`2000::/3`) is
+//! public, so that ranges assigned in future are denied. The few globally reachable anycast addresses in
+//! `192.0.0.0/24` and `2001::/23` serve no pages, and are denied with their block.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AddressPolicy {
-    /// Those of the public internet only.
+    /// Only addresses of the public internet.
     Public,
-    /// All of them.
+    /// Every address.
     Any,
 }
 
 impl AddressPolicy {
-    /// What kind of address `address` is, if this policy denies it.
+    /// Returns the kind of an address that this policy denies, or `None` if it allows the address.
     #[must_use]
     pub fn denial(self, address: IpAddr) -> Option<&'static str> {
         match self {
@@ -33,15 +33,15 @@ impl AddressPolicy {
 
 const METADATA: &str = "a cloud's metadata service";
 
-/// The first match counts, so that what is narrow stands before what holds it.
+/// The first match counts, so a narrow range must precede the range that contains it.
 const V4: [(Ipv4Addr, u32, &str); 20] = [
     (Ipv4Addr::new(169, 254, 169, 254), 32, METADATA),
     (Ipv4Addr::new(169, 254, 170, 2), 32, METADATA),
-    // Alibaba's lies within the shared address space.
+    // Alibaba's is in the shared address space.
     (Ipv4Addr::new(100, 100, 100, 200), 32, METADATA),
-    // Azure's is an address like any other to IANA, and reached from inside of Azure only.
+    // Azure's is an ordinary address in the registry, but is reachable only from inside Azure.
     (Ipv4Addr::new(168, 63, 129, 16), 32, METADATA),
-    // Oracle's lies within the protocol assignments.
+    // Oracle's is in the range for protocol assignments.
     (Ipv4Addr::new(192, 0, 0, 192), 32, METADATA),
     (Ipv4Addr::UNSPECIFIED, 8, "unspecified"),
     (Ipv4Addr::new(10, 0, 0, 0), 8, "private"),
@@ -60,7 +60,8 @@ const V4: [(Ipv4Addr, u32, &str); 20] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
 ];
 
-/// Where IPv6 carries an IPv4 address, and how many bits are before it: what counts is where packets end.
+/// IPv6 ranges that embed an IPv4 address, and how many bits precede it. The embedded address is what counts,
+/// because packets end there.
 const CARRIERS: [(Ipv6Addr, u32); 3] = [
     (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
     (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
@@ -84,7 +85,7 @@ const V6: [(Ipv6Addr, u32, &str); 12] = [
 
 const GLOBAL_UNICAST: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// What kind of address it is, unless it is one of the public internet.
+/// Returns the kind of an address that is not on the public internet.
 fn special(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => special_v4(address),
@@ -112,7 +113,7 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 address that packets to `address` are meant for.
+/// Returns the IPv4 address that packets to `address` reach.
 fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let (_, before) = CARRIERS.iter().find(|(range, bits)| is_within(address, *range, *bits))?;
     let from_there = address.to_bits() << before;
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_within_another_is_judged_by_where_packets_end() {
+    fn an_embedded_ipv4_address_decides() {
         for (v4, want) in [
             ("8.8.8.8", None),
             ("127.0.0.1", Some("loopback")),

@@ -1,12 +1,12 @@
-//! Which file it is, and in which state. A file that is read in parts, by several processes, must be the
-//! same from the first part to the last, or old and new would be mixed.
+//! Identifies a file and its state. A file that several processes read in parts must not change from the first
+//! part to the last, or old and new rows would be mixed.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
 use serde::{Deserialize, Serialize};
 
-/// A file as it was at one moment.
+/// The identity and state of a file at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
     dev: u64,
@@ -29,21 +29,21 @@ impl From<&Metadata> for FileState {
 }
 
 impl FileState {
-    /// How the file differs from what it was, in words; `None` if it does not.
+    /// Describes how the file has changed since, or returns `None` if it has not.
     #[must_use]
     pub fn change(&self, now: &Self) -> Option<String> {
         let what = if (self.dev, self.ino) != (now.dev, now.ino) {
-            "another file was put in its place".to_owned()
+            "another file replaced it".to_owned()
         } else if now.bytes > self.bytes {
             format!("it grew from {} to {} bytes", self.bytes, now.bytes)
         } else if now.bytes < self.bytes {
-            format!("it became shorter: it had {} bytes, and has {}", self.bytes, now.bytes)
+            format!("it became shorter: from {} to {} bytes", self.bytes, now.bytes)
         } else if self != now {
-            "it was written to".to_owned()
+            "it was modified".to_owned()
         } else {
             return None;
         };
-        Some(format!("it changed while it was read: {what}; run it again when nobody writes to it"))
+        Some(format!("it changed while it was read: {what}; run again when no program writes to it"))
     }
 }
 
@@ -52,15 +52,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_change_is_said() {
+    fn every_kind_of_change_is_described() {
         let was = FileState { dev: 1, ino: 2, bytes: 100, modified_s: 7, modified_ns: 8 };
         for (now, want) in [
             (was, None),
-            (FileState { ino: 3, ..was }, Some("another file was put in its place")),
-            (FileState { dev: 3, bytes: 1, ..was }, Some("another file was put in its place")),
+            (FileState { ino: 3, ..was }, Some("another file replaced it")),
+            (FileState { dev: 3, bytes: 1, ..was }, Some("another file replaced it")),
             (FileState { bytes: 101, modified_s: 9, ..was }, Some("it grew from 100 to 101 bytes")),
-            (FileState { bytes: 99, ..was }, Some("it became shorter: it had 100 bytes, and has 99")),
-            (FileState { modified_ns: 9, ..was }, Some("it was written to")),
+            (FileState { bytes: 99, ..was }, Some("it became shorter: from 100 to 99 bytes")),
+            (FileState { modified_ns: 9, ..was }, Some("it was modified")),
         ] {
             let got = was.change(&now);
             assert_eq!(got.is_some(), want.is_some(), "{got:?}");

@@ -1,21 +1,21 @@
-//! Unpacks gzip as gzip(1) and browsers do: member after member, with zero bytes behind the last one, and
-//! with a trailer that is cut off. flate2's own reader refuses both. Data that is cut off or wrong stays an error.
+//! Reads gzip like gzip(1) and browsers do: several members in sequence, zero bytes after the last one, and a
+//! truncated trailer. flate2's own reader rejects the last two. Truncated or invalid data is an error.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-/// The first bytes of a member, and the only method there is.
+/// The first bytes of a member, including the only compression method.
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 
-/// Flags of a member's header that say what follows it (RFC 1952, 2.3.1).
+/// Header flags for optional parts (RFC 1952, 2.3.1).
 const HEADER_CRC: u8 = 2;
 const EXTRA: u8 = 4;
 const NAME: u8 = 8;
 const COMMENT: u8 = 16;
 
-/// A checksum and a length.
+/// Size of the checksum and the length.
 const TRAILER_BYTES: usize = 8;
 
 /// Reads the text of gzip data.
@@ -30,9 +30,9 @@ pub struct Gunzip<R> {
 enum State {
     /// Before the first member.
     Start,
-    /// Inside of a member.
+    /// Inside a member.
     Body,
-    /// Behind a member, where another may follow.
+    /// After a member; another may follow.
     Between,
     Done,
 }
@@ -44,12 +44,12 @@ impl<R> fmt::Debug for Gunzip<R> {
 }
 
 impl<R: BufRead> Gunzip<R> {
-    /// Unpacks `packed`. Reads nothing yet.
+    /// Creates a reader of `packed`. Reads nothing yet.
     pub fn new(packed: R) -> Self {
         Self { packed, inflate: Decompress::new(false), crc: Crc::new(), state: State::Start }
     }
 
-    /// What of the data is not read yet.
+    /// Returns the data that has not been read yet.
     pub const fn get_ref(&self) -> &R {
         &self.packed
     }
@@ -83,7 +83,7 @@ impl<R: BufRead> Gunzip<R> {
         if skipped < bytes { Err(cut(io::ErrorKind::UnexpectedEof.into())) } else { Ok(()) }
     }
 
-    /// Skips a text that ends in a zero byte.
+    /// Skips a text that ends with a zero byte.
     fn skip_text(&mut self) -> io::Result<()> {
         loop {
             let buffer = self.packed.fill_buf()?;
@@ -99,7 +99,7 @@ impl<R: BufRead> Gunzip<R> {
         }
     }
 
-    /// Goes on behind a member: at the next one, or at the end, which zero bytes may fill up.
+    /// Continues after a member, with the next one or the end of the data. Zero bytes may pad the end.
     fn next_member(&mut self) -> io::Result<()> {
         let mut filled_up = false;
         loop {
@@ -122,7 +122,7 @@ impl<R: BufRead> Gunzip<R> {
         }
     }
 
-    /// Inflates into `buffer`; how many bytes.
+    /// Inflates into `buffer` and returns the number of bytes.
     fn body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let input = self.packed.fill_buf()?;
@@ -146,7 +146,7 @@ impl<R: BufRead> Gunzip<R> {
         }
     }
 
-    /// Compares the checksum, if all of it is there.
+    /// Compares the checksum, if it is complete.
     fn trailer(&mut self) -> io::Result<()> {
         let mut trailer = Vec::with_capacity(TRAILER_BYTES);
         self.packed.by_ref().take(TRAILER_BYTES as u64).read_to_end(&mut trailer)?;
@@ -159,7 +159,7 @@ impl<R: BufRead> Gunzip<R> {
     }
 }
 
-/// Says in words that there should be more.
+/// Reports that the data is truncated.
 fn cut(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         io::Error::new(error.kind(), "it ends in the middle")
@@ -184,7 +184,7 @@ impl<R: BufRead> Read for Gunzip<R> {
                 State::Between => self.next_member()?,
                 State::Body => {
                     let count = self.body(buffer)?;
-                    // A member without text, or its end, is not the end of the data.
+                    // A member without data does not end the whole data, and neither does the end of a member.
                     if count > 0 {
                         return Ok(count);
                     }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gzip_reads_is_read() {
+    fn data_that_gzip_accepts_is_read() {
         let text = b"http://a/\n".repeat(3000);
         let one = gzip(&text);
         let two = [one.clone(), gzip(b""), gzip(b"end")].concat();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_an_error() {
+    fn broken_data_is_an_error() {
         let good = gzip(&b"http://a/\n".repeat(3000));
         let mut sum = good.clone();
         let at = sum.len() - 6;

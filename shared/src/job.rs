@@ -1,5 +1,5 @@
-//! What a worker is told once, before its first slice: which work, how, and
-//! within which limits. Targets come later, in slices.
+//! The job document that a worker gets once, before its first slice: which work, how,
+//! and within which limits. Targets come later, in slices.
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
@@ -13,7 +13,7 @@ pub use wire::mode::{Executor, Mode};
 use crate::address::AddressPolicy;
 use crate::csv::CsvSpec;
 use crate::select::{Each, Field, Preset};
-use crate::table::Delimited;
+use crate::table::{Delimited, Typed};
 
 /// Largest sitemap in bytes, packed or not: what the sitemaps protocol allows.
 pub const SITEMAP_BYTES_MAX: u64 = 50 << 20;
@@ -21,7 +21,7 @@ pub const SITEMAP_BYTES_MAX: u64 = 50 << 20;
 /// Everything a worker needs to know about the job it serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
-    /// The seat this worker fills; written into its records.
+    /// The slot of this worker; written into its records.
     pub slot: u32,
     /// Blocking or event loop.
     pub executor: Executor,
@@ -35,11 +35,11 @@ pub struct JobSpec {
     pub then: Option<MapSpec>,
     /// The fields extracted from each page, in the order they are written.
     pub fields: Vec<Field>,
-    /// What the fields are taken of, one object each; `None` is the page itself.
+    /// The elements from which the fields are taken, one object for each; `None` is the page itself.
     pub each: Option<Each>,
     /// Fields that need no selector, after the others.
     pub presets: Vec<Preset>,
-    /// As what a record leaves the worker.
+    /// How records are encoded.
     pub encoding: RecordEncoding,
     /// CPU time one page's extraction may take before it ends as a `parse` error.
     pub parse_timeout: Duration,
@@ -66,7 +66,7 @@ pub struct SandboxSpec {
     /// How much must be in force.
     pub level: SandboxLevel,
     /// Files and directories of the job that may be read, with all below them;
-    /// `None` when the job names files only as it goes, and anything may be read. Not paths, which serde
+    /// `None` if the job does not name its files beforehand, and anything may be read. Not paths, which serde
     /// writes as text.
     pub readable: Option<Vec<OsString>>,
 }
@@ -79,7 +79,7 @@ pub enum SandboxLevel {
     Auto,
     /// All of it, or the job is refused.
     Require,
-    /// None.
+    /// Nothing.
     Off,
 }
 
@@ -94,31 +94,24 @@ pub enum Work {
     Csv(Box<CsvSpec>),
     /// A target is the URL of a sitemap: fetch it, then list what it names.
     Sitemap(FetchSpec),
-    /// A target is a stretch of lines, JSON each, with a line feed between two: pass them
-    /// through the user's program. Its id is that of its first line.
+    /// A target is a block of JSON lines with a line feed between two: pass them through the
+    /// user's program. Its id is that of its first line.
     Map(MapSpec),
 }
 
-/// As what a record leaves the worker.
+/// How records are encoded, by the workers and by the supervisor: see [`Encoder`](crate::encoder::Encoder).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordEncoding {
     /// One JSON object and a newline.
     JsonLine,
     /// A row of CSV or the like.
     Row(Delimited),
+    /// A row with typed cells, from which the supervisor builds Parquet or SQLite.
+    Typed(Typed),
     /// Records of a web archive: what was sent, what came back, and the JSON object.
     Warc(WarcSpec),
-}
-
-impl RecordEncoding {
-    /// How rows are written, if records are rows.
-    #[must_use]
-    pub const fn rows(&self) -> Option<&Delimited> {
-        match self {
-            Self::Row(rows) => Some(rows),
-            Self::JsonLine | Self::Warc(_) => None,
-        }
-    }
+    /// What a sitemap lists, for the run that reads sitemaps.
+    Listing,
 }
 
 /// How records of a web archive are written.
@@ -154,14 +147,14 @@ pub struct FetchSpec {
 pub struct ParseSpec {
     /// Largest file in bytes; a larger one fails with `too_large`.
     pub body_bytes_max: u64,
-    /// Files that are named by what means something only in the supervisor.
+    /// Files whose names mean something only in the supervisor.
     pub held: Vec<HeldFile>,
 }
 
 /// A file that the supervisor holds open, because its name means something else in a worker: `/dev/stdin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldFile {
-    /// As it was given.
+    /// Its path as given.
     #[serde(with = "crate::path")]
     pub path: PathBuf,
     /// A descriptor of the supervisor, which the sandbox hides: it is opened before that.

@@ -1,33 +1,37 @@
-//! What the supervisor and its workers agree on.
+//! What the supervisor and its workers share.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`job`] | the document that tells a worker what to do |
-//! | [`select`] | selectors and field steps, parsed |
 //! | [`csv`] | grouping and aggregation of CSV files |
-//! | [`decimal`] | numbers compared digit by digit |
+//! | [`encoder`] | records in every form that they can leave a process in |
 //! | [`table`], [`warc`] | records as rows and as records of a web archive |
-//! | [`address`] | which addresses may be connected to |
+//! | [`sitemap`] | what workers send of sitemaps |
+//! | [`framed`] | values in a stream of bytes |
+//! | [`address`] | which addresses a job may connect to |
 //!
-//! The rest comes from the crate `wire`, which knows no job: messages ([`protocol`]), how they are framed
-//! ([`codec`]), [`record`]s, [`json`] as others send it, the [`black_box`] and the [`clock`]. Nothing here depends on either binary, and
-//! nothing here starts a process, opens a socket or reads a file.
+//! The crate `wire` holds what does not depend on a job: messages ([`protocol`]) and their framing ([`codec`]),
+//! [`record`]s, [`json`] of other programs, [`decimal`] numbers, the [`black_box`] and the [`clock`]. Selectors and
+//! field steps are the crate [`select`]. Nothing here depends on either binary, starts a process, opens a socket or
+//! reads a file.
 
 pub mod address;
 pub mod csv;
-pub mod decimal;
+pub mod encoder;
 pub mod file_state;
+pub mod framed;
 pub mod gunzip;
 pub mod job;
 pub mod path;
-pub mod select;
+pub mod sitemap;
 pub mod table;
 pub mod tls;
 pub mod warc;
 
-pub use wire::{black_box, clock, codec, json, record};
+pub use select;
+pub use wire::{black_box, clock, codec, decimal, json, kept, record};
 
-/// The messages, with the job that they carry.
+/// The messages, with the job's types filled in.
 pub mod protocol {
     pub use wire::protocol::*;
 
@@ -35,8 +39,8 @@ pub mod protocol {
     pub type ToWorker = wire::protocol::ToWorker<crate::job::JobSpec>;
 }
 
-/// Names the build both processes must share.
+/// Identifies the build, which must be the same in both processes.
 ///
-/// `bincode` frames do not describe themselves, so two builds that disagree on
-/// a struct would read garbage; the handshake compares this instead.
+/// `bincode` data does not describe itself, so builds that disagree on a struct would misread each other. The
+/// handshake compares this instead.
 pub const BUILD_ID: &str = env!("MUSTER_BUILD_ID");

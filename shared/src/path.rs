@@ -1,23 +1,23 @@
-//! Paths in messages: bytes, as the kernel takes them. serde writes a path as text, and fails on one that is
-//! not UTF-8; then the message could not be sent at all.
+//! Paths in messages, as bytes like in the kernel. serde writes a path as text and fails on one that is not UTF-8,
+//! so the message could not be sent.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
-/// Writes a path; for `#[serde(with = "crate::path")]`.
+/// Serializes a path, for `#[serde(with = "crate::path")]`.
 ///
 /// # Errors
-/// Those of the serializer.
+/// Errors of the serializer.
 pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     OsStr::serialize(path.as_os_str(), serializer)
 }
 
-/// Reads a path.
+/// Deserializes a path.
 ///
 /// # Errors
-/// Those of the deserializer.
+/// Errors of the deserializer.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     OsString::deserialize(deserializer).map(PathBuf::from)
 }

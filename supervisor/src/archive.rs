@@ -1,6 +1,6 @@
-//! What the supervisor itself does to a web archive: its first record, which
-//! says who wrote it, and a look into one that is there. All other records come
-//! from the workers, encoded; [`shared::warc`] has the format.
+//! What the supervisor itself does with a web archive: it writes the first record, which
+//! names the writer, and it checks an archive that exists. All other records come from
+//! [`Encoder`](shared::encoder::Encoder); [`shared::warc`] has the format.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -20,14 +20,14 @@ use crate::sink::{Outlet, SinkError};
 /// Longest line in a record's header: a target's URI and its name.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Longest metadata block that is looked into; a worker's record has less.
+/// Longest metadata block that is read; a record of ours has less.
 const METADATA_BYTES_MAX: u64 = 256 << 20;
 
-/// How the records of an archive are encoded. Puts its first record into an outlet that is empty;
-/// goes on with the archive in one that is not.
+/// Returns how the records of an archive are encoded. Writes its first record into an outlet that is empty;
+/// continues the archive in one that is not.
 ///
 /// # Errors
-/// When the archive that is to be gone on with has no first record of ours, or none can be made.
+/// When the archive to continue has no first record of ours, or the first record cannot be written.
 pub(crate) fn begin(plan: &Plan, gzip: bool, outlet: &mut Outlet) -> Result<WarcSpec, SinkError> {
     let (name, path) = match &plan.output {
         Output::File { path, .. } => (path.file_name().map(|name| name.to_string_lossy()), Some(path)),
@@ -75,14 +75,14 @@ fn first_id(path: &Path, gzip: bool) -> anyhow::Result<Id> {
     let mut records = Records::open(path, gzip)?;
     match records.next_header()? {
         Some(Header { kind, id: Some(id), .. }) if kind == Kind::Warcinfo.name() => Ok(id),
-        Some(_) | None => bail!("its first record is not the one that such a run begins with"),
+        Some(_) | None => bail!("its first record is not that of such a run"),
     }
 }
 
-/// Reads an archive through: how many inputs have their metadata in it, and how many of these are errors.
+/// Reads a whole archive. Returns how many inputs have their metadata in it, and how many of these are errors.
 ///
 /// # Errors
-/// When it cannot be read, or is no whole archive of ours.
+/// When it cannot be read, or is not a whole archive of ours.
 pub(crate) fn count(path: &Path, gzip: bool) -> anyhow::Result<(u64, u64)> {
     let mut records = Records::open(path, gzip)?;
     let (mut metadata, mut failed) = (0, 0);
@@ -99,7 +99,7 @@ pub(crate) fn count(path: &Path, gzip: bool) -> anyhow::Result<(u64, u64)> {
     Ok((metadata, failed))
 }
 
-/// What of a JSON record tells that it is one.
+/// The parts of a JSON record that tell whether it is a record, and whether it is an error.
 #[derive(Deserialize)]
 struct Seen {
     #[serde(rename = "id")]
@@ -107,7 +107,7 @@ struct Seen {
     error: Option<IgnoredAny>,
 }
 
-/// What is of interest in a record's header.
+/// The parts of a record's header that are used.
 struct Header {
     kind: String,
     id: Option<Id>,
@@ -135,7 +135,7 @@ impl Records {
         match self.line()?.as_deref() {
             None => return Ok(None),
             Some("WARC/1.1") => self.number += 1,
-            Some(_) => bail!("after record {} comes no other", self.number),
+            Some(_) => bail!("record {} is followed by something else than a record", self.number),
         }
         let mut header = Header { kind: String::new(), id: None, length: 0 };
         loop {
@@ -144,7 +144,7 @@ impl Records {
                 if line.is_empty() {
                     return Ok(Some(header));
                 }
-                bail!("record {} has a header that is none: {line}", self.number);
+                bail!("record {} has a malformed header: {line}", self.number);
             };
             match name {
                 "WARC-Type" => value.clone_into(&mut header.kind),

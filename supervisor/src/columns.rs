@@ -1,9 +1,10 @@
 //! The columns of a plan's records, for formats that have columns.
 
-use shared::job::Work;
-use shared::table::{Delimited, Subject, Table};
+use shared::table::{Delimited, PageInput, Subject, Table};
 
+use crate::kinds;
 use crate::plan::{Input, Plan};
+use crate::source::TargetKind;
 
 /// The columns of the records of `plan`.
 #[must_use]
@@ -15,21 +16,21 @@ pub(crate) fn table(plan: &Plan) -> Table {
         presets: &plan.presets,
         mapped: plan.then.is_some(),
     };
-    let subject = match &plan.work {
-        Work::Fetch(_) | Work::Sitemap(_) => page("url"),
-        Work::Parse(_) | Work::Csv(_) => page("path"),
-        Work::Map(_) => Subject::Line,
+    let subject = match kinds::of(&plan.work).rules().target {
+        TargetKind::Url => page(PageInput::Url),
+        TargetKind::Path => page(PageInput::Path),
+        TargetKind::Lines => Subject::Line,
     };
     Table::of(subject, &kept(&plan.inputs))
 }
 
-/// How the records of `plan` are written as text with cells, if they are.
+/// How the records of `plan` are written as rows of text, if they are.
 #[must_use]
 pub(crate) fn delimited(plan: &Plan) -> Option<Delimited> {
     plan.format.delimiter().map(|delimiter| Delimited { delimiter, table: table(plan) })
 }
 
-/// What is carried along, from whichever input, each name once.
+/// The names of the values carried along, over all inputs, each once.
 fn kept(inputs: &[Input]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for input in inputs {

@@ -1,8 +1,8 @@
-//! Names that mean an open descriptor of this process: `/dev/stdin`, `/dev/fd/63`, which is what a shell
-//! makes of `<(…)`, `/proc/self/fd/3`, and links to them. To another process they mean something else.
+//! Paths that mean an open descriptor of this process: `/dev/stdin`, `/dev/fd/63` (what a shell makes of
+//! `<(…)`), `/proc/self/fd/3`, and links to them. In another process they mean something else.
 //!
-//! A descriptor is used as it is and never opened anew: a file that a shell has redirected to would be written
-//! from its beginning again, and a socket cannot be opened at all.
+//! A descriptor is used as it is and never opened a second time. Opening it again would start a redirected
+//! file from its beginning, and is impossible for a socket.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,82 +15,82 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 use crate::inherited::check_stdout;
 
-/// Links followed before a name is taken for a loop: as many as the kernel follows.
+/// Most links to follow before a path is considered a loop: the kernel's limit.
 const LINKS_MAX: usize = 40;
 
 /// Standard output.
 pub(crate) const STDOUT: RawFd = 1;
 
-/// What a path leads to, as far as that is of interest here.
+/// What a path resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Leads {
+pub(crate) enum Resolved {
     /// An open descriptor of this process.
     Descriptor(RawFd),
-    /// Something else below `/proc/self`.
-    Ourselves,
-    /// Anything else: where the last link points to, whether or not something is there.
-    To(PathBuf),
+    /// Another path below `/proc/self`.
+    ProcSelf,
+    /// Any other path, with final links resolved, whether or not it exists.
+    Path(PathBuf),
 }
 
-/// Follows the links at the end of `path`.
-pub(crate) fn leads(path: &Path) -> Leads {
+/// Resolves the links at the end of `path`.
+pub(crate) fn resolve(path: &Path) -> Resolved {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         let (Some(name), Some(directory)) = (path.file_name(), directory(&path)) else { break };
         if let Ok(inside) = directory.strip_prefix(format!("/proc/{}", process::id())) {
             let number = name.to_str().and_then(|name| name.parse().ok());
             return match number.filter(|_| inside.ends_with("fd")) {
-                Some(number) => Leads::Descriptor(number),
-                None => Leads::Ourselves,
+                Some(number) => Resolved::Descriptor(number),
+                None => Resolved::ProcSelf,
             };
         }
         let Ok(target) = fs::read_link(&path) else { break };
-        // Of an absolute target nothing else is left.
+        // If the target is absolute, `join` returns it alone.
         path = path.parent().unwrap_or(Path::new("")).join(target);
     }
-    Leads::To(path)
+    Resolved::Path(path)
 }
 
-/// The descriptor that `path` names, if it names one.
+/// Returns the descriptor that `path` names, if it names one.
 pub(crate) fn named(path: &Path) -> Option<RawFd> {
-    match leads(path) {
-        Leads::Descriptor(number) => Some(number),
-        Leads::Ourselves | Leads::To(_) => None,
+    match resolve(path) {
+        Resolved::Descriptor(number) => Some(number),
+        Resolved::ProcSelf | Resolved::Path(_) => None,
     }
 }
 
-/// Whether what `path` names is another thing in each process. Cheap where its beginning shows that it is not.
+/// Whether `path` names something else in each process. Cheap if the start of the path rules it out.
 pub(crate) fn is_of_a_process(path: &Path) -> bool {
     let begin = path.as_os_str().as_bytes();
     let may_be = begin.starts_with(b"/dev/") || begin.starts_with(b"/proc/");
-    may_be && !matches!(leads(path), Leads::To(_))
+    may_be && !matches!(resolve(path), Resolved::Path(_))
 }
 
-/// Where a path really ends, if that is another file: so that the file is replaced and not the link to it.
+/// Resolves final links, so that a replacement replaces the file and not the link to it.
 pub(crate) fn through_links(path: &Path) -> PathBuf {
-    match leads(path) {
-        Leads::To(target) => target,
-        Leads::Descriptor(_) | Leads::Ourselves => path.to_owned(),
+    match resolve(path) {
+        Resolved::Path(target) => target,
+        Resolved::Descriptor(_) | Resolved::ProcSelf => path.to_owned(),
     }
 }
 
-/// The directory that a path is in, without links.
+/// Returns the directory of a path, with links resolved.
 fn directory(path: &Path) -> Option<PathBuf> {
     let parent = path.parent()?;
     fs::canonicalize(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }).ok()
 }
 
-/// A second handle of an inherited descriptor, with the place in the file that it has.
+/// Returns a second handle of an inherited descriptor, which shares its file position.
 ///
 /// # Errors
-/// When it is not open, or was not open when this program was started.
+/// If the descriptor is not open, or was not open when this program started.
 pub(crate) fn inherited(number: RawFd) -> io::Result<File> {
-    // Not every number is open, and a borrowed descriptor must be.
+    // A borrowed descriptor must be open.
     fs::symlink_metadata(format!("/proc/self/fd/{number}")).map_err(|_| not_open(number))?;
     #[expect(unsafe_code, reason = "a descriptor that is named by its number has no owner here")]
     // SAFETY: it was open a moment ago, and is borrowed for two calls, which fail if it is not open any more.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    // All descriptors of our own are closed on exec, so those that came to us through it are not.
+    // Our own descriptors are close-on-exec; inherited ones are not.
     let flags = FdFlag::from_bits_truncate(fcntl(borrowed, FcntlArg::F_GETFD)?);
     if flags.contains(FdFlag::FD_CLOEXEC) {
         return Err(not_open(number));
@@ -98,10 +98,10 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<File> {
     borrowed.try_clone_to_owned().map(File::from)
 }
 
-/// The same, to be written to.
+/// Like [`inherited`], for writing.
 ///
 /// # Errors
-/// Also when it is open for reading only.
+/// Also if the descriptor is open for reading only.
 pub(crate) fn inherited_for_writing(number: RawFd) -> io::Result<File> {
     if number == STDOUT {
         check_stdout()?;
@@ -118,7 +118,7 @@ pub(crate) fn inherited_for_writing(number: RawFd) -> io::Result<File> {
 fn not_open(number: RawFd) -> io::Error {
     io::Error::new(
         io::ErrorKind::NotFound,
-        format!("no descriptor {number} was open when the program was started"),
+        format!("descriptor {number} was not open when the program started"),
     )
 }
 
@@ -139,30 +139,30 @@ mod tests {
         let (directory, gone) = (link("directory", "/proc/self/fd"), link("gone", "nowhere"));
         let own = format!("/proc/{}/fd/7", process::id());
         let table = [
-            ("/dev/stdin", Leads::Descriptor(0)),
-            ("/dev/stdout", Leads::Descriptor(1)),
-            ("/dev/stderr", Leads::Descriptor(2)),
-            ("/dev/fd/63", Leads::Descriptor(63)),
-            ("/dev/../dev/fd/63", Leads::Descriptor(63)),
-            ("/proc/self/fd/5", Leads::Descriptor(5)),
-            ("/proc/thread-self/fd/5", Leads::Descriptor(5)),
-            (own.as_str(), Leads::Descriptor(7)),
-            (chain.as_str(), Leads::Descriptor(1)),
-            (out.as_str(), Leads::Descriptor(1)),
-            (&format!("{directory}/4"), Leads::Descriptor(4)),
-            ("/proc/self/status", Leads::Ourselves),
-            ("/proc/self/fd/x", Leads::Ourselves),
-            ("/dev/null", Leads::To("/dev/null".into())),
-            ("/proc/meminfo", Leads::To("/proc/meminfo".into())),
-            (gone.as_str(), Leads::To(dir.path().join("nowhere"))),
-            ("fd/1", Leads::To("fd/1".into())),
-            ("/nonexistent/x", Leads::To("/nonexistent/x".into())),
+            ("/dev/stdin", Resolved::Descriptor(0)),
+            ("/dev/stdout", Resolved::Descriptor(1)),
+            ("/dev/stderr", Resolved::Descriptor(2)),
+            ("/dev/fd/63", Resolved::Descriptor(63)),
+            ("/dev/../dev/fd/63", Resolved::Descriptor(63)),
+            ("/proc/self/fd/5", Resolved::Descriptor(5)),
+            ("/proc/thread-self/fd/5", Resolved::Descriptor(5)),
+            (own.as_str(), Resolved::Descriptor(7)),
+            (chain.as_str(), Resolved::Descriptor(1)),
+            (out.as_str(), Resolved::Descriptor(1)),
+            (&format!("{directory}/4"), Resolved::Descriptor(4)),
+            ("/proc/self/status", Resolved::ProcSelf),
+            ("/proc/self/fd/x", Resolved::ProcSelf),
+            ("/dev/null", Resolved::Path("/dev/null".into())),
+            ("/proc/meminfo", Resolved::Path("/proc/meminfo".into())),
+            (gone.as_str(), Resolved::Path(dir.path().join("nowhere"))),
+            ("fd/1", Resolved::Path("fd/1".into())),
+            ("/nonexistent/x", Resolved::Path("/nonexistent/x".into())),
         ];
         for (path, want) in table {
-            assert_eq!(leads(Path::new(path)), want, "{path}");
+            assert_eq!(resolve(Path::new(path)), want, "{path}");
         }
         let around = link("around", "around");
-        assert!(matches!(leads(Path::new(&around)), Leads::To(_)));
+        assert!(matches!(resolve(Path::new(&around)), Resolved::Path(_)));
         assert!(is_of_a_process(Path::new("/dev/stdin")) && !is_of_a_process(Path::new("/dev/null")));
     }
 
@@ -173,7 +173,7 @@ mod tests {
         let own = File::open("/dev/null").unwrap();
         for number in [own.as_raw_fd(), 99_999, -1] {
             let error = inherited(number).unwrap_err().to_string();
-            assert!(error.contains("was open when the program was started"), "{error}");
+            assert!(error.contains("was not open when the program started"), "{error}");
         }
     }
 }

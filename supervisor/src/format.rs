@@ -1,5 +1,4 @@
-//! The forms that records and tables are written in, and their names: as
-//! `--format` takes them, and as the names of files end. Pure.
+//! Output formats, and their names: as `--format` takes them, and as file names end. Pure.
 
 use std::fmt;
 use std::path::Path;
@@ -14,7 +13,7 @@ pub enum Packing {
 }
 
 impl Packing {
-    /// What the end of a file's name says.
+    /// The packing that a file's name ends in.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let extension = path.extension()?;
@@ -25,7 +24,7 @@ impl Packing {
         }
     }
 
-    /// What the method is called.
+    /// Its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -55,17 +54,17 @@ pub enum Format {
     },
 }
 
-/// What a person may write for `--format`.
+/// The values of `--format`.
 pub const NAMES: &str =
     "jsonl, csv or tsv, each also with .gz or .zst behind it, parquet, sqlite, warc or warc.gz";
 
 impl Format {
-    /// By a name such as `csv.gz`.
+    /// Parses a name such as `csv.gz`.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn parse(name: &str) -> Result<Self, String> {
-        // As the end of a file's name it says the same.
+        // It means the same as at the end of a file's name.
         match Self::of(Path::new(&format!("out.{name}"))) {
             Ok(Some(format)) if !matches!(name, "gz" | "zst") => Ok(format),
             Ok(_) => Err(format!("give {NAMES}")),
@@ -73,10 +72,10 @@ impl Format {
         }
     }
 
-    /// By the end of a file's name, if that says anything.
+    /// The format that a file's name ends in, if it is one.
     ///
     /// # Errors
-    /// When it names something that is not packed in this way.
+    /// When the format cannot be packed in this way.
     pub fn of(path: &Path) -> Result<Option<Self>, String> {
         let packing = Packing::of(path);
         let inner = if packing.is_some() { path.with_extension("") } else { path.to_owned() };
@@ -106,13 +105,13 @@ impl Format {
                     );
                 }
             },
-            // What a list of a packed name holds is lines, here as with inputs.
+            // A packed file without another extension holds lines, as with inputs.
             _ if packing.is_some() => Self::JsonLines(packing),
             _ => return Ok(None),
         }))
     }
 
-    /// What stands between two cells, if it is text with cells.
+    /// The delimiter between two cells, if rows are text.
     #[must_use]
     pub const fn delimiter(self) -> Option<u8> {
         match self {
@@ -122,7 +121,7 @@ impl Format {
         }
     }
 
-    /// How text is packed. A web archive packs its records one by one, which is another matter.
+    /// How text is packed. A web archive is not text: it packs each record by itself.
     #[must_use]
     pub const fn packing(self) -> Option<Packing> {
         match self {
@@ -131,19 +130,19 @@ impl Format {
         }
     }
 
-    /// Whether a file of it has to be written as a whole: text can be appended to.
+    /// Whether a file must be written as a whole, because it cannot be appended to.
     #[must_use]
     pub const fn is_whole(self) -> bool {
         matches!(self, Self::Parquet | Self::Sqlite)
     }
 
-    /// Whether records are lines that can be told apart by their ends.
+    /// Whether records are lines, so that each ends with its newline.
     #[must_use]
     pub const fn has_lines(self) -> bool {
         matches!(self, Self::JsonLines(None))
     }
 
-    /// The end of a file's name.
+    /// The extension of a file's name.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {

@@ -1,7 +1,8 @@
-//! What an output begins with, before its first record, and how its records are
-//! then encoded: a web archive says who wrote it, a table what its columns are.
+//! The first bytes of an output, and the encoding of the records behind them: a web archive begins with a record about
+//! its writer, a table with the names of its columns.
 
 use shared::job::RecordEncoding;
+use shared::table::Typed;
 
 use crate::archive;
 use crate::columns;
@@ -9,20 +10,21 @@ use crate::format::Format;
 use crate::plan::Plan;
 use crate::sink::{Outlet, SinkError};
 
-/// How the records of `plan` are encoded. Puts what stands before them into an outlet that is empty;
-/// goes on with one that is not.
+/// Returns the encoding of the records of `plan`. Writes what stands before them into an outlet that is empty;
+/// continues one that is not.
 ///
 /// # Errors
-/// When it cannot be written, or what is there does not begin like that.
+/// When it cannot be written, or when the outlet begins with something else.
 pub(crate) fn begin(plan: &Plan, outlet: &mut Outlet) -> Result<RecordEncoding, SinkError> {
-    if plan.is_derived() {
-        return Ok(RecordEncoding::JsonLine);
-    }
     if let Format::Warc { gzip } = plan.format {
         return archive::begin(plan, gzip, outlet).map(RecordEncoding::Warc);
     }
+    if plan.format.is_whole() {
+        return Ok(RecordEncoding::Typed(Typed { table: columns::table(plan) }));
+    }
     let Some(rows) = columns::delimited(plan) else { return Ok(RecordEncoding::JsonLine) };
-    if outlet.committed_len() == 0 {
+    // The files of a directory have a header each.
+    if !plan.is_derived() && outlet.committed_len() == 0 {
         let mut header = Vec::new();
         rows.header(&mut header);
         outlet.write(&header)?;

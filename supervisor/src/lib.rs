@@ -3,7 +3,7 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
-pub mod aggregate;
+mod aggregate;
 pub mod api;
 mod archive;
 mod cli;
@@ -16,8 +16,8 @@ pub mod format;
 mod heading;
 mod inherited;
 pub mod journal;
+mod kinds;
 mod logs;
-mod merge;
 mod nearest;
 pub mod objects;
 mod outcome;
@@ -41,7 +41,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use cli::{Request, Surroundings};
+use cli::{Environment, Invocation};
 use config::ServiceConfig;
 use outcome::{Outcome, Refusal};
 
@@ -56,15 +56,14 @@ pub fn run() -> ExitCode {
         Err(refusal) => return refusal.report().into(),
     };
     let done = match request {
-        Request::Completions(shell) => completions(shell),
-        Request::ManPages(dir) => cli::write_man_pages(&dir)
+        Invocation::Completions(shell) => completions(shell),
+        Invocation::ManPages(dir) => cli::write_man_pages(&dir)
             .map(|()| Outcome::Done)
             .with_context(|| format!("cannot write man pages into {}", dir.display())),
-        Request::Client(order) => return client::run(*order),
-        Request::Run(plan) => with_descriptors(|| verbs::run(&plan)),
-        Request::Csv(plan) => with_descriptors(|| verbs::csv(&plan)),
-        Request::Compare(comparison) => with_descriptors(|| verbs::compare(&comparison)),
-        Request::Serve(config, format, level) => logs::begin(format, level)
+        Invocation::Client(order) => return client::run(*order),
+        Invocation::Run(plan) => with_descriptors(|| verbs::run(&plan)),
+        Invocation::Compare(comparison) => with_descriptors(|| verbs::compare(&comparison)),
+        Invocation::Serve(config, format, level) => logs::begin(format, level)
             .map_err(anyhow::Error::from)
             .and_then(|()| with_descriptors(|| verbs::serve(*config, settings_again))),
     };
@@ -90,20 +89,20 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<Outcome> {
 }
 
 /// What this process was asked for, as its settings are now.
-fn typed() -> Result<Request, Refusal> {
-    let around = Surroundings {
+fn typed() -> Result<Invocation, Refusal> {
+    let env = Environment {
         variable: &|name| std::env::var_os(name),
         config: Path::new("/etc/muster/muster.toml"),
         stdin_is_terminal: io::stdin().is_terminal(),
         texts: cli::Texts::default(),
     };
-    cli::parse(std::env::args_os().collect(), &around)
+    cli::parse(std::env::args_os().collect(), &env)
 }
 
 /// A service's settings, read again: what was typed is the same, what stands in the file may not be.
 fn settings_again() -> Result<ServiceConfig, String> {
     match typed() {
-        Ok(Request::Serve(config, ..)) => Ok(*config),
+        Ok(Invocation::Serve(config, ..)) => Ok(*config),
         Ok(_) => Err("this is no service any more".to_owned()),
         Err(refusal) => Err(refusal.to_string()),
     }

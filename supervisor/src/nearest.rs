@@ -1,12 +1,10 @@
-//! Finds the name somebody meant. Used wherever a name is refused; knows
-//! nothing of what the names stand for.
+//! Finds the name that a user probably meant, for suggestions in errors.
 
-/// Furthest a spelling may be from a name and still be taken for it, as a share
-/// of the longer one (strsim's normalised Damerau–Levenshtein). Below this the
-/// suggestions are noise: `url` would be offered for `id`.
+/// Smallest similarity of a suggestion (strsim's normalised Damerau–Levenshtein). Below it, suggestions are
+/// noise: `url` would be suggested for `id`.
 const SIMILARITY_MIN: f64 = 0.5;
 
-/// The candidate closest to `word`, if one is close.
+/// Returns the candidate closest to `word`, if one is close enough.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase();
     candidates
@@ -17,7 +15,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, name)| name)
 }
 
-/// The first names of a header, quoted: one may be empty, or hold a comma.
+/// Lists the first names of a header, quoted because a name may be empty or contain a comma.
 pub(crate) fn listed(names: &[String]) -> String {
     let quoted = names.iter().take(20).map(|name| format!("{name:?}"));
     quoted.collect::<Vec<_>>().join(", ")

@@ -1,7 +1,7 @@
-//! What was asked for, resolved: every default filled in, every string parsed.
+//! A job as the user asked for it, resolved: every default filled in, every string parsed.
 //!
-//! `cli` makes it from flags, environment and files; everything behind
-//! it takes its part and asks nothing of the command line any more.
+//! `cli` makes it from flags, environment and files. Everything behind `cli` reads the plan and never
+//! the command line.
 
 use std::fs::File;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -22,107 +22,100 @@ pub type Within = Option<Arc<[PathBuf]>>;
 /// One run, as resolved from the command line.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What is done to each target, with its limits.
+    /// The work done on each target, with its limits.
     pub work: Work,
-    /// Files that workers find as descriptors of this process, for as long as the plan is there.
+    /// Files that workers open through descriptors of this process, as long as the plan exists.
     pub held: Vec<Arc<File>>,
-    /// The program that each record is passed through afterwards; not for [`Work::Map`].
+    /// The program that each record passes through afterwards; not for [`Work::Map`].
     pub then: Option<MapSpec>,
     /// The fields extracted from each page.
     pub fields: Vec<Field>,
-    /// What the fields are taken of, one object each; `None` is the page itself.
+    /// The elements that the fields are extracted from, one object each; `None` is the page itself.
     pub each: Option<Each>,
-    /// Fields that need no selector, after the others.
+    /// Ready-made fields, after the others.
     pub presets: Vec<Preset>,
-    /// CPU time one page's extraction may take.
+    /// Most CPU time for the extraction of one page.
     pub parse_timeout: std::time::Duration,
-    /// Where the targets come from, in order.
+    /// The sources of targets, in order.
     pub inputs: Vec<Input>,
     /// How lists among them are read.
     pub lists: ListReading,
-    /// Where links below an input may lead to.
+    /// Directories that links below an input may lead into.
     pub within: Within,
     /// Where the records go.
     pub output: Output,
-    /// What becomes of the output once it is whole; `None` is that it stays where it is.
+    /// The object that a complete output is uploaded as; `None` if it stays on this machine.
     pub object: Option<Box<Object>>,
-    /// In which form.
+    /// The format of the output.
     pub format: Format,
-    /// How many of them go into each file of a directory; `None` is all into one.
+    /// Records in each file of a directory; `None` is one file for all.
     pub split: Option<NonZeroU64>,
-    /// Where it is written what is in the output.
+    /// The file that describes the output.
     pub manifest: Option<PathBuf>,
-    /// How many processes, how many waits.
+    /// The number of processes, and of targets in flight in each.
     pub pool: PoolPlan,
-    /// How hosts are spared.
+    /// Limits for each host.
     pub politeness: Politeness,
-    /// How much of the workers' sandbox must be in force.
+    /// The parts of the workers' sandbox that must be in force.
     pub sandbox: SandboxLevel,
-    /// Records in input order.
+    /// Whether records are written in input order.
     pub ordered: bool,
+    /// Whether a csv job fails if there are rows that it cannot use.
+    pub strict: bool,
     /// Whether a live bar is drawn.
     pub progress: When,
-    /// Nothing is said on standard error but why a run could not be done.
+    /// Whether standard error gets nothing but the reason why a run failed.
     pub quiet: bool,
-    /// Where the summary goes as JSON.
+    /// The file for the summary as JSON.
     pub summary: Option<PathBuf>,
-    /// Where the HTML report goes.
+    /// The file for the HTML report.
     pub report: Option<PathBuf>,
 }
 
 impl Plan {
-    /// Whether the output is made of records that are kept elsewhere meanwhile: it appears when it is whole.
+    /// Whether the output is made at the end, of records that are kept elsewhere until then.
     #[must_use]
     pub const fn is_derived(&self) -> bool {
         self.split.is_some() || self.format.is_whole()
-    }
-
-    /// The user's program in this job, if there is one.
-    #[must_use]
-    pub const fn program(&self) -> Option<&MapSpec> {
-        match &self.work {
-            Work::Map(spec) => Some(spec),
-            Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) | Work::Csv(_) => self.then.as_ref(),
-        }
     }
 }
 
 /// How lists of inputs are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ListReading {
-    /// Their encoding where no byte order mark says it; `None` is UTF-8.
+    /// Their encoding if no byte order mark says it; `None` is UTF-8.
     pub encoding: Option<&'static Encoding>,
-    /// What stands between two cells of a table; `None` is what its name says.
+    /// The delimiter between cells of a table; `None` is the one that goes with its name.
     pub delimiter: Option<u8>,
 }
 
-/// One place that targets come from.
+/// One source of targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// A single target given on the command line.
     Literal(Vec<u8>),
-    /// A file with one target a line; blank lines and `#` comments are skipped.
+    /// A file with one target per line; blank lines and `#` comments are skipped.
     Lines(PathBuf),
     /// The same, from standard input.
     StdinLines,
-    /// One column of a CSV file with a header; of a `.tsv` file, whose cells tabs separate.
+    /// One column of a CSV file with a header, or of a `.tsv` file, which has tabs between cells.
     CsvColumn(PathBuf, Columns),
     /// One key of a JSON-lines file.
     JsonColumn(PathBuf, Columns),
     /// One column of a Parquet file.
     ParquetColumn(PathBuf, Columns),
-    /// The pages that these sitemaps list, read out before the run.
+    /// The pages that these sitemaps list; the sitemaps are read first.
     Sitemaps(Sitemaps),
     /// A file, or a directory walked for `*.html` and `*.htm`, sorted by name.
     Tree(PathBuf),
 }
 
-/// What is used of a table's rows.
+/// The columns of a table that are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     /// The column that holds the inputs.
     pub input: String,
-    /// Those that are carried into the records, in this order.
+    /// The columns that are carried into the records, in this order.
     pub keep: Vec<String>,
 }
 
@@ -132,18 +125,18 @@ impl From<&str> for Columns {
     }
 }
 
-/// Sitemaps to be read out.
+/// Sitemaps to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sitemaps {
-    /// Where they are.
+    /// Their URLs.
     pub urls: Vec<String>,
-    /// What of an entry is carried into its page's record: `lastmod` and the like.
+    /// Members of an entry that are carried into the record of its page, such as `lastmod`.
     pub keep: Vec<String>,
-    /// Whether the run ends if one of them, or one that they name, cannot be read.
+    /// Whether the run fails if one of them, or one that they name, cannot be read.
     pub strict: bool,
 }
 
-/// Where the records go.
+/// The destination of the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Standard output.
@@ -158,17 +151,8 @@ pub enum Output {
         /// Whether an unfinished run's output is continued; never together with `overwrite`.
         resume: bool,
     },
-    /// Nowhere: a comparison is after the numbers.
+    /// Nowhere: a comparison needs only the numbers.
     Discard,
-}
-
-/// A job that ends in one table instead of records.
-#[derive(Debug, Clone)]
-pub struct CsvPlan {
-    /// The job; its work is [`Work::Csv`], and its output the table in the plan's format.
-    pub plan: Plan,
-    /// Whether a row that cannot be used is a failure.
-    pub strict: bool,
 }
 
 /// One job run in every mode, as resolved from the command line.
@@ -180,28 +164,28 @@ pub struct Comparison {
     pub sample: Option<NonZeroU64>,
 }
 
-/// How many processes and how many waits in each.
+/// The number of processes, and of targets in flight in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolPlan {
-    /// Worker processes; `None` is one per usable CPU. Always 1 in a mode that has one worker.
+    /// Worker processes; `None` is one per usable CPU. Always 1 in a mode with one worker.
     pub workers: Option<NonZeroU32>,
-    /// The execution model; `None` measures and picks.
+    /// The execution model; `None` is `auto`.
     pub mode: Option<Mode>,
-    /// Targets in flight per worker; `None` is the default of the mode. Always 1 in a mode that blocks.
+    /// Targets in flight per worker; `None` is the default of the mode. Always 1 in a blocking mode.
     pub concurrency: Option<NonZeroU32>,
-    /// Most memory one worker may allocate, in bytes; half of it above its own baseline recycles it.
+    /// Most memory that one worker may allocate, in bytes. A worker that has grown by half of it is recycled.
     pub worker_memory_bytes: Option<u64>,
-    /// Targets after which a worker is replaced; ± 10 %, so that not all go at once.
+    /// Targets after which a worker is replaced; ± 10 %, so that not all are replaced at once.
     pub recycle_after: Option<NonZeroU64>,
 }
 
-/// Whether something meant for a person is shown.
+/// When something meant for a person is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// If standard error is a terminal.
     Auto,
     /// Also when piped.
     Always,
-    /// Not at all.
+    /// Never.
     Never,
 }

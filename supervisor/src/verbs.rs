@@ -1,57 +1,68 @@
-//! What each command does once it is understood: run a job or compare the
-//! modes, then say how it went.
+//! Runs what a command asks for, and turns the result into messages and an exit code.
 
-#[cfg(feature = "objects")]
-mod to_object;
-
-use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context as _;
 use shared::clock;
 use shared::job::Mode;
 
-use crate::aggregate::{self, CsvReport};
 use crate::api;
 use crate::config::ServiceConfig;
-use crate::engine::{self, EngineError, Outside, Report, Resume};
-use crate::inherited;
-use crate::journal::{self, Complete, Destination, Opened};
+use crate::engine::{self, EngineError, JobReport, Kept, Report, Resume, RunContext};
+use crate::journal::Complete;
 use crate::outcome::Outcome;
-use crate::plan::{Comparison, CsvPlan, Output, Plan, PoolPlan, When};
-use crate::progress::{Progress, Screen, Snapshot, Total};
+use crate::plan::{Comparison, Output, Plan, PoolPlan, When};
+use crate::progress::{Progress, Screen};
 use crate::report;
 use crate::runtime::cgroup::Leaves;
-use crate::runtime::{Control, Signals, Workers};
+use crate::runtime::{Control, Workers};
 use crate::service;
-use crate::sink::whole::{self, Totals};
-use crate::sink::{Outlet, Sink};
 use crate::summary::{self, ModeRun};
 use crate::units;
-use crate::whole_file::{self, WriteError};
+use crate::whole_file::WriteError;
 
-/// Runs one job; how it ended, or why it could not be done.
+/// Runs one job.
 ///
 /// # Errors
-/// A message for the user when the job could not be run, or its results could not be written.
+/// A message for the user if the job could not be run, or its results could not be written.
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
-    #[cfg(feature = "objects")]
-    if let Some(object) = &plan.object {
-        return to_object::run(plan, object);
-    }
-    match journal::open(plan)? {
-        Opened::Ready(destination) => run_to(plan, *destination),
-        Opened::Complete(path) => {
-            let complete = journal::check_complete(&path, plan)?;
-            write_manifest(plan, totals(&complete))?;
-            Ok(nothing_left(plan, &path.display().to_string(), &complete))
+    let screen = Screen::stderr();
+    let mut progress = Progress::new(plan.progress, screen).quiet(plan.quiet);
+    let report = match alone(plan, u64::MAX, &mut progress)? {
+        JobReport::Complete(complete) => return Ok(nothing_left(plan, &complete)),
+        JobReport::Ran(report) => report,
+    };
+    if has_results(&report) {
+        if let Some(path) = &plan.summary {
+            report.run.summary.write(path)?;
         }
+        if let Some(path) = &plan.report {
+            write_report(path, std::slice::from_ref(&report.run))?;
+        }
+        if shows(plan, screen) {
+            say(&summary::table(&report.run.summary, screen));
+        }
+    }
+    failed_inputs(&report).iter().for_each(|line| notify(plan, line));
+    conclude(plan, &report)
+}
+
+/// Whether there is something to sum up: the records of a run that did not fail, or a table.
+const fn has_results(report: &Report) -> bool {
+    match report.kept {
+        Kept::Records(_) => report.ended.failure.is_none(),
+        Kept::Table => true,
+        Kept::Nothing { .. } => false,
     }
 }
 
 /// Says that an output is complete.
-fn nothing_left(plan: &Plan, shown: &str, complete: &Complete) -> Outcome {
+fn nothing_left(plan: &Plan, complete: &Complete) -> Outcome {
+    let shown = match (&plan.object, &plan.output) {
+        (Some(object), _) => object.url.to_string(),
+        (None, Output::File { path, .. }) => path.display().to_string(),
+        (None, Output::Stdout | Output::Discard) => "the output".to_owned(),
+    };
     let records = units::counted(complete.records, "record");
     let text = format!("{shown} is complete already, with {records}: nothing is left to do");
     notify(plan, &text);
@@ -60,109 +71,11 @@ fn nothing_left(plan: &Plan, shown: &str, complete: &Complete) -> Outcome {
     if complete.failed == 0 { Outcome::Done } else { Outcome::InputsFailed }
 }
 
-const fn totals(complete: &Complete) -> Totals {
-    Totals { ok: complete.records - complete.failed, failed: complete.failed }
-}
-
-/// Runs one job whose output is open.
-fn run_to(plan: &Plan, destination: Destination) -> anyhow::Result<Outcome> {
-    let screen = Screen::stderr();
-    let mut progress = Progress::new(plan.progress, screen).quiet(plan.quiet);
-    if let Some(notice) = &destination.notice {
-        progress.message(notice);
-    }
-    remove_manifest(plan)?;
-    let report = run_shown(plan, destination, u64::MAX, progress)?;
-    if report.ended.failure.is_some() {
-        failed_inputs(&report).iter().for_each(|line| notify(plan, line));
-        return conclude(plan, &report);
-    }
-    let summary = &report.run.summary;
-    if report.ended.is_complete() {
-        write_manifest(plan, Totals { ok: summary.ok, failed: summary.failed })?;
-    }
-    if let Some(path) = &plan.summary {
-        summary.write(path)?;
-    }
-    if let Some(path) = &plan.report {
-        write_report(path, std::slice::from_ref(&report.run))?;
-    }
-    if shows(plan, screen) {
-        say(&summary::table(&report.run.summary, screen));
-    }
-    failed_inputs(&report).iter().for_each(|line| notify(plan, line));
-    conclude(plan, &report)
-}
-
-/// Groups and aggregates; how it ended, or why it could not be done.
-///
-/// # Errors
-/// A message for the user when the job could not be run, rows are bad that must not be, or the table could not be written.
-pub(crate) fn csv(job: &CsvPlan) -> anyhow::Result<Outcome> {
-    let CsvPlan { plan, strict } = job;
-    let Some(spec) = aggregate::spec(plan) else {
-        anyhow::bail!("this is no csv job; a bug in the supervisor")
-    };
-    #[cfg(feature = "objects")]
-    let object = plan.object.as_deref().map(|object| to_object::table(plan, object)).transpose()?;
-    let screen = Screen::stderr();
-    let mut progress = Progress::new(plan.progress, screen).quiet(plan.quiet);
-    let report = alone(&mut progress, |outside| aggregate::run(plan, spec, outside))?;
-    let CsvReport { ended, tally, said, run } = report;
-    let bytes = run.summary.bytes;
-    let snapshot =
-        Snapshot { done: tally.rows, failed: tally.bad, bytes, in_flight: 0, total: Total::Bytes(bytes) };
-    progress.finish(clock::now(), &snapshot);
-    if let Some(why) = ended.failure {
-        anyhow::bail!("{why}\nnothing was written: what is missing would not show in the groups");
-    }
-    if let Some(signal) = ended.signal {
-        let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
-        say(&format!("stopped by {name}: nothing was written\n"));
-        return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
-    }
-    // As the bar is gone, and cells may hold anything.
-    said.iter().for_each(|line| progress.message(line));
-    if *strict && tally.bad > 0 {
-        anyhow::bail!("nothing was written: --strict, and {} bad", units::counted(tally.bad, "row"));
-    }
-    let outcome = write_table(&plan.output, &aggregate::write(spec, &tally.groups, plan.format)?)?;
-    #[cfg(feature = "objects")]
-    object.map_or(Ok(()), |object| object.deliver(plan))?;
-    if let Some(path) = &plan.summary {
-        run.summary.write(path)?;
-    }
-    if let Some(path) = &plan.report {
-        write_report(path, std::slice::from_ref(&run))?;
-    }
-    if shows(plan, screen) {
-        say(&summary::table(&run.summary, screen));
-    }
-    Ok(outcome)
-}
-
-/// All of it or nothing: a file appears with its last byte in it.
-fn write_table(output: &Output, table: &[u8]) -> anyhow::Result<Outcome> {
-    match output {
-        Output::File { path, .. } => whole_file::replace(path, table)?,
-        Output::Stdout => match inherited::check_stdout()
-            .and_then(|()| io::stdout().write_all(table))
-            .and_then(|()| io::stdout().flush())
-        {
-            // `| head` has read what it wanted.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written.context("cannot write to standard output")?,
-        },
-        Output::Discard => {}
-    }
-    Ok(Outcome::Done)
-}
-
 /// Runs the service until it is told to stop.
 ///
 /// # Errors
-/// A message for the user when it cannot be started.
-pub(crate) fn serve(config: ServiceConfig, again: service::Again) -> anyhow::Result<Outcome> {
+/// A message for the user if it cannot be started.
+pub(crate) fn serve(config: ServiceConfig, again: service::ReloadSettings) -> anyhow::Result<Outcome> {
     let mut workers = Workers::find()?;
     match Leaves::open(config.worker_memory_bytes) {
         Ok(leaves) => workers = workers.in_leaves(leaves),
@@ -201,8 +114,8 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
         if shows(&plan, screen) {
             progress.message(&format!("{} …", mode.name()));
         }
-        let nowhere = Destination::without_journal(Outlet::new(Sink::open(&Output::Discard)?, None));
-        let report = run_shown(&plan, nowhere, targets_max, progress)?;
+        // Discarded records are never complete already.
+        let JobReport::Ran(report) = alone(&plan, targets_max, &mut progress)? else { continue };
         let outcome = conclude(&plan, &report)?;
         failed.extend(failed_inputs(&report).map(|failed| format!("{}: {failed}", mode.name())));
         runs.push(report.run);
@@ -221,54 +134,23 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
     Ok(worst)
 }
 
-/// Writes what is in an output that is whole, if that was asked for. A directory has its manifest already.
-fn write_manifest(plan: &Plan, totals: Totals) -> anyhow::Result<()> {
-    let (Some(manifest), Output::File { path, .. }) = (&plan.manifest, &plan.output) else { return Ok(()) };
-    let records = totals.ok + totals.failed;
-    whole::Manifest::of(plan.format, totals, [(path.as_path(), records)])
-        .and_then(|contents| whole::write_manifest(manifest, &contents))
-        .with_context(|| format!("cannot write {}", manifest.display()))
-}
-
-/// Takes away what an earlier run said of an output that is now written to: where a manifest is, everything is there.
-fn remove_manifest(plan: &Plan) -> anyhow::Result<()> {
-    let is_file = |path: &&PathBuf| fs::metadata(path).is_ok_and(|found| found.is_file());
-    let Some(manifest) = plan.manifest.as_ref().filter(is_file) else { return Ok(()) };
-    fs::remove_file(manifest).with_context(|| format!("cannot remove {}", manifest.display()))
-}
-
-/// Runs a job under its bar, which is gone before anything else is said.
-fn run_shown(
-    plan: &Plan,
-    destination: Destination,
-    targets_max: u64,
-    mut progress: Progress,
-) -> Result<Report, EngineError> {
-    let report = alone(&mut progress, |outside| engine::run(plan, destination, targets_max, outside))?;
-    let summary = &report.run.summary;
-    let snapshot = Snapshot {
-        done: summary.items,
-        failed: summary.failed,
-        bytes: summary.bytes,
-        in_flight: 0,
-        total: Total::Exact(summary.items),
-    };
-    progress.finish(clock::now(), &snapshot);
-    Ok(report)
-}
-
-/// Runs a job that has this process for itself: all signals are its own.
-fn alone<T>(
-    progress: &mut Progress,
-    run: impl FnOnce(&mut Outside<'_>) -> Result<T, EngineError>,
-) -> Result<T, EngineError> {
+/// Runs a job that has this process to itself, so that all its signals are the job's.
+fn alone(plan: &Plan, targets_max: u64, progress: &mut Progress) -> Result<JobReport, EngineError> {
     let workers = Workers::find()?;
     let (controller, control) = Control::new(None);
-    let _signals = Signals::to_run(controller)?;
-    run(&mut Outside { control: &control, observer: progress, workers: &workers, hosts: None })
+    let mut context = RunContext {
+        control: &control,
+        signals: Some(controller),
+        observer: progress,
+        workers: &workers,
+        hosts: None,
+        committed: None,
+        targets_max,
+    };
+    engine::run_job(plan, &mut context)
 }
 
-/// Whether the table is for a person to see: what holds for the bar holds for it.
+/// Whether the summary table is shown: under the same conditions as the bar.
 const fn shows(plan: &Plan, screen: Screen) -> bool {
     match plan.progress {
         _ if plan.quiet => false,
@@ -278,38 +160,49 @@ const fn shows(plan: &Plan, screen: Screen) -> bool {
     }
 }
 
-/// How many inputs failed, and of what; nothing to somebody who has read enough (`| head`).
+/// Returns how many inputs failed, and with which errors; nothing for a table, or if the reader of the records has
+/// read enough (`| head`).
 fn failed_inputs(report: &Report) -> Option<String> {
-    let summary = Some(&report.run.summary).filter(|_| !report.reader_left)?;
+    let has_records = matches!(report.kept, Kept::Records(_)) && !report.reader_left;
+    let summary = Some(&report.run.summary).filter(|_| has_records)?;
     summary::failed_inputs(summary.failed, summary.items, &summary.errors)
 }
 
 /// Says what did not go as asked for, and turns it into an outcome.
 fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
-    let Report { ended, reader_left, resume, run } = report;
-    // What an order keeps back is done and not written: the next run does it again.
+    let Report { ended, reader_left, kept, run } = report;
+    // Results held back by an order are not written: the next run computes them again.
     let done = run.summary.items - ended.held_back;
     let left = ended.left + ended.held_back;
     if let Some(why) = &ended.failure {
+        let Kept::Records(resume) = kept else {
+            anyhow::bail!("{why}\nnothing was written: what is missing would not show in the groups");
+        };
         let how = if left > 0 || ended.unread { how(*resume) } else { "" };
         let (done, left) = (units::counted(done, "record"), units::counted(left, "input"));
         anyhow::bail!("{why}\n{done} written, {left} left{how}");
     }
     if let Some(signal) = ended.signal {
         let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
-        let left = units::counted(left, "input");
-        let left = if ended.unread { format!("{left} or more") } else { left };
-        let place = match &plan.output {
-            Output::File { path, .. } => match &plan.object {
-                Some(object) => format!(" in {}, and not uploaded to {}", path.display(), object.url),
-                None => format!(" in {}", path.display()),
-            },
-            Output::Stdout | Output::Discard => String::new(),
+        let what = match kept {
+            Kept::Records(resume) => {
+                let left = units::counted(left, "input");
+                let left = if ended.unread { format!("{left} or more") } else { left };
+                let (done, place, how) = (units::counted(done, "record"), place(plan), how(*resume));
+                format!("{done} written{place}, {left} left{how}")
+            }
+            Kept::Table | Kept::Nothing { .. } => "nothing was written".to_owned(),
         };
-        let how = how(*resume);
-        let done = units::counted(done, "record");
-        say(&format!("stopped by {name}: {done} written{place}, {left} left{how}\n"));
+        say(&format!("stopped by {name}: {what}\n"));
         return Ok(Outcome::Stopped(u8::try_from(signal).unwrap_or(u8::MAX)));
+    }
+    match kept {
+        Kept::Table => return Ok(Outcome::Done),
+        Kept::Nothing { bad_rows } => {
+            let rows = units::counted(bad_rows.unwrap_or_default(), "row");
+            anyhow::bail!("nothing was written: --strict, and {rows} bad");
+        }
+        Kept::Records(_) => {}
     }
     if done == 0 && !reader_left {
         notify(plan, "nothing was done: the inputs name no target");
@@ -318,7 +211,18 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     if *reader_left || all_done { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
 }
 
-/// How what is left can be done.
+/// Where the records of a run that was stopped are.
+fn place(plan: &Plan) -> String {
+    match &plan.output {
+        Output::File { path, .. } => match &plan.object {
+            Some(object) => format!(" in {}, and not uploaded to {}", path.display(), object.url),
+            None => format!(" in {}", path.display()),
+        },
+        Output::Stdout | Output::Discard => String::new(),
+    }
+}
+
+/// Says how to do what is left.
 const fn how(resume: Option<Resume>) -> &'static str {
     match resume {
         None => "",
@@ -337,14 +241,14 @@ fn write_report(path: &Path, runs: &[ModeRun]) -> Result<(), WriteError> {
     report::Page { title: &title, when: &when, runs }.write(path)
 }
 
-/// Says something that is no error, if it is wanted.
+/// Says something that is not an error, unless the user wants quiet.
 fn notify(plan: &Plan, text: &str) {
     if !plan.quiet {
         say(&format!("{text}\n"));
     }
 }
 
-/// Writes to standard error; one that is closed has nobody to tell.
+/// Writes to standard error. If it is closed, nobody is there to tell.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -81,6 +81,21 @@ impl JobState {
     }
 }
 
+/// An action on a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobAction {
+    /// Finish the targets in flight, then pause. Also applies to queued jobs.
+    Pause,
+    /// Continue a paused job.
+    Resume,
+    /// Finish the targets in flight, keep the records, and end the job.
+    Cancel,
+    /// Submit a new job with the failed inputs of this one, which must have ended. The answer is the new job.
+    RetryFailed,
+    /// Delete an ended job and its records.
+    Remove,
+}
+
 /// Progress of a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobCounts {

@@ -86,7 +86,7 @@ export function busy() {
   double.put(job(25, { name: "press archive", counts: { total: 40000 } }));
   double.put(job(26, { command: "csv", name: "sales 2026", state: "paused", counts: { total: 9e6, done: 31e5, ok: 31e5 } }));
   double.put(finished(20), finishedRecords());
-  double.put(job(19, { command: "map", state: "failed", error: 'there is no program "sedd" in the directories of PATH; did you mean sed?', exit_code: 1, finished_at: "2026-11-28T18:00:00Z" }));
+  double.put(job(19, { command: "map", state: "failed", error: 'no program "sedd" in the directories of PATH; did you mean sed?', exit_code: 1, finished_at: "2026-11-28T18:00:00Z" }));
   double.put(job(18, { name: "tried too early", state: "cancelled", counts: { total: 5000, done: 412, ok: 412 }, started_at: "2026-11-28T17:00:00Z", finished_at: "2026-11-28T17:00:04Z" }));
   return double;
 }

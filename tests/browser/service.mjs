@@ -11,7 +11,7 @@ import { createInterface } from "node:readline";
 
 import { eventually } from "./browser.mjs";
 
-/** The web server on loopback that is good, slow, broken or hostile on request. */
+/** The web server on loopback that behaves well, slowly, wrongly or maliciously on request. */
 export async function startOrigin() {
   const child = spawn(process.env.ORIGIN, ["--exit-with-stdin"], { stdio: ["pipe", "pipe", "inherit"] });
   const [line] = await once(createInterface(child.stdout), "line");

@@ -1,8 +1,8 @@
-//! What the end-to-end tests run against, and what `scripts/run` shows the product on.
+//! The test server of the end-to-end tests, which `scripts/run` also uses.
 //!
-//! [`origin`] is the server; the tests themselves, and the harness that starts
-//! the real executables, are the `e2e` test beside this library. [`poison`] is what
-//! makes a worker crash, hang or leak on demand; no released worker has it.
+//! [`origin`] is the server. The tests, and the harness that starts the real executables, are the `e2e` test
+//! beside this library. [`poison`] makes a worker crash, hang or leak on demand; released workers do not contain
+//! it.
 
 pub mod origin;
 pub mod poison;

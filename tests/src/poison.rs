@@ -1,22 +1,23 @@
-//! Inputs that kill: what hostile bytes may do to a parser, done on demand.
+//! Inputs that kill a worker, as hostile bytes may do in a parser.
 //!
-//! The test build of the worker calls [`strike`] where a parser would run, with
-//! the black box already naming the input. An input that contains `poison=KIND`
-//! gets what it asks for; with `early=KIND`, before its first byte arrives.
+//! The test build of the worker calls [`apply`] where a parser would run, after the black box has named the
+//! input. An input that contains `poison=KIND` gets that failure; with `early=KIND` it happens before the input's
+//! first byte arrives.
 
 use std::hint::black_box;
 use std::sync::Mutex;
 
 use shared::black_box::Phase;
 
-/// What an input can ask for, by the word after `poison=`; `leak` besides, which kills nobody.
+/// The failures that an input can ask for, by the word after `poison=`. `leak` is another one, which does not
+/// kill.
 pub const KINDS: [&str; 5] = ["segfault", "abort", "overflow", "spin", "allocate"];
 
-/// How much is allocated at once, in bytes.
+/// Bytes allocated at once.
 const GULP_BYTES: usize = 16 << 20;
 
-/// Does to this process what `input` asks for, if anything.
-pub fn strike(phase: Phase, input: &[u8]) {
+/// Makes this process fail as `input` asks, if it does.
+pub fn apply(phase: Phase, input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let wanted = if phase == Phase::Fetch { "early=" } else { "poison=" };
     let Some((_, kind)) = text.split_once(wanted) else { return };
@@ -51,12 +52,12 @@ fn deeper(depth: u64) -> u64 {
 fn allocate() {
     let mut held = Vec::new();
     loop {
-        // Written to, or the kernel would only promise it.
+        // Write to the memory, because the kernel only provides it then.
         held.push(black_box(vec![1_u8; GULP_BYTES]));
     }
 }
 
-/// What a parser never gives back.
+/// Memory that a parser never frees.
 static LEAKED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 fn leak() {

@@ -1,19 +1,19 @@
-//! The worker's end of its two channels.
+//! The worker's end of the two channels to its supervisor.
 
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcSender, bytes_channel};
 use shared::codec::{self, CodecError, Joiner};
 use shared::protocol::{Bootstrap, FromWorker, Hello, PROTOCOL, ToWorker};
 
-/// Why the conversation with the supervisor broke.
+/// Why the connection to the supervisor failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
-    /// The channels could not be made or handed over.
+    /// The channels could not be created or handed over.
     #[error("cannot connect: {0}")]
     Connect(String),
-    /// The supervisor hung up while being talked to.
-    #[error("the supervisor hung up: {0}")]
+    /// The supervisor closed its end during a send.
+    #[error("the supervisor closed the connection: {0}")]
     Closed(#[from] std::io::Error),
-    /// The supervisor sent what is no message.
+    /// The supervisor sent a malformed message.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -26,7 +26,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the supervisor's one-shot server, hands over its ends and says hello.
+    /// Connects to the supervisor's one-shot server, hands over its channel ends and sends `Hello`.
     pub(crate) fn open(server: &str) -> Result<Self, ConnectionError> {
         let connect_error = |error: &dyn std::fmt::Display| ConnectionError::Connect(error.to_string());
         let (to_worker, inbound) = bytes_channel()?;
@@ -45,23 +45,23 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends one message; blocks while the supervisor does not read.
+    /// Sends one message. Blocks while the supervisor does not read.
     pub(crate) fn send(&mut self, message: &FromWorker) -> Result<(), ConnectionError> {
         self.sender.send(message)
     }
 
-    /// The next message; `None` when the supervisor has hung up.
+    /// Returns the next message, or `None` once the supervisor has closed its end.
     pub(crate) fn receive(&mut self) -> Result<Option<ToWorker>, ConnectionError> {
         self.receiver.receive()
     }
 
-    /// The two directions, for a thread each.
+    /// Splits the connection into its two directions, so that each can have a thread.
     pub(crate) fn split(self) -> (Sender, Receiver) {
         (self.sender, self.receiver)
     }
 }
 
-/// The direction to the supervisor.
+/// The channel to the supervisor.
 #[derive(Debug)]
 pub(crate) struct Sender {
     channel: IpcBytesSender,
@@ -69,14 +69,14 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Sends one message; blocks while the supervisor does not read.
+    /// Sends one message. Blocks while the supervisor does not read.
     pub(crate) fn send(&mut self, message: &FromWorker) -> Result<(), ConnectionError> {
         codec::send(message, &mut self.scratch, |piece| self.channel.send(piece))??;
         Ok(())
     }
 }
 
-/// The direction from the supervisor.
+/// The channel from the supervisor.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     channel: IpcBytesReceiver,
@@ -84,9 +84,9 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// The next message; `None` when the supervisor has hung up.
+    /// Returns the next message, or `None` once the supervisor has closed its end.
     pub(crate) fn receive(&mut self) -> Result<Option<ToWorker>, ConnectionError> {
-        // However the channel ended, there is nobody on the other side any more.
+        // Any error here means that nobody is on the other end.
         while let Ok(piece) = self.channel.recv() {
             if let Some(message) = self.joiner.push(&piece)? {
                 return Ok(Some(message));

@@ -1,20 +1,20 @@
-//! The worker: one process of the pool. It does what it is told, one job at a
-//! time, and ends when its supervisor does.
+//! The worker: one process of the pool. It does one job, and ends when its
+//! supervisor does.
 //!
 //! ```text
 //! connection (reader thread) → executor (this thread) → outbox (writer thread)
-//!                                   └ stage: fetch → decode → extract
+//!                                   └ stage: fetch → decode → extract → encode
 //! ```
-//! Bad input never ends a worker: it becomes a record with an error. What does
-//! end one is left in the black box for the supervisor to read.
+//! Bad input never ends a worker: it becomes a record with an error. If a target
+//! kills the worker all the same, the black box tells the supervisor which.
 
 mod connection;
 mod executor;
 mod limits;
 mod outbox;
 mod sandbox;
-pub mod stage;
-mod want;
+mod shortage;
+mod stage;
 
 use std::fs::File;
 use std::io;
@@ -29,7 +29,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{dup2_stdin, getppid};
 use shared::black_box::{BlackBox, Phase};
 use shared::clock;
-use shared::job::{JobSpec, Work};
+use shared::job::JobSpec;
 use shared::protocol::{FromWorker, ToWorker};
 use signal_hook::consts::SIGXFSZ;
 use signal_hook::flag;
@@ -37,7 +37,8 @@ use signal_hook::flag;
 use crate::connection::Connection;
 use crate::executor::Worker;
 use crate::outbox::Outbox;
-use crate::stage::Pipeline;
+use crate::shortage::Shortages;
+use crate::stage::{Context, Stage};
 
 /// A worker of Muster's pool. It is started by `supervisor`, not by hand.
 #[derive(Debug, Parser)]
@@ -96,7 +97,7 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     let page = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let black_box = Arc::new(BlackBox::open(&page).context("standard input is not the black box")?);
     drop(page);
-    // From here on `/dev/stdin` is nothing, here as well, and never what a user has named.
+    // From here on `/dev/stdin` is empty in this process, and never what a user has named.
     dup2_stdin(File::open("/dev/null").context("cannot open /dev/null")?)?;
 
     let mut connection = Connection::open(&arguments.connect).context("cannot reach the supervisor")?;
@@ -107,7 +108,7 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
         ToWorker::Slice(_) | ToWorker::Flush => bail!("the supervisor sent a slice before a job"),
         ToWorker::Drain => return Ok(()),
     };
-    let (pipeline, sandbox) = match prepare(&job, &black_box, hook) {
+    let (stage, context, sandbox) = match prepare(&job, &black_box, hook) {
         Ok(prepared) => prepared,
         Err(error) => {
             connection.send(&FromWorker::Refused(format!("{error:#}")))?;
@@ -116,34 +117,32 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    // Whatever the first target does, it is known how large we were when we met it.
+    // So that the size before the first target is known, whatever that target does.
     black_box.set_usage(clock::resident(), clock::process_cpu());
     connection.send(&FromWorker::Ready { sandbox })?;
     let (sender, receiver) = connection.split();
-    let outbox = Outbox::start(sender, Arc::clone(&black_box), matches!(job.work, Work::Map(_)))?;
-    executor::run(
-        Worker { pipeline, outbox, black_box, then: None, rows: job.encoding.rows().cloned() },
-        &job,
-        receiver,
-    )
+    let outbox = Outbox::start(sender, black_box, stage.pace())?;
+    executor::run(Worker { context, outbox, then: None }, stage, &job, receiver)
 }
 
-/// Sets up the job's pipeline and steps into the sandbox, in that order: setting up may read what working may not.
+/// Sets up the job's stage and enters the sandbox, in that order: setting up may read what working may not.
 fn prepare(
     job: &JobSpec,
     black_box: &Arc<BlackBox>,
     hook: Option<Hook>,
-) -> anyhow::Result<(Pipeline, String)> {
+) -> anyhow::Result<(Stage, Context, String)> {
     limits::apply(job.memory_bytes_max)?;
-    let pipeline = Pipeline::new(job, Arc::clone(black_box), hook)?;
+    let shortages = Shortages::shown_in(Arc::clone(black_box));
+    let stage = Stage::new(job, &shortages)?;
+    let context = Context::new(job, Arc::clone(black_box), shortages, hook);
     let sandbox = sandbox::enter(job)?;
-    Ok((pipeline, sandbox))
+    Ok((stage, context, sandbox))
 }
 
 /// A worker must not outlive its supervisor, whatever ended that.
 fn die_with_supervisor(supervisor: i32) -> anyhow::Result<()> {
     set_pdeathsig(Signal::SIGKILL).context("cannot ask for the parent-death signal")?;
-    // It may have died before the signal was armed; then somebody else is our parent now.
+    // It may have died before the signal was armed; then this process has another parent now.
     if getppid().as_raw() != supervisor {
         bail!("the supervisor (process {supervisor}) is gone");
     }

@@ -1,10 +1,10 @@
-//! Results on their way to the supervisor: gathered into batches by the
-//! executor, sent by a thread of their own, so that a supervisor that is slow to
-//! read never stops the clock of a request in flight.
+//! Results on their way to the supervisor. The executor gathers them into batches, and
+//! a thread of their own sends them, so that a supervisor that is slow to read never
+//! holds up a request in flight.
 //!
-//! A batch leaves when it is full, when it has lingered, or at once when
-//! the executor has nothing else to do. What waits here is bounded: an executor
-//! takes on nothing new while there is no room.
+//! A batch leaves when it is full, when it has lingered, or at once when the executor
+//! has nothing else to do. What waits here is limited: an executor starts no new target
+//! while there is no room.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,30 +20,33 @@ use crate::connection::Sender;
 
 /// When a batch leaves.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
-    /// How long one that is not full waits for more.
+pub(crate) struct Pace {
+    /// How long a batch that is not full waits for more.
     linger: Duration,
-    /// With this many outcomes it is full.
+    /// Outcomes that make it full.
     outcomes: usize,
-    /// With this many bytes of lines it is full.
+    /// Bytes of records that make it full.
     bytes: usize,
 }
 
-/// Two milliseconds are lost in any network's noise and make batches of dozens out of a stream of small
-/// targets. What is full fits one message with its headers.
-const USUAL: Pace = Pace { linger: Duration::from_millis(2), outcomes: 64, bytes: 24 * 1024 };
+impl Pace {
+    /// Two milliseconds are lost in the noise of any network, and make batches of dozens out of a stream of small
+    /// targets. A full batch fits one message with its headers.
+    pub(crate) const USUAL: Self = Self { linger: Duration::from_millis(2), outcomes: 64, bytes: 24 * 1024 };
 
-/// A program has far more lines in hand than it answers in this time, and every batch wakes five threads,
-/// which would cost more than what is in it.
-const OF_PROGRAM: Pace = Pace { linger: Duration::from_millis(8), outcomes: 1024, bytes: 256 * 1024 };
+    /// A program has far more lines in hand than it answers in this time, and every batch wakes five threads,
+    /// which would cost more than what is in it.
+    pub(crate) const OF_PROGRAM: Self =
+        Self { linger: Duration::from_millis(8), outcomes: 1024, bytes: 256 * 1024 };
+}
 
-/// Bytes that may wait here before the executor takes on nothing new.
+/// Bytes that may wait here before the executor starts no new target.
 const ROOM_BYTES: usize = 1024 * 1024;
 
-/// Bytes of the program's complaints that may wait here before it is held up.
+/// Bytes of the program's messages that may wait here before the program is held up.
 const SAID_BYTES: usize = 64 * 1024;
 
-/// How often this process writes down what it uses; reading that costs about 20 µs.
+/// How often this process notes its use of memory and CPU; reading that takes about 20 µs.
 const USAGE_EVERY: Duration = Duration::from_millis(200);
 
 /// How often an executor that waits for room shows that it is alive.
@@ -72,7 +75,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Pending {
     batch: Batch,
-    /// What else there is to say, before the batch.
+    /// Other messages, which go before the batch.
     said: Vec<FromWorker>,
     said_bytes: usize,
     /// Slices were read since the last batch; the supervisor waits for that credit.
@@ -121,7 +124,7 @@ impl Shared {
     fn wait_for_room(&self, black_box: &BlackBox) {
         let mut pending = self.lock();
         while !pending.has_room() {
-            // Waiting for the supervisor is no hang.
+            // A wait for the supervisor is not a hang.
             black_box.advance();
             (pending, _) =
                 self.emptied.wait_timeout(pending, HEARTBEAT).unwrap_or_else(PoisonError::into_inner);
@@ -130,15 +133,15 @@ impl Shared {
 }
 
 impl Outbox {
-    /// Starts the writer thread. `of_program` says that results come from a program, in streams.
-    pub(crate) fn start(sender: Sender, black_box: Arc<BlackBox>, of_program: bool) -> std::io::Result<Self> {
+    /// Starts the writer thread.
+    pub(crate) fn start(sender: Sender, black_box: Arc<BlackBox>, pace: Pace) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             pending: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
             room: Notify::new(),
             slices_read: AtomicU64::new(0),
-            pace: if of_program { OF_PROGRAM } else { USUAL },
+            pace,
         });
         let writer = {
             let shared = Arc::clone(&shared);
@@ -210,7 +213,7 @@ impl Credit {
     }
 }
 
-/// Says and hands over what comes of the user's program.
+/// Sends results and messages of the user's program.
 #[derive(Debug, Clone)]
 pub(crate) struct Voice {
     shared: Arc<Shared>,
@@ -227,7 +230,7 @@ impl Voice {
         self.shared.wait_for_room(black_box);
     }
 
-    /// Passes on a line of the program's; blocks while too many wait.
+    /// Passes on a line of the program; blocks while too many wait.
     pub(crate) fn say(&self, line: String) {
         let full = |pending: &mut Pending| pending.said_bytes >= SAID_BYTES;
         let pending = self.shared.lock();
@@ -235,7 +238,7 @@ impl Voice {
         self.add(pending, line.len(), FromWorker::Said(line));
     }
 
-    /// Says something of our own; never blocks.
+    /// Sends a message of the worker; never blocks.
     pub(crate) fn note(&self, line: String) {
         self.add(self.shared.lock(), line.len(), FromWorker::Said(line));
     }
@@ -275,8 +278,8 @@ fn write(shared: &Shared, mut sender: Sender, black_box: &BlackBox) {
     }
 }
 
-/// Waits for a batch worth sending, with what is to be said before it, and whether it is the last one. `None` after
-/// [`USAGE_EVERY`] without one: a single input may be growing all the while.
+/// Waits for a batch worth sending. Returns it with the messages that go before it, and whether it is the last one.
+/// `None` after [`USAGE_EVERY`] without one: a single input may be growing all the while.
 fn next_batch(shared: &Shared) -> Option<(Vec<FromWorker>, Batch, bool)> {
     let mut pending = shared.lock();
     while pending.is_empty() && !pending.closing {
@@ -305,8 +308,8 @@ fn next_batch(shared: &Shared) -> Option<(Vec<FromWorker>, Batch, bool)> {
     Some((said, batch, last))
 }
 
-/// Leaves in `batch` what makes one message, at least one outcome; the rest is for the next.
-/// More than that has gathered when the supervisor did not read for a while.
+/// Leaves in `batch` what makes one message, at least one outcome; returns the rest.
+/// There is a rest when the supervisor did not read for a while.
 fn split_off_surplus(batch: &mut Batch) -> Batch {
     let mut bytes = 0;
     let fits = batch.outcomes.iter().take_while(|outcome| {

@@ -1,12 +1,11 @@
-//! What a worker gives up before it reads the first hostile byte.
+//! Restricts a worker to what its job needs, before it reads any untrusted input.
 //!
-//! Landlock takes the file system away but for what the job reads, and all
-//! binding of ports; seccomp takes away starting programs, tracing others,
-//! listening, and the kernel's rarer doors. Both hold for this thread and those it
-//! starts later, so [`enter`] must come before any other thread.
+//! Landlock hides all files except those the job reads, and forbids binding TCP ports. seccomp forbids starting
+//! programs, tracing other processes, listening, and system calls that the worker never makes. Both apply to the
+//! calling thread and to threads that it starts later, so [`enter`] must run before any other thread starts.
 //!
-//! What stays open: outgoing connections of a fetch job, and the files that
-//! resolving a name and checking a certificate need.
+//! Still allowed are the outgoing connections of a fetch job, and the files needed to resolve names and check
+//! certificates.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -23,10 +22,10 @@ use seccompiler::{
 };
 use shared::job::{JobSpec, SandboxLevel, SandboxSpec, Work};
 
-/// Newest Landlock interface whose every right is handled here (Linux 6.12).
+/// Newest Landlock ABI whose rights are all handled here (Linux 6.12).
 const LANDLOCK_ABI: ABI = ABI::V6;
 
-/// What resolving names, checking certificates and running at all read.
+/// Files that are needed to resolve names, to check certificates and to run at all.
 const SYSTEM_READABLE: [&str; 15] = [
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -37,7 +36,7 @@ const SYSTEM_READABLE: [&str; 15] = [
     "/etc/pki",
     "/etc/ca-certificates",
     "/var/lib/ca-certificates",
-    // Where resolv.conf really is, and is replaced, on machines that manage it.
+    // The real `resolv.conf` on machines where a service manages and replaces it.
     "/run/systemd/resolve",
     "/run/NetworkManager",
     "/run/resolvconf",
@@ -46,10 +45,10 @@ const SYSTEM_READABLE: [&str; 15] = [
     "/proc/self",
 ];
 
-/// Shared libraries: the resolver loads its modules when the first name is looked up.
+/// Shared libraries. The resolver loads its modules at the first name lookup.
 const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"];
 
-/// System calls no stage of ours makes; each would be a way out or a way in.
+/// System calls that no stage makes, and that could be used to leave the sandbox.
 const FORBIDDEN: [libc::c_long; 45] = [
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -73,14 +72,14 @@ const FORBIDDEN: [libc::c_long; 45] = [
     libc::SYS_chroot,
     libc::SYS_setns,
     libc::SYS_unshare,
-    // Signals, but for its own threads: a worker has no business with other processes.
+    // Signals to other processes. A worker signals only its own threads.
     libc::SYS_kill,
     libc::SYS_tkill,
     libc::SYS_rt_sigqueueinfo,
     libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_send_signal,
-    // A child that leaves the process group would outlive it.
+    // A child that leaves the process group would survive the kill of that group.
     libc::SYS_setsid,
     libc::SYS_setpgid,
     libc::SYS_bpf,
@@ -100,8 +99,8 @@ const FORBIDDEN: [libc::c_long; 45] = [
     libc::SYS_clock_settime,
 ];
 
-/// The same doors under other numbers: forks by their old names, and the x32 numbers, which
-/// some kernels still answer and the filter's check of the architecture lets through.
+/// The same system calls under other numbers: the old names of fork, and the x32 ABI. Some kernels still accept
+/// x32 calls, and the filter's architecture check lets them through.
 #[cfg(target_arch = "x86_64")]
 const OTHER_ABI: &[libc::c_long] = &[
     libc::SYS_fork,
@@ -117,30 +116,31 @@ const OTHER_ABI: &[libc::c_long] = &[
     X32 | libc::SYS_kill,
 ];
 
-/// Elsewhere there is one set of numbers, and `fork` is `clone`.
+/// Other architectures have only one set of numbers, and `fork` is `clone`.
 #[cfg(not(target_arch = "x86_64"))]
 const OTHER_ABI: &[libc::c_long] = &[];
 
-/// The bit that makes a system call's number an x32 one.
+/// The bit that marks an x32 system call number.
 #[cfg(target_arch = "x86_64")]
 const X32: libc::c_long = 0x4000_0000;
 
-/// Why the sandbox that was required is not in force.
+/// Why a required sandbox could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SandboxError {
-    /// The kernel lacks Landlock, or enforces only part of what was asked.
-    #[error("--sandbox require: this kernel does not enforce all of Landlock that is asked for ({0})")]
+    /// The kernel lacks Landlock, or enforces only part of the rules.
+    #[error("--sandbox require: this kernel does not enforce all Landlock rules ({0})")]
     Landlock(String),
-    /// The seccomp filter was refused.
-    #[error("--sandbox require: seccomp is not in force: {0}")]
+    /// The seccomp filter was rejected.
+    #[error("--sandbox require: cannot install the seccomp filter: {0}")]
     Seccomp(String),
 }
 
-/// Gives up what the job does not need; names what is in force.
+/// Enters the sandbox that the job asks for. Returns the names of the mechanisms in force.
 pub(crate) fn enter(job: &JobSpec) -> Result<String, SandboxError> {
-    // It inherits every restriction, has needs of its own, and must be startable at any time.
+    // A user's program would inherit every restriction, and needs rights of its own. It may also be started at any
+    // time.
     if job.program().is_some() {
-        return Ok("off, for the program's sake".to_owned());
+        return Ok("off: the job runs a program".to_owned());
     }
     let require = match job.sandbox.level {
         SandboxLevel::Off => return Ok("off".to_owned()),
@@ -192,30 +192,30 @@ fn restrict_files(spec: &SandboxSpec) -> Result<RulesetStatus, landlock::Ruleset
     Ok(ruleset.restrict_self()?.ruleset)
 }
 
-/// A place to be allowed. What is not there needs no permission.
+/// Opens a path for a Landlock rule. A path that does not exist needs no rule.
 fn opened(path: PathBuf) -> Option<(PathBuf, PathFd)> {
     PathFd::new(&path).ok().map(|opened| (path, opened))
 }
 
-/// Whether the path, which had no links in it when the job began, has none now: somebody may have put one there
-/// to be let out.
+/// Whether the path still contains no symbolic links. It had none when the job started; a link added since could
+/// point out of the sandbox.
 fn leads_straight((path, opened): &(PathBuf, PathFd)) -> bool {
     let number = opened.as_fd().as_raw_fd();
     std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|real| real == *path)
 }
 
-/// Files of the system that a fetch reads, and where the user keeps certificates.
+/// Files of the system that a fetch reads, and the certificate files that the environment names.
 fn system_readable() -> impl Iterator<Item = PathBuf> {
     let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os);
     let certificates = named.flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
     SYSTEM_READABLE.iter().chain(&LIBRARIES).map(|path| Path::new(path).to_owned()).chain(certificates)
 }
 
-/// Forbids [`FORBIDDEN`], new processes, reaching for other processes, and all sockets but those of `families`.
+/// Forbids the calls in [`FORBIDDEN`], new processes, access to other processes, and sockets outside `families`.
 fn restrict_calls(families: &[i32]) -> Result<(), Box<dyn std::error::Error>> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         FORBIDDEN.iter().chain(OTHER_ABI).map(|call| (*call, Vec::new())).collect();
-    // All conditions of a rule must hold: a family that is none of those allowed.
+    // All conditions of a rule must hold: the family differs from each allowed one.
     let unwanted = families
         .iter()
         .map(|family| {
@@ -225,7 +225,7 @@ fn restrict_calls(families: &[i32]) -> Result<(), Box<dyn std::error::Error>> {
         .collect::<Result<Vec<_>, _>>()?;
     let any_socket = if unwanted.is_empty() { Vec::new() } else { vec![SeccompRule::new(unwanted)?] };
     rules.insert(libc::SYS_socket, any_socket);
-    // `abort` signals its own thread group; limits are set on oneself as process 0.
+    // `abort` signals its own thread group. Process 0 means the calling process when limits are set.
     let others = |own: u64| {
         SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, own)?])
     };
@@ -233,13 +233,13 @@ fn restrict_calls(families: &[i32]) -> Result<(), Box<dyn std::error::Error>> {
     for call in [libc::SYS_prlimit64, libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler] {
         rules.insert(call, vec![others(0)?]);
     }
-    // A thread is made with this bit, a process without it.
+    // A new thread has this bit set, a new process has not.
     let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
     let process = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), 0)?;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![process])?]);
-    // An error code and not a signal: a library that tries and falls back goes on.
+    // Return an error instead of killing the process, so that a library can fall back.
     install(rules, libc::EPERM)?;
-    // Its flags are in memory, where a filter cannot look. glibc then takes `clone`.
+    // The flags of `clone3` are in memory, which a filter cannot read. With ENOSYS, glibc falls back to `clone`.
     install(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
 }
 

@@ -1,4 +1,4 @@
-//! What is worked out for each group, out of what was kept for it.
+//! Computes the aggregates of a group from what was kept for it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,59 +7,60 @@ use super::extreme::{Extreme, Side};
 use super::groups::Groups;
 use super::sum::Total;
 
-/// One column of the output.
+/// One output column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Aggregate {
-    /// What it is called.
+    /// Name of the column.
     pub name: String,
-    /// What is worked out.
+    /// What to compute.
     pub function: Function,
-    /// Of which of the spec's columns; `None` for a count of rows.
+    /// Index of the column in the spec; `None` for a count of rows.
     pub column: Option<u32>,
 }
 
-/// What can be worked out.
+/// A function over the cells of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Function {
-    /// Rows, or cells that are not empty.
+    /// Number of rows, or of cells that are not empty.
     Count,
-    /// The sum, exactly.
+    /// Exact sum.
     Sum,
-    /// The smallest cell.
+    /// Smallest cell.
     Min,
-    /// The largest cell.
+    /// Largest cell.
     Max,
-    /// The mean of the numbers.
+    /// Mean of the numbers.
     Mean,
-    /// The sample variance.
+    /// Sample variance.
     Var,
-    /// Its square root.
+    /// Sample standard deviation.
     Stddev,
-    /// Different cells, nearly.
+    /// Number of distinct cells (approximate).
     Distinct,
-    /// The value below which this share of the numbers lies, nearly.
+    /// The value below which this share of the numbers lies (approximate).
     Quantile(f64),
 }
 
-/// What an aggregate of a group comes to.
+/// The value of an aggregate for one group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// There is none: no numbers, no cells.
+    /// No value, because the group has no numbers or no cells.
     Nothing,
     /// A count.
     Count(u64),
     /// A number with all its digits.
     Decimal(String),
-    /// A number as the file spells it.
+    /// A number as written in the file.
     Spelled(Vec<u8>),
-    /// A number that was rounded.
+    /// A rounded number.
     Float(f64),
-    /// Text, byte for byte as it stood in the file.
+    /// Text, byte for byte as in the file.
     Text(Vec<u8>),
 }
 
 impl Aggregate {
-    /// What must be kept for it, of no group yet; `None` if rows are counted anyway.
+    /// Returns empty storage for what this aggregate needs. Returns `None` for a count of rows, which are counted
+    /// anyway.
     #[must_use]
     pub fn keeps(&self) -> Option<Column> {
         let kept = match self.function {
@@ -74,7 +75,7 @@ impl Aggregate {
         self.column.map(|source| Column { source, kept })
     }
 
-    /// What it comes to for one group.
+    /// Computes the value for one group.
     #[must_use]
     pub fn of(&self, groups: &Groups, group: usize) -> Value {
         let Some(wanted) = self.keeps() else {
@@ -123,7 +124,7 @@ fn total(total: Option<Total>) -> Value {
     }
 }
 
-/// What has become larger than any double is no number that could be written.
+/// A number beyond the range of doubles cannot be written.
 fn float(value: f64) -> Value {
     if value.is_finite() { Value::Float(value) } else { Value::Nothing }
 }

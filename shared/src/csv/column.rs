@@ -1,5 +1,7 @@
-//! What is kept of one column for every group, so that aggregates can be made of it at the end.
-//! A vector per column and not a struct per group: a batch of rows then runs through one small loop per column.
+//! Keeps values of one column for every group, from which the aggregates are computed at the end.
+//!
+//! There is one vector per column instead of one struct per group, so that a batch of rows runs through one small
+//! loop per column.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,34 +11,34 @@ use super::quantiles::Quantiles;
 use super::sketch::Distinct;
 use super::sum::Sum;
 
-/// One thing kept of one column.
+/// Values kept of one column.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Column {
-    /// Which of the spec's columns.
+    /// Index of the column in the spec.
     pub source: u32,
-    /// What, for each group.
+    /// The values of each group.
     pub kept: Kept,
 }
 
-/// Values by group.
+/// Values, indexed by group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Kept {
-    /// How many cells are not empty.
+    /// Number of cells that are not empty.
     Present(Vec<u64>),
     /// Sum and count of the numbers.
     Sums(Vec<Sum>),
-    /// The smallest or largest cell.
+    /// Smallest or largest cell.
     Extremes(Side, Vec<Extreme>),
-    /// What variance is made of.
+    /// Input of variance and standard deviation.
     Moments(Vec<Moments>),
-    /// How many different cells.
+    /// Sketch of the distinct cells.
     Distinct(Vec<Distinct>),
-    /// What quantiles are made of.
+    /// Sketch of the quantiles.
     Quantiles(Vec<Quantiles>),
 }
 
 impl Column {
-    /// Whether the other keeps the same of the same column.
+    /// Whether the other keeps the same values of the same column.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let same_kind = std::mem::discriminant(&self.kept) == std::mem::discriminant(&other.kept);
@@ -47,7 +49,7 @@ impl Column {
         self.source == other.source && same_kind && same_side
     }
 
-    /// Whether a cell that is no number makes its row bad.
+    /// Whether a cell that is not a number makes its row bad.
     #[must_use]
     pub const fn needs_numbers(&self) -> bool {
         match self.kept {
@@ -56,13 +58,13 @@ impl Column {
         }
     }
 
-    /// Whether cells are read as numbers at all.
+    /// Whether cells are parsed as numbers.
     #[must_use]
     pub const fn reads_numbers(&self) -> bool {
         self.needs_numbers() || matches!(self.kept, Kept::Extremes(..))
     }
 
-    /// Makes room for `groups` groups.
+    /// Grows to `groups` groups.
     pub fn grow(&mut self, groups: usize) {
         match &mut self.kept {
             Kept::Present(kept) => kept.resize(groups, 0),
@@ -74,7 +76,7 @@ impl Column {
         }
     }
 
-    /// Takes in what the part that comes next has kept; `places` says which group here each of its groups is.
+    /// Merges what the next part has kept. `places` maps each of its groups to a group here.
     pub fn merge(&mut self, next: Self, places: &[u32]) {
         match (&mut self.kept, next.kept) {
             (Kept::Present(kept), Kept::Present(next)) => {
@@ -94,7 +96,7 @@ impl Column {
             (Kept::Quantiles(kept), Kept::Quantiles(next)) => {
                 each(kept, next, places, |kept, next| kept.merge(next));
             }
-            // Both sides made their columns from one spec.
+            // Both sides have created their columns from the same spec.
             _ => {}
         }
     }

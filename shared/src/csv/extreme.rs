@@ -1,5 +1,5 @@
-//! Smallest and largest. Numbers come before text, as in SQLite: one order for all cells, whatever
-//! a column holds, so that it can be merged and does not depend on what was seen first.
+//! Minimum and maximum. Numbers sort before text, as in SQLite. One order for all cells can be merged, and does
+//! not depend on which cell came first.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::number::{Number, order};
 
-/// Which end.
+/// Minimum or maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// `min`
@@ -28,14 +28,14 @@ impl Side {
 /// The smallest or largest cell so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub enum Extreme {
-    /// No cell yet that was not empty.
+    /// All cells so far were empty.
     #[default]
     None,
     /// A number.
     Number {
-        /// Its reading.
+        /// The parsed number.
         number: Number,
-        /// As the file spells it, without white space around it.
+        /// The number as written in the file, without white space around it.
         #[serde(with = "serde_bytes")]
         text: Vec<u8>,
     },
@@ -44,7 +44,7 @@ pub enum Extreme {
 }
 
 impl Extreme {
-    /// Takes a cell in, of which `number` is the reading. Of equal numbers the first is kept.
+    /// Adds a cell, whose parsed value is `number`. Of equal numbers the first is kept.
     #[inline]
     pub fn add(&mut self, side: Side, number: Number, cell: &[u8]) {
         match (number, &*self) {
@@ -98,7 +98,7 @@ impl Extreme {
         }
     }
 
-    /// Takes in what the part that comes next has seen.
+    /// Merges the result of the next part.
     pub fn merge(&mut self, side: Side, next: Self) {
         match next {
             Self::None => {}

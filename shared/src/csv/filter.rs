@@ -1,4 +1,4 @@
-//! Which rows count: `--where`.
+//! Selects rows: `--where`.
 
 use std::cmp::Ordering;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::number::{Number, order};
 
-/// How a cell is compared.
+/// How to compare a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Comparison {
     /// `=`
     Equal,
-    /// `!=`: whatever `=` does not hold for.
+    /// `!=`: true whenever `=` is false.
     NotEqual,
     /// `<`
     Less,
@@ -25,22 +25,23 @@ pub enum Comparison {
     Contains,
 }
 
-/// One condition on one cell of a row.
+/// A condition on one cell of a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Filter {
-    /// Which of the spec's columns.
+    /// Index of the column in the spec.
     pub column: u32,
-    /// How.
+    /// The comparison.
     pub comparison: Comparison,
-    /// With what, in the encoding of the files.
+    /// The value to compare with, in the encoding of the files.
     #[serde(with = "serde_bytes")]
     pub text: Vec<u8>,
-    /// The same as a number, if it is one; cells are then compared as numbers, and what is none is never less or greater.
+    /// The value as a number, if it is one. Cells are then compared as numbers, and one that is not a number is
+    /// neither less nor greater.
     pub number: Option<Number>,
 }
 
 impl Filter {
-    /// Whether it holds for a cell.
+    /// Whether a cell meets the condition.
     #[must_use]
     pub fn holds(&self, cell: &[u8]) -> bool {
         if self.comparison == Comparison::Contains {

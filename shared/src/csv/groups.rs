@@ -1,5 +1,5 @@
-//! The groups of one part, or of all parts together: their keys, how many rows each has, and what
-//! is kept of each column. The worker fills them, the supervisor merges them; both look keys up alike.
+//! The groups of one part or of all parts: their keys, their numbers of rows, and what is kept of each column. The
+//! worker fills them, the supervisor merges them; both look up keys in the same way.
 
 use std::hash::Hasher as _;
 
@@ -10,28 +10,28 @@ use serde::{Deserialize, Serialize};
 use super::CsvSpec;
 use super::column::Column;
 
-/// There are more groups than may be.
+/// There are more groups than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupsFull;
 
-/// Groups and what is known of each.
+/// Groups, with the values of each.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Groups {
-    /// Not sent: who receives groups goes through them one by one.
+    /// Not sent: the receiver handles the groups in sequence.
     #[serde(skip)]
     index: HashTable<u32>,
     #[serde(with = "serde_bytes")]
     keys: Vec<u8>,
-    /// Where each group's key ends in `keys`.
+    /// End of each group's key in `keys`.
     ends: Vec<usize>,
-    /// How many rows each group has.
+    /// Number of rows of each group.
     pub rows: Vec<u64>,
-    /// What is kept, in the order of [`CsvSpec::kept`].
+    /// Kept values, in the order of [`CsvSpec::kept`].
     pub columns: Vec<Column>,
 }
 
 impl Groups {
-    /// None yet; without columns to group by there is one, also if no row ever comes.
+    /// Creates an empty set of groups. Without columns to group by it has one group, even if there are no rows.
     #[must_use]
     pub fn new(spec: &CsvSpec) -> Self {
         let mut groups = Self { columns: spec.kept(), ..Self::default() };
@@ -41,26 +41,26 @@ impl Groups {
         groups
     }
 
-    /// How many there are.
+    /// Returns the number of groups.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no groups.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Makes the group of everything, for a table without keys: it is there even if no row is.
+    /// Creates the one group of a table without keys. It exists even without rows.
     pub fn ensure_one(&mut self) {
         if self.is_empty() && self.insert(hash(b""), b"", 1).is_ok() {
             self.columns.iter_mut().for_each(|column| column.grow(1));
         }
     }
 
-    /// The key of a group.
+    /// Returns the key of a group.
     #[must_use]
     pub fn key(&self, group: usize) -> &[u8] {
         let ends = |group: usize| self.ends.get(group).copied().unwrap_or(0);
@@ -68,10 +68,10 @@ impl Groups {
         self.keys.get(start..ends(group)).unwrap_or_default()
     }
 
-    /// The group with this key, made if there is none. The caller makes its columns grow.
+    /// Returns the group with this key, and creates it if necessary. The caller must then grow the columns.
     ///
     /// # Errors
-    /// [`GroupsFull`] if it would be one more than `groups_max`.
+    /// [`GroupsFull`] if this would exceed `groups_max`.
     #[inline]
     pub fn find(&mut self, key: &[u8], groups_max: u64) -> Result<u32, GroupsFull> {
         let hash = hash(key);
@@ -97,10 +97,10 @@ impl Groups {
         Ok(group)
     }
 
-    /// Takes in the groups of the part that comes next.
+    /// Merges the groups of the next part.
     ///
     /// # Errors
-    /// [`GroupsFull`] if there would be more than `groups_max`; what was merged then is of no use.
+    /// [`GroupsFull`] if this would exceed `groups_max`. The result so far is then unusable.
     pub fn merge(&mut self, next: Self, groups_max: u64) -> Result<(), GroupsFull> {
         let mut places = Vec::with_capacity(next.len());
         for group in 0..next.len() {
@@ -128,13 +128,13 @@ fn key_at<'a>(keys: &'a [u8], ends: &[usize], group: u32) -> &'a [u8] {
     keys.get(start..end).unwrap_or_default()
 }
 
-/// Most keys are short, and a call costs more than comparing them.
+/// Compares keys. Most are short, and a call to `memcmp` costs more than comparing them here.
 #[inline]
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    // The first and the last bytes overlap in what is shorter than both together.
+    // The first and the last bytes overlap if the key is shorter than both together.
     match one.len() {
         4..8 => ends_differ::<4>(one, other, |bytes| u64::from(u32::from_le_bytes(*bytes))) == 0,
         8..=16 => ends_differ::<8>(one, other, |bytes| u64::from_le_bytes(*bytes)) == 0,
@@ -142,7 +142,8 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// Of two keys of one length, at least N: the bits in which their first N bytes differ, or their last.
+/// Returns the bits in which the first N or the last N bytes of two keys differ. Both keys have the same length,
+/// at least N.
 #[inline]
 fn ends_differ<const N: usize>(one: &[u8], other: &[u8], number: impl Fn(&[u8; N]) -> u64) -> u64 {
     let pair = |one: Option<&[u8; N]>, other: Option<&[u8; N]>| match (one, other) {
@@ -159,17 +160,18 @@ fn hash(key: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Appends a cell to a key of several: all but the last are preceded by their length, or `a,bc` and `ab,c` were one.
+/// Appends a cell to a key with several cells. Each cell but the last is preceded by its length; otherwise `a,bc`
+/// and `ab,c` would be the same key.
 pub fn push_key_cell(key: &mut Vec<u8>, cell: &[u8], last: bool) {
     if !last {
-        // A cell is at most CELL_BYTES_MAX long.
+        // A cell has at most CELL_BYTES_MAX bytes.
         let length = u32::try_from(cell.len()).unwrap_or(u32::MAX);
         key.extend_from_slice(&length.to_le_bytes());
     }
     key.extend_from_slice(cell);
 }
 
-/// The cells of a key of `count`.
+/// Splits a key into its `count` cells.
 #[must_use]
 pub fn cells_of_key(key: &[u8], count: usize) -> Vec<&[u8]> {
     let mut cells = Vec::with_capacity(count);
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_kept_once() {
+    fn aggregates_of_one_column_share_their_values() {
         assert_eq!(spec().kept().len(), 2);
     }
 
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_every_length_are_told_apart() {
+    fn keys_of_every_length_are_distinguished() {
         for length in 0..40 {
             let key: Vec<u8> = (0..length).collect();
             assert!(is_same(&key, &key.clone()));
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_several_cells_comes_apart_again() {
+    fn a_key_of_several_cells_can_be_split() {
         for cells in [vec![&b"a"[..], b"bc"], vec![b"ab", b"c"], vec![b"", b"", b""], vec![b"one"], vec![]] {
             let mut key = Vec::new();
             for (n, cell) in cells.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Which line a byte is on, as an editor counts: CR, LF and CRLF each end one.
+//! Counts lines as an editor does: CR, LF and CRLF each end one.
 
 use memchr::{memchr, memchr_iter, memmem};
 
@@ -6,12 +6,12 @@ use memchr::{memchr, memchr_iter, memmem};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LineCounter {
     ends: u64,
-    /// The last piece ended in a CR, whose LF may be the first byte of the next.
+    /// The last piece ended with a CR, whose LF may begin the next piece.
     after_cr: bool,
 }
 
 impl LineCounter {
-    /// Takes the next piece.
+    /// Counts the next piece.
     pub fn add(&mut self, piece: &[u8]) {
         let Some(last) = piece.last() else { return };
         self.ends += memchr_iter(b'\n', piece).count() as u64;
@@ -25,7 +25,7 @@ impl LineCounter {
         self.after_cr = *last == b'\r';
     }
 
-    /// The line, from 1, that the byte after `piece` is on, which is the next to come; counts nothing.
+    /// Returns the line number, from 1, of the byte after `piece`. Does not count `piece`.
     #[must_use]
     pub fn line_after(mut self, piece: &[u8]) -> u64 {
         self.add(piece);
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_line_end_counts_once_wherever_it_is_cut() {
+    fn every_line_end_counts_once_however_the_text_is_split() {
         for (text, want) in
             [("", 1), ("a", 1), ("a\n", 2), ("a\r\nb\r\n", 3), ("a\rb\r", 3), ("\r\r\n\n", 4), ("\n\r", 3)]
         {

@@ -1,9 +1,9 @@
-//! What both processes agree on about `csv`: what is asked for ([`CsvSpec`]), what a target is
-//! ([`Part`]), what comes back for one ([`Report`]), and the aggregates that are merged
-//! ([`Groups`]). Filled in `worker::stage::csv`, merged in `supervisor::aggregate`.
+//! The parts of a `csv` job that both processes use: the request ([`CsvSpec`]), a target ([`Part`]), its result
+//! ([`Report`]), and the aggregates to merge ([`Groups`]). `worker::stage::csv` fills them,
+//! `supervisor::aggregate` merges them.
 //!
-//! Invariant: every aggregate can be merged, and what it comes to depends on the file alone,
-//! never on how many workers there were or which of them was faster.
+//! Invariant: every aggregate can be merged, and its value depends on the files alone, never on the number of
+//! workers or their speed.
 
 mod aggregate;
 mod column;
@@ -42,37 +42,37 @@ pub use sketch::Distinct;
 pub use sum::{Sum, Total};
 pub use text::{Decoded, Text, is_split_safe};
 
-/// Most columns one line of any file may have; a header with more is not one.
+/// Maximum number of columns in a header.
 pub const FIELDS_MAX: usize = 100_000;
 
-/// Longest cell that is compared, grouped by or counted, in bytes; a row with a longer one in a column that is
-/// used is bad. Cells of other columns may be of any length.
+/// Maximum length of a cell that is compared, grouped by or counted, in bytes. A row with a longer one in such a
+/// column is bad. Cells of other columns may have any length.
 pub const CELL_BYTES_MAX: usize = 1 << 20;
 
-/// Bad rows that are remembered, to be shown.
+/// Maximum number of bad rows to keep for display.
 pub const BAD_SHOWN_MAX: usize = 10;
 
-/// Which files, which columns of them, and what is worked out.
+/// Which files to read, which columns to use, and what to compute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CsvSpec {
-    /// The files, in the order in which they were given.
+    /// Files, in the order given.
     pub files: Vec<CsvFile>,
-    /// Columns that are used, each once; `CsvFile::positions` says where they are.
+    /// Columns that are used, each once. `CsvFile::positions` gives their positions.
     pub columns: Vec<String>,
     /// Columns to group by, as indices into `columns`, in the order of the output.
     pub keys: Vec<u32>,
-    /// What is worked out for each group, in the order of the output.
+    /// Aggregates to compute for each group, in the order of the output.
     pub aggregates: Vec<Aggregate>,
-    /// Rows count only if all of these hold.
+    /// Conditions that a row must meet to count.
     pub filters: Vec<Filter>,
-    /// Most groups there may be.
+    /// Maximum number of groups.
     pub groups_max: u64,
-    /// Encoding of the files' text, by its WHATWG name, when it is not UTF-8.
+    /// WHATWG name of the files' encoding, if it is not UTF-8.
     pub encoding: Option<String>,
 }
 
 impl CsvSpec {
-    /// What is kept for each group: no column twice for the same, however many aggregates are made of it.
+    /// Returns what to keep for each group. Aggregates that need the same values of a column share them.
     #[must_use]
     pub fn kept(&self) -> Vec<Column> {
         let mut kept: Vec<Column> = Vec::new();
@@ -85,49 +85,48 @@ impl CsvSpec {
     }
 }
 
-/// One file.
+/// One input file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CsvFile {
-    /// Its path as it was given.
+    /// Path as given.
     #[serde(with = "crate::path")]
     pub path: PathBuf,
-    /// Where workers open it; differs from `path` if that means something only in the supervisor.
+    /// Path that workers open. It differs from `path` if that has a meaning only in the supervisor.
     #[serde(with = "crate::path")]
     pub at: PathBuf,
-    /// Whether `at` is a descriptor of the supervisor, which the sandbox hides: it is opened before that.
+    /// Whether `at` is a descriptor of the supervisor. The sandbox hides those, so it is opened before.
     pub held: bool,
-    /// What it was when its header was read.
+    /// State of the file when its header was read.
     pub state: FileState,
-    /// Between two cells; ASCII.
+    /// Delimiter; ASCII.
     pub delimiter: u8,
-    /// Cells that each row must have.
+    /// Number of cells that each row must have.
     pub fields: u32,
-    /// For each of [`CsvSpec::columns`], which cell of a row it is.
+    /// For each of [`CsvSpec::columns`], the index of the cell in a row.
     pub positions: Vec<u32>,
-    /// Where the first row after the header begins, in bytes of the text as it is after
-    /// unpacking and decoding.
+    /// Offset of the first row after the header, in the text after unpacking and decoding.
     pub data_start: u64,
-    /// Bytes of the file on the disk.
+    /// Size of the file on disk, in bytes.
     pub bytes: u64,
-    /// How it is packed.
+    /// Compression of the file.
     pub packing: Packing,
-    /// What its text has to be decoded from before it can be cut into cells, by its WHATWG name; `None` where
-    /// commas, quotes and line ends are single bytes that mean nothing else.
+    /// WHATWG name of the encoding, if the text must be decoded before it can be split into cells. `None` if
+    /// commas, quotes and line ends are single bytes without another meaning.
     pub decode: Option<String>,
 }
 
 impl CsvFile {
-    /// Whether it can be read from the middle.
+    /// Whether reading may start in the middle.
     #[must_use]
     pub fn can_be_split(&self) -> bool {
         self.packing == Packing::None && self.decode.is_none()
     }
 }
 
-/// How a file is packed, by its extension.
+/// Compression of a file, recognised by its extension.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Packing {
-    /// Not at all.
+    /// Not compressed.
     #[default]
     None,
     /// `.gz`

@@ -1,8 +1,8 @@
-//! Mean and variance in one pass, and of two parts together.
+//! Mean and variance in one pass, mergeable across parts.
 //!
-//! Within a part by Welford's recurrence; two parts by T. F. Chan, G. H. Golub and R. J. LeVeque,
-//! "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. Parts are
-//! merged in the order of the file, so the last digit is the same in every run.
+//! Within a part: Welford's recurrence. Across parts: T. F. Chan, G. H. Golub and R. J. LeVeque, "Updating
+//! Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979. Parts are merged in the order of the
+//! file, so every run gives the same last digit.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ impl Moments {
         self.squares += off * (value - self.mean);
     }
 
-    /// Adds the values of the part that comes next.
+    /// Merges the values of the next part.
     pub fn merge(&mut self, next: &Self) {
         if self.count == 0.0 {
             *self = *next;
@@ -37,7 +37,7 @@ impl Moments {
         }
     }
 
-    /// The sample variance (over n − 1); `None` of fewer than two values.
+    /// Returns the sample variance (over n − 1), or `None` for fewer than two values.
     #[must_use]
     pub fn variance(&self) -> Option<f64> {
         (self.count >= 2.0).then(|| self.squares / (self.count - 1.0))
@@ -57,11 +57,11 @@ mod tests {
     }
 
     #[test]
-    fn the_variance_is_the_samples() {
+    fn the_variance_is_that_of_a_sample() {
         assert_eq!(of(&[]).variance(), None);
         assert_eq!(of(&[3.0]).variance(), None);
         assert_eq!(of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).variance(), Some(32.0 / 7.0));
-        // Where a sum of squares has lost every digit that matters.
+        // Here a sum of squares would lose every significant digit.
         let far = of(&[1e9 + 4.0, 1e9 + 7.0, 1e9 + 13.0, 1e9 + 16.0]);
         assert_eq!(far.variance(), Some(30.0));
     }

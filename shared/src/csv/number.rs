@@ -1,7 +1,7 @@
-//! What counts as a number, and which of two comes first.
+//! Parses and compares numbers.
 //!
-//! A number is digits with at most one point, a sign before them and an exponent after them if
-//! there is one, and spaces around it. Nothing else is: no `inf`, no `nan`, no `1,000`, no `$5`.
+//! A number consists of digits with at most one point, optionally with a sign, an exponent and spaces around it.
+//! Not accepted are `inf`, `nan`, `1,000` and `$5`.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use crate::decimal::{self, Decimal};
 /// Decimal places that are kept exactly.
 pub(super) const PLACES: u32 = 18;
 
-/// Significant digits that fit exactly; a mantissa below 10¹⁸ is far inside an `i64`.
+/// Significant digits that are kept exactly. A mantissa below 10¹⁸ is far within an `i64`.
 const DIGITS: u32 = 18;
 
 /// 10⁰ … 10¹⁸
@@ -38,26 +38,26 @@ const POWERS: [i64; 19] = [
     1_000_000_000_000_000_000,
 ];
 
-/// A cell, read as a number.
+/// A cell parsed as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Number {
-    /// An empty cell: there is no value, which is no mistake.
+    /// An empty cell: no value, which is not an error.
     Missing,
-    /// `mantissa / 10^places`, exactly: at most 18 significant digits and 18 decimal places.
+    /// `mantissa / 10^places`, exact: at most 18 significant digits and 18 decimal places.
     Exact {
         /// All digits.
         mantissa: i64,
-        /// How many of them stand after the point.
+        /// Number of digits after the point.
         places: u8,
     },
-    /// Anything longer, larger or smaller, as the nearest double. Only the cell's text has all of it.
+    /// A longer, larger or smaller number, as the nearest double. Only the cell's text is exact.
     Long(f64),
     /// Not a number.
     Not,
 }
 
 impl Number {
-    /// Reads a cell.
+    /// Parses a cell.
     #[must_use]
     #[inline]
     pub fn parse(cell: &[u8]) -> Self {
@@ -67,7 +67,7 @@ impl Number {
         }
     }
 
-    /// A cell of any length, in the slower way.
+    /// Parses a cell of any length, more slowly.
     #[must_use]
     pub fn parse_any(cell: &[u8]) -> Self {
         let mut mantissa = 0_u64;
@@ -77,7 +77,7 @@ impl Number {
             [b'-', rest @ ..] => (true, rest),
             rest => (false, rest),
         };
-        // What nearly every cell is: a few digits, perhaps a point. The rest is for the slow reading.
+        // Nearly every cell is a few digits, perhaps with a point. Everything else takes the slow path.
         for &byte in rest {
             let digit = byte.wrapping_sub(b'0');
             if digit < 10 {
@@ -112,7 +112,7 @@ impl Number {
         nearest.map_or(Self::Not, Self::Long)
     }
 
-    /// As the nearest double; infinite if it is larger than all doubles.
+    /// Returns the nearest double, or infinity above the largest.
     #[must_use]
     pub fn to_f64(self) -> Option<f64> {
         match self {
@@ -122,7 +122,7 @@ impl Number {
         }
     }
 
-    /// In units of 10⁻¹⁸.
+    /// Returns the number in units of 10⁻¹⁸.
     #[must_use]
     pub(super) fn units(mantissa: i64, places: u8) -> i128 {
         let power = POWERS.get(usize::try_from(PLACES).unwrap_or(0).saturating_sub(usize::from(places)));
@@ -130,19 +130,19 @@ impl Number {
     }
 }
 
-/// The double nearest to `mantissa / 10^places`.
+/// Returns the double nearest to `mantissa / 10^places`.
 #[inline]
 #[expect(clippy::cast_precision_loss, reason = "the nearest is what is asked for")]
 fn quotient(mantissa: i64, places: u8) -> f64 {
-    /// Whole numbers up to this one are doubles, and so is every power of ten up to 10²².
+    /// Integers up to this one are exact doubles, and so are powers of ten up to 10²².
     const DOUBLES_MAX: u64 = 1 << 53;
-    /// Puts so many bits of a quotient before its point that a double keeps fewer of them.
+    /// Shifts the quotient so that it has more bits before the point than a double keeps.
     const SHIFT: u32 = 66;
     let power = POWERS.get(usize::from(places)).copied().unwrap_or(1);
     if mantissa.unsigned_abs() <= DOUBLES_MAX || places == 0 {
         return mantissa as f64 / power as f64;
     }
-    // To divide the nearest double of the mantissa would round twice.
+    // Dividing the nearest double of the mantissa would round twice.
     let (dividend, divisor) =
         (u128::from(mantissa.unsigned_abs()) << SHIFT, u128::from(power.unsigned_abs()));
     let has_rest = !dividend.is_multiple_of(divisor);
@@ -150,7 +150,7 @@ fn quotient(mantissa: i64, places: u8) -> f64 {
     if mantissa < 0 { -nearest } else { nearest }
 }
 
-/// Mantissa and places of a number that fits in [`Number::Exact`].
+/// Returns mantissa and places of a number that fits into [`Number::Exact`].
 fn exactly(decimal: &Decimal<'_>) -> Option<(i64, u8)> {
     let Some(magnitude) = decimal.magnitude() else { return Some((0, 0)) };
     let digits = decimal.significant().take(DIGITS as usize + 1).count() as i64;
@@ -165,10 +165,10 @@ fn exactly(decimal: &Decimal<'_>) -> Option<(i64, u8)> {
     Some((if decimal.negative { -mantissa } else { mantissa }, u8::try_from(places.max(0)).ok()?))
 }
 
-/// A cell, and what it was read as.
+/// A cell and its parsed value.
 pub type Read<'a> = (Number, &'a [u8]);
 
-/// Which of two numbers comes first, by their exact values; `None` if one of the cells is no number.
+/// Compares two numbers by their exact values. Returns `None` if one of the cells is not a number.
 #[must_use]
 pub fn order(one: Read<'_>, other: Read<'_>) -> Option<Ordering> {
     if let (Number::Exact { mantissa: a, places: m }, Number::Exact { mantissa: b, places: n }) =
@@ -176,24 +176,24 @@ pub fn order(one: Read<'_>, other: Read<'_>) -> Option<Ordering> {
     {
         return Some(if m == n { a.cmp(&b) } else { Number::units(a, m).cmp(&Number::units(b, n)) });
     }
-    // Rounding never turns two numbers round, but it can make one of them: then all digits are compared.
+    // Rounding never reverses the order, but it can make different numbers equal. Then compare all digits.
     match one.0.to_f64()?.partial_cmp(&other.0.to_f64()?)? {
         Ordering::Equal => decimal::order(one.1.trim_ascii(), other.1.trim_ascii()),
         apart @ (Ordering::Less | Ordering::Greater) => Some(apart),
     }
 }
 
-/// A cell of one to eight bytes, all of them digits but for one point: all bytes at once, for a loop that ends after four
-/// bytes here and after six there is guessed wrong each time. (After D. Lemire, "Quickly parsing eight digits", 2018.)
+/// Parses a cell of one to eight bytes, all of them digits except for one point. It handles all bytes at once: a
+/// loop of varying length is mispredicted each time. (After D. Lemire, "Quickly parsing eight digits", 2018.)
 ///
-/// Mantissa and places, and no [`Number`]: this way both stay in registers until they are stored.
+/// Returns mantissa and places instead of a [`Number`], so that both stay in registers until they are stored.
 #[inline]
 #[must_use]
 pub fn short(cell: &[u8]) -> Option<(i64, u8)> {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     let length = cell.len();
     let text = match (cell.first_chunk::<4>(), cell.last_chunk::<4>(), length) {
-        // The two overlap, and agree where they do.
+        // The two loads overlap, and agree where they do.
         (Some(first), Some(last), 4..=8) => {
             let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
             u64::from(first) | u64::from(last) << (8 * (length - 4))
@@ -201,7 +201,7 @@ pub fn short(cell: &[u8]) -> Option<(i64, u8)> {
         (_, _, 1..=3) => cell.iter().rev().fold(0, |text, byte| text << 8 | u64::from(*byte)),
         _ => return None,
     };
-    // The last byte to the highest, and zeros before the first.
+    // Moves the last byte to the highest position and fills the front with zeros.
     let before = 8 * (8 - length) as u32;
     let text = text.checked_shl(before)? | (ZEROS & !u64::MAX.checked_shl(before)?);
     let unlike = text ^ 0x2e2e_2e2e_2e2e_2e2e;
@@ -209,7 +209,7 @@ pub fn short(cell: &[u8]) -> Option<(i64, u8)> {
     let (digits, places) = if point == 0 {
         (text, 0)
     } else {
-        // What stands before the point moves up by one.
+        // Moves the digits before the point up by one.
         let at = point.trailing_zeros() / 8 * 8;
         let below = (1_u64 << at) - 1;
         let after = text & !(below | 0xff << at);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_and_nothing_else_is() {
+    fn only_numbers_are_parsed() {
         let table: [(&str, Number); 32] = [
             ("0", exact(0, 0)),
             ("-0.0", exact(0, 1)),
@@ -278,9 +278,9 @@ mod tests {
     }
 
     #[test]
-    fn short_cells_are_read_as_others_are() {
+    fn short_cells_are_parsed_like_others() {
         let mut cell = [0; 8];
-        // Every cell of up to eight of these, nearly: steps that meet all lengths and places.
+        // Nearly every cell of up to eight of these; the steps cover all lengths and places.
         let alphabet = b"0179.-/: e";
         for n in (0..100_000_000_u64).step_by(97) {
             let length = (n % 9) as usize;
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_by_value_however_it_is_written() {
+    fn order_is_by_value_whatever_the_notation() {
         let sorted = [
             "-1e400",
             "-1e30",

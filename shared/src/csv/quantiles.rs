@@ -1,17 +1,17 @@
-//! Quantiles of any number of values in little memory: the sketch of Z. Karnin, K. Lang and E. Liberty,
-//! "Optimal Quantile Approximation in Streams", 2016.
+//! Quantiles of any number of values in little memory: the sketch of Z. Karnin, K. Lang and E. Liberty, "Optimal
+//! Quantile Approximation in Streams", 2016.
 //!
-//! Its error is in the rank, whatever the values are and however often each comes. A t-digest, which interpolates
-//! between means, is off by several hundredths where values repeat. Ours and not that of Apache DataSketches, which
-//! draws its coins from the thread: here the same file must give the same bytes in every run.
+//! Its error is an error of the rank, whatever the values are and however often each occurs. A t-digest
+//! interpolates between means, and is wrong by several hundredths if values repeat. The sketch of Apache
+//! DataSketches draws random bits from the thread; here the same file must give the same bytes in every run.
 
 use serde::{Deserialize, Serialize};
 
-/// How many items each level holds, from the highest down. The sum of all decides the memory, and the first the
-/// error: a standard deviation of the rank of about 0.0015, so that 0.01 is more than six of them.
+/// Items per level, from the highest level down. Their sum determines the memory. The first determines the error:
+/// a standard deviation of the rank of about 0.0015, so 0.01 is more than six of them.
 const ITEMS: [usize; 9] = [512, 341, 228, 152, 101, 67, 45, 30, 20];
 
-/// How many items the levels below those hold.
+/// Items per level below those.
 const ITEMS_MIN: usize = 16;
 
 /// Estimates quantiles.
@@ -23,30 +23,30 @@ struct Sketch {
     count: u64,
     least: f64,
     greatest: f64,
-    /// An item of level n stands for 2ⁿ values.
+    /// An item on level n stands for 2ⁿ values.
     levels: Vec<Vec<f64>>,
     coins: Coins,
 }
 
-/// Which half of a level's items stay. The first coin of a level is drawn, the second is the other side, and so on:
-/// of two errors in a row the second undoes a part of the first.
+/// Decides which half of a level's items stays. The first choice of a level is random and the second is the
+/// opposite, and so on. So the second error cancels a part of the first.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Coins {
     drawn: u64,
-    /// One bit for each level: the side that came last.
+    /// One bit per level: the last choice.
     last: u64,
-    /// One bit for each level: whether the other side comes next.
+    /// One bit per level: whether the next choice is the opposite.
     owed: u64,
 }
 
 impl Quantiles {
-    /// Takes a value in.
+    /// Adds a value.
     #[inline]
     pub fn add(&mut self, value: f64) {
         self.0.get_or_insert_with(|| Box::new(Sketch::new())).add(value);
     }
 
-    /// Takes in the values of the part that comes next.
+    /// Merges the values of the next part.
     pub fn merge(&mut self, next: Self) {
         match (&mut self.0, next.0) {
             (Some(ours), Some(next)) => ours.merge(*next),
@@ -55,7 +55,7 @@ impl Quantiles {
         }
     }
 
-    /// The value below which a share `rank` of all values lies; `None` of nothing.
+    /// Returns the value below which a share `rank` of all values lies, or `None` without values.
     #[must_use]
     pub fn quantile(&self, rank: f64) -> Option<f64> {
         self.0.as_ref()?.quantile(rank)
@@ -99,13 +99,13 @@ impl Sketch {
         self.compress();
     }
 
-    /// How many items a level may hold.
+    /// Returns how many items a level may hold.
     fn room(&self, level: usize) -> usize {
         let below_highest = self.levels.len().saturating_sub(level + 1);
         ITEMS.get(below_highest).copied().unwrap_or(ITEMS_MIN)
     }
 
-    /// Halves every level that is full; what stays moves up.
+    /// Halves every full level. The remaining items move up.
     fn compress(&mut self) {
         let mut level = 0;
         while level < self.levels.len() {
@@ -126,7 +126,7 @@ impl Sketch {
             Some(_) | None => return,
         };
         items.sort_unstable_by(f64::total_cmp);
-        // Of an odd number one stays where it is, or the weights would not add up.
+        // With an odd number of items one stays on its level, so that the weights add up.
         let odd = if items.len().is_multiple_of(2) { None } else { items.pop() };
         above.extend(items.iter().skip(usize::from(coin)).step_by(2));
         items.clear();
@@ -140,7 +140,7 @@ impl Sketch {
         reason = "a count, times at most one"
     )]
     fn quantile(&self, rank: f64) -> Option<f64> {
-        // So many lie below it; it is the next.
+        // This many values are below; the next one is the result.
         let wanted = ((rank * self.count as f64) as u64 + 1).min(self.count);
         if wanted == self.count {
             return Some(self.greatest);
@@ -170,7 +170,7 @@ impl Coins {
         side
     }
 
-    /// The next bit of SplitMix64 (G. Steele, D. Lea and C. Flood, 2014), from a fixed seed.
+    /// Returns the next bit of SplitMix64 (G. Steele, D. Lea and C. Flood, 2014) with a fixed seed.
     fn draw(&mut self) -> bool {
         self.drawn = self.drawn.wrapping_add(1);
         let mut bits = self.drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// In parts, each sent as parts are.
+    /// Adds the values in parts, each serialized like a real part.
     fn merged(values: &[f64], parts: usize) -> Quantiles {
         let config = bincode::config::standard();
         let mut merged = Quantiles::default();
@@ -200,7 +200,7 @@ mod tests {
         merged
     }
 
-    /// How far the ranks of what comes out are from those asked for, at most.
+    /// Returns the largest difference between the requested ranks and those of the results.
     fn error(values: &[f64], parts: usize) -> f64 {
         let merged = merged(values, parts);
         let mut sorted = values.to_vec();
@@ -215,7 +215,7 @@ mod tests {
         (0..=50).map(|n| off(f64::from(n) / 50.0)).fold(0.0, f64::max)
     }
 
-    /// The promise of docs/CSV.md: the rank is within 0.01.
+    /// docs/CSV.md promises that the rank is within 0.01.
     #[test]
     fn ranks_are_within_the_stated_error_whatever_the_values() {
         let mut rng = 7_u64;
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn of_few_values_it_is_one_of_them() {
+    fn quantiles_of_few_values_are_exact() {
         assert_eq!(Quantiles::default().quantile(0.5), None);
         let of = |values: &[f64], rank| merged(values, 1).quantile(rank);
         assert_eq!(of(&[7.0], 0.5), Some(7.0));

@@ -1,33 +1,34 @@
-//! What goes to a worker as a target, and what comes back for it.
+//! What a worker gets as a target, and what it returns.
 
 use bincode::config::Configuration;
 use serde::{Deserialize, Serialize};
 
 use super::groups::Groups;
+use crate::framed;
 
-/// A part of a file, as handed to a worker.
+/// A part of a file, as sent to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
-    /// From one byte up to another; both stand where a row begins, if the file keeps to the rules.
+    /// A range of bytes. Both ends are at the start of a row, if the file follows RFC 4180.
     Range {
-        /// Which of the spec's files.
+        /// Index of the file in the spec.
         file: u32,
         /// The first byte.
         start: u64,
-        /// The byte after the last.
+        /// The byte after the last one.
         end: u64,
         /// Whether the file ends there, perhaps without a line end.
         last: bool,
     },
-    /// All of it, in one pass.
+    /// The whole file, in one pass.
     Whole {
-        /// Which of the spec's files.
+        /// Index of the file in the spec.
         file: u32,
     },
 }
 
 impl Part {
-    /// Which of the spec's files.
+    /// Returns the index of the file in the spec.
     #[must_use]
     pub const fn file(self) -> u32 {
         match self {
@@ -36,139 +37,129 @@ impl Part {
     }
 }
 
-/// What a worker found in one part.
+/// A worker's report on one part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
-    /// The slot of the worker.
+    /// Slot of the worker.
     pub slot: u32,
-    /// Which part.
+    /// The part.
     pub part: Part,
-    /// What.
+    /// The result.
     pub found: Found,
 }
 
-/// What a worker found.
+/// The result of one part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Found {
-    /// Groups.
+    /// The part's groups.
     Done(Box<Done>),
-    /// The part does not keep to the rules by which the file was cut: nothing found in this file counts.
+    /// The part does not follow RFC 4180, so the ranges of this file are wrong and their results do not count.
     Stray(Stray),
-    /// More groups than may be.
+    /// There are more groups than allowed.
     GroupsFull,
-    /// The part cannot be aggregated, and no other attempt will do better: why.
+    /// The part cannot be aggregated, and another attempt would fail too: the reason.
     Failed(String),
 }
 
-/// What one part comes to.
+/// The groups and counts of one part.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Done {
     /// The groups.
     pub groups: Groups,
-    /// Rows read, bad ones and those left out included.
+    /// Rows read, including bad ones and those that `--where` excludes.
     pub rows: u64,
-    /// Rows that could not be used.
+    /// Number of bad rows.
     pub bad: u64,
-    /// The first of those.
+    /// The first bad rows.
     pub bad_first: Vec<BadRow>,
-    /// In a file read in one pass: what was found that keeps it from being cut.
+    /// In a file read in one pass: the fault that prevents reading it in ranges.
     pub stray: Option<Stray>,
 }
 
-/// Where quotes do not keep to the rules.
+/// A fault in the quoting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stray {
-    /// At or near which byte.
+    /// Position of the fault, exactly or nearly.
     pub place: Place,
-    /// In which way.
+    /// Kind of the fault.
     pub kind: StrayKind,
 }
 
-/// In which way quotes do not keep to the rules.
+/// Ways in which quotes break RFC 4180.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StrayKind {
     /// A quote in a cell that does not begin with one.
     Inside,
-    /// Something else than a delimiter after a closing quote.
+    /// Something other than a delimiter after a closing quote.
     After,
     /// A quoted cell has no end.
     Open,
-    /// The part does not end where a row does.
+    /// The part does not end at the end of a row.
     Cut,
 }
 
-/// Where something is.
+/// A position in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
-    /// At this byte of the file; its line is found out when it is shown.
+    /// At this byte. Its line number is computed when it is shown.
     Offset(u64),
     /// On this line, from 1.
     Line(u64),
 }
 
-/// A row that could not be used.
+/// A bad row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadRow {
-    /// Where it begins.
+    /// Where the row begins.
     pub place: Place,
-    /// Why.
+    /// What is wrong with it.
     pub bad: Bad,
 }
 
-/// Why a row could not be used.
+/// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bad {
-    /// It has this many cells, and not as many as the header.
+    /// It has this many cells, which is not the header's number.
     Ragged(u64),
-    /// A cell is no number, and one is needed.
+    /// A cell that must be a number is not one.
     NotANumber {
-        /// Which of the spec's columns.
+        /// Index of the column in the spec.
         column: u32,
         /// The beginning of the cell.
         #[serde(with = "serde_bytes")]
         cell: Vec<u8>,
     },
-    /// A cell that is used is longer than [`super::CELL_BYTES_MAX`].
+    /// A used cell is longer than [`super::CELL_BYTES_MAX`].
     TooLong {
-        /// Which of the spec's columns.
+        /// Index of the column in the spec.
         column: u32,
     },
 }
 
 const CONFIG: Configuration = bincode::config::standard();
 
-/// A part as the bytes of a target.
+/// Encodes a part as the bytes of a target.
 #[must_use]
 pub fn write_part(part: Part) -> Vec<u8> {
-    // Plain data into memory: this does not fail.
+    // Plain data written to memory: this cannot fail.
     bincode::serde::encode_to_vec(part, CONFIG).unwrap_or_default()
 }
 
-/// The part that a target's bytes stand for.
+/// Decodes the part from a target's bytes.
 #[must_use]
 pub fn read_part(input: &[u8]) -> Option<Part> {
     bincode::serde::decode_from_slice(input, CONFIG).ok().map(|(part, _)| part)
 }
 
-/// Appends a report to `line`, with its length before it.
+/// Appends a report to `line`, preceded by its length.
 pub fn frame(report: &Report, line: &mut Vec<u8>) {
-    let start = line.len();
-    line.extend_from_slice(&[0; 8]);
-    // Plain data into memory: this does not fail.
-    let _ = bincode::serde::encode_into_std_write(report, line, CONFIG);
-    let bytes = (line.len() - start - 8) as u64;
-    if let Some(length) = line.get_mut(start..start + 8) {
-        length.copy_from_slice(&bytes.to_le_bytes());
-    }
+    framed::push(report, line);
 }
 
-/// The first report in `lines`, and what follows it; `None` when they are no reports.
+/// Splits off the first report in `lines`. Returns `None` if they are not reports.
 #[must_use]
 pub fn unframe(lines: &[u8]) -> Option<(Report, &[u8])> {
-    let (length, rest) = lines.split_first_chunk::<8>()?;
-    let (body, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let (report, used) = bincode::serde::decode_from_slice(body, CONFIG).ok()?;
-    (used == body.len()).then_some((report, rest))
+    framed::first(lines)
 }
 
 #[cfg(test)]
@@ -176,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_and_reports_travel() {
+    fn parts_and_reports_can_be_sent() {
         for part in [Part::Whole { file: 3 }, Part::Range { file: 0, start: 5, end: u64::MAX, last: true }] {
             assert_eq!(read_part(&write_part(part)), Some(part));
             let mut lines = Vec::new();

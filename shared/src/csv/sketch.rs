@@ -1,45 +1,45 @@
-//! How many different values there are, which cannot be kept exactly in little memory.
-//! Apache DataSketches does the work; here is how it travels and with which parameters.
+//! Counts distinct values approximately, because an exact count needs too much memory. Apache DataSketches does
+//! the work; this module sets the parameters and serializes it.
 
 use std::fmt;
 
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// 2¹⁴ registers: a standard error of 1.04 / √2¹⁴ = 0.81 %, in 16 KiB for a group of more than about 1,500
-/// values; smaller ones are kept as a set, and their number is all but exact.
+/// 2¹⁴ registers: a standard error of 1.04 / √2¹⁴ = 0.81 %, in 16 KiB for a group of more than about 1,500 values.
+/// Smaller groups are kept as a set, and their count is nearly exact.
 const LG_REGISTERS: u8 = 14;
 
-/// Counts different values, nearly: HyperLogLog.
+/// Counts distinct values with HyperLogLog.
 #[derive(Clone, Default)]
 pub struct Distinct(Option<Box<HllUnion>>);
 
 impl Distinct {
-    /// Takes a value in.
+    /// Adds a value.
     pub fn add(&mut self, value: &[u8]) {
         if let Some(union) = self.union() {
             union.update_value(value);
         }
     }
 
-    /// Takes in all that another has seen.
+    /// Merges another sketch.
     pub fn merge(&mut self, other: &Self) {
         if let (Some(theirs), Some(ours)) = (&other.0, other.0.as_ref().and_then(|_| self.union())) {
             ours.update(&theirs.to_sketch(HllType::Hll8));
         }
     }
 
-    /// How many there were.
+    /// Returns the estimated number of distinct values.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, rounded")]
     pub fn estimate(&self) -> u64 {
-        // Not the estimate that is better for a sketch that was never merged: cuts would show.
+        // The estimate for sketches that were never merged is better, but would depend on the division into parts.
         self.0.as_ref().map_or(0, |union| union.composite_estimate().round() as u64)
     }
 
     fn union(&mut self) -> Option<&mut HllUnion> {
         if self.0.is_none() {
-            // Refused for a parameter out of range only, which this is not.
+            // Fails only for a parameter out of range.
             self.0 = HllUnion::new(LG_REGISTERS).ok().map(Box::new);
         }
         self.0.as_deref_mut()
@@ -77,7 +77,7 @@ impl fmt::Debug for Distinct {
 mod tests {
     use super::*;
 
-    /// Through the wire and back, as parts travel.
+    /// Serializes and deserializes it, as a part is sent.
     fn sent<T: Serialize + de::DeserializeOwned>(part: &T) -> T {
         let config = bincode::config::standard();
         let bytes = bincode::serde::encode_to_vec(part, config).unwrap();
@@ -97,8 +97,8 @@ mod tests {
         merged.estimate()
     }
 
-    /// The promise of docs/CSV.md: a standard error of 0.81 %. Over 40 sets, the root mean square must be near it, and none
-    /// further off than four times as much.
+    /// docs/CSV.md promises a standard error of 0.81 %. Over 40 sets, the root mean square must be close to it,
+    /// and no error above four times as much.
     #[test]
     fn different_values_are_counted_within_the_stated_error() {
         assert_eq!(Distinct::default().estimate(), 0);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_and_the_whole_count_alike() {
+    fn parts_and_the_whole_give_the_same_count() {
         assert_eq!(distinct(0, 20_000, 1), distinct(0, 20_000, 16));
     }
 }

@@ -1,9 +1,9 @@
-//! Sums that do not depend on the order of what is summed: how a file was cut, and which worker
-//! was faster, must not show in the last digit.
+//! Sums that do not depend on the order of the numbers. So the result is the same to the last digit, however a
+//! file is divided and whichever worker is faster.
 //!
-//! Numbers of at most 18 digits and 18 decimal places go into a fixed-point integer of 192 bits in
-//! units of 10⁻¹⁸, which 2⁶⁴ of them cannot fill. The others go into one that grows ([`Wide`]).
-//! Nothing is rounded until the sum is written.
+//! Numbers with at most 18 digits and 18 decimal places are added in a fixed-point integer of 192 bits in units of
+//! 10⁻¹⁸, which 2⁶⁴ of them cannot overflow. Others are added in one that grows ([`Wide`]). Nothing is rounded
+//! until the sum is written.
 
 use num_bigint::BigInt;
 use serde::{Deserialize, Serialize};
@@ -12,23 +12,23 @@ use super::number::{Number, PLACES};
 use super::wide::Wide;
 use crate::decimal::Decimal;
 
-/// Most decimal places that a sum is written with. One that has more is written as the nearest double, or a column
-/// of measurements with exponents would give sums of hundreds of digits.
+/// Maximum decimal places of an exact sum. A sum with more is written as the nearest double; otherwise a column of
+/// measurements with exponents would give sums of hundreds of digits.
 const PLACES_MAX: usize = 38;
 
-/// A sum, and of how many numbers.
+/// A sum and the count of its numbers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sum {
-    /// How many numbers there were.
+    /// Count of the numbers.
     pub count: u64,
     low: u128,
     high: i64,
-    /// What did not fit; nearly always absent.
+    /// Sum of the numbers that did not fit. Nearly always absent.
     wide: Option<Box<Wide>>,
 }
 
 impl Sum {
-    /// Adds what `cell` was read as; what is no number changes nothing.
+    /// Adds the parsed value of `cell`. A cell that is not a number changes nothing.
     #[inline]
     pub fn add(&mut self, number: Number, cell: &[u8]) {
         match number {
@@ -41,7 +41,7 @@ impl Sum {
         }
     }
 
-    /// Adds all that another sum has.
+    /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         let (low, carry) = self.low.overflowing_add(other.low);
@@ -68,8 +68,8 @@ impl Sum {
         }
     }
 
-    /// The sum with all its digits, or as the nearest double if more than `PLACES_MAX` of them stand after the
-    /// point; `None` of nothing.
+    /// Returns the sum with all its digits, or as the nearest double if more than `PLACES_MAX` follow the point.
+    /// `None` without numbers.
     #[must_use]
     pub fn total(&self) -> Option<Total> {
         if self.count == 0 {
@@ -79,14 +79,14 @@ impl Sum {
         Some(all.decimal(PLACES_MAX).map_or_else(|| Total::Rounded(all.over(1)), Total::Exact))
     }
 
-    /// The sum over the count, as the nearest double; `None` of nothing.
+    /// Returns the sum over the count, as the nearest double. `None` without numbers.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
-        // To divide the nearest double of the sum would round twice: 0.3 / 3 is not 0.1.
+        // Dividing the nearest double of the sum would round twice: 0.3 / 3 would not be 0.1.
         (self.count > 0).then(|| self.exact().over(self.count))
     }
 
-    /// Both parts together.
+    /// Returns the total of both parts.
     fn exact(&self) -> Wide {
         let units = (BigInt::from(self.high) << u128::BITS) + BigInt::from(self.low);
         let mut all = Wide::new(units, PLACES);
@@ -97,12 +97,12 @@ impl Sum {
     }
 }
 
-/// What a sum comes to.
+/// The value of a sum.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Total {
-    /// All its digits.
+    /// Exact, with all digits.
     Exact(String),
-    /// The nearest double; infinite beyond the largest.
+    /// The nearest double; infinite above the largest.
     Rounded(f64),
 }
 
@@ -152,10 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_rounded_once_where_they_are_rounded() {
+    fn rounded_sums_are_rounded_once() {
         check(&["1e300", "1e-300", "-1e300"], "~1e-300");
         check(&["1e-39", "1"], "~1.0");
-        // Half way between two doubles, and what is far below it decides.
+        // Half way between two doubles, so that a far smaller number decides.
         check(&["9007199254740993", "1e-50"], "~9007199254740994.0");
         check(&["9007199254740993", "-1e-50"], "~9007199254740992.0");
         check(&["5e-324"], "~5e-324");
@@ -176,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn a_mean_is_of_the_numbers_there_are() {
+    fn a_mean_counts_only_numbers() {
         assert_eq!(sum(&["1", "", "2"]).mean(), Some(1.5));
-        // Its sum, 0.3, has a double whose third is the one below 0.1.
+        // The sum is 0.3, and a third of its double is the double below 0.1.
         assert_eq!(sum(&["0.1"; 3]).mean(), Some(0.1));
         assert_eq!(sum(&["-0.000000000000000001", "0", "0"]).mean(), Some(-3.333_333_333_333_333_3e-19));
         assert_eq!(sum(&["1", "1", "0"]).mean(), Some(2.0 / 3.0));
@@ -218,7 +218,7 @@ mod tests {
         #[test]
         fn a_mean_of_one_number_is_the_nearest_double(number in any::<f64>().prop_filter("finite", |x| x.is_finite())) {
             prop_assert_eq!(sum(&[&format!("{number:e}")]).mean(), Some(number));
-            // All digits of the point half way to the next, and a trifle more or less.
+            // All digits of the point half way to the next double, and slightly more or less.
             let next = number.abs().next_up();
             if number.is_normal() && next.is_finite() {
                 let texts = [format!("{:.1100}", number.abs()), format!("{next:.1100}")];
@@ -232,7 +232,7 @@ mod tests {
         }
 
         #[test]
-        fn order_and_cuts_do_not_show(
+        fn order_and_division_do_not_matter(
             cells in proptest::collection::vec(any_cell(), 1..60),
             cut in 0..60_usize,
         ) {

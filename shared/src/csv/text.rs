@@ -1,4 +1,4 @@
-//! A file's text: unpacked, and decoded where commas could hide inside of characters.
+//! The text of a file: unpacked, and decoded if commas could be parts of characters.
 
 use std::fmt;
 use std::io::{self, BufReader, Read};
@@ -8,17 +8,17 @@ use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8};
 use super::{CsvFile, Packing};
 use crate::gunzip::Gunzip;
 
-/// Read at once from what is packed or encoded.
+/// Bytes per read of packed or encoded data.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Largest window a packed file may ask for, as a power of two: what `zstd --ultra -22` makes.
+/// Maximum window of a packed file, as a power of two: that of `zstd --ultra -22`.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// Whether text in this encoding can be cut into cells before it is decoded: delimiter, quotes and
-/// line ends are bytes of their own, and no part of another character.
+/// Whether text in this encoding can be split into cells before it is decoded: delimiters, quotes and line ends
+/// are single bytes, and never part of another character.
 #[must_use]
 pub fn is_split_safe(encoding: &'static Encoding, delimiter: u8) -> bool {
-    // Second bytes of the East Asian encodings begin at 0x30, letters and all from 0x40.
+    // The second bytes of East Asian encodings start at 0x30, and include letters from 0x40.
     let is_apart = delimiter < 0x30 || (0x3a..0x40).contains(&delimiter);
     encoding.is_ascii_compatible() && (encoding == UTF_8 || encoding.is_single_byte() || is_apart)
 }
@@ -27,10 +27,10 @@ pub fn is_split_safe(encoding: &'static Encoding, delimiter: u8) -> bool {
 pub struct Text<'a>(Box<dyn Read + 'a>);
 
 impl<'a> Text<'a> {
-    /// Reads `raw`, which is what is on the disk, as `file` says.
+    /// Reads `raw`, the file's data on disk, as `file` describes it.
     ///
     /// # Errors
-    /// When the unpacking cannot be set up.
+    /// The unpacker cannot be set up.
     pub fn new(raw: impl Read + 'a, file: &CsvFile) -> io::Result<Self> {
         let unpacked: Box<dyn Read + 'a> = match file.packing {
             Packing::None => Box::new(raw),
@@ -61,18 +61,18 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
-/// Text of any encoding, read as UTF-8. What is not valid becomes U+FFFD; a byte order mark goes.
+/// Reads text of any encoding as UTF-8. Invalid input becomes U+FFFD; a byte order mark is removed.
 pub struct Decoded<R> {
     raw: R,
     decoder: Decoder,
     encoded: Vec<u8>,
-    /// Which bytes of `encoded` are not decoded yet.
+    /// The part of `encoded` that is not decoded yet.
     at: usize,
     len: usize,
     at_end: bool,
-    /// The decoder has given its last, and may not be asked again.
+    /// The decoder is finished and must not be called again.
     done: bool,
-    /// Decoded, and not yet asked for: at most one character, where the caller's buffer had no room for it.
+    /// Decoded bytes that did not fit into the caller's buffer: at most one character.
     rest: Vec<u8>,
 }
 
@@ -91,7 +91,7 @@ impl<R: Read> Decoded<R> {
         }
     }
 
-    /// Decodes into `buffer`; whether all is done.
+    /// Decodes into `buffer`. Returns whether the text is complete.
     fn decode(&mut self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
         if self.done {
             return Ok((0, true));
@@ -112,7 +112,7 @@ impl<R: Read> Decoded<R> {
 impl<R: Read> Read for Decoded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.rest.is_empty() {
-            // A decoder wants room for the longest character.
+            // The decoder needs room for the longest character.
             if buffer.len() >= 16 {
                 loop {
                     let (written, done) = self.decode(buffer)?;
@@ -168,7 +168,7 @@ mod tests {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(text.as_bytes()).unwrap();
         let mut gzip = gzip.finish().unwrap();
-        // Two members, as `cat a.gz b.gz` makes.
+        // Two members, as `cat a.gz b.gz` produces.
         gzip.extend(gzip.clone());
         let zstd = zstd::stream::encode_all(text.as_bytes(), 1).unwrap();
         for at_once in [1, 15, 16, 100, 1 << 16] {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_must_not_be_half_a_character() {
+    fn a_comma_in_a_multibyte_character_does_not_split_cells() {
         let table = [
             ("utf-8", b'|', true),
             ("windows-1252", b'|', true),

@@ -1,18 +1,18 @@
-//! A sum of numbers of any length, kept exactly.
+//! An exact sum of numbers of any length.
 
 use num_bigint::{BigInt, Sign};
 use serde::{Deserialize, Serialize};
 
 use crate::decimal::Decimal;
 
-/// Digits before and after the point that are added. Whatever a double can be has fewer, and so has any number
-/// that somebody wrote down; what one cell can make a worker compute must have a bound.
+/// Maximum digits before and after the point that are added. All doubles have fewer, and so does any number that a
+/// person writes. Without a limit one cell could cost a worker unlimited time.
 const DIGITS_MAX: i64 = 4096;
 
-/// Binary digits of a double's mantissa.
+/// Bits of a double's mantissa.
 const MANTISSA_BITS: u64 = 53;
 
-/// Binary digits after the point of the smallest double.
+/// Bits after the point of the smallest double.
 const FRACTION_BITS_MAX: u64 = 1074;
 
 /// `units / 10^places`.
@@ -21,7 +21,7 @@ pub(super) struct Wide {
     #[serde(with = "bytes")]
     units: BigInt,
     places: u32,
-    /// A number was too large to be added: there is no sum.
+    /// A number was too large to add, so there is no sum.
     beyond: bool,
 }
 
@@ -37,13 +37,13 @@ impl Wide {
             self.beyond = true;
             return;
         }
-        // What stands behind so many places is cut off.
+        // Cut off the digits after this many places.
         let room = usize::try_from(magnitude.saturating_add(DIGITS_MAX)).unwrap_or(0);
         let digits: Vec<u8> = decimal.significant().take(room).collect();
         let Some(units) = BigInt::parse_bytes(&digits, 10) else { return };
         let places = i64::try_from(digits.len()).unwrap_or(i64::MAX).saturating_sub(magnitude);
         let units = if decimal.negative { -units } else { units };
-        // A negative number of places is zeros before the point.
+        // A negative number of places means zeros before the point.
         let zeros = u32::try_from(places.min(0).unsigned_abs()).unwrap_or(0);
         let places = u32::try_from(places.max(0)).unwrap_or(0);
         self.merge(&Self::new(units * power(zeros), places));
@@ -67,7 +67,7 @@ impl Wide {
         if self.units.sign() == Sign::Minus { "-" } else { "" }
     }
 
-    /// All digits, if at most `places_max` of them stand after the point.
+    /// Returns all digits, if at most `places_max` follow the point.
     pub(super) fn decimal(&self, places_max: usize) -> Option<String> {
         let digits = format!("{:0>1$}", self.units.magnitude(), self.places as usize + 1);
         let (whole, fraction) = digits.split_at_checked(digits.len() - self.places as usize)?;
@@ -80,14 +80,15 @@ impl Wide {
         Some(format!("{sign}{whole}{point}{fraction}"))
     }
 
-    /// The double nearest to the sum over `count`, rounded once; infinite if there is no sum or no such double.
+    /// Returns the double nearest to the sum over `count`, rounded once. Infinite if there is no sum or no such
+    /// double.
     pub(super) fn over(&self, count: u64) -> f64 {
         if self.beyond {
             return f64::INFINITY;
         }
         let divisor = power(self.places) * count;
-        // So many decimal places that every point half way between two doubles of this size can be written with
-        // them: what is cut off then decides nothing but whether the quotient lies on such a point or above it.
+        // With this many decimal places, every point half way between two doubles of this size can be written
+        // exactly. The digits cut off then only decide whether the quotient is on such a point or above it.
         let below_one = (divisor.bits() + 1).saturating_sub(self.units.bits());
         let places = (MANTISSA_BITS + 2 + below_one).min(FRACTION_BITS_MAX + 2);
         let dividend =
@@ -95,7 +96,7 @@ impl Wide {
         let quotient = &dividend / &divisor;
         let sticky = if &quotient * &divisor == dividend { '0' } else { '1' };
         let sign = self.sign();
-        // The standard library reads any decimal as the nearest double.
+        // The standard library parses any decimal to the nearest double.
         format!("{sign}{quotient}{sticky}e-{}", places + 1).parse().unwrap_or(f64::NAN)
     }
 }
@@ -104,7 +105,7 @@ fn power(exponent: u32) -> BigInt {
     BigInt::from(10).pow(exponent)
 }
 
-/// As bytes, which is how `bincode` sends them without a word about each.
+/// Serializes it as bytes, which `bincode` sends as one block.
 mod bytes {
     use num_bigint::BigInt;
     use serde::{Deserializer, Serializer};

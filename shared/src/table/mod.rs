@@ -1,22 +1,18 @@
-//! A record as a row: the columns of a job, and what of a JSON line stands in
-//! each. Used by the workers for CSV, by the supervisor for Parquet and SQLite,
-//! so that all tables of one job have the same columns in the same order.
+//! The columns of a job's records, and what of a record stands in each.
 //!
-//! A row is read off the finished line and not off what it was made of: whoever
-//! makes records (`fetch`, `map`, the supervisor in place of a dead worker)
-//! makes them in one form. A cell that cannot be what its column holds is null.
+//! Workers make rows from the records themselves: text with a delimiter ([`Delimited`]), or cells of a type
+//! ([`Typed`]) from which the supervisor builds Parquet and SQLite. So all tables of one job have the same columns in
+//! the same order. A cell that cannot be what its column holds is null.
 
 mod delimited;
+mod typed;
+mod value;
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+use wire::record::{Ending, Record};
 
 pub use self::delimited::{Delimited, quoted};
-use crate::json::{self, Json};
+pub use self::typed::{Cell, Cells, Typed, first_row};
 use crate::select::{Each, Field, Pipe, Preset, names};
 
 /// The columns of a job's records.
@@ -32,22 +28,44 @@ pub struct Column {
     /// What it is called.
     pub name: String,
     /// Which part of a record it shows.
-    pub part: Part,
+    pub origin: Origin,
     /// What its cells are.
     pub kind: Kind,
 }
 
 /// A part of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
-    /// What stands under this key.
-    Top(String),
-    /// What was carried along under this name.
+pub enum Origin {
+    /// The input's position.
+    Id,
+    /// The URL as given.
+    Url,
+    /// The path as given.
+    Path,
+    /// The URL after redirects.
+    FinalUrl,
+    /// The status of the response.
+    Status,
+    /// Attempts made.
+    Attempts,
+    /// The slot of the worker.
+    Worker,
+    /// How long it took.
+    ElapsedMs,
+    /// The size of the body.
+    Bytes,
+    /// The encoding of the text.
+    Charset,
+    /// The value carried along under this name.
     Kept(String),
-    /// The field of this name.
-    Field(String),
-    /// What stands under this key of the error.
-    Error(String),
+    /// The field at this position, from 0.
+    Field(u32),
+    /// What the user's program answered.
+    Value,
+    /// The kind of the error.
+    ErrorKind,
+    /// The message of the error.
+    ErrorMessage,
 }
 
 /// What the cells of a column are.
@@ -72,13 +90,22 @@ pub enum Element {
     Float,
 }
 
+/// What names a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageInput {
+    /// Its URL; the records tell of a response.
+    Url,
+    /// Its path.
+    Path,
+}
+
 /// Whose records they are.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
-    /// Pages, under this key, with what is taken of each.
+    /// Pages, with what is taken of each.
     Page {
-        /// `url` or `path`.
-        input: &'a str,
+        /// What names a page.
+        input: PageInput,
         /// Of `--select`.
         fields: &'a [Field],
         /// Of `--each`.
@@ -98,67 +125,91 @@ impl Table {
     pub fn of(subject: Subject<'_>, kept: &[String]) -> Self {
         let mut table = Self { columns: Vec::new() };
         let (text, int) = (Kind::One(Element::Text), Kind::One(Element::Int));
-        table.top("id", int);
+        table.push("id", Origin::Id, int);
         let (fields, is_page, mapped) = match subject {
             Subject::Page { input, fields, each, presets, mapped } => {
-                table.top(input, text);
-                if input == "url" {
-                    table.top("final_url", text);
-                    table.top("status", int);
+                match input {
+                    PageInput::Path => table.push("path", Origin::Path, text),
+                    PageInput::Url => {
+                        table.push("url", Origin::Url, text);
+                        table.push("final_url", Origin::FinalUrl, text);
+                        table.push("status", Origin::Status, int);
+                    }
                 }
                 (columns_of(fields, each, presets), true, mapped)
             }
             Subject::Line => (Vec::new(), false, true),
         };
-        table.top("attempts", int);
-        table.top("worker", int);
+        table.push("attempts", Origin::Attempts, int);
+        table.push("worker", Origin::Worker, int);
         if is_page {
-            table.top("elapsed_ms", Kind::One(Element::Float));
-            table.top("bytes", int);
-            table.top("charset", text);
+            table.push("elapsed_ms", Origin::ElapsedMs, Kind::One(Element::Float));
+            table.push("bytes", Origin::Bytes, int);
+            table.push("charset", Origin::Charset, text);
         }
         // The last columns' names are taken before anybody else can have them.
-        let last: &[(&str, Part)] = &[
-            ("error_kind", Part::Error("kind".to_owned())),
-            ("error_message", Part::Error("message".to_owned())),
-        ];
+        let errors = [("error_kind", Origin::ErrorKind), ("error_message", Origin::ErrorMessage)];
         let value = if mapped { Some("value") } else { None };
-        let reserved: Vec<&str> = value.into_iter().chain(last.iter().map(|(name, _)| *name)).collect();
+        let reserved: Vec<&str> = value.into_iter().chain(errors.iter().map(|(name, _)| *name)).collect();
         for name in kept {
-            table.named(name, "keep", Part::Kept(name.clone()), text, &reserved);
+            table.named(name, "keep", Origin::Kept(name.clone()), text, &reserved);
         }
-        for (name, kind) in fields {
-            table.named(&name, "fields", Part::Field(name.clone()), kind, &reserved);
+        for (number, (name, kind)) in (0..).zip(fields) {
+            table.named(&name, "fields", Origin::Field(number), kind, &reserved);
         }
         if let Some(value) = value {
-            table.top(value, Kind::Json);
+            table.push(value, Origin::Value, Kind::Json);
         }
-        for (name, part) in last {
-            table.push((*name).to_owned(), part.clone(), text);
+        for (name, origin) in errors {
+            table.push(name, origin, text);
         }
         table
     }
 
-    fn top(&mut self, key: &str, kind: Kind) {
-        self.push(key.to_owned(), Part::Top(key.to_owned()), kind);
+    /// The first column that depends on whether the user's program answers: the first field, or what follows them.
+    fn first_field(&self) -> usize {
+        self.position(|origin| matches!(origin, Origin::Field(_)) || is_ending(origin))
     }
 
-    /// A column whose name is the user's: with its origin before it, if it is taken otherwise.
-    fn named(&mut self, name: &str, origin: &str, part: Part, kind: Kind, reserved: &[&str]) {
+    /// The first column behind the fields.
+    fn first_ending(&self) -> usize {
+        self.position(is_ending)
+    }
+
+    /// What is left to write of a row that was begun: from which column, and of which record.
+    fn ended<'a>(&self, ending: &Ending<'a>) -> (usize, Record<'a>) {
+        match *ending {
+            Ending::Value(value) => (self.first_ending(), Record { value: Some(value), ..Record::default() }),
+            Ending::Error(error) => (self.first_field(), Record { error: Some(error), ..Record::default() }),
+        }
+    }
+
+    fn position(&self, is_meant: impl Fn(&Origin) -> bool) -> usize {
+        let found = self.columns.iter().position(|column| is_meant(&column.origin));
+        found.unwrap_or(self.columns.len())
+    }
+
+    /// Adds a column with a name of the user's; the prefix is put before a name that is taken.
+    fn named(&mut self, name: &str, prefix: &str, origin: Origin, kind: Kind, reserved: &[&str]) {
         let mut free = name.to_owned();
         while self.has(&free) || reserved.iter().any(|taken| same(taken, &free)) {
-            free = format!("{origin}.{free}");
+            free = format!("{prefix}.{free}");
         }
-        self.push(free, part, kind);
+        self.push(&free, origin, kind);
     }
 
     fn has(&self, name: &str) -> bool {
         self.columns.iter().any(|column| same(&column.name, name))
     }
 
-    fn push(&mut self, name: String, part: Part, kind: Kind) {
-        self.columns.push(Column { name, part, kind });
+    fn push(&mut self, name: &str, origin: Origin, kind: Kind) {
+        self.columns.push(Column { name: name.to_owned(), origin, kind });
     }
+}
+
+/// Whether a part is known only when the user's program has answered.
+const fn is_ending(origin: &Origin) -> bool {
+    matches!(origin, Origin::Value | Origin::ErrorKind | Origin::ErrorMessage)
 }
 
 /// Whether two names are one for SQL, which does not tell upper from lower case.
@@ -188,161 +239,6 @@ fn kind_of(field: &Field) -> Kind {
     if is_list { Kind::List(element) } else { Kind::One(element) }
 }
 
-/// One cell.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Cell<'a> {
-    /// Nothing.
-    Null,
-    /// Of [`Element::Text`] and of [`Kind::Json`].
-    Text(Cow<'a, str>),
-    /// Of [`Element::Int`].
-    Int(i64),
-    /// Of [`Element::Float`].
-    Float(f64),
-}
-
-/// A record, cut into its parts.
-#[derive(Debug, Default)]
-pub struct Row<'a> {
-    top: Members<'a>,
-    kept: Members<'a>,
-    fields: Members<'a>,
-    error: Members<'a>,
-}
-
-/// The members of a JSON object, in order.
-#[derive(Debug, Default)]
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(16);
-                while let Some((Key(name), value)) = map.next_entry()? {
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
-
-impl<'a> Members<'a> {
-    fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.get())
-    }
-}
-
-/// All three parts are cut out in one reading: most of a record is in its fields, and reading over text costs.
-impl<'de> Deserialize<'de> for Row<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Record;
-        impl<'de> Visitor<'de> for Record {
-            type Value = Row<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a record")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut row = Row::default();
-                while let Some(Key(name)) = map.next_key()? {
-                    match &*name {
-                        "keep" => row.kept = map.next_value()?,
-                        "fields" => row.fields = map.next_value()?,
-                        "error" => row.error = map.next_value()?,
-                        _ => row.top.0.push((name, map.next_value()?)),
-                    }
-                }
-                Ok(row)
-            }
-        }
-        deserializer.deserialize_map(Record)
-    }
-}
-
-impl<'a> Row<'a> {
-    /// Cuts a record's line into its parts.
-    ///
-    /// # Errors
-    /// When it is no record.
-    pub fn parse(line: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(line)
-    }
-
-    /// What stands in `column`, as JSON; `None` is nothing, or `null`.
-    #[must_use]
-    pub fn json(&self, column: &Column) -> Option<&'a str> {
-        let json = match &column.part {
-            Part::Top(key) => self.top.get(key),
-            Part::Kept(name) => self.kept.get(name),
-            Part::Field(name) => self.fields.get(name),
-            Part::Error(key) => self.error.get(key),
-        };
-        json.filter(|json| *json != "null")
-    }
-
-    /// What stands in `column`; a list as JSON.
-    #[must_use]
-    pub fn cell(&self, column: &Column) -> Cell<'a> {
-        let Some(json) = self.json(column) else { return Cell::Null };
-        match column.kind {
-            Kind::One(element) => element.cell(json),
-            Kind::List(_) | Kind::Json => Cell::Text(Cow::Borrowed(json)),
-        }
-    }
-}
-
-impl Element {
-    fn cell(self, json: &str) -> Cell<'_> {
-        match self {
-            Self::Text => Cell::Text(text(json)),
-            Self::Int => json.parse().map_or(Cell::Null, Cell::Int),
-            Self::Float => json.parse().map_or(Cell::Null, Cell::Float),
-        }
-    }
-
-    /// The values of a list, which is given as JSON.
-    #[must_use]
-    pub fn cells(self, list: &str) -> Vec<Cell<'_>> {
-        // Almost always they are texts, which are read once then.
-        if self == Self::Text
-            && let Ok(texts) = serde_json::from_str::<Vec<Option<Key<'_>>>>(list)
-        {
-            let cells = texts.into_iter().map(|text| text.map_or(Cell::Null, |Key(text)| Cell::Text(text)));
-            return cells.collect();
-        }
-        let values: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
-        values
-            .into_iter()
-            .map(|value| if value.get() == "null" { Cell::Null } else { self.cell(value.get()) })
-            .collect()
-    }
-}
-
-/// A JSON text without its quotes; anything else as it is.
-fn text(json: &str) -> Cow<'_, str> {
-    if !json.starts_with('"') {
-        return Cow::Borrowed(json);
-    }
-    match json::parse(json) {
-        Ok(Json::String(text)) => text,
-        Ok(_) | Err(_) => Cow::Borrowed(json),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,7 +247,7 @@ mod tests {
         let fields = Field::parse_all(select).unwrap();
         let kept: Vec<String> = kept.iter().map(|name| (*name).to_owned()).collect();
         let subject =
-            Subject::Page { input: "url", fields: &fields, each: None, presets: &[], mapped: false };
+            Subject::Page { input: PageInput::Url, fields: &fields, each: None, presets: &[], mapped: false };
         Table::of(subject, &kept)
     }
 
@@ -369,7 +265,7 @@ mod tests {
         let each = Each::parse("li").unwrap();
         let fields = Field::parse_all(&["a=b"]).unwrap();
         let subject = Subject::Page {
-            input: "path",
+            input: PageInput::Path,
             fields: &fields,
             each: Some(&each),
             presets: &[Preset::JsonLd],
@@ -417,30 +313,5 @@ mod tests {
         ] {
             assert_eq!(kind_of(&Field::parse(select).unwrap()), want, "{select}");
         }
-    }
-
-    #[test]
-    fn cells_are_what_the_line_says() {
-        let table = page(&["n=a | int", "t=b", "l[]=c", "f=d | float"], &["k"]);
-        let line = br#"{"id":7,"url":"a\nb","keep":{"k":1.50},"status":200,"elapsed_ms":1.5,"fields":{"n":-3,"t":"\u0000\"","l":["x",null],"f":null}}"#;
-        let row = Row::parse(line).unwrap();
-        let cell = |name: &str| row.cell(table.columns.iter().find(|column| column.name == name).unwrap());
-        assert_eq!(cell("id"), Cell::Int(7));
-        assert_eq!(cell("url"), Cell::Text("a\nb".into()));
-        assert_eq!(cell("k"), Cell::Text("1.50".into()));
-        assert_eq!(cell("elapsed_ms"), Cell::Float(1.5));
-        assert_eq!(cell("n"), Cell::Int(-3));
-        assert_eq!(cell("t"), Cell::Text("\0\"".into()));
-        assert_eq!(cell("l"), Cell::Text(r#"["x",null]"#.into()));
-        assert_eq!(cell("f"), Cell::Null);
-        assert_eq!(cell("error_kind"), Cell::Null);
-        assert_eq!(
-            Element::Text.cells(r#"["x\n",null,{"a":1}]"#),
-            [Cell::Text("x\n".into()), Cell::Null, Cell::Text("{\"a\":1}".into())]
-        );
-        assert_eq!(Element::Int.cells("[1,\"x\"]"), [Cell::Int(1), Cell::Null]);
-        assert!(Row::parse(b"[]").is_err() && Row::parse(b"{\"id\":").is_err());
-        let half = Row::parse(br#"{"url":"\ud800"}"#).unwrap();
-        assert_eq!(half.cell(&table.columns[1]), Cell::Text("\u{fffd}".into()));
     }
 }

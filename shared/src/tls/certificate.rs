@@ -1,4 +1,4 @@
-//! What is wrong with which certificate, in words.
+//! Describes what is wrong with which certificate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 
 use super::spelled;
 
-/// Longest name of a certificate that is shown. Whoever made it chose it.
+/// Maximum length of a certificate's name in a message. The server chooses the name.
 const NAME_CHARS_MAX: usize = 100;
 
-/// Names of a certificate that are shown.
+/// Maximum number of a certificate's names in a message.
 const NAMES_SHOWN: usize = 5;
 
-/// A certificate that is refused, and why. Travels inside a TLS error.
+/// A rejected certificate and the reason. Passed on inside a TLS error.
 #[derive(Debug)]
 pub(super) struct Refused(String);
 
@@ -30,7 +30,7 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Refused {
-    /// The refusal with the certificate that it is about; a refusal for another reason as it is.
+    /// Adds the certificate to a rejection that is about one. Other rejections stay as they are.
     pub(super) fn explain(
         refusal: Error,
         end_entity: &CertificateDer<'_>,
@@ -42,7 +42,7 @@ impl Refused {
     }
 }
 
-/// A certificate with a list of purposes must name this one (RFC 5280, 4.2.1.12).
+/// A certificate that lists purposes must list this one (RFC 5280, 4.2.1.12).
 pub(super) fn check_purpose(certificate: &CertificateDer<'_>) -> Result<(), Error> {
     let bad = Error::InvalidCertificate(CertificateError::BadEncoding);
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Err(bad) };
@@ -88,7 +88,7 @@ fn describe(
     format!("{} {}", named(first), complaint(error))
 }
 
-/// The chain leads to nobody who is trusted; its last certificate says to whom.
+/// Reports a chain that does not end at a trusted certificate, and names the issuer of its last certificate.
 fn unknown_issuer(chain: &[X509Certificate<'_>]) -> String {
     let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
         return "certificate of an issuer that is not trusted".to_owned();
@@ -103,7 +103,7 @@ fn unknown_issuer(chain: &[X509Certificate<'_>]) -> String {
     }
 }
 
-/// What is wrong with a certificate, to follow its name.
+/// Words what is wrong with a certificate. The text follows the certificate's name.
 pub(super) fn complaint(error: &CertificateError) -> String {
     if let CertificateError::NotValidForNameContext { expected, presented } = error {
         return match presented.as_slice() {
@@ -137,18 +137,18 @@ pub(super) fn complaint(error: &CertificateError) -> String {
     if let CertificateError::Other(OtherError(why)) = error {
         return why.downcast_ref::<webpki::Error>().map_or_else(|| why.to_string(), of_webpki);
     }
-    format!("is refused: {}", spelled(error))
+    format!("is rejected: {}", spelled(error))
 }
 
 fn of_webpki(error: &webpki::Error) -> String {
     if *error == webpki::Error::CaUsedAsEndEntity {
-        return "is that of an authority, and not trusted itself".to_owned();
+        return "belongs to a CA, and is not trusted itself".to_owned();
     }
-    format!("is refused: {}", spelled(error))
+    format!("is rejected: {}", spelled(error))
 }
 
 fn hosts(names: &[String]) -> String {
-    // webpki shows a name as `DnsName("a.example")`.
+    // webpki formats a name as `DnsName("a.example")`.
     let shown: Vec<_> = names.iter().take(NAMES_SHOWN).map(|name| bare(name)).collect();
     let rest = names.len().saturating_sub(NAMES_SHOWN);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
@@ -159,7 +159,7 @@ fn bare(name: &str) -> &str {
     name.split_once('(').map_or(name, |(_, name)| name).trim_matches(['(', ')', '"'])
 }
 
-/// The common name, else all of it; cut short and free of control characters.
+/// Returns the common name, otherwise the whole name, shortened and without control characters.
 fn name(name: &X509Name<'_>) -> String {
     let common = name.iter_common_name().find_map(|common| common.as_str().ok());
     let text = common.map_or_else(|| name.to_string(), ToOwned::to_owned);

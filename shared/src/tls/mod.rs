@@ -1,8 +1,8 @@
-//! Which servers a TLS client of either process trusts, and how its failures read.
+//! Decides which servers a TLS client of either process trusts, and words its failures.
 //!
-//! rustls checks certificates; this module adds one rule and the words. The rule is OpenSSL's, and
-//! so curl's: a certificate that is itself trusted is good as a server's, CA or not. Nothing else
-//! is accepted that rustls refuses.
+//! rustls checks certificates; this module adds one rule and the wording. The rule is that of OpenSSL, and so of
+//! curl: a certificate that is trusted itself is valid for a server, whether it is a CA or not. Nothing else is
+//! accepted that rustls rejects.
 
 mod certificate;
 mod words;
@@ -27,7 +27,7 @@ use certificate::Refused;
 #[derive(Debug, Clone)]
 pub struct Trust {
     roots: RootCertStore,
-    /// As they were given: a server may present one of them as its own.
+    /// The certificates as given, because a server may present one of them as its own.
     certificates: Vec<CertificateDer<'static>>,
 }
 
@@ -38,7 +38,7 @@ impl Default for Trust {
 }
 
 impl Trust {
-    /// Adds the certificates that can be read and skips the others.
+    /// Adds the certificates that can be parsed, and skips the others.
     pub fn add_readable(&mut self, certificates: Vec<CertificateDer<'static>>) {
         self.roots.add_parsable_certificates(certificates.iter().cloned());
         self.certificates.extend(certificates);
@@ -47,25 +47,25 @@ impl Trust {
     /// Adds one certificate.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The certificate cannot be parsed.
     pub fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), Error> {
         self.roots.add(certificate.clone())?;
         self.certificates.push(certificate);
         Ok(())
     }
 
-    /// Whether nothing is trusted yet.
+    /// Whether no certificate is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.roots.is_empty()
     }
 
-    /// The roots alone, for more to be added.
+    /// Returns the roots, so that others can be added.
     pub const fn roots_mut(&mut self) -> &mut RootCertStore {
         &mut self.roots
     }
 
-    /// Checks servers' certificates against what is trusted, with the algorithms of `provider`.
+    /// Creates a verifier for these certificates, with the algorithms of `provider`.
     #[must_use]
     pub fn verifier(self, provider: &CryptoProvider) -> Arc<dyn ServerCertVerifier> {
         Arc::new(Verifier { trust: self, algorithms: provider.signature_verification_algorithms })
@@ -91,7 +91,7 @@ impl Verifier {
         let chain =
             verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms);
         if let Err(refusal) = chain {
-            // The dates have been checked before a CA is complained about.
+            // The dates were checked before the CA flag is rejected.
             if !is_ca_refused(&refusal) || !self.trust.certificates.contains(end_entity) {
                 return Err(refusal);
             }
@@ -143,8 +143,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The name of a variant as words: `NoCipherSuitesInCommon` is "no cipher suites in common". The
-/// lists of them are long, open and named with care.
+/// Turns a variant's name into words: `NoCipherSuitesInCommon` becomes "no cipher suites in common". rustls's
+/// lists of variants are long, open and well named.
 fn spelled(variant: &dyn Debug) -> String {
     let name = format!("{variant:?}");
     let name: Vec<char> = name.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();

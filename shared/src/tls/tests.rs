@@ -29,7 +29,7 @@ fn is_ca(params: &mut CertificateParams) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
 }
 
-/// What is said of `chain` by who trusts `trusted`; nothing if it is accepted.
+/// Returns the error for `chain` if `trusted` is trusted, or nothing if the chain is accepted.
 fn said(trusted: &[&CertificateDer<'static>], chain: &[CertificateDer<'static>], host: &str) -> String {
     let mut trust = Trust::default();
     trust.add_readable(trusted.iter().copied().cloned().collect());
@@ -43,7 +43,7 @@ fn said(trusted: &[&CertificateDer<'static>], chain: &[CertificateDer<'static>],
 }
 
 #[test]
-fn a_ca_that_is_trusted_itself_is_good_as_a_servers_certificate() {
+fn a_trusted_ca_certificate_is_valid_for_a_server() {
     let own = self_signed(named("a.example", is_ca));
     let other = self_signed(named("a.example", is_ca));
     let expired = self_signed(named("a.example", |params| {
@@ -65,7 +65,7 @@ fn a_ca_that_is_trusted_itself_is_good_as_a_servers_certificate() {
             &other,
             &own,
             "a.example",
-            "certificate \"CN of a.example\" is that of an authority, and not trusted itself",
+            "certificate \"CN of a.example\" belongs to a CA, and is not trusted itself",
         ),
         (
             &own,
@@ -92,7 +92,7 @@ fn a_ca_that_is_trusted_itself_is_good_as_a_servers_certificate() {
 }
 
 #[test]
-fn each_refusal_names_the_certificate_and_what_is_wrong_with_it() {
+fn each_rejection_names_the_certificate_and_its_fault() {
     let plain = self_signed(named("a.example", |_| ()));
     let future = self_signed(named("a.example", |params| params.not_before = date_time_ymd(2031, 2, 3)));
     let many = self_signed(named("a0.example", |params| {
@@ -142,14 +142,14 @@ fn each_refusal_names_the_certificate_and_what_is_wrong_with_it() {
 }
 
 #[test]
-fn who_trusts_nobody_refuses_everybody() {
+fn without_trust_every_certificate_is_rejected() {
     let own = self_signed(named("a.example", |_| ()));
     let want = "certificate \"CN of a.example\" is self-signed and not trusted";
     assert_eq!(said(&[], &[own], "a.example"), want);
 }
 
 #[test]
-fn other_failures_are_words_too() {
+fn other_failures_are_worded() {
     for (error, want) in [
         (
             Error::AlertReceived(AlertDescription::HandshakeFailure),
@@ -159,7 +159,7 @@ fn other_failures_are_words_too() {
         (Error::AlertReceived(AlertDescription::from(0xee)), "the server refused the connection: alert 238"),
         (
             Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
-            "the server and this client have no TLS in common: no cipher suites in common",
+            "TLS negotiation failed: no cipher suites in common",
         ),
         (
             Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite),
@@ -177,7 +177,7 @@ fn other_failures_are_words_too() {
         ),
         (
             Error::InvalidCertificate(CertificateError::UnknownRevocationStatus),
-            "the server's certificate is refused: unknown revocation status",
+            "the server's certificate is rejected: unknown revocation status",
         ),
     ] {
         assert_eq!(words(&error), want);

@@ -1,11 +1,11 @@
-//! A TLS failure as a person would say it.
+//! Words TLS failures for people.
 
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use super::certificate::{Refused, complaint};
 use super::spelled;
 
-/// What went wrong, to follow who it went wrong with.
+/// Says what went wrong. The text follows the name of the peer.
 #[must_use]
 pub fn words(error: &Error) -> String {
     if let Error::InvalidCertificate(error) = error {
@@ -20,7 +20,7 @@ pub fn words(error: &Error) -> String {
         return format!("the server refused the connection: {why}");
     }
     if let Error::PeerIncompatible(why) = error {
-        return format!("the server and this client have no TLS in common: {}", spelled(why));
+        return format!("TLS negotiation failed: {}", spelled(why));
     }
     if let Error::PeerMisbehaved(why) = error {
         return format!("the server broke the TLS protocol: {}", spelled(why));
@@ -38,7 +38,7 @@ pub fn words(error: &Error) -> String {
         (Error::NoCertificatesPresented, "the server presented no certificate"),
         (Error::UnsupportedNameType, "no certificate can name this host"),
         (Error::DecryptError, "a message of the server could not be decrypted"),
-        (Error::NoApplicationProtocol, "the server speaks no version of HTTP that this client speaks"),
+        (Error::NoApplicationProtocol, "the server supports no version of HTTP that this client supports"),
         (Error::PeerSentOversizedRecord, "the server sent more than TLS allows in a record"),
     ];
     match plain.iter().find(|(known, _)| known == error) {

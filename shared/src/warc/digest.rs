@@ -1,5 +1,5 @@
-//! Digests as every reader of archives expects them: SHA-1, in base 32. They
-//! find a block that was damaged and pages that are the same; they prove nothing.
+//! Digests as readers of archives expect them: SHA-1 in base 32. They detect damaged
+//! blocks and equal pages; they are not protection against forgery.
 
 use sha1::{Digest as _, Sha1};
 
@@ -19,11 +19,11 @@ const STEP_BYTES: usize = 64;
 
 /// SHA-1 of `head` and `payload` together, and of `payload` alone.
 ///
-/// Both are worked out side by side, a step of one and a step of the other. Each step waits for the one before,
-/// and the CPU meanwhile does the other's: on real pages that takes 16 µs where one after the other takes 26.
+/// Both are computed side by side, a step of each in turn. A step depends on the one before, and the CPU does
+/// the other's meanwhile: on real pages that takes 16 µs instead of 26.
 pub(super) fn sha1_of_both(head: &[u8], payload: &[u8]) -> [[u8; 20]; 2] {
     let (mut both, mut alone) = (Sha1::new_with_prefix(head), Sha1::new());
-    // What completes the head's last step, so that from there on both have whole ones.
+    // The bytes that complete the head's last block, so that from there on both have whole blocks.
     let fill = head.len().next_multiple_of(STEP_BYTES) - head.len();
     let (first, rest) = payload.split_at(fill.min(payload.len()));
     both.update(first);

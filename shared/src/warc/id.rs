@@ -1,33 +1,33 @@
-//! Names of records: UUIDs, made without asking anybody.
+//! Ids of records: UUIDs.
 
 use std::fmt;
 
 use super::digest::sha1_of;
 
-/// The name of a record.
+/// The id of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Id([u8; 16]);
 
 impl Id {
-    /// A name nobody has used, if these bytes are random (version 4).
+    /// A new id, made of random bytes (version 4).
     #[must_use]
     pub const fn random(bytes: [u8; 16]) -> Self {
         Self(bytes).versioned(4)
     }
 
-    /// A name that was made before.
+    /// An id that was made before.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// As it is sent.
+    /// Its bytes.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
 
-    /// The name of something within what this one names (version 5).
+    /// The id of something that belongs to what this id names (version 5).
     #[must_use]
     pub(super) fn child(self, name: &str) -> Self {
         let digest = sha1_of(&[&self.0, name.as_bytes()]);

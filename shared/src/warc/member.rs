@@ -1,19 +1,19 @@
-//! One gzip member for each record (RFC 1952), as WARC asks for, so that a
-//! reader can begin at any record. The compressor's tables are kept and reset:
-//! making them anew would cost more than compressing a small page.
+//! One gzip member for each record (RFC 1952), as WARC demands, so that a reader can
+//! begin at any record. The compressor's tables are reused: allocating new ones would
+//! cost more than compressing a small page.
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-/// How hard to try. A step more takes half as long again and makes pages a few percent smaller.
+/// Compression level. The next level takes half as long again and makes pages a few percent smaller.
 const LEVEL: u32 = 1;
 
-/// Below this a record is stored: resetting the tables costs more than its bytes do.
+/// Smaller records are stored: resetting the tables costs more than their bytes.
 const SHRINK_BYTES_MIN: usize = 1024;
 
 /// Magic number, deflate, no flags, no time, fastest, made on Unix.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3];
 
-/// Most that a block of deflate holds as it is.
+/// Most bytes in a stored block of deflate.
 const STORED_BYTES_MAX: usize = u16::MAX as usize;
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Packer {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         out.extend_from_slice(&HEADER);
         let begin = out.len();
-        // At this level noise grows by a twentieth: it is stored, as if it had not been tried.
+        // At this level random bytes grow by a twentieth: they are stored instead.
         let tried = shrinks && length >= SHRINK_BYTES_MIN && self.deflate(parts, length, out);
         if !tried || out.len() - begin >= length {
             out.truncate(begin);
@@ -48,10 +48,10 @@ impl Packer {
         out.extend_from_slice(&u32::try_from(length & 0xffff_ffff).unwrap_or(0).to_le_bytes());
     }
 
-    /// Compresses; false when the compressor would not, which with room for everything it does not say.
+    /// Compresses. Returns false if the compressor refuses, which it does not do with room for everything.
     fn deflate(&mut self, parts: &[&[u8]], length: usize, out: &mut Vec<u8>) -> bool {
         self.deflate.reset();
-        // What cannot be compressed grows by 5 bytes for every 16 KiB or so.
+        // Incompressible data grows by 5 bytes for about every 16 KiB.
         out.reserve(length / 2 + 64);
         for (number, part) in parts.iter().enumerate() {
             let flush = if number + 1 == parts.len() { FlushCompress::Finish } else { FlushCompress::None };

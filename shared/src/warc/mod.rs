@@ -1,9 +1,9 @@
 //! WARC 1.1 (ISO 28500): the records of a web archive, encoded one by one. Used
-//! by the workers for what they fetched, by the supervisor for the archive's
-//! first record and for inputs that no worker could answer for.
+//! by the workers for what they fetched, and by the supervisor for the archive's first
+//! record and for inputs that no worker could finish.
 //!
-//! Invariant: every record stands for itself (compressed, as a gzip member of
-//! its own), so that records of many workers can be appended in any order.
+//! Invariant: every record is complete in itself (compressed, it is a gzip member of its
+//! own), so that records of many workers can be appended in any order.
 
 mod digest;
 mod id;
@@ -30,7 +30,7 @@ pub enum Kind {
     Request,
     /// What came back.
     Response,
-    /// What is known besides.
+    /// What else is known.
     Metadata,
 }
 
@@ -75,7 +75,7 @@ pub struct Record<'a> {
     pub head: &'a [u8],
     /// The rest of the block: the body of a response, which has a digest of its own.
     pub payload: Option<&'a [u8]>,
-    /// Whether compressing it is worth the time: what came compressed does not shrink any more.
+    /// Whether compressing it is worth the time. A body that came compressed does not shrink any more.
     pub shrinks: bool,
 }
 
@@ -98,8 +98,8 @@ impl Writer {
         }
     }
 
-    /// The name of a record of this archive: the same for the same target, part and hop, so that
-    /// what is done again after a crash has the names it had.
+    /// The id of a record of this archive. It is the same for the same target, kind and hop, so that work repeated
+    /// after a crash gets the same ids.
     #[must_use]
     pub fn id(&self, target: u64, kind: Kind, hop: usize) -> Id {
         self.info.child(&format!("{target} {} {hop}", kind.name()))
@@ -151,24 +151,24 @@ impl Writer {
     }
 }
 
-/// An http(s) URL as it may stand in an archive: without credentials, which are nobody else's, and
-/// without its fragment, which is never sent.
+/// An http(s) URL as it may appear in an archive: without credentials, which are secret, and without its fragment,
+/// which is never sent.
 #[must_use]
 pub fn uri(url: &str) -> Option<String> {
     let mut url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-    // Neither can fail: an http(s) URL always has a host.
+    // Neither call can fail: an http(s) URL always has a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
     Some(url.into())
 }
 
-/// An input as it may stand in an archive: its credentials are nobody else's.
+/// An input as it may appear in an archive: without credentials, which are secret.
 #[must_use]
 pub fn without_credentials(input: &str) -> Cow<'_, str> {
     match Url::parse(input) {
         Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
-            // Neither can fail: what has credentials has a host.
+            // Neither call can fail: a URL with credentials has a host.
             let _ = url.set_username("");
             let _ = url.set_password(None);
             Cow::Owned(url.into())
@@ -177,7 +177,7 @@ pub fn without_credentials(input: &str) -> Cow<'_, str> {
     }
 }
 
-/// A JSON record as an archive's metadata record.
+/// A JSON record that becomes an archive's metadata record.
 #[derive(Debug, Clone, Copy)]
 pub struct Metadata<'a> {
     /// The target's id.
@@ -186,7 +186,7 @@ pub struct Metadata<'a> {
     pub date: SystemTime,
     /// Its URI, if it has one.
     pub uri: Option<&'a str>,
-    /// The response it speaks about, if there was one.
+    /// The response that it is about, if there was one.
     pub concurrent_to: Option<Id>,
     /// The encoded record, with or without its newline.
     pub json: &'a [u8],

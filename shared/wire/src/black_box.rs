@@ -30,7 +30,7 @@ const NO_TARGET: u64 = u64::MAX;
 pub enum Phase {
     /// Waiting for work or for the network; a death here is no target's fault.
     Idle,
-    /// Waiting for a blocking request: one target, no CPU stage.
+    /// Fetching: a blocking request, or one poll of a request on an event loop, decompression included.
     Fetch,
     /// Reading a file, decoding a page, extracting its fields.
     Extract,

@@ -5,7 +5,9 @@
 //! | [`protocol`] | the messages, generic over the document that describes a job |
 //! | [`codec`] | encodes messages in pieces small enough for a channel |
 //! | [`record`] | one output record, and the kinds of error it can carry |
+//! | [`kept`] | what a target carries along into its record |
 //! | [`json`] | JSON as others send it, kept as it stands |
+//! | [`decimal`] | decimal numbers, compared digit by digit |
 //! | [`mode`] | the four ways to use processes and waiting |
 //! | [`black_box`] | the shared page that survives a worker's death |
 //! | [`clock`] | the only module that reads the time |
@@ -15,7 +17,9 @@
 pub mod black_box;
 pub mod clock;
 pub mod codec;
+pub mod decimal;
 pub mod json;
+pub mod kept;
 pub mod mode;
 pub mod protocol;
 pub mod record;

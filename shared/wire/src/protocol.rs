@@ -61,7 +61,7 @@ pub struct Target {
     /// The URL, path or lines, byte for byte as given.
     #[serde(with = "serde_bytes")]
     pub input: Vec<u8>,
-    /// Data carried along into its record, as an encoded JSON object; empty if none.
+    /// Values carried along into its record, as [`Kept`](crate::kept::Kept) encodes them; empty if none.
     #[serde(with = "serde_bytes")]
     pub kept: Vec<u8>,
 }

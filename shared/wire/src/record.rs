@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
 
-use crate::json::{Json, JsonText};
+use crate::json::{self, Json, JsonText};
+use crate::kept::Kept;
 
 /// Why an input has no fields. The names are part of the public contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -134,18 +133,25 @@ pub struct Fields<'a> {
     pub values: &'a [FieldValue],
 }
 
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.names.len()))?;
+impl Fields<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut separator = b'{';
         for (name, value) in self.names.iter().zip(self.values) {
-            map.serialize_entry(name, value)?;
+            out.push(separator);
+            separator = b',';
+            json::write(name, out);
+            out.push(b':');
+            json::write(value, out);
         }
-        map.end()
+        if separator == b'{' {
+            out.push(b'{');
+        }
+        out.push(b'}');
     }
 }
 
 /// Why a record has no fields.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct RecordError<'a> {
     /// One of the kinds of the contract.
     pub kind: ErrorKind,
@@ -153,7 +159,7 @@ pub struct RecordError<'a> {
     pub message: &'a str,
     /// What is known about the death of a worker on this input.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<&'a Evidence>,
 }
 
 /// What the black box and the exit status say about a worker that died on an input.
@@ -172,64 +178,122 @@ pub struct Evidence {
     pub stderr: String,
 }
 
-/// One output record. Absent parts are left out of the line.
-#[derive(Debug, Clone, Serialize)]
+/// One output record. Absent parts are left out.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Record<'a> {
     /// The input's position, from 0.
     pub id: u64,
     /// The URL as given (fetch).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<&'a str>,
     /// The path as given (parse).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<&'a str>,
-    /// Data carried along from the input's row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep: Option<&'a RawValue>,
+    /// Values carried along from the input's row.
+    pub keep: Kept<'a>,
     /// The URL after redirects.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub final_url: Option<&'a str>,
     /// The status of the final response.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Attempts made, including this one.
-    pub attempts: u32,
+    pub attempts: Option<u32>,
     /// The slot of the worker that wrote this record.
-    pub worker: u32,
-    /// Time from the start of this attempt to the end of extraction, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "tenths")]
-    pub elapsed_ms: Option<f64>,
+    pub worker: Option<u32>,
+    /// Time from the start of this attempt to the end of extraction, in microseconds.
+    pub elapsed_us: Option<u64>,
     /// Size of the body after decompression (fetch) or of the file (parse).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// The encoding that the text was decoded from: its WHATWG name in lower case.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub charset: Option<&'a str>,
     /// What the selectors found.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<Fields<'a>>,
-    /// Why there are no fields.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What the user's program answered: one JSON value, in UTF-8.
+    pub value: Option<&'a [u8]>,
+    /// Why there are no fields, or no value.
     pub error: Option<RecordError<'a>>,
 }
 
-/// Decodes [`Target::kept`](crate::protocol::Target::kept), for [`Record::keep`].
-#[must_use]
-pub fn kept(encoded: &[u8]) -> Option<&RawValue> {
-    // The source encoded it, so this should not fail; and a record without it is better than no
-    // record.
-    if encoded.is_empty() { None } else { serde_json::from_slice(encoded).ok() }
+/// How the record of an input ends that went through the user's program.
+#[derive(Debug, Clone, Copy)]
+pub enum Ending<'a> {
+    /// With the program's answer: one JSON value, in UTF-8.
+    Value(&'a [u8]),
+    /// With an error, in place of the fields as well.
+    Error(RecordError<'a>),
 }
 
 impl Record<'_> {
     /// Appends this record as one JSON line, newline included.
-    ///
-    /// # Errors
-    /// Never in practice: writing to memory cannot fail, and every type here is plain data.
-    pub fn write_line(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        serde_json::to_writer(&mut *out, self)?;
-        out.push(b'\n');
-        Ok(())
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        self.begin_line(out);
+        if let Some(value) = self.value {
+            write_value(value, out);
+        }
+        if let Some(error) = &self.error {
+            member(",\"error\":", error, out);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Appends this record as a JSON line up to its fields, these included; a value, an error and the end are missing.
+    /// Returns where in `out` the fields begin, with the comma before them.
+    pub fn begin_line(&self, out: &mut Vec<u8>) -> usize {
+        member("{\"id\":", &self.id, out);
+        optional(",\"url\":", self.url, out);
+        optional(",\"path\":", self.path, out);
+        if !self.keep.is_empty() {
+            out.extend_from_slice(b",\"keep\":");
+            self.keep.write_object(out);
+        }
+        optional(",\"final_url\":", self.final_url, out);
+        optional(",\"status\":", self.status, out);
+        optional(",\"attempts\":", self.attempts, out);
+        optional(",\"worker\":", self.worker, out);
+        optional(",\"elapsed_ms\":", self.elapsed_ms(), out);
+        optional(",\"bytes\":", self.bytes, out);
+        optional(",\"charset\":", self.charset, out);
+        let fields_at = out.len();
+        if let Some(fields) = &self.fields {
+            out.extend_from_slice(b",\"fields\":");
+            fields.write(out);
+        }
+        fields_at
+    }
+
+    /// The time in milliseconds. A tenth of one is finer than any network; more digits only cost bytes.
+    #[must_use]
+    pub fn elapsed_ms(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a millisecond")]
+        self.elapsed_us.map(|us| (us as f64 / 1e3 * 10.0).round() / 10.0)
+    }
+}
+
+impl Ending<'_> {
+    /// Ends a line that [`Record::begin_line`] began in `out`, with its fields at `fields_at`.
+    pub fn end_line(&self, fields_at: usize, out: &mut Vec<u8>) {
+        match self {
+            Self::Value(value) => write_value(value, out),
+            Self::Error(error) => {
+                out.truncate(fields_at);
+                member(",\"error\":", error, out);
+            }
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+fn write_value(value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"value\":");
+    out.extend_from_slice(value);
+}
+
+/// Appends `value` after its key, which is given as JSON with what stands around it.
+fn member<T: Serialize + ?Sized>(key: &str, value: &T, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
+    json::write(value, out);
+}
+
+fn optional<T: Serialize>(key: &str, value: Option<T>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        member(key, &value, out);
     }
 }
 
@@ -238,42 +302,61 @@ fn is_zero(bytes: &u64) -> bool {
     *bytes == 0
 }
 
-// A tenth of a millisecond is finer than any network; more digits only cost bytes.
-#[expect(clippy::ref_option, reason = "serde's serialize_with passes a reference to the field")]
-fn tenths<S: Serializer>(ms: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    ms.map(|ms| (ms * 10.0).round() / 10.0).serialize(serializer)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::{Value, push};
 
     #[test]
     fn lines_follow_the_contracts_order_and_omit_absent_parts() {
         let names = ["title".to_owned(), "links".to_owned()];
         let values = [FieldValue::Null, FieldValue::List(vec![FieldValue::Text("a".into())])];
+        let mut kept = Vec::new();
+        assert!(push("n", Value::Json("1e400"), &mut kept));
         let record = Record {
             id: 17,
             url: Some("http://x/"),
-            path: None,
-            keep: kept(br#"{"n":1e400}"#),
+            keep: Kept(&kept),
             final_url: Some("http://x/"),
             status: Some(200),
-            attempts: 1,
-            worker: 2,
-            elapsed_ms: Some(41.234),
+            attempts: Some(1),
+            worker: Some(2),
+            elapsed_us: Some(41_234),
             bytes: Some(5),
             charset: Some("utf-8"),
             fields: Some(Fields { names: &names, values: &values }),
-            error: None,
+            ..Record::default()
         };
         let mut line = Vec::new();
-        record.write_line(&mut line).unwrap();
+        record.write_line(&mut line);
         assert_eq!(
             String::from_utf8(line).unwrap(),
             "{\"id\":17,\"url\":\"http://x/\",\"keep\":{\"n\":1e400},\"final_url\":\"http://x/\",\"status\":200,\"attempts\":1,\"worker\":2,\
              \"elapsed_ms\":41.2,\"bytes\":5,\"charset\":\"utf-8\",\"fields\":{\"title\":null,\"links\":[\"a\"]}}\n"
         );
+    }
+
+    #[test]
+    fn a_line_may_be_ended_later() {
+        let names = ["a".to_owned()];
+        let values = [FieldValue::Text("}".into())];
+        let fields = Some(Fields { names: &names, values: &values });
+        let record = Record { id: 7, url: Some("http://x/?,\"fields\":1"), fields, ..Record::default() };
+        let error = RecordError { kind: ErrorKind::Child, message: "it died", evidence: None };
+        for (ending, want) in [
+            (Ending::Value(b"1"), ",\"fields\":{\"a\":\"}\"},\"value\":1}\n"),
+            (Ending::Error(error), ",\"error\":{\"kind\":\"child\",\"message\":\"it died\"}}\n"),
+        ] {
+            let mut line = b"before ".to_vec();
+            let fields_at = record.begin_line(&mut line);
+            ending.end_line(fields_at, &mut line);
+            let want = format!("before {{\"id\":7,\"url\":\"http://x/?,\\\"fields\\\":1\"{want}");
+            assert_eq!(String::from_utf8(line).unwrap(), want);
+        }
+        let (mut whole, fields) = (Vec::new(), Some(Fields { names: &[], values: &[] }));
+        let record = Record { fields, value: Some(b"[]"), ..record };
+        record.write_line(&mut whole);
+        assert!(whole.ends_with(b",\"fields\":{},\"value\":[]}\n"));
     }
 
     #[test]

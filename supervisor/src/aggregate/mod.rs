@@ -1,15 +1,16 @@
-//! `csv`'s end of the flow: reports of parts are merged instead of written, and the groups are written at the end.
+//! The groups of a `csv` job: merging what the workers found, and writing it as a table.
 //!
 //! ```text
-//! runtime → (in order of the file) merge → output
+//! runtime → (in the order of the file) merge → output
 //! ```
-//! `merge` is fed by the thread that writes records in other jobs, `run` drives the passes, `output` writes
-//! the table, `rows` says which rows were bad. Reports are merged in the order of the file, and a file's groups
-//! join the others only when all of it is good: until then they can be dropped.
+//! `merge` runs on the thread that writes records in other jobs, `output` encodes the table, and `rows` says
+//! which rows were bad. Reports are merged in the order of the file. The groups of a file join the others only
+//! once all of it has turned out good; until then they can be dropped.
 
+mod merge;
 mod output;
 mod rows;
-mod run;
 
-pub use output::write;
-pub(crate) use run::{CsvReport, run, spec};
+pub(crate) use self::merge::{AggregateError, Merge, Merged, OnePass};
+pub(crate) use self::output::encode;
+pub(crate) use self::rows::remarks;

@@ -10,11 +10,11 @@ use shared::table::quoted;
 use crate::format::Format;
 use crate::sink;
 
-/// The table, encoded; packed, if the format says so.
+/// Encodes the groups as a table; compresses it if the format says so.
 ///
 /// # Errors
-/// When it cannot be packed.
-pub fn write(spec: &CsvSpec, groups: &Groups, format: Format) -> io::Result<Vec<u8>> {
+/// If it cannot be compressed.
+pub(crate) fn encode(spec: &CsvSpec, groups: &Groups, format: Format) -> io::Result<Vec<u8>> {
     let text = plain(spec, groups, format);
     match format.packing() {
         None => Ok(text),
@@ -38,7 +38,7 @@ fn plain(spec: &CsvSpec, groups: &Groups, format: Format) -> Vec<u8> {
     table.out
 }
 
-/// The groups by their keys: column after column, empty cells first, then numbers by value, then text byte by byte.
+/// Returns the groups sorted by their keys, column by column: empty cells, then numbers by value, then text by bytes.
 fn sorted(spec: &CsvSpec, groups: &Groups) -> Vec<usize> {
     type Cell<'a> = (Number, &'a [u8]);
     let by_cell = |a: &Cell<'_>, b: &Cell<'_>| {
@@ -90,7 +90,7 @@ impl Table<'_> {
                 for (n, value) in values.enumerate() {
                     separate(&mut self.out, n, delimiter);
                     let text = self.delimited(value);
-                    // One empty cell alone would be a blank line.
+                    // A single empty cell would be a blank line.
                     if text.is_empty() && self.names.len() == 1 {
                         self.out.extend_from_slice(b"\"\"");
                     }
@@ -111,7 +111,7 @@ impl Table<'_> {
         self.out.push(b'\n');
     }
 
-    /// Bytes that are not decoded stay as they are: they came out of a file that was read that way.
+    /// Bytes that are not decoded stay as they are, as they were in the file.
     fn delimited(&self, value: Value) -> Vec<u8> {
         match value {
             Value::Nothing => Vec::new(),
@@ -153,7 +153,7 @@ fn separate(out: &mut Vec<u8>, n: usize, delimiter: u8) {
     }
 }
 
-/// A number as JSON spells it: no plus sign, one digit at least on either side of a point, no zeros before the others.
+/// Writes a number as JSON spells it: no plus sign, a digit on either side of a point, no leading zeros.
 fn json_number(out: &mut Vec<u8>, text: &[u8]) {
     let unsigned = text.strip_prefix(b"+").unwrap_or(text);
     let (sign, digits) = match unsigned.strip_prefix(b"-") {
@@ -167,7 +167,7 @@ fn json_number(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(sign);
     out.extend_from_slice(whole);
     match rest {
-        // A point with no digit behind it.
+        // A point without a digit behind it.
         [b'.'] => {}
         [b'.', exponent @ (b'e' | b'E'), power @ ..] => {
             out.push(*exponent);
@@ -177,7 +177,7 @@ fn json_number(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// The shortest spelling that reads as the same double; whole numbers without a point.
+/// Returns the shortest spelling that reads as the same double; whole numbers have no point.
 fn float(value: f64) -> String {
     let text = serde_json::Number::from_f64(value).map_or_else(String::new, |number| number.to_string());
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)

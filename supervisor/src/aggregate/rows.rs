@@ -6,29 +6,29 @@ use std::path::Path;
 
 use shared::csv::{Bad, BadRow, CsvFile, CsvSpec, LineCounter, Place, Stray, StrayKind};
 
-use crate::merge::Tally;
+use super::{Merged, OnePass};
 use crate::units;
 
-/// Read at once while lines are counted.
+/// Bytes read at once while lines are counted.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// One line for each bad row that is remembered, and one for all together.
-#[must_use]
-pub(super) fn bad(spec: &CsvSpec, tally: &Tally) -> Vec<String> {
-    let mut said: Vec<String> = tally.bad_first.iter().map(|(file, row)| one(spec, *file, row)).collect();
-    if tally.bad > 0 {
-        let first = if tally.bad > said.len() as u64 {
-            format!(" (the first {} above)", said.len())
-        } else {
-            String::new()
-        };
-        said.push(format!(
+/// Returns what the user should know about rows and files: a line for each file that was read in one pass, one
+/// for each bad row that is remembered, and one for all bad rows together.
+pub(crate) fn remarks(spec: &CsvSpec, merged: &Merged, one_pass: &[OnePass]) -> Vec<String> {
+    let of_pass = |(file, stray): &OnePass| Some(in_one_pass(spec.files.get(*file as usize)?, *stray));
+    let mut remarks: Vec<String> = one_pass.iter().filter_map(of_pass).collect();
+    remarks.extend(merged.bad_first.iter().map(|(file, row)| one(spec, *file, row)));
+    if merged.bad > 0 {
+        let shown = merged.bad_first.len();
+        let first =
+            if merged.bad > shown as u64 { format!(" (the first {shown} above)") } else { String::new() };
+        remarks.push(format!(
             "{} of {} not used{first}; --strict makes that a failure",
-            units::counted(tally.bad, "row"),
-            units::count(tally.rows)
+            units::counted(merged.bad, "row"),
+            units::count(merged.rows)
         ));
     }
-    said
+    remarks
 }
 
 fn one(spec: &CsvSpec, file: u32, row: &BadRow) -> String {
@@ -50,12 +50,11 @@ fn one(spec: &CsvSpec, file: u32, row: &BadRow) -> String {
     format!("{}: {why}", place(file, row.place))
 }
 
-/// Why a file was read in one pass.
-#[must_use]
-pub(super) fn one_pass(file: &CsvFile, stray: Option<Stray>) -> String {
+/// Says why a file was read in one pass.
+fn in_one_pass(file: &CsvFile, stray: Option<Stray>) -> String {
     let Some(stray) = stray else {
         return format!(
-            "{}: read in one pass by one worker, for it could not be cut: it has quoted cells of more than 256 KiB",
+            "{}: read in one pass by one worker, because it could not be cut: it has quoted cells of more than 256 KiB",
             file.path.display()
         );
     };
@@ -71,12 +70,12 @@ pub(super) fn one_pass(file: &CsvFile, stray: Option<Stray>) -> String {
     )
 }
 
-/// `file:line`, or the byte if its line cannot be found out any more.
+/// Returns `file:line`, or the byte if the file cannot be read to find the line.
 fn place(file: &CsvFile, place: Place) -> String {
     let path = &file.path;
     match place {
         Place::Line(line) => format!("{}:{line}", path.display()),
-        // What is shown by its name may be open under another.
+        // The file may be open under another name than the one that is shown.
         Place::Offset(offset) => match line_of(&file.at, offset) {
             Ok(line) => format!("{}:{line}", path.display()),
             Err(_) => format!("{}, byte {offset}", path.display()),
@@ -84,7 +83,7 @@ fn place(file: &CsvFile, place: Place) -> String {
     }
 }
 
-/// Counts the lines up to a byte. Only what is shown is counted, so a clean file is read once.
+/// Counts the lines up to a byte. Lines are counted only for rows that are shown, so a clean file is read once.
 fn line_of(path: &Path, offset: u64) -> io::Result<u64> {
     let mut file = File::open(path)?.take(offset);
     let mut lines = LineCounter::default();

@@ -20,7 +20,7 @@ use super::Api;
 use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::{Pulse, acceptable};
-use crate::service::{Event, Service};
+use crate::service::{Service, Update};
 
 /// Silence after which a comment shows proxies and clients that the connection is alive.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
@@ -120,14 +120,14 @@ fn jobs(service: &Service) -> Vec<u8> {
     piece
 }
 
-fn write_event(service: &Service, event: &Event, piece: &mut Vec<u8>) {
+fn write_event(service: &Service, event: &Update, piece: &mut Vec<u8>) {
     match event {
-        Event::Job(job) => write(piece, "job", job),
-        Event::Removed(id) => write(piece, "removed", &serde_json::json!({ "id": id })),
-        Event::Said(job, message) => {
+        Update::Job(job) => write(piece, "job", job),
+        Update::Removed(id) => write(piece, "removed", &serde_json::json!({ "id": id })),
+        Update::Said(job, message) => {
             write(piece, "said", &serde_json::json!({ "job": job, "message": &**message }));
         }
-        Event::Pulse => {
+        Update::Pulse => {
             let board = service.board();
             let shown = board.service.read().unwrap_or_else(PoisonError::into_inner).clone();
             let workers = board.workers.read().unwrap_or_else(PoisonError::into_inner).clone();

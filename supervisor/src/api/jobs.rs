@@ -15,7 +15,7 @@ use super::views::{
     Count, Health, HostList, JobList, Scale, Scaled, WorkerList, acceptable, content_type, json,
 };
 use crate::nearest::nearest;
-use crate::service::{Refused, Verb};
+use crate::service::{JobAction, Refused};
 use crate::view::{JobId, JobState, JobView, ServiceView};
 
 const JSON: &str = "application/json";
@@ -260,17 +260,17 @@ pub(super) async fn delete(
     let (job, _) = api.service.job(id)?;
     // A client that wants one of the two must never get the other: the job may end while the
     // request is under way.
-    let verb = match query.text("only") {
-        Some("cancel") => Verb::Cancel,
-        Some("remove") => Verb::Remove,
+    let action = match query.text("only") {
+        Some("cancel") => JobAction::Cancel,
+        Some("remove") => JobAction::Remove,
         Some(other) => {
             return Err(Problem::bad(format_args!("only must be \"cancel\" or \"remove\", not {other:?}")));
         }
-        None if job.state.has_ended() => Verb::Remove,
-        None => Verb::Cancel,
+        None if job.state.has_ended() => JobAction::Remove,
+        None => JobAction::Cancel,
     };
-    let acted = act(&api, &peer, id, verb).await?;
-    if verb == Verb::Remove {
+    let acted = act(&api, &peer, id, action).await?;
+    if action == JobAction::Remove {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     Ok(json(StatusCode::ACCEPTED, &acted))
@@ -286,7 +286,7 @@ pub(super) async fn pause(
     Extension(peer): Extension<Peer>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(json(StatusCode::OK, &act(&api, &peer, job_id(&id)?, Verb::Pause).await?))
+    Ok(json(StatusCode::OK, &act(&api, &peer, job_id(&id)?, JobAction::Pause).await?))
 }
 
 /// Resumes a paused job.
@@ -299,7 +299,7 @@ pub(super) async fn resume(
     Extension(peer): Extension<Peer>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(json(StatusCode::OK, &act(&api, &peer, job_id(&id)?, Verb::Resume).await?))
+    Ok(json(StatusCode::OK, &act(&api, &peer, job_id(&id)?, JobAction::Resume).await?))
 }
 
 /// Creates a new job from the failed inputs of a job that has ended.
@@ -312,7 +312,7 @@ pub(super) async fn retry_failed(
     Extension(peer): Extension<Peer>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(created(StatusCode::CREATED, &act(&api, &peer, job_id(&id)?, Verb::RetryFailed).await?))
+    Ok(created(StatusCode::CREATED, &act(&api, &peer, job_id(&id)?, JobAction::RetryFailed).await?))
 }
 
 /// A response with a job, and its location.
@@ -324,11 +324,11 @@ pub(super) fn created(status: StatusCode, job: &JobView) -> Response {
     response
 }
 
-async fn act(api: &Arc<Api>, peer: &Peer, id: JobId, verb: Verb) -> Result<JobView, Problem> {
-    let acted = ask(api, move |api| api.service.act(id, verb)).await;
+async fn act(api: &Arc<Api>, peer: &Peer, id: JobId, action: JobAction) -> Result<JobView, Problem> {
+    let acted = ask(api, move |api| api.service.act(id, action)).await;
     match &acted {
-        Ok(_) => tracing::info!(sender = %peer, job = %id, ?verb, "a job was acted on"),
-        Err(problem) => tracing::info!(sender = %peer, job = %id, ?verb, why = problem.detail, "refused"),
+        Ok(_) => tracing::info!(sender = %peer, job = %id, ?action, "a job was acted on"),
+        Err(problem) => tracing::info!(sender = %peer, job = %id, ?action, why = problem.detail, "refused"),
     }
     acted
 }

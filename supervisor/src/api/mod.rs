@@ -47,7 +47,7 @@ use self::auth::Token;
 use self::metrics::HttpMetrics;
 use self::pace::Pace;
 use crate::config::{ApiConfig, Unprotected};
-use crate::service::{Endpoint, Service};
+use crate::service::{ApiServer, Service};
 
 /// Niceness of the threads for files, relative to the jobs. The thread that answers requests uses
 /// too little CPU to disturb the jobs. With a lower priority it would only be late: beside busy
@@ -199,7 +199,7 @@ impl ApiHandle {
     }
 }
 
-impl Endpoint for ApiHandle {
+impl ApiServer for ApiHandle {
     fn reload(&self) -> Result<(), String> {
         self.api.reload().map_err(|error| error.to_string())
     }

@@ -26,7 +26,7 @@ pub(super) fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, ApiError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(open(&files.certificates)?).collect();
     let chain = chain.map_err(|error| refuse(&files.certificates, format!("not PEM: {error}")))?;
     if chain.is_empty() {
-        return Err(refuse(&files.certificates, "there is no certificate in it".to_owned()));
+        return Err(refuse(&files.certificates, "it contains no certificate".to_owned()));
     }
     let key = PrivateKeyDer::from_pem_reader(open(&files.key)?)
         .map_err(|error| refuse(&files.key, format!("it holds no private key in PEM: {error}")))?;

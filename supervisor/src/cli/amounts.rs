@@ -1,22 +1,40 @@
-//! Amounts with a unit: times, sizes, rates. As `values`, each parsed by one function
-//! that says what it takes instead; zero and absurd ones end here.
+//! Amounts with a unit: times, sizes and rates. Each kind has one parser, whose errors name the accepted
+//! forms. Zero and absurdly large amounts are refused here, so later code does not check again.
 
 use std::time::Duration;
 
-/// Longest timeout. A target that may take longer is a job of its own, and a
-/// number this large is a slip of the unit.
+/// Longest timeout. A larger number is most likely a mistake in the unit.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Largest body. A page is held in memory while it is parsed.
+/// Largest body. The limit exists because a page is held in memory while it is parsed.
 const BODY_BYTES_MAX: u64 = 4 << 30;
 
-/// Highest rate to one host. Beyond it the bucket's ticks would be shorter than
-/// a system call; leaving the flag out means no limit.
+/// Highest rate per host. Beyond it, the time between two starts would be shorter than a system call.
+/// For no limit, the flag is left out.
 const RATE_PER_S_MAX: f64 = 1e6;
 
-/// Requests per second.
+/// A rate in requests per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct PerSecond(pub(super) f64);
+
+/// A range of delays. Both ends are the same if the delay is fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delay {
+    pub(super) least: Duration,
+    pub(super) most: Duration,
+}
+
+/// Parses `2s` or `1s..3s`.
+pub(super) fn delay(text: &str) -> Result<Delay, String> {
+    let Some((least, most)) = text.split_once("..") else {
+        return duration(text).map(|delay| Delay { least: delay, most: delay });
+    };
+    let (least, most) = (duration(least)?, duration(most)?);
+    if least > most {
+        return Err("give the shorter time first, such as 1s..3s".to_owned());
+    }
+    Ok(Delay { least, most })
+}
 
 /// Parses `30s`, `1m 30s`, `250ms`; a bare number is seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -26,17 +44,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     };
     match parsed {
         None => Err("give a time such as 30s, 500ms, 2m or 1.5 (seconds)".to_owned()),
-        Some(Duration::ZERO) => Err("nothing can be done in no time; give at least 1ms".to_owned()),
+        Some(Duration::ZERO) => Err("a time of zero is not allowed; give at least 1ms".to_owned()),
         Some(time) if time > DURATION_MAX => Err("give at most 24h".to_owned()),
         Some(time) => Ok(time),
     }
 }
 
-/// Parses `16MiB`, `500KB`, `1.5GiB`; a bare number is bytes, a bare letter means the binary unit.
+/// Parses `16MiB`, `500KB`, `1.5GiB`. A bare number is bytes; `K`, `M` and `G` mean KiB, MiB and GiB.
 pub(super) fn body_bytes(text: &str) -> Result<u64, String> {
     match bytes(text.trim()) {
         None => Err("give a size such as 16MiB, 500KB or 1048576 (bytes)".to_owned()),
-        Some(0) => Err("no page fits in 0 bytes; give at least 1".to_owned()),
+        Some(0) => Err("a limit of 0 bytes is not allowed; give at least 1".to_owned()),
         Some(bytes) if bytes > BODY_BYTES_MAX => {
             Err("give at most 4GiB: a page is held in memory while it is parsed".to_owned())
         }
@@ -44,19 +62,19 @@ pub(super) fn body_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Least memory a worker can be given: below this it cannot even load its libraries and one page.
+/// Smallest memory limit of a worker. With less, it could not load its libraries and one page.
 const WORKER_MEMORY_MIN: u64 = 64 << 20;
 
 /// `--worker-memory`.
 pub(super) fn worker_memory(text: &str) -> Result<u64, String> {
     match bytes(text) {
         Some(bytes) if bytes >= WORKER_MEMORY_MIN => Ok(bytes),
-        Some(_) => Err("a worker needs at least 64MiB to start and to hold a page".to_owned()),
+        Some(_) => Err("give at least 64MiB; with less, a worker cannot start and hold a page".to_owned()),
         None => Err("give a size such as 512MiB or 2GiB".to_owned()),
     }
 }
 
-/// How much may be kept, or sent at once.
+/// Parses the size of what is kept, or of one request.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     match bytes(text.trim()) {
         Some(bytes) if bytes > 0 => Ok(bytes),
@@ -64,7 +82,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// For how long something is kept, `7d`, `12h`; a bare number is seconds.
+/// Parses how long something is kept: `7d`, `12h`. A bare number is seconds.
 pub(super) fn age(text: &str) -> Result<Duration, String> {
     let parsed = match text.trim().parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
@@ -90,7 +108,7 @@ fn bytes(text: &str) -> Option<u64> {
         return Some(whole.saturating_mul(unit));
     }
     let size = number.parse::<f64>().ok()? * unit as f64;
-    // Far beyond the limit checked next, and within what an f64 counts exactly.
+    // 1e15 is far above every limit that callers check, and an f64 is exact up to there.
     (size < 1e15).then_some(size as u64)
 }
 
@@ -106,7 +124,7 @@ pub(super) fn rate(text: &str) -> Result<PerSecond, String> {
     match number.trim().parse::<f64>() {
         Ok(number) if number > 0.0 && number / seconds <= RATE_PER_S_MAX => Ok(PerSecond(number / seconds)),
         Ok(number) if number > 0.0 => {
-            Err("give at most 1000000/s; without the flag there is no limit".to_owned())
+            Err("give at most 1000000/s; for no limit, leave the flag out".to_owned())
         }
         Ok(_) => Err("give a rate above zero, such as 0.5/s".to_owned()),
         Err(_) => Err("give a rate such as 5/s, 300/m or 1000/h".to_owned()),
@@ -142,6 +160,25 @@ mod tests {
                 ("30 parsecs", "give a time"),
                 ("2d", "at most 24h"),
                 ("1e9", "at most 24h"),
+            ],
+        );
+    }
+
+    #[test]
+    fn delays() {
+        let ms = Duration::from_millis;
+        check(
+            delay,
+            &[
+                ("2s", Delay { least: ms(2000), most: ms(2000) }),
+                ("0.5..1.5", Delay { least: ms(500), most: ms(1500) }),
+                ("100ms .. 1s", Delay { least: ms(100), most: ms(1000) }),
+            ],
+            &[
+                ("3s..1s", "shorter time first"),
+                ("1s..", "give a time"),
+                ("..", "give a time"),
+                ("0..1s", "1ms"),
             ],
         );
     }

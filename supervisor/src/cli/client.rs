@@ -1,7 +1,7 @@
-//! Commands that talk to a service: from flags to an [`Order`].
+//! Commands that talk to a service: from flags to an [`ClientCommand`].
 //!
-//! What is submitted is what was typed, word for word, under the names that a
-//! job file has; so the service decides what it means, as for any client.
+//! `submit` sends what the user typed, word for word, under the key names of a job file. The service alone
+//! interprets it, as it does for any other client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -17,14 +17,15 @@ use super::flags::{
 use super::parts::when;
 use super::problem::Problem;
 use super::settings::{is_repeatable, is_switch, key};
-use super::{Surroundings, settings};
-use crate::client::{Act, Files, Order, Place, Results, Submit, What};
+use super::{Environment, settings};
+use crate::client::{ClientCommand, Files, Operation, Results, ServiceAddress, Submit};
+use crate::view::JobAction;
 
-/// What concerns one terminal or one file here; the records of a job stay with its service.
+/// Flags of a local run that `submit` refuses. The service keeps the records of its jobs.
 const NOT_SUBMITTED: [&str; 6] = ["output", "overwrite", "resume", "summary", "report", "config"];
 
-/// What of the command line is for the client itself.
-const CLIENTS: [&str; 12] = [
+/// Flags that the client uses itself and does not send.
+const CLIENT_FLAGS: [&str; 12] = [
     "socket",
     "url",
     "token-file",
@@ -39,13 +40,13 @@ const CLIENTS: [&str; 12] = [
     "priority",
 ];
 
-/// The flags that say where the service is; they may be set in the environment.
-const PLACES: [&str; 4] = ["socket", "url", "token-file", "ca"];
+/// The flags that locate the service. They can also be set in the environment.
+const LOCATION_FLAGS: [&str; 4] = ["socket", "url", "token-file", "ca"];
 
 /// The flags that name files.
-const FILES: [&str; 3] = ["input", "paths", "files"];
+const FILE_FLAGS: [&str; 3] = ["input", "paths", "files"];
 
-/// The files that were typed, by flag.
+/// The files on the command line, by flag.
 type Typed = BTreeMap<&'static str, Vec<PathBuf>>;
 
 /// Whether a command talks to a service.
@@ -53,13 +54,13 @@ pub(super) fn is_client(path: &[String]) -> bool {
     matches!(path.first().map(String::as_str), Some("submit" | "jobs" | "results" | "cancel" | "status"))
 }
 
-/// The flags of a client's command that the environment may set.
+/// Returns the flags of a client command that can be set in the environment.
 pub(super) fn from_environment<'a>(root: &'a Command, path: &[String]) -> Vec<&'a Arg> {
     let arguments = settings::arguments(root, path);
-    arguments.into_iter().filter(|arg| PLACES.contains(&key(arg)) || key(arg) == "quiet").collect()
+    arguments.into_iter().filter(|arg| LOCATION_FLAGS.contains(&key(arg)) || key(arg) == "quiet").collect()
 }
 
-/// Takes out of the help of `submit` what it would refuse.
+/// Hides the flags that `submit` refuses from its help.
 pub(super) fn hide_unsubmitted(root: Command) -> Command {
     root.mut_subcommand("submit", |submit| {
         submit.mut_subcommands(|command| {
@@ -71,16 +72,16 @@ pub(super) fn hide_unsubmitted(root: Command) -> Command {
     })
 }
 
-/// What a client is to do.
+/// Builds the client's order from the flags.
 pub(super) fn order(
     verb: Verb,
     (root, path, matches): (&Command, &[String], &ArgMatches),
-    around: &Surroundings<'_>,
-) -> Result<Order, Problem> {
+    env: &Environment<'_>,
+) -> Result<ClientCommand, Problem> {
     if !matches!(verb, Verb::Submit(_)) {
         refuse_pool_flags(root, matches)?;
     }
-    let (service, what) = match verb {
+    let (service, operation) = match verb {
         Verb::Submit(SubmitFlags { service, name, priority, idempotency_key, wait, verb }) => {
             let submitted = (root, path, matches);
             let (mut document, mut typed) = document(verb.is_some(), submitted)?;
@@ -88,29 +89,29 @@ pub(super) fn order(
             document.extend(priority.map(|priority| ("priority".to_owned(), priority.into())));
             let files = files(&mut document, &mut typed)?;
             let (progress, quiet) = (when(progress(matches)), matches.get_flag("quiet"));
-            (service, What::Submit(Submit { document, files, idempotency_key, wait, progress, quiet }))
+            (service, Operation::Submit(Submit { document, files, idempotency_key, wait, progress, quiet }))
         }
         Verb::Jobs(JobsFlags { state, limit, service, verb }) => {
-            let what = match verb {
+            let operation = match verb {
                 None => {
                     let names = state.iter().filter_map(|state| state.to_possible_value());
-                    What::Jobs { states: names.map(|name| name.get_name().to_owned()).collect(), limit }
+                    Operation::Jobs { states: names.map(|name| name.get_name().to_owned()).collect(), limit }
                 }
-                Some(JobsVerb::Pause(job)) => What::Act(job.id, Act::Pause),
-                Some(JobsVerb::Resume(job)) => What::Act(job.id, Act::Resume),
-                Some(JobsVerb::RetryFailed(job)) => What::Act(job.id, Act::RetryFailed),
-                Some(JobsVerb::Remove(job)) => What::Act(job.id, Act::Remove),
+                Some(JobsVerb::Pause(job)) => Operation::ActOn(job.id, JobAction::Pause),
+                Some(JobsVerb::Resume(job)) => Operation::ActOn(job.id, JobAction::Resume),
+                Some(JobsVerb::RetryFailed(job)) => Operation::ActOn(job.id, JobAction::RetryFailed),
+                Some(JobsVerb::Remove(job)) => Operation::ActOn(job.id, JobAction::Remove),
             };
-            (service, what)
+            (service, operation)
         }
         Verb::Results(ResultsFlags { job, follow, from, only, output, overwrite, service }) => {
             let only = only.and_then(|only| only.to_possible_value()).map(|only| only.get_name().to_owned());
             let output = (output != Path::new("-")).then_some(output);
-            (service, What::Results(Results { id: job.id, follow, from, only, output, overwrite }))
+            (service, Operation::Results(Results { id: job.id, follow, from, only, output, overwrite }))
         }
-        Verb::Cancel(CancelFlags { job, service }) => (service, What::Act(job.id, Act::Cancel)),
-        Verb::Status(StatusFlags { id: Some(id), service }) => (service, What::Job(id)),
-        Verb::Status(StatusFlags { id: None, service }) => (service, What::Status),
+        Verb::Cancel(CancelFlags { job, service }) => (service, Operation::ActOn(job.id, JobAction::Cancel)),
+        Verb::Status(StatusFlags { id: Some(id), service }) => (service, Operation::Job(id)),
+        Verb::Status(StatusFlags { id: None, service }) => (service, Operation::Status),
         Verb::Fetch(_)
         | Verb::Parse(_)
         | Verb::Map(_)
@@ -118,13 +119,15 @@ pub(super) fn order(
         | Verb::Compare(_)
         | Verb::Serve(_)
         | Verb::Completions { .. }
-        | Verb::Man { .. } => return Err(Problem::Usage("this is no command for a service".to_owned())),
+        | Verb::Man { .. } => {
+            return Err(Problem::Usage("this command does not talk to a service".to_owned()));
+        }
     };
     let json = service.json;
-    Ok(Order { place: place(service, matches, around)?, json, what })
+    Ok(ClientCommand { address: service_address(service, matches, env)?, json, operation })
 }
 
-/// How many workers the service has is for the service to say.
+/// Refuses pool flags: the service sets its own workers.
 fn refuse_pool_flags(root: &Command, matches: &ArgMatches) -> Result<(), Problem> {
     let typed = root.get_arguments().find(|arg| {
         let id = arg.get_id().as_str();
@@ -132,42 +135,49 @@ fn refuse_pool_flags(root: &Command, matches: &ArgMatches) -> Result<(), Problem
             && matches.value_source(id) == Some(ValueSource::CommandLine)
     });
     match typed {
-        Some(arg) => Err(Problem::Usage(format!("--{} is not for a command that asks a service", key(arg)))),
+        Some(arg) => Err(Problem::Usage(format!(
+            "--{} has no effect on a command that talks to a service; leave it out",
+            key(arg)
+        ))),
         None => Ok(()),
     }
 }
 
-/// Where the service is: as typed, else as set, else the first place where a socket is.
-fn place(flags: ServiceFlags, matches: &ArgMatches, around: &Surroundings<'_>) -> Result<Place, Problem> {
+/// Locates the service: by the flags, else by the environment, else at the first default socket that exists.
+fn service_address(
+    flags: ServiceFlags,
+    matches: &ArgMatches,
+    env: &Environment<'_>,
+) -> Result<ServiceAddress, Problem> {
     let mut below = matches;
     while let Some((_, next)) = below.subcommand() {
         below = next;
     }
     let typed = |id: &str| below.value_source(id) == Some(ValueSource::CommandLine);
     if typed("socket") && typed("url") {
-        return Err(Problem::Usage("--socket and --url are two places; give one".to_owned()));
+        return Err(Problem::Usage("--socket and --url exclude each other; give one".to_owned()));
     }
     let (token_file, ca) = (flags.token_file, flags.ca);
     match (flags.socket, flags.url) {
-        (Some(socket), url) if typed("socket") || url.is_none() => Ok(Place::Socket(socket)),
+        (Some(socket), url) if typed("socket") || url.is_none() => Ok(ServiceAddress::Socket(socket)),
         (_, Some(url)) => {
             let parsed = url::Url::parse(&url).ok().filter(|url| {
                 matches!(url.scheme(), "http" | "https") && url.has_host() && matches!(url.path(), "" | "/")
             });
             match parsed {
-                Some(url) => Ok(Place::Url { url, token_file, ca }),
+                Some(url) => Ok(ServiceAddress::Url { url, token_file, ca }),
                 None => Err(Problem::Usage(format!(
-                    "--url {url}: takes scheme, host and port, such as https://muster.example:8443"
+                    "--url {url}: give scheme, host and port only, such as https://muster.example:8443"
                 ))),
             }
         }
-        (_, None) => Ok(Place::Socket(default_socket(around))),
+        (_, None) => Ok(ServiceAddress::Socket(default_socket(env))),
     }
 }
 
-/// Where `serve` puts its socket, and where the package's unit does.
-fn default_socket(around: &Surroundings<'_>) -> PathBuf {
-    let set = |name: &str| (around.variable)(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+/// The first existing socket where `serve` or the packaged systemd unit creates one.
+fn default_socket(env: &Environment<'_>) -> PathBuf {
+    let set = |name: &str| (env.variable)(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || set("HOME").map(|home| home.join(".local/state"));
     let places = [
         set("RUNTIME_DIRECTORY").map(|dir| dir.join("api.sock")),
@@ -186,8 +196,8 @@ fn progress(matches: &ArgMatches) -> WhenFlag {
     progress.copied().unwrap_or(WhenFlag::Auto)
 }
 
-/// The document: what stands in the job file, and over it what was typed, but for the files that were: they
-/// are sent along, and their names need not be UTF-8, which JSON is.
+/// Builds the job document: the job file, with the command line over it. Files named on the command line are
+/// returned apart. They are sent along, and their names need not be UTF-8 as JSON strings must.
 fn document(
     has_command: bool,
     (root, path, matches): (&Command, &[String], &ArgMatches),
@@ -198,7 +208,7 @@ fn document(
         None if has_command => Map::new(),
         None => {
             return Err(Problem::Usage(
-                "submit what? Give a command with its flags, such as `submit fetch -i urls.txt`, or --job FILE"
+                "nothing to submit: give a command with its flags, such as `submit fetch -i urls.txt`, or --job FILE"
                     .to_owned(),
             ));
         }
@@ -218,16 +228,16 @@ fn document(
         let typed = below.try_contains_id(id).is_ok()
             && below.value_source(id) == Some(ValueSource::CommandLine)
             && seen.insert(id.to_owned());
-        if !typed || CLIENTS.contains(&key) {
+        if !typed || CLIENT_FLAGS.contains(&key) {
             continue;
         }
         if NOT_SUBMITTED.contains(&key) {
             return Err(Problem::Usage(format!(
-                "--{key} is for a run here; a job's records stay with the service, and `supervisor results ID` reads them"
+                "--{key} is for local runs; the service keeps a job's records, and `supervisor results ID` prints them"
             )));
         }
         let raw: Vec<OsString> = below.get_raw(id).into_iter().flatten().map(OsString::from).collect();
-        if let Some(key) = FILES.into_iter().find(|files| *files == key) {
+        if let Some(key) = FILE_FLAGS.into_iter().find(|files| *files == key) {
             files.insert(key, raw.into_iter().map(PathBuf::from).collect());
         } else {
             document.insert(key.to_owned(), value(arg, raw)?);
@@ -236,11 +246,11 @@ fn document(
     Ok((document, files))
 }
 
-/// What was typed for one flag, as JSON.
+/// Converts the values of one flag to JSON.
 fn value(arg: &Arg, raw: Vec<OsString>) -> Result<Value, Problem> {
     let text = |raw: OsString| {
         raw.into_string().map_err(|raw| {
-            Problem::Usage(format!("{}: {} is not UTF-8, and JSON is", key(arg), raw.to_string_lossy()))
+            Problem::Usage(format!("{}: cannot send {}: it is not UTF-8", key(arg), raw.to_string_lossy()))
         })
     };
     let is_list = is_repeatable(arg) || arg.is_positional();
@@ -259,7 +269,7 @@ fn value(arg: &Arg, raw: Vec<OsString>) -> Result<Value, Problem> {
     })
 }
 
-/// A job file, its keys with hyphens.
+/// Reads a job file, with hyphens in its keys.
 fn job_file(path: &Path) -> Result<Map<String, Value>, Problem> {
     let refuse = |why: String| Problem::Usage(format!("{}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
@@ -277,7 +287,7 @@ fn job_file(path: &Path) -> Result<Map<String, Value>, Problem> {
     Ok(document)
 }
 
-/// The local files, which are sent along: those that were typed, else those of the document, which are taken out.
+/// Returns the local files to send: those on the command line, else those that it takes out of the document.
 fn files(document: &mut Map<String, Value>, typed: &mut Typed) -> Result<Files, Problem> {
     let mut take = |document: &mut _, key| {
         let written = take_paths(document, key);
@@ -288,7 +298,7 @@ fn files(document: &mut Map<String, Value>, typed: &mut Typed) -> Result<Files, 
     let named = match command.as_str() {
         "parse" if !lists.is_empty() => {
             return Err(Problem::Usage(
-                "submit parse sends files along, and takes no list of them with -i; name them, or their directory"
+                "`submit parse` cannot send a list of files (-i); name the files or their directory"
                     .to_owned(),
             ));
         }

@@ -1,4 +1,4 @@
-//! `csv`: what the words of `--group-by`, `--agg` and `--where` mean, and whether the files have the columns.
+//! `csv`: parses `--group-by`, `--agg` and `--where`, and finds their columns in the files.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use super::encoding::encoding;
 use super::flags::{ReadingFlags, TableFlags};
 use super::problem::Problem;
 use crate::nearest::nearest;
-use crate::source::{GivenCsv, Header, HeaderError, HeaderReading as Reading, column_hint, read_header};
+use crate::source::{CsvReading, Header, HeaderError, NamedFile, column_hint, read_header};
 
 /// Every function, as it is typed.
 const FUNCTIONS: [&str; 9] = ["count", "sum", "min", "max", "mean", "var", "stddev", "distinct", "quantile"];
 
-/// What the functions are called elsewhere.
+/// Names of the functions in other tools, for suggestions.
 const ALIASES: [(&str, &str); 10] = [
     ("avg", "mean"),
     ("average", "mean"),
@@ -31,7 +31,7 @@ const ALIASES: [(&str, &str); 10] = [
     ("len", "count"),
 ];
 
-/// Reads the headers and decides what is worked out; with the files that workers cannot open by their names.
+/// Reads the headers and builds the job, with the files that workers cannot open by name.
 pub(super) fn work(
     files: &[PathBuf],
     table: &TableFlags,
@@ -39,7 +39,7 @@ pub(super) fn work(
 ) -> Result<(Work, Vec<Arc<File>>), Problem> {
     let encoding = reading.encoding.as_deref().map(encoding).transpose()?;
     if files.is_empty() {
-        return Err(Problem::Usage("csv takes at least one file; - is standard input".to_owned()));
+        return Err(Problem::Usage("csv needs at least one file; - is standard input".to_owned()));
     }
     if files.iter().filter(|path| *path == Path::new("-")).count() > 1 {
         return Err(Problem::Usage("standard input can be read only once; give - once".to_owned()));
@@ -49,7 +49,7 @@ pub(super) fn work(
         named: Vec::new(),
         known: found.first().map(|header| header.names.clone()).unwrap_or_default(),
     };
-    // Text that is not decoded first is compared as it stands in the files; then that is all of it.
+    // If rows are not decoded first, conditions compare undecoded bytes, all in this one encoding.
     let raw = found.first().map(|header| header.encoding).filter(|encoding| {
         *encoding != UTF_8
             && found.iter().all(|header| header.encoding == *encoding && header.file.decode.is_none())
@@ -75,19 +75,20 @@ pub(super) fn work(
     Ok((Work::Csv(Box::new(spec)), held))
 }
 
-/// Reads all headers. Text that is compared must be in one encoding: where files differ, all are decoded.
+/// Reads all headers. Compared text must have one encoding, so if the files differ, all are decoded.
 fn headers(
     files: &[PathBuf],
     flags: &ReadingFlags,
     encoding: Option<&'static Encoding>,
-) -> Result<(Vec<GivenCsv>, Vec<Header>), Problem> {
-    let read = |path: &PathBuf, given: &GivenCsv, decodes: bool| {
+) -> Result<(Vec<NamedFile>, Vec<Header>), Problem> {
+    let read = |path: &PathBuf, given: &NamedFile, decodes: bool| {
         let delimiter = flags.delimiter.unwrap_or_else(|| delimiter(path));
-        read_header(given, Reading { delimiter, header: !flags.no_header, encoding, decodes }).map_err(unfit)
+        read_header(given, CsvReading { delimiter, header: !flags.no_header, encoding, decodes })
+            .map_err(header_problem)
     };
     let (mut given, mut found) = (Vec::new(), Vec::new());
     for path in files {
-        let file = GivenCsv::new(path).map_err(unfit)?;
+        let file = NamedFile::new(path).map_err(header_problem)?;
         found.push(read(path, &file, false)?);
         given.push(file);
     }
@@ -99,7 +100,7 @@ fn headers(
     Ok((given, found))
 }
 
-fn unfit(error: HeaderError) -> Problem {
+fn header_problem(error: HeaderError) -> Problem {
     match error {
         HeaderError::NotCsv { .. } => Problem::Usage(error.to_string()),
         HeaderError::Unreadable { .. }
@@ -109,17 +110,17 @@ fn unfit(error: HeaderError) -> Problem {
     }
 }
 
-/// A tab if the file's name says so.
+/// The delimiter by file name: a tab for .tsv, else a comma.
 fn delimiter(path: &Path) -> u8 {
     let name = path.to_string_lossy().to_ascii_lowercase();
     let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
     if name.ends_with(".tsv") || name.ends_with(".tab") { b'\t' } else { b',' }
 }
 
-/// The columns that are named, each once.
+/// The columns that the job names, each once.
 struct Columns {
     named: Vec<String>,
-    /// Those of the first file.
+    /// The columns of the first file.
     known: Vec<String>,
 }
 
@@ -132,7 +133,7 @@ impl Columns {
         u32::try_from(place).unwrap_or(u32::MAX)
     }
 
-    /// `a,b` is two columns, unless one is called that.
+    /// Splits `a,b` into two columns, unless a column has that name.
     fn split(&self, keys: &str) -> Vec<String> {
         if self.known.iter().any(|name| name == keys) {
             return vec![keys.to_owned()];
@@ -140,14 +141,14 @@ impl Columns {
         keys.split(',').map(|key| self.spelled(key)).collect()
     }
 
-    /// Without the spaces around it, unless they are part of the name.
+    /// Trims spaces, unless they are part of a column's name.
     fn spelled(&self, name: &str) -> String {
         let exact = self.known.iter().any(|known| known == name);
         if exact { name.to_owned() } else { name.trim().to_owned() }
     }
 }
 
-/// Where in each file the columns are.
+/// Finds the position of each column in each file.
 fn located(found: Vec<Header>, columns: &[String]) -> Result<Vec<CsvFile>, Problem> {
     let mut files = Vec::with_capacity(found.len());
     for Header { mut file, names, .. } in found {
@@ -157,7 +158,7 @@ fn located(found: Vec<Header>, columns: &[String]) -> Result<Vec<CsvFile>, Probl
                 (Some(place), None) => file.positions.push(place),
                 (Some(one), Some(other)) => {
                     return Err(Problem::Usage(format!(
-                        "{}: columns {} and {} are both called \"{column}\"; --no-header names columns by number",
+                        "{}: columns {} and {} are both called \"{column}\"; use --no-header to name columns by number",
                         file.path.display(),
                         one + 1,
                         other + 1
@@ -173,10 +174,10 @@ fn located(found: Vec<Header>, columns: &[String]) -> Result<Vec<CsvFile>, Probl
 
 fn no_column(path: &Path, column: &str, names: &[String]) -> Problem {
     let hint = column_hint(names, nearest(column, names.iter().map(String::as_str)));
-    Problem::Usage(format!("{}: there is no column \"{column}\"; {hint}", path.display()))
+    Problem::Usage(format!("{}: no column \"{column}\"; {hint}", path.display()))
 }
 
-/// `NAME=FUNC(COL)`, or `FUNC(COL)`, which is its own name.
+/// Parses `NAME=FUNC(COL)`, or `FUNC(COL)`, whose name is its own text.
 fn aggregate(text: &str, columns: &mut Columns) -> Result<Aggregate, Problem> {
     let wrong = |why: String| Problem::Usage(format!("--agg '{text}': {why}"));
     let (name, call) = match (text.find('='), text.find('(')) {
@@ -190,11 +191,11 @@ fn aggregate(text: &str, columns: &mut Columns) -> Result<Aggregate, Problem> {
         None => (call, None),
         Some((function, rest)) => match rest.strip_suffix(')') {
             Some(argument) => (function.trim_end(), Some(argument)),
-            None => return Err(wrong("a ) is missing at the end".to_owned())),
+            None => return Err(wrong("the closing ) is missing".to_owned())),
         },
     };
     if name.is_empty() {
-        return Err(wrong("there is no name before the =".to_owned()));
+        return Err(wrong("the name before = is missing".to_owned()));
     }
     let (function, column) = parsed(function, argument, columns).map_err(wrong)?;
     let column = column.map(|column| columns.place(&column));
@@ -220,21 +221,21 @@ fn parsed(
             let alias = ALIASES.iter().find(|(alias, _)| *alias == other).map(|(_, meant)| *meant);
             let hint = match alias.or_else(|| nearest(other, FUNCTIONS)) {
                 Some(near) => format!("did you mean {near}?"),
-                None => format!("there are: {}", FUNCTIONS.join(", ")),
+                None => format!("the functions are: {}", FUNCTIONS.join(", ")),
             };
-            return Err(format!("there is no function \"{name}\"; {hint}"));
+            return Err(format!("unknown function \"{name}\"; {hint}"));
         }
     };
     match argument.map(|column| columns.spelled(column)).filter(|column| !column.is_empty() && column != "*")
     {
         Some(column) => Ok((function, Some(column))),
         None if function == Function::Count => Ok((function, None)),
-        None => Err(format!("{name} takes a column: {name}(COL)")),
+        None => Err(format!("{name} needs a column: {name}(COL)")),
     }
 }
 
 fn quantile(argument: Option<&str>, columns: &Columns) -> Result<(Function, Option<String>), String> {
-    let usage = || "quantile takes a column and a share from 0 to 1: quantile(COL, 0.95)".to_owned();
+    let usage = || "quantile needs a column and a number from 0 to 1: quantile(COL, 0.95)".to_owned();
     let (column, rank) = argument.and_then(|argument| argument.rsplit_once(',')).ok_or_else(usage)?;
     let rank: f64 = rank.trim().parse().map_err(|_| usage())?;
     if !(0.0..=1.0).contains(&rank) || column.trim().is_empty() {
@@ -243,7 +244,7 @@ fn quantile(argument: Option<&str>, columns: &Columns) -> Result<(Function, Opti
     Ok((Function::Quantile(rank), Some(columns.spelled(column))))
 }
 
-/// `COL OP VALUE`. A value in quotes is text, and is compared as text even if it looks like a number.
+/// Parses `COL OP VALUE`. A quoted value is compared as text, even if it looks like a number.
 fn condition(text: &str, raw: Option<&'static Encoding>, columns: &mut Columns) -> Result<Filter, Problem> {
     const OPERATORS: [(&str, Comparison); 7] = [
         ("!=", Comparison::NotEqual),
@@ -254,20 +255,20 @@ fn condition(text: &str, raw: Option<&'static Encoding>, columns: &mut Columns) 
         (">", Comparison::Greater),
         ("~", Comparison::Contains),
     ];
-    // The first that stands in the text; of two at one place, the longer.
+    // The first operator in the text; at the same position, the longest.
     let place = |(operator, comparison): &(&str, Comparison)| {
         Some((text.find(operator)?, operator.len(), *comparison))
     };
     let first =
         OPERATORS.iter().filter_map(place).min_by_key(|(at, length, _)| (*at, std::cmp::Reverse(*length)));
     let Some((at, length, comparison)) = first else {
-        return Err(Problem::Usage(format!("--where '{text}': there is none of = != < <= > >= ~ in it")));
+        return Err(Problem::Usage(format!("--where '{text}': no operator; use one of = != < <= > >= ~")));
     };
     let (column, value) = (text.get(..at).unwrap_or_default(), text.get(at + length..).unwrap_or_default());
     let value = if comparison == Comparison::Equal { value.trim_start_matches('=') } else { value }.trim();
     let column = columns.spelled(column);
     if column.is_empty() {
-        return Err(Problem::Usage(format!("--where '{text}': there is no column before the operator")));
+        return Err(Problem::Usage(format!("--where '{text}': the column before the operator is missing")));
     }
     let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     let number = match (inner, Number::parse(value.as_bytes())) {
@@ -280,14 +281,14 @@ fn condition(text: &str, raw: Option<&'static Encoding>, columns: &mut Columns) 
     Ok(Filter { column: columns.place(&column), comparison, text: bytes, number })
 }
 
-/// Two columns of the output with one name could not be told apart.
+/// Refuses two columns of the output with the same name.
 fn check_names(spec: &CsvSpec) -> Result<(), Problem> {
     let keys = spec.keys.iter().filter_map(|key| spec.columns.get(*key as usize));
     let mut names: Vec<&String> = Vec::new();
     for name in keys.chain(spec.aggregates.iter().map(|aggregate| &aggregate.name)) {
         if names.contains(&name) {
             return Err(Problem::Usage(format!(
-                "two columns of the output would be called \"{name}\"; give one another name: --agg 'NAME=…'"
+                "two columns of the output are called \"{name}\"; rename one with --agg 'NAME=…'"
             )));
         }
         names.push(name);
@@ -334,10 +335,10 @@ mod tests {
         check("s=summ(price)", Err("did you mean sum?"));
         check("s=avg(price)", Err("did you mean mean?"));
         check("s=median(price)", Err("did you mean quantile(COL, 0.5)?"));
-        check("s=frobnicate(price)", Err("there are: count, sum"));
-        check("s=sum", Err("sum takes a column"));
-        check("s=sum(price", Err("a ) is missing"));
-        check("=sum(price)", Err("no name"));
+        check("s=frobnicate(price)", Err("the functions are: count, sum"));
+        check("s=sum", Err("sum needs a column"));
+        check("s=sum(price", Err("the closing ) is missing"));
+        check("=sum(price)", Err("the name before ="));
     }
 
     #[test]
@@ -358,7 +359,7 @@ mod tests {
         check("city != ", "city", NotEqual, "", false);
         check("city < a=b", "city", Less, "a=b", false);
         check("city ~ ork", "city", Contains, "ork", false);
-        for (text, part) in [("price", "there is none of"), ("= 4", "no column before")] {
+        for (text, part) in [("price", "no operator"), ("= 4", "the column before")] {
             let Err(Problem::Usage(message)) = condition(text, None, &mut columns()) else {
                 panic!("{text}")
             };

@@ -1,6 +1,5 @@
-//! Looks whether inputs can be read and outputs written, before anything is
-//! started. Opens no input: opening a named pipe and closing it again would
-//! break whoever writes it.
+//! Checks before the start that inputs can be read and outputs can be written. Opens no input: opening a
+//! named pipe and closing it again would make its writer fail.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use super::Surroundings;
+use super::Environment;
 use super::flags::OutputFlags;
 use super::object::object;
 use super::problem::Problem;
@@ -21,25 +20,25 @@ use crate::format::{self, Format};
 use crate::journal::beside;
 use crate::objects::{Object, ObjectUrl};
 use crate::plan::Output;
-use crate::sink::whole;
+use crate::sink::{SinkError, whole};
 
-/// Formats somebody may hope for in an output's name.
+/// Extensions of known formats that are not written. They are refused instead of becoming JSON lines.
 const NOT_WRITTEN: [&str; 15] = [
     "7z", "arrow", "avro", "br", "bz2", "duckdb", "feather", "htm", "html", "lz4", "orc", "xls", "xlsx",
     "xz", "zip",
 ];
 
-/// The lower-case extension of a file's name.
+/// The extension of a file's name, in lower case.
 pub(super) fn extension(path: &Path) -> String {
     path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase()
 }
 
-/// Says why a list of inputs cannot be read, if so; else whether it can be read twice.
+/// Checks that a list of inputs can be read. Returns whether it can be read twice.
 pub(super) fn check_list(path: &Path) -> Result<bool, Problem> {
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if metadata.is_dir() {
         return Err(Problem::Usage(format!(
-            "{} is a directory, and -i takes files; `parse {}` walks it",
+            "{} is a directory, and -i takes a file; to parse its pages, use `parse {}`",
             path.display(),
             path.display()
         )));
@@ -52,34 +51,34 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Problem {
     Problem::Impossible(format!("cannot read {}: {error}", path.display()))
 }
 
-/// Resolves `--output` of records, and what else the flags say about it.
+/// Resolves `--output` for records, with the flags that belong to it.
 pub(super) fn output(
     flags: &OutputFlags,
     inputs: &[&Path],
-    around: &Surroundings<'_>,
-) -> Result<Place, Problem> {
+    env: &Environment<'_>,
+) -> Result<OutputPlan, Problem> {
     let OutputFlags { output, overwrite, resume, split, .. } = flags;
     let (overwrite, resume) = (*overwrite, *resume);
     if overwrite && resume {
         return Err(Problem::Usage(
-            "--resume goes on with an output and --overwrite replaces it; give one of them".to_owned(),
+            "--resume continues an output and --overwrite replaces it; give one of them".to_owned(),
         ));
     }
     if resume && !can_be_resumed(output) {
         return Err(Problem::Usage(
-            "--resume goes on with a file, and this output is none; name one with --output FILE".to_owned(),
+            "--resume needs an output that is a file; name one with --output FILE".to_owned(),
         ));
     }
     let format = format(output, flags.format, split.is_some())?.unwrap_or_default();
     check_format(output, format, *split)?;
     let place =
-        |output| Place { output, object: None, format, split: *split, manifest: flags.manifest.clone() };
+        |output| OutputPlan { output, object: None, format, split: *split, manifest: flags.manifest.clone() };
     if output == Path::new("-") {
         return Ok(place(Output::Stdout));
     }
     if let Some(url) = ObjectUrl::of(output) {
-        let (object, path) = object(url, format, split.is_some(), around)?;
-        return Ok(Place {
+        let (object, path) = object(url, format, split.is_some(), env)?;
+        return Ok(OutputPlan {
             object: Some(Box::new(object)),
             ..place(Output::File { path, overwrite, resume })
         });
@@ -93,7 +92,7 @@ pub(super) fn output(
         return Ok(place(Output::File { path, overwrite: true, resume: false }));
     }
     let output = match fs::metadata(&path) {
-        // With a journal beside it, there is more to say; that is done where it is opened.
+        // If a journal exists beside it, the code that opens the journal reports more precisely.
         Ok(metadata)
             if metadata.is_file() && !overwrite && !resume && !beside(&path, ".journal").exists() =>
         {
@@ -111,8 +110,8 @@ pub(super) fn output(
     Ok(place(output))
 }
 
-/// Where records go, and how they are written there.
-pub(super) struct Place {
+/// The output of the records, and how it is written.
+pub(super) struct OutputPlan {
     pub(super) output: Output,
     pub(super) object: Option<Box<Object>>,
     pub(super) format: Format,
@@ -120,21 +119,18 @@ pub(super) struct Place {
     pub(super) manifest: Option<PathBuf>,
 }
 
-impl Place {
-    /// For records that nobody wants.
-    pub(super) fn nowhere() -> Self {
+impl OutputPlan {
+    /// The destination of discarded records.
+    pub(super) fn discarded() -> Self {
         Self { output: Output::Discard, object: None, format: Format::default(), split: None, manifest: None }
     }
 }
 
 fn exists(path: &Path) -> Problem {
-    Problem::Impossible(format!(
-        "{} exists; name another output, or replace it with --overwrite",
-        path.display()
-    ))
+    Problem::Impossible(SinkError::Exists { path: path.to_owned() }.to_string())
 }
 
-/// The format that was asked for or that the output's name says; a directory's name says nothing.
+/// The format given with `--format`, else by the output's name. A directory's name gives no format.
 fn format(path: &Path, asked: Option<Format>, is_directory: bool) -> Result<Option<Format>, Problem> {
     if asked.is_some() || is_directory || path == Path::new("-") {
         return Ok(asked);
@@ -144,64 +140,66 @@ fn format(path: &Path, asked: Option<Format>, is_directory: bool) -> Result<Opti
     let extension = extension(path);
     if format.is_none() && NOT_WRITTEN.contains(&extension.as_str()) {
         return Err(Problem::Usage(format!(
-            "{shown}: nothing is written as .{extension}; name the output .jsonl or another of {}, or say which \
-             it is with --format",
+            "{shown}: cannot write .{extension} files; use .jsonl or another of {}, or give the format with --format",
             format::NAMES
         )));
     }
     Ok(format)
 }
 
-/// Refuses what cannot be written where it is to be written.
+/// Refuses a format that the output cannot hold.
 fn check_format(path: &Path, format: Format, split: Option<NonZeroU64>) -> Result<(), Problem> {
     let shown = path.display();
     if cfg!(not(feature = "parquet")) && format == Format::Parquet {
         return Err(Problem::Usage(
-            "this build has no Parquet; build it with the feature `parquet`".to_owned(),
+            "this build cannot write Parquet; rebuild it with the feature `parquet`".to_owned(),
         ));
     }
     let is_stream = path == Path::new("-")
         || descriptor::named(path).is_some()
         || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
     if is_stream && (format.is_whole() || split.is_some()) {
-        let what =
-            if split.is_some() { "--split writes files".to_owned() } else { format!("{format} is a file") };
+        let what = if split.is_some() {
+            "--split needs a directory".to_owned()
+        } else {
+            format!("{format} needs a regular file")
+        };
         return Err(Problem::Usage(format!(
-            "{what}, and {} can only be written to from front to back; name one with --output",
+            "{what}, but the output is {}; name one with --output",
             if path == Path::new("-") { "standard output".to_owned() } else { shown.to_string() }
         )));
     }
     if path == Path::new("-") && matches!(format, Format::Warc { .. }) {
-        return Err(Problem::Usage("a web archive is a file; name it with --output".to_owned()));
+        return Err(Problem::Usage("a web archive must be a file; name it with --output".to_owned()));
     }
     if split.is_some() && matches!(format, Format::Warc { .. }) {
         return Err(Problem::Usage(
-            "--split counts records of ours, and a web archive has others too; leave it out".to_owned(),
+            "--split cannot divide a web archive, because it counts JSON records; leave it out".to_owned(),
         ));
     }
     let ends_in_slash = path.as_os_str().as_bytes().ends_with(b"/");
     if split.is_none() && (ends_in_slash || path.is_dir()) {
         return Err(Problem::Impossible(format!(
-            "{shown} is a directory; name a file in it, or say with --split N how many records go into each file"
+            "{shown} is a directory; name a file in it, or give the number of records per file with --split N"
         )));
     }
     Ok(())
 }
 
-/// A directory that files are made in; it is made itself if it is not there.
+/// Resolves a directory for the files of `--split`. The run creates it if it does not exist.
 fn directory_of_files(path: &Path, overwrite: bool, resume: bool) -> Result<Output, Problem> {
-    // Without a slash at its end: its journal lies beside it.
+    // Without a trailing slash, because the journal's name is made from this path.
     let path: PathBuf = path.components().collect();
     if path.file_name().is_none() {
         return Err(Problem::Usage(format!(
-            "--split makes files in a directory of their own, with a journal beside it; give {} another name",
+            "--split cannot write to {}, because its journal must be beside it; name another directory",
             path.display()
         )));
     }
     match fs::metadata(&path) {
         Ok(metadata) if !metadata.is_dir() => {
             return Err(Problem::Usage(format!(
-                "--split writes files into a directory, and {} is a file",
+                "--split needs a directory, and {} is a file",
                 path.display()
             )));
         }
@@ -209,16 +207,12 @@ fn directory_of_files(path: &Path, overwrite: bool, resume: bool) -> Result<Outp
             let used = whole::is_used(&path).map_err(|error| unreadable(&path, &error))?;
             if used && !overwrite && !resume && !beside(&path, ".journal").exists() {
                 return Err(Problem::Impossible(format!(
-                    "{} has an output in it; name another directory, or replace it with --overwrite",
+                    "{} already contains an output; name another directory, or replace it with --overwrite",
                     path.display()
                 )));
             }
             access(&path, AccessFlags::W_OK).map_err(|errno| {
-                Problem::Impossible(format!(
-                    "cannot write into {}: {}",
-                    path.display(),
-                    io::Error::from(errno)
-                ))
+                Problem::Impossible(format!("cannot write to {}: {}", path.display(), io::Error::from(errno)))
             })?;
         }
         Err(_) => check_writable(&path)?,
@@ -226,29 +220,29 @@ fn directory_of_files(path: &Path, overwrite: bool, resume: bool) -> Result<Outp
     Ok(Output::File { path, overwrite, resume })
 }
 
-/// Resolves the `--output` of a table, and its format.
+/// Resolves `--output` for a table, and its format.
 pub(super) fn table(
     path: PathBuf,
     asked: Option<Format>,
     overwrite: bool,
     inputs: &[&Path],
-    around: &Surroundings<'_>,
-) -> Result<Place, Problem> {
+    env: &Environment<'_>,
+) -> Result<OutputPlan, Problem> {
     let format = format(&path, asked, false)?.unwrap_or(Format::Csv(None));
     if !matches!(format, Format::Csv(_) | Format::Tsv(_) | Format::JsonLines(_)) {
         return Err(Problem::Usage(format!(
-            "{}: a table of groups is written as .csv, .tsv or .jsonl, each also .gz or .zst, not as .{format}",
+            "{}: cannot write a table of groups as .{format}; use .csv, .tsv or .jsonl, with or without .gz or .zst",
             path.display()
         )));
     }
-    let place = |output| Place { output, object: None, format, split: None, manifest: None };
+    let place = |output| OutputPlan { output, object: None, format, split: None, manifest: None };
     if path == Path::new("-") {
         return Ok(place(Output::Stdout));
     }
     if let Some(url) = ObjectUrl::of(&path) {
-        let (object, path) = object(url, format, false, around)?;
+        let (object, path) = object(url, format, false, env)?;
         let output = Output::File { path, overwrite, resume: false };
-        return Ok(Place { object: Some(Box::new(object)), ..place(output) });
+        return Ok(OutputPlan { object: Some(Box::new(object)), ..place(output) });
     }
     check_not_input("--output", &path, inputs)?;
     if is_descriptor(&path)? {
@@ -261,33 +255,33 @@ pub(super) fn table(
     Ok(place(Output::File { path, overwrite, resume: false }))
 }
 
-/// Whether it is a file, or will be one.
+/// Whether a run can continue this output, which must be a file or not exist yet.
 fn can_be_resumed(path: &Path) -> bool {
     path != Path::new("-")
         && descriptor::named(path).is_none()
         && fs::metadata(path).map_or(true, |metadata| metadata.is_file() || metadata.is_dir())
 }
 
-/// Whether what is at `path` is a file of the disk, or will be one.
+/// Whether `path` is a regular file, or will be one.
 pub(super) fn will_be_file(path: &Path) -> bool {
     descriptor::named(path).is_none() && fs::metadata(path).map_or(true, |metadata| metadata.is_file())
 }
 
-/// Checks `--summary` and `--report`, which replace what was there.
+/// Checks the path of `--summary`, `--report` or `--manifest`. These replace an existing file.
 pub(super) fn check_side_file(flag: &str, path: &Path, inputs: &[&Path]) -> Result<(), Problem> {
     if path == Path::new("-") {
-        return Err(Problem::Usage(format!("{flag} writes a file; stdout is for the records")));
+        return Err(Problem::Usage(format!("{flag} needs a file name; standard output is for the records")));
     }
     check_not_input(flag, path, inputs)?;
     check_writable(path)
 }
 
-/// Refuses two outputs in one file.
+/// Refuses two outputs to the same file.
 pub(super) fn check_distinct(files: &[(&str, &Path)]) -> Result<(), Problem> {
     for (n, (flag, path)) in files.iter().enumerate() {
         for (other_flag, other) in files.iter().skip(n + 1) {
             if same_file(path, other) {
-                return Err(Problem::Usage(format!("{flag} and {other_flag} are both {}", path.display())));
+                return Err(Problem::Usage(format!("{flag} and {other_flag} both name {}", path.display())));
             }
         }
     }
@@ -297,7 +291,7 @@ pub(super) fn check_distinct(files: &[(&str, &Path)]) -> Result<(), Problem> {
 fn check_not_input(flag: &str, path: &Path, inputs: &[&Path]) -> Result<(), Problem> {
     match inputs.iter().find(|input| same_file(input, path)) {
         Some(input) => Err(Problem::Usage(format!(
-            "{flag} {} is the input {}; writing it would destroy what is to be read",
+            "{flag} {} is also the input {}; writing it would destroy the input",
             path.display(),
             input.display()
         ))),
@@ -305,7 +299,7 @@ fn check_not_input(flag: &str, path: &Path, inputs: &[&Path]) -> Result<(), Prob
     }
 }
 
-/// Whether a path names a descriptor that was handed to us, which can then be written to, or nothing can.
+/// Whether a path names an inherited descriptor. If it does, the descriptor must be open for writing.
 fn is_descriptor(path: &Path) -> Result<bool, Problem> {
     let Some(number) = descriptor::named(path) else { return Ok(false) };
     match descriptor::inherited_for_writing(number) {
@@ -337,7 +331,7 @@ fn check_writable(path: &Path) -> Result<(), Problem> {
                 return access(directory, AccessFlags::W_OK).map_err(|errno| fail(errno.into()));
             }
             Err(Problem::Impossible(format!(
-                "cannot write {}: there is no directory {}; make it first",
+                "cannot write {}: directory {} does not exist; create it first",
                 path.display(),
                 directory.display()
             )))
@@ -353,7 +347,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Whether two names mean one regular file, whether or not it exists yet.
+/// Whether two paths name the same regular file, whether or not it exists yet.
 fn same_file(a: &Path, b: &Path) -> bool {
     match (fs::metadata(a), fs::metadata(b)) {
         (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),

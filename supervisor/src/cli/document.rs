@@ -1,5 +1,5 @@
-//! A job as the service takes it: the same flags as on the command line, written as a JSON object,
-//! and the files that came along. What a sender may not say is refused here, before anything is opened.
+//! A job as the service accepts it: the flags of the command line as a JSON object, plus uploaded files.
+//! A document that the service does not allow is refused here, before anything is opened.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,13 +14,13 @@ use super::flags::Flags;
 use super::problem::Problem;
 use super::resolve;
 use super::settings::{self, Keys, Settings};
-use super::{Request, Surroundings, Texts, definitions};
+use super::{Environment, Invocation, Texts, definitions};
 use crate::config::Allowed;
 use crate::descriptor;
 use crate::outcome::first_paragraph;
-use crate::plan::{CsvPlan, Input, Plan};
+use crate::plan::{Input, Plan};
 
-/// What concerns one terminal or one file, and not a job of the service.
+/// Flags of local runs, which a job of the service cannot have.
 const NOT_FOR_JOBS: [&str; 13] = [
     "output",
     "format",
@@ -37,46 +37,37 @@ const NOT_FOR_JOBS: [&str; 13] = [
     "worker-memory",
 ];
 
-/// Commands a job can be for, and where files that come along belong.
+/// The commands that a job can run, each with the key that its uploaded files belong to.
 const COMMANDS: [(&str, &str); 4] =
     [("fetch", "input"), ("parse", "paths"), ("map", "input"), ("csv", "files")];
 
-/// A job that can be run.
-#[derive(Debug)]
-pub(crate) enum JobPlan {
-    /// One that writes records.
-    Records(Box<Plan>),
-    /// One that writes a table.
-    Table(Box<CsvPlan>),
-}
-
-/// The command a document is for.
+/// Returns the command of a document.
 ///
 /// # Errors
-/// When it says none, or one that is not for jobs.
+/// If the document has no command, or one that jobs cannot run.
 pub(crate) fn command(document: &Map<String, Value>) -> Result<&'static str, String> {
     let names = || COMMANDS.map(|(name, _)| name).join(", ");
     match document.get("command") {
-        None => Err(format!("no command; \"command\" is one of: {}", names())),
+        None => Err(format!("\"command\" is missing; give one of: {}", names())),
         Some(Value::String(text)) => COMMANDS
             .iter()
             .find(|(name, _)| name == text)
             .map(|(name, _)| *name)
-            .ok_or_else(|| format!("\"command\" is \"{text}\"; it is one of: {}", names())),
-        Some(_) => Err(format!("\"command\" takes a string, one of: {}", names())),
+            .ok_or_else(|| format!("\"command\" is \"{text}\"; give one of: {}", names())),
+        Some(_) => Err(format!("\"command\" must be a string, one of: {}", names())),
     }
 }
 
-/// Makes the plan of a job whose records go to `output`, a file that is gone on with if it is there.
+/// Builds the plan of a job that writes to `output`, and continues that file if it exists.
 ///
 /// # Errors
-/// What is wrong with the document, or not allowed here.
+/// If the document is wrong or asks for something that this service does not allow.
 pub(crate) fn job(
     document: &Map<String, Value>,
     uploads: &[PathBuf],
     output: &Path,
     allowed: &Allowed,
-) -> Result<JobPlan, String> {
+) -> Result<Plan, String> {
     let command = command(document)?;
     let path = [command.to_owned()];
     let root = definitions();
@@ -87,7 +78,7 @@ pub(crate) fn job(
     let arguments = settings::arguments(&root, &path);
     let keys = Keys { allowed: &arguments, refused: &NOT_FOR_JOBS, also: &["command", "name", "priority"] };
     if let Some(key) = flags.keys().find(|key| NOT_FOR_JOBS.contains(&key.replace('_', "-").as_str())) {
-        return Err(format!("\"{key}\" is not for jobs of the service"));
+        return Err(format!("\"{key}\" is for local runs; a job of the service cannot have it"));
     }
     let mut settings = Settings::from_document(keys, &flags)?;
     check_allowed(command, &settings, allowed)?;
@@ -98,23 +89,20 @@ pub(crate) fn job(
     let argv = ["supervisor", command].map(OsString::from);
     let matches = root.try_get_matches_from(argv).map_err(|error| first_paragraph(&error))?;
     let flags = Flags::from_arg_matches(&matches).map_err(|error| first_paragraph(&error))?;
-    let around = Surroundings {
+    let env = Environment {
         variable: &|_| None,
         config: Path::new(""),
         stdin_is_terminal: true,
         texts: Texts::default(),
     };
-    match resolve::request(flags, &|_| false, &around) {
-        Ok(Request::Run(plan)) => {
-            checked(*plan, output, allowed).map(|plan| JobPlan::Records(Box::new(plan)))
-        }
-        Ok(Request::Csv(csv)) => Ok(JobPlan::Table(csv)),
-        Ok(_) => Err("this is no job".to_owned()),
+    match resolve::request(flags, &|_| false, &env) {
+        Ok(Invocation::Run(plan)) => checked(*plan, output, allowed),
+        Ok(_) => Err("the document does not describe a job".to_owned()),
         Err(Problem::Usage(message) | Problem::Impossible(message)) => Err(message),
     }
 }
 
-/// Files that came along stand after those that are named.
+/// Adds the uploaded files after the named ones.
 fn place_files(command: &str, settings: &mut Settings, uploads: &[PathBuf]) {
     let Some((_, key)) = COMMANDS.iter().find(|(name, _)| *name == command) else { return };
     if !uploads.is_empty() {
@@ -124,27 +112,27 @@ fn place_files(command: &str, settings: &mut Settings, uploads: &[PathBuf]) {
     }
 }
 
-/// What a sender could not do without the service, he may not do through it.
+/// Refuses what this service does not allow: programs, private addresses and paths outside `--allow-path`.
 fn check_allowed(command: &str, settings: &Settings, allowed: &Allowed) -> Result<(), String> {
     let runs_program = command == "map" || !settings.get("map").is_empty();
     if runs_program && !allowed.programs {
-        return Err("jobs may run no programs here; the service would have to be started with \
-                    --allow-programs"
-            .to_owned());
+        return Err(
+            "jobs cannot run programs here; start the service with --allow-programs to allow them".to_owned()
+        );
     }
     if command == "parse"
         && !settings.get("input").is_empty()
         && !allowed.paths.iter().any(|path| path == Path::new("/"))
     {
         return Err(
-            "\"input\" of parse is a list of paths, which could name any file of this machine; send the \
-                    files along, or name them in \"paths\""
+            "\"input\" of parse is a list of paths and could name any file of this machine; upload the \
+                                files, or name them in \"paths\""
                 .to_owned(),
         );
     }
     if settings.get("address-policy") == ["any"] && !allowed.private_addresses {
-        return Err("jobs reach public addresses only here; the service would have to be started with \
-                    --allow-private-addresses"
+        return Err("this service only fetches public addresses; start it with --allow-private-addresses \
+                            to allow others"
             .to_owned());
     }
     for key in ["input", "paths", "files"] {
@@ -158,14 +146,14 @@ fn check_allowed(command: &str, settings: &Settings, allowed: &Allowed) -> Resul
 fn check_path(path: &Path, allowed: &Allowed) -> Result<(), String> {
     let shown = path.display();
     if path == Path::new("-") {
-        return Err("a job has no standard input; send a file along".to_owned());
+        return Err("a job has no standard input; upload a file instead".to_owned());
     }
     if descriptor::is_of_a_process(path)
         || fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
     {
-        return Err(format!("{shown} is no file; send it along"));
+        return Err(format!("{shown} is not a regular file or directory; upload its content instead"));
     }
-    // One that cannot be found is not told from one that must not be.
+    // The same answer for missing and forbidden paths, so that jobs cannot probe for files.
     let real = fs::canonicalize(path).ok();
     let within = |directory: &PathBuf| {
         let directory = fs::canonicalize(directory).ok();
@@ -175,19 +163,20 @@ fn check_path(path: &Path, allowed: &Allowed) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{shown} is not a file that jobs may name here; send it along, or have the service started with \
-         --allow-path for its directory"
+        "jobs cannot read {shown} here; upload the file, or start the service with --allow-path for its \
+                 directory"
     ))
 }
 
 fn checked(mut plan: Plan, output: &Path, allowed: &Allowed) -> Result<Plan, String> {
     if plan.inputs.contains(&Input::StdinLines) {
-        return Err("a job has no standard input; send a file along".to_owned());
+        return Err("a job has no standard input; upload a file instead".to_owned());
     }
     if plan.sandbox == SandboxLevel::Off && !allowed.programs {
-        return Err("\"sandbox\" cannot be off for a job of the service".to_owned());
+        return Err("a job of the service cannot set \"sandbox\" to off".to_owned());
     }
-    // What is named was looked at; links below it may lead anywhere, and all of it may change until it is read.
+    // Only the named path was checked. Links below it may lead elsewhere, and files may change before they
+    // are read. So workers check again.
     let readable = allowed.paths.iter().map(PathBuf::as_path).chain(output.parent());
     plan.within = Some(readable.filter_map(|path| fs::canonicalize(path).ok()).collect());
     match &mut plan.work {

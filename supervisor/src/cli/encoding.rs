@@ -1,12 +1,12 @@
-//! `--encoding`: a label of the Encoding Standard. Hyphens and underscores do not count, so the spellings of
-//! iconv and Python are known as well: `latin-1`, `utf_8`, `cp-1252`.
+//! `--encoding`: a label of the Encoding Standard. Hyphens and underscores are ignored, so the spellings of
+//! iconv and Python are accepted too: `latin-1`, `utf_8`, `cp-1252`.
 
 use encoding_rs::Encoding;
 
 use super::problem::Problem;
 use crate::nearest::nearest;
 
-/// Encodings that are offered for a name that is none.
+/// Encodings to suggest for an unknown name.
 const ENCODINGS: [&str; 12] = [
     "utf-8",
     "utf-16le",
@@ -22,13 +22,13 @@ const ENCODINGS: [&str; 12] = [
     "big5",
 ];
 
-/// Labels that have hyphens or underscores and that the standard has no plain form of.
+/// Labels with hyphens or underscores for which the standard has no plain form.
 const HYPHENATED: &str = "utf-16 utf-16le utf-16be us-ascii iso-8859-8-i koi8-r koi8-u shift_jis ms_kanji euc-jp \
                           iso-2022-jp windows-31j euc-kr ks_c_5601-1987 windows-949 big5-hkscs tis-620 \
                           x-mac-cyrillic windows-874 windows-1250 windows-1251 windows-1252 windows-1253 \
                           windows-1254 windows-1255 windows-1256 windows-1257 windows-1258";
 
-/// What an encoding's name means.
+/// Finds an encoding by its name.
 pub(super) fn encoding(name: &str) -> Result<&'static Encoding, Problem> {
     let known = |label: &str| Encoding::for_label_no_replacement(label.as_bytes());
     let bare = |name: &str| name.trim_ascii().replace(['-', '_'], "").to_ascii_lowercase();
@@ -36,9 +36,9 @@ pub(super) fn encoding(name: &str) -> Result<&'static Encoding, Problem> {
     known(name).or_else(|| known(&bare(name))).or_else(|| known(hyphenated()?)).ok_or_else(|| {
         let hint = match nearest(name, ENCODINGS) {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("some that there are: {}", ENCODINGS.join(", ")),
+            None => format!("some valid names: {}", ENCODINGS.join(", ")),
         };
-        Problem::Usage(format!("--encoding {name}: there is no such encoding; {hint}"))
+        Problem::Usage(format!("--encoding {name}: unknown encoding; {hint}"))
     })
 }
 
@@ -72,12 +72,9 @@ mod tests {
         }
         for name in ["", "-", "latin", "utf-9", "utf-7", "replacement", "iso-2022-kr"] {
             let Err(Problem::Usage(message)) = encoding(name) else { panic!("{name}") };
-            assert!(
-                message.starts_with(&format!("--encoding {name}: there is no such encoding")),
-                "{message}"
-            );
+            assert!(message.starts_with(&format!("--encoding {name}: unknown encoding")), "{message}");
         }
-        // A label that is listed and is none would never be found.
+        // Every listed label must be one of the standard's.
         assert!(HYPHENATED.split(' ').all(|label| Encoding::for_label(label.as_bytes()).is_some()));
     }
 }

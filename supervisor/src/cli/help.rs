@@ -1,39 +1,39 @@
-//! What the long help says beyond one line a flag: the four modes, and examples
-//! that can be typed as they stand. Lines are short enough for 80 columns.
+//! The parts of the long help that are not flags: the modes, the examples and the exit status. Each example
+//! can be run as it stands. Lines fit in 80 columns.
 
 pub(super) const ABOUT: &str = "\
-Fetch and parse in bulk, on every core, losing nothing.
+Fetch and parse in bulk on every core.
 
-One supervisor process starts worker processes, hands out the inputs and gathers
-one JSON record for each. How they work is a flag away, and the records are the
-same in all four modes:
+A supervisor process starts worker processes, hands out the inputs, and writes
+one JSON record per input. The mode says how the workers work. The records are
+the same in all four modes:
 
   --mode sequential  one worker, one target at a time: a few URLs, debugging
-  --mode concurrent  one worker, many targets waiting at once: slow servers
-  --mode parallel    a worker per CPU, one target each: parsing saved pages
-  --mode both        a worker per CPU, many targets waiting in each: crawling
+  --mode concurrent  one worker, many targets in flight: slow servers
+  --mode parallel    one worker per CPU, one target each: parsing saved pages
+  --mode both        one worker per CPU, many targets in flight: crawling
 
-The default, --mode auto, measures a few inputs, picks, and says why.";
+The default, --mode auto, measures a few inputs, picks a mode, and says why.";
 
-/// Said under every command that runs: where else its flags may come from.
+/// Appends the sources of flags and the exit status, for every command that runs a job.
 macro_rules! with_sources {
     ($examples:literal) => {
         concat!(
             $examples,
             "
 
-Other ways to give a flag:
-  --per-host 4 is also MUSTER_PER_HOST=4 in the environment, and per-host = 4 in
-  a job file (--job) or a config file (--config). The flag wins over the
-  environment, the environment over the job file, the job file over the config
-  file. A repeatable flag is a list in a file, one value a line in a variable;
-  giving it again replaces the whole list.
+Other ways to set a flag:
+  --per-host 4 can also be MUSTER_PER_HOST=4 in the environment, or per-host = 4
+  in a job file (--job) or a config file (--config). The command line overrides
+  the environment, which overrides the job file, which overrides the config
+  file. Values of a repeatable flag are a list in a file, and one per line in a
+  variable. Each source replaces the whole list.
 
 Exit status:
-  0  every input succeeded
-  1  the run could not be done: an input is missing, the output exists, …
-  2  the flags, a selector or a file of flags is wrong; nothing was started
-  3  done, but some inputs failed; their records say why
+  0      every input succeeded
+  1      the run failed: an input is missing, the output exists, …
+  2      a flag, a selector or a settings file is wrong; nothing was started
+  3      the run finished, but some inputs failed; their records say why
   128+N  stopped by signal N"
         )
     };
@@ -51,36 +51,42 @@ Examples:
   supervisor --job job.toml
   supervisor --workers auto
 
-Without a command, `serve` is run."
+Without a command, `serve` runs."
 );
 
 pub(super) const FETCH: &str = with_sources!(
     "\
 Examples:
-  Titles and links of a list of URLs, 64 at a time in each worker:
+  Titles and links of a list of URLs, 64 in flight per worker:
     supervisor fetch -i urls.txt -o pages.jsonl --mode both --concurrency 64 \\
       --select title=title --select 'links[]=a::attr(href)'
-  URLs out of a CSV file's column, two a second to each host, the row's id in each record:
+  URLs in a column of a CSV file, two per second and host, with each row's id:
     supervisor fetch -i shops.csv --column homepage --keep id --rate 2/s -o shops.jsonl
-  Products of each page as a list of objects, and what the page says it is:
+  Products of each page as a list of objects, and the page's JSON-LD:
     supervisor fetch -i shops.txt --each div.product --select name=h2 \\
       --select 'price=.price | re([0-9.,]+) | float' --preset jsonld
-  A site's pages, as a web archive:
+  All pages of a site, as a web archive:
     supervisor fetch --sitemap https://example.com/sitemap.xml -o site.warc.gz
   In a pipe:
     cut -f 2 rows | supervisor fetch -i - | jq -r .final_url
-  The whole job in a file, one flag of it overridden:
+  A job in a file, with one flag overridden:
     printf 'command = \"fetch\"\\nurls = [\"https://example.com/\"]\\n' > job.toml
     supervisor --job job.toml --timeout 5s
 
-A selector is CSS with a last step: ::text (the default; all text inside,
-trimmed), ::attr(NAME) or ::html. One that begins with $ is JSONPath, for JSON
-bodies; one that begins with / or ./ or xpath: is XPath 1.0. NAME=… takes the
-first match or null, NAME[]=… every match. href and src are resolved against
-the page's base. XML, such as feeds and XHTML, is known by its media type or its
-file's extension; selectors match its local names, and case counts. Steps
-follow: | re(REGEX) | strip | int | float | url | first | join(SEPARATOR)
-| default(VALUE)."
+Selectors:
+  CSS        ends with ::text (the default: all text inside the element,
+             trimmed), ::attr(NAME) or ::html
+  JSONPath   begins with $; for JSON bodies
+  XPath 1.0  begins with / or ./ or xpath:
+
+  NAME=SEL takes the first match, or null. NAME[]=SEL takes every match. URLs in
+  href and src are resolved against the base URL of the page.
+
+  Steps can follow, each after a |: re(REGEX), strip, int, float, url, first,
+  join(SEPARATOR), default(VALUE).
+
+  XML such as feeds and XHTML is recognized by its media type or file extension.
+  Its selectors match local names and are case-sensitive."
 );
 
 pub(super) const PARSE: &str = with_sources!(
@@ -88,14 +94,14 @@ pub(super) const PARSE: &str = with_sources!(
 Examples:
   Titles of every *.html and *.htm file below a directory, on all cores:
     supervisor parse site/ -o pages.jsonl --select title=title
-  Files that another program lists:
+  Files listed by another program:
     find . -name '*.xhtml' | supervisor parse -i - --select h1=h1
-  In the order of the inputs:
+  Records in input order:
     supervisor parse a.html b.html --ordered --select 'links[]=a::attr(href)'
 
-A named file is parsed whatever its name; one that cannot be read is a record
-with an error. Links to files and to directories are followed, also out of the
-directory that is named."
+A named file is parsed whatever its extension. A file that cannot be read gives
+a record with an error. Symbolic links to files and directories are followed,
+even to targets outside the named directory."
 );
 
 pub(super) const MAP: &str = with_sources!(
@@ -103,15 +109,16 @@ pub(super) const MAP: &str = with_sources!(
 Examples:
   One field of each line, on all cores:
     supervisor map -i records.jsonl -o names.jsonl -- jq -c .name
-  A script of your own, one copy of it in each worker, in the order of the input:
+  Your own script, one copy per worker, with records in input order:
     supervisor map -i records.jsonl -o out.jsonl --ordered -- python3 -u score.py
-  In a pipe, with the program's lines as they are:
+  In a pipe, with the program's lines unchanged:
     supervisor map -i records.jsonl.gz --raw -- ./clean | head
 
-The program is started once in each worker. It reads JSON lines from its
-standard input and writes one line for each, in the same order; the record is
-{\"id\":N,\"value\":…}. Its standard error is passed on. A line on which it dies
-or is silent for longer than --timeout is tried again, alone, and then set aside."
+Each worker runs one copy of the program. It reads JSON lines from its standard
+input and must write one line for each, in the same order. The record of line N
+is {\"id\":N,\"value\":…}. Its standard error is passed on. If the program dies
+or is silent for longer than --timeout, the line is retried alone, then set
+aside."
 );
 
 pub(super) const CSV: &str = with_sources!(
@@ -120,18 +127,19 @@ Examples:
   Rows and revenue by country and year:
     supervisor csv sales.csv --group-by country,year \\
       --agg 'n=count' --agg 'revenue=sum(price)' -o revenue.csv
-  Some rows of several packed files, one total:
+  One total over some rows of several compressed files:
     supervisor csv logs/*.csv.gz --where 'status >= 500' \\
       --agg 'errors=count' --agg 'users=distinct(user)'
-  No header, another delimiter, another encoding:
+  A file without header, with another delimiter and encoding:
     supervisor csv old.txt --no-header --delimiter ';' --encoding windows-1252 \\
       --group-by 2 --agg 'p95=quantile(5, 0.95)'
 
-Functions: count, count(COL), sum, min, max, mean, var, stddev, distinct (about
-0.8 % off) and quantile(COL, Q) (within 1 % of the rank). Empty cells are no
-values. A row with too few or too many cells, or with a cell that should be a
-number and is none, is not used: it is counted and shown by its line.
-The output is written as a whole at the end; there is nothing to resume."
+Functions: count, count(COL), sum, min, max, mean, var, stddev, distinct
+(approximate, about 0.8 % off) and quantile(COL, Q) (approximate, within 1 % of
+the rank). Empty cells are not counted as values. Rows with too few or too many
+cells, or with text where a number is needed, are skipped, counted, and listed
+by line number. The output is written as a whole at the end, so a stopped run
+cannot be resumed."
 );
 
 pub(super) const COMPARE: &str = with_sources!(
@@ -141,27 +149,30 @@ Examples:
   supervisor compare parse site/ --select title=title --workers 4
   supervisor compare --job job.toml
 
-The inputs are run once in each mode, so they must be files, not a pipe. The
-table goes to stderr; the records go nowhere."
+The inputs are read once per mode, so they cannot come from a pipe. The table is
+printed on standard error. The records are discarded."
 );
 
 pub(super) const SUBMIT: &str = "\
 Examples:
-  Titles of a list of URLs, at night, without waiting for it:
+  Submit a list of URLs, and fetch the records later:
     id=$(supervisor submit fetch -i urls.txt --select title=title --name nightly)
     supervisor results $id -f -o pages.jsonl
-  As on the command line, but in the service, with the same bar and exit status:
+  Run in the service, with the progress bar and exit status of a local run:
     supervisor submit parse site/ --select title=title --wait
-  What another program lists, sent while it does:
+  URLs from another program, sent as they arrive:
     crawl-frontier | supervisor submit fetch -i - --priority 10
-  The whole job in a file:
+  A job in a file:
     supervisor submit --job job.toml
 
-Prints the job's number. Local files are sent along: lists given with -i, pages of
-parse, tables of csv. Ctrl-C while --wait waits leaves the job running.
+Prints the job's number. Local files are uploaded: lists given with -i, pages of
+parse, tables of csv. Ctrl-C during --wait leaves the job running.
 
-Exit status: 0 taken in, or with --wait done; 1 the service is not there or cannot;
-2 the job was refused; with --wait 3 done, but some inputs failed.";
+Exit status:
+  0  the job was accepted; with --wait, every input succeeded
+  1  the service cannot be reached or failed; with --wait, the job failed
+  2  the job was refused
+  3  with --wait: the job finished, but some inputs failed";
 
 pub(super) const JOBS: &str = "\
 Examples:
@@ -178,7 +189,7 @@ Examples:
   supervisor results 17 -f | jq -r .fields.title
   supervisor results 17 --only failed
 
-With --follow a service that is restarted meanwhile is waited for.";
+With --follow, the command waits while the service restarts.";
 
 pub(super) const STATUS: &str = "\
 Examples:
@@ -187,25 +198,30 @@ Examples:
   supervisor status --json | jq '.workers[] | select(.phase == \"extract\")'
   supervisor status --url https://muster.example:8443 --token-file token
 
-Certificates are checked against the system's; for one of your own name its CA with --ca.";
+The service's certificate must be signed by a CA that the system trusts. For your
+own CA, give its certificate with --ca.";
 
 pub(super) const SERVE: &str = with_sources!(
     "\
 Examples:
-  For yourself, with one worker for each CPU:
+  For yourself, with one worker per CPU:
     supervisor serve
-  What systemd starts, with room for four jobs at once:
+  With at most four concurrent jobs:
     supervisor serve --workers auto --jobs-max 4
-  On the network, behind a token and TLS:
+  On the network, with a token and TLS:
     supervisor serve --listen 0.0.0.0:8443 --token-file /etc/muster/token \\
       --tls-cert /etc/muster/cert.pem --tls-key /etc/muster/key.pem
-  For jobs that read this machine's files:
+  For jobs that read files of this machine:
     supervisor serve --allow-path /srv/pages
 
-Jobs are kept in the state directory until they are done, whatever happens
-meanwhile. SIGTERM: jobs finish what is in flight and go on at the next start; a
-second one: stop at once. SIGHUP: read settings, certificates and token again, and
-replace all workers, one at a time. SIGTTIN, SIGTTOU: one worker more, one less."
+Jobs are kept in the state directory, so they survive restarts and crashes.
+
+Signals:
+  SIGTERM           finish the targets in flight, then exit; jobs continue at the
+                    next start; a second SIGTERM stops at once
+  SIGHUP            reload settings, certificates and the token, and replace all
+                    workers, one at a time
+  SIGTTIN, SIGTTOU  add or remove one worker"
 );
 
 pub(super) const COMPLETIONS: &str = "\

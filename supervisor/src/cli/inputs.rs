@@ -1,5 +1,5 @@
-//! Which inputs were meant: a name given alone, a list, a column of a table.
-//! Decided by names; what is in the files is [`crate::source`]'s.
+//! Resolves the inputs: named targets, lists, and columns of tables. Decides by file names;
+//! [`crate::source`] reads the content.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,35 +12,35 @@ use shared::job::HeldFile;
 use super::encoding::encoding;
 use super::flags::ListFlags;
 use super::problem::Problem;
-use super::{Surroundings, disk};
+use super::{Environment, disk};
 use crate::descriptor;
 use crate::plan::{Columns, Input, ListReading, Sitemaps};
 use crate::source::{self, Held};
 
-/// What a sitemap says of a page besides its URL.
+/// The values that a sitemap gives for a page besides its URL.
 const SITEMAP_KEYS: [&str; 3] = ["lastmod", "changefreq", "priority"];
 
-/// Targets named one by one.
+/// Targets that are named one by one.
 pub(super) enum Targets {
-    /// URLs, sitemaps that list more of them, and whether all of those must be readable.
+    /// URLs, the sitemaps that list more of them, and whether an unreadable sitemap fails the run.
     Urls(Vec<OsString>, Vec<String>, bool),
     Paths(Vec<PathBuf>),
 }
 
-/// Whether the inputs can be read a second time.
+/// The inputs that can be read only once.
 #[derive(Default)]
-pub(super) struct Again {
-    /// The first one that cannot.
-    pub(super) once: Option<String>,
+pub(super) struct ReadOnce {
+    /// The first of them.
+    pub(super) first: Option<String>,
 }
 
-/// Puts the inputs in order: those named first, then the lists.
+/// Puts the inputs in order: named targets first, then lists.
 pub(super) fn inputs(
     targets: Targets,
     lists: ListFlags,
     reading: ListReading,
-    again: &mut Again,
-    around: &Surroundings<'_>,
+    read_once: &mut ReadOnce,
+    env: &Environment<'_>,
 ) -> Result<Vec<Input>, Problem> {
     let (verb, things) = match &targets {
         Targets::Urls(..) => ("fetch", "URLs"),
@@ -61,7 +61,7 @@ pub(super) fn inputs(
     let mut inputs = named;
     for path in lists.input {
         let columns = lists.column.as_deref();
-        let input = list(path, columns, &keep, reading, again)?;
+        let input = list(path, columns, &keep, reading, read_once)?;
         if input == Input::StdinLines && inputs.contains(&input) {
             return Err(Problem::Usage("standard input can be read only once; give -i - once".to_owned()));
         }
@@ -69,22 +69,22 @@ pub(super) fn inputs(
     }
     if lists.delimiter.is_some() && !inputs.iter().any(|input| matches!(input, Input::CsvColumn(..))) {
         return Err(Problem::Usage(
-            "--delimiter needs an input that has it: -i with a .csv or .tsv file".to_owned(),
+            "--delimiter needs a delimited input: -i with a .csv or .tsv file".to_owned(),
         ));
     }
     let has_columns = |input: &Input| {
         matches!(input, Input::CsvColumn(..) | Input::JsonColumn(..) | Input::ParquetColumn(..))
     };
     let any_columns = inputs.iter().any(has_columns);
-    inputs.extend(listed(sitemaps, &keep, any_columns, again)?);
+    inputs.extend(listed(sitemaps, &keep, any_columns, read_once)?);
     if inputs.is_empty() {
-        let piped = if around.stdin_is_terminal { "" } else { "; for what is piped in, add -i -" };
+        let piped = if env.stdin_is_terminal { "" } else { "; to read standard input, add -i -" };
         return Err(Problem::Usage(format!(
             "nothing to {verb}: give {things}, or a list with -i FILE{piped}"
         )));
     }
     let needs = |flag: &str, and: &str| {
-        let needed = "an input that has columns: -i with a .csv, .tsv, .jsonl or .parquet file";
+        let needed = "an input with columns: -i with a .csv, .tsv, .jsonl or .parquet file";
         Err(Problem::Usage(format!("{flag} needs {needed}{and}")))
     };
     if lists.column.is_some() && !any_columns {
@@ -96,49 +96,49 @@ pub(super) fn inputs(
     Ok(inputs)
 }
 
-/// What the flags say about lists.
+/// Resolves the flags that describe lists.
 pub(super) fn reading(lists: &ListFlags) -> Result<ListReading, Problem> {
     let encoding = lists.encoding.as_deref().map(encoding).transpose()?;
     Ok(ListReading { encoding, delimiter: lists.delimiter })
 }
 
-/// Whether a name means standard input.
+/// Whether a path means standard input.
 fn is_stdin(path: &Path) -> bool {
     path == Path::new("-") || descriptor::named(path) == Some(0)
 }
 
-/// Files that workers cannot open by the names that were given.
+/// Files that workers cannot open by name.
 #[derive(Default)]
-pub(super) struct Holding {
+pub(super) struct HeldFiles {
     /// The files, which must stay open.
     pub(super) files: Vec<Arc<File>>,
-    /// What workers are told about them.
+    /// The description of these files for the workers.
     pub(super) names: Vec<HeldFile>,
 }
 
-/// Holds what workers cannot open by its name.
-pub(super) fn hold(targets: Targets, body_bytes_max: u64) -> Result<(Targets, Holding), Problem> {
-    let mut holding = Holding::default();
-    let Targets::Paths(mut paths) = targets else { return Ok((targets, holding)) };
+/// Holds open the files that workers cannot open by name.
+pub(super) fn hold(targets: Targets, body_bytes_max: u64) -> Result<(Targets, HeldFiles), Problem> {
+    let mut held = HeldFiles::default();
+    let Targets::Paths(mut paths) = targets else { return Ok((targets, held)) };
     for path in &mut paths {
         if path.is_dir() && descriptor::is_of_a_process(path) {
-            // A directory has a name that holds everywhere.
+            // A directory can be named by its real path.
             *path = fs::canonicalize(&*path).map_err(|error| disk::unreadable(path, &error))?;
         }
-        if holding.names.iter().any(|held| held.path == *path) || path == Path::new("-") {
+        if held.names.iter().any(|held| held.path == *path) || path == Path::new("-") {
             continue;
         }
-        // One byte more than may be says that it is too large.
+        // One byte above the limit shows that it is too large.
         let found = source::descriptor_or_pipe(path, body_bytes_max.saturating_add(1));
         if let Some(Held { file, at }) = found.map_err(|error| disk::unreadable(path, &error))? {
-            holding.files.push(file);
-            holding.names.push(HeldFile { path: path.clone(), at });
+            held.files.push(file);
+            held.names.push(HeldFile { path: path.clone(), at });
         }
     }
-    Ok((Targets::Paths(paths), holding))
+    Ok((Targets::Paths(paths), held))
 }
 
-/// The names in `--keep A,B --keep C`; a backslash before a comma makes it part of a name.
+/// Splits `--keep A,B --keep C` into names. A backslash before a comma makes it part of a name.
 fn names(keep: &[String]) -> Result<Vec<String>, Problem> {
     let mut names = Vec::new();
     for list in keep {
@@ -154,33 +154,33 @@ fn names(keep: &[String]) -> Result<Vec<String>, Problem> {
         names.push(name);
     }
     if names.iter().any(String::is_empty) {
-        return Err(Problem::Usage("--keep takes the names of columns, with commas between them".to_owned()));
+        return Err(Problem::Usage("--keep needs the names of columns, separated by commas".to_owned()));
     }
     for (number, name) in names.iter().enumerate() {
         if names.iter().skip(number + 1).any(|other| other == name) {
-            return Err(Problem::Usage(format!("--keep names \"{name}\" twice; once is enough")));
+            return Err(Problem::Usage(format!("--keep names \"{name}\" twice; name it once")));
         }
     }
     Ok(names)
 }
 
-/// The input that `--sitemap` makes, if there is one.
+/// Returns the input for `--sitemap`, if it was given.
 fn listed(
     (urls, strict): (Vec<String>, bool),
     keep: &[String],
     any_columns: bool,
-    again: &mut Again,
+    read_once: &mut ReadOnce,
 ) -> Result<Option<Input>, Problem> {
     let Some(first) = urls.first() else {
-        let why = "--strict is about sitemaps, and there is none; name one with --sitemap";
+        let why = "--strict needs a sitemap; name one with --sitemap";
         return if strict { Err(Problem::Usage(why.to_owned())) } else { Ok(None) };
     };
-    again.once.get_or_insert_with(|| format!("the sitemap {first}"));
+    read_once.first.get_or_insert_with(|| format!("the sitemap {first}"));
     for url in &urls {
         let lower = url.to_ascii_lowercase();
         if !(lower.starts_with("http://") || lower.starts_with("https://")) {
             return Err(Problem::Usage(format!(
-                "--sitemap {url}: a sitemap is fetched, so give its whole URL: https://example.com/sitemap.xml"
+                "--sitemap {url}: not a full URL; give one such as https://example.com/sitemap.xml"
             )));
         }
     }
@@ -188,15 +188,15 @@ fn listed(
         keep.iter().cloned().partition(|name| SITEMAP_KEYS.contains(&name.as_str()));
     if let Some(name) = other.first().filter(|_| !any_columns) {
         return Err(Problem::Usage(format!(
-            "--keep {name}: of a sitemap's entries {} can be kept",
+            "--keep {name}: not in a sitemap; only {} can be kept",
             SITEMAP_KEYS.join(", ")
         )));
     }
     Ok(Some(Input::Sitemaps(Sitemaps { urls, keep, strict })))
 }
 
-/// JSON lines, for `map`.
-pub(super) fn json_lines(paths: Vec<PathBuf>, around: &Surroundings<'_>) -> Result<Vec<Input>, Problem> {
+/// Resolves the JSON lines for `map`.
+pub(super) fn json_lines(paths: Vec<PathBuf>, env: &Environment<'_>) -> Result<Vec<Input>, Problem> {
     let mut inputs = Vec::new();
     for path in paths {
         let input = if is_stdin(&path) { Input::StdinLines } else { json_file(path)? };
@@ -206,7 +206,7 @@ pub(super) fn json_lines(paths: Vec<PathBuf>, around: &Surroundings<'_>) -> Resu
         inputs.push(input);
     }
     if inputs.is_empty() {
-        let piped = if around.stdin_is_terminal { "" } else { "; for what is piped in, add -i -" };
+        let piped = if env.stdin_is_terminal { "" } else { "; to read standard input, add -i -" };
         return Err(Problem::Usage(format!("nothing to map: give JSON lines with -i FILE{piped}")));
     }
     Ok(inputs)
@@ -216,11 +216,11 @@ fn json_file(path: PathBuf) -> Result<Input, Problem> {
     let refuse = |why: &str| Err(Problem::Usage(format!("{}: {why}", path.display())));
     match disk::extension(&source::unpacked(&path)).as_str() {
         "gz" | "bz2" | "xz" | "zst" | "lz4" | "br" | "zip" | "7z" => {
-            refuse("lines may be packed as .gz or .zst; decompress this into a pipe and give -i -")
+            refuse("only .gz and .zst are decompressed; decompress it yourself into a pipe, and give -i -")
         }
         "parquet" | "arrow" | "feather" | "avro" | "orc" | "sqlite" | "sqlite3" | "db" | "duckdb" | "xls"
-        | "xlsx" | "csv" | "tsv" => refuse("only JSON lines are read; convert it first"),
-        _ if path.is_dir() => refuse("is a directory, and -i takes files"),
+        | "xlsx" | "csv" | "tsv" => refuse("not JSON lines; convert it first"),
+        _ if path.is_dir() => refuse("a directory, and -i takes a file"),
         _ => {
             disk::check_list(&path)?;
             Ok(Input::Lines(path))
@@ -228,16 +228,16 @@ fn json_file(path: PathBuf) -> Result<Input, Problem> {
     }
 }
 
-/// Decides by its name what a file of inputs is.
+/// Decides by its name how a list is read.
 fn list(
     path: PathBuf,
     column: Option<&str>,
     keep: &[String],
     reading: ListReading,
-    again: &mut Again,
+    read_once: &mut ReadOnce,
 ) -> Result<Input, Problem> {
     if is_stdin(&path) {
-        again.once = Some("standard input".to_owned());
+        read_once.first = Some("standard input".to_owned());
         return Ok(Input::StdinLines);
     }
     let shown = path.display().to_string();
@@ -248,24 +248,34 @@ fn list(
     match extension.as_str() {
         "gz" | "bz2" | "xz" | "zst" | "lz4" | "br" | "zip" | "7z" => {
             return refuse(
-                "a list may be packed as .gz or .zst; decompress this one into a pipe and give -i -",
+                "only .gz and .zst are decompressed; decompress it yourself into a pipe, and give -i -",
             );
         }
-        "parquet" if packed => return refuse("a Parquet file is packed inside; decompress it first"),
-        "parquet" if !cfg!(feature = "parquet") => return refuse("this build does not read Parquet"),
+        "parquet" if packed => {
+            return refuse("a compressed Parquet file cannot be read; decompress it first");
+        }
+        "parquet" if !cfg!(feature = "parquet") => {
+            return refuse("this build cannot read Parquet; rebuild it with the feature `parquet`");
+        }
         "arrow" | "feather" | "avro" | "orc" | "sqlite" | "sqlite3" | "db" | "duckdb" | "xls" | "xlsx" => {
-            return refuse("only lines, .csv, .tsv, .jsonl and .parquet are read; export the column first");
+            return refuse(
+                "cannot read this format; export the column as lines, .csv, .tsv, .jsonl or .parquet",
+            );
         }
-        "json" => return refuse("JSON is read one object a line, from .jsonl; for an array: jq -c '.[]'"),
+        "json" => {
+            return refuse(
+                "cannot read a JSON document; make it one object a line (.jsonl), with jq -c '.[]' for an array",
+            );
+        }
         "html" | "htm" => {
-            return refuse("this is a page, and -i takes a list; `parse` takes pages without -i");
+            return refuse("this is a page, and -i takes a list; to parse pages, leave out -i");
         }
-        "xml" => return refuse("XML is no list; a sitemap is read from where it is, with --sitemap URL"),
+        "xml" => return refuse("cannot read a list from XML; for a sitemap, use --sitemap URL"),
         _ => {}
     }
     let is_file = disk::check_list(&path)?;
     if !is_file {
-        again.once.get_or_insert_with(|| shown.clone());
+        read_once.first.get_or_insert_with(|| shown.clone());
     }
     let columns = |input: &str| Columns { input: input.to_owned(), keep: keep.to_vec() };
     let check = |columns: &Columns| {
@@ -279,20 +289,24 @@ fn list(
             }
             Ok(Input::CsvColumn(path, columns))
         }
-        ("parquet", _) if !is_file => refuse("a Parquet file is read from its end, so a pipe will not do"),
+        ("parquet", _) if !is_file => {
+            refuse("a Parquet file must be seekable, and this is not a regular file; save it as one")
+        }
         ("parquet", Some(column)) => {
             let columns = columns(column);
             check(&columns)?;
             Ok(Input::ParquetColumn(path, columns))
         }
         ("jsonl" | "ndjson", Some(column)) => Ok(Input::JsonColumn(path, columns(column))),
-        ("csv" | "tsv" | "parquet", None) => refuse("say which column holds the inputs, with --column NAME"),
-        ("jsonl" | "ndjson", None) => refuse("say which key holds the inputs, with --column NAME"),
+        ("csv" | "tsv" | "parquet", None) => {
+            refuse("name the column that holds the inputs with --column NAME")
+        }
+        ("jsonl" | "ndjson", None) => refuse("name the key that holds the inputs with --column NAME"),
         _ => Ok(Input::Lines(path)),
     }
 }
 
-/// The inputs that are files.
+/// Returns the inputs that are files.
 pub(super) fn input_paths(inputs: &[Input]) -> Vec<&Path> {
     inputs
         .iter()

@@ -1,4 +1,4 @@
-//! Completion scripts and man pages, made from the same definitions as `--help`.
+//! Completion scripts and man pages, generated from the same definitions as `--help`.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,10 +7,10 @@ use std::path::Path;
 use clap::Command;
 use clap_complete::Shell;
 
-/// Writes a completion script.
+/// Writes a completion script for `shell` to `out`.
 ///
 /// # Errors
-/// When `out` does not take it.
+/// If writing to `out` fails.
 pub(crate) fn write_completions(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
     // The generator panics when its writer fails, and `| head` makes stdout fail.
     let mut script = Vec::new();
@@ -18,10 +18,10 @@ pub(crate) fn write_completions(shell: Shell, out: &mut dyn Write) -> io::Result
     out.write_all(&script)
 }
 
-/// Writes one man page for each command into `dir`, which is made if need be.
+/// Writes one man page per command into `dir`, and creates `dir` if it does not exist.
 ///
 /// # Errors
-/// When the directory or a page cannot be written.
+/// If the directory or a page cannot be written.
 pub(crate) fn write_man_pages(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let mut root = super::definitions().disable_help_subcommand(true);

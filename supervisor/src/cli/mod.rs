@@ -1,9 +1,8 @@
-//! The command line: from what was typed, set and written in files to a
-//! [`Plan`], or to a refusal before anything is started.
+//! The command line: turns flags, environment variables and files into a [`Plan`], or refuses them before
+//! anything is started.
 //!
-//! `flags` is what can be typed, `settings` fills in what was not, `resolve`
-//! decides what it means, `disk` looks whether it can be done. Nothing behind
-//! this module reads a flag, a variable or a configuration file.
+//! `flags` defines the flags, `settings` reads those that are not on the command line, `resolve` interprets
+//! them, and `disk` checks the files. Code outside this module reads no flag, variable or configuration file.
 
 mod amounts;
 mod client;
@@ -36,52 +35,50 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 use clap_complete::Shell;
 
-pub(crate) use self::document::{JobPlan, command, job};
+pub(crate) use self::document::{command, job};
 use self::flags::Flags;
 pub(crate) use self::manual::{write_completions, write_man_pages};
 use self::problem::Problem;
 use self::settings::{Settings, SettingsFile};
-use crate::client::Order;
+use crate::client::ClientCommand;
 use crate::config::ServiceConfig;
 use crate::logs::{LogFormat, LogLevel};
 use crate::outcome::Refusal;
-use crate::plan::{Comparison, CsvPlan, Plan};
+use crate::plan::{Comparison, Plan};
 
-/// The commands that run a job, which are those a job file may name.
+/// The commands that run a job. A job file can name each of them.
 const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "compare parse"];
 
-/// What is asked for.
+/// What a command line asks for.
 #[derive(Debug)]
-pub(crate) enum Request {
-    /// One run.
+pub(crate) enum Invocation {
+    /// A run of one job.
     Run(Box<Plan>),
-    /// Groups and aggregates instead of records.
-    Csv(Box<CsvPlan>),
-    /// The same run in every mode.
+    /// The same run in all four modes.
     Compare(Box<Comparison>),
     /// A service.
     Serve(Box<ServiceConfig>, LogFormat, LogLevel),
-    /// Something asked of a service.
-    Client(Box<Order>),
-    /// A completion script on stdout; see [`write_completions`].
+    /// A request to a service.
+    Client(Box<ClientCommand>),
+    /// A completion script on standard output; see [`write_completions`].
     Completions(Shell),
     /// Man pages in a directory; see [`write_man_pages`].
     ManPages(PathBuf),
 }
 
-/// What the command line is read in; given, so that a test can set it.
-pub(crate) struct Surroundings<'a> {
-    /// Looks a variable up.
+/// The environment of the command line, as an argument so that tests can set it.
+pub(crate) struct Environment<'a> {
+    /// Looks up an environment variable.
     pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The config file that is read when none is named, if it exists.
+    /// The config file that is read if it exists and no other is named.
     pub(crate) config: &'a Path,
-    /// Whether nothing is piped in.
+    /// Whether standard input is a terminal.
     pub(crate) stdin_is_terminal: bool,
-    /// Files of flags that were read.
+    /// The files of flags read so far.
     pub(crate) texts: Texts,
 }
 
-/// Files of flags, each read once: a pipe has nothing to say a second time.
+/// Files of flags, each read once, because a pipe cannot be read again.
 #[derive(Debug, Default)]
 pub(crate) struct Texts(RefCell<BTreeMap<PathBuf, String>>);
 
@@ -96,21 +93,20 @@ impl Texts {
     }
 }
 
-/// The definitions that everything is read off.
+/// Returns the definitions of all commands and flags.
 fn definitions() -> Command {
     client::hide_unsubmitted(Flags::command())
 }
 
-/// Reads a command line, the program's name first.
+/// Parses a command line that begins with the program's name.
 ///
 /// # Errors
-/// Help and version, when that is what was asked for; what is wrong, otherwise.
-pub(crate) fn parse(argv: Vec<OsString>, around: &Surroundings<'_>) -> Result<Request, Refusal> {
+/// The help or the version if the command line asks for it, else what is wrong with it.
+pub(crate) fn parse(argv: Vec<OsString>, env: &Environment<'_>) -> Result<Invocation, Refusal> {
     let root = definitions();
-    let (argv, matches) = with_command(&root, argv, around)?;
+    let (argv, matches) = with_command(&root, argv, env)?;
     let path = command_path(&matches);
-    let root = match file_settings(&root, &path, &matches, around).and_then(|s| s.into_defaults(root, &path))
-    {
+    let root = match file_settings(&root, &path, &matches, env).and_then(|s| s.into_defaults(root, &path)) {
         Ok(root) => root,
         Err(message) => return Err(usage(&path, &message)),
     };
@@ -118,9 +114,9 @@ pub(crate) fn parse(argv: Vec<OsString>, around: &Surroundings<'_>) -> Result<Re
     let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let flags = Flags::from_arg_matches(&matches)?;
     let request = match flags.verb {
-        Some(verb) if client::is_client(&path) => client::order(verb, (&root, &path, &matches), around)
-            .map(|order| Request::Client(Box::new(order))),
-        verb => resolve::request(Flags { verb, ..flags }, &typed, around),
+        Some(verb) if client::is_client(&path) => client::order(verb, (&root, &path, &matches), env)
+            .map(|order| Invocation::Client(Box::new(order))),
+        verb => resolve::request(Flags { verb, ..flags }, &typed, env),
     };
     request.map_err(|problem| match problem {
         Problem::Usage(message) => usage(&path, &message),
@@ -128,7 +124,7 @@ pub(crate) fn parse(argv: Vec<OsString>, around: &Surroundings<'_>) -> Result<Re
     })
 }
 
-/// The words of the command that was given, such as `compare`, `fetch`.
+/// Returns the words of the command, such as `compare`, `fetch`.
 fn command_path(matches: &ArgMatches) -> Vec<String> {
     let mut path = Vec::new();
     let mut matches = matches;
@@ -139,7 +135,7 @@ fn command_path(matches: &ArgMatches) -> Vec<String> {
     path
 }
 
-fn is_whole(path: &[String]) -> bool {
+fn is_complete(path: &[String]) -> bool {
     match path {
         [] => false,
         [verb] => verb != "compare",
@@ -147,23 +143,23 @@ fn is_whole(path: &[String]) -> bool {
     }
 }
 
-/// First reading. With `--job` the command may be in the file instead, and what
-/// `compare` compares is `fetch` unless it is told otherwise.
+/// Parses the command line a first time, to find the command. It may be in the `--job` file instead, and the
+/// default command of `compare` is `fetch`.
 fn with_command(
     root: &Command,
     argv: Vec<OsString>,
-    around: &Surroundings<'_>,
+    env: &Environment<'_>,
 ) -> Result<(Vec<OsString>, ArgMatches), Refusal> {
     let compares = argv.iter().any(|word| word == "compare");
     let incomplete = match root.clone().try_get_matches_from(&argv) {
-        Ok(matches) if is_whole(&command_path(&matches)) => return Ok((argv, matches)),
+        Ok(matches) if is_complete(&command_path(&matches)) => return Ok((argv, matches)),
         Ok(matches) => missing_command(&command_path(&matches)),
-        // The flags of a command that is not known yet are unknown flags, and its inputs are no commands.
+        // Until the command is known, its flags and inputs are errors.
         Err(error) if error.kind() == ErrorKind::UnknownArgument => error.into(),
         Err(error) if error.kind() == ErrorKind::InvalidSubcommand && compares => error.into(),
         Err(error) => return Err(error.into()),
     };
-    if let Some(found) = with_jobs_command(root, &argv, around)? {
+    if let Some(found) = with_jobs_command(root, &argv, env)? {
         return Ok(found);
     }
     match argv.iter().position(|word| word == "compare") {
@@ -174,23 +170,23 @@ fn with_command(
             Ok((argv, matches))
         }
         Some(_) => Err(incomplete),
-        // What stands there may be the service's.
+        // The flags may be those of `serve`.
         None => Ok(with_service(root, argv).ok_or(incomplete)?),
     }
 }
 
-/// Puts `serve` where no command was typed.
+/// Inserts `serve` into a command line without command.
 fn with_service(root: &Command, mut argv: Vec<OsString>) -> Option<(Vec<OsString>, ArgMatches)> {
     argv.insert(1.min(argv.len()), "serve".into());
     let matches = root.clone().try_get_matches_from(&argv).ok()?;
     Some((argv, matches))
 }
 
-/// Puts the command of the job file where none was typed, if a job file was given.
+/// Inserts the command of the job file into a command line without command, if it names a job file.
 fn with_jobs_command(
     root: &Command,
     argv: &[OsString],
-    around: &Surroundings<'_>,
+    env: &Environment<'_>,
 ) -> Result<Option<(Vec<OsString>, ArgMatches)>, Refusal> {
     let compare = argv.iter().position(|word| word == "compare");
     let at = compare.map_or(1, |compare| compare + 1);
@@ -201,14 +197,14 @@ fn with_jobs_command(
         argv.extend(rest);
         argv
     };
-    // Which command it is stands in the file, and where the file is stands among
-    // flags that only make sense with the command: so try each.
+    // The command is in the file, and clap finds the flag that names the file only once the command is known.
+    // So try each command.
     let job = ["fetch", "parse", "map", "csv"].iter().find_map(|verb| {
         let matches = root.clone().try_get_matches_from(with(&[(*verb).to_owned()])).ok()?;
-        file_flag(&matches, "job", around)
+        file_flag(&matches, "job", env)
     });
     let Some(job) = job else { return Ok(None) };
-    let mut words = job_command(&job, around).map_err(|message| usage(&[], &message))?;
+    let mut words = job_command(&job, env).map_err(|message| usage(&[], &message))?;
     if compare.is_some() && words.first().is_some_and(|word| word == "compare") {
         words.remove(0);
     }
@@ -217,52 +213,55 @@ fn with_jobs_command(
     Ok(Some((argv, matches)))
 }
 
-/// The command a job file is for.
-fn job_command(job: &Path, around: &Surroundings<'_>) -> Result<Vec<String>, String> {
-    let text = around.texts.read(job)?;
+/// Returns the command of a job file.
+fn job_command(job: &Path, env: &Environment<'_>) -> Result<Vec<String>, String> {
+    let text = env.texts.read(job)?;
     match SettingsFile::parse(job, &text)?.take_command()? {
-        None => Err(format!("{}: no command; add command = \"fetch\", or type it", job.display())),
+        None => Err(format!(
+            "{}: no command; add command = \"fetch\" to the file, or give it on the command line",
+            job.display()
+        )),
         Some((words, place)) if !RUNNABLE.contains(&words.join(" ").as_str()) => {
-            Err(format!("{place}: command is \"{}\"; it is one of: {}", words.join(" "), RUNNABLE.join(", ")))
+            Err(format!("{place}: command is \"{}\"; use one of: {}", words.join(" "), RUNNABLE.join(", ")))
         }
         Some((words, _)) => Ok(words),
     }
 }
 
-/// What is set for the command on `path`, and not typed.
+/// Returns the settings for the command at `path` from the environment and files.
 fn file_settings(
     root: &Command,
     path: &[String],
     matches: &ArgMatches,
-    around: &Surroundings<'_>,
+    env: &Environment<'_>,
 ) -> Result<Settings, String> {
     if client::is_client(path) {
         let flags = client::from_environment(root, path);
-        return Ok(Settings::from_environment(&flags, around.variable));
+        return Ok(Settings::from_environment(&flags, env.variable));
     }
     let command = path.join(" ");
     if !RUNNABLE.contains(&command.as_str()) && command != "serve" {
         return Ok(Settings::default());
     }
-    let environment = Settings::from_environment(&settings::arguments(root, path), around.variable);
-    let job = match file_flag(matches, "job", around) {
-        Some(job) => job_settings(root, path, &job, around)?,
+    let environment = Settings::from_environment(&settings::arguments(root, path), env.variable);
+    let job = match file_flag(matches, "job", env) {
+        Some(job) => job_settings(root, path, &job, env)?,
         None => Settings::default(),
     };
-    Ok(environment.or(job).or(config_settings(root, matches, around)?))
+    Ok(environment.or(job).or(config_settings(root, matches, env)?))
 }
 
 fn job_settings(
     root: &Command,
     path: &[String],
     job: &Path,
-    around: &Surroundings<'_>,
+    env: &Environment<'_>,
 ) -> Result<Settings, String> {
-    let text = around.texts.read(job)?;
+    let text = env.texts.read(job)?;
     let mut file = SettingsFile::parse(job, &text)?;
     let command = file.take_command()?;
     let own = match &command {
-        // A job for `fetch` can be compared as it stands.
+        // A job file for `fetch` also works with `compare`.
         Some((words, place)) if !path.ends_with(words) => {
             return Err(format!(
                 "{place}: the job's command is \"{}\", not \"{}\"",
@@ -276,33 +275,29 @@ fn job_settings(
     file.settings(&settings::arguments(root, own), &["command"])
 }
 
-fn config_settings(
-    root: &Command,
-    matches: &ArgMatches,
-    around: &Surroundings<'_>,
-) -> Result<Settings, String> {
-    let (path, text) = match file_flag(matches, "config", around) {
+fn config_settings(root: &Command, matches: &ArgMatches, env: &Environment<'_>) -> Result<Settings, String> {
+    let (path, text) = match file_flag(matches, "config", env) {
         Some(path) => {
-            let text = around.texts.read(&path)?;
+            let text = env.texts.read(&path)?;
             (path, text)
         }
-        None => match fs::read_to_string(around.config) {
-            Ok(text) => (around.config.to_owned(), text),
-            // It is the machine's, and may be for the service's eyes only.
+        None => match fs::read_to_string(env.config) {
+            Ok(text) => (env.config.to_owned(), text),
+            // The file belongs to the machine and may be readable for the service only.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
             {
                 return Ok(Settings::default());
             }
-            Err(error) => return Err(unreadable(around.config, &error)),
+            Err(error) => return Err(unreadable(env.config, &error)),
         },
     };
     SettingsFile::parse(&path, &text)?.settings(&settings::all_flags(root), &[])
 }
 
-/// The file a flag names, or its variable does.
-fn file_flag(matches: &ArgMatches, name: &str, around: &Surroundings<'_>) -> Option<PathBuf> {
-    let set = || (around.variable)(&settings::variable(name)).filter(|value| !value.is_empty());
+/// Returns the file that a flag, or else its variable, names.
+fn file_flag(matches: &ArgMatches, name: &str, env: &Environment<'_>) -> Option<PathBuf> {
+    let set = || (env.variable)(&settings::variable(name)).filter(|value| !value.is_empty());
     matches.get_one::<PathBuf>(name).cloned().or_else(|| set().map(PathBuf::from))
 }
 
@@ -310,7 +305,7 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("cannot read {}: {error}", path.display())
 }
 
-/// An error that ends with how the command is used.
+/// Makes a usage error for the command at `path`.
 fn usage(path: &[String], message: &str) -> Refusal {
     let mut root = definitions();
     root.build();
@@ -326,7 +321,7 @@ fn error_of(command: &mut Command, path: &[String], message: &str) -> clap::Erro
     command.error(ErrorKind::ValueValidation, message)
 }
 
-/// The help, as an error: nothing can be done without a command.
+/// Returns the help as an error, for a command line that lacks a command.
 fn missing_command(path: &[String]) -> Refusal {
     let mut root = definitions().arg_required_else_help(true);
     for name in path {
@@ -335,7 +330,7 @@ fn missing_command(path: &[String]) -> Refusal {
     let argv = std::iter::once("supervisor").chain(path.iter().map(String::as_str));
     match root.try_get_matches_from(argv) {
         Err(help) => help.into(),
-        Ok(_) => usage(path, "no command"),
+        Ok(_) => usage(path, "no command was given"),
     }
 }
 

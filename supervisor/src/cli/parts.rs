@@ -1,4 +1,4 @@
-//! Parts of a plan that several commands have: the place of the output, the pool, the sandbox, politeness.
+//! Parts of a plan that several commands share: output, pool, sandbox and politeness.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -6,26 +6,26 @@ use std::path::Path;
 use shared::job::{Executor, Mode, SandboxLevel};
 use supervisor_core::frontier::{PerHost, Politeness};
 
-use super::disk::Place;
+use super::disk::OutputPlan;
 use super::flags::{ModeFlag, NetworkFlags, OutputFlags, PoolFlags, SandboxFlag, SideFlags, WhenFlag};
 use super::problem::Problem;
 use super::values::Limit;
-use super::{Surroundings, disk};
+use super::{Environment, disk};
 use crate::plan::{Output, PoolPlan, When};
 use crate::sink::whole;
 
-/// Where the records go, which no other file of the run may be.
+/// Resolves the output, and checks that no other file of the run has the same path.
 pub(super) fn place(
     flags: &OutputFlags,
     inputs: &[&Path],
-    around: &Surroundings<'_>,
-) -> Result<Place, Problem> {
+    env: &Environment<'_>,
+) -> Result<OutputPlan, Problem> {
     check_side_files(&flags.output, &flags.side, inputs)?;
     if let Some(manifest) = &flags.manifest {
         disk::check_side_file("--manifest", manifest, inputs)?;
         if flags.split.is_some() {
             return Err(Problem::Usage(format!(
-                "--manifest: with --split the manifest is {} in the directory; leave the flag out",
+                "--manifest: --split writes the manifest as {} in the directory; leave the flag out",
                 whole::MANIFEST
             )));
         }
@@ -40,10 +40,12 @@ pub(super) fn place(
             }
         }
     }
-    let place = disk::output(flags, inputs, around)?;
+    let place = disk::output(flags, inputs, env)?;
     let is_file = matches!(&place.output, Output::File { path, .. } if disk::will_be_file(path));
     if place.manifest.is_some() && !is_file {
-        return Err(Problem::Usage("--manifest describes a file; name one with --output FILE".to_owned()));
+        return Err(Problem::Usage(
+            "--manifest needs an output that is a file; name one with --output FILE".to_owned(),
+        ));
     }
     Ok(place)
 }
@@ -62,8 +64,8 @@ pub(super) fn check_side_files(output: &Path, side: &SideFlags, inputs: &[&Path]
     disk::check_distinct(&files)
 }
 
-/// A mode that has one worker, or one target at a time, is that whatever else
-/// is set: changing the mode of a job must not take changing its other flags.
+/// Resolves the pool flags. A mode with one worker or one target at a time overrides the other flags, so that
+/// changing only the mode of a job is enough.
 pub(super) fn pool_plan(flags: &PoolFlags) -> PoolPlan {
     let mode = match flags.mode {
         ModeFlag::Auto => None,
@@ -101,15 +103,17 @@ pub(super) fn sandbox(flags: &PoolFlags) -> SandboxLevel {
 
 pub(super) fn politeness(network: Option<&NetworkFlags>) -> Politeness {
     match network {
-        // A file is nobody's host, and reading it again gives the same.
-        None => Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 0 },
+        // A file has no host to spare, and reading it again gives the same result.
+        None => Politeness { per_host: PerHost::Unlimited, rate_per_s: None, delay: None, retries: 0 },
         Some(flags) => Politeness {
             per_host: match flags.per_host {
                 Limit::Auto => PerHost::Auto,
+                Limit::AutoUpTo(n) => PerHost::AutoUpTo(n),
                 Limit::AtMost(n) => PerHost::Limit(n),
                 Limit::Unlimited => PerHost::Unlimited,
             },
             rate_per_s: flags.rate.map(|rate| rate.0),
+            delay: flags.delay.map(|delay| (delay.least, delay.most)),
             retries: flags.retries,
         },
     }

@@ -1,10 +1,10 @@
-//! Why flags are refused.
+//! Reasons to refuse a command line.
 
-/// Why flags that were each well formed are refused.
+/// A reason to refuse flags that are each well formed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// They make no sense together.
+    /// The flags contradict each other.
     Usage(String),
-    /// They make sense, and cannot be done here and now.
+    /// The flags are right, but the job cannot be done on this machine now.
     Impossible(String),
 }

@@ -1,5 +1,4 @@
-//! What the flags say about the user's own program: which it is, that it is there,
-//! and the plan of a job that consists of it.
+//! Resolves the flags for the user's own program, checks that it exists, and builds the plan of `map`.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -11,22 +10,22 @@ use std::time::Duration;
 use nix::unistd::{AccessFlags, access};
 use shared::job::{MapSpec, SandboxLevel, Work};
 
-use super::flags::{MapFlags, ModeFlag, PoolFlags, ThenFlags};
+use super::flags::{MapFlags, ModeFlag, PoolFlags, RecordProgramFlags};
 use super::inputs::{input_paths, json_lines};
 use super::parts::{place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
-use super::{Surroundings, values};
+use super::{Environment, values};
 use crate::format::Format;
 use crate::nearest::nearest;
 use crate::plan::{ListReading, Plan};
 
-/// What a `map` has in place of the time that extracting a page may take; nothing is extracted.
+/// The parse timeout of a `map` job. It has no effect, because nothing is extracted.
 const PARSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The plan of `map`.
-pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) -> Result<Plan, Problem> {
+/// Builds the plan of `map`.
+pub(super) fn map(pool: &PoolFlags, flags: MapFlags, env: &Environment<'_>) -> Result<Plan, Problem> {
     if flags.program.is_empty() {
-        return Err(Problem::Usage("which program? Give it last, after --: -- jq -c .".to_owned()));
+        return Err(Problem::Usage("no program; give it last, after --, such as -- jq -c .".to_owned()));
     }
     let spec = MapSpec {
         command: check(flags.program)?,
@@ -36,20 +35,19 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         batch: flags.batch,
         in_flight_max: in_flight_max(pool),
     };
-    let inputs = json_lines(flags.input, around)?;
+    let inputs = json_lines(flags.input, env)?;
     let paths = input_paths(&inputs);
     let output = flags.output;
-    let place = place(&output, &paths, around)?;
+    let place = place(&output, &paths, env)?;
     if flags.raw && !matches!(place.format, Format::JsonLines(_)) {
         return Err(Problem::Usage(format!(
-            "--raw writes what the program writes, which {} has no place for; leave it out, or name the output .jsonl",
+            "--raw writes the program's lines unchanged, which {} cannot hold; leave it out, or name the output .jsonl",
             place.format
         )));
     }
     if matches!(place.format, Format::Warc { .. }) {
         return Err(Problem::Usage(
-            "a web archive holds what was sent and received, and `map` does neither; name the output .jsonl"
-                .to_owned(),
+            "`map` cannot write a web archive, because it fetches nothing; name the output .jsonl".to_owned(),
         ));
     }
     Ok(Plan {
@@ -71,6 +69,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
         pool: pool_plan(pool),
         politeness: politeness(None),
         ordered: output.ordered,
+        strict: false,
         sandbox: sandbox_for_program(pool)?,
         progress: when(flags.shown.progress),
         quiet: pool.quiet,
@@ -79,8 +78,8 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, around: &Surroundings<'_>) 
     })
 }
 
-/// The program behind a `fetch` or a `parse`, if there is one.
-pub(super) fn then(flags: &ThenFlags, pool: &PoolFlags) -> Result<Option<MapSpec>, Problem> {
+/// Returns the program that the records of a `fetch` or `parse` go through, if one was given.
+pub(super) fn then(flags: &RecordProgramFlags, pool: &PoolFlags) -> Result<Option<MapSpec>, Problem> {
     let Some(line) = &flags.map else { return Ok(None) };
     sandbox_for_program(pool)?;
     let words = values::words(line).unwrap_or_default();
@@ -94,7 +93,7 @@ pub(super) fn then(flags: &ThenFlags, pool: &PoolFlags) -> Result<Option<MapSpec
     }))
 }
 
-/// One line at a time is what `sequential` means; otherwise only a number that was given binds.
+/// The limit on lines in flight: 1 in `sequential` mode, else `--concurrency` if it is a number.
 fn in_flight_max(pool: &PoolFlags) -> Option<NonZeroU32> {
     match pool.mode {
         ModeFlag::Sequential => Some(NonZeroU32::MIN),
@@ -102,18 +101,19 @@ fn in_flight_max(pool: &PoolFlags) -> Option<NonZeroU32> {
     }
 }
 
-/// A program inherits what its worker may not do, and what it needs nobody knows.
+/// The sandbox of a job with a program. It cannot be required: the program would inherit it, and the rights
+/// that a program needs are unknown.
 fn sandbox_for_program(pool: &PoolFlags) -> Result<SandboxLevel, Problem> {
     match sandbox(pool) {
         SandboxLevel::Require => Err(Problem::Usage(
-            "--sandbox require: a program of yours cannot be started from inside of the sandbox; leave one of them out"
+            "--sandbox require: the sandbox cannot start programs; leave out the flag or the program"
                 .to_owned(),
         )),
         level @ (SandboxLevel::Auto | SandboxLevel::Off) => Ok(level),
     }
 }
 
-/// Looks whether the program can be started, so that nothing is if it cannot.
+/// Checks before the start that the program can be run.
 fn check(command: Vec<OsString>) -> Result<Vec<OsString>, Problem> {
     let Some(name) = command.first() else { return Ok(command) };
     let shown = name.to_string_lossy();
@@ -134,11 +134,11 @@ fn check(command: Vec<OsString>) -> Result<Vec<OsString>, Problem> {
     let unfit = places().find(|place| place.exists());
     Err(Problem::Usage(match unfit {
         Some(place) => format!("cannot start {}: {}", place.display(), why_not(&place).unwrap_or_default()),
-        None => format!("there is no program {shown} in the directories of PATH{}", hint(name, &path)),
+        None => format!("no program {shown} in the directories of PATH{}", hint(name, &path)),
     }))
 }
 
-/// Why a file cannot be started, as far as can be seen from outside.
+/// Returns why a file cannot be run, as far as its metadata shows.
 fn why_not(path: &Path) -> Option<String> {
     match fs::metadata(path) {
         Err(error) => Some(error.to_string()),
@@ -149,10 +149,10 @@ fn why_not(path: &Path) -> Option<String> {
     }
 }
 
-/// The program that was probably meant.
+/// Suggests a program with a similar name.
 fn hint(name: &OsStr, path: &OsStr) -> String {
     if PathBuf::from(name).exists() {
-        return format!("; for the one in this directory write ./{}", name.to_string_lossy());
+        return format!("; to run the one in this directory, write ./{}", name.to_string_lossy());
     }
     let entries = env::split_paths(path).filter_map(|directory| fs::read_dir(directory).ok());
     let names: Vec<String> =

@@ -1,4 +1,4 @@
-//! From flags to a [`Plan`]: what they mean together, and whether they make sense.
+//! Resolves flags to a [`Plan`], or refuses flags that contradict each other.
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -8,31 +8,31 @@ use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
 use shared::select::{Field, Preset};
 
-use super::disk::Place;
+use super::disk::OutputPlan;
 use super::flags::{
     AddressPolicyFlag, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, NetworkFlags,
     OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
 };
-use super::inputs::{Again, Targets, hold, input_paths, inputs, reading};
+use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
-use super::{Request, Surroundings, csv, disk, program, serve};
+use super::{Environment, Invocation, csv, disk, program, serve};
 use crate::format::Format;
-use crate::plan::{Comparison, CsvPlan, ListReading, Plan, PoolPlan};
+use crate::plan::{Comparison, ListReading, Plan, PoolPlan};
 
-/// Longest time a worker may show no progress in a file: a disk that answers nothing for so long is broken.
+/// Longest time a worker may read a file without progress. A disk that is silent for longer is broken.
 const CSV_STALL: Duration = Duration::from_secs(60);
 
-/// The flags of one run, whichever command they stood under.
+/// The flags of one run, whatever its command.
 struct Run {
     pool: PoolPlan,
     sandbox: SandboxLevel,
     targets: Targets,
     lists: ListFlags,
     extract: ExtractFlags,
-    /// `None` when nothing is fetched.
+    /// `None` if nothing is fetched.
     network: Option<NetworkFlags>,
-    /// `None` when the records go nowhere.
+    /// `None` if the records are discarded.
     output: Option<OutputFlags>,
     then: Option<MapSpec>,
     shown: ShownFlags,
@@ -76,18 +76,18 @@ impl Run {
     }
 }
 
-/// Decides what is asked for. `typed` tells which flags stood on the command line.
+/// Resolves the flags to a request. `typed` returns whether a flag is on the command line.
 pub(super) fn request(
     flags: Flags,
     typed: &dyn Fn(&str) -> bool,
-    around: &Surroundings<'_>,
-) -> Result<Request, Problem> {
+    env: &Environment<'_>,
+) -> Result<Invocation, Problem> {
     let Flags { pool, verb } = flags;
     match verb {
-        Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output))?, around),
-        Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, around),
-        Some(Verb::Map(map)) => program::map(&pool, map, around).map(|plan| Request::Run(Box::new(plan))),
-        Some(Verb::Csv(flags)) => csv(&pool, flags, around),
+        Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output))?, env),
+        Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, env),
+        Some(Verb::Map(map)) => program::map(&pool, map, env).map(|plan| Invocation::Run(Box::new(plan))),
+        Some(Verb::Csv(flags)) => csv(&pool, flags, env),
         Some(Verb::Compare(compare)) => {
             if typed("mode") {
                 return Err(Problem::Usage("compare runs every mode; leave out --mode".to_owned()));
@@ -97,25 +97,25 @@ pub(super) fn request(
                 Some(CompareVerb::Parse(job)) => Run::parse(&pool, job, None)?,
                 None => return Err(no_command()),
             };
-            comparison(run, compare.sample, compare.report, around)
+            comparison(run, compare.sample, compare.report, env)
         }
         Some(Verb::Serve(flags)) => {
             let (format, level) = (flags.log_format, flags.log_level);
-            serve::config(&pool, flags, typed, around)
-                .map(|config| Request::Serve(Box::new(config), format, level))
+            serve::config(&pool, flags, typed, env)
+                .map(|config| Invocation::Serve(Box::new(config), format, level))
         }
-        Some(Verb::Completions { shell }) => Ok(Request::Completions(shell)),
-        Some(Verb::Man { dir }) => Ok(Request::ManPages(dir)),
+        Some(Verb::Completions { shell }) => Ok(Invocation::Completions(shell)),
+        Some(Verb::Man { dir }) => Ok(Invocation::ManPages(dir)),
         Some(Verb::Submit(_) | Verb::Jobs(_) | Verb::Results(_) | Verb::Cancel(_) | Verb::Status(_))
         | None => Err(no_command()),
     }
 }
 
-fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<Request, Problem> {
+fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invocation, Problem> {
     let CsvFlags { files, table, reading, output, shown } = flags;
     let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     check_side_files(&output.output, &output.side, &inputs)?;
-    let place = disk::table(output.output, output.format, output.overwrite, &inputs, around)?;
+    let place = disk::table(output.output, output.format, output.overwrite, &inputs, env)?;
     let (work, held) = csv::work(&files, &table, &reading)?;
     let plan = Plan {
         work,
@@ -136,73 +136,74 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, around: &Surroundings<'_>) -> Result<R
         pool: pool_plan(pool),
         politeness: politeness(None),
         ordered: true,
+        strict: reading.strict,
         sandbox: sandbox(pool),
         progress: when(shown.progress),
         quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
     };
-    Ok(Request::Csv(Box::new(CsvPlan { plan, strict: reading.strict })))
+    Ok(Invocation::Run(Box::new(plan)))
 }
 
 fn no_command() -> Problem {
     Problem::Usage("no command was given".to_owned())
 }
 
-fn run(run: Run, around: &Surroundings<'_>) -> Result<Request, Problem> {
-    plan(run, around).map(|(plan, _)| Request::Run(Box::new(plan)))
+fn run(run: Run, env: &Environment<'_>) -> Result<Invocation, Problem> {
+    plan(run, env).map(|(plan, _)| Invocation::Run(Box::new(plan)))
 }
 
 fn comparison(
     run: Run,
     sample: Option<NonZeroU64>,
     report: Option<PathBuf>,
-    around: &Surroundings<'_>,
-) -> Result<Request, Problem> {
-    let (mut plan, again) = plan(run, around)?;
+    env: &Environment<'_>,
+) -> Result<Invocation, Problem> {
+    let (mut plan, read_once) = plan(run, env)?;
     plan.pool.mode = None;
-    if let Some(once) = again.once {
+    if let Some(input) = read_once.first {
         return Err(Problem::Usage(format!(
-            "compare reads its inputs once for each mode, and {once} can be read only once; save it to a file"
+            "compare reads its inputs four times, and {input} can be read only once; save it to a file"
         )));
     }
     if let Some(report) = &report {
         disk::check_side_file("--report", report, &input_paths(&plan.inputs))?;
     }
     plan.report = report;
-    Ok(Request::Compare(Box::new(Comparison { plan, sample })))
+    Ok(Invocation::Compare(Box::new(Comparison { plan, sample })))
 }
 
-fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
+fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let (fields, presets) = selection(&run.extract)?;
-    let mut again = Again::default();
+    let mut read_once = ReadOnce::default();
     let lists = reading(&run.lists)?;
-    let (targets, holding) = hold(run.targets, run.extract.body_bytes_max)?;
-    let inputs = inputs(targets, run.lists, lists, &mut again, around)?;
+    let (targets, held) = hold(run.targets, run.extract.body_bytes_max)?;
+    let inputs = inputs(targets, run.lists, lists, &mut read_once, env)?;
     let paths = input_paths(&inputs);
     let (place, ordered, summary, report) = match run.output {
-        None => (Place::nowhere(), false, None, None),
+        None => (OutputPlan::discarded(), false, None, None),
         Some(flags) => {
-            let place = place(&flags, &paths, around)?;
+            let place = place(&flags, &paths, env)?;
             (place, flags.ordered, flags.side.summary, flags.side.report)
         }
     };
     let is_archive = matches!(place.format, Format::Warc { .. });
     if is_archive && run.network.is_none() {
         return Err(Problem::Usage(
-            "a web archive holds what was sent and received, and `parse` does neither; name the output .jsonl".into(),
+            "`parse` cannot write a web archive, because it fetches nothing; name the output .jsonl".into(),
         ));
     }
     if is_archive && run.then.is_some() {
         return Err(Problem::Usage(
-            "--map adds to a record, and those of a web archive are finished as they are; name the output .jsonl".into(),
+            "--map cannot add to the records of a web archive; name the output .jsonl".into(),
         ));
     }
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_ref());
     let work = match run.network {
         Some(network) => Work::Fetch(fetch_spec(network, body_bytes_max)),
-        None => Work::Parse(ParseSpec { body_bytes_max, held: holding.names }),
+        None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
         work,
@@ -214,7 +215,7 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         inputs,
         lists,
         within: None,
-        held: holding.files,
+        held: held.files,
         output: place.output,
         object: place.object,
         format: place.format,
@@ -223,16 +224,17 @@ fn plan(run: Run, around: &Surroundings<'_>) -> Result<(Plan, Again), Problem> {
         pool: run.pool,
         politeness,
         ordered,
+        strict: false,
         sandbox: run.sandbox,
         progress: when(run.shown.progress),
         quiet: run.quiet,
         summary,
         report,
     };
-    Ok((plan, again))
+    Ok((plan, read_once))
 }
 
-/// The fields of a job and its presets, each of which has a key of its own.
+/// Resolves the fields and presets, and refuses two with the same key.
 fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem> {
     let fields = Field::parse_all(&flags.select).map_err(|error| Problem::Usage(error.to_string()))?;
     if let Some(each) = &flags.each {
@@ -246,7 +248,7 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
         if flags.each.is_none() && fields.iter().any(|field| field.name == preset.name()) {
             let name = preset.name();
             return Err(Problem::Usage(format!(
-                "--preset {name} and a --select want the same name, `{name}`; give the field another"
+                "--preset {name} and a --select use the same name, `{name}`; rename the field"
             )));
         }
         presets.push(preset);

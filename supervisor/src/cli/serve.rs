@@ -1,52 +1,52 @@
-//! From the flags of `serve` to a [`ServiceConfig`]: where things are unless the user says otherwise.
+//! Resolves the flags of `serve` to a [`ServiceConfig`], with its default paths.
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use super::Surroundings;
+use super::Environment;
 use super::flags::{PoolFlags, ServeFlags};
 use super::problem::Problem;
 use crate::config::{Allowed, ApiConfig, ServiceConfig, TlsFiles, Unprotected};
 
-/// Flags that say how one job works, which here each job says for itself.
-const OF_JOBS: [&str; 4] = ["mode", "concurrency", "recycle", "sandbox"];
+/// Flags that each job sets for itself.
+const JOB_FLAGS: [&str; 4] = ["mode", "concurrency", "recycle", "sandbox"];
 
-/// A service as it is to be run. `typed` tells which flags stood on the command line.
+/// Resolves the flags of `serve`. `typed` returns whether a flag is on the command line.
 pub(super) fn config(
     pool: &PoolFlags,
     flags: ServeFlags,
     typed: &dyn Fn(&str) -> bool,
-    around: &Surroundings<'_>,
+    env: &Environment<'_>,
 ) -> Result<ServiceConfig, Problem> {
-    if let Some(flag) = OF_JOBS.iter().find(|flag| typed(flag)) {
+    if let Some(flag) = JOB_FLAGS.iter().find(|flag| typed(flag)) {
         return Err(Problem::Usage(format!(
-            "--{flag} is for each job to say, in its document; leave it out"
+            "serve does not take --{flag}; each job sets it in its document"
         )));
     }
     if pool.job.is_some() {
         return Err(Problem::Usage(
-            "serve takes jobs from those who submit them; leave out --job".to_owned(),
+            "serve does not take --job; submit the job to the service instead".to_owned(),
         ));
     }
     let tls = tls(&flags)?;
     let state_dir = match flags.state_dir {
         Some(directory) => directory,
-        None => state_directory(around)?,
+        None => state_directory(env)?,
     };
     let socket = match flags.socket {
         Some(path) if path == Path::new("none") => None,
         Some(path) => Some(path),
-        None => Some(socket(around, &state_dir)),
+        None => Some(socket(env, &state_dir)),
     };
     if socket.is_none() && flags.listen.is_empty() {
         return Err(Problem::Usage(
-            "--socket none, and no --listen: nobody could reach the service".to_owned(),
+            "with --socket none the service needs --listen, or nobody can reach it".to_owned(),
         ));
     }
     Ok(ServiceConfig {
         workers: pool.workers.0,
-        // One for each worker, however many those are.
+        // No limit here: the number of workers is the limit.
         jobs_max: flags.jobs_max.0.unwrap_or(NonZeroU32::MAX),
         queue_max: u64::from(flags.queue_max.get()),
         keep_for: flags.keep_for,
@@ -69,11 +69,12 @@ pub(super) fn config(
     })
 }
 
-fn set(around: &Surroundings<'_>, name: &str) -> Option<OsString> {
-    (around.variable)(name).filter(|value| !value.is_empty())
+fn set(env: &Environment<'_>, name: &str) -> Option<OsString> {
+    (env.variable)(name).filter(|value| !value.is_empty())
 }
 
-/// The certificate and its key: both or neither, and both where others can reach the service.
+/// Resolves the certificate and its key: both or neither. Both are required to listen on an
+/// address that other machines can reach.
 fn tls(flags: &ServeFlags) -> Result<Option<TlsFiles>, Problem> {
     let tls = match (&flags.tls_cert, &flags.tls_key) {
         (Some(certificates), Some(key)) => {
@@ -90,34 +91,32 @@ fn tls(flags: &ServeFlags) -> Result<Option<TlsFiles>, Problem> {
     }
 }
 
-/// What systemd made for the service, else what is the user's.
-pub(super) fn state_directory(around: &Surroundings<'_>) -> Result<PathBuf, Problem> {
-    if let Some(given) = set(around, "STATE_DIRECTORY") {
+/// The default state directory: systemd's for the service, else the user's.
+pub(super) fn state_directory(env: &Environment<'_>) -> Result<PathBuf, Problem> {
+    if let Some(given) = set(env, "STATE_DIRECTORY") {
         return Ok(first(&given));
     }
-    if let Some(home) = set(around, "XDG_STATE_HOME") {
+    if let Some(home) = set(env, "XDG_STATE_HOME") {
         return Ok(Path::new(&home).join("muster"));
     }
-    match set(around, "HOME") {
+    match set(env, "HOME") {
         Some(home) => Ok(Path::new(&home).join(".local/state/muster")),
-        None => {
-            Err(Problem::Usage("where are jobs to be kept? Name a directory with --state-dir".to_owned()))
-        }
+        None => Err(Problem::Usage("no directory to keep jobs in; name one with --state-dir".to_owned())),
     }
 }
 
-/// Where the service listens, and where those look who talk to it.
-pub(super) fn socket(around: &Surroundings<'_>, state_dir: &Path) -> PathBuf {
-    if let Some(given) = set(around, "RUNTIME_DIRECTORY") {
+/// The default socket of the service, where clients look for it.
+pub(super) fn socket(env: &Environment<'_>, state_dir: &Path) -> PathBuf {
+    if let Some(given) = set(env, "RUNTIME_DIRECTORY") {
         return first(&given).join("api.sock");
     }
-    match set(around, "XDG_RUNTIME_DIR") {
+    match set(env, "XDG_RUNTIME_DIR") {
         Some(runtime) => Path::new(&runtime).join("muster/api.sock"),
         None => state_dir.join("api.sock"),
     }
 }
 
-/// systemd puts colons between several.
+/// The first directory of a list; systemd separates them by colons.
 fn first(directories: &OsString) -> PathBuf {
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     let first = directories.as_bytes().split(|byte| *byte == b':').next().unwrap_or_default();

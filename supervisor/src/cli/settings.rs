@@ -1,8 +1,7 @@
-//! Flags that were not typed: from the environment, the job file and the config
-//! file. Each becomes the default of its flag for a second reading of the
-//! command line, so clap itself decides what wins and what is well formed.
+//! Settings from the environment, the job file and the config file. Each becomes the default of its flag, and
+//! the command line is parsed a second time. So clap alone decides which value wins and which is well formed.
 //!
-//! Knows no flag by name: what may be set is whatever the definitions hold.
+//! No flag is named here: whatever the definitions hold can be set.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -17,10 +16,10 @@ use toml::de::{DeTable, DeValue};
 use crate::nearest::nearest;
 use crate::outcome::first_paragraph;
 
-/// Where files of flags come from cannot itself be said in one.
+/// Flags that name files of flags, which no such file can set.
 const NOT_IN_FILES: [&str; 2] = ["config", "job"];
 
-/// Values of one flag, and where they stand.
+/// The values of one flag, and their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     values: Vec<OsString>,
@@ -28,16 +27,16 @@ pub(super) struct Setting {
     place: String,
 }
 
-/// Values of some flags, by their long name.
+/// The values of flags, by long name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings(BTreeMap<String, Setting>);
 
-/// The name an argument has in files: its long flag, or what a positional one is called.
+/// The key of an argument in files: its long flag, or the name of a positional argument.
 pub(super) fn key(arg: &Arg) -> &str {
     arg.get_long().unwrap_or_else(|| arg.get_id().as_str())
 }
 
-/// The arguments of a command and of those that lead to it.
+/// Returns the arguments of a command and of its parent commands.
 pub(super) fn arguments<'a>(root: &'a Command, path: &[String]) -> Vec<&'a Arg> {
     let mut arguments: Vec<&Arg> = root.get_arguments().collect();
     let mut command = root;
@@ -51,7 +50,7 @@ pub(super) fn arguments<'a>(root: &'a Command, path: &[String]) -> Vec<&'a Arg> 
     arguments
 }
 
-/// The flags of every command: what a config file may hold, since it serves them all.
+/// Returns the flags of every command. A config file can set them all.
 pub(super) fn all_flags(root: &Command) -> Vec<&Arg> {
     let below = root.get_subcommands().flat_map(all_flags);
     root.get_arguments().filter(|arg| arg.get_long().is_some()).chain(below).collect()
@@ -61,39 +60,39 @@ pub(super) fn is_repeatable(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 
-/// A flag that may be given alone.
+/// Whether a flag can be given without a value.
 pub(super) fn is_switch(arg: &Arg) -> bool {
     arg.get_value_parser().type_id() == std::any::TypeId::of::<bool>()
 }
 
-/// Name of the variable that stands for a flag.
+/// The name of a flag's environment variable.
 pub(super) fn variable(long: &str) -> String {
     format!("MUSTER_{}", long.replace('-', "_").to_uppercase())
 }
 
-/// Which keys there are.
+/// The keys that a document can have.
 #[derive(Clone, Copy)]
 pub(super) struct Keys<'a> {
-    /// The arguments they stand for.
+    /// The arguments that have a key.
     pub(super) allowed: &'a [&'a Arg],
-    /// Those of them that make no sense where they would stand.
+    /// Keys among them that this document cannot have.
     pub(super) refused: &'a [&'a str],
-    /// Keys that are no arguments, for suggestions.
+    /// Other valid keys, for suggestions.
     pub(super) also: &'a [&'a str],
 }
 
-/// A value as it is written in a file or a document.
+/// A value in a file or a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Given {
+enum SettingValue {
     Switch(bool),
     Text(String),
     Number(String),
     List(Vec<Self>),
-    /// Of a kind that no flag takes, which is called this.
+    /// A value that no flag takes, with the name of its type.
     Other(&'static str),
 }
 
-impl Given {
+impl SettingValue {
     const fn kind(&self) -> &'static str {
         match self {
             Self::Switch(_) => "boolean",
@@ -105,7 +104,7 @@ impl Given {
     }
 }
 
-impl From<&DeValue<'_>> for Given {
+impl From<&DeValue<'_>> for SettingValue {
     fn from(value: &DeValue<'_>) -> Self {
         match value {
             DeValue::Boolean(on) => Self::Switch(*on),
@@ -121,7 +120,7 @@ impl From<&DeValue<'_>> for Given {
     }
 }
 
-impl From<&Value> for Given {
+impl From<&Value> for SettingValue {
     fn from(value: &Value) -> Self {
         match value {
             Value::Null => Self::Other("null"),
@@ -135,26 +134,26 @@ impl From<&Value> for Given {
 }
 
 impl Settings {
-    /// What a JSON document says, of which every key must be one of `keys`.
+    /// Reads the settings of a JSON document. Every key must be in `keys`.
     pub(super) fn from_document(keys: Keys<'_>, document: &Map<String, Value>) -> Result<Self, String> {
         let mut settings = Self::default();
         for (name, value) in document {
-            settings.add(keys, name, &Given::from(value), "the job")?;
+            settings.add(keys, name, &SettingValue::from(value), "the job")?;
         }
         Ok(settings)
     }
 
-    /// Sets one flag, whatever was said about it.
+    /// Sets one flag, replacing an earlier value.
     pub(super) fn set(&mut self, key: &str, values: Vec<OsString>) {
         self.0.insert(key.to_owned(), Setting { values, place: "the job".to_owned() });
     }
 
-    /// The values of one flag.
+    /// Returns the values of one flag.
     pub(super) fn get(&self, key: &str) -> &[OsString] {
         self.0.get(key).map_or(&[], |setting| &setting.values)
     }
 
-    fn add(&mut self, keys: Keys<'_>, name: &str, value: &Given, place: &str) -> Result<(), String> {
+    fn add(&mut self, keys: Keys<'_>, name: &str, value: &SettingValue, place: &str) -> Result<(), String> {
         let wanted = name.replace('_', "-");
         let arg = keys.allowed.iter().find(|arg| key(arg) == wanted && !keys.refused.contains(&key(arg)));
         let Some(arg) = arg else {
@@ -171,7 +170,7 @@ impl Settings {
         Ok(())
     }
 
-    /// What the environment says about `arguments`. An empty variable says nothing.
+    /// Reads the settings of `arguments` from the environment. An empty variable counts as unset.
     pub(super) fn from_environment(arguments: &[&Arg], get: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let mut settings = Self::default();
         for arg in arguments {
@@ -191,7 +190,7 @@ impl Settings {
         settings
     }
 
-    /// Adds what `weaker` says and `self` does not.
+    /// Adds the settings of `weaker` that `self` does not have.
     pub(super) fn or(mut self, weaker: Self) -> Self {
         for (key, setting) in weaker.0 {
             self.0.entry(key).or_insert(setting);
@@ -199,11 +198,10 @@ impl Settings {
         self
     }
 
-    /// Makes these settings the defaults of the commands on `path`, which is the
-    /// one that was asked for.
+    /// Makes these settings the defaults of the commands on `path`.
     ///
     /// # Errors
-    /// The first value that its flag does not take, with its place.
+    /// The first value that its flag does not accept, with its origin.
     pub(super) fn into_defaults(self, root: Command, path: &[String]) -> Result<Command, String> {
         for arg in arguments(&root, path) {
             if let Some(setting) = self.0.get(key(arg)) {
@@ -225,7 +223,7 @@ impl Settings {
     }
 }
 
-/// Has clap parse the values as if they had been typed, to learn what it would say.
+/// Lets clap parse the values as if they were on the command line, and returns its error.
 fn check(arg: &Arg, setting: &Setting) -> Result<(), String> {
     let mut alone = Command::new("check").no_binary_name(true).disable_help_flag(true);
     alone = alone.arg(arg.clone().required(false));
@@ -244,9 +242,9 @@ fn check(arg: &Arg, setting: &Setting) -> Result<(), String> {
     }
 }
 
-/// A file of flags, as parsed.
+/// A parsed file of flags.
 pub(super) struct SettingsFile<'a> {
-    /// For messages.
+    /// The path, for error messages.
     path: &'a Path,
     text: &'a str,
     table: DeTable<'a>,
@@ -264,7 +262,7 @@ impl<'a> SettingsFile<'a> {
         }
     }
 
-    /// Takes out the job file's `command`, as words.
+    /// Removes `command` from a job file and returns its words, with their place.
     pub(super) fn take_command(&mut self) -> Result<Option<(Vec<String>, String)>, String> {
         let Some(key) = self.table.keys().find(|key| key.get_ref() == "command").cloned() else {
             return Ok(None);
@@ -272,18 +270,18 @@ impl<'a> SettingsFile<'a> {
         let place = self.place(&key);
         match self.table.remove(&key).as_ref().and_then(|value| value.get_ref().as_str()) {
             Some(command) => Ok(Some((command.split_whitespace().map(str::to_owned).collect(), place))),
-            None => Err(format!("{place}: \"command\" takes a string, such as \"fetch\"")),
+            None => Err(format!("{place}: \"command\" must be a string, such as \"fetch\"")),
         }
     }
 
-    /// Checks every key against `allowed` and takes its values.
+    /// Checks every key against `allowed` and returns the values.
     pub(super) fn settings(&self, allowed: &[&Arg], also: &[&str]) -> Result<Settings, String> {
         let keys = Keys { allowed, refused: &NOT_IN_FILES, also };
         let mut settings = Settings::default();
         for (name, value) in &self.table {
             let place = self.place(name);
             settings
-                .add(keys, name.get_ref(), &Given::from(value.get_ref()), &place)
+                .add(keys, name.get_ref(), &SettingValue::from(value.get_ref()), &place)
                 .map_err(|problem| format!("{place}: {problem}"))?;
         }
         Ok(settings)
@@ -298,9 +296,9 @@ fn line(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
-/// The values in a file, as they would be typed.
-fn values(arg: &Arg, value: &Given) -> Result<Vec<OsString>, String> {
-    if let Given::List(list) = value {
+/// Converts values from a file to the form they have on the command line.
+fn values(arg: &Arg, value: &SettingValue) -> Result<Vec<OsString>, String> {
+    if let SettingValue::List(list) = value {
         if !is_repeatable(arg) {
             return Err(format!("\"{}\" takes one value, not a list", key(arg)));
         }
@@ -309,11 +307,15 @@ fn values(arg: &Arg, value: &Given) -> Result<Vec<OsString>, String> {
     Ok(vec![scalar(arg, value)?])
 }
 
-fn scalar(arg: &Arg, value: &Given) -> Result<OsString, String> {
+fn scalar(arg: &Arg, value: &SettingValue) -> Result<OsString, String> {
     let typed = match value {
-        Given::Switch(on) if is_switch(arg) => Some(on.to_string()),
-        Given::Text(text) | Given::Number(text) if !is_switch(arg) => Some(text.clone()),
-        Given::Switch(_) | Given::Text(_) | Given::Number(_) | Given::List(_) | Given::Other(_) => None,
+        SettingValue::Switch(on) if is_switch(arg) => Some(on.to_string()),
+        SettingValue::Text(text) | SettingValue::Number(text) if !is_switch(arg) => Some(text.clone()),
+        SettingValue::Switch(_)
+        | SettingValue::Text(_)
+        | SettingValue::Number(_)
+        | SettingValue::List(_)
+        | SettingValue::Other(_) => None,
     };
     typed.map(OsString::from).ok_or_else(|| {
         let takes = if is_switch(arg) {
@@ -321,6 +323,6 @@ fn scalar(arg: &Arg, value: &Given) -> Result<OsString, String> {
         } else {
             arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect()
         };
-        format!("\"{}\" takes {takes}, not this {}", key(arg), value.kind())
+        format!("\"{}\": expected {takes}, found {}", key(arg), value.kind())
     })
 }

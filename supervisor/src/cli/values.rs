@@ -1,7 +1,7 @@
-//! The values flags take, each parsed by one function that says what it takes
-//! instead. Used by flags, environment and files alike, through clap.
+//! Parsers of flag values. Clap calls them for flags, environment and files alike. Their errors name the
+//! accepted forms.
 //!
-//! Zero and absurd numbers end here: nothing behind this module checks again.
+//! Zero and absurdly large numbers are refused here, so later code does not check again.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -12,14 +12,15 @@ use shared::select::{Each, Field};
 
 use crate::objects;
 
-/// `auto`, or a number.
+/// `auto` or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AutoOr(pub(super) Option<NonZeroU32>);
 
-/// `auto`, a number, or no limit.
+/// `auto`, `auto:N`, a number, or `unlimited`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
     Auto,
+    AutoUpTo(NonZeroU32),
     AtMost(NonZeroU32),
     Unlimited,
 }
@@ -31,7 +32,7 @@ pub(super) struct Header {
     pub(super) value: String,
 }
 
-/// Parses the name of an output: a path, `file://` and a path, or an object.
+/// Parses an output: a path, a `file://` URL, or the URL of an object.
 pub(super) fn output() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(objects::located)
 }
@@ -46,14 +47,18 @@ pub(super) fn auto_or(max: u32) -> impl Fn(&str) -> Result<AutoOr, String> + Clo
     }
 }
 
-/// Parses `auto`, `unlimited` or 1 to `max`.
+/// Parses `auto`, `unlimited`, or 1 to `max` with or without `auto:` before it.
 pub(super) fn limit(max: u32) -> impl Fn(&str) -> Result<Limit, String> + Clone + Send + Sync + 'static {
     move |text| match text {
         "auto" => Ok(Limit::Auto),
         "unlimited" => Ok(Limit::Unlimited),
-        number => count(number, max)
-            .map(Limit::AtMost)
-            .ok_or_else(|| format!("give auto, unlimited, or a whole number from 1 to {max}")),
+        other => match other.strip_prefix("auto:") {
+            Some(number) => count(number, max).map(Limit::AutoUpTo),
+            None => count(other, max).map(Limit::AtMost),
+        }
+        .ok_or_else(|| {
+            format!("give auto, auto:N, unlimited or N, where N is a whole number from 1 to {max}")
+        }),
     }
 }
 
@@ -61,12 +66,12 @@ fn count(text: &str, max: u32) -> Option<NonZeroU32> {
     text.parse().ok().filter(|n: &NonZeroU32| n.get() <= max)
 }
 
-/// Parses 1 to `max`.
+/// Parses a number from 1 to `max`.
 pub(super) fn batch(max: u32) -> impl Fn(&str) -> Result<NonZeroU32, String> + Clone + Send + Sync + 'static {
     move |text| count(text, max).ok_or_else(|| format!("give a whole number from 1 to {max}"))
 }
 
-/// Parses a command as a shell would cut it into words. No shell runs it.
+/// Parses a command into words as a shell would. No shell runs it.
 pub(super) fn command_line(text: &str) -> Result<String, String> {
     match words(text) {
         None => Err("a quote is not closed".to_owned()),
@@ -75,19 +80,19 @@ pub(super) fn command_line(text: &str) -> Result<String, String> {
     }
 }
 
-/// The words of a command line; `None` when a quote is not closed.
+/// Splits a command line into words. `None` if a quote is not closed.
 pub(super) fn words(text: &str) -> Option<Vec<String>> {
     shlex::split(text)
 }
 
-/// Parses how many records go into a file.
+/// Parses the number of records per file.
 pub(super) fn rows(text: &str) -> Result<NonZeroU64, String> {
     text.replace(['_', ','], "")
         .parse()
         .map_err(|_| "give a whole number from 1 up, such as 100_000".to_owned())
 }
 
-/// Parses how many groups there may be.
+/// Parses the maximum number of groups.
 pub(super) fn groups(text: &str) -> Result<u64, String> {
     let number = text.replace(['_', ','], "").parse().ok();
     number
@@ -95,16 +100,17 @@ pub(super) fn groups(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("give a whole number from 1 to {}", u32::MAX))
 }
 
-/// Parses what stands between two cells.
+/// Parses the character between two cells.
 pub(super) fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"tab" | b"\\t" => Ok(b'\t'),
         [byte @ (b'\t' | b' '..=b'~')] if *byte != b'"' && !byte.is_ascii_alphanumeric() => Ok(*byte),
-        _ => Err("give one character: a comma, ;, |, tab, … but no letter, digit or quote".to_owned()),
+        _ => Err("give one character such as , or ; or | or tab; letters, digits and quotes are not allowed"
+            .to_owned()),
     }
 }
 
-/// Parses how many inputs are sampled.
+/// Parses a number of at least 1.
 pub(super) fn sample(text: &str) -> Result<NonZeroU64, String> {
     text.parse().map_err(|_| "give a whole number, at least 1".to_owned())
 }
@@ -116,12 +122,13 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
     };
     let name = name.trim();
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("'{name}' is not a header's name: letters, digits and - are"));
+        return Err(format!("'{name}' is not a header name; use letters, digits and -"));
     }
-    // These frame the message; a wrong one makes the next answer on the connection somebody else's.
+    // These frame the message. A wrong value would assign the next response on the connection to another
+    // request.
     const OURS: [&str; 4] = ["connection", "content-length", "te", "transfer-encoding"];
     if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
-        return Err(format!("{name} belongs to the connection and is set by the program; leave it out"));
+        return Err(format!("{name} cannot be set, because it controls the connection; leave it out"));
     }
     header_value(value.trim()).map(|value| Header { name: name.to_owned(), value })
 }
@@ -131,7 +138,7 @@ pub(super) fn header_value(text: &str) -> Result<String, String> {
     if text.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)) {
         Ok(text.to_owned())
     } else {
-        Err("a header's value is printable ASCII on one line; percent-encode the rest".to_owned())
+        Err("a header value must be printable ASCII on one line; percent-encode other characters".to_owned())
     }
 }
 
@@ -157,8 +164,8 @@ const fn is_token(byte: u8) -> bool {
         )
 }
 
-/// Refuses a bad `--select` here, where its flag or file is still known. All of
-/// them together are parsed later, when names can be compared.
+/// Checks one `--select` where its flag or file is still known. All of them are parsed together later, when
+/// their names can be compared.
 pub(super) fn select(text: &str) -> Result<String, String> {
     match Field::parse(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -209,8 +216,19 @@ pub(super) mod tests {
         );
         check(
             limit(64),
-            &[("auto", Limit::Auto), ("unlimited", Limit::Unlimited), ("8", Limit::AtMost(n(8)))],
-            &[("0", "unlimited"), ("none", "unlimited")],
+            &[
+                ("auto", Limit::Auto),
+                ("unlimited", Limit::Unlimited),
+                ("8", Limit::AtMost(n(8))),
+                ("auto:8", Limit::AutoUpTo(n(8))),
+            ],
+            &[
+                ("0", "unlimited"),
+                ("none", "unlimited"),
+                ("auto:", "auto:N"),
+                ("auto:0", "auto:N"),
+                ("auto:65", range),
+            ],
         );
         check(sample, &[("5", NonZeroU64::new(5).unwrap())], &[("0", "at least 1"), ("x", "at least 1")]);
     }
@@ -227,8 +245,8 @@ pub(super) mod tests {
             ],
             &[
                 ("Accept", "with a colon"),
-                (": x", "not a header's name"),
-                ("A b: x", "not a header's name"),
+                (": x", "not a header name"),
+                ("A b: x", "not a header name"),
                 ("A: x\r\nB: y", "on one line"),
                 ("A: é", "ASCII"),
                 ("content-length: 5", "leave it out"),

@@ -1,4 +1,4 @@
-//! One connection to a service, and what it answers.
+//! A connection to a service, and its responses.
 
 use std::convert::Infallible;
 use std::fs;
@@ -23,64 +23,66 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-use super::{ClientError, Place};
+use super::{ClientError, ServiceAddress};
 
-/// Whatever is sent.
+/// A request body.
 pub(super) type Body = BoxBody<Bytes, Infallible>;
 
-/// A connection that is open.
+/// An open connection.
 pub(super) struct Connection {
     sender: SendRequest<Body>,
     host: HeaderValue,
     authorization: Option<HeaderValue>,
-    /// What it is called in messages.
+    /// The name of the service in messages.
     name: String,
 }
 
-/// An answer that has come whole.
+/// A complete response.
 pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
 impl Answer {
-    /// As it came.
+    /// Returns the body as text.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// What it says.
+    /// Parses the body as JSON.
     ///
     /// # Errors
-    /// When it is of another shape than this program knows.
+    /// If the body does not have the expected form.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            ClientError::Unreachable(format!("the service answers what this version does not know: {error}"))
+            ClientError::Unreachable(format!(
+                "cannot read the answer of the service; its version may differ from this one's: {error}"
+            ))
         })
     }
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to the service.
     ///
     /// # Errors
-    /// When nobody is there, or not who should be.
-    pub(super) async fn open(place: &Place) -> Result<Self, ClientError> {
-        match place {
-            Place::Socket(path) => {
+    /// If nothing listens there, or its certificate is not trusted.
+    pub(super) async fn open(address: &ServiceAddress) -> Result<Self, ClientError> {
+        match address {
+            ServiceAddress::Socket(path) => {
                 let stream = UnixStream::connect(path).await.map_err(|error| nobody(path, &error))?;
                 let name = path.display().to_string();
                 Self::over(stream, HeaderValue::from_static("localhost"), None, name).await
             }
-            Place::Url { url, token_file, ca } => {
+            ServiceAddress::Url { url, token_file, ca } => {
                 let authorization = token_file.as_deref().map(bearer).transpose()?;
                 let broken = |why: &dyn std::fmt::Display| {
-                    ClientError::Unreachable(format!("cannot talk to {url}: {why}"))
+                    ClientError::Unreachable(format!("cannot connect to {url}: {why}"))
                 };
-                let (host, name, port) = address(url).ok_or_else(|| broken(&"there is no host in it"))?;
+                let (host, name, port) = host_and_port(url).ok_or_else(|| broken(&"the URL has no host"))?;
                 let header = HeaderValue::from_str(&host).map_err(|error| broken(&error))?;
                 let stream =
                     TcpStream::connect((name.as_str(), port)).await.map_err(|error| broken(&error))?;
-                // What is sent is small, and is waited for.
+                // Requests are small, and each waits for its response.
                 let _ = stream.set_nodelay(true);
                 if url.scheme() == "http" {
                     return Self::over(stream, header, authorization, url.to_string()).await;
@@ -108,27 +110,27 @@ impl Connection {
         Ok(Self { sender, host, authorization, name })
     }
 
-    /// Asks, with nothing but a path.
+    /// Sends a request without a body.
     ///
     /// # Errors
-    /// When there is no answer, or it is no.
-    pub(super) async fn ask(&mut self, method: Method, path: &str) -> Result<Answer, ClientError> {
+    /// If there is no response, or it is an error.
+    pub(super) async fn request(&mut self, method: Method, path: &str) -> Result<Answer, ClientError> {
         let response = self.send(method, path, HeaderMap::new(), Empty::new().boxed()).await?;
         self.whole(response).await
     }
 
-    /// Asks for what is there.
+    /// Sends a GET request.
     ///
     /// # Errors
     /// As [`Self::ask`].
     pub(super) async fn get(&mut self, path: &str) -> Result<Answer, ClientError> {
-        self.ask(Method::GET, path).await
+        self.request(Method::GET, path).await
     }
 
-    /// Sends a request; the answer, if it is one that says yes.
+    /// Sends a request and returns the response if it is a success.
     ///
     /// # Errors
-    /// When there is none, or it says no.
+    /// If there is no response, or it is an error.
     pub(super) async fn send(
         &mut self,
         method: Method,
@@ -155,15 +157,15 @@ impl Connection {
         let detail = detail.as_ref().and_then(|problem| problem.get("detail")?.as_str());
         let mut detail = detail.unwrap_or(status.canonical_reason().unwrap_or("refused")).to_owned();
         if status == StatusCode::UNAUTHORIZED {
-            detail += "; give it with --token-file";
+            detail += "; give the token with --token-file";
         }
         Err(ClientError::Refused { status, detail })
     }
 
-    /// Reads an answer to its end.
+    /// Reads a response to its end.
     ///
     /// # Errors
-    /// When it breaks off.
+    /// If the connection ends first.
     pub(super) async fn whole(&self, response: Response<Incoming>) -> Result<Answer, ClientError> {
         let body = response.into_body().collect().await.map_err(|error| broke(&self.name, &error))?;
         Ok(Answer { body: body.to_bytes() })
@@ -177,24 +179,24 @@ fn broke(name: &str, error: &dyn std::error::Error) -> ClientError {
         why += &format!(": {error}");
         cause = error.source();
     }
-    ClientError::Unreachable(format!("the connection to the service at {name} broke: {why}"))
+    ClientError::Unreachable(format!("lost the connection to the service at {name}: {why}"))
 }
 
-/// Why a socket could not be opened, and what to do about it.
+/// Explains why a socket could not be opened, and what to do.
 fn nobody(path: &Path, error: &io::Error) -> ClientError {
     let path = path.display();
     let is = |kind: io::ErrorKind| error.kind() == kind;
     ClientError::Unreachable(if is(io::ErrorKind::NotFound) || is(io::ErrorKind::ConnectionRefused) {
         format!("no service listens on {path}; start one with: supervisor serve")
     } else if is(io::ErrorKind::PermissionDenied) {
-        format!("may not open {path}: it is for the service's user and group; {error}")
+        format!("cannot connect to {path}: {error}; run this as the service's user, or join its group")
     } else {
-        format!("cannot talk to the service at {path}: {error}")
+        format!("cannot connect to the service at {path}: {error}")
     })
 }
 
-/// How the host is called in a request, how it is looked up, and the port.
-fn address(url: &Url) -> Option<(String, String, u16)> {
+/// Returns the host for the request, the host for name resolution, and the port.
+fn host_and_port(url: &Url) -> Option<(String, String, u16)> {
     let port = url.port_or_known_default()?;
     let name = match url.host()? {
         Host::Domain(name) => name.to_owned(),
@@ -205,15 +207,18 @@ fn address(url: &Url) -> Option<(String, String, u16)> {
     Some((url.port().map_or_else(|| shown.to_owned(), |port| format!("{shown}:{port}")), name, port))
 }
 
-/// Why there is no TLS, and what to do about it.
+/// Explains why the TLS handshake failed, and what to do.
 fn explained(error: &io::Error) -> String {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
         Some(why @ rustls::Error::InvalidCertificate(_)) => {
-            format!("{}; if its authority is one of your own, name it with --ca", words(why))
+            format!(
+                "{}; if your own CA signed its certificate, give the CA's certificate with --ca",
+                words(why)
+            )
         }
         Some(why @ rustls::Error::InvalidMessage(_)) => {
-            format!("{}; if it speaks no TLS, ask with http://", words(why))
+            format!("{}; if the service does not use TLS, write http://", words(why))
         }
         Some(why) => words(why),
         None => error.to_string(),
@@ -222,7 +227,7 @@ fn explained(error: &io::Error) -> String {
 
 fn bearer(path: &Path) -> Result<HeaderValue, ClientError> {
     let refuse = |why: &dyn std::fmt::Display| {
-        ClientError::Here(format!("cannot take the token from {}: {why}", path.display()))
+        ClientError::Here(format!("cannot read a token from {}: {why}", path.display()))
     };
     let text = fs::read_to_string(path).map_err(|error| refuse(&error))?;
     let token = text.lines().next().unwrap_or_default().trim();
@@ -236,14 +241,14 @@ fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
     let verifier = trusted(ca)?.verifier(&provider);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| ClientError::Here(format!("no TLS: {}", words(&error))))?
+        .map_err(|error| ClientError::Here(format!("cannot set up TLS: {}", words(&error))))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
-/// The certificates in a file; without one, those that the system trusts.
+/// Returns the CA certificates of a file, or those of the system.
 fn trusted(ca: Option<&Path>) -> Result<Trust, ClientError> {
     let mut trust = Trust::default();
     let Some(path) = ca else {
@@ -257,7 +262,7 @@ fn trusted(ca: Option<&Path>) -> Result<Trust, ClientError> {
         trust.add(certificate).map_err(|error| refuse(&words(&error)))?;
     }
     if trust.is_empty() {
-        return Err(refuse(&"there is no certificate in it"));
+        return Err(refuse(&"it contains no certificate"));
     }
     Ok(trust)
 }

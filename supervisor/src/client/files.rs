@@ -1,4 +1,4 @@
-//! Hands a job in, with the files it needs; they are sent as they are read.
+//! Submits a job and uploads its files. Files are sent as they are read.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,35 +11,36 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::task::spawn_blocking;
 
 use super::connection::{Answer, Connection};
-use super::{ClientError, Files, Place, Submit};
+use super::{ClientError, Files, ServiceAddress, Submit};
 use crate::source;
 
-/// Bytes that are read and sent at once.
+/// Bytes that are read and sent at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Submits.
+/// Submits a job.
 ///
 /// # Errors
-/// When a file cannot be read, or the service does not take the job.
-pub(super) async fn submit(place: &Place, submit: Submit) -> Result<Answer, ClientError> {
+/// If a file cannot be read, or the service refuses the job.
+pub(super) async fn submit(address: &ServiceAddress, submit: Submit) -> Result<Answer, ClientError> {
     let Submit { document, files, idempotency_key, .. } = submit;
     let files = match files {
         Files::Named(files) => files,
         Files::Pages(paths) => pages(&paths)?,
     };
-    // Before anything is sent: a name that was mistyped is no job.
+    // Checked before anything is sent, so that a mistyped name submits no job.
     for path in files.iter().filter(|path| *path != Path::new("-")) {
         File::open(path).map_err(|error| unreadable(path, &error))?;
     }
     let mut headers = HeaderMap::new();
     if let Some(key) = idempotency_key {
-        let key = HeaderValue::from_str(&key)
-            .map_err(|_| ClientError::Here("--idempotency-key takes visible ASCII characters".to_owned()))?;
+        let key = HeaderValue::from_str(&key).map_err(|_| {
+            ClientError::Here("--idempotency-key: use visible ASCII characters only".to_owned())
+        })?;
         headers.insert("idempotency-key", key);
     }
     let is_map = document.get("command").is_some_and(|command| command == "map");
     let document = serde_json::Value::Object(document).to_string();
-    let mut connection = Connection::open(place).await?;
+    let mut connection = Connection::open(address).await?;
     if files.is_empty() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = Full::new(Bytes::from(document)).boxed();
@@ -54,7 +55,7 @@ pub(super) async fn submit(place: &Place, submit: Submit) -> Result<Answer, Clie
     let response = connection.send(Method::POST, "/v1/jobs", headers, body.boxed()).await;
     match response {
         Ok(response) => connection.whole(response).await,
-        // A file that cannot be read any more breaks the request off, and is the better reason.
+        // If reading a file failed, that broke the connection, and is the error to report.
         Err(ClientError::Unreachable(why)) => match sending.await {
             Ok(Err(error)) => Err(error),
             Ok(Ok(())) | Err(_) => Err(ClientError::Unreachable(why)),
@@ -67,7 +68,7 @@ fn unreadable(path: &Path, error: &io::Error) -> ClientError {
     ClientError::Here(format!("cannot read {}: {error}", path.display()))
 }
 
-/// Sends the parts of the form, one after the other. Cut short, the form has no end, and the service takes no job.
+/// Sends the parts of the form in order. If it is cut short, its end is missing and the service refuses it.
 async fn send(
     mut sender: Sender<Bytes>,
     boundary: String,
@@ -79,7 +80,7 @@ async fn send(
     let mut gone = sender.send_data(head.into()).await.is_err();
     for path in files {
         let name = if path == Path::new("-") {
-            // What lines are is told by the name.
+            // The name tells the service what the lines are.
             (if is_map { "stdin.jsonl" } else { "stdin.txt" }).to_owned()
         } else {
             path.file_name().unwrap_or_default().to_string_lossy().replace(['"', '\r', '\n', '\\'], "_")
@@ -105,7 +106,7 @@ async fn send(
         gone = gone || sender.send_data(Bytes::from_static(b"\r\n")).await.is_err();
     }
     if !gone {
-        // If the service has gone, the answer says why.
+        // If the service has closed the connection, the response says why.
         let _ = sender.send_data(format!("--{boundary}--\r\n").into()).await;
     }
     Ok(())
@@ -130,7 +131,7 @@ fn read(file: &mut (dyn io::Read + Send), chunk: &mut [u8]) -> io::Result<usize>
     }
 }
 
-/// The files that are named, and the pages below the directories: those that `parse` would read here.
+/// Returns the named files, and the pages below named directories: those that a local `parse` would read.
 fn pages(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ClientError> {
     let mut pages = Vec::new();
     for path in paths {

@@ -1,10 +1,9 @@
-//! Talks to a running service, for the commands `submit`, `jobs`, `results`,
-//! `cancel` and `status`. Knows the API (docs/API.md) as any other client does,
-//! and nothing of how the service does it.
+//! Commands that talk to a running service: `submit`, `jobs`, `results`, `cancel` and `status`.
+//! This module knows the API (docs/API.md) as any other client does, and nothing of the service's internals.
 
 mod connection;
 mod files;
-mod patience;
+mod reconnect;
 mod results;
 mod show;
 mod wait;
@@ -22,129 +21,119 @@ use crate::inherited;
 use crate::outcome::{Outcome, Refusal};
 use crate::plan::When;
 use crate::progress::{Progress, Screen};
-use crate::view::{JobId, JobView};
+use crate::view::{JobAction, JobId, JobView};
 
-/// Where the service is.
+/// The address of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Behind a Unix socket.
+pub(crate) enum ServiceAddress {
+    /// A Unix socket.
     Socket(PathBuf),
-    /// Behind an address.
+    /// A URL.
     Url {
         /// Scheme, host and port.
         url: Url,
         /// The file that holds the token.
         token_file: Option<PathBuf>,
-        /// The file that holds the certificates to trust in place of the system's.
+        /// The file of the CA certificates to trust instead of the system's.
         ca: Option<PathBuf>,
     },
 }
 
-/// Something to ask of a service.
+/// A client command.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Order {
-    /// Of which.
-    pub(crate) place: Place,
-    /// Whether the answer is for programs.
+pub(crate) struct ClientCommand {
+    /// The service to talk to.
+    pub(crate) address: ServiceAddress,
+    /// Whether to print JSON.
     pub(crate) json: bool,
-    /// What.
-    pub(crate) what: What,
+    /// What to do.
+    pub(crate) operation: Operation,
 }
 
-/// What is asked.
+/// What a client command does.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum What {
-    /// To take in a job.
+pub(crate) enum Operation {
+    /// Submit a job.
     Submit(Submit),
-    /// Which jobs there are.
+    /// List jobs.
     Jobs {
-        /// In which states; none is any.
+        /// Only jobs in these states; empty means all.
         states: Vec<String>,
-        /// How many at most.
+        /// Most jobs to list.
         limit: u32,
     },
-    /// To do something with a job.
-    Act(JobId, Act),
-    /// A job's records.
+    /// Act on a job.
+    ActOn(JobId, JobAction),
+    /// Print the records of a job.
     Results(Results),
-    /// All about a job.
+    /// Show a job.
     Job(JobId),
-    /// All about the service.
+    /// Show the service.
     Status,
 }
 
-/// What can be done with a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Act {
-    Pause,
-    Resume,
-    RetryFailed,
-    Cancel,
-    Remove,
-}
-
-/// A job to hand in.
+/// A job to submit.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Submit {
-    /// Its document.
+    /// The job document.
     pub(crate) document: Map<String, Value>,
-    /// What goes along.
+    /// The files to upload.
     pub(crate) files: Files,
-    /// Makes sure that it is one job, however often it is sent.
+    /// The key under which at most one job is submitted.
     pub(crate) idempotency_key: Option<String>,
-    /// Whether to wait for its end.
+    /// Whether to wait until the job ends.
     pub(crate) wait: bool,
-    /// Whether to show how far it is meanwhile.
+    /// When to show progress while waiting.
     pub(crate) progress: When,
-    /// Whether to say nothing but errors.
+    /// Whether to print only errors.
     pub(crate) quiet: bool,
 }
 
-/// Files of this machine that a job needs.
+/// Local files that a job needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Files {
-    /// As they are; `-` is standard input.
+    /// These files; `-` is standard input.
     Named(Vec<PathBuf>),
     /// HTML files, and directories of them.
     Pages(Vec<PathBuf>),
 }
 
-/// Which records, and where they go.
+/// The records to print, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Results {
     pub(crate) id: JobId,
-    /// Whether to go on until the job has ended.
+    /// Whether to keep printing new records until the job ends.
     pub(crate) follow: bool,
-    /// Records to skip.
+    /// Number of records to skip.
     pub(crate) from: u64,
     /// `failed` or `quarantined`.
     pub(crate) only: Option<String>,
-    /// `None` is standard output.
+    /// The output file; `None` is standard output.
     pub(crate) output: Option<PathBuf>,
     pub(crate) overwrite: bool,
 }
 
-/// Why it did not come to an answer, or to the one that was hoped for.
+/// Why a client command failed.
 #[derive(Debug, thiserror::Error)]
 enum ClientError {
-    /// Nobody is there, or the connection broke.
+    /// The service cannot be reached, or the connection was lost.
     #[error("{0}")]
     Unreachable(String),
-    /// The service says no.
+    /// The service refused the request.
     #[error("{detail}")]
     Refused { status: StatusCode, detail: String },
-    /// Something here does not do.
+    /// Something on this side failed, such as a file.
     #[error("{0}")]
     Here(String),
-    /// Whoever reads what we write has read enough.
-    #[error("nobody reads the output")]
+    /// The reader of our output has closed it.
+    #[error("the reader closed the output")]
     Closed,
 }
 
 impl ClientError {
     fn outcome(&self) -> Outcome {
         match self {
-            // What was sent is wrong, which is what exit status 2 is for here as well.
+            // A wrong document is a usage error, so the exit status is 2.
             Self::Refused { status, .. }
                 if matches!(
                     *status,
@@ -161,14 +150,14 @@ impl ClientError {
     }
 }
 
-/// Does it, and says what came of it.
-pub(crate) fn run(order: Order) -> ExitCode {
+/// Runs a client command and reports the result.
+pub(crate) fn run(order: ClientCommand) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Refusal::Impossible(error.to_string()).report().into(),
     };
     let done = runtime.block_on(carry_out(order));
-    // Standard input may be read still, and may never end.
+    // A thread may still wait for standard input, which may never end.
     runtime.shutdown_background();
     match done {
         Ok(code) => code,
@@ -181,35 +170,35 @@ pub(crate) fn run(order: Order) -> ExitCode {
     }
 }
 
-async fn carry_out(order: Order) -> Result<ExitCode, ClientError> {
-    let Order { place, json, what } = order;
-    match what {
-        What::Submit(submit) => return submitted(&place, submit, json).await,
-        What::Results(wanted) => results::write(&place, &wanted).await?,
-        What::Jobs { states, limit } => {
+async fn carry_out(order: ClientCommand) -> Result<ExitCode, ClientError> {
+    let ClientCommand { address, json, operation } = order;
+    match operation {
+        Operation::Submit(submit) => return submitted(&address, submit, json).await,
+        Operation::Results(wanted) => results::write(&address, &wanted).await?,
+        Operation::Jobs { states, limit } => {
             let mut path = format!("/v1/jobs?limit={limit}");
             if !states.is_empty() {
                 path += &format!("&state={}", states.join(","));
             }
-            let answer = Connection::open(&place).await?.get(&path).await?;
+            let answer = Connection::open(&address).await?.get(&path).await?;
             print(&if json { answer.text() } else { show::jobs(&answer.parse()?, Screen::stdout()) })?;
         }
-        What::Act(id, act) => {
-            let answer = acted(&place, id, act).await?;
-            print(&if json { answer.text() } else { show::acted(id, act, &answer)? })?;
+        Operation::ActOn(id, action) => {
+            let answer = act(&address, id, action).await?;
+            print(&if json { answer.text() } else { show::act(id, action, &answer)? })?;
         }
-        What::Job(id) => {
-            let answer = Connection::open(&place).await?.get(&format!("/v1/jobs/{id}")).await?;
+        Operation::Job(id) => {
+            let answer = Connection::open(&address).await?.get(&format!("/v1/jobs/{id}")).await?;
             print(&if json { answer.text() } else { show::job(&answer.parse()?, Screen::stdout()) })?;
         }
-        What::Status => print(&status(&place, json).await?)?,
+        Operation::Status => print(&status(&address, json).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn submitted(place: &Place, submit: Submit, json: bool) -> Result<ExitCode, ClientError> {
+async fn submitted(address: &ServiceAddress, submit: Submit, json: bool) -> Result<ExitCode, ClientError> {
     let (wait, progress, quiet) = (submit.wait, submit.progress, submit.quiet);
-    let answer = files::submit(place, submit).await?;
+    let answer = files::submit(address, submit).await?;
     let job: JobView = answer.parse()?;
     if !wait {
         print(&if json { answer.text() } else { format!("{}\n", job.id) })?;
@@ -219,27 +208,28 @@ async fn submitted(place: &Place, submit: Submit, json: bool) -> Result<ExitCode
         print(&format!("{}\n", job.id))?;
     }
     let (ended, outcome) =
-        wait::until_ended(place, job, Progress::new(progress, Screen::stderr()).quiet(quiet)).await?;
+        wait::until_ended(address, job, Progress::new(progress, Screen::stderr()).quiet(quiet)).await?;
     if let Some(ended) = ended.filter(|_| json) {
         print(&(serde_json::to_string(&ended).unwrap_or_default() + "\n"))?;
     }
     Ok(outcome)
 }
 
-async fn acted(place: &Place, id: JobId, act: Act) -> Result<Answer, ClientError> {
-    let (method, path) = match act {
-        Act::Pause => (Method::POST, format!("/v1/jobs/{id}/pause")),
-        Act::Resume => (Method::POST, format!("/v1/jobs/{id}/resume")),
-        Act::RetryFailed => (Method::POST, format!("/v1/jobs/{id}/retry-failed")),
-        // DELETE does the one or the other; who means one is never to get the other.
-        Act::Cancel => (Method::DELETE, format!("/v1/jobs/{id}?only=cancel")),
-        Act::Remove => (Method::DELETE, format!("/v1/jobs/{id}?only=remove")),
+async fn act(address: &ServiceAddress, id: JobId, action: JobAction) -> Result<Answer, ClientError> {
+    let (method, path) = match action {
+        JobAction::Pause => (Method::POST, format!("/v1/jobs/{id}/pause")),
+        JobAction::Resume => (Method::POST, format!("/v1/jobs/{id}/resume")),
+        JobAction::RetryFailed => (Method::POST, format!("/v1/jobs/{id}/retry-failed")),
+        // DELETE cancels or removes, by the job's state. `only` makes sure that it does what the user asked
+        // for.
+        JobAction::Cancel => (Method::DELETE, format!("/v1/jobs/{id}?only=cancel")),
+        JobAction::Remove => (Method::DELETE, format!("/v1/jobs/{id}?only=remove")),
     };
-    Connection::open(place).await?.ask(method, &path).await
+    Connection::open(address).await?.request(method, &path).await
 }
 
-async fn status(place: &Place, json: bool) -> Result<String, ClientError> {
-    let mut connection = Connection::open(place).await?;
+async fn status(address: &ServiceAddress, json: bool) -> Result<String, ClientError> {
+    let mut connection = Connection::open(address).await?;
     let service = connection.get("/v1/service").await?;
     let workers = connection.get("/v1/workers").await?;
     let hosts = connection.get("/v1/hosts").await?;
@@ -248,7 +238,7 @@ async fn status(place: &Place, json: bool) -> Result<String, ClientError> {
         let (service, workers) = (service.parse()?, workers.parse()?);
         return Ok(show::status(&service, &workers, &hosts.parse()?, &jobs.parse()?, Screen::stdout()));
     }
-    // One object, as if it were one answer.
+    // Merge the responses into one object.
     let mut all = Map::new();
     all.insert("service".to_owned(), service.parse()?);
     for part in [workers, hosts, jobs] {
@@ -258,7 +248,7 @@ async fn status(place: &Place, json: bool) -> Result<String, ClientError> {
     Ok(Value::Object(all).to_string() + "\n")
 }
 
-/// Says something to a person; a standard error that is closed has nobody to tell.
+/// Prints a message on standard error, and ignores failures.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

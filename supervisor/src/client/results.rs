@@ -1,4 +1,4 @@
-//! Writes a job's records, and goes on where it was when the service comes back.
+//! Prints the records of a job, and continues at the same record after a restart of the service.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -9,18 +9,18 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 
 use super::connection::Connection;
-use super::patience::Patience;
-use super::{ClientError, Place, Results, say};
+use super::reconnect::Reconnect;
+use super::{ClientError, Results, ServiceAddress, say};
 use crate::inherited;
 
-/// Writes them.
+/// Prints the records of a job.
 ///
 /// # Errors
-/// When the service has none, is gone for good, or the output does not take them.
-pub(super) async fn write(place: &Place, wanted: &Results) -> Result<(), ClientError> {
-    // Asked for before the output is touched: a job that is not there leaves no file.
-    let mut response = ask(place, wanted, wanted.from).await?;
-    let mut lines = Lines {
+/// If the service has no such job or does not come back, or if writing fails.
+pub(super) async fn write(address: &ServiceAddress, wanted: &Results) -> Result<(), ClientError> {
+    // Requested before the output is opened, so that an unknown job creates no file.
+    let mut response = request(address, wanted, wanted.from).await?;
+    let mut lines = RecordWriter {
         out: open(wanted.output.as_deref(), wanted.overwrite)?,
         begun: Vec::new(),
         skip: 0,
@@ -37,14 +37,14 @@ pub(super) async fn write(place: &Place, wanted: &Results) -> Result<(), ClientE
                 }
             }
         };
-        let mut broke = ClientError::Unreachable(format!("the records broke off: {broke}"));
+        let mut broke = ClientError::Unreachable(format!("the records ended early: {broke}"));
         if !wanted.follow {
             return Err(broke);
         }
-        let mut patience = Patience::new();
+        let mut reconnect = Reconnect::new();
         response = loop {
-            patience.bear(broke, say).await?;
-            match ask(place, wanted, lines.again(wanted)).await {
+            reconnect.wait_or_fail(broke, say).await?;
+            match request(address, wanted, lines.again(wanted)).await {
                 Ok(response) => break response,
                 Err(error) => broke = error,
             }
@@ -52,18 +52,18 @@ pub(super) async fn write(place: &Place, wanted: &Results) -> Result<(), ClientE
     }
 }
 
-/// Records on their way to the output, whole ones only: half of one could not be taken back.
-struct Lines {
+/// Writes records to the output, whole ones only, because half a record could not be taken back.
+struct RecordWriter {
     out: Box<dyn Write>,
-    /// The beginning of a record whose end has not come.
+    /// The beginning of a record whose end has not arrived.
     begun: Vec<u8>,
-    /// Records to leave out, because they are written.
+    /// Number of records to skip, because they are already written.
     skip: u64,
     written: u64,
 }
 
-impl Lines {
-    /// Takes what has come.
+impl RecordWriter {
+    /// Takes the next bytes of the response.
     fn take(&mut self, mut data: &[u8]) -> io::Result<()> {
         while self.skip > 0 {
             let Some(end) = memchr::memchr(b'\n', data) else { return Ok(()) };
@@ -83,14 +83,15 @@ impl Lines {
         Ok(())
     }
 
-    /// All has come.
+    /// Handles the end of the response.
     fn end(mut self) -> io::Result<()> {
         self.out.write_all(&self.begun)?;
         self.out.flush()
     }
 
-    /// Begins again after the records that are written; where to ask from. Only of all records it is known how many
-    /// were passed; of others it is known that they come in the same order.
+    /// Prepares to continue after the written records, and returns the position to request. The service can
+    /// skip only if all records are requested; filtered ones are sent again, in the same order, and skipped
+    /// here.
     fn again(&mut self, wanted: &Results) -> u64 {
         self.begun.clear();
         if wanted.only.is_none() {
@@ -101,13 +102,13 @@ impl Lines {
     }
 }
 
-async fn ask(place: &Place, wanted: &Results, from: u64) -> Result<Incoming, ClientError> {
+async fn request(address: &ServiceAddress, wanted: &Results, from: u64) -> Result<Incoming, ClientError> {
     let Results { id, follow, only, .. } = wanted;
     let mut path = format!("/v1/jobs/{id}/records?from={from}&follow={}", u8::from(*follow));
     if let Some(only) = only {
         path += &format!("&only={only}");
     }
-    let mut connection = Connection::open(place).await?;
+    let mut connection = Connection::open(address).await?;
     let response = connection.send(Method::GET, &path, HeaderMap::new(), Empty::new().boxed()).await?;
     Ok(response.into_body())
 }
@@ -124,9 +125,10 @@ fn open(path: Option<&Path>, overwrite: bool) -> Result<Box<dyn Write>, ClientEr
     };
     match opened {
         Ok(file) => Ok(Box::new(file)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(ClientError::Here(format!("{} exists; --overwrite replaces it", path.display())))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(ClientError::Here(format!(
+            "{} exists; name another output, or replace it with --overwrite",
+            path.display()
+        ))),
         Err(error) => Err(ClientError::Here(format!("cannot write {}: {error}", path.display()))),
     }
 }
@@ -172,7 +174,7 @@ mod tests {
             overwrite: false,
         };
         let out = Written::default();
-        let mut lines = Lines { out: Box::new(out.clone()), begun: Vec::new(), skip: 0, written: 0 };
+        let mut lines = RecordWriter { out: Box::new(out.clone()), begun: Vec::new(), skip: 0, written: 0 };
         let mut from = wanted.from;
         // The second answer breaks off too, and the third does not.
         for bytes in [breaks, breaks + 3, usize::MAX] {

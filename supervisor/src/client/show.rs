@@ -1,39 +1,39 @@
-//! What a service says, as tables for a person.
+//! Prints the answers of a service as tables.
 
 use std::time::Duration;
 
 use comfy_table::{Attribute, Cell, CellAlignment};
 use serde::Deserialize;
 
+use super::ClientError;
 use super::connection::Answer;
-use super::{Act, ClientError};
 use crate::progress::Screen;
 use crate::summary;
 use crate::units;
-use crate::view::{HostView, JobId, JobState, JobView, ServiceView, WorkerState, WorkerView};
+use crate::view::{HostView, JobAction, JobId, JobState, JobView, ServiceView, WorkerState, WorkerView};
 
-/// Hosts in `status`; the busiest come first.
+/// Most hosts in `status`, busiest first.
 const HOSTS_MAX: usize = 10;
 
-/// `GET /v1/jobs`.
+/// The response to `GET /v1/jobs`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Jobs {
     jobs: Vec<JobView>,
 }
 
-/// `GET /v1/workers`.
+/// The response to `GET /v1/workers`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Workers {
     workers: Vec<WorkerView>,
 }
 
-/// `GET /v1/hosts`.
+/// The response to `GET /v1/hosts`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Hosts {
     hosts: Vec<HostView>,
 }
 
-/// A table with a head, its numbers to the right.
+/// Lays out a table with a header; the columns in `right` are right-aligned.
 fn table(head: &[&str], right: &[usize], rows: Vec<Vec<String>>, screen: Screen) -> String {
     let mut table = summary::new_table(screen);
     table.set_header(head.iter().map(|name| Cell::new(name).add_attribute(Attribute::Dim)));
@@ -49,12 +49,12 @@ fn table(head: &[&str], right: &[usize], rows: Vec<Vec<String>>, screen: Screen)
     lines.join("\n") + "\n"
 }
 
-/// What came from elsewhere must not move the cursor.
+/// Replaces control characters, so that foreign text cannot move the cursor.
 fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
-/// `4,211 of 100,000`; an estimate has a tilde.
+/// Formats progress, such as `4,211 of 100,000`. A tilde marks an estimate.
 fn done(job: &JobView) -> String {
     let counts = job.counts;
     let done = units::count(counts.done);
@@ -70,7 +70,7 @@ fn seconds(seconds: f64) -> String {
     units::clock(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-/// The list of jobs.
+/// Formats a list of jobs.
 pub(super) fn jobs(list: &Jobs, screen: Screen) -> String {
     if list.jobs.is_empty() {
         return "no jobs\n".to_owned();
@@ -97,7 +97,7 @@ pub(super) fn jobs(list: &Jobs, screen: Screen) -> String {
     table(&head, &[0, 3, 4, 5, 6], list.jobs.iter().map(row).collect(), screen)
 }
 
-/// All about one job.
+/// Formats a job.
 pub(super) fn job(job: &JobView, screen: Screen) -> String {
     let mut rows = vec![("job", job.id.to_string())];
     rows.extend(job.name.as_deref().map(|name| ("name", printable(name))));
@@ -136,18 +136,18 @@ pub(super) fn job(job: &JobView, screen: Screen) -> String {
     }
 }
 
-/// What has come of an act.
-pub(super) fn acted(id: JobId, act: Act, answer: &Answer) -> Result<String, ClientError> {
-    Ok(match act {
-        Act::Remove => format!("job {id} is removed\n"),
-        Act::RetryFailed => format!("{}\n", answer.parse::<JobView>()?.id),
-        Act::Pause | Act::Resume | Act::Cancel => {
+/// Formats the result of an action.
+pub(super) fn act(id: JobId, action: JobAction, answer: &Answer) -> Result<String, ClientError> {
+    Ok(match action {
+        JobAction::Remove => format!("job {id} was removed\n"),
+        JobAction::RetryFailed => format!("{}\n", answer.parse::<JobView>()?.id),
+        JobAction::Pause | JobAction::Resume | JobAction::Cancel => {
             format!("job {id} is {}\n", answer.parse::<JobView>()?.state.name())
         }
     })
 }
 
-/// The service, what its workers are doing, the hosts they are doing it to, and the jobs they do it for.
+/// Formats the service with its workers, hosts and jobs.
 pub(super) fn status(
     service: &ServiceView,
     workers: &Workers,

@@ -1,4 +1,4 @@
-//! `submit --wait`: the bar of a run on the command line, for a job in the service.
+//! `submit --wait`: shows a job of the service with the progress bar of a local run.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -9,22 +9,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::connection::Connection;
-use super::patience::Patience;
-use super::{ClientError, Place, say};
+use super::reconnect::Reconnect;
+use super::{ClientError, ServiceAddress, say};
 use crate::outcome::Outcome;
 use crate::progress::{Progress, Screen, Snapshot, Total};
 use crate::summary;
 use crate::view::{JobId, JobState, JobView};
 
-/// Time between two looks: the service changes what it shows four times a second.
+/// Time between two requests. The service updates its data four times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Shows how far the job is until it has ended. The job as it ended, unless it was let go; and the exit code.
+/// Shows progress until the job ends. Returns the ended job, unless the user stopped waiting, and the exit
+/// code.
 ///
 /// # Errors
-/// When the service is gone for good.
+/// If the service goes away and does not come back.
 pub(super) async fn until_ended(
-    place: &Place,
+    address: &ServiceAddress,
     job: JobView,
     mut progress: Progress,
 ) -> Result<(Option<JobView>, ExitCode), ClientError> {
@@ -37,7 +38,7 @@ pub(super) async fn until_ended(
         progress.tick(clock::now(), &snapshot(&job));
         let next = async {
             sleep(LOOK_EVERY).await;
-            look(place, id, &mut connection, &mut progress).await
+            look(address, id, &mut connection, &mut progress).await
         };
         let signal = tokio::select! {
             looked = next => {
@@ -49,7 +50,7 @@ pub(super) async fn until_ended(
         };
         progress.finish(clock::now(), &snapshot(&job));
         say(&format!(
-            "job {id} goes on; see it with: supervisor status {id}, stop it with: supervisor cancel {id}"
+            "job {id} is still running; show it with `supervisor status {id}`, or stop it with `supervisor cancel {id}`"
         ));
         let number = u8::try_from(signal.as_raw_value()).unwrap_or(u8::MAX);
         return Ok((None, Outcome::Stopped(number).into()));
@@ -72,19 +73,19 @@ pub(super) async fn until_ended(
     Ok((Some(job), code))
 }
 
-/// The job as it is now; a service that is being restarted is waited for.
+/// Requests the job, and waits for a service that is restarting.
 async fn look(
-    place: &Place,
+    address: &ServiceAddress,
     id: JobId,
     connection: &mut Option<Connection>,
     progress: &mut Progress,
 ) -> Result<JobView, ClientError> {
-    let mut patience = Patience::new();
+    let mut reconnect = Reconnect::new();
     loop {
         let looked = async {
             let open = match connection {
                 Some(open) => open,
-                None => connection.insert(Connection::open(place).await?),
+                None => connection.insert(Connection::open(address).await?),
             };
             open.get(&format!("/v1/jobs/{id}")).await?.parse()
         };
@@ -92,7 +93,7 @@ async fn look(
             Ok(job) => return Ok(job),
             Err(error) => {
                 *connection = None;
-                patience.bear(error, |text| progress.message(text)).await?;
+                reconnect.wait_or_fail(error, |text| progress.message(text)).await?;
             }
         }
     }

@@ -1,5 +1,5 @@
-//! How many processes a run has and what each may have in flight: as the plan says, else as this
-//! machine allows.
+//! How many processes a run has and how many targets each may have in flight: as the plan says,
+//! else as this machine allows.
 
 use shared::job::{Executor, Mode};
 
@@ -18,8 +18,7 @@ const WORKERS_MAX: u32 = 1024;
 pub(crate) struct Shape {
     pub(super) mode: Mode,
     pub(super) workers: u32,
-    /// Workers it has a use for where it is given them by somebody else: as many as there are, unless
-    /// the plan says how many.
+    /// Most workers that the run can use, if the service decides how many it gets.
     pub(super) workers_max: u32,
     pub(super) concurrency: u32,
 }
@@ -37,17 +36,34 @@ impl Shape {
         Self { mode, workers, workers_max, concurrency }
     }
 
-    /// The same, where no more than `parts` can have something to do.
-    pub(crate) fn of_parts(self, parts: u32) -> Self {
-        Self { workers: self.workers.min(parts), workers_max: self.workers_max.min(parts), ..self }
+    /// Returns the shape of a run whose targets compute, and why it has this mode: `why`, or that there
+    /// are at most `targets_max` targets.
+    pub(super) fn computing(
+        plan: &Plan,
+        targets_max: Option<u32>,
+        why: &str,
+        control: &Control,
+    ) -> (Self, String) {
+        // A user who says how many workers there are gets them.
+        let targets_max = targets_max.filter(|_| plan.pool.workers.is_none()).map(|max| max.max(1));
+        let mut shape = Self::new(plan, Mode::Parallel);
+        if let Some(max) = targets_max {
+            (shape.workers, shape.workers_max) = (shape.workers.min(max), shape.workers_max.min(max));
+        }
+        if shape.reach(control) <= 1 {
+            shape = Self::new(plan, Mode::Sequential);
+        }
+        let is_small = targets_max.is_some_and(|max| max < cpus::usable_cpus().get());
+        let few = if is_small { ", and the input has one part for each worker" } else { "" };
+        (shape, format!("{}: {why}{few}", shape.mode.name()))
     }
 
-    /// Workers that it may come to have.
-    pub(crate) fn reach(self, control: &Control) -> u32 {
+    /// Returns the most workers that it may have.
+    pub(super) fn reach(self, control: &Control) -> u32 {
         if control.allotted().is_some() { self.workers_max } else { self.workers }
     }
 
-    /// Cut to what the limit on descriptors allows, and what to tell the user if that is less.
+    /// Returns the shape cut to what the limit on descriptors allows, and what to tell the user if that is less.
     pub(super) fn fitted(self) -> (Self, Option<String>) {
         let descriptors = descriptors::raise_limit();
         let (workers, concurrency) = descriptors::fit(descriptors, self.workers, self.concurrency);

@@ -2,13 +2,14 @@
 //! documents. A sitemap that is named twice is read once, so a circle ends.
 //!
 //! Holds the sitemaps' URLs in memory, at most [`SITEMAPS_MAX`] of them; the
-//! pages stay in the files that the workers' lines were written to.
+//! pages stay in the files that the workers' listings were written to.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 
 use rustc_hash::FxHashSet;
-use serde::{Deserialize, Serialize};
+use shared::framed;
+use shared::sitemap::{Found, Listing, Pages};
 
 use crate::source::Bytes;
 
@@ -18,10 +19,10 @@ const SITEMAPS_MAX: usize = 50_000;
 /// Most pages in all: a thousand full sitemaps, some gigabytes of URLs.
 const PAGES_MAX: u64 = 50_000_000;
 
-/// Why pages cannot be had from sitemaps. Nothing has been fetched but sitemaps then.
+/// Why sitemaps give no pages. Only sitemaps have been fetched then.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SitemapError {
-    /// None, or one of them where all are needed, can be read.
+    /// No sitemap can be read, or one cannot be read and all are needed.
     #[error("cannot read the sitemap {}: {}{}; no page was fetched", failure.url, failure.why, and_more(*others))]
     Unreadable {
         /// The first of them.
@@ -39,12 +40,18 @@ pub(crate) enum SitemapError {
         "the sitemaps list more than {PAGES_MAX} pages; name some of them with --sitemap; no page was fetched"
     )]
     TooManyPages,
-    /// What was kept of them cannot be read back.
+    /// The kept listings cannot be written or read.
     #[error("cannot keep what the sitemaps list: {0}")]
     Kept(#[from] io::Error),
-    /// Our own bookkeeping is wrong.
-    #[error("a worker's line about a sitemap makes no sense; this is a bug")]
-    Line,
+    /// What was kept of them has another form.
+    #[error(
+        "cannot resume: the pages that the sitemaps list were kept by another version of this program, in another \
+         form; resume with that version, or start anew with --overwrite"
+    )]
+    OtherVersion,
+    /// A worker sent something else.
+    #[error("cannot read what a worker sent about a sitemap: it is malformed; this is a bug")]
+    Listing,
 }
 
 fn and_more(count: u64) -> String {
@@ -83,28 +90,6 @@ pub(super) struct Tree {
     failures: Vec<Failure>,
 }
 
-/// The line about one sitemap: the worker's listing, or the record of one that failed.
-#[derive(Deserialize)]
-struct Head {
-    id: usize,
-    #[serde(default)]
-    is_index: bool,
-    #[serde(default)]
-    entries: u64,
-    error: Option<Problem>,
-}
-
-#[derive(Deserialize)]
-struct Problem {
-    kind: String,
-    message: String,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    loc: String,
-}
-
 impl Tree {
     pub(super) fn new(urls: &[String]) -> Self {
         let mut tree = Self {
@@ -124,7 +109,7 @@ impl Tree {
         &self.failures
     }
 
-    /// Gives up what was not read yet: an index so far down names it.
+    /// Gives up the sitemaps that were not read yet, because an index so far down names them.
     pub(super) fn too_deep(&mut self, depth: usize) {
         for (url, _) in self.sitemaps.iter().filter(|(_, has)| matches!(has, Has::Unread)) {
             let why = format!("an index {depth} levels down names it, where there should be pages");
@@ -132,7 +117,7 @@ impl Tree {
         }
     }
 
-    /// Whether what can be read is enough: all of it if that was asked for, else something.
+    /// Checks that enough can be read: every sitemap if `strict`, else at least one page.
     pub(super) fn check(&self, strict: bool) -> Result<(), SitemapError> {
         match self.failures.first() {
             Some(failure) if strict || self.pages == 0 => {
@@ -157,37 +142,35 @@ impl Tree {
         unread.map(|(number, (url, _))| (number, url.clone())).unzip()
     }
 
-    /// Takes what the workers wrote about these sitemaps.
+    /// Takes the listings that the workers wrote about these sitemaps.
     pub(super) fn take_in(&mut self, numbers: &[usize], mut listings: File) -> Result<(), SitemapError> {
         listings.rewind()?;
-        let mut lines = Lines { reader: BufReader::new(&listings), line: Vec::new(), at: 0 };
-        while lines.next()? {
-            let head: Head = serde_json::from_slice(&lines.line).map_err(|_| SitemapError::Line)?;
-            let number = *numbers.get(head.id).ok_or(SitemapError::Line)?;
-            let has = match head.error {
-                Some(Problem { kind, message }) => {
+        let mut listed = Listings { reader: BufReader::new(&listings), at: 0 };
+        while let Some(Listing { id, found }) = listed.next()? {
+            let number = usize::try_from(id).ok().and_then(|id| numbers.get(id)).copied();
+            let number = number.ok_or(SitemapError::Listing)?;
+            let has = match found {
+                Found::Failed { kind, message } => {
                     let url = self.sitemaps.get(number).map(|(url, _)| url.clone()).unwrap_or_default();
                     self.failures.push(Failure { url, why: format!("{kind}: {message}") });
                     Has::Nothing
                 }
-                None if head.is_index => self.index(head.entries, &mut lines)?,
-                None => self.pages(head.entries, &mut lines)?,
+                Found::Sitemaps(urls) => self.index(urls)?,
+                Found::Pages(pages) => self.pages(&pages, listed.at)?,
             };
             if let Some((_, place)) = self.sitemaps.get_mut(number) {
                 *place = has;
             }
         }
-        drop(lines);
+        drop(listed);
         self.files.push(listings);
         Ok(())
     }
 
-    fn index(&mut self, entries: u64, lines: &mut Lines<'_>) -> Result<Has, SitemapError> {
+    fn index(&mut self, urls: Vec<String>) -> Result<Has, SitemapError> {
         let mut named = Vec::new();
-        for _ in 0..entries {
-            lines.next()?;
-            let entry: Entry = serde_json::from_slice(&lines.line).map_err(|_| SitemapError::Line)?;
-            named.extend(self.add(entry.loc));
+        for url in urls {
+            named.extend(self.add(url));
             if self.sitemaps.len() > SITEMAPS_MAX {
                 return Err(SitemapError::TooManySitemaps);
             }
@@ -195,24 +178,22 @@ impl Tree {
         Ok(Has::Sitemaps(named))
     }
 
-    fn pages(&mut self, entries: u64, lines: &mut Lines<'_>) -> Result<Has, SitemapError> {
-        let begin = lines.at;
-        for _ in 0..entries {
-            lines.next()?;
-        }
-        self.pages += entries;
+    /// Notes where the entries are: they end their listing, which ends at `end`.
+    fn pages(&mut self, pages: &Pages, end: u64) -> Result<Has, SitemapError> {
+        self.pages += pages.count;
         if self.pages > PAGES_MAX {
             return Err(SitemapError::TooManyPages);
         }
-        Ok(Has::Pages(self.files.len(), begin, lines.at - begin))
+        let bytes = pages.entries.len() as u64;
+        Ok(Has::Pages(self.files.len(), end.saturating_sub(bytes), bytes))
     }
 
-    /// Writes how many sitemaps cannot be read, then all pages, in the order in which a person who reads the
-    /// documents would meet them.
+    /// Writes how many sitemaps cannot be read, then all pages, in the order of the documents.
     pub(super) fn write(&self, out: &mut File) -> io::Result<()> {
         let mut out = BufWriter::new(out);
-        serde_json::to_writer(&mut out, &Written { failed: self.failures.len() as u64 })?;
-        out.write_all(b"\n")?;
+        let mut head = Vec::new();
+        framed::push(&(self.failures.len() as u64), &mut head);
+        out.write_all(&head)?;
         let mut next: Vec<usize> = self.roots.iter().rev().copied().collect();
         while let Some(number) = next.pop() {
             match self.sitemaps.get(number).map(|(_, has)| has) {
@@ -229,51 +210,73 @@ impl Tree {
     }
 }
 
-/// The line before the pages.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    failed: u64,
-}
+/// The first byte of what the version before this one kept, which was JSON. A length is never as large.
+const JSON: u8 = b'{';
 
-/// What [`Tree::write`] wrote: how many sitemaps cannot be read, and the pages.
-pub(super) fn read(written: Bytes) -> io::Result<(u64, Bytes)> {
+/// Reads what [`Tree::write`] wrote: how many sitemaps cannot be read, and the pages.
+pub(super) fn read(written: Bytes) -> Result<(u64, Bytes), SitemapError> {
     let mut reader = BufReader::new(written);
-    let mut line = Vec::new();
-    reader.read_until(b'\n', &mut line)?;
-    let Written { failed } = serde_json::from_slice(&line)?;
+    if reader.fill_buf()?.first() == Some(&JSON) {
+        return Err(SitemapError::OtherVersion);
+    }
+    let mut head = vec![0; framed::LENGTH_BYTES];
+    reader.read_exact(&mut head)?;
+    let length = framed::length(&head).unwrap_or_default().saturating_sub(framed::LENGTH_BYTES as u64);
+    (&mut reader).take(length).read_to_end(&mut head)?;
+    let (failed, _) = framed::first(&head).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
     Ok((failed, Box::new(reader)))
 }
 
-/// The lines of a file, and how far they were read.
-struct Lines<'a> {
+/// The listings in a file, and how far they were read.
+struct Listings<'a> {
     reader: BufReader<&'a File>,
-    line: Vec<u8>,
     at: u64,
 }
 
-impl Lines<'_> {
-    /// Reads the next line; false at the end.
-    fn next(&mut self) -> io::Result<bool> {
-        self.line.clear();
-        let bytes = self.reader.read_until(b'\n', &mut self.line)?;
-        self.at += bytes as u64;
-        Ok(bytes > 0)
+impl Listings<'_> {
+    /// Reads the next listing; `None` at the end.
+    fn next(&mut self) -> Result<Option<Listing>, SitemapError> {
+        if self.reader.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        let mut length = [0; framed::LENGTH_BYTES];
+        self.reader.read_exact(&mut length)?;
+        let length = u64::from_le_bytes(length);
+        let mut body = Vec::new();
+        (&mut self.reader).take(length).read_to_end(&mut body)?;
+        self.at += framed::LENGTH_BYTES as u64 + length;
+        framed::value(&body).map(Some).ok_or(SitemapError::Listing)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::record::ErrorKind;
+    use shared::sitemap::Entry;
+
     use super::*;
 
-    fn file(text: &str) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
+    fn file(listings: &[Listing]) -> File {
+        let (mut file, mut bytes) = (tempfile::tempfile().unwrap(), Vec::new());
+        listings.iter().for_each(|listing| framed::push(listing, &mut bytes));
+        file.write_all(&bytes).unwrap();
         file
     }
 
-    fn head(id: usize, is_index: bool, entries: &[&str]) -> String {
-        let lines: String = entries.iter().map(|loc| format!("{{\"loc\":\"{loc}\"}}\n")).collect();
-        format!("{{\"id\":{id},\"is_index\":{is_index},\"entries\":{}}}\n{lines}", entries.len())
+    fn index(id: u64, urls: &[&str]) -> Listing {
+        Listing { id, found: Found::Sitemaps(urls.iter().map(|&url| url.to_owned()).collect()) }
+    }
+
+    fn pages(id: u64, urls: &[&str]) -> Listing {
+        let mut pages = Pages::default();
+        for &url in urls {
+            pages.push(&Entry { loc: url.to_owned(), ..Entry::default() });
+        }
+        Listing { id, found: Found::Pages(pages) }
+    }
+
+    fn failed(id: u64) -> Listing {
+        Listing { id, found: Found::Failed { kind: ErrorKind::Dns, message: format!("no {id}") } }
     }
 
     /// The pages that are written, with the count that is written before them.
@@ -282,9 +285,21 @@ mod tests {
         tree.write(&mut out).unwrap();
         out.rewind().unwrap();
         let (failed, mut pages) = read(Box::new(out)).unwrap();
-        let mut text = String::new();
-        pages.read_to_string(&mut text).unwrap();
-        (failed, text.lines().map(|line| line.split('"').nth(3).unwrap()).collect::<Vec<_>>().join(" "))
+        let (mut bytes, mut urls) = (Vec::new(), Vec::new());
+        pages.read_to_end(&mut bytes).unwrap();
+        let mut rest = bytes.as_slice();
+        while let Some((entry, after)) = framed::first::<Entry>(rest) {
+            urls.push(entry.loc);
+            rest = after;
+        }
+        assert!(rest.is_empty());
+        (failed, urls.join(" "))
+    }
+
+    #[test]
+    fn what_an_earlier_version_kept_is_refused() {
+        let error = read(Box::new(&b"{\"failed\":0}\n{\"loc\":\"http://a/\"}\n"[..])).err().unwrap();
+        assert!(error.to_string().contains("--overwrite"), "{error}");
     }
 
     #[test]
@@ -293,15 +308,15 @@ mod tests {
         let mut tree = Tree::new(&urls);
         let (numbers, unread) = tree.unread();
         assert_eq!(unread, ["index", "b"]);
-        let first = head(0, true, &["a", "deep", "index", "b", "c"]) + &head(1, false, &["b1", "b2"]);
+        let first = [index(0, &["a", "deep", "index", "b", "c"]), pages(1, &["b1", "b2"])];
         tree.take_in(&numbers, file(&first)).unwrap();
         let (numbers, unread) = tree.unread();
         assert_eq!(unread, ["a", "deep", "c"]);
-        let second = head(0, false, &["a1"]) + &head(1, true, &["d", "a"]) + &head(2, false, &[]);
+        let second = [pages(0, &["a1"]), index(1, &["d", "a"]), pages(2, &[])];
         tree.take_in(&numbers, file(&second)).unwrap();
         let (numbers, unread) = tree.unread();
         assert_eq!(unread, ["d"]);
-        tree.take_in(&numbers, file(&head(0, false, &["d1", "d1"]))).unwrap();
+        tree.take_in(&numbers, file(&[pages(0, &["d1", "d1"])])).unwrap();
         assert!(tree.unread().1.is_empty());
         assert_eq!(written(&tree), (0, "a1 d1 d1 b1 b2".to_owned()));
     }
@@ -310,9 +325,7 @@ mod tests {
     fn what_cannot_be_read_is_named_and_counted_and_the_rest_is_used() {
         let mut tree = Tree::new(&["x", "y", "z"].map(str::to_owned));
         let (numbers, _) = tree.unread();
-        let error = |id| format!("{{\"id\":{id},\"error\":{{\"kind\":\"dns\",\"message\":\"no {id}\"}}}}\n");
-        let lines = head(0, true, &["p", "q"]) + &error(1) + &error(2);
-        tree.take_in(&numbers, file(&lines)).unwrap();
+        tree.take_in(&numbers, file(&[index(0, &["p", "q"]), failed(1), failed(2)])).unwrap();
         let failure = |url: &str, why: &str| Failure { url: url.to_owned(), why: why.to_owned() };
         assert_eq!(tree.failures(), [failure("y", "dns: no 1"), failure("z", "dns: no 2")]);
         // Nothing is there yet.
@@ -320,7 +333,7 @@ mod tests {
         assert_eq!(tree.check(false).unwrap_err().to_string(), why);
         let (numbers, unread) = tree.unread();
         assert_eq!(unread, ["p", "q"]);
-        tree.take_in(&numbers, file(&(head(0, false, &["p1"]) + &head(1, true, &["deep"])))).unwrap();
+        tree.take_in(&numbers, file(&[pages(0, &["p1"]), index(1, &["deep"])])).unwrap();
         tree.check(false).unwrap();
         assert_eq!(tree.check(true).unwrap_err().to_string(), why);
         tree.too_deep(3);

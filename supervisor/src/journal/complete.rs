@@ -1,8 +1,8 @@
-//! Whether an output without a journal is what this job would have written.
+//! Checks whether an output without a journal is what this job would have written.
 //!
-//! A complete run takes its journal away, so there is nothing left to compare
-//! the job with; but a file that holds something else, or a list that has grown
-//! since, must not be called complete.
+//! A complete run removes its journal, so there is nothing left to compare the job
+//! with. But a file with other contents, or with fewer records than there are
+//! inputs now, must not be called complete.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
@@ -19,17 +19,17 @@ use supervisor_core::gather::Gather;
 use crate::archive;
 use crate::columns;
 use crate::format::{Format, Packing};
+use crate::kinds::{self, Spooled};
 use crate::plan::{Input, Plan};
 use crate::sink::whole::{self, Manifest};
-use crate::source::Source;
 
 /// Most workers of a run.
 const SLOTS_MAX: u32 = 1024;
 
-/// Targets counted at once.
+/// Inputs counted at once.
 const BATCH: usize = 4096;
 
-/// What of a record tells that it is one, and what is counted of it.
+/// The members of a record that show that it is one, and those that are counted.
 #[derive(Default, Deserialize)]
 struct Seen {
     id: u64,
@@ -50,10 +50,10 @@ struct Failure {
 }
 
 impl Seen {
-    /// As when it came from its worker.
+    /// Counts it as if it came from its worker.
     fn count(&self, told: &mut Gather) {
         told.retried(u64::from(self.attempts.saturating_sub(1)));
-        // Anything may stand in a file; no run has more.
+        // A file may contain anything; no run has more slots.
         let slot = self.worker.min(SLOTS_MAX - 1);
         let kind = self.error.as_ref().map(|failure| failure.kind);
         if let Some(kind @ (ErrorKind::WorkerCrash | ErrorKind::WorkerHang | ErrorKind::WorkerOom)) = kind {
@@ -85,30 +85,30 @@ impl Seen {
 /// A complete output.
 #[derive(Debug)]
 pub struct Complete {
-    /// Its records.
+    /// Number of its records.
     pub records: u64,
-    /// Those of them that are errors.
+    /// Number of records with an error.
     pub failed: u64,
-    /// What can be read off them; only off lines of JSON.
+    /// Their counts; empty unless they are JSON lines.
     pub told: Gather,
 }
 
 /// Reads `output` through and counts the inputs of `plan`.
 ///
 /// # Errors
-/// When either cannot be read, when a line is no record, or when there are more or fewer records than inputs.
+/// If either cannot be read, if a line is not a record, or if there are more or fewer records than inputs.
 pub fn check(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
     let complete = read(output, plan)?;
     check_count(&output.display().to_string(), &complete, plan)?;
     Ok(complete)
 }
 
-/// Counts the inputs of `plan`, of which a complete output has `complete`.
+/// Counts the inputs of `plan` and compares them with the records of a complete output.
 ///
 /// # Errors
-/// When they cannot be read, or there are more or fewer of them than records.
+/// If they cannot be read, or there are more or fewer of them than records.
 pub fn check_count(shown: &str, complete: &Complete, plan: &Plan) -> anyhow::Result<()> {
-    // Standard input can be read only once, and belongs to whoever comes next; a sitemap may have changed.
+    // Standard input can be read only once; a sitemap may have changed.
     let once = |input: &Input| matches!(input, Input::StdinLines | Input::Sitemaps(_));
     if !plan.inputs.iter().any(once) {
         let inputs = count_inputs(plan)?;
@@ -126,7 +126,7 @@ pub fn check_count(shown: &str, complete: &Complete, plan: &Plan) -> anyhow::Res
 /// Reads an output through, whatever its format.
 fn read(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
     let shown = output.display();
-    let raw = plan.program().is_some_and(|spec| spec.raw);
+    let raw = kinds::program(plan).is_some_and(|spec| spec.raw);
     let counted = match plan.format {
         _ if plan.split.is_some() => read_directory(output),
         Format::JsonLines(packing) => return read_lines(output, packing, raw),
@@ -161,7 +161,7 @@ fn unpacked(output: &Path, packing: Option<Packing>) -> anyhow::Result<BufReader
     Ok(BufReader::with_capacity(1 << 20, bytes))
 }
 
-/// With `raw`, any line is a record.
+/// Counts lines; with `raw`, any line is a record.
 fn read_lines(output: &Path, packing: Option<Packing>, raw: bool) -> anyhow::Result<Complete> {
     let shown = output.display();
     let mut lines = unpacked(output, packing)?;
@@ -223,7 +223,7 @@ fn read_rows(output: &Path, packing: Option<Packing>, plan: &Plan) -> anyhow::Re
     }
 }
 
-/// A directory's manifest comes last: what it says is there was there.
+/// Reads the manifest of a directory, which is written last.
 fn read_directory(output: &Path) -> anyhow::Result<(u64, u64)> {
     let path = output.join(whole::MANIFEST);
     let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -238,7 +238,7 @@ fn read_directory(output: &Path) -> anyhow::Result<(u64, u64)> {
 }
 
 fn count_inputs(plan: &Plan) -> anyhow::Result<u64> {
-    let mut source = Source::of(plan);
+    let mut source = kinds::of(&plan.work).targets(plan, Spooled::default());
     let mut items = Vec::with_capacity(BATCH);
     let mut count = 0;
     loop {

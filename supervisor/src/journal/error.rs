@@ -1,29 +1,29 @@
-//! Why a run cannot be recorded or resumed.
+//! Errors of recording and resuming a run.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use crate::merge::AggregateError;
+use crate::aggregate::AggregateError;
 use crate::sink::SinkError;
 
 /// Why a run cannot be recorded or resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// There is an unfinished run's output, and nobody said what to do with it.
+    /// The output of an unfinished run exists, without `--resume` or `--overwrite`.
     #[error(
-        "{} is the output of a run that was not finished: --resume does the rest, --overwrite starts anew",
+        "{} is the output of an unfinished run; continue it with --resume, or start over with --overwrite",
         output.display()
     )]
     Unfinished {
         /// The output.
         output: PathBuf,
     },
-    /// There is an output of which the journal, which is empty, says nothing.
+    /// The output exists, but its journal is empty.
     #[error(
-        "cannot resume {}: its journal {} is empty, so nothing says that these records are this job's; move either \
-         out of the way, or start anew with --overwrite", output.display(), journal.display()
+                "cannot resume {}: its journal {} is empty, so it does not show that the records belong to this job; move \
+                 one of the files away, or start over with --overwrite", output.display(), journal.display()
     )]
     Empty {
         /// The output.
@@ -31,63 +31,63 @@ pub enum JournalError {
         /// The journal.
         journal: PathBuf,
     },
-    /// Another supervisor is at it.
-    #[error("another supervisor is writing to {} now: it has locked {}", output(path).display(), path.display())]
+    /// Another supervisor uses the journal.
+    #[error("another supervisor is writing to {}; it has locked {}", output(path).display(), path.display())]
     Locked {
         /// The journal.
         path: PathBuf,
     },
-    /// There is a file of that name that is no journal.
-    #[error("{} is not the journal of a run; move it out of the way", path.display())]
+    /// The file is not a journal.
+    #[error("{} is not the journal of a run; move it away", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// It was written by another version.
+    /// Another version wrote the journal.
     #[error(
-        "{} was written by another version of this program (schema {schema}, this one knows {known}); \
-         resume with that one, or delete the file to start anew with --overwrite", path.display()
+                "another version of this program wrote {} (schema {schema}; this version supports {known}); \
+                 resume with that version, or delete the file and start over with --overwrite", path.display()
     )]
     OtherSchema {
         /// The journal.
         path: PathBuf,
-        /// Its schema.
+        /// The schema of the journal.
         schema: i32,
-        /// Ours.
+        /// The schema of this version.
         known: i32,
     },
-    /// What is in it cannot be.
-    #[error("{} is damaged: {why}; delete it to start anew with --overwrite", path.display())]
+    /// The content of the journal is inconsistent.
+    #[error("{} is damaged: {why}; delete it and start over with --overwrite", path.display())]
     Damaged {
         /// The journal.
         path: PathBuf,
-        /// In which way.
+        /// What is wrong.
         why: String,
     },
-    /// It cannot be opened or created.
+    /// The journal cannot be opened or created.
     #[error("cannot open {}: {cause}", path.display())]
     Open {
         /// The journal.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
-    /// It cannot be written.
+    /// The journal cannot be written.
     #[error("cannot write to {}: {cause}", path.display())]
     Write {
         /// The journal.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: String,
-        /// Whether that is for want of space.
+        /// Whether the disk is full.
         full: bool,
     },
-    /// The output could not be brought to the disk.
-    #[error("cannot bring {} to the disk: {cause}", path.display())]
+    /// The output could not be synced to disk.
+    #[error("cannot sync {} to disk: {cause}", path.display())]
     Sync {
         /// The output.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
     /// An input cannot be read.
@@ -95,22 +95,22 @@ pub enum JournalError {
     Input {
         /// The input.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
-    /// The job or its inputs are not the same any more.
+    /// The job or its inputs have changed.
     #[error(
-        "cannot resume {}, for this is another job than the one it was begun with:{}\n\
-         undo that, or start anew with --overwrite", output.display(), list(changes)
+                "cannot resume {}, because this job differs from the one that started it:{}\n\
+                 undo the changes, or start over with --overwrite", output.display(), list(changes)
     )]
     JobChanged {
         /// The output.
         output: PathBuf,
-        /// What changed, one sentence each.
+        /// The changes, one sentence each.
         changes: Vec<String>,
     },
-    /// The thread that writes the journal ended.
-    #[error("the thread that writes the journal panicked")]
+    /// The thread that writes the journal panicked.
+    #[error("internal error, please report it: the thread that writes the journal panicked")]
     Panicked,
 }
 
@@ -118,13 +118,13 @@ fn list(changes: &[String]) -> String {
     changes.iter().map(|change| format!("\n  {change}")).collect()
 }
 
-/// The output beside which `journal` lies.
+/// Returns the output that `journal` belongs to.
 fn output(journal: &Path) -> PathBuf {
     journal.with_extension("")
 }
 
 impl JournalError {
-    /// What SQLite's error means for the user.
+    /// Converts an error of SQLite.
     pub(super) fn from_sqlite(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match error.sqlite_error_code() {
@@ -137,29 +137,30 @@ impl JournalError {
                 Self::Open { path, cause: error.to_string() }
             }
             Some(ErrorCode::SystemIoFailure) => Self::Write { path, cause: error.to_string(), full: false },
-            // No such table, a text where a number belongs: it is ours by its header, and not by its content.
+            // For example, a missing table or a value of the wrong type: the header is ours, the content is
+            // not.
             _ => Self::Damaged { path, why: error.to_string() },
         }
     }
 }
 
-/// Why records cannot be written, or not be kept account of.
+/// Why records cannot be written or recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// The output.
+    /// The output failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// The journal beside it.
+    /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// What was to be merged cannot be.
+    /// The groups of a `csv` job cannot be merged.
     #[error(transparent)]
     Aggregate(#[from] AggregateError),
 }
 
 impl OutputError {
-    /// Whether the same may succeed later, although nothing about the job has changed: there is room on
-    /// the disk again, or a descriptor; whoever was still writing is through.
+    /// Whether a later attempt may succeed with the same job, because the cause is temporary: a full
+    /// disk, a lack of descriptors, or another writer.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         match self {

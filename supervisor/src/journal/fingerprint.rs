@@ -1,11 +1,9 @@
-//! By what an input is known again, cheaply: a list of 100 GB is not read
-//! through before a run begins.
+//! Cheap fingerprints of inputs, so that a list of 100 GB is not read before a resumed run starts.
 //!
-//! Of a file: its size, and a hash of its content, of which only the two ends
-//! are taken when it is large. Where it lies and when it was written do not
-//! count, so a list that was copied or touched still serves. A change in the
-//! middle of a large list that keeps its size is found by [`super::Gate`] if it
-//! is in the part that had been read; in the rest it harms nothing.
+//! The fingerprint of a file is its size and a hash of its content; of a large file, only the two ends are
+//! hashed. Path and modification time are ignored, so a list may be copied or touched. A change in the middle
+//! of a large list that keeps its size is found by [`super::Gate`] if that part had been read; in the rest it
+//! does no harm.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -17,58 +15,59 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::JournalError;
 use crate::plan::{Columns, Input, Sitemaps};
+use crate::units;
 
-/// A file up to this size is hashed whole: a million URLs, in a few milliseconds.
+/// Largest file that is hashed completely: a million URLs, which takes a few milliseconds.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
 
-/// How much of each end of a larger file is hashed.
+/// Bytes hashed at each end of a larger file.
 const END_BYTES: u64 = 1 << 20;
 
-/// One of a job's inputs, or several targets that were typed one after the other.
+/// The fingerprint of one input, or of consecutive targets on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Known {
+pub enum Fingerprint {
     /// Targets on the command line.
     Typed {
-        /// How many.
+        /// Number of targets.
         count: u64,
-        /// What they hash to.
+        /// Hash of the targets.
         digest: String,
     },
-    /// Standard input. What came from it is in the spool.
+    /// Standard input. Its content is in the spool.
     Stdin,
-    /// A file or directory that is walked; the names found there are hashed as they come.
+    /// A file or directory tree. The names in it are hashed while it is walked.
     Tree {
-        /// As it was given: it is part of every record.
+        /// The path as given, because it is part of every record.
         path: String,
     },
-    /// Sitemaps. What they listed is in their spool.
+    /// Sitemaps. Their entries are in a spool.
     Sitemaps {
-        /// Where they are.
+        /// Their URLs.
         urls: Vec<String>,
-        /// What of their entries goes into the records.
+        /// The values of their entries that go into the records.
         keep: Vec<String>,
     },
     /// A list.
     List {
-        /// Only for messages.
+        /// The path, for messages only.
         path: String,
-        /// Which column, if it has columns.
+        /// The column of the inputs, if the list has columns.
         column: Option<String>,
-        /// Which others go into the records.
+        /// The columns that go into the records.
         #[serde(default)]
         keep: Vec<String>,
-        /// `None` is a pipe, which is known by its targets alone.
+        /// `None` for a pipe, which is identified by its targets alone.
         content: Option<Content>,
     },
 }
 
-/// A file's content, as far as it is looked at.
+/// The fingerprint of a file's content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Content {
-    /// Bytes in all.
+    /// Size in bytes.
     size: u64,
-    /// Seconds since 1970; only for messages.
+    /// Modification time in seconds since 1970, for messages only.
     modified_s: u64,
     digest: String,
 }
@@ -84,8 +83,8 @@ impl Eq for Content {}
 /// Takes the fingerprints of `inputs`.
 ///
 /// # Errors
-/// [`JournalError::Input`] when one cannot be read.
-pub(super) fn take(inputs: &[Input]) -> Result<Vec<Known>, JournalError> {
+/// [`JournalError::Input`] if an input cannot be read.
+pub(super) fn take(inputs: &[Input]) -> Result<Vec<Fingerprint>, JournalError> {
     let mut known = Vec::new();
     let mut typed = Typed::default();
     for input in inputs {
@@ -95,10 +94,10 @@ pub(super) fn take(inputs: &[Input]) -> Result<Vec<Known>, JournalError> {
         }
         known.extend(typed.take());
         known.push(match input {
-            Input::Literal(_) | Input::StdinLines => Known::Stdin,
-            Input::Tree(path) => Known::Tree { path: path.display().to_string() },
+            Input::Literal(_) | Input::StdinLines => Fingerprint::Stdin,
+            Input::Tree(path) => Fingerprint::Tree { path: path.display().to_string() },
             Input::Sitemaps(Sitemaps { urls, keep, strict: _ }) => {
-                Known::Sitemaps { urls: urls.clone(), keep: keep.clone() }
+                Fingerprint::Sitemaps { urls: urls.clone(), keep: keep.clone() }
             }
             Input::Lines(path) => list(path, None)?,
             Input::CsvColumn(path, columns)
@@ -123,9 +122,9 @@ impl Typed {
         self.hasher.update(target);
     }
 
-    fn take(&mut self) -> Option<Known> {
+    fn take(&mut self) -> Option<Fingerprint> {
         let Self { count, hasher } = std::mem::take(self);
-        (count > 0).then(|| Known::Typed { count, digest: hex(&hasher) })
+        (count > 0).then(|| Fingerprint::Typed { count, digest: hex(&hasher) })
     }
 }
 
@@ -133,9 +132,9 @@ fn hex(hasher: &Xxh3) -> String {
     format!("{:032x}", hasher.digest128())
 }
 
-fn list(path: &Path, columns: Option<&Columns>) -> Result<Known, JournalError> {
+fn list(path: &Path, columns: Option<&Columns>) -> Result<Fingerprint, JournalError> {
     let content = content(path).map_err(|cause| JournalError::Input { path: path.to_owned(), cause })?;
-    Ok(Known::List {
+    Ok(Fingerprint::List {
         path: path.display().to_string(),
         column: columns.map(|columns| columns.input.clone()),
         keep: columns.map(|columns| columns.keep.clone()).unwrap_or_default(),
@@ -144,7 +143,7 @@ fn list(path: &Path, columns: Option<&Columns>) -> Result<Known, JournalError> {
 }
 
 fn content(path: &Path) -> io::Result<Option<Content>> {
-    // Not opened before it is known to be a file: opening a named pipe would wait, or use it up.
+    // Checked before opening: opening a named pipe would wait or consume it.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
         return Ok(None);
@@ -176,62 +175,67 @@ fn hash(file: &mut File, bytes: u64, hasher: &mut Xxh3) -> io::Result<()> {
     }
 }
 
-/// What differs between the inputs as they were and as they are, one sentence each. Pure.
+/// Returns the differences between the earlier and the current inputs, one sentence each. Pure.
 #[must_use]
-pub(super) fn changes(was: &[Known], is: &[Known]) -> Vec<String> {
+pub(super) fn changes(was: &[Fingerprint], is: &[Fingerprint]) -> Vec<String> {
     if was.len() != is.len() {
-        return vec![format!("the inputs were {}, and are {}", names(was), names(is))];
+        return vec![format!("the inputs were {} and are now {}", names(was), names(is))];
     }
     was.iter().zip(is).filter_map(|(was, is)| change(was, is)).collect()
 }
 
-fn change(was: &Known, is: &Known) -> Option<String> {
+fn change(was: &Fingerprint, is: &Fingerprint) -> Option<String> {
     match (was, is) {
         (
-            Known::List { column: had, keep: kept, content: before, .. },
-            Known::List { path, column: has, keep: keeps, content: now },
+            Fingerprint::List { column: had, keep: kept, content: before, .. },
+            Fingerprint::List { path, column: has, keep: keeps, content: now },
         ) => {
             if kept != keeps {
-                return Some(format!("--keep was {}, and is {}", kept_names(kept), kept_names(keeps)));
+                return Some(format!("--keep was {} and is now {}", kept_names(kept), kept_names(keeps)));
             }
             if let (Some(had), Some(has)) = (had, has)
                 && had != has
             {
-                return Some(format!("--column was {had}, and is {has}"));
+                return Some(format!("--column was {had} and is now {has}"));
             }
             match (before, now) {
                 (Some(before), Some(now)) if before.size != now.size => Some(format!(
-                    "{path} had {} bytes, and has {}{}",
+                    "{path} had {} bytes and now has {}{}",
                     before.size,
                     now.size,
                     times(before, now)
                 )),
                 (Some(before), Some(now)) if before != now => Some(format!(
-                    "{path} has another content: its hash was {}, and is {}{}",
+                    "the content of {path} has changed: its hash was {} and is now {}{}",
                     short(&before.digest),
                     short(&now.digest),
                     times(before, now)
                 )),
                 (Some(_), Some(_)) | (None, None) => None,
                 (Some(_), None) | (None, Some(_)) => {
-                    Some(format!("{path} was {}, and is {}", sort(before), sort(now)))
+                    Some(format!("{path} was {} and is now {}", sort(before), sort(now)))
                 }
             }
         }
-        (Known::Sitemaps { urls: had, keep: kept }, Known::Sitemaps { urls: has, keep: keeps }) => {
+        (
+            Fingerprint::Sitemaps { urls: had, keep: kept },
+            Fingerprint::Sitemaps { urls: has, keep: keeps },
+        ) => {
             if had != has {
-                return Some(format!("--sitemap was {}, and is {}", had.join(", "), has.join(", ")));
+                return Some(format!("--sitemap was {} and is now {}", had.join(", "), has.join(", ")));
             }
-            let kept_now = || format!("--keep was {}, and is {}", kept_names(kept), kept_names(keeps));
+            let kept_now = || format!("--keep was {} and is now {}", kept_names(kept), kept_names(keeps));
             (kept != keeps).then(kept_now)
         }
-        (Known::Typed { count: had, .. }, Known::Typed { count: has, .. }) => match had == has {
+        (Fingerprint::Typed { count: had, .. }, Fingerprint::Typed { count: has, .. }) => match had == has {
             _ if was == is => None,
-            true => Some("the targets on the command line are others".to_owned()),
-            false => Some(format!("there were {had} targets on the command line, and now there are {has}")),
+            true => Some("the targets on the command line have changed".to_owned()),
+            false => {
+                Some(format!("the command line had {} and now has {has}", units::counted(*had, "target")))
+            }
         },
         _ if was == is => None,
-        _ => Some(format!("an input was {}, and is {}", name(was), name(is))),
+        _ => Some(format!("an input was {} and is now {}", name(was), name(is))),
     }
 }
 
@@ -257,17 +261,17 @@ const fn sort(content: &Option<Content>) -> &'static str {
     if content.is_some() { "a file" } else { "a pipe" }
 }
 
-fn name(known: &Known) -> String {
+fn name(known: &Fingerprint) -> String {
     match known {
-        Known::Typed { count, .. } => format!("{count} on the command line"),
-        Known::Stdin => "standard input".to_owned(),
-        Known::Sitemaps { urls, .. } => format!("the sitemap {}", urls.join(", ")),
-        Known::Tree { path } | Known::List { path, .. } => path.clone(),
+        Fingerprint::Typed { count, .. } => format!("{count} on the command line"),
+        Fingerprint::Stdin => "standard input".to_owned(),
+        Fingerprint::Sitemaps { urls, .. } => format!("the sitemap {}", urls.join(", ")),
+        Fingerprint::Tree { path } | Fingerprint::List { path, .. } => path.clone(),
     }
 }
 
-/// The first few; thousands of files may have been named.
-fn names(known: &[Known]) -> String {
+/// Names the first few inputs, because there may be thousands.
+fn names(known: &[Fingerprint]) -> String {
     const SHOWN: usize = 5;
     let mut names: Vec<String> = known.iter().take(SHOWN).map(name).collect();
     match known.len() {
@@ -291,13 +295,13 @@ mod tests {
         fs::write(&path, "http://a/\nhttp://b/\n").unwrap();
         let inputs = [Input::Lines(path.clone())];
         let was = take(&inputs).unwrap();
-        let stored: Vec<Known> = serde_json::from_str(&serde_json::to_string(&was).unwrap()).unwrap();
+        let stored: Vec<Fingerprint> = serde_json::from_str(&serde_json::to_string(&was).unwrap()).unwrap();
         assert_eq!(stored, was);
         change(&path);
         let changes = changes(&stored, &take(&inputs).unwrap());
         assert_eq!(changes.len(), want.len(), "{changes:?}");
         for (change, want) in changes.iter().zip(want) {
-            assert!(change.starts_with(&path.display().to_string()) && change.contains(want), "{change}");
+            assert!(change.contains(&path.display().to_string()) && change.contains(want), "{change}");
         }
     }
 
@@ -308,7 +312,7 @@ mod tests {
         let later = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         check(|path| File::options().append(true).open(path).unwrap().set_modified(later).unwrap(), &[]);
         check(|path| fs::write(path, "http://a/\nhttp://c/\n").unwrap(), &["its hash was "]);
-        check(|path| fs::write(path, "http://a/\n").unwrap(), &["had 20 bytes, and has 10"]);
+        check(|path| fs::write(path, "http://a/\n").unwrap(), &["had 20 bytes and now has 10"]);
         check(
             |path| {
                 fs::write(path, "").unwrap();
@@ -322,7 +326,7 @@ mod tests {
     fn a_large_list_is_known_by_its_ends() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("large");
-        // Sparse: no disk is used for it.
+        // A sparse file, which uses no disk space.
         let file = File::create(&path).unwrap();
         file.set_len(WHOLE_BYTES_MAX + 3 * END_BYTES).unwrap();
         let inputs = [Input::Lines(path)];
@@ -344,20 +348,20 @@ mod tests {
             (
                 &[literal("a")],
                 &[literal("a"), literal("b")],
-                Some("there were 1 targets on the command line, and now there are 2"),
+                Some("the command line had 1 target and now has 2"),
             ),
             (
                 &[literal("ab"), literal("c")],
                 &[literal("a"), literal("bc")],
-                Some("the targets on the command line are others"),
+                Some("the targets on the command line have changed"),
             ),
-            (&[tree("x")], &[tree("y")], Some("an input was x, and is y")),
-            (&[tree("x")], &[tree("x"), tree("y")], Some("the inputs were x, and are x, y")),
-            (&[Input::StdinLines], &[tree("x")], Some("an input was standard input, and is x")),
+            (&[tree("x")], &[tree("y")], Some("an input was x and is now y")),
+            (&[tree("x")], &[tree("x"), tree("y")], Some("the inputs were x and are now x, y")),
+            (&[Input::StdinLines], &[tree("x")], Some("an input was standard input and is now x")),
             (
                 &[Input::Lines("/dev/null".into())],
                 &[Input::Lines("/etc/passwd".into())],
-                Some("/etc/passwd was a pipe, and is a file"),
+                Some("/etc/passwd was a pipe and is now a file"),
             ),
         ];
         for (was, is, want) in table {

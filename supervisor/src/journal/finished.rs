@@ -1,13 +1,12 @@
-//! The set of targets whose records are in the output, and how it is kept: as
-//! one small set for each commit, so that a commit costs what is new and not
-//! what there is. Pure.
+//! The set of targets whose records are in the output. The journal stores one small set per commit, so a
+//! commit costs as much as its new records. Pure.
 
 use std::io;
 use std::ops::Range;
 
 use roaring::RoaringTreemap;
 
-/// Ids of targets that have their record.
+/// Ids of targets whose records are in the output.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Finished(RoaringTreemap);
 
@@ -22,59 +21,59 @@ impl Finished {
         self.0.insert_range(ids);
     }
 
-    /// How many of `ids` have their records.
+    /// Returns how many of `ids` have a record.
     #[must_use]
     pub fn count(&self, ids: Range<u64>) -> u64 {
-        // A handful of ids, and only when a run is resumed.
+        // Only a few ids, and only when a run is resumed.
         ids.filter(|id| self.0.contains(*id)).count() as u64
     }
 
-    /// Whether `id` has its record.
+    /// Whether `id` has a record.
     #[must_use]
     pub fn contains(&self, id: u64) -> bool {
         self.0.contains(id)
     }
 
-    /// How many have theirs.
+    /// Returns the number of ids.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.len()
     }
 
-    /// Whether none has.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The largest id, if there is one.
+    /// Returns the largest id, if any.
     #[must_use]
     pub fn last(&self) -> Option<u64> {
         self.0.max()
     }
 
-    /// Adds all of `other`; how many of them were there before.
+    /// Adds all of `other`, and returns how many of them were in the set before.
     pub fn merge(&mut self, other: Self) -> u64 {
         let separate = self.len() + other.len();
         self.0 |= other.0;
         separate - self.len()
     }
 
-    /// As bytes: neighbours cost next to nothing, a lone id about ten bytes.
+    /// Encodes the set. Neighbouring ids cost almost nothing, an isolated id about ten bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut compact = self.0.clone();
         compact.optimize();
         let mut bytes = Vec::with_capacity(compact.serialized_size());
-        // A vector takes whatever it is given.
+        // Writing to a vector cannot fail.
         let _ = compact.serialize_into(&mut bytes);
         bytes
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    /// Decodes the output of [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// When the bytes are not that.
+    /// If the bytes are not an encoded set.
     pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
         RoaringTreemap::deserialize_from(bytes).map(Self)
     }

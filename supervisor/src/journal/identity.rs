@@ -1,122 +1,30 @@
-//! What a job is, as far as its records can tell. Pure.
-//!
-//! A run resumed with another selector would leave half of the output with
-//! other fields, so whatever decides what a record says must be the same.
-//! Workers, mode, concurrency and pace may change: they decide only when. So may
-//! timeouts and retries: whoever stops a run because they were wrong wants to go on with others.
-
-use serde::{Deserialize, Serialize};
-use shared::job::{FetchSpec, MapSpec, ParseSpec, Work};
-use xxhash_rust::xxh3::xxh3_128;
+//! Whether a job is the one that an earlier run began, as far as its records can tell. Pure.
 
 use crate::format::Format;
-use crate::plan::{ListReading, Plan};
+use crate::kinds::{self, COMMAND};
+use crate::plan::Plan;
+use crate::sink::whole::Cut;
 
-/// Where a flag would stand, for `fetch` and `parse` themselves.
-const COMMAND: &str = "the command";
+pub(super) use crate::kinds::Fact;
 
-/// One flag, with its value in words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fact {
-    /// What the user types.
-    pub flag: String,
-    /// What it amounts to; never a secret.
-    pub value: String,
-}
-
-fn fact(flag: &str, value: impl ToString) -> Fact {
-    Fact { flag: flag.to_owned(), value: value.to_string() }
-}
-
-/// Everything that decides what a record of `plan` says, its inputs aside.
+/// Returns everything that decides the contents of a record of `plan`, apart from the inputs.
 #[must_use]
 pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
-    let mut facts = facts_of_work(plan);
-    // Files that are made of JSON lines in the end may be made otherwise by the run that makes them. Left
-    // out where it is that, so that the journals of earlier versions still fit.
-    if !plan.is_derived() && plan.format != Format::default() {
-        facts.push(fact("--format", plan.format));
+    let mut facts = kinds::of(&plan.work).facts(plan);
+    // Files that are built in the end may be built in another format by the run that builds them, from the same
+    // records. Lines are left out, so that the journals of earlier versions still fit, which kept nothing else.
+    let kept = Cut::of(plan.format);
+    if plan.is_derived() && kept != Cut::Lines {
+        let cells =
+            plan.format.delimiter().map_or_else(String::new, |with| format!(" with {:?}", char::from(with)));
+        facts.push(Fact::new("the form of the kept records", format!("{}{cells}", kept.name())));
+    } else if !plan.is_derived() && plan.format != Format::default() {
+        facts.push(Fact::new("--format", plan.format));
     }
     facts
 }
 
-fn facts_of_work(plan: &Plan) -> Vec<Fact> {
-    let mut facts = match &plan.work {
-        // Every field named: a new one must not be forgotten here.
-        Work::Fetch(FetchSpec {
-            timeout: _,
-            connect_timeout: _,
-            body_bytes_max,
-            redirects_max,
-            headers,
-            user_agent,
-            // Decides who is asked, like a timeout whether in time: a denied host may be allowed as one goes on.
-            address_policy: _,
-        }) => vec![
-            fact(COMMAND, "fetch"),
-            fact("--body-bytes-max", body_bytes_max),
-            fact("--redirects-max", redirects_max),
-            fact("--header", headers_in_words(headers)),
-            fact("--user-agent", agent_in_words(user_agent)),
-        ],
-        // A part of a fetch, and never what a plan is for.
-        Work::Sitemap(_) => Vec::new(),
-        Work::Parse(ParseSpec { body_bytes_max, held: _ }) => {
-            vec![fact(COMMAND, "parse"), fact("--body-bytes-max", body_bytes_max)]
-        }
-        Work::Map(spec) => {
-            return vec![
-                fact(COMMAND, "map"),
-                fact("the program", command_in_words(spec)),
-                fact("--raw", spec.raw),
-                fact("--ordered", plan.ordered),
-            ];
-        }
-        // Written as a whole at the end, and never resumed.
-        Work::Csv(_) => vec![fact(COMMAND, "csv")],
-    };
-    if let Some(then) = &plan.then {
-        facts.push(fact("--map", command_in_words(then)));
-    }
-    let fields: Vec<String> = plan.fields.iter().map(|field| format!("'{field}'")).collect();
-    facts.push(fact("--select", if fields.is_empty() { "nothing".to_owned() } else { fields.join(" ") }));
-    // Left out where there is none, so that the journals of earlier versions still fit.
-    if let Some(each) = &plan.each {
-        facts.push(fact("--each", format!("'{each}'")));
-    }
-    if !plan.presets.is_empty() {
-        let names: Vec<&str> = plan.presets.iter().map(|preset| preset.name()).collect();
-        facts.push(fact("--preset", names.join(" ")));
-    }
-    let ListReading { encoding, delimiter } = plan.lists;
-    facts.extend(encoding.map(|encoding| fact("--encoding", encoding.name())));
-    facts.extend(delimiter.map(|delimiter| fact("--delimiter", format!("{:?}", char::from(delimiter)))));
-    facts.push(fact("--ordered", plan.ordered));
-    facts
-}
-
-/// Ours carries a version, and a newer one may finish what an older one began.
-fn agent_in_words(agent: &str) -> &str {
-    if agent.starts_with("muster/") { "the default" } else { agent }
-}
-
-/// What of a program decides what it answers. How many lines it is given at once does not.
-fn command_in_words(spec: &MapSpec) -> String {
-    let words: Vec<_> = spec.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
-}
-
-/// Headers carry passwords and cookies, which have no business in a file beside the output.
-fn headers_in_words(headers: &[(String, String)]) -> String {
-    if headers.is_empty() {
-        return "nothing".to_owned();
-    }
-    let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
-    let digest = xxh3_128(format!("{headers:?}").as_bytes());
-    format!("{} (hash {:08x})", names.join(", "), digest >> 96)
-}
-
-/// What differs between the job as it was and as it is, one sentence each.
+/// Returns what differs between the job as it was and as it is, one sentence each.
 #[must_use]
 pub(super) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
     let mut changes = Vec::new();
@@ -143,6 +51,9 @@ pub(super) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
 mod tests {
     use super::super::tests::plan;
     use super::*;
+    use crate::format::Packing;
+    use crate::plan::ListReading;
+    use shared::job::{FetchSpec, ParseSpec, Work};
     use shared::select::{Each, Field, Preset};
     use std::time::Duration;
     use supervisor_core::frontier::PerHost;
@@ -210,6 +121,34 @@ mod tests {
             |plan| plan.work = Work::Parse(ParseSpec { body_bytes_max: 16 << 20, held: Vec::new() }),
             &["the command was fetch, and is parse"],
         );
+    }
+
+    /// Files are built from kept records, in whichever format is asked for when they are built.
+    #[test]
+    fn kept_records_serve_formats_of_their_form_only() {
+        let split = |format: Format| {
+            let mut plan = plan(&[]);
+            (plan.format, plan.split) = (format, std::num::NonZeroU64::new(10));
+            facts(&plan)
+        };
+        let zstd = Some(Packing::Zstd);
+        for (one, other) in [
+            (Format::Parquet, Format::Sqlite),
+            (Format::Csv(None), Format::Csv(zstd)),
+            (Format::JsonLines(None), Format::JsonLines(zstd)),
+        ] {
+            assert_eq!(changes(&split(one), &split(other)), [""; 0]);
+        }
+        let form = "the form of the kept records";
+        for (one, other, want) in [
+            // What earlier versions kept were lines, whatever the format.
+            (Format::JsonLines(None), Format::Parquet, "was not there, and is typed rows"),
+            (Format::Sqlite, Format::Csv(None), "was typed rows, and is rows with ','"),
+            (Format::Csv(None), Format::Tsv(None), "was rows with ',', and is rows with '\\t'"),
+            (Format::Tsv(None), Format::JsonLines(None), "was rows with '\\t', and is not there"),
+        ] {
+            assert_eq!(changes(&split(one), &split(other)), [format!("{form} {want}")]);
+        }
     }
 
     #[test]

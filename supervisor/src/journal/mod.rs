@@ -1,13 +1,13 @@
-//! What makes a run that was killed worth resuming: beside the output lies
-//! `OUT.journal`, which says how much of it is certain and whose records those
-//! are. Opened by `verbs`, written by the thread that writes the output.
+//! The journal, which makes a killed run resumable. It is the file `OUT.journal` beside the output, and says
+//! how much of the output is committed and which targets have records in it. `verbs` opens it; the thread
+//! that writes the output updates it.
 //!
-//! `finished`, `prefix`, `tally` and `identity` decide and are pure; `store`,
-//! `fingerprint`, `spool` and `recorder` act.
+//! `finished`, `prefix`, `tally` and `identity` decide and are pure. `store`, `fingerprint`, `spool` and
+//! `recorder` do I/O.
 //!
-//! Invariant: what a commit names is on the disk before the commit is. So at
-//! any instant the output up to the committed length holds exactly the records
-//! of the committed ids, and what lies beyond can be cut off and done again.
+//! Invariant: the records of a commit are on disk before the commit is. So at any instant the output up to
+//! the committed length contains exactly the records of the committed ids, and the rest can be truncated and
+//! redone.
 
 mod complete;
 mod error;
@@ -30,7 +30,7 @@ pub use error::{JournalError, OutputError};
 pub use finished::Finished;
 pub use opening::{Destination, Journal, Opened, beside, committed, open};
 pub use prefix::{Changed, Gate, Prefix};
-pub use recorder::{News, Recorder};
+pub use recorder::{OutputProgress, Recorder};
 pub use spool::SpooledInput;
 pub use state::State;
 pub use store::Store;

@@ -1,4 +1,4 @@
-//! What becomes of the output and the journal that are there when a run begins.
+//! Decides what to do with an existing output and journal when a run starts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,53 +8,53 @@ use super::{JournalError, OutputError, SpooledInput, State, Store, fingerprint, 
 use crate::columns;
 use crate::descriptor;
 use crate::plan::{Output, Plan};
-use crate::sink::whole::{self, Making, Whole};
+use crate::sink::whole::{self, Cut, Making, Whole};
 use crate::sink::{Outlet, Sink, SinkError};
 
-/// What [`open`] found.
+/// The result of [`open`].
 #[derive(Debug)]
 pub enum Opened {
-    /// There is something to do.
+    /// There are targets to process.
     Ready(Box<Destination>),
-    /// The output is there and whole; nothing is left to do.
+    /// The output is complete; nothing is left to do.
     Complete(PathBuf),
 }
 
-/// Where a run's records go.
+/// The opened output of a run.
 #[derive(Debug)]
 pub struct Destination {
     /// The output.
     pub outlet: Outlet,
-    /// The journal beside it; `None` for what cannot be cut back: pipes, terminals, devices.
+    /// The journal; `None` for outputs that cannot be truncated: pipes, terminals and devices.
     pub journal: Option<Journal>,
-    /// What the user should know.
+    /// A message for the user.
     pub notice: Option<String>,
 }
 
 impl Destination {
-    /// Without a journal.
+    /// Creates an output without a journal.
     #[must_use]
     pub const fn without_journal(outlet: Outlet) -> Self {
         Self { outlet, journal: None, notice: None }
     }
 }
 
-/// The journal of one run.
+/// The journal of a run.
 #[derive(Debug)]
 pub struct Journal {
-    /// Where it is kept.
+    /// The journal file.
     pub store: Store,
-    /// What the runs before have done.
+    /// What earlier runs have done.
     pub state: State,
-    /// What is kept of standard input.
+    /// The spooled standard input and sitemaps.
     pub input: SpooledInput,
 }
 
-/// How far the run that writes to `output` had come with its last commit; `None` if there is no journal,
-/// or nothing in it.
+/// Returns the progress at the last commit of the run that writes to `output`. `None` if there is no journal,
+/// or an empty one.
 ///
 /// # Errors
-/// When the journal cannot be read, or somebody writes to it.
+/// If the journal cannot be read, or another process uses it.
 pub fn committed(output: &Path) -> Result<Option<State>, JournalError> {
     let journal = beside(output, ".journal");
     if !output.exists() || !journal.exists() {
@@ -64,7 +64,7 @@ pub fn committed(output: &Path) -> Result<Option<State>, JournalError> {
     Ok(recorded.map(|recorded| recorded.state))
 }
 
-/// `path` with `suffix` after its name.
+/// Returns `path` with `suffix` appended to its name.
 #[must_use]
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -72,7 +72,7 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What to do with the output and what is left of an earlier run.
+/// What to do with the output and the journal of an earlier run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Anew,
@@ -82,38 +82,38 @@ enum Start {
     RefuseExisting,
 }
 
-/// What the user wants done with an output that exists.
+/// What the user wants to do with an existing output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum IfExists {
     Keep,
     Replace,
     Resume,
 }
 
-/// Where the records of an output are: in itself, or beside its journal until it is made of them.
-struct Place<'a> {
+/// Where the records are: in the output, or beside its journal until the output is built from them.
+struct RecordsFile<'a> {
     output: &'a Path,
     journal: PathBuf,
-    /// `None` is the output itself.
+    /// `None` if they are in the output itself.
     kept_at: Option<PathBuf>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RecordsFile<'a> {
     fn of(plan: &Plan, output: &'a Path) -> Self {
         let journal = beside(output, ".journal");
         let kept_at = plan.is_derived().then(|| beside(&journal, Store::RECORDS));
         Self { output, journal, kept_at }
     }
 
-    /// The file that records are appended to.
+    /// Returns the file that records are appended to.
     fn records(&self) -> &Path {
         self.kept_at.as_deref().unwrap_or(self.output)
     }
 
-    /// Whether something is there that a run must not simply replace.
+    /// Whether something exists that a run must not silently replace.
     fn exists(&self, plan: &Plan) -> bool {
         let unfinished = self.kept_at.as_ref().is_some_and(|kept| kept.exists() && self.journal.exists());
-        // Whatever else is in a directory is none of our business.
+        // Other files in a directory do not matter.
         let is_there = match plan.split {
             Some(_) => whole::is_used(self.output).unwrap_or(false),
             None => self.output.exists(),
@@ -121,7 +121,7 @@ impl<'a> Place<'a> {
         is_there || unfinished
     }
 
-    /// Whether there are records, or something that may be some.
+    /// Whether there are records, or something that may be records.
     fn has_content(&self) -> bool {
         let holds_bytes =
             |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
@@ -130,7 +130,8 @@ impl<'a> Place<'a> {
             || whole::is_used(self.output).unwrap_or(false)
     }
 
-    /// Refuses what can be no journal of ours, before SQLite makes one of it; whether it is there and empty.
+    /// Refuses a file that cannot be a journal, before SQLite turns it into one. Returns whether it exists
+    /// and is empty.
     fn is_blank(&self) -> Result<bool, JournalError> {
         let Ok(found) = self.journal.symlink_metadata() else { return Ok(false) };
         let target = fs::metadata(&self.journal).ok().filter(fs::Metadata::is_file);
@@ -141,22 +142,23 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// A journal that is empty tells nothing: records beside it are not known to be this job's.
-    fn refuse_unknown(&self, wish: Wish, blank: bool) -> Result<(), OutputError> {
-        if !blank || wish == Wish::Replace || !self.has_content() {
+    /// Refuses records beside an empty journal, because nothing shows that they belong to this job.
+    fn refuse_unknown(&self, if_exists: IfExists, blank: bool) -> Result<(), OutputError> {
+        if !blank || if_exists == IfExists::Replace || !self.has_content() {
             return Ok(());
         }
-        // Under the name that the user knows, unless only the records are there.
+        // Name the output, which the user knows, unless only the records exist.
         let output = if self.output.exists() { self.output } else { self.records() }.to_owned();
-        Err(match wish {
-            Wish::Resume => JournalError::Empty { output, journal: self.journal.clone() }.into(),
-            Wish::Keep | Wish::Replace => SinkError::Exists { path: output }.into(),
+        Err(match if_exists {
+            IfExists::Resume => JournalError::Empty { output, journal: self.journal.clone() }.into(),
+            IfExists::Keep | IfExists::Replace => SinkError::Exists { path: output }.into(),
         })
     }
 
-    /// What is written to.
+    /// Returns the outlet to write to.
     fn outlet(&self, plan: &Plan, sink: Sink) -> Outlet {
-        let Some(kept_at) = &self.kept_at else { return outlet(plan, sink) };
+        let sink = sink.opaque(!has_lines(plan));
+        let Some(kept_at) = &self.kept_at else { return Outlet::new(sink, plan.format.packing()) };
         let whole = Whole::new(Making {
             path: self.output.to_owned(),
             kept_at: kept_at.clone(),
@@ -168,26 +170,28 @@ impl<'a> Place<'a> {
     }
 }
 
-fn outlet(plan: &Plan, sink: Sink) -> Outlet {
-    Outlet::new(sink.opaque(!plan.format.has_lines()), plan.format.packing())
+/// Whether the records that are appended are lines.
+fn has_lines(plan: &Plan) -> bool {
+    if plan.is_derived() { Cut::of(plan.format) == Cut::Lines } else { plan.format.has_lines() }
 }
 
-/// The journal is made before the output and taken away after it is complete: an output without one is whole.
-const fn start(output_exists: bool, unfinished: bool, wish: Wish) -> Start {
-    match (output_exists, unfinished, wish) {
-        // Without its output a journal is worth nothing.
-        (false, ..) | (true, _, Wish::Replace) => Start::Anew,
-        (true, true, Wish::Resume) => Start::Resume,
-        (true, true, Wish::Keep) => Start::RefuseUnfinished,
-        (true, false, Wish::Resume) => Start::Complete,
-        (true, false, Wish::Keep) => Start::RefuseExisting,
+/// Decides how to start. The journal is created before the output and removed after it is complete, so an
+/// output without one is complete.
+const fn start(output_exists: bool, unfinished: bool, if_exists: IfExists) -> Start {
+    match (output_exists, unfinished, if_exists) {
+        // A journal without its output is useless.
+        (false, ..) | (true, _, IfExists::Replace) => Start::Anew,
+        (true, true, IfExists::Resume) => Start::Resume,
+        (true, true, IfExists::Keep) => Start::RefuseUnfinished,
+        (true, false, IfExists::Resume) => Start::Complete,
+        (true, false, IfExists::Keep) => Start::RefuseExisting,
     }
 }
 
-/// Opens the output of `plan` and its journal. Nothing in the output is changed before the first record.
+/// Opens the output of `plan` and its journal. The output is not changed before the first record.
 ///
 /// # Errors
-/// [`OutputError`] when the output must not or cannot be written, or its run cannot be resumed.
+/// [`OutputError`] if the output must not or cannot be written, or its run cannot be resumed.
 pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     let Output::File { path: output, overwrite, resume } = &plan.output else {
         return plain(plan, &plan.output, None);
@@ -196,28 +200,31 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     if is_device || descriptor::named(output).is_some() || (output.is_dir() && plan.split.is_none()) {
         return plain(plan, &plan.output, None);
     }
-    let place = Place::of(plan, output);
-    let exists = place.exists(plan);
-    let wish = match (resume, overwrite) {
-        (true, _) => Wish::Resume,
-        (false, true) => Wish::Replace,
-        (false, false) => Wish::Keep,
+    let records_file = RecordsFile::of(plan, output);
+    let exists = records_file.exists(plan);
+    let if_exists = match (resume, overwrite) {
+        (true, _) => IfExists::Resume,
+        (false, true) => IfExists::Replace,
+        (false, false) => IfExists::Keep,
     };
-    let journal = &place.journal;
-    // Before it is opened: SQLite throws away what belongs to an empty file.
-    place.refuse_unknown(wish, place.is_blank()?)?;
+    let journal = &records_file.journal;
+    // Checked before opening, because SQLite deletes the other files of an empty database.
+    records_file.refuse_unknown(if_exists, records_file.is_blank()?)?;
     let left = journal.symlink_metadata().is_ok().then(|| Store::open(journal)).transpose()?;
     let (store, recorded) = left.map_or((None, None), |(store, recorded)| (Some(store), recorded));
-    place.refuse_unknown(wish, store.is_some() && recorded.is_none())?;
-    // An empty journal is that of a run that was killed before its first record.
+    records_file.refuse_unknown(if_exists, store.is_some() && recorded.is_none())?;
+    // An empty journal belongs to a run that was killed before its first record.
     let unfinished = store.is_some() && !recorded.as_ref().is_some_and(|recorded| recorded.complete);
-    let are_kept = place.kept_at.as_ref().is_none_or(|kept| kept.exists());
-    match (start(exists, unfinished, wish), store, recorded) {
-        (Start::Resume, Some(store), Some(recorded)) if are_kept => resumed(plan, &place, store, recorded),
+    let are_kept = records_file.kept_at.as_ref().is_none_or(|kept| kept.exists());
+    match (start(exists, unfinished, if_exists), store, recorded) {
+        (Start::Resume, Some(store), Some(recorded)) if are_kept => {
+            resumed(plan, &records_file, store, recorded)
+        }
         (Start::Anew | Start::Resume, store, recorded) => {
-            let gone = wish == Wish::Resume && unfinished && recorded.is_some();
-            let notice = gone.then(|| format!("{} is gone: starting anew", place.records().display()));
-            anew(plan, &place, store, notice)
+            let gone = if_exists == IfExists::Resume && unfinished && recorded.is_some();
+            let notice =
+                gone.then(|| format!("{} no longer exists; starting over", records_file.records().display()));
+            anew(plan, &records_file, store, notice)
         }
         (Start::RefuseUnfinished, ..) => Err(JournalError::Unfinished { output: output.clone() }.into()),
         (Start::Complete, store, _) => {
@@ -232,11 +239,12 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
 }
 
 fn plain(plan: &Plan, output: &Output, notice: Option<String>) -> Result<Opened, OutputError> {
-    let outlet = outlet(plan, Sink::open(output)?);
+    let sink = Sink::open(output)?.opaque(!has_lines(plan));
+    let outlet = Outlet::new(sink, plan.format.packing());
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: None, notice })))
 }
 
-/// A run that was killed at its very beginning or end left this.
+/// Removes the journal of a run that was killed at its very beginning or end.
 fn remove(store: Option<Store>, journal: &Path) {
     if let Some(mut store) = store {
         SpooledInput::new(&[], journal).remove();
@@ -246,45 +254,50 @@ fn remove(store: Option<Store>, journal: &Path) {
 
 fn anew(
     plan: &Plan,
-    place: &Place<'_>,
+    records_file: &RecordsFile<'_>,
     store: Option<Store>,
     notice: Option<String>,
 ) -> Result<Opened, OutputError> {
-    let records = place.records();
+    let records = records_file.records();
     let output = Output::File { path: records.to_owned(), overwrite: records.exists(), resume: false };
     let inputs = fingerprint::take(&plan.inputs)?;
-    let mut store = match store.map_or_else(|| Store::open(&place.journal).map(|(store, _)| store), Ok) {
+    let mut store = match store.map_or_else(|| Store::open(&records_file.journal).map(|(store, _)| store), Ok)
+    {
         Ok(store) => store,
-        // A directory that takes no new files, a file system without locks: that is no reason not to run,
-        // if the output itself takes the records.
-        Err(error @ JournalError::Open { .. }) if place.kept_at.is_none() => {
-            return plain(plan, &output, Some(format!("{error}: this run cannot be resumed")));
+        // If the journal cannot be created (a directory without write permission, a file system
+        // without locks), run without one if the output itself holds the records.
+        Err(error @ JournalError::Open { .. }) if records_file.kept_at.is_none() => {
+            return plain(plan, &output, Some(format!("{error}; this run will not be resumable")));
         }
         Err(error) => return Err(error.into()),
     };
-    let input = SpooledInput::new(&plan.inputs, &place.journal);
-    // Before the journal says that it is this job's.
+    let input = SpooledInput::new(&plan.inputs, &records_file.journal);
+    // Removed before the journal names this job.
     input.remove();
     store.begin(&identity::facts(plan), &inputs)?;
-    let outlet = place.outlet(plan, Sink::open(&output)?);
+    let outlet = records_file.outlet(plan, Sink::open(&output)?);
     let journal = Journal { store, state: State::default(), input };
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }
 
-fn resumed(plan: &Plan, place: &Place<'_>, store: Store, recorded: Recorded) -> Result<Opened, OutputError> {
+fn resumed(
+    plan: &Plan,
+    records_file: &RecordsFile<'_>,
+    store: Store,
+    recorded: Recorded,
+) -> Result<Opened, OutputError> {
     let mut changes = identity::changes(&recorded.flags, &identity::facts(plan));
     changes.extend(fingerprint::changes(&recorded.inputs, &fingerprint::take(&plan.inputs)?));
     if !changes.is_empty() {
-        return Err(JournalError::JobChanged { output: place.output.to_owned(), changes }.into());
+        return Err(JournalError::JobChanged { output: records_file.output.to_owned(), changes }.into());
     }
     let state = recorded.state;
     let done = state.tally.counts.items();
-    let opaque = place.kept_at.is_none() && !plan.format.has_lines();
-    let sink = Sink::resume(place.records(), state.output_bytes, done, opaque)?;
-    let notice = Some(format!("resuming {}: {done} records are there", place.output.display()));
+    let sink = Sink::resume(records_file.records(), state.output_bytes, done, !has_lines(plan))?;
+    let notice = Some(format!("resuming {}, which has {done} records", records_file.output.display()));
     let input = SpooledInput::new(&plan.inputs, store.path());
     let journal = Journal { store, state, input };
-    let outlet = place.outlet(plan, sink);
+    let outlet = records_file.outlet(plan, sink);
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }
 
@@ -295,22 +308,22 @@ mod tests {
     #[test]
     fn what_is_there_and_what_is_wished_decide() {
         let table = [
-            // Always given, --resume starts, goes on, and finds nothing left to do.
-            (false, false, Wish::Resume, Start::Anew),
-            (true, true, Wish::Resume, Start::Resume),
-            (true, false, Wish::Resume, Start::Complete),
-            (false, true, Wish::Resume, Start::Anew),
-            (false, false, Wish::Keep, Start::Anew),
-            (true, true, Wish::Keep, Start::RefuseUnfinished),
-            (true, false, Wish::Keep, Start::RefuseExisting),
-            (false, true, Wish::Keep, Start::Anew),
-            (false, false, Wish::Replace, Start::Anew),
-            (true, true, Wish::Replace, Start::Anew),
-            (true, false, Wish::Replace, Start::Anew),
-            (false, true, Wish::Replace, Start::Anew),
+            // With --resume always given, a job starts, continues, and finally finds nothing left to do.
+            (false, false, IfExists::Resume, Start::Anew),
+            (true, true, IfExists::Resume, Start::Resume),
+            (true, false, IfExists::Resume, Start::Complete),
+            (false, true, IfExists::Resume, Start::Anew),
+            (false, false, IfExists::Keep, Start::Anew),
+            (true, true, IfExists::Keep, Start::RefuseUnfinished),
+            (true, false, IfExists::Keep, Start::RefuseExisting),
+            (false, true, IfExists::Keep, Start::Anew),
+            (false, false, IfExists::Replace, Start::Anew),
+            (true, true, IfExists::Replace, Start::Anew),
+            (true, false, IfExists::Replace, Start::Anew),
+            (false, true, IfExists::Replace, Start::Anew),
         ];
-        for (exists, unfinished, wish, want) in table {
-            assert_eq!(start(exists, unfinished, wish), want, "{exists} {unfinished} {wish:?}");
+        for (exists, unfinished, if_exists, want) in table {
+            assert_eq!(start(exists, unfinished, if_exists), want, "{exists} {unfinished} {if_exists:?}");
         }
     }
 }

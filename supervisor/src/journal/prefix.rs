@@ -1,41 +1,41 @@
-//! Which of the source's targets a resumed run takes, and whether they are
-//! still the ones the first run took. Pure: it sees targets and reads nothing.
+//! Decides which targets of the source a resumed run takes, and checks that the source still gives the same
+//! targets. Pure: it sees targets and reads nothing.
 //!
-//! A record is keyed by its target's position, so a list in which one line was
-//! added on top would give every record the wrong id. Every run therefore
-//! hashes the targets as it reads them, and each commit keeps the hash of all
-//! that had been read by then. A resumed run reads through the same stretch
-//! anyway, to skip it; it hands nothing out before the hash has come out equal.
+//! A record's id is the position of its target, so a line inserted at the top of a list would change all ids.
+//! Therefore each run hashes the targets as it reads them, and each commit stores the hash of all targets
+//! read so far. A resumed run reads the same targets anyway, to skip them. It hands out none before the
+//! hashes match.
 
 use std::fmt;
 
+use shared::kept::Kept;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Finished;
 use crate::source::{SourceItem, TargetKind};
 
-/// A stretch of targets from the first on.
+/// The targets from the first up to some position.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Prefix {
-    /// How many there are.
+    /// Number of targets.
     pub targets: u64,
-    /// What they hash to, in order.
+    /// Hash of the targets, in order.
     pub digest: u128,
 }
 
-/// The targets are not those of the run that is to be resumed.
+/// The targets differ from those of the earlier run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
-    /// The inputs end earlier.
+    /// The inputs have fewer targets.
     Fewer {
-        /// Targets the earlier run had read.
+        /// Targets that the earlier run had read.
         had: u64,
-        /// Targets there are.
+        /// Targets that exist now.
         has: u64,
     },
-    /// There are others among them.
+    /// Some targets are different.
     Others {
-        /// Targets the earlier run had read.
+        /// Targets that the earlier run had read.
         had: u64,
     },
 }
@@ -43,25 +43,27 @@ pub enum Changed {
 impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fewer { had, has } => write!(f, "they gave {had} targets or more, and now give {has}"),
+            Self::Fewer { had, has } => write!(f, "they gave at least {had} targets and now give {has}"),
             Self::Others { had } => write!(
                 f,
-                "their first {had} targets are not the same any more (one was changed, added, removed or renamed)"
+                "their first {had} targets have changed (a target was changed, added, removed or renamed)"
             ),
         }
     }
 }
 
-/// Lets the targets of a source through, but for those that are done.
+/// Passes on the targets of a source, except those that are finished.
 pub struct Gate {
     hasher: Xxh3,
-    /// Whether targets are lines, in blocks that may be cut elsewhere the next time.
+    /// Whether targets are blocks of lines, which may be divided differently in the next run.
     lines: bool,
     targets: u64,
     finished: Finished,
     expected: Prefix,
-    /// Targets to be done, until it is certain that they are the right ones. No more than
-    /// the frontier held when the earlier run was stopped.
+    /// What one target carries along, as its record shows it.
+    kept: Vec<u8>,
+    /// Unfinished targets, until the hash shows that they are the right ones. At most as many as the
+    /// frontier held when the earlier run was stopped.
     held: Vec<SourceItem>,
 }
 
@@ -78,7 +80,7 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// For a run after one that had read `expected` and left records for `finished`.
+    /// Creates a gate for a run after one that had read `expected` and left records of `finished`.
     #[must_use]
     pub fn new(kind: TargetKind, finished: Finished, expected: Prefix) -> Self {
         Self {
@@ -87,12 +89,13 @@ impl Gate {
             targets: 0,
             finished,
             expected,
+            kept: Vec::new(),
             held: Vec::new(),
         }
     }
 
-    /// How many targets may be read next, if `most` is what fits: what was
-    /// expected ends with a batch, so that it can be compared.
+    /// Returns how many targets may be read next, at most `most`. A batch ends where `expected` ends, so
+    /// that the hashes can be compared.
     #[must_use]
     pub fn batch_max(&self, most: usize) -> usize {
         match self.expected.targets.saturating_sub(self.targets) {
@@ -101,24 +104,29 @@ impl Gate {
         }
     }
 
-    /// Takes the next targets of the source, at most [`batch_max`](Self::batch_max) of them, and
-    /// gives those that are to be done now. `more` is false at the source's end.
+    /// Takes the next targets of the source, at most [`batch_max`](Self::batch_max), and returns those to
+    /// process now. `more` is false at the end of the source.
     ///
     /// # Errors
-    /// [`Changed`] when they are not the targets the earlier run had read.
+    /// [`Changed`] if they differ from the targets that the earlier run had read.
     pub fn pass(&mut self, mut items: Vec<SourceItem>, more: bool) -> Result<Vec<SourceItem>, Changed> {
         let checking = self.targets < self.expected.targets;
         for item in &items {
             if self.lines {
-                // However they were cut into blocks.
+                // Independent of the division into blocks.
                 self.hasher.update(&item.input);
                 self.hasher.update(b"\n");
             } else {
-                // The length keeps `ab`, `c` apart from `a`, `bc`.
+                // The length distinguishes `ab`, `c` from `a`, `bc`.
                 self.hasher.update(&(item.input.len() as u64).to_le_bytes());
                 self.hasher.update(&item.input);
-                // Nothing kept adds nothing: the hash is what it was before anything could be.
-                self.hasher.update(&item.kept);
+                // Hash what the record shows, which is how earlier versions carried it. Without kept columns, the
+                // hash is the same as in versions that had none.
+                if !item.kept.is_empty() {
+                    self.kept.clear();
+                    Kept(&item.kept).write_object(&mut self.kept);
+                    self.hasher.update(&self.kept);
+                }
             }
             self.targets += item.inputs;
         }
@@ -137,7 +145,7 @@ impl Gate {
         if more { Ok(items) } else { Err(Changed::Fewer { had, has: self.targets }) }
     }
 
-    /// What of `items` is to be done; of a block some lines may be.
+    /// Returns the unfinished part of `items`. Of a block, only some lines may be unfinished.
     fn without_finished(&self, items: Vec<SourceItem>) -> Vec<SourceItem> {
         let mut left = Vec::with_capacity(items.len());
         for item in items {
@@ -161,7 +169,7 @@ impl Gate {
         left
     }
 
-    /// What has been read so far.
+    /// Returns the targets read so far.
     #[must_use]
     pub fn prefix(&self) -> Prefix {
         Prefix { targets: self.targets, digest: self.hasher.digest128() }
@@ -188,7 +196,7 @@ mod tests {
             .collect()
     }
 
-    /// What comes through when the targets are read in batches of at most `most`.
+    /// Returns what passes if the targets are read in batches of at most `most`.
     fn through(gate: &mut Gate, mut items: Vec<SourceItem>, most: usize) -> Result<Vec<u64>, Changed> {
         let mut ids = Vec::new();
         loop {
@@ -220,7 +228,7 @@ mod tests {
         }
     }
 
-    /// A block for each of `texts`, cut where the slices end.
+    /// Makes a block for each of `texts`.
     fn blocks(texts: &[&[&str]]) -> Vec<SourceItem> {
         let mut id = 0;
         let block = texts.iter().map(|lines| {

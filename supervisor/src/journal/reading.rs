@@ -1,4 +1,4 @@
-//! What a journal's tables hold, read once, when a run is to be resumed; and whether that can be true.
+//! Reads the tables of a journal when a run is resumed, and checks them for consistency.
 
 use rusqlite::Connection;
 
@@ -7,9 +7,9 @@ use super::{Finished, Prefix, Tally};
 
 /// Why a journal cannot be used.
 pub(super) enum Wrong {
-    /// SQLite cannot read it.
+    /// SQLite cannot read the journal.
     Sqlite(rusqlite::Error),
-    /// What it says cannot be.
+    /// The content is inconsistent.
     Content(String),
 }
 
@@ -25,7 +25,7 @@ impl Wrong {
     }
 }
 
-/// Everything in the tables, and the number of sets.
+/// Reads all tables. Also returns the number of sets.
 pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if sound != "ok" {
@@ -58,19 +58,19 @@ pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     Ok((recorded, sets))
 }
 
-/// What every commit leaves true.
+/// Checks what holds after every commit.
 fn check(state: &State, twice: u64) -> Result<(), String> {
     let State { finished, tally, prefix, .. } = state;
     let (ids, counted) = (finished.len(), tally.counts.items());
     if twice > 0 {
-        return Err(format!("{twice} targets are in it twice"));
+        return Err(format!("it contains {twice} targets twice"));
     }
     if ids != counted {
-        return Err(format!("it has {ids} targets and counts {counted}"));
+        return Err(format!("it contains {ids} targets but counts {counted}"));
     }
     match finished.last() {
         Some(last) if last >= prefix.targets => {
-            Err(format!("target {last} is done, and only {} were read", prefix.targets))
+            Err(format!("target {last} is finished, but only {} targets were read", prefix.targets))
         }
         Some(_) | None => Ok(()),
     }

@@ -1,5 +1,5 @@
-//! Commits what is new about once a second, on a thread of its own: bringing
-//! seconds of output to the disk takes long enough to hold up the next records.
+//! Commits new records to the journal about once a second, on its own thread, because syncing seconds of
+//! output takes long enough to delay the next records.
 
 use std::fs::File;
 use std::io;
@@ -14,45 +14,45 @@ use super::{Final, Finished, JournalError, Prefix, State, Store, Tally};
 use crate::sink::Outlet;
 use crate::sink::whole::Totals;
 
-/// Time between two commits: what a kill costs, in work done again.
+/// Time between two commits. A kill loses at most the work of this time.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
-/// Time before the first commit. It doubles from one to the next: a run that is always
-/// killed within a second gets somewhere too.
+/// Time before the first commit. It doubles until [`COMMIT_EVERY`], so that a run that is always killed
+/// within a second makes progress too.
 const FIRST_COMMIT: Duration = Duration::from_millis(100);
 
-/// What there is to know about some lines of output besides the lines.
+/// The journal's data about some lines of output.
 #[derive(Debug, Clone, Default)]
-pub struct News {
-    /// The targets whose records they are.
+pub struct OutputProgress {
+    /// The targets of these records.
     pub finished: Vec<(u64, Final)>,
-    /// Targets read by now, those among them.
+    /// All targets read so far, including these.
     pub prefix: Prefix,
-    /// Attempts that were not the last of their target, in all.
+    /// Total attempts that were followed by another one.
     pub retries: u64,
-    /// Body bytes read, in all.
+    /// Total body bytes read.
     pub bytes: u64,
 }
 
-/// Keeps account of the output, for the thread that writes it.
+/// Records the progress of the output, for the thread that writes it.
 #[derive(Debug)]
 pub struct Recorder {
     fresh: Finished,
     tally: Tally,
     prefix: Prefix,
-    /// When there was last an attempt to commit.
+    /// The time of the last attempt to commit.
     tried: Instant,
     every: Duration,
-    /// To the thread that commits; a commit is taken only when it has nothing to do.
+    /// The channel to the commit thread, which accepts a commit only while it is idle.
     commits: Sender<Commit>,
     thread: JoinHandle<Result<Store, JournalError>>,
 }
 
 impl Recorder {
-    /// Starts the thread that commits to `store`, of which `state` was read. From here on the journal stays.
+    /// Starts the thread that commits to `store`, which holds `state`. From here on the journal is kept.
     ///
     /// # Errors
-    /// When the output cannot be opened a second time, or no thread can be started.
+    /// If the output cannot be opened a second time, or the thread cannot be started.
     pub fn start(now: Instant, mut store: Store, state: &State, outlet: &Outlet) -> io::Result<Self> {
         let output = outlet.second_handle()?;
         store.keep();
@@ -71,33 +71,33 @@ impl Recorder {
         })
     }
 
-    /// These records were handed to the sink.
-    pub fn add(&mut self, news: &News) {
-        for &(id, ending) in &news.finished {
+    /// Adds records that were passed to the sink.
+    pub fn add(&mut self, progress: &OutputProgress) {
+        for &(id, ending) in &progress.finished {
             match ending.targets() {
                 1 => self.fresh.insert(id),
                 several => self.fresh.insert_range(id..id + several),
             }
             self.tally.add(ending);
         }
-        self.tally.counts.retries = news.retries;
-        self.tally.counts.bytes = news.bytes;
-        if news.prefix.targets > self.prefix.targets {
-            self.prefix = news.prefix;
+        self.tally.counts.retries = progress.retries;
+        self.tally.counts.bytes = progress.bytes;
+        if progress.prefix.targets > self.prefix.targets {
+            self.prefix = progress.prefix;
         }
     }
 
-    /// When the next commit is due, if there is anything to commit.
+    /// Returns when the next commit is due, if there is anything to commit.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         (!self.fresh.is_empty()).then(|| self.tried + self.every)
     }
 
-    /// Commits everything added, of which the sink has written `output_bytes` and keeps nothing back;
-    /// or does nothing, while the last commit is still under way.
+    /// Commits everything added, of which the sink has written `output_bytes` with nothing buffered. Does
+    /// nothing while the last commit is in progress.
     ///
     /// # Errors
-    /// When an earlier commit failed. The recorder is of no more use then.
+    /// If an earlier commit failed. The recorder is unusable then.
     pub fn commit(&mut self, now: Instant, output_bytes: u64) -> Result<(), Failed> {
         self.tried = now;
         let commit = self.take(output_bytes);
@@ -114,29 +114,29 @@ impl Recorder {
         }
     }
 
-    /// What all records come to, those of earlier runs among them.
+    /// Returns the totals of all records, including those of earlier runs.
     #[must_use]
     pub fn totals(&self) -> Totals {
         Totals { ok: self.tally.counts.ok, failed: self.tally.counts.failed }
     }
 
-    /// Commits what is left and gives the journal back.
+    /// Commits the rest and returns the journal.
     ///
     /// # Errors
-    /// When this commit or an earlier one failed.
+    /// If this commit or an earlier one failed.
     pub fn finish(mut self, output_bytes: u64) -> Result<Store, JournalError> {
         if !self.fresh.is_empty() {
             let commit = self.take(output_bytes);
-            // If nobody takes it, the thread has ended, and says why below.
+            // If sending fails, the thread has ended, and its error is returned below.
             let _ = self.commits.send(commit);
         }
         self.end()
     }
 
-    /// Ends the thread; why it failed, if it did.
+    /// Ends the thread and returns its result.
     ///
     /// # Errors
-    /// When a commit failed.
+    /// If a commit failed.
     pub fn end(self) -> Result<Store, JournalError> {
         drop(self.commits);
         self.thread.join().unwrap_or(Err(JournalError::Panicked))
@@ -148,7 +148,7 @@ impl Recorder {
     }
 }
 
-/// The thread that commits has failed; [`Recorder::end`] says why.
+/// The commit thread has failed; [`Recorder::end`] returns its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
 
@@ -162,8 +162,8 @@ fn commit_all(mut store: Store, output: &File, queue: &Receiver<Commit>) -> Resu
     Ok(store)
 }
 
-/// That the files are there at all must survive a power cut as well. Some file systems have
-/// no such call and do not need it.
+/// Syncs the directory, so that the files themselves survive a power failure. Some file systems have no such
+/// call and do not need it.
 fn sync_directory(journal: &Path) {
     let parent = journal.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Ok(directory) = File::open(parent.unwrap_or(Path::new("."))) {

@@ -1,10 +1,9 @@
-//! Standard input, kept on disk: it cannot be read a second time. What sitemaps
-//! listed is kept likewise: asked again, they may list something else.
+//! Spools standard input to disk, because it cannot be read again. The entries of sitemaps are spooled too,
+//! because a second request may list something else.
 //!
-//! A thread of its own takes in what comes as fast as it comes, and the run
-//! reads behind it from the file, so that nothing waits for the input's end.
-//! Only a spool that is whole gets its final name; of any other the rest is
-//! lost with the pipe, and the resumed run asks for the same input again.
+//! A thread reads the input as fast as it arrives. The run reads the spooled file behind it, so it does not
+//! wait for the end of the input. Only a complete spool gets its final name. The rest of an incomplete one is
+//! lost with the pipe, and a resumed run needs the same input again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
@@ -16,32 +15,32 @@ use std::thread;
 use crate::plan::Input;
 use crate::source::Bytes;
 
-/// Taken in at once: as much as a pipe holds.
+/// Bytes read at a time: as much as a pipe holds.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// What is kept of a job's standard input and sitemaps.
+/// The spools of a job's standard input and sitemaps.
 #[derive(Debug)]
 pub struct SpooledInput {
     spool: Spool,
     sitemaps: Spool,
-    /// Whether standard input is among the inputs at all.
+    /// Whether standard input is one of the inputs.
     used: bool,
-    /// Whether all of it was kept before this run.
+    /// Whether it was spooled completely before this run.
     was_whole: bool,
 }
 
 impl SpooledInput {
-    /// For a job with these inputs and this journal.
+    /// Creates the spools of a job with these inputs and this journal.
     pub(super) fn new(inputs: &[Input], journal: &Path) -> Self {
         let (spool, sitemaps) = (Spool::of(journal, ".input"), Spool::of(journal, ".sitemaps"));
         let was_whole = spool.is_whole();
         Self { spool, sitemaps, used: inputs.contains(&Input::StdinLines), was_whole }
     }
 
-    /// What stands for standard input in this run, if it is an input.
+    /// Returns what to read as standard input in this run, if it is an input.
     ///
     /// # Errors
-    /// When the spool cannot be read or written.
+    /// If the spool cannot be read or written.
     pub fn open(&self) -> io::Result<Option<Bytes>> {
         if !self.used {
             return Ok(None);
@@ -62,18 +61,18 @@ impl SpooledInput {
         self.used && !self.was_whole
     }
 
-    /// What the sitemaps listed, if that is kept.
+    /// Returns the spooled entries of the sitemaps, if any.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If the spool cannot be read.
     pub fn listed(&self) -> io::Result<Option<Bytes>> {
         if self.sitemaps.is_whole() { self.sitemaps.reopen().map(Some) } else { Ok(None) }
     }
 
-    /// Keeps what the sitemaps list, as `write` writes it; gives it again.
+    /// Spools the entries of the sitemaps, which `write` writes, and returns them.
     ///
     /// # Errors
-    /// When it cannot be written or read.
+    /// If the spool cannot be written or read.
     pub fn keep_listed(&self, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Bytes> {
         let mut file = self.sitemaps.create()?;
         write(&mut file).map_err(|error| named(error, &self.sitemaps.partial))?;
@@ -81,14 +80,14 @@ impl SpooledInput {
         self.sitemaps.reopen()
     }
 
-    /// Takes it away.
+    /// Removes the spools.
     pub fn remove(&self) {
         self.spool.remove();
         self.sitemaps.remove();
     }
 }
 
-/// Where an input is kept.
+/// The file of a spool.
 #[derive(Debug, Clone)]
 struct Spool {
     whole: PathBuf,
@@ -96,28 +95,28 @@ struct Spool {
 }
 
 impl Spool {
-    /// Beside the journal at `journal`.
+    /// Creates a spool beside the journal at `journal`.
     fn of(journal: &Path, suffix: &str) -> Self {
         let whole = super::beside(journal, suffix);
         Self { partial: super::beside(&whole, ".part"), whole }
     }
 
-    /// Whether all of the input is kept.
+    /// Whether the spool is complete.
     fn is_whole(&self) -> bool {
         self.whole.exists()
     }
 
-    /// What is kept, from its beginning.
+    /// Opens the spool at its beginning.
     fn reopen(&self) -> io::Result<Bytes> {
         File::open(&self.whole).map(|file| Box::new(file) as Bytes)
     }
 
-    /// Begins to keep `input`; gives it again, as it comes.
+    /// Starts to spool `input`, and returns a reader that follows.
     fn start(&self, input: impl Read + Send + 'static) -> io::Result<Bytes> {
         let file = self.create()?;
         let reader = File::open(&self.partial)?;
         let arrived = Arc::new(Arrived::default());
-        let behind = Behind { file: reader, read: 0, arrived: Arc::clone(&arrived) };
+        let behind = SpoolReader { file: reader, read: 0, arrived: Arc::clone(&arrived) };
         let names = self.clone();
         thread::Builder::new().name("spool".to_owned()).spawn(move || {
             let end = names.take_in(input, file, &arrived);
@@ -126,21 +125,21 @@ impl Spool {
         Ok(Box::new(behind))
     }
 
-    /// Begins anew.
+    /// Creates an empty spool.
     fn create(&self) -> io::Result<File> {
         self.remove();
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.partial)
     }
 
-    /// Gives it the name that says that it is whole.
+    /// Gives the spool the name of a complete one.
     fn finish(&self, file: &File) -> io::Result<()> {
-        // A name that says whole must not outlive a power cut that the content did not.
+        // Synced first, so that after a power failure a complete name has complete content.
         file.sync_all()
             .and_then(|()| fs::rename(&self.partial, &self.whole))
             .map_err(|error| named(error, &self.partial))
     }
 
-    /// Takes it away, whole or not.
+    /// Removes the spool, complete or not.
     fn remove(&self) {
         for path in [&self.whole, &self.partial] {
             let _ = fs::remove_file(path);
@@ -165,52 +164,52 @@ impl Spool {
 }
 
 fn named(error: io::Error, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("keeping it in {}: {error}", path.display()))
+    io::Error::new(error.kind(), format!("cannot spool it to {}: {error}", path.display()))
 }
 
-/// How far the spool has come.
+/// The progress of the spooling thread.
 #[derive(Debug, Default)]
 struct Arrived {
-    state: Mutex<Kept>,
+    state: Mutex<SpoolState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct SpoolState {
     bytes: u64,
     end: Option<io::Result<()>>,
 }
 
 impl Arrived {
-    fn update(&self, change: impl FnOnce(&mut Kept)) {
+    fn update(&self, change: impl FnOnce(&mut SpoolState)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_one();
     }
 
-    /// Waits until there is something after `read` bytes; how much there is in all.
+    /// Waits until there are more than `read` bytes, and returns the total.
     fn beyond(&self, read: u64) -> io::Result<u64> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = |state: &mut Kept| state.bytes <= read && state.end.is_none();
+        let waiting = |state: &mut SpoolState| state.bytes <= read && state.end.is_none();
         let mut state = self.changed.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner);
         let bytes = state.bytes;
         match &mut state.end {
-            // Said once; after it the input is at its end.
+            // Returned once; after that, the input is at its end.
             Some(end) if bytes <= read => std::mem::replace(end, Ok(())).map(|()| bytes),
             Some(_) | None => Ok(bytes),
         }
     }
 }
 
-/// Reads the spool behind the thread that writes it.
-struct Behind {
+/// A reader that follows the spooling thread.
+struct SpoolReader {
     file: File,
     read: u64,
     arrived: Arc<Arrived>,
 }
 
-impl Read for Behind {
+impl Read for SpoolReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // To the file's own end: the thread has written all it says, and perhaps more.
+        // Read up to the file's end: the thread may have written more than it has reported.
         if self.arrived.beyond(self.read)? <= self.read {
             return Ok(0);
         }

@@ -1,33 +1,33 @@
-//! How far a job has come, as its journal says.
+//! The progress of a job, as stored in its journal.
 
-use super::fingerprint::Known;
+use super::fingerprint::Fingerprint;
 use super::finished::Finished;
 use super::identity::Fact;
 use super::prefix::Prefix;
 use super::tally::Tally;
 
-/// How far a job has come.
+/// The progress of a job.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     /// Targets whose records are in the output.
     pub finished: Finished,
-    /// Counts of those records.
+    /// The counts of those records.
     pub tally: Tally,
-    /// Targets that had been read.
+    /// The targets that had been read.
     pub prefix: Prefix,
-    /// Length of the output with exactly those records.
+    /// The length of the output with exactly those records.
     pub output_bytes: u64,
 }
 
-/// What is kept of a job that was begun.
+/// The content of a journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
-    /// What it was to do.
+    /// The flags of the job.
     pub flags: Vec<Fact>,
-    /// With which inputs.
-    pub inputs: Vec<Known>,
-    /// How far it came.
+    /// The inputs of the job.
+    pub inputs: Vec<Fingerprint>,
+    /// The progress of the job.
     pub state: State,
-    /// Whether nothing was left to do but to take the journal away.
+    /// Whether the job is complete and only the journal was left to remove.
     pub complete: bool,
 }

@@ -1,11 +1,10 @@
-//! The journal's file: SQLite, in write-ahead mode, one writer.
+//! The journal file: SQLite in write-ahead mode, with one writer.
 //!
-//! Locked for as long as it is open, so that two supervisors cannot write one
-//! output; the kernel lifts the lock when its holder dies. With an exclusive
-//! lock SQLite needs no shared-memory file either, and so works on network file
-//! systems. Every commit is one transaction that is on the disk before the next
-//! begins (`synchronous = FULL`). Only a run's first and last words do not wait:
-//! a run of one target must not take twice as long for its journal.
+//! It is locked while it is open, so that two supervisors cannot write one output. The kernel releases the
+//! lock when its holder dies. With an exclusive lock SQLite needs no shared-memory file, so it works on
+//! network file systems. Each commit is a transaction that is on disk before the next begins (`synchronous =
+//! FULL`). Only the first and last writes of a run are not synced, because a run of one target must not take
+//! twice as long.
 //!
 //! Invariant: a file that this program did not write is never changed.
 
@@ -20,19 +19,19 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use super::fingerprint::Known;
+use super::fingerprint::Fingerprint;
 use super::identity::Fact;
 use super::reading::{Wrong, read};
 use super::state::Recorded;
 use super::{Finished, JournalError, Prefix, Tally};
 
-/// Says in SQLite's own header whose file this is: `MUST`.
+/// Identifies the file in SQLite's header: `MUST`.
 const APPLICATION_ID: i32 = 0x4d55_5354;
 
-/// What the tables mean; goes up when that changes.
+/// The version of the tables. Increases when their meaning changes.
 const SCHEMA: i32 = 1;
 
-/// Sets kept side by side before they are joined into one: four minutes of commits.
+/// Number of sets after which they are merged into one: four minutes of commits.
 const SETS_MAX: u64 = 256;
 
 const TABLES: &str = "
@@ -47,7 +46,7 @@ const TABLES: &str = "
         tally TEXT NOT NULL, complete INTEGER NOT NULL
     );";
 
-/// What is new since the last commit, and what is so altogether.
+/// The new records since the last commit, and the totals.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Commit {
     /// Targets finished since the last commit.
@@ -63,30 +62,31 @@ pub struct Commit {
 /// The open journal.
 #[derive(Debug)]
 pub struct Store {
-    /// `None` only while it is being taken away.
+    /// `None` only during the removal.
     connection: Option<Connection>,
     path: PathBuf,
-    /// Sets in the table.
+    /// Number of sets in the table.
     sets: u64,
-    /// New, and for a run that has not touched its output yet: if nothing comes of that run, nobody will miss this.
+    /// Whether the journal is new and the output untouched. Such a journal is removed if the run does not get
+    /// further.
     newborn: bool,
-    /// Is told how much of the output is certain.
+    /// Receives the committed length of the output.
     committed: Option<Arc<AtomicU64>>,
 }
 
 impl Store {
-    /// What follows the journal's name where records are kept of which the output is yet to be made.
+    /// The suffix for records from which the output will be built.
     pub const RECORDS: &str = ".records";
 
-    /// Opens or creates the journal at `path` and locks it; also what is in it, if it is not new.
+    /// Opens or creates the journal at `path`, and locks it. Also returns its content if it is not new.
     ///
     /// # Errors
-    /// When it cannot be opened, is another program's or another supervisor's, or is damaged.
+    /// If it cannot be opened, is damaged, belongs to another program, or is in use by another supervisor.
     pub fn open(path: &Path) -> Result<(Self, Option<Recorded>), JournalError> {
-        // Made here and not by SQLite: URLs may hold what is nobody else's business.
+        // Created here and not by SQLite, to be readable by its owner only: URLs may contain secrets.
         let created = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => true,
-            // Not opened: closing it again would lift the locks of this whole process on it.
+            // Not opened here, because closing it would release all locks of this process on it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(cause) => return Err(JournalError::Open { path: path.to_owned(), cause: cause.to_string() }),
         };
@@ -106,7 +106,7 @@ impl Store {
         let mut store =
             Self { connection: None, path: path.to_owned(), sets: 0, newborn: false, committed: None };
         let ours = is_ours(&connection, path)?;
-        // Now it may be written to: this already changes the file. It need not last before `settle`.
+        // This changes the file, so it comes after the checks. Nothing is synced before `settle`.
         connection.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
         let mut recorded = None;
@@ -122,11 +122,11 @@ impl Store {
         Ok((store, recorded))
     }
 
-    /// Forgets what is in the journal and begins with a job that has done nothing yet. Does not wait for the disk.
+    /// Replaces the content of the journal with a job that has done nothing yet. Does not sync.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn begin(&mut self, flags: &[Fact], inputs: &[Known]) -> Result<(), JournalError> {
+    /// If the journal cannot be written.
+    pub fn begin(&mut self, flags: &[Fact], inputs: &[Fingerprint]) -> Result<(), JournalError> {
         let flags = serde_json::to_string(flags).map_err(|error| self.wrong(error.to_string()))?;
         let inputs = serde_json::to_string(inputs).map_err(|error| self.wrong(error.to_string()))?;
         let tally = tally_text(&Tally::default());
@@ -143,10 +143,10 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps `commit`, all or nothing, on the disk when this returns. The output must be there already.
+    /// Writes and syncs `commit` atomically. The output must be synced already.
     ///
     /// # Errors
-    /// When it cannot be written; what was committed before stays.
+    /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
         let Commit { fresh, tally, prefix, output_bytes } = commit;
         let joined = self.sets + 1 >= SETS_MAX;
@@ -174,12 +174,12 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that the job is complete, before the journal is taken away: whoever has opened the file by
-    /// then must not find half a job in it. Does not wait for the disk: the output is there, and a
-    /// journal that comes back after a power cut only has a little done again.
+    /// Marks the job as complete, before the journal is removed: a process that has the file open must
+    /// not find half a job in it. Does not sync: the output is on disk, and if the journal reappears
+    /// after a power failure, only a little work is repeated.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub fn complete(&mut self) -> Result<(), JournalError> {
         let path = self.path.clone();
         let quick = self.connection()?.pragma_update(None, "synchronous", "OFF");
@@ -187,20 +187,20 @@ impl Store {
         self.write(|transaction| transaction.execute("UPDATE progress SET complete = 1", []).map(drop))
     }
 
-    /// After each commit, `committed` is told how long the output is.
+    /// Sets `committed` to the length of the output after each commit.
     pub fn report_to(&mut self, committed: Arc<AtomicU64>) {
         self.committed = Some(committed);
     }
 
-    /// The output is being written: from here on the journal stays, whatever happens.
+    /// Keeps the journal from here on, because the output is being written.
     pub fn keep(&mut self) {
         self.newborn = false;
     }
 
-    /// Brings the journal to the disk as it is, and from here on every commit at once.
+    /// Syncs the journal, and from here on every commit.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the journal cannot be written.
     pub fn settle(&mut self) -> Result<(), JournalError> {
         let path = self.path.clone();
         let connection = self.connection()?;
@@ -215,7 +215,7 @@ impl Store {
     pub fn remove(&mut self) {
         self.newborn = false;
         if let Some(connection) = self.connection.take() {
-            // Closing would first fold the write-ahead file into the other, and wait for the disk.
+            // Otherwise, closing would first checkpoint and sync.
             let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         for path in files(&self.path) {
@@ -223,13 +223,13 @@ impl Store {
         }
     }
 
-    /// Where it is.
+    /// Returns the path of the journal.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The output it is about.
+    /// Returns the output of the journal.
     #[must_use]
     pub fn output(&self) -> PathBuf {
         self.path.with_extension("")
@@ -239,7 +239,7 @@ impl Store {
         let path = &self.path;
         self.connection.as_mut().ok_or_else(|| JournalError::Write {
             path: path.clone(),
-            cause: "it was closed".to_owned(),
+            cause: "it is closed".to_owned(),
             full: false,
         })
     }
@@ -271,7 +271,8 @@ impl Drop for Store {
     }
 }
 
-/// The files of the journal at `path`, in the order in which they go: without it, nobody would look for the first two.
+/// Returns the files of the journal at `path`, in the order of removal. The journal is last, so that an
+/// interrupted removal is found.
 fn files(path: &Path) -> [PathBuf; 6] {
     [Store::RECORDS, ".part", "", "-wal", "-shm", "-journal"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
@@ -283,20 +284,20 @@ fn files(path: &Path) -> [PathBuf; 6] {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    // Whoever holds it holds it until its run ends: waiting would only look like hanging.
+    // A lock is held until its run ends, so waiting would look like hanging.
     connection.busy_timeout(Duration::ZERO)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     Ok(connection)
 }
 
-/// Whether there is a journal of ours in the file, of a kind we can read; false if there is nothing at all.
+/// Whether the file contains a journal of a supported version; false if it is empty.
 fn is_ours(connection: &Connection, path: &Path) -> Result<bool, JournalError> {
     let sqlite = |error| JournalError::from_sqlite(path, error);
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(sqlite)?;
     let application = number("application_id").map_err(sqlite)?;
-    // A run that was killed while it made the journal left this.
+    // Left by a run that was killed while it created the journal.
     if tables == 0 && application == 0 {
         return Ok(false);
     }
@@ -310,7 +311,7 @@ fn is_ours(connection: &Connection, path: &Path) -> Result<bool, JournalError> {
 }
 
 fn tally_text(tally: &Tally) -> String {
-    // Numbers under fixed keys: there is nothing in it that JSON could not hold.
+    // Cannot fail: the value has only numbers under fixed keys.
     serde_json::to_string(tally).unwrap_or_default()
 }
 

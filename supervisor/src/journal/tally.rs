@@ -1,4 +1,4 @@
-//! Counts that outlive a run: those of the records that are committed. Pure.
+//! Counts of the committed records, which are kept over runs. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use shared::protocol::Endings;
 use shared::record::ErrorKind;
 use supervisor_core::gather::Counts;
 
-/// How a target ended, for good.
+/// The final result of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Final {
-    /// With fields.
+    /// A record with fields.
     Ok,
-    /// With an error.
+    /// A record with an error.
     Failed(ErrorKind),
-    /// Set aside: its worker died on it, on every attempt.
+    /// Quarantined: a worker died on it on every attempt.
     Quarantined(ErrorKind),
-    /// It was several targets, from its id on; how they ended.
+    /// A block of targets with consecutive ids, and their results.
     Several(Endings),
 }
 
 impl Final {
-    /// How many targets it is.
+    /// Returns the number of targets.
     #[must_use]
     pub const fn targets(&self) -> u64 {
         match self {
@@ -31,17 +31,17 @@ impl Final {
     }
 }
 
-/// Counts of the committed records of a whole job, over all its runs.
+/// Counts of the committed records of a job, over all its runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// How many ended how.
+    /// Numbers by result.
     pub counts: Counts,
-    /// Those with an error, by its kind.
+    /// Numbers of errors by kind.
     pub errors: BTreeMap<ErrorKind, u64>,
 }
 
 impl Tally {
-    /// One more record.
+    /// Counts a record.
     pub fn add(&mut self, ending: Final) {
         let kind = match ending {
             Final::Ok => {

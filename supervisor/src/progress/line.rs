@@ -1,4 +1,4 @@
-//! The words of the progress line: pure, so that every width can be tested.
+//! The text of the progress line. Pure, so that tests can check every width.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use super::{Snapshot, Total};
 use crate::units;
 
-/// How far back the rate looks: short enough to follow a change, long enough to be read.
+/// The time over which the rate is averaged: short enough to follow changes, long enough to be readable.
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// Samples closer together than this would only cost memory.
+/// Shortest time between two samples. More samples would only cost memory.
 const SAMPLE_EVERY: Duration = Duration::from_millis(200);
 
-/// Recent speed, from a few samples of the last seconds.
+/// The recent rate, from samples of the last seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Rate {
     samples: VecDeque<(Instant, u64, u64)>,
@@ -24,13 +24,13 @@ impl Rate {
             return;
         }
         self.samples.push_back((now, snapshot.done, snapshot.bytes));
-        // One sample older than the window stays: the rate is measured from it.
+        // Keep one sample that is older than the window: the rate is measured from it.
         while self.samples.get(1).is_some_and(|(at, ..)| now.saturating_duration_since(*at) >= WINDOW) {
             self.samples.pop_front();
         }
     }
 
-    /// Items and bytes a second.
+    /// Returns items and bytes per second.
     pub(crate) fn per_second(&self, now: Instant, snapshot: &Snapshot) -> (f64, f64) {
         let Some(&(since, done, bytes)) = self.samples.front() else {
             return (0.0, 0.0);
@@ -44,12 +44,12 @@ impl Rate {
     }
 }
 
-/// One moment's numbers, in words.
+/// The progress line at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Always shown.
+    /// The part that is always shown.
     done: String,
-    /// Shown while there is room, the most telling first; each knows its place in the line.
+    /// Parts shown if there is room, most important first, each with its position in the line.
     rest: Vec<(usize, String)>,
 }
 
@@ -83,7 +83,7 @@ impl Line {
         Self { done, rest }
     }
 
-    /// As much as fits into `width` columns.
+    /// Returns the parts that fit into `width` columns.
     pub(super) fn fit(&self, width: usize) -> String {
         let mut shown = self.rest.clone();
         loop {
@@ -91,7 +91,7 @@ impl Line {
             parts.sort_by_key(|(place, _)| *place);
             let parts = parts.iter().map(|(_, text)| text.as_str());
             let line = std::iter::once(self.done.as_str()).chain(parts).collect::<Vec<_>>().join("  ");
-            // Everything here is ASCII: a byte is a column.
+            // The text is ASCII, so a byte is a column.
             if line.len() <= width || shown.pop().is_none() {
                 return line;
             }
@@ -99,7 +99,7 @@ impl Line {
     }
 }
 
-/// Time left at this rate; `None` where nobody can know.
+/// Returns the remaining time at this rate, or `None` if the total is unknown.
 pub(crate) fn left(snapshot: &Snapshot, per_s: f64) -> Option<Duration> {
     let (total, done) = match snapshot.total {
         Total::Exact(total) | Total::About(total) => (total, snapshot.done),

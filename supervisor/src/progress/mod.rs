@@ -1,9 +1,8 @@
-//! Shows on standard error how far a run is.
+//! Shows the progress of a run on standard error.
 //!
-//! The run's own loop feeds it snapshots; there is no thread here. On a
-//! terminal it is one live line, redrawn at most ten times a second and gone at
-//! the end; elsewhere, if asked for, a plain line now and then. A standard error
-//! that cannot be written to never disturbs the run.
+//! The run's loop passes snapshots; there is no thread here. On a terminal, progress is one live line,
+//! redrawn at most ten times a second and cleared at the end. Elsewhere, if requested, it is a plain line
+//! every two seconds. A failure to write to standard error never affects the run.
 
 mod line;
 mod screen;
@@ -21,33 +20,33 @@ use crate::plan::When;
 
 pub use screen::Screen;
 
-/// Shortest time between two drawings: more cannot be read.
+/// Shortest time between two redraws. Faster changes cannot be read.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
-/// Time between two lines in a log.
+/// Time between two plain lines.
 const LOG_EVERY: Duration = Duration::from_secs(2);
 
-/// Narrowest terminal in which a bar beside the words still tells something.
+/// Narrowest terminal in which a bar beside the text is useful.
 const BAR_FROM_WIDTH: u16 = 72;
 
-/// Columns left for that bar, its percentage included.
+/// Columns for that bar, including the percentage.
 const BAR_WIDTH: u16 = 26;
 
-/// How many targets there will be, as far as is known.
+/// The total number of targets, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Total {
     /// The input has been read to its end.
     Exact(u64),
-    /// Guessed from how much of the input's bytes gave how many targets.
+    /// An estimate from the bytes read and the targets that they gave.
     About(u64),
-    /// Targets tell nothing: the input has so many bytes.
+    /// The total bytes of the input, for jobs whose progress is measured in bytes.
     Bytes(u64),
     /// The input has no known size.
     Unknown,
 }
 
 impl Total {
-    /// Guesses from an input of which `bytes_read` of `bytes_total` gave `targets` so far.
+    /// Estimates the total from an input of which `bytes_read` of `bytes_total` gave `targets` so far.
     #[must_use]
     pub fn estimate(targets: u64, bytes_read: u64, bytes_total: Option<u64>) -> Self {
         match bytes_total {
@@ -61,30 +60,30 @@ impl Total {
     }
 }
 
-/// How far a run is at one moment.
+/// The progress of a run at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
     /// Final results so far.
     pub done: u64,
-    /// Those of them that are errors.
+    /// Errors among them.
     pub failed: u64,
     /// Body bytes read so far.
     pub bytes: u64,
     /// Targets handed out whose result is not back yet.
     pub in_flight: u64,
-    /// How many there will be.
+    /// The total.
     pub total: Total,
 }
 
-enum Face {
+enum DisplayMode {
     Off,
     Plain,
     Bar(ProgressBar),
 }
 
-/// Shows how far a run is, or does not, as the user asked.
+/// Shows the progress of a run, if the user wants it.
 pub struct Progress {
-    face: Face,
+    mode: DisplayMode,
     rate: Rate,
     drawn: Option<Instant>,
     quiet: bool,
@@ -92,57 +91,57 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// On standard error, which `screen` describes.
+    /// Creates a display on standard error, which `screen` describes.
     #[must_use]
     pub fn new(when: When, screen: Screen) -> Self {
-        let face = match when {
-            When::Never => Face::Off,
+        let mode = match when {
+            When::Never => DisplayMode::Off,
             When::Auto | When::Always if screen.is_terminal => {
-                // The bar's own limit on drawing is above ours, so that it never drops what we let through.
-                Face::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(30)))
+                // The bar's own redraw limit is above ours, so that it never drops a redraw of ours.
+                DisplayMode::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(30)))
             }
-            When::Always => Face::Plain,
-            When::Auto => Face::Off,
+            When::Always => DisplayMode::Plain,
+            When::Auto => DisplayMode::Off,
         };
-        Self::with(face, Box::new(io::stderr()))
+        Self::with(mode, Box::new(io::stderr()))
     }
 
-    fn with(face: Face, out: Box<dyn Write + Send>) -> Self {
-        Self { face, rate: Rate::default(), drawn: None, quiet: false, out }
+    fn with(mode: DisplayMode, out: Box<dyn Write + Send>) -> Self {
+        Self { mode, rate: Rate::default(), drawn: None, quiet: false, out }
     }
 
-    /// Shows nothing at all, if so.
+    /// Shows nothing at all if `quiet` is set.
     #[must_use]
     pub fn quiet(self, quiet: bool) -> Self {
-        let face = if quiet { Face::Off } else { self.face };
-        Self { face, quiet, ..self }
+        let mode = if quiet { DisplayMode::Off } else { self.mode };
+        Self { mode, quiet, ..self }
     }
 
-    /// Whether anything is shown, the summary table included.
+    /// Whether anything is shown, including the summary table.
     #[must_use]
     pub fn is_shown(&self) -> bool {
-        !matches!(self.face, Face::Off)
+        !matches!(self.mode, DisplayMode::Off)
     }
 
-    /// When the next [`Self::tick`] would show something; `None` is never.
+    /// Returns when the next [`Self::tick`] would show something; `None` means never.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        let every = match self.face {
-            Face::Off => return None,
-            Face::Plain => LOG_EVERY,
-            Face::Bar(_) => DRAW_EVERY,
+        let every = match self.mode {
+            DisplayMode::Off => return None,
+            DisplayMode::Plain => LOG_EVERY,
+            DisplayMode::Bar(_) => DRAW_EVERY,
         };
         Some(self.drawn.map_or(now, |drawn| drawn + every))
     }
 
-    /// Shows where the run is now; cheap to call more often than anything is drawn.
+    /// Shows the current progress. Cheap to call more often than it redraws.
     pub fn tick(&mut self, now: Instant, snapshot: &Snapshot) {
         if self.due(now).is_none_or(|due| due > now) {
             return;
         }
         self.rate.sample(now, snapshot);
-        // The first line of a log comes after an interval: at the start there is nothing to say.
-        if self.drawn.replace(now).is_some() || matches!(self.face, Face::Bar(_)) {
+        // The first plain line comes after an interval, because at the start there is nothing to show.
+        if self.drawn.replace(now).is_some() || matches!(self.mode, DisplayMode::Bar(_)) {
             self.draw(now, snapshot);
         }
     }
@@ -150,37 +149,37 @@ impl Progress {
     fn draw(&mut self, now: Instant, snapshot: &Snapshot) {
         let (items_per_s, bytes_per_s) = self.rate.per_second(now, snapshot);
         let line = Line::new(snapshot, items_per_s, bytes_per_s);
-        match &self.face {
-            Face::Off => {}
-            Face::Plain => {
+        match &self.mode {
+            DisplayMode::Off => {}
+            DisplayMode::Plain => {
                 let _ = writeln!(self.out, "{}", line.fit(usize::MAX));
             }
-            Face::Bar(bar) => draw_bar(bar, &line, snapshot, Screen::stderr_width()),
+            DisplayMode::Bar(bar) => draw_bar(bar, &line, snapshot, Screen::stderr_width()),
         }
     }
 
-    /// Prints a line for a person, above the bar if there is one; shown whatever the bar does, unless all is quiet.
+    /// Prints a message, above the bar if there is one. Also printed without progress, but not with `quiet`.
     pub fn message(&mut self, text: &str) {
         let text = printable(text);
-        match &self.face {
-            Face::Off if self.quiet => {}
-            Face::Bar(bar) => bar.suspend(|| {
+        match &self.mode {
+            DisplayMode::Off if self.quiet => {}
+            DisplayMode::Bar(bar) => bar.suspend(|| {
                 let _ = writeln!(self.out, "{text}");
             }),
-            Face::Off | Face::Plain => {
+            DisplayMode::Off | DisplayMode::Plain => {
                 let _ = writeln!(self.out, "{text}");
             }
         }
     }
 
-    /// The run is over: the bar goes, a log gets its last line.
+    /// Ends the display: clears the bar, or prints the last plain line.
     pub fn finish(&mut self, now: Instant, snapshot: &Snapshot) {
-        match &self.face {
-            Face::Bar(bar) => bar.finish_and_clear(),
-            Face::Plain => self.draw(now, snapshot),
-            Face::Off => {}
+        match &self.mode {
+            DisplayMode::Bar(bar) => bar.finish_and_clear(),
+            DisplayMode::Plain => self.draw(now, snapshot),
+            DisplayMode::Off => {}
         }
-        self.face = Face::Off;
+        self.mode = DisplayMode::Off;
     }
 }
 
@@ -198,9 +197,9 @@ fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
         None => ("{line}", width),
     };
     let mut text = line.fit(usize::from(room));
-    // A line that wraps cannot be cleared again.
+    // A line that wraps could not be cleared again.
     text.truncate(usize::from(width).saturating_sub(1));
-    // The words go in with the style, which does not draw; a message would, before the position is known.
+    // Set the text with the style, which does not redraw. A message would redraw with the old position.
     if let Ok(style) = ProgressStyle::with_template(template) {
         let write = move |_: &ProgressState, out: &mut dyn fmt::Write| {
             let _ = out.write_str(&text);
@@ -213,7 +212,7 @@ fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
     });
 }
 
-/// What came from a server, a file or a worker's stderr must not move the cursor.
+/// Replaces control characters, so that text of a server, file or program cannot move the cursor.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }

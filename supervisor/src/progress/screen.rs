@@ -1,26 +1,26 @@
-//! What standard error can show.
+//! Properties of the terminal.
 
 use std::io::{self, IsTerminal as _};
 
-/// Width assumed where there is no terminal to ask.
+/// Width if there is no terminal.
 const WIDTH_ELSEWHERE: u16 = 100;
 
-/// Widest that text is laid out; longer lines are hard to read.
+/// Greatest width of laid-out text. Longer lines are hard to read.
 const WIDTH_MAX: u16 = 140;
 
-/// What standard error can show right now.
+/// What an output stream can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Screen {
-    /// Whether it is a terminal that understands cursor movement.
+    /// Whether it is a terminal with cursor movement.
     pub is_terminal: bool,
     /// Columns.
     pub width: u16,
-    /// Whether colours are wanted.
+    /// Whether to use colours.
     pub colour: bool,
 }
 
 impl Screen {
-    /// Asks the terminal behind standard error, and the environment.
+    /// Reads the properties of standard error from its terminal and the environment.
     #[must_use]
     pub fn stderr() -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -29,24 +29,24 @@ impl Screen {
         Self { is_terminal, width: Self::stderr_width(), colour: is_terminal && !set("NO_COLOR") }
     }
 
-    /// Asks the terminal behind standard output.
+    /// Reads the properties of standard output.
     #[must_use]
     pub fn stdout() -> Self {
         let is_terminal = io::stdout().is_terminal();
         let asked = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col);
-        // What is piped on is not cut.
+        // Text in a pipe is never cut.
         let width = asked.ok().filter(|width| *width > 0).unwrap_or(u16::MAX);
         Self { is_terminal, width, colour: is_terminal && Self::stderr().colour }
     }
 
-    /// Its width now: a window may have been resized since.
+    /// Returns the current width of standard error, because the window may have been resized.
     #[must_use]
     pub fn stderr_width() -> u16 {
         let asked = rustix::termios::tcgetwinsize(io::stderr()).map(|size| size.ws_col);
         asked.ok().filter(|width| *width > 0).unwrap_or(WIDTH_ELSEWHERE).min(WIDTH_MAX)
     }
 
-    /// Nothing but text, as in a file.
+    /// Plain text, as in a file.
     #[must_use]
     pub const fn plain(width: u16) -> Self {
         Self { is_terminal: false, width, colour: false }

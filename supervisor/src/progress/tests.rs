@@ -93,7 +93,7 @@ fn at(done: u64) -> Snapshot {
 #[test]
 fn a_log_gets_a_plain_line_every_two_seconds_and_one_at_the_end() {
     let (out, start) = (Captured::default(), shared::clock::now());
-    let mut progress = Progress::with(Face::Plain, Box::new(out.clone()));
+    let mut progress = Progress::with(DisplayMode::Plain, Box::new(out.clone()));
     for tenth in 0..=45_u32 {
         progress.tick(start + Duration::from_millis(100) * tenth, &at(u64::from(tenth) * 10));
     }
@@ -112,7 +112,7 @@ fn a_log_gets_a_plain_line_every_two_seconds_and_one_at_the_end() {
 #[test]
 fn silence_stays_silent_but_for_messages() {
     let (out, now) = (Captured::default(), shared::clock::now());
-    let mut progress = Progress::with(Face::Off, Box::new(out.clone()));
+    let mut progress = Progress::with(DisplayMode::Off, Box::new(out.clone()));
     progress.tick(now, &at(1));
     assert_eq!((progress.due(now), progress.is_shown()), (None, false));
     progress.message("evil \x1b[2J\x07 text");
@@ -149,7 +149,7 @@ fn the_bar_draws_one_line_at_any_width_and_clears_itself() {
             assert!(line.contains("431") && line.chars().count() <= usize::from(width), "{width}: {line}");
             assert_eq!(line.contains("43%"), width >= BAR_FROM_WIDTH && total != Total::Unknown, "{line}");
         }
-        let mut progress = Progress::with(Face::Bar(bar), Box::new(Captured::default()));
+        let mut progress = Progress::with(DisplayMode::Bar(bar), Box::new(Captured::default()));
         progress.finish(now, &at(1_000));
         assert_eq!(terminal.shown(), Vec::<String>::new());
     }
@@ -158,7 +158,7 @@ fn the_bar_draws_one_line_at_any_width_and_clears_itself() {
 #[test]
 fn drawing_is_limited_to_ten_a_second() {
     let mut progress = Progress::with(
-        Face::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())),
+        DisplayMode::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())),
         Box::new(io::sink()),
     );
     let start = shared::clock::now();

@@ -1,10 +1,9 @@
-//! A cgroup of its own for each worker, where systemd lets the service make them
-//! (`Delegate=`, cgroup v2). What `RLIMIT_DATA` does not count (the programs of a
-//! `map` job, page cache, mapped files) is then bounded as well, and a worker that
-//! the kernel kills for want of memory goes with all its children and nothing else.
+//! A cgroup for each worker, if systemd delegates its cgroup to the service (`Delegate=`, cgroup v2).
 //!
-//! It is an addition: without it everything works as on the command line, where
-//! there are no leaves.
+//! These cgroups also limit the memory that `RLIMIT_DATA` does not count: the programs of a `map` job, page cache,
+//! mapped files. If the OOM killer kills a worker, it kills the worker's children too, and nothing else.
+//!
+//! They are optional: without them the service works like the command line, which never has any.
 
 use std::fs;
 use std::io;
@@ -12,37 +11,37 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::cpus;
+use procfs::process::{MountInfo, Process};
 
-/// Where the supervisor itself goes: a cgroup that has controllers for its children may hold no processes.
+/// The child cgroup that the supervisor moves to. A cgroup whose children have controllers must not hold processes.
 const OWN: &str = "supervisor";
 
-/// What a worker may use beside what it may allocate: its program, page cache, the kernel's buffers for its
-/// connections. Its own limit is thereby reached first, and says which input it was.
+/// Memory a worker may use beyond its own limit: its program, page cache, the kernel's buffers for its connections.
+/// With this margin the worker reaches its own limit first, and can then say which input it was working on.
 const MEMORY_BESIDE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Set by systemd on a cgroup that is ours to divide. Being allowed to write is no permission: root always is.
+/// Attributes that systemd sets on a cgroup it delegates. Write permission proves nothing: root always has it.
 const DELEGATED: [&str; 2] = ["user.delegate", "trusted.delegate"];
 
 /// Why there are no leaves.
 #[derive(Debug, thiserror::Error)]
 pub enum NoLeaves {
     /// There is no cgroup v2, or it is not mounted.
-    #[error("there is no cgroup v2 here")]
+    #[error("cgroup v2 is not mounted")]
     NoCgroup,
-    /// Nobody gave us the cgroup to divide.
+    /// systemd has not delegated the cgroup.
     #[error("{} is not delegated to the service (Delegate=yes)", .0.display())]
     NotDelegated(PathBuf),
     /// The memory controller belongs to cgroup v1, or was not delegated.
     #[error("{} has no memory controller", .0.display())]
     NoMemory(PathBuf),
     /// The kernel refused.
-    #[error("{path}: {source}", path = .0.display(), source = .1)]
+    #[error("cannot use {path}: {source}", path = .0.display(), source = .1)]
     Refused(PathBuf, #[source] io::Error),
 }
 
 impl NoLeaves {
-    /// Whether somebody meant us to have some: systemd has delegated the cgroup.
+    /// Whether cgroups were expected, because systemd has delegated the service's own.
     #[must_use]
     pub const fn is_a_surprise(&self) -> bool {
         match self {
@@ -52,7 +51,7 @@ impl NoLeaves {
     }
 }
 
-/// The service's cgroup, divided.
+/// The service's cgroup, with a child for each worker.
 #[derive(Debug, Clone)]
 pub struct Leaves(Arc<Divided>);
 
@@ -61,17 +60,17 @@ struct Divided {
     root: PathBuf,
     memory_bytes_max: Option<u64>,
     made: AtomicU64,
-    /// Leaves that could not be removed at once, since what was in them was still dying.
+    /// Leaves that could not be removed at once, because processes in them were still exiting.
     left: Mutex<Vec<PathBuf>>,
 }
 
 impl Leaves {
-    /// Divides the cgroup of this process; before the first worker is started, for only this process is moved.
+    /// Divides the cgroup of this process. Call it before the first worker starts: it moves only this process.
     ///
     /// # Errors
-    /// [`NoLeaves`]; nothing has changed then that matters.
+    /// [`NoLeaves`]. The service can run on without leaves.
     pub fn open(worker_memory_bytes: Option<u64>) -> Result<Self, NoLeaves> {
-        let root = cpus::own_cgroup().ok_or(NoLeaves::NoCgroup)?;
+        let root = own().ok_or(NoLeaves::NoCgroup)?;
         if !DELEGATED.iter().any(|name| is_set(&root, name)) {
             return Err(NoLeaves::NotDelegated(root));
         }
@@ -95,7 +94,7 @@ impl Leaves {
         })))
     }
 
-    /// A leaf for one worker, empty.
+    /// Makes an empty leaf for one worker.
     ///
     /// # Errors
     /// [`NoLeaves::Refused`].
@@ -115,14 +114,14 @@ impl Leaves {
 }
 
 impl Divided {
-    /// Removes what could not be removed before.
+    /// Removes leaves that could not be removed before.
     fn sweep(&self) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.retain(|path| fs::remove_dir(path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound));
     }
 }
 
-/// One worker's cgroup. Dropping it ends whatever is still in it.
+/// One worker's cgroup. Dropping it kills every process that is still in it.
 #[derive(Debug)]
 pub struct Leaf {
     path: PathBuf,
@@ -130,7 +129,7 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Takes in a process; its children to come are in it too.
+    /// Moves a process into this leaf. Its future children start in the leaf too.
     ///
     /// # Errors
     /// [`NoLeaves::Refused`].
@@ -141,13 +140,29 @@ impl Leaf {
 
 impl Drop for Leaf {
     fn drop(&mut self) {
-        // Kernels before 5.14 lack it; what is left then keeps its leaf until the service ends.
+        // Kernels before 5.14 have no `cgroup.kill`; there, a surviving process keeps the leaf until the service ends.
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
         if fs::remove_dir(&self.path).is_err() {
             let mut left = self.divided.left.lock().unwrap_or_else(PoisonError::into_inner);
             left.push(std::mem::take(&mut self.path));
         }
     }
+}
+
+/// The directory of the cgroup v2 that this process is in.
+pub(super) fn own() -> Option<PathBuf> {
+    let process = Process::myself().ok()?;
+    let group = process.cgroups().ok()?.into_iter().find(|group| group.hierarchy == 0)?;
+    process.mountinfo().ok()?.into_iter().find_map(|mount| directory(&mount, Path::new(&group.pathname)))
+}
+
+/// The directory of the cgroup `path` below `mount`, if the mount shows it.
+///
+/// The path and the mount's root are relative to the cgroup namespace of this process. So either may begin with
+/// `..`, and a mount made outside a container may show only cgroups above the container's own.
+fn directory(mount: &MountInfo, path: &Path) -> Option<PathBuf> {
+    let below = path.strip_prefix(&mount.root).ok().filter(|below| !below.starts_with(".."))?;
+    (mount.fs_type == "cgroup2").then(|| mount.mount_point.join(below))
 }
 
 fn is_set(directory: &Path, attribute: &str) -> bool {
@@ -163,7 +178,7 @@ fn write(path: &Path, value: &str) -> Result<(), NoLeaves> {
     fs::write(path, value).map_err(|error| NoLeaves::Refused(path.to_owned(), error))
 }
 
-/// Makes a cgroup; one that a service before us left is as good.
+/// Makes a cgroup, or takes one that an earlier run of the service left.
 fn make(path: &Path) -> Result<(), NoLeaves> {
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -188,16 +203,16 @@ mod tests {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// A directory that looks like a cgroup with `controllers`. Nothing in it obeys.
-    fn drawn(controllers: &str) -> tempfile::TempDir {
+    /// A plain directory with the files of a cgroup that has `controllers`.
+    fn fake(controllers: &str) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("cgroup.controllers"), controllers).unwrap();
         directory
     }
 
     #[test]
-    fn a_worker_has_its_limit_and_room_beside_it() {
-        let root = drawn("cpu memory pids\n");
+    fn a_leaf_allows_the_worker_limit_and_a_margin() {
+        let root = fake("cpu memory pids\n");
         let leaves = Leaves::divide(root.path(), Some(100 << 20)).unwrap();
         let pid = std::process::id().to_string();
         assert_eq!(contents(root.path().join("supervisor/cgroup.procs")), pid);
@@ -211,42 +226,42 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_none_is_set() {
-        let root = drawn("memory\n");
+    fn a_leaf_without_a_limit_sets_no_memory_max() {
+        let root = fake("memory\n");
         let _leaf = Leaves::divide(root.path(), None).unwrap().leaf().unwrap();
         assert!(root.path().join("worker-0/memory.oom.group").exists());
         assert!(!root.path().join("worker-0/memory.max").exists());
     }
 
     #[test]
-    fn without_the_memory_controller_nothing_is_touched() {
-        let root = drawn("cpu hugetlb\n");
+    fn without_the_memory_controller_nothing_changes() {
+        let root = fake("cpu hugetlb\n");
         let refused = Leaves::divide(root.path(), None).unwrap_err();
         assert!(matches!(refused, NoLeaves::NoMemory(_)), "{refused}");
         assert!(!root.path().join(OWN).exists());
     }
 
     #[test]
-    fn what_cannot_be_removed_at_once_is_removed_later() {
-        let root = drawn("memory\n");
+    fn a_leaf_that_is_still_in_use_is_removed_later() {
+        let root = fake("memory\n");
         let leaves = Leaves::divide(root.path(), None).unwrap();
         let leaf = leaves.leaf().unwrap();
         let path = leaf.path.clone();
         drop(leaf);
         assert_eq!(contents(path.join("cgroup.kill")), "1");
-        // Here the files keep it, as processes keep a cgroup.
+        // A directory with files cannot be removed, like a cgroup with processes.
         fs::remove_dir_all(&path).unwrap();
         fs::create_dir(&path).unwrap();
         let _next = leaves.leaf().unwrap();
         assert!(!path.exists());
     }
 
-    /// A cgroup that a test may divide, or why there is none.
+    /// A real cgroup that the test may divide.
     struct Real(PathBuf);
 
     impl Real {
         fn make() -> Result<Self, String> {
-            let own = cpus::own_cgroup().ok_or("no cgroup v2")?;
+            let own = own().ok_or("no cgroup v2")?;
             let top = own.ancestors().take_while(|path| path.join("cgroup.procs").exists()).last();
             let top = top.ok_or("no cgroup v2")?;
             let controllers = fs::read_to_string(top.join("cgroup.controllers")).unwrap_or_default();
@@ -265,6 +280,28 @@ mod tests {
             let _ = fs::write(self.0.join("../cgroup.procs"), std::process::id().to_string());
             let _ = fs::remove_dir(self.0.join(OWN));
             let _ = fs::remove_dir(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_cgroup_of_a_process_is_found_below_its_mount() {
+        let table = [
+            ("cgroup2", "/", "/", Some("/cgroup")),
+            ("cgroup2", "/", "/a/b", Some("/cgroup/a/b")),
+            ("cgroup2", "/docker/1", "/docker/1", Some("/cgroup")),
+            ("cgroup2", "/docker/1", "/docker/1/app", Some("/cgroup/app")),
+            ("cgroup2", "/docker/1", "/docker/12", None),
+            ("cgroup2", "/docker/1", "/", None),
+            ("cgroup2", "/..", "/../sibling", Some("/cgroup/sibling")),
+            ("cgroup2", "/../..", "/", None),
+            ("cgroup2", "/", "/../sibling", None),
+            ("cgroup", "/", "/a", None),
+        ];
+        for (kind, root, path, expected) in table {
+            let line = format!("30 23 0:26 {root} /cgroup rw,nosuid shared:4 - {kind} cgroup2 rw,nsdelegate");
+            let mount = MountInfo::from_line(&line).unwrap();
+            let found = directory(&mount, Path::new(path));
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{path} in a mount of {root}");
         }
     }
 
@@ -292,7 +329,7 @@ mod tests {
                 .spawn()
                 .unwrap()
         };
-        // Both wait for a line, so that they are in their leaves before they do anything.
+        // Both wait for a line or the end of stdin, so that they are in their leaves before they do anything.
         let mut other = start("read line; read line");
         modest.adopt(other.id()).unwrap();
         let mut child = start("read line; sleep 1000 & x=$(head -c 300m /dev/zero | tr '\\0' x)");
@@ -306,16 +343,20 @@ mod tests {
             "{events}"
         );
         let path = greedy.path.clone();
-        until("its children go with it", || contents(path.join("cgroup.procs")).is_empty());
+        until("its children die with it", || contents(path.join("cgroup.procs")).is_empty());
         assert!(other.try_wait().unwrap().is_none());
         drop(greedy);
-        until("its leaf goes", || {
+        until("its leaf is removed", || {
             leaves.0.sweep();
             !path.exists()
         });
 
         drop(modest);
-        assert_eq!(other.wait().unwrap().signal(), Some(libc::SIGKILL), "whoever is left in a leaf is ended");
+        assert_eq!(
+            other.wait().unwrap().signal(),
+            Some(libc::SIGKILL),
+            "dropping a leaf kills what is in it"
+        );
         leaves.0.sweep();
     }
 }

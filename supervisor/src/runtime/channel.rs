@@ -1,8 +1,8 @@
 //! One worker's channels: a reader and a writer thread each.
 //!
-//! Not a receiver set: ipc-channel receives the rest of a large message
-//! blockingly, so one stopped worker would hold up all the others. Here it
-//! holds up its own reader and nobody else.
+//! There is no receiver set: ipc-channel blocks until the rest of a large message has
+//! arrived, so one stopped worker would hold up all the others. Here it holds up only
+//! its own reader.
 
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -20,10 +20,10 @@ use supervisor_core::pool::Seat;
 /// What a reader thread reports.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// The worker sent this.
+    /// A message of the worker.
     Message(Seat, FromWorker),
-    /// The worker sent what cannot be decoded; nothing more is read from it.
-    Garbled(Seat, String),
+    /// A message that cannot be decoded; nothing more is read from the worker.
+    Malformed(Seat, String),
     /// The channel has ended.
     Eof(Seat),
 }
@@ -35,13 +35,13 @@ pub(super) struct Channel {
     outbox: Sender<ToWorker>,
     server_name: String,
     connected: Arc<AtomicBool>,
-    /// Tells the reader whose the worker is.
+    /// Tells the reader which seat the worker has.
     adoption: Sender<(Seat, Sender<Heard>)>,
 }
 
 impl Channel {
-    /// Opens the one-shot server that the worker will connect to, and starts the threads. What the
-    /// worker says is not read before [`Self::adopt`].
+    /// Opens the one-shot server that the worker will connect to, and starts the threads. Messages of
+    /// the worker are not read before [`Self::adopt`].
     pub(super) fn open() -> io::Result<Self> {
         let (server, server_name) = IpcOneShotServer::<Bootstrap>::new()?;
         let (outbox, queue) = unbounded();
@@ -52,7 +52,7 @@ impl Channel {
             // Only the bootstrap is kept: the receiver beside it would be inherited by workers started later.
             let accepted = server.accept().map(|(_, bootstrap)| bootstrap);
             flag.store(accepted.is_ok(), Ordering::Release);
-            // Forgotten before it was anybody's.
+            // Dropped before it got a seat.
             let Ok((seat, heard)) = adopted.recv() else { return };
             let last = match accepted {
                 Ok(bootstrap) => converse(seat, bootstrap, queue, &heard),
@@ -60,44 +60,44 @@ impl Channel {
                 Err(_) => None,
             };
             if let Some(why) = last {
-                let _ = heard.send(Heard::Garbled(seat, why));
+                let _ = heard.send(Heard::Malformed(seat, why));
             }
             let _ = heard.send(Heard::Eof(seat));
         })?;
         Ok(Self { outbox, server_name, connected, adoption })
     }
 
-    /// From here on what the worker says goes to `heard`, as that of `seat`; once.
+    /// Gives the worker a seat: from here on its messages go to `heard`. Called once.
     pub(super) fn adopt(&self, seat: Seat, heard: Sender<Heard>) {
         let _ = self.adoption.try_send((seat, heard));
     }
 
-    /// The name the worker connects to.
+    /// Returns the name that the worker connects to.
     pub(super) fn server_name(&self) -> &str {
         &self.server_name
     }
 
-    /// Queues a message. A dead worker's messages go nowhere; its end is reported by the reader.
+    /// Queues a message. Messages to a dead worker are dropped; the reader reports its end.
     pub(super) fn send(&self, message: ToWorker) {
         let _ = self.outbox.send(message);
     }
 
-    /// Ends a reader that still waits for a worker which will never connect.
+    /// Ends a reader that still waits for a worker that will never connect.
     pub(super) fn release(&self) {
         if !self.connected.load(Ordering::Acquire) {
-            // If nobody listens there any more, there is nobody to wake.
-            let _ = knock(&self.server_name);
+            // If nobody listens any more, there is nobody to wake.
+            let _ = unblock_accept(&self.server_name);
         }
     }
 }
 
-/// Connects and goes. Not by ipc-channel, which never closes the socket of a connection that was refused.
-fn knock(server_name: &str) -> nix::Result<()> {
+/// Connects and disconnects. Not with ipc-channel, which never closes the socket of a refused connection.
+fn unblock_accept(server_name: &str) -> nix::Result<()> {
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(server_name)?)
 }
 
-/// Reads until the channel ends; why it had to stop earlier, if it had to.
+/// Reads until the channel ends. Returns why it had to stop earlier, if it had to.
 fn converse(
     seat: Seat,
     bootstrap: Bootstrap,
@@ -164,7 +164,7 @@ mod tests {
         for connects in [false, true].repeat(20) {
             let channel = Channel::open().unwrap();
             if connects {
-                knock(channel.server_name()).unwrap();
+                unblock_accept(channel.server_name()).unwrap();
                 until("nobody listens any more", || !Path::new(channel.server_name()).exists());
             }
             channel.release();

@@ -1,4 +1,4 @@
-//! Carries out what the pool commands.
+//! Carries out the commands of the pool.
 
 use nix::sys::signal::Signal;
 use shared::clock;
@@ -28,25 +28,25 @@ impl Runtime<'_> {
             Command::SendDrain(seat) => self.send(seat, ToWorker::Drain),
             Command::Terminate(seat) => self.signal(seat, Signal::SIGTERM),
             Command::Kill(seat) => self.signal(seat, Signal::SIGKILL),
-            // What is not listened to cannot be judged by its silence.
+            // A worker that is not listened to cannot be judged by its silence.
             Command::Sample(_) if self.blocked_since.is_some() => {}
             Command::Sample(seat) => {
                 let Some(reading) = self.process(seat).map(Process::reading) else { return };
-                self.stage.gather.resident(seat.slot, reading.rss_bytes_max);
+                self.parts.gather.resident(seat.slot, reading.rss_bytes_max);
                 self.pool.handle_event(clock::now(), Event::Sampled(seat, reading, clock::monotonic_us()));
             }
             Command::Forget(seat) => {
                 self.processes.remove(&seat);
             }
             Command::Quarantine(quarantined) => self.quarantine(&quarantined),
-            Command::Notice(notice) => self.stage.observer.notice(&notice),
+            Command::Notice(notice) => self.parts.observer.notice(&notice),
         }
     }
 
     fn spawn(&mut self, seat: Seat) {
-        let event = match self.stage.workers.take(seat, self.heard_sender.clone()) {
+        let event = match self.parts.workers.take(seat, self.heard_sender.clone()) {
             Ok(process) => {
-                self.stage.gather.started(seat.slot);
+                self.parts.gather.started(seat.slot);
                 self.processes.insert(seat, process);
                 self.count_processes();
                 Event::Spawned(seat)

@@ -1,26 +1,26 @@
-//! File descriptors: the limit is raised as far as allowed, and what is asked
-//! for is cut to what then fits, before a worker finds out the hard way.
+//! File descriptors: raises their limit as far as allowed, and cuts the number of workers and
+//! of targets in flight to what then fits.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What a worker needs besides its connections: channels, event loop, resolver, libraries.
+/// Descriptors that a worker needs besides its connections: channels, event loop, resolver, libraries.
 const WORKER_RESERVE: u64 = 32;
 
-/// What the supervisor needs besides its workers: inputs, output, journal, signals.
+/// Descriptors that the supervisor needs besides its workers: inputs, output, journal, signals.
 const SUPERVISOR_RESERVE: u64 = 48;
 
-/// What the supervisor keeps open for each worker: two channels, standard error,
+/// Descriptors that the supervisor keeps open for each worker: two channels, standard error,
 /// the page while starting, and the one-shot server.
 const PER_WORKER: u64 = 8;
 
-/// One of so many descriptors may be a client's, of each kind of listener.
+/// Clients of each kind of listener get one in this many descriptors.
 const CLIENTS_SHARE: u64 = 4;
 
-/// Connections a target may hold at once: its own, and one kept alive for a host seen before.
+/// Most connections of a target at once: its own, and one kept alive to a host seen before.
 const PER_TARGET: u64 = 2;
 
-/// Fewest descriptors with which a run can be begun: what the supervisor itself needs for the smallest
-/// run, and one worker. With fewer, it would fail somewhere on its way.
+/// Fewest descriptors with which a run can begin: those of the supervisor in the smallest run, and of
+/// one worker. With fewer, the run would fail later.
 const NEEDED: u64 = 24;
 
 /// There are too few descriptors for any run.
@@ -30,24 +30,24 @@ pub struct TooFew {
     limit: u64,
 }
 
-/// Makes sure that a run can be begun.
+/// Checks that a run can begin.
 ///
 /// # Errors
-/// [`TooFew`] when the limit on open files is too low.
+/// [`TooFew`] if the limit on open files is too low.
 pub fn check() -> Result<(), TooFew> {
     let limit = raise_limit();
     if limit < NEEDED { Err(TooFew { limit }) } else { Ok(()) }
 }
 
-/// Raises the soft limit to the hard one, for this process and the workers it
-/// starts; how many descriptors each may then have open.
+/// Raises the soft limit to the hard one, for this process and the workers it starts. Returns how many
+/// descriptors each may then have open.
 #[must_use]
 pub fn raise_limit() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }
 
-/// What fits into a limit of `descriptors`: at most these workers, and this many targets in flight in each.
+/// Returns how many workers, and how many targets in flight in each, fit into a limit of `descriptors`.
 #[must_use]
 pub fn fit(descriptors: u64, workers: u32, concurrency: u32) -> (u32, u32) {
     let seats = descriptors.saturating_sub(SUPERVISOR_RESERVE) / PER_WORKER;
@@ -56,7 +56,7 @@ pub fn fit(descriptors: u64, workers: u32, concurrency: u32) -> (u32, u32) {
     (cut(workers, seats), cut(concurrency, targets))
 }
 
-/// Connections to the service that fit beside its jobs: however many come in, what jobs need comes first.
+/// Returns how many connections to the service fit beside its jobs, which come first.
 #[must_use]
 pub fn fit_clients(descriptors: u64, wanted: u32) -> u32 {
     wanted.min(u32::try_from(descriptors / CLIENTS_SHARE).unwrap_or(u32::MAX)).max(1)

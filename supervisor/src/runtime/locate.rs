@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Set to the path of the worker when it is in neither of the usual places.
+/// Variable with the path of the worker, if it is in neither of the usual places.
 pub const WORKER_VARIABLE: &str = "MUSTER_WORKER";
 
 /// There is no worker to start.
@@ -17,10 +17,10 @@ fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// The worker that belongs to this supervisor.
+/// Returns the worker that belongs to this supervisor.
 ///
 /// # Errors
-/// [`NoWorker`] when it is nowhere; the message names the places.
+/// [`NoWorker`] if it is in none of the places, which the message names.
 pub fn worker() -> Result<PathBuf, NoWorker> {
     let own = std::env::current_exe().unwrap_or_default();
     search(own.parent().unwrap_or(Path::new(".")), std::env::var_os(WORKER_VARIABLE).map(PathBuf::from))

@@ -2,9 +2,9 @@
 //! processes, moves messages, listens to signals, reads the clock. It tells the
 //! pool what happened and carries out the pool's commands.
 //!
-//! It decides nothing about a worker or about blame. It decides how far to read
-//! ahead of the output, ends the pool when a part of a `csv` job is quarantined,
-//! and ends a `csv` job at the first signal.
+//! It decides nothing about a worker or about blame. Where kinds of jobs differ (how
+//! far to read ahead of the output, what a signal or a quarantined target means), it
+//! follows their rules in `kinds`.
 
 pub mod cgroup;
 mod channel;
@@ -30,24 +30,25 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 use rustc_hash::FxHashMap;
 use shared::clock;
-use shared::job::{JobSpec, RecordEncoding, Work};
+use shared::encoder::Encoder;
+use shared::job::JobSpec;
 use shared::protocol::{FromWorker, PROTOCOL};
-use shared::warc;
 use supervisor_core::gather::{Gather, Ordered};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
 pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
-pub use self::observer::{Look, Observer, WorkerLook};
-pub use self::signals::{Signals, Told};
+pub use self::observer::{Look, Observer, WorkerSnapshot};
+pub use self::signals::{Signal, Signals};
 pub use self::spares::Spares;
 pub use self::workers::{NoWorkers, Workers};
-pub use self::writer::{Finished, Writer};
+pub use self::writer::{Finished, Queue, Writer};
 
 use self::channel::Heard;
 use self::process::Process;
 use self::writer::Chunk;
 use crate::journal::Final;
+use crate::kinds::{self, FirstSignal, ProgressUnit, Rules};
 use crate::progress::{Snapshot, Total};
 use crate::units;
 
@@ -63,22 +64,22 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Hosts that a run shows: more than a person looks at.
 const HOSTS_SHOWN: usize = 200;
 
-/// What a run shares with the runs before and after it: a probe and the main
-/// part of `auto` are two runs over one source and one output.
-pub struct Stage<'a> {
-    /// Where targets come from.
+/// The parts that a run shares with the runs before and after it. For example, the
+/// probe of `auto` and the main run have one source and one output.
+pub struct RunParts<'a> {
+    /// The source of targets.
     pub feed: &'a mut Feed,
-    /// Where records go.
-    pub writer: &'a mut Writer,
+    /// The way to the thread that takes in results.
+    pub queue: &'a Queue,
     /// Counts.
     pub gather: &'a mut Gather,
-    /// Puts records in order, if that was asked for.
+    /// Puts results in order, if they are needed in order.
     pub ordered: Option<&'a mut Ordered>,
-    /// What is asked of the run.
+    /// Requests to stop, resize or go on with other workers.
     pub control: &'a Control,
-    /// Who watches.
+    /// Watches the run.
     pub observer: &'a mut dyn Observer,
-    /// Where the processes come from.
+    /// The source of worker processes.
     pub workers: &'a Workers,
 }
 
@@ -87,11 +88,11 @@ pub struct Stage<'a> {
 pub struct Ended {
     /// The signal that stopped it, if one did.
     pub signal: Option<i32>,
-    /// Why the pool gave up or the source could not be read, if so.
+    /// Why the run failed, if it did.
     pub failure: Option<String>,
-    /// Whether records were given up because the user would not wait for a slow reader of the output.
+    /// Whether results were given up because the user would not wait for a slow reader of the output.
     pub abandoned: bool,
-    /// Whether the output failed; [`Writer::finish`] has the reason.
+    /// Whether the output failed; [`Writer::finish`] returns the reason.
     pub output_failed: bool,
     /// Targets taken from the source that have no record.
     pub left: u64,
@@ -99,7 +100,7 @@ pub struct Ended {
     pub held_back: u64,
     /// Whether the source has more that was never taken.
     pub unread: bool,
-    /// What of the sandbox was in force in the workers.
+    /// The parts of the sandbox that were in force in the workers.
     pub sandbox: String,
 }
 
@@ -113,10 +114,11 @@ impl Ended {
 
 /// One run of one pool.
 pub struct Runtime<'a> {
-    stage: Stage<'a>,
+    parts: RunParts<'a>,
     job: JobSpec,
-    /// Encodes the records that no worker can write, when they go into an archive.
-    archivist: Option<warc::Writer>,
+    rules: Rules,
+    /// Encodes the records that no worker can write.
+    encoder: Encoder,
     pool: Pool,
     /// Workers the run has a use for, if it shares them with others.
     workers_max: u32,
@@ -143,16 +145,15 @@ impl<'a> Runtime<'a> {
     /// Prepares a run of `pool` that takes at most `budget` targets; `job` is what each worker is told,
     /// its slot filled in.
     #[must_use]
-    pub fn new(stage: Stage<'a>, job: JobSpec, pool: Pool, workers_max: u32, budget: u64) -> Self {
+    pub fn new(parts: RunParts<'a>, job: JobSpec, pool: Pool, workers_max: u32, budget: u64) -> Self {
         let (heard_sender, heard) = bounded(HEARD_WAITING);
-        let archivist = match job.encoding {
-            RecordEncoding::JsonLine | RecordEncoding::Row(_) => None,
-            RecordEncoding::Warc(spec) => Some(warc::Writer::new(spec)),
-        };
+        let rules = kinds::of(&job.work).rules();
+        let encoder = Encoder::new(&job.encoding);
         Self {
-            stage,
+            parts,
             job,
-            archivist,
+            rules,
+            encoder,
             pool,
             workers_max,
             processes: FxHashMap::default(),
@@ -182,10 +183,10 @@ impl<'a> Runtime<'a> {
             self.wait();
             self.turn();
         }
-        self.stage.gather.restarted(self.pool.restarts());
-        self.stage.gather.retried(self.pool.charged());
+        self.parts.gather.restarted(self.pool.restarts());
+        self.parts.gather.retried(self.pool.charged());
         self.ended.left = self.pool.inputs_left();
-        self.ended.held_back = self.stage.ordered.as_deref().map_or(0, Ordered::held);
+        self.ended.held_back = self.parts.ordered.as_deref().map_or(0, Ordered::held);
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }
@@ -196,13 +197,14 @@ impl<'a> Runtime<'a> {
     /// Sleeps until something happens or is due.
     fn wait(&self) {
         let mut select = Select::new();
-        select.recv(self.stage.control.stopping());
-        select.recv(self.stage.control.children());
-        select.recv(self.stage.control.steering());
+        select.recv(self.parts.control.stopping());
+        select.recv(self.parts.control.children());
+        select.recv(self.parts.control.steering());
         if !self.ended.output_failed {
-            select.recv(self.stage.writer.ended());
+            select.recv(self.parts.queue.ended());
+            select.recv(self.parts.queue.unwanted());
         }
-        match self.stage.writer.chunks() {
+        match self.parts.queue.chunks() {
             // The output is behind: no new records until it has caught up.
             Some(chunks) if !self.out.is_empty() => {
                 select.send(chunks);
@@ -215,9 +217,9 @@ impl<'a> Runtime<'a> {
             }
         }
         if self.wants_targets() {
-            select.recv(self.stage.feed.incoming());
+            select.recv(self.parts.feed.incoming());
         }
-        let tick = self.stage.observer.due(clock::now());
+        let tick = self.parts.observer.due(clock::now());
         let deadline = self.pool.poll_timeout().into_iter().chain(tick).min();
         match deadline {
             Some(deadline) => drop(select.ready_deadline(deadline)),
@@ -228,13 +230,13 @@ impl<'a> Runtime<'a> {
     /// Takes in whatever is there, without waiting.
     fn turn(&mut self) {
         let now = clock::now();
-        while let Ok(signal) = self.stage.control.stopping().try_recv() {
+        while let Ok(signal) = self.parts.control.stopping().try_recv() {
             self.on_signal(now, signal);
         }
-        while let Ok(signal) = self.stage.control.steering().try_recv() {
+        while let Ok(signal) = self.parts.control.steering().try_recv() {
             self.steer(now, signal);
         }
-        if self.stage.control.children().try_iter().count() > 0 {
+        if self.parts.control.children().try_iter().count() > 0 {
             self.reap(now);
         }
         if !self.ended.output_failed && self.writer_is_gone() {
@@ -242,6 +244,7 @@ impl<'a> Runtime<'a> {
             self.killed = true;
             self.pool.handle_event(now, Event::Kill);
         }
+        self.parts.queue.unwanted().try_iter().for_each(|file| self.parts.feed.leave_out(file));
         if self.out.is_empty() || self.killed {
             for _ in 0..HEARD_PER_TURN {
                 if self.out.lines.len() >= CHUNK_BYTES_MAX && !self.killed {
@@ -255,7 +258,7 @@ impl<'a> Runtime<'a> {
         if self.pool.poll_timeout().is_some_and(|at| at <= now) {
             self.pool.handle_timeout(now);
         }
-        if self.stage.observer.due(now).is_some_and(|due| due <= now) {
+        if self.parts.observer.due(now).is_some_and(|due| due <= now) {
             self.show(now);
         }
     }
@@ -269,9 +272,9 @@ impl<'a> Runtime<'a> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let counts = self.stage.gather.counts();
-        let position = self.stage.feed.position();
-        let in_bytes = matches!(self.job.work, Work::Csv(_)).then_some(position.bytes_total).flatten();
+        let counts = self.parts.gather.counts();
+        let position = self.parts.feed.position();
+        let in_bytes = position.bytes_total.filter(|_| self.rules.progress == ProgressUnit::Bytes);
         let under_way = self.processes.values().map(|process| process.reading().bytes).sum();
         let total = match (in_bytes, position.items_total) {
             (Some(total), _) => Total::Bytes(total),
@@ -293,21 +296,20 @@ impl<'a> Runtime<'a> {
     }
 
     fn writer_is_gone(&self) -> bool {
-        matches!(self.stage.writer.ended().try_recv(), Err(TryRecvError::Disconnected))
+        matches!(self.parts.queue.ended().try_recv(), Err(TryRecvError::Disconnected))
     }
 
     fn on_signal(&mut self, now: Instant, signal: i32) {
         let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
-        // What is in flight of an aggregate is of no use without the rest.
-        let finishes = !matches!(self.job.work, Work::Csv(_));
+        let finishes = self.rules.first_signal == FirstSignal::Finish;
         if self.ended.signal.replace(signal).is_none() && finishes {
             let in_flight = units::counted(self.in_flight(), "target");
-            self.stage
+            self.parts
                 .observer
                 .message(&format!("{name}: finishing {in_flight} in flight; once more to stop at once"));
             self.pool.handle_event(now, Event::Drain);
         } else {
-            self.stage.observer.message(&format!("{name}: stopping at once"));
+            self.parts.observer.message(&format!("{name}: stopping at once"));
             self.killed = true;
             self.pool.handle_event(now, Event::Kill);
         }
@@ -322,7 +324,7 @@ impl<'a> Runtime<'a> {
                 let (fits, _) = descriptors::fit(descriptors::raise_limit(), u32::MAX, 1);
                 if self.pool.workers() >= fits as usize {
                     let limit = "the limit on open files leaves no room for another worker";
-                    return self.stage.observer.message(limit);
+                    return self.parts.observer.message(limit);
                 }
                 Event::Grow
             }
@@ -333,7 +335,7 @@ impl<'a> Runtime<'a> {
 
     /// As many workers as the run is allowed, and has a use for.
     fn resize(&mut self, now: Instant) {
-        let Some(allotted) = self.stage.control.allotted() else { return };
+        let Some(allotted) = self.parts.control.allotted() else { return };
         let wanted = allotted.min(self.workers_max) as usize;
         let there = self.pool.workers();
         for _ in there..wanted {
@@ -349,8 +351,8 @@ impl<'a> Runtime<'a> {
         for (seat, process) in &mut self.processes {
             if let Some(death) = process.try_reap() {
                 let reading = death.reading;
-                self.stage.gather.reaped(seat.slot, Duration::from_micros(reading.cpu_us));
-                self.stage.gather.resident(seat.slot, reading.rss_bytes_max);
+                self.parts.gather.reaped(seat.slot, Duration::from_micros(reading.cpu_us));
+                self.parts.gather.resident(seat.slot, reading.rss_bytes_max);
                 self.pool.handle_event(now, Event::Reaped(*seat, death));
                 any = true;
             }
@@ -362,7 +364,7 @@ impl<'a> Runtime<'a> {
 
     fn count_processes(&mut self) {
         let count = self.processes.values().filter(|process| process.is_there()).count();
-        self.stage.observer.processes(count);
+        self.parts.observer.processes(count);
     }
 
     fn show(&mut self, now: Instant) {
@@ -370,7 +372,7 @@ impl<'a> Runtime<'a> {
             .processes
             .iter()
             .filter(|(_, process)| process.is_there())
-            .map(|(&seat, process)| WorkerLook {
+            .map(|(&seat, process)| WorkerSnapshot {
                 seat,
                 pid: process.pid(),
                 standing: self.pool.standing(seat),
@@ -378,12 +380,12 @@ impl<'a> Runtime<'a> {
             })
             .collect();
         let snapshot = self.snapshot();
-        let gather = &*self.stage.gather;
+        let gather = &*self.parts.gather;
         let restarts = gather.restarts() + self.pool.restarts();
-        let shares = self.stage.control.allotted().is_some();
+        let shares = self.parts.control.allotted().is_some();
         let hosts = if shares { self.pool.busiest(now, HOSTS_SHOWN) } else { Vec::new() };
         let look = Look { snapshot, gather, restarts, hosts: &hosts, workers: &workers };
-        self.stage.observer.look(now, &look);
+        self.parts.observer.look(now, &look);
     }
 
     fn on_heard(&mut self, now: Instant, heard: Heard) {
@@ -394,7 +396,7 @@ impl<'a> Runtime<'a> {
                     Event::Hello(seat)
                 } else {
                     let ours = shared::BUILD_ID;
-                    let path = self.stage.workers.executable().display();
+                    let path = self.parts.workers.executable().display();
                     Event::Refused(
                         seat,
                         format!(
@@ -412,9 +414,9 @@ impl<'a> Runtime<'a> {
             Heard::Message(seat, FromWorker::GaveUp(why)) => Event::GaveUp(seat, why),
             Heard::Message(seat, FromWorker::Said(line)) => {
                 let notice = Notice { slot: Some(seat.slot), ..Notice::new(line) };
-                return self.stage.observer.notice(&notice);
+                return self.parts.observer.notice(&notice);
             }
-            Heard::Garbled(seat, why) => Event::Garbled(seat, why),
+            Heard::Malformed(seat, why) => Event::Malformed(seat, why),
             Heard::Eof(seat) => Event::Eof(seat),
         };
         self.pool.handle_event(now, event);

@@ -1,65 +1,69 @@
-//! Whoever watches a run: the bar on a terminal, or the service's board.
+//! Watching a run: by the bar on a terminal, or by the service.
 
 use std::time::Instant;
 
 use shared::black_box::Reading;
+use shared::clock;
 use shared::job::Mode;
-use supervisor_core::frontier::HostLook;
+use supervisor_core::frontier::HostSnapshot;
 use supervisor_core::gather::Gather;
 use supervisor_core::pool::{Notice, Quarantined, Seat, Standing};
 
 use crate::progress::{Progress, Snapshot};
 
-/// How far a run is, for whoever watches.
+/// The state of a run, for its observer.
 #[derive(Debug)]
 pub struct Look<'a> {
-    /// In short.
+    /// The main numbers.
     pub snapshot: Snapshot,
     /// All counts.
     pub gather: &'a Gather,
-    /// Workers that were started to replace one that died.
+    /// Workers started to replace one that died.
     pub restarts: u64,
-    /// The busiest hosts, where the run shares them with others.
-    pub hosts: &'a [HostLook],
+    /// The busiest hosts, if the run shares them with others.
+    pub hosts: &'a [HostSnapshot],
     /// All worker processes.
-    pub workers: &'a [WorkerLook],
+    pub workers: &'a [WorkerSnapshot],
 }
 
 /// One worker process of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkerLook {
+pub struct WorkerSnapshot {
     /// Its place in the pool.
     pub seat: Seat,
     /// Its process.
     pub pid: u32,
-    /// How far it is.
+    /// Its state.
     pub standing: Standing,
-    /// What its black box says.
+    /// Its black box.
     pub reading: Reading,
 }
 
 /// Watches a run. Called on the run's own loop, so it must not take long.
 pub trait Observer: Send {
-    /// When the next [`Self::look`] is wanted; `None` is never.
+    /// Returns when the next [`Self::look`] is due; `None` is never.
     fn due(&self, now: Instant) -> Option<Instant>;
 
-    /// How far the run is.
+    /// Shows the state of the run.
     fn look(&mut self, now: Instant, look: &Look<'_>);
 
-    /// A line for a person.
+    /// Shows a line to a person.
     fn message(&mut self, text: &str);
 
-    /// The same, and what it is about.
+    /// The same, with what the line is about.
     fn notice(&mut self, notice: &Notice);
 
-    /// A target is set aside for good; its record says the same.
+    /// A target was quarantined; its record says the same.
     fn set_aside(&mut self, quarantined: &Quarantined);
 
-    /// A pool begins: in this mode, with a use for so many workers.
+    /// A pool begins in this mode, and can use this many workers.
     fn began(&mut self, mode: Mode, workers_max: u32);
 
-    /// There are so many processes now.
+    /// There are this many worker processes now.
     fn processes(&mut self, count: usize);
+
+    /// The run is over; these are its last numbers.
+    fn ended(&mut self, _: &Snapshot) {}
 }
 
 impl Observer for Progress {
@@ -84,4 +88,8 @@ impl Observer for Progress {
     fn began(&mut self, _: Mode, _: u32) {}
 
     fn processes(&mut self, _: usize) {}
+
+    fn ended(&mut self, snapshot: &Snapshot) {
+        self.finish(clock::now(), snapshot);
+    }
 }

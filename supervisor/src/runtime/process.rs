@@ -1,4 +1,4 @@
-//! One worker process: how it is started, signalled, reaped, and what it said last.
+//! One worker process: starts, signals and reaps it, and keeps the end of its standard error.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _};
@@ -19,11 +19,11 @@ use supervisor_core::pool::{Death, Exit, Seat};
 use super::cgroup::{Leaf, Leaves};
 use super::channel::{Channel, Heard};
 
-/// How much of a worker's standard error is kept: a panic with its backtrace fits.
+/// Bytes of a worker's standard error that are kept: room for a panic with its backtrace.
 const STDERR_BYTES_MAX: usize = 8 * 1024;
 
-/// How long a reaped worker's standard error may take to end. It ends with the
-/// process unless a grandchild holds it open.
+/// Time for a reaped worker's standard error to end. It ends with the process unless a
+/// grandchild holds it open.
 const STDERR_GRACE: Duration = Duration::from_millis(100);
 
 /// One worker process and everything that belongs to it.
@@ -39,7 +39,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts a worker, which is nobody's before [`Self::adopt`]. `slot` is for people who read `ps`.
+    /// Starts a worker, which has no seat before [`Self::adopt`]. `slot` is for people who read `ps`.
     pub(super) fn start(worker: &Path, slot: Option<u32>) -> io::Result<Self> {
         let channel = Channel::open()?;
         let child_and_box = spawn(worker, slot, &channel);
@@ -62,12 +62,12 @@ impl Process {
         Ok(Self { child, channel, black_box, stderr, leaf: None, reaped: false })
     }
 
-    /// From here on it is the process of `seat`, and what it says goes to `heard`.
+    /// Gives it a seat: from here on its messages go to `heard`.
     pub(super) fn adopt(&mut self, seat: Seat, heard: Sender<Heard>) {
         self.channel.adopt(seat, heard);
     }
 
-    /// Puts it into a cgroup of its own. It works without one as well, only less bounded.
+    /// Puts it into a cgroup of its own. Without one it works too, with weaker limits.
     pub(super) fn contain(&mut self, leaves: &Leaves) {
         let contained = leaves.leaf().and_then(|leaf| leaf.adopt(self.pid()).map(|()| leaf));
         match contained {
@@ -76,7 +76,7 @@ impl Process {
         }
     }
 
-    /// Its number in the system.
+    /// Returns its process id.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -91,20 +91,20 @@ impl Process {
         self.channel.send(message);
     }
 
-    /// Signals its whole process group, unless it is already gone.
+    /// Signals its whole process group, unless it has already ended.
     pub(super) fn signal(&self, signal: Signal) {
         if let Some(group) = i32::try_from(self.child.id()).ok().filter(|_| !self.reaped) {
-            // It may have died this instant; then there is nobody to signal.
+            // If it has died meanwhile, there is nobody to signal.
             let _ = killpg(Pid::from_raw(group), signal);
         }
     }
 
-    /// What its black box says.
+    /// Reads its black box.
     pub(super) fn reading(&self) -> Reading {
         self.black_box.read()
     }
 
-    /// Its end, once; `None` while it lives or when it was collected before.
+    /// Reaps it if it has ended. Returns its death once; `None` while it lives, and afterwards.
     pub(super) fn try_reap(&mut self) -> Option<Death> {
         if self.reaped {
             return None;
@@ -141,12 +141,12 @@ fn spawn(worker: &Path, slot: Option<u32>, channel: &Channel) -> io::Result<(Chi
         command.arg("--slot").arg(slot.to_string());
     }
     let child = command
-        // The page travels as standard input: inherited by this child alone, and no
-        // descriptor number to agree on.
+        // The page travels as standard input: only this child inherits it, and no descriptor
+        // number has to be agreed on.
         .stdin(Stdio::from(page))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // Ctrl-C in the terminal is for the supervisor to act on.
+        // Ctrl-C in the terminal must reach only the supervisor.
         .process_group(0)
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", worker.display())))?;

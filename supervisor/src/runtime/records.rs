@@ -1,31 +1,29 @@
-//! Where records come together: lines that workers encoded, and those of
-//! inputs that no worker could answer for.
+//! Where results come together: those that workers encoded, and the records of inputs
+//! for which no worker could write one.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use crossbeam_channel::TrySendError;
 use shared::clock;
-use shared::csv::read_part;
-use shared::job::Work;
+use shared::kept::Kept;
 use shared::protocol::{Batch, Outcome, Verdict};
-use shared::record::{ErrorKind, Record, RecordError, kept};
-use shared::warc;
+use shared::record::{Record, RecordError};
 use supervisor_core::pool::{Disposition, Event, Quarantined, Seat};
 
 use super::Runtime;
 use super::writer::Chunk;
 use crate::journal::Final;
-use crate::merge::shown;
+use crate::kinds;
+use crate::source::TargetKind;
 
-/// An input, and what is carried along with it.
+/// An input, and the data carried along with it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
     pub(super) input: &'a [u8],
     pub(super) kept: &'a [u8],
 }
 
-/// Whose record it would have been, and on which attempt.
+/// The worker that would have written a record, and on which attempt.
 #[derive(Debug, Clone, Copy)]
 struct By {
     slot: u32,
@@ -44,9 +42,9 @@ impl Runtime<'_> {
             lines = rest;
             match disposition {
                 Disposition::Stale => {}
-                Disposition::Retried => self.stage.gather.record(seat.slot, outcome),
+                Disposition::Retried => self.parts.gather.record(seat.slot, outcome),
                 Disposition::Final => {
-                    self.stage.gather.record(seat.slot, outcome);
+                    self.parts.gather.record(seat.slot, outcome);
                     self.emit(outcome.id, ending(outcome), line);
                 }
             }
@@ -54,24 +52,19 @@ impl Runtime<'_> {
         self.dispositions = dispositions;
     }
 
-    /// The worker cannot write this record any more, so we do.
+    /// Writes the record of a quarantined target, because its worker cannot any more.
     pub(super) fn quarantine(&mut self, quarantined: &Quarantined) {
         let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
-        self.stage.gather.quarantined(quarantined.slot, quarantined.kind, at_us);
-        self.stage.observer.set_aside(quarantined);
-        if let Work::Csv(spec) = &self.job.work {
-            // Groups without one part would be a lie, however small the part.
-            let part = read_part(&quarantined.input);
-            let file = part.and_then(|part| spec.files.get(part.file() as usize));
-            let what = part.zip(file).map(|(part, file)| shown(&file.path.display().to_string(), part));
-            let (what, why) = (what.unwrap_or_default(), &quarantined.message);
-            self.ended.failure.get_or_insert_with(|| format!("{what}: {why}"));
+        self.parts.gather.quarantined(quarantined.slot, quarantined.kind, at_us);
+        self.parts.observer.set_aside(quarantined);
+        if let Some(why) = kinds::of(&self.job.work).fails_without(quarantined) {
+            self.ended.failure.get_or_insert(why);
             return self.pool.handle_event(clock::now(), Event::Kill);
         }
         let error = RecordError {
             kind: quarantined.kind,
             message: &quarantined.message,
-            evidence: Some(quarantined.evidence.clone()),
+            evidence: Some(&quarantined.evidence),
         };
         let ending = Final::Quarantined(quarantined.kind);
         let by = By { slot: quarantined.slot, attempts: quarantined.attempts };
@@ -79,9 +72,9 @@ impl Runtime<'_> {
         self.write_error(quarantined.id, given, by, error, ending);
     }
 
-    /// No worker could do anything with this input: its record is written here.
+    /// Writes the record of an input that no worker can take.
     pub(super) fn refuse(&mut self, id: u64, given: Given<'_>, why: &str) {
-        let kind = if self.is_fetch() { ErrorKind::InvalidUrl } else { ErrorKind::Parse };
+        let kind = self.rules.refused_as;
         let outcome = Outcome {
             id,
             verdict: Verdict::Failed(kind),
@@ -93,73 +86,42 @@ impl Runtime<'_> {
             reply: None,
             line_bytes: 0,
         };
-        self.stage.gather.record(0, &outcome);
+        self.parts.gather.record(0, &outcome);
         let error = RecordError { kind, message: why, evidence: None };
         self.write_error(id, given, By { slot: 0, attempts: 1 }, error, Final::Failed(kind));
     }
 
-    fn is_fetch(&self) -> bool {
-        match self.job.work {
-            Work::Fetch(_) | Work::Sitemap(_) => true,
-            Work::Parse(_) | Work::Map(_) | Work::Csv(_) => false,
-        }
-    }
-
-    pub(super) fn is_map(&self) -> bool {
-        matches!(self.job.work, Work::Map(_))
-    }
-
     /// Writes a record that no worker can write.
     fn write_error(&mut self, id: u64, given: Given<'_>, by: By, error: RecordError<'_>, ending: Final) {
-        let mut input = String::from_utf8_lossy(given.input);
-        if self.archivist.is_some() {
-            input = Cow::Owned(warc::without_credentials(&input).into_owned());
-        }
-        let (url, path) = match self.job.work {
-            Work::Fetch(_) | Work::Sitemap(_) => (Some(&*input), None),
-            Work::Parse(_) | Work::Csv(_) => (None, Some(&*input)),
-            // A line says nothing about itself but where it stands.
-            Work::Map(_) => (None, None),
+        let input = String::from_utf8_lossy(given.input);
+        let (url, path) = match self.rules.target {
+            TargetKind::Url => (Some(&*input), None),
+            TargetKind::Path => (None, Some(&*input)),
+            // A line is named by its id alone.
+            TargetKind::Lines => (None, None),
         };
         let record = Record {
             id,
             url,
             path,
-            keep: kept(given.kept),
-            final_url: None,
-            status: None,
-            attempts: by.attempts,
-            worker: by.slot,
-            elapsed_ms: None,
-            bytes: None,
-            charset: None,
-            fields: None,
+            keep: Kept(given.kept),
+            attempts: Some(by.attempts),
+            worker: Some(by.slot),
             error: Some(error),
+            ..Record::default()
         };
-        let mut line = Vec::new();
-        if record.write_line(&mut line).is_err() {
-            return;
-        }
-        if let Some(archivist) = &mut self.archivist {
-            let json = std::mem::take(&mut line);
-            let uri = warc::uri(&input);
-            let (date, uri, json) = (clock::wall(), uri.as_deref(), json.as_slice());
-            let metadata = warc::Metadata { target: id, date, uri, concurrent_to: None, json };
-            archivist.append_metadata(&metadata, &mut line);
-        }
-        if let Some(rows) = self.job.encoding.rows() {
-            rows.replace(&mut line, 0);
-        }
-        self.emit(id, ending, &line);
+        let mut encoded = Vec::new();
+        self.encoder.write(&record, None, &mut encoded);
+        self.emit(id, ending, &encoded);
     }
 
-    /// Hands this turn's lines to the writer, or keeps them while it is behind.
+    /// Hands the lines of this turn to the writer, or keeps them while it is behind.
     pub(super) fn write_out(&mut self) {
         if self.out.is_empty() {
             return;
         }
         self.sum_up();
-        let Some(chunks) = self.stage.writer.chunks() else { return };
+        let Some(chunks) = self.parts.queue.chunks() else { return };
         match chunks.try_send(std::mem::take(&mut self.out)) {
             Ok(()) => {
                 if let Some(since) = self.blocked_since.take() {
@@ -171,22 +133,22 @@ impl Runtime<'_> {
                 self.blocked_since.get_or_insert_with(clock::now);
                 self.out = out;
             }
-            // The writer has failed, and says so itself.
+            // The writer has failed and reports that itself.
             Err(TrySendError::Disconnected(_)) => {}
         }
     }
 
-    /// Hands the last lines over. Whoever reads them may be slow; a signal ends the waiting.
+    /// Hands over the last lines. Their reader may be slow; a signal ends the wait.
     pub(super) fn flush(&mut self) {
         self.sum_up();
-        let Some(chunks) = self.stage.writer.chunks().filter(|_| !self.out.is_empty()) else { return };
+        let Some(chunks) = self.parts.queue.chunks().filter(|_| !self.out.is_empty()) else { return };
         let out = std::mem::take(&mut self.out);
         if self.killed {
-            // The user does not want to wait any more.
+            // The user does not want to wait.
             self.ended.abandoned = chunks.try_send(out).is_err_and(|error| error.is_full());
             return;
         }
-        let impatience = self.stage.control.impatience();
+        let impatience = self.parts.control.impatience();
         crossbeam_channel::select! {
             send(chunks, out) -> _ => {}
             recv(impatience) -> signal => {
@@ -196,22 +158,22 @@ impl Runtime<'_> {
         }
     }
 
-    /// What a journal has to know of the lines that go out.
+    /// Notes what a journal must know of the lines that go out.
     fn sum_up(&mut self) {
-        let counts = self.stage.gather.counts();
-        let news = &mut self.out.news;
-        (news.retries, news.bytes) = (counts.retries, counts.bytes);
-        news.prefix = self.stage.feed.prefix();
+        let counts = self.parts.gather.counts();
+        let progress = &mut self.out.progress;
+        (progress.retries, progress.bytes) = (counts.retries, counts.bytes);
+        progress.prefix = self.parts.feed.prefix();
     }
 
-    /// A record is final: in order if asked, else as it comes.
+    /// Passes on a final result: in order if needed, else as it comes.
     fn emit(&mut self, id: u64, ending: Final, line: &[u8]) {
-        let recorded = self.stage.writer.is_recorded();
-        let Chunk { lines, news } = &mut self.out;
-        let Some(ordered) = &mut self.stage.ordered else {
+        let recorded = self.parts.queue.is_recorded();
+        let Chunk { lines, progress } = &mut self.out;
+        let Some(ordered) = &mut self.parts.ordered else {
             lines.extend_from_slice(line);
             if recorded {
-                news.finished.push((id, ending));
+                progress.finished.push((id, ending));
             }
             return;
         };
@@ -220,7 +182,7 @@ impl Runtime<'_> {
         if recorded {
             self.held.insert(id, ending);
             while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() < ordered.next_id()) {
-                news.finished.push((*entry.key(), entry.remove()));
+                progress.finished.push((*entry.key(), entry.remove()));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Signals become messages; handlers do nothing else.
+//! Turns signals into messages; handlers do nothing else.
 
 use std::io;
 use std::thread;
@@ -12,18 +12,18 @@ use signal_hook::low_level::emulate_default_handler;
 use super::control::{Controller, Steering};
 use crate::inherited;
 
-/// What the system or the user told this process.
+/// A signal to this process, by what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// SIGCHLD: some child has changed its state.
+pub enum Signal {
+    /// SIGCHLD: a child process has changed its state.
     Child,
     /// SIGINT or SIGTERM: stop.
     Stop(i32),
-    /// SIGHUP: go on with what is installed and configured now.
+    /// SIGHUP: go on with the executable and the settings that are there now.
     Renew,
-    /// SIGTTIN: one worker more.
+    /// SIGTTIN: add a worker.
     Grow,
-    /// SIGTTOU: one worker less.
+    /// SIGTTOU: remove a worker.
     Shrink,
 }
 
@@ -34,32 +34,32 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers (with `SA_RESTART`, or ipc-channel would lose sends) and the thread
-    /// behind them, on which `tell` is called, until it returns false.
+    /// Installs the handlers (with `SA_RESTART`, or ipc-channel would lose messages) and starts the thread
+    /// that calls `tell` until it returns false.
     ///
     /// # Errors
-    /// When the handlers or the thread cannot be set up.
-    pub fn start(mut tell: impl FnMut(Told) -> bool + Send + 'static) -> io::Result<Self> {
+    /// If the handlers or the thread cannot be set up.
+    pub fn start(mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<Self> {
         let hangup = (!inherited::ignores_hangup()).then_some(SIGHUP);
         let handled = [SIGCHLD, SIGINT, SIGTERM, SIGTTIN, SIGTTOU].into_iter().chain(hangup);
         let mut incoming = SignalsInfo::<WithRawSiginfo>::new(handled)?;
         let handle = incoming.handle();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for info in incoming.forever() {
-                let told = match info.si_signo {
-                    SIGCHLD => Told::Child,
-                    SIGHUP => Told::Renew,
+                let signal = match info.si_signo {
+                    SIGCHLD => Signal::Child,
+                    SIGHUP => Signal::Renew,
                     SIGTTIN | SIGTTOU if is_terminals(&info) => {
                         if emulate_default_handler(info.si_signo).is_err() {
                             return;
                         }
                         continue;
                     }
-                    SIGTTIN => Told::Grow,
-                    SIGTTOU => Told::Shrink,
-                    signal => Told::Stop(signal),
+                    SIGTTIN => Signal::Grow,
+                    SIGTTOU => Signal::Shrink,
+                    signal => Signal::Stop(signal),
                 };
-                if !tell(told) {
+                if !tell(signal) {
                     return;
                 }
             }
@@ -67,23 +67,23 @@ impl Signals {
         Ok(Self { handle })
     }
 
-    /// Hands everything to one run, which is all this process does.
+    /// Forwards all signals to one run, if this process does nothing else.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn to_run(controller: Controller) -> io::Result<Self> {
-        Self::start(move |told| match told {
-            Told::Child => controller.child(),
-            Told::Stop(signal) => controller.stop(signal),
-            Told::Renew => controller.steer(Steering::Roll),
-            Told::Grow => controller.steer(Steering::Grow),
-            Told::Shrink => controller.steer(Steering::Shrink),
+        Self::start(move |signal| match signal {
+            Signal::Child => controller.child(),
+            Signal::Stop(signal) => controller.stop(signal),
+            Signal::Renew => controller.steer(Steering::Roll),
+            Signal::Grow => controller.steer(Steering::Grow),
+            Signal::Shrink => controller.steer(Steering::Shrink),
         })
     }
 }
 
-/// The terminal's driver sends the same two signals, again and again, to a process in the background
-/// that uses the terminal: then they mean what they always did, that it is to stop.
+/// Whether the terminal sent it. Its driver sends the same two signals to a background process that uses
+/// the terminal, again and again. Then they have their usual meaning: the process must stop.
 fn is_terminals(info: &siginfo_t) -> bool {
     info.si_code == SI_KERNEL
 }

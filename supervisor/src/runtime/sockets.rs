@@ -1,6 +1,6 @@
-//! Where the one-shot servers' sockets are made: the temporary directory, looked
-//! at before ipc-channel meets it. That crate asserts where it should report,
-//! cuts off what does not fit into a socket's name, and takes names for text.
+//! Checks the temporary directory, in which ipc-channel makes the sockets of one-shot servers.
+//! That crate panics instead of reporting errors, cuts off names that do not fit into a
+//! socket's address, and assumes that names are UTF-8.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use tempfile::Builder;
 use tempfile::env::{override_temp_dir, temp_dir};
 
-/// Longest directory whose sockets have a name that fits: the kernel has room for
-/// 107 bytes, and `/.tmp` with six letters and `/socket` come after it.
+/// Longest directory in which the names of sockets fit: the kernel has room for 107 bytes,
+/// and `/.tmp` with six letters and `/socket` follow.
 const DIRECTORY_BYTES_MAX: usize = 80;
 
 /// Used when the directory's name is too long, or is not UTF-8.
@@ -26,7 +26,7 @@ pub struct NoSockets {
 /// Makes sure that sockets can be made.
 ///
 /// # Errors
-/// [`NoSockets`] when the temporary directory cannot be written to.
+/// [`NoSockets`] if the temporary directory cannot be written to.
 pub fn prepare() -> Result<(), NoSockets> {
     let given = temp_dir();
     if given.as_os_str().len() > DIRECTORY_BYTES_MAX || given.to_str().is_none() {

@@ -1,5 +1,5 @@
-//! Workers in reserve: started, connected, and without a job. A job that begins takes them and need
-//! not wait for any to start.
+//! Spare workers: started, connected, and without a job. A job that begins takes them, so that it does
+//! not wait for workers to start.
 //!
 //! One thread starts every worker of the service and lasts as long as the service: a worker
 //! dies with the *thread* that started it, and the threads of jobs come and go.
@@ -17,26 +17,26 @@ use supervisor_core::pool::{HEALTHY_AFTER, restart_delay};
 use super::cgroup::Leaves;
 use super::process::Process;
 
-/// How long a spare that is one too many is kept: a job may be about to take it.
+/// Time for which a spare too many is kept, because a job may be about to take it.
 const SURPLUS_KEPT: Duration = Duration::from_millis(500);
 
 /// The way to the spares.
 #[derive(Debug, Clone)]
 pub struct Spares {
     requests: Sender<Request>,
-    /// Which processes there are. Looking must not wait for the thread, which waits for the system.
+    /// The ids of the processes. Reading them must not wait for the thread, which waits for the system.
     pids: Arc<Mutex<Vec<u32>>>,
 }
 
 #[derive(Debug)]
 enum Request {
-    /// A process, a spare one if there is any.
+    /// Hand out a process: a spare one, if there is one.
     Take(Sender<io::Result<Process>>),
-    /// So many are to be kept.
+    /// Keep this many spares.
     Keep(usize),
-    /// Some child has changed its state.
+    /// A child process has changed its state.
     Child,
-    /// Replace those that are there.
+    /// Replace all spares.
     Renew,
 }
 
@@ -45,7 +45,7 @@ impl Spares {
     pub(super) fn start(executable: PathBuf, leaves: Option<Leaves>) -> io::Result<Self> {
         let (requests, incoming) = unbounded();
         let seed = clock::monotonic_us();
-        let nursery = Nursery {
+        let spare_pool = SparePool {
             executable,
             leaves,
             spares: Vec::new(),
@@ -56,12 +56,12 @@ impl Spares {
             rng: fastrand::Rng::with_seed(seed),
             pids: Arc::default(),
         };
-        let pids = Arc::clone(&nursery.pids);
-        thread::Builder::new().name("spares".to_owned()).spawn(move || nursery.run(&incoming))?;
+        let pids = Arc::clone(&spare_pool.pids);
+        thread::Builder::new().name("spares".to_owned()).spawn(move || spare_pool.run(&incoming))?;
         Ok(Self { requests, pids })
     }
 
-    /// A process that was never at work.
+    /// Takes a process that has never worked.
     pub(super) fn take(&self) -> io::Result<Process> {
         let gone = || io::Error::other("the thread that starts workers has ended");
         let (reply, answer) = bounded(1);
@@ -69,12 +69,12 @@ impl Spares {
         answer.recv().unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Keeps so many from now on.
+    /// Keeps this many from now on.
     pub fn keep(&self, count: u32) {
         let _ = self.requests.send(Request::Keep(count as usize));
     }
 
-    /// Some child of this process has changed its state.
+    /// A child of this process has changed its state.
     pub fn child(&self) {
         let _ = self.requests.send(Request::Child);
     }
@@ -84,19 +84,19 @@ impl Spares {
         let _ = self.requests.send(Request::Renew);
     }
 
-    /// Their processes.
+    /// Returns the ids of their processes.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         self.pids.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-struct Nursery {
+struct SparePool {
     executable: PathBuf,
     leaves: Option<Leaves>,
     spares: Vec<(Process, Instant)>,
     wanted: usize,
-    /// Spares in a row that could not be started, or died before anybody took them.
+    /// Spares in a row that could not be started, or died before a job took them.
     failures: u32,
     not_before: Instant,
     surplus_since: Option<Instant>,
@@ -104,7 +104,7 @@ struct Nursery {
     pids: Arc<Mutex<Vec<u32>>>,
 }
 
-impl Nursery {
+impl SparePool {
     fn start(&self) -> io::Result<Process> {
         let mut process = Process::start(&self.executable, None)?;
         if let Some(leaves) = &self.leaves {
@@ -122,7 +122,7 @@ impl Nursery {
             match next {
                 Ok(request) => self.answer(request),
                 Err(RecvTimeoutError::Timeout) => {}
-                // Nobody is left who could want one.
+                // Nobody is left to take one.
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.tend(clock::now());
@@ -133,15 +133,15 @@ impl Nursery {
     fn answer(&mut self, request: Request) {
         match request {
             Request::Take(reply) => {
-                // The oldest, which has said hello long since.
+                // The oldest, which said hello long ago.
                 let spare = if self.spares.is_empty() { None } else { Some(self.spares.remove(0).0) };
                 let process = match spare {
                     Some(process) => Ok(process),
                     None => self.start(),
                 };
-                // Before it is shown as somebody's.
+                // Before it is shown as a worker of a job.
                 self.show();
-                // Whoever asked may be gone; then the process goes as well.
+                // If the job is gone, the process ends too.
                 let _ = reply.send(process);
             }
             Request::Keep(count) => self.wanted = count,
@@ -157,7 +157,7 @@ impl Nursery {
         self.surplus_since.map(|since| since + SURPLUS_KEPT)
     }
 
-    /// Starts one that is missing, ends one that is too many.
+    /// Starts a missing spare, or ends one too many.
     fn tend(&mut self, now: Instant) {
         if self.spares.len() <= self.wanted {
             self.surplus_since = None;

@@ -1,4 +1,4 @@
-//! Where a run's worker processes come from: started when they are needed, or taken from the service's spares.
+//! Where the worker processes of a run come from: started when needed, or taken from the spares of the service.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub enum NoWorkers {
     /// There is no worker executable.
     #[error(transparent)]
     Executable(#[from] NoWorker),
-    /// There is no place for the workers' sockets.
+    /// There is no directory for the workers' sockets.
     #[error(transparent)]
     Sockets(#[from] NoSockets),
 }
@@ -33,10 +33,11 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Each is started when it is needed, by the thread that needs it, and ends with that thread at the latest.
+    /// Each worker is started when it is needed, by the thread that needs it, and ends with that thread at the
+    /// latest.
     ///
     /// # Errors
-    /// [`NoWorkers`] when none could be started.
+    /// [`NoWorkers`] if none could be started.
     pub fn find() -> Result<Self, NoWorkers> {
         Self::at(locate::worker()?)
     }
@@ -44,7 +45,7 @@ impl Workers {
     /// The same, with another executable.
     ///
     /// # Errors
-    /// [`NoWorkers`] when there is no place for the workers' sockets.
+    /// [`NoWorkers`] if there is no directory for the workers' sockets.
     pub fn at(executable: PathBuf) -> Result<Self, NoWorkers> {
         sockets::prepare()?;
         Ok(Self { executable, spares: None, leaves: None })
@@ -56,21 +57,21 @@ impl Workers {
         Self { leaves: Some(leaves), ..self }
     }
 
-    /// The same, but spares come first, and all are started by the spares' own thread.
+    /// The same, but spares come first, and the thread of the spares starts all workers.
     ///
     /// # Errors
-    /// When there is no thread for them.
+    /// If no thread can be started.
     pub fn with_spares(self) -> io::Result<(Self, Spares)> {
         let spares = Spares::start(self.executable.clone(), self.leaves.clone())?;
         Ok((Self { spares: Some(spares.clone()), ..self }, spares))
     }
 
-    /// The executable, for messages.
+    /// Returns the executable, for messages.
     pub(super) fn executable(&self) -> &Path {
         &self.executable
     }
 
-    /// A process for `seat`, which is heard from through `heard`.
+    /// Returns a process for `seat`, whose messages go to `heard`.
     pub(super) fn take(&self, seat: Seat, heard: Sender<Heard>) -> io::Result<Process> {
         let mut process = match &self.spares {
             Some(spares) => spares.take()?,

@@ -1,65 +1,72 @@
-//! Writes the output on a thread of its own, so that a reader of ours that is
-//! slow (`| less`) stops the flow of records but not the reaction to Ctrl-C.
+//! Takes in what workers send, on a thread of its own: appends records to the output, or merges groups.
+//! So a slow reader of the output (`| less`) stops the flow of records but not the reaction to Ctrl-C.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use shared::clock;
 
 use super::Control;
-use crate::journal::{News, OutputError, Recorder, State, Store};
-use crate::merge::Merge;
+use crate::aggregate::Merge;
+use crate::journal::{OutputError, OutputProgress, Recorder, State, Store};
 use crate::sink::{Outlet, SinkError};
 
 /// Chunks that may wait for the disk. Each is what the loop gathered in one turn.
 const CHUNKS_WAITING: usize = 16;
 
-/// The same where they are merged: the groups of one part may be as large as a message can be.
+/// The same if they are merged: the groups of one part may be as large as a message can be.
 const REPORTS_WAITING: usize = 1;
 
-/// Lines on their way to the output, and whose they are.
+/// Lines on their way to the writer, and whose they are.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) lines: Vec<u8>,
-    /// Stays empty where nobody keeps account.
-    pub(super) news: News,
+    /// Stays empty without a journal.
+    pub(super) progress: OutputProgress,
 }
 
 impl Chunk {
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.news.finished.is_empty()
+        self.lines.is_empty() && self.progress.finished.is_empty()
     }
 }
 
-/// The output, as the loop sees it.
+/// The writer, as the loop sees it.
 #[derive(Debug)]
-pub struct Writer {
+pub struct Queue {
     chunks: Option<Sender<Chunk>>,
     ended: Receiver<()>,
+    unwanted: Receiver<u32>,
     recorded: bool,
-    /// Whether the run is complete, so that its journal is to be taken away; set before the chunks end.
-    complete: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Option<Store>, OutputError>>>,
 }
 
-/// How the output was left.
+/// The thread that takes in what workers send, and that leaves a `T` at its end.
 #[derive(Debug)]
-pub enum Finished {
-    /// Everything is written, and committed to the journal if there is one and something is left to do.
-    Written(Option<Store>),
-    /// This signal came while a slow reader was being waited for.
+pub struct Writer<T> {
+    queue: Queue,
+    /// Whether the run is complete, so that its journal is no longer needed; set before the chunks end.
+    complete: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<T, OutputError>>>,
+}
+
+/// How the writer ended.
+#[derive(Debug)]
+pub enum Finished<T> {
+    /// Everything is written and, unless the run is complete, committed to the journal, if there is one.
+    Written(T),
+    /// This signal came during the wait for a slow reader.
     Abandoned(i32),
 }
 
-impl Writer {
-    /// Starts writing to `outlet`, and keeping account of it in the journal, which was left as the state says.
+impl Writer<Option<Store>> {
+    /// Starts appending to `outlet`, and recording that in the journal, which was left as the state says.
     ///
     /// # Errors
-    /// When no thread can be started.
-    pub fn start(outlet: Outlet, journal: Option<(Store, &State)>) -> io::Result<Self> {
+    /// If no thread can be started.
+    pub fn appending(outlet: Outlet, journal: Option<(Store, &State)>) -> io::Result<Self> {
         let recorder = match journal {
             Some((store, state)) => Some(Recorder::start(clock::now(), store, state, &outlet)?),
             None => None,
@@ -67,65 +74,66 @@ impl Writer {
         let recorded = recorder.is_some();
         let complete = Arc::new(AtomicBool::new(false));
         let is_complete = Arc::clone(&complete);
-        Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue| match recorder {
+        Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue, _| match recorder {
             None => write_all(outlet, queue).map(|()| None),
             Some(recorder) => write_and_record(outlet, recorder, queue, &is_complete).map(Some),
         })
     }
+}
 
-    /// Starts merging what would otherwise be written.
+impl Writer<Merge> {
+    /// Starts merging reports into `merge`.
     ///
     /// # Errors
-    /// When no thread can be started.
-    pub fn merging(merge: Arc<Mutex<Merge>>) -> io::Result<Self> {
-        Self::spawn(REPORTS_WAITING, false, Arc::default(), move |queue| {
+    /// If no thread can be started.
+    pub fn merging(mut merge: Merge) -> io::Result<Self> {
+        Self::spawn(REPORTS_WAITING, false, Arc::default(), move |queue, unwanted| {
             for chunk in queue {
-                merge.lock().unwrap_or_else(PoisonError::into_inner).take(&chunk.lines)?;
+                for file in merge.take(&chunk.lines)? {
+                    // After the end of a run nobody needs to know.
+                    let _ = unwanted.send(file);
+                }
             }
-            Ok(None)
+            Ok(merge)
         })
     }
+}
 
+impl<T: Send + 'static> Writer<T> {
     fn spawn(
         waiting: usize,
         recorded: bool,
         complete: Arc<AtomicBool>,
-        work: impl FnOnce(&Receiver<Chunk>) -> Result<Option<Store>, OutputError> + Send + 'static,
+        work: impl FnOnce(&Receiver<Chunk>, &Sender<u32>) -> Result<T, OutputError> + Send + 'static,
     ) -> io::Result<Self> {
         let (chunks, queue) = bounded(waiting);
         let (ending, ended) = bounded(0);
+        let (unwanted_files, unwanted) = unbounded();
         let thread = thread::Builder::new().name("sink".to_owned()).spawn(move || {
             // Dropped when this thread ends, early or not: that is what wakes the loop.
             let _ending: Sender<()> = ending;
-            work(&queue)
+            work(&queue, &unwanted_files)
         })?;
-        Ok(Self { chunks: Some(chunks), ended, recorded, complete, thread: Some(thread) })
+        let queue = Queue { chunks: Some(chunks), ended, unwanted, recorded };
+        Ok(Self { queue, complete, thread: Some(thread) })
     }
 
-    pub(super) fn chunks(&self) -> Option<&Sender<Chunk>> {
-        self.chunks.as_ref()
-    }
-
-    /// Whether account is kept of whose lines are written.
-    pub(super) fn is_recorded(&self) -> bool {
-        self.recorded
-    }
-
-    /// Disconnected once the thread has ended: before the end of a run, that is a failure.
-    pub(super) fn ended(&self) -> &Receiver<()> {
-        &self.ended
+    /// Returns the way to the writer, for a run.
+    #[must_use]
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Writes what is queued, commits it and closes the output; `complete` says that nothing is left to do.
     ///
     /// # Errors
     /// The first [`OutputError`] of the whole run.
-    pub fn finish(mut self, complete: bool, control: &Control) -> Result<Finished, OutputError> {
+    pub fn finish(mut self, complete: bool, control: &Control) -> Result<Finished<T>, OutputError> {
         self.complete.store(complete, Ordering::Release);
-        self.chunks = None;
+        self.queue.chunks = None;
         let impatience = control.impatience();
         crossbeam_channel::select! {
-            recv(self.ended) -> _ => {}
+            recv(self.queue.ended) -> _ => {}
             recv(impatience) -> signal => return Ok(Finished::Abandoned(signal.unwrap_or_default())),
         }
         match self.thread.take().map(JoinHandle::join) {
@@ -136,6 +144,27 @@ impl Writer {
                 cause: io::Error::other("the thread that writes it panicked"),
             })),
         }
+    }
+}
+
+impl Queue {
+    pub(super) fn chunks(&self) -> Option<&Sender<Chunk>> {
+        self.chunks.as_ref()
+    }
+
+    /// Whether a journal records whose lines are written.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// Disconnected once the thread has ended: before the end of a run, that is a failure.
+    pub(super) fn ended(&self) -> &Receiver<()> {
+        &self.ended
+    }
+
+    /// Input files of which no more parts are needed. Disconnected like [`Self::ended`].
+    pub(super) fn unwanted(&self) -> &Receiver<u32> {
+        &self.unwanted
     }
 }
 
@@ -165,7 +194,7 @@ fn write_and_record(
         match next {
             Ok(chunk) => {
                 outlet.write(&chunk.lines)?;
-                recorder.add(&chunk.news);
+                recorder.add(&chunk.progress);
                 if queue.is_empty() {
                     outlet.flush()?;
                 }
@@ -188,13 +217,13 @@ fn write_and_record(
         return Ok(store);
     }
     if outlet.has_more_to_do() {
-        // That may fail, and then what is kept must not have to be fetched again.
+        // This may fail, and then nothing must have to be fetched again.
         let totals = recorder.totals();
         let store = recorder.finish(bytes)?;
         outlet.complete(totals)?;
         return Ok(store);
     }
-    // The journal is about to go, so there is nothing to commit; but with it gone the output must be whole.
+    // The journal is about to be removed, so nothing is committed; but without it the output must be complete.
     let store = recorder.end()?;
     outlet.sync()?;
     outlet.finish()?;
@@ -211,26 +240,26 @@ mod tests {
     use crate::plan::Output;
     use crate::sink::Sink;
 
-    fn start(output: &Path) -> Writer {
+    fn start(output: &Path) -> Writer<Option<Store>> {
         let (mut store, _) = Store::open(&beside(output, ".journal")).unwrap();
         store.begin(&[], &[]).unwrap();
         let place = Output::File { path: output.to_owned(), overwrite: false, resume: false };
         let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
-        Writer::start(outlet, Some((store, &State::default()))).unwrap()
+        Writer::appending(outlet, Some((store, &State::default()))).unwrap()
     }
 
-    /// Ten records, the `n`th of all such.
+    /// The `n`th ten records.
     fn chunk(n: u64) -> Chunk {
         let mut chunk = Chunk::default();
         for id in n * 10..(n + 1) * 10 {
             chunk.lines.extend(format!("{id}\n").into_bytes());
-            chunk.news.finished.push((id, Final::Ok));
+            chunk.progress.finished.push((id, Final::Ok));
         }
-        chunk.news.prefix = Prefix { targets: (n + 1) * 10, digest: 0 };
+        chunk.progress.prefix = Prefix { targets: (n + 1) * 10, digest: 0 };
         chunk
     }
 
-    /// Checks what a kill at this instant would leave; how many records are committed.
+    /// Checks what a kill at this instant would leave. Returns how many records are committed.
     fn check_copy(output: &Path, copy: &Path) -> u64 {
         // The output last: it may only be ahead of the journal.
         for suffix in [".journal", ".journal-wal", ""] {
@@ -256,7 +285,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         let mut n = 0;
         while seen.len() < 4 {
-            writer.chunks().unwrap().send(chunk(n)).unwrap();
+            writer.queue().chunks().unwrap().send(chunk(n)).unwrap();
             n += 1;
             seen.insert(check_copy(&output, &copy));
         }
@@ -268,14 +297,14 @@ mod tests {
         drop(store);
     }
 
-    /// It may be told to at the very moment at which it comes to its end by itself.
+    /// The request may come at the moment at which the run ends by itself.
     #[test]
     fn a_run_of_the_service_that_is_through_is_not_abandoned() {
         let directory = tempfile::tempdir().unwrap();
         for n in 0..20 {
             let output = directory.path().join(n.to_string());
             let writer = start(&output);
-            writer.chunks().unwrap().send(chunk(0)).unwrap();
+            writer.queue().chunks().unwrap().send(chunk(0)).unwrap();
             let (controller, control) = Control::new(Some(Arc::default()));
             assert!(controller.stop(nix::libc::SIGTERM));
             let finished = writer.finish(true, &control).unwrap();

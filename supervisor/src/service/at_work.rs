@@ -1,5 +1,5 @@
-//! One job at work: the engine, on a thread of its own. It tells the state loop how far it is and,
-//! once, how it ended; whatever happens to it, that word comes.
+//! A running job: the engine, on a thread of its own. It tells the state loop how far it is and,
+//! exactly once, how it ended, even if it panics.
 
 mod watch;
 
@@ -14,26 +14,24 @@ use crossbeam_channel::Sender;
 use supervisor_core::frontier::HostShares;
 
 use self::watch::Watch;
-use super::news::{How, JobResult, News, Sight};
-use super::store::{self, Errand};
-use crate::aggregate::{self, CsvReport};
-use crate::cli::{self, JobPlan};
+use super::event::{Event, JobEnd, JobProgress, JobResult};
+use super::store::{self, JobInput};
+use crate::cli;
 use crate::config::Allowed;
-use crate::engine::{self, EngineError, Outside, Report};
-use crate::journal::{self, Opened};
+use crate::engine::{self, EngineError, JobReport, Kept, Report, RunContext};
+use crate::journal::Complete;
 use crate::outcome::Outcome;
-use crate::plan::{CsvPlan, Plan};
+use crate::plan::Plan;
 use crate::runtime::{Control, Workers};
 use crate::summary::Summary;
 use crate::view::{JobCounts, JobId};
-use crate::whole_file;
 
 /// Everything a job needs.
 #[derive(Debug)]
 pub(super) struct Assignment {
     pub(super) id: JobId,
-    pub(super) errand: Errand,
-    /// Where its records go.
+    pub(super) input: JobInput,
+    /// The file for its records or its table.
     pub(super) output: PathBuf,
     pub(super) allowed: Allowed,
     pub(super) memory_bytes_max: Option<u64>,
@@ -41,145 +39,106 @@ pub(super) struct Assignment {
     pub(super) hosts: HostShares,
     pub(super) control: Control,
     pub(super) committed: Arc<AtomicU64>,
-    pub(super) news: Sender<News>,
+    pub(super) events: Sender<Event>,
 }
 
 impl Assignment {
     /// Starts the job's thread.
     pub(super) fn start(self) -> io::Result<()> {
         thread::Builder::new().name(format!("job-{}", self.id)).spawn(move || {
-            // Sent when this is dropped, so also if the engine panics.
-            let mut ending = Ending { id: self.id, news: self.news.clone(), how: None, bytes: 0 };
-            let how = self.run();
+            // Sends when it is dropped, so also if the engine panics.
+            let mut ending = Ending { id: self.id, events: self.events.clone(), end: None, bytes: 0 };
+            let end = self.run();
             ending.bytes = self.output.parent().map_or(0, store::size);
-            ending.how = Some(how);
+            ending.end = Some(end);
         })?;
         Ok(())
     }
 
-    fn run(&self) -> How {
-        let mut observer = Watch::new(self.id, self.news.clone());
-        let mut outside = Outside {
+    fn run(&self) -> JobEnd {
+        let document = &self.input.document;
+        let mut plan = match cli::job(document, &self.input.uploads, &self.output, &self.allowed) {
+            Ok(plan) => plan,
+            Err(why) => return JobEnd::Failed(why, None),
+        };
+        plan.pool.worker_memory_bytes = self.memory_bytes_max;
+        let mut observer = Watch::new(self.id, self.events.clone());
+        let mut context = RunContext {
             control: &self.control,
+            signals: None,
             observer: &mut observer,
             workers: &self.workers,
             hosts: Some(&self.hosts),
+            committed: Some(Arc::clone(&self.committed)),
+            targets_max: u64::MAX,
         };
-        match cli::job(&self.errand.document, &self.errand.uploads, &self.output, &self.allowed) {
-            Err(why) => How::Failed(why, None),
-            Ok(JobPlan::Records(mut plan)) => {
-                plan.pool.worker_memory_bytes = self.memory_bytes_max;
-                self.records(&plan, &mut outside)
-            }
-            Ok(JobPlan::Table(mut csv)) => {
-                csv.plan.pool.worker_memory_bytes = self.memory_bytes_max;
-                self.table(&csv, &mut outside)
-            }
-        }
-    }
-
-    fn records(&self, plan: &Plan, outside: &mut Outside<'_>) -> How {
-        let mut destination = match journal::open(plan) {
-            Ok(Opened::Ready(destination)) => *destination,
-            // All was done when the service was killed, and only the word of it was lost.
-            Ok(Opened::Complete(path)) => return self.complete(plan, &path),
-            Err(error) if error.may_pass() => return How::Blocked(error.to_string()),
-            Err(error) => return How::Failed(error.to_string(), None),
-        };
-        if let Some(notice) = &destination.notice {
-            outside.observer.message(notice);
-        }
-        if let Some(journal) = &mut destination.journal {
-            self.committed.store(journal.state.output_bytes, Ordering::Release);
-            journal.store.report_to(Arc::clone(&self.committed));
-        }
-        match engine::run(plan, destination, u64::MAX, outside) {
-            Ok(report) => self.concluded(report),
+        match engine::run_job(&plan, &mut context) {
+            Ok(JobReport::Ran(report)) => self.concluded(*report),
+            Ok(JobReport::Complete(complete)) => self.complete(&plan, &complete),
             Err(error) => stuck(error),
         }
     }
 
-    fn complete(&self, plan: &Plan, path: &std::path::Path) -> How {
-        let complete = match journal::check_complete(path, plan) {
-            Ok(complete) => complete,
-            Err(error) => return How::Failed(format!("{error:#}"), None),
-        };
-        self.all_is_certain();
+    /// Everything was done when the service was killed; only the events of it was lost.
+    fn complete(&self, plan: &Plan, complete: &Complete) -> JobEnd {
         let facts = engine::facts_unseen(plan, &complete.told);
         let mut result = JobResult::of(Summary::new(&complete.told, &facts));
         (result.counts.total, result.counts.total_exact) = (Some(complete.records), true);
-        How::Done(result, exit_code(complete.failed))
+        self.all_is_certain();
+        JobEnd::Done(result, exit_code(complete.failed))
     }
 
-    fn concluded(&self, report: Report) -> How {
-        let Report { ended, run, .. } = report;
-        let missing = run.summary.failed + run.summary.sitemaps_failed;
+    fn concluded(&self, report: Report) -> JobEnd {
+        let Report { ended, kept, run, .. } = report;
+        let failed = run.summary.failed + run.summary.sitemaps_failed;
         let mut result = JobResult { latencies: run.latencies, ..JobResult::of(run.summary) };
         if let Some(why) = ended.failure {
-            return How::Failed(why, Some(result));
+            return JobEnd::Failed(why, Some(result));
         }
         if ended.signal.is_some() {
-            return How::Stopped(result);
+            return JobEnd::Stopped(match kept {
+                Kept::Records(_) => result,
+                // Half a table is of no use; the next attempt begins anew.
+                Kept::Table | Kept::Nothing { .. } => JobResult::default(),
+            });
         }
+        let exit_code = match kept {
+            Kept::Records(_) => exit_code(failed),
+            Kept::Table => Outcome::Done.code(),
+            Kept::Nothing { bad_rows } => {
+                let rows = bad_rows.unwrap_or_default();
+                return JobEnd::Failed(format!("{rows} bad rows, and \"strict\" is set"), Some(result));
+            }
+        };
         self.all_is_certain();
         (result.counts.total, result.counts.total_exact) = (Some(result.counts.done), true);
-        How::Done(result, exit_code(missing))
+        JobEnd::Done(result, exit_code)
     }
 
-    fn table(&self, csv: &CsvPlan, outside: &mut Outside<'_>) -> How {
-        let CsvPlan { plan, strict } = csv;
-        let Some(spec) = aggregate::spec(plan) else {
-            return How::Failed("this is no csv job; a bug in the supervisor".to_owned(), None);
-        };
-        let report = match aggregate::run(plan, spec, outside) {
-            Ok(report) => report,
-            Err(error) => return stuck(error),
-        };
-        let CsvReport { ended, tally, said, run } = report;
-        let mut result = JobResult::of(run.summary);
-        if let Some(why) = ended.failure {
-            return How::Failed(why, Some(result));
-        }
-        if ended.signal.is_some() {
-            // Half an aggregate is of no use; the next attempt begins anew.
-            return How::Stopped(JobResult::default());
-        }
-        said.iter().for_each(|line| outside.observer.message(line));
-        if *strict && tally.bad > 0 {
-            return How::Failed(format!("{} bad rows, and \"strict\" is set", tally.bad), Some(result));
-        }
-        let table = match aggregate::write(spec, &tally.groups, plan.format) {
-            Ok(table) => table,
-            Err(error) => return How::Failed(error.to_string(), Some(result)),
-        };
-        if let Err(error) = whole_file::replace(&self.output, &table) {
-            return How::Blocked(error.to_string());
-        }
-        self.all_is_certain();
-        (result.counts.total, result.counts.total_exact) = (Some(result.counts.done), true);
-        How::Done(result, Outcome::Done.code())
-    }
-
-    /// The output is whole.
+    /// All bytes of the output are certain.
     fn all_is_certain(&self) {
         let bytes = fs::metadata(&self.output).map_or(0, |metadata| metadata.len());
         self.committed.store(bytes, Ordering::Release);
     }
 }
 
-/// A job that the engine could not do.
-fn stuck(error: EngineError) -> How {
+/// A job that the engine could not run to its end.
+fn stuck(error: EngineError) -> JobEnd {
     match error {
         EngineError::Output { cause, resumable } if resumable || cause.may_pass() => {
-            How::Blocked(cause.to_string())
+            JobEnd::Blocked(cause.to_string())
         }
-        // No thread, no descriptor, no room for what is kept meanwhile.
-        EngineError::SetUp(_) => How::Blocked(error.to_string()),
+        // No thread, no descriptor, or no room on the disk.
+        EngineError::SetUp(_) | EngineError::Table(_) => JobEnd::Blocked(error.to_string()),
         EngineError::NoWorkers(_)
         | EngineError::Output { .. }
+        | EngineError::NotOurs(_)
         | EngineError::Changed(_)
         | EngineError::Sitemap(_)
-        | EngineError::Unbalanced(_) => How::Failed(error.to_string(), None),
+        | EngineError::Manifest(_)
+        | EngineError::Unbalanced(_) => JobEnd::Failed(error.to_string(), None),
+        #[cfg(feature = "objects")]
+        EngineError::Object(_) => JobEnd::Failed(error.to_string(), None),
     }
 }
 
@@ -204,21 +163,21 @@ impl JobResult {
     }
 }
 
-/// Says how the job ended when it is dropped.
+/// Reports how the job ended, when it is dropped.
 struct Ending {
     id: JobId,
-    news: Sender<News>,
-    how: Option<How>,
+    events: Sender<Event>,
+    end: Option<JobEnd>,
     bytes: u64,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let how = self.how.take().unwrap_or_else(|| {
-            How::Failed("internal error, please report it: the engine panicked".to_owned(), None)
+        let end = self.end.take().unwrap_or_else(|| {
+            JobEnd::Failed("internal error, please report it: the engine panicked".to_owned(), None)
         });
-        // The loop is gone only when the service is.
-        let _ = self.news.send(News::Ended(self.id, Box::new(how), self.bytes));
+        // The loop ends only with the service.
+        let _ = self.events.send(Event::Ended(self.id, Box::new(end), self.bytes));
     }
 }
 
@@ -234,14 +193,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (page, output) = (directory.path().join("a.html"), directory.path().join("records.jsonl"));
         fs::write(&page, "<title>a</title>").unwrap();
-        // Somebody is still at it.
+        // Another supervisor is still writing to it.
         let _writing = Store::open(&beside(&output, ".journal")).unwrap();
-        let (news, _heard) = unbounded();
+        let (events, _heard) = unbounded();
         let (_controller, control) = Control::new(Some(Arc::default()));
         let document = serde_json::json!({"command": "parse", "select": ["t=title"]});
         let assignment = Assignment {
             id: JobId(1),
-            errand: Errand { document: document.as_object().unwrap().clone(), uploads: vec![page] },
+            input: JobInput { document: document.as_object().unwrap().clone(), uploads: vec![page] },
             output,
             allowed: Allowed::default(),
             memory_bytes_max: None,
@@ -249,9 +208,9 @@ mod tests {
             hosts: HostShares::default(),
             control,
             committed: Arc::default(),
-            news,
+            events,
         };
-        let how = assignment.run();
-        assert!(matches!(&how, How::Blocked(why) if why.contains("locked")), "{how:?}");
+        let end = assignment.run();
+        assert!(matches!(&end, JobEnd::Blocked(why) if why.contains("locked")), "{end:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What everybody may look at, and the way to ask for changes.
+//! The state that the service publishes, and the handle to request changes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,98 +8,98 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::broadcast;
 
-use super::ask::{Ask, Refused, Submission, Submitted, Verb};
 use super::metrics::Metrics;
-use crate::view::{HostView, JobId, JobView, ServiceView, WorkerView};
+use super::request::{Refused, Request, Submission, Submitted};
+use crate::view::{HostView, JobAction, JobId, JobView, ServiceView, WorkerView};
 
-/// Events that a slow listener may be behind before it misses some.
-const EVENTS_KEPT: usize = 1024;
+/// Number of updates that a slow listener may be behind before it misses some.
+const UPDATES_KEPT: usize = 1024;
 
-/// Something that listeners hear of at once.
+/// An update for listeners.
 #[derive(Debug, Clone)]
-pub enum Event {
-    /// A job came, or changed. At most four times a second for one job that only gets on.
+pub enum Update {
+    /// A job was submitted or has changed. Progress alone is sent at most four times a second per job.
     Job(Arc<JobView>),
-    /// A job and its records are gone.
+    /// A job and its records were deleted.
     Removed(JobId),
-    /// Workers, hosts and the service as they are now; twice a second while somebody listens.
+    /// Workers, hosts and the service were refreshed. Sent twice a second while anyone listens.
     Pulse,
-    /// A line for a person, and the job it is about.
+    /// A message, and the job that it is about.
     Said(Option<JobId>, Arc<str>),
 }
 
-/// A job's records: the file, and how much of it is certain.
+/// The records of a job: the file, and how much of it is committed.
 #[derive(Debug, Clone)]
 pub struct Records {
-    /// JSON lines.
+    /// The file, in JSON lines.
     pub path: PathBuf,
-    /// Bytes of it that will never be taken back; grows while the job runs.
+    /// The committed bytes of the file, which never change again. Grows while the job runs.
     pub committed: Arc<AtomicU64>,
 }
 
 impl Records {
-    /// Bytes that may be shown now.
+    /// Returns the bytes that may be read now.
     #[must_use]
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
     }
 }
 
-/// What the state loop shows. Written by it alone; reading never waits for it to do anything.
+/// The published state. Only the state loop writes it, and readers never wait for the loop.
 #[derive(Debug, Default)]
 pub struct Board {
     /// All jobs, by number.
     pub jobs: RwLock<BTreeMap<JobId, (Arc<JobView>, Records)>>,
     /// All worker processes.
     pub workers: RwLock<Arc<Vec<WorkerView>>>,
-    /// Hosts with requests in flight or waiting; at most 200, the busiest first.
+    /// Hosts with requests in flight or waiting: at most 200, busiest first.
     pub hosts: RwLock<Arc<Vec<HostView>>>,
-    /// The service; nothing before the loop's first turn.
+    /// The service; `None` before the loop's first turn.
     pub service: RwLock<Option<Arc<ServiceView>>>,
-    /// What has been counted since the start.
+    /// The counters since the start.
     pub metrics: Metrics,
 }
 
-/// A handle to the service, for as many threads as like.
+/// A handle to the service, for any number of threads.
 #[derive(Debug, Clone)]
 pub struct Service {
-    asks: Sender<Ask>,
+    requests: Sender<Request>,
     board: Arc<Board>,
-    events: broadcast::Sender<Event>,
+    updates: broadcast::Sender<Update>,
 }
 
 impl Service {
-    /// A handle that sends to `asks` and shows `board`.
+    /// Creates a handle that sends to `requests` and reads `board`.
     #[must_use]
-    pub fn new(asks: Sender<Ask>, board: Arc<Board>) -> Self {
-        Self { asks, board, events: broadcast::channel(EVENTS_KEPT).0 }
+    pub fn new(requests: Sender<Request>, board: Arc<Board>) -> Self {
+        Self { requests, board, updates: broadcast::channel(UPDATES_KEPT).0 }
     }
 
-    /// What there is to see.
+    /// Returns the published state.
     #[must_use]
     pub fn board(&self) -> &Board {
         &self.board
     }
 
-    /// All that happens from now on.
+    /// Subscribes to all further updates.
     #[must_use]
-    pub fn listen(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+    pub fn listen(&self) -> broadcast::Receiver<Update> {
+        self.updates.subscribe()
     }
 
-    /// Whether anybody listens.
+    /// Whether anyone listens.
     #[must_use]
-    pub fn is_heard(&self) -> bool {
-        self.events.receiver_count() > 0
+    pub fn has_listeners(&self) -> bool {
+        self.updates.receiver_count() > 0
     }
 
-    /// Tells whoever listens; for the state loop.
-    pub fn tell(&self, event: Event) {
-        // Nobody listens: then nobody misses anything.
-        let _ = self.events.send(event);
+    /// Sends an update to all listeners. Called by the state loop.
+    pub fn publish(&self, update: Update) {
+        // Fails if nobody listens.
+        let _ = self.updates.send(update);
     }
 
-    /// One job.
+    /// Returns a job.
     ///
     /// # Errors
     /// [`Refused::NoJob`].
@@ -108,33 +108,33 @@ impl Service {
         jobs.get(&id).cloned().ok_or(Refused::NoJob(id))
     }
 
-    /// Hands a job in; waits for the state loop and the disk.
+    /// Submits a job. Waits for the state loop and the disk.
     ///
     /// # Errors
-    /// [`Refused`], for any reason but [`Refused::NoJob`].
+    /// [`Refused`], except [`Refused::NoJob`].
     pub fn submit(&self, submission: Submission) -> Result<Submitted, Refused> {
-        self.ask(|reply| Ask::Submit(Box::new(submission), reply))
+        self.request(|reply| Request::Submit(Box::new(submission), reply))
     }
 
-    /// Does something with a job; waits for the state loop and the disk, not for what is in flight.
+    /// Acts on a job. Waits for the state loop and the disk, but not for targets in flight.
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn act(&self, id: JobId, verb: Verb) -> Result<JobView, Refused> {
-        self.ask(|reply| Ask::Act(id, verb, reply))
+    pub fn act(&self, id: JobId, action: JobAction) -> Result<JobView, Refused> {
+        self.request(|reply| Request::Act(id, action, reply))
     }
 
     /// Changes the number of workers.
     ///
     /// # Errors
-    /// [`Refused::Invalid`] for a number that cannot be, [`Refused::Stopping`].
+    /// [`Refused::Invalid`] for an impossible number, [`Refused::Stopping`].
     pub fn scale(&self, workers: Option<u32>) -> Result<u32, Refused> {
-        self.ask(|reply| Ask::Scale(workers, reply))
+        self.request(|reply| Request::Scale(workers, reply))
     }
 
-    fn ask<T>(&self, ask: impl FnOnce(Sender<Result<T, Refused>>) -> Ask) -> Result<T, Refused> {
+    fn request<T>(&self, request: impl FnOnce(Sender<Result<T, Refused>>) -> Request) -> Result<T, Refused> {
         let (reply, answer) = bounded(1);
-        self.asks.send(ask(reply)).map_err(|_| Refused::Stopping)?;
+        self.requests.send(request(reply)).map_err(|_| Refused::Stopping)?;
         answer.recv().unwrap_or(Err(Refused::Stopping))
     }
 }

@@ -1,9 +1,8 @@
-//! What has been counted since the service started, over all jobs: what
-//! `/metrics` shows of them. Never goes down, so it is no sum over the board,
-//! whose jobs are forgotten in time.
+//! Counters since the service started, over all jobs, for `/metrics`. They never decrease, so they are not
+//! computed from the board, where jobs expire.
 //!
-//! Fed by the state loop, a few times a second for each job that gets on; so a
-//! lock is enough, and no record is ever counted one by one here.
+//! The state loop updates them a few times a second for each running job. So a lock is fast enough, and no
+//! record is counted one by one here.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,20 +12,20 @@ use supervisor_core::gather::Latencies;
 
 use crate::view::{JobState, JobView};
 
-/// Everything counted, at one moment.
+/// The counters at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Jobs taken in.
+    /// Jobs submitted.
     pub submitted: u64,
-    /// Jobs that ended `done`, `failed` and `cancelled`.
+    /// Jobs that ended as `done`, `failed` and `cancelled`.
     pub ended: [u64; 3],
     /// Records without an error.
     pub ok: u64,
-    /// Records with an error, quarantined ones included.
+    /// Records with an error, including quarantined ones.
     pub failed: u64,
-    /// Inputs set aside because their worker died on them.
+    /// Inputs set aside because workers died on them.
     pub quarantined: u64,
-    /// Attempts that were not the last of their input.
+    /// Attempts that were followed by another one.
     pub retries: u64,
     /// Body bytes read.
     pub bytes: u64,
@@ -36,13 +35,13 @@ pub struct Totals {
     pub latencies: Latencies,
 }
 
-/// The totals, for one that counts and some that look.
+/// The counters, shared by one writer and several readers.
 #[derive(Debug, Default)]
 pub struct Metrics(Mutex<Totals>);
 
 impl Metrics {
-    /// A job came (`before` is none), or the board shows `after` of it where it showed `before`. Not for jobs that
-    /// the service found in its state directory when it started: what they did was counted by the one before.
+    /// Counts a change of a job: a new job if `before` is `None`, else from `before` to `after`. Not called
+    /// for jobs found in the state directory at the start, which an earlier process counted.
     pub fn job_changed(&self, before: Option<&JobView>, after: &JobView) {
         let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         totals.submitted += u64::from(before.is_none());
@@ -53,7 +52,7 @@ impl Metrics {
             JobState::Queued | JobState::Running | JobState::Paused | JobState::Draining => None,
         };
         if before.and_then(ended).is_none()
-            && let Some(count) = ended(after).and_then(|how: usize| totals.ended.get_mut(how))
+            && let Some(count) = ended(after).and_then(|state: usize| totals.ended.get_mut(state))
         {
             *count += 1;
         }
@@ -70,12 +69,12 @@ impl Metrics {
         }
     }
 
-    /// A job's own histogram, begun by this process, went from `before` to `after`.
+    /// Adds the growth of a job's histogram from `before` to `after`. The histogram covers this process only.
     pub fn latencies_grew(&self, before: &Latencies, after: &Latencies) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).latencies.grow(before, after);
     }
 
-    /// What has been counted so far.
+    /// Returns the counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -106,7 +105,7 @@ mod tests {
             metrics.job_changed(before, state);
             before = Some(state);
         }
-        // Its removal is no change, and a change of an ended job does not end it again.
+        // A removal is not counted, and a change of an ended job does not end it again.
         metrics.job_changed(before, &job("done", 7, 2));
         let totals = metrics.totals();
         assert_eq!((totals.submitted, totals.ended, totals.ok, totals.failed), (1, [1, 0, 0], 7, 2));

@@ -1,24 +1,22 @@
-//! The service: the same engine, always on. It keeps a queue of jobs in the
-//! state directory, runs several at once on one set of workers, and survives
-//! its own death at any instant.
+//! The service: the same engine, running permanently. It keeps a queue of jobs in the state directory, runs
+//! several at once on one set of workers, and survives a crash at any instant.
 //!
 //! ```text
-//! api ─ asks ─→ state loop ─ starts, stops, shares ─→ one engine thread a job
-//!  ↑                │  ↑                                   │
-//!  └── board, events┘  └────────────── news ←──────────────┘
+//! api ─ requests ─→ state loop ─ starts, stops, shares ─→ one engine thread per job
+//!  ↑                   │  ↑                                   │
+//!  └─ board, updates ──┘  └────────────── events ←────────────┘
 //! ```
-//! One thread owns everything that can change, the state loop. Whoever wants a
-//! change sends it an [`Ask`]; whoever wants to look reads the [`Board`], which
-//! the loop writes and nobody waits for. Invariant: what the loop has answered
-//! is on the disk.
+//! One thread, the state loop, owns all mutable state. A change is requested by sending it a [`Request`]. The
+//! state is read from the [`Board`], which only the loop writes and which never blocks it. Invariant: what
+//! the loop has answered is on disk.
 
-mod ask;
 mod at_work;
 mod board;
-mod clerk;
+mod disk_thread;
+mod event;
 mod metrics;
-mod news;
 mod notify;
+mod request;
 mod schedule;
 mod state_loop;
 mod store;
@@ -28,22 +26,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Sender, unbounded};
 
-pub use ask::{Ask, Idempotency, Refused, Submission, Submitted, Upload, Verb};
-pub use board::{Board, Event, Records, Service};
+pub use board::{Board, Records, Service, Update};
 pub use metrics::{Metrics, Totals};
+pub use request::{Idempotency, Refused, Request, Submission, Submitted, Upload};
 pub use store::StoreError;
 
-use self::clerk::Clerk;
-use self::news::News;
+pub use crate::view::JobAction;
+
+use self::disk_thread::DiskThread;
+use self::event::Event;
 use self::state_loop::{Listeners, Parts, StateLoop};
 use self::store::Store;
 use crate::config::ServiceConfig;
-use crate::runtime::{Signals, Told, Workers};
+use crate::runtime::{Signal, Signals, Workers};
 
-/// Why the service cannot be started.
+/// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The state cannot be used.
+    /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Threads or signal handlers cannot be set up.
@@ -51,68 +51,82 @@ pub enum StartError {
     SetUp(#[from] std::io::Error),
 }
 
-/// Serves requests to the service, on threads of its own, until it is dropped.
-pub trait Endpoint {
-    /// Reads its token and certificate again, for connections that come from now on.
+/// An API server. It runs on its own threads until it is dropped.
+pub trait ApiServer {
+    /// Reloads the token and certificate for later connections.
     ///
     /// # Errors
-    /// What is wrong with a file, for a log; everything stays as it was then.
+    /// What is wrong with a file, for the log. Nothing changes then.
     fn reload(&self) -> Result<(), String>;
 }
 
-/// Reads the settings again; or says what is wrong with them.
-pub type Again = fn() -> Result<ServiceConfig, String>;
+/// Reloads the settings, or returns what is wrong with them.
+pub type ReloadSettings = fn() -> Result<ServiceConfig, String>;
 
-/// Runs a service with these workers until it is told to stop. `open` is called with it and its
-/// configuration once it can be asked, and opens the way in, if there is to be one. On SIGHUP `again`
-/// is called for the settings as they are then.
+/// Runs a service until it is told to stop. Calls `open` with the service's handle and configuration once it
+/// accepts requests, to open the API. On SIGHUP, calls `reload_settings` for the current settings.
 ///
 /// # Errors
-/// [`StartError`], before anything has run; or what `open` says.
+/// [`StartError`] if the service cannot start, or the error of `open`.
 pub fn run<E: From<StartError>>(
     config: ServiceConfig,
-    again: Again,
+    reload_settings: ReloadSettings,
     workers: Workers,
-    open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<Box<dyn Endpoint>>, E>,
+    open: impl FnOnce(&Service, &ServiceConfig) -> Result<Option<Box<dyn ApiServer>>, E>,
 ) -> Result<(), E> {
     let store = Store::open(&config.state_dir).map_err(StartError::from)?;
     for note in store.notes() {
         tracing::warn!("{note}");
     }
     let (workers, spares) = workers.with_spares().map_err(StartError::from)?;
-    let (asks_sender, asks) = unbounded();
-    let (tell, news) = unbounded();
+    let (asks_sender, requests) = unbounded();
+    let (event_sender, events) = unbounded();
     let service = Service::new(asks_sender, Arc::new(Board::default()));
     let listeners = Listeners::default();
-    let _signals = signals(&listeners, spares.clone(), tell.clone()).map_err(StartError::from)?;
+    let _signals = signals(&listeners, spares.clone(), event_sender.clone()).map_err(StartError::from)?;
     let incoming: PathBuf = config.state_dir.join("incoming");
-    let clerk = Clerk::start(config.allowed.clone(), incoming, tell.clone()).map_err(StartError::from)?;
+    let disk = DiskThread::start(config.allowed.clone(), incoming, event_sender.clone())
+        .map_err(StartError::from)?;
     let (handle, own_config) = (service.clone(), config.clone());
-    let parts = Parts { config, again, service, store, asks, news, tell, listeners, workers, spares, clerk };
+    let parts = Parts {
+        config,
+        reload_settings,
+        service,
+        store,
+        requests,
+        events,
+        event_sender,
+        listeners,
+        workers,
+        spares,
+        disk,
+    };
     let state = StateLoop::new(parts).map_err(StartError::from)?;
-    // Not before there is something to see: a job that is kept must not be missed for an instant.
+    // Opened only after the board is filled, so that no stored job is missing even for an instant.
     let endpoint = open(&handle, &own_config)?;
     state.run(endpoint);
     Ok(())
 }
 
-/// Hands signals on: that a child has changed its state to all who have children, anything else to the loop.
+/// Forwards signals: SIGCHLD to all runs that have children, others to the state loop.
 fn signals(
     listeners: &Listeners,
     spares: crate::runtime::Spares,
-    tell: Sender<News>,
+    event_sender: Sender<Event>,
 ) -> std::io::Result<Signals> {
     let listeners: Arc<Mutex<_>> = Arc::clone(listeners);
-    Signals::start(move |told| match told {
-        Told::Child => {
+    Signals::start(move |signal| match signal {
+        Signal::Child => {
             spares.child();
-            // A run that is over does not listen any more.
+            // Forget the runs that have ended.
             listeners
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .retain(crate::runtime::Controller::child);
             true
         }
-        Told::Stop(_) | Told::Renew | Told::Grow | Told::Shrink => tell.send(News::Told(told)).is_ok(),
+        Signal::Stop(_) | Signal::Renew | Signal::Grow | Signal::Shrink => {
+            event_sender.send(Event::Signal(signal)).is_ok()
+        }
     })
 }

@@ -1,5 +1,5 @@
-//! What systemd hears: that the service is up, what it is at, that its state loop turns. Without
-//! systemd's variables every call does nothing.
+//! Notifications to systemd: that the service is up, its status, and that its state loop is alive. Without
+//! systemd's environment variables, every call does nothing.
 
 use std::env;
 use std::io;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Tells systemd. Made once, at the start.
+/// The connection to systemd. Created once, at the start.
 #[derive(Debug)]
 pub(super) struct Notify {
-    /// How often a sign of life is due, if one is waited for.
+    /// The watchdog period, if systemd has set one.
     watchdog: Option<Duration>,
 }
 
@@ -19,29 +19,29 @@ impl Notify {
         Self { watchdog: watchdog() }
     }
 
-    /// How often [`Self::alive`] is to be called: three times in the period that systemd waits.
+    /// Returns how often [`Self::alive`] must be called: three times per watchdog period.
     pub(super) fn every(&self) -> Option<Duration> {
         self.watchdog.map(|period| period / 3)
     }
 
-    /// Up, and doing this.
+    /// Reports that the service is up, with a status.
     pub(super) fn ready(&self, status: &str) {
         tell(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// Doing this now.
+    /// Reports a status.
     pub(super) fn status(&self, status: &str) {
         tell(&[NotifyState::Status(status)]);
     }
 
-    /// The state loop turns.
+    /// Reports that the state loop is alive.
     pub(super) fn alive(&self) {
         if self.watchdog.is_some() {
             tell(&[NotifyState::Watchdog]);
         }
     }
 
-    /// Reads its settings again; [`Self::ready`] follows.
+    /// Reports that the service is reloading; [`Self::ready`] follows.
     pub(super) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -49,12 +49,12 @@ impl Notify {
         }
     }
 
-    /// Stops.
+    /// Reports that the service is stopping.
     pub(super) fn stopping(&self) {
         tell(&[NotifyState::Stopping]);
     }
 
-    /// Is at this, and needs so much time from now on.
+    /// Reports a status, and requests for this much more time.
     pub(super) fn extend(&self, status: &str, more: Duration) {
         let more_us = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
         tell(&[NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(more_us)]);
@@ -68,10 +68,10 @@ fn tell(states: &[NotifyState<'_>]) {
 }
 
 fn unheard(error: &io::Error) {
-    tracing::debug!(%error, "systemd could not be told");
+    tracing::debug!(%error, "cannot notify systemd");
 }
 
-/// The period in which systemd wants a sign of life of this very process.
+/// Returns the watchdog period that systemd has set for this process.
 fn watchdog() -> Option<Duration> {
     let pid = env::var("WATCHDOG_PID").ok();
     if pid.is_some_and(|pid| pid != std::process::id().to_string()) {

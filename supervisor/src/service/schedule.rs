@@ -1,21 +1,20 @@
-//! Which jobs run, and with how many workers each. Decides only, and touches nothing: the state loop
-//! tells it what there is and does what it says.
+//! Decides which jobs run, and with how many workers each. Pure: the state loop passes in the state and
+//! carries out the result.
 //!
-//! A worker process belongs to one job. What every job at work may have is a fair share: one worker
-//! each, and every further one goes to the job that has the fewest for its weight and has a use for
-//! it. Ten points of priority double the weight. Who waits gets in by priority, then by order of
-//! submission; nobody who is at work is sent back for somebody who waits, unless there are fewer
-//! workers than jobs.
+//! A worker process belongs to one job. Each running job gets a fair share: one worker, and each further
+//! worker goes to the job with the fewest workers for its weight that has work for it. Ten points of priority
+//! double the weight. Waiting jobs start by priority, then by order of submission. A running job is requeued
+//! for a waiting one only if there are fewer workers than jobs.
 //!
-//! Invariant: a job is given one worker more only when there is a process less than there may be, so
-//! all jobs together never have more processes than that, however slowly a worker leaves.
+//! Invariant: a job gets another worker only while there are fewer processes than workers. So all jobs
+//! together never have more processes than workers, however slowly workers exit.
 
 use crate::view::JobId;
 
 /// Points of priority that double a job's weight.
 const DOUBLING: i32 = 10;
 
-/// A job that is to be run.
+/// A job to schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) id: JobId,
@@ -23,53 +22,52 @@ pub(super) struct Claim {
     pub(super) stage: Stage,
 }
 
-/// Where it is.
+/// The stage of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Waiting,
-    Running(Holding),
-    /// On its way out, with so many processes still there.
+    Running(Allocation),
+    /// Stopping, with this many processes left.
     Leaving {
         alive: u32,
     },
 }
 
-/// What a job that runs has.
+/// The workers of a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Holding {
-    /// Workers it was told that it may have.
+pub(super) struct Allocation {
+    /// Workers that the job is allowed.
     pub(super) allotted: u32,
-    /// Processes it has. Fewer while some are starting, more while some are leaving.
+    /// Processes that the job has. Fewer than allotted while some start, more while some exit.
     pub(super) alive: u32,
-    /// Workers it has a use for.
+    /// Workers that the job has work for.
     pub(super) wants: u32,
 }
 
-impl Holding {
-    /// Processes it has or is about to have.
+impl Allocation {
+    /// Returns the processes that the job has or will have.
     fn held(self) -> u32 {
         self.alive.max(self.allotted)
     }
 }
 
-/// What is to be done.
+/// A scheduling decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Move {
-    /// Begin a job that waits, with so many workers.
+pub(super) enum Change {
+    /// Start a waiting job with this many workers.
     Start(JobId, u32),
-    /// Tell a job that it may have so many now.
+    /// Change the number of workers that a job is allowed.
     Allot(JobId, u32),
-    /// Stop a job and let it wait again: there are fewer workers than jobs.
-    SendBack(JobId),
+    /// Stop a job and queue it again, because there are fewer workers than jobs.
+    Requeue(JobId),
 }
 
-/// What is to be done so that `claims` get what is theirs of `workers`. Of no effect where all is as
-/// it should be: then there is nothing in it.
-pub(super) fn moves(workers: u32, jobs_max: u32, claims: &[Claim]) -> Vec<Move> {
+/// Returns the decisions that give `claims` their shares of `workers`. Empty if nothing has to change.
+pub(super) fn changes(workers: u32, jobs_max: u32, claims: &[Claim]) -> Vec<Change> {
     let room = workers.min(jobs_max).max(1) as usize;
-    let mut moves = Vec::new();
+    let mut changes = Vec::new();
     let mut in_order: Vec<&Claim> = claims.iter().collect();
-    // Those at work first, then who waits, each in the order in which they are served.
+    // Running jobs first, then waiting ones, each in the order in which they are served.
     in_order
         .sort_by_key(|claim| (claim.stage == Stage::Waiting, std::cmp::Reverse(claim.priority), claim.id));
     let leaving = |claim: &&&Claim| matches!(claim.stage, Stage::Leaving { .. });
@@ -77,7 +75,7 @@ pub(super) fn moves(workers: u32, jobs_max: u32, claims: &[Claim]) -> Vec<Move> 
     in_order.retain(|claim| !matches!(claim.stage, Stage::Leaving { .. }));
     let running = in_order.iter().filter(|claim| claim.stage != Stage::Waiting).count();
     for claim in in_order.iter().take(running).skip(room) {
-        moves.push(Move::SendBack(claim.id));
+        changes.push(Change::Requeue(claim.id));
     }
     let stay = running.min(room);
     let starting = room.saturating_sub(running + gone_soon);
@@ -91,43 +89,43 @@ pub(super) fn moves(workers: u32, jobs_max: u32, claims: &[Claim]) -> Vec<Move> 
         let given = (*share).min(free);
         if given > 0 {
             free -= given;
-            moves.push(Move::Start(claim.id, given));
+            changes.push(Change::Start(claim.id, given));
         }
     }
     for (claim, share) in sharing.iter().zip(&shares) {
-        let Stage::Running(holding) = claim.stage else { continue };
-        if *share < holding.allotted {
-            moves.push(Move::Allot(claim.id, *share));
-        } else if *share > holding.allotted && holding.alive <= holding.allotted && free > 0 {
-            // One that leaves still counts as its own, so it waits for that.
-            let given = (*share - holding.allotted).min(free);
+        let Stage::Running(allocation) = claim.stage else { continue };
+        if *share < allocation.allotted {
+            changes.push(Change::Allot(claim.id, *share));
+        } else if *share > allocation.allotted && allocation.alive <= allocation.allotted && free > 0 {
+            // A worker that is exiting still counts, so the job waits for its exit.
+            let given = (*share - allocation.allotted).min(free);
             free -= given;
-            moves.push(Move::Allot(claim.id, holding.allotted + given));
+            changes.push(Change::Allot(claim.id, allocation.allotted + given));
         }
     }
-    moves
+    changes
 }
 
 impl Stage {
     fn held(self) -> u32 {
         match self {
             Self::Waiting => 0,
-            Self::Running(holding) => holding.held(),
+            Self::Running(allocation) => allocation.held(),
             Self::Leaving { alive } => alive,
         }
     }
 
     fn wants(self) -> u32 {
         match self {
-            // It begins with a look at what it has to do.
+            // A job starts with one worker, until its work is known.
             Self::Waiting => 1,
-            Self::Running(holding) => holding.wants.max(1),
+            Self::Running(allocation) => allocation.wants.max(1),
             Self::Leaving { .. } => 0,
         }
     }
 }
 
-/// One each, and then each to the one with the fewest for its weight.
+/// Gives each job one worker, and each further worker to the job with the fewest for its weight.
 fn shares(workers: u32, claims: &[&Claim]) -> Vec<u32> {
     let mut shares = vec![1_u32; claims.len()];
     let weight = |claim: &Claim| (f64::from(claim.priority) / f64::from(DOUBLING)).exp2();

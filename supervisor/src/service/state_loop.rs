@@ -1,14 +1,13 @@
-//! The state loop: one thread owns all that can change, the jobs and who works for them. It hears
-//! what is asked, what the engines tell and what the system says, changes what follows, keeps it,
-//! shows it on the board.
+//! The state loop: one thread owns all mutable state of the service, the jobs and their workers. It handles
+//! requests, events from the engines and signals, updates the state, stores it, and publishes it on the
+//! board.
 //!
-//! One file for each thing it does: `intake` takes jobs in, `act` does what users want of them,
-//! `share` starts them and gives them workers, `finish` ends them, `signals` obeys the system,
-//! `expire` forgets, `show` writes the board.
+//! One file per task: `intake` accepts jobs, `act` handles actions on jobs, `share` starts jobs and gives
+//! them workers, `finish` ends them, `signals` handles signals, `expire` deletes old jobs, `show` writes the
+//! board.
 //!
-//! Invariants, checked after every turn, and only while they hold does the watchdog hear of us: no
-//! more jobs run than may; no more workers are given away than there are; a job runs if and only if
-//! its state says so.
+//! Invariants, checked after every turn: no more jobs run than allowed; no more workers are allotted than
+//! exist; a job runs if and only if its state says so. The watchdog is notified only while they hold.
 
 mod act;
 mod expire;
@@ -28,77 +27,77 @@ use shared::clock;
 use supervisor_core::frontier::HostShares;
 
 use self::job::Job;
-use super::ask::Ask;
 use super::board::Service;
-use super::clerk::Clerk;
-use super::news::News;
+use super::disk_thread::DiskThread;
+use super::event::Event;
 use super::notify::Notify;
+use super::request::Request;
 use super::store::Store;
-use super::{Again, Endpoint};
+use super::{ApiServer, ReloadSettings};
 use crate::config::ServiceConfig;
 use crate::runtime::{Controller, Spares, Workers};
 use crate::view::JobId;
 
-/// Pieces of news taken in one turn before what is asked is looked at again.
-const NEWS_PER_TURN: usize = 256;
+/// Most events handled per turn, so that requests do not wait too long.
+const EVENTS_PER_TURN: usize = 256;
 
-/// Time between two looks at what changes by itself, while somebody listens or something runs.
+/// Time between two refreshes of the board while anyone listens or a job runs.
 const BUSY_TICK: Duration = Duration::from_millis(500);
 
-/// The same while nobody does and nothing does.
+/// Time between two refreshes otherwise.
 const IDLE_TICK: Duration = Duration::from_secs(2);
 
-/// Runs that are told when a child has changed its state.
+/// Runs that are notified of SIGCHLD.
 pub(super) type Listeners = Arc<Mutex<Vec<Controller>>>;
 
-/// What the loop is given.
+/// The loop's inputs.
 pub(super) struct Parts {
     pub(super) config: ServiceConfig,
-    /// For the settings as they are now.
-    pub(super) again: Again,
+    /// Reloads the settings.
+    pub(super) reload_settings: ReloadSettings,
     pub(super) service: Service,
     pub(super) store: Store,
-    pub(super) asks: Receiver<Ask>,
-    pub(super) news: Receiver<News>,
-    /// For those who work for the loop.
-    pub(super) tell: Sender<News>,
+    pub(super) requests: Receiver<Request>,
+    pub(super) events: Receiver<Event>,
+    /// The sender of events, for the loop's threads.
+    pub(super) event_sender: Sender<Event>,
     pub(super) listeners: Listeners,
     pub(super) workers: Workers,
     pub(super) spares: Spares,
-    pub(super) clerk: Clerk,
+    pub(super) disk: DiskThread,
 }
 
-/// The loop.
+/// The state loop.
 pub(super) struct StateLoop {
     parts: Parts,
     jobs: BTreeMap<JobId, Job>,
-    /// Worker processes there are to be.
+    /// The number of workers to run.
     workers: u32,
-    /// What all jobs together may ask of each host.
+    /// The host budgets, shared by all jobs.
     hosts: HostShares,
-    /// Set once it stops.
+    /// Set once the service stops.
     stopping: bool,
     notify: Notify,
     started: Instant,
-    /// Workers that were started to replace one that died, in runs that are over.
+    /// Restarts of workers in ended runs.
     restarts: u64,
-    /// What serves the API, if anything does.
-    endpoint: Option<Box<dyn Endpoint>>,
-    /// What systemd was told last.
-    said: String,
-    /// Spares that were asked for.
-    spares_kept: Option<u32>,
+    /// The API server, if there is one.
+    endpoint: Option<Box<dyn ApiServer>>,
+    /// The last status sent to systemd.
+    last_status: String,
+    /// The number of spares last requested.
+    spares_requested: Option<u32>,
     tick_due: Instant,
     alive_due: Option<Instant>,
-    /// When systemd is to be asked for more time to stop.
+    /// When to ask systemd for more time to stop.
     extend_due: Option<Instant>,
     expiry_due: Instant,
-    /// The first invariant that was found broken.
+    /// The first invariant that was found violated.
     broken: Option<&'static str>,
 }
 
 impl StateLoop {
-    /// Takes over what the store has.
+    /// Creates the loop and loads the jobs from the store.
     pub(super) fn new(parts: Parts) -> Result<Self, super::StoreError> {
         let now = clock::now();
         let workers = share::count(parts.config.workers);
@@ -111,8 +110,8 @@ impl StateLoop {
             started: now,
             restarts: 0,
             endpoint: None,
-            said: String::new(),
-            spares_kept: None,
+            last_status: String::new(),
+            spares_requested: None,
             tick_due: now,
             alive_due: None,
             extend_due: None,
@@ -121,32 +120,33 @@ impl StateLoop {
             parts,
         };
         state.take_over()?;
-        // Whoever has waited at the socket asks before the first turn.
+        // A client that waits at the socket may read the board before the first turn.
         state.show_all();
         Ok(state)
     }
 
-    /// Runs until it is told to stop and nothing is at work any more; `endpoint` serves the API, if anything does.
-    pub(super) fn run(mut self, endpoint: Option<Box<dyn Endpoint>>) {
+    /// Runs until the service was told to stop and no job runs. `endpoint` is the API server, if there is
+    /// one.
+    pub(super) fn run(mut self, endpoint: Option<Box<dyn ApiServer>>) {
         self.endpoint = endpoint;
         self.share();
         self.show_all();
-        self.said = self.status();
-        self.notify.ready(&self.said);
-        while !(self.stopping && self.jobs.values().all(|job| job.live.is_none())) {
+        self.last_status = self.status();
+        self.notify.ready(&self.last_status);
+        while !(self.stopping && self.jobs.values().all(|job| job.running.is_none())) {
             self.wait();
             self.turn();
         }
         self.show_all();
-        // Whoever still asks is not kept waiting for an answer.
-        drop((self.parts.asks, self.parts.news));
+        // Dropping the channels fails pending requests at once.
+        drop((self.parts.requests, self.parts.events));
         drop(self.endpoint);
     }
 
     fn wait(&self) {
         let mut select = Select::new();
-        select.recv(&self.parts.asks);
-        select.recv(&self.parts.news);
+        select.recv(&self.parts.requests);
+        select.recv(&self.parts.events);
         let dues = [Some(self.tick_due), Some(self.expiry_due), self.alive_due, self.extend_due];
         let due = dues.into_iter().flatten().min();
         match due {
@@ -156,12 +156,12 @@ impl StateLoop {
     }
 
     fn turn(&mut self) {
-        for _ in 0..NEWS_PER_TURN {
-            let Ok(news) = self.parts.news.try_recv() else { break };
-            self.hear(news);
+        for _ in 0..EVENTS_PER_TURN {
+            let Ok(event) = self.parts.events.try_recv() else { break };
+            self.handle_event(event);
         }
-        while let Ok(ask) = self.parts.asks.try_recv() {
-            self.answer(ask);
+        while let Ok(request) = self.parts.requests.try_recv() {
+            self.handle_request(request);
         }
         let now = clock::now();
         if self.expiry_due <= now {
@@ -172,52 +172,53 @@ impl StateLoop {
         if self.tick_due <= now {
             self.show_all();
             let status = self.status();
-            if self.said != status {
+            if self.last_status != status {
                 self.notify.status(&status);
-                self.said = status;
+                self.last_status = status;
             }
-            let busy = self.parts.service.is_heard() || self.jobs.values().any(|job| job.live.is_some());
+            let busy =
+                self.parts.service.has_listeners() || self.jobs.values().any(|job| job.running.is_some());
             self.tick_due = now + if busy { BUSY_TICK } else { IDLE_TICK };
         }
-        self.show_life(now);
+        self.notify_watchdog(now);
         self.extend(now);
     }
 
-    fn answer(&mut self, ask: Ask) {
-        match ask {
-            Ask::Submit(submission, reply) => self.submit(submission, reply),
-            Ask::Act(id, verb, reply) => self.act(id, verb, reply),
-            // Whoever asked may be gone.
-            Ask::Scale(workers, reply) => drop(reply.send(self.scale(workers))),
+    fn handle_request(&mut self, request: Request) {
+        match request {
+            Request::Submit(submission, reply) => self.submit(submission, reply),
+            Request::Act(id, verb, reply) => self.act(id, verb, reply),
+            // The requester may be gone.
+            Request::Scale(workers, reply) => drop(reply.send(self.scale(workers))),
         }
     }
 
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Began(id, mode, wants) => self.began(id, mode, wants),
-            News::Processes(id, alive) => self.counted(id, alive),
-            News::Seen(id, sight) => self.seen(id, *sight),
-            News::Said(id, notice) => self.said(id, notice),
-            News::Ended(id, how, bytes) => self.ended(id, *how, bytes),
-            News::Prepared(prepared, reply) => self.prepared(prepared, reply),
-            News::Told(told) => self.told(told),
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Started(id, mode, wants) => self.handle_start(id, mode, wants),
+            Event::Processes(id, alive) => self.handle_processes(id, alive),
+            Event::Progress(id, progress) => self.handle_progress(id, *progress),
+            Event::Notice(id, notice) => self.handle_notice(id, notice),
+            Event::Ended(id, end, bytes) => self.handle_end(id, *end, bytes),
+            Event::Prepared(prepared, reply) => self.handle_prepared(prepared, reply),
+            Event::Signal(signal) => self.handle_signal(signal),
         }
     }
 
-    /// Looks whether all is as it must be.
+    /// Checks the invariants.
     fn check(&mut self) {
-        let at_work = self.jobs.values().filter(|job| job.live.is_some()).count();
+        let at_work = self.jobs.values().filter(|job| job.running.is_some()).count();
         let leaving = self.jobs.values().filter(|job| job.is_leaving()).count();
         let allotted: u32 =
-            self.jobs.values().filter_map(|job| job.live.as_ref()).map(job::Live::allotted).sum();
+            self.jobs.values().filter_map(|job| job.running.as_ref()).map(job::RunningJob::allotted).sum();
         let room = self.workers.min(self.parts.config.jobs_max.get()) as usize;
-        let stray = self.jobs.values().any(|job| job.live.is_none() && job.kept.state.is_at_work());
+        let stray = self.jobs.values().any(|job| job.running.is_none() && job.row.state.is_at_work());
         let broken = if at_work - leaving > room {
-            Some("more jobs run than may")
+            Some("more jobs run than allowed")
         } else if leaving == 0 && allotted > self.workers {
-            Some("more workers are given away than there are")
+            Some("more workers are allotted than exist")
         } else if stray {
-            Some("a job is said to run and does not")
+            Some("a job's state says that it runs, but it does not")
         } else {
             None
         };
@@ -227,8 +228,8 @@ impl StateLoop {
         self.broken = broken;
     }
 
-    /// Tells the watchdog that the loop turns, and turns as it should.
-    fn show_life(&mut self, now: Instant) {
+    /// Notifies the watchdog, unless an invariant is violated.
+    fn notify_watchdog(&mut self, now: Instant) {
         let Some(every) = self.notify.every() else { return };
         if self.alive_due.is_none_or(|due| due <= now) && self.broken.is_none() {
             self.notify.alive();

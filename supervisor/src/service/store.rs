@@ -1,19 +1,19 @@
-//! What survives: `state.db` in the state directory, SQLite in write-ahead mode with one writer, and
-//! a directory for each job beside it.
+//! The persistent state: `state.db` in the state directory, SQLite in write-ahead mode with one writer, and a
+//! directory per job beside it.
 //!
 //! ```text
-//! state.db              which jobs there are, and in which state
-//! lock                  held for as long as a service uses the directory
-//! incoming/…            uploads that nobody has been answered for: removed at the start
-//! jobs/17/job.json      what job 17 is to do
-//! jobs/17/state.json    its row as it was last kept
+//! state.db              the jobs and their states
+//! lock                  locked while a service uses the directory
+//! incoming/…            uploads of unanswered submissions, removed at the start
+//! jobs/17/job.json      the submission of job 17
+//! jobs/17/state.json    a copy of its row
 //! jobs/17/0/urls.csv    its uploads
 //! jobs/17/records.jsonl, records.jsonl.journal
-//! trash/17              a job that was removed: its files go at the start, if not before
-//! set-aside/…           what a start did not understand: never touched again
+//! trash/17              a removed job, whose files are deleted at the next start at the latest
+//! set-aside/…           files that a start did not understand, never touched again
 //! ```
-//! Invariant: what a method has returned for is on the disk. Nothing but `trash` and `incoming` is
-//! ever removed because there is no row for it: see `recovery`.
+//! Invariant: when a method returns, its change is on disk. Only `trash` and `incoming` are removed for lack
+//! of a row; see `recovery`.
 
 mod manifest;
 mod recovery;
@@ -37,49 +37,49 @@ use shared::clock;
 use shared::record::ErrorKind;
 
 use self::manifest::JobFile;
-use self::rows::{COLUMNS, json, kept};
-use super::ask::Idempotency;
+use self::rows::{COLUMNS, job_row, json};
+use super::request::Idempotency;
 use crate::summary::Summary;
 use crate::view::{JobCounts, JobId, JobState};
 
-/// How long the state may be locked before that is taken for another service's doing.
+/// How long to wait for the lock before reporting another service.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Time between two looks meanwhile.
+/// Time between two attempts to lock.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
-/// The records of a job, within its directory.
+/// The name of the records file in a job's directory.
 pub(super) const RECORDS: &str = "records.jsonl";
 
-/// Why the state cannot be used, or not be changed.
+/// Why the state cannot be opened or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The state directory cannot be made, opened or written to.
-    #[error("cannot use the state directory {}: {cause}; --state-dir names another", path.display())]
+    /// The state directory cannot be created, opened or written.
+    #[error("cannot use the state directory {}: {cause}; for another directory, use --state-dir", path.display())]
     Directory {
-        /// The directory, or what in it.
+        /// The directory, or a path in it.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
-    /// Another service has it.
-    #[error("another service uses the state directory {}; stop it, or give this one another with --state-dir", path.display())]
+    /// Another service uses the directory.
+    #[error("another service uses the state directory {}; stop it, or use another directory with --state-dir", path.display())]
     Locked {
         /// The directory.
         path: PathBuf,
     },
-    /// The database is of a later version.
-    #[error("{} was written by a newer version (schema {found}, and this one knows {known}); install that one", path.display())]
+    /// The database has a newer schema.
+    #[error("a newer version wrote {} (schema {found}; this version supports {known}); install that version", path.display())]
     Newer {
         /// The database.
         path: PathBuf,
-        /// Its schema.
+        /// The schema of the database.
         found: i32,
-        /// The newest one known here.
+        /// The newest schema that this version supports.
         known: i32,
     },
-    /// The database is another program's.
-    #[error("{} is another program's database; --state-dir names another directory", path.display())]
+    /// The database belongs to another program.
+    #[error("{} belongs to another program; use another directory with --state-dir", path.display())]
     Foreign {
         /// The database.
         path: PathBuf,
@@ -89,14 +89,14 @@ pub enum StoreError {
     Database {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         cause: rusqlite::Error,
     },
 }
 
-/// A job, as it is kept.
+/// The row of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct JobRow {
     pub(super) id: JobId,
     pub(super) name: Option<String>,
     pub(super) command: String,
@@ -111,15 +111,15 @@ pub(super) struct Kept {
     pub(super) exit_code: Option<u8>,
     pub(super) error: Option<String>,
     pub(super) retry_of: Option<JobId>,
-    /// Bytes of its records that are certain.
+    /// The committed bytes of its records.
     pub(super) committed: u64,
-    /// Bytes of its directory, once it has ended.
+    /// Size of its directory in bytes, once the job has ended.
     pub(super) bytes: u64,
 }
 
-/// A job that is new.
+/// A new job.
 #[derive(Debug)]
-pub(super) struct New<'a> {
+pub(super) struct NewJob<'a> {
     pub(super) name: Option<&'a str>,
     pub(super) command: &'a str,
     pub(super) priority: i32,
@@ -132,26 +132,25 @@ pub(super) struct New<'a> {
     pub(super) sender: &'a str,
 }
 
-/// What a job is to do.
+/// The document and uploads of a job.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(super) struct JobInput {
     pub(super) document: Map<String, Value>,
     pub(super) uploads: Vec<PathBuf>,
 }
 
-/// The state, open and locked.
+/// The opened and locked state.
 #[derive(Debug)]
 pub(super) struct Store {
     connection: Connection,
     directory: PathBuf,
-    /// What was not as it should have been, for people.
+    /// Messages about what was missing or damaged.
     notes: Vec<String>,
     _lock: Flock<File>,
 }
 
 impl Store {
-    /// Opens or makes the state in `directory`, which nobody else may use meanwhile, and makes good
-    /// what is missing in it: see [`Self::notes`].
+    /// Opens or creates the state in `directory`, locks it, and repairs it if needed; see [`Self::notes`].
     pub(super) fn open(directory: &Path) -> Result<Self, StoreError> {
         let wrong = |path: &Path| {
             let path = path.to_owned();
@@ -177,22 +176,22 @@ impl Store {
         Ok(Self { connection, directory: directory.to_owned(), notes, _lock: lock })
     }
 
-    /// What was missing or damaged when it was opened, and what was made of it; nothing, if all was well.
+    /// Returns what was missing or damaged when the state was opened, and what was done about it.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// All jobs, by number.
-    pub(super) fn all(&self) -> Result<Vec<Kept>, StoreError> {
+    /// Returns all jobs, by number.
+    pub(super) fn all(&self) -> Result<Vec<JobRow>, StoreError> {
         let read = || {
             let mut statement =
                 self.connection.prepare(&format!("SELECT {COLUMNS} FROM jobs ORDER BY id"))?;
-            statement.query_map([], kept)?.collect::<Result<Vec<_>, _>>()
+            statement.query_map([], job_row)?.collect::<Result<Vec<_>, _>>()
         };
         read().map_err(|error| self.wrong(error))
     }
 
-    /// The job of an idempotency key, and the digest of what was sent under it.
+    /// Returns the job of an idempotency key, and the digest of its submission.
     pub(super) fn by_key(&self, key: &str) -> Result<Option<(JobId, [u8; 32])>, StoreError> {
         let read = || {
             let mut statement =
@@ -204,8 +203,8 @@ impl Store {
         read().map_err(|error| self.wrong(error))
     }
 
-    /// What a job is to do.
-    pub(super) fn errand(&self, id: JobId) -> Result<Errand, StoreError> {
+    /// Returns the document and uploads of a job.
+    pub(super) fn input(&self, id: JobId) -> Result<JobInput, StoreError> {
         let directory = self.job_directory(id);
         let read = || {
             let mut statement =
@@ -213,14 +212,14 @@ impl Store {
             statement.query_row([id.0.cast_signed()], |row| {
                 let uploads: Vec<PathBuf> = json(row, 1)?;
                 let uploads = uploads.into_iter().map(|path| directory.join(path)).collect();
-                Ok(Errand { document: json(row, 0)?, uploads })
+                Ok(JobInput { document: json(row, 0)?, uploads })
             })
         };
         read().map_err(|error| self.wrong(error))
     }
 
-    /// Takes in a job; `incoming` is the directory with its uploads, if it has any, and becomes the job's.
-    pub(super) fn insert(&mut self, new: &New<'_>, incoming: Option<&Path>) -> Result<Kept, StoreError> {
+    /// Inserts a job. `incoming` is the directory of its uploads, if any, and becomes the job's directory.
+    pub(super) fn insert(&mut self, new: &NewJob<'_>, incoming: Option<&Path>) -> Result<JobRow, StoreError> {
         let directory = self.directory.join("jobs");
         let path = self.directory.join("state.db");
         let database = |cause| StoreError::Database { path: path.clone(), cause };
@@ -230,38 +229,39 @@ impl Store {
         let job = JobFile::of(id, new);
         rows::insert(&transaction, &job, &job.queued()).map_err(database)?;
         let own = directory.join(id.0.to_string());
-        // Before the row is certain: what is answered for must have its files.
+        // Before the commit, because an answered job must have its files.
         place(&own, incoming, &job).map_err(|cause| StoreError::Directory { path: own.clone(), cause })?;
         let synced = File::open(&directory).and_then(|directory| directory.sync_all());
         let synced = synced.map_err(|cause| StoreError::Directory { path: directory.clone(), cause });
         if let Err(error) = synced.and_then(|()| transaction.commit().map_err(database)) {
-            // The number will be used again, and the place must be free for it.
+            // The number will be reused, so its directory must not exist.
             let _ = fs::remove_dir_all(&own);
             return Err(error);
         }
         self.get(id)
     }
 
-    /// One job.
-    pub(super) fn get(&self, id: JobId) -> Result<Kept, StoreError> {
+    /// Returns a job.
+    pub(super) fn get(&self, id: JobId) -> Result<JobRow, StoreError> {
         let statement = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?");
-        let read = || self.connection.prepare_cached(&statement)?.query_row([id.0.cast_signed()], kept);
+        let read = || self.connection.prepare_cached(&statement)?.query_row([id.0.cast_signed()], job_row);
         read().map_err(|error| self.wrong(error))
     }
 
-    /// Keeps a job as it is now.
-    pub(super) fn update(&self, job: &Kept) -> Result<(), StoreError> {
-        // First, so that it is never behind the row. It stands in for the row, which says it as well.
+    /// Stores the row of a job.
+    pub(super) fn update(&self, job: &JobRow) -> Result<(), StoreError> {
+        // Written first, so that the copy is never older than the row. A failure is harmless while the row
+        // exists.
         if let Err(error) = manifest::write_state(&self.job_directory(job.id), job) {
-            tracing::debug!(job = job.id.0, %error, "its directory does not say how far it is");
+            tracing::debug!(job = job.id.0, %error, "cannot write the copy of its row");
         }
         rows::update(&self.connection, job).map_err(|error| self.wrong(error))
     }
 
-    /// Forgets a job. Its files are in the directory that is returned; see [`remove`].
+    /// Deletes a job. Returns the directory with its files; see [`remove`].
     pub(super) fn delete(&self, id: JobId) -> Result<PathBuf, StoreError> {
         let (own, trash) = (self.job_directory(id), self.directory.join("trash").join(id.0.to_string()));
-        // First: without its row, it would be taken for a job whose row was lost.
+        // Renamed first: a directory without a row would be recovered as a job whose row was lost.
         match fs::rename(&own, &trash) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 return Err(StoreError::Directory { path: own, cause });
@@ -271,19 +271,19 @@ impl Store {
         match rows::delete(&self.connection, id) {
             Ok(()) => Ok(trash),
             Err(error) => {
-                // It is still there, and so must its files be.
+                // The row still exists, so restore its files.
                 let _ = fs::rename(&trash, &own);
                 Err(self.wrong(error))
             }
         }
     }
 
-    /// Where the files of a job are.
+    /// Returns the directory of a job.
     pub(super) fn job_directory(&self, id: JobId) -> PathBuf {
         self.directory.join("jobs").join(id.0.to_string())
     }
 
-    /// Where the records of a job are.
+    /// Returns the path of a job's records.
     pub(super) fn records(&self, id: JobId) -> PathBuf {
         self.job_directory(id).join(RECORDS)
     }
@@ -293,7 +293,8 @@ impl Store {
     }
 }
 
-/// Locks the state. A service that was killed a moment ago may hold it still: its files are closed while it dies.
+/// Locks the state. Waits a little, because a service that was just killed holds the lock until its files are
+/// closed.
 fn locked(mut file: File) -> Result<Flock<File>, Errno> {
     let until = clock::now() + LOCK_PATIENCE;
     loop {
@@ -306,12 +307,12 @@ fn locked(mut file: File) -> Result<Flock<File>, Errno> {
     }
 }
 
-/// Makes the directory of a job out of the one with its uploads, if there are any. One that is there already is not
+/// Creates the directory of a job from the directory of its uploads, if any. An existing directory is not
 /// touched.
 fn place(own: &Path, incoming: Option<&Path>, job: &JobFile) -> io::Result<()> {
     let Some(incoming) = incoming else {
         DirBuilder::new().mode(0o700).create(own)?;
-        // The number will be used again, and the place must be free for it.
+        // The number will be reused, so its directory must not exist.
         return manifest::write_job(own, job).inspect_err(|_| drop(fs::remove_dir_all(own)));
     };
     manifest::write_job(incoming, job)?;
@@ -330,7 +331,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     read().map_err(|cause| StoreError::Directory { path: directory.to_owned(), cause })
 }
 
-/// Removes a file or a directory with all that is in it; one that is not there is as good.
+/// Removes a file, or a directory with its content. A missing one is not an error.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
@@ -345,7 +346,7 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Bytes of all files in a directory.
+/// Returns the total size of the files in a directory.
 pub(super) fn size(directory: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(directory) else { return 0 };
     entries

@@ -1,11 +1,11 @@
 //! Where the records go: standard output, or a file that a user opens afterwards.
 //! [`Sink`] appends bytes; [`Outlet`] is what a run writes to, whichever format it is.
 //!
-//! The workers have encoded the lines; this only appends bytes, because it is the
-//! part that does not scale with cores. `runtime` decides what is written and
-//! when, with the help of `gather` where records are written in input order.
+//! The workers have encoded the records. This module only appends bytes, because it is
+//! the part that does not scale with cores. `runtime` decides what is written and when;
+//! `gather` helps where records are written in input order.
 //!
-//! Invariant: a regular file never keeps a half record, whatever failed.
+//! Invariant: a regular file never keeps half a record, whatever failed.
 
 mod open;
 mod outlet;
@@ -34,8 +34,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// Why records cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// The output file is there, and nobody said that it may be replaced.
-    #[error("{} exists already; --overwrite replaces it", path.display())]
+    /// The output file exists, and the user did not ask to replace it.
+    #[error("{} exists; name another output, or replace it with --overwrite", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum SinkError {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory that should hold the output is not there.
+    /// The directory that should hold the output does not exist.
     #[error("cannot create {}: there is no directory {}", path.display(), parent.display())]
     NoDirectory {
         /// The file that was asked for.
@@ -62,7 +62,7 @@ pub enum SinkError {
         /// What the system said.
         cause: io::Error,
     },
-    /// The output of an unfinished run is not what that run left.
+    /// The output of an unfinished run was changed since.
     #[error("cannot resume {}, for it was changed: {why}; --overwrite starts anew", path.display())]
     Changed {
         /// The file.
@@ -70,7 +70,7 @@ pub enum SinkError {
         /// In which way.
         why: String,
     },
-    /// The reader of a pipe has seen enough (`| head`): the run ends, and nothing is wrong.
+    /// The reader of a pipe has closed it (`| head`): the run ends, and this is not an error.
     #[error("the reader of {output} has gone away")]
     Closed {
         /// The output, as the user knows it.
@@ -86,7 +86,7 @@ pub enum SinkError {
         /// The output, as the user knows it.
         output: String,
     },
-    /// The output is whole, and not where it was asked for.
+    /// The output is whole, but could not be delivered.
     #[error(transparent)]
     Object(#[from] ObjectError),
     /// A write failed for any other reason.
@@ -101,14 +101,14 @@ pub enum SinkError {
     },
 }
 
-/// What keeps an output from growing. Each can be raised, and the run resumed.
+/// What keeps an output from growing. Each limit can be raised, and the run resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// `ENOSPC`.
     Disk,
     /// `EDQUOT`.
     Quota,
-    /// `EFBIG`: of the process (`ulimit -f`), or of the file system.
+    /// `EFBIG`: the limit of the process (`ulimit -f`), or of the file system.
     FileSize,
 }
 
@@ -144,12 +144,12 @@ fn after(records: Option<u64>) -> String {
     records.map_or_else(String::new, |records| format!(" after {records} records"))
 }
 
-/// Appends JSON lines to the output.
+/// Appends records to the output.
 ///
 /// Nothing reaches the output before the first buffer is full, [`flush`](Self::flush) or
-/// [`finish`](Self::finish); an existing file is emptied only then, and a new file is taken away again
-/// when the sink is dropped before. So a run that never got going leaves things as they were.
-/// After an error the sink is of no more use.
+/// [`finish`](Self::finish). An existing file is emptied only then, and a new file is removed
+/// if the sink is dropped before. So a run that never began leaves everything as it was.
+/// After an error the sink cannot be used any more.
 #[derive(Debug)]
 pub struct Sink {
     file: File,
@@ -187,8 +187,8 @@ impl Sink {
         Self::new(file, name, true)
     }
 
-    /// Records are no lines: they cannot be told apart here, so that after a failure only what
-    /// had been flushed before is kept.
+    /// Sets whether records are something else than lines. Such records cannot be told apart here, so that after a
+    /// failure only what had been flushed before is kept.
     #[must_use]
     pub fn opaque(mut self, opaque: bool) -> Self {
         self.lines = !opaque;
@@ -210,7 +210,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Hands everything written so far to the system; it is then safe from the end of this process.
+    /// Hands everything written so far to the system, where it survives the end of this process.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -225,7 +225,7 @@ impl Sink {
     /// Flushes and closes; a run without records leaves an empty file.
     ///
     /// Closed here and not on drop, because network file systems report a failed write only then.
-    /// Not synced to the disk: with a journal that was done before, and without one nobody counts on it.
+    /// Not synced to the disk: with a journal that was done before, and without one nothing depends on it.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -263,7 +263,7 @@ impl Sink {
         self.committed_len == 0 && self.buffer.is_empty()
     }
 
-    /// What became of records that did not come as far as to be written.
+    /// The error for records that could not be written.
     fn unwritten(&self, cause: io::Error) -> SinkError {
         failure(self.name.clone(), self.lines.then_some(self.records), cause)
     }
@@ -274,7 +274,7 @@ impl Sink {
             return Ok(());
         }
         if self.regular {
-            // Empties what is replaced; takes a half-done run's last, uncertain records off.
+            // Empties a file that is replaced; cuts off the last, uncertain records of an unfinished run.
             self.file.set_len(self.committed_len).map_err(|cause| self.failed(&[], cause))?;
         }
         self.begun = true;
@@ -307,7 +307,7 @@ impl Sink {
         match self.file.write(bytes) {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-            // Whoever shares our terminal or pipe may have made it non-blocking for all of us.
+            // Another process that shares this terminal or pipe may have made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let mut writable = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
                 match poll(&mut writable, PollTimeout::NONE) {
@@ -332,7 +332,7 @@ impl Sink {
         let whole = end.map_or(0, |newline| newline + 1);
         self.commit(written.get(..whole).unwrap_or_default());
         if self.regular && self.begun {
-            // If even this fails there is nothing left to try; `cause` is what the user must hear of.
+            // If even this fails there is nothing left to try; the user is told of `cause`.
             _ = self.file.set_len(self.committed_len);
         }
         self.unwritten(cause)

@@ -9,7 +9,7 @@ use super::{Sink, SinkError};
 use crate::descriptor::{self, STDOUT};
 use crate::plan::Output;
 
-/// A file made by us that nothing was written to yet; dropping this takes it away.
+/// A new file that nothing was written to yet; dropping this removes it.
 #[derive(Debug)]
 pub(super) struct Unused(Option<PathBuf>);
 
@@ -22,14 +22,14 @@ impl Unused {
 impl Drop for Unused {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            // An empty file too many is not worth a word.
+            // An empty file that stays does no harm.
             _ = fs::remove_file(path);
         }
     }
 }
 
 impl Sink {
-    /// Opens the output, without changing anything in it. Opening a FIFO waits for its reader.
+    /// Opens the output without changing it. Opening a FIFO waits for its reader.
     ///
     /// # Errors
     /// [`SinkError::Exists`], [`SinkError::Directory`], [`SinkError::NoDirectory`] or [`SinkError::Open`].
@@ -54,9 +54,8 @@ impl Sink {
         }
     }
 
-    /// Opens the output of a run that was not finished, of which `bytes` with `records` records
-    /// are certain; what lies beyond is cut off with the first record written. `opaque` says that
-    /// records are no lines.
+    /// Opens the output of an unfinished run, of which `bytes` with `records` records are certain. The rest is cut
+    /// off when the first record is written. `opaque` says that records are something else than lines.
     ///
     /// # Errors
     /// [`SinkError::Open`], or [`SinkError::Changed`] when it is not what that run left.
@@ -82,7 +81,7 @@ impl Sink {
     }
 }
 
-/// A descriptor that was handed to us. It is a stream, whatever is behind it.
+/// An inherited descriptor. It is a stream, whatever is behind it.
 fn inherited(number: RawFd, shown: &Path) -> Result<Sink, SinkError> {
     // Not std's own handle of standard output: it looks for newlines and writes line by line.
     let file = descriptor::inherited_for_writing(number)
@@ -90,7 +89,7 @@ fn inherited(number: RawFd, shown: &Path) -> Result<Sink, SinkError> {
     Ok(Sink::new(file, shown.display().to_string(), false))
 }
 
-/// There is something at `path`, if only a link that leads nowhere.
+/// Opens what exists at `path`, even if it is only a link that leads nowhere.
 fn existing(path: &Path, overwrite: bool) -> Result<Sink, SinkError> {
     let regular = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {

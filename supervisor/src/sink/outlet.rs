@@ -1,27 +1,41 @@
-//! What the thread that writes records writes them to: a sink, and what is done
-//! to records on their way there or besides.
+//! What the writer thread writes records to: a sink, and what is done to records on
+//! their way there.
 //!
 //! Text is packed. Files that cannot be appended to (Parquet, SQLite, those of a
-//! directory) are made of JSON lines, which the sink keeps meanwhile: so they are
-//! as safe as any other output, and a file that a kill left behind half made is
-//! simply made again.
+//! directory) are built from records that the sink keeps meanwhile: so the records
+//! are as safe as in any other output, and a file that a kill left half built is
+//! built again.
 
 use std::fmt::Debug;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, Read as _};
 
 use super::packed::{IDLE_BYTES, MEMBER_BYTES, Packer};
 use super::whole::{Totals, Whole};
 use super::{Sink, SinkError};
 use crate::format::Packing;
 
-/// Takes an output that is whole on this machine to where it was asked for.
+/// Delivers an output that is whole on this machine.
 pub trait Deliver: Debug + Send {
-    /// Returns when it is there.
+    /// Returns when it is delivered.
     ///
     /// # Errors
-    /// When it cannot be brought there; what is on this machine stays as it is.
+    /// When it cannot be delivered; what is on this machine stays as it is.
     fn deliver(self: Box<Self>, totals: Totals) -> Result<(), SinkError>;
+}
+
+/// Why nothing can be built from the kept records.
+enum Stop {
+    /// They cannot be read.
+    Kept(io::Error),
+    /// What is built from them cannot be written.
+    Whole(SinkError),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Kept(error)
+    }
 }
 
 /// The output of a run.
@@ -34,13 +48,13 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Records go into `sink` as they are, or packed.
+    /// Writes records to `sink`, packed if asked for.
     #[must_use]
     pub fn new(sink: Sink, packing: Option<Packing>) -> Self {
         Self { sink, packer: packing.map(Packer::new), whole: None, delivery: None }
     }
 
-    /// Records are kept in `sink`, as JSON lines, until `whole` is made of them.
+    /// Keeps records in `sink`, in the form that `whole` is built from.
     #[must_use]
     pub fn keeping(sink: Sink, whole: Whole) -> Self {
         Self { sink, packer: None, whole: Some(Box::new(whole)), delivery: None }
@@ -52,17 +66,17 @@ impl Outlet {
         Self { delivery: Some(delivery), ..self }
     }
 
-    /// Whether something is done once there are no more records, which may fail: files are made of them, or
-    /// what they are in is delivered.
+    /// Whether something is done once there are no more records, which may fail: files are built from them, or
+    /// the output is delivered.
     #[must_use]
     pub const fn has_more_to_do(&self) -> bool {
         self.whole.is_some() || self.delivery.is_some()
     }
 
-    /// Makes of the records that are kept already what this run adds to.
+    /// Builds what this run adds to, from the records that are kept already.
     ///
     /// # Errors
-    /// [`SinkError`] when they cannot be read, or what is made of them not be written.
+    /// When they cannot be read, or what is built from them cannot be written.
     pub fn catch_up(&mut self) -> Result<(), SinkError> {
         let Some(whole) = &mut self.whole else { return Ok(()) };
         let bytes = self.sink.committed_len();
@@ -71,13 +85,12 @@ impl Outlet {
         }
         let path = whole.kept_at();
         let refused = |cause| SinkError::Open { path: path.clone(), cause };
-        let mut lines = BufReader::with_capacity(1 << 20, File::open(&path).map_err(refused)?).take(bytes);
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).map_err(refused)? > 0 {
-            whole.take(&line)?;
-            line.clear();
-        }
-        Ok(())
+        let records = File::open(&path).map_err(refused)?.take(bytes);
+        let cut = whole.cut();
+        cut.each(records, |record| whole.take(record).map_err(Stop::Whole)).map_err(|stop| match stop {
+            Stop::Kept(cause) => refused(cause),
+            Stop::Whole(error) => error,
+        })
     }
 
     /// Appends whole records.
@@ -91,17 +104,16 @@ impl Outlet {
         }
         self.sink.write(records)?;
         if let Some(whole) = &mut self.whole {
-            let mut rest = records;
-            while let Some(newline) = memchr::memchr(b'\n', rest) {
-                let (line, after) = rest.split_at_checked(newline + 1).unwrap_or((rest, &[]));
-                whole.take(line)?;
+            let (cut, mut rest) = (whole.cut(), records);
+            while let Some((record, after)) = cut.first(rest) {
+                whole.take(record)?;
                 rest = after;
             }
         }
         Ok(())
     }
 
-    /// Nothing else is coming right now: whoever reads along should see what there is.
+    /// Nothing follows right now: makes everything visible to a reader of the output.
     ///
     /// # Errors
     /// As [`Sink::write`].
@@ -112,7 +124,7 @@ impl Outlet {
         self.sink.flush()
     }
 
-    /// Hands everything to the system, so that it can be named in a journal; the output's length with it.
+    /// Hands everything to the system, so that a journal can name it. Returns the output's length.
     ///
     /// # Errors
     /// As [`Sink::write`].
@@ -141,7 +153,7 @@ impl Outlet {
         self.sink.finish()
     }
 
-    /// Closes what is appended to, puts the files that were made of it in their places, and delivers: there
+    /// Closes what is appended to, puts the files that were built from it in their places, and delivers: there
     /// are no more records.
     ///
     /// # Errors

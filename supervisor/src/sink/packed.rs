@@ -1,8 +1,8 @@
-//! Packs text into members (gzip) or frames (zstd), each of which holds whole
-//! records: one after the other they are a valid file, so an output that is cut
-//! back to the end of one is whole. Packing costs little beside the work on a
-//! page, and a member of one record would pack nothing, so this is done where
-//! records come together and not by the workers.
+//! Packs text into members (gzip) or frames (zstd), each of which holds whole records.
+//! Several of them in a row are a valid file, so an output that is cut back to the end
+//! of one is valid too. Packing costs little compared with the work on a page, and a
+//! member of one record would hardly shrink. So this is done where records come
+//! together, and not by the workers.
 
 use std::io::{self, Write as _};
 
@@ -12,10 +12,10 @@ use zstd::stream::write::Encoder as ZstdEncoder;
 
 use crate::format::Packing;
 
-/// Text in one member. Readers that work in parallel take members apart; larger ones pack hardly better.
+/// Bytes of text in one member. Parallel readers read members separately; larger ones hardly pack better.
 pub(super) const MEMBER_BYTES: usize = 4 << 20;
 
-/// Text that makes a member worth ending when nothing else is to be done.
+/// Bytes of text that make a member worth ending when nothing else is to be done.
 pub(super) const IDLE_BYTES: usize = 64 << 10;
 
 /// zstd's own default: as fast as a disk, and smaller than gzip.
@@ -66,8 +66,8 @@ impl Packer {
         }
     }
 
-    /// Ends the last member of a file. One that `is_empty` otherwise gets a member without text, for a file
-    /// without any is not packed.
+    /// Ends the last member of a file. A file that `is_empty` gets a member without text: without any member it
+    /// would not be a valid packed file.
     pub(super) fn end_file(&mut self, is_empty: bool) -> io::Result<Vec<u8>> {
         if is_empty && self.member.is_none() {
             self.member = Some(Member::begin(self.packing)?);
@@ -99,7 +99,7 @@ impl Member {
     }
 }
 
-/// All of a text, packed.
+/// Packs a whole text.
 ///
 /// # Errors
 /// When there is no memory for it.

@@ -49,7 +49,10 @@ fn an_existing_file_is_refused_unless_it_may_be_replaced() {
     let path = directory.path().join("out.jsonl");
     fs::write(&path, "what was there before\n").unwrap();
     let error = open(&path, false).unwrap_err();
-    assert_eq!(error.to_string(), format!("{} exists already; --overwrite replaces it", path.display()));
+    assert_eq!(
+        error.to_string(),
+        format!("{} exists; name another output, or replace it with --overwrite", path.display())
+    );
     let mut sink = open(&path, true).unwrap();
     sink.write(b"new\n").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "what was there before\n", "emptied too early");

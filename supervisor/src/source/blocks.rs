@@ -1,8 +1,7 @@
-//! Lines that go to a program, many of them as one target: what the supervisor
-//! does for each target would otherwise be most of what it costs to pass on a
-//! small line.
+//! Blocks of lines for a program. Many lines form one target, because the supervisor's cost per target would
+//! otherwise be most of the cost of a short line.
 //!
-//! Blank lines are none. A line that is too long is refused by itself.
+//! Blank lines are skipped. A line that is too long is refused alone.
 
 use std::io;
 
@@ -10,16 +9,16 @@ use super::Bytes;
 use super::lines::LineReader;
 use super::{Candidate, LINE_BYTES_MAX};
 
-/// Most lines in one block: they come back together.
+/// Most lines in a block. Their answers come back together.
 const LINES_MAX: usize = 64;
 
-/// Bytes after which a block is full: a few of them fit into one message.
+/// Bytes after which a block is full. A few blocks fit into one message.
 const BYTES_MAX: usize = 8 * 1024;
 
-/// Gathers lines into blocks.
+/// Collects lines into blocks.
 pub(super) struct BlockFeed {
     pub(super) reader: LineReader,
-    /// A line that was read and has no place in the block before it.
+    /// A line that was read but does not fit into the previous block.
     held: Option<Candidate>,
 }
 
@@ -28,12 +27,12 @@ impl BlockFeed {
         Self { reader: LineReader::new(bytes, LINE_BYTES_MAX), held: None }
     }
 
-    /// Whether something can be given without waiting for whoever writes the input.
+    /// Whether a block can be returned without waiting for the writer of the input.
     pub(super) fn is_ready(&self) -> bool {
         self.held.is_some() || self.reader.is_ready()
     }
 
-    /// The next lines, at most `lines_max` of them. Waits for the first one only.
+    /// Returns the next lines, at most `lines_max`. Waits for the first one only.
     pub(super) fn next(&mut self, lines_max: usize) -> io::Result<Option<Candidate>> {
         if let Some(held) = self.held.take() {
             return Ok(Some(held));
@@ -94,7 +93,7 @@ mod tests {
         check(b"\n \n\t\r\n", 9, &[]);
         check(b"1\r\n\n 2 \n3\n", 9, &[(3, "1\n2\n3")]);
         check(b"1\n2\n3\n", 2, &[(2, "1\n2"), (1, "3")]);
-        // What has no line feed may not be there yet.
+        // A line without line feed may not have arrived completely.
         check(b"1\n# 2", 9, &[(1, "1"), (1, "# 2")]);
     }
 

@@ -1,8 +1,8 @@
-//! One column of a CSV file with a header: every row is one target, so that a
-//! record's id is the row it came from.
+//! One column of a CSV file with a header. Every row is one target, so that a record's id is the number of
+//! its row.
 //!
-//! Only the wanted cells are held, and no more of each than a target may have:
-//! a quote that never closes costs time, not memory.
+//! Only the wanted cells are held, and each only up to the size limit of a target. So an unclosed quote costs
+//! time, but no memory.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
@@ -11,7 +11,7 @@ use csv_core::{ReadFieldResult, ReaderBuilder};
 use shared::csv::FIELDS_MAX;
 
 use super::Bytes;
-use super::kept::Kept;
+use super::kept::KeptColumns;
 use super::packed::unpacked;
 use super::text::trimmed;
 use super::{Candidate, SourceError, TARGET_BYTES_MAX};
@@ -21,21 +21,21 @@ use crate::units;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Reads one column, and those that are kept beside it.
+/// Reads the column of the inputs and the kept columns.
 pub(super) struct CsvFeed {
     cells: Cells,
     column: String,
-    /// The column's position.
+    /// The position of the input column.
     index: usize,
-    kept: Kept,
-    /// The positions of the kept columns, in the order of their numbers.
+    kept: KeptColumns,
+    /// The positions of the kept columns, in the order of their names.
     kept_at: Vec<usize>,
-    /// Number of the last row read, the header not counted.
+    /// Number of the last row read, without the header.
     row: u64,
 }
 
 impl CsvFeed {
-    /// Reads the header and finds the columns in it. Without a `delimiter` the name says what it is.
+    /// Reads the header and finds the columns in it. Without a `delimiter`, the file's name gives it.
     pub(super) fn open(
         path: &Path,
         bytes: Bytes,
@@ -62,7 +62,7 @@ impl CsvFeed {
         };
         let index = find(&columns.input)?;
         let kept_at = columns.keep.iter().map(find).collect::<Result<_, _>>()?;
-        let kept = Kept::new(&columns.keep);
+        let kept = KeptColumns::new(&columns.keep);
         Ok(Self { cells, column: columns.input.clone(), index, kept, kept_at, row: 0 })
     }
 
@@ -74,7 +74,7 @@ impl CsvFeed {
         self.cells.bytes_read
     }
 
-    /// The line being read, from 1.
+    /// The current line, from 1.
     pub(super) fn line(&self) -> u64 {
         self.cells.parser.line()
     }
@@ -100,14 +100,14 @@ impl CsvFeed {
                 self.row += 1;
                 let short = || {
                     let cells = units::counted(index as u64, "cell");
-                    format!("row {} has no \"{}\": it has {cells}", self.row, self.column)
+                    format!("row {} has no \"{}\", because it has only {cells}", self.row, self.column)
                 };
                 let mut candidate = found.unwrap_or_else(|| Candidate::refused(b"", short()));
                 if let Some(column) = self.kept.not_text().filter(|_| candidate.refused.is_none()) {
                     let (row, line) = (self.row, self.line() - u64::from(self.cells.line_ended));
                     let why = format!(
-                        "row {row} (line {line}): \"{column}\" is not UTF-8; say what the list is with --encoding, such as \
-                         windows-1252"
+                        "row {row} (line {line}): \"{column}\" is not UTF-8; give the encoding with --encoding, such as \
+                                                 windows-1252"
                     );
                     candidate = Candidate::refused(&candidate.input, why);
                 }
@@ -116,7 +116,7 @@ impl CsvFeed {
         }
     }
 
-    /// Keeps the cell at `index` under every name it has.
+    /// Keeps the cell at `index` under each of its names.
     fn keep(&mut self, index: usize) {
         for (number, at) in self.kept_at.iter().enumerate() {
             if *at == index {
@@ -134,26 +134,26 @@ impl CsvFeed {
     }
 }
 
-/// What a cell was the last of.
+/// What a cell ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Nothing: the row goes on.
+    /// Only the cell: the row continues.
     Cell,
     Row,
-    /// There was no cell any more.
+    /// The file: there was no more cell.
     File,
 }
 
-/// Cuts a stream into cells.
+/// Splits a stream into cells.
 struct Cells {
     reader: BufReader<Bytes>,
     parser: csv_core::Reader,
-    /// The last cell that was to be kept, cut at [`TARGET_BYTES_MAX`] or a little over.
+    /// The last kept cell, cut at [`TARGET_BYTES_MAX`] or slightly above.
     cell: Vec<u8>,
-    /// Its full length.
+    /// The full length of the cell.
     cell_bytes: u64,
     bytes_read: u64,
-    /// Whether the last byte that was read ended a line, so that the parser is on the next one already.
+    /// Whether the last byte ended a line, so that the parser is already on the next line.
     line_ended: bool,
 }
 
@@ -182,7 +182,7 @@ impl Cells {
         }
     }
 
-    /// Reads one cell to its end, into `cell` if it is to be kept.
+    /// Reads a cell to its end, into `cell` if `keep` is set.
     fn next(&mut self, keep: bool) -> io::Result<End> {
         if keep {
             self.cell.clear();
@@ -217,6 +217,7 @@ impl Cells {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::shown;
     use super::*;
 
     fn open(name: &str, text: &str, columns: &Columns) -> Result<CsvFeed, SourceError> {
@@ -239,11 +240,11 @@ mod tests {
         let mut feed = open_as("a.csv", text, &columns, Some(b';')).unwrap();
         let one = feed.next().unwrap().unwrap();
         assert_eq!((one.input.as_slice(), one.refused), (b"http://a/".as_slice(), None));
-        assert_eq!(one.kept, br#"{"name":"Anne"}"#);
+        assert_eq!(shown(&one.kept), r#"{"name":"Anne"}"#);
         let two = feed.next().unwrap().unwrap();
         assert_eq!(
-            (two.input.as_slice(), two.kept.as_slice()),
-            (b"http://b/".as_slice(), br#"{"name":null}"#.as_slice())
+            (two.input.as_slice(), shown(&two.kept).as_str()),
+            (b"http://b/".as_slice(), r#"{"name":null}"#)
         );
         let why = two.refused.unwrap();
         assert!(why.contains("row 2 (line 3): \"name\" is not UTF-8") && why.contains("--encoding"), "{why}");
@@ -286,7 +287,11 @@ mod tests {
         check(
             "a.csv",
             "id,url\n1\n2,\n3,http://a/,4,5\n",
-            &[Err("row 1 has no \"url\": it has 1 cell"), Err("row 2 has an empty \"url\""), Ok("http://a/")],
+            &[
+                Err("row 1 has no \"url\", because it has only 1 cell"),
+                Err("row 2 has an empty \"url\""),
+                Ok("http://a/"),
+            ],
         );
         let open_quote = format!("url\n\"{}\n", "x".repeat(3 * BUFFER_BYTES));
         check("a.csv", &open_quote, &[Err("786433 bytes")]);
@@ -311,7 +316,7 @@ mod tests {
         ] {
             let candidate = feed.next().unwrap().unwrap();
             assert_eq!(String::from_utf8_lossy(&candidate.input), input);
-            assert_eq!(String::from_utf8_lossy(&candidate.kept), kept);
+            assert_eq!(shown(&candidate.kept), kept);
             let why = candidate.refused.as_deref();
             assert_eq!(why.is_some(), refused.is_some(), "{why:?}");
             assert!(refused.is_none_or(|part| why.unwrap().contains(part)), "{why:?}");
@@ -323,8 +328,8 @@ mod tests {
     fn a_missing_column_names_the_nearest() {
         for (text, column, want) in [
             ("id,urls\n", "url", "did you mean \"urls\"?"),
-            ("id,link\n", "address", r#"it has: "id", "link""#),
-            ("", "url", "it is empty"),
+            ("id,link\n", "address", r#"its columns are: "id", "link""#),
+            ("", "url", "it has no columns"),
         ] {
             let error = open("a.csv", text, &column.into()).err().unwrap().to_string();
             assert!(error.contains(want), "{error}");

@@ -1,14 +1,14 @@
-//! Where a row begins in text that begins anywhere. Pure.
+//! Finds where a row begins in text that starts at an arbitrary position. Pure.
 //!
-//! Whether a byte is inside quotes depends on all quotes before it; but text says so itself within a few lines.
-//! Both are supposed, inside and outside, and the text is followed until one of them is refuted by a quote that
-//! stands where none may. In a file that keeps to the rules the other one is then true, and nothing was guessed.
+//! Whether a byte is inside quotes depends on all quotes before it, but the text shows it within a few lines.
+//! Both cases are assumed, inside and outside, and the text is read until one assumption is refuted by a
+//! quote where none is allowed. In a well-formed file the other assumption is then proven.
 //!
-//! Invariant: a supposition that is true is never refuted.
+//! Invariant: a true assumption is never refuted.
 
 use memchr::{memchr, memchr2};
 
-/// What the rows of a file look like.
+/// The format of a file's rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) delimiter: u8,
@@ -19,21 +19,21 @@ pub(super) struct Rules {
 pub(super) enum Decision {
     /// A row begins here.
     At(usize),
-    /// More text might tell.
+    /// More text may decide it.
     NotYet,
-    /// It cannot be told: neither supposition holds.
+    /// It cannot be decided: both assumptions are refuted.
     Never,
 }
 
 impl Rules {
-    /// Where in `text` a row begins. With `enough` there will be no more of it.
+    /// Finds where in `text` a row begins. `enough` means that there is no more text.
     pub(super) fn row_begins(self, text: &[u8], enough: bool) -> Decision {
         if memchr(b'"', text).is_none() {
             let first = memchr2(b'\n', b'\r', text);
             return first.filter(|_| enough).map_or(Decision::NotYet, |end| Decision::At(end + 1));
         }
-        let mut outside = Supposition::new(false);
-        let mut inside = Supposition::new(true);
+        let mut outside = Assumption::new(false);
+        let mut inside = Assumption::new(true);
         for (at, byte) in text.iter().enumerate() {
             outside.step(self, at, *byte);
             inside.step(self, at, *byte);
@@ -48,7 +48,8 @@ impl Rules {
             (false, true) => outside,
             (true, false) => inside,
             _ if !enough => return Decision::NotYet,
-            // Both hold. The one under which rows are as long as the header; else, quotes are rarer than none.
+            // Both are possible. Prefer the one whose rows match the header; else outside, because most text
+            // is unquoted.
             _ if inside.score > outside.score => inside,
             _ => outside,
         };
@@ -56,23 +57,23 @@ impl Rules {
     }
 }
 
-/// Text, read as if it began inside of quotes, or outside.
+/// Text read under the assumption that it begins inside or outside quotes.
 #[derive(Debug, Clone, Copy)]
-struct Supposition {
+struct Assumption {
     inside: bool,
-    /// A quote here would open a cell. Of the first byte that is not known.
+    /// Whether a quote here would open a cell. Unknown for the first byte.
     may_open: bool,
-    /// A quote has just closed.
+    /// Whether a quote has just closed.
     closed: bool,
     refuted: bool,
-    /// After the first line end.
+    /// The position after the first line end.
     first: Option<usize>,
     cells: u32,
-    /// Rows that have as many cells as the header, less those that have not.
+    /// Rows with as many cells as the header, minus the others.
     score: i64,
 }
 
-impl Supposition {
+impl Assumption {
     const fn new(inside: bool) -> Self {
         Self { inside, may_open: true, closed: false, refuted: false, first: None, cells: 1, score: 0 }
     }
@@ -124,22 +125,22 @@ mod tests {
         let check = |text: &str, want: Decision| {
             assert_eq!(rules(2).row_begins(text.as_bytes(), true), want, "{text:?}");
         };
-        // Outside: the quote in it opens a cell.
+        // Outside: the quote opens a cell.
         check("1,a\n2,\"b\"\n", Decision::At(4));
-        // Inside: the same quote closes one.
+        // Inside: the same quote closes a cell.
         check("x\ny\"\n3,c\n", Decision::At(5));
         check("x,\ny\",4\n\"a\nb\",3\n", Decision::At(8));
-        // No quote at all: outside.
+        // No quote: outside.
         check("1,a\n2,b\n", Decision::At(4));
-        // Nothing refutes either; rows are of the right length only outside.
+        // Neither is refuted; rows have the right length only outside.
         check("\"\",\"\"\n\"\",\"\"\n\"\",\"\"\n", Decision::At(6));
-        // Neither can be.
+        // Both are refuted.
         check("a\"b\nc \"d\" e\n", Decision::Never);
         check("no line end", Decision::NotYet);
     }
 
     proptest! {
-        /// From any byte of any valid file: what is found is a row's beginning, or nothing is.
+        /// From any byte of any valid file, either the beginning of a row is found, or nothing.
         #[test]
         fn what_is_decided_is_true(
             rows in proptest::collection::vec(
@@ -153,14 +154,14 @@ mod tests {
             for row in &rows {
                 begins.push(text.len());
                 let cells: Vec<String> = row.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
-                // Every other row without quotes where that can be.
+                // Write every other row without quotes, if possible.
                 let plain = row.concat().chars().all(char::is_alphabetic) && begins.len() % 2 == 0;
                 text.extend_from_slice(if plain { row.join(",") } else { cells.join(",") }.as_bytes());
                 text.push(b'\n');
             }
             begins.push(text.len());
             let at = cut.index(text.len());
-            let (mut outside, mut inside) = (Supposition::new(false), Supposition::new(true));
+            let (mut outside, mut inside) = (Assumption::new(false), Assumption::new(true));
             for (n, byte) in text[at..].iter().enumerate() {
                 outside.step(rules(3), n, *byte);
                 inside.step(rules(3), n, *byte);

@@ -1,4 +1,4 @@
-//! Why targets cannot be read, in words for the user.
+//! Errors of reading targets.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,83 +11,85 @@ pub enum SourceError {
     /// An input cannot be opened.
     #[error("cannot open {}: {error}", path.display())]
     Open {
-        /// Which.
+        /// The input.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
     /// An input cannot be read to its end.
     #[error("cannot read {} at {unit} {number}: {error}", path.display())]
     Read {
-        /// Which.
+        /// The input.
         path: PathBuf,
-        /// What is counted in it.
+        /// The unit of `number`, such as lines.
         unit: &'static str,
-        /// Where, from 1.
+        /// The position, from 1.
         number: u64,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
-    /// A place to cut a file cannot be looked for.
+    /// Reading around a cut of a file failed.
     #[error("cannot read {} at byte {at}: {error}", path.display())]
     Cut {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Where.
+        /// The position in bytes.
         at: u64,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
-    /// An input is not what it was when the run began.
+    /// An input has changed since the run started.
     #[error("{}: {what}", path.display())]
     Changed {
-        /// Which.
+        /// The input.
         path: PathBuf,
-        /// In which way.
+        /// What has changed.
         what: String,
     },
-    /// A table has no such column.
+    /// A table does not have the column.
     #[error("{}: no column \"{column}\" in {place}; {}", path.display(), hint(names, nearest.as_deref()))]
     NoColumn {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where its columns are named.
+        /// The part of the file that names the columns.
         place: &'static str,
-        /// What was asked for.
+        /// The requested column.
         column: String,
-        /// The columns there are.
+        /// The existing columns.
         names: Vec<String>,
-        /// The one that was probably meant.
+        /// The most similar column.
         nearest: Option<String>,
     },
-    /// A column of a table cannot be used as it was to be.
+    /// A column of a table cannot be used.
     #[error("{}: column \"{column}\" {why}", path.display())]
     Unfit {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which column.
+        /// The column.
         column: String,
-        /// What it holds, and what was needed.
+        /// What it contains, and what is needed.
         why: String,
     },
 }
 
-/// What stands between cells where commas do not.
+/// Common delimiters other than the comma.
 const OTHER_DELIMITERS: [char; 3] = [';', '\t', '|'];
 
-/// What a table without a column may have meant: the nearest name, or all of them.
+/// Suggests what to do about a missing column: a delimiter, the nearest name, or all names.
 pub(crate) fn hint(names: &[String], nearest: Option<&str>) -> String {
     let foreign = match names {
         [only] => only.chars().find(|letter| OTHER_DELIMITERS.contains(letter)),
         _ => None,
     };
     match (foreign, nearest, names) {
-        (Some('\t'), ..) => "it has one, with tabs in its name; is --delimiter tab missing?".to_owned(),
+        (Some('\t'), ..) => {
+            "it has a single column with tabs in its name; is --delimiter tab missing?".to_owned()
+        }
         (Some(letter), ..) => {
-            format!("it has one, {}; is --delimiter '{letter}' missing?", listed(names))
+            format!("it has a single column, {}; is --delimiter '{letter}' missing?", listed(names))
         }
         (None, Some(nearest), _) => format!("did you mean {nearest:?}?"),
-        (None, None, []) => "it is empty".to_owned(),
-        (None, None, names) => format!("it has: {}", listed(names)),
+        (None, None, []) => "it has no columns".to_owned(),
+        (None, None, names) => format!("its columns are: {}", listed(names)),
     }
 }

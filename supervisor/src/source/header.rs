@@ -1,4 +1,4 @@
-//! Reads the first row of a CSV file: which columns it has, and where its data begins.
+//! Reads the first row of a CSV file: its columns, and where its data begins.
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
@@ -12,43 +12,43 @@ use shared::file_state::FileState;
 
 use super::hold::{self, Held};
 
-/// Longest header. One that is longer is a quote that is never closed.
+/// Longest header. A longer one is most likely an unclosed quote.
 const HEADER_BYTES_MAX: usize = 16 << 20;
 
-/// Read at once.
+/// Bytes read at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// The byte order mark of UTF-8.
 const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// Kinds of files that somebody may try, which are no CSV that can be read.
+/// Extensions of files that are not CSV. They are refused with a clear error.
 const NOT_READ: [&str; 11] =
     ["7z", "arrow", "br", "bz2", "feather", "lz4", "parquet", "xls", "xlsx", "xz", "zip"];
 
-/// How files are to be read.
+/// How to read files.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
-    /// Between two cells.
+pub struct CsvReading {
+    /// The character between two cells.
     pub delimiter: u8,
     /// Whether the first row holds the names of the columns.
     pub header: bool,
-    /// What the user says about the encoding; a byte order mark says it better.
+    /// The encoding given by the user. A byte order mark takes precedence.
     pub encoding: Option<&'static Encoding>,
-    /// Whether the text is decoded first even if it could be cut into cells as it is.
+    /// Whether to decode the text even if it could be split into cells undecoded.
     pub decodes: bool,
 }
 
-/// A file that was named.
+/// A named file.
 #[derive(Debug)]
-pub struct Given {
-    /// As it was named.
+pub struct NamedFile {
+    /// The path as given.
     path: PathBuf,
-    /// The file, if workers cannot open it by that name.
+    /// The open file, if workers cannot open it by this path.
     pub held: Option<Held>,
 }
 
-impl Given {
-    /// Looks what `path` names. A pipe is read to its end.
+impl NamedFile {
+    /// Checks what `path` names. Reads a pipe to its end.
     ///
     /// # Errors
     /// [`HeaderError::Unreadable`].
@@ -67,59 +67,59 @@ impl Given {
     }
 }
 
-/// What the first row of a file tells.
+/// What the first row of a file shows.
 #[derive(Debug)]
 pub struct Header {
-    /// The file, without its positions.
+    /// The file, without the positions of its columns.
     pub file: CsvFile,
-    /// Its columns' names.
+    /// The names of its columns.
     pub names: Vec<String>,
-    /// The encoding of its text, before it is decoded.
+    /// The encoding of its text.
     pub encoding: &'static Encoding,
 }
 
 /// Why a file cannot be read as CSV.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
-    /// It cannot be read at all.
+    /// The file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
-    /// It is a directory or a device.
-    #[error("{} is {what}; csv takes files and pipes", path.display())]
+    /// The path is a directory or a device.
+    #[error("{} is {what}; csv reads files and pipes", path.display())]
     NotAFile {
-        /// Which.
+        /// The path.
         path: PathBuf,
         /// What it is.
         what: &'static str,
     },
-    /// Its name says that it is something else.
-    #[error("{}: .{extension} files are not read; .gz and .zst are, and any other file is taken for CSV", path.display())]
+    /// The file has another format, by its extension.
+    #[error("{}: cannot read .{extension} files; give CSV, with or without .gz or .zst", path.display())]
     NotCsv {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Its extension.
         extension: String,
     },
-    /// There is nothing in it.
-    #[error("{} is empty: there is no {}", path.display(), if *header { "header" } else { "first row" })]
+    /// The file is empty.
+    #[error("{} is empty; it has no {}", path.display(), if *header { "header" } else { "first row" })]
     Empty {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Whether a header was expected.
         header: bool,
     },
-    /// Its first row has no end.
+    /// The first row has no end.
     #[error(
-        "{}: the first row has more than {} cells or {} MiB: is it CSV, and is its first quote closed?",
+        "{}: the first row has more than {} cells or {} MiB; check that the file is CSV and that its quotes are closed",
         path.display(), FIELDS_MAX, HEADER_BYTES_MAX >> 20
     )]
     TooLong {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
 }
@@ -127,12 +127,12 @@ pub enum HeaderError {
 /// Reads the first row.
 ///
 /// # Errors
-/// [`HeaderError`] when it cannot be read, or is no CSV.
-pub fn read(given: &Given, reading: Reading) -> Result<Header, HeaderError> {
+/// [`HeaderError`] if the file cannot be read, or is not CSV.
+pub fn read(given: &NamedFile, reading: CsvReading) -> Result<Header, HeaderError> {
     let path = given.path.as_path();
     let unreadable = |error| HeaderError::Unreadable { path: path.to_owned(), error };
     check_kind(path, given)?;
-    // One and the same from here on: whether workers have opened another is checked by its state.
+    // The file's state is taken from this handle, so workers notice if they open a different file.
     let opened = given.open().map_err(unreadable)?;
     let metadata = opened.metadata().map_err(unreadable)?;
     let mut file = CsvFile {
@@ -174,8 +174,8 @@ pub fn read(given: &Given, reading: Reading) -> Result<Header, HeaderError> {
     Ok(Header { file, names, encoding })
 }
 
-/// Refuses what opening would wait for, or what is no text.
-fn check_kind(path: &Path, given: &Given) -> Result<(), HeaderError> {
+/// Refuses directories and devices, whose opening may block or which contain no text.
+fn check_kind(path: &Path, given: &NamedFile) -> Result<(), HeaderError> {
     if given.held.is_some() {
         return Ok(());
     }
@@ -188,7 +188,7 @@ fn check_kind(path: &Path, given: &Given) -> Result<(), HeaderError> {
     Err(HeaderError::NotAFile { path: path.to_owned(), what })
 }
 
-/// How a file is packed, by its name.
+/// Returns the compression of a file, by its name.
 fn packing(path: &Path) -> Result<Packing, HeaderError> {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let extension = extension.to_ascii_lowercase();
@@ -200,7 +200,7 @@ fn packing(path: &Path) -> Result<Packing, HeaderError> {
     }
 }
 
-/// How a file is packed that has no name of its own to say it, by its first bytes: those of no text.
+/// Returns the compression of a file without a name, by its first bytes, which cannot begin a text.
 fn packing_inside(opened: &File) -> io::Result<Packing> {
     let mut begin = [0; 4];
     let count = opened.read_at(&mut begin, 0)?;
@@ -211,13 +211,13 @@ fn packing_inside(opened: &File) -> io::Result<Packing> {
     })
 }
 
-/// The text of a file, from its beginning.
+/// Returns the text of a file, from its beginning.
 fn text<'a>(mut opened: &'a File, file: &CsvFile) -> io::Result<Text<'a>> {
     opened.rewind()?;
     Text::new(opened, file)
 }
 
-/// The encoding that a byte order mark at the beginning of the text says.
+/// Returns the encoding that a byte order mark at the beginning gives.
 fn mark(opened: &File, file: &CsvFile) -> io::Result<Option<&'static Encoding>> {
     let mut begin = Vec::new();
     text(opened, file)?.take(MARK.len() as u64).read_to_end(&mut begin)?;
@@ -226,13 +226,13 @@ fn mark(opened: &File, file: &CsvFile) -> io::Result<Option<&'static Encoding>> 
 
 struct First {
     cells: Vec<Vec<u8>>,
-    /// How much of the text it takes up, with what stands before it.
+    /// Bytes of the text up to its end.
     bytes: u64,
     /// Whether the text begins with a UTF-8 byte order mark.
     has_mark: bool,
 }
 
-/// Reads until `piece` is full or the text ends: what is looked for at its beginning is never cut in two.
+/// Reads until `piece` is full or the text ends, so that its beginning is never incomplete.
 fn fill(text: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(room) = piece.get_mut(filled..).filter(|room| !room.is_empty()) {
@@ -246,7 +246,7 @@ fn fill(text: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// The first row; `None` if it has no end within what is allowed.
+/// Reads the first row; `None` if it does not end within the limits.
 fn first_row(opened: &File, file: &CsvFile) -> io::Result<Option<First>> {
     let mut text = text(opened, file)?;
     let mut reader = ReaderBuilder::new().delimiter(file.delimiter).build();
@@ -276,7 +276,7 @@ fn first_row(opened: &File, file: &CsvFile) -> io::Result<Option<First>> {
             if ended {
                 return Ok(Some(First { cells, bytes: bytes as u64, has_mark }));
             }
-            // To the reader, nothing is the end of the text.
+            // The CSV parser takes empty input as the end of the text.
             if rest.is_empty() && count > 0 {
                 break;
             }
@@ -291,13 +291,14 @@ fn first_row(opened: &File, file: &CsvFile) -> io::Result<Option<First>> {
 mod tests {
     use super::*;
 
-    const READING: Reading = Reading { delimiter: b',', header: true, encoding: None, decodes: false };
+    const CSV_READING: CsvReading =
+        CsvReading { delimiter: b',', header: true, encoding: None, decodes: false };
 
     fn check(name: &str, contents: &[u8], header: bool, want: Result<(&[&str], u64), &str>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, contents).unwrap();
-        let got = Given::new(&path).and_then(|given| read(&given, Reading { header, ..READING }));
+        let got = NamedFile::new(&path).and_then(|given| read(&given, CsvReading { header, ..CSV_READING }));
         match (got, want) {
             (Ok(Header { file, names, .. }), Ok((want, start))) => {
                 assert_eq!(
@@ -323,9 +324,9 @@ mod tests {
 
     #[test]
     fn what_is_no_csv_is_refused() {
-        check("a.csv", b"", true, Err("is empty: there is no header"));
-        check("a.csv", b"\n\n", false, Err("is empty: there is no first row"));
-        check("a.xlsx", b"PK", true, Err(".xlsx files are not read"));
+        check("a.csv", b"", true, Err("is empty; it has no header"));
+        check("a.csv", b"\n\n", false, Err("is empty; it has no first row"));
+        check("a.xlsx", b"PK", true, Err("cannot read .xlsx files"));
         check("a.csv", &b",".repeat(FIELDS_MAX + 2), true, Err("more than 100000 cells"));
         check("a.gz", b"not gzip", true, Err("cannot read"));
         let dir = tempfile::tempdir().unwrap();
@@ -334,7 +335,7 @@ mod tests {
             (dir.path().join("no.csv"), "cannot read"),
             ("/dev/null".into(), "is a device"),
         ] {
-            let error = read(&Given::new(&path).unwrap(), READING).unwrap_err().to_string();
+            let error = read(&NamedFile::new(&path).unwrap(), CSV_READING).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
     }
@@ -355,12 +356,12 @@ mod tests {
         ];
         for (label, contents, want, is_decoded) in table {
             std::fs::write(&path, contents).unwrap();
-            let given = Given::new(&path).unwrap();
+            let given = NamedFile::new(&path).unwrap();
             let encoding = Encoding::for_label(label.as_bytes());
-            let header = read(&given, Reading { encoding, ..READING }).unwrap();
+            let header = read(&given, CsvReading { encoding, ..CSV_READING }).unwrap();
             assert_eq!((header.encoding.name(), header.file.decode.is_some()), (want, is_decoded), "{label}");
             assert_eq!(header.names, ["é"], "{label}");
-            let header = read(&given, Reading { encoding, decodes: true, ..READING }).unwrap();
+            let header = read(&given, CsvReading { encoding, decodes: true, ..CSV_READING }).unwrap();
             assert_eq!(
                 (header.names[0].as_str(), header.file.decode.is_some()),
                 ("é", want != "UTF-8"),

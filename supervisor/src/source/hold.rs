@@ -1,8 +1,8 @@
-//! Files that workers cannot open by their names, held open for them: descriptors of this process, and what
-//! can be read only once, from front to back, which is copied first.
+//! Files that workers cannot open by name, held open for them: descriptors of this process, and streams,
+//! which are copied to disk first.
 //!
-//! A copy has no name, so a kill leaves nothing behind; workers find it as a descriptor of this process, by
-//! `/proc/PID/fd`, before they step into their sandbox.
+//! A copy has no name, so a kill leaves nothing behind. Workers open it as `/proc/PID/fd/N` of this process,
+//! before they enter their sandbox.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek as _};
@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
-use crate::descriptor::{self, Leads};
+use crate::descriptor::{self, Resolved};
 
 /// A file that is held open for the workers.
 #[derive(Debug, Clone)]
 pub struct Held {
-    /// The file; closed with the last clone of it.
+    /// The file. It is closed with its last clone.
     pub file: Arc<File>,
-    /// Where workers find it.
+    /// The path by which workers open it.
     pub at: PathBuf,
 }
 
@@ -29,7 +29,7 @@ impl Held {
         Self { file: Arc::new(file), at }
     }
 
-    /// Keeps what `stream` gives, at most `bytes_max` bytes of it.
+    /// Copies at most `bytes_max` bytes of `stream`.
     fn copy_of(stream: impl Read, bytes_max: u64) -> io::Result<Self> {
         let mut copy = tempfile::tempfile().map_err(not_kept)?;
         io::copy(&mut stream.take(bytes_max), &mut copy).map_err(not_kept)?;
@@ -39,26 +39,26 @@ impl Held {
 
 fn not_kept(error: io::Error) -> io::Error {
     let place = tempfile::env::temp_dir();
-    io::Error::new(error.kind(), format!("{error}, while it was copied to {}", place.display()))
+    io::Error::new(error.kind(), format!("{error}, while copying it to {}", place.display()))
 }
 
 /// Holds standard input.
 ///
 /// # Errors
-/// When it cannot be read, or a copy of it not be kept.
+/// If it cannot be read or copied.
 pub(super) fn stdin(bytes_max: u64) -> io::Result<Held> {
     of_descriptor(0, bytes_max)
 }
 
-/// Holds what `path` names, if that is a descriptor of this process or a pipe. Of a pipe this waits for the end.
+/// Holds what `path` names, if that is a descriptor of this process or a pipe. Reads a pipe to its end.
 ///
 /// # Errors
 /// As `stdin`.
 pub fn descriptor_or_pipe(path: &Path, bytes_max: u64) -> io::Result<Option<Held>> {
-    match descriptor::leads(path) {
-        Leads::Descriptor(number) => return of_descriptor(number, bytes_max).map(Some),
-        Leads::Ourselves => return Held::copy_of(File::open(path)?, bytes_max).map(Some),
-        Leads::To(_) => {}
+    match descriptor::resolve(path) {
+        Resolved::Descriptor(number) => return of_descriptor(number, bytes_max).map(Some),
+        Resolved::ProcSelf => return Held::copy_of(File::open(path)?, bytes_max).map(Some),
+        Resolved::Path(_) => {}
     }
     let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
     if !is_pipe {
@@ -67,7 +67,8 @@ pub fn descriptor_or_pipe(path: &Path, bytes_max: u64) -> io::Result<Option<Held
     Held::copy_of(File::open(path)?, bytes_max).map(Some)
 }
 
-/// The same, and a file whose size says nothing about it, as below `/proc` and in some file systems of users.
+/// Like [`descriptor_or_pipe`], but also copies files with a wrong size, as below `/proc` and in some FUSE
+/// file systems.
 ///
 /// # Errors
 /// As [`stdin`].
@@ -89,7 +90,7 @@ fn of_descriptor(number: i32, bytes_max: u64) -> io::Result<Held> {
     Held::copy_of(file, bytes_max)
 }
 
-/// Whether there is something at the last byte that the file should have.
+/// Whether the file has as many bytes as its metadata says.
 fn has_its_size(file: &File, metadata: &Metadata) -> io::Result<bool> {
     match metadata.len().checked_sub(1) {
         None => Ok(false),

@@ -1,24 +1,23 @@
-//! Which host a URL asks, in one spelling, so that all its targets share one
-//! budget. Computed here because the thread that decides has no time to parse.
+//! Finds the host of a URL in one spelling, so that all its targets share one budget. Computed here because
+//! the deciding thread has no time to parse.
 //!
-//! Agrees with the URL parser wherever both have an answer: what the short way
-//! does not understand goes the long way.
+//! Agrees with the URL parser: the fast path handles simple URLs, and all others go through the parser.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use url::{Host as UrlHost, Url};
 
-/// The host whose budget a target counts against.
+/// The host whose budget a target uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Lower-case name or address, with the port when it is not the scheme's own.
+    /// Name or address in lower case, with the port if it is not the scheme's default.
     pub name: Arc<str>,
-    /// Whether it is this machine, which needs no sparing.
+    /// Whether it is this machine, which has no default limit.
     pub loopback: bool,
 }
 
-/// Finds hosts; remembers the last, since neighbours in a list mostly share it.
+/// Finds hosts, and remembers the last one, because neighbours in a list mostly share it.
 #[derive(Debug, Default)]
 pub(super) struct HostFinder {
     last: Option<Host>,
@@ -26,7 +25,7 @@ pub(super) struct HostFinder {
 }
 
 impl HostFinder {
-    /// The host of `url`; `None` when it is not an absolute http(s) URL.
+    /// Returns the host of `url`; `None` if it is not an absolute http(s) URL.
     pub(super) fn find(&mut self, url: &[u8]) -> Option<Host> {
         self.spelling.clear();
         let loopback = short_way(url, &mut self.spelling).or_else(|| long_way(url, &mut self.spelling))?;
@@ -41,7 +40,7 @@ impl HostFinder {
     }
 }
 
-/// Handles `http(s)://plain-name[:port]` without allocating; says nothing about the rest.
+/// The fast path: handles `http(s)://plain-name[:port]` without allocating, and returns `None` for all else.
 fn short_way(url: &[u8], spelling: &mut String) -> Option<bool> {
     let (rest, own_port) = match (strip_scheme(url, b"http://"), strip_scheme(url, b"https://")) {
         (Some(rest), _) => (rest, 80),
@@ -52,7 +51,7 @@ fn short_way(url: &[u8], spelling: &mut String) -> Option<bool> {
     let authority = str::from_utf8(rest.get(..end)?).ok()?;
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-    // A last label that begins with a digit may be an IPv4 address in one of its disguises.
+    // If the last label begins with a digit, the host may be an IPv4 address in an unusual spelling.
     let named =
         name.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_alphabetic()));
     if !plain || !named || !port.bytes().all(|b| b.is_ascii_digit()) {
@@ -78,7 +77,7 @@ fn long_way(url: &[u8], spelling: &mut String) -> Option<bool> {
     }
     let loopback = match url.host()? {
         UrlHost::Domain(name) => {
-            // `example.com.` is the same server as `example.com`.
+            // `example.com.` is the same host as `example.com`.
             spelling.push_str(name.strip_suffix('.').unwrap_or(name));
             is_localhost(spelling)
         }

@@ -1,6 +1,5 @@
-//! One key of a JSON-lines file: every line is one target, so that a record's
-//! id is the line it came from. A line without a usable value is refused by
-//! itself; the others go on.
+//! One key of a JSON-lines file. Every line is one target, so that a record's id is the number of its line. A
+//! line without a usable value is refused alone.
 
 use std::fmt;
 use std::io;
@@ -10,23 +9,23 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Bytes;
-use super::kept::Kept;
+use super::kept::KeptColumns;
 use super::lines::LineReader;
 use super::text::trimmed;
 use super::{Candidate, LINE_BYTES_MAX, NOT_UTF8};
 use crate::plan::Columns;
 
-/// Reads `key` out of every line, and the keys that are kept beside it.
+/// Reads the value of `key` and the kept keys from every line.
 pub(super) struct JsonFeed {
     pub(super) reader: LineReader,
     key: String,
-    kept: Kept,
+    kept: KeptColumns,
 }
 
 impl JsonFeed {
     pub(super) fn new(bytes: Bytes, columns: &Columns) -> Self {
         let reader = LineReader::new(bytes, LINE_BYTES_MAX);
-        Self { reader, key: columns.input.clone(), kept: Kept::new(&columns.keep) }
+        Self { reader, key: columns.input.clone(), kept: KeptColumns::new(&columns.keep) }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
@@ -51,7 +50,7 @@ impl JsonFeed {
                     Candidate::refused(line, format!("line {number}: \"{}\" is not a string", self.key))
                 }
                 Ok(None) => Candidate::refused(line, format!("line {number} has no \"{}\"", self.key)),
-                // What was read before the error may be anything.
+                // The values read before the error are not trustworthy.
                 Err(error) => {
                     let why = match str::from_utf8(line) {
                         Ok(_) => format!("line {number} is not a JSON object: {error}"),
@@ -65,30 +64,30 @@ impl JsonFeed {
     }
 }
 
-/// The value of `key`, if the object has it; its other values that are to be kept go there.
-fn value_of(line: &[u8], key: &str, kept: &mut Kept) -> serde_json::Result<Option<Value>> {
+/// Returns the value of `key`, if the object has it, and stores the values of kept keys in `kept`.
+fn value_of(line: &[u8], key: &str, kept: &mut KeptColumns) -> serde_json::Result<Option<Value>> {
     let mut json = serde_json::Deserializer::from_slice(line);
     let value = json.deserialize_map(Row { key, kept })?;
     json.end()?;
     value.map(|value| parsed(value.get())).transpose()
 }
 
-/// A value. Half a surrogate pair in a text becomes U+FFFD, as a browser makes of it.
+/// Parses a value. An unpaired surrogate in a string becomes U+FFFD, as in browsers.
 fn parsed(json: &str) -> serde_json::Result<Value> {
     serde_json::from_str(json).or_else(|error| {
-        let text = serde_json::Deserializer::from_str(json).deserialize_bytes(Halves);
+        let text = serde_json::Deserializer::from_str(json).deserialize_bytes(UnpairedSurrogates);
         text.map(Value::String).map_err(|_| error)
     })
 }
 
-/// Takes a text in which there may be halves of surrogate pairs, of three bytes each.
-struct Halves;
+/// Accepts a string that may contain unpaired surrogates, of three bytes each.
+struct UnpairedSurrogates;
 
-impl Visitor<'_> for Halves {
+impl Visitor<'_> for UnpairedSurrogates {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
+        f.write_str("a string")
     }
 
     fn visit_bytes<E>(self, text: &[u8]) -> Result<String, E> {
@@ -101,10 +100,10 @@ impl Visitor<'_> for Halves {
     }
 }
 
-/// Takes the wanted values of an object and builds nothing for the others.
+/// Reads the wanted values of an object, and builds nothing for the others.
 struct Row<'a> {
     key: &'a str,
-    kept: &'a mut Kept,
+    kept: &'a mut KeptColumns,
 }
 
 impl<'de> Visitor<'de> for Row<'_> {
@@ -133,10 +132,10 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 }
 
-/// What one value of an object is wanted for.
+/// The uses of one value of an object.
 struct Uses {
     input: bool,
-    /// Under which numbers it is kept; without any, nothing is allocated.
+    /// The numbers under which it is kept. If empty, nothing is allocated.
     kept: Vec<usize>,
 }
 
@@ -148,14 +147,14 @@ impl Uses {
 
 struct Wanted<'a> {
     key: &'a str,
-    kept: &'a Kept,
+    kept: &'a KeptColumns,
 }
 
 impl<'de> DeserializeSeed<'de> for Wanted<'_> {
     type Value = Uses;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Uses, D::Error> {
-        // Not as text, which a key with half a surrogate pair is not.
+        // As bytes, because a key with an unpaired surrogate is not valid UTF-8.
         deserializer.deserialize_bytes(self)
     }
 }
@@ -175,6 +174,7 @@ impl Visitor<'_> for Wanted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::shown;
     use super::*;
 
     fn open(text: &str, columns: &Columns) -> JsonFeed {
@@ -201,7 +201,7 @@ mod tests {
         check("{\"url\":\"http://a/\"}\r\n", Ok("http://a/"));
         check("{\"url\":\"\u{feff}http://a/\u{a0}\"}\n\n", Ok("http://a/"));
         check(r#"{"url":"http://a/\ud83dx\udc00"}"#, Ok("http://a/\u{fffd}x\u{fffd}"));
-        // Keys that are no text at all, which nobody asked for.
+        // Unwanted keys that are not valid UTF-8.
         check(r#"{"\ud83d":1,"\udc00\u00e9":{"\ud83d":2},"url":"http://a/"}"#, Ok("http://a/"));
     }
 
@@ -224,7 +224,7 @@ mod tests {
             let line = b"{\"x\":\"\xe9\",\"url\":\"http://a/\"}\n".to_vec();
             JsonFeed::new(Box::new(io::Cursor::new(line)), columns)
         };
-        // Where nobody asks for it, it may be anything.
+        // Unwanted values may be invalid.
         assert_eq!(open(&"url".into()).next().unwrap().unwrap().refused, None);
         let columns = Columns { input: "url".to_owned(), keep: vec!["x".to_owned()] };
         let why = open(&columns).next().unwrap().unwrap().refused.unwrap();
@@ -250,7 +250,7 @@ mod tests {
         ] {
             let candidate = feed.next().unwrap().unwrap();
             assert_eq!(String::from_utf8_lossy(&candidate.input), input);
-            assert_eq!(String::from_utf8_lossy(&candidate.kept), kept);
+            assert_eq!(shown(&candidate.kept), kept);
         }
     }
 

@@ -1,129 +1,142 @@
-//! What of a row is carried into its record besides the input: built column by
-//! column while the row is read, handed on as one encoded JSON object that
-//! nobody looks into any more. Nothing is built when nothing is to be kept.
+//! The kept columns of a row (`--keep`), which go into its record. They are collected while the row is read,
+//! and passed on encoded. If no column is kept, nothing is built.
+
+use shared::kept::{Value, push};
 
 use super::TARGET_BYTES_MAX;
 
-/// The kept columns of the row being read.
+/// The kept columns of the current row.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptColumns {
     columns: Vec<Column>,
-    /// The number of a column of this row that is not UTF-8.
+    /// The number of a column in this row that is not UTF-8.
     not_text: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Column {
     name: String,
-    /// Its name as JSON, with the colon.
-    key: Vec<u8>,
-    /// Its value as JSON; empty is `null`.
-    value: Vec<u8>,
+    value: String,
+    /// Whether the value is JSON, and not a text.
+    is_json: bool,
     /// Full length of the value, of which no more than fits in a message is in `value`.
     bytes: u64,
 }
 
-impl Kept {
+impl Column {
+    fn set(&mut self, value: &str, is_json: bool) {
+        self.value.clear();
+        self.value.push_str(value);
+        self.is_json = is_json;
+    }
+}
+
+impl KeptColumns {
     pub(super) fn new(names: &[String]) -> Self {
-        let columns = names.iter().map(|name| {
-            let mut key = serde_json::to_vec(name).unwrap_or_default();
-            key.push(b':');
-            Column { name: name.clone(), key, value: Vec::new(), bytes: 0 }
+        let columns = names.iter().map(|name| Column {
+            name: name.clone(),
+            value: "null".to_owned(),
+            is_json: true,
+            bytes: 0,
         });
         Self { columns: columns.collect(), not_text: None }
     }
 
-    /// The names, in the order of their numbers.
+    /// Returns the names, in the order of their numbers.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.name.as_str())
     }
 
-    /// A row begins: whatever it does not have is `null`.
+    /// Starts a row, with all values `null`.
     pub(super) fn begin(&mut self) {
         self.not_text = None;
         for column in &mut self.columns {
-            column.value.clear();
+            column.set("null", true);
             column.bytes = 0;
         }
     }
 
-    /// Text of the row, `bytes` long in full. What is not UTF-8 is not kept, and the row says so.
+    /// Sets a text of the row, `bytes` long in full. A value that is not UTF-8 is not kept; see [`Self::not_text`].
     pub(super) fn set_text(&mut self, number: usize, text: &[u8], bytes: u64) {
         let Some(column) = self.columns.get_mut(number) else { return };
-        column.value.clear();
         column.bytes = bytes;
+        column.set("null", true);
         if bytes <= TARGET_BYTES_MAX as u64 {
             match str::from_utf8(text) {
-                // A vector takes whatever it is given.
-                Ok(text) => drop(serde_json::to_writer(&mut column.value, text)),
+                Ok(text) => column.set(text, false),
                 Err(_) => self.not_text = Some(number),
             }
         }
     }
 
-    /// The column of this row that is not UTF-8, if one is not.
+    /// Returns the column of this row that is not UTF-8, if any.
     pub(super) fn not_text(&self) -> Option<&str> {
         self.columns.get(self.not_text?).map(|column| column.name.as_str())
     }
 
-    /// A value that is JSON already.
+    /// Sets a value that is JSON already.
     pub(super) fn set_json(&mut self, number: usize, json: &str) {
         let Some(column) = self.columns.get_mut(number) else { return };
-        column.value.clear();
         column.bytes = json.len() as u64;
-        if json.len() <= TARGET_BYTES_MAX {
-            column.value.extend_from_slice(json.as_bytes());
-        }
+        column.set(if json.len() <= TARGET_BYTES_MAX { json } else { "null" }, true);
     }
 
-    /// The row's object; nothing when nothing is kept.
+    /// Encodes the values of the row; empty if no column is kept.
     pub(super) fn encode(&self) -> Encoded {
-        let mut object = Vec::new();
-        let mut bytes = 0;
+        let (mut values, mut bytes) = (Vec::new(), 0);
         for column in &self.columns {
-            object.push(if object.is_empty() { b'{' } else { b',' });
-            object.extend_from_slice(&column.key);
-            object.extend_from_slice(if column.value.is_empty() { b"null" } else { &column.value });
-            bytes += column.bytes.max(column.value.len() as u64) + column.key.len() as u64 + 1;
-            if bytes > TARGET_BYTES_MAX as u64 {
-                object.truncate(1);
+            let value = if column.is_json { Value::Json(&column.value) } else { Value::Text(&column.value) };
+            // Those of a row that is too long are of no use.
+            let has_room = bytes <= TARGET_BYTES_MAX as u64 && push(&column.name, value, &mut values);
+            bytes += column.bytes.max(column.value.len() as u64) + column.name.len() as u64 + OVERHEAD_BYTES;
+            if !has_room {
+                bytes = bytes.max(TARGET_BYTES_MAX as u64 + 1);
             }
         }
-        if !object.is_empty() {
-            object.push(b'}');
-        }
-        Encoded { object, bytes }
+        Encoded { values, bytes }
     }
 }
 
-/// What is kept of one row.
+/// Bytes of a value besides its name and itself.
+const OVERHEAD_BYTES: u64 = 4;
+
+/// The kept columns of one row, encoded.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Encoded {
-    /// The object. Of no use when `bytes` says that it would not fit.
-    pub(super) object: Vec<u8>,
-    /// How long it is in full.
+    /// The values. Incomplete if `bytes` exceeds the limit.
+    pub(super) values: Vec<u8>,
+    /// Their full length.
     pub(super) bytes: u64,
+}
+
+/// The values of a target, as its record shows them.
+#[cfg(test)]
+pub(super) fn shown(kept: &[u8]) -> String {
+    let mut object = Vec::new();
+    if !kept.is_empty() {
+        shared::kept::Kept(kept).write_object(&mut object);
+    }
+    String::from_utf8(object).unwrap()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn kept(names: &[&str]) -> Kept {
-        Kept::new(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+    fn kept(names: &[&str]) -> KeptColumns {
+        KeptColumns::new(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
-    fn an_object_has_every_column_in_order() {
+    fn every_column_is_carried_in_order() {
         let mut row = kept(&["a \"b\"", "n", "none"]);
         row.begin();
         row.set_text(0, b"x\n\"", 3);
         row.set_json(1, "[1e400, {}]");
-        let encoded = row.encode();
-        let text = String::from_utf8(encoded.object).unwrap();
+        let text = shown(&row.encode().values);
         assert_eq!(text, "{\"a \\\"b\\\"\":\"x\\n\\\"\",\"n\":[1e400, {}],\"none\":null}");
         row.begin();
-        let text = String::from_utf8(row.encode().object).unwrap();
+        let text = shown(&row.encode().values);
         assert_eq!(text, "{\"a \\\"b\\\"\":null,\"n\":null,\"none\":null}");
     }
 
@@ -138,7 +151,7 @@ mod tests {
         row.set_text(0, b"begin", 1 << 40);
         row.set_json(1, &"1".repeat(TARGET_BYTES_MAX + 1));
         let encoded = row.encode();
-        assert!(encoded.bytes > 1 << 40 && encoded.object.len() < 100, "{encoded:?}");
+        assert!(encoded.bytes > 1 << 40 && encoded.values.len() < 100, "{encoded:?}");
         let mut row = kept(&["a", "b"]);
         for number in 0..2 {
             row.set_text(number, &vec![b'x'; TARGET_BYTES_MAX / 2], (TARGET_BYTES_MAX / 2) as u64);

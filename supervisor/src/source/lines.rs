@@ -1,5 +1,5 @@
-//! Lines of a file or a pipe, however long the lines and however long the file:
-//! one buffer, never grown past the longest line that is of use.
+//! Lines of a file or pipe of any length. Uses one buffer, which never grows beyond the longest accepted
+//! line.
 
 use std::io::{self, BufRead as _, BufReader};
 
@@ -7,13 +7,13 @@ use super::Bytes;
 use super::text::trimmed;
 use super::{Candidate, TargetKind};
 
-/// Bytes read at once. A pipe holds 64 KiB; four of them save system calls on files.
+/// Bytes read at a time. A pipe holds 64 KiB; four times as much saves system calls on files.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Cuts a stream into lines.
+/// Splits a stream into lines.
 pub(super) struct LineReader {
     reader: BufReader<Bytes>,
-    /// Longest line kept whole; of a longer one only the beginning is.
+    /// Longest line that is kept completely. Of a longer one, only the beginning is.
     line_bytes_max: usize,
     line: Vec<u8>,
     pub(super) bytes_read: u64,
@@ -32,13 +32,13 @@ impl LineReader {
         }
     }
 
-    /// Whether the next line is already here, so that reading it waits for nobody.
+    /// Whether the next line is in the buffer, so that reading it does not wait.
     pub(super) fn is_ready(&self) -> bool {
         memchr::memchr(b'\n', self.reader.buffer()).is_some()
     }
 
-    /// Gives whole lines that are in the buffer, without their line feeds, for as long as `take` wants more.
-    /// They are shorter than the buffer.
+    /// Passes complete lines of the buffer to `take`, without their line feeds, until `take` returns
+    /// false. They are shorter than the buffer.
     pub(super) fn each_ready(&mut self, mut take: impl FnMut(&[u8]) -> bool) {
         let mut used = 0;
         let buffer = self.reader.buffer();
@@ -54,8 +54,8 @@ impl LineReader {
         self.bytes_read += used as u64;
     }
 
-    /// The next line without its line feed (its first `line_bytes_max` bytes, if
-    /// there are more) and its full length; `None` at the end.
+    /// Returns the next line without its line feed, cut at `line_bytes_max` bytes, and its full length.
+    /// `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<(&[u8], u64)>> {
         self.line.clear();
         let mut line_bytes = 0u64;
@@ -87,7 +87,7 @@ impl LineReader {
     }
 }
 
-/// One target a line; blank lines and `#` comments are none.
+/// Reads one target per line, and skips blank lines and `#` comments.
 pub(super) struct LineFeed {
     pub(super) reader: LineReader,
     kind: TargetKind,
@@ -109,7 +109,7 @@ impl LineFeed {
             }
             let input = match self.kind {
                 TargetKind::Url => trimmed,
-                // A file's name may begin or end with a space.
+                // A file name may begin or end with a space.
                 TargetKind::Path | TargetKind::Lines => line.strip_suffix(b"\r").unwrap_or(line),
             };
             return Ok(Some(Candidate::good(input.to_vec())));
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives one byte at a time, and an interruption before each.
+    /// Returns one byte at a time, each after an interrupted read.
     struct Trickle(Vec<u8>, bool);
 
     impl Read for Trickle {

@@ -1,9 +1,9 @@
-//! Streams targets: what is to be fetched or parsed, one at a time, whatever
-//! the size of the input. Fed by [`crate::plan::Input`], pulled by the runtime
-//! on a thread of its own, because reading a pipe may wait for ever.
+//! Streams targets one at a time, whatever the size of the input. Made from
+//! [`crate::plan::Input`], read by the runtime on a thread of its own, because
+//! reading a pipe may wait for ever.
 //!
 //! Every input gets exactly one id, in order, from 0, over all inputs together.
-//! Nothing is held but one buffer and one line, or one block of lines.
+//! It holds one buffer and one line, or one block of lines.
 
 mod blocks;
 mod csv;
@@ -16,6 +16,7 @@ mod host;
 mod json;
 mod kept;
 mod lines;
+mod listed;
 mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -30,67 +31,52 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use shared::job::Work;
-
 pub use self::error::SourceError;
 pub(crate) use self::error::hint as column_hint;
 use self::feed::Feed;
 pub use self::feed::check_columns;
-pub use self::header::{
-    Given as GivenCsv, Header, HeaderError, Reading as HeaderReading, read as read_header,
-};
+pub use self::header::{CsvReading, Header, HeaderError, NamedFile, read as read_header};
 pub use self::hold::{Held, descriptor_or_pipe};
 pub use self::host::Host;
 use self::host::HostFinder;
 use self::kept::Encoded;
-use self::packed::Opened;
+use self::packed::OpenList;
 pub use self::packed::unpacked;
-pub use self::ranges::{Abandoned, Ranges};
+pub use self::ranges::Ranges;
+pub(crate) use self::ranges::shown_part;
 use self::text::trimmed;
 pub use self::tree::{is_allowed, led_out, pages};
 use crate::descriptor;
-use crate::plan::{Columns, Input, ListReading, Plan, Within};
+use crate::plan::{Input, ListReading, Plan, Within};
 
-/// Longest target, in bytes, with what is kept of its row. A message to a worker is at most 32 KiB and
-/// a target must fit in one; servers stop at 8 KiB of URL, Linux at 4 KiB of path.
+/// Longest target, in bytes, with what is kept of its row. A target must fit into one message to a worker,
+/// which has at most 32 KiB. Servers take URLs of up to 8 KiB, Linux paths of up to 4 KiB.
 pub const TARGET_BYTES_MAX: usize = 24 * 1024;
 
 /// Longest line of JSON: room for a record that carries a page's text.
 pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What is read: a file, a pipe, or a slice in a test.
+/// An input that is read: a file, a pipe, or a slice in a test.
 pub type Bytes = Box<dyn io::Read + Send>;
 
-/// Bytes of targets given at once, and the last of them.
+/// Bytes of targets after which a batch ends.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// Why a listed URL cannot be used.
+/// Why a URL in a list cannot be used.
 const NOT_UTF8: &str = "it is not UTF-8; say what the list is with --encoding, such as windows-1252";
 
-/// How much of something too long is shown in its record.
+/// Bytes of a target too long that its record shows.
 const SHOWN_BYTES: usize = 200;
 
 /// What a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetKind {
-    /// To be fetched; has a host whose budget counts.
+    /// A URL to fetch; the budget of its host counts.
     Url,
-    /// To be read from disk.
+    /// A file, or a part of one, to read from disk.
     Path,
-    /// Lines to be passed through a program: many of them are one target.
+    /// Lines to pass through a program; a block of them is one target.
     Lines,
-}
-
-impl TargetKind {
-    /// What the targets of some work are.
-    #[must_use]
-    pub const fn of(work: &Work) -> Self {
-        match work {
-            Work::Fetch(_) | Work::Sitemap(_) => Self::Url,
-            Work::Parse(_) | Work::Csv(_) => Self::Path,
-            Work::Map(_) => Self::Lines,
-        }
-    }
 }
 
 /// One target.
@@ -98,26 +84,26 @@ impl TargetKind {
 pub struct SourceItem {
     /// Its position over all inputs, from 0.
     pub id: u64,
-    /// How many inputs it is; their ids follow each other.
+    /// The number of inputs in it, whose ids are consecutive.
     pub inputs: u64,
     /// The URL, the path or the lines, byte for byte.
     pub input: Vec<u8>,
-    /// What is carried into its record, as an encoded JSON object; empty is nothing.
+    /// The values that are carried into its record, encoded; may be empty.
     pub kept: Vec<u8>,
-    /// Whom it asks; `None` for a path and for what is not an http(s) URL.
+    /// The host that it asks; `None` for a path, and for anything but an http(s) URL.
     pub host: Option<Host>,
-    /// Why it cannot be handed to a worker. Its record is written without one.
+    /// Why no worker can take it, if so. The supervisor writes its record.
     pub refused: Option<Box<str>>,
 }
 
 /// How far reading has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Targets given so far.
+    /// Inputs given so far.
     pub items: u64,
-    /// How many there are in all, once that is known.
+    /// Inputs in all, once that is known.
     pub items_total: Option<u64>,
-    /// Bytes of the inputs that these targets took up.
+    /// Bytes of the input that have been read for them.
     pub bytes_read: u64,
     /// Bytes of all inputs; `None` when one is a pipe or a directory.
     pub bytes_total: Option<u64>,
@@ -151,7 +137,7 @@ impl Candidate {
         Self::refused(shown, format!("{bytes} bytes; a line has at most {LINE_BYTES_MAX}"))
     }
 
-    /// A cell of a table: unlike a blank line, an empty one counts, or ids would not be rows.
+    /// A cell of a table. Unlike a blank line, an empty cell counts, or ids would not be row numbers.
     fn cell(text: &[u8], why_empty: impl FnOnce() -> String) -> Self {
         if text.is_empty() {
             Self::refused(text, why_empty())
@@ -162,11 +148,11 @@ impl Candidate {
         }
     }
 
-    /// With what is kept of its row, if there is room for both.
+    /// Adds what is kept of its row, if there is room for both.
     fn with(mut self, kept: Encoded) -> Self {
         let bytes = kept.bytes.saturating_add(self.input.len() as u64);
         if bytes <= TARGET_BYTES_MAX as u64 {
-            self.kept = kept.object;
+            self.kept = kept.values;
             return self;
         }
         if self.refused.is_some() {
@@ -179,16 +165,19 @@ impl Candidate {
     }
 }
 
-/// Gives targets, one batch after another.
+/// A source of targets, batch after batch.
 pub trait Targets {
     /// Appends up to `max` targets to `out`; `false` when there are no more.
     ///
     /// # Errors
-    /// When an input cannot be read. Targets appended before an error are good.
+    /// If an input cannot be read. Targets appended before an error are good.
     fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError>;
 
-    /// How far reading has come; for a bar and its ETA.
+    /// Returns how far reading has come; for a bar and its ETA.
     fn position(&self) -> Progress;
+
+    /// Gives no further parts of this input file. For targets that are parts of files.
+    fn leave_out(&mut self, _file: u32) {}
 }
 
 /// All targets of a run, in order.
@@ -196,31 +185,32 @@ pub struct Source {
     kind: TargetKind,
     inputs: VecDeque<Input>,
     feed: Option<Feed>,
-    /// What is read as standard input, until it is.
+    /// What is read in place of standard input, until it is its turn.
     stdin: Option<Bytes>,
-    /// What the sitemaps listed, until it is read.
+    /// What the sitemaps list, until it is its turn.
     sitemaps: Option<Bytes>,
     lists: ListReading,
     within: Within,
     hosts: HostFinder,
     next_id: u64,
-    /// Bytes of the inputs that are behind us.
+    /// Bytes of the inputs that have been read to their ends.
     bytes_done: u64,
     bytes_total: Option<u64>,
     ended: bool,
-    /// Targets in all, when every input is a target.
+    /// Inputs in all, if each is a target itself.
     literals: Option<u64>,
 }
 
 impl Source {
-    /// The inputs of a plan.
+    /// Reads the inputs of a plan, which name targets of this kind.
     #[must_use]
-    pub fn of(plan: &Plan) -> Self {
-        let source = Self::new(&plan.inputs, TargetKind::of(&plan.work));
+    pub fn of(plan: &Plan, kind: TargetKind) -> Self {
+        let source = Self::new(&plan.inputs, kind);
         Self { lists: plan.lists, within: plan.within.clone(), ..source }
     }
 
-    /// Begins at the first input. Opens nothing yet, so that a thousand `-i` need one file at a time.
+    /// Begins at the first input. Opens each input when it is its turn, so that a thousand `-i` need one
+    /// descriptor.
     pub fn new(inputs: &[Input], kind: TargetKind) -> Self {
         let all_literal = inputs.iter().all(|input| matches!(input, Input::Literal(_)));
         Self {
@@ -247,7 +237,7 @@ impl Source {
         self
     }
 
-    /// Reads `entries` where an input says sitemaps: a JSON object a line, with `loc`.
+    /// Reads `entries` where an input says sitemaps: framed entries of sitemaps.
     #[must_use]
     pub fn with_sitemaps(mut self, entries: Option<Bytes>) -> Self {
         self.sitemaps = entries;
@@ -256,11 +246,11 @@ impl Source {
 
     /// Appends targets of up to `max` inputs to `out`; `false` when there are no more.
     ///
-    /// Waits for the first one only: what has arrived on a pipe is not held back
-    /// until more of it does. Targets appended before an error are good.
+    /// Waits only for the first one: targets that have arrived on a pipe do not wait for more.
+    /// Targets appended before an error are good.
     ///
     /// # Errors
-    /// When an input cannot be opened, read on, or has not the column asked for.
+    /// If an input cannot be opened or read, or does not have the column.
     pub fn next_batch(&mut self, out: &mut Vec<SourceItem>, max: usize) -> Result<bool, SourceError> {
         let (mut given, mut bytes) = (0, 0);
         while given < max && bytes < BATCH_BYTES_MAX {
@@ -294,7 +284,7 @@ impl Source {
         Ok(true)
     }
 
-    /// How far reading has come; for a bar and its ETA.
+    /// Returns how far reading has come; for a bar and its ETA.
     pub fn position(&self) -> Progress {
         Progress {
             items: self.next_id,
@@ -304,7 +294,7 @@ impl Source {
         }
     }
 
-    /// Why an entry of a list cannot be what it is to be.
+    /// Returns why an entry of a list cannot be used, if so.
     fn why_not(&self, input: &[u8]) -> Option<&'static str> {
         let is_listed = self.feed.as_ref().is_some_and(|feed| !feed.is_tree());
         match self.kind {
@@ -318,7 +308,7 @@ impl Source {
         }
     }
 
-    /// The next target, of at most `inputs_max` inputs.
+    /// Reads the next target, of at most `inputs_max` inputs.
     fn next(&mut self, inputs_max: usize) -> Result<Option<Candidate>, SourceError> {
         loop {
             if let Some(feed) = &mut self.feed {
@@ -340,7 +330,7 @@ impl Source {
                 }
                 Input::StdinLines => {
                     let bytes = self.stdin.take().unwrap_or_else(|| Box::new(io::stdin()));
-                    let opened = Opened::stream(bytes, self.lists.encoding);
+                    let opened = OpenList::stream(bytes, self.lists.encoding);
                     Feed::lines(PathBuf::from("standard input"), opened, self.kind)
                 }
                 Input::Lines(path) => {
@@ -355,16 +345,14 @@ impl Source {
                 Input::ParquetColumn(path, columns) => Feed::parquet(path, &columns)?,
                 Input::Sitemaps(sitemaps) => {
                     let bytes = self.sitemaps.take().unwrap_or_else(|| Box::new(io::empty()));
-                    let opened = Opened { bytes, packed_bytes: None };
-                    let columns = Columns { input: "loc".to_owned(), keep: sitemaps.keep };
-                    Feed::json(PathBuf::from("what the sitemaps list"), opened, &columns)
+                    Feed::listed(bytes, &sitemaps.keep)
                 }
                 Input::Tree(path) => Feed::tree(path, self.within.clone()),
             });
         }
     }
 
-    /// Refuses a list that leads out of where a job may read: it may have been changed since the job began.
+    /// Refuses a list outside of the directories that a job may read. It may have been changed since the job began.
     fn check(&self, input: &Input) -> Result<(), SourceError> {
         let path = match input {
             Input::Lines(path)
@@ -381,7 +369,7 @@ impl Source {
         Err(SourceError::Open { path: path.clone(), error })
     }
 
-    /// Whether the next target is there without waiting for whoever writes the input.
+    /// Whether the next target can be read without waiting for the writer of the input.
     fn is_ready(&self) -> bool {
         match (&self.feed, self.inputs.front()) {
             (Some(feed), _) => feed.is_ready(),
@@ -401,7 +389,7 @@ impl Targets for Source {
     }
 }
 
-/// Bytes an input will be read for, if that is known.
+/// Returns the size of an input in bytes, if it is known.
 fn size(input: &Input) -> Option<u64> {
     match input {
         Input::Literal(input) => Some(input.len() as u64),

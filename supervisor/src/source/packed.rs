@@ -1,7 +1,7 @@
-//! Opens lists, and unpacks those that are packed while they are read: a list
-//! of 100 GB never lies on the disk or in memory unpacked.
+//! Opens lists, and decompresses them while they are read: a list of 100 GB is never decompressed to disk or
+//! memory as a whole.
 //!
-//! Which packing is told by the name alone, so that a named pipe will do too.
+//! The compression is known by the name alone, so that it also works for named pipes.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -17,23 +17,24 @@ use super::Bytes;
 use super::{SourceError, text};
 use crate::format::Packing;
 
-/// Read at once from what is packed.
+/// Bytes read at a time from a compressed file.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The name that the list has once it is unpacked; its own, if it is not packed.
+/// Returns the name of the list without the extension of its compression.
 #[must_use]
 pub fn unpacked(path: &Path) -> PathBuf {
     if Packing::of(path).is_some() { path.with_extension("") } else { path.to_owned() }
 }
 
 /// An open list.
-pub(super) struct Opened {
+pub(super) struct OpenList {
     pub(super) bytes: Bytes,
-    /// Bytes of the file that were read, if it is packed or encoded: what is made of them says nothing about its end.
+    /// Bytes of the file read so far, if it is compressed or encoded. The decoded bytes do not show how much
+    /// is left.
     pub(super) packed_bytes: Option<PackedBytes>,
 }
 
-/// How many bytes of a packed file were read.
+/// The number of bytes read from a compressed file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PackedBytes(Arc<AtomicU64>);
 
@@ -43,37 +44,37 @@ impl PackedBytes {
     }
 }
 
-impl Opened {
-    /// What comes from a stream without a name.
+impl OpenList {
+    /// Opens a stream without a name.
     pub(super) fn stream(bytes: Bytes, encoding: Option<&'static Encoding>) -> Self {
         Self { bytes: text::decoded(bytes, encoding), packed_bytes: None }
     }
 }
 
-/// Opens the list at `path`, whose text is in `encoding` if no mark says something else.
-pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Opened, SourceError> {
+/// Opens the list at `path`. Its encoding is `encoding` unless a byte order mark gives another.
+pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<OpenList, SourceError> {
     let refused = |error| SourceError::Open { path: path.to_owned(), error };
     let file = File::open(path).map_err(refused)?;
     let Some(packing) = Packing::of(path) else {
         if encoding.is_none() && !is_marked(&file) {
-            return Ok(Opened::stream(Box::new(file), None));
+            return Ok(OpenList::stream(Box::new(file), None));
         }
         let count = PackedBytes::default();
         let file = Counted { file, count: count.clone() };
-        return Ok(Opened { packed_bytes: Some(count), ..Opened::stream(Box::new(file), encoding) });
+        return Ok(OpenList { packed_bytes: Some(count), ..OpenList::stream(Box::new(file), encoding) });
     };
     let count = PackedBytes::default();
     let file = Counted { file, count: count.clone() };
     let unpacked: Bytes = match packing {
         Packing::Gzip => Box::new(Gunzip::new(BufReader::with_capacity(BUFFER_BYTES, file))),
-        // Its window, and so its memory, is 128 MiB at most.
+        // The decoder's window, and so its memory, is at most 128 MiB.
         Packing::Zstd => Box::new(zstd::Decoder::new(file).map_err(refused)?),
     };
     let bytes = Box::new(Unpacking { unpacked, packing });
-    Ok(Opened { packed_bytes: Some(count), ..Opened::stream(bytes, encoding) })
+    Ok(OpenList { packed_bytes: Some(count), ..OpenList::stream(bytes, encoding) })
 }
 
-/// Whether a file begins with a byte order mark. Of a pipe that cannot be known yet.
+/// Whether a file begins with a byte order mark. A pipe cannot be checked yet.
 fn is_marked(file: &File) -> bool {
     let mut begin = [0; 3];
     let count = file.read_at(&mut begin, 0).unwrap_or(0);
@@ -93,7 +94,7 @@ impl Read for Counted {
     }
 }
 
-/// Says of what kind the data was to be when it is broken.
+/// Adds the compression's name to errors.
 struct Unpacking {
     unpacked: Bytes,
     packing: Packing,
@@ -105,7 +106,7 @@ impl Read for Unpacking {
             if error.kind() == io::ErrorKind::Interrupted {
                 return error;
             }
-            io::Error::new(error.kind(), format!("its {} data is broken: {error}", self.packing.name()))
+            io::Error::new(error.kind(), format!("its {} data is damaged: {error}", self.packing.name()))
         })
     }
 }
@@ -152,9 +153,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let good = gzip(&b"http://a/\n".repeat(1000));
         for (name, bytes, says) in [
-            ("plain.gz", &b"http://a/\n"[..], "its gzip data is broken"),
-            ("cut.gz", &good[..good.len() - 9], "its gzip data is broken: it ends in the middle"),
-            ("plain.zst", b"http://a/\n", "its zstd data is broken"),
+            ("plain.gz", &b"http://a/\n"[..], "its gzip data is damaged"),
+            ("cut.gz", &good[..good.len() - 9], "its gzip data is damaged: it ends in the middle"),
+            ("plain.zst", b"http://a/\n", "its zstd data is damaged"),
         ] {
             let path = directory.path().join(name);
             fs::write(&path, bytes).unwrap();

@@ -1,9 +1,7 @@
-//! One column of a Parquet file: every row is one target, so that a record's id
-//! is the row it came from.
+//! One column of a Parquet file. Every row is one target, so that a record's id is the number of its row.
 //!
-//! Only the columns that are wanted are read, a page at a time and at most
-//! [`ROWS`] rows ahead. The file is the user's own, but the library may still
-//! panic on one that is damaged; that ends as an error that names the file.
+//! Only the wanted columns are read, a page at a time and at most [`ROWS`] rows ahead. The file is the user's
+//! own, but the library may panic on a damaged file. That becomes an error that names the file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -19,27 +17,27 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::kept::Kept;
+use super::kept::KeptColumns;
 use super::text::trimmed;
 use super::{Candidate, SourceError};
 use crate::nearest::nearest;
 use crate::plan::Columns;
 
-/// Rows decoded at once.
+/// Rows decoded at a time.
 const ROWS: usize = 1024;
 
-/// Reads one column, and those that are kept beside it.
+/// Reads the column of the inputs and the kept columns.
 pub(super) struct ParquetFeed {
     reader: SerializedFileReader<File>,
     column: String,
-    /// The wanted columns: the inputs' first, then those that are kept.
+    /// The wanted columns: first the inputs, then the kept ones.
     wanted: Vec<(usize, ColumnDescPtr)>,
-    kept: Kept,
-    /// The row group being read, one reader for each wanted column.
+    kept: KeptColumns,
+    /// The current row group, with one reader per wanted column.
     group: Option<Vec<ColumnReader>>,
     next_group: usize,
     rows: VecDeque<Candidate>,
-    /// Rows decoded.
+    /// Number of rows decoded.
     decoded: u64,
     rows_total: u64,
     file_bytes: u64,
@@ -56,7 +54,7 @@ impl ParquetFeed {
         let find = |column: &String| find(path, metadata.schema_descr().columns(), column);
         let input = find(&columns.input)?;
         if !holds_text(&input.1) {
-            let why = format!("holds {}, and an input is text", input.1.physical_type());
+            let why = format!("holds {}, but inputs must be text", input.1.physical_type());
             return Err(SourceError::Unfit { path: path.to_owned(), column: columns.input.clone(), why });
         }
         let mut wanted = vec![input];
@@ -67,7 +65,7 @@ impl ParquetFeed {
         Ok(Self {
             column: columns.input.clone(),
             wanted,
-            kept: Kept::new(&columns.keep),
+            kept: KeptColumns::new(&columns.keep),
             group: None,
             next_group: 0,
             rows: VecDeque::new(),
@@ -78,12 +76,13 @@ impl ParquetFeed {
         })
     }
 
-    /// Number of the last row given, from 1.
+    /// Number of the last returned row, from 1.
     pub(super) fn row(&self) -> u64 {
         self.decoded - self.rows.len() as u64
     }
 
-    /// The part of the file that the rows given are of it: pages of many columns lie mixed in it.
+    /// Bytes of the file, estimated by the share of returned rows, because pages of all columns are
+    /// interleaved.
     pub(super) fn bytes_read(&self) -> u64 {
         let share = u128::from(self.file_bytes) * u128::from(self.row()) / u128::from(self.rows_total.max(1));
         u64::try_from(share).unwrap_or(self.file_bytes)
@@ -120,7 +119,7 @@ impl ParquetFeed {
         Ok(true)
     }
 
-    /// Makes rows of columns; none at all is the end of the row group.
+    /// Turns columns into rows. No values at all mean the end of the row group.
     fn assemble(&mut self, columns: Vec<Vec<Cell>>) -> io::Result<()> {
         let rows = columns.first().map_or(0, Vec::len);
         if columns.iter().any(|column| column.len() != rows) {
@@ -147,8 +146,10 @@ impl ParquetFeed {
             }
             let candidate = match self.kept.not_text() {
                 Some(column) if candidate.refused.is_none() => {
-                    let why =
-                        format!("row {}: \"{column}\" is not UTF-8, and only text can be kept", self.decoded);
+                    let why = format!(
+                        "row {}: \"{column}\" is not UTF-8, and --keep can only copy text",
+                        self.decoded
+                    );
                     Candidate::refused(&candidate.input, why)
                 }
                 Some(_) | None => candidate,
@@ -184,7 +185,7 @@ fn find(
         Some(_) | None => Err(SourceError::Unfit {
             path: path.to_owned(),
             column: wanted.clone(),
-            why: "holds lists, and a row has one value".to_owned(),
+            why: "holds lists, but each row must have one value".to_owned(),
         }),
     }
 }
@@ -193,11 +194,11 @@ fn holds_text(column: &ColumnDescPtr) -> bool {
     column.physical_type() == Physical::BYTE_ARRAY && column.converted_type() != ConvertedType::DECIMAL
 }
 
-/// What the library says, or that it could not go on.
+/// Calls the library, and turns a panic into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> io::Result<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => done.map_err(|error| io::Error::other(error.to_string())),
-        Err(_) => Err(io::Error::other("it is damaged, or of a kind that cannot be read")),
+        Err(_) => Err(io::Error::other("it is damaged, or uses an unsupported feature")),
     }
 }
 
@@ -205,11 +206,11 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> io::Result<T> {
 enum Cell {
     Null,
     Text(Vec<u8>),
-    /// A number or a truth value, encoded.
+    /// A number or boolean, encoded as JSON.
     Json(String),
 }
 
-/// The next [`ROWS`] values of a column.
+/// Returns the next [`ROWS`] values of a column.
 fn cells(reader: &mut ColumnReader, about: &ColumnDescPtr) -> Result<Vec<Cell>, ParquetError> {
     let text = |bytes: &[u8]| Cell::Text(bytes.to_vec());
     let is_decimal = about.converted_type() == ConvertedType::DECIMAL;
@@ -267,7 +268,7 @@ fn read<T: DataType>(
         .collect()
 }
 
-/// Numbers stay numbers; what JSON has no word for is text, as a person writes it.
+/// Converts a value. Numbers stay numbers; types that JSON lacks become text.
 fn field(field: Field) -> Cell {
     match field {
         Field::Null => Cell::Null,
@@ -280,7 +281,7 @@ fn field(field: Field) -> Cell {
         | Field::UShort(_)
         | Field::UInt(_)
         | Field::ULong(_) => Cell::Json(field.to_string()),
-        // Not a number, and the infinities, are `null` in JSON.
+        // NaN and infinities become `null`.
         Field::Float(number) => Cell::Json(serde_json::to_string(&number).unwrap_or_default()),
         Field::Double(number) => Cell::Json(serde_json::to_string(&number).unwrap_or_default()),
         Field::Str(text) => Cell::Text(text.into_bytes()),

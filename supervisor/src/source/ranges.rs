@@ -1,19 +1,17 @@
 //! Cuts CSV files into ranges that begin and end where rows do, without reading what lies between.
 //!
-//! [`cut`](super::cut) tells from the text behind a cut where the next row begins. Where nothing decides (no quote
-//! for a quarter of a MiB), outside is taken for granted.
+//! [`cut`](super::cut) finds from the text behind a cut where the next row begins. If there is no quote for a
+//! quarter of a MiB, the text is assumed to be outside of quotes.
 //!
-//! Invariant: no cut is trusted. The first range begins right; a worker whose range begins right checks every quote
-//! in it, and that it ends outside quotes at a line end, so the next begins right too. Where that fails the
-//! file is done again in one pass. Cuts depend on the file alone, never on who works on it.
+//! Invariant: every cut is checked. The first range begins at a row. A worker whose range begins at a row checks
+//! every quote in it, and that it ends at a line end outside of quotes; so the next range begins at a row too. If a
+//! check fails, the file is read again in one pass. Cuts depend only on the file, never on the workers.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 
 use shared::csv::{CsvFile, Part, write_part};
 use shared::file_state::FileState;
@@ -21,31 +19,35 @@ use shared::file_state::FileState;
 use super::cut::{Decision, Rules};
 use super::{Progress, SourceError, SourceItem, Targets};
 
-/// Ranges of a file, if they come to a size within the bounds below: enough that the workers end together,
-/// few enough that merging what each found is nothing beside finding it.
+/// Ranges of a file, if their size is within the limits below: enough that the workers end together, and
+/// few enough that merging costs nothing beside aggregating.
 const RANGES: u64 = 128;
 
-/// Smallest range: below, a message costs more than the work.
+/// Smallest range. In a smaller one, the message would cost more than the work.
 const RANGE_BYTES_MIN: u64 = 1 << 20;
 
-/// Largest range: what is lost with a worker that dies.
+/// Largest range: the work that is lost with a worker.
 const RANGE_BYTES_MAX: u64 = 64 << 20;
 
-/// Read at first from a cut on: some hundred rows, and nearly always enough.
+/// Bytes read at first behind a cut: some hundred rows, nearly always enough.
 const LOOK_BYTES: usize = 16 << 10;
 
-/// Read at most.
+/// Most bytes read behind a cut.
 const LOOK_BYTES_MAX: usize = 256 << 10;
 
-/// Files that the rest of is not to be handed out any more; shared with whoever merges.
-pub type Abandoned = Arc<[AtomicBool]>;
+/// Returns the name of a part, for a person.
+pub(crate) fn shown_part(file: &Path, part: Part) -> String {
+    match part {
+        Part::Range { start, end, .. } => format!("{}, bytes {start} to {end}", file.display()),
+        Part::Whole { .. } => file.display().to_string(),
+    }
+}
 
 /// Parts of CSV files, as targets.
 #[derive(Debug)]
 pub struct Ranges {
     files: Vec<CsvFile>,
-    abandoned: Abandoned,
-    /// Files not begun, and whether each is to be done in one pass.
+    /// Files not begun, and whether each is read as a whole.
     waiting: VecDeque<(u32, bool)>,
     cutting: Option<Cutting>,
     next_id: u64,
@@ -66,27 +68,27 @@ struct Cutting {
 }
 
 impl Ranges {
-    /// Hands out all of `files`, cut where that can be done.
+    /// Hands out all of `files`, cut into ranges where possible.
     #[must_use]
-    pub fn all(files: Vec<CsvFile>, abandoned: Abandoned) -> Self {
+    pub fn all(files: Vec<CsvFile>) -> Self {
         let waiting = (0..).zip(&files).map(|(index, file)| (index, !file.can_be_split())).collect();
-        Self::new(files, abandoned, waiting)
+        Self::new(files, waiting)
     }
 
     /// Hands out some of `files`, each as a whole.
     #[must_use]
-    pub fn whole(files: Vec<CsvFile>, abandoned: Abandoned, which: &[u32]) -> Self {
+    pub fn whole(files: Vec<CsvFile>, which: &[u32]) -> Self {
         let waiting = which.iter().map(|index| (*index, true)).collect();
-        Self::new(files, abandoned, waiting)
+        Self::new(files, waiting)
     }
 
-    fn new(files: Vec<CsvFile>, abandoned: Abandoned, waiting: VecDeque<(u32, bool)>) -> Self {
+    fn new(files: Vec<CsvFile>, waiting: VecDeque<(u32, bool)>) -> Self {
         let bytes_total =
             waiting.iter().filter_map(|(index, _)| files.get(*index as usize)).map(|file| file.bytes).sum();
-        Self { files, abandoned, waiting, cutting: None, next_id: 0, bytes_read: 0, bytes_total }
+        Self { files, waiting, cutting: None, next_id: 0, bytes_read: 0, bytes_total }
     }
 
-    /// Most parts there can be.
+    /// Returns the most parts that there can be.
     #[must_use]
     pub fn parts_max(files: &[CsvFile]) -> u64 {
         files
@@ -99,9 +101,7 @@ impl Ranges {
         loop {
             if let Some(cutting) = &mut self.cutting {
                 let file = self.files.get(cutting.index as usize);
-                let abandoned = self.abandoned.get(cutting.index as usize);
-                let wanted = !abandoned.is_some_and(|abandoned| abandoned.load(Ordering::Relaxed));
-                let found = file.filter(|_| wanted).map(|file| cutting.next(file));
+                let found = file.map(|file| cutting.next(file));
                 match found.transpose().map_err(|(at, error)| self.unreadable(at, error))?.flatten() {
                     Some(part) => return Ok(Some(part)),
                     None => self.cutting = None,
@@ -126,7 +126,7 @@ impl Ranges {
 
 impl Targets for Ranges {
     fn next_batch(&mut self, out: &mut Vec<SourceItem>, _max: usize) -> Result<bool, SourceError> {
-        // One at a time: workers wait for it, and the next takes a look at the disk.
+        // One at a time: workers wait for it, and the next one needs a read from the disk.
         let Some(part) = self.next_part()? else { return Ok(false) };
         self.bytes_read += match part {
             Part::Range { start, end, .. } => end - start,
@@ -144,6 +144,10 @@ impl Targets for Ranges {
         Ok(true)
     }
 
+    fn leave_out(&mut self, file: u32) {
+        self.cutting.take_if(|cutting| cutting.index == file);
+    }
+
     fn position(&self) -> Progress {
         let ended = self.waiting.is_empty() && self.cutting.is_none();
         Progress {
@@ -155,7 +159,7 @@ impl Targets for Ranges {
     }
 }
 
-/// Opens a file that is to be cut, if it is still what it was.
+/// Opens a file to cut, if it is unchanged.
 fn open(file: &CsvFile) -> Result<File, SourceError> {
     let refused = |error| SourceError::Open { path: file.path.clone(), error };
     let raw = File::open(&file.at).map_err(refused)?;
@@ -196,7 +200,7 @@ impl Cutting {
     }
 }
 
-/// Where a row begins, not far after `at`; `None` if that cannot be told.
+/// Finds where a row begins, not far after `at`; `None` if that cannot be told.
 fn find(raw: &File, at: u64, rules: Rules) -> io::Result<Option<u64>> {
     let mut text = Vec::new();
     let mut look = LOOK_BYTES;
@@ -212,7 +216,7 @@ fn find(raw: &File, at: u64, rules: Rules) -> io::Result<Option<u64>> {
     }
 }
 
-/// Makes `text` what the file has from `at` on, up to `look` bytes; whether the file ends there.
+/// Reads the file from `at` on into `text`, up to `look` bytes. Returns whether the file ends there.
 fn read_more(raw: &File, at: u64, text: &mut Vec<u8>, look: usize) -> io::Result<bool> {
     let mut filled = text.len();
     text.resize(look, 0);
@@ -259,7 +263,7 @@ mod tests {
             bytes,
             ..CsvFile::default()
         };
-        let mut ranges = Ranges::all(vec![spec.clone()], Arc::from([AtomicBool::new(false)]));
+        let mut ranges = Ranges::all(vec![spec.clone()]);
         let (mut items, mut at) = (Vec::new(), 8);
         while ranges.next_batch(&mut items, 1).unwrap() {}
         assert!(items.len() >= 3, "{}", items.len());
@@ -274,8 +278,18 @@ mod tests {
         assert_eq!(at, bytes);
         assert_eq!(ranges.position().items_total, Some(items.len() as u64));
 
+        // The rest of a file that is left out is not cut; the next file is.
+        let mut ranges = Ranges::all(vec![spec.clone(), spec.clone()]);
+        let mut items = Vec::new();
+        assert!(ranges.next_batch(&mut items, 1).unwrap());
+        ranges.leave_out(0);
+        assert!(ranges.next_batch(&mut items, 1).unwrap());
+        let files: Vec<_> =
+            items.iter().filter_map(|item| shared::csv::read_part(&item.input)).map(Part::file).collect();
+        assert_eq!(files, [0, 1]);
+
         std::fs::write(&spec.path, "id,text\n").unwrap();
-        let mut ranges = Ranges::all(vec![spec], Arc::from([AtomicBool::new(false)]));
+        let mut ranges = Ranges::all(vec![spec]);
         let error = ranges.next_batch(&mut items, 1).unwrap_err().to_string();
         assert!(error.contains("x.csv: it changed while it was read: it became shorter"), "{error}");
     }

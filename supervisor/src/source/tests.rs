@@ -1,4 +1,4 @@
-//! Inputs of every kind, together, as the runtime pulls them.
+//! Inputs of all kinds, read as the runtime reads them.
 
 use std::fs;
 use std::io::Write as _;
@@ -25,7 +25,7 @@ fn drain(source: &mut Source, max: usize) -> Vec<SourceItem> {
         if !more {
             return items;
         }
-        assert!(items.len() > before, "a batch that is not the last one has something in it");
+        assert!(items.len() > before, "a batch that is not the last one is not empty");
     }
 }
 
@@ -105,7 +105,7 @@ fn what_has_arrived_is_not_held_back() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // Opened for reading as well, so that opening waits for nobody.
+    // Opened for reading as well, so that opening does not block.
     let mut pipe = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     pipe.write_all(b"http://a/\nhttp://b/\nhttp://c").unwrap();
     let mut source = Source::new(&[literal("http://first/"), Input::Lines(path)], TargetKind::Url);
@@ -126,7 +126,7 @@ fn a_missing_file_is_said_by_name() {
 
 #[test]
 fn a_read_that_fails_says_where() {
-    // A directory opens like a file and then cannot be read.
+    // A directory can be opened like a file, but not read.
     let root = tempfile::tempdir().unwrap();
     let mut source = Source::new(&[Input::Lines(root.path().into())], TargetKind::Url);
     let error = source.next_batch(&mut Vec::new(), 1).unwrap_err().to_string();

@@ -1,5 +1,4 @@
-//! The text of a list, whatever wrote it: its encoding, its byte order mark, its line ends, and what stands
-//! around an input without being seen.
+//! The text of a list: its encoding, byte order mark and line ends, and invisible characters around inputs.
 
 use std::io::{self, Cursor, Read};
 
@@ -12,18 +11,18 @@ use super::Bytes;
 /// Longest byte order mark.
 const MARK_BYTES_MAX: usize = 3;
 
-/// Reads `bytes` as UTF-8. A byte order mark says the encoding better than `encoding`, and goes.
+/// Decodes `bytes` to UTF-8. A byte order mark takes precedence over `encoding`, and is removed.
 pub(super) fn decoded(bytes: Bytes, encoding: Option<&'static Encoding>) -> Bytes {
     Box::new(Marked { bytes: Some(bytes), text: Box::new(io::empty()), encoding })
 }
 
-/// The encoding that the first bytes of a text say.
+/// Returns the encoding that a byte order mark gives.
 pub(super) fn marked(begin: &[u8]) -> Option<&'static Encoding> {
     Encoding::for_bom(begin).map(|(encoding, _)| encoding)
 }
 
 struct Marked {
-    /// Until the first bytes were looked at.
+    /// The input, until its first bytes have been read.
     bytes: Option<Bytes>,
     text: Bytes,
     encoding: Option<&'static Encoding>,
@@ -45,7 +44,7 @@ impl Read for Marked {
     }
 }
 
-/// As many of the first bytes as may be a byte order mark. They need not come at once.
+/// Reads as many bytes as a byte order mark can have. They may arrive separately.
 fn begin(bytes: &mut Bytes) -> io::Result<Vec<u8>> {
     let mut begin = Vec::with_capacity(MARK_BYTES_MAX);
     while begin.len() < MARK_BYTES_MAX
@@ -64,30 +63,30 @@ fn begin(bytes: &mut Bytes) -> io::Result<Vec<u8>> {
 
 /// Which carriage returns end a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Returns {
-    /// All of them: what is listed has none in it.
+pub(super) enum CarriageReturns {
+    /// All of them, because inputs cannot contain one.
     End,
     /// All of them, if the first line ends in one.
     MayEnd,
-    /// None by itself.
+    /// None without a line feed.
     Stay,
 }
 
-/// Makes a line feed of each carriage return that ends a line and is not followed by one.
-pub(super) fn line_feeds(bytes: Bytes, returns: Returns) -> Bytes {
+/// Replaces each carriage return that ends a line, with or without a line feed, by a line feed.
+pub(super) fn line_feeds(bytes: Bytes, returns: CarriageReturns) -> Bytes {
     Box::new(LineFeeds { bytes, returns, held: false })
 }
 
 struct LineFeeds {
     bytes: Bytes,
-    returns: Returns,
-    /// A carriage return was read, and not yet what follows it.
+    returns: CarriageReturns,
+    /// Whether the last byte was a carriage return whose successor is not read yet.
     held: bool,
 }
 
 impl Read for LineFeeds {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.returns != Returns::Stay {
+        while self.returns != CarriageReturns::Stay {
             let from = usize::from(self.held);
             let Some((first, room)) = buffer.split_first_mut().filter(|(_, room)| !room.is_empty()) else {
                 break;
@@ -100,8 +99,9 @@ impl Read for LineFeeds {
             let text = buffer.get_mut(..from + count).unwrap_or_default();
             self.held = text.last() == Some(&b'\r');
             self.translate(text);
-            // Of what follows the last one nothing is known yet; where they stay, that does not matter.
-            self.held &= self.returns != Returns::Stay;
+            // The byte after a final carriage return is unknown yet. It does not matter if carriage returns
+            // stay.
+            self.held &= self.returns != CarriageReturns::Stay;
             let known = from + count - usize::from(self.held);
             if known > 0 {
                 return Ok(known);
@@ -124,16 +124,16 @@ impl LineFeeds {
 
     fn translate(&mut self, text: &mut [u8]) {
         let mut at = 0;
-        if self.returns == Returns::MayEnd {
+        if self.returns == CarriageReturns::MayEnd {
             let Some(end) = memchr2(b'\r', b'\n', text) else { return };
             match text.get(end..end + 2) {
-                Some([b'\r', b'\n']) => self.returns = Returns::Stay,
-                Some([b'\r', _]) => self.returns = Returns::End,
+                Some([b'\r', b'\n']) => self.returns = CarriageReturns::Stay,
+                Some([b'\r', _]) => self.returns = CarriageReturns::End,
                 // The next byte decides.
                 None if self.held => return,
-                Some(_) | None => self.returns = Returns::Stay,
+                Some(_) | None => self.returns = CarriageReturns::Stay,
             }
-            if self.returns == Returns::Stay {
+            if self.returns == CarriageReturns::Stay {
                 return;
             }
             at = end;
@@ -152,7 +152,7 @@ impl LineFeeds {
     }
 }
 
-/// Without what is around an input and is not seen: spaces of every kind, marks, control characters.
+/// Trims invisible characters around an input: spaces of any kind, marks and control characters.
 pub(super) fn trimmed(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii();
     let is_plain = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b'!'..=b'~'));
@@ -167,7 +167,8 @@ fn is_unseen(letter: char) -> bool {
         || letter.is_control()
         || matches!(
             letter,
-            // A soft hyphen; zero-width characters and marks of direction; byte order marks of joined files.
+            // The soft hyphen, zero-width characters, direction marks, and byte order marks of concatenated
+            // files.
             '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
         )
 }
@@ -176,7 +177,7 @@ fn is_unseen(letter: char) -> bool {
 mod tests {
     use super::*;
 
-    /// Gives so many bytes at a time.
+    /// Returns this many bytes at a time.
     struct Slowly(Vec<u8>, usize);
 
     impl Read for Slowly {
@@ -228,8 +229,8 @@ mod tests {
 
     #[test]
     fn carriage_returns_end_lines_where_they_may() {
-        use Returns::{End, MayEnd, Stay};
-        let table: [(Returns, &str, &str); 14] = [
+        use CarriageReturns::{End, MayEnd, Stay};
+        let table: [(CarriageReturns, &str, &str); 14] = [
             (End, "a\rb\rc", "a\nb\nc"),
             (End, "a\r\nb\r\n", "a\r\nb\r\n"),
             (End, "a\r\rb\r", "a\n\nb\n"),

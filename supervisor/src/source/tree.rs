@@ -1,9 +1,8 @@
-//! A directory walked for `*.html` and `*.htm`, sorted by name, one directory
-//! at a time: what is held is the names of the directories on the way down.
+//! Walks a directory for `*.html` and `*.htm` files, sorted by name, one directory at a time. It holds only
+//! the names in the directories on the current path.
 //!
-//! Links are followed, those to files and those to directories, also out of the
-//! directory that was named: it was named with what is in it. A link to a
-//! directory that it lies in is not, so there are no loops.
+//! Links to files and directories are followed, even out of the named directory. A link to a directory that
+//! contains it is not followed, so there are no loops.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -14,26 +13,26 @@ use std::path::{Path, PathBuf};
 use std::vec;
 
 use super::Candidate;
-use crate::descriptor::{self, Leads};
+use crate::descriptor::{self, Resolved};
 use crate::plan::Within;
 
-/// A walk under way.
+/// A walk in progress.
 #[derive(Default)]
 pub(super) struct Walk {
-    /// Directories on the way down, the deepest last.
+    /// The directories on the current path, deepest last.
     open: Vec<Directory>,
     within: Within,
-    /// What links lead to, if that is collected; then pages that are no links are passed over.
+    /// The targets of links, if they are collected. Then pages that are not links are skipped.
     led_to: Option<Vec<PathBuf>>,
 }
 
-/// What is left of one directory.
+/// The rest of a directory.
 struct Directory {
     path: PathBuf,
     entries: vec::IntoIter<Entry>,
 }
 
-/// A page or a directory. Other files are dropped before they are sorted.
+/// A page or a directory. Other files are dropped before sorting.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     name: Box<std::ffi::OsStr>,
@@ -45,21 +44,22 @@ enum Kind {
     Page,
     Directory,
     LinkedDirectory,
-    /// A link that may not be followed.
+    /// A link that must not be followed.
     Refused(&'static str),
 }
 
-/// Why a link is not followed in a job of the service; also where it leads nowhere, for nobody need know that.
+/// Why a job of the service does not follow a link. Broken links get the same message, so that jobs cannot
+/// probe files.
 const LEADS_OUT: &str =
-    "it is a link that leads nowhere, or out of the directories that jobs may read here (--allow-path)";
+    "it is a broken link, or a link out of the directories that jobs may read (--allow-path)";
 
 /// Why a link to `/dev/stdin` or the like is not followed.
 const LEADS_INTO_A_PROCESS: &str =
-    "it is a link to a descriptor or into /proc/self, and that is something else in each process";
+    "it is a link to a descriptor or into /proc/self, which means something else in each process";
 
 impl Walk {
-    /// A named file is itself a target, whatever its extension, and so is a path
-    /// where nothing is: its record says that it could not be read.
+    /// Starts a walk. A named file is a target whatever its extension, and so is a missing path, whose
+    /// record says that it could not be read.
     pub(super) fn begin(path: PathBuf, within: Within) -> (Self, Option<Candidate>) {
         Self { within, ..Self::default() }.started(path)
     }
@@ -99,7 +99,7 @@ impl Walk {
         None
     }
 
-    /// Whether a directory is one of those that it was reached through.
+    /// Whether a directory is one of its own ancestors.
     fn is_loop(&self, path: &Path) -> bool {
         let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
         let Ok(linked) = fs::metadata(path).map(identity) else { return false };
@@ -107,7 +107,7 @@ impl Walk {
         above.any(|metadata| identity(metadata) == linked)
     }
 
-    /// Begins a directory; if it cannot be read to its end, that is a target that is refused.
+    /// Enters a directory. If it cannot be read, returns a refused target.
     fn enter(&mut self, path: PathBuf) -> Option<Candidate> {
         let mut entries = Vec::new();
         let problem = self.read(&path, &mut entries).err().map(|error| {
@@ -128,7 +128,7 @@ impl Walk {
             } else if kind.is_symlink() {
                 self.linked(&entry.path())
             } else {
-                // Opening a pipe somebody left here would wait for ever.
+                // Opening a pipe would wait forever.
                 let is_wanted = kind.is_file() && self.led_to.is_none();
                 (is_wanted && is_page(Path::new(&entry.file_name()))).then_some(Kind::Page)
             };
@@ -137,12 +137,12 @@ impl Walk {
         Ok(())
     }
 
-    /// What a link leads to, if that is of interest.
+    /// Returns what a link leads to, if it is wanted.
     fn linked(&mut self, path: &Path) -> Option<Kind> {
         let metadata = fs::metadata(path);
         let kind = match &metadata {
             Ok(metadata) if metadata.is_dir() => Kind::LinkedDirectory,
-            // A link that leads nowhere is a page that cannot be read, and its record says so.
+            // A broken link is a page whose record says that it cannot be read.
             Err(_) if is_page(path) => Kind::Page,
             Ok(metadata) if metadata.is_file() && is_page(path) => Kind::Page,
             Ok(_) | Err(_) => return None,
@@ -150,7 +150,7 @@ impl Walk {
         if !is_allowed(path, &self.within) {
             return Some(Kind::Refused(LEADS_OUT));
         }
-        if !matches!(descriptor::leads(path), Leads::To(_)) {
+        if !matches!(descriptor::resolve(path), Resolved::Path(_)) {
             return Some(Kind::Refused(LEADS_INTO_A_PROCESS));
         }
         if let Some(led_to) = &mut self.led_to {
@@ -160,18 +160,18 @@ impl Walk {
     }
 }
 
-/// Whether `path` leads to where it may.
+/// Whether `path` resolves to an allowed directory.
 #[must_use]
 pub fn is_allowed(path: &Path, within: &Within) -> bool {
     let Some(within) = within else { return true };
     fs::canonicalize(path).is_ok_and(|real| within.iter().any(|directory| real.starts_with(directory)))
 }
 
-/// Most places outside of what was named that workers are allowed to read by themselves: each costs every worker
-/// a system call or two at its start. If there are more, the directories that they are in are allowed.
+/// Most link targets outside the named directory that workers get access to one by one: each costs every
+/// worker one or two system calls at its start. If there are more, their directories are allowed instead.
 const PLACES_MAX: usize = 1024;
 
-/// Where links below `root` lead to, outside of it.
+/// Returns the targets of links below `root` that are outside it.
 #[must_use]
 pub fn led_out(root: &Path, within: &Within) -> Vec<PathBuf> {
     let Ok(real) = fs::canonicalize(root) else { return Vec::new() };
@@ -191,11 +191,11 @@ pub fn led_out(root: &Path, within: &Within) -> Vec<PathBuf> {
     }
 }
 
-/// The same places, or directories that they are in if there are more than `max`: those furthest down first.
+/// Reduces paths to at most `max` by replacing them with their directories, deepest first.
 fn fewer(mut places: Vec<PathBuf>, max: usize) -> Vec<PathBuf> {
     loop {
         places.sort_unstable();
-        // Sorted, what lies below another comes after it.
+        // In sorted order, a path comes after its ancestors.
         places.dedup_by(|place, above| place.starts_with(above));
         let depth = places.iter().map(|place| place.components().count()).max().unwrap_or(0);
         if places.len() <= max || depth <= 1 {
@@ -209,11 +209,11 @@ fn fewer(mut places: Vec<PathBuf>, max: usize) -> Vec<PathBuf> {
     }
 }
 
-/// The pages below `root`, or `root` itself if it is no directory, as a run finds them; but for those that are
-/// no files, such as links that lead nowhere.
+/// Returns the pages below `root`, or `root` itself if it is not a directory, as a run finds them. Omits what
+/// is not a file, such as broken links.
 ///
 /// # Errors
-/// When a directory cannot be read.
+/// If a directory cannot be read.
 pub fn pages(root: &Path) -> Result<Vec<PathBuf>, String> {
     let (mut walk, mut first) = Walk::begin(root.to_owned(), None);
     let mut pages = Vec::new();
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(walk.next(), None);
     }
 
-    /// A tree with links out of it, into it and to itself, and what they lead to.
+    /// A tree with links out of it, into it and to itself, and the targets of these links.
     fn linked() -> (tempfile::TempDir, tempfile::TempDir) {
         let (tree, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let link = |target: &Path, name: &str| {
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(names(tree.path(), &refused), ["a.html", "b.html", "d", "e.html", "f.html"]);
         assert_eq!(names(tree.path(), &read), ["alias/real.html", "sub/real.html"]);
         assert!(led_out(tree.path(), &within).is_empty());
-        // Nor does it begin where it may not, as when a link was changed since it was looked at.
+        // A walk does not start outside either, for example if a link was changed after the check.
         let within: Within = Some([fs::canonicalize(outside.path()).unwrap()].into());
         let root = tree.path().as_os_str().as_encoded_bytes();
         let found = walk_within(tree.path().to_owned(), within);

@@ -1,4 +1,4 @@
-//! `compare`'s table: one row a mode, measured against the sequential one.
+//! The table of `compare`: one row per mode, compared with the sequential mode.
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color};
 
@@ -19,7 +19,7 @@ const HEADER: [&str; 9] = [
     "failed",
 ];
 
-/// The four modes side by side, ending in a newline.
+/// Formats the four modes as a table that ends in a newline.
 #[must_use]
 pub fn table(runs: &[ModeRun], screen: Screen) -> String {
     let mut table = new_table(screen);

@@ -1,7 +1,7 @@
-//! What a run did, in one JSON object (`--summary`) and one table on stderr.
+//! The summary of a run: a JSON object (`--summary`) and a table on standard error.
 //!
-//! Built from [`supervisor_core::gather`] and a few facts about the processes. The keys
-//! are part of the product's contract: scripts read them.
+//! Built from [`supervisor_core::gather`] and facts about the processes. The JSON keys are part of the
+//! product's contract, because scripts read them.
 
 mod compare;
 mod table;
@@ -22,7 +22,7 @@ pub use compare::table as compare_table;
 pub(crate) use table::new_table;
 pub use table::{failed_inputs, table};
 
-/// What gather cannot know: how the run was set up and what its processes used.
+/// Facts that `gather` does not know: the setup of the run and the resources of its processes.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// The execution model that ran, chosen or measured.
@@ -33,19 +33,19 @@ pub struct Facts {
     pub concurrency: u32,
     /// From the first process started to the last record committed.
     pub wall: Duration,
-    /// CPU time of all processes, the supervisor's included.
+    /// CPU time of all processes, including the supervisor.
     pub cpu: Duration,
-    /// The supervisor's part of it.
+    /// CPU time of the supervisor.
     pub supervisor_cpu: Duration,
     /// Largest resident set of the supervisor.
     pub supervisor_rss_bytes_max: u64,
-    /// Why `--mode auto` picked this mode; `None` when the user did.
+    /// Why `--mode auto` chose this mode; `None` if the user chose it.
     pub why: Option<String>,
-    /// What of the sandbox was in force in the workers.
+    /// The parts of the sandbox that were in force in the workers.
     pub sandbox: String,
 }
 
-/// What a run did. Field order and names are the file's.
+/// The summary of a run. The file has these field names in this order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Summary {
     /// The execution model that ran.
@@ -59,11 +59,11 @@ pub struct Summary {
     pub items: u64,
     /// Records with fields.
     pub ok: u64,
-    /// Records with an error, quarantined ones included.
+    /// Records with an error, including quarantined ones.
     pub failed: u64,
-    /// Set aside because their worker died on them, on every attempt.
+    /// Targets set aside because a worker died on them on every attempt.
     pub quarantined: u64,
-    /// Attempts that were not the last of their target.
+    /// Attempts that were followed by another one.
     pub retries: u64,
     /// Body bytes read.
     pub bytes: u64,
@@ -71,26 +71,27 @@ pub struct Summary {
     pub wall_s: f64,
     /// CPU time of all processes, in seconds.
     pub cpu_s: f64,
-    /// The supervisor's part of it.
+    /// CPU time of the supervisor, in seconds.
     pub supervisor_cpu_s: f64,
-    /// `items` over `wall_s`; in a resumed run, of the items it did itself.
+    /// Items per second. A resumed run counts only its own items.
     pub items_per_s: f64,
-    /// How long targets took; the last attempt of each.
+    /// How long targets took, by the last attempt of each.
     pub latency_ms: LatencyMs,
     /// Failed records by kind.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub errors: BTreeMap<ErrorKind, u64>,
-    /// Sitemaps that could not be read, and whose pages are left out; absent if all could.
+    /// Sitemaps that could not be read, whose pages are missing; absent if zero.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sitemaps_failed: u64,
-    /// One entry for each slot, in order.
+    /// One entry per slot, in order.
     pub per_worker: Vec<PerWorker>,
-    /// What of the sandbox was in force in the workers: `landlock, seccomp`, or `off`; empty if none started.
+    /// The parts of the sandbox in force in the workers: `landlock, seccomp`, or `off`; empty if none
+    /// started.
     #[serde(default)]
     pub sandbox: String,
-    /// Processes started to replace another.
+    /// Processes started to replace a failed one.
     pub restarts: u64,
-    /// Why `--mode auto` picked this mode.
+    /// Why `--mode auto` chose this mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -98,13 +99,13 @@ pub struct Summary {
 /// Quantiles of how long targets took, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LatencyMs {
-    /// Half of the targets were at most this long.
+    /// 50 % of the targets took at most this long.
     pub p50: f64,
-    /// Nine in ten.
+    /// 90 % of the targets took at most this long.
     pub p90: f64,
-    /// 99 in 100.
+    /// 99 % of the targets took at most this long.
     pub p99: f64,
-    /// The longest.
+    /// The longest time.
     pub max: f64,
 }
 
@@ -120,14 +121,14 @@ impl From<&Latency> for LatencyMs {
     }
 }
 
-/// One slot's part.
+/// The share of one slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PerWorker {
-    /// Its number, from 0.
+    /// The slot's number, from 0.
     pub slot: u32,
-    /// Processes started in it.
+    /// Processes started in the slot.
     pub starts: u64,
-    /// Final results that came from it.
+    /// Final results from the slot.
     pub items: u64,
     /// CPU time of its processes, in seconds.
     pub cpu_s: f64,
@@ -136,7 +137,7 @@ pub struct PerWorker {
 }
 
 impl Summary {
-    /// Sums up a run.
+    /// Summarizes a run.
     #[must_use]
     pub fn new(gather: &Gather, facts: &Facts) -> Self {
         let counts = gather.counts();
@@ -165,7 +166,7 @@ impl Summary {
         }
     }
 
-    /// Writes it to `path` as JSON, all or nothing.
+    /// Writes the summary to `path` as JSON, atomically.
     ///
     /// # Errors
     /// `WriteError` if the file cannot be written.
@@ -189,10 +190,10 @@ impl From<(u32, &supervisor_core::gather::SlotCounts)> for PerWorker {
     }
 }
 
-/// A run with what the comparison and the report show of it.
+/// A run with the data that the comparison and the report show.
 #[derive(Debug, Clone)]
 pub struct ModeRun {
-    /// The same as `--summary`'s.
+    /// The summary.
     pub summary: Summary,
     /// Attempts in flight, averaged over the run.
     pub in_flight_mean: f64,
@@ -200,16 +201,16 @@ pub struct ModeRun {
     pub in_flight_peak: u64,
     /// Largest resident set of the supervisor, in bytes.
     pub supervisor_rss_bytes_max: u64,
-    /// What was in flight when.
+    /// Attempts in flight over time.
     pub timeline: Timeline,
     /// The distribution of how long targets took.
     pub latency: Vec<LatencyBin>,
-    /// The same in a few buckets.
+    /// The same distribution in a few buckets.
     pub latencies: Latencies,
 }
 
 impl ModeRun {
-    /// Takes what is shown of a run out of its gather.
+    /// Collects the data of a run from its `Gather`.
     #[must_use]
     pub fn new(gather: &Gather, facts: &Facts) -> Self {
         Self {
@@ -223,21 +224,21 @@ impl ModeRun {
         }
     }
 
-    /// Largest resident sets of all processes together, in bytes.
+    /// Returns the sum of the largest resident sets of all processes, in bytes.
     #[must_use]
     pub fn rss_bytes_max(&self) -> u64 {
         let workers = self.summary.per_worker.iter().map(|worker| worker.rss_bytes_max);
         workers.fold(self.supervisor_rss_bytes_max, u64::saturating_add)
     }
 
-    /// How many times as many items per second as `other`, if that is known.
+    /// Returns the ratio of items per second to those of `other`, if known.
     #[must_use]
     pub fn speed_up(&self, other: &Self) -> Option<f64> {
         (other.summary.items_per_s > 0.0).then(|| self.summary.items_per_s / other.summary.items_per_s)
     }
 }
 
-/// The run that others are measured against: the sequential one, else the first.
+/// Returns the run to compare others with: the sequential one, else the first.
 #[must_use]
 pub fn baseline(runs: &[ModeRun]) -> Option<&ModeRun> {
     runs.iter().find(|run| run.summary.mode == Mode::Sequential).or_else(|| runs.first())
@@ -248,7 +249,7 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-// More digits than the clocks behind these numbers have would only look exact.
+// More digits would exceed the precision of the clocks.
 fn thousandths(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

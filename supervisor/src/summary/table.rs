@@ -1,4 +1,4 @@
-//! The summary as a table for a person: only rows that tell something.
+//! The summary as a table. Rows without information are left out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::{PerWorker, Summary};
 use crate::progress::Screen;
 use crate::units;
 
-/// More workers than this are summed up in one row.
+/// Above this number of workers, one row shows their total.
 const WORKERS_SHOWN_MAX: usize = 16;
 
-/// The summary as text, ending in a newline.
+/// Formats the summary as text that ends in a newline.
 #[must_use]
 pub fn table(summary: &Summary, screen: Screen) -> String {
     let mut facts = new_table(screen);
@@ -54,7 +54,7 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
     }
     if summary.sitemaps_failed > 0 {
         let missing = format!("{} could not be read", units::counted(summary.sitemaps_failed, "sitemap"));
-        rows.push(("left out", missing, Bad));
+        rows.push(("missing", missing, Bad));
     }
     let counts =
         [("quarantined", summary.quarantined), ("retries", summary.retries), ("restarts", summary.restarts)];
@@ -66,7 +66,7 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
         let rate = if summary.wall_s > 0.0 { summary.bytes as f64 / summary.wall_s } else { 0.0 };
         rows.push((
             "read",
-            format!("{}, {} a second", units::bytes(summary.bytes), units::bytes(rate as u64)),
+            format!("{}, {} per second", units::bytes(summary.bytes), units::bytes(rate as u64)),
             Plain,
         ));
     }
@@ -74,13 +74,13 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
         let latency = summary.latency_ms;
         let [p50, p90, p99, max] =
             [latency.p50, latency.p90, latency.p99, latency.max].map(|ms| seconds(ms / 1e3));
-        rows.push(("each took", format!("p50 {p50}, p90 {p90}, p99 {p99}, longest {max}"), Plain));
+        rows.push(("latency", format!("p50 {p50}, p90 {p90}, p99 {p99}, max {max}"), Plain));
     }
     rows.push(("CPU", cpu(summary), Plain));
     rows
 }
 
-/// `both: 2 workers × 64 in flight`
+/// Formats the mode, such as `both: 2 workers × 64 in flight`.
 fn mode(summary: &Summary) -> String {
     let plural = if summary.workers == 1 { "" } else { "s" };
     let each = if summary.concurrency > 1 {
@@ -91,18 +91,18 @@ fn mode(summary: &Summary) -> String {
     format!("{}: {} worker{plural}{each}", summary.mode.name(), summary.workers)
 }
 
-/// `10,000 in 2.61 s, 3,831 a second`
+/// Formats the items, such as `10,000 in 2.61 s, 3,831 per second`.
 fn done(summary: &Summary) -> String {
     let (items, rate) = (units::count(summary.items), units::number(summary.items_per_s));
-    format!("{items} in {}, {rate} a second", seconds(summary.wall_s))
+    format!("{items} in {}, {rate} per second", seconds(summary.wall_s))
 }
 
-/// `12: 8 timeout, 4 http_status`, the most frequent first.
+/// Formats failures, such as `12: 8 timeout, 4 http_status`, most frequent first.
 fn failures(summary: &Summary) -> String {
     format!("{}: {}", units::count(summary.failed), kinds(&summary.errors))
 }
 
-/// `12 of 200 inputs failed: 8 timeout, 4 http_status`; nothing if none did.
+/// Formats failed inputs, such as `12 of 200 inputs failed: 8 timeout, 4 http_status`; `None` if none failed.
 #[must_use]
 pub fn failed_inputs(failed: u64, inputs: u64, errors: &BTreeMap<ErrorKind, u64>) -> Option<String> {
     let kinds = if errors.is_empty() { String::new() } else { format!(": {}", kinds(errors)) };
@@ -110,7 +110,7 @@ pub fn failed_inputs(failed: u64, inputs: u64, errors: &BTreeMap<ErrorKind, u64>
         .then(|| format!("{} of {} failed{kinds}", units::count(failed), units::counted(inputs, "input")))
 }
 
-/// `8 timeout, 4 http_status`, the most frequent first.
+/// Formats error kinds, such as `8 timeout, 4 http_status`, most frequent first.
 fn kinds(errors: &BTreeMap<ErrorKind, u64>) -> String {
     let mut kinds: Vec<_> = errors.iter().collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -123,7 +123,7 @@ fn cpu(summary: &Summary) -> String {
     let mut text = seconds(summary.cpu_s);
     if summary.cpu_s > 0.0 {
         let share = 100.0 * summary.supervisor_cpu_s / summary.cpu_s;
-        text.push_str(&format!(", {} % of it the supervisor's", units::number(share.round())));
+        text.push_str(&format!(", {} % of it in the supervisor", units::number(share.round())));
     }
     if summary.wall_s > 0.0 {
         text.push_str(&format!(", {} CPUs busy", units::number(summary.cpu_s / summary.wall_s)));
@@ -165,14 +165,14 @@ fn worker_row(name: String, worker: &PerWorker) -> Vec<String> {
     ]
 }
 
-/// A table without borders, as wide as the screen lets it, coloured only if the screen is.
+/// Creates a table without borders, for the width and colours of the screen.
 pub(crate) fn new_table(screen: Screen) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(screen.width);
-    // The screen knows about NO_COLOR and stderr; what the table finds out by itself is about stdout.
+    // `screen` considers NO_COLOR and standard error. The table's own check looks at standard output.
     table.force_no_tty();
     if screen.colour {
         table.enforce_styling();

@@ -148,11 +148,11 @@ fn the_table_shows_what_tells_something() {
     for part in [
         "both: 2 workers × 64 in flight",
         "because",
-        "4 in 2 s, 2 a second",
+        "4 in 2 s, 2 per second",
         "2: 1 timeout, 1 worker_crash",
         "quarantined",
         "p50 20 ms",
-        "4.9 s, 10 % of it the supervisor's, 2.45 CPUs busy",
+        "4.9 s, 10 % of it in the supervisor, 2.45 CPUs busy",
         "84 MB",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
@@ -161,7 +161,7 @@ fn the_table_shows_what_tells_something() {
     let mut quiet = Gather::new(1);
     quiet.started(0);
     let text = table(&Summary::new(&quiet, &facts), Screen::plain(100));
-    for part in ["failed", "retries", "restarts", "quarantined", "read", "each took", "memory"] {
+    for part in ["failed", "retries", "restarts", "quarantined", "read", "latency", "memory"] {
         assert!(!text.contains(part), "{part} is in\n{text}");
     }
 }

@@ -13,16 +13,16 @@ use crate::sink::whole;
 
 /// The result of [`begin`].
 #[derive(Debug)]
-pub(crate) enum Begun {
+pub(crate) enum UploadStart {
     /// There is work to do, or an output to upload.
     Ready(Working, Box<Upload>),
     /// The object exists and is complete.
-    There(Box<Complete>),
+    Complete(Box<Complete>),
 }
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct UploadOptions {
     /// Replace an existing object.
     pub(crate) overwrite: bool,
     /// Continue an unfinished run.
@@ -39,16 +39,20 @@ pub(crate) struct Wish {
 ///
 /// # Errors
 /// [`ObjectError`] if it cannot or may not be written.
-pub(crate) fn begin(object: &Object, output: &Path, wish: Wish) -> Result<Begun, ObjectError> {
-    begin_over(object, output, wish, Remote::new(object)?)
+pub(crate) fn begin(
+    object: &Object,
+    output: &Path,
+    options: UploadOptions,
+) -> Result<UploadStart, ObjectError> {
+    begin_over(object, output, options, Remote::new(object)?)
 }
 
 pub(super) fn begin_over(
     object: &Object,
     output: &Path,
-    wish: Wish,
+    options: UploadOptions,
     remote: Remote,
-) -> Result<Begun, ObjectError> {
+) -> Result<UploadStart, ObjectError> {
     let url = object.url.to_string();
     let working = Working::open(object, output)?;
     let mut note_file = working.note_file()?;
@@ -58,26 +62,30 @@ pub(super) fn begin_over(
         working.clear()?;
         note_file.note = UploadNote::default();
     }
-    let is_unfinished = working.is_unfinished() && !wish.table;
-    if is_unfinished && !wish.resume && !wish.overwrite {
+    let is_unfinished = working.is_unfinished() && !options.table;
+    if is_unfinished && !options.resume && !options.overwrite {
         return Err(ObjectError::Unfinished { url, directory: object.directory.clone() });
     }
-    let main = if wish.split { object.url.below(whole::MANIFEST) } else { object.url.key.clone() };
+    let main = if options.split { object.url.below(whole::MANIFEST) } else { object.url.key.clone() };
     remote.probe(&main)?;
-    if !is_unfinished || wish.overwrite {
-        if !wish.overwrite {
+    if !is_unfinished || options.overwrite {
+        if !options.overwrite {
             match remote.head(&main)? {
-                Some(head) if wish.resume => {
+                Some(head) if options.resume => {
                     let count = |name| head.metadata.get(name).and_then(|text: &String| text.parse().ok());
                     let (Some(records), Some(failed)) = (count(RECORDS), count(FAILED)) else {
                         return Err(ObjectError::Foreign { url });
                     };
-                    return Ok(Begun::There(Box::new(Complete { records, failed, told: Gather::new(0) })));
+                    return Ok(UploadStart::Complete(Box::new(Complete {
+                        records,
+                        failed,
+                        told: Gather::new(0),
+                    })));
                 }
                 Some(_) => return Err(ObjectError::Exists { url }),
                 // Files without a manifest: they are from a run that was killed on another machine,
                 // or not from Muster.
-                None if wish.split && remote.list()?.iter().any(|name| whole::is_part(name)) => {
+                None if options.split && remote.list()?.iter().any(|name| whole::is_part(name)) => {
                     return Err(ObjectError::Exists { url });
                 }
                 None => {}
@@ -88,9 +96,9 @@ pub(super) fn begin_over(
         let begun = std::mem::take(&mut note_file.note.begun);
         let endpoint = object.access.endpoint().map(str::to_owned);
         note_file.note =
-            UploadNote { url, endpoint, replaces: wish.overwrite, begun, ..UploadNote::default() };
+            UploadNote { url, endpoint, replaces: options.overwrite, begun, ..UploadNote::default() };
         note_file.save()?;
     }
     let upload = Upload { remote, object: object.clone(), note_file, output: output.to_owned() };
-    Ok(Begun::Ready(working, Box::new(upload)))
+    Ok(UploadStart::Ready(working, Box::new(upload)))
 }

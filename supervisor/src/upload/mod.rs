@@ -17,6 +17,6 @@ mod remote;
 mod tests;
 mod working;
 
-pub(crate) use self::begin::{Begun, Wish, begin};
+pub(crate) use self::begin::{UploadOptions, UploadStart, begin};
 pub(crate) use self::delivery::Upload;
 pub(crate) use self::working::Working;

@@ -139,12 +139,12 @@ impl Bench {
         self.object.directory.join("records.jsonl")
     }
 
-    fn begin(&self, overwrite: bool, resume: bool) -> std::result::Result<Begun, ObjectError> {
+    fn begin(&self, overwrite: bool, resume: bool) -> std::result::Result<UploadStart, ObjectError> {
         let remote = Remote::over(&self.object, Arc::clone(&self.memory) as _).unwrap();
         begin_over(
             &self.object,
             &self.output(),
-            Wish { overwrite, resume, split: self.split, table: false },
+            UploadOptions { overwrite, resume, split: self.split, table: false },
             remote,
         )
     }
@@ -157,11 +157,11 @@ impl Bench {
         make: impl FnOnce(&Path),
     ) -> std::result::Result<(), String> {
         match self.begin(overwrite, resume).map_err(|error| error.to_string())? {
-            Begun::Ready(_working, upload) => {
+            UploadStart::Ready(_working, upload) => {
                 make(&self.output());
                 upload.deliver(TOTALS).map_err(|error| error.to_string())
             }
-            Begun::There(complete) => Err(format!("there: {complete:?}")),
+            UploadStart::Complete(complete) => Err(format!("there: {complete:?}")),
         }
     }
 
@@ -214,7 +214,9 @@ fn a_file_is_uploaded_whole_and_leaves_nothing_behind() {
         assert!(bench.get("a/b.jsonl").unwrap() == content.as_bytes());
         assert!(bench.is_clean());
         // From any machine, it looks complete.
-        let Ok(Begun::There(complete)) = bench.begin(false, true) else { panic!("it does not exist") };
+        let Ok(UploadStart::Complete(complete)) = bench.begin(false, true) else {
+            panic!("it does not exist")
+        };
         assert_eq!((complete.records, complete.failed), (9, 2));
     }
 }
@@ -240,7 +242,7 @@ fn a_failed_upload_is_aborted_and_repeated_by_the_next_run() {
 #[test]
 fn a_killed_runs_unfinished_uploads_are_aborted() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
-    let Ok(Begun::Ready(working, upload)) = bench.begin(false, false) else { panic!("not ready") };
+    let Ok(UploadStart::Ready(working, upload)) = bench.begin(false, false) else { panic!("not ready") };
     let id = bench.wait(bench.memory.inner.create_multipart(&Key::parse("b.jsonl").unwrap())).unwrap();
     fs::write(bench.output(), "x\n").unwrap();
     let mut note_file = working.note_file().unwrap();
@@ -276,7 +278,7 @@ fn an_object_created_meanwhile_is_kept() {
     assert_eq!(bench.get("b.jsonl").unwrap(), b"theirs");
     assert_eq!(fs::read(bench.output()).unwrap(), b"ours\n");
     // What an overwriting run may replace, the run that continues it may replace too.
-    let Ok(Begun::Ready(working, upload)) = bench.begin(true, false) else { panic!("not ready") };
+    let Ok(UploadStart::Ready(working, upload)) = bench.begin(true, false) else { panic!("not ready") };
     drop((working, upload));
     bench.run(false, true, |_| ()).unwrap();
     assert_eq!(bench.get("b.jsonl").unwrap(), b"ours\n");
@@ -285,7 +287,7 @@ fn an_object_created_meanwhile_is_kept() {
 #[test]
 fn a_run_killed_after_its_upload_finds_its_object() {
     let bench = Bench::new("s3://bucket/b.jsonl", false);
-    let Ok(Begun::Ready(working, upload)) = bench.begin(false, false) else { panic!("not ready") };
+    let Ok(UploadStart::Ready(working, upload)) = bench.begin(false, false) else { panic!("not ready") };
     fs::write(bench.output(), "ours\n").unwrap();
     upload.deliver(TOTALS).unwrap();
     let mut note_file = working.note_file().unwrap();
@@ -322,7 +324,7 @@ fn a_directory_is_objects_under_a_prefix() {
     bench.run(true, false, parts(&["d"])).unwrap();
     assert_eq!(bench.names(), [MANIFEST, "notes.txt", "part-00000.jsonl"]);
     assert_eq!(bench.get("dir/part-00000.jsonl").unwrap(), b"d");
-    let Ok(Begun::There(complete)) = bench.begin(false, true) else { panic!("it does not exist") };
+    let Ok(UploadStart::Complete(complete)) = bench.begin(false, true) else { panic!("it does not exist") };
     assert_eq!((complete.records, complete.failed), (9, 2));
     assert!(bench.is_clean() && bench.get("elsewhere").is_some());
 }

@@ -1,6 +1,6 @@
-//! The e2e package's own build of `worker`, so that tests find it beside them:
-//! the same worker, with a hook that does what poisoned inputs ask for.
+//! The e2e package's own build of `worker`, so that tests find it beside them. It has a hook that does what
+//! poisoned inputs ask for.
 
 fn main() -> std::process::ExitCode {
-    worker::run_with(Some(e2e::poison::strike))
+    worker::run_with(Some(e2e::poison::apply))
 }

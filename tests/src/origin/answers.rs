@@ -1,4 +1,4 @@
-//! Whole answers: pages, statuses, delays, and answers that change from one request to the next.
+//! Complete responses: pages, statuses, delays, and responses that change between requests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +15,10 @@ use serde_json::json;
 
 use super::Origin;
 
-/// Longest delay one request can ask for, so that a mistyped one ends.
+/// Maximum delay of one request, so that a mistyped one ends.
 const DELAY_MAX: Duration = Duration::from_secs(3600);
 
-/// How often each `/flaky/{key}` has failed so far.
+/// Number of failures so far of each `/flaky/{key}`.
 pub(super) type Flaky = Mutex<HashMap<String, u32>>;
 
 pub(super) fn routes() -> Router<Arc<Origin>> {
@@ -37,7 +37,7 @@ pub(super) fn html(body: impl Into<Bytes>) -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], body.into()).into_response()
 }
 
-/// A small page around `title`.
+/// Returns a small page with this title.
 pub(super) fn small_page(title: &str) -> Response {
     html(format!(
         "<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1>\
@@ -45,7 +45,7 @@ pub(super) fn small_page(title: &str) -> Response {
     ))
 }
 
-/// `/`: what there is.
+/// `/`: lists the endpoints.
 pub(super) async fn index() -> Response {
     small_page("Origin")
 }
@@ -62,7 +62,7 @@ async fn delay(Path(seconds): Path<f64>) -> Response {
 
 #[derive(Debug, Deserialize)]
 struct StatusQuery {
-    /// Goes into `Retry-After` as it is: seconds or a date.
+    /// Copied into `Retry-After`: seconds or a date.
     retry_after: Option<String>,
 }
 
@@ -94,7 +94,7 @@ const fn service_unavailable() -> u16 {
     503
 }
 
-/// Fails `failures` times for this key, then succeeds for ever.
+/// Fails `failures` times for this key, then always succeeds.
 async fn flaky(
     State(origin): State<Arc<Origin>>,
     Path(key): Path<String>,
@@ -120,13 +120,13 @@ struct CountedQuery {
     delay: f64,
 }
 
-/// A page of its own in `/stats`, after a delay if one is asked for.
+/// A page with its own entry in `/stats`, after a delay if requested.
 async fn counted(Path(key): Path<String>, Query(query): Query<CountedQuery>) -> Response {
     sleep_s(query.delay).await;
     small_page(&format!("Counted {key}"))
 }
 
-/// The request as it arrived, as JSON inside a page (so that `--select` can read it).
+/// Returns the request as JSON inside a page, so that `--select` can read it.
 async fn echo(request: Request) -> Response {
     let headers: Vec<_> = request
         .headers()

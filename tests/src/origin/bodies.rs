@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use super::Origin;
 use super::answers::html;
 
-/// How a generated body is cut.
+/// Size of the pieces of a generated body.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Nesting is made in memory; more than this nobody sends.
+/// Maximum nesting, because the page is made in memory.
 const NESTED_BYTES_MAX: usize = 64 << 20;
 
 pub(super) fn routes() -> Router<Arc<Origin>> {
@@ -31,7 +31,7 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
 struct DripQuery {
     bytes: usize,
     seconds: f64,
-    /// Announces the length; otherwise the body is chunked.
+    /// Whether to announce the length; otherwise the body is chunked.
     #[serde(default)]
     length: bool,
 }
@@ -61,7 +61,7 @@ struct SizeQuery {
     length: bool,
 }
 
-/// A page of any size, never whole in memory.
+/// A page of any size, which is never in memory as a whole.
 async fn huge(Query(query): Query<SizeQuery>) -> Response {
     let line = "<p>All work and no play makes a long page. <a href=\"/site/\">More</a></p>\n";
     let block: Bytes = line.bytes().cycle().take(CHUNK_BYTES).collect();
@@ -108,7 +108,7 @@ impl axum::body::HttpBody for Chunks {
     }
 }
 
-/// `<div>` in `<div>`, `bytes` long, none of them closed.
+/// Nested `<div>` elements, `bytes` long, none of them closed.
 async fn nested(Query(query): Query<SizeQuery>) -> Response {
     let head = "<!DOCTYPE html>\n<title>Nested</title>\n";
     let depth = query.bytes.min(NESTED_BYTES_MAX).saturating_sub(head.len()) / "<div>".len();

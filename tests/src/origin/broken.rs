@@ -1,4 +1,4 @@
-//! Answers that are not HTTP, end too early, or never come.
+//! Responses that are not HTTP, end too early, or never arrive.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::Origin;
 use super::wire::{Sabotage, Script, Then};
 
-/// Path, bytes on the wire, and what follows them.
+/// Path, bytes to send, and what follows them.
 const ENDPOINTS: &[(&str, &str, Then)] = &[
     ("/drop", "", Then::Close),
     ("/reset", "", Then::Reset),
@@ -37,14 +37,14 @@ const ENDPOINTS: &[(&str, &str, Then)] = &[
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n<title>Half",
         Then::Close,
     ),
-    // The last chunk is missing: all the bytes are there, but nothing says so.
+    // The last chunk is missing: all data arrives, but nothing marks its end.
     (
         "/unfinished-chunked",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n<title>Whole</title>\r\n",
         Then::Close,
     ),
     ("/bad-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n<title>", Then::Close),
-    // More bytes than announced: the rest is not part of the answer.
+    // More bytes than announced: the surplus is not part of the response.
     (
         "/wrong-length",
         "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n<title>Short</title><p>and more",
@@ -60,7 +60,7 @@ const ENDPOINTS: &[(&str, &str, Then)] = &[
     ("/bad-version", "HTTP/7.9 200 OK\r\nContent-Length: 0\r\n\r\n", Then::Close),
     ("/not-http", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", Then::Close),
     ("/nul-in-head", "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n", Then::Close),
-    // Wrong, but clear: browsers read all of these.
+    // Invalid but unambiguous: browsers read all of these.
     (
         "/untidy-head",
         "HTTP/1.1 200 OK\r\n lost\r\nno colon here\r\nPHP Warning: x\r\nSet-Cookie: a=b\r\n   c: d\r\n\
@@ -86,13 +86,13 @@ const ENDPOINTS: &[(&str, &str, Then)] = &[
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n<title>Identity</title>",
         Then::Close,
     ),
-    // Right, though old: the end of the connection is the end of the body.
+    // Valid but old: the end of the connection ends the body.
     (
         "/until-close",
         "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<title>Until the end</title>",
         Then::Close,
     ),
-    // Right, though rare: an interim answer before the real one.
+    // Valid but rare: an interim response before the final one.
     (
         "/early-hints",
         "HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\n\r\n\
@@ -101,7 +101,7 @@ const ENDPOINTS: &[(&str, &str, Then)] = &[
     ),
 ];
 
-/// Bytes of header that `/huge-head` sends: far above what any client reads.
+/// Header bytes that `/huge-head` sends: far more than any client reads.
 const HUGE_HEAD_BYTES: usize = 4 << 20;
 
 pub(super) fn routes() -> Router<Arc<Origin>> {
@@ -147,7 +147,7 @@ async fn long_chunk_lines(ConnectInfo(sabotage): ConnectInfo<Sabotage>) -> Respo
     play(&sabotage, Bytes::from(bytes), Then::Close)
 }
 
-/// The answer returned here never leaves the machine; it only makes the server write and close.
+/// The response returned here is never sent. It only makes the server write and close.
 fn play(sabotage: &Sabotage, bytes: Bytes, then: Then) -> Response {
     sabotage.play(Script { bytes, then });
     (StatusCode::OK, [(header::CONNECTION, "close")]).into_response()

@@ -1,4 +1,4 @@
-//! The same page in the encodings of the old web, declared rightly, wrongly or not at all.
+//! The same page in many encodings, declared correctly, wrongly or not at all.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ struct CharsetQuery {
     by: Declared,
 }
 
-/// Where the page says what it is.
+/// Where the page declares its encoding.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Declared {
@@ -34,23 +34,23 @@ enum Declared {
     Meta,
     /// In `<meta http-equiv>`.
     HttpEquiv,
-    /// In `<meta charset>` behind a script that is longer than what is looked at before parsing.
+    /// In `<meta charset>`, after a script that is longer than the part examined before parsing.
     LateMeta,
-    /// By a byte order mark (of the Unicode encodings).
+    /// By a byte order mark (Unicode encodings only).
     Bom,
-    /// Rightly in `Content-Type`, and wrongly in `<meta>`: the header wins.
+    /// Correctly in `Content-Type` and wrongly in `<meta>`. The header has precedence.
     HeaderOverMeta,
-    /// As a charset that it is not.
+    /// As a different charset.
     Wrong,
-    /// As a charset that does not exist.
+    /// As an unknown charset.
     Unknown,
-    /// Nowhere.
+    /// Not at all.
     Nowhere,
 }
 
-/// The text each page has as its title, in letters its encoding has.
+/// The title of each page, in letters that its encoding has.
 ///
-/// The first element is the encoding's WHATWG name in lower case, as records have it.
+/// The first element is the encoding's WHATWG name in lower case, as in records.
 const TITLES: &[(&str, &str)] = &[
     ("windows-1252", "Café “naïve” – 5 €, façade"),
     ("iso-8859-2", "Žluťoučký kůň příšerně úpěl"),
@@ -77,7 +77,7 @@ async fn page(Path(label): Path<String>, Query(query): Query<CharsetQuery>) -> R
         return (StatusCode::NOT_FOUND, "not an encoding\n").into_response();
     };
     let name = encoding.name().to_ascii_lowercase();
-    // Never an encoding that is a superset: windows-1252 text *is* not valid UTF-8, nor the other way round.
+    // Never declare a superset: windows-1252 text must be invalid as UTF-8, and the reverse.
     let other = if encoding == UTF_8 { "windows-1252" } else { "utf-8" };
     let meta = match query.by {
         Declared::Meta => format!("<meta charset=\"{name}\">"),
@@ -111,7 +111,7 @@ async fn page(Path(label): Path<String>, Query(query): Query<CharsetQuery>) -> R
 
 fn encode(encoding: &'static Encoding, text: &str, bom: bool) -> Bytes {
     let text = if bom { format!("\u{feff}{text}") } else { text.to_owned() };
-    // The Encoding Standard has no encoder for UTF-16, because forms are never sent in it.
+    // The Encoding Standard has no encoder for UTF-16, because browsers never send forms in it.
     if encoding == UTF_16LE {
         return text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     }

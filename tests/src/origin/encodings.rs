@@ -1,4 +1,4 @@
-//! Content encodings: right, stacked, corrupt, unknown, and a bomb in each.
+//! Content codings: valid, stacked, corrupt and unknown ones, and a bomb in each.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::Origin;
 
-/// How much a bomb holds unless the request says otherwise: twice what a client reads at most.
+/// Default size of a bomb: twice what a client reads at most.
 const BOMB_BYTES: u64 = 32 << 20;
 
 pub(super) fn routes() -> Router<Arc<Origin>> {
@@ -34,7 +34,7 @@ enum Coding {
     Brotli,
     Zstd,
     Identity,
-    /// No such coding; the body is left as it is.
+    /// An unknown coding. The body is sent unchanged.
     Unknown,
 }
 
@@ -90,12 +90,12 @@ fn copy<W: io::Write>(plain: &mut dyn Read, mut writer: W) -> io::Result<W> {
 struct PageQuery {
     #[serde(default)]
     page: u32,
-    /// Cuts a corrupt body in half instead of flipping its bits.
+    /// Whether to cut a corrupt body in half instead of flipping bits.
     #[serde(default)]
     cut: bool,
 }
 
-/// A page of the site under `coding`, or under several with commas between, applied in that order.
+/// A page of the site with the coding `coding`, or several separated by commas, applied in that order.
 async fn encoded(
     State(origin): State<Arc<Origin>>,
     Path(coding): Path<String>,
@@ -111,7 +111,7 @@ async fn encoded(
     respond(&names.join(", "), body)
 }
 
-/// A body that its decoder must refuse.
+/// A body that decoders must reject.
 async fn corrupt(
     State(origin): State<Arc<Origin>>,
     Path(coding): Path<String>,
@@ -133,7 +133,7 @@ async fn corrupt(
     respond(coding.header(), body)
 }
 
-/// The compressed bombs made so far; each takes seconds to make and kilobytes to keep.
+/// The compressed bombs made so far. Each takes seconds to make and kilobytes to keep.
 #[derive(Debug, Default)]
 pub(super) struct Bombs(Mutex<HashMap<(Coding, u64), Bytes>>);
 
@@ -142,7 +142,7 @@ struct BombQuery {
     bytes: Option<u64>,
 }
 
-/// A page that is small on the wire and huge in memory.
+/// A page that is small when transferred and huge in memory.
 async fn bomb(
     State(origin): State<Arc<Origin>>,
     Path(coding): Path<String>,
@@ -158,7 +158,7 @@ async fn bomb(
 
 impl Bombs {
     fn get(&self, coding: Coding, bytes: u64) -> io::Result<Bytes> {
-        // Held while it is made: two requests must not make the same one.
+        // Hold the lock while making one, so that two requests do not make the same.
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bomb) = made.get(&(coding, bytes)) {
             return Ok(bomb.clone());

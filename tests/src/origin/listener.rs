@@ -1,7 +1,6 @@
-//! Accepts connections, with or without TLS, and hands them to the HTTP server.
+//! Accepts connections, with or without TLS, and passes them to the HTTP server.
 //!
-//! A TLS handshake runs in its connection's own task: a peer that stalls in one
-//! keeps nobody else waiting.
+//! A TLS handshake runs in its connection's own task, so that a peer that stalls in one blocks nobody else.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,10 +22,10 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use super::options::Options;
 use super::wire::{Sabotage, Stream, Wire};
 
-/// Connections ready for HTTP that wait for the server to take them.
+/// Maximum connections that are ready for HTTP and wait for the server.
 const READY_MAX: usize = 1024;
 
-/// The listening side, as `axum::serve` wants it.
+/// The listening side, in the form that `axum::serve` needs.
 #[derive(Debug)]
 pub(super) struct Incoming {
     ready: mpsc::Receiver<(Wire, Sabotage)>,
@@ -53,12 +52,12 @@ impl Incoming {
         Ok(Self { ready, address, scheme })
     }
 
-    /// `http` or `https`; a request of HTTP/1 does not say.
+    /// `http` or `https`, because an HTTP/1 request does not say it.
     pub(super) fn scheme(&self) -> &'static str {
         self.scheme
     }
 
-    /// Where clients find this server.
+    /// Address of this server for clients.
     pub(super) fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
@@ -77,7 +76,7 @@ impl axum::serve::Listener for Incoming {
     async fn accept(&mut self) -> (Wire, Sabotage) {
         match self.ready.recv().await {
             Some(connection) => connection,
-            // The accepting task never ends by itself; at shutdown nobody is waiting any more.
+            // The accepting task never ends by itself. At shutdown nothing waits for connections.
             None => std::future::pending().await,
         }
     }
@@ -90,11 +89,11 @@ impl axum::serve::Listener for Incoming {
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Sender<(Wire, Sabotage)>) {
     loop {
         let Ok((tcp, _)) = listener.accept().await else {
-            // Out of descriptors: some will be closed soon, and until then there is nothing to accept with.
+            // No descriptors are free. Some will be soon, and until then no connection can be accepted.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        // Answers are whole when written; waiting to coalesce them only adds latency.
+        // Responses are complete when written, so waiting to merge writes only adds latency.
         let _ = tcp.set_nodelay(true);
         match &tls {
             None => {
@@ -110,13 +109,13 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Se
 }
 
 async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, ready: mpsc::Sender<(Wire, Sabotage)>) {
-    // A failed handshake is the client's to report.
+    // The client reports a failed handshake.
     if let Ok(stream) = acceptor.accept(tcp).await {
         let _ = ready.send(Wire::new(Stream::Tls(Box::new(stream)))).await;
     }
 }
 
-/// Makes a CA and a certificate for loopback; the CA's certificate goes to `ca_file`.
+/// Creates a CA and a certificate for loopback addresses. Writes the CA's certificate to `ca_file`.
 fn acceptor(ca_file: &Path, serve_ca: bool) -> anyhow::Result<TlsAcceptor> {
     let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
     let mut ca = CertificateParams::new(if serve_ca { names.to_vec() } else { Vec::new() })?;
@@ -127,7 +126,7 @@ fn acceptor(ca_file: &Path, serve_ca: bool) -> anyhow::Result<TlsAcceptor> {
     let ca = CertifiedIssuer::self_signed(ca, ca_key)?;
     let key = KeyPair::generate()?;
     let mut certificate = CertificateParams::new(names)?;
-    // With the issuer's name, which is the default, it would pass for self-signed.
+    // With the default name, which is the issuer's, it would look self-signed.
     certificate.distinguished_name.push(DnType::CommonName, "origin");
     let certificate = certificate.signed_by(&key, &ca)?;
     std::fs::write(ca_file, ca.pem()).with_context(|| format!("cannot write {}", ca_file.display()))?;

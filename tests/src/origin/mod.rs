@@ -1,8 +1,8 @@
-//! A web server that is good, slow, broken or hostile on request.
+//! A web server that behaves well, slowly, wrongly or maliciously on request.
 //!
-//! [`site`] is a deterministic web site; every other endpoint does one thing a
-//! fetcher must survive, named by its path. Nothing here is random: the same
-//! request gets the same bytes, so that two runs can be compared record by record.
+//! [`site`] is a deterministic web site. Every other endpoint does one thing that a fetcher must survive, named by
+//! its path. Nothing here is random: the same request gets the same bytes, so that two runs can be compared record
+//! by record.
 //!
 //! ```text
 //! origin --pages 10000        prints "listening on http://127.0.0.1:PORT" when ready
@@ -41,7 +41,7 @@ use self::site::Site;
 use self::stats::Stats;
 use self::wire::Sabotage;
 
-/// What every handler may look at.
+/// State shared by all handlers.
 #[derive(Debug)]
 struct Origin {
     scheme: &'static str,
@@ -52,19 +52,19 @@ struct Origin {
 }
 
 impl Origin {
-    /// The address a request was sent to, without the path.
+    /// Returns the address that a request was sent to, without the path.
     fn base_url(&self, headers: &HeaderMap, uri: &Uri) -> String {
         format!("{}://{}", self.scheme, stats::host_of(headers, uri))
     }
 }
 
-/// Runs the server's command line; what `origin`'s `main` is.
+/// Runs the server. Called by `main` of `origin`.
 #[must_use]
 pub fn run() -> ExitCode {
     match serve(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to do when standard error is closed too.
+            // If standard error is closed too, there is nothing left to report to.
             let _ = writeln!(std::io::stderr(), "origin: {error:#}");
             ExitCode::FAILURE
         }
@@ -72,7 +72,7 @@ pub fn run() -> ExitCode {
 }
 
 fn serve(options: &Options) -> anyhow::Result<()> {
-    // One thread: what is measured against this server should not compete with more of it.
+    // One thread, so that the server competes little with what is measured against it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let incoming = Incoming::bind(options).await?;
@@ -111,13 +111,13 @@ fn router(origin: &Arc<Origin>) -> Router {
         .with_state(Arc::clone(origin))
 }
 
-/// Ends when whoever started us is gone; without it a failed test would leak a server.
+/// Returns when the parent process has exited. Otherwise a failed test would leave a server running.
 async fn end_of_stdin(wanted: bool) {
     if !wanted {
         return std::future::pending().await;
     }
     let (gone, stdin_ended) = tokio::sync::oneshot::channel::<()>();
-    // A blocking read cannot be cancelled, so it gets a thread that the exit takes down.
+    // A blocking read cannot be cancelled, so it runs on a thread that ends with the process.
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         drop(gone);

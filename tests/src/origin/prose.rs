@@ -1,6 +1,5 @@
-//! Words, sentences and blocks of HTML as they are found in the wild: entities,
-//! unclosed tags, odd quoting, foreign scripts. Seeded, so that a page has the
-//! same bytes at each request.
+//! Words, sentences and blocks of HTML as real pages have them: entities, unclosed tags, odd quoting, foreign
+//! scripts. Seeded, so that a page has the same bytes at each request.
 
 use fastrand::Rng;
 
@@ -101,7 +100,7 @@ const WORDS: &[&str] = &[
     "year",
 ];
 
-/// Fragments that parsers disagree about when they decode entities carelessly.
+/// Fragments that parsers disagree about if they decode entities carelessly.
 const ENTITIES: &[&str] = &[
     "&amp;",
     "&lt;b&gt;",
@@ -119,19 +118,19 @@ const ENTITIES: &[&str] = &[
     "&unknown;",
 ];
 
-/// One word.
+/// Returns one word.
 pub fn word(rng: &mut Rng) -> &'static str {
     rng.choice(WORDS).copied().unwrap_or("word")
 }
 
-/// `count` words with a space between.
+/// Returns `count` words separated by spaces.
 #[must_use]
 pub fn words(rng: &mut Rng, count: usize) -> String {
     let words: Vec<_> = (0..count).map(|_| word(rng)).collect();
     words.join(" ")
 }
 
-/// One word in thirty is an entity.
+/// Returns an entity for one word in thirty.
 #[must_use]
 pub fn sentence(rng: &mut Rng) -> String {
     let mut text = String::new();
@@ -149,7 +148,7 @@ pub fn sentence(rng: &mut Rng) -> String {
     text
 }
 
-/// An anchor to `href`, written the way one author in seven would.
+/// Returns an anchor to `href`, in one of seven styles.
 #[must_use]
 pub fn anchor(rng: &mut Rng, href: &str) -> String {
     let text = words(rng, 2);
@@ -162,7 +161,7 @@ pub fn anchor(rng: &mut Rng, href: &str) -> String {
     }
 }
 
-/// One block of a page's body; `links` are put into it where it has room.
+/// Returns one block of a page's body, and places `links` in it where they fit.
 #[must_use]
 pub fn block(rng: &mut Rng, links: &[String]) -> String {
     match rng.u8(..10) {
@@ -191,7 +190,7 @@ fn paragraph(rng: &mut Rng, links: &[String]) -> String {
         html.push_str(&sentence(rng));
         html.push('\n');
     }
-    // The end tag of a paragraph is optional, and often left out.
+    // The end tag of a paragraph is optional and often left out.
     html.push_str(if rng.bool() { "</p>\n" } else { "\n" });
     html
 }

@@ -1,4 +1,4 @@
-//! Redirects that end, that do not, and that lead where a client should not follow.
+//! Redirects that end, that never end, and that lead where a client must not follow.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
 
 fn to(location: &str, code: u16) -> Response {
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::FOUND);
-    // Bytes above ASCII are allowed here on purpose: servers send them.
+    // Bytes above ASCII are allowed on purpose, because servers send them.
     match HeaderValue::from_bytes(location.as_bytes()) {
         Ok(location) => (code, [(header::LOCATION, location)], "moved\n").into_response(),
         Err(_) => (StatusCode::BAD_REQUEST, "not a header value\n").into_response(),
@@ -38,7 +38,7 @@ const fn found() -> u16 {
 
 #[derive(Debug, Deserialize)]
 struct ChainQuery {
-    /// How `Location` is written: `absolute`, `path` (the default) or `relative`.
+    /// Form of `Location`: `absolute`, `path` (the default) or `relative`.
     #[serde(default)]
     location: Form,
     #[serde(default = "found")]
@@ -83,12 +83,12 @@ struct ElsewhereQuery {
     code: u16,
 }
 
-/// To any URL: another scheme, another host, nonsense.
+/// Redirects to any URL: another scheme, another host, or nonsense.
 async fn elsewhere(Query(query): Query<ElsewhereQuery>) -> Response {
     to(&query.url, query.code)
 }
 
-/// A new URL each time, so that only a limit ends it.
+/// Redirects to a new URL each time, so that only a limit ends it.
 async fn endless(Path(n): Path<u64>) -> Response {
     to(&format!("/redirect/endless/{}", n.wrapping_add(1)), 302)
 }

@@ -1,4 +1,4 @@
-//! A shop of three products, as a page that says in every way what it is, and as JSON.
+//! A shop with three products, as JSON and as a page with every kind of structured data.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::Origin;
 use super::answers::html;
 
-/// `/shop/`: a list of products; JSON-LD, Open Graph and microdata beside it.
+/// `/shop/`: a list of products with JSON-LD, Open Graph and microdata.
 pub const PAGE: &str = r#"<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -46,13 +46,13 @@ pub const ITEMS: &str = r#"{"total": 3, "items": [
 ]}
 "#;
 
-/// `/shop/plain` as text, `/shop/page` as a page: JSON that says it is something else, with numbers that no double
-/// holds and half a character.
+/// `/shop/plain` as text, `/shop/page` as a page: JSON with a wrong media type, numbers that no double can hold,
+/// and half a character.
 pub const NUMBERS: &str = r#"
   {"id": 1712345678901234567890, "price": 0.36995516654807925, "far": 1e400, "note": "x\ud83d"}"#;
 
-/// `/shop/twice`: a page in windows-1251, whose second `Content-Type` line does not take the first one's charset away;
-/// its JSON-LD is wrapped, has a line end in a text, and says more of its type than what it is.
+/// `/shop/twice`: a page in windows-1251. Its second `Content-Type` line does not remove the charset of the first.
+/// Its JSON-LD is wrapped, has a line end in a text, and has parameters in its type.
 pub const TWICE: &[u8] = b"<title>\xef\xf0\xe8\xe2\xe5\xf2</title>\
     <script type=\"application/ld+json;profile='a;b'\"><!--\n{\"a\": \"b\nc\", \"price\": 12.50};\n--></script>";
 
@@ -75,13 +75,13 @@ fn json(content_type: &'static str, body: &'static str) -> Response {
     ([(header::CONTENT_TYPE, content_type)], body).into_response()
 }
 
-/// Two lines that say what it is.
+/// A page with two `Content-Type` lines.
 fn twice() -> Response {
     let kinds = ["text/html; boundary=\"; charset=gbk\"; charset=windows-1251", "text/html"];
     (AppendHeaders(kinds.map(|kind| (header::CONTENT_TYPE, kind))), Bytes::from_static(TWICE)).into_response()
 }
 
-/// Nobody says what it is.
+/// A response without `Content-Type`.
 fn untyped(body: &'static str) -> Response {
     let mut response = body.into_response();
     response.headers_mut().remove(header::CONTENT_TYPE);

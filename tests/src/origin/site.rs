@@ -18,13 +18,13 @@ use fastrand::Rng;
 use super::answers::html;
 use super::{Origin, prose};
 
-/// Smallest and largest aim for a page, in bytes; the last block may pass it.
+/// Range of the pages' target sizes, in bytes. The last block may exceed it.
 const PAGE_BYTES: (f64, f64) = (2_000.0, 58_000.0);
 
-/// Pages kept in memory; a site of 10,000 takes 170 MB.
+/// Maximum pages kept in memory. A site of 10,000 takes 170 MB.
 const CACHE_BYTES_MAX: usize = 256 << 20;
 
-/// The pages, made when first asked for.
+/// The pages, each made on its first request.
 #[derive(Debug)]
 pub(super) struct Site {
     pages: Vec<OnceLock<Bytes>>,
@@ -41,7 +41,7 @@ impl Site {
         u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
     }
 
-    /// The page's bytes, if the site has such a page.
+    /// Returns the page's bytes, if the site has such a page.
     pub(super) fn page(&self, n: u32) -> Option<Bytes> {
         let cached = self.pages.get(usize::try_from(n).ok()?)?;
         if let Some(bytes) = cached.get() {
@@ -49,7 +49,7 @@ impl Site {
         }
         let bytes = Bytes::from(page(n, self.len()));
         if self.cached_bytes.fetch_add(bytes.len(), Ordering::Relaxed) < CACHE_BYTES_MAX {
-            // Whoever else made it meanwhile made the same bytes.
+            // Another request may have made it meanwhile, with the same bytes.
             let _ = cached.set(bytes.clone());
         }
         Some(bytes)
@@ -61,7 +61,7 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
         .route("/site/", get(index))
         .route("/site/urls.txt", get(urls))
         .route("/site/page/{n}", get(serve_page))
-        // Where the relative links of a page with a `<base>` lead.
+        // The target of relative links on a page with a `<base>`.
         .route("/site/archive/page/{n}", get(serve_page))
 }
 
@@ -84,7 +84,7 @@ async fn index(State(origin): State<Arc<Origin>>) -> Response {
     html(body)
 }
 
-/// `/site/urls.txt`: the absolute URL of each page, one a line, as `fetch -i` takes them.
+/// `/site/urls.txt`: the absolute URL of each page, one a line, as input for `fetch -i`.
 async fn urls(State(origin): State<Arc<Origin>>, uri: Uri, headers: HeaderMap) -> Response {
     let base = origin.base_url(&headers, &uri);
     let mut body = String::new();
@@ -136,7 +136,7 @@ fn head(n: u32, rng: &mut Rng) -> String {
     html
 }
 
-/// A link as found in the wild, mostly to another page of the site.
+/// Returns a link in one of many styles, mostly to another page of the site.
 fn link(n: u32, pages: u32, rng: &mut Rng) -> String {
     let to = rng.u32(0..pages.max(1));
     match rng.u8(..16) {

@@ -1,4 +1,4 @@
-//! Sitemaps: an index over all their forms, and those that a reader must survive.
+//! Sitemaps: an index of all their forms, and faulty ones.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use axum::routing::get;
 
 use super::Origin;
 
-/// Pages in each of the three that the index names.
+/// Pages in each of the three sitemaps in the index.
 const PAGES_EACH: u32 = 10;
 
 pub(super) fn routes() -> Router<Arc<Origin>> {
@@ -22,7 +22,7 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
         .route("/sitemaps/deep/{levels}", get(deep))
 }
 
-/// `/sitemap.xml`: an index of a sitemap in XML, one in XML that is packed, and one in text.
+/// `/sitemap.xml`: an index of three sitemaps: XML, compressed XML, and text.
 async fn index(State(origin): State<Arc<Origin>>, uri: Uri, headers: HeaderMap) -> Response {
     let base = origin.base_url(&headers, &uri);
     let named = ["pages.xml", "pages.xml.gz", "pages.txt"].map(|name| format!("{base}/sitemaps/{name}"));
@@ -56,7 +56,7 @@ fn listing(base: &str, pages: std::ops::Range<u32>) -> String {
     body
 }
 
-/// `/sitemaps/{name}`: one of the good ones, or one that is wrong in the way its name says.
+/// `/sitemaps/{name}`: a valid sitemap, or one with the fault that its name states.
 async fn one(
     State(origin): State<Arc<Origin>>,
     Path(name): Path<String>,
@@ -107,7 +107,7 @@ async fn one(
     text.into_response()
 }
 
-/// `/sitemaps/deep/{levels}`: that many indexes, one in the other, and a page in the last.
+/// `/sitemaps/deep/{levels}`: that many nested indexes, and a page in the innermost.
 async fn deep(
     State(origin): State<Arc<Origin>>,
     Path(levels): Path<u32>,

@@ -1,9 +1,8 @@
-//! What was asked for, how often, when, and how much of it at once.
+//! Counts the requests for each path: how many, when, and how many at once.
 //!
-//! Politeness is a promise to the server, so the server is where it is measured.
-//! A request is in flight from its head's arrival until its answer's head is
-//! ready: never longer than the client sees it, so a limit that holds at the
-//! client holds here.
+//! Politeness is measured here because the server is what it protects. A request is in flight from the arrival of
+//! its head until the head of its response is ready. That is never longer than the client sees it, so a limit that
+//! holds at the client holds here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +17,7 @@ use serde::Serialize;
 
 use super::Origin;
 
-/// Arrival times kept for one path; a test that looks at more is not a test.
+/// Maximum arrival times kept for one path.
 const TIMES_MAX: usize = 10_000;
 
 /// The counters of one server.
@@ -28,7 +27,7 @@ pub(super) struct Stats {
     report: Mutex<Report>,
 }
 
-/// What `/stats` answers.
+/// The response to `/stats`.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     requests: u64,
@@ -95,7 +94,7 @@ impl Stats {
     }
 }
 
-/// Ends its request also when the client goes away and the handler is dropped.
+/// Ends its request when dropped, also if the client goes away and the handler is dropped.
 struct Flight {
     origin: Arc<Origin>,
     path: String,

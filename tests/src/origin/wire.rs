@@ -1,8 +1,8 @@
-//! One accepted connection, which a handler may take away from HTTP.
+//! One accepted connection, which a handler can take away from the HTTP server.
 //!
-//! A library that serves HTTP cannot be made to break it, and a second port for
-//! broken answers would be a second host to the client. So the broken endpoints
-//! let the server write its answer and replace the bytes on the way out.
+//! A library that serves HTTP cannot be made to break it, and a second port for broken responses would be a second
+//! host for the client. So the broken endpoints let the server write its response, and replace the bytes on the
+//! way out.
 
 use std::io;
 use std::pin::Pin;
@@ -14,14 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// What the peer gets instead of the server's answer.
+/// What the peer receives instead of the server's response.
 #[derive(Debug)]
 pub(super) struct Script {
     pub(super) bytes: Bytes,
     pub(super) then: Then,
 }
 
-/// What follows the bytes.
+/// What happens after the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     /// An orderly end of stream.
@@ -32,12 +32,12 @@ pub(super) enum Then {
     Hang,
 }
 
-/// A handler's grip on the connection its request came from.
+/// A handler's access to the connection of its request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sabotage(Arc<OnceLock<Script>>);
 
 impl Sabotage {
-    /// Replaces whatever is written to this connection from now on; the first call counts.
+    /// Replaces everything written to this connection from now on. Only the first call counts.
     pub(super) fn play(&self, script: Script) {
         let _ = self.0.set(script);
     }
@@ -85,7 +85,7 @@ impl Wire {
         (Self { stream, sabotage: sabotage.clone(), script_bytes_sent: 0 }, sabotage)
     }
 
-    /// Sends what is left of the script; `Some` says what follows it, `None` that there is none.
+    /// Sends the rest of the script. Returns what follows it, or `None` if there is no script.
     fn poll_script(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Then>>> {
         let Some(script) = self.sabotage.0.get() else {
             return Poll::Ready(Ok(None));

@@ -86,7 +86,7 @@ fn csv_reads_standard_input_and_pipes_under_all_their_names() {
     writer.wait().exits(0);
     assert!(run.stderr.contains("pipe.csv:70002: id is"), "{run}");
     csv().arg("-").stdin("").run().exits(1).says("standard input is empty");
-    csv().arg("/dev/fd/99").run().exits(1).says("no descriptor 99 was open");
+    csv().arg("/dev/fd/99").run().exits(1).says("descriptor 99 was not open");
     csv().args(["-", "-"]).stdin(text).run().exits(2).says("only once");
     csv().arg("/dev/null").run().exits(1).says("is a device");
     assert_eq!(dir.names(), ["a.csv", "pipe.csv"]);
@@ -126,7 +126,7 @@ fn parse_reads_what_is_named_and_never_its_own_input() {
     // A directory by its descriptor, and the file that a link leads to.
     let run = bash(r#""$0" parse --select title=title /dev/fd/8 8< "$1""#).arg(dir.root()).run().exits(0);
     assert_eq!(titles(&run)[0].1, "Page", "{run}");
-    parse().args(TITLE).arg("/dev/fd/99").run().exits(1).says("no descriptor 99 was open");
+    parse().args(TITLE).arg("/dev/fd/99").run().exits(1).says("descriptor 99 was not open");
     // In a list, and below a directory, it is refused.
     let list = dir.write("list.txt", format!("/dev/stdin\n{}\n/proc/self/status\n", page.display()));
     symlink("/dev/stdin", dir.path("stdin.html")).unwrap();
@@ -261,7 +261,7 @@ fn a_file_that_changes_while_it_is_read_ends_the_run() {
             },
             "another file",
         ),
-        ("rewritten.csv", |path| fs::write(path, rows(60_000)).unwrap(), "it was written to"),
+        ("rewritten.csv", |path| fs::write(path, rows(60_000)).unwrap(), "it was modified"),
         ("removed.csv", |path| fs::remove_file(path).unwrap(), "No such file"),
     ];
     for (name, change, says) in changes {

@@ -109,10 +109,10 @@ fn nothing_is_replaced_silently() {
     let record = &run.records()[0];
     assert!(record["error"]["message"].as_str().unwrap().contains("--encoding"), "{run}");
     for (flags, says) in [
-        (&["--encoding", "latin7x"][..], "there is no such encoding"),
-        (&["--delimiter", ";"], "--delimiter needs an input that has it"),
+        (&["--encoding", "latin7x"][..], "unknown encoding"),
+        (&["--delimiter", ";"], "--delimiter needs a delimited input"),
         (&["--delimiter", "ab"], "give one character"),
-        (&["--strict"], "--strict is about sitemaps"),
+        (&["--strict"], "--strict needs a sitemap"),
     ] {
         fetch().args(flags).arg("-i").arg(&list).run().exits(2).says(says);
     }

@@ -84,10 +84,10 @@ fn a_run_that_was_stopped_goes_on_and_ends_with_nothing_left_to_do() {
         .args(["-i", "urls.txt", "-o", "out.jsonl"])
         .run()
         .exits(1)
-        .says("--resume does the rest");
+        .says("continue it with --resume");
     // Everything that had begun was committed: the resumed run asks for nothing again.
     let before = requests(&origin);
-    resume(&dir, &["--mode", "both"]).run().exits(0).says(&format!("{done} records are there"));
+    resume(&dir, &["--mode", "both"]).run().exits(0).says(&format!("which has {done} records"));
     assert_eq!(requests(&origin) - before, 300 - done as u64, "{stopped}");
     resume(&dir, &[]).run().exits(0).says("complete already");
     assert_eq!(requests(&origin) - before, 300 - done as u64);
@@ -139,9 +139,9 @@ fn another_job_is_refused_with_what_changed() {
     resume(&dir, &["--select", "t=title"]).run().exits(1).says("--select was nothing");
     let list = dir.read("urls.txt");
     dir.write("urls.txt", format!("{list}http://127.0.0.1/\n"));
-    resume(&dir, &flags).run().exits(1).says("urls.txt had").says("and has");
+    resume(&dir, &flags).run().exits(1).says("urls.txt had").says("and now has");
     dir.write("urls.txt", list.replacen("/counted/0?", "/counted/x?", 1));
-    resume(&dir, &flags).run().exits(1).says("urls.txt has another content");
+    resume(&dir, &flags).run().exits(1).says("content of urls.txt has changed");
     assert_eq!((dir.read("out.jsonl"), requests(&origin)), before);
     dir.write("urls.txt", list);
     resume(&dir, &flags).run().exits(0);
@@ -163,7 +163,7 @@ fn a_directory_in_which_files_came_or_went_is_refused() {
     run.signal(Signal::SIGINT);
     let stopped = run.wait().exits(130);
     dir.write("pages/0000a.html", "new");
-    command().run().exits(1).says("targets are not the same any more");
+    command().run().exits(1).says("targets have changed");
     std::fs::remove_file(dir.path("pages/0000a.html")).unwrap();
     command().run().exits(0);
     assert_eq!(by_id(parse_lines(dir.read("out.jsonl").as_bytes())).len(), 3000, "{stopped}");

@@ -98,9 +98,9 @@ fn packed_lists_are_read_as_what_is_in_them() {
         }
     }
     let cut = dir.write("cut.txt.gz", &gzip(text.as_bytes())[..40]);
-    fetch().arg("-i").arg(cut).run().exits(1).says("cut.txt.gz").says("gzip data is broken");
+    fetch().arg("-i").arg(cut).run().exits(1).says("cut.txt.gz").says("gzip data is damaged");
     let plain = dir.write("plain.csv.gz", &csv);
-    fetch().args(["--column", "url"]).arg("-i").arg(plain).run().exits(2).says("gzip data is broken");
+    fetch().args(["--column", "url"]).arg("-i").arg(plain).run().exits(2).says("gzip data is damaged");
 }
 
 fn write_parquet(path: &Path, urls: &[Option<String>]) {

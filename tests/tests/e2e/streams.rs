@@ -66,7 +66,7 @@ fn a_table_and_what_is_said_about_a_run_follow_links_too() {
     let nowhere = dir.path("nowhere.jsonl");
     symlink("no/such/directory/x.jsonl", &nowhere).unwrap();
     let run = fetch().arg("-o").arg(nowhere).arg("http://127.0.0.1:1/").run();
-    run.exits(1).says("there is no directory");
+    run.exits(1).says("does not exist");
 }
 
 #[test]
@@ -113,13 +113,15 @@ fn what_cannot_be_a_stream_is_refused_in_words() {
     let run = |flags: &[&str]| fetch().args(flags).arg("http://127.0.0.1:1/").run();
     for format in ["parquet", "sqlite"] {
         for name in ["-", "/dev/stdout", "/dev/fd/2", "/dev/null", pipe.to_str().unwrap()] {
-            run(&["--format", format, "-o", name]).exits(2).says("can only be written to from front to back");
+            run(&["--format", format, "-o", name]).exits(2).says("needs a regular file");
         }
     }
-    run(&["-o", "/dev/fd/99"]).exits(1).says("no descriptor 99 was open");
+    run(&["-o", "/dev/fd/99"]).exits(1).says("descriptor 99 was not open");
     run(&["-o", "/dev/stdin"]).exits(1).says("open for reading only");
-    run(&["-o", "/dev/stdout", "--resume"]).exits(2).says("--resume goes on with a file");
-    run(&["-o", "/dev/stdout", "--split", "5"]).exits(2).says("--split writes files");
-    run(&["-o", "/dev/stdout", "--manifest", "m.json"]).exits(2).says("--manifest describes a file");
-    run(&["--summary", "/dev/fd/99"]).exits(1).says("no descriptor 99 was open");
+    run(&["-o", "/dev/stdout", "--resume"]).exits(2).says("--resume needs an output that is a file");
+    run(&["-o", "/dev/stdout", "--split", "5"]).exits(2).says("--split needs a directory");
+    run(&["-o", "/dev/stdout", "--manifest", "m.json"])
+        .exits(2)
+        .says("--manifest needs an output that is a file");
+    run(&["--summary", "/dev/fd/99"]).exits(1).says("descriptor 99 was not open");
 }

@@ -42,7 +42,7 @@ fn a_ca_certificate_that_is_trusted_itself_is_good_for_a_server() {
         let record = &refused.records()[0];
         assert_eq!(
             record["error"]["message"],
-            "TLS handshake with 127.0.0.1: certificate \"origin CA\" is that of an authority, and not trusted itself",
+            "TLS handshake with 127.0.0.1: certificate \"origin CA\" belongs to a CA, and is not trusted itself",
             "{mode}: {refused}"
         );
     }

@@ -275,8 +275,8 @@ fn what_is_no_archive_is_refused() {
     let dir = Dir::new();
     dir.write("a.html", "<title>t</title>");
     let command = |name: &str| parse().current_dir(dir.root()).args(["a.html", "-o", name]);
-    command("a.warc.gz").run().exits(2).says("`parse` does neither");
-    command("a.warc").run().exits(2).says("`parse` does neither");
+    command("a.warc.gz").run().exits(2).says("`parse` cannot write a web archive");
+    command("a.warc").run().exits(2).says("`parse` cannot write a web archive");
     // An output that is there, without a journal, and no archive.
     dir.write("b.warc.gz", "precious");
     let run = fetch().current_dir(dir.root()).args(["http://127.0.0.1:1/", "--resume", "-o", "b.warc.gz"]);

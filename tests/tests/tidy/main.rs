@@ -17,4 +17,5 @@ mod numbers;
 mod pages;
 mod purity;
 mod repository;
+mod seams;
 mod source;

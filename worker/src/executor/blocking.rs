@@ -3,12 +3,20 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Receiver;
+use shared::clock;
 use shared::protocol::Target;
 
-use super::Worker;
+use super::{Worker, start};
+use crate::stage::Blocking;
 
-/// Works off `queue` until the reader has dropped its end.
-pub(super) fn run(worker: &mut Worker, queue: &Receiver<Target>, draining: &AtomicBool) {
+/// Does `queue`, until the reader has dropped its end.
+pub(super) fn run(
+    worker: &Worker,
+    stage: &mut impl Blocking,
+    queue: &Receiver<Target>,
+    draining: &AtomicBool,
+) {
+    let context = &worker.context;
     let mut line = Vec::new();
     for target in queue {
         if draining.load(Ordering::Acquire) {
@@ -16,13 +24,17 @@ pub(super) fn run(worker: &mut Worker, queue: &Receiver<Target>, draining: &Atom
             continue;
         }
         worker.wait_for_room();
+        if let Some(start) = start(&target) {
+            clock::wait_until(start);
+        }
         line.clear();
-        worker.black_box.set_in_flight(1);
-        let outcome = worker.pipeline.run_blocking(&target, &mut line);
-        worker.black_box.set_in_flight(0);
-        if let Some(why) = worker.pipeline.hopeless() {
+        context.black_box.set_in_flight(1);
+        let answer = stage.wait(context, &target);
+        let computed = stage.compute(context, &target, answer, &mut line);
+        context.black_box.set_in_flight(0);
+        if let Some(why) = context.hopeless() {
             return worker.outbox.voice().give_up(why.to_owned());
         }
-        worker.deliver(outcome, &line, queue.is_empty());
+        worker.deliver(computed, &line, queue.is_empty());
     }
 }

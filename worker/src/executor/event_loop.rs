@@ -12,15 +12,18 @@ use shared::protocol::Target;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::sleep_until;
 
-use super::Worker;
+use super::{Worker, start};
+use crate::stage::Interleaved;
 
 /// How often the loop shows that it turns. A hung loop is found by its absence.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-struct Lanes {
+struct Lanes<S> {
     worker: Worker,
-    /// Held by the one lane that waits for the next target.
+    stage: S,
+    /// Locked by the one lane that waits for the next target.
     queue: Mutex<UnboundedReceiver<Target>>,
     draining: Arc<AtomicBool>,
     in_flight: Cell<u64>,
@@ -28,9 +31,10 @@ struct Lanes {
     line: RefCell<Vec<u8>>,
 }
 
-/// Works off `queue` until the reader has dropped its end and every lane is done.
+/// Does `queue`, until the reader has dropped its end and every lane is done.
 pub(super) fn run(
     worker: Worker,
+    stage: impl Interleaved + 'static,
     concurrency: u32,
     queue: UnboundedReceiver<Target>,
     draining: Arc<AtomicBool>,
@@ -38,6 +42,7 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let lanes = Rc::new(Lanes {
         worker,
+        stage,
         queue: Mutex::new(queue),
         draining,
         in_flight: Cell::new(0),
@@ -65,8 +70,9 @@ pub(super) fn run(
     Ok(())
 }
 
-async fn lane(lanes: Rc<Lanes>) {
-    let worker = &lanes.worker;
+async fn lane(lanes: Rc<Lanes<impl Interleaved>>) {
+    let (worker, stage) = (&lanes.worker, &lanes.stage);
+    let context = &worker.context;
     loop {
         let next = lanes.queue.lock().await.recv().await;
         let Some(target) = next else { return };
@@ -75,35 +81,38 @@ async fn lane(lanes: Rc<Lanes>) {
             continue;
         }
         worker.room().await;
+        if let Some(start) = start(&target) {
+            sleep_until(start.into()).await;
+        }
         lanes.count(1);
-        let answer = worker.pipeline.wait_for(&target).await;
+        let answer = stage.wait(context, &target).await;
         let mut line = lanes.line.borrow_mut();
         line.clear();
-        let outcome = worker.pipeline.compute(&target, answer, &mut line);
+        let computed = stage.compute(context, &target, answer, &mut line);
         lanes.count(-1);
-        if let Some(why) = worker.pipeline.hopeless() {
-            // Once: what the other lanes have is left as well.
+        if let Some(why) = context.hopeless() {
+            // Once: the other lanes give up their targets as well.
             if !lanes.draining.swap(true, Ordering::AcqRel) {
                 worker.outbox.voice().give_up(why.to_owned());
             }
             continue;
         }
         let idle = lanes.in_flight.get() == 0;
-        worker.deliver(outcome, &line, idle);
+        worker.deliver(computed, &line, idle);
     }
 }
 
-impl Lanes {
+impl<S> Lanes<S> {
     fn count(&self, change: i64) {
         self.in_flight.set(self.in_flight.get().saturating_add_signed(change));
-        self.worker.black_box.set_in_flight(self.in_flight.get());
+        self.worker.context.black_box.set_in_flight(self.in_flight.get());
     }
 }
 
-async fn beat(lanes: Rc<Lanes>) {
+async fn beat<S>(lanes: Rc<Lanes<S>>) {
     let mut beats = tokio::time::interval(HEARTBEAT);
     loop {
         beats.tick().await;
-        lanes.worker.black_box.advance();
+        lanes.worker.context.black_box.advance();
     }
 }

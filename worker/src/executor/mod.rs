@@ -1,5 +1,5 @@
-//! Runs targets as the mode says: one at a time on this thread, or many
-//! interleaved on an event loop. Both feed the same pipeline and outbox.
+//! Runs a stage on its targets as the mode says: one at a time on this thread, or many
+//! interleaved on an event loop. Both write to the same outbox.
 
 mod blocking;
 mod event_loop;
@@ -7,26 +7,23 @@ mod event_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use shared::black_box::BlackBox;
-use shared::job::{Executor, JobSpec, Work};
-use shared::protocol::{Outcome, Target, ToWorker, Verdict};
-use shared::table::Delimited;
+use shared::clock;
+use shared::job::{Executor, JobSpec};
+use shared::protocol::{Target, ToWorker};
 
 use crate::connection::Receiver;
 use crate::outbox::{Credit, Outbox};
-use crate::stage::Pipeline;
-use crate::stage::map::{self, Giver, Item};
+use crate::stage::map::{Giver, Item, Map};
+use crate::stage::{Blocking, ByClient, Computed, Context, Interleaved, Stage};
 
 /// What an executor works with.
 pub(crate) struct Worker {
-    pub(crate) pipeline: Pipeline,
+    pub(crate) context: Context,
     pub(crate) outbox: Outbox,
-    pub(crate) black_box: Arc<BlackBox>,
     /// Where records go on to, if they do: the user's program.
     pub(crate) then: Option<Then>,
-    /// How records that do not go on are written, if as rows.
-    pub(crate) rows: Option<Delimited>,
 }
 
 /// The user's program behind an executor, kept going by a thread of its own.
@@ -37,28 +34,21 @@ pub(crate) struct Then {
 
 impl Worker {
     /// One target is done here: its record goes on to the program, or out.
-    pub(crate) fn deliver(&self, outcome: Outcome, line: &[u8], idle: bool) {
-        match &self.then {
-            Some(then) if outcome.verdict == Verdict::Ok => {
-                then.giver.give([Item::Record(outcome, line.to_vec())]);
+    pub(crate) fn deliver(&self, computed: Computed, line: &[u8], idle: bool) {
+        let Computed { outcome, begun } = computed;
+        match (&self.then, begun) {
+            (Some(then), Some(begun)) => {
+                then.giver.give([Item::Record(outcome, line.to_vec(), begun)]);
             }
-            Some(_) | None => match &self.rows {
-                None => self.outbox.push(outcome, line, idle),
-                Some(rows) => {
-                    let mut row = line.to_vec();
-                    rows.replace(&mut row, 0);
-                    let outcome = Outcome { line_bytes: row.len() as u64, ..outcome };
-                    self.outbox.push(outcome, &row, idle);
-                }
-            },
+            (Some(_) | None, _) => self.outbox.push(outcome, line, idle),
         }
     }
 
     /// Blocks until there is room for more.
     pub(crate) fn wait_for_room(&self) {
-        self.outbox.wait_for_room(&self.black_box);
+        self.outbox.wait_for_room(&self.context.black_box);
         if let Some(then) = &self.then {
-            then.giver.wait_for_room(&self.black_box);
+            then.giver.wait_for_room(&self.context.black_box);
         }
     }
 
@@ -74,65 +64,98 @@ impl Worker {
     pub(crate) fn close(self) {
         if let Some(Then { giver, driver }) = self.then {
             giver.close(false);
-            // One that panicked has told why; what it held goes back with this process.
+            // If it panicked, it has said why; what it held goes back when this process ends.
             let _ = driver.join();
         }
         self.outbox.close();
     }
 }
 
+/// Returns the instant before which the target must not start, unless it has passed.
+fn start(target: &Target) -> Option<Instant> {
+    let wait_us = target.not_before_us?.checked_sub(clock::monotonic_us())?;
+    Some(clock::now() + Duration::from_micros(wait_us))
+}
+
 /// What the reader thread hands on.
 enum Delivery {
     Targets(Vec<Target>),
-    /// Nothing is to follow for now.
+    /// Nothing follows for now.
     Flush,
-    /// What has not begun is not wanted any more.
+    /// Targets that have not begun are no longer wanted.
     Drain,
 }
 
 /// Runs until drained; a supervisor that hangs up ends the process.
-pub(crate) fn run(mut worker: Worker, job: &JobSpec, receiver: Receiver) -> anyhow::Result<()> {
-    let credit = worker.outbox.credit();
-    if let Work::Map(spec) = &job.work {
-        let (giver, driver) = map::prepare(job, spec, worker.outbox.voice(), Arc::clone(&worker.black_box))?;
-        read_in_background(receiver, credit, move |delivery| {
-            match delivery {
-                Delivery::Targets(targets) => giver.give(targets.into_iter().map(Item::Lines)),
-                Delivery::Flush => giver.flush(),
-                Delivery::Drain => giver.close(true),
-            }
-            true
-        })?;
-        driver.run();
-        worker.close();
-        return Ok(());
-    }
+pub(crate) fn run(mut worker: Worker, stage: Stage, job: &JobSpec, receiver: Receiver) -> anyhow::Result<()> {
     if let Some(spec) = &job.then {
-        let (giver, driver) = map::prepare(job, spec, worker.outbox.voice(), Arc::clone(&worker.black_box))?;
+        let (giver, driver) = Map::new(spec, job).start(&worker.outbox, &worker.context.black_box)?;
         let driver = thread::Builder::new().name("program".to_owned()).spawn(move || driver.run())?;
         worker.then = Some(Then { giver, driver });
     }
-    let draining = Arc::new(AtomicBool::new(false));
-    let drains = Arc::clone(&draining);
-    match job.executor {
-        Executor::Blocking => {
-            let (targets, queue) = crossbeam_channel::unbounded();
-            let deliver = one_by_one(drains, move |target| targets.send(target).is_ok());
-            read_in_background(receiver, credit, deliver)?;
-            blocking::run(&mut worker, &queue, &draining);
-        }
-        Executor::EventLoop => {
-            let (targets, queue) = tokio::sync::mpsc::unbounded_channel();
-            let deliver = one_by_one(drains, move |target| targets.send(target).is_ok());
-            read_in_background(receiver, credit, deliver)?;
-            return event_loop::run(worker, job.concurrency, queue, draining);
-        }
+    match stage {
+        Stage::Fetch(ByClient::Blocking(stage)) => run_blocking(worker, *stage, receiver),
+        Stage::Fetch(ByClient::EventLoop(stage)) => run_interleaved(worker, *stage, job, receiver),
+        Stage::Sitemap(ByClient::Blocking(stage)) => run_blocking(worker, *stage, receiver),
+        Stage::Sitemap(ByClient::EventLoop(stage)) => run_interleaved(worker, *stage, job, receiver),
+        Stage::Parse(stage) => run_either(worker, *stage, job, receiver),
+        Stage::Csv(stage) => run_either(worker, *stage, job, receiver),
+        Stage::Map(map) => run_program(worker, &map, receiver),
     }
+}
+
+fn run_either(
+    worker: Worker,
+    stage: impl Blocking + Interleaved + 'static,
+    job: &JobSpec,
+    receiver: Receiver,
+) -> anyhow::Result<()> {
+    match job.executor {
+        Executor::Blocking => run_blocking(worker, stage, receiver),
+        Executor::EventLoop => run_interleaved(worker, stage, job, receiver),
+    }
+}
+
+fn run_blocking(worker: Worker, mut stage: impl Blocking, receiver: Receiver) -> anyhow::Result<()> {
+    let draining = Arc::new(AtomicBool::new(false));
+    let (targets, queue) = crossbeam_channel::unbounded();
+    let deliver = one_by_one(Arc::clone(&draining), move |target| targets.send(target).is_ok());
+    read_in_background(receiver, worker.outbox.credit(), deliver)?;
+    blocking::run(&worker, &mut stage, &queue, &draining);
     worker.close();
     Ok(())
 }
 
-/// Hands targets on one by one, and takes note of a drain. There is nobody to flush: the
+fn run_interleaved(
+    worker: Worker,
+    stage: impl Interleaved + 'static,
+    job: &JobSpec,
+    receiver: Receiver,
+) -> anyhow::Result<()> {
+    let draining = Arc::new(AtomicBool::new(false));
+    let (targets, queue) = tokio::sync::mpsc::unbounded_channel();
+    let deliver = one_by_one(Arc::clone(&draining), move |target| targets.send(target).is_ok());
+    read_in_background(receiver, worker.outbox.credit(), deliver)?;
+    event_loop::run(worker, stage, job.concurrency, queue, draining)
+}
+
+/// Gives blocks of lines to the user's program as they come, and keeps it going on this thread.
+fn run_program(worker: Worker, map: &Map, receiver: Receiver) -> anyhow::Result<()> {
+    let (giver, driver) = map.start(&worker.outbox, &worker.context.black_box)?;
+    read_in_background(receiver, worker.outbox.credit(), move |delivery| {
+        match delivery {
+            Delivery::Targets(targets) => giver.give(targets.into_iter().map(Item::Lines)),
+            Delivery::Flush => giver.flush(),
+            Delivery::Drain => giver.close(true),
+        }
+        true
+    })?;
+    driver.run();
+    worker.close();
+    Ok(())
+}
+
+/// Passes targets on one by one, and notes a drain. There is nothing to flush: the
 /// program behind an executor gets its records as they are made.
 fn one_by_one(
     draining: Arc<AtomicBool>,

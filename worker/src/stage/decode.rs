@@ -1,8 +1,7 @@
-//! Content decoding: what `Content-Encoding` did to a body, undone piece by piece.
+//! Decodes `Content-Encoding`, piece by piece.
 //!
-//! Fed by [`super::fetch`], in whatever pieces the network delivers. However much
-//! a body swells, no more than the size limit and one scratch buffer per coding is
-//! ever held.
+//! [`super::fetch`] passes in the pieces as the network delivers them. However much a body expands, no more is
+//! held than the size limit and one scratch buffer per coding.
 
 mod gzip;
 mod inflate;
@@ -15,22 +14,22 @@ use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation as _};
 
 use inflate::Inflate;
 
-/// Codings stacked on one body. Real servers use one, confused proxies two; more is an attack.
+/// Maximum codings on one body. Real servers use one, misconfigured proxies two; more is an attack.
 const STACKED_MAX: usize = 3;
 
-/// What one coding may hand on at a time. Small enough to stay in the CPU's cache.
+/// Maximum bytes that one coding passes on at once. Small enough to stay in the CPU's cache.
 const SCRATCH_BYTES: usize = 32 * 1024;
 
-/// RFC 9659 lets a content coding ask for a window of 8 MiB, no more.
+/// RFC 9659 limits the window of the zstd content coding to 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Bytes of the optional checksum behind a zstd frame.
+/// Size of the optional checksum after a zstd frame.
 const ZSTD_CHECKSUM_BYTES: usize = 4;
 
-/// What libzstd says of a frame whose data is complete and whose checksum differs.
+/// libzstd's error for a frame whose data is complete and whose checksum differs.
 const ZSTD_CHECKSUM_WRONG: &str = "Restored data doesn't match checksum";
 
-/// A coding this worker can undo.
+/// A coding that this worker can decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     Gzip,
@@ -57,16 +56,16 @@ pub(crate) enum DecodeError {
     Stacked(usize),
     #[error("the body is not valid {0}")]
     Corrupt(&'static str),
-    #[error("the body's {0} data ends too early")]
+    #[error("the body's {0} data is truncated")]
     Truncated(&'static str),
-    /// The limit given to [`Decoder::push`] was passed.
+    /// The limit given to [`Decoder::push`] was exceeded.
     #[error("the decoded body is too large")]
     TooLarge,
 }
 
-/// The codings of a response, in the order in which the server applied them. None if one of
-/// them cannot be undone: the body is then taken as it is (Fetch, "handle content codings").
-/// Servers name charsets, `none` and `aws-chunked` there, and mean nothing by it.
+/// Returns the codings of a response, in the order in which the server applied them. Returns none if one of them
+/// is unknown: the body is then used as it is (Fetch standard, "handle content codings"). Servers write charsets,
+/// `none` and `aws-chunked` there, without meaning a coding.
 pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, DecodeError> {
     let mut found = Vec::new();
     for value in headers.get_all(CONTENT_ENCODING) {
@@ -91,20 +90,20 @@ pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, DecodeError> {
     if found.len() > STACKED_MAX { Err(DecodeError::Stacked(found.len())) } else { Ok(found) }
 }
 
-/// Undoes a stack of codings.
+/// Decodes a stack of codings.
 pub(crate) struct Decoder {
-    /// The coding applied last comes first.
+    /// The coding that was applied last comes first.
     layers: Vec<Layer>,
 }
 
 impl Decoder {
-    /// For codings in the order in which they were applied.
+    /// Creates a decoder for codings in the order in which they were applied.
     pub(crate) fn new(codings: &[Coding]) -> Result<Self, DecodeError> {
         let layers = codings.iter().rev().map(|coding| Layer::new(*coding)).collect::<Result<_, _>>()?;
         Ok(Self { layers })
     }
 
-    /// Decodes the next piece onto the end of `body`, which never grows past `bytes_max`.
+    /// Decodes the next piece to the end of `body`, which never grows beyond `bytes_max`.
     pub(crate) fn push(
         &mut self,
         input: &[u8],
@@ -114,9 +113,9 @@ impl Decoder {
         feed(&mut self.layers, input, body, bytes_max)
     }
 
-    /// Checks that every coding's data is complete. A checksum that never arrived is no loss.
+    /// Checks that every coding's data is complete. A missing checksum is accepted.
     pub(crate) fn finish(&mut self) -> Result<(), DecodeError> {
-        // A response without a body may still name a coding; nothing was cut short then.
+        // A response without a body may name a coding; it is still complete.
         match self.layers.iter_mut().find_map(|layer| layer.is_short().then_some(layer.coding)) {
             Some(coding) => Err(DecodeError::Truncated(coding.name())),
             None => Ok(()),
@@ -156,7 +155,7 @@ fn feed(
             return Ok(());
         }
         if step.consumed == 0 && step.produced == 0 && !step.ended {
-            // No decoder waits for more while it still has input.
+            // A decoder consumes all its input before it waits for more.
             return Err(DecodeError::Corrupt(layer.coding.name()));
         }
     }
@@ -167,9 +166,9 @@ struct Layer {
     codec: Codec,
     scratch: Box<[u8]>,
     begun: bool,
-    /// A stream came to its end; another one may follow.
+    /// A stream has ended; another one may follow.
     ended: bool,
-    /// What follows the last stream is not part of the body.
+    /// Only padding follows the last stream.
     over: bool,
     /// More than one stream has begun.
     restarted: bool,
@@ -197,13 +196,13 @@ impl Layer {
         Ok(Self { coding, codec, scratch, begun: false, ended: false, over: false, restarted: false })
     }
 
-    /// Whether what follows the end of a stream is another stream. If not, it is padding that
-    /// some servers send and gzip and every browser ignore, and so is all that follows it.
+    /// Whether another stream follows the end of a stream. Otherwise the rest is padding, which some servers send
+    /// and gzip and every browser ignore.
     fn restart(&mut self, input: &[u8]) -> bool {
         let is_next = match (self.coding, input.first()) {
             (_, None) => false,
             (Coding::Gzip, Some(byte)) => *byte == 0x1f,
-            // A frame, or one to be skipped (RFC 8878, 3.1).
+            // A frame, or a skippable frame (RFC 8878, 3.1).
             (Coding::Zstd, Some(byte)) => *byte == 0x28 || byte & 0xf0 == 0x50,
             (Coding::Deflate | Coding::Brotli, Some(_)) => false,
         };
@@ -218,7 +217,7 @@ impl Layer {
         true
     }
 
-    /// The data is not valid. After a complete stream, what is no head of another one is padding.
+    /// Handles invalid data. After a complete stream, anything that is not another stream is padding.
     fn refuse(&mut self) -> Result<(), DecodeError> {
         if self.in_later_head() {
             (self.ended, self.over) = (true, true);
@@ -227,7 +226,7 @@ impl Layer {
         Err(DecodeError::Corrupt(self.coding.name()))
     }
 
-    /// Whether no data has come yet of what may be another stream.
+    /// Whether no data of a possible further stream has arrived yet.
     fn in_later_head(&self) -> bool {
         self.restarted && matches!(&self.codec, Codec::Inflate(inflate) if inflate.in_head())
     }
@@ -251,7 +250,7 @@ enum Codec {
 }
 
 impl Codec {
-    /// Decodes some of `input` into `output`; `None` when the data is not valid.
+    /// Decodes some of `input` into `output`. Returns `None` if the data is invalid.
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {
         match self {
             Self::Inflate(inflate) => inflate.step(input, output),
@@ -267,7 +266,7 @@ impl Codec {
         }
     }
 
-    /// Whether a stream that did not end lacks its checksum only.
+    /// Whether a stream that has not ended lacks only its checksum.
     fn has_all_data(&mut self) -> bool {
         match self {
             Self::Inflate(inflate) => inflate.has_all_data(),
@@ -277,8 +276,8 @@ impl Codec {
     }
 }
 
-/// zstd does not say where a frame's data ended. It compares checksums after the data only, so
-/// one that is made up shows it: the complaint is about the checksum, and nothing was decoded.
+/// libzstd does not say where a frame's data ended. But it compares the checksum only after the data. So a made-up
+/// checksum reveals it: if libzstd reports the checksum and decodes nothing, the data was complete.
 fn lacks_checksum_only(decoder: &mut ZstdDecoder<'static>) -> bool {
     let mut output = [0; 1];
     for _ in 0..ZSTD_CHECKSUM_BYTES {

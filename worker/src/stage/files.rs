@@ -1,4 +1,4 @@
-//! Files that targets name. Which of them may be opened at all is the sandbox's affair; here is how.
+//! Opens the files that targets name. The sandbox decides which files may be opened at all.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -7,39 +7,39 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use extract::Body;
 use shared::job::ParseSpec;
 
-use super::extract::Body;
-use crate::want::Want;
+use crate::shortage::Shortages;
 
-/// One read from a file: most pages come whole, and a title never needs a second.
+/// Bytes per read. Most pages arrive in one read, and a title never needs a second.
 const FILE_BUFFER_BYTES: usize = 64 * 1024;
 
-/// What a job says about its files.
+/// The files of one job.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     body_bytes_max: u64,
-    /// Waits when this machine has no descriptor left.
-    want: Want,
-    /// What the sandbox would hide, opened, and the names that stand for it.
+    /// Makes inputs wait while no descriptor is free.
+    shortages: Shortages,
+    /// Files that the sandbox would hide, opened before it, with the names that targets use for them.
     held: Vec<(Box<OsStr>, io::Result<File>)>,
 }
 
-/// A page that is ready to be read.
+/// The result of opening a page.
 pub(super) enum Opened {
     Page(Box<dyn Body>, u64),
-    /// It is larger than it may be: how large, as far as that is known.
+    /// The page exceeds the limit. Holds its size, as far as it is known.
     TooLarge(u64),
 }
 
 impl Files {
-    /// Opens what the sandbox would hide.
-    pub(super) fn new(spec: &ParseSpec, want: Want) -> Self {
+    /// Opens the files that the sandbox would hide.
+    pub(super) fn new(spec: &ParseSpec, shortages: Shortages) -> Self {
         let held = spec.held.iter().map(|held| (held.path.as_os_str().into(), File::open(&held.at)));
-        Self { body_bytes_max: spec.body_bytes_max, want, held: held.collect() }
+        Self { body_bytes_max: spec.body_bytes_max, shortages, held: held.collect() }
     }
 
-    /// Largest page.
+    /// Returns the maximum size of a page.
     pub(super) const fn body_bytes_max(&self) -> u64 {
         self.body_bytes_max
     }
@@ -48,8 +48,8 @@ impl Files {
     pub(super) fn open(&self, target: &[u8]) -> Result<Opened, String> {
         let name = OsStr::from_bytes(target);
         let opened = match self.held.iter().find(|(held, _)| **held == *name) {
-            None => self.want.until_met(|| open_regular(Path::new(name))),
-            Some((_, Ok(file))) => self.want.until_met(|| again(file)),
+            None => self.shortages.until_met(|| open_regular(Path::new(name))),
+            Some((_, Ok(file))) => self.shortages.until_met(|| again(file)),
             Some((_, Err(error))) => return Err(unreadable(error)),
         };
         let (file, bytes) = opened.map_err(|error| unreadable(&error))?;
@@ -62,12 +62,12 @@ impl Files {
         self.without_size(file).map_err(|error| unreadable(&error))
     }
 
-    /// Reads a file that says it is empty, which those of some file systems do that are not.
+    /// Reads a file that reports size 0. On some file systems such files are not empty.
     fn without_size(&self, file: File) -> io::Result<Opened> {
         if is_of_this_process(&file) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "it is something else in each process; name it on the command line, and not in a list",
+                "this path means something else in each process; name it on the command line, not in a list",
             ));
         }
         let mut page = Vec::new();
@@ -80,13 +80,13 @@ impl Files {
     }
 }
 
-/// Whether a file is below `/proc/self`, by whatever name or link it was found: whoever named it meant another.
+/// Whether a file is below `/proc/self`, under any name or link. The user meant a file of another process.
 fn is_of_this_process(file: &File) -> bool {
     let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
     real.is_ok_and(|real| real.starts_with(format!("/proc/{}", std::process::id())))
 }
 
-/// A file that was opened before, from its beginning.
+/// Opens a held file again, from its beginning.
 pub(super) fn again(file: &File) -> io::Result<(File, u64)> {
     let mut file = file.try_clone()?;
     file.rewind()?;
@@ -94,18 +94,18 @@ pub(super) fn again(file: &File) -> io::Result<(File, u64)> {
     Ok((file, bytes))
 }
 
-/// Says why a file cannot be read; what the sandbox forbids looks like a missing permission.
+/// Explains why a file cannot be read. A file that the sandbox hides looks like one without permission.
 pub(super) fn unreadable(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::PermissionDenied {
         format!(
-            "cannot read it: {error} (workers may read what the job names, through links as they were when it began)"
+            "cannot read it: {error} (workers can read only the files that the job names, and links only as they were when the job started)"
         )
     } else {
         format!("cannot read it: {error}")
     }
 }
 
-/// Opens a file whose reading cannot block for ever, as that of a pipe would.
+/// Opens a regular file. Refuses others, because reading a pipe could block for ever.
 pub(super) fn open_regular(path: &Path) -> io::Result<(File, u64)> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+    fn a_file_that_is_not_regular_is_refused_without_blocking() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_what_can_be_read_of_it_and_a_held_one_can_be_read_again() {
+    fn files_without_a_size_are_read_and_held_files_can_be_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let page = dir.path().join("page");
         fs::write(&page, "12345").unwrap();
@@ -145,7 +145,7 @@ mod tests {
         let gone = HeldFile { path: PathBuf::from("/dev/fd/63"), at: dir.path().join("gone") };
         let check = |target: &[u8], max: u64, want: Result<(&str, u64), &str>| {
             let spec = ParseSpec { body_bytes_max: max, held: vec![held.clone(), gone.clone()] };
-            let files = Files::new(&spec, Want::default());
+            let files = Files::new(&spec, Shortages::default());
             for _ in 0..2 {
                 match (files.open(target), want) {
                     (Ok(Opened::Page(mut body, bytes)), Ok((text, want))) => {

@@ -1,19 +1,18 @@
-//! What a response says it is: its `Content-Type` lines as browsers read them.
-//!
-//! After "extract a MIME type" of the Fetch standard and "parse a MIME type" of MIME Sniffing.
+//! Reads `Content-Type` lines as browsers do: "extract a MIME type" of the Fetch standard and "parse a MIME type"
+//! of the MIME Sniffing standard.
 
-/// A media type: what of it matters here.
+/// A media type, reduced to the parts used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MediaType {
     /// Type and subtype, in lower case.
     pub(crate) essence: String,
-    /// The parameter `charset`.
+    /// The `charset` parameter.
     pub(crate) charset: Option<String>,
 }
 
 impl MediaType {
-    /// Reads a header's value, or those of several lines with commas between them. The last that is a media type
-    /// counts, and has the charset of those before it if they are of the same type and it names none.
+    /// Reads a header value, or the values of several lines joined by commas. The last valid media type counts. If
+    /// it has no charset, it takes the charset of an earlier one with the same essence.
     pub(crate) fn extract(header: &str) -> Option<Self> {
         let mut found: Option<Self> = None;
         for value in split(header, ',') {
@@ -45,7 +44,7 @@ impl MediaType {
     }
 }
 
-/// The parts of a text between separators that stand outside of quotes.
+/// Splits a text at separators outside quotes.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {
@@ -59,7 +58,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A value without the quotes around it; what stands behind the closing one does not belong to it.
+/// Removes the quotes around a value, and anything after the closing quote.
 fn unquoted(value: &str) -> String {
     let Some(inside) = value.strip_prefix('"') else { return value.to_owned() };
     let mut text = String::new();
@@ -96,7 +95,7 @@ mod tests {
             (" text/html ;\tcharset=gbk ", Some(("text/html", Some("gbk")))),
             ("text/html; boundary=x; charset = koi8-r ", Some(("text/html", Some("koi8-r")))),
             ("application/ld+json;profile=\"a;charset=gbk\"", Some(("application/ld+json", None))),
-            // What looks like a parameter or a separator inside of quotes is neither.
+            // Parameters and separators inside quotes do not count.
             ("text/html; boundary=\"; charset=gbk\"", Some(("text/html", None))),
             ("text/html; boundary=\"; charset=gbk\"; charset=utf-8", Some(("text/html", Some("utf-8")))),
             ("text/html; title=\"a\\\"; charset=gbk\"; charset=big5", Some(("text/html", Some("big5")))),
@@ -104,7 +103,7 @@ mod tests {
             ("text/html; charset=\"utf\\-8\"", Some(("text/html", Some("utf-8")))),
             ("text/html; charset=\"gbk\"x", Some(("text/html", Some("gbk")))),
             ("text/html; charset=\"gbk", Some(("text/html", Some("gbk")))),
-            // The first of several counts, and what is empty or has no value is none of them.
+            // The first charset counts. One that is empty or has no value does not.
             ("text/html; charset=gbk; charset=utf-8", Some(("text/html", Some("gbk")))),
             ("text/html; charset; charset=; charset=\"\"; charset=utf-8", Some(("text/html", Some("utf-8")))),
             ("text/html;;; charset=utf-8;", Some(("text/html", Some("utf-8")))),

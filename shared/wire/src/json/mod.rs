@@ -1,4 +1,4 @@
-//! JSON that others wrote, as a tree: what was sent is what comes out.
+//! JSON that others wrote, as a tree: what was sent is what comes out. Also [`write`], for values of our own.
 //!
 //! `serde_json` keeps numbers as doubles and 64-bit integers, so that one in ten comes out with another last digit,
 //! refuses those that no double holds, and refuses a whole body for half a surrogate pair. Here a number is its
@@ -54,7 +54,7 @@ impl Json<'_> {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
             Self::Number(number) => out.extend_from_slice(number.as_bytes()),
-            Self::String(text) => write_text(text, out),
+            Self::String(text) => write(&**text, out),
             Self::Array(values) => {
                 out.push(b'[');
                 for (n, value) in values.iter().enumerate() {
@@ -71,7 +71,7 @@ impl Json<'_> {
                     if n > 0 {
                         out.push(b',');
                     }
-                    write_text(name, out);
+                    write(&**name, out);
                     out.push(b':');
                     value.write(out);
                 }
@@ -81,9 +81,10 @@ impl Json<'_> {
     }
 }
 
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    // Text into memory: this does not fail.
-    let _ = serde_json::to_writer(out, text);
+/// Appends a value of ours.
+pub fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    // Plain data into memory: this does not fail.
+    let _ = serde_json::to_writer(out, value);
 }
 
 /// The text of one JSON value.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use super::Learned;
 use super::control::{Control, Gate};
 use super::rate::NextStart;
 
@@ -25,7 +24,7 @@ pub struct HostRef<'a> {
 
 /// The state of a host at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostLook {
+pub struct HostSnapshot {
     /// Name of the host.
     pub name: Arc<str>,
     /// Requests in flight to it.
@@ -111,6 +110,8 @@ pub(super) struct Host {
     pub(super) lane: Lane,
     pub(super) place: HostPlace,
     pub(super) in_flight: u32,
+    /// Whether it has answered a request without refusing it.
+    pub(super) served: bool,
     /// The maximum at present; `u32::MAX` means no limit.
     pub(super) in_flight_max: u32,
     pub(super) gate: Gate,
@@ -121,8 +122,6 @@ pub(super) struct Host {
     /// No target starts before this instant: other runs use the host's whole budget.
     pub(super) refused_until: Instant,
     next_start: NextStart,
-    /// Least time between two starts that the host asks for (`Crawl-delay`).
-    pub(super) delay: Duration,
 }
 
 impl Host {
@@ -133,13 +132,13 @@ impl Host {
             lane: Lane::default(),
             place: HostPlace::Waiting,
             in_flight: 0,
+            served: false,
             in_flight_max: control.in_flight_max(now, gate),
             gate,
             control,
             paused_until: now,
             refused_until: now,
             next_start: NextStart::at_once(now),
-            delay: Duration::ZERO,
         }
     }
 
@@ -148,8 +147,8 @@ impl Host {
     }
 
     /// Returns its state at `now`.
-    pub(super) fn look(&self, now: Instant) -> HostLook {
-        HostLook {
+    pub(super) fn look(&self, now: Instant) -> HostSnapshot {
+        HostSnapshot {
             name: Arc::clone(&self.name),
             in_flight: self.in_flight,
             in_flight_max: (self.in_flight_max < u32::MAX).then_some(self.in_flight_max),
@@ -157,15 +156,6 @@ impl Host {
             interval: Some(self.control.interval(now)).filter(|interval| *interval > Duration::ZERO),
             paused: (self.paused_until > now).then(|| self.paused_until - now),
         }
-    }
-
-    /// Returns what is worth keeping for another run, if anything is.
-    pub(super) fn learned(&self, now: Instant) -> Option<Learned> {
-        let (in_flight_max, pace_per_s) = self.control.learned(now);
-        let paused = self.paused_until.saturating_duration_since(now);
-        let paused_ms = u64::try_from(paused.as_millis()).unwrap_or(u64::MAX);
-        let any = in_flight_max.is_some() || pace_per_s.is_some() || paused_ms > 0;
-        any.then(|| Learned { host: self.name.to_string(), in_flight_max, pace_per_s, paused_ms })
     }
 
     pub(super) fn release(&mut self) {
@@ -183,7 +173,7 @@ impl Host {
         let taken = self.lane.take(now)?;
         self.control.on_start(start, self.in_flight);
         self.in_flight += 1;
-        let interval = interval.max(self.delay).max(self.control.interval(start));
+        let interval = interval.max(self.control.interval(start));
         if interval > Duration::ZERO {
             self.next_start.take(start, interval);
         }
@@ -227,7 +217,6 @@ impl Hosts {
         self.seats.get_mut(id.0 as usize)?.as_mut()
     }
 
-    #[cfg(test)]
     pub(super) fn get(&self, id: HostId) -> Option<&Host> {
         self.seats.get(id.0 as usize)?.as_ref()
     }

@@ -21,16 +21,14 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 pub use backoff::BackoffConfig;
 pub use control::Answer;
-pub use host::{HostId, HostLook, HostRef};
+pub use host::{HostId, HostRef, HostSnapshot};
 pub use politeness::{PerHost, Politeness};
 pub use rate::LEAD;
 pub use shares::{HostShare, HostShares};
 
-use control::{Control, Gate};
+use control::Gate;
 use host::{Host, HostPlace, Hosts, Lane};
 use rate::Rate;
 use shares::Ask;
@@ -70,7 +68,7 @@ impl From<&Politeness> for FrontierConfig {
         Self {
             per_host: politeness.per_host,
             rate_per_s: politeness.rate_per_s,
-            delay: None,
+            delay: politeness.delay,
             adapts_loopback: false,
             in_flight_max: u32::MAX,
             backoff: BackoffConfig::default(),
@@ -115,19 +113,6 @@ pub struct Start {
     pub host: HostId,
     /// It must not start before this instant, which is at most [`LEAD`] ahead. `None`: it may start at once.
     pub not_before: Option<Instant>,
-}
-
-/// What was learned about one host, for the next run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Learned {
-    /// Name of the host.
-    pub host: String,
-    /// Requests in flight that it took.
-    pub in_flight_max: Option<u32>,
-    /// Starts per second that it accepted, if it refused more.
-    pub pace_per_s: Option<f64>,
-    /// Remaining time of its pause, in milliseconds; 0 if there is none.
-    pub paused_ms: u64,
 }
 
 /// Targets not yet handed out, with their hosts' budgets.
@@ -183,10 +168,10 @@ impl Frontier {
 
     /// Returns at most `count` hosts with targets in flight or waiting, the busiest first.
     #[must_use]
-    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
+    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostSnapshot> {
         let busy = self.hosts.all().map(|host| host.look(now));
         let mut busy: Vec<_> = busy.filter(|host| host.in_flight > 0 || host.waiting > 0).collect();
-        let order = |host: &HostLook| std::cmp::Reverse((host.in_flight, host.waiting));
+        let order = |host: &HostSnapshot| std::cmp::Reverse((host.in_flight, host.waiting));
         if busy.len() > count {
             busy.select_nth_unstable_by_key(count, order);
             busy.truncate(count);
@@ -197,7 +182,7 @@ impl Frontier {
 
     /// Returns the state of one host.
     #[cfg(test)]
-    pub(crate) fn look(&self, now: Instant, name: &str) -> Option<HostLook> {
+    pub(crate) fn look(&self, now: Instant, name: &str) -> Option<HostSnapshot> {
         Some(self.hosts.get(self.hosts.find(name)?)?.look(now))
     }
 
@@ -244,7 +229,7 @@ impl Frontier {
         let mut start = host.next_start(now);
         // Ask for the shared permit last: if another check failed afterwards, the permit would have to be returned.
         if let Some(share) = &self.share {
-            let ask = Ask { gate: host.gate, earliest: start, rate: self.rate.as_ref(), delay: host.delay };
+            let ask = Ask { gate: host.gate, earliest: start, rate: self.rate.as_ref() };
             match share.take(now, host.name(), ask, &mut self.rng) {
                 Ok(permit) => {
                     start = permit.start;
@@ -258,6 +243,11 @@ impl Frontier {
         }
         let interval = self.rate.as_ref().map_or(Duration::ZERO, |rate| rate.draw(&mut self.rng));
         Some((host.take(now, start, interval)?, start))
+    }
+
+    /// Whether this host has answered a request without refusing it.
+    pub(crate) fn has_served(&self, host: HostId) -> bool {
+        self.hosts.get(host).is_some_and(|host| host.served)
     }
 
     /// Settles a popped target: it is finished for good, or was set aside because its worker died.
@@ -279,6 +269,7 @@ impl Frontier {
             until
         };
         host.release();
+        host.served |= matches!(answer, Answer::Served { .. });
         host.paused_until = host.paused_until.max(until.unwrap_or(now));
     }
 
@@ -329,34 +320,6 @@ impl Frontier {
             self.hostless.push_front(id);
         }
         self.settle(now, host);
-    }
-
-    /// Leaves at least `delay` between two starts at this host, besides what the user asked for (`Crawl-delay`).
-    pub fn set_delay(&mut self, now: Instant, host: HostRef<'_>, delay: Duration) {
-        let id = self.intern(now, host);
-        if let Some(host) = self.hosts.get_mut(id) {
-            host.delay = delay;
-        }
-        self.settle(now, id);
-    }
-
-    /// Returns what was learned about the hosts that are still remembered.
-    #[must_use]
-    pub fn learned(&self, now: Instant) -> Vec<Learned> {
-        let worth_keeping = |host: &Host| host.learned(now);
-        self.hosts.all().filter_map(worth_keeping).collect()
-    }
-
-    /// Continues with what an earlier run has learned about a host. Call this before its first target is pushed.
-    pub fn teach(&mut self, now: Instant, host: HostRef<'_>, learned: &Learned) {
-        let id = self.intern(now, host);
-        if let Some(host) = self.hosts.get_mut(id) {
-            host.control = Control::resumed(now, host.gate, learned.in_flight_max, learned.pace_per_s);
-            host.in_flight_max = host.control.in_flight_max(now, host.gate);
-            host.paused_until =
-                now + Duration::from_millis(learned.paused_ms).min(self.config.retry_after_max);
-        }
-        self.settle(now, id);
     }
 
     /// Returns when `pop` will return a target just because time passes; `None` if that takes a

@@ -25,12 +25,15 @@ pub use timeline::{BUCKETS_MAX, Ending, INTERVALS_MAX, Interval, Point, Timeline
 /// The counts do not add up: a target was lost or counted twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{submitted} submitted, but {ok} ok + {failed} failed + {left} left; this is a bug in the supervisor"
+    "the counts do not add up: {earlier} finished by earlier runs + {submitted} taken by this run, \
+     but {ok} ok + {failed} failed + {left} left; this is a bug in the supervisor"
 )]
 pub struct Unbalanced {
+    /// Inputs that earlier runs of the job finished.
+    pub earlier: u64,
     /// Inputs that this run took from the source.
     pub submitted: u64,
-    /// Final results with fields, including those of earlier runs of the job.
+    /// Final results with fields, including those of earlier runs.
     pub ok: u64,
     /// Final results with an error, including quarantined ones and those of earlier runs.
     pub failed: u64,
@@ -272,7 +275,7 @@ impl Gather {
         if submitted == self.items_now() + left {
             Ok(())
         } else {
-            Err(Unbalanced { submitted, ok, failed, left })
+            Err(Unbalanced { earlier: self.before, submitted, ok, failed, left })
         }
     }
 }

@@ -58,8 +58,24 @@ fn balance_reports_missing_and_extra_results() {
     gather.record(0, &outcome(0, 1, 0, retry()));
     gather.quarantined(0, ErrorKind::WorkerOom, 5);
     assert_eq!(gather.balance(5, 3), Ok(()));
-    assert_eq!(gather.balance(6, 3), Err(Unbalanced { submitted: 6, ok: 1, failed: 1, left: 3 }));
-    assert_eq!(gather.balance(4, 3), Err(Unbalanced { submitted: 4, ok: 1, failed: 1, left: 3 }));
+    for submitted in [4, 6] {
+        let unbalanced = Unbalanced { earlier: 0, submitted, ok: 1, failed: 1, left: 3 };
+        assert_eq!(gather.balance(submitted, 3), Err(unbalanced));
+    }
+}
+
+#[test]
+fn the_balance_of_a_resumed_run_names_both_sides_in_full() {
+    let counts = Counts { ok: 7, failed: 2, ..Counts::default() };
+    let mut gather = Gather::resumed(counts, BTreeMap::from([(ErrorKind::Dns, 2)]));
+    gather.record(0, &outcome(0, 1, 0, Verdict::Ok));
+    assert_eq!(gather.balance(4, 3), Ok(()));
+    let unbalanced = gather.balance(5, 3).unwrap_err();
+    assert_eq!(
+        unbalanced.to_string(),
+        "the counts do not add up: 9 finished by earlier runs + 5 taken by this run, but 8 ok + 2 failed + 3 left; \
+         this is a bug in the supervisor"
+    );
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::time::Instant;
 use wire::protocol::{Slice, Target};
 
 use super::credit::{SLICE_BYTES_MAX, TARGET_OVERHEAD_BYTES};
-use super::ledger::DEFERRALS_MAX;
 use super::mutant::Mutant;
 use super::slot::{Slot, State, Watch};
 use super::{Command, Pool};
@@ -19,9 +18,7 @@ impl Pool {
             return;
         }
         let share = self.fair_share();
-        while self.has_room()
-            && let Some(index) = self.least_loaded(share)
-        {
+        while let Some(index) = self.least_loaded(share) {
             let Some(Start { id, host, not_before }) = self.frontier.pop(now) else { break };
             let Some(slot) = self.slots.get_mut(index) else { break };
             if self.config.piped
@@ -29,7 +26,9 @@ impl Pool {
             {
                 self.frontier.give_back(now, rest, HostId::NONE);
             }
-            let Some(live) = self.ledger.assign(id, slot.seat, host) else { continue };
+            // Only a host that has answered can be one that is asked too fast. A user who wants no retries gets none.
+            let may_defer = self.config.retries > 0 && self.frontier.has_served(host);
+            let Some(live) = self.ledger.assign(id, slot.seat, host, may_defer) else { continue };
             let bytes = live.input.len() + live.kept.len() + TARGET_OVERHEAD_BYTES;
             if slot.slice_bytes + bytes > SLICE_BYTES_MAX {
                 flush(slot, &mut self.commands);
@@ -39,7 +38,7 @@ impl Pool {
                 id,
                 attempt: live.attempt(),
                 may_retry: live.retries < self.config.retries,
-                may_defer: live.deferrals < DEFERRALS_MAX,
+                may_defer: live.may_defer,
                 not_before_us: self.anchor.and_then(|anchor| anchor.us(not_before?)),
                 input: live.input.to_vec(),
                 kept: live.kept.to_vec(),
@@ -56,7 +55,6 @@ impl Pool {
                 // It was idle until now, so a standstill was not a hang.
                 slot.progress.1 = now;
             }
-            self.count_start(now);
         }
         for slot in &mut self.slots {
             flush(slot, &mut self.commands);

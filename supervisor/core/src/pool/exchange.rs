@@ -8,7 +8,6 @@ use wire::protocol::Slice;
 use wire::record::{ErrorKind, Evidence};
 
 use super::seat::{Death, Seat};
-use crate::load::total::Room;
 
 /// Something that happened outside the pool.
 #[derive(Debug, Clone)]
@@ -26,7 +25,7 @@ pub enum Event {
     /// The worker accepted the job and found that it cannot be done, here or elsewhere: why.
     GaveUp(Seat, String),
     /// The worker sent a message that breaks the protocol: why.
-    Garbled(Seat, String),
+    Malformed(Seat, String),
     /// The worker's channel has ended: nothing more will come from it.
     Eof(Seat),
     /// The process has exited and is reaped.
@@ -43,8 +42,6 @@ pub enum Event {
     SourceEnded,
     /// Replace every worker with a fresh one, one at a time.
     Roll,
-    /// The machine or the user allows more or less than before.
-    Room(Room),
     /// Add one worker.
     Grow,
     /// Remove one worker.

@@ -10,7 +10,7 @@ use crate::frontier::HostId;
 
 /// Refusals per target that cost no attempt. A pace that has settled meets one refusal in some hundred requests, so
 /// a target that meets this many is refused for what it is.
-pub(crate) const DEFERRALS_MAX: u32 = 10;
+const DEFERRALS_MAX: u32 = 10;
 
 /// A target that is not finished.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Live {
     pub(crate) retries: u32,
     /// Attempts that the host refused, and that are not counted.
     pub(crate) deferrals: u32,
+    /// Whether a refusal of the attempt under way is not counted.
+    pub(crate) may_defer: bool,
     /// Attempts on which the worker died while this target's stage was running.
     pub(crate) crashes: u32,
     place: TargetPlace,
@@ -117,7 +119,16 @@ impl Ledger {
         self.bytes_waiting += input.len();
         self.live.insert(
             id,
-            Live { input, inputs, kept, retries: 0, deferrals: 0, crashes: 0, place: TargetPlace::Pending },
+            Live {
+                input,
+                inputs,
+                kept,
+                retries: 0,
+                deferrals: 0,
+                may_defer: false,
+                crashes: 0,
+                place: TargetPlace::Pending,
+            },
         );
         self.counts.submitted += 1;
         self.counts.pending += 1;
@@ -173,7 +184,7 @@ impl Ledger {
     }
 
     /// Assigns a target, popped from the frontier, to `seat`.
-    pub(crate) fn assign(&mut self, id: u64, seat: Seat, host: HostId) -> Option<&Live> {
+    pub(crate) fn assign(&mut self, id: u64, seat: Seat, host: HostId, may_defer: bool) -> Option<&Live> {
         let live = self.live.get_mut(&id)?;
         match live.place {
             TargetPlace::Pending => self.counts.pending -= 1,
@@ -182,6 +193,7 @@ impl Ledger {
         }
         self.inputs_waiting -= live.inputs;
         self.bytes_waiting -= live.input.len();
+        live.may_defer = may_defer && live.deferrals < DEFERRALS_MAX;
         live.place = TargetPlace::Assigned(seat, host);
         self.counts.assigned += 1;
         Some(live)
@@ -209,14 +221,14 @@ impl Ledger {
         live.load()
     }
 
-    /// Records a failure that may be temporary, and returns the number of such failures. A `deferred` attempt is one
-    /// that the host refused; it is not counted among the retries.
-    pub(crate) fn retry(&mut self, id: u64, deferred: bool) -> u32 {
+    /// Records a failure that may be temporary, and returns the number of such failures. An attempt that the host
+    /// `refused` is not counted among them if it may be deferred.
+    pub(crate) fn retry(&mut self, id: u64, refused: bool) -> u32 {
         let Some(live) = self.live.get_mut(&id) else { return 1 };
         live.place = TargetPlace::Retry;
         self.inputs_waiting += live.inputs;
         self.bytes_waiting += live.input.len();
-        if deferred && live.deferrals < DEFERRALS_MAX {
+        if refused && live.may_defer {
             live.deferrals += 1;
         } else {
             live.retries += 1;
@@ -287,7 +299,7 @@ mod tests {
         assert_eq!(ledger.split(10, 2), Some(12));
         assert_eq!((ledger.load(10), ledger.load(12)), (load(2, 4), load(1, 3)));
         assert_eq!((ledger.inputs_left(), ledger.inputs_waiting(), ledger.bytes_waiting()), (3, 3, 7));
-        assert!(ledger.assign(10, seat, HostId::NONE).is_some());
+        assert!(ledger.assign(10, seat, HostId::NONE, false).is_some());
         assert_eq!((ledger.split(10, 1), ledger.inputs_waiting()), (None, 1));
         assert_eq!((ledger.finish(10), ledger.inputs_left(), ledger.bytes_waiting()), (load(2, 4), 1, 3));
         assert!(ledger.balanced());

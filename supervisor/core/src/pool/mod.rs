@@ -40,8 +40,7 @@ use self::mutant::Mutant;
 use self::recycle::Recycling;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
-use crate::frontier::{Frontier, HostLook, HostRef};
-use crate::load::total::Total;
+use crate::frontier::{Frontier, HostRef, HostSnapshot};
 
 /// Limits of one pool.
 #[derive(Debug, Clone)]
@@ -122,8 +121,6 @@ pub struct Pool {
     /// Attempts charged for a worker's death to targets that are tried again.
     charged: u64,
     rng: fastrand::Rng,
-    /// Decides how much is in flight and how many workers there are, unless these are fixed.
-    total: Option<Total>,
     /// Ties instants to the clock that workers read.
     anchor: Option<Anchor>,
     #[cfg(test)]
@@ -161,7 +158,6 @@ impl Pool {
             charged: 0,
             rng: fastrand::Rng::with_seed(seed),
             config,
-            total: None,
             anchor: None,
             #[cfg(test)]
             mutant: None,
@@ -206,14 +202,13 @@ impl Pool {
             Event::Ready(seat) => self.ready(now, seat),
             Event::Refused(seat, why) => self.refused(now, seat, why),
             Event::GaveUp(seat, why) => self.gave_up(now, seat, why),
-            Event::Garbled(seat, why) => self.broke_protocol(now, seat, &why),
+            Event::Malformed(seat, why) => self.broke_protocol(now, seat, &why),
             Event::Eof(seat) => self.eof(now, seat),
             Event::Reaped(seat, death) => self.reaped(now, seat, death),
             Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
             Event::Suspended(_) => {}
             Event::SourceEnded => self.source_ended = true,
             Event::Roll => self.roll(now),
-            Event::Room(room) => self.set_room(room),
             Event::Grow => self.grow(now),
             Event::Shrink => self.shrink(now),
             Event::Drain => self.drain(now),
@@ -240,7 +235,6 @@ impl Pool {
                 continue;
             };
             let answer = answer(now, outcome);
-            self.count_end(now, answer);
             if let Verdict::Retry { after_ms, .. } = &outcome.verdict
                 && !self.is(Mutant::ForgetRetry)
             {
@@ -337,7 +331,7 @@ impl Pool {
 
     /// Returns at most `count` hosts with targets in flight or waiting, the busiest first.
     #[must_use]
-    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostLook> {
+    pub fn busiest(&self, now: Instant, count: usize) -> Vec<HostSnapshot> {
         self.frontier.busiest(now, count)
     }
 

@@ -41,7 +41,7 @@ fn jobs_are_acted_on() {
     let cancelled = delete();
     assert_eq!((cancelled.status, &cancelled.json()["state"]), (202, &json!("cancelled")));
     assert_eq!((delete().status, delete().status), (204, 404));
-    bench.post("/v1/jobs/99/pause").problem(404, "there is no job 99");
+    bench.post("/v1/jobs/99/pause").problem(404, "no job 99");
     let id = bench.job();
     bench.set_state(id, JobState::Done);
     let retried = bench.post(&format!("/v1/jobs/{id}/retry-failed"));
@@ -68,7 +68,7 @@ fn every_mistake_is_a_problem_document() {
     let bench = Bench::new();
     bench.job();
     bench.get("/v2").problem(404, "/v2");
-    bench.get("/v1/jobs/7").problem(404, "there is no job 7");
+    bench.get("/v1/jobs/7").problem(404, "no job 7");
     bench.get("/v1/jobs/seven").problem(404, "seven");
     bench.get("/v1/jobs?limit=0").problem(400, "1 to 1000");
     bench.get("/v1/jobs?state=runing").problem(400, "did you mean \"running\"?");

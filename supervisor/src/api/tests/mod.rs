@@ -14,7 +14,7 @@ use crossbeam_channel::unbounded;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::service::{Ask, Board, Event, Records, Refused, Submission, Submitted, Verb};
+use crate::service::{Board, JobAction, Records, Refused, Request, Submission, Submitted, Update};
 use crate::view::{JobId, JobState, JobView, ServiceView};
 
 mod abuse;
@@ -90,7 +90,7 @@ fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
     data
 }
 
-/// A service whose state loop accepts every submission, and allows each verb that makes sense.
+/// A service whose state loop accepts every submission, and allows each action that makes sense.
 struct Bench {
     dir: tempfile::TempDir,
     service: Service,
@@ -106,8 +106,8 @@ impl Bench {
     fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let board = Arc::new(Board::default());
-        let (asks, asked) = unbounded();
-        let service = Service::new(asks, Arc::clone(&board));
+        let (requests, asked) = unbounded();
+        let service = Service::new(requests, Arc::clone(&board));
         let mut config = ApiConfig {
             socket: Some(dir.path().join("api.sock")),
             listen: vec![([127, 0, 0, 1], 0).into()],
@@ -204,7 +204,7 @@ impl Bench {
         Arc::make_mut(job).state = state;
         let job = Arc::clone(job);
         drop(jobs);
-        self.service.tell(Event::Job(job));
+        self.service.publish(Update::Job(job));
     }
 }
 
@@ -213,8 +213,8 @@ impl Drop for Bench {
         if let Some(handle) = self.handle.take() {
             drop(handle);
         }
-        let (asks, _) = unbounded();
-        self.service = Service::new(asks, Arc::new(Board::default()));
+        let (requests, _) = unbounded();
+        self.service = Service::new(requests, Arc::new(Board::default()));
         if let Some(thread) = self.loop_thread.take()
             && !std::thread::panicking()
         {
@@ -241,16 +241,16 @@ struct ScriptedLoop {
 }
 
 impl ScriptedLoop {
-    fn run(mut self, asked: &crossbeam_channel::Receiver<Ask>) {
+    fn run(mut self, requests: &crossbeam_channel::Receiver<Request>) {
         fs::create_dir_all(&self.dir).unwrap();
-        for ask in asked {
-            match ask {
-                Ask::Submit(submission, reply) => drop(reply.send(self.submit(*submission))),
-                Ask::Act(id, verb, reply) => drop(reply.send(self.act(id, verb))),
-                Ask::Scale(Some(0), reply) => {
+        for request in requests {
+            match request {
+                Request::Submit(submission, reply) => drop(reply.send(self.submit(*submission))),
+                Request::Act(id, action, reply) => drop(reply.send(self.act(id, action))),
+                Request::Scale(Some(0), reply) => {
                     drop(reply.send(Err(Refused::Invalid("there must be a worker".to_owned()))));
                 }
-                Ask::Scale(workers, reply) => drop(reply.send(Ok(workers.unwrap_or(2)))),
+                Request::Scale(workers, reply) => drop(reply.send(Ok(workers.unwrap_or(2)))),
             }
         }
     }
@@ -297,15 +297,15 @@ impl ScriptedLoop {
         Ok(Submitted { job, known: false })
     }
 
-    fn act(&mut self, id: JobId, verb: Verb) -> Result<JobView, Refused> {
+    fn act(&mut self, id: JobId, action: JobAction) -> Result<JobView, Refused> {
         let mut jobs = self.board.jobs.write().unwrap();
         let (job, _) = jobs.get_mut(&id).ok_or(Refused::NoJob(id))?;
-        let state = match (verb, job.state) {
-            (Verb::Remove, _) => return Ok((*jobs.remove(&id).unwrap().0).clone()),
-            (Verb::Pause, JobState::Queued) => JobState::Paused,
-            (Verb::Resume, JobState::Paused) => JobState::Queued,
-            (Verb::Cancel, _) => JobState::Cancelled,
-            (Verb::RetryFailed, JobState::Done) => JobState::Done,
+        let state = match (action, job.state) {
+            (JobAction::Remove, _) => return Ok((*jobs.remove(&id).unwrap().0).clone()),
+            (JobAction::Pause, JobState::Queued) => JobState::Paused,
+            (JobAction::Resume, JobState::Paused) => JobState::Queued,
+            (JobAction::Cancel, _) => JobState::Cancelled,
+            (JobAction::RetryFailed, JobState::Done) => JobState::Done,
             (_, state) => return Err(Refused::Conflict(format!("job {id} is {state:?}"))),
         };
         let job = Arc::make_mut(job);

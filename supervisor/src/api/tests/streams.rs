@@ -115,18 +115,18 @@ fn listeners_get_open_jobs_and_events() {
     let mut stream = Stream::open(&bench, "/v1/events");
     stream.wait("content-type: text/event-stream");
     stream.wait(&format!("event: job\ndata: {{\"id\":{open},"));
-    until("it listens", || bench.service.is_heard());
-    bench.service.tell(Event::Pulse);
+    until("it listens", || bench.service.has_listeners());
+    bench.service.publish(Update::Pulse);
     stream.wait("event: pulse\ndata: {\"service\":{\"version\":\"0.1.0\"");
     bench.set_state(open, JobState::Running);
     stream.wait("event: job\ndata: {\"id\":2,");
     stream.wait("\"state\":\"running\"");
-    bench.service.tell(Event::Removed(JobId(1)));
+    bench.service.publish(Update::Removed(JobId(1)));
     stream.wait("event: removed\ndata: {\"id\":1}\n\n");
-    bench.service.tell(Event::Said(Some(JobId(2)), "worker 0: died\nof \"x\"".into()));
+    bench.service.publish(Update::Said(Some(JobId(2)), "worker 0: died\nof \"x\"".into()));
     stream.wait("event: said\ndata: {\"job\":2,\"message\":\"worker 0: died\\nof \\\"x\\\"\"}\n\n");
     drop(stream);
-    until("nobody listens", || !bench.service.is_heard());
+    until("nobody listens", || !bench.service.has_listeners());
 }
 
 #[test]
@@ -135,12 +135,12 @@ fn slow_listeners_are_notified_and_start_again() {
     let id = bench.job();
     let mut streams: Vec<_> = (0..16).map(|_| Stream::open(&bench, "/v1/events")).collect();
     streams.iter_mut().for_each(|stream| stream.wait("event: job\n"));
-    until("they listen", || bench.service.is_heard());
+    until("they listen", || bench.service.has_listeners());
     // They read nothing, so the sockets and the channel fill up eventually.
     let before = resident();
     let said: Arc<str> = "x".repeat(4_000).into();
     for _ in 0..20_000 {
-        bench.service.tell(Event::Said(None, Arc::clone(&said)));
+        bench.service.publish(Update::Said(None, Arc::clone(&said)));
     }
     for mut stream in streams {
         stream.wait("event: lost\n");

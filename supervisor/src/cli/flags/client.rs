@@ -1,4 +1,4 @@
-//! Commands that talk to a service: where it is, and what they want of it.
+//! Flags of the commands that talk to a service.
 
 use std::path::PathBuf;
 
@@ -9,43 +9,46 @@ use super::{CsvFlags, FetchFlags, MapFlags, ParseFlags};
 use crate::cli::help;
 use crate::view::JobId;
 
-/// Where the service is, and how it is shown. Stand anywhere behind the command.
+/// The service to talk to, and the form of the output. Accepted anywhere after the command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Service")]
 pub(in crate::cli) struct ServiceFlags {
-    /// Talk to the service on this Unix socket [default: the user's, else /run/muster/api.sock]
+    /// Connect to the service at this Unix socket [default: the user's, else /run/muster/api.sock]
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) socket: Option<PathBuf>,
-    /// Talk to the service at this address, such as https://muster.example:8443
+    /// Connect to the service at this URL, such as https://muster.example:8443
     #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub(in crate::cli) url: Option<String>,
-    /// Send the token that is in this file
+    /// Authenticate with the token in this file
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) token_file: Option<PathBuf>,
-    /// Trust the certificates in this file, and no others [default: those that the system trusts]
+    /// Trust only the CA certificates in this file [default: the system's CA certificates]
     #[arg(long, global = true, value_name = "FILE.pem", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) ca: Option<PathBuf>,
-    /// Write what the service says as JSON
+    /// Print the answer of the service as JSON
     #[arg(long, global = true, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", default_value = "false",
         hide_default_value = true, hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) json: bool,
 }
 
-/// `submit`: a job as for the command line, with what only a queue needs.
+/// `submit`: the flags of a job, and those that only a queue has.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SubmitFlags {
-    /// Call the job so
+    /// Name of the job
     #[arg(long, global = true, help_heading = "Queue", value_name = "TEXT")]
     pub(in crate::cli) name: Option<String>,
-    /// Higher goes first (-100 to 100) [default: 0]
+    /// Priority, from -100 to 100; jobs with a higher one start first [default: 0]
     #[arg(long, global = true, help_heading = "Queue", value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(i32).range(-100..=100))]
     pub(in crate::cli) priority: Option<i32>,
-    /// Submitting again with the same key is the same job
+    /// Submit at most one job for this key
+    ///
+    /// If a job with the same key exists, its number is printed and no new job is made. A different
+    /// job with the same key is refused.
     #[arg(long, global = true, help_heading = "Queue", value_name = "KEY")]
     pub(in crate::cli) idempotency_key: Option<String>,
-    /// Show how far it is until it has ended, and exit with its code
+    /// Show progress until the job ends, and exit with its status
     #[arg(long, global = true, help_heading = "Queue", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", default_value = "false",
         hide_default_value = true, hide_possible_values = true, value_parser = BoolishValueParser::new())]
@@ -56,30 +59,30 @@ pub(in crate::cli) struct SubmitFlags {
     pub(in crate::cli) verb: Option<SubmitVerb>,
 }
 
-/// What can be submitted.
+/// The commands that can be submitted.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum SubmitVerb {
     /// Submit a job that fetches URLs
     #[command(after_long_help = help::SUBMIT)]
     Fetch(Box<FetchFlags>),
-    /// Submit a job that extracts from HTML files, which are sent along
+    /// Submit a job that extracts fields from HTML files, and upload the files
     #[command(after_long_help = help::SUBMIT)]
     Parse(Box<ParseFlags>),
-    /// Submit a job that passes JSON lines through a program of the service's machine
+    /// Submit a job that passes JSON lines through a program on the service's machine
     #[command(after_long_help = help::SUBMIT)]
     Map(Box<MapFlags>),
-    /// Submit a job that aggregates CSV files, which are sent along
+    /// Submit a job that aggregates CSV files, and upload the files
     #[command(after_long_help = help::SUBMIT)]
     Csv(Box<CsvFlags>),
 }
 
-/// `jobs`: the list, or something to do with one of them.
+/// `jobs`: lists jobs, or acts on one.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct JobsFlags {
-    /// Only jobs in one of these states
+    /// List only jobs in these states
     #[arg(long, value_enum, value_name = "STATE[,STATE]", value_delimiter = ',')]
     pub(in crate::cli) state: Vec<StateFlag>,
-    /// The newest N
+    /// List at most N jobs, newest first
     #[arg(long, value_name = "N", default_value = "20", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(in crate::cli) limit: u32,
@@ -89,22 +92,22 @@ pub(in crate::cli) struct JobsFlags {
     pub(in crate::cli) verb: Option<JobsVerb>,
 }
 
-/// What can be done with a job.
+/// Actions on a job.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum JobsVerb {
-    /// Let a job finish what is in flight, then wait
+    /// Pause a job once its targets in flight are finished
     Pause(JobFlag),
-    /// Let a paused job go on
+    /// Continue a paused job
     Resume(JobFlag),
-    /// Make a new job of the inputs that failed in one that has ended
+    /// Submit a new job with the failed inputs of a job that has ended
     RetryFailed(JobFlag),
-    /// Forget a job that has ended, and its records
+    /// Delete a job that has ended, with its records
     Remove(JobFlag),
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct JobFlag {
-    /// The job's number
+    /// Number of the job
     #[arg(value_name = "ID", value_parser = job)]
     pub(in crate::cli) id: JobId,
 }
@@ -114,7 +117,7 @@ pub(in crate::cli) struct JobFlag {
 pub(in crate::cli) struct ResultsFlags {
     #[command(flatten)]
     pub(in crate::cli) job: JobFlag,
-    /// Go on until the job has ended
+    /// Keep printing new records until the job ends
     #[arg(short, long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", default_value = "false",
         hide_default_value = true, hide_possible_values = true, value_parser = BoolishValueParser::new())]
@@ -122,10 +125,10 @@ pub(in crate::cli) struct ResultsFlags {
     /// Skip the first N records
     #[arg(long, value_name = "N", default_value = "0")]
     pub(in crate::cli) from: u64,
-    /// Only records with an error, or only those of inputs that were set aside
+    /// Print only records of this kind
     #[arg(long, value_enum, value_name = "WHICH")]
     pub(in crate::cli) only: Option<OnlyFlag>,
-    /// Where the records go; - is stdout
+    /// Write the records to this file; - is standard output
     #[arg(short, long, value_name = "FILE|-", default_value = "-", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) output: PathBuf,
     /// Replace the output file if it exists
@@ -149,7 +152,7 @@ pub(in crate::cli) struct CancelFlags {
 /// `status`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StatusFlags {
-    /// One job's number, for all about it [default: the service, its workers, its hosts]
+    /// Number of a job to show [default: show the service, its workers and its hosts]
     #[arg(value_name = "ID", value_parser = job)]
     pub(in crate::cli) id: Option<JobId>,
     #[command(flatten)]
@@ -161,17 +164,17 @@ pub(in crate::cli) struct StatusFlags {
 pub(in crate::cli) enum StateFlag {
     /// Waiting for workers
     Queued,
-    /// At work
+    /// Being worked on
     Running,
-    /// Set aside by the user
+    /// Paused by the user
     Paused,
-    /// Finishing what is in flight
+    /// Finishing its targets in flight
     Draining,
-    /// Every input has its record
+    /// Every input has a record
     Done,
-    /// Could not be done
+    /// Ended by an error
     Failed,
-    /// Stopped for good by the user
+    /// Cancelled by the user
     Cancelled,
 }
 
@@ -180,10 +183,10 @@ pub(in crate::cli) enum StateFlag {
 pub(in crate::cli) enum OnlyFlag {
     /// Records with an error
     Failed,
-    /// Records of inputs on which workers died
+    /// Records of inputs that were set aside because workers died on them
     Quarantined,
 }
 
 fn job(text: &str) -> Result<JobId, String> {
-    text.parse().map_err(|_| "a job has a number; `supervisor jobs` shows it".to_owned())
+    text.parse().map_err(|_| "give the number of a job; `supervisor jobs` lists them".to_owned())
 }

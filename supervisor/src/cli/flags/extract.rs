@@ -1,4 +1,4 @@
-//! What is taken out of each page.
+//! Flags that say what is extracted from each page.
 
 use std::time::Duration;
 
@@ -10,16 +10,21 @@ use crate::cli::{amounts, values};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Extraction")]
 pub(in crate::cli) struct ExtractFlags {
-    /// Extract a field: NAME=CSS::text, ::attr(A) or ::html, JSONPath or XPath, then | STEP…; NAME[]= takes every match; repeatable
+    /// Extract a field, such as title=h1 or 'links[]=a::attr(href)' (repeatable)
+    ///
+    /// SEL is a CSS selector, JSONPath or XPath, optionally followed by steps: SEL | STEP | STEP. See
+    /// "Selectors" at the end of `supervisor fetch --help`.
     #[arg(long, value_name = "NAME=SEL", value_parser = values::select)]
     pub(in crate::cli) select: Vec<String>,
-    /// Extract a list of objects, one for each match of SEL, with the --select fields looked for inside it
+    /// Extract a list of objects, one for each match of this selector
+    ///
+    /// The --select fields are then looked up inside each match.
     #[arg(long, value_name = "SEL", value_parser = values::each)]
     pub(in crate::cli) each: Option<Each>,
-    /// Extract what pages say of themselves; repeatable
+    /// Extract embedded metadata of one kind (repeatable)
     #[arg(long, value_enum, value_name = "NAME")]
     pub(in crate::cli) preset: Vec<PresetFlag>,
-    /// CPU time that extracting one page may take
+    /// Maximum CPU time for the extraction of one page
     #[arg(
         long,
         value_name = "TIME",
@@ -28,7 +33,7 @@ pub(in crate::cli) struct ExtractFlags {
         value_parser = amounts::duration,
     )]
     pub(in crate::cli) parse_timeout: Duration,
-    /// Largest page, after decompression; a larger one is a too_large error
+    /// Maximum page size after decompression; larger pages fail with too_large
     #[arg(
         long,
         value_name = "SIZE",
@@ -45,7 +50,7 @@ pub(in crate::cli) enum PresetFlag {
     /// Objects of application/ld+json scripts
     #[value(name = "jsonld")]
     JsonLd,
-    /// Open Graph: og:*, article:* and their like
+    /// Open Graph properties: og:*, article:* and similar
     #[value(name = "opengraph")]
     OpenGraph,
     /// Microdata items

@@ -1,4 +1,4 @@
-//! What is to be worked on: named one by one, or in lists.
+//! Flags that name the inputs, one by one or in lists.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,10 +13,12 @@ pub(in crate::cli) struct UrlFlags {
     /// URLs to fetch, before those of the input files
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub(in crate::cli) urls: Vec<OsString>,
-    /// Fetch the pages that this sitemap lists; an index is followed, .gz unpacked; repeatable
+    /// Fetch the pages that the sitemap at this URL lists (repeatable)
+    ///
+    /// Sitemap indexes are followed and .gz files decompressed.
     #[arg(long, help_heading = "Input", value_name = "URL", value_hint = ValueHint::Url)]
     pub(in crate::cli) sitemap: Vec<String>,
-    /// End the run if a sitemap, or one that an index names, cannot be read
+    /// Fail if a sitemap, or a sitemap that an index lists, cannot be read
     #[arg(long, help_heading = "Input", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
@@ -25,7 +27,7 @@ pub(in crate::cli) struct UrlFlags {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PathFlags {
-    /// HTML files, and directories to walk for *.html and *.htm
+    /// HTML files, and directories that are searched for *.html and *.htm files
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(in crate::cli) paths: Vec<PathBuf>,
 }
@@ -33,19 +35,23 @@ pub(in crate::cli) struct PathFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub(in crate::cli) struct ListFlags {
-    /// Read inputs from a file, one a line, or from .csv, .tsv, .jsonl, .parquet with --column; - is stdin; repeatable
+    /// Read inputs from this file, one per line; - is standard input (repeatable)
+    ///
+    /// In .csv, .tsv, .jsonl and .parquet files, --column names the column that holds the inputs.
     #[arg(short, long, value_name = "FILE|-", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) input: Vec<PathBuf>,
-    /// Column of a table, or key of a JSON-lines file, that holds the input
+    /// Column (or JSON key) of the list that holds the inputs
     #[arg(long, value_name = "NAME", value_parser = values::column)]
     pub(in crate::cli) column: Option<String>,
-    /// Columns carried into each record as its "keep"; repeatable
+    /// Copy these columns of the list into each record, as "keep" (repeatable)
     #[arg(long, value_name = "COL[,COL]…", value_parser = values::column)]
     pub(in crate::cli) keep: Vec<String>,
-    /// Character between two cells of a .csv or .tsv list [default: a comma, and a tab in .tsv files]
+    /// Character between two cells of a .csv or .tsv list [default: a comma, or a tab in .tsv files]
     #[arg(long, value_name = "CHAR", value_parser = values::delimiter)]
     pub(in crate::cli) delimiter: Option<u8>,
-    /// Encoding of the lists, by its WHATWG name, such as windows-1252; a byte order mark wins [default: UTF-8]
+    /// Encoding of the lists, such as windows-1252 [default: utf-8]
+    ///
+    /// Takes the names of the WHATWG Encoding Standard. A byte order mark in a file takes precedence.
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) encoding: Option<String>,
 }

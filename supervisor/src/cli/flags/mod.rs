@@ -1,9 +1,8 @@
-//! The command line as it is typed: commands, flags, their help and defaults.
-//! The only list of flags there is: environment, files, completions and man
-//! pages are all read off these definitions. One file for each group of flags
-//! that commands share; the commands themselves are here.
+//! The definitions of commands and flags, with their help and defaults. Environment variables, keys in files,
+//! completions and man pages are all derived from them. Each group of flags that commands share has a file;
+//! the commands are here.
 //!
-//! Nothing here is resolved; `resolve` turns it into a [`crate::plan::Plan`].
+//! Nothing is resolved here: `resolve` turns flags into a [`crate::plan::Plan`].
 
 mod client;
 mod csv;
@@ -30,11 +29,11 @@ pub(super) use self::input::{ListFlags, PathFlags, UrlFlags};
 pub(super) use self::network::{AddressPolicyFlag, NetworkFlags};
 pub(super) use self::output::{OutputFlags, ShownFlags, SideFlags, WhenFlag};
 pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
-pub(super) use self::program::{MapFlags, ThenFlags};
+pub(super) use self::program::{MapFlags, RecordProgramFlags};
 pub(super) use self::serve::ServeFlags;
 use super::{help, values};
 
-/// Fetch and parse in bulk, on every core, losing nothing.
+/// Fetch and parse in bulk on every core.
 #[derive(Debug, Parser)]
 #[command(name = "supervisor", version, long_about = help::ABOUT, after_long_help = help::ROOT, max_term_width = 100)]
 pub(super) struct Flags {
@@ -44,53 +43,53 @@ pub(super) struct Flags {
     pub(super) verb: Option<Verb>,
 }
 
-/// What is to be done.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Fetch URLs, extract fields, write one record for each
+    /// Fetch URLs, extract fields, and write one record per URL
     #[command(after_long_help = help::FETCH)]
     Fetch(FetchFlags),
-    /// Extract fields from saved HTML files, write one record for each
+    /// Extract fields from saved HTML files, and write one record per file
     #[command(after_long_help = help::PARSE)]
     Parse(ParseFlags),
-    /// Pass JSON lines through a program of your own, write one record for each
+    /// Pass JSON lines through your own program, and write one record per line
     #[command(after_long_help = help::MAP)]
     Map(MapFlags),
     /// Group and aggregate CSV files of any size
     #[command(after_long_help = help::CSV)]
     Csv(CsvFlags),
-    /// Run the same job in all four modes and show the difference
+    /// Run the same job in all four modes and compare them
     #[command(after_long_help = help::COMPARE, subcommand_required = false)]
     Compare(CompareFlags),
-    /// Hand a job to a service, with the files it needs
+    /// Submit a job to a service, and upload its files
     #[command(after_long_help = help::SUBMIT, subcommand_required = false, subcommand_value_name = "COMMAND")]
     Submit(SubmitFlags),
-    /// Show the jobs of a service; pause, resume, retry or remove one
+    /// List the jobs of a service, or pause, resume, retry or remove one
     #[command(after_long_help = help::JOBS, subcommand_required = false, subcommand_value_name = "COMMAND")]
     Jobs(JobsFlags),
-    /// Write the records of a service's job
+    /// Print the records of a job
     #[command(after_long_help = help::RESULTS)]
     Results(ResultsFlags),
-    /// Stop a job of a service for good; what was done is kept
+    /// Cancel a job of a service; its records are kept
     #[command(after_long_help = help::JOBS)]
     Cancel(CancelFlags),
-    /// Show what a service is doing: its workers, its hosts, or one job
+    /// Show the state of a service, or of one of its jobs
     #[command(after_long_help = help::STATUS)]
     Status(StatusFlags),
-    /// Run as a service that takes jobs over HTTP; also what runs without a command
+    /// Run as a service that accepts jobs over HTTP (the default without a command)
     #[command(after_long_help = help::SERVE)]
     Serve(ServeFlags),
     /// Print a completion script for a shell
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {
-        /// The shell to complete in
+        /// Shell to write the script for
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
-    /// Write the man pages into a directory
+    /// Write the man pages to a directory
     #[command(after_long_help = help::MAN)]
     Man {
-        /// Where to write them; made if it does not exist
+        /// Directory for the man pages; created if it does not exist
         #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: PathBuf,
     },
@@ -105,7 +104,7 @@ pub(super) struct FetchFlags {
     pub(super) output: OutputFlags,
 }
 
-/// What `fetch` does, wherever the records go.
+/// The flags of `fetch`, except for its output.
 #[derive(Debug, Args)]
 pub(super) struct FetchJob {
     #[command(flatten)]
@@ -117,7 +116,7 @@ pub(super) struct FetchJob {
     #[command(flatten)]
     pub(super) network: NetworkFlags,
     #[command(flatten)]
-    pub(super) then: ThenFlags,
+    pub(super) then: RecordProgramFlags,
     #[command(flatten)]
     pub(super) shown: ShownFlags,
 }
@@ -131,7 +130,7 @@ pub(super) struct ParseFlags {
     pub(super) output: OutputFlags,
 }
 
-/// What `parse` does, wherever the records go.
+/// The flags of `parse`, except for its output.
 #[derive(Debug, Args)]
 pub(super) struct ParseJob {
     #[command(flatten)]
@@ -141,15 +140,15 @@ pub(super) struct ParseJob {
     #[command(flatten)]
     pub(super) extract: ExtractFlags,
     #[command(flatten)]
-    pub(super) then: ThenFlags,
+    pub(super) then: RecordProgramFlags,
     #[command(flatten)]
     pub(super) shown: ShownFlags,
 }
 
-/// `compare`: its own flags stand before or after the command it runs.
+/// `compare`: its flags are accepted before or after the command that it runs.
 #[derive(Debug, Args)]
 pub(super) struct CompareFlags {
-    /// Run on the first N inputs only [default: all of them]
+    /// Use only the first N inputs [default: all]
     #[arg(
         long,
         global = true,
@@ -158,20 +157,20 @@ pub(super) struct CompareFlags {
         value_parser = values::sample,
     )]
     pub(super) sample: Option<NonZeroU64>,
-    /// Write a self-contained HTML page: timelines, throughput, latency
+    /// Write a self-contained HTML report: timelines, throughput and latency
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) report: Option<PathBuf>,
     #[command(subcommand)]
     pub(super) verb: Option<CompareVerb>,
 }
 
-/// What `compare` runs four times; the records go nowhere.
+/// The commands that `compare` runs in each mode. Their records are discarded.
 #[derive(Debug, Subcommand)]
 pub(super) enum CompareVerb {
-    /// Compare the modes at fetching URLs
+    /// Compare the modes on fetching URLs
     #[command(after_long_help = help::COMPARE)]
     Fetch(FetchJob),
-    /// Compare the modes at parsing saved HTML files
+    /// Compare the modes on parsing saved HTML files
     #[command(after_long_help = help::COMPARE)]
     Parse(ParseJob),
 }

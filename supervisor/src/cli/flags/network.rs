@@ -1,19 +1,19 @@
-//! How the network is used, and how its hosts are spared.
+//! Flags for the network: limits per target, and limits that spare hosts.
 
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::amounts::{self, PerSecond};
+use crate::cli::amounts::{self, Delay, PerSecond};
 use crate::cli::values::{self, Header, Limit};
 
-/// Most requests in flight to one host: all sockets one address can have.
+/// Most requests in flight to one host: one address has no more ports.
 const PER_HOST_MAX: u32 = 65_535;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(in crate::cli) struct NetworkFlags {
-    /// Longest time for one target, redirects included
+    /// Maximum time for one target, including redirects
     #[arg(
         long,
         value_name = "TIME",
@@ -22,7 +22,7 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = amounts::duration,
     )]
     pub(in crate::cli) timeout: Duration,
-    /// Longest time to resolve, connect and finish the TLS handshake
+    /// Maximum time for DNS resolution, connection and TLS handshake together
     #[arg(
         long,
         value_name = "TIME",
@@ -31,7 +31,7 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = amounts::duration,
     )]
     pub(in crate::cli) connect_timeout: Duration,
-    /// Attempts after the first, for failures that may pass (0 to 100)
+    /// Retries after a temporary failure, from 0 to 100
     #[arg(
         long,
         value_name = "N",
@@ -40,7 +40,7 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = clap::value_parser!(u32).range(0..=100),
     )]
     pub(in crate::cli) retries: u32,
-    /// Redirects followed before a target fails (0 to 100)
+    /// Maximum redirects to follow for one target, from 0 to 100
     #[arg(
         long,
         value_name = "N",
@@ -49,25 +49,37 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = clap::value_parser!(u32).range(0..=100),
     )]
     pub(in crate::cli) redirects_max: u32,
-    /// Which addresses may be connected to, redirects included
+    /// Addresses that may be connected to, including redirects
     #[arg(long, value_name = "POLICY", value_enum, default_value = "any")]
     pub(in crate::cli) address_policy: AddressPolicyFlag,
-    /// Requests in flight to one host, all workers together; auto is 8, and no limit on loopback
+    /// Maximum concurrent requests per host, over all workers
+    ///
+    /// auto adapts to each host: from 4 to at most 16. auto:N sets another maximum. A loopback address has no limit
+    /// if --mode or --concurrency is given; otherwise it gets from 64 to 16384.
     #[arg(
         long,
-        value_name = "auto|N|unlimited",
+        value_name = "auto|auto:N|N|unlimited",
         default_value = "auto",
         allow_negative_numbers = true,
         value_parser = values::limit(PER_HOST_MAX),
     )]
     pub(in crate::cli) per_host: Limit,
-    /// Requests begun to one host, all workers together: 5/s, 300/m, 1000/h [default: no limit]
+    /// Maximum request rate per host, over all workers, such as 5/s, 300/m or 1000/h [default: no limit]
     #[arg(long, value_name = "N/s", allow_negative_numbers = true, value_parser = amounts::rate)]
     pub(in crate::cli) rate: Option<PerSecond>,
-    /// Send this request header; repeatable
+    /// Time between the starts of two requests to one host, such as 2s, or 1s..3s to draw it anew each time
+    #[arg(
+        long,
+        value_name = "TIME|MIN..MAX",
+        allow_negative_numbers = true,
+        conflicts_with = "rate",
+        value_parser = amounts::delay,
+    )]
+    pub(in crate::cli) delay: Option<Delay>,
+    /// Send this request header (repeatable)
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = values::header)]
     pub(in crate::cli) header: Vec<Header>,
-    /// The User-Agent header
+    /// Value of the User-Agent header
     #[arg(
         short = 'A',
         long,
@@ -81,8 +93,8 @@ pub(in crate::cli) struct NetworkFlags {
 /// `--address-policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum AddressPolicyFlag {
-    /// Those of the public internet: no private, loopback, link-local, metadata or reserved address
+    /// No private, loopback, link-local, metadata or reserved addresses
     Public,
-    /// All
+    /// All addresses
     Any,
 }

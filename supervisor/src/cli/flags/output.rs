@@ -1,4 +1,4 @@
-//! Where the records go, and what is shown meanwhile.
+//! Flags for the output and the progress display.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -12,48 +12,51 @@ use crate::format::Format;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct OutputFlags {
-    /// Where the records go; its name says in which format: .jsonl, .csv, .tsv (each also .gz or .zst), .parquet,
-    /// .sqlite, .warc.gz; with --split, a directory; s3://BUCKET/KEY is uploaded when it is whole; - is stdout
+    /// Write the records to this file, or to s3://BUCKET/KEY; - is standard output
+    ///
+    /// The name selects the format: .jsonl, .csv or .tsv, each also with .gz or .zst, .parquet, .sqlite,
+    /// .warc or .warc.gz. Other names and standard output are JSON lines. With --split, the output is a
+    /// directory. An s3:// object is uploaded when it is complete.
     #[arg(short, long, value_name = "FILE|DIR|URL|-", default_value = "-", value_hint = ValueHint::FilePath,
         value_parser = values::output())]
     pub(in crate::cli) output: PathBuf,
-    /// Write in this format, whatever the output's name: jsonl, csv or tsv, each also with .gz or .zst behind
-    /// it, parquet, sqlite, warc or warc.gz [default: as the name says, or jsonl]
+    /// Output format, overriding the output's name: jsonl, csv or tsv, each also with .gz or .zst, parquet,
+    /// sqlite, warc or warc.gz [default: by the name, or jsonl]
     #[arg(long, value_name = "FORMAT", value_parser = Format::parse)]
     pub(in crate::cli) format: Option<Format>,
-    /// Write a directory of files with N records each, and a manifest.json
+    /// Write a directory of files with N records each, and their manifest.json
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::rows)]
     pub(in crate::cli) split: Option<NonZeroU64>,
-    /// Replace the output file if it exists
+    /// Replace the output if it exists
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) overwrite: bool,
-    /// Go on with an output whose run was stopped or killed; starts one that is not there
+    /// Continue the output of a run that was stopped or killed; start a new one if it does not exist
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) resume: bool,
-    /// Write the records in the order of the inputs
+    /// Write the records in input order
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) ordered: bool,
-    /// Write what is in the output as JSON: counts, size, SHA-256
+    /// Write a JSON file that describes the output: counts, size and SHA-256
     #[arg(long, value_name = "FILE.json", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) manifest: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) side: SideFlags,
 }
 
-/// Files about the run, beside its output.
+/// Files that describe the run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct SideFlags {
-    /// Write the summary as JSON
+    /// Write the summary of the run as JSON
     #[arg(long, value_name = "FILE.json", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) summary: Option<PathBuf>,
-    /// Write a self-contained HTML page: timelines, throughput, latency
+    /// Write a self-contained HTML report: timelines, throughput and latency
     #[arg(long, value_name = "FILE.html", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) report: Option<PathBuf>,
 }
@@ -61,7 +64,7 @@ pub(in crate::cli) struct SideFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct ShownFlags {
-    /// Draw a live bar on stderr; auto does if it is a terminal
+    /// When to show a progress bar on standard error
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     pub(in crate::cli) progress: WhenFlag,
 }
@@ -69,10 +72,10 @@ pub(in crate::cli) struct ShownFlags {
 /// `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum WhenFlag {
-    /// If stderr is a terminal
+    /// If standard error is a terminal
     Auto,
-    /// Also when stderr is piped
+    /// Even if standard error is not a terminal
     Always,
-    /// Not at all
+    /// Never
     Never,
 }

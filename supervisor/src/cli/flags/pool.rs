@@ -1,4 +1,4 @@
-//! How the work is spread over processes, and where more flags come from.
+//! Flags of every command: the worker pool, and files of further flags.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -9,17 +9,17 @@ use clap::{ArgAction, Args, ValueEnum, ValueHint};
 use crate::cli::amounts;
 use crate::cli::values::{self, AutoOr};
 
-/// Most worker processes; more than any machine has CPUs.
+/// Most worker processes. No machine has more CPUs.
 const WORKERS_MAX: u32 = 1024;
 
-/// Most targets in flight in one worker; each holds a socket.
+/// Most targets in flight in one worker. Each holds a socket.
 const CONCURRENCY_MAX: u32 = 16_384;
 
-/// How the work is spread, and where more flags come from. Stand before or after the command.
+/// Flags of every command, accepted before or after it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pool")]
 pub(in crate::cli) struct PoolFlags {
-    /// Worker processes; auto is one per CPU this process may use
+    /// Number of worker processes; auto is one per available CPU
     #[arg(
         long,
         global = true,
@@ -29,10 +29,10 @@ pub(in crate::cli) struct PoolFlags {
         value_parser = values::auto_or(WORKERS_MAX),
     )]
     pub(in crate::cli) workers: AutoOr,
-    /// Execution model; auto measures a few inputs, picks, and says why
+    /// Execution model
     #[arg(long, global = true, value_enum, value_name = "MODE", default_value = "auto")]
     pub(in crate::cli) mode: ModeFlag,
-    /// Targets in flight in each worker; auto is the mode's own default
+    /// Maximum targets in flight per worker; auto depends on the mode
     #[arg(
         long,
         global = true,
@@ -42,16 +42,18 @@ pub(in crate::cli) struct PoolFlags {
         value_parser = values::auto_or(CONCURRENCY_MAX),
     )]
     pub(in crate::cli) concurrency: AutoOr,
-    /// Most memory one worker may allocate; one that grows by half of it is replaced [default: no limit]
+    /// Maximum memory of each worker [default: no limit]
+    ///
+    /// A worker that has grown by half of this size is replaced.
     #[arg(long, global = true, value_name = "SIZE", value_parser = amounts::worker_memory)]
     pub(in crate::cli) worker_memory: Option<u64>,
     /// Replace each worker after about N targets [default: never]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = values::sample)]
     pub(in crate::cli) recycle: Option<NonZeroU64>,
-    /// Take from the workers what their job does not need: as far as this kernel can, all of it or fail, or not
+    /// Sandbox the workers: remove rights that their job does not need
     #[arg(long, global = true, value_enum, value_name = "auto|require|off", default_value = "auto")]
     pub(in crate::cli) sandbox: SandboxFlag,
-    /// Say nothing on stderr but errors: no bar, no table, no notices, no count of failed inputs
+    /// Print only errors on standard error: no progress, summary table, notices or count of failed inputs
     #[arg(
         short,
         long,
@@ -68,7 +70,7 @@ pub(in crate::cli) struct PoolFlags {
         value_parser = BoolishValueParser::new(),
     )]
     pub(in crate::cli) quiet: bool,
-    /// Take defaults from this TOML file [default: /etc/muster/muster.toml, if it exists]
+    /// Read defaults of flags from this TOML file [default: /etc/muster/muster.toml, if it exists]
     #[arg(
         long,
         global = true,
@@ -77,7 +79,9 @@ pub(in crate::cli) struct PoolFlags {
         value_hint = ValueHint::FilePath,
     )]
     pub(in crate::cli) config: Option<PathBuf>,
-    /// Take the whole job from this TOML file: command, inputs, flags; flags given here override it
+    /// Read the job from this TOML file: command, inputs and flags
+    ///
+    /// Flags on the command line override those in the file.
     #[arg(
         long,
         global = true,
@@ -91,25 +95,25 @@ pub(in crate::cli) struct PoolFlags {
 /// `--sandbox`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum SandboxFlag {
-    /// As much as this kernel has
+    /// As far as this kernel allows
     Auto,
-    /// All of it, or the run is refused
+    /// Fully, or refuse to run
     Require,
-    /// None
+    /// Not at all
     Off,
 }
 
 /// `--mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum ModeFlag {
-    /// Measure a few inputs and pick
+    /// Measure a few inputs, pick a mode, and say why
     Auto,
     /// One worker, one target at a time
     Sequential,
-    /// One worker, many targets waiting at once
+    /// One worker, many targets in flight
     Concurrent,
-    /// A worker per CPU, one target each
+    /// One worker per CPU, one target at a time in each
     Parallel,
-    /// A worker per CPU, many targets waiting in each
+    /// One worker per CPU, many targets in flight in each
     Both,
 }

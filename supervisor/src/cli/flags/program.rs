@@ -1,4 +1,4 @@
-//! The user's own program: what it is, what it is given, how long it may take.
+//! Flags for the user's own program.
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
@@ -17,13 +17,13 @@ const BATCH_MAX: u32 = 65_536;
 /// `map`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MapFlags {
-    /// The program and its arguments, after --; started once in each worker
+    /// Program and its arguments, after --; each worker runs one copy
     #[arg(last = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub(in crate::cli) program: Vec<OsString>,
-    /// Read JSON lines from a file; - is stdin; repeatable
+    /// Read JSON lines from this file; - is standard input (repeatable)
     #[arg(short, long, help_heading = "Input", value_name = "FILE|-", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) input: Vec<PathBuf>,
-    /// Longest time for one line, counted from when all before it are answered
+    /// Maximum time for one line, measured from the answer to the previous line
     #[arg(
         long,
         help_heading = "Program",
@@ -33,7 +33,7 @@ pub(in crate::cli) struct MapFlags {
         value_parser = amounts::duration,
     )]
     pub(in crate::cli) timeout: Duration,
-    /// Attempts after the first at a line that the program died on (0 to 100)
+    /// Retries for a line on which the program died, from 0 to 100
     #[arg(
         long,
         help_heading = "Program",
@@ -43,7 +43,7 @@ pub(in crate::cli) struct MapFlags {
         value_parser = clap::value_parser!(u32).range(0..=100),
     )]
     pub(in crate::cli) retries: u32,
-    /// Give N lines at once, and the next N when all of them are answered [default: as many as keep it busy]
+    /// Send N lines at once, and wait for all N answers before the next N [default: keep the program busy]
     #[arg(
         long,
         help_heading = "Program",
@@ -52,7 +52,7 @@ pub(in crate::cli) struct MapFlags {
         value_parser = values::batch(BATCH_MAX),
     )]
     pub(in crate::cli) batch: Option<NonZeroU32>,
-    /// Write what the program writes, whatever it is, and nothing around it
+    /// Write the lines of the program unchanged, instead of records
     #[arg(long, help_heading = "Output", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", default_value = "false",
         hide_default_value = true, hide_possible_values = true, value_parser = BoolishValueParser::new())]
@@ -63,14 +63,14 @@ pub(in crate::cli) struct MapFlags {
     pub(in crate::cli) shown: ShownFlags,
 }
 
-/// A program behind `fetch` or `parse`.
+/// Flags for a program that the records of `fetch` or `parse` go through.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Program")]
-pub(in crate::cli) struct ThenFlags {
-    /// Pass each record through this program, as `map` does; its answer is the record's "value"
+pub(in crate::cli) struct RecordProgramFlags {
+    /// Pass each record through this program, and add its answer to the record as "value"
     #[arg(long, value_name = "CMD", value_parser = values::command_line)]
     pub(in crate::cli) map: Option<String>,
-    /// Longest time the program may take for one record
+    /// Maximum time for one record
     #[arg(
         long,
         value_name = "TIME",
@@ -79,7 +79,7 @@ pub(in crate::cli) struct ThenFlags {
         value_parser = amounts::duration,
     )]
     pub(in crate::cli) map_timeout: Duration,
-    /// Attempts after the first at a record that the program died on (0 to 100)
+    /// Retries for a record on which the program died, from 0 to 100
     #[arg(
         long,
         value_name = "N",

@@ -1,22 +1,22 @@
-//! What is asked of a service: what was typed goes there word for word, and nothing else does.
+//! Client commands: the command line is sent word for word, and nothing else is.
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::client::{Act, Files, Place, Results, Submit, What};
+use crate::client::{Files, Operation, Results, ServiceAddress, Submit};
 use crate::plan::When;
-use crate::view::JobId;
+use crate::view::{JobAction, JobId};
 
 impl Bench {
-    fn order(&self, line: &str) -> Order {
+    fn order(&self, line: &str) -> ClientCommand {
         match self.read(line) {
-            Ok(Request::Client(order)) => *order,
+            Ok(Invocation::Client(order)) => *order,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     fn submit(&self, line: &str) -> Submit {
-        let What::Submit(submit) = self.order(line).what else { panic!("{line}") };
+        let Operation::Submit(submit) = self.order(line).operation else { panic!("{line}") };
         submit
     }
 
@@ -51,7 +51,7 @@ fn what_was_typed_is_the_document() {
         &["a.csv", "b.csv"],
     );
     bench.document("submit parse site --wait", &json!({"command": "parse"}), &["site"]);
-    // What is set for runs here is not for the service.
+    // Settings for local runs are not sent.
     let set = Bench::new().set("MUSTER_RETRIES", "9").set("MUSTER_OUTPUT", "x");
     set.document("submit fetch http://a/", &json!({"command": "fetch", "urls": ["http://a/"]}), &[]);
 }
@@ -67,8 +67,8 @@ fn names_of_files_that_are_sent_along_need_not_be_utf8() {
         ("submit fetch -i", json!({"command": "fetch"})),
     ] {
         let words = line.split(' ').map(OsString::from).chain([name.clone()]);
-        let Ok(Request::Client(order)) = bench.read_words(words) else { panic!("{line}") };
-        let What::Submit(submit) = order.what else { panic!("{line}") };
+        let Ok(Invocation::Client(order)) = bench.read_words(words) else { panic!("{line}") };
+        let Operation::Submit(submit) = order.operation else { panic!("{line}") };
         let (Files::Named(sent) | Files::Pages(sent)) = submit.files;
         assert_eq!((Value::Object(submit.document), sent), (document, vec![PathBuf::from(&name)]), "{line}");
     }
@@ -83,7 +83,7 @@ fn a_job_file_is_submitted_and_what_is_typed_wins() {
     );
     let document = json!({"command": "fetch", "retries": 5, "body-bytes-max": "1MB"});
     let job = bench.submit("submit --job @/job.toml");
-    // The order of a table is not the file's.
+    // The parsed table does not keep the file's order.
     assert_eq!(job.document, *document.as_object().unwrap());
     assert_eq!(job.files, Files::Named(vec!["l.txt".into()]));
     let typed = bench.submit("submit fetch --retries 1 --job @/job.toml");
@@ -95,27 +95,27 @@ fn a_job_file_is_submitted_and_what_is_typed_wins() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let bench = Bench::new();
-    bench.refused("submit", 2, &["submit what?"]);
+    bench.refused("submit", 2, &["nothing to submit"]);
     bench.refused("submit fetch http://a/ -o x", 2, &["--output", "supervisor results"]);
-    bench.refused("submit parse -i list", 2, &["name them, or their directory"]);
+    bench.refused("submit parse -i list", 2, &["name the files or their directory"]);
     bench.refused("submit fetch -i - -i -", 2, &["only once"]);
     bench.refused("submit fetch http://a/ --retries x", 2, &["--retries"]);
     bench.refused("submit fetch http://a/ --priority 101", 2, &["101"]);
-    bench.refused("jobs --workers 3", 2, &["--workers is not for"]);
-    bench.refused("jobs pause x", 2, &["a job has a number"]);
+    bench.refused("jobs --workers 3", 2, &["--workers has no effect"]);
+    bench.refused("jobs pause x", 2, &["give the number of a job"]);
     bench.refused("results", 2, &["<ID>"]);
-    bench.refused("status --url host:80", 2, &["takes scheme, host and port"]);
+    bench.refused("status --url host:80", 2, &["scheme, host and port only"]);
     bench.refused("status --url http://a/ --socket b", 2, &["give one"]);
 }
 
 #[test]
 fn the_service_is_where_it_is_said_to_be() {
     let bench = Bench::new();
-    let place = |bench: &Bench, line: &str| bench.order(line).place;
-    let socket = |path: &str| Place::Socket(path.into());
+    let place = |bench: &Bench, line: &str| bench.order(line).address;
+    let socket = |path: &str| ServiceAddress::Socket(path.into());
     assert_eq!(place(&bench, "status --socket /s"), socket("/s"));
     assert_eq!(place(&bench, "status"), socket("/run/muster/api.sock"));
-    let url = Place::Url {
+    let url = ServiceAddress::Url {
         url: "https://m:1".parse().unwrap(),
         token_file: Some("/t".into()),
         ca: Some("/c".into()),
@@ -131,18 +131,18 @@ fn the_service_is_where_it_is_said_to_be() {
     fs::create_dir(bench.path("muster")).unwrap();
     bench.write("muster/api.sock", "");
     let user = bench.set("XDG_RUNTIME_DIR", &dir);
-    assert_eq!(place(&user, "status"), Place::Socket(user.path("muster/api.sock")));
+    assert_eq!(place(&user, "status"), ServiceAddress::Socket(user.path("muster/api.sock")));
 }
 
 #[test]
 fn every_command_becomes_its_request() {
     let bench = Bench::new();
-    let what = |line: &str| bench.order(line).what;
+    let operation = |line: &str| bench.order(line).operation;
     let states = vec!["running".to_owned(), "queued".to_owned()];
-    assert_eq!(what("jobs --state running,queued --limit 5"), What::Jobs { states, limit: 5 });
-    assert_eq!(what("jobs retry-failed 17"), What::Act(JobId(17), Act::RetryFailed));
-    assert_eq!(what("cancel 17"), What::Act(JobId(17), Act::Cancel));
-    assert_eq!(what("status 17"), What::Job(JobId(17)));
+    assert_eq!(operation("jobs --state running,queued --limit 5"), Operation::Jobs { states, limit: 5 });
+    assert_eq!(operation("jobs retry-failed 17"), Operation::ActOn(JobId(17), JobAction::RetryFailed));
+    assert_eq!(operation("cancel 17"), Operation::ActOn(JobId(17), JobAction::Cancel));
+    assert_eq!(operation("status 17"), Operation::Job(JobId(17)));
     let results = Results {
         id: JobId(17),
         follow: true,
@@ -151,7 +151,7 @@ fn every_command_becomes_its_request() {
         output: Some("x".into()),
         overwrite: false,
     };
-    assert_eq!(what("results 17 -f --from 3 --only failed -o x"), What::Results(results));
+    assert_eq!(operation("results 17 -f --from 3 --only failed -o x"), Operation::Results(results));
     assert!(bench.order("jobs remove 1 --json").json);
     let submit = bench.submit("submit fetch http://a/ --wait --idempotency-key k --progress never");
     assert_eq!((submit.wait, submit.progress), (true, When::Never));

@@ -1,4 +1,4 @@
-//! What is typed, to plans and refusals.
+//! Command lines, and the plans or errors that they give.
 
 use shared::address::AddressPolicy;
 use shared::job::Mode;
@@ -146,21 +146,21 @@ fn bad_flags_are_refused_before_any_work() {
         ("fetch http://a/ --select t=//a[", "at character 7"),
         ("fetch http://a/ --each div", "needs at least one --select"),
         ("fetch http://a/ --each div --select t=$.a", "use CSS or XPath in both"),
-        ("fetch http://a/ --each div:: --select t=a", "no place here"),
+        ("fetch http://a/ --each div:: --select t=a", "is not allowed here"),
         ("fetch http://a/ --preset microdate", "similar value exists: 'microdata'"),
-        ("fetch http://a/ --preset meta --select meta=h1", "want the same name, `meta`"),
+        ("fetch http://a/ --preset meta --select meta=h1", "use the same name, `meta`"),
         ("fetch -", "-i -"),
         ("parse -", "-i -"),
         ("fetch -i - -i -", "only once"),
         ("fetch -i @", "is a directory"),
         ("fetch -i @/urls.txt.bz2", "decompress"),
-        ("fetch -i @/urls.parquet.gz", "packed inside"),
+        ("fetch -i @/urls.parquet.gz", "compressed Parquet"),
         ("fetch -i @/sitemap.xml", "--sitemap URL"),
         ("fetch -i @/urls.txt --keep id", "--keep needs"),
-        ("fetch -i @/urls.csv --column url --keep ,", "with commas between"),
+        ("fetch -i @/urls.csv --column url --keep ,", "separated by commas"),
         ("fetch -i @/urls.csv --column url --keep id --keep url,id", "\"id\" twice"),
         ("fetch -i @/urls.csv --column url --keep di", "did you mean \"id\"?"),
-        ("fetch --sitemap example.com", "its whole URL"),
+        ("fetch --sitemap example.com", "not a full URL"),
         ("fetch --sitemap http://a/s.xml --keep title", "lastmod, changefreq, priority"),
         ("compare fetch --sitemap http://a/s.xml", "the sitemap http://a/s.xml can be read only once"),
         ("parse --sitemap http://a/s.xml", "--sitemap"),
@@ -180,7 +180,7 @@ fn bad_flags_are_refused_before_any_work() {
 #[test]
 fn what_is_piped_in_is_read_only_when_asked_for() {
     let piped = Bench { terminal: false, ..Bench::new() };
-    piped.refused("fetch", 2, &["for what is piped in, add -i -"]);
+    piped.refused("fetch", 2, &["to read standard input, add -i -"]);
     assert_eq!(piped.plan("fetch -i -").inputs, [Input::StdinLines]);
 }
 
@@ -193,10 +193,10 @@ fn what_cannot_be_done_here_is_exit_code_1() {
         ("fetch -i @/missing.csv --column url", "missing.csv: No such file"),
         ("fetch http://a/ -o @/out.jsonl", "--overwrite"),
         ("fetch http://a/ -o @", "is a directory"),
-        ("fetch http://a/ -o @/no/out.jsonl", "make it first"),
-        ("fetch http://a/ --summary @/no/s.json", "make it first"),
+        ("fetch http://a/ -o @/no/out.jsonl", "create it first"),
+        ("fetch http://a/ --summary @/no/s.json", "create it first"),
         ("fetch http://a/ --report @/urls.txt/r.html", "cannot write"),
-        ("compare fetch http://a/ --report @/no/r.html", "make it first"),
+        ("compare fetch http://a/ --report @/no/r.html", "create it first"),
     ] {
         bench.refused(line, 1, &[says]);
     }
@@ -207,29 +207,29 @@ fn outputs_do_not_destroy_what_is_needed() {
     let bench = Bench::new();
     fs::hard_link(bench.path("urls.txt"), bench.path("same")).unwrap();
     for (line, says) in [
-        ("fetch -i @/urls.txt -o @/urls.txt --overwrite", "is the input"),
+        ("fetch -i @/urls.txt -o @/urls.txt --overwrite", "is also the input"),
         ("fetch -i @/urls.txt -o @/../nothing/../same", "cannot write"),
-        ("fetch -i @/urls.txt -o @/same --overwrite", "is the input"),
-        ("fetch -i @/urls.txt --summary @/same", "is the input"),
-        ("parse @/page.html --report @/page.html", "is the input"),
-        ("compare parse @/page.html --report @/page.html", "is the input"),
-        ("fetch http://a/ -o @/x --summary @/x", "--output and --summary are both"),
-        ("fetch http://a/ --report @/x --summary @/./x", "--summary and --report are both"),
-        ("fetch http://a/ --summary -", "stdout is for the records"),
-        ("fetch http://a/ -o x.xlsx", "nothing is written as .xlsx"),
+        ("fetch -i @/urls.txt -o @/same --overwrite", "is also the input"),
+        ("fetch -i @/urls.txt --summary @/same", "is also the input"),
+        ("parse @/page.html --report @/page.html", "is also the input"),
+        ("compare parse @/page.html --report @/page.html", "is also the input"),
+        ("fetch http://a/ -o @/x --summary @/x", "--output and --summary both name"),
+        ("fetch http://a/ --report @/x --summary @/./x", "--summary and --report both name"),
+        ("fetch http://a/ --summary -", "standard output is for the records"),
+        ("fetch http://a/ -o x.xlsx", "cannot write .xlsx files"),
         ("fetch http://a/ -o x.parquet.gz", "leave gzip out"),
         ("fetch http://a/ --format yaml", "give jsonl, csv or tsv"),
-        ("fetch http://a/ --format parquet", "standard output can only be written to from front to back"),
-        ("fetch http://a/ --format sqlite -o /dev/null", "/dev/null can only"),
+        ("fetch http://a/ --format parquet", "but the output is standard output"),
+        ("fetch http://a/ --format sqlite -o /dev/null", "but the output is /dev/null"),
         ("fetch http://a/ --format warc", "name it with --output"),
-        ("fetch http://a/ --split 10", "--split writes files"),
+        ("fetch http://a/ --split 10", "--split needs a directory"),
         ("fetch http://a/ --split 0 -o @/d", "a whole number from 1 up"),
-        ("fetch http://a/ --split 10 --format warc -o @/d", "has others too"),
+        ("fetch http://a/ --split 10 --format warc -o @/d", "cannot divide a web archive"),
         ("fetch http://a/ --split 10 -o @/urls.txt", "is a file"),
-        ("fetch http://a/ --split 10 -o @/d --manifest @/m.json", "is manifest.json in the directory"),
+        ("fetch http://a/ --split 10 -o @/d --manifest @/m.json", "manifest as manifest.json"),
         ("fetch http://a/ --manifest @/m.json", "name one with --output FILE"),
-        ("fetch http://a/ -o @/x --manifest @/x", "--manifest and --output are both"),
-        ("parse @/page.html -o @/x.warc", "does neither"),
+        ("fetch http://a/ -o @/x --manifest @/x", "--manifest and --output both name"),
+        ("parse @/page.html -o @/x.warc", "cannot write a web archive"),
         ("csv @/urls.txt -o @/x.sqlite", "a table of groups"),
     ] {
         let code = if says == "cannot write" { 1 } else { 2 };
@@ -272,11 +272,7 @@ fn the_outputs_name_says_the_format_and_format_overrules_it() {
     }
     let split = bench.plan("fetch http://a/ --split 1000 -o @/x/");
     assert_eq!(split.output, Output::File { path: bench.path("x"), overwrite: false, resume: false });
-    bench.refused(
-        "map -i @/urls.txt --raw --format csv -- cat",
-        2,
-        &["--raw writes what the program writes"],
-    );
+    bench.refused("map -i @/urls.txt --raw --format csv -- cat", 2, &["--raw writes the program's lines"]);
 }
 
 #[cfg(feature = "objects")]
@@ -306,7 +302,7 @@ fn an_object_is_kept_on_this_machine_until_it_is_whole() {
         ("fetch http://a/ -o s3://b/x", 2, "not a valid bucket name"),
         ("fetch http://a/ -o gs://bucket/x", 2, "cannot write to gs://"),
         ("fetch http://a/ -o file://x.jsonl", 2, "file:///DIR/FILE"),
-        ("fetch http://a/ -o s3://bucket/x.xlsx", 2, "nothing is written as .xlsx"),
+        ("fetch http://a/ -o s3://bucket/x.xlsx", 2, "cannot write .xlsx files"),
         ("csv @/urls.txt --group-by a --agg n=count -o s3://bucket/x.parquet", 2, "a table of groups"),
     ] {
         bench.refused(line, code, &[says]);
@@ -319,7 +315,7 @@ fn an_object_is_kept_on_this_machine_until_it_is_whole() {
         2,
         &["AWS_SECRET_ACCESS_KEY is not"],
     );
-    Bench::new().refused("fetch http://a/ -o s3://bucket/x", 2, &["Set XDG_STATE_HOME"]);
+    Bench::new().refused("fetch http://a/ -o s3://bucket/x", 2, &["set XDG_STATE_HOME"]);
 }
 
 #[test]
@@ -333,7 +329,7 @@ fn a_mode_with_one_of_something_says_so() {
     assert_eq!(pool("fetch http://a/ --mode parallel"), (Some(4), Some(1)));
     assert_eq!(pool("fetch http://a/ --mode both"), (Some(4), None));
     assert_eq!(pool("fetch http://a/ --concurrency 7"), (Some(4), Some(7)));
-    // A mode is a flag away: the others need not change with it.
+    // Changing the mode alone is enough: it overrides the other flags.
     assert_eq!(pool("--workers 2 fetch http://a/ --mode sequential --concurrency 8"), (Some(1), Some(1)));
 }
 

@@ -1,4 +1,4 @@
-//! Whole command lines, with their environment and files, to plans and refusals.
+//! Command lines with their environment and files, and the plans or errors that they give.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ mod lines;
 mod serve;
 mod settings;
 
-/// A directory with inputs in it, and what a command line is read in.
+/// A directory of inputs, and the environment of a command line.
 struct Bench {
     dir: tempfile::TempDir,
     variables: BTreeMap<String, String>,
@@ -42,44 +42,44 @@ impl Bench {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// Reads a command line in which `@` stands for the directory.
-    fn read(&self, line: &str) -> Result<Request, Refusal> {
+    /// Parses a command line in which `@` stands for the directory.
+    fn read(&self, line: &str) -> Result<Invocation, Refusal> {
         let dir = self.dir.path().to_str().unwrap();
         self.read_words(line.split_whitespace().map(|word| OsString::from(word.replace('@', dir))))
     }
 
-    fn read_words(&self, words: impl Iterator<Item = OsString>) -> Result<Request, Refusal> {
-        let around = Surroundings {
+    fn read_words(&self, words: impl Iterator<Item = OsString>) -> Result<Invocation, Refusal> {
+        let env = Environment {
             variable: &|name| self.variables.get(name).map(OsString::from),
             config: &self.path("muster.toml"),
             stdin_is_terminal: self.terminal,
             texts: Texts::default(),
         };
-        parse(std::iter::once(OsString::from("supervisor")).chain(words).collect(), &around)
+        parse(std::iter::once(OsString::from("supervisor")).chain(words).collect(), &env)
     }
 
     fn plan(&self, line: &str) -> Plan {
         match self.read(line) {
-            Ok(Request::Run(plan)) => *plan,
+            Ok(Invocation::Run(plan)) => *plan,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     fn service(&self, line: &str) -> ServiceConfig {
         match self.read(line) {
-            Ok(Request::Serve(config, ..)) => *config,
+            Ok(Invocation::Serve(config, ..)) => *config,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     fn comparison(&self, line: &str) -> Comparison {
         match self.read(line) {
-            Ok(Request::Compare(comparison)) => *comparison,
+            Ok(Invocation::Compare(comparison)) => *comparison,
             other => panic!("{line}: {other:?}"),
         }
     }
 
-    /// Checks that a line is refused with this exit code and a message that says all of this.
+    /// Checks that a line is refused with this exit code, and that the message contains all of these texts.
     fn refused(&self, line: &str, code: u8, says: &[&str]) {
         let refusal = self.read(line).err().unwrap_or_else(|| panic!("{line}: not refused"));
         let message = match &refusal {

@@ -1,4 +1,4 @@
-//! The service: what runs without a command, and where its things are.
+//! The service: it runs if there is no command, and its default paths.
 
 use std::path::Path;
 
@@ -43,8 +43,8 @@ fn things_are_where_systemd_or_the_user_has_them() {
 #[test]
 fn what_makes_no_sense_for_a_service_is_refused() {
     let bench = Bench::new().set("HOME", "/home/u");
-    bench.refused("serve --mode both", 2, &["--mode is for each job to say"]);
-    bench.refused("serve --socket none", 2, &["nobody could reach the service"]);
+    bench.refused("serve --mode both", 2, &["does not take --mode"]);
+    bench.refused("serve --socket none", 2, &["nobody can reach it"]);
     bench.refused("serve --tls-cert a.pem", 2, &["--tls-cert needs --tls-key"]);
     bench.refused("serve --keep-for soon", 2, &["give a time such as 7d"]);
     bench.refused("serve --listen nowhere", 2, &["--listen"]);

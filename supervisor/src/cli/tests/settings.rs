@@ -1,4 +1,4 @@
-//! Flags that were not typed: variables, config files, job files.
+//! Settings from variables, config files and job files.
 
 use shared::job::Mode;
 use supervisor_core::frontier::PerHost;
@@ -95,11 +95,11 @@ fn bad_settings_say_where() {
     check("zzzzzzzz = 5", &["muster.toml:1: unknown key \"zzzzzzzz\"", "long names"]);
     check("config = \"x\"", &["unknown key"]);
     check("urls = [\"http://a/\"]", &["unknown key \"urls\""]);
-    check("timeout = true", &["muster.toml:1", "\"timeout\" takes TIME, not this boolean"]);
-    check("timeout = {s = 5}", &["not this table"]);
+    check("timeout = true", &["muster.toml:1", "\"timeout\": expected TIME, found boolean"]);
+    check("timeout = {s = 5}", &["found table"]);
     check("timeout = [5, 6]", &["one value, not a list"]);
-    check("ordered = \"yes\"", &["\"ordered\" takes true or false, not this string"]);
-    check("select = [5.5, []]", &["\"select\" takes NAME=SEL, not this array"]);
+    check("ordered = \"yes\"", &["\"ordered\": expected true or false, found string"]);
+    check("select = [5.5, []]", &["\"select\": expected NAME=SEL, found array"]);
     check("timeout = \"soon\"", &["muster.toml:1:", "'soon'", "--timeout", "give a time"]);
     check("# \nselect = \"nonsense\"", &["muster.toml:2:", "at character"]);
     check("mode = \"threads\"", &["muster.toml:1:", "possible values", "both"]);
@@ -119,8 +119,8 @@ fn bad_settings_say_where() {
 fn a_bad_setting_does_not_keep_the_help_away() {
     let bench = Bench::new().set("MUSTER_TIMEOUT", "soon");
     bench.refused("fetch --help", 0, &["--timeout"]);
-    assert!(matches!(bench.read("completions bash"), Ok(Request::Completions(Shell::Bash))));
-    assert!(matches!(bench.read("man @/man"), Ok(Request::ManPages(dir)) if dir == bench.path("man")));
+    assert!(matches!(bench.read("completions bash"), Ok(Invocation::Completions(Shell::Bash))));
+    assert!(matches!(bench.read("man @/man"), Ok(Invocation::ManPages(dir)) if dir == bench.path("man")));
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_bad_job_says_where() {
     };
     check("--job @/job.toml", "urls = []", &["no command; add command = \"fetch\""]);
     check("--job @/job.toml", "command = \"serve\"", &["job.toml:1: command is \"serve\"", "fetch, parse"]);
-    check("--job @/job.toml", "command = 5", &["takes a string"]);
+    check("--job @/job.toml", "command = 5", &["must be a string"]);
     check("parse --job @/job.toml", "\ncommand = \"fetch\"", &["job.toml:2: the job's command is \"fetch\""]);
     check("--job @/job.toml", "command = \"parse\"\ntimeout = 5", &["job.toml:2: unknown key \"timeout\""]);
     check("fetch --job @/job.toml", "comand = \"fetch\"", &["did you mean \"command\"?"]);

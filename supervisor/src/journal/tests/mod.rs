@@ -1,4 +1,4 @@
-//! The journal on real files: killed at every point, damaged, locked, out of space.
+//! The journal on real files: killed at any point, damaged, locked, and on a full disk.
 
 mod refusals;
 
@@ -55,9 +55,10 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             worker_memory_bytes: None,
             recycle_after: None,
         },
-        politeness: Politeness { per_host: PerHost::Auto, rate_per_s: None, retries: 2 },
+        politeness: Politeness { per_host: PerHost::Auto, rate_per_s: None, delay: None, retries: 2 },
         sandbox: SandboxLevel::Off,
         ordered: false,
+        strict: false,
         progress: When::Never,
         quiet: false,
         summary: None,
@@ -66,14 +67,14 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
 }
 
 /// A directory with a list of inputs, an output and its journal.
-struct Place(tempfile::TempDir);
+struct TestDir(tempfile::TempDir);
 
-impl Place {
+impl TestDir {
     fn new(targets: u64) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        fs::write(place.at("urls"), (0..targets).map(|n| format!("http://a/{n}\n")).collect::<String>())
+        let dir = Self(tempfile::tempdir().unwrap());
+        fs::write(dir.at("urls"), (0..targets).map(|n| format!("http://a/{n}\n")).collect::<String>())
             .unwrap();
-        place
+        dir
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -89,30 +90,30 @@ impl Place {
         open(&self.plan(overwrite, resume))
     }
 
-    /// A run with `--resume`, of which nothing was told to the output yet.
+    /// A run with `--resume` that has not written to the output yet.
     fn run(&self) -> Run {
         Run::new(self, self.open(false, true).unwrap()).unwrap()
     }
 
-    /// What opening says when it refuses.
+    /// The error of opening.
     fn refusal(&self, overwrite: bool, resume: bool) -> String {
         let refusal = self.open(overwrite, resume).unwrap_err().to_string();
         refusal.replace(&format!("{}/", self.0.path().display()), "")
     }
 
-    /// What is on the disk, with only so much of the output and the write-ahead file.
+    /// A copy of the files, with the output and the write-ahead file truncated to these lengths.
     fn crash(&self, output_bytes: u64, wal_bytes: u64) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        let dir = Self(tempfile::tempdir().unwrap());
         for name in ["urls", "out", "out.journal", "out.journal-wal"] {
             if self.at(name).exists() {
-                fs::copy(self.at(name), place.at(name)).unwrap();
+                fs::copy(self.at(name), dir.at(name)).unwrap();
             }
         }
         for (name, bytes) in [("out", output_bytes), ("out.journal-wal", wal_bytes)] {
-            let Ok(file) = File::options().write(true).open(place.at(name)) else { continue };
+            let Ok(file) = File::options().write(true).open(dir.at(name)) else { continue };
             file.set_len(bytes.min(file.metadata().unwrap().len())).unwrap();
         }
-        place
+        dir
     }
 
     fn ids(&self) -> Vec<u64> {
@@ -121,25 +122,25 @@ impl Place {
     }
 }
 
-/// A run, one call at a time: what the threads of the real one do, in the order they do it in.
+/// A run, one call at a time: what the threads of a real run do, in the same order.
 struct Run {
     outlet: crate::sink::Outlet,
     store: Store,
     state: State,
-    /// Targets left to do.
+    /// Unfinished targets.
     todo: Vec<u64>,
     fresh: Finished,
 }
 
 impl Run {
-    /// `None` if there is nothing left to do.
-    fn new(place: &Place, opened: Opened) -> Option<Self> {
+    /// `None` if nothing is left to do.
+    fn new(dir: &TestDir, opened: Opened) -> Option<Self> {
         let Opened::Ready(destination) = opened else { return None };
         let Journal { mut store, state, .. } = destination.journal.unwrap();
         store.keep();
-        // It is on its way to the disk when the first record comes; the kernel keeps that for seconds.
+        // In a real run, the kernel writes it within seconds.
         store.settle().unwrap();
-        let mut source = Source::new(&[Input::Lines(place.at("urls"))], TargetKind::Url);
+        let mut source = Source::new(&[Input::Lines(dir.at("urls"))], TargetKind::Url);
         let mut gate = Gate::new(TargetKind::Url, state.finished.clone(), state.prefix);
         let (mut todo, mut more) = (Vec::new(), true);
         while more {
@@ -151,7 +152,7 @@ impl Run {
         Some(Self { outlet: destination.outlet, store, state, todo, fresh: Finished::default() })
     }
 
-    /// The record of the target that is `pick`ed goes to the sink.
+    /// Passes the record of the target at `pick` to the sink.
     fn finish(&mut self, pick: usize) {
         let id = self.todo.swap_remove(pick % self.todo.len());
         self.outlet.write(format!("{id}:{}\n", "x".repeat(pick % 50)).as_bytes()).unwrap();
@@ -178,12 +179,12 @@ impl Run {
     }
 }
 
-/// Opens the journal alone.
+/// Opens only the journal.
 fn reopen(path: &Path) -> Result<Option<Recorded>, JournalError> {
     Store::open(path).map(|(_, recorded)| recorded)
 }
 
-/// What one run does before it is killed, and how much of that reaches the disk.
+/// What a run does before it is killed, and how much of it reaches the disk.
 #[derive(Debug, Clone)]
 struct Crash {
     picks: Vec<usize>,
@@ -217,9 +218,9 @@ proptest! {
     fn however_often_it_is_killed_every_target_has_one_record(
         targets in 0..120_u64, crashes in prop::collection::vec(crash(), 0..6),
     ) {
-        let mut place = Place::new(targets);
+        let mut dir = TestDir::new(targets);
         for Crash { picks, commit_every, flush, output_part, wal_part } in crashes {
-            let mut run = place.run();
+            let mut run = dir.run();
             for (n, pick) in picks.iter().enumerate().take(run.todo.len()) {
                 run.finish(*pick);
                 if (n + 1) % commit_every == 0 {
@@ -229,47 +230,48 @@ proptest! {
             if flush {
                 run.outlet.settle().unwrap();
             }
-            // What a commit names is on the disk; of the rest any part may be. The last bytes of the
-            // write-ahead file are those of a commit that was under way, or never reached the disk.
+                        // The committed part is on disk. Of the rest, any part may be. The last bytes of the
+                        // write-ahead file belong to a commit that was in progress, or never reached the
+                        // disk.
             let (certain, written) = (run.state.output_bytes, run.outlet.committed_len());
-            let wal = fs::metadata(place.at("out.journal-wal")).map_or(0, |metadata| metadata.len());
+            let wal = fs::metadata(dir.at("out.journal-wal")).map_or(0, |metadata| metadata.len());
             let part = |all: u64, part: f64| (all as f64 * part) as u64;
-            let crashed = place.crash(certain + part(written - certain, output_part), part(wal, wal_part));
+            let crashed = dir.crash(certain + part(written - certain, output_part), part(wal, wal_part));
             drop(run);
-            place = crashed;
+            dir = crashed;
         }
-        let mut run = place.run();
+        let mut run = dir.run();
         while !run.todo.is_empty() {
             run.finish(17);
         }
         let counts = run.state.tally.counts;
         run.end();
-        let mut ids = place.ids();
+        let mut ids = dir.ids();
         ids.sort_unstable();
         prop_assert_eq!(ids, (0..targets).collect::<Vec<_>>());
         prop_assert_eq!((counts.items(), counts.failed), (targets, targets.div_ceil(3)));
-        prop_assert!(!place.at("out.journal").exists() && !place.at("out.journal-wal").exists());
-        prop_assert!(matches!(place.open(false, true), Ok(Opened::Complete(_))));
+        prop_assert!(!dir.at("out.journal").exists() && !dir.at("out.journal-wal").exists());
+        prop_assert!(matches!(dir.open(false, true), Ok(Opened::Complete(_))));
     }
 
     #[test]
     fn a_damaged_journal_is_read_or_refused(at in 0.0..1.0, byte in any::<u8>(), cut in any::<bool>()) {
-        let place = Place::new(40);
-        let mut run = place.run();
+        let dir = TestDir::new(40);
+        let mut run = dir.run();
         for pick in 0..20 {
             run.finish(pick);
             run.commit();
         }
         drop(run);
-        let mut bytes = fs::read(place.at("out.journal")).unwrap();
+        let mut bytes = fs::read(dir.at("out.journal")).unwrap();
         let at = (bytes.len() as f64 * at) as usize;
         if cut {
             bytes.truncate(at);
         } else {
             bytes[at] = byte;
         }
-        fs::write(place.at("out.journal"), bytes).unwrap();
-        if let Ok(Some(recorded)) = reopen(&place.at("out.journal")) {
+        fs::write(dir.at("out.journal"), bytes).unwrap();
+        if let Ok(Some(recorded)) = reopen(&dir.at("out.journal")) {
             prop_assert!(recorded.state.finished.len() <= 40);
         }
     }
@@ -277,24 +279,24 @@ proptest! {
 
 #[test]
 fn many_commits_leave_few_sets() {
-    let place = Place::new(1000);
-    let mut run = place.run();
+    let dir = TestDir::new(1000);
+    let mut run = dir.run();
     for pick in 0..700 {
         run.finish(pick);
         run.commit();
     }
     let (wanted, todo) = (run.state.clone(), run.todo.len());
     drop(run);
-    let again = place.run();
+    let again = dir.run();
     assert_eq!((again.state.tally, again.state.finished.len()), (wanted.tally, 700));
     assert_eq!(again.todo.len(), todo);
     drop(again.store);
-    let sqlite = rusqlite::Connection::open(place.at("out.journal")).unwrap();
+    let sqlite = rusqlite::Connection::open(dir.at("out.journal")).unwrap();
     let sets: i64 = sqlite.query_row("SELECT count(*) FROM finished", [], |row| row.get(0)).unwrap();
     assert!(sets < 256, "{sets}");
 }
 
-/// A file system of its own, of `bytes`; `None` where this user may not make one.
+/// A small file system; `None` if this user cannot create one.
 struct Small(tempfile::TempDir);
 
 impl Small {
@@ -322,11 +324,11 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
         println!("skipped: only root may mount a small file system");
         return;
     };
-    let place = Place::new(2000);
+    let dir = TestDir::new(2000);
     let output = small.0.path().join("out");
-    let mut plan = place.plan(false, true);
+    let mut plan = dir.plan(false, true);
     plan.output = Output::File { path: output.clone(), overwrite: false, resume: true };
-    let mut run = Run::new(&place, open(&plan).unwrap()).unwrap();
+    let mut run = Run::new(&dir, open(&plan).unwrap()).unwrap();
     let mut committed = 0;
     let failed = loop {
         run.finish(1);
@@ -349,14 +351,14 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
 
     let more = Command::new("mount").args(["-o", "remount,size=16m"]).arg(small.0.path()).status().unwrap();
     assert!(more.success());
-    let mut run = Run::new(&place, open(&plan).unwrap()).unwrap();
+    let mut run = Run::new(&dir, open(&plan).unwrap()).unwrap();
     assert_eq!(run.todo.len() as u64, 2000 - committed);
     while !run.todo.is_empty() {
         run.finish(1);
     }
     run.end();
-    fs::copy(output, place.at("out")).unwrap();
-    let mut ids = place.ids();
+    fs::copy(output, dir.at("out")).unwrap();
+    let mut ids = dir.ids();
     ids.sort_unstable();
     assert_eq!(ids, (0..2000).collect::<Vec<_>>());
 }

@@ -1,159 +1,162 @@
-//! What is found when a run begins, and what is refused with which words.
+//! Existing files when a run starts, and the errors about them.
 
 use super::*;
 
 #[test]
 fn what_is_in_the_way_is_said() {
-    let place = Place::new(9);
-    let mut run = place.run();
+    let dir = TestDir::new(9);
+    let mut run = dir.run();
     run.finish(3);
     run.commit();
     run.finish(2);
     run.outlet.settle().unwrap();
-    let locked = "another supervisor is writing to out now: it has locked out.journal";
+    let locked = "another supervisor is writing to out; it has locked out.journal";
     for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
-        assert_eq!(place.refusal(overwrite, resume), locked);
+        assert_eq!(dir.refusal(overwrite, resume), locked);
     }
     let length = run.state.output_bytes;
     drop(run);
     assert_eq!(
-        place.refusal(false, false),
-        "out is the output of a run that was not finished: --resume does the rest, --overwrite starts anew"
+        dir.refusal(false, false),
+        "out is the output of an unfinished run; continue it with --resume, or start over with --overwrite"
     );
-    fs::write(place.at("urls"), "http://b/\n").unwrap();
-    let refusal = place.refusal(false, true);
-    assert!(refusal.contains("urls had 99 bytes, and has 10"), "{refusal}");
-    assert!(fs::metadata(place.at("out")).unwrap().len() > length, "cut before it was certain");
+    fs::write(dir.at("urls"), "http://b/\n").unwrap();
+    let refusal = dir.refusal(false, true);
+    assert!(refusal.contains("urls had 99 bytes and now has 10"), "{refusal}");
+    assert!(fs::metadata(dir.at("out")).unwrap().len() > length, "cut before it was certain");
 
-    let place = place.crash(length - 1, u64::MAX);
-    fs::copy(Place::new(9).at("urls"), place.at("urls")).unwrap();
-    assert!(place.refusal(false, true).contains("cannot resume out, for it was changed"));
-    fs::write(place.at("out"), vec![b'x'; 1000]).unwrap();
-    assert!(place.refusal(false, true).contains("no record ends at byte"));
+    let dir = dir.crash(length - 1, u64::MAX);
+    fs::copy(TestDir::new(9).at("urls"), dir.at("urls")).unwrap();
+    assert!(dir.refusal(false, true).contains("cannot resume out, for it was changed"));
+    fs::write(dir.at("out"), vec![b'x'; 1000]).unwrap();
+    assert!(dir.refusal(false, true).contains("no record ends at byte"));
 
-    let Opened::Ready(anew) = place.open(true, false).unwrap() else { panic!("not replaced") };
+    let Opened::Ready(anew) = dir.open(true, false).unwrap() else { panic!("not replaced") };
     assert_eq!(anew.journal.unwrap().state, State::default());
 }
 
 #[test]
 fn an_output_that_is_gone_is_begun_anew() {
-    let place = Place::new(3);
-    let mut run = place.run();
+    let dir = TestDir::new(3);
+    let mut run = dir.run();
     run.finish(0);
     run.commit();
     drop(run);
-    fs::remove_file(place.at("out")).unwrap();
-    let Opened::Ready(destination) = place.open(false, true).unwrap() else { panic!("complete") };
+    fs::remove_file(dir.at("out")).unwrap();
+    let Opened::Ready(destination) = dir.open(false, true).unwrap() else { panic!("complete") };
     let notice = destination.notice.as_deref().unwrap();
-    assert!(notice.ends_with("out is gone: starting anew"), "{notice}");
+    assert!(notice.ends_with("out no longer exists; starting over"), "{notice}");
     assert_eq!(destination.journal.as_ref().unwrap().state, State::default());
 }
 
 #[test]
 fn a_run_that_never_got_going_leaves_no_journal() {
-    let place = Place::new(3);
-    drop(place.open(false, false).unwrap());
-    assert!(!place.at("out").exists() && !place.at("out.journal").exists());
-    fs::write(place.at("out"), "kept\n").unwrap();
-    drop(place.open(true, false).unwrap());
-    assert_eq!(fs::read_to_string(place.at("out")).unwrap(), "kept\n");
-    assert!(!place.at("out.journal").exists());
-    assert!(matches!(place.open(false, false), Err(OutputError::Sink(SinkError::Exists { .. }))));
+    let dir = TestDir::new(3);
+    drop(dir.open(false, false).unwrap());
+    assert!(!dir.at("out").exists() && !dir.at("out.journal").exists());
+    fs::write(dir.at("out"), "kept\n").unwrap();
+    drop(dir.open(true, false).unwrap());
+    assert_eq!(fs::read_to_string(dir.at("out")).unwrap(), "kept\n");
+    assert!(!dir.at("out.journal").exists());
+    assert!(matches!(dir.open(false, false), Err(OutputError::Sink(SinkError::Exists { .. }))));
 }
 
 #[test]
 fn a_complete_job_is_complete_even_if_its_journal_is_still_there() {
-    let place = Place::new(1);
-    let mut run = place.run();
+    let dir = TestDir::new(1);
+    let mut run = dir.run();
     run.finish(0);
     run.commit();
     run.store.complete().unwrap();
     drop(run);
-    assert!(matches!(place.open(false, true), Ok(Opened::Complete(_))));
-    assert!(!place.at("out.journal").exists());
+    assert!(matches!(dir.open(false, true), Ok(Opened::Complete(_))));
+    assert!(!dir.at("out.journal").exists());
 }
 
 #[test]
 fn a_run_killed_before_its_first_record_may_be_resumed() {
-    let place = Place::new(2);
-    fs::write(place.at("out.journal"), "").unwrap();
-    fs::write(place.at("out"), "").unwrap();
-    let mut run = place.run();
+    let dir = TestDir::new(2);
+    fs::write(dir.at("out.journal"), "").unwrap();
+    fs::write(dir.at("out"), "").unwrap();
+    let mut run = dir.run();
     assert_eq!(run.todo.len(), 2);
     run.finish(0);
     run.finish(0);
     run.end();
-    assert_eq!(place.ids().len(), 2);
+    assert_eq!(dir.ids().len(), 2);
 }
 
-/// An empty journal tells nothing, and so neither that the output is this job's.
+/// An empty journal does not show that the output belongs to this job.
 #[test]
 fn an_output_beside_an_empty_journal_is_left_alone_and_named() {
-    let place = Place::new(2);
+    let dir = TestDir::new(2);
     let output = "{\"precious\":1}\n";
-    // What SQLite makes of an empty file, before there is a table in it.
-    let made = place.at("made");
+    // A SQLite database without tables.
+    let made = dir.at("made");
     rusqlite::Connection::open(&made).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
     let header = fs::read(&made).unwrap();
     assert!(!header.is_empty());
     for journal in [&b""[..], &header] {
-        fs::write(place.at("out"), output).unwrap();
-        fs::write(place.at("out.journal"), journal).unwrap();
-        fs::write(place.at("out.journal-wal"), "of somebody").unwrap();
-        let refusal = place.refusal(false, true);
+        fs::write(dir.at("out"), output).unwrap();
+        fs::write(dir.at("out.journal"), journal).unwrap();
+        fs::write(dir.at("out.journal-wal"), "of somebody").unwrap();
+        let refusal = dir.refusal(false, true);
         assert!(refusal.starts_with("cannot resume out: its journal out.journal is empty"), "{refusal}");
-        assert_eq!(place.refusal(false, false), "out exists already; --overwrite replaces it");
-        assert_eq!(fs::read_to_string(place.at("out")).unwrap(), output);
+        assert_eq!(
+            dir.refusal(false, false),
+            "out exists; name another output, or replace it with --overwrite"
+        );
+        assert_eq!(fs::read_to_string(dir.at("out")).unwrap(), output);
         if journal.is_empty() {
-            assert_eq!(fs::read(place.at("out.journal")).unwrap(), b"");
-            assert_eq!(fs::read_to_string(place.at("out.journal-wal")).unwrap(), "of somebody");
+            assert_eq!(fs::read(dir.at("out.journal")).unwrap(), b"");
+            assert_eq!(fs::read_to_string(dir.at("out.journal-wal")).unwrap(), "of somebody");
         }
     }
-    assert!(place.open(true, false).is_ok(), "--overwrite is what it says");
+    assert!(dir.open(true, false).is_ok(), "--overwrite is what it says");
 }
 
 #[test]
 fn what_is_no_regular_file_is_no_journal() {
-    let place = Place::new(1);
-    let journal = place.at("out.journal");
-    let foreign = "out.journal is not the journal of a run; move it out of the way";
-    let refused = |place: &Place| {
+    let dir = TestDir::new(1);
+    let journal = dir.at("out.journal");
+    let foreign = "out.journal is not the journal of a run; move it away";
+    let refused = |dir: &TestDir| {
         for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
-            assert_eq!(place.refusal(overwrite, resume), foreign);
+            assert_eq!(dir.refusal(overwrite, resume), foreign);
         }
     };
     fs::create_dir(&journal).unwrap();
-    refused(&place);
+    refused(&dir);
     fs::remove_dir(&journal).unwrap();
     for target in ["nowhere", "empty"] {
-        fs::write(place.at("empty"), "").unwrap();
-        std::os::unix::fs::symlink(place.at(target), &journal).unwrap();
-        refused(&place);
-        assert_eq!(fs::read(place.at("empty")).unwrap(), b"");
+        fs::write(dir.at("empty"), "").unwrap();
+        std::os::unix::fs::symlink(dir.at(target), &journal).unwrap();
+        refused(&dir);
+        assert_eq!(fs::read(dir.at("empty")).unwrap(), b"");
         fs::remove_file(&journal).unwrap();
     }
 }
 
 #[test]
 fn somebody_elses_file_is_left_alone() {
-    let place = Place::new(1);
-    let other = rusqlite::Connection::open(place.at("other")).unwrap();
+    let dir = TestDir::new(1);
+    let other = rusqlite::Connection::open(dir.at("other")).unwrap();
     other.execute_batch("CREATE TABLE mine (x); INSERT INTO mine VALUES (1);").unwrap();
     drop(other);
     for bytes in [
         b"a diary, not a journal; and long enough to be one\n".repeat(50),
-        fs::read(place.at("other")).unwrap(),
+        fs::read(dir.at("other")).unwrap(),
     ] {
-        fs::write(place.at("out.journal"), &bytes).unwrap();
+        fs::write(dir.at("out.journal"), &bytes).unwrap();
         for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
             assert_eq!(
-                place.refusal(overwrite, resume),
-                "out.journal is not the journal of a run; move it out of the way"
+                dir.refusal(overwrite, resume),
+                "out.journal is not the journal of a run; move it away"
             );
         }
-        assert!(fs::read(place.at("out.journal")).unwrap() == bytes);
+        assert!(fs::read(dir.at("out.journal")).unwrap() == bytes);
     }
-    assert!(!place.at("out").exists());
+    assert!(!dir.at("out").exists());
 }
 
 #[test]
@@ -161,7 +164,7 @@ fn what_cannot_be_is_refused() {
     let table = [
         (
             "PRAGMA user_version = 2",
-            "was written by another version of this program (schema 2, this one knows 1)",
+            "another version of this program wrote out.journal (schema 2; this version supports 1)",
         ),
         ("DROP TABLE progress", "is damaged: no such table: progress"),
         ("DELETE FROM progress", "is damaged: Query returned no rows"),
@@ -169,19 +172,19 @@ fn what_cannot_be_is_refused() {
         ("UPDATE progress SET targets = 0", "is damaged: target"),
         ("UPDATE progress SET digest = 'x'", "is damaged: "),
         ("UPDATE finished SET ids = x'ff00'", "is damaged: "),
-        ("INSERT INTO finished (ids) SELECT ids FROM finished", "is damaged: 5 targets are in it twice"),
-        ("DELETE FROM finished", "is damaged: it has 0 targets and counts 5"),
+        ("INSERT INTO finished (ids) SELECT ids FROM finished", "is damaged: it contains 5 targets twice"),
+        ("DELETE FROM finished", "is damaged: it contains 0 targets but counts 5"),
     ];
     for (change, want) in table {
-        let place = Place::new(9);
-        let mut run = place.run();
+        let dir = TestDir::new(9);
+        let mut run = dir.run();
         (0..5).for_each(|pick| run.finish(pick));
         run.commit();
         drop(run);
-        let sqlite = rusqlite::Connection::open(place.at("out.journal")).unwrap();
+        let sqlite = rusqlite::Connection::open(dir.at("out.journal")).unwrap();
         sqlite.execute_batch(change).unwrap();
         drop(sqlite);
-        let refusal = place.refusal(false, true);
+        let refusal = dir.refusal(false, true);
         assert!(refusal.contains(want), "{change}: {refusal}");
     }
 }

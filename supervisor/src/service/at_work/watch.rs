@@ -1,4 +1,4 @@
-//! What the engine shows of a job, as news for the state loop.
+//! Reports the progress of a job to the state loop.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -7,38 +7,38 @@ use crossbeam_channel::Sender;
 use shared::job::Mode;
 use supervisor_core::pool::{Notice, Quarantined};
 
-use super::super::news::News;
-use super::Sight;
+use super::super::event::Event;
+use super::JobProgress;
 use crate::progress::{Rate, Snapshot, Total, left};
 use crate::runtime::{Look, Observer};
 use crate::units;
 use crate::view::{JobCounts, JobId};
 
-/// Time between two looks.
+/// Time between two reports.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Lines for a person between two looks: whoever writes the log must keep up with a program that complains
-/// about every line.
+/// Most lines for a person between two reports. The log must keep up with a program that complains about every
+/// line.
 const LINES_MAX: u64 = 100;
 
-/// Tells the state loop what there is to see.
+/// Reports to the state loop.
 pub(super) struct Watch {
     id: JobId,
-    news: Sender<News>,
+    events: Sender<Event>,
     looked: Option<Instant>,
     rate: Rate,
     alive: usize,
-    /// Lines since the last look.
+    /// Lines since the last report.
     lines: u64,
 }
 
 impl Watch {
-    pub(super) fn new(id: JobId, news: Sender<News>) -> Self {
-        Self { id, news, looked: None, rate: Rate::default(), alive: 0, lines: 0 }
+    pub(super) fn new(id: JobId, events: Sender<Event>) -> Self {
+        Self { id, events, looked: None, rate: Rate::default(), alive: 0, lines: 0 }
     }
 
-    fn tell(&self, news: News) {
-        let _ = self.news.send(news);
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
     }
 }
 
@@ -53,7 +53,7 @@ impl Observer for Watch {
         let (items_per_s, bytes_per_s) = self.rate.per_second(now, &look.snapshot);
         let in_bytes = matches!(look.snapshot.total, Total::Bytes(_));
         let eta = left(&look.snapshot, if in_bytes { bytes_per_s } else { items_per_s });
-        let sight = Sight {
+        let progress = JobProgress {
             counts: counts(look),
             errors: look.gather.errors().clone(),
             latency_ms: (look.gather.latency().max_us() > 0).then(|| look.gather.latency().into()),
@@ -64,11 +64,11 @@ impl Observer for Watch {
             hosts: look.hosts.to_vec(),
             workers: look.workers.to_vec(),
         };
-        self.tell(News::Seen(self.id, Box::new(sight)));
+        self.tell(Event::Progress(self.id, Box::new(progress)));
         let more = mem::take(&mut self.lines).saturating_sub(LINES_MAX);
         if more > 0 {
             let text = format!("… and {}", units::counted(more, "more line"));
-            self.tell(News::Said(self.id, Notice::new(&text)));
+            self.tell(Event::Notice(self.id, Notice::new(&text)));
         }
     }
 
@@ -79,7 +79,7 @@ impl Observer for Watch {
     fn notice(&mut self, notice: &Notice) {
         self.lines += 1;
         if self.lines <= LINES_MAX {
-            self.tell(News::Said(self.id, notice.clone()));
+            self.tell(Event::Notice(self.id, notice.clone()));
         }
     }
 
@@ -94,12 +94,12 @@ impl Observer for Watch {
     }
 
     fn began(&mut self, mode: Mode, workers_max: u32) {
-        self.tell(News::Began(self.id, mode, workers_max));
+        self.tell(Event::Started(self.id, mode, workers_max));
     }
 
     fn processes(&mut self, count: usize) {
         if mem::replace(&mut self.alive, count) != count {
-            self.tell(News::Processes(self.id, u32::try_from(count).unwrap_or(u32::MAX)));
+            self.tell(Event::Processes(self.id, u32::try_from(count).unwrap_or(u32::MAX)));
         }
     }
 }
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn a_program_that_complains_about_every_line_does_not_fill_the_memory() {
-        let (news, heard) = unbounded();
-        let mut watch = Watch::new(JobId(1), news);
+        let (events, heard) = unbounded();
+        let mut watch = Watch::new(JobId(1), events);
         let gather = Gather::new(0);
         let snapshot = Snapshot { done: 0, failed: 0, bytes: 0, in_flight: 0, total: Total::Unknown };
         let look = Look { snapshot, gather: &gather, restarts: 0, hosts: &[], workers: &[] };
@@ -144,7 +144,10 @@ mod tests {
             assert_eq!(heard.try_iter().count(), 100);
             watch.look(shared::clock::now(), &look);
             let last = heard.try_iter().last();
-            assert!(matches!(&last, Some(News::Said(_, line)) if line.text.contains("99,900")), "{last:?}");
+            assert!(
+                matches!(&last, Some(Event::Notice(_, line)) if line.text.contains("99,900")),
+                "{last:?}"
+            );
         }
     }
 }

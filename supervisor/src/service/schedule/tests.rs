@@ -7,20 +7,25 @@ fn waiting(id: u64, priority: i32) -> Claim {
 }
 
 fn running(id: u64, priority: i32, allotted: u32, wants: u32) -> Claim {
-    let stage = Stage::Running(Holding { allotted, alive: allotted, wants });
+    let stage = Stage::Running(Allocation { allotted, alive: allotted, wants });
     Claim { id: JobId(id), priority, stage }
 }
 
 #[track_caller]
-fn check(workers: u32, jobs_max: u32, claims: &[Claim], want: &[Move]) {
-    assert_eq!(moves(workers, jobs_max, claims), want);
+fn check(workers: u32, jobs_max: u32, claims: &[Claim], want: &[Change]) {
+    assert_eq!(changes(workers, jobs_max, claims), want);
 }
 
 #[test]
 fn who_waits_gets_in_by_priority_and_then_by_order() {
     let queue = [waiting(1, 0), waiting(2, 5), waiting(3, 5), waiting(4, -1)];
-    check(2, 2, &queue, &[Move::Start(JobId(2), 1), Move::Start(JobId(3), 1)]);
-    check(8, 3, &queue, &[Move::Start(JobId(2), 1), Move::Start(JobId(3), 1), Move::Start(JobId(1), 1)]);
+    check(2, 2, &queue, &[Change::Start(JobId(2), 1), Change::Start(JobId(3), 1)]);
+    check(
+        8,
+        3,
+        &queue,
+        &[Change::Start(JobId(2), 1), Change::Start(JobId(3), 1), Change::Start(JobId(1), 1)],
+    );
     check(8, 1, &[waiting(1, 100), running(2, -100, 8, 8)], &[]);
 }
 
@@ -28,32 +33,32 @@ fn who_waits_gets_in_by_priority_and_then_by_order() {
 fn workers_are_shared_by_weight_and_by_need() {
     let even = [running(1, 0, 4, 8), running(2, 0, 4, 8)];
     check(8, 8, &even, &[]);
-    check(9, 8, &even, &[Move::Allot(JobId(1), 5)]);
+    check(9, 8, &even, &[Change::Allot(JobId(1), 5)]);
     let uneven = [running(1, 0, 4, 8), running(2, 10, 4, 8)];
-    check(9, 8, &uneven, &[Move::Allot(JobId(2), 5), Move::Allot(JobId(1), 3)]);
+    check(9, 8, &uneven, &[Change::Allot(JobId(2), 5), Change::Allot(JobId(1), 3)]);
     let modest = [running(1, 0, 4, 1), running(2, 0, 4, 8)];
-    check(8, 8, &modest, &[Move::Allot(JobId(1), 1)]);
+    check(8, 8, &modest, &[Change::Allot(JobId(1), 1)]);
 }
 
 #[test]
 fn nobody_grows_before_somebody_has_left() {
-    let stage = |allotted, alive| Stage::Running(Holding { allotted, alive, wants: 8 });
+    let stage = |allotted, alive| Stage::Running(Allocation { allotted, alive, wants: 8 });
     let claim = |id, stage| Claim { id: JobId(id), priority: 0, stage };
     let started = [claim(1, stage(4, 4)), claim(2, stage(1, 1))];
-    check(4, 4, &[started[0], waiting(2, 0)], &[Move::Allot(JobId(1), 3)]);
+    check(4, 4, &[started[0], waiting(2, 0)], &[Change::Allot(JobId(1), 3)]);
     check(4, 4, &[claim(1, stage(3, 4)), waiting(2, 0)], &[]);
-    check(4, 4, &[claim(1, stage(3, 3)), waiting(2, 0)], &[Move::Start(JobId(2), 1)]);
+    check(4, 4, &[claim(1, stage(3, 3)), waiting(2, 0)], &[Change::Start(JobId(2), 1)]);
     check(4, 4, &[claim(1, Stage::Leaving { alive: 4 }), started[1]], &[]);
-    check(4, 4, &[claim(1, Stage::Leaving { alive: 2 }), started[1]], &[Move::Allot(JobId(2), 2)]);
+    check(4, 4, &[claim(1, Stage::Leaving { alive: 2 }), started[1]], &[Change::Allot(JobId(2), 2)]);
 }
 
 #[test]
 fn with_fewer_workers_than_jobs_the_last_ones_wait_again() {
     let jobs = [running(1, 0, 1, 4), running(2, 1, 1, 4), running(3, 0, 1, 4)];
-    check(2, 4, &jobs, &[Move::SendBack(JobId(3))]);
+    check(2, 4, &jobs, &[Change::Requeue(JobId(3))]);
 }
 
-/// A machine on which workers come and go late.
+/// A machine on which workers start and exit with delays.
 #[derive(Debug)]
 struct World {
     rng: fastrand::Rng,
@@ -71,27 +76,27 @@ impl World {
     }
 
     fn apply(&mut self) -> usize {
-        let moves = moves(self.workers, self.jobs_max, &self.claims);
-        for act in &moves {
+        let changes = changes(self.workers, self.jobs_max, &self.claims);
+        for act in &changes {
             match *act {
-                Move::Start(id, given) => {
+                Change::Start(id, given) => {
                     let claim = self.claims.iter_mut().find(|claim| claim.id == id).unwrap();
                     assert_eq!(claim.stage, Stage::Waiting);
-                    claim.stage = Stage::Running(Holding { allotted: given, alive: 0, wants: 1 });
+                    claim.stage = Stage::Running(Allocation { allotted: given, alive: 0, wants: 1 });
                 }
-                Move::Allot(id, given) => {
+                Change::Allot(id, given) => {
                     let claim = self.claims.iter_mut().find(|claim| claim.id == id).unwrap();
-                    let Stage::Running(holding) = &mut claim.stage else { panic!("{claim:?}") };
-                    assert!(given > 0 && given != holding.allotted);
-                    holding.allotted = given;
+                    let Stage::Running(allocation) = &mut claim.stage else { panic!("{claim:?}") };
+                    assert!(given > 0 && given != allocation.allotted);
+                    allocation.allotted = given;
                 }
-                Move::SendBack(id) => {
+                Change::Requeue(id) => {
                     let claim = self.claims.iter_mut().find(|claim| claim.id == id).unwrap();
                     claim.stage = Stage::Leaving { alive: claim.stage.held() };
                 }
             }
         }
-        moves.len()
+        changes.len()
     }
 
     fn happen(&mut self) {
@@ -103,15 +108,15 @@ impl World {
             }
             1 => {
                 if let Some(claim) = self.claims.get_mut(index)
-                    && let Stage::Running(holding) = claim.stage
+                    && let Stage::Running(allocation) = claim.stage
                 {
-                    claim.stage = Stage::Leaving { alive: holding.held() };
+                    claim.stage = Stage::Leaving { alive: allocation.held() };
                 }
             }
             2 => {
                 let wants = self.rng.u32(1..14);
-                if let Some(Claim { stage: Stage::Running(holding), .. }) = self.claims.get_mut(index) {
-                    holding.wants = wants;
+                if let Some(Claim { stage: Stage::Running(allocation), .. }) = self.claims.get_mut(index) {
+                    allocation.wants = wants;
                 }
             }
             3 => self.workers = self.rng.u32(1..12),
@@ -119,13 +124,13 @@ impl World {
         }
     }
 
-    /// A process starts or is gone.
+    /// A process starts or exits.
     fn get_on(&mut self, index: usize) {
         let Some(claim) = self.claims.get_mut(index) else { return };
         match &mut claim.stage {
             Stage::Waiting => {}
-            Stage::Running(holding) if holding.alive < holding.allotted => holding.alive += 1,
-            Stage::Running(holding) if holding.alive > holding.allotted => holding.alive -= 1,
+            Stage::Running(allocation) if allocation.alive < allocation.allotted => allocation.alive += 1,
+            Stage::Running(allocation) if allocation.alive > allocation.allotted => allocation.alive -= 1,
             Stage::Running(_) => {}
             Stage::Leaving { alive: 0 } => drop(self.claims.remove(index)),
             Stage::Leaving { alive } => *alive -= 1,
@@ -148,12 +153,12 @@ impl World {
                 return;
             }
         }
-        panic!("it never comes to rest: {self:?}");
+        panic!("the schedule does not become stable: {self:?}");
     }
 }
 
-/// Over thousands of histories: never too many processes, never too many jobs, and when nothing
-/// happens any more everybody has what is his.
+/// Plays a history from a seed. There are never too many processes or jobs, and when events stop, each job
+/// gets its share.
 fn play(seed: u64) {
     let mut world = World::new(seed);
     for _ in 0..200 {
@@ -161,7 +166,7 @@ fn play(seed: u64) {
         let workers = world.workers;
         world.happen();
         world.apply();
-        // When the number falls, those that are there are only let go; none is added to them.
+        // If the number of workers falls, processes exit and none is added.
         assert!(world.held() <= workers.max(world.workers).max(before), "seed {seed}: {world:?}");
         if before <= world.workers {
             assert!(world.held() <= world.workers, "seed {seed}: {world:?}");
@@ -169,17 +174,24 @@ fn play(seed: u64) {
     }
     world.settle();
     let room = world.workers.min(world.jobs_max).max(1) as usize;
-    let at_work: Vec<Holding> = world
+    let at_work: Vec<Allocation> = world
         .claims
         .iter()
-        .filter_map(|claim| if let Stage::Running(holding) = claim.stage { Some(holding) } else { None })
+        .filter_map(
+            |claim| if let Stage::Running(allocation) = claim.stage { Some(allocation) } else { None },
+        )
         .collect();
     assert_eq!(at_work.len(), room.min(world.claims.len()), "seed {seed}: {world:?}");
-    assert!(at_work.iter().all(|holding| holding.allotted >= 1 && holding.alive == holding.allotted));
-    assert!(at_work.iter().all(|holding| holding.allotted <= holding.wants.max(1)), "seed {seed}: {world:?}");
-    let (given, wanted) = at_work
-        .iter()
-        .fold((0, 0), |(given, wanted), holding| (given + holding.allotted, wanted + holding.wants.max(1)));
+    assert!(
+        at_work.iter().all(|allocation| allocation.allotted >= 1 && allocation.alive == allocation.allotted)
+    );
+    assert!(
+        at_work.iter().all(|allocation| allocation.allotted <= allocation.wants.max(1)),
+        "seed {seed}: {world:?}"
+    );
+    let (given, wanted) = at_work.iter().fold((0, 0), |(given, wanted), allocation| {
+        (given + allocation.allotted, wanted + allocation.wants.max(1))
+    });
     assert_eq!(given, wanted.min(world.workers), "seed {seed}: workers left over: {world:?}");
     let waiting = world.claims.iter().filter(|claim| claim.stage == Stage::Waiting).count();
     assert_eq!(waiting + at_work.len(), world.claims.len());
@@ -206,7 +218,8 @@ proptest! {
         prop_assert!(all <= workers.max(u32::try_from(jobs.len()).unwrap()));
         for ((a, &(priority_a, _)), share_a) in claims.iter().zip(&jobs).zip(&shares) {
             for ((b, &(priority_b, wants_b)), share_b) in claims.iter().zip(&jobs).zip(&shares) {
-                // Nobody with less weight has more than one more than somebody who could use it.
+                // No job of the same or less weight has more than one worker more than a job that could use
+                // it.
                 if a.id != b.id && priority_a <= priority_b && *share_b < wants_b {
                     prop_assert!(*share_a <= share_b + 1, "{a:?} {share_a}, {b:?} {share_b}");
                 }

@@ -1,33 +1,33 @@
-//! What users want done with a job.
+//! Actions on jobs.
 
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
 use shared::clock;
 
-use super::super::ask::{Refused, Verb};
-use super::super::clerk::Retry;
-use super::super::news::Reply;
+use super::super::disk_thread::Retry;
+use super::super::event::Reply;
+use super::super::request::Refused;
 use super::super::store;
 use super::StateLoop;
-use super::job::After;
+use super::job::AfterDrain;
 use super::share::now;
 use crate::outcome::Outcome;
-use crate::view::{JobId, JobState, JobView};
+use crate::view::{JobAction, JobId, JobState, JobView};
 
 impl StateLoop {
-    pub(super) fn act(&mut self, id: JobId, verb: Verb, reply: Sender<Result<JobView, Refused>>) {
-        // As it was, for one that is removed.
+    pub(super) fn act(&mut self, id: JobId, action: JobAction, reply: Sender<Result<JobView, Refused>>) {
+        // Read before the action, for the answer to a removal.
         let before = self.jobs.get(&id).map(super::Job::view);
-        let answer = match verb {
-            Verb::Pause => self.pause(id),
-            Verb::Resume => self.resume(id),
-            Verb::Cancel => self.cancel(id),
-            Verb::Remove => self.remove(id),
-            Verb::RetryFailed => {
+        let answer = match action {
+            JobAction::Pause => self.pause(id),
+            JobAction::Resume => self.resume(id),
+            JobAction::Cancel => self.cancel(id),
+            JobAction::Remove => self.remove(id),
+            JobAction::RetryFailed => {
                 match self.failed_inputs(id) {
-                    Ok(retry) => self.parts.clerk.retry(retry, Reply::Retried(reply)),
-                    // Whoever asked may be gone.
+                    Ok(retry) => self.parts.disk.retry(retry, Reply::Retried(reply)),
+                    // The requester may be gone.
                     Err(refused) => drop(reply.send(Err(refused))),
                 }
                 return;
@@ -48,13 +48,15 @@ impl StateLoop {
                 self.change(id, JobState::Paused);
                 tracing::info!(job = id.0, "paused");
             }
-            JobState::Running => self.drain(id, After::Pause),
-            JobState::Draining if self.drains_to(id) == Some(After::Queue) => self.drain(id, After::Pause),
+            JobState::Running => self.drain(id, AfterDrain::Pause),
+            JobState::Draining if self.drains_to(id) == Some(AfterDrain::Queue) => {
+                self.drain(id, AfterDrain::Pause)
+            }
             state @ (JobState::Paused
             | JobState::Draining
             | JobState::Done
             | JobState::Failed
-            | JobState::Cancelled) => return Err(senseless(id, state, "be paused")),
+            | JobState::Cancelled) => return Err(conflict(id, state, "be paused")),
         }
         Ok(())
     }
@@ -63,18 +65,20 @@ impl StateLoop {
         match self.state(id)? {
             JobState::Paused => {
                 if let Some(job) = self.jobs.get_mut(&id) {
-                    job.kept.error = None;
+                    job.row.error = None;
                 }
                 self.change(id, JobState::Queued);
                 tracing::info!(job = id.0, "resumed");
             }
-            JobState::Draining if self.drains_to(id) == Some(After::Pause) => self.drain(id, After::Queue),
+            JobState::Draining if self.drains_to(id) == Some(AfterDrain::Pause) => {
+                self.drain(id, AfterDrain::Queue)
+            }
             state @ (JobState::Queued
             | JobState::Running
             | JobState::Draining
             | JobState::Done
             | JobState::Failed
-            | JobState::Cancelled) => return Err(senseless(id, state, "be resumed")),
+            | JobState::Cancelled) => return Err(conflict(id, state, "be resumed")),
         }
         Ok(())
     }
@@ -84,18 +88,18 @@ impl StateLoop {
             JobState::Queued | JobState::Paused => {
                 let bytes = store::size(&self.parts.store.job_directory(id));
                 if let Some(job) = self.jobs.get_mut(&id) {
-                    job.kept.finished_at = Some(now());
-                    job.kept.exit_code = Some(Outcome::Stopped(15).code());
-                    job.kept.error = None;
-                    job.kept.bytes = bytes;
+                    job.row.finished_at = Some(now());
+                    job.row.exit_code = Some(Outcome::Stopped(15).code());
+                    job.row.error = None;
+                    job.row.bytes = bytes;
                 }
                 self.change(id, JobState::Cancelled);
                 tracing::info!(job = id.0, "cancelled");
                 self.expiry_due = clock::now();
             }
-            JobState::Running | JobState::Draining => self.drain(id, After::Cancel),
+            JobState::Running | JobState::Draining => self.drain(id, AfterDrain::Cancel),
             state @ (JobState::Done | JobState::Failed | JobState::Cancelled) => {
-                return Err(senseless(id, state, "be cancelled"));
+                return Err(conflict(id, state, "be cancelled"));
             }
         }
         Ok(())
@@ -104,42 +108,42 @@ impl StateLoop {
     fn remove(&mut self, id: JobId) -> Result<(), Refused> {
         let state = self.state(id)?;
         if !state.has_ended() {
-            return Err(senseless(id, state, "be removed before it has ended"));
+            return Err(conflict(id, state, "be removed before it has ended"));
         }
         self.forget(id).map_err(|error| Refused::Storage(error.to_string()))
     }
 
     fn failed_inputs(&self, id: JobId) -> Result<Retry, Refused> {
         let job = self.jobs.get(&id).ok_or(Refused::NoJob(id))?;
-        if !job.kept.state.has_ended() || job.live.is_some() {
-            return Err(senseless(id, job.state(), "be tried again before it has ended"));
+        if !job.row.state.has_ended() || job.running.is_some() {
+            return Err(conflict(id, job.state(), "be tried again before it has ended"));
         }
         if let Some(refused) = self.refusal() {
             return Err(refused);
         }
-        let errand = self.parts.store.errand(id).map_err(|error| Refused::Storage(error.to_string()))?;
+        let input = self.parts.store.input(id).map_err(|error| Refused::Storage(error.to_string()))?;
         Ok(Retry {
             of: id,
-            command: job.kept.command.clone(),
-            errand,
+            command: job.row.command.clone(),
+            input,
             records: self.parts.store.records(id),
             committed: job.committed.load(Ordering::Acquire),
             sender: format!("retry of job {id}"),
         })
     }
 
-    fn drains_to(&self, id: JobId) -> Option<After> {
-        self.jobs.get(&id).and_then(|job| job.live.as_ref()).and_then(|live| live.draining)
+    fn drains_to(&self, id: JobId) -> Option<AfterDrain> {
+        self.jobs.get(&id).and_then(|job| job.running.as_ref()).and_then(|running| running.draining)
     }
 
     fn change(&mut self, id: JobId, state: JobState) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.kept.state = state;
+            job.row.state = state;
         }
         self.keep(id);
     }
 }
 
-fn senseless(id: JobId, state: JobState, what: &str) -> Refused {
+fn conflict(id: JobId, state: JobState, what: &str) -> Refused {
     Refused::Conflict(format!("job {id} is {}, and cannot {what}", state.name()))
 }

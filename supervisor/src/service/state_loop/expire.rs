@@ -1,62 +1,61 @@
-//! Forgets ended jobs: those that are too old, and the oldest when all together take too much room.
+//! Deletes ended jobs: those that are too old, and the oldest if together they use too much disk space.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use shared::clock;
 
 use super::super::StoreError;
-use super::super::board::Event;
+use super::super::board::Update;
 use super::StateLoop;
 use super::job::Job;
 use crate::view::JobId;
 
-/// Longest time between two looks for what is too old: ages are told by the wall clock, which may be
-/// set meanwhile.
+/// Longest time between two checks. Ages are measured by the wall clock, which may be set meanwhile.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 impl StateLoop {
     pub(super) fn expire(&mut self, now: Instant) {
         self.expiry_due = now + EXPIRE_EVERY;
         let config = &self.parts.config;
-        let ended = self.jobs.values().filter(|job| job.live.is_none() && job.kept.state.has_ended());
-        let ended: Vec<_> = ended.map(|job| (ended_at(job), job.kept.id, job.kept.bytes)).collect();
+        let ended = self.jobs.values().filter(|job| job.running.is_none() && job.row.state.has_ended());
+        let ended: Vec<_> = ended.map(|job| (ended_at(job), job.row.id, job.row.bytes)).collect();
         let Expiry { gone, next } = expiry(ended, clock::wall(), config.keep_for, config.keep_bytes);
         for id in gone {
-            tracing::info!(job = id.0, "forgotten, for its time is over");
+            tracing::info!(job = id.0, "expired");
             if let Err(error) = self.forget(id) {
-                tracing::warn!(job = id.0, %error, "cannot be forgotten");
+                tracing::warn!(job = id.0, %error, "cannot delete the expired job");
                 return;
             }
         }
         self.expiry_due = now + next.map_or(EXPIRE_EVERY, |next| next.min(EXPIRE_EVERY));
     }
 
-    /// Forgets a job and removes its files.
+    /// Deletes a job and its files.
     pub(super) fn forget(&mut self, id: JobId) -> Result<(), StoreError> {
         let files = self.parts.store.delete(id)?;
         self.jobs.remove(&id);
-        self.parts.clerk.remove(files);
+        self.parts.disk.remove(files);
         self.hide_job(id);
-        self.parts.service.tell(Event::Removed(id));
+        self.parts.service.publish(Update::Removed(id));
         Ok(())
     }
 }
 
 fn ended_at(job: &Job) -> SystemTime {
-    let finished = job.kept.finished_at.as_deref().unwrap_or(&job.kept.submitted_at);
+    let finished = job.row.finished_at.as_deref().unwrap_or(&job.row.submitted_at);
     humantime::parse_rfc3339(finished).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// What becomes of the ended jobs.
+/// Which ended jobs to delete.
 #[derive(Debug, PartialEq, Eq)]
 struct Expiry {
-    /// Those that go now, the oldest first.
+    /// Jobs to delete now, oldest first.
     gone: Vec<JobId>,
-    /// When the next one will be too old.
+    /// Time until the next job is too old.
     next: Option<Duration>,
 }
 
-/// Decides for the ended jobs (when, which, bytes).
+/// Decides about the ended jobs, each with its end time, id and size in bytes.
 fn expiry(
     mut ended: Vec<(SystemTime, JobId, u64)>,
     now: SystemTime,
@@ -67,7 +66,7 @@ fn expiry(
     let mut bytes: u64 = ended.iter().map(|(_, _, bytes)| bytes).sum();
     let mut expiry = Expiry { gone: Vec::new(), next: None };
     for (at, id, own) in ended {
-        // One that ends later than now is as young as can be: the clock was set back.
+        // If a job seems to end in the future, the clock was set back; its age is zero.
         let left = keep_for.saturating_sub(now.duration_since(at).unwrap_or_default());
         if left.is_zero() || bytes > keep_bytes {
             bytes -= own;

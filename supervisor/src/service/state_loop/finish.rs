@@ -1,70 +1,70 @@
-//! A job has ended, one way or another: what of it is kept.
+//! Handles progress and the end of runs, and stores the result.
 
 use std::sync::atomic::Ordering;
 
 use supervisor_core::pool::Notice;
 
-use super::super::board::Event;
-use super::super::news::{How, JobResult, Sight};
+use super::super::board::Update;
+use super::super::event::{JobEnd, JobProgress, JobResult};
 use super::StateLoop;
-use super::job::{After, Job};
+use super::job::{AfterDrain, Job};
 use super::share::now;
 use crate::outcome::Outcome;
 use crate::view::{JobCounts, JobId, JobState};
 
 impl StateLoop {
-    /// A job's thread is over.
-    pub(super) fn ended(&mut self, id: JobId, how: How, bytes: u64) {
+    /// Handles the end of a job's run.
+    pub(super) fn handle_end(&mut self, id: JobId, end: JobEnd, bytes: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let live = job.live.take();
-        let after = live.as_ref().and_then(|live| live.draining);
-        let sight = live.and_then(|live| live.sight);
-        if let How::Done(result, _) | How::Stopped(result) | How::Failed(_, Some(result)) = &how {
-            let before = sight.as_ref().map(|sight| sight.latencies).unwrap_or_default();
+        let running = job.running.take();
+        let after = running.as_ref().and_then(|running| running.draining);
+        let progress = running.and_then(|running| running.progress);
+        if let JobEnd::Done(result, _) | JobEnd::Stopped(result) | JobEnd::Failed(_, Some(result)) = &end {
+            let before = progress.as_ref().map(|progress| progress.latencies).unwrap_or_default();
             self.parts.service.board().metrics.latencies_grew(&before, &result.latencies);
         }
-        if let Some(sight) = sight {
-            self.restarts += sight.restarts;
-            // What was seen last stands where the engine could not say how far it came.
-            job.kept.counts = JobCounts { in_flight: 0, ..sight.counts };
-            job.kept.errors = sight.errors;
+        if let Some(progress) = progress {
+            self.restarts += progress.restarts;
+            // The last known progress, unless the engine reported the final counts.
+            job.row.counts = JobCounts { in_flight: 0, ..progress.counts };
+            job.row.errors = progress.errors;
         }
-        job.kept.committed = job.committed.load(Ordering::Acquire);
-        job.kept.bytes = bytes;
-        match how {
-            How::Done(result, code) => {
+        job.row.committed = job.committed.load(Ordering::Acquire);
+        job.row.bytes = bytes;
+        match end {
+            JobEnd::Done(result, code) => {
                 job.conclude(JobState::Done, Some(result), Some(code));
                 tracing::info!(job = id.0, exit_code = code, "done");
             }
-            How::Stopped(result) => match after {
-                Some(After::Cancel) => {
+            JobEnd::Stopped(result) => match after {
+                Some(AfterDrain::Cancel) => {
                     let code = Outcome::Stopped(15).code();
                     job.conclude(JobState::Cancelled, Some(result), Some(code));
                     tracing::info!(job = id.0, "cancelled");
                 }
-                Some(After::Pause) => {
+                Some(AfterDrain::Pause) => {
                     job.set_aside(JobState::Paused, result);
                     tracing::info!(job = id.0, "paused");
                 }
-                // Only the service itself stops a job for no reason of the user's.
-                Some(After::Queue) | None => {
+                // Without a request of the user, only a stopping service or the scheduler stops a job.
+                Some(AfterDrain::Queue) | None => {
                     job.set_aside(JobState::Queued, result);
-                    tracing::info!(job = id.0, "waits again");
+                    tracing::info!(job = id.0, "queued again");
                 }
             },
-            How::Failed(why, result) => {
+            JobEnd::Failed(why, result) => {
                 tracing::warn!(job = id.0, %why, "failed");
-                job.kept.error = Some(why);
+                job.row.error = Some(why);
                 job.conclude(JobState::Failed, result, Some(Outcome::Impossible.code()));
             }
-            How::Blocked(why) => {
-                tracing::warn!(job = id.0, %why, "paused, for it cannot go on");
-                job.kept.error = Some(why);
+            JobEnd::Blocked(why) => {
+                tracing::warn!(job = id.0, %why, "paused, because it cannot continue");
+                job.row.error = Some(why);
                 match after {
-                    Some(After::Cancel) => {
+                    Some(AfterDrain::Cancel) => {
                         job.conclude(JobState::Cancelled, None, Some(Outcome::Impossible.code()));
                     }
-                    Some(After::Pause | After::Queue) | None => job.kept.state = JobState::Paused,
+                    Some(AfterDrain::Pause | AfterDrain::Queue) | None => job.row.state = JobState::Paused,
                 }
             }
         }
@@ -72,36 +72,36 @@ impl StateLoop {
         self.keep(id);
     }
 
-    pub(super) fn seen(&mut self, id: JobId, sight: Sight) {
-        let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) else { return };
-        let before = live.sight.as_ref().map(|sight| sight.latencies).unwrap_or_default();
+    pub(super) fn handle_progress(&mut self, id: JobId, progress: JobProgress) {
+        let Some(running) = self.jobs.get_mut(&id).and_then(|job| job.running.as_mut()) else { return };
+        let before = running.progress.as_ref().map(|progress| progress.latencies).unwrap_or_default();
         let metrics = &self.parts.service.board().metrics;
-        metrics.latencies_grew(&before, &sight.latencies);
-        live.sight = Some(sight);
+        metrics.latencies_grew(&before, &progress.latencies);
+        running.progress = Some(progress);
         self.show_job(id);
     }
 
-    pub(super) fn said(&self, id: JobId, notice: Notice) {
+    pub(super) fn handle_notice(&self, id: JobId, notice: Notice) {
         let Notice { text, is_trouble, slot, target } = notice;
         if is_trouble {
             tracing::warn!(job = id.0, worker = slot, target = target, "{text}");
         } else {
             tracing::info!(job = id.0, worker = slot, target = target, "{text}");
         }
-        self.parts.service.tell(Event::Said(Some(id), text.into()));
+        self.parts.service.publish(Update::Said(Some(id), text.into()));
     }
 
-    /// Keeps a job as it is now, and shows it. A state that cannot be kept is tried again with the
-    /// next change; meanwhile it holds only as long as this process does.
+    /// Stores and publishes a job. If storing fails, the next change tries again; until then, the state is
+    /// lost if this process ends.
     pub(super) fn keep(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let mut kept = job.kept.clone();
-        if let Some(after) = job.live.as_ref().and_then(|live| live.draining) {
-            kept.state = after.state();
+        let mut row = job.row.clone();
+        if let Some(after) = job.running.as_ref().and_then(|running| running.draining) {
+            row.state = after.state();
         }
-        if let Err(error) = self.parts.store.update(&kept) {
-            tracing::error!(job = id.0, %error, "its state cannot be kept");
-            self.parts.service.tell(Event::Said(Some(id), error.to_string().into()));
+        if let Err(error) = self.parts.store.update(&row) {
+            tracing::error!(job = id.0, %error, "cannot store its state");
+            self.parts.service.publish(Update::Said(Some(id), error.to_string().into()));
         }
         self.show_job(id);
     }
@@ -112,25 +112,25 @@ impl Job {
         if let Some(result) = result {
             self.take(result);
         }
-        self.kept.state = state;
-        self.kept.exit_code = exit_code;
-        self.kept.finished_at = Some(now());
+        self.row.state = state;
+        self.row.exit_code = exit_code;
+        self.row.finished_at = Some(now());
     }
 
     fn set_aside(&mut self, state: JobState, result: JobResult) {
         self.take(result);
-        // It is not over.
-        self.kept.summary = None;
-        self.kept.state = state;
+        // The job has not ended.
+        self.row.summary = None;
+        self.row.state = state;
     }
 
     fn take(&mut self, result: JobResult) {
-        let known = self.kept.counts;
-        self.kept.counts = result.counts;
+        let known = self.row.counts;
+        self.row.counts = result.counts;
         if result.counts.total.is_none() {
-            (self.kept.counts.total, self.kept.counts.total_exact) = (known.total, known.total_exact);
+            (self.row.counts.total, self.row.counts.total_exact) = (known.total, known.total_exact);
         }
-        self.kept.errors = result.errors;
-        self.kept.summary = result.summary;
+        self.row.errors = result.errors;
+        self.row.summary = result.summary;
     }
 }

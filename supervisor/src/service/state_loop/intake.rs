@@ -1,14 +1,14 @@
-//! Takes jobs in, and takes over those of the service before this one.
+//! Accepts jobs, and loads stored jobs at the start.
 
 use crossbeam_channel::Sender;
 use supervisor_core::gather::Counts;
 
 use super::super::StoreError;
-use super::super::ask::{Idempotency, Refused, Submission, Submitted};
-use super::super::clerk;
-use super::super::news::Prepared;
-use super::super::news::Reply;
-use super::super::store::{self, Kept, New};
+use super::super::disk_thread;
+use super::super::event::Prepared;
+use super::super::event::Reply;
+use super::super::request::{Idempotency, Refused, Submission, Submitted};
+use super::super::store::{self, JobRow, NewJob};
 use super::StateLoop;
 use super::job::Job;
 use super::share::now;
@@ -16,46 +16,45 @@ use crate::journal;
 use crate::view::{JobCounts, JobId, JobState, JobView};
 
 impl StateLoop {
-    /// Goes on with what the store has: whatever ran when the service ended waits now, and finds its
-    /// journal when it starts.
+    /// Loads the jobs from the store. A job that was running when the service ended is queued again, and
+    /// continues from its journal when it starts.
     pub(super) fn take_over(&mut self) -> Result<(), StoreError> {
-        for mut kept in self.parts.store.all()? {
-            let id = kept.id;
-            if kept.state.is_at_work() {
-                kept.state = JobState::Queued;
-                tracing::info!(job = id.0, "taken over, for it was at work");
+        for mut row in self.parts.store.all()? {
+            let id = row.id;
+            if row.state.is_at_work() {
+                row.state = JobState::Queued;
+                tracing::info!(job = id.0, "queued again after a restart of the service");
             }
-            let drained = kept.state == JobState::Cancelled && kept.finished_at.is_none();
-            if drained || !kept.state.has_ended() {
-                self.catch_up(&mut kept);
+            let drained = row.state == JobState::Cancelled && row.finished_at.is_none();
+            if drained || !row.state.has_ended() {
+                self.catch_up(&mut row);
             }
             if drained {
-                // It was draining.
-                kept.finished_at = Some(now());
-                kept.exit_code = Some(crate::outcome::Outcome::Stopped(15).code());
-                kept.bytes = store::size(&self.parts.store.job_directory(id));
-                self.parts.store.update(&kept)?;
+                // The job was draining.
+                row.finished_at = Some(now());
+                row.exit_code = Some(crate::outcome::Outcome::Stopped(15).code());
+                row.bytes = store::size(&self.parts.store.job_directory(id));
+                self.parts.store.update(&row)?;
             }
-            self.jobs.insert(id, Job::new(kept));
+            self.jobs.insert(id, Job::new(row));
             self.show_job(id);
         }
         Ok(())
     }
 
-    /// What was committed after the last word that was kept of a job says its journal.
-    fn catch_up(&self, kept: &mut Kept) {
-        let state = match journal::committed(&self.parts.store.records(kept.id)) {
+    /// Updates the counts of a job from its journal, which may be newer than the row.
+    fn catch_up(&self, row: &mut JobRow) {
+        let state = match journal::committed(&self.parts.store.records(row.id)) {
             Ok(Some(state)) => state,
             Ok(None) => return,
-            // It is said once more, and to the user, when the job starts.
-            Err(error) => return tracing::warn!(job = kept.id.0, %error, "its journal cannot be read"),
+            // The user gets this error when the job starts.
+            Err(error) => return tracing::warn!(job = row.id.0, %error, "cannot read its journal"),
         };
         let Counts { ok, failed, quarantined, retries, bytes } = state.tally.counts;
         let done = ok + failed;
-        kept.counts =
-            JobCounts { done, ok, failed, quarantined, retries, bytes, in_flight: 0, ..kept.counts };
-        kept.errors = state.tally.errors;
-        kept.committed = state.output_bytes;
+        row.counts = JobCounts { done, ok, failed, quarantined, retries, bytes, in_flight: 0, ..row.counts };
+        row.errors = state.tally.errors;
+        row.committed = state.output_bytes;
     }
 
     pub(super) fn submit(&mut self, submission: Box<Submission>, reply: Sender<Result<Submitted, Refused>>) {
@@ -73,13 +72,13 @@ impl StateLoop {
                 self.discard(&submission);
                 reply.refuse(refused);
             }
-            None => self.parts.clerk.prepare(submission, reply),
+            None => self.parts.disk.prepare(submission, reply),
         }
     }
 
-    /// Why no job can be taken in now.
+    /// Returns why no job can be accepted now, if so.
     pub(super) fn refusal(&self) -> Option<Refused> {
-        let waiting = self.jobs.values().filter(|job| job.kept.state == JobState::Queued).count() as u64;
+        let waiting = self.jobs.values().filter(|job| job.row.state == JobState::Queued).count() as u64;
         let queue_max = self.parts.config.queue_max;
         if self.stopping {
             Some(Refused::Stopping)
@@ -91,12 +90,12 @@ impl StateLoop {
     }
 
     fn discard(&self, submission: &Submission) {
-        if let Some(directory) = clerk::directory(&submission.uploads) {
-            self.parts.clerk.remove(directory);
+        if let Some(directory) = disk_thread::directory(&submission.uploads) {
+            self.parts.disk.remove(directory);
         }
     }
 
-    /// The job that was submitted under this key before, if one was.
+    /// Returns the job that was submitted earlier with this key, if any.
     fn known(&self, idempotency: Option<&Idempotency>) -> Result<Option<JobView>, Refused> {
         let Some(Idempotency { key, digest }) = idempotency else { return Ok(None) };
         let found = self.parts.store.by_key(key).map_err(|error| Refused::Storage(error.to_string()))?;
@@ -107,8 +106,8 @@ impl StateLoop {
         }
     }
 
-    /// The clerk is through with a job.
-    pub(super) fn prepared(&mut self, prepared: Result<Box<Prepared>, Refused>, reply: Reply) {
+    /// Handles a job that the disk thread has checked.
+    pub(super) fn handle_prepared(&mut self, prepared: Result<Box<Prepared>, Refused>, reply: Reply) {
         let prepared = match prepared {
             Ok(prepared) => *prepared,
             Err(refused) => return reply.refuse(refused),
@@ -117,13 +116,13 @@ impl StateLoop {
         match self.take_in(prepared) {
             Ok((job, known)) => {
                 if let Some(incoming) = incoming.filter(|_| known) {
-                    self.parts.clerk.remove(incoming);
+                    self.parts.disk.remove(incoming);
                 }
                 reply.accept(job, known);
             }
             Err(refused) => {
                 if let Some(incoming) = incoming {
-                    self.parts.clerk.remove(incoming);
+                    self.parts.disk.remove(incoming);
                 }
                 reply.refuse(refused);
             }
@@ -131,7 +130,7 @@ impl StateLoop {
     }
 
     fn take_in(&mut self, prepared: Prepared) -> Result<(JobView, bool), Refused> {
-        // Its twin may have come in meanwhile.
+        // The same submission may have been accepted meanwhile.
         if let Some(job) = self.known(prepared.idempotency.as_ref())? {
             return Ok((job, true));
         }
@@ -140,7 +139,7 @@ impl StateLoop {
         }
         let Prepared { document, command, name, priority, incoming, uploads, idempotency, retry_of, sender } =
             prepared;
-        let new = New {
+        let new = NewJob {
             name: name.as_deref(),
             command,
             priority,
@@ -151,11 +150,11 @@ impl StateLoop {
             idempotency: idempotency.as_ref(),
             sender: &sender,
         };
-        let kept = self.parts.store.insert(&new, incoming.as_deref());
-        let kept = kept.map_err(|error| Refused::Storage(error.to_string()))?;
-        let id: JobId = kept.id;
-        tracing::info!(job = id.0, command, sender, "taken in");
-        let job = Job::new(kept);
+        let row = self.parts.store.insert(&new, incoming.as_deref());
+        let row = row.map_err(|error| Refused::Storage(error.to_string()))?;
+        let id: JobId = row.id;
+        tracing::info!(job = id.0, command, sender, "accepted");
+        let job = Job::new(row);
         let view = job.view();
         self.jobs.insert(id, job);
         self.parts.service.board().metrics.job_changed(None, &view);

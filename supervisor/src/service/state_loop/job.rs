@@ -1,4 +1,4 @@
-//! A job as the loop has it: what is kept of it, and what there is of it only while it runs.
+//! A job in the state loop: its stored row, and what exists only while it runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,25 +6,25 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use shared::job::Mode;
 
-use super::super::news::Sight;
-use super::super::schedule::{Claim, Holding, Stage};
-use super::super::store::Kept;
+use super::super::event::JobProgress;
+use super::super::schedule::{Allocation, Claim, Stage};
+use super::super::store::JobRow;
 use crate::runtime::Controller;
 use crate::view::{JobState, JobView};
 
-/// What becomes of a job once it has finished what is in flight.
+/// What happens to a job after draining.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
-    /// It is set aside.
+pub(super) enum AfterDrain {
+    /// It is paused.
     Pause,
-    /// It is over.
+    /// It is cancelled.
     Cancel,
-    /// It waits again.
+    /// It is queued again.
     Queue,
 }
 
-impl After {
-    /// The state that is kept while it drains: what a crash meanwhile must not undo.
+impl AfterDrain {
+    /// The state that is stored while the job drains, so that a crash cannot undo the request.
     pub(super) const fn state(self) -> JobState {
         match self {
             Self::Pause => JobState::Paused,
@@ -34,7 +34,7 @@ impl After {
     }
 }
 
-impl fmt::Display for After {
+impl fmt::Display for AfterDrain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pause => "paused",
@@ -44,22 +44,22 @@ impl fmt::Display for After {
     }
 }
 
-/// A job that runs.
+/// A running job.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct RunningJob {
     pub(super) controller: Controller,
     allotted: Arc<AtomicU32>,
     pub(super) alive: u32,
     pub(super) wants: u32,
     pub(super) mode: Option<Mode>,
-    /// What it was told to stop for, if it was.
-    pub(super) draining: Option<After>,
-    pub(super) sight: Option<Sight>,
+    /// What follows the draining, if the job was told to stop.
+    pub(super) draining: Option<AfterDrain>,
+    pub(super) progress: Option<JobProgress>,
 }
 
-impl Live {
+impl RunningJob {
     pub(super) fn new(controller: Controller, allotted: Arc<AtomicU32>) -> Self {
-        Self { controller, allotted, alive: 0, wants: 1, mode: None, draining: None, sight: None }
+        Self { controller, allotted, alive: 0, wants: 1, mode: None, draining: None, progress: None }
     }
 
     pub(super) fn allotted(&self) -> u32 {
@@ -71,81 +71,83 @@ impl Live {
     }
 }
 
-/// One job.
+/// A job.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) kept: Kept,
-    /// Bytes of its records that are certain; shared with whoever reads them.
+    pub(super) row: JobRow,
+    /// The committed bytes of its records, shared with their readers.
     pub(super) committed: Arc<AtomicU64>,
-    pub(super) live: Option<Live>,
+    pub(super) running: Option<RunningJob>,
 }
 
 impl Job {
-    pub(super) fn new(kept: Kept) -> Self {
-        let committed = Arc::new(AtomicU64::new(kept.committed));
-        Self { kept, committed, live: None }
+    pub(super) fn new(row: JobRow) -> Self {
+        let committed = Arc::new(AtomicU64::new(row.committed));
+        Self { row, committed, running: None }
     }
 
     pub(super) fn is_leaving(&self) -> bool {
-        self.live.as_ref().is_some_and(|live| live.draining.is_some())
+        self.running.as_ref().is_some_and(|running| running.draining.is_some())
     }
 
-    /// The state that is shown.
+    /// Returns the state to publish.
     pub(super) fn state(&self) -> JobState {
-        match &self.live {
-            Some(live) if live.draining.is_some() => JobState::Draining,
+        match &self.running {
+            Some(running) if running.draining.is_some() => JobState::Draining,
             Some(_) => JobState::Running,
-            None => self.kept.state,
+            None => self.row.state,
         }
     }
 
-    /// What the scheduler has to know; `None` if it has nothing to do with this job.
+    /// Returns the job for the scheduler; `None` if it is not to be scheduled.
     pub(super) fn claim(&self) -> Option<Claim> {
-        let stage = match &self.live {
-            Some(live) if live.draining.is_some() => Stage::Leaving { alive: live.alive },
-            Some(live) => {
-                Stage::Running(Holding { allotted: live.allotted(), alive: live.alive, wants: live.wants })
-            }
-            None if self.kept.state == JobState::Queued => Stage::Waiting,
+        let stage = match &self.running {
+            Some(running) if running.draining.is_some() => Stage::Leaving { alive: running.alive },
+            Some(running) => Stage::Running(Allocation {
+                allotted: running.allotted(),
+                alive: running.alive,
+                wants: running.wants,
+            }),
+            None if self.row.state == JobState::Queued => Stage::Waiting,
             None => return None,
         };
-        Some(Claim { id: self.kept.id, priority: self.kept.priority, stage })
+        Some(Claim { id: self.row.id, priority: self.row.priority, stage })
     }
 
-    /// What is shown of it.
+    /// Returns the job as it is published.
     pub(super) fn view(&self) -> JobView {
-        let kept = &self.kept;
-        let sight = self.live.as_ref().and_then(|live| live.sight.as_ref());
+        let row = &self.row;
+        let progress = self.running.as_ref().and_then(|running| running.progress.as_ref());
         JobView {
-            id: kept.id,
-            name: kept.name.clone(),
-            command: kept.command.clone(),
+            id: row.id,
+            name: row.name.clone(),
+            command: row.command.clone(),
             state: self.state(),
-            priority: kept.priority,
-            submitted_at: kept.submitted_at.clone(),
-            started_at: kept.started_at.clone(),
-            finished_at: kept.finished_at.clone(),
-            counts: sight.map_or(kept.counts, |sight| sight.counts),
-            workers: self.live.as_ref().map_or(0, |live| live.alive),
-            mode: match &self.live {
-                Some(live) => live.mode,
-                None => kept.summary.as_ref().map(|summary| summary.mode),
+            priority: row.priority,
+            submitted_at: row.submitted_at.clone(),
+            started_at: row.started_at.clone(),
+            finished_at: row.finished_at.clone(),
+            counts: progress.map_or(row.counts, |progress| progress.counts),
+            workers: self.running.as_ref().map_or(0, |running| running.alive),
+            mode: match &self.running {
+                Some(running) => running.mode,
+                None => row.summary.as_ref().map(|summary| summary.mode),
             },
-            items_per_s: match (sight, &kept.summary) {
-                (Some(sight), _) => sight.items_per_s,
-                (None, Some(summary)) if kept.state.has_ended() => summary.items_per_s,
+            items_per_s: match (progress, &row.summary) {
+                (Some(progress), _) => progress.items_per_s,
+                (None, Some(summary)) if row.state.has_ended() => summary.items_per_s,
                 (None, _) => 0.0,
             },
-            eta_s: sight.and_then(|sight| sight.eta_s),
-            latency_ms: match sight {
-                Some(sight) => sight.latency_ms,
-                None => kept.summary.as_ref().map(|summary| summary.latency_ms),
+            eta_s: progress.and_then(|progress| progress.eta_s),
+            latency_ms: match progress {
+                Some(progress) => progress.latency_ms,
+                None => row.summary.as_ref().map(|summary| summary.latency_ms),
             },
-            errors: sight.map_or_else(|| kept.errors.clone(), |sight| sight.errors.clone()),
-            exit_code: kept.exit_code,
-            error: kept.error.clone(),
-            retry_of: kept.retry_of,
-            summary: kept.summary.clone(),
+            errors: progress.map_or_else(|| row.errors.clone(), |progress| progress.errors.clone()),
+            exit_code: row.exit_code,
+            error: row.error.clone(),
+            retry_of: row.retry_of,
+            summary: row.summary.clone(),
         }
     }
 }

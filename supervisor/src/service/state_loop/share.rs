@@ -1,4 +1,4 @@
-//! Starts jobs and gives them workers, as the scheduler says.
+//! Carries out the scheduler's decisions: starts jobs and gives them workers.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use std::sync::atomic::AtomicU32;
 use shared::clock;
 use shared::job::Mode;
 
-use super::super::ask::Refused;
 use super::super::at_work::Assignment;
-use super::super::news::How;
-use super::super::schedule::{self, Claim, Move};
+use super::super::event::JobEnd;
+use super::super::request::Refused;
+use super::super::schedule::{self, Change, Claim};
 use super::StateLoop;
-use super::job::{After, Live};
+use super::job::{AfterDrain, RunningJob};
 use crate::runtime::{Control, Steering, cpus, descriptors};
 use crate::units;
 use crate::view::{JobId, JobState};
 
-/// Most worker processes; as on the command line.
+/// Most worker processes, as on the command line.
 const WORKERS_MAX: u32 = 1024;
 
-/// How many workers that is: no more than there are descriptors for, jobs and spares alike.
+/// Resolves the number of workers. The limit on open files must have room for all of them, spares included.
 pub(super) fn count(workers: Option<NonZeroU32>) -> u32 {
     let wanted = workers.unwrap_or_else(cpus::usable_cpus).get();
     let fits = fitting(wanted);
@@ -28,50 +28,52 @@ pub(super) fn count(workers: Option<NonZeroU32>) -> u32 {
         tracing::warn!(
             workers = fits,
             wanted,
-            "the limit on open files leaves no room for more; raise it with ulimit -n"
+            "fewer workers than configured: the limit on open files allows no more; raise it with ulimit -n"
         );
     }
     fits
 }
 
-/// As many of these workers as the limit on open files leaves room for.
+/// Reduces a number of workers to what the limit on open files allows.
 fn fitting(wanted: u32) -> u32 {
     descriptors::fit(descriptors::raise_limit(), wanted, 1).0
 }
 
 impl StateLoop {
-    /// Does what the scheduler says; nothing, where all is as it should be.
+    /// Carries out the scheduler's decisions.
     pub(super) fn share(&mut self) {
         if !self.stopping {
             let claims: Vec<Claim> = self.jobs.values().filter_map(super::Job::claim).collect();
-            for act in schedule::moves(self.workers, self.parts.config.jobs_max.get(), &claims) {
+            for act in schedule::changes(self.workers, self.parts.config.jobs_max.get(), &claims) {
                 match act {
-                    Move::Start(id, workers) => self.start(id, workers),
-                    Move::Allot(id, workers) => {
-                        if let Some(live) = self.jobs.get(&id).and_then(|job| job.live.as_ref()) {
-                            live.allot(workers);
-                            // It may be over already, and its last word on the way.
-                            let _ = live.controller.steer(Steering::Allotted);
+                    Change::Start(id, workers) => self.start(id, workers),
+                    Change::Allot(id, workers) => {
+                        if let Some(running) = self.jobs.get(&id).and_then(|job| job.running.as_ref()) {
+                            running.allot(workers);
+                            // Fails if the run has just ended; its event is on the way.
+                            let _ = running.controller.steer(Steering::Allotted);
                         }
                     }
-                    Move::SendBack(id) => self.drain(id, After::Queue),
+                    Change::Requeue(id) => self.drain(id, AfterDrain::Queue),
                 }
             }
         }
         self.keep_spares();
     }
 
-    /// What the jobs do not have is kept ready for them.
+    /// Keeps the workers that no job has as spares.
     fn keep_spares(&mut self) {
         let held: u32 = self
             .jobs
             .values()
-            .filter_map(|job| job.live.as_ref())
-            .map(|live| if live.draining.is_some() { live.alive } else { live.alive.max(live.allotted()) })
+            .filter_map(|job| job.running.as_ref())
+            .map(|running| {
+                if running.draining.is_some() { running.alive } else { running.alive.max(running.allotted()) }
+            })
             .sum();
         let spare = if self.stopping { 0 } else { self.workers.saturating_sub(held) };
-        if self.spares_kept != Some(spare) {
-            self.spares_kept = Some(spare);
+        if self.spares_requested != Some(spare) {
+            self.spares_requested = Some(spare);
             self.parts.spares.keep(spare);
         }
     }
@@ -80,22 +82,22 @@ impl StateLoop {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let allotted = Arc::new(AtomicU32::new(workers));
         let (controller, control) = Control::new(Some(Arc::clone(&allotted)));
-        let errand = match self.parts.store.errand(id) {
-            Ok(errand) => errand,
+        let input = match self.parts.store.input(id) {
+            Ok(input) => input,
             Err(error) => {
-                let how = How::Failed(error.to_string(), None);
-                return self.ended(id, how, 0);
+                let end = JobEnd::Failed(error.to_string(), None);
+                return self.handle_end(id, end, 0);
             }
         };
-        job.kept.state = JobState::Running;
-        job.kept.error = None;
-        if job.kept.started_at.is_none() {
-            job.kept.started_at = Some(now());
+        job.row.state = JobState::Running;
+        job.row.error = None;
+        if job.row.started_at.is_none() {
+            job.row.started_at = Some(now());
         }
-        job.live = Some(Live::new(controller.clone(), allotted));
+        job.running = Some(RunningJob::new(controller.clone(), allotted));
         let assignment = Assignment {
             id,
-            errand,
+            input,
             output: self.parts.store.records(id),
             allowed: self.parts.config.allowed.clone(),
             memory_bytes_max: self.parts.config.worker_memory_bytes,
@@ -103,42 +105,42 @@ impl StateLoop {
             hosts: self.hosts.clone(),
             control,
             committed: Arc::clone(&job.committed),
-            news: self.parts.tell.clone(),
+            events: self.parts.event_sender.clone(),
         };
         tracing::info!(job = id.0, workers, "started");
         self.tick_due = clock::now();
         self.listen(controller);
         self.keep(id);
         if let Err(error) = assignment.start() {
-            let how = How::Blocked(format!("no thread for it: {error}"));
-            self.ended(id, how, 0);
+            let end = JobEnd::Blocked(format!("cannot start its thread: {error}"));
+            self.handle_end(id, end, 0);
         }
     }
 
-    /// Tells a job to finish what is in flight.
-    pub(super) fn drain(&mut self, id: JobId, after: After) {
-        let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) else { return };
-        tracing::info!(job = id.0, then = %after, "finishing what is in flight");
-        if live.draining.replace(after).is_none() {
-            // It may be over already, and its last word on the way.
-            let _ = live.controller.stop(nix::libc::SIGTERM);
+    /// Tells a job to finish its targets in flight.
+    pub(super) fn drain(&mut self, id: JobId, after: AfterDrain) {
+        let Some(running) = self.jobs.get_mut(&id).and_then(|job| job.running.as_mut()) else { return };
+        tracing::info!(job = id.0, then = %after, "finishing the targets in flight");
+        if running.draining.replace(after).is_none() {
+            // Fails if the run has just ended; its event is on the way.
+            let _ = running.controller.stop(nix::libc::SIGTERM);
         }
         self.keep(id);
     }
 
-    pub(super) fn began(&mut self, id: JobId, mode: Mode, wants: u32) {
-        if let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) {
-            (live.mode, live.wants) = (Some(mode), wants);
+    pub(super) fn handle_start(&mut self, id: JobId, mode: Mode, wants: u32) {
+        if let Some(running) = self.jobs.get_mut(&id).and_then(|job| job.running.as_mut()) {
+            (running.mode, running.wants) = (Some(mode), wants);
         }
     }
 
-    pub(super) fn counted(&mut self, id: JobId, alive: u32) {
-        if let Some(live) = self.jobs.get_mut(&id).and_then(|job| job.live.as_mut()) {
-            live.alive = alive;
+    pub(super) fn handle_processes(&mut self, id: JobId, alive: u32) {
+        if let Some(running) = self.jobs.get_mut(&id).and_then(|job| job.running.as_mut()) {
+            running.alive = alive;
         }
     }
 
-    /// Sets how many workers there are to be.
+    /// Sets the number of workers.
     pub(super) fn scale(&mut self, workers: Option<u32>) -> Result<u32, Refused> {
         if self.stopping {
             return Err(Refused::Stopping);
@@ -146,13 +148,13 @@ impl StateLoop {
         let wanted = workers.unwrap_or_else(|| count(None));
         if !(1..=WORKERS_MAX).contains(&wanted) {
             return Err(Refused::Invalid(format!(
-                "\"count\" takes auto or a whole number from 1 to {WORKERS_MAX}, not {wanted}"
+                "\"count\" must be auto or a whole number from 1 to {WORKERS_MAX}, not {wanted}"
             )));
         }
         let fits = fitting(wanted);
         if fits < wanted {
             return Err(Refused::Invalid(format!(
-                "the limit on open files leaves room for {}, not {wanted}; raise it with ulimit -n",
+                "cannot run {wanted} workers: the limit on open files allows {}; raise it with ulimit -n",
                 units::counted(fits.into(), "worker")
             )));
         }
@@ -163,7 +165,7 @@ impl StateLoop {
     }
 }
 
-/// Now, as it is kept and shown.
+/// The current time as RFC 3339.
 pub(super) fn now() -> String {
     humantime::format_rfc3339_seconds(clock::wall()).to_string()
 }

@@ -1,4 +1,4 @@
-//! Writes the board, and tells whoever listens.
+//! Writes the board and notifies listeners.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,18 +7,18 @@ use std::sync::{Arc, PoisonError};
 use shared::clock;
 use supervisor_core::pool::Standing;
 
-use super::super::board::{Event, Records};
+use super::super::board::{Records, Update};
 use super::StateLoop;
 use super::job::Job;
-use crate::runtime::WorkerLook;
+use crate::runtime::WorkerSnapshot;
 use crate::units;
 use crate::view::{HostView, JobId, JobState, ServiceView, WorkerState, WorkerView};
 
-/// Hosts on the board.
+/// Most hosts on the board.
 const HOSTS_SHOWN: usize = 200;
 
 impl StateLoop {
-    /// A job came, or changed.
+    /// Publishes a job that is new or has changed.
     pub(super) fn show_job(&self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         let view = Arc::new(job.view());
@@ -27,34 +27,34 @@ impl StateLoop {
         let mut jobs = board.jobs.write().unwrap_or_else(PoisonError::into_inner);
         let before = jobs.insert(id, (Arc::clone(&view), records));
         drop(jobs);
-        // What is shown first is new, and counted there, or was counted by the service before this one.
+        // A job without an earlier version was counted at its submission, or by an earlier process.
         if let Some((before, _)) = before {
             board.metrics.job_changed(Some(&before), &view);
         }
-        self.parts.service.tell(Event::Job(view));
+        self.parts.service.publish(Update::Job(view));
     }
 
-    /// A job is gone.
+    /// Publishes the removal of a job.
     pub(super) fn hide_job(&self, id: JobId) {
         let board = self.parts.service.board();
         board.jobs.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    /// What changes by itself.
+    /// Publishes workers, hosts and the service.
     pub(super) fn show_all(&self) {
         let board = self.parts.service.board();
         *board.workers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.worker_views());
         *board.hosts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(self.host_views());
         let service = Some(Arc::new(self.service_view()));
         *board.service.write().unwrap_or_else(PoisonError::into_inner) = service;
-        self.parts.service.tell(Event::Pulse);
+        self.parts.service.publish(Update::Pulse);
     }
 
     fn worker_views(&self) -> Vec<WorkerView> {
         let of_job = |job: &Job| {
-            let sight = job.live.as_ref().and_then(|live| live.sight.as_ref());
-            let id = job.kept.id;
-            let looks = sight.map(|sight| sight.workers.as_slice()).unwrap_or_default();
+            let progress = job.running.as_ref().and_then(|running| running.progress.as_ref());
+            let id = job.row.id;
+            let looks = progress.map(|progress| progress.workers.as_slice()).unwrap_or_default();
             looks.iter().map(|look| at_work(id, look)).collect::<Vec<_>>()
         };
         let mut views: Vec<_> = self.jobs.values().flat_map(of_job).collect();
@@ -63,11 +63,11 @@ impl StateLoop {
         views
     }
 
-    /// What all jobs see of each host, together.
+    /// Returns the hosts, summed over all jobs.
     fn host_views(&self) -> Vec<HostView> {
-        let sights = self.jobs.values().filter_map(|job| job.live.as_ref()?.sight.as_ref());
+        let progress = self.jobs.values().filter_map(|job| job.running.as_ref()?.progress.as_ref());
         let mut hosts: BTreeMap<&str, HostView> = BTreeMap::new();
-        for look in sights.flat_map(|sight| &sight.hosts) {
+        for look in progress.flat_map(|progress| &progress.hosts) {
             let host = hosts.entry(&look.name).or_insert_with(|| HostView {
                 host: look.name.to_string(),
                 in_flight: 0,
@@ -89,7 +89,7 @@ impl StateLoop {
 
     fn service_view(&self) -> ServiceView {
         let now = clock::now();
-        let restarts = self.jobs.values().filter_map(|job| job.live.as_ref()?.sight.as_ref());
+        let restarts = self.jobs.values().filter_map(|job| job.running.as_ref()?.progress.as_ref());
         ServiceView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -99,18 +99,18 @@ impl StateLoop {
             stopping: self.stopping,
             rss_bytes: clock::resident().now_bytes,
             cpu_s: clock::process_cpu().as_secs_f64(),
-            restarts: self.restarts + restarts.map(|sight| sight.restarts).sum::<u64>(),
+            restarts: self.restarts + restarts.map(|progress| progress.restarts).sum::<u64>(),
             warnings: self.parts.store.notes().to_vec(),
         }
     }
 
-    /// For `systemctl status`.
+    /// Returns the status for `systemctl status`.
     pub(super) fn status(&self) -> String {
-        let lives = || self.jobs.values().filter_map(|job| job.live.as_ref());
+        let lives = || self.jobs.values().filter_map(|job| job.running.as_ref());
         let running = units::counted(lives().count() as u64, "job");
         if self.stopping {
-            let sights = lives().filter_map(|live| live.sight.as_ref());
-            let in_flight = sights.map(|sight| sight.counts.in_flight).sum();
+            let progress = lives().filter_map(|running| running.progress.as_ref());
+            let in_flight = progress.map(|progress| progress.counts.in_flight).sum();
             return format!("stopping: {running} finishing {} in flight", units::counted(in_flight, "input"));
         }
         let waiting = self.jobs.values().filter(|job| job.state() == JobState::Queued).count();
@@ -118,7 +118,7 @@ impl StateLoop {
     }
 }
 
-fn at_work(job: JobId, look: &WorkerLook) -> WorkerView {
+fn at_work(job: JobId, look: &WorkerSnapshot) -> WorkerView {
     let reading = &look.reading;
     let since_us = clock::monotonic_us().saturating_sub(reading.since_us);
     #[expect(clippy::cast_precision_loss, reason = "microseconds that one target takes")]
@@ -145,7 +145,7 @@ fn at_work(job: JobId, look: &WorkerLook) -> WorkerView {
 }
 
 fn spare(pid: u32) -> WorkerView {
-    // It writes nothing into its black box before it has work.
+    // A spare writes nothing to its black box, so read its memory from /proc.
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
     let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     WorkerView {

@@ -1,109 +1,113 @@
-//! What the system asks for: stop, renew, more or fewer workers.
+//! Handles signals: stop, reload, more or fewer workers.
 
 use std::time::{Duration, Instant};
 
 use shared::clock;
 
-use crate::runtime::{Steering, Told};
+use crate::runtime::{Signal, Steering};
 
 use super::StateLoop;
-use super::job::After;
+use super::job::AfterDrain;
 use super::share::count;
 use crate::config::ServiceConfig;
 
-/// Time between two words to systemd that stopping goes on.
+/// Time between two notifications to systemd that stopping is in progress.
 const EXTEND_EVERY: Duration = Duration::from_secs(5);
 
-/// What systemd is asked for each time. How long all of it takes is up to the jobs, each of which ends
-/// itself after its own grace; a service that stands still meanwhile is ended after this.
+/// The time that systemd is asked for each time. The jobs, which have their own grace periods, determine how
+/// long stopping takes. A service that hangs is killed after this time.
 const EXTENSION: Duration = Duration::from_secs(30);
 
 impl StateLoop {
-    pub(super) fn told(&mut self, told: Told) {
-        match told {
-            // The runs are told without us.
-            Told::Child => {}
-            Told::Stop(signal) => self.stop(signal),
-            Told::Renew => self.renew(),
-            // Out of range: then that is that.
-            Told::Grow => drop(self.scale(Some(self.workers + 1))),
-            Told::Shrink => drop(self.scale(Some(self.workers - 1))),
+    pub(super) fn handle_signal(&mut self, signal: Signal) {
+        match signal {
+            // The signal thread notifies the runs itself.
+            Signal::Child => {}
+            Signal::Stop(signal) => self.stop(signal),
+            Signal::Renew => self.renew(),
+            // A number out of range is ignored.
+            Signal::Grow => drop(self.scale(Some(self.workers + 1))),
+            Signal::Shrink => drop(self.scale(Some(self.workers - 1))),
         }
     }
 
-    /// The first time, jobs finish what is in flight and go on at the next start; the second time,
-    /// they stop at once, and what was in flight is done again.
+    /// Stops the service. On the first signal, jobs finish their targets in flight and continue at the next
+    /// start. On the second, they stop at once, and targets in flight are processed again later.
     fn stop(&mut self, signal: i32) {
-        let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
-        let running: Vec<_> = self.jobs.values().filter(|job| job.live.is_some()).collect();
+        let name = supervisor_core::pool::signal_name(signal).unwrap_or("signal");
+        let running: Vec<_> = self.jobs.values().filter(|job| job.running.is_some()).collect();
         if self.stopping {
             tracing::warn!("{name} again: stopping at once");
-            for live in running.iter().filter_map(|job| job.live.as_ref()) {
-                // It may be over already, and its last word on the way.
-                let _ = live.controller.stop(signal);
+            for running in running.iter().filter_map(|job| job.running.as_ref()) {
+                // Fails if the run has just ended; its event is on the way.
+                let _ = running.controller.stop(signal);
             }
             return;
         }
-        tracing::info!(running = running.len(), "{name}: finishing what is in flight");
+        tracing::info!(running = running.len(), "{name}: finishing the targets in flight");
         self.notify.stopping();
         self.stopping = true;
         self.extend_due = Some(clock::now());
         let undrained: Vec<_> =
-            running.iter().filter(|job| !job.is_leaving()).map(|job| job.kept.id).collect();
+            running.iter().filter(|job| !job.is_leaving()).map(|job| job.row.id).collect();
         for id in undrained {
-            self.drain(id, After::Queue);
+            self.drain(id, AfterDrain::Queue);
         }
     }
 
-    /// Asks systemd for patience while what is in flight is being finished.
+    /// Asks systemd for more time while targets in flight are finished.
     pub(super) fn extend(&mut self, now: Instant) {
         if self.extend_due.is_some_and(|due| due <= now) && self.broken.is_none() {
-            self.said = self.status();
-            self.notify.extend(&self.said, EXTENSION);
+            self.last_status = self.status();
+            self.notify.extend(&self.last_status, EXTENSION);
             self.extend_due = Some(now + EXTEND_EVERY);
         }
     }
 
-    /// Goes on with what is installed and configured now: the settings, other workers, one at a time,
-    /// and the API's own files.
+    /// Reloads settings, the API's token and certificate, and replaces all workers, one at a time.
     fn renew(&mut self) {
         self.notify.reloading();
-        tracing::info!("reading the settings and the API's files again, replacing all workers one at a time");
-        match (self.parts.again)() {
+        tracing::info!("reloading settings and the API's files, and replacing all workers one at a time");
+        match (self.parts.reload_settings)() {
             Ok(config) => self.settle(config),
-            Err(why) => tracing::error!(%why, "the settings stay as they were"),
+            Err(why) => tracing::error!(%why, "cannot reload the settings; keeping the old ones"),
         }
         match self.endpoint.as_ref().map(|endpoint| endpoint.reload()) {
-            Some(Ok(())) => tracing::info!("token and certificate were read again"),
-            Some(Err(why)) => tracing::error!(%why, "the API goes on with the files it had"),
+            Some(Ok(())) => tracing::info!("reloaded token and certificate"),
+            Some(Err(why)) => {
+                tracing::error!(%why, "cannot reload token and certificate; keeping the old ones")
+            }
             None => {}
         }
         self.parts.spares.renew();
-        for live in self.jobs.values().filter_map(|job| job.live.as_ref()) {
-            // It may be over already, and its last word on the way.
-            let _ = live.controller.steer(Steering::Roll);
+        for running in self.jobs.values().filter_map(|job| job.running.as_ref()) {
+            // Fails if the run has just ended; its event is on the way.
+            let _ = running.controller.steer(Steering::Roll);
         }
-        self.said = self.status();
-        self.notify.ready(&self.said);
+        self.last_status = self.status();
+        self.notify.ready(&self.last_status);
     }
 
-    /// Takes over of new settings what can change while it runs.
+    /// Applies the new settings that can change while the service runs.
     fn settle(&mut self, new: ServiceConfig) {
         let fixed = self.parts.config.fixed_changes(&new);
         if !fixed.is_empty() {
-            tracing::warn!(keys = fixed.join(" "), "changed settings that take effect at the next start");
+            tracing::warn!(
+                keys = fixed.join(" "),
+                "some changed settings take effect only at the next start"
+            );
         }
         let old = self.parts.config.take_changes(new);
         let config = &self.parts.config;
         if config.allowed != old.allowed {
-            self.parts.clerk.allow(config.allowed.clone());
+            self.parts.disk.allow(config.allowed.clone());
         }
-        // A number that somebody has asked for since holds, unless the settings say another one than before.
+        // A number set by request or signal stays, unless the number in the settings has changed.
         if config.workers != old.workers && !self.stopping {
             self.workers = count(config.workers);
         }
         if self.parts.config != old {
-            tracing::info!(workers = self.workers, "new settings");
+            tracing::info!(workers = self.workers, "applied new settings");
         }
         (self.expiry_due, self.tick_due) = (clock::now(), clock::now());
     }

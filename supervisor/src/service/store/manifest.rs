@@ -1,7 +1,7 @@
-//! What a job's directory says about the job, so that it can be taken over if its row is lost.
+//! The files in a job's directory that describe the job, so that it can be recovered if its row is lost.
 //!
-//! `job.json` says what is to be done. It is on the disk before the job is answered for, and never
-//! changes. `state.json` is the row as it was last kept. It is not waited for: the row is on the disk.
+//! `job.json` is the submission. It is on disk before the submission is answered, and never changes.
+//! `state.json` is a copy of the row. It is not synced, because the row is.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,17 +11,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::ask::Idempotency;
-use super::{Kept, New};
+use super::super::request::Idempotency;
+use super::{JobRow, NewJob};
 use crate::view::{JobCounts, JobId, JobState};
 
-/// What is to be done.
+/// The submission.
 const JOB: &str = "job.json";
 
-/// How far it is.
+/// The copy of the row.
 const STATE: &str = "state.json";
 
-/// A job as it was handed in.
+/// A submitted job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct JobFile {
     pub(super) id: JobId,
@@ -37,7 +37,7 @@ pub(super) struct JobFile {
 }
 
 impl JobFile {
-    pub(super) fn of(id: JobId, new: &New<'_>) -> Self {
+    pub(super) fn of(id: JobId, new: &NewJob<'_>) -> Self {
         Self {
             id,
             name: new.name.map(str::to_owned),
@@ -52,9 +52,9 @@ impl JobFile {
         }
     }
 
-    /// The row of this job before anything was done.
-    pub(super) fn queued(&self) -> Kept {
-        Kept {
+    /// Returns the initial row of this job.
+    pub(super) fn queued(&self) -> JobRow {
+        JobRow {
             id: self.id,
             name: self.name.clone(),
             command: self.command.clone(),
@@ -75,39 +75,39 @@ impl JobFile {
     }
 }
 
-/// Writes `job.json`, on the disk when this returns.
+/// Writes and syncs `job.json`.
 pub(super) fn write_job(directory: &Path, job: &JobFile) -> io::Result<()> {
     replace(directory, JOB, &serde_json::to_vec(job)?, true)?;
     File::open(directory)?.sync_all()
 }
 
-/// Writes both files for a job that has a row, which is on the disk.
-pub(super) fn write_both(directory: &Path, job: &JobFile, state: &Kept) -> io::Result<()> {
+/// Writes both files for a job whose row is on disk.
+pub(super) fn write_both(directory: &Path, job: &JobFile, state: &JobRow) -> io::Result<()> {
     replace(directory, JOB, &serde_json::to_vec(job)?, false)?;
     write_state(directory, state)
 }
 
 /// Writes `state.json`.
-pub(super) fn write_state(directory: &Path, state: &Kept) -> io::Result<()> {
+pub(super) fn write_state(directory: &Path, state: &JobRow) -> io::Result<()> {
     replace(directory, STATE, &serde_json::to_vec(state)?, false)
 }
 
-/// What `job.json` says, if it can be read.
+/// Reads `job.json`, if possible.
 pub(super) fn read_job(directory: &Path) -> Option<JobFile> {
     serde_json::from_slice(&fs::read(directory.join(JOB)).ok()?).ok()
 }
 
-/// Whether there is a `job.json`.
+/// Whether `job.json` exists.
 pub(super) fn has_job(directory: &Path) -> bool {
     directory.join(JOB).exists()
 }
 
-/// What `state.json` says, if it can be read.
-pub(super) fn read_state(directory: &Path) -> Option<Kept> {
+/// Reads `state.json`, if possible.
+pub(super) fn read_state(directory: &Path) -> Option<JobRow> {
     serde_json::from_slice(&fs::read(directory.join(STATE)).ok()?).ok()
 }
 
-/// The file has its old contents or its new ones, whenever this process ends.
+/// Replaces a file atomically: after a crash it has its old or its new content.
 fn replace(directory: &Path, name: &str, contents: &[u8], sync: bool) -> io::Result<()> {
     let new = directory.join(format!("{name}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;

@@ -1,11 +1,11 @@
-//! Brings `state.db` and the directories of jobs together at the start.
+//! Makes `state.db` and the job directories agree at the start.
 //!
-//! Neither is trusted to be whole: the database may be missing, emptied or damaged, and rows may
-//! be lost with its write-ahead file. A job without a row is taken over from its directory. What
-//! cannot be understood goes into a directory of its own under `set-aside`, and is named.
+//! Either may be incomplete: the database may be missing, emptied or damaged, and rows may be lost with its
+//! write-ahead file. A job without a row is recovered from its directory. What cannot be understood is moved
+//! to a new directory below `set-aside`, and reported.
 //!
-//! Invariant: nothing is removed here but what was decided to be removed before (`trash`), uploads
-//! that nobody was answered for (`incoming`), and directories with nothing in them.
+//! Invariant: nothing is removed here except jobs that were removed before (`trash`), uploads of unanswered
+//! submissions (`incoming`), and empty directories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -18,37 +18,37 @@ use shared::clock;
 
 use super::manifest::{self, JobFile};
 use super::rows::Rows;
-use super::{Kept, StoreError, entries, make_directory, remove, rows, schema};
+use super::{JobRow, StoreError, entries, make_directory, remove, rows, schema};
 use crate::view::JobId;
 
-/// Where things are put that are not understood.
+/// The directory for files that are not understood.
 const SET_ASIDE: &str = "set-aside";
 
-/// The database and what SQLite keeps beside it.
+/// The files of the database.
 const DATABASE: [&str; 3] = ["state.db", "state.db-wal", "state.db-shm"];
 
-/// Jobs that are named in one sentence.
+/// Most jobs to name in a message.
 const NAMED_MAX: usize = 20;
 
-/// Numbers that jobs never reach.
+/// Job numbers are below this.
 const NUMBERS_END: u64 = 1 << 62;
 
-/// A job from whatever it was found in.
-type Found = (JobFile, Kept);
+/// A job as it was found in the database or its directory.
+type Found = (JobFile, JobRow);
 
-/// An open database, and what was found out on the way there.
-pub(super) struct Opened {
+/// An open database, and what opening it found.
+pub(super) struct OpenDatabase {
     connection: Connection,
     rows: Rows,
-    place: Place,
-    /// What can be read of a database that was set aside.
+    place: StateDirectory,
+    /// Jobs that could be read from a damaged database that was set aside.
     salvaged: BTreeMap<JobId, Found>,
     notes: Vec<String>,
 }
 
-/// Opens the database in `directory`, or a new one if what is there is damaged.
-pub(super) fn open(directory: &Path) -> Result<Opened, StoreError> {
-    let mut place = Place { directory: directory.to_owned(), aside: None };
+/// Opens the database in `directory`, or creates a new one if it is damaged.
+pub(super) fn open(directory: &Path) -> Result<OpenDatabase, StoreError> {
+    let mut place = StateDirectory { directory: directory.to_owned(), aside: None };
     let (mut salvaged, mut notes) = (BTreeMap::new(), Vec::new());
     let path = directory.join("state.db");
     let length = |name: &str| fs::metadata(directory.join(name)).map_or(0, |found| found.len());
@@ -56,27 +56,31 @@ pub(super) fn open(directory: &Path) -> Result<Opened, StoreError> {
         // SQLite removes the write-ahead file of an empty database.
         let aside = place.set_database_aside()?;
         notes.push(format!(
-            "{} is missing or empty; what was beside it is in {}",
+            "{} is missing or empty; its other files were moved to {}",
             path.display(),
             aside.display()
         ));
     } else if length("state.db-wal") > 0 {
-        // The service was killed. What follows a damaged frame is dropped without a word.
+        // The service was killed. SQLite silently drops what follows a damaged frame, so keep a copy.
         place.copy_database()?;
     }
     let (connection, rows) = match read(&path) {
         Err(StoreError::Database { cause, .. }) if is_damage(&cause) => {
             let aside = place.set_database_aside()?;
             salvaged = salvage(&aside.join("state.db"));
-            notes.push(format!("{} is damaged ({cause}); it is in {}", path.display(), aside.display()));
+            notes.push(format!(
+                "{} is damaged ({cause}) and was moved to {}",
+                path.display(),
+                aside.display()
+            ));
             read(&path)?
         }
         opened => opened?,
     };
-    Ok(Opened { connection, rows, place, salvaged, notes })
+    Ok(OpenDatabase { connection, rows, place, salvaged, notes })
 }
 
-/// Opens the database, a new one if there is none, and reads it whole.
+/// Opens the database, or creates one, and reads all of it.
 fn read(path: &Path) -> Result<(Connection, Rows), StoreError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -90,7 +94,7 @@ fn read(path: &Path) -> Result<(Connection, Rows), StoreError> {
     Ok((connection, rows))
 }
 
-/// Whether the file is at fault, and not the system around it.
+/// Whether the error shows a damaged file, rather than a problem of the system.
 fn is_damage(cause: &rusqlite::Error) -> bool {
     match cause.sqlite_error_code() {
         Some(code) => {
@@ -100,20 +104,20 @@ fn is_damage(cause: &rusqlite::Error) -> bool {
     }
 }
 
-/// The jobs that can still be read in a damaged database.
+/// Returns the jobs that can still be read from a damaged database.
 fn salvage(path: &Path) -> BTreeMap<JobId, Found> {
-    // It stays as it was found.
+    // Read-only, so that the file stays unchanged.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut found = Rows::default();
     if let Ok(connection) = Connection::open_with_flags(path, flags) {
-        // It is known to be damaged.
+        // Errors are expected in a damaged file.
         let _ = rows::read_into(&mut found, &connection);
     }
-    found.good.into_iter().map(|(job, kept)| (job.id, (job, kept))).collect()
+    found.good.into_iter().map(|(job, row)| (job.id, (job, row))).collect()
 }
 
-impl Opened {
-    /// Makes rows and directories agree; what there is to say about it.
+impl OpenDatabase {
+    /// Makes rows and directories agree, and returns messages about the changes.
     pub(super) fn reconcile(mut self) -> Result<(Connection, Vec<String>), StoreError> {
         sweep(&self.place.directory)?;
         let trash = self.empty_trash()?;
@@ -124,20 +128,20 @@ impl Opened {
             let copy = self.place.aside()?;
             let copy = copy.display();
             self.notes.push(format!(
-                "the row of job {id} cannot be read ({why}); the database as it was is in {copy}"
+                "cannot read the row of job {id} ({why}); a copy of the old database is in {copy}"
             ));
             rows::delete(&self.connection, id).map_err(|cause| self.wrong(cause))?;
         }
         let good = || found.good.iter().filter(|(job, _)| !trash.contains(&job.id));
-        for (job, kept) in good() {
-            self.compare(job, kept)?;
+        for (job, row) in good() {
+            self.compare(job, row)?;
         }
         let known: BTreeSet<JobId> = good().map(|(job, _)| job.id).collect();
         let directories = directories(&self.place.directory.join("jobs"))?;
         rows::reserve(&self.connection, directories.keys().max().copied())
             .map_err(|cause| self.wrong(cause))?;
         for (&id, path) in directories.iter().filter(|(id, _)| !known.contains(*id)) {
-            // A crash while a job was taken in leaves one with nothing in it.
+            // A crash during a submission leaves an empty directory.
             if fs::remove_dir(path).is_ok() {
                 continue;
             }
@@ -160,7 +164,7 @@ impl Opened {
         if !gone.is_empty() {
             let place = self.place.directory.join("jobs");
             self.notes.push(format!(
-                "the directories of these jobs are not in {}: {}",
+                "the directories of these jobs are missing in {}: {}",
                 place.display(),
                 named(&gone)
             ));
@@ -172,18 +176,19 @@ impl Opened {
         if !adopted.is_empty() {
             let copy = self.place.aside.as_ref().filter(|aside| aside.join("state.db").exists());
             let copy = copy.map_or_else(String::new, |aside| {
-                format!("; the database as it was is in {}", aside.display())
+                format!("; a copy of the old database is in {}", aside.display())
             });
-            self.notes.push(format!("taken over from their directories: jobs {}{copy}", named(adopted)));
+            self.notes.push(format!("recovered from their directories: jobs {}{copy}", named(adopted)));
         }
         if let Some(place) = self.place.aside.as_ref().filter(|_| !aside.is_empty()) {
             let (jobs, place) = (named(aside), place.display());
-            self.notes
-                .push(format!("nothing says what these were to do: jobs {jobs}; their files are in {place}"));
+            self.notes.push(format!(
+                "cannot recover jobs {jobs}: their submission is lost; their files were moved to {place}"
+            ));
         }
     }
 
-    /// What is decided to be removed is removed for good, also if its row is still there.
+    /// Deletes the removed jobs, including rows that still exist.
     fn empty_trash(&self) -> Result<BTreeSet<JobId>, StoreError> {
         let trash = directories(&self.place.directory.join("trash"))?;
         for (id, path) in &trash {
@@ -193,38 +198,38 @@ impl Opened {
         Ok(trash.into_keys().collect())
     }
 
-    /// A row that is older than what its directory says, by a kill or by damage, is brought up to date;
-    /// a directory of an earlier version is told what its row says.
-    fn compare(&self, job: &JobFile, kept: &Kept) -> Result<(), StoreError> {
+    /// Updates a row that is older than its directory after a kill or damage, and writes the files that a
+    /// directory of an earlier version lacks.
+    fn compare(&self, job: &JobFile, row: &JobRow) -> Result<(), StoreError> {
         let directory = self.place.directory.join("jobs").join(job.id.to_string());
-        let ended = |kept: &Kept| kept.state.has_ended() && kept.finished_at.is_some();
-        if let Some(state) = manifest::read_state(&directory).filter(|state| ended(state) && !ended(kept)) {
-            rows::update(&self.connection, &Kept { id: job.id, ..state })
+        let ended = |row: &JobRow| row.state.has_ended() && row.finished_at.is_some();
+        if let Some(state) = manifest::read_state(&directory).filter(|state| ended(state) && !ended(row)) {
+            rows::update(&self.connection, &JobRow { id: job.id, ..state })
                 .map_err(|cause| self.wrong(cause))?;
         }
         if directory.is_dir() && !manifest::has_job(&directory) {
             let wrong = |cause| StoreError::Directory { path: directory.clone(), cause };
-            manifest::write_both(&directory, job, kept).map_err(wrong)?;
+            manifest::write_both(&directory, job, row).map_err(wrong)?;
         }
         Ok(())
     }
 
-    /// What a directory without a row holds.
+    /// Reads the job of a directory without a row.
     fn find(&mut self, id: JobId, path: &Path) -> Option<Found> {
-        let (row, state) = self.salvaged.remove(&id).unzip();
-        let job = JobFile { id, ..manifest::read_job(path).or(row)? };
-        // What a row says is as good: a job that has ended must not begin again.
-        let kept =
-            manifest::read_state(path).or(state).map_or_else(|| job.queued(), |kept| Kept { id, ..kept });
-        Some((job, kept))
+        let (salvaged, state) = self.salvaged.remove(&id).unzip();
+        let job = JobFile { id, ..manifest::read_job(path).or(salvaged)? };
+        // Fall back to a salvaged row, so that an ended job does not start again.
+        let row =
+            manifest::read_state(path).or(state).map_or_else(|| job.queued(), |row| JobRow { id, ..row });
+        Some((job, row))
     }
 
-    fn insert(&mut self, path: &Path, (job, kept): &Found) -> Result<(), StoreError> {
+    fn insert(&mut self, path: &Path, (job, row): &Found) -> Result<(), StoreError> {
         let database = self.place.directory.join("state.db");
         let wrong = |cause| StoreError::Database { path: database.clone(), cause };
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrong)?;
-        rows::insert(&transaction, job, kept).map_err(wrong)?;
+        rows::insert(&transaction, job, row).map_err(wrong)?;
         transaction.commit().map_err(wrong)?;
         if manifest::has_job(path) {
             return Ok(());
@@ -237,14 +242,14 @@ impl Opened {
     }
 }
 
-/// The state directory, and where in it things are set aside by this start.
-struct Place {
+/// The state directory, and the `set-aside` directory of this start.
+struct StateDirectory {
     directory: PathBuf,
     aside: Option<PathBuf>,
 }
 
-impl Place {
-    /// The directory for what this start sets aside, which is new.
+impl StateDirectory {
+    /// Returns the new directory for what this start sets aside.
     fn aside(&mut self) -> Result<PathBuf, StoreError> {
         if let Some(aside) = &self.aside {
             return Ok(aside.clone());
@@ -270,7 +275,7 @@ impl Place {
         fs::rename(path, &to).map_err(|cause| StoreError::Directory { path: path.to_owned(), cause })
     }
 
-    /// Moves the database away; a copy that was made before goes, for this is the same.
+    /// Sets the database aside, and removes an earlier copy, which is the same.
     fn set_database_aside(&mut self) -> Result<PathBuf, StoreError> {
         let aside = self.aside()?;
         for name in DATABASE {
@@ -283,7 +288,7 @@ impl Place {
         Ok(aside)
     }
 
-    /// Copies the database, unless that was done before.
+    /// Copies the database, unless this start did so already.
     fn copy_database(&mut self) -> Result<(), StoreError> {
         if self.aside.is_some() {
             return Ok(());
@@ -299,7 +304,7 @@ impl Place {
         Ok(())
     }
 
-    /// The copy is not needed.
+    /// Removes the copy, which is not needed.
     fn nothing_was_lost(&mut self) {
         if let Some(aside) = self.aside.take() {
             for name in DATABASE {
@@ -311,7 +316,7 @@ impl Place {
     }
 }
 
-/// Takes away uploads that nobody was answered for. What is not named as ours are stays.
+/// Removes uploads of unanswered submissions. Entries with other names stay.
 fn sweep(directory: &Path) -> Result<(), StoreError> {
     for path in entries(&directory.join("incoming"))? {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -323,18 +328,18 @@ fn sweep(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The entries that are named by a job's number.
+/// Returns the entries whose name is a job number.
 fn directories(parent: &Path) -> Result<BTreeMap<JobId, PathBuf>, StoreError> {
     let number = |path: &Path| {
         let name = path.file_name()?.to_str()?;
-        // As they are written here: neither 007 nor a number that the database could not hold.
+        // Only the exact spelling: neither 007 nor a number that the database cannot hold.
         let id = name.parse().ok().filter(|id: &u64| id.to_string() == name && *id < NUMBERS_END)?;
         Some(JobId(id))
     };
     Ok(entries(parent)?.into_iter().filter_map(|path| Some((number(&path)?, path))).collect())
 }
 
-/// `1, 2, 3 and 4 more`.
+/// Lists job numbers, such as `1, 2, 3 and 4 more`.
 fn named(jobs: &[JobId]) -> String {
     let first: Vec<String> = jobs.iter().take(NAMED_MAX).map(ToString::to_string).collect();
     let more = jobs.len().saturating_sub(NAMED_MAX);

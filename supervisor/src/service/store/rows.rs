@@ -1,4 +1,4 @@
-//! The rows of `state.db`: how a job is written into one and read out of it.
+//! Reads and writes the rows of `state.db`.
 
 use std::path::PathBuf;
 
@@ -6,31 +6,31 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::ask::Idempotency;
-use super::Kept;
+use super::super::request::Idempotency;
+use super::JobRow;
 use super::manifest::JobFile;
 use crate::view::JobId;
 
-/// What is read of a job to go on with it.
+/// The columns of a [`JobRow`].
 pub(super) const COLUMNS: &str = "id, name, command, priority, state, submitted_at, started_at, finished_at, counts, \
                                   errors, summary, exit_code, error, retry_of, committed, bytes";
 
-/// All rows, each for itself.
+/// All rows.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) good: Vec<(JobFile, Kept)>,
-    /// Those that cannot be read, and why.
+    pub(super) good: Vec<(JobFile, JobRow)>,
+    /// Rows that cannot be read, and why.
     pub(super) bad: Vec<(JobId, String)>,
 }
 
-/// Reads all rows whole. One that cannot be read costs no other.
+/// Reads all rows. One unreadable row does not affect the others.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Rows> {
     let mut found = Rows::default();
     read_into(&mut found, connection)?;
     Ok(found)
 }
 
-/// The same, as far as it goes: what was read before the database failed is in `found`.
+/// Reads rows into `found` until the database fails.
 pub(super) fn read_into(found: &mut Rows, connection: &Connection) -> rusqlite::Result<()> {
     let statement =
         format!("SELECT {COLUMNS}, document, uploads, sender, idempotency_key, digest FROM jobs ORDER BY id");
@@ -46,29 +46,29 @@ pub(super) fn read_into(found: &mut Rows, connection: &Connection) -> rusqlite::
     Ok(())
 }
 
-fn whole(row: &Row<'_>) -> rusqlite::Result<(JobFile, Kept)> {
-    let kept = kept(row)?;
+fn whole(row: &Row<'_>) -> rusqlite::Result<(JobFile, JobRow)> {
+    let stored = job_row(row)?;
     let key: Option<String> = row.get(19)?;
     let idempotency = key.map(|key| Ok::<_, rusqlite::Error>(Idempotency { key, digest: row.get(20)? }));
     let job = JobFile {
-        id: kept.id,
-        name: kept.name.clone(),
-        command: kept.command.clone(),
-        priority: kept.priority,
-        submitted_at: kept.submitted_at.clone(),
-        retry_of: kept.retry_of,
+        id: stored.id,
+        name: stored.name.clone(),
+        command: stored.command.clone(),
+        priority: stored.priority,
+        submitted_at: stored.submitted_at.clone(),
+        retry_of: stored.retry_of,
         sender: row.get(18)?,
         idempotency: idempotency.transpose()?,
         document: json(row, 16)?,
         uploads: json::<Vec<PathBuf>>(row, 17)?,
     };
-    Ok((job, kept))
+    Ok((job, stored))
 }
 
 /// Reads [`COLUMNS`].
-pub(super) fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
+pub(super) fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     let number = |index| row.get::<_, i64>(index).map(i64::cast_unsigned);
-    Ok(Kept {
+    Ok(JobRow {
         id: JobId(number(0)?),
         name: row.get(1)?,
         command: row.get(2)?,
@@ -88,9 +88,9 @@ pub(super) fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
     })
 }
 
-/// Writes the row of a job that has its number already.
-pub(super) fn insert(connection: &Connection, job: &JobFile, kept: &Kept) -> rusqlite::Result<()> {
-    // Two directories may say that they were sent under one key; the first has it.
+/// Inserts the row of a job that already has a number.
+pub(super) fn insert(connection: &Connection, job: &JobFile, row: &JobRow) -> rusqlite::Result<()> {
+    // If two directories have the same idempotency key, the first keeps it.
     let key = job.idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
     let taken = connection
         .query_row("SELECT 1 FROM jobs WHERE idempotency_key = ?", [key], |_| Ok(()))
@@ -107,21 +107,21 @@ pub(super) fn insert(connection: &Connection, job: &JobFile, kept: &Kept) -> rus
             job.priority,
             text(&job.document),
             text(&job.uploads),
-            text(&kept.state),
+            text(&row.state),
             job.submitted_at,
-            text(&kept.counts),
-            text(&kept.errors),
+            text(&row.counts),
+            text(&row.errors),
             job.retry_of.map(|id| id.0.cast_signed()),
             idempotency.map(|idempotency| idempotency.key.as_str()),
             idempotency.map(|idempotency| idempotency.digest),
             job.sender,
         ],
     )?;
-    update(connection, kept)
+    update(connection, row)
 }
 
-/// Keeps a job as it is now.
-pub(super) fn update(connection: &Connection, job: &Kept) -> rusqlite::Result<()> {
+/// Updates the row of a job.
+pub(super) fn update(connection: &Connection, job: &JobRow) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "UPDATE jobs SET state = ?, started_at = ?, finished_at = ?, counts = ?, errors = ?, summary = ?,
          exit_code = ?, error = ?, committed = ?, bytes = ? WHERE id = ?",
@@ -143,12 +143,12 @@ pub(super) fn update(connection: &Connection, job: &Kept) -> rusqlite::Result<()
         .map(drop)
 }
 
-/// Takes a row away, if it is there.
+/// Deletes a row, if it exists.
 pub(super) fn delete(connection: &Connection, id: JobId) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM jobs WHERE id = ?", [id.0.cast_signed()]).map(drop)
 }
 
-/// The number of the next job, if nothing has a higher one.
+/// Returns the number of the next job, as far as the table knows.
 pub(super) fn next(connection: &Connection) -> rusqlite::Result<JobId> {
     let last = connection
         .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'", [], |row| row.get::<_, i64>(0))
@@ -156,7 +156,7 @@ pub(super) fn next(connection: &Connection) -> rusqlite::Result<JobId> {
     Ok(JobId(last.unwrap_or(0).cast_unsigned() + 1))
 }
 
-/// Makes sure that numbers up to `last` are not used for new jobs.
+/// Reserves the numbers up to `last`, so that no new job gets them.
 pub(super) fn reserve(connection: &Connection, last: Option<JobId>) -> rusqlite::Result<()> {
     let Some(last) = last.filter(|last| next(connection).is_ok_and(|next| next <= *last)) else {
         return Ok(());
@@ -179,6 +179,6 @@ fn parsed<T: DeserializeOwned>(index: usize, text: &str) -> rusqlite::Result<T> 
 }
 
 fn text(value: &impl Serialize) -> String {
-    // Keys are texts and numbers are finite: nothing here is what JSON could not hold.
+    // Cannot fail: keys are strings, and numbers are finite.
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! The tables of `state.db`, and how those of earlier versions become these.
+//! The tables of `state.db`, and the migrations from earlier versions.
 //!
-//! Each step leads from one schema to the next and never changes again: states of any earlier version
-//! are still out there. `PRAGMA user_version` says how many were taken.
+//! Each step migrates one schema to the next and never changes again, because databases of any earlier
+//! version may still exist. `PRAGMA user_version` is the number of steps taken.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::StoreError;
 
-/// Says in SQLite's own header whose file this is: `MUSS`.
+/// Identifies the file in SQLite's header: `MUSS`.
 const APPLICATION_ID: i32 = 0x4d55_5353;
 
-/// From nothing to the newest schema.
+/// The migrations, from an empty database to the newest schema.
 const STEPS: [&str; 1] = ["
     CREATE TABLE jobs (
         -- Never used again, not even when its job is gone.
@@ -44,7 +44,7 @@ const STEPS: [&str; 1] = ["
         bytes INTEGER NOT NULL DEFAULT 0
     );"];
 
-/// Opens the database at `path`, which exists, and brings it to the newest schema.
+/// Opens the existing database at `path` and migrates it to the newest schema.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let database = |cause| StoreError::Database { path: path.to_owned(), cause };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

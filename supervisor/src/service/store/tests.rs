@@ -1,7 +1,7 @@
 use super::*;
 
-fn new<'a>(document: &'a Map<String, Value>, idempotency: Option<&'a Idempotency>) -> New<'a> {
-    New {
+fn new<'a>(document: &'a Map<String, Value>, idempotency: Option<&'a Idempotency>) -> NewJob<'a> {
+    NewJob {
         name: Some("nightly"),
         command: "fetch",
         priority: 7,
@@ -26,7 +26,7 @@ fn what_was_kept_is_there_after_opening_again() {
     fs::write(incoming.join("0/urls.txt"), "http://b/\n").unwrap();
     let uploads = [PathBuf::from("0/urls.txt")];
     let mut job =
-        store.insert(&New { uploads: &uploads, ..new(&document, Some(&key)) }, Some(&incoming)).unwrap();
+        store.insert(&NewJob { uploads: &uploads, ..new(&document, Some(&key)) }, Some(&incoming)).unwrap();
     assert_eq!((job.id, job.state, job.priority), (JobId(1), JobState::Queued, 7));
     job.state = JobState::Done;
     job.errors.insert(ErrorKind::Dns, 3);
@@ -39,9 +39,9 @@ fn what_was_kept_is_there_after_opening_again() {
     assert_eq!(store.all().unwrap(), [job]);
     assert_eq!(store.by_key("k").unwrap(), Some((JobId(1), [9; 32])));
     assert_eq!(store.by_key("other").unwrap(), None);
-    let errand = store.errand(JobId(1)).unwrap();
-    assert_eq!(errand.document, document);
-    assert_eq!(fs::read_to_string(&errand.uploads[0]).unwrap(), "http://b/\n");
+    let input = store.input(JobId(1)).unwrap();
+    assert_eq!(input.document, document);
+    assert_eq!(fs::read_to_string(&input.uploads[0]).unwrap(), "http://b/\n");
 }
 
 #[test]
@@ -78,12 +78,12 @@ fn what_a_crash_left_is_swept_away_and_nothing_else() {
     {
         fs::create_dir_all(at(name)).unwrap();
     }
-    // A kill after a removal was begun, with its row there still and without.
+    // A kill during a removal, with and without its row.
     fs::rename(at("jobs/2"), at("trash/2")).unwrap();
     store.delete(ids[2]).unwrap();
     drop(store);
     let mut store = Store::open(directory.path()).unwrap();
-    assert_eq!(store.all().unwrap().iter().map(|kept| kept.id).collect::<Vec<_>>(), [JobId(1)]);
+    assert_eq!(store.all().unwrap().iter().map(|row| row.id).collect::<Vec<_>>(), [JobId(1)]);
     assert_eq!(store.notes(), [""; 0]);
     assert!(
         at("jobs/1/records.jsonl").exists() && at("incoming/photos").exists() && at("jobs/notes").exists()
@@ -112,7 +112,7 @@ fn another_programs_database_and_a_newer_one_are_refused() {
     foreign.pragma_update(None, "application_id", 77).unwrap();
     drop(foreign);
     let error = Store::open(directory.path()).unwrap_err().to_string();
-    assert!(error.contains("another program's"), "{error}");
+    assert!(error.contains("belongs to another program"), "{error}");
     let newer = Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
@@ -120,7 +120,7 @@ fn another_programs_database_and_a_newer_one_are_refused() {
     assert!(error.contains("schema 99"), "{error}");
 }
 
-/// Kept from each schema there ever was: whoever changes the schema adds one and touches none.
+/// A database of each schema version. A new schema adds one; none is ever changed.
 const STATES: [&str; 1] = [include_str!("state-1.sql")];
 
 #[test]
@@ -139,14 +139,14 @@ fn states_of_earlier_versions_are_opened() {
         assert!(parsed.summary.is_some());
         assert_eq!((fetched.priority, fetched.errors.get(&ErrorKind::Dns)), (7, Some(&1)));
         assert_eq!(store.by_key("monday").unwrap().map(|(id, _)| id), Some(JobId(2)));
-        assert_eq!(store.errand(JobId(2)).unwrap().document["urls"][0], "http://example.com/");
+        assert_eq!(store.input(JobId(2)).unwrap().document["urls"][0], "http://example.com/");
         let next = store.insert(&new(&Map::new(), None), None).unwrap();
         assert_eq!(next.id, JobId(3), "numbers go on where they were");
     }
 }
 
-/// A state as a kill leaves it: two ended jobs, one that waits, all with records; and what they were.
-fn killed(with_manifests: bool) -> (tempfile::TempDir, Vec<Kept>) {
+/// A state after a kill: two ended jobs and a queued one, all with records. Returns their rows too.
+fn killed(with_manifests: bool) -> (tempfile::TempDir, Vec<JobRow>) {
     let (directory, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut store = Store::open(directory.path()).unwrap();
     let mut jobs = Vec::new();
@@ -194,9 +194,9 @@ fn records(id: JobId) -> String {
     format!("{{\"id\":0,\"of\":{id}}}\n")
 }
 
-/// Every job's records are somewhere below the state directory.
+/// Checks that the records of every job are somewhere below the state directory.
 #[track_caller]
-fn check_records(directory: &Path, jobs: &[Kept], what: &str) {
+fn check_records(directory: &Path, jobs: &[JobRow], what: &str) {
     fn texts(directory: &Path, into: &mut Vec<String>) {
         for path in entries(directory).unwrap() {
             if path.is_dir() {
@@ -243,7 +243,7 @@ fn jobs_are_taken_over_from_their_directories() {
             store.notes()
         );
         assert_eq!(store.by_key("k1").unwrap(), Some((JobId(2), [7; 32])), "{what}");
-        assert_eq!(store.errand(JobId(3)).unwrap().document["urls"][0], "http://2/", "{what}");
+        assert_eq!(store.input(JobId(3)).unwrap().document["urls"][0], "http://2/", "{what}");
         check_records(directory.path(), &jobs, what);
         assert_eq!(store.insert(&new(&Map::new(), None), None).unwrap().id, JobId(4), "{what}");
         drop(store);
@@ -261,14 +261,14 @@ fn what_nothing_says_anything_about_is_set_aside_and_named() {
     let aside = entries(&directory.path().join("set-aside")).unwrap();
     assert!(note.contains("jobs 1, 2, 3") && note.contains(aside[0].to_str().unwrap()), "{note}");
     check_records(directory.path(), &jobs, "set aside");
-    // A state of an earlier version tells its directories what they are.
+    // A state of an earlier version writes the files into the job directories.
     let (directory, jobs) = killed(false);
     drop(Store::open(directory.path()).unwrap());
     fs::remove_file(directory.path().join("state.db")).unwrap();
     assert_eq!(Store::open(directory.path()).unwrap().all().unwrap(), jobs);
 }
 
-/// Old rows know how a job ended, and what was on its way to the disk need not.
+/// Old rows say how a job ended, while `state.json` may not have reached the disk.
 #[test]
 fn a_job_that_has_ended_does_not_begin_again() {
     let (directory, jobs) = killed(true);
@@ -297,7 +297,7 @@ fn what_is_gone_is_said_and_numbers_are_those_of_jobs() {
     let mut store = Store::open(directory.path()).unwrap();
     assert_eq!(store.all().unwrap(), jobs);
     let place = directory.path().join("jobs");
-    let note = format!("the directories of these jobs are not in {}: 2", place.display());
+    let note = format!("the directories of these jobs are missing in {}: 2", place.display());
     assert_eq!(store.notes(), [note]);
     assert!(!directory.path().join("set-aside").exists() && at("007").exists());
     let next = store.insert(&new(&Map::new(), None), None).unwrap().id;
@@ -316,17 +316,17 @@ fn a_row_that_cannot_be_read_costs_that_job_only() {
             database.execute(&format!("UPDATE jobs SET {column} = {value} WHERE id = 2"), []).unwrap();
             drop(database);
             let store = Store::open(directory.path()).unwrap();
-            let kept = store.all().unwrap();
+            let row = store.all().unwrap();
             let want: Vec<_> =
                 jobs.iter().filter(|job| with_manifests || job.id != JobId(2)).cloned().collect();
-            assert_eq!(kept, want, "{column} {with_manifests}");
+            assert_eq!(row, want, "{column} {with_manifests}");
             assert!(store.notes().join("\n").contains("the row of job 2"), "{:?}", store.notes());
             check_records(directory.path(), &jobs, column);
         }
     }
 }
 
-/// Whatever is flipped or cut off, wherever: no records are lost, and no job that its directory knows.
+/// Any flipped bit or truncation loses no records, and no job that its directory describes.
 #[test]
 fn damage_anywhere_loses_no_records() {
     let (whole, jobs) = killed(true);
@@ -350,7 +350,7 @@ fn damage_anywhere_loses_no_records() {
                     let ids: Vec<_> = store.all().unwrap().iter().map(|job| job.id).collect();
                     assert_eq!(ids, [1, 2, 3].map(JobId), "{what}: {:?}", store.notes());
                 }
-                // Its header says that it is somebody else's.
+                // The damage is in the header and looks like another program's file.
                 Err(StoreError::Foreign { .. } | StoreError::Newer { .. }) => {}
                 Err(error) => panic!("{what}: {error}"),
             }
@@ -359,12 +359,12 @@ fn damage_anywhere_loses_no_records() {
     }
 }
 
-/// What a damaged database still says stands in for directories of an earlier version.
+/// The readable part of a damaged database replaces the files that directories of an earlier version lack.
 #[test]
 fn a_damaged_database_is_read_as_far_as_it_goes() {
     let (directory, jobs) = killed(false);
     let path = directory.path().join("state.db");
-    // Everything into the one file; then the last page, which is not that of these rows, is spoiled.
+    // Move everything into the one file, then damage the last page, which does not hold these rows.
     let database = Connection::open(&path).unwrap();
     database.execute_batch("CREATE INDEX other ON jobs (sender); PRAGMA wal_checkpoint(TRUNCATE);").unwrap();
     drop(database);

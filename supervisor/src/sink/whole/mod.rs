@@ -1,9 +1,10 @@
-//! Files that are made of records and appear when they are whole: Parquet,
+//! Files that are built from records and appear when they are whole: Parquet,
 //! SQLite, and the files of a directory. Written under other names, brought to
 //! the disk, then renamed; a directory's manifest comes last.
 //!
 //! Invariant: what has the final name is whole.
 
+mod cut;
 mod manifest;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use shared::table::Table;
 
+pub(crate) use self::cut::Cut;
 pub(crate) use self::manifest::{Manifest, write_manifest};
 #[cfg(feature = "parquet")]
 pub(crate) use self::parquet::count as count_parquet;
@@ -40,12 +42,12 @@ pub struct Totals {
     pub failed: u64,
 }
 
-/// What is to be made.
+/// What is to be built.
 #[derive(Debug, Clone)]
 pub struct Making {
     /// The file, or the directory if it is split.
     pub path: PathBuf,
-    /// Where the records are kept meanwhile.
+    /// The file that keeps the records meanwhile.
     pub kept_at: PathBuf,
     /// In which form.
     pub format: Format,
@@ -55,7 +57,7 @@ pub struct Making {
     pub table: Table,
 }
 
-/// Files while they are made.
+/// Files while they are built.
 #[derive(Debug)]
 pub struct Whole {
     making: Making,
@@ -78,7 +80,7 @@ struct Made {
 }
 
 impl Whole {
-    /// Makes nothing yet.
+    /// Creates no file yet.
     #[must_use]
     pub fn new(making: Making) -> Self {
         // A link stays: what it leads to is replaced, by a file beside that.
@@ -100,8 +102,13 @@ impl Whole {
         self.making.kept_at.clone()
     }
 
-    /// Takes a record, which is given as its JSON line.
-    pub(super) fn take(&mut self, line: &[u8]) -> Result<(), SinkError> {
+    /// How the records that this is built from are told apart.
+    pub(super) const fn cut(&self) -> Cut {
+        Cut::of(self.making.format)
+    }
+
+    /// Takes a record, in the form that [`Self::cut`] tells apart.
+    pub(super) fn take(&mut self, record: &[u8]) -> Result<(), SinkError> {
         let (at, records) = (self.next_at(), self.records);
         let failed = |cause| super::failure(at.display().to_string(), Some(records), cause);
         let part = match &mut self.open {
@@ -113,7 +120,7 @@ impl Whole {
                 none.insert(Part::create(&at, self.making.format, &self.making.table).map_err(failed)?)
             }
         };
-        part.take(line).map_err(failed)?;
+        part.take(record).map_err(failed)?;
         self.in_part += 1;
         self.records += 1;
         if self.making.split.is_some_and(|rows| self.in_part >= rows.get()) {
@@ -186,7 +193,7 @@ impl Drop for Whole {
         if self.finished {
             return;
         }
-        // It is made again by the next run.
+        // The next run builds it again.
         let open = self.open.take().map(|_| self.next_at());
         for at in self.made.iter().map(|made| &made.at).chain(&open) {
             let _ = fs::remove_file(at);

@@ -13,7 +13,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{Type, TypePtr};
-use shared::table::{Cell, Element, Kind, Row, Table};
+use shared::table::{Cell, Cells, Element, Kind, Table};
+
+use super::cut::malformed;
 
 /// Rows in a row group. Readers work on row groups in parallel, and this is how many most of them write.
 const ROWS_MAX: usize = 128 * 1024;
@@ -22,11 +24,10 @@ const ROWS_MAX: usize = 128 * 1024;
 /// written, pages go on being fetched; the last group is what the user waits for.
 const BYTES_MAX: usize = 16 << 20;
 
-/// A file while it is made.
+/// A file while it is built.
 #[derive(Debug)]
 pub(super) struct ParquetFile {
     writer: SerializedFileWriter<BufWriter<File>>,
-    table: Table,
     columns: Vec<Buffer>,
     rows: usize,
     bytes: usize,
@@ -36,6 +37,7 @@ pub(super) struct ParquetFile {
 #[derive(Debug)]
 struct Buffer {
     values: Values,
+    is_list: bool,
     /// How much of the path to each value is there; see [`levels`].
     definitions: Vec<i16>,
     /// Whether a value goes on with the list of the one before; empty where there are no lists.
@@ -73,15 +75,13 @@ impl ParquetFile {
         let schema = schema(table).map_err(into_io)?;
         let writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).map_err(into_io)?;
         let columns = table.columns.iter().map(|column| Buffer::of(column.kind)).collect();
-        Ok(Self { writer, table: table.clone(), columns, rows: 0, bytes: 0 })
+        Ok(Self { writer, columns, rows: 0, bytes: 0 })
     }
 
-    pub(super) fn take(&mut self, row: &Row<'_>) -> io::Result<()> {
-        for (column, buffer) in self.table.columns.iter().zip(&mut self.columns) {
-            self.bytes += match column.kind {
-                Kind::One(_) | Kind::Json => buffer.push(row.cell(column)),
-                Kind::List(element) => buffer.push_list(row.json(column).map(|json| element.cells(json))),
-            };
+    pub(super) fn take(&mut self, mut row: Cells<'_>) -> io::Result<()> {
+        for buffer in &mut self.columns {
+            let cell = row.next().ok_or_else(malformed)?;
+            self.bytes += if buffer.is_list { buffer.push_list(cell) } else { buffer.push(&cell) };
         }
         self.rows += 1;
         if self.rows >= ROWS_MAX || self.bytes >= BYTES_MAX {
@@ -115,40 +115,42 @@ impl ParquetFile {
 
 impl Buffer {
     fn of(kind: Kind) -> Self {
-        let element = match kind {
-            Kind::One(element) | Kind::List(element) => element,
-            Kind::Json => Element::Text,
+        let (element, is_list) = match kind {
+            Kind::One(element) => (element, false),
+            Kind::List(element) => (element, true),
+            Kind::Json => (Element::Text, false),
         };
         let values = match element {
             Element::Text => Values::Text(Vec::new(), Vec::new()),
             Element::Int => Values::Int(Vec::new()),
             Element::Float => Values::Float(Vec::new()),
         };
-        Self { values, definitions: Vec::new(), repetitions: Vec::new() }
+        Self { values, is_list, definitions: Vec::new(), repetitions: Vec::new() }
     }
 
     /// Adds one value; how many bytes it takes.
-    fn push(&mut self, cell: Cell<'_>) -> usize {
+    fn push(&mut self, cell: &Cell<'_>) -> usize {
         let bytes = self.value(cell);
         self.definitions.push(if bytes.is_some() { levels::VALUE } else { levels::NULL });
         bytes.unwrap_or(0) + 2
     }
 
     /// Adds a list; how many bytes it takes.
-    fn push_list(&mut self, list: Option<Vec<Cell<'_>>>) -> usize {
+    fn push_list(&mut self, list: Cell<'_>) -> usize {
         let before = self.definitions.len();
         let mut bytes = 0;
-        match list {
-            None => self.definitions.push(levels::NULL),
-            Some(cells) if cells.is_empty() => self.definitions.push(levels::EMPTY_LIST),
-            Some(cells) => {
-                for cell in cells {
-                    let there = self.value(cell);
-                    bytes += there.unwrap_or(0);
-                    let level = if there.is_some() { levels::VALUE_IN_LIST } else { levels::NULL_IN_LIST };
-                    self.definitions.push(level);
-                }
+        if let Cell::List(cells) = list {
+            for cell in cells {
+                let there = self.value(&cell);
+                bytes += there.unwrap_or(0);
+                let level = if there.is_some() { levels::VALUE_IN_LIST } else { levels::NULL_IN_LIST };
+                self.definitions.push(level);
             }
+            if self.definitions.len() == before {
+                self.definitions.push(levels::EMPTY_LIST);
+            }
+        } else {
+            self.definitions.push(levels::NULL);
         }
         let added = self.definitions.len() - before;
         self.repetitions.push(0);
@@ -157,23 +159,24 @@ impl Buffer {
     }
 
     /// Adds a value, if there is one.
-    fn value(&mut self, cell: Cell<'_>) -> Option<usize> {
-        match (&mut self.values, cell) {
-            (Values::Text(texts, ends), Cell::Text(text)) => {
-                texts.extend_from_slice(text.as_bytes());
+    fn value(&mut self, cell: &Cell<'_>) -> Option<usize> {
+        match &mut self.values {
+            Values::Text(texts, ends) => {
+                let before = texts.len();
+                if !cell.write_text(texts) {
+                    return None;
+                }
                 ends.push(texts.len());
-                Some(text.len() + size_of::<ByteArray>())
+                Some(texts.len() - before + size_of::<ByteArray>())
             }
-            (Values::Int(values), Cell::Int(number)) => {
-                values.push(number);
+            Values::Int(values) => {
+                values.push(cell.whole()?);
                 Some(size_of::<i64>())
             }
-            (Values::Float(values), Cell::Float(number)) => {
-                values.push(number);
+            Values::Float(values) => {
+                values.push(cell.number()?);
                 Some(size_of::<f64>())
             }
-            // A cell is of its column's kind, or null.
-            (Values::Text(..) | Values::Int(_) | Values::Float(_), _) => None,
         }
     }
 

@@ -1,10 +1,10 @@
-//! One file, whatever its format: takes records as JSON lines.
+//! One file, whatever its format: takes records in the form that it is built from.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
-use shared::table::{Delimited, Row, Table};
+use shared::table::{Cells, Delimited, Table};
 
 #[cfg(feature = "parquet")]
 use super::parquet::ParquetFile;
@@ -12,7 +12,7 @@ use super::sqlite::Database;
 use crate::format::Format;
 use crate::sink::packed::{MEMBER_BYTES, Packer};
 
-/// A file while it is made.
+/// A file while it is built.
 #[derive(Debug)]
 pub(super) enum Part {
     Text(Text),
@@ -26,20 +26,18 @@ pub(super) enum Part {
 pub(super) struct Text {
     file: BufWriter<File>,
     packer: Option<Packer>,
-    rows: Option<Delimited>,
-    row: Vec<u8>,
     /// Whether nothing was written to the file.
     is_empty: bool,
 }
 
 impl Part {
-    /// Makes a file, in place of one that an earlier run may have left.
+    /// Creates a file, in place of one that an earlier run may have left.
     pub(super) fn create(path: &Path, format: Format, table: &Table) -> io::Result<Self> {
         super::remove_if_there(path)?;
         Ok(match format {
             Format::JsonLines(_) | Format::Csv(_) | Format::Tsv(_) => {
                 let rows = format.delimiter().map(|delimiter| Delimited { delimiter, table: table.clone() });
-                Self::Text(Text::create(path, rows, format.packing().map(Packer::new))?)
+                Self::Text(Text::create(path, rows.as_ref(), format.packing().map(Packer::new))?)
             }
             #[cfg(feature = "parquet")]
             Format::Parquet => Self::Parquet(Box::new(ParquetFile::create(path, table)?)),
@@ -52,12 +50,12 @@ impl Part {
     }
 
     /// Adds a record.
-    pub(super) fn take(&mut self, line: &[u8]) -> io::Result<()> {
+    pub(super) fn take(&mut self, record: &[u8]) -> io::Result<()> {
         match self {
-            Self::Text(text) => text.take(line),
+            Self::Text(text) => text.write(record),
             #[cfg(feature = "parquet")]
-            Self::Parquet(file) => file.take(&parsed(line)?),
-            Self::Sqlite(database) => database.take(&parsed(line)?),
+            Self::Parquet(file) => file.take(Cells::of_row(record)),
+            Self::Sqlite(database) => database.take(Cells::of_row(record)),
         }
     }
 
@@ -72,30 +70,16 @@ impl Part {
     }
 }
 
-fn parsed(line: &[u8]) -> io::Result<Row<'_>> {
-    Row::parse(line).map_err(io::Error::other)
-}
-
 impl Text {
-    fn create(path: &Path, rows: Option<Delimited>, packer: Option<Packer>) -> io::Result<Self> {
+    fn create(path: &Path, rows: Option<&Delimited>, packer: Option<Packer>) -> io::Result<Self> {
         let file = BufWriter::with_capacity(1 << 18, File::create(path)?);
-        let mut text = Self { file, packer, rows, row: Vec::new(), is_empty: true };
-        if let Some(rows) = &text.rows {
+        let mut text = Self { file, packer, is_empty: true };
+        if let Some(rows) = rows {
             let mut header = Vec::new();
             rows.header(&mut header);
             text.write(&header)?;
         }
         Ok(text)
-    }
-
-    fn take(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some(rows) = &self.rows else { return self.write(line) };
-        let mut row = std::mem::take(&mut self.row);
-        row.clear();
-        rows.row(line, &mut row)?;
-        self.write(&row)?;
-        self.row = row;
-        Ok(())
     }
 
     fn write(&mut self, text: &[u8]) -> io::Result<()> {

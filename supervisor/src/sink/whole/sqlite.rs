@@ -6,19 +6,21 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
-use shared::table::{Cell, Element, Kind, Part, Row, Table};
+use shared::table::{Cell, Cells, Element, Kind, Origin, Table};
+
+use super::cut::malformed;
 
 /// Says in SQLite's own header who wrote it: `MUSR`.
 const APPLICATION_ID: i32 = 0x4d55_5352;
 
-/// A database while it is made.
+/// A database while it is built.
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
     insert: String,
-    table: Table,
+    columns: usize,
     path: PathBuf,
 }
 
@@ -31,11 +33,14 @@ impl Database {
             schema(table)
         );
         connection.execute_batch(&setup).map_err(into_io)?;
-        Ok(Self { connection, insert: insert(table), table: table.clone(), path: path.to_owned() })
+        Ok(Self { connection, insert: insert(table), columns: table.columns.len(), path: path.to_owned() })
     }
 
-    pub(super) fn take(&mut self, row: &Row<'_>) -> io::Result<()> {
-        let cells = self.table.columns.iter().map(|column| Bound(row.cell(column)));
+    pub(super) fn take(&mut self, row: Cells<'_>) -> io::Result<()> {
+        let cells: Vec<Bound<'_>> = row.map(Bound).collect();
+        if cells.len() != self.columns {
+            return Err(malformed());
+        }
         let insert = || self.connection.prepare_cached(&self.insert)?.execute(params_from_iter(cells));
         insert().map(drop).map_err(into_io)
     }
@@ -52,12 +57,17 @@ struct Bound<'a>(Cell<'a>);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match &self.0 {
-            Cell::Null => ValueRef::Null,
-            Cell::Text(text) => ValueRef::Text(text.as_bytes()),
-            Cell::Int(number) => ValueRef::Integer(*number),
-            Cell::Float(number) => ValueRef::Real(*number),
-        }))
+        Ok(match &self.0 {
+            Cell::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Cell::Text(text) | Cell::Json(text) => ToSqlOutput::Borrowed(ValueRef::Text(text)),
+            Cell::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Cell::Float(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
+            Cell::List(cells) => {
+                let mut list = Vec::new();
+                cells.clone().write_json(&mut list);
+                ToSqlOutput::Owned(Value::Text(String::from_utf8_lossy(&list).into_owned()))
+            }
+        })
     }
 }
 
@@ -66,8 +76,8 @@ fn schema(table: &Table) -> String {
         .columns
         .iter()
         .map(|column| {
-            let kind = match (&column.part, column.kind) {
-                (Part::Top(key), _) if key == "id" => "INTEGER PRIMARY KEY",
+            let kind = match (&column.origin, column.kind) {
+                (Origin::Id, _) => "INTEGER PRIMARY KEY",
                 (_, Kind::One(Element::Int)) => "INTEGER",
                 (_, Kind::One(Element::Float)) => "REAL",
                 (_, Kind::One(Element::Text) | Kind::List(_) | Kind::Json) => "TEXT",

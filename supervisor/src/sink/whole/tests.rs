@@ -1,6 +1,7 @@
 //! Files that are made of records: when they have their names, what is in them, what else is left.
 
-use shared::table::Subject;
+use shared::record::{ErrorKind, Record, RecordError};
+use shared::table::{Delimited, Subject, Typed};
 
 use super::*;
 
@@ -23,13 +24,20 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-fn line(id: u64) -> String {
-    match id % 10 {
-        9 => format!(
-            "{{\"id\":{id},\"attempts\":3,\"worker\":1,\"error\":{{\"kind\":\"child\",\"message\":\"\"}}}}\n"
-        ),
-        _ => format!("{{\"id\":{id},\"value\":{{\"n\":[{id}]}}}}\n"),
+/// A record in the form that files of `format` are built from.
+fn record(format: Format, id: u64) -> Vec<u8> {
+    let value = format!("{{\"n\":[{id}]}}");
+    let error = RecordError { kind: ErrorKind::Child, message: "", evidence: None };
+    let record = match id % 10 {
+        9 => Record { id, attempts: Some(3), worker: Some(1), error: Some(error), ..Record::default() },
+        _ => Record { id, value: Some(value.as_bytes()), ..Record::default() },
+    };
+    let (table, mut out) = (Table::of(Subject::Line, &[]), Vec::new());
+    match format.delimiter() {
+        Some(delimiter) => Delimited { delimiter, table }.row(&record, &mut out),
+        None => Typed { table }.row(&record, &mut out),
     }
+    out
 }
 
 #[test]
@@ -38,7 +46,7 @@ fn nothing_has_its_name_before_it_is_whole_and_nothing_is_left_of_what_never_was
     for format in [Format::Sqlite, Format::Csv(None)] {
         for split in [None, Some(2)] {
             let mut whole = Whole::new(making(directory.path(), "out", format, split));
-            (0..5).for_each(|id| whole.take(line(id).as_bytes()).unwrap());
+            (0..5).for_each(|id| whole.take(&record(format, id)).unwrap());
             let place = directory.path().join("out");
             assert!(!place.is_file() && (split.is_none() || !is_used(&place).unwrap()));
             drop(whole);
@@ -58,7 +66,7 @@ fn a_directory_keeps_what_is_not_ours() {
         fs::write(out.join(name), "").unwrap();
     }
     let mut whole = Box::new(Whole::new(making(directory.path(), "out", Format::Csv(None), Some(2))));
-    (0..3).for_each(|id| whole.take(line(id).as_bytes()).unwrap());
+    (0..3).for_each(|id| whole.take(&record(Format::Csv(None), id)).unwrap());
     whole.finish(Totals { ok: 3, failed: 0 }).unwrap();
     assert_eq!(names(&out), [MANIFEST, "notes.txt", "part-00000.csv", "part-00001.csv", "part-1.csv"]);
     assert!(is_used(&out).unwrap());
@@ -70,7 +78,7 @@ fn a_record_that_comes_again_takes_the_place_of_the_first() {
     let making = making(directory.path(), "out.db", Format::Sqlite, None);
     let path = making.path.clone();
     let mut whole = Box::new(Whole::new(making));
-    (0..20).chain(5..15).for_each(|id| whole.take(line(id).as_bytes()).unwrap());
+    (0..20).chain(5..15).for_each(|id| whole.take(&record(Format::Sqlite, id)).unwrap());
     whole.finish(Totals::default()).unwrap();
     assert_eq!(count_sqlite(&path).unwrap(), (20, 2));
     fs::write(&path, "no database").unwrap();
@@ -87,7 +95,7 @@ fn row_groups_are_bounded() {
     let making = making(directory.path(), "out.parquet", Format::Parquet, None);
     let path = making.path.clone();
     let mut whole = Box::new(Whole::new(making));
-    (0..COUNT).for_each(|id| whole.take(line(id).as_bytes()).unwrap());
+    (0..COUNT).for_each(|id| whole.take(&record(Format::Parquet, id)).unwrap());
     whole.finish(Totals::default()).unwrap();
     assert_eq!(count_parquet(&path).unwrap(), (COUNT, COUNT / 10));
     let reader = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! Files as other programs write them: plain and dictionary pages, several row
-//! groups, nulls, and types that are no text.
+//! Files as other programs write them: plain and dictionary pages, several row groups, nulls, and types that
+//! are not text.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
+use super::super::kept::shown;
 use super::*;
 
 const SCHEMA: &str = "message m {
@@ -81,8 +82,7 @@ fn every_row_gives_its_value_and_what_is_kept_of_it() {
         for n in 0..groups * rows {
             let candidate = feed.next().unwrap().unwrap();
             assert_eq!(feed.row(), n as u64 + 1);
-            let (input, kept) =
-                (String::from_utf8(candidate.input).unwrap(), String::from_utf8(candidate.kept).unwrap());
+            let (input, kept) = (String::from_utf8(candidate.input).unwrap(), shown(&candidate.kept));
             let long = n << 40;
             if n % 3 == 0 {
                 assert_eq!(kept, format!("{{\"n\":{long},\"score\":null,\"day\":null,\"who.name\":null}}"));
@@ -107,7 +107,7 @@ fn columns_that_will_not_do_are_named() {
     for (input, keep, says) in [
         ("urls", &[][..], "no column \"urls\" in its schema; did you mean \"url\"?"),
         ("url", &["who.nam"], "no column \"who.nam\" in its schema; did you mean \"who.name\"?"),
-        ("n", &[], "column \"n\" holds INT64, and an input is text"),
+        ("n", &[], "column \"n\" holds INT64, but inputs must be text"),
         ("tags", &[], "column \"tags\" holds lists"),
         ("url", &["tags"], "column \"tags\" holds lists"),
     ] {
@@ -117,7 +117,7 @@ fn columns_that_will_not_do_are_named() {
     }
 }
 
-/// One byte wrong at every place: each file is refused or read, and nothing panics through.
+/// With one wrong byte at any position, each file is refused or read, without a panic.
 #[test]
 fn a_damaged_file_is_an_error_at_worst() {
     let directory = tempfile::tempdir().unwrap();
@@ -134,7 +134,7 @@ fn a_damaged_file_is_an_error_at_worst() {
             failed += 1;
             continue;
         };
-        // Whatever it says of itself, it has not more rows than bits.
+        // A file cannot have more rows than bits.
         for _ in 0..good.len() * 8 {
             match feed.next() {
                 Ok(Some(_)) => {}

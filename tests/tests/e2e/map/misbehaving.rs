@@ -130,6 +130,8 @@ fn one_that_says_more_than_it_was_asked_is_ended_and_said_so() {
         (20, shell("echo 7; cat")),
         (20, shell("cat; echo")),
         (20, shell("cat; printf 7")),
+        // By the time it ends, nothing else is left to do.
+        (20, shell("cat; sleep 0.1; printf 7")),
     ] {
         for raw in [&[][..], &["--raw"]] {
             let run = map().args(raw).args(["-i", "-", "--"]).args(program).stdin(numbers(lines)).run();
@@ -186,9 +188,9 @@ fn a_program_that_is_not_there_is_refused_before_anything_starts() {
     refused("/no/such/thing", "No such file");
     refused(plain.to_str().unwrap(), "Permission denied");
     refused(dir.root().to_str().unwrap(), "directory");
-    map().args(["-i", "-"]).stdin("1\n").run().exits(2).says("which program");
+    map().args(["-i", "-"]).stdin("1\n").run().exits(2).says("no program");
     let archive = supervisor().args(["fetch", "http://127.0.0.1:1/", "--map", "cat", "-o"]);
-    archive.arg(dir.path("site.warc")).run().exits(2).says("--map adds to a record");
+    archive.arg(dir.path("site.warc")).run().exits(2).says("--map cannot add");
     map().args(["--", "cat"]).run().exits(2).says("nothing to map");
     map().args(["-i", "-", "--sandbox", "require", "--", "cat"]).stdin("1").run().exits(2).says("sandbox");
     // It looks as if it could be started, and cannot.

@@ -25,7 +25,7 @@ fn restart(served: &mut Served, signal: Signal, client: &crate::harness::Running
     running.signal(signal);
     running.wait();
     client.until("the client to wait", || {
-        client.stderr_so_far().contains("waiting for it to come back").then_some(())
+        client.stderr_so_far().contains("waiting for the service to come back").then_some(())
     });
     served.start_again();
 }
@@ -42,7 +42,7 @@ fn submit_wait_waits_for_the_service_as_well() {
         restart(&mut served, signal, &waiting);
         let output = waiting.wait().exits(0);
         assert_eq!(output.text(), "1\n");
-        assert_eq!(output.stderr.matches("waiting for it").count(), 1, "{output}");
+        assert_eq!(output.stderr.matches("waiting for the service").count(), 1, "{output}");
         assert_eq!(served.job(1)["state"], "done", "{signal}");
         assert_eq!(by_id(served.records(1)).len(), INPUTS);
     }
@@ -57,9 +57,11 @@ fn one_who_waits_for_a_service_that_is_gone_can_be_interrupted() {
     let running = served.take();
     running.signal(Signal::SIGKILL);
     running.wait();
-    waiting.until("the client to wait", || waiting.stderr_so_far().contains("waiting for it").then_some(()));
+    waiting.until("the client to wait", || {
+        waiting.stderr_so_far().contains("waiting for the service").then_some(())
+    });
     waiting.signal(Signal::SIGINT);
-    waiting.wait().exits(130).says("job 1 goes on");
+    waiting.wait().exits(130).says("job 1 is still running");
 }
 
 #[test]

@@ -54,8 +54,8 @@ fn jobs_survive_the_loss_of_the_database() {
         assert_eq!((&job["state"], &job["counts"]["ok"]), (&json!("done"), &json!(60)), "{job}");
         // It is said, in the log and whenever somebody asks.
         let warnings = served.ask("GET", "/v1/service", None, 200)["warnings"].to_string();
-        assert!(warnings.contains("taken over from their directories: jobs 1, 2, 3"), "{warnings}");
-        assert!(served.running().stderr_so_far().contains("taken over"), "{warnings}");
+        assert!(warnings.contains("recovered from their directories: jobs 1, 2, 3"), "{warnings}");
+        assert!(served.running().stderr_so_far().contains("recovered"), "{warnings}");
         let status = supervisor().args(["status", "--socket"]).arg(served.socket()).run().exits(0);
         assert!(status.text().contains("warning: "), "{status}");
         assert_eq!(served.submit(&urls, &json!({})), paused + 1, "numbers go on");
@@ -77,7 +77,10 @@ fn what_is_not_the_services_is_left_alone() {
     served.start_again();
     assert!(photo.exists() && note.exists() && !lost.exists());
     let warnings = served.ask("GET", "/v1/service", None, 200)["warnings"].to_string();
-    assert!(warnings.contains("jobs 7; their files are in") && warnings.contains("set-aside"), "{warnings}");
+    assert!(
+        warnings.contains("jobs 7: their submission is lost") && warnings.contains("set-aside"),
+        "{warnings}"
+    );
     let aside = fs::read_dir(served.dir.path("state/set-aside")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(fs::read_to_string(aside.join("jobs-7/records.jsonl")).unwrap(), "{\"id\":0}\n");
     drop(served.take());

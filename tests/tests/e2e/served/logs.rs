@@ -60,9 +60,15 @@ fn a_jobs_way_can_be_followed() {
         .filter_map(|entry| entry["message"].as_str())
         .collect();
     let mut rest = said.iter();
-    for event in
-        ["taken in", "started", "finishing what is in flight", "paused", "resumed", "started", "cancelled"]
-    {
+    for event in [
+        "accepted",
+        "started",
+        "finishing the targets in flight",
+        "paused",
+        "resumed",
+        "started",
+        "cancelled",
+    ] {
         assert!(rest.any(|message| *message == event), "{event} is missing in this order: {said:?}");
     }
 }

@@ -87,7 +87,7 @@ fn the_right_token_over_tls_and_nothing_else() {
     secure.status(Some("the-token-of-another-day"), "cert.pem").exits(1).says("the token is wrong");
     certify(&secure.files, "other.pem", "other-key.pem");
     secure.status(Some(TOKEN), "other.pem").exits(1).says("certificate").says("--ca");
-    secure.status(Some(TOKEN), "token").exits(1).says("--ca").says("there is no certificate in it");
+    secure.status(Some(TOKEN), "token").exits(1).says("--ca").says("it contains no certificate");
     // Whoever may open the socket needs neither.
     supervisor().args(["status", "--socket"]).arg(secure.served.socket()).run().exits(0);
 }
@@ -116,20 +116,20 @@ fn new_certificates_and_tokens_hold_after_a_reload_and_broken_ones_do_not() {
     fs::copy(secure.files.path("cert.pem"), secure.files.path("old.pem")).unwrap();
     certify(&secure.files, "cert.pem", "key.pem");
     secure.status(Some(TOKEN), "old.pem").exits(0);
-    secure.reload("read again");
+    secure.reload("reloaded token");
     secure.status(Some(TOKEN), "cert.pem").exits(0);
     secure.status(Some(TOKEN), "old.pem").exits(1).says("certificate");
 
     secure.files.write("token", "the-token-of-the-second-day");
-    secure.reload("read again");
+    secure.reload("reloaded token");
     secure.status(Some(TOKEN), "cert.pem").exits(1).says("the token is wrong");
     secure.status(Some("the-token-of-the-second-day"), "cert.pem").exits(0);
 
     fs::copy(secure.files.path("cert.pem"), secure.files.path("good.pem")).unwrap();
     secure.files.write("cert.pem", "no certificate");
     secure.files.write("token", "the-token-of-the-third-day");
-    secure.reload("goes on with the files it had");
-    assert!(secure.served.running().stderr_so_far().contains("cert.pem: there is no certificate in it"));
+    secure.reload("cannot reload token and certificate");
+    assert!(secure.served.running().stderr_so_far().contains("cert.pem: it contains no certificate"));
     secure.status(Some("the-token-of-the-second-day"), "good.pem").exits(0);
 }
 

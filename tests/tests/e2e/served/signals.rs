@@ -69,7 +69,7 @@ fn a_hangup_reads_the_settings_again_and_keeps_them_if_they_are_wrong() {
     };
     says(&served, &["WARN", "body-max", "next start"]);
     hang_up(&served, "wrokers = 1\n");
-    says(&served, &["ERROR", "the settings stay as they were", "wrokers", "workers"]);
+    says(&served, &["ERROR", "cannot reload the settings", "wrokers", "workers"]);
     assert_eq!(workers(&served), Some(3));
     // What somebody asks for at work holds over a reload that says nothing new of it.
     served.ask("POST", "/v1/workers", Some(&json!({"count": 1})), 200);
@@ -92,7 +92,7 @@ fn a_second_signal_stops_at_once_and_loses_nothing() {
     let began = shared::clock::now();
     running.signal(Signal::SIGTERM);
     running.until("the first stop", || {
-        running.stderr_so_far().contains("finishing what is in flight").then_some(())
+        running.stderr_so_far().contains("finishing the targets in flight").then_some(())
     });
     running.signal(Signal::SIGTERM);
     running.wait().exits(0).says("again: stopping at once");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use supervisor::service::Verb;
+use supervisor::service::JobAction;
 use supervisor::view::{JobId, JobState};
 
 use super::{JOB, Running, config};
@@ -68,21 +68,21 @@ fn a_job_is_paused_resumed_and_cancelled() {
     let service = Running::start(config(&dir, 2));
     let id = service.fetch(&pages(&origin, "a", 3_000, 0.02));
     wait_for("some records", JOB, || (service.job(id).counts.done > 50).then_some(()));
-    let answer = service.act(id, Verb::Pause);
+    let answer = service.act(id, JobAction::Pause);
     assert!(matches!(answer.state, JobState::Draining | JobState::Paused), "{answer:?}");
     let paused = service.wait(id, JobState::Paused);
     let records = service.records(id).len() as u64;
     assert_eq!(records, paused.counts.done, "what is done is certain");
-    assert!(service.service.act(id, Verb::Pause).is_err());
+    assert!(service.service.act(id, JobAction::Pause).is_err());
 
-    service.act(id, Verb::Resume);
+    service.act(id, JobAction::Resume);
     wait_for("more records", JOB, || (service.job(id).counts.done > records + 50).then_some(()));
-    service.act(id, Verb::Cancel);
+    service.act(id, JobAction::Cancel);
     let cancelled = service.wait(id, JobState::Cancelled);
     assert_eq!(service.records(id).len() as u64, cancelled.counts.done, "what was done is kept");
     assert!(cancelled.finished_at.is_some());
 
-    service.act(id, Verb::Remove);
+    service.act(id, JobAction::Remove);
     assert!(service.service.job(id).is_err());
     wait_for("its files to be gone", JOB, || (!service.state.join("jobs/1").exists()).then_some(()));
     service.stop();
@@ -100,7 +100,7 @@ fn the_inputs_that_failed_are_a_job_of_their_own() {
     let id = service.submit(&document, &[("rows.csv", format!("row,url\n{rows}"))]);
     let job = service.wait(id, JobState::Done);
     assert_eq!((job.counts.ok, job.counts.failed, job.exit_code), (10, 3, Some(3)), "{job:?}");
-    let again = service.act(id, Verb::RetryFailed);
+    let again = service.act(id, JobAction::RetryFailed);
     assert_eq!(again.retry_of, Some(id));
     let job = service.wait(again.id, JobState::Done);
     assert_eq!((job.counts.done, job.counts.failed), (3, 3));
@@ -122,12 +122,12 @@ fn what_a_document_may_not_say_is_refused() {
         let refused = service.try_submit(&document, &[]).unwrap_err().to_string();
         assert!(refused.contains(why), "{document}: {refused}");
     };
-    check(json!({"urls": ["http://a/"]}), "no command");
-    check(json!({"command": "fetsh"}), "it is one of: fetch, parse, map, csv");
+    check(json!({"urls": ["http://a/"]}), "\"command\" is missing");
+    check(json!({"command": "fetsh"}), "give one of: fetch, parse, map, csv");
     check(json!({"command": "fetch", "slect": "a=b"}), "did you mean \"select\"?");
-    check(json!({"command": "fetch", "output": "/etc/passwd"}), "\"output\" is not for jobs");
+    check(json!({"command": "fetch", "output": "/etc/passwd"}), "\"output\" is for local runs");
     check(json!({"command": "fetch", "timeout": "soon", "urls": ["http://a/"]}), "give a time such as");
-    check(json!({"command": "fetch", "timeout": true}), "not this boolean");
+    check(json!({"command": "fetch", "timeout": true}), "found boolean");
     check(json!({"command": "parse", "paths": [secret]}), "--allow-path");
     check(json!({"command": "parse", "input": [secret]}), "list of paths");
     check(json!({"command": "csv", "files": [secret]}), "--allow-path");
@@ -136,6 +136,9 @@ fn what_a_document_may_not_say_is_refused() {
     check(json!({"command": "fetch", "urls": ["http://a/"], "map": "cat"}), "--allow-programs");
     check(json!({"command": "fetch", "urls": ["http://a/"], "priority": 101}), "\"priority\"");
     check(json!({"command": "fetch", "urls": ["http://a/"], "sandbox": "off"}), "\"sandbox\"");
+    let table = [("a.csv", "n\n1\n".to_owned())];
+    let refused = service.try_submit(&json!({"command": "csv", "sandbox": "off"}), &table).unwrap_err();
+    assert!(refused.to_string().contains("\"sandbox\""), "{refused}");
     service.stop();
 }
 
@@ -188,7 +191,7 @@ fn a_job_stays_in_the_directories_that_it_may_read() {
         ("fetch", "input", "/dev/fd/0"),
     ] {
         let refused = service.try_submit(&json!({"command": command, key: [path]}), &[]).unwrap_err();
-        assert!(refused.to_string().contains("is no file"), "{path}: {refused}");
+        assert!(refused.to_string().contains("is not a regular file"), "{path}: {refused}");
     }
     service.stop();
 }

@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, raise};
 use serde_json::{Map, Value, json};
 use supervisor::config::{Allowed, ApiConfig, ServiceConfig};
 use supervisor::runtime::Workers;
-use supervisor::service::{self, Refused, Service, StartError, Submission, Upload, Verb};
+use supervisor::service::{self, JobAction, Refused, Service, StartError, Submission, Upload};
 use supervisor::view::{JobId, JobState, JobView};
 
 use crate::harness::{Dir, by_id, parse_lines, wait_for, worker_path};
@@ -99,8 +99,8 @@ impl Running {
         self.service.job(id).unwrap().0
     }
 
-    pub(super) fn act(&self, id: JobId, verb: Verb) -> JobView {
-        self.service.act(id, verb).unwrap()
+    pub(super) fn act(&self, id: JobId, action: JobAction) -> JobView {
+        self.service.act(id, action).unwrap()
     }
 
     pub(super) fn wait(&self, id: JobId, state: JobState) -> Arc<JobView> {

@@ -107,6 +107,25 @@ fn a_run_that_was_stopped_leaves_what_the_next_one_needs() {
     assert_eq!(requests(), u64::from(COUNT));
 }
 
+/// The version before this one kept JSON lines, and its journals say nothing of a form.
+#[test]
+fn records_that_were_kept_in_another_form_are_refused() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    list(&origin, &dir);
+    let run = resuming(&dir, &["out.parquet"]).spawn();
+    run.until("requests", || (origin.stats()["requests"].as_u64().unwrap() > 40).then_some(()));
+    run.signal(Signal::SIGINT);
+    run.wait().exits(130);
+    let journal = rusqlite::Connection::open(dir.path("out.parquet.journal")).unwrap();
+    let forget = "UPDATE job SET flags = (SELECT json_group_array(json(value)) FROM json_each(flags)
+        WHERE value ->> 'flag' NOT LIKE '%kept records')";
+    assert_eq!(journal.execute(forget, []).unwrap(), 1);
+    journal.close().unwrap();
+    let refused = "the form of the kept records was not there, and is typed rows";
+    resuming(&dir, &["out.parquet"]).run().exits(1).says(refused).says("--overwrite");
+    assert!(!dir.path("out.parquet").exists());
+}
+
 #[test]
 fn an_old_file_stays_until_the_new_one_is_whole() {
     let (origin, dir) = (Origin::start(), Dir::new());
@@ -120,7 +139,7 @@ fn an_old_file_stays_until_the_new_one_is_whole() {
     run.signal(Signal::SIGKILL);
     run.wait();
     assert_eq!(dir.read("out.parquet"), "precious");
-    command.clone().run().exits(1).says("--resume does the rest");
+    command.clone().run().exits(1).says("continue it with --resume");
     command.arg("--resume").run().exits(0);
     assert_eq!(rows(&dir.path("out.parquet")).len(), COUNT as usize);
 }

@@ -4,8 +4,8 @@
 //! range ─┬→ scan → table → Done
 //! whole ─┘    └ a stray quote → Stray (a range), csv-core (a whole file)
 //! ```
-//! What goes wrong with a file is a report too: the supervisor decides what becomes of the run. Memory is
-//! bounded by the groups of one part, and never by its size.
+//! A problem with a file is a report too: the supervisor decides what becomes of the run. Memory grows with the
+//! groups of one part, and not with its size.
 
 mod range;
 mod scan;
@@ -18,26 +18,28 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
-use shared::black_box::BlackBox;
+use shared::black_box::{BlackBox, Phase};
 use shared::codec::JOINED_BYTES_MAX;
 use shared::csv::{CsvFile, CsvSpec, Done, Found, Part, Report, frame, read_part};
 use shared::file_state::FileState;
+use shared::protocol::Target;
 
 use super::files::{again, open_regular, unreadable};
-use crate::want::Want;
+use super::{Blocking, Compute, Computed, Context, Interleaved};
+use crate::shortage::Shortages;
 
 /// Largest report; with what goes before it in a message, it must stay below [`JOINED_BYTES_MAX`].
 const REPORT_BYTES_MAX: usize = JOINED_BYTES_MAX - (1 << 20);
 
-/// What csv work needs, for all of its targets.
+/// What a csv job needs for all of its targets.
 #[derive(Debug)]
 pub(crate) struct Csv {
     spec: CsvSpec,
-    /// For each file, what the sandbox would hide, opened.
+    /// The files that the sandbox would hide, opened; as many entries as there are files.
     held: Vec<Option<io::Result<File>>>,
     slot: u32,
-    /// Waits when this machine has no descriptor left.
-    want: Want,
+    /// Waits while the machine has no descriptor left.
+    shortages: Shortages,
 }
 
 /// One target's work.
@@ -46,7 +48,7 @@ struct Work<'a> {
     black_box: &'a BlackBox,
     /// The file, if it was opened before the sandbox was entered.
     held: Option<&'a io::Result<File>>,
-    want: &'a Want,
+    shortages: &'a Shortages,
 }
 
 /// Why a part is not aggregated to its end: what is reported instead.
@@ -60,20 +62,21 @@ impl Stop {
 }
 
 impl Csv {
-    /// Opens what the sandbox would hide.
-    pub(crate) fn new(spec: CsvSpec, slot: u32, want: Want) -> Self {
+    /// Opens the files that the sandbox would hide.
+    pub(crate) fn new(spec: CsvSpec, slot: u32, shortages: Shortages) -> Self {
         let held = spec.files.iter().map(|file| file.held.then(|| File::open(&file.at))).collect();
-        Self { spec, held, slot, want }
+        Self { spec, held, slot, shortages }
     }
 
     /// The path of the file a target is a part of.
-    pub(crate) fn path(&self, input: &[u8]) -> &[u8] {
+    fn path(&self, input: &[u8]) -> &[u8] {
         let file = read_part(input).and_then(|part| self.spec.files.get(part.file() as usize));
         file.map_or(&[], |file| file.path.as_os_str().as_bytes())
     }
 
-    /// Aggregates the part that `input` stands for and appends the report to `line`; how many bytes of the file it was.
-    pub(crate) fn run(&self, input: &[u8], black_box: &BlackBox, line: &mut Vec<u8>) -> u64 {
+    /// Aggregates the part that `input` stands for and appends the report to `line`. Returns how many bytes of the file
+    /// the part is.
+    fn run(&self, input: &[u8], black_box: &BlackBox, line: &mut Vec<u8>) -> u64 {
         let Some(part) = read_part(input) else { return 0 };
         let (found, bytes) = self.find(part, black_box);
         let report = Report { slot: self.slot, part, found };
@@ -98,7 +101,7 @@ impl Csv {
             return (Found::Failed("the job names no such file".to_owned()), 0);
         };
         let held = self.held.get(part.file() as usize).and_then(Option::as_ref);
-        let work = Work { spec: &self.spec, black_box, held, want: &self.want };
+        let work = Work { spec: &self.spec, black_box, held, shortages: &self.shortages };
         let (found, bytes) = match part {
             Part::Range { start, end, last, .. } => (work.range(file, start, end, last), end - start),
             Part::Whole { .. } => (work.whole(file), file.bytes),
@@ -107,7 +110,27 @@ impl Csv {
     }
 }
 
-/// Why a file that was there before cannot be opened: the sandbox hides another one that was put in its place.
+impl Compute for Csv {
+    type Answer = ();
+
+    /// Appends a report, which the supervisor merges.
+    fn compute(&self, context: &Context, target: &Target, (): (), out: &mut Vec<u8>) -> Computed {
+        let started_us = context.enter_as(target, Phase::Extract, self.path(&target.input));
+        let before = out.len();
+        let bytes = self.run(&target.input, &context.black_box, out);
+        context.conclude_without_record(target, started_us, bytes, out.len() - before)
+    }
+}
+
+impl Blocking for Csv {
+    fn wait(&mut self, _: &Context, _: &Target) {}
+}
+
+impl Interleaved for Csv {
+    async fn wait(&self, _: &Context, _: &Target) {}
+}
+
+/// Why a file that existed before cannot be opened. The sandbox hides another file that was put in its place.
 fn not_opened(file: &CsvFile, error: &io::Error) -> String {
     let now = fs::metadata(&file.at).map(|metadata| file.state.change(&FileState::from(&metadata)));
     match now {
@@ -122,10 +145,10 @@ impl Work<'_> {
     fn open(&self, file: &CsvFile) -> Result<File, Stop> {
         let refused = |error: &io::Error| Stop(Found::Failed(not_opened(file, error)));
         let opened = match self.held {
-            None => self.want.until_met(|| open_regular(&file.at)),
+            None => self.shortages.until_met(|| open_regular(&file.at)),
             Some(held) => {
                 let held = held.as_ref().map_err(refused)?;
-                self.want.until_met(|| again(held))
+                self.shortages.until_met(|| again(held))
             }
         };
         let (raw, _) = opened.map_err(|error| refused(&error))?;
@@ -133,13 +156,13 @@ impl Work<'_> {
         Ok(raw)
     }
 
-    /// Checks that nobody has written to the file meanwhile: what was read of it would be old and new, mixed.
+    /// Checks that the file was not changed meanwhile: old and new rows would be mixed.
     fn unchanged(&self, raw: &File, file: &CsvFile) -> Result<(), Stop> {
         let now = raw.metadata().map_err(|error| Stop(Found::Failed(unreadable(&error))))?;
         file.state.change(&FileState::from(&now)).map_or(Ok(()), |what| Err(Stop(Found::Failed(what))))
     }
 
-    /// Shows that this part goes on, and how far it is.
+    /// Shows in the black box that the part progresses, and how far it is.
     fn show(&self, bytes: u64) {
         self.black_box.set_bytes(bytes);
         self.black_box.advance();

@@ -1,7 +1,7 @@
-//! One range of a file: read in pieces that fit the CPU's cache, cut into rows, aggregated.
+//! Aggregates one range of a file: reads it in pieces that fit the CPU's cache, and splits them into rows.
 //!
-//! Read and not mapped: a file that becomes shorter meanwhile is then an error with a name, not a
-//! signal, and the copy into a small buffer costs less than the page faults it saves.
+//! The file is read, not mapped. If the file becomes shorter meanwhile, a read gives an error instead of a signal.
+//! Copying into a small buffer also costs less than the page faults of a mapping.
 
 use std::fs::File;
 use std::io;
@@ -13,14 +13,14 @@ use super::scan::{Scanner, StrayAt};
 use super::table::Table;
 use super::{Stop, Work};
 
-/// Read at once. With what is found out about it, it stays within the CPU's second cache.
+/// Bytes per read. Together with the positions found in it, a piece fits the CPU's L2 cache.
 const PIECE_BYTES: usize = 128 * 1024;
 
-/// Longest row that is held as a whole. A file with a longer one is read in one pass, which holds no more of
-/// it than the cells that are used.
+/// Maximum length of a row that is held whole. A file with a longer one is read in one pass, which holds only the
+/// cells that are used.
 pub(super) const ROW_BYTES_MAX: usize = 32 << 20;
 
-/// Text from the beginning of a row on, and how much of it there is.
+/// A buffer that starts at a row, and how much of it is filled.
 pub(super) struct Window {
     buffer: Vec<u8>,
     len: usize,
@@ -35,10 +35,10 @@ impl Window {
         self.buffer.get(..self.len).unwrap_or_default()
     }
 
-    /// Room for more, at most `max` bytes of it.
+    /// Returns space for more text, at most `max` bytes of it.
     pub(super) fn room(&mut self, max: u64) -> &mut [u8] {
         if self.len == self.buffer.len() {
-            // No row ends in all of this: twice as much, so that a long one is looked through a few times only.
+            // The buffer is full and no row ends in it. Double it, so that a long row is scanned only a few times.
             self.buffer.resize(self.len * 2, 0);
         }
         let end = self.buffer.len().min(self.len.saturating_add(usize::try_from(max).unwrap_or(usize::MAX)));
@@ -49,7 +49,7 @@ impl Window {
         self.len += bytes;
     }
 
-    /// Gives up the first bytes, which are whole rows.
+    /// Removes the first bytes, which are whole rows.
     pub(super) fn used(&mut self, bytes: usize) {
         self.buffer.copy_within(bytes..self.len, 0);
         self.len -= bytes;
@@ -61,7 +61,7 @@ impl Window {
 }
 
 impl Work<'_> {
-    /// Aggregates the rows from `start` up to `end`.
+    /// Aggregates the rows from `start` to `end`.
     pub(super) fn range(&self, file: &CsvFile, start: u64, end: u64, last: bool) -> Result<Done, Stop> {
         let raw = self.open(file)?;
         let done = self.rows(&raw, file, (start, end), last)?;
@@ -73,7 +73,7 @@ impl Work<'_> {
         let mut table = Table::new(self.spec, file);
         let mut scanner = Scanner::new(file.delimiter);
         let mut window = Window::new();
-        // Where in the file the window begins.
+        // Position of the window in the file.
         let mut at = start;
         loop {
             let read_to = at + window.text().len() as u64;
@@ -106,10 +106,8 @@ fn read(file: &File, room: &mut [u8], at: u64) -> Result<usize, Stop> {
     loop {
         match file.read_at(room, at) {
             Ok(0) if !room.is_empty() => {
-                return Err(Stop(Found::Failed(format!(
-                    "it ends at byte {at}, before where it ended when the run began: it became shorter while it \
-                     was read"
-                ))));
+                let why = format!("it ends at byte {at}: it became shorter while it was read");
+                return Err(Stop(Found::Failed(why)));
             }
             Ok(count) => return Ok(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

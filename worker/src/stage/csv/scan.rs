@@ -1,39 +1,39 @@
-//! Finds where cells and rows end, 64 bytes at a time, and whether every quote keeps to RFC 4180.
+//! Finds the ends of cells and rows, 64 bytes at a time, and checks that every quote follows RFC 4180.
 //!
-//! A byte is inside quotes if an odd number of quotes stands before it. That holds for as long as quotes
-//! open a cell, close one, or stand doubled inside one, which is checked by the same masks; the first that
-//! does not is an error and not a guess. (The masks are those of G. Langdale and D. Lemire, "Parsing Gigabytes
-//! of JSON per Second", 2019; prefix XOR without the carry-less multiplication that older CPUs lack.)
+//! A byte is inside quotes if an odd number of quotes precedes it. That is true while every quote opens a cell,
+//! closes one, or is doubled inside one. The same masks check this; the first other quote is an error, not a
+//! guess. The masks are those of G. Langdale and D. Lemire, "Parsing Gigabytes of JSON per Second", 2019. The
+//! prefix XOR does not use carry-less multiplication, which older CPUs lack.
 
 use shared::csv::StrayKind;
 use wide::u8x16;
 
-/// Bytes looked at together: as many as a mask has bits.
+/// Bytes per block: as many as a mask has bits.
 const BLOCK: usize = 64;
 
-/// Room for cells at first; a row of a hundred bytes has about eight.
+/// Initial space for cells. A row of a hundred bytes has about eight.
 const ENDS_AT_FIRST: usize = 16 * 1024;
 
-/// Where cells and rows end in a piece of text.
+/// Ends of the cells and rows in a piece of text.
 #[derive(Debug)]
 pub(super) struct Scanner {
     delimiter: u8,
-    /// Positions of the delimiter or line end after each cell, and room for more.
+    /// Position of the delimiter or line end after each cell, then unused space.
     ends: Vec<u32>,
-    /// How many of them there are.
+    /// Number of ends in use.
     count: usize,
-    /// For each row, how many of `ends` there are up to and with its last.
+    /// For each row, the number of `ends` up to its last cell.
     pub(super) rows: Vec<u32>,
 }
 
-/// A quote where none may be.
+/// A quote where RFC 4180 allows none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StrayAt {
     pub(super) at: usize,
     pub(super) kind: StrayKind,
 }
 
-/// What one block has, a bit for each byte.
+/// The features of one block, one bit per byte.
 #[derive(Debug, Clone, Copy)]
 struct Masks {
     quotes: u64,
@@ -41,14 +41,14 @@ struct Masks {
     line_ends: u64,
 }
 
-/// What is known at the end of one block about the byte that follows.
+/// What the end of a block says about the next byte.
 #[derive(Debug, Clone, Copy)]
 struct Carry {
-    /// All ones if it is inside quotes.
+    /// All ones if the byte is inside quotes.
     inside: u64,
-    /// 1 if a quote there would open a cell, or double a closing one.
+    /// 1 if a quote at this byte opens a cell or doubles a closing quote.
     may_open: u64,
-    /// 1 if a quote has just closed.
+    /// 1 if the byte follows a closing quote.
     closed: u64,
 }
 
@@ -57,13 +57,13 @@ impl Scanner {
         Self { delimiter, ends: Vec::new(), count: 0, rows: Vec::new() }
     }
 
-    /// Positions of the delimiter or line end after each cell.
+    /// Returns the position of the delimiter or line end after each cell.
     pub(super) fn ends(&self) -> &[u32] {
         self.ends.get(..self.count).unwrap_or_default()
     }
 
-    /// Looks through `text`, which begins where a row does; how many bytes the whole rows take up.
-    /// With `last`, the text ends here, and what stands after the last line end is a row as well.
+    /// Scans `text`, which starts at a row. Returns the length of its whole rows. With `last`, the text ends here,
+    /// so the text after the last line end is a row too.
     pub(super) fn scan(&mut self, text: &[u8], last: bool) -> Result<usize, StrayAt> {
         self.count = 0;
         self.rows.clear();
@@ -81,7 +81,7 @@ impl Scanner {
             }
             let valid = (1 << rest.len()) - 1;
             carry = self.block(&block, base, valid, carry)?;
-            // The bits after the text are no quotes, so this is what holds at its end.
+            // The bits after the text are not quotes, so this is the state at its end.
         }
         let whole = self.whole();
         if last && whole < text.len() {
@@ -94,7 +94,7 @@ impl Scanner {
         Ok(whole)
     }
 
-    /// The end of the last whole row.
+    /// Returns the end of the last whole row.
     fn whole(&self) -> usize {
         let last = self.rows.last().and_then(|count| self.ends().get(*count as usize - 1));
         last.map_or(0, |end| *end as usize + 1)
@@ -104,7 +104,7 @@ impl Scanner {
     fn block(&mut self, block: &[u8; BLOCK], base: u32, valid: u64, carry: Carry) -> Result<Carry, StrayAt> {
         let Masks { quotes, delimiters, line_ends } = self.masks(block);
         let (quotes, delimiters, line_ends) = (quotes & valid, delimiters & valid, line_ends & valid);
-        // Bit n: byte n is inside quotes, its own quote counted.
+        // Bit n: byte n is inside quotes or is an opening quote.
         let inside = if quotes == 0 { carry.inside } else { prefix_xor(quotes) ^ carry.inside };
         let structural = (delimiters | line_ends) & !inside;
         let mut next = Carry {
@@ -114,10 +114,10 @@ impl Scanner {
         };
         if quotes | carry.closed != 0 {
             let (opening, closing) = (quotes & inside, quotes & !inside);
-            // After a closing quote: a delimiter, a line end, or a quote that doubles it.
+            // A closing quote is followed by a delimiter, a line end, or a quote that doubles it.
             let closed = (closing << 1) | carry.closed;
             let wrong_close = closed & !(delimiters | line_ends | quotes) & valid;
-            // Before an opening quote: the same from the other side.
+            // An opening quote is preceded by the same.
             let may_open = ((structural | closing) << 1) | carry.may_open;
             let wrong_open = opening & !may_open;
             if wrong_close | wrong_open != 0 {
@@ -171,8 +171,8 @@ impl Scanner {
     }
 }
 
-/// Writes where the bits are. Eight at a time whether there are so many or not: what is too much is written over by
-/// the next block, and a branch that is guessed wrong would cost more.
+/// Appends the positions of the bits. It always writes eight at a time. The next block overwrites the surplus,
+/// which costs less than a mispredicted branch.
 #[inline(always)]
 fn spread(mut bits: u64, base: u32, room: &mut [u32]) {
     for eight in room.as_chunks_mut::<8>().0 {
@@ -186,7 +186,7 @@ fn spread(mut bits: u64, base: u32, room: &mut [u32]) {
     }
 }
 
-/// Bit n of the result is the parity of bits 0 to n.
+/// Sets bit n to the parity of bits 0 to n.
 #[inline(always)]
 const fn prefix_xor(mut bits: u64) -> u64 {
     bits ^= bits << 1;
@@ -210,7 +210,7 @@ mod tests {
 
     use super::*;
 
-    /// The rows that csv-core reads, as they stand in the text after unquoting.
+    /// Returns the rows that csv-core reads, unquoted.
     fn oracle(text: &[u8]) -> Vec<Row> {
         let mut reader = csv_core::ReaderBuilder::new().build();
         let (mut rows, mut row, mut cell, mut at) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_found_and_stray_quotes_too() {
+    fn rows_and_stray_quotes_are_found() {
         check("", Ok(0));
         check("a,b\nc,d", Ok(2));
         check("a,b\r\n\r\nc,d\r\n", Ok(2));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_last_row_waits_for_its_line_end() {
+    fn only_the_last_row_may_lack_a_line_end() {
         assert_eq!(rows(b"a\nb", false).unwrap().1, 2);
         assert_eq!(rows(b"a\n\"b\n\"", false).unwrap().1, 2);
         assert_eq!(rows(b"a\n\"b\"", false).unwrap().1, 2);
@@ -303,7 +303,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_keeps_to_the_rules_reads_as_it_does_elsewhere(
+        fn valid_rows_are_read_like_csv_core(
             rows_in in proptest::collection::vec(
                 proptest::collection::vec("([a-z]{0,9}|[a-z,\"\r\n ]{0,70})", 2..5),
                 0..12,
@@ -332,7 +332,7 @@ mod tests {
         }
 
         #[test]
-        fn anything_else_is_an_error_or_reads_as_it_does_elsewhere(text in "[ab,\"\n]{0,90}") {
+        fn other_text_is_an_error_or_read_like_csv_core(text in "[ab,\"\n]{0,90}") {
             if let Ok((got, _)) = rows(text.as_bytes(), true) {
                 prop_assert_eq!(got, oracle(text.as_bytes()));
             }

@@ -1,7 +1,7 @@
-//! Rows to groups: which rows count, which group each belongs to, and what is kept of their cells.
+//! Turns rows into groups: decides which rows count, finds each row's group, and aggregates its cells.
 //!
-//! Rows go through one by one up to their group, then in batches through one small loop for each
-//! column that is kept. A row is used as a whole or not at all: it is bad before anything of it counts.
+//! Each row is handled by itself up to its group, then in batches with one small loop per aggregated column. A row
+//! is used completely or not at all: bad cells are found before any cell of the row counts.
 
 use memchr::memchr;
 use shared::csv::{
@@ -11,51 +11,51 @@ use shared::csv::{
 
 use super::scan::Scanner;
 
-/// Rows gathered before their columns are gone through: their cells are still in the CPU's cache then.
+/// Rows per batch. Their cells are then still in the CPU's cache when the columns are aggregated.
 const BATCH_ROWS: usize = 2048;
 
-/// Bytes of copied cells after which a batch is gone through, however few rows it has.
+/// Bytes of copied cells that end a batch, however few rows it has.
 const SIDE_BYTES: usize = 4 << 20;
 
-/// How much of a cell that is no number is shown.
+/// Maximum length of a cell that an error message shows.
 const SHOWN_BYTES: usize = 40;
 
-/// Marks a cell that is not in the text as it stands, because a quote in it was doubled.
+/// Marks a cell that had doubled quotes and was copied without them.
 const IN_SIDE: u32 = 1 << 31;
 
-/// Where a cell is.
+/// Position of a cell.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     start: u32,
     end: u32,
 }
 
-/// One of the spec's columns, and what its cells are needed for.
+/// A column of the spec, and how its cells are used.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
-    /// Which cell of a row it is.
+    /// Index of the cell in a row.
     position: usize,
-    /// Whether cells are read as numbers.
+    /// Whether cells are parsed as numbers.
     number: bool,
-    /// Whether one that is no number makes the row bad.
+    /// Whether a cell that is not a number makes the row bad.
     must_be_number: bool,
 }
 
-/// The groups of a part, while they are being made.
+/// The groups of a part, while they are being built.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
     spec: &'a CsvSpec,
     fields: usize,
     wanted: Vec<Wanted>,
     done: Done,
-    /// Cells and numbers of the batch, row by row, as many a row as there are `wanted`.
+    /// Cells and numbers of the batch, row by row, one per `wanted` column.
     cells: Vec<Span>,
     numbers: Vec<Number>,
-    /// Whether one of the numbers is [`Number::Long`]: only then are the cells needed to add them up.
+    /// Whether one of the numbers is [`Number::Long`]. Only then does a sum need the cells.
     has_long: bool,
     /// The group of each row of the batch.
     groups: Vec<u32>,
-    /// Cells that had to be unquoted.
+    /// Copies of cells that had doubled quotes.
     side: Vec<u8>,
     key: Vec<u8>,
 }
@@ -86,7 +86,8 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Takes the rows that `scanner` found in `text`; `place` says where in the file one that begins at a byte of it is.
+    /// Adds the rows that `scanner` found in `text`. `place` turns a row's position in the text into one in the
+    /// file.
     pub(super) fn take(
         &mut self,
         text: &[u8],
@@ -102,7 +103,7 @@ impl<'a> Table<'a> {
             let end = ends.last().copied().unwrap_or(start);
             start = end + 1;
             if ends.len() != self.fields {
-                // A blank line is no row; nor is what stands between CR and LF.
+                // A blank line is not a row, and neither is the empty text between CR and LF.
                 if !(ends.len() == 1 && begin == end) {
                     self.bad(place(begin as usize), Bad::Ragged(ends.len() as u64));
                 }
@@ -121,7 +122,7 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    /// Takes a row that was unquoted already: its wanted cells, of `fields` in all.
+    /// Adds a row that is already unquoted: its wanted cells, out of `fields` cells.
     pub(super) fn take_row<'c>(
         &mut self,
         fields: usize,
@@ -138,14 +139,14 @@ impl<'a> Table<'a> {
             self.cells.push(Span { start: start | IN_SIDE, end: self.side.len() as u32 });
         }
         self.row(&[], || place)?;
-        // Cells of rows that are bad or left out are among them, which fill no batch.
+        // Cells of bad or skipped rows are copied too, but do not fill a batch.
         if self.side.len() >= SIDE_BYTES {
             self.flush(&[]);
         }
         Ok(())
     }
 
-    /// Ends the part.
+    /// Finishes the part.
     pub(super) fn finish(mut self) -> Done {
         self.flush(&[]);
         self.done
@@ -170,7 +171,7 @@ impl<'a> Table<'a> {
         let begin = self.side.len() as u32;
         let mut rest = inner;
         loop {
-            // The first of two quotes stays.
+            // Keep the first of two quotes.
             let (cell, after) = rest.split_at((at + 1).min(rest.len()));
             self.side.extend_from_slice(cell);
             rest = after.get(1..).unwrap_or_default();
@@ -183,7 +184,7 @@ impl<'a> Table<'a> {
         Span { start: begin | IN_SIDE, end: self.side.len() as u32 }
     }
 
-    /// Takes the row whose cells are the last of the batch, or gives them back.
+    /// Accepts the row whose cells are the last of the batch, or removes them.
     #[inline(always)]
     fn row(&mut self, text: &[u8], place: impl FnOnce() -> Place) -> Result<(), GroupsFull> {
         let width = self.wanted.len();
@@ -202,8 +203,8 @@ impl<'a> Table<'a> {
         }
         for (column, (wanted, span)) in self.wanted.iter().zip(row).enumerate() {
             let bytes = cell(text, &self.side, *span);
-            // Three ways to one vector: a number that is made on one of several ways and stored after they meet
-            // goes through memory, and is waited for.
+            // Each case pushes to the vector itself. A value that is pushed where the cases meet goes through
+            // memory, which costs time.
             if !wanted.number && bytes.len() <= CELL_BYTES_MAX {
                 self.numbers.push(Number::Not);
                 continue;
@@ -256,7 +257,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Goes through the columns of the batch. Its cells are in `text`, or unquoted.
+    /// Aggregates the columns of the batch. Its cells are in `text` or unquoted copies.
     fn flush(&mut self, text: &[u8]) {
         let width = self.wanted.len();
         let groups = self.done.groups.len();
@@ -315,7 +316,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Empty cells as `None`: they are no values.
+/// Turns empty cells into `None`: they are not values.
 trait FilterEmpty<'c>: Iterator<Item = &'c [u8]> + Sized {
     fn filter_empty(self) -> impl Iterator<Item = Option<&'c [u8]>> {
         self.map(|cell| (!cell.is_empty()).then_some(cell))
@@ -344,7 +345,7 @@ fn cell<'c>(text: &'c [u8], side: &'c [u8], span: Span) -> &'c [u8] {
     from.get((span.start & !IN_SIDE) as usize..span.end as usize).unwrap_or_default()
 }
 
-/// A cell that is not short, or no number.
+/// Parses a cell that is long or not a number.
 #[inline(never)]
 fn usable(wanted: Wanted, column: usize, cell: &[u8]) -> Result<Number, Bad> {
     let column = column as u32;
@@ -371,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_that_do_not_count_leave_nothing_behind() {
+    fn rejected_rows_leave_no_trace() {
         let text = |columns: &[&str]| columns.iter().map(|name| (*name).to_owned()).collect();
         let spec = CsvSpec {
             files: Vec::new(),

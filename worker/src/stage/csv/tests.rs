@@ -23,7 +23,7 @@ const FUNCTIONS: [(Function, Option<u32>); 9] = [
     (Function::Quantile(0.5), Some(1)),
 ];
 
-/// A file of three columns, all of them used, grouped by the first.
+/// A file with three columns, all of them used, grouped by the first.
 struct Bench {
     dir: tempfile::TempDir,
     csv: Csv,
@@ -55,7 +55,7 @@ impl Bench {
             groups_max: 1000,
             encoding: None,
         };
-        Self { dir, csv: Csv::new(spec, 0, Want::default()), black_box: BlackBox::create().unwrap().0 }
+        Self { dir, csv: Csv::new(spec, 0, Shortages::default()), black_box: BlackBox::create().unwrap().0 }
     }
 
     fn file(&mut self) -> &mut CsvFile {
@@ -80,7 +80,7 @@ impl Bench {
         self.found(Part::Range { file: 0, start: start as u64, end: end as u64, last })
     }
 
-    /// What each group comes to.
+    /// Returns the result of each group.
     fn values(&self, groups: &Groups) -> BTreeMap<Vec<u8>, Vec<Value>> {
         let of =
             |group| self.csv.spec.aggregates.iter().map(|aggregate| aggregate.of(groups, group)).collect();
@@ -95,7 +95,7 @@ fn done(found: Found) -> Done {
     }
 }
 
-/// The rows that csv-core reads.
+/// Returns the rows that csv-core reads.
 fn oracle(text: &[u8]) -> Vec<Vec<String>> {
     let mut reader = csv_core::ReaderBuilder::new().build();
     let (mut rows, mut row, mut cell, mut at) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -117,7 +117,7 @@ fn oracle(text: &[u8]) -> Vec<Vec<String>> {
     }
 }
 
-/// Rows, bad rows, and for each key the count and the sum, the least and the greatest cell, worked out the slow way.
+/// Rows, bad rows, and for each key the count, sum, minimum and maximum, computed in a simple way.
 type Slow = (u64, u64, BTreeMap<Vec<u8>, (u64, i64, String, String)>);
 
 fn slowly(text: &[u8]) -> Slow {
@@ -161,7 +161,7 @@ fn check_against_oracle(text: &[u8], found: &Done, bench: &Bench) {
             got[2]
         );
         if format!("{least}{greatest}").contains('1') {
-            // Numbers come before text here, and not where they are worked out the slow way.
+            // Here numbers sort before text; the simple computation does not do that.
             continue;
         }
         let text =
@@ -209,9 +209,9 @@ fn any_text() -> impl Strategy<Value = (String, Vec<usize>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// The promise: every cut into 1 to 64 ranges gives the same as one pass, and that is what csv-core reads.
+    /// Every division into 1 to 64 ranges gives the same result as one pass, and that is what csv-core reads.
     #[test]
-    fn every_cut_gives_what_one_pass_gives((text, begins) in any_text()) {
+    fn every_division_gives_the_same_result_as_one_pass((text, begins) in any_text()) {
         let bench = Bench::new(text.as_bytes());
         let whole = bench.whole();
         prop_assert!(whole.stray.is_none());
@@ -237,7 +237,7 @@ proptest! {
             for (key, want) in want {
                 for ((n, got), want) in got[&key].iter().enumerate().zip(want) {
                     match (got, &want) {
-                        // Variance and quantile are rounded, each cut in its own way; how a file is cut is fixed.
+                        // Rounding in variance and quantile depends on the ranges, which are fixed for a file.
                         (Value::Float(got), Value::Float(want)) if n > 5 => {
                             prop_assert!((got - want).abs() <= 1e-6 * want.abs().max(1.0), "{} {}", got, want);
                         }
@@ -248,7 +248,7 @@ proptest! {
         }
     }
 
-    /// Whatever the quotes are: one pass reads what csv-core reads.
+    /// Whatever the quotes, one pass reads what csv-core reads.
     #[test]
     fn stray_quotes_are_read_as_elsewhere(text in "([ab1,]|[\"\n]){0,80}") {
         let bench = Bench::new(text.as_bytes());
@@ -258,12 +258,12 @@ proptest! {
 }
 
 #[test]
-fn a_range_that_keeps_to_no_rules_says_so() {
+fn a_range_with_stray_quotes_is_reported() {
     for (text, cut, kind) in [
         ("a,1,x\nb,2,\"y\n", 0, StrayKind::Open),
         ("a,1,x\nb,2,y\"\n", 0, StrayKind::Inside),
         ("a,1,x\nb,2,\"y\"z\n", 0, StrayKind::After),
-        // The row goes on behind the cut.
+        // The row continues after the end of the range.
         ("a,1,\"x\ny\"\nb,2,y\n", 8, StrayKind::Cut),
     ] {
         let end = if cut == 0 { text.len() } else { cut };
@@ -274,7 +274,7 @@ fn a_range_that_keeps_to_no_rules_says_so() {
 }
 
 #[test]
-fn bad_rows_are_placed() {
+fn bad_rows_are_located() {
     let text = "a,1,x\n\"b\n\",2\nc,z,y\n\nd,1,2,3\n";
     let bench = Bench::new(text.as_bytes());
     let expected = |places: [Place; 3]| {
@@ -284,7 +284,7 @@ fn bad_rows_are_placed() {
     let range = done(bench.range(0, text.len()));
     assert_eq!(range.bad_first, expected([6, 13, 20].map(Place::Offset)));
     assert_eq!(bench.whole().bad_first, expected([2, 4, 6].map(Place::Line)));
-    // The same lines, read leniently, behind a stray quote on the last.
+    // The same lines, read leniently, because the last line has a stray quote.
     let stray = format!("{text}e,1,x\"y\n");
     let lenient = Bench::new(stray.as_bytes()).whole();
     assert_eq!(lenient.bad_first, expected([2, 4, 6].map(Place::Line)));
@@ -293,10 +293,10 @@ fn bad_rows_are_placed() {
 }
 
 #[test]
-fn cells_too_long_to_be_used_make_their_row_bad_and_others_do_not() {
+fn overlong_cells_make_their_row_bad_only_if_used() {
     let long = "y".repeat(CELL_BYTES_MAX_PLUS_ONE);
     for quote in ["\"", "\"x\"\""] {
-        // The second is a stray quote, so read leniently.
+        // The second file has a stray quote, so it is read leniently.
         let text = format!("a,1,{long}\n\"{long}\n\",1,z\nb,1,{quote}q\n");
         let text = if quote == "\"" { text.replace("\"q", "q") } else { text };
         let mut bench = Bench::new(text.as_bytes());
@@ -313,7 +313,7 @@ fn cells_too_long_to_be_used_make_their_row_bad_and_others_do_not() {
 const CELL_BYTES_MAX_PLUS_ONE: usize = shared::csv::CELL_BYTES_MAX + 1;
 
 #[test]
-fn rows_are_left_out_before_they_can_be_bad() {
+fn excluded_rows_are_not_bad() {
     let mut bench = Bench::new(b"a,1,x\nb,no,y\nc,3,z\n");
     let filter = Filter { column: 0, comparison: Comparison::NotEqual, text: b"b".to_vec(), number: None };
     bench.csv.spec.filters = vec![filter];
@@ -322,7 +322,7 @@ fn rows_are_left_out_before_they_can_be_bad() {
 }
 
 #[test]
-fn a_file_that_is_not_what_it_was_is_not_read() {
+fn a_changed_file_is_not_read() {
     let failed = |bench: &Bench, part| match bench.found(part) {
         Found::Failed(why) => why,
         other @ (Found::Done(_) | Found::Stray(_) | Found::GroupsFull) => panic!("{other:?}"),
@@ -337,8 +337,8 @@ fn a_file_that_is_not_what_it_was_is_not_read() {
             let other = bench.dir.path().join("other");
             fs::write(&other, text).unwrap();
             fs::rename(&other, path).unwrap();
-            assert!(failed(&bench, part).contains("another file was put in its place"));
-            // Also if what is there now cannot be opened, as in the sandbox.
+            assert!(failed(&bench, part).contains("another file replaced it"));
+            // Also if the new file cannot be opened, as in the sandbox.
             fs::remove_file(path).unwrap();
             assert!(failed(&bench, part).contains("it was there when the run began"));
             fs::create_dir(path).unwrap();
@@ -348,7 +348,7 @@ fn a_file_that_is_not_what_it_was_is_not_read() {
 }
 
 #[test]
-fn what_cannot_be_done_is_reported() {
+fn failures_are_reported() {
     let mut bench = Bench::new(b"a,1,x\nb,2,y\n");
     bench.csv.spec.groups_max = 1;
     assert!(matches!(bench.found(Part::Whole { file: 0 }), Found::GroupsFull));

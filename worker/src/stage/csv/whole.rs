@@ -1,9 +1,9 @@
-//! A whole file in one pass: what is packed, what has to be decoded first, and what does not keep
-//! to the rules by which a file is cut.
+//! Aggregates a whole file in one pass: a file that is compressed, that must be decoded first, or that has quotes
+//! RFC 4180 does not allow.
 //!
-//! Strictly first, with the same scanner as a range. At the first stray quote all that was found is
-//! dropped, and the file is read once more with csv-core, which makes of stray quotes what other readers make of
-//! them. Neither holds more than a row, and the second not even that.
+//! The first attempt is strict, with the same scanner as a range. At the first stray quote its results are
+//! dropped, and the file is read again with csv-core, which handles stray quotes as other readers do. The first
+//! attempt holds at most one row, the second only the cells that are used.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -18,7 +18,7 @@ use super::scan::{Scanner, StrayAt};
 use super::table::Table;
 use super::{Stop, Work};
 
-/// Read at once when every byte is looked at by itself.
+/// Bytes per read when every byte is examined on its own.
 const PIECE_BYTES: usize = 64 * 1024;
 
 impl Work<'_> {
@@ -36,7 +36,7 @@ impl Work<'_> {
         Ok(done)
     }
 
-    /// The text of the file from the first row on, and the lines before that.
+    /// Opens the file's text at the first row. Also returns the number of lines before it.
     fn text<'a>(&self, mut raw: &'a File, file: &CsvFile) -> Result<(Counted<'a>, LineCounter), Stop> {
         raw.rewind().map_err(|error| Stop::failed("cannot read it", &error))?;
         let read = Rc::new(Cell::new(0));
@@ -107,7 +107,7 @@ impl Work<'_> {
                     ReadFieldResult::Field { record_end } => rows.cell_ended(record_end)?,
                     ReadFieldResult::End => return Ok(rows.table.finish()),
                 }
-                // To the reader, nothing is the end of the text.
+                // An empty read tells the reader that the text ends.
                 if rest.is_empty() && count > 0 {
                     break;
                 }
@@ -117,16 +117,16 @@ impl Work<'_> {
     }
 }
 
-/// Rows as csv-core gives them: cell by cell, each in as many pieces as it likes.
+/// Collects the rows that csv-core returns cell by cell, each cell in any number of pieces.
 struct Rows<'a> {
     table: Table<'a>,
-    /// For each cell of a row, which of the wanted columns it is; a column may be wanted more than once.
+    /// For each cell of a row, its wanted columns. A column may be wanted more than once.
     wanted: Vec<u32>,
     /// The wanted cells of this row.
     cells: Vec<Vec<u8>>,
     field: usize,
     lines: LineCounter,
-    /// The line this row begins on, once it has begun.
+    /// The line on which this row begins, once it has begun.
     line: Option<u64>,
 }
 
@@ -136,10 +136,10 @@ impl<'a> Rows<'a> {
         Self { table, cells: vec![Vec::new(); wanted.len()], wanted, field: 0, lines, line: None }
     }
 
-    /// What the reader has read of the text.
+    /// Handles the text that the reader has consumed.
     fn consumed(&mut self, text: &[u8]) {
         if self.line.is_none() {
-            // Line ends before a row are blank lines, or the rest of the last row's.
+            // Line ends before a row are blank lines, or belong to the previous row's end.
             let blank = text.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             if blank < text.len() {
                 self.line = Some(self.lines.line_after(text.get(..blank).unwrap_or_default()));
@@ -150,7 +150,7 @@ impl<'a> Rows<'a> {
 
     fn extend(&mut self, text: &[u8]) {
         for (position, cell) in self.wanted.iter().zip(&mut self.cells) {
-            // One byte more than may be says that it is too long.
+            // One byte above the limit marks the cell as too long.
             if *position as usize == self.field && cell.len() <= CELL_BYTES_MAX {
                 let room = CELL_BYTES_MAX + 1 - cell.len();
                 cell.extend_from_slice(text.get(..room).unwrap_or(text));
@@ -170,14 +170,14 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The text, and how much of the file it has taken so far.
+/// The text, and how much of the file has been read for it.
 struct Counted<'a> {
     text: Text<'a>,
     read: Rc<Cell<u64>>,
 }
 
 impl Counted<'_> {
-    /// Reads until there is no more room, or no more text: a long row is looked through from its beginning each time.
+    /// Reads until the buffer is full or the text ends, because a long row is scanned from its start each time.
     fn fill(&mut self, room: &mut [u8]) -> Result<usize, Stop> {
         let mut filled = 0;
         while let Some(rest) = room.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -203,7 +203,7 @@ impl Counted<'_> {
     }
 }
 
-/// The file as it is on the disk, up to where it ended when the run began.
+/// Opens the file on disk, limited to its size when the run began.
 struct Reading<'a> {
     raw: &'a File,
     read: Rc<Cell<u64>>,
@@ -218,7 +218,7 @@ impl Read for Reading<'_> {
         if count == 0 && most > 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "it ends there, before where it ended when the run began: it became shorter while it was read",
+                "it ends there: it became shorter while it was read",
             ));
         }
         self.read.set(self.read.get() + count as u64);

@@ -1,8 +1,8 @@
-//! The head of a gzip member (RFC 1952), read in pieces of any size.
+//! Reads the header of a gzip member (RFC 1952), in pieces of any size.
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The only compression method there is.
+/// The only compression method that is defined.
 const DEFLATE: u8 = 8;
 
 const HAS_CRC: u8 = 1 << 1;
@@ -11,25 +11,25 @@ const HAS_NAME: u8 = 1 << 3;
 const HAS_COMMENT: u8 = 1 << 4;
 const RESERVED: u8 = 0xe0;
 
-/// What comes next in the head.
+/// The next part of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Magic(u8),
     Method,
     Flags,
-    /// Time, compression level and system: bytes left of the six.
+    /// Time, compression level and system: how many of their six bytes are left.
     About(u8),
     ExtraLow,
     ExtraHigh(u8),
     Extra(u16),
     Name,
     Comment,
-    /// Bytes left of the head's own checksum, which nobody checks.
+    /// How many bytes of the header's own checksum are left. It is not checked.
     Crc(u8),
     Data,
 }
 
-/// How far the head has been read.
+/// The state of reading a header.
 #[derive(Debug)]
 pub(super) struct Head {
     part: Part,
@@ -47,7 +47,8 @@ impl Head {
         self.part == Part::Data
     }
 
-    /// Reads on and returns how much of `input` was the head's; `None` if it is no gzip head.
+    /// Continues and returns how many bytes of `input` belong to the header. Returns `None` if it is not a gzip
+    /// header.
     pub(super) fn push(&mut self, input: &[u8]) -> Option<usize> {
         for (at, byte) in input.iter().enumerate() {
             if self.is_complete() {
@@ -85,7 +86,7 @@ impl Head {
         }
     }
 
-    /// The part that follows the optional one with this flag.
+    /// Returns the part that follows the optional one with this flag.
     const fn after(&self, flag: u8) -> Part {
         if flag < HAS_EXTRA && self.flags & HAS_EXTRA != 0 {
             Part::ExtraLow

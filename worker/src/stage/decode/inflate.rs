@@ -1,6 +1,7 @@
-//! gzip, zlib and bare deflate: the wrapper is read here, the data by `flate2`.
+//! gzip, zlib and raw deflate. The wrapper is read here, the data by `flate2`.
 //!
-//! A decoder that reads the wrapper itself does not say where the data ended. Only with that
+//! A decoder that reads the wrapper itself does not say where the data ended. That is needed to tell a body
+//! without its checksum from one that lost data.
 //! known is a body whose checksum never arrived told from one that lost data.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
@@ -9,32 +10,32 @@ use zlib_rs::adler32::adler32;
 use super::Step;
 use super::gzip::Head;
 
-/// The checksum of no data at all (RFC 1950).
+/// The Adler-32 checksum of no data (RFC 1950).
 const ADLER_OF_NOTHING: u32 = 1;
 
-/// One compressed stream, wrapper included.
+/// One compressed stream, including its wrapper.
 pub(super) struct Inflate {
     data: Decompress,
     sum: Sum,
     stage: Stage,
 }
 
-/// What the trailer vouches for.
+/// The checksum at the end of a stream.
 enum Sum {
     /// CRC-32 and length, eight bytes.
     Gzip(Crc),
     /// Adler-32, four bytes.
     Zlib(u32),
-    /// Bare deflate has no trailer.
+    /// Raw deflate has no checksum.
     None,
 }
 
 enum Stage {
     GzipHead(Head),
-    /// `deflate` before its first two bytes tell zlib's wrapper from none; holds the first.
+    /// `deflate`, until its first two bytes show whether it has zlib's wrapper. Holds the first byte.
     Sniff(Option<u8>),
     Data,
-    /// The data is complete. Holds what has arrived of the checksum.
+    /// The data is complete. Holds the part of the checksum that has arrived.
     Trailer(Vec<u8>),
 }
 
@@ -43,7 +44,7 @@ impl Inflate {
         Self::new(Sum::Gzip(Crc::new()), Stage::GzipHead(Head::default()))
     }
 
-    /// With zlib's wrapper or without: servers disagree on what `deflate` means.
+    /// Creates a stream for `deflate`, with or without zlib's wrapper, because servers disagree about its meaning.
     pub(super) fn deflate() -> Self {
         Self::new(Sum::None, Stage::Sniff(None))
     }
@@ -52,17 +53,17 @@ impl Inflate {
         Self { data: Decompress::new(false), sum, stage }
     }
 
-    /// Whether all of the data has been decoded, whatever is missing of the trailer.
+    /// Whether all data has been decoded, even if a part of the trailer is missing.
     pub(super) const fn has_all_data(&self) -> bool {
         matches!(self.stage, Stage::Trailer(_))
     }
 
-    /// Whether the wrapper's head is still being read.
+    /// Whether the wrapper's header is still being read.
     pub(super) const fn in_head(&self) -> bool {
         matches!(self.stage, Stage::GzipHead(_))
     }
 
-    /// Decodes some of `input` into `output`; `None` when the data is not valid.
+    /// Decodes some of `input` into `output`. Returns `None` if the data is invalid.
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {
         match &mut self.stage {
             Stage::GzipHead(head) => {
@@ -95,7 +96,7 @@ impl Inflate {
         }
     }
 
-    /// The first two bytes of `deflate` are known; the first is not in `input` any more if it was `held`.
+    /// Handles the first two bytes of `deflate`. The first is no longer in `input` if it was `held`.
     fn begin(&mut self, first: u8, second: u8, held: bool, input: &[u8], output: &mut [u8]) -> Option<Step> {
         self.stage = Stage::Data;
         if is_zlib(first, second) {
@@ -103,7 +104,7 @@ impl Inflate {
             return Some(Step { consumed: if held { 1 } else { 2 }, produced: 0, ended: false });
         }
         if held {
-            // One byte is never enough to yield any output.
+            // One byte never suffices to produce output.
             self.inflate(&[first], output)?;
         }
         self.inflate(input, output)
@@ -132,7 +133,7 @@ impl Sum {
         }
     }
 
-    /// The trailer as it has to be.
+    /// Returns the trailer that the data requires.
     fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Gzip(crc) => [crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat(),
@@ -142,7 +143,7 @@ impl Sum {
     }
 }
 
-/// Whether two bytes are a zlib header (RFC 1950) that names no dictionary.
+/// Whether two bytes are a zlib header (RFC 1950) without a dictionary.
 const fn is_zlib(first: u8, second: u8) -> bool {
     first & 0x0f == 8
         && first >> 4 <= 7

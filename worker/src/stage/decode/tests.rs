@@ -35,7 +35,7 @@ pub(crate) fn zstandard(plain: &[u8]) -> Vec<u8> {
     zstd::encode_all(plain, 3).unwrap()
 }
 
-/// A frame with a checksum, which the standard leaves to the sender.
+/// A frame with a checksum, which is optional.
 fn checked_frame(plain: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();
@@ -79,7 +79,7 @@ fn every_coding_decodes_in_pieces_of_any_size() {
     let page = page();
     let twice = [gzip(&page), gzip(b"and more")].concat();
     let padded = [gzip(&page), vec![0; 512]].concat();
-    // Padding ends the body, whatever looks like another member after it.
+    // Padding ends the body, even if another member seems to follow.
     let padded_between = [gzip(&page), vec![0; 3], gzip(b"and more")].concat();
     let garbage = [gzip(&page), b"\x1f\x8bnot gzip".to_vec()].concat();
     let garbage_again = [gzip(&page), b"\x1f".to_vec(), page.clone()].concat();
@@ -120,7 +120,7 @@ fn every_coding_decodes_in_pieces_of_any_size() {
 }
 
 #[test]
-fn what_is_cut_short_or_broken_says_so() {
+fn truncated_and_corrupt_data_are_reported() {
     let page = page();
     for (value, encoded) in [
         ("gzip", gzip(&page)),
@@ -129,7 +129,7 @@ fn what_is_cut_short_or_broken_says_so() {
         ("br", brotli(&page)),
         ("zstd", zstandard(&page)),
     ] {
-        // The checksums of gzip and zlib are no data; `a_missing_checksum_is_no_loss` cuts those.
+        // The checksums of gzip and zlib are not data; `a_missing_checksum_is_no_loss` cuts those.
         let trailer = match encoded.first() {
             Some(0x1f) => 8,
             Some(0x78) => 4,
@@ -164,7 +164,7 @@ fn a_wrong_checksum_is_corrupt() {
 
 #[test]
 fn a_missing_checksum_is_no_loss() {
-    // One body takes deflate's fixed codes, one its own, one no codes at all.
+    // One body uses deflate's fixed codes, one its own, one none.
     let noise: Vec<u8> = (0..5000_u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_be_bytes()).collect();
     for plain in [b"small".to_vec(), page(), noise, Vec::new()] {
         for (value, encoded, trailer) in [
@@ -190,7 +190,7 @@ fn a_missing_checksum_is_no_loss() {
 
 #[test]
 fn data_cut_anywhere_is_truncated() {
-    // Fixed codes, whose end is written in zeros: made-up bytes would complete it.
+    // Fixed codes end with zeros, so invented bytes would complete them.
     let plain = b"abcdefgh".repeat(3);
     for (value, encoded, trailer) in
         [("gzip", gzip(&plain), 8), ("deflate", zlib(&plain), 4), ("zstd", checked_frame(&plain), 4)]
@@ -228,7 +228,7 @@ fn a_zstd_window_over_the_standards_limit_is_refused() {
 }
 
 #[test]
-fn a_coding_that_nobody_knows_leaves_the_bytes_alone() {
+fn an_unknown_coding_leaves_the_bytes_unchanged() {
     for value in [
         "utf-8",
         "UTF-8",
@@ -249,6 +249,6 @@ fn a_coding_that_nobody_knows_leaves_the_bytes_alone() {
 }
 
 #[test]
-fn endless_stacks_are_refused() {
+fn too_many_codings_are_rejected() {
     assert_eq!(parse("gzip,gzip,gzip,gzip"), Err(DecodeError::Stacked(4)));
 }

@@ -1,4 +1,4 @@
-//! A response's body on its way in: counted, decoded, held to the limit.
+//! A response's body while it arrives: counts it, decodes it and enforces the limit.
 
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -6,14 +6,14 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use super::rules::Rules;
 use crate::stage::decode::{DecodeError, Decoder, codings};
 
-/// Room made for a body on the word of its `Content-Length` alone.
+/// Maximum bytes to reserve for a body because of its `Content-Length` alone.
 const RESERVE_BYTES_MAX: u64 = 256 * 1024;
 
-/// What has come of a body.
+/// A body, as far as it has been received.
 pub(super) struct Body {
-    /// Bytes before decoding.
+    /// Bytes received, before decoding.
     pub(super) received: u64,
-    /// What the head promised of them.
+    /// Bytes announced by the head.
     pub(super) length: Option<u64>,
     pub(super) content_type: Option<String>,
     decoder: Option<Decoder>,
@@ -21,7 +21,8 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// For the head of a response that is wanted; refuses what is known to be in vain.
+    /// Begins the body that follows a response head. Fails if the head already shows that the body cannot be
+    /// accepted.
     pub(super) fn begin(headers: &HeaderMap, rules: &Rules) -> Result<Self, DecodeError> {
         let codings = codings(headers)?;
         let length = content_length(headers);
@@ -53,12 +54,12 @@ impl Body {
         }
     }
 
-    /// Whether bytes are missing that the head promised.
+    /// Whether the body ended before its announced length.
     pub(super) fn is_short(&self) -> bool {
         self.length.is_some_and(|length| self.received < length)
     }
 
-    /// The decoded bytes, if every coding came to its end.
+    /// Returns the decoded bytes, if every coding has come to its end.
     pub(super) fn finish(mut self) -> Result<Vec<u8>, DecodeError> {
         if let Some(decoder) = &mut self.decoder {
             decoder.finish()?;
@@ -67,20 +68,20 @@ impl Body {
     }
 }
 
-/// The `Content-Type`; several lines are one list.
+/// The `Content-Type`. Several lines become one list.
 fn content_type(headers: &HeaderMap) -> Option<String> {
     let mut lines = headers.get_all(CONTENT_TYPE).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
     let first = lines.next()?.into_owned();
     Some(lines.fold(first, |list, line| list + ", " + &line))
 }
 
-/// Room to make for a body with this head, before decoding.
+/// Bytes to reserve for a body with this head, before decoding.
 pub(super) fn announced(headers: &HeaderMap) -> usize {
     let length = content_length(headers).unwrap_or(0);
     usize::try_from(length.min(RESERVE_BYTES_MAX)).unwrap_or(0)
 }
 
-/// The length both clients go by. Repeated or contradicting ones they have judged already.
+/// The content length. Both clients have already rejected repeated or contradictory ones.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(TRANSFER_ENCODING) {
         return None;

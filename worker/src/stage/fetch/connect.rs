@@ -1,4 +1,4 @@
-//! What both clients do alike between a URL and a connection.
+//! What both clients share between a URL and a connection.
 
 use std::fmt::Write as _;
 use std::io;
@@ -11,15 +11,15 @@ use nix::libc;
 use shared::address::AddressPolicy;
 
 use super::fault::Fault;
-use crate::want::Shortage;
+use crate::shortage::Shortage;
 
-/// How long an address that does not answer keeps us from trying the next one.
+/// How long to wait for one address before trying the next.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where a request goes.
+/// The server that a request goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// Without brackets, if it is an IPv6 address.
+    /// An IPv6 address has no brackets here.
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: bool,
@@ -37,7 +37,7 @@ impl Endpoint {
     }
 }
 
-/// What kind of address it is, if the job may not connect to it.
+/// The address policy: returns what is wrong with an address, if the job may not connect to it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gate(fn(IpAddr) -> Option<&'static str>);
 
@@ -49,18 +49,18 @@ impl Gate {
         }
     }
 
-    /// One that denies what a test says: all of a test's servers are on loopback.
+    /// For tests, because their servers are all on loopback.
     #[cfg(test)]
     pub(super) const fn with(denial: fn(IpAddr) -> Option<&'static str>) -> Self {
         Self(denial)
     }
 }
 
-/// Tries a host's addresses one after the other and remembers how the first one failed:
-/// the first is the one the system prefers, so its answer tells most.
+/// Tries a host's addresses one after another and keeps the first failure. The system prefers the first address,
+/// so its failure is the most useful.
 ///
-/// There is no other way to an address to connect to, so that none gets past the gate: what is
-/// checked is what is connected to, and a name that changes its mind in between gains nothing.
+/// This is the only way to an address, so none bypasses the gate. The address that is checked is the one that is
+/// connected to, so a DNS answer that changes in between has no effect.
 #[derive(Debug)]
 pub(super) struct Attempts {
     addresses: std::vec::IntoIter<IpAddr>,
@@ -69,7 +69,7 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Attempts at those of the endpoint's addresses that the gate lets through; a fault if it lets through none.
+    /// Creates attempts at the endpoint's addresses that the gate allows. Fails if it allows none.
     pub(super) fn new(gate: Gate, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Self, Fault> {
         let allowed: Vec<IpAddr> =
             addresses.iter().copied().filter(|address| (gate.0)(*address).is_none()).collect();
@@ -79,7 +79,7 @@ impl Attempts {
         Ok(Self { addresses: allowed.into_iter(), port: endpoint.port, failed: None })
     }
 
-    /// The next address, and how long to wait for it out of the time `left`.
+    /// Returns the next address, and how much of the remaining time `left` it may take.
     pub(super) fn next(&mut self, left: Duration) -> Option<(SocketAddr, Duration)> {
         let address = SocketAddr::new(self.addresses.next()?, self.port);
         let others = u32::try_from(self.addresses.len()).unwrap_or(u32::MAX);
@@ -92,13 +92,13 @@ impl Attempts {
         self.failed.get_or_insert_with(|| connect_fault(address, error));
     }
 
-    /// Why there is no connection, once there is no address left.
+    /// Returns why there is no connection, once all addresses have failed.
     pub(super) fn fault(self) -> Fault {
         self.failed.unwrap_or(Fault::ConnectTimeout)
     }
 }
 
-/// Names every address, for who has to find out why.
+/// Builds the message, which names every address and what is wrong with it.
 fn denied(gate: Gate, host: &str, addresses: &[IpAddr]) -> Fault {
     let mut message = String::new();
     for address in addresses {
@@ -129,8 +129,8 @@ fn connect_fault(address: SocketAddr, error: &io::Error) -> Fault {
     })
 }
 
-/// What this machine lacks, if that is why there is no connection. Over IPv6, `EADDRNOTAVAIL` says as a rule that
-/// this machine has no IPv6 address, and that does not pass.
+/// Returns the shortage that prevented a connection, if one did. Over IPv6, `EADDRNOTAVAIL` usually means that
+/// this machine has no IPv6 address, which waiting does not change.
 fn shortage(address: SocketAddr, error: &io::Error) -> Option<Shortage> {
     match error.raw_os_error() {
         Some(libc::EADDRNOTAVAIL | libc::EAGAIN) if address.is_ipv4() => Some(Shortage::Ports),
@@ -138,7 +138,7 @@ fn shortage(address: SocketAddr, error: &io::Error) -> Option<Shortage> {
     }
 }
 
-/// Whether a read or write failed because the peer, or the network, ended the connection.
+/// Whether a read or write failed because the peer or the network ended the connection.
 pub(super) fn is_reset(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -151,12 +151,12 @@ pub(super) fn is_reset(error: &io::Error) -> bool {
     )
 }
 
-/// What a connection has carried, to tell how its end is meant.
+/// What a connection has carried. This decides what its end means.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// A response has come over it before the request that is out.
+    /// A response has arrived for an earlier request.
     served: bool,
-    /// A byte has come since the last request.
+    /// A byte has arrived since the last request.
     answered: bool,
 }
 
@@ -170,19 +170,19 @@ impl History {
         self.answered = true;
     }
 
-    /// A read met the end, or failed. `Ok` when the peer closed in an orderly way.
+    /// Handles the end of the stream or a failed read. `Ok` means that the peer closed in an orderly way.
     pub(super) fn on_end(&self, error: Option<io::Error>) -> io::Result<()> {
         match error {
             Some(error) if !is_reset(&error) => Err(error),
-            // Closed while idle, and we had not noticed when we wrote.
+            // The server closed the idle connection before it saw this request.
             _ if self.served && !self.answered => Err(Fault::Stale.into_io()),
-            // `UnexpectedEof` is a TLS peer that closed without saying so: it has closed.
+            // With `UnexpectedEof`, a TLS peer closed without a close alert. It has closed all the same.
             Some(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(Fault::Closed.into_io()),
             _ => Ok(()),
         }
     }
 
-    /// A write failed.
+    /// Handles a failed write.
     pub(super) fn on_write_error(&self, error: io::Error) -> io::Error {
         match () {
             () if !is_reset(&error) => error,
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_read_off_the_uri() {
+    fn an_endpoint_is_parsed_from_the_uri() {
         for (uri, host, port, tls) in [
             ("http://a/", "a", 80, false),
             ("https://a/", "a", 443, true),
@@ -210,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_silent_end_after_an_earlier_answer_is_stale() {
+    fn only_an_end_without_an_answer_on_a_used_connection_is_stale() {
         use io::ErrorKind as Kind;
         let mut history = History::default();
         history.on_write();
         let ended = |history: &History, kind: Option<Kind>| {
             history.on_end(kind.map(io::Error::from)).map_err(|error| Fault::within(&error))
         };
-        assert_eq!(ended(&history, None), Ok(()), "the first request's connection was not idle");
+        assert_eq!(ended(&history, None), Ok(()), "a connection is not idle at its first request");
         assert_eq!(ended(&history, Some(Kind::ConnectionReset)), Err(Some(Fault::Closed)));
         history.on_read();
         assert_eq!(ended(&history, None), Ok(()));
@@ -229,11 +229,11 @@ mod tests {
         assert_eq!(Fault::within(&history.on_write_error(Kind::BrokenPipe.into())), Some(Fault::Stale));
         history.on_read();
         assert_eq!(ended(&history, Some(Kind::ConnectionReset)), Err(Some(Fault::Closed)));
-        assert_eq!(ended(&history, Some(Kind::Other)), Err(None), "what is not about the connection passes");
+        assert_eq!(ended(&history, Some(Kind::Other)), Err(None), "other errors pass through");
     }
 
     #[test]
-    fn what_this_machine_lacks_is_no_fault_of_the_target() {
+    fn shortages_of_this_machine_are_not_faults_of_the_target() {
         let (v4, v6) = ("192.0.2.1:80".parse().unwrap(), "[2001:db8::1]:80".parse().unwrap());
         for (address, code, want) in [
             (v4, libc::EMFILE, Some(Shortage::Descriptors)),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_share_the_time_and_the_first_failure_is_told() {
+    fn addresses_share_the_time_and_the_first_failure_is_reported() {
         let any = Gate::of(AddressPolicy::Any);
         let mut attempts = attempts(any, "a", &["192.0.2.1", "192.0.2.2"]).unwrap();
         let (first, patience) = attempts.next(Duration::from_secs(10)).unwrap();

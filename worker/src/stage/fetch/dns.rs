@@ -1,7 +1,7 @@
-//! Names to addresses: the system's resolver behind a cache, each name asked once at a time.
+//! Resolves names to addresses with the system's resolver, behind a cache. Each name has one lookup at a time.
 //!
-//! The system only offers a call that blocks, without a timeout. It runs on threads of
-//! its own here, so that whoever waits can give up; the answer still serves the next.
+//! The system offers only a blocking call without a timeout. It runs on threads of its own here, so that a caller
+//! can give up waiting. The answer is still cached for the next caller.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -16,32 +16,32 @@ use shared::clock;
 use tokio::sync::oneshot;
 
 use super::fault::{Fault, human};
-use crate::want::Shortage;
+use crate::shortage::Shortage;
 
-/// How long an address is believed. The system does not tell us the record's own TTL;
-/// a minute is what browsers use.
+/// How long an address stays cached. The system does not report the record's TTL; browsers use a minute.
 const POSITIVE_TTL: Duration = Duration::from_secs(60);
 
-/// How long a failure is believed: enough to answer a burst of URLs of one dead host.
+/// How long a failure stays cached: long enough for a burst of URLs of one dead host.
 const NEGATIVE_TTL: Duration = Duration::from_secs(5);
 
-/// Names kept. At ~150 bytes each, this is what a worker can spare.
+/// Maximum names in the cache, at about 150 bytes each.
 const NAMES_MAX: usize = 20_000;
 
-/// Lookups under way at once. One dead name server holds each for ten seconds or more.
+/// Maximum concurrent lookups. A dead name server can hold each for ten seconds or more.
 const THREADS_MAX: usize = 64;
 
-/// Addresses of one host worth trying.
+/// Maximum addresses to try for one host.
 const ADDRESSES_MAX: usize = 8;
 
-/// `getaddrinfo` and its plugins need little; the default of 2 MiB times 64 is a waste.
+/// Stack of a lookup thread. `getaddrinfo` and its plugins need little; 64 times the default of 2 MiB would be
+/// wasteful.
 const STACK_BYTES: usize = 512 * 1024;
 
 pub(super) type Answer = Result<Arc<[IpAddr]>, Fault>;
 type Waiter = Box<dyn FnOnce(Answer) + Send>;
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// Cheap to clone; clones share the cache.
+/// The resolver. Clones are cheap and share the cache.
 #[derive(Clone)]
 pub(super) struct Resolver {
     inner: Arc<Inner>,
@@ -69,7 +69,7 @@ impl Resolver {
         Self { inner: Arc::new(Inner { state: Mutex::default(), lookup, threads_max: threads_max() }) }
     }
 
-    /// Waits on this thread, at most `left`; `None` when that is over.
+    /// Waits on this thread, for at most `left`. Returns `None` if that time runs out.
     pub(super) fn wait(&self, host: &str, left: Duration) -> Option<Answer> {
         let (sender, receiver) = sync_channel(1);
         let waiter = Box::new(move |answer| drop(sender.send(answer)));
@@ -79,10 +79,10 @@ impl Resolver {
         }
     }
 
-    /// Waits on the event loop, until dropped.
+    /// Waits on the event loop. Dropping the future gives up the wait.
     pub(super) async fn resolve(&self, host: &str) -> Answer {
         let (sender, receiver) = oneshot::channel();
-        // Whoever gave up waiting does not need to hear of it.
+        // A caller that has given up needs no answer.
         let waiter = Box::new(move |answer| drop(sender.send(answer)));
         match self.ask(host, waiter) {
             Some(answer) => answer,
@@ -113,11 +113,11 @@ impl Resolver {
     fn start_thread(&self) {
         let inner = Arc::clone(&self.inner);
         let thread = thread::Builder::new().name("resolver".to_owned()).stack_size(STACK_BYTES);
-        // Not joined: a lookup cannot be interrupted, and the process may end without it.
+        // Lookup threads are not joined: a lookup cannot be interrupted, and the process may exit during one.
         if let Err(error) = thread.spawn(move || inner.work()) {
             let mut state = self.inner.lock();
             state.threads -= 1;
-            // Any thread that runs will get to the queue; with none, nobody would.
+            // Any running thread will take the lookup from the queue. Without a thread, fail it here.
             if state.threads == 0 {
                 let names = std::mem::take(&mut state.queue);
                 drop(state);
@@ -130,7 +130,7 @@ impl Resolver {
     }
 }
 
-/// A look-up holds a few descriptors: where there are few, fewer are under way.
+/// A lookup holds a few descriptors, so fewer run at once where descriptors are scarce.
 fn threads_max() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     usize::try_from(soft / 16).unwrap_or(usize::MAX).clamp(1, THREADS_MAX)
@@ -149,12 +149,12 @@ impl Inner {
                 return;
             };
             drop(state);
-            // A look-up that lacks a descriptor says that the name does not exist.
+            // A lookup that gets no descriptor reports that the name does not exist.
             let answer = match io::pipe().and_then(|spare| {
                 drop(spare);
                 (self.lookup)(&name)
             }) {
-                Ok(found) if found.is_empty() => Err(no_address(&name, "the name has none", false)),
+                Ok(found) if found.is_empty() => Err(no_address(&name, "the name has no addresses", false)),
                 Ok(found) => Ok(distinct(found)),
                 Err(error) => Err(lookup_fault(&name, &error)),
             };
@@ -170,8 +170,8 @@ impl Inner {
     }
 }
 
-/// A host that needs no lookup. `localhost` is the loopback by RFC 6761, whatever the
-/// machine's files say.
+/// Returns the addresses of a host that needs no lookup. `localhost` is the loopback address (RFC 6761), whatever
+/// the machine's files say.
 fn literal(host: &str) -> Option<Arc<[IpAddr]>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Some(Arc::from([address]));
@@ -194,7 +194,7 @@ fn no_address(host: &str, why: &str, may_pass: bool) -> Fault {
     Fault::Dns { message: format!("no address for {host}: {why}"), may_pass }
 }
 
-/// The connect timeout ran out while nobody had answered.
+/// The connect timeout ran out before the lookup ended.
 pub(super) fn too_slow(host: &str, timeout: Duration) -> Fault {
     no_address(host, &format!("no answer within {}", human(timeout)), true)
 }
@@ -203,15 +203,15 @@ fn lookup_fault(host: &str, error: &io::Error) -> Fault {
     if let Some(shortage) = Shortage::of(error) {
         return Fault::Shortage(shortage);
     }
-    // The standard library keeps only the C library's text of the code, in English:
-    // nothing in this process ever sets a locale.
+    // The standard library keeps only the C library's text for the error code. The text is English, because this
+    // process never sets a locale.
     let text = error.to_string();
     let why = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
     let may_pass = why.starts_with("Temporary failure") || why.starts_with("System error");
     no_address(host, why, may_pass)
 }
 
-/// What is known and what is being asked. Reads no clock.
+/// Known answers and pending lookups. Reads no clock.
 #[derive(Default)]
 struct Cache {
     names: HashMap<Arc<str>, Entry>,
@@ -225,7 +225,7 @@ enum Entry {
 enum Asked {
     Known(Answer),
     Waiting,
-    /// Nobody is asking yet: look this name up.
+    /// No lookup of this name is pending: the caller must start one.
     First(Arc<str>),
 }
 
@@ -249,7 +249,7 @@ impl Cache {
     fn answer(&mut self, name: &Arc<str>, answer: Answer, now: Instant) -> Vec<Waiter> {
         let ttl = match &answer {
             Ok(_) => POSITIVE_TTL,
-            // It tells nothing about the name.
+            // A shortage says nothing about the name.
             Err(Fault::Shortage(_)) => Duration::ZERO,
             Err(_) => NEGATIVE_TTL,
         };
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_believed_for_its_time_and_asked_for_once() {
+    fn an_answer_is_cached_until_it_expires() {
         for (answer, ttl) in [(found(), POSITIVE_TTL), (Err(no_address("a", "none", false)), NEGATIVE_TTL)] {
             let (mut cache, now) = (Cache::default(), clock::now());
             let Asked::First(name) = cache.ask("a", nobody(), now) else { panic!("nobody asked yet") };
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_stays_within_its_size_and_forgets_nobody_who_waits() {
+    fn a_full_cache_keeps_the_names_that_are_waited_for() {
         let (mut cache, now) = (Cache::default(), clock::now());
         let Asked::First(_) = cache.ask("waiting", nobody(), now) else { panic!("nobody asked yet") };
         for i in 0..=NAMES_MAX {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn many_who_ask_at_once_share_one_lookup() {
+    fn concurrent_callers_share_one_lookup() {
         let asked = Arc::new(AtomicUsize::new(0));
         let (open, gate) = mpsc::channel::<()>();
         let (counter, gate) = (Arc::clone(&asked), Mutex::new(gate));
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_no_lookup_gets_none() {
+    fn addresses_and_localhost_need_no_lookup() {
         let resolver = Resolver::new(Box::new(|host| panic!("looked up {host}")));
         for (host, first) in [
             ("127.0.0.9", "127.0.0.9"),
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_says_nothing_about_a_name() {
+    fn a_shortage_is_not_cached() {
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&asked);
         let resolver = Resolver::new(Box::new(move |_| match counter.fetch_add(1, Ordering::SeqCst) {
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_may_pass_is_told_from_one_that_will_not() {
+    fn temporary_lookup_failures_are_recognised() {
         for (text, message, passes) in [
             (
                 "failed to lookup address information: Name or service not known",

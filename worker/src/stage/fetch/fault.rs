@@ -1,26 +1,26 @@
-//! What can go wrong below HTTP's meaning, in words both clients share.
+//! Transport faults, in terms that both clients share.
 //!
-//! A client says which [`Fault`] it met; [`super::exchange`] knows how far the
-//! exchange had got and makes the message of it.
+//! A client reports a [`Fault`]; [`super::exchange`] knows how far the exchange had got, and makes the error
+//! message.
 
 use std::io;
 use std::time::Duration;
 
-use crate::want::Shortage;
+use crate::shortage::Shortage;
 
-/// One thing that went wrong between us and the server.
+/// One failure between this worker and the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
-    /// This machine has no more of what a connection needs: nobody's fault, and nothing was sent.
+    /// This machine has run out of a resource that a connection needs. Nothing was sent.
     #[error("{0}")]
     Shortage(Shortage),
-    /// The name has no address, or nobody could say.
+    /// The name has no address, or the lookup failed.
     #[error("{message}")]
     Dns { message: String, may_pass: bool },
     /// The address policy allows none of the host's addresses.
     #[error("{0}")]
     AddressDenied(String),
-    /// Every address refused or was unreachable.
+    /// No address accepted a connection.
     #[error("{0}")]
     Connect(String),
     /// The connect timeout ran out.
@@ -31,11 +31,11 @@ pub(super) enum Fault {
     /// The whole target's timeout ran out.
     #[error("out of time")]
     Timeout,
-    /// A pooled connection was dead before it gave a byte: the server closed it while
-    /// it was idle. Nobody's fault, and nothing was lost.
+    /// The server closed a pooled connection while it was idle, before any byte of this response. The request can
+    /// be repeated.
     #[error("the pooled connection was closed while idle")]
     Stale,
-    /// The server refuses HTTP/2 for this request and takes it over HTTP/1.1.
+    /// The server refuses HTTP/2 for this request, and accepts it over HTTP/1.1.
     #[error("the server requires HTTP/1.1")]
     Http1Required,
     /// The connection ended before the response did.
@@ -47,26 +47,26 @@ pub(super) enum Fault {
     HeadTooLarge,
     #[error("malformed chunk")]
     Chunk,
-    /// HTTP, but not what we can read.
+    /// The response is HTTP, in a form that is not supported.
     #[error("{0}")]
     Unsupported(String),
-    /// Anything else a client can run into.
+    /// Any other failure that a client reports.
     #[error("{0}")]
     Protocol(String),
-    /// The request could not be made from this URL.
+    /// No request can be made from this URL.
     #[error("{0}")]
     Url(String),
 }
 
 impl Fault {
-    /// The fault that a connector wrapped into an error on its way through a client.
+    /// Finds the fault that a connector wrapped into an error before it passed through a client.
     pub(super) fn within(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(fault) = error.downcast_ref::<Self>() {
                 return Some(fault.clone());
             }
-            // An io::Error's source skips what it wraps, so look inside as well.
+            // The source of an `io::Error` skips the error that it wraps, so look inside as well.
             let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             if let Some(fault) = inside.and_then(|inside| Self::within(inside)) {
                 return Some(fault);
@@ -76,13 +76,13 @@ impl Fault {
         None
     }
 
-    /// As an error that passes through layers which only know `io`.
+    /// Wraps the fault for layers that only pass `io::Error`.
     pub(super) fn into_io(self) -> io::Error {
         io::Error::other(self)
     }
 }
 
-/// A duration as a person writes it: `30 s`, `1.5 s`, `250 ms`.
+/// Formats a duration for people: `30 s`, `1.5 s`, `250 ms`.
 pub(super) fn human(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{} ms", duration.as_millis())
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_as_written() {
+    fn durations_are_formatted_for_people() {
         for (ms, text) in [(30_000, "30 s"), (1500, "1.5 s"), (250, "250 ms"), (60_000, "60 s"), (0, "0 ms")]
         {
             assert_eq!(human(Duration::from_millis(ms)), text);

@@ -1,65 +1,67 @@
-//! Fetching one URL: two thin clients under one layer that decides.
+//! Fetches one URL: two thin clients under one layer that decides.
 //!
-//! `exchange` owns redirects, limits, content decoding and the classification of
-//! failures, and touches no socket; [`blocking`] drives it over `ureq`, [`event_loop`]
-//! over hyper. Whatever both need on the way to a connection (`dns`, `connect`, `tls`)
-//! exists once. Invariant: for the same URL both clients give the same outcome.
+//! `exchange` handles redirects, limits, content decoding and the classification of failures, and touches no
+//! socket. [`blocking`] drives it with `ureq`, [`event_loop`] with hyper. What both need to make a connection
+//! (`dns`, `connect`, `tls`) exists once. Invariant: both clients give the same outcome for the same URL.
 
-pub mod blocking;
+pub(crate) mod blocking;
 mod body;
 mod connect;
 mod dns;
-pub mod event_loop;
+pub(crate) mod event_loop;
 mod exchange;
 mod fault;
+mod hop;
 #[cfg(test)]
 mod parity;
-mod place;
+pub(crate) mod recording;
+mod repair;
 mod retry_after;
 mod rules;
-pub(crate) mod tape;
 mod target;
 mod tls;
-mod wire;
 
 use std::time::Duration;
 
 use shared::record::ErrorKind;
 use url::Url;
 
-pub use rules::HeaderError;
-
-/// A complete response that is not an error.
+/// A complete response with a status below 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// Where the redirects ended, without credentials.
-    pub final_url: Url,
-    /// Below 400.
-    pub status: u16,
+pub(crate) struct Fetched {
+    /// URL of the last redirect, without credentials.
+    pub(crate) final_url: Url,
+    /// Always below 400.
+    pub(crate) status: u16,
     /// After content decoding.
-    pub body: Vec<u8>,
-    /// The `Content-Type` header as sent; what follows `charset=` is the label.
-    pub content_type: Option<String>,
+    pub(crate) body: Vec<u8>,
+    /// The `Content-Type` header as sent, with its `charset` parameter.
+    pub(crate) content_type: Option<String>,
 }
 
 /// Why there is no such response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Which of the contract's kinds.
-    pub kind: ErrorKind,
-    /// What happened, on what, for a person.
-    pub message: String,
-    /// The hop that failed, without credentials; absent when the input was no URL.
-    pub final_url: Option<Url>,
-    /// Of that hop, when its head had arrived.
-    pub status: Option<u16>,
-    /// Body bytes that had arrived, before decoding.
-    pub bytes: u64,
-    /// Whether another attempt could end differently.
-    pub may_pass: bool,
-    /// What the server asked for, from now.
-    pub retry_after: Option<Duration>,
+pub(crate) struct Failure {
+    /// Kind of the error, as written to the record.
+    pub(crate) kind: ErrorKind,
+    /// What failed, on what, and why.
+    pub(crate) message: String,
+    /// URL of the hop that failed, without credentials. Absent if the input is not a URL.
+    pub(crate) final_url: Option<Url>,
+    /// Status of that hop, if its head had arrived.
+    pub(crate) status: Option<u16>,
+    /// Body bytes received, before decoding.
+    pub(crate) bytes: u64,
+    /// Whether another attempt could succeed.
+    pub(crate) may_pass: bool,
+    /// Delay that the server asked for, from now on.
+    pub(crate) retry_after: Option<Duration>,
 }
 
-/// How a fetch ends. Failures are rarer and larger than pages' heads, hence the box.
-pub type Outcome = Result<Fetched, Box<Failure>>;
+/// Whether a server answers with this status that it gets too many requests.
+pub(crate) const fn is_refusal(status: u16) -> bool {
+    matches!(status, 429 | 503)
+}
+
+/// The outcome of a fetch. A failure is boxed because it is rare, and larger than a response head.
+pub(crate) type Outcome = Result<Fetched, Box<Failure>>;

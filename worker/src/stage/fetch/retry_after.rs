@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-/// How long the server wants to be left alone, from `now`.
+/// Returns how long the server asks clients to wait, counted from `now`.
 pub(super) fn retry_after(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    // A date that has passed asks for nothing, but was an answer.
+    // A date in the past asks for no delay, but still counts as an answer.
     httpdate::parse_http_date(value).ok().map(|date| date.duration_since(now()).unwrap_or_default())
 }
 

@@ -1,4 +1,4 @@
-//! The job's limits and request headers, checked and laid out once per worker.
+//! The job's limits and request headers, checked and prepared once per worker.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,28 +12,28 @@ use shared::job::FetchSpec;
 
 use super::connect::Gate;
 
-/// Headers that speak about a body or a protocol switch. A GET of ours has neither, and
-/// a server that believed them would wait for the rest.
+/// Headers about a request body or a protocol switch. A GET has neither, and a server that believes them would
+/// wait for a body.
 const FRAMING: [HeaderName; 6] = [CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, EXPECT];
 
-/// Headers meant for one site only: a redirect elsewhere must not carry them along.
+/// Headers for the first URL's origin only. They are dropped when a redirect leads to another origin.
 const HOME_ONLY: [HeaderName; 4] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST];
 
-/// A header of the job that cannot be sent.
+/// Why a header of the job cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderError {
+pub(crate) enum HeaderError {
     /// Not a header name.
     #[error("{0:?} is not a header name")]
     Name(String),
     /// Not a header value.
-    #[error("the value of header {0} has characters that no header may have")]
+    #[error("the value of header {0} contains characters that headers cannot contain")]
     Value(String),
-    /// About a body that our requests do not have.
-    #[error("header {0} cannot be set: a fetch sends no body and switches no protocol")]
+    /// A header about a body or a protocol switch.
+    #[error("header {0} cannot be set: a GET request has no body and switches no protocol")]
     Framing(String),
 }
 
-/// What holds for every request of a job.
+/// What applies to every request of a job.
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) timeout: Duration,
@@ -41,9 +41,9 @@ pub(super) struct Rules {
     pub(super) body_bytes_max: u64,
     pub(super) redirects_max: u32,
     pub(super) gate: Gate,
-    /// Sent as long as the redirects have not left the first URL's origin.
+    /// Sent while the redirects stay at the first URL's origin.
     pub(super) headers_home: HeaderMap,
-    /// Sent everywhere else.
+    /// Sent to every other origin.
     pub(super) headers_away: HeaderMap,
 }
 
@@ -54,7 +54,7 @@ impl Rules {
         home.insert(USER_AGENT, agent.map_err(|_| HeaderError::Value(USER_AGENT.to_string()))?);
         home.insert(ACCEPT, HeaderValue::from_static("*/*"));
         home.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd"));
-        // A user's header replaces ours; given twice, both of the user's are sent.
+        // A user's header replaces the default. If the user gives one twice, both are sent.
         let mut replaced = HashSet::new();
         for (name, value) in &spec.headers {
             let name = HeaderName::try_from(name.as_str()).map_err(|_| HeaderError::Name(name.clone()))?;
@@ -83,8 +83,8 @@ impl Rules {
         })
     }
 
-    /// Largest body as transferred. Incompressible data grows a little when compressed;
-    /// without this a server could send nothing, encoded, for ever.
+    /// Maximum body bytes before decoding. Incompressible data grows a little when compressed. Without this limit
+    /// a server could send data for ever that decodes to nothing.
     pub(super) const fn wire_bytes_max(&self) -> u64 {
         self.body_bytes_max.saturating_add(self.body_bytes_max / 64).saturating_add(1024)
     }
@@ -118,7 +118,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_users_headers_replace_ours_and_repeat() {
+    fn user_headers_replace_the_defaults_and_may_repeat() {
         let rules =
             with(&[("Accept", "text/html"), ("x-a", "1"), ("X-A", "2"), ("user-agent", "me")]).unwrap();
         assert_eq!(values(&rules.headers_home, ACCEPT), ["text/html"]);
@@ -128,7 +128,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn secrets_stay_at_home() {
+    fn secrets_are_not_sent_to_other_origins() {
         let rules = with(&[("authorization", "a"), ("cookie", "b"), ("host", "c"), ("x-d", "d")]).unwrap();
         assert_eq!(rules.headers_home.len(), rules.headers_away.len() + 3);
         assert!(rules.headers_away.contains_key("x-d"));

@@ -1,4 +1,4 @@
-//! From what the user wrote, or a server sent as `Location`, to a URL we can fetch.
+//! Turns an input, or a server's `Location`, into a URL that can be fetched.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +6,7 @@ use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use url::{ParseError, Position, Url};
 
-/// Parses an input. Errors say what is wrong and, where we can tell, what was meant.
+/// Parses an input. Errors say what is wrong and, where possible, what was meant.
 pub(super) fn parse(input: &str) -> Result<Url, String> {
     match Url::parse(input) {
         Ok(url) => match url.scheme() {
@@ -32,12 +32,12 @@ fn no_scheme(input: &str) -> String {
     if input.is_empty() {
         return "empty: write https://example.com".to_owned();
     }
-    // The whole of a long line would hide the advice.
+    // A very long line would hide the advice.
     let shown: String = input.chars().take(100).collect();
     format!("no scheme: write https://{shown}")
 }
 
-/// Where a redirect from `url` leads.
+/// Returns the URL that a redirect from `url` leads to.
 pub(super) fn redirect(url: &Url, location: &HeaderValue) -> Result<Url, String> {
     // Browsers read bytes that are not UTF-8 as Latin-1, and servers rely on it.
     let location = std::str::from_utf8(location.as_bytes())
@@ -46,14 +46,14 @@ pub(super) fn redirect(url: &Url, location: &HeaderValue) -> Result<Url, String>
     if !matches!(next.scheme(), "http" | "https") {
         return Err(format!("redirect to {}: only http and https can be fetched", public(next)));
     }
-    // RFC 9110, 10.2.2: a Location without a fragment inherits the one we came with.
+    // RFC 9110, 10.2.2: a Location without a fragment inherits the fragment of the request.
     if next.fragment().is_none() && url.fragment().is_some() {
         next.set_fragment(url.fragment());
     }
     Ok(next)
 }
 
-/// The URL as it may be shown: whoever reads the output need not know the password.
+/// Removes the credentials from a URL, so that it can be shown.
 pub(super) fn public(mut url: Url) -> Url {
     if has_credentials(&url) {
         // Neither can fail: an http(s) URL always has a host.
@@ -67,14 +67,14 @@ pub(super) fn has_credentials(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
-/// Makes `to` carry the credentials of `from`: they hold for the whole origin (RFC 7617, 2.2).
+/// Copies the credentials of `from` to `to`. They apply to the whole origin (RFC 7617, 2.2).
 pub(super) fn copy_credentials(from: &Url, to: &mut Url) {
     // Neither can fail: an http(s) URL always has a host.
     let _ = to.set_username(from.username());
     let _ = to.set_password(from.password());
 }
 
-/// `Authorization` for a URL that carries credentials.
+/// Returns the `Authorization` header for a URL with credentials.
 pub(super) fn basic_auth(url: &Url) -> Option<HeaderValue> {
     if !has_credentials(url) {
         return None;
@@ -87,14 +87,14 @@ pub(super) fn basic_auth(url: &Url) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// What goes into the request: no fragment, no credentials.
+/// Returns the request target, without fragment and credentials.
 pub(super) fn request_uri(url: &Url) -> Result<Uri, String> {
     let uri = if has_credentials(url) {
         Uri::try_from(&public(url.clone())[..Position::AfterQuery])
     } else {
         Uri::try_from(&url[..Position::AfterQuery])
     };
-    uri.map_err(|error| format!("cannot be requested: {error}"))
+    uri.map_err(|error| format!("cannot request this URL: {error}"))
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_a_url_says_what_is_wrong() {
+    fn invalid_urls_are_explained() {
         for (input, error) in [
             ("", "empty: write https://example.com"),
             ("example.com/a?b", "no scheme: write https://example.com/a?b"),

@@ -1,4 +1,4 @@
-//! Whom we trust, and how TLS faults read. One configuration under both clients.
+//! Which certificates are trusted, and how TLS faults are worded. Both clients use the same configuration.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -12,8 +12,8 @@ use super::fault::Fault;
 
 type Config = Result<Arc<ClientConfig>, Fault>;
 
-/// A TLS configuration that is built when the first `https` URL needs it: reading the
-/// system's certificates takes longer than a whole fetch over `http`.
+/// A TLS configuration, built when the first `https` URL needs it. Reading the system's certificates takes longer
+/// than a whole fetch over `http`.
 pub(super) struct Tls {
     alpn: Vec<Vec<u8>>,
     trust: Option<Trust>,
@@ -22,12 +22,12 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Trusts what the system trusts (`SSL_CERT_FILE` included), else Mozilla's list.
+    /// Trusts what the system trusts (including `SSL_CERT_FILE`), otherwise Mozilla's list.
     pub(super) fn system(alpn: &[&str]) -> Self {
         Self::new(alpn, None)
     }
 
-    /// Trusts these certificates only.
+    /// Trusts only these certificates.
     #[cfg(test)]
     pub(super) fn trusting(alpn: &[&str], trust: Trust) -> Self {
         Self::new(alpn, Some(trust))
@@ -42,7 +42,7 @@ impl Tls {
         self.config.get_or_init(|| self.build()).clone()
     }
 
-    /// The same, but offers HTTP/1.1 only.
+    /// Returns the configuration that offers only HTTP/1.1.
     pub(super) fn http1_config(&self) -> Config {
         let build = || {
             let mut config = ClientConfig::clone(&*self.config()?);
@@ -54,7 +54,7 @@ impl Tls {
 
     fn build(&self) -> Config {
         let trust = self.trust.clone().unwrap_or_else(system_trust);
-        // Named, not the process's default: whoever links us may have installed another.
+        // Names the provider, because a program that links this crate may have installed another default.
         let provider = Arc::new(ring::default_provider());
         let verifier = trust.verifier(&provider);
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -70,7 +70,7 @@ impl Tls {
 
 fn system_trust() -> Trust {
     let mut trust = Trust::default();
-    // Certificates that cannot be read are the system's business; the rest still count.
+    // Certificates that cannot be read are skipped; the others still count.
     trust.add_readable(rustls_native_certs::load_native_certs().certs);
     if trust.is_empty() {
         trust.roots_mut().extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -78,7 +78,7 @@ fn system_trust() -> Trust {
     trust
 }
 
-/// The name the certificate has to match.
+/// Returns the name that the certificate must match.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
     ServerName::try_from(host.to_owned()).map_err(|_| Fault::Tls {
         message: format!("TLS handshake with {host}: no certificate can name this host"),
@@ -86,13 +86,13 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
     })
 }
 
-/// A session that the server broke off after the handshake: with an alert, or with what is no TLS.
+/// Returns the TLS error by which a session ended after the handshake: an alert, or data that is not TLS.
 pub(super) fn session_fault(error: &io::Error) -> Option<Fault> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(Fault::Tls { message: format!("TLS: {}", words(error)), may_pass: true })
 }
 
-/// A handshake that failed.
+/// Words a failed handshake.
 pub(super) fn handshake_fault(host: &str, error: &io::Error) -> Fault {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (why, may_pass) = match tls {

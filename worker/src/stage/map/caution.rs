@@ -1,24 +1,23 @@
-//! How much a program is trusted with at once. Pure: it is told what happened.
+//! How many lines a program is given at once. Pure: it is told what happened.
 //!
-//! A program that dies with many lines in hand may have died of any of them, and
-//! may have kept the answers to others to itself. So nothing is blamed then: the
-//! first line goes alone to a fresh one. If that dies too, it was that line. If
-//! not, two go, then four, until it is trusted again. A program that answers line
-//! by line is caught at once like this, and one that keeps answers back is caught
-//! all the same.
+//! A program that dies with many lines in hand may have died of any of them, and it
+//! may have held back the answers to others. So no line is blamed then: the first line
+//! goes alone to a new process. If that dies too, it was that line. If not, two lines
+//! go, then four, until the program is trusted again. This finds the line at once in a
+//! program that answers line by line, and also in one that holds answers back.
 
 use std::time::Duration;
 
 /// Lines given together at which trust is complete.
 const LIMIT_MAX: usize = 256;
 
-/// Deaths in a row without an answer for which nobody waits: a bad line costs a few.
+/// Deaths in a row without an answer after which the program is started again at once: a bad line takes a few.
 const DEATHS_FREE: u32 = 4;
 
 /// Shortest wait before the start after that.
 const DELAY_MIN: Duration = Duration::from_millis(10);
 
-/// Longest wait before a start: whoever sits in front of it should hear soon that it is of no use.
+/// Longest wait before a start: the user should soon hear that the program is of no use.
 const DELAY_MAX: Duration = Duration::from_millis(250);
 
 /// Bad lines in a row, each with all its attempts, before a program that never answered is given up.
@@ -45,7 +44,7 @@ pub(super) struct Caution {
 /// What to do about a death.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nobody can be blamed yet.
+    /// No line can be blamed yet.
     Again,
     /// It was the first line, and that has another attempt.
     Retry,
@@ -77,7 +76,7 @@ impl Caution {
         self.to_prove > 0
     }
 
-    /// Attempts at the first line so far, the one that is over included.
+    /// Attempts at the first line so far, including the one that has just ended.
     pub(super) fn attempts(&self) -> u32 {
         self.attempts
     }

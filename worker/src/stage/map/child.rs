@@ -1,5 +1,5 @@
-//! One process of the user's program, with its three pipes: how it is started,
-//! so that it inherits nothing of ours and does not outlive us, and how it ends.
+//! One process of the user's program, with its three pipes: how it is started, so that
+//! it inherits no descriptors and does not outlive the worker, and how it ends.
 //!
 //! It stays in the worker's process group, which is how the supervisor's kill
 //! reaches it; and the kernel kills it when the worker dies in any other way.
@@ -17,11 +17,11 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use shared::job::MapSpec;
 
-/// What its two busy pipes are asked to hold: with the usual 64 KiB both sides would be woken
-/// four times as often. Where that is not allowed, they hold what they hold.
+/// Requested size of its two busy pipes: with the usual 64 KiB both sides would be woken
+/// four times as often. Where that is refused, they keep their size.
 const PIPE_BYTES: libc::c_int = 256 * 1024;
 
-/// The slot of its worker, for a program that has a card or a port of its own in each.
+/// The variable with the slot of its worker, for a program that needs a graphics card or a port for each process.
 const SLOT_VARIABLE: &str = "MUSTER_WORKER_SLOT";
 
 /// A running program.
@@ -30,12 +30,12 @@ pub(super) struct Child {
     process: std::process::Child,
     input: Option<ChildStdin>,
     output: ChildStdout,
-    /// Readable once it is dead: its output alone does not tell, since a process of its own may hold that.
+    /// Readable once it is dead. Its output alone does not tell, since its own child may hold that open.
     exit: Option<OwnedFd>,
 }
 
 impl Child {
-    /// Starts it; what it says on standard error is for the caller to read.
+    /// Starts it; the caller reads its standard error.
     pub(super) fn start(spec: &MapSpec, slot: u32) -> io::Result<(Self, ChildStderr)> {
         let (name, arguments) =
             spec.command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
@@ -52,7 +52,7 @@ impl Child {
             fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
             let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
         }
-        // A kernel without it leaves the end of the output to tell.
+        // Without it, on an old kernel, the end of the output tells.
         let exit = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).ok();
         Ok((Self { process, input: Some(input), output, exit }, stderr))
     }
@@ -107,7 +107,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
-        // Killed, it ends; nobody else collects it.
+        // It was killed, so it ends; nothing else reaps it.
         let _ = self.process.wait();
     }
 }
@@ -121,7 +121,7 @@ fn set_up(command: &mut Command) {
         if nix::unistd::getppid().as_raw().unsigned_abs() != worker {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
-        // Everything we open is marked already; a library's descriptor may not be.
+        // Everything that the worker opens is marked already; a library's descriptor may not be.
         // SAFETY: the call takes three numbers and touches no memory of ours. An old kernel refuses it.
         unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
         Ok(())
@@ -130,7 +130,7 @@ fn set_up(command: &mut Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
-/// How it ended, in words that follow "it".
+/// How it ended, as words that follow "it".
 pub(super) fn in_words(status: ExitStatus) -> String {
     match (status.code(), signal(status)) {
         (Some(code), _) => format!("exited with status {code}"),

@@ -1,6 +1,6 @@
-//! What the program writes to standard error: passed on to the user in whole
-//! lines, and its end kept as evidence. On a thread of its own, so that a program
-//! that complains a lot is held up by whoever reads that, and not its answers.
+//! What the program writes to standard error: whole lines are passed on to the user, and
+//! the end is kept as evidence. It has a thread of its own, so that a slow reader of
+//! these lines holds up the program, but not its answers.
 
 use std::collections::VecDeque;
 use std::io::Read as _;
@@ -19,7 +19,7 @@ const TAIL_BYTES_MAX: usize = 8 * 1024;
 /// A longer line is passed on in pieces.
 const LINE_BYTES_MAX: usize = 8 * 1024;
 
-/// How long the end may take after the program's own: a process of its own may hold the pipe open.
+/// How long the pipe may stay open after the program's end: a child of the program may hold it open.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// The end of what one process of the program said.
@@ -51,9 +51,9 @@ impl Complaints {
         Ok(Self { tail, ended })
     }
 
-    /// What is kept. Waits a moment for what is on its way.
+    /// Returns what is kept. Waits a moment for what is on its way.
     pub(super) fn take(&self) -> String {
-        // Either way the tail is read: an error is the end, or the grace running out.
+        // The tail is read either way: an error is the end, or the end of the grace period.
         let _ = self.ended.recv_timeout(GRACE);
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(tail.make_contiguous()).into_owned()

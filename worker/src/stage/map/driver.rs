@@ -1,9 +1,9 @@
-//! Keeps the program going: gives it lines, takes its answers, and minds its
-//! time. One thread and one `poll`, so that neither side can hold up the other.
+//! Keeps the program going: gives it lines, takes its answers, and watches its
+//! timeouts. One thread and one `poll`, so that neither side can hold up the other.
 //!
-//! Many lines are with the program at once. What it has not answered is bounded,
-//! and so is what waits for it: a program that does not read stops the intake, a
-//! supervisor that does not read stops the answers.
+//! Many lines are with the program at once. The unanswered lines are limited, and so are
+//! the waiting ones: a program that does not read stops the intake, a supervisor that
+//! does not read stops the answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,18 +11,19 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use shared::black_box::BlackBox;
 use shared::clock;
-use shared::job::{JobSpec, MapSpec};
-use shared::table::Delimited;
+use shared::encoder::Encoder;
+use shared::job::MapSpec;
 
+use super::Map;
 use super::caution::Caution;
 use super::child::{self, Child};
 use super::complaints::Complaints;
-use super::intake::{Item, Taker, Told};
+use super::intake::{Item, Signal, Taker};
 use super::life::{Killed, Life, Reading};
 use super::queue::{Block, Queue};
 use super::records::Records;
 use crate::outbox::Voice;
-use crate::want::Shortage;
+use crate::shortage::Shortage;
 
 /// Bytes that may wait here before no more is taken in; one line may be larger.
 const QUEUE_BYTES_MAX: usize = 8 << 20;
@@ -33,15 +34,15 @@ const UNANSWERED_BYTES_MAX: usize = 1 << 20;
 /// Lines put together for one write.
 const OUTGOING_BYTES: usize = 128 * 1024;
 
-/// How long a program that has taken everything may be silent before it is taken for one that keeps
-/// answers back until more comes: then its input is ended, which makes it give them. One that took
-/// longer to start is given that much, so that it never spends most of its time starting.
+/// How long a program that has read everything may be silent before it seems to hold answers back until more
+/// input comes. Then its input is ended, which makes it give them. A program that took longer to start is given
+/// that long, so that it never spends most of its time starting.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// The same while it is given a few lines at a time, when every round would cost this.
+/// The same while it is given a few lines at a time, because each round may take this long.
 const PATIENCE_WHEN_CAUTIOUS: Duration = Duration::from_millis(50);
 
-/// Time between two attempts to start the program when this machine has no more of what that takes.
+/// Time between two attempts to start the program while the machine lacks descriptors, memory or processes.
 const STARVED_DELAY: Duration = Duration::from_millis(200);
 
 /// Longest time for such attempts.
@@ -50,20 +51,20 @@ const STARVED_MAX: Duration = Duration::from_secs(30);
 /// How long a batch waits to be full while more may come.
 const BATCH_LINGER: Duration = Duration::from_millis(250);
 
-/// Longest time a program may take to end once its input has, and to answer then what it has kept back.
+/// Longest time a program may take to end after its input, and to give the answers that it held back.
 const END_GRACE: Duration = Duration::from_secs(5);
 
-/// While a program has this many lines to answer, and answers some, it is not looked at again for [`REST`]:
-/// to be woken for each few would cost more than dealing with them.
+/// While a program has this many lines to answer, and answers some, it is left alone for [`REST`]:
+/// a wake-up for every few answers would cost more than the answers.
 const BUSY_LINES: usize = 512;
 
-/// See [`BUSY_LINES`]: answers heard at once. Whoever answers one by one is listened to one by one.
+/// See [`BUSY_LINES`]: answers read at once. A program that answers one by one is read one by one.
 const SOME_LINES: u64 = 16;
 
 /// See [`BUSY_LINES`]. A pipe holds several times what the fastest program does in it.
 const REST: Duration = Duration::from_millis(2);
 
-/// How often the black box is told that this goes on.
+/// How often the driver shows in the black box that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Keeps one program going.
@@ -71,18 +72,16 @@ pub(crate) struct Driver {
     pub(super) spec: MapSpec,
     pub(super) job_started_us: u64,
     pub(super) taker: Taker,
-    pub(super) told: Told,
+    pub(super) signal: Signal,
     pub(super) voice: Voice,
     pub(super) black_box: Arc<BlackBox>,
     pub(super) queue: Queue,
     pub(super) records: Records,
-    /// How they are written, if as rows.
-    pub(super) rows: Option<Delimited>,
     pub(super) caution: Caution,
     pub(super) life: Option<Life>,
     /// When the next process may be started.
     pub(super) start_at: Instant,
-    /// Since when none could be started, for want of a descriptor, memory or a process.
+    /// Since when none could be started, for lack of a descriptor, memory or a process.
     starved_since: Option<Instant>,
     /// Since when the first unanswered line is the first, and with the program.
     pub(super) first_since: Instant,
@@ -102,25 +101,18 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(
-        job: &JobSpec,
-        spec: &MapSpec,
-        taker: Taker,
-        voice: Voice,
-        black_box: Arc<BlackBox>,
-    ) -> Self {
+    pub(super) fn new(map: &Map, taker: Taker, voice: Voice, black_box: Arc<BlackBox>) -> Self {
         let now = clock::now();
         Self {
-            spec: spec.clone(),
-            job_started_us: job.started_us,
+            spec: map.spec.clone(),
+            job_started_us: map.job_started_us,
             taker,
-            told: Told::default(),
+            signal: Signal::default(),
             voice,
             black_box,
             queue: Queue::default(),
-            records: Records { slot: job.slot, raw: spec.raw },
-            rows: job.encoding.rows().cloned(),
-            caution: Caution::new(spec.retries),
+            records: Records { slot: map.slot, raw: map.spec.raw, encoder: Encoder::new(&map.encoding) },
+            caution: Caution::new(map.spec.retries),
             life: None,
             start_at: now,
             starved_since: None,
@@ -135,17 +127,21 @@ impl Driver {
         }
     }
 
-    /// Goes on until the intake is closed and everything in it has its record, or the program is of no use.
+    /// Runs until the intake is closed and everything in it has its record, or the program is of no use.
     pub(crate) fn run(mut self) {
         loop {
             self.settle();
-            if self.told.closed && self.queue.is_empty() && self.life.is_none() {
-                return;
-            }
-            self.tend(clock::now());
+            // First: the program may have exited right after a surplus line.
             if let Some(why) = self.failure.take() {
                 self.voice.give_up(why);
                 return;
+            }
+            if self.signal.closed && self.queue.is_empty() && self.life.is_none() {
+                return;
+            }
+            self.tend(clock::now());
+            if self.failure.is_some() {
+                continue;
             }
             self.wait(clock::now());
             self.hear(clock::now());
@@ -155,15 +151,15 @@ impl Driver {
     }
 
     fn take_in(&mut self) {
-        let (items, told) = self.taker.take();
-        self.told = told;
+        let (items, signal) = self.taker.take();
+        self.signal = signal;
         for item in items {
             self.queue.push(match item {
                 Item::Lines(target) => Block::of_lines(target),
-                Item::Record(outcome, line) => Block::of_record(outcome, line),
+                Item::Record(outcome, line, begun) => Block::of_record(outcome, line, begun),
             });
         }
-        if told.draining {
+        if signal.draining {
             self.queue.drop_unbegun();
         }
     }
@@ -194,7 +190,7 @@ impl Driver {
                 life.proving = self.caution.proves();
                 self.life = Some(life);
             }
-            // As many processes or descriptors as there may be: others end.
+            // The limit on processes or descriptors is reached; others will end.
             Err(error) if self.starves(&error, now) => self.start_at = now + STARVED_DELAY,
             Err(error) => {
                 self.failure = Some(format!("cannot start {}: {error}", child::shown(&self.spec.command)));
@@ -202,7 +198,7 @@ impl Driver {
         }
     }
 
-    /// Whether it could not be started for a shortage that may pass still.
+    /// Whether it could not be started because of a shortage that may still pass.
     fn starves(&mut self, error: &std::io::Error, now: Instant) -> bool {
         let is_short = Shortage::of(error).is_some() || error.kind() == std::io::ErrorKind::WouldBlock;
         is_short && now.duration_since(*self.starved_since.get_or_insert(now)) < STARVED_MAX
@@ -226,7 +222,7 @@ impl Driver {
         let since = *self.batch_since.get_or_insert(now);
         let full = self.queue.has_lines(batch.get() as usize);
         let waits =
-            !full && !self.told.flush && !self.told.closed && now.duration_since(since) < BATCH_LINGER;
+            !full && !self.signal.flush && !self.signal.closed && now.duration_since(since) < BATCH_LINGER;
         if waits { 0 } else { batch.get() as usize }
     }
 
@@ -253,12 +249,12 @@ impl Driver {
         if life.proving {
             return life.given > 0;
         }
-        // Whoever judges a line by itself needs a process of its own.
+        // A line that is judged by itself needs a process of its own.
         if self.caution.proves() {
             return true;
         }
         let more = self.queue.has_next();
-        if (self.told.closed || self.told.flush) && !more {
+        if (self.signal.closed || self.signal.flush) && !more {
             return true;
         }
         let stuck = self.queue.unanswered() > 0 && self.stuck_at(life).is_some_and(|at| at <= now);
@@ -294,7 +290,7 @@ impl Driver {
         if self.overdue_at(life) > now {
             return;
         }
-        // Half a line in its pipe must not be made a whole one.
+        // The end of the input would make a whole line of half a line in its pipe.
         if life.ending.is_none() && life.is_written() {
             life.end_input(now);
         } else {
@@ -318,7 +314,7 @@ impl Driver {
         if self.queue.unanswered() > 0 {
             due = due.min(self.overdue_at(life));
             if let Some(stuck) = self.stuck_at(life) {
-                // If it has not taken everything by then, that is looked at again after a while.
+                // If it has not read everything by then, look again after a while.
                 due = due.min(stuck.max(now + PATIENCE_WHEN_CAUTIOUS));
             }
         } else if let Some(since) = life.ending {
@@ -341,9 +337,10 @@ impl Driver {
             return;
         }
         let sleep = self.due(now).saturating_duration_since(now);
-        // A millisecond too late rather than again and again too early.
+        // Rather a millisecond late than early again and again.
         let sleep = u16::try_from(sleep.as_millis() + u128::from(!sleep.is_zero())).unwrap_or(u16::MAX);
-        let takes = self.queue.bytes() < QUEUE_BYTES_MAX;
+        // Nothing follows the close, and a pipe whose other end is gone is always readable.
+        let takes = self.queue.bytes() < QUEUE_BYTES_MAX && !self.signal.closed;
         let mut fds = Vec::with_capacity(4);
         let exit = self.life.as_ref().and_then(|life| life.child.exit());
         fds.extend(exit.map(|exit| PollFd::new(exit, PollFlags::POLLIN)));
@@ -357,12 +354,12 @@ impl Driver {
             let input = life.child.input().filter(|_| !life.is_written());
             fds.extend(input.map(|input| PollFd::new(input, PollFlags::POLLOUT)));
         }
-        // Interrupted or not, what there is to hear is looked at next.
+        // Interrupted or not, everything is looked at next.
         let _ = poll(&mut fds, PollTimeout::from(sleep));
         let happened =
             |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
         let woken = takes && happened(fds.get(usize::from(exit.is_some())));
-        // Where its end cannot be waited for, it is always looked for.
+        // Where its end cannot be polled, look for it every time.
         let ends = exit.is_none() || happened(fds.first());
         drop(fds);
         self.ends = ends;
@@ -371,14 +368,14 @@ impl Driver {
         }
     }
 
-    /// Takes in what the program says, and its end.
+    /// Takes in what the program writes, and its end.
     fn hear(&mut self, now: Instant) {
         let Some(mut life) = self.life.take() else { return };
-        // Looked at first: what it has said before its end is then all there.
+        // Looked at first: everything that it wrote before its end is there then.
         let status = if self.ends { life.child.try_reap() } else { None };
         let before = life.answered;
         let mut buffer = std::mem::take(&mut self.buffer);
-        // What is already there is read to its end only when nothing can follow.
+        // Its output is read to the end only when nothing can follow.
         while !life.mute {
             match life.read(&mut buffer, now, |life, line| self.on_line(life, line, now)) {
                 Reading::End => life.mute = true,
@@ -394,14 +391,14 @@ impl Driver {
         let lines = life.answered - before;
         self.rests = lines >= SOME_LINES && self.queue.unanswered() >= BUSY_LINES;
         if life.stirred == now {
-            // Giving away what it said may have taken a while, in which it was not listened to.
+            // Delivering its answers may have taken a while, in which it was not read.
             life.stirred = clock::now();
         }
         match status {
             Some(status) => self.ended(life, status, now),
             None => {
                 if life.mute && life.ending.is_none() {
-                    // Without an output it is of no use; its end is waited for as after any other.
+                    // Without an output it is of no use; wait for its end as for any other.
                     life.end_input(now);
                 }
                 self.life = Some(life);

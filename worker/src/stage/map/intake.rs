@@ -1,6 +1,6 @@
-//! What waits for the program: put in by the thread that reads slices, or by the
-//! executor whose records go on to the program, taken out by the driver, which
-//! hears of it through a pipe it polls together with the program's.
+//! What waits for the program. The thread that reads slices puts it in, or the executor
+//! whose records go on to the program. The driver takes it out; a pipe wakes it, which
+//! it polls together with those of the program.
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -9,10 +9,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::black_box::BlackBox;
+use shared::encoder::Begun;
 use shared::protocol::{Outcome, Target};
 use tokio::sync::Notify;
 
-/// Bytes of records that may wait here before their executor takes on nothing new.
+/// Bytes of records that may wait here before their executor starts no new target.
 const ROOM_BYTES: usize = 8 << 20;
 
 /// How often an executor that waits for room shows that it is alive.
@@ -23,27 +24,28 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 pub(crate) enum Item {
     /// Lines of the input.
     Lines(Target),
-    /// A record that was made here, newline included, and what would have been said of it.
-    Record(Outcome, Vec<u8>),
+    /// A record that was made here: its outcome without a program, its line without a newline, and what is needed to
+    /// end it.
+    Record(Outcome, Vec<u8>, Begun),
 }
 
 impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Lines(target) => target.input.len(),
-            Self::Record(_, line) => line.len(),
+            Self::Record(_, line, _) => line.len(),
         }
     }
 }
 
-/// What the driver is told besides items.
+/// What the driver has to know besides items.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    /// Nothing is to follow for now.
+pub(super) struct Signal {
+    /// Nothing follows for now.
     pub(super) flush: bool,
     /// Nothing will follow.
     pub(super) closed: bool,
-    /// What has not begun is not wanted any more.
+    /// Lines that have not begun are no longer wanted.
     pub(super) draining: bool,
 }
 
@@ -51,7 +53,7 @@ pub(super) struct Told {
 struct Waiting {
     items: VecDeque<Item>,
     bytes: usize,
-    told: Told,
+    signal: Signal,
     /// Whether the driver has been woken and has not looked yet.
     woken: bool,
 }
@@ -76,7 +78,7 @@ pub(crate) fn intake() -> io::Result<(Giver, Taker)> {
     Ok((Giver { shared: Arc::clone(&shared), wake: writer }, Taker { shared, woken: reader }))
 }
 
-/// The end that things are put in at.
+/// The end for putting things in.
 #[derive(Debug)]
 pub(crate) struct Giver {
     shared: Arc<Shared>,
@@ -88,32 +90,32 @@ impl Giver {
         let mut waiting = self.shared.lock();
         change(&mut waiting);
         if !std::mem::replace(&mut waiting.woken, true) {
-            // A driver that is gone needs no waking; of one that is there the pipe is never full.
+            // A driver that is gone needs no waking; the pipe of one that is there is never full.
             let _ = (&self.wake).write(&[1]);
         }
     }
 
-    /// Something for the program.
+    /// Gives the program something to do.
     pub(crate) fn give(&self, items: impl IntoIterator<Item = Item>) {
         self.change(|waiting| {
             for item in items {
                 waiting.bytes += item.bytes();
                 waiting.items.push_back(item);
             }
-            waiting.told.flush = false;
+            waiting.signal.flush = false;
         });
     }
 
-    /// Nothing is to follow for now.
+    /// Says that nothing follows for now.
     pub(crate) fn flush(&self) {
-        self.change(|waiting| waiting.told.flush = true);
+        self.change(|waiting| waiting.signal.flush = true);
     }
 
-    /// Nothing will follow; with `draining`, what has not begun is not wanted any more.
+    /// Says that nothing will follow; with `draining`, that lines which have not begun are no longer wanted.
     pub(crate) fn close(&self, draining: bool) {
         self.change(|waiting| {
-            waiting.told.closed = true;
-            waiting.told.draining = draining;
+            waiting.signal.closed = true;
+            waiting.signal.draining = draining;
         });
     }
 
@@ -121,7 +123,7 @@ impl Giver {
     pub(crate) fn wait_for_room(&self, black_box: &BlackBox) {
         let mut waiting = self.shared.lock();
         while waiting.bytes >= ROOM_BYTES {
-            // Waiting for the program is no hang; the driver minds its time.
+            // A wait for the program is not a hang; the driver watches its time.
             black_box.advance();
             (waiting, _) =
                 self.shared.emptied.wait_timeout(waiting, HEARTBEAT).unwrap_or_else(PoisonError::into_inner);
@@ -141,7 +143,7 @@ impl Giver {
     }
 }
 
-/// The end that the driver takes things out at.
+/// The end for taking things out.
 #[derive(Debug)]
 pub(crate) struct Taker {
     shared: Arc<Shared>,
@@ -154,8 +156,8 @@ impl Taker {
         self.woken.as_fd()
     }
 
-    /// Everything that waits, and what was told. To be called once when [`Self::woken`] is readable.
-    pub(super) fn take(&mut self) -> (VecDeque<Item>, Told) {
+    /// Everything that waits, and the signal. To be called once when [`Self::woken`] is readable.
+    pub(super) fn take(&mut self) -> (VecDeque<Item>, Signal) {
         let mut waiting = self.shared.lock();
         if std::mem::take(&mut waiting.woken) {
             // Written under the same lock, so it is there.
@@ -163,10 +165,10 @@ impl Taker {
         }
         let items = std::mem::take(&mut waiting.items);
         waiting.bytes = 0;
-        let told = waiting.told;
+        let signal = waiting.signal;
         drop(waiting);
         self.shared.emptied.notify_all();
         self.shared.room.notify_waiters();
-        (items, told)
+        (items, signal)
     }
 }

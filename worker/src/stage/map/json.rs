@@ -1,13 +1,13 @@
 //! Whether a line is one JSON value: of the input before the program sees it, and
 //! of an answer before it goes into a record.
 //!
-//! Every line is looked at twice, and parsing it for that alone would cost more
-//! than all else that is done with it here. So this reads over it without building
-//! anything, and leaves what is wrong to the parser to say. The two must agree, which is tested.
+//! Every line is checked twice, and parsing it for that alone would cost more than all
+//! else that is done with it here. So this scans the line without building anything, and
+//! leaves it to the parser to say what is wrong. Tests check that the two agree.
 
 use serde::de::IgnoredAny;
 
-/// Values inside of values that are kept account of here; what goes deeper is left to the parser.
+/// Depth of nesting that is tracked here; deeper values are left to the parser.
 const DEPTH_MAX: u32 = 128;
 
 /// Whether `line` is exactly one JSON value, in UTF-8.
@@ -21,19 +21,19 @@ pub(super) fn is_one(line: &[u8]) -> bool {
 
 /// What is wrong with `line`, if it is not exactly one JSON value.
 pub(super) fn problem(line: &[u8]) -> Option<String> {
-    // The parser skips over strings without looking whether they are text.
+    // The parser skips strings without checking that they are UTF-8.
     let text = match std::str::from_utf8(line) {
         Ok(text) => text,
         Err(error) => return Some(format!("not UTF-8 at byte {}", error.valid_up_to() + 1)),
     };
     serde_json::from_str::<IgnoredAny>(text).err().map(|error| {
         let said = error.to_string();
-        // It is one line, and which one is known.
+        // There is only one line, so its number says nothing.
         said.replace("at line 1 column", "at character")
     })
 }
 
-/// Reads over a value; `None` where it stops being one.
+/// Scans a value; `None` where it is malformed.
 struct Scan<'a> {
     rest: &'a [u8],
     too_deep: bool,

@@ -1,4 +1,4 @@
-//! What an answer and what a death mean for the lines that are with the program.
+//! What an answer or a death means for the lines that the program has.
 
 use std::process::ExitStatus;
 use std::time::Instant;
@@ -15,11 +15,11 @@ use super::life::{ANSWER_BYTES_MAX, Killed, Life};
 use super::queue::{Block, Front};
 use super::records::{Failed, beginning};
 
-/// What the black box would call it.
+/// The name of the phase in evidence.
 const PHASE: &str = "map";
 
 impl Driver {
-    /// It wrote a line.
+    /// Handles a line that it wrote.
     pub(super) fn on_line(&mut self, life: &mut Life, line: &[u8], now: Instant) {
         if life.killed.is_some() {
             return;
@@ -42,8 +42,8 @@ impl Driver {
                 life.kill(Killed::MixedUp);
             }
         } else if unanswered > 1 && !self.records.takes(line) {
-            // A greeting, a warning, an answer gone wrong: whose it is cannot be told while others
-            // are waiting for theirs.
+            // A greeting, a warning or a wrong answer: while several lines wait, it cannot be told to which
+            // of them it belongs.
             self.caution.mixed_up(1);
             life.kill(Killed::MixedUp);
         } else {
@@ -51,8 +51,8 @@ impl Driver {
         }
     }
 
-    /// More than it was asked. Any of the answers before may have been the surplus one, and the records
-    /// made of them cannot be taken back. If all of those are errors, none holds another line's answer.
+    /// Handles a line too many. Any earlier answer may have been the surplus one, and the records made from them
+    /// cannot be taken back. If all of those are errors, none of them holds another line's answer.
     fn out_of_step(&mut self, life: &mut Life, line: &[u8]) {
         life.kill(Killed::MixedUp);
         if life.values == 0 {
@@ -68,7 +68,7 @@ impl Driver {
         ));
     }
 
-    /// A batch is answered when it is answered as a whole.
+    /// Accepts the answers to a batch once there is one for each line.
     pub(super) fn accept_batch(&mut self, life: &mut Life, now: Instant) {
         if life.proving
             || life.killed.is_some()
@@ -93,7 +93,8 @@ impl Driver {
             let problem = json::problem(line).unwrap_or_default();
             let message = format!("its answer is not JSON ({problem}): {}", beginning(line));
             let attempts = self.caution.attempts() + 1;
-            self.records.error(block, Failed { kind: ErrorKind::Child, message, evidence: None, attempts });
+            let failed = Failed { kind: ErrorKind::Child, message, evidence: None, attempts };
+            self.records.error(block, &failed);
         }
         life.answered += 1;
         self.caution.answered();
@@ -105,7 +106,7 @@ impl Driver {
         }
     }
 
-    /// Gives their records to lines that are no JSON, and away what is done.
+    /// Writes the records of lines that are not JSON, and delivers finished blocks.
     pub(super) fn settle(&mut self) {
         loop {
             match self.queue.front() {
@@ -114,7 +115,7 @@ impl Driver {
                     let problem = json::problem(block.first_line()).unwrap_or_default();
                     let message = format!("the line is not JSON: {problem}");
                     let failed = Failed { kind: ErrorKind::Parse, message, evidence: None, attempts: 1 };
-                    self.records.error(block, failed);
+                    self.records.error(block, &failed);
                     self.queue.advance(false);
                 }
                 Front::Done(block) => self.finish(*block),
@@ -122,13 +123,10 @@ impl Driver {
         }
     }
 
-    fn finish(&mut self, mut block: Block) {
-        if let Some(rows) = &self.rows {
-            rows.replace(&mut block.records, 0);
-        }
+    fn finish(&mut self, block: Block) {
         let before = clock::now();
         self.voice.wait_for_room(&self.black_box);
-        // The time the supervisor took is not the program's.
+        // The time that the supervisor took does not count against the program.
         let after = clock::now();
         let lost = after.duration_since(before);
         self.first_since = (self.first_since + lost).min(after);
@@ -140,13 +138,13 @@ impl Driver {
             (_, _) => Verdict::Failed(ErrorKind::Child),
         };
         let line_bytes = block.records.len() as u64;
-        let started_us = match &block.outcome {
-            Some(outcome) => outcome.started_us,
+        let started_us = match &block.record {
+            Some((outcome, _)) => outcome.started_us,
             None => block.begun_us.unwrap_or(now_us).saturating_sub(self.job_started_us),
         };
         let elapsed_us = now_us.saturating_sub(self.job_started_us + started_us);
         let (bytes, cpu_us) =
-            block.outcome.as_ref().map_or((block.bytes(), 0), |outcome| (outcome.bytes, outcome.cpu_us));
+            block.record.as_ref().map_or((block.bytes(), 0), |(outcome, _)| (outcome.bytes, outcome.cpu_us));
         let outcome = Outcome {
             id: block.id,
             verdict,
@@ -155,15 +153,15 @@ impl Driver {
             elapsed_us,
             cpu_us,
             endings: Some(endings),
-            reply: block.outcome.as_ref().and_then(|outcome| outcome.reply),
+            reply: block.record.as_ref().and_then(|(outcome, ..)| outcome.reply),
             line_bytes,
         };
         self.voice.push(outcome, &block.records, self.queue.is_empty());
     }
 
-    /// It is dead, and all it said has been heard.
+    /// Handles its death, after all that it wrote.
     pub(super) fn ended(&mut self, mut life: Life, status: ExitStatus, now: Instant) {
-        // What is cut off by a signal is no answer.
+        // A line that a signal cut off is not an answer.
         if let Some(partial) = life.take_partial().filter(|_| status.success() && life.killed.is_none()) {
             self.on_line(&mut life, &partial, now);
             self.accept_batch(&mut life, now);
@@ -171,7 +169,7 @@ impl Driver {
         if life.proving {
             self.judge_alone(&mut life, now);
         } else if life.killed != Some(Killed::MixedUp) {
-            // Those of a batch that it did answer.
+            // The lines of a batch that it did answer.
             for line in std::mem::take(&mut life.held) {
                 self.accept(&mut life, &line, now);
             }
@@ -195,7 +193,7 @@ impl Driver {
         self.settle();
     }
 
-    /// It was given one line and nothing else: what it said is the answer to that, or there is none.
+    /// Judges a process that was given one line and nothing else: what it wrote is the answer to that line.
     fn judge_alone(&mut self, life: &mut Life, now: Instant) {
         let answers = std::mem::take(&mut life.held);
         match answers.as_slice() {
@@ -259,16 +257,16 @@ impl Driver {
         }
     }
 
-    /// The first line that has no answer gets none.
+    /// Gives the first unanswered line an error.
     fn fail_first(&mut self, failed: Failed, written: bool) {
         if let Front::Asked(block) = self.queue.front() {
-            self.records.error(block, failed);
+            self.records.error(block, &failed);
             self.queue.advance(written);
         }
         self.caution.settled();
     }
 
-    /// Tells the user something about the program, the first time it is so.
+    /// Tells the user something about the program, once.
     fn say_once(&mut self, what: &'static str, example: &str) {
         if self.said.contains(&what) {
             return;
@@ -280,7 +278,7 @@ impl Driver {
     }
 }
 
-/// A timeout as it was typed, more or less.
+/// A timeout, for a person.
 fn humantime(timeout: std::time::Duration) -> String {
     let ms = timeout.as_millis();
     if ms.is_multiple_of(1000) { format!("{} s", ms / 1000) } else { format!("{ms} ms") }

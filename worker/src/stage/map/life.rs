@@ -1,5 +1,5 @@
-//! One process of the program while it lives: what it was given, what it has
-//! said, since when it is silent, and whether we have ended its input or killed it.
+//! One process of the program while it lives: what it was given, what it wrote, since
+//! when it is silent, and whether its input was ended or it was killed.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,15 +16,15 @@ const READ_BYTES: usize = 256 * 1024;
 /// An answer shorter than any buffer a program keeps answers in.
 const SHORT_BYTES: usize = 4096;
 
-/// Answers that came each by itself, after which a program is known to keep none back.
+/// Answers that came one at a time, after which a program is known to hold none back.
 const SINGLES: u32 = 2;
 
-/// Why we killed it.
+/// Why it was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Killed {
     /// It was silent for too long.
     Silent,
-    /// What it says cannot be matched with what it was given.
+    /// Its answers cannot be matched with its lines.
     MixedUp,
     /// It wrote a line without end.
     Endless,
@@ -51,7 +51,7 @@ pub(super) struct Life {
     pub(super) started: Instant,
     /// Lines it was given.
     pub(super) given: u64,
-    /// Lines of its that were taken for answers.
+    /// Lines that were taken as answers.
     pub(super) answered: u64,
     /// Those of them that are values in records.
     pub(super) values: u64,
@@ -62,7 +62,7 @@ pub(super) struct Life {
     partial: Vec<u8>,
     /// Answers that are judged together, or at its end.
     pub(super) held: Vec<Vec<u8>>,
-    /// It was given one line, and all it says belongs to that.
+    /// Whether it is given one line only, to which all that it writes belongs.
     pub(super) proving: bool,
     /// When it last took or gave something.
     pub(super) stirred: Instant,
@@ -111,7 +111,7 @@ impl Life {
         self.ending.is_none() && self.killed.is_none()
     }
 
-    /// Whether it is known to keep no answers back.
+    /// Whether it is known to hold no answers back.
     pub(super) fn is_prompt(&self) -> bool {
         self.singles >= SINGLES
     }
@@ -127,7 +127,7 @@ impl Life {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // It reads no more. It may still have something to say.
+                // It reads no more, but it may still write.
                 Err(_) => {
                     self.end_input(now);
                     break;

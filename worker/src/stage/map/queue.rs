@@ -1,12 +1,13 @@
 //! The lines a program has been given and those it is yet to be given, in order.
 //!
-//! Three places move along them: what is answered, what is written, what is
-//! there. Answers come in the order of the lines, so an answer is always that of
-//! the first line that has none; and when a program dies, what it was given and
-//! has not answered is simply written again. Knows no process and no clock.
+//! Three positions move along them: the answered lines, the written lines, and all lines.
+//! Answers come in the order of the lines, so an answer always belongs to the first
+//! unanswered line. When a program dies, the lines that it was given and has not answered
+//! are written again. Knows no process and no clock.
 
 use std::collections::VecDeque;
 
+use shared::encoder::Begun;
 use shared::protocol::{Endings, Outcome, Target};
 
 use super::json;
@@ -16,7 +17,7 @@ use super::json;
 struct Line {
     /// Where it ends in the block's bytes; the next begins after the line feed that follows.
     end: usize,
-    /// Whether it is JSON. What is not is never given to the program.
+    /// Whether it is JSON. Other lines are never given to the program.
     good: bool,
 }
 
@@ -28,8 +29,8 @@ pub(super) struct Block {
     bytes: Vec<u8>,
     lines: Vec<Line>,
     answered: usize,
-    /// The record it is made of, when it is one and not lines of the input.
-    pub(super) outcome: Option<Outcome>,
+    /// The record that it is, if it is not lines of the input: its outcome without a program, and how to end it.
+    pub(super) record: Option<(Outcome, Begun)>,
     /// When its first line was written, in microseconds.
     pub(super) begun_us: Option<u64>,
     /// Its records so far.
@@ -55,17 +56,22 @@ impl Block {
     }
 
     /// A record that was made here.
-    pub(super) fn of_record(outcome: Outcome, mut line: Vec<u8>) -> Self {
-        line.pop_if(|last| *last == b'\n');
+    pub(super) fn of_record(outcome: Outcome, line: Vec<u8>, begun: Begun) -> Self {
         let lines = vec![Line { end: line.len(), good: true }];
         let started_us = outcome.started_us;
-        let mut block = Self::new(outcome.id, line, lines, Some(outcome), Vec::new());
+        let mut block = Self::new(outcome.id, line, lines, Some((outcome, begun)), Vec::new());
         block.begun_us = Some(started_us);
         block
     }
 
-    fn new(id: u64, bytes: Vec<u8>, lines: Vec<Line>, outcome: Option<Outcome>, records: Vec<u8>) -> Self {
-        Self { id, bytes, lines, answered: 0, outcome, begun_us: None, records, endings: Endings::default() }
+    fn new(
+        id: u64,
+        bytes: Vec<u8>,
+        lines: Vec<Line>,
+        record: Option<(Outcome, Begun)>,
+        records: Vec<u8>,
+    ) -> Self {
+        Self { id, bytes, lines, answered: 0, record, begun_us: None, records, endings: Endings::default() }
     }
 
     fn line(&self, index: usize) -> &[u8] {
@@ -78,7 +84,7 @@ impl Block {
         self.lines.get(index).is_some_and(|line| line.good)
     }
 
-    /// How large it came.
+    /// Its size as it came.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.len() as u64
     }
@@ -106,7 +112,7 @@ struct Place {
 pub(super) enum Front<'a> {
     /// A line that the program has been given, or is to be.
     Asked(&'a mut Block),
-    /// A line that is no JSON; nobody will answer for it.
+    /// A line that is not JSON, to which no answer will come.
     NoJson(&'a mut Block),
     /// All of its lines have their records.
     Done(Box<Block>),

@@ -1,13 +1,12 @@
-//! What becomes of a line, as a record: its value, or an error.
+//! The record of a line: a value, or an error.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use shared::record::{ErrorKind, Evidence, Record, RecordError};
+use shared::encoder::Encoder;
+use shared::record::{Ending, ErrorKind, Evidence, Record, RecordError};
 
 use super::json;
 use super::queue::Block;
 
-/// How much of an answer that is none is shown.
+/// How much of an unusable answer is shown.
 const SHOWN_CHARS: usize = 200;
 
 /// Writes records into the blocks they belong to.
@@ -16,6 +15,7 @@ pub(super) struct Records {
     pub(super) slot: u32,
     /// Whether an answer is the record.
     pub(super) raw: bool,
+    pub(super) encoder: Encoder,
 }
 
 /// Why a line has no value.
@@ -28,83 +28,56 @@ pub(super) struct Failed {
 }
 
 impl Records {
-    /// Whether `answer` can be a value. Anything can be a line.
+    /// Whether `answer` can be used: as a value it must be JSON, as a line it may be anything.
     pub(super) fn takes(&self, answer: &[u8]) -> bool {
         self.raw || json::is_one(answer)
     }
 
-    /// The answer to the first line of `block`, which [`Self::takes`] it.
+    /// Gives the first line of `block` its record, with an answer that [`Self::takes`] accepts.
     pub(super) fn value(&self, block: &mut Block, answer: &[u8]) {
         block.endings.ok += 1;
         if self.raw {
             block.records.extend_from_slice(answer);
-        } else if block.outcome.is_some() {
-            // The record as it is, with one more key.
-            let record = block.first_line();
-            let mut whole = Vec::with_capacity(record.len() + answer.len() + 16);
-            whole.extend_from_slice(record.strip_suffix(b"}").unwrap_or(record));
-            whole.extend_from_slice(b",\"value\":");
-            whole.extend_from_slice(answer.trim_ascii());
-            whole.push(b'}');
-            block.records = whole;
+            return block.records.push(b'\n');
+        }
+        let value = answer.trim_ascii();
+        if block.record.is_some() {
+            self.end(block, &Ending::Value(value));
         } else {
             let id = block.first_id();
-            block.records.extend_from_slice(b"{\"id\":");
-            digits(id, &mut block.records);
-            block.records.extend_from_slice(b",\"value\":");
-            block.records.extend_from_slice(answer.trim_ascii());
-            block.records.push(b'}');
+            self.encoder.write_answer(id, value, &mut block.records);
         }
-        block.records.push(b'\n');
     }
 
-    /// The first line of `block` has none, for good.
-    pub(super) fn error(&self, block: &mut Block, failed: Failed) {
+    /// Gives the first line of `block` a record with an error.
+    pub(super) fn error(&self, block: &mut Block, failed: &Failed) {
         if failed.kind == ErrorKind::Parse {
             block.endings.parse += 1;
         } else {
             block.endings.child += 1;
         }
         let error =
-            RecordError { kind: failed.kind, message: &failed.message, evidence: failed.evidence.clone() };
-        if block.outcome.is_some() {
-            let mut whole = without_fields(block.first_line());
-            whole.extend_from_slice(b",\"error\":");
-            // Encoding plain data into memory does not fail.
-            let _ = serde_json::to_writer(&mut whole, &error);
-            whole.extend_from_slice(b"}\n");
-            block.records = whole;
-            return;
+            RecordError { kind: failed.kind, message: &failed.message, evidence: failed.evidence.as_ref() };
+        if block.record.is_some() {
+            return self.end(block, &Ending::Error(error));
         }
         let record = Record {
             id: block.first_id(),
-            url: None,
-            path: None,
-            keep: None,
-            final_url: None,
-            status: None,
-            attempts: failed.attempts,
-            worker: self.slot,
-            elapsed_ms: None,
-            bytes: None,
-            charset: None,
-            fields: None,
+            attempts: Some(failed.attempts),
+            worker: Some(self.slot),
             error: Some(error),
+            ..Record::default()
         };
-        let _ = record.write_line(&mut block.records);
+        self.encoder.write(&record, None, &mut block.records);
     }
-}
 
-/// A record of ours up to its fields, which are its last key, and not closed.
-fn without_fields(record: &[u8]) -> Vec<u8> {
-    #[derive(Deserialize)]
-    struct Fields<'a> {
-        #[serde(borrow)]
-        fields: &'a RawValue,
+    /// Ends the record that `block` is.
+    fn end(&self, block: &mut Block, ending: &Ending<'_>) {
+        let Some((_, begun)) = &block.record else { return };
+        let mut record = Vec::new();
+        self.encoder.end(begun, block.first_line(), ending, &mut record);
+        block.records = record;
     }
-    let fields = serde_json::from_slice::<Fields<'_>>(record).map_or(0, |found| found.fields.get().len());
-    let tail = if fields == 0 { 1 } else { ",\"fields\":".len() + fields + 1 };
-    record.get(..record.len().saturating_sub(tail)).unwrap_or_default().to_vec()
 }
 
 /// The beginning of what a program wrote, for a person.
@@ -117,28 +90,17 @@ pub(super) fn beginning(text: &[u8]) -> String {
     shown
 }
 
-/// Appends a number. A million times a second, the formatting machinery would be seen.
-fn digits(mut number: u64, out: &mut Vec<u8>) {
-    let from = out.len();
-    loop {
-        out.push(b'0' + (number % 10) as u8);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    if let Some(written) = out.get_mut(from..) {
-        written.reverse();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use shared::job::RecordEncoding;
     use shared::protocol::{Outcome, Target, Verdict};
+    use shared::record::{FieldValue, Fields};
 
     use super::*;
 
-    const RECORDS: Records = Records { slot: 3, raw: false };
+    fn records(raw: bool) -> Records {
+        Records { slot: 3, raw, encoder: Encoder::new(&RecordEncoding::JsonLine) }
+    }
 
     fn failed() -> Failed {
         Failed { kind: ErrorKind::Child, message: "it died".to_owned(), evidence: None, attempts: 2 }
@@ -159,17 +121,17 @@ mod tests {
     #[test]
     fn a_line_has_a_value_or_an_error() {
         let mut block = lines();
-        RECORDS.value(&mut block, b" [1] \r");
+        records(false).value(&mut block, b" [1] \r");
         assert_eq!(block.records, b"{\"id\":1234567,\"value\":[1]}\n");
         let mut block = lines();
-        RECORDS.error(&mut block, failed());
+        records(false).error(&mut block, &failed());
         let text = String::from_utf8(block.records).unwrap();
         assert_eq!(
             text,
             "{\"id\":1234567,\"attempts\":2,\"worker\":3,\"error\":{\"kind\":\"child\",\"message\":\"it died\"}}\n"
         );
         let mut block = lines();
-        Records { slot: 0, raw: true }.value(&mut block, b" any \xff thing");
+        records(true).value(&mut block, b" any \xff thing");
         assert_eq!(block.records, b" any \xff thing\n");
     }
 
@@ -186,42 +148,23 @@ mod tests {
             reply: None,
             line_bytes: 0,
         };
-        let line = br#"{"id":7,"url":"http://x/?,\"fields\":1","fields":{"a":"}"}}"#;
-        let block = || Block::of_record(outcome.clone(), [&line[..], b"\n"].concat());
-        let mut one = block();
-        RECORDS.value(&mut one, b"1");
-        assert_eq!(
-            String::from_utf8(one.records).unwrap(),
-            "{\"id\":7,\"url\":\"http://x/?,\\\"fields\\\":1\",\"fields\":{\"a\":\"}\"},\"value\":1}\n"
-        );
-        let mut two = block();
-        RECORDS.error(&mut two, failed());
-        assert_eq!(
-            String::from_utf8(two.records).unwrap(),
-            "{\"id\":7,\"url\":\"http://x/?,\\\"fields\\\":1\",\"error\":{\"kind\":\"child\",\"message\":\"it died\"}}\n"
-        );
-    }
-
-    #[test]
-    fn a_record_is_cut_before_its_own_fields() {
-        for (record, cut) in [
-            (
-                r#"{"id":1,"keep":{"a":1,"fields":2},"fields":{"x":{"a":1,"fields":3}}}"#,
-                r#"{"id":1,"keep":{"a":1,"fields":2}"#,
-            ),
-            (r#"{"id":1,"fields":{}}"#, r#"{"id":1"#),
-            (r#"{"id":1}"#, r#"{"id":1"#),
+        let (names, values) = (["a".to_owned()], [FieldValue::Text("}".to_owned())]);
+        let fields = Some(Fields { names: &names, values: &values });
+        let record = Record { id: 7, url: Some("http://x/"), fields, ..Record::default() };
+        for (is_ok, want) in [
+            (true, ",\"fields\":{\"a\":\"}\"},\"value\":1}\n"),
+            (false, ",\"error\":{\"kind\":\"child\",\"message\":\"it died\"}}\n"),
         ] {
-            assert_eq!(String::from_utf8(without_fields(record.as_bytes())).unwrap(), cut);
-        }
-    }
-
-    #[test]
-    fn numbers_are_written_as_they_are_read() {
-        for number in [0, 7, 10, 1_000_000, u64::MAX] {
-            let mut out = b"x".to_vec();
-            digits(number, &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), format!("x{number}"));
+            let (records, mut line) = (records(false), Vec::new());
+            let begun = records.encoder.begin(&record, &mut line);
+            let mut block = Block::of_record(outcome.clone(), line, begun);
+            if is_ok {
+                records.value(&mut block, b" 1 ");
+            } else {
+                records.error(&mut block, &failed());
+            }
+            let record = String::from_utf8(block.records).unwrap();
+            assert_eq!(record, format!("{{\"id\":7,\"url\":\"http://x/\"{want}"));
         }
     }
 }

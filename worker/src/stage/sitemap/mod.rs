@@ -1,19 +1,18 @@
-//! Sitemaps (sitemaps.org, protocol 0.9): what a site says its pages are. Fed
-//! with a fetched body, gives lines for the supervisor, which spools them and
-//! fetches what they name.
+//! Sitemaps (sitemaps.org, protocol 0.9): what a site says its pages are. Reads a
+//! fetched body and returns its entries; the supervisor collects those of all
+//! sitemaps and fetches what they name.
 //!
-//! Everything here was written by strangers: it is read in the sandbox, in one
-//! pass, and no entity of a document type is ever expanded. Bounded by
-//! [`BYTES_MAX`] and [`ENTRIES_MAX`].
+//! Sitemaps are untrusted: they are read in the sandbox, in one pass, and no entity
+//! of a document type is ever expanded. Limited by [`BYTES_MAX`] and [`ENTRIES_MAX`].
 
 mod text;
 mod xml;
 
 use std::io::Read as _;
 
-use serde::Serialize;
 use shared::gunzip::Gunzip;
 use shared::record::ErrorKind;
+use shared::sitemap::{Entry, Found, Pages};
 
 /// Largest sitemap, unpacked: what the protocol allows.
 pub(crate) const BYTES_MAX: u64 = shared::job::SITEMAP_BYTES_MAX;
@@ -59,60 +58,39 @@ impl SitemapError {
     }
 }
 
-/// What a sitemap lists.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Listing {
+/// What a sitemap lists, as far as it was read.
+#[derive(Debug, Default)]
+struct Listed {
     /// Whether the entries are sitemaps themselves.
     is_index: bool,
-    count: u64,
-    /// One JSON object a line.
-    entries: Vec<u8>,
+    sitemaps: Vec<String>,
+    pages: Pages,
 }
 
-/// One entry; an absent part is left out.
-#[derive(Debug, Default, Serialize)]
-struct Entry {
-    /// Empty is an entry without a URL, which becomes a record that says so.
-    loc: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lastmod: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    changefreq: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    priority: Option<String>,
-}
+impl Listed {
+    fn is_empty(&self) -> bool {
+        self.sitemaps.is_empty() && self.pages.count == 0
+    }
 
-/// The line before the entries.
-#[derive(Debug, Serialize)]
-struct Head {
-    id: u64,
-    is_index: bool,
-    entries: u64,
-}
-
-impl Listing {
-    fn push(&mut self, entry: &Entry) -> Result<(), SitemapError> {
-        if self.count == ENTRIES_MAX {
+    fn push(&mut self, entry: Entry) -> Result<(), SitemapError> {
+        if self.pages.count + self.sitemaps.len() as u64 == ENTRIES_MAX {
             return Err(SitemapError::TooMany);
         }
-        self.count += 1;
-        // A vector takes whatever it is given.
-        let _ = serde_json::to_writer(&mut self.entries, entry);
-        self.entries.push(b'\n');
+        if self.is_index {
+            self.sitemaps.push(entry.loc);
+        } else {
+            self.pages.push(&entry);
+        }
         Ok(())
     }
 
-    /// Appends what sitemap `id` lists: a line about it, then the entries.
-    pub(crate) fn write(&self, id: u64, out: &mut Vec<u8>) {
-        let head = Head { id, is_index: self.is_index, entries: self.count };
-        let _ = serde_json::to_writer(&mut *out, &head);
-        out.push(b'\n');
-        out.extend_from_slice(&self.entries);
+    fn found(self) -> Found {
+        if self.is_index { Found::Sitemaps(self.sitemaps) } else { Found::Pages(self.pages) }
     }
 }
 
 /// Reads a body as a sitemap: packed or not, XML or one URL a line.
-pub(crate) fn read(body: &[u8]) -> Result<Listing, SitemapError> {
+pub(crate) fn read(body: &[u8]) -> Result<Found, SitemapError> {
     if body.starts_with(&GZIP) {
         let mut unpacked = Vec::new();
         let decoder = Gunzip::new(body);
@@ -125,7 +103,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Listing, SitemapError> {
     read_unpacked(body)
 }
 
-fn read_unpacked(body: &[u8]) -> Result<Listing, SitemapError> {
+fn read_unpacked(body: &[u8]) -> Result<Found, SitemapError> {
     if body.len() as u64 > BYTES_MAX {
         return Err(SitemapError::TooLarge);
     }

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use shared::sitemap::{Entry, Found};
 
-use super::{Entry, Listing, SitemapError};
+use super::{Listed, SitemapError};
 
 /// How far an XML declaration may reach; it comes first and is short.
 const DECLARATION_BYTES_MAX: usize = 256;
@@ -36,13 +37,13 @@ fn declared(body: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// One URL a line.
-pub(super) fn read(text: &str) -> Result<Listing, SitemapError> {
-    let mut listing = Listing::default();
+pub(super) fn read(text: &str) -> Result<Found, SitemapError> {
+    let mut listed = Listed::default();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if listing.count == 0 && !line.contains("://") {
+        if listed.is_empty() && !line.contains("://") {
             return Err(SitemapError::Neither);
         }
-        listing.push(&Entry { loc: line.to_owned(), ..Entry::default() })?;
+        listed.push(Entry { loc: line.to_owned(), ..Entry::default() })?;
     }
-    Ok(listing)
+    Ok(listed.found())
 }

@@ -7,8 +7,9 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::QName;
+use shared::sitemap::{Entry, Found};
 
-use super::{Entry, Listing, SitemapError};
+use super::{Listed, SitemapError};
 
 /// How deep an entry's parts are: `urlset/url/loc`.
 const PART_DEPTH: u64 = 3;
@@ -36,9 +37,9 @@ impl Part {
 /// Where reading stands.
 #[derive(Default)]
 struct State {
-    listing: Listing,
+    listed: Listed,
     depth: u64,
-    /// The outermost element's prefix, once there is one; the parts of the protocol have the same.
+    /// The prefix of the outermost element, once there is one; the parts of the protocol have the same.
     prefix: Option<String>,
     begun: bool,
     entry: Option<Entry>,
@@ -47,7 +48,7 @@ struct State {
 }
 
 /// Reads a document.
-pub(super) fn read(text: &str) -> Result<Listing, SitemapError> {
+pub(super) fn read(text: &str) -> Result<Found, SitemapError> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().allow_dangling_amp = true;
     let mut state = State::default();
@@ -79,7 +80,7 @@ impl State {
         let local = name.local_name();
         match self.depth {
             1 => {
-                self.listing.is_index = match local.as_ref() {
+                self.listed.is_index = match local.as_ref() {
                     _ if self.begun => return Err(SitemapError::Root(name.as_ref().to_owned())),
                     "urlset" => false,
                     "sitemapindex" => true,
@@ -89,7 +90,7 @@ impl State {
                 self.prefix = prefix(&name).map(str::to_owned);
             }
             2 => {
-                let wanted = if self.listing.is_index { "sitemap" } else { "url" };
+                let wanted = if self.listed.is_index { "sitemap" } else { "url" };
                 let is_entry = self.is_of_protocol(&name) && local.as_ref() == wanted;
                 self.entry = is_entry.then(Entry::default);
             }
@@ -139,7 +140,7 @@ impl State {
         match self.depth {
             2 => {
                 if let Some(entry) = self.entry.take() {
-                    self.listing.push(&entry)?;
+                    self.listed.push(entry)?;
                 }
             }
             PART_DEPTH => {
@@ -161,12 +162,12 @@ impl State {
         Ok(())
     }
 
-    fn end(self) -> Result<Listing, SitemapError> {
-        let root = if self.listing.is_index { "sitemapindex" } else { "urlset" };
+    fn end(self) -> Result<Found, SitemapError> {
+        let root = if self.listed.is_index { "sitemapindex" } else { "urlset" };
         match () {
             () if !self.begun => Err(SitemapError::Empty),
             () if self.depth > 0 => Err(SitemapError::CutShort(root.to_owned())),
-            () => Ok(self.listing),
+            () => Ok(self.listed.found()),
         }
     }
 }

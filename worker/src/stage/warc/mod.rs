@@ -1,21 +1,18 @@
-//! Targets as records of a web archive: for every hop what was sent and what
-//! came back, and after them one metadata record with all that a JSON line
-//! would have said. So every input has exactly one metadata record, whatever
-//! became of it.
+//! Targets as records of a web archive: for every hop what was sent and what came
+//! back. After them, [`Encoder`](shared::encoder::Encoder) writes one metadata record
+//! with all that a JSON line would have said.
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use shared::clock;
-use shared::job::WarcSpec;
-use shared::warc::{Id, Kind, Metadata, Record, Writer, uri};
-use url::Url;
+use shared::encoder::Exchange;
+use shared::warc::{Id, Kind, Record, Writer};
 
-use super::fetch::tape::{Hop, Response, Tape};
+use super::fetch::recording::{Hop, Recording, Response};
 
-/// Contents that are compressed by their nature: squeezing them again takes time and saves nothing.
+/// Types of content that are compressed already: compressing them again takes time and saves nothing.
 const DENSE: [&str; 13] = [
     "image/jpeg",
     "image/png",
@@ -32,45 +29,24 @@ const DENSE: [&str; 13] = [
     "application/pdf",
 ];
 
-/// Writes one target's records after another.
-#[derive(Debug)]
-pub(super) struct Archivist {
-    // The stages share the pipeline, and only one of them encodes at a time.
-    writer: RefCell<Writer>,
-}
-
-/// The metadata record of a target, before it is encoded.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct About<'a> {
-    pub(super) id: u64,
-    pub(super) input: &'a str,
-    pub(super) final_url: Option<&'a Url>,
-    /// The JSON line.
-    pub(super) json: &'a [u8],
-}
-
-impl Archivist {
-    pub(super) fn new(spec: WarcSpec) -> Self {
-        Self { writer: RefCell::new(Writer::new(spec)) }
-    }
-
-    /// Appends all records of one target to `out`.
-    pub(super) fn write(&self, about: About<'_>, tape: &Tape, out: &mut Vec<u8>) {
-        let mut writer = self.writer.borrow_mut();
-        let mut last = None;
-        for (number, hop) in tape.hops().iter().enumerate() {
-            if let Some(response) = &hop.response {
-                last = Some(exchange(&mut writer, about.id, number, hop, response, out));
-            }
+/// Appends what was sent and what came back for a target. Returns what the target's metadata record is about.
+pub(super) fn write_exchanges(
+    writer: &mut Writer,
+    target: u64,
+    recording: &Recording,
+    out: &mut Vec<u8>,
+) -> Exchange {
+    let mut last = None;
+    for (number, hop) in recording.hops().iter().enumerate() {
+        if let Some(response) = &hop.response {
+            last = Some(exchange(writer, target, number, hop, response, out));
         }
-        let uri = uri(about.final_url.map_or(about.input, Url::as_str));
-        let date = tape.hops().last().map_or_else(clock::wall, |hop| hop.sent);
-        let (target, uri, json) = (about.id, uri.as_deref(), about.json);
-        writer.append_metadata(&Metadata { target, date, uri, concurrent_to: last, json }, out);
     }
+    let date = recording.hops().last().map_or_else(clock::wall, |hop| hop.sent);
+    Exchange { date, response: last }
 }
 
-/// Appends a request and its response; the response's name.
+/// Appends a request and its response. Returns the id of the response.
 fn exchange(
     writer: &mut Writer,
     target: u64,

@@ -18,11 +18,10 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use crate::frontier::{Answer, Frontier, FrontierConfig, HostId, HostRef, PerHost, Politeness, Start};
-use crate::load::total::{Tick, Total};
 use server::{Capacity, Ending, Fate, Server};
 
 fn config(per_host: PerHost) -> FrontierConfig {
-    let politeness = Politeness { per_host, rate_per_s: None, retries: 2 };
+    let politeness = Politeness { per_host, rate_per_s: None, delay: None, retries: 2 };
     FrontierConfig { adapts_loopback: true, ..FrontierConfig::from(&politeness) }
 }
 
@@ -49,9 +48,6 @@ fn best_fixed(server: &Server, targets: u64) -> (f64, u32) {
         |limit: u32| (Run::new(config(fixed(limit)), vec![(server.clone(), targets)], 1).run(1e6), limit);
     limits.into_iter().map(time).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
 }
-
-/// Time between two ticks.
-const TICK_NS: u64 = 100_000_000;
 
 /// One moment of one host.
 #[derive(Debug, Clone, Copy)]
@@ -103,9 +99,6 @@ struct Run {
     what: Vec<What>,
     /// How late a worker may send a request.
     late_ms: f64,
-    /// What limits the number in flight over all hosts.
-    total: Option<Total>,
-    under_way: u32,
 }
 
 impl Run {
@@ -123,8 +116,6 @@ impl Run {
             events: BinaryHeap::new(),
             what: Vec::new(),
             late_ms: 0.3,
-            total: None,
-            under_way: 0,
         };
         for (server, targets) in servers {
             run.add(server, targets);
@@ -164,24 +155,15 @@ impl Run {
         let until_ns = (until_s * 1e9) as u64;
         while self.sites.iter().any(|site| site.left > 0) {
             self.start_all();
-            let due = self.frontier.next_due().filter(|_| self.has_room());
-            let due = due.map(|due| (due - self.zero).as_nanos() as u64);
+            let due = self.frontier.next_due().map(|due| (due - self.zero).as_nanos() as u64);
             let next = self.events.peek().map(|Reverse((at, _))| *at);
-            let tick = self.total.is_some().then(|| (self.now_ns / TICK_NS + 1) * TICK_NS);
-            let at_ns = due
-                .into_iter()
-                .chain(next)
-                .chain(tick)
-                .min()
-                .expect("targets are left, and nothing will ever come");
+            let at_ns =
+                due.into_iter().chain(next).min().expect("targets are left, and nothing will ever come");
             if at_ns >= until_ns {
                 self.now_ns = until_ns;
                 break;
             }
             self.now_ns = self.now_ns.max(at_ns);
-            if tick.is_some_and(|tick| tick <= self.now_ns) {
-                self.ticks();
-            }
             while let Some(&Reverse((at, index))) = self.events.peek()
                 && at <= self.now_ns
             {
@@ -192,28 +174,9 @@ impl Run {
         self.now_s()
     }
 
-    /// The machine is idle.
-    fn ticks(&mut self) {
-        let (now, in_flight) = (self.now(), self.under_way);
-        let tick = Tick { workers: 1, busy: 0.0, waiting: self.frontier.len() as u64, in_flight };
-        if let Some(total) = &mut self.total {
-            total.on_tick(now, tick);
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.total.as_ref().is_none_or(|total| self.under_way < total.in_flight_max())
-    }
-
     fn start_all(&mut self) {
         let now = self.now();
-        while self.has_room()
-            && let Some(Start { id, host: seat, not_before }) = self.frontier.pop(now)
-        {
-            if let Some(total) = &mut self.total {
-                total.on_start(now, self.under_way);
-            }
-            self.under_way += 1;
+        while let Some(Start { id, host: seat, not_before }) = self.frontier.pop(now) {
             let host = self.host_of[id as usize];
             let start_ns = (not_before.unwrap_or(now) - self.zero).as_nanos() as u64;
             let site = &mut self.sites[host];
@@ -245,10 +208,6 @@ impl Run {
         let site = &mut self.sites[sent.host];
         site.server.is_left();
         site.in_flight -= 1;
-        if let Some(total) = &mut self.total {
-            total.on_end(now, self.under_way, ending == Ending::Lost);
-        }
-        self.under_way -= 1;
         match ending {
             Ending::Served => {
                 site.left -= 1;

@@ -239,7 +239,7 @@ impl World {
             worker.stands_still = true;
             worker.hung_since.get_or_insert(now);
         } else if matches!(fault, Fault::GarblesAfter(_)) {
-            self.say(seat, Message::Garbled);
+            self.say(seat, Message::Malformed);
             self.break_off(seat);
         } else {
             self.break_off(seat);
@@ -338,7 +338,7 @@ impl World {
         let ghost = match self.rng.u32(0..6) {
             0 => Event::Hello(seat),
             1 => Event::Ready(seat),
-            2 => Event::Garbled(seat, "late".to_owned()),
+            2 => Event::Malformed(seat, "late".to_owned()),
             3 => Event::SpawnFailed(seat, "late".to_owned()),
             4 => Event::Spawned(seat),
             _ => Event::Refused(seat, "late".to_owned()),

@@ -13,7 +13,6 @@ use super::oracle::Oracle;
 use super::scenario::{Act, Deafness, Scenario, ms};
 use super::worker::{Fault, Step, Worker};
 use crate::frontier::{Frontier, HostRef};
-use crate::load::total::Total;
 use crate::pool::mutant::Mutant;
 use crate::pool::{Command, Death, Event, Pool, Seat};
 
@@ -32,7 +31,7 @@ pub(super) enum Message {
     Hello,
     Ready,
     Refused,
-    Garbled,
+    Malformed,
     Batch(Batch),
     Eof,
 }
@@ -80,11 +79,7 @@ impl World {
         let start = wire::clock::now();
         let scenario = Scenario::new(seed);
         let frontier = Frontier::new(scenario.frontier.clone(), seed);
-        let mut pool = Pool::new(scenario.config.clone(), frontier, start, seed);
-        if let Some(room) = scenario.room {
-            pool = pool.growing(Total::new(room, scenario.config.slots, start));
-        }
-        pool = pool.anchored(start, 1);
+        let mut pool = Pool::new(scenario.config.clone(), frontier, start, seed).anchored(start, 1);
         pool.mutant = mutant;
         let mut world = Self {
             start,
@@ -241,7 +236,7 @@ impl World {
                 self.oracle.refused = true;
                 Event::Refused(seat, "it does not know this kind of job".to_owned())
             }
-            Message::Garbled => Event::Garbled(seat, "a piece of a message is malformed".to_owned()),
+            Message::Malformed => Event::Malformed(seat, "a piece of a message is malformed".to_owned()),
             Message::Eof => {
                 self.oracle.eof(self.now, seat);
                 Event::Eof(seat)

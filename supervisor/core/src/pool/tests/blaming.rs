@@ -109,7 +109,7 @@ fn a_channel_held_open_by_another_process_is_given_up() {
 #[test]
 fn a_worker_that_breaks_the_protocol_is_killed_once() {
     let table: [(&str, Act); 4] = [
-        ("it sends what nobody can read", |rig| rig.tell(Event::Garbled(seat(0, 1), "?".to_owned()))),
+        ("it sends what nobody can read", |rig| rig.tell(Event::Malformed(seat(0, 1), "?".to_owned()))),
         ("it is ready without having said hello", |rig| {
             rig.tell(Event::Spawned(seat(0, 1)));
             rig.tell(Event::Ready(seat(0, 1)));
@@ -127,7 +127,7 @@ fn a_worker_that_breaks_the_protocol_is_killed_once() {
     for (name, act) in table {
         let mut rig = Rig::new(limits());
         act(&mut rig);
-        rig.tell(Event::Garbled(seat(0, 1), "more of it".to_owned()));
+        rig.tell(Event::Malformed(seat(0, 1), "more of it".to_owned()));
         let kills = rig.asked().iter().filter(|c| **c == Command::Kill(seat(0, 1))).count();
         assert_eq!((kills, rig.pool.failure()), (1, None), "{name}");
     }

@@ -3,7 +3,6 @@
 mod blaming;
 mod dispatching;
 mod ending;
-mod growing;
 mod piping;
 mod recycling;
 mod watching;
@@ -51,7 +50,8 @@ struct Rig {
 impl Rig {
     fn new(limits: PoolConfig) -> Self {
         let now = wire::clock::now();
-        let politeness = Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 2 };
+        let politeness =
+            Politeness { per_host: PerHost::Unlimited, rate_per_s: None, delay: None, retries: 2 };
         let frontier = Frontier::new(FrontierConfig::from(&politeness), 1);
         Self { pool: Pool::new(limits, frontier, now, 1), now, asked: Vec::new() }
     }

@@ -1,8 +1,7 @@
-//! One target at a time over `ureq`, for the sequential and parallel modes.
+//! Fetches one target at a time with `ureq`, for the sequential and parallel modes.
 //!
-//! `ureq` speaks HTTP/1.1 and pools connections; it follows no redirect, decodes nothing
-//! and times nothing here. Resolving happens in the connector, so a pooled connection
-//! costs no lookup.
+//! `ureq` speaks HTTP/1.1 and pools connections. Here it follows no redirects, decodes nothing and has no
+//! timeouts. The connector resolves names, so a pooled connection needs no lookup.
 
 mod transport;
 
@@ -26,49 +25,49 @@ use super::connect::{Attempts, Endpoint, Gate, is_reset};
 use super::dns::{Resolver, too_slow};
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
+use super::recording::{Peer, Recording};
+use super::repair::TIDY_BYTES_MAX;
 use super::rules::{HeaderError, Rules};
-use super::tape::{Peer, Tape};
 use super::tls::{Tls, handshake_fault, server_name, session_fault};
-use super::wire::TIDY_BYTES_MAX;
-use crate::want::{Shortage, Want};
-use transport::{Channel, Pooled, Socket, Watch, Whose};
+use crate::shortage::{Shortage, Shortages};
+use transport::{Channel, Pooled, Socket, TimeoutKind, Watch};
 
-/// Connections kept. One target is under way at a time, so only the hosts met last matter;
-/// `ureq` also searches the pool one by one.
+/// Maximum idle connections. With one target at a time only the most recent hosts matter, and `ureq` searches the
+/// pool linearly.
 const IDLE_MAX: usize = 16;
 
-/// Connections kept to one host: the one in use, and the one a redirect came from.
+/// Maximum idle connections to one host: the one in use, and the one that a redirect came from.
 const IDLE_PER_HOST_MAX: usize = 2;
 
-/// Servers close idle connections after 5 to 75 s; later than this is seldom worth trying.
+/// How long an idle connection is kept. Servers close theirs after 5 to 75 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a body that nobody reads may keep us, for its connection's sake.
+/// How long to read a body only to keep its connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What a request's head takes besides its URL and its fields: method, version, `Host`, line ends.
+/// Bytes of a request head besides URL and fields: method, version, `Host` and line ends.
 const REQUEST_LINES_BYTES: usize = 128;
 
-/// What is read of a body at a time.
+/// Bytes of the body per read.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Fetches one URL at a time on the calling thread.
-pub struct Client {
+pub(crate) struct Client {
     rules: Rules,
     agent: Agent,
     dial: Dial,
     watch: Arc<Watch>,
-    want: Want,
+    shortages: Shortages,
     piece: Vec<u8>,
 }
 
 impl Client {
-    /// A client for a job, with a want that others share. Opens nothing yet.
+    /// Creates a client for a job. Opens nothing yet. Other users share `shortages`.
     ///
     /// # Errors
     /// A header of the job cannot be sent.
-    pub(crate) fn new(spec: &FetchSpec, want: Want) -> Result<Self, HeaderError> {
-        Ok(Self::build(Rules::new(spec)?, Tls::system(&["http/1.1"]), want))
+    pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, HeaderError> {
+        Ok(Self::build(Rules::new(spec)?, Tls::system(&["http/1.1"]), shortages))
     }
 
     #[cfg(test)]
@@ -78,10 +77,10 @@ impl Client {
 
     #[cfg(test)]
     pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
-        Self::build(rules, tls, Want::default())
+        Self::build(rules, tls, Shortages::default())
     }
 
-    fn build(rules: Rules, tls: Tls, want: Want) -> Self {
+    fn build(rules: Rules, tls: Tls, shortages: Shortages) -> Self {
         let watch = Arc::new(Watch::new());
         let dial = Dial {
             resolver: Resolver::system(),
@@ -90,20 +89,20 @@ impl Client {
             connect_timeout: rules.connect_timeout,
             watch: Arc::clone(&watch),
         };
-        Self { rules, agent: agent(dial.clone()), dial, watch, want, piece: vec![0; PIECE_BYTES] }
+        Self { rules, agent: agent(dial.clone()), dial, watch, shortages, piece: vec![0; PIECE_BYTES] }
     }
 
-    /// From now on every response says whom it came from.
+    /// From now on, every response carries the address that it came from.
     pub(crate) fn name_peers(&self) {
         self.watch.name_peers();
     }
 
-    /// Fetches one URL, redirects and all; keeps what passes on `tape`.
+    /// Fetches one URL, including redirects, and records it on `recording`.
     ///
     /// # Errors
-    /// Whatever keeps us from a complete response below 400, classified.
-    pub(crate) fn fetch(&mut self, url: &str, tape: &mut Tape) -> Outcome {
-        let mut exchange = Exchange::new(&self.rules, url, tape)?;
+    /// Why there is no complete response below 400.
+    pub(crate) fn fetch(&mut self, url: &str, recording: &mut Recording) -> Outcome {
+        let mut exchange = Exchange::new(&self.rules, url, recording)?;
         let mut deadline = clock::now() + self.rules.timeout;
         let mut attempt = 0;
         loop {
@@ -111,13 +110,13 @@ impl Client {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
-            self.watch.set(deadline, Whose::Target);
+            self.watch.set(deadline, TimeoutKind::Target);
             match hop(&mut exchange, &self.agent, &self.watch, request, &mut self.piece) {
                 Ok(()) => exchange.on_end(),
                 Err(Fault::Shortage(shortage)) => {
-                    // Its idle connections go with it.
+                    // Replacing the agent closes its idle connections.
                     self.agent = agent(self.dial.clone());
-                    match await_room(&self.want, shortage, attempt) {
+                    match await_room(&self.shortages, shortage, attempt) {
                         Some(waited) => deadline += waited,
                         None => return exchange.give_up(&Fault::Shortage(shortage)),
                     }
@@ -128,18 +127,18 @@ impl Client {
                 Err(fault) => exchange.on_fault(&fault),
             }
             if attempt > 0 {
-                self.want.met();
+                self.shortages.met();
                 attempt = 0;
             }
         }
     }
 }
 
-/// Waits until another attempt is worth while, and for how long it did; `None` when none is any more.
-fn await_room(want: &Want, shortage: Shortage, attempt: u32) -> Option<Duration> {
+/// Waits until the next attempt and returns how long that took, or `None` if the run must end.
+fn await_room(shortages: &Shortages, shortage: Shortage, attempt: u32) -> Option<Duration> {
     let begun = clock::now();
-    let _waiting = want.begin();
-    want.wait(shortage, attempt).then(|| clock::now().duration_since(begun))
+    let _waiting = shortages.begin();
+    shortages.wait(shortage, attempt).then(|| clock::now().duration_since(begun))
 }
 
 fn agent(dial: Dial) -> Agent {
@@ -156,7 +155,7 @@ fn agent(dial: Dial) -> Agent {
     Agent::with_parts(config, dial, Unresolved)
 }
 
-/// One request and its response.
+/// Sends one request and reads its response.
 fn hop(
     exchange: &mut Exchange<'_>,
     agent: &Agent,
@@ -166,17 +165,19 @@ fn hop(
 ) -> Result<(), Fault> {
     watch.left()?;
     watch.expect_request(head_bytes(&request));
+    let sent_at = clock::now();
     let (mut head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
     watch.slot().restore(&mut head);
     if let Some(peer) = watch.peer() {
         head.extensions.insert(Peer(peer));
     }
-    if exchange.on_head(&head) == Flow::Stop {
+    let first_byte = clock::now().duration_since(watch.opened().max(sent_at));
+    if exchange.on_head(&head, first_byte) == Flow::Stop {
         return Ok(());
     }
     if exchange.draining() {
         let (deadline, _) = watch.limit();
-        watch.set(deadline.min(clock::now() + DRAIN_TIMEOUT), Whose::Drain);
+        watch.set(deadline.min(clock::now() + DRAIN_TIMEOUT), TimeoutKind::Drain);
     }
     let mut body = body.into_reader();
     loop {
@@ -191,7 +192,7 @@ fn hop(
     Ok(())
 }
 
-/// No less than a request's head takes on the wire.
+/// Returns an upper bound of the request head's size.
 fn head_bytes(request: &Request<()>) -> usize {
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let uri = request.uri();
@@ -226,15 +227,15 @@ fn io_fault(error: &io::Error) -> Fault {
 }
 
 fn body_fault(error: &io::Error) -> Fault {
-    // Past the head, the chunks are all that is left to break.
+    // After the head, only the chunks can be malformed.
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(ureq::Error::Protocol(_)) => Fault::Chunk,
         Some(_) | None => io_fault(error),
     }
 }
 
-/// Says nothing: [`Dial`] resolves, and only when there is a connection to make. `ureq`
-/// itself would ask before every request, pooled connection or not.
+/// A resolver that returns nothing. [`Dial`] resolves, and only for a new connection; `ureq` would resolve before
+/// every request, even over a pooled connection.
 #[derive(Debug)]
 struct Unresolved;
 
@@ -244,7 +245,7 @@ impl UreqResolver for Unresolved {
     }
 }
 
-/// Makes connections: name, address, handshake, all within the connect timeout.
+/// Makes connections: lookup, connect and handshake, all within the connect timeout.
 #[derive(Clone)]
 struct Dial {
     resolver: Resolver,
@@ -257,25 +258,26 @@ struct Dial {
 impl Dial {
     fn dial(&self, uri: &Uri) -> Result<Pooled, Fault> {
         let endpoint = Endpoint::of(uri)?;
-        let (deadline, whose) = self.watch.limit();
+        let (deadline, kind) = self.watch.limit();
         let ours = clock::now() + self.connect_timeout;
         if ours < deadline {
-            self.watch.set(ours, Whose::Connect);
+            self.watch.set(ours, TimeoutKind::Connect);
         }
         let channel = self.open(&endpoint);
-        self.watch.set(deadline, whose);
+        self.watch.set(deadline, kind);
+        self.watch.note_opened();
         channel.map(Pooled::new)
     }
 
     fn open(&self, endpoint: &Endpoint) -> Result<Channel, Fault> {
         let Some(addresses) = self.resolver.wait(&endpoint.host, self.watch.left()?) else {
             return Err(match self.watch.limit() {
-                (_, Whose::Connect) => too_slow(&endpoint.host, self.connect_timeout),
-                (_, Whose::Target | Whose::Drain) => Fault::Timeout,
+                (_, TimeoutKind::Connect) => too_slow(&endpoint.host, self.connect_timeout),
+                (_, TimeoutKind::Target | TimeoutKind::Drain) => Fault::Timeout,
             });
         };
         let stream = self.connect(endpoint, &addresses?)?;
-        // Requests go out in one write; waiting for more to send with it helps nobody.
+        // A request goes out in one write, so waiting to merge writes only delays it.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let socket = Socket::new(stream, Arc::clone(&self.watch));
         if endpoint.tls { self.handshake(socket, &endpoint.host) } else { Ok(Channel::Plain(socket)) }

@@ -1,5 +1,5 @@
-//! A connection for `ureq`: plain or TLS, every read and write within one deadline, every response
-//! in a form that it reads.
+//! A connection for `ureq`, plain or TLS. Every read and write ends at one deadline, and every response arrives in
+//! a form that `ureq` reads.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -16,76 +16,90 @@ use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport}
 
 use super::super::connect::History;
 use super::super::fault::Fault;
-use super::super::wire::{Slot, TIDY_BYTES_MAX, Wire};
+use super::super::repair::{Repair, Slot, TIDY_BYTES_MAX};
 
-/// What a read takes at most. A head that passes as it is must fit, or `ureq` never finds its end.
+/// Maximum bytes per read. A head that is passed on unchanged must fit, because `ureq` needs it whole.
 const INPUT_BYTES: usize = 2 * TIDY_BYTES_MAX;
 
-/// Room for the head of a request. Most are a few hundred bytes; it grows for one that is longer.
+/// Initial size of the buffer for a request head. Most heads are a few hundred bytes; the buffer grows for longer
+/// ones.
 const OUTPUT_BYTES: usize = 16 * 1024;
 
-/// Whose time a read or write uses.
+/// Which timeout a deadline belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
-    /// The whole target's.
+pub(super) enum TimeoutKind {
+    /// The whole target.
     Target,
-    /// The connection attempt's.
+    /// The connection attempt.
     Connect,
-    /// That of a body nobody wants.
+    /// A body that is read only to keep the connection.
     Drain,
 }
 
-/// The time the target under way has left, and what its connection went through. The
-/// client and its connections share it; one target at a time uses it.
+/// The deadline of the target under way, and what is known of its request and response. The client and its
+/// connections share it; one target at a time uses it.
 pub(super) struct Watch {
-    limit: Mutex<(Instant, Whose)>,
-    /// Size of the request under way.
+    limit: Mutex<(Instant, TimeoutKind)>,
+    /// Maximum size of the request head under way.
     request_bytes: AtomicUsize,
-    /// The head of its response, if it is not the one that `ureq` has read.
+    /// The real head of the response, if `ureq` was given a replacement.
     slot: Slot,
-    /// Whether anybody wants to know the peer.
+    /// Whether to note the peer of each request.
     names_peers: AtomicBool,
     peer: Mutex<Option<IpAddr>>,
+    /// When the newest connection could take its first request.
+    opened: Mutex<Instant>,
 }
 
 impl Watch {
     pub(super) fn new() -> Self {
         Self {
-            limit: Mutex::new((clock::now(), Whose::Target)),
+            limit: Mutex::new((clock::now(), TimeoutKind::Target)),
             request_bytes: AtomicUsize::new(0),
             slot: Slot::default(),
             names_peers: AtomicBool::new(false),
             peer: Mutex::new(None),
+            opened: Mutex::new(clock::now()),
         }
     }
 
-    /// From now on reads and writes end at `deadline`.
-    pub(super) fn set(&self, deadline: Instant, whose: Whose) {
-        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = (deadline, whose);
+    /// Notes that a connection has been opened.
+    pub(super) fn note_opened(&self) {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
     }
 
-    pub(super) fn limit(&self) -> (Instant, Whose) {
+    /// Returns when the newest connection was opened.
+    pub(super) fn opened(&self) -> Instant {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the deadline for reads and writes.
+    pub(super) fn set(&self, deadline: Instant, kind: TimeoutKind) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = (deadline, kind);
+    }
+
+    pub(super) fn limit(&self) -> (Instant, TimeoutKind) {
         *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time left, or the fault that says whose time it was.
+    /// Returns the time left, or the fault of the timeout that has run out.
     pub(super) fn left(&self) -> Result<Duration, Fault> {
-        let (deadline, whose) = self.limit();
+        let (deadline, kind) = self.limit();
         let left = deadline.saturating_duration_since(clock::now());
-        match whose {
+        match kind {
             _ if !left.is_zero() => Ok(left),
-            Whose::Target => Err(Fault::Timeout),
-            Whose::Connect => Err(Fault::ConnectTimeout),
-            Whose::Drain => Err(Fault::Closed),
+            TimeoutKind::Target => Err(Fault::Timeout),
+            TimeoutKind::Connect => Err(Fault::ConnectTimeout),
+            TimeoutKind::Drain => Err(Fault::Closed),
         }
     }
 
-    /// From now on, notes whom each request goes to.
+    /// From now on, notes the peer of each request.
     pub(super) fn name_peers(&self) {
         self.names_peers.store(true, Ordering::Relaxed);
     }
 
-    /// Whom the request under way went to, if that is noted.
+    /// Returns the peer of the request under way, if it is noted.
     pub(super) fn peer(&self) -> Option<IpAddr> {
         *self.peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,12 +111,12 @@ impl Watch {
         }
     }
 
-    /// A request whose head takes up to `bytes` is about to be sent.
+    /// Announces a request whose head has up to `bytes` bytes.
     pub(super) fn expect_request(&self, bytes: usize) {
         self.request_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Where a response's real head is.
+    /// Returns the slot for the response's real head.
     pub(super) const fn slot(&self) -> &Slot {
         &self.slot
     }
@@ -121,15 +135,15 @@ impl Socket {
         Self { stream, watch, read_timeout: Duration::MAX, write_timeout: Duration::MAX }
     }
 
-    /// Nothing to read and not closed, as befits an idle connection.
+    /// Whether the connection is open and has nothing to read, as an idle connection should.
     fn is_quiet(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         matches!(recv(self.stream.as_raw_fd(), &mut [0], flags), Err(nix::Error::EAGAIN))
     }
 }
 
-/// What to set the kernel's timeout to, if at all: each change is a system call, so one
-/// that is a little long stands, and one that is too short is met again when it fires.
+/// Returns the new timeout for the kernel, if it must change. A change is a system call. So a timeout that is
+/// slightly too long stays, and one that is too short is renewed when it fires.
 fn correction(set: Duration, left: Duration) -> Option<Duration> {
     let slack = left / 64 + Duration::from_millis(2);
     (set > left + slack).then(|| left.max(Duration::from_millis(1)))
@@ -212,7 +226,7 @@ impl Write for Channel {
     }
 }
 
-/// What is read and written through. `ureq` wants a request's head in one piece.
+/// The buffers between `ureq` and the connection. `ureq` needs a request head in one piece.
 struct Space {
     input: LazyBuffers,
     output: Vec<u8>,
@@ -221,7 +235,7 @@ struct Space {
 
 impl Space {
     fn new(watch: Arc<Watch>) -> Self {
-        // What `ureq` writes goes to `output`; a buffer of none is not allowed.
+        // `ureq` writes to `output`, but an empty buffer is not allowed.
         Self { input: LazyBuffers::new(INPUT_BYTES, 1), output: Vec::new(), watch }
     }
 
@@ -270,21 +284,21 @@ pub(super) struct Pooled {
     channel: Channel,
     space: Space,
     history: History,
-    wire: Wire,
+    repair: Repair,
 }
 
 impl Pooled {
     pub(super) fn new(channel: Channel) -> Self {
         let watch = Arc::clone(&channel.socket().watch);
-        let wire = Wire::new(watch.slot.clone());
-        Self { channel, space: Space::new(watch), history: History::default(), wire }
+        let repair = Repair::new(watch.slot.clone());
+        Self { channel, space: Space::new(watch), history: History::default(), repair }
     }
 
-    /// Reads until there is something that `ureq` may have; `false` at the end of the connection.
+    /// Reads until `ureq` can have something. Returns `false` at the end of the connection.
     fn read(&mut self) -> io::Result<bool> {
         loop {
             let room = self.space.input_append_buf();
-            let kept = self.wire.take(room.len()).map_err(Fault::into_io)?;
+            let kept = self.repair.take(room.len()).map_err(Fault::into_io)?;
             if !kept.is_empty() {
                 room.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
                 let bytes = kept.len();
@@ -297,18 +311,18 @@ impl Pooled {
                 Ok(read) => read,
             };
             self.history.on_read();
-            if self.wire.on_read(room.get(..read).unwrap_or_default()) {
+            if self.repair.on_read(room.get(..read).unwrap_or_default()) {
                 self.space.input_appended(read);
                 return Ok(true);
             }
         }
     }
 
-    /// `ureq` takes a reset for the end of a body, and forgives a chunked body that has none; what
-    /// comes out of here is told apart.
+    /// `ureq` takes a reset for the end of a body, and accepts a chunked body without an end. The faults returned
+    /// here tell these cases apart.
     fn end(&self, error: Option<io::Error>) -> io::Result<bool> {
         self.history.on_end(error)?;
-        self.wire.on_end().map_err(Fault::into_io)?;
+        self.repair.on_end().map_err(Fault::into_io)?;
         Ok(false)
     }
 }
@@ -323,7 +337,7 @@ impl Transport for Pooled {
         let socket = self.channel.socket();
         socket.watch.note_peer(&socket.stream);
         let output = self.space.output().get(..amount).unwrap_or_default();
-        self.wire.on_write(output);
+        self.repair.on_write(output);
         let written = self.channel.write_all(output).and_then(|()| self.channel.flush());
         Ok(written.map_err(|error| self.history.on_write_error(error))?)
     }
@@ -337,7 +351,7 @@ impl Transport for Pooled {
     }
 
     fn is_open(&mut self) -> bool {
-        !self.wire.is_over() && self.channel.socket().is_quiet()
+        !self.repair.is_over() && self.channel.socket().is_quiet()
     }
 
     fn is_tls(&self) -> bool {
@@ -356,7 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_timeout_is_changed_only_when_it_would_be_late() {
+    fn the_kernel_timeout_changes_only_when_it_would_fire_late() {
         let ms = Duration::from_millis;
         for (set, left, want) in [
             (Duration::MAX, ms(30_000), Some(ms(30_000))),

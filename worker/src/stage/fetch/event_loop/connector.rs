@@ -1,4 +1,4 @@
-//! Connections for hyper: name, address, handshake, all within the connect timeout.
+//! Connections for hyper: lookup, connect and handshake, all within the connect timeout.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -21,19 +21,19 @@ use tower_service::Service;
 use super::super::connect::{Attempts, Endpoint, Gate, History};
 use super::super::dns::{Resolver, too_slow};
 use super::super::fault::Fault;
+use super::super::recording::Peer;
+use super::super::repair::{Repair, Slot};
 use super::super::rules::Rules;
-use super::super::tape::Peer;
 use super::super::tls::{Tls, handshake_fault, server_name, session_fault};
-use super::super::wire::{Slot, Wire};
+use super::connections::{Closer, Connections, Permit};
 use super::goaway::{GoAway, Refusals};
-use super::room::{Link, Room, Seat};
 use super::stall::Stall;
 
-/// Makes connections; cheap to clone, as hyper does for every request.
+/// Makes connections. Cheap to clone, because hyper clones it for every request.
 #[derive(Clone)]
 pub(super) struct Dial {
     inner: Arc<Inner>,
-    /// Offers servers nothing else.
+    /// Offers servers HTTP/1.1 only.
     http1_only: bool,
 }
 
@@ -43,26 +43,32 @@ struct Inner {
     gate: Gate,
     connect_timeout: Duration,
     stall: Stall,
-    room: Arc<Room>,
+    connections: Arc<Connections>,
     names_peers: AtomicBool,
     refusals: Refusals,
 }
 
 impl Dial {
-    pub(super) fn new(tls: Tls, rules: &Rules, stall: Stall, room: Arc<Room>, refusals: Refusals) -> Self {
+    pub(super) fn new(
+        tls: Tls,
+        rules: &Rules,
+        stall: Stall,
+        connections: Arc<Connections>,
+        refusals: Refusals,
+    ) -> Self {
         let (gate, connect_timeout) = (rules.gate, rules.connect_timeout);
         let resolver = Resolver::system();
         let names_peers = AtomicBool::new(false);
-        let inner = Inner { resolver, tls, gate, connect_timeout, stall, room, names_peers, refusals };
+        let inner = Inner { resolver, tls, gate, connect_timeout, stall, connections, names_peers, refusals };
         Self { inner: Arc::new(inner), http1_only: false }
     }
 
-    /// The same for servers that refuse HTTP/2, though they have offered it.
+    /// Returns a connector for servers that offer HTTP/2 and then refuse it.
     pub(super) fn http1_only(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), http1_only: true }
     }
 
-    /// From now on a response over a new connection carries a [`Peer`] along, at the cost of an allocation.
+    /// From now on, a response over a new connection carries a [`Peer`], which costs an allocation.
     pub(super) fn name_peers(&self) {
         self.inner.names_peers.store(true, Ordering::Relaxed);
     }
@@ -86,7 +92,7 @@ impl Service<Uri> for Dial {
 impl Inner {
     async fn dial(&self, uri: &Uri, http1_only: bool) -> Result<Stream, Fault> {
         let endpoint = Endpoint::of(uri)?;
-        let seat = self.room.seat()?;
+        let permit = self.connections.permit()?;
         let mut resolved = false;
         let work = async {
             let addresses = self.resolver.resolve(&endpoint.host).await?;
@@ -95,12 +101,12 @@ impl Inner {
         };
         match self.stall.within(self.connect_timeout, work).await {
             Some(Ok((channel, peer))) => {
-                self.room.granted();
-                let mut stream = Stream::new(channel, peer, self.room.link(), seat);
+                self.connections.granted();
+                let mut stream = Stream::new(channel, peer, self.connections.closer(), permit);
                 stream.refusals = stream.is_h2.then(|| (self.refusals.clone(), uri.clone()));
                 Ok(stream)
             }
-            Some(Err(Fault::Shortage(shortage))) => Err(self.room.refused(seat, shortage)),
+            Some(Err(Fault::Shortage(shortage))) => Err(self.connections.refused(permit, shortage)),
             Some(Err(fault)) => Err(fault),
             None if resolved => Err(Fault::ConnectTimeout),
             None => Err(too_slow(&endpoint.host, self.connect_timeout)),
@@ -114,7 +120,7 @@ impl Inner {
         http1_only: bool,
     ) -> Result<(Channel, Option<Peer>), Fault> {
         let stream = self.connect(endpoint, addresses).await?;
-        // Requests go out in one write; waiting for more to send with it helps nobody.
+        // A request goes out in one write, so waiting to merge writes only delays it.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         let names_peers = self.names_peers.load(Ordering::Relaxed);
         let peer = if names_peers { stream.peer_addr().ok().map(|peer| Peer(peer.ip())) } else { None };
@@ -143,16 +149,21 @@ impl Inner {
     }
 }
 
-/// What is known of an HTTP/2 connection. Every response on it carries this along; on HTTP/1.1 the
-/// connection's own history does, at no cost.
+/// When a connection could take its first request. Every response over it carries this, so that the time to the first
+/// byte has no part of connecting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened(pub(super) Instant);
+
+/// What is known of an HTTP/2 connection. Every response on it carries this. On HTTP/1.1 the connection's own
+/// history has it, at no cost.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Http2(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// It has answered a request.
+    /// The connection has answered a request.
     answered: AtomicBool,
-    /// Why it ended, if the server said so. `h2` keeps no more than a text of that.
+    /// Why the connection ended, if the server said so. `h2` keeps only a text.
     fault: OnceLock<Fault>,
 }
 
@@ -161,15 +172,15 @@ impl Http2 {
         self.0.answered.store(true, Ordering::Relaxed);
     }
 
-    /// What a fault before a response means on this connection.
+    /// Returns what a fault before a response means on this connection.
     pub(super) fn request_fault(&self, fault: Fault) -> Fault {
         let fault = self.body_fault(fault);
-        // Only the connection knows whether it had answered before, and so was pooled.
+        // Only the connection knows whether it has answered before, and so came from the pool.
         let was_pooled = fault == Fault::Closed && self.0.answered.load(Ordering::Relaxed);
         if was_pooled { Fault::Stale } else { fault }
     }
 
-    /// What a fault within a response means on this connection.
+    /// Returns what a fault within a response means on this connection.
     pub(super) fn body_fault(&self, fault: Fault) -> Fault {
         let is_end = matches!(fault, Fault::Closed | Fault::Stale | Fault::Chunk | Fault::Protocol(_));
         self.0.fault.get().filter(|_| is_end).cloned().unwrap_or(fault)
@@ -191,31 +202,45 @@ pub(super) struct Stream {
     channel: Channel,
     is_h2: bool,
     http2: Http2,
+    opened: Opened,
     goaway: GoAway,
-    /// Where to note that the server of this URL refuses HTTP/2.
+    /// Where to note that this URL's server refuses HTTP/2.
     refusals: Option<(Refusals, Uri)>,
     peer: Option<Peer>,
     history: History,
-    wire: Wire,
+    repair: Repair,
     slot: Slot,
-    /// Whoever needs its descriptor more may close it by this.
-    link: Option<Arc<Link>>,
-    _seat: Seat,
+    /// Lets a connection that needs the descriptor close this one.
+    closer: Option<Arc<Closer>>,
+    _permit: Permit,
 }
 
 impl Stream {
-    fn new(channel: Channel, peer: Option<Peer>, link: Option<Arc<Link>>, seat: Seat) -> Self {
+    fn new(channel: Channel, peer: Option<Peer>, closer: Option<Arc<Closer>>, permit: Permit) -> Self {
         let is_h2 = match &channel {
             Channel::Plain(_) => false,
             Channel::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         };
         let slot = Slot::default();
-        let wire = Wire::new(slot.clone());
+        let repair = Repair::new(slot.clone());
         let (http2, goaway, history) = Default::default();
-        // Requests share an HTTP/2 connection, and only its frames tell whether one is under way: it closes
-        // by hyper's idle timeout, and not for its descriptor.
-        let link = link.filter(|_| !is_h2);
-        Self { channel, is_h2, http2, goaway, refusals: None, peer, history, wire, slot, link, _seat: seat }
+        // Requests share an HTTP/2 connection, and only its frames show whether one is under way. So it closes by
+        // hyper's idle timeout, never to free its descriptor.
+        let closer = closer.filter(|_| !is_h2);
+        Self {
+            channel,
+            is_h2,
+            http2,
+            opened: Opened(clock::now()),
+            goaway,
+            refusals: None,
+            peer,
+            history,
+            repair,
+            slot,
+            closer,
+            _permit: permit,
+        }
     }
 
     fn poll_channel(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -226,41 +251,41 @@ impl Stream {
         read.map_err(|error| session_fault(&error).map_or(error, Fault::into_io))
     }
 
-    /// Reads until there is something that hyper may have, or nothing more.
+    /// Reads until hyper can have something, or the connection has ended.
     fn poll_http1(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         loop {
-            let kept = self.wire.take(buffer.remaining()).map_err(Fault::into_io)?;
+            let kept = self.repair.take(buffer.remaining()).map_err(Fault::into_io)?;
             if !kept.is_empty() {
                 buffer.put_slice(kept);
                 return Poll::Ready(Ok(()));
             }
-            if self.wire.is_over() {
+            if self.repair.is_over() {
                 return Poll::Ready(Ok(()));
             }
             let read = ready!(self.poll_channel(cx, buffer));
             if read.is_err() || buffer.filled().len() == before {
                 self.history.on_end(read.err())?;
-                return Poll::Ready(self.wire.on_end().map_err(Fault::into_io));
+                return Poll::Ready(self.repair.on_end().map_err(Fault::into_io));
             }
             self.history.on_read();
-            if self.wire.on_read(buffer.filled().get(before..).unwrap_or_default()) {
+            if self.repair.on_read(buffer.filled().get(before..).unwrap_or_default()) {
                 return Poll::Ready(Ok(()));
             }
             buffer.set_filled(before);
         }
     }
 
-    /// Some of what begins with `sent` was written, or nothing.
+    /// Handles the result of writing `sent`, some of which may have been written.
     fn written(&mut self, sent: &[u8], written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(bytes)) => {
                 self.history.on_write();
                 if !self.is_h2 {
-                    if let Some(link) = &self.link {
-                        link.on_request();
+                    if let Some(closer) = &self.closer {
+                        closer.on_request();
                     }
-                    self.wire.on_write(sent);
+                    self.repair.on_write(sent);
                 }
                 Poll::Ready(Ok(bytes))
             }
@@ -277,12 +302,13 @@ impl Connection for Stream {
         } else {
             Connected::new().extra(self.slot.clone())
         };
+        let connected = connected.extra(self.opened);
         let connected = match self.peer {
             Some(peer) => connected.extra(peer),
             None => connected,
         };
-        match &self.link {
-            Some(link) => connected.extra(Arc::clone(link)),
+        match &self.closer {
+            Some(closer) => connected.extra(Arc::clone(closer)),
             None => connected,
         }
     }
@@ -295,13 +321,13 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.link.as_ref().is_some_and(|link| link.poll_closed(cx)) {
+        if this.closer.as_ref().is_some_and(|closer| closer.poll_closed(cx)) {
             return Poll::Ready(this.history.on_end(None));
         }
         if !this.is_h2 {
             return this.poll_http1(cx, buffer);
         }
-        // HTTP/2 says itself how a connection ends, and writes when nobody asked.
+        // HTTP/2 itself says how a connection ends, and writes without a request.
         let before = buffer.filled().len();
         let read = this.poll_channel(cx, buffer);
         let bytes = buffer.filled().get(before..).unwrap_or_default();
@@ -325,7 +351,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.wire.is_over() {
+        if this.repair.is_over() {
             return Poll::Ready(Err(Fault::Stale.into_io()));
         }
         let written = match &mut this.channel {

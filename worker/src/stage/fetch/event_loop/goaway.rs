@@ -1,9 +1,8 @@
-//! Origins that refuse HTTP/2 (RFC 9113, 7), and the frame in which a connection says so: `GOAWAY`
-//! with `HTTP_1_1_REQUIRED`.
+//! Origins that refuse HTTP/2 (RFC 9113, 7), and the frame that says so: `GOAWAY` with `HTTP_1_1_REQUIRED`.
 //!
-//! `h2` tells that code to the requests which the frame names as never processed. A server that
-//! counts a request among the others and closes leaves it with a broken connection and no reason,
-//! and what waits for the connection learns nothing at all. So the frame is looked for here.
+//! `h2` reports that code only for requests that the frame names as never processed. If a server counts a request
+//! as processed and closes, that request only sees a broken connection, and requests that wait for the connection
+//! see nothing. So the frame is looked for here.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::Uri;
 use http::uri::Authority;
 
-/// Host and port of the origins that refuse HTTP/2, though they have offered it.
+/// Host and port of origins that refuse HTTP/2 although they have offered it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Refusals(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Whether there is any: each request asks.
+    /// Whether the set is not empty. Checked for each request.
     any: AtomicBool,
     origins: Mutex<HashSet<Authority>>,
 }
@@ -34,33 +33,33 @@ impl Refusals {
             && uri.authority().is_some_and(|authority| self.lock().contains(authority))
     }
 
-    // One thread uses it; a connector has to be `Send`.
+    // Only one thread uses it, but a connector must be `Send`.
     fn lock(&self) -> MutexGuard<'_, HashSet<Authority>> {
         self.0.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Bytes of a frame before its payload (RFC 9113, 4.1).
+/// Size of a frame's header (RFC 9113, 4.1).
 const HEAD_BYTES: usize = 9;
 
 const GOAWAY: u8 = 7;
 
-/// Bytes of a `GOAWAY` up to its code (RFC 9113, 6.8).
+/// Size of a `GOAWAY` frame up to its error code (RFC 9113, 6.8).
 const GOAWAY_BYTES: usize = HEAD_BYTES + 8;
 
 const HTTP_1_1_REQUIRED: [u8; 4] = [0, 0, 0, 0x0d];
 
-/// What has been read of the frames of one connection.
+/// Finds `GOAWAY` frames in what one connection reads.
 #[derive(Debug, Default)]
 pub(super) struct GoAway {
-    /// The frame under way, as far as it is looked at.
+    /// The start of the current frame, as far as it matters.
     frame: Vec<u8>,
-    /// Bytes to pass over before the next frame.
+    /// Bytes to skip before the next frame.
     skip: usize,
 }
 
 impl GoAway {
-    /// Goes on over bytes that the server has sent. Whether it turned out to want HTTP/1.1.
+    /// Scans bytes from the server. Returns whether they contain the refusal.
     pub(super) fn on_read(&mut self, mut bytes: &[u8]) -> bool {
         let mut found = false;
         while !bytes.is_empty() {
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_frame_is_found_in_whatever_pieces_it_comes() {
+    fn only_the_refusal_is_found_however_the_bytes_are_split() {
         let goaway = |code: u8| frame(GOAWAY, &[0, 0, 0, 1, 0, 0, 0, code, b'w', b'h', b'y']);
         let (settings, data) = (frame(4, &[]), frame(0, &[7, 0, 0, 0, 0x0d]));
         for (frames, want) in [

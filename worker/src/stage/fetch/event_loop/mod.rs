@@ -1,11 +1,11 @@
-//! Many targets at once over hyper, on a current-thread runtime, for the concurrent modes.
+//! Fetches many targets at once with hyper on a current-thread runtime, for the concurrent modes.
 //!
-//! hyper speaks HTTP/1.1 and HTTP/2 and pools connections; it follows no redirect,
-//! decodes nothing and times nothing here. One timer serves a whole target.
+//! hyper speaks HTTP/1.1 and HTTP/2 and pools connections. Here it follows no redirects, decodes nothing and has
+//! no timeouts. One timer serves a whole target.
 
+mod connections;
 mod connector;
 mod goaway;
-mod room;
 mod stall;
 
 use std::error::Error;
@@ -21,6 +21,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit};
+use shared::clock;
 use shared::job::FetchSpec;
 use tokio::time::timeout;
 
@@ -28,28 +29,28 @@ use super::Outcome;
 use super::connect::is_reset;
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
+use super::recording::Recording;
+use super::repair::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
 use super::rules::{HeaderError, Rules};
-use super::tape::Tape;
 use super::tls::Tls;
-use super::wire::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
-use crate::want::Want;
-use connector::{Dial, Http2};
+use crate::shortage::Shortages;
+use connections::{Closer, Connections, Reading, WaitTime};
+use connector::{Dial, Http2, Opened};
 use goaway::Refusals;
-use room::{Link, Reading, Room, Waited};
-pub use stall::Stall;
+pub(crate) use stall::Stall;
 
-/// Servers close idle connections after 5 to 75 s; later than this is seldom worth trying.
+/// How long an idle connection is kept. Servers close theirs after 5 to 75 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Descriptors for everything but connections: channels, the event loop, name look-ups, certificates.
+/// Descriptors for everything but connections: channels, the event loop, lookups, certificates.
 const DESCRIPTORS_RESERVED: u64 = 32;
 
-/// How long a body that nobody reads may keep us, for its connection's sake.
+/// How long to read a body only to keep its connection.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Fetches many URLs at once on the runtime it is used from.
+/// Fetches many URLs at once, on the runtime that polls it.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     rules: Rc<Rules>,
     client: legacy::Client<Dial, Empty<Bytes>>,
     /// For origins that refuse HTTP/2.
@@ -57,16 +58,16 @@ pub struct Client {
     refusals: Refusals,
     dial: Dial,
     stall: Stall,
-    room: Arc<Room>,
+    connections: Arc<Connections>,
 }
 
 impl Client {
-    /// A client for a job, with a want that others share. Opens nothing yet, and needs no runtime yet.
+    /// Creates a client for a job. Opens nothing yet, and needs no runtime yet. Other users share `shortages`.
     ///
     /// # Errors
     /// A header of the job cannot be sent.
-    pub(crate) fn new(spec: &FetchSpec, want: Want) -> Result<Self, HeaderError> {
-        Ok(Self::build(Rules::new(spec)?, Tls::system(&["h2", "http/1.1"]), want))
+    pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, HeaderError> {
+        Ok(Self::build(Rules::new(spec)?, Tls::system(&["h2", "http/1.1"]), shortages))
     }
 
     #[cfg(test)]
@@ -76,14 +77,14 @@ impl Client {
 
     #[cfg(test)]
     pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
-        Self::build(rules, tls, Want::default())
+        Self::build(rules, tls, Shortages::default())
     }
 
-    fn build(rules: Rules, tls: Tls, want: Want) -> Self {
+    fn build(rules: Rules, tls: Tls, shortages: Shortages) -> Self {
         let stall = Stall::default();
-        let room = Room::new(connections_max(), want);
+        let connections = Connections::new(connections_max(), shortages);
         let refusals = Refusals::default();
-        let dial = Dial::new(tls, &rules, stall.clone(), Arc::clone(&room), refusals.clone());
+        let dial = Dial::new(tls, &rules, stall.clone(), Arc::clone(&connections), refusals.clone());
         let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
         let build = |dial| {
             legacy::Client::builder(TokioExecutor::new())
@@ -96,27 +97,27 @@ impl Client {
         };
         let client = build(dial.clone());
         let http1_client = Rc::new(build(dial.http1_only()));
-        Self { rules: Rc::new(rules), client, http1_client, refusals, dial, stall, room }
+        Self { rules: Rc::new(rules), client, http1_client, refusals, dial, stall, connections }
     }
 
-    /// Where the executor accounts for the time in which the event loop did not run.
+    /// Where the executor counts the time in which the event loop could not run.
     #[must_use]
-    pub const fn stall(&self) -> &Stall {
+    pub(crate) const fn stall(&self) -> &Stall {
         &self.stall
     }
 
-    /// From now on every response over a new connection says whom it came from.
+    /// From now on, every response over a new connection carries the address that it came from.
     pub(crate) fn name_peers(&self) {
         self.dial.name_peers();
     }
 
-    /// Fetches one URL, redirects and all; keeps what passes on `tape`.
+    /// Fetches one URL, including redirects, and records it on `recording`.
     ///
     /// # Errors
-    /// Whatever keeps us from a complete response below 400, classified.
-    pub(crate) async fn fetch(&self, url: &str, tape: &mut Tape) -> Outcome {
-        let mut exchange = Exchange::new(&self.rules, url, tape)?;
-        let waited = Waited::default();
+    /// Why there is no complete response below 400.
+    pub(crate) async fn fetch(&self, url: &str, recording: &mut Recording) -> Outcome {
+        let mut exchange = Exchange::new(&self.rules, url, recording)?;
+        let waited = WaitTime::default();
         let work = self.drive(&mut exchange, &waited);
         match self.stall.within_excusing(self.rules.timeout, || waited.total(), work).await {
             Some(outcome) => outcome,
@@ -124,7 +125,7 @@ impl Client {
         }
     }
 
-    async fn drive(&self, exchange: &mut Exchange<'_>, waited: &Waited) -> Outcome {
+    async fn drive(&self, exchange: &mut Exchange<'_>, waited: &WaitTime) -> Outcome {
         let mut attempt = 0;
         loop {
             let request = match exchange.turn() {
@@ -135,12 +136,13 @@ impl Client {
             let uri = request.uri().clone();
             let http1_only = self.refusals.contains(&uri);
             let client = if http1_only { &*self.http1_client } else { &self.client };
+            let (sent_at, stalled) = (clock::now(), self.stall.total());
             let response = match client.request(request).await {
                 Ok(response) => response,
                 Err(error) => {
                     let fault = self.version_fault(&uri, http1_only, request_fault(&error));
                     if let Fault::Shortage(shortage) = fault
-                        && !self.room.wait(shortage, attempt, waited).await
+                        && !self.connections.wait(shortage, attempt, waited).await
                     {
                         return exchange.give_up(&fault);
                     }
@@ -151,7 +153,7 @@ impl Client {
             };
             attempt = 0;
             let (mut head, body) = response.into_parts();
-            let _reading = Reading::begin(&self.room, head.extensions.get::<Arc<Link>>());
+            let _reading = Reading::begin(&self.connections, head.extensions.get::<Arc<Closer>>());
             if let Some(slot) = head.extensions.remove::<Slot>() {
                 slot.restore(&mut head);
             }
@@ -159,7 +161,12 @@ impl Client {
             if let Some(http2) = &http2 {
                 http2.on_answer();
             }
-            if exchange.on_head(&head) == Flow::Stop {
+            let opened = head.extensions.get::<Opened>();
+            let sent_at = opened.map_or(sent_at, |opened| opened.0.max(sent_at));
+            // What came while this thread was busy was noticed late.
+            let stalled = self.stall.total().saturating_sub(stalled);
+            let first_byte = clock::now().duration_since(sent_at).saturating_sub(stalled);
+            if exchange.on_head(&head, first_byte) == Flow::Stop {
                 continue;
             }
             let read = if exchange.draining() {
@@ -181,8 +188,8 @@ impl Client {
         }
     }
 
-    /// The fault, or that the server wants HTTP/1.1: what is under way on the connection may see no
-    /// more than that it ends.
+    /// Returns the fault, or that the server requires HTTP/1.1. A request under way may see only that its
+    /// connection ends.
     fn version_fault(&self, uri: &Uri, http1_only: bool, fault: Fault) -> Fault {
         let is_end = matches!(fault, Fault::Closed | Fault::Stale);
         if fault == Fault::Http1Required {
@@ -196,7 +203,7 @@ impl Client {
 
 async fn read_body(exchange: &mut Exchange<'_>, mut body: Incoming) -> Result<(), Fault> {
     while let Some(frame) = body.frame().await {
-        // What is not data is trailers, and nobody asked for any.
+        // A frame without data holds trailers, which are not used.
         if let Ok(chunk) = frame.map_err(|error| fault(&error))?.into_data()
             && exchange.on_chunk(&chunk) == Flow::Stop
         {
@@ -206,13 +213,13 @@ async fn read_body(exchange: &mut Exchange<'_>, mut body: Incoming) -> Result<()
     Ok(())
 }
 
-/// Connections this process can hold and still look names up.
+/// Maximum connections that leave descriptors for lookups.
 fn connections_max() -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     usize::try_from(soft.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX)
 }
 
-/// Why there is no head.
+/// Returns why there is no response head.
 fn request_fault(error: &legacy::Error) -> Fault {
     let fault = fault(error);
     let Some(connection) = error.connect_info() else {
@@ -226,7 +233,7 @@ fn request_fault(error: &legacy::Error) -> Fault {
     }
 }
 
-/// What hyper says, in our words.
+/// Turns an error of hyper into a fault.
 fn fault(error: &(dyn Error + 'static)) -> Fault {
     if let Some(fault) = Fault::within(error) {
         return fault;
@@ -251,16 +258,16 @@ fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
     if error.is_parse() || error.is_parse_status() {
         Some(Fault::Head)
     } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_user() {
-        // A "user" error is a connection whose task ended with our request in its queue:
-        // requests without a body leave us nothing else to do wrong.
+        // hyper calls it a user error if a connection ends with our request in its queue. A request without a body
+        // can cause no other.
         Some(Fault::Closed)
     } else {
         None
     }
 }
 
-/// A server that winds a connection down, as many do after 1000 requests, refuses the
-/// streams it will not answer. Those were never processed: HTTP/2's stale connection.
+/// A server that closes a connection gracefully, as many do after 1000 requests, refuses the remaining streams. It
+/// has not processed those, so they are like requests on a stale HTTP/1.1 connection.
 fn h2_fault(error: &h2::Error) -> Option<Fault> {
     if error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED) {
         return Some(Fault::Http1Required);
@@ -276,7 +283,7 @@ fn io_fault(error: &io::Error) -> Option<Fault> {
     if is_reset(error) {
         return Some(Fault::Closed);
     }
-    // Past the head, the chunks are all that is left to break.
+    // After the head, only the chunks can be malformed.
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData).then_some(Fault::Chunk)
 }
 

@@ -1,5 +1,5 @@
-//! Timeouts that measure the network. On one thread, a page being parsed keeps every
-//! response that has arrived from being noticed; that time is given back.
+//! Timeouts that measure the network only. While the one thread parses a page, no arrived response is noticed, so
+//! that time does not count.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,36 +10,36 @@ use shared::clock;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
-/// Passes of the event loop between the end of the time and giving up: one for the socket's
-/// readiness, one for the connection to read it, one for the body to reach us.
+/// Passes of the event loop between the timeout and giving up: one for the socket's readiness, one for the
+/// connection to read it, one for the body to arrive here.
 const LAST_LOOKS: u32 = 3;
 
-/// How long the event loop was kept busy so far. Clones share the count.
+/// Total time in which the event loop could not run. Clones share the total.
 #[derive(Debug, Clone, Default)]
-pub struct Stall {
-    // Atomic only because a connector has to be `Send`; one thread uses it.
+pub(crate) struct Stall {
+    // Atomic only because a connector must be `Send`; one thread uses it.
     nanoseconds: Arc<AtomicU64>,
 }
 
 impl Stall {
-    /// The event loop could not run for this long.
-    pub fn add(&self, busy: Duration) {
+    /// Adds time in which the event loop could not run.
+    pub(crate) fn add(&self, busy: Duration) {
         let busy = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.fetch_add(busy, Ordering::Relaxed);
     }
 
-    /// All of it since the start.
+    /// Returns the total since the start.
     #[must_use]
-    pub fn total(&self) -> Duration {
+    pub(crate) fn total(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
-    /// Runs `work` for at most `timeout`, stalls not counted; `None` when it was not done.
+    /// Runs `work` for at most `timeout`, not counting stalls. Returns `None` if it did not finish.
     pub(super) async fn within<F: Future>(&self, timeout: Duration, work: F) -> Option<F::Output> {
         self.within_excusing(timeout, || Duration::ZERO, work).await
     }
 
-    /// The same, where what `excused` says is not counted either.
+    /// The same, but time that `excused` reports does not count either.
     pub(super) async fn within_excusing<F: Future>(
         &self,
         timeout: Duration,
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_never_late_and_what_is_not_ends() {
+    fn finished_work_is_never_late_and_unfinished_work_ends() {
         let stall = Stall::default();
         assert_eq!(run(stall.within(Duration::ZERO, ready(7))), Some(7));
         let begun = clock::now();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_stall_is_given_back() {
+    fn the_time_of_a_stall_does_not_count() {
         let stall = Stall::default();
         let begun = clock::now();
         let stalled = stall.clone();
@@ -114,7 +114,7 @@ mod tests {
         let stall = Stall::default();
         let (sender, receiver) = oneshot::channel();
         let answer = run(async {
-            // Another task holds the loop until the time is over, then the answer is delivered.
+            // Another task blocks the loop until the time is over. Then the answer is delivered.
             tokio::spawn(async move {
                 let end = clock::now() + 2 * MOMENT;
                 while clock::now() < end {}

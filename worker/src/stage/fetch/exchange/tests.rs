@@ -4,13 +4,13 @@ use shared::job::FetchSpec;
 use super::super::rules::tests::spec;
 use super::*;
 
-/// What a server, or the network, does next.
+/// The next event from the server or the network.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     /// A response head: status and header lines.
     Head(u16, &'static [(&'static str, &'static str)]),
     Chunk(&'static [u8]),
-    /// So many bytes at once.
+    /// This many bytes at once.
     Zeros(usize),
     End,
     Fault(&'static Fault),
@@ -26,11 +26,11 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
     response.body(()).unwrap().into_parts().0
 }
 
-/// Plays the events to an exchange; the requests it made, and its outcome.
+/// Plays the events to an exchange. Returns its requests and its outcome.
 fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Outcome) {
     let rules = Rules::new(spec).unwrap();
-    let mut tape = Tape::new(false);
-    let mut exchange = Exchange::new(&rules, url, &mut tape).unwrap();
+    let mut recording = Recording::new(false);
+    let mut exchange = Exchange::new(&rules, url, &mut recording).unwrap();
     let mut events = events.iter();
     let mut requests = Vec::new();
     'turn: loop {
@@ -43,7 +43,7 @@ fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Out
         }
         for event in events.by_ref() {
             let flow = match event {
-                Head(status, headers) => exchange.on_head(&head(*status, headers)),
+                Head(status, headers) => exchange.on_head(&head(*status, headers), Duration::ZERO),
                 Chunk(bytes) => exchange.on_chunk(bytes),
                 Zeros(bytes) => exchange.on_chunk(&vec![0; *bytes]),
                 End => {
@@ -84,7 +84,7 @@ fn bodies_are_taken_as_they_come() {
 }
 
 #[test]
-fn a_fault_is_told_by_how_far_it_let_us_come() {
+fn a_fault_is_reported_by_the_progress_before_it() {
     use ErrorKind::{Connect, Dns, Protocol, Timeout, Tls};
     static DNS: Fault = Fault::Dns { message: String::new(), may_pass: true };
     static TLS: Fault = Fault::Tls { message: String::new(), may_pass: false };
@@ -109,13 +109,13 @@ fn a_fault_is_told_by_how_far_it_let_us_come() {
 }
 
 #[test]
-fn a_stale_connection_is_passed_over_but_not_for_ever() {
+fn stale_connections_are_skipped_up_to_a_limit() {
     let stale = Event::Fault(&Fault::Stale);
     let (requests, outcome) = play(&spec(), "http://a/", &[stale, stale, HELLO, Chunk(b"hello"), End]);
     assert_eq!((requests.len(), outcome.unwrap().body.as_slice()), (3, &b"hello"[..]));
     let endless = [stale; STALE_MAX as usize + 1];
     check(&endless, Err((ErrorKind::Protocol, "connection closed before the response")));
-    // Within a body it means what it says: the server closed.
+    // Within a body this fault means that the server closed.
     check(&[HELLO, stale], Err((ErrorKind::Protocol, "connection closed after 0 of 5 body bytes")));
 }
 
@@ -160,7 +160,7 @@ fn redirects_are_counted_and_remembered() {
 }
 
 #[test]
-fn secrets_come_back_home_with_us() {
+fn secrets_are_sent_again_after_a_return_to_the_first_origin() {
     let spec = FetchSpec { headers: vec![("cookie".into(), "a=b".into())], ..spec() };
     let events = [
         Head(302, &[("location", "http://b/")]),
@@ -178,9 +178,9 @@ fn secrets_come_back_home_with_us() {
 }
 
 #[test]
-fn a_hop_is_asked_for_once_more_over_http1() {
+fn a_hop_is_repeated_once_over_http1() {
     let required = Event::Fault(&Fault::Http1Required);
-    let refused = Err((ErrorKind::Protocol, "the server requires HTTP/1.1 and refuses it"));
+    let refused = Err((ErrorKind::Protocol, "the server requires HTTP/1.1, but rejects it"));
     check(&[required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
     check(&[HELLO, Chunk(b"hel"), required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
     check(&[required, required], refused);
@@ -188,11 +188,11 @@ fn a_hop_is_asked_for_once_more_over_http1() {
 }
 
 #[test]
-fn limits_strike_as_early_as_they_can() {
+fn limits_apply_as_early_as_possible() {
     let too_large = Err((ErrorKind::TooLarge, "body over the limit of 1048576 bytes"));
     check(&[Head(200, &[("content-length", "1048577")])], too_large);
     check(&[Head(200, &[]), Zeros(1 << 20), Zeros(1)], too_large);
-    // Compressed data may be a little larger than what it holds, but not endless.
+    // Compressed data may be slightly larger than its content, but not without limit.
     check(&[Head(200, &[("content-length", "1200000"), ("content-encoding", "br")])], too_large);
     let (_, outcome) = play(&spec(), "http://a/", &[Head(200, &[]), Zeros(1 << 20), End]);
     assert_eq!(outcome.unwrap().body.len(), 1 << 20);

@@ -1,4 +1,4 @@
-//! Addresses that the job may not connect to.
+//! Addresses that the job must not connect to.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::*;
 
 #[test]
 fn only_public_addresses_are_connected_to_if_the_job_says_so() {
-    // Nobody accepts: a connection would be a timeout, not a denial.
+    // Nothing accepts here, so a connection attempt would time out.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut pair = Pair::new(&FetchSpec { address_policy: AddressPolicy::Public, ..spec() });
@@ -36,14 +36,14 @@ fn only_public_addresses_are_connected_to_if_the_job_says_so() {
 }
 
 #[test]
-fn a_redirect_leads_to_no_denied_address() {
+fn redirects_to_denied_addresses_fail() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
     let inside = serve(move |_, _| {
         counter.fetch_add(1, Ordering::SeqCst);
         Reply::ok(b"secret")
     });
-    // The same server by an address that is denied.
+    // The same server at a denied address.
     let inside = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), inside.port()));
     let open = serve(move |_, _| Reply::redirect(302, &format!("http://{inside}/")));
     let mut pair = Pair::gated(|address| (address == Ipv4Addr::new(127, 0, 0, 2)).then_some("inside"));

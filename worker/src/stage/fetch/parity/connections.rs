@@ -1,4 +1,4 @@
-//! Redirects, pools, refusals.
+//! Redirects, connection pools and refusals.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ fn redirects_are_followed_to_their_end() {
 }
 
 #[test]
-fn redirects_end_where_they_must() {
+fn bad_redirects_are_failures() {
     let address = serve(|request, _| match path(request) {
         "/loop" => Reply::redirect(302, "/loop"),
         "/ftp" => Reply::redirect(302, "ftp://example.com/"),
@@ -83,7 +83,7 @@ fn secrets_do_not_follow_a_redirect_to_another_origin() {
 }
 
 #[test]
-fn credentials_hold_for_their_origin() {
+fn credentials_apply_to_their_origin() {
     let echo = |request: &str| {
         let sent = request
             .lines()
@@ -115,7 +115,7 @@ fn credentials_hold_for_their_origin() {
         let fetched = pair.page(&format!("http://user:pass@{home}/{steps}"));
         assert_eq!(String::from_utf8(fetched.body).unwrap(), sent, "{steps}");
         assert_eq!(fetched.final_url.username(), "");
-        for hop in pair.tapes.iter().flat_map(Tape::hops) {
+        for hop in pair.recordings.iter().flat_map(Recording::hops) {
             assert_eq!((hop.url.username(), hop.url.password()), ("", None));
             assert!(!String::from_utf8_lossy(&hop.request).to_lowercase().contains("authorization"));
         }
@@ -125,7 +125,7 @@ fn credentials_hold_for_their_origin() {
 }
 
 #[test]
-fn both_clients_ask_alike() {
+fn both_clients_send_the_same_requests() {
     let address = serve(|request, _| {
         let mut lines: Vec<String> = request.to_lowercase().lines().map(ToOwned::to_owned).collect();
         lines.sort();
@@ -164,7 +164,7 @@ fn connections_are_kept_across_redirects_errors_and_pages() {
 }
 
 #[test]
-fn what_a_server_sends_unasked_is_not_the_next_page() {
+fn unrequested_bytes_are_not_the_next_response() {
     for response in [
         "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npage\r\n0\r\n\r\n",
@@ -183,7 +183,7 @@ fn what_a_server_sends_unasked_is_not_the_next_page() {
 }
 
 #[test]
-fn a_pooled_connection_that_died_is_replaced_without_a_word() {
+fn dead_pooled_connections_are_replaced_silently() {
     for reset in [false, true] {
         let address = serve(move |_, before| match (before, reset) {
             (0, _) => Reply::ok(b"page"),
@@ -195,7 +195,7 @@ fn a_pooled_connection_that_died_is_replaced_without_a_word() {
             assert_eq!(pair.page(&format!("http://{address}/")).body, b"page");
         }
     }
-    // An answer that began is not asked for again.
+    // A request is not repeated once its response has begun.
     let address =
         serve(|_, before| if before == 0 { Reply::ok(b"page") } else { Reply::close("HTTP/1.1 2") });
     let mut pair = Pair::new(&spec());
@@ -205,7 +205,7 @@ fn a_pooled_connection_that_died_is_replaced_without_a_word() {
 }
 
 #[test]
-fn a_connection_closed_after_its_answer_is_not_missed() {
+fn a_connection_closed_after_its_response_is_not_reused() {
     let address = serve(|_, _| Reply::close("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"));
     let mut pair = Pair::new(&spec());
     for _ in 0..4 {
@@ -214,7 +214,7 @@ fn a_connection_closed_after_its_answer_is_not_missed() {
 }
 
 #[test]
-fn no_server_no_name_no_url() {
+fn unreachable_hosts_and_invalid_urls_are_failures() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut pair = Pair::new(&spec());
     let refused = format!("connection refused by {address}");
@@ -225,7 +225,7 @@ fn no_server_no_name_no_url() {
     let failure = pair.failure("example.com/page");
     assert_failure(&failure, ErrorKind::InvalidUrl, "no scheme: write https://example.com/page", false);
     assert_eq!(failure.final_url, None);
-    // Port 0 cannot be connected to; what matters is that both say the same.
+    // Port 0 cannot be connected to. Both clients must say the same.
     assert_eq!(pair.failure("http://127.0.0.1:0/").kind, ErrorKind::Connect);
 }
 

@@ -1,9 +1,9 @@
-//! Heads and chunk lines that are less than tidy, or longer than usual.
+//! Heads and chunk lines that are untidy or unusually long.
 
 use super::server::{Reply, serve};
 use super::*;
 
-/// Both clients' outcome of one answer; the answer ends with the connection.
+/// Returns the outcome of one response for both clients. The response ends with the connection.
 #[track_caller]
 fn one(raw: &str) -> Outcome {
     let answer = raw.as_bytes().to_vec();
@@ -53,8 +53,8 @@ fn an_untidy_head_keeps_its_connection() {
 }
 
 #[test]
-fn odd_framing_ends_the_connection() {
-    // Whoever made the body could have made this: it must not answer the next request.
+fn ambiguous_framing_ends_the_connection() {
+    // An attacker who controls the body could have written this, so it must not answer the next request.
     let forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
     for odd in [
         format!("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n{forged}"),
@@ -161,5 +161,5 @@ fn requests_may_be_long() {
         assert!(seen > path + 2 * cookie, "{seen}");
     }
     let failure = Pair::new(&spec()).failure(&format!("http://{address}/{}", "p".repeat(70_000)));
-    assert_failure(&failure, ErrorKind::InvalidUrl, "cannot be requested: uri too long", false);
+    assert_failure(&failure, ErrorKind::InvalidUrl, "cannot request this URL: uri too long", false);
 }

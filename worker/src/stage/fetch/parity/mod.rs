@@ -1,11 +1,11 @@
-//! Both clients against the same small servers: the outcomes must be equal, and right.
+//! Runs both clients against the same small servers. Their outcomes must be equal and correct.
 
 mod addresses;
 mod connections;
 mod heads;
+mod recordings;
 mod responses;
 mod server;
-mod tapes;
 mod timing;
 mod tls;
 
@@ -15,19 +15,19 @@ use shared::job::FetchSpec;
 use shared::record::ErrorKind;
 
 use super::connect::Gate;
+use super::recording::Recording;
 use super::rules::Rules;
 use super::rules::tests::spec;
-use super::tape::Tape;
 use super::tls::Tls;
 use super::{Failure, Fetched, Outcome, blocking, event_loop};
 
-/// The clients of one job, side by side.
+/// Both clients for one job.
 struct Pair {
     blocking: blocking::Client,
     event_loop: event_loop::Client,
     runtime: tokio::runtime::Runtime,
-    /// What passed at the last fetch.
-    tapes: [Tape; 2],
+    /// What the last fetch recorded.
+    recordings: [Recording; 2],
 }
 
 impl Pair {
@@ -40,11 +40,11 @@ impl Pair {
             blocking: blocking::Client::with_tls(spec, blocking).unwrap(),
             event_loop: event_loop::Client::with_tls(spec, event_loop).unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
-            tapes: <[Tape; 2]>::default(),
+            recordings: <[Recording; 2]>::default(),
         }
     }
 
-    /// Clients that may not connect to what `denial` names.
+    /// Clients that must not connect to addresses that `denial` names.
     fn gated(denial: fn(IpAddr) -> Option<&'static str>) -> Self {
         let rules = || Rules { gate: Gate::with(denial), ..Rules::new(&spec()).unwrap() };
         Self {
@@ -55,20 +55,20 @@ impl Pair {
     }
 
     fn each(&mut self, url: &str) -> [Outcome; 2] {
-        let mut tapes = [Tape::new(true), Tape::new(true)];
-        let [one, other] = &mut tapes;
+        let mut recordings = [Recording::new(true), Recording::new(true)];
+        let [one, other] = &mut recordings;
         let outcomes =
             [self.blocking.fetch(url, one), self.runtime.block_on(self.event_loop.fetch(url, other))];
-        self.tapes = tapes;
+        self.recordings = recordings;
         outcomes
     }
 
-    /// The outcome, when there is only one.
+    /// Returns the outcome of both clients.
     #[track_caller]
     fn fetch(&mut self, url: &str) -> Outcome {
         let [blocking, event_loop] = self.each(url).map(|mut outcome| {
             if let Err(failure) = &mut outcome {
-                // Where a limit struck within a body depends on how the network cut it.
+                // Where a limit interrupts a body depends on how the network splits it.
                 failure.bytes = 0;
             }
             outcome

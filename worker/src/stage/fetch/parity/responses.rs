@@ -1,4 +1,4 @@
-//! What servers answer, well-formed and not.
+//! Well-formed and malformed responses.
 
 use super::server::{Reply, serve};
 use super::*;
@@ -59,7 +59,7 @@ fn the_content_type_comes_along() {
 }
 
 #[test]
-fn every_content_coding_is_undone() {
+fn every_content_coding_is_decoded() {
     for (coding, encoded) in [
         ("gzip", gzip(&page())),
         ("deflate", zlib(&page())),
@@ -74,7 +74,7 @@ fn every_content_coding_is_undone() {
 }
 
 #[test]
-fn a_coding_that_nobody_knows_leaves_the_body_alone() {
+fn an_unknown_coding_leaves_the_body_unchanged() {
     for coding in ["utf-8", "none", "aws-chunked", "rot13", "gzip, utf-8", "identity", ""] {
         let fetched = one(move || Reply::with(&format!("Content-Encoding: {coding}\r\n"), &page())).unwrap();
         assert!(fetched.body == page(), "{coding}");
@@ -99,7 +99,7 @@ fn an_encoded_body_without_its_checksum_or_with_padding_is_the_body() {
 fn encoded_bodies_that_cannot_be_decoded_say_why() {
     let cut = gzip(&page())[..200].to_vec();
     for (coding, body, message) in [
-        ("gzip", cut, "the body's gzip data ends too early"),
+        ("gzip", cut, "the body's gzip data is truncated"),
         ("gzip", page(), "the body is not valid gzip"),
         ("zstd", page(), "the body is not valid zstd"),
         ("gzip,gzip,gzip,gzip", page(), "content-encoding has 4 layers, more than 3"),
@@ -111,7 +111,7 @@ fn encoded_bodies_that_cannot_be_decoded_say_why() {
 }
 
 #[test]
-fn bodies_over_the_limit_are_refused_whatever_they_were_packed_in() {
+fn bodies_over_the_limit_are_rejected_in_every_coding() {
     let zeros = vec![0; (1 << 20) + 1];
     let chunked =
         [&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n"[..], &zeros, b"\r\n0\r\n\r\n"]
@@ -157,7 +157,7 @@ fn statuses_of_400_and_above_are_failures() {
         assert_eq!(failure.status.unwrap(), line[..3].parse::<u16>().unwrap());
         assert_eq!(failure.retry_after.map(|after| after.as_secs()), retry_after, "{line}");
     }
-    // Its body may be broken, endless or missing: the status is what counts.
+    // The body may be broken, endless or missing: only the status counts.
     for raw in [
         "HTTP/1.1 404 X\r\nContent-Length: 4\r\n\r\nbo",
         "HTTP/1.1 404 X\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -207,10 +207,10 @@ fn responses_that_are_cut_short_say_where() {
 }
 
 #[test]
-fn what_is_not_http_says_so() {
+fn responses_that_are_not_http_are_protocol_failures() {
     let many: String = (0..16_385).map(|i| format!("x-{i}: y\r\n")).collect();
     let long = "y".repeat(512 * 1024);
-    let too_large = "response head over 524288 bytes or 16384 headers";
+    let too_large = "response head over the limit of 524288 bytes or 16384 headers";
     for (raw, message) in [
         ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), "malformed response head"),
         ("<html>hello</html>\r\n\r\n".to_owned(), "malformed response head"),
@@ -246,7 +246,7 @@ fn what_is_not_http_says_so() {
         ),
         (
             "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-            "101 Switching Protocols, which nobody asked for",
+            "101 Switching Protocols, which was not requested",
         ),
     ] {
         let failure = one(move || Reply::hang(raw)).expect_err(raw);

@@ -1,4 +1,4 @@
-//! A server that sends exactly the bytes it is told to.
+//! A server that sends exactly the given bytes.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-/// The answer to one request.
+/// The response to one request.
 pub(super) struct Reply {
     bytes: Vec<u8>,
     then: Then,
@@ -18,9 +18,9 @@ enum Then {
     Keep,
     Close,
     Reset,
-    /// Send nothing more, wait for the client to give up.
+    /// Send nothing more, and wait until the client gives up.
     Hang,
-    /// Send this byte over and over until the client gives up.
+    /// Repeat this byte until the client gives up.
     Drip(u8),
 }
 
@@ -62,8 +62,8 @@ impl Reply {
     }
 }
 
-/// Serves on loopback until the test process ends. `answer` gets the request's head and
-/// how many requests its connection has had before.
+/// Serves on loopback until the test process ends. `answer` gets the request head and the number of earlier
+/// requests on the connection.
 pub(super) fn serve(answer: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> SocketAddr {
     let answer = Arc::new(answer);
     accept(move |mut stream| {
@@ -78,7 +78,7 @@ pub(super) fn serve(answer: impl Fn(&str, usize) -> Reply + Send + Sync + 'stati
     })
 }
 
-/// Hands every connection to `handle`, on a thread of its own.
+/// Passes every connection to `handle` on a thread of its own.
 pub(super) fn accept(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -92,7 +92,7 @@ pub(super) fn accept(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Sock
     address
 }
 
-/// Up to the empty line; `None` when the client has closed.
+/// Reads up to the empty line. Returns `None` when the client has closed.
 pub(super) fn read_head(stream: &mut impl Read) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

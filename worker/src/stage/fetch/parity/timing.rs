@@ -1,4 +1,4 @@
-//! Timeouts: whose time was over, and how far the response had come.
+//! Timeouts: which of them ran out, and how far the response had come.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn timed_out(spec: &FetchSpec, url: &str, message: &str) {
     let failure = pair.failure(url);
     let took = begun.elapsed();
     assert_failure(&failure, ErrorKind::Timeout, message, true);
-    // Two fetches, one after the other.
+    // Two fetches in sequence.
     assert!(took >= 2 * TIMEOUT && took < 2 * TIMEOUT + Duration::from_secs(5), "{took:?}");
 }
 
@@ -42,7 +42,7 @@ fn the_message_says_how_far_the_response_had_come() {
 }
 
 #[test]
-fn a_slow_drip_does_not_stretch_the_time() {
+fn a_slow_body_does_not_extend_the_timeout() {
     let address = serve(|_, _| Reply::drip("HTTP/1.1 200 OK\r\nX: ", b'y'));
     timed_out(&short(), &format!("http://{address}/"), "no response head within 300 ms");
 
@@ -57,7 +57,7 @@ fn a_slow_drip_does_not_stretch_the_time() {
 }
 
 #[test]
-fn all_hops_share_the_time() {
+fn all_hops_share_one_timeout() {
     let address =
         serve(
             |request, _| {
@@ -68,7 +68,7 @@ fn all_hops_share_the_time() {
 }
 
 #[test]
-fn a_body_nobody_reads_holds_nothing_up() {
+fn draining_a_body_does_not_delay_the_next_request() {
     let endless = "Transfer-Encoding: chunked\r\n\r\n";
     let address = serve(move |request, _| match request {
         moved if moved.starts_with("GET /moved ") => {
@@ -87,9 +87,9 @@ fn a_body_nobody_reads_holds_nothing_up() {
 }
 
 #[test]
-fn connecting_has_its_own_time() {
+fn connecting_has_its_own_timeout() {
     let spec = FetchSpec { connect_timeout: TIMEOUT, ..spec() };
-    // Nobody accepts and the queue is full: the kernel drops what comes next.
+    // Nothing accepts and the queue is full, so the kernel drops further connection attempts.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
@@ -109,19 +109,19 @@ fn the_whole_targets_time_also_ends_a_connection_attempt() {
 }
 
 #[test]
-fn a_busy_event_loop_calls_nothing_late() {
+fn a_busy_event_loop_causes_no_timeouts() {
     let address = serve(|_, _| Reply::ok(b"page"));
     let pair = Pair::new(&short());
     let url = format!("http://{address}/");
     let stall = pair.event_loop.stall().clone();
     let busy = async {
-        // A page is parsed for longer than the timeout, before the request is even out.
+        // Parsing a page blocks for longer than the timeout before the request is sent.
         let begun = clock::now();
         while begun.elapsed() < 2 * TIMEOUT {}
         stall.add(begun.elapsed());
     };
-    let mut tape = Tape::new(false);
-    let fetching = pair.event_loop.fetch(&url, &mut tape);
+    let mut recording = Recording::new(false);
+    let fetching = pair.event_loop.fetch(&url, &mut recording);
     let (outcome, ()) = pair.runtime.block_on(async { tokio::join!(fetching, busy) });
     assert_eq!(outcome.unwrap().body, b"page");
 }

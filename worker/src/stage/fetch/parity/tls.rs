@@ -1,4 +1,4 @@
-//! Certificates, HTTP/2, and servers that want neither.
+//! Certificates, HTTP/2, and servers that support neither.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use super::connections::path;
 use super::server::{Reply, accept, read_head, serve};
 use super::*;
 
-/// A certificate for `localhost`, its own authority or not, and who trusts it.
+/// A certificate for `localhost`, signed by itself or by another, and the trust that accepts it.
 fn tls_config(
     alpn: &[&[u8]],
     is_ca: IsCa,
@@ -39,18 +39,18 @@ fn tls_config(
     (Arc::new(config), trust)
 }
 
-fn anybody() -> Arc<dyn ClientCertVerifier> {
+fn no_client_certificate() -> Arc<dyn ClientCertVerifier> {
     WebPkiClientVerifier::no_client_auth()
 }
 
 /// A TLS server that speaks HTTP/1.1.
 fn tls_server(is_ca: IsCa) -> (u16, Trust) {
-    let (config, trust) = tls_config(&[], is_ca, anybody());
+    let (config, trust) = tls_config(&[], is_ca, no_client_certificate());
     let address = accept(move |stream| {
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut stream = StreamOwned::new(session, stream);
         while let Some(request) = read_head(&mut stream) {
-            // The last answer ends with the connection, without TLS's own goodbye.
+            // The last response ends with the connection, without a close alert.
             let close = path(&request) == "/close";
             let length = if close { "" } else { "Content-Length: 4\r\n" };
             let answer = format!("HTTP/1.1 200 OK\r\n{length}\r\npage");
@@ -68,7 +68,7 @@ fn certificates_are_checked() {
     let name = "certificate \"rcgen self signed cert\"";
     for (is_ca, refused) in [
         (IsCa::NoCa, "is self-signed and not trusted"),
-        (authority(), "is that of an authority, and not trusted itself"),
+        (authority(), "belongs to a CA, and is not trusted itself"),
     ] {
         let (port, trust) = tls_server(is_ca);
         let mut pair = Pair::new(&spec());
@@ -93,17 +93,17 @@ fn certificates_are_checked() {
 }
 
 #[test]
-fn what_a_server_refuses_after_the_handshake_is_said_in_words() {
+fn rejections_after_the_handshake_are_worded() {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    // It asks for a certificate that these clients do not have.
+    // The server asks for a client certificate, which these clients do not have.
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
     let (config, trust) = tls_config(&[b"h2", b"http/1.1"], IsCa::NoCa, clients);
     let address = accept(move |mut stream| {
         let mut session = ServerConnection::new(Arc::clone(&config)).unwrap();
         while session.complete_io(&mut stream).is_ok() {}
-        // What is left unread would turn the alert into a reset.
+        // Unread data would turn the alert into a reset.
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let failure = h2_pair(trust).failure(&format!("https://localhost:{}/", address.port()));
@@ -133,18 +133,18 @@ enum Answer {
     Page,
     /// Refuses the request.
     Reset(h2::Reason),
-    /// Refuses the request and ends the connection, as after many requests.
+    /// Refuses the request and closes the connection, as after many requests.
     WindDown,
-    /// Ends the connection with the request under way.
+    /// Closes the connection while the request is under way.
     GoAway(h2::Reason),
-    /// Breaks off within the answer.
+    /// Closes the connection within the response.
     ResetInBody(h2::Reason),
 }
 
-/// An HTTP/2 server whose `answer` gets how many requests its connection has had before. Clients
-/// that offer HTTP/1.1 only are served that. Counts its connections.
+/// An HTTP/2 server that counts its connections. `answer` gets the number of earlier requests on the connection.
+/// Clients that offer only HTTP/1.1 get that.
 fn h2_server(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (u16, Trust, Arc<AtomicUsize>) {
-    let (config, trust) = tls_config(&[b"h2", b"http/1.1"], IsCa::NoCa, anybody());
+    let (config, trust) = tls_config(&[b"h2", b"http/1.1"], IsCa::NoCa, no_client_certificate());
     let accepted = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&accepted);
     let answer = Arc::new(answer);
@@ -156,7 +156,7 @@ fn h2_server(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (u16, 
         runtime.block_on(async move {
             stream.set_nonblocking(true).unwrap();
             let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-            // A client that is offered HTTP/2 drops what else it was connecting.
+            // A client that gets HTTP/2 drops its other connection attempts.
             let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await else {
                 return;
             };
@@ -166,7 +166,7 @@ fn h2_server(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (u16, 
                 speak_http1(stream).await;
             }
         });
-        // What is left unread would turn the last frames into a reset.
+        // Unread data would turn the last frames into a reset.
         let _ = raw.shutdown(std::net::Shutdown::Write);
         raw.set_nonblocking(false).unwrap();
         let _ = std::io::copy(&mut raw, &mut std::io::sink());
@@ -219,14 +219,14 @@ fn h2_pair(trust: Trust) -> Pair {
 }
 
 #[test]
-fn an_http2_connection_that_is_wound_down_is_replaced_without_a_word() {
+fn http2_connections_that_shut_down_are_replaced_silently() {
     let (port, trust, accepted) =
         h2_server(|before| if before < 3 { Answer::Page } else { Answer::WindDown });
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
         for _ in 0..5 {
-            let fetch = async || pair.event_loop.fetch(&url, &mut Tape::new(false)).await;
+            let fetch = async || pair.event_loop.fetch(&url, &mut Recording::new(false)).await;
             let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
             for outcome in [a, b, c] {
                 assert_eq!(outcome.unwrap().body, b"page");
@@ -237,7 +237,7 @@ fn an_http2_connection_that_is_wound_down_is_replaced_without_a_word() {
 }
 
 #[test]
-fn a_server_that_refuses_http2_is_asked_over_http1() {
+fn a_server_that_refuses_http2_gets_requests_over_http1() {
     let required = h2::Reason::HTTP_1_1_REQUIRED;
     for answer in [Answer::Reset, Answer::GoAway, Answer::ResetInBody] {
         let (port, trust, accepted) = h2_server(move |_| answer(required));
@@ -245,14 +245,14 @@ fn a_server_that_refuses_http2_is_asked_over_http1() {
         for path in ["a", "b", "c"] {
             assert_eq!(pair.page(&format!("https://localhost:{port}/{path}")).body, b"page");
         }
-        // One for the blocking client; one over HTTP/2 and one over HTTP/1.1 for the other.
+        // One for the blocking client, and two for the other: one over HTTP/2, one over HTTP/1.1.
         assert_eq!(accepted.load(Ordering::SeqCst), 3, "the server is not asked over HTTP/2 again");
     }
     let (port, trust, _) = h2_server(move |_| Answer::Reset(required));
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, &mut Tape::new(false)).await;
+        let fetch = async || pair.event_loop.fetch(&url, &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");
@@ -261,12 +261,12 @@ fn a_server_that_refuses_http2_is_asked_over_http1() {
 }
 
 #[test]
-fn what_was_under_way_when_http2_was_refused_is_asked_again_too() {
+fn requests_under_way_when_http2_is_refused_are_repeated() {
     let (port, trust, _) = h2_server(|_| Answer::GoAway(h2::Reason::HTTP_1_1_REQUIRED));
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, &mut Tape::new(false)).await;
+        let fetch = async || pair.event_loop.fetch(&url, &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");

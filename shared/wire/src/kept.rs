@@ -1,0 +1,120 @@
+//! Values that a target carries along into its record: a name and a value for each, in order.
+//!
+//! Text is carried as it is and JSON as its author wrote it, so that every form of record can be made
+//! of them without parsing anything of ours.
+
+use crate::json;
+
+/// Marks a value as JSON in the upper bit of its length.
+const IS_JSON: u16 = 1 << 15;
+
+/// A value that is carried along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A text.
+    Text(&'a str),
+    /// One JSON value, as its author wrote it.
+    Json(&'a str),
+}
+
+/// The values that one target carries along, encoded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept<'a>(pub &'a [u8]);
+
+/// Appends a value to `out`. Returns false, and appends nothing, if its name or its text does not fit: no target
+/// carries that much.
+#[must_use]
+pub fn push(name: &str, value: Value<'_>, out: &mut Vec<u8>) -> bool {
+    let (text, mark) = match value {
+        Value::Text(text) => (text, 0),
+        Value::Json(text) => (text, IS_JSON),
+    };
+    let (Ok(name_bytes), Ok(text_bytes)) = (u16::try_from(name.len()), u16::try_from(text.len())) else {
+        return false;
+    };
+    if text_bytes >= IS_JSON {
+        return false;
+    }
+    out.extend_from_slice(&name_bytes.to_le_bytes());
+    out.extend_from_slice(&(text_bytes | mark).to_le_bytes());
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(text.as_bytes());
+    true
+}
+
+impl<'a> Kept<'a> {
+    /// Whether nothing is carried along.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names and values, in order.
+    pub fn values(self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        let mut rest = self.0;
+        // What does not decode was not encoded here; the record does without it.
+        std::iter::from_fn(move || {
+            let (name_bytes, after) = rest.split_first_chunk::<2>()?;
+            let (length, after) = after.split_first_chunk::<2>()?;
+            let length = u16::from_le_bytes(*length);
+            let (name, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*name_bytes)))?;
+            let (text, after) = after.split_at_checked(usize::from(length & !IS_JSON))?;
+            rest = after;
+            let (name, text) = (str::from_utf8(name).ok()?, str::from_utf8(text).ok()?);
+            Some((name, if length & IS_JSON == 0 { Value::Text(text) } else { Value::Json(text) }))
+        })
+    }
+
+    /// Appends the values as one JSON object.
+    pub fn write_object(self, out: &mut Vec<u8>) {
+        let mut separator = b'{';
+        for (name, value) in self.values() {
+            out.push(separator);
+            separator = b',';
+            json::write(name, out);
+            out.push(b':');
+            match value {
+                Value::Text(text) => json::write(text, out),
+                Value::Json(text) => out.extend_from_slice(text.as_bytes()),
+            }
+        }
+        if separator == b'{' {
+            out.push(b'{');
+        }
+        out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(kept: &[u8]) -> String {
+        let mut out = Vec::new();
+        Kept(kept).write_object(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_come_back_in_order_and_as_they_were() {
+        let mut kept = Vec::new();
+        let values =
+            [("a \"b\"", Value::Text("x\n\"")), ("n", Value::Json("[1e400, {}]")), ("", Value::Text(""))];
+        for (name, value) in values {
+            assert!(push(name, value, &mut kept));
+        }
+        assert_eq!(Kept(&kept).values().collect::<Vec<_>>(), values);
+        assert_eq!(object(&kept), r#"{"a \"b\"":"x\n\"","n":[1e400, {}],"":""}"#);
+        assert_eq!((object(&[]).as_str(), Kept(&[]).is_empty()), ("{}", true));
+        let long = "x".repeat(1 << 15);
+        assert!(!push("n", Value::Json(&long), &mut kept) && !push(&long.repeat(2), values[0].1, &mut kept));
+        assert_eq!(Kept(&kept).values().count(), 3);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn garbage_is_never_a_panic(bytes: Vec<u8>) {
+            let _ = object(&bytes);
+        }
+    }
+}

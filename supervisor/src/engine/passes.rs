@@ -1,0 +1,289 @@
+//! Runs the workers of a job over its targets, pass after pass: picks the mode, runs a pool over
+//! what is left of the source, and hands what the workers send to the job's consumer.
+
+use std::ffi::OsString;
+
+use shared::clock;
+use shared::job::{JobSpec, Mode, RecordEncoding, SandboxSpec};
+use supervisor_core::auto::{self, Measured};
+use supervisor_core::frontier::{Frontier, HostShares};
+use supervisor_core::gather::{Gather, Ordered};
+use supervisor_core::pool::Pool;
+
+use super::clocks::Started;
+use super::limits::{frontier_config, pool_config, readable};
+use super::shape::Shape;
+use super::{EngineError, RunContext};
+use crate::journal::{Gate, OutputError};
+use crate::kinds::{self, Auto};
+use crate::plan::Plan;
+use crate::runtime::{Control, Ended, Feed, Finished, Queue, RunParts, Runtime, Writer};
+use crate::source::Targets;
+use crate::summary::ModeRun;
+
+/// Takes in what the workers send: appends records, merges groups, or lists sitemaps.
+pub(super) trait Consumer {
+    /// What the writer's thread leaves at the end of a pass.
+    type Left: Send + 'static;
+
+    /// Ends a pass: has the writer finish, and says what comes next.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the results of the pass could not be taken in.
+    fn end_pass(
+        &mut self,
+        writer: Writer<Self::Left>,
+        end: &mut PassEnd<'_>,
+        context: &mut RunContext<'_>,
+    ) -> Result<Next<Self::Left>, EngineError>;
+}
+
+/// Some targets, and the writer that takes in their results.
+pub(super) struct Pass<L> {
+    pub(super) targets: Box<dyn Targets + Send>,
+    /// Which of the targets are left to do.
+    pub(super) gate: Gate,
+    /// The first of them, if results are needed in order.
+    pub(super) first_id: u64,
+    pub(super) writer: Writer<L>,
+}
+
+impl<L> Pass<L> {
+    /// All of `targets`.
+    pub(super) fn over(targets: Box<dyn Targets + Send>, writer: Writer<L>) -> Self {
+        Self { targets, gate: Gate::default(), first_id: 0, writer }
+    }
+}
+
+/// What comes after a pass.
+pub(super) enum Next<L> {
+    /// Another pass.
+    Pass(Box<Pass<L>>),
+    /// Nothing.
+    End,
+    /// Nothing: the reader of the output went away, so the counts do not add up.
+    ReaderLeft,
+}
+
+/// A pass whose pool has ended.
+pub(super) struct PassEnd<'a> {
+    pub(super) ended: &'a mut Ended,
+    pub(super) feed: &'a Feed,
+    control: &'a Control,
+}
+
+impl PassEnd<'_> {
+    /// Whether every target has its result.
+    pub(super) fn is_done(&self) -> bool {
+        self.ended.is_complete() && self.ended.left == 0 && self.feed.is_exhausted()
+    }
+
+    /// Takes back a signal that came when everything was done and so stopped nothing.
+    pub(super) fn take_back_late_signal(&mut self) {
+        let signal = self.ended.signal.take();
+        if !self.is_done() {
+            self.ended.signal = signal;
+        }
+    }
+
+    /// Waits for the writer, unless the user would not wait for it before; `complete` says that nothing
+    /// is left to do.
+    pub(super) fn finish<L: Send + 'static>(
+        &self,
+        writer: Writer<L>,
+        complete: bool,
+    ) -> Result<Finished<L>, OutputError> {
+        match self.ended.signal.filter(|_| self.ended.abandoned) {
+            Some(signal) => Ok(Finished::Abandoned(signal)),
+            None => writer.finish(complete, self.control),
+        }
+    }
+}
+
+/// How a job begins.
+pub(super) struct Start<L> {
+    pub(super) started: Started,
+    /// As what results leave the workers.
+    pub(super) encoding: RecordEncoding,
+    /// The counts of earlier runs.
+    pub(super) gather: Gather,
+    /// Most inputs to take.
+    pub(super) targets_max: u64,
+    pub(super) pass: Pass<L>,
+}
+
+/// All passes of a job.
+pub(super) struct Passes {
+    /// How the last one ended.
+    pub(super) ended: Ended,
+    /// Whether the reader of the output went away.
+    pub(super) reader_left: bool,
+    pub(super) run: ModeRun,
+}
+
+/// Runs the passes of a job.
+///
+/// # Errors
+/// [`EngineError`] if a pass could not begin, its results not be taken in, or the counts do not add up.
+pub(super) fn run<C: Consumer>(
+    plan: &Plan,
+    start: Start<C::Left>,
+    consumer: &mut C,
+    context: &mut RunContext<'_>,
+) -> Result<Passes, EngineError> {
+    let Start { started, encoding, gather, targets_max, mut pass } = start;
+    let is_ordered = plan.ordered || kinds::of(&plan.work).rules().always_ordered;
+    let readable = readable(plan);
+    let mut job = Job { plan, started_us: started.us, targets_max, readable, encoding, gather };
+    let mut taken = 0;
+    loop {
+        let Pass { targets, gate, first_id, writer } = pass;
+        let is_single = targets.position().items_total.is_some_and(|targets| targets <= 1);
+        let mut flow = Flow {
+            feed: Feed::start(targets, gate)?,
+            queue: writer.queue(),
+            // In order, the inputs that are done are the first ones.
+            ordered: is_ordered.then(|| Ordered::new(first_id)),
+        };
+        let (mut ended, shape, why) = job.run(&mut flow, is_single, context);
+        let feed = flow.feed;
+        ended.unread = !feed.is_exhausted();
+        taken += feed.taken();
+        let mut end = PassEnd { ended: &mut ended, feed: &feed, control: context.control };
+        let next = consumer.end_pass(writer, &mut end, context)?;
+        let reader_left = match next {
+            Next::Pass(next) => {
+                pass = *next;
+                continue;
+            }
+            Next::End => false,
+            Next::ReaderLeft => true,
+        };
+        if !reader_left {
+            job.gather.balance(taken, ended.left)?;
+        }
+        let facts = started.facts(shape, why, ended.sandbox.clone(), &job.gather);
+        return Ok(Passes { ended, reader_left, run: ModeRun::new(&job.gather, &facts) });
+    }
+}
+
+/// Where the targets of a pass come from, and where its results go.
+struct Flow<'a> {
+    feed: Feed,
+    queue: &'a Queue,
+    ordered: Option<Ordered>,
+}
+
+/// A job during all its passes.
+struct Job<'a> {
+    plan: &'a Plan,
+    started_us: u64,
+    targets_max: u64,
+    /// What workers may read.
+    readable: Option<Vec<OsString>>,
+    encoding: RecordEncoding,
+    gather: Gather,
+}
+
+impl Job<'_> {
+    /// Runs a pass in the mode that the user asked for, or in one that suits the job.
+    fn run(
+        &mut self,
+        flow: &mut Flow<'_>,
+        is_single: bool,
+        context: &mut RunContext<'_>,
+    ) -> (Ended, Shape, Option<String>) {
+        let (shape, why) = match (self.plan.pool.mode, kinds::of(&self.plan.work).rules().auto) {
+            (Some(mode), _) => (Shape::new(self.plan, mode), None),
+            (None, Auto::Measures) => return self.measure_and_run(flow, context),
+            (None, Auto::Waits) => {
+                (Shape::new(self.plan, if is_single { Mode::Concurrent } else { Mode::Both }), None)
+            }
+            (None, Auto::Computes { targets_max, why }) => {
+                let (shape, why) = Shape::computing(self.plan, targets_max, why, context.control);
+                (shape, Some(why))
+            }
+        };
+        (self.run_pool(flow, shape, self.targets_max, context), shape, why)
+    }
+
+    /// Measures a few targets, then runs the rest in the mode that suits them.
+    fn measure_and_run(
+        &mut self,
+        flow: &mut Flow<'_>,
+        context: &mut RunContext<'_>,
+    ) -> (Ended, Shape, Option<String>) {
+        let mut probe = Shape::new(self.plan, Mode::Concurrent);
+        probe.concurrency = probe.concurrency.min(u32::try_from(auto::PROBE_TARGETS).unwrap_or(u32::MAX));
+        let ended = self.run_pool(flow, probe, auto::PROBE_TARGETS.min(self.targets_max), context);
+        let both = Shape::new(self.plan, Mode::Both);
+        let choice = auto::choose(self.measured(), both.workers, both.concurrency);
+        let rest = self.targets_max.saturating_sub(flow.feed.taken());
+        if !ended.is_complete() {
+            return (ended, probe, None);
+        }
+        if rest == 0 || flow.feed.is_exhausted() {
+            let why = format!("{}: the measurement itself did all there was to do", probe.mode.name());
+            return (ended, probe, Some(why));
+        }
+        let shape = Shape::new(self.plan, choice.mode);
+        (self.run_pool(flow, shape, rest, context), shape, Some(choice.why))
+    }
+
+    fn measured(&self) -> Measured {
+        let targets = self.gather.items_now();
+        let (elapsed_us, cpu_us) = self.gather.time_spent_us();
+        #[expect(clippy::cast_precision_loss, reason = "a handful of targets, at most minutes each")]
+        let mean_ms = |us: u64| us as f64 / 1e3 / targets.max(1) as f64;
+        Measured { targets, wait_ms: mean_ms(elapsed_us.saturating_sub(cpu_us)), compute_ms: mean_ms(cpu_us) }
+    }
+
+    /// Runs one pool over what is left of the feed.
+    fn run_pool(
+        &mut self,
+        flow: &mut Flow<'_>,
+        shape: Shape,
+        targets_max: u64,
+        context: &mut RunContext<'_>,
+    ) -> Ended {
+        let (shape, notice) = shape.fitted();
+        if let Some(notice) = notice {
+            context.observer.message(&notice);
+        }
+        let workers_max = shape.reach(context.control);
+        context.observer.began(shape.mode, workers_max);
+        let allotted = context.control.allotted().unwrap_or(workers_max);
+        let shape = Shape { workers: workers_max.min(allotted), ..shape };
+        let now = clock::now();
+        let seed = clock::monotonic_us();
+        let share = context.hosts.map(HostShares::share);
+        let frontier = Frontier::new(frontier_config(self.plan, shape), seed).sharing(share);
+        // Both clocks are read at one moment, so that workers keep the starts of a paced host.
+        let pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed).anchored(now, seed);
+        let parts = RunParts {
+            feed: &mut flow.feed,
+            queue: flow.queue,
+            gather: &mut self.gather,
+            ordered: flow.ordered.as_mut(),
+            control: context.control,
+            observer: context.observer,
+            workers: context.workers,
+        };
+        let job = JobSpec {
+            slot: 0,
+            executor: shape.mode.executor(),
+            concurrency: shape.concurrency,
+            started_us: self.started_us,
+            work: self.plan.work.clone(),
+            then: self.plan.then.clone(),
+            fields: self.plan.fields.clone(),
+            each: self.plan.each.clone(),
+            presets: self.plan.presets.clone(),
+            encoding: self.encoding.clone(),
+            parse_timeout: self.plan.parse_timeout,
+            sandbox: SandboxSpec { level: self.plan.sandbox, readable: self.readable.clone() },
+            memory_bytes_max: self.plan.pool.worker_memory_bytes,
+        };
+        Runtime::new(parts, job, pool, workers_max, targets_max).run()
+    }
+}

@@ -1,0 +1,68 @@
+//! `fetch`: a target is a URL. Its page is fetched, then parsed.
+
+use shared::job::FetchSpec;
+use shared::record::ErrorKind;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::facts::{self, COMMAND, Fact};
+use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Window};
+use crate::plan::Plan;
+use crate::source::TargetKind;
+
+/// A fetch job.
+pub(super) struct Fetch<'a>(pub(super) &'a FetchSpec);
+
+impl Kind for Fetch<'_> {
+    fn rules(&self) -> Rules {
+        Rules {
+            target: TargetKind::Url,
+            refused_as: ErrorKind::InvalidUrl,
+            auto: Auto::Measures,
+            wait_max: self.0.timeout,
+            has_deadline: true,
+            always_ordered: false,
+            window: Window::Inputs(ORDERED_WINDOW),
+            progress: ProgressUnit::Inputs,
+            first_signal: FirstSignal::Finish,
+        }
+    }
+
+    fn facts(&self, plan: &Plan) -> Vec<Fact> {
+        // Names every field, so that a new one is not forgotten here.
+        let FetchSpec {
+            timeout: _,
+            connect_timeout: _,
+            body_bytes_max,
+            redirects_max,
+            headers,
+            user_agent,
+            // Decides which servers are asked, as a timeout decides whether they answer in time. A user may
+            // allow a denied host when resuming.
+            address_policy: _,
+        } = self.0;
+        let mut facts = vec![
+            Fact::new(COMMAND, "fetch"),
+            Fact::new("--body-bytes-max", body_bytes_max),
+            Fact::new("--redirects-max", redirects_max),
+            Fact::new("--header", headers_in_words(headers)),
+            Fact::new("--user-agent", agent_in_words(user_agent)),
+        ];
+        facts.append(&mut facts::of_extraction(plan));
+        facts
+    }
+}
+
+/// The default user agent carries a version, and a newer version may finish what an older one began.
+fn agent_in_words(agent: &str) -> &str {
+    if agent.starts_with("muster/") { "the default" } else { agent }
+}
+
+/// Hashes the headers: they hold passwords and cookies, which must not be in a file beside the output.
+fn headers_in_words(headers: &[(String, String)]) -> String {
+    if headers.is_empty() {
+        return "nothing".to_owned();
+    }
+    let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+    let digest = xxh3_128(format!("{headers:?}").as_bytes());
+    format!("{} (hash {:08x})", names.join(", "), digest >> 96)
+}

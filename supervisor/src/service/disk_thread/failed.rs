@@ -1,0 +1,203 @@
+//! `retry-failed`: makes the failed inputs of a job the upload of a new job with the same flags.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use shared::json::{self, Json, Members};
+
+use super::super::request::{Refused, Submission, Upload};
+use super::{JobInput, RECORDS};
+use crate::cli;
+use crate::config::Allowed;
+use crate::kinds::{self, Spooled};
+use crate::plan::Plan;
+use crate::view::JobId;
+
+/// Lines that are read from the source at a time.
+const BATCH: usize = 1024;
+
+/// A job with failed inputs.
+#[derive(Debug)]
+pub(in crate::service) struct Retry {
+    pub(in crate::service) of: JobId,
+    pub(in crate::service) command: String,
+    pub(in crate::service) input: JobInput,
+    pub(in crate::service) records: PathBuf,
+    /// The committed bytes of the records.
+    pub(in crate::service) committed: u64,
+    pub(in crate::service) sender: String,
+}
+
+/// The parts of a record that identify its input.
+#[derive(Deserialize)]
+struct FailedRecord {
+    id: u64,
+    url: Option<String>,
+    path: Option<String>,
+    /// Unparsed, because parsing could change the spelling of a number.
+    keep: Option<Box<RawValue>>,
+    error: Option<IgnoredAny>,
+}
+
+/// Builds the new job, with its files in `incoming`.
+pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> Result<Submission, Refused> {
+    let storage = |error: io::Error| Refused::Storage(error.to_string());
+    let mut document = retry.input.document.clone();
+    let uploads = match retry.command.as_str() {
+        "fetch" => urls(retry, incoming, &mut document).map_err(storage)?,
+        "parse" => pages(retry, incoming, &mut document).map_err(storage)?,
+        "map" => lines(retry, incoming, &mut document, allowed)?,
+        _ => {
+            return Err(Refused::Conflict(format!(
+                "job {} is a csv job, which has no single inputs to retry",
+                retry.of
+            )));
+        }
+    };
+    if uploads.is_empty() && document.get("paths").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        return Err(Refused::Conflict(format!("job {} has no failed inputs", retry.of)));
+    }
+    Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone() })
+}
+
+/// Collects URLs, with the kept columns.
+fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io::Result<Vec<Upload>> {
+    let path = incoming.join("failed");
+    let mut out = BufWriter::new(File::create(&path)?);
+    let mut keep: Vec<String> = Vec::new();
+    let mut any = false;
+    each_failed(retry, |seen| {
+        let Some(url) = seen.url else { return Ok(()) };
+        any = true;
+        let mut row = match seen.keep.as_ref().map(|keep| json::parse(keep.get())) {
+            Some(Ok(Json::Object(members))) => *members,
+            _ => Members::default(),
+        };
+        for name in row.keys() {
+            if name != "url" && !keep.iter().any(|known| known == name) {
+                keep.push(name.clone().into_owned());
+            }
+        }
+        row.insert("url".into(), Json::String(url.into()));
+        out.write_all(Json::Object(Box::new(row)).to_text().as_str().as_bytes())?;
+        out.write_all(b"\n")
+    })?;
+    out.flush()?;
+    for key in ["urls", "input", "sitemap", "column", "keep"] {
+        document.shift_remove(key);
+    }
+    document.insert("column".to_owned(), json!("url"));
+    if !keep.is_empty() {
+        let keep: Vec<String> = keep.iter().map(|name| name.replace(',', "\\,")).collect();
+        document.insert("keep".to_owned(), json!(keep));
+    }
+    Ok(if any { vec![Upload { path, name: "failed.jsonl".to_owned() }] } else { Vec::new() })
+}
+
+/// Collects files: uploaded ones are uploaded again, others are named by path.
+fn pages(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io::Result<Vec<Upload>> {
+    let own = retry.records.parent().unwrap_or(Path::new(""));
+    let (mut uploads, mut paths) = (Vec::new(), Vec::new());
+    each_failed(retry, |seen| {
+        let Some(page) = seen.path else { return Ok(()) };
+        if !Path::new(&page).starts_with(own) {
+            paths.push(page);
+            return Ok(());
+        }
+        let path = incoming.join(format!("failed-{}", seen.id));
+        if fs::hard_link(&page, &path).is_err() {
+            fs::copy(&page, &path)?;
+        }
+        let name = Path::new(&page).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        uploads.push(Upload { path, name });
+        Ok(())
+    })?;
+    for key in ["paths", "input", "column", "keep"] {
+        document.shift_remove(key);
+    }
+    if !paths.is_empty() {
+        document.insert("paths".to_owned(), json!(paths));
+    }
+    Ok(uploads)
+}
+
+/// Collects lines. Records do not contain them, so they are read again from the inputs.
+fn lines(
+    retry: &Retry,
+    incoming: &Path,
+    document: &mut Map<String, Value>,
+    allowed: &Allowed,
+) -> Result<Vec<Upload>, Refused> {
+    let storage = |error: io::Error| Refused::Storage(error.to_string());
+    let mut failed = BTreeSet::new();
+    let raw = retry.input.document.get("raw") == Some(&Value::Bool(true));
+    if raw {
+        return Err(Refused::Conflict(format!(
+            "job {} ran with --raw; its records do not show which lines failed",
+            retry.of
+        )));
+    }
+    each_failed(retry, |seen| {
+        failed.insert(seen.id);
+        Ok(())
+    })
+    .map_err(storage)?;
+    if failed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let output = incoming.join(RECORDS);
+    let plan =
+        cli::job(&retry.input.document, &retry.input.uploads, &output, allowed).map_err(Refused::Conflict)?;
+    let path = incoming.join("failed");
+    copy_lines(&plan, &failed, &path)?;
+    document.shift_remove("input");
+    Ok(vec![Upload { path, name: "failed.jsonl".to_owned() }])
+}
+
+fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Refused> {
+    let storage = |error: io::Error| Refused::Storage(error.to_string());
+    let mut out = BufWriter::new(File::create(path).map_err(storage)?);
+    let mut source = kinds::of(&plan.work).targets(plan, Spooled::default());
+    let mut items = Vec::with_capacity(BATCH);
+    loop {
+        items.clear();
+        let more = source
+            .next_batch(&mut items, BATCH)
+            .map_err(|error| Refused::Conflict(format!("cannot read the inputs again: {error}")))?;
+        for item in &items {
+            for (id, line) in (item.id..).zip(item.input.split(|byte| *byte == b'\n')) {
+                if id < item.id + item.inputs && failed.contains(&id) {
+                    out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(storage)?;
+                }
+            }
+        }
+        if !more {
+            return out.flush().map_err(storage);
+        }
+    }
+}
+
+/// Calls `take` with each record of the job that has an error.
+fn each_failed(retry: &Retry, mut take: impl FnMut(FailedRecord) -> io::Result<()>) -> io::Result<()> {
+    let file = match File::open(&retry.records) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut lines = BufReader::with_capacity(1 << 20, file.take(retry.committed));
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        if let Ok(seen) = serde_json::from_slice::<FailedRecord>(&line)
+            && seen.error.is_some()
+        {
+            take(seen)?;
+        }
+        line.clear();
+    }
+    Ok(())
+}

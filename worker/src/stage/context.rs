@@ -1,0 +1,232 @@
+//! What all stages have around them: the black box, the clock, and the encoder that makes records of what they found.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::black_box::{BlackBox, Phase};
+use shared::clock;
+use shared::encoder::{Begun, Encoder};
+use shared::framed;
+use shared::job::JobSpec;
+use shared::kept::Kept;
+use shared::protocol::{Outcome, Target, Verdict};
+use shared::record::{ErrorKind, Fields, Record, RecordError};
+use shared::select;
+use url::Url;
+
+use super::fetch::recording::Recording;
+use super::findings::{Findings, Product};
+use super::warc;
+use crate::Hook;
+use crate::shortage::Shortages;
+
+/// Largest record, encoded, in bytes. Values are limited before that, but a control character of one
+/// byte takes six in JSON, and a message has an end.
+const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// What a worker's stages share.
+pub(crate) struct Context {
+    pub(crate) black_box: Arc<BlackBox>,
+    encoder: Encoder,
+    /// Whether the records of targets that succeeded go on to the user's program.
+    goes_on: bool,
+    names: Vec<String>,
+    slot: u32,
+    job_started_us: u64,
+    shortages: Shortages,
+    hook: Option<Hook>,
+}
+
+/// How a target ended.
+pub(crate) struct Computed {
+    pub(crate) outcome: Outcome,
+    /// What the record needs besides its line, if it goes on to the user's program.
+    pub(crate) begun: Option<Begun>,
+}
+
+impl Computed {
+    /// The time that the target was computed on.
+    pub(super) const fn computing(&self) -> Duration {
+        Duration::from_micros(self.outcome.cpu_us)
+    }
+}
+
+/// A target whose waiting is over.
+pub(super) struct Waited<'a> {
+    pub(super) target: &'a Target,
+    /// When its attempt began.
+    pub(super) started_us: u64,
+    /// When its computation began.
+    pub(super) begun_us: u64,
+    /// Whether it is a URL, and not a path.
+    pub(super) is_url: bool,
+    /// What was sent and received.
+    pub(super) recording: &'a Recording,
+}
+
+impl Context {
+    pub(crate) fn new(
+        job: &JobSpec,
+        black_box: Arc<BlackBox>,
+        shortages: Shortages,
+        hook: Option<Hook>,
+    ) -> Self {
+        Self {
+            black_box,
+            encoder: Encoder::new(&job.encoding),
+            goes_on: job.then.is_some(),
+            names: select::names(&job.fields, job.each.as_ref(), &job.presets),
+            slot: job.slot,
+            job_started_us: job.started_us,
+            shortages,
+            hook,
+        }
+    }
+
+    /// Why this worker cannot go on, if it cannot: the machine has no more of something that it needs. What it did
+    /// last makes no record then.
+    pub(crate) fn hopeless(&self) -> Option<&str> {
+        self.shortages.hopeless()
+    }
+
+    /// A recording for one target, which records if there is an archive to write.
+    pub(super) fn recording(&self) -> Recording {
+        Recording::new(self.encoder.archives())
+    }
+
+    /// Enters a phase with a target, for the first time. Returns the time.
+    pub(super) fn enter(&self, target: &Target, phase: Phase) -> u64 {
+        self.enter_as(target, phase, &target.input)
+    }
+
+    /// The same; `input` is what the hook is told.
+    pub(super) fn enter_as(&self, target: &Target, phase: Phase, input: &[u8]) -> u64 {
+        let now_us = clock::monotonic_us();
+        self.black_box.enter(target.id, phase, now_us);
+        run_hook(self.hook, phase, input);
+        now_us
+    }
+
+    /// The hook, for a phase that is entered many times.
+    pub(super) const fn hook(&self) -> Option<Hook> {
+        self.hook
+    }
+
+    /// Ends the work on a target: appends its record to `out`, unless it is to be tried again.
+    pub(super) fn conclude(
+        &self,
+        waited: &Waited<'_>,
+        mut findings: Findings,
+        out: &mut Vec<u8>,
+    ) -> Computed {
+        let target = waited.target;
+        let ended_us = clock::monotonic_us();
+        let elapsed_us = ended_us.saturating_sub(waited.started_us);
+        let mut verdict = findings.verdict(target);
+        let (before, mut begun) = (out.len(), None);
+        if !matches!(verdict, Verdict::Retry { .. }) {
+            self.black_box.enter(target.id, Phase::Encode, ended_us);
+            begun = self.write(waited, &findings, elapsed_us, waited.recording, out);
+            let bytes = out.len() - before;
+            if bytes > RECORD_BYTES_MAX {
+                out.truncate(before);
+                let message =
+                    format!("the record came to {bytes} bytes, above the limit of {RECORD_BYTES_MAX}");
+                findings.product = Product::problem(ErrorKind::TooLarge, message);
+                verdict = findings.verdict(target);
+                begun = self.write(waited, &findings, elapsed_us, &Recording::new(false), out);
+            }
+        }
+        self.black_box.leave();
+        let outcome = Outcome {
+            id: target.id,
+            verdict,
+            bytes: findings.bytes.unwrap_or(0),
+            started_us: waited.started_us.saturating_sub(self.job_started_us),
+            elapsed_us,
+            cpu_us: clock::monotonic_us().saturating_sub(waited.begun_us),
+            endings: None,
+            reply: waited.recording.reply(),
+            line_bytes: (out.len() - before) as u64,
+        };
+        Computed { outcome, begun }
+    }
+
+    /// Ends the work on a target that makes no record, but `line_bytes` of something else.
+    pub(super) fn conclude_without_record(
+        &self,
+        target: &Target,
+        started_us: u64,
+        bytes: u64,
+        line_bytes: usize,
+    ) -> Computed {
+        self.black_box.leave();
+        let elapsed_us = clock::monotonic_us().saturating_sub(started_us);
+        let outcome = Outcome {
+            id: target.id,
+            verdict: Verdict::Ok,
+            bytes,
+            started_us: started_us.saturating_sub(self.job_started_us),
+            elapsed_us,
+            cpu_us: elapsed_us,
+            endings: None,
+            reply: None,
+            line_bytes: line_bytes as u64,
+        };
+        Computed { outcome, begun: None }
+    }
+
+    fn write(
+        &self,
+        waited: &Waited<'_>,
+        findings: &Findings,
+        elapsed_us: u64,
+        recording: &Recording,
+        out: &mut Vec<u8>,
+    ) -> Option<Begun> {
+        let target = waited.target;
+        let (fields, error) = match &findings.product {
+            Product::Fields(values) => (Some(Fields { names: &self.names, values }), None),
+            Product::Problem(problem) => {
+                (None, Some(RecordError { kind: problem.kind, message: &problem.message, evidence: None }))
+            }
+            Product::Listing(listing) => {
+                framed::push(listing, out);
+                return None;
+            }
+        };
+        let input = String::from_utf8_lossy(&target.input);
+        let record = Record {
+            id: target.id,
+            url: waited.is_url.then_some(&*input),
+            path: (!waited.is_url).then_some(&*input),
+            keep: Kept(&target.kept),
+            final_url: findings.final_url.as_ref().map(Url::as_str),
+            status: findings.status,
+            attempts: Some(target.attempt),
+            worker: Some(self.slot),
+            elapsed_us: Some(elapsed_us),
+            // How much of a failed body arrived depends on how the network cut it; records do not.
+            bytes: findings.bytes.filter(|_| error.is_none()),
+            charset: findings.charset,
+            fields,
+            value: None,
+            error,
+        };
+        if self.goes_on && error.is_none() {
+            return Some(self.encoder.begin(&record, out));
+        }
+        let archive = self.encoder.archive();
+        let exchange =
+            archive.map(|mut writer| warc::write_exchanges(&mut writer, target.id, recording, out));
+        self.encoder.write(&record, exchange, out);
+        None
+    }
+}
+
+/// Tells the hook which input enters which phase.
+pub(super) fn run_hook(hook: Option<Hook>, phase: Phase, input: &[u8]) {
+    if let Some(hook) = hook {
+        hook(phase, input);
+    }
+}

@@ -1,0 +1,132 @@
+//! The current hop of an exchange, and how failures there are reported.
+
+use http::HeaderMap;
+use shared::clock;
+use shared::record::ErrorKind;
+use url::Url;
+
+use super::body::Body;
+use super::fault::{Fault, human};
+use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
+use super::retry_after::retry_after;
+use super::rules::Rules;
+use super::{Failure, target};
+use crate::stage::decode::DecodeError;
+
+/// The current hop of an exchange.
+pub(super) struct CurrentHop<'a> {
+    pub(super) rules: &'a Rules,
+    /// Includes credentials and fragment.
+    pub(super) url: Url,
+    /// Status of this hop, once its head has arrived.
+    pub(super) status: Option<u16>,
+}
+
+impl CurrentHop<'_> {
+    /// Reports an input that is not a URL.
+    pub(super) fn nowhere(message: String) -> Box<Failure> {
+        Box::new(Failure {
+            kind: ErrorKind::InvalidUrl,
+            message,
+            final_url: None,
+            status: None,
+            bytes: 0,
+            may_pass: false,
+            retry_after: None,
+        })
+    }
+
+    pub(super) fn failure(&self, kind: ErrorKind, message: String, may_pass: bool) -> Box<Failure> {
+        Box::new(Failure {
+            kind,
+            message,
+            final_url: Some(target::public(self.url.clone())),
+            status: self.status,
+            bytes: 0,
+            may_pass,
+            retry_after: None,
+        })
+    }
+
+    /// Reports a status of 400 or above.
+    pub(super) fn refused(&self, status: http::StatusCode, headers: &HeaderMap) -> Box<Failure> {
+        let code = status.as_u16();
+        let message = match status.canonical_reason() {
+            Some(reason) => format!("{code} {reason}"),
+            None => code.to_string(),
+        };
+        let may_pass = matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504);
+        let mut failure = self.failure(ErrorKind::HttpStatus, message, may_pass);
+        failure.retry_after = retry_after(headers, clock::wall);
+        failure
+    }
+
+    /// Reports a body that cannot be accepted.
+    pub(super) fn undecodable(&self, error: &DecodeError, received: u64) -> Box<Failure> {
+        let mut failure = if *error == DecodeError::TooLarge {
+            let message = format!("body over the limit of {} bytes", self.rules.body_bytes_max);
+            self.failure(ErrorKind::TooLarge, message, false)
+        } else {
+            self.failure(ErrorKind::Decode, error.to_string(), false)
+        };
+        failure.bytes = received;
+        failure
+    }
+
+    /// Reports a fault of the connection. `body` is the body that it interrupted, if any.
+    pub(super) fn explain(&self, fault: &Fault, body: Option<&Body>) -> Box<Failure> {
+        let (kind, message, may_pass) = match fault {
+            Fault::Dns { message, may_pass } => (ErrorKind::Dns, message.clone(), *may_pass),
+            // Reported only when the whole run is given up.
+            Fault::Shortage(shortage) => (ErrorKind::Connect, shortage.to_string(), true),
+            Fault::AddressDenied(message) => (ErrorKind::AddressDenied, message.clone(), false),
+            Fault::Connect(message) => (ErrorKind::Connect, message.clone(), true),
+            Fault::ConnectTimeout => (
+                ErrorKind::Timeout,
+                format!("not connected within {}", human(self.rules.connect_timeout)),
+                true,
+            ),
+            Fault::Tls { message, may_pass } => (ErrorKind::Tls, message.clone(), *may_pass),
+            Fault::Timeout => (ErrorKind::Timeout, self.late(body), true),
+            Fault::Stale | Fault::Closed => (ErrorKind::Protocol, cut_short(body), true),
+            Fault::Http1Required => {
+                let message = "the server requires HTTP/1.1, but rejects it".to_owned();
+                (ErrorKind::Protocol, message, false)
+            }
+            Fault::Head => (ErrorKind::Protocol, "malformed response head".to_owned(), false),
+            Fault::HeadTooLarge => {
+                let message = format!(
+                    "response head over the limit of {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} headers"
+                );
+                (ErrorKind::Protocol, message, false)
+            }
+            Fault::Chunk => (ErrorKind::Protocol, "malformed chunk in the body".to_owned(), false),
+            Fault::Unsupported(message) => (ErrorKind::Protocol, message.clone(), false),
+            Fault::Protocol(message) => (ErrorKind::Protocol, message.clone(), true),
+            Fault::Url(message) => (ErrorKind::InvalidUrl, message.clone(), false),
+        };
+        let mut failure = self.failure(kind, message, may_pass);
+        failure.bytes = body.map_or(0, |body| body.received);
+        failure
+    }
+
+    fn late(&self, body: Option<&Body>) -> String {
+        let within = human(self.rules.timeout);
+        match body {
+            None => format!("no response head within {within}"),
+            Some(body) => {
+                format!("no complete response within {within}: {} bytes of the body so far", body.received)
+            }
+        }
+    }
+}
+
+fn cut_short(body: Option<&Body>) -> String {
+    match body {
+        None => "connection closed before the response".to_owned(),
+        Some(Body { received, length: None, .. }) => format!("connection closed after {received} body bytes"),
+        Some(Body { received, length: Some(length), .. }) => {
+            format!("connection closed after {received} of {length} body bytes")
+        }
+    }
+}

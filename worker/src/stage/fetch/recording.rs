@@ -1,0 +1,189 @@
+//! Records requests and responses for a web archive: the heads and bodies of every hop, before decoding. Filled by
+//! [`super::exchange`], read by [`crate::stage::warc`]. When it is off, only the last answer's [`Reply`] is kept.
+//!
+//! It holds no more than the exchange reads: a body up to its limit, and up to 64 KiB of the body of a redirect or
+//! an error.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, Request, Version};
+use shared::clock;
+use shared::protocol::Reply;
+use url::Url;
+
+use super::body::announced;
+use super::is_refusal;
+
+/// Secrets, which are left out because archives are passed on to others.
+const SECRETS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+
+/// Archived name of `Transfer-Encoding`, which no longer describes the body as archived.
+const TRANSFER_ENCODING_RENAMED: &str = "x-archive-orig-transfer-encoding";
+
+/// The address that a response came from. A client puts it into the extensions of the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Why an archived body ends early: the values of `WARC-Truncated`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Truncated {
+    /// A size limit.
+    Length,
+    /// A time limit.
+    Time,
+    /// The connection ended.
+    Disconnect,
+    /// Any other reason.
+    Unspecified,
+}
+
+impl Truncated {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Length => "length",
+            Self::Time => "time",
+            Self::Disconnect => "disconnect",
+            Self::Unspecified => "unspecified",
+        }
+    }
+}
+
+/// One request, and its response once it arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hop {
+    /// Without credentials and fragment.
+    pub(crate) url: Url,
+    pub(crate) sent: SystemTime,
+    /// The request head. Requests have no body.
+    pub(crate) request: Vec<u8>,
+    pub(crate) response: Option<Response>,
+}
+
+/// One response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Response {
+    pub(crate) head: Vec<u8>,
+    /// The body as received, without the transfer framing.
+    pub(crate) body: Vec<u8>,
+    pub(crate) truncated: Option<Truncated>,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) is_http2: bool,
+    /// Headers of the response. They say whether the content is compressed.
+    pub(crate) headers: HeaderMap,
+}
+
+/// The recorded hops of one target.
+#[derive(Debug, Default)]
+pub(crate) struct Recording {
+    hops: Option<Vec<Hop>>,
+    /// What the answer to the last request says about the load of its server.
+    reply: Option<Reply>,
+}
+
+impl Recording {
+    /// Creates a recorder, which keeps no hops unless it is on.
+    pub(crate) fn new(on: bool) -> Self {
+        Self { hops: on.then(Vec::new), reply: None }
+    }
+
+    /// Returns the recorded hops.
+    pub(crate) fn hops(&self) -> &[Hop] {
+        self.hops.as_deref().unwrap_or_default()
+    }
+
+    /// How the server answered the last request; `None` if there was no answer.
+    pub(crate) const fn reply(&self) -> Option<Reply> {
+        self.reply
+    }
+
+    /// Records when the answer to the last request began: `first_byte` after it was sent over an open connection.
+    pub(super) fn answered(&mut self, status: u16, first_byte: Duration) {
+        let first_byte_us = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
+        self.reply = Some(Reply { first_byte_us, refused: is_refusal(status) });
+    }
+
+    /// Records a request to `url`.
+    pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
+        self.reply = None;
+        let Some(hops) = &mut self.hops else { return };
+        // The earlier attempt went to a dead connection, so this one replaces it.
+        hops.pop_if(|hop| hop.response.is_none());
+        let mut url = super::target::public(url.clone());
+        url.set_fragment(None);
+        hops.push(Hop { url, sent: clock::wall(), request: request_head(request), response: None });
+    }
+
+    /// Records a response head.
+    pub(super) fn head(&mut self, head: &Parts) {
+        let Some(hop) = self.hops.as_mut().and_then(|hops| hops.last_mut()) else { return };
+        hop.response = Some(Response {
+            head: response_head(head),
+            body: Vec::with_capacity(announced(&head.headers)),
+            truncated: None,
+            peer: head.extensions.get::<Peer>().map(|peer| peer.0),
+            is_http2: head.version == Version::HTTP_2,
+            headers: head.headers.clone(),
+        });
+    }
+
+    /// Records a piece of the response body.
+    pub(super) fn chunk(&mut self, chunk: &[u8]) {
+        if let Some(response) = self.response() {
+            response.body.extend_from_slice(chunk);
+        }
+    }
+
+    /// Notes that the rest of the body will not be recorded.
+    pub(super) fn cut(&mut self, why: Truncated) {
+        if let Some(response) = self.response() {
+            response.truncated.get_or_insert(why);
+        }
+    }
+
+    fn response(&mut self) -> Option<&mut Response> {
+        self.hops.as_mut()?.last_mut()?.response.as_mut()
+    }
+}
+
+fn request_head(request: &Request<()>) -> Vec<u8> {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut head = format!("{} {path} HTTP/1.1\r\n", request.method()).into_bytes();
+    if !request.headers().contains_key(HOST)
+        && let Some(authority) = uri.authority()
+    {
+        push(&mut head, HOST.as_str(), authority.as_str().as_bytes());
+    }
+    for (name, value) in request.headers() {
+        if !SECRETS.contains(name) {
+            push(&mut head, name.as_str(), value.as_bytes());
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+fn response_head(parts: &Parts) -> Vec<u8> {
+    let version = if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
+    let mut head = format!("{version} {} ", parts.status.as_str()).into_bytes();
+    // Use the standard reason phrase, because only one of the two clients passes on the server's.
+    head.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
+    head.extend_from_slice(b"\r\n");
+    for (name, value) in &parts.headers {
+        // The chunks are joined, and a reader that saw the original header would look for them.
+        let renamed = *name == TRANSFER_ENCODING;
+        push(&mut head, if renamed { TRANSFER_ENCODING_RENAMED } else { name.as_str() }, value.as_bytes());
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+fn push(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}

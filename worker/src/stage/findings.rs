@@ -1,0 +1,101 @@
+//! What is known of a target once everything is computed, and how that ends it.
+
+use std::time::Duration;
+
+use shared::protocol::{Target, Verdict};
+use shared::record::{ErrorKind, FieldValue};
+use shared::sitemap::Listing;
+use url::Url;
+
+use super::fetch::{Failure, Fetched, is_refusal};
+
+/// What a record is made from.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) final_url: Option<Url>,
+    pub(super) status: Option<u16>,
+    pub(super) bytes: Option<u64>,
+    pub(super) charset: Option<&'static str>,
+    pub(super) product: Product,
+}
+
+/// What became of a target.
+#[derive(Debug)]
+pub(super) enum Product {
+    /// The values of its fields.
+    Fields(Vec<FieldValue>),
+    /// What a sitemap lists; takes the place of the record.
+    Listing(Listing),
+    /// Nothing: why.
+    Problem(Problem),
+}
+
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) kind: ErrorKind,
+    pub(super) message: String,
+    /// Whether another attempt could end differently.
+    pub(super) may_pass: bool,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Default for Product {
+    fn default() -> Self {
+        Self::Fields(Vec::new())
+    }
+}
+
+impl Product {
+    /// A problem that another attempt would meet again.
+    pub(super) const fn problem(kind: ErrorKind, message: String) -> Self {
+        Self::Problem(Problem { kind, message, may_pass: false, retry_after: None })
+    }
+}
+
+impl Findings {
+    /// What was made of a response.
+    pub(super) fn of_response(fetched: Fetched, charset: Option<&'static str>, product: Product) -> Self {
+        Self {
+            final_url: Some(fetched.final_url),
+            status: Some(fetched.status),
+            bytes: Some(fetched.body.len() as u64),
+            charset,
+            product,
+        }
+    }
+
+    pub(super) fn verdict(&self, target: &Target) -> Verdict {
+        match &self.product {
+            Product::Fields(_) | Product::Listing(_) => Verdict::Ok,
+            Product::Problem(problem) if problem.may_pass && self.may_come_back(target) => Verdict::Retry {
+                kind: problem.kind,
+                after_ms: problem
+                    .retry_after
+                    .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            },
+            Product::Problem(problem) => Verdict::Failed(problem.kind),
+        }
+    }
+
+    /// Whether the supervisor takes the target back after a failure that may be temporary.
+    fn may_come_back(&self, target: &Target) -> bool {
+        target.may_retry || target.may_defer && self.status.is_some_and(is_refusal)
+    }
+}
+
+impl From<Failure> for Findings {
+    fn from(failure: Failure) -> Self {
+        Self {
+            final_url: failure.final_url,
+            status: failure.status,
+            bytes: Some(failure.bytes),
+            charset: None,
+            product: Product::Problem(Problem {
+                kind: failure.kind,
+                message: failure.message,
+                may_pass: failure.may_pass,
+                retry_after: failure.retry_after,
+            }),
+        }
+    }
+}

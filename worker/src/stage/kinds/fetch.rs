@@ -1,0 +1,69 @@
+//! `fetch`: a target is a URL. Its page is fetched, then its fields are extracted.
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use shared::job::{JobSpec, RecordEncoding};
+use shared::protocol::Target;
+
+use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
+use crate::stage::context::{Computed, Context};
+use crate::stage::fetch::{Fetched, blocking, event_loop};
+use crate::stage::findings::{Findings, Product};
+use crate::stage::media_type::MediaType;
+use crate::stage::{Blocking, Compute, Interleaved};
+use extract::{Extractor, Kind, Page};
+
+/// Fetches pages.
+pub(crate) struct Fetch<C> {
+    client: C,
+    extractor: Extractor,
+    parse_timeout: Duration,
+}
+
+impl<C: Client> Fetch<C> {
+    pub(crate) fn new(client: C, job: &JobSpec) -> anyhow::Result<Self> {
+        if let RecordEncoding::Warc(_) = job.encoding {
+            client.name_peers();
+        }
+        let extractor = Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?;
+        Ok(Self { client, extractor, parse_timeout: job.parse_timeout })
+    }
+
+    fn read(&self, fetched: Fetched) -> Findings {
+        let media_type = fetched.content_type.as_deref().and_then(MediaType::extract);
+        let media_type = media_type.as_ref();
+        let page = Page {
+            kind: Kind::of_content_type(media_type.map(|media_type| media_type.essence.as_str())),
+            content_type_charset: media_type.and_then(|media_type| media_type.charset.as_deref()),
+            url: Some(&fetched.final_url),
+            parse_timeout: self.parse_timeout,
+        };
+        let extracted = self.extractor.extract(page, &mut Cursor::new(fetched.body.as_slice()));
+        let (charset, product) = match extracted {
+            Ok(extracted) => (Some(extracted.charset), Product::Fields(extracted.values)),
+            Err(error) => (None, Product::problem(error.kind(), error.to_string())),
+        };
+        Findings::of_response(fetched, charset, product)
+    }
+}
+
+impl<C: Client> Compute for Fetch<C> {
+    type Answer = Response;
+
+    fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
+        conclude(&self.client, context, target, answer, out, |fetched| self.read(fetched))
+    }
+}
+
+impl Blocking for Fetch<blocking::Client> {
+    fn wait(&mut self, context: &Context, target: &Target) -> Response {
+        fetch(&mut self.client, context, target)
+    }
+}
+
+impl Interleaved for Fetch<event_loop::Client> {
+    async fn wait(&self, context: &Context, target: &Target) -> Response {
+        fetch_interleaved(&self.client, context, target).await
+    }
+}

@@ -1,0 +1,121 @@
+//! The response to a target, with either client: waits for it, and makes a record from it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::time::Duration;
+
+use shared::black_box::Phase;
+use shared::clock;
+use shared::protocol::Target;
+use shared::record::ErrorKind;
+
+use crate::stage::context::{Computed, Context, Waited, run_hook};
+use crate::stage::fetch::recording::Recording;
+use crate::stage::fetch::{Failure, Fetched, Outcome, blocking, event_loop};
+use crate::stage::findings::Findings;
+
+/// What came back for a target, before anything was computed from it.
+#[derive(Debug)]
+pub(crate) struct Response {
+    started_us: u64,
+    outcome: Outcome,
+    recording: Recording,
+}
+
+/// What a stage asks of its client besides responses.
+pub(crate) trait Client {
+    /// Notes the addresses of servers on the recording.
+    fn name_peers(&self);
+
+    /// Tells that this thread did nothing else for a while: timeouts stood still meanwhile.
+    fn add_stall(&self, busy: Duration);
+}
+
+impl Client for blocking::Client {
+    fn name_peers(&self) {
+        Self::name_peers(self);
+    }
+
+    fn add_stall(&self, _: Duration) {}
+}
+
+impl Client for event_loop::Client {
+    fn name_peers(&self) {
+        Self::name_peers(self);
+    }
+
+    fn add_stall(&self, busy: Duration) {
+        self.stall().add(busy);
+    }
+}
+
+/// Fetches a target on this thread.
+pub(super) fn fetch(client: &mut blocking::Client, context: &Context, target: &Target) -> Response {
+    let started_us = context.enter(target, Phase::Fetch);
+    let mut recording = context.recording();
+    let outcome = match std::str::from_utf8(&target.input) {
+        Ok(url) => client.fetch(url, &mut recording),
+        Err(_) => Err(not_utf8()),
+    };
+    Response { started_us, outcome, recording }
+}
+
+/// Fetches a target together with others. The black box names it each time that the work goes on, because a wait is
+/// also decompression, which can kill.
+pub(super) async fn fetch_interleaved(
+    client: &event_loop::Client,
+    context: &Context,
+    target: &Target,
+) -> Response {
+    let started_us = clock::monotonic_us();
+    let mut recording = context.recording();
+    let outcome = match std::str::from_utf8(&target.input) {
+        Err(_) => Err(not_utf8()),
+        Ok(url) => {
+            let mut work = pin!(client.fetch(url, &mut recording));
+            let mut hook = context.hook();
+            poll_fn(|poll| {
+                context.black_box.enter(target.id, Phase::Fetch, clock::monotonic_us());
+                run_hook(hook.take(), Phase::Fetch, &target.input);
+                let polled = work.as_mut().poll(poll);
+                context.black_box.leave();
+                polled
+            })
+            .await
+        }
+    };
+    Response { started_us, outcome, recording }
+}
+
+/// Makes a target's record from its response: `read` computes what a body comes to.
+pub(super) fn conclude(
+    client: &impl Client,
+    context: &Context,
+    target: &Target,
+    response: Response,
+    out: &mut Vec<u8>,
+    read: impl FnOnce(Fetched) -> Findings,
+) -> Computed {
+    let Response { started_us, outcome, recording } = response;
+    let begun_us = context.enter(target, Phase::Extract);
+    let findings = match outcome {
+        Ok(fetched) => read(fetched),
+        Err(failure) => Findings::from(*failure),
+    };
+    let waited = Waited { target, started_us, begun_us, is_url: true, recording: &recording };
+    let computed = context.conclude(&waited, findings, out);
+    client.add_stall(computed.computing());
+    computed
+}
+
+fn not_utf8() -> Box<Failure> {
+    Box::new(Failure {
+        kind: ErrorKind::InvalidUrl,
+        message: "not a URL: it is not UTF-8".to_owned(),
+        final_url: None,
+        status: None,
+        bytes: 0,
+        may_pass: false,
+        retry_after: None,
+    })
+}
