@@ -32,12 +32,6 @@ pub fn monotonic_us() -> u64 {
     })
 }
 
-/// Blocks this thread until `at`.
-#[expect(clippy::disallowed_methods, reason = "this is the clock module, and the caller waits for a time")]
-pub fn wait_until(at: Instant) {
-    std::thread::sleep(at.saturating_duration_since(now()));
-}
-
 /// Returns the CPU time this process has used so far, user and system together.
 #[must_use]
 pub fn process_cpu() -> Duration {

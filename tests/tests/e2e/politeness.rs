@@ -98,20 +98,6 @@ fn auto_limits_a_loopback_host_only_if_the_load_is_automatic() {
     }
 }
 
-/// The first three requests of each target are refused, which is more than the retries allow.
-#[test]
-fn a_refusal_costs_no_attempt() {
-    for mode in ["parallel", "both"] {
-        let origin = Origin::start();
-        // A host that has answered nothing yet may refuse the target for what it is.
-        let mut urls = counted(&origin, 1, 0.0);
-        urls.extend((0..2).map(|n| origin.url(&format!("/flaky/{n}?failures=3&status=429"))));
-        let run = fetch().args(["--mode", mode, "--retries", "1"]).urls(&urls).run().exits(0);
-        assert_eq!(run.records().len(), urls.len());
-        assert_eq!(origin.times_s("/flaky/").len(), 8, "{mode}: {run}");
-    }
-}
-
 #[test]
 fn without_retries_a_refusal_is_final() {
     let origin = Origin::start();

@@ -1,6 +1,8 @@
 //! One target at a time, on this thread, with blocking calls.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use shared::clock;
@@ -8,6 +10,15 @@ use shared::protocol::Target;
 
 use super::{Worker, start};
 use crate::stage::Blocking;
+
+/// Blocks this thread until `at`.
+fn wait_until(at: Instant) {
+    while let left = at.saturating_duration_since(clock::now())
+        && !left.is_zero()
+    {
+        thread::park_timeout(left);
+    }
+}
 
 /// Does `queue`, until the reader has dropped its end.
 pub(super) fn run(
@@ -25,7 +36,7 @@ pub(super) fn run(
         }
         worker.wait_for_room();
         if let Some(start) = start(&target) {
-            clock::wait_until(start);
+            wait_until(start);
         }
         line.clear();
         context.black_box.set_in_flight(1);

@@ -110,7 +110,7 @@ pub(super) struct Host {
     pub(super) lane: Lane,
     pub(super) place: HostPlace,
     pub(super) in_flight: u32,
-    /// Whether it has answered a request without refusing it.
+    /// Whether it has answered a request since it last refused one.
     pub(super) served: bool,
     /// The maximum at present; `u32::MAX` means no limit.
     pub(super) in_flight_max: u32,

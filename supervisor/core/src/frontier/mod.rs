@@ -245,7 +245,7 @@ impl Frontier {
         Some((host.take(now, start, interval)?, start))
     }
 
-    /// Whether this host has answered a request without refusing it.
+    /// Whether this host has answered a request since it last refused one.
     pub(crate) fn has_served(&self, host: HostId) -> bool {
         self.hosts.get(host).is_some_and(|host| host.served)
     }
@@ -269,7 +269,11 @@ impl Frontier {
             until
         };
         host.release();
-        host.served |= matches!(answer, Answer::Served { .. });
+        match answer {
+            Answer::Served { .. } => host.served = true,
+            Answer::Refused { .. } => host.served = false,
+            Answer::Unknown | Answer::Lost => {}
+        }
         host.paused_until = host.paused_until.max(until.unwrap_or(now));
     }
 

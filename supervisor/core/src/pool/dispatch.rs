@@ -26,7 +26,8 @@ impl Pool {
             {
                 self.frontier.give_back(now, rest, HostId::NONE);
             }
-            // Only a host that has answered can be one that is asked too fast. A user who wants no retries gets none.
+            // A host that has answered nothing since its last refusal may refuse this target for what it is. A user
+            // who wants no retries gets none.
             let may_defer = self.config.retries > 0 && self.frontier.has_served(host);
             let Some(live) = self.ledger.assign(id, slot.seat, host, may_defer) else { continue };
             let bytes = live.input.len() + live.kept.len() + TARGET_OVERHEAD_BYTES;
