@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::ErrorKind;
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +52,12 @@ pub struct Target {
     pub attempt: u32,
     /// Whether a failure that may be temporary (a timeout, a 503) comes back as [`Verdict::Retry`].
     pub may_retry: bool,
+    /// Whether a refusal ([`Reply::refused`]) comes back as [`Verdict::Retry`] even on the last attempt: the host is
+    /// asked more slowly, and the attempt is not counted.
+    pub may_defer: bool,
+    /// It must not start before this instant, in microseconds of `CLOCK_MONOTONIC`. Such targets come a little ahead
+    /// of time, so that their starts are evenly spaced. `None`: it may start at once.
+    pub not_before_us: Option<u64>,
     /// The URL, path or lines, byte for byte as given.
     #[serde(with = "serde_bytes")]
     pub input: Vec<u8>,
@@ -120,8 +126,20 @@ pub struct Outcome {
     pub cpu_us: u64,
     /// How its records ended, if the target was a block of lines or involved a program.
     pub endings: Option<Endings>,
+    /// How the server answered the last request; `None` if there was no answer.
+    pub reply: Option<Reply>,
     /// Length of its line in [`Batch::lines`]; 0 if there is none ([`Verdict::Retry`]).
     pub line_bytes: u64,
+}
+
+/// What an answer says about its server's load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Time from the end of the request to the first byte of the answer, in microseconds, on a connection that was
+    /// already open. It has no part of waiting in the worker. Saturates at 71 minutes.
+    pub first_byte_us: u32,
+    /// Whether the server refused: a 429, a 503, or a page that counts as blocked.
+    pub refused: bool,
 }
 
 /// How one attempt ended.

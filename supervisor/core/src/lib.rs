@@ -5,6 +5,7 @@
 //! | [`frontier`] | which target may start now: host budgets, rates, retries |
 //! | [`pool`] | which worker gets it, which target is blamed for a death, which worker is restarted or recycled |
 //! | [`gather`] | what is counted, and in which order records are written |
+//! | [`load`] | how many requests a host gets at once, and how fast |
 //! | [`auto`] | which mode fits a measured job |
 //!
 //! Every call is given the time and what happened. Nothing here reads a clock, opens a file or knows a process.
@@ -14,4 +15,5 @@
 pub mod auto;
 pub mod frontier;
 pub mod gather;
+pub mod load;
 pub mod pool;

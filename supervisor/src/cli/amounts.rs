@@ -9,13 +9,32 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Largest body. The limit exists because a page is held in memory while it is parsed.
 const BODY_BYTES_MAX: u64 = 4 << 30;
 
-/// Highest rate per host. Beyond it, the token bucket's ticks would be shorter than a system call.
+/// Highest rate per host. Beyond it, the time between two starts would be shorter than a system call.
 /// For no limit, the flag is left out.
 const RATE_PER_S_MAX: f64 = 1e6;
 
 /// A rate in requests per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct PerSecond(pub(super) f64);
+
+/// A range of delays. Both ends are the same if the delay is fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delay {
+    pub(super) least: Duration,
+    pub(super) most: Duration,
+}
+
+/// Parses `2s` or `1s..3s`.
+pub(super) fn delay(text: &str) -> Result<Delay, String> {
+    let Some((least, most)) = text.split_once("..") else {
+        return duration(text).map(|delay| Delay { least: delay, most: delay });
+    };
+    let (least, most) = (duration(least)?, duration(most)?);
+    if least > most {
+        return Err("give the shorter time first, such as 1s..3s".to_owned());
+    }
+    Ok(Delay { least, most })
+}
 
 /// Parses `30s`, `1m 30s`, `250ms`; a bare number is seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -25,7 +44,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     };
     match parsed {
         None => Err("give a time such as 30s, 500ms, 2m or 1.5 (seconds)".to_owned()),
-        Some(Duration::ZERO) => Err("a timeout of zero is not allowed; give at least 1ms".to_owned()),
+        Some(Duration::ZERO) => Err("a time of zero is not allowed; give at least 1ms".to_owned()),
         Some(time) if time > DURATION_MAX => Err("give at most 24h".to_owned()),
         Some(time) => Ok(time),
     }
@@ -141,6 +160,25 @@ mod tests {
                 ("30 parsecs", "give a time"),
                 ("2d", "at most 24h"),
                 ("1e9", "at most 24h"),
+            ],
+        );
+    }
+
+    #[test]
+    fn delays() {
+        let ms = Duration::from_millis;
+        check(
+            delay,
+            &[
+                ("2s", Delay { least: ms(2000), most: ms(2000) }),
+                ("0.5..1.5", Delay { least: ms(500), most: ms(1500) }),
+                ("100ms .. 1s", Delay { least: ms(100), most: ms(1000) }),
+            ],
+            &[
+                ("3s..1s", "shorter time first"),
+                ("1s..", "give a time"),
+                ("..", "give a time"),
+                ("0..1s", "1ms"),
             ],
         );
     }

@@ -104,14 +104,16 @@ pub(super) fn sandbox(flags: &PoolFlags) -> SandboxLevel {
 pub(super) fn politeness(network: Option<&NetworkFlags>) -> Politeness {
     match network {
         // A file has no host to spare, and reading it again gives the same result.
-        None => Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 0 },
+        None => Politeness { per_host: PerHost::Unlimited, rate_per_s: None, delay: None, retries: 0 },
         Some(flags) => Politeness {
             per_host: match flags.per_host {
                 Limit::Auto => PerHost::Auto,
+                Limit::AutoUpTo(n) => PerHost::AutoUpTo(n),
                 Limit::AtMost(n) => PerHost::Limit(n),
                 Limit::Unlimited => PerHost::Unlimited,
             },
             rate_per_s: flags.rate.map(|rate| rate.0),
+            delay: flags.delay.map(|delay| (delay.least, delay.most)),
             retries: flags.retries,
         },
     }

@@ -16,10 +16,11 @@ use crate::objects;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AutoOr(pub(super) Option<NonZeroU32>);
 
-/// `auto`, a number, or `unlimited`.
+/// `auto`, `auto:N`, a number, or `unlimited`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
     Auto,
+    AutoUpTo(NonZeroU32),
     AtMost(NonZeroU32),
     Unlimited,
 }
@@ -46,14 +47,18 @@ pub(super) fn auto_or(max: u32) -> impl Fn(&str) -> Result<AutoOr, String> + Clo
     }
 }
 
-/// Parses `auto`, `unlimited` or 1 to `max`.
+/// Parses `auto`, `unlimited`, or 1 to `max` with or without `auto:` before it.
 pub(super) fn limit(max: u32) -> impl Fn(&str) -> Result<Limit, String> + Clone + Send + Sync + 'static {
     move |text| match text {
         "auto" => Ok(Limit::Auto),
         "unlimited" => Ok(Limit::Unlimited),
-        number => count(number, max)
-            .map(Limit::AtMost)
-            .ok_or_else(|| format!("give auto, unlimited, or a whole number from 1 to {max}")),
+        other => match other.strip_prefix("auto:") {
+            Some(number) => count(number, max).map(Limit::AutoUpTo),
+            None => count(other, max).map(Limit::AtMost),
+        }
+        .ok_or_else(|| {
+            format!("give auto, auto:N, unlimited or N, where N is a whole number from 1 to {max}")
+        }),
     }
 }
 
@@ -211,8 +216,19 @@ pub(super) mod tests {
         );
         check(
             limit(64),
-            &[("auto", Limit::Auto), ("unlimited", Limit::Unlimited), ("8", Limit::AtMost(n(8)))],
-            &[("0", "unlimited"), ("none", "unlimited")],
+            &[
+                ("auto", Limit::Auto),
+                ("unlimited", Limit::Unlimited),
+                ("8", Limit::AtMost(n(8))),
+                ("auto:8", Limit::AutoUpTo(n(8))),
+            ],
+            &[
+                ("0", "unlimited"),
+                ("none", "unlimited"),
+                ("auto:", "auto:N"),
+                ("auto:0", "auto:N"),
+                ("auto:65", range),
+            ],
         );
         check(sample, &[("5", NonZeroU64::new(5).unwrap())], &[("0", "at least 1"), ("x", "at least 1")]);
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use shared::job::{Executor, SandboxLevel};
+use supervisor_core::frontier::FrontierConfig;
 use supervisor_core::pool::{Ahead, PoolConfig};
 
 use super::shape::Shape;
@@ -38,6 +39,16 @@ pub(super) fn readable(plan: &Plan) -> Option<Vec<OsString>> {
     let real = |path: PathBuf| fs::canonicalize(path).ok().filter(|real| is_allowed(real, &plan.within));
     let paths = kinds::of(&plan.work).readable(plan)?;
     Some(paths.into_iter().filter_map(real).map(PathBuf::into_os_string).collect())
+}
+
+/// Returns the limits per host.
+pub(super) fn frontier_config(plan: &Plan, shape: Shape) -> FrontierConfig {
+    FrontierConfig {
+        // A user who sets the mode or the concurrency gets that much on loopback.
+        adapts_loopback: plan.pool.mode.is_none() && plan.pool.concurrency.is_none(),
+        in_flight_max: shape.workers_max.saturating_mul(shape.concurrency),
+        ..FrontierConfig::from(&plan.politeness)
+    }
 }
 
 /// Returns the deadlines and limits of the pool.

@@ -6,12 +6,12 @@ use std::ffi::OsString;
 use shared::clock;
 use shared::job::{JobSpec, Mode, RecordEncoding, SandboxSpec};
 use supervisor_core::auto::{self, Measured};
-use supervisor_core::frontier::{Frontier, FrontierConfig, HostShares};
+use supervisor_core::frontier::{Frontier, HostShares};
 use supervisor_core::gather::{Gather, Ordered};
 use supervisor_core::pool::Pool;
 
 use super::clocks::Started;
-use super::limits::{pool_config, readable};
+use super::limits::{frontier_config, pool_config, readable};
 use super::shape::Shape;
 use super::{EngineError, RunContext};
 use crate::journal::{Gate, OutputError};
@@ -257,8 +257,9 @@ impl Job<'_> {
         let now = clock::now();
         let seed = clock::monotonic_us();
         let share = context.hosts.map(HostShares::share);
-        let frontier = Frontier::new(FrontierConfig::from(&self.plan.politeness), seed).sharing(share);
-        let pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed);
+        let frontier = Frontier::new(frontier_config(self.plan, shape), seed).sharing(share);
+        // Both clocks are read at one moment, so that workers keep the starts of a paced host.
+        let pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed).anchored(now, seed);
         let parts = RunParts {
             feed: &mut flow.feed,
             queue: flow.queue,

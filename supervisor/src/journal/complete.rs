@@ -75,6 +75,7 @@ impl Seen {
                 elapsed_us,
                 cpu_us: 0,
                 endings: None,
+                reply: None,
                 line_bytes: 0,
             },
         );

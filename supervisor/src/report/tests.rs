@@ -31,6 +31,7 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
                     elapsed_us: 9_871 + n % 100,
                     cpu_us: 117,
                     endings: None,
+                    reply: None,
                     line_bytes: 1,
                 },
             );

@@ -83,6 +83,7 @@ impl Runtime<'_> {
             elapsed_us: 0,
             cpu_us: 0,
             endings: None,
+            reply: None,
             line_bytes: 0,
         };
         self.parts.gather.record(0, &outcome);

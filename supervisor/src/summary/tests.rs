@@ -41,6 +41,7 @@ fn gather() -> Gather {
                 elapsed_us: 10_000 * (id + 1),
                 cpu_us: 100,
                 endings: None,
+                reply: None,
                 line_bytes: 9,
             },
         );

@@ -48,8 +48,18 @@ fn a_loopback_host_has_no_limit_unless_asked() {
     assert!(in_flight_max(&origin) > 30, "{} at once: {run}", in_flight_max(&origin));
 }
 
-/// A tenth of a second's worth may come at once, and a busy machine may bunch arrivals
-/// a little; over any longer stretch the rate holds.
+/// Checks that no stretch of the run has more requests than one per `interval_s`. A busy machine may bunch a few.
+fn check_pace(origin: &Origin, count: usize, interval_s: f64) {
+    let times = origin.times_s("/counted/");
+    assert_eq!(times.len(), count);
+    for window in [5, 10, 20, count - 1] {
+        for pair in times.windows(window + 1) {
+            let (gaps, took) = (f64::from(u32::try_from(window).unwrap()), pair[window] - pair[0]);
+            assert!(took >= gaps * interval_s - 0.1, "{gaps} gaps within {took} s: {times:?}");
+        }
+    }
+}
+
 #[test]
 fn the_rate_per_host_holds_over_all_workers() {
     for (mode, rate) in [("both", 20.0), ("parallel", 40.0)] {
@@ -57,17 +67,43 @@ fn the_rate_per_host_holds_over_all_workers() {
         let urls = counted(&origin, 40, 0.02);
         let flags = ["--mode", mode, "--workers", "3", "--rate"];
         let run = fetch().args(flags).arg(format!("{rate}/s")).urls(&urls).run().exits(0);
+        check_pace(&origin, urls.len(), 1.0 / rate);
         let times = origin.times_s("/counted/");
-        assert_eq!(times.len(), urls.len());
-        let burst = (rate / 10.0_f64).max(1.0);
-        for window in [10, 20, 39] {
-            for pair in times.windows(window + 1) {
-                let (count, took) = (f64::from(u32::try_from(window).unwrap()), pair[window] - pair[0]);
-                assert!(took >= (count - burst) / rate - 0.1, "{count} within {took} s: {run}");
-            }
-        }
         assert!(times[39] - times[0] < 39.0 / rate + 3.0, "slower than asked: {run}");
     }
+}
+
+#[test]
+fn a_delay_separates_the_starts_at_a_host() {
+    for (mode, delay, least_s, most_s) in
+        [("both", "40ms", 0.04, 0.04), ("parallel", "20ms..60ms", 0.02, 0.06)]
+    {
+        let origin = Origin::start();
+        let urls = counted(&origin, 30, 0.02);
+        let flags = ["--mode", mode, "--workers", "3", "--delay", delay];
+        let run = fetch().args(flags).urls(&urls).run().exits(0);
+        check_pace(&origin, urls.len(), least_s);
+        let times = origin.times_s("/counted/");
+        assert!(times[29] - times[0] < 29.0 * most_s + 3.0, "slower than asked: {run}");
+    }
+}
+
+#[test]
+fn auto_limits_a_loopback_host_only_if_the_load_is_automatic() {
+    for (flags, limit) in [(["--per-host", "auto:3"], 3), (["--per-host", "5"], 5)] {
+        let origin = Origin::start();
+        let urls = counted(&origin, 40, 0.05);
+        let run = fetch().args(flags).urls(&urls).run().exits(0);
+        assert_eq!(in_flight_max(&origin), limit, "{flags:?}: {run}");
+    }
+}
+
+#[test]
+fn without_retries_a_refusal_is_final() {
+    let origin = Origin::start();
+    let url = origin.url("/flaky/0?failures=1&status=429");
+    fetch().args(["--mode", "both", "--retries", "0"]).urls([url]).run().exits(3);
+    assert_eq!(origin.times_s("/flaky/").len(), 1);
 }
 
 #[test]

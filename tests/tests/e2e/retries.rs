@@ -63,7 +63,7 @@ fn retry_after_is_waited_for() {
 #[test]
 fn other_targets_do_not_wait_for_a_retry() {
     let origin = Origin::start();
-    let mut urls = vec![origin.url("/flaky/slow?failures=1&retry_after=2")];
+    let mut urls = vec![origin.url("/flaky/slow?failures=1&status=500&retry_after=2")];
     urls.extend((0..20).map(|n| origin.url(&format!("/counted/{n}"))));
     let run = fetch().args(["--mode", "sequential"]).urls(&urls).run().exits(0);
     let last = *origin.times_s("/counted/").last().unwrap();

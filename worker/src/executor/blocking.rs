@@ -1,12 +1,24 @@
 //! One target at a time, on this thread, with blocking calls.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
+use shared::clock;
 use shared::protocol::Target;
 
-use super::Worker;
+use super::{Worker, start};
 use crate::stage::Blocking;
+
+/// Blocks this thread until `at`.
+fn wait_until(at: Instant) {
+    while let left = at.saturating_duration_since(clock::now())
+        && !left.is_zero()
+    {
+        thread::park_timeout(left);
+    }
+}
 
 /// Does `queue`, until the reader has dropped its end.
 pub(super) fn run(
@@ -23,6 +35,9 @@ pub(super) fn run(
             continue;
         }
         worker.wait_for_room();
+        if let Some(start) = start(&target) {
+            wait_until(start);
+        }
         line.clear();
         context.black_box.set_in_flight(1);
         let answer = stage.wait(context, &target);

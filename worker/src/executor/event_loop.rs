@@ -12,8 +12,9 @@ use shared::protocol::Target;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::sleep_until;
 
-use super::Worker;
+use super::{Worker, start};
 use crate::stage::Interleaved;
 
 /// How often the loop shows that it turns. A hung loop is found by its absence.
@@ -80,6 +81,9 @@ async fn lane(lanes: Rc<Lanes<impl Interleaved>>) {
             continue;
         }
         worker.room().await;
+        if let Some(start) = start(&target) {
+            sleep_until(start.into()).await;
+        }
         lanes.count(1);
         let answer = stage.wait(context, &target).await;
         let mut line = lanes.line.borrow_mut();

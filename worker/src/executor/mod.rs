@@ -7,7 +7,9 @@ mod event_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
+use shared::clock;
 use shared::job::{Executor, JobSpec};
 use shared::protocol::{Target, ToWorker};
 
@@ -67,6 +69,12 @@ impl Worker {
         }
         self.outbox.close();
     }
+}
+
+/// Returns the instant before which the target must not start, unless it has passed.
+fn start(target: &Target) -> Option<Instant> {
+    let wait_us = target.not_before_us?.checked_sub(clock::monotonic_us())?;
+    Some(clock::now() + Duration::from_micros(wait_us))
 }
 
 /// What the reader thread hands on.

@@ -146,6 +146,7 @@ impl Context {
             elapsed_us,
             cpu_us: clock::monotonic_us().saturating_sub(waited.begun_us),
             endings: None,
+            reply: waited.recording.reply(),
             line_bytes: (out.len() - before) as u64,
         };
         Computed { outcome, begun }
@@ -169,6 +170,7 @@ impl Context {
             elapsed_us,
             cpu_us: elapsed_us,
             endings: None,
+            reply: None,
             line_bytes: line_bytes as u64,
         };
         Computed { outcome, begun: None }

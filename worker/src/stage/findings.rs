@@ -7,7 +7,7 @@ use shared::record::{ErrorKind, FieldValue};
 use shared::sitemap::Listing;
 use url::Url;
 
-use super::fetch::{Failure, Fetched};
+use super::fetch::{Failure, Fetched, is_refusal};
 
 /// What a record is made from.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ impl Findings {
     pub(super) fn verdict(&self, target: &Target) -> Verdict {
         match &self.product {
             Product::Fields(_) | Product::Listing(_) => Verdict::Ok,
-            Product::Problem(problem) if problem.may_pass && target.may_retry => Verdict::Retry {
+            Product::Problem(problem) if problem.may_pass && self.may_come_back(target) => Verdict::Retry {
                 kind: problem.kind,
                 after_ms: problem
                     .retry_after
@@ -75,6 +75,11 @@ impl Findings {
             },
             Product::Problem(problem) => Verdict::Failed(problem.kind),
         }
+    }
+
+    /// Whether the supervisor takes the target back after a failure that may be temporary.
+    fn may_come_back(&self, target: &Target) -> bool {
+        target.may_retry || target.may_defer && self.status.is_some_and(is_refusal)
     }
 }
 

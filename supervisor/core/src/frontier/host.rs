@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use super::rate::{Bucket, Rate};
+use super::control::{Control, Gate};
+use super::rate::NextStart;
 
 /// The host of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostRef<'a> {
     /// Name or address, as normalised by the URL parser.
     pub name: &'a str,
-    /// Whether it is a loopback address, which `PerHost::Auto` does not limit.
+    /// Whether it is a loopback address: the user's own machine.
     pub loopback: bool,
 }
 
@@ -32,6 +33,8 @@ pub struct HostSnapshot {
     pub in_flight_max: Option<u32>,
     /// Targets that wait for it.
     pub waiting: usize,
+    /// Time between two starts; `None` while the host has refused nothing.
+    pub interval: Option<Duration>,
     /// Remaining time of the pause that the host asked for.
     pub paused: Option<Duration>,
 }
@@ -106,26 +109,36 @@ pub(super) struct Host {
     name: Arc<str>,
     pub(super) lane: Lane,
     pub(super) place: HostPlace,
-    in_flight: u32,
-    in_flight_max: u32,
-    /// No target starts before this instant: the latest `Retry-After`.
+    pub(super) in_flight: u32,
+    /// Whether it has answered a request since it last refused one.
+    pub(super) served: bool,
+    /// The maximum at present; `u32::MAX` means no limit.
+    pub(super) in_flight_max: u32,
+    pub(super) gate: Gate,
+    /// What this run has learned. Unused where runs share what they learn.
+    pub(super) control: Control,
+    /// No target starts before this instant: the latest `Retry-After`, or the pause after a refusal.
     pub(super) paused_until: Instant,
     /// No target starts before this instant: other runs use the host's whole budget.
     pub(super) refused_until: Instant,
-    bucket: Bucket,
+    next_start: NextStart,
 }
 
 impl Host {
-    pub(super) fn new(name: Arc<str>, in_flight_max: u32, now: Instant) -> Self {
+    pub(super) fn new(name: Arc<str>, gate: Gate, now: Instant) -> Self {
+        let mut control = Control::default();
         Self {
             name,
             lane: Lane::default(),
             place: HostPlace::Waiting,
             in_flight: 0,
-            in_flight_max,
+            served: false,
+            in_flight_max: control.in_flight_max(now, gate),
+            gate,
+            control,
             paused_until: now,
             refused_until: now,
-            bucket: Bucket::full(now),
+            next_start: NextStart::at_once(now),
         }
     }
 
@@ -133,18 +146,14 @@ impl Host {
         &self.name
     }
 
-    /// Maximum requests in flight; `None` means no limit.
-    pub(super) fn in_flight_max(&self) -> Option<u32> {
-        (self.in_flight_max < u32::MAX).then_some(self.in_flight_max)
-    }
-
     /// Returns its state at `now`.
     pub(super) fn look(&self, now: Instant) -> HostSnapshot {
         HostSnapshot {
             name: Arc::clone(&self.name),
             in_flight: self.in_flight,
-            in_flight_max: self.in_flight_max(),
+            in_flight_max: (self.in_flight_max < u32::MAX).then_some(self.in_flight_max),
             waiting: self.lane.len(),
+            interval: Some(self.control.interval(now)).filter(|interval| *interval > Duration::ZERO),
             paused: (self.paused_until > now).then(|| self.paused_until - now),
         }
     }
@@ -154,22 +163,27 @@ impl Host {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Starts the next target if one may start now.
-    pub(super) fn start(&mut self, now: Instant, rate: Option<&Rate>) -> Option<u64> {
-        if self.belongs(now, rate) != HostPlace::Ring {
-            return None;
-        }
+    /// When the next target may start, as far as its spacing is concerned.
+    pub(super) fn next_start(&self, now: Instant) -> Instant {
+        self.next_start.at().max(now)
+    }
+
+    /// Takes the next target, which starts at `start`. Nothing else starts for `interval` after that.
+    pub(super) fn take(&mut self, now: Instant, start: Instant, interval: Duration) -> Option<u64> {
         let taken = self.lane.take(now)?;
+        self.control.on_start(start, self.in_flight);
         self.in_flight += 1;
-        if let Some(rate) = rate {
-            self.bucket.take(now, rate);
+        let interval = interval.max(self.control.interval(start));
+        if interval > Duration::ZERO {
+            self.next_start.take(start, interval);
         }
         Some(taken)
     }
 
-    pub(super) fn belongs(&self, now: Instant, rate: Option<&Rate>) -> HostPlace {
+    pub(super) fn belongs(&self, now: Instant) -> HostPlace {
         let Some(opens_at) = self.lane.opens_at(now) else {
-            let fades_at = self.paused_until.max(self.bucket.full_at());
+            let learned = self.control.fades_at().unwrap_or(now);
+            let fades_at = self.paused_until.max(self.next_start.at()).max(learned);
             return match self.in_flight {
                 0 if fades_at <= now => HostPlace::Forgotten,
                 0 => HostPlace::Fading(fades_at),
@@ -179,8 +193,8 @@ impl Host {
         if self.in_flight >= self.in_flight_max {
             return HostPlace::Waiting;
         }
-        let token_at = rate.map_or(now, |rate| self.bucket.next_at(now, rate));
-        let at = opens_at.max(self.paused_until).max(self.refused_until).max(token_at);
+        let ready_at = self.next_start.ready_at(now);
+        let at = opens_at.max(self.paused_until).max(self.refused_until).max(ready_at);
         if at <= now { HostPlace::Ring } else { HostPlace::Timed(at) }
     }
 }
@@ -201,6 +215,10 @@ impl Hosts {
     #[inline]
     pub(super) fn get_mut(&mut self, id: HostId) -> Option<&mut Host> {
         self.seats.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    pub(super) fn get(&self, id: HostId) -> Option<&Host> {
+        self.seats.get(id.0 as usize)?.as_ref()
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Host> {

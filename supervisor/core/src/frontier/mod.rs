@@ -8,6 +8,7 @@
 //! each [`Frontier::retry`] or [`Frontier::give_back`].
 
 mod backoff;
+mod control;
 mod host;
 mod politeness;
 mod rate;
@@ -21,16 +22,26 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use backoff::BackoffConfig;
+pub use control::Answer;
 pub use host::{HostId, HostRef, HostSnapshot};
+pub use politeness::{PerHost, Politeness};
+pub use rate::LEAD;
 pub use shares::{HostShare, HostShares};
 
+use control::Gate;
 use host::{Host, HostPlace, Hosts, Lane};
-pub use politeness::{PerHost, Politeness};
 use rate::Rate;
+use shares::Ask;
 
-/// Default maximum of requests in flight to one network host. It is a little above the six
-/// connections that a browser opens, which servers are built to accept from one client.
-const NETWORK_IN_FLIGHT_MAX: u32 = 8;
+use crate::load::limit::Range;
+
+/// Requests in flight to one network host under `PerHost::Auto`: at first, which is less than the six connections
+/// that a browser opens, and at most.
+const NETWORK: Range = Range { start: 4, max: 16 };
+
+/// Requests in flight to a loopback address under `PerHost::Auto`: at first, and at most unless the machine allows
+/// less. A loopback address has 28,000 ephemeral ports by default.
+const LOOPBACK: Range = Range { start: 64, max: 16_384 };
 
 /// Limits per host.
 #[derive(Debug, Clone)]
@@ -39,6 +50,13 @@ pub struct FrontierConfig {
     pub per_host: PerHost,
     /// Starts per second and host, above 0. Retries count as starts. `None` means no limit.
     pub rate_per_s: Option<f64>,
+    /// Least and most time between two starts at one host, drawn anew each time; instead of a rate.
+    pub delay: Option<(Duration, Duration)>,
+    /// Whether `PerHost::Auto` also adapts for loopback addresses. Otherwise they have no limit: a user who sets the
+    /// concurrency gets that much.
+    pub adapts_loopback: bool,
+    /// Requests in flight that this machine can hold (descriptors, ports, memory).
+    pub in_flight_max: u32,
     /// How long a failed target waits.
     pub backoff: BackoffConfig,
     /// Longest `Retry-After` that is honoured in full; a longer one is shortened to this.
@@ -50,12 +68,51 @@ impl From<&Politeness> for FrontierConfig {
         Self {
             per_host: politeness.per_host,
             rate_per_s: politeness.rate_per_s,
+            delay: politeness.delay,
+            adapts_loopback: false,
+            in_flight_max: u32::MAX,
             backoff: BackoffConfig::default(),
             // Long enough for the usual `Retry-After: 60` and for servers that count to the full
             // minute. Short enough that one host that says "tomorrow" does not delay the run.
             retry_after_max: Duration::from_secs(120),
         }
     }
+}
+
+impl FrontierConfig {
+    fn rate(&self) -> Option<Rate> {
+        match (self.delay, self.rate_per_s) {
+            (Some((least, most)), _) => Some(Rate::between(least, most)),
+            (None, rate) => rate.map(Rate::new),
+        }
+    }
+
+    fn gate(&self, host: HostRef<'_>) -> Gate {
+        let within = |range: Range| {
+            let max = range.max.min(self.in_flight_max).max(1);
+            Gate::Adaptive(Range { start: range.start.min(max), max })
+        };
+        match self.per_host {
+            PerHost::Auto if host.loopback && !self.adapts_loopback => Gate::Fixed(u32::MAX),
+            PerHost::Auto if host.loopback => within(LOOPBACK),
+            PerHost::Auto => within(NETWORK),
+            PerHost::AutoUpTo(max) if host.loopback => within(Range { max: max.get(), ..LOOPBACK }),
+            PerHost::AutoUpTo(max) => within(Range { max: max.get(), ..NETWORK }),
+            PerHost::Limit(limit) => Gate::Fixed(limit.get()),
+            PerHost::Unlimited => Gate::Fixed(u32::MAX),
+        }
+    }
+}
+
+/// A target that may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The target.
+    pub id: u64,
+    /// Its host.
+    pub host: HostId,
+    /// It must not start before this instant, which is at most [`LEAD`] ahead. `None`: it may start at once.
+    pub not_before: Option<Instant>,
 }
 
 /// Targets not yet handed out, with their hosts' budgets.
@@ -90,7 +147,7 @@ impl Frontier {
     #[must_use]
     pub fn new(config: FrontierConfig, seed: u64) -> Self {
         Self {
-            rate: config.rate_per_s.map(Rate::new),
+            rate: config.rate(),
             config,
             rng: fastrand::Rng::with_seed(seed),
             hostless: Lane::default(),
@@ -123,6 +180,12 @@ impl Frontier {
         busy
     }
 
+    /// Returns the state of one host.
+    #[cfg(test)]
+    pub(crate) fn look(&self, now: Instant, name: &str) -> Option<HostSnapshot> {
+        Some(self.hosts.get(self.hosts.find(name)?)?.look(now))
+    }
+
     /// Adds a fresh target. A target without a host has no limit.
     pub fn push(&mut self, now: Instant, id: u64, host: Option<HostRef<'_>>) {
         self.pending += 1;
@@ -137,46 +200,81 @@ impl Frontier {
         self.settle(now, host);
     }
 
-    /// Returns the next target that may start now. It holds a permit of its host and has used a
-    /// token of its rate.
-    pub fn pop(&mut self, now: Instant) -> Option<(u64, HostId)> {
-        if let Some(taken) = self.hostless.take(now) {
+    /// Returns the next target that may start now or within [`LEAD`]. It holds a permit of its host, and no other
+    /// target of the host gets the same start.
+    pub fn pop(&mut self, now: Instant) -> Option<Start> {
+        if let Some(id) = self.hostless.take(now) {
             self.pending -= 1;
-            return Some((taken, HostId::NONE));
+            return Some(Start { id, host: HostId::NONE, not_before: None });
         }
         self.wake(now);
-        while let Some(id) = self.ring.pop_front() {
-            let Some(host) = self.hosts.get_mut(id) else {
-                continue;
-            };
-            host.place = HostPlace::Waiting;
-            // Ask for the shared permit last: if another check failed afterwards, the permit would
-            // have to be returned.
-            if let Some(share) = &self.share
-                && host.belongs(now, self.rate.as_ref()) == HostPlace::Ring
-                && let Err(until) = share.take(now, host.name(), host.in_flight_max(), self.rate.as_ref())
-            {
-                host.refused_until = until;
-                self.settle(now, id);
-                continue;
-            }
-            let taken = host.start(now, self.rate.as_ref());
-            self.settle(now, id);
-            if let Some(taken) = taken {
+        while let Some(host) = self.ring.pop_front() {
+            let taken = self.take_from(now, host);
+            self.settle(now, host);
+            if let Some((id, start)) = taken {
                 self.pending -= 1;
-                return Some((taken, id));
+                return Some(Start { id, host, not_before: Some(start).filter(|start| *start > now) });
             }
         }
         None
     }
 
-    /// Settles a popped target: it is finished for good, or was set aside because its worker died.
-    pub fn release(&mut self, now: Instant, host: HostId) {
-        if let Some(host) = self.hosts.get_mut(host) {
-            host.release();
-            give_back(self.share.as_ref(), now, host);
+    /// Takes a target from a host whose turn it is, unless its budget was used up since.
+    fn take_from(&mut self, now: Instant, id: HostId) -> Option<(u64, Instant)> {
+        let host = self.hosts.get_mut(id)?;
+        host.place = HostPlace::Waiting;
+        if host.belongs(now) != HostPlace::Ring {
+            return None;
         }
+        let mut start = host.next_start(now);
+        // Ask for the shared permit last: if another check failed afterwards, the permit would have to be returned.
+        if let Some(share) = &self.share {
+            let ask = Ask { gate: host.gate, earliest: start, rate: self.rate.as_ref() };
+            match share.take(now, host.name(), ask, &mut self.rng) {
+                Ok(permit) => {
+                    start = permit.start;
+                    host.in_flight_max = permit.in_flight_max;
+                }
+                Err(until) => {
+                    host.refused_until = until;
+                    return None;
+                }
+            }
+        }
+        let interval = self.rate.as_ref().map_or(Duration::ZERO, |rate| rate.draw(&mut self.rng));
+        Some((host.take(now, start, interval)?, start))
+    }
+
+    /// Whether this host has answered a request since it last refused one.
+    pub(crate) fn has_served(&self, host: HostId) -> bool {
+        self.hosts.get(host).is_some_and(|host| host.served)
+    }
+
+    /// Settles a popped target: it is finished for good, or was set aside because its worker died.
+    pub fn release(&mut self, now: Instant, host: HostId, answer: Answer) {
+        self.end(now, host, answer);
         self.settle(now, host);
+    }
+
+    /// Returns the permit of a popped target, and learns from how it ended.
+    fn end(&mut self, now: Instant, id: HostId, answer: Answer) {
+        let Some(host) = self.hosts.get_mut(id) else { return };
+        let until = if let Some(share) = &self.share {
+            let returned = share.give_back(now, host.name(), host.gate, answer, &mut self.rng);
+            host.in_flight_max = returned.in_flight_max;
+            returned.paused_until
+        } else {
+            let until = host.control.on_end(now, host.in_flight, answer, &mut self.rng);
+            host.in_flight_max = host.control.in_flight_max(now, host.gate);
+            until
+        };
+        host.release();
+        match answer {
+            Answer::Served { .. } => host.served = true,
+            Answer::Refused { .. } => host.served = false,
+            Answer::Unknown | Answer::Lost => {}
+        }
+        host.paused_until = host.paused_until.max(until.unwrap_or(now));
     }
 
     /// Takes back a popped target whose failure may be temporary. Its permit is released, and it is
@@ -191,15 +289,15 @@ impl Frontier {
         host: HostId,
         attempt: u32,
         after: Option<Duration>,
+        answer: Answer,
     ) -> Instant {
         let after = after.unwrap_or_default().min(self.config.retry_after_max);
         // Targets that got the same `Retry-After` should not all come back at once.
         let asked = after + backoff::uniform(&mut self.rng, after / 10);
         let due = now + self.config.backoff.delay(&mut self.rng, attempt).max(asked);
         self.pending += 1;
+        self.end(now, host, answer);
         if let Some(host) = self.hosts.get_mut(host) {
-            host.release();
-            give_back(self.share.as_ref(), now, host);
             host.paused_until = host.paused_until.max(now + after);
             if let Some(share) = self.share.as_ref().filter(|_| after > Duration::ZERO) {
                 share.pause(host.name(), now + after);
@@ -215,13 +313,12 @@ impl Frontier {
     /// Takes back a popped target that never started because its worker is gone. Its permit is
     /// released, and it goes before the fresh targets of its host.
     ///
-    /// To keep the order of several targets, give back the last one first. The rate's token stays
-    /// spent, because a request may have been sent.
+    /// To keep the order of several targets, give back the last one first. Its start counts all the same, because a
+    /// request may have been sent.
     pub fn give_back(&mut self, now: Instant, id: u64, host: HostId) {
         self.pending += 1;
+        self.end(now, host, Answer::Unknown);
         if let Some(host) = self.hosts.get_mut(host) {
-            host.release();
-            give_back(self.share.as_ref(), now, host);
             host.lane.push_front(id);
         } else {
             self.hostless.push_front(id);
@@ -254,8 +351,8 @@ impl Frontier {
         self.pending == 0
     }
 
-    /// Number of remembered hosts: those with targets waiting or in flight, and those whose rate or
-    /// pause still counts.
+    /// Number of remembered hosts: those with targets waiting or in flight, and those whose rate,
+    /// pause or load still counts.
     #[cfg(test)]
     fn hosts_len(&self) -> usize {
         self.hosts.len()
@@ -272,13 +369,8 @@ impl Frontier {
             self.fading.pop_first();
             self.hosts.forget(id);
         }
-        let in_flight_max = match self.config.per_host {
-            PerHost::Auto if host.loopback => u32::MAX,
-            PerHost::Auto => NETWORK_IN_FLIGHT_MAX,
-            PerHost::Limit(limit) => limit.get(),
-            PerHost::Unlimited => u32::MAX,
-        };
-        self.hosts.insert(host.name, |name| Host::new(name, in_flight_max, now))
+        let gate = self.config.gate(host);
+        self.hosts.insert(host.name, |name| Host::new(name, gate, now))
     }
 
     /// Moves hosts that have become ready into the ring.
@@ -303,7 +395,7 @@ impl Frontier {
         if old == HostPlace::Ring {
             return;
         }
-        let new = host.belongs(now, self.rate.as_ref());
+        let new = host.belongs(now);
         if let (Some(share), HostPlace::Forgotten | HostPlace::Fading(_)) = (&self.share, new) {
             share.leave(now, host.name());
         }
@@ -323,12 +415,5 @@ impl Frontier {
             HostPlace::Forgotten => self.hosts.forget(id),
             HostPlace::Waiting => {}
         }
-    }
-}
-
-/// Returns a permit to the other runs, if the permit was shared.
-fn give_back(share: Option<&HostShare>, now: Instant, host: &Host) {
-    if let Some(share) = share.filter(|_| host.in_flight_max().is_some()) {
-        share.give_back(now, host.name());
     }
 }

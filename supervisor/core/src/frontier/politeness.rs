@@ -1,6 +1,7 @@
 //! The user's settings for load per host.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// Limits per host, over all workers together.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -9,6 +10,8 @@ pub struct Politeness {
     pub per_host: PerHost,
     /// Requests started per second to one host; `None` means no limit.
     pub rate_per_s: Option<f64>,
+    /// Least and most time between two starts at one host, drawn anew each time; instead of a rate.
+    pub delay: Option<(Duration, Duration)>,
     /// Attempts after the first, for failures that may be temporary.
     pub retries: u32,
 }
@@ -16,9 +19,11 @@ pub struct Politeness {
 /// Maximum requests in flight to one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerHost {
-    /// 8 for a host on the network; no limit for a loopback address, which is the user's own
-    /// machine.
+    /// As many as help: from 4 to at most 16 for a host on the network; for a loopback address, which is
+    /// the user's own machine, from 64 to what the machine allows, or no limit where the concurrency is fixed.
     Auto,
+    /// The same, with this maximum.
+    AutoUpTo(NonZeroU32),
     /// A fixed number.
     Limit(NonZeroU32),
     /// No limit.

@@ -1,26 +1,32 @@
-//! Starts per second to one host: a token bucket, stored as one instant.
+//! The time between two starts at one host, as the user set it, and the instant of the next start.
 //!
-//! The instant is when the bucket will be full again (the "theoretical arrival time" of the generic
-//! cell rate algorithm). It counts whole nanoseconds, not fractions of tokens, so a token can be
-//! taken at exactly the instant at which it was announced.
+//! The instant is the "theoretical arrival time" of the generic cell rate algorithm (GCRA, ITU-T I.371) with no
+//! tolerance: starts are never closer than their spacing, so that a server which counts single requests refuses none.
+//! High rates need no burst to be cheap, because targets are handed out [`LEAD`] ahead with their exact start.
+//! It counts whole nanoseconds, so a target can start at exactly the instant which was announced.
 
 use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::backoff::uniform;
 
 /// Longest spacing, for rates close to zero. It keeps every sum of instants in range.
 const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The rate, the same for all hosts.
+/// How long before its start a target is handed out, so that it is in a worker by then. It covers a busy supervisor
+/// and the way to the worker; a longer lead would hold the places of targets that could start at once.
+pub const LEAD: Duration = Duration::from_millis(10);
+
+/// The spacing, the same for all hosts. If its ends differ, each gap is drawn anew between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rate {
-    /// Time between two starts in the long run.
-    interval: Duration,
-    /// How far starts may run ahead of that spacing.
-    ahead_max: Duration,
+    least: Duration,
+    most: Duration,
 }
 
 impl Rate {
-    /// Allows `per_s` starts a second. A tenth of a second's worth may start at once, so that a
-    /// high rate needs no wake-up per target. Below 20 a second, starts are evenly spaced.
+    /// Allows `per_s` starts a second, evenly spaced.
     pub(super) fn new(per_s: f64) -> Self {
         let interval_ns = (1e9 / per_s).ceil();
         // A rate of zero or less also ends here: as slow as possible.
@@ -29,39 +35,49 @@ impl Rate {
         } else {
             INTERVAL_MAX
         };
-        let burst = (per_s / 10.0).max(1.0) as u32;
-        Self { interval, ahead_max: interval.saturating_mul(burst - 1) }
+        Self { least: interval, most: interval }
     }
 
-    /// Time between two starts in the long run: the longer, the lower the rate.
-    pub(super) fn interval(&self) -> Duration {
-        self.interval
+    /// Leaves `least` to `most` between two starts.
+    pub(super) fn between(least: Duration, most: Duration) -> Self {
+        let least = least.min(INTERVAL_MAX);
+        Self { least, most: most.clamp(least, INTERVAL_MAX) }
+    }
+
+    /// The longer this is, the lower the rate.
+    pub(super) fn longest(&self) -> Duration {
+        self.most
+    }
+
+    /// Returns the time from a start to the next.
+    pub(super) fn draw(&self, rng: &mut Rng) -> Duration {
+        if self.least == self.most { self.least } else { self.least + uniform(rng, self.most - self.least) }
     }
 }
 
-/// The tokens of one host.
+/// When the next target of one host may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bucket {
-    full_at: Instant,
-}
+pub(super) struct NextStart(Instant);
 
-impl Bucket {
-    pub(super) fn full(now: Instant) -> Self {
-        Self { full_at: now }
+impl NextStart {
+    pub(super) fn at_once(now: Instant) -> Self {
+        Self(now)
     }
 
-    /// When the bucket is full again, so that earlier starts no longer matter.
-    pub(super) fn full_at(self) -> Instant {
-        self.full_at
+    /// The next start; not later than `now` if one is possible at once.
+    pub(super) fn at(self) -> Instant {
+        self.0
     }
 
-    /// When the next token can be taken. Not later than `now` if one is available.
-    pub(super) fn next_at(self, now: Instant, rate: &Rate) -> Instant {
-        self.full_at.checked_sub(rate.ahead_max).unwrap_or(now)
+    /// When a target for that start should be handed out. It leaves half a [`LEAD`], so that a high rate wakes its
+    /// caller for several targets at once.
+    pub(super) fn ready_at(self, now: Instant) -> Instant {
+        if self.0 <= now + LEAD { now } else { self.0.checked_sub(LEAD / 2).unwrap_or(now) }
     }
 
-    pub(super) fn take(&mut self, now: Instant, rate: &Rate) {
-        self.full_at = self.full_at.max(now) + rate.interval;
+    /// Records a start, after which nothing starts for `interval`.
+    pub(super) fn take(&mut self, start: Instant, interval: Duration) {
+        self.0 = self.0.max(start + interval.min(INTERVAL_MAX));
     }
 }
 
@@ -69,47 +85,47 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    /// Takes tokens as fast as the bucket allows, and returns when each was taken, in milliseconds.
-    fn starts_ms(per_s: f64, count: usize) -> Vec<u128> {
-        let rate = Rate::new(per_s);
-        let zero = wire::clock::now();
-        let mut now = zero;
-        let mut bucket = Bucket::full(now);
-        let mut starts = Vec::new();
-        for _ in 0..count {
-            now = now.max(bucket.next_at(now, &rate));
-            bucket.take(now, &rate);
-            starts.push((now - zero).as_millis());
-        }
-        starts
-    }
-
     #[test]
-    fn tokens_come_at_the_rate_after_the_burst() {
-        let table: [(f64, &[u128]); 5] = [
-            (0.5, &[0, 2000, 4000]),
-            (4.0, &[0, 250, 500, 750]),
-            (10.0, &[0, 100, 200]),
-            (20.0, &[0, 0, 50, 100, 150]),
-            (50.0, &[0, 0, 0, 0, 0, 20, 40, 60]),
-        ];
-        for (per_s, expected) in table {
-            assert_eq!(starts_ms(per_s, expected.len()), expected, "{per_s}/s");
+    fn starts_are_never_closer_than_the_rate_and_handed_out_ahead() {
+        for (per_s, spacing_us) in [(0.5, 2_000_000), (20.0, 50_000), (1000.0, 1_000)] {
+            let rate = Rate::new(per_s);
+            let mut rng = Rng::with_seed(1);
+            let zero = wire::clock::now();
+            let (mut now, mut next) = (zero, NextStart::at_once(zero));
+            let mut wakes = 0;
+            for n in 0..100_u32 {
+                if next.ready_at(now) > now {
+                    now = next.ready_at(now);
+                    wakes += 1;
+                }
+                let start = now.max(next.at());
+                assert_eq!(start, zero + Duration::from_micros(spacing_us) * n, "{per_s}/s");
+                assert!(start <= now + LEAD);
+                next.take(start, rate.draw(&mut rng));
+            }
+            assert!(wakes <= 99 && (per_s < 1000.0 || wakes <= 20), "{per_s}/s: {wakes} wakes");
         }
     }
 
     #[test]
-    fn an_idle_host_saves_up_one_burst_and_no_more() {
+    fn an_idle_host_saves_up_nothing() {
         let rate = Rate::new(50.0);
         let zero = wire::clock::now();
-        let mut bucket = Bucket::full(zero);
+        let mut next = NextStart::at_once(zero);
         let later = zero + Duration::from_secs(3600);
-        for _ in 0..5 {
-            assert!(bucket.next_at(later, &rate) <= later);
-            bucket.take(later, &rate);
-        }
-        assert_eq!(bucket.next_at(later, &rate), later + Duration::from_millis(20));
-        assert_eq!(bucket.full_at(), later + Duration::from_millis(100));
+        next.take(later, rate.draw(&mut Rng::with_seed(1)));
+        assert_eq!(next.at(), later + Duration::from_millis(20));
+    }
+
+    #[test]
+    fn drawn_delays_fill_their_range() {
+        let (least, most) = (Duration::from_millis(100), Duration::from_millis(300));
+        let rate = Rate::between(least, most);
+        let mut rng = Rng::with_seed(1);
+        let draws: Vec<_> = (0..1000).map(|_| rate.draw(&mut rng)).collect();
+        assert!(draws.iter().all(|drawn| (least..=most).contains(drawn)));
+        let mean = draws.iter().sum::<Duration>() / 1000;
+        assert!((190..210).contains(&mean.as_millis()), "{mean:?}");
     }
 
     #[test]
@@ -123,7 +139,7 @@ mod tests {
             (f64::INFINITY, Duration::ZERO),
         ];
         for (per_s, interval) in table {
-            assert_eq!(Rate::new(per_s).interval, interval, "{per_s}/s");
+            assert_eq!(Rate::new(per_s).longest(), interval, "{per_s}/s");
         }
     }
 }

@@ -6,17 +6,20 @@
 //! sees it free. When a host asks one run to wait (`Retry-After`), all runs wait.
 //!
 //! The limit is that of the run that asks. If limits differ, the stricter run waits until no more
-//! requests are in flight than it allows. The rate is the lowest that any run using the host asks
-//! for. It also applies to runs that ask for none, because it protects the host.
+//! requests are in flight than it allows. Runs without a fixed limit share one that adapts, because
+//! what is learned about a host belongs to the host. The rate is the lowest that any run using the
+//! host asks for. It also applies to runs that ask for none, because it protects the host.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use rustc_hash::FxHashMap;
 
-use super::rate::{Bucket, Rate};
+use super::control::{Answer, Control, Gate};
+use super::rate::{NextStart, Rate};
 
 /// How soon a refused run asks again. Nothing notifies it when a permit is released.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
@@ -28,8 +31,9 @@ const PLACE_KEPT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default)]
 pub struct HostShares(Arc<Mutex<HostTable>>);
 
-/// How long a token is reserved for the run that has waited longest.
-const TOKEN_KEPT: Duration = Duration::from_millis(10);
+/// How long a start is reserved for the run that has waited longest, and when the next run looks whether it was taken.
+const START_KEPT: Duration = Duration::from_millis(10);
+const SOON_AFTER: Duration = Duration::from_millis(1);
 
 /// Number of hosts below which no sweep for forgettable hosts is made.
 const SWEEP_MIN: usize = 64;
@@ -71,9 +75,39 @@ struct SharedHost {
     queue: VecDeque<(u64, Instant)>,
     /// Rates requested by the runs that use this host.
     rates: FxHashMap<u64, Rate>,
-    /// Starts of all runs; `None` is a full bucket.
-    bucket: Option<Bucket>,
+    /// The next start of any run; `None` if one is possible at once.
+    next_start: Option<NextStart>,
     paused_until: Option<Instant>,
+    control: Control,
+}
+
+/// What a run asks for when it takes a permit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask<'a> {
+    /// Its limit of requests in flight.
+    pub(super) gate: Gate,
+    /// When its target may start, as far as the run itself is concerned.
+    pub(super) earliest: Instant,
+    /// The rate that it was told.
+    pub(super) rate: Option<&'a Rate>,
+}
+
+/// Permission to start one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Permit {
+    /// When it may start.
+    pub(super) start: Instant,
+    /// The limit at present.
+    pub(super) in_flight_max: u32,
+}
+
+/// What a run is told when it returns a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Returned {
+    /// The limit from now on.
+    pub(super) in_flight_max: u32,
+    /// Nothing may start before this instant.
+    pub(super) paused_until: Option<Instant>,
 }
 
 impl SharedHost {
@@ -82,21 +116,39 @@ impl SharedHost {
     }
 
     fn is_forgettable(&self, now: Instant) -> bool {
-        let fades_at = self.paused_until.max(self.bucket.map(Bucket::full_at));
+        let fades_at = self.paused_until.max(self.next_start.map(NextStart::at)).max(self.control.fades_at());
         let unused = self.held.is_empty() && self.queue.is_empty() && self.rates.is_empty();
         unused && fades_at.is_none_or(|at| at <= now)
     }
 
     /// Returns the rate that currently applies, if any.
     fn rate(&self) -> Option<&Rate> {
-        self.rates.values().max_by_key(|rate| rate.interval())
+        self.rates.values().max_by_key(|rate| rate.longest())
     }
 
-    /// When a run with `before` runs ahead of it may start, as far as the rate is concerned.
-    fn token_at(&self, now: Instant, before: usize) -> Option<Instant> {
-        let at = self.bucket?.next_at(now, self.rate()?);
-        // A run that has waited longer goes first, if it asks in time.
-        Some(if before == 0 { at } else { at + TOKEN_KEPT })
+    /// The next start, as far as the spacing is concerned, and when a run with `before` runs ahead of it may ask for it.
+    fn next_start(&self, now: Instant, before: usize) -> (Instant, Instant) {
+        let Some(next) = self.next_start.filter(|next| next.at() > now) else { return (now, now) };
+        let ready_at = next.ready_at(now);
+        // A run that has waited longer goes first, if it asks in time. Shortly after that, its place is known.
+        let ahead = before.checked_sub(1).and_then(|place| self.queue.get(place));
+        let reserved = match ahead {
+            Some((_, again)) if now <= *again => *again + SOON_AFTER,
+            Some((_, again)) => *again + START_KEPT,
+            None => now,
+        };
+        (next.at(), ready_at.max(reserved))
+    }
+
+    /// Records a start at `start`.
+    fn on_start(&mut self, now: Instant, start: Instant, rng: &mut Rng) {
+        let in_flight = self.in_flight();
+        self.control.on_start(start, in_flight);
+        let interval = self.rate().map_or(Duration::ZERO, |rate| rate.draw(rng));
+        let interval = interval.max(self.control.interval(start));
+        if interval > Duration::ZERO {
+            self.next_start.get_or_insert(NextStart::at_once(now)).take(start, interval);
+        }
     }
 }
 
@@ -128,31 +180,31 @@ impl HostShares {
 }
 
 impl HostShare {
-    /// Takes one of `limit` permits of `host` (`None` means no limit), and a token of its rate.
-    /// `rate` is the rate that this run asks for. On refusal, returns when to ask again.
+    /// Takes a permit of `host`, and the next start. On refusal, returns when to ask again.
     pub(super) fn take(
         &self,
         now: Instant,
         host: &Arc<str>,
-        limit: Option<u32>,
-        rate: Option<&Rate>,
-    ) -> Result<(), Instant> {
+        ask: Ask<'_>,
+        rng: &mut Rng,
+    ) -> Result<Permit, Instant> {
         let Claim { shares, run } = &*self.0;
         let mut table = shares.table();
         let shared = table.host(now, host);
-        if let Some(rate) = rate.filter(|_| !shared.rates.contains_key(run)) {
+        if let Some(rate) = ask.rate.filter(|_| !shared.rates.contains_key(run)) {
             shared.rates.insert(*run, rate.clone());
         }
         if let Some(until) = shared.paused_until.filter(|until| *until > now) {
             return Err(until);
         }
-        let free = limit.map_or(usize::MAX, |limit| limit.saturating_sub(shared.in_flight()) as usize);
+        let in_flight_max = shared.control.in_flight_max(now, ask.gate);
+        let free = in_flight_max.saturating_sub(shared.in_flight()) as usize;
         shared.queue.retain(|(other, again)| other == run || now < *again + PLACE_KEPT);
         let place = shared.queue.iter().position(|(other, _)| other == run);
         let before = place.unwrap_or(shared.queue.len());
-        let token_at = shared.token_at(now, before).filter(|at| *at > now);
-        if before >= free || token_at.is_some() {
-            let again = token_at.unwrap_or(now + ASK_AGAIN);
+        let (start, ready_at) = shared.next_start(now, before);
+        if before >= free || ready_at > now {
+            let again = if ready_at > now { ready_at } else { now + ASK_AGAIN };
             match place.and_then(|place| shared.queue.get_mut(place)) {
                 Some((_, expected)) => *expected = again,
                 None => shared.queue.push_back((*run, again)),
@@ -162,27 +214,36 @@ impl HostShare {
         if let Some(place) = place {
             shared.queue.remove(place);
         }
-        if let Some(rate) = shared.rate().cloned() {
-            shared.bucket.get_or_insert(Bucket::full(now)).take(now, &rate);
-        }
-        if limit.is_some() {
-            *shared.held.entry(*run).or_default() += 1;
-        }
-        Ok(())
+        let start = start.max(ask.earliest);
+        shared.on_start(now, start, rng);
+        *shared.held.entry(*run).or_default() += 1;
+        Ok(Permit { start, in_flight_max })
     }
 
-    /// Releases a permit.
-    pub(super) fn give_back(&self, now: Instant, host: &Arc<str>) {
+    /// Releases a permit, and learns from how its target ended.
+    pub(super) fn give_back(
+        &self,
+        now: Instant,
+        host: &Arc<str>,
+        gate: Gate,
+        answer: Answer,
+        rng: &mut Rng,
+    ) -> Returned {
         let Claim { shares, run } = &*self.0;
         let mut table = shares.table();
-        let Some(shared) = table.hosts.get_mut(host) else { return };
+        let shared = table.host(now, host);
+        let in_flight = shared.in_flight();
+        let paused_until = shared.control.on_end(now, in_flight, answer, rng);
+        shared.paused_until = shared.paused_until.max(paused_until);
         if let Some(held) = shared.held.get_mut(run) {
             *held -= 1;
             if *held == 0 {
                 shared.held.remove(run);
             }
         }
+        let in_flight_max = shared.control.in_flight_max(now, gate);
         table.settle(now, host);
+        Returned { in_flight_max, paused_until }
     }
 
     /// Records that the run has no more targets waiting for `host`.
@@ -210,8 +271,9 @@ impl Drop for Claim {
             shared.held.remove(&run);
             shared.queue.retain(|(other, _)| *other != run);
             shared.rates.remove(&run);
-            // Pauses and spent tokens outlive the run. Such hosts are forgotten in a later sweep.
-            let counts = shared.paused_until.is_some() || shared.bucket.is_some();
+            // Pauses, starts and what was learned outlive the run. Such hosts are forgotten in a later sweep.
+            let learned = shared.control.fades_at().is_some();
+            let counts = learned || shared.paused_until.is_some() || shared.next_start.is_some();
             counts || !shared.held.is_empty() || !shared.queue.is_empty() || !shared.rates.is_empty()
         });
     }

@@ -13,8 +13,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// What a run must never break, counted apart from the frontier.
 struct Model {
     per_host_max: usize,
-    /// Tokens that may start at once, and the spacing after that.
-    rate: Option<(u32, Duration)>,
+    /// The least time between two starts.
+    rate: Option<Duration>,
     hosts: HashMap<Option<String>, HostModel>,
     /// Ids in the frontier, each with the instant before which it must not come out.
     inside: HashMap<u64, Instant>,
@@ -54,11 +54,11 @@ impl Run {
         let per_host = *rng.choice(&[PerHost::Unlimited, PerHost::Auto, limit(in_flight_max)]).unwrap();
         let rate_per_s = *rng.choice(&[None, Some(0.7), Some(5.0), Some(33.0), Some(200.0)]).unwrap();
         let per_host_max = match per_host {
-            PerHost::Auto => 8,
+            PerHost::Auto | PerHost::AutoUpTo(_) => 16,
             PerHost::Limit(limit) => limit.get() as usize,
             PerHost::Unlimited => usize::MAX,
         };
-        let rate = rate_per_s.map(|per_s: f64| ((per_s / 10.0).max(1.0) as u32, SECOND.div_f64(per_s)));
+        let rate = rate_per_s.map(|per_s: f64| SECOND.div_f64(per_s));
         Self {
             now: wire::clock::now(),
             frontier: Frontier::new(config(per_host, rate_per_s), rng.u64(..)),
@@ -87,10 +87,12 @@ impl Run {
 
     /// Pops once and holds the answer against the model.
     fn pop(&mut self) -> bool {
-        let Some((id, seat)) = self.frontier.pop(self.now) else {
+        let Some(Start { id, host: seat, not_before }) = self.frontier.pop(self.now) else {
             self.next_due_is_truthful();
             return false;
         };
+        let start = not_before.unwrap_or(self.now);
+        assert!(start >= self.now && start <= self.now + LEAD);
         let due = self.model.inside.remove(&id).expect("came out without having gone in");
         assert!(due <= self.now, "{id} was not due");
         let name = &self.host_of[id as usize];
@@ -104,7 +106,7 @@ impl Run {
             of_host.in_flight += 1;
             assert!(of_host.in_flight <= self.model.per_host_max, "{} in flight", of_host.in_flight);
             assert!(of_host.paused_until.is_none_or(|until| until <= self.now), "{name:?} is paused");
-            of_host.starts.push(self.now);
+            of_host.starts.push(start);
         }
         let attempt = *self.attempts.entry(id).and_modify(|n| *n += 1).or_insert(1);
         self.held.push(Held { id, seat, attempt });
@@ -118,12 +120,13 @@ impl Run {
         }
         let Held { id, seat, attempt } = self.held.swap_remove(self.rng.usize(0..self.held.len()));
         let name = self.host_of[id as usize].clone();
+        let answer = self.answer();
         let of_host = self.model.hosts.get_mut(&name).unwrap();
         of_host.in_flight = of_host.in_flight.saturating_sub(1);
         match self.rng.u32(0..10) {
             0..=1 if attempt < 4 => {
                 let after = self.rng.bool().then(|| SECOND * self.rng.u32(0..200));
-                let due = self.frontier.retry(self.now, id, seat, attempt, after);
+                let due = self.frontier.retry(self.now, id, seat, attempt, after, answer);
                 let after = after.unwrap_or_default().min(SECOND * 120);
                 assert!(due >= self.now + after && due <= self.now + (after + after / 10).max(SECOND * 30));
                 of_host.paused_until = of_host.paused_until.max(Some(self.now + after));
@@ -135,9 +138,19 @@ impl Run {
                 self.model.inside.insert(id, self.now);
             }
             _ => {
-                self.frontier.release(self.now, seat);
+                self.frontier.release(self.now, seat, answer);
                 assert!(self.model.done.insert(id), "{id} was done twice");
             }
+        }
+    }
+
+    fn answer(&mut self) -> Answer {
+        let first_byte = self.rng.bool().then(|| Duration::from_millis(self.rng.u64(1..500)));
+        match self.rng.u32(0..20) {
+            0 => Answer::Refused { sent_at: self.now - Duration::from_millis(self.rng.u64(0..500)) },
+            1 => Answer::Lost,
+            2 => Answer::Unknown,
+            _ => Answer::Served { first_byte },
         }
     }
 
@@ -159,13 +172,13 @@ impl Run {
     }
 
     fn check_rate(&self) {
-        let Some((burst, interval)) = self.model.rate else {
+        let Some(interval) = self.model.rate else {
             return;
         };
         for (name, of_host) in &self.model.hosts {
             for (i, from) in of_host.starts.iter().enumerate() {
                 for (n, to) in (1_u32..).zip(&of_host.starts[i..]) {
-                    let least = interval * n.saturating_sub(burst);
+                    let least = interval * (n - 1);
                     assert!(*to - *from >= least, "{n} starts of {name:?} in {:?}", *to - *from);
                 }
             }

@@ -7,28 +7,38 @@ use super::*;
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn config(per_host: PerHost, rate_per_s: Option<f64>) -> FrontierConfig {
-    FrontierConfig::from(&Politeness { per_host, rate_per_s, retries: 2 })
+    FrontierConfig::from(&Politeness { per_host, rate_per_s, delay: None, retries: 2 })
 }
 
 pub(super) fn limit(in_flight: u32) -> PerHost {
     PerHost::Limit(NonZeroU32::new(in_flight).unwrap())
 }
 
+fn up_to(in_flight: u32) -> PerHost {
+    PerHost::AutoUpTo(NonZeroU32::new(in_flight).unwrap())
+}
+
 pub(super) fn host(name: &str) -> Option<HostRef<'_>> {
     Some(HostRef { name, loopback: false })
 }
 
+/// Pops one target, and returns it with its host.
+pub(super) fn pop(frontier: &mut Frontier, now: Instant) -> Option<(u64, HostId)> {
+    frontier.pop(now).map(|start| (start.id, start.host))
+}
+
 /// Pops until no target may start, and returns the ids.
 fn pop_all(frontier: &mut Frontier, now: Instant) -> Vec<u64> {
-    std::iter::from_fn(|| frontier.pop(now)).map(|(id, _)| id).collect()
+    std::iter::from_fn(|| frontier.pop(now)).map(|start| start.id).collect()
 }
 
 #[test]
-fn network_hosts_allow_eight_and_loopback_is_unlimited() {
+fn network_hosts_begin_with_four_and_loopback_is_unlimited() {
     let now = wire::clock::now();
     let table = [
-        (PerHost::Auto, host("example.org"), 8),
+        (PerHost::Auto, host("example.org"), 4),
         (PerHost::Auto, Some(HostRef { name: "127.0.0.1", loopback: true }), 100),
+        (up_to(2), host("example.org"), 2),
         (PerHost::Auto, None, 100),
         (limit(3), Some(HostRef { name: "127.0.0.1", loopback: true }), 3),
         (limit(3), None, 100),
@@ -62,7 +72,7 @@ fn a_host_with_a_new_token_queues_behind_waiting_hosts() {
         frontier.push(zero, id, host(name));
     }
     // The test pops once a second, while each host could start one a second.
-    let popped: Vec<_> = (0..6).map(|s| frontier.pop(zero + SECOND * s).unwrap().0).collect();
+    let popped: Vec<_> = (0..6).map(|s| pop(&mut frontier, zero + SECOND * s).unwrap().0).collect();
     assert_eq!(popped, [10, 20, 30, 11, 21, 31]);
 }
 
@@ -71,10 +81,10 @@ fn a_released_permit_starts_the_next_target() {
     let now = wire::clock::now();
     let mut frontier = Frontier::new(config(limit(1), None), 0);
     (0..3).for_each(|id| frontier.push(now, id, host("a")));
-    let (_, a) = frontier.pop(now).unwrap();
-    assert_eq!(frontier.pop(now), None);
-    frontier.release(now, a);
-    assert_eq!(frontier.pop(now), Some((1, a)));
+    let (_, a) = pop(&mut frontier, now).unwrap();
+    assert_eq!(pop(&mut frontier, now), None);
+    frontier.release(now, a, Answer::Unknown);
+    assert_eq!(pop(&mut frontier, now), Some((1, a)));
 }
 
 #[test]
@@ -83,7 +93,7 @@ fn returned_targets_go_first_and_in_order() {
     for host in [host("a"), None] {
         let mut frontier = Frontier::new(config(limit(3), None), 0);
         (0..5).for_each(|id| frontier.push(now, id, host));
-        let held: Vec<_> = (0..3).map(|_| frontier.pop(now).unwrap()).collect();
+        let held: Vec<_> = (0..3).map(|_| pop(&mut frontier, now).unwrap()).collect();
         for &(id, host) in held.iter().rev() {
             frontier.give_back(now, id, host);
         }
@@ -98,16 +108,16 @@ fn a_due_retry_goes_before_fresh_targets_and_waits_for_a_permit_like_them() {
     for host in [host("a"), None] {
         let mut frontier = Frontier::new(config(limit(1), None), 3);
         (0..3).for_each(|id| frontier.push(now, id, host));
-        let (id, seat) = frontier.pop(now).unwrap();
-        let due = frontier.retry(now, id, seat, 1, None);
+        let (id, seat) = pop(&mut frontier, now).unwrap();
+        let due = frontier.retry(now, id, seat, 1, None, Answer::Unknown);
         assert_eq!(frontier.len(), 3);
-        let (other, _) = frontier.pop(now).unwrap();
+        let (other, _) = pop(&mut frontier, now).unwrap();
         assert_eq!(other, 1, "the host is not blocked meanwhile");
         if host.is_some() {
-            assert_eq!(frontier.pop(due), None, "the permit is taken");
+            assert_eq!(pop(&mut frontier, due), None, "the permit is taken");
         }
-        frontier.release(due, seat);
-        assert_eq!(frontier.pop(due), Some((0, seat)));
+        frontier.release(due, seat, Answer::Unknown);
+        assert_eq!(pop(&mut frontier, due), Some((0, seat)));
         assert_eq!(frontier.len(), 1);
     }
 }
@@ -119,14 +129,14 @@ fn retry_after_pauses_exactly_one_host() {
     for (asked_s, held_s) in table {
         let mut frontier = Frontier::new(config(limit(4), None), 7);
         (0..3).for_each(|id| frontier.push(now, id, host("a")));
-        let (id, a) = frontier.pop(now).unwrap();
+        let (id, a) = pop(&mut frontier, now).unwrap();
         let (asked, held) = (SECOND * asked_s, SECOND * held_s);
-        let due = frontier.retry(now, id, a, 1, Some(asked));
+        let due = frontier.retry(now, id, a, 1, Some(asked), Answer::Unknown);
         assert!(due >= now + held && due <= now + held + held / 10, "{asked:?}");
         frontier.push(now, 9, host("b"));
         assert_eq!(pop_all(&mut frontier, now), [9]);
         assert_eq!(frontier.next_due(), Some(now + held));
-        assert_eq!(frontier.pop(now + held - Duration::from_nanos(1)), None);
+        assert_eq!(pop(&mut frontier, now + held - Duration::from_nanos(1)), None);
         assert_eq!(pop_all(&mut frontier, now + held), [1, 2]);
         assert_eq!(pop_all(&mut frontier, due), [0]);
     }
@@ -137,8 +147,8 @@ fn retry_after_without_a_host_delays_only_its_target() {
     let now = wire::clock::now();
     let mut frontier = Frontier::new(config(PerHost::Auto, Some(1.0)), 0);
     (0..3).for_each(|id| frontier.push(now, id, None));
-    let (id, none) = frontier.pop(now).unwrap();
-    let due = frontier.retry(now, id, none, 1, Some(SECOND));
+    let (id, none) = pop(&mut frontier, now).unwrap();
+    let due = frontier.retry(now, id, none, 1, Some(SECOND), Answer::Unknown);
     assert_eq!(pop_all(&mut frontier, now), [1, 2]);
     assert_eq!(frontier.next_due(), Some(due));
     assert_eq!(pop_all(&mut frontier, due), [0]);
@@ -150,9 +160,9 @@ fn a_host_is_forgotten_once_its_state_no_longer_matters() {
     let mut frontier = Frontier::new(config(limit(1), None), 0);
     for id in 0..1000 {
         frontier.push(now, id, host(&format!("host{id}")));
-        let (_, seat) = frontier.pop(now).unwrap();
+        let (_, seat) = pop(&mut frontier, now).unwrap();
         assert_eq!(frontier.hosts_len(), 1);
-        frontier.release(now, seat);
+        frontier.release(now, seat, Answer::Unknown);
     }
     assert_eq!(frontier.hosts_len(), 0);
 }
@@ -162,15 +172,36 @@ fn an_idle_hosts_rate_and_pause_outlive_its_targets() {
     let now = wire::clock::now();
     let mut frontier = Frontier::new(config(limit(9), Some(0.5)), 0);
     frontier.push(now, 0, host("a"));
-    let (_, a) = frontier.pop(now).unwrap();
-    frontier.release(now, a);
+    let (_, a) = pop(&mut frontier, now).unwrap();
+    frontier.release(now, a, Answer::Unknown);
     frontier.push(now, 1, host("a"));
-    assert_eq!(frontier.pop(now), None, "the token was just spent");
-    assert_eq!(frontier.next_due(), Some(now + 2 * SECOND));
+    assert_eq!(pop(&mut frontier, now), None, "the token was just spent");
+    assert_eq!(frontier.next_due(), Some(now + 2 * SECOND - LEAD / 2));
     let later = now + 2 * SECOND;
-    let (_, a) = frontier.pop(later).unwrap();
-    frontier.release(later, a);
+    let (_, a) = pop(&mut frontier, later).unwrap();
+    frontier.release(later, a, Answer::Unknown);
     assert_eq!(frontier.next_due(), None, "nobody waits for this token");
     frontier.push(later + 2 * SECOND, 2, host("b"));
     assert_eq!(frontier.hosts_len(), 1, "a's bucket is full again");
+}
+
+#[test]
+fn a_host_has_served_until_it_refuses() {
+    let now = wire::clock::now();
+    let mut frontier = Frontier::new(config(PerHost::Unlimited, None), 1);
+    let answers = [
+        (Answer::Unknown, false),
+        (Answer::Served { first_byte: None }, true),
+        (Answer::Lost, true),
+        (Answer::Refused { sent_at: now }, false),
+    ];
+    for id in 0..=4 {
+        frontier.push(now, id, host("a"));
+    }
+    let kept = frontier.pop(now).unwrap().host;
+    for (answer, served) in answers {
+        let start = frontier.pop(now).unwrap();
+        frontier.release(now, start.host, answer);
+        assert_eq!(frontier.has_served(kept), served, "{answer:?}");
+    }
 }

@@ -11,6 +11,7 @@ fn outcome(started_us: u64, elapsed_us: u64, cpu_us: u64, verdict: Verdict) -> O
         elapsed_us,
         cpu_us,
         endings: None,
+        reply: None,
         line_bytes: 1,
     }
 }

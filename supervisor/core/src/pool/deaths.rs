@@ -17,6 +17,7 @@ use super::restart::DeathKind;
 use super::seat::{Death, Exit, Seat};
 use super::slot::{Ended, Role, State};
 use super::{Command, Notice, Pool, PoolState, Quarantined, restart};
+use crate::frontier::Answer;
 
 impl Pool {
     pub(super) fn spawned(&mut self, now: Instant, seat: Seat) {
@@ -229,7 +230,7 @@ impl Pool {
             let crashes_max =
                 if self.is(Mutant::NeverQuarantine) { u32::MAX } else { self.config.crashes_max };
             if blamed && self.ledger.blame(id) >= crashes_max {
-                self.frontier.release(now, host);
+                self.frontier.release(now, host, Answer::Unknown);
                 set_aside.extend(self.ledger.quarantine(id).map(|live| (id, live)));
             } else {
                 self.charged += u64::from(blamed);

@@ -9,7 +9,7 @@ use super::credit::{SLICE_BYTES_MAX, TARGET_OVERHEAD_BYTES};
 use super::mutant::Mutant;
 use super::slot::{Slot, State, Watch};
 use super::{Command, Pool};
-use crate::frontier::HostId;
+use crate::frontier::{HostId, Start};
 
 impl Pool {
     /// Hands out every target that may start now.
@@ -19,14 +19,17 @@ impl Pool {
         }
         let share = self.fair_share();
         while let Some(index) = self.least_loaded(share) {
-            let Some((id, host)) = self.frontier.pop(now) else { break };
+            let Some(Start { id, host, not_before }) = self.frontier.pop(now) else { break };
             let Some(slot) = self.slots.get_mut(index) else { break };
             if self.config.piped
                 && let Some(rest) = self.ledger.split(id, slot.credit.piece())
             {
                 self.frontier.give_back(now, rest, HostId::NONE);
             }
-            let Some(live) = self.ledger.assign(id, slot.seat, host) else { continue };
+            // A host that has answered nothing since its last refusal may refuse this target for what it is. A user
+            // who wants no retries gets none.
+            let may_defer = self.config.retries > 0 && self.frontier.has_served(host);
+            let Some(live) = self.ledger.assign(id, slot.seat, host, may_defer) else { continue };
             let bytes = live.input.len() + live.kept.len() + TARGET_OVERHEAD_BYTES;
             if slot.slice_bytes + bytes > SLICE_BYTES_MAX {
                 flush(slot, &mut self.commands);
@@ -36,6 +39,8 @@ impl Pool {
                 id,
                 attempt: live.attempt(),
                 may_retry: live.retries < self.config.retries,
+                may_defer: live.may_defer,
+                not_before_us: self.anchor.and_then(|anchor| anchor.us(not_before?)),
                 input: live.input.to_vec(),
                 kept: live.kept.to_vec(),
             });
@@ -43,7 +48,7 @@ impl Pool {
             // Beyond the concurrency, a target waits for its turn in the worker. The next sample
             // checks whether its turn has come.
             let begins = slot.credit.held() <= self.config.concurrency as usize;
-            let deadline = begins.then(|| now + self.config.target_timeout);
+            let deadline = begins.then(|| not_before.unwrap_or(now) + self.config.target_timeout);
             if !self.config.piped {
                 slot.watches.push_back(Watch { id, attempt: live.attempt(), deadline });
             }

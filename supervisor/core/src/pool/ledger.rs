@@ -8,6 +8,10 @@ use super::credit::Load;
 use super::seat::Seat;
 use crate::frontier::HostId;
 
+/// Refusals per target that cost no attempt. A pace that has settled meets one refusal in some hundred requests, so
+/// a target that meets this many is refused for what it is.
+const DEFERRALS_MAX: u32 = 10;
+
 /// A target that is not finished.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -19,6 +23,10 @@ pub(crate) struct Live {
     pub(crate) kept: Box<[u8]>,
     /// Attempts that ended in a failure that may be temporary.
     pub(crate) retries: u32,
+    /// Attempts that the host refused, and that are not counted.
+    pub(crate) deferrals: u32,
+    /// Whether a refusal of the attempt under way is not counted.
+    pub(crate) may_defer: bool,
     /// Attempts on which the worker died while this target's stage was running.
     pub(crate) crashes: u32,
     place: TargetPlace,
@@ -27,7 +35,7 @@ pub(crate) struct Live {
 impl Live {
     /// Number of the current or next attempt, from 1.
     pub(crate) fn attempt(&self) -> u32 {
-        self.retries + self.crashes + 1
+        self.retries + self.deferrals + self.crashes + 1
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -109,8 +117,19 @@ impl Ledger {
 
     fn insert(&mut self, id: u64, input: Box<[u8]>, kept: Box<[u8]>, inputs: u64) {
         self.bytes_waiting += input.len();
-        self.live
-            .insert(id, Live { input, inputs, kept, retries: 0, crashes: 0, place: TargetPlace::Pending });
+        self.live.insert(
+            id,
+            Live {
+                input,
+                inputs,
+                kept,
+                retries: 0,
+                deferrals: 0,
+                may_defer: false,
+                crashes: 0,
+                place: TargetPlace::Pending,
+            },
+        );
         self.counts.submitted += 1;
         self.counts.pending += 1;
         self.inputs_waiting += inputs;
@@ -165,7 +184,7 @@ impl Ledger {
     }
 
     /// Assigns a target, popped from the frontier, to `seat`.
-    pub(crate) fn assign(&mut self, id: u64, seat: Seat, host: HostId) -> Option<&Live> {
+    pub(crate) fn assign(&mut self, id: u64, seat: Seat, host: HostId, may_defer: bool) -> Option<&Live> {
         let live = self.live.get_mut(&id)?;
         match live.place {
             TargetPlace::Pending => self.counts.pending -= 1,
@@ -174,6 +193,7 @@ impl Ledger {
         }
         self.inputs_waiting -= live.inputs;
         self.bytes_waiting -= live.input.len();
+        live.may_defer = may_defer && live.deferrals < DEFERRALS_MAX;
         live.place = TargetPlace::Assigned(seat, host);
         self.counts.assigned += 1;
         Some(live)
@@ -201,16 +221,21 @@ impl Ledger {
         live.load()
     }
 
-    /// Records a failure that may be temporary, and returns the attempt that failed.
-    pub(crate) fn retry(&mut self, id: u64) -> u32 {
+    /// Records a failure that may be temporary, and returns the number of such failures. An attempt that the host
+    /// `refused` is not counted among them if it may be deferred.
+    pub(crate) fn retry(&mut self, id: u64, refused: bool) -> u32 {
         let Some(live) = self.live.get_mut(&id) else { return 1 };
         live.place = TargetPlace::Retry;
         self.inputs_waiting += live.inputs;
         self.bytes_waiting += live.input.len();
-        live.retries += 1;
+        if refused && live.may_defer {
+            live.deferrals += 1;
+        } else {
+            live.retries += 1;
+        }
         self.counts.assigned -= 1;
         self.counts.retry += 1;
-        live.retries
+        live.retries.max(1)
     }
 
     /// Takes back an assigned target that lost its worker through no fault of its own.
@@ -274,7 +299,7 @@ mod tests {
         assert_eq!(ledger.split(10, 2), Some(12));
         assert_eq!((ledger.load(10), ledger.load(12)), (load(2, 4), load(1, 3)));
         assert_eq!((ledger.inputs_left(), ledger.inputs_waiting(), ledger.bytes_waiting()), (3, 3, 7));
-        assert!(ledger.assign(10, seat, HostId::NONE).is_some());
+        assert!(ledger.assign(10, seat, HostId::NONE, false).is_some());
         assert_eq!((ledger.split(10, 1), ledger.inputs_waiting()), (None, 1));
         assert_eq!((ledger.finish(10), ledger.inputs_left(), ledger.bytes_waiting()), (load(2, 4), 1, 3));
         assert!(ledger.balanced());

@@ -12,6 +12,7 @@ mod dispatch;
 mod ending;
 mod exchange;
 mod ledger;
+mod load;
 mod mutant;
 mod recycle;
 mod resize;
@@ -34,6 +35,7 @@ pub use self::seat::{Death, Exit, Seat, Standing, signal_name};
 
 use self::credit::{Credit, Load};
 use self::ledger::Ledger;
+use self::load::{Anchor, answer};
 use self::mutant::Mutant;
 use self::recycle::Recycling;
 use self::restart::Intensity;
@@ -119,6 +121,8 @@ pub struct Pool {
     /// Attempts charged for a worker's death to targets that are tried again.
     charged: u64,
     rng: fastrand::Rng,
+    /// Ties instants to the clock that workers read.
+    anchor: Option<Anchor>,
     #[cfg(test)]
     mutant: Option<Mutant>,
 }
@@ -154,6 +158,7 @@ impl Pool {
             charged: 0,
             rng: fastrand::Rng::with_seed(seed),
             config,
+            anchor: None,
             #[cfg(test)]
             mutant: None,
         }
@@ -229,17 +234,20 @@ impl Pool {
                 dispositions.push(Disposition::Stale);
                 continue;
             };
+            let answer = answer(now, outcome);
             if let Verdict::Retry { after_ms, .. } = &outcome.verdict
                 && !self.is(Mutant::ForgetRetry)
             {
                 returned += self.ledger.load(outcome.id);
-                let attempt = self.ledger.retry(outcome.id);
-                self.frontier.retry(now, outcome.id, host, attempt, after_ms.map(Duration::from_millis));
+                let refused = outcome.reply.is_some_and(|reply| reply.refused);
+                let attempt = self.ledger.retry(outcome.id, refused);
+                let after = after_ms.map(Duration::from_millis);
+                self.frontier.retry(now, outcome.id, host, attempt, after, answer);
                 dispositions.push(Disposition::Retried);
             } else {
                 returned += self.ledger.finish(outcome.id);
                 if !self.is(Mutant::KeepPermit) {
-                    self.frontier.release(now, host);
+                    self.frontier.release(now, host, answer);
                 }
                 dispositions.push(Disposition::Final);
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::amounts::{self, PerSecond};
+use crate::cli::amounts::{self, Delay, PerSecond};
 use crate::cli::values::{self, Header, Limit};
 
 /// Most requests in flight to one host: one address has no more ports.
@@ -52,10 +52,13 @@ pub(in crate::cli) struct NetworkFlags {
     /// Addresses that may be connected to, including redirects
     #[arg(long, value_name = "POLICY", value_enum, default_value = "any")]
     pub(in crate::cli) address_policy: AddressPolicyFlag,
-    /// Maximum concurrent requests per host, over all workers; auto is 8, or unlimited on loopback
+    /// Maximum concurrent requests per host, over all workers
+    ///
+    /// auto adapts to each host: from 4 to at most 16. auto:N sets another maximum. A loopback address has no limit
+    /// if --mode or --concurrency is given; otherwise it gets from 64 to 16384.
     #[arg(
         long,
-        value_name = "auto|N|unlimited",
+        value_name = "auto|auto:N|N|unlimited",
         default_value = "auto",
         allow_negative_numbers = true,
         value_parser = values::limit(PER_HOST_MAX),
@@ -64,6 +67,15 @@ pub(in crate::cli) struct NetworkFlags {
     /// Maximum request rate per host, over all workers, such as 5/s, 300/m or 1000/h [default: no limit]
     #[arg(long, value_name = "N/s", allow_negative_numbers = true, value_parser = amounts::rate)]
     pub(in crate::cli) rate: Option<PerSecond>,
+    /// Time between the starts of two requests to one host, such as 2s, or 1s..3s to draw it anew each time
+    #[arg(
+        long,
+        value_name = "TIME|MIN..MAX",
+        allow_negative_numbers = true,
+        conflicts_with = "rate",
+        value_parser = amounts::delay,
+    )]
+    pub(in crate::cli) delay: Option<Delay>,
     /// Send this request header (repeatable)
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = values::header)]
     pub(in crate::cli) header: Vec<Header>,

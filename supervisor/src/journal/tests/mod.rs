@@ -55,7 +55,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             worker_memory_bytes: None,
             recycle_after: None,
         },
-        politeness: Politeness { per_host: PerHost::Auto, rate_per_s: None, retries: 2 },
+        politeness: Politeness { per_host: PerHost::Auto, rate_per_s: None, delay: None, retries: 2 },
         sandbox: SandboxLevel::Off,
         ordered: false,
         strict: false,

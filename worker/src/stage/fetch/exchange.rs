@@ -6,12 +6,13 @@
 //! Exchange::new(rules, url, recording)
 //! loop  turn() → Done(outcome): the end.   turn() → Request(r): send it, then
 //!         on_fault(f)                       if there is no response head, else
-//!         on_head(head), and while it and on_chunk(bytes) return Flow::Read:
+//!         on_head(head, first_byte), and while it and on_chunk(bytes) return Flow::Read:
 //!           on_chunk(bytes) … then on_end() or on_fault(f)
 //! ```
 //! After [`Flow::Stop`] the rest of the response is not needed: drop it and take a turn.
 
 use std::mem;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
@@ -134,8 +135,10 @@ impl<'a> Exchange<'a> {
         Ok(request)
     }
 
-    /// Handles the response's status line and headers.
-    pub(super) fn on_head(&mut self, head: &Parts) -> Flow {
+    /// Handles the response's status line and headers, which came `first_byte` after the request was sent over an
+    /// open connection.
+    pub(super) fn on_head(&mut self, head: &Parts, first_byte: Duration) -> Flow {
+        self.recording.answered(head.status.as_u16(), first_byte);
         if let Err(fault) = check_framing(head) {
             return self.stop(Err(self.hop.explain(&fault, None)));
         }

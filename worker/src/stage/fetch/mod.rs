@@ -58,5 +58,10 @@ pub(crate) struct Failure {
     pub(crate) retry_after: Option<Duration>,
 }
 
+/// Whether a server answers with this status that it gets too many requests.
+pub(crate) const fn is_refusal(status: u16) -> bool {
+    matches!(status, 429 | 503)
+}
+
 /// The outcome of a fetch. A failure is boxed because it is rare, and larger than a response head.
 pub(crate) type Outcome = Result<Fetched, Box<Failure>>;

@@ -1,19 +1,21 @@
 //! Records requests and responses for a web archive: the heads and bodies of every hop, before decoding. Filled by
-//! [`super::exchange`], read by [`crate::stage::warc`]. When it is off, nothing is kept.
+//! [`super::exchange`], read by [`crate::stage::warc`]. When it is off, only the last answer's [`Reply`] is kept.
 //!
 //! It holds no more than the exchange reads: a body up to its limit, and up to 64 KiB of the body of a redirect or
 //! an error.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Request, Version};
 use shared::clock;
+use shared::protocol::Reply;
 use url::Url;
 
 use super::body::announced;
+use super::is_refusal;
 
 /// Secrets, which are left out because archives are passed on to others.
 const SECRETS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
@@ -77,12 +79,14 @@ pub(crate) struct Response {
 #[derive(Debug, Default)]
 pub(crate) struct Recording {
     hops: Option<Vec<Hop>>,
+    /// What the answer to the last request says about the load of its server.
+    reply: Option<Reply>,
 }
 
 impl Recording {
-    /// Creates a recorder, which keeps nothing unless it is on.
+    /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new) }
+        Self { hops: on.then(Vec::new), reply: None }
     }
 
     /// Returns the recorded hops.
@@ -90,8 +94,20 @@ impl Recording {
         self.hops.as_deref().unwrap_or_default()
     }
 
+    /// How the server answered the last request; `None` if there was no answer.
+    pub(crate) const fn reply(&self) -> Option<Reply> {
+        self.reply
+    }
+
+    /// Records when the answer to the last request began: `first_byte` after it was sent over an open connection.
+    pub(super) fn answered(&mut self, status: u16, first_byte: Duration) {
+        let first_byte_us = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
+        self.reply = Some(Reply { first_byte_us, refused: is_refusal(status) });
+    }
+
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
+        self.reply = None;
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.
         hops.pop_if(|hop| hop.response.is_none());

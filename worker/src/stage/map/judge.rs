@@ -153,6 +153,7 @@ impl Driver {
             elapsed_us,
             cpu_us,
             endings: Some(endings),
+            reply: block.record.as_ref().and_then(|(outcome, ..)| outcome.reply),
             line_bytes,
         };
         self.voice.push(outcome, &block.records, self.queue.is_empty());

@@ -263,6 +263,8 @@ mod tests {
             id,
             attempt: 1,
             may_retry: true,
+            may_defer: false,
+            not_before_us: None,
             input: text.as_bytes().to_vec(),
             kept: Vec::new(),
         })

@@ -111,6 +111,8 @@ mod tests {
             id: 1234567,
             attempt: 1,
             may_retry: false,
+            may_defer: false,
+            not_before_us: None,
             input: b"{}".to_vec(),
             kept: Vec::new(),
         })
@@ -143,6 +145,7 @@ mod tests {
             elapsed_us: 0,
             cpu_us: 0,
             endings: None,
+            reply: None,
             line_bytes: 0,
         };
         let (names, values) = (["a".to_owned()], [FieldValue::Text("}".to_owned())]);

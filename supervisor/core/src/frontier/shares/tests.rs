@@ -3,10 +3,32 @@
 use super::*;
 use crate::frontier::PerHost;
 use crate::frontier::tests::{SECOND, config, host as target, limit};
-use crate::frontier::{Frontier, HostId};
+use crate::frontier::{Frontier, HostId, Start};
+use crate::load::limit::Range;
 
 fn host() -> Arc<str> {
     Arc::from("h")
+}
+
+fn rng() -> Rng {
+    Rng::with_seed(1)
+}
+
+fn ask(now: Instant, limit: Option<u32>, rate: Option<&Rate>) -> Ask<'_> {
+    Ask { gate: Gate::Fixed(limit.unwrap_or(u32::MAX)), earliest: now, rate }
+}
+
+/// Takes a permit, and returns when its target may start.
+fn start(share: &HostShare, now: Instant, rate: Option<&Rate>) -> Result<Instant, Instant> {
+    share.take(now, &host(), ask(now, None, rate), &mut rng()).map(|permit| permit.start)
+}
+
+fn take(share: &HostShare, now: Instant, limit: Option<u32>, rate: Option<&Rate>) -> Result<(), Instant> {
+    share.take(now, &host(), ask(now, limit, rate), &mut rng()).map(|_| ())
+}
+
+fn give_back(share: &HostShare, now: Instant) {
+    share.give_back(now, &host(), Gate::Fixed(u32::MAX), Answer::Unknown, &mut rng());
 }
 
 #[test]
@@ -14,32 +36,32 @@ fn all_runs_share_one_limit() {
     let (shares, now) = (HostShares::default(), wire::clock::now());
     let (one, two) = (shares.share(), shares.share());
     for _ in 0..3 {
-        assert_eq!(one.take(now, &host(), Some(3), None), Ok(()));
+        assert_eq!(take(&one, now, Some(3), None), Ok(()));
     }
-    assert!(one.take(now, &host(), Some(3), None).is_err());
-    assert!(two.take(now, &host(), Some(3), None).is_err());
+    assert!(take(&one, now, Some(3), None).is_err());
+    assert!(take(&two, now, Some(3), None).is_err());
     drop(one);
-    assert_eq!(two.take(now, &host(), Some(3), None), Ok(()), "a run's permits are released when it ends");
+    assert_eq!(take(&two, now, Some(3), None), Ok(()), "a run's permits are released when it ends");
 }
 
 #[test]
 fn a_released_permit_goes_to_the_run_that_waited_longest() {
     let (shares, now) = (HostShares::default(), wire::clock::now());
     let (one, two) = (shares.share(), shares.share());
-    assert_eq!(one.take(now, &host(), Some(1), None), Ok(()));
-    assert!(two.take(now, &host(), Some(1), None).is_err());
-    one.give_back(now, &host());
-    assert!(one.take(now, &host(), Some(1), None).is_err(), "another run waits");
-    assert_eq!(two.take(now, &host(), Some(1), None), Ok(()));
-    two.give_back(now, &host());
-    assert_eq!(one.take(now, &host(), Some(1), None), Ok(()));
-    one.give_back(now, &host());
+    assert_eq!(take(&one, now, Some(1), None), Ok(()));
+    assert!(take(&two, now, Some(1), None).is_err());
+    give_back(&one, now);
+    assert!(take(&one, now, Some(1), None).is_err(), "another run waits");
+    assert_eq!(take(&two, now, Some(1), None), Ok(()));
+    give_back(&two, now);
+    assert_eq!(take(&one, now, Some(1), None), Ok(()));
+    give_back(&one, now);
     // A run that no longer wants it delays nobody.
-    assert_eq!(two.take(now, &host(), Some(1), None), Ok(()));
-    assert!(one.take(now, &host(), Some(1), None).is_err());
+    assert_eq!(take(&two, now, Some(1), None), Ok(()));
+    assert!(take(&one, now, Some(1), None).is_err());
     one.leave(now, &host());
-    two.give_back(now, &host());
-    assert_eq!(two.take(now, &host(), Some(1), None), Ok(()));
+    give_back(&two, now);
+    assert_eq!(take(&two, now, Some(1), None), Ok(()));
 }
 
 #[test]
@@ -49,9 +71,9 @@ fn a_pause_of_one_run_holds_for_all() {
     let until = now + Duration::from_secs(9);
     one.pause(&host(), until);
     drop(one);
-    assert_eq!(two.take(now, &host(), Some(8), None), Err(until));
-    assert_eq!(two.take(until, &host(), Some(8), None), Ok(()));
-    two.give_back(now, &host());
+    assert_eq!(take(&two, now, Some(8), None), Err(until));
+    assert_eq!(take(&two, until, Some(8), None), Ok(()));
+    give_back(&two, now);
     two.leave(until, &host());
     assert!(shares.table().hosts.is_empty());
 }
@@ -60,12 +82,12 @@ fn a_pause_of_one_run_holds_for_all() {
 fn a_run_that_does_not_ask_again_loses_its_place() {
     let (shares, now) = (HostShares::default(), wire::clock::now());
     let (one, two) = (shares.share(), shares.share());
-    assert_eq!(one.take(now, &host(), Some(1), None), Ok(()));
-    assert!(two.take(now, &host(), Some(1), None).is_err());
-    one.give_back(now, &host());
+    assert_eq!(take(&one, now, Some(1), None), Ok(()));
+    assert!(take(&two, now, Some(1), None).is_err());
+    give_back(&one, now);
     // It drains, or all its workers have enough to do.
     let mut at = now;
-    while let Err(again) = one.take(at, &host(), Some(1), None) {
+    while let Err(again) = take(&one, at, Some(1), None) {
         at = again;
         assert!(at < now + SECOND * 5, "a free permit is never given out");
     }
@@ -86,8 +108,8 @@ fn no_run_starves_over_many_histories() {
             let run = rng.usize(0..runs.len());
             if held[run] > 0 && rng.bool() {
                 held[run] -= 1;
-                runs[run].give_back(now, &host());
-            } else if runs[run].take(now, &host(), Some(limit), None).is_ok() {
+                give_back(&runs[run], now);
+            } else if take(&runs[run], now, Some(limit), None).is_ok() {
                 held[run] += 1;
                 taken[run] += 1;
             }
@@ -104,29 +126,44 @@ fn all_runs_share_the_lowest_rate() {
     let (slow, fast, any) = (shares.share(), shares.share(), shares.share());
     let (two_a_second, ten_a_second) = (Rate::new(2.0), Rate::new(10.0));
     let ms = |ms| now + Duration::from_millis(ms);
-    assert_eq!(fast.take(now, &host(), None, Some(&ten_a_second)), Ok(()));
-    assert_eq!(fast.take(now, &host(), None, Some(&ten_a_second)), Err(ms(100)));
-    assert_eq!(fast.take(ms(100), &host(), None, Some(&ten_a_second)), Ok(()));
-    assert_eq!(slow.take(ms(100), &host(), None, Some(&two_a_second)), Err(ms(200)));
-    assert_eq!(slow.take(ms(200), &host(), None, Some(&two_a_second)), Ok(()));
-    assert_eq!(
-        fast.take(ms(300), &host(), None, Some(&ten_a_second)),
-        Err(ms(700)),
-        "the lower rate applies"
-    );
-    assert_eq!(
-        any.take(ms(300), &host(), None, None),
-        Err(ms(710)),
-        "to all runs, and behind the run that waits longer"
-    );
-    assert_eq!(any.take(ms(710), &host(), None, None), Ok(()), "the first run did not ask in time");
-    slow.leave(ms(711), &host());
-    assert_eq!(fast.take(ms(1_210), &host(), None, Some(&ten_a_second)), Ok(()));
-    assert_eq!(
-        fast.take(ms(1_310), &host(), None, Some(&ten_a_second)),
-        Ok(()),
-        "the run with the lower rate is gone"
-    );
+    assert_eq!(start(&fast, now, Some(&ten_a_second)), Ok(now));
+    assert_eq!(start(&fast, now, Some(&ten_a_second)), Err(ms(95)));
+    assert_eq!(start(&fast, ms(95), Some(&ten_a_second)), Ok(ms(100)), "handed out ahead");
+    assert_eq!(start(&slow, ms(100), Some(&two_a_second)), Err(ms(195)));
+    assert_eq!(start(&slow, ms(195), Some(&two_a_second)), Ok(ms(200)));
+    assert_eq!(start(&fast, ms(300), Some(&ten_a_second)), Err(ms(695)), "the lower rate applies");
+    let behind = ms(695) + SOON_AFTER;
+    assert_eq!(start(&any, ms(300), None), Err(behind), "to all runs, and behind the run that waits longer");
+    assert_eq!(start(&any, ms(705), None), Ok(ms(705)), "the first run did not ask in time");
+    slow.leave(ms(706), &host());
+    assert_eq!(start(&fast, ms(1_205), Some(&ten_a_second)), Ok(ms(1_205)));
+    let after = start(&fast, ms(1_305), Some(&ten_a_second));
+    assert_eq!(after, Ok(ms(1_305)), "the run with the lower rate is gone");
+}
+
+#[test]
+fn runs_share_the_limit_that_one_of_them_has_learned() {
+    let (shares, now) = (HostShares::default(), wire::clock::now());
+    let (one, two) = (shares.share(), shares.share());
+    let gate = Gate::Adaptive(Range { start: 4, max: 16 });
+    let ask = Ask { gate, earliest: now, rate: None };
+    let mut at = now;
+    for _ in 0..4 {
+        assert_eq!(one.take(at, &host(), ask, &mut rng()).unwrap().in_flight_max, 4);
+    }
+    for n in 0..8 {
+        at += SECOND / 4;
+        let served = Answer::Served { first_byte: None };
+        let returned = one.give_back(at, &host(), gate, served, &mut rng());
+        assert_eq!(returned.in_flight_max, if n < 7 { 4 } else { 8 });
+        one.take(at, &host(), ask, &mut rng()).unwrap();
+    }
+    drop(one);
+    assert_eq!(two.take(at, &host(), ask, &mut rng()).unwrap().in_flight_max, 8);
+    two.give_back(at, &host(), gate, Answer::Refused { sent_at: at }, &mut rng());
+    assert!(two.take(at, &host(), ask, &mut rng()).is_err(), "a refusal pauses the host");
+    let three = shares.share();
+    assert!(three.take(at, &host(), ask, &mut rng()).is_err(), "for all runs");
 }
 
 #[test]
@@ -136,7 +173,7 @@ fn hosts_are_forgotten_after_their_runs_ended() {
     for name in 0..100 * SWEEP_MIN {
         let run = shares.share();
         let host = Arc::from(name.to_string());
-        assert_eq!(run.take(now, &host, Some(8), Some(&rate)), Ok(()));
+        assert_eq!(run.take(now, &host, ask(now, Some(8), Some(&rate)), &mut rng()).map(|_| ()), Ok(()));
         drop(run);
         now += SECOND;
     }
@@ -159,12 +196,13 @@ impl Together {
         let (over, under_way) = self.under_way.iter().partition(|(at, ..)| *at <= now);
         self.under_way = under_way;
         for (_, run, host) in over {
-            self.frontiers[run].release(now, host);
+            self.frontiers[run].release(now, host, Answer::Served { first_byte: None });
         }
         for run in 0..self.frontiers.len() {
-            while let Some((_, host)) = self.frontiers[run].pop(now) {
-                self.starts.push((now, run));
-                self.under_way.push((now + Duration::from_millis(rng.u64(1..50)), run, host));
+            while let Some(Start { host, not_before, .. }) = self.frontiers[run].pop(now) {
+                let start = not_before.unwrap_or(now);
+                self.starts.push((start, run));
+                self.under_way.push((start + Duration::from_millis(rng.u64(1..50)), run, host));
             }
         }
         let due = self.frontiers.iter().filter_map(Frontier::next_due);
@@ -199,11 +237,12 @@ fn frontiers_together_keep_to_the_lowest_rate_and_share_it() {
             together.turn(&mut rng);
         }
         // At the very beginning the first run cannot know who else will ask.
-        let starts: Vec<_> = together.starts.into_iter().filter(|(at, _)| *at > start).collect();
-        let (burst, interval) = ((lowest / 10.0).max(1.0) as u32, SECOND.div_f64(lowest));
+        let mut starts: Vec<_> = together.starts.into_iter().filter(|(at, _)| *at > start).collect();
+        starts.sort();
+        let interval = SECOND.div_f64(lowest);
         for (i, (from, _)) in starts.iter().enumerate() {
             for (n, (to, _)) in (1_u32..200).zip(&starts[i..]) {
-                let least = interval * n.saturating_sub(burst);
+                let least = interval * (n - 1);
                 assert!(*to - *from >= least, "seed {seed}: {n} starts in {:?}, {rates:?}", *to - *from);
             }
         }

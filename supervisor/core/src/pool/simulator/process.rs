@@ -366,6 +366,7 @@ fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outc
         elapsed_us: 0,
         cpu_us: 0,
         endings: None,
+        reply: None,
         line_bytes: 0,
     }
 }

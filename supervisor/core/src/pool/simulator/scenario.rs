@@ -136,7 +136,7 @@ impl Scenario {
 
     pub(super) fn in_flight_max(&self) -> usize {
         match self.frontier.per_host {
-            PerHost::Auto => 8,
+            PerHost::Auto | PerHost::AutoUpTo(_) => 16,
             PerHost::Limit(limit) => limit.get() as usize,
             PerHost::Unlimited => usize::MAX,
         }
@@ -194,6 +194,9 @@ fn frontier_config(rng: &mut Rng) -> FrontierConfig {
     FrontierConfig {
         per_host: *rng.choice(&[PerHost::Unlimited, PerHost::Auto, PerHost::Limit(limit)]).unwrap(),
         rate_per_s: *rng.choice(&[None, None, Some(2.0), Some(20.0)]).unwrap(),
+        delay: None,
+        adapts_loopback: false,
+        in_flight_max: u32::MAX,
         backoff: BackoffConfig::default(),
         retry_after_max: Duration::from_secs(30),
     }

@@ -79,7 +79,7 @@ impl World {
         let start = wire::clock::now();
         let scenario = Scenario::new(seed);
         let frontier = Frontier::new(scenario.frontier.clone(), seed);
-        let mut pool = Pool::new(scenario.config.clone(), frontier, start, seed);
+        let mut pool = Pool::new(scenario.config.clone(), frontier, start, seed).anchored(start, 1);
         pool.mutant = mutant;
         let mut world = Self {
             start,

@@ -50,7 +50,8 @@ struct Rig {
 impl Rig {
     fn new(limits: PoolConfig) -> Self {
         let now = wire::clock::now();
-        let politeness = Politeness { per_host: PerHost::Unlimited, rate_per_s: None, retries: 2 };
+        let politeness =
+            Politeness { per_host: PerHost::Unlimited, rate_per_s: None, delay: None, retries: 2 };
         let frontier = Frontier::new(FrontierConfig::from(&politeness), 1);
         Self { pool: Pool::new(limits, frontier, now, 1), now, asked: Vec::new() }
     }
@@ -123,6 +124,7 @@ impl Rig {
             elapsed_us: 0,
             cpu_us: 0,
             endings: None,
+            reply: None,
             line_bytes: 0,
         };
         let batch = Batch { slices_read: 0, outcomes: ids.iter().map(outcome).collect(), lines: Vec::new() };

@@ -165,12 +165,14 @@ fn hop(
 ) -> Result<(), Fault> {
     watch.left()?;
     watch.expect_request(head_bytes(&request));
+    let sent_at = clock::now();
     let (mut head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
     watch.slot().restore(&mut head);
     if let Some(peer) = watch.peer() {
         head.extensions.insert(Peer(peer));
     }
-    if exchange.on_head(&head) == Flow::Stop {
+    let first_byte = clock::now().duration_since(watch.opened().max(sent_at));
+    if exchange.on_head(&head, first_byte) == Flow::Stop {
         return Ok(());
     }
     if exchange.draining() {
@@ -263,6 +265,7 @@ impl Dial {
         }
         let channel = self.open(&endpoint);
         self.watch.set(deadline, kind);
+        self.watch.note_opened();
         channel.map(Pooled::new)
     }
 

@@ -47,6 +47,8 @@ pub(super) struct Watch {
     /// Whether to note the peer of each request.
     names_peers: AtomicBool,
     peer: Mutex<Option<IpAddr>>,
+    /// When the newest connection could take its first request.
+    opened: Mutex<Instant>,
 }
 
 impl Watch {
@@ -57,7 +59,18 @@ impl Watch {
             slot: Slot::default(),
             names_peers: AtomicBool::new(false),
             peer: Mutex::new(None),
+            opened: Mutex::new(clock::now()),
         }
+    }
+
+    /// Notes that a connection has been opened.
+    pub(super) fn note_opened(&self) {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
+    }
+
+    /// Returns when the newest connection was opened.
+    pub(super) fn opened(&self) -> Instant {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the deadline for reads and writes.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -149,6 +149,11 @@ impl Inner {
     }
 }
 
+/// When a connection could take its first request. Every response over it carries this, so that the time to the first
+/// byte has no part of connecting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened(pub(super) Instant);
+
 /// What is known of an HTTP/2 connection. Every response on it carries this. On HTTP/1.1 the connection's own
 /// history has it, at no cost.
 #[derive(Debug, Clone, Default)]
@@ -197,6 +202,7 @@ pub(super) struct Stream {
     channel: Channel,
     is_h2: bool,
     http2: Http2,
+    opened: Opened,
     goaway: GoAway,
     /// Where to note that this URL's server refuses HTTP/2.
     refusals: Option<(Refusals, Uri)>,
@@ -225,6 +231,7 @@ impl Stream {
             channel,
             is_h2,
             http2,
+            opened: Opened(clock::now()),
             goaway,
             refusals: None,
             peer,
@@ -295,6 +302,7 @@ impl Connection for Stream {
         } else {
             Connected::new().extra(self.slot.clone())
         };
+        let connected = connected.extra(self.opened);
         let connected = match self.peer {
             Some(peer) => connected.extra(peer),
             None => connected,

@@ -21,6 +21,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit};
+use shared::clock;
 use shared::job::FetchSpec;
 use tokio::time::timeout;
 
@@ -34,7 +35,7 @@ use super::rules::{HeaderError, Rules};
 use super::tls::Tls;
 use crate::shortage::Shortages;
 use connections::{Closer, Connections, Reading, WaitTime};
-use connector::{Dial, Http2};
+use connector::{Dial, Http2, Opened};
 use goaway::Refusals;
 pub(crate) use stall::Stall;
 
@@ -135,6 +136,7 @@ impl Client {
             let uri = request.uri().clone();
             let http1_only = self.refusals.contains(&uri);
             let client = if http1_only { &*self.http1_client } else { &self.client };
+            let (sent_at, stalled) = (clock::now(), self.stall.total());
             let response = match client.request(request).await {
                 Ok(response) => response,
                 Err(error) => {
@@ -159,7 +161,12 @@ impl Client {
             if let Some(http2) = &http2 {
                 http2.on_answer();
             }
-            if exchange.on_head(&head) == Flow::Stop {
+            let opened = head.extensions.get::<Opened>();
+            let sent_at = opened.map_or(sent_at, |opened| opened.0.max(sent_at));
+            // What came while this thread was busy was noticed late.
+            let stalled = self.stall.total().saturating_sub(stalled);
+            let first_byte = clock::now().duration_since(sent_at).saturating_sub(stalled);
+            if exchange.on_head(&head, first_byte) == Flow::Stop {
                 continue;
             }
             let read = if exchange.draining() {

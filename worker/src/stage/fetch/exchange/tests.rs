@@ -43,7 +43,7 @@ fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Out
         }
         for event in events.by_ref() {
             let flow = match event {
-                Head(status, headers) => exchange.on_head(&head(*status, headers)),
+                Head(status, headers) => exchange.on_head(&head(*status, headers), Duration::ZERO),
                 Chunk(bytes) => exchange.on_chunk(bytes),
                 Zeros(bytes) => exchange.on_chunk(&vec![0; *bytes]),
                 End => {

@@ -1,0 +1,148 @@
+//! What one host is asked for at most: requests in flight, and the pace of their starts.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use crate::load::limit::{Limit, Range, Reply};
+use crate::load::pace::Pace;
+
+/// How long an unused limit is remembered. A host changes, and a fresh limit finds it again in a few rounds.
+const LIMIT_KEPT: Duration = Duration::from_secs(60);
+
+/// How long the pace of a host that refused requests is remembered. To find it again costs refusals.
+const PACE_KEPT: Duration = Duration::from_secs(600);
+
+/// Time after which a host's goodput is known.
+const GOODPUT_FROM: Duration = Duration::from_secs(2);
+
+/// How a host answered a request, as far as its load is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing was learned: no request was sent, or its worker died.
+    Unknown,
+    /// It answered. The time from the request to the first byte, without connecting, if that is known.
+    Served {
+        /// Time to first byte.
+        first_byte: Option<Duration>,
+    },
+    /// It refused a request that was sent at this instant: too many, or blocked.
+    Refused {
+        /// When the request was sent.
+        sent_at: Instant,
+    },
+    /// No answer came: a timeout, or a broken connection.
+    Lost,
+}
+
+/// The rule for the requests in flight to one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// At most this many; `u32::MAX` means no limit.
+    Fixed(u32),
+    /// As many as help.
+    Adaptive(Range),
+}
+
+/// What was learned about one host.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Control {
+    limit: Option<Limit>,
+    /// Set once the host has refused a request. Few hosts do, so it is kept apart.
+    pace: Option<Box<Pace>>,
+    /// When the first request started, and how many were answered since.
+    first_at: Option<Instant>,
+    served: u32,
+    used_at: Option<Instant>,
+}
+
+impl Control {
+    /// Returns the maximum in flight under this rule.
+    pub(super) fn in_flight_max(&mut self, now: Instant, gate: Gate) -> u32 {
+        match gate {
+            Gate::Fixed(max) => max,
+            Gate::Adaptive(range) => {
+                self.limit.get_or_insert_with(|| Limit::new(range, now)).get().min(range.max)
+            }
+        }
+    }
+
+    /// Least time from a start at `at` to the next; zero if the host never refused a request.
+    pub(super) fn interval(&self, at: Instant) -> Duration {
+        self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.interval(at))
+    }
+
+    /// Records a start at `start`, with `in_flight` others under way.
+    pub(super) fn on_start(&mut self, start: Instant, in_flight: u32) {
+        self.used_at = Some(start);
+        self.first_at.get_or_insert(start);
+        if let Some(limit) = &mut self.limit {
+            limit.on_start(start, in_flight);
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.on_start(start);
+        }
+    }
+
+    /// Records how one of `in_flight` requests ended. Returns an instant before which nothing may start.
+    pub(super) fn on_end(
+        &mut self,
+        now: Instant,
+        in_flight: u32,
+        answer: Answer,
+        rng: &mut Rng,
+    ) -> Option<Instant> {
+        self.used_at = Some(now);
+        let reply = match answer {
+            Answer::Unknown => return None,
+            Answer::Served { first_byte } => Reply::Served(first_byte),
+            Answer::Lost => Reply::Lost,
+            Answer::Refused { sent_at } => return self.on_refused(now, in_flight, sent_at, rng),
+        };
+        if let Some(limit) = &mut self.limit {
+            limit.on_end(now, in_flight, reply);
+        }
+        if let Reply::Served(_) = reply {
+            self.served = self.served.saturating_add(1);
+            if let Some(pace) = &mut self.pace {
+                pace.on_served();
+            }
+        }
+        None
+    }
+
+    /// Answers a second so far, if that is long enough to tell. A burst that was accepted at once says nothing.
+    fn goodput(&self, now: Instant) -> Option<f64> {
+        let lasted = now.saturating_duration_since(self.first_at?);
+        (lasted >= GOODPUT_FROM).then(|| f64::from(self.served) / lasted.as_secs_f64())
+    }
+
+    fn on_refused(
+        &mut self,
+        now: Instant,
+        in_flight: u32,
+        sent_at: Instant,
+        rng: &mut Rng,
+    ) -> Option<Instant> {
+        let goodput = self.goodput(now);
+        if let Some(limit) = &mut self.limit {
+            limit.on_refused(now, in_flight);
+        }
+        if let Some(pace) = &mut self.pace {
+            return pace.on_refused(now, sent_at, rng);
+        }
+        let (pace, until) = Pace::refused_first(now, goodput, rng);
+        self.pace = Some(Box::new(pace));
+        Some(until)
+    }
+
+    /// When all of it may be forgotten; `None` if there is nothing to forget.
+    pub(super) fn fades_at(&self) -> Option<Instant> {
+        let kept = match (&self.pace, &self.limit) {
+            (Some(_), _) => PACE_KEPT,
+            (None, Some(limit)) if limit.is_learned() => LIMIT_KEPT,
+            (None, Some(_) | None) => return None,
+        };
+        Some(self.used_at? + kept)
+    }
+}

@@ -1,0 +1,154 @@
+//! How fast requests to one host start, once it has refused some (429, 503, a blocked page).
+//!
+//! 1. The first refusal starts the *search*: from a low pace, half as fast again each second.
+//! 2. The next refusal ends it. From then on the pace is *held* below the refused one: a cubic from 0.9 × it towards
+//!    0.97 × it, flat there for 20 s or 200 requests, then slowly beyond (CUBIC, RFC 9438: concave, flat, convex).
+//! 3. Each further refusal does the same from the pace that it met.
+//!
+//! What was sent before a cut says nothing about the pace after it, so refusals count once an epoch, as losses do in
+//! TCP (RFC 5681 § 4.3). After a refusal nothing starts for a moment, which doubles, with jitter, while nothing but
+//! refusals comes back: a host that blocks outright is asked once a minute.
+//!
+//! Rejected: to begin with the pace that was accepted before the first refusal. Too little had been sent by then to
+//! tell, and the pace stays far too low for minutes. Rejected: additive increase. It crosses the limit every few
+//! seconds, and a host that counts refusals (a ban) sees one each time.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+/// Growth of the searching pace, per second.
+const SEARCH_GROWTH: f64 = 1.5;
+
+/// Pace at which the search begins if nothing is known, and its lowest beginning.
+const SEARCH_FROM: f64 = 4.0;
+const SEARCH_FROM_MIN: f64 = 1.0;
+
+/// Share of the goodput before the first refusal at which the search begins.
+const SEARCH_SHARE: f64 = 0.7;
+
+/// Lowest pace, per second. The pauses after refusals are what makes a blocked host quiet.
+const LOWEST: f64 = 0.2;
+
+/// The held pace ends here, as a share of the refused one.
+const PLATEAU: f64 = 0.97;
+
+/// The held pace begins here: after a lone refusal, and after several in a row.
+const CUT: f64 = 0.9;
+const DEEP_CUT: f64 = 0.6;
+
+/// The plateau lasts this long, or this number of requests, whichever is longer.
+const PLATEAU_LASTS_S: f64 = 20.0;
+const PLATEAU_REQUESTS: f64 = 200.0;
+
+/// The pause after a refusal doubles from and to these.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    Search { from: f64 },
+    Hold { base: f64, plateau: f64 },
+}
+
+/// The pace of one host that has refused requests.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    phase: Phase,
+    /// Since when the phase lasts, not counting times in which nothing was sent.
+    since: Instant,
+    started_at: Instant,
+    /// Refusals of what was sent before do not count.
+    epoch: Instant,
+    /// Refusals in a row that counted.
+    streak: u32,
+}
+
+impl Pace {
+    /// Creates the pace of a host that has just refused for the first time. `goodput` is what it answered per second
+    /// until then, if known. Nothing may start before the returned instant.
+    pub fn refused_first(now: Instant, goodput: Option<f64>, rng: &mut Rng) -> (Self, Instant) {
+        let from = goodput.map_or(SEARCH_FROM, |goodput| (SEARCH_SHARE * goodput).max(SEARCH_FROM_MIN));
+        let mut pace =
+            Self { phase: Phase::Search { from }, since: now, started_at: now, epoch: now, streak: 1 };
+        let until = pace.pause(now, rng);
+        (pace, until)
+    }
+
+    /// Starts per second at this instant.
+    #[must_use]
+    pub fn per_s(&self, at: Instant) -> f64 {
+        let elapsed_s = at.saturating_duration_since(self.since).as_secs_f64();
+        match self.phase {
+            Phase::Search { from } => from * SEARCH_GROWTH.powf(elapsed_s * (from / SEARCH_FROM).min(1.0)),
+            Phase::Hold { base, plateau } => {
+                let lasts_s = PLATEAU_LASTS_S.max(PLATEAU_REQUESTS / plateau);
+                let share = elapsed_s / lasts_s;
+                if share < 1.0 {
+                    plateau - (plateau - base) * (1.0 - share).powi(3)
+                } else {
+                    let beyond = (share - 1.0) * 20.0;
+                    let cubic = 1.0 + 0.02 * beyond + 0.002 * beyond * beyond;
+                    plateau * cubic.min(SEARCH_GROWTH.powf(elapsed_s - lasts_s))
+                }
+            }
+        }
+    }
+
+    /// Time between two starts at this instant.
+    #[must_use]
+    pub fn interval(&self, at: Instant) -> Duration {
+        Duration::from_secs_f64(1.0 / self.per_s(at).clamp(LOWEST, 1e6))
+    }
+
+    /// Records a start. Time in which the host had nothing to do does not make its pace grow (RFC 7661).
+    pub fn on_start(&mut self, at: Instant) {
+        let gap = at.saturating_duration_since(self.started_at);
+        let usual = self.interval(at) * 2 + PAUSE_MIN;
+        if gap > usual {
+            self.since = (self.since + (gap - usual)).min(at);
+        }
+        self.started_at = self.started_at.max(at);
+    }
+
+    /// Records an answer that was no refusal.
+    pub fn on_served(&mut self) {
+        self.streak = 0;
+    }
+
+    /// Records a refusal of a request that was sent at `sent_at`. Returns the instant before which nothing may start,
+    /// if it counts.
+    pub fn on_refused(&mut self, now: Instant, sent_at: Instant, rng: &mut Rng) -> Option<Instant> {
+        if sent_at < self.epoch {
+            return None;
+        }
+        self.streak = self.streak.saturating_add(1);
+        let met = self.per_s(sent_at).max(LOWEST);
+        let lone = self.streak < 2;
+        self.phase = match self.phase {
+            Phase::Search { .. } => {
+                let cut = if lone { 0.7 } else { 0.5 };
+                Phase::Hold { base: (cut * met).max(LOWEST), plateau: met }
+            }
+            Phase::Hold { plateau, .. } => {
+                let cut = if lone { CUT } else { DEEP_CUT };
+                let share = if met < plateau { PLATEAU } else { 0.99 };
+                Phase::Hold { base: (cut * met).max(LOWEST), plateau: (share * met).max(LOWEST) }
+            }
+        };
+        Some(self.pause(now, rng))
+    }
+
+    /// Begins an epoch: for a moment nothing starts.
+    fn pause(&mut self, now: Instant, rng: &mut Rng) -> Instant {
+        let doubled = PAUSE_MIN.saturating_mul(1_u32.checked_shl(self.streak - 1).unwrap_or(u32::MAX));
+        // At least the new interval: the request that was accepted last counts, too.
+        self.since = now;
+        let pause = doubled.min(PAUSE_MAX).max(self.interval(now));
+        let until = now + pause.mul_f64(1.0 + 0.2 * rng.f64());
+        self.since = until;
+        self.started_at = until;
+        self.epoch = until;
+        until
+    }
+}
