@@ -5,7 +5,8 @@
 //! | [`frontier`] | which target may start now: host budgets, rates, retries |
 //! | [`pool`] | which worker gets it, which target is blamed for a death, which worker is restarted or recycled |
 //! | [`gather`] | what is counted, and in which order records are written |
-//! | [`load`] | how many requests a host gets at once, and how fast |
+//! | [`load`] | how many requests a host gets at once and how fast, and how much runs over all |
+//! | [`robots`] | when a robots.txt is fetched, and which targets wait for it |
 //! | [`auto`] | which mode fits a measured job |
 //!
 //! Every call is given the time and what happened. Nothing here reads a clock, opens a file or knows a process.
@@ -17,3 +18,4 @@ pub mod frontier;
 pub mod gather;
 pub mod load;
 pub mod pool;
+pub mod robots;

@@ -145,4 +145,20 @@ impl Control {
         };
         Some(self.used_at? + kept)
     }
+
+    /// What is worth keeping for another run: the limit, and the pace.
+    pub(super) fn learned(&self, now: Instant) -> (Option<u32>, Option<f64>) {
+        let limit = self.limit.as_ref().filter(|limit| limit.is_learned()).map(Limit::get);
+        (limit, self.pace.as_ref().map(|pace| pace.learned(now)))
+    }
+
+    /// Continues from what an earlier run has learned.
+    pub(super) fn resumed(now: Instant, gate: Gate, limit: Option<u32>, per_s: Option<f64>) -> Self {
+        let limit = match gate {
+            Gate::Adaptive(range) => limit.map(|limit| Limit::resumed(range, limit, now)),
+            Gate::Fixed(_) => None,
+        };
+        let pace = per_s.map(|per_s| Box::new(Pace::resumed(now, per_s)));
+        Self { limit, pace, used_at: Some(now), ..Self::default() }
+    }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+use super::Learned;
 use super::control::{Control, Gate};
 use super::rate::NextStart;
 
@@ -122,6 +123,8 @@ pub(super) struct Host {
     /// No target starts before this instant: other runs use the host's whole budget.
     pub(super) refused_until: Instant,
     next_start: NextStart,
+    /// Least time between two starts that the host asks for (`Crawl-delay`).
+    pub(super) delay: Duration,
 }
 
 impl Host {
@@ -139,6 +142,7 @@ impl Host {
             paused_until: now,
             refused_until: now,
             next_start: NextStart::at_once(now),
+            delay: Duration::ZERO,
         }
     }
 
@@ -158,6 +162,15 @@ impl Host {
         }
     }
 
+    /// Returns what is worth keeping for another run, if anything is.
+    pub(super) fn learned(&self, now: Instant) -> Option<Learned> {
+        let (in_flight_max, pace_per_s) = self.control.learned(now);
+        let paused = self.paused_until.saturating_duration_since(now);
+        let paused_ms = u64::try_from(paused.as_millis()).unwrap_or(u64::MAX);
+        let any = in_flight_max.is_some() || pace_per_s.is_some() || paused_ms > 0;
+        any.then(|| Learned { host: self.name.to_string(), in_flight_max, pace_per_s, paused_ms })
+    }
+
     pub(super) fn release(&mut self) {
         debug_assert!(self.in_flight > 0, "a permit of {} was released twice", self.name);
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -173,7 +186,7 @@ impl Host {
         let taken = self.lane.take(now)?;
         self.control.on_start(start, self.in_flight);
         self.in_flight += 1;
-        let interval = interval.max(self.control.interval(start));
+        let interval = interval.max(self.delay).max(self.control.interval(start));
         if interval > Duration::ZERO {
             self.next_start.take(start, interval);
         }

@@ -21,6 +21,8 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 pub use backoff::BackoffConfig;
 pub use control::Answer;
 pub use host::{HostId, HostRef, HostSnapshot};
@@ -28,7 +30,7 @@ pub use politeness::{PerHost, Politeness};
 pub use rate::LEAD;
 pub use shares::{HostShare, HostShares};
 
-use control::Gate;
+use control::{Control, Gate};
 use host::{Host, HostPlace, Hosts, Lane};
 use rate::Rate;
 use shares::Ask;
@@ -113,6 +115,19 @@ pub struct Start {
     pub host: HostId,
     /// It must not start before this instant, which is at most [`LEAD`] ahead. `None`: it may start at once.
     pub not_before: Option<Instant>,
+}
+
+/// What was learned about one host, for the next run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Learned {
+    /// Name of the host.
+    pub host: String,
+    /// Requests in flight that it took.
+    pub in_flight_max: Option<u32>,
+    /// Starts per second that it accepted, if it refused more.
+    pub pace_per_s: Option<f64>,
+    /// Remaining time of its pause, in milliseconds; 0 if there is none.
+    pub paused_ms: u64,
 }
 
 /// Targets not yet handed out, with their hosts' budgets.
@@ -229,7 +244,7 @@ impl Frontier {
         let mut start = host.next_start(now);
         // Ask for the shared permit last: if another check failed afterwards, the permit would have to be returned.
         if let Some(share) = &self.share {
-            let ask = Ask { gate: host.gate, earliest: start, rate: self.rate.as_ref() };
+            let ask = Ask { gate: host.gate, earliest: start, rate: self.rate.as_ref(), delay: host.delay };
             match share.take(now, host.name(), ask, &mut self.rng) {
                 Ok(permit) => {
                     start = permit.start;
@@ -324,6 +339,34 @@ impl Frontier {
             self.hostless.push_front(id);
         }
         self.settle(now, host);
+    }
+
+    /// Leaves at least `delay` between two starts at this host, besides what the user asked for (`Crawl-delay`).
+    pub fn set_delay(&mut self, now: Instant, host: HostRef<'_>, delay: Duration) {
+        let id = self.intern(now, host);
+        if let Some(host) = self.hosts.get_mut(id) {
+            host.delay = delay;
+        }
+        self.settle(now, id);
+    }
+
+    /// Returns what was learned about the hosts that are still remembered.
+    #[must_use]
+    pub fn learned(&self, now: Instant) -> Vec<Learned> {
+        let worth_keeping = |host: &Host| host.learned(now);
+        self.hosts.all().filter_map(worth_keeping).collect()
+    }
+
+    /// Continues with what an earlier run has learned about a host. Call this before its first target is pushed.
+    pub fn teach(&mut self, now: Instant, host: HostRef<'_>, learned: &Learned) {
+        let id = self.intern(now, host);
+        if let Some(host) = self.hosts.get_mut(id) {
+            host.control = Control::resumed(now, host.gate, learned.in_flight_max, learned.pace_per_s);
+            host.in_flight_max = host.control.in_flight_max(now, host.gate);
+            host.paused_until =
+                now + Duration::from_millis(learned.paused_ms).min(self.config.retry_after_max);
+        }
+        self.settle(now, id);
     }
 
     /// Returns when `pop` will return a target just because time passes; `None` if that takes a

@@ -90,6 +90,8 @@ pub(super) struct Ask<'a> {
     pub(super) earliest: Instant,
     /// The rate that it was told.
     pub(super) rate: Option<&'a Rate>,
+    /// The delay that the host asks for.
+    pub(super) delay: Duration,
 }
 
 /// Permission to start one target.
@@ -141,11 +143,11 @@ impl SharedHost {
     }
 
     /// Records a start at `start`.
-    fn on_start(&mut self, now: Instant, start: Instant, rng: &mut Rng) {
+    fn on_start(&mut self, now: Instant, start: Instant, delay: Duration, rng: &mut Rng) {
         let in_flight = self.in_flight();
         self.control.on_start(start, in_flight);
         let interval = self.rate().map_or(Duration::ZERO, |rate| rate.draw(rng));
-        let interval = interval.max(self.control.interval(start));
+        let interval = interval.max(delay).max(self.control.interval(start));
         if interval > Duration::ZERO {
             self.next_start.get_or_insert(NextStart::at_once(now)).take(start, interval);
         }
@@ -215,7 +217,7 @@ impl HostShare {
             shared.queue.remove(place);
         }
         let start = start.max(ask.earliest);
-        shared.on_start(now, start, rng);
+        shared.on_start(now, start, ask.delay, rng);
         *shared.held.entry(*run).or_default() += 1;
         Ok(Permit { start, in_flight_max })
     }

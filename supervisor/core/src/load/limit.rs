@@ -209,6 +209,14 @@ impl Limit {
         }
     }
 
+    /// Continues with a limit that was found earlier.
+    #[must_use]
+    pub fn resumed(range: Range, limit: u32, now: Instant) -> Self {
+        let fresh = Self::new(range, now);
+        let limit = limit.clamp(1, fresh.range.max);
+        Self { limit, home: limit, phase: Phase::Base, jumped: true, ..fresh }
+    }
+
     /// Maximum requests in flight now.
     #[must_use]
     pub fn get(&self) -> u32 {

@@ -75,6 +75,19 @@ impl Pace {
         (pace, until)
     }
 
+    /// Continues with a pace that was found earlier.
+    #[must_use]
+    pub fn resumed(now: Instant, per_s: f64) -> Self {
+        let plateau = if per_s.is_finite() { per_s.max(LOWEST) } else { SEARCH_FROM };
+        Self {
+            phase: Phase::Hold { base: CUT * plateau, plateau },
+            since: now,
+            started_at: now,
+            epoch: now,
+            streak: 0,
+        }
+    }
+
     /// Starts per second at this instant.
     #[must_use]
     pub fn per_s(&self, at: Instant) -> f64 {
@@ -92,6 +105,15 @@ impl Pace {
                     plateau * cubic.min(SEARCH_GROWTH.powf(elapsed_s - lasts_s))
                 }
             }
+        }
+    }
+
+    /// The pace that is known to be good, for the next run.
+    #[must_use]
+    pub fn learned(&self, now: Instant) -> f64 {
+        match self.phase {
+            Phase::Search { .. } => self.per_s(now),
+            Phase::Hold { plateau, .. } => plateau.min(self.per_s(now)),
         }
     }
 

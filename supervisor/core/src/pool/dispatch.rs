@@ -18,7 +18,9 @@ impl Pool {
             return;
         }
         let share = self.fair_share();
-        while let Some(index) = self.least_loaded(share) {
+        while self.has_room()
+            && let Some(index) = self.least_loaded(share)
+        {
             let Some(Start { id, host, not_before }) = self.frontier.pop(now) else { break };
             let Some(slot) = self.slots.get_mut(index) else { break };
             if self.config.piped
@@ -56,6 +58,7 @@ impl Pool {
                 // It was idle until now, so a standstill was not a hang.
                 slot.progress.1 = now;
             }
+            self.count_start(now);
         }
         for slot in &mut self.slots {
             flush(slot, &mut self.commands);

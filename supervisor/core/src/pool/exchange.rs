@@ -8,6 +8,7 @@ use wire::protocol::Slice;
 use wire::record::{ErrorKind, Evidence};
 
 use super::seat::{Death, Seat};
+use crate::load::total::Room;
 
 /// Something that happened outside the pool.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub enum Event {
     SourceEnded,
     /// Replace every worker with a fresh one, one at a time.
     Roll,
+    /// The machine or the user allows more or less than before.
+    Room(Room),
     /// Add one worker.
     Grow,
     /// Remove one worker.

@@ -1,12 +1,16 @@
-//! When paced targets start on the workers' clock, and what an outcome says about the load of its host.
+//! What the pool tells the load controllers, and what it does with their answers.
 
 use std::time::{Duration, Instant};
 
+use wire::black_box::Reading;
 use wire::protocol::{Outcome, Verdict};
 use wire::record::ErrorKind;
 
 use super::Pool;
+use super::seat::Seat;
+use super::slot::State;
 use crate::frontier::Answer;
+use crate::load::total::{Bound, Room, Tick, Total};
 
 /// One moment on two clocks: that of this process, and `CLOCK_MONOTONIC` in microseconds, which all processes share.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +33,90 @@ impl Pool {
     #[must_use]
     pub fn anchored(self, now: Instant, now_us: u64) -> Self {
         Self { anchor: Some(Anchor { now, now_us }), ..self }
+    }
+
+    /// Lets `total` decide how much is in flight and how many workers there are. The concurrency of the configuration
+    /// is then what one worker can hold.
+    #[must_use]
+    pub fn growing(self, total: Total) -> Self {
+        Self { total: Some(total), ..self }
+    }
+
+    /// Where the knee was and what bounded it, if the load was not fixed.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        self.total.as_ref().map(Total::why)
+    }
+
+    /// Maximum targets in flight now, if it is not fixed.
+    #[must_use]
+    pub fn in_flight_max(&self) -> Option<u32> {
+        self.total.as_ref().map(Total::in_flight_max)
+    }
+
+    pub(super) fn set_room(&mut self, room: Room) {
+        if let Some(total) = &mut self.total {
+            total.on_room(room);
+        }
+    }
+
+    fn in_flight(&self) -> u32 {
+        u32::try_from(self.ledger.counts().assigned).unwrap_or(u32::MAX)
+    }
+
+    /// Whether one more target may be in flight.
+    pub(super) fn has_room(&self) -> bool {
+        self.total.as_ref().is_none_or(|total| self.in_flight() < total.in_flight_max())
+    }
+
+    /// Records that a target was assigned.
+    pub(super) fn count_start(&mut self, now: Instant) {
+        let others = self.in_flight().saturating_sub(1);
+        if let Some(total) = &mut self.total {
+            total.on_start(now, others);
+        }
+    }
+
+    /// Records that an assigned target ended.
+    pub(super) fn count_end(&mut self, now: Instant, answer: Answer) {
+        let in_flight = self.in_flight();
+        if let Some(total) = &mut self.total {
+            total.on_end(now, in_flight, answer == Answer::Lost);
+        }
+    }
+
+    /// Records how busy a worker is, and whether the machine has no more of something that it needs.
+    pub(super) fn weigh(&mut self, now: Instant, seat: Seat, reading: &Reading, now_us: u64) {
+        if self.total.is_none() {
+            return;
+        }
+        if let Some(slot) = self.current(seat) {
+            slot.cpu_use.sample(reading.cpu_us, now_us);
+        }
+        let in_flight = self.in_flight();
+        if reading.waiting > 0
+            && let Some(total) = &mut self.total
+        {
+            total.on_short(now, Bound::Shortage, in_flight);
+        }
+    }
+
+    /// Adds or removes workers, as the load asks for.
+    pub(super) fn adjust_workers(&mut self, now: Instant) {
+        let serving = self.slots.iter().filter(|slot| slot.state == State::Serving);
+        let shares: Vec<f64> = serving.filter_map(|slot| slot.cpu_use.share()).collect();
+        let waiting = self.backlog();
+        let in_flight = self.in_flight();
+        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let Some(total) = &mut self.total else { return };
+        let busy = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
+        let wanted = total.on_tick(now, Tick { workers: slots, busy, waiting, in_flight }).max(1);
+        for _ in slots..wanted {
+            self.grow(now);
+        }
+        for _ in wanted..slots {
+            self.shrink(now);
+        }
     }
 }
 

@@ -41,6 +41,7 @@ use self::recycle::Recycling;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
 use crate::frontier::{Frontier, HostRef, HostSnapshot};
+use crate::load::total::Total;
 
 /// Limits of one pool.
 #[derive(Debug, Clone)]
@@ -121,6 +122,8 @@ pub struct Pool {
     /// Attempts charged for a worker's death to targets that are tried again.
     charged: u64,
     rng: fastrand::Rng,
+    /// Decides how much is in flight and how many workers there are, unless these are fixed.
+    total: Option<Total>,
     /// Ties instants to the clock that workers read.
     anchor: Option<Anchor>,
     #[cfg(test)]
@@ -158,6 +161,7 @@ impl Pool {
             charged: 0,
             rng: fastrand::Rng::with_seed(seed),
             config,
+            total: None,
             anchor: None,
             #[cfg(test)]
             mutant: None,
@@ -209,6 +213,7 @@ impl Pool {
             Event::Suspended(_) => {}
             Event::SourceEnded => self.source_ended = true,
             Event::Roll => self.roll(now),
+            Event::Room(room) => self.set_room(room),
             Event::Grow => self.grow(now),
             Event::Shrink => self.shrink(now),
             Event::Drain => self.drain(now),
@@ -235,6 +240,7 @@ impl Pool {
                 continue;
             };
             let answer = answer(now, outcome);
+            self.count_end(now, answer);
             if let Verdict::Retry { after_ms, .. } = &outcome.verdict
                 && !self.is(Mutant::ForgetRetry)
             {

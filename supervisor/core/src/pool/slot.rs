@@ -104,6 +104,29 @@ pub(crate) struct Watch {
     pub(crate) deadline: Option<Instant>,
 }
 
+/// The CPU time of one worker at its last sample, and how busy it was before that.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CpuUse {
+    cpu_us: u64,
+    at_us: u64,
+    share: Option<f64>,
+}
+
+impl CpuUse {
+    /// Records its CPU time at this instant of `CLOCK_MONOTONIC`.
+    pub(crate) fn sample(&mut self, cpu_us: u64, at_us: u64) {
+        let elapsed_us = at_us.saturating_sub(self.at_us);
+        let used_us = cpu_us.saturating_sub(self.cpu_us);
+        let share = (self.at_us > 0 && elapsed_us > 0).then(|| used_us as f64 / elapsed_us as f64);
+        *self = Self { cpu_us, at_us, share };
+    }
+
+    /// Share of a core that it used, once two samples were taken.
+    pub(crate) fn share(&self) -> Option<f64> {
+        self.share
+    }
+}
+
 /// One slot with the process in its seat, or another process of that slot.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -140,6 +163,8 @@ pub(crate) struct Slot {
     pub(crate) rss_baseline_bytes: Option<u64>,
     /// When it was marked for replacement.
     pub(crate) worn_since: Option<Instant>,
+    /// How busy it is.
+    pub(crate) cpu_use: CpuUse,
 }
 
 impl Slot {
@@ -164,6 +189,7 @@ impl Slot {
             lifetime: None,
             rss_baseline_bytes: None,
             worn_since: None,
+            cpu_use: CpuUse::default(),
         }
     }
 

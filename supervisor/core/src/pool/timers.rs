@@ -17,6 +17,9 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// noticed in time.
 const SAMPLE_EVERY_WHEN_WEIGHED: Duration = Duration::from_millis(250);
 
+/// Sampling interval while the number of workers follows their load.
+const SAMPLE_EVERY_WHEN_GROWING: Duration = Duration::from_millis(100);
+
 /// How late a call may be before it counts as our own delay, and the most time it takes to read the
 /// messages that arrived meanwhile.
 const LATE: Duration = Duration::from_secs(1);
@@ -27,7 +30,8 @@ impl Pool {
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Without a worker that has room, nothing could be done when a frontier target is due. Its
         // instant would stay in the past, and a loop that waits for it would spin.
-        let has_room = || self.least_loaded(self.fair_share()).is_some() || self.is(Mutant::SpinWithoutRoom);
+        let a_worker_has = || self.least_loaded(self.fair_share()).is_some();
+        let has_room = || self.has_room() && a_worker_has() || self.is(Mutant::SpinWithoutRoom);
         let frontier = (self.state == PoolState::Running).then(|| self.frontier.next_due()).flatten();
         self.own_due().into_iter().chain(frontier.filter(|_| has_room())).min()
     }
@@ -56,6 +60,7 @@ impl Pool {
         if self.sample_due.is_some_and(|at| at <= now) {
             self.sample_due = None;
             self.watch_targets(now);
+            self.adjust_workers(now);
             for slot in self.slots.iter().chain(&self.unseated).filter(|slot| is_watched(slot)) {
                 self.commands.push_back(Command::Sample(slot.seat));
             }
@@ -67,7 +72,11 @@ impl Pool {
     /// Ensures that busy workers are sampled.
     pub(super) fn arm_sampling(&mut self, now: Instant) {
         let weighed = self.config.rss_allowance_bytes.is_some();
-        let every = if weighed { SAMPLE_EVERY_WHEN_WEIGHED } else { SAMPLE_EVERY };
+        let every = match (&self.total, weighed) {
+            (Some(_), _) => SAMPLE_EVERY_WHEN_GROWING,
+            (None, true) => SAMPLE_EVERY_WHEN_WEIGHED,
+            (None, false) => SAMPLE_EVERY,
+        };
         if !self.all().any(is_watched) {
             self.sample_due = None;
         } else if self.sample_due.is_none() {
@@ -190,6 +199,7 @@ impl Pool {
         if reading.waiting > 0 {
             self.excuse(now, seat);
         }
+        self.weigh(now, seat, reading, now_us);
         let hang = self.find_hang(now, seat, reading, now_us);
         let allowance = self.config.rss_allowance_bytes;
         let Some(slot) = self.current(seat) else { return };

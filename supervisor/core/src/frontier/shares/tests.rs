@@ -15,7 +15,7 @@ fn rng() -> Rng {
 }
 
 fn ask(now: Instant, limit: Option<u32>, rate: Option<&Rate>) -> Ask<'_> {
-    Ask { gate: Gate::Fixed(limit.unwrap_or(u32::MAX)), earliest: now, rate }
+    Ask { gate: Gate::Fixed(limit.unwrap_or(u32::MAX)), earliest: now, rate, delay: Duration::ZERO }
 }
 
 /// Takes a permit, and returns when its target may start.
@@ -146,7 +146,7 @@ fn runs_share_the_limit_that_one_of_them_has_learned() {
     let (shares, now) = (HostShares::default(), wire::clock::now());
     let (one, two) = (shares.share(), shares.share());
     let gate = Gate::Adaptive(Range { start: 4, max: 16 });
-    let ask = Ask { gate, earliest: now, rate: None };
+    let ask = Ask { gate, earliest: now, rate: None, delay: Duration::ZERO };
     let mut at = now;
     for _ in 0..4 {
         assert_eq!(one.take(at, &host(), ask, &mut rng()).unwrap().in_flight_max, 4);

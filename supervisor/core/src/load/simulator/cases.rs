@@ -2,6 +2,8 @@
 
 use super::server::{Capacity, RateLimit, Server};
 use super::*;
+use crate::frontier::Learned;
+use crate::load::total::{Bound, Room};
 
 const SEEDS: u64 = 10;
 
@@ -81,17 +83,50 @@ fn a_limit_that_changes_is_followed() {
 }
 
 #[test]
+fn what_was_learned_saves_the_search() {
+    for seed in 0..SEEDS {
+        let mut first = one(&Server::limited(20.0, 0), 1_000_000, seed);
+        first.run(60.0);
+        let learned: Vec<Learned> = first.frontier.learned(first.now());
+        assert_eq!(learned.len(), 1);
+        let mut second = Run::new(config(PerHost::Auto), Vec::new(), seed);
+        second.frontier.teach(second.zero, HostRef { name: "host0", loopback: true }, &learned[0]);
+        second.add(Server::limited(20.0, 0), 1_000_000);
+        second.run(60.0);
+        let site = &second.sites[0];
+        assert!(site.refused(0.0, 60.0) < 5, "seed {seed}: {} refused", site.refused(0.0, 60.0));
+        assert!(site.served_per_s(0.0, 60.0) > 16.0, "seed {seed}: {}/s", site.served_per_s(0.0, 60.0));
+    }
+}
+
+#[test]
 fn a_slow_host_does_not_hold_up_a_fast_one() {
+    let room = Room { in_flight_max: 4096, bound: Bound::Descriptors, workers_max: 2 };
     let fast = (threads(4, 0.001), 5_000);
     for seed in 0..SEEDS {
         let alone_s = {
             let mut run = Run::new(config(PerHost::Auto), vec![fast.clone()], seed);
+            run.total = Some(Total::new(room, 1, run.zero));
             run.run(1e6)
         };
         let mut run = Run::new(config(PerHost::Auto), vec![(unlimited(5.0), 500), fast.clone()], seed);
+        run.total = Some(Total::new(room, 1, run.zero));
         run.run(1e6);
         let done_s = run.sites[1].seen.last().unwrap().at_s;
         assert!(done_s <= 1.1 * alone_s, "seed {seed}: {done_s} s, alone {alone_s} s");
+    }
+}
+
+#[test]
+fn many_hosts_are_asked_at_once() {
+    let room = Room { in_flight_max: 8192, bound: Bound::Descriptors, workers_max: 2 };
+    let hosts: Vec<_> = (0..500).map(|_| (unlimited(1.0), 20)).collect();
+    for seed in 0..3 {
+        let mut run = Run::new(config(PerHost::Auto), hosts.clone(), seed);
+        run.total = Some(Total::new(room, 1, run.zero));
+        let took_s = run.run(1e6);
+        // 2,000 in flight take 5 s.
+        assert!(took_s <= 2.5 * 5.0, "seed {seed}: {took_s} s");
     }
 }
 

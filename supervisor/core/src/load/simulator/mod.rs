@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use crate::frontier::{Answer, Frontier, FrontierConfig, HostId, HostRef, PerHost, Politeness, Start};
+use crate::load::total::{Tick, Total};
 use server::{Capacity, Ending, Fate, Server};
 
 fn config(per_host: PerHost) -> FrontierConfig {
@@ -48,6 +49,9 @@ fn best_fixed(server: &Server, targets: u64) -> (f64, u32) {
         |limit: u32| (Run::new(config(fixed(limit)), vec![(server.clone(), targets)], 1).run(1e6), limit);
     limits.into_iter().map(time).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
 }
+
+/// Time between two ticks.
+const TICK_NS: u64 = 100_000_000;
 
 /// One moment of one host.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +103,9 @@ struct Run {
     what: Vec<What>,
     /// How late a worker may send a request.
     late_ms: f64,
+    /// What limits the number in flight over all hosts.
+    total: Option<Total>,
+    under_way: u32,
 }
 
 impl Run {
@@ -116,6 +123,8 @@ impl Run {
             events: BinaryHeap::new(),
             what: Vec::new(),
             late_ms: 0.3,
+            total: None,
+            under_way: 0,
         };
         for (server, targets) in servers {
             run.add(server, targets);
@@ -155,15 +164,24 @@ impl Run {
         let until_ns = (until_s * 1e9) as u64;
         while self.sites.iter().any(|site| site.left > 0) {
             self.start_all();
-            let due = self.frontier.next_due().map(|due| (due - self.zero).as_nanos() as u64);
+            let due = self.frontier.next_due().filter(|_| self.has_room());
+            let due = due.map(|due| (due - self.zero).as_nanos() as u64);
             let next = self.events.peek().map(|Reverse((at, _))| *at);
-            let at_ns =
-                due.into_iter().chain(next).min().expect("targets are left, and nothing will ever come");
+            let tick = self.total.is_some().then(|| (self.now_ns / TICK_NS + 1) * TICK_NS);
+            let at_ns = due
+                .into_iter()
+                .chain(next)
+                .chain(tick)
+                .min()
+                .expect("targets are left, and nothing will ever come");
             if at_ns >= until_ns {
                 self.now_ns = until_ns;
                 break;
             }
             self.now_ns = self.now_ns.max(at_ns);
+            if tick.is_some_and(|tick| tick <= self.now_ns) {
+                self.ticks();
+            }
             while let Some(&Reverse((at, index))) = self.events.peek()
                 && at <= self.now_ns
             {
@@ -174,9 +192,28 @@ impl Run {
         self.now_s()
     }
 
+    /// The machine is idle.
+    fn ticks(&mut self) {
+        let (now, in_flight) = (self.now(), self.under_way);
+        let tick = Tick { workers: 1, busy: 0.0, waiting: self.frontier.len() as u64, in_flight };
+        if let Some(total) = &mut self.total {
+            total.on_tick(now, tick);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.total.as_ref().is_none_or(|total| self.under_way < total.in_flight_max())
+    }
+
     fn start_all(&mut self) {
         let now = self.now();
-        while let Some(Start { id, host: seat, not_before }) = self.frontier.pop(now) {
+        while self.has_room()
+            && let Some(Start { id, host: seat, not_before }) = self.frontier.pop(now)
+        {
+            if let Some(total) = &mut self.total {
+                total.on_start(now, self.under_way);
+            }
+            self.under_way += 1;
             let host = self.host_of[id as usize];
             let start_ns = (not_before.unwrap_or(now) - self.zero).as_nanos() as u64;
             let site = &mut self.sites[host];
@@ -208,6 +245,10 @@ impl Run {
         let site = &mut self.sites[sent.host];
         site.server.is_left();
         site.in_flight -= 1;
+        if let Some(total) = &mut self.total {
+            total.on_end(now, self.under_way, ending == Ending::Lost);
+        }
+        self.under_way -= 1;
         match ending {
             Ending::Served => {
                 site.left -= 1;

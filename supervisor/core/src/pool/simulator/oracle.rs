@@ -227,6 +227,10 @@ impl Oracle {
             entry.holder = Some(seat);
         }
         self.hosts_are_spared(slice, scenario);
+        if let Some(room) = scenario.room {
+            let in_flight = self.entries.iter().filter(|entry| entry.holder.is_some()).count();
+            assert!(in_flight <= room.in_flight_max as usize, "{in_flight} targets in flight");
+        }
     }
 
     pub(super) fn slice_read(&mut self, seat: Seat) {

@@ -10,6 +10,7 @@ use nix::libc;
 use super::{WITH_PROGRAM, WITH_RECYCLING};
 use crate::frontier::PerHost;
 use crate::frontier::{BackoffConfig, FrontierConfig};
+use crate::load::total::{Bound, Room};
 use crate::pool::{Ahead, Exit, PoolConfig};
 
 /// How a target behaves in any worker.
@@ -96,6 +97,8 @@ pub(super) struct Scenario {
     pub(super) growth_bytes: u64,
     /// Longest travel time of a message.
     pub(super) latency_max: Duration,
+    /// What the machine allows, if the load is not fixed.
+    pub(super) room: Option<Room>,
 }
 
 pub(super) fn ms(ms: u64) -> Duration {
@@ -123,6 +126,7 @@ impl Scenario {
             recycle(&mut rng, &mut config, &mut acts);
         }
         Self {
+            room: room(seed, &config),
             faulty_percent,
             broken,
             latency_max,
@@ -187,6 +191,13 @@ fn recycle(rng: &mut Rng, config: &mut PoolConfig, acts: &mut Vec<(Duration, Act
         let at = ms(rng.u64(0..=last.as_millis() as u64 + 5_000));
         acts.push((at, *rng.choice(&[Act::Roll, Act::Grow, Act::Shrink]).unwrap()));
     }
+}
+
+/// Drawn apart from the rest, which stays what it was for each seed.
+fn room(seed: u64, config: &PoolConfig) -> Option<Room> {
+    let mut rng = Rng::with_seed(seed.rotate_left(32));
+    let grows = !config.piped && rng.u32(0..4) == 0;
+    grows.then(|| Room { in_flight_max: rng.u32(1..=40), bound: Bound::Told, workers_max: u32::MAX })
 }
 
 fn frontier_config(rng: &mut Rng) -> FrontierConfig {

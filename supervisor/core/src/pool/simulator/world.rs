@@ -13,6 +13,7 @@ use super::oracle::Oracle;
 use super::scenario::{Act, Deafness, Scenario, ms};
 use super::worker::{Fault, Step, Worker};
 use crate::frontier::{Frontier, HostRef};
+use crate::load::total::Total;
 use crate::pool::mutant::Mutant;
 use crate::pool::{Command, Death, Event, Pool, Seat};
 
@@ -79,7 +80,11 @@ impl World {
         let start = wire::clock::now();
         let scenario = Scenario::new(seed);
         let frontier = Frontier::new(scenario.frontier.clone(), seed);
-        let mut pool = Pool::new(scenario.config.clone(), frontier, start, seed).anchored(start, 1);
+        let mut pool = Pool::new(scenario.config.clone(), frontier, start, seed);
+        if let Some(room) = scenario.room {
+            pool = pool.growing(Total::new(room, scenario.config.slots, start));
+        }
+        pool = pool.anchored(start, 1);
         pool.mutant = mutant;
         let mut world = Self {
             start,

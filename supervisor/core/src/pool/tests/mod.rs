@@ -3,6 +3,7 @@
 mod blaming;
 mod dispatching;
 mod ending;
+mod growing;
 mod piping;
 mod recycling;
 mod watching;
