@@ -6,6 +6,7 @@
 //! burst: 28.3 of 30 and 0.2 %; 19.3 of 20 and 0.3 %; after a drop from 20 to 5, 4.8 and 0.6 % from 15 s later on.
 
 mod cases;
+mod plots;
 mod random;
 mod server;
 mod tables;
