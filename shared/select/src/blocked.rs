@@ -98,10 +98,12 @@ impl BlockedRules {
         let repeats = defaults || flags.contains(&BlockedIf::Repeats);
         let mut rules = Vec::new();
         if vendors {
-            rules.extend(DEFAULTS.map(|(name, pattern)| Rule::Header {
-                name: name.to_owned(),
-                pattern: pattern.to_owned(),
-            }));
+            rules.extend(
+                DEFAULTS.map(|(name, pattern)| Rule::Header {
+                    name: name.to_owned(),
+                    pattern: pattern.to_owned(),
+                }),
+            );
         }
         rules.extend(flags.into_iter().filter_map(|flag| match flag {
             BlockedIf::Rule(rule) => Some(rule),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
+use shared::select::blocked::BlockedRules;
 use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
@@ -269,6 +270,7 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64) -> FetchSpec {
             AddressPolicyFlag::Public => AddressPolicy::Public,
             AddressPolicyFlag::Any => AddressPolicy::Any,
         },
+        blocked: BlockedRules::of(flags.blocked_if),
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),
     }

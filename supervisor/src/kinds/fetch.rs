@@ -39,6 +39,8 @@ impl Kind for Fetch<'_> {
             // Decides which servers are asked, as a timeout decides whether they answer in time. A user may
             // allow a denied host when resuming.
             address_policy: _,
+            // A user may find out what blocked pages look like, and resume.
+            blocked: _,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),

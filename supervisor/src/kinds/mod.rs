@@ -164,6 +164,7 @@ mod tests {
     use shared::address::AddressPolicy;
     use shared::job::{FetchSpec, ParseSpec};
     use shared::record::Evidence;
+    use shared::select::blocked::BlockedRules;
 
     use super::*;
 
@@ -176,6 +177,7 @@ mod tests {
             headers: Vec::new(),
             user_agent: String::new(),
             address_policy: AddressPolicy::Public,
+            blocked: BlockedRules::default(),
         }
     }
 
