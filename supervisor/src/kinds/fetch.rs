@@ -22,6 +22,7 @@ impl Kind for Fetch<'_> {
             has_deadline: true,
             always_ordered: false,
             window: Window::Inputs(ORDERED_WINDOW),
+            watches_repeats: self.0.blocked.repeats,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
         }
