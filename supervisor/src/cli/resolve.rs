@@ -32,7 +32,7 @@ struct Run {
     lists: ListFlags,
     extract: ExtractFlags,
     /// `None` if nothing is fetched.
-    network: Option<NetworkFlags>,
+    network: Option<Box<NetworkFlags>>,
     /// `None` if the records are discarded.
     output: Option<OutputFlags>,
     then: Option<MapSpec>,
@@ -201,9 +201,9 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
         ));
     }
     let body_bytes_max = run.extract.body_bytes_max;
-    let politeness = politeness(run.network.as_ref());
+    let politeness = politeness(run.network.as_deref());
     let work = match run.network {
-        Some(network) => Work::Fetch(fetch_spec(network, body_bytes_max)),
+        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max)),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {

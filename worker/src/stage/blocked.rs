@@ -77,29 +77,7 @@ impl PageRules {
         read: impl FnOnce(Fetched) -> Findings,
     ) -> Findings {
         match outcome {
-            Ok(fetched) => {
-                let content_type = fetched.content_type.as_deref();
-                let seen = Seen { body: &fetched.body, content_type, url: Some(&fetched.final_url) };
-                match self.matching(seen) {
-                    Ok(None) => {
-                        if let Some(challenge) = &self.challenge {
-                            recording.page(mark(challenge, &fetched.body));
-                        }
-                        read(fetched)
-                    }
-                    Ok(Some(rule)) => {
-                        recording.refused();
-                        let message = blocked(fetched.status, rule);
-                        let problem =
-                            Problem { kind: ErrorKind::Blocked, message, may_pass: true, retry_after: None };
-                        Findings::of_response(fetched, None, Product::Problem(problem))
-                    }
-                    Err(error) => {
-                        let message = format!("cannot apply --blocked-if: {error}");
-                        Findings::of_response(fetched, None, Product::problem(error.kind(), message))
-                    }
-                }
-            }
+            Ok(fetched) => self.apply_to_page(fetched, recording, read),
             Err(mut failure) => {
                 if let Some(rule) = self.matching_error(&failure) {
                     recording.refused();
@@ -109,6 +87,32 @@ impl PageRules {
                 Findings::from(*failure)
             }
         }
+    }
+
+    fn apply_to_page(
+        &self,
+        fetched: Fetched,
+        recording: &mut Recording,
+        read: impl FnOnce(Fetched) -> Findings,
+    ) -> Findings {
+        let content_type = fetched.content_type.as_deref();
+        let seen = Seen { body: &fetched.body, content_type, url: Some(&fetched.final_url) };
+        let product = match self.matching(seen) {
+            Ok(None) => {
+                if let Some(challenge) = &self.challenge {
+                    recording.page(mark(challenge, &fetched.body));
+                }
+                return read(fetched);
+            }
+            Ok(Some(rule)) => {
+                recording.refused();
+                let message = blocked(fetched.status, rule);
+                let kind = ErrorKind::Blocked;
+                Product::Problem(Problem { kind, message, may_pass: true, retry_after: None })
+            }
+            Err(error) => Product::problem(error.kind(), format!("cannot apply --blocked-if: {error}")),
+        };
+        Findings::of_response(fetched, None, product)
     }
 
     /// Returns the rule that the page of an error matches. A page that cannot be read matches none: it is an error in

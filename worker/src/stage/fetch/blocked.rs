@@ -6,8 +6,6 @@ use regex::bytes::Regex;
 use shared::select::blocked::Rule;
 use shared::select::byte_regex;
 
-use super::rules::SpecError;
-
 /// Whether a rule needs the body of an answer.
 pub(super) const fn needs_body(rule: &Rule) -> bool {
     matches!(rule, Rule::Css(_) | Rule::Body(_))
@@ -24,15 +22,15 @@ enum Test {
 }
 
 impl HeadRules {
-    pub(super) fn new(rules: &[Rule]) -> Result<Self, SpecError> {
+    /// Compiles the rules, or says what is wrong with one.
+    pub(super) fn new(rules: &[Rule]) -> Result<Self, String> {
         let mut tests = Vec::new();
         for rule in rules {
             let test = match rule {
                 Rule::Status(status) => Test::Status(*status),
                 Rule::Header { name, pattern } => {
-                    let name = HeaderName::try_from(name).map_err(|_| SpecError::Name(name.clone()))?;
-                    let regex = byte_regex(pattern).map_err(|error| SpecError::Blocked(error.to_string()))?;
-                    Test::Header(name, regex)
+                    let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
+                    Test::Header(name, byte_regex(pattern).map_err(|error| error.to_string())?)
                 }
                 Rule::Css(_) | Rule::Body(_) => continue,
             };

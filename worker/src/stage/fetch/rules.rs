@@ -88,7 +88,7 @@ impl Rules {
             gate: Gate::of(spec.address_policy),
             headers_home: home,
             headers_away: away,
-            blocked: HeadRules::new(&spec.blocked.rules)?,
+            blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
             reads_errors: spec.blocked.rules.iter().any(needs_body),
         })
     }

@@ -50,7 +50,15 @@ impl Repeating {
                     None => self.again.push(rejected.id),
                 },
                 Command::Notice(notice) => self.notices.push(notice.text),
-                _ => {}
+                Command::Spawn(_)
+                | Command::SendJob(_)
+                | Command::SendFlush(_)
+                | Command::SendDrain(_)
+                | Command::Terminate(_)
+                | Command::Kill(_)
+                | Command::Sample(_)
+                | Command::Forget(_)
+                | Command::Quarantine(_) => {}
             }
         }
     }
