@@ -266,11 +266,13 @@ impl Frontier {
         self.hosts.get(host).map(|host| Arc::clone(host.name()))
     }
 
-    /// Adds a target again whose permit was returned long ago. It waits like one that failed for the first time.
+    /// Adds a target again that holds no permit any more. It waits like one that failed for the first time. Another
+    /// target must hold a permit of the host.
     pub(crate) fn requeue(&mut self, now: Instant, id: u64, host: HostId) {
-        let Some(known) = self.hosts.get_mut(host) else { return self.hostless.push_back(id) };
         self.pending += 1;
-        known.lane.push_retry(now + self.config.backoff.delay(&mut self.rng, 1), id);
+        let due = now + self.config.backoff.delay(&mut self.rng, 1);
+        let known = self.hosts.get_mut(host).map(|host| &mut host.lane);
+        known.unwrap_or(&mut self.hostless).push_retry(due, id);
         self.settle(now, host);
     }
 

@@ -182,11 +182,11 @@ impl Pool {
         }
     }
 
-    /// Rejects the page of an outcome that has just come.
+    /// Rejects the page of an outcome that has just come. Its permit is returned last: a host without any is forgotten.
     fn reject_now(&mut self, now: Instant, host: HostId, name: &str, outcome: &Outcome) {
         self.ledger.hold(outcome.id);
-        self.frontier.release(now, host, refused(now, outcome));
         self.reject(now, outcome.id, host, name);
+        self.frontier.release(now, host, refused(now, outcome));
     }
 
     /// Rejects the page of a held target, which is tried again if it may be.
