@@ -12,6 +12,7 @@ pub use wire::mode::{Executor, Mode};
 
 use crate::address::AddressPolicy;
 use crate::csv::CsvSpec;
+use crate::select::blocked::BlockedRules;
 use crate::select::{Each, Field, Preset};
 use crate::table::{Delimited, Typed};
 
@@ -140,6 +141,8 @@ pub struct FetchSpec {
     pub user_agent: String,
     /// Which addresses may be connected to, at every hop.
     pub address_policy: AddressPolicy,
+    /// Which answers count as blocked.
+    pub blocked: BlockedRules,
 }
 
 /// Limits of a parse job.

@@ -1,4 +1,5 @@
-//! What a job takes out of each page: the `--select` language, `--each` and `--preset`.
+//! What a job takes out of each page: the `--select` language, `--each` and `--preset`; and which pages count as
+//! blocked (`--blocked-if`).
 //!
 //! A field is `NAME=SELECTOR | STEP | STEP`, with `NAME[]` for every match. The selector is CSS
 //! with a last step that says what to take (`::text`, `::attr(NAME)`, `::html`),
@@ -10,12 +11,14 @@
 //! | `cut` | where a selector ends and its steps begin |
 //! | `pipe` | the steps |
 //! | `preset` | the fields that need no selector |
+//! | [`blocked`] | the rules that tell blocked pages from others |
 //! | `refusal` | the error: what is wrong, where, and what to write instead |
 //!
 //! The supervisor parses fields, so that it refuses a bad selector before any work starts. The
 //! workers get them as checked text, and evaluate them in the crate `extract`. A [`Field`] that
 //! [`Field::parse`] returned always holds a selector that its engine accepts.
 
+pub mod blocked;
 pub mod css;
 mod cut;
 pub mod jsonpath;
@@ -31,7 +34,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::pipe::{Pipe, regex};
+pub use self::pipe::{Pipe, byte_regex, regex};
 pub use self::preset::Preset;
 use self::refusal::Refusal;
 pub use self::refusal::SelectError;

@@ -248,29 +248,46 @@ pub fn regex(pattern: &str) -> Result<regex::Regex, regex::Error> {
     regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
 }
 
+/// Compiles a regular expression that is matched with bytes, with the limits that apply everywhere.
+///
+/// # Errors
+/// Fails as [`regex`] does.
+pub fn byte_regex(pattern: &str) -> Result<regex::bytes::Regex, regex::Error> {
+    regex::bytes::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
+}
+
 /// Refuses an expression that does not compile, and names the place of the error.
 pub(crate) fn check_regex(pattern: &str) -> Result<(), Refusal> {
+    regex(pattern).map(drop).map_err(|error| explain(pattern, &error, true))
+}
+
+/// The same, for an expression that is matched with bytes.
+pub(crate) fn check_byte_regex(pattern: &str) -> Result<(), Refusal> {
+    byte_regex(pattern).map(drop).map_err(|error| explain(pattern, &error, false))
+}
+
+/// Says why an expression does not compile. `utf8`: it must match text only.
+fn explain(pattern: &str, error: &regex::Error, utf8: bool) -> Refusal {
     const FIX: &str =
         "look-around and back-references are not supported: every expression must run in linear time";
-    let Err(error) = regex(pattern) else { return Ok(()) };
-    match regex_syntax::parse(pattern) {
-        Err(regex_syntax::Error::Parse(error)) => Err(Refusal::new(
+    match regex_syntax::ParserBuilder::new().utf8(utf8).build().parse(pattern) {
+        Err(regex_syntax::Error::Parse(error)) => Refusal::new(
             error.span().start.offset,
             format!("this is not a regular expression: {}", error.kind()),
             FIX,
-        )),
-        Err(regex_syntax::Error::Translate(error)) => Err(Refusal::new(
+        ),
+        Err(regex_syntax::Error::Translate(error)) => Refusal::new(
             error.span().start.offset,
             format!("this is not a regular expression: {}", error.kind()),
             FIX,
-        )),
+        ),
         Err(_) | Ok(_) => {
             let problem = if matches!(error, regex::Error::CompiledTooBig(_)) {
                 "the regular expression is too large".to_owned()
             } else {
                 format!("this is not a regular expression: {error}")
             };
-            Err(Refusal::new(0, problem, "write it with fewer or smaller repetitions"))
+            Refusal::new(0, problem, "write it with fewer or smaller repetitions")
         }
     }
 }

@@ -7,10 +7,10 @@ use std::fmt;
 /// Minimum similarity of a misspelled name to the name that is suggested for it, from 0 to 1.
 const SIMILARITY_MIN: f64 = 0.5;
 
-/// Why a `--select` or `--each` was refused: what is wrong, where, and what to write instead.
+/// Why a `--select`, `--each` or `--blocked-if` was refused: what is wrong, where, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct SelectError {
-    /// The flag: `--select` or `--each`.
+    /// The flag: `--select`, `--each` or `--blocked-if`.
     pub option: &'static str,
     /// The value of the flag as written.
     pub flag: String,

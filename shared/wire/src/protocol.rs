@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::ErrorKind;
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -132,7 +132,7 @@ pub struct Outcome {
     pub line_bytes: u64,
 }
 
-/// What an answer says about its server's load.
+/// What an answer says about its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// Time from the end of the request to the first byte of the answer, in microseconds, on a connection that was
@@ -140,6 +140,17 @@ pub struct Reply {
     pub first_byte_us: u32,
     /// Whether the server refused: a 429, a 503, or a page that counts as blocked.
     pub refused: bool,
+    /// The page that came back, if the job notices pages that repeat.
+    pub page: Option<PageMark>,
+}
+
+/// Recognizes a page that a host answers several URLs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageMark {
+    /// Hash of its body: of all bytes, or of its text without tokens and numbers if it speaks of a challenge.
+    pub hash: u64,
+    /// Whether it speaks of a challenge: a captcha, a check for robots. Alone that means nothing.
+    pub challenges: bool,
 }
 
 /// How one attempt ended.

@@ -31,6 +31,9 @@ pub enum ErrorKind {
     TooManyRedirects,
     /// robots.txt disallows the URL.
     Robots,
+    /// The answer was a page that turns requests away: a rule of the job matches it, or the host answers other URLs
+    /// with the same page.
+    Blocked,
     /// The address policy forbids the host's address.
     AddressDenied,
     /// The content encoding or charset could not be decoded.
@@ -62,6 +65,7 @@ impl ErrorKind {
             Self::TooLarge => "too_large",
             Self::TooManyRedirects => "too_many_redirects",
             Self::Robots => "robots",
+            Self::Blocked => "blocked",
             Self::AddressDenied => "address_denied",
             Self::Decode => "decode",
             Self::Parse => "parse",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
+use shared::select::blocked::BlockedRules;
 use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
@@ -31,7 +32,7 @@ struct Run {
     lists: ListFlags,
     extract: ExtractFlags,
     /// `None` if nothing is fetched.
-    network: Option<NetworkFlags>,
+    network: Option<Box<NetworkFlags>>,
     /// `None` if the records are discarded.
     output: Option<OutputFlags>,
     then: Option<MapSpec>,
@@ -200,9 +201,9 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
         ));
     }
     let body_bytes_max = run.extract.body_bytes_max;
-    let politeness = politeness(run.network.as_ref());
+    let politeness = politeness(run.network.as_deref());
     let work = match run.network {
-        Some(network) => Work::Fetch(fetch_spec(network, body_bytes_max)),
+        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max)),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
@@ -269,6 +270,7 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64) -> FetchSpec {
             AddressPolicyFlag::Public => AddressPolicy::Public,
             AddressPolicyFlag::Any => AddressPolicy::Any,
         },
+        blocked: BlockedRules::of(flags.blocked_if),
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),
     }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use shared::select::{Each, Field};
+use shared::select::blocked::BlockedIf;
+use shared::select::{Each, Field, SelectError};
 
 use crate::objects;
 
@@ -167,16 +168,22 @@ const fn is_token(byte: u8) -> bool {
 /// Checks one `--select` where its flag or file is still known. All of them are parsed together later, when
 /// their names can be compared.
 pub(super) fn select(text: &str) -> Result<String, String> {
-    match Field::parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("{}, at character {}; {}", error.problem, error.position, error.fix)),
-    }
+    Field::parse(text).map(|_| text.to_owned()).map_err(|error| reason(&error))
 }
 
 /// Parses `--each`.
 pub(super) fn each(text: &str) -> Result<Each, String> {
-    Each::parse(text)
-        .map_err(|error| format!("{}, at character {}; {}", error.problem, error.position, error.fix))
+    Each::parse(text).map_err(|error| reason(&error))
+}
+
+/// Parses `--blocked-if`.
+pub(super) fn blocked_if(text: &str) -> Result<BlockedIf, String> {
+    BlockedIf::parse(text).map_err(|error| reason(&error))
+}
+
+/// What is wrong with a value, without the flag and the value itself, which clap names.
+fn reason(error: &SelectError) -> String {
+    format!("{}, at character {}; {}", error.problem, error.position, error.fix)
 }
 
 /// Parses a column's name.

@@ -34,6 +34,7 @@ impl Kind for Csv<'_> {
             // Groups are merged in the order of the file.
             always_ordered: true,
             window: Window::PerWorker(PARTS_WINDOW),
+            watches_repeats: false,
             progress: ProgressUnit::Bytes,
             first_signal: FirstSignal::End,
         }

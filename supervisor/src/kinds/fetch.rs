@@ -22,6 +22,7 @@ impl Kind for Fetch<'_> {
             has_deadline: true,
             always_ordered: false,
             window: Window::Inputs(ORDERED_WINDOW),
+            watches_repeats: self.0.blocked.repeats,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
         }
@@ -39,6 +40,8 @@ impl Kind for Fetch<'_> {
             // Decides which servers are asked, as a timeout decides whether they answer in time. A user may
             // allow a denied host when resuming.
             address_policy: _,
+            // A user may find out what blocked pages look like, and resume.
+            blocked: _,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),

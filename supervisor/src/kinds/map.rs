@@ -31,6 +31,7 @@ impl Kind for Map<'_> {
             has_deadline: true,
             always_ordered: false,
             window: Window::Inputs(ORDERED_WINDOW_OF_LINES),
+            watches_repeats: false,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
         }

@@ -110,6 +110,8 @@ pub(crate) struct Rules {
     pub(crate) always_ordered: bool,
     /// How far targets run ahead of the oldest unfinished one when results are ordered.
     pub(crate) window: Window,
+    /// Whether a page counts as blocked that a host gives for many targets.
+    pub(crate) watches_repeats: bool,
     /// What progress is shown in.
     pub(crate) progress: ProgressUnit,
     /// What the first signal to stop means.
@@ -164,6 +166,7 @@ mod tests {
     use shared::address::AddressPolicy;
     use shared::job::{FetchSpec, ParseSpec};
     use shared::record::Evidence;
+    use shared::select::blocked::BlockedRules;
 
     use super::*;
 
@@ -176,6 +179,7 @@ mod tests {
             headers: Vec::new(),
             user_agent: String::new(),
             address_policy: AddressPolicy::Public,
+            blocked: BlockedRules::default(),
         }
     }
 

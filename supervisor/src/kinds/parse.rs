@@ -24,6 +24,7 @@ impl Kind for Parse<'_> {
             has_deadline: true,
             always_ordered: false,
             window: Window::Inputs(ORDERED_WINDOW),
+            watches_repeats: false,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
         }

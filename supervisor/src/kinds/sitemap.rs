@@ -24,6 +24,7 @@ impl Kind for Sitemap<'_> {
             // Listings are matched with their sitemaps by position.
             always_ordered: true,
             window: Window::Inputs(ORDERED_WINDOW),
+            watches_repeats: false,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
         }

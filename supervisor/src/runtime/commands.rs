@@ -38,6 +38,8 @@ impl Runtime<'_> {
             Command::Forget(seat) => {
                 self.processes.remove(&seat);
             }
+            Command::Accept(id) => self.accept(id),
+            Command::Reject(rejected) => self.reject(&rejected),
             Command::Quarantine(quarantined) => self.quarantine(&quarantined),
             Command::Notice(notice) => self.parts.observer.notice(&notice),
         }

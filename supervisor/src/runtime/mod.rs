@@ -32,7 +32,7 @@ use rustc_hash::FxHashMap;
 use shared::clock;
 use shared::encoder::Encoder;
 use shared::job::JobSpec;
-use shared::protocol::{FromWorker, PROTOCOL};
+use shared::protocol::{FromWorker, Outcome, PROTOCOL};
 use supervisor_core::gather::{Gather, Ordered};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
@@ -129,6 +129,8 @@ pub struct Runtime<'a> {
     dispositions: Vec<Disposition>,
     /// Lines gathered in this turn, on their way to the writer.
     out: Chunk,
+    /// Lines of targets whose pages are not judged yet, with the slots of their workers.
+    unjudged: FxHashMap<u64, (u32, Outcome, Vec<u8>)>,
     /// How the lines that `ordered` keeps back ended.
     held: BTreeMap<u64, Final>,
     /// Since when the output has been behind, if it is: workers are not listened to meanwhile.
@@ -149,6 +151,7 @@ impl<'a> Runtime<'a> {
         let (heard_sender, heard) = bounded(HEARD_WAITING);
         let rules = kinds::of(&job.work).rules();
         let encoder = Encoder::new(&job.encoding);
+        let pool = if rules.watches_repeats { pool.watching_repeats() } else { pool };
         Self {
             parts,
             job,
@@ -161,6 +164,7 @@ impl<'a> Runtime<'a> {
             heard,
             dispositions: Vec::new(),
             out: Chunk::default(),
+            unjudged: FxHashMap::default(),
             held: BTreeMap::new(),
             blocked_since: None,
             killed: false,

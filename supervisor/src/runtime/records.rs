@@ -7,8 +7,8 @@ use crossbeam_channel::TrySendError;
 use shared::clock;
 use shared::kept::Kept;
 use shared::protocol::{Batch, Outcome, Verdict};
-use shared::record::{Record, RecordError};
-use supervisor_core::pool::{Disposition, Event, Quarantined, Seat};
+use shared::record::{ErrorKind, Record, RecordError};
+use supervisor_core::pool::{Disposition, Event, Quarantined, Rejected, Seat};
 
 use super::Runtime;
 use super::writer::Chunk;
@@ -43,6 +43,9 @@ impl Runtime<'_> {
             match disposition {
                 Disposition::Stale => {}
                 Disposition::Retried => self.parts.gather.record(seat.slot, outcome),
+                Disposition::Held => {
+                    self.unjudged.insert(outcome.id, (seat.slot, outcome.clone(), line.to_vec()));
+                }
                 Disposition::Final => {
                     self.parts.gather.record(seat.slot, outcome);
                     self.emit(outcome.id, ending(outcome), line);
@@ -50,6 +53,30 @@ impl Runtime<'_> {
             }
         }
         self.dispositions = dispositions;
+    }
+
+    /// Passes on the record of a target whose page was judged to be a result.
+    pub(super) fn accept(&mut self, id: u64) {
+        if let Some((slot, outcome, line)) = self.unjudged.remove(&id) {
+            self.parts.gather.record(slot, &outcome);
+            self.emit(id, ending(&outcome), &line);
+        }
+    }
+
+    /// Drops the record of a target whose page counts as blocked. The last attempt leaves a record of that.
+    pub(super) fn reject(&mut self, rejected: &Rejected) {
+        let id = rejected.id;
+        let Some((slot, outcome, _)) = self.unjudged.remove(&id) else { return };
+        let kind = ErrorKind::Blocked;
+        let Some(last) = &rejected.last else {
+            let verdict = Verdict::Retry { kind, after_ms: None };
+            return self.parts.gather.record(slot, &Outcome { verdict, endings: None, ..outcome });
+        };
+        self.parts.gather.record(slot, &Outcome { verdict: Verdict::Failed(kind), endings: None, ..outcome });
+        let error = RecordError { kind, message: &last.message, evidence: None };
+        let by = By { slot, attempts: last.attempts };
+        let given = Given { input: &last.input, kept: &last.kept };
+        self.write_error(id, given, by, error, Final::Failed(kind));
     }
 
     /// Writes the record of a quarantined target, because its worker cannot any more.

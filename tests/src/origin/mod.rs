@@ -9,6 +9,7 @@
 //! ```
 
 mod answers;
+mod bans;
 mod bodies;
 mod broken;
 pub mod charsets;
@@ -49,6 +50,7 @@ struct Origin {
     stats: Stats,
     bombs: Bombs,
     flaky: answers::Flaky,
+    visits: bans::Visits,
 }
 
 impl Origin {
@@ -83,6 +85,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             stats: Stats::default(),
             bombs: Bombs::default(),
             flaky: answers::Flaky::default(),
+            visits: bans::Visits::default(),
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
         writeln!(std::io::stdout(), "listening on {url}").context("cannot say where I listen")?;
@@ -101,6 +104,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(shop::routes())
         .merge(sitemaps::routes())
         .merge(answers::routes())
+        .merge(bans::routes())
         .merge(redirects::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())

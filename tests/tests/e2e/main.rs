@@ -14,6 +14,7 @@
 
 mod addresses;
 mod as_sent;
+mod bans;
 mod chaos;
 mod charsets;
 mod compare;

@@ -122,7 +122,9 @@ impl Context {
         let target = waited.target;
         let ended_us = clock::monotonic_us();
         let elapsed_us = ended_us.saturating_sub(waited.started_us);
-        let mut verdict = findings.verdict(target);
+        let reply = waited.recording.reply();
+        let refused = reply.is_some_and(|reply| reply.refused);
+        let mut verdict = findings.verdict(target, refused);
         let (before, mut begun) = (out.len(), None);
         if !matches!(verdict, Verdict::Retry { .. }) {
             self.black_box.enter(target.id, Phase::Encode, ended_us);
@@ -133,7 +135,7 @@ impl Context {
                 let message =
                     format!("the record came to {bytes} bytes, above the limit of {RECORD_BYTES_MAX}");
                 findings.product = Product::problem(ErrorKind::TooLarge, message);
-                verdict = findings.verdict(target);
+                verdict = findings.verdict(target, refused);
                 begun = self.write(waited, &findings, elapsed_us, &Recording::new(false), out);
             }
         }
@@ -146,7 +148,7 @@ impl Context {
             elapsed_us,
             cpu_us: clock::monotonic_us().saturating_sub(waited.begun_us),
             endings: None,
-            reply: waited.recording.reply(),
+            reply,
             line_bytes: (out.len() - before) as u64,
         };
         Computed { outcome, begun }

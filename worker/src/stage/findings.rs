@@ -7,7 +7,7 @@ use shared::record::{ErrorKind, FieldValue};
 use shared::sitemap::Listing;
 use url::Url;
 
-use super::fetch::{Failure, Fetched, is_refusal};
+use super::fetch::{Failure, Fetched};
 
 /// What a record is made from.
 #[derive(Debug, Default)]
@@ -64,22 +64,22 @@ impl Findings {
         }
     }
 
-    pub(super) fn verdict(&self, target: &Target) -> Verdict {
+    /// How the attempt ends. The server may have `refused`: asked for fewer requests.
+    pub(super) fn verdict(&self, target: &Target, refused: bool) -> Verdict {
         match &self.product {
             Product::Fields(_) | Product::Listing(_) => Verdict::Ok,
-            Product::Problem(problem) if problem.may_pass && self.may_come_back(target) => Verdict::Retry {
-                kind: problem.kind,
-                after_ms: problem
-                    .retry_after
-                    .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
-            },
+            Product::Problem(problem)
+                if problem.may_pass && (target.may_retry || target.may_defer && refused) =>
+            {
+                Verdict::Retry {
+                    kind: problem.kind,
+                    after_ms: problem
+                        .retry_after
+                        .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+                }
+            }
             Product::Problem(problem) => Verdict::Failed(problem.kind),
         }
-    }
-
-    /// Whether the supervisor takes the target back after a failure that may be temporary.
-    fn may_come_back(&self, target: &Target) -> bool {
-        target.may_retry || target.may_defer && self.status.is_some_and(is_refusal)
     }
 }
 

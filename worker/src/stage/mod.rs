@@ -9,6 +9,7 @@
 //! Waiting and computing are apart because an event loop interleaves the first and cannot interleave the second.
 //! Whatever goes wrong with a target ends as its record; nothing here fails as a whole once it is set up.
 
+mod blocked;
 mod context;
 pub(crate) mod csv;
 mod decode;
@@ -86,13 +87,15 @@ impl Stage {
     pub(crate) fn new(job: &JobSpec, shortages: &Shortages) -> anyhow::Result<Self> {
         Ok(match &job.work {
             Work::Fetch(spec) => Self::Fetch(match client(spec, job.executor, shortages)? {
-                ByClient::Blocking(client) => ByClient::Blocking(Box::new(Fetch::new(*client, job)?)),
-                ByClient::EventLoop(client) => ByClient::EventLoop(Box::new(Fetch::new(*client, job)?)),
+                ByClient::Blocking(client) => ByClient::Blocking(Box::new(Fetch::new(*client, spec, job)?)),
+                ByClient::EventLoop(client) => ByClient::EventLoop(Box::new(Fetch::new(*client, spec, job)?)),
             }),
             Work::Parse(spec) => Self::Parse(Box::new(Parse::new(spec, job, shortages.clone())?)),
             Work::Sitemap(spec) => Self::Sitemap(match client(spec, job.executor, shortages)? {
-                ByClient::Blocking(client) => ByClient::Blocking(Box::new(Sitemap::new(*client))),
-                ByClient::EventLoop(client) => ByClient::EventLoop(Box::new(Sitemap::new(*client))),
+                ByClient::Blocking(client) => ByClient::Blocking(Box::new(Sitemap::new(*client, spec, job)?)),
+                ByClient::EventLoop(client) => {
+                    ByClient::EventLoop(Box::new(Sitemap::new(*client, spec, job)?))
+                }
             }),
             Work::Csv(spec) => Self::Csv(Box::new(Csv::new((**spec).clone(), job.slot, shortages.clone()))),
             Work::Map(spec) => Self::Map(Map::new(spec, job)),

@@ -19,6 +19,7 @@ mod simulation;
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -258,6 +259,21 @@ impl Frontier {
         }
         let interval = self.rate.as_ref().map_or(Duration::ZERO, |rate| rate.draw(&mut self.rng));
         Some((host.take(now, start, interval)?, start))
+    }
+
+    /// Returns the name of a host.
+    pub(crate) fn name(&self, host: HostId) -> Option<Arc<str>> {
+        self.hosts.get(host).map(|host| Arc::clone(host.name()))
+    }
+
+    /// Adds a target again that holds no permit any more. It waits like one that failed for the first time. Another
+    /// target must hold a permit of the host.
+    pub(crate) fn requeue(&mut self, now: Instant, id: u64, host: HostId) {
+        self.pending += 1;
+        let due = now + self.config.backoff.delay(&mut self.rng, 1);
+        let known = self.hosts.get_mut(host).map(|host| &mut host.lane);
+        known.unwrap_or(&mut self.hostless).push_retry(due, id);
+        self.settle(now, host);
     }
 
     /// Whether this host has answered a request since it last refused one.

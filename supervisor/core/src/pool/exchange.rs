@@ -7,6 +7,7 @@ use wire::black_box::Reading;
 use wire::protocol::Slice;
 use wire::record::{ErrorKind, Evidence};
 
+use super::repeats::Rejected;
 use super::seat::{Death, Seat};
 use crate::load::total::Room;
 
@@ -76,6 +77,10 @@ pub enum Command {
     Sample(Seat),
     /// It is dead and settled: drop its handles.
     Forget(Seat),
+    /// Write the record of a target whose outcome was [`Disposition::Held`].
+    Accept(u64),
+    /// Drop the record of such a target: its page counts as blocked.
+    Reject(Box<Rejected>),
     /// Write the record of a quarantined target.
     Quarantine(Box<Quarantined>),
     /// Show this to the user.
@@ -137,6 +142,8 @@ pub enum Disposition {
     Final,
     /// The target is tried again; there is no line.
     Retried,
+    /// Its line must be kept until a command says what becomes of it.
+    Held,
     /// The worker does not hold this target (any more): its line is dropped.
     Stale,
 }

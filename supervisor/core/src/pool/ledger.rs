@@ -55,6 +55,8 @@ enum TargetPlace {
     Retry,
     /// Held by a worker.
     Assigned(Seat, HostId),
+    /// Its record waits until its page is judged.
+    Held,
 }
 
 /// Number of targets in each state.
@@ -68,6 +70,8 @@ pub struct Counts {
     pub retry: u64,
     /// Held by a worker.
     pub assigned: u64,
+    /// Computed, but the record waits until its page is judged.
+    pub held: u64,
     /// Finished, with a record.
     pub done: u64,
     /// Quarantined, with a record.
@@ -78,7 +82,7 @@ impl Counts {
     /// Targets without a record.
     #[must_use]
     pub const fn left(&self) -> u64 {
-        self.pending + self.retry + self.assigned
+        self.pending + self.retry + self.assigned + self.held
     }
 }
 
@@ -139,7 +143,7 @@ impl Ledger {
     /// which from then on is a waiting target of its own.
     pub(crate) fn split(&mut self, id: u64, most: u64) -> Option<u64> {
         let live = self.live.get_mut(&id).filter(|live| live.inputs > most.max(1))?;
-        if matches!(live.place, TargetPlace::Assigned(..)) {
+        if matches!(live.place, TargetPlace::Assigned(..) | TargetPlace::Held) {
             return None;
         }
         let first = most.max(1);
@@ -189,7 +193,7 @@ impl Ledger {
         match live.place {
             TargetPlace::Pending => self.counts.pending -= 1,
             TargetPlace::Retry => self.counts.retry -= 1,
-            TargetPlace::Assigned(..) => return None,
+            TargetPlace::Assigned(..) | TargetPlace::Held => return None,
         }
         self.inputs_waiting -= live.inputs;
         self.bytes_waiting -= live.input.len();
@@ -204,7 +208,7 @@ impl Ledger {
     pub(crate) fn held_by(&self, id: u64, seat: Seat) -> Option<HostId> {
         match self.live.get(&id)?.place {
             TargetPlace::Assigned(holder, host) if holder == seat => Some(host),
-            TargetPlace::Assigned(..) | TargetPlace::Pending | TargetPlace::Retry => None,
+            TargetPlace::Assigned(..) | TargetPlace::Pending | TargetPlace::Retry | TargetPlace::Held => None,
         }
     }
 
@@ -219,6 +223,47 @@ impl Ledger {
         self.counts.assigned -= 1;
         self.counts.done += 1;
         live.load()
+    }
+
+    /// The input of a live target; empty if there is none.
+    pub(crate) fn input(&self, id: u64) -> &[u8] {
+        self.live.get(&id).map_or(&[], |live| &live.input)
+    }
+
+    /// Lets the record of an assigned target wait.
+    pub(crate) fn hold(&mut self, id: u64) {
+        if let Some(live) = self.live.get_mut(&id) {
+            live.place = TargetPlace::Held;
+            self.counts.assigned -= 1;
+            self.counts.held += 1;
+        }
+    }
+
+    /// Records that a held target has its record.
+    pub(crate) fn accept(&mut self, id: u64) -> Option<Live> {
+        let live = self.forget(id)?;
+        self.counts.held -= 1;
+        self.counts.done += 1;
+        Some(live)
+    }
+
+    /// Lets a held target wait for another attempt, unless it has had `retries_max` after its first. As with
+    /// [`Self::retry`], the attempt is not counted if it may be deferred.
+    pub(crate) fn recall(&mut self, id: u64, retries_max: u32) -> bool {
+        let Some(live) = self.live.get_mut(&id) else { return false };
+        if live.may_defer {
+            live.deferrals += 1;
+        } else if live.retries < retries_max {
+            live.retries += 1;
+        } else {
+            return false;
+        }
+        live.place = TargetPlace::Retry;
+        self.inputs_waiting += live.inputs;
+        self.bytes_waiting += live.input.len();
+        self.counts.held -= 1;
+        self.counts.retry += 1;
+        true
     }
 
     /// Records a failure that may be temporary, and returns the number of such failures. An attempt that the host
@@ -273,7 +318,9 @@ impl Ledger {
             .iter()
             .filter_map(|(id, live)| match live.place {
                 TargetPlace::Assigned(holder, host) if holder == seat => Some((*id, host)),
-                TargetPlace::Assigned(..) | TargetPlace::Pending | TargetPlace::Retry => None,
+                TargetPlace::Assigned(..) | TargetPlace::Pending | TargetPlace::Retry | TargetPlace::Held => {
+                    None
+                }
             })
             .collect();
         held.sort_unstable_by_key(|(id, _)| *id);

@@ -120,12 +120,17 @@ impl Pool {
     }
 }
 
+/// The answer of a host that refused.
+pub(super) fn refused(now: Instant, outcome: &Outcome) -> Answer {
+    let sent_at = now.checked_sub(Duration::from_micros(outcome.elapsed_us)).unwrap_or(now);
+    Answer::Refused { sent_at }
+}
+
 /// What an outcome says about the load of its host.
 pub(super) fn answer(now: Instant, outcome: &Outcome) -> Answer {
     if let Some(reply) = outcome.reply {
         if reply.refused {
-            let sent_at = now.checked_sub(Duration::from_micros(outcome.elapsed_us)).unwrap_or(now);
-            return Answer::Refused { sent_at };
+            return refused(now, outcome);
         }
         return Answer::Served { first_byte: Some(Duration::from_micros(u64::from(reply.first_byte_us))) };
     }

@@ -15,6 +15,7 @@ mod ledger;
 mod load;
 mod mutant;
 mod recycle;
+mod repeats;
 mod resize;
 mod restart;
 mod seat;
@@ -30,6 +31,7 @@ use wire::protocol::{Batch, Verdict};
 pub use self::credit::Ahead;
 pub use self::exchange::{Command, Disposition, Event, Notice, Quarantined};
 pub use self::ledger::Counts;
+pub use self::repeats::{Rejected, RejectedRecord};
 pub use self::restart::{HEALTHY_AFTER, restart_delay};
 pub use self::seat::{Death, Exit, Seat, Standing, signal_name};
 
@@ -38,6 +40,7 @@ use self::ledger::Ledger;
 use self::load::{Anchor, answer};
 use self::mutant::Mutant;
 use self::recycle::Recycling;
+use self::repeats::Repeats;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
 use crate::frontier::{Frontier, HostRef, HostSnapshot};
@@ -124,6 +127,8 @@ pub struct Pool {
     rng: fastrand::Rng,
     /// Decides how much is in flight and how many workers there are, unless these are fixed.
     total: Option<Total>,
+    /// Notices pages that repeat, if wanted.
+    repeats: Option<Repeats>,
     /// Ties instants to the clock that workers read.
     anchor: Option<Anchor>,
     #[cfg(test)]
@@ -162,6 +167,7 @@ impl Pool {
             rng: fastrand::Rng::with_seed(seed),
             config,
             total: None,
+            repeats: None,
             anchor: None,
             #[cfg(test)]
             mutant: None,
@@ -250,6 +256,12 @@ impl Pool {
                 let after = after_ms.map(Duration::from_millis);
                 self.frontier.retry(now, outcome.id, host, attempt, after, answer);
                 dispositions.push(Disposition::Retried);
+                continue;
+            }
+            let load = self.ledger.load(outcome.id);
+            if self.state == PoolState::Running && self.takes_over(now, host, outcome, answer) {
+                returned += load;
+                dispositions.push(Disposition::Held);
             } else {
                 returned += self.ledger.finish(outcome.id);
                 if !self.is(Mutant::KeepPermit) {
@@ -365,6 +377,10 @@ impl Pool {
     /// invariants.
     fn settle(&mut self, now: Instant) {
         if self.state == PoolState::Running {
+            let counts = self.ledger.counts();
+            // Nothing more will come by which held pages could be judged.
+            let only_held_left = self.source_ended && counts.left() == counts.held;
+            self.accept_held(now, only_held_left);
             if self.source_ended && self.ledger.counts().left() == 0 {
                 self.end(now);
             } else {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use wire::black_box::{Phase, Reading};
 
 use super::mutant::Mutant;
+use super::repeats::Repeats;
 use super::seat::Seat;
 use super::slot::{Ended, Role, Slot, State};
 use super::{Command, Notice, Pool, PoolState};
@@ -33,7 +34,8 @@ impl Pool {
         let a_worker_has = || self.least_loaded(self.fair_share()).is_some();
         let has_room = || self.has_room() && a_worker_has() || self.is(Mutant::SpinWithoutRoom);
         let frontier = (self.state == PoolState::Running).then(|| self.frontier.next_due()).flatten();
-        self.own_due().into_iter().chain(frontier.filter(|_| has_room())).min()
+        let held = self.repeats.as_ref().and_then(Repeats::due);
+        self.own_due().into_iter().chain(frontier.filter(|_| has_room())).chain(held).min()
     }
 
     /// The same, without the frontier's timer.

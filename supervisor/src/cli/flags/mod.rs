@@ -114,7 +114,7 @@ pub(super) struct FetchJob {
     #[command(flatten)]
     pub(super) extract: ExtractFlags,
     #[command(flatten)]
-    pub(super) network: NetworkFlags,
+    pub(super) network: Box<NetworkFlags>,
     #[command(flatten)]
     pub(super) then: RecordProgramFlags,
     #[command(flatten)]

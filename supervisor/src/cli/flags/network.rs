@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use shared::select::blocked::BlockedIf;
 
 use crate::cli::amounts::{self, Delay, PerSecond};
 use crate::cli::values::{self, Header, Limit};
@@ -76,6 +77,14 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = amounts::delay,
     )]
     pub(in crate::cli) delay: Option<Delay>,
+    /// Count answers that match this rule as blocked (repeatable)
+    ///
+    /// RULE is status:403, header:NAME~REGEX, css:SELECTOR or body~REGEX. A blocked answer is an error of the kind
+    /// blocked, is retried, and slows its host. By default, vendors (documented headers of Cloudflare and AWS WAF) and
+    /// repeats (a host that answers different URLs with the same page) are on; rules are added to them. none turns
+    /// them off, and vendors or repeats turns one of them on again.
+    #[arg(long, value_name = "RULE", value_parser = values::blocked_if)]
+    pub(in crate::cli) blocked_if: Vec<BlockedIf>,
     /// Send this request header (repeatable)
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = values::header)]
     pub(in crate::cli) header: Vec<Header>,

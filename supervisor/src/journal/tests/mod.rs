@@ -12,6 +12,7 @@ use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, SandboxLevel, Work};
 use shared::record::ErrorKind;
 use shared::select::Field;
+use shared::select::blocked::BlockedRules;
 use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::opening::Opened;
@@ -37,6 +38,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             headers: Vec::new(),
             user_agent: "test".to_owned(),
             address_policy: AddressPolicy::Any,
+            blocked: BlockedRules::default(),
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),

@@ -26,7 +26,7 @@ use super::hop::CurrentHop;
 use super::recording::{Recording, Truncated};
 use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::rules::Rules;
-use super::{Failure, Fetched, Outcome, target};
+use super::{ErrorPage, Failure, Fetched, Outcome, target};
 use crate::stage::decode::DecodeError;
 
 /// How much to read of a body that is not needed (of a redirect or an error), so that its connection can serve the
@@ -81,6 +81,8 @@ pub(super) struct Exchange<'a> {
     stale: u32,
     /// This hop has been repeated over HTTP/1.1.
     downgraded: bool,
+    /// What a status of 400 or above comes to, while its page is read for the rules about blocked pages.
+    refusal: Option<Box<Failure>>,
     phase: Phase,
     /// Records what is sent and received, if it is on.
     recording: &'a mut Recording,
@@ -101,6 +103,7 @@ impl<'a> Exchange<'a> {
             redirects: 0,
             stale: 0,
             downgraded: false,
+            refusal: None,
             phase: Phase::Idle(Next::Request),
             recording,
         })
@@ -109,7 +112,8 @@ impl<'a> Exchange<'a> {
     /// Returns what to do next.
     pub(super) fn turn(&mut self) -> Turn {
         match mem::replace(&mut self.phase, Phase::Head) {
-            Phase::Idle(Next::Done(outcome)) => Turn::Done(outcome),
+            // An error stays that error, whatever becomes of its page.
+            Phase::Idle(Next::Done(outcome)) => Turn::Done(self.refusal.take().map_or(outcome, Err)),
             Phase::Idle(Next::Request) => match self.request() {
                 Ok(request) => Turn::Request(request),
                 Err(message) => Turn::Done(Err(self.hop.failure(ErrorKind::InvalidUrl, message, false))),
@@ -131,6 +135,7 @@ impl<'a> Exchange<'a> {
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
         self.hop.status = None;
+        self.refusal = None;
         self.recording.request(&self.hop.url, &request);
         Ok(request)
     }
@@ -152,6 +157,11 @@ impl<'a> Exchange<'a> {
 
     fn judge(&mut self, head: &Parts) -> Flow {
         self.hop.status = Some(head.status.as_u16());
+        if let Some(rule) = self.hop.rules.blocked.matching(head) {
+            let failure = self.hop.blocked(head.status, &head.headers, rule);
+            self.recording.refused();
+            return self.drain(&head.headers, Next::Done(Err(failure)));
+        }
         if let Some(location) = head.headers.get(LOCATION).filter(|_| is_redirect(head.status)) {
             let next = match self.follow(location) {
                 Ok(()) => Next::Request,
@@ -161,7 +171,10 @@ impl<'a> Exchange<'a> {
         }
         if head.status.as_u16() >= 400 {
             let failure = self.hop.refused(head.status, &head.headers);
-            return self.drain(&head.headers, Next::Done(Err(failure)));
+            if !self.hop.rules.reads_errors {
+                return self.drain(&head.headers, Next::Done(Err(failure)));
+            }
+            self.refusal = Some(failure);
         }
         match Body::begin(&head.headers, self.hop.rules) {
             Ok(body) => {
@@ -308,6 +321,10 @@ impl<'a> Exchange<'a> {
         }
         let (received, content_type) = (body.received, body.content_type.clone());
         let body = body.finish().map_err(|error| self.hop.undecodable(&error, received))?;
+        if let Some(mut refusal) = self.refusal.take() {
+            refusal.page = Some(ErrorPage { body, content_type });
+            return Err(refusal);
+        }
         Ok(Fetched {
             final_url: target::public(self.hop.url.clone()),
             status: self.hop.status.unwrap_or_default(),

@@ -33,6 +33,7 @@ impl CurrentHop<'_> {
             bytes: 0,
             may_pass: false,
             retry_after: None,
+            page: None,
         })
     }
 
@@ -45,18 +46,22 @@ impl CurrentHop<'_> {
             bytes: 0,
             may_pass,
             retry_after: None,
+            page: None,
         })
     }
 
     /// Reports a status of 400 or above.
     pub(super) fn refused(&self, status: http::StatusCode, headers: &HeaderMap) -> Box<Failure> {
-        let code = status.as_u16();
-        let message = match status.canonical_reason() {
-            Some(reason) => format!("{code} {reason}"),
-            None => code.to_string(),
-        };
-        let may_pass = matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504);
-        let mut failure = self.failure(ErrorKind::HttpStatus, message, may_pass);
+        let may_pass = matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504);
+        let mut failure = self.failure(ErrorKind::HttpStatus, in_words(status), may_pass);
+        failure.retry_after = retry_after(headers, clock::wall);
+        failure
+    }
+
+    /// Reports an answer that counts as blocked. Later, the host may answer again.
+    pub(super) fn blocked(&self, status: http::StatusCode, headers: &HeaderMap, rule: &str) -> Box<Failure> {
+        let message = blocked_message(status, rule);
+        let mut failure = self.failure(ErrorKind::Blocked, message, true);
         failure.retry_after = retry_after(headers, clock::wall);
         failure
     }
@@ -119,6 +124,16 @@ impl CurrentHop<'_> {
             }
         }
     }
+}
+
+/// The message of an answer that counts as blocked by this rule.
+pub(crate) fn blocked_message(status: http::StatusCode, rule: &str) -> String {
+    format!("{}: the answer matches --blocked-if '{rule}'", in_words(status))
+}
+
+fn in_words(status: http::StatusCode) -> String {
+    let code = status.as_u16();
+    status.canonical_reason().map_or_else(|| code.to_string(), |reason| format!("{code} {reason}"))
 }
 
 fn cut_short(body: Option<&Body>) -> String {

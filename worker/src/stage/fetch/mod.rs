@@ -4,6 +4,7 @@
 //! socket. [`blocking`] drives it with `ureq`, [`event_loop`] with hyper. What both need to make a connection
 //! (`dns`, `connect`, `tls`) exists once. Invariant: both clients give the same outcome for the same URL.
 
+mod blocked;
 pub(crate) mod blocking;
 mod body;
 mod connect;
@@ -56,10 +57,25 @@ pub(crate) struct Failure {
     pub(crate) may_pass: bool,
     /// Delay that the server asked for, from now on.
     pub(crate) retry_after: Option<Duration>,
+    /// The page that came with a status of 400 or above, if the job has rules for it.
+    pub(crate) page: Option<ErrorPage>,
 }
 
+/// The page of a status of 400 or above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ErrorPage {
+    /// After content decoding.
+    pub(crate) body: Vec<u8>,
+    /// The `Content-Type` header as sent.
+    pub(crate) content_type: Option<String>,
+}
+
+pub(crate) use self::hop::blocked_message;
+#[cfg(test)]
+pub(crate) use self::rules::tests::spec as fetch_spec;
+
 /// Whether a server answers with this status that it gets too many requests.
-pub(crate) const fn is_refusal(status: u16) -> bool {
+const fn is_refusal(status: u16) -> bool {
     matches!(status, 429 | 503)
 }
 

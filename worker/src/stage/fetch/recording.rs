@@ -11,7 +11,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_EN
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Request, Version};
 use shared::clock;
-use shared::protocol::Reply;
+use shared::protocol::{PageMark, Reply};
 use url::Url;
 
 use super::body::announced;
@@ -100,9 +100,23 @@ impl Recording {
     }
 
     /// Records when the answer to the last request began: `first_byte` after it was sent over an open connection.
-    pub(super) fn answered(&mut self, status: u16, first_byte: Duration) {
+    pub(in crate::stage) fn answered(&mut self, status: u16, first_byte: Duration) {
         let first_byte_us = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
-        self.reply = Some(Reply { first_byte_us, refused: is_refusal(status) });
+        self.reply = Some(Reply { first_byte_us, refused: is_refusal(status), page: None });
+    }
+
+    /// Records that the answer counts as blocked.
+    pub(crate) fn refused(&mut self) {
+        if let Some(reply) = &mut self.reply {
+            reply.refused = true;
+        }
+    }
+
+    /// Records which page the answer was.
+    pub(crate) fn page(&mut self, mark: PageMark) {
+        if let Some(reply) = &mut self.reply {
+            reply.page = Some(mark);
+        }
     }
 
     /// Records a request to `url`.

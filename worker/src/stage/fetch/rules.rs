@@ -10,6 +10,7 @@ use http::header::{
 };
 use shared::job::FetchSpec;
 
+use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
 
 /// Headers about a request body or a protocol switch. A GET has neither, and a server that believes them would
@@ -19,9 +20,9 @@ const FRAMING: [HeaderName; 6] = [CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER
 /// Headers for the first URL's origin only. They are dropped when a redirect leads to another origin.
 const HOME_ONLY: [HeaderName; 4] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST];
 
-/// Why a header of the job cannot be sent.
+/// Why requests cannot be made as the job says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HeaderError {
+pub(crate) enum SpecError {
     /// Not a header name.
     #[error("{0:?} is not a header name")]
     Name(String),
@@ -31,6 +32,9 @@ pub(crate) enum HeaderError {
     /// A header about a body or a protocol switch.
     #[error("header {0} cannot be set: a GET request has no body and switches no protocol")]
     Framing(String),
+    /// A rule for blocked answers is not valid.
+    #[error("--blocked-if: {0}")]
+    Blocked(String),
 }
 
 /// What applies to every request of a job.
@@ -45,23 +49,27 @@ pub(super) struct Rules {
     pub(super) headers_home: HeaderMap,
     /// Sent to every other origin.
     pub(super) headers_away: HeaderMap,
+    /// Which heads count as blocked.
+    pub(super) blocked: HeadRules,
+    /// Whether the body of an error is needed, to tell whether it counts as blocked.
+    pub(super) reads_errors: bool,
 }
 
 impl Rules {
-    pub(super) fn new(spec: &FetchSpec) -> Result<Self, HeaderError> {
+    pub(super) fn new(spec: &FetchSpec) -> Result<Self, SpecError> {
         let mut home = HeaderMap::new();
         let agent = HeaderValue::from_str(&spec.user_agent);
-        home.insert(USER_AGENT, agent.map_err(|_| HeaderError::Value(USER_AGENT.to_string()))?);
+        home.insert(USER_AGENT, agent.map_err(|_| SpecError::Value(USER_AGENT.to_string()))?);
         home.insert(ACCEPT, HeaderValue::from_static("*/*"));
         home.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd"));
         // A user's header replaces the default. If the user gives one twice, both are sent.
         let mut replaced = HashSet::new();
         for (name, value) in &spec.headers {
-            let name = HeaderName::try_from(name.as_str()).map_err(|_| HeaderError::Name(name.clone()))?;
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| SpecError::Name(name.clone()))?;
             if FRAMING.contains(&name) {
-                return Err(HeaderError::Framing(name.to_string()));
+                return Err(SpecError::Framing(name.to_string()));
             }
-            let value = HeaderValue::from_str(value).map_err(|_| HeaderError::Value(name.to_string()))?;
+            let value = HeaderValue::from_str(value).map_err(|_| SpecError::Value(name.to_string()))?;
             if replaced.insert(name.clone()) {
                 home.insert(name, value);
             } else {
@@ -80,6 +88,8 @@ impl Rules {
             gate: Gate::of(spec.address_policy),
             headers_home: home,
             headers_away: away,
+            blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
+            reads_errors: spec.blocked.rules.iter().any(needs_body),
         })
     }
 
@@ -93,6 +103,7 @@ impl Rules {
 #[cfg(test)]
 pub(super) mod tests {
     use shared::address::AddressPolicy;
+    use shared::select::blocked::BlockedRules;
 
     use super::*;
 
@@ -105,10 +116,11 @@ pub(super) mod tests {
             headers: Vec::new(),
             user_agent: "muster-test".into(),
             address_policy: AddressPolicy::Any,
+            blocked: BlockedRules::of(Vec::new()),
         }
     }
 
-    fn with(headers: &[(&str, &str)]) -> Result<Rules, HeaderError> {
+    fn with(headers: &[(&str, &str)]) -> Result<Rules, SpecError> {
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         Rules::new(&FetchSpec { headers, ..spec() })
     }
@@ -137,9 +149,9 @@ pub(super) mod tests {
     #[test]
     fn headers_that_cannot_be_sent_are_named() {
         for (name, value, error) in [
-            ("a b", "1", HeaderError::Name("a b".into())),
-            ("x-a", "1\n2", HeaderError::Value("x-a".into())),
-            ("Content-Length", "5", HeaderError::Framing("content-length".into())),
+            ("a b", "1", SpecError::Name("a b".into())),
+            ("x-a", "1\n2", SpecError::Value("x-a".into())),
+            ("Content-Length", "5", SpecError::Framing("content-length".into())),
         ] {
             assert_eq!(with(&[(name, value)]).unwrap_err(), error);
         }

@@ -3,10 +3,11 @@
 use std::io::Cursor;
 use std::time::Duration;
 
-use shared::job::{JobSpec, RecordEncoding};
+use shared::job::{FetchSpec, JobSpec, RecordEncoding};
 use shared::protocol::Target;
 
-use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
+use super::response::{Around, Client, Response, conclude, fetch, fetch_interleaved};
+use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
 use crate::stage::fetch::{Fetched, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
@@ -18,16 +19,18 @@ use extract::{Extractor, Kind, Page};
 pub(crate) struct Fetch<C> {
     client: C,
     extractor: Extractor,
+    rules: PageRules,
     parse_timeout: Duration,
 }
 
 impl<C: Client> Fetch<C> {
-    pub(crate) fn new(client: C, job: &JobSpec) -> anyhow::Result<Self> {
+    pub(crate) fn new(client: C, spec: &FetchSpec, job: &JobSpec) -> anyhow::Result<Self> {
         if let RecordEncoding::Warc(_) = job.encoding {
             client.name_peers();
         }
         let extractor = Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?;
-        Ok(Self { client, extractor, parse_timeout: job.parse_timeout })
+        let rules = PageRules::new(spec, job.parse_timeout)?;
+        Ok(Self { client, extractor, rules, parse_timeout: job.parse_timeout })
     }
 
     fn read(&self, fetched: Fetched) -> Findings {
@@ -52,7 +55,8 @@ impl<C: Client> Compute for Fetch<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        conclude(&self.client, context, target, answer, out, |fetched| self.read(fetched))
+        let around = Around { client: &self.client, rules: &self.rules, context };
+        conclude(around, target, answer, out, |fetched| self.read(fetched))
     }
 }
 

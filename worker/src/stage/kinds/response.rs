@@ -9,6 +9,7 @@ use shared::clock;
 use shared::protocol::Target;
 use shared::record::ErrorKind;
 
+use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context, Waited, run_hook};
 use crate::stage::fetch::recording::Recording;
 use crate::stage::fetch::{Failure, Fetched, Outcome, blocking, event_loop};
@@ -49,6 +50,13 @@ impl Client for event_loop::Client {
     }
 }
 
+/// What a stage has besides its targets.
+pub(super) struct Around<'a, C> {
+    pub(super) client: &'a C,
+    pub(super) rules: &'a PageRules,
+    pub(super) context: &'a Context,
+}
+
 /// Fetches a target on this thread.
 pub(super) fn fetch(client: &mut blocking::Client, context: &Context, target: &Target) -> Response {
     let started_us = context.enter(target, Phase::Fetch);
@@ -87,21 +95,18 @@ pub(super) async fn fetch_interleaved(
     Response { started_us, outcome, recording }
 }
 
-/// Makes a target's record from its response: `read` computes what a body comes to.
+/// Makes a target's record from its response: `read` computes what a body comes to that is not blocked.
 pub(super) fn conclude(
-    client: &impl Client,
-    context: &Context,
+    around: Around<'_, impl Client>,
     target: &Target,
     response: Response,
     out: &mut Vec<u8>,
     read: impl FnOnce(Fetched) -> Findings,
 ) -> Computed {
-    let Response { started_us, outcome, recording } = response;
+    let Response { started_us, outcome, mut recording } = response;
+    let Around { client, rules, context } = around;
     let begun_us = context.enter(target, Phase::Extract);
-    let findings = match outcome {
-        Ok(fetched) => read(fetched),
-        Err(failure) => Findings::from(*failure),
-    };
+    let findings = rules.apply(outcome, &mut recording, read);
     let waited = Waited { target, started_us, begun_us, is_url: true, recording: &recording };
     let computed = context.conclude(&waited, findings, out);
     client.add_stall(computed.computing());
@@ -117,5 +122,6 @@ fn not_utf8() -> Box<Failure> {
         bytes: 0,
         may_pass: false,
         retry_after: None,
+        page: None,
     })
 }

@@ -1,9 +1,11 @@
 //! The stage of the run that reads sitemaps: a target is the URL of one. It is fetched, then its entries are listed.
 
+use shared::job::{FetchSpec, JobSpec};
 use shared::protocol::Target;
 use shared::sitemap::Listing;
 
-use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
+use super::response::{Around, Client, Response, conclude, fetch, fetch_interleaved};
+use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
 use crate::stage::fetch::{Fetched, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
@@ -13,11 +15,12 @@ use crate::stage::{Blocking, Compute, Interleaved};
 /// Fetches sitemaps.
 pub(crate) struct Sitemap<C> {
     client: C,
+    rules: PageRules,
 }
 
 impl<C: Client> Sitemap<C> {
-    pub(crate) const fn new(client: C) -> Self {
-        Self { client }
+    pub(crate) fn new(client: C, spec: &FetchSpec, job: &JobSpec) -> anyhow::Result<Self> {
+        Ok(Self { client, rules: PageRules::new(spec, job.parse_timeout)? })
     }
 }
 
@@ -25,7 +28,8 @@ impl<C: Client> Compute for Sitemap<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        conclude(&self.client, context, target, answer, out, |fetched| list(target, fetched))
+        let around = Around { client: &self.client, rules: &self.rules, context };
+        conclude(around, target, answer, out, |fetched| list(target, fetched))
     }
 }
 

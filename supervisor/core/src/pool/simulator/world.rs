@@ -368,6 +368,8 @@ impl World {
             Command::Sample(seat) => self.sample(seat),
             Command::Forget(seat) => self.oracle.forgotten(now, seat, &self.scenario),
             Command::Quarantine(quarantined) => self.oracle.quarantined(now, &quarantined, &self.scenario),
+            Command::Accept(id) => panic!("{id} is accepted, but nothing was held"),
+            Command::Reject(rejected) => panic!("{} is rejected, but nothing was held", rejected.id),
             Command::Notice(notice) => assert!(!notice.text.is_empty()),
         }
     }
@@ -416,6 +418,8 @@ fn brief(command: &Command) -> String {
         | Command::Kill(_)
         | Command::Sample(_)
         | Command::Forget(_)
+        | Command::Accept(_)
+        | Command::Reject(_)
         | Command::Notice(_) => format!("{command:?}"),
     }
 }

@@ -6,6 +6,7 @@ mod ending;
 mod growing;
 mod piping;
 mod recycling;
+mod repeating;
 mod watching;
 
 use nix::libc;

@@ -27,7 +27,7 @@ use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
 use super::recording::{Peer, Recording};
 use super::repair::TIDY_BYTES_MAX;
-use super::rules::{HeaderError, Rules};
+use super::rules::{Rules, SpecError};
 use super::tls::{Tls, handshake_fault, server_name, session_fault};
 use crate::shortage::{Shortage, Shortages};
 use transport::{Channel, Pooled, Socket, TimeoutKind, Watch};
@@ -65,13 +65,13 @@ impl Client {
     /// Creates a client for a job. Opens nothing yet. Other users share `shortages`.
     ///
     /// # Errors
-    /// A header of the job cannot be sent.
-    pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, HeaderError> {
+    /// Requests cannot be made as the job says.
+    pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, SpecError> {
         Ok(Self::build(Rules::new(spec)?, Tls::system(&["http/1.1"]), shortages))
     }
 
     #[cfg(test)]
-    pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
+    pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, SpecError> {
         Ok(Self::with_rules(Rules::new(spec)?, tls))
     }
 

@@ -31,7 +31,7 @@ use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
 use super::recording::Recording;
 use super::repair::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
-use super::rules::{HeaderError, Rules};
+use super::rules::{Rules, SpecError};
 use super::tls::Tls;
 use crate::shortage::Shortages;
 use connections::{Closer, Connections, Reading, WaitTime};
@@ -65,13 +65,13 @@ impl Client {
     /// Creates a client for a job. Opens nothing yet, and needs no runtime yet. Other users share `shortages`.
     ///
     /// # Errors
-    /// A header of the job cannot be sent.
-    pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, HeaderError> {
+    /// Requests cannot be made as the job says.
+    pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, SpecError> {
         Ok(Self::build(Rules::new(spec)?, Tls::system(&["h2", "http/1.1"]), shortages))
     }
 
     #[cfg(test)]
-    pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, HeaderError> {
+    pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, SpecError> {
         Ok(Self::with_rules(Rules::new(spec)?, tls))
     }
 

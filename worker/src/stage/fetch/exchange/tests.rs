@@ -1,5 +1,6 @@
 use http::Response;
 use shared::job::FetchSpec;
+use shared::select::blocked::{BlockedIf, BlockedRules};
 
 use super::super::rules::tests::spec;
 use super::*;
@@ -61,6 +62,11 @@ fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Out
         }
         panic!("the events ended before it did");
     }
+}
+
+fn with_rules(flags: &[&str]) -> FetchSpec {
+    let rules = flags.iter().map(|flag| BlockedIf::parse(flag).unwrap()).collect();
+    FetchSpec { blocked: BlockedRules::of(rules), ..spec() }
 }
 
 #[track_caller]
@@ -185,6 +191,62 @@ fn a_hop_is_repeated_once_over_http1() {
     check(&[HELLO, Chunk(b"hel"), required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
     check(&[required, required], refused);
     check(&[required, MOVED, End, required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
+}
+
+#[test]
+fn blocked_heads_are_found_at_every_hop() {
+    let spec = with_rules(&["status:403", "header:location~/captcha", "header:x-a~^b$"]);
+    let blocked = |events: &[Event]| {
+        let (_, outcome) = play(&spec, "http://a/", events);
+        let failure = outcome.unwrap_err();
+        (failure.kind, failure.message, failure.status.unwrap(), failure.may_pass)
+    };
+    let want = |status, message: &str| (ErrorKind::Blocked, message.to_owned(), status, true);
+    assert_eq!(
+        blocked(&[Head(403, &[]), End]),
+        want(403, "403 Forbidden: the answer matches --blocked-if 'status:403'")
+    );
+    assert_eq!(
+        blocked(&[MOVED, End, Head(302, &[("location", "/captcha?from=b")]), End]),
+        want(302, "302 Found: the answer matches --blocked-if 'header:location~/captcha'")
+    );
+    assert_eq!(
+        blocked(&[Head(200, &[("x-a", "a"), ("x-a", "b")]), Chunk(b"page"), End]),
+        want(200, "200 OK: the answer matches --blocked-if 'header:x-a~^b$'")
+    );
+    assert_eq!(
+        blocked(&[Head(202, &[("x-amzn-waf-action", "challenge")]), End]),
+        want(
+            202,
+            "202 Accepted: the answer matches --blocked-if 'header:x-amzn-waf-action~^(challenge|captcha)$'"
+        )
+    );
+    let (_, outcome) = play(&spec, "http://a/", &[Head(404, &[("retry-after", "7")]), End]);
+    assert_eq!(outcome.unwrap_err().kind, ErrorKind::HttpStatus);
+    let (_, outcome) = play(&spec, "http://a/", &[Head(403, &[("retry-after", "7")]), End]);
+    assert_eq!(outcome.unwrap_err().retry_after, Some(Duration::from_secs(7)));
+    let (_, outcome) = play(&spec, "http://a/", &[Head(200, &[("x-a", "bb")]), Chunk(b"page"), End]);
+    assert_eq!(outcome.unwrap().body, b"page");
+}
+
+#[test]
+fn pages_of_errors_are_read_only_for_rules_about_pages() {
+    let page = |spec: &FetchSpec, events: &[Event]| {
+        let failure = play(spec, "http://a/", events).1.unwrap_err();
+        assert_eq!((failure.kind, failure.message.as_str()), (ErrorKind::HttpStatus, "404 Not Found"));
+        failure.page.map(|page| page.body)
+    };
+    let found = [Head(404, &[]), Chunk(b"no such "), Chunk(b"page"), End];
+    assert_eq!(page(&spec(), &found), None);
+    assert_eq!(page(&with_rules(&["status:403"]), &found), None);
+    let spec = with_rules(&["body~x"]);
+    assert_eq!(page(&spec, &found), Some(b"no such page".to_vec()));
+    // Whatever becomes of the page, the error is the status.
+    assert_eq!(page(&spec, &[Head(404, &[]), Chunk(b"no"), Event::Fault(&Fault::Timeout)]), None);
+    assert_eq!(page(&spec, &[Head(404, &[("content-length", "5")]), Chunk(b"no"), End]), None);
+    assert_eq!(page(&spec, &[Head(404, &[]), Zeros(1 << 20), Zeros(1)]), None);
+    assert_eq!(page(&spec, &[Head(404, &[("content-length", "1048577")])]), None);
+    assert_eq!(page(&spec, &[Head(404, &[("content-encoding", "gzip")]), Chunk(b"none")]), None);
 }
 
 #[test]

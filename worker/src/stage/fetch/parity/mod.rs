@@ -1,6 +1,7 @@
 //! Runs both clients against the same small servers. Their outcomes must be equal and correct.
 
 mod addresses;
+mod blocked;
 mod connections;
 mod heads;
 mod recordings;

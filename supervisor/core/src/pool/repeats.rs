@@ -1,0 +1,216 @@
+//! Pages that a host answers many URLs with count as blocked. The first of them cannot be told from others, so those
+//! that may repeat are *held*: their records wait until it is clear, for a few seconds at most.
+//!
+//! A held target is with no worker and not in the frontier. It ends with [`Command::Accept`] or [`Command::Reject`].
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use wire::protocol::{Outcome, PageMark, Verdict};
+
+use super::load::refused;
+use super::{Command, Notice, Pool};
+use crate::frontier::{Answer, HostId};
+use crate::load::repetition::{Repetition, Sighting};
+
+/// Longest time for which a record is held. A host that gives less than a page a second is not judged by then, and its
+/// records are not kept from their readers for longer.
+const HELD_FOR: Duration = Duration::from_secs(10);
+
+/// Limits of what is held; beyond them, the oldest records are let go.
+const HELD_MAX: usize = 1024;
+const HELD_BYTES_MAX: u64 = 16 << 20;
+
+/// Hosts whose pages are counted: the half that was not asked for longest is forgotten beyond that. A host needs up to
+/// a kilobyte.
+const HOSTS_MAX: usize = 4096;
+
+/// The pages of all hosts, if they are watched.
+#[derive(Debug, Default)]
+pub(super) struct Repeats {
+    hosts: FxHashMap<Arc<str>, Watched>,
+    /// Number of pages seen, which dates the use of hosts.
+    seen: u64,
+    /// In the order in which they are let go.
+    held: VecDeque<Held>,
+    held_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    pages: Repetition,
+    seen: u64,
+    /// Whether the user was told.
+    told: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    id: u64,
+    host: Arc<str>,
+    page: u64,
+    until: Instant,
+    bytes: u64,
+}
+
+/// A held target whose page counts as blocked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Position of the input.
+    pub id: u64,
+    /// What its record says; `None` if it is tried again.
+    pub last: Option<RejectedRecord>,
+}
+
+/// The record of a target whose page counts as blocked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedRecord {
+    /// The input.
+    pub input: Vec<u8>,
+    /// Data carried along into its record.
+    pub kept: Vec<u8>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Explanation, one sentence.
+    pub message: String,
+}
+
+impl Repeats {
+    fn see(&mut self, host: &Arc<str>, page: PageMark, input: u64) -> Sighting {
+        self.seen += 1;
+        if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(host) {
+            let mut dates: Vec<u64> = self.hosts.values().map(|watched| watched.seen).collect();
+            let (_, median, _) = dates.select_nth_unstable(HOSTS_MAX / 2);
+            let median = *median;
+            self.hosts.retain(|_, watched| watched.seen > median);
+        }
+        let watched = self.hosts.entry(Arc::clone(host)).or_default();
+        watched.seen = self.seen;
+        watched.pages.see(page, input)
+    }
+
+    /// When the next record is let go.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.held.front().map(|held| held.until)
+    }
+
+    fn push(&mut self, held: Held) {
+        self.held_bytes += held.bytes;
+        self.held.push_back(held);
+    }
+
+    /// Takes the next record that must not be held any longer.
+    fn pop(&mut self, now: Instant, all: bool) -> Option<u64> {
+        let overfull = self.held.len() > HELD_MAX || self.held_bytes > HELD_BYTES_MAX;
+        let held = self.held.pop_front_if(|held| all || overfull || held.until <= now)?;
+        self.held_bytes -= held.bytes;
+        Some(held.id)
+    }
+
+    /// Takes everything that is held because of this page.
+    fn take(&mut self, host: &str, page: u64) -> Vec<u64> {
+        let (taken, left) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition::<Vec<_>, _>(|held| held.page == page && *held.host == *host);
+        self.held = left.into();
+        self.held_bytes -= taken.iter().map(|held| held.bytes).sum::<u64>();
+        taken.into_iter().map(|held| held.id).collect()
+    }
+
+    /// Whether the user is to be told about this host: once.
+    fn tell(&mut self, host: &str) -> bool {
+        self.hosts.get_mut(host).is_some_and(|watched| !std::mem::replace(&mut watched.told, true))
+    }
+}
+
+impl Pool {
+    /// Counts a page as blocked that a host gives for many different targets. The outcomes must carry marks of pages.
+    #[must_use]
+    pub fn watching_repeats(self) -> Self {
+        Self { repeats: Some(Repeats::default()), ..self }
+    }
+
+    /// Looks at the page of an outcome. Returns whether the pool has taken its target over: the record is held.
+    pub(super) fn takes_over(
+        &mut self,
+        now: Instant,
+        host: HostId,
+        outcome: &Outcome,
+        answer: Answer,
+    ) -> bool {
+        let page = outcome.reply.and_then(|reply| reply.page);
+        let (Some(repeats), Some(page), Verdict::Ok) = (&mut self.repeats, page, &outcome.verdict) else {
+            return false;
+        };
+        let Some(name) = self.frontier.name(host) else { return false };
+        let input = FxBuildHasher.hash_one(self.ledger.input(outcome.id));
+        match repeats.see(&name, page, input) {
+            Sighting::Usual => return false,
+            Sighting::Suspicious => {
+                repeats.push(Held {
+                    id: outcome.id,
+                    host: name,
+                    page: page.hash,
+                    until: now + HELD_FOR,
+                    bytes: outcome.line_bytes,
+                });
+                self.ledger.hold(outcome.id);
+                self.frontier.release(now, host, answer);
+            }
+            Sighting::Alarm { count } => {
+                for id in repeats.take(&name, page.hash) {
+                    self.reject(now, id, host, &name);
+                }
+                self.raise_alarm(&name, count);
+                self.reject_now(now, host, &name, outcome);
+            }
+            Sighting::Blocked => self.reject_now(now, host, &name, outcome),
+        }
+        true
+    }
+
+    fn raise_alarm(&mut self, host: &str, count: u32) {
+        if self.repeats.as_mut().is_some_and(|repeats| repeats.tell(host)) {
+            let text = format!(
+                "{host} now answers different URLs with the same page ({count} so far): it counts as blocked, and the \
+                 host is asked more slowly; to accept such pages, give --blocked-if none"
+            );
+            self.commands.push_back(Command::Notice(Notice { is_trouble: true, ..Notice::new(text) }));
+        }
+    }
+
+    /// Rejects the page of an outcome that has just come. Its permit is returned last: a host without any is forgotten.
+    fn reject_now(&mut self, now: Instant, host: HostId, name: &str, outcome: &Outcome) {
+        self.ledger.hold(outcome.id);
+        self.reject(now, outcome.id, host, name);
+        self.frontier.release(now, host, refused(now, outcome));
+    }
+
+    /// Rejects the page of a held target, which is tried again if it may be.
+    fn reject(&mut self, now: Instant, id: u64, host: HostId, name: &str) {
+        let last = if self.ledger.recall(id, self.config.retries) {
+            self.frontier.requeue(now, id, host);
+            None
+        } else {
+            self.ledger.accept(id).map(|live| RejectedRecord {
+                attempts: live.attempt(),
+                input: live.input.into_vec(),
+                kept: live.kept.into_vec(),
+                message: format!("{name} answered other URLs with the same page; see --blocked-if repeats"),
+            })
+        };
+        self.commands.push_back(Command::Reject(Box::new(Rejected { id, last })));
+    }
+
+    /// Lets go of the records that were held long enough, or of all.
+    pub(super) fn accept_held(&mut self, now: Instant, all: bool) {
+        while let Some(id) = self.repeats.as_mut().and_then(|repeats| repeats.pop(now, all)) {
+            if self.ledger.accept(id).is_some() {
+                self.commands.push_back(Command::Accept(id));
+            }
+        }
+    }
+}
