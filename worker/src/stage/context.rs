@@ -138,6 +138,8 @@ impl Context {
             }
         }
         self.black_box.leave();
+        // Nothing else of a host starts while its robots.txt is refused, so its pace need not change.
+        let reply = waited.recording.reply().filter(|reply| !(reply.refused && target.is_robots()));
         let outcome = Outcome {
             id: target.id,
             verdict,
@@ -146,7 +148,7 @@ impl Context {
             elapsed_us,
             cpu_us: clock::monotonic_us().saturating_sub(waited.begun_us),
             endings: None,
-            reply: waited.recording.reply(),
+            reply,
             line_bytes: (out.len() - before) as u64,
         };
         Computed { outcome, begun }
@@ -192,6 +194,10 @@ impl Context {
             }
             Product::Listing(listing) => {
                 framed::push(listing, out);
+                return None;
+            }
+            Product::Robots(answer, _) => {
+                framed::push(answer, out);
                 return None;
             }
         };

@@ -18,6 +18,7 @@ mod findings;
 mod kinds;
 pub(crate) mod map;
 mod media_type;
+mod robots;
 mod sitemap;
 mod warc;
 
@@ -86,8 +87,8 @@ impl Stage {
     pub(crate) fn new(job: &JobSpec, shortages: &Shortages) -> anyhow::Result<Self> {
         Ok(match &job.work {
             Work::Fetch(spec) => Self::Fetch(match client(spec, job.executor, shortages)? {
-                ByClient::Blocking(client) => ByClient::Blocking(Box::new(Fetch::new(*client, job)?)),
-                ByClient::EventLoop(client) => ByClient::EventLoop(Box::new(Fetch::new(*client, job)?)),
+                ByClient::Blocking(client) => ByClient::Blocking(Box::new(Fetch::new(*client, spec, job)?)),
+                ByClient::EventLoop(client) => ByClient::EventLoop(Box::new(Fetch::new(*client, spec, job)?)),
             }),
             Work::Parse(spec) => Self::Parse(Box::new(Parse::new(spec, job, shortages.clone())?)),
             Work::Sitemap(spec) => Self::Sitemap(match client(spec, job.executor, shortages)? {

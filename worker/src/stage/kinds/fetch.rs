@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::time::Duration;
 
-use shared::job::{JobSpec, RecordEncoding};
+use shared::job::{FetchSpec, JobSpec, RecordEncoding};
 use shared::protocol::Target;
 
 use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
@@ -11,7 +11,7 @@ use crate::stage::context::{Computed, Context};
 use crate::stage::fetch::{Fetched, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::media_type::MediaType;
-use crate::stage::{Blocking, Compute, Interleaved};
+use crate::stage::{Blocking, Compute, Interleaved, robots};
 use extract::{Extractor, Kind, Page};
 
 /// Fetches pages.
@@ -19,15 +19,18 @@ pub(crate) struct Fetch<C> {
     client: C,
     extractor: Extractor,
     parse_timeout: Duration,
+    /// Which groups of a robots.txt apply.
+    robots_token: String,
 }
 
 impl<C: Client> Fetch<C> {
-    pub(crate) fn new(client: C, job: &JobSpec) -> anyhow::Result<Self> {
+    pub(crate) fn new(client: C, spec: &FetchSpec, job: &JobSpec) -> anyhow::Result<Self> {
         if let RecordEncoding::Warc(_) = job.encoding {
             client.name_peers();
         }
         let extractor = Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?;
-        Ok(Self { client, extractor, parse_timeout: job.parse_timeout })
+        let robots_token = spec.product_token().to_owned();
+        Ok(Self { client, extractor, parse_timeout: job.parse_timeout, robots_token })
     }
 
     fn read(&self, fetched: Fetched) -> Findings {
@@ -52,7 +55,11 @@ impl<C: Client> Compute for Fetch<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        conclude(&self.client, context, target, answer, out, |fetched| self.read(fetched))
+        conclude(&self.client, context, target, answer, out, |outcome| match outcome {
+            outcome if target.is_robots() => robots::read(outcome, &self.robots_token),
+            Ok(fetched) => self.read(fetched),
+            Err(failure) => Findings::from(*failure),
+        })
     }
 }
 

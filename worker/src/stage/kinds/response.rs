@@ -11,7 +11,7 @@ use shared::record::ErrorKind;
 
 use crate::stage::context::{Computed, Context, Waited, run_hook};
 use crate::stage::fetch::recording::Recording;
-use crate::stage::fetch::{Failure, Fetched, Outcome, blocking, event_loop};
+use crate::stage::fetch::{Failure, Outcome, Wanted, blocking, event_loop};
 use crate::stage::findings::Findings;
 
 /// What came back for a target, before anything was computed from it.
@@ -54,7 +54,7 @@ pub(super) fn fetch(client: &mut blocking::Client, context: &Context, target: &T
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
     let outcome = match std::str::from_utf8(&target.input) {
-        Ok(url) => client.fetch(url, &mut recording),
+        Ok(url) => client.fetch(url, Wanted::of(target), &mut recording),
         Err(_) => Err(not_utf8()),
     };
     Response { started_us, outcome, recording }
@@ -72,7 +72,7 @@ pub(super) async fn fetch_interleaved(
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
-            let mut work = pin!(client.fetch(url, &mut recording));
+            let mut work = pin!(client.fetch(url, Wanted::of(target), &mut recording));
             let mut hook = context.hook();
             poll_fn(|poll| {
                 context.black_box.enter(target.id, Phase::Fetch, clock::monotonic_us());
@@ -87,21 +87,18 @@ pub(super) async fn fetch_interleaved(
     Response { started_us, outcome, recording }
 }
 
-/// Makes a target's record from its response: `read` computes what a body comes to.
+/// Makes a target's record from its response: `read` computes what it comes to.
 pub(super) fn conclude(
     client: &impl Client,
     context: &Context,
     target: &Target,
     response: Response,
     out: &mut Vec<u8>,
-    read: impl FnOnce(Fetched) -> Findings,
+    read: impl FnOnce(Outcome) -> Findings,
 ) -> Computed {
     let Response { started_us, outcome, recording } = response;
     let begun_us = context.enter(target, Phase::Extract);
-    let findings = match outcome {
-        Ok(fetched) => read(fetched),
-        Err(failure) => Findings::from(*failure),
-    };
+    let findings = read(outcome);
     let waited = Waited { target, started_us, begun_us, is_url: true, recording: &recording };
     let computed = context.conclude(&waited, findings, out);
     client.add_stall(computed.computing());

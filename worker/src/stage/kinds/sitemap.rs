@@ -25,7 +25,10 @@ impl<C: Client> Compute for Sitemap<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        conclude(&self.client, context, target, answer, out, |fetched| list(target, fetched))
+        conclude(&self.client, context, target, answer, out, |outcome| match outcome {
+            Ok(fetched) => list(target, fetched),
+            Err(failure) => Findings::from(*failure),
+        })
     }
 }
 
