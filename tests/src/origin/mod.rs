@@ -18,6 +18,7 @@ mod listener;
 mod options;
 pub mod prose;
 mod redirects;
+mod robots;
 pub mod shop;
 pub mod site;
 mod sitemaps;
@@ -49,6 +50,7 @@ struct Origin {
     stats: Stats,
     bombs: Bombs,
     flaky: answers::Flaky,
+    robots: robots::RobotsKind,
 }
 
 impl Origin {
@@ -83,6 +85,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             stats: Stats::default(),
             bombs: Bombs::default(),
             flaky: answers::Flaky::default(),
+            robots: options.robots,
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
         writeln!(std::io::stdout(), "listening on {url}").context("cannot say where I listen")?;
@@ -102,6 +105,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(sitemaps::routes())
         .merge(answers::routes())
         .merge(redirects::routes())
+        .merge(robots::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
         .merge(encodings::routes())

@@ -38,6 +38,7 @@ mod progress;
 mod recycle;
 mod resume;
 mod retries;
+mod robots;
 mod sandbox;
 mod served;
 mod service;

@@ -36,6 +36,7 @@ function fields() {
     mode: () => byId("f-mode").value,
     workers: () => number("f-workers"),
     "per-host": () => number("f-per-host"),
+    robots: () => byId("f-robots").value,
     priority: () => number("f-priority"),
   };
   /** @type {Record<string, any>} */
