@@ -27,6 +27,9 @@ use crate::units;
 /// read.
 const CROWDED: usize = 32_768;
 
+/// Most authorities of which it is said that their targets wait.
+const FAILURES_TOLD_MAX: u32 = 10;
+
 /// The robots.txt of all authorities in a run, and the targets that wait for them.
 #[derive(Debug)]
 pub(super) struct RobotsGate {
@@ -44,6 +47,8 @@ pub(super) struct RobotsGate {
     fetched: u64,
     /// Whether it was said that a delay is shortened.
     told: bool,
+    /// Authorities of which it was said that their targets wait.
+    failures_told: u32,
 }
 
 /// An authority without an answer.
@@ -73,6 +78,7 @@ impl RobotsGate {
             fetches: FxHashMap::default(),
             fetched: 0,
             told: false,
+            failures_told: 0,
         }
     }
 
@@ -121,6 +127,18 @@ impl RobotsGate {
         let item = self.held.remove(&id)?;
         self.held_bytes -= item.input.len();
         Some(item)
+    }
+
+    /// Says that targets have to wait, if this answer is why.
+    fn first_failure(&mut self, authority: &Arc<str>, answer: &RobotsAnswer) -> Option<String> {
+        let RobotsAnswer::Unreachable { why, .. } = answer else { return None };
+        let is_first = self.unanswered.get(authority).is_some_and(|unanswered| unanswered.why.is_empty());
+        if !is_first || self.failures_told == FAILURES_TOLD_MAX {
+            return None;
+        }
+        self.failures_told += 1;
+        let most = units::duration(HOLD_MAX);
+        Some(format!("{authority}/robots.txt cannot be fetched: {why}; its targets wait, for {most} at most"))
     }
 
     /// Records what is known of an authority now, and returns the targets that waited for it.
@@ -234,6 +252,9 @@ impl Runtime<'_> {
     fn conclude_robots(&mut self, now: Instant, id: u64, answer: RobotsAnswer) {
         let Some(gate) = &mut self.robots else { return };
         let Some(authority) = gate.fetches.remove(&id) else { return };
+        if let Some(failure) = gate.first_failure(&authority, &answer) {
+            self.parts.observer.message(&failure);
+        }
         let kept = gate.learn(now, &authority, answer);
         self.release(now, &authority, kept);
         self.pool.handle_timeout(now);

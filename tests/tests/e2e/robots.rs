@@ -87,6 +87,7 @@ fn pages_wait_for_a_server_that_is_down() {
         let origin = origin("down");
         let urls = pages(&origin, 60, 0.0);
         let run = fetch().args(["--robots", "obey"]).args(flags).urls(&urls).run().exits(0);
+        let run = run.says("/robots.txt cannot be fetched: 503 Service Unavailable; its targets wait, for");
         assert_eq!(by_id(run.records()).len(), 60, "{run}");
         let (asked, fetched) = (origin.times_s(ROBOTS), origin.times_s("/counted/"));
         assert!(asked.len() > 1 && asked.last() < fetched.first(), "{asked:?} {fetched:?}");
