@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use shared::clock;
 use shared::robots::RobotsFile;
@@ -31,9 +31,14 @@ const DEAD_MAX: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RobotsCache(Arc<Mutex<Known>>);
 
+/// A product token and an authority.
+type Key = (Arc<str>, Arc<str>);
+
 #[derive(Debug, Default)]
 struct Known {
-    answers: FxHashMap<(Arc<str>, Arc<str>), Answered>,
+    answers: FxHashMap<Key, Answered>,
+    /// Those that a run is fetching.
+    claimed: FxHashSet<Key>,
     bytes: usize,
     log: Option<Log>,
 }
@@ -102,8 +107,28 @@ impl RobotsCache {
         known.insert(token.into(), Arc::clone(authority), answered);
     }
 
+    /// Claims the fetch of an authority's robots.txt, until the claim is dropped. `None` if another run is at it.
+    pub(crate) fn claim(&self, token: &str, authority: &Arc<str>) -> Option<Claim> {
+        let key: Key = (token.into(), Arc::clone(authority));
+        let is_first = self.known().claimed.insert(key.clone());
+        is_first.then(|| Claim { cache: self.clone(), key })
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fetch that no other run makes meanwhile.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    cache: RobotsCache,
+    key: Key,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.cache.known().claimed.remove(&self.key);
     }
 }
 
@@ -239,6 +264,16 @@ mod tests {
             let found = RobotsCache::kept_at(&path).get(clock::now(), "m", &"https://a".into());
             assert_eq!(found.is_some(), counts, "{fetched_at}");
         }
+    }
+
+    #[test]
+    fn one_run_fetches_at_a_time() {
+        let (cache, authority) = (RobotsCache::default(), "https://a".into());
+        let claim = cache.claim("m", &authority);
+        assert!(claim.is_some() && cache.claim("m", &authority).is_none());
+        assert!(cache.claim("other", &authority).is_some());
+        drop(claim);
+        assert!(cache.claim("m", &authority).is_some());
     }
 
     #[test]

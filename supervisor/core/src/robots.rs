@@ -38,6 +38,9 @@ pub const CRAWL_DELAY_MAX: Duration = Duration::from_secs(300);
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
+/// How soon to look whether another run has an answer.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Number of authorities below which none is forgotten.
 const SWEEP_MIN: usize = 1024;
 
@@ -206,6 +209,14 @@ impl<R> Robots<R> {
         }
     }
 
+    /// Takes back a fetch that another run is making: the caller's cache may have its answer soon.
+    pub fn put_off(&mut self, now: Instant, authority: &Arc<str>) {
+        let Some(entry) = self.authorities.get_mut(authority) else { return };
+        (entry.fetching, entry.wanted) = (false, true);
+        entry.due = Some(now + LOOK_AGAIN);
+        self.due.insert((now + LOOK_AGAIN, Arc::clone(authority)));
+    }
+
     /// Returns when [`Self::poll_fetch`] has something again just because time passes.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
@@ -353,6 +364,17 @@ mod tests {
         robots.poll_fetch(now + SECOND * 7);
         robots.handle_answer(now, A, Answer::Unreachable(Some(SECOND * 86_400 * 365)), HOLD_MAX);
         assert_eq!(robots.next_due(), Some(now + AGAIN_MAX));
+    }
+
+    #[test]
+    fn a_fetch_that_another_run_makes_is_not_made_twice() {
+        let (mut robots, now) = robots();
+        robots.offer(now, A, 1);
+        let name = robots.poll_fetch(now).unwrap();
+        robots.put_off(now, &name);
+        assert_eq!((robots.poll_fetch(now), robots.next_due()), (None, Some(now + LOOK_AGAIN)));
+        assert_eq!(robots.poll_fetch(now + LOOK_AGAIN).as_deref(), Some(A));
+        assert_eq!(robots.handle_answer(now, A, Answer::Missing(now), HOLD_MAX), kept([1]));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use url::{Position, Url};
 
 use super::Runtime;
 use super::records::Given;
-use crate::robots::RobotsCache;
+use crate::robots::{Claim, RobotsCache};
 use crate::source::{Host, SourceItem};
 use crate::units;
 
@@ -42,7 +42,7 @@ pub(super) struct RobotsGate {
     /// Authorities without an answer.
     unanswered: FxHashMap<Arc<str>, Unanswered>,
     /// Fetches under way, by their ids.
-    fetches: FxHashMap<u64, Arc<str>>,
+    fetches: FxHashMap<u64, Fetch>,
     /// Fetches so far.
     fetched: u64,
     /// Whether it was said that a delay is shortened.
@@ -57,6 +57,14 @@ struct Unanswered {
     host: Host,
     /// Why the last fetch failed.
     why: String,
+}
+
+/// A fetch under way.
+#[derive(Debug)]
+struct Fetch {
+    authority: Arc<str>,
+    /// Released once its answer is in the cache, or with the run.
+    _claim: Claim,
 }
 
 /// What to do with a target.
@@ -224,10 +232,14 @@ impl Runtime<'_> {
                 self.release(now, &authority, kept);
                 continue;
             }
+            let Some(claim) = gate.cache.claim(&gate.token, &authority) else {
+                gate.robots.put_off(now, &authority);
+                continue;
+            };
             let Some(unanswered) = gate.unanswered.get(&authority) else { continue };
             let id = ROBOTS_IDS + gate.fetched;
             gate.fetched += 1;
-            gate.fetches.insert(id, Arc::clone(&authority));
+            gate.fetches.insert(id, Fetch { authority: Arc::clone(&authority), _claim: claim });
             let host = HostRef { name: &unanswered.host.name, loopback: unanswered.host.loopback };
             self.pool.submit(now, id, format!("{authority}/robots.txt").into_bytes(), Vec::new(), Some(host));
         }
@@ -251,12 +263,12 @@ impl Runtime<'_> {
 
     fn conclude_robots(&mut self, now: Instant, id: u64, answer: RobotsAnswer) {
         let Some(gate) = &mut self.robots else { return };
-        let Some(authority) = gate.fetches.remove(&id) else { return };
-        if let Some(failure) = gate.first_failure(&authority, &answer) {
+        let Some(fetch) = gate.fetches.remove(&id) else { return };
+        if let Some(failure) = gate.first_failure(&fetch.authority, &answer) {
             self.parts.observer.message(&failure);
         }
-        let kept = gate.learn(now, &authority, answer);
-        self.release(now, &authority, kept);
+        let kept = gate.learn(now, &fetch.authority, answer);
+        self.release(now, &fetch.authority, kept);
         self.pool.handle_timeout(now);
     }
 

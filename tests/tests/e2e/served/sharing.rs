@@ -130,3 +130,16 @@ fn jobs_share_what_is_known_of_a_robots_txt_and_so_does_the_next_service() {
     run(&served, 3);
     assert_eq!(origin.requests("/robots.txt"), 1);
 }
+
+#[test]
+fn jobs_that_run_at_once_ask_once_for_a_robots_txt() {
+    let origin = Origin::start_with(&["--robots", "slow"]);
+    let served = Served::start(&[]);
+    let submit = |job| served.submit(&slow(&origin, 3, job), &json!({"robots": "obey", "workers": 1}));
+    let jobs: Vec<_> = (0..2).map(submit).collect();
+    for job in jobs {
+        let job = served.wait_for_state(job, &["done", "failed"]);
+        assert_eq!(job["counts"]["failed"], 0, "{job}");
+    }
+    assert_eq!(origin.requests("/robots.txt"), 1);
+}
