@@ -12,6 +12,7 @@ pub use wire::mode::{Executor, Mode};
 
 use crate::address::AddressPolicy;
 use crate::csv::CsvSpec;
+use crate::robots::product_token;
 use crate::select::blocked::BlockedRules;
 use crate::select::{Each, Field, Preset};
 use crate::table::{Delimited, Typed};
@@ -143,6 +144,15 @@ pub struct FetchSpec {
     pub address_policy: AddressPolicy,
     /// Which answers count as blocked.
     pub blocked: BlockedRules,
+}
+
+impl FetchSpec {
+    /// The product token that a robots.txt names this job by.
+    #[must_use]
+    pub fn product_token(&self) -> &str {
+        let given = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
+        product_token(given.map_or(&self.user_agent, |(_, agent)| agent))
+    }
 }
 
 /// Limits of a parse job.

@@ -42,6 +42,7 @@ use crate::kinds;
 #[cfg(feature = "objects")]
 use crate::objects::ObjectError;
 use crate::plan::Plan;
+use crate::robots::RobotsCache;
 use crate::runtime::{Control, Controller, NoWorkers, Observer, Workers};
 
 /// What to do about a run that could not continue.
@@ -109,6 +110,8 @@ pub(crate) struct RunContext<'a> {
     pub(crate) workers: &'a Workers,
     /// The budgets of hosts that other jobs ask as well.
     pub(crate) hosts: Option<&'a HostShares>,
+    /// What is known of robots.txt files, if the job shares that with others.
+    pub(crate) robots: Option<RobotsCache>,
     /// Where to count the bytes of the output that are certain.
     pub(crate) committed: Option<Arc<AtomicU64>>,
     /// Most inputs to take.

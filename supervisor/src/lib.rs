@@ -24,6 +24,7 @@ mod outcome;
 pub mod plan;
 pub mod progress;
 pub mod report;
+mod robots;
 pub mod runtime;
 pub mod service;
 pub mod sink;

@@ -144,6 +144,7 @@ fn alone(plan: &Plan, targets_max: u64, progress: &mut Progress) -> Result<JobRe
         observer: progress,
         workers: &workers,
         hosts: None,
+        robots: None,
         committed: None,
         targets_max,
     };

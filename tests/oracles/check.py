@@ -20,6 +20,7 @@ import jsonpath
 import jsonsuite
 import objects
 import outputs
+import robots
 import spectrum
 import tables
 from programs import Difference, Programs
@@ -36,6 +37,7 @@ CHECKS: dict[str, Callable[[Programs], str]] = {
     "objects": objects.check,
     "resumed-objects": objects.check_resumed,
     "html5lib": html5lib.check,
+    "robots": robots.check,
 }
 
 

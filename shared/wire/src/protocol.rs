@@ -23,6 +23,10 @@ pub struct Bootstrap {
     pub from_worker: IpcBytesReceiver,
 }
 
+/// Ids from here on are not inputs. Each is a robots.txt that the supervisor asks for; what its outcome's line holds is
+/// the worker's answer and not a record.
+pub const ROBOTS_IDS: u64 = 1 << 63;
+
 /// Supervisor → worker. `J` describes a job; nothing here looks into it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToWorker<J> {
@@ -64,6 +68,14 @@ pub struct Target {
     /// Values carried along into its record, as [`Kept`](crate::kept::Kept) encodes them; empty if none.
     #[serde(with = "serde_bytes")]
     pub kept: Vec<u8>,
+}
+
+impl Target {
+    /// Whether it is a robots.txt, and not an input.
+    #[must_use]
+    pub const fn is_robots(&self) -> bool {
+        self.id >= ROBOTS_IDS
+    }
 }
 
 /// Worker → supervisor.

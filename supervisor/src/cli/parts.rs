@@ -7,7 +7,9 @@ use shared::job::{Executor, Mode, SandboxLevel};
 use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::disk::OutputPlan;
-use super::flags::{ModeFlag, NetworkFlags, OutputFlags, PoolFlags, SandboxFlag, SideFlags, WhenFlag};
+use super::flags::{
+    ModeFlag, NetworkFlags, OutputFlags, PoolFlags, RobotsFlag, SandboxFlag, SideFlags, WhenFlag,
+};
 use super::problem::Problem;
 use super::values::Limit;
 use super::{Environment, disk};
@@ -104,7 +106,13 @@ pub(super) fn sandbox(flags: &PoolFlags) -> SandboxLevel {
 pub(super) fn politeness(network: Option<&NetworkFlags>) -> Politeness {
     match network {
         // A file has no host to spare, and reading it again gives the same result.
-        None => Politeness { per_host: PerHost::Unlimited, rate_per_s: None, delay: None, retries: 0 },
+        None => Politeness {
+            per_host: PerHost::Unlimited,
+            rate_per_s: None,
+            delay: None,
+            obeys_robots: false,
+            retries: 0,
+        },
         Some(flags) => Politeness {
             per_host: match flags.per_host {
                 Limit::Auto => PerHost::Auto,
@@ -114,6 +122,10 @@ pub(super) fn politeness(network: Option<&NetworkFlags>) -> Politeness {
             },
             rate_per_s: flags.rate.map(|rate| rate.0),
             delay: flags.delay.map(|delay| (delay.least, delay.most)),
+            obeys_robots: match flags.robots {
+                RobotsFlag::Obey => true,
+                RobotsFlag::Ignore => false,
+            },
             retries: flags.retries,
         },
     }

@@ -284,6 +284,7 @@ impl Job<'_> {
             sandbox: SandboxSpec { level: self.plan.sandbox, readable: self.readable.clone() },
             memory_bytes_max: self.plan.pool.worker_memory_bytes,
         };
-        Runtime::new(parts, job, pool, workers_max, targets_max).run()
+        let robots = context.robots.clone().filter(|_| self.plan.politeness.obeys_robots);
+        Runtime::new(parts, job, pool, workers_max, targets_max).obeying(robots).run()
     }
 }

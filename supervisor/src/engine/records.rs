@@ -19,6 +19,7 @@ use crate::journal::{
 };
 use crate::kinds::{self, Spooled};
 use crate::plan::Plan;
+use crate::robots::RobotsCache;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
 use crate::sink::SinkError;
 use crate::sink::whole::Totals;
@@ -83,6 +84,10 @@ fn append(
         Listed::Entries(entries, failed) => (Some(entries), failed),
         Listed::Over(ended) => return Ok(over_before_it_began(plan, &started, *ended)),
     };
+    if plan.politeness.obeys_robots && context.robots.is_none() {
+        let kept = input.as_ref().map(|input| RobotsCache::kept_at(input.robots()));
+        context.robots = Some(kept.unwrap_or_default());
+    }
     let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
     let encoding = heading::begin(plan, &mut outlet).map_err(|cause| EngineError::output(cause.into()))?;
     let kind = kinds::of(&plan.work);

@@ -23,6 +23,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub struct SpooledInput {
     spool: Spool,
     sitemaps: Spool,
+    /// What is known of robots.txt files.
+    robots: PathBuf,
     /// Whether standard input is one of the inputs.
     used: bool,
     /// Whether it was spooled completely before this run.
@@ -34,7 +36,8 @@ impl SpooledInput {
     pub(super) fn new(inputs: &[Input], journal: &Path) -> Self {
         let (spool, sitemaps) = (Spool::of(journal, ".input"), Spool::of(journal, ".sitemaps"));
         let was_whole = spool.is_whole();
-        Self { spool, sitemaps, used: inputs.contains(&Input::StdinLines), was_whole }
+        let robots = super::beside(journal, ".robots");
+        Self { spool, sitemaps, robots, used: inputs.contains(&Input::StdinLines), was_whole }
     }
 
     /// Returns what to read as standard input in this run, if it is an input.
@@ -80,8 +83,15 @@ impl SpooledInput {
         self.sitemaps.reopen()
     }
 
+    /// Returns where a run notes what is known of robots.txt files.
+    #[must_use]
+    pub fn robots(&self) -> &Path {
+        &self.robots
+    }
+
     /// Removes the spools.
     pub fn remove(&self) {
+        let _ = fs::remove_file(&self.robots);
         self.spool.remove();
         self.sitemaps.remove();
     }

@@ -28,6 +28,10 @@ impl Kind for Fetch<'_> {
         }
     }
 
+    fn robots_token(&self) -> Option<&str> {
+        Some(self.0.product_token())
+    }
+
     fn facts(&self, plan: &Plan) -> Vec<Fact> {
         // Names every field, so that a new one is not forgotten here.
         let FetchSpec {

@@ -67,6 +67,11 @@ pub(crate) trait Kind {
         None
     }
 
+    /// Returns the product token that a robots.txt names the job by, if its targets are pages of a site.
+    fn robots_token(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns the user's program, if the targets are its lines.
     fn program(&self) -> Option<&MapSpec> {
         None

@@ -3,6 +3,7 @@
 
 use shared::job::{FetchSpec, SITEMAP_BYTES_MAX, Work};
 use shared::record::ErrorKind;
+use supervisor_core::frontier::Politeness;
 
 use super::facts::Fact;
 use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Window};
@@ -52,6 +53,8 @@ pub(crate) fn reading(plan: &Plan) -> Option<(Plan, &Sitemaps)> {
     let plan = Plan {
         // Fetched as the pages are, apart from the size, which the sitemaps protocol sets.
         work: Work::Sitemap(FetchSpec { body_bytes_max: SITEMAP_BYTES_MAX, ..spec.clone() }),
+        // A robots.txt is about pages, and the user has named these.
+        politeness: Politeness { obeys_robots: false, ..plan.politeness },
         inputs: Vec::new(),
         fields: Vec::new(),
         object: None,

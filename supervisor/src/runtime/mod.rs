@@ -17,6 +17,7 @@ pub mod locate;
 mod observer;
 mod process;
 mod records;
+mod robots;
 mod signals;
 pub mod sockets;
 mod spares;
@@ -46,10 +47,12 @@ pub use self::writer::{Finished, Queue, Writer};
 
 use self::channel::Heard;
 use self::process::Process;
+use self::robots::RobotsGate;
 use self::writer::Chunk;
 use crate::journal::Final;
 use crate::kinds::{self, FirstSignal, ProgressUnit, Rules};
 use crate::progress::{Snapshot, Total};
+use crate::robots::RobotsCache;
 use crate::units;
 
 /// Messages of workers taken in one turn of the loop before signals are looked at again.
@@ -140,6 +143,8 @@ pub struct Runtime<'a> {
     /// Targets still to be taken from the feed in this run.
     budget: u64,
     source_told: bool,
+    /// Decides what may be fetched, if robots.txt is obeyed.
+    robots: Option<RobotsGate>,
     ended: Ended,
 }
 
@@ -170,8 +175,17 @@ impl<'a> Runtime<'a> {
             killed: false,
             budget,
             source_told: false,
+            robots: None,
             ended: Ended::default(),
         }
+    }
+
+    /// Obeys robots.txt. `cache` keeps what is known of them.
+    #[must_use]
+    pub(crate) fn obeying(self, cache: Option<RobotsCache>) -> Self {
+        let token = kinds::of(&self.job.work).robots_token().map(str::to_owned);
+        let robots = cache.zip(token).map(|(cache, token)| RobotsGate::new(cache, token));
+        Self { robots, ..self }
     }
 
     /// Runs to the end.
@@ -189,7 +203,7 @@ impl<'a> Runtime<'a> {
         }
         self.parts.gather.restarted(self.pool.restarts());
         self.parts.gather.retried(self.pool.charged());
-        self.ended.left = self.pool.inputs_left();
+        self.ended.left = self.inputs_left();
         self.ended.held_back = self.parts.ordered.as_deref().map_or(0, Ordered::held);
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
@@ -224,7 +238,7 @@ impl<'a> Runtime<'a> {
             select.recv(self.parts.feed.incoming());
         }
         let tick = self.parts.observer.due(clock::now());
-        let deadline = self.pool.poll_timeout().into_iter().chain(tick).min();
+        let deadline = self.pool.poll_timeout().into_iter().chain(tick).chain(self.robots_due()).min();
         match deadline {
             Some(deadline) => drop(select.ready_deadline(deadline)),
             None => drop(select.ready()),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crossbeam_channel::TrySendError;
 use shared::clock;
 use shared::kept::Kept;
-use shared::protocol::{Batch, Outcome, Verdict};
+use shared::protocol::{Batch, Outcome, ROBOTS_IDS, Verdict};
 use shared::record::{ErrorKind, Record, RecordError};
 use supervisor_core::pool::{Disposition, Event, Quarantined, Rejected, Seat};
 
@@ -40,6 +40,12 @@ impl Runtime<'_> {
             let length = usize::try_from(outcome.line_bytes).unwrap_or(usize::MAX).min(lines.len());
             let (line, rest) = lines.split_at(length);
             lines = rest;
+            if outcome.id >= ROBOTS_IDS {
+                if *disposition == Disposition::Final {
+                    self.take_robots(now, outcome.id, line);
+                }
+                continue;
+            }
             match disposition {
                 Disposition::Stale => {}
                 Disposition::Retried => self.parts.gather.record(seat.slot, outcome),
@@ -81,6 +87,9 @@ impl Runtime<'_> {
 
     /// Writes the record of a quarantined target, because its worker cannot any more.
     pub(super) fn quarantine(&mut self, quarantined: &Quarantined) {
+        if quarantined.id >= ROBOTS_IDS {
+            return self.lose_robots(quarantined);
+        }
         let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
         self.parts.gather.quarantined(quarantined.slot, quarantined.kind, at_us);
         self.parts.observer.set_aside(quarantined);
@@ -99,9 +108,8 @@ impl Runtime<'_> {
         self.write_error(quarantined.id, given, by, error, ending);
     }
 
-    /// Writes the record of an input that no worker can take.
-    pub(super) fn refuse(&mut self, id: u64, given: Given<'_>, why: &str) {
-        let kind = self.rules.refused_as;
+    /// Writes the record of an input that no worker gets.
+    pub(super) fn refuse(&mut self, id: u64, given: Given<'_>, kind: ErrorKind, why: &str) {
         let outcome = Outcome {
             id,
             verdict: Verdict::Failed(kind),

@@ -9,6 +9,7 @@ use supervisor_core::pool::Event;
 
 use super::feed::FeedError;
 use super::records::Given;
+use super::robots::RobotsGate;
 use super::{CHUNK_BYTES_MAX, Runtime};
 use crate::kinds::Window;
 use crate::source::{SourceItem, TargetKind};
@@ -23,9 +24,18 @@ const BACKLOG_BYTES_MAX: usize = 8 << 20;
 
 impl Runtime<'_> {
     pub(super) fn wants_targets(&self) -> bool {
-        !self.source_told
-            && self.pool.backlog() < BACKLOG_MAX
-            && self.pool.backlog_bytes() < BACKLOG_BYTES_MAX
+        !self.source_told && !self.is_source_done() && self.has_room_for_targets()
+    }
+
+    /// Whether nothing more will be read.
+    fn is_source_done(&self) -> bool {
+        self.budget == 0 || self.parts.feed.is_exhausted()
+    }
+
+    fn has_room_for_targets(&self) -> bool {
+        let (held, held_bytes) = self.robots.as_ref().map_or((0, 0), RobotsGate::held);
+        self.pool.backlog() + held < BACKLOG_MAX
+            && self.pool.backlog_bytes() + held_bytes < BACKLOG_BYTES_MAX
             && self.out.lines.len() < CHUNK_BYTES_MAX
             && self.in_window()
     }
@@ -44,7 +54,7 @@ impl Runtime<'_> {
     pub(super) fn take_targets(&mut self) {
         let now = clock::now();
         let mut took = false;
-        while self.budget > 0 && self.wants_targets() {
+        while self.wants_targets() {
             match self.parts.feed.try_next() {
                 Ok(Some(item)) => {
                     self.budget -= 1;
@@ -58,8 +68,9 @@ impl Runtime<'_> {
                 }
             }
         }
-        let done = self.budget == 0 || self.parts.feed.is_exhausted();
-        if done && !self.source_told {
+        took |= self.ask_for_robots(now);
+        let waits = self.robots.as_ref().is_some_and(RobotsGate::holds_any);
+        if self.is_source_done() && !waits && !self.source_told {
             self.source_told = true;
             self.pool.handle_event(now, Event::SourceEnded);
         } else if took {
@@ -69,8 +80,14 @@ impl Runtime<'_> {
 
     fn take(&mut self, now: Instant, item: SourceItem) {
         if let Some(why) = &item.refused {
-            return self.refuse(item.id, Given { input: &item.input, kept: &item.kept }, why);
+            let kind = self.rules.refused_as;
+            return self.refuse(item.id, Given { input: &item.input, kept: &item.kept }, kind, why);
         }
+        if self.robots.is_some() { self.ask_robots(now, item) } else { self.submit(now, item) }
+    }
+
+    /// Hands a target to the pool.
+    pub(super) fn submit(&mut self, now: Instant, item: SourceItem) {
         let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
         match self.rules.target {
             TargetKind::Lines => self.pool.submit_lines(now, item.id, item.input, item.inputs),

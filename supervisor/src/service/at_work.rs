@@ -22,6 +22,7 @@ use crate::engine::{self, EngineError, JobReport, Kept, Report, RunContext};
 use crate::journal::Complete;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
+use crate::robots::RobotsCache;
 use crate::runtime::{Control, Workers};
 use crate::summary::Summary;
 use crate::view::{JobCounts, JobId};
@@ -37,6 +38,7 @@ pub(super) struct Assignment {
     pub(super) memory_bytes_max: Option<u64>,
     pub(super) workers: Workers,
     pub(super) hosts: HostShares,
+    pub(super) robots: RobotsCache,
     pub(super) control: Control,
     pub(super) committed: Arc<AtomicU64>,
     pub(super) events: Sender<Event>,
@@ -69,6 +71,7 @@ impl Assignment {
             observer: &mut observer,
             workers: &self.workers,
             hosts: Some(&self.hosts),
+            robots: Some(self.robots.clone()),
             committed: Some(Arc::clone(&self.committed)),
             targets_max: u64::MAX,
         };
@@ -206,6 +209,7 @@ mod tests {
             memory_bytes_max: None,
             workers: Workers::at("/nowhere".into()).unwrap(),
             hosts: HostShares::default(),
+            robots: RobotsCache::default(),
             control,
             committed: Arc::default(),
             events,

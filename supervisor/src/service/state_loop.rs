@@ -35,6 +35,7 @@ use super::request::Request;
 use super::store::Store;
 use super::{ApiServer, ReloadSettings};
 use crate::config::ServiceConfig;
+use crate::robots::RobotsCache;
 use crate::runtime::{Controller, Spares, Workers};
 use crate::view::JobId;
 
@@ -75,6 +76,8 @@ pub(super) struct StateLoop {
     workers: u32,
     /// The host budgets, shared by all jobs.
     hosts: HostShares,
+    /// What is known of robots.txt files, for all jobs.
+    robots: RobotsCache,
     /// Set once the service stops.
     stopping: bool,
     notify: Notify,
@@ -105,6 +108,7 @@ impl StateLoop {
             jobs: BTreeMap::new(),
             workers,
             hosts: HostShares::default(),
+            robots: RobotsCache::kept_at(&parts.store.robots()),
             stopping: false,
             notify: Notify::new(),
             started: now,

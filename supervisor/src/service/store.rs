@@ -288,6 +288,11 @@ impl Store {
         self.job_directory(id).join(RECORDS)
     }
 
+    /// Returns the path of what is known of robots.txt files.
+    pub(super) fn robots(&self) -> PathBuf {
+        self.directory.join("robots")
+    }
+
     fn wrong(&self, cause: rusqlite::Error) -> StoreError {
         StoreError::Database { path: self.directory.join("state.db"), cause }
     }

@@ -73,7 +73,7 @@ async fn status(Path(code): Path<u16>, Query(query): Query<StatusQuery>) -> Resp
     with_status(code, query.retry_after)
 }
 
-fn with_status(code: StatusCode, retry_after: Option<String>) -> Response {
+pub(super) fn with_status(code: StatusCode, retry_after: Option<String>) -> Response {
     let mut response = small_page(&format!("Status {}", code.as_u16()));
     *response.status_mut() = code;
     if let Some(value) = retry_after.and_then(|value| value.parse().ok()) {

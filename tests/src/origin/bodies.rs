@@ -64,11 +64,21 @@ struct SizeQuery {
 /// A page of any size, which is never in memory as a whole.
 async fn huge(Query(query): Query<SizeQuery>) -> Response {
     let line = "<p>All work and no play makes a long page. <a href=\"/site/\">More</a></p>\n";
+    let receiver = cycle(b"<!DOCTYPE html>\n<title>Huge</title>\n", line, query.bytes);
+    streamed(receiver, query.length.then_some(query.bytes))
+}
+
+/// A text of any size: `head`, and then one line again and again.
+pub(super) fn repeated(head: &'static [u8], line: &str, bytes: usize) -> Response {
+    streamed(cycle(head, line, bytes), Some(bytes))
+}
+
+fn cycle(head: &'static [u8], line: &str, bytes: usize) -> mpsc::Receiver<Bytes> {
     let block: Bytes = line.bytes().cycle().take(CHUNK_BYTES).collect();
-    let head = Bytes::from_static(b"<!DOCTYPE html>\n<title>Huge</title>\n");
+    let head = Bytes::from_static(head);
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
-        let mut left = query.bytes;
+        let mut left = bytes;
         let mut chunk = head;
         while left > 0 {
             let chunk_now = chunk.slice(..chunk.len().min(left));
@@ -79,7 +89,7 @@ async fn huge(Query(query): Query<SizeQuery>) -> Response {
             chunk = block.clone();
         }
     });
-    streamed(receiver, query.length.then_some(query.bytes))
+    receiver
 }
 
 fn streamed(receiver: mpsc::Receiver<Bytes>, length: Option<usize>) -> Response {

@@ -19,6 +19,7 @@ mod listener;
 mod options;
 pub mod prose;
 mod redirects;
+mod robots;
 pub mod shop;
 pub mod site;
 mod sitemaps;
@@ -51,6 +52,7 @@ struct Origin {
     bombs: Bombs,
     flaky: answers::Flaky,
     visits: bans::Visits,
+    robots: robots::RobotsKind,
 }
 
 impl Origin {
@@ -86,6 +88,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             bombs: Bombs::default(),
             flaky: answers::Flaky::default(),
             visits: bans::Visits::default(),
+            robots: options.robots,
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
         writeln!(std::io::stdout(), "listening on {url}").context("cannot say where I listen")?;
@@ -106,6 +109,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(answers::routes())
         .merge(bans::routes())
         .merge(redirects::routes())
+        .merge(robots::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
         .merge(encodings::routes())

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use super::robots::RobotsKind;
+
 /// A web server on loopback that behaves well, slowly, wrongly or maliciously on request
 #[derive(Debug, Parser)]
 #[command(name = "origin")]
@@ -24,6 +26,10 @@ pub(super) struct Options {
     /// With --tls-ca: use the CA's own certificate for the server, as appliances and home servers do
     #[arg(long, requires = "tls_ca")]
     pub(super) tls_serve_ca: bool,
+
+    /// What /robots.txt is
+    #[arg(long, value_enum, default_value_t = RobotsKind::Missing, value_name = "KIND")]
+    pub(super) robots: RobotsKind,
 
     /// Exit when standard input ends
     #[arg(long)]

@@ -23,7 +23,7 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
         .route("/redirect/endless/{n}", get(endless))
 }
 
-fn to(location: &str, code: u16) -> Response {
+pub(super) fn to(location: &str, code: u16) -> Response {
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::FOUND);
     // Bytes above ASCII are allowed on purpose, because servers send them.
     match HeaderValue::from_bytes(location.as_bytes()) {

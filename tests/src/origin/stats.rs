@@ -74,6 +74,11 @@ impl Stats {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How long the server has run.
+    pub(super) fn age(&self) -> std::time::Duration {
+        shared::clock::now().duration_since(self.started)
+    }
+
     fn begin(&self, path: &str, host: &str, version: Version) {
         let since_ms = shared::clock::now().duration_since(self.started).as_secs_f64() * 1e3;
         let mut report = self.lock();

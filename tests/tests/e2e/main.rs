@@ -39,6 +39,7 @@ mod progress;
 mod recycle;
 mod resume;
 mod retries;
+mod robots;
 mod sandbox;
 mod served;
 mod service;

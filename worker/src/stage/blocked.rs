@@ -223,7 +223,7 @@ mod tests {
         let findings = rules.apply(outcome, &mut recording, |_| Findings::default());
         let problem = match findings.product {
             Product::Problem(problem) => Some((problem.kind, problem.message, problem.may_pass)),
-            Product::Fields(_) | Product::Listing(_) => None,
+            Product::Fields(_) | Product::Listing(_) | Product::Robots(..) => None,
         };
         (problem, recording.reply().unwrap())
     }

@@ -140,6 +140,8 @@ impl Context {
             }
         }
         self.black_box.leave();
+        // Nothing else of a host starts while its robots.txt is refused, so its pace need not change.
+        let reply = waited.recording.reply().filter(|reply| !(reply.refused && target.is_robots()));
         let outcome = Outcome {
             id: target.id,
             verdict,
@@ -194,6 +196,10 @@ impl Context {
             }
             Product::Listing(listing) => {
                 framed::push(listing, out);
+                return None;
+            }
+            Product::Robots(answer, _) => {
+                framed::push(answer, out);
                 return None;
             }
         };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use shared::protocol::{Target, Verdict};
 use shared::record::{ErrorKind, FieldValue};
+use shared::robots::RobotsAnswer;
 use shared::sitemap::Listing;
 use url::Url;
 
@@ -26,6 +27,8 @@ pub(super) enum Product {
     Fields(Vec<FieldValue>),
     /// What a sitemap lists; takes the place of the record.
     Listing(Listing),
+    /// What a robots.txt says, and the kind of error if it cannot be fetched; takes the place of the record.
+    Robots(RobotsAnswer, Option<ErrorKind>),
     /// Nothing: why.
     Problem(Problem),
 }
@@ -67,7 +70,9 @@ impl Findings {
     /// How the attempt ends. The server may have `refused`: asked for fewer requests.
     pub(super) fn verdict(&self, target: &Target, refused: bool) -> Verdict {
         match &self.product {
-            Product::Fields(_) | Product::Listing(_) => Verdict::Ok,
+            Product::Fields(_) | Product::Listing(_) | Product::Robots(_, None) => Verdict::Ok,
+            // The supervisor decides when it is fetched again.
+            Product::Robots(_, Some(kind)) => Verdict::Failed(*kind),
             Product::Problem(problem)
                 if problem.may_pass && (target.may_retry || target.may_defer && refused) =>
             {

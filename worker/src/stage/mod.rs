@@ -19,6 +19,7 @@ mod findings;
 mod kinds;
 pub(crate) mod map;
 mod media_type;
+mod robots;
 mod sitemap;
 mod warc;
 

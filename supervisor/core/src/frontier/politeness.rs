@@ -12,6 +12,8 @@ pub struct Politeness {
     pub rate_per_s: Option<f64>,
     /// Least and most time between two starts at one host, drawn anew each time; instead of a rate.
     pub delay: Option<(Duration, Duration)>,
+    /// Whether what a robots.txt disallows is not fetched.
+    pub obeys_robots: bool,
     /// Attempts after the first, for failures that may be temporary.
     pub retries: u32,
 }

@@ -7,7 +7,7 @@ use super::*;
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn config(per_host: PerHost, rate_per_s: Option<f64>) -> FrontierConfig {
-    FrontierConfig::from(&Politeness { per_host, rate_per_s, delay: None, retries: 2 })
+    FrontierConfig::from(&Politeness { per_host, rate_per_s, delay: None, obeys_robots: false, retries: 2 })
 }
 
 pub(super) fn limit(in_flight: u32) -> PerHost {

@@ -191,6 +191,11 @@ impl Pool {
         fresh
     }
 
+    /// Leaves at least `delay` between two starts at this host. It lasts while the host has targets.
+    pub fn set_delay(&mut self, now: Instant, host: HostRef<'_>, delay: Duration) {
+        self.frontier.set_delay(now, host, delay);
+    }
+
     /// Adds a target of `lines` lines, the first of which has this id. Returns false as
     /// [`Self::submit`] does.
     pub fn submit_lines(&mut self, now: Instant, id: u64, input: Vec<u8>, lines: u64) -> bool {

@@ -37,6 +37,7 @@ function fields() {
     workers: () => number("f-workers"),
     "per-host": () => number("f-per-host"),
     "blocked-if": () => textLines("f-blocked"),
+    robots: () => byId("f-robots").value,
     priority: () => number("f-priority"),
   };
   /** @type {Record<string, any>} */

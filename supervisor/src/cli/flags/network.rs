@@ -85,6 +85,13 @@ pub(in crate::cli) struct NetworkFlags {
     /// them off, and vendors or repeats turns one of them on again.
     #[arg(long, value_name = "RULE", value_parser = values::blocked_if)]
     pub(in crate::cli) blocked_if: Vec<BlockedIf>,
+    /// Whether to fetch what a site's robots.txt disallows
+    ///
+    /// obey reads the robots.txt of each site before its first page, and keeps its Crawl-delay. A URL that it disallows
+    /// gets a record with the error "robots". So does one whose robots.txt cannot be fetched for five minutes. The
+    /// group that applies is that of the product named by --user-agent.
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "ignore")]
+    pub(in crate::cli) robots: RobotsFlag,
     /// Send this request header (repeatable)
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = values::header)]
     pub(in crate::cli) header: Vec<Header>,
@@ -97,6 +104,15 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = values::header_value,
     )]
     pub(in crate::cli) user_agent: String,
+}
+
+/// `--robots`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum RobotsFlag {
+    /// Fetch only what robots.txt allows
+    Obey,
+    /// Do not read robots.txt
+    Ignore,
 }
 
 /// `--address-policy`.

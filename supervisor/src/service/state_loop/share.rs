@@ -103,6 +103,7 @@ impl StateLoop {
             memory_bytes_max: self.parts.config.worker_memory_bytes,
             workers: self.parts.workers.clone(),
             hosts: self.hosts.clone(),
+            robots: self.robots.clone(),
             control,
             committed: Arc::clone(&job.committed),
             events: self.parts.event_sender.clone(),

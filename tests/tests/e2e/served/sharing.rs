@@ -1,5 +1,6 @@
 //! Several jobs on one set of workers.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{Served, WITHIN};
@@ -108,4 +109,37 @@ fn a_rate_holds_over_all_jobs_together_and_the_lower_one_counts() {
     // At 10 a second for as long as the first is there, whoever's turn it is; alone, the second makes 15.
     let took = times[29] - times[0];
     assert!(took > 2.2, "30 requests in {took:.2} s: {times:?}");
+}
+
+#[test]
+fn jobs_share_what_is_known_of_a_robots_txt_and_so_does_the_next_service() {
+    let origin = Origin::start_with(&["--robots", "rules"]);
+    let mut served = Served::start(&[]);
+    let run = |served: &Served, job: u32| {
+        let urls = [origin.url(&format!("/counted/{job}1")), origin.url("/counted/0")];
+        let id = served.submit(&urls, &json!({"robots": "obey"}));
+        let job = served.wait_for_state(id, &["done", "failed"]);
+        assert_eq!(job["errors"], json!({"robots": 1}), "{job}");
+    };
+    run(&served, 1);
+    run(&served, 2);
+    let killed = served.take();
+    killed.signal(Signal::SIGKILL);
+    killed.wait();
+    served.start_again();
+    run(&served, 3);
+    assert_eq!(origin.requests("/robots.txt"), 1);
+}
+
+#[test]
+fn jobs_that_run_at_once_ask_once_for_a_robots_txt() {
+    let origin = Origin::start_with(&["--robots", "slow"]);
+    let served = Served::start(&[]);
+    let submit = |job| served.submit(&slow(&origin, 3, job), &json!({"robots": "obey", "workers": 1}));
+    let jobs: Vec<_> = (0..2).map(submit).collect();
+    for job in jobs {
+        let job = served.wait_for_state(job, &["done", "failed"]);
+        assert_eq!(job["counts"]["failed"], 0, "{job}");
+    }
+    assert_eq!(origin.requests("/robots.txt"), 1);
 }

@@ -12,10 +12,10 @@ pub(super) const fn needs_body(rule: &Rule) -> bool {
 }
 
 /// Rules about heads, compiled, each with its text. The others are in [`crate::stage::blocked`].
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct HeadRules(Vec<(Test, String)>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Test {
     Status(u16),
     Header(HeaderName, Regex),

@@ -27,7 +27,7 @@ impl Body {
         let codings = codings(headers)?;
         let length = content_length(headers);
         let bytes_max = if codings.is_empty() { rules.body_bytes_max } else { rules.wire_bytes_max() };
-        if length.is_some_and(|length| length > bytes_max) {
+        if !rules.cuts && length.is_some_and(|length| length > bytes_max) {
             return Err(DecodeError::TooLarge);
         }
         let decoder = if codings.is_empty() { None } else { Some(Decoder::new(&codings)?) };
@@ -46,10 +46,11 @@ impl Body {
         match &mut self.decoder {
             Some(_) if self.received > rules.wire_bytes_max() => Err(DecodeError::TooLarge),
             Some(decoder) => decoder.push(chunk, &mut self.bytes, bytes_max),
-            None if self.received > bytes_max => Err(DecodeError::TooLarge),
             None => {
-                self.bytes.extend_from_slice(chunk);
-                Ok(())
+                let room = bytes_max.saturating_sub(self.bytes.len() as u64);
+                let fits = usize::try_from(room).unwrap_or(usize::MAX).min(chunk.len());
+                self.bytes.extend_from_slice(chunk.get(..fits).unwrap_or_default());
+                if fits < chunk.len() { Err(DecodeError::TooLarge) } else { Ok(()) }
             }
         }
     }
@@ -57,6 +58,11 @@ impl Body {
     /// Whether the body ended before its announced length.
     pub(super) fn is_short(&self) -> bool {
         self.length.is_some_and(|length| self.received < length)
+    }
+
+    /// Returns the bytes decoded so far.
+    pub(super) fn cut(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Returns the decoded bytes, if every coding has come to its end.

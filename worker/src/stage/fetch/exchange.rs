@@ -191,13 +191,7 @@ impl<'a> Exchange<'a> {
         match &mut self.phase {
             Phase::Body(body) => match body.push(chunk, self.hop.rules) {
                 Ok(()) => Flow::Read,
-                Err(error) => {
-                    let too_large = error == DecodeError::TooLarge;
-                    self.recording.cut(if too_large { Truncated::Length } else { Truncated::Unspecified });
-                    let received = body.received;
-                    let failure = self.hop.undecodable(&error, received);
-                    self.stop(Err(failure))
-                }
+                Err(error) => self.stop_within_body(&error),
             },
             Phase::Drain { left, next } => {
                 *left = left.saturating_sub(chunk.len() as u64);
@@ -211,6 +205,20 @@ impl<'a> Exchange<'a> {
             }
             Phase::Idle(_) | Phase::Head => Flow::Stop,
         }
+    }
+
+    /// Ends the exchange because of what arrived of the body.
+    fn stop_within_body(&mut self, error: &DecodeError) -> Flow {
+        let Phase::Body(body) = mem::replace(&mut self.phase, Phase::Head) else { return Flow::Stop };
+        let too_large = *error == DecodeError::TooLarge;
+        self.recording.cut(if too_large { Truncated::Length } else { Truncated::Unspecified });
+        if too_large && self.hop.rules.cuts {
+            let content_type = body.content_type.clone();
+            let fetched = self.fetched(content_type, body.cut());
+            return self.stop(Ok(fetched));
+        }
+        let failure = self.hop.undecodable(error, body.received);
+        self.stop(Err(failure))
     }
 
     /// Handles the end of the body, as HTTP's framing defines it.
@@ -321,16 +329,23 @@ impl<'a> Exchange<'a> {
         }
         let (received, content_type) = (body.received, body.content_type.clone());
         let body = body.finish().map_err(|error| self.hop.undecodable(&error, received))?;
-        if let Some(mut refusal) = self.refusal.take() {
-            refusal.page = Some(ErrorPage { body, content_type });
-            return Err(refusal);
+        let fetched = self.fetched(content_type, body);
+        match self.refusal.take() {
+            None => Ok(fetched),
+            Some(mut refusal) => {
+                refusal.page = Some(ErrorPage { body: fetched.body, content_type: fetched.content_type });
+                Err(refusal)
+            }
         }
-        Ok(Fetched {
+    }
+
+    fn fetched(&self, content_type: Option<String>, body: Vec<u8>) -> Fetched {
+        Fetched {
             final_url: target::public(self.hop.url.clone()),
             status: self.hop.status.unwrap_or_default(),
             body,
             content_type,
-        })
+        }
     }
 
     /// Whether a body can follow. 204 and 304 end with their head, whatever their `Content-Length`.

@@ -24,8 +24,24 @@ mod tls;
 
 use std::time::Duration;
 
+use shared::protocol::Target;
 use shared::record::ErrorKind;
 use url::Url;
+
+/// What is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// An input, within the limits of the job.
+    Page,
+    /// A robots.txt, of which only the start is read.
+    Robots,
+}
+
+impl Wanted {
+    pub(crate) const fn of(target: &Target) -> Self {
+        if target.is_robots() { Self::Robots } else { Self::Page }
+    }
+}
 
 /// A complete response with a status below 400.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,13 @@ use http::header::{
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use shared::job::FetchSpec;
+use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
+
+/// How much a decoder may hold back of what fits: it decodes a piece at a time.
+const CUT_BYTES_MAX: u64 = 64 * 1024;
 
 /// Headers about a request body or a protocol switch. A GET has neither, and a server that believes them would
 /// wait for a body.
@@ -38,11 +42,13 @@ pub(crate) enum SpecError {
 }
 
 /// What applies to every request of a job.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) body_bytes_max: u64,
+    /// Whether a body is complete at that limit. Otherwise it is too large.
+    pub(super) cuts: bool,
     pub(super) redirects_max: u32,
     pub(super) gate: Gate,
     /// Sent while the redirects stay at the first URL's origin.
@@ -84,6 +90,7 @@ impl Rules {
             timeout: spec.timeout,
             connect_timeout: spec.connect_timeout,
             body_bytes_max: spec.body_bytes_max,
+            cuts: false,
             redirects_max: spec.redirects_max,
             gate: Gate::of(spec.address_policy),
             headers_home: home,
@@ -91,6 +98,18 @@ impl Rules {
             blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
             reads_errors: spec.blocked.rules.iter().any(needs_body),
         })
+    }
+
+    /// The same for a robots.txt. What blocks a page says nothing about it.
+    pub(super) fn of_robots(&self) -> Self {
+        Self {
+            body_bytes_max: ROBOTS_BYTES_MAX + CUT_BYTES_MAX,
+            cuts: true,
+            redirects_max: ROBOTS_REDIRECTS_MAX,
+            blocked: HeadRules::default(),
+            reads_errors: false,
+            ..self.clone()
+        }
     }
 
     /// Maximum body bytes before decoding. Incompressible data grows a little when compressed. Without this limit

@@ -6,13 +6,13 @@ use std::time::Duration;
 use shared::job::{FetchSpec, JobSpec, RecordEncoding};
 use shared::protocol::Target;
 
-use super::response::{Around, Client, Response, conclude, fetch, fetch_interleaved};
+use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
 use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
 use crate::stage::fetch::{Fetched, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::media_type::MediaType;
-use crate::stage::{Blocking, Compute, Interleaved};
+use crate::stage::{Blocking, Compute, Interleaved, robots};
 use extract::{Extractor, Kind, Page};
 
 /// Fetches pages.
@@ -21,6 +21,8 @@ pub(crate) struct Fetch<C> {
     extractor: Extractor,
     rules: PageRules,
     parse_timeout: Duration,
+    /// Which groups of a robots.txt apply.
+    robots_token: String,
 }
 
 impl<C: Client> Fetch<C> {
@@ -30,7 +32,8 @@ impl<C: Client> Fetch<C> {
         }
         let extractor = Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?;
         let rules = PageRules::new(spec, job.parse_timeout)?;
-        Ok(Self { client, extractor, rules, parse_timeout: job.parse_timeout })
+        let robots_token = spec.product_token().to_owned();
+        Ok(Self { client, extractor, rules, parse_timeout: job.parse_timeout, robots_token })
     }
 
     fn read(&self, fetched: Fetched) -> Findings {
@@ -55,8 +58,12 @@ impl<C: Client> Compute for Fetch<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        let around = Around { client: &self.client, rules: &self.rules, context };
-        conclude(around, target, answer, out, |fetched| self.read(fetched))
+        conclude(&self.client, context, target, answer, out, |outcome, recording| {
+            if target.is_robots() {
+                return robots::read(outcome, &self.robots_token);
+            }
+            self.rules.apply(outcome, recording, |fetched| self.read(fetched))
+        })
     }
 }
 

@@ -9,10 +9,9 @@ use shared::clock;
 use shared::protocol::Target;
 use shared::record::ErrorKind;
 
-use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context, Waited, run_hook};
 use crate::stage::fetch::recording::Recording;
-use crate::stage::fetch::{Failure, Fetched, Outcome, blocking, event_loop};
+use crate::stage::fetch::{Failure, Outcome, Wanted, blocking, event_loop};
 use crate::stage::findings::Findings;
 
 /// What came back for a target, before anything was computed from it.
@@ -50,19 +49,12 @@ impl Client for event_loop::Client {
     }
 }
 
-/// What a stage has besides its targets.
-pub(super) struct Around<'a, C> {
-    pub(super) client: &'a C,
-    pub(super) rules: &'a PageRules,
-    pub(super) context: &'a Context,
-}
-
 /// Fetches a target on this thread.
 pub(super) fn fetch(client: &mut blocking::Client, context: &Context, target: &Target) -> Response {
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
     let outcome = match std::str::from_utf8(&target.input) {
-        Ok(url) => client.fetch(url, &mut recording),
+        Ok(url) => client.fetch(url, Wanted::of(target), &mut recording),
         Err(_) => Err(not_utf8()),
     };
     Response { started_us, outcome, recording }
@@ -80,7 +72,7 @@ pub(super) async fn fetch_interleaved(
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
-            let mut work = pin!(client.fetch(url, &mut recording));
+            let mut work = pin!(client.fetch(url, Wanted::of(target), &mut recording));
             let mut hook = context.hook();
             poll_fn(|poll| {
                 context.black_box.enter(target.id, Phase::Fetch, clock::monotonic_us());
@@ -95,18 +87,18 @@ pub(super) async fn fetch_interleaved(
     Response { started_us, outcome, recording }
 }
 
-/// Makes a target's record from its response: `read` computes what a body comes to that is not blocked.
+/// Makes a target's record from its response: `read` computes what it comes to.
 pub(super) fn conclude(
-    around: Around<'_, impl Client>,
+    client: &impl Client,
+    context: &Context,
     target: &Target,
     response: Response,
     out: &mut Vec<u8>,
-    read: impl FnOnce(Fetched) -> Findings,
+    read: impl FnOnce(Outcome, &mut Recording) -> Findings,
 ) -> Computed {
     let Response { started_us, outcome, mut recording } = response;
-    let Around { client, rules, context } = around;
     let begun_us = context.enter(target, Phase::Extract);
-    let findings = rules.apply(outcome, &mut recording, read);
+    let findings = read(outcome, &mut recording);
     let waited = Waited { target, started_us, begun_us, is_url: true, recording: &recording };
     let computed = context.conclude(&waited, findings, out);
     client.add_stall(computed.computing());

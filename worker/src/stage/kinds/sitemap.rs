@@ -4,7 +4,7 @@ use shared::job::{FetchSpec, JobSpec};
 use shared::protocol::Target;
 use shared::sitemap::Listing;
 
-use super::response::{Around, Client, Response, conclude, fetch, fetch_interleaved};
+use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
 use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
 use crate::stage::fetch::{Fetched, blocking, event_loop};
@@ -28,8 +28,9 @@ impl<C: Client> Compute for Sitemap<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        let around = Around { client: &self.client, rules: &self.rules, context };
-        conclude(around, target, answer, out, |fetched| list(target, fetched))
+        conclude(&self.client, context, target, answer, out, |outcome, recording| {
+            self.rules.apply(outcome, recording, |fetched| list(target, fetched))
+        })
     }
 }
 

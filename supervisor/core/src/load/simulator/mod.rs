@@ -23,7 +23,7 @@ use crate::load::total::{Tick, Total};
 use server::{Capacity, Ending, Fate, Server};
 
 fn config(per_host: PerHost) -> FrontierConfig {
-    let politeness = Politeness { per_host, rate_per_s: None, delay: None, retries: 2 };
+    let politeness = Politeness { per_host, rate_per_s: None, delay: None, obeys_robots: false, retries: 2 };
     FrontierConfig { adapts_loopback: true, ..FrontierConfig::from(&politeness) }
 }
 

@@ -53,7 +53,13 @@ impl Rig {
 }
 
 fn unlimited() -> Politeness {
-    Politeness { per_host: PerHost::Unlimited, rate_per_s: None, delay: None, retries: 0 }
+    Politeness {
+        per_host: PerHost::Unlimited,
+        rate_per_s: None,
+        delay: None,
+        obeys_robots: false,
+        retries: 0,
+    }
 }
 
 #[test]

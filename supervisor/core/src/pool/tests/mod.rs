@@ -52,8 +52,13 @@ struct Rig {
 impl Rig {
     fn new(limits: PoolConfig) -> Self {
         let now = wire::clock::now();
-        let politeness =
-            Politeness { per_host: PerHost::Unlimited, rate_per_s: None, delay: None, retries: 2 };
+        let politeness = Politeness {
+            per_host: PerHost::Unlimited,
+            rate_per_s: None,
+            delay: None,
+            obeys_robots: false,
+            retries: 2,
+        };
         let frontier = Frontier::new(FrontierConfig::from(&politeness), 1);
         Self { pool: Pool::new(limits, frontier, now, 1), now, asked: Vec::new() }
     }

@@ -20,7 +20,6 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
-use super::Outcome;
 use super::connect::{Attempts, Endpoint, Gate, is_reset};
 use super::dns::{Resolver, too_slow};
 use super::exchange::{Exchange, Flow, Turn};
@@ -29,6 +28,7 @@ use super::recording::{Peer, Recording};
 use super::repair::TIDY_BYTES_MAX;
 use super::rules::{Rules, SpecError};
 use super::tls::{Tls, handshake_fault, server_name, session_fault};
+use super::{Outcome, Wanted};
 use crate::shortage::{Shortage, Shortages};
 use transport::{Channel, Pooled, Socket, TimeoutKind, Watch};
 
@@ -54,6 +54,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Fetches one URL at a time on the calling thread.
 pub(crate) struct Client {
     rules: Rules,
+    robots_rules: Rules,
     agent: Agent,
     dial: Dial,
     watch: Arc<Watch>,
@@ -89,7 +90,16 @@ impl Client {
             connect_timeout: rules.connect_timeout,
             watch: Arc::clone(&watch),
         };
-        Self { rules, agent: agent(dial.clone()), dial, watch, shortages, piece: vec![0; PIECE_BYTES] }
+        let robots_rules = rules.of_robots();
+        Self {
+            rules,
+            robots_rules,
+            agent: agent(dial.clone()),
+            dial,
+            watch,
+            shortages,
+            piece: vec![0; PIECE_BYTES],
+        }
     }
 
     /// From now on, every response carries the address that it came from.
@@ -101,9 +111,13 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no complete response below 400.
-    pub(crate) fn fetch(&mut self, url: &str, recording: &mut Recording) -> Outcome {
-        let mut exchange = Exchange::new(&self.rules, url, recording)?;
-        let mut deadline = clock::now() + self.rules.timeout;
+    pub(crate) fn fetch(&mut self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
+        let rules = match wanted {
+            Wanted::Page => &self.rules,
+            Wanted::Robots => &self.robots_rules,
+        };
+        let mut exchange = Exchange::new(rules, url, recording)?;
+        let mut deadline = clock::now() + rules.timeout;
         let mut attempt = 0;
         loop {
             let request = match exchange.turn() {

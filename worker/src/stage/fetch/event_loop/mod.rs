@@ -25,7 +25,6 @@ use shared::clock;
 use shared::job::FetchSpec;
 use tokio::time::timeout;
 
-use super::Outcome;
 use super::connect::is_reset;
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
@@ -33,6 +32,7 @@ use super::recording::Recording;
 use super::repair::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
 use super::rules::{Rules, SpecError};
 use super::tls::Tls;
+use super::{Outcome, Wanted};
 use crate::shortage::Shortages;
 use connections::{Closer, Connections, Reading, WaitTime};
 use connector::{Dial, Http2, Opened};
@@ -52,6 +52,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub(crate) struct Client {
     rules: Rc<Rules>,
+    robots_rules: Rc<Rules>,
     client: legacy::Client<Dial, Empty<Bytes>>,
     /// For origins that refuse HTTP/2.
     http1_client: Rc<legacy::Client<Dial, Empty<Bytes>>>,
@@ -97,7 +98,9 @@ impl Client {
         };
         let client = build(dial.clone());
         let http1_client = Rc::new(build(dial.http1_only()));
-        Self { rules: Rc::new(rules), client, http1_client, refusals, dial, stall, connections }
+        let robots_rules = Rc::new(rules.of_robots());
+        let rules = Rc::new(rules);
+        Self { rules, robots_rules, client, http1_client, refusals, dial, stall, connections }
     }
 
     /// Where the executor counts the time in which the event loop could not run.
@@ -115,11 +118,15 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no complete response below 400.
-    pub(crate) async fn fetch(&self, url: &str, recording: &mut Recording) -> Outcome {
-        let mut exchange = Exchange::new(&self.rules, url, recording)?;
+    pub(crate) async fn fetch(&self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
+        let rules = match wanted {
+            Wanted::Page => &self.rules,
+            Wanted::Robots => &self.robots_rules,
+        };
+        let mut exchange = Exchange::new(rules, url, recording)?;
         let waited = WaitTime::default();
         let work = self.drive(&mut exchange, &waited);
-        match self.stall.within_excusing(self.rules.timeout, || waited.total(), work).await {
+        match self.stall.within_excusing(rules.timeout, || waited.total(), work).await {
             Some(outcome) => outcome,
             None => exchange.time_out(),
         }

@@ -21,6 +21,7 @@ use super::rules::Rules;
 use super::rules::tests::spec;
 use super::tls::Tls;
 use super::{Failure, Fetched, Outcome, blocking, event_loop};
+use crate::stage::fetch::Wanted;
 
 /// Both clients for one job.
 struct Pair {
@@ -58,8 +59,10 @@ impl Pair {
     fn each(&mut self, url: &str) -> [Outcome; 2] {
         let mut recordings = [Recording::new(true), Recording::new(true)];
         let [one, other] = &mut recordings;
-        let outcomes =
-            [self.blocking.fetch(url, one), self.runtime.block_on(self.event_loop.fetch(url, other))];
+        let outcomes = [
+            self.blocking.fetch(url, Wanted::Page, one),
+            self.runtime.block_on(self.event_loop.fetch(url, Wanted::Page, other)),
+        ];
         self.recordings = recordings;
         outcomes
     }

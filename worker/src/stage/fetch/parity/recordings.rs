@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use super::server::{Reply, serve};
 use super::*;
 use crate::stage::decode::tests::gzip;
+use crate::stage::fetch::Wanted;
 use crate::stage::fetch::recording::{Hop, Truncated};
 
 /// Returns what both clients recorded of one target, without the time.
@@ -100,6 +101,6 @@ fn nothing_is_kept_of_what_never_answered() {
     let hops = hops(&mut naming_pair(&spec()), &format!("http://{address}/"));
     assert!(hops.iter().all(|hop| hop.response.is_none()), "{hops:?}");
     let mut pair = Pair::new(&spec());
-    let _ = pair.blocking.fetch(&format!("http://{address}/"), &mut Recording::new(false));
+    let _ = pair.blocking.fetch(&format!("http://{address}/"), Wanted::Page, &mut Recording::new(false));
     assert!(pair.recordings[0].hops().is_empty());
 }

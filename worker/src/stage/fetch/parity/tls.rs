@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::connections::path;
 use super::server::{Reply, accept, read_head, serve};
 use super::*;
+use crate::stage::fetch::Wanted;
 
 /// A certificate for `localhost`, signed by itself or by another, and the trust that accepts it.
 fn tls_config(
@@ -226,7 +227,7 @@ fn http2_connections_that_shut_down_are_replaced_silently() {
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
         for _ in 0..5 {
-            let fetch = async || pair.event_loop.fetch(&url, &mut Recording::new(false)).await;
+            let fetch = async || pair.event_loop.fetch(&url, Wanted::Page, &mut Recording::new(false)).await;
             let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
             for outcome in [a, b, c] {
                 assert_eq!(outcome.unwrap().body, b"page");
@@ -252,7 +253,7 @@ fn a_server_that_refuses_http2_gets_requests_over_http1() {
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, &mut Recording::new(false)).await;
+        let fetch = async || pair.event_loop.fetch(&url, Wanted::Page, &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");
@@ -266,7 +267,7 @@ fn requests_under_way_when_http2_is_refused_are_repeated() {
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, &mut Recording::new(false)).await;
+        let fetch = async || pair.event_loop.fetch(&url, Wanted::Page, &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");
