@@ -46,7 +46,7 @@ pub(super) fn frontier_config(plan: &Plan, shape: Shape) -> FrontierConfig {
     FrontierConfig {
         // A user who sets the mode or the concurrency gets that much on loopback.
         adapts_loopback: plan.pool.mode.is_none() && plan.pool.concurrency.is_none(),
-        in_flight_max: shape.workers_max.saturating_mul(shape.concurrency),
+        in_flight_max: shape.in_flight_max(),
         ..FrontierConfig::from(&plan.politeness)
     }
 }

@@ -34,6 +34,7 @@ use shared::encoder::Encoder;
 use shared::job::JobSpec;
 use shared::protocol::{FromWorker, PROTOCOL};
 use supervisor_core::gather::{Gather, Ordered};
+use supervisor_core::load::total::{Report as LoadReport, Room};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
 pub use self::control::{Control, Controller, Steering};
@@ -64,8 +65,8 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Hosts that a run shows: more than a person looks at.
 const HOSTS_SHOWN: usize = 200;
 
-/// The parts that a run shares with the runs before and after it. For example, the
-/// probe of `auto` and the main run have one source and one output.
+/// The parts that a run shares with the runs before and after it, such as the pages of a job with
+/// the sitemaps that list them.
 pub struct RunParts<'a> {
     /// The source of targets.
     pub feed: &'a mut Feed,
@@ -102,6 +103,8 @@ pub struct Ended {
     pub unread: bool,
     /// The parts of the sandbox that were in force in the workers.
     pub sandbox: String,
+    /// What the load came to, if it was not fixed.
+    pub load: Option<LoadReport>,
 }
 
 impl Ended {
@@ -186,6 +189,7 @@ impl<'a> Runtime<'a> {
         self.parts.gather.restarted(self.pool.restarts());
         self.parts.gather.retried(self.pool.charged());
         self.ended.left = self.pool.inputs_left();
+        self.ended.load = self.pool.load_report();
         self.ended.held_back = self.parts.ordered.as_deref().map_or(0, Ordered::held);
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
@@ -336,7 +340,11 @@ impl<'a> Runtime<'a> {
     /// As many workers as the run is allowed, and has a use for.
     fn resize(&mut self, now: Instant) {
         let Some(allotted) = self.parts.control.allotted() else { return };
-        let wanted = allotted.min(self.workers_max) as usize;
+        let workers_max = allotted.min(self.workers_max);
+        if let Some(room) = self.pool.room() {
+            return self.pool.handle_event(now, Event::Room(Room { workers_max, ..room }));
+        }
+        let wanted = workers_max as usize;
         let there = self.pool.workers();
         for _ in there..wanted {
             self.pool.handle_event(now, Event::Grow);

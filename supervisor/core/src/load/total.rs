@@ -5,8 +5,9 @@
 //! like a plateau, and so many cost nothing while the workers have time to spare. Each host's own limit protects the
 //! host, so this one protects only this machine: it never steps down to find the least number that will do.
 //!
-//! Workers are added while their event loops are busy for more than [`BUSY`] of a core. If more of them do not help
-//! (the supervisor, the network or the servers on the same machine are the bottleneck), the last ones leave again.
+//! Workers are doubled while their event loops are busy for more than [`BUSY`] of a core. Then what all that were added
+//! have brought is measured once. If it is nothing (the supervisor, the network or the servers on the same machine are
+//! the bottleneck), the last ones leave again.
 //!
 //! What the machine cannot hold (descriptors, ports, memory) is a [`Bound`]. Meeting one shrinks the number in flight;
 //! no target fails for it.
@@ -38,9 +39,15 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const HOLD_MIN: u32 = 8;
 const HOLD_MAX: u32 = 256;
 
+/// Time in which new workers start, and after which it shows whether all are busy again.
+const START_LASTS: Duration = Duration::from_millis(100);
+
 /// Time after a change of the number of workers before its effect is measured, and for which it is measured.
 const SETTLE: Duration = Duration::from_millis(300);
 const MEASURE: Duration = Duration::from_millis(500);
+
+/// Time, in seconds, after which a change of the throughput is seen for the most part: several batches.
+const MEMORY_S: f64 = 0.1;
 
 /// How long more workers are not tried again after they did not help.
 const REST: Duration = Duration::from_secs(15);
@@ -152,16 +159,32 @@ pub struct Total {
     busy: f64,
     workers: u32,
     workers_most: u32,
+    /// Most targets in flight, and those at the last tick at which others waited.
+    most: u32,
+    at_last: Option<u32>,
     /// The bound that was met last, and until when.
     short: Option<(Bound, Instant)>,
     met: Option<Bound>,
 }
 
+/// What the controller came to, for the summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The most workers there were.
+    pub workers: u32,
+    /// Targets in flight at last, while others still waited. If others never waited for long: the most there were.
+    pub in_flight: u32,
+    /// Where the knee was, and what bounded it.
+    pub why: String,
+}
+
 impl Total {
-    /// Creates the controller of a run that begins with `workers` workers.
+    /// Creates the controller of a run that begins with `workers` workers. What the user asked for is allowed from
+    /// the start.
     #[must_use]
     pub fn new(room: Room, workers: u32, now: Instant) -> Self {
-        let limit = START.min(room.in_flight_max).max(1);
+        let start = if room.bound == Bound::Told { u32::MAX } else { START };
+        let limit = start.min(room.in_flight_max).max(1);
         Self {
             room,
             limit,
@@ -180,6 +203,8 @@ impl Total {
             busy: 0.0,
             workers,
             workers_most: workers,
+            most: 0,
+            at_last: None,
             short: None,
             met: None,
         }
@@ -193,6 +218,7 @@ impl Total {
 
     /// Records that a target starts while `in_flight` others are under way.
     pub fn on_start(&mut self, now: Instant, in_flight: u32) {
+        self.most = self.most.max(in_flight + 1);
         if in_flight == 0 {
             self.begin_round(now);
         }
@@ -281,15 +307,26 @@ impl Total {
         self.home = self.home.min(self.limit);
     }
 
-    /// Returns the wanted number of workers. Call this about ten times a second.
+    /// Returns what the machine and the user allow.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    /// Returns the wanted number of workers. Call this at least ten times a second.
     pub fn on_tick(&mut self, now: Instant, tick: Tick) -> u32 {
         let last = self.ticked.replace((now, self.ended_ever));
         if let Some((at, ended)) = last {
             let seconds = now.saturating_duration_since(at).as_secs_f64().max(1e-3);
-            self.throughput = (self.ended_ever - ended) as f64 / seconds;
+            let latest = (self.ended_ever - ended) as f64 / seconds;
+            let weight = if self.throughput > 0.0 { 1.0 - (-seconds / MEMORY_S).exp() } else { 1.0 };
+            self.throughput += weight * (latest - self.throughput);
         }
         (self.busy, self.workers) = (tick.busy, tick.workers);
         self.workers_most = self.workers_most.max(tick.workers);
+        if tick.waiting > 0 {
+            self.at_last = Some(tick.in_flight);
+        }
         let stands_still = now >= self.since + PATIENCE && self.ended < self.limit;
         if stands_still && tick.in_flight >= self.limit && tick.busy < BUSY && self.limit < FEW {
             // All that is in flight may be with slow hosts, while fast ones wait.
@@ -297,23 +334,31 @@ impl Total {
             self.grow(now);
         }
         let max = self.room.workers_max.max(1);
+        // The rest is done before another worker is ready.
+        let nearly_done = (tick.waiting as f64) < self.throughput * SETTLE.as_secs_f64();
+        let wants_more = tick.busy >= BUSY && !nearly_done && tick.workers < max && last.is_some();
         match self.staff {
             Staff::Rests(until) if now < until => tick.workers.min(max),
+            Staff::Added { before, throughput, at, .. } if wants_more && now >= at + START_LASTS => {
+                self.add(now, tick.workers, max, (before, throughput))
+            }
             Staff::Added { before, throughput, at, from } => {
                 self.judge(now, tick.workers, before, throughput, at, from).min(max)
             }
-            Staff::Steady | Staff::Rests(_) => {
-                // The rest is done before another worker is ready.
-                let nearly_done = (tick.waiting as f64) < self.throughput * SETTLE.as_secs_f64();
-                if tick.busy < BUSY || nearly_done || tick.workers >= max || last.is_none() {
-                    return tick.workers.min(max);
-                }
-                let wanted = tick.workers.saturating_mul(2).min(max);
-                self.staff =
-                    Staff::Added { before: tick.workers, throughput: self.throughput, at: now, from: None };
-                wanted
+            Staff::Steady | Staff::Rests(_) if wants_more => {
+                self.add(now, tick.workers, max, (tick.workers, self.throughput))
             }
+            Staff::Steady | Staff::Rests(_) => tick.workers.min(max),
         }
+    }
+
+    /// Doubles the number of workers, and what is in flight, so that the new ones have something to do.
+    fn add(&mut self, now: Instant, workers: u32, max: u32, (before, throughput): (u32, f64)) -> u32 {
+        let wanted = workers.saturating_mul(2).min(max);
+        self.staff = Staff::Added { before, throughput, at: now, from: None };
+        self.limit = self.limit.max((START * wanted).min(self.room.in_flight_max).max(1));
+        self.home = self.home.max(self.limit);
+        wanted
     }
 
     /// Decides whether added workers stay.
@@ -345,6 +390,13 @@ impl Total {
         }
         self.staff = Staff::Rests(now + REST);
         before
+    }
+
+    /// Returns what it came to.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let in_flight = self.at_last.unwrap_or(self.most);
+        Report { workers: self.workers_most, in_flight, why: self.why() }
     }
 
     /// Explains the choice in one sentence: where the knee was, and what bounded it.

@@ -18,7 +18,7 @@ use crate::pool::mutant::Mutant;
 use crate::pool::{Command, Death, Event, Pool, Seat};
 
 /// Maximum events in one run. The longest correct run takes a fraction of this.
-const EVENTS_MAX: u32 = 60_000;
+const EVENTS_MAX: u32 = 200_000;
 
 /// Maximum virtual time of one run, not counting the time that the scenario itself wastes.
 const RUN_MAX: Duration = Duration::from_secs(6 * 3600);

@@ -81,7 +81,9 @@ fn a_growing_pool_begins_with_few_and_doubles() {
     }
     assert_eq!(rig.handed_out().len(), 100, "64 for those that ended, and as many more as the bound allows");
     assert_eq!(rig.pool.in_flight_max(), Some(100));
-    assert!(rig.pool.why().is_some_and(|why| why.contains("bounded by the limit of open files")));
+    assert!(
+        rig.pool.load_report().is_some_and(|load| load.why.contains("bounded by the limit of open files"))
+    );
     rig.tell(Event::Room(Room { in_flight_max: 10, ..room }));
     for id in 64..154 {
         rig.answers(id, Verdict::Ok, false);
