@@ -71,7 +71,7 @@ impl Runtime<'_> {
         if let Some(why) = &item.refused {
             return self.refuse(item.id, Given { input: &item.input, kept: &item.kept }, why);
         }
-        let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
+        let host = item.host.as_ref().map(|host| HostRef { name: &host.name, local: host.local });
         match self.rules.target {
             TargetKind::Lines => self.pool.submit_lines(now, item.id, item.input, item.inputs),
             TargetKind::Url | TargetKind::Path => self.pool.submit(now, item.id, item.input, item.kept, host),

@@ -19,8 +19,8 @@ use super::rate::NextStart;
 pub struct HostRef<'a> {
     /// Name or address, as normalised by the URL parser.
     pub name: &'a str,
-    /// Whether it is a loopback address: the user's own machine.
-    pub loopback: bool,
+    /// Whether it is the user's own machine or network: a loopback address, or one of a private network.
+    pub local: bool,
 }
 
 /// The state of a host at one moment.

@@ -306,7 +306,7 @@ impl World {
     fn submit(&mut self, index: usize) {
         let plan = &self.scenario.targets[index];
         let name = plan.host.map(|host| format!("host{host}.example"));
-        let host = name.as_deref().map(|name| HostRef { name, loopback: false });
+        let host = name.as_deref().map(|name| HostRef { name, local: false });
         self.oracle.submitted(index);
         assert!(self.pool.submit(self.now, index as u64, plan.input.clone(), Vec::new(), host));
         assert!(!self.pool.submit(self.now, index as u64, Vec::new(), Vec::new(), host), "submitted twice");

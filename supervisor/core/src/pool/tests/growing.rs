@@ -16,7 +16,7 @@ impl Rig {
         if let Some(room) = room {
             rig.pool = rig.pool.growing(Total::new(room, 1, rig.now));
         }
-        let host = Some(HostRef { name: "a", loopback: false });
+        let host = Some(HostRef { name: "a", local: false });
         for id in 0..targets {
             assert!(rig.pool.submit(rig.now, id, vec![b'x'], Vec::new(), host));
         }
