@@ -143,11 +143,13 @@ pub struct Total {
     limit: u32,
     growth: Growth,
     staff: Staff,
-    /// Since when the round lasts, what ended in it and was lost, and the sum of the numbers in flight.
+    /// Since when the round lasts, when the last target ended in it, how many ended and were lost, and the number in
+    /// flight, summed over time.
     since: Instant,
+    last_end: Instant,
     ended: u32,
     lost: u32,
-    in_flight: u64,
+    in_flight_s: f64,
     /// Throughput of the last round that counted.
     base: f64,
     /// Limit at the knee.
@@ -191,9 +193,10 @@ impl Total {
             growth: Growth::Slow,
             staff: Staff::Steady,
             since: now,
+            last_end: now,
             ended: 0,
             lost: 0,
-            in_flight: 0,
+            in_flight_s: 0.0,
             base: 0.0,
             home: limit,
             hold: HOLD_MIN,
@@ -229,20 +232,24 @@ impl Total {
         self.ended += 1;
         self.ended_ever += 1;
         self.lost += u32::from(lost);
-        self.in_flight += u64::from(in_flight);
+        // Targets that end together are reported one after the other, at one instant.
+        let gap = now.saturating_duration_since(self.last_end);
+        self.in_flight_s += f64::from(in_flight) * gap.as_secs_f64();
+        self.last_end = now;
         if self.ended >= self.limit.max(16) && now >= self.since + ROUND_LASTS_MIN {
             self.finish_round(now);
         }
     }
 
     fn begin_round(&mut self, now: Instant) {
-        (self.since, self.ended, self.lost, self.in_flight) = (now, 0, 0, 0);
+        (self.since, self.last_end) = (now, now);
+        (self.ended, self.lost, self.in_flight_s) = (0, 0, 0.0);
     }
 
     fn finish_round(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.since).as_secs_f64().max(1e-6);
         let throughput = f64::from(self.ended - self.lost) / seconds;
-        let full = self.in_flight as f64 >= FULL * f64::from(self.limit) * f64::from(self.ended);
+        let full = self.in_flight_s >= FULL * f64::from(self.limit) * seconds;
         let lossy = self.lost * 4 > self.ended;
         self.begin_round(now);
         // While workers are being added, they are what makes the throughput grow.
