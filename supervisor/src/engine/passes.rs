@@ -207,7 +207,9 @@ impl Job<'_> {
         let ended = self.run_pool(flow, shape, context);
         if let Some(load) = &ended.load {
             shape = shape.grown(load);
-            why = Some(format!("{}: {}", shape.mode.name(), load.why));
+            let host = self.gather.load().samples().last().and_then(|sample| sample.host_in_flight_max);
+            let host = host.map(|most| format!("; at most {most} at once to the busiest host"));
+            why = Some(format!("{}: {}{}", shape.mode.name(), load.why, host.unwrap_or_default()));
         }
         (ended, shape, why)
     }

@@ -5,7 +5,7 @@
 //! looks for the least limit that keeps the goodput: it steps down by a fifth as long as the goodput stays within 3 %,
 //! and now and then up by a quarter, which must add 6 %. The first step down goes straight to what fits into the
 //! host without a queue: goodput × shortest time to first byte (the bandwidth-delay product of BBR, Cardwell et al.,
-//! ACM Queue 2016). After a large step that changed little, and after a doubling that did not help, the geometric mean
+//! ACM Queue 2016), and the time that a target spends on its way through our own processes. After a large step that changed little, and after a doubling that did not help, the geometric mean
 //! is tried: the knee may lie between (one step of a search for the maximum of a function with a single one). Netflix's Gradient2 compares latencies instead; it settles well above a knee, and takes a slow
 //! page for a queue.
 //!
@@ -61,6 +61,10 @@ const DOUBLING_GAIN: f32 = 0.10;
 /// Goodput that a step down may cost, and the one that a step up must add.
 const DOWN_LOSS_MAX: f32 = 0.03;
 const UP_GAIN: f32 = 0.06;
+
+/// Time, in seconds, that a target is in flight without being with the host: on its way to the worker, and its result
+/// on its way back, in a batch. A host that answers within a millisecond needs more in flight for it.
+const HANDLING_S: f32 = 0.005;
 
 /// The steps.
 const DOWN: f32 = 0.8;
@@ -379,7 +383,7 @@ impl Limit {
 
     /// What is in flight without a queue, and a little more.
     fn fits(&self) -> u32 {
-        ((self.base * self.shortest_s * UP).ceil() as u32).saturating_add(1)
+        ((self.base * (self.shortest_s + HANDLING_S) * UP).ceil() as u32).saturating_add(1)
     }
 
     fn after_down(&mut self, now: Instant, in_flight: u32, goodput: f32) {

@@ -14,8 +14,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Targets in flight at the beginning.
-pub const START: u32 = 64;
+/// Targets in flight at the beginning: what several local hosts get, so that the first of them, if it is slow, does not
+/// hold up the others.
+pub const START: u32 = 256;
 
 /// Targets in flight up to which growth need not prove that it helps, while workers are idle most of the time.
 const FEW: u32 = 1024;
@@ -417,7 +418,10 @@ impl Total {
         let limit = self.limit;
         let flight = match (self.met, self.growth) {
             (Some(bound), _) => format!("up to {limit} targets in flight, bounded by {}", bound.name()),
-            (None, Growth::Slow) => format!("up to {limit} targets in flight, which were never all needed"),
+            (None, Growth::Slow) => match self.at_last {
+                Some(at_last) => format!("{at_last} targets in flight at last, as many as their hosts take"),
+                None => format!("up to {limit} targets in flight, which were never all needed"),
+            },
             (None, Growth::Knee(_) | Growth::Probe) => {
                 format!("{} targets in flight, for twice as many added less than 10 %", self.home)
             }
