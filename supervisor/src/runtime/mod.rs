@@ -33,7 +33,7 @@ use shared::clock;
 use shared::encoder::Encoder;
 use shared::job::JobSpec;
 use shared::protocol::{FromWorker, PROTOCOL};
-use supervisor_core::gather::{Gather, Ordered};
+use supervisor_core::gather::{Gather, LoadSample, Ordered};
 use supervisor_core::load::total::{Report as LoadReport, Room};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
@@ -265,6 +265,23 @@ impl<'a> Runtime<'a> {
         if self.parts.observer.due(now).is_some_and(|due| due <= now) {
             self.show(now);
         }
+        self.note_load(now);
+    }
+
+    /// Notes what the load is limited to, for the report. While nothing happens, nothing changes.
+    fn note_load(&mut self, now: Instant) {
+        let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
+        if self.rules.wait_max.is_zero() || !self.parts.gather.load().is_due(at_us) {
+            return;
+        }
+        let hosts = self.pool.busiest(now, HOSTS_SHOWN);
+        let interval = hosts.iter().find_map(|host| host.interval);
+        self.parts.gather.load_is(LoadSample {
+            at_us,
+            in_flight_max: self.pool.in_flight_max(),
+            host_in_flight_max: hosts.first().and_then(|host| host.in_flight_max),
+            pace_per_s: interval.map(|interval| 1.0 / interval.as_secs_f64()),
+        });
     }
 
     /// While the output is behind, workers are not listened to: their clocks stand still.
@@ -288,6 +305,8 @@ impl<'a> Runtime<'a> {
         Snapshot {
             done: counts.items(),
             failed: counts.failed,
+            refused: self.parts.gather.refused(),
+            load: self.parts.gather.load().samples().last().copied(),
             bytes: counts.bytes.saturating_add(under_way),
             in_flight: self.in_flight(),
             total,

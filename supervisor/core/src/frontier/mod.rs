@@ -286,7 +286,10 @@ impl Frontier {
         host.release();
         match answer {
             Answer::Served { .. } => host.served = true,
-            Answer::Refused { .. } => host.served = false,
+            Answer::Refused { .. } => {
+                host.served = false;
+                host.refused = host.refused.saturating_add(1);
+            }
             Answer::Unknown | Answer::Lost => {}
         }
         host.paused_until = host.paused_until.max(until.unwrap_or(now));
