@@ -274,12 +274,11 @@ impl<'a> Runtime<'a> {
         if self.rules.wait_max.is_zero() || !self.parts.gather.load().is_due(at_us) {
             return;
         }
-        let hosts = self.pool.busiest(now, HOSTS_SHOWN);
-        let interval = hosts.iter().find_map(|host| host.interval);
+        let (host_in_flight_max, interval) = self.pool.strictest(now);
         self.parts.gather.load_is(LoadSample {
             at_us,
             in_flight_max: self.pool.in_flight_max(),
-            host_in_flight_max: hosts.first().and_then(|host| host.in_flight_max),
+            host_in_flight_max,
             pace_per_s: interval.map(|interval| 1.0 / interval.as_secs_f64()),
         });
     }

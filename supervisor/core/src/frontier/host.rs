@@ -244,6 +244,11 @@ impl Hosts {
         self.seats.iter().flatten()
     }
 
+    /// Number of hosts there were at once, at most.
+    pub(super) fn seats(&self) -> usize {
+        self.seats.len()
+    }
+
     pub(super) fn insert(&mut self, name: &str, host: impl FnOnce(Arc<str>) -> Host) -> HostId {
         let name: Arc<str> = Arc::from(name);
         let host = host(Arc::clone(&name));

@@ -45,6 +45,9 @@ const NETWORK: Range = Range { start: 4, max: 16 };
 /// unless the machine allows less. One address can be reached from 28,000 ephemeral ports by default.
 const LOCAL: Range = Range { start: 64, max: 16_384 };
 
+/// Hosts that are looked at one by one for the report.
+const HOSTS_LOOKED_AT: usize = 10_000;
+
 /// Limits per host.
 #[derive(Debug, Clone)]
 pub struct FrontierConfig {
@@ -193,6 +196,19 @@ impl Frontier {
         }
         busy.sort_by_key(order);
         busy
+    }
+
+    /// Returns the limit of the host with the most requests in flight, and the longest time between two starts at a
+    /// host that has refused requests; nothing where there are so many hosts that no single one matters.
+    #[must_use]
+    pub fn strictest(&self, now: Instant) -> (Option<u32>, Option<Duration>) {
+        if self.hosts.seats() > HOSTS_LOOKED_AT {
+            return (None, None);
+        }
+        let busiest = self.hosts.all().max_by_key(|host| host.in_flight);
+        let limit = busiest.map(|host| host.in_flight_max).filter(|max| *max < u32::MAX);
+        let intervals = self.hosts.all().map(|host| host.control.interval(now));
+        (limit, intervals.max().filter(|interval| *interval > Duration::ZERO))
     }
 
     /// Returns the state of one host.

@@ -15,7 +15,7 @@ pub struct LoadSample {
     pub in_flight_max: Option<u32>,
     /// Maximum requests in flight to the busiest host; `None` if it has no limit.
     pub host_in_flight_max: Option<u32>,
-    /// Starts per second at the busiest host of those that have refused something.
+    /// Starts per second at the slowest of the hosts that have refused something.
     pub pace_per_s: Option<f64>,
 }
 

@@ -58,6 +58,12 @@ impl Pool {
         self.total.as_ref().map(Total::room)
     }
 
+    /// The limit of the busiest host, and the longest time between two starts at a host.
+    #[must_use]
+    pub fn strictest(&self, now: Instant) -> (Option<u32>, Option<Duration>) {
+        self.frontier.strictest(now)
+    }
+
     /// Maximum targets in flight now, if it is not fixed.
     #[must_use]
     pub fn in_flight_max(&self) -> Option<u32> {
