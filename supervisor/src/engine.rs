@@ -21,6 +21,7 @@ mod object;
 mod passes;
 mod records;
 mod report;
+mod room;
 mod shape;
 mod sitemaps;
 mod table;

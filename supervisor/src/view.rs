@@ -113,6 +113,9 @@ pub struct JobCounts {
     pub quarantined: u64,
     /// Attempts that were followed by another one.
     pub retries: u64,
+    /// Requests that servers refused (429, 503) since the job last started.
+    #[serde(default)]
+    pub refused: u64,
     /// Body bytes read.
     pub bytes: u64,
     /// Inputs begun and not done.
@@ -217,6 +220,12 @@ pub struct HostView {
     pub waiting: u64,
     /// Remaining time of the pause that the host asked for (`Retry-After`).
     pub paused_ms: Option<u64>,
+    /// Starts per second to which the host is paced because it refused requests; null if it refused none.
+    #[serde(default)]
+    pub pace_per_s: Option<f64>,
+    /// Requests that it refused.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// The service as a whole.

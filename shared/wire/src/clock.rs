@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// Returns the current instant of the monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]
@@ -42,6 +43,14 @@ pub fn process_cpu() -> Duration {
 #[must_use]
 pub fn thread_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Returns the CPU time that another process has used so far; `None` if there is no such process.
+#[must_use]
+pub fn cpu_of(pid: u32) -> Option<Duration> {
+    let pid = i32::try_from(pid).ok()?;
+    let clock = clock_getcpuclockid(Pid::from_raw(pid)).ok()?;
+    clock_gettime(clock).ok().map(Duration::from)
 }
 
 /// Returns the CPU time of all children reaped so far.

@@ -206,7 +206,8 @@ fn jobs(board: &Board) -> Vec<MetricFamily> {
 
 /// Counters since the start.
 fn records(totals: &Totals) -> Vec<MetricFamily> {
-    let Totals { submitted, ended, ok, failed, quarantined, retries, bytes, errors, latencies } = totals;
+    let Totals { submitted, ended, ok, failed, quarantined, retries, refused, bytes, errors, latencies } =
+        totals;
     let one = |name: &'static str, value: &str, count: u64| (vec![(name, value.to_owned())], count as f64);
     let states = ["done", "failed", "cancelled"].iter().zip(ended);
     let states: Vec<_> = states.map(|(state, count)| one("state", state, *count)).collect();
@@ -229,6 +230,11 @@ fn records(totals: &Totals) -> Vec<MetricFamily> {
             *quarantined as f64,
         ),
         counter("muster_retries_total", "Attempts that were followed by another one.", *retries as f64),
+        counter(
+            "muster_requests_refused_total",
+            "Requests that servers refused (429, 503).",
+            *refused as f64,
+        ),
         counter("muster_body_bytes_total", "Body bytes read.", *bytes as f64),
         histogram(
             "muster_record_duration_seconds",

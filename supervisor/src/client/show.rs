@@ -178,7 +178,7 @@ pub(super) fn status(
     }
     if !hosts.hosts.is_empty() {
         text += "\n";
-        let head = ["host", "in flight", "waiting", "paused"];
+        let head = ["host", "in flight", "waiting", "paused", "pace", "refused"];
         text += &table(&head, &[1, 2, 3], hosts.hosts.iter().take(HOSTS_MAX).map(host).collect(), screen);
     }
     if !list.jobs.is_empty() {
@@ -217,5 +217,7 @@ fn host(host: &HostView) -> Vec<String> {
         format!("{}{most}", host.in_flight),
         units::count(host.waiting),
         host.paused_ms.map(|ms| units::clock(Duration::from_millis(ms))).unwrap_or_default(),
+        host.pace_per_s.map(|per_s| format!("{}/s", units::number(per_s))).unwrap_or_default(),
+        units::count(host.refused),
     ]
 }

@@ -106,6 +106,13 @@ fn snapshot(job: &JobView) -> Snapshot {
         Some(total) => Total::About(total),
         None => Total::Unknown,
     };
-    let (done, failed, bytes, in_flight) = (counts.done, counts.failed, counts.bytes, counts.in_flight);
-    Snapshot { done, failed, bytes, in_flight, total }
+    Snapshot {
+        done: counts.done,
+        failed: counts.failed,
+        refused: counts.refused,
+        load: None,
+        bytes: counts.bytes,
+        in_flight: counts.in_flight,
+        total,
+    }
 }

@@ -44,9 +44,9 @@ pub(super) fn readable(plan: &Plan) -> Option<Vec<OsString>> {
 /// Returns the limits per host.
 pub(super) fn frontier_config(plan: &Plan, shape: Shape) -> FrontierConfig {
     FrontierConfig {
-        // A user who sets the mode or the concurrency gets that much on loopback.
-        adapts_loopback: plan.pool.mode.is_none() && plan.pool.concurrency.is_none(),
-        in_flight_max: shape.workers_max.saturating_mul(shape.concurrency),
+        // A user who sets the mode or the concurrency gets that much at local addresses.
+        adapts_local: plan.pool.mode.is_none() && plan.pool.concurrency.is_none(),
+        in_flight_max: shape.in_flight_max(),
         ..FrontierConfig::from(&plan.politeness)
     }
 }

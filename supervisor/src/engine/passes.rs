@@ -4,10 +4,10 @@
 use std::ffi::OsString;
 
 use shared::clock;
-use shared::job::{JobSpec, Mode, RecordEncoding, SandboxSpec};
-use supervisor_core::auto::{self, Measured};
+use shared::job::{JobSpec, RecordEncoding, SandboxSpec};
 use supervisor_core::frontier::{Frontier, HostShares};
 use supervisor_core::gather::{Gather, Ordered};
+use supervisor_core::load::total::{Room, Total};
 use supervisor_core::pool::Pool;
 
 use super::clocks::Started;
@@ -138,14 +138,14 @@ pub(super) fn run<C: Consumer>(
     let mut taken = 0;
     loop {
         let Pass { targets, gate, first_id, writer } = pass;
-        let is_single = targets.position().items_total.is_some_and(|targets| targets <= 1);
+        let targets_max = targets.position().items_total.and_then(|targets| u32::try_from(targets).ok());
         let mut flow = Flow {
             feed: Feed::start(targets, gate)?,
             queue: writer.queue(),
             // In order, the inputs that are done are the first ones.
             ordered: is_ordered.then(|| Ordered::new(first_id)),
         };
-        let (mut ended, shape, why) = job.run(&mut flow, is_single, context);
+        let (mut ended, shape, why) = job.run(&mut flow, targets_max, context);
         let feed = flow.feed;
         ended.unread = !feed.is_exhausted();
         taken += feed.taken();
@@ -190,76 +190,52 @@ impl Job<'_> {
     fn run(
         &mut self,
         flow: &mut Flow<'_>,
-        is_single: bool,
+        targets_max: Option<u32>,
         context: &mut RunContext<'_>,
     ) -> (Ended, Shape, Option<String>) {
-        let (shape, why) = match (self.plan.pool.mode, kinds::of(&self.plan.work).rules().auto) {
+        let (mut shape, mut why) = match (self.plan.pool.mode, kinds::of(&self.plan.work).rules().auto) {
             (Some(mode), _) => (Shape::new(self.plan, mode), None),
-            (None, Auto::Measures) => return self.measure_and_run(flow, context),
-            (None, Auto::Waits) => {
-                (Shape::new(self.plan, if is_single { Mode::Concurrent } else { Mode::Both }), None)
+            (None, Auto::Waits { body_bytes_max }) => {
+                (Shape::growing(self.plan, body_bytes_max, context.control), None)
             }
-            (None, Auto::Computes { targets_max, why }) => {
+            (None, Auto::Computes { targets_max: parts_max, why }) => {
+                let targets_max = targets_max.into_iter().chain(parts_max).min();
                 let (shape, why) = Shape::computing(self.plan, targets_max, why, context.control);
                 (shape, Some(why))
             }
         };
-        (self.run_pool(flow, shape, self.targets_max, context), shape, why)
-    }
-
-    /// Measures a few targets, then runs the rest in the mode that suits them.
-    fn measure_and_run(
-        &mut self,
-        flow: &mut Flow<'_>,
-        context: &mut RunContext<'_>,
-    ) -> (Ended, Shape, Option<String>) {
-        let mut probe = Shape::new(self.plan, Mode::Concurrent);
-        probe.concurrency = probe.concurrency.min(u32::try_from(auto::PROBE_TARGETS).unwrap_or(u32::MAX));
-        let ended = self.run_pool(flow, probe, auto::PROBE_TARGETS.min(self.targets_max), context);
-        let both = Shape::new(self.plan, Mode::Both);
-        let choice = auto::choose(self.measured(), both.workers, both.concurrency);
-        let rest = self.targets_max.saturating_sub(flow.feed.taken());
-        if !ended.is_complete() {
-            return (ended, probe, None);
+        let ended = self.run_pool(flow, shape, context);
+        if let Some(load) = &ended.load {
+            shape = shape.grown(load);
+            let host = self.gather.load().samples().last().and_then(|sample| sample.host_in_flight_max);
+            let host = host.map(|most| format!("; at most {most} at once to the busiest host"));
+            why = Some(format!("{}: {}{}", shape.mode.name(), load.why, host.unwrap_or_default()));
         }
-        if rest == 0 || flow.feed.is_exhausted() {
-            let why = format!("{}: the measurement itself did all there was to do", probe.mode.name());
-            return (ended, probe, Some(why));
-        }
-        let shape = Shape::new(self.plan, choice.mode);
-        (self.run_pool(flow, shape, rest, context), shape, Some(choice.why))
-    }
-
-    fn measured(&self) -> Measured {
-        let targets = self.gather.items_now();
-        let (elapsed_us, cpu_us) = self.gather.time_spent_us();
-        #[expect(clippy::cast_precision_loss, reason = "a handful of targets, at most minutes each")]
-        let mean_ms = |us: u64| us as f64 / 1e3 / targets.max(1) as f64;
-        Measured { targets, wait_ms: mean_ms(elapsed_us.saturating_sub(cpu_us)), compute_ms: mean_ms(cpu_us) }
+        (ended, shape, why)
     }
 
     /// Runs one pool over what is left of the feed.
-    fn run_pool(
-        &mut self,
-        flow: &mut Flow<'_>,
-        shape: Shape,
-        targets_max: u64,
-        context: &mut RunContext<'_>,
-    ) -> Ended {
+    fn run_pool(&mut self, flow: &mut Flow<'_>, shape: Shape, context: &mut RunContext<'_>) -> Ended {
         let (shape, notice) = shape.fitted();
         if let Some(notice) = notice {
             context.observer.message(&notice);
         }
         let workers_max = shape.reach(context.control);
         context.observer.began(shape.mode, workers_max);
-        let allotted = context.control.allotted().unwrap_or(workers_max);
-        let shape = Shape { workers: workers_max.min(allotted), ..shape };
+        let allotted = workers_max.min(context.control.allotted().unwrap_or(workers_max));
+        let room = shape.room.map(|room| Room { workers_max: allotted, ..room });
+        // A growing pool begins with one worker: a small job needs no more, and a busy one has more in no time.
+        let workers = if room.is_some() { 1 } else { allotted };
+        let shape = Shape { workers, ..shape };
         let now = clock::now();
         let seed = clock::monotonic_us();
         let share = context.hosts.map(HostShares::share);
         let frontier = Frontier::new(frontier_config(self.plan, shape), seed).sharing(share);
         // Both clocks are read at one moment, so that workers keep the starts of a paced host.
-        let pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed).anchored(now, seed);
+        let mut pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed).anchored(now, seed);
+        if let Some(room) = room {
+            pool = pool.growing(Total::new(room, workers, now));
+        }
         let parts = RunParts {
             feed: &mut flow.feed,
             queue: flow.queue,
@@ -285,6 +261,6 @@ impl Job<'_> {
             memory_bytes_max: self.plan.pool.worker_memory_bytes,
         };
         let robots = context.robots.clone().filter(|_| self.plan.politeness.obeys_robots);
-        Runtime::new(parts, job, pool, workers_max, targets_max).obeying(robots).run()
+        Runtime::new(parts, job, pool, workers_max, self.targets_max).obeying(robots).run()
     }
 }

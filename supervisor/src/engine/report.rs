@@ -35,7 +35,15 @@ impl Report {
             Kept::Records(_) => Total::Exact(summary.items),
             Kept::Table | Kept::Nothing { .. } => Total::Bytes(summary.bytes),
         };
-        Snapshot { done: summary.items, failed: summary.failed, bytes: summary.bytes, in_flight: 0, total }
+        Snapshot {
+            done: summary.items,
+            failed: summary.failed,
+            refused: summary.refused,
+            load: None,
+            bytes: summary.bytes,
+            in_flight: 0,
+            total,
+        }
     }
 }
 

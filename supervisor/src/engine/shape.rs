@@ -3,6 +3,9 @@
 
 use shared::job::{Executor, Mode};
 
+use supervisor_core::load::total::{Report as LoadReport, Room};
+
+use super::room;
 use crate::plan::Plan;
 use crate::runtime::{Control, cpus, descriptors};
 
@@ -20,7 +23,10 @@ pub(crate) struct Shape {
     pub(super) workers: u32,
     /// Most workers that the run can use, if the service decides how many it gets.
     pub(super) workers_max: u32,
+    /// Targets in flight per worker, at most.
     pub(super) concurrency: u32,
+    /// What the machine and the user allow, if the load grows from few while that helps.
+    pub(super) room: Option<Room>,
 }
 
 impl Shape {
@@ -33,7 +39,26 @@ impl Shape {
             Executor::Blocking => 1,
             Executor::EventLoop => concurrency,
         };
-        Self { mode, workers, workers_max, concurrency }
+        Self { mode, workers, workers_max, concurrency, room: None }
+    }
+
+    /// Returns the shape of a run whose targets wait for servers, and whose load grows from few while that helps.
+    pub(super) fn growing(plan: &Plan, body_bytes_max: u64, control: &Control) -> Self {
+        let shape = Self::new(plan, Mode::Both);
+        let descriptors = descriptors::raise_limit();
+        let fit = |workers, concurrency| descriptors::fit(descriptors, workers, concurrency);
+        let (workers, _) = fit(shape.workers, 1);
+        let (workers_max, _) = fit(shape.workers_max, 1);
+        let (_, concurrency) = fit(1, plan.pool.concurrency.map_or(u32::MAX, std::num::NonZeroU32::get));
+        let shape = Self { workers, workers_max, concurrency, ..shape };
+        Self { room: Some(room::of(plan, body_bytes_max, shape.reach(control), concurrency)), ..shape }
+    }
+
+    /// Returns what a growing shape has become.
+    pub(super) fn grown(self, load: &LoadReport) -> Self {
+        let mode = if load.workers > 1 { Mode::Both } else { Mode::Concurrent };
+        let concurrency = load.in_flight.div_ceil(load.workers.max(1)).max(1);
+        Self { mode, workers: load.workers, concurrency, ..self }
     }
 
     /// Returns the shape of a run whose targets compute, and why it has this mode: `why`, or that there
@@ -58,6 +83,11 @@ impl Shape {
         (shape, format!("{}: {why}{few}", shape.mode.name()))
     }
 
+    /// Returns the most targets that may be in flight.
+    pub(super) fn in_flight_max(self) -> u32 {
+        self.room.map_or(self.workers_max.saturating_mul(self.concurrency), |room| room.in_flight_max)
+    }
+
     /// Returns the most workers that it may have.
     pub(super) fn reach(self, control: &Control) -> u32 {
         if control.allotted().is_some() { self.workers_max } else { self.workers }
@@ -65,6 +95,9 @@ impl Shape {
 
     /// Returns the shape cut to what the limit on descriptors allows, and what to tell the user if that is less.
     pub(super) fn fitted(self) -> (Self, Option<String>) {
+        if self.room.is_some() {
+            return (self, None);
+        }
         let descriptors = descriptors::raise_limit();
         let (workers, concurrency) = descriptors::fit(descriptors, self.workers, self.concurrency);
         let (workers_max, _) = descriptors::fit(descriptors, self.workers_max, self.concurrency);

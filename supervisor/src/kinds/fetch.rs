@@ -17,7 +17,7 @@ impl Kind for Fetch<'_> {
         Rules {
             target: TargetKind::Url,
             refused_as: ErrorKind::InvalidUrl,
-            auto: Auto::Measures,
+            auto: Auto::Waits { body_bytes_max: self.0.body_bytes_max },
             wait_max: self.0.timeout,
             has_deadline: true,
             always_ordered: false,

@@ -126,10 +126,11 @@ pub(crate) struct Rules {
 /// How `auto` finds the mode of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Auto {
-    /// Runs a few targets, measures how long they wait and compute, and chooses.
-    Measures,
-    /// Targets wait for servers: one event loop for a single target, else one in every worker.
-    Waits,
+    /// Targets wait for servers: one event loop, and more when it is busy, with as many targets in flight as help.
+    Waits {
+        /// Most bytes of a body, which is held in memory.
+        body_bytes_max: u64,
+    },
     /// Targets compute: a worker for each, one at a time.
     Computes {
         /// Most targets that there can be, if that is known and may be few.

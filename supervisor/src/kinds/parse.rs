@@ -19,7 +19,7 @@ impl Kind for Parse<'_> {
         Rules {
             target: TargetKind::Path,
             refused_as: ErrorKind::Parse,
-            auto: Auto::Measures,
+            auto: Auto::Computes { targets_max: None, why: "files do not wait" },
             wait_max: Duration::ZERO,
             has_deadline: true,
             always_ordered: false,

@@ -19,7 +19,7 @@ impl Kind for Sitemap<'_> {
         Rules {
             target: TargetKind::Url,
             refused_as: ErrorKind::InvalidUrl,
-            auto: Auto::Waits,
+            auto: Auto::Waits { body_bytes_max: self.0.body_bytes_max },
             wait_max: self.0.timeout,
             has_deadline: true,
             // Listings are matched with their sitemaps by position.

@@ -71,14 +71,22 @@ impl Line {
         if snapshot.failed > 0 {
             rest.push((2, format!("{} failed", units::count(snapshot.failed))));
         }
+        if snapshot.refused > 0 {
+            rest.push((3, format!("{} refused", units::count(snapshot.refused))));
+        }
+        if let Some(pace_per_s) = snapshot.load.and_then(|load| load.pace_per_s) {
+            rest.push((4, format!("paced to {}/s", units::number(pace_per_s))));
+        }
         if let Some(left) = left(snapshot, if in_bytes { bytes_per_s } else { items_per_s }) {
-            rest.push((4, format!("{} left", units::clock(left))));
+            rest.push((6, format!("{} left", units::clock(left))));
         }
         if snapshot.bytes > 0 {
             rest.push((1, format!("{}/s", units::bytes(bytes_per_s as u64))));
         }
         if !in_bytes {
-            rest.push((3, format!("{} in flight", units::count(snapshot.in_flight))));
+            let most = snapshot.load.and_then(|load| load.in_flight_max);
+            let of = most.map(|most| format!(" of {}", units::count(most.into()))).unwrap_or_default();
+            rest.push((5, format!("{}{of} in flight", units::count(snapshot.in_flight))));
         }
         Self { done, rest }
     }
@@ -116,10 +124,12 @@ pub(crate) fn left(snapshot: &Snapshot, per_s: f64) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use supervisor_core::gather::LoadSample;
+
     use super::*;
 
     fn snapshot(done: u64, total: Total) -> Snapshot {
-        Snapshot { done, failed: 12, bytes: 5_000_000, in_flight: 128, total }
+        Snapshot { done, failed: 12, refused: 0, load: None, bytes: 5_000_000, in_flight: 128, total }
     }
 
     #[test]
@@ -149,7 +159,26 @@ mod tests {
         ] {
             assert_eq!(Line::new(&snapshot(10, total), 2.0, 0.0).fit(200), expected);
         }
-        let quiet = Snapshot { done: 1, failed: 0, bytes: 0, in_flight: 1, total: Total::Unknown };
+        let load = LoadSample {
+            at_us: 0,
+            in_flight_max: Some(256),
+            host_in_flight_max: None,
+            pace_per_s: Some(19.3),
+        };
+        let slowed = Snapshot { refused: 7, load: Some(load), ..snapshot(10, Total::Unknown) };
+        assert_eq!(
+            Line::new(&slowed, 2.0, 0.0).fit(200),
+            "10 done  2/s  0 B/s  12 failed  7 refused  paced to 19.3/s  128 of 256 in flight"
+        );
+        let quiet = Snapshot {
+            done: 1,
+            failed: 0,
+            refused: 0,
+            load: None,
+            bytes: 0,
+            in_flight: 1,
+            total: Total::Unknown,
+        };
         assert_eq!(Line::new(&quiet, 0.0, 0.0).fit(200), "1 done  0/s  1 in flight");
     }
 
@@ -162,8 +191,15 @@ mod tests {
             // 100 a second for half a minute, then 1,000 a second.
             done += if tenth < 300 { 10 } else { 100 };
             let now = start + Duration::from_millis(100) * tenth;
-            let snapshot =
-                Snapshot { done, failed: 0, bytes: done * 10, in_flight: 1, total: Total::Unknown };
+            let snapshot = Snapshot {
+                done,
+                failed: 0,
+                refused: 0,
+                load: None,
+                bytes: done * 10,
+                in_flight: 1,
+                total: Total::Unknown,
+            };
             rate.sample(now, &snapshot);
             let (items, bytes) = rate.per_second(now, &snapshot);
             if (100..300).contains(&tenth) {

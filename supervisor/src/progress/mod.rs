@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use supervisor_core::gather::LoadSample;
 
 pub(crate) use self::line::{Rate, left};
 
@@ -61,12 +62,16 @@ impl Total {
 }
 
 /// The progress of a run at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Snapshot {
     /// Final results so far.
     pub done: u64,
     /// Errors among them.
     pub failed: u64,
+    /// Requests that servers refused.
+    pub refused: u64,
+    /// What the load is limited to.
+    pub load: Option<LoadSample>,
     /// Body bytes read so far.
     pub bytes: u64,
     /// Targets handed out whose result is not back yet.

@@ -87,7 +87,15 @@ impl TermLike for FakeTerminal {
 }
 
 fn at(done: u64) -> Snapshot {
-    Snapshot { done, failed: 1, bytes: done * 1_000, in_flight: 8, total: Total::Exact(1_000) }
+    Snapshot {
+        done,
+        failed: 1,
+        refused: 0,
+        load: None,
+        bytes: done * 1_000,
+        in_flight: 8,
+        total: Total::Exact(1_000),
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod charts;
 mod closeup;
 mod figures;
 mod html;
+mod load;
 mod overview;
 mod scale;
 
@@ -43,6 +44,7 @@ impl Page<'_> {
             figures::head(self.runs),
             closeup::section(self.runs),
             overview::section(self.runs),
+            load::section(self.runs),
             charts::throughput(self.runs),
             charts::latency(self.runs),
             figures::workers(self.runs),

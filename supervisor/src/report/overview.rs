@@ -15,7 +15,7 @@ use crate::units;
 const COLUMN_MIN: f64 = 12.0;
 
 /// Height of each curve in its own units.
-const HEIGHT: f64 = 100.0;
+pub(super) const HEIGHT: f64 = 100.0;
 
 pub(super) fn section(runs: &[ModeRun]) -> String {
     let span_us = runs
@@ -67,7 +67,9 @@ fn figure(points: &[Point], run: &ModeRun, scale: Scale) -> String {
     let group = (COLUMN_MIN / width).ceil().max(1.0) as usize;
     let columns: Vec<_> = points.chunks(group).map(average).collect();
     let step = width * group as f64;
-    let concurrency = f64::from(run.summary.concurrency.max(1));
+    // If the load was not fixed, more was in flight at times than at the end.
+    let most = columns.iter().map(|column| column.in_flight).fold(0.0, f64::max);
+    let concurrency = f64::from(run.summary.concurrency.max(1)).max(most);
     let failures: String = columns
         .iter()
         .zip(0_u32..)

@@ -149,6 +149,19 @@ impl Drop for Leaf {
     }
 }
 
+/// Memory that this process's cgroup may still take, in bytes; `None` if nothing limits it. The limits of all its
+/// ancestors apply. What the page cache takes is given back when it is needed.
+pub fn available_memory() -> Option<u64> {
+    let own = own()?;
+    let left = own.ancestors().filter_map(|group| {
+        let number = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim_end().parse::<u64>().ok();
+        let cache = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+        let cache = cache.lines().find_map(|line| line.strip_prefix("file ")?.parse().ok()).unwrap_or(0);
+        Some(number("memory.max")?.saturating_sub(number("memory.current")?.saturating_sub(cache)))
+    });
+    left.min()
+}
+
 /// The directory of the cgroup v2 that this process is in.
 pub(super) fn own() -> Option<PathBuf> {
     let process = Process::myself().ok()?;

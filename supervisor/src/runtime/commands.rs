@@ -1,6 +1,7 @@
 //! Carries out the commands of the pool.
 
 use nix::sys::signal::Signal;
+use shared::black_box::Reading;
 use shared::clock;
 use shared::job::JobSpec;
 use shared::protocol::ToWorker;
@@ -31,7 +32,11 @@ impl Runtime<'_> {
             // A worker that is not listened to cannot be judged by its silence.
             Command::Sample(_) if self.blocked_since.is_some() => {}
             Command::Sample(seat) => {
-                let Some(reading) = self.process(seat).map(Process::reading) else { return };
+                let Some(process) = self.process(seat) else { return };
+                // The worker notes its CPU time only now and then.
+                let cpu_us = clock::cpu_of(process.pid()).and_then(|cpu| u64::try_from(cpu.as_micros()).ok());
+                let reading = process.reading();
+                let reading = Reading { cpu_us: cpu_us.unwrap_or(reading.cpu_us), ..reading };
                 self.parts.gather.resident(seat.slot, reading.rss_bytes_max);
                 self.pool.handle_event(clock::now(), Event::Sampled(seat, reading, clock::monotonic_us()));
             }

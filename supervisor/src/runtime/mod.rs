@@ -34,7 +34,8 @@ use shared::clock;
 use shared::encoder::Encoder;
 use shared::job::JobSpec;
 use shared::protocol::{FromWorker, Outcome, PROTOCOL};
-use supervisor_core::gather::{Gather, Ordered};
+use supervisor_core::gather::{Gather, LoadSample, Ordered};
+use supervisor_core::load::total::{Report as LoadReport, Room};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
 pub use self::control::{Control, Controller, Steering};
@@ -67,8 +68,8 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Hosts that a run shows: more than a person looks at.
 const HOSTS_SHOWN: usize = 200;
 
-/// The parts that a run shares with the runs before and after it. For example, the
-/// probe of `auto` and the main run have one source and one output.
+/// The parts that a run shares with the runs before and after it, such as the pages of a job with
+/// the sitemaps that list them.
 pub struct RunParts<'a> {
     /// The source of targets.
     pub feed: &'a mut Feed,
@@ -105,6 +106,8 @@ pub struct Ended {
     pub unread: bool,
     /// The parts of the sandbox that were in force in the workers.
     pub sandbox: String,
+    /// What the load came to, if it was not fixed.
+    pub load: Option<LoadReport>,
 }
 
 impl Ended {
@@ -204,6 +207,7 @@ impl<'a> Runtime<'a> {
         self.parts.gather.restarted(self.pool.restarts());
         self.parts.gather.retried(self.pool.charged());
         self.ended.left = self.inputs_left();
+        self.ended.load = self.pool.load_report();
         self.ended.held_back = self.parts.ordered.as_deref().map_or(0, Ordered::held);
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
@@ -279,6 +283,22 @@ impl<'a> Runtime<'a> {
         if self.parts.observer.due(now).is_some_and(|due| due <= now) {
             self.show(now);
         }
+        self.note_load(now);
+    }
+
+    /// Notes what the load is limited to, for the report. While nothing happens, nothing changes.
+    fn note_load(&mut self, now: Instant) {
+        let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
+        if self.rules.wait_max.is_zero() || !self.parts.gather.load().is_due(at_us) {
+            return;
+        }
+        let (host_in_flight_max, interval) = self.pool.strictest(now);
+        self.parts.gather.load_is(LoadSample {
+            at_us,
+            in_flight_max: self.pool.in_flight_max(),
+            host_in_flight_max,
+            pace_per_s: interval.map(|interval| 1.0 / interval.as_secs_f64()),
+        });
     }
 
     /// While the output is behind, workers are not listened to: their clocks stand still.
@@ -302,6 +322,8 @@ impl<'a> Runtime<'a> {
         Snapshot {
             done: counts.items(),
             failed: counts.failed,
+            refused: self.parts.gather.refused(),
+            load: self.parts.gather.load().samples().last().copied(),
             bytes: counts.bytes.saturating_add(under_way),
             in_flight: self.in_flight(),
             total,
@@ -354,7 +376,11 @@ impl<'a> Runtime<'a> {
     /// As many workers as the run is allowed, and has a use for.
     fn resize(&mut self, now: Instant) {
         let Some(allotted) = self.parts.control.allotted() else { return };
-        let wanted = allotted.min(self.workers_max) as usize;
+        let workers_max = allotted.min(self.workers_max);
+        if let Some(room) = self.pool.room() {
+            return self.pool.handle_event(now, Event::Room(Room { workers_max, ..room }));
+        }
+        let wanted = workers_max as usize;
         let there = self.pool.workers();
         for _ in there..wanted {
             self.pool.handle_event(now, Event::Grow);

@@ -213,7 +213,7 @@ impl Runtime<'_> {
                 .observer
                 .message(&format!("{} asks for a crawl delay of {asked}; {kept} is kept", host.name));
         }
-        let host = HostRef { name: &host.name, loopback: host.loopback };
+        let host = HostRef { name: &host.name, local: host.local };
         self.pool.set_delay(now, host, delay.min(CRAWL_DELAY_MAX));
     }
 
@@ -240,7 +240,7 @@ impl Runtime<'_> {
             let id = ROBOTS_IDS + gate.fetched;
             gate.fetched += 1;
             gate.fetches.insert(id, Fetch { authority: Arc::clone(&authority), _claim: claim });
-            let host = HostRef { name: &unanswered.host.name, loopback: unanswered.host.loopback };
+            let host = HostRef { name: &unanswered.host.name, local: unanswered.host.local };
             self.pool.submit(now, id, format!("{authority}/robots.txt").into_bytes(), Vec::new(), Some(host));
         }
         any

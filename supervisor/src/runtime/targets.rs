@@ -88,7 +88,7 @@ impl Runtime<'_> {
 
     /// Hands a target to the pool.
     pub(super) fn submit(&mut self, now: Instant, item: SourceItem) {
-        let host = item.host.as_ref().map(|host| HostRef { name: &host.name, loopback: host.loopback });
+        let host = item.host.as_ref().map(|host| HostRef { name: &host.name, local: host.local });
         match self.rules.target {
             TargetKind::Lines => self.pool.submit_lines(now, item.id, item.input, item.inputs),
             TargetKind::Url | TargetKind::Path => self.pool.submit(now, item.id, item.input, item.kept, host),

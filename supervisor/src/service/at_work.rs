@@ -159,6 +159,7 @@ impl JobResult {
             failed: summary.failed,
             quarantined: summary.quarantined,
             retries: summary.retries,
+            refused: summary.refused,
             bytes: summary.bytes,
             in_flight: 0,
         };

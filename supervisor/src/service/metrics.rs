@@ -27,6 +27,8 @@ pub struct Totals {
     pub quarantined: u64,
     /// Attempts that were followed by another one.
     pub retries: u64,
+    /// Requests that servers refused.
+    pub refused: u64,
     /// Body bytes read.
     pub bytes: u64,
     /// Records with an error, by kind.
@@ -62,6 +64,7 @@ impl Metrics {
         totals.failed += is.failed.saturating_sub(was.failed);
         totals.quarantined += is.quarantined.saturating_sub(was.quarantined);
         totals.retries += is.retries.saturating_sub(was.retries);
+        totals.refused += is.refused.saturating_sub(was.refused);
         totals.bytes += is.bytes.saturating_sub(was.bytes);
         for (kind, count) in &after.errors {
             let was = before.and_then(|job| job.errors.get(kind)).copied().unwrap_or(0);

@@ -3,7 +3,7 @@
 //!
 //! Agrees with the URL parser: the fast path handles simple URLs, and all others go through the parser.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use url::{Host as UrlHost, Url};
@@ -13,8 +13,8 @@ use url::{Host as UrlHost, Url};
 pub struct Host {
     /// Name or address in lower case, with the port if it is not the scheme's default.
     pub name: Arc<str>,
-    /// Whether it is this machine, which has no default limit.
-    pub loopback: bool,
+    /// Whether it is this machine, or an address of a private network: no stranger is harmed by a high load.
+    pub local: bool,
 }
 
 /// Finds hosts, and remembers the last one, because neighbours in a list mostly share it.
@@ -28,13 +28,13 @@ impl HostFinder {
     /// Returns the host of `url`; `None` if it is not an absolute http(s) URL.
     pub(super) fn find(&mut self, url: &[u8]) -> Option<Host> {
         self.spelling.clear();
-        let loopback = short_way(url, &mut self.spelling).or_else(|| long_way(url, &mut self.spelling))?;
+        let local = short_way(url, &mut self.spelling).or_else(|| long_way(url, &mut self.spelling))?;
         if let Some(last) = &self.last
             && *last.name == *self.spelling
         {
             return Some(last.clone());
         }
-        let host = Host { name: Arc::from(self.spelling.as_str()), loopback };
+        let host = Host { name: Arc::from(self.spelling.as_str()), local };
         self.last = Some(host.clone());
         Some(host)
     }
@@ -60,9 +60,9 @@ fn short_way(url: &[u8], spelling: &mut String) -> Option<bool> {
     let port: Option<u16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
     spelling.push_str(name);
     spelling.make_ascii_lowercase();
-    let loopback = is_localhost(spelling);
+    let local = is_localhost(spelling);
     push_port(spelling, port.filter(|port| *port != own_port));
-    Some(loopback)
+    Some(local)
 }
 
 fn strip_scheme<'a>(url: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
@@ -75,7 +75,7 @@ fn long_way(url: &[u8], spelling: &mut String) -> Option<bool> {
     if !matches!(url.scheme(), "http" | "https") {
         return None;
     }
-    let loopback = match url.host()? {
+    let local = match url.host()? {
         UrlHost::Domain(name) => {
             // `example.com.` is the same host as `example.com`.
             spelling.push_str(name.strip_suffix('.').unwrap_or(name));
@@ -83,21 +83,29 @@ fn long_way(url: &[u8], spelling: &mut String) -> Option<bool> {
         }
         UrlHost::Ipv4(address) => {
             spelling.push_str(url.host_str()?);
-            address.is_loopback() || address.is_unspecified()
+            is_local_ipv4(address)
         }
         UrlHost::Ipv6(address) => {
             spelling.push_str(url.host_str()?);
-            is_own_ipv6(address)
+            is_local_ipv6(address)
         }
     };
     push_port(spelling, url.port());
-    Some(loopback)
+    Some(local)
 }
 
-fn is_own_ipv6(address: Ipv6Addr) -> bool {
+/// This machine, or a network of RFC 1918.
+fn is_local_ipv4(address: Ipv4Addr) -> bool {
+    address.is_loopback() || address.is_unspecified() || address.is_private()
+}
+
+/// This machine, a unique local address (RFC 4193), or the same link.
+fn is_local_ipv6(address: Ipv6Addr) -> bool {
     address.is_loopback()
         || address.is_unspecified()
-        || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback() || v4.is_unspecified())
+        || address.is_unique_local()
+        || address.is_unicast_link_local()
+        || address.to_ipv4_mapped().is_some_and(is_local_ipv4)
 }
 
 /// RFC 6761: every name under `localhost` is this machine.
@@ -118,7 +126,7 @@ mod tests {
 
     fn check(url: &str, want: Option<(&str, bool)>) {
         let found = HostFinder::default().find(url.as_bytes());
-        assert_eq!(found.as_ref().map(|host| (&*host.name, host.loopback)), want, "{url}");
+        assert_eq!(found.as_ref().map(|host| (&*host.name, host.local)), want, "{url}");
     }
 
     #[test]
@@ -143,7 +151,7 @@ mod tests {
         check("https://example.com:80/", Some(("example.com:80", false)));
         check("http://bücher.example/", Some(("xn--bcher-kva.example", false)));
         check("http://a_b.example/", Some(("a_b.example", false)));
-        check("http://10.0.0.1/", Some(("10.0.0.1", false)));
+        check("http://11.0.0.1/", Some(("11.0.0.1", false)));
         check("http://[2001:DB8::1]:81/", Some(("[2001:db8::1]:81", false)));
     }
 
@@ -164,6 +172,33 @@ mod tests {
             check(url, Some((name, true)));
         }
         check("http://notlocalhost/", Some(("notlocalhost", false)));
+    }
+
+    #[test]
+    fn addresses_of_private_networks_are_local_and_their_neighbours_are_not() {
+        for (address, local) in [
+            ("9.255.255.255", false),
+            ("10.0.0.1", true),
+            ("10.255.255.255", true),
+            ("172.15.255.255", false),
+            ("172.16.0.1", true),
+            ("172.31.255.255", true),
+            ("172.32.0.0", false),
+            ("192.167.255.255", false),
+            ("192.168.0.1", true),
+            ("192.169.0.0", false),
+            ("127.200.3.4", true),
+            ("128.0.0.0", false),
+            ("[fbff::1]", false),
+            ("[fc00::1]", true),
+            ("[fdff::1]", true),
+            ("[fe00::1]", false),
+            ("[fe80::1]", true),
+            ("[febf::1]", true),
+            ("[fec0::1]", false),
+        ] {
+            check(&format!("http://{address}/"), Some((address, local)));
+        }
     }
 
     #[test]

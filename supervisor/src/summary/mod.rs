@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared::job::Mode;
 use shared::record::ErrorKind;
-use supervisor_core::gather::{Gather, Latencies, Latency, LatencyBin, Timeline};
+use supervisor_core::gather::{Gather, Latencies, Latency, LatencyBin, LoadCurve, Timeline};
 use utoipa::ToSchema;
 
 use crate::whole_file::{WriteError, replace};
@@ -53,7 +53,7 @@ pub struct Summary {
     pub mode: Mode,
     /// Slots in the pool.
     pub workers: u32,
-    /// Targets in flight per worker, at most.
+    /// Targets in flight per worker, at most; if `auto` sets it, those in flight at last while others still waited.
     pub concurrency: u32,
     /// Final results: ok + failed.
     pub items: u64,
@@ -65,6 +65,9 @@ pub struct Summary {
     pub quarantined: u64,
     /// Attempts that were followed by another one.
     pub retries: u64,
+    /// Requests that servers refused (429, 503); absent if zero.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u64,
     /// Body bytes read.
     pub bytes: u64,
     /// From the first process started to the last record committed, in seconds.
@@ -151,6 +154,7 @@ impl Summary {
             failed: counts.failed,
             quarantined: counts.quarantined,
             retries: counts.retries,
+            refused: gather.refused(),
             bytes: counts.bytes,
             wall_s: thousandths(wall_s),
             cpu_s: thousandths(facts.cpu.as_secs_f64()),
@@ -203,6 +207,8 @@ pub struct ModeRun {
     pub supervisor_rss_bytes_max: u64,
     /// Attempts in flight over time.
     pub timeline: Timeline,
+    /// What the load was limited to over time.
+    pub load: LoadCurve,
     /// The distribution of how long targets took.
     pub latency: Vec<LatencyBin>,
     /// The same distribution in a few buckets.
@@ -219,6 +225,7 @@ impl ModeRun {
             in_flight_peak: gather.in_flight_peak(),
             supervisor_rss_bytes_max: facts.supervisor_rss_bytes_max,
             timeline: gather.timeline().clone(),
+            load: gather.load().clone(),
             latency: gather.latency().bins(),
             latencies: *gather.latency().coarse(),
         }

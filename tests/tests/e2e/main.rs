@@ -29,6 +29,7 @@ mod harness;
 mod inherited;
 mod inputs;
 mod lists;
+mod load;
 mod map;
 mod modes;
 mod output;

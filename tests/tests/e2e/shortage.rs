@@ -32,7 +32,7 @@ fn check_all_ok(records: Vec<Value>, count: usize, what: &str) {
 #[test]
 fn few_descriptors_cost_no_target_in_any_mode() {
     let (_origin, pages) = many_hosts(300);
-    for mode in MODES {
+    for mode in MODES.into_iter().chain(["auto"]) {
         for limit in ["-n 64", "-Sn 30 && ulimit -Hn 40", "-n 24"] {
             let run = fetch().args(["--mode", mode, "--retries", "0", "--select", "t=title"]);
             let run = limited(run.urls(&pages), limit).run().exits(0);
@@ -44,11 +44,28 @@ fn few_descriptors_cost_no_target_in_any_mode() {
 #[test]
 fn a_thousand_in_flight_over_more_hosts_than_descriptors() {
     let (_origin, pages) = many_hosts(900);
-    for mode in ["concurrent", "both"] {
+    for mode in ["concurrent", "both", "auto"] {
         let flags = ["--mode", mode, "--concurrency", "1000", "--retries", "0", "--select", "t=title"];
         let run = limited(fetch().args(flags).urls(&pages), "-Sn 200 && ulimit -Hn 300").run().exits(0);
         check_all_ok(run.records(), 900, mode);
     }
+}
+
+/// The number in flight stays within the descriptors, and the summary says so.
+#[test]
+fn descriptors_bound_what_auto_has_in_flight() {
+    let origin = Origin::start_with(&["--listen", "0.0.0.0:0"]);
+    let port = origin.host().rsplit_once(':').unwrap().1.to_owned();
+    let page = |n: usize| format!("http://127.2.0.{}:{port}/delay/0.3?n={n}", n % 100 + 1);
+    let pages: Vec<_> = (0..400).map(page).collect();
+    let dir = Dir::new();
+    let flags = ["--workers", "1", "--retries", "0", "--select", "t=title", "--summary"];
+    let run = fetch().args(flags).arg(dir.path("summary.json")).urls(&pages);
+    let run = limited(run, "-n 160").run().exits(0);
+    check_all_ok(run.records(), 400, &run.stderr);
+    let summary: Value = serde_json::from_str(&dir.read("summary.json")).unwrap();
+    assert!(summary["concurrency"].as_u64().unwrap() <= 64, "two descriptors for each: {summary}");
+    assert!(summary["why"].as_str().unwrap().contains("limit of open files"), "{summary}");
 }
 
 /// Raised at the start, so that it is no limit.

@@ -68,9 +68,9 @@ fn the_second_signal_ends_at_once() {
     }
 }
 
-/// While `auto` is still measuring there is one run already and another to come; one signal ends both.
+/// While the load still grows.
 #[test]
-fn a_signal_during_the_measurement_ends_the_whole_run() {
+fn a_signal_ends_a_run_whose_load_grows() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let run = start(&origin, &dir, "auto", 200, 0.5);
     run.signal(Signal::SIGINT);

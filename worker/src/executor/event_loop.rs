@@ -1,6 +1,9 @@
-//! Many targets interleaved on one thread: a current-thread event loop with as
+//! Many targets interleaved on one thread: a current-thread event loop with up to as
 //! many lanes as the job's concurrency. A lane takes a target, waits for the
 //! network together with all the others, and computes while they wait.
+//!
+//! A lane is started when a target is there and no lane is free to take it. The concurrency may be all that this
+//! machine can hold, and most jobs need far fewer.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shared::protocol::Target;
-use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep_until;
 
@@ -26,6 +29,10 @@ struct Lanes<S> {
     /// Locked by the one lane that waits for the next target.
     queue: Mutex<UnboundedReceiver<Target>>,
     draining: Arc<AtomicBool>,
+    /// Lanes that wait for a target.
+    free: Cell<u32>,
+    /// Wakes the starter of lanes: the last free one has taken a target.
+    wanted: Notify,
     in_flight: Cell<u64>,
     /// Shared by all lanes: encoding a record never waits, so one buffer serves.
     line: RefCell<Vec<u8>>,
@@ -45,6 +52,8 @@ pub(super) fn run(
         stage,
         queue: Mutex::new(queue),
         draining,
+        free: Cell::new(0),
+        wanted: Notify::new(),
         in_flight: Cell::new(0),
         line: RefCell::new(Vec::new()),
     });
@@ -52,11 +61,19 @@ pub(super) fn run(
     local.block_on(&runtime, async {
         let heart = tokio::task::spawn_local(beat(Rc::clone(&lanes)));
         let mut running = JoinSet::new();
-        for _ in 0..concurrency {
-            running.spawn_local(lane(Rc::clone(&lanes)));
-        }
-        while let Some(ended) = running.join_next().await {
-            ended?;
+        running.spawn_local(lane(Rc::clone(&lanes)));
+        let mut started = 1;
+        loop {
+            tokio::select! {
+                ended = running.join_next() => match ended {
+                    Some(ended) => ended?,
+                    None => break,
+                },
+                () = lanes.wanted.notified(), if started < concurrency => {
+                    running.spawn_local(lane(Rc::clone(&lanes)));
+                    started += 1;
+                }
+            }
         }
         heart.abort();
         // Its handle on the lanes goes with it.
@@ -74,8 +91,13 @@ async fn lane(lanes: Rc<Lanes<impl Interleaved>>) {
     let (worker, stage) = (&lanes.worker, &lanes.stage);
     let context = &worker.context;
     loop {
+        lanes.free.set(lanes.free.get() + 1);
         let next = lanes.queue.lock().await.recv().await;
+        lanes.free.set(lanes.free.get() - 1);
         let Some(target) = next else { return };
+        if lanes.free.get() == 0 {
+            lanes.wanted.notify_one();
+        }
         if lanes.draining.load(Ordering::Acquire) {
             // Not begun: the supervisor takes it back when this process ends.
             continue;

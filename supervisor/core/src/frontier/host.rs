@@ -19,8 +19,8 @@ use super::rate::NextStart;
 pub struct HostRef<'a> {
     /// Name or address, as normalised by the URL parser.
     pub name: &'a str,
-    /// Whether it is a loopback address: the user's own machine.
-    pub loopback: bool,
+    /// Whether it is the user's own machine or network: a loopback address, or one of a private network.
+    pub local: bool,
 }
 
 /// The state of a host at one moment.
@@ -36,6 +36,8 @@ pub struct HostSnapshot {
     pub waiting: usize,
     /// Time between two starts; `None` while the host has refused nothing.
     pub interval: Option<Duration>,
+    /// Requests that it refused.
+    pub refused: u32,
     /// Remaining time of the pause that the host asked for.
     pub paused: Option<Duration>,
 }
@@ -111,6 +113,8 @@ pub(super) struct Host {
     pub(super) lane: Lane,
     pub(super) place: HostPlace,
     pub(super) in_flight: u32,
+    /// Requests that it refused.
+    pub(super) refused: u32,
     /// Whether it has answered a request since it last refused one.
     pub(super) served: bool,
     /// The maximum at present; `u32::MAX` means no limit.
@@ -135,6 +139,7 @@ impl Host {
             lane: Lane::default(),
             place: HostPlace::Waiting,
             in_flight: 0,
+            refused: 0,
             served: false,
             in_flight_max: control.in_flight_max(now, gate),
             gate,
@@ -158,6 +163,7 @@ impl Host {
             in_flight_max: (self.in_flight_max < u32::MAX).then_some(self.in_flight_max),
             waiting: self.lane.len(),
             interval: Some(self.control.interval(now)).filter(|interval| *interval > Duration::ZERO),
+            refused: self.refused,
             paused: (self.paused_until > now).then(|| self.paused_until - now),
         }
     }
@@ -236,6 +242,11 @@ impl Hosts {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Host> {
         self.seats.iter().flatten()
+    }
+
+    /// Number of hosts there were at once, at most.
+    pub(super) fn seats(&self) -> usize {
+        self.seats.len()
     }
 
     pub(super) fn insert(&mut self, name: &str, host: impl FnOnce(Arc<str>) -> Host) -> HostId {

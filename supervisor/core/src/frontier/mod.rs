@@ -42,9 +42,12 @@ use crate::load::limit::Range;
 /// that a browser opens, and at most.
 const NETWORK: Range = Range { start: 4, max: 16 };
 
-/// Requests in flight to a loopback address under `PerHost::Auto`: at first, and at most unless the machine allows
-/// less. A loopback address has 28,000 ephemeral ports by default.
-const LOOPBACK: Range = Range { start: 64, max: 16_384 };
+/// Requests in flight to an address of the user's own machine or network under `PerHost::Auto`: at first, and at most
+/// unless the machine allows less. One address can be reached from 28,000 ephemeral ports by default.
+const LOCAL: Range = Range { start: 64, max: 16_384 };
+
+/// Hosts that are looked at one by one for the report.
+const HOSTS_LOOKED_AT: usize = 10_000;
 
 /// Limits per host.
 #[derive(Debug, Clone)]
@@ -55,9 +58,9 @@ pub struct FrontierConfig {
     pub rate_per_s: Option<f64>,
     /// Least and most time between two starts at one host, drawn anew each time; instead of a rate.
     pub delay: Option<(Duration, Duration)>,
-    /// Whether `PerHost::Auto` also adapts for loopback addresses. Otherwise they have no limit: a user who sets the
+    /// Whether `PerHost::Auto` also adapts for local addresses. Otherwise they have no limit: a user who sets the
     /// concurrency gets that much.
-    pub adapts_loopback: bool,
+    pub adapts_local: bool,
     /// Requests in flight that this machine can hold (descriptors, ports, memory).
     pub in_flight_max: u32,
     /// How long a failed target waits.
@@ -72,7 +75,7 @@ impl From<&Politeness> for FrontierConfig {
             per_host: politeness.per_host,
             rate_per_s: politeness.rate_per_s,
             delay: politeness.delay,
-            adapts_loopback: false,
+            adapts_local: false,
             in_flight_max: u32::MAX,
             backoff: BackoffConfig::default(),
             // Long enough for the usual `Retry-After: 60` and for servers that count to the full
@@ -96,10 +99,10 @@ impl FrontierConfig {
             Gate::Adaptive(Range { start: range.start.min(max), max })
         };
         match self.per_host {
-            PerHost::Auto if host.loopback && !self.adapts_loopback => Gate::Fixed(u32::MAX),
-            PerHost::Auto if host.loopback => within(LOOPBACK),
+            PerHost::Auto if host.local && !self.adapts_local => Gate::Fixed(u32::MAX),
+            PerHost::Auto if host.local => within(LOCAL),
             PerHost::Auto => within(NETWORK),
-            PerHost::AutoUpTo(max) if host.loopback => within(Range { max: max.get(), ..LOOPBACK }),
+            PerHost::AutoUpTo(max) if host.local => within(Range { max: max.get(), ..LOCAL }),
             PerHost::AutoUpTo(max) => within(Range { max: max.get(), ..NETWORK }),
             PerHost::Limit(limit) => Gate::Fixed(limit.get()),
             PerHost::Unlimited => Gate::Fixed(u32::MAX),
@@ -194,6 +197,19 @@ impl Frontier {
         }
         busy.sort_by_key(order);
         busy
+    }
+
+    /// Returns the limit of the host with the most requests in flight, and the longest time between two starts at a
+    /// host that has refused requests; nothing where there are so many hosts that no single one matters.
+    #[must_use]
+    pub fn strictest(&self, now: Instant) -> (Option<u32>, Option<Duration>) {
+        if self.hosts.seats() > HOSTS_LOOKED_AT {
+            return (None, None);
+        }
+        let busiest = self.hosts.all().max_by_key(|host| host.in_flight);
+        let limit = busiest.map(|host| host.in_flight_max).filter(|max| *max < u32::MAX);
+        let intervals = self.hosts.all().map(|host| host.control.interval(now));
+        (limit, intervals.max().filter(|interval| *interval > Duration::ZERO))
     }
 
     /// Returns the state of one host.
@@ -302,7 +318,10 @@ impl Frontier {
         host.release();
         match answer {
             Answer::Served { .. } => host.served = true,
-            Answer::Refused { .. } => host.served = false,
+            Answer::Refused { .. } => {
+                host.served = false;
+                host.refused = host.refused.saturating_add(1);
+            }
             Answer::Unknown | Answer::Lost => {}
         }
         host.paused_until = host.paused_until.max(until.unwrap_or(now));

@@ -21,8 +21,8 @@ pub struct Politeness {
 /// Maximum requests in flight to one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerHost {
-    /// As many as help: from 4 to at most 16 for a host on the network; for a loopback address, which is
-    /// the user's own machine, from 64 to what the machine allows, or no limit where the concurrency is fixed.
+    /// As many as help: from 4 to at most 16 for a public host; for a loopback or private address, which is
+    /// the user's own machine or network, from 64 to what the machine allows, or no limit where the concurrency is fixed.
     Auto,
     /// The same, with this maximum.
     AutoUpTo(NonZeroU32),

@@ -19,7 +19,7 @@ fn up_to(in_flight: u32) -> PerHost {
 }
 
 pub(super) fn host(name: &str) -> Option<HostRef<'_>> {
-    Some(HostRef { name, loopback: false })
+    Some(HostRef { name, local: false })
 }
 
 /// Pops one target, and returns it with its host.
@@ -33,14 +33,14 @@ fn pop_all(frontier: &mut Frontier, now: Instant) -> Vec<u64> {
 }
 
 #[test]
-fn network_hosts_begin_with_four_and_loopback_is_unlimited() {
+fn network_hosts_begin_with_four_and_local_ones_are_unlimited() {
     let now = wire::clock::now();
     let table = [
         (PerHost::Auto, host("example.org"), 4),
-        (PerHost::Auto, Some(HostRef { name: "127.0.0.1", loopback: true }), 100),
+        (PerHost::Auto, Some(HostRef { name: "127.0.0.1", local: true }), 100),
         (up_to(2), host("example.org"), 2),
         (PerHost::Auto, None, 100),
-        (limit(3), Some(HostRef { name: "127.0.0.1", loopback: true }), 3),
+        (limit(3), Some(HostRef { name: "127.0.0.1", local: true }), 3),
         (limit(3), None, 100),
         (PerHost::Unlimited, host("example.org"), 100),
     ];

@@ -8,6 +8,7 @@
 //! ([`Gather::balance`]).
 
 mod latency;
+mod load;
 mod order;
 mod timeline;
 
@@ -19,6 +20,7 @@ use wire::protocol::{Endings, Outcome, Verdict};
 use wire::record::ErrorKind;
 
 pub use latency::{LATENCY_BOUNDS_US, Latencies, Latency, LatencyBin};
+pub use load::{LoadCurve, LoadSample};
 pub use order::{DuplicateId, Ordered};
 pub use timeline::{BUCKETS_MAX, Ending, INTERVALS_MAX, Interval, Point, Timeline};
 
@@ -88,8 +90,10 @@ pub struct Gather {
     elapsed_us: u64,
     cpu_us: u64,
     restarts: u64,
+    refused: u64,
     slots: Vec<SlotCounts>,
     timeline: Timeline,
+    load: LoadCurve,
 }
 
 impl Gather {
@@ -105,8 +109,10 @@ impl Gather {
             elapsed_us: 0,
             cpu_us: 0,
             restarts: 0,
+            refused: 0,
             slots: vec![SlotCounts::default(); slots],
             timeline: Timeline::new(slots),
+            load: LoadCurve::default(),
         }
     }
 
@@ -122,6 +128,7 @@ impl Gather {
         self.counts.bytes = self.counts.bytes.saturating_add(outcome.bytes);
         self.elapsed_us = self.elapsed_us.saturating_add(outcome.elapsed_us);
         self.cpu_us = self.cpu_us.saturating_add(outcome.cpu_us);
+        self.refused += u64::from(outcome.reply.is_some_and(|reply| reply.refused));
         self.timeline.record(slot, outcome);
         match &outcome.verdict {
             Verdict::Retry { .. } => {
@@ -249,6 +256,23 @@ impl Gather {
     #[must_use]
     pub fn timeline(&self) -> &Timeline {
         &self.timeline
+    }
+
+    /// Returns how many requests of this run were refused by their server.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Returns what the load was limited to.
+    #[must_use]
+    pub fn load(&self) -> &LoadCurve {
+        &self.load
+    }
+
+    /// Records what the load is limited to.
+    pub fn load_is(&mut self, sample: LoadSample) {
+        self.load.add(sample);
     }
 
     /// Returns the mean number of attempts in flight over a run that took `wall`.

@@ -87,6 +87,7 @@ impl Steps {
 struct Bucket {
     items: u64,
     failed: u64,
+    refused: u64,
     bytes: u64,
     running: Steps,
     computing: Steps,
@@ -96,6 +97,7 @@ impl Bucket {
     fn join(&mut self, next: &Self, width_us: u64) {
         self.items += next.items;
         self.failed += next.failed;
+        self.refused += next.refused;
         self.bytes += next.bytes;
         self.running.join(next.running, width_us);
         self.computing.join(next.computing, width_us);
@@ -109,6 +111,8 @@ pub struct Point {
     pub items: u64,
     /// Those of them that are errors.
     pub failed: u64,
+    /// Attempts that ended in it because the server refused the request.
+    pub refused: u64,
     /// Body bytes of the attempts that ended in it.
     pub bytes: u64,
     /// Mean number of attempts in flight.
@@ -197,6 +201,7 @@ impl Timeline {
             };
             bucket.items += items;
             bucket.failed += failed;
+            bucket.refused += u64::from(outcome.reply.is_some_and(|reply| reply.refused));
             bucket.bytes = bucket.bytes.saturating_add(outcome.bytes);
             bucket.running.down(left(end_us));
             bucket.computing.down(left(end_us));
@@ -309,6 +314,7 @@ fn points(buckets: impl Iterator<Item = Bucket>, width_us: u64) -> Vec<Point> {
         .map(|bucket| Point {
             items: bucket.items,
             failed: bucket.failed,
+            refused: bucket.refused,
             bytes: bucket.bytes,
             in_flight: average(&mut running, bucket.running),
             computing: average(&mut computing, bucket.computing),

@@ -5,7 +5,8 @@
 //! looks for the least limit that keeps the goodput: it steps down by a fifth as long as the goodput stays within 3 %,
 //! and now and then up by a quarter, which must add 6 %. The first step down goes straight to what fits into the
 //! host without a queue: goodput × shortest time to first byte (the bandwidth-delay product of BBR, Cardwell et al.,
-//! ACM Queue 2016). Netflix's Gradient2 compares latencies instead; it settles well above a knee, and takes a slow
+//! ACM Queue 2016), and the time that a target spends on its way through our own processes. After a large step that changed little, and after a doubling that did not help, the geometric mean
+//! is tried: the knee may lie between (one step of a search for the maximum of a function with a single one). Netflix's Gradient2 compares latencies instead; it settles well above a knee, and takes a slow
 //! page for a queue.
 //!
 //! Only goodput decides, so neither the size of a body nor a slow page looks like congestion. A round begins once
@@ -61,6 +62,10 @@ const DOUBLING_GAIN: f32 = 0.10;
 const DOWN_LOSS_MAX: f32 = 0.03;
 const UP_GAIN: f32 = 0.06;
 
+/// Time, in seconds, that a target is in flight without being with the host: on its way to the worker, and its result
+/// on its way back, in a batch. A host that answers within a millisecond needs more in flight for it.
+const HANDLING_S: f32 = 0.005;
+
 /// The steps.
 const DOWN: f32 = 0.8;
 const UP: f32 = 1.25;
@@ -100,8 +105,8 @@ struct Round {
     stale: u32,
     served: u32,
     lost: u32,
-    /// Sum of the numbers in flight at each end.
-    in_flight: u64,
+    /// The number in flight, summed over time: what ends together is reported together, one after the other.
+    in_flight_s: f32,
     /// The last end, in seconds since the round began, and the sum of the squares of the times between two ends.
     last_s: f32,
     gaps: f32,
@@ -118,7 +123,7 @@ impl Round {
             stale,
             served: 0,
             lost: 0,
-            in_flight: 0,
+            in_flight_s: 0.0,
             last_s: 0.0,
             gaps: 0.0,
             timed: 0,
@@ -136,9 +141,10 @@ impl Round {
     }
 
     fn count(&mut self, now: Instant, in_flight: u32) {
-        self.in_flight += u64::from(in_flight);
         let at_s = now.saturating_duration_since(self.since).as_secs_f32();
-        self.gaps += (at_s - self.last_s).powi(2);
+        let gap_s = at_s - self.last_s;
+        self.in_flight_s += in_flight as f32 * gap_s;
+        self.gaps += gap_s.powi(2);
         self.last_s = at_s;
     }
 
@@ -183,6 +189,8 @@ pub struct Limit {
     worse: u32,
     /// Whether slow start goes on if that jump was wrong.
     doubles_on: bool,
+    /// Whether the step up is to the middle between two limits that were tried.
+    between: bool,
     shortest_s: f32,
 }
 
@@ -205,6 +213,7 @@ impl Limit {
             jumped: false,
             worse: u32::MAX,
             doubles_on: false,
+            between: false,
             shortest_s: f32::INFINITY,
         }
     }
@@ -312,7 +321,7 @@ impl Limit {
             self.go(now, in_flight, Phase::Slow, self.limit / 2);
             return;
         }
-        if (round.in_flight as f32) < FULL * self.limit as f32 * round.ended() as f32 {
+        if round.in_flight_s < FULL * self.limit as f32 * round.last_s {
             return;
         }
         let goodput = round.goodput(now);
@@ -340,8 +349,13 @@ impl Limit {
         }
         let step = self.limit as f32 / self.home.max(1) as f32 - 1.0;
         if self.base > 0.0 && goodput < self.base * (1.0 + DOUBLING_GAIN * step) {
-            let home = self.home;
-            return self.go(now, in_flight, Phase::Base, home);
+            let (lower, upper) = (self.home, self.limit);
+            if goodput < self.base && !self.jumped {
+                // Past the knee, which may be below the limit before, too.
+                self.limit = lower;
+                return self.probe_down(now, in_flight);
+            }
+            return self.try_between(now, in_flight, lower, upper);
         }
         self.base = self.base.max(goodput);
         self.home = self.limit;
@@ -369,7 +383,7 @@ impl Limit {
 
     /// What is in flight without a queue, and a little more.
     fn fits(&self) -> u32 {
-        ((self.base * self.shortest_s * UP).ceil() as u32).saturating_add(1)
+        ((self.base * (self.shortest_s + HANDLING_S) * UP).ceil() as u32).saturating_add(1)
     }
 
     fn after_down(&mut self, now: Instant, in_flight: u32, goodput: f32) {
@@ -386,6 +400,10 @@ impl Limit {
             // Not below what the first step was compared with: many small losses must not add up.
             self.base = goodput.max(self.base * (1.0 - DOWN_LOSS_MAX / 2.0));
             self.hold = HOLD_MIN;
+            if far {
+                let (lower, upper) = (self.limit, self.home);
+                return self.try_between(now, in_flight, lower, upper);
+            }
             self.probe_down(now, in_flight);
         } else if doubles_on {
             // It was no queue.
@@ -397,8 +415,24 @@ impl Limit {
         }
     }
 
+    /// Tries the geometric mean of two limits, of which `lower` is the better one so far.
+    fn try_between(&mut self, now: Instant, in_flight: u32, lower: u32, upper: u32) {
+        self.home = lower;
+        let middle = (lower as f32 * upper as f32).sqrt().round() as u32;
+        if middle <= lower {
+            return self.go(now, in_flight, Phase::Base, lower);
+        }
+        self.between = true;
+        self.go(now, in_flight, Phase::Up, middle);
+    }
+
     fn after_up(&mut self, now: Instant, in_flight: u32, goodput: f32) {
+        let between = std::mem::take(&mut self.between);
         if goodput < self.base * (1.0 + UP_GAIN) {
+            if between {
+                let home = self.home;
+                return self.go(now, in_flight, Phase::Base, home);
+            }
             self.limit = self.home;
             return self.hold(now, in_flight, false);
         }

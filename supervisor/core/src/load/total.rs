@@ -5,16 +5,18 @@
 //! like a plateau, and so many cost nothing while the workers have time to spare. Each host's own limit protects the
 //! host, so this one protects only this machine: it never steps down to find the least number that will do.
 //!
-//! Workers are added while their event loops are busy for more than [`BUSY`] of a core. If more of them do not help
-//! (the supervisor, the network or the servers on the same machine are the bottleneck), the last ones leave again.
+//! Workers are doubled while their event loops are busy for more than [`BUSY`] of a core. Then what all that were added
+//! have brought is measured once. If it is nothing (the supervisor, the network or the servers on the same machine are
+//! the bottleneck), the last ones leave again.
 //!
 //! What the machine cannot hold (descriptors, ports, memory) is a [`Bound`]. Meeting one shrinks the number in flight;
 //! no target fails for it.
 
 use std::time::{Duration, Instant};
 
-/// Targets in flight at the beginning.
-pub const START: u32 = 64;
+/// Targets in flight at the beginning: what several local hosts get, so that the first of them, if it is slow, does not
+/// hold up the others.
+pub const START: u32 = 256;
 
 /// Targets in flight up to which growth need not prove that it helps, while workers are idle most of the time.
 const FEW: u32 = 1024;
@@ -38,9 +40,15 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const HOLD_MIN: u32 = 8;
 const HOLD_MAX: u32 = 256;
 
+/// Time in which new workers start, and after which it shows whether all are busy again.
+const START_LASTS: Duration = Duration::from_millis(100);
+
 /// Time after a change of the number of workers before its effect is measured, and for which it is measured.
 const SETTLE: Duration = Duration::from_millis(300);
 const MEASURE: Duration = Duration::from_millis(500);
+
+/// Time, in seconds, after which a change of the throughput is seen for the most part: several batches.
+const MEMORY_S: f64 = 0.1;
 
 /// How long more workers are not tried again after they did not help.
 const REST: Duration = Duration::from_secs(15);
@@ -136,11 +144,13 @@ pub struct Total {
     limit: u32,
     growth: Growth,
     staff: Staff,
-    /// Since when the round lasts, what ended in it and was lost, and the sum of the numbers in flight.
+    /// Since when the round lasts, when the last target ended in it, how many ended and were lost, and the number in
+    /// flight, summed over time.
     since: Instant,
+    last_end: Instant,
     ended: u32,
     lost: u32,
-    in_flight: u64,
+    in_flight_s: f64,
     /// Throughput of the last round that counted.
     base: f64,
     /// Limit at the knee.
@@ -152,25 +162,42 @@ pub struct Total {
     busy: f64,
     workers: u32,
     workers_most: u32,
+    /// Most targets in flight, and those at the last tick at which others waited.
+    most: u32,
+    at_last: Option<u32>,
     /// The bound that was met last, and until when.
     short: Option<(Bound, Instant)>,
     met: Option<Bound>,
 }
 
+/// What the controller came to, for the summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The most workers there were.
+    pub workers: u32,
+    /// Targets in flight at last, while others still waited. If others never waited for long: the most there were.
+    pub in_flight: u32,
+    /// Where the knee was, and what bounded it.
+    pub why: String,
+}
+
 impl Total {
-    /// Creates the controller of a run that begins with `workers` workers.
+    /// Creates the controller of a run that begins with `workers` workers. What the user asked for is allowed from
+    /// the start.
     #[must_use]
     pub fn new(room: Room, workers: u32, now: Instant) -> Self {
-        let limit = START.min(room.in_flight_max).max(1);
+        let start = if room.bound == Bound::Told { u32::MAX } else { START };
+        let limit = start.min(room.in_flight_max).max(1);
         Self {
             room,
             limit,
             growth: Growth::Slow,
             staff: Staff::Steady,
             since: now,
+            last_end: now,
             ended: 0,
             lost: 0,
-            in_flight: 0,
+            in_flight_s: 0.0,
             base: 0.0,
             home: limit,
             hold: HOLD_MIN,
@@ -180,6 +207,8 @@ impl Total {
             busy: 0.0,
             workers,
             workers_most: workers,
+            most: 0,
+            at_last: None,
             short: None,
             met: None,
         }
@@ -193,6 +222,7 @@ impl Total {
 
     /// Records that a target starts while `in_flight` others are under way.
     pub fn on_start(&mut self, now: Instant, in_flight: u32) {
+        self.most = self.most.max(in_flight + 1);
         if in_flight == 0 {
             self.begin_round(now);
         }
@@ -203,20 +233,24 @@ impl Total {
         self.ended += 1;
         self.ended_ever += 1;
         self.lost += u32::from(lost);
-        self.in_flight += u64::from(in_flight);
+        // Targets that end together are reported one after the other, at one instant.
+        let gap = now.saturating_duration_since(self.last_end);
+        self.in_flight_s += f64::from(in_flight) * gap.as_secs_f64();
+        self.last_end = now;
         if self.ended >= self.limit.max(16) && now >= self.since + ROUND_LASTS_MIN {
             self.finish_round(now);
         }
     }
 
     fn begin_round(&mut self, now: Instant) {
-        (self.since, self.ended, self.lost, self.in_flight) = (now, 0, 0, 0);
+        (self.since, self.last_end) = (now, now);
+        (self.ended, self.lost, self.in_flight_s) = (0, 0, 0.0);
     }
 
     fn finish_round(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.since).as_secs_f64().max(1e-6);
         let throughput = f64::from(self.ended - self.lost) / seconds;
-        let full = self.in_flight as f64 >= FULL * f64::from(self.limit) * f64::from(self.ended);
+        let full = self.in_flight_s >= FULL * f64::from(self.limit) * seconds;
         let lossy = self.lost * 4 > self.ended;
         self.begin_round(now);
         // While workers are being added, they are what makes the throughput grow.
@@ -281,15 +315,26 @@ impl Total {
         self.home = self.home.min(self.limit);
     }
 
-    /// Returns the wanted number of workers. Call this about ten times a second.
+    /// Returns what the machine and the user allow.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    /// Returns the wanted number of workers. Call this at least ten times a second.
     pub fn on_tick(&mut self, now: Instant, tick: Tick) -> u32 {
         let last = self.ticked.replace((now, self.ended_ever));
         if let Some((at, ended)) = last {
             let seconds = now.saturating_duration_since(at).as_secs_f64().max(1e-3);
-            self.throughput = (self.ended_ever - ended) as f64 / seconds;
+            let latest = (self.ended_ever - ended) as f64 / seconds;
+            let weight = if self.throughput > 0.0 { 1.0 - (-seconds / MEMORY_S).exp() } else { 1.0 };
+            self.throughput += weight * (latest - self.throughput);
         }
         (self.busy, self.workers) = (tick.busy, tick.workers);
         self.workers_most = self.workers_most.max(tick.workers);
+        if tick.waiting > 0 {
+            self.at_last = Some(tick.in_flight);
+        }
         let stands_still = now >= self.since + PATIENCE && self.ended < self.limit;
         if stands_still && tick.in_flight >= self.limit && tick.busy < BUSY && self.limit < FEW {
             // All that is in flight may be with slow hosts, while fast ones wait.
@@ -297,23 +342,31 @@ impl Total {
             self.grow(now);
         }
         let max = self.room.workers_max.max(1);
+        // The rest is done before another worker is ready.
+        let nearly_done = (tick.waiting as f64) < self.throughput * SETTLE.as_secs_f64();
+        let wants_more = tick.busy >= BUSY && !nearly_done && tick.workers < max && last.is_some();
         match self.staff {
             Staff::Rests(until) if now < until => tick.workers.min(max),
+            Staff::Added { before, throughput, at, .. } if wants_more && now >= at + START_LASTS => {
+                self.add(now, tick.workers, max, (before, throughput))
+            }
             Staff::Added { before, throughput, at, from } => {
                 self.judge(now, tick.workers, before, throughput, at, from).min(max)
             }
-            Staff::Steady | Staff::Rests(_) => {
-                // The rest is done before another worker is ready.
-                let nearly_done = (tick.waiting as f64) < self.throughput * SETTLE.as_secs_f64();
-                if tick.busy < BUSY || nearly_done || tick.workers >= max || last.is_none() {
-                    return tick.workers.min(max);
-                }
-                let wanted = tick.workers.saturating_mul(2).min(max);
-                self.staff =
-                    Staff::Added { before: tick.workers, throughput: self.throughput, at: now, from: None };
-                wanted
+            Staff::Steady | Staff::Rests(_) if wants_more => {
+                self.add(now, tick.workers, max, (tick.workers, self.throughput))
             }
+            Staff::Steady | Staff::Rests(_) => tick.workers.min(max),
         }
+    }
+
+    /// Doubles the number of workers, and what is in flight, so that the new ones have something to do.
+    fn add(&mut self, now: Instant, workers: u32, max: u32, (before, throughput): (u32, f64)) -> u32 {
+        let wanted = workers.saturating_mul(2).min(max);
+        self.staff = Staff::Added { before, throughput, at: now, from: None };
+        self.limit = self.limit.max((START * wanted).min(self.room.in_flight_max).max(1));
+        self.home = self.home.max(self.limit);
+        wanted
     }
 
     /// Decides whether added workers stay.
@@ -347,6 +400,13 @@ impl Total {
         before
     }
 
+    /// Returns what it came to.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let in_flight = self.at_last.unwrap_or(self.most);
+        Report { workers: self.workers_most, in_flight, why: self.why() }
+    }
+
     /// Explains the choice in one sentence: where the knee was, and what bounded it.
     #[must_use]
     pub fn why(&self) -> String {
@@ -358,7 +418,10 @@ impl Total {
         let limit = self.limit;
         let flight = match (self.met, self.growth) {
             (Some(bound), _) => format!("up to {limit} targets in flight, bounded by {}", bound.name()),
-            (None, Growth::Slow) => format!("up to {limit} targets in flight, which were never all needed"),
+            (None, Growth::Slow) => match self.at_last {
+                Some(at_last) => format!("{at_last} targets in flight at last, as many as their hosts take"),
+                None => format!("up to {limit} targets in flight, which were never all needed"),
+            },
             (None, Growth::Knee(_) | Growth::Probe) => {
                 format!("{} targets in flight, for twice as many added less than 10 %", self.home)
             }

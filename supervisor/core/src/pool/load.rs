@@ -6,11 +6,15 @@ use wire::black_box::Reading;
 use wire::protocol::{Outcome, Verdict};
 use wire::record::ErrorKind;
 
-use super::Pool;
 use super::seat::Seat;
 use super::slot::State;
+use super::{Command, Pool};
 use crate::frontier::Answer;
-use crate::load::total::{Bound, Room, Tick, Total};
+use crate::load::total::{Bound, Report, Room, Tick, Total};
+
+/// How often the number of workers is compared with their load: so often that a job which keeps all cores busy for a
+/// second loses little of it, and seldom enough to cost nothing.
+pub(super) const WEIGH_EVERY: Duration = Duration::from_millis(25);
 
 /// One moment on two clocks: that of this process, and `CLOCK_MONOTONIC` in microseconds, which all processes share.
 #[derive(Debug, Clone, Copy)]
@@ -42,10 +46,22 @@ impl Pool {
         Self { total: Some(total), ..self }
     }
 
-    /// Where the knee was and what bounded it, if the load was not fixed.
+    /// What the load came to, if it was not fixed.
     #[must_use]
-    pub fn why(&self) -> Option<String> {
-        self.total.as_ref().map(Total::why)
+    pub fn load_report(&self) -> Option<Report> {
+        self.total.as_ref().map(Total::report)
+    }
+
+    /// What the machine and the user allow, if the load is not fixed.
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        self.total.as_ref().map(Total::room)
+    }
+
+    /// The limit of the busiest host, and the longest time between two starts at a host.
+    #[must_use]
+    pub fn strictest(&self, now: Instant) -> (Option<u32>, Option<Duration>) {
+        self.frontier.strictest(now)
     }
 
     /// Maximum targets in flight now, if it is not fixed.
@@ -101,8 +117,28 @@ impl Pool {
         }
     }
 
+    /// Makes the number of workers, which the user has just changed, the most that there are.
+    pub(super) fn keep_workers(&mut self) {
+        let workers_max = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        if let Some(room) = self.room() {
+            self.set_room(Room { workers_max, ..room });
+        }
+    }
+
+    /// Samples the workers and adjusts their number, if that is due.
+    pub(super) fn weigh_all(&mut self, now: Instant) {
+        if self.load_due.is_none_or(|at| at > now) {
+            return;
+        }
+        self.load_due = Some(now + WEIGH_EVERY);
+        self.adjust_workers(now);
+        for slot in self.slots.iter().filter(|slot| slot.state == State::Serving) {
+            self.commands.push_back(Command::Sample(slot.seat));
+        }
+    }
+
     /// Adds or removes workers, as the load asks for.
-    pub(super) fn adjust_workers(&mut self, now: Instant) {
+    fn adjust_workers(&mut self, now: Instant) {
         let serving = self.slots.iter().filter(|slot| slot.state == State::Serving);
         let shares: Vec<f64> = serving.filter_map(|slot| slot.cpu_use.share()).collect();
         let waiting = self.backlog();

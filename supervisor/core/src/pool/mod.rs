@@ -115,6 +115,8 @@ pub struct Pool {
     state: PoolState,
     source_ended: bool,
     sample_due: Option<Instant>,
+    /// When the number of workers is next compared with their load.
+    load_due: Option<Instant>,
     /// When the pool was last called, or when waiting was last compensated for; see
     /// [`Event::Suspended`].
     called_at: Instant,
@@ -159,6 +161,7 @@ impl Pool {
             state: PoolState::Running,
             source_ended: false,
             sample_due: None,
+            load_due: None,
             called_at: now,
             listening_since: None,
             commands,
@@ -225,8 +228,8 @@ impl Pool {
             Event::SourceEnded => self.source_ended = true,
             Event::Roll => self.roll(now),
             Event::Room(room) => self.set_room(room),
-            Event::Grow => self.grow(now),
-            Event::Shrink => self.shrink(now),
+            Event::Grow => self.grow_as_told(now),
+            Event::Shrink => self.shrink_as_told(now),
             Event::Drain => self.drain(now),
             Event::Kill => self.kill_all(now),
         }

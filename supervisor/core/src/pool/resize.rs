@@ -13,6 +13,30 @@ use super::{Command, Notice, Pool, PoolState};
 const SLOTS_MAX: usize = 1024;
 
 impl Pool {
+    /// Adds one slot because the user wants it.
+    pub(super) fn grow_as_told(&mut self, now: Instant) {
+        let before = self.slots.len();
+        self.grow(now);
+        self.report_size(before);
+    }
+
+    /// Removes the last slot because the user wants it.
+    pub(super) fn shrink_as_told(&mut self, now: Instant) {
+        let before = self.slots.len();
+        self.shrink(now);
+        self.report_size(before);
+    }
+
+    fn report_size(&mut self, before: usize) {
+        let count = self.slots.len();
+        if count == before {
+            return;
+        }
+        self.keep_workers();
+        let workers = if count == 1 { "worker" } else { "workers" };
+        self.commands.push_back(Command::Notice(Notice::new(format!("{count} {workers} now"))));
+    }
+
     /// Adds one slot, which starts at once.
     pub(super) fn grow(&mut self, now: Instant) {
         if self.state != PoolState::Running {
@@ -27,7 +51,7 @@ impl Pool {
         let slot = self.next_process(now, number, Role::Seated);
         self.commands.push_back(Command::Spawn(slot.seat));
         self.slots.push(slot);
-        self.resized();
+        self.intensity.resize(self.slots.len());
     }
 
     /// Removes the last slot. Its worker finishes what it has begun and is not replaced.
@@ -51,14 +75,7 @@ impl Pool {
             let seat = successor.seat;
             self.retire(now, seat);
         }
-        self.resized();
-    }
-
-    fn resized(&mut self) {
-        let count = self.slots.len();
-        self.intensity.resize(count);
-        let workers = if count == 1 { "worker" } else { "workers" };
-        self.commands.push_back(Command::Notice(Notice::new(format!("{count} {workers} now"))));
+        self.intensity.resize(self.slots.len());
     }
 
     /// Prepares a process for this slot, with a generation that was never used.

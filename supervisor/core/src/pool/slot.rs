@@ -117,7 +117,9 @@ impl CpuUse {
     pub(crate) fn sample(&mut self, cpu_us: u64, at_us: u64) {
         let elapsed_us = at_us.saturating_sub(self.at_us);
         let used_us = cpu_us.saturating_sub(self.cpu_us);
-        let share = (self.at_us > 0 && elapsed_us > 0).then(|| used_us as f64 / elapsed_us as f64);
+        let latest = (self.at_us > 0 && elapsed_us > 0).then(|| used_us as f64 / elapsed_us as f64);
+        // Half old, half new: targets that began together also compute together.
+        let share = latest.map(|latest| self.share.map_or(latest, |share| (share + latest) / 2.0));
         *self = Self { cpu_us, at_us, share };
     }
 

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use wire::black_box::{Phase, Reading};
 
+use super::load::WEIGH_EVERY;
 use super::mutant::Mutant;
 use super::repeats::Repeats;
 use super::seat::Seat;
-use super::slot::{Ended, Role, Slot, State};
+use super::slot::{CpuUse, Ended, Role, Slot, State};
 use super::{Command, Notice, Pool, PoolState};
 
 /// How often the black boxes of busy workers are read. A hang is found at most this long after its
@@ -17,9 +18,6 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// Sampling interval while memory growth is watched: a leak of a few hundred MiB a second must be
 /// noticed in time.
 const SAMPLE_EVERY_WHEN_WEIGHED: Duration = Duration::from_millis(250);
-
-/// Sampling interval while the number of workers follows their load.
-const SAMPLE_EVERY_WHEN_GROWING: Duration = Duration::from_millis(100);
 
 /// How late a call may be before it counts as our own delay, and the most time it takes to read the
 /// messages that arrived meanwhile.
@@ -41,7 +39,7 @@ impl Pool {
     /// The same, without the frontier's timer.
     fn own_due(&self) -> Option<Instant> {
         let deadlines = self.all().filter_map(|slot| self.deadline(slot));
-        deadlines.chain(self.sample_due).chain(self.recycle_due()).min()
+        deadlines.chain(self.sample_due).chain(self.load_due).chain(self.recycle_due()).min()
     }
 
     fn deadline(&self, slot: &Slot) -> Option<Instant> {
@@ -62,27 +60,28 @@ impl Pool {
         if self.sample_due.is_some_and(|at| at <= now) {
             self.sample_due = None;
             self.watch_targets(now);
-            self.adjust_workers(now);
             for slot in self.slots.iter().chain(&self.unseated).filter(|slot| is_watched(slot)) {
                 self.commands.push_back(Command::Sample(slot.seat));
             }
             self.arm_sampling(now);
         }
+        self.weigh_all(now);
         self.settle(now);
     }
 
     /// Ensures that busy workers are sampled.
     pub(super) fn arm_sampling(&mut self, now: Instant) {
         let weighed = self.config.rss_allowance_bytes.is_some();
-        let every = match (&self.total, weighed) {
-            (Some(_), _) => SAMPLE_EVERY_WHEN_GROWING,
-            (None, true) => SAMPLE_EVERY_WHEN_WEIGHED,
-            (None, false) => SAMPLE_EVERY,
-        };
+        let every = if weighed { SAMPLE_EVERY_WHEN_WEIGHED } else { SAMPLE_EVERY };
         if !self.all().any(is_watched) {
-            self.sample_due = None;
-        } else if self.sample_due.is_none() {
-            self.sample_due = Some(now + every);
+            (self.sample_due, self.load_due) = (None, None);
+            return;
+        }
+        self.sample_due.get_or_insert(now + every);
+        if self.total.is_some() && self.load_due.is_none() {
+            self.load_due = Some(now + WEIGH_EVERY);
+            // Nothing was under way until now, so what was seen before says nothing.
+            self.slots.iter_mut().for_each(|slot| slot.cpu_use = CpuUse::default());
         }
     }
 

@@ -26,7 +26,10 @@ class HostRow {
     this.meter = make("div", { className: "meter", "aria-hidden": "true" }, this.bar);
     this.waiting = make("td");
     this.paused = make("td");
-    this.element = make("tr", {}, this.name, make("td", { className: "budget" }, this.meter, this.number), this.waiting, this.paused);
+    this.pace = make("td");
+    this.refused = make("td");
+    const budget = make("td", { className: "budget" }, this.meter, this.number);
+    this.element = make("tr", {}, this.name, budget, this.waiting, this.paused, this.pace, this.refused);
   }
 
   /** @param {any} host */
@@ -38,6 +41,8 @@ class HostRow {
     this.meter.classList.toggle("boundless", max === null);
     setText(this.waiting, host.waiting ? format.count(host.waiting) : format.NOTHING);
     setText(this.paused, host.paused_ms === null ? format.NOTHING : format.seconds(Math.ceil(host.paused_ms / 1e3)));
+    setText(this.pace, host.pace_per_s ? `${host.pace_per_s.toFixed(1)}/s` : format.NOTHING);
+    setText(this.refused, host.refused ? format.count(host.refused) : format.NOTHING);
     setAttribute(this.element, "data-paused", host.paused_ms === null ? null : "");
   }
 }

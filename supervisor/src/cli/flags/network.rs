@@ -55,8 +55,8 @@ pub(in crate::cli) struct NetworkFlags {
     pub(in crate::cli) address_policy: AddressPolicyFlag,
     /// Maximum concurrent requests per host, over all workers
     ///
-    /// auto adapts to each host: from 4 to at most 16. auto:N sets another maximum. A loopback address has no limit
-    /// if --mode or --concurrency is given; otherwise it gets from 64 to 16384.
+    /// auto adapts to each host: from 4 to at most 16. auto:N sets another maximum. A loopback or private address has
+    /// no limit if --mode or --concurrency is given; otherwise it gets from 64 to 16384.
     #[arg(
         long,
         value_name = "auto|auto:N|N|unlimited",

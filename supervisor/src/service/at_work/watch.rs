@@ -106,7 +106,7 @@ impl Observer for Watch {
 
 fn counts(look: &Look<'_>) -> JobCounts {
     let counts = look.gather.counts();
-    let Snapshot { done, failed, bytes, in_flight, total } = look.snapshot;
+    let Snapshot { done, failed, refused, bytes, in_flight, total, load: _ } = look.snapshot;
     let (total, total_exact) = match total {
         Total::Exact(total) => (Some(total), true),
         Total::About(total) => (Some(total), false),
@@ -120,6 +120,7 @@ fn counts(look: &Look<'_>) -> JobCounts {
         failed,
         quarantined: counts.quarantined,
         retries: counts.retries,
+        refused,
         bytes,
         in_flight,
     }
@@ -137,7 +138,15 @@ mod tests {
         let (events, heard) = unbounded();
         let mut watch = Watch::new(JobId(1), events);
         let gather = Gather::new(0);
-        let snapshot = Snapshot { done: 0, failed: 0, bytes: 0, in_flight: 0, total: Total::Unknown };
+        let snapshot = Snapshot {
+            done: 0,
+            failed: 0,
+            refused: 0,
+            load: None,
+            bytes: 0,
+            in_flight: 0,
+            total: Total::Unknown,
+        };
         let look = Look { snapshot, gather: &gather, restarts: 0, hosts: &[], workers: &[] };
         for _ in 0..2 {
             (0..100_000).for_each(|n| watch.message(&format!("line {n}")));

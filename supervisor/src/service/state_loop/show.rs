@@ -74,12 +74,17 @@ impl StateLoop {
                 in_flight_max: look.in_flight_max,
                 waiting: 0,
                 paused_ms: None,
+                pace_per_s: None,
+                refused: 0,
             });
             host.in_flight += look.in_flight;
             host.waiting += look.waiting as u64;
             host.in_flight_max = host.in_flight_max.into_iter().chain(look.in_flight_max).min();
             let paused_ms = look.paused.map(|paused| u64::try_from(paused.as_millis()).unwrap_or(u64::MAX));
             host.paused_ms = host.paused_ms.into_iter().chain(paused_ms).max();
+            let pace_per_s = look.interval.map(|interval| 1.0 / interval.as_secs_f64());
+            host.pace_per_s = host.pace_per_s.into_iter().chain(pace_per_s).min_by(f64::total_cmp);
+            host.refused += u64::from(look.refused);
         }
         let mut views: Vec<_> = hosts.into_values().collect();
         views.sort_by_key(|host| std::cmp::Reverse((host.in_flight, host.waiting)));

@@ -24,7 +24,7 @@ use server::{Capacity, Ending, Fate, Server};
 
 fn config(per_host: PerHost) -> FrontierConfig {
     let politeness = Politeness { per_host, rate_per_s: None, delay: None, obeys_robots: false, retries: 2 };
-    FrontierConfig { adapts_loopback: true, ..FrontierConfig::from(&politeness) }
+    FrontierConfig { adapts_local: true, ..FrontierConfig::from(&politeness) }
 }
 
 fn fixed(in_flight: u32) -> PerHost {
@@ -140,7 +140,7 @@ impl Run {
         for _ in 0..targets {
             let id = self.host_of.len() as u64;
             self.host_of.push(index);
-            self.frontier.push(self.zero, id, Some(HostRef { name: &name, loopback: true }));
+            self.frontier.push(self.zero, id, Some(HostRef { name: &name, local: true }));
         }
         let (in_flight, in_flight_most) = (0, 0);
         let (starts_ns, seen) = (Vec::new(), Vec::new());

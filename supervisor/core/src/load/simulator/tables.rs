@@ -154,7 +154,7 @@ fn show_speed() {
         let began = wire::clock::thread_cpu();
         for id in 0..targets {
             let name = &names[id as usize % hosts];
-            frontier.push(now, id, Some(HostRef { name, loopback: false }));
+            frontier.push(now, id, Some(HostRef { name, local: false }));
         }
         let resident = wire::clock::resident().now_bytes.saturating_sub(before);
         let mut held = std::collections::VecDeque::new();

@@ -206,7 +206,7 @@ fn frontier_config(rng: &mut Rng) -> FrontierConfig {
         per_host: *rng.choice(&[PerHost::Unlimited, PerHost::Auto, PerHost::Limit(limit)]).unwrap(),
         rate_per_s: *rng.choice(&[None, None, Some(2.0), Some(20.0)]).unwrap(),
         delay: None,
-        adapts_loopback: false,
+        adapts_local: false,
         in_flight_max: u32::MAX,
         backoff: BackoffConfig::default(),
         retry_after_max: Duration::from_secs(30),

@@ -18,7 +18,7 @@ use crate::pool::mutant::Mutant;
 use crate::pool::{Command, Death, Event, Pool, Seat};
 
 /// Maximum events in one run. The longest correct run takes a fraction of this.
-const EVENTS_MAX: u32 = 60_000;
+const EVENTS_MAX: u32 = 200_000;
 
 /// Maximum virtual time of one run, not counting the time that the scenario itself wastes.
 const RUN_MAX: Duration = Duration::from_secs(6 * 3600);
@@ -306,7 +306,7 @@ impl World {
     fn submit(&mut self, index: usize) {
         let plan = &self.scenario.targets[index];
         let name = plan.host.map(|host| format!("host{host}.example"));
-        let host = name.as_deref().map(|name| HostRef { name, loopback: false });
+        let host = name.as_deref().map(|name| HostRef { name, local: false });
         self.oracle.submitted(index);
         assert!(self.pool.submit(self.now, index as u64, plan.input.clone(), Vec::new(), host));
         assert!(!self.pool.submit(self.now, index as u64, Vec::new(), Vec::new(), host), "submitted twice");

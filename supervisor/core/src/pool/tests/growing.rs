@@ -16,7 +16,7 @@ impl Rig {
         if let Some(room) = room {
             rig.pool = rig.pool.growing(Total::new(room, 1, rig.now));
         }
-        let host = Some(HostRef { name: "a", loopback: false });
+        let host = Some(HostRef { name: "a", local: false });
         for id in 0..targets {
             assert!(rig.pool.submit(rig.now, id, vec![b'x'], Vec::new(), host));
         }
@@ -77,19 +77,21 @@ fn paced_targets_carry_their_start() {
 
 #[test]
 fn a_growing_pool_begins_with_few_and_doubles() {
-    let room = Room { in_flight_max: 100, bound: Bound::Descriptors, workers_max: 1 };
+    let room = Room { in_flight_max: 400, bound: Bound::Descriptors, workers_max: 1 };
     let limits = PoolConfig { concurrency: 1_000, ..limits() };
-    let mut rig = Rig::of_host(unlimited(), limits, 500, Some(room));
-    assert_eq!(rig.handed_out().len(), 64);
+    let mut rig = Rig::of_host(unlimited(), limits, 2_000, Some(room));
+    assert_eq!(rig.handed_out().len(), 256);
     rig.now += SECOND;
-    for id in 0..64 {
+    for id in 0..256 {
         rig.answers(id, Verdict::Ok, false);
     }
-    assert_eq!(rig.handed_out().len(), 100, "64 for those that ended, and as many more as the bound allows");
-    assert_eq!(rig.pool.in_flight_max(), Some(100));
-    assert!(rig.pool.why().is_some_and(|why| why.contains("bounded by the limit of open files")));
+    assert_eq!(rig.handed_out().len(), 400, "256 for those that ended, and as many more as the bound allows");
+    assert_eq!(rig.pool.in_flight_max(), Some(400));
+    assert!(
+        rig.pool.load_report().is_some_and(|load| load.why.contains("bounded by the limit of open files"))
+    );
     rig.tell(Event::Room(Room { in_flight_max: 10, ..room }));
-    for id in 64..154 {
+    for id in 256..646 {
         rig.answers(id, Verdict::Ok, false);
     }
     assert!(rig.handed_out().is_empty(), "ten are still in flight");

@@ -22,7 +22,7 @@ impl Repeating {
     fn new(targets: u64, retries: u32) -> Self {
         let mut rig = Rig::new(PoolConfig { concurrency: 64, retries, ..limits() });
         rig.pool = rig.pool.watching_repeats();
-        let host = HostRef { name: "a.example", loopback: false };
+        let host = HostRef { name: "a.example", local: false };
         for id in 0..targets {
             let input = format!("http://a.example/{id}").into_bytes();
             assert!(rig.pool.submit(rig.now, id, input, Vec::new(), Some(host)));
