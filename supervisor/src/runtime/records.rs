@@ -40,6 +40,7 @@ impl Runtime<'_> {
             let length = usize::try_from(outcome.line_bytes).unwrap_or(usize::MAX).min(lines.len());
             let (line, rest) = lines.split_at(length);
             lines = rest;
+            self.parts.observer.attempted(outcome);
             match disposition {
                 Disposition::Stale => {}
                 Disposition::Retried => self.parts.gather.record(seat.slot, outcome),
