@@ -1,7 +1,5 @@
 //! What each resource allows, in targets a second. The smallest bound is the bottleneck.
 
-use serde::Serialize;
-
 use super::measure::{Measured, Saturated};
 
 /// How far beyond the targets in flight of the sample a host without a limit is taken to cope.
@@ -21,8 +19,10 @@ pub struct Host {
 /// What this machine has.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Machine {
-    /// Cores, or workers if the user wants fewer.
+    /// Cores that this process may use.
     pub cores: u32,
+    /// Most workers: as many as cores, unless the user says otherwise.
+    pub workers: u32,
     /// Targets in flight that the descriptors of one worker allow.
     pub descriptors: u32,
     /// Memory that is free, in bytes, if known.
@@ -49,8 +49,7 @@ pub struct Question<'a> {
 }
 
 /// A resource that may be the bottleneck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     /// Cores ÷ CPU time of a target.
     Cpu,
@@ -88,7 +87,7 @@ impl Resource {
 }
 
 /// What one resource allows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Bound {
     /// The resource.
     pub resource: Resource,
@@ -119,8 +118,9 @@ impl Question<'_> {
 
     fn cpu(&self) -> Bound {
         let Measured { cpu_s, other_cpu_s, saturated, .. } = *self.measured;
-        let cores = self.machine.cores;
-        let computed = f64::from(cores) / (cpu_s + other_cpu_s).max(1e-9);
+        let cores = self.machine.cores.min(self.machine.workers);
+        let computed = (f64::from(self.machine.cores) / (cpu_s + other_cpu_s).max(1e-9))
+            .min(f64::from(cores) / cpu_s.max(1e-9));
         let beside = if other_cpu_s > 0.0 {
             format!(" + {} in servers on this machine", time(other_cpu_s))
         } else {
@@ -141,7 +141,13 @@ impl Question<'_> {
                 return Bound { resource: Resource::Hosts, targets_per_s: Some(per_s), how };
             }
             Saturated::Nothing | Saturated::Cores(_) | Saturated::Network(_) => {
-                format!("{count} × up to {} in flight ÷ {}", self.widest(), time(self.measured.latency_s))
+                let widest = self.hosts.iter().map(|host| self.in_flight(host)).max().unwrap_or(0);
+                let guess = if widest == self.untested() {
+                    format!(", {UNTESTED} × the sample's,")
+                } else {
+                    String::new()
+                };
+                format!("{count} × up to {widest} in flight{guess} ÷ {}", time(self.measured.latency_s))
             }
         };
         let sum: f64 = self.each_host().map(|(host, s)| f64::from(self.in_flight(host)) / s).sum();
@@ -173,7 +179,7 @@ impl Question<'_> {
 
     fn disk(&self) -> Bound {
         let Measured { latency_s, .. } = *self.measured;
-        let workers = self.machine.cores;
+        let workers = self.machine.workers;
         let how = format!(
             "{} ÷ {} to read and parse a file first",
             plural(workers.into(), "worker"),
@@ -196,7 +202,7 @@ impl Question<'_> {
     }
 
     fn descriptors(&self) -> Bound {
-        let slots = f64::from(self.machine.descriptors) * f64::from(self.machine.cores);
+        let slots = f64::from(self.machine.descriptors) * f64::from(self.machine.workers);
         let how = format!("{slots:.0} connections ÷ {}", time(self.measured.latency_s));
         let per_s = slots / self.measured.latency_s.max(1e-9);
         Bound { resource: Resource::Descriptors, targets_per_s: Some(per_s), how }
@@ -217,7 +223,7 @@ impl Question<'_> {
     }
 
     fn asked(&self) -> Option<Bound> {
-        let slots = f64::from(self.concurrency.filter(|_| self.fetches)?) * f64::from(self.machine.cores);
+        let slots = f64::from(self.concurrency.filter(|_| self.fetches)?) * f64::from(self.machine.workers);
         let how = format!("{slots:.0} in flight, as asked for, ÷ {}", time(self.measured.latency_s));
         let per_s = slots / self.measured.latency_s.max(1e-9);
         Some(Bound { resource: Resource::Concurrency, targets_per_s: Some(per_s), how })
@@ -235,10 +241,9 @@ impl Question<'_> {
 
     /// Most requests that a host gets at once: no more than it has inputs.
     pub(super) fn in_flight(&self, host: &Host) -> u32 {
-        let untested = self.measured.tested.saturating_mul(UNTESTED);
         let inputs =
             if self.inputs.is_some() { u32::try_from(host.inputs).unwrap_or(u32::MAX) } else { u32::MAX };
-        host.limit.unwrap_or(untested).min(inputs).max(1)
+        host.limit.unwrap_or_else(|| self.untested()).min(inputs).max(1)
     }
 
     /// Each host, and the time of its targets: the mean over all hosts for one that is not in the sample.
@@ -252,8 +257,9 @@ impl Question<'_> {
         })
     }
 
-    fn widest(&self) -> u32 {
-        self.hosts.iter().map(|host| self.in_flight(host)).max().unwrap_or(0)
+    /// Most requests that a host without a limit gets at once.
+    const fn untested(&self) -> u32 {
+        self.measured.tested.saturating_mul(UNTESTED)
     }
 }
 

@@ -144,8 +144,8 @@ impl Measured {
         let full = if many.attempts.is_empty() { few } else { many };
         let cpu_s = cpu_s(few, full);
         let saturated = saturated(few, many, cpu_s / cores, beside);
-        // Times in a queue are not those of the targets.
-        let calm = if saturated == Saturated::Nothing { full } else { few };
+        // Times in a queue are not those of the targets; and files come from memory the second time.
+        let calm = if saturated == Saturated::Nothing && hosts > 0 { full } else { few };
         let calm_s: Vec<f64> = calm.settled().iter().map(|one| seconds(one.elapsed_us)).collect();
         let latency_s = mean(&calm_s);
         let variance = mean(&calm_s.iter().map(|s| (s - latency_s).powi(2)).collect::<Vec<_>>());
@@ -174,16 +174,18 @@ impl Measured {
 /// Memory of a connection and its buffers.
 const SLOT_BYTES: f64 = 64.0 * 1024.0;
 
-/// CPU time of one target. The difference of two phases leaves out what processes need to start.
+/// CPU time of one target: what its worker counted for it, without connecting, and its part of what the processes
+/// needed besides. The difference of two phases leaves out what they need to start.
 fn cpu_s(few: &Phase, many: &Phase) -> f64 {
-    let own = mean(&many.settled().iter().map(|one| seconds(one.cpu_us)).collect::<Vec<_>>());
+    let counted = mean(&many.settled().iter().map(|one| seconds(one.cpu_us)).collect::<Vec<_>>());
     let more = many.attempts.len().saturating_sub(few.attempts.len());
     if more < 2 * ENOUGH {
-        return own;
+        return counted;
     }
-    let rest_s = many.cpu.saturating_sub(few.cpu).as_secs_f64() / more as f64;
-    // The clocks of short phases are rough. What workers count for each target is exact, but not all of it.
-    rest_s.max(0.9 * own)
+    let besides = |phase: &Phase| {
+        phase.cpu.as_secs_f64() - phase.attempts.iter().map(|one| seconds(one.cpu_us)).sum::<f64>()
+    };
+    counted + ((besides(many) - besides(few)) / more as f64).max(0.0)
 }
 
 /// CPU time of servers on this machine for one target. Other processes may be busy too, and only a saturated machine

@@ -102,9 +102,8 @@ impl Question<'_> {
     fn shape(&self, resource: Resource, per_s: f64) -> Shape {
         let Measured { latency_s, cpu_s, .. } = *self.measured;
         let most = self.inputs.unwrap_or(u64::MAX);
-        let cores = self.machine.cores.max(1);
-        let is_small = self.inputs.is_some_and(|inputs| inputs as f64 * cpu_s < SMALL_S);
-        let workers = if is_small {
+        let cores = self.machine.workers.max(1);
+        let workers = if self.is_small() {
             1
         } else if !self.fetches || self.waiting_share() < WAITING_SHARE_MIN {
             cores
@@ -128,12 +127,20 @@ impl Question<'_> {
         let fits = self.slots_in_memory().unwrap_or(f64::INFINITY);
         let each =
             self.machine.descriptors.min(self.concurrency.unwrap_or(CONCURRENCY_MAX)).min(CONCURRENCY_MAX);
+        // One worker may not have room for what keeps it far from busy.
+        let workers =
+            whole(needed.min(fits).min(most as f64) / f64::from(each.max(1))).min(cores).max(workers);
         let room = f64::from(each) * f64::from(workers);
         let in_flight = whole(needed.min(fits).min(room).min(most as f64)).max(1);
         // Full rounds: nothing is gained by a last one with few targets.
         let even = self.inputs.map(|inputs| inputs.div_ceil(inputs.div_ceil(in_flight.into()).max(1)));
         let in_flight = even.and_then(|even| u32::try_from(even).ok()).map_or(in_flight, |even| even.max(1));
         Shape { workers, in_flight }
+    }
+
+    /// Whether another worker costs more than it brings.
+    fn is_small(&self) -> bool {
+        self.inputs.is_some_and(|inputs| inputs as f64 * self.measured.cpu_s < SMALL_S)
     }
 
     /// Predicts how long the whole input takes.
@@ -153,7 +160,7 @@ impl Question<'_> {
             Some(match bound.resource {
                 Resource::Hosts if !matches!(self.measured.saturated, Saturated::Servers(_)) => {
                     let each = self.each_host().map(|(host, s)| rounds(host.inputs, self.in_flight(host), s));
-                    each.fold(rounds(inputs, shape.in_flight, latency_s), f64::max)
+                    each.fold(0.0, f64::max)
                 }
                 // The first one starts at once.
                 Resource::Delays => inputs.saturating_sub(self.hosts.len() as u64) as f64 / per_s + last_s,
@@ -166,13 +173,14 @@ impl Question<'_> {
                 | Resource::Bandwidth => inputs as f64 / per_s + last_s,
             })
         });
-        Some(overhead_s + by_bound.fold(0.0, f64::max))
+        let in_flight = if computes { shape.workers } else { shape.in_flight };
+        Some(overhead_s + by_bound.fold(rounds(inputs, in_flight, latency_s), f64::max))
     }
 
     /// Says in a sentence why this mode fits.
     fn why(&self, resource: Resource, per_s: f64, mode: Mode, shape: Shape) -> String {
         let Measured { latency_s, cpu_s, .. } = *self.measured;
-        let is_small = self.inputs.is_some_and(|inputs| inputs as f64 * cpu_s < SMALL_S);
+        let is_small = self.is_small();
         let size = match self.inputs {
             Some(inputs) => plural(inputs, "input"),
             None => "an unknown number of inputs".to_owned(),
@@ -184,8 +192,11 @@ impl Question<'_> {
             false => format!("large ({size})"),
         };
         let waiting = self.waiting_share();
-        let bound =
-            if waiting < WAITING_SHARE_MIN || resource == Resource::Cpu { "CPU-bound" } else { "I/O-bound" };
+        let bound = match (waiting < WAITING_SHARE_MIN, resource) {
+            (true, _) => "CPU-bound",
+            (false, Resource::Cpu) => "CPU-bound once enough is in flight",
+            (false, _) => "I/O-bound",
+        };
         let facts = format!(
             "each waits {} and computes {} ({:.0} % waiting)",
             time((latency_s - cpu_s).max(0.0)),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 
 const MACHINE: Machine =
-    Machine { cores: 2, descriptors: 10_000, memory_bytes: Some(8e9), link_bytes_per_s: None };
+    Machine { cores: 2, workers: 2, descriptors: 10_000, memory_bytes: Some(8e9), link_bytes_per_s: None };
 
 /// A server and its pages, as a sample of 18 and one of 182 targets sees them.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +161,7 @@ fn limits_of_user_and_machine_are_bounds_too() {
     for (resource, machine, concurrency) in [
         (Resource::Concurrency, MACHINE, Some(10)),
         (Resource::Descriptors, Machine { descriptors: 100, ..MACHINE }, None),
+        (Resource::Descriptors, Machine { workers: 1, descriptors: 200, ..MACHINE }, None),
         (Resource::Memory, Machine { memory_bytes: Some(20e6), ..MACHINE }, None),
         (Resource::Bandwidth, Machine { link_bytes_per_s: Some(1e6), ..MACHINE }, None),
     ] {
