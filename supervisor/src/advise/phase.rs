@@ -200,7 +200,7 @@ impl Bench<'_> {
             anyhow::bail!("{why}\nno advice: the sample could not be run");
         }
         let resident_bytes = summary.per_worker.iter().map(|worker| worker.rss_bytes_max).max().unwrap_or(0);
-        Ok((before.phase(in_flight, attempts, resident_bytes), longest))
+        Ok((before.phase(attempts, resident_bytes), longest))
     }
 
     fn plan_of(&self, inputs: Vec<Input>, in_flight: u32, hops_max: u64) -> Plan {
@@ -252,7 +252,7 @@ impl Clocks {
     }
 
     /// Returns what a phase took that ends now.
-    fn phase(&self, in_flight: u32, attempts: Vec<Attempt>, resident_bytes: u64) -> Phase {
+    fn phase(&self, attempts: Vec<Attempt>, resident_bytes: u64) -> Phase {
         let after = Self::now();
         let wall = after.at.duration_since(self.at);
         let cpu = after.cpu.saturating_sub(self.cpu);
@@ -260,7 +260,7 @@ impl Clocks {
             let idle = after.time.saturating_sub(before.time);
             (wall * after.cpus).saturating_sub(idle).saturating_sub(cpu)
         });
-        Phase { in_flight, attempts, wall, cpu, other_cpu, resident_bytes }
+        Phase { attempts, wall, cpu, other_cpu, resident_bytes }
     }
 }
 

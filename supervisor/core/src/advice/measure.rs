@@ -45,8 +45,6 @@ impl Attempt {
 /// One phase of the sample.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Phase {
-    /// Most targets in flight.
-    pub in_flight: u32,
     /// The targets.
     pub attempts: Vec<Attempt>,
     /// From the start of the first process to the end of the last.
@@ -67,15 +65,22 @@ impl Phase {
         if settled.len() >= ENOUGH { settled } else { self.attempts.iter().collect() }
     }
 
-    /// Targets a second between the first end and the last start, while as many as possible were in flight.
+    /// Targets a second over the whole phase. What is saturated is busy from the first start to the last end; within
+    /// that time, ends come in bursts where all share one resource evenly.
     fn throughput(&self) -> f64 {
-        let first = self.attempts.iter().map(Attempt::ended_us).min().unwrap_or(0);
-        let last = self.attempts.iter().map(|one| one.started_us).max().unwrap_or(0);
-        let within = self.attempts.iter().filter(|one| (first + 1..=last).contains(&one.ended_us())).count();
-        if within >= ENOUGH {
-            return within as f64 / seconds(last - first).max(1e-6);
-        }
         self.attempts.len() as f64 / self.spanned_s().max(1e-6)
+    }
+
+    /// Most targets that were in flight at one moment. A start at the moment of an end takes the freed place.
+    fn in_flight(&self) -> u32 {
+        let mut moments: Vec<(u64, i32)> =
+            self.attempts.iter().flat_map(|one| [(one.started_us, 1), (one.ended_us(), -1)]).collect();
+        moments.sort_unstable();
+        let counts = moments.iter().scan(0, |count, (_, change)| {
+            *count += change;
+            Some(*count)
+        });
+        counts.max().and_then(|most| u32::try_from(most).ok()).unwrap_or(0)
     }
 
     /// From the first start to the last end.
@@ -150,7 +155,7 @@ impl Measured {
         let latency_s = mean(&calm_s);
         let variance = mean(&calm_s.iter().map(|s| (s - latency_s).powi(2)).collect::<Vec<_>>());
         let others_s = if beside { other_cpu_s(full, cpu_s, saturated) } else { 0.0 };
-        let slots = f64::from(full.in_flight.saturating_sub(few.in_flight)).max(1.0);
+        let slots = f64::from(full.in_flight().saturating_sub(few.in_flight())).max(1.0);
         let grown = full.resident_bytes.saturating_sub(few.resident_bytes) as f64 / slots;
         let bytes = mean(&all().filter(|one| one.ok).map(|one| one.bytes as f64).collect::<Vec<_>>());
         Some(Self {
@@ -163,7 +168,7 @@ impl Measured {
             other_cpu_s: others_s,
             bytes,
             slot_bytes: grown.max(2.0 * bytes).max(SLOT_BYTES),
-            tested: full.in_flight,
+            tested: full.in_flight(),
             overhead_s: (full.wall.as_secs_f64() - full.spanned_s()).max(0.0),
             saturated,
             hosts_s: hosts_s(&calm.attempts, hosts),

@@ -174,7 +174,13 @@ impl Question<'_> {
             })
         });
         let in_flight = if computes { shape.workers } else { shape.in_flight };
-        Some(overhead_s + by_bound.fold(rounds(inputs, in_flight, latency_s), f64::max))
+        // How long a file waits is a bound of its own.
+        let in_rounds = if self.fetches { rounds(inputs, in_flight, latency_s) } else { 0.0 };
+        let waited = by_bound.fold(in_rounds, f64::max);
+        // All that begin at once must first be begun, one after another.
+        let begins =
+            bounds.iter().find(|bound| bound.resource == Resource::Cpu).and_then(|bound| bound.targets_per_s);
+        Some(overhead_s + waited + begins.map_or(0.0, |per_s| f64::from(in_flight) / per_s))
     }
 
     /// Says in a sentence why this mode fits.
