@@ -65,6 +65,17 @@ impl Phase {
         if settled.len() >= ENOUGH { settled } else { self.attempts.iter().collect() }
     }
 
+    /// Mean time of a settled target, in seconds.
+    fn mean_s(&self) -> f64 {
+        mean(&self.settled().iter().map(|one| seconds(one.elapsed_us)).collect::<Vec<_>>())
+    }
+
+    /// The least time that a target waited: a server hardly computes longer for one.
+    fn least_wait_s(&self) -> f64 {
+        let waits = self.attempts.iter().map(|one| one.elapsed_us.saturating_sub(one.cpu_us));
+        seconds(waits.min().unwrap_or(0))
+    }
+
     /// Targets a second over the whole phase. What is saturated is busy from the first start to the last end; within
     /// that time, ends come in bursts where all share one resource evenly.
     fn throughput(&self) -> f64 {
@@ -115,7 +126,9 @@ pub struct Measured {
     pub first_byte_s: Option<f64>,
     /// Mean time of a target without a queue, in seconds.
     pub latency_s: f64,
-    /// Its coefficient of variation.
+    /// How much longer a file takes when it is read first, in seconds.
+    pub read_s: f64,
+    /// The coefficient of variation of its time.
     pub spread: f64,
     /// CPU time of workers and supervisor, in seconds.
     pub cpu_s: f64,
@@ -151,10 +164,10 @@ impl Measured {
         let saturated = saturated(few, many, cpu_s / cores, beside);
         // Times in a queue are not those of the targets; and files come from memory the second time.
         let calm = if saturated == Saturated::Nothing && hosts > 0 { full } else { few };
+        let latency_s = calm.mean_s();
         let calm_s: Vec<f64> = calm.settled().iter().map(|one| seconds(one.elapsed_us)).collect();
-        let latency_s = mean(&calm_s);
         let variance = mean(&calm_s.iter().map(|s| (s - latency_s).powi(2)).collect::<Vec<_>>());
-        let others_s = if beside { other_cpu_s(full, cpu_s, saturated) } else { 0.0 };
+        let others_s = if beside { other_cpu_s(full, cpu_s, saturated).min(few.least_wait_s()) } else { 0.0 };
         let slots = f64::from(full.in_flight().saturating_sub(few.in_flight())).max(1.0);
         let grown = full.resident_bytes.saturating_sub(few.resident_bytes) as f64 / slots;
         let bytes = mean(&all().filter(|one| one.ok).map(|one| one.bytes as f64).collect::<Vec<_>>());
@@ -163,6 +176,7 @@ impl Measured {
             failed,
             first_byte_s: median(few.attempts.iter().filter_map(|one| one.first_byte_us).collect()),
             latency_s,
+            read_s: (latency_s - full.mean_s()).max(0.0),
             spread: variance.sqrt() / latency_s.max(1e-9),
             cpu_s,
             other_cpu_s: others_s,
