@@ -3,6 +3,7 @@
 //! Data moves one way, source → frontier → pool → (workers) → gather → sink.
 //! `frontier`, `pool` and `gather` decide and are pure; `runtime` acts.
 
+mod advise;
 mod aggregate;
 pub mod api;
 mod archive;
@@ -63,6 +64,7 @@ pub fn run() -> ExitCode {
             .with_context(|| format!("cannot write man pages into {}", dir.display())),
         Invocation::Client(order) => return client::run(*order),
         Invocation::Run(plan) => with_descriptors(|| verbs::run(&plan)),
+        Invocation::Advise(survey) => with_descriptors(|| advise::run(&survey)),
         Invocation::Compare(comparison) => with_descriptors(|| verbs::compare(&comparison)),
         Invocation::Serve(config, format, level) => logs::begin(format, level)
             .map_err(anyhow::Error::from)

@@ -164,6 +164,17 @@ pub struct Comparison {
     pub sample: Option<NonZeroU64>,
 }
 
+/// One job to be advised on, as resolved from the command line.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    /// The job. Its mode is not set, its records are discarded, and nothing is tried again.
+    pub plan: Plan,
+    /// Most inputs, and requests, of the sample.
+    pub sample: NonZeroU64,
+    /// Whether the advice is printed as JSON.
+    pub json: bool,
+}
+
 /// The number of processes, and of targets in flight in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolPlan {

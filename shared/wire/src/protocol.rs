@@ -152,6 +152,8 @@ pub struct Reply {
     pub first_byte_us: u32,
     /// Whether the server refused: a 429, a 503, or a page that counts as blocked.
     pub refused: bool,
+    /// Requests sent for the target so far: more than one after redirects, or after a connection that was dead.
+    pub requests: u16,
     /// The page that came back, if the job notices pages that repeat.
     pub page: Option<PageMark>,
 }

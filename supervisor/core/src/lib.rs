@@ -7,11 +7,13 @@
 //! | [`gather`] | what is counted, and in which order records are written |
 //! | [`load`] | how many requests a host gets at once and how fast, and how much runs over all |
 //! | [`robots`] | when a robots.txt is fetched, and which targets wait for it |
+//! | [`advice`] | what bounds a sampled job, how long it will take, and which mode fits it |
 //!
 //! Every call is given the time and what happened. Nothing here reads a clock, opens a file or knows a process.
 //! So a seed replays a whole run, and a bug report is a seed. This crate builds without an async runtime, a web
 //! server or a database.
 
+pub mod advice;
 pub mod frontier;
 pub mod gather;
 pub mod load;

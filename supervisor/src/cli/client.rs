@@ -117,6 +117,7 @@ pub(super) fn order(
         | Verb::Map(_)
         | Verb::Csv(_)
         | Verb::Compare(_)
+        | Verb::Advise(_)
         | Verb::Serve(_)
         | Verb::Completions { .. }
         | Verb::Man { .. } => {

@@ -48,6 +48,7 @@ Examples:
   supervisor map -i pages.jsonl -o titles.jsonl -- jq -c .fields.title
   supervisor csv sales.csv --group-by city --agg 'revenue=sum(price)' -o city.csv
   supervisor compare fetch -i urls.txt --sample 200 --report compare.html
+  supervisor advise fetch -i urls.txt --select title=title
   supervisor --job job.toml
   supervisor --workers auto
 
@@ -151,6 +152,34 @@ Examples:
 
 The inputs are read once per mode, so they cannot come from a pipe. The table is
 printed on standard error. The records are discarded."
+);
+
+pub(super) const ADVISE: &str = with_sources!(
+    "\
+Examples:
+  supervisor advise fetch -i urls.txt --select title=title --per-host 4
+  supervisor advise fetch -i urls.txt --rate 2/s --sample 50
+  supervisor advise parse site/ --select title=title
+  supervisor advise fetch -i urls.txt --json | jq -r .recommended.flags
+
+Takes a random sample of the first 10,000 inputs: at most 2 of each host, or
+more if the hosts are few. It never sends more requests than --sample says,
+redirects included; nothing is retried and nothing is written. The sample keeps
+the limits per host. It runs with few requests in flight, then with many.
+
+Each bound is what one resource allows, in targets per second:
+  cpu          cores ÷ CPU time of a target
+  hosts        sum over hosts of requests in flight ÷ time of a target
+  delays       sum over hosts of the starts that --rate or --delay allows
+  memory       targets that fit into half of the free memory ÷ time of a target
+  descriptors  connections that the limit of open files allows ÷ the same
+  concurrency  --concurrency × workers ÷ the same
+  bandwidth    speed of the network, if known or reached ÷ bytes of a target
+  disk         for parse: workers ÷ time of a file that is read first
+
+The smallest bound is the bottleneck. The time is that of a run with the flags
+advised, and without failures. Pipes are read up to 10,000 inputs; the time for
+longer ones is unknown."
 );
 
 pub(super) const SUBMIT: &str = "\

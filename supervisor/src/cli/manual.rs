@@ -56,6 +56,9 @@ mod tests {
         assert_eq!(
             pages,
             [
+                "supervisor-advise-fetch.1",
+                "supervisor-advise-parse.1",
+                "supervisor-advise.1",
                 "supervisor-cancel.1",
                 "supervisor-compare-fetch.1",
                 "supervisor-compare-parse.1",

@@ -44,10 +44,14 @@ use crate::client::ClientCommand;
 use crate::config::ServiceConfig;
 use crate::logs::{LogFormat, LogLevel};
 use crate::outcome::Refusal;
-use crate::plan::{Comparison, Plan};
+use crate::plan::{Comparison, Plan, Survey};
 
 /// The commands that run a job. A job file can name each of them.
-const RUNNABLE: [&str; 6] = ["fetch", "parse", "map", "csv", "compare fetch", "compare parse"];
+const RUNNABLE: [&str; 8] =
+    ["fetch", "parse", "map", "csv", "compare fetch", "compare parse", "advise fetch", "advise parse"];
+
+/// The commands that run another command, which is named after them.
+const OVER_OTHERS: [&str; 2] = ["compare", "advise"];
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -56,6 +60,8 @@ pub(crate) enum Invocation {
     Run(Box<Plan>),
     /// The same run in all four modes.
     Compare(Box<Comparison>),
+    /// A sample of the same job.
+    Advise(Box<Survey>),
     /// A service.
     Serve(Box<ServiceConfig>, LogFormat, LogLevel),
     /// A request to a service.
@@ -138,7 +144,7 @@ fn command_path(matches: &ArgMatches) -> Vec<String> {
 fn is_complete(path: &[String]) -> bool {
     match path {
         [] => false,
-        [verb] => verb != "compare",
+        [verb] => !OVER_OTHERS.contains(&verb.as_str()),
         [_, ..] => true,
     }
 }
@@ -188,8 +194,8 @@ fn with_jobs_command(
     argv: &[OsString],
     env: &Environment<'_>,
 ) -> Result<Option<(Vec<OsString>, ArgMatches)>, Refusal> {
-    let compare = argv.iter().position(|word| word == "compare");
-    let at = compare.map_or(1, |compare| compare + 1);
+    let over = argv.iter().position(|word| OVER_OTHERS.iter().any(|over| word == over));
+    let at = over.map_or(1, |over| over + 1);
     let with = |words: &[String]| {
         let mut argv = argv.to_vec();
         let rest = argv.split_off(at.min(argv.len()));
@@ -205,7 +211,11 @@ fn with_jobs_command(
     });
     let Some(job) = job else { return Ok(None) };
     let mut words = job_command(&job, env).map_err(|message| usage(&[], &message))?;
-    if compare.is_some() && words.first().is_some_and(|word| word == "compare") {
+    if over
+        .and_then(|over| argv.get(over))
+        .zip(words.first())
+        .is_some_and(|(over, word)| over == word.as_str())
+    {
         words.remove(0);
     }
     let argv = with(&words);
@@ -261,7 +271,7 @@ fn job_settings(
     let mut file = SettingsFile::parse(job, &text)?;
     let command = file.take_command()?;
     let own = match &command {
-        // A job file for `fetch` also works with `compare`.
+        // A job file for `fetch` also works with `compare` and `advise`.
         Some((words, place)) if !path.ends_with(words) => {
             return Err(format!(
                 "{place}: the job's command is \"{}\", not \"{}\"",

@@ -11,15 +11,15 @@ use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    AddressPolicyFlag, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags, ListFlags, NetworkFlags,
-    OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
+    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags,
+    ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::{Environment, Invocation, csv, disk, program, serve};
 use crate::format::Format;
-use crate::plan::{Comparison, ListReading, Plan, PoolPlan};
+use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
 /// Longest time a worker may read a file without progress. A disk that is silent for longer is broken.
 const CSV_STALL: Duration = Duration::from_secs(60);
@@ -100,6 +100,7 @@ pub(super) fn request(
             };
             comparison(run, compare.sample, compare.report, env)
         }
+        Some(Verb::Advise(advise)) => survey(pool, advise, typed, env),
         Some(Verb::Serve(flags)) => {
             let (format, level) = (flags.log_format, flags.log_level);
             serve::config(&pool, flags, typed, env)
@@ -173,6 +174,33 @@ fn comparison(
     }
     plan.report = report;
     Ok(Invocation::Compare(Box::new(Comparison { plan, sample })))
+}
+
+fn survey(
+    pool: PoolFlags,
+    flags: AdviseFlags,
+    typed: &dyn Fn(&str) -> bool,
+    env: &Environment<'_>,
+) -> Result<Invocation, Problem> {
+    if typed("mode") {
+        return Err(Problem::Usage("advise picks the mode; leave out --mode".to_owned()));
+    }
+    let pool = PoolFlags { mode: ModeFlag::Auto, ..pool };
+    let run = match flags.verb {
+        Some(AdviseVerb::Fetch(job)) => Run::fetch(&pool, job, None)?,
+        Some(AdviseVerb::Parse(job)) => Run::parse(&pool, job, None)?,
+        None => return Err(no_command()),
+    };
+    let (mut plan, _) = plan(run, env)?;
+    if plan.inputs.iter().any(|input| matches!(input, Input::Sitemaps(_))) {
+        return Err(Problem::Usage(
+            "advise does not read sitemaps, because that takes more requests than --sample allows; give a list \
+             of their pages with -i"
+                .to_owned(),
+        ));
+    }
+    plan.politeness.retries = 0;
+    Ok(Invocation::Advise(Box::new(Survey { plan, sample: flags.sample, json: flags.json })))
 }
 
 fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {

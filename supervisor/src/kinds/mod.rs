@@ -88,6 +88,22 @@ pub(crate) fn program(plan: &Plan) -> Option<MapSpec> {
     of(&plan.work).program().or(plan.then.as_ref()).cloned()
 }
 
+/// Returns how many redirects of one target are followed.
+pub(crate) const fn redirects_max(work: &Work) -> u32 {
+    match work {
+        Work::Fetch(spec) | Work::Sitemap(spec) => spec.redirects_max,
+        Work::Parse(_) | Work::Csv(_) | Work::Map(_) => 0,
+    }
+}
+
+/// Limits the redirects that are followed.
+pub(crate) fn limit_redirects(work: &mut Work, max: u32) {
+    match work {
+        Work::Fetch(spec) | Work::Sitemap(spec) => spec.redirects_max = spec.redirects_max.min(max),
+        Work::Parse(_) | Work::Csv(_) | Work::Map(_) => {}
+    }
+}
+
 /// Inputs that can be read only once, as this run reads them.
 #[derive(Default)]
 pub(crate) struct Spooled {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use shared::black_box::Reading;
 use shared::clock;
 use shared::job::Mode;
+use shared::protocol::Outcome;
 use supervisor_core::frontier::HostSnapshot;
 use supervisor_core::gather::Gather;
 use supervisor_core::pool::{Notice, Quarantined, Seat, Standing};
@@ -55,6 +56,9 @@ pub trait Observer: Send {
 
     /// A target was quarantined; its record says the same.
     fn set_aside(&mut self, quarantined: &Quarantined);
+
+    /// An attempt ended.
+    fn attempted(&mut self, _: &Outcome) {}
 
     /// A pool begins in this mode, and can use this many workers.
     fn began(&mut self, mode: Mode, workers_max: u32);

@@ -46,6 +46,7 @@ impl Runtime<'_> {
                 }
                 continue;
             }
+            self.parts.observer.attempted(outcome);
             match disposition {
                 Disposition::Stale => {}
                 Disposition::Retried => self.parts.gather.record(seat.slot, outcome),

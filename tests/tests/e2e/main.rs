@@ -13,6 +13,7 @@
 )]
 
 mod addresses;
+mod advise;
 mod as_sent;
 mod bans;
 mod chaos;

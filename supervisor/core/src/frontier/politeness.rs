@@ -31,3 +31,26 @@ pub enum PerHost {
     /// No limit.
     Unlimited,
 }
+
+impl Politeness {
+    /// Returns the most requests that one host may get at once, where mode and concurrency are fixed; `None` is any number.
+    #[must_use]
+    pub fn in_flight_max(&self, local: bool) -> Option<u32> {
+        match self.per_host {
+            PerHost::Auto if local => None,
+            PerHost::Auto => Some(super::NETWORK.max),
+            PerHost::AutoUpTo(max) | PerHost::Limit(max) => Some(max.get()),
+            PerHost::Unlimited => None,
+        }
+    }
+
+    /// Returns the mean time between two starts at one host; zero if nothing paces them.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        match (self.delay, self.rate_per_s) {
+            (Some((least, most)), _) => (least + most) / 2,
+            (None, Some(rate)) => Duration::from_secs_f64(1.0 / rate),
+            (None, None) => Duration::ZERO,
+        }
+    }
+}

@@ -17,7 +17,8 @@ mod serve;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 pub(super) use self::client::{
@@ -61,6 +62,9 @@ pub(super) enum Verb {
     /// Run the same job in all four modes and compare them
     #[command(after_long_help = help::COMPARE, subcommand_required = false)]
     Compare(CompareFlags),
+    /// Measure a sample, and say what bounds the job, how long it takes and which mode fits
+    #[command(after_long_help = help::ADVISE, subcommand_required = false)]
+    Advise(AdviseFlags),
     /// Submit a job to a service, and upload its files
     #[command(after_long_help = help::SUBMIT, subcommand_required = false, subcommand_value_name = "COMMAND")]
     Submit(SubmitFlags),
@@ -172,5 +176,38 @@ pub(super) enum CompareVerb {
     Fetch(FetchJob),
     /// Compare the modes on parsing saved HTML files
     #[command(after_long_help = help::COMPARE)]
+    Parse(ParseJob),
+}
+
+/// `advise`: its flags are accepted before or after the command that it samples.
+#[derive(Debug, Args)]
+pub(super) struct AdviseFlags {
+    /// Most inputs, and most requests, of the sample
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        default_value = "200",
+        allow_negative_numbers = true,
+        value_parser = values::sample,
+    )]
+    pub(super) sample: NonZeroU64,
+    /// Print the advice as JSON
+    #[arg(long, global = true, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", default_value = "false",
+        hide_default_value = true, hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) verb: Option<AdviseVerb>,
+}
+
+/// The commands that `advise` samples.
+#[derive(Debug, Subcommand)]
+pub(super) enum AdviseVerb {
+    /// Advise on fetching URLs
+    #[command(after_long_help = help::ADVISE)]
+    Fetch(FetchJob),
+    /// Advise on parsing saved HTML files
+    #[command(after_long_help = help::ADVISE)]
     Parse(ParseJob),
 }

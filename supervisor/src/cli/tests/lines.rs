@@ -359,3 +359,41 @@ fn compare_runs_every_mode_and_keeps_nothing() {
         bench.refused(line, 2, &[says]);
     }
 }
+
+#[test]
+fn advise_samples_a_job_that_writes_nothing() {
+    let bench = Bench::new().set("MUSTER_MODE", "both");
+    for line in [
+        "advise --sample 50 --json fetch -i @/urls.txt --rate 2/s --retries 5 --workers 3",
+        "--workers 3 advise fetch -i @/urls.txt --rate 2/s --sample 50 --json",
+    ] {
+        let survey = bench.survey(line);
+        assert_eq!((survey.sample.get(), survey.json), (50, true));
+        assert_eq!((survey.plan.output, survey.plan.pool.mode), (Output::Discard, None));
+        assert_eq!((survey.plan.pool.workers.unwrap().get(), survey.plan.politeness.retries), (3, 0));
+        assert_eq!(survey.plan.politeness.rate_per_s, Some(2.0));
+    }
+    let survey = bench.survey("advise parse @");
+    assert_eq!((survey.sample.get(), survey.json), (200, false));
+    assert_eq!(bench.survey("advise fetch -i -").plan.inputs, [Input::StdinLines]);
+    bench.write("job.toml", "command = \"fetch\"\nurls = [\"http://a/\"]\n");
+    bench.write("advise.toml", "command = \"advise fetch\"\nurls = [\"http://a/\"]\nsample = 2\n");
+    for (line, sample) in [
+        ("advise --job @/job.toml", 200),
+        ("advise fetch --job @/job.toml", 200),
+        ("--job @/advise.toml", 2),
+        ("advise --job @/advise.toml", 2),
+    ] {
+        assert_eq!(bench.survey(line).sample.get(), sample, "{line}");
+    }
+    bench.refused("advise", 2, &["Usage: supervisor advise", "Commands:"]);
+    for (line, says) in [
+        ("advise fetch http://a/ --mode both", "leave out --mode"),
+        ("advise fetch http://a/ --sample 0", "at least 1"),
+        ("advise fetch http://a/ -o x", "unexpected argument"),
+        ("advise csv a.csv", "unrecognized subcommand"),
+        ("advise fetch --sitemap http://a/s.xml", "give a list of their pages"),
+    ] {
+        bench.refused(line, 2, &[says]);
+    }
+}

@@ -79,6 +79,13 @@ impl Bench {
         }
     }
 
+    fn survey(&self, line: &str) -> Survey {
+        match self.read(line) {
+            Ok(Invocation::Advise(survey)) => *survey,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
     /// Checks that a line is refused with this exit code, and that the message contains all of these texts.
     fn refused(&self, line: &str, code: u8, says: &[&str]) {
         let refusal = self.read(line).err().unwrap_or_else(|| panic!("{line}: not refused"));

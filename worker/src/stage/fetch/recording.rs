@@ -81,12 +81,14 @@ pub(crate) struct Recording {
     hops: Option<Vec<Hop>>,
     /// What the answer to the last request says about the load of its server.
     reply: Option<Reply>,
+    /// Requests so far.
+    requests: u16,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None }
+        Self { hops: on.then(Vec::new), reply: None, requests: 0 }
     }
 
     /// Returns the recorded hops.
@@ -102,7 +104,8 @@ impl Recording {
     /// Records when the answer to the last request began: `first_byte` after it was sent over an open connection.
     pub(in crate::stage) fn answered(&mut self, status: u16, first_byte: Duration) {
         let first_byte_us = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
-        self.reply = Some(Reply { first_byte_us, refused: is_refusal(status), page: None });
+        self.reply =
+            Some(Reply { first_byte_us, refused: is_refusal(status), requests: self.requests, page: None });
     }
 
     /// Records that the answer counts as blocked.
@@ -122,6 +125,7 @@ impl Recording {
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
         self.reply = None;
+        self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.
         hops.pop_if(|hop| hop.response.is_none());

@@ -1,0 +1,264 @@
+//! What a sample says about one target: how long it takes, what it costs, and whether the servers had enough.
+//!
+//! The sample runs in two phases, with few and with many targets in flight. Both pay the same for starting processes,
+//! so the difference between their costs is that of targets alone. If many in flight only make each target slower,
+//! something is saturated: the throughput then is a bound, and not an estimate.
+
+use std::time::Duration;
+
+/// Growth of the time per target, from few to many in flight, that shows a queue.
+const QUEUE: f64 = 1.5;
+
+/// Targets without which a mean is taken over all, even those that had to connect first.
+const ENOUGH: usize = 8;
+
+/// Share of all cores that workers and supervisor must use for a saturated machine to be the reason of a queue: if the
+/// servers are elsewhere, and if they run on the same machine.
+const BUSY: f64 = 0.6;
+const BUSY_BESIDE_SERVERS: f64 = 0.25;
+
+/// One target of the sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attempt {
+    /// The number of its host.
+    pub host: usize,
+    /// When it began, in microseconds.
+    pub started_us: u64,
+    /// Duration in microseconds.
+    pub elapsed_us: u64,
+    /// Time from the request to the first byte, in microseconds; `None` if there was no answer.
+    pub first_byte_us: Option<u64>,
+    /// Part of the duration that its worker computed, in microseconds.
+    pub cpu_us: u64,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// Whether it gave a record without an error.
+    pub ok: bool,
+}
+
+impl Attempt {
+    fn ended_us(&self) -> u64 {
+        self.started_us.saturating_add(self.elapsed_us)
+    }
+}
+
+/// One phase of the sample.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Phase {
+    /// The targets.
+    pub attempts: Vec<Attempt>,
+    /// From the start of the first process to the end of the last.
+    pub wall: Duration,
+    /// CPU time of the supervisor and its workers.
+    pub cpu: Duration,
+    /// CPU time of all other processes of the machine, if it is known.
+    pub other_cpu: Option<Duration>,
+    /// Largest resident set of a worker, in bytes.
+    pub resident_bytes: u64,
+}
+
+impl Phase {
+    /// The targets that began after others had ended: most of them found an open connection and a warm worker.
+    fn settled(&self) -> Vec<&Attempt> {
+        let first_end = self.attempts.iter().map(Attempt::ended_us).min().unwrap_or(0);
+        let settled: Vec<_> = self.attempts.iter().filter(|one| one.started_us >= first_end).collect();
+        if settled.len() >= ENOUGH { settled } else { self.attempts.iter().collect() }
+    }
+
+    /// Mean time of a settled target, in seconds.
+    fn mean_s(&self) -> f64 {
+        mean(&self.settled().iter().map(|one| seconds(one.elapsed_us)).collect::<Vec<_>>())
+    }
+
+    /// The least time that a target waited: a server hardly computes longer for one.
+    fn least_wait_s(&self) -> f64 {
+        let waits = self.attempts.iter().map(|one| one.elapsed_us.saturating_sub(one.cpu_us));
+        seconds(waits.min().unwrap_or(0))
+    }
+
+    /// Targets a second over the whole phase. What is saturated is busy from the first start to the last end; within
+    /// that time, ends come in bursts where all share one resource evenly.
+    fn throughput(&self) -> f64 {
+        self.attempts.len() as f64 / self.spanned_s().max(1e-6)
+    }
+
+    /// Most targets that were in flight at one moment. A start at the moment of an end takes the freed place.
+    fn in_flight(&self) -> u32 {
+        let mut moments: Vec<(u64, i32)> =
+            self.attempts.iter().flat_map(|one| [(one.started_us, 1), (one.ended_us(), -1)]).collect();
+        moments.sort_unstable();
+        let counts = moments.iter().scan(0, |count, (_, change)| {
+            *count += change;
+            Some(*count)
+        });
+        counts.max().and_then(|most| u32::try_from(most).ok()).unwrap_or(0)
+    }
+
+    /// From the first start to the last end.
+    fn spanned_s(&self) -> f64 {
+        let first = self.attempts.iter().map(|one| one.started_us).min().unwrap_or(0);
+        let last = self.attempts.iter().map(Attempt::ended_us).max().unwrap_or(0);
+        seconds(last.saturating_sub(first))
+    }
+}
+
+/// What is saturated when many targets are in flight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Saturated {
+    /// Nothing that was seen.
+    Nothing,
+    /// The cores of this machine, at this throughput.
+    Cores(f64),
+    /// The servers, at this throughput.
+    Servers(f64),
+    /// The network, at this throughput: answers begin as soon as before, and take longer.
+    Network(f64),
+}
+
+/// What one target takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// Targets of the sample, and how many of them failed.
+    pub targets: usize,
+    /// Those that gave an error.
+    pub failed: usize,
+    /// Median time to the first byte of an answer, in seconds.
+    pub first_byte_s: Option<f64>,
+    /// Mean time of a target without a queue, in seconds.
+    pub latency_s: f64,
+    /// How much longer a file takes when it is read first, in seconds.
+    pub read_s: f64,
+    /// The coefficient of variation of its time.
+    pub spread: f64,
+    /// CPU time of workers and supervisor, in seconds.
+    pub cpu_s: f64,
+    /// CPU time of the servers, if they run on this machine.
+    pub other_cpu_s: f64,
+    /// Bytes of a body.
+    pub bytes: f64,
+    /// Memory of one target in flight, in bytes.
+    pub slot_bytes: f64,
+    /// Most targets in flight in the sample.
+    pub tested: u32,
+    /// Time that starting and ending a run takes, in seconds.
+    pub overhead_s: f64,
+    /// What was saturated.
+    pub saturated: Saturated,
+    /// Mean time of each host's targets, in seconds.
+    pub hosts_s: Vec<Option<f64>>,
+}
+
+impl Measured {
+    /// Measures targets of so many `hosts` from the two phases of a sample; `None` if no target succeeded. `beside` says
+    /// that the servers run on this machine, which has so many `cores`.
+    #[must_use]
+    pub fn of(few: &Phase, many: &Phase, hosts: usize, cores: f64, beside: bool) -> Option<Self> {
+        let all = || few.attempts.iter().chain(&many.attempts);
+        let targets = all().count();
+        let failed = all().filter(|one| !one.ok).count();
+        if failed == targets {
+            return None;
+        }
+        let full = if many.attempts.is_empty() { few } else { many };
+        let cpu_s = cpu_s(few, full);
+        let saturated = saturated(few, many, cpu_s / cores, beside);
+        // Times in a queue are not those of the targets; and files come from memory the second time.
+        let calm = if saturated == Saturated::Nothing && hosts > 0 { full } else { few };
+        let latency_s = calm.mean_s();
+        let calm_s: Vec<f64> = calm.settled().iter().map(|one| seconds(one.elapsed_us)).collect();
+        let variance = mean(&calm_s.iter().map(|s| (s - latency_s).powi(2)).collect::<Vec<_>>());
+        let others_s = if beside { other_cpu_s(full, cpu_s, saturated).min(few.least_wait_s()) } else { 0.0 };
+        let slots = f64::from(full.in_flight().saturating_sub(few.in_flight())).max(1.0);
+        let grown = full.resident_bytes.saturating_sub(few.resident_bytes) as f64 / slots;
+        let bytes = mean(&all().filter(|one| one.ok).map(|one| one.bytes as f64).collect::<Vec<_>>());
+        Some(Self {
+            targets,
+            failed,
+            first_byte_s: median(few.attempts.iter().filter_map(|one| one.first_byte_us).collect()),
+            latency_s,
+            read_s: (latency_s - full.mean_s()).max(0.0),
+            spread: variance.sqrt() / latency_s.max(1e-9),
+            cpu_s,
+            other_cpu_s: others_s,
+            bytes,
+            slot_bytes: grown.max(2.0 * bytes).max(SLOT_BYTES),
+            tested: full.in_flight(),
+            overhead_s: (full.wall.as_secs_f64() - full.spanned_s()).max(0.0),
+            saturated,
+            hosts_s: hosts_s(&calm.attempts, hosts),
+        })
+    }
+}
+
+/// Memory of a connection and its buffers.
+const SLOT_BYTES: f64 = 64.0 * 1024.0;
+
+/// CPU time of one target: what its worker counted for it, without connecting, and its part of what the processes
+/// needed besides. The difference of two phases leaves out what they need to start.
+fn cpu_s(few: &Phase, many: &Phase) -> f64 {
+    let counted = mean(&many.settled().iter().map(|one| seconds(one.cpu_us)).collect::<Vec<_>>());
+    let more = many.attempts.len().saturating_sub(few.attempts.len());
+    if more < 2 * ENOUGH {
+        return counted;
+    }
+    let besides = |phase: &Phase| {
+        phase.cpu.as_secs_f64() - phase.attempts.iter().map(|one| seconds(one.cpu_us)).sum::<f64>()
+    };
+    counted + ((besides(many) - besides(few)) / more as f64).max(0.0)
+}
+
+/// CPU time of servers on this machine for one target. Other processes may be busy too, and only a saturated machine
+/// tells how much of it matters.
+fn other_cpu_s(full: &Phase, cpu_s: f64, saturated: Saturated) -> f64 {
+    let known = full.other_cpu.map_or(0.0, |cpu| cpu.as_secs_f64() / full.attempts.len().max(1) as f64);
+    match saturated {
+        Saturated::Cores(_) => known,
+        Saturated::Nothing | Saturated::Servers(_) | Saturated::Network(_) => known.min(cpu_s),
+    }
+}
+
+fn saturated(few: &Phase, many: &Phase, cpu_s_of_cores: f64, beside: bool) -> Saturated {
+    if many.attempts.len() < ENOUGH || few.attempts.is_empty() {
+        return Saturated::Nothing;
+    }
+    let part = |phase: &Phase, of: fn(&Attempt) -> u64| {
+        mean(&phase.settled().iter().map(|one| seconds(of(one))).collect::<Vec<_>>()).max(1e-6)
+    };
+    let growth = |of| part(many, of) / part(few, of);
+    if growth(|one| one.elapsed_us) < QUEUE {
+        return Saturated::Nothing;
+    }
+    let throughput = many.throughput();
+    let busy = throughput * cpu_s_of_cores;
+    if busy >= if beside { BUSY_BESIDE_SERVERS } else { BUSY } {
+        return Saturated::Cores(throughput);
+    }
+    let before = |one: &Attempt| one.first_byte_us.unwrap_or(one.elapsed_us);
+    let after = |one: &Attempt| one.elapsed_us.saturating_sub(one.first_byte_us.unwrap_or(one.elapsed_us));
+    let (added_before, added_after) =
+        (part(many, before) - part(few, before), part(many, after) - part(few, after));
+    if added_after > added_before { Saturated::Network(throughput) } else { Saturated::Servers(throughput) }
+}
+
+fn hosts_s(attempts: &[Attempt], hosts: usize) -> Vec<Option<f64>> {
+    let mut sums = vec![(0_u64, 0_u64); hosts];
+    for one in attempts {
+        if let Some((us, times)) = sums.get_mut(one.host) {
+            (*us, *times) = (*us + one.elapsed_us, *times + 1);
+        }
+    }
+    sums.into_iter().map(|(us, times)| (times > 0).then(|| seconds(us) / times as f64)).collect()
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+fn mean(values: &[f64]) -> f64 {
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
+}
+
+fn median(mut values: Vec<u64>) -> Option<f64> {
+    values.sort_unstable();
+    values.get(values.len() / 2).map(|us| seconds(*us))
+}

@@ -1,0 +1,242 @@
+//! Which mode fits a job, how long it will take, and what bounds it: from a sample of its inputs.
+//!
+//! | module | does |
+//! |---|---|
+//! | `sample` | takes a sample, spread over the hosts |
+//! | `measure` | turns its two phases into what one target takes |
+//! | `bounds` | computes what each resource allows, in targets a second |
+//!
+//! Here the smallest bound becomes a recommendation: as many targets in flight as the bottleneck needs to stay busy
+//! (Little, "A Proof for the Queuing Formula L = λW", 1961), and as many workers as they keep busy.
+
+mod bounds;
+mod measure;
+mod sample;
+
+use wire::mode::Mode;
+
+pub use bounds::{Bound, Host, Machine, Question, Resource};
+pub use measure::{Attempt, Measured, Phase, Saturated};
+pub use sample::{INPUTS_MAX, Sampler};
+
+use bounds::{plural, time};
+
+/// Share of waiting below which interleaving does not pay.
+const WAITING_SHARE_MIN: f64 = 0.2;
+
+/// Share of a core that one event loop should use at most.
+const BUSY_MAX: f64 = 0.7;
+
+/// CPU time of a whole job below which another worker costs more than it brings, in seconds.
+const SMALL_S: f64 = 0.05;
+
+/// Targets in flight, in units of what the bottleneck needs on average.
+const HEADROOM: f64 = 1.25;
+
+/// Targets in flight for a worker that computes all the time. Fewer would let it wait for single slow answers.
+const CONCURRENCY_OF_BUSY: f64 = 32.0;
+
+/// Coefficient of variation below which targets that begin together end together.
+const EVEN: f64 = 0.1;
+
+/// Most targets in flight in one worker.
+const CONCURRENCY_MAX: u32 = 16_384;
+
+/// What is advised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advice {
+    /// All bounds, the smallest first.
+    pub bounds: Vec<Bound>,
+    /// The mode.
+    pub mode: Mode,
+    /// The number of workers.
+    pub workers: u32,
+    /// Targets in flight in each of them.
+    pub concurrency: u32,
+    /// How long the job takes then, in seconds; `None` if the number of inputs is unknown.
+    pub predicted_s: Option<f64>,
+    /// Why, in a sentence.
+    pub why: String,
+}
+
+impl Advice {
+    /// What bounds the job.
+    #[must_use]
+    pub fn bottleneck(&self) -> Option<&Bound> {
+        self.bounds.first()
+    }
+}
+
+/// The number of workers, and of targets in flight in all of them.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    workers: u32,
+    in_flight: u32,
+}
+
+/// Answers the question.
+#[must_use]
+pub fn advise(question: &Question<'_>) -> Advice {
+    let bounds = question.bounds();
+    let (resource, per_s) = bounds
+        .first()
+        .map_or((Resource::Cpu, 1.0), |bound| (bound.resource, bound.targets_per_s.unwrap_or(f64::INFINITY)));
+    let shape = question.shape(resource, per_s);
+    let computes = question.waiting_share() < WAITING_SHARE_MIN || !question.fetches;
+    let mode = match (computes, shape.workers > 1) {
+        (true, true) => Mode::Parallel,
+        (true, false) => Mode::Sequential,
+        (false, true) => Mode::Both,
+        (false, false) if shape.in_flight > 1 => Mode::Concurrent,
+        (false, false) => Mode::Sequential,
+    };
+    let concurrency =
+        if computes { 1 } else { shape.in_flight.div_ceil(shape.workers).clamp(1, CONCURRENCY_MAX) };
+    let why = question.why(resource, per_s, mode, shape);
+    let predicted_s = question.predicted_s(&bounds, shape, computes);
+    Advice { bounds, mode, workers: shape.workers, concurrency, predicted_s, why }
+}
+
+impl Question<'_> {
+    /// Returns what keeps the bottleneck busy, and not more.
+    fn shape(&self, resource: Resource, per_s: f64) -> Shape {
+        let Measured { latency_s, cpu_s, .. } = *self.measured;
+        let most = self.inputs.unwrap_or(u64::MAX);
+        let cores = self.machine.workers.max(1);
+        let workers = if self.is_small() {
+            1
+        } else if !self.fetches || self.waiting_share() < WAITING_SHARE_MIN {
+            cores
+        } else {
+            whole(per_s * cpu_s / BUSY_MAX).clamp(1, cores)
+        };
+        let workers = u32::try_from(most).unwrap_or(u32::MAX).clamp(1, workers);
+        let needed = match resource {
+            Resource::Hosts if !matches!(self.measured.saturated, Saturated::Servers(_)) => {
+                self.hosts.iter().map(|host| u64::from(self.in_flight(host))).sum::<u64>() as f64
+            }
+            Resource::Cpu => (per_s * latency_s * HEADROOM).max(CONCURRENCY_OF_BUSY * f64::from(workers)),
+            Resource::Hosts
+            | Resource::Delays
+            | Resource::Disk
+            | Resource::Memory
+            | Resource::Descriptors
+            | Resource::Concurrency
+            | Resource::Bandwidth => (per_s * latency_s * HEADROOM).max(2.0),
+        };
+        let fits = self.slots_in_memory().unwrap_or(f64::INFINITY);
+        let each =
+            self.machine.descriptors.min(self.concurrency.unwrap_or(CONCURRENCY_MAX)).min(CONCURRENCY_MAX);
+        // One worker may not have room for what keeps it far from busy.
+        let workers =
+            whole(needed.min(fits).min(most as f64) / f64::from(each.max(1))).min(cores).max(workers);
+        let room = f64::from(each) * f64::from(workers);
+        let in_flight = whole(needed.min(fits).min(room).min(most as f64)).max(1);
+        // Full rounds: nothing is gained by a last one with few targets.
+        let even = self.inputs.map(|inputs| inputs.div_ceil(inputs.div_ceil(in_flight.into()).max(1)));
+        let in_flight = even.and_then(|even| u32::try_from(even).ok()).map_or(in_flight, |even| even.max(1));
+        Shape { workers, in_flight }
+    }
+
+    /// Whether another worker costs more than it brings.
+    fn is_small(&self) -> bool {
+        self.inputs.is_some_and(|inputs| inputs as f64 * self.measured.cpu_s < SMALL_S)
+    }
+
+    /// Predicts how long the whole input takes.
+    fn predicted_s(&self, bounds: &[Bound], shape: Shape, computes: bool) -> Option<f64> {
+        let inputs = self.inputs?;
+        let Measured { latency_s, overhead_s, .. } = *self.measured;
+        let last_s = if computes { 0.0 } else { latency_s };
+        let rounds = |inputs: u64, in_flight: u32, s: f64| {
+            if self.measured.spread < EVEN {
+                inputs.div_ceil(in_flight.max(1).into()) as f64 * s
+            } else {
+                inputs as f64 * s / f64::from(in_flight.max(1)) + s
+            }
+        };
+        let by_bound = bounds.iter().filter_map(|bound| {
+            let per_s = bound.targets_per_s?;
+            Some(match bound.resource {
+                Resource::Hosts if !matches!(self.measured.saturated, Saturated::Servers(_)) => {
+                    let each = self.each_host().map(|(host, s)| rounds(host.inputs, self.in_flight(host), s));
+                    each.fold(0.0, f64::max)
+                }
+                // The first one starts at once.
+                Resource::Delays => inputs.saturating_sub(self.hosts.len() as u64) as f64 / per_s + last_s,
+                Resource::Cpu
+                | Resource::Hosts
+                | Resource::Disk
+                | Resource::Memory
+                | Resource::Descriptors
+                | Resource::Concurrency
+                | Resource::Bandwidth => inputs as f64 / per_s + last_s,
+            })
+        });
+        let in_flight = if computes { shape.workers } else { shape.in_flight };
+        // How long a file waits is a bound of its own.
+        let in_rounds = if self.fetches { rounds(inputs, in_flight, latency_s) } else { 0.0 };
+        let waited = by_bound.fold(in_rounds, f64::max);
+        // All that begin at once must first be begun, one after another.
+        let begins =
+            bounds.iter().find(|bound| bound.resource == Resource::Cpu).and_then(|bound| bound.targets_per_s);
+        Some(overhead_s + waited + begins.map_or(0.0, |per_s| f64::from(in_flight) / per_s))
+    }
+
+    /// Says in a sentence why this mode fits.
+    fn why(&self, resource: Resource, per_s: f64, mode: Mode, shape: Shape) -> String {
+        let Measured { latency_s, cpu_s, .. } = *self.measured;
+        let is_small = self.is_small();
+        let size = match self.inputs {
+            Some(inputs) => plural(inputs, "input"),
+            None => "an unknown number of inputs".to_owned(),
+        };
+        let size = match is_small {
+            true => {
+                format!("small ({size}, {} of CPU in all)", time(cpu_s * self.inputs.unwrap_or(0) as f64))
+            }
+            false => format!("large ({size})"),
+        };
+        let waiting = self.waiting_share();
+        let bound = match (waiting < WAITING_SHARE_MIN, resource) {
+            (true, _) => "CPU-bound",
+            (false, Resource::Cpu) => "CPU-bound once enough is in flight",
+            (false, _) => "I/O-bound",
+        };
+        let facts = format!(
+            "each waits {} and computes {} ({:.0} % waiting)",
+            time((latency_s - cpu_s).max(0.0)),
+            time(cpu_s),
+            waiting * 100.0
+        );
+        let share = (per_s * cpu_s * 100.0 / f64::from(shape.workers)).min(100.0);
+        let choice = match mode {
+            Mode::Sequential => "one worker does one after another".to_owned(),
+            Mode::Parallel => format!("{} processes compute side by side", shape.workers),
+            Mode::Concurrent => {
+                format!("one process keeps {} in flight at {share:.0} % of a core", shape.in_flight)
+            }
+            Mode::Both => {
+                format!(
+                    "{} processes share {} in flight, at {share:.0} % of a core each",
+                    shape.workers, shape.in_flight
+                )
+            }
+        };
+        format!("{bound} and {size}: {facts}, so {choice}")
+    }
+}
+
+/// The least whole number that is not below `value`.
+fn whole(value: f64) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "what is too large becomes the largest number"
+    )]
+    let whole = value.ceil() as u32;
+    whole
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+use std::time::Duration;
+
+use super::*;
+
+const MACHINE: Machine =
+    Machine { cores: 2, workers: 2, descriptors: 10_000, memory_bytes: Some(8e9), link_bytes_per_s: None };
+
+/// A server and its pages, as a sample of 18 and one of 182 targets sees them.
+#[derive(Debug, Clone, Copy)]
+struct Pages {
+    latency_ms: f64,
+    body_ms: f64,
+    cpu_ms: f64,
+    /// Most targets in flight that do not queue; of which part.
+    capacity: f64,
+    queue_in_body: bool,
+}
+
+const PAGES: Pages =
+    Pages { latency_ms: 200.0, body_ms: 0.0, cpu_ms: 0.4, capacity: 1e9, queue_in_body: false };
+
+fn phase(pages: Pages, targets: u32, in_flight: u32) -> Phase {
+    let slow = (f64::from(in_flight) / pages.capacity).max(1.0);
+    let (first, body) = (pages.latency_ms, pages.body_ms);
+    let (first, body) = if pages.queue_in_body {
+        (first, body + (first + body) * (slow - 1.0))
+    } else {
+        (first * slow, body)
+    };
+    let us = |ms: f64| (ms * 1e3) as u64;
+    let attempts: Vec<_> = (0..targets)
+        .map(|n| Attempt {
+            host: 0,
+            started_us: 50_000 + u64::from(n / in_flight) * us(first + body),
+            elapsed_us: us(first + body),
+            first_byte_us: Some(us(first)),
+            cpu_us: us(pages.cpu_ms),
+            bytes: 20_000,
+            ok: true,
+        })
+        .collect();
+    let spanned = f64::from(targets.div_ceil(in_flight)) * (first + body);
+    Phase {
+        attempts,
+        wall: Duration::from_secs_f64((60.0 + spanned) / 1e3),
+        cpu: Duration::from_secs_f64((30.0 + f64::from(targets) * pages.cpu_ms) / 1e3),
+        other_cpu: None,
+        resident_bytes: 10_000_000,
+    }
+}
+
+fn measured(pages: Pages) -> Measured {
+    Measured::of(&phase(pages, 18, 8), &phase(pages, 182, 91), 1, 2.0, true).unwrap()
+}
+
+fn host(inputs: u64, limit: Option<u32>, interval_s: f64) -> Host {
+    Host { inputs, limit, interval_s }
+}
+
+/// Advises on pages of these hosts.
+fn ask(pages: Pages, hosts: &[Host]) -> Advice {
+    let inputs = Some(hosts.iter().map(|host| host.inputs).sum());
+    let measured = measured(pages);
+    advise(&Question {
+        fetches: true,
+        hosts,
+        inputs,
+        machine: MACHINE,
+        concurrency: None,
+        measured: &measured,
+    })
+}
+
+#[test]
+fn each_kind_of_job_has_its_bottleneck_mode_and_time() {
+    let slow = Pages { latency_ms: 1_000.0, ..PAGES };
+    let fast = Pages { latency_ms: 2.0, ..PAGES };
+    let full = Pages { latency_ms: 100.0, capacity: 8.0, ..PAGES };
+    let narrow = Pages { latency_ms: 5.0, body_ms: 45.0, capacity: 10.0, queue_in_body: true, ..PAGES };
+    let cases = [
+        ("one slow host", slow, vec![host(2_000, None, 0.0)], Resource::Hosts, Mode::Concurrent, 2.26),
+        ("a rate", PAGES, vec![host(400, None, 0.05)], Resource::Delays, Mode::Concurrent, 20.2),
+        ("two a host", PAGES, vec![host(40, Some(2), 0.0); 50], Resource::Hosts, Mode::Concurrent, 4.06),
+        ("fast pages", fast, vec![host(20_000, None, 0.0)], Resource::Cpu, Mode::Both, 4.06),
+        ("eight threads", full, vec![host(2_000, None, 0.0)], Resource::Hosts, Mode::Concurrent, 25.2),
+        ("a narrow link", narrow, vec![host(2_000, None, 0.0)], Resource::Bandwidth, Mode::Concurrent, 10.1),
+        ("three pages", PAGES, vec![host(3, None, 0.0)], Resource::Hosts, Mode::Concurrent, 0.26),
+        (
+            "one of many hosts is large",
+            PAGES,
+            {
+                let mut hosts = vec![host(2, Some(2), 0.0); 500];
+                hosts.push(host(1_000, Some(2), 0.0));
+                hosts
+            },
+            Resource::Hosts,
+            Mode::Concurrent,
+            100.0,
+        ),
+    ];
+    for (name, pages, hosts, resource, mode, seconds) in cases {
+        let advice = ask(pages, &hosts);
+        let bottleneck = advice.bottleneck().unwrap();
+        assert_eq!((bottleneck.resource, advice.mode), (resource, mode), "{name}: {advice:#?}");
+        let predicted_s = advice.predicted_s.unwrap();
+        assert!((predicted_s / seconds - 1.0).abs() < 0.1, "{name}: {predicted_s} s\n{advice:#?}");
+        assert!(advice.why.contains("waiting"), "{name}: {}", advice.why);
+    }
+}
+
+#[test]
+fn no_more_is_in_flight_than_helps() {
+    let slow = Pages { latency_ms: 1_000.0, ..PAGES };
+    let full = Pages { latency_ms: 100.0, capacity: 8.0, ..PAGES };
+    for (name, pages, hosts, in_flight) in [
+        ("whole rounds", slow, vec![host(2_000, None, 0.0)], 1_000..=1_000),
+        ("eight threads", full, vec![host(2_000, None, 0.0)], 8..=16),
+        ("a public host", PAGES, vec![host(2_000, Some(16), 0.0)], 16..=16),
+        ("a rate", PAGES, vec![host(400, None, 0.05)], 4..=8),
+        ("fewer inputs", PAGES, vec![host(3, None, 0.0)], 3..=3),
+    ] {
+        let advice = ask(pages, &hosts);
+        let total = advice.workers * advice.concurrency;
+        assert!(in_flight.contains(&total), "{name}: {total} in flight\n{advice:#?}");
+    }
+}
+
+#[test]
+fn files_are_bound_by_the_cores_or_by_the_disk() {
+    for (wait_ms, cpu_ms, resource) in [(0.1, 1.0, Resource::Cpu), (9.0, 1.0, Resource::Disk)] {
+        let cached = Pages { latency_ms: cpu_ms, cpu_ms, ..PAGES };
+        let files = Pages { latency_ms: wait_ms + cpu_ms, cpu_ms, ..PAGES };
+        let measured = Measured::of(&phase(files, 200, 2), &phase(cached, 2_000, 2), 0, 2.0, false).unwrap();
+        let advice = advise(&Question {
+            fetches: false,
+            hosts: &[],
+            inputs: Some(10_000),
+            machine: MACHINE,
+            concurrency: None,
+            measured: &measured,
+        });
+        assert_eq!(advice.bottleneck().unwrap().resource, resource, "{advice:#?}");
+        assert_eq!((advice.mode, advice.workers, advice.concurrency), (Mode::Parallel, 2, 1));
+        let seconds = 10_000.0 * (wait_ms + cpu_ms) / 2.0 / 1e3;
+        assert!((advice.predicted_s.unwrap() / seconds - 1.0).abs() < 0.15, "{advice:#?}");
+    }
+}
+
+#[test]
+fn limits_of_user_and_machine_are_bounds_too() {
+    let slow = measured(Pages { latency_ms: 1_000.0, ..PAGES });
+    let hosts = [host(100_000, Some(50_000), 0.0)];
+    let question = Question {
+        fetches: true,
+        hosts: &hosts,
+        inputs: None,
+        machine: MACHINE,
+        concurrency: None,
+        measured: &slow,
+    };
+    for (resource, machine, concurrency) in [
+        (Resource::Concurrency, MACHINE, Some(10)),
+        (Resource::Descriptors, Machine { descriptors: 100, ..MACHINE }, None),
+        (Resource::Descriptors, Machine { workers: 1, descriptors: 200, ..MACHINE }, None),
+        (Resource::Memory, Machine { memory_bytes: Some(20e6), ..MACHINE }, None),
+        (Resource::Bandwidth, Machine { link_bytes_per_s: Some(1e6), ..MACHINE }, None),
+    ] {
+        let advice = advise(&Question { machine, concurrency, ..question });
+        let bottleneck = advice.bottleneck().unwrap();
+        assert_eq!(bottleneck.resource, resource, "{advice:#?}");
+        assert!(
+            f64::from(advice.workers * advice.concurrency) <= bottleneck.targets_per_s.unwrap() * 1.3 + 2.0
+        );
+        assert_eq!(advice.predicted_s, None);
+    }
+}
+
+#[test]
+fn nothing_is_measured_where_everything_fails() {
+    let mut few = phase(PAGES, 3, 3);
+    few.attempts.iter_mut().for_each(|one| one.ok = false);
+    assert_eq!(Measured::of(&few, &Phase::default(), 1, 2.0, false), None);
+    few.attempts[0].ok = true;
+    let measured = Measured::of(&few, &Phase::default(), 1, 2.0, false).unwrap();
+    assert_eq!((measured.targets, measured.failed), (3, 2));
+}

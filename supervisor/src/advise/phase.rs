@@ -1,0 +1,334 @@
+//! Runs the sample in two phases: with few targets in flight, then with many.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use shared::clock;
+use shared::job::Mode;
+use shared::protocol::{Outcome, Verdict};
+use shared::record::ErrorKind;
+use supervisor_core::advice::{Attempt, Phase};
+use supervisor_core::pool::{Notice, Quarantined};
+
+use super::list::{List, Sampled};
+use super::machine::Idle;
+use crate::engine::{self, JobReport, Report, RunContext};
+use crate::kinds;
+use crate::plan::{Input, Plan, PoolPlan, Survey};
+use crate::progress::{Progress, Snapshot};
+use crate::runtime::{Control, Controller, Look, Observer, Signal, Signals, Workers, cpus};
+
+/// Targets in flight in the first phase, over all hosts.
+const FEW: u32 = 8;
+
+/// The part of the sample that runs in the first phase.
+const FIRST_SHARE: usize = 8;
+
+/// How long each core should parse in the second phase, for the clocks to be exact; and the longest first phase after
+/// which they are.
+const PARSE_LASTS: Duration = Duration::from_millis(500);
+
+/// Most files of the second phase. They are those of the first one, again and again.
+const FILES_MAX: usize = 20_000;
+
+/// The two phases, and what they cost.
+#[derive(Default)]
+pub(super) struct Phases {
+    pub(super) few: Phase,
+    pub(super) many: Phase,
+    pub(super) cost: Cost,
+    /// The signal that stopped them.
+    pub(super) stopped: Option<i32>,
+}
+
+/// What the sample asked of others.
+#[derive(Debug, Default)]
+pub(super) struct Cost {
+    /// Targets.
+    pub(super) targets: u64,
+    /// Requests that were answered, or that were the first of a target.
+    pub(super) requests: u64,
+    /// Requests that there may have been: without an answer, nothing says how often its target was redirected.
+    requests_max: u64,
+    /// Targets whose server asked for fewer requests.
+    pub(super) refused: u64,
+    /// Errors of targets, by kind.
+    pub(super) errors: BTreeMap<ErrorKind, u64>,
+}
+
+/// Runs both phases.
+///
+/// # Errors
+/// A message for the user if the sample cannot be run.
+pub(super) fn run_all(
+    survey: &Survey,
+    list: &List,
+    workers: &Workers,
+    progress: &mut Progress,
+) -> anyhow::Result<Phases> {
+    let (controller, control) = Control::new(None);
+    let stopping = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stopping);
+    let _signals = Signals::start(move |signal| stop_at_once(&controller, signal, &told))?;
+    let plan = &survey.plan;
+    let mut bench = Bench {
+        plan,
+        list,
+        workers,
+        control: &control,
+        progress,
+        stopping: &stopping,
+        phases: Phases::default(),
+    };
+    if super::fetches(plan) {
+        bench.fetch(survey.sample.get())?
+    } else {
+        bench.parse()?
+    }
+    Ok(bench.phases)
+}
+
+/// Nothing of a sample is worth finishing.
+fn stop_at_once(controller: &Controller, signal: Signal, stopping: &AtomicBool) -> bool {
+    match signal {
+        Signal::Child => controller.child(),
+        Signal::Stop(signal) => {
+            stopping.store(true, Ordering::Relaxed);
+            // The first one would finish what is in flight.
+            controller.stop(signal) && controller.stop(signal)
+        }
+        Signal::Renew | Signal::Grow | Signal::Shrink => true,
+    }
+}
+
+struct Bench<'a> {
+    plan: &'a Plan,
+    list: &'a List,
+    workers: &'a Workers,
+    control: &'a Control,
+    progress: &'a mut Progress,
+    stopping: &'a AtomicBool,
+    phases: Phases,
+}
+
+impl Bench<'_> {
+    /// Fetches a few pages, to see whether they redirect; then as many as the number of requests allows.
+    fn fetch(&mut self, requests_max: u64) -> anyhow::Result<()> {
+        let all = &self.list.sample;
+        let hops_max = u64::from(kinds::redirects_max(&self.plan.work)) + 1;
+        let hops = hops_max.min(requests_max);
+        let first =
+            all.len().div_ceil(FIRST_SHARE).min(usize::try_from(requests_max / hops).unwrap_or(usize::MAX));
+        let (few, rest) = all.split_at(first.min(all.len()));
+        let (few, longest) = self.run(few, FEW, hops)?;
+        self.phases.few = few;
+        let left = requests_max.saturating_sub(self.phases.cost.requests_max);
+        let targets = usize::try_from(left / longest.max(1)).unwrap_or(usize::MAX);
+        let rest = rest.get(..targets.min(rest.len())).unwrap_or_default();
+        if self.phases.stopped.is_none() && !rest.is_empty() {
+            let in_flight = u32::try_from(rest.len().div_ceil(2)).unwrap_or(u32::MAX);
+            self.phases.many = self.run(rest, in_flight, longest.max(1))?.0;
+        }
+        Ok(())
+    }
+
+    /// Parses all files of the sample, then the same again, now that they are in memory.
+    fn parse(&mut self) -> anyhow::Result<()> {
+        let cores = self.cores();
+        let sample: Vec<&Sampled> = self.list.sample.iter().collect();
+        self.phases.few = self.run(sample.iter().copied(), cores, 1)?.0;
+        let took: Duration =
+            self.phases.few.attempts.iter().map(|one| Duration::from_micros(one.cpu_us)).sum();
+        if self.phases.stopped.is_some() || took > PARSE_LASTS * cores {
+            return Ok(());
+        }
+        let once = took.as_secs_f64().max(1e-6);
+        let files = (PARSE_LASTS * cores).as_secs_f64() / once * sample.len() as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
+        let files = (files as usize).clamp(sample.len(), FILES_MAX);
+        let again = sample.iter().copied().cycle().take(files);
+        let cost = std::mem::take(&mut self.phases.cost);
+        self.phases.many = self.run(again, cores, 1)?.0;
+        self.phases.cost = cost;
+        Ok(())
+    }
+
+    fn cores(&self) -> u32 {
+        self.plan.pool.workers.unwrap_or_else(cpus::usable_cpus).get()
+    }
+
+    /// Runs these targets, with so many in flight, and up to so many requests each. Returns what was measured, and
+    /// the most requests that one of them took.
+    fn run<'s>(
+        &mut self,
+        targets: impl IntoIterator<Item = &'s Sampled>,
+        in_flight: u32,
+        hops_max: u64,
+    ) -> anyhow::Result<(Phase, u64)> {
+        let (inputs, hosts): (Vec<_>, Vec<_>) =
+            targets.into_iter().map(|one| (Input::Literal(one.input.clone()), one.host)).unzip();
+        let in_flight = in_flight.min(u32::try_from(inputs.len()).unwrap_or(u32::MAX)).max(1);
+        let plan = self.plan_of(inputs, in_flight, hops_max);
+        let mut watch = Watch {
+            progress: self.progress,
+            stopping: self.stopping,
+            hosts: &hosts,
+            hops_max,
+            attempts: Vec::new(),
+            requests: 0,
+            requests_max: 0,
+            longest: 0,
+            refused: 0,
+        };
+        let before = Clocks::now();
+        let report = run_job(&plan, &mut watch, self.control, self.workers)?;
+        let Watch { attempts, requests, requests_max, longest, refused, .. } = watch;
+        let cost = &mut self.phases.cost;
+        cost.targets += attempts.len() as u64;
+        cost.requests += requests;
+        cost.requests_max += requests_max;
+        cost.refused += refused;
+        let summary = &report.run.summary;
+        for (kind, count) in &summary.errors {
+            *cost.errors.entry(*kind).or_default() += count;
+        }
+        self.phases.stopped = report.ended.signal;
+        if let Some(why) = &report.ended.failure {
+            anyhow::bail!("{why}\nno advice: the sample could not be run");
+        }
+        let resident_bytes = summary.per_worker.iter().map(|worker| worker.rss_bytes_max).max().unwrap_or(0);
+        Ok((before.phase(attempts, resident_bytes), longest))
+    }
+
+    fn plan_of(&self, inputs: Vec<Input>, in_flight: u32, hops_max: u64) -> Plan {
+        let mut plan = Plan { inputs, ..self.plan.clone() };
+        let redirects_max = u32::try_from(hops_max.saturating_sub(1)).unwrap_or(u32::MAX);
+        kinds::limit_redirects(&mut plan.work, redirects_max);
+        let fetches = super::fetches(self.plan);
+        let mode = if fetches { Mode::Both } else { Mode::Parallel };
+        let workers = NonZeroU32::new(self.cores().min(in_flight));
+        let each = in_flight.div_ceil(workers.map_or(1, NonZeroU32::get));
+        let most = self.plan.pool.concurrency.map_or(u32::MAX, NonZeroU32::get);
+        let concurrency = NonZeroU32::new(if fetches { each.min(most) } else { 1 });
+        plan.pool = PoolPlan { mode: Some(mode), workers, concurrency, ..plan.pool };
+        plan
+    }
+}
+
+fn run_job(
+    plan: &Plan,
+    observer: &mut dyn Observer,
+    control: &Control,
+    workers: &Workers,
+) -> anyhow::Result<Box<Report>> {
+    let mut context = RunContext {
+        control,
+        signals: None,
+        observer,
+        workers,
+        hosts: None,
+        robots: None,
+        committed: None,
+        targets_max: u64::MAX,
+    };
+    match engine::run_job(plan, &mut context)? {
+        JobReport::Ran(report) => Ok(report),
+        JobReport::Complete(_) => anyhow::bail!("a sample writes nothing, and yet its output is complete"),
+    }
+}
+
+/// The clocks at the beginning of a phase.
+struct Clocks {
+    at: Instant,
+    cpu: Duration,
+    idle: Option<Idle>,
+}
+
+impl Clocks {
+    fn now() -> Self {
+        Self { at: clock::now(), cpu: clock::process_cpu() + clock::children_cpu(), idle: Idle::now() }
+    }
+
+    /// Returns what a phase took that ends now.
+    fn phase(&self, attempts: Vec<Attempt>, resident_bytes: u64) -> Phase {
+        let after = Self::now();
+        let wall = after.at.duration_since(self.at);
+        let cpu = after.cpu.saturating_sub(self.cpu);
+        let other_cpu = self.idle.zip(after.idle).map(|(before, after)| {
+            let idle = after.time.saturating_sub(before.time);
+            (wall * after.cpus).saturating_sub(idle).saturating_sub(cpu)
+        });
+        Phase { attempts, wall, cpu, other_cpu, resident_bytes }
+    }
+}
+
+/// Notes each attempt, and passes on the rest to the progress bar.
+struct Watch<'a> {
+    progress: &'a mut Progress,
+    /// Whether a signal stops the sample, which is said once it is over.
+    stopping: &'a AtomicBool,
+    hosts: &'a [usize],
+    hops_max: u64,
+    attempts: Vec<Attempt>,
+    requests: u64,
+    requests_max: u64,
+    longest: u64,
+    refused: u64,
+}
+
+impl Observer for Watch<'_> {
+    fn due(&self, now: Instant) -> Option<Instant> {
+        Observer::due(self.progress, now)
+    }
+
+    fn look(&mut self, now: Instant, look: &Look<'_>) {
+        self.progress.look(now, look);
+    }
+
+    fn message(&mut self, text: &str) {
+        if !self.stopping.load(Ordering::Relaxed) {
+            Observer::message(self.progress, text);
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.progress.notice(notice);
+    }
+
+    fn set_aside(&mut self, quarantined: &Quarantined) {
+        self.progress.set_aside(quarantined);
+    }
+
+    fn attempted(&mut self, outcome: &Outcome) {
+        let requests = outcome.reply.map(|reply| u64::from(reply.requests));
+        self.requests += requests.unwrap_or(1);
+        self.requests_max += requests.unwrap_or(self.hops_max);
+        self.longest = self.longest.max(requests.unwrap_or(1));
+        self.refused += u64::from(outcome.reply.is_some_and(|reply| reply.refused));
+        let host = usize::try_from(outcome.id).ok().and_then(|id| self.hosts.get(id)).copied().unwrap_or(0);
+        self.attempts.push(Attempt {
+            host,
+            started_us: outcome.started_us,
+            elapsed_us: outcome.elapsed_us,
+            first_byte_us: outcome.reply.map(|reply| u64::from(reply.first_byte_us)),
+            cpu_us: outcome.cpu_us,
+            bytes: outcome.bytes,
+            ok: outcome.verdict == Verdict::Ok,
+        });
+    }
+
+    fn began(&mut self, mode: Mode, workers_max: u32) {
+        self.progress.began(mode, workers_max);
+    }
+
+    fn processes(&mut self, count: usize) {
+        self.progress.processes(count);
+    }
+
+    fn ended(&mut self, snapshot: &Snapshot) {
+        self.progress.ended(snapshot);
+    }
+}
