@@ -66,6 +66,10 @@ const UP_GAIN: f32 = 0.06;
 /// on its way back, in a batch. A host that answers within a millisecond needs more in flight for it.
 const HANDLING_S: f32 = 0.005;
 
+/// Mean time to first byte, in seconds, below which no lower limit is tried. A host that answers so soon has no queue
+/// to speak of: what bounds the goodput is this machine, and a lower limit would only leave workers without targets.
+const QUICK_S: f32 = 0.015;
+
 /// The steps.
 const DOWN: f32 = 0.8;
 const UP: f32 = 1.25;
@@ -192,6 +196,8 @@ pub struct Limit {
     /// Whether the step up is to the middle between two limits that were tried.
     between: bool,
     shortest_s: f32,
+    /// Mean time to first byte of the last round.
+    mean_s: f32,
 }
 
 impl Limit {
@@ -215,6 +221,7 @@ impl Limit {
             doubles_on: false,
             between: false,
             shortest_s: f32::INFINITY,
+            mean_s: 0.0,
         }
     }
 
@@ -325,8 +332,9 @@ impl Limit {
             return;
         }
         let goodput = round.goodput(now);
+        self.mean_s = round.mean_s();
         match self.phase {
-            Phase::Slow => self.after_doubling(now, in_flight, goodput, round.mean_s()),
+            Phase::Slow => self.after_doubling(now, in_flight, goodput),
             Phase::Base => {
                 self.base = goodput;
                 self.probe_down(now, in_flight);
@@ -337,8 +345,9 @@ impl Limit {
         }
     }
 
-    fn after_doubling(&mut self, now: Instant, in_flight: u32, goodput: f32, mean_s: f32) {
-        if self.base <= 0.0 && !self.jumped && mean_s > QUEUE * self.shortest_s {
+    fn after_doubling(&mut self, now: Instant, in_flight: u32, goodput: f32) {
+        let queues = self.mean_s > QUICK_S.max(QUEUE * self.shortest_s);
+        if self.base <= 0.0 && !self.jumped && queues {
             // A queue, or pages that differ. To double would be to bet on the latter, and costs most where it is lost.
             self.base = goodput;
             self.home = self.limit;
@@ -375,7 +384,7 @@ impl Limit {
         let lower = if self.jumped { step } else { self.fits().min(step) };
         self.jumped = true;
         let lower = lower.max(LEAST.min(self.range.max));
-        if lower >= self.limit {
+        if lower >= self.limit || self.mean_s < QUICK_S {
             return self.hold(now, in_flight, false);
         }
         self.go(now, in_flight, Phase::Down, lower);
