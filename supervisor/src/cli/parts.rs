@@ -7,11 +7,13 @@ use shared::job::{Executor, Mode, SandboxLevel};
 use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::disk::OutputPlan;
-use super::flags::{ModeFlag, NetworkFlags, OutputFlags, PoolFlags, SandboxFlag, SideFlags, WhenFlag};
+use super::flags::{
+    ModeFlag, NetworkFlags, OutputFlags, PerHostKeyFlag, PoolFlags, SandboxFlag, SideFlags, WhenFlag,
+};
 use super::problem::Problem;
 use super::values::Limit;
 use super::{Environment, disk};
-use crate::plan::{Output, PoolPlan, When};
+use crate::plan::{HostKey, Output, PoolPlan, When};
 use crate::sink::whole;
 
 /// Resolves the output, and checks that no other file of the run has the same path.
@@ -116,5 +118,13 @@ pub(super) fn politeness(network: Option<&NetworkFlags>) -> Politeness {
             delay: flags.delay.map(|delay| (delay.least, delay.most)),
             retries: flags.retries,
         },
+    }
+}
+
+pub(super) fn host_key(network: Option<&NetworkFlags>) -> HostKey {
+    match network.map(|flags| flags.per_host_key) {
+        Some(PerHostKeyFlag::Host) | None => HostKey::Host,
+        Some(PerHostKeyFlag::Domain) => HostKey::Domain,
+        Some(PerHostKeyFlag::Ip) => HostKey::Ip,
     }
 }

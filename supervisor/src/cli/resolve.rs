@@ -14,7 +14,7 @@ use super::flags::{
     OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
-use super::parts::{check_side_files, place, politeness, pool_plan, sandbox, when};
+use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::{Environment, Invocation, csv, disk, program, serve};
 use crate::format::Format;
@@ -135,6 +135,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invoc
         object: place.object,
         pool: pool_plan(pool),
         politeness: politeness(None),
+        host_key: host_key(None),
         ordered: true,
         strict: reading.strict,
         sandbox: sandbox(pool),
@@ -201,6 +202,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     }
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_ref());
+    let host_key = host_key(run.network.as_ref());
     let work = match run.network {
         Some(network) => Work::Fetch(fetch_spec(network, body_bytes_max)),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
@@ -223,6 +225,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
         manifest: place.manifest,
         pool: run.pool,
         politeness,
+        host_key,
         ordered,
         strict: false,
         sandbox: run.sandbox,

@@ -39,6 +39,7 @@ impl Runtime<'_> {
                 self.processes.remove(&seat);
             }
             Command::Quarantine(quarantined) => self.quarantine(&quarantined),
+            Command::Abandon(abandoned) => self.abandon(&abandoned),
             Command::Notice(notice) => self.parts.observer.notice(&notice),
         }
     }

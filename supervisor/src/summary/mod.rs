@@ -65,6 +65,9 @@ pub struct Summary {
     pub quarantined: u64,
     /// Attempts that were followed by another one.
     pub retries: u64,
+    /// Targets that failed for good because the retry budget of their host was used up; absent if zero.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries_over_budget: u64,
     /// Body bytes read.
     pub bytes: u64,
     /// From the first process started to the last record committed, in seconds.
@@ -151,6 +154,7 @@ impl Summary {
             failed: counts.failed,
             quarantined: counts.quarantined,
             retries: counts.retries,
+            retries_over_budget: gather.over_budget(),
             bytes: counts.bytes,
             wall_s: thousandths(wall_s),
             cpu_s: thousandths(facts.cpu.as_secs_f64()),

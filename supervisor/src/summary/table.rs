@@ -56,8 +56,12 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
         let missing = format!("{} could not be read", units::counted(summary.sitemaps_failed, "sitemap"));
         rows.push(("missing", missing, Bad));
     }
-    let counts =
-        [("quarantined", summary.quarantined), ("retries", summary.retries), ("restarts", summary.restarts)];
+    let counts = [
+        ("quarantined", summary.quarantined),
+        ("retries", summary.retries),
+        ("over budget", summary.retries_over_budget),
+        ("restarts", summary.restarts),
+    ];
     rows.extend(counts.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name, units::count(n), Plain)));
     if !summary.sandbox.is_empty() {
         rows.push(("sandbox", summary.sandbox.clone(), Plain));

@@ -123,6 +123,7 @@ impl Context {
         let ended_us = clock::monotonic_us();
         let elapsed_us = ended_us.saturating_sub(waited.started_us);
         let mut verdict = findings.verdict(target);
+        let over_budget = findings.end_over_budget(target, &verdict);
         let (before, mut begun) = (out.len(), None);
         if !matches!(verdict, Verdict::Retry { .. }) {
             self.black_box.enter(target.id, Phase::Encode, ended_us);
@@ -147,6 +148,7 @@ impl Context {
             cpu_us: clock::monotonic_us().saturating_sub(waited.begun_us),
             endings: None,
             reply: waited.recording.reply(),
+            over_budget,
             line_bytes: (out.len() - before) as u64,
         };
         Computed { outcome, begun }
@@ -171,6 +173,7 @@ impl Context {
             cpu_us: elapsed_us,
             endings: None,
             reply: None,
+            over_budget: false,
             line_bytes: line_bytes as u64,
         };
         Computed { outcome, begun: None }

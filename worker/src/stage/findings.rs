@@ -77,6 +77,17 @@ impl Findings {
         }
     }
 
+    /// Says so if only the retry budget of its host makes a failure final, and returns whether it does.
+    pub(super) fn end_over_budget(&mut self, target: &Target, verdict: &Verdict) -> bool {
+        match (&mut self.product, verdict) {
+            (Product::Problem(problem), Verdict::Failed(_)) if problem.may_pass && target.over_budget => {
+                problem.message.push_str("; not retried, for the retry budget of its host is used up");
+                true
+            }
+            (_, _) => false,
+        }
+    }
+
     /// Whether the supervisor takes the target back after a failure that may be temporary.
     fn may_come_back(&self, target: &Target) -> bool {
         target.may_retry || target.may_defer && self.status.is_some_and(is_refusal)

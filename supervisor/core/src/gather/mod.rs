@@ -88,6 +88,7 @@ pub struct Gather {
     elapsed_us: u64,
     cpu_us: u64,
     restarts: u64,
+    over_budget: u64,
     slots: Vec<SlotCounts>,
     timeline: Timeline,
 }
@@ -105,6 +106,7 @@ impl Gather {
             elapsed_us: 0,
             cpu_us: 0,
             restarts: 0,
+            over_budget: 0,
             slots: vec![SlotCounts::default(); slots],
             timeline: Timeline::new(slots),
         }
@@ -123,6 +125,7 @@ impl Gather {
         self.elapsed_us = self.elapsed_us.saturating_add(outcome.elapsed_us);
         self.cpu_us = self.cpu_us.saturating_add(outcome.cpu_us);
         self.timeline.record(slot, outcome);
+        self.over_budget += u64::from(outcome.over_budget);
         match &outcome.verdict {
             Verdict::Retry { .. } => {
                 self.counts.retries += 1;
@@ -170,6 +173,12 @@ impl Gather {
         *self.errors.entry(kind).or_default() += 1;
         self.slot(slot).items += 1;
         self.timeline.record_lost(slot, at_us);
+    }
+
+    /// Targets of this run that failed for good because the retry budget of their host was used up.
+    #[must_use]
+    pub const fn over_budget(&self) -> u64 {
+        self.over_budget
     }
 
     /// Records a process started in `slot`.

@@ -28,19 +28,19 @@ use std::time::{Duration, Instant};
 use wire::protocol::{Batch, Verdict};
 
 pub use self::credit::Ahead;
-pub use self::exchange::{Command, Disposition, Event, Notice, Quarantined};
+pub use self::exchange::{Abandoned, Command, Disposition, Event, Notice, Quarantined};
 pub use self::ledger::Counts;
 pub use self::restart::{HEALTHY_AFTER, restart_delay};
 pub use self::seat::{Death, Exit, Seat, Standing, signal_name};
 
 use self::credit::{Credit, Load};
-use self::ledger::Ledger;
-use self::load::{Anchor, answer};
+use self::ledger::{Failure, Ledger};
+use self::load::{Anchor, attempt};
 use self::mutant::Mutant;
 use self::recycle::Recycling;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
-use crate::frontier::{Frontier, HostRef, HostSnapshot};
+use crate::frontier::{Frontier, HostRef, HostSnapshot, Learned};
 use crate::load::total::Total;
 
 /// Limits of one pool.
@@ -234,21 +234,31 @@ impl Pool {
         let current = self.current(seat).is_some();
         let mut returned = Load::default();
         for outcome in &batch.outcomes {
-            let host = if current { self.ledger.held_by(outcome.id, seat) } else { None };
-            let Some(host) = host else {
+            let held = if current { self.ledger.reported_by(outcome.id, seat) } else { None };
+            let Some((host, refusals)) = held else {
                 dispositions.push(Disposition::Stale);
                 continue;
             };
-            let answer = answer(now, outcome);
-            self.count_end(now, answer);
+            let attempt = attempt(now, self.anchor, outcome);
+            self.count_end(now, attempt.answer);
+            let answer = self.frontier.hear(now, host, &attempt, refusals);
             if let Verdict::Retry { after_ms, .. } = &outcome.verdict
                 && !self.is(Mutant::ForgetRetry)
             {
                 returned += self.ledger.load(outcome.id);
-                let refused = outcome.reply.is_some_and(|reply| reply.refused);
-                let attempt = self.ledger.retry(outcome.id, refused);
                 let after = after_ms.map(Duration::from_millis);
-                self.frontier.retry(now, outcome.id, host, attempt, after, answer);
+                let failure = if outcome.reply.is_some_and(|reply| reply.refused) {
+                    // A host that says "tomorrow" is not waited for, so that costs an attempt.
+                    let may_defer = after.is_none_or(|after| self.frontier.can_wait(after));
+                    Failure::Refused { may_defer }
+                } else {
+                    Failure::Other
+                };
+                let (number, counts) = self.ledger.retry(outcome.id, failure);
+                if counts {
+                    self.frontier.count_retry(host);
+                }
+                self.frontier.retry(now, outcome.id, host, number, after, answer);
                 dispositions.push(Disposition::Retried);
             } else {
                 returned += self.ledger.finish(outcome.id);
@@ -341,6 +351,12 @@ impl Pool {
         self.frontier.busiest(now, count)
     }
 
+    /// Returns what was learned about hosts that are still remembered.
+    #[must_use]
+    pub fn learned(&self, now: Instant) -> Vec<Learned> {
+        self.frontier.learned(now)
+    }
+
     /// Returns the state of the process in `seat`, for display.
     #[must_use]
     pub fn standing(&self, seat: Seat) -> Standing {
@@ -365,6 +381,7 @@ impl Pool {
     /// invariants.
     fn settle(&mut self, now: Instant) {
         if self.state == PoolState::Running {
+            self.give_up_hosts(now);
             if self.source_ended && self.ledger.counts().left() == 0 {
                 self.end(now);
             } else {

@@ -368,6 +368,7 @@ impl World {
             Command::Sample(seat) => self.sample(seat),
             Command::Forget(seat) => self.oracle.forgotten(now, seat, &self.scenario),
             Command::Quarantine(quarantined) => self.oracle.quarantined(now, &quarantined, &self.scenario),
+            Command::Abandon(abandoned) => self.oracle.abandoned(&abandoned, &self.scenario),
             Command::Notice(notice) => assert!(!notice.text.is_empty()),
         }
     }
@@ -416,6 +417,7 @@ fn brief(command: &Command) -> String {
         | Command::Kill(_)
         | Command::Sample(_)
         | Command::Forget(_)
+        | Command::Abandon(_)
         | Command::Notice(_) => format!("{command:?}"),
     }
 }
