@@ -185,7 +185,7 @@ struct Job<'a> {
     readable: Option<Vec<OsString>>,
     encoding: RecordEncoding,
     gather: Gather,
-    /// What earlier runs and pools have learned about hosts.
+    /// What earlier runs have learned about hosts.
     learned: Vec<(Host, Learned)>,
 }
 
@@ -262,8 +262,8 @@ impl Job<'_> {
         let seed = clock::monotonic_us();
         let share = context.hosts.map(HostShares::share);
         let mut frontier = Frontier::new(frontier_config(self.plan, shape), seed).sharing(share);
-        for (host, learned) in self.learned.drain(..) {
-            frontier.teach(now, HostRef { name: &host.name, loopback: host.loopback }, &learned);
+        for (host, learned) in &self.learned {
+            frontier.teach(now, HostRef { name: &host.name, loopback: host.loopback }, learned);
         }
         // Both clocks are read at one moment, so that workers keep the starts of a paced host.
         let pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed)
@@ -293,9 +293,6 @@ impl Job<'_> {
             sandbox: SandboxSpec { level: self.plan.sandbox, readable: self.readable.clone() },
             memory_bytes_max: self.plan.pool.worker_memory_bytes,
         };
-        let mut ended = Runtime::new(parts, job, pool, workers_max, targets_max).run();
-        let learned = std::mem::take(&mut ended.learned).into_iter();
-        self.learned = learned.filter_map(|learned| Some((Host::named(&learned.host)?, learned))).collect();
-        ended
+        Runtime::new(parts, job, pool, workers_max, targets_max).run()
     }
 }

@@ -33,7 +33,6 @@ use shared::clock;
 use shared::encoder::Encoder;
 use shared::job::JobSpec;
 use shared::protocol::{FromWorker, PROTOCOL};
-use supervisor_core::frontier::Learned;
 use supervisor_core::gather::{Gather, Ordered};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 
@@ -103,8 +102,6 @@ pub struct Ended {
     pub unread: bool,
     /// The parts of the sandbox that were in force in the workers.
     pub sandbox: String,
-    /// What was learned about hosts.
-    pub learned: Vec<Learned>,
 }
 
 impl Ended {
@@ -192,7 +189,6 @@ impl<'a> Runtime<'a> {
         self.parts.gather.restarted(self.pool.restarts());
         self.parts.gather.retried(self.pool.charged());
         self.ended.left = self.pool.inputs_left();
-        self.ended.learned = self.pool.learned(clock::now());
         self.ended.held_back = self.parts.ordered.as_deref().map_or(0, Ordered::held);
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);

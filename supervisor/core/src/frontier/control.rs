@@ -142,6 +142,11 @@ impl Control {
         Some(until)
     }
 
+    /// Whether it has refused so much that it has a pace.
+    pub(super) fn has_pace(&self) -> bool {
+        self.pace.is_some()
+    }
+
     /// Forgets the pace, because nothing limits it.
     pub(super) fn forget_pace(&mut self) {
         self.pace = None;

@@ -34,6 +34,13 @@ const DEFERRALS_OF_PAGES_MAX: u8 = 2;
 /// Refusals of targets refused before after which pages are to blame, for each target that was served after a refusal.
 const BLAMED_FROM: u8 = 6;
 
+/// Refusals among the last 32 answers from which a host that has no pace yet gets one. Fewer are the mishaps that any
+/// large site has (a 503 now and then); a limit refuses most of what exceeds it.
+const LIMIT_FROM: u32 = 8;
+
+/// The same for a host with few answers so far: this number, and at least a half of them.
+const EARLY_LIMIT_FROM: u32 = 3;
+
 /// Refusals in a row that broken pages may explain.
 const RUN_OF_PAGES_MAX: u8 = 3;
 
@@ -100,6 +107,9 @@ pub(super) struct Health {
     answered_at: Option<Instant>,
     /// Few hosts fail, so this is kept apart.
     failing: Option<Box<Failing>>,
+    /// The last 32 answers, a bit each: whether it was a refusal. And how many there are.
+    recent: u32,
+    answers: u8,
     /// Refusals since the last answer.
     run: u8,
     /// Refusals of targets that were refused before, and targets served after a refusal.
@@ -114,6 +124,8 @@ impl Health {
         Self {
             answered_at: None,
             failing: None,
+            recent: 0,
+            answers: 0,
             run: 0,
             again: 0,
             recovered: 0,
@@ -161,6 +173,7 @@ impl Health {
     pub(super) fn hear(&mut self, now: Instant, attempt: &Attempt, refusals: u8) -> Answer {
         if let Answer::Served { .. } = attempt.answer {
             self.answered_at = Some(now);
+            self.note(false);
             self.failing = None;
             self.run = 0;
             self.count(0, u8::from(refusals > 0));
@@ -173,11 +186,23 @@ impl Health {
         if !refused {
             return attempt.answer;
         }
+        self.note(true);
         self.count(u8::from(refusals > 0), 0);
         self.run = self.run.saturating_add(1);
         // Only while the host serves others.
         let own_fault = self.run <= RUN_OF_PAGES_MAX && self.has_broken_pages() && self.answered_at.is_some();
         if own_fault { Answer::Unknown } else { attempt.answer }
+    }
+
+    fn note(&mut self, refused: bool) {
+        self.recent = self.recent << 1 | u32::from(refused);
+        self.answers = (self.answers + 1).min(32);
+    }
+
+    /// Whether so much is refused that it must be a limit.
+    pub(super) fn looks_limited(&self) -> bool {
+        let refused = self.recent.count_ones();
+        refused >= LIMIT_FROM || refused >= EARLY_LIMIT_FROM && refused * 2 >= u32::from(self.answers)
     }
 
     fn count(&mut self, again: u8, recovered: u8) {

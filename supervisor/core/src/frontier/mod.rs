@@ -317,6 +317,12 @@ impl Frontier {
         let was_given_up = host.health.given_up(now).is_some();
         let had_broken_pages = host.health.has_broken_pages();
         let answer = host.health.hear(now, attempt, refusals);
+        let paced = match &self.share {
+            Some(share) => share.has_pace(host.name()),
+            None => host.control.has_pace(),
+        };
+        let mishap = matches!(answer, Answer::Refused { .. }) && !paced && !host.health.looks_limited();
+        let answer = if mishap { Answer::Unknown } else { answer };
         if host.health.has_broken_pages() && !had_broken_pages {
             // What its pages were to blame for was taken for a limit.
             match &self.share {

@@ -284,6 +284,11 @@ impl HostShare {
         table.settle(now, host);
     }
 
+    /// Whether the host has a pace.
+    pub(super) fn has_pace(&self, host: &Arc<str>) -> bool {
+        self.0.shares.table().hosts.get(host).is_some_and(|shared| shared.control.has_pace())
+    }
+
     /// Forgets the pace of the host, because nothing limits it.
     pub(super) fn forget_pace(&self, host: &Arc<str>) {
         if let Some(shared) = self.0.shares.table().hosts.get_mut(host) {
