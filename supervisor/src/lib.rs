@@ -18,6 +18,7 @@ mod heading;
 mod inherited;
 pub mod journal;
 mod kinds;
+mod learned;
 mod logs;
 mod nearest;
 pub mod objects;

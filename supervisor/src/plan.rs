@@ -56,6 +56,8 @@ pub struct Plan {
     pub pool: PoolPlan,
     /// Limits for each host.
     pub politeness: Politeness,
+    /// What counts as one host in those limits.
+    pub host_key: HostKey,
     /// The parts of the workers' sandbox that must be in force.
     pub sandbox: SandboxLevel,
     /// Whether records are written in input order.
@@ -78,6 +80,18 @@ impl Plan {
     pub const fn is_derived(&self) -> bool {
         self.split.is_some() || self.format.is_whole()
     }
+}
+
+/// What counts as one host in the limits per host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HostKey {
+    /// A name or address, and its port.
+    #[default]
+    Host,
+    /// A registrable domain, over all its subdomains and ports.
+    Domain,
+    /// An address, over all names and ports.
+    Ip,
 }
 
 /// How lists of inputs are read.

@@ -56,6 +56,8 @@ pub struct Target {
     pub attempt: u32,
     /// Whether a failure that may be temporary (a timeout, a 503) comes back as [`Verdict::Retry`].
     pub may_retry: bool,
+    /// Whether only the retry budget of its host forbids another attempt, which its record then says.
+    pub over_budget: bool,
     /// Whether a refusal ([`Reply::refused`]) comes back as [`Verdict::Retry`] even on the last attempt: the host is
     /// asked more slowly, and the attempt is not counted.
     pub may_defer: bool,
@@ -140,6 +142,8 @@ pub struct Outcome {
     pub endings: Option<Endings>,
     /// How the server answered the last request; `None` if there was no answer.
     pub reply: Option<Reply>,
+    /// Whether it failed for good only because the retry budget of its host is used up.
+    pub over_budget: bool,
     /// Length of its line in [`Batch::lines`]; 0 if there is none ([`Verdict::Retry`]).
     pub line_bytes: u64,
 }

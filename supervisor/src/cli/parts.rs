@@ -8,12 +8,13 @@ use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    ModeFlag, NetworkFlags, OutputFlags, PoolFlags, RobotsFlag, SandboxFlag, SideFlags, WhenFlag,
+    ModeFlag, NetworkFlags, OutputFlags, PerHostKeyFlag, PoolFlags, RobotsFlag, SandboxFlag, SideFlags,
+    WhenFlag,
 };
 use super::problem::Problem;
 use super::values::Limit;
 use super::{Environment, disk};
-use crate::plan::{Output, PoolPlan, When};
+use crate::plan::{HostKey, Output, PoolPlan, When};
 use crate::sink::whole;
 
 /// Resolves the output, and checks that no other file of the run has the same path.
@@ -128,5 +129,13 @@ pub(super) fn politeness(network: Option<&NetworkFlags>) -> Politeness {
             },
             retries: flags.retries,
         },
+    }
+}
+
+pub(super) fn host_key(network: Option<&NetworkFlags>) -> HostKey {
+    match network.map(|flags| flags.per_host_key) {
+        Some(PerHostKeyFlag::Host) | None => HostKey::Host,
+        Some(PerHostKeyFlag::Domain) => HostKey::Domain,
+        Some(PerHostKeyFlag::Ip) => HostKey::Ip,
     }
 }

@@ -12,7 +12,7 @@ use shared::job::{MapSpec, SandboxLevel, Work};
 
 use super::flags::{MapFlags, ModeFlag, PoolFlags, RecordProgramFlags};
 use super::inputs::{input_paths, json_lines};
-use super::parts::{place, politeness, pool_plan, sandbox, when};
+use super::parts::{host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::{Environment, values};
 use crate::format::Format;
@@ -68,6 +68,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, env: &Environment<'_>) -> R
         within: None,
         pool: pool_plan(pool),
         politeness: politeness(None),
+        host_key: host_key(None),
         ordered: output.ordered,
         strict: false,
         sandbox: sandbox_for_program(pool)?,

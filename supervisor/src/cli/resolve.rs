@@ -15,7 +15,7 @@ use super::flags::{
     ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
-use super::parts::{check_side_files, place, politeness, pool_plan, sandbox, when};
+use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::{Environment, Invocation, csv, disk, program, serve};
 use crate::format::Format;
@@ -137,6 +137,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invoc
         object: place.object,
         pool: pool_plan(pool),
         politeness: politeness(None),
+        host_key: host_key(None),
         ordered: true,
         strict: reading.strict,
         sandbox: sandbox(pool),
@@ -230,6 +231,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     }
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_deref());
+    let host_key = host_key(run.network.as_deref());
     let work = match run.network {
         Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max)),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
@@ -252,6 +254,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
         manifest: place.manifest,
         pool: run.pool,
         politeness,
+        host_key,
         ordered,
         strict: false,
         sandbox: run.sandbox,

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use shared::clock;
 use shared::job::{JobSpec, RecordEncoding, SandboxSpec};
-use supervisor_core::frontier::{Frontier, HostShares};
+use supervisor_core::frontier::{Frontier, HostRef, HostShares, Learned};
 use supervisor_core::gather::{Gather, Ordered};
 use supervisor_core::load::total::{Room, Total};
 use supervisor_core::pool::Pool;
@@ -18,7 +18,7 @@ use crate::journal::{Gate, OutputError};
 use crate::kinds::{self, Auto};
 use crate::plan::Plan;
 use crate::runtime::{Control, Ended, Feed, Finished, Queue, RunParts, Runtime, Writer};
-use crate::source::Targets;
+use crate::source::{Host, Targets};
 use crate::summary::ModeRun;
 
 /// Takes in what the workers send: appends records, merges groups, or lists sitemaps.
@@ -109,6 +109,8 @@ pub(super) struct Start<L> {
     pub(super) gather: Gather,
     /// Most inputs to take.
     pub(super) targets_max: u64,
+    /// What an earlier run has learned about hosts.
+    pub(super) learned: Vec<(Host, Learned)>,
     pub(super) pass: Pass<L>,
 }
 
@@ -131,10 +133,10 @@ pub(super) fn run<C: Consumer>(
     consumer: &mut C,
     context: &mut RunContext<'_>,
 ) -> Result<Passes, EngineError> {
-    let Start { started, encoding, gather, targets_max, mut pass } = start;
+    let Start { started, encoding, gather, targets_max, learned, mut pass } = start;
     let is_ordered = plan.ordered || kinds::of(&plan.work).rules().always_ordered;
     let readable = readable(plan);
-    let mut job = Job { plan, started_us: started.us, targets_max, readable, encoding, gather };
+    let mut job = Job { plan, started_us: started.us, targets_max, readable, encoding, gather, learned };
     let mut taken = 0;
     loop {
         let Pass { targets, gate, first_id, writer } = pass;
@@ -183,6 +185,8 @@ struct Job<'a> {
     readable: Option<Vec<OsString>>,
     encoding: RecordEncoding,
     gather: Gather,
+    /// What earlier runs have learned about hosts.
+    learned: Vec<(Host, Learned)>,
 }
 
 impl Job<'_> {
@@ -230,9 +234,14 @@ impl Job<'_> {
         let now = clock::now();
         let seed = clock::monotonic_us();
         let share = context.hosts.map(HostShares::share);
-        let frontier = Frontier::new(frontier_config(self.plan, shape), seed).sharing(share);
+        let mut frontier = Frontier::new(frontier_config(self.plan, shape), seed).sharing(share);
+        for (host, learned) in &self.learned {
+            frontier.teach(now, HostRef { name: &host.name, local: host.local }, learned);
+        }
         // Both clocks are read at one moment, so that workers keep the starts of a paced host.
-        let mut pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed).anchored(now, seed);
+        let mut pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed)
+            .anchored(now, seed)
+            .dated(self.started_us);
         if let Some(room) = room {
             pool = pool.growing(Total::new(room, workers, now));
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use shared::clock;
 use shared::job::Mode;
 use supervisor_core::gather::Gather;
 
@@ -18,6 +19,7 @@ use crate::journal::{
     self, Destination, Gate, Journal, JournalError, Opened, OutputError, SpooledInput, State, Store,
 };
 use crate::kinds::{self, Spooled};
+use crate::learned;
 use crate::plan::Plan;
 use crate::robots::RobotsCache;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
@@ -96,6 +98,7 @@ fn append(
         encoding,
         gather: Gather::resumed(state.tally.counts, state.tally.errors.clone()),
         targets_max: context.targets_max,
+        learned: learned::read(clock::wall(), &state.hosts),
         pass: Pass {
             targets: kind.targets(plan, Spooled { stdin, sitemaps }),
             gate: Gate::new(kind.rules().target, state.finished.clone(), state.prefix),

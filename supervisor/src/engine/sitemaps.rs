@@ -108,6 +108,7 @@ fn read(
         encoding: RecordEncoding::Listing,
         gather: Gather::new(0),
         targets_max: u64::MAX,
+        learned: Vec::new(),
         pass,
     };
     let ended = passes::run(plan, start, &mut level, context)?.ended;

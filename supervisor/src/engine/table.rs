@@ -117,6 +117,7 @@ fn merge(
         encoding: RecordEncoding::JsonLine,
         gather: Gather::new(0),
         targets_max: u64::MAX,
+        learned: Vec::new(),
         pass: Pass::over(targets, Writer::merging(Merge::new(spec))?),
     };
     let mut groups = Grouping { spec, merge: None };

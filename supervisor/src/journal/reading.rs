@@ -47,7 +47,9 @@ pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     }
     let tally: Tally = serde_json::from_str(&tally).map_err(Wrong::content)?;
     let prefix = Prefix { targets: targets.cast_unsigned(), digest: u128::from_le_bytes(digest) };
-    let state = State { finished, tally, prefix, output_bytes: output_bytes.cast_unsigned() };
+    // Journals of older versions have no such table. Its content only saves time, so nothing in it is an error.
+    let hosts = connection.query_row("SELECT learned FROM hosts", [], |row| row.get(0)).unwrap_or_default();
+    let state = State { finished, tally, prefix, output_bytes: output_bytes.cast_unsigned(), hosts };
     check(&state, twice).map_err(Wrong::Content)?;
     let recorded = Recorded {
         flags: serde_json::from_str(&flags).map_err(Wrong::content)?,

@@ -32,6 +32,8 @@ pub struct OutputProgress {
     pub retries: u64,
     /// Total body bytes read.
     pub bytes: u64,
+    /// What was learned about hosts, if that is news.
+    pub hosts: Option<String>,
 }
 
 /// Records the progress of the output, for the thread that writes it.
@@ -40,6 +42,8 @@ pub struct Recorder {
     fresh: Finished,
     tally: Tally,
     prefix: Prefix,
+    /// What was learned about hosts since the last commit.
+    hosts: Option<String>,
     /// The time of the last attempt to commit.
     tried: Instant,
     every: Duration,
@@ -64,6 +68,7 @@ impl Recorder {
             fresh: Finished::default(),
             tally: state.tally.clone(),
             prefix: state.prefix,
+            hosts: None,
             tried: now,
             every: FIRST_COMMIT,
             commits,
@@ -82,6 +87,9 @@ impl Recorder {
         }
         self.tally.counts.retries = progress.retries;
         self.tally.counts.bytes = progress.bytes;
+        if progress.hosts.is_some() {
+            self.hosts.clone_from(&progress.hosts);
+        }
         if progress.prefix.targets > self.prefix.targets {
             self.prefix = progress.prefix;
         }
@@ -108,6 +116,7 @@ impl Recorder {
             }
             Err(TrySendError::Full(commit)) => {
                 self.fresh = commit.fresh;
+                self.hosts = commit.hosts;
                 Ok(())
             }
             Err(TrySendError::Disconnected(_)) => Err(Failed),
@@ -144,7 +153,8 @@ impl Recorder {
 
     fn take(&mut self, output_bytes: u64) -> Commit {
         let fresh = std::mem::take(&mut self.fresh);
-        Commit { fresh, tally: self.tally.clone(), prefix: self.prefix, output_bytes }
+        let hosts = self.hosts.take();
+        Commit { fresh, tally: self.tally.clone(), prefix: self.prefix, output_bytes, hosts }
     }
 }
 

@@ -17,6 +17,8 @@ pub struct State {
     pub prefix: Prefix,
     /// The length of the output with exactly those records.
     pub output_bytes: u64,
+    /// What was learned about hosts; empty if nothing.
+    pub hosts: String,
 }
 
 /// The content of a journal.

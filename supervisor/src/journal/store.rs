@@ -34,8 +34,12 @@ const SCHEMA: i32 = 1;
 /// Number of sets after which they are merged into one: four minutes of commits.
 const SETS_MAX: u64 = 256;
 
+/// One row: what was learned about hosts, as JSON.
+const HOSTS: &str = "CREATE TABLE IF NOT EXISTS hosts (one INTEGER PRIMARY KEY, learned TEXT NOT NULL)";
+
 const TABLES: &str = "
     DROP TABLE IF EXISTS job; DROP TABLE IF EXISTS finished; DROP TABLE IF EXISTS progress;
+    DROP TABLE IF EXISTS hosts;
     -- What was asked for: flags and inputs, as JSON.
     CREATE TABLE job (flags TEXT NOT NULL, inputs TEXT NOT NULL);
     -- Ids whose records are in the output, a roaring bitmap for each commit.
@@ -57,6 +61,8 @@ pub struct Commit {
     pub prefix: Prefix,
     /// The output's length.
     pub output_bytes: u64,
+    /// What was learned about hosts, if that is news.
+    pub hosts: Option<String>,
 }
 
 /// The open journal.
@@ -148,7 +154,7 @@ impl Store {
     /// # Errors
     /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
-        let Commit { fresh, tally, prefix, output_bytes } = commit;
+        let Commit { fresh, tally, prefix, output_bytes, hosts } = commit;
         let joined = self.sets + 1 >= SETS_MAX;
         self.write(|transaction| {
             transaction
@@ -165,6 +171,11 @@ impl Store {
                     prefix.digest.to_le_bytes(),
                     tally_text(tally)
                 ])?;
+            if let Some(hosts) = hosts {
+                // The journal may be that of an older version.
+                transaction.execute(HOSTS, [])?;
+                transaction.prepare_cached("INSERT OR REPLACE INTO hosts VALUES (1, ?)")?.execute([hosts])?;
+            }
             Ok(())
         })?;
         self.sets = if joined { 1 } else { self.sets + 1 };

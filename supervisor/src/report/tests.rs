@@ -32,6 +32,7 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
                     cpu_us: 117,
                     endings: None,
                     reply: None,
+                    over_budget: false,
                     line_bytes: 1,
                 },
             );

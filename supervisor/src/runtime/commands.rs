@@ -46,6 +46,7 @@ impl Runtime<'_> {
             Command::Accept(id) => self.accept(id),
             Command::Reject(rejected) => self.reject(&rejected),
             Command::Quarantine(quarantined) => self.quarantine(&quarantined),
+            Command::Abandon(abandoned) => self.abandon(&abandoned),
             Command::Notice(notice) => self.parts.observer.notice(&notice),
         }
     }

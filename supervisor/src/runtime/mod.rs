@@ -148,6 +148,8 @@ pub struct Runtime<'a> {
     source_told: bool,
     /// Decides what may be fetched, if robots.txt is obeyed.
     robots: Option<RobotsGate>,
+    /// When the journal gets what was learned about hosts.
+    learned_due: Instant,
     ended: Ended,
 }
 
@@ -179,6 +181,7 @@ impl<'a> Runtime<'a> {
             budget,
             source_told: false,
             robots: None,
+            learned_due: clock::now(),
             ended: Ended::default(),
         }
     }

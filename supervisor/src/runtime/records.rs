@@ -1,20 +1,24 @@
 //! Where results come together: those that workers encoded, and the records of inputs
 //! for which no worker could write one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::TrySendError;
 use shared::clock;
 use shared::kept::Kept;
 use shared::protocol::{Batch, Outcome, ROBOTS_IDS, Verdict};
 use shared::record::{ErrorKind, Record, RecordError};
-use supervisor_core::pool::{Disposition, Event, Quarantined, Rejected, Seat};
+use supervisor_core::pool::{Abandoned, Disposition, Event, Quarantined, Rejected, Seat};
 
 use super::Runtime;
 use super::writer::Chunk;
 use crate::journal::Final;
 use crate::kinds;
+use crate::learned;
 use crate::source::TargetKind;
+
+/// How often a journal gets what was learned about hosts.
+const LEARNED_EVERY: Duration = Duration::from_secs(2);
 
 /// An input, and the data carried along with it.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +115,20 @@ impl Runtime<'_> {
 
     /// Writes the record of an input that no worker gets.
     pub(super) fn refuse(&mut self, id: u64, given: Given<'_>, kind: ErrorKind, why: &str) {
+        self.write_unasked(id, given, 1, kind, why);
+    }
+
+    /// Writes the record of a target whose host was given up.
+    pub(super) fn abandon(&mut self, abandoned: &Abandoned) {
+        if abandoned.id >= ROBOTS_IDS {
+            return self.abandon_robots(abandoned);
+        }
+        let Abandoned { id, input, kept, attempts, kind, message } = abandoned;
+        self.write_unasked(*id, Given { input, kept }, *attempts, *kind, message);
+    }
+
+    /// Writes and counts the record of an input that no worker has.
+    fn write_unasked(&mut self, id: u64, given: Given<'_>, attempts: u32, kind: ErrorKind, why: &str) {
         let outcome = Outcome {
             id,
             verdict: Verdict::Failed(kind),
@@ -120,11 +138,12 @@ impl Runtime<'_> {
             cpu_us: 0,
             endings: None,
             reply: None,
+            over_budget: false,
             line_bytes: 0,
         };
         self.parts.gather.record(0, &outcome);
         let error = RecordError { kind, message: why, evidence: None };
-        self.write_error(id, given, By { slot: 0, attempts: 1 }, error, Final::Failed(kind));
+        self.write_error(id, given, By { slot: 0, attempts }, error, Final::Failed(kind));
     }
 
     /// Writes a record that no worker can write.
@@ -200,6 +219,12 @@ impl Runtime<'_> {
         let progress = &mut self.out.progress;
         (progress.retries, progress.bytes) = (counts.retries, counts.bytes);
         progress.prefix = self.parts.feed.prefix();
+        let now = clock::now();
+        if self.learned_due <= now && self.parts.queue.is_recorded() {
+            self.learned_due = now + LEARNED_EVERY;
+            let hosts = self.pool.learned(now);
+            progress.hosts = (!hosts.is_empty()).then(|| learned::for_journal(clock::wall(), hosts));
+        }
     }
 
     /// Passes on a final result: in order if needed, else as it comes.

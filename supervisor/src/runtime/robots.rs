@@ -13,7 +13,7 @@ use shared::protocol::ROBOTS_IDS;
 use shared::record::ErrorKind;
 use shared::robots::{RobotsAnswer, RobotsFile};
 use supervisor_core::frontier::HostRef;
-use supervisor_core::pool::Quarantined;
+use supervisor_core::pool::{Abandoned, Quarantined};
 use supervisor_core::robots::{Answer, CRAWL_DELAY_MAX, Decision, HOLD_CROWDED, HOLD_MAX, Kept, Robots};
 use url::{Position, Url};
 
@@ -259,6 +259,12 @@ impl Runtime<'_> {
         self.parts.observer.set_aside(quarantined);
         let answer = RobotsAnswer::Unreachable { why: quarantined.message.clone(), after_ms: None };
         self.conclude_robots(clock::now(), quarantined.id, answer);
+    }
+
+    /// Takes in that its host was given up.
+    pub(super) fn abandon_robots(&mut self, abandoned: &Abandoned) {
+        let answer = RobotsAnswer::Unreachable { why: abandoned.message.clone(), after_ms: None };
+        self.conclude_robots(clock::now(), abandoned.id, answer);
     }
 
     fn conclude_robots(&mut self, now: Instant, id: u64, answer: RobotsAnswer) {

@@ -3,7 +3,7 @@
 //! board.
 //!
 //! One file per task: `intake` accepts jobs, `act` handles actions on jobs, `share` starts jobs and gives
-//! them workers, `finish` ends them, `signals` handles signals, `expire` deletes old jobs, `show` writes the
+//! them workers, `finish` ends them, `hosts` keeps what was learned about hosts, `signals` handles signals, `expire` deletes old jobs, `show` writes the
 //! board.
 //!
 //! Invariants, checked after every turn: no more jobs run than allowed; no more workers are allotted than
@@ -12,6 +12,7 @@
 mod act;
 mod expire;
 mod finish;
+mod hosts;
 mod intake;
 mod job;
 mod share;
@@ -47,6 +48,9 @@ const BUSY_TICK: Duration = Duration::from_millis(500);
 
 /// Time between two refreshes otherwise.
 const IDLE_TICK: Duration = Duration::from_secs(2);
+
+/// Time between two writes of what was learned about hosts.
+const LEARNED_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs that are notified of SIGCHLD.
 pub(super) type Listeners = Arc<Mutex<Vec<Controller>>>;
@@ -95,6 +99,8 @@ pub(super) struct StateLoop {
     /// When to ask systemd for more time to stop.
     extend_due: Option<Instant>,
     expiry_due: Instant,
+    /// When what was learned about hosts is written next.
+    learned_due: Instant,
     /// The first invariant that was found violated.
     broken: Option<&'static str>,
 }
@@ -120,9 +126,11 @@ impl StateLoop {
             alive_due: None,
             extend_due: None,
             expiry_due: now,
+            learned_due: now + LEARNED_EVERY,
             broken: None,
             parts,
         };
+        state.remember_hosts(now);
         state.take_over()?;
         // A client that waits at the socket may read the board before the first turn.
         state.show_all();
@@ -142,6 +150,7 @@ impl StateLoop {
             self.turn();
         }
         self.show_all();
+        self.keep_hosts(clock::now());
         // Dropping the channels fails pending requests at once.
         drop((self.parts.requests, self.parts.events));
         drop(self.endpoint);
@@ -151,7 +160,13 @@ impl StateLoop {
         let mut select = Select::new();
         select.recv(&self.parts.requests);
         select.recv(&self.parts.events);
-        let dues = [Some(self.tick_due), Some(self.expiry_due), self.alive_due, self.extend_due];
+        let dues = [
+            Some(self.tick_due),
+            Some(self.expiry_due),
+            Some(self.learned_due),
+            self.alive_due,
+            self.extend_due,
+        ];
         let due = dues.into_iter().flatten().min();
         match due {
             Some(due) => drop(select.ready_deadline(due)),
@@ -170,6 +185,9 @@ impl StateLoop {
         let now = clock::now();
         if self.expiry_due <= now {
             self.expire(now);
+        }
+        if self.learned_due <= now {
+            self.keep_hosts(now);
         }
         self.share();
         self.check();

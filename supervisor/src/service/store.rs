@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! state.db              the jobs and their states
+//! hosts.json            what was learned about hosts
 //! lock                  locked while a service uses the directory
 //! incoming/…            uploads of unanswered submissions, removed at the start
 //! jobs/17/job.json      the submission of job 17

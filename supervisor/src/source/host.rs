@@ -8,34 +8,54 @@ use std::sync::Arc;
 
 use url::{Host as UrlHost, Url};
 
+use super::host_key::Keys;
+use crate::plan::HostKey;
+
 /// The host whose budget a target uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Name or address in lower case, with the port if it is not the scheme's default.
+    /// Name or address in lower case, with the port if it is not the scheme's default; or what else stands for it
+    /// (`--per-host-key`).
     pub name: Arc<str>,
     /// Whether it is this machine, or an address of a private network: no stranger is harmed by a high load.
     pub local: bool,
 }
 
+impl Host {
+    /// Returns the host of this name, as in [`Self::name`]; `None` if there can be none.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let host = HostFinder::default().find(format!("http://{name}/").as_bytes())?;
+        (*host.name == *name).then_some(host)
+    }
+}
+
 /// Finds hosts, and remembers the last one, because neighbours in a list mostly share it.
 #[derive(Debug, Default)]
 pub(super) struct HostFinder {
-    last: Option<Host>,
+    /// The last one as it is spelled, and what stands for it.
+    last: Option<(Arc<str>, Host)>,
     spelling: String,
+    keys: Keys,
 }
 
 impl HostFinder {
+    /// Creates one that returns what stands for a host under this key.
+    pub(super) fn keyed(key: HostKey) -> Self {
+        Self { keys: Keys::new(key), ..Self::default() }
+    }
+
     /// Returns the host of `url`; `None` if it is not an absolute http(s) URL.
     pub(super) fn find(&mut self, url: &[u8]) -> Option<Host> {
         self.spelling.clear();
         let local = short_way(url, &mut self.spelling).or_else(|| long_way(url, &mut self.spelling))?;
-        if let Some(last) = &self.last
-            && *last.name == *self.spelling
+        if let Some((last, host)) = &self.last
+            && **last == *self.spelling
         {
-            return Some(last.clone());
+            return Some(host.clone());
         }
-        let host = Host { name: Arc::from(self.spelling.as_str()), local };
-        self.last = Some(host.clone());
+        let name: Arc<str> = Arc::from(self.spelling.as_str());
+        let host = self.keys.of(Host { name: Arc::clone(&name), local });
+        self.last = Some((name, host.clone()));
         Some(host)
     }
 }
@@ -95,12 +115,12 @@ fn long_way(url: &[u8], spelling: &mut String) -> Option<bool> {
 }
 
 /// This machine, or a network of RFC 1918.
-fn is_local_ipv4(address: Ipv4Addr) -> bool {
+pub(super) fn is_local_ipv4(address: Ipv4Addr) -> bool {
     address.is_loopback() || address.is_unspecified() || address.is_private()
 }
 
 /// This machine, a unique local address (RFC 4193), or the same link.
-fn is_local_ipv6(address: Ipv6Addr) -> bool {
+pub(super) fn is_local_ipv6(address: Ipv6Addr) -> bool {
     address.is_loopback()
         || address.is_unspecified()
         || address.is_unique_local()

@@ -13,6 +13,7 @@ mod feed;
 mod header;
 mod hold;
 mod host;
+mod host_key;
 mod json;
 mod kept;
 mod lines;
@@ -206,7 +207,8 @@ impl Source {
     #[must_use]
     pub fn of(plan: &Plan, kind: TargetKind) -> Self {
         let source = Self::new(&plan.inputs, kind);
-        Self { lists: plan.lists, within: plan.within.clone(), ..source }
+        let hosts = HostFinder::keyed(plan.host_key);
+        Self { lists: plan.lists, within: plan.within.clone(), hosts, ..source }
     }
 
     /// Begins at the first input. Opens each input when it is its turn, so that a thousand `-i` need one

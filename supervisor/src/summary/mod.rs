@@ -68,6 +68,9 @@ pub struct Summary {
     /// Requests that servers refused (429, 503); absent if zero.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refused: u64,
+    /// Targets that failed for good because the retry budget of their host was used up; absent if zero.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries_over_budget: u64,
     /// Body bytes read.
     pub bytes: u64,
     /// From the first process started to the last record committed, in seconds.
@@ -155,6 +158,7 @@ impl Summary {
             quarantined: counts.quarantined,
             retries: counts.retries,
             refused: gather.refused(),
+            retries_over_budget: gather.over_budget(),
             bytes: counts.bytes,
             wall_s: thousandths(wall_s),
             cpu_s: thousandths(facts.cpu.as_secs_f64()),

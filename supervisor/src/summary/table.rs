@@ -60,6 +60,7 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
         ("quarantined", summary.quarantined),
         ("retries", summary.retries),
         ("refused", summary.refused),
+        ("over budget", summary.retries_over_budget),
         ("restarts", summary.restarts),
     ];
     rows.extend(counts.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name, units::count(n), Plain)));

@@ -42,6 +42,7 @@ fn gather() -> Gather {
                 cpu_us: 100,
                 endings: None,
                 reply: None,
+                over_budget: false,
                 line_bytes: 9,
             },
         );

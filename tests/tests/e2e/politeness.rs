@@ -109,9 +109,33 @@ fn without_retries_a_refusal_is_final() {
 #[test]
 fn retries_keep_to_the_rate() {
     let origin = Origin::start();
-    let urls: Vec<_> = (0..6).map(|n| origin.url(&format!("/flaky/{n}?failures=2"))).collect();
+    let urls: Vec<_> = (0..6).map(|n| origin.url(&format!("/flaky/{n}?failures=2&status=500"))).collect();
     fetch().args(["--mode", "both", "--rate", "10/s"]).urls(&urls).run().exits(0);
     let times = origin.times_s("/flaky/");
     assert_eq!(times.len(), 18);
     assert!(times[17] - times[0] >= 16.0 / 10.0 - 0.1, "{times:?}");
+}
+
+#[test]
+fn a_page_that_is_always_refused_fails_and_holds_up_no_other() {
+    let origin = Origin::start();
+    let mut urls = counted(&origin, 300, 0.0);
+    urls.insert(20, origin.url("/status/503"));
+    let run = fetch().args(["--mode", "both", "--concurrency", "8"]).urls(&urls).run().exits(3);
+    let failed: Vec<_> = run.records().into_iter().filter(|record| record["error"].is_object()).collect();
+    assert_eq!(failed.len(), 1, "{run}");
+    assert_eq!(failed[0]["error"]["message"], "503 Service Unavailable", "{run}");
+    assert!(origin.requests("/status/503") <= 14, "{run}");
+}
+
+#[test]
+fn one_address_is_one_host_if_the_key_says_so() {
+    for key in ["ip", "domain"] {
+        let origins = [Origin::start(), Origin::start()];
+        let urls = origins.iter().flat_map(|origin| counted(origin, 8, 0.1));
+        let flags = ["--mode", "both", "--per-host", "1", "--per-host-key", key];
+        let run = fetch().args(flags).urls(urls).run().exits(0);
+        // One after the other, over both ports.
+        assert!(run.elapsed.as_secs_f64() >= 1.6, "{key}: {run}");
+    }
 }

@@ -83,3 +83,34 @@ fn retries_are_counted() {
     assert_eq!(summary["retries"], json!(9), "{summary}");
     assert_eq!(origin.stats()["requests"], json!(attempts));
 }
+
+#[test]
+fn an_absurd_retry_after_is_no_reason_to_wait() {
+    let origin = Origin::start();
+    for (key, value) in
+        [("minus", "-1"), ("text", "soon"), ("past", "Sun,%2006%20Nov%201994%2008:49:37%20GMT")]
+    {
+        let url = origin.url(&format!("/flaky/{key}?failures=2&retry_after={value}"));
+        let run = fetch().arg(url).run().exits(0);
+        assert_eq!(run.records()[0]["attempts"], 3, "{key}: {run}");
+        assert!(run.elapsed.as_secs_f64() < 20.0, "{key}: {run}");
+    }
+}
+
+#[test]
+fn retries_keep_to_their_budget() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let urls = (0..400).map(|n| origin.url(&format!("/status/500?{n}")));
+    let flags = ["--mode", "both", "--retries", "5", "--per-host", "4", "--summary"];
+    let run = fetch().args(flags).arg(dir.path("s.json")).urls(urls).run().exits(3);
+    let requests = origin.stats()["requests"].as_u64().unwrap();
+    assert!((400..=400 * 5 / 4 + 20).contains(&requests), "{requests} requests");
+    let summary: serde_json::Value = serde_json::from_str(&dir.read("s.json")).unwrap();
+    let spent = "; not retried, for the retry budget of its host is used up";
+    let said = run
+        .records()
+        .into_iter()
+        .filter(|record| record["error"]["message"].as_str().is_some_and(|message| message.ends_with(spent)));
+    assert_eq!(summary["retries_over_budget"], json!(said.count()), "{summary}");
+    assert!(summary["retries_over_budget"].as_u64() > Some(300), "{summary}");
+}

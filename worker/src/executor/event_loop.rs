@@ -15,8 +15,8 @@ use shared::protocol::Target;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::sleep_until;
 
+use super::alarm::sleep_until;
 use super::{Worker, start};
 use crate::stage::Interleaved;
 
@@ -104,7 +104,7 @@ async fn lane(lanes: Rc<Lanes<impl Interleaved>>) {
         }
         worker.room().await;
         if let Some(start) = start(&target) {
-            sleep_until(start.into()).await;
+            sleep_until(start).await;
         }
         lanes.count(1);
         let answer = stage.wait(context, &target).await;

@@ -1,6 +1,7 @@
 //! Runs a stage on its targets as the mode says: one at a time on this thread, or many
 //! interleaved on an event loop. Both write to the same outbox.
 
+mod alarm;
 mod blocking;
 mod event_loop;
 

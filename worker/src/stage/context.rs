@@ -125,6 +125,7 @@ impl Context {
         let reply = waited.recording.reply();
         let refused = reply.is_some_and(|reply| reply.refused);
         let mut verdict = findings.verdict(target, refused);
+        let over_budget = findings.end_over_budget(target, &verdict);
         let (before, mut begun) = (out.len(), None);
         if !matches!(verdict, Verdict::Retry { .. }) {
             self.black_box.enter(target.id, Phase::Encode, ended_us);
@@ -151,6 +152,7 @@ impl Context {
             cpu_us: clock::monotonic_us().saturating_sub(waited.begun_us),
             endings: None,
             reply,
+            over_budget,
             line_bytes: (out.len() - before) as u64,
         };
         Computed { outcome, begun }
@@ -175,6 +177,7 @@ impl Context {
             cpu_us: elapsed_us,
             endings: None,
             reply: None,
+            over_budget: false,
             line_bytes: line_bytes as u64,
         };
         Computed { outcome, begun: None }

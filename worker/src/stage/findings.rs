@@ -86,6 +86,17 @@ impl Findings {
             Product::Problem(problem) => Verdict::Failed(problem.kind),
         }
     }
+
+    /// Says so if only the retry budget of its host makes a failure final, and returns whether it does.
+    pub(super) fn end_over_budget(&mut self, target: &Target, verdict: &Verdict) -> bool {
+        match (&mut self.product, verdict) {
+            (Product::Problem(problem), Verdict::Failed(_)) if problem.may_pass && target.over_budget => {
+                problem.message.push_str("; not retried, for the retry budget of its host is used up");
+                true
+            }
+            (_, _) => false,
+        }
+    }
 }
 
 impl From<Failure> for Findings {

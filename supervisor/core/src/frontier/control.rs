@@ -54,6 +54,8 @@ pub(super) struct Control {
     first_at: Option<Instant>,
     served: u32,
     used_at: Option<Instant>,
+    /// The limit that an earlier run has found.
+    known: Option<u32>,
 }
 
 impl Control {
@@ -62,7 +64,11 @@ impl Control {
         match gate {
             Gate::Fixed(max) => max,
             Gate::Adaptive(range) => {
-                self.limit.get_or_insert_with(|| Limit::new(range, now)).get().min(range.max)
+                let fresh = || match self.known {
+                    Some(limit) => Limit::resumed(range, limit, now),
+                    None => Limit::new(range, now),
+                };
+                self.limit.get_or_insert_with(fresh).get().min(range.max)
             }
         }
     }
@@ -136,11 +142,22 @@ impl Control {
         Some(until)
     }
 
+    /// Whether it has refused so much that it has a pace.
+    pub(super) fn has_pace(&self) -> bool {
+        self.pace.is_some()
+    }
+
+    /// Forgets the pace, because nothing limits it.
+    pub(super) fn forget_pace(&mut self) {
+        self.pace = None;
+    }
+
     /// When all of it may be forgotten; `None` if there is nothing to forget.
     pub(super) fn fades_at(&self) -> Option<Instant> {
         let kept = match (&self.pace, &self.limit) {
             (Some(_), _) => PACE_KEPT,
             (None, Some(limit)) if limit.is_learned() => LIMIT_KEPT,
+            (None, None) if self.known.is_some() => PACE_KEPT,
             (None, Some(_) | None) => return None,
         };
         Some(self.used_at? + kept)
@@ -148,17 +165,19 @@ impl Control {
 
     /// What is worth keeping for another run: the limit, and the pace.
     pub(super) fn learned(&self, now: Instant) -> (Option<u32>, Option<f64>) {
-        let limit = self.limit.as_ref().filter(|limit| limit.is_learned()).map(Limit::get);
+        let found = self.limit.as_ref().filter(|limit| limit.is_learned()).map(Limit::get);
+        let limit = if self.limit.is_none() { self.known } else { found };
         (limit, self.pace.as_ref().map(|pace| pace.learned(now)))
     }
 
+    /// Whether its pace is still searched for.
+    pub(super) fn is_search(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.is_search())
+    }
+
     /// Continues from what an earlier run has learned.
-    pub(super) fn resumed(now: Instant, gate: Gate, limit: Option<u32>, per_s: Option<f64>) -> Self {
-        let limit = match gate {
-            Gate::Adaptive(range) => limit.map(|limit| Limit::resumed(range, limit, now)),
-            Gate::Fixed(_) => None,
-        };
-        let pace = per_s.map(|per_s| Box::new(Pace::resumed(now, per_s)));
-        Self { limit, pace, used_at: Some(now), ..Self::default() }
+    pub(super) fn resumed(now: Instant, known: Option<u32>, per_s: Option<f64>, is_search: bool) -> Self {
+        let pace = per_s.map(|per_s| Box::new(Pace::resumed(now, per_s, is_search)));
+        Self { known, pace, used_at: Some(now), ..Self::default() }
     }
 }

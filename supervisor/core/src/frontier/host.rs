@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::Learned;
 use super::control::{Control, Gate};
+use super::health::Health;
 use super::rate::NextStart;
 
 /// The host of a target.
@@ -51,11 +52,17 @@ impl HostId {
     pub const NONE: Self = Self(u32::MAX);
 }
 
-/// Waiting targets, in order: retries that are due, then the queue.
+/// Due retries after which the queue has its turn. Without that, a page that is always refused would be all that its host
+/// is asked for while it has a pace.
+const IN_A_ROW_MAX: u8 = 2;
+
+/// Waiting targets, in order: retries that are due, then the queue, which also has a turn after some retries.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lane {
     queue: VecDeque<u64>,
     retries: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Retries taken since the queue was last served.
+    in_a_row: u8,
 }
 
 impl Lane {
@@ -84,10 +91,21 @@ impl Lane {
         if self.queue.is_empty() { self.next_retry() } else { Some(now) }
     }
 
+    /// Takes everything, due or not.
+    pub(super) fn take_all(&mut self) -> Vec<u64> {
+        let retries = std::mem::take(&mut self.retries).into_iter().map(|Reverse((_, id))| id);
+        let mut all: Vec<_> = std::mem::take(&mut self.queue).into_iter().chain(retries).collect();
+        all.sort_unstable();
+        all
+    }
+
     pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
-        if self.next_retry().is_some_and(|due| due <= now) {
+        let is_due = self.next_retry().is_some_and(|due| due <= now);
+        if is_due && (self.in_a_row < IN_A_ROW_MAX || self.queue.is_empty()) {
+            self.in_a_row = self.in_a_row.saturating_add(1);
             return self.retries.pop().map(|Reverse((_, id))| id);
         }
+        self.in_a_row = 0;
         self.queue.pop_front()
     }
 }
@@ -115,8 +133,7 @@ pub(super) struct Host {
     pub(super) in_flight: u32,
     /// Requests that it refused.
     pub(super) refused: u32,
-    /// Whether it has answered a request since it last refused one.
-    pub(super) served: bool,
+    pub(super) health: Health,
     /// The maximum at present; `u32::MAX` means no limit.
     pub(super) in_flight_max: u32,
     pub(super) gate: Gate,
@@ -140,7 +157,7 @@ impl Host {
             place: HostPlace::Waiting,
             in_flight: 0,
             refused: 0,
-            served: false,
+            health: Health::new(),
             in_flight_max: control.in_flight_max(now, gate),
             gate,
             control,
@@ -172,9 +189,7 @@ impl Host {
     pub(super) fn learned(&self, now: Instant) -> Option<Learned> {
         let (in_flight_max, pace_per_s) = self.control.learned(now);
         let paused = self.paused_until.saturating_duration_since(now);
-        let paused_ms = u64::try_from(paused.as_millis()).unwrap_or(u64::MAX);
-        let any = in_flight_max.is_some() || pace_per_s.is_some() || paused_ms > 0;
-        any.then(|| Learned { host: self.name.to_string(), in_flight_max, pace_per_s, paused_ms })
+        Learned::new(&self.name, in_flight_max, pace_per_s, self.control.is_search(), paused)
     }
 
     pub(super) fn release(&mut self) {
@@ -191,6 +206,7 @@ impl Host {
     pub(super) fn take(&mut self, now: Instant, start: Instant, interval: Duration) -> Option<u64> {
         let taken = self.lane.take(now)?;
         self.control.on_start(start, self.in_flight);
+        self.health.on_start();
         self.in_flight += 1;
         let interval = interval.max(self.delay).max(self.control.interval(start));
         if interval > Duration::ZERO {
@@ -202,7 +218,8 @@ impl Host {
     pub(super) fn belongs(&self, now: Instant) -> HostPlace {
         let Some(opens_at) = self.lane.opens_at(now) else {
             let learned = self.control.fades_at().unwrap_or(now);
-            let fades_at = self.paused_until.max(self.next_start.at()).max(learned);
+            let given_up = self.health.given_up_until().unwrap_or(now);
+            let fades_at = self.paused_until.max(self.next_start.at()).max(learned).max(given_up);
             return match self.in_flight {
                 0 if fades_at <= now => HostPlace::Forgotten,
                 0 => HostPlace::Fading(fades_at),

@@ -9,6 +9,7 @@
 
 mod backoff;
 mod control;
+mod health;
 mod host;
 mod politeness;
 mod rate;
@@ -23,9 +24,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use wire::record::ErrorKind;
 
 pub use backoff::BackoffConfig;
 pub use control::Answer;
+pub(crate) use health::{Attempt, GivenUp};
+pub use health::{GIVE_UP_AFTER, GIVE_UP_UNKNOWN_AFTER};
 pub use host::{HostId, HostRef, HostSnapshot};
 pub use politeness::{PerHost, Politeness};
 pub use rate::LEAD;
@@ -130,8 +134,33 @@ pub struct Learned {
     pub in_flight_max: Option<u32>,
     /// Starts per second that it accepted, if it refused more.
     pub pace_per_s: Option<f64>,
+    /// Whether that pace was reached in a search that had not ended.
+    #[serde(default)]
+    pub is_search: bool,
     /// Remaining time of its pause, in milliseconds; 0 if there is none.
     pub paused_ms: u64,
+}
+
+impl Learned {
+    /// Longest pause that counts, whatever a file says.
+    const PAUSE_MAX: Duration = Duration::from_secs(3600);
+
+    /// Returns what is worth keeping, if anything is.
+    fn new(
+        host: &str,
+        in_flight_max: Option<u32>,
+        pace_per_s: Option<f64>,
+        is_search: bool,
+        paused: Duration,
+    ) -> Option<Self> {
+        let paused_ms = u64::try_from(paused.as_millis()).unwrap_or(u64::MAX);
+        let any = in_flight_max.is_some() || pace_per_s.is_some() || paused_ms > 0;
+        any.then(|| Self { host: host.to_owned(), in_flight_max, pace_per_s, is_search, paused_ms })
+    }
+
+    fn paused(&self) -> Duration {
+        Duration::from_millis(self.paused_ms).min(Self::PAUSE_MAX)
+    }
 }
 
 /// Targets not yet handed out, with their hosts' budgets.
@@ -156,6 +185,8 @@ pub struct Frontier {
     timed: BTreeSet<(Instant, HostId)>,
     /// Hosts in [`HostPlace::Fading`].
     fading: BTreeSet<(Instant, HostId)>,
+    /// Hosts that were given up and may have targets waiting.
+    hopeless: Vec<HostId>,
     pending: usize,
     /// Set when other runs send requests to the same hosts.
     share: Option<HostShare>,
@@ -174,6 +205,7 @@ impl Frontier {
             ring: VecDeque::new(),
             timed: BTreeSet::new(),
             fading: BTreeSet::new(),
+            hopeless: Vec::new(),
             pending: 0,
             share: None,
         }
@@ -229,6 +261,7 @@ impl Frontier {
         if let Some(host) = self.hosts.get_mut(host) {
             host.lane.push_back(id);
         }
+        self.note_hopeless(now, host);
         self.settle(now, host);
     }
 
@@ -292,9 +325,80 @@ impl Frontier {
         self.settle(now, host);
     }
 
-    /// Whether this host has answered a request since it last refused one.
-    pub(crate) fn has_served(&self, host: HostId) -> bool {
-        self.hosts.get(host).is_some_and(|host| host.served)
+    /// Number of refusals of one target up to which they cost no attempt.
+    pub(crate) fn patience(&self, now: Instant, host: HostId) -> u8 {
+        self.hosts.get(host).map_or(0, |host| host.health.patience(now))
+    }
+
+    /// Whether the retry budget of this host allows another retry.
+    pub(crate) fn may_retry(&self, host: HostId) -> bool {
+        self.hosts.get(host).is_none_or(|host| host.health.may_retry())
+    }
+
+    /// Takes a retry from the budget of this host.
+    pub(crate) fn count_retry(&mut self, host: HostId) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.health.on_retry();
+        }
+    }
+
+    /// Records how an attempt ended, before its target is released or retried; the target was refused `refusals` times
+    /// before. Returns what that says about the host's load.
+    pub(crate) fn hear(&mut self, now: Instant, id: HostId, attempt: &Attempt, refusals: u8) -> Answer {
+        let Some(host) = self.hosts.get_mut(id) else { return attempt.answer };
+        if let Answer::Refused { .. } = attempt.answer {
+            host.refused = host.refused.saturating_add(1);
+        }
+        let was_given_up = host.health.given_up(now).is_some();
+        let had_broken_pages = host.health.has_broken_pages();
+        let answer = host.health.hear(now, attempt, refusals);
+        let paced = match &self.share {
+            Some(share) => share.has_pace(host.name()),
+            None => host.control.has_pace(),
+        };
+        // A host that shows a challenge means it.
+        let is_sure = paced || attempt.failure == Some(ErrorKind::Blocked) || host.health.looks_limited();
+        let mishap = matches!(answer, Answer::Refused { .. }) && !is_sure;
+        let answer = if mishap { Answer::Unknown } else { answer };
+        if host.health.has_broken_pages() && !had_broken_pages {
+            // What its pages were to blame for was taken for a limit.
+            match &self.share {
+                Some(share) => share.forget_pace(host.name()),
+                None => host.control.forget_pace(),
+            }
+        }
+        if !was_given_up {
+            self.note_hopeless(now, id);
+        }
+        answer
+    }
+
+    /// Remembers a host that was given up, so that its targets are taken out.
+    fn note_hopeless(&mut self, now: Instant, id: HostId) {
+        if self.hosts.get(id).is_some_and(|host| host.health.given_up(now).is_some()) {
+            self.hopeless.push(id);
+        }
+    }
+
+    /// Takes out a host that was given up with all targets that wait for it. They hold no permits.
+    pub(crate) fn pop_hopeless(&mut self, now: Instant) -> Option<(Arc<str>, GivenUp, Vec<u64>)> {
+        while let Some(id) = self.hopeless.pop() {
+            let Some(host) = self.hosts.get_mut(id) else { continue };
+            let Some(why) = host.health.given_up(now) else { continue };
+            let targets = host.lane.take_all();
+            let name = Arc::clone(host.name());
+            self.pending -= targets.len();
+            self.settle(now, id);
+            if !targets.is_empty() {
+                return Some((name, why, targets));
+            }
+        }
+        None
+    }
+
+    /// Whether a `Retry-After` of this length is honoured in full.
+    pub(crate) fn can_wait(&self, after: Duration) -> bool {
+        after <= self.config.retry_after_max
     }
 
     /// Settles a popped target: it is finished for good, or was set aside because its worker died.
@@ -316,14 +420,6 @@ impl Frontier {
             until
         };
         host.release();
-        match answer {
-            Answer::Served { .. } => host.served = true,
-            Answer::Refused { .. } => {
-                host.served = false;
-                host.refused = host.refused.saturating_add(1);
-            }
-            Answer::Unknown | Answer::Lost => {}
-        }
         host.paused_until = host.paused_until.max(until.unwrap_or(now));
     }
 
@@ -356,6 +452,7 @@ impl Frontier {
         } else {
             self.hostless.push_retry(due, id);
         }
+        self.note_hopeless(now, host);
         self.settle(now, host);
         due
     }
@@ -373,6 +470,7 @@ impl Frontier {
         } else {
             self.hostless.push_front(id);
         }
+        self.note_hopeless(now, host);
         self.settle(now, host);
     }
 
@@ -396,10 +494,11 @@ impl Frontier {
     pub fn teach(&mut self, now: Instant, host: HostRef<'_>, learned: &Learned) {
         let id = self.intern(now, host);
         if let Some(host) = self.hosts.get_mut(id) {
-            host.control = Control::resumed(now, host.gate, learned.in_flight_max, learned.pace_per_s);
+            host.control =
+                Control::resumed(now, learned.in_flight_max, learned.pace_per_s, learned.is_search);
             host.in_flight_max = host.control.in_flight_max(now, host.gate);
-            host.paused_until =
-                now + Duration::from_millis(learned.paused_ms).min(self.config.retry_after_max);
+            host.health.is_known(now);
+            host.paused_until = now + learned.paused().min(self.config.retry_after_max);
         }
         self.settle(now, id);
     }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use rustc_hash::FxHashMap;
 
+use super::Learned;
 use super::control::{Answer, Control, Gate};
 use super::rate::{NextStart, Rate};
 
@@ -176,6 +177,31 @@ impl HostShares {
         HostShare(Arc::new(Claim { shares: self.clone(), run }))
     }
 
+    /// Returns what was learned about the hosts that are still remembered.
+    #[must_use]
+    pub fn learned(&self, now: Instant) -> Vec<Learned> {
+        let learned = |(name, shared): (&Arc<str>, &SharedHost)| {
+            let (in_flight_max, pace_per_s) = shared.control.learned(now);
+            let paused = shared.paused_until.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+            Learned::new(name, in_flight_max, pace_per_s, shared.control.is_search(), paused)
+        };
+        self.table().hosts.iter().filter_map(learned).collect()
+    }
+
+    /// Continues with what was learned earlier about hosts that no run has asked yet.
+    pub fn teach(&self, now: Instant, learned: &[Learned]) {
+        let mut table = self.table();
+        for learned in learned {
+            let Entry::Vacant(entry) = table.hosts.entry(Arc::from(learned.host.as_str())) else { continue };
+            entry.insert(SharedHost {
+                control: Control::resumed(now, learned.in_flight_max, learned.pace_per_s, learned.is_search),
+                paused_until: Some(now + learned.paused()),
+                ..SharedHost::default()
+            });
+        }
+        table.sweep_at = table.hosts.len() * 2;
+    }
+
     fn table(&self) -> MutexGuard<'_, HostTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,6 +282,18 @@ impl HostShare {
         shared.queue.retain(|(other, _)| other != run);
         shared.rates.remove(run);
         table.settle(now, host);
+    }
+
+    /// Whether the host has a pace.
+    pub(super) fn has_pace(&self, host: &Arc<str>) -> bool {
+        self.0.shares.table().hosts.get(host).is_some_and(|shared| shared.control.has_pace())
+    }
+
+    /// Forgets the pace of the host, because nothing limits it.
+    pub(super) fn forget_pace(&self, host: &Arc<str>) {
+        if let Some(shared) = self.0.shares.table().hosts.get_mut(host) {
+            shared.control.forget_pace();
+        }
     }
 
     /// Records that the host asked for a pause until `until`.

@@ -184,24 +184,3 @@ fn an_idle_hosts_rate_and_pause_outlive_its_targets() {
     frontier.push(later + 2 * SECOND, 2, host("b"));
     assert_eq!(frontier.hosts_len(), 1, "a's bucket is full again");
 }
-
-#[test]
-fn a_host_has_served_until_it_refuses() {
-    let now = wire::clock::now();
-    let mut frontier = Frontier::new(config(PerHost::Unlimited, None), 1);
-    let answers = [
-        (Answer::Unknown, false),
-        (Answer::Served { first_byte: None }, true),
-        (Answer::Lost, true),
-        (Answer::Refused { sent_at: now }, false),
-    ];
-    for id in 0..=4 {
-        frontier.push(now, id, host("a"));
-    }
-    let kept = frontier.pop(now).unwrap().host;
-    for (answer, served) in answers {
-        let start = frontier.pop(now).unwrap();
-        frontier.release(now, start.host, answer);
-        assert_eq!(frontier.has_served(kept), served, "{answer:?}");
-    }
-}

@@ -91,6 +91,7 @@ pub struct Gather {
     cpu_us: u64,
     restarts: u64,
     refused: u64,
+    over_budget: u64,
     slots: Vec<SlotCounts>,
     timeline: Timeline,
     load: LoadCurve,
@@ -110,6 +111,7 @@ impl Gather {
             cpu_us: 0,
             restarts: 0,
             refused: 0,
+            over_budget: 0,
             slots: vec![SlotCounts::default(); slots],
             timeline: Timeline::new(slots),
             load: LoadCurve::default(),
@@ -130,6 +132,7 @@ impl Gather {
         self.cpu_us = self.cpu_us.saturating_add(outcome.cpu_us);
         self.refused += u64::from(outcome.reply.is_some_and(|reply| reply.refused));
         self.timeline.record(slot, outcome);
+        self.over_budget += u64::from(outcome.over_budget);
         match &outcome.verdict {
             Verdict::Retry { .. } => {
                 self.counts.retries += 1;
@@ -177,6 +180,12 @@ impl Gather {
         *self.errors.entry(kind).or_default() += 1;
         self.slot(slot).items += 1;
         self.timeline.record_lost(slot, at_us);
+    }
+
+    /// Targets of this run that failed for good because the retry budget of their host was used up.
+    #[must_use]
+    pub const fn over_budget(&self) -> u64 {
+        self.over_budget
     }
 
     /// Records a process started in `slot`.

@@ -12,6 +12,7 @@ fn outcome(started_us: u64, elapsed_us: u64, cpu_us: u64, verdict: Verdict) -> O
         cpu_us,
         endings: None,
         reply: None,
+        over_budget: false,
         line_bytes: 1,
     }
 }

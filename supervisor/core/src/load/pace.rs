@@ -75,12 +75,13 @@ impl Pace {
         (pace, until)
     }
 
-    /// Continues with a pace that was found earlier.
+    /// Continues with a pace that was found earlier, or reached in a search that goes on.
     #[must_use]
-    pub fn resumed(now: Instant, per_s: f64) -> Self {
+    pub fn resumed(now: Instant, per_s: f64, is_search: bool) -> Self {
         let plateau = if per_s.is_finite() { per_s.max(LOWEST) } else { SEARCH_FROM };
+        let held = Phase::Hold { base: CUT * plateau, plateau };
         Self {
-            phase: Phase::Hold { base: CUT * plateau, plateau },
+            phase: if is_search { Phase::Search { from: plateau } } else { held },
             since: now,
             started_at: now,
             epoch: now,
@@ -115,6 +116,12 @@ impl Pace {
             Phase::Search { .. } => self.per_s(now),
             Phase::Hold { plateau, .. } => plateau.min(self.per_s(now)),
         }
+    }
+
+    /// Whether the pace that the host accepts is not found yet.
+    #[must_use]
+    pub fn is_search(&self) -> bool {
+        matches!(self.phase, Phase::Search { .. })
     }
 
     /// Time between two starts at this instant.

@@ -28,10 +28,10 @@ impl Pool {
             {
                 self.frontier.give_back(now, rest, HostId::NONE);
             }
-            // A host that has answered nothing since its last refusal may refuse this target for what it is. A user
-            // who wants no retries gets none.
-            let may_defer = self.config.retries > 0 && self.frontier.has_served(host);
-            let Some(live) = self.ledger.assign(id, slot.seat, host, may_defer) else { continue };
+            // A user who wants no retries gets none.
+            let patience = if self.config.retries > 0 { self.frontier.patience(now, host) } else { 0 };
+            let in_budget = self.frontier.may_retry(host);
+            let Some(live) = self.ledger.assign(id, slot.seat, host, patience) else { continue };
             let bytes = live.input.len() + live.kept.len() + TARGET_OVERHEAD_BYTES;
             if slot.slice_bytes + bytes > SLICE_BYTES_MAX {
                 flush(slot, &mut self.commands);
@@ -40,7 +40,8 @@ impl Pool {
             slot.slice.push(Target {
                 id,
                 attempt: live.attempt(),
-                may_retry: live.retries < self.config.retries,
+                may_retry: live.retries < self.config.retries && in_budget,
+                over_budget: live.retries < self.config.retries && !in_budget,
                 may_defer: live.may_defer,
                 not_before_us: self.anchor.and_then(|anchor| anchor.us(not_before?)),
                 input: live.input.to_vec(),

@@ -83,6 +83,8 @@ pub enum Command {
     Reject(Box<Rejected>),
     /// Write the record of a quarantined target.
     Quarantine(Box<Quarantined>),
+    /// Write the record of a target whose host was given up.
+    Abandon(Box<Abandoned>),
     /// Show this to the user.
     Notice(Notice),
 }
@@ -133,6 +135,23 @@ pub struct Quarantined {
     pub message: String,
     /// Evidence from the last death.
     pub evidence: Evidence,
+}
+
+/// A target whose host was given up while it waited, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abandoned {
+    /// Position of the input.
+    pub id: u64,
+    /// The input.
+    pub input: Vec<u8>,
+    /// Data carried along into its record.
+    pub kept: Vec<u8>,
+    /// Attempts made; 0 if there was none.
+    pub attempts: u32,
+    /// Kind of the host's last error.
+    pub kind: ErrorKind,
+    /// Explanation, one sentence.
+    pub message: String,
 }
 
 /// What the pool did with an outcome reported by a worker.

@@ -8,10 +8,6 @@ use super::credit::Load;
 use super::seat::Seat;
 use crate::frontier::HostId;
 
-/// Refusals per target that cost no attempt. A pace that has settled meets one refusal in some hundred requests, so
-/// a target that meets this many is refused for what it is.
-const DEFERRALS_MAX: u32 = 10;
-
 /// A target that is not finished.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -25,6 +21,8 @@ pub(crate) struct Live {
     pub(crate) retries: u32,
     /// Attempts that the host refused, and that are not counted.
     pub(crate) deferrals: u32,
+    /// Attempts that the host refused, counted or not.
+    refusals: u8,
     /// Whether a refusal of the attempt under way is not counted.
     pub(crate) may_defer: bool,
     /// Attempts on which the worker died while this target's stage was running.
@@ -45,6 +43,18 @@ impl Live {
             bytes: self.input.len(),
         }
     }
+}
+
+/// A failure that may be temporary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The host refused the request.
+    Refused {
+        /// Whether it may be left uncounted.
+        may_defer: bool,
+    },
+    /// Anything else.
+    Other,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +139,7 @@ impl Ledger {
                 kept,
                 retries: 0,
                 deferrals: 0,
+                refusals: 0,
                 may_defer: false,
                 crashes: 0,
                 place: TargetPlace::Pending,
@@ -187,8 +198,9 @@ impl Ledger {
         Some(live)
     }
 
-    /// Assigns a target, popped from the frontier, to `seat`.
-    pub(crate) fn assign(&mut self, id: u64, seat: Seat, host: HostId, may_defer: bool) -> Option<&Live> {
+    /// Assigns a target, popped from the frontier, to `seat`. A refusal is not counted as an attempt while it has met
+    /// no more than `patience`; with 0, none is.
+    pub(crate) fn assign(&mut self, id: u64, seat: Seat, host: HostId, patience: u8) -> Option<&Live> {
         let live = self.live.get_mut(&id)?;
         match live.place {
             TargetPlace::Pending => self.counts.pending -= 1,
@@ -197,7 +209,7 @@ impl Ledger {
         }
         self.inputs_waiting -= live.inputs;
         self.bytes_waiting -= live.input.len();
-        live.may_defer = may_defer && live.deferrals < DEFERRALS_MAX;
+        live.may_defer = patience > 0 && live.refusals <= patience;
         live.place = TargetPlace::Assigned(seat, host);
         self.counts.assigned += 1;
         Some(live)
@@ -247,40 +259,71 @@ impl Ledger {
         Some(live)
     }
 
-    /// Lets a held target wait for another attempt, unless it has had `retries_max` after its first. As with
-    /// [`Self::retry`], the attempt is not counted if it may be deferred.
-    pub(crate) fn recall(&mut self, id: u64, retries_max: u32) -> bool {
-        let Some(live) = self.live.get_mut(&id) else { return false };
-        if live.may_defer {
+    /// Lets a held target wait for another attempt, as one that was refused. Returns whether the attempt counts as a
+    /// retry, or `None` if it was the last of `retries_max` after the first.
+    pub(crate) fn recall(&mut self, id: u64, retries_max: u32) -> Option<bool> {
+        let live = self.live.get_mut(&id)?;
+        let counts = !live.may_defer;
+        if !counts {
             live.deferrals += 1;
         } else if live.retries < retries_max {
             live.retries += 1;
         } else {
-            return false;
+            return None;
         }
+        live.refusals = live.refusals.saturating_add(1);
         live.place = TargetPlace::Retry;
         self.inputs_waiting += live.inputs;
         self.bytes_waiting += live.input.len();
         self.counts.held -= 1;
         self.counts.retry += 1;
-        true
+        Some(counts)
     }
 
-    /// Records a failure that may be temporary, and returns the number of such failures. An attempt that the host
-    /// `refused` is not counted among them if it may be deferred.
-    pub(crate) fn retry(&mut self, id: u64, refused: bool) -> u32 {
-        let Some(live) = self.live.get_mut(&id) else { return 1 };
+    /// Returns the host and the number of earlier refusals of `id` if `seat` holds it.
+    pub(crate) fn reported_by(&self, id: u64, seat: Seat) -> Option<(HostId, u8)> {
+        let live = self.live.get(&id)?;
+        match live.place {
+            TargetPlace::Assigned(holder, host) if holder == seat => Some((host, live.refusals)),
+            TargetPlace::Assigned(..) | TargetPlace::Pending | TargetPlace::Held | TargetPlace::Retry => None,
+        }
+    }
+
+    /// Records a failure that may be temporary, and returns the number of such failures, and whether this one is
+    /// among them. A refusal is not, if it may be deferred.
+    pub(crate) fn retry(&mut self, id: u64, failure: Failure) -> (u32, bool) {
+        let Some(live) = self.live.get_mut(&id) else { return (1, false) };
         live.place = TargetPlace::Retry;
         self.inputs_waiting += live.inputs;
         self.bytes_waiting += live.input.len();
-        if refused && live.may_defer {
+        if matches!(failure, Failure::Refused { .. }) {
+            live.refusals = live.refusals.saturating_add(1);
+        }
+        let deferred = live.may_defer && failure == (Failure::Refused { may_defer: true });
+        if deferred {
             live.deferrals += 1;
         } else {
             live.retries += 1;
         }
         self.counts.assigned -= 1;
         self.counts.retry += 1;
-        live.retries.max(1)
+        (live.retries.max(1), !deferred)
+    }
+
+    /// Ends a target that waits in the frontier without another attempt.
+    pub(crate) fn abandon(&mut self, id: u64) -> Option<Live> {
+        let live = self.forget(id)?;
+        match live.place {
+            TargetPlace::Pending => self.counts.pending -= 1,
+            TargetPlace::Retry => self.counts.retry -= 1,
+            // Those are not in the frontier.
+            TargetPlace::Assigned(..) => self.counts.assigned -= 1,
+            TargetPlace::Held => self.counts.held -= 1,
+        }
+        self.inputs_waiting -= live.inputs;
+        self.bytes_waiting -= live.input.len();
+        self.counts.done += 1;
+        Some(live)
     }
 
     /// Takes back an assigned target that lost its worker through no fault of its own.
@@ -346,7 +389,7 @@ mod tests {
         assert_eq!(ledger.split(10, 2), Some(12));
         assert_eq!((ledger.load(10), ledger.load(12)), (load(2, 4), load(1, 3)));
         assert_eq!((ledger.inputs_left(), ledger.inputs_waiting(), ledger.bytes_waiting()), (3, 3, 7));
-        assert!(ledger.assign(10, seat, HostId::NONE, false).is_some());
+        assert!(ledger.assign(10, seat, HostId::NONE, 0).is_some());
         assert_eq!((ledger.split(10, 1), ledger.inputs_waiting()), (None, 1));
         assert_eq!((ledger.finish(10), ledger.inputs_left(), ledger.bytes_waiting()), (load(2, 4), 1, 3));
         assert!(ledger.balanced());

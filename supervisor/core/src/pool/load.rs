@@ -6,10 +6,11 @@ use wire::black_box::Reading;
 use wire::protocol::{Outcome, Verdict};
 use wire::record::ErrorKind;
 
+use super::Pool;
+use super::exchange::{Abandoned, Command};
 use super::seat::Seat;
 use super::slot::State;
-use super::{Command, Pool};
-use crate::frontier::Answer;
+use crate::frontier::{Answer, Attempt};
 use crate::load::total::{Bound, Report, Room, Tick, Total};
 
 /// How often the number of workers is compared with their load: so often that a job which keeps all cores busy for a
@@ -21,6 +22,8 @@ pub(super) const WEIGH_EVERY: Duration = Duration::from_millis(25);
 pub(super) struct Anchor {
     now: Instant,
     now_us: u64,
+    /// When the job began, on the other clock: workers count from there.
+    began_us: Option<u64>,
 }
 
 impl Anchor {
@@ -29,6 +32,16 @@ impl Anchor {
         let later = at.checked_duration_since(self.now)?;
         Some(self.now_us + u64::try_from(later.as_nanos().div_ceil(1000)).ok()?)
     }
+
+    /// Returns the instant of a worker's `started_us`, unless it is not in the past.
+    fn instant(self, started_us: u64, now: Instant) -> Option<Instant> {
+        let at_us = self.began_us?.checked_add(started_us)?;
+        let at = match at_us.checked_sub(self.now_us) {
+            Some(later_us) => self.now.checked_add(Duration::from_micros(later_us))?,
+            None => self.now.checked_sub(Duration::from_micros(self.now_us - at_us))?,
+        };
+        (at <= now).then_some(at)
+    }
 }
 
 impl Pool {
@@ -36,7 +49,17 @@ impl Pool {
     /// host start when they reach their worker, up to [`LEAD`](crate::frontier::LEAD) early.
     #[must_use]
     pub fn anchored(self, now: Instant, now_us: u64) -> Self {
-        Self { anchor: Some(Anchor { now, now_us }), ..self }
+        Self { anchor: Some(Anchor { now, now_us, began_us: None }), ..self }
+    }
+
+    /// Dates the reports of workers, who count from `began_us` of the same clock. Call it after [`Self::anchored`].
+    /// Without it, a request counts as sent when its answer arrived, less its duration.
+    #[must_use]
+    pub fn dated(mut self, began_us: u64) -> Self {
+        if let Some(anchor) = &mut self.anchor {
+            anchor.began_us = Some(began_us);
+        }
+        self
     }
 
     /// Lets `total` decide how much is in flight and how many workers there are. The concurrency of the configuration
@@ -137,6 +160,25 @@ impl Pool {
         }
     }
 
+    /// Ends all targets that wait for a host that was given up.
+    pub(super) fn give_up_hosts(&mut self, now: Instant) {
+        while let Some((host, why, targets)) = self.frontier.pop_hopeless(now) {
+            let message = why.message(&host);
+            for id in targets {
+                let Some(live) = self.ledger.abandon(id) else { continue };
+                let attempts = live.attempt() - 1;
+                self.commands.push_back(Command::Abandon(Box::new(Abandoned {
+                    id,
+                    input: live.input.into_vec(),
+                    kept: live.kept.into_vec(),
+                    attempts,
+                    kind: why.kind,
+                    message: message.clone(),
+                })));
+            }
+        }
+    }
+
     /// Adds or removes workers, as the load asks for.
     fn adjust_workers(&mut self, now: Instant) {
         let serving = self.slots.iter().filter(|slot| slot.state == State::Serving);
@@ -156,17 +198,36 @@ impl Pool {
     }
 }
 
-/// The answer of a host that refused.
-pub(super) fn refused(now: Instant, outcome: &Outcome) -> Answer {
-    let sent_at = now.checked_sub(Duration::from_micros(outcome.elapsed_us)).unwrap_or(now);
-    Answer::Refused { sent_at }
+/// What an outcome says about its host.
+pub(super) fn attempt(now: Instant, anchor: Option<Anchor>, outcome: &Outcome) -> Attempt {
+    let started = anchor.and_then(|anchor| anchor.instant(outcome.started_us, now));
+    let sent_at =
+        started.or_else(|| now.checked_sub(Duration::from_micros(outcome.elapsed_us))).unwrap_or(now);
+    let answer = answer(sent_at, outcome);
+    let failure = match &outcome.verdict {
+        Verdict::Failed(kind) | Verdict::Retry { kind, .. } => {
+            Some(*kind).filter(|kind| failed_to_answer(answer, *kind))
+        }
+        Verdict::Ok => None,
+    };
+    Attempt { sent_at, answer, failure }
+}
+
+/// Whether such an error says that the host is gone, or refuses requests.
+fn failed_to_answer(answer: Answer, kind: ErrorKind) -> bool {
+    match answer {
+        Answer::Refused { .. } | Answer::Lost => true,
+        // Hosts whose names or certificates are wrong are not overloaded, but they do not answer either.
+        Answer::Unknown => matches!(kind, ErrorKind::Dns | ErrorKind::Tls),
+        Answer::Served { .. } => false,
+    }
 }
 
 /// What an outcome says about the load of its host.
-pub(super) fn answer(now: Instant, outcome: &Outcome) -> Answer {
+fn answer(sent_at: Instant, outcome: &Outcome) -> Answer {
     if let Some(reply) = outcome.reply {
         if reply.refused {
-            return refused(now, outcome);
+            return Answer::Refused { sent_at };
         }
         return Answer::Served { first_byte: Some(Duration::from_micros(u64::from(reply.first_byte_us))) };
     }

@@ -29,21 +29,21 @@ use std::time::{Duration, Instant};
 use wire::protocol::{Batch, Verdict};
 
 pub use self::credit::Ahead;
-pub use self::exchange::{Command, Disposition, Event, Notice, Quarantined};
+pub use self::exchange::{Abandoned, Command, Disposition, Event, Notice, Quarantined};
 pub use self::ledger::Counts;
 pub use self::repeats::{Rejected, RejectedRecord};
 pub use self::restart::{HEALTHY_AFTER, restart_delay};
 pub use self::seat::{Death, Exit, Seat, Standing, signal_name};
 
 use self::credit::{Credit, Load};
-use self::ledger::Ledger;
-use self::load::{Anchor, answer};
+use self::ledger::{Failure, Ledger};
+use self::load::{Anchor, attempt};
 use self::mutant::Mutant;
 use self::recycle::Recycling;
-use self::repeats::Repeats;
+use self::repeats::{Repeated, Repeats};
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
-use crate::frontier::{Frontier, HostRef, HostSnapshot};
+use crate::frontier::{Frontier, HostRef, HostSnapshot, Learned};
 use crate::load::total::Total;
 
 /// Limits of one pool.
@@ -248,27 +248,42 @@ impl Pool {
         let current = self.current(seat).is_some();
         let mut returned = Load::default();
         for outcome in &batch.outcomes {
-            let host = if current { self.ledger.held_by(outcome.id, seat) } else { None };
-            let Some(host) = host else {
+            let held = if current { self.ledger.reported_by(outcome.id, seat) } else { None };
+            let Some((host, refusals)) = held else {
                 dispositions.push(Disposition::Stale);
                 continue;
             };
-            let answer = answer(now, outcome);
-            self.count_end(now, answer);
+            let is_running = self.state == PoolState::Running;
+            let repeated = if is_running { self.sight(host, outcome) } else { None };
+            let mut attempt = attempt(now, self.anchor, outcome);
+            if repeated.as_ref().is_some_and(Repeated::is_blocked) {
+                attempt = attempt.blocked();
+            }
+            self.count_end(now, attempt.answer);
+            let answer = self.frontier.hear(now, host, &attempt, refusals);
             if let Verdict::Retry { after_ms, .. } = &outcome.verdict
                 && !self.is(Mutant::ForgetRetry)
             {
                 returned += self.ledger.load(outcome.id);
-                let refused = outcome.reply.is_some_and(|reply| reply.refused);
-                let attempt = self.ledger.retry(outcome.id, refused);
                 let after = after_ms.map(Duration::from_millis);
-                self.frontier.retry(now, outcome.id, host, attempt, after, answer);
+                let failure = if outcome.reply.is_some_and(|reply| reply.refused) {
+                    // A host that says "tomorrow" is not waited for, so that costs an attempt.
+                    let may_defer = after.is_none_or(|after| self.frontier.can_wait(after));
+                    Failure::Refused { may_defer }
+                } else {
+                    Failure::Other
+                };
+                let (number, counts) = self.ledger.retry(outcome.id, failure);
+                if counts {
+                    self.frontier.count_retry(host);
+                }
+                self.frontier.retry(now, outcome.id, host, number, after, answer);
                 dispositions.push(Disposition::Retried);
                 continue;
             }
-            let load = self.ledger.load(outcome.id);
-            if self.state == PoolState::Running && self.takes_over(now, host, outcome, answer) {
-                returned += load;
+            if let Some(repeated) = repeated {
+                returned += self.ledger.load(outcome.id);
+                self.take_over(now, host, outcome, answer, repeated);
                 dispositions.push(Disposition::Held);
             } else {
                 returned += self.ledger.finish(outcome.id);
@@ -361,6 +376,12 @@ impl Pool {
         self.frontier.busiest(now, count)
     }
 
+    /// Returns what was learned about hosts that are still remembered.
+    #[must_use]
+    pub fn learned(&self, now: Instant) -> Vec<Learned> {
+        self.frontier.learned(now)
+    }
+
     /// Returns the state of the process in `seat`, for display.
     #[must_use]
     pub fn standing(&self, seat: Seat) -> Standing {
@@ -385,6 +406,7 @@ impl Pool {
     /// invariants.
     fn settle(&mut self, now: Instant) {
         if self.state == PoolState::Running {
+            self.give_up_hosts(now);
             let counts = self.ledger.counts();
             // Nothing more will come by which held pages could be judged.
             let only_held_left = self.source_ended && counts.left() == counts.held;

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use wire::protocol::{Outcome, PageMark, Verdict};
 
-use super::load::refused;
 use super::{Command, Notice, Pool};
 use crate::frontier::{Answer, HostId};
 use crate::load::repetition::{Repetition, Sighting};
@@ -54,6 +53,21 @@ struct Held {
     page: u64,
     until: Instant,
     bytes: u64,
+}
+
+/// A page that repeats, or may.
+#[derive(Debug)]
+pub(super) struct Repeated {
+    host: Arc<str>,
+    page: u64,
+    sighting: Sighting,
+}
+
+impl Repeated {
+    /// Whether it counts as blocked.
+    pub(super) const fn is_blocked(&self) -> bool {
+        matches!(self.sighting, Sighting::Alarm { .. } | Sighting::Blocked)
+    }
 }
 
 /// A held target whose page counts as blocked.
@@ -133,43 +147,48 @@ impl Pool {
         Self { repeats: Some(Repeats::default()), ..self }
     }
 
-    /// Looks at the page of an outcome. Returns whether the pool has taken its target over: the record is held.
-    pub(super) fn takes_over(
-        &mut self,
-        now: Instant,
-        host: HostId,
-        outcome: &Outcome,
-        answer: Answer,
-    ) -> bool {
+    /// Looks at the page of an outcome. If it repeats, or may, [`Self::take_over`] its target.
+    pub(super) fn sight(&mut self, host: HostId, outcome: &Outcome) -> Option<Repeated> {
         let page = outcome.reply.and_then(|reply| reply.page);
         let (Some(repeats), Some(page), Verdict::Ok) = (&mut self.repeats, page, &outcome.verdict) else {
-            return false;
+            return None;
         };
-        let Some(name) = self.frontier.name(host) else { return false };
+        let name = self.frontier.name(host)?;
         let input = FxBuildHasher.hash_one(self.ledger.input(outcome.id));
-        match repeats.see(&name, page, input) {
-            Sighting::Usual => return false,
-            Sighting::Suspicious => {
-                repeats.push(Held {
-                    id: outcome.id,
-                    host: name,
-                    page: page.hash,
-                    until: now + HELD_FOR,
-                    bytes: outcome.line_bytes,
-                });
-                self.ledger.hold(outcome.id);
-                self.frontier.release(now, host, answer);
+        let sighting = repeats.see(&name, page, input);
+        (sighting != Sighting::Usual).then_some(Repeated { host: name, page: page.hash, sighting })
+    }
+
+    /// Takes the target of an outcome over: its record is held, or rejected.
+    pub(super) fn take_over(
+        &mut self,
+        now: Instant,
+        id: HostId,
+        outcome: &Outcome,
+        answer: Answer,
+        repeated: Repeated,
+    ) {
+        let Repeated { host, page, sighting } = repeated;
+        self.ledger.hold(outcome.id);
+        match sighting {
+            Sighting::Usual | Sighting::Suspicious => {
+                let (until, bytes) = (now + HELD_FOR, outcome.line_bytes);
+                if let Some(repeats) = &mut self.repeats {
+                    repeats.push(Held { id: outcome.id, host, page, until, bytes });
+                }
             }
             Sighting::Alarm { count } => {
-                for id in repeats.take(&name, page.hash) {
-                    self.reject(now, id, host, &name);
+                let held = self.repeats.as_mut().map(|repeats| repeats.take(&host, page));
+                for target in held.unwrap_or_default() {
+                    self.reject(now, target, id, &host);
                 }
-                self.raise_alarm(&name, count);
-                self.reject_now(now, host, &name, outcome);
+                self.raise_alarm(&host, count);
+                self.reject(now, outcome.id, id, &host);
             }
-            Sighting::Blocked => self.reject_now(now, host, &name, outcome),
+            Sighting::Blocked => self.reject(now, outcome.id, id, &host),
         }
-        true
+        // Last: a host without permits is forgotten.
+        self.frontier.release(now, id, answer);
     }
 
     fn raise_alarm(&mut self, host: &str, count: u32) {
@@ -182,16 +201,12 @@ impl Pool {
         }
     }
 
-    /// Rejects the page of an outcome that has just come. Its permit is returned last: a host without any is forgotten.
-    fn reject_now(&mut self, now: Instant, host: HostId, name: &str, outcome: &Outcome) {
-        self.ledger.hold(outcome.id);
-        self.reject(now, outcome.id, host, name);
-        self.frontier.release(now, host, refused(now, outcome));
-    }
-
     /// Rejects the page of a held target, which is tried again if it may be.
     fn reject(&mut self, now: Instant, id: u64, host: HostId, name: &str) {
-        let last = if self.ledger.recall(id, self.config.retries) {
+        let last = if let Some(counts) = self.ledger.recall(id, self.config.retries) {
+            if counts {
+                self.frontier.count_retry(host);
+            }
             self.frontier.requeue(now, id, host);
             None
         } else {

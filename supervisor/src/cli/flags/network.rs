@@ -65,6 +65,9 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = values::limit(PER_HOST_MAX),
     )]
     pub(in crate::cli) per_host: Limit,
+    /// What counts as one host in the limits per host
+    #[arg(long, value_name = "KEY", value_enum, default_value = "host")]
+    pub(in crate::cli) per_host_key: PerHostKeyFlag,
     /// Maximum request rate per host, over all workers, such as 5/s, 300/m or 1000/h [default: no limit]
     #[arg(long, value_name = "N/s", allow_negative_numbers = true, value_parser = amounts::rate)]
     pub(in crate::cli) rate: Option<PerSecond>,
@@ -113,6 +116,17 @@ pub(in crate::cli) enum RobotsFlag {
     Obey,
     /// Do not read robots.txt
     Ignore,
+}
+
+/// `--per-host-key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum PerHostKeyFlag {
+    /// A name or address, and its port
+    Host,
+    /// A registrable domain, such as example.co.uk, over all its subdomains and ports
+    Domain,
+    /// An address, over all names and ports; each name is looked up when the list is read
+    Ip,
 }
 
 /// `--address-policy`.

@@ -19,7 +19,7 @@ use super::opening::Opened;
 use super::state::Recorded;
 use super::store::Commit;
 use super::*;
-use crate::plan::{Input, ListReading, Output, Plan, PoolPlan, When};
+use crate::plan::{HostKey, Input, ListReading, Output, Plan, PoolPlan, When};
 use crate::sink::SinkError;
 use crate::source::{Source, TargetKind};
 
@@ -64,6 +64,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             obeys_robots: false,
             retries: 2,
         },
+        host_key: HostKey::Host,
         sandbox: SandboxLevel::Off,
         ordered: false,
         strict: false,
@@ -175,9 +176,11 @@ impl Run {
             tally: self.state.tally.clone(),
             prefix: self.state.prefix,
             output_bytes: self.outlet.committed_len(),
+            hosts: Some("{}".to_owned()),
         };
         self.store.commit(&commit).unwrap();
         self.state.output_bytes = commit.output_bytes;
+        self.state.hosts = commit.hosts.unwrap_or_default();
     }
 
     fn end(mut self) {
@@ -347,7 +350,7 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
         let fresh = std::mem::take(&mut run.fresh);
         let (tally, prefix, output_bytes) =
             (run.state.tally.clone(), run.state.prefix, run.outlet.committed_len());
-        if let Err(error) = run.store.commit(&Commit { fresh, tally, prefix, output_bytes }) {
+        if let Err(error) = run.store.commit(&Commit { fresh, tally, prefix, output_bytes, hosts: None }) {
             break error.to_string();
         }
         committed += 1;

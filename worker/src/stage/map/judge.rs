@@ -154,6 +154,7 @@ impl Driver {
             cpu_us,
             endings: Some(endings),
             reply: block.record.as_ref().and_then(|(outcome, ..)| outcome.reply),
+            over_budget: false,
             line_bytes,
         };
         self.voice.push(outcome, &block.records, self.queue.is_empty());

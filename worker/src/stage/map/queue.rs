@@ -263,6 +263,7 @@ mod tests {
             id,
             attempt: 1,
             may_retry: true,
+            over_budget: false,
             may_defer: false,
             not_before_us: None,
             input: text.as_bytes().to_vec(),

@@ -111,6 +111,7 @@ mod tests {
             id: 1234567,
             attempt: 1,
             may_retry: false,
+            over_budget: false,
             may_defer: false,
             not_before_us: None,
             input: b"{}".to_vec(),
@@ -146,6 +147,7 @@ mod tests {
             cpu_us: 0,
             endings: None,
             reply: None,
+            over_budget: false,
             line_bytes: 0,
         };
         let (names, values) = (["a".to_owned()], [FieldValue::Text("}".to_owned())]);

@@ -253,3 +253,25 @@ fn frontiers_together_keep_to_the_lowest_rate_and_share_it() {
         assert!(starts.len() > 40 * count, "seed {seed}: {} starts, {rates:?}", starts.len());
     }
 }
+
+#[test]
+fn what_was_learned_about_a_host_is_kept_for_the_next_service() {
+    let (first, now) = (HostShares::default(), wire::clock::now());
+    let share = first.share();
+    let range = Range { start: 4, max: 16 };
+    let ask = || Ask { gate: Gate::Adaptive(range), ..ask(now, None, None) };
+    assert!(share.take(now, &host(), ask(), &mut rng()).is_ok());
+    let refused = Answer::Refused { sent_at: now };
+    share.give_back(now, &host(), Gate::Adaptive(range), refused, &mut rng());
+    let learned = first.learned(now);
+    assert_eq!(learned.len(), 1);
+    assert!(learned[0].pace_per_s.is_some() && learned[0].paused_ms > 0, "{learned:?}");
+    let second = HostShares::default();
+    let known = Learned { in_flight_max: Some(9), ..learned[0].clone() };
+    second.teach(now, &[known.clone(), Learned { host: "other".to_owned(), ..known.clone() }]);
+    assert!(second.share().take(now, &host(), ask(), &mut rng()).is_err(), "it is still paused");
+    let later = now + SECOND;
+    let permit = second.share().take(later, &host(), Ask { earliest: later, ..ask() }, &mut rng()).unwrap();
+    assert_eq!(permit.in_flight_max, 9);
+    assert_eq!(second.learned(later).len(), 2);
+}

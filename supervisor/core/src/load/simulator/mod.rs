@@ -18,7 +18,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::frontier::{Answer, Frontier, FrontierConfig, HostId, HostRef, PerHost, Politeness, Start};
+use wire::record::ErrorKind;
+
+use crate::frontier::{
+    Answer, Attempt, Frontier, FrontierConfig, HostId, HostRef, PerHost, Politeness, Start,
+};
 use crate::load::total::{Tick, Total};
 use server::{Capacity, Ending, Fate, Server};
 
@@ -100,10 +104,14 @@ struct Run {
     sites: Vec<Site>,
     /// Which host a target belongs to.
     host_of: Vec<usize>,
+    /// How often each target was refused.
+    refusals: Vec<u8>,
     events: BinaryHeap<Reverse<(u64, u64)>>,
     what: Vec<What>,
     /// How late a worker may send a request.
     late_ms: f64,
+    /// Share of the requests that are later than that, and by how much at most.
+    tail: (f64, f64),
     /// What limits the number in flight over all hosts.
     total: Option<Total>,
     under_way: u32,
@@ -121,9 +129,11 @@ impl Run {
             now_ns: 0,
             sites: Vec::new(),
             host_of: Vec::new(),
+            refusals: Vec::new(),
             events: BinaryHeap::new(),
             what: Vec::new(),
             late_ms: 0.3,
+            tail: (0.0, 0.0),
             total: None,
             under_way: 0,
         };
@@ -140,6 +150,7 @@ impl Run {
         for _ in 0..targets {
             let id = self.host_of.len() as u64;
             self.host_of.push(index);
+            self.refusals.push(0);
             self.frontier.push(self.zero, id, Some(HostRef { name: &name, local: true }));
         }
         let (in_flight, in_flight_most) = (0, 0);
@@ -221,7 +232,8 @@ impl Run {
             site.in_flight += 1;
             site.in_flight_most = site.in_flight_most.max(site.in_flight);
             site.starts_ns.push(start_ns);
-            let late_ns = (self.late_ms * 1e6 * self.rng.f64()) as u64;
+            let tail_ms = if self.rng.f64() < self.tail.0 { self.tail.1 * self.rng.f64() } else { 0.0 };
+            let late_ns = ((self.late_ms * self.rng.f64() + tail_ms) * 1e6) as u64;
             let half_ns = (site.server.round_trip_s * 5e8) as u64;
             let sent = Sent { id, seat, host, at_ns: start_ns + late_ns };
             self.schedule(sent.at_ns + half_ns, What::Arrives(sent));
@@ -250,16 +262,20 @@ impl Run {
             total.on_end(now, self.under_way, ending == Ending::Lost);
         }
         self.under_way -= 1;
-        match ending {
-            Ending::Served => {
-                site.left -= 1;
-                self.frontier.release(now, sent.seat, Answer::Served { first_byte });
-            }
-            Ending::Refused => {
-                let sent_at = self.zero + Duration::from_nanos(sent.at_ns);
-                self.frontier.retry(now, sent.id, sent.seat, 1, None, Answer::Refused { sent_at });
-            }
-            Ending::Lost => _ = self.frontier.retry(now, sent.id, sent.seat, 1, None, Answer::Lost),
+        let sent_at = self.zero + Duration::from_nanos(sent.at_ns);
+        let (answer, failure) = match ending {
+            Ending::Served => (Answer::Served { first_byte }, None),
+            Ending::Refused => (Answer::Refused { sent_at }, Some(ErrorKind::HttpStatus)),
+            Ending::Lost => (Answer::Lost, Some(ErrorKind::Timeout)),
+        };
+        let refusals = &mut self.refusals[sent.id as usize];
+        let answer = self.frontier.hear(now, sent.seat, &Attempt { sent_at, answer, failure }, *refusals);
+        *refusals = refusals.saturating_add(u8::from(ending == Ending::Refused));
+        if ending == Ending::Served {
+            site.left -= 1;
+            self.frontier.release(now, sent.seat, answer);
+        } else {
+            self.frontier.retry(now, sent.id, sent.seat, 1, None, answer);
         }
         let limit = self.limit(sent.host);
         self.sites[sent.host].seen.push(Seen { at_s, ending, limit });

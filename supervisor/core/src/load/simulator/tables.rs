@@ -100,11 +100,12 @@ fn show_paces() {
         ("20 -> 5", then(limited(20.0, 0), 60.0, limited(5.0, 0)), 160.0),
         ("10 -> 40", then(limited(10.0, 0), 60.0, limited(40.0, 0)), 300.0),
     ] {
-        for late_ms in [0.3, 3.0] {
+        for (late_ms, tail) in [(0.3, (0.0, 0.0)), (1.0, (0.05, 8.0)), (1.0, (0.2, 5.0)), (3.0, (0.0, 0.0))] {
             let mut rows = Vec::new();
             for seed in 0..5 {
                 let mut run = Run::new(config(PerHost::Auto), vec![(server.clone(), 1_000_000)], seed);
                 run.late_ms = late_ms;
+                run.tail = tail;
                 run.run(until);
                 let site = &run.sites[0];
                 let part = |from, to| {

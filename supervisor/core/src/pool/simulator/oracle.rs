@@ -9,7 +9,7 @@ use wire::protocol::{Slice, Verdict};
 use super::scenario::{Behaviour, Scenario, ms};
 use super::seats::Seats;
 use super::worker::Worker;
-use crate::pool::{Counts, Death, Disposition, Quarantined, Seat};
+use crate::pool::{Abandoned, Counts, Death, Disposition, Quarantined, Seat};
 
 /// Maximum bytes of one slice, unless it is a single large target.
 const SLICE_BYTES_MAX: usize = 28 * 1024;
@@ -222,7 +222,8 @@ impl Oracle {
             entry.blamed = target.attempt - 1 - entry.retries;
             entry.maybe_blamed = 0;
             assert!(entry.blamed < scenario.config.crashes_max, "{id} should have been quarantined");
-            assert_eq!(target.may_retry, entry.retries < scenario.config.retries, "{id}");
+            // The retry budget of the host may forbid it.
+            assert!(!target.may_retry || entry.retries < scenario.config.retries, "{id}");
             assert_eq!(target.input, plan.input, "{id}");
             entry.holder = Some(seat);
         }
@@ -314,6 +315,16 @@ impl Oracle {
         assert_eq!(entry.finals, 1, "{id} has two records");
         self.end_if_all_done();
         Disposition::Final
+    }
+
+    /// Checks a target whose host was given up.
+    pub(super) fn abandoned(&mut self, abandoned: &Abandoned, scenario: &Scenario) {
+        let entry = &mut self.entries[abandoned.id as usize];
+        assert_eq!(entry.holder, None, "{} was abandoned while a worker had it", abandoned.id);
+        assert_eq!(abandoned.input, scenario.targets[abandoned.id as usize].input);
+        entry.finals += 1;
+        assert_eq!(entry.finals, 1, "{} has two records", abandoned.id);
+        self.end_if_all_done();
     }
 
     fn end_if_all_done(&mut self) {

@@ -367,6 +367,7 @@ fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outc
         cpu_us: 0,
         endings: None,
         reply: None,
+        over_budget: false,
         line_bytes: 0,
     }
 }

@@ -370,6 +370,7 @@ impl World {
             Command::Quarantine(quarantined) => self.oracle.quarantined(now, &quarantined, &self.scenario),
             Command::Accept(id) => panic!("{id} is accepted, but nothing was held"),
             Command::Reject(rejected) => panic!("{} is rejected, but nothing was held", rejected.id),
+            Command::Abandon(abandoned) => self.oracle.abandoned(&abandoned, &self.scenario),
             Command::Notice(notice) => assert!(!notice.text.is_empty()),
         }
     }
@@ -420,6 +421,7 @@ fn brief(command: &Command) -> String {
         | Command::Forget(_)
         | Command::Accept(_)
         | Command::Reject(_)
+        | Command::Abandon(_)
         | Command::Notice(_) => format!("{command:?}"),
     }
 }

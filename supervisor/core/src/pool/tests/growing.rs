@@ -44,6 +44,7 @@ impl Rig {
             cpu_us: 0,
             endings: None,
             reply: Some(Reply { first_byte_us: 1_000, refused, requests: 1, page: None }),
+            over_budget: false,
             line_bytes: 0,
         };
         let batch = Batch { slices_read: 0, outcomes: vec![outcome], lines: Vec::new() };

@@ -4,6 +4,7 @@ mod blaming;
 mod dispatching;
 mod ending;
 mod growing;
+mod hosts;
 mod piping;
 mod recycling;
 mod repeating;
@@ -132,6 +133,7 @@ impl Rig {
             cpu_us: 0,
             endings: None,
             reply: None,
+            over_budget: false,
             line_bytes: 0,
         };
         let batch = Batch { slices_read: 0, outcomes: ids.iter().map(outcome).collect(), lines: Vec::new() };

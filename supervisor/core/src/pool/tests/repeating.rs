@@ -58,6 +58,7 @@ impl Repeating {
                 | Command::Kill(_)
                 | Command::Sample(_)
                 | Command::Forget(_)
+                | Command::Abandon(_)
                 | Command::Quarantine(_) => {}
             }
         }
@@ -80,6 +81,7 @@ impl Repeating {
             cpu_us: 0,
             endings: None,
             reply,
+            over_budget: false,
             line_bytes: 10,
         };
         let batch = Batch { slices_read: 0, outcomes: vec![outcome], lines: Vec::new() };

@@ -1,0 +1,421 @@
+//! Whether a host still answers, whose fault its refusals are, and how much may be retried.
+//!
+//! A refusal (429, 503, a blocked page) is the host's limit or the page's own fault. On a host with a limit, targets that
+//! were refused are served on a later attempt; on a host with broken pages, they are refused again.
+//!
+//! A host is given up when nothing but failures came back for a long time. A host that has answered within the last
+//! [`GIVE_UP_AFTER`] never is.
+//!
+//! The retry budget is that of Finagle and gRPC (proposal A6): requests earn a share of a retry, and retries spend it.
+//! So a server that fails under its load gets at most a fifth more.
+
+use std::time::{Duration, Instant};
+
+use wire::record::ErrorKind;
+
+use super::control::Answer;
+
+/// A host that has answered before is given up after this time without one answer, and this number of failures in a
+/// row. The pauses after refusals grow to a minute, so this is about 14 requests.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
+const GIVE_UP_FAILURES: u32 = 5;
+
+/// A host that has never answered is given up after this time and number. Ten refusals in a row take 50 s.
+pub const GIVE_UP_UNKNOWN_AFTER: Duration = Duration::from_secs(60);
+const GIVE_UP_UNKNOWN_FAILURES: u32 = 10;
+
+/// How long targets of a host that was given up are finished at once. After that, the next ones are tried.
+const GIVEN_UP_LASTS: Duration = Duration::from_secs(300);
+
+/// Refusals after a target's first one that cost no attempt: on hosts with a limit, and on hosts with broken pages.
+const DEFERRALS_MAX: u8 = 10;
+const DEFERRALS_OF_PAGES_MAX: u8 = 2;
+
+/// Refusals of targets refused before after which pages are to blame, for each target that was served after a refusal.
+const BLAMED_FROM: u8 = 6;
+
+/// Refusals among the last 32 answers from which a host that has no pace yet gets one. Fewer are the mishaps that any
+/// large site has (a 503 now and then); a limit refuses most of what exceeds it.
+const LIMIT_FROM: u32 = 8;
+
+/// The same for a host with few answers so far: this number, and at least a half of them.
+const EARLY_LIMIT_FROM: u32 = 3;
+
+/// Refusals in a row that broken pages may explain.
+const RUN_OF_PAGES_MAX: u8 = 3;
+
+/// Retries that a host without requests so far is worth, and the most that it can save up.
+const RETRIES_AT_FIRST: i32 = 10;
+const RETRIES_SAVED_MAX: i32 = 100;
+
+/// Requests that earn one retry.
+const REQUESTS_PER_RETRY: i32 = 5;
+
+/// How one attempt ended, as far as its host is concerned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    /// When it was sent, or later.
+    pub(crate) sent_at: Instant,
+    /// What it says about the host's load.
+    pub(crate) answer: Answer,
+    /// The kind of error, if the host refused or did not answer.
+    pub(crate) failure: Option<ErrorKind>,
+}
+
+impl Attempt {
+    /// The same if the page that came back turned the request away.
+    pub(crate) fn blocked(self) -> Self {
+        let answer = Answer::Refused { sent_at: self.sent_at };
+        Self { answer, failure: Some(ErrorKind::Blocked), ..self }
+    }
+}
+
+/// Why a host was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GivenUp {
+    /// Kind of the last error.
+    pub(crate) kind: ErrorKind,
+    /// Whether the last answer was a refusal; otherwise there was none.
+    pub(crate) refused: bool,
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// How long nothing else came back.
+    pub(crate) lasted: Duration,
+}
+
+impl GivenUp {
+    /// Returns a message that names `host`.
+    pub(crate) fn message(&self, host: &str) -> String {
+        let did = if self.refused { "refused" } else { "did not answer" };
+        let Self { failures, .. } = self;
+        let minutes = (self.lasted.as_secs() / 60).max(1);
+        let unit = if minutes == 1 { "minute" } else { "minutes" };
+        format!("{host} {did} {failures} requests in a row over {minutes} {unit}; giving up on it")
+    }
+}
+
+/// Failures since the last answer.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    since: Instant,
+    /// The last failure that counted.
+    last_at: Instant,
+    /// Failures of requests that were sent after the failure before: what is sent together fails together.
+    rounds: u32,
+    /// All failures.
+    count: u32,
+    kind: ErrorKind,
+    refused: bool,
+    given_up_until: Option<Instant>,
+}
+
+/// The health of one host.
+#[derive(Debug, Clone)]
+pub(super) struct Health {
+    answered_at: Option<Instant>,
+    /// Few hosts fail, so this is kept apart.
+    failing: Option<Box<Failing>>,
+    /// The last 32 answers, a bit each: whether it was a refusal. And how many there are.
+    recent: u32,
+    answers: u8,
+    /// Refusals since the last answer.
+    run: u8,
+    /// Refusals of targets that were refused before, and targets served after a refusal.
+    again: u8,
+    recovered: u8,
+    /// What may be retried, in requests that earn it.
+    earned: i32,
+}
+
+impl Health {
+    pub(super) fn new() -> Self {
+        Self {
+            answered_at: None,
+            failing: None,
+            recent: 0,
+            answers: 0,
+            run: 0,
+            again: 0,
+            recovered: 0,
+            earned: RETRIES_AT_FIRST * REQUESTS_PER_RETRY,
+        }
+    }
+
+    /// Records that an earlier run has heard from it.
+    pub(super) fn is_known(&mut self, now: Instant) {
+        self.answered_at.get_or_insert(now);
+    }
+
+    /// Records a request.
+    pub(super) fn on_start(&mut self) {
+        self.earned = (self.earned + 1).min(RETRIES_SAVED_MAX * REQUESTS_PER_RETRY);
+    }
+
+    /// Records a retry that was no deferral.
+    pub(super) fn on_retry(&mut self) {
+        self.earned -= REQUESTS_PER_RETRY;
+    }
+
+    /// Whether a failed request may be retried. What is in flight may overdraw it, and later requests earn that first.
+    pub(super) fn may_retry(&self) -> bool {
+        self.earned >= REQUESTS_PER_RETRY
+    }
+
+    /// Number of refusals of one target up to which they cost no attempt.
+    pub(super) fn patience(&self, now: Instant) -> u8 {
+        let is_alive = self.answered_at.is_some_and(|at| now < at + GIVE_UP_AFTER);
+        match (is_alive, self.has_broken_pages()) {
+            (false, _) => 0,
+            (true, true) => DEFERRALS_OF_PAGES_MAX,
+            (true, false) => DEFERRALS_MAX,
+        }
+    }
+
+    /// Whether pages are to blame for what this host refuses.
+    pub(super) fn has_broken_pages(&self) -> bool {
+        self.again >= BLAMED_FROM && self.again / BLAMED_FROM >= self.recovered
+    }
+
+    /// Records how an attempt ended at a target that was refused `refusals` times before. Returns what that says about
+    /// the load: nothing, if the page is to blame.
+    pub(super) fn hear(&mut self, now: Instant, attempt: &Attempt, refusals: u8) -> Answer {
+        if let Answer::Served { .. } = attempt.answer {
+            self.answered_at = Some(now);
+            self.note(false);
+            self.failing = None;
+            self.run = 0;
+            self.count(0, u8::from(refusals > 0));
+            return attempt.answer;
+        }
+        let refused = matches!(attempt.answer, Answer::Refused { .. });
+        if let Some(kind) = attempt.failure {
+            self.fails(now, attempt.sent_at, kind, refused);
+        }
+        if !refused {
+            return attempt.answer;
+        }
+        self.note(true);
+        self.count(u8::from(refusals > 0), 0);
+        self.run = self.run.saturating_add(1);
+        // Only while the host serves others.
+        let own_fault = self.run <= RUN_OF_PAGES_MAX && self.has_broken_pages() && self.answered_at.is_some();
+        if own_fault { Answer::Unknown } else { attempt.answer }
+    }
+
+    fn note(&mut self, refused: bool) {
+        self.recent = self.recent << 1 | u32::from(refused);
+        self.answers = (self.answers + 1).min(32);
+    }
+
+    /// Whether so much is refused that it must be a limit.
+    pub(super) fn looks_limited(&self) -> bool {
+        let refused = self.recent.count_ones();
+        refused >= LIMIT_FROM || refused >= EARLY_LIMIT_FROM && refused * 2 >= u32::from(self.answers)
+    }
+
+    fn count(&mut self, again: u8, recovered: u8) {
+        self.again += again;
+        self.recovered += recovered;
+        // What was long ago says less.
+        if self.again.max(self.recovered) >= 64 {
+            self.again /= 2;
+            self.recovered /= 2;
+        }
+    }
+
+    fn fails(&mut self, now: Instant, sent_at: Instant, kind: ErrorKind, refused: bool) {
+        let first = Failing {
+            since: now,
+            last_at: sent_at,
+            rounds: 0,
+            count: 0,
+            kind,
+            refused,
+            given_up_until: None,
+        };
+        let has_answered = self.answered_at.is_some();
+        let failing = self.failing.get_or_insert_with(|| Box::new(first));
+        failing.count = failing.count.saturating_add(1);
+        (failing.kind, failing.refused) = (kind, refused);
+        if sent_at >= failing.last_at {
+            failing.rounds = failing.rounds.saturating_add(1);
+            failing.last_at = now;
+        }
+        let (after, failures) = if has_answered {
+            (GIVE_UP_AFTER, GIVE_UP_FAILURES)
+        } else {
+            (GIVE_UP_UNKNOWN_AFTER, GIVE_UP_UNKNOWN_FAILURES)
+        };
+        if failing.rounds >= failures && now.saturating_duration_since(failing.since) >= after {
+            failing.given_up_until = Some(now + GIVEN_UP_LASTS);
+        }
+    }
+
+    /// Until when it is given up, if it is.
+    pub(super) fn given_up_until(&self) -> Option<Instant> {
+        self.failing.as_ref()?.given_up_until
+    }
+
+    /// Why it is given up, if it is.
+    pub(super) fn given_up(&self, now: Instant) -> Option<GivenUp> {
+        let failing = self.failing.as_ref().filter(|failing| failing.given_up_until > Some(now))?;
+        Some(GivenUp {
+            kind: failing.kind,
+            refused: failing.refused,
+            failures: failing.count,
+            lasted: now.saturating_duration_since(failing.since),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A host, and the time.
+    struct Case {
+        now: Instant,
+        health: Health,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            Self { now: wire::clock::now(), health: Health::new() }
+        }
+
+        fn hear(&mut self, answer: Answer, failure: Option<ErrorKind>, refusals: u8) -> Answer {
+            self.now += SECOND / 10;
+            let attempt = Attempt { sent_at: self.now - SECOND / 20, answer, failure };
+            self.health.hear(self.now, &attempt, refusals)
+        }
+
+        /// Serves a target that was refused so often before.
+        fn serves(&mut self, refusals: u8) {
+            self.hear(Answer::Served { first_byte: None }, None, refusals);
+        }
+
+        /// Returns whether the refusal counts against the host.
+        fn refuses(&mut self, refusals: u8) -> bool {
+            let sent_at = self.now;
+            self.hear(Answer::Refused { sent_at }, Some(ErrorKind::HttpStatus), refusals) != Answer::Unknown
+        }
+
+        /// Fails every `gap` until given up. Returns after how many failures and seconds.
+        fn fails_until_given_up(&mut self, gap: Duration) -> (u32, u64) {
+            let began = self.now;
+            for count in 1..1000 {
+                self.hear(Answer::Lost, Some(ErrorKind::Connect), 0);
+                if self.health.given_up(self.now).is_some() {
+                    return (count, (self.now - began).as_secs());
+                }
+                self.now += gap;
+            }
+            panic!("it is never given up");
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_refused_again_and_again_is_to_blame() {
+        let mut case = Case::new();
+        case.serves(0);
+        let mut counts = Vec::new();
+        for refusals in 0..9 {
+            counts.push(case.refuses(refusals));
+            case.serves(0);
+        }
+        assert_eq!(counts, [true, true, true, true, true, true, false, false, false]);
+        assert_eq!(case.health.patience(case.now), DEFERRALS_OF_PAGES_MAX);
+        // Once the host is known to have such pages, the next one does not slow it at all.
+        assert!(!case.refuses(0));
+    }
+
+    #[test]
+    fn a_limit_is_not_taken_for_broken_pages() {
+        let mut case = Case::new();
+        case.serves(0);
+        for refusals in [0, 1, 2] {
+            (0..4).for_each(|_| _ = case.refuses(refusals));
+            // A fourth of the refused targets is served each time.
+            case.serves(refusals + 1);
+        }
+        (0..5).for_each(|_| case.serves(3));
+        assert_eq!(case.health.patience(case.now), DEFERRALS_MAX);
+        assert!(case.refuses(0));
+    }
+
+    #[test]
+    fn a_host_that_begins_to_refuse_everything_is_slowed_even_if_it_has_broken_pages() {
+        let mut case = Case::new();
+        for refusals in 0..9 {
+            case.serves(0);
+            case.refuses(refusals);
+        }
+        case.serves(0);
+        let counts: Vec<_> = (0..5).map(|_| case.refuses(0)).collect();
+        assert_eq!(counts, [false, false, false, true, true]);
+    }
+
+    #[test]
+    fn refusals_cost_attempts_only_while_a_host_is_silent() {
+        let mut case = Case::new();
+        assert_eq!(case.health.patience(case.now), 0, "it has never answered");
+        case.serves(0);
+        assert_eq!(case.health.patience(case.now), DEFERRALS_MAX);
+        assert_eq!(case.health.patience(case.now + GIVE_UP_AFTER), 0);
+    }
+
+    #[test]
+    fn a_host_is_given_up_after_a_time_and_a_number_of_failures() {
+        // Often, seldom, hardly ever.
+        for (gap_s, known, unknown) in
+            [(1, (274, 300), (56, 60)), (30, (11, 301), (10, 271)), (200, (5, 800), (10, 1801))]
+        {
+            let mut case = Case::new();
+            assert_eq!(case.fails_until_given_up(SECOND * gap_s), unknown, "{gap_s} s");
+            let mut case = Case::new();
+            case.serves(0);
+            assert_eq!(case.fails_until_given_up(SECOND * gap_s), known, "{gap_s} s");
+            let message = case.health.given_up(case.now).unwrap().message("a");
+            assert!(message.starts_with("a did not answer "), "{message}");
+            case.serves(0);
+            assert_eq!(case.health.given_up(case.now), None, "one answer is enough");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_together_fails_together_and_counts_once() {
+        let mut case = Case::new();
+        let sent_at = case.now;
+        let attempt = Attempt { sent_at, answer: Answer::Lost, failure: Some(ErrorKind::Timeout) };
+        for _ in 0..1000 {
+            case.health.hear(sent_at + 2 * GIVE_UP_AFTER, &attempt, 0);
+        }
+        assert_eq!(case.health.given_up(sent_at + 2 * GIVE_UP_AFTER), None);
+    }
+
+    #[test]
+    fn a_fifth_of_the_requests_may_be_retries() {
+        let mut health = Health::new();
+        let mut retries = 0;
+        for _ in 0..10_000 {
+            health.on_start();
+            while health.may_retry() {
+                health.on_retry();
+                retries += 1;
+            }
+        }
+        assert_eq!(retries, 10_000 / 5 + 10);
+        (0..10_000).for_each(|_| health.on_start());
+        let saved = (0..1_000)
+            .take_while(|_| {
+                health.may_retry() && {
+                    health.on_retry();
+                    true
+                }
+            })
+            .count();
+        assert_eq!(saved, 100);
+    }
+}
