@@ -154,6 +154,8 @@ pub struct Reply {
     /// Time from the end of the request to the first byte of the answer, in microseconds, on a connection that was
     /// already open. It has no part of waiting in the worker. Saturates at 71 minutes.
     pub first_byte_us: u32,
+    /// Status of the answer.
+    pub status: u16,
     /// Whether the server refused: a 429, a 503, or a page that counts as blocked.
     pub refused: bool,
     /// Requests sent for the target so far: more than one after redirects, or after a connection that was dead.

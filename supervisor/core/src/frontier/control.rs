@@ -143,8 +143,8 @@ impl Control {
     }
 
     /// Whether it has refused so much that it has a pace.
-    pub(super) fn has_pace(&self) -> bool {
-        self.pace.is_some()
+    pub(super) fn pace_per_s(&self, at: Instant) -> Option<f64> {
+        Some(self.pace.as_ref()?.per_s(at))
     }
 
     /// Forgets the pace, because nothing limits it.

@@ -38,8 +38,17 @@ const BLAMED_FROM: u8 = 6;
 /// large site has (a 503 now and then); a limit refuses most of what exceeds it.
 const LIMIT_FROM: u32 = 8;
 
-/// The same for a host with few answers so far: this number, and at least a half of them.
+/// The same for a host with few answers so far: this number, and at least a half of its requests. A refusal comes back
+/// sooner than a page, so the first answers alone say little.
 const EARLY_LIMIT_FROM: u32 = 3;
+
+/// Share of the pace at which a host was refused before, below which a limit would not refuse it.
+const FAR_BELOW: f64 = 0.6;
+
+/// How long a host whose refusals had nothing to do with its pace gets none again, and the refusals among the last 32
+/// answers that end this early.
+const ACQUITTED_FOR: Duration = Duration::from_secs(300);
+const LIMIT_FROM_ACQUITTED: u32 = 24;
 
 /// Refusals in a row that broken pages may explain.
 const RUN_OF_PAGES_MAX: u8 = 3;
@@ -60,13 +69,15 @@ pub(crate) struct Attempt {
     pub(crate) answer: Answer,
     /// The kind of error, if the host refused or did not answer.
     pub(crate) failure: Option<ErrorKind>,
+    /// Whether a refusal is surely about the number of requests.
+    pub(crate) is_sure: bool,
 }
 
 impl Attempt {
     /// The same if the page that came back turned the request away.
     pub(crate) fn blocked(self) -> Self {
         let answer = Answer::Refused { sent_at: self.sent_at };
-        Self { answer, failure: Some(ErrorKind::Blocked), ..self }
+        Self { answer, failure: Some(ErrorKind::Blocked), is_sure: true, ..self }
     }
 }
 
@@ -125,6 +136,10 @@ pub(super) struct Health {
     recovered: u8,
     /// What may be retried, in requests that earn it.
     earned: i32,
+    /// The highest pace at which it refused a request since it last refused many; 0 if it has none.
+    refused_per_s: f64,
+    /// Until when its refusals are known to have nothing to do with its pace.
+    acquitted_until: Option<Instant>,
 }
 
 impl Health {
@@ -138,6 +153,8 @@ impl Health {
             again: 0,
             recovered: 0,
             earned: RETRIES_AT_FIRST * REQUESTS_PER_RETRY,
+            refused_per_s: 0.0,
+            acquitted_until: None,
         }
     }
 
@@ -207,10 +224,40 @@ impl Health {
         self.answers = (self.answers + 1).min(32);
     }
 
+    /// Whether a refusal that may be a mishap is put down to the load, at this pace and with so many in flight.
+    ///
+    /// A limit refuses much of what exceeds it, and nothing far below. So a host that refuses a few requests, and goes
+    /// on when its pace has fallen far, has no limit.
+    pub(super) fn blames_load(&mut self, now: Instant, pace_per_s: Option<f64>, in_flight: u32) -> bool {
+        let limited = self.looks_limited(now, in_flight);
+        let Some(per_s) = pace_per_s else {
+            self.refused_per_s = 0.0;
+            return limited;
+        };
+        if limited {
+            self.refused_per_s = per_s;
+            return true;
+        }
+        self.refused_per_s = self.refused_per_s.max(per_s);
+        let blamed = per_s >= FAR_BELOW * self.refused_per_s;
+        if !blamed {
+            self.acquitted_until = Some(now + ACQUITTED_FOR);
+        }
+        blamed
+    }
+
     /// Whether so much is refused that it must be a limit.
-    pub(super) fn looks_limited(&self) -> bool {
+    fn looks_limited(&self, now: Instant, in_flight: u32) -> bool {
         let refused = self.recent.count_ones();
-        refused >= LIMIT_FROM || refused >= EARLY_LIMIT_FROM && refused * 2 >= u32::from(self.answers)
+        if self.acquitted_until.is_some_and(|until| now < until) {
+            return refused >= LIMIT_FROM_ACQUITTED;
+        }
+        if self.answers == 32 {
+            return refused >= LIMIT_FROM;
+        }
+        // The one that has just come back is still in flight.
+        let sent = u32::from(self.answers).saturating_add(in_flight).saturating_sub(1);
+        refused >= EARLY_LIMIT_FROM && refused * 2 >= sent
     }
 
     fn count(&mut self, again: u8, recovered: u8) {
@@ -287,7 +334,7 @@ mod tests {
 
         fn hear(&mut self, answer: Answer, failure: Option<ErrorKind>, refusals: u8) -> Answer {
             self.now += SECOND / 10;
-            let attempt = Attempt { sent_at: self.now - SECOND / 20, answer, failure };
+            let attempt = Attempt { sent_at: self.now - SECOND / 20, answer, failure, is_sure: false };
             self.health.hear(self.now, &attempt, refusals)
         }
 
@@ -388,7 +435,8 @@ mod tests {
     fn what_was_sent_together_fails_together_and_counts_once() {
         let mut case = Case::new();
         let sent_at = case.now;
-        let attempt = Attempt { sent_at, answer: Answer::Lost, failure: Some(ErrorKind::Timeout) };
+        let attempt =
+            Attempt { sent_at, answer: Answer::Lost, failure: Some(ErrorKind::Timeout), is_sure: false };
         for _ in 0..1000 {
             case.health.hear(sent_at + 2 * GIVE_UP_AFTER, &attempt, 0);
         }

@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use wire::record::ErrorKind;
 
 pub use backoff::BackoffConfig;
 pub use control::Answer;
@@ -351,17 +350,20 @@ impl Frontier {
         }
         let was_given_up = host.health.given_up(now).is_some();
         let had_broken_pages = host.health.has_broken_pages();
-        let answer = host.health.hear(now, attempt, refusals);
-        let paced = match &self.share {
-            Some(share) => share.has_pace(host.name()),
-            None => host.control.has_pace(),
-        };
-        // A host that shows a challenge means it.
-        let is_sure = paced || attempt.failure == Some(ErrorKind::Blocked) || host.health.looks_limited();
-        let mishap = matches!(answer, Answer::Refused { .. }) && !is_sure;
-        let answer = if mishap { Answer::Unknown } else { answer };
-        if host.health.has_broken_pages() && !had_broken_pages {
-            // What its pages were to blame for was taken for a limit.
+        let mut answer = host.health.hear(now, attempt, refusals);
+        // What its pages were to blame for was taken for a limit.
+        let mut no_limit = host.health.has_broken_pages() && !had_broken_pages;
+        if matches!(answer, Answer::Refused { .. }) && !attempt.is_sure {
+            let pace_per_s = match &self.share {
+                Some(share) => share.pace_per_s(attempt.sent_at, host.name()),
+                None => host.control.pace_per_s(attempt.sent_at),
+            };
+            if !host.health.blames_load(now, pace_per_s, host.in_flight) {
+                no_limit |= pace_per_s.is_some();
+                answer = Answer::Unknown;
+            }
+        }
+        if no_limit {
             match &self.share {
                 Some(share) => share.forget_pace(host.name()),
                 None => host.control.forget_pace(),

@@ -285,8 +285,8 @@ impl HostShare {
     }
 
     /// Whether the host has a pace.
-    pub(super) fn has_pace(&self, host: &Arc<str>) -> bool {
-        self.0.shares.table().hosts.get(host).is_some_and(|shared| shared.control.has_pace())
+    pub(super) fn pace_per_s(&self, at: Instant, host: &Arc<str>) -> Option<f64> {
+        self.0.shares.table().hosts.get(host)?.control.pace_per_s(at)
     }
 
     /// Forgets the pace of the host, because nothing limits it.

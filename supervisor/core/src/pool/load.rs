@@ -210,7 +210,12 @@ pub(super) fn attempt(now: Instant, anchor: Option<Anchor>, outcome: &Outcome) -
         }
         Verdict::Ok => None,
     };
-    Attempt { sent_at, answer, failure }
+    // A 503 that says no more may be the page's own fault.
+    let status = outcome.reply.map(|reply| reply.status);
+    let is_sure = status != Some(503)
+        || failure == Some(ErrorKind::Blocked)
+        || matches!(outcome.verdict, Verdict::Retry { after_ms: Some(_), .. });
+    Attempt { sent_at, answer, failure, is_sure }
 }
 
 /// Whether such an error says that the host is gone, or refuses requests.

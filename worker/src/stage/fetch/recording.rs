@@ -104,8 +104,8 @@ impl Recording {
     /// Records when the answer to the last request began: `first_byte` after it was sent over an open connection.
     pub(in crate::stage) fn answered(&mut self, status: u16, first_byte: Duration) {
         let first_byte_us = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
-        self.reply =
-            Some(Reply { first_byte_us, refused: is_refusal(status), requests: self.requests, page: None });
+        let refused = is_refusal(status);
+        self.reply = Some(Reply { first_byte_us, status, refused, requests: self.requests, page: None });
     }
 
     /// Records that the answer counts as blocked.

@@ -172,3 +172,16 @@ fn the_size_of_a_body_is_no_congestion() {
         assert!(took_s <= best_s + 9.0, "seed {seed}: {took_s} s, best {best_s} s");
     }
 }
+
+#[test]
+fn a_503_now_and_then_does_not_slow_a_host() {
+    for fails in [0.01, 0.1, 0.2] {
+        for seed in 0..SEEDS {
+            let server = Server { fails, ..threads(8, 0.05) };
+            let mut run = one(&server, 20_000, seed);
+            let took_s = run.run(1e6);
+            let per_s = run.sites[0].served_per_s(0.0, took_s);
+            assert!(per_s > 0.75 * 160.0, "seed {seed}: {fails} fail, {per_s}/s");
+        }
+    }
+}

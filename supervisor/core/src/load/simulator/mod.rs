@@ -269,7 +269,9 @@ impl Run {
             Ending::Lost => (Answer::Lost, Some(ErrorKind::Timeout)),
         };
         let refusals = &mut self.refusals[sent.id as usize];
-        let answer = self.frontier.hear(now, sent.seat, &Attempt { sent_at, answer, failure }, *refusals);
+        let is_sure = site.server.fails == 0.0;
+        let attempt = Attempt { sent_at, answer, failure, is_sure };
+        let answer = self.frontier.hear(now, sent.seat, &attempt, *refusals);
         *refusals = refusals.saturating_add(u8::from(ending == Ending::Refused));
         if ending == Ending::Served {
             site.left -= 1;

@@ -71,6 +71,8 @@ pub(super) struct Server {
     pub(super) jitter: f64,
     /// Longest time for a body; each takes a part of it.
     pub(super) body_s: f64,
+    /// Share of the requests that it answers with a 503, whatever their number.
+    pub(super) fails: f64,
     /// It answers nothing from the first instant to the second.
     pub(super) outage: Option<(f64, f64)>,
     /// From this instant on it is another one.
@@ -91,6 +93,7 @@ impl Server {
             round_trip_s: 0.001,
             jitter: 0.05,
             body_s: 0.0,
+            fails: 0.0,
             outage: None,
             turns: None,
             free_at: Vec::new(),
@@ -118,6 +121,9 @@ impl Server {
             return ends(Ending::Lost, at_s + TIMEOUT_S);
         }
         if self.rate.as_mut().is_some_and(|rate| !rate.accepts(at_s)) {
+            return ends(Ending::Refused, at_s + back_s);
+        }
+        if self.fails > 0.0 && rng.f64() < self.fails {
             return ends(Ending::Refused, at_s + back_s);
         }
         let factor = 1.0 + self.jitter * rng.f64();

@@ -43,7 +43,7 @@ impl Rig {
             elapsed_us: 0,
             cpu_us: 0,
             endings: None,
-            reply: Some(Reply { first_byte_us: 1_000, refused, requests: 1, page: None }),
+            reply: Some(Reply { first_byte_us: 1_000, status: 429, refused, requests: 1, page: None }),
             over_budget: false,
             line_bytes: 0,
         };

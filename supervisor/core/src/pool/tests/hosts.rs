@@ -10,13 +10,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 type Answers = fn(&Target) -> (Verdict, Option<Reply>);
 
 const SERVED: (Verdict, Option<Reply>) =
-    (Verdict::Ok, Some(Reply { first_byte_us: 1_000, refused: false, requests: 1, page: None }));
+    (Verdict::Ok, Some(Reply { first_byte_us: 1_000, status: 200, refused: false, requests: 1, page: None }));
 
 /// A request that failed, on the last attempt or not.
 fn fails(target: &Target, kind: ErrorKind, refused: bool) -> (Verdict, Option<Reply>) {
     let comes_back = target.may_retry || refused && target.may_defer;
     let verdict = if comes_back { Verdict::Retry { kind, after_ms: None } } else { Verdict::Failed(kind) };
-    (verdict, refused.then_some(Reply { first_byte_us: 1_000, refused, requests: 1, page: None }))
+    (
+        verdict,
+        refused.then_some(Reply { first_byte_us: 1_000, status: 429, refused, requests: 1, page: None }),
+    )
 }
 
 fn refuses(target: &Target) -> (Verdict, Option<Reply>) {
@@ -194,7 +197,7 @@ fn the_retries_of_a_dying_host_are_a_fifth_of_its_requests() {
     // An answer, so that it is alive; but each is an error.
     let error: Answers = |target| {
         let (verdict, _) = fails(target, ErrorKind::HttpStatus, false);
-        (verdict, Some(Reply { first_byte_us: 1_000, refused: false, requests: 1, page: None }))
+        (verdict, Some(Reply { first_byte_us: 1_000, status: 200, refused: false, requests: 1, page: None }))
     };
     run.run(error);
     assert!(run.asked.len() <= 2000 * 5 / 4 + 50, "{} requests", run.asked.len());

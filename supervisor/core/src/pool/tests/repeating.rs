@@ -71,7 +71,8 @@ impl Repeating {
             self.listen();
         }
         let id = self.given.remove(0).id;
-        let reply = Some(Reply { first_byte_us: 1, refused: false, requests: 1, page: Some(page(id)) });
+        let reply =
+            Some(Reply { first_byte_us: 1, status: 200, refused: false, requests: 1, page: Some(page(id)) });
         let outcome = Outcome {
             id,
             verdict: Verdict::Ok,
