@@ -53,6 +53,16 @@ pub fn cpu_of(pid: u32) -> Option<Duration> {
     clock_gettime(clock).ok().map(Duration::from)
 }
 
+/// Returns for how long the main thread of another process was ready to run so far, but had no core; `None` if there is
+/// no such process, or this kernel does not count it.
+#[must_use]
+pub fn core_wait_of(pid: u32) -> Option<Duration> {
+    // Time on a core, time waited for one, and how often it got one (Documentation/scheduler/sched-stats.rst).
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    let waited_ns = stat.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(Duration::from_nanos(waited_ns))
+}
+
 /// Returns the CPU time of all children reaped so far.
 #[must_use]
 pub fn children_cpu() -> Duration {

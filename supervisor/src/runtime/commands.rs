@@ -33,10 +33,13 @@ impl Runtime<'_> {
             Command::Sample(_) if self.blocked_since.is_some() => {}
             Command::Sample(seat) => {
                 let Some(process) = self.process(seat) else { return };
-                // The worker notes its CPU time only now and then.
-                let cpu_us = clock::cpu_of(process.pid()).and_then(|cpu| u64::try_from(cpu.as_micros()).ok());
+                // The worker notes its CPU time only now and then. A worker that waits for a core is as busy as one that
+                // has it.
+                let busy = clock::cpu_of(process.pid())
+                    .map(|cpu| cpu + clock::core_wait_of(process.pid()).unwrap_or_default());
+                let busy_us = busy.and_then(|busy| u64::try_from(busy.as_micros()).ok());
                 let reading = process.reading();
-                let reading = Reading { cpu_us: cpu_us.unwrap_or(reading.cpu_us), ..reading };
+                let reading = Reading { cpu_us: busy_us.unwrap_or(reading.cpu_us), ..reading };
                 self.parts.gather.resident(seat.slot, reading.rss_bytes_max);
                 self.pool.handle_event(clock::now(), Event::Sampled(seat, reading, clock::monotonic_us()));
             }
