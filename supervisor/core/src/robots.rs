@@ -181,7 +181,9 @@ impl<R> Robots<R> {
         if self.authorities.len() >= self.sweep_at {
             let due = &mut self.due;
             self.authorities.retain(|name, entry| {
-                let stays = !(entry.is_idle() || entry.kept.is_empty() && entry.has_failed_for(now, FRESH));
+                let has_given_up =
+                    !entry.fetching && entry.kept.is_empty() && entry.has_failed_for(now, HOLD_MAX);
+                let stays = !(entry.is_idle() || has_given_up);
                 if let Some(at) = entry.due.filter(|_| !stays) {
                     due.remove(&(at, Arc::clone(name)));
                 }
@@ -190,6 +192,12 @@ impl<R> Robots<R> {
             self.sweep_at = (self.authorities.len() * 2).max(SWEEP_MIN);
         }
         Arc::from(authority)
+    }
+
+    /// Whether it remembers this authority. One without an answer is forgotten now and then.
+    #[must_use]
+    pub fn knows(&self, authority: &str) -> bool {
+        self.authorities.contains_key(authority)
     }
 
     /// Returns an authority whose robots.txt is to be fetched now. Answer each with [`Self::handle_answer`].

@@ -13,7 +13,7 @@ the same in all four modes:
   --mode parallel    one worker per CPU, one target each: parsing saved pages
   --mode both        one worker per CPU, many targets in flight: crawling
 
-The default, --mode auto, measures a few inputs, picks a mode, and says why.";
+The default, --mode auto, starts with few inputs at once, adds more while that helps, and says why it stopped.";
 
 /// Appends the sources of flags and the exit status, for every command that runs a job.
 macro_rules! with_sources {

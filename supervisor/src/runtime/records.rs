@@ -20,6 +20,9 @@ use crate::source::TargetKind;
 /// How often a journal gets what was learned about hosts.
 const LEARNED_EVERY: Duration = Duration::from_secs(2);
 
+/// How much later that is where no record comes.
+const LEARNED_LATER: Duration = Duration::from_secs(8);
+
 /// An input, and the data carried along with it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
@@ -172,10 +175,15 @@ impl Runtime<'_> {
 
     /// Hands the lines of this turn to the writer, or keeps them while it is behind.
     pub(super) fn write_out(&mut self) {
-        if self.out.is_empty() {
+        // While nothing comes back, what the hosts do is worth noting all the same, if less often.
+        let is_due = self.parts.queue.is_recorded() && clock::now() >= self.learned_due + LEARNED_LATER;
+        if self.out.is_empty() && !is_due {
             return;
         }
         self.sum_up();
+        if self.out.is_empty() {
+            return;
+        }
         let Some(chunks) = self.parts.queue.chunks() else { return };
         match chunks.try_send(std::mem::take(&mut self.out)) {
             Ok(()) => {

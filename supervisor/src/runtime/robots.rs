@@ -27,6 +27,9 @@ use crate::units;
 /// read.
 const CROWDED: usize = 32_768;
 
+/// Authorities without an answer up to which all are kept.
+const UNANSWERED_MIN: usize = 1024;
+
 /// Most authorities of which it is said that their targets wait.
 const FAILURES_TOLD_MAX: u32 = 10;
 
@@ -41,6 +44,8 @@ pub(super) struct RobotsGate {
     held_bytes: usize,
     /// Authorities without an answer.
     unanswered: FxHashMap<Arc<str>, Unanswered>,
+    /// Number of them at which those are dropped that are forgotten elsewhere.
+    unanswered_max: usize,
     /// Fetches under way, by their ids.
     fetches: FxHashMap<u64, Fetch>,
     /// Fetches so far.
@@ -83,6 +88,7 @@ impl RobotsGate {
             held: FxHashMap::default(),
             held_bytes: 0,
             unanswered: FxHashMap::default(),
+            unanswered_max: UNANSWERED_MIN,
             fetches: FxHashMap::default(),
             fetched: 0,
             told: false,
@@ -125,6 +131,10 @@ impl RobotsGate {
         if let Some(host) = &item.host
             && !self.unanswered.contains_key(&authority)
         {
+            if self.unanswered.len() >= self.unanswered_max {
+                self.unanswered.retain(|authority, _| self.robots.knows(authority));
+                self.unanswered_max = (2 * self.unanswered.len()).max(UNANSWERED_MIN);
+            }
             self.unanswered.insert(authority, Unanswered { host: host.clone(), why: String::new() });
         }
         self.held_bytes += item.input.len();

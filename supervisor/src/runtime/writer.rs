@@ -30,7 +30,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.progress.finished.is_empty()
+        self.lines.is_empty() && self.progress.finished.is_empty() && self.progress.hosts.is_none()
     }
 }
 

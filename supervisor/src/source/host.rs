@@ -3,23 +3,12 @@
 //!
 //! Agrees with the URL parser: the fast path handles simple URLs, and all others go through the parser.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use url::{Host as UrlHost, Url};
 
-use super::host_key::Keys;
+use super::host_key::{Host, Keys, is_local_ipv4, is_local_ipv6};
 use crate::plan::HostKey;
-
-/// The host whose budget a target uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
-    /// Name or address in lower case, with the port if it is not the scheme's default; or what else stands for it
-    /// (`--per-host-key`).
-    pub name: Arc<str>,
-    /// Whether it is this machine, or an address of a private network: no stranger is harmed by a high load.
-    pub local: bool,
-}
 
 impl Host {
     /// Returns the host of this name, as in [`Self::name`]; `None` if there can be none.
@@ -112,20 +101,6 @@ fn long_way(url: &[u8], spelling: &mut String) -> Option<bool> {
     };
     push_port(spelling, url.port());
     Some(local)
-}
-
-/// This machine, or a network of RFC 1918.
-pub(super) fn is_local_ipv4(address: Ipv4Addr) -> bool {
-    address.is_loopback() || address.is_unspecified() || address.is_private()
-}
-
-/// This machine, a unique local address (RFC 4193), or the same link.
-pub(super) fn is_local_ipv6(address: Ipv6Addr) -> bool {
-    address.is_loopback()
-        || address.is_unspecified()
-        || address.is_unique_local()
-        || address.is_unicast_link_local()
-        || address.to_ipv4_mapped().is_some_and(is_local_ipv4)
 }
 
 /// RFC 6761: every name under `localhost` is this machine.

@@ -1,13 +1,21 @@
 //! What counts as one host (`--per-host-key`): a name with its port, a registrable domain, or an address.
 
-use std::net::{IpAddr, Ipv6Addr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Host;
-use super::host::{is_local_ipv4, is_local_ipv6};
 use crate::plan::HostKey;
+
+/// The host whose budget a target uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Name or address in lower case, with the port if it is not the scheme's default; or what else stands for it
+    /// (`--per-host-key`).
+    pub name: Arc<str>,
+    /// Whether it is this machine, or an address of a private network: no stranger is harmed by a high load.
+    pub local: bool,
+}
 
 /// Hosts whose keys are remembered. Beyond, the memory is emptied, which only costs time.
 const REMEMBERED_MAX: usize = 100_000;
@@ -80,6 +88,20 @@ fn domain(name: &str) -> &str {
         return name;
     }
     psl::domain_str(name).unwrap_or(name)
+}
+
+/// This machine, or a network of RFC 1918.
+pub(super) fn is_local_ipv4(address: Ipv4Addr) -> bool {
+    address.is_loopback() || address.is_unspecified() || address.is_private()
+}
+
+/// This machine, a unique local address (RFC 4193), or the same link.
+pub(super) fn is_local_ipv6(address: Ipv6Addr) -> bool {
+    address.is_loopback()
+        || address.is_unspecified()
+        || address.is_unique_local()
+        || address.is_unicast_link_local()
+        || address.to_ipv4_mapped().is_some_and(is_local_ipv4)
 }
 
 #[cfg(test)]

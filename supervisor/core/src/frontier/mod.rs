@@ -321,6 +321,7 @@ impl Frontier {
         let due = now + self.config.backoff.delay(&mut self.rng, 1);
         let known = self.hosts.get_mut(host).map(|host| &mut host.lane);
         known.unwrap_or(&mut self.hostless).push_retry(due, id);
+        self.note_hopeless(now, host);
         self.settle(now, host);
     }
 
@@ -480,7 +481,8 @@ impl Frontier {
     pub fn set_delay(&mut self, now: Instant, host: HostRef<'_>, delay: Duration) {
         let id = self.intern(now, host);
         if let Some(host) = self.hosts.get_mut(id) {
-            host.delay = delay;
+            // Several authorities may share the budget.
+            host.delay = host.delay.max(delay);
         }
         self.settle(now, id);
     }

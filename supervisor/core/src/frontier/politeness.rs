@@ -49,7 +49,7 @@ impl Politeness {
     pub fn interval(&self) -> Duration {
         match (self.delay, self.rate_per_s) {
             (Some((least, most)), _) => (least + most) / 2,
-            (None, Some(rate)) => Duration::from_secs_f64(1.0 / rate),
+            (None, Some(rate)) => Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX),
             (None, None) => Duration::ZERO,
         }
     }

@@ -45,6 +45,16 @@ const PLATEAU_REQUESTS: f64 = 200.0;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// Fastest pace, per second. It stands for none.
+const FASTEST: f64 = 1e6;
+
+/// A pace may be this many times as high as that of the starts, where something else limits them. A refusal says nothing
+/// about what is beyond.
+const UNUSED: f64 = 3.0;
+
+/// Weight of the last gap between two starts in their mean.
+const GAP_WEIGHT: f64 = 0.05;
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
     Search { from: f64 },
@@ -58,6 +68,8 @@ pub struct Pace {
     /// Since when the phase lasts, not counting times in which nothing was sent.
     since: Instant,
     started_at: Instant,
+    /// Mean time between two starts, in seconds.
+    gap_s: f64,
     /// Refusals of what was sent before do not count.
     epoch: Instant,
     /// Refusals in a row that counted.
@@ -69,8 +81,14 @@ impl Pace {
     /// until then, if known. Nothing may start before the returned instant.
     pub fn refused_first(now: Instant, goodput: Option<f64>, rng: &mut Rng) -> (Self, Instant) {
         let from = goodput.map_or(SEARCH_FROM, |goodput| (SEARCH_SHARE * goodput).max(SEARCH_FROM_MIN));
-        let mut pace =
-            Self { phase: Phase::Search { from }, since: now, started_at: now, epoch: now, streak: 1 };
+        let mut pace = Self {
+            phase: Phase::Search { from },
+            since: now,
+            started_at: now,
+            gap_s: 1.0 / from,
+            epoch: now,
+            streak: 1,
+        };
         let until = pace.pause(now, rng);
         (pace, until)
     }
@@ -78,12 +96,13 @@ impl Pace {
     /// Continues with a pace that was found earlier, or reached in a search that goes on.
     #[must_use]
     pub fn resumed(now: Instant, per_s: f64, is_search: bool) -> Self {
-        let plateau = if per_s.is_finite() { per_s.max(LOWEST) } else { SEARCH_FROM };
+        let plateau = if per_s.is_finite() { per_s.clamp(LOWEST, FASTEST) } else { SEARCH_FROM };
         let held = Phase::Hold { base: CUT * plateau, plateau };
         Self {
             phase: if is_search { Phase::Search { from: plateau } } else { held },
             since: now,
             started_at: now,
+            gap_s: 1.0 / plateau,
             epoch: now,
             streak: 0,
         }
@@ -93,7 +112,7 @@ impl Pace {
     #[must_use]
     pub fn per_s(&self, at: Instant) -> f64 {
         let elapsed_s = at.saturating_duration_since(self.since).as_secs_f64();
-        match self.phase {
+        let per_s = match self.phase {
             Phase::Search { from } => from * SEARCH_GROWTH.powf(elapsed_s * (from / SEARCH_FROM).min(1.0)),
             Phase::Hold { base, plateau } => {
                 let lasts_s = PLATEAU_LASTS_S.max(PLATEAU_REQUESTS / plateau);
@@ -106,7 +125,8 @@ impl Pace {
                     plateau * cubic.min(SEARCH_GROWTH.powf(elapsed_s - lasts_s))
                 }
             }
-        }
+        };
+        per_s.min(FASTEST)
     }
 
     /// The pace that is known to be good, for the next run.
@@ -127,16 +147,15 @@ impl Pace {
     /// Time between two starts at this instant.
     #[must_use]
     pub fn interval(&self, at: Instant) -> Duration {
-        Duration::from_secs_f64(1.0 / self.per_s(at).clamp(LOWEST, 1e6))
+        Duration::from_secs_f64(1.0 / self.per_s(at).max(LOWEST))
     }
 
     /// Records a start. Time in which the host had nothing to do does not make its pace grow (RFC 7661).
     pub fn on_start(&mut self, at: Instant) {
         let gap = at.saturating_duration_since(self.started_at);
+        self.gap_s += GAP_WEIGHT * (gap.as_secs_f64() - self.gap_s);
         let usual = self.interval(at) * 2 + PAUSE_MIN;
-        if gap > usual {
-            self.since = (self.since + (gap - usual)).min(at);
-        }
+        self.since = (self.since + gap.saturating_sub(usual)).min(at);
         self.started_at = self.started_at.max(at);
     }
 
@@ -152,7 +171,7 @@ impl Pace {
             return None;
         }
         self.streak = self.streak.saturating_add(1);
-        let met = self.per_s(sent_at).max(LOWEST);
+        let met = self.per_s(sent_at).min(UNUSED / self.gap_s.max(1.0 / FASTEST)).max(LOWEST);
         let lone = self.streak < 2;
         self.phase = match self.phase {
             Phase::Search { .. } => {
@@ -179,5 +198,39 @@ impl Pace {
         self.started_at = until;
         self.epoch = until;
         until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_that_is_not_used_is_not_the_one_that_is_refused() {
+        let mut rng = Rng::with_seed(1);
+        let mut now = wire::clock::now();
+        let (mut pace, _) = Pace::refused_first(now, None, &mut rng);
+        for _ in 0..2 * 3600 * 50 {
+            now += Duration::from_millis(20);
+            pace.on_start(now);
+        }
+        pace.on_refused(now, now, &mut rng);
+        let per_s = pace.per_s(now + Duration::from_secs(10));
+        assert!((50.0..=150.0).contains(&per_s), "{per_s}/s after two hours with 50 starts a second");
+    }
+
+    #[test]
+    fn a_pace_from_a_damaged_file_does_no_harm() {
+        let mut rng = Rng::with_seed(1);
+        let now = wire::clock::now();
+        for per_s in [f64::MAX, f64::INFINITY, f64::NAN, -1.0, 0.0, f64::MIN_POSITIVE] {
+            for is_search in [false, true] {
+                let mut pace = Pace::resumed(now, per_s, is_search);
+                let later = now + Duration::from_secs(24 * 3600);
+                pace.on_start(later);
+                pace.on_refused(later, later, &mut rng);
+                assert!((LOWEST..=FASTEST).contains(&pace.per_s(later)), "{per_s}");
+            }
+        }
     }
 }

@@ -15,6 +15,10 @@ use wire::protocol::PageMark;
 const USUAL: Bound = Bound { share: 0.05, count: 12 };
 const CHALLENGE: Bound = Bound { share: 0.025, count: 8 };
 
+/// Share of a host's pages, since it first gave this one, that must be this one: a host that turns gives little else.
+/// Old addresses that all lead to the front page are scattered among others. Pages that speak of a challenge need not.
+const RUN_SHARE: f64 = 0.5;
+
 /// Different pages that a host must have given before a page of its begins to count.
 const VARIETY_MIN: u32 = 50;
 
@@ -60,6 +64,9 @@ struct Counted {
     input: u64,
     /// Whether the host had given many different pages before.
     is_turn: bool,
+    /// How often it was given since `run_from`, the number of the host's pages then.
+    run: u32,
+    run_from: u64,
 }
 
 /// The pages of one host. Empty, it needs no memory of its own.
@@ -67,6 +74,8 @@ struct Counted {
 pub struct Repetition {
     pages: u32,
     challenges: u32,
+    /// All pages ever.
+    total: u64,
     /// Pages that were not among those counted.
     different: u32,
     counted: Vec<Counted>,
@@ -81,6 +90,7 @@ impl Repetition {
         }
         self.halve();
         self.pages += 1;
+        self.total += 1;
         self.challenges += u32::from(page.challenges);
         let Some(at) = self.counted.iter().position(|counted| counted.hash == page.hash) else {
             return self.see_first(page, input);
@@ -89,8 +99,15 @@ impl Repetition {
             return Sighting::Usual;
         };
         counted.count += 1;
-        let (count, is_turn) = (counted.count, counted.is_turn);
-        let bound = if page.challenges { CHALLENGE } else { USUAL };
+        counted.run += 1;
+        if f64::from(counted.run) < RUN_SHARE * (self.total - counted.run_from + 1) as f64 {
+            (counted.run, counted.run_from) = (1, self.total);
+        }
+        let (is_turn, bound, count) = if page.challenges {
+            (counted.is_turn, CHALLENGE, counted.count)
+        } else {
+            (counted.is_turn && counted.run > 1, USUAL, counted.run)
+        };
         if !is_turn {
             return Sighting::Usual;
         }
@@ -109,7 +126,8 @@ impl Repetition {
         let is_turn = self.different >= VARIETY_MIN;
         self.different = self.different.saturating_add(1);
         if self.counted.len() < COUNTED {
-            self.counted.push(Counted { hash: page.hash, count: 1, input, is_turn });
+            let (run, run_from) = (1, self.total);
+            self.counted.push(Counted { hash: page.hash, count: 1, input, is_turn, run, run_from });
         } else {
             self.counted.iter_mut().for_each(|counted| counted.count -= 1);
             self.counted.retain(|counted| counted.count > 0);
@@ -158,6 +176,19 @@ mod tests {
             assert!((0..good).all(|hash| host.gives(hash) == Sighting::Usual), "different pages are fine");
             host
         }
+    }
+
+    #[test]
+    fn one_page_among_others_is_fine() {
+        let mut host = Host::after(300);
+        for hash in 1000..3000 {
+            assert_eq!(host.gives(hash), Sighting::Usual);
+            if hash % 3 == 0 {
+                assert_eq!(host.gives(BAN), Sighting::Usual, "many old addresses lead there");
+            }
+        }
+        let alarm = (0..20).position(|_| matches!(host.gives(BAN), Sighting::Alarm { .. }));
+        assert!(alarm.is_some(), "now the host turns");
     }
 
     #[test]
@@ -218,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_a_tenth_is_found_if_it_is_new() {
+    fn a_challenge_for_a_tenth_of_the_pages_is_found_if_it_is_new() {
         for seed in 0..200 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut host = Host::after(100);
             let found = (101..2_000).any(|hash| {
-                let hash = if rng.u32(0..10) == 0 { BAN } else { hash };
-                matches!(host.gives(hash), Sighting::Alarm { .. })
+                let sighting = if rng.u32(0..10) == 0 { host.challenges(BAN) } else { host.gives(hash) };
+                matches!(sighting, Sighting::Alarm { .. })
             });
             assert!(found, "seed {seed}");
         }

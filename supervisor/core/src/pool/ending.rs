@@ -16,7 +16,7 @@ impl Pool {
 
     /// Stops handing out targets. Workers finish what they have begun and exit.
     pub(super) fn end(&mut self, now: Instant) {
-        self.accept_held(now, true);
+        self.let_go(now);
         self.state = PoolState::Ending;
         let (grace, terminate_grace) = (self.config.drain_grace, self.config.terminate_grace);
         for slot in self.slots.iter_mut().chain(&mut self.unseated) {

@@ -259,6 +259,17 @@ impl Ledger {
         Some(live)
     }
 
+    /// Takes back a held target as if it had not been fetched.
+    pub(crate) fn take_back(&mut self, id: u64) -> bool {
+        let Some(live) = self.live.get_mut(&id) else { return false };
+        live.place = TargetPlace::Pending;
+        self.inputs_waiting += live.inputs;
+        self.bytes_waiting += live.input.len();
+        self.counts.held -= 1;
+        self.counts.pending += 1;
+        true
+    }
+
     /// Lets a held target wait for another attempt, as one that was refused. Returns whether the attempt counts as a
     /// retry, or `None` if it was the last of `retries_max` after the first.
     pub(crate) fn recall(&mut self, id: u64, retries_max: u32) -> Option<bool> {

@@ -93,9 +93,12 @@ impl Pool {
         self.total.as_ref().map(Total::in_flight_max)
     }
 
-    pub(super) fn set_room(&mut self, room: Room) {
-        if let Some(total) = &mut self.total {
-            total.on_room(room);
+    pub(super) fn set_room(&mut self, now: Instant, room: Room) {
+        let Some(total) = &mut self.total else { return };
+        total.on_room(room);
+        // At once: the number of workers is not adjusted while they have nothing to do.
+        for _ in room.workers_max.max(1) as usize..self.slots.len() {
+            self.shrink(now);
         }
     }
 
@@ -141,10 +144,10 @@ impl Pool {
     }
 
     /// Makes the number of workers, which the user has just changed, the most that there are.
-    pub(super) fn keep_workers(&mut self) {
+    pub(super) fn keep_workers(&mut self, now: Instant) {
         let workers_max = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         if let Some(room) = self.room() {
-            self.set_room(Room { workers_max, ..room });
+            self.set_room(now, Room { workers_max, ..room });
         }
     }
 

@@ -227,7 +227,7 @@ impl Pool {
             Event::Suspended(_) => {}
             Event::SourceEnded => self.source_ended = true,
             Event::Roll => self.roll(now),
-            Event::Room(room) => self.set_room(room),
+            Event::Room(room) => self.set_room(now, room),
             Event::Grow => self.grow_as_told(now),
             Event::Shrink => self.shrink_as_told(now),
             Event::Drain => self.drain(now),
@@ -254,7 +254,7 @@ impl Pool {
                 continue;
             };
             let is_running = self.state == PoolState::Running;
-            let repeated = if is_running { self.sight(host, outcome) } else { None };
+            let repeated = self.sight(host, outcome).filter(|page| is_running || page.is_blocked());
             let mut attempt = attempt(now, self.anchor, outcome);
             if repeated.as_ref().is_some_and(Repeated::is_blocked) {
                 attempt = attempt.blocked();

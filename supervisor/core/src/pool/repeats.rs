@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
-use wire::protocol::{Outcome, PageMark, Verdict};
+use wire::protocol::{Outcome, PageMark, ROBOTS_IDS, Verdict};
 
 use super::{Command, Notice, Pool};
 use crate::frontier::{Answer, HostId};
@@ -51,6 +51,8 @@ struct Held {
     id: u64,
     host: Arc<str>,
     page: u64,
+    /// Whether it speaks of a challenge.
+    challenges: bool,
     until: Instant,
     bytes: u64,
 }
@@ -59,7 +61,7 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Repeated {
     host: Arc<str>,
-    page: u64,
+    page: PageMark,
     sighting: Sighting,
 }
 
@@ -149,14 +151,14 @@ impl Pool {
 
     /// Looks at the page of an outcome. If it repeats, or may, [`Self::take_over`] its target.
     pub(super) fn sight(&mut self, host: HostId, outcome: &Outcome) -> Option<Repeated> {
-        let page = outcome.reply.and_then(|reply| reply.page);
+        let page = outcome.reply.and_then(|reply| reply.page).filter(|_| outcome.id < ROBOTS_IDS);
         let (Some(repeats), Some(page), Verdict::Ok) = (&mut self.repeats, page, &outcome.verdict) else {
             return None;
         };
         let name = self.frontier.name(host)?;
         let input = FxBuildHasher.hash_one(self.ledger.input(outcome.id));
         let sighting = repeats.see(&name, page, input);
-        (sighting != Sighting::Usual).then_some(Repeated { host: name, page: page.hash, sighting })
+        (sighting != Sighting::Usual).then_some(Repeated { host: name, page, sighting })
     }
 
     /// Takes the target of an outcome over: its record is held, or rejected.
@@ -174,11 +176,12 @@ impl Pool {
             Sighting::Usual | Sighting::Suspicious => {
                 let (until, bytes) = (now + HELD_FOR, outcome.line_bytes);
                 if let Some(repeats) = &mut self.repeats {
-                    repeats.push(Held { id: outcome.id, host, page, until, bytes });
+                    let PageMark { hash, challenges } = page;
+                    repeats.push(Held { id: outcome.id, host, page: hash, challenges, until, bytes });
                 }
             }
             Sighting::Alarm { count } => {
-                let held = self.repeats.as_mut().map(|repeats| repeats.take(&host, page));
+                let held = self.repeats.as_mut().map(|repeats| repeats.take(&host, page.hash));
                 for target in held.unwrap_or_default() {
                     self.reject(now, target, id, &host);
                 }
@@ -203,7 +206,8 @@ impl Pool {
 
     /// Rejects the page of a held target, which is tried again if it may be.
     fn reject(&mut self, now: Instant, id: u64, host: HostId, name: &str) {
-        let last = if let Some(counts) = self.ledger.recall(id, self.config.retries) {
+        let retries_max = if self.frontier.may_retry(host) { self.config.retries } else { 0 };
+        let last = if let Some(counts) = self.ledger.recall(id, retries_max) {
             if counts {
                 self.frontier.count_retry(host);
             }
@@ -218,6 +222,20 @@ impl Pool {
             })
         };
         self.commands.push_back(Command::Reject(Box::new(Rejected { id, last })));
+    }
+
+    /// Ends the holding, because the run ends. Pages that speak of a challenge are not done.
+    pub(super) fn let_go(&mut self, now: Instant) {
+        let Some(repeats) = &mut self.repeats else { return };
+        repeats.held_bytes = 0;
+        for held in std::mem::take(&mut repeats.held) {
+            if held.challenges && self.ledger.take_back(held.id) {
+                self.frontier.give_back(now, held.id, HostId::NONE);
+                self.commands.push_back(Command::Reject(Box::new(Rejected { id: held.id, last: None })));
+            } else if self.ledger.accept(held.id).is_some() {
+                self.commands.push_back(Command::Accept(held.id));
+            }
+        }
     }
 
     /// Lets go of the records that were held long enough, or of all.

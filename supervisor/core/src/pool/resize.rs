@@ -17,22 +17,22 @@ impl Pool {
     pub(super) fn grow_as_told(&mut self, now: Instant) {
         let before = self.slots.len();
         self.grow(now);
-        self.report_size(before);
+        self.report_size(now, before);
     }
 
     /// Removes the last slot because the user wants it.
     pub(super) fn shrink_as_told(&mut self, now: Instant) {
         let before = self.slots.len();
         self.shrink(now);
-        self.report_size(before);
+        self.report_size(now, before);
     }
 
-    fn report_size(&mut self, before: usize) {
+    fn report_size(&mut self, now: Instant, before: usize) {
         let count = self.slots.len();
         if count == before {
             return;
         }
-        self.keep_workers();
+        self.keep_workers(now);
         let workers = if count == 1 { "worker" } else { "workers" };
         self.commands.push_back(Command::Notice(Notice::new(format!("{count} {workers} now"))));
     }

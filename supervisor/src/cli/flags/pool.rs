@@ -106,7 +106,7 @@ pub(in crate::cli) enum SandboxFlag {
 /// `--mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum ModeFlag {
-    /// Measure a few inputs, pick a mode, and say why
+    /// Grow the load while that helps, and say why it stopped
     Auto,
     /// One worker, one target at a time
     Sequential,

@@ -18,7 +18,7 @@ fn fails(target: &Target, kind: ErrorKind, refused: bool) -> (Verdict, Option<Re
     let verdict = if comes_back { Verdict::Retry { kind, after_ms: None } } else { Verdict::Failed(kind) };
     (
         verdict,
-        refused.then_some(Reply { first_byte_us: 1_000, status: 429, refused, requests: 1, page: None }),
+        refused.then_some(Reply { first_byte_us: 1_000, status: 503, refused, requests: 1, page: None }),
     )
 }
 
