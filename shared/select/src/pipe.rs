@@ -251,7 +251,7 @@ pub fn regex(pattern: &str) -> Result<regex::Regex, regex::Error> {
 /// Compiles a regular expression that is matched with bytes, with the limits that apply everywhere.
 ///
 /// # Errors
-/// Fails as [`regex`] does.
+/// Fails as [`regex()`] does.
 pub fn byte_regex(pattern: &str) -> Result<regex::bytes::Regex, regex::Error> {
     regex::bytes::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
 }

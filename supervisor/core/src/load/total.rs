@@ -1,11 +1,11 @@
 //! How much runs over all hosts: targets in flight, and workers.
 //!
 //! Targets in flight grow as one host's limit does, round by round ([`limit`](super::limit)). Doubling must add 10 %
-//! of throughput, but only where that can be told: up to [`FEW`] in flight, one slow host among fast ones would look
+//! of throughput, but only where that can be told: up to `FEW` in flight, one slow host among fast ones would look
 //! like a plateau, and so many cost nothing while the workers have time to spare. Each host's own limit protects the
 //! host, so this one protects only this machine: it never steps down to find the least number that will do.
 //!
-//! Workers are doubled while their event loops are busy for more than [`BUSY`] of a core. Then what all that were added
+//! Workers are doubled while their event loops are busy for more than `BUSY` of a core. Then what all that were added
 //! have brought is measured once. If it is nothing (the supervisor, the network or the servers on the same machine are
 //! the bottleneck), the last ones leave again.
 //!
