@@ -22,7 +22,7 @@ pub const ROBOTS_REDIRECTS_MAX: u32 = 5;
 pub enum RobotsAnswer {
     /// The file.
     File(RobotsFile),
-    /// There is none: everything may be fetched.
+    /// The site has no robots.txt, so everything may be fetched.
     Missing,
     /// It may exist, but could not be fetched.
     Unreachable {

@@ -1,4 +1,4 @@
-//! `--blocked-if`: which answers count as blocked. A page that only says "prove that you are human" is no result, and
+//! `--blocked-if`: which answers count as blocked. A page that only says "prove that you are human" is not a result, and
 //! its host wants fewer requests.
 //!
 //! The supervisor parses the rules; the workers apply them. A [`Rule`] that was parsed here always compiles there.
@@ -74,7 +74,7 @@ impl BlockedIf {
     /// Parses the value of a `--blocked-if`.
     ///
     /// # Errors
-    /// Fails if it is no rule, or if its selector or regular expression is not valid.
+    /// Fails if it is not a rule, or if its selector or regular expression is not valid.
     pub fn parse(flag: &str) -> Result<Self, SelectError> {
         parse(flag).map_err(|refusal| refusal.in_flag("--blocked-if", flag))
     }

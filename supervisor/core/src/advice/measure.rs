@@ -149,7 +149,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Measures targets of so many `hosts` from the two phases of a sample; `None` if no target succeeded. `beside` says
+    /// Measures the targets of `hosts` hosts in the two phases of a sample; `None` if no target succeeded. `beside` says
     /// that the servers run on this machine, which has so many `cores`.
     #[must_use]
     pub fn of(few: &Phase, many: &Phase, hosts: usize, cores: f64, beside: bool) -> Option<Self> {
