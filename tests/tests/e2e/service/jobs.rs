@@ -41,6 +41,24 @@ fn two_jobs_run_at_once_and_each_has_all_its_records() {
 }
 
 #[test]
+fn a_pause_that_a_server_asked_for_outlasts_a_restart() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let service = Running::start(config(&dir, 1));
+    let id = service.fetch(&[origin.url("/status/429?retry_after=4")]);
+    wait_for("a refusal", JOB, || (service.job(id).counts.retries > 0).then_some(()));
+    service.act(id, JobAction::Cancel);
+    service.wait(id, JobState::Cancelled);
+    service.stop();
+
+    let service = Running::start(config(&dir, 1));
+    let id = service.fetch(&pages(&origin, "a", 1, 0.0));
+    assert_eq!(service.wait(id, JobState::Done).counts.ok, 1);
+    service.stop();
+    let (refused, next) = (origin.times_s("/status/")[0], origin.times_s("/counted/")[0]);
+    assert!(next - refused >= 3.9, "asked again after {} s", next - refused);
+}
+
+#[test]
 fn a_service_that_is_stopped_goes_on_where_it_was() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let urls = pages(&origin, "a", 2_000, 0.02);
