@@ -123,7 +123,9 @@ fn part(of: u64, share: f64) -> u64 {
 }
 
 fn all_failed(errors: &BTreeMap<ErrorKind, u64>, targets: u64) -> String {
-    let failed = summary::failed_inputs(targets, targets, errors).unwrap_or_default();
+    let Some(failed) = summary::failed_inputs(targets, targets, errors) else {
+        return "a robots.txt cannot be fetched, so it is not known what may be; try again later".to_owned();
+    };
     format!("{failed} in the sample; run the job on a few of them to see why")
 }
 

@@ -76,7 +76,12 @@ fn a_robots_txt_is_not_asked_for_more_often_than_the_sample_allows() {
     let dir = Dir::new();
     let flags = ["--robots", "obey", "--sample", "30", "-i"];
     let down = Origin::start_with(&["--robots", "down"]);
-    advise("fetch").args(flags).arg(list(&down, &dir, 50, 0.01)).run().exits(1).says("no advice");
+    advise("fetch")
+        .args(flags)
+        .arg(list(&down, &dir, 50, 0.01))
+        .run()
+        .exits(1)
+        .says("a robots.txt cannot be fetched");
     assert!(requests(&down) <= 30);
     let rules = Origin::start_with(&["--robots", "rules"]);
     let forbidden = dir.write("urls.txt", rules.url("/counted/0\n").repeat(20));

@@ -262,6 +262,6 @@ fn one_host_with_a_long_delay_among_others_is_waited_for() {
 fn nearby_pages_are_probed_with_few_in_flight() {
     let few = |latency_ms| phase(Pages { latency_ms, cpu_ms: 0.5, ..PAGES }, 25, 8);
     for (latency_ms, in_flight) in [(0.5, 16), (10.0, 160), (1_000.0, 16_000)] {
-        assert_eq!(few(latency_ms).worth_in_flight(2), in_flight, "{latency_ms} ms");
+        assert!(few(latency_ms).worth_in_flight(2).abs_diff(in_flight) <= 1, "{latency_ms} ms");
     }
 }
