@@ -69,6 +69,14 @@ pub fn children_cpu() -> Duration {
     usage_cpu(UsageWho::RUSAGE_CHILDREN)
 }
 
+/// Returns how many bytes all children reaped so far read from disks. What the kernel had in memory does not count.
+#[must_use]
+pub fn children_disk_bytes() -> u64 {
+    // The kernel counts in units of 512 bytes, whatever the block size is.
+    getrusage(UsageWho::RUSAGE_CHILDREN)
+        .map_or(0, |usage| u64::try_from(usage.block_reads()).unwrap_or(0) * 512)
+}
+
 /// Resident memory of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Resident {

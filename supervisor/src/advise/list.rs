@@ -1,6 +1,9 @@
 //! Reads the inputs: takes a sample out of the first ones, and counts all of them and those of each host.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::hash::{BuildHasher as _, BuildHasherDefault};
+use std::os::unix::ffi::OsStrExt as _;
 
 use rustc_hash::{FxHashMap, FxHasher};
 use supervisor_core::advice::{INPUTS_MAX, Sampler};
@@ -14,7 +17,7 @@ use crate::source::{SourceError, SourceItem, Targets};
 const BATCH: usize = 1_024;
 
 /// How long a sample may last where a rate or a delay paces each host, in seconds.
-const PACED_LASTS_S: f64 = 10.0;
+pub(super) const PACED_LASTS_S: f64 = 10.0;
 
 /// Hosts counted one by one, in about 50 MB. The inputs of later ones are counted with the first host.
 const HOSTS_MAX: usize = 1_000_000;
@@ -48,6 +51,8 @@ pub(super) struct List {
     pub(super) unusable: u64,
     /// Inputs in all; `None` if reading them to the end could last for ever.
     pub(super) inputs: Option<u64>,
+    /// Mean size of the first inputs, if they are files.
+    pub(super) mean_bytes: Option<f64>,
 }
 
 impl List {
@@ -75,7 +80,7 @@ fn is_this_machine(name: &str) -> bool {
 pub(super) fn read(plan: &Plan, targets: u64, seed: u64) -> Result<List, SourceError> {
     let mut source = kinds::of(&plan.work).targets(plan, Spooled::default());
     let targets = usize::try_from(targets.min(INPUTS_MAX)).unwrap_or(usize::MAX);
-    let mut reader = Reader::new(targets, per_host_max(plan, targets), seed);
+    let mut reader = Reader::new(targets, per_host_max(plan, targets), seed, !super::fetches(plan));
     let mut batch = Vec::new();
     loop {
         let more = source.next_batch(&mut batch, BATCH)?;
@@ -111,12 +116,25 @@ struct Reader {
     hosts: Vec<HostInputs>,
     read: u64,
     unusable: u64,
+    are_files: bool,
+    files: u64,
+    files_bytes: u64,
 }
 
 impl Reader {
-    fn new(targets: usize, per_host_max: usize, seed: u64) -> Self {
+    fn new(targets: usize, per_host_max: usize, seed: u64, are_files: bool) -> Self {
         let sampler = Sampler::new(targets, per_host_max, seed);
-        Self { sampler, numbers: FxHashMap::default(), hosts: Vec::new(), read: 0, unusable: 0 }
+        let numbers = FxHashMap::default();
+        Self {
+            sampler,
+            numbers,
+            hosts: Vec::new(),
+            read: 0,
+            unusable: 0,
+            are_files,
+            files: 0,
+            files_bytes: 0,
+        }
     }
 
     fn take(&mut self, item: SourceItem) {
@@ -134,6 +152,12 @@ impl Reader {
             host.inputs += 1;
         }
         if may_be_sampled {
+            if self.are_files
+                && let Ok(file) = fs::metadata(OsStr::from_bytes(&item.input))
+            {
+                self.files += 1;
+                self.files_bytes += file.len();
+            }
             self.sampler.offer(host, Sampled { input: item.input, host });
         }
     }
@@ -153,7 +177,9 @@ impl Reader {
     }
 
     fn finish(self, is_all: bool) -> List {
-        let Self { sampler, hosts, read, unusable, .. } = self;
-        List { sample: sampler.finish(), hosts, read, unusable, inputs: is_all.then_some(read - unusable) }
+        let Self { sampler, hosts, read, unusable, files, files_bytes, .. } = self;
+        let inputs = is_all.then_some(read - unusable);
+        let mean_bytes = (files > 0).then(|| files_bytes as f64 / files as f64);
+        List { sample: sampler.finish(), hosts, read, unusable, inputs, mean_bytes }
     }
 }

@@ -7,17 +7,21 @@ use std::time::Duration;
 use procfs::{Current as _, Meminfo};
 use supervisor_core::advice::Machine;
 
-use crate::runtime::{cpus, descriptors};
+use crate::plan::PoolPlan;
+use crate::runtime::{cgroup, cpus, descriptors};
 
-/// Returns what a run could use now; `link` says that it uses the network.
-pub(super) fn now(workers: u32, link: bool) -> Machine {
-    let memory = Meminfo::current().ok().and_then(|memory| memory.mem_available);
-    let (_, descriptors) = descriptors::fit(descriptors::raise_limit(), workers, u32::MAX);
+/// Returns what a run of this plan could use now; `link` says that it uses the network.
+pub(super) fn now(pool: &PoolPlan, link: bool) -> Machine {
+    let workers = pool.workers.unwrap_or_else(cpus::usable_cpus).get();
+    let system = Meminfo::current().ok().and_then(|memory| memory.mem_available);
+    let memory = [system, cgroup::available_memory()].into_iter().flatten().min();
+    let (workers, descriptors) = descriptors::fit(descriptors::raise_limit(), workers, u32::MAX);
     Machine {
         cores: cpus::usable_cpus().get(),
         workers,
         descriptors,
         memory_bytes: memory.map(|bytes| bytes as f64),
+        worker_memory_bytes: pool.worker_memory_bytes.map(|bytes| bytes as f64),
         link_bytes_per_s: link.then(|| link_bytes_per_s(Path::new("/sys/class/net"))).flatten(),
     }
 }

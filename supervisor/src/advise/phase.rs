@@ -6,19 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal as Posix;
+use rustc_hash::FxHashMap;
 use shared::clock;
 use shared::job::Mode;
 use shared::protocol::{Outcome, Verdict};
 use shared::record::ErrorKind;
+use shared::robots::ROBOTS_REDIRECTS_MAX;
 use supervisor_core::advice::{Attempt, Phase};
 use supervisor_core::pool::{Notice, Quarantined};
 
-use super::list::{List, Sampled};
+use super::list::{List, PACED_LASTS_S, Sampled};
 use super::machine::Idle;
+use super::robots::Known;
 use crate::engine::{self, JobReport, Report, RunContext};
 use crate::kinds;
 use crate::plan::{Input, Plan, PoolPlan, Survey};
 use crate::progress::{Progress, Snapshot};
+use crate::robots::RobotsCache;
 use crate::runtime::{Control, Controller, Look, Observer, Signal, Signals, Workers, cpus};
 
 /// Targets in flight in the first phase, over all hosts.
@@ -27,12 +32,18 @@ const FEW: u32 = 8;
 /// The part of the sample that runs in the first phase.
 const FIRST_SHARE: usize = 8;
 
+/// Hosts whose robots.txt are read before anything else.
+const SCOUTS: usize = 8;
+
 /// How long each core should parse in the second phase, for the clocks to be exact; and the longest first phase after
 /// which they are.
 const PARSE_LASTS: Duration = Duration::from_millis(500);
 
 /// Most files of the second phase. They are those of the first one, again and again.
 const FILES_MAX: usize = 20_000;
+
+/// The signal that a sample is stopped by when it has no more requests.
+const STOP_SIGNAL: i32 = Posix::SIGTERM as i32;
 
 /// The two phases, and what they cost.
 #[derive(Default)]
@@ -42,6 +53,22 @@ pub(super) struct Phases {
     pub(super) cost: Cost,
     /// The signal that stopped them.
     pub(super) stopped: Option<i32>,
+    /// The delays that the hosts of the sample ask for, if their robots.txt were read.
+    pub(super) delays: FxHashMap<usize, Duration>,
+}
+
+/// Most requests that one target takes, and that the robots.txt of its host takes.
+#[derive(Debug, Clone, Copy)]
+struct Hops {
+    target: u64,
+    robots: u64,
+}
+
+impl Hops {
+    /// How many targets fit into so many requests.
+    fn fit(self, requests: u64) -> usize {
+        usize::try_from(requests / (self.target + self.robots).max(1)).unwrap_or(usize::MAX)
+    }
 }
 
 /// What the sample asked of others.
@@ -55,6 +82,8 @@ pub(super) struct Cost {
     requests_max: u64,
     /// Targets whose server asked for fewer requests.
     pub(super) refused: u64,
+    /// Targets that a robots.txt disallows.
+    pub(super) disallowed: u64,
     /// Errors of targets, by kind.
     pub(super) errors: BTreeMap<ErrorKind, u64>,
 }
@@ -72,7 +101,8 @@ pub(super) fn run_all(
     let (controller, control) = Control::new(None);
     let stopping = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stopping);
-    let _signals = Signals::start(move |signal| stop_at_once(&controller, signal, &told))?;
+    let stopper = controller.clone();
+    let _signals = Signals::start(move |signal| stop_at_once(&stopper, signal, &told))?;
     let plan = &survey.plan;
     let mut bench = Bench {
         plan,
@@ -81,6 +111,9 @@ pub(super) fn run_all(
         control: &control,
         progress,
         stopping: &stopping,
+        controller: &controller,
+        spent: AtomicBool::new(false),
+        robots: Known::of(plan),
         phases: Phases::default(),
     };
     if super::fetches(plan) {
@@ -88,7 +121,12 @@ pub(super) fn run_all(
     } else {
         bench.parse()?
     }
-    Ok(bench.phases)
+    let Bench { robots, mut phases, .. } = bench;
+    if let Some(robots) = robots {
+        let delays = list.sample.iter().filter_map(|one| Some((one.host, robots.delay(one)?)));
+        phases.delays = delays.collect();
+    }
+    Ok(phases)
 }
 
 /// Nothing of a sample is worth finishing.
@@ -111,35 +149,85 @@ struct Bench<'a> {
     control: &'a Control,
     progress: &'a mut Progress,
     stopping: &'a AtomicBool,
+    controller: &'a Controller,
+    /// Whether the sample ended early, because a robots.txt that could not be fetched would be asked for once more.
+    spent: AtomicBool,
+    robots: Option<Known>,
     phases: Phases,
 }
 
 impl Bench<'_> {
     /// Fetches a few pages, to see whether they redirect; then as many as the number of requests allows.
     fn fetch(&mut self, requests_max: u64) -> anyhow::Result<()> {
-        let all = &self.list.sample;
-        let hops_max = u64::from(kinds::redirects_max(&self.plan.work)) + 1;
-        let hops = hops_max.min(requests_max);
-        let first =
-            all.len().div_ceil(FIRST_SHARE).min(usize::try_from(requests_max / hops).unwrap_or(usize::MAX));
-        let (few, rest) = all.split_at(first.min(all.len()));
-        let (few, longest) = self.run(few, FEW, hops)?;
-        self.phases.few = few;
+        let mut hops = Hops {
+            target: u64::from(kinds::redirects_max(&self.plan.work)) + 1,
+            robots: u64::from(self.robots.is_some()) * (u64::from(ROBOTS_REDIRECTS_MAX) + 1),
+        };
+        let mut rest: Vec<&Sampled> = self.list.sample.iter().collect();
+        if self.robots.is_some() {
+            rest = self.scout(rest, requests_max, &mut hops)?;
+        }
         let left = requests_max.saturating_sub(self.phases.cost.requests_max);
-        let targets = usize::try_from(left / longest.max(1)).unwrap_or(usize::MAX);
-        let rest = rest.get(..targets.min(rest.len())).unwrap_or_default();
-        if self.phases.stopped.is_none() && !rest.is_empty() {
-            let in_flight = u32::try_from(rest.len().div_ceil(2)).unwrap_or(u32::MAX);
-            self.phases.many = self.run(rest, in_flight, longest.max(1))?.0;
+        hops.target = hops.target.min(left);
+        if self.is_over() || rest.is_empty() || left == 0 {
+            return Ok(());
+        }
+        let share = self.list.sample.len().div_ceil(FIRST_SHARE).min(rest.len());
+        let many = rest.split_off(share.min(hops.fit(left)));
+        (self.phases.few, hops) = self.run(rest, FEW, hops)?;
+        let left = requests_max.saturating_sub(self.phases.cost.requests_max);
+        let many = many.get(..hops.fit(left).min(many.len())).unwrap_or_default();
+        if !self.is_over() && !many.is_empty() {
+            let half = u32::try_from(many.len().div_ceil(2)).unwrap_or(u32::MAX);
+            let in_flight = half.min(self.phases.few.worth_in_flight(self.cores()));
+            self.phases.many = self.run(many.iter().copied(), in_flight, hops)?.0;
         }
         Ok(())
+    }
+
+    /// Fetches one page of each of a few hosts, which shows what their robots.txt ask for. Returns the targets that
+    /// are left, with no more of each host than its delay allows in a short time.
+    fn scout<'s>(
+        &mut self,
+        targets: Vec<&'s Sampled>,
+        requests_max: u64,
+        hops: &mut Hops,
+    ) -> anyhow::Result<Vec<&'s Sampled>> {
+        if requests_max < 2 {
+            anyhow::bail!("no advice: a page and its robots.txt are two requests; give --sample 2 or more");
+        }
+        hops.target = hops.target.min(requests_max.saturating_sub(hops.robots)).max(1);
+        let most = hops.fit(requests_max).min(SCOUTS).max(1);
+        let mut seen = FxHashMap::default();
+        let (first, mut rest): (Vec<_>, Vec<_>) = targets.into_iter().partition(|one| {
+            let is_new = seen.len() < most && !seen.contains_key(&one.host);
+            is_new.then(|| seen.insert(one.host, 0_u32)).is_some()
+        });
+        (self.phases.few, *hops) = self.run(first, FEW, *hops)?;
+        let Some(robots) = &self.robots else { return Ok(rest) };
+        rest.retain(|one| {
+            let interval_s = robots.delay(one).unwrap_or_default().as_secs_f64();
+            let count = seen.entry(one.host).or_default();
+            *count += 1;
+            f64::from(*count) * interval_s <= PACED_LASTS_S
+        });
+        if robots.unknown(rest.iter().copied()) == 0 {
+            hops.robots = 0;
+        }
+        Ok(rest)
+    }
+
+    /// Whether no other phase may begin.
+    fn is_over(&self) -> bool {
+        self.phases.stopped.is_some() || self.spent.load(Ordering::Relaxed)
     }
 
     /// Parses all files of the sample, then the same again, now that they are in memory.
     fn parse(&mut self) -> anyhow::Result<()> {
         let cores = self.cores();
         let sample: Vec<&Sampled> = self.list.sample.iter().collect();
-        self.phases.few = self.run(sample.iter().copied(), cores, 1)?.0;
+        let hops = Hops { target: 1, robots: 0 };
+        self.phases.few = self.run(sample.iter().copied(), cores, hops)?.0;
         let took: Duration =
             self.phases.few.attempts.iter().map(|one| Duration::from_micros(one.cpu_us)).sum();
         if self.phases.stopped.is_some() || took > PARSE_LASTS * cores {
@@ -151,7 +239,7 @@ impl Bench<'_> {
         let files = (files as usize).clamp(sample.len(), FILES_MAX);
         let again = sample.iter().copied().cycle().take(files);
         let cost = std::mem::take(&mut self.phases.cost);
-        self.phases.many = self.run(again, cores, 1)?.0;
+        self.phases.many = self.run(again, cores, hops)?.0;
         self.phases.cost = cost;
         Ok(())
     }
@@ -161,41 +249,48 @@ impl Bench<'_> {
     }
 
     /// Runs these targets, with so many in flight, and up to so many requests each. Returns what was measured, and
-    /// the most requests that one of them took.
+    /// the most requests that one of them took, and one robots.txt.
     fn run<'s>(
         &mut self,
         targets: impl IntoIterator<Item = &'s Sampled>,
         in_flight: u32,
-        hops_max: u64,
-    ) -> anyhow::Result<(Phase, u64)> {
-        let (inputs, hosts): (Vec<_>, Vec<_>) =
-            targets.into_iter().map(|one| (Input::Literal(one.input.clone()), one.host)).unzip();
-        let in_flight = in_flight.min(u32::try_from(inputs.len()).unwrap_or(u32::MAX)).max(1);
-        let plan = self.plan_of(inputs, in_flight, hops_max);
+        hops_max: Hops,
+    ) -> anyhow::Result<(Phase, Hops)> {
+        let targets: Vec<&Sampled> = targets.into_iter().collect();
+        let in_flight = in_flight.min(u32::try_from(targets.len()).unwrap_or(u32::MAX)).max(1);
+        let inputs = targets.iter().map(|one| Input::Literal(one.input.clone())).collect();
+        let plan = self.plan_of(inputs, in_flight, hops_max.target);
+        let robots_left = self.robots.as_ref().map_or(0, |robots| robots.unknown(targets.iter().copied()));
         let mut watch = Watch {
             progress: self.progress,
             stopping: self.stopping,
-            hosts: &hosts,
+            controller: self.controller,
+            spent: &self.spent,
+            hosts: targets.iter().map(|one| one.host).collect(),
             hops_max,
+            robots_left,
             attempts: Vec::new(),
             requests: 0,
             requests_max: 0,
-            longest: 0,
+            longest: Hops { target: 1, robots: u64::from(self.robots.is_some()) },
             refused: 0,
         };
         let before = Clocks::now();
-        let report = run_job(&plan, &mut watch, self.control, self.workers)?;
+        let cache = self.robots.as_ref().map(Known::cache);
+        let report = run_job(&plan, &mut watch, self.control, self.workers, cache)?;
         let Watch { attempts, requests, requests_max, longest, refused, .. } = watch;
         let cost = &mut self.phases.cost;
-        cost.targets += attempts.len() as u64;
+        let summary = &report.run.summary;
+        let disallowed = summary.errors.get(&ErrorKind::Robots).copied().unwrap_or(0);
+        cost.disallowed += disallowed;
+        cost.targets += attempts.len() as u64 + disallowed;
         cost.requests += requests;
         cost.requests_max += requests_max;
         cost.refused += refused;
-        let summary = &report.run.summary;
         for (kind, count) in &summary.errors {
             *cost.errors.entry(*kind).or_default() += count;
         }
-        self.phases.stopped = report.ended.signal;
+        self.phases.stopped = report.ended.signal.filter(|_| self.stopping.load(Ordering::Relaxed));
         if let Some(why) = &report.ended.failure {
             anyhow::bail!("{why}\nno advice: the sample could not be run");
         }
@@ -223,6 +318,7 @@ fn run_job(
     observer: &mut dyn Observer,
     control: &Control,
     workers: &Workers,
+    robots: Option<RobotsCache>,
 ) -> anyhow::Result<Box<Report>> {
     let mut context = RunContext {
         control,
@@ -230,7 +326,7 @@ fn run_job(
         observer,
         workers,
         hosts: None,
-        robots: None,
+        robots,
         committed: None,
         targets_max: u64::MAX,
     };
@@ -244,12 +340,18 @@ fn run_job(
 struct Clocks {
     at: Instant,
     cpu: Duration,
+    disk_bytes: u64,
     idle: Option<Idle>,
 }
 
 impl Clocks {
     fn now() -> Self {
-        Self { at: clock::now(), cpu: clock::process_cpu() + clock::children_cpu(), idle: Idle::now() }
+        Self {
+            at: clock::now(),
+            cpu: clock::process_cpu() + clock::children_cpu(),
+            disk_bytes: clock::children_disk_bytes(),
+            idle: Idle::now(),
+        }
     }
 
     /// Returns what a phase took that ends now.
@@ -261,7 +363,8 @@ impl Clocks {
             let idle = after.time.saturating_sub(before.time);
             (wall * after.cpus).saturating_sub(idle).saturating_sub(cpu)
         });
-        Phase { attempts, wall, cpu, other_cpu, resident_bytes }
+        let disk_bytes = after.disk_bytes.saturating_sub(self.disk_bytes);
+        Phase { attempts, wall, cpu, other_cpu, disk_bytes, resident_bytes }
     }
 }
 
@@ -270,12 +373,16 @@ struct Watch<'a> {
     progress: &'a mut Progress,
     /// Whether a signal stops the sample, which is said once it is over.
     stopping: &'a AtomicBool,
-    hosts: &'a [usize],
-    hops_max: u64,
+    controller: &'a Controller,
+    spent: &'a AtomicBool,
+    hosts: Vec<usize>,
+    hops_max: Hops,
+    /// The robots.txt that were not asked for yet.
+    robots_left: u64,
     attempts: Vec<Attempt>,
     requests: u64,
     requests_max: u64,
-    longest: u64,
+    longest: Hops,
     refused: u64,
 }
 
@@ -289,7 +396,7 @@ impl Observer for Watch<'_> {
     }
 
     fn message(&mut self, text: &str) {
-        if !self.stopping.load(Ordering::Relaxed) {
+        if !self.stopping.load(Ordering::Relaxed) && !self.spent.load(Ordering::Relaxed) {
             Observer::message(self.progress, text);
         }
     }
@@ -303,11 +410,16 @@ impl Observer for Watch<'_> {
     }
 
     fn attempted(&mut self, outcome: &Outcome) {
+        // Without descriptors, memory or ports, a target comes back before it asks anybody.
+        if outcome.reply.is_none() && matches!(outcome.verdict, Verdict::Retry { .. }) {
+            return;
+        }
         let requests = outcome.reply.map(|reply| u64::from(reply.requests));
         self.requests += requests.unwrap_or(1);
-        self.requests_max += requests.unwrap_or(self.hops_max);
-        self.longest = self.longest.max(requests.unwrap_or(1));
-        self.refused += u64::from(outcome.reply.is_some_and(|reply| reply.refused));
+        self.requests_max += requests.unwrap_or(self.hops_max.target);
+        self.longest.target = self.longest.target.max(requests.unwrap_or(1));
+        let refused = outcome.reply.is_some_and(|reply| reply.refused);
+        self.refused += u64::from(refused);
         let host = usize::try_from(outcome.id).ok().and_then(|id| self.hosts.get(id)).copied().unwrap_or(0);
         self.attempts.push(Attempt {
             host,
@@ -317,7 +429,23 @@ impl Observer for Watch<'_> {
             cpu_us: outcome.cpu_us,
             bytes: outcome.bytes,
             ok: outcome.verdict == Verdict::Ok,
+            refused,
         });
+    }
+
+    fn asked_robots(&mut self, outcome: &Outcome) {
+        let requests = outcome.reply.map(|reply| u64::from(reply.requests));
+        self.requests += requests.unwrap_or(1);
+        self.requests_max += requests.unwrap_or(self.hops_max.robots);
+        self.longest.robots = self.longest.robots.max(requests.unwrap_or(1));
+        match self.robots_left.checked_sub(1) {
+            Some(left) => self.robots_left = left,
+            // One that cannot be fetched is asked for until it can be, and the sample has no requests for that.
+            None if !self.spent.swap(true, Ordering::Relaxed) => {
+                let _ = self.controller.stop(STOP_SIGNAL) && self.controller.stop(STOP_SIGNAL);
+            }
+            None => {}
+        }
     }
 
     fn began(&mut self, mode: Mode, workers_max: u32) {

@@ -105,7 +105,7 @@ pub(super) fn json(findings: &Findings) -> serde_json::Result<String> {
             saturated: match measured.saturated {
                 Saturated::Nothing => None,
                 Saturated::Cores(_) => Some("cores"),
-                Saturated::Servers(_) => Some("servers"),
+                Saturated::Servers(_) | Saturated::Refused(_) => Some("servers"),
                 Saturated::Network(_) => Some("network"),
             },
         },
@@ -214,6 +214,7 @@ const fn coped(measured: &Measured) -> &'static str {
         Saturated::Cores(_) => "the cores were busy",
         Saturated::Servers(_) => "the servers were busy",
         Saturated::Network(_) => "the network was busy",
+        Saturated::Refused(_) => "servers refused some",
     }
 }
 

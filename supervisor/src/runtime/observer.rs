@@ -60,6 +60,9 @@ pub trait Observer: Send {
     /// An attempt ended.
     fn attempted(&mut self, _: &Outcome) {}
 
+    /// A robots.txt was asked for.
+    fn asked_robots(&mut self, _: &Outcome) {}
+
     /// A pool begins in this mode, and can use this many workers.
     fn began(&mut self, mode: Mode, workers_max: u32);
 

@@ -48,6 +48,7 @@ impl Runtime<'_> {
             let (line, rest) = lines.split_at(length);
             lines = rest;
             if outcome.id >= ROBOTS_IDS {
+                self.parts.observer.asked_robots(outcome);
                 if *disposition == Disposition::Final {
                     self.take_robots(now, outcome.id, line);
                 }

@@ -55,6 +55,56 @@ fn the_bottleneck_and_the_time_follow_from_the_limits() {
 }
 
 #[test]
+fn the_delay_of_a_robots_txt_is_a_bound() {
+    let dir = Dir::new();
+    for sample in [2, 40] {
+        let origin = Origin::start_with(&["--robots", "delay"]);
+        let run = advise("fetch").args(["--robots", "obey", "--select", "t=title", "-i"]);
+        let run = run.arg(list(&origin, &dir, 200, 0.01)).args(["--sample", &sample.to_string()]);
+        let advice = printed(run);
+        // 0.2 s between two starts.
+        assert_eq!(advice["bottleneck"], "delays", "{advice:#}");
+        assert!((advice["predicted_s"].as_f64().unwrap() / 39.8 - 1.0).abs() < 0.1, "{advice:#}");
+        assert!(requests(&origin) <= sample, "{advice:#}");
+        assert_eq!(advice["sample"]["requests"], requests(&origin), "{advice:#}");
+        assert_eq!(origin.requests("/robots.txt"), 1, "it is read once");
+    }
+}
+
+#[test]
+fn a_robots_txt_is_not_asked_for_more_often_than_the_sample_allows() {
+    let dir = Dir::new();
+    let flags = ["--robots", "obey", "--sample", "30", "-i"];
+    let down = Origin::start_with(&["--robots", "down"]);
+    advise("fetch")
+        .args(flags)
+        .arg(list(&down, &dir, 50, 0.01))
+        .run()
+        .exits(1)
+        .says("a robots.txt cannot be fetched");
+    assert!(requests(&down) <= 30);
+    let rules = Origin::start_with(&["--robots", "rules"]);
+    let forbidden = dir.write("urls.txt", rules.url("/counted/0\n").repeat(20));
+    advise("fetch").args(flags).arg(forbidden).run().exits(1).says("robots");
+    assert_eq!(requests(&rules), 1, "nothing but the file");
+    advise("fetch")
+        .args(["--robots", "obey", "--sample", "1"])
+        .arg(rules.url("/counted/1"))
+        .run()
+        .exits(1)
+        .says("two requests");
+}
+
+#[test]
+fn a_limit_on_the_memory_of_workers_is_a_bound() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let run = advise("fetch").args(["--worker-memory", "64M", "--per-host", "5000", "--sample", "40", "-i"]);
+    let advice = printed(run.arg(list(&origin, &dir, 100_000, 0.3)));
+    assert_eq!(advice["bottleneck"], "memory", "{advice:#}");
+    assert!(requests(&origin) <= 40, "{advice:#}");
+}
+
+#[test]
 fn saved_pages_are_bound_by_the_cores() {
     let dir = Dir::new();
     for n in 0..50 {

@@ -27,6 +27,8 @@ pub struct Machine {
     pub descriptors: u32,
     /// Memory that is free, in bytes, if known.
     pub memory_bytes: Option<f64>,
+    /// Memory that each worker may take, in bytes, if the user says so.
+    pub worker_memory_bytes: Option<f64>,
     /// Speed of the network in bytes a second, if it is known and used.
     pub link_bytes_per_s: Option<f64>,
 }
@@ -140,7 +142,7 @@ impl Question<'_> {
                     format!("{count}: more in flight than {:.0} only queue", per_s * self.measured.latency_s);
                 return Bound { resource: Resource::Hosts, targets_per_s: Some(per_s), how };
             }
-            Saturated::Nothing | Saturated::Cores(_) | Saturated::Network(_) => {
+            Saturated::Nothing | Saturated::Cores(_) | Saturated::Network(_) | Saturated::Refused(_) => {
                 let widest = self.hosts.iter().map(|host| self.in_flight(host)).max().unwrap_or(0);
                 let guess = if widest == self.untested() {
                     format!(", {UNTESTED} × the sample's,")
@@ -162,19 +164,29 @@ impl Question<'_> {
     }
 
     fn delays(&self) -> Bound {
-        let paced = || self.hosts.iter().filter(|host| host.interval_s > 0.0);
         let resource = Resource::Delays;
+        let paced = || self.hosts.iter().filter(|host| host.interval_s > 0.0);
+        let slowest = paced().map(|host| host.inputs as f64 * host.interval_s).fold(0.0, f64::max);
         // A host without a pace takes the rest.
-        if self.hosts.is_empty() || paced().count() < self.hosts.len() {
-            return Bound { resource, targets_per_s: None, how: "no rate and no delay".to_owned() };
-        }
-        let sum: f64 = paced().map(|host| 1.0 / host.interval_s).sum();
-        let slowest = paced().map(|host| host.inputs as f64 * host.interval_s).fold(1e-9, f64::max);
-        let per_s = self.inputs.map_or(sum, |inputs| sum.min(inputs as f64 / slowest));
+        let sum = match paced().count() {
+            count if count < self.hosts.len() => f64::INFINITY,
+            _ => paced().map(|host| 1.0 / host.interval_s).sum(),
+        };
+        let kept = self.inputs.map_or(sum, |inputs| sum.min(inputs as f64 / slowest.max(1e-9)));
+        let refused =
+            if let Saturated::Refused(per_s) = self.measured.saturated { per_s } else { f64::INFINITY };
         let interval = paced().map(|host| host.interval_s).fold(0.0, f64::max);
-        let how =
-            format!("{} ÷ {} between two starts", plural(self.hosts.len() as u64, "host"), time(interval));
-        Bound { resource, targets_per_s: Some(per_s), how }
+        let how = match (refused < kept, slowest > 0.0) {
+            (true, _) => format!("the servers refuse more than {refused:.1} a second"),
+            (false, true) => {
+                let count = plural(paced().count() as u64, "host");
+                format!("{count} ÷ up to {} between two starts", time(interval))
+            }
+            (false, false) => "no rate and no delay".to_owned(),
+        };
+        let per_s =
+            Some(kept.min(refused)).filter(|per_s| per_s.is_finite() && (slowest > 0.0 || refused < kept));
+        Bound { resource, targets_per_s: per_s, how }
     }
 
     fn disk(&self) -> Bound {
@@ -198,7 +210,8 @@ impl Question<'_> {
     fn memory(&self) -> Bound {
         let slot = self.measured.slot_bytes;
         let per_s = self.slots_in_memory().map(|slots| slots / self.measured.latency_s.max(1e-9));
-        let how = format!("{:.0} kB per target in flight, ÷ {}", slot / 1e3, time(self.measured.latency_s));
+        let fits = self.slots_in_memory().unwrap_or(0.0);
+        let how = format!("{fits:.0} of {:.0} kB in flight ÷ {}", slot / 1e3, time(self.measured.latency_s));
         Bound { resource: Resource::Memory, targets_per_s: per_s, how }
     }
 
@@ -230,9 +243,13 @@ impl Question<'_> {
         Some(Bound { resource: Resource::Concurrency, targets_per_s: Some(per_s), how })
     }
 
-    /// Targets that fit into half of the free memory.
+    /// Targets that fit into half of the free memory, or of what each worker may take.
     pub(super) fn slots_in_memory(&self) -> Option<f64> {
-        self.machine.memory_bytes.map(|free| (free / 2.0 / self.measured.slot_bytes).max(1.0))
+        let Machine { memory_bytes, worker_memory_bytes, workers, .. } = self.machine;
+        let limited =
+            worker_memory_bytes.map(|most| (most - self.measured.base_bytes).max(0.0) * f64::from(workers));
+        let free = [memory_bytes, limited].into_iter().flatten().reduce(f64::min)?;
+        Some((free / 2.0 / self.measured.slot_bytes).max(1.0))
     }
 
     /// Share of a target's time in which it waits.

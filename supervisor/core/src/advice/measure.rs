@@ -12,6 +12,12 @@ const QUEUE: f64 = 1.5;
 /// Targets without which a mean is taken over all, even those that had to connect first.
 const ENOUGH: usize = 8;
 
+/// Least number of targets in flight that is worth a phase of its own.
+const WORTH_MIN: u32 = 16;
+
+/// Share of refused targets above which a server's limit is the reason, and not a bad moment.
+const REFUSED: f64 = 0.02;
+
 /// Share of all cores that workers and supervisor must use for a saturated machine to be the reason of a queue: if the
 /// servers are elsewhere, and if they run on the same machine.
 const BUSY: f64 = 0.6;
@@ -34,6 +40,8 @@ pub struct Attempt {
     pub bytes: u64,
     /// Whether it gave a record without an error.
     pub ok: bool,
+    /// Whether its server asked for fewer requests.
+    pub refused: bool,
 }
 
 impl Attempt {
@@ -53,21 +61,66 @@ pub struct Phase {
     pub cpu: Duration,
     /// CPU time of all other processes of the machine, if it is known.
     pub other_cpu: Option<Duration>,
+    /// Bytes that the workers read from a disk. What the kernel has in memory does not count.
+    pub disk_bytes: u64,
     /// Largest resident set of a worker, in bytes.
     pub resident_bytes: u64,
 }
 
 impl Phase {
     /// The targets that began after others had ended: most of them found an open connection and a warm worker.
+    /// Refusals are left out if anything else remains: they take less time than pages.
     fn settled(&self) -> Vec<&Attempt> {
         let first_end = self.attempts.iter().map(Attempt::ended_us).min().unwrap_or(0);
-        let settled: Vec<_> = self.attempts.iter().filter(|one| one.started_us >= first_end).collect();
-        if settled.len() >= ENOUGH { settled } else { self.attempts.iter().collect() }
+        let taken = || self.attempts.iter().filter(|one| !one.refused);
+        let settled: Vec<_> = taken().filter(|one| one.started_us >= first_end).collect();
+        if settled.len() >= ENOUGH {
+            return settled;
+        }
+        let all: Vec<_> = taken().collect();
+        if all.is_empty() { self.attempts.iter().collect() } else { all }
     }
 
-    /// Mean time of a settled target, in seconds.
-    fn mean_s(&self) -> f64 {
-        mean(&self.settled().iter().map(|one| seconds(one.elapsed_us)).collect::<Vec<_>>())
+    /// Mean of something about the settled targets, in seconds; if the mean size of all inputs is known, of inputs of
+    /// that size.
+    fn expected_s(&self, of: fn(&Attempt) -> u64, mean_bytes: Option<f64>) -> f64 {
+        let points: Vec<_> = self.settled().iter().map(|one| (one.bytes as f64, seconds(of(one)))).collect();
+        match mean_bytes {
+            Some(bytes) => line_at(&points, bytes),
+            None => mean(&points.iter().map(|(_, s)| *s).collect::<Vec<_>>()),
+        }
+    }
+
+    /// Share of the targets that were refused.
+    fn refused_share(&self) -> f64 {
+        let refused = self.attempts.iter().filter(|one| one.refused).count();
+        refused as f64 / self.attempts.len().max(1) as f64
+    }
+
+    /// Targets a second that are taken where others are refused: the most of any `ENOUGH` in a row in the second half
+    /// of the phase. In the first half, a burst may have been taken, and the pace was still sought.
+    fn taken_per_s(&self) -> f64 {
+        let first = self.attempts.iter().map(|one| one.started_us).min().unwrap_or(0);
+        let last = self.attempts.iter().map(|one| one.started_us).max().unwrap_or(0);
+        let middle = first.midpoint(last);
+        let taken = self.attempts.iter().filter(|one| !one.refused && one.started_us >= middle);
+        let mut starts: Vec<u64> = taken.map(|one| one.started_us).collect();
+        starts.sort_unstable();
+        let count = starts.len().min(ENOUGH);
+        let spans = starts.windows(count.max(2)).filter_map(|row| row.last()?.checked_sub(*row.first()?));
+        match spans.min() {
+            Some(least) => count.saturating_sub(1) as f64 / seconds(least).max(1e-6),
+            None => (starts.len().max(1)) as f64 / self.spanned_s().max(1e-6),
+        }
+    }
+
+    /// How many targets the next phase should have in flight at most, to saturate what it can: four times what keeps
+    /// the cores busy. More of them only wait for a core, and connecting them costs more than they show.
+    #[must_use]
+    pub fn worth_in_flight(&self, cores: u32) -> u32 {
+        let cpu_s = self.expected_s(|one| one.cpu_us, None).max(1e-6);
+        let latency_s = self.expected_s(|one| one.elapsed_us, None).max(cpu_s);
+        super::whole(4.0 * f64::from(cores) * latency_s / cpu_s).max(WORTH_MIN)
     }
 
     /// The least time that a target waited: a server hardly computes longer for one.
@@ -113,6 +166,8 @@ pub enum Saturated {
     Servers(f64),
     /// The network, at this throughput: answers begin as soon as before, and take longer.
     Network(f64),
+    /// Nothing, but servers refuse more requests than this throughput.
+    Refused(f64),
 }
 
 /// What one target takes.
@@ -126,7 +181,7 @@ pub struct Measured {
     pub first_byte_s: Option<f64>,
     /// Mean time of a target without a queue, in seconds.
     pub latency_s: f64,
-    /// How much longer a file takes when it is read first, in seconds.
+    /// How much longer a file takes when it is read from the disk, in seconds; 0 if none was.
     pub read_s: f64,
     /// The coefficient of variation of its time.
     pub spread: f64,
@@ -138,6 +193,8 @@ pub struct Measured {
     pub bytes: f64,
     /// Memory of one target in flight, in bytes.
     pub slot_bytes: f64,
+    /// Memory of a worker with few targets in flight, in bytes.
+    pub base_bytes: f64,
     /// Most targets in flight in the sample.
     pub tested: u32,
     /// Time that starting and ending a run takes, in seconds.
@@ -148,11 +205,26 @@ pub struct Measured {
     pub hosts_s: Vec<Option<f64>>,
 }
 
+/// What a sample was taken of.
+#[derive(Debug, Clone, Copy)]
+pub struct Around {
+    /// The number of hosts; 0 for files.
+    pub hosts: usize,
+    /// The cores of this machine that the run uses.
+    pub cores: f64,
+    /// Whether the servers run on this machine.
+    pub beside: bool,
+    /// Mean size of all inputs, if it is known. Sizes vary by orders of magnitude, so that of a sample is far off.
+    pub mean_bytes: Option<f64>,
+    /// What starting the supervisor took, before the first phase.
+    pub start: Duration,
+}
+
 impl Measured {
-    /// Measures the targets of `hosts` hosts in the two phases of a sample; `None` if no target succeeded. `beside` says
-    /// that the servers run on this machine, which has so many `cores`.
+    /// Measures the targets in the two phases of a sample; `None` if no target succeeded.
     #[must_use]
-    pub fn of(few: &Phase, many: &Phase, hosts: usize, cores: f64, beside: bool) -> Option<Self> {
+    pub fn of(few: &Phase, many: &Phase, around: &Around) -> Option<Self> {
+        let Around { hosts, cores, beside, mean_bytes, start } = *around;
         let all = || few.attempts.iter().chain(&many.attempts);
         let targets = all().count();
         let failed = all().filter(|one| !one.ok).count();
@@ -160,33 +232,45 @@ impl Measured {
             return None;
         }
         let full = if many.attempts.is_empty() { few } else { many };
-        let cpu_s = cpu_s(few, full);
+        let cpu_s = cpu_s(few, full, mean_bytes);
         let saturated = saturated(few, many, cpu_s / cores, beside);
         // Times in a queue are not those of the targets; and files come from memory the second time.
         let calm = if saturated == Saturated::Nothing && hosts > 0 { full } else { few };
-        let latency_s = calm.mean_s();
+        let latency_s = calm.expected_s(|one| one.elapsed_us, mean_bytes);
+        let again_s = full.expected_s(|one| one.elapsed_us, mean_bytes);
+        let read: u64 = few.attempts.iter().map(|one| one.bytes).sum();
+        let is_from_disk = few.disk_bytes > read / 2;
         let calm_s: Vec<f64> = calm.settled().iter().map(|one| seconds(one.elapsed_us)).collect();
         let variance = mean(&calm_s.iter().map(|s| (s - latency_s).powi(2)).collect::<Vec<_>>());
         let others_s = if beside { other_cpu_s(full, cpu_s, saturated).min(few.least_wait_s()) } else { 0.0 };
         let slots = f64::from(full.in_flight().saturating_sub(few.in_flight())).max(1.0);
         let grown = full.resident_bytes.saturating_sub(few.resident_bytes) as f64 / slots;
-        let bytes = mean(&all().filter(|one| one.ok).map(|one| one.bytes as f64).collect::<Vec<_>>());
+        let sampled = || mean(&all().filter(|one| one.ok).map(|one| one.bytes as f64).collect::<Vec<_>>());
+        let bytes = mean_bytes.unwrap_or_else(sampled);
         Some(Self {
             targets,
             failed,
             first_byte_s: median(few.attempts.iter().filter_map(|one| one.first_byte_us).collect()),
             latency_s,
-            read_s: (latency_s - full.mean_s()).max(0.0),
+            read_s: if is_from_disk { (latency_s - again_s).max(0.0) } else { 0.0 },
             spread: variance.sqrt() / latency_s.max(1e-9),
             cpu_s,
             other_cpu_s: others_s,
             bytes,
             slot_bytes: grown.max(2.0 * bytes).max(SLOT_BYTES),
+            base_bytes: few.resident_bytes as f64,
             tested: full.in_flight(),
-            overhead_s: (full.wall.as_secs_f64() - full.spanned_s()).max(0.0),
+            overhead_s: start.as_secs_f64() + (full.wall.as_secs_f64() - full.spanned_s()).max(0.0),
             saturated,
             hosts_s: hosts_s(&calm.attempts, hosts),
         })
+    }
+}
+
+impl Measured {
+    /// Whether the servers, or the network to them, had all that they can take.
+    pub(super) const fn is_full(&self) -> bool {
+        matches!(self.saturated, Saturated::Servers(_) | Saturated::Network(_))
     }
 }
 
@@ -195,8 +279,8 @@ const SLOT_BYTES: f64 = 64.0 * 1024.0;
 
 /// CPU time of one target: what its worker counted for it, without connecting, and its part of what the processes
 /// needed besides. The difference of two phases leaves out what they need to start.
-fn cpu_s(few: &Phase, many: &Phase) -> f64 {
-    let counted = mean(&many.settled().iter().map(|one| seconds(one.cpu_us)).collect::<Vec<_>>());
+fn cpu_s(few: &Phase, many: &Phase, mean_bytes: Option<f64>) -> f64 {
+    let counted = many.expected_s(|one| one.cpu_us, mean_bytes);
     let more = many.attempts.len().saturating_sub(few.attempts.len());
     if more < 2 * ENOUGH {
         return counted;
@@ -213,11 +297,16 @@ fn other_cpu_s(full: &Phase, cpu_s: f64, saturated: Saturated) -> f64 {
     let known = full.other_cpu.map_or(0.0, |cpu| cpu.as_secs_f64() / full.attempts.len().max(1) as f64);
     match saturated {
         Saturated::Cores(_) => known,
-        Saturated::Nothing | Saturated::Servers(_) | Saturated::Network(_) => known.min(cpu_s),
+        Saturated::Nothing | Saturated::Servers(_) | Saturated::Network(_) | Saturated::Refused(_) => {
+            known.min(cpu_s)
+        }
     }
 }
 
 fn saturated(few: &Phase, many: &Phase, cpu_s_of_cores: f64, beside: bool) -> Saturated {
+    if let Some(refusing) = [many, few].into_iter().find(|phase| phase.refused_share() > REFUSED) {
+        return Saturated::Refused(refusing.taken_per_s());
+    }
     if many.attempts.len() < ENOUGH || few.attempts.is_empty() {
         return Saturated::Nothing;
     }
@@ -252,6 +341,26 @@ fn hosts_s(attempts: &[Attempt], hosts: usize) -> Vec<Option<f64>> {
 
 fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
+}
+
+/// The value at `x` of the line through these points: least squares, where the variance grows as x does. Neither
+/// its start nor its slope is negative.
+fn line_at(points: &[(f64, f64)], x: f64) -> f64 {
+    let weight = |x: f64| 1.0 / x.max(1.0);
+    let sum = |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|&(x, y)| weight(x) * of(x, y)).sum::<f64>();
+    let total = sum(&|_, _| 1.0).max(1e-12);
+    let (x_mean, y_mean) = (sum(&|x, _| x) / total, sum(&|_, y| y) / total);
+    let spread = sum(&|x, _| (x - x_mean).powi(2));
+    let plain = mean(&points.iter().map(|(_, y)| *y).collect::<Vec<_>>());
+    if spread <= 1e-9 {
+        return plain;
+    }
+    let slope = sum(&|x, y| (x - x_mean) * (y - y_mean)) / spread;
+    match (slope > 0.0, y_mean - slope * x_mean) {
+        (false, _) => plain,
+        (true, start) if start >= 0.0 => start + slope * x,
+        (true, _) => y_mean / x_mean.max(1e-12) * x,
+    }
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -16,7 +16,7 @@ mod sample;
 use wire::mode::Mode;
 
 pub use bounds::{Bound, Host, Machine, Question, Resource};
-pub use measure::{Attempt, Measured, Phase, Saturated};
+pub use measure::{Around, Attempt, Measured, Phase, Saturated};
 pub use sample::{INPUTS_MAX, Sampler};
 
 use bounds::{plural, time};
@@ -32,6 +32,9 @@ const SMALL_S: f64 = 0.05;
 
 /// Targets in flight, in units of what the bottleneck needs on average.
 const HEADROOM: f64 = 1.25;
+
+/// The same where servers or the network are saturated: more could take them beyond what they do best.
+const HEADROOM_OF_FULL: f64 = 1.1;
 
 /// Targets in flight for a worker that computes all the time. Fewer would let it wait for single slow answers.
 const CONCURRENCY_OF_BUSY: f64 = 32.0;
@@ -82,7 +85,8 @@ pub fn advise(question: &Question<'_>) -> Advice {
         .first()
         .map_or((Resource::Cpu, 1.0), |bound| (bound.resource, bound.targets_per_s.unwrap_or(f64::INFINITY)));
     let shape = question.shape(resource, per_s);
-    let computes = question.waiting_share() < WAITING_SHARE_MIN || !question.fetches;
+    // Even the nearest server is waited for, so requests always overlap.
+    let computes = !question.fetches;
     let mode = match (computes, shape.workers > 1) {
         (true, true) => Mode::Parallel,
         (true, false) => Mode::Sequential,
@@ -105,7 +109,7 @@ impl Question<'_> {
         let cores = self.machine.workers.max(1);
         let workers = if self.is_small() {
             1
-        } else if !self.fetches || self.waiting_share() < WAITING_SHARE_MIN {
+        } else if !self.fetches || resource == Resource::Cpu {
             cores
         } else {
             whole(per_s * cpu_s / BUSY_MAX).clamp(1, cores)
@@ -116,6 +120,9 @@ impl Question<'_> {
                 self.hosts.iter().map(|host| u64::from(self.in_flight(host))).sum::<u64>() as f64
             }
             Resource::Cpu => (per_s * latency_s * HEADROOM).max(CONCURRENCY_OF_BUSY * f64::from(workers)),
+            Resource::Hosts | Resource::Bandwidth if self.measured.is_full() => {
+                (per_s * latency_s * HEADROOM_OF_FULL).max(2.0)
+            }
             Resource::Hosts
             | Resource::Delays
             | Resource::Disk
@@ -162,8 +169,15 @@ impl Question<'_> {
                     let each = self.each_host().map(|(host, s)| rounds(host.inputs, self.in_flight(host), s));
                     each.fold(0.0, f64::max)
                 }
-                // The first one starts at once.
-                Resource::Delays => inputs.saturating_sub(self.hosts.len() as u64) as f64 / per_s + last_s,
+                Resource::Delays if matches!(self.measured.saturated, Saturated::Refused(_)) => {
+                    inputs as f64 / per_s + last_s
+                }
+                // The first one of each host starts at once.
+                Resource::Delays => {
+                    let each =
+                        self.hosts.iter().map(|host| host.inputs.saturating_sub(1) as f64 * host.interval_s);
+                    each.fold(0.0, f64::max) + last_s
+                }
                 Resource::Cpu
                 | Resource::Hosts
                 | Resource::Disk

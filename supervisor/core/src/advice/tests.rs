@@ -2,8 +2,16 @@ use std::time::Duration;
 
 use super::*;
 
-const MACHINE: Machine =
-    Machine { cores: 2, workers: 2, descriptors: 10_000, memory_bytes: Some(8e9), link_bytes_per_s: None };
+const MACHINE: Machine = Machine {
+    cores: 2,
+    workers: 2,
+    descriptors: 10_000,
+    memory_bytes: Some(8e9),
+    worker_memory_bytes: None,
+    link_bytes_per_s: None,
+};
+
+const AROUND: Around = Around { hosts: 1, cores: 2.0, beside: true, mean_bytes: None, start: Duration::ZERO };
 
 /// A server and its pages, as a sample of 18 and one of 182 targets sees them.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +45,7 @@ fn phase(pages: Pages, targets: u32, in_flight: u32) -> Phase {
             cpu_us: us(pages.cpu_ms),
             bytes: 20_000,
             ok: true,
+            refused: false,
         })
         .collect();
     let spanned = f64::from(targets.div_ceil(in_flight)) * (first + body);
@@ -45,12 +54,13 @@ fn phase(pages: Pages, targets: u32, in_flight: u32) -> Phase {
         wall: Duration::from_secs_f64((60.0 + spanned) / 1e3),
         cpu: Duration::from_secs_f64((30.0 + f64::from(targets) * pages.cpu_ms) / 1e3),
         other_cpu: None,
+        disk_bytes: 0,
         resident_bytes: 10_000_000,
     }
 }
 
 fn measured(pages: Pages) -> Measured {
-    Measured::of(&phase(pages, 18, 8), &phase(pages, 182, 91), 1, 2.0, true).unwrap()
+    Measured::of(&phase(pages, 18, 8), &phase(pages, 182, 91), &AROUND).unwrap()
 }
 
 fn host(inputs: u64, limit: Option<u32>, interval_s: f64) -> Host {
@@ -127,10 +137,17 @@ fn no_more_is_in_flight_than_helps() {
 
 #[test]
 fn files_are_bound_by_the_cores_or_by_the_disk() {
-    for (wait_ms, cpu_ms, resource) in [(0.1, 1.0, Resource::Cpu), (9.0, 1.0, Resource::Disk)] {
+    // A busy machine makes the first time longer, too; but nothing is read from the disk then.
+    for (wait_ms, cpu_ms, disk_bytes, resource) in [
+        (0.1, 1.0, 4_000_000, Resource::Cpu),
+        (9.0, 1.0, 4_000_000, Resource::Disk),
+        (9.0, 1.0, 0, Resource::Cpu),
+    ] {
         let cached = Pages { latency_ms: cpu_ms, cpu_ms, ..PAGES };
         let files = Pages { latency_ms: wait_ms + cpu_ms, cpu_ms, ..PAGES };
-        let measured = Measured::of(&phase(files, 200, 2), &phase(cached, 2_000, 2), 0, 2.0, false).unwrap();
+        let around = Around { hosts: 0, beside: false, ..AROUND };
+        let few = Phase { disk_bytes, ..phase(files, 200, 2) };
+        let measured = Measured::of(&few, &phase(cached, 2_000, 2), &around).unwrap();
         let advice = advise(&Question {
             fetches: false,
             hosts: &[],
@@ -141,7 +158,8 @@ fn files_are_bound_by_the_cores_or_by_the_disk() {
         });
         assert_eq!(advice.bottleneck().unwrap().resource, resource, "{advice:#?}");
         assert_eq!((advice.mode, advice.workers, advice.concurrency), (Mode::Parallel, 2, 1));
-        let seconds = 10_000.0 * (wait_ms + cpu_ms) / 2.0 / 1e3;
+        let waited_ms = if disk_bytes > 0 { wait_ms } else { 0.0 };
+        let seconds = 10_000.0 * (waited_ms + cpu_ms) / 2.0 / 1e3;
         assert!((advice.predicted_s.unwrap() / seconds - 1.0).abs() < 0.15, "{advice:#?}");
     }
 }
@@ -163,6 +181,7 @@ fn limits_of_user_and_machine_are_bounds_too() {
         (Resource::Descriptors, Machine { descriptors: 100, ..MACHINE }, None),
         (Resource::Descriptors, Machine { workers: 1, descriptors: 200, ..MACHINE }, None),
         (Resource::Memory, Machine { memory_bytes: Some(20e6), ..MACHINE }, None),
+        (Resource::Memory, Machine { worker_memory_bytes: Some(20e6), ..MACHINE }, None),
         (Resource::Bandwidth, Machine { link_bytes_per_s: Some(1e6), ..MACHINE }, None),
     ] {
         let advice = advise(&Question { machine, concurrency, ..question });
@@ -179,8 +198,70 @@ fn limits_of_user_and_machine_are_bounds_too() {
 fn nothing_is_measured_where_everything_fails() {
     let mut few = phase(PAGES, 3, 3);
     few.attempts.iter_mut().for_each(|one| one.ok = false);
-    assert_eq!(Measured::of(&few, &Phase::default(), 1, 2.0, false), None);
+    assert_eq!(Measured::of(&few, &Phase::default(), &AROUND), None);
     few.attempts[0].ok = true;
-    let measured = Measured::of(&few, &Phase::default(), 1, 2.0, false).unwrap();
+    let measured = Measured::of(&few, &Phase::default(), &AROUND).unwrap();
     assert_eq!((measured.targets, measured.failed), (3, 2));
+}
+
+#[test]
+fn the_cpu_time_of_files_follows_their_sizes() {
+    // Each takes 0.1 ms, and 1 ms per 100 kB. A hundredth of the inputs are large, but none of this sample is.
+    let of_sizes = |sizes: &[u64]| {
+        let mut phase = phase(PAGES, 200, 2);
+        for (one, bytes) in phase.attempts.iter_mut().zip(sizes.iter().cycle()) {
+            (one.bytes, one.cpu_us) = (*bytes, 100 + bytes / 100);
+        }
+        Phase { cpu: Duration::ZERO, ..phase }
+    };
+    for (sizes, mean_bytes, cpu_ms) in [
+        (vec![1_000, 5_000, 20_000], Some(60_000.0), 0.7),
+        (vec![1_000, 5_000, 2_000_000], Some(60_000.0), 0.7),
+        (vec![30_000], Some(60_000.0), 0.4),
+        (vec![10_000, 30_000], None, 0.3),
+    ] {
+        let around = Around { hosts: 0, beside: false, mean_bytes, ..AROUND };
+        let measured = Measured::of(&of_sizes(&sizes), &of_sizes(&sizes), &around).unwrap();
+        assert!((measured.cpu_s * 1e3 / cpu_ms - 1.0).abs() < 0.05, "{sizes:?}: {measured:?}");
+    }
+}
+
+#[test]
+fn a_server_that_refuses_sets_the_pace() {
+    // It takes 20 a second. The sample starts with a burst that is mostly refused, and finds that pace in the end.
+    let mut many = phase(PAGES, 90, 45);
+    for (n, one) in many.attempts.iter_mut().enumerate() {
+        one.refused = n % 2 == 1 || n > 3 && n < 40;
+        (one.ok, one.elapsed_us) = (!one.refused, if one.refused { 1_000 } else { 100_000 });
+        one.started_us = if n < 40 { 0 } else { (n as u64 - 40) * 25_000 };
+    }
+    let measured = Measured::of(&phase(PAGES, 18, 8), &many, &AROUND).unwrap();
+    let hosts = [host(300, None, 0.0)];
+    let advice = advise(&Question {
+        fetches: true,
+        hosts: &hosts,
+        inputs: Some(300),
+        machine: MACHINE,
+        concurrency: None,
+        measured: &measured,
+    });
+    assert_eq!(advice.bottleneck().unwrap().resource, Resource::Delays, "{advice:#?}");
+    assert!((advice.predicted_s.unwrap() / 15.2 - 1.0).abs() < 0.05, "{advice:#?}");
+    assert!(advice.workers * advice.concurrency <= 8, "{advice:#?}");
+}
+
+#[test]
+fn one_host_with_a_long_delay_among_others_is_waited_for() {
+    let hosts = [host(100, None, 0.0), host(50, None, 2.0)];
+    let advice = ask(PAGES, &hosts);
+    assert_eq!(advice.bottleneck().unwrap().resource, Resource::Delays, "{advice:#?}");
+    assert!((advice.predicted_s.unwrap() / 98.0 - 1.0).abs() < 0.02, "{advice:#?}");
+}
+
+#[test]
+fn nearby_pages_are_probed_with_few_in_flight() {
+    let few = |latency_ms| phase(Pages { latency_ms, cpu_ms: 0.5, ..PAGES }, 25, 8);
+    for (latency_ms, in_flight) in [(0.5, 16), (10.0, 160), (1_000.0, 16_000)] {
+        assert!(few(latency_ms).worth_in_flight(2).abs_diff(in_flight) <= 1, "{latency_ms} ms");
+    }
 }
