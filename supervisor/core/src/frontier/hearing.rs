@@ -31,6 +31,7 @@ impl Frontier {
     /// before. Returns what that says about the host's load.
     pub(crate) fn hear(&mut self, now: Instant, id: HostId, attempt: &Attempt, refusals: u8) -> Answer {
         let Some(host) = self.hosts.get_mut(id) else { return attempt.answer };
+        host.sent_at = host.sent_at.max(attempt.sent_at);
         if let Answer::Refused { .. } = attempt.answer {
             host.refused = host.refused.saturating_add(1);
         }

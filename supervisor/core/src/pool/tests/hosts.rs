@@ -48,7 +48,7 @@ impl Run {
             retries,
         };
         let frontier = Frontier::new(FrontierConfig::from(&politeness), 1);
-        rig.pool = Pool::new(limits, frontier, rig.now, 1);
+        rig.pool = Pool::new(limits, frontier, rig.now, 1).anchored(rig.now, 0).dated(0);
         for (name, ids) in targets {
             for id in ids.clone() {
                 let host = Some(HostRef { name, local: false });
@@ -103,7 +103,8 @@ impl Run {
                     id: target.id,
                     verdict,
                     bytes: 0,
-                    started_us: 0,
+                    // One that may start at once counts as sent shortly before it is answered.
+                    started_us: target.not_before_us.unwrap_or(u64::MAX),
                     elapsed_us: 9_000,
                     cpu_us: 0,
                     endings: None,
