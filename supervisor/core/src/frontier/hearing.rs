@@ -50,6 +50,13 @@ impl Frontier {
                 answer = Answer::Unknown;
             }
         }
+        if let Answer::Refused { .. } = answer {
+            let doublings_max = (!attempt.is_sure).then(|| host.health.doublings());
+            match &self.share {
+                Some(share) => share.set_doubt(host.name(), doublings_max),
+                None => host.control.set_doubt(doublings_max),
+            }
+        }
         if no_limit {
             match &self.share {
                 Some(share) => share.forget_pace(host.name()),

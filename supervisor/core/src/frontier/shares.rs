@@ -305,6 +305,13 @@ impl HostShare {
         self.0.shares.table().hosts.get(host)?.control.pace_per_s(at)
     }
 
+    /// Says whether refusals may have another cause than the pace, and how often the pauses may then be doubled.
+    pub(super) fn set_doubt(&self, host: &Arc<str>, doublings_max: Option<u32>) {
+        if let Some(shared) = self.0.shares.table().hosts.get_mut(host) {
+            shared.control.set_doubt(doublings_max);
+        }
+    }
+
     /// Forgets the pace of the host, because nothing limits it.
     pub(super) fn forget_pace(&self, host: &Arc<str>) {
         if let Some(shared) = self.0.shares.table().hosts.get_mut(host) {
