@@ -147,6 +147,13 @@ impl Control {
         Some(self.pace.as_ref()?.per_s(at))
     }
 
+    /// Says whether refusals may have another cause than the pace, and how often the pauses may then be doubled.
+    pub(super) fn set_doubt(&mut self, doublings_max: Option<u32>) {
+        if let Some(pace) = &mut self.pace {
+            pace.set_doubt(doublings_max);
+        }
+    }
+
     /// Forgets the pace, because nothing limits it.
     pub(super) fn forget_pace(&mut self) {
         self.pace = None;

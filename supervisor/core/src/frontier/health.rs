@@ -53,6 +53,10 @@ const LIMIT_FROM_ACQUITTED: u32 = 24;
 /// Refusals in a row that broken pages may explain.
 const RUN_OF_PAGES_MAX: u8 = 3;
 
+/// Refusals in a row that double the pause after each, where a refusal may be the page's own fault. If every one did, ten
+/// pages that answer 503 twice at first would take minutes.
+const RUN_PER_DOUBLING: u8 = 4;
+
 /// Retries that a host without requests so far is worth, and the most that it can save up.
 const RETRIES_AT_FIRST: i32 = 10;
 const RETRIES_SAVED_MAX: i32 = 100;
@@ -244,6 +248,11 @@ impl Health {
             self.acquitted_until = Some(now + ACQUITTED_FOR);
         }
         blamed
+    }
+
+    /// How often the pause may have been doubled by refusals of which each may be a page's own fault.
+    pub(super) fn doublings(&self) -> u32 {
+        u32::from(self.run / RUN_PER_DOUBLING)
     }
 
     /// Whether so much is refused that it must be a limit.

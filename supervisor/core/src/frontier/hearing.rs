@@ -31,6 +31,7 @@ impl Frontier {
     /// before. Returns what that says about the host's load.
     pub(crate) fn hear(&mut self, now: Instant, id: HostId, attempt: &Attempt, refusals: u8) -> Answer {
         let Some(host) = self.hosts.get_mut(id) else { return attempt.answer };
+        host.sent_at = host.sent_at.max(attempt.sent_at);
         if let Answer::Refused { .. } = attempt.answer {
             host.refused = host.refused.saturating_add(1);
         }
@@ -47,6 +48,13 @@ impl Frontier {
             if !host.health.blames_load(now, pace_per_s, host.in_flight) {
                 no_limit |= pace_per_s.is_some();
                 answer = Answer::Unknown;
+            }
+        }
+        if let Answer::Refused { .. } = answer {
+            let doublings_max = (!attempt.is_sure).then(|| host.health.doublings());
+            match &self.share {
+                Some(share) => share.set_doubt(host.name(), doublings_max),
+                None => host.control.set_doubt(doublings_max),
             }
         }
         if no_limit {

@@ -144,6 +144,8 @@ pub(super) struct Host {
     /// No target starts before this instant: other runs use the host's whole budget.
     pub(super) refused_until: Instant,
     next_start: NextStart,
+    /// When the last request was sent that has ended.
+    pub(super) sent_at: Instant,
     /// Least time between two starts that the host asks for (`Crawl-delay`).
     pub(super) delay: Duration,
 }
@@ -164,6 +166,7 @@ impl Host {
             paused_until: now,
             refused_until: now,
             next_start: NextStart::at_once(now),
+            sent_at: now,
             delay: Duration::ZERO,
         }
     }
@@ -213,6 +216,15 @@ impl Host {
             self.next_start.take(start, interval);
         }
         Some(taken)
+    }
+
+    /// Keeps the distance to the last request as it was sent, at least `interval`. A worker that gets no core in time
+    /// sends later than it was told.
+    pub(super) fn keep_distance(&mut self, interval: Duration) {
+        let interval = interval.max(self.delay).max(self.control.interval(self.sent_at));
+        if interval > Duration::ZERO {
+            self.next_start.take(self.sent_at, interval);
+        }
     }
 
     pub(super) fn belongs(&self, now: Instant) -> HostPlace {

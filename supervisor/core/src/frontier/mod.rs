@@ -38,7 +38,7 @@ pub use shares::{HostShare, HostShares};
 use control::{Control, Gate};
 use host::{Host, HostPlace, Hosts, Lane};
 use rate::Rate;
-use shares::Ask;
+use shares::{Ask, End};
 
 use crate::load::limit::Range;
 
@@ -336,10 +336,12 @@ impl Frontier {
     fn end(&mut self, now: Instant, id: HostId, answer: Answer) {
         let Some(host) = self.hosts.get_mut(id) else { return };
         let until = if let Some(share) = &self.share {
-            let returned = share.give_back(now, host.name(), host.gate, answer, &mut self.rng);
+            let end = End { gate: host.gate, answer, sent_at: host.sent_at, delay: host.delay };
+            let returned = share.give_back(now, host.name(), end, &mut self.rng);
             host.in_flight_max = returned.in_flight_max;
             returned.paused_until
         } else {
+            host.keep_distance(self.rate.as_ref().map_or(Duration::ZERO, Rate::least));
             let until = host.control.on_end(now, host.in_flight, answer, &mut self.rng);
             host.in_flight_max = host.control.in_flight_max(now, host.gate);
             until

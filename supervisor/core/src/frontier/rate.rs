@@ -49,6 +49,11 @@ impl Rate {
         self.most
     }
 
+    /// What every gap is at least.
+    pub(super) fn least(&self) -> Duration {
+        self.least
+    }
+
     /// Returns the time from a start to the next.
     pub(super) fn draw(&self, rng: &mut Rng) -> Duration {
         if self.least == self.most { self.least } else { self.least + uniform(rng, self.most - self.least) }

@@ -95,6 +95,19 @@ pub(super) struct Ask<'a> {
     pub(super) delay: Duration,
 }
 
+/// What is known about a target that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// The limit of the run.
+    pub(super) gate: Gate,
+    /// What it says about the load of the host.
+    pub(super) answer: Answer,
+    /// When the last request was sent that has ended.
+    pub(super) sent_at: Instant,
+    /// The delay that the host asks for.
+    pub(super) delay: Duration,
+}
+
 /// Permission to start one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Permit {
@@ -141,6 +154,15 @@ impl SharedHost {
             None => now,
         };
         (next.at(), ready_at.max(reserved))
+    }
+
+    /// Keeps the distance to the last request as it was sent, as one run alone does.
+    fn keep_distance(&mut self, now: Instant, end: End) {
+        let interval = self.rate().map_or(Duration::ZERO, Rate::least);
+        let interval = interval.max(end.delay).max(self.control.interval(end.sent_at));
+        if interval > Duration::ZERO {
+            self.next_start.get_or_insert(NextStart::at_once(now)).take(end.sent_at, interval);
+        }
     }
 
     /// Records a start at `start`.
@@ -249,19 +271,13 @@ impl HostShare {
     }
 
     /// Releases a permit, and learns from how its target ended.
-    pub(super) fn give_back(
-        &self,
-        now: Instant,
-        host: &Arc<str>,
-        gate: Gate,
-        answer: Answer,
-        rng: &mut Rng,
-    ) -> Returned {
+    pub(super) fn give_back(&self, now: Instant, host: &Arc<str>, end: End, rng: &mut Rng) -> Returned {
         let Claim { shares, run } = &*self.0;
         let mut table = shares.table();
         let shared = table.host(now, host);
         let in_flight = shared.in_flight();
-        let paused_until = shared.control.on_end(now, in_flight, answer, rng);
+        shared.keep_distance(now, end);
+        let paused_until = shared.control.on_end(now, in_flight, end.answer, rng);
         shared.paused_until = shared.paused_until.max(paused_until);
         if let Some(held) = shared.held.get_mut(run) {
             *held -= 1;
@@ -269,7 +285,7 @@ impl HostShare {
                 shared.held.remove(run);
             }
         }
-        let in_flight_max = shared.control.in_flight_max(now, gate);
+        let in_flight_max = shared.control.in_flight_max(now, end.gate);
         table.settle(now, host);
         Returned { in_flight_max, paused_until }
     }
@@ -287,6 +303,13 @@ impl HostShare {
     /// Whether the host has a pace.
     pub(super) fn pace_per_s(&self, at: Instant, host: &Arc<str>) -> Option<f64> {
         self.0.shares.table().hosts.get(host)?.control.pace_per_s(at)
+    }
+
+    /// Says whether refusals may have another cause than the pace, and how often the pauses may then be doubled.
+    pub(super) fn set_doubt(&self, host: &Arc<str>, doublings_max: Option<u32>) {
+        if let Some(shared) = self.0.shares.table().hosts.get_mut(host) {
+            shared.control.set_doubt(doublings_max);
+        }
     }
 
     /// Forgets the pace of the host, because nothing limits it.

@@ -184,3 +184,21 @@ fn an_idle_hosts_rate_and_pause_outlive_its_targets() {
     frontier.push(later + 2 * SECOND, 2, host("b"));
     assert_eq!(frontier.hosts_len(), 1, "a's bucket is full again");
 }
+
+#[test]
+fn a_request_that_was_sent_late_moves_the_next_start() {
+    let zero = wire::clock::now();
+    let mut frontier = Frontier::new(config(PerHost::Unlimited, Some(20.0)), 0);
+    (0..3).for_each(|id| frontier.push(zero, id, host("a")));
+    let first = frontier.pop(zero).unwrap();
+    // Its worker got no core for 8 ms.
+    let sent_at = zero + SECOND / 125;
+    let answer = Answer::Served { first_byte: None };
+    let attempt = Attempt { sent_at, answer, failure: None, is_sure: true };
+    let now = zero + SECOND / 100;
+    frontier.hear(now, first.host, &attempt, 0);
+    frontier.release(now, first.host, answer);
+    let due = frontier.next_due().unwrap();
+    let second = frontier.pop(due).unwrap();
+    assert_eq!(second.not_before, Some(sent_at + SECOND / 20));
+}

@@ -303,10 +303,19 @@ impl Limit {
         self.limit.saturating_mul(2).max(PROBE_MIN).max(noisy).next_multiple_of(self.limit.max(1))
     }
 
-    /// Whether a probe has its answer early: the goodput differs from the one before by more than it may be wrong.
+    /// Whether a probe has its answer early: the goodput differs from the one before by more than it may be wrong. A
+    /// doubling has failed once all answers of its round, if they came now, would be less goodput than before: past a
+    /// knee they may take many times as long as the round before, and so would what is sent meanwhile.
     fn is_clear(&self, now: Instant) -> bool {
         let round = &self.round;
-        if round.ended() < self.limit.saturating_mul(2).max(PROBE_MIN) || self.base <= 0.0 {
+        if self.base <= 0.0 {
+            return false;
+        }
+        if self.phase == Phase::Slow {
+            let lasted_s = now.saturating_duration_since(round.since).as_secs_f32();
+            return (self.needed() as f32) < self.base * lasted_s;
+        }
+        if round.ended() < self.limit.saturating_mul(2).max(PROBE_MIN) {
             return false;
         }
         let n = round.ended() as f32;

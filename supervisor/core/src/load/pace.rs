@@ -74,6 +74,8 @@ pub struct Pace {
     epoch: Instant,
     /// Refusals in a row that counted.
     streak: u32,
+    /// How often a pause is doubled at most, if refusals may have another cause.
+    doubt: Option<u32>,
 }
 
 impl Pace {
@@ -88,6 +90,7 @@ impl Pace {
             gap_s: 1.0 / from,
             epoch: now,
             streak: 1,
+            doubt: None,
         };
         let until = pace.pause(now, rng);
         (pace, until)
@@ -105,6 +108,7 @@ impl Pace {
             gap_s: 1.0 / plateau,
             epoch: now,
             streak: 0,
+            doubt: None,
         }
     }
 
@@ -172,7 +176,7 @@ impl Pace {
         }
         self.streak = self.streak.saturating_add(1);
         let met = self.per_s(sent_at).min(UNUSED / self.gap_s.max(1.0 / FASTEST)).max(LOWEST);
-        let lone = self.streak < 2;
+        let lone = self.streak < 2 || self.doubt.is_some();
         self.phase = match self.phase {
             Phase::Search { .. } => {
                 let cut = if lone { 0.7 } else { 0.5 };
@@ -187,9 +191,17 @@ impl Pace {
         Some(self.pause(now, rng))
     }
 
+    /// Says whether refusals from now on may have another cause than the pace. If so, cuts are small, and pauses are
+    /// doubled at most so often.
+    pub fn set_doubt(&mut self, doublings_max: Option<u32>) {
+        self.doubt = doublings_max;
+    }
+
     /// Begins an epoch: for a moment nothing starts.
     fn pause(&mut self, now: Instant, rng: &mut Rng) -> Instant {
-        let doubled = PAUSE_MIN.saturating_mul(1_u32.checked_shl(self.streak - 1).unwrap_or(u32::MAX));
+        let doubled = PAUSE_MIN.saturating_mul(
+            1_u32.checked_shl((self.streak - 1).min(self.doubt.unwrap_or(u32::MAX))).unwrap_or(u32::MAX),
+        );
         // At least the new interval: the request that was accepted last counts, too.
         self.since = now;
         let pause = doubled.min(PAUSE_MAX).max(self.interval(now));

@@ -135,6 +135,8 @@ pub struct Tick {
     pub waiting: u64,
     /// Targets in flight.
     pub in_flight: u32,
+    /// Of these, the ones that are not with a slow host while others come and go.
+    pub awake: u32,
 }
 
 /// The controller.
@@ -336,7 +338,7 @@ impl Total {
             self.at_last = Some(tick.in_flight);
         }
         let stands_still = now >= self.since + PATIENCE && self.ended < self.limit;
-        if stands_still && tick.in_flight >= self.limit && tick.busy < BUSY && self.limit < FEW {
+        if stands_still && tick.awake >= self.limit && tick.busy < BUSY && self.limit < FEW {
             // All that is in flight may be with slow hosts, while fast ones wait.
             self.begin_round(now);
             self.grow(now);

@@ -223,6 +223,7 @@ impl Pool {
         if let Some(slot) = self.current(seat) {
             let held = slot.credit.load();
             slot.credit.give_back(now, held);
+            slot.hosts.clear();
         }
         // Give back the last one first, which keeps their order in the frontier.
         for (id, host) in self.ledger.all_held_by(seat).into_iter().rev() {

@@ -7,7 +7,7 @@ use wire::protocol::{Slice, Target};
 
 use super::credit::{SLICE_BYTES_MAX, TARGET_OVERHEAD_BYTES};
 use super::mutant::Mutant;
-use super::slot::{Slot, State, Watch};
+use super::slot::{Slot, State};
 use super::{Command, Pool};
 use crate::frontier::{HostId, Start};
 
@@ -18,10 +18,9 @@ impl Pool {
             return;
         }
         let share = self.fair_share();
-        while self.has_room()
-            && let Some(index) = self.least_loaded(share)
-        {
+        while self.has_room() && self.slots.iter().any(|slot| self.takes_one(slot, share)) {
             let Some(Start { id, host, not_before }) = self.frontier.pop(now) else { break };
+            let Some(index) = self.least_loaded(share, host) else { break };
             let Some(slot) = self.slots.get_mut(index) else { break };
             if self.config.piped
                 && let Some(rest) = self.ledger.split(id, slot.credit.piece())
@@ -48,12 +47,13 @@ impl Pool {
                 kept: live.kept.to_vec(),
             });
             slot.credit.take(now, live.load());
+            slot.takes(host);
             // Beyond the concurrency, a target waits for its turn in the worker. The next sample
             // checks whether its turn has come.
             let begins = slot.credit.held() <= self.config.concurrency as usize;
             let deadline = begins.then(|| not_before.unwrap_or(now) + self.config.target_timeout);
             if !self.config.piped {
-                slot.watches.push_back(Watch { id, attempt: live.attempt(), deadline });
+                slot.watch(id, live.attempt(), deadline);
             }
             if slot.credit.held() == 1 {
                 // It was idle until now, so a standstill was not a hang.
@@ -81,28 +81,35 @@ impl Pool {
     }
 
     /// How much one worker may hold so that the others get their share. This matters at the start,
-    /// when one worker is ready before the rest, and at the end, when little work is left.
+    /// when one worker is ready before the rest, and at the end, when little work is left. What is with a slow host
+    /// keeps no worker busy, so it is not part of it.
     pub(super) fn fair_share(&self) -> usize {
         let (mut parts, mut held) = (0, 0);
         for slot in self.slots.iter().filter(|slot| slot.takes_part()) {
             parts += 1;
-            held += slot.credit.load().inputs;
+            held += slot.awake();
         }
         let backlog = usize::try_from(self.ledger.inputs_waiting()).unwrap_or(usize::MAX);
         backlog.saturating_add(held).div_ceil(parts.max(1)).max(1)
     }
 
-    /// Returns the worker that gets the next target, if any has room.
-    pub(super) fn least_loaded(&self, share: usize) -> Option<usize> {
-        let room = |slot: &Slot| {
-            slot.credit.has_room(slot.credit.window().min(share))
-                && (slot.credit.may_send(slot.slice_bytes) || self.is(Mutant::NoCreditCheck))
-        };
+    /// Whether this worker has room for a target, when one may hold at most `share`.
+    pub(super) fn takes_one(&self, slot: &Slot, share: usize) -> bool {
+        slot.state == State::Serving
+            && slot.credit.has_room(slot.credit.window())
+            && slot.awake() < share
+            && (slot.credit.may_send(slot.slice_bytes) || self.is(Mutant::NoCreditCheck))
+    }
+
+    /// Returns the worker that gets the next target of `host`, if any has room: the one that holds the least of that
+    /// host. Otherwise the worker that holds what is with a slow host would get nothing else until the others hold as
+    /// much.
+    fn least_loaded(&self, share: usize, host: HostId) -> Option<usize> {
         self.slots
             .iter()
             .enumerate()
-            .filter(|(_, slot)| slot.state == State::Serving && room(slot))
-            .min_by_key(|(_, slot)| slot.credit.load().inputs)
+            .filter(|(_, slot)| self.takes_one(slot, share))
+            .min_by_key(|(_, slot)| (slot.of_host(host), slot.awake()))
             .map(|(index, _)| index)
     }
 }

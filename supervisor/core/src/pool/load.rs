@@ -106,14 +106,22 @@ impl Pool {
         u32::try_from(self.ledger.counts().assigned).unwrap_or(u32::MAX)
     }
 
+    /// Targets in flight, without those that are with slow hosts. More of the latter need nothing but memory and
+    /// descriptors, and take no place away from others.
+    fn awake(&self) -> u32 {
+        self.in_flight().saturating_sub(u32::try_from(self.asleep).unwrap_or(u32::MAX))
+    }
+
     /// Whether one more target may be in flight.
     pub(super) fn has_room(&self) -> bool {
-        self.total.as_ref().is_none_or(|total| self.in_flight() < total.in_flight_max())
+        self.total.as_ref().is_none_or(|total| {
+            self.awake() < total.in_flight_max() && self.in_flight() < total.room().in_flight_max.max(1)
+        })
     }
 
     /// Records that a target was assigned.
     pub(super) fn count_start(&mut self, now: Instant) {
-        let others = self.in_flight().saturating_sub(1);
+        let others = self.awake().saturating_sub(1);
         if let Some(total) = &mut self.total {
             total.on_start(now, others);
         }
@@ -121,7 +129,7 @@ impl Pool {
 
     /// Records that an assigned target ended.
     pub(super) fn count_end(&mut self, now: Instant, answer: Answer) {
-        let in_flight = self.in_flight();
+        let in_flight = self.awake();
         if let Some(total) = &mut self.total {
             total.on_end(now, in_flight, answer == Answer::Lost);
         }
@@ -157,6 +165,9 @@ impl Pool {
             return;
         }
         self.load_due = Some(now + WEIGH_EVERY);
+        if now >= self.watch_due {
+            self.watch_targets(now);
+        }
         self.adjust_workers(now);
         for slot in self.slots.iter().filter(|slot| slot.state == State::Serving) {
             self.commands.push_back(Command::Sample(slot.seat));
@@ -187,11 +198,11 @@ impl Pool {
         let serving = self.slots.iter().filter(|slot| slot.state == State::Serving);
         let shares: Vec<f64> = serving.filter_map(|slot| slot.cpu_use.share()).collect();
         let waiting = self.backlog();
-        let in_flight = self.in_flight();
+        let (in_flight, awake) = (self.in_flight(), self.awake());
         let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let Some(total) = &mut self.total else { return };
         let busy = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
-        let wanted = total.on_tick(now, Tick { workers: slots, busy, waiting, in_flight }).max(1);
+        let wanted = total.on_tick(now, Tick { workers: slots, busy, waiting, in_flight, awake }).max(1);
         for _ in slots..wanted {
             self.grow(now);
         }

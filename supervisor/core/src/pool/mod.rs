@@ -131,6 +131,10 @@ pub struct Pool {
     total: Option<Total>,
     /// Notices pages that repeat, if wanted.
     repeats: Option<Repeats>,
+    /// Targets that are with slow hosts, as of the last sample.
+    asleep: usize,
+    /// When it may be counted again.
+    watch_due: Instant,
     /// Ties instants to the clock that workers read.
     anchor: Option<Anchor>,
     #[cfg(test)]
@@ -171,6 +175,8 @@ impl Pool {
             config,
             total: None,
             repeats: None,
+            asleep: 0,
+            watch_due: now,
             anchor: None,
             #[cfg(test)]
             mutant: None,
@@ -253,6 +259,9 @@ impl Pool {
                 dispositions.push(Disposition::Stale);
                 continue;
             };
+            if let Some(slot) = self.current(seat) {
+                slot.gives_back(host);
+            }
             let is_running = self.state == PoolState::Running;
             let repeated = self.sight(host, outcome).filter(|page| is_running || page.is_blocked());
             let mut attempt = attempt(now, self.anchor, outcome);

@@ -14,12 +14,16 @@
 //! the seat and finish what they have begun. The [`Role`] decides what a death means.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::time::Instant;
+
+use rustc_hash::FxHashMap;
 
 use wire::protocol::Target;
 
 use super::credit::Credit;
 use super::seat::{Death, Seat};
+use crate::frontier::HostId;
 
 /// The state of the process in a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,12 +101,17 @@ pub(crate) enum Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Watch {
     pub(crate) id: u64,
+    /// How many targets the worker was handed before it.
+    pub(crate) number: u64,
     /// Tells attempts apart: the same target may come to the same worker again, with another
     /// deadline.
     pub(crate) attempt: u32,
     /// Not set while the target waits in the worker for its turn.
     pub(crate) deadline: Option<Instant>,
 }
+
+/// Targets that have overtaken another one, at least, for that one to count as asleep.
+const OVERTAKEN_MIN: u64 = 16;
 
 /// The CPU time of one worker at its last sample, and how busy it was before that.
 #[derive(Debug, Clone, Copy, Default)]
@@ -143,6 +152,12 @@ pub(crate) struct Slot {
     pub(crate) flushed: bool,
     /// Targets handed out, in order. Entries outlive their targets until the next sample.
     pub(crate) watches: VecDeque<Watch>,
+    /// Targets handed out to this process.
+    pub(crate) handed: u64,
+    /// How many targets of each host it holds.
+    pub(crate) hosts: FxHashMap<HostId, u32>,
+    /// Of what it holds, what is with a slow host, as of the last sample.
+    pub(crate) asleep: usize,
     /// Whether it has said hello and was sent the job.
     pub(crate) greeted: bool,
     /// Whether the channel of this generation has ended.
@@ -180,6 +195,9 @@ impl Slot {
             slice_bytes: 0,
             flushed: false,
             watches: VecDeque::new(),
+            handed: 0,
+            hosts: FxHashMap::default(),
+            asleep: 0,
             greeted: false,
             eof: false,
             death: None,
@@ -193,6 +211,49 @@ impl Slot {
             worn_since: None,
             cpu_use: CpuUse::default(),
         }
+    }
+
+    /// Inputs that it holds and that will keep it busy soon.
+    pub(crate) fn awake(&self) -> usize {
+        self.credit.load().inputs.saturating_sub(self.asleep)
+    }
+
+    /// Targets of this host that it holds.
+    pub(crate) fn of_host(&self, host: HostId) -> u32 {
+        self.hosts.get(&host).copied().unwrap_or(0)
+    }
+
+    /// Counts a target of this host that it was handed.
+    pub(crate) fn takes(&mut self, host: HostId) {
+        if host != HostId::NONE {
+            *self.hosts.entry(host).or_default() += 1;
+        }
+    }
+
+    /// Counts that it no longer holds a target of this host.
+    pub(crate) fn gives_back(&mut self, host: HostId) {
+        if let Entry::Occupied(mut held) = self.hosts.entry(host) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+    }
+
+    /// Starts to watch a target that is handed out.
+    pub(crate) fn watch(&mut self, id: u64, attempt: u32, deadline: Option<Instant>) {
+        self.watches.push_back(Watch { id, number: self.handed, attempt, deadline });
+        self.handed += 1;
+    }
+
+    /// Counts what waits for a slow host: targets that were overtaken by as many others as this worker holds. To be
+    /// old is not enough, because all targets of a worker that cannot keep up are.
+    pub(crate) fn count_asleep(&mut self) {
+        let held = self.watches.len() as u64;
+        let enough = held.max(OVERTAKEN_MIN);
+        let later = |(place, watch): (u64, &Watch)| (self.handed - watch.number, held - place);
+        let lengths = (0..).zip(&self.watches).map(later);
+        self.asleep = lengths.filter(|(handed, held)| handed.saturating_sub(*held) >= enough).count();
     }
 
     /// Whether this slot gets targets now or soon. Fair shares are computed from these slots.

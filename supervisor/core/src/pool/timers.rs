@@ -19,6 +19,9 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// noticed in time.
 const SAMPLE_EVERY_WHEN_WEIGHED: Duration = Duration::from_millis(250);
 
+/// Least time between two looks at all targets that are held, for each of them: a look takes some 50 ns.
+const WATCH_EACH: Duration = Duration::from_micros(10);
+
 /// How late a call may be before it counts as our own delay, and the most time it takes to read the
 /// messages that arrived meanwhile.
 const LATE: Duration = Duration::from_secs(1);
@@ -29,7 +32,10 @@ impl Pool {
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Without a worker that has room, nothing could be done when a frontier target is due. Its
         // instant would stay in the past, and a loop that waits for it would spin.
-        let a_worker_has = || self.least_loaded(self.fair_share()).is_some();
+        let a_worker_has = || {
+            let share = self.fair_share();
+            self.slots.iter().any(|slot| self.takes_one(slot, share))
+        };
         let has_room = || self.has_room() && a_worker_has() || self.is(Mutant::SpinWithoutRoom);
         let frontier = (self.state == PoolState::Running).then(|| self.frontier.next_due()).flatten();
         let held = self.repeats.as_ref().and_then(Repeats::due);
@@ -142,7 +148,7 @@ impl Pool {
 
     /// Drops targets that are back, and starts the clock of those that have begun. Workers begin
     /// targets in the order in which they got them, as many at once as the concurrency allows.
-    fn watch_targets(&mut self, now: Instant) {
+    pub(super) fn watch_targets(&mut self, now: Instant) {
         let concurrency = self.config.concurrency as usize;
         for slot in self.slots.iter_mut().chain(&mut self.unseated) {
             let seat = slot.seat;
@@ -150,7 +156,11 @@ impl Pool {
             for watch in slot.watches.iter_mut().take(concurrency) {
                 watch.deadline.get_or_insert(now + self.config.target_timeout);
             }
+            slot.count_asleep();
         }
+        self.asleep = self.all().map(|slot| slot.asleep).sum();
+        let watched: usize = self.all().map(|slot| slot.watches.len()).sum();
+        self.watch_due = now + WATCH_EACH * u32::try_from(watched).unwrap_or(u32::MAX);
     }
 
     /// Handles a slot whose state has lasted too long, by taking the next, harder step.

@@ -27,8 +27,12 @@ fn take(share: &HostShare, now: Instant, limit: Option<u32>, rate: Option<&Rate>
     share.take(now, &host(), ask(now, limit, rate), &mut rng()).map(|_| ())
 }
 
+fn end(gate: Gate, answer: Answer, sent_at: Instant) -> End {
+    End { gate, answer, sent_at, delay: Duration::ZERO }
+}
+
 fn give_back(share: &HostShare, now: Instant) {
-    share.give_back(now, &host(), Gate::Fixed(u32::MAX), Answer::Unknown, &mut rng());
+    share.give_back(now, &host(), end(Gate::Fixed(u32::MAX), Answer::Unknown, now), &mut rng());
 }
 
 #[test]
@@ -154,13 +158,13 @@ fn runs_share_the_limit_that_one_of_them_has_learned() {
     for n in 0..8 {
         at += SECOND / 4;
         let served = Answer::Served { first_byte: None };
-        let returned = one.give_back(at, &host(), gate, served, &mut rng());
+        let returned = one.give_back(at, &host(), end(gate, served, at), &mut rng());
         assert_eq!(returned.in_flight_max, if n < 7 { 4 } else { 8 });
         one.take(at, &host(), ask, &mut rng()).unwrap();
     }
     drop(one);
     assert_eq!(two.take(at, &host(), ask, &mut rng()).unwrap().in_flight_max, 8);
-    two.give_back(at, &host(), gate, Answer::Refused { sent_at: at }, &mut rng());
+    two.give_back(at, &host(), end(gate, Answer::Refused { sent_at: at }, at), &mut rng());
     assert!(two.take(at, &host(), ask, &mut rng()).is_err(), "a refusal pauses the host");
     let three = shares.share();
     assert!(three.take(at, &host(), ask, &mut rng()).is_err(), "for all runs");
@@ -262,7 +266,7 @@ fn what_was_learned_about_a_host_is_kept_for_the_next_service() {
     let ask = || Ask { gate: Gate::Adaptive(range), ..ask(now, None, None) };
     assert!(share.take(now, &host(), ask(), &mut rng()).is_ok());
     let refused = Answer::Refused { sent_at: now };
-    share.give_back(now, &host(), Gate::Adaptive(range), refused, &mut rng());
+    share.give_back(now, &host(), end(Gate::Adaptive(range), refused, now), &mut rng());
     let learned = first.learned(now);
     assert_eq!(learned.len(), 1);
     assert!(learned[0].pace_per_s.is_some() && learned[0].paused_ms > 0, "{learned:?}");

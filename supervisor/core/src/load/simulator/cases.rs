@@ -27,7 +27,7 @@ fn a_host_that_only_waits_is_asked_for_more_each_round() {
 #[test]
 fn a_knee_is_found_from_above_and_below() {
     // Far below the limit at the beginning, what is sent first takes long to come back, and the runs are short.
-    for (at, factor) in [(16, 1.4), (32, 1.35), (48, 1.2), (64, 1.2), (100, 1.2), (128, 1.1)] {
+    for (at, factor) in [(16, 1.4), (32, 1.25), (48, 1.2), (64, 1.2), (100, 1.2), (128, 1.1)] {
         let server = knee(at, 0.05);
         let targets = u64::from(at) * 125;
         let (best_s, _) = best_fixed(&server, targets);

@@ -207,7 +207,8 @@ impl Run {
     /// The machine is idle.
     fn ticks(&mut self) {
         let (now, in_flight) = (self.now(), self.under_way);
-        let tick = Tick { workers: 1, busy: 0.0, waiting: self.frontier.len() as u64, in_flight };
+        let tick =
+            Tick { workers: 1, busy: 0.0, waiting: self.frontier.len() as u64, in_flight, awake: in_flight };
         if let Some(total) = &mut self.total {
             total.on_tick(now, tick);
         }

@@ -23,6 +23,7 @@ fn show_limits() {
             ("64 threads x 100 ms", threads(64, 0.1), 10_000),
             ("knee 64 x 50 ms", knee(64, 0.05), 8_000),
             ("knee 48 x 50 ms", knee(48, 0.05), 8_000),
+            ("knee 32 x 60 ms", knee(32, 0.06), 4_000),
             ("knee 16 x 50 ms", knee(16, 0.05), 4_000),
             ("knee 400 x 200 ms", knee(400, 0.2), 20_000),
         ] {
@@ -62,6 +63,7 @@ fn show_trace() {
     for (name, server, targets) in [
         ("8 threads x 100 ms", threads(8, 0.1), 2_000),
         ("knee 16", knee(16, 0.05), 4_000),
+        ("knee 32", knee(32, 0.06), 4_000),
         ("knee 48", knee(48, 0.05), 8_000),
         ("jitter", Server { jitter: 3.0, ..unlimited(0.5) }, 8_000),
     ] {

@@ -56,7 +56,13 @@ impl Machine {
                 self.total.on_end(self.now, in_flight, false);
             }
             if step % 100 == 0 {
-                let tick = Tick { workers: self.workers, busy: self.busy, waiting: 1_000_000, in_flight };
+                let tick = Tick {
+                    workers: self.workers,
+                    busy: self.busy,
+                    waiting: 1_000_000,
+                    in_flight,
+                    awake: in_flight,
+                };
                 self.workers = self.total.on_tick(self.now, tick);
             }
         }
@@ -139,7 +145,7 @@ fn less_room_holds_at_once() {
 #[test]
 fn nobody_is_hired_for_the_last_targets() {
     let mut machine = Machine::new(room(8000, 8), 8, 0.001, 0.001, f64::INFINITY);
-    let tick = Tick { workers: 1, busy: 1.0, waiting: 10, in_flight: 8 };
+    let tick = Tick { workers: 1, busy: 1.0, waiting: 10, in_flight: 8, awake: 8 };
     for _ in 0..20 {
         machine.now += Duration::from_millis(100);
         (0..100).for_each(|_| machine.total.on_end(machine.now, 8, false));

@@ -1,6 +1,7 @@
 //! Which worker gets which target, and when.
 
 use super::*;
+use crate::load::total::{Bound, Room, Total};
 
 #[test]
 fn the_first_targets_are_spread_evenly() {
@@ -68,4 +69,40 @@ fn a_pool_has_at_least_one_worker() {
     let mut rig = Rig::serving(PoolConfig { slots: 0, concurrency: 0, ..limits() }, 1);
     rig.up(seat(0, 1));
     assert_eq!(rig.given(), [(0, vec![(0, 1)])]);
+}
+
+fn submit(rig: &mut Rig, name: &str, ids: std::ops::Range<u64>) {
+    for id in ids {
+        let host = Some(HostRef { name, local: false });
+        assert!(rig.pool.submit(rig.now, id, b"x".to_vec(), Vec::new(), host));
+    }
+    rig.pool.handle_timeout(rig.now);
+    rig.listen();
+}
+
+#[test]
+fn what_is_with_a_slow_host_counts_neither_for_its_worker_nor_for_the_load() {
+    let room = Room { in_flight_max: 4096, bound: Bound::Descriptors, workers_max: 2 };
+    let mut rig = Rig::new(PoolConfig { slots: 2, concurrency: 4096, ..limits() });
+    rig.pool = rig.pool.growing(Total::new(room, 2, rig.now));
+    // Worker 0 gets 64 targets that take long, and then both get others, which take a moment.
+    submit(&mut rig, "slow", 0..128);
+    rig.up(seat(0, 1));
+    assert_eq!(rig.given(), [(0, (0..64).map(|id| (id, 1)).collect())]);
+    rig.up(seat(1, 1));
+    submit(&mut rig, "fast", 128..10_000);
+    let mut got = [0; 2];
+    for _ in 0..4 {
+        got = [0; 2];
+        for (slot, given) in rig.given() {
+            got[slot as usize] += given.len();
+            let ids: Vec<_> = given.iter().map(|(id, _)| *id).filter(|id| *id >= 64).collect();
+            rig.now += Duration::from_millis(1);
+            rig.returns(seat(slot, 1), &ids, &Verdict::Ok);
+        }
+        rig.pass(Duration::from_millis(20), alive());
+    }
+    assert!(got[0].abs_diff(got[1]) <= 1 && got[0] > 64, "{got:?}");
+    let counts = rig.pool.counts();
+    assert_eq!(rig.pool.in_flight_max().map(|max| u64::from(max) + 64), Some(counts.assigned), "{counts:?}");
 }

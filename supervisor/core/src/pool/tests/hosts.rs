@@ -7,9 +7,9 @@ use super::*;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// How a host ends each request.
-type Answers = fn(&Target) -> (Verdict, Option<Reply>);
+type Answer = (Verdict, Option<Reply>);
 
-const SERVED: (Verdict, Option<Reply>) =
+const SERVED: Answer =
     (Verdict::Ok, Some(Reply { first_byte_us: 1_000, status: 200, refused: false, requests: 1, page: None }));
 
 /// A request that failed, on the last attempt or not.
@@ -48,7 +48,7 @@ impl Run {
             retries,
         };
         let frontier = Frontier::new(FrontierConfig::from(&politeness), 1);
-        rig.pool = Pool::new(limits, frontier, rig.now, 1);
+        rig.pool = Pool::new(limits, frontier, rig.now, 1).anchored(rig.now, 0).dated(0);
         for (name, ids) in targets {
             for id in ids.clone() {
                 let host = Some(HostRef { name, local: false });
@@ -61,7 +61,7 @@ impl Run {
     }
 
     /// Runs until every target has a record, and returns how long that took.
-    fn run(&mut self, answers: Answers) -> Duration {
+    fn run(&mut self, mut answers: impl FnMut(&Target) -> Answer) -> Duration {
         let began = self.rig.now;
         let mut held: Vec<Target> = Vec::new();
         while self.rig.pool.counts().left() > 0 {
@@ -81,7 +81,7 @@ impl Run {
                 progress += 1;
                 reading(progress, None)
             });
-            self.answer(std::mem::take(&mut held), answers);
+            self.answer(std::mem::take(&mut held), &mut answers);
         }
         for command in self.rig.asked() {
             if let Command::Abandon(abandoned) = command {
@@ -91,7 +91,7 @@ impl Run {
         self.rig.now - began
     }
 
-    fn answer(&mut self, held: Vec<Target>, answers: Answers) {
+    fn answer(&mut self, held: Vec<Target>, answers: &mut impl FnMut(&Target) -> Answer) {
         let outcomes: Vec<_> = held
             .into_iter()
             .map(|target| {
@@ -103,7 +103,8 @@ impl Run {
                     id: target.id,
                     verdict,
                     bytes: 0,
-                    started_us: 0,
+                    // One that may start at once counts as sent shortly before it is answered.
+                    started_us: target.not_before_us.unwrap_or(u64::MAX),
                     elapsed_us: 9_000,
                     cpu_us: 0,
                     endings: None,
@@ -133,7 +134,7 @@ fn a_host_that_refuses_everything_is_given_up_and_harms_no_other() {
         let mut run = Run::new(retries, &[("bad", 0..1000), ("good", 1000..3000)]);
         let took = run.run(|target| if target.id < 1000 { refuses(target) } else { SERVED });
         assert!(took < 3 * MINUTE, "{took:?}");
-        assert!(run.asked_for(0..1000) < 30, "{} requests", run.asked_for(0..1000));
+        assert!(run.asked_for(0..1000) < 45, "{} requests", run.asked_for(0..1000));
         assert_eq!(run.asked_for(1000..3000), 2000);
         assert!(run.last_asked(1000..3000) < 10 * SECOND, "{:?}", run.last_asked(1000..3000));
         let abandoned = run.abandoned.last().unwrap();
@@ -192,10 +193,35 @@ fn broken_pages_fail_and_slow_no_others() {
 }
 
 #[test]
+fn a_few_pages_that_are_refused_at_first_cost_little_more_than_their_backoff() {
+    // How many pages of how many, how many times each, and how long that may take.
+    for (pages, others, times, most) in [
+        (1, 0, 2, 2 * SECOND),
+        (3, 0, 2, 8 * SECOND),
+        (6, 0, 2, 15 * SECOND),
+        (10, 0, 2, 30 * SECOND),
+        (2, 200, 2, 4 * SECOND),
+    ] {
+        let mut run = Run::new(2, &[("a", 0..pages + others)]);
+        let mut refusals = std::collections::HashMap::<u64, u32>::new();
+        let took = run.run(|target| {
+            let refused = refusals.entry(target.id).or_default();
+            if target.id < pages && *refused < times {
+                *refused += 1;
+                return refuses(target);
+            }
+            SERVED
+        });
+        assert!(run.ended.iter().all(|(_, verdict)| *verdict == Verdict::Ok), "{:?}", run.ended);
+        assert!(took < most, "{pages} of {}: {took:?}", pages + others);
+    }
+}
+
+#[test]
 fn the_retries_of_a_dying_host_are_a_fifth_of_its_requests() {
     let mut run = Run::new(5, &[("a", 0..2000)]);
     // An answer, so that it is alive; but each is an error.
-    let error: Answers = |target| {
+    let error = |target: &Target| {
         let (verdict, _) = fails(target, ErrorKind::HttpStatus, false);
         (verdict, Some(Reply { first_byte_us: 1_000, status: 200, refused: false, requests: 1, page: None }))
     };
