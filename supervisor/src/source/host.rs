@@ -3,6 +3,7 @@
 //!
 //! Agrees with the URL parser: the fast path handles simple URLs, and all others go through the parser.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use url::{Host as UrlHost, Url};
@@ -23,6 +24,8 @@ impl Host {
 pub(super) struct HostFinder {
     /// The last one as it is spelled, and what stands for it.
     last: Option<(Arc<str>, Host)>,
+    /// How the last URL began, if all URLs that begin like this have its host; else empty.
+    beginning: Vec<u8>,
     spelling: String,
     keys: Keys,
 }
@@ -35,8 +38,16 @@ impl HostFinder {
 
     /// Returns the host of `url`; `None` if it is not an absolute http(s) URL.
     pub(super) fn find(&mut self, url: &[u8]) -> Option<Host> {
+        if let Some((_, host)) = &self.last
+            && !self.beginning.is_empty()
+            && url.starts_with(&self.beginning)
+        {
+            return Some(host.clone());
+        }
+        self.beginning.clear();
         self.spelling.clear();
         let local = short_way(url, &mut self.spelling).or_else(|| long_way(url, &mut self.spelling))?;
+        self.beginning.extend_from_slice(beginning(url).unwrap_or_default());
         if let Some((last, host)) = &self.last
             && **last == *self.spelling
         {
@@ -49,27 +60,39 @@ impl HostFinder {
     }
 }
 
+/// Returns the part of a URL that alone decides on its host; `None` if the parser might skip a byte of it.
+fn beginning(url: &[u8]) -> Option<&[u8]> {
+    let (rest, _) = after_scheme(url)?;
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
+    let end = rest.iter().position(|b| !is_plain(b)).filter(|end| *end > 0)?;
+    let after = rest.get(end)?;
+    matches!(after, b'/' | b'?' | b'#').then(|| url.get(..=url.len() - rest.len() + end))?
+}
+
+/// Returns what follows `http(s)://`, and the scheme's own port.
+fn after_scheme(url: &[u8]) -> Option<(&[u8], u16)> {
+    let http = strip_scheme(url, b"http://").map(|rest| (rest, 80));
+    http.or_else(|| strip_scheme(url, b"https://").map(|rest| (rest, 443)))
+}
+
 /// The fast path: handles `http(s)://plain-name[:port]` without allocating, and returns `None` for all else.
 fn short_way(url: &[u8], spelling: &mut String) -> Option<bool> {
-    let (rest, own_port) = match (strip_scheme(url, b"http://"), strip_scheme(url, b"https://")) {
-        (Some(rest), _) => (rest, 80),
-        (None, Some(rest)) => (rest, 443),
-        (None, None) => return None,
-    };
+    let (rest, own_port) = after_scheme(url)?;
     let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#' | b'\\')).unwrap_or(rest.len());
     let authority = str::from_utf8(rest.get(..end)?).ok()?;
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-    // If the last label begins with a digit, the host may be an IPv4 address in an unusual spelling.
-    let named =
-        name.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_alphabetic()));
-    if !plain || !named || !port.bytes().all(|b| b.is_ascii_digit()) {
+    if !plain || !port.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
+    // If the last label begins with a digit, the host is an IPv4 address, maybe in an unusual spelling.
+    let named =
+        name.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_alphabetic()));
+    let address: Option<Ipv4Addr> = if named { None } else { Some(name.parse().ok()?) };
     let port: Option<u16> = if port.is_empty() { None } else { Some(port.parse().ok()?) };
     spelling.push_str(name);
     spelling.make_ascii_lowercase();
-    let local = is_localhost(spelling);
+    let local = address.map_or_else(|| is_localhost(spelling), is_local_ipv4);
     push_port(spelling, port.filter(|port| *port != own_port));
     Some(local)
 }
@@ -211,6 +234,50 @@ mod tests {
             check(url, None);
         }
         assert_eq!(HostFinder::default().find(b"http:// \xff/"), None);
+    }
+
+    #[test]
+    fn a_neighbour_changes_nothing() {
+        let urls = [
+            "http://a.example/",
+            "http://a.example/x?y",
+            "http://a.example?x",
+            "http://a.example#x",
+            "http://a.example:81/",
+            "http://a.example:80/",
+            "http://a.example",
+            "http://a.example.org/",
+            "http://a.example@b.example/",
+            "http://a.example:81@b.example/",
+            "http://a.example\\x",
+            "http://a.exam\tple/",
+            "HTTP://a.example/",
+            "https://a.example/",
+            "http:///a.example/",
+            "http:///b.example/",
+            "http://\t/a.example/",
+            "http://\t/b.example/",
+            "http://:80/",
+            "http://127.0.0.1/",
+            "http://127.0.0.1:81/",
+            "http://127.0.0.01/",
+            "http://127.0.0.256/",
+            "http://8.8.8.8/",
+            "http://a.8/",
+            "",
+        ];
+        for first in urls {
+            for second in urls {
+                let mut finder = HostFinder::default();
+                let _ = finder.find(first.as_bytes());
+                let fresh = HostFinder::default().find(second.as_bytes());
+                assert_eq!(finder.find(second.as_bytes()), fresh, "{second} after {first}");
+                let mut spelling = String::new();
+                let local = long_way(second.as_bytes(), &mut spelling);
+                let parsed = local.map(|local| Host { name: spelling.into(), local });
+                assert_eq!(fresh, parsed, "{second} as the parser reads it");
+            }
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use shared::protocol::PageMark;
 use shared::record::{ErrorKind, FieldValue};
 use shared::select::blocked::Rule;
 use shared::select::{Field, Source, Take, byte_regex};
+use twox_hash::XxHash3_64;
 use url::Url;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::fetch::recording::Recording;
 use super::fetch::{Failure, Fetched, Outcome, blocked_message};
@@ -161,9 +161,9 @@ fn blocked(status: u16, rule: &str) -> String {
 /// it another page.
 fn mark(challenge: &Regex, body: &[u8]) -> PageMark {
     if body.len() <= CHALLENGE_BYTES_MAX && challenge.is_match(body) {
-        PageMark { hash: xxh3_64(&without_tokens(body)), challenges: true }
+        PageMark { hash: XxHash3_64::oneshot(&without_tokens(body)), challenges: true }
     } else {
-        PageMark { hash: xxh3_64(body), challenges: false }
+        PageMark { hash: XxHash3_64::oneshot(body), challenges: false }
     }
 }
 

@@ -311,8 +311,8 @@ impl Frontier {
     }
 
     /// Returns the name of a host.
-    pub(crate) fn name(&self, host: HostId) -> Option<Arc<str>> {
-        self.hosts.get(host).map(|host| Arc::clone(host.name()))
+    pub(crate) fn name(&self, host: HostId) -> Option<&Arc<str>> {
+        self.hosts.get(host).map(Host::name)
     }
 
     /// Adds a target again that holds no permit any more. It waits like one that failed for the first time. Another

@@ -117,6 +117,8 @@ pub struct Pool {
     sample_due: Option<Instant>,
     /// When the number of workers is next compared with their load.
     load_due: Option<Instant>,
+    /// The slot whose turn it is to be sampled for that.
+    sample_next: usize,
     /// When the pool was last called, or when waiting was last compensated for; see
     /// [`Event::Suspended`].
     called_at: Instant,
@@ -166,6 +168,7 @@ impl Pool {
             source_ended: false,
             sample_due: None,
             load_due: None,
+            sample_next: 0,
             called_at: now,
             listening_since: None,
             commands,

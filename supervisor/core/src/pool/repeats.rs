@@ -97,15 +97,20 @@ pub struct RejectedRecord {
 impl Repeats {
     fn see(&mut self, host: &Arc<str>, page: PageMark, input: u64) -> Sighting {
         self.seen += 1;
-        if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(host) {
+        if let Some(watched) = self.hosts.get_mut(host) {
+            watched.seen = self.seen;
+            return watched.pages.see(page, input);
+        }
+        if self.hosts.len() >= HOSTS_MAX {
             let mut dates: Vec<u64> = self.hosts.values().map(|watched| watched.seen).collect();
             let (_, median, _) = dates.select_nth_unstable(HOSTS_MAX / 2);
             let median = *median;
             self.hosts.retain(|_, watched| watched.seen > median);
         }
-        let watched = self.hosts.entry(Arc::clone(host)).or_default();
-        watched.seen = self.seen;
-        watched.pages.see(page, input)
+        let mut watched = Watched { seen: self.seen, ..Watched::default() };
+        let sighting = watched.pages.see(page, input);
+        self.hosts.insert(Arc::clone(host), watched);
+        sighting
     }
 
     /// When the next record is let go.
@@ -157,8 +162,8 @@ impl Pool {
         };
         let name = self.frontier.name(host)?;
         let input = FxBuildHasher.hash_one(self.ledger.input(outcome.id));
-        let sighting = repeats.see(&name, page, input);
-        (sighting != Sighting::Usual).then_some(Repeated { host: name, page, sighting })
+        let sighting = repeats.see(name, page, input);
+        (sighting != Sighting::Usual).then(|| Repeated { host: Arc::clone(name), page, sighting })
     }
 
     /// Takes the target of an outcome over: its record is held, or rejected.

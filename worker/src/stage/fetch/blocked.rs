@@ -43,8 +43,10 @@ impl HeadRules {
     pub(super) fn matching(&self, head: &Parts) -> Option<&str> {
         let matches = |test: &Test| match test {
             Test::Status(status) => head.status.as_u16() == *status,
+            // Few answers have the header. To compare the names costs less than to hash one for a lookup.
             Test::Header(name, regex) => {
-                head.headers.get_all(name).iter().any(|value| regex.is_match(value.as_bytes()))
+                head.headers.keys().any(|key| key == name)
+                    && head.headers.get_all(name).iter().any(|value| regex.is_match(value.as_bytes()))
             }
         };
         self.0.iter().find(|(test, _)| matches(test)).map(|(_, rule)| rule.as_str())

@@ -99,6 +99,32 @@ fn a_growing_pool_begins_with_few_and_doubles() {
 }
 
 #[test]
+fn many_workers_are_sampled_in_turn() {
+    let limits = PoolConfig { slots: 20, concurrency: 4, ..limits() };
+    let mut rig = Rig::new(limits);
+    let room = Room { in_flight_max: 80, bound: Bound::Descriptors, workers_max: 20 };
+    rig.pool = rig.pool.growing(Total::new(room, 20, rig.now));
+    rig.submit(0..40);
+    (0..20).for_each(|slot| rig.up(seat(slot, 1)));
+    let mut sampled = Vec::new();
+    for _ in 0..5 {
+        rig.asked();
+        rig.now += Duration::from_millis(25);
+        rig.pool.handle_timeout(rig.now);
+        rig.listen();
+        let seats = rig
+            .asked()
+            .into_iter()
+            .filter_map(|command| if let Command::Sample(seat) = command { Some(seat.slot) } else { None });
+        sampled.push(seats.collect::<Vec<_>>());
+    }
+    assert!(sampled.iter().all(|slots| slots.len() == 8), "{sampled:?}");
+    let mut all = sampled.concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..20).flat_map(|slot| [slot; 2]).collect::<Vec<_>>(), "each twice");
+}
+
+#[test]
 fn a_named_limit_is_the_ceiling_of_an_adaptive_host() {
     let per_host = PerHost::AutoUpTo(NonZeroU32::new(3).unwrap());
     let limits = PoolConfig { concurrency: 64, ..limits() };

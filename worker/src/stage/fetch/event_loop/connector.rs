@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::Uri;
+use http::response::Parts;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use shared::clock;
@@ -149,13 +150,41 @@ impl Inner {
     }
 }
 
-/// When a connection could take its first request. Every response over it carries this, so that the time to the first
-/// byte has no part of connecting.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Opened(pub(super) Instant);
+/// What is known of a connection. Every response over it carries this: in one value, because each costs an allocation.
+#[derive(Debug, Clone)]
+pub(super) struct Via {
+    /// When it could take its first request, so that the time to the first byte has no part of connecting.
+    pub(super) opened: Instant,
+    pub(super) version: Version,
+}
 
-/// What is known of an HTTP/2 connection. Every response on it carries this. On HTTP/1.1 the connection's own
-/// history has it, at no cost.
+/// The HTTP of a connection.
+#[derive(Debug, Clone)]
+pub(super) enum Version {
+    /// HTTP/1.1, and where the head of its last response is if the client got a repaired one.
+    Http1(Slot),
+    /// HTTP/2.
+    Http2(Http2),
+}
+
+impl Version {
+    /// Notes a response over this connection, and gives it the head that the server sent. Returns what is known of the
+    /// connection if it is HTTP/2.
+    pub(super) fn on_answer(self, head: &mut Parts) -> Option<Http2> {
+        match self {
+            Self::Http1(slot) => {
+                slot.restore(head);
+                None
+            }
+            Self::Http2(http2) => {
+                http2.0.answered.store(true, Ordering::Relaxed);
+                Some(http2)
+            }
+        }
+    }
+}
+
+/// What is known of an HTTP/2 connection. On HTTP/1.1 the connection's own history has it, at no cost.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Http2(Arc<Known>);
 
@@ -168,10 +197,6 @@ struct Known {
 }
 
 impl Http2 {
-    pub(super) fn on_answer(&self) {
-        self.0.answered.store(true, Ordering::Relaxed);
-    }
-
     /// Returns what a fault before a response means on this connection.
     pub(super) fn request_fault(&self, fault: Fault) -> Fault {
         let fault = self.body_fault(fault);
@@ -202,7 +227,7 @@ pub(super) struct Stream {
     channel: Channel,
     is_h2: bool,
     http2: Http2,
-    opened: Opened,
+    opened: Instant,
     goaway: GoAway,
     /// Where to note that this URL's server refuses HTTP/2.
     refusals: Option<(Refusals, Uri)>,
@@ -231,7 +256,7 @@ impl Stream {
             channel,
             is_h2,
             http2,
-            opened: Opened(clock::now()),
+            opened: clock::now(),
             goaway,
             refusals: None,
             peer,
@@ -297,12 +322,12 @@ impl Stream {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        let connected = if self.is_h2 {
-            Connected::new().negotiated_h2().extra(self.http2.clone())
+        let (connected, version) = if self.is_h2 {
+            (Connected::new().negotiated_h2(), Version::Http2(self.http2.clone()))
         } else {
-            Connected::new().extra(self.slot.clone())
+            (Connected::new(), Version::Http1(self.slot.clone()))
         };
-        let connected = connected.extra(self.opened);
+        let connected = connected.extra(Via { opened: self.opened, version });
         let connected = match self.peer {
             Some(peer) => connected.extra(peer),
             None => connected,

@@ -29,13 +29,13 @@ use super::connect::is_reset;
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
 use super::recording::Recording;
-use super::repair::{HEAD_BYTES_MAX, Slot, TIDY_BYTES_MAX};
+use super::repair::{HEAD_BYTES_MAX, TIDY_BYTES_MAX};
 use super::rules::{Rules, SpecError};
 use super::tls::Tls;
 use super::{Outcome, Wanted};
 use crate::shortage::Shortages;
 use connections::{Closer, Connections, Reading, WaitTime};
-use connector::{Dial, Http2, Opened};
+use connector::{Dial, Version, Via};
 use goaway::Refusals;
 pub(crate) use stall::Stall;
 
@@ -161,15 +161,9 @@ impl Client {
             attempt = 0;
             let (mut head, body) = response.into_parts();
             let _reading = Reading::begin(&self.connections, head.extensions.get::<Arc<Closer>>());
-            if let Some(slot) = head.extensions.remove::<Slot>() {
-                slot.restore(&mut head);
-            }
-            let http2 = head.extensions.remove::<Http2>();
-            if let Some(http2) = &http2 {
-                http2.on_answer();
-            }
-            let opened = head.extensions.get::<Opened>();
-            let sent_at = opened.map_or(sent_at, |opened| opened.0.max(sent_at));
+            let via = head.extensions.remove::<Via>();
+            let sent_at = via.as_ref().map_or(sent_at, |via| via.opened.max(sent_at));
+            let http2 = via.and_then(|via| via.version.on_answer(&mut head));
             // What came while this thread was busy was noticed late.
             let stalled = self.stall.total().saturating_sub(stalled);
             let first_byte = clock::now().duration_since(sent_at).saturating_sub(stalled);
@@ -234,9 +228,9 @@ fn request_fault(error: &legacy::Error) -> Fault {
     };
     let mut extras = http::Extensions::new();
     connection.get_extras(&mut extras);
-    match extras.get::<Http2>() {
-        Some(http2) => http2.request_fault(fault),
-        None => fault,
+    match extras.get::<Via>() {
+        Some(Via { version: Version::Http2(http2), .. }) => http2.request_fault(fault),
+        Some(_) | None => fault,
     }
 }
 
