@@ -45,6 +45,9 @@ const EARLY_LIMIT_FROM: u32 = 3;
 /// Share of the pace at which a host was refused before, below which a limit would not refuse it.
 const FAR_BELOW: f64 = 0.6;
 
+/// Refusals in a row at so low a pace that show that it has nothing to do with them.
+const FAR_BELOW_FROM: u8 = 2;
+
 /// How long a host whose refusals had nothing to do with its pace gets none again, and the refusals among the last 32
 /// answers that end this early.
 const ACQUITTED_FOR: Duration = Duration::from_secs(300);
@@ -142,6 +145,8 @@ pub(super) struct Health {
     earned: i32,
     /// The highest pace at which it refused a request since it last refused many; 0 if it has none.
     refused_per_s: f64,
+    /// Refusals in a row far below that pace.
+    far_below: u8,
     /// Until when its refusals are known to have nothing to do with its pace.
     acquitted_until: Option<Instant>,
 }
@@ -158,6 +163,7 @@ impl Health {
             recovered: 0,
             earned: RETRIES_AT_FIRST * REQUESTS_PER_RETRY,
             refused_per_s: 0.0,
+            far_below: 0,
             acquitted_until: None,
         }
     }
@@ -235,19 +241,26 @@ impl Health {
     pub(super) fn blames_load(&mut self, now: Instant, pace_per_s: Option<f64>, in_flight: u32) -> bool {
         let limited = self.looks_limited(now, in_flight);
         let Some(per_s) = pace_per_s else {
-            self.refused_per_s = 0.0;
+            (self.refused_per_s, self.far_below) = (0.0, 0);
             return limited;
         };
         if limited {
-            self.refused_per_s = per_s;
+            (self.refused_per_s, self.far_below) = (per_s, 0);
             return true;
         }
         self.refused_per_s = self.refused_per_s.max(per_s);
-        let blamed = per_s >= FAR_BELOW * self.refused_per_s;
-        if !blamed {
-            self.acquitted_until = Some(now + ACQUITTED_FOR);
+        if per_s >= FAR_BELOW * self.refused_per_s {
+            self.far_below = 0;
+            return true;
         }
-        blamed
+        // One may be late, or a neighbour's doing. Without a pace, as many as the limit allows would start at once.
+        self.far_below += 1;
+        if self.far_below < FAR_BELOW_FROM {
+            return true;
+        }
+        self.far_below = 0;
+        self.acquitted_until = Some(now + ACQUITTED_FOR);
+        false
     }
 
     /// How often the pause may have been doubled by refusals of which each may be a page's own fault.
