@@ -3,7 +3,7 @@
 //! Calling contract, the same for both clients:
 //!
 //! ```text
-//! Exchange::new(rules, url, recording)
+//! Exchange::new(rules, url, wanted, recording)
 //! loop  turn() → Done(outcome): the end.   turn() → Request(r): send it, then
 //!         on_fault(f)                       if there is no response head, else
 //!         on_head(head, first_byte), and while it and on_chunk(bytes) return Flow::Read:
@@ -18,7 +18,6 @@ use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use shared::record::ErrorKind;
-use url::Url;
 
 use super::body::{Body, content_length};
 use super::fault::Fault;
@@ -26,7 +25,8 @@ use super::hop::CurrentHop;
 use super::recording::{Recording, Truncated};
 use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::rules::Rules;
-use super::{ErrorPage, Failure, Fetched, Outcome, target};
+use super::scope::{Distance, Homes};
+use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
 use crate::stage::decode::DecodeError;
 
 /// How much to read of a body that is not needed (of a redirect or an error), so that its connection can serve the
@@ -74,9 +74,8 @@ enum Next {
 /// One target under way.
 pub(super) struct Exchange<'a> {
     hop: CurrentHop<'a>,
-    /// The first URL, with the credentials for its origin. Set by the first redirect.
-    home: Option<Url>,
-    away: bool,
+    homes: Homes<'a>,
+    distance: Distance,
     redirects: u32,
     stale: u32,
     /// This hop has been repeated over HTTP/1.1.
@@ -93,13 +92,15 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(
         rules: &'a Rules,
         input: &str,
+        wanted: Wanted,
         recording: &'a mut Recording,
     ) -> Result<Self, Box<Failure>> {
-        let url = target::parse(input).map_err(CurrentHop::nowhere)?;
+        let mut url = target::parse(input).map_err(CurrentHop::nowhere)?;
+        let (homes, distance) = Homes::begin(&rules.scope, wanted, &mut url);
         Ok(Self {
             hop: CurrentHop { rules, url, status: None },
-            home: None,
-            away: false,
+            homes,
+            distance,
             redirects: 0,
             stale: 0,
             downgraded: false,
@@ -128,8 +129,7 @@ impl<'a> Exchange<'a> {
     fn request(&mut self) -> Result<Request<()>, String> {
         let mut request = Request::new(());
         *request.uri_mut() = target::request_uri(&self.hop.url)?;
-        let headers = if self.away { &self.hop.rules.headers_away } else { &self.hop.rules.headers_home };
-        headers.clone_into(request.headers_mut());
+        self.hop.rules.headers(self.distance).clone_into(request.headers_mut());
         if let Some(value) = target::basic_auth(&self.hop.url) {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
@@ -308,16 +308,7 @@ impl<'a> Exchange<'a> {
         self.redirects += 1;
         self.stale = 0;
         self.downgraded = false;
-        let home = self.home.get_or_insert_with(|| self.hop.url.clone());
-        self.away = home.origin() != next.origin();
-        if self.away {
-            // Credentials that a server names for another origin are dropped, as in curl.
-            next = target::public(next);
-        } else if target::has_credentials(&next) {
-            home.clone_from(&next);
-        } else {
-            target::copy_credentials(home, &mut next);
-        }
+        self.distance = self.homes.follow(&self.hop.rules.scope, &self.hop.url, &mut next);
         self.hop.url = next;
         Ok(())
     }

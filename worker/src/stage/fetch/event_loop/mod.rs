@@ -120,10 +120,10 @@ impl Client {
     /// Why there is no complete response below 400.
     pub(crate) async fn fetch(&self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
         let rules = match wanted {
-            Wanted::Page => &self.rules,
+            Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots => &self.robots_rules,
         };
-        let mut exchange = Exchange::new(rules, url, recording)?;
+        let mut exchange = Exchange::new(rules, url, wanted, recording)?;
         let waited = WaitTime::default();
         let work = self.drive(&mut exchange, &waited);
         match self.stall.within_excusing(rules.timeout, || waited.total(), work).await {
