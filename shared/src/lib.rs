@@ -18,6 +18,7 @@
 //! reads a file.
 
 pub mod address;
+pub mod balance;
 pub mod csv;
 pub mod domain;
 pub mod encoder;
@@ -31,6 +32,7 @@ pub mod robots;
 pub mod sitemap;
 pub mod table;
 pub mod tls;
+pub mod unzstd;
 pub mod warc;
 
 pub use select;

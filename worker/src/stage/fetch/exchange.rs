@@ -8,6 +8,7 @@
 //!         on_fault(f)                       if there is no response head, else
 //!         on_head(head, first_byte), and while it and on_chunk(bytes) return Flow::Read:
 //!           on_chunk(bytes) … then on_end() or on_fault(f)
+//!           while that returns Flow::Work: go_on(), or on_fault(f) if the time is over
 //! ```
 //! After [`Flow::Stop`] the rest of the response is not needed: drop it and take a turn.
 
@@ -27,7 +28,7 @@ use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::rules::Rules;
 use super::scope::{Distance, Homes};
 use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
-use crate::stage::decode::DecodeError;
+use crate::stage::decode::{DecodeError, Progress};
 
 /// How much to read of a body that is not needed (of a redirect or an error), so that its connection can serve the
 /// next request.
@@ -50,6 +51,8 @@ pub(super) enum Turn {
 #[must_use]
 pub(super) enum Flow {
     Read,
+    /// It has work left: go on before the next piece, unless the time is over.
+    Work,
     Stop,
 }
 
@@ -189,10 +192,10 @@ impl<'a> Exchange<'a> {
     pub(super) fn on_chunk(&mut self, chunk: &[u8]) -> Flow {
         self.recording.chunk(chunk);
         match &mut self.phase {
-            Phase::Body(body) => match body.push(chunk, self.hop.rules) {
-                Ok(()) => Flow::Read,
-                Err(error) => self.stop_within_body(&error),
-            },
+            Phase::Body(body) => {
+                let pushed = body.push(chunk, self.hop.rules);
+                self.progressed(pushed)
+            }
             Phase::Drain { left, next } => {
                 *left = left.saturating_sub(chunk.len() as u64);
                 if *left > 0 {
@@ -204,6 +207,21 @@ impl<'a> Exchange<'a> {
                 Flow::Stop
             }
             Phase::Idle(_) | Phase::Head => Flow::Stop,
+        }
+    }
+
+    /// Goes on with the work that the last piece of the body left.
+    pub(super) fn go_on(&mut self) -> Flow {
+        let Phase::Body(body) = &mut self.phase else { return Flow::Stop };
+        let pushed = body.go_on(self.hop.rules);
+        self.progressed(pushed)
+    }
+
+    fn progressed(&mut self, pushed: Result<Progress, DecodeError>) -> Flow {
+        match pushed {
+            Ok(Progress::Done) => Flow::Read,
+            Ok(Progress::More) => Flow::Work,
+            Err(error) => self.stop_within_body(&error),
         }
     }
 

@@ -12,6 +12,7 @@ use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
 use super::scope::{Distance, Scope};
+use crate::stage::decode::packed_bytes_max;
 
 /// How much a decoder may hold back of what fits: it decodes a piece at a time.
 const CUT_BYTES_MAX: u64 = 64 * 1024;
@@ -113,10 +114,10 @@ impl Rules {
         }
     }
 
-    /// Maximum body bytes before decoding. Incompressible data grows a little when compressed. Without this limit
-    /// a server could send data for ever that decodes to nothing.
+    /// Maximum body bytes before decoding. Without this limit a server could send data for ever that decodes to
+    /// nothing.
     pub(super) const fn wire_bytes_max(&self) -> u64 {
-        self.body_bytes_max.saturating_add(self.body_bytes_max / 64).saturating_add(1024)
+        packed_bytes_max(self.body_bytes_max)
     }
 }
 

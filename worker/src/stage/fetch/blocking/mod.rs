@@ -199,7 +199,12 @@ fn hop(
         if read == 0 {
             break;
         }
-        if exchange.on_chunk(piece.get(..read).unwrap_or_default()) == Flow::Stop {
+        let mut flow = exchange.on_chunk(piece.get(..read).unwrap_or_default());
+        while flow == Flow::Work {
+            watch.left()?;
+            flow = exchange.go_on();
+        }
+        if flow == Flow::Stop {
             return Ok(());
         }
     }

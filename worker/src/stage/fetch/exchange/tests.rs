@@ -56,6 +56,10 @@ fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Out
                     Flow::Stop
                 }
             };
+            let mut flow = flow;
+            while flow == Flow::Work {
+                flow = exchange.go_on();
+            }
             if flow == Flow::Stop {
                 continue 'turn;
             }

@@ -3,6 +3,7 @@
 mod addresses;
 mod blocked;
 mod connections;
+mod endless;
 mod heads;
 mod recordings;
 mod responses;
