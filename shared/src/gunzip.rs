@@ -6,6 +6,8 @@ use std::io::{self, BufRead, Read};
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
+use crate::balance::Balance;
+
 /// The first bytes of a member, including the only compression method.
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 
@@ -24,6 +26,7 @@ pub struct Gunzip<R> {
     inflate: Decompress,
     crc: Crc,
     state: State,
+    balance: Balance,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +49,13 @@ impl<R> fmt::Debug for Gunzip<R> {
 impl<R: BufRead> Gunzip<R> {
     /// Creates a reader of `packed`. Reads nothing yet.
     pub fn new(packed: R) -> Self {
-        Self { packed, inflate: Decompress::new(false), crc: Crc::new(), state: State::Start }
+        Self {
+            packed,
+            inflate: Decompress::new(false),
+            crc: Crc::new(),
+            state: State::Start,
+            balance: Balance::default(),
+        }
     }
 
     /// Returns the data that has not been read yet.
@@ -57,6 +66,7 @@ impl<R: BufRead> Gunzip<R> {
     fn header(&mut self) -> io::Result<()> {
         let mut head = [0; 10];
         self.packed.read_exact(&mut head).map_err(cut)?;
+        self.count(head.len(), 0)?;
         let flags = head.get(3).copied().unwrap_or_default();
         if !head.starts_with(&MAGIC) {
             return Err(wrong("no gzip header"));
@@ -80,7 +90,16 @@ impl<R: BufRead> Gunzip<R> {
 
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let skipped = io::copy(&mut self.packed.by_ref().take(bytes), &mut io::sink())?;
-        if skipped < bytes { Err(cut(io::ErrorKind::UnexpectedEof.into())) } else { Ok(()) }
+        if skipped < bytes {
+            return Err(cut(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.count(usize::try_from(bytes).unwrap_or(usize::MAX), 0)
+    }
+
+    /// Counts bytes taken in and given out, and refuses data that comes to almost nothing.
+    fn count(&mut self, taken: usize, given: usize) -> io::Result<()> {
+        self.balance.add(taken, given);
+        self.balance.check()
     }
 
     /// Skips a text that ends with a zero byte.
@@ -93,6 +112,7 @@ impl<R: BufRead> Gunzip<R> {
             let end = memchr::memchr(0, buffer);
             let used = end.map_or(buffer.len(), |end| end + 1);
             self.packed.consume(used);
+            self.count(used, 0)?;
             if end.is_some() {
                 return Ok(());
             }
@@ -132,6 +152,7 @@ impl<R: BufRead> Gunzip<R> {
             let read = usize::try_from(self.inflate.total_in() - read).unwrap_or(usize::MAX);
             let written = usize::try_from(self.inflate.total_out() - written).unwrap_or(usize::MAX);
             self.packed.consume(read);
+            self.count(read, written)?;
             self.crc.update(buffer.get(..written).unwrap_or_default());
             if status == Status::StreamEnd {
                 self.trailer()?;
@@ -257,6 +278,17 @@ mod tests {
         let table = [
             ("nothing", Vec::new(), "ends in the middle"),
             ("no gzip", b"http://a/ http://b/".to_vec(), "no gzip header"),
+            ("members without data", gzip(b"").repeat(1000), "almost empty"),
+            (
+                "empty blocks",
+                [&b"\x1f\x8b\x08\0\0\0\0\0\0\0"[..], &b"\0\0\0\xff\xff".repeat(100_000)].concat(),
+                "almost empty",
+            ),
+            (
+                "an endless name",
+                [&b"\x1f\x8b\x08\x08\0\0\0\0\0\0"[..], &[b'a'; 300_000]].concat(),
+                "almost empty",
+            ),
             ("cut in its data", good[..good.len() - 9].to_vec(), "ends in the middle"),
             ("cut in its header", good[..20].to_vec(), "ends in the middle"),
             ("cut in another's header", [&good[..], &good[..5]].concat(), "ends in the middle"),

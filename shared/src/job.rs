@@ -12,6 +12,7 @@ pub use wire::mode::{Executor, Mode};
 
 use crate::address::AddressPolicy;
 use crate::csv::CsvSpec;
+use crate::request_headers::HeaderScope;
 use crate::robots::product_token;
 use crate::select::blocked::BlockedRules;
 use crate::select::{Each, Field, Preset};
@@ -138,6 +139,8 @@ pub struct FetchSpec {
     pub redirects_max: u32,
     /// Extra request headers, in order; a name given twice is sent twice.
     pub headers: Vec<(String, String)>,
+    /// Which servers get those that may be secrets.
+    pub header_scope: HeaderScope,
     /// The `User-Agent` header.
     pub user_agent: String,
     /// Which addresses may be connected to, at every hop.

@@ -10,6 +10,7 @@
 //! | [`robots`] | what a robots.txt says, and how it is read |
 //! | [`framed`] | values in a stream of bytes |
 //! | [`address`] | which addresses a job may connect to |
+//! | [`request_headers`] | which headers a user may set, and which of them are secrets |
 //!
 //! The crate `wire` holds what does not depend on a job: messages ([`protocol`]) and their framing ([`codec`]),
 //! [`record`]s, [`json`] of other programs, [`decimal`] numbers, the [`black_box`] and the [`clock`]. Selectors and
@@ -17,17 +18,21 @@
 //! reads a file.
 
 pub mod address;
+pub mod balance;
 pub mod csv;
+pub mod domain;
 pub mod encoder;
 pub mod file_state;
 pub mod framed;
 pub mod gunzip;
 pub mod job;
 pub mod path;
+pub mod request_headers;
 pub mod robots;
 pub mod sitemap;
 pub mod table;
 pub mod tls;
+pub mod unzstd;
 pub mod warc;
 
 pub use select;

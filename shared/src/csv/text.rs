@@ -7,6 +7,7 @@ use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8};
 
 use super::{CsvFile, Packing};
 use crate::gunzip::Gunzip;
+use crate::unzstd::Unzstd;
 
 /// Bytes per read of packed or encoded data.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -36,9 +37,8 @@ impl<'a> Text<'a> {
             Packing::None => Box::new(raw),
             Packing::Gzip => Box::new(Gunzip::new(BufReader::with_capacity(BUFFER_BYTES, raw))),
             Packing::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::new(raw)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                Box::new(decoder)
+                let packed = BufReader::with_capacity(BUFFER_BYTES, raw);
+                Box::new(Unzstd::new(packed, ZSTD_WINDOW_LOG_MAX)?)
             }
         };
         let encoding = file.decode.as_ref().and_then(|name| Encoding::for_label(name.as_bytes()));

@@ -8,6 +8,10 @@ use crate::json;
 /// Marks a value as JSON in the upper bit of its length.
 const IS_JSON: u16 = 1 << 15;
 
+/// Stands before the values of a target that was found on the way, and that the user did not name. It is longer than
+/// the length of any name.
+const FOUND: [u8; 2] = u16::MAX.to_le_bytes();
+
 /// A value that is carried along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
@@ -32,7 +36,7 @@ pub fn push(name: &str, value: Value<'_>, out: &mut Vec<u8>) -> bool {
     let (Ok(name_bytes), Ok(text_bytes)) = (u16::try_from(name.len()), u16::try_from(text.len())) else {
         return false;
     };
-    if text_bytes >= IS_JSON {
+    if text_bytes >= IS_JSON || name_bytes == u16::MAX {
         return false;
     }
     out.extend_from_slice(&name_bytes.to_le_bytes());
@@ -42,16 +46,31 @@ pub fn push(name: &str, value: Value<'_>, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Marks a target as found on the way, before its first value is appended to `out`.
+pub fn push_found(out: &mut Vec<u8>) {
+    out.extend_from_slice(&FOUND);
+}
+
 impl<'a> Kept<'a> {
-    /// Whether nothing is carried along.
+    /// Whether no value is carried along.
     #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0.is_empty()
+    pub fn is_empty(self) -> bool {
+        self.encoded().is_empty()
+    }
+
+    /// Whether the target was found on the way, such as in a sitemap, and not named by the user.
+    #[must_use]
+    pub fn is_found(self) -> bool {
+        self.0.starts_with(&FOUND)
+    }
+
+    fn encoded(self) -> &'a [u8] {
+        self.0.strip_prefix(&FOUND).unwrap_or(self.0)
     }
 
     /// The names and values, in order.
     pub fn values(self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
-        let mut rest = self.0;
+        let mut rest = self.encoded();
         // What does not decode was not encoded here; the record does without it.
         std::iter::from_fn(move || {
             let (name_bytes, after) = rest.split_first_chunk::<2>()?;
@@ -109,6 +128,19 @@ mod tests {
         let long = "x".repeat(1 << 15);
         assert!(!push("n", Value::Json(&long), &mut kept) && !push(&long.repeat(2), values[0].1, &mut kept));
         assert_eq!(Kept(&kept).values().count(), 3);
+    }
+
+    #[test]
+    fn the_mark_of_a_found_target_is_no_value() {
+        let mut kept = Vec::new();
+        push_found(&mut kept);
+        assert!(Kept(&kept).is_empty() && Kept(&kept).is_found() && !Kept(&[]).is_found());
+        assert!(push("a", Value::Text("b"), &mut kept));
+        assert_eq!(object(&kept), r#"{"a":"b"}"#);
+        let longest = "n".repeat(usize::from(u16::MAX) - 1);
+        let mut kept = Vec::new();
+        assert!(push(&longest, Value::Text(""), &mut kept) && !Kept(&kept).is_found());
+        assert!(!push(&format!("{longest}n"), Value::Text(""), &mut kept));
     }
 
     proptest::proptest! {

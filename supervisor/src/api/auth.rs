@@ -85,6 +85,7 @@ impl Token {
 /// # Errors
 /// The problem document to answer with.
 pub(super) fn admit(request: &request::Parts, peer: &Peer, token: Option<&Token>) -> Result<(), Problem> {
+    check_one_host(&request.headers)?;
     if matches!(peer, Peer::Tcp(_)) {
         match token {
             Some(token) if !is_public(request.uri.path()) => check_token(&request.headers, token)?,
@@ -125,6 +126,14 @@ fn check_token(headers: &HeaderMap, token: &Token) -> Result<(), Problem> {
 fn host(request: &request::Parts) -> Option<&str> {
     let named = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     request.uri.authority().map(http::uri::Authority::as_str).or_else(named)
+}
+
+/// A proxy in front of the service may have decided by the one, and the service would by the other (RFC 9112, 3.2).
+fn check_one_host(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.get_all(header::HOST).iter().nth(1).is_none() {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::BAD_REQUEST, "the request has two Host headers; send one"))
 }
 
 /// Prevents DNS rebinding. A page of another site can point its own name at 127.0.0.1, and would
@@ -233,6 +242,13 @@ mod tests {
         let authorization = format!("Bearer {TOKEN}");
         let headers = [("host", "muster.example"), ("authorization", authorization.as_str())];
         check(&tcp(), Some(TOKEN), "GET /v1/jobs", &headers, 200);
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let twice = [("host", "localhost"), ("host", "evil.example")];
+        check(&tcp(), None, "GET /v1/jobs", &twice, 400);
+        check(&Peer::Unix { uid: 0, pid: None }, None, "GET /healthz", &[twice[0], twice[0]], 400);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
+use shared::request_headers;
 use shared::select::blocked::BlockedRules;
 use shared::select::{Field, Preset};
 
@@ -233,7 +234,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
     let work = match run.network {
-        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max)),
+        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max, &inputs)?),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
@@ -288,11 +289,17 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
     Ok((fields, presets))
 }
 
-fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64) -> FetchSpec {
+fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Result<FetchSpec, Problem> {
+    request_headers::check_together(flags.header.iter().map(|header| header.name.as_str()))
+        .map_err(|error| Problem::Usage(format!("--header: {error}")))?;
     // As with curl, a User-Agent header is the user agent.
     let (agents, headers): (Vec<_>, Vec<_>) =
         flags.header.into_iter().partition(|header| header.name.eq_ignore_ascii_case("user-agent"));
-    FetchSpec {
+    let mut header_scope = flags.header_scope;
+    if !header_scope.only_these {
+        header_scope.homes = inputs.iter().flat_map(sitemaps_of).cloned().collect();
+    }
+    Ok(FetchSpec {
         timeout: flags.timeout,
         connect_timeout: flags.connect_timeout,
         body_bytes_max,
@@ -303,6 +310,12 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64) -> FetchSpec {
         },
         blocked: BlockedRules::of(flags.blocked_if),
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
+        header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),
-    }
+    })
+}
+
+/// The sitemaps that an input names.
+fn sitemaps_of(input: &Input) -> &[String] {
+    if let Input::Sitemaps(sitemaps) = input { &sitemaps.urls } else { &[] }
 }

@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
+use shared::request_headers::{self, HeaderScope, Reach};
 use shared::select::blocked::BlockedIf;
 use shared::select::{Each, Field, SelectError};
+use url::Url;
 
 use crate::objects;
 
@@ -121,48 +123,32 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
     let Some((name, value)) = text.split_once(':') else {
         return Err("give NAME: VALUE, with a colon".to_owned());
     };
-    let name = name.trim();
-    if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("'{name}' is not a header name; use letters, digits and -"));
-    }
-    // These frame the message. A wrong value would assign the next response on the connection to another
-    // request.
-    const OURS: [&str; 4] = ["connection", "content-length", "te", "transfer-encoding"];
-    if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
-        return Err(format!("{name} cannot be set, because it controls the connection; leave it out"));
-    }
-    header_value(value.trim()).map(|value| Header { name: name.to_owned(), value })
+    let (name, value) = (name.trim(), value.trim());
+    request_headers::check(name, value).map_err(|error| error.to_string())?;
+    Ok(Header { name: name.to_owned(), value: value.to_owned() })
 }
 
-/// Parses the value of a header, or of `--user-agent`.
-pub(super) fn header_value(text: &str) -> Result<String, String> {
-    if text.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)) {
-        Ok(text.to_owned())
-    } else {
-        Err("a header value must be printable ASCII on one line; percent-encode other characters".to_owned())
-    }
+/// Parses the value of `--user-agent`.
+pub(super) fn user_agent(text: &str) -> Result<String, String> {
+    request_headers::check("user-agent", text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
-/// RFC 9110, 5.6.2.
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
+/// Parses `--header-scope`.
+pub(super) fn header_scope(text: &str) -> Result<HeaderScope, String> {
+    let of = |reach| HeaderScope { reach, ..HeaderScope::default() };
+    match text {
+        "origin" => return Ok(of(Reach::Origin)),
+        "domain" => return Ok(of(Reach::Domain)),
+        "any" => return Ok(of(Reach::Any)),
+        _ => {}
+    }
+    let homes: Vec<String> = text.split(',').map(|url| url.trim().to_owned()).collect();
+    let is_home = |url: &String| Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if homes.iter().all(is_home) {
+        return Ok(HeaderScope { homes, only_these: true, ..HeaderScope::default() });
+    }
+    Err("give origin, domain, any, or the origins themselves, such as https://example.com".to_owned())
 }
 
 /// Checks one `--select` where its flag or file is still known. All of them are parsed together later, when
@@ -258,6 +244,27 @@ pub(super) mod tests {
                 ("A: é", "ASCII"),
                 ("content-length: 5", "leave it out"),
                 ("Transfer-Encoding: chunked", "leave it out"),
+                ("Expect: 100-continue", "wait for a permission"),
+                ("Upgrade: websocket", "leave it out"),
+            ],
+        );
+        let only = |homes: &[&str]| HeaderScope {
+            homes: homes.iter().map(|&home| home.to_owned()).collect(),
+            only_these: true,
+            ..HeaderScope::default()
+        };
+        check(
+            header_scope,
+            &[
+                ("origin", HeaderScope::default()),
+                ("any", HeaderScope { reach: Reach::Any, ..HeaderScope::default() }),
+                ("https://a, http://b:81/c", only(&["https://a", "http://b:81/c"])),
+            ],
+            &[
+                ("none", "give origin"),
+                ("example.com", "https://"),
+                ("https://a,", "give origin"),
+                ("", "any"),
             ],
         );
     }

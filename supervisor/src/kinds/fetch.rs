@@ -40,6 +40,8 @@ impl Kind for Fetch<'_> {
             body_bytes_max,
             redirects_max,
             headers,
+            // A user may find out which servers need the headers, and resume.
+            header_scope: _,
             user_agent,
             // Decides which servers are asked, as a timeout decides whether they answer in time. A user may
             // allow a denied host when resuming.

@@ -188,6 +188,7 @@ mod tests {
     use shared::address::AddressPolicy;
     use shared::job::{FetchSpec, ParseSpec};
     use shared::record::Evidence;
+    use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
 
     use super::*;
@@ -199,6 +200,7 @@ mod tests {
             body_bytes_max: 1,
             redirects_max: 1,
             headers: Vec::new(),
+            header_scope: HeaderScope::default(),
             user_agent: String::new(),
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),

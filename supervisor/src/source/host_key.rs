@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use shared::domain::registrable;
 
 use crate::plan::HostKey;
 
@@ -37,7 +38,7 @@ impl Keys {
     pub(super) fn of(&mut self, host: Host) -> Host {
         match self.key {
             HostKey::Host => host,
-            HostKey::Domain => Host { name: Arc::from(domain(without_port(&host.name))), ..host },
+            HostKey::Domain => Host { name: Arc::from(registrable(without_port(&host.name))), ..host },
             HostKey::Ip => {
                 self.address(host, |name| (name, 80).to_socket_addrs().ok()?.next().map(|a| a.ip()))
             }
@@ -80,14 +81,6 @@ fn without_port(name: &str) -> &str {
 
 fn bare(name: &str) -> &str {
     name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
-}
-
-/// Returns the registrable domain of a name; an address or a public suffix is its own.
-fn domain(name: &str) -> &str {
-    if bare(name).parse::<IpAddr>().is_ok() {
-        return name;
-    }
-    psl::domain_str(name).unwrap_or(name)
 }
 
 /// This machine, or a network of RFC 1918.

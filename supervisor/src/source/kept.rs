@@ -1,7 +1,7 @@
 //! The kept columns of a row (`--keep`), which go into its record. They are collected while the row is read,
 //! and passed on encoded. If no column is kept, nothing is built.
 
-use shared::kept::{Value, push};
+use shared::kept::{Value, push, push_found};
 
 use super::TARGET_BYTES_MAX;
 
@@ -11,6 +11,8 @@ pub(super) struct KeptColumns {
     columns: Vec<Column>,
     /// The number of a column in this row that is not UTF-8.
     not_text: Option<usize>,
+    /// Whether the rows are what others list, such as a sitemap.
+    found: bool,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,12 @@ impl KeptColumns {
             is_json: true,
             bytes: 0,
         });
-        Self { columns: columns.collect(), not_text: None }
+        Self { columns: columns.collect(), not_text: None, found: false }
+    }
+
+    /// The same, for rows that the user did not name.
+    pub(super) fn of_found(names: &[String]) -> Self {
+        Self { found: true, ..Self::new(names) }
     }
 
     /// Returns the names, in the order of their numbers.
@@ -81,9 +88,12 @@ impl KeptColumns {
         column.set(if json.len() <= TARGET_BYTES_MAX { json } else { "null" }, true);
     }
 
-    /// Encodes the values of the row; empty if no column is kept.
+    /// Encodes the values of the row.
     pub(super) fn encode(&self) -> Encoded {
         let (mut values, mut bytes) = (Vec::new(), 0);
+        if self.found {
+            push_found(&mut values);
+        }
         for column in &self.columns {
             let value = if column.is_json { Value::Json(&column.value) } else { Value::Text(&column.value) };
             // Those of a row that is too long are of no use.
@@ -113,7 +123,7 @@ pub(super) struct Encoded {
 #[cfg(test)]
 pub(super) fn shown(kept: &[u8]) -> String {
     let mut object = Vec::new();
-    if !kept.is_empty() {
+    if !shared::kept::Kept(kept).is_empty() {
         shared::kept::Kept(kept).write_object(&mut object);
     }
     String::from_utf8(object).unwrap()

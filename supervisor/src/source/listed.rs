@@ -28,7 +28,7 @@ impl ListedFeed {
         Self {
             reader: BufReader::with_capacity(BUFFER_BYTES, bytes),
             keep: keep.to_vec(),
-            kept: KeptColumns::new(keep),
+            kept: KeptColumns::of_found(keep),
             entry: Vec::new(),
             bytes_read: 0,
             number: 0,

@@ -15,6 +15,7 @@ mod broken;
 pub mod charsets;
 mod encodings;
 mod feeds;
+mod hollow;
 mod listener;
 mod options;
 pub mod prose;
@@ -114,6 +115,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(charsets::routes())
         .merge(encodings::routes())
         .merge(feeds::routes())
+        .merge(hollow::routes())
         .merge(broken::routes())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(origin), stats::track))
         .with_state(Arc::clone(origin))

@@ -5,10 +5,11 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde::Deserialize;
 
 use super::Origin;
 
@@ -20,6 +21,7 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
         .route("/sitemap.xml", get(index))
         .route("/sitemaps/{name}", get(one))
         .route("/sitemaps/deep/{levels}", get(deep))
+        .route("/sitemap-of", get(given))
 }
 
 /// `/sitemap.xml`: an index of three sitemaps: XML, compressed XML, and text.
@@ -97,6 +99,7 @@ async fn one(
              <urlset><url><loc>&c;</loc></url></urlset>"
         ),
         "bomb.xml.gz" => return packed(&vec![b' '; 100 << 20]),
+        "hollow.xml.gz" => return packed_members(100_000),
         "huge.xml" => " ".repeat(100 << 20),
         "many.txt" => (0..50_001).fold(String::new(), |mut text, n| {
             let _ = writeln!(text, "{base}/site/page/{n}");
@@ -118,6 +121,45 @@ async fn deep(
     match levels.checked_sub(1) {
         Some(below) => indexing(&[format!("{base}/sitemaps/deep/{below}")]).into_response(),
         None => listing(&base, 0..1).into_response(),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct GivenQuery {
+    /// URLs of pages, separated by semicolons; or of sitemaps, separated by commas.
+    #[serde(default)]
+    pages: String,
+    #[serde(default)]
+    sitemaps: String,
+}
+
+/// `/sitemap-of`: a sitemap of any pages, or an index of any sitemaps. It also lists a page that says how many of the
+/// request's headers begin with `x-`.
+async fn given(
+    State(origin): State<Arc<Origin>>,
+    Query(query): Query<GivenQuery>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let urls = |text: &str, by: char| {
+        text.split(by).filter(|url| !url.is_empty()).map(ToOwned::to_owned).collect::<Vec<String>>()
+    };
+    let sitemaps = urls(&query.sitemaps, ',');
+    if !sitemaps.is_empty() {
+        return indexing(&sitemaps).into_response();
+    }
+    let own = headers.keys().filter(|name| name.as_str().starts_with("x-")).count();
+    let saw = format!("{}/echo/sitemap-saw-{own}", origin.base_url(&headers, &uri));
+    let mut pages = urls(&query.pages, ';');
+    pages.push(saw);
+    pages.join("\n").into_response()
+}
+
+/// Members of gzip data without anything in them.
+fn packed_members(count: usize) -> Response {
+    match flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()).finish() {
+        Ok(member) => member.repeat(count).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 

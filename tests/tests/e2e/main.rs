@@ -27,6 +27,7 @@ mod failed_inputs;
 mod feeds;
 mod files;
 mod harness;
+mod hostile;
 mod inherited;
 mod inputs;
 mod lists;

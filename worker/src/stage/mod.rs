@@ -19,6 +19,8 @@ mod findings;
 mod kinds;
 pub(crate) mod map;
 mod media_type;
+#[cfg(test)]
+mod mutation;
 mod robots;
 mod sitemap;
 mod warc;

@@ -26,6 +26,14 @@ fn on_tcp_only_local_host_names_are_allowed() {
 }
 
 #[test]
+fn a_request_with_two_hosts_is_refused() {
+    let bench = Bench::new();
+    let twice = ["GET /healthz HTTP/1.1", "Host: localhost", "Host: evil.example"];
+    tcp(bench.tcp(), &twice).problem(400, "two Host headers");
+    bench.request("GET /v1/jobs", "Host: muster\r\n", b"").problem(400, "two Host headers");
+}
+
+#[test]
 fn a_token_is_required_and_a_new_one_applies_at_once() {
     let files = tempfile::tempdir().unwrap();
     let path = files.path().join("token");

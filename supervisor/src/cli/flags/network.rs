@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use shared::request_headers::HeaderScope;
 use shared::select::blocked::BlockedIf;
 
 use crate::cli::amounts::{self, Delay, PerSecond};
@@ -98,13 +99,29 @@ pub(in crate::cli) struct NetworkFlags {
     /// Send this request header (repeatable)
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = values::header)]
     pub(in crate::cli) header: Vec<Header>,
+    /// Which servers get headers that may be secrets: origin, domain, any, or a list of origins
+    ///
+    /// All that --header gives may be a secret, such as Cookie, Authorization or X-Api-Key, apart from Accept*, Sec-*,
+    /// Cache-Control, DNT, Pragma, Priority, Save-Data, Upgrade-Insecure-Requests and User-Agent. origin sends secrets
+    /// to the origin (scheme, host and port) of each URL that the user names. A page or sitemap that a sitemap lists
+    /// gets them if its origin is that of a sitemap named by --sitemap; a redirect, if it leads to such an origin. domain
+    /// adds other hosts of the same registrable domain, but never sends from https to http. any sends them to every
+    /// server. A list, such as https://a.example,https://b.example, sends them to these origins only. Host goes to the
+    /// named origins in every case.
+    #[arg(
+        long,
+        value_name = "SCOPE|ORIGIN,...",
+        default_value = "origin",
+        value_parser = values::header_scope,
+    )]
+    pub(in crate::cli) header_scope: HeaderScope,
     /// Value of the User-Agent header
     #[arg(
         short = 'A',
         long,
         value_name = "TEXT",
         default_value = concat!("muster/", env!("CARGO_PKG_VERSION")),
-        value_parser = values::header_value,
+        value_parser = values::user_agent,
     )]
     pub(in crate::cli) user_agent: String,
 }

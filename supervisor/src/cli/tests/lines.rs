@@ -2,6 +2,7 @@
 
 use shared::address::AddressPolicy;
 use shared::job::Mode;
+use shared::request_headers::{HeaderScope, Reach};
 use shared::select::{Each, Preset};
 use supervisor_core::frontier::PerHost;
 
@@ -120,6 +121,32 @@ fn the_help_and_the_version_are_no_failure() {
 }
 
 #[test]
+fn sitemaps_are_home_unless_homes_are_given() {
+    let bench = Bench::new();
+    for (flags, reach, homes, only_these) in [
+        ("http://a/", Reach::Origin, &[][..], false),
+        (
+            "http://a/ --sitemap http://b/s.xml --sitemap http://c/",
+            Reach::Origin,
+            &["http://b/s.xml", "http://c/"],
+            false,
+        ),
+        ("--sitemap http://b/ --header-scope domain", Reach::Domain, &["http://b/"], false),
+        (
+            "--sitemap http://b/ --header-scope http://d,https://e:81",
+            Reach::Origin,
+            &["http://d", "https://e:81"],
+            true,
+        ),
+    ] {
+        let plan = bench.plan(&format!("fetch {flags} -o @/out.jsonl"));
+        let Work::Fetch(spec) = &plan.work else { panic!("{plan:?}") };
+        let homes = homes.iter().map(|&home| home.to_owned()).collect();
+        assert_eq!(spec.header_scope, HeaderScope { reach, homes, only_these }, "{flags}");
+    }
+}
+
+#[test]
 fn bad_flags_are_refused_before_any_work() {
     let bench = Bench::new();
     for (line, says) in [
@@ -137,6 +164,13 @@ fn bad_flags_are_refused_before_any_work() {
         ("fetch http://a/ --body-bytes-max 5GiB", "at most 4GiB"),
         ("fetch http://a/ --rate 0", "above zero"),
         ("fetch http://a/ --header nonsense", "with a colon"),
+        ("fetch http://a/ -H Expect:100-continue", "wait for a permission to go on"),
+        ("fetch http://a/ -H upgrade:websocket", "only HTTP can be fetched"),
+        ("fetch http://a/ -H Keep-Alive:timeout=5", "controls the connection"),
+        ("fetch http://a/ -H Proxy-Authorization:x", "is for a proxy"),
+        ("fetch http://a/ -H Host:a/b", "'a/b' is not a host"),
+        ("fetch http://a/ -H Host:a -H host:b", "--header: Host is given twice"),
+        ("fetch http://a/ --header-scope a.example", "give origin, domain, any, or the origins"),
         ("fetch http://a/ --mode threads", "sequential"),
         ("fetch http://a/ --select title", "at character"),
         ("fetch http://a/ --select t=[", "--select"),

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, SandboxLevel, Work};
 use shared::record::ErrorKind;
+use shared::request_headers::HeaderScope;
 use shared::select::Field;
 use shared::select::blocked::BlockedRules;
 use supervisor_core::frontier::{PerHost, Politeness};
@@ -36,6 +37,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             body_bytes_max: 16 << 20,
             redirects_max: 10,
             headers: Vec::new(),
+            header_scope: HeaderScope::default(),
             user_agent: "test".to_owned(),
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::default(),

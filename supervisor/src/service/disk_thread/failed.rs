@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use shared::json::{self, Json, Members};
+use url::Url;
 
 use super::super::request::{Refused, Submission, Upload};
 use super::{JobInput, RECORDS};
@@ -89,6 +90,7 @@ fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io
         out.write_all(b"\n")
     })?;
     out.flush()?;
+    keep_header_scope(document);
     for key in ["urls", "input", "sitemap", "column", "keep"] {
         document.shift_remove(key);
     }
@@ -98,6 +100,29 @@ fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io
         document.insert("keep".to_owned(), json!(keep));
     }
     Ok(if any { vec![Upload { path, name: "failed.jsonl".to_owned() }] } else { Vec::new() })
+}
+
+/// Keeps secrets where they were. The new job has the failed pages in a list, as if the user had named them, and some
+/// may come from a sitemap.
+fn keep_header_scope(document: &mut Map<String, Value>) {
+    let texts = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(texts)) => texts.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
+        Some(_) | None => Vec::new(),
+    };
+    let sitemaps = texts(document.get("sitemap"));
+    let scope = ["header-scope", "header_scope"].iter().find_map(|key| document.get(*key)?.as_str());
+    if sitemaps.is_empty() || !matches!(scope, None | Some("origin" | "domain")) {
+        return;
+    }
+    let named = sitemaps.into_iter().chain(texts(document.get("urls")));
+    let origins: BTreeSet<String> = named
+        .filter_map(|url| Url::parse(url.trim()).ok())
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .map(|url| url.origin().ascii_serialization())
+        .collect();
+    document.shift_remove("header_scope");
+    document.insert("header-scope".to_owned(), json!(Vec::from_iter(origins).join(",")));
 }
 
 /// Collects files: uploaded ones are uploaded again, others are named by path.
@@ -200,4 +225,30 @@ fn each_failed(retry: &Retry, mut take: impl FnMut(FailedRecord) -> io::Result<(
         line.clear();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_pages_of_sitemaps_do_not_become_home() {
+        let scope = |document: Value| {
+            let Value::Object(mut document) = document else { panic!("{document}") };
+            keep_header_scope(&mut document);
+            document.get("header-scope").cloned()
+        };
+        let own = json!("http://b:81,https://a");
+        let sitemap = json!("https://a/sitemap.xml");
+        for (document, want) in [
+            (json!({"urls": ["http://b/"]}), None),
+            (json!({"urls": ["http://b:81/x", "nonsense"], "sitemap": [sitemap]}), Some(own)),
+            (json!({"sitemap": sitemap, "header_scope": "domain"}), Some(json!("https://a"))),
+            (json!({"sitemap": sitemap, "header-scope": "origin"}), Some(json!("https://a"))),
+            (json!({"sitemap": sitemap, "header-scope": "any"}), Some(json!("any"))),
+            (json!({"sitemap": sitemap, "header-scope": "https://c"}), Some(json!("https://c"))),
+        ] {
+            assert_eq!(scope(document.clone()), want, "{document}");
+        }
+    }
 }

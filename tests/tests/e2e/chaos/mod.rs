@@ -4,6 +4,7 @@
 //! Small here, in every run; `scripts/chaos` sets `MUSTER_CHAOS` and runs the
 //! same at full size.
 
+mod hostile;
 mod restarts;
 mod stopped;
 mod turnover;

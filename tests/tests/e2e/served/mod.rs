@@ -8,6 +8,7 @@ mod killed;
 mod lifecycle;
 mod logs;
 mod passed;
+mod refused;
 mod retried;
 mod secure;
 mod sharing;

@@ -2,16 +2,21 @@
 //!
 //! A decoder that reads the wrapper itself does not say where the data ended. That is needed to tell a body
 //! without its checksum from one that lost data.
-//! known is a body whose checksum never arrived told from one that lost data.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 use zlib_rs::adler32::adler32;
 
-use super::Step;
 use super::gzip::Head;
 
 /// The Adler-32 checksum of no data (RFC 1950).
 const ADLER_OF_NOTHING: u32 = 1;
+
+/// What one step of a decoder came to.
+pub(super) struct Step {
+    pub(super) consumed: usize,
+    pub(super) produced: usize,
+    pub(super) ended: bool,
+}
 
 /// One compressed stream, including its wrapper.
 pub(super) struct Inflate {
@@ -47,6 +52,12 @@ impl Inflate {
     /// Creates a stream for `deflate`, with or without zlib's wrapper, because servers disagree about its meaning.
     pub(super) fn deflate() -> Self {
         Self::new(Sum::None, Stage::Sniff(None))
+    }
+
+    /// Begins another member of gzip data, without a new window.
+    pub(super) fn restart_gzip(&mut self) {
+        self.data.reset(false);
+        (self.sum, self.stage) = (Sum::Gzip(Crc::new()), Stage::GzipHead(Head::default()));
     }
 
     fn new(sum: Sum, stage: Stage) -> Self {

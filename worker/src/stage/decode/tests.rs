@@ -4,6 +4,7 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
 use super::*;
+use crate::stage::mutation::mutated;
 
 pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -65,11 +66,15 @@ fn parse(value: &str) -> Result<Vec<Coding>, DecodeError> {
 }
 
 fn decode(value: &str, encoded: &[u8], piece: usize, bytes_max: u64) -> Result<Vec<u8>, DecodeError> {
-    let mut decoder = Decoder::new(&parse(value)?)?;
+    let codings = parse(value)?;
+    if codings.is_empty() {
+        return Ok(encoded.to_vec());
+    }
+    let mut decoder = Decoder::new(&codings)?;
     let mut body = Vec::new();
-    for piece in encoded.chunks(piece) {
-        decoder.push(piece, &mut body, bytes_max)?;
-        assert!(body.len() as u64 <= bytes_max);
+    for mut piece in encoded.chunks(piece) {
+        while decoder.push(&mut piece, &mut body, bytes_max)? == Progress::More {}
+        assert!(piece.is_empty() && body.len() as u64 <= bytes_max);
     }
     decoder.finish().map(|()| body)
 }
@@ -216,6 +221,137 @@ fn a_bomb_stops_at_the_limit() {
         assert_eq!(decode(value, &encoded, usize::MAX, 8 << 20).map(|b| b.len()), Ok(8 << 20), "{value}");
         assert_eq!(decode(value, &encoded, usize::MAX, (8 << 20) - 1), Err(DecodeError::TooLarge), "{value}");
     }
+}
+
+/// Deflate blocks without data, in a gzip stream that never ends.
+fn empty_blocks(bytes: usize) -> Vec<u8> {
+    let mut stream = gzip(b"")[..10].to_vec();
+    stream.extend(b"\0\0\0\xff\xff".iter().cycle().take(bytes));
+    stream
+}
+
+/// Compressed data that comes to nothing, with its codings.
+pub(crate) fn hollow(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let skippable = b"\x50\x2a\x4d\x18\x08\0\0\0nonsense";
+    // The first byte also says how large the window is.
+    let metadata = [&b"\x0c"[..], &vec![6; bytes]].concat();
+    let name = [&b"\x1f\x8b\x08\x08\0\0\0\0\0\xff"[..], &vec![b'n'; bytes]].concat();
+    let blocks = empty_blocks(bytes);
+    vec![
+        ("gzip, gzip, br", brotli(&gzip(&blocks))),
+        ("gzip, zstd", zstandard(&gzip(b"").repeat(bytes / 20))),
+        ("deflate, br", brotli(&blocks[10..])),
+        ("zstd, gzip", gzip(&skippable.repeat(bytes / 16))),
+        ("zstd, gzip", gzip(&zstandard(b"").repeat(bytes / 9))),
+        ("br, gzip", gzip(&metadata)),
+        ("gzip, br", brotli(&name)),
+        ("gzip", blocks),
+        ("br", metadata),
+    ]
+}
+
+#[test]
+fn data_that_comes_to_nothing_is_refused() {
+    for (value, encoded) in hollow(2 << 20) {
+        for piece in [1000, usize::MAX] {
+            let got = decode(value, &encoded, piece, 16 << 20);
+            assert!(matches!(got, Err(DecodeError::Hollow(_))), "{value}: {got:?}");
+        }
+    }
+    // An encoder that is flushed after every byte, and one that is flushed now and then without any.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    for byte in page() {
+        encoder.write_all(&[byte]).unwrap();
+        encoder.flush().unwrap();
+    }
+    assert!(decode("gzip", &encoder.finish().unwrap(), 100, 1 << 20).is_ok_and(|body| body == page()));
+    assert_eq!(decode("gzip", &empty_blocks(100_000), 100, 1 << 20), Err(DecodeError::Truncated("gzip")));
+}
+
+#[test]
+fn the_layers_between_count_as_well() {
+    // A megabyte of zeros lies between the layers, and then is no gzip; what precedes it is a good member.
+    let between = [gzip(b"page"), vec![0; 1 << 20]].concat();
+    let encoded = gzip(&between);
+    assert_eq!(decode("gzip, gzip", &encoded, 1000, 1 << 20), Ok(b"page".to_vec()));
+    assert_eq!(decode("gzip, gzip", &encoded, 1000, 1_000_000), Err(DecodeError::TooLarge));
+}
+
+#[test]
+fn the_caller_has_its_turn_after_bounded_work() {
+    let zeros = vec![0; 8 << 20];
+    for (value, encoded) in [("gzip", gzip(&zeros)), ("gzip, br", brotli(&gzip(&zeros)))] {
+        let mut decoder = Decoder::new(&parse(value).unwrap()).unwrap();
+        let (mut body, mut rest, mut turns) = (Vec::new(), encoded.as_slice(), 0);
+        loop {
+            let before = body.len();
+            let progress = decoder.push(&mut rest, &mut body, 8 << 20).unwrap();
+            assert!(body.len() - before <= TURN_BYTES_OUT + 32 * 1024);
+            turns += 1;
+            if progress == Progress::Done {
+                break;
+            }
+        }
+        assert_eq!((body.len(), rest.len()), (8 << 20, 0));
+        assert!(turns >= 32, "{value}: {turns}");
+    }
+}
+
+#[test]
+fn data_that_is_slow_to_decode_is_refused() {
+    let mut decoder = Decoder::new(&[Coding::Gzip]).unwrap();
+    decoder.turn.is_later = true;
+    decoder.spent = CPU_FREE + Duration::from_millis(1);
+    let mut body = vec![0; 1000];
+    assert_eq!(decoder.push(&mut &gzip(b"x")[..], &mut body, 1 << 20), Err(DecodeError::Slow));
+    body.resize(1 << 20, 0);
+    assert_eq!(
+        decoder.push(&mut &b""[..], &mut body, 1 << 20),
+        Ok(Progress::Done),
+        "a large body may take longer"
+    );
+}
+
+#[test]
+fn fuzz_decoders_whole_and_in_pieces() {
+    let all = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
+    let mut seeds: Vec<Vec<u8>> = hollow(3000).into_iter().map(|(_, encoded)| encoded).collect();
+    for plain in [&page()[..2000], b"", b"small"] {
+        seeds.extend([gzip(plain), zlib(plain), raw_deflate(plain), brotli(plain), zstandard(plain)]);
+        seeds.extend([checked_frame(plain), brotli(&gzip(plain)), gzip(&zlib(&zstandard(plain)))]);
+    }
+    mutated(&seeds, |input, random| {
+        let layers = 1 + random.below(STACKED_MAX);
+        let stack: Vec<_> = (0..layers).map(|_| all[random.below(all.len())]).collect();
+        let piece = 1 + random.below(300);
+        let outcome = |piece| {
+            let mut decoder = Decoder::new(&stack).unwrap();
+            let mut body = Vec::new();
+            for mut piece in input.chunks(piece) {
+                loop {
+                    let begun = clock::thread_cpu();
+                    let progress = decoder.push(&mut piece, &mut body, 1 << 20)?;
+                    let took = clock::thread_cpu() - begun;
+                    assert!(took < Duration::from_secs(2), "one turn took {took:?}");
+                    assert!(body.len() <= 1 << 20);
+                    if progress == Progress::Done {
+                        break;
+                    }
+                }
+            }
+            decoder.finish().map(|()| body)
+        };
+        match (outcome(usize::MAX), outcome(piece)) {
+            // Which limit is met first depends on the size of the pieces.
+            (Err(DecodeError::Hollow(_) | DecodeError::Slow | DecodeError::TooLarge), _)
+            | (_, Err(DecodeError::Hollow(_) | DecodeError::Slow | DecodeError::TooLarge)) => {}
+            // Which layer is found to be broken first does, too.
+            (Err(_), Err(_)) => {}
+            // libzstd finds some broken frames only if it sees enough of them at once.
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) if stack.contains(&Coding::Zstd) => {}
+            (whole, pieces) => assert_eq!(whole, pieces, "{stack:?} in pieces of {piece}"),
+        }
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 
 use super::rules::Rules;
-use crate::stage::decode::{DecodeError, Decoder, codings};
+use crate::stage::decode::{DecodeError, Decoder, Progress, codings};
 
 /// Maximum bytes to reserve for a body because of its `Content-Length` alone.
 const RESERVE_BYTES_MAX: u64 = 256 * 1024;
@@ -17,6 +17,8 @@ pub(super) struct Body {
     pub(super) length: Option<u64>,
     pub(super) content_type: Option<String>,
     decoder: Option<Decoder>,
+    /// What the decoder has not taken yet, after [`Progress::More`].
+    waiting: Vec<u8>,
     bytes: Vec<u8>,
 }
 
@@ -36,23 +38,40 @@ impl Body {
             length,
             content_type: content_type(headers),
             decoder,
+            waiting: Vec::new(),
             bytes: Vec::with_capacity(announced(headers)),
         })
     }
 
-    pub(super) fn push(&mut self, chunk: &[u8], rules: &Rules) -> Result<(), DecodeError> {
+    /// Takes in the next piece. After [`Progress::More`], [`Self::go_on`] must come before the next one.
+    pub(super) fn push(&mut self, chunk: &[u8], rules: &Rules) -> Result<Progress, DecodeError> {
         self.received = self.received.saturating_add(chunk.len() as u64);
         let bytes_max = rules.body_bytes_max;
         match &mut self.decoder {
             Some(_) if self.received > rules.wire_bytes_max() => Err(DecodeError::TooLarge),
-            Some(decoder) => decoder.push(chunk, &mut self.bytes, bytes_max),
+            Some(decoder) => {
+                let mut rest = chunk;
+                let progress = decoder.push(&mut rest, &mut self.bytes, bytes_max)?;
+                self.waiting = rest.to_vec();
+                Ok(progress)
+            }
             None => {
                 let room = bytes_max.saturating_sub(self.bytes.len() as u64);
                 let fits = usize::try_from(room).unwrap_or(usize::MAX).min(chunk.len());
                 self.bytes.extend_from_slice(chunk.get(..fits).unwrap_or_default());
-                if fits < chunk.len() { Err(DecodeError::TooLarge) } else { Ok(()) }
+                if fits < chunk.len() { Err(DecodeError::TooLarge) } else { Ok(Progress::Done) }
             }
         }
+    }
+
+    /// Goes on with what is left of the last piece.
+    pub(super) fn go_on(&mut self, rules: &Rules) -> Result<Progress, DecodeError> {
+        let Some(decoder) = &mut self.decoder else { return Ok(Progress::Done) };
+        let mut rest = self.waiting.as_slice();
+        let progress = decoder.push(&mut rest, &mut self.bytes, rules.body_bytes_max)?;
+        let taken = self.waiting.len() - rest.len();
+        self.waiting.drain(..taken);
+        Ok(progress)
     }
 
     /// Whether the body ended before its announced length.

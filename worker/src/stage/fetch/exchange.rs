@@ -3,11 +3,12 @@
 //! Calling contract, the same for both clients:
 //!
 //! ```text
-//! Exchange::new(rules, url, recording)
+//! Exchange::new(rules, url, wanted, recording)
 //! loop  turn() → Done(outcome): the end.   turn() → Request(r): send it, then
 //!         on_fault(f)                       if there is no response head, else
 //!         on_head(head, first_byte), and while it and on_chunk(bytes) return Flow::Read:
 //!           on_chunk(bytes) … then on_end() or on_fault(f)
+//!           while that returns Flow::Work: go_on(), or on_fault(f) if the time is over
 //! ```
 //! After [`Flow::Stop`] the rest of the response is not needed: drop it and take a turn.
 
@@ -18,7 +19,6 @@ use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use shared::record::ErrorKind;
-use url::Url;
 
 use super::body::{Body, content_length};
 use super::fault::Fault;
@@ -26,8 +26,9 @@ use super::hop::CurrentHop;
 use super::recording::{Recording, Truncated};
 use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::rules::Rules;
-use super::{ErrorPage, Failure, Fetched, Outcome, target};
-use crate::stage::decode::DecodeError;
+use super::scope::{Distance, Homes};
+use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
+use crate::stage::decode::{DecodeError, Progress};
 
 /// How much to read of a body that is not needed (of a redirect or an error), so that its connection can serve the
 /// next request.
@@ -50,6 +51,8 @@ pub(super) enum Turn {
 #[must_use]
 pub(super) enum Flow {
     Read,
+    /// It has work left: go on before the next piece, unless the time is over.
+    Work,
     Stop,
 }
 
@@ -74,9 +77,8 @@ enum Next {
 /// One target under way.
 pub(super) struct Exchange<'a> {
     hop: CurrentHop<'a>,
-    /// The first URL, with the credentials for its origin. Set by the first redirect.
-    home: Option<Url>,
-    away: bool,
+    homes: Homes<'a>,
+    distance: Distance,
     redirects: u32,
     stale: u32,
     /// This hop has been repeated over HTTP/1.1.
@@ -93,13 +95,15 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(
         rules: &'a Rules,
         input: &str,
+        wanted: Wanted,
         recording: &'a mut Recording,
     ) -> Result<Self, Box<Failure>> {
-        let url = target::parse(input).map_err(CurrentHop::nowhere)?;
+        let mut url = target::parse(input).map_err(CurrentHop::nowhere)?;
+        let (homes, distance) = Homes::begin(&rules.scope, wanted, &mut url);
         Ok(Self {
             hop: CurrentHop { rules, url, status: None },
-            home: None,
-            away: false,
+            homes,
+            distance,
             redirects: 0,
             stale: 0,
             downgraded: false,
@@ -128,8 +132,7 @@ impl<'a> Exchange<'a> {
     fn request(&mut self) -> Result<Request<()>, String> {
         let mut request = Request::new(());
         *request.uri_mut() = target::request_uri(&self.hop.url)?;
-        let headers = if self.away { &self.hop.rules.headers_away } else { &self.hop.rules.headers_home };
-        headers.clone_into(request.headers_mut());
+        self.hop.rules.headers(self.distance).clone_into(request.headers_mut());
         if let Some(value) = target::basic_auth(&self.hop.url) {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
@@ -189,10 +192,10 @@ impl<'a> Exchange<'a> {
     pub(super) fn on_chunk(&mut self, chunk: &[u8]) -> Flow {
         self.recording.chunk(chunk);
         match &mut self.phase {
-            Phase::Body(body) => match body.push(chunk, self.hop.rules) {
-                Ok(()) => Flow::Read,
-                Err(error) => self.stop_within_body(&error),
-            },
+            Phase::Body(body) => {
+                let pushed = body.push(chunk, self.hop.rules);
+                self.progressed(pushed)
+            }
             Phase::Drain { left, next } => {
                 *left = left.saturating_sub(chunk.len() as u64);
                 if *left > 0 {
@@ -204,6 +207,21 @@ impl<'a> Exchange<'a> {
                 Flow::Stop
             }
             Phase::Idle(_) | Phase::Head => Flow::Stop,
+        }
+    }
+
+    /// Goes on with the work that the last piece of the body left.
+    pub(super) fn go_on(&mut self) -> Flow {
+        let Phase::Body(body) = &mut self.phase else { return Flow::Stop };
+        let pushed = body.go_on(self.hop.rules);
+        self.progressed(pushed)
+    }
+
+    fn progressed(&mut self, pushed: Result<Progress, DecodeError>) -> Flow {
+        match pushed {
+            Ok(Progress::Done) => Flow::Read,
+            Ok(Progress::More) => Flow::Work,
+            Err(error) => self.stop_within_body(&error),
         }
     }
 
@@ -308,16 +326,7 @@ impl<'a> Exchange<'a> {
         self.redirects += 1;
         self.stale = 0;
         self.downgraded = false;
-        let home = self.home.get_or_insert_with(|| self.hop.url.clone());
-        self.away = home.origin() != next.origin();
-        if self.away {
-            // Credentials that a server names for another origin are dropped, as in curl.
-            next = target::public(next);
-        } else if target::has_credentials(&next) {
-            home.clone_from(&next);
-        } else {
-            target::copy_credentials(home, &mut next);
-        }
+        self.distance = self.homes.follow(&self.hop.rules.scope, &self.hop.url, &mut next);
         self.hop.url = next;
         Ok(())
     }

@@ -19,11 +19,13 @@ pub(crate) mod recording;
 mod repair;
 mod retry_after;
 mod rules;
+mod scope;
 mod target;
 mod tls;
 
 use std::time::Duration;
 
+use shared::kept::Kept;
 use shared::protocol::Target;
 use shared::record::ErrorKind;
 use url::Url;
@@ -31,15 +33,23 @@ use url::Url;
 /// What is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// An input, within the limits of the job.
+    /// An input that the user named, within the limits of the job.
     Page,
+    /// The same, of a sitemap, or a sitemap itself: others may have named it.
+    Listed,
     /// A robots.txt, of which only the start is read.
     Robots,
 }
 
 impl Wanted {
-    pub(crate) const fn of(target: &Target) -> Self {
-        if target.is_robots() { Self::Robots } else { Self::Page }
+    pub(crate) fn of(target: &Target) -> Self {
+        if target.is_robots() {
+            Self::Robots
+        } else if Kept(&target.kept).is_found() {
+            Self::Listed
+        } else {
+            Self::Page
+        }
     }
 }
 

@@ -4,38 +4,25 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
-};
+use http::header::{ACCEPT, ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, USER_AGENT};
 use shared::job::FetchSpec;
+use shared::request_headers::{self, HeaderError, is_harmless};
 use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
+use super::scope::{Distance, Scope};
+use crate::stage::decode::packed_bytes_max;
 
 /// How much a decoder may hold back of what fits: it decodes a piece at a time.
 const CUT_BYTES_MAX: u64 = 64 * 1024;
 
-/// Headers about a request body or a protocol switch. A GET has neither, and a server that believes them would
-/// wait for a body.
-const FRAMING: [HeaderName; 6] = [CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, EXPECT];
-
-/// Headers for the first URL's origin only. They are dropped when a redirect leads to another origin.
-const HOME_ONLY: [HeaderName; 4] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST];
-
 /// Why requests cannot be made as the job says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SpecError {
-    /// Not a header name.
-    #[error("{0:?} is not a header name")]
-    Name(String),
-    /// Not a header value.
-    #[error("the value of header {0} contains characters that headers cannot contain")]
-    Value(String),
-    /// A header about a body or a protocol switch.
-    #[error("header {0} cannot be set: a GET request has no body and switches no protocol")]
-    Framing(String),
+    /// A header cannot be sent.
+    #[error("--header: {0}")]
+    Header(#[from] HeaderError),
     /// A rule for blocked answers is not valid.
     #[error("--blocked-if: {0}")]
     Blocked(String),
@@ -51,10 +38,14 @@ pub(super) struct Rules {
     pub(super) cuts: bool,
     pub(super) redirects_max: u32,
     pub(super) gate: Gate,
-    /// Sent while the redirects stay at the first URL's origin.
+    /// Sent to the origins that the user named.
     pub(super) headers_home: HeaderMap,
+    /// Sent where the user allows it besides.
+    pub(super) headers_near: HeaderMap,
     /// Sent to every other origin.
     pub(super) headers_away: HeaderMap,
+    /// Which origins are which.
+    pub(super) scope: Scope,
     /// Which heads count as blocked.
     pub(super) blocked: HeadRules,
     /// Whether the body of an error is needed, to tell whether it counts as blocked.
@@ -63,29 +54,29 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) fn new(spec: &FetchSpec) -> Result<Self, SpecError> {
+        let (_, agent) = request_headers::check(USER_AGENT.as_str(), &spec.user_agent)?;
         let mut home = HeaderMap::new();
-        let agent = HeaderValue::from_str(&spec.user_agent);
-        home.insert(USER_AGENT, agent.map_err(|_| SpecError::Value(USER_AGENT.to_string()))?);
+        home.insert(USER_AGENT, agent);
         home.insert(ACCEPT, HeaderValue::from_static("*/*"));
         home.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd"));
+        request_headers::check_together(spec.headers.iter().map(|(name, _)| name.as_str()))?;
         // A user's header replaces the default. If the user gives one twice, both are sent.
         let mut replaced = HashSet::new();
         for (name, value) in &spec.headers {
-            let name = HeaderName::try_from(name.as_str()).map_err(|_| SpecError::Name(name.clone()))?;
-            if FRAMING.contains(&name) {
-                return Err(SpecError::Framing(name.to_string()));
-            }
-            let value = HeaderValue::from_str(value).map_err(|_| SpecError::Value(name.to_string()))?;
+            let (name, value) = request_headers::check(name, value)?;
             if replaced.insert(name.clone()) {
                 home.insert(name, value);
             } else {
                 home.append(name, value);
             }
         }
-        let mut away = home.clone();
-        for name in HOME_ONLY {
-            away.remove(name);
-        }
+        let without = |refused: &dyn Fn(&HeaderName) -> bool| {
+            let mut headers = home.clone();
+            for name in home.keys().filter(|name| refused(name)) {
+                headers.remove(name);
+            }
+            headers
+        };
         Ok(Self {
             timeout: spec.timeout,
             connect_timeout: spec.connect_timeout,
@@ -93,8 +84,10 @@ impl Rules {
             cuts: false,
             redirects_max: spec.redirects_max,
             gate: Gate::of(spec.address_policy),
+            headers_near: without(&|name| *name == HOST),
+            headers_away: without(&|name| !is_harmless(name)),
             headers_home: home,
-            headers_away: away,
+            scope: Scope::new(&spec.header_scope),
             blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
             reads_errors: spec.blocked.rules.iter().any(needs_body),
         })
@@ -112,16 +105,26 @@ impl Rules {
         }
     }
 
-    /// Maximum body bytes before decoding. Incompressible data grows a little when compressed. Without this limit
-    /// a server could send data for ever that decodes to nothing.
+    /// Returns the headers for an origin this far from home.
+    pub(super) const fn headers(&self, distance: Distance) -> &HeaderMap {
+        match distance {
+            Distance::Home => &self.headers_home,
+            Distance::Near => &self.headers_near,
+            Distance::Away => &self.headers_away,
+        }
+    }
+
+    /// Maximum body bytes before decoding. Without this limit a server could send data for ever that decodes to
+    /// nothing.
     pub(super) const fn wire_bytes_max(&self) -> u64 {
-        self.body_bytes_max.saturating_add(self.body_bytes_max / 64).saturating_add(1024)
+        packed_bytes_max(self.body_bytes_max)
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use shared::address::AddressPolicy;
+    use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
 
     use super::*;
@@ -133,6 +136,7 @@ pub(super) mod tests {
             body_bytes_max: 1 << 20,
             redirects_max: 5,
             headers: Vec::new(),
+            header_scope: HeaderScope::default(),
             user_agent: "muster-test".into(),
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::of(Vec::new()),
@@ -159,20 +163,36 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn secrets_are_not_sent_to_other_origins() {
-        let rules = with(&[("authorization", "a"), ("cookie", "b"), ("host", "c"), ("x-d", "d")]).unwrap();
-        assert_eq!(rules.headers_home.len(), rules.headers_away.len() + 3);
-        assert!(rules.headers_away.contains_key("x-d"));
+    fn only_harmless_headers_are_sent_everywhere() {
+        let given = [
+            ("authorization", "a"),
+            ("cookie", "b"),
+            ("host", "c"),
+            ("x-key", "d"),
+            ("accept-language", "e"),
+        ];
+        let rules = with(&given).unwrap();
+        let names = |distance| {
+            let mut names: Vec<_> = rules.headers(distance).keys().map(HeaderName::as_str).collect();
+            names.sort_unstable();
+            names.join(" ")
+        };
+        let all = "accept accept-encoding accept-language authorization cookie host user-agent x-key";
+        assert_eq!(names(Distance::Home), all);
+        assert_eq!(names(Distance::Near), all.replace("host ", ""));
+        assert_eq!(names(Distance::Away), "accept accept-encoding accept-language user-agent");
     }
 
     #[test]
     fn headers_that_cannot_be_sent_are_named() {
-        for (name, value, error) in [
-            ("a b", "1", SpecError::Name("a b".into())),
-            ("x-a", "1\n2", SpecError::Value("x-a".into())),
-            ("Content-Length", "5", SpecError::Framing("content-length".into())),
+        for (headers, says) in [
+            (&[("a b", "1")][..], "'a b' is not a header name"),
+            (&[("x-a", "1\n2")], "on one line"),
+            (&[("Content-Length", "5")], "Content-Length cannot be set"),
+            (&[("Host", "a"), ("host", "b")], "Host is given twice"),
         ] {
-            assert_eq!(with(&[(name, value)]).unwrap_err(), error);
+            let error = with(headers).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
         }
     }
 }

@@ -9,7 +9,7 @@ use shared::protocol::Target;
 use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
 use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
-use crate::stage::fetch::{Fetched, blocking, event_loop};
+use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::media_type::MediaType;
 use crate::stage::{Blocking, Compute, Interleaved, robots};
@@ -69,12 +69,12 @@ impl<C: Client> Compute for Fetch<C> {
 
 impl Blocking for Fetch<blocking::Client> {
     fn wait(&mut self, context: &Context, target: &Target) -> Response {
-        fetch(&mut self.client, context, target)
+        fetch(&mut self.client, context, target, Wanted::of(target))
     }
 }
 
 impl Interleaved for Fetch<event_loop::Client> {
     async fn wait(&self, context: &Context, target: &Target) -> Response {
-        fetch_interleaved(&self.client, context, target).await
+        fetch_interleaved(&self.client, context, target, Wanted::of(target)).await
     }
 }

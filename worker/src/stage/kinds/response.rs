@@ -50,11 +50,16 @@ impl Client for event_loop::Client {
 }
 
 /// Fetches a target on this thread.
-pub(super) fn fetch(client: &mut blocking::Client, context: &Context, target: &Target) -> Response {
+pub(super) fn fetch(
+    client: &mut blocking::Client,
+    context: &Context,
+    target: &Target,
+    wanted: Wanted,
+) -> Response {
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
     let outcome = match std::str::from_utf8(&target.input) {
-        Ok(url) => client.fetch(url, Wanted::of(target), &mut recording),
+        Ok(url) => client.fetch(url, wanted, &mut recording),
         Err(_) => Err(not_utf8()),
     };
     Response { started_us, outcome, recording }
@@ -66,13 +71,14 @@ pub(super) async fn fetch_interleaved(
     client: &event_loop::Client,
     context: &Context,
     target: &Target,
+    wanted: Wanted,
 ) -> Response {
     let started_us = clock::monotonic_us();
     let mut recording = context.recording();
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
-            let mut work = pin!(client.fetch(url, Wanted::of(target), &mut recording));
+            let mut work = pin!(client.fetch(url, wanted, &mut recording));
             let mut hook = context.hook();
             poll_fn(|poll| {
                 context.black_box.enter(target.id, Phase::Fetch, clock::monotonic_us());

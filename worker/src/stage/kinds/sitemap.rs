@@ -7,7 +7,7 @@ use shared::sitemap::Listing;
 use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
 use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
-use crate::stage::fetch::{Fetched, blocking, event_loop};
+use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::sitemap::read;
 use crate::stage::{Blocking, Compute, Interleaved};
@@ -44,12 +44,12 @@ fn list(target: &Target, fetched: Fetched) -> Findings {
 
 impl Blocking for Sitemap<blocking::Client> {
     fn wait(&mut self, context: &Context, target: &Target) -> Response {
-        fetch(&mut self.client, context, target)
+        fetch(&mut self.client, context, target, Wanted::Listed)
     }
 }
 
 impl Interleaved for Sitemap<event_loop::Client> {
     async fn wait(&self, context: &Context, target: &Target) -> Response {
-        fetch_interleaved(&self.client, context, target).await
+        fetch_interleaved(&self.client, context, target, Wanted::Listed).await
     }
 }

@@ -8,11 +8,10 @@
 mod text;
 mod xml;
 
-use std::io::Read as _;
-
-use shared::gunzip::Gunzip;
 use shared::record::ErrorKind;
 use shared::sitemap::{Entry, Found, Pages};
+
+use crate::stage::decode::{Coding, DecodeError, Decoder, Progress};
 
 /// Largest sitemap, unpacked: what the protocol allows.
 pub(crate) const BYTES_MAX: u64 = shared::job::SITEMAP_BYTES_MAX;
@@ -27,7 +26,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SitemapError {
     #[error("its gzip data is broken: {0}")]
-    Gzip(String),
+    Gzip(DecodeError),
     #[error("it unpacks to more than {BYTES_MAX} bytes, the most that a sitemap may have")]
     TooLarge,
     #[error(
@@ -44,6 +43,12 @@ pub(crate) enum SitemapError {
     Malformed { at: u64, why: String },
     #[error("it ends in the middle of <{0}>")]
     CutShort(String),
+}
+
+impl From<DecodeError> for SitemapError {
+    fn from(error: DecodeError) -> Self {
+        if error == DecodeError::TooLarge { Self::TooLarge } else { Self::Gzip(error) }
+    }
 }
 
 impl SitemapError {
@@ -92,15 +97,18 @@ impl Listed {
 /// Reads a body as a sitemap: packed or not, XML or one URL a line.
 pub(crate) fn read(body: &[u8]) -> Result<Found, SitemapError> {
     if body.starts_with(&GZIP) {
-        let mut unpacked = Vec::new();
-        let decoder = Gunzip::new(body);
-        decoder
-            .take(BYTES_MAX + 1)
-            .read_to_end(&mut unpacked)
-            .map_err(|error| SitemapError::Gzip(error.to_string()))?;
-        return read_unpacked(&unpacked);
+        return read_unpacked(&unpack(body)?);
     }
     read_unpacked(body)
+}
+
+fn unpack(mut packed: &[u8]) -> Result<Vec<u8>, SitemapError> {
+    let mut unpacked = Vec::new();
+    let mut decoder = Decoder::new(&[Coding::Gzip])?;
+    // No deadline: the decoder's own limit on its CPU time ends it long before.
+    while decoder.push(&mut packed, &mut unpacked, BYTES_MAX)? == Progress::More {}
+    decoder.finish()?;
+    Ok(unpacked)
 }
 
 fn read_unpacked(body: &[u8]) -> Result<Found, SitemapError> {

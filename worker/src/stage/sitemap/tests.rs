@@ -142,6 +142,11 @@ fn a_packed_one_is_unpacked_within_bounds() {
 }
 
 #[test]
+fn a_packed_one_that_comes_to_nothing_is_refused() {
+    refused(&gzip(b"").repeat(100_000), "almost empty");
+}
+
+#[test]
 fn more_entries_than_the_protocol_allows_are_refused() {
     let urls = |count: u64| (0..count).map(|n| format!("http://a/{n}\n")).collect::<String>();
     let Ok(Found::Pages(pages)) = read(urls(ENTRIES_MAX).as_bytes()) else { panic!("no pages") };

@@ -113,10 +113,10 @@ impl Client {
     /// Why there is no complete response below 400.
     pub(crate) fn fetch(&mut self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
         let rules = match wanted {
-            Wanted::Page => &self.rules,
+            Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots => &self.robots_rules,
         };
-        let mut exchange = Exchange::new(rules, url, recording)?;
+        let mut exchange = Exchange::new(rules, url, wanted, recording)?;
         let mut deadline = clock::now() + rules.timeout;
         let mut attempt = 0;
         loop {
@@ -199,7 +199,12 @@ fn hop(
         if read == 0 {
             break;
         }
-        if exchange.on_chunk(piece.get(..read).unwrap_or_default()) == Flow::Stop {
+        let mut flow = exchange.on_chunk(piece.get(..read).unwrap_or_default());
+        while flow == Flow::Work {
+            watch.left()?;
+            flow = exchange.go_on();
+        }
+        if flow == Flow::Stop {
             return Ok(());
         }
     }

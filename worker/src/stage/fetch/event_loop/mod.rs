@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit};
 use shared::clock;
 use shared::job::FetchSpec;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::connect::is_reset;
@@ -120,10 +121,10 @@ impl Client {
     /// Why there is no complete response below 400.
     pub(crate) async fn fetch(&self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
         let rules = match wanted {
-            Wanted::Page => &self.rules,
+            Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots => &self.robots_rules,
         };
-        let mut exchange = Exchange::new(rules, url, recording)?;
+        let mut exchange = Exchange::new(rules, url, wanted, recording)?;
         let waited = WaitTime::default();
         let work = self.drive(&mut exchange, &waited);
         match self.stall.within_excusing(rules.timeout, || waited.total(), work).await {
@@ -205,9 +206,14 @@ impl Client {
 async fn read_body(exchange: &mut Exchange<'_>, mut body: Incoming) -> Result<(), Fault> {
     while let Some(frame) = body.frame().await {
         // A frame without data holds trailers, which are not used.
-        if let Ok(chunk) = frame.map_err(|error| fault(&error))?.into_data()
-            && exchange.on_chunk(&chunk) == Flow::Stop
-        {
+        let Ok(chunk) = frame.map_err(|error| fault(&error))?.into_data() else { continue };
+        let mut flow = exchange.on_chunk(&chunk);
+        while flow == Flow::Work {
+            // The timer and the other targets have their turn.
+            yield_now().await;
+            flow = exchange.go_on();
+        }
+        if flow == Flow::Stop {
             return Ok(());
         }
     }

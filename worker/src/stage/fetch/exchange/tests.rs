@@ -31,7 +31,7 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
 fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Outcome) {
     let rules = Rules::new(spec).unwrap();
     let mut recording = Recording::new(false);
-    let mut exchange = Exchange::new(&rules, url, &mut recording).unwrap();
+    let mut exchange = Exchange::new(&rules, url, Wanted::Page, &mut recording).unwrap();
     let mut events = events.iter();
     let mut requests = Vec::new();
     'turn: loop {
@@ -56,6 +56,10 @@ fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Out
                     Flow::Stop
                 }
             };
+            let mut flow = flow;
+            while flow == Flow::Work {
+                flow = exchange.go_on();
+            }
             if flow == Flow::Stop {
                 continue 'turn;
             }

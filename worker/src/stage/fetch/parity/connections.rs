@@ -74,7 +74,7 @@ fn secrets_do_not_follow_a_redirect_to_another_origin() {
         let text = String::from_utf8(fetched.body).unwrap();
         ["cookie: a=b", "authorization: secret", "x-mine: 1"].map(|header| text.contains(header))
     };
-    for (path, want) in [("/", [true; 3]), ("/home", [true; 3]), ("/away", [false, false, true])] {
+    for (path, want) in [("/", [true; 3]), ("/home", [true; 3]), ("/away", [false; 3])] {
         // The two clients order their headers differently, so their echoes differ.
         for outcome in pair.each(&format!("http://{address}{path}")) {
             assert_eq!(seen(outcome.unwrap()), want, "{path}");

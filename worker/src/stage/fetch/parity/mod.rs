@@ -3,9 +3,11 @@
 mod addresses;
 mod blocked;
 mod connections;
+mod endless;
 mod heads;
 mod recordings;
 mod responses;
+mod scope;
 mod server;
 mod timing;
 mod tls;
@@ -57,11 +59,15 @@ impl Pair {
     }
 
     fn each(&mut self, url: &str) -> [Outcome; 2] {
+        self.each_wanted(url, Wanted::Page)
+    }
+
+    fn each_wanted(&mut self, url: &str, wanted: Wanted) -> [Outcome; 2] {
         let mut recordings = [Recording::new(true), Recording::new(true)];
         let [one, other] = &mut recordings;
         let outcomes = [
-            self.blocking.fetch(url, Wanted::Page, one),
-            self.runtime.block_on(self.event_loop.fetch(url, Wanted::Page, other)),
+            self.blocking.fetch(url, wanted, one),
+            self.runtime.block_on(self.event_loop.fetch(url, wanted, other)),
         ];
         self.recordings = recordings;
         outcomes

@@ -22,6 +22,8 @@ enum Then {
     Hang,
     /// Repeat this byte until the client gives up.
     Drip(u8),
+    /// Repeat these bytes, as fast as the client reads.
+    Flood(Vec<u8>),
 }
 
 impl Reply {
@@ -43,6 +45,10 @@ impl Reply {
 
     pub(super) fn drip(bytes: impl Into<Vec<u8>>, byte: u8) -> Self {
         Self { bytes: bytes.into(), then: Then::Drip(byte) }
+    }
+
+    pub(super) fn flood(bytes: impl Into<Vec<u8>>, again: impl AsRef<[u8]>) -> Self {
+        Self { bytes: bytes.into(), then: Then::Flood(again.as_ref().repeat(100)) }
     }
 
     pub(super) fn ok(body: &[u8]) -> Self {
@@ -121,6 +127,7 @@ fn send(stream: &mut TcpStream, reply: Reply) -> bool {
             stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
             while stream.read(&mut [0]).is_err() && stream.write_all(&[byte]).is_ok() {}
         }
+        Then::Flood(again) => while stream.write_all(&again).is_ok() {},
     }
     false
 }

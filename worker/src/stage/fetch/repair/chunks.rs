@@ -12,6 +12,10 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Maximum length of all trailers together.
 const TRAILER_BYTES_MAX: usize = super::HEAD_BYTES_MAX;
 
+/// Maximum bytes that a client does not get (extensions, zeros and trailers), beyond one for each byte of data.
+/// Otherwise a server could send chunks of one byte with long extensions until the time is over.
+const DROPPED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// Leading zeros that are passed on. With the 16 digits of a size they make up `ureq`'s limit of 20.
 const ZEROS_MAX: usize = 4;
 
@@ -49,13 +53,17 @@ pub(super) struct Chunks {
     size: u64,
     /// Length of the current line, or of all trailers.
     line: usize,
+    /// Data so far.
+    data: u64,
+    /// Bytes so far that a client does not get.
+    dropped: u64,
     /// A line ended without CR. Other readers may not see a line end there.
     odd: bool,
 }
 
 impl Chunks {
     pub(super) const fn new() -> Self {
-        Self { part: Part::Size, size: 0, line: 0, odd: false }
+        Self { part: Part::Size, size: 0, line: 0, data: 0, dropped: 0, odd: false }
     }
 
     pub(super) fn is_end(&self) -> bool {
@@ -107,6 +115,7 @@ impl Chunks {
         }
         let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(available);
         self.size = self.size.saturating_sub(here as u64);
+        self.data = self.data.saturating_add(here as u64);
         if self.size == 0 {
             self.part = Part::DataEnd;
         }
@@ -181,6 +190,8 @@ impl Chunks {
 
     fn count(&mut self, max: usize, action: Action) -> Result<Action, Fault> {
         self.line += 1;
-        if self.line > max { Err(Fault::Chunk) } else { Ok(action) }
+        self.dropped += u64::from(action == Action::Drop);
+        let is_over = self.line > max || self.dropped > self.data.saturating_add(DROPPED_BYTES_MAX);
+        if is_over { Err(Fault::Chunk) } else { Ok(action) }
     }
 }

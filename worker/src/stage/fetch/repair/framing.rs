@@ -9,7 +9,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::super::fault::Fault;
-use super::{Body, Chunks, Head};
+use super::{Body, Chunks, Head, LENGTH_MAX};
 
 /// Decides how the body ends and writes the client's head to `out`. Corrects the framing headers in `head`.
 pub(super) fn settle(head: &mut Head, to_head: bool, out: &mut Vec<u8>) -> Result<Body, Fault> {
@@ -60,7 +60,8 @@ fn codings(headers: &HeaderMap) -> Codings {
     found
 }
 
-/// Returns the length, which all lines must agree on.
+/// Returns the length, which all lines must agree on. One that does not fit into 64 bits is as good as the largest
+/// that does: both are over any limit.
 fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     let mut found = None;
     for value in headers.get_all(CONTENT_LENGTH) {
@@ -69,8 +70,8 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
             if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
                 return Err(Fault::Head);
             }
-            let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
-            let length = length.ok_or(Fault::Head)?;
+            let digits = std::str::from_utf8(digits).map_err(|_| Fault::Head)?;
+            let length = digits.parse::<u64>().unwrap_or(u64::MAX);
             if found.replace(length).is_some_and(|before| before != length) {
                 return Err(Fault::Head);
             }
@@ -109,7 +110,7 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 fn write(status: StatusCode, body: &Body, closes: bool, out: &mut Vec<u8>) {
     let mut head = format!("HTTP/1.1 {}\r\n", status.as_str());
     let _infallible = match body {
-        Body::Length(length) => write!(head, "content-length: {length}\r\n"),
+        Body::Length(length) => write!(head, "content-length: {}\r\n", length.min(&LENGTH_MAX)),
         Body::Chunked(_) => write!(head, "transfer-encoding: chunked\r\n"),
         Body::UntilClose => Ok(()),
     };

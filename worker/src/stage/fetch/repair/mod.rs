@@ -20,7 +20,7 @@ mod gather;
 mod head;
 mod scan;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +42,10 @@ pub(super) const TIDY_BYTES_MAX: usize = 64 * 1024;
 
 /// Maximum header fields of a head that is passed on unchanged: hyper's limit, and below `ureq`'s.
 const TIDY_HEADERS_MAX: usize = 100;
+
+/// Maximum length that a client is told of. hyper rejects larger ones as malformed, and `ureq` takes them; no body is
+/// that long.
+const LENGTH_MAX: u64 = i64::MAX as u64;
 
 /// The real head of the response that the client is reading, if it was replaced.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use memchr::memchr_iter;
 use memchr::memmem::Finder;
 
-use super::{Body, Chunks, TIDY_BYTES_MAX, TIDY_HEADERS_MAX};
+use super::{Body, Chunks, LENGTH_MAX, TIDY_BYTES_MAX, TIDY_HEADERS_MAX};
 
 static HEAD_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
@@ -96,7 +96,8 @@ fn field(line: &[u8], framing: &mut Framing) -> Option<()> {
 fn length(value: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(value).ok()?;
     // `parse` would accept a sign.
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    let length = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
+    length.filter(|length| *length <= LENGTH_MAX)
 }
 
 /// Counts control bytes other than tabs. Written so that the compiler vectorises it.
