@@ -197,7 +197,7 @@ impl Bench<'_> {
             anyhow::bail!("no advice: a page and its robots.txt are two requests; give --sample 2 or more");
         }
         hops.target = hops.target.min(requests_max.saturating_sub(hops.robots)).max(1);
-        let most = hops.fit(requests_max).min(SCOUTS).max(1);
+        let most = hops.fit(requests_max).clamp(1, SCOUTS);
         let mut seen = FxHashMap::default();
         let (first, mut rest): (Vec<_>, Vec<_>) = targets.into_iter().partition(|one| {
             let is_new = seen.len() < most && !seen.contains_key(&one.host);
