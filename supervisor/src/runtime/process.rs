@@ -50,6 +50,7 @@ impl Process {
                 return Err(error);
             }
         };
+        channel.expect(child.id());
         let stderr = match StderrTail::of(child.stderr.take()) {
             Ok(stderr) => stderr,
             Err(error) => {
