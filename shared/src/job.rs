@@ -50,6 +50,8 @@ pub struct JobSpec {
     pub sandbox: SandboxSpec,
     /// Most memory the worker may allocate, in bytes; past it, allocation fails and the worker dies.
     pub memory_bytes_max: Option<u64>,
+    /// The environment of the user's program, if one runs. The worker's own holds nothing of the user's.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 impl JobSpec {

@@ -12,7 +12,7 @@ mod connection;
 mod executor;
 mod limits;
 mod outbox;
-mod sandbox;
+pub mod sandbox;
 mod shortage;
 mod stage;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use shared::black_box::BlackBox;
 use shared::clock;
-use shared::protocol::{Batch, FromWorker, Outcome};
+use shared::protocol::{Batch, FromWorker, OUTCOMES_MAX, Outcome};
 use tokio::sync::Notify;
 
 use crate::connection::Sender;
@@ -312,7 +312,7 @@ fn next_batch(shared: &Shared) -> Option<(Vec<FromWorker>, Batch, bool)> {
 /// There is a rest when the supervisor did not read for a while.
 fn split_off_surplus(batch: &mut Batch) -> Batch {
     let mut bytes = 0;
-    let fits = batch.outcomes.iter().take_while(|outcome| {
+    let fits = batch.outcomes.iter().take(OUTCOMES_MAX).take_while(|outcome| {
         let fits = bytes == 0 || bytes < ROOM_BYTES;
         bytes += if fits { usize::try_from(outcome.line_bytes).unwrap_or(usize::MAX) } else { 0 };
         fits

@@ -6,8 +6,11 @@
 //! ```
 //! The worker exits when its channel ends, so it never outlives its supervisor.
 
+use std::fmt;
+
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::record::ErrorKind;
 
@@ -111,16 +114,60 @@ pub struct Hello {
     pub pid: u32,
 }
 
+/// Most outcomes in one [`Batch`]. An outcome takes far more memory than bytes on the channel, so without a limit a
+/// worker could make the supervisor allocate a multiple of the largest message.
+pub const OUTCOMES_MAX: usize = 16 * 1024;
+
 /// Results, and the credit returned with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Slices that this worker has read from its channel so far.
     pub slices_read: u64,
-    /// One entry per finished attempt, in the order of `lines`.
+    /// One entry per finished attempt, in the order of `lines`; at most [`OUTCOMES_MAX`].
+    #[serde(deserialize_with = "outcomes")]
     pub outcomes: Vec<Outcome>,
     /// The encoded records, one after the other. `Outcome::line_bytes` says where each ends.
     #[serde(with = "serde_bytes")]
     pub lines: Vec<u8>,
+}
+
+impl Batch {
+    /// Whether the outcomes divide up the lines without a rest.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        let mut lengths = self.outcomes.iter().map(|outcome| outcome.line_bytes);
+        lengths.try_fold(0, u64::checked_add) == Some(self.lines.len() as u64)
+    }
+}
+
+/// Reads the outcomes of a batch, up to the limit.
+fn outcomes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Outcome>, D::Error> {
+    struct Limited;
+
+    impl<'de> Visitor<'de> for Limited {
+        type Value = Vec<Outcome>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {OUTCOMES_MAX} outcomes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+            let announced = sequence.size_hint().unwrap_or_default();
+            if announced > OUTCOMES_MAX {
+                return Err(A::Error::invalid_length(announced, &self));
+            }
+            let mut outcomes = Vec::with_capacity(announced);
+            while let Some(outcome) = sequence.next_element()? {
+                if outcomes.len() == OUTCOMES_MAX {
+                    return Err(A::Error::invalid_length(OUTCOMES_MAX + 1, &self));
+                }
+                outcomes.push(outcome);
+            }
+            Ok(outcomes)
+        }
+    }
+
+    deserializer.deserialize_seq(Limited)
 }
 
 /// How one attempt at one target ended.
@@ -146,6 +193,17 @@ pub struct Outcome {
     pub over_budget: bool,
     /// Length of its line in [`Batch::lines`]; 0 if there is none ([`Verdict::Retry`]).
     pub line_bytes: u64,
+}
+
+impl Outcome {
+    /// Number of records, if it is final; `None` if there can be no such number.
+    #[must_use]
+    pub fn records(&self) -> Option<u64> {
+        match &self.endings {
+            None => Some(1),
+            Some(Endings { ok, parse, child, .. }) => ok.checked_add(*parse)?.checked_add(*child),
+        }
+    }
 }
 
 /// What an answer says about its server.
@@ -209,5 +267,65 @@ impl Endings {
     #[must_use]
     pub const fn records(&self) -> u64 {
         self.ok + self.parse + self.child
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{CodecError, Joiner, send};
+
+    fn outcome(line_bytes: u64) -> Outcome {
+        Outcome {
+            id: 1,
+            verdict: Verdict::Ok,
+            bytes: 0,
+            started_us: 0,
+            elapsed_us: 0,
+            cpu_us: 0,
+            endings: None,
+            reply: None,
+            over_budget: false,
+            line_bytes,
+        }
+    }
+
+    #[test]
+    fn lines_that_no_outcome_or_too_many_claim_do_not_add_up() {
+        for (lengths, bytes, adds_up) in [
+            (vec![], 0, true),
+            (vec![2, 0, 3], 5, true),
+            (vec![2, 3], 6, false),
+            (vec![2, 3], 4, false),
+            (vec![u64::MAX, 2], 1, false),
+        ] {
+            let outcomes = lengths.iter().copied().map(outcome).collect();
+            let batch = Batch { slices_read: 0, outcomes, lines: vec![0; bytes] };
+            assert_eq!(batch.adds_up(), adds_up, "{lengths:?} of {bytes}");
+        }
+    }
+
+    #[test]
+    fn a_batch_with_more_outcomes_than_any_worker_sends_is_refused() {
+        for (count, is_read) in [(OUTCOMES_MAX, true), (OUTCOMES_MAX + 1, false)] {
+            let batch = Batch { outcomes: vec![outcome(0); count], ..Batch::default() };
+            let (mut joiner, mut read) = (Joiner::default(), None);
+            let sent: Result<(), CodecError> = send(&batch, &mut Vec::new(), |piece| {
+                read = joiner.push::<Batch>(piece)?;
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(sent.is_ok() && read == Some(batch), is_read, "{count}");
+        }
+    }
+
+    #[test]
+    fn counts_of_records_that_overflow_are_none() {
+        let endings = |ok, parse, child| Some(Endings { ok, parse, child, ..Endings::default() });
+        for (endings, records) in
+            [(None, Some(1)), (endings(1, 2, 3), Some(6)), (endings(u64::MAX, 0, 1), None)]
+        {
+            assert_eq!(Outcome { endings, ..outcome(0) }.records(), records);
+        }
     }
 }

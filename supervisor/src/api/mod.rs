@@ -17,6 +17,7 @@ mod jobs;
 mod listen;
 mod metrics;
 mod openapi;
+mod own;
 mod pace;
 mod page;
 mod problem;

@@ -18,7 +18,7 @@ use shared::clock;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
@@ -26,6 +26,7 @@ use tower_service::Service as _;
 use super::auth::{self, Peer};
 use super::guarded::StallGuard;
 use super::listen::Listening;
+use super::own;
 use super::problem::Problem;
 use super::{Api, GRACE, routes};
 use crate::runtime::descriptors;
@@ -179,6 +180,9 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
             serve(api, router, stream, peer).await;
         }
         Connection::Tcp(stream, peer) => {
+            if is_own_worker(api, &stream).await {
+                return tracing::warn!(%peer, "a worker connected to the API; its connection was closed");
+            }
             let tls = api.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
             match tls {
                 None => serve(api, router, stream, peer).await,
@@ -191,6 +195,15 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
             }
         }
     }
+}
+
+/// Whether a connection that needs no token comes from a worker of this service.
+async fn is_own_worker(api: &Api, stream: &TcpStream) -> bool {
+    if api.token.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+        return false;
+    }
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return true };
+    spawn_blocking(move || own::is_of_a_worker(peer, local)).await.unwrap_or(true)
 }
 
 /// Returns the connection with TLS, or nothing if the peer does not use TLS and was told to.

@@ -268,6 +268,7 @@ impl Job<'_> {
             parse_timeout: self.plan.parse_timeout,
             sandbox: SandboxSpec { level: self.plan.sandbox, readable: self.readable.clone() },
             memory_bytes_max: self.plan.pool.worker_memory_bytes,
+            environment: Vec::new(),
         };
         let robots = context.robots.clone().filter(|_| self.plan.politeness.obeys_robots);
         Runtime::new(parts, job, pool, workers_max, self.targets_max).obeying(robots).run()

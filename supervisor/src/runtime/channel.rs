@@ -1,21 +1,25 @@
 //! One worker's channels: a reader and a writer thread each.
 //!
-//! There is no receiver set: ipc-channel blocks until the rest of a large message has
-//! arrived, so one stopped worker would hold up all the others. Here it holds up only
-//! its own reader.
+//! There is no receiver set: a worker that is stopped in the middle of a large message
+//! holds up only its own reader.
+//!
+//! Each message passes the [`Gate`] before ipc-channel receives it.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcOneShotServer};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
 use shared::codec::{self, Joiner};
 use shared::protocol::{Bootstrap, FromWorker, ToWorker};
 use supervisor_core::pool::Seat;
+
+use super::door::{self, Absent, Door, Gate};
+
+/// Pieces of a message that says something to the user: room for a command line and the end of standard error.
+const PIECES_MAX: u32 = 8;
 
 /// What a reader thread reports.
 #[derive(Debug)]
@@ -35,36 +39,45 @@ pub(super) struct Channel {
     outbox: Sender<ToWorker>,
     server_name: String,
     connected: Arc<AtomicBool>,
+    /// Tells the reader which process may connect.
+    expectation: Sender<u32>,
     /// Tells the reader which seat the worker has.
     adoption: Sender<(Seat, Sender<Heard>)>,
 }
 
 impl Channel {
-    /// Opens the one-shot server that the worker will connect to, and starts the threads. Messages of
-    /// the worker are not read before [`Self::adopt`].
+    /// Opens the socket that the worker will connect to, and starts the reader. Nobody may connect before
+    /// [`Self::expect`], and messages of the worker are not read before [`Self::adopt`].
     pub(super) fn open() -> io::Result<Self> {
-        let (server, server_name) = IpcOneShotServer::<Bootstrap>::new()?;
+        let door = Door::open()?;
+        let server_name = door.name().to_owned();
         let (outbox, queue) = unbounded();
+        let (expectation, expected) = bounded(1);
         let (adoption, adopted) = bounded(1);
         let connected = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&connected);
         thread::Builder::new().name("read".to_owned()).spawn(move || {
-            // Only the bootstrap is kept: the receiver beside it would be inherited by workers started later.
-            let accepted = server.accept().map(|(_, bootstrap)| bootstrap);
-            flag.store(accepted.is_ok(), Ordering::Release);
+            // Dropped before there was a process.
+            let Ok(worker) = expected.recv() else { return };
+            let welcomed = door.welcome(worker, || flag.store(true, Ordering::Release));
             // Dropped before it got a seat.
             let Ok((seat, heard)) = adopted.recv() else { return };
-            let last = match accepted {
-                Ok(bootstrap) => converse(seat, bootstrap, queue, &heard),
-                // It died before it connected, and the server was released.
-                Err(_) => None,
+            let ending = Ending { seat, heard };
+            let last = match welcomed {
+                Ok((bootstrap, gate)) => converse(seat, bootstrap, gate, queue, &ending.heard),
+                Err(Absent::Gone) => None,
+                Err(Absent::Foreign(why)) => Some(why),
             };
             if let Some(why) = last {
-                let _ = heard.send(Heard::Malformed(seat, why));
+                let _ = ending.heard.send(Heard::Malformed(seat, why));
             }
-            let _ = heard.send(Heard::Eof(seat));
         })?;
-        Ok(Self { outbox, server_name, connected, adoption })
+        Ok(Self { outbox, server_name, connected, expectation, adoption })
+    }
+
+    /// Lets the process `worker` connect. Called once.
+    pub(super) fn expect(&self, worker: u32) {
+        let _ = self.expectation.try_send(worker);
     }
 
     /// Gives the worker a seat: from here on its messages go to `heard`. Called once.
@@ -86,21 +99,28 @@ impl Channel {
     pub(super) fn release(&self) {
         if !self.connected.load(Ordering::Acquire) {
             // If nobody listens any more, there is nobody to wake.
-            let _ = unblock_accept(&self.server_name);
+            let _ = door::ring(&self.server_name);
         }
     }
 }
 
-/// Connects and disconnects. Not with ipc-channel, which never closes the socket of a refused connection.
-fn unblock_accept(server_name: &str) -> nix::Result<()> {
-    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(server_name)?)
+/// Reports the end of a channel when its reader ends, whatever ended that.
+struct Ending {
+    seat: Seat,
+    heard: Sender<Heard>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.heard.send(Heard::Eof(self.seat));
+    }
 }
 
 /// Reads until the channel ends. Returns why it had to stop earlier, if it had to.
 fn converse(
     seat: Seat,
     bootstrap: Bootstrap,
+    gate: Gate,
     queue: Receiver<ToWorker>,
     heard: &Sender<Heard>,
 ) -> Option<String> {
@@ -109,19 +129,52 @@ fn converse(
     if let Err(error) = writer.spawn(move || write_all(&to_worker, &queue)) {
         return Some(format!("no thread to write to it: {error}"));
     }
-    read_all(seat, &from_worker, heard)
+    read_all(seat, &gate, &from_worker, heard).err()
 }
 
-fn read_all(seat: Seat, from_worker: &IpcBytesReceiver, heard: &Sender<Heard>) -> Option<String> {
-    let mut joiner = Joiner::default();
-    while let Ok(piece) = from_worker.recv() {
-        match joiner.push(&piece) {
-            Ok(Some(message)) => heard.send(Heard::Message(seat, message)).ok()?,
-            Ok(None) => {}
-            Err(error) => return Some(error.to_string()),
+/// Reads to the end of the channel.
+///
+/// # Errors
+/// Why it stops earlier.
+fn read_all(
+    seat: Seat,
+    gate: &Gate,
+    from_worker: &IpcBytesReceiver,
+    heard: &Sender<Heard>,
+) -> Result<(), String> {
+    let (mut joiner, mut pieces) = (Joiner::default(), 0_u32);
+    while gate.look()?
+        && let Ok(piece) = from_worker.recv()
+    {
+        pieces = pieces.saturating_add(1);
+        let Some(message) = joiner.push(&piece).map_err(|error| error.to_string())? else { continue };
+        check(&message, std::mem::take(&mut pieces))?;
+        if heard.send(Heard::Message(seat, message)).is_err() {
+            break;
         }
     }
-    None
+    Ok(())
+}
+
+/// Checks what no decoder does.
+///
+/// # Errors
+/// What is wrong with it.
+fn check(message: &FromWorker, pieces: u32) -> Result<(), String> {
+    let (may_be_long, adds_up) = match message {
+        FromWorker::Batch(batch) => (true, batch.adds_up()),
+        FromWorker::Said(_) => (true, true),
+        FromWorker::Hello(_) | FromWorker::Ready { .. } | FromWorker::Refused(_) | FromWorker::GaveUp(_) => {
+            (false, true)
+        }
+    };
+    if !adds_up {
+        return Err("the lengths of its records do not add up to what it sent".to_owned());
+    }
+    if pieces > PIECES_MAX && !may_be_long {
+        return Err("it sent a message that is far too long".to_owned());
+    }
+    Ok(())
 }
 
 fn write_all(to_worker: &IpcBytesSender, queue: &Receiver<ToWorker>) {
@@ -141,6 +194,7 @@ mod tests {
     use std::time::Duration;
 
     use shared::clock;
+    use shared::protocol::Batch;
 
     use super::*;
 
@@ -159,12 +213,32 @@ mod tests {
     }
 
     #[test]
+    fn messages_that_decode_may_still_be_none_of_a_worker() {
+        let unclaimed = FromWorker::Batch(Batch { lines: vec![0], ..Batch::default() });
+        let batch = FromWorker::Batch(Batch::default());
+        let said = FromWorker::Said("long".to_owned());
+        let refused = FromWorker::Refused("long".to_owned());
+        for (message, pieces, passes) in [
+            (&unclaimed, 1, false),
+            (&batch, 1, true),
+            (&batch, 9, true),
+            (&said, 9, true),
+            (&refused, PIECES_MAX, true),
+            (&refused, PIECES_MAX + 1, false),
+        ] {
+            assert_eq!(check(message, pieces).is_ok(), passes, "{message:?} in {pieces} pieces");
+        }
+    }
+
+    #[test]
     fn a_worker_that_dies_before_it_says_anything_leaves_no_socket() {
         let before = sockets();
         for connects in [false, true].repeat(20) {
             let channel = Channel::open().unwrap();
+            // This process stands for the worker.
+            channel.expect(if connects { std::process::id() } else { 1 });
             if connects {
-                unblock_accept(channel.server_name()).unwrap();
+                door::ring(channel.server_name()).unwrap();
                 until("nobody listens any more", || !Path::new(channel.server_name()).exists());
             }
             channel.release();

@@ -21,7 +21,9 @@ impl Runtime<'_> {
         match command {
             Command::Spawn(seat) => self.spawn(seat),
             Command::SendJob(seat) => {
-                let job = JobSpec { slot: seat.slot, ..self.job.clone() };
+                // Only on its way to a worker: it may hold secrets, and is written nowhere.
+                let environment = self.job.program().map_or_else(Vec::new, |_| std::env::vars_os().collect());
+                let job = JobSpec { slot: seat.slot, environment, ..self.job.clone() };
                 self.send(seat, ToWorker::Job(Box::new(job)));
             }
             Command::SendSlice(seat, slice) => self.send(seat, ToWorker::Slice(slice)),

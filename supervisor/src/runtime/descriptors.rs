@@ -9,8 +9,8 @@ const WORKER_RESERVE: u64 = 32;
 /// Descriptors that the supervisor needs besides its workers: inputs, output, journal, signals.
 const SUPERVISOR_RESERVE: u64 = 48;
 
-/// Descriptors that the supervisor keeps open for each worker: two channels, standard error,
-/// the page while starting, and the one-shot server.
+/// Descriptors that the supervisor keeps open for each worker: two channels, one of them twice,
+/// standard error, and while it starts the page and the sockets at which it introduces itself.
 const PER_WORKER: u64 = 8;
 
 /// Clients of each kind of listener get one in this many descriptors.

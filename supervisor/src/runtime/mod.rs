@@ -12,6 +12,7 @@ mod commands;
 mod control;
 pub mod cpus;
 pub mod descriptors;
+mod door;
 mod feed;
 pub mod locate;
 mod observer;
@@ -459,6 +460,9 @@ impl<'a> Runtime<'a> {
             }
             Heard::Message(seat, FromWorker::Refused(why)) => Event::Refused(seat, why),
             Heard::Message(seat, FromWorker::GaveUp(why)) => Event::GaveUp(seat, why),
+            Heard::Message(seat, FromWorker::Said(_)) if self.job.program().is_none() => {
+                Event::Malformed(seat, "it passed on a line of a program, and there is none".to_owned())
+            }
             Heard::Message(seat, FromWorker::Said(line)) => {
                 let notice = Notice { slot: Some(seat.slot), ..Notice::new(line) };
                 return self.parts.observer.notice(&notice);

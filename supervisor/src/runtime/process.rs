@@ -26,6 +26,24 @@ const STDERR_BYTES_MAX: usize = 8 * 1024;
 /// grandchild holds it open.
 const STDERR_GRACE: Duration = Duration::from_millis(100);
 
+/// The variables that a worker is given, of those that the supervisor has: where certificates are, how names are
+/// resolved, and how the executable is loaded and debugged. No others, because a worker that was taken over reads them
+/// all, and they hold the keys of stores. The user's program gets the whole environment, with its job.
+const VARIABLES: [&str; 12] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "RES_OPTIONS",
+    "LOCALDOMAIN",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "GLIBC_TUNABLES",
+    "MALLOC_ARENA_MAX",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+    "RUST_MIN_STACK",
+    "LLVM_PROFILE_FILE",
+];
+
 /// One worker process and everything that belongs to it.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -50,6 +68,7 @@ impl Process {
                 return Err(error);
             }
         };
+        channel.expect(child.id());
         let stderr = match StderrTail::of(child.stderr.take()) {
             Ok(stderr) => stderr,
             Err(error) => {
@@ -140,7 +159,10 @@ fn spawn(worker: &Path, slot: Option<u32>, channel: &Channel) -> io::Result<(Chi
     if let Some(slot) = slot {
         command.arg("--slot").arg(slot.to_string());
     }
+    let variables = VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     let child = command
+        .env_clear()
+        .envs(variables)
         // The page travels as standard input: only this child inherits it, and no descriptor
         // number has to be agreed on.
         .stdin(Stdio::from(page))

@@ -53,6 +53,7 @@ mod stopping;
 mod storm;
 mod streams;
 mod summary;
+mod taken_over;
 mod terminal;
 mod tls;
 mod torn;

@@ -65,3 +65,18 @@ fn parsing_gives_the_same_records_with_and_without() {
     assert_eq!(runs[0].len(), 5);
     assert_eq!(runs[0], runs[1]);
 }
+
+/// A lookup that reaches the system's resolver ends as it would without a sandbox, and that is never for want of a right.
+#[test]
+fn names_are_looked_up_with_and_without() {
+    for mode in ["parallel", "both"] {
+        let errors = ["auto", "off"].map(|level| {
+            let run = fetch().args(["--mode", mode, "--sandbox", level, "--retries", "0"]);
+            let run = run.arg("http://no-such-host.invalid/").run().exits(3);
+            run.records()[0]["error"].clone()
+        });
+        assert_eq!(errors[0], errors[1], "{mode}");
+        assert_eq!(errors[0]["kind"], "dns", "{mode}: {errors:?}");
+        assert!(!errors[0].to_string().contains("not permitted"), "{mode}: {errors:?}");
+    }
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the first inputs of a fuzz target, and its dictionary, out of the texts in the unit tests.
 
-    seeds.py html|xml|charset|selectors DIRECTORY
+    seeds.py html|xml|charset|selectors|ipc DIRECTORY
 
 Every page and selector that a test names is a string literal, so a test that is added seeds the next run. The
 directory gets one file per text, and `DIRECTORY.dict`.
@@ -21,8 +21,14 @@ SOURCES = {
     "html": ["worker/extract/src/{same,soup}.rs", "worker/extract/src/tests/*.rs", "tests/src/origin/*.rs"],
     "xml": ["worker/extract/src/xml/tests.rs", "tests/src/origin/feeds.rs"],
     "charset": ["worker/extract/src/charset.rs", "worker/extract/src/tests/{mod,standard}.rs"],
+    "ipc": [],
     "selectors": ["shared/select/src/**/*.rs", "worker/extract/src/tests/*.rs", "worker/extract/src/**/tests.rs"],
 }
+# Messages as they are on a channel: a tag, then the fields. Pieces are cut at CUT of the target.
+OUTCOME = b"\x07" + bytes(8) + b"\x02"
+MESSAGES = [b"\0\0\4\3abc\1", b"\0\1\3off", b"\0\2\3why", b"\0\4\4line", b"\0\5\0\0\0",
+            b"\0\5\1\1" + OUTCOME + b"\2{}", b"\1\5\1\1\xff\xfe|\0" + OUTCOME + b"\2{}",
+            b"\0\1\1\7\1\0\0\0\0\x0ahttp://a/b\0", b"\0\2", b"\0\3"]
 # A text of the tests in the encodings of the old web.
 TITLES = {"windows-1252": "Café – 5 €", "koi8-r": "Съешь ещё", "shift_jis": "日本語", "euc-kr": "한국어", "gbk": "欢迎",
           "big5": "歡迎", "iso-2022-jp": "東京", "utf-8": "☃ 東京", "utf-16le": "☃ 東京", "utf-16be": "☃ 東京"}
@@ -51,6 +57,9 @@ def literals(patterns):
 
 
 def inputs(target):
+    if target == "ipc":
+        yield from MESSAGES
+        return
     texts = list(literals(SOURCES[target]))
     if target == "selectors":
         for text in texts:

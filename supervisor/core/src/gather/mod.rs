@@ -154,8 +154,9 @@ impl Gather {
     fn record_several(&mut self, slot: usize, outcome: &Outcome, endings: Endings) {
         self.counts.ok += endings.ok;
         self.counts.failed += endings.parse + endings.child;
-        self.counts.quarantined += endings.quarantined;
-        self.counts.retries += endings.retries;
+        // A worker may claim any number of these.
+        self.counts.quarantined = self.counts.quarantined.saturating_add(endings.quarantined);
+        self.counts.retries = self.counts.retries.saturating_add(endings.retries);
         for (kind, count) in [(ErrorKind::Parse, endings.parse), (ErrorKind::Child, endings.child)] {
             if count > 0 {
                 *self.errors.entry(kind).or_default() += count;

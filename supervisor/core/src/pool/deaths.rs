@@ -102,15 +102,15 @@ impl Pool {
         }
     }
 
-    /// Kills a worker that broke the protocol. Its messages can no longer be trusted. No target is
-    /// blamed.
+    /// Kills a worker that broke the protocol. Its messages can no longer be trusted. Workers do not do that by
+    /// themselves, so the input that it was computing is blamed.
     pub(super) fn broke_protocol(&mut self, now: Instant, seat: Seat, why: &str) {
         let deadline = now + self.config.terminate_grace;
         // Report this once: a worker that is being killed may still send many such messages.
         if let Some(slot) = self.current(seat)
             && !matches!(slot.state, State::Killing(_))
         {
-            slot.ended.get_or_insert(Ended::Blameless);
+            slot.ended.get_or_insert(Ended::Forged);
             slot.state = State::Killing(deadline);
             let text = format!("{seat} broke the protocol and was killed: {why}");
             self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
@@ -249,6 +249,9 @@ impl Pool {
             Some(Ended::Hang(_)) => {
                 (ErrorKind::WorkerHang, "hung while processing it and was killed".to_owned())
             }
+            Some(Ended::Forged) => {
+                (ErrorKind::WorkerCrash, "broke the protocol while processing it and was killed".to_owned())
+            }
             Some(Ended::Blameless) | None if ran_out_of_memory(death) => {
                 (ErrorKind::WorkerOom, "ran out of memory while processing it".to_owned())
             }
@@ -326,6 +329,7 @@ impl Pool {
 fn culprit(death: &Death, ended: Option<Ended>) -> Option<u64> {
     match ended {
         Some(Ended::Hang(target)) => target,
+        Some(Ended::Forged) => death.reading.target,
         // Someone outside asked this worker to end; that is no crash.
         _ if matches!(death.exit, Exit::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => None,
         // A process is not killed for waiting on the network, so the target did not cause this.

@@ -3,6 +3,7 @@
 //! targets only.
 
 use rustc_hash::FxHashMap;
+use wire::protocol::{Outcome, Verdict};
 
 use super::credit::Load;
 use super::seat::Seat;
@@ -291,11 +292,15 @@ impl Ledger {
         Some(counts)
     }
 
-    /// Returns the host and the number of earlier refusals of `id` if `seat` holds it.
-    pub(crate) fn reported_by(&self, id: u64, seat: Seat) -> Option<(HostId, u8)> {
-        let live = self.live.get(&id)?;
+    /// Returns the host and the number of earlier refusals of the target if `seat` holds it and can report this.
+    pub(crate) fn reported_by(&self, outcome: &Outcome, seat: Seat) -> Option<(HostId, u8)> {
+        let live = self.live.get(&outcome.id)?;
         match live.place {
-            TargetPlace::Assigned(holder, host) if holder == seat => Some((host, live.refusals)),
+            TargetPlace::Assigned(holder, host) if holder == seat => {
+                let is_final = !matches!(outcome.verdict, Verdict::Retry { .. });
+                let is_whole = !is_final || outcome.records() == Some(live.inputs);
+                is_whole.then_some((host, live.refusals))
+            }
             TargetPlace::Assigned(..) | TargetPlace::Pending | TargetPlace::Held | TargetPlace::Retry => None,
         }
     }

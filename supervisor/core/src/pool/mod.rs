@@ -256,9 +256,11 @@ impl Pool {
         self.compensate_absence(now, Duration::ZERO);
         let current = self.current(seat).is_some();
         let mut returned = Load::default();
+        let mut forged = None;
         for outcome in &batch.outcomes {
-            let held = if current { self.ledger.reported_by(outcome.id, seat) } else { None };
+            let held = if current { self.ledger.reported_by(outcome, seat) } else { None };
             let Some((host, refusals)) = held else {
+                forged = forged.or(current.then_some(outcome.id));
                 dispositions.push(Disposition::Stale);
                 continue;
             };
@@ -321,6 +323,10 @@ impl Pool {
             }
             if !honest {
                 self.broke_protocol(now, seat, "it claimed to have read more slices than it was sent");
+            }
+            // A target is taken from a worker only after its death, and then the worker is not current.
+            if let Some(id) = forged {
+                self.broke_protocol(now, seat, &format!("it cannot have this result of target {id}"));
             }
         }
         self.settle(now);

@@ -92,8 +92,9 @@ pub(crate) enum Role {
 pub(crate) enum Ended {
     /// It made no progress, or a target was past its deadline. Holds the target to blame, if known.
     Hang(Option<u64>),
-    /// It broke the protocol, never finished its handshake, or the run is over. No target is to
-    /// blame.
+    /// It broke the protocol. The target that its black box names is to blame.
+    Forged,
+    /// It never finished its handshake, or the run is over. No target is to blame.
     Blameless,
 }
 

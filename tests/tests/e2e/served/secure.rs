@@ -6,6 +6,7 @@ use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use serde_json::json;
 
 use super::{Served, WITHIN};
 use crate::harness::{Dir, Output, supervisor, wait_for};
@@ -148,4 +149,22 @@ fn what_others_can_reach_is_not_opened_without_both() {
     let token = dir.write("token", TOKEN);
     serve(&["--token-file", token.to_str().unwrap()]).exits(2).says("--tls-cert");
     assert!(!dir.path("state").exists(), "it was refused before anything was made");
+}
+
+/// A page may lead a worker to the API, and a worker that was taken over goes there by itself. Clients of this machine
+/// need no token, but workers are none.
+#[test]
+fn without_a_token_the_services_own_workers_are_not_let_in() {
+    let served = Served::start(&["--listen", "127.0.0.1:0"]);
+    let port = wait_for("the port in the log", WITHIN, || port(&served.running().stderr_so_far()));
+    let url = format!("http://127.0.0.1:{port}");
+    supervisor().args(["status", "--url", &url]).run().exits(0);
+    for mode in ["parallel", "both"] {
+        let id = served.submit(&[format!("{url}/v1/jobs")], &json!({"mode": mode, "retries": 0}));
+        served.wait_for_state(id, &["done"]);
+        let records = served.records(id);
+        assert!(records[0]["status"].is_null() && records[0]["error"].is_object(), "{mode}: {records:?}");
+    }
+    let log = served.running().stderr_so_far();
+    assert!(log.contains("a worker connected to the API"), "{log}");
 }

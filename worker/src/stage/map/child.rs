@@ -36,11 +36,19 @@ pub(super) struct Child {
 
 impl Child {
     /// Starts it; the caller reads its standard error.
-    pub(super) fn start(spec: &MapSpec, slot: u32) -> io::Result<(Self, ChildStderr)> {
+    pub(super) fn start(
+        spec: &MapSpec,
+        environment: &[(OsString, OsString)],
+        slot: u32,
+    ) -> io::Result<(Self, ChildStderr)> {
         let (name, arguments) =
             spec.command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
         let mut command = Command::new(name);
-        command.args(arguments).env(SLOT_VARIABLE, slot.to_string());
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(environment.iter().cloned())
+            .env(SLOT_VARIABLE, slot.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         set_up(&mut command);
         let mut process = command.spawn()?;

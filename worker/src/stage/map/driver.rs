@@ -5,6 +5,7 @@
 //! the waiting ones: a program that does not read stops the intake, a supervisor that
 //! does not read stops the answers.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Keeps one program going.
 pub(crate) struct Driver {
     pub(super) spec: MapSpec,
+    environment: Vec<(OsString, OsString)>,
     pub(super) job_started_us: u64,
     pub(super) taker: Taker,
     pub(super) signal: Signal,
@@ -105,6 +107,7 @@ impl Driver {
         let now = clock::now();
         Self {
             spec: map.spec.clone(),
+            environment: map.environment.clone(),
             job_started_us: map.job_started_us,
             taker,
             signal: Signal::default(),
@@ -181,7 +184,7 @@ impl Driver {
     }
 
     fn start(&mut self, now: Instant) {
-        let started = Child::start(&self.spec, self.records.slot)
+        let started = Child::start(&self.spec, &self.environment, self.records.slot)
             .and_then(|(child, stderr)| Ok((child, Complaints::of(stderr, self.voice.clone())?)));
         match started {
             Ok((child, complaints)) => {

@@ -20,6 +20,7 @@ mod life;
 mod queue;
 mod records;
 
+use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub(crate) struct Map {
     encoding: RecordEncoding,
     slot: u32,
     job_started_us: u64,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Map {
@@ -46,6 +48,7 @@ impl Map {
             encoding: job.encoding.clone(),
             slot: job.slot,
             job_started_us: job.started_us,
+            environment: job.environment.clone(),
         }
     }
 

@@ -49,7 +49,7 @@ impl Oracle {
             );
         }
         or_nobody |= ending || lingers;
-        let suspects = if hard && !ending { Vec::new() } else { suspects };
+        let suspects = if hard && !ending && !worker.forges { Vec::new() } else { suspects };
         process.ended = Some((suspects, or_nobody));
     }
 

@@ -209,12 +209,16 @@ impl World {
             return;
         };
         let mut slices_read = worker.slices_read;
-        if worker.fault == Fault::ClaimsTooMuch {
+        let named = worker.stage.map(|(id, _)| id);
+        if worker.fault == Fault::ClaimsTooMuch
+            && named.is_none_or(|id| self.oracle.may_hit(id, &self.scenario))
+        {
             slices_read += 1_000;
+            worker.broke_off = true;
+            worker.forge(self.now);
         } else if worker.fault == Fault::ClaimsNothing {
             slices_read = 0;
         }
-        worker.broke_off |= worker.fault == Fault::ClaimsTooMuch;
         let outcomes = std::mem::take(&mut worker.unsent);
         self.say(seat, Message::Batch(Batch { slices_read, outcomes, lines: Vec::new() }));
     }
@@ -223,7 +227,7 @@ impl World {
         let now = self.now;
         let named = self.workers[&seat].stage.map(|(id, _)| id);
         let fault = self.workers[&seat].fault;
-        let blamable = !matches!(fault, Fault::GarblesAfter(_) | Fault::ClosesItsChannelAfter(_));
+        let blamable = !matches!(fault, Fault::ClosesItsChannelAfter(_));
         if blamable && named.is_some_and(|id| !self.oracle.may_hit(id, &self.scenario)) {
             self.schedule(now + ms(10), Scheduled::Step(seat, Step::Misbehave));
             return;
@@ -236,9 +240,9 @@ impl World {
         } else if matches!(fault, Fault::EndsCleanlyAfter(_)) {
             self.die(seat, Exit::Code(0));
         } else if matches!(fault, Fault::StandsStillAfter(_)) {
-            worker.stands_still = true;
-            worker.hung_since.get_or_insert(now);
+            worker.stand_still(now);
         } else if matches!(fault, Fault::GarblesAfter(_)) {
+            worker.forge(now);
             self.say(seat, Message::Malformed);
             self.break_off(seat);
         } else {

@@ -116,6 +116,8 @@ pub(super) struct Worker {
     pub(super) alive: bool,
     /// Stopped for good: it makes no progress, and only SIGKILL ends it.
     pub(super) stands_still: bool,
+    /// Whether it has sent what no worker sends.
+    pub(super) forges: bool,
     pub(super) ignores_sigterm: bool,
     pub(super) draining: bool,
     pub(super) unread: VecDeque<Slice>,
@@ -155,6 +157,7 @@ impl Worker {
             fault,
             alive: false,
             stands_still: false,
+            forges: false,
             ignores_sigterm,
             draining: false,
             unread: VecDeque::new(),
@@ -196,6 +199,18 @@ impl Worker {
             bytes: 0,
             waiting: 0,
         }
+    }
+
+    /// Does nothing from here on.
+    pub(super) fn stand_still(&mut self, now: Instant) {
+        self.stands_still = true;
+        self.hung_since.get_or_insert(now);
+    }
+
+    /// Sends what no worker sends, and nothing from here on.
+    pub(super) fn forge(&mut self, now: Instant) {
+        self.forges = true;
+        self.stand_still(now);
     }
 
     /// Whether the pool may rightly end it while the run goes on.

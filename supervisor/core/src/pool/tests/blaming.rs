@@ -108,7 +108,7 @@ fn a_channel_held_open_by_another_process_is_given_up() {
 
 #[test]
 fn a_worker_that_breaks_the_protocol_is_killed_once() {
-    let table: [(&str, Act); 4] = [
+    let table: [(&str, Act); 7] = [
         ("it sends what nobody can read", |rig| rig.tell(Event::Malformed(seat(0, 1), "?".to_owned()))),
         ("it is ready without having said hello", |rig| {
             rig.tell(Event::Spawned(seat(0, 1)));
@@ -117,6 +117,24 @@ fn a_worker_that_breaks_the_protocol_is_killed_once() {
         ("it refuses what it has taken", |rig| {
             rig.up(seat(0, 1));
             rig.tell(Event::Refused(seat(0, 1), "?".to_owned()));
+        }),
+        ("it has a result of a target that it was not given", |rig| {
+            rig.up(seat(0, 1));
+            rig.returns(seat(0, 1), &[77], &Verdict::Ok);
+        }),
+        ("it has two results of one target", |rig| {
+            rig.submit(0..1);
+            rig.up(seat(0, 1));
+            rig.returns(seat(0, 1), &[0, 0], &Verdict::Ok);
+        }),
+        ("it has more records than its target has inputs", |rig| {
+            rig.submit(0..1);
+            rig.up(seat(0, 1));
+            let endings = Some(Endings { ok: 2, ..Endings::default() });
+            let outcome = Outcome { endings, ..outcome(0, &Verdict::Ok) };
+            let batch = Batch { outcomes: vec![outcome], ..Batch::default() };
+            rig.pool.handle_batch(rig.now, seat(0, 1), &batch, &mut Vec::new());
+            rig.listen();
         }),
         ("it has read what was not sent", |rig| {
             rig.up(seat(0, 1));
@@ -131,4 +149,24 @@ fn a_worker_that_breaks_the_protocol_is_killed_once() {
         let kills = rig.asked().iter().filter(|c| **c == Command::Kill(seat(0, 1))).count();
         assert_eq!((kills, rig.pool.failure()), (1, None), "{name}");
     }
+}
+
+/// A page that takes over each worker that reads it must not end the run.
+#[test]
+fn an_input_that_makes_workers_break_the_protocol_is_set_aside() {
+    let mut rig = Rig::serving(limits(), 1);
+    for generation in 1..=3 {
+        rig.tell(Event::Malformed(seat(0, generation), "?".to_owned()));
+        rig.dies(seat(0, generation), Exit::Signal(libc::SIGKILL), Some(0), "");
+        rig.pass(SECOND, alive());
+        if generation < 3 {
+            rig.asked();
+        }
+        rig.up(seat(0, generation + 1));
+    }
+    let message = rig.asked().into_iter().find_map(|command| {
+        if let Command::Quarantine(quarantined) = command { Some(quarantined.message) } else { None }
+    });
+    let expected = "a worker broke the protocol while processing it and was killed on 3 attempts, most recently in phase extract";
+    assert_eq!(message.as_deref(), Some(expected));
 }

@@ -12,7 +12,7 @@ mod watching;
 
 use nix::libc;
 use wire::black_box::{Phase, Reading};
-use wire::protocol::Outcome;
+use wire::protocol::{Endings, Outcome};
 use wire::record::ErrorKind;
 
 use super::*;
@@ -124,19 +124,8 @@ impl Rig {
     }
 
     fn returns(&mut self, seat: Seat, ids: &[u64], verdict: &Verdict) -> Vec<Disposition> {
-        let outcome = |id: &u64| Outcome {
-            id: *id,
-            verdict: verdict.clone(),
-            bytes: 0,
-            started_us: 0,
-            elapsed_us: 0,
-            cpu_us: 0,
-            endings: None,
-            reply: None,
-            over_budget: false,
-            line_bytes: 0,
-        };
-        let batch = Batch { slices_read: 0, outcomes: ids.iter().map(outcome).collect(), lines: Vec::new() };
+        let outcomes = ids.iter().map(|id| outcome(*id, verdict)).collect();
+        let batch = Batch { slices_read: 0, outcomes, lines: Vec::new() };
         let mut dispositions = Vec::new();
         self.pool.handle_batch(self.now, seat, &batch, &mut dispositions);
         self.listen();
@@ -166,6 +155,21 @@ impl Rig {
     fn notices(&mut self) -> Vec<String> {
         let notice = |command| if let Command::Notice(notice) = command { Some(notice.text) } else { None };
         self.asked().into_iter().filter_map(notice).collect()
+    }
+}
+
+fn outcome(id: u64, verdict: &Verdict) -> Outcome {
+    Outcome {
+        id,
+        verdict: verdict.clone(),
+        bytes: 0,
+        started_us: 0,
+        elapsed_us: 0,
+        cpu_us: 0,
+        endings: None,
+        reply: None,
+        over_budget: false,
+        line_bytes: 0,
     }
 }
 

@@ -1,0 +1,220 @@
+//! Where a worker introduces itself, and what checks each of its messages before ipc-channel receives it.
+//!
+//! ipc-channel trusts its peer: it keeps every descriptor that comes with a message, allocates whatever length a
+//! message announces, and panics if a message announces a descriptor and has none. A worker reads hostile bytes, so
+//! it may be such a peer.
+//!
+//! The crate does not show its sockets. So the worker connects to a socket of ours, and hands over its channels there.
+//! What it sends is checked and passed on to ipc-channel as it is; a second descriptor of the socket from which
+//! ipc-channel will receive stays with the [`Gate`]. Before each receive, the gate looks at the message that is next
+//! (`MSG_PEEK`). It gives the kernel no room for descriptors, so none is opened here.
+
+use std::fs::Permissions;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+
+use ipc_channel::ipc::IpcOneShotServer;
+use nix::sys::socket::{getsockopt, sockopt};
+use rustix::cmsg_space;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
+    listen, recvmsg, sendmsg, socket_with, sockopt as option,
+};
+use shared::codec::MESSAGE_BYTES_MAX;
+use shared::protocol::Bootstrap;
+use tempfile::{Builder, TempDir};
+
+/// What ipc-channel puts before a message: the length of the packet, header included, and that of the whole message.
+const HEADER_BYTES: usize = 2 * WORD_BYTES;
+const WORD_BYTES: usize = size_of::<usize>();
+
+/// The only [`Bootstrap`] that there is: the places of its two channels among the descriptors that come with it.
+const BOOTSTRAP: [u8; 2] = [0, 1];
+
+/// Connections that may wait: that of the worker, and one that ends the wait for it.
+const WAITING_MAX: i32 = 2;
+
+/// A socket to which one worker may connect.
+#[derive(Debug)]
+pub(super) struct Door {
+    listener: OwnedFd,
+    name: String,
+    /// Removed with the socket in it.
+    _directory: TempDir,
+}
+
+/// Why there is no worker to talk to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// Nobody waits for it any more, or it has ended.
+    Gone,
+    /// It is none of ours.
+    Foreign(String),
+}
+
+impl Door {
+    pub(super) fn open() -> io::Result<Self> {
+        // Closed to other users, whatever the umask.
+        let directory = Builder::new().permissions(Permissions::from_mode(0o700)).tempdir()?;
+        let path = directory.path().join("socket");
+        let name = path.to_str().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+        let listener = seqpacket()?;
+        bind(&listener, &SocketAddrUnix::new(&path)?)?;
+        listen(&listener, WAITING_MAX)?;
+        Ok(Self { listener, name, _directory: directory })
+    }
+
+    /// Returns the name that the worker connects to.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits until the process `worker` has introduced itself. `arrived` is called when it has connected.
+    pub(super) fn welcome(self, worker: u32, arrived: impl FnOnce()) -> Result<(Bootstrap, Gate), Absent> {
+        let socket = self.accept(worker)?;
+        // There are never more descriptors than one worker may cost.
+        drop(self);
+        arrived();
+        let (message, channels) = introduction(&socket)?;
+        drop(socket);
+        let bootstrap = pass_on(&message, channels.each_ref().map(|channel| channel.as_fd()));
+        let bootstrap =
+            bootstrap.map_err(|error| Absent::Foreign(format!("its channels are unusable: {error}")))?;
+        let [_, from_worker] = channels;
+        Ok((bootstrap, Gate { socket: from_worker }))
+    }
+
+    /// Waits for that process. A connection of this process means that nobody waits any more.
+    fn accept(&self, worker: u32) -> Result<OwnedFd, Absent> {
+        loop {
+            let accepted = retry_on_intr(|| accept_with(&self.listener, SocketFlags::CLOEXEC));
+            let socket = accepted.map_err(|_| Absent::Gone)?;
+            let peer =
+                getsockopt(&socket, sockopt::PeerCredentials).map_or(0, |peer| peer.pid().unsigned_abs());
+            if peer == worker {
+                return Ok(socket);
+            }
+            if peer == std::process::id() {
+                return Err(Absent::Gone);
+            }
+        }
+    }
+}
+
+/// Connects and disconnects, which ends the wait for a worker.
+pub(super) fn ring(name: &str) -> rustix::io::Result<()> {
+    connect(&seqpacket()?, &SocketAddrUnix::new(name)?)
+}
+
+fn seqpacket() -> rustix::io::Result<OwnedFd> {
+    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Receives the first message, which must be what a worker of this build sends.
+fn introduction(socket: &OwnedFd) -> Result<([u8; HEADER_BYTES + BOOTSTRAP.len()], [OwnedFd; 2]), Absent> {
+    let foreign = || Absent::Foreign("it did not introduce itself as a worker of this build does".to_owned());
+    let mut message = [0; HEADER_BYTES + BOOTSTRAP.len()];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::TRUNC | RecvFlags::CMSG_CLOEXEC;
+    let received =
+        retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(&mut message)], &mut control, flags));
+    let received = received.map_err(|_| Absent::Gone)?;
+    let channels: Vec<OwnedFd> = control
+        .drain()
+        .filter_map(|part| {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = part { Some(descriptors) } else { None }
+        })
+        .flatten()
+        .collect();
+    if received.bytes == 0 && channels.is_empty() {
+        return Err(Absent::Gone);
+    }
+    let are_sockets =
+        channels.iter().all(|channel| option::socket_type(channel) == Ok(SocketType::SEQPACKET));
+    let is_whole = received.bytes == message.len() && !received.flags.contains(ReturnFlags::CTRUNC);
+    let is_right =
+        header(&message) == Some((message.len(), BOOTSTRAP.len())) && message.ends_with(&BOOTSTRAP);
+    if !(is_whole && is_right && are_sockets) {
+        return Err(foreign());
+    }
+    Ok((message, channels.try_into().map_err(|_| foreign())?))
+}
+
+/// Gives ipc-channel a message that was checked.
+fn pass_on(message: &[u8], channels: [BorrowedFd<'_>; 2]) -> io::Result<Bootstrap> {
+    let (server, name) = IpcOneShotServer::new()?;
+    let socket = seqpacket()?;
+    connect(&socket, &SocketAddrUnix::new(name)?)?;
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&channels));
+    sendmsg(&socket, &[IoSlice::new(message)], &mut control, SendFlags::empty())?;
+    // What was sent can still be received.
+    drop(socket);
+    let (_, bootstrap) = server.accept().map_err(io::Error::other)?;
+    Ok(bootstrap)
+}
+
+/// Returns the two lengths at the start of a packet.
+fn header(packet: &[u8]) -> Option<(usize, usize)> {
+    let (packet_bytes, rest) = packet.split_first_chunk::<WORD_BYTES>()?;
+    let (message_bytes, _) = rest.split_first_chunk::<WORD_BYTES>()?;
+    Some((usize::from_ne_bytes(*packet_bytes), usize::from_ne_bytes(*message_bytes)))
+}
+
+/// Looks at the messages of one worker before ipc-channel receives them.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// The socket that ipc-channel receives from.
+    socket: OwnedFd,
+}
+
+impl Gate {
+    /// Waits for the next message. Returns whether there is one, which may be received then, or `false` at the end of
+    /// the channel.
+    ///
+    /// # Errors
+    /// Why the message must not be received.
+    pub(super) fn look(&self) -> Result<bool, String> {
+        let mut start = [0; HEADER_BYTES];
+        let next = retry_on_intr(|| {
+            let mut no_room = RecvAncillaryBuffer::default();
+            let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+            recvmsg(&self.socket, &mut [IoSliceMut::new(&mut start)], &mut no_room, flags)
+        });
+        let Ok(next) = next else { return Ok(false) };
+        if next.flags.contains(ReturnFlags::CTRUNC) {
+            return Err("it sent a descriptor".to_owned());
+        }
+        let bytes = next.bytes;
+        if bytes == 0 {
+            return if self.has_ended() { Ok(false) } else { Err("it sent an empty message".to_owned()) };
+        }
+        let Some(body) =
+            bytes.checked_sub(HEADER_BYTES).filter(|body| (1..=MESSAGE_BYTES_MAX).contains(body))
+        else {
+            return Err(format!("it sent a message of {bytes} bytes"));
+        };
+        match header(&start) {
+            Some((packet, message)) if (packet, message) == (bytes, body) => Ok(true),
+            Some((_, message)) => Err(format!("it announced a message of {message} bytes and sent {body}")),
+            None => Err(format!("it sent a message of {bytes} bytes")),
+        }
+    }
+
+    /// Whether nothing was read because there is nobody to write.
+    fn has_ended(&self) -> bool {
+        let mut polled = [PollFd::new(&self.socket, PollFlags::empty())];
+        let hung_up = poll(&mut polled, Some(&rustix::event::Timespec::default())).is_ok();
+        hung_up && polled.iter().all(|socket| socket.revents().contains(PollFlags::HUP))
+    }
+}
+
+#[cfg(test)]
+mod tests;
