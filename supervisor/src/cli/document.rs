@@ -41,6 +41,15 @@ const NOT_FOR_JOBS: [&str; 13] = [
 const COMMANDS: [(&str, &str); 4] =
     [("fetch", "input"), ("parse", "paths"), ("map", "input"), ("csv", "files")];
 
+/// Keys of inputs, of which a job may have many.
+const INPUTS: [&str; 5] = ["urls", "paths", "files", "input", "sitemap"];
+
+/// Most values of any other key. Selectors and expressions take time and memory to check, each of them.
+const VALUES_MAX: usize = 256;
+
+/// Longest text of a value.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+
 /// Returns the command of a document.
 ///
 /// # Errors
@@ -80,6 +89,7 @@ pub(crate) fn job(
     if let Some(key) = flags.keys().find(|key| NOT_FOR_JOBS.contains(&key.replace('_', "-").as_str())) {
         return Err(format!("\"{key}\" is for local runs; a job of the service cannot have it"));
     }
+    check_size(&flags)?;
     let mut settings = Settings::from_document(keys, &flags)?;
     check_allowed(command, &settings, allowed)?;
     place_files(command, &mut settings, uploads);
@@ -103,6 +113,21 @@ pub(crate) fn job(
 }
 
 /// Adds the uploaded files after the named ones.
+/// Refuses a document that would take long to check.
+fn check_size(flags: &Map<String, Value>) -> Result<(), String> {
+    for (key, value) in flags {
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        if values.len() > VALUES_MAX && !INPUTS.contains(&key.as_str()) {
+            return Err(format!("\"{key}\" has {} values; give at most {VALUES_MAX}", values.len()));
+        }
+        let is_long = |value: &Value| value.as_str().is_some_and(|text| text.len() > TEXT_BYTES_MAX);
+        if values.iter().any(is_long) {
+            return Err(format!("\"{key}\" has a value of more than {TEXT_BYTES_MAX} bytes"));
+        }
+    }
+    Ok(())
+}
+
 fn place_files(command: &str, settings: &mut Settings, uploads: &[PathBuf]) {
     let Some((_, key)) = COMMANDS.iter().find(|(name, _)| *name == command) else { return };
     if !uploads.is_empty() {
