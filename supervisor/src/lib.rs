@@ -53,6 +53,9 @@ use outcome::{Outcome, Refusal};
 pub fn run() -> ExitCode {
     if let Err(error) = inherited::settle() {
         return Refusal::Impossible(format!("cannot set up signals: {error}")).report().into();
+    if std::env::args_os().nth(1).is_some_and(|first| first == source::READER) {
+        return source::read_list();
+    }
     }
     let request = match typed() {
         Ok(request) => request,
@@ -100,6 +103,7 @@ fn typed() -> Result<Invocation, Refusal> {
         stdin_is_terminal: io::stdin().is_terminal(),
         texts: cli::Texts::default(),
     };
+        isolates_lists: false,
     cli::parse(std::env::args_os().collect(), &env)
 }
 

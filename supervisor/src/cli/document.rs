@@ -103,6 +103,7 @@ pub(crate) fn job(
         variable: &|_| None,
         config: Path::new(""),
         stdin_is_terminal: true,
+        isolates_lists: allowed.isolates_lists,
         texts: Texts::default(),
     };
     match resolve::request(flags, &|_| false, &env) {
@@ -112,7 +113,6 @@ pub(crate) fn job(
     }
 }
 
-/// Adds the uploaded files after the named ones.
 /// Refuses a document that would take long to check.
 fn check_size(flags: &Map<String, Value>) -> Result<(), String> {
     for (key, value) in flags {
@@ -128,6 +128,7 @@ fn check_size(flags: &Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
+/// Adds the uploaded files after the named ones.
 fn place_files(command: &str, settings: &mut Settings, uploads: &[PathBuf]) {
     let Some((_, key)) = COMMANDS.iter().find(|(name, _)| *name == command) else { return };
     if !uploads.is_empty() {
@@ -200,6 +201,7 @@ fn checked(mut plan: Plan, output: &Path, allowed: &Allowed) -> Result<Plan, Str
     if plan.sandbox == SandboxLevel::Off && !allowed.programs {
         return Err("a job of the service cannot set \"sandbox\" to off".to_owned());
     }
+    plan.lists.isolated = allowed.isolates_lists;
     // Only the named path was checked. Links below it may lead elsewhere, and files may change before they
     // are read. So workers check again.
     let readable = allowed.paths.iter().map(PathBuf::as_path).chain(output.parent());

@@ -54,6 +54,7 @@ impl Bench {
             config: &self.path("muster.toml"),
             stdin_is_terminal: self.terminal,
             texts: Texts::default(),
+            isolates_lists: false,
         };
         parse(std::iter::once(OsString::from("supervisor")).chain(words).collect(), &env)
     }

@@ -4,6 +4,7 @@
 mod away;
 mod disk;
 mod found_again;
+mod hostile;
 mod killed;
 mod lifecycle;
 mod logs;
