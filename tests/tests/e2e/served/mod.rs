@@ -13,6 +13,7 @@ mod retried;
 mod secure;
 mod sharing;
 mod signals;
+mod suspects;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
