@@ -434,4 +434,6 @@ fn size(input: &Input) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
