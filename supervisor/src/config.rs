@@ -72,6 +72,9 @@ pub struct Allowed {
     pub programs: bool,
     /// Whether jobs may reach private addresses.
     pub private_addresses: bool,
+    /// Whether lists are read in processes of their own, which are this executable again. Off only where it is
+    /// another one, as in tests.
+    pub isolates_lists: bool,
 }
 
 /// An address that others can reach is not protected.

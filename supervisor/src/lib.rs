@@ -14,6 +14,8 @@ pub mod config;
 mod descriptor;
 mod engine;
 pub mod format;
+#[cfg(test)]
+mod fuzz;
 mod heading;
 mod inherited;
 pub mod journal;
@@ -51,6 +53,9 @@ use outcome::{Outcome, Refusal};
 /// Runs the command line; what `main` is.
 #[must_use]
 pub fn run() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == source::READER) {
+        return source::read_list();
+    }
     if let Err(error) = inherited::settle() {
         return Refusal::Impossible(format!("cannot set up signals: {error}")).report().into();
     }
@@ -98,6 +103,7 @@ fn typed() -> Result<Invocation, Refusal> {
         variable: &|name| std::env::var_os(name),
         config: Path::new("/etc/muster/muster.toml"),
         stdin_is_terminal: io::stdin().is_terminal(),
+        isolates_lists: false,
         texts: cli::Texts::default(),
     };
     cli::parse(std::env::args_os().collect(), &env)

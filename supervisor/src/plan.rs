@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use encoding_rs::Encoding;
+use serde::{Deserialize, Serialize};
 use shared::job::{MapSpec, Mode, SandboxLevel, Work};
 use shared::select::{Each, Field, Preset};
 use supervisor_core::frontier::Politeness;
@@ -101,6 +102,8 @@ pub struct ListReading {
     pub encoding: Option<&'static Encoding>,
     /// The delimiter between cells of a table; `None` is the one that goes with its name.
     pub delimiter: Option<u8>,
+    /// Whether a process of its own reads them, because they come from strangers.
+    pub isolated: bool,
 }
 
 /// One source of targets.
@@ -125,7 +128,7 @@ pub enum Input {
 }
 
 /// The columns of a table that are used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Columns {
     /// The column that holds the inputs.
     pub input: String,

@@ -29,9 +29,9 @@ use crate::view::JobId;
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Maximum length of a record: a page of the largest size, escaped. A file with a longer line was
-/// not written by Muster.
-const LINE_BYTES_MAX: usize = 1 << 30;
+/// Bytes of a record that are held until its end has been read. A longer record is passed on as it is read. A record
+/// with an error is never longer: it holds a message and the end of a worker's standard error, and no page.
+const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// Pieces queued for a client that is slower than the disk.
 const PIECES: usize = 2;
@@ -79,7 +79,6 @@ pub(super) async fn read(
     let skip = query.number("from")?.unwrap_or(0);
     let limit = query.number("limit")?.unwrap_or(u64::MAX);
     let follow = query.switch("follow")?;
-    let (_, records) = api.service.job(id)?;
     let permit = if follow {
         let permit = Arc::clone(&api.streams).try_acquire_owned();
         Some(permit.map_err(|_| Problem::busy("too many clients follow records or events"))?)
@@ -87,12 +86,35 @@ pub(super) async fn read(
         None
     };
     let (sender, body) = Channel::<Bytes, io::Error>::new(PIECES);
-    let lines = RecordLines { only, skip, limit, line: Vec::new(), position: 0 };
+    let (_, records) = api.service.job(id)?;
+    check_file(id, &records).await?;
+    let lines = RecordLines::new(only, skip, limit);
     tokio::spawn(send(Arc::clone(&api), id, records, lines, permit, sender));
     let mut response = (StatusCode::OK, Body::new(body)).into_response();
     let kind = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// Refuses to begin with records that are not there, while there is still a status to say so.
+async fn check_file(id: JobId, records: &Records) -> Result<(), Problem> {
+    let (path, committed) = (records.path.clone(), records.committed());
+    let found = match spawn_blocking(move || path.metadata()).await {
+        Ok(found) => found,
+        Err(_) => return Err(Problem::busy("the service is stopping")),
+    };
+    let why = match found {
+        _ if committed == 0 => return Ok(()),
+        Ok(found) if found.len() >= committed => return Ok(()),
+        Ok(found) => format!("the file has {} of {committed} bytes", found.len()),
+        Err(error) => error.to_string(),
+    };
+    let name = records.path.file_name().unwrap_or_default().display();
+    let detail = format_args!(
+        "the records of job {id} are lost: cannot read jobs/{id}/{name} in the state directory: {why}; restore the file from \
+         a backup, or submit the job again"
+    );
+    Err(Problem::new(StatusCode::GONE, detail))
 }
 
 /// Sends the existing records and, with a follower's permit, new ones as they are committed, until
@@ -166,13 +188,19 @@ struct RecordLines {
     skip: u64,
     /// Lines still to return.
     limit: u64,
-    /// The beginning of a line whose end has not been read.
+    /// The beginning of a line whose end has not been read, unless it was passed on.
     line: Vec<u8>,
+    /// Whether the line is longer than what is held.
+    is_long: bool,
     /// Bytes read so far.
     position: u64,
 }
 
 impl RecordLines {
+    const fn new(only: RecordFilter, skip: u64, limit: u64) -> Self {
+        Self { only, skip, limit, line: Vec::new(), is_long: false, position: 0 }
+    }
+
     const fn is_enough(&self) -> bool {
         self.limit == 0
     }
@@ -195,34 +223,49 @@ impl RecordLines {
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (head, tail) = rest.split_at(end + 1);
             rest = tail;
-            if self.skip > 0 {
-                self.skip -= 1;
-            } else if self.line.is_empty() {
-                self.show(head, &mut shown);
-            } else {
-                self.line.extend_from_slice(head);
-                let line = std::mem::take(&mut self.line);
-                self.show(&line, &mut shown);
-            }
-            self.line.clear();
+            self.take(head, &mut shown);
+            self.end(&mut shown);
             if self.is_enough() {
                 return Ok(shown.into());
             }
         }
-        if self.skip == 0 {
-            self.line.extend_from_slice(rest);
-        }
-        if self.line.len() > LINE_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a record is too long"));
-        }
+        self.take(rest, &mut shown);
         Ok(shown.into())
     }
 
-    fn show(&mut self, line: &[u8], shown: &mut Vec<u8>) {
-        if !self.is_enough() && is_wanted(line, self.only) {
-            shown.extend_from_slice(line);
-            self.limit -= 1;
+    /// Takes in a part of a line.
+    fn take(&mut self, part: &[u8], shown: &mut Vec<u8>) {
+        if self.skip > 0 || self.is_enough() {
+            return;
         }
+        if !self.is_long {
+            self.line.extend_from_slice(part);
+            self.is_long = self.line.len() > HELD_BYTES_MAX;
+            if !self.is_long {
+                return;
+            }
+        }
+        // Of a line that has just become too long, all of it is in `line`.
+        let held = std::mem::take(&mut self.line);
+        if self.only == RecordFilter::All {
+            shown.extend_from_slice(if held.is_empty() { part } else { &held });
+        }
+    }
+
+    /// Ends a line.
+    fn end(&mut self, shown: &mut Vec<u8>) {
+        let is_long = std::mem::take(&mut self.is_long);
+        if self.skip > 0 {
+            self.skip -= 1;
+        } else if !self.is_enough() {
+            let is_shown =
+                if is_long { self.only == RecordFilter::All } else { is_wanted(&self.line, self.only) };
+            self.limit -= u64::from(is_shown);
+            if is_shown {
+                shown.append(&mut self.line);
+            }
+        }
+        self.line.clear();
     }
 }
 
@@ -265,7 +308,7 @@ mod tests {
     fn shown(text: &str, committed: usize, only: RecordFilter, skip: u64, limit: u64) -> String {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let mut lines = RecordLines { only, skip, limit, line: Vec::new(), position: 0 };
+        let mut lines = RecordLines::new(only, skip, limit);
         let mut shown = Vec::new();
         while lines.position < committed as u64 && !lines.is_enough() {
             shown.extend_from_slice(&lines.read(&file, committed as u64).unwrap());
@@ -296,7 +339,13 @@ mod tests {
 
     #[test]
     fn lines_longer_than_a_chunk_are_whole() {
-        let long = format!("{{\"id\":0,\"fields\":\"{}\"}}\n", "x".repeat(3 * CHUNK_BYTES));
+        for bytes in [3 * CHUNK_BYTES, HELD_BYTES_MAX - 40, HELD_BYTES_MAX, 3 * HELD_BYTES_MAX] {
+            check_long(bytes);
+        }
+    }
+
+    fn check_long(bytes: usize) {
+        let long = format!("{{\"id\":0,\"fields\":\"{}\"}}\n", "x".repeat(bytes));
         let text = [long.as_str(), FAILED, long.as_str()].concat();
         assert_eq!(shown(&text, text.len(), RecordFilter::All, 0, u64::MAX), text);
         assert_eq!(

@@ -25,6 +25,9 @@ use crate::view::JobView;
 /// lists of inputs do not belong in it.
 const DOCUMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Maximum number of values in a document. Each takes some hundred bytes on its way to a job.
+const DOCUMENT_VALUES_MAX: usize = 50_000;
+
 /// Maximum length of a line with a URL.
 const LINE_BYTES_MAX: usize = 256 * 1024;
 
@@ -147,11 +150,32 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 /// Parses a document.
 fn document(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    if values(bytes) > DOCUMENT_VALUES_MAX {
+        let detail = format_args!(
+            "the document has more than {DOCUMENT_VALUES_MAX} values; send long lists as a file, or as application/x-ndjson"
+        );
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(document)) => Ok(document),
         Ok(_) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the job must be a JSON object")),
         Err(error) => Err(Problem::bad(format_args!("the job is not valid JSON: {error}"))),
     }
+}
+
+/// Counts the values of a document without building them. In what is not JSON it may count more.
+fn values(document: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (1, false, false);
+    for byte in document {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn document_too_large() -> Problem {

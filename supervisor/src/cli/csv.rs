@@ -8,6 +8,7 @@ use encoding_rs::{Encoding, UTF_8};
 use shared::csv::{Aggregate, Comparison, CsvFile, CsvSpec, Filter, Function, Number};
 use shared::job::Work;
 
+use super::Environment;
 use super::encoding::encoding;
 use super::flags::{ReadingFlags, TableFlags};
 use super::problem::Problem;
@@ -36,6 +37,7 @@ pub(super) fn work(
     files: &[PathBuf],
     table: &TableFlags,
     reading: &ReadingFlags,
+    env: &Environment<'_>,
 ) -> Result<(Work, Vec<Arc<File>>), Problem> {
     let encoding = reading.encoding.as_deref().map(encoding).transpose()?;
     if files.is_empty() {
@@ -44,7 +46,7 @@ pub(super) fn work(
     if files.iter().filter(|path| *path == Path::new("-")).count() > 1 {
         return Err(Problem::Usage("standard input can be read only once; give - once".to_owned()));
     }
-    let (given, found) = headers(files, reading, encoding)?;
+    let (given, found) = headers(files, reading, encoding, env)?;
     let mut columns = Columns {
         named: Vec::new(),
         known: found.first().map(|header| header.names.clone()).unwrap_or_default(),
@@ -80,11 +82,18 @@ fn headers(
     files: &[PathBuf],
     flags: &ReadingFlags,
     encoding: Option<&'static Encoding>,
+    env: &Environment<'_>,
 ) -> Result<(Vec<NamedFile>, Vec<Header>), Problem> {
     let read = |path: &PathBuf, given: &NamedFile, decodes: bool| {
         let delimiter = flags.delimiter.unwrap_or_else(|| delimiter(path));
-        read_header(given, CsvReading { delimiter, header: !flags.no_header, encoding, decodes })
-            .map_err(header_problem)
+        let reading = CsvReading {
+            delimiter,
+            header: !flags.no_header,
+            encoding,
+            decodes,
+            isolated: env.isolates_lists,
+        };
+        read_header(given, reading).map_err(header_problem)
     };
     let (mut given, mut found) = (Vec::new(), Vec::new());
     for path in files {
@@ -106,6 +115,7 @@ fn header_problem(error: HeaderError) -> Problem {
         HeaderError::Unreadable { .. }
         | HeaderError::NotAFile { .. }
         | HeaderError::Empty { .. }
+        | HeaderError::Told(_)
         | HeaderError::TooLong { .. } => Problem::Impossible(error.to_string()),
     }
 }

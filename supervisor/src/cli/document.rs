@@ -41,6 +41,15 @@ const NOT_FOR_JOBS: [&str; 13] = [
 const COMMANDS: [(&str, &str); 4] =
     [("fetch", "input"), ("parse", "paths"), ("map", "input"), ("csv", "files")];
 
+/// Keys of inputs, of which a job may have many.
+const INPUTS: [&str; 5] = ["urls", "paths", "files", "input", "sitemap"];
+
+/// Most values of any other key. Selectors and expressions take time and memory to check, each of them.
+const VALUES_MAX: usize = 256;
+
+/// Longest text of a value.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+
 /// Returns the command of a document.
 ///
 /// # Errors
@@ -80,6 +89,7 @@ pub(crate) fn job(
     if let Some(key) = flags.keys().find(|key| NOT_FOR_JOBS.contains(&key.replace('_', "-").as_str())) {
         return Err(format!("\"{key}\" is for local runs; a job of the service cannot have it"));
     }
+    check_size(&flags)?;
     let mut settings = Settings::from_document(keys, &flags)?;
     check_allowed(command, &settings, allowed)?;
     place_files(command, &mut settings, uploads);
@@ -93,6 +103,7 @@ pub(crate) fn job(
         variable: &|_| None,
         config: Path::new(""),
         stdin_is_terminal: true,
+        isolates_lists: allowed.isolates_lists,
         texts: Texts::default(),
     };
     match resolve::request(flags, &|_| false, &env) {
@@ -100,6 +111,21 @@ pub(crate) fn job(
         Ok(_) => Err("the document does not describe a job".to_owned()),
         Err(Problem::Usage(message) | Problem::Impossible(message)) => Err(message),
     }
+}
+
+/// Refuses a document that would take long to check.
+fn check_size(flags: &Map<String, Value>) -> Result<(), String> {
+    for (key, value) in flags {
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        if values.len() > VALUES_MAX && !INPUTS.contains(&key.as_str()) {
+            return Err(format!("\"{key}\" has {} values; give at most {VALUES_MAX}", values.len()));
+        }
+        let is_long = |value: &Value| value.as_str().is_some_and(|text| text.len() > TEXT_BYTES_MAX);
+        if values.iter().any(is_long) {
+            return Err(format!("\"{key}\" has a value of more than {TEXT_BYTES_MAX} bytes"));
+        }
+    }
+    Ok(())
 }
 
 /// Adds the uploaded files after the named ones.
@@ -175,6 +201,7 @@ fn checked(mut plan: Plan, output: &Path, allowed: &Allowed) -> Result<Plan, Str
     if plan.sandbox == SandboxLevel::Off && !allowed.programs {
         return Err("a job of the service cannot set \"sandbox\" to off".to_owned());
     }
+    plan.lists.isolated = allowed.isolates_lists;
     // Only the named path was checked. Links below it may lead elsewhere, and files may change before they
     // are read. So workers check again.
     let readable = allowed.paths.iter().map(PathBuf::as_path).chain(output.parent());

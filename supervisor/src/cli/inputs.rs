@@ -97,9 +97,9 @@ pub(super) fn inputs(
 }
 
 /// Resolves the flags that describe lists.
-pub(super) fn reading(lists: &ListFlags) -> Result<ListReading, Problem> {
+pub(super) fn reading(lists: &ListFlags, env: &Environment<'_>) -> Result<ListReading, Problem> {
     let encoding = lists.encoding.as_deref().map(encoding).transpose()?;
-    Ok(ListReading { encoding, delimiter: lists.delimiter })
+    Ok(ListReading { encoding, delimiter: lists.delimiter, isolated: env.isolates_lists })
 }
 
 /// Whether a path means standard input.

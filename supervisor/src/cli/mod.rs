@@ -80,6 +80,8 @@ pub(crate) struct Environment<'a> {
     pub(crate) config: &'a Path,
     /// Whether standard input is a terminal.
     pub(crate) stdin_is_terminal: bool,
+    /// Whether a process of its own reads each list.
+    pub(crate) isolates_lists: bool,
     /// The files of flags read so far.
     pub(crate) texts: Texts,
 }

@@ -119,7 +119,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invoc
     let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     check_side_files(&output.output, &output.side, &inputs)?;
     let place = disk::table(output.output, output.format, output.overwrite, &inputs, env)?;
-    let (work, held) = csv::work(&files, &table, &reading)?;
+    let (work, held) = csv::work(&files, &table, &reading, env)?;
     let plan = Plan {
         work,
         held,
@@ -208,7 +208,7 @@ fn survey(
 fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let (fields, presets) = selection(&run.extract)?;
     let mut read_once = ReadOnce::default();
-    let lists = reading(&run.lists)?;
+    let lists = reading(&run.lists, env)?;
     let (targets, held) = hold(run.targets, run.extract.body_bytes_max)?;
     let inputs = inputs(targets, run.lists, lists, &mut read_once, env)?;
     let paths = input_paths(&inputs);

@@ -55,6 +55,7 @@ pub(super) fn config(
             paths: flags.allow_path,
             programs: flags.allow_programs,
             private_addresses: flags.allow_private_addresses,
+            isolates_lists: true,
         },
         worker_memory_bytes: pool.worker_memory,
         api: ApiConfig {

@@ -19,6 +19,9 @@ use crate::outcome::first_paragraph;
 /// Flags that name files of flags, which no such file can set.
 const NOT_IN_FILES: [&str; 2] = ["config", "job"];
 
+/// Values of one flag that are checked at a time, because the time that clap takes grows with their square.
+const CHECKED_AT_ONCE: usize = 256;
+
 /// The values of one flag, and their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
@@ -225,9 +228,13 @@ impl Settings {
 
 /// Lets clap parse the values as if they were on the command line, and returns its error.
 fn check(arg: &Arg, setting: &Setting) -> Result<(), String> {
+    setting.values.chunks(CHECKED_AT_ONCE).try_for_each(|values| check_some(arg, values, &setting.place))
+}
+
+fn check_some(arg: &Arg, values: &[OsString], place: &str) -> Result<(), String> {
     let mut alone = Command::new("check").no_binary_name(true).disable_help_flag(true);
     alone = alone.arg(arg.clone().required(false));
-    let typed = setting.values.iter().map(|value| match arg.get_long() {
+    let typed = values.iter().map(|value| match arg.get_long() {
         Some(long) => {
             let mut typed = OsString::from(format!("--{long}="));
             typed.push(value);
@@ -238,7 +245,7 @@ fn check(arg: &Arg, setting: &Setting) -> Result<(), String> {
     let first = arg.get_long().is_none().then(|| OsString::from("--"));
     match alone.try_get_matches_from(first.into_iter().chain(typed)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("{}: {}", setting.place, first_paragraph(&error))),
+        Err(error) => Err(format!("{place}: {}", first_paragraph(&error))),
     }
 }
 

@@ -97,7 +97,11 @@ mod tests {
         );
         check(
             |plan| {
-                plan.lists = ListReading { encoding: Some(encoding_rs::WINDOWS_1252), delimiter: Some(b';') }
+                plan.lists = ListReading {
+                    encoding: Some(encoding_rs::WINDOWS_1252),
+                    delimiter: Some(b';'),
+                    ..ListReading::default()
+                }
             },
             &["--encoding was not there, and is windows-1252", "--delimiter was not there, and is ';'"],
         );

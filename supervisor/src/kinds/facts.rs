@@ -45,7 +45,7 @@ pub(super) fn of_extraction(plan: &Plan) -> Vec<Fact> {
         let names: Vec<&str> = plan.presets.iter().map(|preset| preset.name()).collect();
         facts.push(Fact::new("--preset", names.join(" ")));
     }
-    let ListReading { encoding, delimiter } = plan.lists;
+    let ListReading { encoding, delimiter, isolated: _ } = plan.lists;
     facts.extend(encoding.map(|encoding| Fact::new("--encoding", encoding.name())));
     facts.extend(delimiter.map(|delimiter| Fact::new("--delimiter", format!("{:?}", char::from(delimiter)))));
     facts.push(Fact::new("--ordered", plan.ordered));

@@ -19,6 +19,8 @@ const DOUBLING: i32 = 10;
 pub(super) struct Claim {
     pub(super) id: JobId,
     pub(super) priority: i32,
+    /// Whether the service died while it ran, and the job has not shown that it was not to blame.
+    pub(super) suspected: bool,
     pub(super) stage: Stage,
 }
 
@@ -60,6 +62,22 @@ pub(super) enum Change {
     Allot(JobId, u32),
     /// Stop a job and queue it again, because there are fewer workers than jobs.
     Requeue(JobId),
+}
+
+/// Returns the claims that count now. A suspected job is started alone, and nothing is started beside it, so that another
+/// death of the service shows which job it was.
+pub(super) fn eligible(mut claims: Vec<Claim>) -> Vec<Claim> {
+    let waits = |claim: &&Claim| claim.stage == Stage::Waiting;
+    let is_tried = claims.iter().any(|claim| claim.suspected && claim.stage != Stage::Waiting);
+    let next = claims.iter().filter(waits).min_by_key(|claim| (std::cmp::Reverse(claim.priority), claim.id));
+    let next = next.copied().filter(|_| !is_tried);
+    claims.retain(|claim| match next {
+        _ if claim.stage != Stage::Waiting => true,
+        Some(next) if next.suspected => next.id == claim.id,
+        Some(_) => !claim.suspected,
+        None => false,
+    });
+    claims
 }
 
 /// Returns the decisions that give `claims` their shares of `workers`. Empty if nothing has to change.

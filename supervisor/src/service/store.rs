@@ -38,6 +38,7 @@ use shared::clock;
 use shared::record::ErrorKind;
 
 use self::manifest::JobFile;
+pub(super) use self::recovery::named;
 use self::rows::{COLUMNS, job_row, json};
 use super::request::Idempotency;
 use crate::summary::Summary;
@@ -48,6 +49,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Time between two attempts to lock.
 const LOCK_POLL: Duration = Duration::from_millis(10);
+
+/// Where the kernel tells one start of the machine from another.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The name of the records file in a job's directory.
 pub(super) const RECORDS: &str = "records.jsonl";
@@ -133,6 +137,40 @@ pub(super) struct NewJob<'a> {
     pub(super) sender: &'a str,
 }
 
+/// The deaths of the service while a job ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Deaths {
+    /// How many there were in a row in which the job had made no record since it was started.
+    pub(super) silent: u32,
+    /// How many there were in a row without a new record on disk between them.
+    pub(super) stuck: u32,
+    /// The inputs whose records were on disk at the last one.
+    pub(super) done: u64,
+    /// Whether the job has made a record since the last one.
+    pub(super) cleared: bool,
+}
+
+impl Deaths {
+    /// Deaths in a row after which a silent job is set aside. One may be the fault of another job, or of a person.
+    const SILENT_MAX: u32 = 2;
+
+    /// The same of a job that makes records, which are lost each time.
+    const STUCK_MAX: u32 = 6;
+
+    /// Counts another death, when the records of `done` inputs are on disk.
+    pub(super) const fn with(self, done: u64) -> Self {
+        let gets_on = done > self.done;
+        let silent = if gets_on || self.cleared { 0 } else { self.silent.saturating_add(1) };
+        let stuck = if gets_on { 1 } else { self.stuck.saturating_add(1) };
+        Self { silent, stuck, done, cleared: false }
+    }
+
+    /// Whether the service seems to die of the job.
+    pub(super) const fn is_fatal(self) -> bool {
+        self.silent >= Self::SILENT_MAX || self.stuck >= Self::STUCK_MAX
+    }
+}
+
 /// The document and uploads of a job.
 #[derive(Debug)]
 pub(super) struct JobInput {
@@ -147,6 +185,8 @@ pub(super) struct Store {
     directory: PathBuf,
     /// Messages about what was missing or damaged.
     notes: Vec<String>,
+    /// Whether the machine has started again since the service was started last.
+    rebooted: bool,
     _lock: Flock<File>,
 }
 
@@ -174,7 +214,36 @@ impl Store {
             make_directory(&path).map_err(wrong(&path))?;
         }
         let (connection, notes) = recovery::open(directory)?.reconcile()?;
-        Ok(Self { connection, directory: directory.to_owned(), notes, _lock: lock })
+        let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
+        // If it cannot be read or stored, deaths are not counted this time. That is no reason not to start.
+        let before = rows::set_boot(&connection, boot.trim()).unwrap_or_default();
+        let rebooted = before.as_deref() != Some(boot.trim());
+        Ok(Self { connection, directory: directory.to_owned(), notes, rebooted, _lock: lock })
+    }
+
+    /// Whether the machine has started again since the service was started last, or may have.
+    pub(super) const fn rebooted(&self) -> bool {
+        self.rebooted
+    }
+
+    /// Counts a death of the service during a job of which `done` inputs are done.
+    pub(super) fn count_death(&self, id: JobId, done: u64) -> Result<Deaths, StoreError> {
+        let count = || {
+            let deaths = rows::deaths(&self.connection, id)?.with(done);
+            rows::set_deaths(&self.connection, id, deaths)?;
+            Ok(deaths)
+        };
+        count().map_err(|error| self.wrong(error))
+    }
+
+    /// Notes that a job has made a record since the last death.
+    pub(super) fn clear(&self, id: JobId) -> Result<(), StoreError> {
+        rows::clear(&self.connection, id).map_err(|error| self.wrong(error))
+    }
+
+    /// Adds to [`Self::notes`].
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     /// Returns what was missing or damaged when the state was opened, and what was done about it.
@@ -204,9 +273,14 @@ impl Store {
         read().map_err(|error| self.wrong(error))
     }
 
-    /// Returns the document and uploads of a job.
+    /// Returns the document and uploads of a job. Its directory is asked first, because it is written once, and damage
+    /// to it costs this job only.
     pub(super) fn input(&self, id: JobId) -> Result<JobInput, StoreError> {
         let directory = self.job_directory(id);
+        if let Some(JobFile { document, uploads, .. }) = manifest::read_job(&directory) {
+            let uploads = uploads.into_iter().map(|path| directory.join(path)).collect();
+            return Ok(JobInput { document, uploads });
+        }
         let read = || {
             let mut statement =
                 self.connection.prepare_cached("SELECT document, uploads FROM jobs WHERE id = ?")?;

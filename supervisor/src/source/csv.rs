@@ -21,6 +21,9 @@ use crate::units;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// Longest header, for 100,000 columns with long names.
+const HEADER_BYTES_MAX: usize = 4 << 20;
+
 /// Reads the column of the inputs and the kept columns.
 pub(super) struct CsvFeed {
     cells: Cells,
@@ -134,6 +137,15 @@ impl CsvFeed {
     }
 }
 
+fn too_long() -> String {
+    format!(
+        "the header has more than {FIELDS_MAX} cells, {} MiB, or {} KiB in one cell; check that the file is CSV, with the \
+         names of its columns first, and that its quotes are closed",
+        HEADER_BYTES_MAX >> 20,
+        TARGET_BYTES_MAX >> 10,
+    )
+}
+
 /// What a cell ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -169,11 +181,17 @@ impl Cells {
         }
     }
 
+    /// Reads the names of the columns. A header without end is no header, and its names are not held.
     fn header(&mut self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
+        let mut bytes = 0;
         loop {
             let end = self.next(true)?;
-            if end != End::File && names.len() < FIELDS_MAX {
+            bytes += self.cell.len();
+            if names.len() >= FIELDS_MAX || bytes > HEADER_BYTES_MAX || self.cell.len() > TARGET_BYTES_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, too_long()));
+            }
+            if end != End::File {
                 names.push(String::from_utf8_lossy(trimmed(&self.cell)).into_owned());
             }
             if end != End::Cell {
@@ -322,6 +340,15 @@ mod tests {
             assert!(refused.is_none_or(|part| why.unwrap().contains(part)), "{why:?}");
         }
         assert_eq!(feed.next().unwrap(), None);
+    }
+
+    #[test]
+    fn a_header_without_end_is_refused() {
+        let quote = format!("url,\"{}", "x".repeat(3 * BUFFER_BYTES));
+        for text in [",".repeat(FIELDS_MAX + 1), "x".repeat(TARGET_BYTES_MAX + 1), quote] {
+            let error = open("a.csv", &text, &"url".into()).err().unwrap().to_string();
+            assert!(error.contains("the header has more than 100000 cells, 4 MiB, or 24 KiB"), "{error}");
+        }
     }
 
     #[test]

@@ -38,6 +38,27 @@ pub enum SourceError {
         /// The system's error.
         error: io::Error,
     },
+    /// No process can be started that reads a list.
+    #[error("cannot start a process that reads {}: {error}", path.display())]
+    NoReader {
+        /// The list.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The process that reads a list says why it cannot, in the words of the other variants.
+    #[error("{0}")]
+    Told(String),
+    /// The process that reads a list cannot go on.
+    #[error("cannot read {} after input {given}: the process that reads it {why}", path.display())]
+    Reader {
+        /// The list.
+        path: PathBuf,
+        /// Inputs that were read before.
+        given: u64,
+        /// What happened to the process.
+        why: String,
+    },
     /// An input has changed since the run started.
     #[error("{}: {what}", path.display())]
     Changed {

@@ -11,9 +11,10 @@ use shared::csv::{CsvFile, FIELDS_MAX, Packing, Text, is_split_safe};
 use shared::file_state::FileState;
 
 use super::hold::{self, Held};
+use super::remote::{self, HeaderReply, Request};
 
-/// Longest header. A longer one is most likely an unclosed quote.
-const HEADER_BYTES_MAX: usize = 16 << 20;
+/// Longest header: 100,000 columns with usual names. A longer one is most likely an unclosed quote.
+const HEADER_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes read at a time.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -36,6 +37,8 @@ pub struct CsvReading {
     pub encoding: Option<&'static Encoding>,
     /// Whether to decode the text even if it could be split into cells undecoded.
     pub decodes: bool,
+    /// Whether a process of its own reads the file, because it comes from a stranger.
+    pub isolated: bool,
 }
 
 /// A named file.
@@ -113,6 +116,9 @@ pub enum HeaderError {
         /// Whether a header was expected.
         header: bool,
     },
+    /// The process that reads the file says why it cannot, in the words of the other variants, or has ended.
+    #[error("{0}")]
+    Told(String),
     /// The first row has no end.
     #[error(
         "{}: the first row has more than {} cells or {} MiB; check that the file is CSV and that its quotes are closed",
@@ -129,11 +135,50 @@ pub enum HeaderError {
 /// # Errors
 /// [`HeaderError`] if the file cannot be read, or is not CSV.
 pub fn read(given: &NamedFile, reading: CsvReading) -> Result<Header, HeaderError> {
+    // What is held open has no name that another process could open. No job of a service names such a file.
+    if !reading.isolated || given.held.is_some() {
+        return OpenFile::open(given)?.first_row(reading);
+    }
+    check_kind(&given.path, given)?;
+    let request = Request::Header {
+        path: given.path.clone(),
+        delimiter: reading.delimiter,
+        header: reading.header,
+        encoding: reading.encoding.map(|encoding| encoding.name().to_owned()),
+        decodes: reading.decodes,
+    };
+    let HeaderReply { file, names, encoding } =
+        remote::header(&given.path, &request).map_err(HeaderError::Told)?;
+    // Whatever the reader says, workers read the file that was named.
+    let file = CsvFile { path: given.path.clone(), at: given.path.clone(), held: false, ..file };
+    Ok(Header { file, names, encoding: Encoding::for_label(encoding.as_bytes()).unwrap_or(UTF_8) })
+}
+
+/// A file that is open, and of which nothing was read.
+pub(super) struct OpenFile<'a> {
+    given: &'a NamedFile,
+    opened: File,
+}
+
+impl<'a> OpenFile<'a> {
+    /// Opens a file that may be CSV.
+    pub(super) fn open(given: &'a NamedFile) -> Result<Self, HeaderError> {
+        check_kind(&given.path, given)?;
+        let opened = given.open();
+        let opened = opened.map_err(|error| HeaderError::Unreadable { path: given.path.clone(), error })?;
+        Ok(Self { given, opened })
+    }
+
+    /// Reads the first row.
+    pub(super) fn first_row(&self, reading: CsvReading) -> Result<Header, HeaderError> {
+        header_of(self.given, &self.opened, reading)
+    }
+}
+
+fn header_of(given: &NamedFile, opened: &File, reading: CsvReading) -> Result<Header, HeaderError> {
     let path = given.path.as_path();
     let unreadable = |error| HeaderError::Unreadable { path: path.to_owned(), error };
-    check_kind(path, given)?;
     // The file's state is taken from this handle, so workers notice if they open a different file.
-    let opened = given.open().map_err(unreadable)?;
     let metadata = opened.metadata().map_err(unreadable)?;
     let mut file = CsvFile {
         path: path.to_owned(),
@@ -146,13 +191,13 @@ pub fn read(given: &NamedFile, reading: CsvReading) -> Result<Header, HeaderErro
         ..CsvFile::default()
     };
     if given.held.is_some() && file.packing == Packing::None {
-        file.packing = packing_inside(&opened).map_err(unreadable)?;
+        file.packing = packing_inside(opened).map_err(unreadable)?;
     }
-    let marked = mark(&opened, &file).map_err(unreadable)?;
+    let marked = mark(opened, &file).map_err(unreadable)?;
     let encoding = marked.or(reading.encoding).unwrap_or(UTF_8);
     let is_decoded = encoding != UTF_8 && (reading.decodes || !is_split_safe(encoding, reading.delimiter));
     file.decode = is_decoded.then(|| encoding.name().to_owned());
-    let first = first_row(&opened, &file).map_err(unreadable)?;
+    let first = first_row(opened, &file).map_err(unreadable)?;
     let Some(First { cells, bytes, has_mark }) = first else {
         return Err(HeaderError::TooLong { path: path.to_owned() });
     };
@@ -292,7 +337,7 @@ mod tests {
     use super::*;
 
     const CSV_READING: CsvReading =
-        CsvReading { delimiter: b',', header: true, encoding: None, decodes: false };
+        CsvReading { delimiter: b',', header: true, encoding: None, decodes: false, isolated: false };
 
     fn check(name: &str, contents: &[u8], header: bool, want: Result<(&[&str], u64), &str>) {
         let dir = tempfile::tempdir().unwrap();

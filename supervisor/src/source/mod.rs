@@ -22,6 +22,8 @@ mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod ranges;
+mod reader;
+mod remote;
 mod text;
 mod tree;
 
@@ -31,6 +33,8 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 pub use self::error::SourceError;
 pub(crate) use self::error::hint as column_hint;
@@ -45,6 +49,9 @@ use self::packed::OpenList;
 pub use self::packed::unpacked;
 pub use self::ranges::Ranges;
 pub(crate) use self::ranges::shown_part;
+pub(crate) use self::reader::read_list;
+use self::remote::ListFormat;
+pub(crate) use self::remote::READER;
 use self::text::trimmed;
 pub use self::tree::{is_allowed, led_out, pages};
 use crate::descriptor;
@@ -70,7 +77,7 @@ const NOT_UTF8: &str = "it is not UTF-8; say what the list is with --encoding, s
 const SHOWN_BYTES: usize = 200;
 
 /// What a target is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TargetKind {
     /// A URL to fetch; the budget of its host counts.
     Url,
@@ -110,12 +117,29 @@ pub struct Progress {
     pub bytes_total: Option<u64>,
 }
 
-/// A target before it has an id.
+/// What comes next of an input.
 #[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Target(Candidate),
+    /// Nothing yet: the process that reads the list is still at work.
+    Later,
+    End,
+}
+
+impl From<Option<Candidate>> for Next {
+    fn from(candidate: Option<Candidate>) -> Self {
+        candidate.map_or(Self::End, Self::Target)
+    }
+}
+
+/// A target before it has an id.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Candidate {
+    #[serde(with = "serde_bytes")]
     input: Vec<u8>,
     /// How many inputs it is.
     inputs: u64,
+    #[serde(with = "serde_bytes")]
     kept: Vec<u8>,
     refused: Option<Box<str>>,
 }
@@ -248,7 +272,8 @@ impl Source {
 
     /// Appends targets of up to `max` inputs to `out`; `false` when there are no more.
     ///
-    /// Waits only for the first one: targets that have arrived on a pipe do not wait for more.
+    /// Waits only for the first one: targets that have arrived on a pipe do not wait for more. While another
+    /// process reads a list and finds nothing, returns from time to time without a target.
     /// Targets appended before an error are good.
     ///
     /// # Errors
@@ -259,9 +284,13 @@ impl Source {
             if given > 0 && !self.is_ready() {
                 break;
             }
-            let Some(mut candidate) = self.next(max - given)? else {
-                self.ended = true;
-                return Ok(false);
+            let mut candidate = match self.next(max - given)? {
+                Next::Target(candidate) => candidate,
+                Next::Later => break,
+                Next::End => {
+                    self.ended = true;
+                    return Ok(false);
+                }
             };
             if candidate.refused.is_none() {
                 candidate.refused = self.why_not(&candidate.input).map(Into::into);
@@ -311,40 +340,35 @@ impl Source {
     }
 
     /// Reads the next target, of at most `inputs_max` inputs.
-    fn next(&mut self, inputs_max: usize) -> Result<Option<Candidate>, SourceError> {
+    fn next(&mut self, inputs_max: usize) -> Result<Next, SourceError> {
         loop {
             if let Some(feed) = &mut self.feed {
-                if let Some(candidate) = feed.next(inputs_max)? {
-                    return Ok(Some(candidate));
+                match feed.next(inputs_max)? {
+                    Next::End => {}
+                    next @ (Next::Target(_) | Next::Later) => return Ok(next),
                 }
                 self.bytes_done += feed.bytes_read();
                 self.feed = None;
             }
             let Some(input) = self.inputs.pop_front() else {
-                return Ok(None);
+                return Ok(Next::End);
             };
             self.check(&input)?;
             self.feed = Some(match input {
                 Input::Literal(input) => {
                     self.bytes_done += input.len() as u64;
                     let input = if self.kind == TargetKind::Url { trimmed(&input) } else { &input };
-                    return Ok(Some(Candidate::cell(input, || "empty".to_owned())));
+                    return Ok(Next::Target(Candidate::cell(input, || "empty".to_owned())));
                 }
                 Input::StdinLines => {
                     let bytes = self.stdin.take().unwrap_or_else(|| Box::new(io::stdin()));
                     let opened = OpenList::stream(bytes, self.lists.encoding);
                     Feed::lines(PathBuf::from("standard input"), opened, self.kind)
                 }
-                Input::Lines(path) => {
-                    let opened = packed::open(&path, self.lists.encoding)?;
-                    Feed::lines(path, opened, self.kind)
-                }
-                Input::CsvColumn(path, columns) => Feed::csv(path, &columns, self.lists)?,
-                Input::JsonColumn(path, columns) => {
-                    let opened = packed::open(&path, self.lists.encoding)?;
-                    Feed::json(path, opened, &columns)
-                }
-                Input::ParquetColumn(path, columns) => Feed::parquet(path, &columns)?,
+                Input::Lines(path) => self.list(&path, &ListFormat::Lines)?,
+                Input::CsvColumn(path, columns) => self.list(&path, &ListFormat::Csv(columns))?,
+                Input::JsonColumn(path, columns) => self.list(&path, &ListFormat::Json(columns))?,
+                Input::ParquetColumn(path, columns) => self.list(&path, &ListFormat::Parquet(columns))?,
                 Input::Sitemaps(sitemaps) => {
                     let bytes = self.sitemaps.take().unwrap_or_else(|| Box::new(io::empty()));
                     Feed::listed(bytes, &sitemaps.keep)
@@ -352,6 +376,10 @@ impl Source {
                 Input::Tree(path) => Feed::tree(path, self.within.clone()),
             });
         }
+    }
+
+    fn list(&self, path: &Path, format: &ListFormat) -> Result<Feed, SourceError> {
+        Feed::open(path, format, self.kind, self.lists)
     }
 
     /// Refuses a list outside of the directories that a job may read. It may have been changed since the job began.
@@ -405,5 +433,7 @@ fn size(input: &Input) -> Option<u64> {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

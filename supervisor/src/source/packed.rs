@@ -51,11 +51,26 @@ impl OpenList {
     }
 }
 
-/// Opens the list at `path`. Its encoding is `encoding` unless a byte order mark gives another.
-pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<OpenList, SourceError> {
-    let refused = |error| SourceError::Open { path: path.to_owned(), error };
-    let file = File::open(path).map_err(refused)?;
-    let Some(packing) = Packing::of(path) else {
+/// A list that is open, and of which nothing was read.
+#[derive(Debug)]
+pub(super) struct ListFile {
+    /// Its name, which also says what is in it.
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+}
+
+impl ListFile {
+    pub(super) fn open(path: &Path) -> Result<Self, SourceError> {
+        let file = File::open(path).map_err(|error| SourceError::Open { path: path.to_owned(), error })?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+}
+
+/// Reads a list. Its encoding is `encoding` unless a byte order mark gives another.
+pub(super) fn read(list: ListFile, encoding: Option<&'static Encoding>) -> Result<OpenList, SourceError> {
+    let ListFile { path, file } = list;
+    let refused = |error| SourceError::Open { path: path.clone(), error };
+    let Some(packing) = Packing::of(&path) else {
         if encoding.is_none() && !is_marked(&file) {
             return Ok(OpenList::stream(Box::new(file), None));
         }
@@ -119,7 +134,7 @@ mod tests {
     use super::*;
 
     fn read(path: &Path) -> io::Result<(Vec<u8>, Option<u64>)> {
-        let mut opened = open(path, None).unwrap();
+        let mut opened = super::read(ListFile::open(path).unwrap(), None).unwrap();
         let mut bytes = Vec::new();
         opened.bytes.read_to_end(&mut bytes)?;
         Ok((bytes, opened.packed_bytes.map(|count| count.get())))

@@ -18,6 +18,7 @@ use parquet::record::Field;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::kept::KeptColumns;
+use super::packed::ListFile;
 use super::text::trimmed;
 use super::{Candidate, SourceError};
 use crate::nearest::nearest;
@@ -45,9 +46,10 @@ pub(super) struct ParquetFeed {
 
 impl ParquetFeed {
     /// Reads the file's footer and finds the columns in it.
-    pub(super) fn open(path: &Path, columns: &Columns) -> Result<Self, SourceError> {
+    pub(super) fn open(list: ListFile, columns: &Columns) -> Result<Self, SourceError> {
+        let ListFile { path, file } = list;
+        let path = path.as_path();
         let refused = |error| SourceError::Open { path: path.to_owned(), error };
-        let file = File::open(path).map_err(refused)?;
         let file_bytes = file.metadata().map_err(refused)?.len();
         let reader = guarded(|| SerializedFileReader::new(file)).map_err(refused)?;
         let metadata = reader.metadata().file_metadata();
@@ -300,4 +302,4 @@ fn field(field: Field) -> Cell {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

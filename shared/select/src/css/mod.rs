@@ -13,6 +13,9 @@ use crate::pipe::name_at_start;
 use crate::refusal::{Refusal, nearest};
 use crate::{Take, is_link};
 
+/// Most brackets inside each other. The parser calls itself for each, and its stack has an end.
+const DEPTH_MAX: usize = 32;
+
 /// Parses a selector and its last step, which stand at byte `base` of the flag.
 pub(crate) fn parse(text: &str, base: usize) -> Result<(String, Take), Refusal> {
     let (css, take) = split_last_step(text, base)?;
@@ -112,6 +115,10 @@ fn step_start(selector: &str) -> Result<Option<usize>, Refusal> {
             (None, '"' | '\'') => quote = Some((at, c)),
             (None, '/') if chars.peek().is_some_and(|(_, next)| *next == '*') => {
                 return Err(Refusal::new(at, "a comment is not allowed here", "drop it"));
+            }
+            (None, '[' | '(') if open.len() == DEPTH_MAX => {
+                let problem = format!("brackets are nested more than {DEPTH_MAX} deep");
+                return Err(Refusal::new(at, problem, "nest fewer of them"));
             }
             (None, '[') => open.push((at, ']')),
             (None, '(') => open.push((at, ')')),

@@ -8,6 +8,7 @@ use shared::job::Work;
 use super::*;
 
 mod client;
+mod document;
 mod lines;
 mod serve;
 mod settings;
@@ -53,6 +54,7 @@ impl Bench {
             variable: &|name| self.variables.get(name).map(OsString::from),
             config: &self.path("muster.toml"),
             stdin_is_terminal: self.terminal,
+            isolates_lists: false,
             texts: Texts::default(),
         };
         parse(std::iter::once(OsString::from("supervisor")).chain(words).collect(), &env)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -22,6 +22,9 @@ use crate::view::JobId;
 
 /// Lines that are read from the source at a time.
 const BATCH: usize = 1024;
+
+/// Bytes of a record after which it is not read on. A record with an error holds no page, so it is shorter.
+const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// A job with failed inputs.
 #[derive(Debug)]
@@ -216,15 +219,37 @@ fn each_failed(retry: &Retry, mut take: impl FnMut(FailedRecord) -> io::Result<(
     };
     let mut lines = BufReader::with_capacity(1 << 20, file.take(retry.committed));
     let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line)? > 0 {
+    while next_line(&mut lines, &mut line)? {
         if let Ok(seen) = serde_json::from_slice::<FailedRecord>(&line)
             && seen.error.is_some()
         {
             take(seen)?;
         }
-        line.clear();
     }
     Ok(())
+}
+
+/// Reads the next record. One that is too long to have an error is left out. Returns false at the end.
+fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let mut any = false;
+    loop {
+        let buffer = lines.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(any);
+        }
+        any = true;
+        let end = memchr::memchr(b'\n', buffer);
+        let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
+        if line.len() <= RECORD_BYTES_MAX {
+            line.extend_from_slice(part);
+        }
+        let used = part.len() + usize::from(end.is_some());
+        lines.consume(used);
+        if end.is_some() {
+            return Ok(true);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn waiting(id: u64, priority: i32) -> Claim {
-    Claim { id: JobId(id), priority, stage: Stage::Waiting }
+    Claim { id: JobId(id), priority, suspected: false, stage: Stage::Waiting }
 }
 
 fn running(id: u64, priority: i32, allotted: u32, wants: u32) -> Claim {
     let stage = Stage::Running(Allocation { allotted, alive: allotted, wants });
-    Claim { id: JobId(id), priority, stage }
+    Claim { id: JobId(id), priority, suspected: false, stage }
 }
 
 #[track_caller]
@@ -30,6 +30,20 @@ fn who_waits_gets_in_by_priority_and_then_by_order() {
 }
 
 #[test]
+fn who_is_suspected_starts_alone_and_nobody_beside_it() {
+    let suspected = |claim: Claim| Claim { suspected: true, ..claim };
+    let check = |claims: &[Claim], want: &[u64]| {
+        let ids: Vec<u64> = eligible(claims.to_vec()).iter().map(|claim| claim.id.0).collect();
+        assert_eq!(ids, want, "{claims:?}");
+    };
+    check(&[waiting(1, 0), waiting(2, 0)], &[1, 2]);
+    check(&[suspected(waiting(1, 0)), suspected(waiting(2, 0)), waiting(3, 0)], &[1]);
+    check(&[suspected(running(1, 0, 1, 1)), suspected(waiting(2, 0)), waiting(3, 9)], &[1]);
+    check(&[suspected(waiting(1, 0)), waiting(2, 9), waiting(3, 0)], &[2, 3]);
+    check(&[running(1, 0, 1, 1), suspected(waiting(2, 0)), waiting(3, 0)], &[1, 2]);
+}
+
+#[test]
 fn workers_are_shared_by_weight_and_by_need() {
     let even = [running(1, 0, 4, 8), running(2, 0, 4, 8)];
     check(8, 8, &even, &[]);
@@ -43,7 +57,7 @@ fn workers_are_shared_by_weight_and_by_need() {
 #[test]
 fn nobody_grows_before_somebody_has_left() {
     let stage = |allotted, alive| Stage::Running(Allocation { allotted, alive, wants: 8 });
-    let claim = |id, stage| Claim { id: JobId(id), priority: 0, stage };
+    let claim = |id, stage| Claim { id: JobId(id), priority: 0, suspected: false, stage };
     let started = [claim(1, stage(4, 4)), claim(2, stage(1, 1))];
     check(4, 4, &[started[0], waiting(2, 0)], &[Change::Allot(JobId(1), 3)]);
     check(4, 4, &[claim(1, stage(3, 4)), waiting(2, 0)], &[]);

@@ -6,6 +6,7 @@ use supervisor_core::pool::Notice;
 
 use super::super::board::Update;
 use super::super::event::{JobEnd, JobProgress, JobResult};
+use super::super::store::JobRow;
 use super::StateLoop;
 use super::job::{AfterDrain, Job};
 use super::share::now;
@@ -17,6 +18,7 @@ impl StateLoop {
     pub(super) fn handle_end(&mut self, id: JobId, end: JobEnd, bytes: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let running = job.running.take();
+        job.suspected = None;
         let after = running.as_ref().and_then(|running| running.draining);
         let progress = running.and_then(|running| running.progress);
         if let JobEnd::Done(result, _) | JobEnd::Stopped(result) | JobEnd::Failed(_, Some(result)) = &end {
@@ -99,11 +101,16 @@ impl StateLoop {
         if let Some(after) = job.running.as_ref().and_then(|running| running.draining) {
             row.state = after.state();
         }
-        if let Err(error) = self.parts.store.update(&row) {
-            tracing::error!(job = id.0, %error, "cannot store its state");
-            self.parts.service.publish(Update::Said(Some(id), error.to_string().into()));
-        }
+        self.store_or_say(&row);
         self.show_job(id);
+    }
+
+    /// Stores the row of a job. Returns why not, which is also logged, if that fails.
+    pub(super) fn store_or_say(&self, row: &JobRow) -> Option<String> {
+        let error = self.parts.store.update(row).err()?.to_string();
+        tracing::error!(job = row.id.0, %error, "cannot store its state");
+        self.parts.service.publish(Update::Said(Some(row.id), error.as_str().into()));
+        Some(error)
     }
 }
 

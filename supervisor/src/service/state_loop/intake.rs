@@ -1,5 +1,7 @@
 //! Accepts jobs, and loads stored jobs at the start.
 
+use std::fs;
+
 use crossbeam_channel::Sender;
 use supervisor_core::gather::Counts;
 
@@ -8,22 +10,25 @@ use super::super::disk_thread;
 use super::super::event::Prepared;
 use super::super::event::Reply;
 use super::super::request::{Idempotency, Refused, Submission, Submitted};
-use super::super::store::{self, JobRow, NewJob};
+use super::super::store::{self, Deaths, JobRow, NewJob};
 use super::StateLoop;
 use super::job::Job;
 use super::share::now;
 use crate::journal;
+use crate::outcome::Outcome;
 use crate::view::{JobCounts, JobId, JobState, JobView};
 
 impl StateLoop {
-    /// Loads the jobs from the store. A job that was running when the service ended is queued again, and
-    /// continues from its journal when it starts.
+    /// Loads the jobs from the store. A job that was running when the service died is queued again, and continues from
+    /// its journal when it starts, unless it seems to be what the service dies of.
     pub(super) fn take_over(&mut self) -> Result<(), StoreError> {
+        let mut lost = Vec::new();
         for mut row in self.parts.store.all()? {
             let id = row.id;
-            if row.state.is_at_work() {
+            // A service that was told to stop has queued its jobs, or is about to and has stored that.
+            let was_running = row.state.is_at_work();
+            if was_running {
                 row.state = JobState::Queued;
-                tracing::info!(job = id.0, "queued again after a restart of the service");
             }
             let drained = row.state == JobState::Cancelled && row.finished_at.is_none();
             if drained || !row.state.has_ended() {
@@ -32,14 +37,68 @@ impl StateLoop {
             if drained {
                 // The job was draining.
                 row.finished_at = Some(now());
-                row.exit_code = Some(crate::outcome::Outcome::Stopped(15).code());
+                row.exit_code = Some(Outcome::Stopped(15).code());
                 row.bytes = store::size(&self.parts.store.job_directory(id));
-                self.parts.store.update(&row)?;
             }
-            self.jobs.insert(id, Job::new(row));
+            let suspected = if was_running { self.suspect(&mut row) } else { None };
+            if drained || was_running {
+                self.store_or_say(&row);
+            }
+            if self.has_lost_records(&mut row) {
+                lost.push(id);
+            }
+            self.jobs.insert(id, Job { suspected, ..Job::new(row) });
             self.show_job(id);
         }
+        if !lost.is_empty() {
+            let note =
+                format!("records are missing or cut off in the files of these jobs: {}", store::named(&lost));
+            tracing::warn!("{note}");
+            self.parts.store.note(note);
+        }
         Ok(())
+    }
+
+    /// Decides about a job that ran when the service died. Returns how far it was if it is queued again.
+    fn suspect(&self, row: &mut JobRow) -> Option<u64> {
+        let id = row.id;
+        if self.parts.store.rebooted() {
+            tracing::info!(job = id.0, "queued again after a restart of the machine");
+            return None;
+        }
+        let deaths = match self.parts.store.count_death(id, row.counts.done) {
+            Ok(deaths) => deaths,
+            Err(error) => {
+                tracing::error!(job = id.0, %error, "cannot count the deaths of the service during it");
+                Deaths::default()
+            }
+        };
+        let count = deaths.silent.max(deaths.stuck);
+        if !deaths.is_fatal() {
+            tracing::info!(job = id.0, deaths = count, "queued again after a restart of the service");
+            return Some(row.counts.done);
+        }
+        let why = format!(
+            "the service died {count} times in a row while this job ran, and the job wrote no record in between; it is \
+             set aside so that other jobs can run; journalctl -u muster and journalctl -k show how the service died, for \
+             example for want of memory; submit the job again with smaller inputs, or on a service with more memory"
+        );
+        tracing::error!(job = id.0, deaths = count, %why, "failed");
+        row.state = JobState::Failed;
+        row.error = Some(why);
+        row.finished_at = Some(now());
+        row.exit_code = Some(Outcome::Impossible.code());
+        row.bytes = store::size(&self.parts.store.job_directory(id));
+        None
+    }
+
+    /// Whether there is less of a job's records than was committed. Of a job that is done, all is committed.
+    fn has_lost_records(&self, row: &mut JobRow) -> bool {
+        let bytes = fs::metadata(self.parts.store.records(row.id)).map_or(0, |found| found.len());
+        if row.state == JobState::Done {
+            row.committed = row.committed.max(bytes);
+        }
+        bytes < row.committed
     }
 
     /// Updates the counts of a job from its journal, which may be newer than the row.

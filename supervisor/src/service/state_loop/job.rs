@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use shared::clock;
 use shared::job::Mode;
 
 use super::super::event::JobProgress;
@@ -11,6 +13,9 @@ use super::super::schedule::{Allocation, Claim, Stage};
 use super::super::store::JobRow;
 use crate::runtime::Controller;
 use crate::view::{JobState, JobView};
+
+/// How long a job is suspected that runs and writes nothing. What takes the memory of a service takes seconds.
+const SUSPECTED_FOR: Duration = Duration::from_secs(60);
 
 /// What happens to a job after draining.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +60,21 @@ pub(super) struct RunningJob {
     /// What follows the draining, if the job was told to stop.
     pub(super) draining: Option<AfterDrain>,
     pub(super) progress: Option<JobProgress>,
+    pub(super) since: Instant,
 }
 
 impl RunningJob {
     pub(super) fn new(controller: Controller, allotted: Arc<AtomicU32>) -> Self {
-        Self { controller, allotted, alive: 0, wants: 1, mode: None, draining: None, progress: None }
+        Self {
+            controller,
+            allotted,
+            alive: 0,
+            wants: 1,
+            mode: None,
+            draining: None,
+            progress: None,
+            since: clock::now(),
+        }
     }
 
     pub(super) fn allotted(&self) -> u32 {
@@ -78,12 +93,25 @@ pub(super) struct Job {
     /// The committed bytes of its records, shared with their readers.
     pub(super) committed: Arc<AtomicU64>,
     pub(super) running: Option<RunningJob>,
+    /// The inputs that were done when the service died while it ran; `None` if it did not, or once the job has shown
+    /// that it was not to blame.
+    pub(super) suspected: Option<u64>,
 }
 
 impl Job {
     pub(super) fn new(row: JobRow) -> Self {
         let committed = Arc::new(AtomicU64::new(row.committed));
-        Self { row, committed, running: None }
+        Self { row, committed, running: None, suspected: None }
+    }
+
+    /// Clears it of suspicion if it has made a record since, or has run for a while. Returns whether it has made one.
+    pub(super) fn clear(&mut self, now: Instant) -> bool {
+        let (Some(done), Some(running)) = (self.suspected, &self.running) else { return false };
+        let gets_on = running.progress.as_ref().is_some_and(|progress| progress.counts.done > done);
+        if gets_on || now.duration_since(running.since) >= SUSPECTED_FOR {
+            self.suspected = None;
+        }
+        gets_on
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -111,7 +139,8 @@ impl Job {
             None if self.row.state == JobState::Queued => Stage::Waiting,
             None => return None,
         };
-        Some(Claim { id: self.row.id, priority: self.row.priority, stage })
+        let suspected = self.suspected.is_some();
+        Some(Claim { id: self.row.id, priority: self.row.priority, suspected, stage })
     }
 
     /// Returns the job as it is published.

@@ -10,7 +10,7 @@ use shared::job::Mode;
 use super::super::at_work::Assignment;
 use super::super::event::JobEnd;
 use super::super::request::Refused;
-use super::super::schedule::{self, Change, Claim};
+use super::super::schedule::{self, Change};
 use super::StateLoop;
 use super::job::{AfterDrain, RunningJob};
 use crate::runtime::{Control, Steering, cpus, descriptors};
@@ -43,7 +43,8 @@ impl StateLoop {
     /// Carries out the scheduler's decisions.
     pub(super) fn share(&mut self) {
         if !self.stopping {
-            let claims: Vec<Claim> = self.jobs.values().filter_map(super::Job::claim).collect();
+            self.clear_suspects();
+            let claims = schedule::eligible(self.jobs.values().filter_map(super::Job::claim).collect());
             for act in schedule::changes(self.workers, self.parts.config.jobs_max.get(), &claims) {
                 match act {
                     Change::Start(id, workers) => self.start(id, workers),
@@ -59,6 +60,17 @@ impl StateLoop {
             }
         }
         self.keep_spares();
+    }
+
+    fn clear_suspects(&mut self) {
+        let now = clock::now();
+        for job in self.jobs.values_mut() {
+            if job.clear(now)
+                && let Err(error) = self.parts.store.clear(job.row.id)
+            {
+                tracing::error!(job = job.row.id.0, %error, "cannot store that it has made a record");
+            }
+        }
     }
 
     /// Keeps the workers that no job has as spares.
@@ -95,6 +107,7 @@ impl StateLoop {
             job.row.started_at = Some(now());
         }
         job.running = Some(RunningJob::new(controller.clone(), allotted));
+        let job_row = job.row.clone();
         let assignment = Assignment {
             id,
             input,
@@ -108,10 +121,14 @@ impl StateLoop {
             committed: Arc::clone(&job.committed),
             events: self.parts.event_sender.clone(),
         };
-        tracing::info!(job = id.0, workers, "started");
         self.tick_due = clock::now();
+        // On disk before the job opens anything, so that a service that dies of it knows what it died of.
+        if let Some(error) = self.store_or_say(&job_row) {
+            return self.handle_end(id, JobEnd::Blocked(error), 0);
+        }
+        tracing::info!(job = id.0, workers, "started");
         self.listen(controller);
-        self.keep(id);
+        self.show_job(id);
         if let Err(error) = assignment.start() {
             let end = JobEnd::Blocked(format!("cannot start its thread: {error}"));
             self.handle_end(id, end, 0);

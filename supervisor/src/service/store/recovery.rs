@@ -133,8 +133,17 @@ impl OpenDatabase {
             rows::delete(&self.connection, id).map_err(|cause| self.wrong(cause))?;
         }
         let good = || found.good.iter().filter(|(job, _)| !trash.contains(&job.id));
+        let mut differ = Vec::new();
         for (job, row) in good() {
-            self.compare(job, row)?;
+            if self.compare(job, row)? {
+                differ.push(job.id);
+            }
+        }
+        if !differ.is_empty() {
+            self.notes.push(format!(
+                "state.db and the directories of these jobs differ about what was submitted, and the directories count: {}",
+                named(&differ)
+            ));
         }
         let known: BTreeSet<JobId> = good().map(|(job, _)| job.id).collect();
         let directories = directories(&self.place.directory.join("jobs"))?;
@@ -199,8 +208,8 @@ impl OpenDatabase {
     }
 
     /// Updates a row that is older than its directory after a kill or damage, and writes the files that a
-    /// directory of an earlier version lacks.
-    fn compare(&self, job: &JobFile, row: &JobRow) -> Result<(), StoreError> {
+    /// directory of an earlier version lacks. Returns whether they differ about an unfinished job's submission.
+    fn compare(&self, job: &JobFile, row: &JobRow) -> Result<bool, StoreError> {
         let directory = self.place.directory.join("jobs").join(job.id.to_string());
         let ended = |row: &JobRow| row.state.has_ended() && row.finished_at.is_some();
         if let Some(state) = manifest::read_state(&directory).filter(|state| ended(state) && !ended(row)) {
@@ -211,7 +220,11 @@ impl OpenDatabase {
             let wrong = |cause| StoreError::Directory { path: directory.clone(), cause };
             manifest::write_both(&directory, job, row).map_err(wrong)?;
         }
-        Ok(())
+        if row.state.has_ended() {
+            return Ok(false);
+        }
+        let same = |found: JobFile| (&found.document, &found.uploads) == (&job.document, &job.uploads);
+        Ok(!manifest::read_job(&directory).is_none_or(same))
     }
 
     /// Reads the job of a directory without a row.
@@ -340,7 +353,7 @@ fn directories(parent: &Path) -> Result<BTreeMap<JobId, PathBuf>, StoreError> {
 }
 
 /// Lists job numbers, such as `1, 2, 3 and 4 more`.
-fn named(jobs: &[JobId]) -> String {
+pub(in crate::service) fn named(jobs: &[JobId]) -> String {
     let first: Vec<String> = jobs.iter().take(NAMED_MAX).map(ToString::to_string).collect();
     let more = jobs.len().saturating_sub(NAMED_MAX);
     if more > 0 { format!("{} and {more} more", first.join(", ")) } else { first.join(", ") }

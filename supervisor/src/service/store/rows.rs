@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::request::Idempotency;
-use super::JobRow;
 use super::manifest::JobFile;
+use super::{Deaths, JobRow};
 use crate::view::JobId;
 
 /// The columns of a [`JobRow`].
@@ -145,7 +145,38 @@ pub(super) fn update(connection: &Connection, job: &JobRow) -> rusqlite::Result<
 
 /// Deletes a row, if it exists.
 pub(super) fn delete(connection: &Connection, id: JobId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM deaths WHERE job = ?", [id.0.cast_signed()])?;
     connection.execute("DELETE FROM jobs WHERE id = ?", [id.0.cast_signed()]).map(drop)
+}
+
+/// Returns how often the service died during a job.
+pub(super) fn deaths(connection: &Connection, id: JobId) -> rusqlite::Result<Deaths> {
+    let read = |row: &Row<'_>| {
+        let done = row.get::<_, i64>(2)?.cast_unsigned();
+        Ok(Deaths { silent: row.get(0)?, stuck: row.get(1)?, done, cleared: row.get(3)? })
+    };
+    let query = "SELECT silent, stuck, done, cleared FROM deaths WHERE job = ?";
+    Ok(connection.query_row(query, [id.0.cast_signed()], read).optional()?.unwrap_or_default())
+}
+
+/// Stores how often the service died during a job.
+pub(super) fn set_deaths(connection: &Connection, id: JobId, deaths: Deaths) -> rusqlite::Result<()> {
+    let Deaths { silent, stuck, done, cleared } = deaths;
+    let values = params![id.0.cast_signed(), silent, stuck, done.cast_signed(), cleared];
+    let store = "INSERT OR REPLACE INTO deaths (job, silent, stuck, done, cleared) VALUES (?, ?, ?, ?, ?)";
+    connection.execute(store, values).map(drop)
+}
+
+/// Notes that a job has made a record since the last death.
+pub(super) fn clear(connection: &Connection, id: JobId) -> rusqlite::Result<()> {
+    connection.execute("UPDATE deaths SET cleared = 1 WHERE job = ?", [id.0.cast_signed()]).map(drop)
+}
+
+/// Stores the boot of the machine in which the service starts. Returns that of its last start.
+pub(super) fn set_boot(connection: &Connection, boot: &str) -> rusqlite::Result<Option<String>> {
+    let before = connection.query_row("SELECT boot FROM started", [], |row| row.get(0)).optional()?;
+    connection.execute("INSERT OR REPLACE INTO started (one, boot) VALUES (1, ?)", [boot])?;
+    Ok(before)
 }
 
 /// Returns the number of the next job, as far as the table knows.

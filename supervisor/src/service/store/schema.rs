@@ -14,7 +14,8 @@ use super::StoreError;
 const APPLICATION_ID: i32 = 0x4d55_5353;
 
 /// The migrations, from an empty database to the newest schema.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE jobs (
         -- Never used again, not even when its job is gone.
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,7 +43,17 @@ const STEPS: [&str; 1] = ["
         -- Bytes of its records that are certain, and of everything it has on the disk.
         committed INTEGER NOT NULL DEFAULT 0,
         bytes INTEGER NOT NULL DEFAULT 0
-    );"];
+    );",
+    "
+    -- How often in a row the service died while a job ran: before it made a record, and before a new one was on disk.
+    -- What was on disk at the last death, and whether a record was made since.
+    CREATE TABLE deaths (
+        job INTEGER PRIMARY KEY, silent INTEGER NOT NULL, stuck INTEGER NOT NULL, done INTEGER NOT NULL,
+        cleared INTEGER NOT NULL
+    );
+    -- One row: the boot of the machine in which the service started last.
+    CREATE TABLE started (one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL);",
+];
 
 /// Opens the existing database at `path` and migrates it to the newest schema.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {

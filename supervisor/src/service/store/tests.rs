@@ -57,6 +57,36 @@ fn numbers_are_never_used_again() {
 }
 
 #[test]
+fn only_deaths_without_a_new_record_between_them_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    let id = store.insert(&new(&Map::new(), None), None).unwrap().id;
+    let table = [(0, (1, 1)), (0, (2, 2)), (5, (0, 1)), (5, (1, 2)), (5, (2, 3)), (6, (0, 1))];
+    for (done, (silent, stuck)) in table {
+        let deaths = store.count_death(id, done).unwrap();
+        assert_eq!(deaths, Deaths { silent, stuck, done, cleared: false });
+        assert_eq!(deaths.is_fatal(), silent == 2);
+    }
+    // Records that never reach the disk.
+    for stuck in 2..7 {
+        store.clear(id).unwrap();
+        let deaths = store.count_death(id, 6).unwrap();
+        assert_eq!((deaths.silent, deaths.stuck, deaths.is_fatal()), (0, stuck, stuck == 6));
+    }
+    assert!(store.rebooted(), "nothing says that it was the same boot");
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    assert!(!store.rebooted());
+    assert_eq!(store.count_death(id, 6).unwrap().stuck, 7, "it is on disk");
+    store.delete(id).unwrap();
+    assert_eq!(
+        store.count_death(id, 0).unwrap().stuck,
+        1,
+        "a number is not used again, but its count would be"
+    );
+}
+
+#[test]
 fn a_second_service_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let first = Store::open(directory.path()).unwrap();
@@ -121,7 +151,7 @@ fn another_programs_database_and_a_newer_one_are_refused() {
 }
 
 /// A database of each schema version. A new schema adds one; none is ever changed.
-const STATES: [&str; 1] = [include_str!("state-1.sql")];
+const STATES: [&str; 2] = [include_str!("state-1.sql"), include_str!("state-2.sql")];
 
 #[test]
 fn states_of_earlier_versions_are_opened() {
@@ -284,6 +314,21 @@ fn a_job_that_has_ended_does_not_begin_again() {
     bytes[last..].fill(0xff);
     fs::write(&path, bytes).unwrap();
     assert_eq!(Store::open(directory.path()).unwrap().all().unwrap(), jobs);
+}
+
+#[test]
+fn what_a_row_says_of_a_submission_counts_less_than_its_directory() {
+    let (directory, jobs) = killed(true);
+    let database = Connection::open(directory.path().join("state.db")).unwrap();
+    let changed = database.execute("UPDATE jobs SET document = '{\"urls\":[\"http://x/\"]}'", []).unwrap();
+    assert_eq!(changed, 3);
+    drop(database);
+    let store = Store::open(directory.path()).unwrap();
+    let note = store.notes().join("\n");
+    assert!(note.contains("differ about what was submitted, and the directories count: 3"), "{note}");
+    for (number, job) in jobs.iter().enumerate() {
+        assert_eq!(store.input(job.id).unwrap().document["urls"][0], format!("http://{number}/"));
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ const SCHEMA: &str = "message m {
 }";
 
 /// Writes `groups` row groups of `rows` rows; every third URL is null.
-fn write(directory: &Path, dictionary: bool, groups: usize, rows: usize) -> PathBuf {
+pub(in crate::source) fn write(directory: &Path, dictionary: bool, groups: usize, rows: usize) -> PathBuf {
     let path = directory.join("urls.parquet");
     let properties = WriterProperties::builder()
         .set_dictionary_enabled(dictionary)
@@ -78,7 +78,9 @@ fn every_row_gives_its_value_and_what_is_kept_of_it() {
     let directory = tempfile::tempdir().unwrap();
     for (dictionary, groups, rows) in [(true, 3, 1500), (false, 1, 2500), (true, 4, 1), (true, 0, 0)] {
         let path = write(directory.path(), dictionary, groups, rows);
-        let mut feed = ParquetFeed::open(&path, &columns(&["n", "score", "day", "who.name"])).unwrap();
+        let mut feed =
+            ParquetFeed::open(ListFile::open(&path).unwrap(), &columns(&["n", "score", "day", "who.name"]))
+                .unwrap();
         for n in 0..groups * rows {
             let candidate = feed.next().unwrap().unwrap();
             assert_eq!(feed.row(), n as u64 + 1);
@@ -111,7 +113,10 @@ fn columns_that_will_not_do_are_named() {
         ("tags", &[], "column \"tags\" holds lists"),
         ("url", &["tags"], "column \"tags\" holds lists"),
     ] {
-        let error = ParquetFeed::open(&path, &Columns { input: input.to_owned(), ..columns(keep) });
+        let error = ParquetFeed::open(
+            ListFile::open(&path).unwrap(),
+            &Columns { input: input.to_owned(), ..columns(keep) },
+        );
         let error = error.err().unwrap().to_string();
         assert!(error.contains(says), "{error}");
     }
@@ -130,7 +135,7 @@ fn a_damaged_file_is_an_error_at_worst() {
         let mut bad = good.clone();
         bad[at] ^= 0xff;
         fs::write(&path, &bad).unwrap();
-        let Ok(mut feed) = ParquetFeed::open(&path, &columns(&["n"])) else {
+        let Ok(mut feed) = ParquetFeed::open(ListFile::open(&path).unwrap(), &columns(&["n"])) else {
             failed += 1;
             continue;
         };
@@ -149,5 +154,5 @@ fn a_damaged_file_is_an_error_at_worst() {
     std::panic::set_hook(hook);
     assert!(failed > good.len() / 10, "{failed} of {}", good.len());
     fs::write(&path, &good[..good.len() - 5]).unwrap();
-    assert!(ParquetFeed::open(&path, &columns(&[])).is_err());
+    assert!(ParquetFeed::open(ListFile::open(&path).unwrap(), &columns(&[])).is_err());
 }

@@ -85,3 +85,42 @@ fn what_is_not_the_services_is_left_alone() {
     assert_eq!(fs::read_to_string(aside.join("jobs-7/records.jsonl")).unwrap(), "{\"id\":0}\n");
     drop(served.take());
 }
+
+/// The database is fine, and files of two jobs are not.
+#[test]
+fn lost_records_and_a_damaged_journal_cost_their_jobs_and_are_said() {
+    let origin = Origin::shared();
+    let mut served = Served::start(&[]);
+    let urls: Vec<String> = (0..20).map(|n| origin.url(&format!("/site/page/{n}"))).collect();
+    let [gone, cut, kept] = [0; 3].map(|_| served.submit(&urls, &json!({})));
+    for id in [gone, cut, kept] {
+        served.wait_for_state(id, &["done"]);
+    }
+    let half = served.submit(&super::slow(origin, 0.2, 60), &json!({"per-host": "1"}));
+    served.wait_for_done(half, 2);
+    kill(&mut served);
+    let file = |id: u64, name: &str| served.dir.path(format!("state/jobs/{id}/{name}"));
+    fs::remove_file(file(gone, "records.jsonl")).unwrap();
+    fs::OpenOptions::new().write(true).open(file(cut, "records.jsonl")).unwrap().set_len(100).unwrap();
+    fs::write(file(half, "records.jsonl.journal"), "x".repeat(9000)).unwrap();
+    for name in ["records.jsonl.journal-wal", "records.jsonl.journal-shm"] {
+        let _ = fs::remove_file(file(half, name));
+    }
+    served.start_again();
+    let warnings = served.ask("GET", "/v1/service", None, 200)["warnings"].to_string();
+    assert!(warnings.contains(&format!("cut off in the files of these jobs: {gone}, {cut}")), "{warnings}");
+    for id in [gone, cut] {
+        for query in ["", "?only=failed", "?follow=1"] {
+            let told = served.ask("GET", &format!("/v1/jobs/{id}/records{query}"), None, 410);
+            let why = told["detail"].as_str().unwrap();
+            assert!(why.contains(&format!("the records of job {id} are lost")), "{why}");
+            assert!(!why.contains(served.dir.root().to_str().unwrap()), "{why}");
+        }
+    }
+    let run = supervisor().args(["results", &gone.to_string(), "--socket"]).arg(served.socket()).run();
+    run.exits(1).says("are lost");
+    let job = served.wait_for_state(half, &["done", "failed", "paused"]);
+    assert_eq!(job["state"], "failed", "{job}");
+    assert!(job["error"].as_str().unwrap().contains("is not the journal of a run"), "{job}");
+    assert_eq!(served.records(kept).len(), 20);
+}

@@ -4,6 +4,7 @@
 mod away;
 mod disk;
 mod found_again;
+mod hostile;
 mod killed;
 mod lifecycle;
 mod logs;
@@ -13,6 +14,7 @@ mod retried;
 mod secure;
 mod sharing;
 mod signals;
+mod suspects;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;

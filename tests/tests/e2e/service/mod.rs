@@ -1,6 +1,7 @@
 //! The service's engine, in this process: jobs are handed to it as its API would.
 
 mod client;
+mod damaged;
 mod http;
 mod jobs;
 mod killed;
