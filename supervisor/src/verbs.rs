@@ -5,6 +5,7 @@ use std::path::Path;
 
 use shared::clock;
 use shared::job::Mode;
+use shared::redact;
 
 use crate::api;
 use crate::config::ServiceConfig;
@@ -238,7 +239,7 @@ const fn how(resume: Option<Resume>) -> &'static str {
 /// Writes the HTML report of `runs`.
 fn write_report(path: &Path, runs: &[ModeRun]) -> Result<(), WriteError> {
     let typed: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let title = format!("supervisor {}", typed.join(" "));
+    let title = format!("supervisor {}", redact::command_line(typed.iter().map(String::as_str)));
     let when = humantime::format_rfc3339_seconds(clock::wall()).to_string();
     report::Page { title: &title, when: &when, runs }.write(path)
 }
@@ -252,7 +253,7 @@ fn notify(plan: &Plan, text: &str) {
 
 /// Writes to standard error. If it is closed, nobody is there to tell.
 fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = io::stderr().write_all(redact::text(text).as_bytes());
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
     };
     let name = name.trim();
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("'{name}' is not a header name; use letters, digits and -"));
+        return Err("what stands before the colon is not a header name; use letters, digits and -".to_owned());
     }
     // These frame the message. A wrong value would assign the next response on the connection to another
     // request.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use shared::redact;
 use supervisor_core::pool::Notice;
 
 use super::super::board::Update;
@@ -83,6 +84,7 @@ impl StateLoop {
 
     pub(super) fn handle_notice(&self, id: JobId, notice: Notice) {
         let Notice { text, is_trouble, slot, target } = notice;
+        let text = redact::text(&text).into_owned();
         if is_trouble {
             tracing::warn!(job = id.0, worker = slot, target = target, "{text}");
         } else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use shared::job::Mode;
+use shared::redact;
 
 use super::super::event::JobProgress;
 use super::super::schedule::{Allocation, Claim, Stage};
@@ -145,7 +146,7 @@ impl Job {
             },
             errors: progress.map_or_else(|| row.errors.clone(), |progress| progress.errors.clone()),
             exit_code: row.exit_code,
-            error: row.error.clone(),
+            error: row.error.as_deref().map(|error| redact::text(error).into_owned()),
             retry_of: row.retry_of,
             summary: row.summary.clone(),
         }
