@@ -20,7 +20,7 @@ use crate::runtime::{Control, Workers};
 use crate::service;
 use crate::summary::{self, ModeRun};
 use crate::units;
-use crate::whole_file::WriteError;
+use crate::whole_file::{Readers, WriteError};
 
 /// Runs one job.
 ///
@@ -35,10 +35,10 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     };
     if has_results(&report) {
         if let Some(path) = &plan.summary {
-            report.run.summary.write(path)?;
+            report.run.summary.write(path, Readers::of(&plan.output))?;
         }
         if let Some(path) = &plan.report {
-            write_report(path, std::slice::from_ref(&report.run))?;
+            write_report(path, Readers::of(&plan.output), std::slice::from_ref(&report.run))?;
         }
         if shows(plan, screen) {
             say(&summary::table(&report.run.summary, screen));
@@ -130,7 +130,7 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
     say(&summary::compare_table(&runs, screen));
     failed.iter().for_each(|line| notify(&comparison.plan, line));
     if let Some(path) = &comparison.plan.report {
-        write_report(path, &runs)?;
+        write_report(path, Readers::Owner, &runs)?;
     }
     Ok(worst)
 }
@@ -237,11 +237,11 @@ const fn how(resume: Option<Resume>) -> &'static str {
 }
 
 /// Writes the HTML report of `runs`.
-fn write_report(path: &Path, runs: &[ModeRun]) -> Result<(), WriteError> {
+fn write_report(path: &Path, readers: Readers<'_>, runs: &[ModeRun]) -> Result<(), WriteError> {
     let typed: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let title = format!("supervisor {}", redact::command_line(typed.iter().map(String::as_str)));
     let when = humantime::format_rfc3339_seconds(clock::wall()).to_string();
-    report::Page { title: &title, when: &when, runs }.write(path)
+    report::Page { title: &title, when: &when, runs }.write(path, readers)
 }
 
 /// Says something that is not an error, unless the user wants quiet.

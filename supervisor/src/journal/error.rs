@@ -43,6 +43,18 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
+    /// A file that a run would create exists, and there is no journal of a run that it could belong to.
+    #[error("{} exists, but belongs to no unfinished run; move it away, or name another output", path.display())]
+    Stray {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of the journal is a link.
+    #[error("{} is a symbolic link, which a run neither follows nor replaces; move it away", path.display())]
+    Link {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another version wrote the journal.
     #[error(
                 "another version of this program wrote {} (schema {schema}; this version supports {known}); \
@@ -183,6 +195,8 @@ impl OutputError {
                 JournalError::Unfinished { .. }
                 | JournalError::Empty { .. }
                 | JournalError::Foreign { .. }
+                | JournalError::Stray { .. }
+                | JournalError::Link { .. }
                 | JournalError::OtherSchema { .. }
                 | JournalError::Damaged { .. }
                 | JournalError::Input { .. }
