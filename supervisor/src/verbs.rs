@@ -173,17 +173,16 @@ fn failed_inputs(report: &Report) -> Option<String> {
 /// Says what did not go as asked for, and turns it into an outcome.
 fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     let Report { ended, reader_left, kept, run } = report;
-    // Results held back by an order are not written: the next run computes them again.
-    // Of a table, which counts rows and not parts, neither number is shown.
+    // Of a table, which counts rows and not parts, no number is shown.
     let done = run.summary.items.saturating_sub(ended.held_back);
-    let left = ended.left + ended.held_back;
+    let (left, held) = (ended.left, held(ended.held_back));
     if let Some(why) = &ended.failure {
         let Kept::Records(resume) = kept else {
             anyhow::bail!("{why}\nnothing was written: what is missing would not show in the groups");
         };
         let how = if left > 0 || ended.unread { how(*resume) } else { "" };
         let (done, left) = (units::counted(done, "record"), units::counted(left, "input"));
-        anyhow::bail!("{why}\n{done} written, {left} left{how}");
+        anyhow::bail!("{why}\n{done} written{held}, {left} left{how}");
     }
     if let Some(signal) = ended.signal {
         let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
@@ -192,7 +191,7 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
                 let left = units::counted(left, "input");
                 let left = if ended.unread { format!("{left} or more") } else { left };
                 let (done, place, how) = (units::counted(done, "record"), place(plan), how(*resume));
-                format!("{done} written{place}, {left} left{how}")
+                format!("{done} written{place}{held}, {left} left{how}")
             }
             Kept::Table | Kept::Nothing { .. } => "nothing was written".to_owned(),
         };
@@ -212,6 +211,15 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     }
     let all_done = run.summary.failed == 0 && run.summary.sitemaps_failed == 0;
     if *reader_left || all_done { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
+}
+
+/// Says how many records are kept beside the output, because an earlier one is missing.
+fn held(records: u64) -> String {
+    if records == 0 {
+        String::new()
+    } else {
+        format!(", {records} kept in its journal until earlier ones are done")
+    }
 }
 
 /// Where the records of a run that was stopped are.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::state::Recorded;
-use super::{JournalError, OutputError, SpooledInput, State, Store, fingerprint, identity};
+use super::{HeldRecord, JournalError, OutputError, SpooledInput, State, Store, fingerprint, identity};
 use crate::columns;
 use crate::descriptor;
 use crate::plan::{Output, Plan};
@@ -46,6 +46,8 @@ pub struct Journal {
     pub store: Store,
     /// What earlier runs have done.
     pub state: State,
+    /// Records of earlier runs that wait for an earlier one.
+    pub held: Vec<HeldRecord>,
     /// The spooled standard input and sitemaps.
     pub input: SpooledInput,
 }
@@ -311,14 +313,14 @@ fn anew(
     input.remove();
     store.begin(&identity::facts(plan), &inputs)?;
     let outlet = records_file.outlet(plan, records_file.begin()?);
-    let journal = Journal { store, state: State::default(), input };
+    let journal = Journal { store, state: State::default(), held: Vec::new(), input };
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }
 
 fn resumed(
     plan: &Plan,
     records_file: &RecordsFile<'_>,
-    store: Store,
+    mut store: Store,
     recorded: Recorded,
 ) -> Result<Opened, OutputError> {
     let mut changes = identity::changes(&recorded.flags, &identity::facts(plan));
@@ -329,9 +331,15 @@ fn resumed(
     let state = recorded.state;
     let done = state.tally.counts.items();
     let sink = Sink::resume(records_file.records(), state.output_bytes, done, !has_lines(plan))?;
-    let notice = Some(format!("resuming {}, which has {done} records", records_file.output.display()));
+    let held = store.held(&state)?;
+    let beside = match state.kept().counts.items() - done {
+        0 => String::new(),
+        held => format!(", and {held} beside it that wait for an earlier one"),
+    };
+    let notice =
+        Some(format!("resuming {}, which has {done} records{beside}", records_file.output.display()));
     let input = SpooledInput::new(&plan.inputs, store.path());
-    let journal = Journal { store, state, input };
+    let journal = Journal { store, state, held, input };
     let outlet = records_file.outlet(plan, sink);
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }

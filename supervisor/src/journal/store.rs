@@ -22,7 +22,7 @@ use super::fingerprint::Fingerprint;
 use super::identity::Fact;
 use super::reading::{Wrong, read};
 use super::state::Recorded;
-use super::{Finished, JournalError, Prefix, Tally, beside};
+use super::{Finished, HeldRecord, JournalError, Prefix, State, Tally, beside, held};
 use crate::side_file;
 
 /// Identifies the file in SQLite's header: `MUST`.
@@ -39,7 +39,7 @@ const HOSTS: &str = "CREATE TABLE IF NOT EXISTS hosts (one INTEGER PRIMARY KEY, 
 
 const TABLES: &str = "
     DROP TABLE IF EXISTS job; DROP TABLE IF EXISTS finished; DROP TABLE IF EXISTS progress;
-    DROP TABLE IF EXISTS hosts;
+    DROP TABLE IF EXISTS hosts; DROP TABLE IF EXISTS held;
     -- What was asked for: flags and inputs, as JSON.
     CREATE TABLE job (flags TEXT NOT NULL, inputs TEXT NOT NULL);
     -- Ids whose records are in the output, a roaring bitmap for each commit.
@@ -63,6 +63,9 @@ pub struct Commit {
     pub output_bytes: u64,
     /// What was learned about hosts, if that is news.
     pub hosts: Option<String>,
+    /// Records that wait for an earlier one, at the end of a run. During a run, those of the run before
+    /// stay.
+    pub held: Vec<HeldRecord>,
 }
 
 /// The open journal.
@@ -160,7 +163,7 @@ impl Store {
     /// # Errors
     /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
-        let Commit { fresh, tally, prefix, output_bytes, hosts } = commit;
+        let Commit { fresh, tally, prefix, output_bytes, hosts, held } = commit;
         let joined = self.sets + 1 >= SETS_MAX;
         self.write(|transaction| {
             transaction
@@ -184,11 +187,24 @@ impl Store {
             }
             Ok(())
         })?;
+        // A transaction of its own: they may be large, and the rest must not fail with them.
+        if !held.is_empty() {
+            self.write(|transaction| held::write(transaction, held))?;
+        }
         self.sets = if joined { 1 } else { self.sets + 1 };
         if let Some(committed) = &self.committed {
             committed.store(*output_bytes, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Reads the records that wait for an earlier one.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn held(&mut self, state: &State) -> Result<Vec<HeldRecord>, JournalError> {
+        let path = self.path.clone();
+        held::read(self.connection()?, &state.held).map_err(|error| JournalError::from_sqlite(&path, error))
     }
 
     /// Marks the job as complete, before the journal is removed: a process that has the file open must

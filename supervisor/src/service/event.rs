@@ -29,6 +29,8 @@ pub(super) enum Event {
     Notice(JobId, Notice),
     /// A job's run ended; the number is the size of its directory in bytes.
     Ended(JobId, Box<JobEnd>, u64),
+    /// The held records of a job that is not resumed were appended to its output, which has this many bytes now.
+    Released(JobId, u64),
     /// A submitted job is checked and on disk, or refused.
     Prepared(Result<Box<Prepared>, Refused>, Reply),
     /// A signal arrived.

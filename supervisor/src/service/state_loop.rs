@@ -222,6 +222,7 @@ impl StateLoop {
             Event::Progress(id, progress) => self.handle_progress(id, *progress),
             Event::Notice(id, notice) => self.handle_notice(id, notice),
             Event::Ended(id, end, bytes) => self.handle_end(id, *end, bytes),
+            Event::Released(id, bytes) => self.handle_release(id, bytes),
             Event::Prepared(prepared, reply) => self.handle_prepared(prepared, reply),
             Event::Signal(signal) => self.handle_signal(signal),
         }

@@ -33,6 +33,7 @@ mod lists;
 mod load;
 mod map;
 mod modes;
+mod ordered;
 mod output;
 mod parse;
 mod politeness;

@@ -69,8 +69,20 @@ impl StateLoop {
                 }
             }
         }
+        if matches!(job.row.state, JobState::Cancelled | JobState::Failed) {
+            self.parts.disk.release(id, self.parts.store.records(id));
+        }
         self.expiry_due = shared::clock::now();
         self.keep(id);
+    }
+
+    /// Handles that the held records of a job that is not resumed are in its output.
+    pub(super) fn handle_release(&mut self, id: JobId, bytes: u64) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.committed.store(bytes, Ordering::Release);
+            job.row.committed = bytes;
+            self.keep(id);
+        }
     }
 
     pub(super) fn handle_progress(&mut self, id: JobId, progress: JobProgress) {
