@@ -29,6 +29,7 @@ pub mod report;
 mod robots;
 pub mod runtime;
 pub mod service;
+mod shortage;
 mod side_file;
 pub mod sink;
 pub mod source;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::aggregate::AggregateError;
+use crate::shortage;
 use crate::sink::SinkError;
 
 /// Why a run cannot be recorded or resumed.
@@ -146,7 +147,9 @@ impl JournalError {
                 Self::Write { path, cause: "the disk is full".to_owned(), full: true }
             }
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-                Self::Open { path, cause: error.to_string() }
+                // SQLite does not say that there are no descriptors.
+                let cause = shortage::now().map_or_else(|| error.to_string(), |cause| cause.to_string());
+                Self::Open { path, cause }
             }
             Some(ErrorCode::SystemIoFailure) => Self::Write { path, cause: error.to_string(), full: false },
             // For example, a missing table or a value of the wrong type: the header is ours, the content is

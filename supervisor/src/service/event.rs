@@ -13,6 +13,7 @@ use supervisor_core::pool::Notice;
 
 use super::request::{Idempotency, Refused, Submitted};
 use crate::runtime::{Signal, WorkerSnapshot};
+use crate::shortage;
 use crate::summary::{LatencyMs, Summary};
 use crate::view::{JobCounts, JobId, JobView};
 
@@ -100,6 +101,22 @@ pub(super) enum JobEnd {
     Failed(String, Option<JobResult>),
     /// The run cannot continue now, for example because the disk is full, but may later.
     Blocked(String),
+    /// The run lacks descriptors, which others will close.
+    Short(String),
+}
+
+impl JobEnd {
+    /// Tells a lack of descriptors from other reasons. Any part of a job may meet it first.
+    pub(super) fn or_short(self) -> Self {
+        match self {
+            Self::Failed(why, _) | Self::Blocked(why) if shortage::is_meant(&why) => Self::Short(why),
+            end @ (Self::Done(..)
+            | Self::Stopped(_)
+            | Self::Failed(..)
+            | Self::Blocked(_)
+            | Self::Short(_)) => end,
+        }
+    }
 }
 
 /// A job that is ready to be accepted.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use shared::job::Mode;
 use shared::redact;
@@ -72,6 +73,29 @@ impl RunningJob {
     }
 }
 
+/// How long a job waits after a run that lacked descriptors, the first time.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest wait. It doubles each time.
+const SHORT_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What a job waits for while descriptors are short.
+#[derive(Debug, Default)]
+pub(super) struct Shortage {
+    last: Option<Duration>,
+    /// When the job may start again.
+    pub(super) until: Option<Instant>,
+}
+
+impl Shortage {
+    /// Begins the next wait, and returns how long it is.
+    pub(super) fn wait(&mut self, now: Instant) -> Duration {
+        let wait = self.last.map_or(SHORT_WAIT, |last| (last * 2).min(SHORT_WAIT_MAX));
+        (self.last, self.until) = (Some(wait), Some(now + wait));
+        wait
+    }
+}
+
 /// A job.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -79,12 +103,13 @@ pub(super) struct Job {
     /// The committed bytes of its records, shared with their readers.
     pub(super) committed: Arc<AtomicU64>,
     pub(super) running: Option<RunningJob>,
+    pub(super) shortage: Shortage,
 }
 
 impl Job {
     pub(super) fn new(row: JobRow) -> Self {
         let committed = Arc::new(AtomicU64::new(row.committed));
-        Self { row, committed, running: None }
+        Self { row, committed, running: None, shortage: Shortage::default() }
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -109,7 +134,7 @@ impl Job {
                 alive: running.alive,
                 wants: running.wants,
             }),
-            None if self.row.state == JobState::Queued => Stage::Waiting,
+            None if self.row.state == JobState::Queued && self.shortage.until.is_none() => Stage::Waiting,
             None => return None,
         };
         Some(Claim { id: self.row.id, priority: self.row.priority, stage })
@@ -150,5 +175,18 @@ impl Job {
             retry_of: row.retry_of,
             summary: row.summary.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_descriptors_grow_to_a_limit() {
+        let (now, mut shortage) = (shared::clock::now(), Shortage::default());
+        let waits: Vec<u64> = (0..7).map(|_| shortage.wait(now).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(shortage.until, Some(now + SHORT_WAIT_MAX));
     }
 }
