@@ -3,16 +3,18 @@
 //!
 //! Every form is made from the [`Record`] itself. Nothing here reads back what was written.
 
+use std::borrow::Cow;
 use std::cell::{RefCell, RefMut};
 use std::time::SystemTime;
 
 use crate::clock;
 use crate::framed;
 use crate::job::RecordEncoding;
-use crate::record::{Ending, Record};
+use crate::record::{Ending, Evidence, Record, RecordError};
+use crate::redact;
 use crate::sitemap::{Found, Listing};
 use crate::table::{Delimited, Typed};
-use crate::warc::{Id, Metadata, Writer, uri, without_credentials};
+use crate::warc::{Id, Metadata, Writer, uri};
 
 /// Encodes the records of one job.
 #[derive(Debug)]
@@ -78,6 +80,13 @@ impl Encoder {
 
     /// Appends a record. `exchange` is what it is about in a web archive; without one it is dated now.
     pub fn write(&self, record: &Record<'_>, exchange: Option<Exchange>, out: &mut Vec<u8>) {
+        let Some(error) = record.error else { return self.write_shown(record, exchange, out) };
+        let shown = Shown::of(&error);
+        self.write_shown(&Record { error: Some(shown.error(&error)), ..*record }, exchange, out);
+    }
+
+    /// Appends a record whose error has no secrets.
+    fn write_shown(&self, record: &Record<'_>, exchange: Option<Exchange>, out: &mut Vec<u8>) {
         match &self.form {
             Form::JsonLine => record.write_line(out),
             Form::Row(rows) => rows.row(record, out),
@@ -122,6 +131,15 @@ impl Encoder {
 
     /// Appends a record that [`Self::begin`] began, `line` being what the program was given.
     pub fn end(&self, begun: &Begun, line: &[u8], ending: &Ending<'_>, out: &mut Vec<u8>) {
+        if let Ending::Error(error) = ending {
+            let shown = Shown::of(error);
+            return self.end_shown(begun, line, &Ending::Error(shown.error(error)), out);
+        }
+        self.end_shown(begun, line, ending, out);
+    }
+
+    /// Appends a begun record whose error has no secrets.
+    fn end_shown(&self, begun: &Begun, line: &[u8], ending: &Ending<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(begun.row.as_deref().unwrap_or(line));
         let fields_at = start + begun.fields_at;
@@ -137,9 +155,29 @@ impl Encoder {
     }
 }
 
+/// The texts of an error without their secrets.
+struct Shown<'a> {
+    message: Cow<'a, str>,
+    evidence: Option<Evidence>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(error: &RecordError<'a>) -> Self {
+        let evidence = error.evidence.map(|evidence| Evidence {
+            stderr: redact::text(&evidence.stderr).into_owned(),
+            ..evidence.clone()
+        });
+        Self { message: redact::text(error.message), evidence }
+    }
+
+    fn error(&self, error: &RecordError<'_>) -> RecordError<'_> {
+        RecordError { kind: error.kind, message: &self.message, evidence: self.evidence.as_ref() }
+    }
+}
+
 /// Appends the metadata record that every input has exactly one of.
 fn archive(writer: &mut Writer, record: &Record<'_>, exchange: Option<Exchange>, out: &mut Vec<u8>) {
-    let url = record.url.map(without_credentials);
+    let url = record.url.map(redact::url);
     let record = Record { url: url.as_deref(), ..*record };
     let uri = record.final_url.or(record.url).and_then(uri);
     let mut json = Vec::new();
@@ -158,7 +196,7 @@ fn archive(writer: &mut Writer, record: &Record<'_>, exchange: Option<Exchange>,
 mod tests {
     use super::*;
     use crate::job::WarcSpec;
-    use crate::record::{ErrorKind, RecordError};
+    use crate::record::ErrorKind;
     use crate::table::{Subject, Table, first_row};
 
     fn error(message: &str) -> RecordError<'_> {
@@ -206,6 +244,27 @@ mod tests {
             assert_eq!(got, want, "{form:?}");
             let is_row = matches!(form, RecordEncoding::Typed(_));
             assert!(!is_row || first_row(&got) == Some(got.len()));
+        }
+    }
+
+    #[test]
+    fn errors_are_written_without_secrets() {
+        for form in forms() {
+            let evidence = Evidence {
+                signal: None,
+                phase: "fetch".to_owned(),
+                rss_bytes: 0,
+                stderr: "Cookie: hunter2".to_owned(),
+            };
+            let message = "redirect to http://u:hunter2@h/";
+            let error = RecordError { kind: ErrorKind::Child, message, evidence: Some(&evidence) };
+            let (encoder, mut out) = (Encoder::new(&form), Vec::new());
+            encoder.write(&Record { id: 1, error: Some(error), ..Record::default() }, None, &mut out);
+            let mut line = Vec::new();
+            let begun = encoder.begin(&Record { id: 1, ..Record::default() }, &mut line);
+            encoder.end(&begun, &line, &Ending::Error(error), &mut out);
+            let text = String::from_utf8_lossy(&out);
+            assert!(text.contains("redirect to http://h/") && !text.contains("hunter2"), "{text}");
         }
     }
 

@@ -7,6 +7,7 @@
 //! | [`encoder`] | records in every form that they can leave a process in |
 //! | [`table`], [`warc`] | records as rows and as records of a web archive |
 //! | [`sitemap`] | what workers send of sitemaps |
+//! | [`redact`] | what is shown of flags, URLs, headers and messages |
 //! | [`robots`] | what a robots.txt says, and how it is read |
 //! | [`framed`] | values in a stream of bytes |
 //! | [`address`] | which addresses a job may connect to |
@@ -27,6 +28,7 @@ pub mod framed;
 pub mod gunzip;
 pub mod job;
 pub mod path;
+pub mod redact;
 pub mod request_headers;
 pub mod robots;
 pub mod sitemap;

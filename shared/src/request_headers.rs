@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Why a header cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// Not a header name.
-    #[error("'{0}' is not a header name; use letters, digits and -")]
-    Name(String),
+    /// Not a header name. It is not shown, for it may be a secret without its name.
+    #[error("what stands before the colon is not a header name; use letters, digits and -")]
+    Name,
     /// Not a header value.
     #[error("a header value must be printable ASCII on one line; percent-encode other characters")]
     Value,
@@ -54,7 +54,7 @@ pub enum HeaderError {
 /// It is malformed, or it is not the user's to set.
 pub fn check(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HeaderError> {
     let shown = || name.to_owned();
-    let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeaderError::Name(shown()))?;
+    let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeaderError::Name)?;
     let is_printable = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
     if !value.bytes().all(is_printable) {
         return Err(HeaderError::Value);

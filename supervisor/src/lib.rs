@@ -31,6 +31,8 @@ pub mod report;
 mod robots;
 pub mod runtime;
 pub mod service;
+mod shortage;
+mod side_file;
 pub mod sink;
 pub mod source;
 pub mod summary;

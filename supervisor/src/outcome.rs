@@ -4,6 +4,9 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+use shared::redact;
+
 use crate::inherited;
 use crate::progress::printable;
 
@@ -52,7 +55,7 @@ pub(crate) enum Refusal {
 
 impl From<clap::Error> for Refusal {
     fn from(error: clap::Error) -> Self {
-        Self::Usage(Box::new(error))
+        Self::Usage(Box::new(without_secrets(error)))
     }
 }
 
@@ -61,7 +64,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(error) => f.write_str(&first_paragraph(error)),
-            Self::Impossible(message) => f.write_str(message),
+            Self::Impossible(message) => f.write_str(&redact::text(message)),
         }
     }
 }
@@ -92,7 +95,25 @@ impl Refusal {
     }
 }
 
-/// Returns clap's message without its usage lines.
+/// Takes secrets out of what an error quotes.
+pub(crate) fn without_secrets(mut error: clap::Error) -> clap::Error {
+    let quoted = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(_) | None => None,
+    };
+    let (flag, value) = (quoted(ContextKind::InvalidArg), quoted(ContextKind::InvalidValue));
+    let is_header = flag.as_deref().is_some_and(|flag| flag.starts_with("--header"));
+    if let Some(value) = value {
+        let shown = if is_header { redact::header(&value) } else { redact::command_line([value.as_str()]) };
+        error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+    }
+    if let Some(flag) = flag {
+        error.insert(ContextKind::InvalidArg, ContextValue::String(redact::text(&flag).into_owned()));
+    }
+    error
+}
+
+/// Returns clap's message without its usage lines and without secrets.
 pub(crate) fn first_paragraph(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines: Vec<&str> = text
@@ -118,7 +139,28 @@ fn show(help: &clap::Error) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::Outcome;
+    use super::*;
+
+    #[test]
+    fn errors_quote_no_secrets() {
+        let command = || {
+            let number = clap::value_parser!(u8);
+            clap::Command::new("x")
+                .arg(clap::Arg::new("header").long("header").value_parser(number))
+                .arg(clap::Arg::new("proxy").long("proxy").value_parser(number))
+        };
+        for words in [
+            ["--header", "Cookie hunter2"],
+            ["--header", "X-Mine: hunter2"],
+            ["--proxy", "http://u:hunter2@h"],
+            ["--proxy", "http://u:hunter2 @h:x"],
+            ["--password=hunter2", "x"],
+        ] {
+            let error = command().try_get_matches_from(["x", words[0], words[1]]).unwrap_err();
+            let shown = first_paragraph(&without_secrets(error));
+            assert!(!shown.contains("hunter2") && shown.contains("--"), "{words:?}: {shown}");
+        }
+    }
 
     #[test]
     fn codes_match_the_contract() {

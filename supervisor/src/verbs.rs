@@ -5,6 +5,7 @@ use std::path::Path;
 
 use shared::clock;
 use shared::job::Mode;
+use shared::redact;
 
 use crate::api;
 use crate::config::ServiceConfig;
@@ -19,7 +20,7 @@ use crate::runtime::{Control, Workers};
 use crate::service;
 use crate::summary::{self, ModeRun};
 use crate::units;
-use crate::whole_file::WriteError;
+use crate::whole_file::{Readers, WriteError};
 
 /// Runs one job.
 ///
@@ -34,10 +35,10 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     };
     if has_results(&report) {
         if let Some(path) = &plan.summary {
-            report.run.summary.write(path)?;
+            report.run.summary.write(path, Readers::of(&plan.output))?;
         }
         if let Some(path) = &plan.report {
-            write_report(path, std::slice::from_ref(&report.run))?;
+            write_report(path, Readers::of(&plan.output), std::slice::from_ref(&report.run))?;
         }
         if shows(plan, screen) {
             say(&summary::table(&report.run.summary, screen));
@@ -129,7 +130,7 @@ pub(crate) fn compare(comparison: &Comparison) -> anyhow::Result<Outcome> {
     say(&summary::compare_table(&runs, screen));
     failed.iter().for_each(|line| notify(&comparison.plan, line));
     if let Some(path) = &comparison.plan.report {
-        write_report(path, &runs)?;
+        write_report(path, Readers::Owner, &runs)?;
     }
     Ok(worst)
 }
@@ -172,17 +173,16 @@ fn failed_inputs(report: &Report) -> Option<String> {
 /// Says what did not go as asked for, and turns it into an outcome.
 fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     let Report { ended, reader_left, kept, run } = report;
-    // Results held back by an order are not written: the next run computes them again.
-    // Of a table, which counts rows and not parts, neither number is shown.
+    // Of a table, which counts rows and not parts, no number is shown.
     let done = run.summary.items.saturating_sub(ended.held_back);
-    let left = ended.left + ended.held_back;
+    let (left, held) = (ended.left, held(ended.held_back));
     if let Some(why) = &ended.failure {
         let Kept::Records(resume) = kept else {
             anyhow::bail!("{why}\nnothing was written: what is missing would not show in the groups");
         };
         let how = if left > 0 || ended.unread { how(*resume) } else { "" };
         let (done, left) = (units::counted(done, "record"), units::counted(left, "input"));
-        anyhow::bail!("{why}\n{done} written, {left} left{how}");
+        anyhow::bail!("{why}\n{done} written{held}, {left} left{how}");
     }
     if let Some(signal) = ended.signal {
         let name = supervisor_core::pool::signal_name(signal).unwrap_or("a signal");
@@ -191,7 +191,7 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
                 let left = units::counted(left, "input");
                 let left = if ended.unread { format!("{left} or more") } else { left };
                 let (done, place, how) = (units::counted(done, "record"), place(plan), how(*resume));
-                format!("{done} written{place}, {left} left{how}")
+                format!("{done} written{place}{held}, {left} left{how}")
             }
             Kept::Table | Kept::Nothing { .. } => "nothing was written".to_owned(),
         };
@@ -211,6 +211,15 @@ fn conclude(plan: &Plan, report: &Report) -> anyhow::Result<Outcome> {
     }
     let all_done = run.summary.failed == 0 && run.summary.sitemaps_failed == 0;
     if *reader_left || all_done { Ok(Outcome::Done) } else { Ok(Outcome::InputsFailed) }
+}
+
+/// Says how many records are kept beside the output, because an earlier one is missing.
+fn held(records: u64) -> String {
+    if records == 0 {
+        String::new()
+    } else {
+        format!(", {records} kept in its journal until earlier ones are done")
+    }
 }
 
 /// Where the records of a run that was stopped are.
@@ -236,11 +245,11 @@ const fn how(resume: Option<Resume>) -> &'static str {
 }
 
 /// Writes the HTML report of `runs`.
-fn write_report(path: &Path, runs: &[ModeRun]) -> Result<(), WriteError> {
+fn write_report(path: &Path, readers: Readers<'_>, runs: &[ModeRun]) -> Result<(), WriteError> {
     let typed: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let title = format!("supervisor {}", typed.join(" "));
+    let title = format!("supervisor {}", redact::command_line(typed.iter().map(String::as_str)));
     let when = humantime::format_rfc3339_seconds(clock::wall()).to_string();
-    report::Page { title: &title, when: &when, runs }.write(path)
+    report::Page { title: &title, when: &when, runs }.write(path, readers)
 }
 
 /// Says something that is not an error, unless the user wants quiet.
@@ -252,7 +261,7 @@ fn notify(plan: &Plan, text: &str) {
 
 /// Writes to standard error. If it is closed, nobody is there to tell.
 fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = io::stderr().write_all(redact::text(text).as_bytes());
 }
 
 #[cfg(test)]

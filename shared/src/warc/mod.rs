@@ -9,7 +9,6 @@ mod digest;
 mod id;
 mod member;
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -161,20 +160,6 @@ pub fn uri(url: &str) -> Option<String> {
     let _ = url.set_password(None);
     url.set_fragment(None);
     Some(url.into())
-}
-
-/// An input as it may appear in an archive: without credentials, which are secret.
-#[must_use]
-pub fn without_credentials(input: &str) -> Cow<'_, str> {
-    match Url::parse(input) {
-        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
-            // Neither call can fail: a URL with credentials has a host.
-            let _ = url.set_username("");
-            let _ = url.set_password(None);
-            Cow::Owned(url.into())
-        }
-        Ok(_) | Err(_) => Cow::Borrowed(input),
-    }
 }
 
 /// A JSON record that becomes an archive's metadata record.

@@ -5,20 +5,6 @@ use flate2::bufread::GzDecoder;
 
 use super::*;
 
-#[test]
-fn what_a_url_holds_before_an_at_sign_is_left_out() {
-    for (input, want) in [
-        ("http://u:p@a/b#c", "http://a/b#c"),
-        ("https://u@a", "https://a/"),
-        ("http:/:p@a/?q=x@y", "http://a/?q=x@y"),
-        ("http://a/x@y", "http://a/x@y"),
-        ("HTTP://A", "HTTP://A"),
-        ("no url", "no url"),
-    ] {
-        assert_eq!(without_credentials(input), want, "{input}");
-    }
-}
-
 const INFO: [u8; 16] = [7; 16];
 
 fn record<'a>(head: &'a [u8], payload: Option<&'a [u8]>, shrinks: bool) -> Record<'a> {

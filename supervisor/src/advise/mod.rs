@@ -26,7 +26,7 @@ use crate::inherited;
 use crate::kinds;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Survey};
-use crate::progress::{Progress, Screen};
+use crate::progress::{Progress, Screen, printable};
 use crate::runtime::Workers;
 use crate::source::TargetKind;
 use crate::summary;
@@ -92,7 +92,7 @@ pub(crate) fn run(survey: &Survey) -> anyhow::Result<Outcome> {
 
 /// Writes a line to standard error. If it is closed, nobody is there to tell.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable(text));
 }
 
 /// Whether targets are requests; else they are files.

@@ -93,17 +93,13 @@ pub(super) fn admit(request: &request::Parts, peer: &Peer, token: Option<&Token>
             None => check_host(request)?,
         }
     }
-    if is_change(&request.method) { check_origin(request) } else { Ok(()) }
+    check_site(request)
 }
 
 /// Whether a path needs no token because it holds no data: the dashboard, which asks for the token
 /// itself, and the health checks.
 fn is_public(path: &str) -> bool {
     path != "/metrics" && path != "/v1" && !path.starts_with("/v1/")
-}
-
-fn is_change(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 fn check_token(headers: &HeaderMap, token: &Token) -> Result<(), Problem> {
@@ -157,21 +153,45 @@ fn check_host(request: &request::Parts) -> Result<(), Problem> {
     ))
 }
 
-/// A page of another site may send a form, although it cannot read the response.
-fn check_origin(request: &request::Parts) -> Result<(), Problem> {
+/// Refuses the requests of other sites' pages. Such a page cannot read a response, but it may send a
+/// form, and each of its requests for events holds a place.
+///
+/// A browser says in `Sec-Fetch-Site` whose page a request is from, and in `Origin` if the method
+/// changes something or a script reads the response. An old one may say it in `Referer` alone, and
+/// programs say none of it.
+fn check_site(request: &request::Parts) -> Result<(), Problem> {
     let text = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap_or("null"));
     let refuse = |from: &str| {
-        let detail = format_args!("a page of another site ({from}) cannot change anything here");
+        let detail = format_args!("a page of another site ({from}) has no access here");
         Err(Problem::new(StatusCode::FORBIDDEN, detail))
     };
-    match (text("sec-fetch-site"), text("origin")) {
-        (Some("same-origin" | "none"), _) | (None, None) => Ok(()),
-        (Some(site), None) => refuse(site),
-        (_, Some(origin)) => {
-            let authority = origin.split_once("://").map(|(_, authority)| authority);
-            if authority.is_some() && authority == host(request) { Ok(()) } else { refuse(origin) }
+    let is_own = |url: &str| {
+        let authority = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+        authority.is_some() && authority == host(request)
+    };
+    match (text("sec-fetch-site"), text("origin"), text("referer")) {
+        (Some("same-origin" | "none"), ..) => Ok(()),
+        (Some(_), None, _) if is_link(request) => Ok(()),
+        (_, Some(origin), _) => {
+            if is_own(origin) {
+                Ok(())
+            } else {
+                refuse(origin)
+            }
         }
+        (Some(site), None, _) => refuse(site),
+        (None, None, Some(page)) if !is_own(page) && !is_public(request.uri.path()) => refuse("its Referer"),
+        (None, None, _) => Ok(()),
     }
+}
+
+/// Whether a user follows a link to the dashboard, which a page of another site may contain.
+fn is_link(request: &request::Parts) -> bool {
+    let is = |name: &str, value: &str| request.headers.get(name).is_some_and(|found| found == value);
+    request.method == Method::GET
+        && is_public(request.uri.path())
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document")
 }
 
 #[cfg(test)]
@@ -268,7 +288,60 @@ mod tests {
         post(&[("origin", "null")], 403);
         post(&[("sec-fetch-site", "cross-site")], 403);
         post(&[("sec-fetch-site", "same-site"), ("origin", "http://evil.localhost")], 403);
-        check(&tcp(), None, "GET /v1/jobs", &[host, ("origin", "http://evil.example")], 200);
+    }
+
+    /// A path, the headers of the request, and the status of the answer.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
+
+    /// What browsers send with each way in which a page can ask for something.
+    #[test]
+    fn a_page_of_another_site_gets_nothing() {
+        let (origin, referer) = (("origin", "https://evil.example"), ("referer", "https://evil.example/"));
+        let site = |site| ("sec-fetch-site", site);
+        let (cors, no_cors) = (("sec-fetch-mode", "cors"), ("sec-fetch-mode", "no-cors"));
+        let (navigate, empty) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "empty"));
+        let (document, image) = (("sec-fetch-dest", "document"), ("sec-fetch-dest", "image"));
+        let own = ("referer", "http://h7.localhost:80/");
+        let table: [Case<'_>; 22] = [
+            // `new EventSource(…)` and `fetch(…)`: Chromium and Firefox, then Safari before 16.4.
+            ("/v1/events", &[site("cross-site"), cors, empty, origin, referer], 403),
+            ("/v1/events", &[site("cross-site"), cors, empty, ("origin", "null")], 403),
+            ("/v1/events", &[site("same-site"), cors, empty, ("origin", "http://h8.localhost:80")], 403),
+            ("/v1/events", &[site("same-site"), cors, empty, ("origin", "http://h7.localhost:81")], 403),
+            ("/v1/events", &[origin, referer], 403),
+            ("/v1/events", &[("origin", "null")], 403),
+            // `<img src=…>`, `<script src=…>`, `fetch(…, {mode: "no-cors"})`.
+            ("/v1/events", &[site("cross-site"), no_cors, image, referer], 403),
+            ("/v1/jobs/1/records?follow=1", &[site("same-site"), no_cors, empty], 403),
+            ("/healthz", &[site("cross-site"), no_cors, image], 403),
+            ("/v1/events", &[referer], 403),
+            // A frame, and a link or a window.
+            ("/", &[site("cross-site"), navigate, ("sec-fetch-dest", "iframe")], 403),
+            ("/v1/events", &[site("cross-site"), navigate, document, ("sec-fetch-user", "?1"), referer], 403),
+            ("/", &[site("cross-site"), navigate, document, ("sec-fetch-user", "?1"), referer], 200),
+            ("/", &[referer], 200),
+            // The dashboard: the page, its script and its requests; with and without `Sec-Fetch-Site`.
+            ("/", &[site("none"), navigate, document, ("sec-fetch-user", "?1")], 200),
+            ("/app.js", &[site("same-origin"), no_cors, ("sec-fetch-dest", "script"), own], 200),
+            ("/v1/events", &[site("same-origin"), cors, empty, own], 200),
+            ("/v1/events", &[site("same-origin"), cors, empty, ("origin", "https://proxy.example")], 200),
+            ("/v1/events", &[own], 200),
+            ("/v1/jobs/1/records", &[site("none"), navigate, document], 200),
+            // Programs.
+            ("/v1/events", &[], 200),
+            ("/v1/events", &[("user-agent", "curl/8.10.1"), ("accept", "*/*")], 200),
+        ];
+        for (path, headers, want) in table {
+            let headers: Vec<_> =
+                std::iter::once(("host", "h7.localhost:80")).chain(headers.iter().copied()).collect();
+            check(&tcp(), None, &format!("GET {path}"), &headers, want);
+            check(&Peer::Unix { uid: 0, pid: None }, None, &format!("GET {path}"), &headers, want);
+            let method = if want == 403 { "HEAD" } else { "GET" };
+            check(&tcp(), None, &format!("{method} {path}"), &headers, want);
+        }
+        // The request that asks whether a page may send another one.
+        let asks = [("host", "h7.localhost:80"), site("cross-site"), cors, empty, origin];
+        check(&tcp(), None, "OPTIONS /v1/jobs", &asks, 403);
     }
 
     #[test]

@@ -5,18 +5,19 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use http_body_util::channel::{Channel, Sender};
 use serde::Serialize;
 use shared::clock;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::timeout;
 
 use super::Api;
+use super::auth::Peer;
+use super::pools::Place;
 use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::{Pulse, acceptable};
@@ -43,15 +44,15 @@ const PIECE_BYTES: usize = 64 * 1024;
 ))]
 pub(super) async fn listen(
     State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     acceptable(&headers, "text/event-stream")?;
     Query::read(&uri, &[])?;
-    let permit = Arc::clone(&api.streams).try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::busy("too many listeners"))?;
+    let place = api.streams.try_take(&peer).ok_or_else(|| Problem::busy("too many listeners"))?;
     let (sender, body) = Channel::<Bytes, io::Error>::new(PIECES);
-    tokio::spawn(send(api, sender, permit));
+    tokio::spawn(send(api, sender, place));
     let mut response = (StatusCode::OK, Body::new(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -60,7 +61,7 @@ pub(super) async fn listen(
     Ok(response)
 }
 
-async fn send(api: Arc<Api>, mut sender: Sender<Bytes, io::Error>, _permit: OwnedSemaphorePermit) {
+async fn send(api: Arc<Api>, mut sender: Sender<Bytes, io::Error>, _place: Place) {
     // Subscribe before the jobs are read, so that no change is missed in between.
     let mut events = api.service.listen();
     let mut piece = jobs(&api.service);

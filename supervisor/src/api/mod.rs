@@ -20,6 +20,7 @@ mod openapi;
 mod own;
 mod pace;
 mod page;
+mod pools;
 mod problem;
 mod query;
 mod records;
@@ -47,6 +48,7 @@ use tokio::sync::{Semaphore, watch};
 use self::auth::Token;
 use self::metrics::HttpMetrics;
 use self::pace::Pace;
+use self::pools::Pools;
 use crate::config::{ApiConfig, Unprotected};
 use crate::service::{ApiServer, Service};
 
@@ -61,11 +63,11 @@ const BLOCKING_THREADS: usize = 8;
 /// Maximum changes that wait for the state loop at once. The other threads remain free for reads.
 const ASKS_MAX: usize = 4;
 
-/// Maximum concurrent uploads.
+/// Maximum concurrent uploads in each pool: on the socket, from this machine, from others.
 const UPLOADS_MAX: usize = 16;
 
-/// Maximum concurrent event listeners and record followers. Each costs a piece of JSON a few times
-/// a second.
+/// Maximum concurrent event listeners and record followers in each pool. Each costs a piece of JSON
+/// a few times a second.
 const STREAMS_MAX: usize = 128;
 
 /// How long responses in progress may take when the service stops.
@@ -141,8 +143,8 @@ struct Api {
     tls: RwLock<Option<Arc<ServerConfig>>>,
     pace: Pace,
     asks: Arc<Semaphore>,
-    uploads: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
+    uploads: Pools,
+    streams: Pools,
     http: HttpMetrics,
     /// Becomes true when the service stops.
     stopping: watch::Receiver<bool>,
@@ -235,8 +237,8 @@ pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<A
         tls: RwLock::new(None),
         pace: Pace::new(clock::now()),
         asks: Arc::new(Semaphore::new(ASKS_MAX)),
-        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        uploads: Pools::new(UPLOADS_MAX),
+        streams: Pools::new(STREAMS_MAX),
         http: HttpMetrics::default(),
         stopping,
     });

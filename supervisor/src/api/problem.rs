@@ -5,6 +5,7 @@ use std::fmt;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use shared::redact;
 use utoipa::ToSchema;
 
 use crate::service::Refused;
@@ -38,7 +39,8 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl fmt::Display) -> Self {
-        Self { status, detail: detail.to_string(), header: None }
+        // Details quote what the client has sent, and are logged.
+        Self { status, detail: redact::text(&detail.to_string()).into_owned(), header: None }
     }
 
     /// A malformed request.
@@ -52,10 +54,13 @@ impl Problem {
     }
 
     /// The token is missing or wrong.
-    pub(super) fn unauthorized(detail: impl fmt::Display) -> Self {
-        let mut problem = Self::new(StatusCode::UNAUTHORIZED, detail);
-        problem.header = Some((header::WWW_AUTHENTICATE, "Bearer realm=\"muster\""));
-        problem
+    pub(super) fn unauthorized(detail: &str) -> Self {
+        // It quotes nothing, and says what to send.
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            detail: detail.to_owned(),
+            header: Some((header::WWW_AUTHENTICATE, "Bearer realm=\"muster\"")),
+        }
     }
 }
 

@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use http_body_util::channel::{Channel, Sender};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::Api;
+use super::auth::Peer;
 use super::jobs::job_id;
+use super::pools::Place;
 use super::problem::{Document, Problem};
 use super::query::Query;
 use super::views::acceptable;
@@ -60,6 +61,7 @@ enum RecordFilter {
 ))]
 pub(super) async fn read(
     State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -79,9 +81,9 @@ pub(super) async fn read(
     let skip = query.number("from")?.unwrap_or(0);
     let limit = query.number("limit")?.unwrap_or(u64::MAX);
     let follow = query.switch("follow")?;
-    let permit = if follow {
-        let permit = Arc::clone(&api.streams).try_acquire_owned();
-        Some(permit.map_err(|_| Problem::busy("too many clients follow records or events"))?)
+    let place = if follow {
+        let place = api.streams.try_take(&peer);
+        Some(place.ok_or_else(|| Problem::busy("too many clients follow records or events"))?)
     } else {
         None
     };
@@ -89,7 +91,7 @@ pub(super) async fn read(
     let (_, records) = api.service.job(id)?;
     check_file(id, &records).await?;
     let lines = RecordLines::new(only, skip, limit);
-    tokio::spawn(send(Arc::clone(&api), id, records, lines, permit, sender));
+    tokio::spawn(send(Arc::clone(&api), id, records, lines, place, sender));
     let mut response = (StatusCode::OK, Body::new(body)).into_response();
     let kind = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -117,14 +119,14 @@ async fn check_file(id: JobId, records: &Records) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::GONE, detail))
 }
 
-/// Sends the existing records and, with a follower's permit, new ones as they are committed, until
+/// Sends the existing records and, with a follower's place, new ones as they are committed, until
 /// the client is gone.
 async fn send(
     api: Arc<Api>,
     id: JobId,
     records: Records,
     mut lines: RecordLines,
-    follows: Option<OwnedSemaphorePermit>,
+    follows: Option<Place>,
     mut sender: Sender<Bytes, io::Error>,
 ) {
     let mut file: Option<Arc<File>> = None;

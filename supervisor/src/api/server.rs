@@ -17,7 +17,6 @@ use rustls::ServerConfig;
 use shared::clock;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +26,7 @@ use super::auth::{self, Peer};
 use super::guarded::StallGuard;
 use super::listen::Listening;
 use super::own;
+use super::pools::Pools;
 use super::problem::Problem;
 use super::{Api, GRACE, routes};
 use crate::runtime::descriptors;
@@ -74,7 +74,11 @@ impl Listener {
 
     async fn accept(&self) -> io::Result<Connection> {
         match self {
-            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Connection::Unix(stream)),
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let peer = stream.peer_cred()?;
+                Ok(Connection::Unix(stream, Peer::Unix { uid: peer.uid(), pid: peer.pid() }))
+            }
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 // Events are small, and a person waits for them.
@@ -87,16 +91,22 @@ impl Listener {
 
 /// An accepted connection.
 enum Connection {
-    Unix(UnixStream),
+    Unix(UnixStream, Peer),
     Tcp(TcpStream, Peer),
 }
 
 impl Connection {
+    const fn peer(&self) -> &Peer {
+        match self {
+            Self::Unix(_, peer) | Self::Tcp(_, peer) => peer,
+        }
+    }
+
     /// Refuses a connection beyond the limit, without waiting until the peer has read the response.
     async fn refuse(self, tls: bool) {
         let (mut unix, mut tcp);
         let stream: &mut (dyn AsyncWrite + Unpin + Send) = match self {
-            Self::Unix(stream) => {
+            Self::Unix(stream, _) => {
                 unix = stream;
                 &mut unix
             }
@@ -120,25 +130,17 @@ impl Connection {
 pub(super) async fn run(api: &Arc<Api>, listeners: Vec<Listener>) {
     let router = routes::router(Arc::clone(api));
     let mut loops = JoinSet::new();
-    // Clients on the network must not lock out the machine's own users.
     let most = descriptors::fit_clients(descriptors::raise_limit(), api.config.connections_max);
-    let most = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS);
-    let (unix, tcp) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(most)));
+    let room = Arc::new(Pools::new(usize::try_from(most).unwrap_or(usize::MAX)));
     for listener in listeners {
-        let room = match &listener {
-            Listener::Unix(_) => Arc::clone(&unix),
-            Listener::Tcp(_) => Arc::clone(&tcp),
-        };
-        loops.spawn(accept(Arc::clone(api), router.clone(), listener, room));
+        loops.spawn(accept(Arc::clone(api), router.clone(), listener, Arc::clone(&room)));
     }
     while loops.join_next().await.is_some() {}
-    // If all permits are free, every connection is closed.
-    let all = u32::try_from(most).unwrap_or(u32::MAX);
-    let _ =
-        timeout(GRACE, async { tokio::join!(unix.acquire_many(all), tcp.acquire_many(all)).0.is_ok() }).await;
+    // If all places are free, every connection is closed.
+    let _ = timeout(GRACE, room.all_free()).await;
 }
 
-async fn accept(api: Arc<Api>, router: Router, listener: Listener, room: Arc<Semaphore>) {
+async fn accept(api: Arc<Api>, router: Router, listener: Listener, room: Arc<Pools>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -157,7 +159,7 @@ async fn accept(api: Arc<Api>, router: Router, listener: Listener, room: Arc<Sem
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+        let Some(place) = room.try_take(connection.peer()) else {
             api.http.refused();
             connection.refuse(api.config.tls.is_some()).await;
             continue;
@@ -174,11 +176,7 @@ async fn accept(api: Arc<Api>, router: Router, listener: Listener, room: Arc<Sem
 
 async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
     match connection {
-        Connection::Unix(stream) => {
-            let Ok(peer) = stream.peer_cred() else { return };
-            let peer = Peer::Unix { uid: peer.uid(), pid: peer.pid() };
-            serve(api, router, stream, peer).await;
-        }
+        Connection::Unix(stream, peer) => serve(api, router, stream, peer).await,
         Connection::Tcp(stream, peer) => {
             if is_own_worker(api, &stream).await {
                 return tracing::warn!(%peer, "a worker connected to the API; its connection was closed");
@@ -270,7 +268,8 @@ async fn answer(
     };
     let (method, route) = (parts.method.clone(), routes::label(parts.uri.path()));
     let mut response = match admitted {
-        Err(problem) => problem.into_response(),
+        // Who is not admitted does not keep the connection.
+        Err(problem) => ([(header::CONNECTION, "close")], problem).into_response(),
         Ok(()) if parts.uri.authority().is_some() && parts.method == http::Method::CONNECT => {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this service is not a proxy").into_response()
         }

@@ -73,8 +73,7 @@ pub(super) async fn submit(
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large(bytes_max));
     }
-    let place = timeout(TURN, Arc::clone(&api.uploads).acquire_owned()).await;
-    let Ok(Ok(_place)) = place else {
+    let Ok(Some(_place)) = timeout(TURN, api.uploads.take(&peer)).await else {
         return Err(Problem::busy("too many uploads at once; try again"));
     };
     let kind = content_type(headers);

@@ -17,7 +17,7 @@ use super::settings::{self, Keys, Settings};
 use super::{Environment, Invocation, Texts, definitions};
 use crate::config::Allowed;
 use crate::descriptor;
-use crate::outcome::first_paragraph;
+use crate::outcome::{first_paragraph, without_secrets};
 use crate::plan::{Input, Plan};
 
 /// Flags of local runs, which a job of the service cannot have.
@@ -97,8 +97,10 @@ pub(crate) fn job(
     settings.set(if command == "csv" { "overwrite" } else { "resume" }, vec!["true".into()]);
     let root = settings.into_defaults(root, &path)?;
     let argv = ["supervisor", command].map(OsString::from);
-    let matches = root.try_get_matches_from(argv).map_err(|error| first_paragraph(&error))?;
-    let flags = Flags::from_arg_matches(&matches).map_err(|error| first_paragraph(&error))?;
+    let matches =
+        root.try_get_matches_from(argv).map_err(|error| first_paragraph(&without_secrets(error)))?;
+    let flags =
+        Flags::from_arg_matches(&matches).map_err(|error| first_paragraph(&without_secrets(error)))?;
     let env = Environment {
         variable: &|_| None,
         config: Path::new(""),

@@ -34,6 +34,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 use clap_complete::Shell;
+use shared::redact;
 
 pub(crate) use self::document::{command, job};
 use self::flags::Flags;
@@ -330,7 +331,7 @@ fn error_of(command: &mut Command, path: &[String], message: &str) -> clap::Erro
     {
         return error_of(command, below, message);
     }
-    command.error(ErrorKind::ValueValidation, message)
+    command.error(ErrorKind::ValueValidation, redact::text(message))
 }
 
 /// Returns the help as an error, for a command line that lacks a command.

@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::nearest::nearest;
-use crate::outcome::first_paragraph;
+use crate::outcome::{first_paragraph, without_secrets};
 
 /// Flags that name files of flags, which no such file can set.
 const NOT_IN_FILES: [&str; 2] = ["config", "job"];
@@ -245,7 +245,7 @@ fn check_some(arg: &Arg, values: &[OsString], place: &str) -> Result<(), String>
     let first = arg.get_long().is_none().then(|| OsString::from("--"));
     match alone.try_get_matches_from(first.into_iter().chain(typed)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("{place}: {}", first_paragraph(&error))),
+        Err(error) => Err(format!("{place}: {}", first_paragraph(&without_secrets(error)))),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn write(plan: &Plan, totals: Totals) -> Result<(), ManifestError> {
     let (Some(manifest), Output::File { path, .. }) = (&plan.manifest, &plan.output) else { return Ok(()) };
     let records = totals.ok + totals.failed;
     whole::Manifest::of(plan.format, totals, [(path.as_path(), records)])
-        .and_then(|contents| whole::write_manifest(manifest, &contents))
+        .and_then(|contents| whole::write_manifest(manifest, path, &contents))
         .map_err(|cause| ManifestError::Write { path: manifest.clone(), cause })
 }
 

@@ -14,7 +14,7 @@ use super::clocks::Started;
 use super::limits::{frontier_config, pool_config, readable};
 use super::shape::Shape;
 use super::{EngineError, RunContext};
-use crate::journal::{Gate, OutputError};
+use crate::journal::{Gate, HeldRecord, OutputError};
 use crate::kinds::{self, Auto};
 use crate::plan::Plan;
 use crate::runtime::{Control, Ended, Feed, Finished, Queue, RunParts, Runtime, Writer};
@@ -45,13 +45,15 @@ pub(super) struct Pass<L> {
     pub(super) gate: Gate,
     /// The first of them, if results are needed in order.
     pub(super) first_id: u64,
+    /// Records of an earlier run that wait for one of these targets.
+    pub(super) held: Vec<HeldRecord>,
     pub(super) writer: Writer<L>,
 }
 
 impl<L> Pass<L> {
     /// All of `targets`.
     pub(super) fn over(targets: Box<dyn Targets + Send>, writer: Writer<L>) -> Self {
-        Self { targets, gate: Gate::default(), first_id: 0, writer }
+        Self { targets, gate: Gate::default(), first_id: 0, held: Vec::new(), writer }
     }
 }
 
@@ -139,13 +141,14 @@ pub(super) fn run<C: Consumer>(
     let mut job = Job { plan, started_us: started.us, targets_max, readable, encoding, gather, learned };
     let mut taken = 0;
     loop {
-        let Pass { targets, gate, first_id, writer } = pass;
+        let Pass { targets, gate, first_id, held, writer } = pass;
         let targets_max = targets.position().items_total.and_then(|targets| u32::try_from(targets).ok());
         let mut flow = Flow {
             feed: Feed::start(targets, gate)?,
             queue: writer.queue(),
             // In order, the inputs that are done are the first ones.
             ordered: is_ordered.then(|| Ordered::new(first_id)),
+            held,
         };
         let (mut ended, shape, why) = job.run(&mut flow, targets_max, context);
         let feed = flow.feed;
@@ -174,6 +177,7 @@ struct Flow<'a> {
     feed: Feed,
     queue: &'a Queue,
     ordered: Option<Ordered>,
+    held: Vec<HeldRecord>,
 }
 
 /// A job during all its passes.
@@ -250,6 +254,7 @@ impl Job<'_> {
             queue: flow.queue,
             gather: &mut self.gather,
             ordered: flow.ordered.as_mut(),
+            held: std::mem::take(&mut flow.held),
             control: context.control,
             observer: context.observer,
             workers: context.workers,

@@ -77,9 +77,9 @@ fn append(
 ) -> Result<Report, EngineError> {
     let started = Started::now(context.control);
     let Destination { mut outlet, journal, .. } = destination;
-    let (store, state, input) = match journal {
-        Some(Journal { store, state, input }) => (Some(store), state, Some(input)),
-        None => (None, State::default(), None),
+    let (store, state, held, input) = match journal {
+        Some(Journal { store, state, held, input }) => (Some(store), state, held, Some(input)),
+        None => (None, State::default(), Vec::new(), None),
     };
     let (sitemaps, sitemaps_failed) = match sitemaps::list(plan, context, input.as_ref())? {
         Listed::Nothing => (None, 0),
@@ -92,17 +92,18 @@ fn append(
     }
     let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
     let encoding = heading::begin(plan, &mut outlet).map_err(|cause| EngineError::output(cause.into()))?;
-    let kind = kinds::of(&plan.work);
+    let (kind, kept) = (kinds::of(&plan.work), state.kept());
     let start = Start {
         started,
         encoding,
-        gather: Gather::resumed(state.tally.counts, state.tally.errors.clone()),
+        gather: Gather::resumed(kept.counts, kept.errors),
         targets_max: context.targets_max,
         learned: learned::read(clock::wall(), &state.hosts),
         pass: Pass {
             targets: kind.targets(plan, Spooled { stdin, sitemaps }),
-            gate: Gate::new(kind.rules().target, state.finished.clone(), state.prefix),
+            gate: Gate::new(kind.rules().target, state.done(), state.prefix),
             first_id: state.finished.len(),
+            held,
             writer: Writer::appending(outlet, store.map(|store| (store, &state)))?,
         },
     };

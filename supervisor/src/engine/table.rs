@@ -24,7 +24,7 @@ use crate::plan::{Output, Plan};
 use crate::runtime::{Finished, Signals, Writer};
 use crate::source::Ranges;
 use crate::summary::ModeRun;
-use crate::whole_file::{self, WriteError};
+use crate::whole_file::{self, Readers, WriteError};
 
 /// Why a table cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,9 @@ pub(super) fn run_job(
 /// Writes all of the table or nothing: a file appears with its last byte in it.
 fn write(output: &Output, table: &[u8]) -> Result<(), TableError> {
     match output {
-        Output::File { path, .. } => whole_file::replace(path, table).map_err(TableError::File),
+        Output::File { path, .. } => {
+            whole_file::replace(path, Readers::Usual, table).map_err(TableError::File)
+        }
         Output::Stdout => match inherited::check_stdout()
             .and_then(|()| io::stdout().write_all(table))
             .and_then(|()| io::stdout().flush())

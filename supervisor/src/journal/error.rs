@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::aggregate::AggregateError;
+use crate::shortage;
 use crate::sink::SinkError;
 
 /// Why a run cannot be recorded or resumed.
@@ -40,6 +41,18 @@ pub enum JournalError {
     /// The file is not a journal.
     #[error("{} is not the journal of a run; move it away", path.display())]
     Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that a run would create exists, and there is no journal of a run that it could belong to.
+    #[error("{} exists, but belongs to no unfinished run; move it away, or name another output", path.display())]
+    Stray {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of the journal is a link.
+    #[error("{} is a symbolic link, which a run neither follows nor replaces; move it away", path.display())]
+    Link {
         /// The file.
         path: PathBuf,
     },
@@ -134,7 +147,9 @@ impl JournalError {
                 Self::Write { path, cause: "the disk is full".to_owned(), full: true }
             }
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-                Self::Open { path, cause: error.to_string() }
+                // SQLite does not say that there are no descriptors.
+                let cause = shortage::now().map_or_else(|| error.to_string(), |cause| cause.to_string());
+                Self::Open { path, cause }
             }
             Some(ErrorCode::SystemIoFailure) => Self::Write { path, cause: error.to_string(), full: false },
             // For example, a missing table or a value of the wrong type: the header is ours, the content is
@@ -183,6 +198,8 @@ impl OutputError {
                 JournalError::Unfinished { .. }
                 | JournalError::Empty { .. }
                 | JournalError::Foreign { .. }
+                | JournalError::Stray { .. }
+                | JournalError::Link { .. }
                 | JournalError::OtherSchema { .. }
                 | JournalError::Damaged { .. }
                 | JournalError::Input { .. }

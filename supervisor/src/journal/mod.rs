@@ -2,8 +2,8 @@
 //! how much of the output is committed and which targets have records in it. `verbs` opens it; the thread
 //! that writes the output updates it.
 //!
-//! `finished`, `prefix`, `tally` and `identity` decide and are pure. `store`, `fingerprint`, `spool` and
-//! `recorder` do I/O.
+//! `finished`, `prefix`, `tally` and `identity` decide and are pure. `store`, `held`, `fingerprint`, `spool`
+//! and `recorder` do I/O.
 //!
 //! Invariant: the records of a commit are on disk before the commit is. So at any instant the output up to
 //! the committed length contains exactly the records of the committed ids, and the rest can be truncated and
@@ -13,11 +13,13 @@ mod complete;
 mod error;
 mod fingerprint;
 mod finished;
+mod held;
 mod identity;
 mod opening;
 mod prefix;
 mod reading;
 mod recorder;
+mod release;
 mod spool;
 mod state;
 mod store;
@@ -28,9 +30,11 @@ mod tests;
 pub use complete::{Complete, check as check_complete, check_count};
 pub use error::{JournalError, OutputError};
 pub use finished::Finished;
+pub use held::HeldRecord;
 pub use opening::{Destination, Journal, Opened, beside, committed, open};
 pub use prefix::{Changed, Gate, Prefix};
 pub use recorder::{OutputProgress, Recorder};
+pub use release::release;
 pub use spool::SpooledInput;
 pub use state::State;
 pub use store::Store;

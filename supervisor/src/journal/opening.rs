@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::state::Recorded;
-use super::{JournalError, OutputError, SpooledInput, State, Store, fingerprint, identity};
+use super::{HeldRecord, JournalError, OutputError, SpooledInput, State, Store, fingerprint, identity};
 use crate::columns;
 use crate::descriptor;
 use crate::plan::{Output, Plan};
@@ -46,6 +46,8 @@ pub struct Journal {
     pub store: Store,
     /// What earlier runs have done.
     pub state: State,
+    /// Records of earlier runs that wait for an earlier one.
+    pub held: Vec<HeldRecord>,
     /// The spooled standard input and sitemaps.
     pub input: SpooledInput,
 }
@@ -134,11 +136,37 @@ impl<'a> RecordsFile<'a> {
     /// and is empty.
     fn is_blank(&self) -> Result<bool, JournalError> {
         let Ok(found) = self.journal.symlink_metadata() else { return Ok(false) };
-        let target = fs::metadata(&self.journal).ok().filter(fs::Metadata::is_file);
-        match target {
-            Some(target) if target.len() > 0 => Ok(false),
-            Some(_) if found.is_file() => Ok(true),
-            Some(_) | None => Err(JournalError::Foreign { path: self.journal.clone() }),
+        if found.is_symlink() {
+            return Err(JournalError::Link { path: self.journal.clone() });
+        }
+        if !found.is_file() {
+            return Err(JournalError::Foreign { path: self.journal.clone() });
+        }
+        Ok(found.len() == 0)
+    }
+
+    /// Refuses files that a new journal would replace. Without a journal, nothing shows whose they are.
+    fn refuse_strays(&self) -> Result<(), JournalError> {
+        let own = Store::files(&self.journal).into_iter().chain(SpooledInput::files(&self.journal));
+        let found = own.chain([whole::part_of(self.output)]).find(|path| path.symlink_metadata().is_ok());
+        found.map_or(Ok(()), |path| Err(JournalError::Stray { path }))
+    }
+
+    /// Refuses a link in place of the records that the output is built from.
+    fn refuse_link(&self) -> Result<(), JournalError> {
+        let link = self.kept_at.as_ref().filter(|kept| kept.is_symlink());
+        link.map_or(Ok(()), |path| Err(JournalError::Link { path: path.clone() }))
+    }
+
+    /// Opens what records are appended to, empty.
+    fn begin(&self) -> Result<Sink, SinkError> {
+        match &self.kept_at {
+            Some(kept_at) => Sink::create(kept_at),
+            None => Sink::open(&Output::File {
+                path: self.output.to_owned(),
+                overwrite: self.output.exists(),
+                resume: false,
+            }),
         }
     }
 
@@ -210,7 +238,11 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     let journal = &records_file.journal;
     // Checked before opening, because SQLite deletes the other files of an empty database.
     records_file.refuse_unknown(if_exists, records_file.is_blank()?)?;
-    let left = journal.symlink_metadata().is_ok().then(|| Store::open(journal)).transpose()?;
+    if !exists_at_all(journal) {
+        records_file.refuse_strays()?;
+    }
+    records_file.refuse_link()?;
+    let left = exists_at_all(journal).then(|| Store::open(journal)).transpose()?;
     let (store, recorded) = left.map_or((None, None), |(store, recorded)| (Some(store), recorded));
     records_file.refuse_unknown(if_exists, store.is_some() && recorded.is_none())?;
     // An empty journal belongs to a run that was killed before its first record.
@@ -238,6 +270,11 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     }
 }
 
+/// Whether there is anything at `path`, even a link that leads nowhere.
+fn exists_at_all(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
 fn plain(plan: &Plan, output: &Output, notice: Option<String>) -> Result<Opened, OutputError> {
     let sink = Sink::open(output)?.opaque(!has_lines(plan));
     let outlet = Outlet::new(sink, plan.format.packing());
@@ -258,8 +295,6 @@ fn anew(
     store: Option<Store>,
     notice: Option<String>,
 ) -> Result<Opened, OutputError> {
-    let records = records_file.records();
-    let output = Output::File { path: records.to_owned(), overwrite: records.exists(), resume: false };
     let inputs = fingerprint::take(&plan.inputs)?;
     let mut store = match store.map_or_else(|| Store::open(&records_file.journal).map(|(store, _)| store), Ok)
     {
@@ -267,6 +302,8 @@ fn anew(
         // If the journal cannot be created (a directory without write permission, a file system
         // without locks), run without one if the output itself holds the records.
         Err(error @ JournalError::Open { .. }) if records_file.kept_at.is_none() => {
+            let overwrite = records_file.output.exists();
+            let output = Output::File { path: records_file.output.to_owned(), overwrite, resume: false };
             return plain(plan, &output, Some(format!("{error}; this run will not be resumable")));
         }
         Err(error) => return Err(error.into()),
@@ -275,15 +312,15 @@ fn anew(
     // Removed before the journal names this job.
     input.remove();
     store.begin(&identity::facts(plan), &inputs)?;
-    let outlet = records_file.outlet(plan, Sink::open(&output)?);
-    let journal = Journal { store, state: State::default(), input };
+    let outlet = records_file.outlet(plan, records_file.begin()?);
+    let journal = Journal { store, state: State::default(), held: Vec::new(), input };
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }
 
 fn resumed(
     plan: &Plan,
     records_file: &RecordsFile<'_>,
-    store: Store,
+    mut store: Store,
     recorded: Recorded,
 ) -> Result<Opened, OutputError> {
     let mut changes = identity::changes(&recorded.flags, &identity::facts(plan));
@@ -294,9 +331,15 @@ fn resumed(
     let state = recorded.state;
     let done = state.tally.counts.items();
     let sink = Sink::resume(records_file.records(), state.output_bytes, done, !has_lines(plan))?;
-    let notice = Some(format!("resuming {}, which has {done} records", records_file.output.display()));
+    let held = store.held(&state)?;
+    let beside = match state.kept().counts.items() - done {
+        0 => String::new(),
+        held => format!(", and {held} beside it that wait for an earlier one"),
+    };
+    let notice =
+        Some(format!("resuming {}, which has {done} records{beside}", records_file.output.display()));
     let input = SpooledInput::new(&plan.inputs, store.path());
-    let journal = Journal { store, state, input };
+    let journal = Journal { store, state, held, input };
     let outlet = records_file.outlet(plan, sink);
     Ok(Opened::Ready(Box::new(Destination { outlet, journal: Some(journal), notice })))
 }

@@ -1,9 +1,11 @@
 //! Reads the tables of a journal when a run is resumed, and checks them for consistency.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 
 use super::state::{Recorded, State};
-use super::{Finished, Prefix, Tally};
+use super::{Final, Finished, Prefix, Tally, held};
 
 /// Why a journal cannot be used.
 pub(super) enum Wrong {
@@ -49,7 +51,8 @@ pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     let prefix = Prefix { targets: targets.cast_unsigned(), digest: u128::from_le_bytes(digest) };
     // Journals of older versions have no such table. Its content only saves time, so nothing in it is an error.
     let hosts = connection.query_row("SELECT learned FROM hosts", [], |row| row.get(0)).unwrap_or_default();
-    let state = State { finished, tally, prefix, output_bytes: output_bytes.cast_unsigned(), hosts };
+    let held = held_in(connection, &finished)?;
+    let state = State { finished, tally, prefix, output_bytes: output_bytes.cast_unsigned(), held, hosts };
     check(&state, twice).map_err(Wrong::Content)?;
     let recorded = Recorded {
         flags: serde_json::from_str(&flags).map_err(Wrong::content)?,
@@ -60,9 +63,16 @@ pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     Ok((recorded, sets))
 }
 
+/// Returns how the held records ended. Those that are in the output by now are left out.
+fn held_in(connection: &Connection, finished: &Finished) -> Result<BTreeMap<u64, Final>, Wrong> {
+    let waiting = held::endings(connection)?.into_iter().filter(|(first, _)| !finished.contains(*first));
+    let parsed = |(first, ending): (u64, String)| serde_json::from_str(&ending).map(|ending| (first, ending));
+    waiting.map(parsed).collect::<Result<_, _>>().map_err(Wrong::content)
+}
+
 /// Checks what holds after every commit.
 fn check(state: &State, twice: u64) -> Result<(), String> {
-    let State { finished, tally, prefix, .. } = state;
+    let State { finished, held, tally, prefix, .. } = state;
     let (ids, counted) = (finished.len(), tally.counts.items());
     if twice > 0 {
         return Err(format!("it contains {twice} targets twice"));
@@ -70,7 +80,8 @@ fn check(state: &State, twice: u64) -> Result<(), String> {
     if ids != counted {
         return Err(format!("it contains {ids} targets but counts {counted}"));
     }
-    match finished.last() {
+    let last_held = held.last_key_value().map(|(first, ending)| first + ending.targets().saturating_sub(1));
+    match finished.last().max(last_held) {
         Some(last) if last >= prefix.targets => {
             Err(format!("target {last} is finished, but only {} targets were read", prefix.targets))
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::store::Commit;
-use super::{Final, Finished, JournalError, Prefix, State, Store, Tally};
+use super::{Final, Finished, HeldRecord, JournalError, Prefix, State, Store, Tally};
 use crate::sink::Outlet;
 use crate::sink::whole::Totals;
 
@@ -34,12 +34,15 @@ pub struct OutputProgress {
     pub bytes: u64,
     /// What was learned about hosts, if that is news.
     pub hosts: Option<String>,
+    /// Records that wait for an earlier one at the end of the run.
+    pub held: Vec<HeldRecord>,
 }
 
 /// Records the progress of the output, for the thread that writes it.
 #[derive(Debug)]
 pub struct Recorder {
     fresh: Finished,
+    held: Vec<HeldRecord>,
     tally: Tally,
     prefix: Prefix,
     /// What was learned about hosts since the last commit.
@@ -66,6 +69,7 @@ impl Recorder {
             .spawn(move || commit_all(store, &output, &queue))?;
         Ok(Self {
             fresh: Finished::default(),
+            held: Vec::new(),
             tally: state.tally.clone(),
             prefix: state.prefix,
             hosts: None,
@@ -77,8 +81,8 @@ impl Recorder {
     }
 
     /// Adds records that were passed to the sink.
-    pub fn add(&mut self, progress: &OutputProgress) {
-        for &(id, ending) in &progress.finished {
+    pub fn add(&mut self, progress: OutputProgress) {
+        for (id, ending) in progress.finished {
             match ending.targets() {
                 1 => self.fresh.insert(id),
                 several => self.fresh.insert_range(id..id + several),
@@ -88,8 +92,9 @@ impl Recorder {
         self.tally.counts.retries = progress.retries;
         self.tally.counts.bytes = progress.bytes;
         if progress.hosts.is_some() {
-            self.hosts.clone_from(&progress.hosts);
+            self.hosts = progress.hosts;
         }
+        self.held.extend(progress.held);
         if progress.prefix.targets > self.prefix.targets {
             self.prefix = progress.prefix;
         }
@@ -134,8 +139,9 @@ impl Recorder {
     /// # Errors
     /// If this commit or an earlier one failed.
     pub fn finish(mut self, output_bytes: u64) -> Result<Store, JournalError> {
-        if !self.fresh.is_empty() {
-            let commit = self.take(output_bytes);
+        if !self.fresh.is_empty() || !self.held.is_empty() {
+            let mut commit = self.take(output_bytes);
+            commit.held = std::mem::take(&mut self.held);
             // If sending fails, the thread has ended, and its error is returned below.
             let _ = self.commits.send(commit);
         }
@@ -154,7 +160,14 @@ impl Recorder {
     fn take(&mut self, output_bytes: u64) -> Commit {
         let fresh = std::mem::take(&mut self.fresh);
         let hosts = self.hosts.take();
-        Commit { fresh, tally: self.tally.clone(), prefix: self.prefix, output_bytes, hosts }
+        Commit {
+            fresh,
+            tally: self.tally.clone(),
+            prefix: self.prefix,
+            output_bytes,
+            hosts,
+            held: Vec::new(),
+        }
     }
 }
 

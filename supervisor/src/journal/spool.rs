@@ -5,14 +5,14 @@
 //! wait for the end of the input. Only a complete spool gets its final name. The rest of an incomplete one is
 //! lost with the pipe, and a resumed run needs the same input again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use crate::plan::Input;
+use crate::side_file;
 use crate::source::Bytes;
 
 /// Bytes read at a time: as much as a pipe holds.
@@ -38,6 +38,12 @@ impl SpooledInput {
         let was_whole = spool.is_whole();
         let robots = super::beside(journal, ".robots");
         Self { spool, sitemaps, robots, used: inputs.contains(&Input::StdinLines), was_whole }
+    }
+
+    /// Returns the files that may be beside the journal at `journal`.
+    pub(super) fn files(journal: &Path) -> impl Iterator<Item = PathBuf> {
+        let names = [".input", ".sitemaps", ".robots"].map(|suffix| super::beside(journal, suffix));
+        names.into_iter().flat_map(|name| [super::beside(&name, ".part"), name])
     }
 
     /// Returns what to read as standard input in this run, if it is an input.
@@ -138,7 +144,7 @@ impl Spool {
     /// Creates an empty spool.
     fn create(&self) -> io::Result<File> {
         self.remove();
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.partial)
+        side_file::create(&self.partial)
     }
 
     /// Gives the spool the name of a complete one.

@@ -1,10 +1,12 @@
 //! The progress of a job, as stored in its journal.
 
+use std::collections::BTreeMap;
+
 use super::fingerprint::Fingerprint;
 use super::finished::Finished;
 use super::identity::Fact;
 use super::prefix::Prefix;
-use super::tally::Tally;
+use super::tally::{Final, Tally};
 
 /// The progress of a job.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,8 +19,30 @@ pub struct State {
     pub prefix: Prefix,
     /// The length of the output with exactly those records.
     pub output_bytes: u64,
+    /// Records that wait for an earlier one, by their first id, and how they ended.
+    pub held: BTreeMap<u64, Final>,
     /// What was learned about hosts; empty if nothing.
     pub hosts: String,
+}
+
+impl State {
+    /// Returns the counts of all records, including those that are held.
+    #[must_use]
+    pub fn kept(&self) -> Tally {
+        let mut tally = self.tally.clone();
+        self.held.values().for_each(|ending| tally.add(*ending));
+        tally
+    }
+
+    /// Returns the targets that need not be processed again.
+    #[must_use]
+    pub fn done(&self) -> Finished {
+        let mut done = self.finished.clone();
+        for (&first, ending) in &self.held {
+            done.insert_range(first..first + ending.targets());
+        }
+        done
+    }
 }
 
 /// The content of a journal.

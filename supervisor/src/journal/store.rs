@@ -8,9 +8,8 @@
 //!
 //! Invariant: a file that this program did not write is never changed.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +22,8 @@ use super::fingerprint::Fingerprint;
 use super::identity::Fact;
 use super::reading::{Wrong, read};
 use super::state::Recorded;
-use super::{Finished, JournalError, Prefix, Tally};
+use super::{Finished, HeldRecord, JournalError, Prefix, State, Tally, beside, held};
+use crate::side_file;
 
 /// Identifies the file in SQLite's header: `MUST`.
 const APPLICATION_ID: i32 = 0x4d55_5354;
@@ -39,7 +39,7 @@ const HOSTS: &str = "CREATE TABLE IF NOT EXISTS hosts (one INTEGER PRIMARY KEY, 
 
 const TABLES: &str = "
     DROP TABLE IF EXISTS job; DROP TABLE IF EXISTS finished; DROP TABLE IF EXISTS progress;
-    DROP TABLE IF EXISTS hosts;
+    DROP TABLE IF EXISTS hosts; DROP TABLE IF EXISTS held;
     -- What was asked for: flags and inputs, as JSON.
     CREATE TABLE job (flags TEXT NOT NULL, inputs TEXT NOT NULL);
     -- Ids whose records are in the output, a roaring bitmap for each commit.
@@ -63,6 +63,9 @@ pub struct Commit {
     pub output_bytes: u64,
     /// What was learned about hosts, if that is news.
     pub hosts: Option<String>,
+    /// Records that wait for an earlier one, at the end of a run. During a run, those of the run before
+    /// stay.
+    pub held: Vec<HeldRecord>,
 }
 
 /// The open journal.
@@ -84,13 +87,19 @@ impl Store {
     /// The suffix for records from which the output will be built.
     pub const RECORDS: &str = ".records";
 
+    /// Returns the files of the journal at `path`, in the order of removal. The journal is last, so that an
+    /// interrupted removal is found.
+    pub(super) fn files(path: &Path) -> [PathBuf; 6] {
+        [Self::RECORDS, ".part", "-wal", "-shm", "-journal", ""].map(|suffix| beside(path, suffix))
+    }
+
     /// Opens or creates the journal at `path`, and locks it. Also returns its content if it is not new.
     ///
     /// # Errors
     /// If it cannot be opened, is damaged, belongs to another program, or is in use by another supervisor.
     pub fn open(path: &Path) -> Result<(Self, Option<Recorded>), JournalError> {
         // Created here and not by SQLite, to be readable by its owner only: URLs may contain secrets.
-        let created = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        let created = match side_file::create(path) {
             Ok(_) => true,
             // Not opened here, because closing it would release all locks of this process on it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
@@ -154,7 +163,7 @@ impl Store {
     /// # Errors
     /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
-        let Commit { fresh, tally, prefix, output_bytes, hosts } = commit;
+        let Commit { fresh, tally, prefix, output_bytes, hosts, held } = commit;
         let joined = self.sets + 1 >= SETS_MAX;
         self.write(|transaction| {
             transaction
@@ -178,11 +187,24 @@ impl Store {
             }
             Ok(())
         })?;
+        // A transaction of its own: they may be large, and the rest must not fail with them.
+        if !held.is_empty() {
+            self.write(|transaction| held::write(transaction, held))?;
+        }
         self.sets = if joined { 1 } else { self.sets + 1 };
         if let Some(committed) = &self.committed {
             committed.store(*output_bytes, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Reads the records that wait for an earlier one.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn held(&mut self, state: &State) -> Result<Vec<HeldRecord>, JournalError> {
+        let path = self.path.clone();
+        held::read(self.connection()?, &state.held).map_err(|error| JournalError::from_sqlite(&path, error))
     }
 
     /// Marks the job as complete, before the journal is removed: a process that has the file open must
@@ -195,7 +217,10 @@ impl Store {
         let path = self.path.clone();
         let quick = self.connection()?.pragma_update(None, "synchronous", "OFF");
         quick.map_err(|error| JournalError::from_sqlite(&path, error))?;
-        self.write(|transaction| transaction.execute("UPDATE progress SET complete = 1", []).map(drop))
+        self.write(|transaction| transaction.execute("UPDATE progress SET complete = 1", []).map(drop))?;
+        // The removal takes the write-ahead file away before the journal.
+        let whole = self.connection()?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        whole.map_err(|error| JournalError::from_sqlite(&path, error))
     }
 
     /// Sets `committed` to the length of the output after each commit.
@@ -229,7 +254,7 @@ impl Store {
             // Otherwise, closing would first checkpoint and sync.
             let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
-        for path in files(&self.path) {
+        for path in Self::files(&self.path) {
             let _ = fs::remove_file(path);
         }
     }
@@ -282,23 +307,25 @@ impl Drop for Store {
     }
 }
 
-/// Returns the files of the journal at `path`, in the order of removal. The journal is last, so that an
-/// interrupted removal is found.
-fn files(path: &Path) -> [PathBuf; 6] {
-    [Store::RECORDS, ".part", "", "-wal", "-shm", "-journal"].map(|suffix| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    })
-}
-
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    // The user may have named a directory through links; the journal itself is never one.
+    let connection = Connection::open_with_flags(without_links(path), flags)?;
     // A lock is held until its run ends, so waiting would look like hanging.
     connection.busy_timeout(Duration::ZERO)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     Ok(connection)
+}
+
+/// Returns `path` with the links of its directory resolved.
+fn without_links(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match (fs::canonicalize(parent.unwrap_or(Path::new("."))), path.file_name()) {
+        (Ok(directory), Some(name)) => directory.join(name),
+        // Opening it fails with the same error.
+        (Err(_), _) | (_, None) => path.to_owned(),
+    }
 }
 
 /// Whether the file contains a journal of a supported version; false if it is empty.

@@ -8,7 +8,7 @@ use shared::record::ErrorKind;
 use supervisor_core::gather::Counts;
 
 /// The final result of a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Final {
     /// A record with fields.
     Ok,

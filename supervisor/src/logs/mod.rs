@@ -7,11 +7,12 @@
 
 mod journal;
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use clap::ValueEnum;
+use shared::redact;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -84,8 +85,8 @@ pub(crate) enum LogError {
 pub(crate) fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> {
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Journald => Box::new(Journal::at(Path::new(JOURNAL)).map_err(LogError::NoJournal)?),
-        LogFormat::Json => json(io::stderr),
-        LogFormat::Text => text(io::stderr, io::stderr().is_terminal()),
+        LogFormat::Json => json(stderr),
+        LogFormat::Text => text(stderr, io::stderr().is_terminal()),
         LogFormat::Auto => {
             let named = std::env::var("JOURNAL_STREAM").ok();
             let journal = named
@@ -93,7 +94,7 @@ pub(crate) fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> 
                 .and_then(|_| Journal::at(Path::new(JOURNAL)).ok());
             match journal {
                 Some(journal) => Box::new(journal),
-                None => text(io::stderr, io::stderr().is_terminal()),
+                None => text(stderr, io::stderr().is_terminal()),
             }
         }
     };
@@ -101,6 +102,24 @@ pub(crate) fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> 
         .with(layer.with_filter(filter(level)))
         .try_init()
         .map_err(|_| LogError::Begun)
+}
+
+/// Writes events without their secrets. Each event arrives as a whole.
+struct Redacting<W>(W);
+
+impl<W: Write> Write for Redacting<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.write_all(redact::text(&String::from_utf8_lossy(event)).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn stderr() -> Redacting<io::Stderr> {
+    Redacting(io::stderr())
 }
 
 /// Logs our events from `level` on, but only warnings and errors of libraries, whose progress is of
@@ -152,7 +171,6 @@ fn is_stream(file: impl AsFd, stream: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::Write;
     use std::os::unix::fs::MetadataExt as _;
     use std::sync::{Arc, Mutex};
 
@@ -211,6 +229,19 @@ mod tests {
         let text = page.text();
         assert!(text.ends_with("  INFO has begun job=17\n"), "{text:?}");
         assert_eq!(text.lines().count(), 1, "{text:?}");
+    }
+
+    #[test]
+    fn secrets_are_not_logged() {
+        let page = Page::default();
+        for layer in [text as fn(_, bool) -> _, |writer, _| json(writer)] {
+            let writer = page.clone();
+            logged(layer(move || Redacting(writer.clone()), false), LogLevel::Info, || {
+                tracing::warn!(why = "Cookie: hunter2", "cannot fetch http://u:hunter2@h/?token=hunter2&a=1");
+            });
+        }
+        let text = page.text();
+        assert!(text.contains("http://h/?token=***&a=1") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use shared::redact;
 use supervisor_core::gather::LoadSample;
 
 pub(crate) use self::line::{Rate, left};
@@ -217,8 +218,10 @@ fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
     });
 }
 
-/// Replaces control characters, so that text of a server, file or program cannot move the cursor.
+/// Prepares a message for a person: without secrets, and without control characters, so that text of a
+/// server, file or program cannot move the cursor.
 pub(crate) fn printable(text: &str) -> String {
+    let text = redact::text(text);
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 

@@ -16,7 +16,7 @@ mod scale;
 use std::path::Path;
 
 use crate::summary::ModeRun;
-use crate::whole_file::{WriteError, replace};
+use crate::whole_file::{Readers, WriteError, replace};
 
 /// Workers drawn per run; more would repeat the same picture.
 const WORKERS_SHOWN_MAX: usize = 8;
@@ -64,8 +64,8 @@ impl Page<'_> {
     ///
     /// # Errors
     /// `WriteError` if the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), WriteError> {
-        replace(path, self.render().as_bytes())
+    pub(crate) fn write(&self, path: &Path, readers: Readers<'_>) -> Result<(), WriteError> {
+        replace(path, readers, self.render().as_bytes())
     }
 }
 

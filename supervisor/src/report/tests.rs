@@ -156,6 +156,6 @@ fn the_page_is_written_whole() {
     let path = dir.path().join("report.html");
     let runs = [run(Mode::Both, 1, 4, 20)];
     let page = Page { title: "t", when: "w", runs: &runs };
-    page.write(&path).unwrap();
+    page.write(&path, Readers::Owner).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), page.render());
 }

@@ -13,8 +13,11 @@ const SUPERVISOR_RESERVE: u64 = 48;
 /// standard error, and while it starts the page and the sockets at which it introduces itself.
 const PER_WORKER: u64 = 8;
 
-/// Clients of each kind of listener get one in this many descriptors.
+/// All clients of a service together get one in this many descriptors.
 const CLIENTS_SHARE: u64 = 4;
+
+/// The pools that clients are divided into: the socket, TCP from this machine, TCP from others.
+const CLIENT_POOLS: u64 = 3;
 
 /// Most connections of a target at once: its own, and one kept alive to a host seen before.
 const PER_TARGET: u64 = 2;
@@ -56,10 +59,17 @@ pub fn fit(descriptors: u64, workers: u32, concurrency: u32) -> (u32, u32) {
     (cut(workers, seats), cut(concurrency, targets))
 }
 
-/// Returns how many connections to the service fit beside its jobs, which come first.
+/// Returns how many connections of each pool fit beside the jobs of a service.
 #[must_use]
 pub fn fit_clients(descriptors: u64, wanted: u32) -> u32 {
-    wanted.min(u32::try_from(descriptors / CLIENTS_SHARE).unwrap_or(u32::MAX)).max(1)
+    let fits = descriptors / CLIENTS_SHARE / CLIENT_POOLS;
+    wanted.min(u32::try_from(fits).unwrap_or(u32::MAX)).max(1)
+}
+
+/// Returns how many workers of a service fit beside its clients.
+#[must_use]
+pub fn fit_service(descriptors: u64, workers: u32) -> u32 {
+    fit(descriptors - descriptors / CLIENTS_SHARE, workers, 1).0
 }
 
 #[cfg(test)]
@@ -80,8 +90,12 @@ mod tests {
 
     #[test]
     fn clients_leave_room_for_jobs() {
-        for (descriptors, fits) in [(1_048_576, 512), (1024, 256), (64, 16), (3, 1)] {
-            assert_eq!(fit_clients(descriptors, 512), fits, "{descriptors}");
+        for (descriptors, clients, workers) in [(1_048_576, 512, 200), (1024, 85, 90), (64, 5, 1), (3, 1, 1)]
+        {
+            let fits = (fit_clients(descriptors, 512), fit_service(descriptors, 200));
+            assert_eq!(fits, (clients, workers), "{descriptors}");
+            let needed = 3 * u64::from(clients) + PER_WORKER * u64::from(workers) + SUPERVISOR_RESERVE;
+            assert!(descriptors < 128 || needed <= descriptors, "{descriptors}");
         }
     }
 }

@@ -51,7 +51,7 @@ use self::channel::Heard;
 use self::process::Process;
 use self::robots::RobotsGate;
 use self::writer::Chunk;
-use crate::journal::Final;
+use crate::journal::{Final, HeldRecord};
 use crate::kinds::{self, FirstSignal, ProgressUnit, Rules};
 use crate::progress::{Snapshot, Total};
 use crate::robots::RobotsCache;
@@ -80,6 +80,8 @@ pub struct RunParts<'a> {
     pub gather: &'a mut Gather,
     /// Puts results in order, if they are needed in order.
     pub ordered: Option<&'a mut Ordered>,
+    /// Records of an earlier run that wait for an earlier one.
+    pub held: Vec<HeldRecord>,
     /// Requests to stop, resize or go on with other workers.
     pub control: &'a Control,
     /// Watches the run.
@@ -101,7 +103,8 @@ pub struct Ended {
     pub output_failed: bool,
     /// Targets taken from the source that have no record.
     pub left: u64,
-    /// Records that were not written, because one that comes before them was not there at the end.
+    /// Records that were not written, because one that comes before them was not there at the end. The
+    /// journal keeps them.
     pub held_back: u64,
     /// Whether the source has more that was never taken.
     pub unread: bool,
@@ -198,6 +201,9 @@ impl<'a> Runtime<'a> {
     /// Runs to the end.
     #[must_use]
     pub fn run(mut self) -> Ended {
+        for HeldRecord { first, ending, lines } in std::mem::take(&mut self.parts.held) {
+            self.emit(first, ending, &lines);
+        }
         loop {
             self.take_targets();
             self.write_out();
@@ -212,7 +218,7 @@ impl<'a> Runtime<'a> {
         self.parts.gather.retried(self.pool.charged());
         self.ended.left = self.inputs_left();
         self.ended.load = self.pool.load_report();
-        self.ended.held_back = self.parts.ordered.as_deref().map_or(0, Ordered::held);
+        self.keep_held();
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }

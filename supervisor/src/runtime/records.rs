@@ -12,7 +12,7 @@ use supervisor_core::pool::{Abandoned, Disposition, Event, Quarantined, Rejected
 
 use super::Runtime;
 use super::writer::Chunk;
-use crate::journal::Final;
+use crate::journal::{Final, HeldRecord};
 use crate::kinds;
 use crate::learned;
 use crate::source::TargetKind;
@@ -222,6 +222,24 @@ impl Runtime<'_> {
         }
     }
 
+    /// Keeps the records that wait for an earlier one at the end of the run: in the journal, or behind the
+    /// last one in order if there is no journal. Parts of a table are of no use without the others.
+    pub(super) fn keep_held(&mut self) {
+        let Some(ordered) = self.parts.ordered.as_deref_mut().filter(|_| !self.rules.always_ordered) else {
+            return;
+        };
+        if self.parts.queue.is_recorded() {
+            self.ended.held_back = ordered.held();
+        }
+        let Chunk { lines, progress } = &mut self.out;
+        for (first, held) in ordered.take_held() {
+            match self.held.remove(&first) {
+                Some(ending) => progress.held.push(HeldRecord { first, ending, lines: held }),
+                None => lines.extend_from_slice(&held),
+            }
+        }
+    }
+
     /// Notes what a journal must know of the lines that go out.
     fn sum_up(&mut self) {
         let counts = self.parts.gather.counts();
@@ -237,7 +255,7 @@ impl Runtime<'_> {
     }
 
     /// Passes on a final result: in order if needed, else as it comes.
-    fn emit(&mut self, id: u64, ending: Final, line: &[u8]) {
+    pub(super) fn emit(&mut self, id: u64, ending: Final, line: &[u8]) {
         let recorded = self.parts.queue.is_recorded();
         let Chunk { lines, progress } = &mut self.out;
         let Some(ordered) = &mut self.parts.ordered else {

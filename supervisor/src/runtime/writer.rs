@@ -30,7 +30,8 @@ pub(super) struct Chunk {
 
 impl Chunk {
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.progress.finished.is_empty() && self.progress.hosts.is_none()
+        let OutputProgress { finished, hosts, held, .. } = &self.progress;
+        self.lines.is_empty() && finished.is_empty() && hosts.is_none() && held.is_empty()
     }
 }
 
@@ -194,7 +195,7 @@ fn write_and_record(
         match next {
             Ok(chunk) => {
                 outlet.write(&chunk.lines)?;
-                recorder.add(&chunk.progress);
+                recorder.add(chunk.progress);
                 if queue.is_empty() {
                     outlet.flush()?;
                 }

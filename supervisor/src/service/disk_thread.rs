@@ -18,6 +18,7 @@ use super::request::{Refused, Submission, Upload};
 use super::store::{self, JobInput, RECORDS};
 use crate::cli;
 use crate::config::Allowed;
+use crate::journal;
 use crate::view::JobId;
 
 pub(super) use self::failed::Retry;
@@ -39,6 +40,7 @@ enum DiskTask {
     Prepare(Box<Submission>, Reply),
     Retry(Box<Retry>, Reply),
     Remove(PathBuf),
+    Release(JobId, PathBuf),
     Allow(Allowed),
 }
 
@@ -64,6 +66,12 @@ impl DiskThread {
     /// Sets what later jobs are allowed to do.
     pub(super) fn allow(&self, allowed: Allowed) {
         let _ = self.errands.send(DiskTask::Allow(allowed));
+    }
+
+    /// Appends the held records of a job that is not resumed to its output. Answers with [`Event::Released`] if
+    /// there are any.
+    pub(super) fn release(&self, id: JobId, records: PathBuf) {
+        let _ = self.errands.send(DiskTask::Release(id, records));
     }
 
     /// Removes a directory.
@@ -92,6 +100,14 @@ impl DiskLoop {
                 DiskTask::Remove(directory) => {
                     if let Err(error) = store::remove(&directory) {
                         tracing::warn!(%error, "cannot remove a directory; the next start removes it");
+                    }
+                    continue;
+                }
+                DiskTask::Release(id, records) => {
+                    match journal::release(&records) {
+                        Ok(Some(bytes)) => drop(self.events.send(Event::Released(id, bytes))),
+                        Ok(None) => {}
+                        Err(error) => tracing::warn!(job = id.0, %error, "cannot append its held records"),
                     }
                     continue;
                 }

@@ -160,7 +160,9 @@ impl StateLoop {
         let mut select = Select::new();
         select.recv(&self.parts.requests);
         select.recv(&self.parts.events);
+        let waits = self.jobs.values().filter_map(|job| job.shortage.until).min();
         let dues = [
+            waits,
             Some(self.tick_due),
             Some(self.expiry_due),
             Some(self.learned_due),
@@ -189,6 +191,7 @@ impl StateLoop {
         if self.learned_due <= now {
             self.keep_hosts(now);
         }
+        self.end_waits(now);
         self.share();
         self.check();
         if self.tick_due <= now {
@@ -204,6 +207,13 @@ impl StateLoop {
         }
         self.notify_watchdog(now);
         self.extend(now);
+    }
+
+    /// Lets jobs start that have waited for descriptors long enough.
+    fn end_waits(&mut self, now: Instant) {
+        for job in self.jobs.values_mut() {
+            job.shortage.until = job.shortage.until.filter(|until| *until > now);
+        }
     }
 
     fn handle_request(&mut self, request: Request) {
@@ -222,6 +232,7 @@ impl StateLoop {
             Event::Progress(id, progress) => self.handle_progress(id, *progress),
             Event::Notice(id, notice) => self.handle_notice(id, notice),
             Event::Ended(id, end, bytes) => self.handle_end(id, *end, bytes),
+            Event::Released(id, bytes) => self.handle_release(id, bytes),
             Event::Prepared(prepared, reply) => self.handle_prepared(prepared, reply),
             Event::Signal(signal) => self.handle_signal(signal),
         }

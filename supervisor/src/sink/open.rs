@@ -5,9 +5,11 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use super::whole::remove_if_there;
 use super::{Sink, SinkError};
 use crate::descriptor::{self, STDOUT};
 use crate::plan::Output;
+use crate::side_file;
 
 /// A new file that nothing was written to yet; dropping this removes it.
 #[derive(Debug)]
@@ -52,6 +54,18 @@ impl Sink {
                 }
             }
         }
+    }
+
+    /// Creates the file that keeps records, in place of that of an earlier run.
+    ///
+    /// # Errors
+    /// [`SinkError::Open`].
+    pub fn create(path: &Path) -> Result<Self, SinkError> {
+        let created = remove_if_there(path).and_then(|()| side_file::create(path));
+        let file = created.map_err(|error| refusal(path, error))?;
+        let mut sink = Self::new(file, path.display().to_string(), true);
+        sink.unused = Some(Unused(Some(path.to_owned())));
+        Ok(sink)
     }
 
     /// Opens the output of an unfinished run, of which `bytes` with `records` records are certain. The rest is cut

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use encoding_rs::Encoding;
 use shared::gunzip::Gunzip;
+use shared::unzstd::Unzstd;
 
 use super::Bytes;
 use super::{SourceError, text};
@@ -19,6 +20,9 @@ use crate::format::Packing;
 
 /// Bytes read at a time from a compressed file.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The largest window of a zstd frame, and so the memory of its decoder: 128 MiB.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// Returns the name of the list without the extension of its compression.
 #[must_use]
@@ -82,8 +86,10 @@ pub(super) fn read(list: ListFile, encoding: Option<&'static Encoding>) -> Resul
     let file = Counted { file, count: count.clone() };
     let unpacked: Bytes = match packing {
         Packing::Gzip => Box::new(Gunzip::new(BufReader::with_capacity(BUFFER_BYTES, file))),
-        // The decoder's window, and so its memory, is at most 128 MiB.
-        Packing::Zstd => Box::new(zstd::Decoder::new(file).map_err(refused)?),
+        Packing::Zstd => {
+            let packed = BufReader::with_capacity(BUFFER_BYTES, file);
+            Box::new(Unzstd::new(packed, ZSTD_WINDOW_LOG_MAX).map_err(refused)?)
+        }
     };
     let bytes = Box::new(Unpacking { unpacked, packing });
     Ok(OpenList { packed_bytes: Some(count), ..OpenList::stream(bytes, encoding) })

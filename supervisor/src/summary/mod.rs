@@ -16,7 +16,7 @@ use shared::record::ErrorKind;
 use supervisor_core::gather::{Gather, Latencies, Latency, LatencyBin, LoadCurve, Timeline};
 use utoipa::ToSchema;
 
-use crate::whole_file::{WriteError, replace};
+use crate::whole_file::{Readers, WriteError, replace};
 
 pub use compare::table as compare_table;
 pub(crate) use table::new_table;
@@ -178,11 +178,11 @@ impl Summary {
     ///
     /// # Errors
     /// `WriteError` if the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), WriteError> {
+    pub(crate) fn write(&self, path: &Path, readers: Readers<'_>) -> Result<(), WriteError> {
         let written = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
         let mut json = written.map_err(|source| WriteError { path: path.to_owned(), source })?;
         json.push(b'\n');
-        replace(path, &json)
+        replace(path, readers, &json)
     }
 }
 

@@ -132,7 +132,7 @@ fn the_file_reads_back_as_what_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("summary.json");
     let summary = Summary::new(&gather(), &facts(Mode::Concurrent, Duration::from_secs(1)));
-    summary.write(&path).unwrap();
+    summary.write(&path, Readers::Owner).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(
         text.starts_with("{\n  \"mode\": \"concurrent\",\n  \"workers\": 2,\n") && text.ends_with("}\n"),

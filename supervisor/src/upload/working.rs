@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::beside;
 use crate::objects::{Object, ObjectError};
-use crate::whole_file;
+use crate::whole_file::{self, Readers};
 
 /// The name of the note in the directory.
 const NOTE: &str = "upload.json";
@@ -72,7 +72,9 @@ impl Working {
         let failed = |cause| ObjectError::Working { path: path.clone(), cause };
         loop {
             DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+            let mut file = OpenOptions::new();
+            file.write(true).create(true).truncate(false).mode(0o600);
+            let file = file.custom_flags(nix::libc::O_NOFOLLOW).open(&path);
             let file = match file {
                 // Another supervisor has just removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -154,7 +156,7 @@ impl NoteFile {
     pub(super) fn save(&self) -> Result<(), ObjectError> {
         let failed = |cause| ObjectError::Working { path: self.path.clone(), cause };
         let text = serde_json::to_vec_pretty(&self.note).map_err(|error| failed(error.into()))?;
-        whole_file::replace(&self.path, &text).map_err(|error| failed(error.source))
+        whole_file::replace(&self.path, Readers::Owner, &text).map_err(|error| failed(error.source))
     }
 
     /// Notes that a multipart upload was begun.

@@ -34,6 +34,7 @@ mod lists;
 mod load;
 mod map;
 mod modes;
+mod ordered;
 mod output;
 mod parse;
 mod politeness;

@@ -31,7 +31,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--blocked-if", "body~("], "unclosed group, at character 6"),
     (&["--rate", "quick"], "quick"),
     (&["--body-bytes-max", "12XB"], "12XB"),
-    (&["--header", "no colon"], "no colon"),
+    (&["--header", "no colon"], "with a colon"),
     (&["--header", "X-Bad: a\nb"], "header"),
     (&["--header", "Expect: 100-continue"], "Expect cannot be set"),
     (&["--header", "Upgrade: h2c"], "Upgrade cannot be set"),

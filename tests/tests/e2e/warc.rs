@@ -261,6 +261,40 @@ fn no_secret_is_archived() {
 }
 
 #[test]
+fn no_secret_is_in_what_describes_a_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let good = origin.url("/empty?a=1&access_token=hunter2").replace("http://", "http://user:hunter2@");
+    let bad =
+        ["http://user:hunter2@[::1/", "user:hunter2@h/p", "http://user:hunter2@h:99999/"].map(str::to_owned);
+    let flags =
+        ["-H", "Cookie: hunter2", "-H", "X-Api-Key: hunter2", "--report", "r.html", "--summary", "s.json"];
+    let (output, records) = archive(&dir, "a.warc", &bad, &flags);
+    let output = output.exits(3);
+    for record in &records {
+        let text = String::from_utf8_lossy(&record.block);
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    assert!(!output.stderr.contains("hunter2"), "{output}");
+    let run = fetch().current_dir(dir.root()).args(flags).args(["-o", "o.jsonl"]).arg(good).run().exits(0);
+    assert!(!run.stderr.contains("hunter2"), "{run}");
+    for name in ["r.html", "s.json"] {
+        assert!(!dir.read(name).contains("hunter2"), "{name}");
+    }
+    assert!(dir.read("r.html").contains("-H Cookie: *** -H X-Api-Key: ***"));
+    // On standard output, nobody else sees the records.
+    fetch().current_dir(dir.root()).args(["--report", "p.html"]).arg(&bad[0]).run().exits(3);
+    let mode = |name| dir.path(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("r.html"), mode("p.html")), (mode("o.jsonl"), 0o600));
+    for header in
+        ["Cookie hunter2", "Authorization Bearer hunter2", "Bearer hunter2: x", "X-A: hunter2\u{e4}"]
+    {
+        let refused = fetch().args(["http://h/", "-H", header]).run().exits(2);
+        assert!(!refused.stderr.contains("hunter2"), "{refused}");
+    }
+}
+
+#[test]
 fn a_body_of_sixteen_mebibytes_is_one_record() {
     let (origin, dir) = (Origin::shared(), Dir::new());
     let urls = [origin.url("/huge?bytes=16777000"), origin.url("/site/page/1")];

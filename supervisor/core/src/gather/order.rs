@@ -110,6 +110,12 @@ impl Ordered {
         self.held.values().map(|held| held.ids).sum()
     }
 
+    /// Takes out the lines that wait for an earlier one, in order, each with its first id.
+    pub fn take_held(&mut self) -> impl Iterator<Item = (u64, Vec<u8>)> + use<> {
+        self.held_bytes = 0;
+        std::mem::take(&mut self.held).into_iter().map(|(first, held)| (first, held.lines))
+    }
+
     /// Whether new targets should wait until the line of [`Self::next_id`] has arrived.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -169,6 +175,17 @@ mod tests {
         ordered.put_several(0, 3, b"a\nb\nc\n", &mut out).unwrap();
         assert_eq!((out.as_slice(), ordered.next_id()), (b"a\nb\nc\nd\ne\nf\n".as_slice(), 6));
         assert_eq!(ordered.put(4, b"again\n", &mut out), Err(DuplicateId(4)));
+    }
+
+    #[test]
+    fn what_waits_can_be_taken_out_in_order() {
+        let (mut ordered, mut out) = (Ordered::new(0), Vec::new());
+        for (first, line) in [(4, "e\n"), (1, "b\n"), (2, "c\n")] {
+            ordered.put(first, line.as_bytes(), &mut out).unwrap();
+        }
+        let held: Vec<_> = ordered.take_held().collect();
+        assert_eq!(held, [(1, b"b\n".to_vec()), (2, b"c\n".to_vec()), (4, b"e\n".to_vec())]);
+        assert_eq!((ordered.held(), ordered.held_bytes, out.len()), (0, 0, 0));
     }
 
     #[test]

@@ -14,8 +14,13 @@ function cut(text, max) {
   return all.length > max ? `${all.slice(0, max)}…` : all;
 }
 
+/** A URL as it is shown, without credentials. @param {string} url */
+const withoutCredentials = (url) =>
+  URL.canParse(url) ? url.replace(/\/\/[^/?#]*@/, "//") : url.replace(/^(.*?\/\/)?.*@/, "$1");
+
 /** The input of a record. @param {any} record */
-const inputOf = (record) => cut(record.url ?? record.path ?? `input ${record.id}`, LINE_MAX);
+const inputOf = (record) =>
+  cut(record.url === undefined ? (record.path ?? `input ${record.id}`) : withoutCredentials(record.url), LINE_MAX);
 
 /** A record with an error: the input, the reason, and the evidence if a worker died. @param {any} record @returns {HTMLElement} */
 export function failure(record) {

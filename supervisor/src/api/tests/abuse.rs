@@ -130,3 +130,47 @@ fn garbage_is_refused_without_harm() {
     assert_eq!(bench.raw(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nConnection: close\r\n\r\n").status, 405);
     assert_eq!(bench.get("/healthz").status, 200);
 }
+
+/// `new EventSource("http://h7.localhost:8080/v1/events")` on a page of another site. Each name has
+/// its own six connections in a browser.
+#[test]
+fn a_page_of_another_site_takes_no_listeners() {
+    let bench = Bench::with(|config| config.connections_max = 1_000);
+    for name in 0..2 * STREAMS_MAX {
+        let (line, host) =
+            ("GET /v1/events HTTP/1.1", format!("Host: h{name}.localhost:{}", bench.tcp().port()));
+        let origin = "Origin: https://evil.example";
+        let fetch = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"];
+        let refused = tcp(
+            bench.tcp(),
+            &[line, &host, "Accept: text/event-stream", origin, fetch[0], fetch[1], fetch[2]],
+        );
+        refused.problem(403, "https://evil.example");
+        assert_eq!(refused.header("connection"), Some("close"));
+    }
+    let mut own = TcpStream::connect(bench.tcp()).unwrap();
+    own.write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n\r\n")
+        .unwrap();
+    let mut head = [0; 12];
+    own.read_exact(&mut head).unwrap();
+    assert_eq!(head, *b"HTTP/1.1 200");
+}
+
+#[test]
+fn slow_uploads_on_tcp_do_not_hold_up_the_socket() {
+    let bench = Bench::new();
+    let slow: Vec<_> = (0..2 * UPLOADS_MAX)
+        .map(|_| {
+            let mut stream = TcpStream::connect(bench.tcp()).unwrap();
+            let head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n{";
+            stream.write_all(head).unwrap();
+            stream
+        })
+        .collect();
+    let began = clock::now();
+    for _ in 0..UPLOADS_MAX {
+        bench.job();
+    }
+    assert!(clock::now() - began < Duration::from_secs(5), "the users of the socket had to wait");
+    drop(slow);
+}

@@ -179,6 +179,7 @@ impl Run {
             prefix: self.state.prefix,
             output_bytes: self.outlet.committed_len(),
             hosts: Some("{}".to_owned()),
+            held: Vec::new(),
         };
         self.store.commit(&commit).unwrap();
         self.state.output_bytes = commit.output_bytes;
@@ -352,7 +353,9 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
         let fresh = std::mem::take(&mut run.fresh);
         let (tally, prefix, output_bytes) =
             (run.state.tally.clone(), run.state.prefix, run.outlet.committed_len());
-        if let Err(error) = run.store.commit(&Commit { fresh, tally, prefix, output_bytes, hosts: None }) {
+        if let Err(error) =
+            run.store.commit(&Commit { fresh, tally, prefix, output_bytes, hosts: None, held: Vec::new() })
+        {
             break error.to_string();
         }
         committed += 1;

@@ -120,18 +120,19 @@ fn what_is_no_regular_file_is_no_journal() {
     let dir = TestDir::new(1);
     let journal = dir.at("out.journal");
     let foreign = "out.journal is not the journal of a run; move it away";
-    let refused = |dir: &TestDir| {
+    let link = "out.journal is a symbolic link, which a run neither follows nor replaces; move it away";
+    let refused = |dir: &TestDir, why: &str| {
         for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
-            assert_eq!(dir.refusal(overwrite, resume), foreign);
+            assert_eq!(dir.refusal(overwrite, resume), why);
         }
     };
     fs::create_dir(&journal).unwrap();
-    refused(&dir);
+    refused(&dir, foreign);
     fs::remove_dir(&journal).unwrap();
     for target in ["nowhere", "empty"] {
         fs::write(dir.at("empty"), "").unwrap();
         std::os::unix::fs::symlink(dir.at(target), &journal).unwrap();
-        refused(&dir);
+        refused(&dir, link);
         assert_eq!(fs::read(dir.at("empty")).unwrap(), b"");
         fs::remove_file(&journal).unwrap();
     }
@@ -187,4 +188,48 @@ fn what_cannot_be_is_refused() {
         let refusal = dir.refusal(false, true);
         assert!(refusal.contains(want), "{change}: {refusal}");
     }
+}
+
+/// Names that a run would use, taken by somebody else. Nobody's file is opened, replaced or removed.
+#[test]
+fn a_file_in_the_way_is_left_alone() {
+    use std::os::unix::fs::symlink;
+    const NAMES: [&str; 9] =
+        ["records", "part", "input", "input.part", "sitemaps", "robots", "robots.part", "wal", "shm"];
+    for name in NAMES {
+        let separator = if ["wal", "shm"].contains(&name) { '-' } else { '.' };
+        let stray = format!("out.journal{separator}{name}");
+        for is_link in [false, true] {
+            let dir = TestDir::new(1);
+            fs::write(dir.at("precious"), "data").unwrap();
+            if is_link {
+                symlink(dir.at("precious"), dir.at(&stray)).unwrap();
+            } else {
+                fs::write(dir.at(&stray), "data").unwrap();
+            }
+            for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
+                let refusal = dir.refusal(overwrite, resume);
+                let want = format!("{stray} exists, but belongs to no unfinished run");
+                assert!(refusal.starts_with(&want), "{refusal}");
+            }
+            assert_eq!(fs::read(dir.at(&stray)).unwrap(), b"data");
+            assert_eq!(fs::read(dir.at("precious")).unwrap(), b"data");
+            assert!(!dir.at("out").exists() && !dir.at("out.journal").exists());
+        }
+    }
+}
+
+#[test]
+fn links_beside_a_journal_are_not_followed() {
+    let dir = TestDir::new(3);
+    let mut run = dir.run();
+    run.finish(0);
+    run.commit();
+    drop(run);
+    fs::write(dir.at("precious"), "data").unwrap();
+    let plan = Plan { format: crate::format::Format::Sqlite, ..dir.plan(true, false) };
+    std::os::unix::fs::symlink(dir.at("precious"), dir.at("out.journal.records")).unwrap();
+    let refusal = open(&plan).unwrap_err().to_string();
+    assert!(refusal.contains("out.journal.records is a symbolic link"), "{refusal}");
+    assert_eq!(fs::read(dir.at("precious")).unwrap(), b"data");
 }

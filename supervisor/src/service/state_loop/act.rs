@@ -94,6 +94,7 @@ impl StateLoop {
                     job.row.bytes = bytes;
                 }
                 self.change(id, JobState::Cancelled);
+                self.parts.disk.release(id, self.parts.store.records(id));
                 tracing::info!(job = id.0, "cancelled");
                 self.expiry_due = clock::now();
             }

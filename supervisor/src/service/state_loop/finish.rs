@@ -2,13 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
+use shared::redact;
 use supervisor_core::pool::Notice;
 
 use super::super::board::Update;
 use super::super::event::{JobEnd, JobProgress, JobResult};
 use super::super::store::JobRow;
 use super::StateLoop;
-use super::job::{AfterDrain, Job};
+use super::job::{AfterDrain, Job, Shortage};
 use super::share::now;
 use crate::outcome::Outcome;
 use crate::view::{JobCounts, JobId, JobState};
@@ -33,6 +34,10 @@ impl StateLoop {
         }
         job.row.committed = job.committed.load(Ordering::Acquire);
         job.row.bytes = bytes;
+        let end = end.or_short();
+        if !matches!(end, JobEnd::Short(_)) {
+            job.shortage = Shortage::default();
+        }
         match end {
             JobEnd::Done(result, code) => {
                 job.conclude(JobState::Done, Some(result), Some(code));
@@ -61,17 +66,28 @@ impl StateLoop {
             }
             JobEnd::Blocked(why) => {
                 tracing::warn!(job = id.0, %why, "paused, because it cannot continue");
-                job.row.error = Some(why);
-                match after {
-                    Some(AfterDrain::Cancel) => {
-                        job.conclude(JobState::Cancelled, None, Some(Outcome::Impossible.code()));
-                    }
-                    Some(AfterDrain::Pause | AfterDrain::Queue) | None => job.row.state = JobState::Paused,
-                }
+                job.cannot_continue(why, after, JobState::Paused);
             }
+            JobEnd::Short(why) => {
+                let wait = job.shortage.wait(shared::clock::now());
+                tracing::warn!(job = id.0, %why, ?wait, "queued again, because there are too few descriptors");
+                job.cannot_continue(why, after, JobState::Queued);
+            }
+        }
+        if matches!(job.row.state, JobState::Cancelled | JobState::Failed) {
+            self.parts.disk.release(id, self.parts.store.records(id));
         }
         self.expiry_due = shared::clock::now();
         self.keep(id);
+    }
+
+    /// Handles that the held records of a job that is not resumed are in its output.
+    pub(super) fn handle_release(&mut self, id: JobId, bytes: u64) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.committed.store(bytes, Ordering::Release);
+            job.row.committed = bytes;
+            self.keep(id);
+        }
     }
 
     pub(super) fn handle_progress(&mut self, id: JobId, progress: JobProgress) {
@@ -85,6 +101,7 @@ impl StateLoop {
 
     pub(super) fn handle_notice(&self, id: JobId, notice: Notice) {
         let Notice { text, is_trouble, slot, target } = notice;
+        let text = redact::text(&text).into_owned();
         if is_trouble {
             tracing::warn!(job = id.0, worker = slot, target = target, "{text}");
         } else {
@@ -122,6 +139,18 @@ impl Job {
         self.row.state = state;
         self.row.exit_code = exit_code;
         self.row.finished_at = Some(now());
+    }
+
+    /// Stores why a run ended early. `otherwise` is the state if the user has asked for nothing else.
+    fn cannot_continue(&mut self, why: String, after: Option<AfterDrain>, otherwise: JobState) {
+        self.row.error = Some(why);
+        match after {
+            Some(AfterDrain::Cancel) => {
+                self.conclude(JobState::Cancelled, None, Some(Outcome::Impossible.code()));
+            }
+            Some(AfterDrain::Pause) => self.row.state = JobState::Paused,
+            Some(AfterDrain::Queue) | None => self.row.state = otherwise,
+        }
     }
 
     fn set_aside(&mut self, state: JobState, result: JobResult) {

@@ -7,7 +7,7 @@ use shared::clock;
 
 use super::{LEARNED_EVERY, StateLoop};
 use crate::learned;
-use crate::whole_file::replace;
+use crate::whole_file::{Readers, replace};
 
 /// Its name in the state directory.
 const FILE: &str = "hosts.json";
@@ -29,7 +29,9 @@ impl StateLoop {
         if hosts.is_empty() && !path.exists() {
             return;
         }
-        if let Err(error) = replace(&path, learned::for_service(clock::wall(), hosts).as_bytes()) {
+        if let Err(error) =
+            replace(&path, Readers::Owner, learned::for_service(clock::wall(), hosts).as_bytes())
+        {
             tracing::warn!(%error, "cannot keep what was learned about hosts");
         }
     }

@@ -36,6 +36,7 @@ impl StateLoop {
             }
             if drained {
                 // The job was draining.
+                self.parts.disk.release(id, self.parts.store.records(id));
                 row.finished_at = Some(now());
                 row.exit_code = Some(Outcome::Stopped(15).code());
                 row.bytes = store::size(&self.parts.store.job_directory(id));
@@ -109,10 +110,11 @@ impl StateLoop {
             // The user gets this error when the job starts.
             Err(error) => return tracing::warn!(job = row.id.0, %error, "cannot read its journal"),
         };
-        let Counts { ok, failed, quarantined, retries, bytes } = state.tally.counts;
+        let kept = state.kept();
+        let Counts { ok, failed, quarantined, retries, bytes } = kept.counts;
         let done = ok + failed;
         row.counts = JobCounts { done, ok, failed, quarantined, retries, bytes, in_flight: 0, ..row.counts };
-        row.errors = state.tally.errors;
+        row.errors = kept.errors;
         row.committed = state.output_bytes;
     }
 

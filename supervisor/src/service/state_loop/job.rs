@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use shared::clock;
 use shared::job::Mode;
+use shared::redact;
 
 use super::super::event::JobProgress;
 use super::super::schedule::{Allocation, Claim, Stage};
@@ -86,6 +87,29 @@ impl RunningJob {
     }
 }
 
+/// How long a job waits after a run that lacked descriptors, the first time.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest wait. It doubles each time.
+const SHORT_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What a job waits for while descriptors are short.
+#[derive(Debug, Default)]
+pub(super) struct Shortage {
+    last: Option<Duration>,
+    /// When the job may start again.
+    pub(super) until: Option<Instant>,
+}
+
+impl Shortage {
+    /// Begins the next wait, and returns how long it is.
+    pub(super) fn wait(&mut self, now: Instant) -> Duration {
+        let wait = self.last.map_or(SHORT_WAIT, |last| (last * 2).min(SHORT_WAIT_MAX));
+        (self.last, self.until) = (Some(wait), Some(now + wait));
+        wait
+    }
+}
+
 /// A job.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -96,12 +120,13 @@ pub(super) struct Job {
     /// The inputs that were done when the service died while it ran; `None` if it did not, or once the job has shown
     /// that it was not to blame.
     pub(super) suspected: Option<u64>,
+    pub(super) shortage: Shortage,
 }
 
 impl Job {
     pub(super) fn new(row: JobRow) -> Self {
         let committed = Arc::new(AtomicU64::new(row.committed));
-        Self { row, committed, running: None, suspected: None }
+        Self { row, committed, running: None, suspected: None, shortage: Shortage::default() }
     }
 
     /// Clears it of suspicion if it has made a record since, or has run for a while. Returns whether it has made one.
@@ -136,7 +161,7 @@ impl Job {
                 alive: running.alive,
                 wants: running.wants,
             }),
-            None if self.row.state == JobState::Queued => Stage::Waiting,
+            None if self.row.state == JobState::Queued && self.shortage.until.is_none() => Stage::Waiting,
             None => return None,
         };
         let suspected = self.suspected.is_some();
@@ -174,9 +199,22 @@ impl Job {
             },
             errors: progress.map_or_else(|| row.errors.clone(), |progress| progress.errors.clone()),
             exit_code: row.exit_code,
-            error: row.error.clone(),
+            error: row.error.as_deref().map(|error| redact::text(error).into_owned()),
             retry_of: row.retry_of,
             summary: row.summary.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_descriptors_grow_to_a_limit() {
+        let (now, mut shortage) = (shared::clock::now(), Shortage::default());
+        let waits: Vec<u64> = (0..7).map(|_| shortage.wait(now).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(shortage.until, Some(now + SHORT_WAIT_MAX));
     }
 }

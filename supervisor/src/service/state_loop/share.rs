@@ -36,7 +36,7 @@ pub(super) fn count(workers: Option<NonZeroU32>) -> u32 {
 
 /// Reduces a number of workers to what the limit on open files allows.
 fn fitting(wanted: u32) -> u32 {
-    descriptors::fit(descriptors::raise_limit(), wanted, 1).0
+    descriptors::fit_service(descriptors::raise_limit(), wanted)
 }
 
 impl StateLoop {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Totals;
 use crate::format::Format;
-use crate::whole_file;
+use crate::whole_file::{self, Readers};
 
 /// Bytes hashed at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -78,12 +78,12 @@ fn entry(path: &Path, records: u64) -> io::Result<Entry> {
     Ok(Entry { name, records, bytes, sha256 })
 }
 
-/// Writes a manifest, all or nothing.
+/// Writes the manifest of `output`, all or nothing.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn write_manifest(path: &Path, manifest: &Manifest) -> io::Result<()> {
+pub(crate) fn write_manifest(path: &Path, output: &Path, manifest: &Manifest) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(manifest)?;
     text.push(b'\n');
-    whole_file::replace(path, &text).map_err(|error| error.source)
+    whole_file::replace(path, Readers::Of(output), &text).map_err(|error| error.source)
 }

@@ -84,13 +84,10 @@ impl Whole {
     /// Creates no file yet.
     #[must_use]
     pub fn new(making: Making) -> Self {
-        // A link stays: what it leads to is replaced, by a file beside that.
         let making = Making { path: descriptor::through_links(&making.path), ..making };
-        let mut name = making.path.as_os_str().to_owned();
-        name.push(".journal.part");
         Self {
+            part_at: part_of(&making.path),
             making,
-            part_at: name.into(),
             open: None,
             in_part: 0,
             made: Vec::new(),
@@ -110,7 +107,7 @@ impl Whole {
 
     /// Takes a record, in the form that [`Self::cut`] tells apart.
     pub(super) fn take(&mut self, record: &[u8]) -> Result<(), SinkError> {
-        let (at, records) = (self.next_at(), self.records);
+        let (at, path, records) = (self.next_at(), self.next_path(), self.records);
         let failed = |cause| super::failure(at.display().to_string(), Some(records), cause);
         let part = match &mut self.open {
             Some(part) => part,
@@ -118,7 +115,8 @@ impl Whole {
                 if self.making.split.is_some() {
                     fs::create_dir_all(&self.making.path).map_err(failed)?;
                 }
-                none.insert(Part::create(&at, self.making.format, &self.making.table).map_err(failed)?)
+                let part = Part::create(&at, &path, self.making.format, &self.making.table);
+                none.insert(part.map_err(failed)?)
             }
         };
         part.take(record).map_err(failed)?;
@@ -138,6 +136,14 @@ impl Whole {
         }
     }
 
+    /// The name that it gets when it is whole.
+    fn next_path(&self) -> PathBuf {
+        match self.making.split {
+            None => self.making.path.clone(),
+            Some(_) => self.making.path.join(self.next_name()),
+        }
+    }
+
     fn next_name(&self) -> String {
         format!("part-{:05}.{}", self.made.len(), self.making.format)
     }
@@ -146,10 +152,7 @@ impl Whole {
         let Some(part) = self.open.take() else { return Ok(()) };
         let at = self.next_at();
         part.finish().map_err(|cause| super::failure(at.display().to_string(), Some(self.records), cause))?;
-        let path = match self.making.split {
-            None => self.making.path.clone(),
-            Some(_) => self.making.path.join(self.next_name()),
-        };
+        let path = self.next_path();
         self.made.push(Made { at, path, records: std::mem::take(&mut self.in_part) });
         Ok(())
     }
@@ -161,8 +164,8 @@ impl Whole {
         let failed = |cause| super::failure(shown.clone(), Some(records), cause);
         if self.making.split.is_none() && self.open.is_none() {
             // A run without records leaves a file that says so.
-            let at = self.next_at();
-            let part = Part::create(&at, self.making.format, &self.making.table).map_err(failed)?;
+            let (at, path) = (self.next_at(), self.next_path());
+            let part = Part::create(&at, &path, self.making.format, &self.making.table).map_err(failed)?;
             self.open = Some(part);
         }
         self.close_part()?;
@@ -180,7 +183,7 @@ impl Whole {
             clear(directory, &kept).map_err(failed)?;
             let files = self.made.iter().map(|made| (made.path.as_path(), made.records));
             let manifest = Manifest::of(self.making.format, totals, files).map_err(failed)?;
-            write_manifest(&directory.join(MANIFEST), &manifest).map_err(failed)?;
+            write_manifest(&directory.join(MANIFEST), directory, &manifest).map_err(failed)?;
         }
         // Some file systems have no such call and do not need it.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());
@@ -202,11 +205,19 @@ impl Drop for Whole {
     }
 }
 
+/// Returns where an output in one file is written. A link stays: what it leads to is replaced, by a
+/// file beside that.
+pub(crate) fn part_of(output: &Path) -> PathBuf {
+    let mut name = descriptor::through_links(output).into_os_string();
+    name.push(".journal.part");
+    name.into()
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),

@@ -63,8 +63,8 @@ mod levels {
 }
 
 impl ParquetFile {
-    pub(super) fn create(path: &Path, table: &Table) -> io::Result<Self> {
-        let file = BufWriter::with_capacity(1 << 18, File::create(path)?);
+    pub(super) fn create(file: File, table: &Table) -> io::Result<Self> {
+        let file = BufWriter::with_capacity(1 << 18, file);
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             // A smallest and a largest value for each column of a row group lets readers skip it. For each page as

@@ -10,6 +10,7 @@ use shared::table::{Cells, Delimited, Table};
 use super::parquet::ParquetFile;
 use super::sqlite::Database;
 use crate::format::Format;
+use crate::side_file;
 use crate::sink::packed::{MEMBER_BYTES, Packer};
 
 /// A file while it is built.
@@ -31,16 +32,17 @@ pub(super) struct Text {
 }
 
 impl Part {
-    /// Creates a file, in place of one that an earlier run may have left.
-    pub(super) fn create(path: &Path, format: Format, table: &Table) -> io::Result<Self> {
+    /// Creates a file that will become `output`, in place of one that an earlier run may have left.
+    pub(super) fn create(path: &Path, output: &Path, format: Format, table: &Table) -> io::Result<Self> {
         super::remove_if_there(path)?;
+        let file = side_file::create_for(path, output)?;
         Ok(match format {
             Format::JsonLines(_) | Format::Csv(_) | Format::Tsv(_) => {
                 let rows = format.delimiter().map(|delimiter| Delimited { delimiter, table: table.clone() });
-                Self::Text(Text::create(path, rows.as_ref(), format.packing().map(Packer::new))?)
+                Self::Text(Text::create(file, rows.as_ref(), format.packing().map(Packer::new))?)
             }
             #[cfg(feature = "parquet")]
-            Format::Parquet => Self::Parquet(Box::new(ParquetFile::create(path, table)?)),
+            Format::Parquet => Self::Parquet(Box::new(ParquetFile::create(file, table)?)),
             Format::Sqlite => Self::Sqlite(Database::create(path, table)?),
             // Refused long before.
             #[cfg(not(feature = "parquet"))]
@@ -71,8 +73,8 @@ impl Part {
 }
 
 impl Text {
-    fn create(path: &Path, rows: Option<&Delimited>, packer: Option<Packer>) -> io::Result<Self> {
-        let file = BufWriter::with_capacity(1 << 18, File::create(path)?);
+    fn create(file: File, rows: Option<&Delimited>, packer: Option<Packer>) -> io::Result<Self> {
+        let file = BufWriter::with_capacity(1 << 18, file);
         let mut text = Self { file, packer, is_empty: true };
         if let Some(rows) = rows {
             let mut header = Vec::new();

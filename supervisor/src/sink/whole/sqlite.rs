@@ -25,8 +25,10 @@ pub(super) struct Database {
 }
 
 impl Database {
+    /// Fills the empty file at `path`.
     pub(super) fn create(path: &Path, table: &Table) -> io::Result<Self> {
-        let connection = Connection::open(path).map_err(into_io)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(into_io)?;
         let setup = format!(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
              PRAGMA application_id = {APPLICATION_ID}; {}; BEGIN",

@@ -8,6 +8,7 @@ use supervisor::view::{JobId, JobState};
 
 use super::{JOB, Running, config};
 use crate::harness::{Dir, Origin, wait_for};
+use crate::ordered;
 
 fn pages(origin: &Origin, name: &str, count: u32, delay_s: f64) -> Vec<String> {
     (0..count).map(|n| origin.url(&format!("/counted/{name}-{n}?delay={delay_s}"))).collect()
@@ -104,6 +105,39 @@ fn a_job_is_paused_resumed_and_cancelled() {
     assert!(service.service.job(id).is_err());
     wait_for("its files to be gone", JOB, || (!service.state.join("jobs/1").exists()).then_some(()));
     service.stop();
+}
+
+/// The first input waits, so nothing can be written in order.
+#[test]
+fn what_is_done_out_of_order_outlives_a_pause_a_restart_and_a_cancel() {
+    for ends in [JobAction::Resume, JobAction::Cancel] {
+        let (first, others, dir) = (Origin::start(), Origin::start(), Dir::new());
+        let urls = ordered::urls(&first, &others, 3);
+        let behind = urls.len() as u64 - 1;
+        let service = Running::start(config(&dir, 1));
+        let document = json!({"command": "fetch", "ordered": true, "retries": 3});
+        let id = service.submit(&document, &[("urls.txt", urls.join("\n"))]);
+        wait_for("the others", JOB, || (service.job(id).counts.done == behind).then_some(()));
+        service.act(id, JobAction::Pause);
+        let paused = service.wait(id, JobState::Paused);
+        assert_eq!((paused.counts.done, service.records(id).len()), (behind, 0), "{paused:?}");
+        service.stop();
+
+        let service = Running::start(config(&dir, 1));
+        assert_eq!(service.job(id).counts.done, behind, "what is kept is counted");
+        service.act(id, ends);
+        if ends == JobAction::Cancel {
+            let cancelled = service.wait(id, JobState::Cancelled);
+            assert_eq!(cancelled.counts.done, behind);
+            wait_for("its records", JOB, || (service.records(id).len() as u64 == behind).then_some(()));
+        } else {
+            let job = service.wait(id, JobState::Done);
+            assert_eq!((job.counts.done, job.counts.ok), (behind + 1, behind + 1), "{job:?}");
+            assert_eq!(service.records(id).into_keys().collect::<Vec<_>>(), (0..=behind).collect::<Vec<_>>());
+        }
+        assert_eq!(others.stats()["requests"].as_u64(), Some(behind), "done again");
+        service.stop();
+    }
 }
 
 #[test]

@@ -106,3 +106,59 @@ fn jobs_survive_kills_and_every_record_is_there_once() {
     run.wait().exits(0);
     assert!(!socket.exists());
 }
+
+/// As many idle connections as there are descriptors: jobs still have theirs.
+#[test]
+fn idle_connections_leave_descriptors_for_jobs() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let socket = dir.path("api.sock");
+    let flags =
+        ["--workers", "2", "--state-dir", "state", "--socket", "api.sock", "--allow-private-addresses"];
+    let run = supervisor().current_dir(dir.root()).args(flags);
+    let run = run.under(&["sh", "-c", "ulimit -n 64 && exec \"$@\"", "sh"]).spawn();
+    run.until("its API", || get(&socket, "/readyz"));
+    let idle: Vec<_> = (0..60).map(|_| std::os::unix::net::UnixStream::connect(&socket)).collect();
+    let id = submit(&socket, "idle", &format!("{}\n", json!(origin.url("/counted/0"))));
+    wait_for("the job to be done", ALL, || {
+        let job = get(&socket, &format!("/v1/jobs/{id}"))?;
+        (job["state"] == "done").then_some(())
+    });
+    drop(idle);
+    run.signal(Signal::SIGTERM);
+    run.wait().exits(0);
+}
+
+/// A job that lacks descriptors begins as soon as others have closed theirs.
+#[test]
+fn a_job_waits_for_descriptors_by_itself() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let (socket, service) = (dir.path("api.sock"), start(&dir));
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", service.id())).unwrap().count();
+    service.wait_for_workers(2);
+    let idle: Vec<_> = (0..32).map(|_| std::os::unix::net::UnixStream::connect(&socket).unwrap()).collect();
+    let mut before = open();
+    wait_for("its descriptors to settle", ALL, || {
+        let (same, now) = (before == open(), open());
+        before = now;
+        (same && now > idle.len() && get(&socket, "/readyz").is_some()).then_some(())
+    });
+    // Enough to accept a connection and to store a job, and not enough to run it.
+    let (pid, limit) = (service.id().to_string(), format!("--nofile={0}:{0}", before + 3));
+    let limited = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(limited.unwrap().success());
+    let document = json!({"command": "fetch", "mode": "both", "urls": [origin.url("/counted/0")]});
+    let headers = ["Content-Type: application/json"];
+    let id = wait_for("the job to be taken in", ALL, || {
+        let (status, answer) =
+            request(&socket, "POST", "/v1/jobs", &headers, document.to_string().as_bytes())?;
+        let job: Value = serde_json::from_slice(&answer).ok()?;
+        (status == 201).then(|| job["id"].as_u64()).flatten()
+    });
+    let job = || get(&socket, &format!("/v1/jobs/{id}"));
+    let waits = wait_for("a lack of descriptors", ALL, || job().filter(|job| !job["error"].is_null()));
+    assert_eq!(waits["state"], "queued", "{waits}");
+    drop(idle);
+    wait_for("the job to be done", ALL, || (job()?["state"] == "done").then_some(()));
+    service.signal(Signal::SIGTERM);
+    service.wait().exits(0);
+}

@@ -7,18 +7,16 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, Request, Version};
+use http::{HeaderMap, Request, Version};
 use shared::clock;
 use shared::protocol::{PageMark, Reply};
+use shared::request_headers;
 use url::Url;
 
 use super::body::announced;
 use super::is_refusal;
-
-/// Secrets, which are left out because archives are passed on to others.
-const SECRETS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
 /// Archived name of `Transfer-Encoding`, which no longer describes the body as archived.
 const TRANSFER_ENCODING_RENAMED: &str = "x-archive-orig-transfer-encoding";
@@ -176,7 +174,8 @@ fn request_head(request: &Request<()>) -> Vec<u8> {
         push(&mut head, HOST.as_str(), authority.as_str().as_bytes());
     }
     for (name, value) in request.headers() {
-        if !SECRETS.contains(name) {
+        // Archives are passed on to others, so no header is in one that may be a secret of the user's.
+        if request_headers::is_harmless(name) || name == HOST {
             push(&mut head, name.as_str(), value.as_bytes());
         }
     }

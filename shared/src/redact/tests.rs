@@ -1,0 +1,177 @@
+//! What is shown, and that no secret survives in whatever a user may give.
+
+use std::time::Duration;
+
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::*;
+
+#[test]
+fn urls_are_shown_without_credentials() {
+    for (input, want) in [
+        ("http://u:p@a/b#c", "http://a/b#c"),
+        ("https://u@a", "https://a/"),
+        ("http:/:p@a/?q=x@y", "http://a/?q=x@y"),
+        ("http://a/x@y", "http://a/x@y"),
+        ("HTTP://A", "HTTP://A"),
+        ("no url", "no url"),
+        // What cannot be parsed.
+        ("http://u:p@a:99999/", "http://a:99999/"),
+        ("http://u:p a@b", "http://b/"),
+        ("http://u:p@[::1", "http://[::1"),
+        ("http://u:p/q@a b/", "http://a b/"),
+        ("u:p@example.com/x", "example.com/x"),
+        ("//u:p@example.com", "//example.com"),
+        ("example.com/@name", "example.com/@name"),
+        ("xpath://a[@id]/@href", "xpath://a[@id]/@href"),
+        ("t=xpath://a/@href", "t=xpath://a/@href"),
+        ("ftp://u:p@a/b", "ftp://a/b"),
+    ] {
+        assert_eq!(url(input), want, "{input}");
+    }
+}
+
+#[test]
+fn texts_are_shown_without_secrets() {
+    for (input, want) in [
+        ("cannot read urls.txt: permission denied", "cannot read urls.txt: permission denied"),
+        ("the token is wrong", "the token is wrong"),
+        ("cannot use the token in /etc/t: it has 5", "cannot use the token in /etc/t: it has 5"),
+        ("--token-file: No such file", "--token-file: No such file"),
+        ("mail bob@example.com, or see http://a/@bob", "mail bob@example.com, or see http://a/@bob"),
+        ("redirect to \"http://u:p@h/\": refused", "redirect to \"http://h/\": refused"),
+        ("no scheme: write https://u:p@h/x", "no scheme: write https://h/x"),
+        ("u:p@h is no URL", "h is no URL"),
+        ("cannot read /data/10:30@x: gone", "cannot read /data/10:30@x: gone"),
+        ("GET /x?a=1&access_token=abc&b=2#c", "GET /x?a=1&access_token=***&b=2#c"),
+        ("?api_key=1&X-Amz-Signature=f00", "?api_key=***&X-Amz-Signature=***"),
+        ("Authorization: Bearer abc def\nnext", "Authorization: ***\nnext"),
+        ("'Cookie: a=b; c=d' is refused", "'Cookie: ***' is refused"),
+        ("sent X-Api-Key:k", "sent X-Api-Key:***"),
+        (
+            "{\"headers\":{\"authorization\": \"Basic eA==\"},\"x\":1}",
+            "{\"headers\":{\"authorization\": \"***\"},\"x\":1}",
+        ),
+        ("with Bearer abc.def", "with Bearer ***"),
+        ("status=404 items: 3", "status=404 items: 3"),
+        ("--password=x y", "--password=*** y"),
+    ] {
+        assert_eq!(text(input), want, "{input}");
+    }
+}
+
+#[test]
+fn command_lines_are_shown_without_secrets() {
+    for (input, want) in [
+        (
+            "fetch|-H|Authorization: Bearer x|-HCookie: a=b|http://u:p@h/",
+            "fetch -H Authorization: *** -HCookie: *** http://h/",
+        ),
+        (
+            "fetch|--header|X-Mine: 1|--header=Accept: text/html",
+            "fetch --header X-Mine: *** --header=Accept: text/html",
+        ),
+        ("fetch|-H|Authorization Bearer x|u:p q@h", "fetch -H *** h"),
+        ("fetch|-H|User-Agent: a (http://u:p@h)", "fetch -H User-Agent: a (http://h/)"),
+        (
+            "map|--|prog|--password|x|TOKEN=y|--api-key=z|-v",
+            "map -- prog --password *** TOKEN=*** --api-key=*** -v",
+        ),
+        ("serve|--token-file|/etc/token", "serve --token-file /etc/token"),
+        ("parse|a.html|--select|t=title", "parse a.html --select t=title"),
+    ] {
+        assert_eq!(command_line(input.split('|')), want, "{input}");
+    }
+}
+
+/// Secrets without anything in them that would end them everywhere.
+fn secret() -> impl proptest::strategy::Strategy<Value = String> {
+    "[a-zA-Z0-9!$*+,.~^-]{8,24}"
+}
+
+/// Runs `check` on generated values: a few thousand, or for `MUSTER_FUZZ_SECONDS`.
+fn fuzz<S: proptest::strategy::Strategy>(values: &S, check: impl Fn(S::Value)) {
+    let seconds = std::env::var("MUSTER_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let until = seconds.map(|seconds| wire::clock::now() + Duration::from_secs(seconds));
+    let mut runner = TestRunner::new(Config::default());
+    let mut runs = 0;
+    while until.map_or(runs < 3_000, |until| wire::clock::now() < until) {
+        check(values.new_tree(&mut runner).unwrap().current());
+        runs += 1;
+    }
+}
+
+/// Each template has the secret at `@@`, and is shown as a URL, a text, a header or a command line.
+#[test]
+fn no_secret_survives() {
+    const URLS: [&str; 10] = [
+        "http://u:@@@h/",
+        "https://@@@h:8080/p?q#f",
+        "http://@@:@h",
+        "HTTP://u:x/@@@h/",
+        "http://u:@@@h:99999/",
+        "http://u:a b@@@[::1",
+        "http://u:@@#?/x@h/@name",
+        "socks5h://u:@@@h:1080",
+        "//u:@@@h/",
+        "u:@@@h/p",
+    ];
+    const TEXTS: [&str; 16] = [
+        "cannot fetch http://u:@@@h/p: refused",
+        "redirect to \"https://@@@h\": invalid port number",
+        "no scheme: write https://u:@@@h",
+        "'u:@@@h' is no URL",
+        "Authorization: Bearer @@",
+        "authorization:@@",
+        "{\"Cookie\": \"@@\"}",
+        "{'api_key':'@@'}",
+        "with Basic @@ in it",
+        "GET /p?access_token=@@&x=1 HTTP/1.1",
+        "http://h/?a=b;sig=@@",
+        "http://h/#id_token=@@",
+        "AWS_SECRET_ACCESS_KEY=@@",
+        "X-Auth-Token: a @@",
+        "Set-Cookie: sid=@@; Path=/",
+        "--password=@@",
+    ];
+    const LINES: [&str; 12] = [
+        "fetch|http://u:@@@h/",
+        "fetch|u:a @@@h/",
+        "fetch|-H|Authorization: Bearer @@",
+        "fetch|-HCookie: a=b; @@",
+        "fetch|--header|X-Anything: @@",
+        "fetch|--header=@@",
+        "fetch|-H|Bearer @@",
+        "fetch|-H|Referer: http://u:@@@h/",
+        "fetch|http://h/?token=@@",
+        "map|--|prog|--token|@@",
+        "map|--|prog|PASSWORD=@@",
+        "fetch|--proxy|http://u:@@@h:3128",
+    ];
+    fuzz(&(secret(), "[ -~\n\u{e4}]{0,30}"), |(secret, noise)| {
+        let with = |template: &str| template.replace("@@", &secret);
+        for template in URLS {
+            let (input, shown) = (with(template), url(&with(template)).into_owned());
+            assert!(!shown.contains(&secret), "{input:?} is shown as {shown:?}");
+            assert_eq!(url(&shown), shown, "{input:?} is not shown twice alike");
+        }
+        for template in TEXTS {
+            for input in [
+                with(template),
+                format!("{noise} {}", with(template)),
+                format!("{noise}\n{}", with(template)),
+            ] {
+                let shown = text(&input);
+                assert!(!shown.contains(&secret), "{input:?} is shown as {shown:?}");
+            }
+        }
+        for template in LINES {
+            let line = with(template);
+            let shown = command_line(line.split('|'));
+            assert!(!shown.contains(&secret), "{line:?} is shown as {shown:?}");
+        }
+        // Nothing fails, whatever it is.
+        let _ = (url(&noise), text(&noise), header(&noise), command_line([noise.as_str()]));
+    });
+}
