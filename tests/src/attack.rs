@@ -175,6 +175,7 @@ fn outcome(id: u64, line_bytes: u64) -> Outcome {
         cpu_us: 0,
         endings: None,
         reply: None,
+        retry_after_ms: None,
         over_budget: false,
         line_bytes,
     }

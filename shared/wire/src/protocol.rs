@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::record::ErrorKind;
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -189,6 +189,8 @@ pub struct Outcome {
     pub endings: Option<Endings>,
     /// How the server answered the last request; `None` if there was no answer.
     pub reply: Option<Reply>,
+    /// The server's `Retry-After`, in milliseconds from now.
+    pub retry_after_ms: Option<u64>,
     /// Whether it failed for good only because the retry budget of its host is used up.
     pub over_budget: bool,
     /// Length of its line in [`Batch::lines`]; 0 if there is none ([`Verdict::Retry`]).
@@ -242,8 +244,6 @@ pub enum Verdict {
     Retry {
         /// The kind of error that the record would have had.
         kind: ErrorKind,
-        /// The server's `Retry-After`, in milliseconds from now.
-        after_ms: Option<u64>,
     },
 }
 
@@ -285,6 +285,7 @@ mod tests {
             cpu_us: 0,
             endings: None,
             reply: None,
+            retry_after_ms: None,
             over_budget: false,
             line_bytes,
         }

@@ -76,6 +76,7 @@ impl Seen {
                 cpu_us: 0,
                 endings: None,
                 reply: None,
+                retry_after_ms: None,
                 over_budget: false,
                 line_bytes: 0,
             },

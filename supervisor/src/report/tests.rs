@@ -16,7 +16,7 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
         for n in 0..targets {
             let verdict = match n % 50 {
                 48 => Verdict::Failed(ErrorKind::Timeout),
-                49 => Verdict::Retry { kind: ErrorKind::Dns, after_ms: None },
+                49 => Verdict::Retry { kind: ErrorKind::Dns },
                 _ => Verdict::Ok,
             };
             let started_us = n / u64::from(concurrency) * 10_000 + u64::from(slot) * 131;
@@ -32,6 +32,7 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
                     cpu_us: 117,
                     endings: None,
                     reply: None,
+                    retry_after_ms: None,
                     over_budget: false,
                     line_bytes: 1,
                 },

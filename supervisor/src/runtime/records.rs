@@ -84,7 +84,7 @@ impl Runtime<'_> {
         let Some((slot, outcome, _)) = self.unjudged.remove(&id) else { return };
         let kind = ErrorKind::Blocked;
         let Some(last) = &rejected.last else {
-            let verdict = Verdict::Retry { kind, after_ms: None };
+            let verdict = Verdict::Retry { kind };
             return self.parts.gather.record(slot, &Outcome { verdict, endings: None, ..outcome });
         };
         self.parts.gather.record(slot, &Outcome { verdict: Verdict::Failed(kind), endings: None, ..outcome });
@@ -142,6 +142,7 @@ impl Runtime<'_> {
             cpu_us: 0,
             endings: None,
             reply: None,
+            retry_after_ms: None,
             over_budget: false,
             line_bytes: 0,
         };

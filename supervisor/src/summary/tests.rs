@@ -28,7 +28,7 @@ fn gather() -> Gather {
         Verdict::Ok,
         Verdict::Ok,
         Verdict::Failed(ErrorKind::Timeout),
-        Verdict::Retry { kind: ErrorKind::Dns, after_ms: None },
+        Verdict::Retry { kind: ErrorKind::Dns },
     ];
     for (id, verdict) in (0..).zip(verdicts) {
         gather.record(
@@ -42,6 +42,7 @@ fn gather() -> Gather {
                 cpu_us: 100,
                 endings: None,
                 reply: None,
+                retry_after_ms: None,
                 over_budget: false,
                 line_bytes: 9,
             },

@@ -107,6 +107,16 @@ fn without_retries_a_refusal_is_final() {
 }
 
 #[test]
+fn a_pause_that_a_server_asked_for_holds_after_the_last_attempt_too() {
+    let origin = Origin::start();
+    let mut urls = counted(&origin, 3, 0.0);
+    urls.insert(0, origin.url("/status/503?retry_after=2"));
+    fetch().args(["--mode", "concurrent", "--per-host", "1", "--retries", "0"]).urls(urls).run().exits(3);
+    let (refused, next) = (origin.times_s("/status/")[0], origin.times_s("/counted/")[0]);
+    assert!(next - refused >= 1.9, "asked again after {} s", next - refused);
+}
+
+#[test]
 fn retries_keep_to_the_rate() {
     let origin = Origin::start();
     let urls: Vec<_> = (0..6).map(|n| origin.url(&format!("/flaky/{n}?failures=2"))).collect();

@@ -125,6 +125,7 @@ impl Context {
         let reply = waited.recording.reply();
         let refused = reply.is_some_and(|reply| reply.refused);
         let mut verdict = findings.verdict(target, refused);
+        let retry_after_ms = findings.retry_after_ms();
         let over_budget = findings.end_over_budget(target, &verdict);
         let (before, mut begun) = (out.len(), None);
         if !matches!(verdict, Verdict::Retry { .. }) {
@@ -152,6 +153,7 @@ impl Context {
             cpu_us: clock::monotonic_us().saturating_sub(waited.begun_us),
             endings: None,
             reply,
+            retry_after_ms,
             over_budget,
             line_bytes: (out.len() - before) as u64,
         };
@@ -177,6 +179,7 @@ impl Context {
             cpu_us: elapsed_us,
             endings: None,
             reply: None,
+            retry_after_ms: None,
             over_budget: false,
             line_bytes: line_bytes as u64,
         };

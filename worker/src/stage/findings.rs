@@ -76,15 +76,16 @@ impl Findings {
             Product::Problem(problem)
                 if problem.may_pass && (target.may_retry || target.may_defer && refused) =>
             {
-                Verdict::Retry {
-                    kind: problem.kind,
-                    after_ms: problem
-                        .retry_after
-                        .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
-                }
+                Verdict::Retry { kind: problem.kind }
             }
             Product::Problem(problem) => Verdict::Failed(problem.kind),
         }
+    }
+
+    /// The server's `Retry-After`, if it failed with one.
+    pub(super) fn retry_after_ms(&self) -> Option<u64> {
+        let Product::Problem(Problem { retry_after: Some(after), .. }) = &self.product else { return None };
+        Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Says so if only the retry budget of its host makes a failure final, and returns whether it does.

@@ -371,17 +371,24 @@ impl Frontier {
         self.pending += 1;
         self.end(now, host, answer);
         if let Some(host) = self.hosts.get_mut(host) {
-            host.paused_until = host.paused_until.max(now + after);
-            if let Some(share) = self.share.as_ref().filter(|_| after > Duration::ZERO) {
-                share.pause(host.name(), now + after);
-            }
             host.lane.push_retry(due, id);
         } else {
             self.hostless.push_retry(due, id);
         }
+        self.pause(now, host, after);
         self.note_hopeless(now, host);
         self.settle(now, host);
         due
+    }
+
+    /// Starts nothing at this host for so long (`Retry-After`), within reason.
+    pub(crate) fn pause(&mut self, now: Instant, host: HostId, after: Duration) {
+        let Some(host) = self.hosts.get_mut(host).filter(|_| after > Duration::ZERO) else { return };
+        let until = now + after.min(self.config.retry_after_max);
+        host.paused_until = host.paused_until.max(until);
+        if let Some(share) = &self.share {
+            share.pause(host.name(), until);
+        }
     }
 
     /// Takes back a popped target that never started because its worker is gone. Its permit is

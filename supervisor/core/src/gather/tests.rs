@@ -12,13 +12,14 @@ fn outcome(started_us: u64, elapsed_us: u64, cpu_us: u64, verdict: Verdict) -> O
         cpu_us,
         endings: None,
         reply: None,
+        retry_after_ms: None,
         over_budget: false,
         line_bytes: 1,
     }
 }
 
 fn retry() -> Verdict {
-    Verdict::Retry { kind: ErrorKind::Timeout, after_ms: None }
+    Verdict::Retry { kind: ErrorKind::Timeout }
 }
 
 #[test]

@@ -232,9 +232,8 @@ pub(super) fn attempt(now: Instant, anchor: Option<Anchor>, outcome: &Outcome) -
     };
     // A 503 that says no more may be the page's own fault.
     let status = outcome.reply.map(|reply| reply.status);
-    let is_sure = status != Some(503)
-        || failure == Some(ErrorKind::Blocked)
-        || matches!(outcome.verdict, Verdict::Retry { after_ms: Some(_), .. });
+    let is_sure =
+        status != Some(503) || failure == Some(ErrorKind::Blocked) || outcome.retry_after_ms.is_some();
     Attempt { sent_at, answer, failure, is_sure }
 }
 

@@ -275,11 +275,11 @@ impl Pool {
             }
             self.count_end(now, attempt.answer);
             let answer = self.frontier.hear(now, host, &attempt, refusals);
-            if let Verdict::Retry { after_ms, .. } = &outcome.verdict
+            let after = outcome.retry_after_ms.map(Duration::from_millis);
+            if let Verdict::Retry { .. } = &outcome.verdict
                 && !self.is(Mutant::ForgetRetry)
             {
                 returned += self.ledger.load(outcome.id);
-                let after = after_ms.map(Duration::from_millis);
                 let failure = if outcome.reply.is_some_and(|reply| reply.refused) {
                     // A host that says "tomorrow" is not waited for, so that costs an attempt.
                     let may_defer = after.is_none_or(|after| self.frontier.can_wait(after));
@@ -294,6 +294,9 @@ impl Pool {
                 self.frontier.retry(now, outcome.id, host, number, after, answer);
                 dispositions.push(Disposition::Retried);
                 continue;
+            }
+            if let Some(after) = after {
+                self.frontier.pause(now, host, after);
             }
             if let Some(repeated) = repeated {
                 returned += self.ledger.load(outcome.id);

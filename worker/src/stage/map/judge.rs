@@ -154,6 +154,7 @@ impl Driver {
             cpu_us,
             endings: Some(endings),
             reply: block.record.as_ref().and_then(|(outcome, ..)| outcome.reply),
+            retry_after_ms: block.record.as_ref().and_then(|(outcome, ..)| outcome.retry_after_ms),
             over_budget: false,
             line_bytes,
         };

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use wire::protocol::{Slice, Verdict};
+use wire::protocol::{Outcome, Slice, Verdict};
 
 use super::scenario::{Behaviour, Scenario, ms};
 use super::seats::Seats;
@@ -294,10 +294,10 @@ impl Oracle {
         &mut self,
         now: Instant,
         seat: Seat,
-        id: u64,
-        verdict: &Verdict,
+        outcome: &Outcome,
         cap: Duration,
     ) -> Disposition {
+        let id = outcome.id;
         let settled = self.processes[&seat].settled;
         let entry = &mut self.entries[id as usize];
         if settled || entry.holder != Some(seat) {
@@ -306,9 +306,9 @@ impl Oracle {
         self.unexplained = 0;
         self.processes.get_mut(&seat).unwrap().returned += 1;
         entry.holder = None;
-        if let Verdict::Retry { after_ms, .. } = verdict {
+        if let Verdict::Retry { .. } = outcome.verdict {
             entry.retries += 1;
-            entry.not_before = after_ms.map(|after| now + ms(after).min(cap));
+            entry.not_before = outcome.retry_after_ms.map(|after| now + ms(after).min(cap));
             return Disposition::Retried;
         }
         entry.finals += 1;

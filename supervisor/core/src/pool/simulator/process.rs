@@ -355,10 +355,7 @@ fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outc
     // Deaths count as attempts too, so a target that fails often may succeed sooner. That is fine.
     let fails = target.attempt <= failing;
     let verdict = match (fails, target.may_retry) {
-        (true, true) => Verdict::Retry {
-            kind: ErrorKind::Timeout,
-            after_ms: retry_after.map(|after| after.as_millis() as u64),
-        },
+        (true, true) => Verdict::Retry { kind: ErrorKind::Timeout },
         (true, false) => Verdict::Failed(ErrorKind::Timeout),
         (false, _) => Verdict::Ok,
     };
@@ -371,6 +368,7 @@ fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outc
         cpu_us: 0,
         endings: None,
         reply: None,
+        retry_after_ms: retry_after.filter(|_| fails).map(|after| after.as_millis() as u64),
         over_budget: false,
         line_bytes: 0,
     }

@@ -258,8 +258,7 @@ impl World {
         });
         let cap = self.scenario.frontier.retry_after_max;
         let outcomes = batch.outcomes.iter();
-        let expected: Vec<_> =
-            outcomes.map(|o| self.oracle.outcome(self.now, seat, o.id, &o.verdict, cap)).collect();
+        let expected: Vec<_> = outcomes.map(|o| self.oracle.outcome(self.now, seat, o, cap)).collect();
         let mut dispositions = Vec::new();
         self.pool.handle_batch(self.now, seat, batch, &mut dispositions);
         assert_eq!(dispositions, expected, "a batch of {seat}");

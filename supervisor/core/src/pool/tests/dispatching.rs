@@ -54,7 +54,7 @@ fn the_frontiers_timer_wakes_only_a_pool_with_room() {
     let mut rig = Rig::serving(limits(), 1);
     // Slow enough that nothing is sent in advance.
     rig.now += SECOND;
-    rig.returns(seat(0, 1), &[0], &Verdict::Retry { kind: ErrorKind::Timeout, after_ms: None });
+    rig.returns(seat(0, 1), &[0], &Verdict::Retry { kind: ErrorKind::Timeout });
     let retry_at = rig.pool.poll_timeout().expect("the pool waits for the retry");
     rig.submit(1..2);
     rig.pass(retry_at - rig.now + Duration::from_millis(1), alive());

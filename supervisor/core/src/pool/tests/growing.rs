@@ -44,6 +44,7 @@ impl Rig {
             cpu_us: 0,
             endings: None,
             reply: Some(Reply { first_byte_us: 1_000, status: 429, refused, requests: 1, page: None }),
+            retry_after_ms: None,
             over_budget: false,
             line_bytes: 0,
         };

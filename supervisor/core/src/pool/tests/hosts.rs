@@ -15,7 +15,7 @@ const SERVED: Answer =
 /// A request that failed, on the last attempt or not.
 fn fails(target: &Target, kind: ErrorKind, refused: bool) -> (Verdict, Option<Reply>) {
     let comes_back = target.may_retry || refused && target.may_defer;
-    let verdict = if comes_back { Verdict::Retry { kind, after_ms: None } } else { Verdict::Failed(kind) };
+    let verdict = if comes_back { Verdict::Retry { kind } } else { Verdict::Failed(kind) };
     (
         verdict,
         refused.then_some(Reply { first_byte_us: 1_000, status: 503, refused, requests: 1, page: None }),
@@ -109,6 +109,7 @@ impl Run {
                     cpu_us: 0,
                     endings: None,
                     reply,
+                    retry_after_ms: None,
                     over_budget: false,
                     line_bytes: 0,
                 }

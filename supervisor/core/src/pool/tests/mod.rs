@@ -168,6 +168,7 @@ fn outcome(id: u64, verdict: &Verdict) -> Outcome {
         cpu_us: 0,
         endings: None,
         reply: None,
+        retry_after_ms: None,
         over_budget: false,
         line_bytes: 0,
     }

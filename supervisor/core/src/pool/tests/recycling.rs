@@ -114,7 +114,7 @@ fn failed_replacements_back_off_and_never_end_the_run() {
         }
         rig.pass(SECOND, &mut read);
         let held: Vec<_> = (1..4).filter(|id| rig.pool.ledger.held_by(*id, seat(0, 1)).is_some()).collect();
-        let retry = Verdict::Retry { kind: ErrorKind::Timeout, after_ms: None };
+        let retry = Verdict::Retry { kind: ErrorKind::Timeout };
         rig.returns(seat(0, 1), &held, &retry);
     }
     assert!((20..40).contains(&tries), "{tries} in ten minutes");

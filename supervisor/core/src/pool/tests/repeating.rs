@@ -82,6 +82,7 @@ impl Repeating {
             cpu_us: 0,
             endings: None,
             reply,
+            retry_after_ms: None,
             over_budget: false,
             line_bytes: 10,
         };

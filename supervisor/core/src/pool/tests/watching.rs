@@ -62,7 +62,7 @@ fn a_standstill_outside_any_stage_charges_no_target() {
 fn a_target_that_comes_to_the_same_worker_again_has_a_new_deadline() {
     let mut rig = Rig::serving(PoolConfig { concurrency: 2, ..limits() }, 2);
     rig.pass(20 * SECOND, alive());
-    let retry = Verdict::Retry { kind: ErrorKind::Timeout, after_ms: None };
+    let retry = Verdict::Retry { kind: ErrorKind::Timeout };
     assert_eq!(rig.returns(seat(0, 1), &[1], &retry), [Disposition::Retried]);
     // Its backoff is at most half a second. The other target is older, and is finished in time.
     rig.pass(9 * SECOND, alive());
