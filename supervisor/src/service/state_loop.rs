@@ -84,6 +84,8 @@ pub(super) struct StateLoop {
     robots: RobotsCache,
     /// Set once the service stops.
     stopping: bool,
+    /// Whether a job has made a record since the service was started, and this is on disk.
+    got_on: bool,
     notify: Notify,
     started: Instant,
     /// Restarts of workers in ended runs.
@@ -116,6 +118,7 @@ impl StateLoop {
             hosts: HostShares::default(),
             robots: RobotsCache::kept_at(&parts.store.robots()),
             stopping: false,
+            got_on: false,
             notify: Notify::new(),
             started: now,
             restarts: 0,

@@ -140,7 +140,7 @@ pub(super) struct NewJob<'a> {
 /// The deaths of the service while a job ran.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Deaths {
-    /// How many there were in a row in which the job had made no record since it was started.
+    /// How many there were in a row in which no job had made a record.
     pub(super) silent: u32,
     /// How many there were in a row without a new record on disk between them.
     pub(super) stuck: u32,
@@ -157,10 +157,15 @@ impl Deaths {
     /// The same of a job that makes records, which are lost each time.
     const STUCK_MAX: u32 = 6;
 
-    /// Counts another death, when the records of `done` inputs are on disk.
-    pub(super) const fn with(self, done: u64) -> Self {
+    /// Counts another death, when the records of `done` inputs are on disk. If other jobs `got_on` before it, it says
+    /// little about this one, which may just have been started. It is started alone next time.
+    pub(super) const fn with(self, done: u64, got_on: bool) -> Self {
         let gets_on = done > self.done;
-        let silent = if gets_on || self.cleared { 0 } else { self.silent.saturating_add(1) };
+        let silent = match self.silent {
+            _ if gets_on || self.cleared => 0,
+            silent if got_on => silent,
+            silent => silent.saturating_add(1),
+        };
         let stuck = if gets_on { 1 } else { self.stuck.saturating_add(1) };
         Self { silent, stuck, done, cleared: false }
     }
@@ -169,6 +174,15 @@ impl Deaths {
     pub(super) const fn is_fatal(self) -> bool {
         self.silent >= Self::SILENT_MAX || self.stuck >= Self::STUCK_MAX
     }
+}
+
+/// What is known of the last time that the service ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LastRun {
+    /// Whether the machine has started again since, or may have.
+    rebooted: bool,
+    /// Whether a job had made a record in it.
+    got_on: bool,
 }
 
 /// The document and uploads of a job.
@@ -185,8 +199,7 @@ pub(super) struct Store {
     directory: PathBuf,
     /// Messages about what was missing or damaged.
     notes: Vec<String>,
-    /// Whether the machine has started again since the service was started last.
-    rebooted: bool,
+    last: LastRun,
     _lock: Flock<File>,
 }
 
@@ -216,24 +229,29 @@ impl Store {
         let (connection, notes) = recovery::open(directory)?.reconcile()?;
         let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
         // If it cannot be read or stored, deaths are not counted this time. That is no reason not to start.
-        let before = rows::set_boot(&connection, boot.trim()).unwrap_or_default();
-        let rebooted = before.as_deref() != Some(boot.trim());
-        Ok(Self { connection, directory: directory.to_owned(), notes, rebooted, _lock: lock })
+        let last = rows::start(&connection, boot.trim()).unwrap_or_default();
+        let last = last.unwrap_or(LastRun { rebooted: true, got_on: false });
+        Ok(Self { connection, directory: directory.to_owned(), notes, last, _lock: lock })
     }
 
     /// Whether the machine has started again since the service was started last, or may have.
     pub(super) const fn rebooted(&self) -> bool {
-        self.rebooted
+        self.last.rebooted
     }
 
     /// Counts a death of the service during a job of which `done` inputs are done.
     pub(super) fn count_death(&self, id: JobId, done: u64) -> Result<Deaths, StoreError> {
         let count = || {
-            let deaths = rows::deaths(&self.connection, id)?.with(done);
+            let deaths = rows::deaths(&self.connection, id)?.with(done, self.last.got_on);
             rows::set_deaths(&self.connection, id, deaths)?;
             Ok(deaths)
         };
         count().map_err(|error| self.wrong(error))
+    }
+
+    /// Notes that a job has made a record since the service was started.
+    pub(super) fn set_got_on(&self) -> Result<(), StoreError> {
+        rows::set_got_on(&self.connection).map_err(|error| self.wrong(error))
     }
 
     /// Notes that a job has made a record since the last death.

@@ -17,6 +17,9 @@ use crate::view::{JobCounts, JobId, JobState};
 impl StateLoop {
     /// Handles the end of a job's run.
     pub(super) fn handle_end(&mut self, id: JobId, end: JobEnd, bytes: u64) {
+        if let JobEnd::Done(result, _) | JobEnd::Stopped(result) | JobEnd::Failed(_, Some(result)) = &end {
+            self.note_records(Some((id, result.counts.done)));
+        }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let running = job.running.take();
         job.suspected = None;

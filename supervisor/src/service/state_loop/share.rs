@@ -12,7 +12,7 @@ use super::super::event::JobEnd;
 use super::super::request::Refused;
 use super::super::schedule::{self, Change};
 use super::StateLoop;
-use super::job::{AfterDrain, RunningJob};
+use super::job::{AfterDrain, Job, RunningJob};
 use crate::runtime::{Control, Steering, cpus, descriptors};
 use crate::units;
 use crate::view::{JobId, JobState};
@@ -43,6 +43,7 @@ impl StateLoop {
     /// Carries out the scheduler's decisions.
     pub(super) fn share(&mut self) {
         if !self.stopping {
+            self.note_records(None);
             self.clear_suspects();
             let claims = schedule::eligible(self.jobs.values().filter_map(super::Job::claim).collect());
             for act in schedule::changes(self.workers, self.parts.config.jobs_max.get(), &claims) {
@@ -60,6 +61,23 @@ impl StateLoop {
             }
         }
         self.keep_spares();
+    }
+
+    /// Notes on disk, once, that a job has made a record, which the last progress of a job says, or the `result` of one
+    /// that has ended: the service does not die of whatever it starts.
+    pub(super) fn note_records(&mut self, result: Option<(JobId, u64)>) {
+        let makes = |(id, job): (&JobId, &Job)| {
+            let ended = result.filter(|(ended, _)| ended == id).map(|(_, done)| done);
+            let progress = job.running.as_ref().and_then(|running| running.progress.as_ref());
+            ended.or_else(|| progress.map(|progress| progress.counts.done)) > Some(job.row.counts.done)
+        };
+        if self.got_on || !self.jobs.iter().any(makes) {
+            return;
+        }
+        self.got_on = true;
+        if let Err(error) = self.parts.store.set_got_on() {
+            tracing::error!(%error, "cannot store that a job has made a record");
+        }
     }
 
     fn clear_suspects(&mut self) {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::request::Idempotency;
 use super::manifest::JobFile;
-use super::{Deaths, JobRow};
+use super::{Deaths, JobRow, LastRun};
 use crate::view::JobId;
 
 /// The columns of a [`JobRow`].
@@ -172,11 +172,18 @@ pub(super) fn clear(connection: &Connection, id: JobId) -> rusqlite::Result<()> 
     connection.execute("UPDATE deaths SET cleared = 1 WHERE job = ?", [id.0.cast_signed()]).map(drop)
 }
 
-/// Stores the boot of the machine in which the service starts. Returns that of its last start.
-pub(super) fn set_boot(connection: &Connection, boot: &str) -> rusqlite::Result<Option<String>> {
-    let before = connection.query_row("SELECT boot FROM started", [], |row| row.get(0)).optional()?;
-    connection.execute("INSERT OR REPLACE INTO started (one, boot) VALUES (1, ?)", [boot])?;
-    Ok(before)
+/// Stores the boot of the machine in which the service starts. Returns what was stored of its last start.
+pub(super) fn start(connection: &Connection, boot: &str) -> rusqlite::Result<Option<LastRun>> {
+    let read =
+        |row: &Row<'_>| Ok(LastRun { rebooted: row.get::<_, String>(0)? != boot, got_on: row.get(1)? });
+    let last = connection.query_row("SELECT boot, got_on FROM started", [], read).optional()?;
+    connection.execute("INSERT OR REPLACE INTO started (one, boot, got_on) VALUES (1, ?, 0)", [boot])?;
+    Ok(last)
+}
+
+/// Notes that a job has made a record since the service was started.
+pub(super) fn set_got_on(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("UPDATE started SET got_on = 1", []).map(drop)
 }
 
 /// Returns the number of the next job, as far as the table knows.

@@ -51,8 +51,10 @@ const STEPS: [&str; 2] = [
         job INTEGER PRIMARY KEY, silent INTEGER NOT NULL, stuck INTEGER NOT NULL, done INTEGER NOT NULL,
         cleared INTEGER NOT NULL
     );
-    -- One row: the boot of the machine in which the service started last.
-    CREATE TABLE started (one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL);",
+    -- One row: the boot of the machine in which the service started last, and whether a job has made a record since.
+    CREATE TABLE started (
+        one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, got_on INTEGER NOT NULL
+    );",
 ];
 
 /// Opens the existing database at `path` and migrates it to the newest schema.

@@ -37,8 +37,10 @@ CREATE TABLE deaths (
         job INTEGER PRIMARY KEY, silent INTEGER NOT NULL, stuck INTEGER NOT NULL, done INTEGER NOT NULL,
         cleared INTEGER NOT NULL
     );
-CREATE TABLE started (one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL);
-INSERT INTO "started" VALUES(1,'0d8b1b0f-6f4c-4b8e-9a51-7c7d9c2f0a4e');
+CREATE TABLE started (
+        one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, got_on INTEGER NOT NULL
+    );
+INSERT INTO "started" VALUES(1,'0d8b1b0f-6f4c-4b8e-9a51-7c7d9c2f0a4e',1);
 COMMIT;
 PRAGMA application_id=1297437523;
 PRAGMA user_version=2;

@@ -18,7 +18,7 @@ fn a_job_that_the_service_dies_of_twice_is_set_aside_and_the_others_go_on() {
     let origin = Origin::start();
     let mut served = Served::start(&[]);
     let killer = served.submit(&slow(&origin, 100.0, 2), &json!({"timeout": "200s", "mode": "both"}));
-    let bystander = served.submit(&slow(&origin, 1.0, 4), &json!({"mode": "both", "per-host": "1"}));
+    let bystander = served.submit(&slow(&origin, 5.0, 4), &json!({"mode": "both"}));
     served.wait_for_state(killer, &["running"]);
     served.wait_for_state(bystander, &["running"]);
     kill(&mut served);
@@ -39,6 +39,26 @@ fn a_job_that_the_service_dies_of_twice_is_set_aside_and_the_others_go_on() {
     kill(&mut served);
     served.start_again();
     assert_eq!(served.job(killer)["state"], "failed");
+}
+
+#[test]
+fn a_job_that_had_just_begun_while_others_got_on_is_not_blamed() {
+    let origin = Origin::start();
+    let mut served = Served::start(&[]);
+    let slow_one = served.submit(&slow(&origin, 100.0, 2), &json!({"timeout": "200s", "mode": "both"}));
+    served.wait_for_state(slow_one, &["running"]);
+    let other = served.submit(&slow(&origin, 0.0, 1), &json!({"mode": "both"}));
+    for kills in 1..4 {
+        // The first time, the other job is done before. Then the slow one is alone.
+        served.wait_for_state(slow_one, &["running"]);
+        if kills == 1 {
+            served.wait_for_state(other, &["done"]);
+        }
+        kill(&mut served);
+        served.start_again();
+        let state = served.job(slow_one)["state"].clone();
+        assert_eq!(state == "failed", kills == 3, "{state} after {kills} deaths");
+    }
 }
 
 #[test]
