@@ -117,17 +117,24 @@ fn is_host(value: &str) -> bool {
 /// APIs have names of their own on every site.
 #[must_use]
 pub fn is_harmless(name: &HeaderName) -> bool {
-    const HARMLESS: [&str; 7] = [
+    const HARMLESS: [&str; 12] = [
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
         "cache-control",
         "dnt",
         "pragma",
         "priority",
         "save-data",
+        "sec-gpc",
         "upgrade-insecure-requests",
         "user-agent",
     ];
+    /// Families that browsers define: what a request is for, and client hints.
+    const HARMLESS_FAMILIES: [&str; 2] = ["sec-fetch-", "sec-ch-"];
     let name = name.as_str();
-    name == "accept" || name.starts_with("accept-") || name.starts_with("sec-") || HARMLESS.contains(&name)
+    HARMLESS.contains(&name) || HARMLESS_FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 #[cfg(test)]
@@ -173,9 +180,21 @@ mod tests {
     fn what_is_not_known_to_be_harmless_is_a_secret() {
         for (name, harmless) in [
             ("accept", true),
+            ("accept-charset", true),
+            ("accept-encoding", true),
             ("accept-language", true),
             ("user-agent", true),
+            ("sec-ch-ua", true),
+            ("sec-ch-ua-platform", true),
+            ("sec-ch-prefers-color-scheme", true),
             ("sec-fetch-mode", true),
+            ("sec-gpc", true),
+            ("accept-key", false),
+            ("sec-session-token", false),
+            ("sec-websocket-key", false),
+            ("sec-fetch", false),
+            ("sec-chip", false),
+            ("sec-gpc-token", false),
             ("authorization", false),
             ("cookie", false),
             ("x-api-key", false),

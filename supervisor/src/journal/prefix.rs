@@ -122,9 +122,10 @@ impl Gate {
                 self.hasher.update(&item.input);
                 // Hash what the record shows, which is how earlier versions carried it. Without kept columns, the
                 // hash is the same as in versions that had none.
-                if !item.kept.is_empty() {
+                let kept = Kept(&item.kept);
+                if !kept.is_empty() {
                     self.kept.clear();
-                    Kept(&item.kept).write_object(&mut self.kept);
+                    kept.write_object(&mut self.kept);
                     self.hasher.update(&self.kept);
                 }
             }
@@ -179,6 +180,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use shared::kept::{Value, push, push_found};
 
     use super::*;
 
@@ -265,6 +267,22 @@ mod tests {
         through(&mut gate, items(had), 2).unwrap();
         let mut again = Gate::new(TargetKind::Url, done.iter().copied().collect(), gate.prefix());
         assert_eq!(through(&mut again, items(has), 3), want.map(<[u64]>::to_vec), "{had:?} {has:?}");
+    }
+
+    #[test]
+    fn the_mark_of_a_found_target_is_not_hashed() {
+        let digest = |kept: &[u8]| {
+            let mut gate = Gate::default();
+            let marked = items(&["a"]).into_iter().map(|item| SourceItem { kept: kept.to_vec(), ..item });
+            gate.pass(marked.collect(), false).unwrap();
+            gate.prefix()
+        };
+        let (mut bare, mut with_value) = (Vec::new(), Vec::new());
+        push_found(&mut bare);
+        assert_eq!(digest(&bare), digest(&[]));
+        assert!(push("name", Value::Text("value"), &mut with_value));
+        assert_eq!(digest(&[&bare[..], &with_value].concat()), digest(&with_value));
+        assert_ne!(digest(&with_value), digest(&[]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use shared::clock;
 use shared::framed;
+use shared::kept;
 use shared::protocol::ROBOTS_IDS;
 use shared::record::ErrorKind;
 use shared::robots::{RobotsAnswer, RobotsFile};
@@ -60,8 +61,21 @@ pub(super) struct RobotsGate {
 #[derive(Debug)]
 struct Unanswered {
     host: Host,
+    /// Whether all of its targets were found on the way, and none was named by the user.
+    found: bool,
     /// Why the last fetch failed.
     why: String,
+}
+
+impl Unanswered {
+    /// What the target of its robots.txt carries along: the mark, so that it gets the secrets that its pages may get.
+    fn mark(&self) -> Vec<u8> {
+        let mut mark = Vec::new();
+        if self.found {
+            kept::push_found(&mut mark);
+        }
+        mark
+    }
 }
 
 /// A fetch under way.
@@ -128,14 +142,15 @@ impl RobotsGate {
     }
 
     fn hold(&mut self, authority: Arc<str>, item: SourceItem) {
-        if let Some(host) = &item.host
-            && !self.unanswered.contains_key(&authority)
-        {
+        let found = kept::Kept(&item.kept).is_found();
+        if let Some(unanswered) = self.unanswered.get_mut(&authority) {
+            unanswered.found &= found;
+        } else if let Some(host) = &item.host {
             if self.unanswered.len() >= self.unanswered_max {
                 self.unanswered.retain(|authority, _| self.robots.knows(authority));
                 self.unanswered_max = (2 * self.unanswered.len()).max(UNANSWERED_MIN);
             }
-            self.unanswered.insert(authority, Unanswered { host: host.clone(), why: String::new() });
+            self.unanswered.insert(authority, Unanswered { host: host.clone(), found, why: String::new() });
         }
         self.held_bytes += item.input.len();
         self.held.insert(item.id, item);
@@ -251,7 +266,8 @@ impl Runtime<'_> {
             gate.fetched += 1;
             gate.fetches.insert(id, Fetch { authority: Arc::clone(&authority), _claim: claim });
             let host = HostRef { name: &unanswered.host.name, local: unanswered.host.local };
-            self.pool.submit(now, id, format!("{authority}/robots.txt").into_bytes(), Vec::new(), Some(host));
+            let url = format!("{authority}/robots.txt").into_bytes();
+            self.pool.submit(now, id, url, unanswered.mark(), Some(host));
         }
         any
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -41,6 +41,8 @@ pub(super) enum RobotsKind {
     Missing,
     /// A small file
     Rules,
+    /// The same, for clients with an `Authorization` header; 401 for others
+    Private,
     /// The same, compressed
     Gzip,
     /// The same, untidy
@@ -74,10 +76,12 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
         .route("/moved/robots.txt", get(|| async { text(RULES.as_bytes()) }))
 }
 
-async fn robots(State(origin): State<Arc<Origin>>) -> Response {
+async fn robots(State(origin): State<Arc<Origin>>, headers: HeaderMap) -> Response {
     match origin.robots {
         RobotsKind::Missing => StatusCode::NOT_FOUND.into_response(),
         RobotsKind::Rules => text(RULES.as_bytes()),
+        RobotsKind::Private if headers.contains_key(header::AUTHORIZATION) => text(RULES.as_bytes()),
+        RobotsKind::Private => StatusCode::UNAUTHORIZED.into_response(),
         RobotsKind::Gzip => gzip().unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()),
         RobotsKind::Odd => text(ODD),
         RobotsKind::Huge => bodies::repeated(RULES.as_bytes(), "# nothing but comments\n", HUGE_BYTES),

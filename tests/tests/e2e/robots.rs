@@ -38,6 +38,23 @@ fn what_is_disallowed_gets_a_record_and_no_request() {
 }
 
 #[test]
+fn a_robots_txt_gets_the_secrets_that_the_pages_behind_it_get() {
+    let (home, other) = (Origin::start(), origin("private"));
+    let page = other.url("/counted/0");
+    for (mode, listed, is_named) in
+        [("parallel", home.url("/echo/1"), true), ("both", page.clone(), true), ("both", page.clone(), false)]
+    {
+        let sitemap = home.url(&format!("/sitemap-of?pages={listed}"));
+        let flags = ["--robots", "obey", "--mode", mode, "-H", "Authorization: Bearer s", "--sitemap"];
+        let named = is_named.then_some(&page);
+        let run = fetch().args(flags).arg(&sitemap).urls(named).run();
+        let refused = run.records().iter().filter(|record| kind(record) == "robots").count();
+        let of_page = usize::from(listed == page) + usize::from(is_named);
+        assert_eq!(refused, if is_named { of_page } else { 0 }, "{run}");
+    }
+}
+
+#[test]
 fn by_default_no_robots_txt_is_asked_for() {
     let origin = origin("rules");
     fetch().urls([origin.url("/counted/0")]).run().exits(0);

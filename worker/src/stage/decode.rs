@@ -13,6 +13,7 @@
 //! | [`shared::balance`]: what comes out, for what goes in | empty blocks, members, frames and metadata |
 //! | [`CPU_FREE`], and a little for each byte of the body | data that is slow to decode |
 
+mod frames;
 mod gzip;
 mod inflate;
 mod layer;

@@ -101,9 +101,10 @@ pub(in crate::cli) struct NetworkFlags {
     pub(in crate::cli) header: Vec<Header>,
     /// Which servers get headers that may be secrets: origin, domain, any, or a list of origins
     ///
-    /// All that --header gives may be a secret, such as Cookie, Authorization or X-Api-Key, apart from Accept*, Sec-*,
-    /// Cache-Control, DNT, Pragma, Priority, Save-Data, Upgrade-Insecure-Requests and User-Agent. origin sends secrets
-    /// to the origin (scheme, host and port) of each URL that the user names. A page or sitemap that a sitemap lists
+    /// All that --header gives may be a secret, such as Cookie, Authorization or X-Api-Key, apart from Accept,
+    /// Accept-Charset, Accept-Encoding, Accept-Language, Cache-Control, DNT, Pragma, Priority, Save-Data, Sec-CH-*,
+    /// Sec-Fetch-*, Sec-GPC, Upgrade-Insecure-Requests and User-Agent. Credentials within a URL go to the origin of
+    /// that URL, whatever the scope. origin sends secrets to the origin (scheme, host and port) of each URL that the user names. A page or sitemap that a sitemap lists
     /// gets them if its origin is that of a sitemap named by --sitemap; a redirect, if it leads to such an origin. domain
     /// adds other hosts of the same registrable domain, but never sends from https to http. any sends them to every
     /// server. A list, such as https://a.example,https://b.example, sends them to these origins only. Host goes to the

@@ -3,8 +3,8 @@
 use brotli::enc::StandardAlloc;
 use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
 use shared::balance::Balance;
-use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation as _};
 
+use super::frames::Frames;
 use super::inflate::{Inflate, Step};
 use super::{Coding, DecodeError};
 
@@ -13,15 +13,6 @@ const SCRATCH_BYTES: usize = 32 * 1024;
 
 /// Maximum bytes that a step takes in, which limits how long it lasts.
 const PIECE_BYTES: usize = 8 * 1024;
-
-/// RFC 9659 limits the window of the zstd content coding to 8 MiB.
-const ZSTD_WINDOW_LOG_MAX: u32 = 23;
-
-/// Size of the optional checksum after a zstd frame.
-const ZSTD_CHECKSUM_BYTES: usize = 4;
-
-/// libzstd's error for a frame whose data is complete and whose checksum differs.
-const ZSTD_CHECKSUM_WRONG: &str = "Restored data doesn't match checksum";
 
 pub(super) struct Layer {
     coding: Coding,
@@ -51,13 +42,7 @@ impl Layer {
                 StandardAlloc::default(),
                 StandardAlloc::default(),
             ))),
-            Coding::Zstd => {
-                let decoder = ZstdDecoder::new().and_then(|mut decoder| {
-                    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
-                    Ok(decoder)
-                });
-                Codec::Zstd(decoder.map_err(|_| DecodeError::Corrupt(coding.name()))?)
-            }
+            Coding::Zstd => Codec::Zstd(Frames::new().map_err(|_| DecodeError::Corrupt(coding.name()))?),
         };
         let scratch = vec![0; SCRATCH_BYTES].into_boxed_slice();
         Ok(Self {
@@ -166,7 +151,7 @@ impl Layer {
 enum Codec {
     Inflate(Inflate),
     Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
-    Zstd(ZstdDecoder<'static>),
+    Zstd(Frames),
 }
 
 impl Codec {
@@ -175,14 +160,7 @@ impl Codec {
         match self {
             Self::Inflate(inflate) => inflate.step(input, output),
             Self::Brotli(state) => step_brotli(state, input, output),
-            Self::Zstd(decoder) => {
-                let status = decoder.run_on_buffers(input, output).ok()?;
-                Some(Step {
-                    consumed: status.bytes_read,
-                    produced: status.bytes_written,
-                    ended: status.remaining == 0,
-                })
-            }
+            Self::Zstd(frames) => frames.step(input, output),
         }
     }
 
@@ -191,23 +169,9 @@ impl Codec {
         match self {
             Self::Inflate(inflate) => inflate.has_all_data(),
             Self::Brotli(_) => false,
-            Self::Zstd(decoder) => lacks_checksum_only(decoder),
+            Self::Zstd(frames) => frames.has_all_data(),
         }
     }
-}
-
-/// libzstd does not say where a frame's data ended. But it compares the checksum only after the data. So a made-up
-/// checksum reveals it: if libzstd reports the checksum and decodes nothing, the data was complete.
-fn lacks_checksum_only(decoder: &mut ZstdDecoder<'static>) -> bool {
-    let mut output = [0; 1];
-    for _ in 0..ZSTD_CHECKSUM_BYTES {
-        match decoder.run_on_buffers(&[0], &mut output) {
-            Ok(status) if status.bytes_written == 0 && status.remaining > 0 => {}
-            Ok(status) => return status.bytes_written == 0,
-            Err(error) => return error.to_string() == ZSTD_CHECKSUM_WRONG,
-        }
-    }
-    false
 }
 
 fn step_brotli(

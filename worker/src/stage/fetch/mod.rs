@@ -38,17 +38,28 @@ pub(crate) enum Wanted {
     /// The same, of a sitemap, or a sitemap itself: others may have named it.
     Listed,
     /// A robots.txt, of which only the start is read.
-    Robots,
+    Robots {
+        /// Whether the user named a page that it is read for.
+        named: bool,
+    },
 }
 
 impl Wanted {
     pub(crate) fn of(target: &Target) -> Self {
-        if target.is_robots() {
-            Self::Robots
-        } else if Kept(&target.kept).is_found() {
-            Self::Listed
-        } else {
-            Self::Page
+        let named = !Kept(&target.kept).is_found();
+        match (target.is_robots(), named) {
+            (true, named) => Self::Robots { named },
+            (false, true) => Self::Page,
+            (false, false) => Self::Listed,
+        }
+    }
+
+    /// Whether the user named it, so that its origin may have the user's secrets.
+    const fn is_named(self) -> bool {
+        match self {
+            Self::Page => true,
+            Self::Listed => false,
+            Self::Robots { named } => named,
         }
     }
 }

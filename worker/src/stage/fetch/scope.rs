@@ -2,6 +2,7 @@
 //!
 //! Invariant: what may be a secret goes to a server only if the user named its origin, or allowed more
 //! (`--header-scope`). It does not matter who leads there: a redirect, a sitemap or an index of sitemaps.
+//! Credentials that the user wrote into a URL are for the origin of that URL, and for no other.
 
 use std::slice;
 
@@ -37,16 +38,6 @@ impl Scope {
         Self { reach: scope.reach, homes, only_these: scope.only_these }
     }
 
-    /// Whether the user has named the target, so that it is at home itself.
-    fn is_named(&self, wanted: Wanted) -> bool {
-        match wanted {
-            Wanted::Page => !self.only_these,
-            Wanted::Listed => false,
-            // Some pages of its site were named, unless others list pages in this job.
-            Wanted::Robots => self.homes.is_empty(),
-        }
-    }
-
     /// Returns how far a URL at none of `homes` is.
     fn beyond(&self, homes: &[Url], url: &Url) -> Distance {
         let is_near = match self.reach {
@@ -69,48 +60,54 @@ fn is_same_domain(home: &Url, url: &Url) -> bool {
 pub(super) enum Homes<'a> {
     /// The origin of its first URL, with the credentials for it. Set when the URL changes.
     Own(Option<Url>),
-    Given(&'a [Url]),
+    Given {
+        homes: &'a [Url],
+        /// Its first URL, if the user wrote credentials into it. They are for its origin, wherever headers go.
+        written: Option<Url>,
+    },
 }
 
 impl<'a> Homes<'a> {
     /// Begins a target, and corrects the credentials in its URL.
     pub(super) fn begin(scope: &'a Scope, wanted: Wanted, url: &mut Url) -> (Self, Distance) {
-        if scope.is_named(wanted) {
+        let is_named = wanted.is_named();
+        if is_named && !scope.only_these {
             return (Self::Own(None), Distance::Home);
         }
-        (Self::Given(&scope.homes), arrive(scope, &scope.homes, url))
+        let homes = &scope.homes;
+        let written = (is_named && target::has_credentials(url)).then(|| url.clone());
+        let distance = arrive(scope, homes, written.as_ref(), url);
+        (Self::Given { homes, written }, distance)
     }
 
     /// Handles a redirect from `url` to `next`, and corrects the credentials in that.
     pub(super) fn follow(&mut self, scope: &Scope, url: &Url, next: &mut Url) -> Distance {
         match self {
-            Self::Given(homes) => arrive(scope, homes, next),
+            Self::Given { homes, written } => arrive(scope, homes, written.as_ref(), next),
             Self::Own(home) => {
                 let home = home.get_or_insert_with(|| url.clone());
                 if target::has_credentials(next) && home.origin() == next.origin() {
                     // A server may change the credentials for itself.
                     home.clone_from(next);
                 }
-                arrive(scope, slice::from_ref(home), next)
+                arrive(scope, slice::from_ref(home), None, next)
             }
         }
     }
 }
 
-/// Returns how far a URL is from `homes`, and corrects its credentials.
-fn arrive(scope: &Scope, homes: &[Url], url: &mut Url) -> Distance {
+/// Returns how far a URL is from `homes`, and corrects its credentials: to those of its origin in `written` or a home.
+fn arrive(scope: &Scope, homes: &[Url], written: Option<&Url>, url: &mut Url) -> Distance {
     let has_credentials = target::has_credentials(url);
-    if let Some(home) = homes.iter().find(|home| home.origin() == url.origin()) {
-        if !has_credentials {
-            target::copy_credentials(home, url);
-        }
-        return Distance::Home;
-    }
-    if has_credentials {
+    let is_there = |known: &&Url| known.origin() == url.origin();
+    let home = homes.iter().find(is_there);
+    match written.filter(is_there).or(home) {
+        Some(known) if !has_credentials => target::copy_credentials(known, url),
         // Those that a server names for another origin are dropped, as in curl.
-        *url = target::public(url.clone());
+        None if has_credentials => *url = target::public(url.clone()),
+        Some(_) | None => {}
     }
-    scope.beyond(homes, url)
+    if home.is_some() { Distance::Home } else { scope.beyond(homes, url) }
 }
 
 #[cfg(test)]
@@ -168,7 +165,7 @@ mod tests {
         use Distance::{Away, Home, Near};
         let listed = |reach, near| {
             let scope = scope(reach, &["http://u:p@a.example/sitemap.xml"], false);
-            for wanted in [Wanted::Listed, Wanted::Robots] {
+            for wanted in [Wanted::Listed, Wanted::Robots { named: false }] {
                 check(
                     &scope,
                     wanted,
@@ -189,8 +186,26 @@ mod tests {
         };
         listed(Reach::Origin, Away);
         listed(Reach::Domain, Near);
-        let named = [("http://b.example/", "http://b.example/", Home)];
-        check(&scope(Reach::Origin, &[], false), Wanted::Robots, &named);
+    }
+
+    #[test]
+    fn the_robots_txt_of_a_named_page_is_at_home() {
+        let robots = |distance| [("http://b.example/robots.txt", "http://b.example/robots.txt", distance)];
+        for (homes, only_these, named, distance) in [
+            (&[][..], false, true, Distance::Home),
+            (&["http://a.example/sitemap.xml"], false, true, Distance::Home),
+            (&["http://a.example/sitemap.xml"], false, false, Distance::Away),
+            (&["http://a.example/"], true, true, Distance::Away),
+            (&["http://b.example/"], true, true, Distance::Home),
+        ] {
+            let scope = scope(Reach::Origin, homes, only_these);
+            check(&scope, Wanted::Robots { named }, &robots(distance));
+        }
+    }
+
+    #[test]
+    fn a_list_of_homes_is_for_headers_and_not_for_written_credentials() {
+        use Distance::{Away, Home};
         let only = scope(Reach::Origin, &["http://a.example/"], true);
         check(
             &only,
@@ -200,5 +215,18 @@ mod tests {
                 ("http://a.example/", "http://a.example/", Home),
             ],
         );
+        let written = [
+            ("http://u:p@b.example/", "http://u:p@b.example/", Away),
+            ("http://a.example/", "http://a.example/", Home),
+            ("http://x:y@c.example/", "http://c.example/", Away),
+            ("https://b.example/", "https://b.example/", Away),
+            ("http://b.example/2", "http://u:p@b.example/2", Away),
+            ("http://n:n@b.example/3", "http://n:n@b.example/3", Away),
+        ];
+        check(&only, Wanted::Page, &written);
+        let listed = [("http://u:p@b.example/", "http://b.example/", Away)];
+        check(&only, Wanted::Listed, &listed);
+        let own = [("http://u:p@a.example/", "http://u:p@a.example/", Home)];
+        check(&scope(Reach::Origin, &["http://k:k@a.example/"], true), Wanted::Page, &own);
     }
 }

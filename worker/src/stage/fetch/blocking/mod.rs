@@ -114,7 +114,7 @@ impl Client {
     pub(crate) fn fetch(&mut self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
-            Wanted::Robots => &self.robots_rules,
+            Wanted::Robots { .. } => &self.robots_rules,
         };
         let mut exchange = Exchange::new(rules, url, wanted, recording)?;
         let mut deadline = clock::now() + rules.timeout;

@@ -8,7 +8,7 @@ use super::*;
 fn one(raw: &str) -> Outcome {
     let answer = raw.as_bytes().to_vec();
     let address = serve(move |_, _| Reply::close(answer.clone()));
-    Pair::new(&spec()).fetch(&format!("http://{address}/"))
+    Pair::new(&spec()).agreed(&format!("http://{address}/"))
 }
 
 #[track_caller]

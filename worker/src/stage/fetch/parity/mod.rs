@@ -73,9 +73,9 @@ impl Pair {
         outcomes
     }
 
-    /// Returns the outcome of both clients.
+    /// Checks that the outcomes of both clients are equal, and returns it.
     #[track_caller]
-    fn fetch(&mut self, url: &str) -> Outcome {
+    fn agreed(&mut self, url: &str) -> Outcome {
         let [blocking, event_loop] = self.each(url).map(|mut outcome| {
             if let Err(failure) = &mut outcome {
                 // Where a limit interrupts a body depends on how the network splits it.
@@ -89,12 +89,12 @@ impl Pair {
 
     #[track_caller]
     fn page(&mut self, url: &str) -> Fetched {
-        self.fetch(url).unwrap_or_else(|failure| panic!("{url}: {failure:?}"))
+        self.agreed(url).unwrap_or_else(|failure| panic!("{url}: {failure:?}"))
     }
 
     #[track_caller]
     fn failure(&mut self, url: &str) -> Failure {
-        *self.fetch(url).expect_err(url)
+        *self.agreed(url).expect_err(url)
     }
 }
 

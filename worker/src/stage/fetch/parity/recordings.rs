@@ -8,6 +8,9 @@ use crate::stage::decode::tests::gzip;
 use crate::stage::fetch::Wanted;
 use crate::stage::fetch::recording::{Hop, Truncated};
 
+/// Headers of requests that are not archived.
+const SECRETS: [&str; 3] = ["authorization: ", "x-api-key: ", "sec-session-token: "];
+
 /// Returns what both clients recorded of one target, without the time.
 fn hops(pair: &mut Pair, url: &str) -> Vec<Hop> {
     // The outcome is tested elsewhere.
@@ -43,13 +46,19 @@ fn every_hop_is_recorded_as_sent_and_received() {
             Reply::with("Content-Encoding: gzip\r\nX-A: 1\r\nx-b: caf\u{e9}\r\nX-a: 2\r\n", &body)
         }
     });
-    let hops = hops(&mut naming_pair(&spec()), &format!("http://u:p@{address}/a#c"));
+    let headers = [("X-Api-Key", "k"), ("Sec-Session-Token", "t"), ("Accept-Language", "de"), ("Host", "h")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let mut pair = naming_pair(&FetchSpec { headers, ..spec() });
+    let hops = hops(&mut pair, &format!("http://u:p@{address}/a#c"));
     let urls: Vec<_> = hops.iter().map(|hop| hop.url.as_str()).collect();
     assert_eq!(urls, [format!("http://{address}/a"), format!("http://{address}/b")]);
     for hop in &hops {
         let sent = requests.recv().unwrap();
         let kept = String::from_utf8(hop.request.clone()).unwrap();
-        let mut sent: Vec<_> = sent.lines().filter(|line| !line.starts_with("authorization")).collect();
+        let is_secret = |line: &&str| SECRETS.iter().any(|name| line.starts_with(name));
+        assert_eq!(sent.lines().filter(is_secret).count(), SECRETS.len(), "{sent}");
+        assert!(kept.contains("\r\naccept-language: de\r\n") && kept.contains("\r\nhost: h\r\n"), "{kept}");
+        let mut sent: Vec<_> = sent.lines().filter(|line| !is_secret(line)).collect();
         let mut kept: Vec<_> = kept.lines().collect();
         assert_eq!(sent.first(), kept.first());
         sent.sort_unstable();

@@ -11,7 +11,7 @@ fn page() -> Vec<u8> {
 #[track_caller]
 fn one(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Outcome {
     let address = serve(move |_, _| reply());
-    let outcome = Pair::new(&spec()).fetch(&format!("http://{address}/"));
+    let outcome = Pair::new(&spec()).agreed(&format!("http://{address}/"));
     let url = format!("http://{address}/");
     match &outcome {
         Ok(fetched) => assert_eq!(fetched.final_url.as_str(), url),

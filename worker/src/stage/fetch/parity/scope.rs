@@ -56,7 +56,7 @@ fn listed_pages_get_secrets_at_home_only() {
     let (home, other) = (server(), server());
     let scope = HeaderScope { homes: vec![format!("http://{home}/sitemap.xml")], ..HeaderScope::default() };
     let mut pair = job(scope);
-    for wanted in [Wanted::Listed, Wanted::Robots] {
+    for wanted in [Wanted::Listed, Wanted::Robots { named: false }] {
         for (url, want) in [
             (format!("http://{home}/"), "3 secrets, true"),
             (format!("http://{other}/"), "0 secrets, true"),
@@ -68,5 +68,39 @@ fn listed_pages_get_secrets_at_home_only() {
             }
         }
     }
-    assert_eq!(pair.page(&format!("http://{other}/")).body, b"3 secrets, true", "the user named this one");
+    for wanted in [Wanted::Page, Wanted::Robots { named: true }] {
+        for outcome in pair.each_wanted(&format!("http://{other}/"), wanted) {
+            assert_eq!(outcome.unwrap().body, b"3 secrets, true", "the user named this one");
+        }
+    }
+}
+
+#[test]
+fn credentials_in_a_named_url_are_for_its_origin_whatever_the_scope() {
+    let server = || {
+        serve(|request, _| {
+            let path = request.split(' ').nth(1).unwrap();
+            if let Some(url) = path.strip_prefix("/to/") {
+                return Reply::redirect(302, url);
+            }
+            let request = request.to_ascii_lowercase();
+            let has = |header| usize::from(request.contains(header));
+            let (key, basic) = (has("x-api-key: k"), has("authorization: basic dtpw\r\n"));
+            Reply::ok(format!("{key} key, {basic} basic").as_bytes())
+        })
+    };
+    let (home, other) = (server(), server());
+    let homes = vec![format!("http://{home}")];
+    let mut pair = job(HeaderScope { homes, only_these: true, ..HeaderScope::default() });
+    // At home there is an Authorization header, which has precedence.
+    for (url, want) in [
+        (format!("http://u:p@{other}/"), "0 key, 1 basic"),
+        (format!("http://u:p@{other}/to//there"), "0 key, 1 basic"),
+        (format!("http://u:p@{other}/to/http://{home}/"), "1 key, 0 basic"),
+        (format!("http://u:p@{other}/to/http://{home}/to/http://{other}/"), "0 key, 1 basic"),
+        (format!("http://{home}/to/http://u:p@{other}/"), "0 key, 0 basic"),
+        (format!("http://u:p@{home}/"), "1 key, 0 basic"),
+    ] {
+        assert_eq!(String::from_utf8(pair.page(&url).body).unwrap(), want, "{url}");
+    }
 }

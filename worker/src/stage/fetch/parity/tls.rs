@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -140,6 +143,10 @@ enum Answer {
     GoAway(h2::Reason),
     /// Closes the connection within the response.
     ResetInBody(h2::Reason),
+    /// Sends a head with this length, and some of the body.
+    Announce(StatusCode, &'static str),
+    /// Sends 103 without end.
+    Hints,
 }
 
 /// An HTTP/2 server that counts its connections. `answer` gets the number of earlier requests on the connection.
@@ -181,7 +188,7 @@ async fn speak_h2(stream: Secured, answer: &(dyn Fn(usize) -> Answer + Send + Sy
     let Ok(mut connection) = h2::server::handshake(stream).await else {
         return;
     };
-    let mut before = 0;
+    let (mut before, mut unfinished) = (0, Vec::new());
     while let Some(Ok((_, mut respond))) = connection.accept().await {
         match answer(before) {
             Answer::Page => {
@@ -193,6 +200,20 @@ async fn speak_h2(stream: Secured, answer: &(dyn Fn(usize) -> Answer + Send + Sy
                 let mut body = respond.send_response(http::Response::new(()), false).unwrap();
                 body.send_data(bytes::Bytes::from_static(b"pa"), false).unwrap();
                 body.send_reset(reason);
+            }
+            Answer::Announce(status, length) => {
+                let head = http::Response::builder().status(status).header(CONTENT_LENGTH, length);
+                let mut body = respond.send_response(head.body(()).unwrap(), false).unwrap();
+                body.send_data(bytes::Bytes::from_static(b"page"), false).unwrap();
+                unfinished.push(body);
+            }
+            Answer::Hints => {
+                let hints = || http::Response::builder().status(StatusCode::EARLY_HINTS).body(()).unwrap();
+                // What is queued is sent while the connection waits for another request.
+                let sent = async |connection: &mut h2::server::Connection<_, _>| {
+                    tokio::time::timeout(Duration::from_millis(1), connection.accept()).await
+                };
+                while respond.send_informational(hints()).is_ok() && sent(&mut connection).await.is_err() {}
             }
             Answer::WindDown => {
                 respond.send_reset(h2::Reason::REFUSED_STREAM);
@@ -259,6 +280,44 @@ fn a_server_that_refuses_http2_gets_requests_over_http1() {
             assert_eq!(outcome.unwrap().body, b"page");
         }
     });
+}
+
+/// Returns what an HTTP/2 server's answer comes to. It may be another error than over HTTP/1.1: `h2` takes a length of
+/// more than 19 digits for malformed, and does not limit the number of interim responses.
+#[track_caller]
+fn h2_failure(spec: &FetchSpec, answer: fn() -> Answer) -> Failure {
+    let (port, trust, _) = h2_server(move |_| answer());
+    let trusting = |alpn| Tls::trusting(alpn, trust.clone());
+    let pair = Pair::with(spec, trusting(&["http/1.1"]), trusting(&["h2", "http/1.1"]));
+    let url = format!("https://localhost:{port}/");
+    let mut recording = Recording::new(false);
+    *pair.runtime.block_on(pair.event_loop.fetch(&url, Wanted::Page, &mut recording)).unwrap_err()
+}
+
+#[test]
+fn lengths_that_cannot_be_are_errors_over_http2_too() {
+    let malformed = "stream error detected: unspecific protocol error detected";
+    let over = "body over the limit of 1048576 bytes";
+    const MOST: &str = "18446744073709551615";
+    const LONG: &str = "99999999999999999999999";
+    const FITS: &str = "9223372036854775808";
+    for (answer, kind, message) in [
+        ((|| Answer::Announce(StatusCode::OK, MOST)) as fn() -> Answer, ErrorKind::Protocol, malformed),
+        (|| Answer::Announce(StatusCode::OK, LONG), ErrorKind::Protocol, malformed),
+        (|| Answer::Announce(StatusCode::NOT_FOUND, MOST), ErrorKind::Protocol, malformed),
+        (|| Answer::Announce(StatusCode::OK, FITS), ErrorKind::TooLarge, over),
+        (|| Answer::Announce(StatusCode::NOT_FOUND, FITS), ErrorKind::HttpStatus, "404 Not Found"),
+    ] {
+        let failure = h2_failure(&spec(), answer);
+        assert_failure(&failure, kind, message, kind == ErrorKind::Protocol);
+    }
+}
+
+#[test]
+fn endless_interim_responses_over_http2_are_cut_by_the_timeout() {
+    let spec = FetchSpec { timeout: Duration::from_millis(300), ..spec() };
+    let failure = h2_failure(&spec, || Answer::Hints);
+    assert_failure(&failure, ErrorKind::Timeout, "no response head within 300 ms", true);
 }
 
 #[test]
