@@ -66,7 +66,6 @@ fn check_memory(served: &Served, what: &str) {
     let status = fs::read_to_string(format!("/proc/{}/status", served.running().id())).unwrap();
     let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let most: u64 = most.trim().trim_end_matches(" kB").parse().unwrap();
-    println!("{what}: at most {} MiB", most >> 10);
     assert!(most <= ALLOWANCE_KIB, "{what}: {most} KiB");
 }
 
@@ -97,7 +96,6 @@ fn parquet(mib: usize) -> Vec<u8> {
 fn a_parquet_cell_of_a_gigabyte_costs_its_job_and_not_the_service() {
     let mut served = Served::start(&[]);
     let bomb = parquet(if is_full_size() { 1024 } else { 300 });
-    println!("{} bytes", bomb.len());
     let job = ended(&served, &json!({"column": "url"}), "urls.parquet", &bomb);
     assert_eq!(job["state"], "failed", "{job}");
     let why = job["error"].as_str().unwrap();
@@ -138,7 +136,6 @@ fn lists_that_blow_up_cost_their_job_and_not_the_service() {
         ("deep.jsonl", &column, deep.into_bytes(), Ok((1, 1))),
     ];
     for (name, more, bytes, want) in lists {
-        println!("{name}: {} bytes", bytes.len());
         let job = ended(&served, more, name, &bytes);
         match want {
             Err((state, why)) => {
@@ -163,11 +160,9 @@ fn a_document_of_many_values_is_refused_or_read_in_time() {
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert_eq!(answer.status, 413, "{text}");
     assert!(text.contains("more than 50000 values; send long lists as a file"), "{text}");
-    println!("refused after {:?}", began.elapsed());
     let began = shared::clock::now();
     let job = served.ask("POST", "/v1/jobs", Some(&document(49_000)), 201);
     let took = began.elapsed();
-    println!("taken in after {took:?}");
     assert!(took < super::WITHIN / 6, "{took:?}");
     let job = served.wait_for_state(job["id"].as_u64().unwrap(), &["done", "failed"]);
     assert_eq!(job["errors"], json!({"invalid_url": 49_000}), "{job}");
