@@ -143,6 +143,8 @@ struct Api {
     tls: RwLock<Option<Arc<ServerConfig>>>,
     pace: Pace,
     asks: Arc<Semaphore>,
+    /// Held while the API looks up who holds a connection. The other threads remain free.
+    look_ups: Semaphore,
     uploads: Pools,
     streams: Pools,
     http: HttpMetrics,
@@ -237,6 +239,7 @@ pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<A
         tls: RwLock::new(None),
         pace: Pace::new(clock::now()),
         asks: Arc::new(Semaphore::new(ASKS_MAX)),
+        look_ups: Semaphore::new(1),
         uploads: Pools::new(UPLOADS_MAX),
         streams: Pools::new(STREAMS_MAX),
         http: HttpMetrics::default(),

@@ -178,8 +178,8 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
     match connection {
         Connection::Unix(stream, peer) => serve(api, router, stream, peer).await,
         Connection::Tcp(stream, peer) => {
-            if is_own_worker(api, &stream).await {
-                return tracing::warn!(%peer, "a worker connected to the API; its connection was closed");
+            if may_be_own_worker(api, &stream).await {
+                return tracing::warn!(%peer, "a worker connected to the API, or nobody waits for a response; the connection was closed");
             }
             let tls = api.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
             match tls {
@@ -195,13 +195,14 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
     }
 }
 
-/// Whether a connection that needs no token comes from a worker of this service.
-async fn is_own_worker(api: &Api, stream: &TcpStream) -> bool {
+/// Whether a connection that needs no token may come from a worker of this service.
+async fn may_be_own_worker(api: &Api, stream: &TcpStream) -> bool {
     if api.token.read().unwrap_or_else(PoisonError::into_inner).is_some() {
         return false;
     }
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return true };
-    spawn_blocking(move || own::is_of_a_worker(peer, local)).await.unwrap_or(true)
+    let Ok(_turn) = api.look_ups.acquire().await else { return true };
+    spawn_blocking(move || own::may_be_of_a_worker(peer, local)).await.unwrap_or(true)
 }
 
 /// Returns the connection with TLS, or nothing if the peer does not use TLS and was told to.
