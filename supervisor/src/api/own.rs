@@ -14,21 +14,34 @@ use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Whether the connection between `peer` and `local` may be from a process that this one started: such a process
-/// holds the other end, or nobody does, or that cannot be found out.
-pub(super) fn may_be_of_a_worker(peer: SocketAddr, local: SocketAddr) -> bool {
+/// Why a connection is not served.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// A process that this one started holds the other end.
+    Worker,
+    /// No process holds the other end any more.
+    Nobody,
+    /// The system does not say who holds it.
+    Unknown(io::Error),
+}
+
+/// Returns why the connection between `peer` and `local` must not be served, if it must not.
+pub(super) fn refusal(peer: SocketAddr, local: SocketAddr) -> Option<Refusal> {
     let (peer_ip, local_ip) = (peer.ip().to_canonical(), local.ip().to_canonical());
     // The two ends of a connection within this machine. Only these are in its table of sockets.
     if !(peer_ip.is_loopback() || peer_ip == local_ip) {
-        return false;
+        return None;
     }
     let ends = [SocketAddr::new(peer_ip, peer.port()), SocketAddr::new(local_ip, local.port())];
-    match holder(ends).and_then(|inode| inode.map_or(Ok(true), is_held_by_a_child)) {
-        Ok(is_held) => is_held,
-        Err(error) => {
-            tracing::warn!(%peer, %error, "cannot find out who connected to the API");
-            true
-        }
+    let held = match holder(ends) {
+        Ok(None) => return Some(Refusal::Nobody),
+        Ok(Some(inode)) => is_held_by_a_child(inode),
+        Err(error) => Err(error),
+    };
+    match held {
+        Ok(false) => None,
+        Ok(true) => Some(Refusal::Worker),
+        Err(error) => Some(Refusal::Unknown(error)),
     }
 }
 
@@ -156,13 +169,13 @@ mod tests {
             let local = SocketAddr::new(connects.parse().unwrap(), listener.local_addr().unwrap().port());
             let client = TcpStream::connect(local).unwrap();
             let peer = client.local_addr().unwrap();
-            assert!(!may_be_of_a_worker(peer, local), "this process holds it");
+            assert!(refusal(peer, local).is_none(), "this process holds it");
             let held = Stdio::from(OwnedFd::from(client));
             let mut child = Command::new("cat").stdin(held).stdout(Stdio::null()).spawn().unwrap();
-            assert!(may_be_of_a_worker(peer, local), "a child holds it");
+            assert!(matches!(refusal(peer, local), Some(Refusal::Worker)), "a child holds it");
             child.kill().unwrap();
             child.wait().unwrap();
-            assert!(may_be_of_a_worker(peer, local), "nobody holds it");
+            assert!(matches!(refusal(peer, local), Some(Refusal::Nobody)), "nobody holds it");
         }
     }
 
@@ -175,15 +188,18 @@ mod tests {
         let peer = client.local_addr().unwrap();
         client.write_all(b"POST /v1/jobs HTTP/1.1\r\n\r\n").unwrap();
         drop(client);
-        assert!(may_be_of_a_worker(peer, local), "the kernel keeps it without a process");
+        assert!(
+            matches!(refusal(peer, local), Some(Refusal::Nobody)),
+            "the kernel keeps it without a process"
+        );
         let (server, _) = listener.accept().unwrap();
         drop(server);
-        assert!(may_be_of_a_worker(peer, local), "the kernel does not know it");
+        assert!(matches!(refusal(peer, local), Some(Refusal::Nobody)), "the kernel does not know it");
     }
 
     #[test]
     fn another_machine_has_no_workers_of_ours() {
-        assert!(!may_be_of_a_worker("192.0.2.1:4242".parse().unwrap(), "192.0.2.2:80".parse().unwrap()));
-        assert!(may_be_of_a_worker("192.0.2.2:1".parse().unwrap(), "192.0.2.2:80".parse().unwrap()));
+        assert!(refusal("192.0.2.1:4242".parse().unwrap(), "192.0.2.2:80".parse().unwrap()).is_none());
+        assert!(refusal("192.0.2.2:1".parse().unwrap(), "192.0.2.2:80".parse().unwrap()).is_some());
     }
 }
