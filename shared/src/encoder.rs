@@ -264,7 +264,7 @@ mod tests {
             let begun = encoder.begin(&Record { id: 1, ..Record::default() }, &mut line);
             encoder.end(&begun, &line, &Ending::Error(error), &mut out);
             let text = String::from_utf8_lossy(&out);
-            assert!(text.contains("redirect to http://h/") && !text.contains("hunter2"), "{text}");
+            assert!(text.contains("redirect to http://***@h/") && !text.contains("hunter2"), "{text}");
         }
     }
 
@@ -272,7 +272,7 @@ mod tests {
     fn a_target_without_a_response_has_its_metadata() {
         let encoder = Encoder::new(&RecordEncoding::Warc(WarcSpec { gzip: false, info: [1; 16] }));
         for (input, final_url, shown, uri) in [
-            ("http://u:p@a/b#c", None, "http://a/b#c", Some("http://a/b")),
+            ("http://u:p@a/b#c", None, "http://***@a/b#c", Some("http://a/b")),
             ("http://a/", Some("http://b/c"), "http://a/", Some("http://b/c")),
             ("a b\r\nWARC-Type: response", None, "a b\\r\\nWARC-Type: response", None),
             ("ftp://a/", None, "ftp://a/", None),

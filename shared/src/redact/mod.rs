@@ -62,40 +62,86 @@ const SCHEMES: [&str; 3] = ["Bearer", "bearer", "Basic"];
 /// Schemes of URLs with credentials. Behind any other one, `@` may be part of an expression.
 const URL_SCHEMES: [&str; 7] = ["http", "https", "ftp", "socks5", "socks5h", "ws", "wss"];
 
-/// Returns one URL, or an input that was meant to be one, without credentials. What has none stays as it
-/// is, byte for byte.
+/// Schemes of addresses, which have an `@` but no credentials.
+const ADDRESS_SCHEMES: [&str; 5] = ["acct", "mailto", "sip", "sips", "xmpp"];
+
+/// Digits of the highest port.
+const PORT_DIGITS_MAX: usize = 5;
+
+/// Returns one URL, or an input that was meant to be one, with `***` in place of credentials. What has none stays
+/// as it is, byte for byte.
 #[must_use]
 pub fn url(input: &str) -> Cow<'_, str> {
     match Url::parse(input) {
-        Ok(url) if url.has_host() && url.username().is_empty() && url.password().is_none() => {
+        Ok(url) if url.has_host() && ["", HIDDEN].contains(&url.username()) && url.password().is_none() => {
             Cow::Borrowed(input)
         }
         Ok(mut url) if url.has_host() => {
             // Neither call can fail: the URL has a host.
-            let _ = url.set_username("");
+            let _ = url.set_username(HIDDEN);
             let _ = url.set_password(None);
             Cow::Owned(url.into())
         }
-        Ok(_) | Err(_) => without_userinfo(input),
+        Ok(_) | Err(_) => match credentials(input) {
+            Some((before, host)) => Cow::Owned(format!("{before}{HIDDEN}@{host}")),
+            None => Cow::Borrowed(input),
+        },
     }
 }
 
-/// Takes out whatever may be credentials of a URL that cannot be parsed: everything before the last `@`.
-fn without_userinfo(input: &str) -> Cow<'_, str> {
-    let (scheme, rest) = match input.find("//") {
-        Some(at) => input.split_at(at + 2),
-        None => ("", input),
+/// Finds the credentials of a URL that cannot be parsed. Returns what stands before them, and what stands behind
+/// their `@`.
+fn credentials(input: &str) -> Option<(&str, &str)> {
+    let begins = match input.find(":/") {
+        Some(colon) => colon + 1,
+        None if input.starts_with("//") => 0,
+        None => return of_user("", input),
     };
-    let name = scheme.trim_end_matches("//").trim_end_matches(':').to_ascii_lowercase();
-    let is_known = URL_SCHEMES.iter().any(|known| name.ends_with(known));
-    // `example.com/@name` is a path, and `//a/@href` an XPath.
-    let mut ats =
-        rest.char_indices().rev().filter(|(_, letter)| *letter == '@').map(|(at, _)| rest.split_at(at));
-    let divided = ats.find(|(user, _)| is_known || !user.ends_with(['/', '[', '(', ' ']));
-    match divided {
-        Some((_, host)) => Cow::Owned(format!("{scheme}{}", host.trim_start_matches('@'))),
-        None => Cow::Borrowed(input),
+    let rest = input.get(begins..)?.trim_start_matches('/');
+    let (before, _) = input.split_at(input.len() - rest.len());
+    let scheme = before.trim_end_matches(['/', ':']).to_ascii_lowercase();
+    if !URL_SCHEMES.iter().any(|known| scheme.ends_with(known)) {
+        return of_user(before, rest);
     }
+    let authority = authority(rest);
+    let user = match authority.rsplit_once('@') {
+        Some((user, _)) => user,
+        // `user:a/b@host`: what follows the colon is no port, so it is a password with a `/`.
+        None if has_port(authority) => return None,
+        None => rest.rsplit_once('@')?.0,
+    };
+    Some((before, rest.get(user.len() + 1..)?))
+}
+
+/// Divides what may be an authority without a known scheme. Only a user with a password is meant by it.
+fn of_user<'a>(before: &'a str, rest: &'a str) -> Option<(&'a str, &'a str)> {
+    let (user, _) = authority(rest).rsplit_once('@')?;
+    has_password(user).then_some((before, rest.get(user.len() + 1..)?))
+}
+
+/// Returns what stands before the path, the query and the fragment.
+fn authority(rest: &str) -> &str {
+    rest.find(['/', '?', '#']).and_then(|end| rest.get(..end)).unwrap_or(rest)
+}
+
+/// Whether an authority without `@` is a host, perhaps with a port.
+fn has_port(authority: &str) -> bool {
+    authority.starts_with('[')
+        || authority.split_once(':').is_none_or(|(_, port)| {
+            port.len() <= PORT_DIGITS_MAX && port.bytes().all(|digit| digit.is_ascii_digit())
+        })
+}
+
+/// Whether what stands before an `@` without a URL's scheme is a user with a password. `bob` is the user of an
+/// address, as in `mailto:bob`; `12:30` is a time; and `a:b[` is the beginning of an XPath.
+fn has_password(user: &str) -> bool {
+    let Some((name, _)) = user.split_once(':') else { return false };
+    let scheme = name.rsplit(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let is_address = ADDRESS_SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let is_time = user
+        .split(':')
+        .all(|part| matches!(part.len(), 1..=2) && part.bytes().all(|digit| digit.is_ascii_digit()));
+    !is_address && !is_time && !user.ends_with(['[', '(', ' '])
 }
 
 /// Returns a text without the secrets in it.
@@ -146,9 +192,13 @@ fn flag(word: &str) -> (String, Before) {
         return (word.to_owned(), Before::Secret);
     }
     // The word as a whole first: a password may contain spaces.
-    let is_url = has_user(word);
-    let shown = if is_url { url(word) } else { Cow::Borrowed(word) };
-    (text(&shown).into_owned(), Before::Nothing)
+    (text(&url(word)).into_owned(), Before::Nothing)
+}
+
+/// Returns the value of a field of this name as it may be shown.
+#[must_use]
+pub fn field<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    if is_secret_name(name) { Cow::Borrowed(HIDDEN) } else { text(value) }
 }
 
 /// Returns a header, or a text that was meant to be one, as it may be shown: often without its value.
@@ -187,26 +237,16 @@ fn urls_in(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len());
     for piece in text.split_inclusive(is_separator) {
-        let (word, separator) = match piece.char_indices().next_back() {
-            Some((at, last)) if is_separator(last) => piece.split_at(at),
-            Some(_) | None => (piece, ""),
-        };
-        // A word without a scheme has credentials only if they have two parts; `a@b` is an address.
-        let is_meant = word.contains("//") || has_user(word);
-        if is_meant {
+        // The backslashes of an escaped quote are no part of the URL before it.
+        let word = piece.trim_end_matches(is_separator).trim_end_matches('\\');
+        if word.contains('@') {
             url_in(word, &mut shown)
         } else {
             shown.push_str(word)
         }
-        shown.push_str(separator);
+        shown.push_str(piece.get(word.len()..).unwrap_or_default());
     }
     Cow::Owned(shown)
-}
-
-/// Whether a word without a scheme seems to have credentials. Paths may have the same letters in them.
-fn has_user(word: &str) -> bool {
-    let user = word.split_once('@').map(|(user, _)| user);
-    user.is_some_and(|user| user.contains(':')) && (word.contains("://") || !word.starts_with(['/', '.']))
 }
 
 /// Adds a word that has a URL in it, which need not begin it.
@@ -254,14 +294,14 @@ fn values_in(text: &str) -> String {
 fn value_of<'a>(name: &str, after: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
     if SCHEMES.contains(&name) {
         let value = after.strip_prefix(' ')?.trim_start_matches(' ');
-        return divided(after, value, |letter| letter.is_whitespace() || is_quote(letter));
+        return divided(after, value, unquoted(value, char::is_whitespace));
     }
     if !is_secret_name(name) {
         return None;
     }
     // `"name": "value"`, `name=value`, `Name: value`, `?name=value&…`; percent-encoded too.
-    let closed = after.strip_prefix(is_quote);
-    let sign = closed.unwrap_or(after).trim_start_matches(' ');
+    let closed = Quote::at(after);
+    let sign = closed.as_ref().map_or(after, |(_, rest)| rest).trim_start_matches(' ');
     let value = sign.strip_prefix(['=', ':']).or_else(|| strip_escaped(sign))?;
     let is_header = name.contains('-')
         || ["authorization", "cookie"].iter().any(|known| name.eq_ignore_ascii_case(known));
@@ -269,17 +309,16 @@ fn value_of<'a>(name: &str, after: &'a str) -> Option<(&'a str, &'a str, &'a str
         return None;
     }
     let value = value.trim_start_matches(' ');
-    if let Some(quoted) = value.strip_prefix(is_quote) {
-        let quote = value.chars().next();
-        return divided(after, quoted, |letter| Some(letter) == quote);
+    if let Some((quote, quoted)) = Quote::at(value) {
+        return divided(after, quoted, quote.end(quoted));
     }
-    if sign.starts_with(':') {
+    let ends = if sign.starts_with(':') {
         // A header's value has spaces in it.
-        return divided(after, value, |letter| letter == '\n' || letter == '\r' || is_quote(letter));
-    }
-    divided(after, value, |letter| {
-        letter.is_whitespace() || is_quote(letter) || matches!(letter, '&' | ';' | '#')
-    })
+        unquoted(value, |letter| letter == '\n' || letter == '\r')
+    } else {
+        unquoted(value, |letter| letter.is_whitespace() || matches!(letter, '&' | ';' | '#'))
+    };
+    divided(after, value, ends)
 }
 
 /// Removes a percent-encoded `=`.
@@ -288,14 +327,44 @@ fn strip_escaped(text: &str) -> Option<&str> {
 }
 
 /// Divides `after` at the beginning of `value`, which is its end, and at the end of the value.
-fn divided<'a>(
-    after: &'a str,
-    value: &'a str,
-    is_end: impl Fn(char) -> bool,
-) -> Option<(&'a str, &'a str, &'a str)> {
+fn divided<'a>(after: &'a str, value: &'a str, ends: usize) -> Option<(&'a str, &'a str, &'a str)> {
     let between = after.get(..after.len().checked_sub(value.len())?)?;
-    let (value, end) = value.split_at(value.find(is_end).unwrap_or(value.len()));
-    Some((between, value, end))
+    Some((between, value.get(..ends)?, value.get(ends..)?))
+}
+
+/// Returns where a value without quotes ends: also at the quote around it, which may be escaped.
+fn unquoted(value: &str, is_end: impl Fn(char) -> bool) -> usize {
+    let ends = value.find(|letter| is_end(letter) || is_quote(letter)).unwrap_or(value.len());
+    value.get(..ends).map_or(ends, |value| value.trim_end_matches('\\').len())
+}
+
+/// A quote that begins a value. It is escaped if the text is itself quoted: `\"`, or `\\\"` if that is quoted too.
+#[derive(Clone, Copy)]
+struct Quote {
+    letter: char,
+    backslashes: usize,
+}
+
+impl Quote {
+    /// Removes a quote.
+    fn at(text: &str) -> Option<(Self, &str)> {
+        let rest = text.trim_start_matches('\\');
+        let letter = rest.chars().next().filter(|letter| is_quote(*letter))?;
+        Some((Self { letter, backslashes: text.len() - rest.len() }, rest.strip_prefix(letter)?))
+    }
+
+    /// Returns where the value ends that begins behind this quote. A quote within it has more backslashes. If the
+    /// value ends with backslashes, they are doubled as often as it is quoted.
+    fn end(self, value: &str) -> usize {
+        let mut before = 0;
+        for (at, letter) in value.char_indices() {
+            if letter == self.letter && before % (2 * (self.backslashes + 1)) <= self.backslashes {
+                return at - before.min(self.backslashes);
+            }
+            before = if letter == '\\' { before + 1 } else { 0 };
+        }
+        value.len()
+    }
 }
 
 const fn is_quote(letter: char) -> bool {

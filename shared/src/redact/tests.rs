@@ -10,23 +10,36 @@ use super::*;
 #[test]
 fn urls_are_shown_without_credentials() {
     for (input, want) in [
-        ("http://u:p@a/b#c", "http://a/b#c"),
-        ("https://u@a", "https://a/"),
-        ("http:/:p@a/?q=x@y", "http://a/?q=x@y"),
+        ("http://u:p@a/b#c", "http://***@a/b#c"),
+        ("https://u@a", "https://***@a/"),
+        ("http:/:p@a/?q=x@y", "http://***@a/?q=x@y"),
         ("http://a/x@y", "http://a/x@y"),
         ("HTTP://A", "HTTP://A"),
         ("no url", "no url"),
         // What cannot be parsed.
-        ("http://u:p@a:99999/", "http://a:99999/"),
-        ("http://u:p a@b", "http://b/"),
-        ("http://u:p@[::1", "http://[::1"),
-        ("http://u:p/q@a b/", "http://a b/"),
-        ("u:p@example.com/x", "example.com/x"),
-        ("//u:p@example.com", "//example.com"),
+        ("http://u:p@a:99999/", "http://***@a:99999/"),
+        ("http://u:p@a:99999/x@y", "http://***@a:99999/x@y"),
+        ("http://u:p a@b", "http://***@b/"),
+        ("http://u:p@[::1", "http://***@[::1"),
+        ("http://u:p/q@a b/", "http://***@a b/"),
+        ("http:///u:p@a:99999/", "http:///***@a:99999/"),
+        ("http:/u:p@a:99999/", "http:/***@a:99999/"),
+        ("http:u:p@a:99999/", "***@a:99999/"),
+        ("u:p@example.com/x", "***@example.com/x"),
+        ("//u:p@example.com", "//***@example.com"),
+        // What cannot be parsed, but has no credentials.
+        ("http://a:99999/x@y", "http://a:99999/x@y"),
+        ("http://a b/x@y?z=x@y", "http://a b/x@y?z=x@y"),
+        ("http://[::1/x@y", "http://[::1/x@y"),
+        ("mailto:bob@example.com", "mailto:bob@example.com"),
+        ("12:30@host", "12:30@host"),
+        ("bob@example.com", "bob@example.com"),
+        ("/data//12:x@y", "/data//12:x@y"),
+        ("//ns:a[@id]", "//ns:a[@id]"),
         ("example.com/@name", "example.com/@name"),
         ("xpath://a[@id]/@href", "xpath://a[@id]/@href"),
         ("t=xpath://a/@href", "t=xpath://a/@href"),
-        ("ftp://u:p@a/b", "ftp://a/b"),
+        ("ftp://u:p@a/b", "ftp://***@a/b"),
     ] {
         assert_eq!(url(input), want, "{input}");
     }
@@ -40,9 +53,11 @@ fn texts_are_shown_without_secrets() {
         ("cannot use the token in /etc/t: it has 5", "cannot use the token in /etc/t: it has 5"),
         ("--token-file: No such file", "--token-file: No such file"),
         ("mail bob@example.com, or see http://a/@bob", "mail bob@example.com, or see http://a/@bob"),
-        ("redirect to \"http://u:p@h/\": refused", "redirect to \"http://h/\": refused"),
-        ("no scheme: write https://u:p@h/x", "no scheme: write https://h/x"),
-        ("u:p@h is no URL", "h is no URL"),
+        ("write to mailto:bob@example.com at 12:30@host", "write to mailto:bob@example.com at 12:30@host"),
+        ("redirect to \"http://u:p@h/\": refused", "redirect to \"http://***@h/\": refused"),
+        (r#""redirect to \"http://u:p@h/\"""#, r#""redirect to \"http://***@h/\"""#),
+        ("no scheme: write https://u:p@h/x", "no scheme: write https://***@h/x"),
+        ("u:p@h is no URL", "***@h is no URL"),
         ("cannot read /data/10:30@x: gone", "cannot read /data/10:30@x: gone"),
         ("GET /x?a=1&access_token=abc&b=2#c", "GET /x?a=1&access_token=***&b=2#c"),
         ("?api_key=1&X-Amz-Signature=f00", "?api_key=***&X-Amz-Signature=***"),
@@ -56,6 +71,14 @@ fn texts_are_shown_without_secrets() {
         ("with Bearer abc.def", "with Bearer ***"),
         ("status=404 items: 3", "status=404 items: 3"),
         ("--password=x y", "--password=*** y"),
+        // Quotes within quotes.
+        (r#"password="a\"b", c"#, r#"password="***", c"#),
+        (r#""password=\"a b\", c""#, r#""password=\"***\", c""#),
+        (r#""password=\"a\\\"b\\\\\", c""#, r#""password=\"***\", c""#),
+        (r#""password=\"a b", c"#, r#""password=\"***", c"#),
+        (r#"{"m":"{\"x-api-key\": \"k\"}"}"#, r#"{"m":"{\"x-api-key\": \"***\"}"}"#),
+        (r#"{"m":"token=a\" b"}"#, r#"{"m":"token=***\" b"}"#),
+        (r#"{"m":"'Cookie: a=b\""}"#, r#"{"m":"'Cookie: ***\""}"#),
     ] {
         assert_eq!(text(input), want, "{input}");
     }
@@ -66,14 +89,14 @@ fn command_lines_are_shown_without_secrets() {
     for (input, want) in [
         (
             "fetch|-H|Authorization: Bearer x|-HCookie: a=b|http://u:p@h/",
-            "fetch -H Authorization: *** -HCookie: *** http://h/",
+            "fetch -H Authorization: *** -HCookie: *** http://***@h/",
         ),
         (
             "fetch|--header|X-Mine: 1|--header=Accept: text/html",
             "fetch --header X-Mine: *** --header=Accept: text/html",
         ),
-        ("fetch|-H|Authorization Bearer x|u:p q@h", "fetch -H *** h"),
-        ("fetch|-H|User-Agent: a (http://u:p@h)", "fetch -H User-Agent: a (http://h/)"),
+        ("fetch|-H|Authorization Bearer x|u:p q@h", "fetch -H *** ***@h"),
+        ("fetch|-H|User-Agent: a (http://u:p@h)", "fetch -H User-Agent: a (http://***@h/)"),
         (
             "map|--|prog|--password|x|TOKEN=y|--api-key=z|-v",
             "map -- prog --password *** TOKEN=*** --api-key=*** -v",
@@ -117,7 +140,7 @@ fn no_secret_survives() {
         "//u:@@@h/",
         "u:@@@h/p",
     ];
-    const TEXTS: [&str; 16] = [
+    const TEXTS: [&str; 19] = [
         "cannot fetch http://u:@@@h/p: refused",
         "redirect to \"https://@@@h\": invalid port number",
         "no scheme: write https://u:@@@h",
@@ -134,6 +157,9 @@ fn no_secret_survives() {
         "X-Auth-Token: a @@",
         "Set-Cookie: sid=@@; Path=/",
         "--password=@@",
+        "password=\"@@ @@\"",
+        "{\"x-api-key\": \"@@\\\" @@\"}",
+        "it said 'token': '@@ \"@@'",
     ];
     const LINES: [&str; 12] = [
         "fetch|http://u:@@@h/",
@@ -164,6 +190,15 @@ fn no_secret_survives() {
             ] {
                 let shown = text(&input);
                 assert!(!shown.contains(&secret), "{input:?} is shown as {shown:?}");
+            }
+            // As it is, in quotes, and in quotes within quotes.
+            let (once, twice) =
+                (format!("{:?}", with(template)), format!("{:?}", format!("{:?}", with(template))));
+            for input in [once, twice] {
+                let shown = text(&input);
+                assert!(!shown.contains(&secret), "{input:?} is shown as {shown:?}");
+                let is_whole = serde_json::from_str::<String>(&shown).is_ok();
+                assert!(is_whole, "{input:?} is shown as {shown:?}, whose quotes do not match");
             }
         }
         for template in LINES {

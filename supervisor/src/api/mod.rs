@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use shared::clock;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use self::auth::Token;
 use self::metrics::HttpMetrics;
@@ -143,6 +143,8 @@ struct Api {
     tls: RwLock<Option<Arc<ServerConfig>>>,
     pace: Pace,
     asks: Arc<Semaphore>,
+    /// Held while the API looks up who holds a connection. The other threads remain free.
+    look_ups: Mutex<()>,
     uploads: Pools,
     streams: Pools,
     http: HttpMetrics,
@@ -237,6 +239,7 @@ pub fn start(service: Service, config: &ApiConfig, state_dir: &Path) -> Result<A
         tls: RwLock::new(None),
         pace: Pace::new(clock::now()),
         asks: Arc::new(Semaphore::new(ASKS_MAX)),
+        look_ups: Mutex::new(()),
         uploads: Pools::new(UPLOADS_MAX),
         streams: Pools::new(STREAMS_MAX),
         http: HttpMetrics::default(),

@@ -25,7 +25,7 @@ use tower_service::Service as _;
 use super::auth::{self, Peer};
 use super::guarded::StallGuard;
 use super::listen::Listening;
-use super::own;
+use super::own::{self, Refusal};
 use super::pools::Pools;
 use super::problem::Problem;
 use super::{Api, GRACE, routes};
@@ -178,8 +178,16 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
     match connection {
         Connection::Unix(stream, peer) => serve(api, router, stream, peer).await,
         Connection::Tcp(stream, peer) => {
-            if is_own_worker(api, &stream).await {
-                return tracing::warn!(%peer, "a worker connected to the API; its connection was closed");
+            match own_refusal(api, &stream).await {
+                None => {}
+                Some(Refusal::Worker) => {
+                    return tracing::warn!(%peer, "a worker connected to the API; its connection was closed");
+                }
+                // A check whether the port is open does this.
+                Some(Refusal::Nobody) => return tracing::debug!(%peer, "a connection was closed at once"),
+                Some(Refusal::Unknown(error)) => {
+                    return tracing::warn!(%peer, %error, "cannot find out who connected; the connection was closed");
+                }
             }
             let tls = api.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
             match tls {
@@ -195,13 +203,19 @@ async fn open(api: &Arc<Api>, router: Router, connection: Connection) {
     }
 }
 
-/// Whether a connection that needs no token comes from a worker of this service.
-async fn is_own_worker(api: &Api, stream: &TcpStream) -> bool {
+/// Returns why a connection that needs no token must not be served, if it must not.
+async fn own_refusal(api: &Api, stream: &TcpStream) -> Option<Refusal> {
     if api.token.read().unwrap_or_else(PoisonError::into_inner).is_some() {
-        return false;
+        return None;
     }
-    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return true };
-    spawn_blocking(move || own::is_of_a_worker(peer, local)).await.unwrap_or(true)
+    let (peer, local) = match (stream.peer_addr(), stream.local_addr()) {
+        (Ok(peer), Ok(local)) => (peer, local),
+        // It was reset.
+        (Err(_), _) | (_, Err(_)) => return Some(Refusal::Nobody),
+    };
+    let _turn = api.look_ups.lock().await;
+    let looked_up = spawn_blocking(move || own::refusal(peer, local)).await;
+    looked_up.unwrap_or_else(|error| Some(Refusal::Unknown(error.into())))
 }
 
 /// Returns the connection with TLS, or nothing if the peer does not use TLS and was told to.

@@ -44,11 +44,18 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
-    /// A file that a run would create exists, and there is no journal of a run that it could belong to.
-    #[error("{} exists, but belongs to no unfinished run; move it away, or name another output", path.display())]
-    Stray {
-        /// The file.
-        path: PathBuf,
+    /// Files that a run would create exist, and there is no journal of a run that they could belong to.
+    #[error(
+        "a run would replace {}, but there is no journal of a run that left this; move it away, delete it{}, or \
+         name another output",
+        listed(paths),
+        if *are_kept { "" } else { " with --overwrite" }
+    )]
+    Strays {
+        /// The files.
+        paths: Vec<PathBuf>,
+        /// Whether `--overwrite` does not remove them: they are no files, or another user's.
+        are_kept: bool,
     },
     /// A file of the journal is a link.
     #[error("{} is a symbolic link, which a run neither follows nor replaces; move it away", path.display())]
@@ -131,6 +138,11 @@ fn list(changes: &[String]) -> String {
     changes.iter().map(|change| format!("\n  {change}")).collect()
 }
 
+/// Lists files.
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// Returns the output that `journal` belongs to.
 fn output(journal: &Path) -> PathBuf {
     journal.with_extension("")
@@ -198,7 +210,7 @@ impl OutputError {
                 JournalError::Unfinished { .. }
                 | JournalError::Empty { .. }
                 | JournalError::Foreign { .. }
-                | JournalError::Stray { .. }
+                | JournalError::Strays { .. }
                 | JournalError::Link { .. }
                 | JournalError::OtherSchema { .. }
                 | JournalError::Damaged { .. }

@@ -1,6 +1,7 @@
 //! Decides what to do with an existing output and journal when a run starts.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::state::Recorded;
@@ -145,11 +146,24 @@ impl<'a> RecordsFile<'a> {
         Ok(found.len() == 0)
     }
 
-    /// Refuses files that a new journal would replace. Without a journal, nothing shows whose they are.
-    fn refuse_strays(&self) -> Result<(), JournalError> {
+    /// Refuses files that a new journal would replace. Without a journal, nothing shows whose they are. If the user
+    /// wants to replace the output, the user's own files are removed: a killed run left them, and its journal was
+    /// deleted.
+    fn refuse_strays(&self, if_exists: IfExists) -> Result<(), JournalError> {
         let own = Store::files(&self.journal).into_iter().chain(SpooledInput::files(&self.journal));
-        let found = own.chain([whole::part_of(self.output)]).find(|path| path.symlink_metadata().is_ok());
-        found.map_or(Ok(()), |path| Err(JournalError::Stray { path }))
+        let mut strays: Vec<PathBuf> = own.chain([whole::part_of(self.output)]).collect();
+        strays.sort_unstable();
+        strays.dedup();
+        strays.retain(|path| exists_at_all(path));
+        let are_removed = if_exists == IfExists::Replace;
+        let kept: Vec<_> = strays.iter().filter(|path| !are_removed || !is_own_file(path)).cloned().collect();
+        if !kept.is_empty() {
+            return Err(JournalError::Strays { paths: kept, are_kept: are_removed });
+        }
+        strays.into_iter().try_for_each(|path| {
+            let removed = fs::remove_file(&path);
+            removed.map_err(|error| JournalError::Write { path, cause: error.to_string(), full: false })
+        })
     }
 
     /// Refuses a link in place of the records that the output is built from.
@@ -239,7 +253,7 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
     // Checked before opening, because SQLite deletes the other files of an empty database.
     records_file.refuse_unknown(if_exists, records_file.is_blank()?)?;
     if !exists_at_all(journal) {
-        records_file.refuse_strays()?;
+        records_file.refuse_strays(if_exists)?;
     }
     records_file.refuse_link()?;
     let left = exists_at_all(journal).then(|| Store::open(journal)).transpose()?;
@@ -268,6 +282,12 @@ pub fn open(plan: &Plan) -> Result<Opened, OutputError> {
             Err(SinkError::Exists { path: output.clone() }.into())
         }
     }
+}
+
+/// Whether there is a regular file at `path`, which is no link and belongs to this user.
+fn is_own_file(path: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    path.symlink_metadata().is_ok_and(|found| found.is_file() && found.uid() == own)
 }
 
 /// Whether there is anything at `path`, even a link that leads nowhere.

@@ -88,14 +88,14 @@ impl Entry {
 
 impl Visit for Entry {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), &redact::text(value));
+        self.put(field.name(), &redact::field(field.name(), value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = String::new();
         // Writing to a string fails only if the value's `Debug` fails; then keep what it wrote.
         let _ = write!(text, "{value:?}");
-        self.put(field.name(), &redact::text(&text));
+        self.put(field.name(), &redact::field(field.name(), &text));
     }
 }
 

@@ -5,14 +5,17 @@
 //! `journalctl -u muster JOB=17` shows one job. Elsewhere it is a line, for people or for programs.
 //! Events may have the fields `job`, `target` and `worker`.
 
-mod journal;
+//!
+//! Secrets are taken out of the value of each field, before it is quoted.
 
-use std::io::{self, IsTerminal as _, Write};
+mod journal;
+mod redacting;
+
+use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use clap::ValueEnum;
-use shared::redact;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -21,6 +24,7 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::journal::Journal;
+use self::redacting::{RedactedFields, RedactedJson};
 
 /// The journal's socket.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -85,8 +89,8 @@ pub(crate) enum LogError {
 pub(crate) fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> {
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Journald => Box::new(Journal::at(Path::new(JOURNAL)).map_err(LogError::NoJournal)?),
-        LogFormat::Json => json(stderr),
-        LogFormat::Text => text(stderr, io::stderr().is_terminal()),
+        LogFormat::Json => json(io::stderr),
+        LogFormat::Text => text(io::stderr, io::stderr().is_terminal()),
         LogFormat::Auto => {
             let named = std::env::var("JOURNAL_STREAM").ok();
             let journal = named
@@ -94,7 +98,7 @@ pub(crate) fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> 
                 .and_then(|_| Journal::at(Path::new(JOURNAL)).ok());
             match journal {
                 Some(journal) => Box::new(journal),
-                None => text(stderr, io::stderr().is_terminal()),
+                None => text(io::stderr, io::stderr().is_terminal()),
             }
         }
     };
@@ -102,24 +106,6 @@ pub(crate) fn begin(format: LogFormat, level: LogLevel) -> Result<(), LogError> 
         .with(layer.with_filter(filter(level)))
         .try_init()
         .map_err(|_| LogError::Begun)
-}
-
-/// Writes events without their secrets. Each event arrives as a whole.
-struct Redacting<W>(W);
-
-impl<W: Write> Write for Redacting<W> {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.write_all(redact::text(&String::from_utf8_lossy(event)).as_bytes())?;
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-fn stderr() -> Redacting<io::Stderr> {
-    Redacting(io::stderr())
 }
 
 /// Logs our events from `level` on, but only warnings and errors of libraries, whose progress is of
@@ -140,6 +126,7 @@ where
     Box::new(
         fmt::layer()
             .with_writer(writer)
+            .fmt_fields(RedactedFields)
             .with_target(false)
             .with_ansi(colour && std::env::var_os("NO_COLOR").is_none()),
     )
@@ -157,7 +144,7 @@ where
             .flatten_event(true)
             .with_target(false)
             .with_current_span(false)
-            .with_writer(writer),
+            .with_writer(RedactedJson(writer)),
     )
 }
 
@@ -171,6 +158,7 @@ fn is_stream(file: impl AsFd, stream: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
     use std::os::unix::fs::MetadataExt as _;
     use std::sync::{Arc, Mutex};
 
@@ -236,12 +224,23 @@ mod tests {
         let page = Page::default();
         for layer in [text as fn(_, bool) -> _, |writer, _| json(writer)] {
             let writer = page.clone();
-            logged(layer(move || Redacting(writer.clone()), false), LogLevel::Info, || {
+            logged(layer(move || writer.clone(), false), LogLevel::Info, || {
                 tracing::warn!(why = "Cookie: hunter2", "cannot fetch http://u:hunter2@h/?token=hunter2&a=1");
+                tracing::warn!(token = "hunter2", "it said password=\"hunter2\", then \"hi\"");
+                tracing::warn!(said = ?r#"{"x-api-key": "hunter2"}"#, r#"it said {{"x-api-key": "hunter2"}}"#);
+                let nested = format!("{:?}", "password=\"hunter2 \\\"hunter2\"");
+                tracing::warn!(said = nested, why = %nested, "{nested:?}");
             });
         }
-        let text = page.text();
-        assert!(text.contains("http://h/?token=***&a=1") && !text.contains("hunter2"), "{text}");
+        let page = page.text();
+        assert!(page.contains("http://***@h/?token=***&a=1") && !page.contains("hunter2"), "{page}");
+        assert!(page.contains("it said password=\"***\", then \"hi\" token="), "{page}");
+        let lines: Vec<serde_json::Value> =
+            page.lines().skip(4).map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[1]["message"], "it said password=\"***\", then \"hi\"");
+        assert_eq!(lines[1]["token"], "***");
+        assert_eq!(lines[2]["message"], r#"it said {"x-api-key": "***"}"#);
+        assert_eq!(lines.len(), 4);
     }
 
     #[test]

@@ -190,7 +190,8 @@ fn what_cannot_be_is_refused() {
     }
 }
 
-/// Names that a run would use, taken by somebody else. Nobody's file is opened, replaced or removed.
+/// Names that a run would use, taken by somebody else. Nobody's file is opened or replaced; and with `--overwrite`, only
+/// the user's own files are removed.
 #[test]
 fn a_file_in_the_way_is_left_alone() {
     use std::os::unix::fs::symlink;
@@ -208,15 +209,50 @@ fn a_file_in_the_way_is_left_alone() {
                 fs::write(dir.at(&stray), "data").unwrap();
             }
             for (overwrite, resume) in [(false, false), (true, false), (false, true)] {
+                if overwrite && !is_link {
+                    continue;
+                }
                 let refusal = dir.refusal(overwrite, resume);
-                let want = format!("{stray} exists, but belongs to no unfinished run");
+                let want = format!("a run would replace {stray}, but there is no journal");
                 assert!(refusal.starts_with(&want), "{refusal}");
+                assert_eq!(refusal.contains("--overwrite"), !overwrite, "{refusal}");
             }
             assert_eq!(fs::read(dir.at(&stray)).unwrap(), b"data");
             assert_eq!(fs::read(dir.at("precious")).unwrap(), b"data");
             assert!(!dir.at("out").exists() && !dir.at("out.journal").exists());
         }
     }
+}
+
+/// A run was killed, and then its output and its journal were deleted, but not the files beside them.
+#[test]
+fn what_a_killed_run_left_is_listed_and_overwritten() {
+    let dir = TestDir::new(3);
+    let mut run = dir.run();
+    run.finish(0);
+    run.commit();
+    let dir = dir.crash(0, u64::MAX);
+    drop(run);
+    fs::remove_file(dir.at("out")).unwrap();
+    fs::remove_file(dir.at("out.journal")).unwrap();
+    fs::write(dir.at("out.journal.input"), "http://a/\n").unwrap();
+    fs::create_dir(dir.at("out.journal.records")).unwrap();
+    for resume in [false, true] {
+        let refusal = dir.refusal(false, resume);
+        let want = "replace out.journal-wal, out.journal.input, out.journal.records, but";
+        assert!(refusal.contains(want), "{refusal}");
+    }
+    // Nothing is removed as long as something remains.
+    let refusal = dir.refusal(true, false);
+    assert!(refusal.starts_with("a run would replace out.journal.records, but"), "{refusal}");
+    assert!(dir.at("out.journal-wal").exists() && dir.at("out.journal.input").exists());
+    fs::remove_dir(dir.at("out.journal.records")).unwrap();
+    let mut run = Run::new(&dir, dir.open(true, false).unwrap()).unwrap();
+    assert!(!dir.at("out.journal.input").exists());
+    (0..3).for_each(|_| run.finish(0));
+    run.commit();
+    run.end();
+    assert_eq!(dir.ids().len(), 3);
 }
 
 #[test]
