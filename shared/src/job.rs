@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 pub use wire::mode::{Executor, Mode};
 
 use crate::address::AddressPolicy;
+use crate::codec::JOINED_BYTES_MAX;
 use crate::csv::CsvSpec;
+use crate::protocol::RECORD_BYTES_MAX;
 use crate::request_headers::HeaderScope;
 use crate::robots::product_token;
 use crate::select::blocked::BlockedRules;
@@ -20,6 +22,9 @@ use crate::table::{Delimited, Typed};
 
 /// Largest sitemap in bytes, packed or not: what the sitemaps protocol allows.
 pub const SITEMAP_BYTES_MAX: u64 = 50 << 20;
+
+/// Most bytes of a message besides its largest record: the outcomes, and the smaller records before it.
+const BESIDES_BYTES_MAX: usize = 4 << 20;
 
 /// Everything a worker needs to know about the job it serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +60,17 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// Largest message that a worker sends for this job, in bytes.
+    #[must_use]
+    pub const fn message_bytes_max(&self) -> usize {
+        match (&self.work, &self.then) {
+            (Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_), None) => {
+                RECORD_BYTES_MAX + BESIDES_BYTES_MAX
+            }
+            (Work::Csv(_) | Work::Map(_), _) | (_, Some(_)) => JOINED_BYTES_MAX,
+        }
+    }
+
     /// The user's program that runs beside the worker, if one does.
     #[must_use]
     pub const fn program(&self) -> Option<&MapSpec> {

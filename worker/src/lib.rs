@@ -144,7 +144,10 @@ fn die_with_supervisor(supervisor: i32) -> anyhow::Result<()> {
     set_pdeathsig(Signal::SIGKILL).context("cannot ask for the parent-death signal")?;
     // It may have died before the signal was armed; then this process has another parent now.
     if getppid().as_raw() != supervisor {
-        bail!("the supervisor (process {supervisor}) is gone");
+        bail!(
+            "its parent is not the supervisor (process {supervisor}): either that has ended, or the script or tool that \
+             started this worker did not become it (exec)"
+        );
     }
     Ok(())
 }

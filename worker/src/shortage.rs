@@ -2,7 +2,8 @@
 //!
 //! A shortage is no target's fault, so no target fails for it. The work waits until the resource is available
 //! again, and the target's timeout does not run meanwhile. The supervisor sees in the black box that the worker
-//! waits. If a shortage lasts too long, the whole run ends with an explanation: see [`Shortages::hopeless`].
+//! waits. If a shortage lasts too long, the worker gives up, see [`Shortages::hopeless`]. The run ends when the next
+//! worker gives up as well.
 
 use std::fmt;
 use std::io;
@@ -14,7 +15,7 @@ use nix::libc;
 use shared::black_box::BlackBox;
 use shared::clock;
 
-/// How long a shortage may last before the run ends. The port of a closed connection is free again after one
+/// How long a shortage may last before the worker gives up. The port of a closed connection is free again after one
 /// minute.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -116,7 +117,7 @@ impl Shortages {
         self.lock().since = None;
     }
 
-    /// Returns the delay before the next attempt, or `None` if the run must end. `alone` means that nothing in
+    /// Returns the delay before the next attempt, or `None` if the worker must give up. `alone` means that nothing in
     /// this process could free the resource.
     pub(crate) fn delay(&self, shortage: Shortage, attempt: u32, alone: bool) -> Option<Duration> {
         let patience = if alone && shortage == Shortage::Descriptors { PATIENCE_ALONE } else { PATIENCE };
@@ -132,7 +133,7 @@ impl Shortages {
         Some((DELAY_MIN * (1 << attempt.min(16))).min(DELAY_MAX))
     }
 
-    /// Blocks until the next attempt. Returns false if the run must end.
+    /// Blocks until the next attempt. Returns false if the worker must give up.
     pub(crate) fn wait(&self, shortage: Shortage, attempt: u32) -> bool {
         let Some(delay) = self.delay(shortage, attempt, true) else { return false };
         let until = clock::now() + delay;
@@ -145,7 +146,7 @@ impl Shortages {
         true
     }
 
-    /// Calls `open` until it no longer fails for a shortage, or the run must end.
+    /// Calls `open` until it no longer fails for a shortage, or the worker must give up.
     pub(crate) fn until_met<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let (mut waiting, mut attempt) = (None, 0);
         loop {
@@ -165,7 +166,7 @@ impl Shortages {
         }
     }
 
-    /// Returns why the run must end, if it must.
+    /// Returns why the worker must give up, if it must.
     pub(crate) fn hopeless(&self) -> Option<&str> {
         self.inner.hopeless.get().map(String::as_str)
     }
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_that_lasts_ends_the_run_and_a_success_resets_it() {
+    fn a_worker_gives_up_after_a_shortage_that_lasts_and_a_success_resets_it() {
         let shortages = Shortages::default();
         let waiting = shortages.begin();
         let long_ago = |by: Duration| shortages.lock().since = clock::now().checked_sub(by);

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 /// Maximum size of a single message on a channel in bytes, including its tag.
 pub const MESSAGE_BYTES_MAX: usize = 32 * 1024;
 
-/// Maximum size of a joined message in bytes. The worst case of a record is a body of links in
-/// which every byte is escaped sixfold. A peer that sends more is not one of ours.
+/// Maximum size of a joined message in bytes. A peer that sends more is not one of ours; what is
+/// less than this may still be too much for its job.
 pub const JOINED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// This piece completes its message.
@@ -36,9 +36,12 @@ pub enum CodecError {
     /// The message is followed by more bytes.
     #[error("a message is followed by {0} extra bytes")]
     TrailingBytes(usize),
-    /// An empty piece, an unknown tag, or a join larger than [`JOINED_BYTES_MAX`].
+    /// An empty piece, or an unknown tag.
     #[error("a piece of a message is malformed")]
     Piece,
+    /// The message would be larger than allowed.
+    #[error("a message has more than {0} bytes")]
+    TooLong(usize),
 }
 
 /// Encodes `message` and passes each piece to `send`, in order.
@@ -78,6 +81,12 @@ pub struct Joiner {
     joined: Vec<u8>,
 }
 
+/// Returns the number of the variant of an `enum` that these bytes begin with.
+#[must_use]
+pub fn variant(start: &[u8]) -> Option<u32> {
+    bincode::serde::decode_from_slice(start, CONFIG).ok().map(|(variant, _)| variant)
+}
+
 impl Joiner {
     /// Takes the next piece. Returns the message if this piece completes it.
     ///
@@ -85,9 +94,25 @@ impl Joiner {
     /// [`CodecError`] if the peer sent something that no build of ours sends. The channel is then
     /// unusable.
     pub fn push<T: DeserializeOwned>(&mut self, piece: &[u8]) -> Result<Option<T>, CodecError> {
+        self.push_below(piece, |_| JOINED_BYTES_MAX)
+    }
+
+    /// The same. `limit` returns the most bytes of a message that starts with these.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_below<T: DeserializeOwned>(
+        &mut self,
+        piece: &[u8],
+        limit: impl Fn(&[u8]) -> usize,
+    ) -> Result<Option<T>, CodecError> {
         let (tag, body) = piece.split_first().ok_or(CodecError::Piece)?;
-        if self.joined.len() + body.len() > JOINED_BYTES_MAX {
-            return Err(CodecError::Piece);
+        // Those that are whole are small.
+        if *tag == MORE || !self.joined.is_empty() {
+            let bytes_max = limit(if self.joined.is_empty() { body } else { &self.joined });
+            if self.joined.len() + body.len() > bytes_max {
+                return Err(CodecError::TooLong(bytes_max));
+            }
         }
         match *tag {
             LAST if self.joined.is_empty() => decode(body).map(Some),
@@ -147,6 +172,18 @@ mod tests {
         fn garbage_is_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Joiner::default().push::<crate::protocol::FromWorker>(&bytes);
             let _ = Joiner::default().push::<crate::protocol::ToWorker<()>>(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_refused_at_the_piece_that_makes_it_so() {
+        let message = vec![7_u8; 5 * MESSAGE_BYTES_MAX];
+        for (bytes_max, taken) in [(usize::MAX, 6), (2 * MESSAGE_BYTES_MAX, 2), (0, 0)] {
+            let mut joiner = Joiner::default();
+            let push = |piece: &Vec<u8>| joiner.push_below::<Vec<u8>>(piece, |_| bytes_max);
+            let results: Vec<_> = pieces(&message).iter().map(push).take_while(Result::is_ok).collect();
+            assert_eq!(results.len(), taken, "{bytes_max}");
+            assert!(joiner.joined.len() <= bytes_max, "{bytes_max}");
         }
     }
 

@@ -12,6 +12,7 @@ use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::codec;
 use crate::record::ErrorKind;
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
@@ -103,6 +104,14 @@ pub enum FromWorker {
     Batch(Batch),
 }
 
+impl FromWorker {
+    /// Whether a message that starts with these bytes may be a long one: results, or what a program says.
+    #[must_use]
+    pub fn may_be_long(start: &[u8]) -> bool {
+        matches!(codec::variant(start), Some(4 | 5))
+    }
+}
+
 /// Identifies the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -117,6 +126,11 @@ pub struct Hello {
 /// Most outcomes in one [`Batch`]. An outcome takes far more memory than bytes on the channel, so without a limit a
 /// worker could make the supervisor allocate a multiple of the largest message.
 pub const OUTCOMES_MAX: usize = 16 * 1024;
+
+/// Largest record, encoded, in bytes. Values are limited before that, but a control character of one
+/// byte takes six in JSON, and a message has an end. Reports of a csv job and what a program writes
+/// have other limits.
+pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
 /// Results, and the credit returned with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -318,6 +332,24 @@ mod tests {
             .unwrap();
             assert_eq!(sent.is_ok() && read == Some(batch), is_read, "{count}");
         }
+    }
+
+    #[test]
+    fn results_and_what_a_program_says_may_be_long() {
+        let hello = Hello { protocol: PROTOCOL, build: "b".to_owned(), pid: 1 };
+        for (message, may_be_long) in [
+            (FromWorker::Hello(hello), false),
+            (FromWorker::Ready { sandbox: "off".to_owned() }, false),
+            (FromWorker::Refused("why".to_owned()), false),
+            (FromWorker::GaveUp("why".to_owned()), false),
+            (FromWorker::Said("line".to_owned()), true),
+            (FromWorker::Batch(Batch::default()), true),
+        ] {
+            let mut sent = Vec::new();
+            send(&message, &mut sent, |_| Ok::<_, ()>(())).unwrap().unwrap();
+            assert_eq!(FromWorker::may_be_long(&sent[1..]), may_be_long, "{message:?}");
+        }
+        assert!(!FromWorker::may_be_long(&[]));
     }
 
     #[test]

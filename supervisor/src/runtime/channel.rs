@@ -12,14 +12,14 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
-use shared::codec::{self, Joiner};
+use shared::codec::{self, Joiner, MESSAGE_BYTES_MAX};
 use shared::protocol::{Bootstrap, FromWorker, ToWorker};
 use supervisor_core::pool::Seat;
 
 use super::door::{self, Absent, Door, Gate};
 
-/// Pieces of a message that says something to the user: room for a command line and the end of standard error.
-const PIECES_MAX: u32 = 8;
+/// Most bytes of a message that says something to the user: room for a command line and the end of standard error.
+const SHORT_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
 
 /// What a reader thread reports.
 #[derive(Debug)]
@@ -28,8 +28,19 @@ pub(super) enum Heard {
     Message(Seat, FromWorker),
     /// A message that cannot be decoded; nothing more is read from the worker.
     Malformed(Seat, String),
+    /// There is no channel to the worker, through no fault of an input.
+    Unreachable(Seat, String),
     /// The channel has ended.
     Eof(Seat),
+}
+
+/// Who is told what a worker says.
+#[derive(Debug)]
+pub(super) struct Listener {
+    /// Where it goes.
+    pub(super) heard: Sender<Heard>,
+    /// Most bytes of one message of the worker.
+    pub(super) message_bytes_max: usize,
 }
 
 /// The supervisor's side of one worker's channels.
@@ -42,11 +53,11 @@ pub(super) struct Channel {
     /// Tells the reader which process may connect.
     expectation: Sender<u32>,
     /// Tells the reader which seat the worker has.
-    adoption: Sender<(Seat, Sender<Heard>)>,
+    adoption: Sender<(Seat, Listener)>,
 }
 
 impl Channel {
-    /// Opens the socket that the worker will connect to, and starts the reader. Nobody may connect before
+    /// Opens the socket that the worker will connect to, and starts both threads. Nobody may connect before
     /// [`Self::expect`], and messages of the worker are not read before [`Self::adopt`].
     pub(super) fn open() -> io::Result<Self> {
         let door = Door::open()?;
@@ -54,22 +65,33 @@ impl Channel {
         let (outbox, queue) = unbounded();
         let (expectation, expected) = bounded(1);
         let (adoption, adopted) = bounded(1);
+        let (connection, writable) = bounded(1);
         let connected = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&connected);
+        thread::Builder::new().name("write".to_owned()).spawn(move || {
+            if let Ok(to_worker) = writable.recv() {
+                write_all(&to_worker, &queue);
+            }
+        })?;
         thread::Builder::new().name("read".to_owned()).spawn(move || {
             // Dropped before there was a process.
             let Ok(worker) = expected.recv() else { return };
             let welcomed = door.welcome(worker, || flag.store(true, Ordering::Release));
             // Dropped before it got a seat.
-            let Ok((seat, heard)) = adopted.recv() else { return };
-            let ending = Ending { seat, heard };
+            let Ok((seat, listener)) = adopted.recv() else { return };
+            let ending = Ending { seat, listener };
             let last = match welcomed {
-                Ok((bootstrap, gate)) => converse(seat, bootstrap, gate, queue, &ending.heard),
+                Ok((Bootstrap { to_worker, from_worker }, gate)) => {
+                    let _ = connection.try_send(to_worker);
+                    let read = read_all(seat, &gate, &from_worker, &ending.listener);
+                    read.err().map(|why| Heard::Malformed(seat, why))
+                }
                 Err(Absent::Gone) => None,
-                Err(Absent::Foreign(why)) => Some(why),
+                Err(Absent::Foreign(why)) => Some(Heard::Malformed(seat, why)),
+                Err(Absent::Unreachable(why)) => Some(Heard::Unreachable(seat, why)),
             };
-            if let Some(why) = last {
-                let _ = ending.heard.send(Heard::Malformed(seat, why));
+            if let Some(last) = last {
+                let _ = ending.listener.heard.send(last);
             }
         })?;
         Ok(Self { outbox, server_name, connected, expectation, adoption })
@@ -80,9 +102,9 @@ impl Channel {
         let _ = self.expectation.try_send(worker);
     }
 
-    /// Gives the worker a seat: from here on its messages go to `heard`. Called once.
-    pub(super) fn adopt(&self, seat: Seat, heard: Sender<Heard>) {
-        let _ = self.adoption.try_send((seat, heard));
+    /// Gives the worker a seat: from here on its messages go to `listener`. Called once.
+    pub(super) fn adopt(&self, seat: Seat, listener: Listener) {
+        let _ = self.adoption.try_send((seat, listener));
     }
 
     /// Returns the name that the worker connects to.
@@ -107,29 +129,13 @@ impl Channel {
 /// Reports the end of a channel when its reader ends, whatever ended that.
 struct Ending {
     seat: Seat,
-    heard: Sender<Heard>,
+    listener: Listener,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let _ = self.heard.send(Heard::Eof(self.seat));
+        let _ = self.listener.heard.send(Heard::Eof(self.seat));
     }
-}
-
-/// Reads until the channel ends. Returns why it had to stop earlier, if it had to.
-fn converse(
-    seat: Seat,
-    bootstrap: Bootstrap,
-    gate: Gate,
-    queue: Receiver<ToWorker>,
-    heard: &Sender<Heard>,
-) -> Option<String> {
-    let Bootstrap { to_worker, from_worker } = bootstrap;
-    let writer = thread::Builder::new().name("write".to_owned());
-    if let Err(error) = writer.spawn(move || write_all(&to_worker, &queue)) {
-        return Some(format!("no thread to write to it: {error}"));
-    }
-    read_all(seat, &gate, &from_worker, heard).err()
 }
 
 /// Reads to the end of the channel.
@@ -140,16 +146,19 @@ fn read_all(
     seat: Seat,
     gate: &Gate,
     from_worker: &IpcBytesReceiver,
-    heard: &Sender<Heard>,
+    listener: &Listener,
 ) -> Result<(), String> {
-    let (mut joiner, mut pieces) = (Joiner::default(), 0_u32);
+    let limit = |start: &[u8]| {
+        if FromWorker::may_be_long(start) { listener.message_bytes_max } else { SHORT_BYTES_MAX }
+    };
+    let mut joiner = Joiner::default();
     while gate.look()?
         && let Ok(piece) = from_worker.recv()
     {
-        pieces = pieces.saturating_add(1);
-        let Some(message) = joiner.push(&piece).map_err(|error| error.to_string())? else { continue };
-        check(&message, std::mem::take(&mut pieces))?;
-        if heard.send(Heard::Message(seat, message)).is_err() {
+        let joined = joiner.push_below(&piece, limit).map_err(|error| error.to_string())?;
+        let Some(message) = joined else { continue };
+        check(&message)?;
+        if listener.heard.send(Heard::Message(seat, message)).is_err() {
             break;
         }
     }
@@ -160,19 +169,11 @@ fn read_all(
 ///
 /// # Errors
 /// What is wrong with it.
-fn check(message: &FromWorker, pieces: u32) -> Result<(), String> {
-    let (may_be_long, adds_up) = match message {
-        FromWorker::Batch(batch) => (true, batch.adds_up()),
-        FromWorker::Said(_) => (true, true),
-        FromWorker::Hello(_) | FromWorker::Ready { .. } | FromWorker::Refused(_) | FromWorker::GaveUp(_) => {
-            (false, true)
-        }
-    };
-    if !adds_up {
+fn check(message: &FromWorker) -> Result<(), String> {
+    if let FromWorker::Batch(batch) = message
+        && !batch.adds_up()
+    {
         return Err("the lengths of its records do not add up to what it sent".to_owned());
-    }
-    if pieces > PIECES_MAX && !may_be_long {
-        return Err("it sent a message that is far too long".to_owned());
     }
     Ok(())
 }
@@ -193,10 +194,27 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use ipc_channel::ipc::{IpcSender, bytes_channel};
     use shared::clock;
-    use shared::protocol::Batch;
+    use shared::protocol::{Batch, Outcome, Verdict};
 
     use super::*;
+
+    const SEAT: Seat = Seat { slot: 0, generation: 1 };
+    const LONG: usize = 4 * SHORT_BYTES_MAX;
+    const OUTCOME: Outcome = Outcome {
+        id: 0,
+        verdict: Verdict::Ok,
+        bytes: 0,
+        started_us: 0,
+        elapsed_us: 0,
+        cpu_us: 0,
+        endings: None,
+        reply: None,
+        retry_after_ms: None,
+        over_budget: false,
+        line_bytes: 0,
+    };
 
     fn sockets() -> usize {
         let links =
@@ -212,21 +230,47 @@ mod tests {
         }
     }
 
+    /// What comes of messages that a worker sends after its introduction.
+    fn heard_of(messages: Vec<FromWorker>) -> Vec<Heard> {
+        let channel = Channel::open().unwrap();
+        let (name, (heard, incoming)) = (channel.server_name().to_owned(), unbounded());
+        channel.expect(std::process::id());
+        channel.adopt(SEAT, Listener { heard, message_bytes_max: LONG });
+        let worker = thread::spawn(move || {
+            let (to_worker, _inbound) = bytes_channel().unwrap();
+            let (outbound, from_worker) = bytes_channel().unwrap();
+            IpcSender::connect(name).unwrap().send(Bootstrap { to_worker, from_worker }).unwrap();
+            for message in messages {
+                let _ = codec::send(&message, &mut Vec::new(), |piece| outbound.send(piece));
+            }
+        });
+        let heard = incoming.iter().collect();
+        worker.join().unwrap();
+        heard
+    }
+
     #[test]
-    fn messages_that_decode_may_still_be_none_of_a_worker() {
+    fn what_no_worker_of_the_job_sends_ends_the_conversation() {
+        let batch = |bytes: usize| {
+            let outcomes = vec![Outcome { line_bytes: bytes as u64, ..OUTCOME }];
+            FromWorker::Batch(Batch { outcomes, lines: vec![0; bytes], ..Batch::default() })
+        };
         let unclaimed = FromWorker::Batch(Batch { lines: vec![0], ..Batch::default() });
-        let batch = FromWorker::Batch(Batch::default());
-        let said = FromWorker::Said("long".to_owned());
-        let refused = FromWorker::Refused("long".to_owned());
-        for (message, pieces, passes) in [
-            (&unclaimed, 1, false),
-            (&batch, 1, true),
-            (&batch, 9, true),
-            (&said, 9, true),
-            (&refused, PIECES_MAX, true),
-            (&refused, PIECES_MAX + 1, false),
+        let text = |bytes| "x".repeat(bytes);
+        for (what, message, passes) in [
+            ("a short batch", batch(1), true),
+            ("a long batch", batch(LONG - MESSAGE_BYTES_MAX), true),
+            ("a batch that is too long", batch(LONG + 1), false),
+            ("lines of no outcome", unclaimed, false),
+            ("a long line of a program", FromWorker::Said(text(2 * SHORT_BYTES_MAX)), true),
+            ("a reason", FromWorker::Refused(text(SHORT_BYTES_MAX / 2)), true),
+            ("a reason that is too long", FromWorker::Refused(text(SHORT_BYTES_MAX)), false),
+            ("another", FromWorker::GaveUp(text(SHORT_BYTES_MAX)), false),
         ] {
-            assert_eq!(check(message, pieces).is_ok(), passes, "{message:?} in {pieces} pieces");
+            let heard = heard_of(vec![message]);
+            let [first, Heard::Eof(SEAT)] = &heard[..] else { panic!("{what}: {} heard", heard.len()) };
+            assert_eq!(matches!(first, Heard::Message(..)), passes, "{what}");
+            assert_eq!(matches!(first, Heard::Malformed(..)), !passes, "{what}");
         }
     }
 

@@ -8,6 +8,7 @@ use shared::protocol::ToWorker;
 use supervisor_core::pool::{Command, Event, Seat};
 
 use super::Runtime;
+use super::channel::Listener;
 use super::process::Process;
 
 impl Runtime<'_> {
@@ -57,7 +58,9 @@ impl Runtime<'_> {
     }
 
     fn spawn(&mut self, seat: Seat) {
-        let event = match self.parts.workers.take(seat, self.heard_sender.clone()) {
+        let message_bytes_max = self.job.message_bytes_max();
+        let listener = Listener { heard: self.heard_sender.clone(), message_bytes_max };
+        let event = match self.parts.workers.take(seat, listener) {
             Ok(process) => {
                 self.parts.gather.started(seat.slot);
                 self.processes.insert(seat, process);

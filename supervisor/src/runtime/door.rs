@@ -9,17 +9,19 @@
 //! ipc-channel will receive stays with the [`Gate`]. Before each receive, the gate looks at the message that is next
 //! (`MSG_PEEK`). It gives the kernel no room for descriptors, so none is opened here.
 
+use std::fmt::Display;
 use std::fs::Permissions;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ipc_channel::ipc::IpcOneShotServer;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
@@ -55,6 +57,8 @@ pub(super) enum Absent {
     Gone,
     /// It is none of ours.
     Foreign(String),
+    /// There can be no channel to it, through no fault of an input.
+    Unreachable(String),
 }
 
 impl Door {
@@ -83,27 +87,38 @@ impl Door {
         let (message, channels) = introduction(&socket)?;
         drop(socket);
         let bootstrap = pass_on(&message, channels.each_ref().map(|channel| channel.as_fd()));
-        let bootstrap =
-            bootstrap.map_err(|error| Absent::Foreign(format!("its channels are unusable: {error}")))?;
+        let bootstrap = bootstrap.map_err(|error| no_channel(&error))?;
         let [_, from_worker] = channels;
         Ok((bootstrap, Gate { socket: from_worker }))
     }
 
-    /// Waits for that process. A connection of this process means that nobody waits any more.
+    /// Waits for that process. A connection of this process means that nobody waits any more. No other user's process
+    /// can connect.
     fn accept(&self, worker: u32) -> Result<OwnedFd, Absent> {
-        loop {
-            let accepted = retry_on_intr(|| accept_with(&self.listener, SocketFlags::CLOEXEC));
-            let socket = accepted.map_err(|_| Absent::Gone)?;
-            let peer =
-                getsockopt(&socket, sockopt::PeerCredentials).map_or(0, |peer| peer.pid().unsigned_abs());
-            if peer == worker {
-                return Ok(socket);
-            }
-            if peer == std::process::id() {
-                return Err(Absent::Gone);
-            }
-        }
+        let accepted = retry_on_intr(|| accept_with(&self.listener, SocketFlags::CLOEXEC));
+        let socket = accepted.map_err(|error| no_channel(&error))?;
+        let peer = getsockopt(&socket, sockopt::PeerCredentials).map_or(0, |peer| peer.pid().unsigned_abs());
+        admit(peer, worker).map(|()| socket)
     }
+}
+
+/// Admits the process that was started as the worker.
+fn admit(peer: u32, worker: u32) -> Result<(), Absent> {
+    if peer == worker {
+        return Ok(());
+    }
+    if peer == std::process::id() {
+        return Err(Absent::Gone);
+    }
+    Err(Absent::Unreachable(format!(
+        "process {peer} connected as the worker, but process {worker} was started; if a script or a tool starts the \
+         worker, let it become the worker (exec)"
+    )))
+}
+
+/// The supervisor lacks what a channel needs.
+fn no_channel(error: &dyn Display) -> Absent {
+    Absent::Unreachable(format!("cannot open a channel to it: {error}"))
 }
 
 /// Connects and disconnects, which ends the wait for a worker.
@@ -135,6 +150,10 @@ fn introduction(socket: &OwnedFd) -> Result<([u8; HEADER_BYTES + BOOTSTRAP.len()
     if received.bytes == 0 && channels.is_empty() {
         return Err(Absent::Gone);
     }
+    // The kernel leaves out the descriptors that this process has no room for, and those that this buffer has none for.
+    if received.flags.contains(ReturnFlags::CTRUNC) && channels.len() < 2 {
+        return Err(no_channel(&io::Error::from(Errno::MFILE)));
+    }
     let are_sockets =
         channels.iter().all(|channel| option::socket_type(channel) == Ok(SocketType::SEQPACKET));
     let is_whole = received.bytes == message.len() && !received.flags.contains(ReturnFlags::CTRUNC);
@@ -157,7 +176,9 @@ fn pass_on(message: &[u8], channels: [BorrowedFd<'_>; 2]) -> io::Result<Bootstra
     sendmsg(&socket, &[IoSlice::new(message)], &mut control, SendFlags::empty())?;
     // What was sent can still be received.
     drop(socket);
-    let (_, bootstrap) = server.accept().map_err(io::Error::other)?;
+    // ipc-channel panics if there is no room for the descriptors.
+    let accepted = catch_unwind(AssertUnwindSafe(|| server.accept())).map_err(|_| Errno::MFILE)?;
+    let (_, bootstrap) = accepted.map_err(io::Error::other)?;
     Ok(bootstrap)
 }
 

@@ -474,6 +474,7 @@ impl<'a> Runtime<'a> {
                 return self.parts.observer.notice(&notice);
             }
             Heard::Malformed(seat, why) => Event::Malformed(seat, why),
+            Heard::Unreachable(seat, why) => Event::Unreachable(seat, why),
             Heard::Eof(seat) => Event::Eof(seat),
         };
         self.pool.handle_event(now, event);

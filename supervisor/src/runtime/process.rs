@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use shared::black_box::{BlackBox, Reading};
@@ -17,7 +17,7 @@ use shared::protocol::ToWorker;
 use supervisor_core::pool::{Death, Exit, Seat};
 
 use super::cgroup::{Leaf, Leaves};
-use super::channel::{Channel, Heard};
+use super::channel::{Channel, Listener};
 
 /// Bytes of a worker's standard error that are kept: room for a panic with its backtrace.
 const STDERR_BYTES_MAX: usize = 8 * 1024;
@@ -81,9 +81,9 @@ impl Process {
         Ok(Self { child, channel, black_box, stderr, leaf: None, reaped: false })
     }
 
-    /// Gives it a seat: from here on its messages go to `heard`.
-    pub(super) fn adopt(&mut self, seat: Seat, heard: Sender<Heard>) {
-        self.channel.adopt(seat, heard);
+    /// Gives it a seat: from here on its messages go to `listener`.
+    pub(super) fn adopt(&mut self, seat: Seat, listener: Listener) {
+        self.channel.adopt(seat, listener);
     }
 
     /// Puts it into a cgroup of its own. Without one it works too, with weaker limits.

@@ -47,6 +47,9 @@ impl Runtime<'_> {
             let length = usize::try_from(outcome.line_bytes).unwrap_or(usize::MAX).min(lines.len());
             let (line, rest) = lines.split_at(length);
             lines = rest;
+            if *disposition == Disposition::Stale {
+                continue;
+            }
             if outcome.id >= ROBOTS_IDS {
                 self.parts.observer.asked_robots(outcome);
                 if *disposition == Disposition::Final {

@@ -3,11 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crossbeam_channel::Sender;
 use supervisor_core::pool::Seat;
 
 use super::cgroup::Leaves;
-use super::channel::Heard;
+use super::channel::Listener;
 use super::locate::{self, NoWorker};
 use super::process::Process;
 use super::sockets::{self, NoSockets};
@@ -71,13 +70,13 @@ impl Workers {
         &self.executable
     }
 
-    /// Returns a process for `seat`, whose messages go to `heard`.
-    pub(super) fn take(&self, seat: Seat, heard: Sender<Heard>) -> io::Result<Process> {
+    /// Returns a process for `seat`.
+    pub(super) fn take(&self, seat: Seat, listener: Listener) -> io::Result<Process> {
         let mut process = match &self.spares {
             Some(spares) => spares.take()?,
             None => Process::start(&self.executable, Some(seat.slot))?,
         };
-        process.adopt(seat, heard);
+        process.adopt(seat, listener);
         Ok(process)
     }
 }

@@ -185,6 +185,20 @@ fn a_missing_worker_is_said_to_be_missing() {
     assert_eq!(run.text(), "");
 }
 
+/// It would wait for a worker that has the number of another process.
+#[test]
+fn a_script_that_starts_the_worker_must_become_it() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let (url, worker) = (origin.url("/site/page/1"), worker_path().display());
+    let path = dir.path("worker.sh");
+    for (command, code) in [(format!("exec {worker} \"$@\""), 0), (format!("{worker} \"$@\"; exit $?"), 1)] {
+        script(&path, &format!("#!/bin/sh\n{command}\n"));
+        let run = lonely_supervisor(&dir).env("MUSTER_WORKER", &path).args(["fetch", &url]).run().exits(code);
+        assert_eq!(run.stderr.contains("(exec)"), code == 1, "{run}");
+        assert!(run.elapsed < std::time::Duration::from_secs(20), "a deadline ended it: {run}");
+    }
+}
+
 #[test]
 fn a_worker_is_found_by_the_variable_and_in_lib() {
     let (origin, dir) = (Origin::shared(), Dir::new());

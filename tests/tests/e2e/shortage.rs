@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Dir, MODES, Origin, TestCommand, by_id, fetch, parse, supervisor};
+use crate::harness::{Dir, MODES, Origin, Output, TestCommand, by_id, fetch, parse, supervisor};
 
 /// Puts limits on what `command` may have, such as `-Hn 64`.
 fn limited(command: TestCommand, limit: &str) -> TestCommand {
@@ -92,22 +92,41 @@ fn too_few_descriptors_for_any_run_are_said_before_it_starts() {
     limited(supervisor().arg("--version"), "-n 16").run().exits(0);
 }
 
-/// Nothing in the worker could be given up for one: then waiting is of no use, and that is said.
-#[test]
-fn a_worker_that_can_open_nothing_ends_the_run_in_words() {
-    let (_origin, pages) = many_hosts(2000);
-    for mode in ["sequential", "concurrent"] {
-        let dir = Dir::new();
-        let flags = ["--mode", mode, "--concurrency", "2", "--retries", "0", "--select", "t=title"];
-        let run = fetch().args(flags).arg("-o").arg(dir.path("out.jsonl")).urls(&pages).spawn();
-        let worker = run.wait_for_workers(1).remove(0).pid().to_string();
-        let is_written =
-            || std::fs::read_to_string(dir.path("out.jsonl")).is_ok_and(|text| text.contains("fields"));
-        run.until("records", || is_written().then_some(()));
+/// Starts a fetch of so many pages, and takes every descriptor from its workers once records are written.
+fn with_workers_that_can_open_nothing(mode: &str, workers: usize, pages: &[String], dir: &Dir) -> Output {
+    let count = workers.to_string();
+    let flags =
+        ["--mode", mode, "--concurrency", "2", "--workers", &count, "--retries", "0", "--select", "t=title"];
+    let run = fetch().args(flags).arg("-o").arg(dir.path("out.jsonl")).urls(pages).spawn();
+    let pids: Vec<_> = run.wait_for_workers(workers).iter().map(|worker| worker.pid().to_string()).collect();
+    let is_written =
+        || std::fs::read_to_string(dir.path("out.jsonl")).is_ok_and(|text| text.contains("fields"));
+    run.until("records", || is_written().then_some(()));
+    for worker in pids {
         let cut = Command::new("prlimit").args(["--pid", &worker, "--nofile=3:3"]).status();
         assert!(cut.unwrap().success());
-        let output = run.wait().exits(1);
-        let output = output.says("nothing could be opened").says("ulimit -n").says("--resume does");
+    }
+    run.wait()
+}
+
+/// Nothing in the worker could be given up for one: then waiting is of no use, and another worker may have one.
+#[test]
+fn a_worker_that_can_open_nothing_is_replaced() {
+    let (_origin, pages) = many_hosts(500);
+    let dir = Dir::new();
+    let output = with_workers_that_can_open_nothing("sequential", 1, &pages, &dir).exits(0);
+    assert!(output.stderr.contains("gave up: nothing could be opened"), "{output}");
+    check_all_ok(crate::harness::parse_lines(dir.read("out.jsonl").as_bytes()), 500, &output.stderr);
+}
+
+#[test]
+fn workers_that_can_open_nothing_end_the_run_in_words() {
+    let (_origin, pages) = many_hosts(2000);
+    for mode in ["parallel", "both"] {
+        let dir = Dir::new();
+        let output = with_workers_that_can_open_nothing(mode, 2, &pages, &dir).exits(1);
+        let output = output.says("no worker can go on; the last one: gave up: nothing could be opened");
+        let output = output.says("ulimit -n").says("--resume does");
         for record in crate::harness::parse_lines(dir.read("out.jsonl").as_bytes()) {
             assert!(record.get("error").is_none(), "{record}: {output}");
         }

@@ -17,7 +17,7 @@ pub(super) type Families = &'static [i32];
 pub(super) const INTERNET: Families = &[libc::AF_INET, libc::AF_INET6];
 
 /// Calls that every worker may make, whatever their arguments.
-pub(super) const ANY: &[libc::c_long] = &[
+const ANY: &[libc::c_long] = &[
     // Open files and sockets, and waiting for them.
     libc::SYS_read,
     libc::SYS_readv,
@@ -50,7 +50,6 @@ pub(super) const ANY: &[libc::c_long] = &[
     // Memory.
     libc::SYS_brk,
     libc::SYS_munmap,
-    libc::SYS_mremap,
     libc::SYS_mprotect,
     libc::SYS_madvise,
     // Threads.
@@ -92,7 +91,7 @@ pub(super) const ANY: &[libc::c_long] = &[
 
 /// The same calls under the numbers that only old architectures have.
 #[cfg(target_arch = "x86_64")]
-pub(super) const ANY_OLD: &[libc::c_long] = &[
+const ANY_OLD: &[libc::c_long] = &[
     libc::SYS_poll,
     libc::SYS_epoll_wait,
     libc::SYS_stat,
@@ -104,10 +103,10 @@ pub(super) const ANY_OLD: &[libc::c_long] = &[
     libc::SYS_time,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) const ANY_OLD: &[libc::c_long] = &[];
+const ANY_OLD: &[libc::c_long] = &[];
 
 /// Calls that a worker may make besides, whatever their arguments, if it may open sockets.
-pub(super) const OF_SOCKETS: &[libc::c_long] = &[
+const OF_SOCKETS: &[libc::c_long] = &[
     libc::SYS_connect,
     libc::SYS_shutdown,
     libc::SYS_sendmmsg,
@@ -173,6 +172,8 @@ fn conditional(families: Families) -> Result<Vec<(libc::c_long, Vec<All>)>, Erro
     let mut rules = vec![
         (libc::SYS_openat, vec![vec![masked(2, WRITES.cast_unsigned(), 0)?]]),
         (libc::SYS_mmap, vec![vec![masked(3, UNCOUNTED.cast_unsigned(), libc::MAP_PRIVATE)?]]),
+        // As `realloc` calls it, and to no place of the caller's choice.
+        (libc::SYS_mremap, vec![vec![masked(3, !libc::MREMAP_MAYMOVE.cast_unsigned(), 0)?]]),
         (libc::SYS_fcntl, one_of(1, &DESCRIPTORS)?),
         (libc::SYS_ioctl, ioctls),
         (libc::SYS_clone, vec![vec![threads]]),
@@ -232,11 +233,4 @@ fn install(
     let program: BpfProgram = filter.try_into()?;
     seccompiler::apply_filter(&program)?;
     Ok(())
-}
-
-/// Whether a worker may make a call at all, with some arguments.
-pub(super) fn is_ever_allowed(call: libc::c_long, families: Families) -> bool {
-    let conditional = conditional(families).unwrap_or_default();
-    let of_sockets: &[libc::c_long] = if families.is_empty() { &[] } else { OF_SOCKETS };
-    [ANY, ANY_OLD, of_sockets].concat().contains(&call) || conditional.iter().any(|(rule, _)| *rule == call)
 }

@@ -97,13 +97,6 @@ fn families(work: &Work) -> calls::Families {
     }
 }
 
-/// Whether a worker of a job that fetches, or of one that does not, may ever make the system call with this number. It
-/// is for tests, which try all others.
-#[must_use]
-pub fn may_call(number: i64, fetches: bool) -> bool {
-    calls::is_ever_allowed(number, if fetches { calls::INTERNET } else { &[] })
-}
-
 fn restrict_files(
     spec: &SandboxSpec,
     families: calls::Families,

@@ -9,7 +9,7 @@ use shared::encoder::{Begun, Encoder};
 use shared::framed;
 use shared::job::JobSpec;
 use shared::kept::Kept;
-use shared::protocol::{Outcome, Target, Verdict};
+use shared::protocol::{Outcome, RECORD_BYTES_MAX, Target, Verdict};
 use shared::record::{ErrorKind, Fields, Record, RecordError};
 use shared::select;
 use url::Url;
@@ -19,10 +19,6 @@ use super::findings::{Findings, Product};
 use super::warc;
 use crate::Hook;
 use crate::shortage::Shortages;
-
-/// Largest record, encoded, in bytes. Values are limited before that, but a control character of one
-/// byte takes six in JSON, and a message has an end.
-const RECORD_BYTES_MAX: usize = 64 << 20;
 
 /// What a worker's stages share.
 pub(crate) struct Context {

@@ -19,6 +19,9 @@ use super::slot::{Ended, Role, State};
 use super::{Command, Notice, Pool, PoolState, Quarantined, restart};
 use crate::frontier::Answer;
 
+/// Most of a worker's own words that are passed on.
+const WHY_CHARS_MAX: usize = 500;
+
 impl Pool {
     pub(super) fn spawned(&mut self, now: Instant, seat: Seat) {
         let deadline = now + self.config.handshake_timeout;
@@ -94,11 +97,37 @@ impl Pool {
         }
     }
 
-    /// Ends the run: what the worker needs cannot be used, in this worker or any other.
-    pub(super) fn gave_up(&mut self, now: Instant, seat: Seat, why: String) {
-        // Also while the run ends: a worker may learn with its last answer that earlier ones were wrong.
-        if self.current(seat).is_some() {
+    /// Ends the run if the user's program cannot be used, in this worker or any other. Any other worker is replaced: it
+    /// lacks something, or an input has taken it over. The run ends when the next one says so too, see [`Intensity`].
+    ///
+    /// [`Intensity`]: restart::Intensity
+    pub(super) fn gave_up(&mut self, now: Instant, seat: Seat, why: &str) {
+        let (deadline, piped) = (now + self.config.terminate_grace, self.config.piped);
+        let why = plain(why);
+        let Some(slot) = self.current(seat) else { return };
+        if slot.ready_at.is_none() {
+            self.broke_protocol(now, seat, "it gave up a job that it had not accepted");
+        } else if piped {
+            // Also while the run ends: a worker may learn with its last answer that earlier ones were wrong.
             self.give_up(now, why);
+        } else if !matches!(slot.state, State::Killing(_)) {
+            slot.ended.get_or_insert(Ended::GaveUp);
+            slot.why = Some(format!("gave up: {why}"));
+            slot.state = State::Killing(deadline);
+            self.commands.push_back(Command::Kill(seat));
+        }
+    }
+
+    /// Ends a worker that the supervisor has no channel to.
+    pub(super) fn unreachable(&mut self, now: Instant, seat: Seat, why: String) {
+        let deadline = now + self.config.terminate_grace;
+        if let Some(slot) = self.current(seat)
+            && !matches!(slot.state, State::Killing(_))
+        {
+            slot.ended.get_or_insert(Ended::Blameless);
+            slot.why = Some(why);
+            slot.state = State::Killing(deadline);
+            self.commands.push_back(Command::Kill(seat));
         }
     }
 
@@ -106,10 +135,10 @@ impl Pool {
     /// themselves, so the input that it was computing is blamed.
     pub(super) fn broke_protocol(&mut self, now: Instant, seat: Seat, why: &str) {
         let deadline = now + self.config.terminate_grace;
+        let Some(slot) = self.current(seat) else { return };
+        slot.is_distrusted = true;
         // Report this once: a worker that is being killed may still send many such messages.
-        if let Some(slot) = self.current(seat)
-            && !matches!(slot.state, State::Killing(_))
-        {
+        if !matches!(slot.state, State::Killing(_)) {
             slot.ended.get_or_insert(Ended::Forged);
             slot.state = State::Killing(deadline);
             let text = format!("{seat} broke the protocol and was killed: {why}");
@@ -163,7 +192,7 @@ impl Pool {
             return;
         }
         let Some(death) = slot.death.take() else { return };
-        let (ended, role) = (slot.ended, slot.role);
+        let (ended, role, why) = (slot.ended, slot.role, slot.why.take());
         let was_ready = slot.ready_at.is_some();
         if slot.ready_at.is_some_and(|at| now.duration_since(at) >= restart::HEALTHY_AFTER) {
             slot.failures = 0;
@@ -181,13 +210,15 @@ impl Pool {
         let kind = match culprit {
             _ if !was_ready => DeathKind::BeforeReady,
             Some(_) => DeathKind::Blamed,
+            None if ended == Some(Ended::GaveUp) => DeathKind::GaveUp,
             None => DeathKind::Unexplained,
         };
+        let why = why.unwrap_or_else(|| describe(&death));
         if role == Role::Leaving && ended.is_none() && death.exit != Exit::Code(0) {
             let text = format!("{seat}: {} while it was leaving", describe(&death));
             self.commands.push_back(Command::Notice(Notice::trouble(seat, culprit, text)));
         }
-        self.process_gone(now, seat, role, kind, culprit, &describe(&death));
+        self.process_gone(now, seat, role, kind, culprit, &why);
     }
 
     /// The target that would be blamed by the mutant that treats a recycled worker's end as a
@@ -252,6 +283,7 @@ impl Pool {
             Some(Ended::Forged) => {
                 (ErrorKind::WorkerCrash, "broke the protocol while processing it and was killed".to_owned())
             }
+            Some(Ended::GaveUp) => (ErrorKind::WorkerCrash, "gave up while processing it".to_owned()),
             Some(Ended::Blameless) | None if ran_out_of_memory(death) => {
                 (ErrorKind::WorkerOom, "ran out of memory while processing it".to_owned())
             }
@@ -329,7 +361,7 @@ impl Pool {
 fn culprit(death: &Death, ended: Option<Ended>) -> Option<u64> {
     match ended {
         Some(Ended::Hang(target)) => target,
-        Some(Ended::Forged) => death.reading.target,
+        Some(Ended::Forged | Ended::GaveUp) => death.reading.target,
         // Someone outside asked this worker to end; that is no crash.
         _ if matches!(death.exit, Exit::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => None,
         // A process is not killed for waiting on the network, so the target did not cause this.
@@ -338,6 +370,12 @@ fn culprit(death: &Death, ended: Option<Ended>) -> Option<u64> {
         Some(Ended::Blameless) if matches!(death.exit, Exit::Signal(libc::SIGKILL) | Exit::Code(_)) => None,
         Some(Ended::Blameless) | None => death.reading.target,
     }
+}
+
+/// What a worker says, short enough and without control characters: it may be an attacker's text.
+fn plain(text: &str) -> String {
+    let letters = text.chars().take(WHY_CHARS_MAX);
+    letters.map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 /// Rust's allocation error handler prints this before it aborts.

@@ -24,10 +24,12 @@ pub enum Event {
     Ready(Seat),
     /// The worker cannot do the job, and no other worker could: why.
     Refused(Seat, String),
-    /// The worker accepted the job and found that it cannot be done, here or elsewhere: why.
+    /// The worker accepted the job and says that it cannot go on, here or elsewhere: why.
     GaveUp(Seat, String),
     /// The worker sent a message that breaks the protocol: why.
     Malformed(Seat, String),
+    /// The supervisor cannot talk to the worker, which is not the worker's fault: why.
+    Unreachable(Seat, String),
     /// The worker's channel has ended: nothing more will come from it.
     Eof(Seat),
     /// The process has exited and is reaped.

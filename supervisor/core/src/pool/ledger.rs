@@ -28,6 +28,8 @@ pub(crate) struct Live {
     pub(crate) may_defer: bool,
     /// Attempts on which the worker died while this target's stage was running.
     pub(crate) crashes: u32,
+    /// Whether the attempt under way has a result.
+    is_reported: bool,
     place: TargetPlace,
 }
 
@@ -143,6 +145,7 @@ impl Ledger {
                 refusals: 0,
                 may_defer: false,
                 crashes: 0,
+                is_reported: false,
                 place: TargetPlace::Pending,
             },
         );
@@ -211,6 +214,7 @@ impl Ledger {
         self.inputs_waiting -= live.inputs;
         self.bytes_waiting -= live.input.len();
         live.may_defer = patience > 0 && live.refusals <= patience;
+        live.is_reported = false;
         live.place = TargetPlace::Assigned(seat, host);
         self.counts.assigned += 1;
         Some(live)
@@ -292,11 +296,13 @@ impl Ledger {
         Some(counts)
     }
 
-    /// Returns the host and the number of earlier refusals of the target if `seat` holds it and can report this.
-    pub(crate) fn reported_by(&self, outcome: &Outcome, seat: Seat) -> Option<(HostId, u8)> {
-        let live = self.live.get(&outcome.id)?;
+    /// Notes that `seat` reports this. Returns the host and the number of earlier refusals of the target if `seat`
+    /// holds it, has not reported it before, and can report this.
+    pub(crate) fn reported_by(&mut self, outcome: &Outcome, seat: Seat) -> Option<(HostId, u8)> {
+        let live = self.live.get_mut(&outcome.id)?;
         match live.place {
-            TargetPlace::Assigned(holder, host) if holder == seat => {
+            TargetPlace::Assigned(holder, host) if holder == seat && !live.is_reported => {
+                live.is_reported = true;
                 let is_final = !matches!(outcome.verdict, Verdict::Retry { .. });
                 let is_whole = !is_final || outcome.records() == Some(live.inputs);
                 is_whole.then_some((host, live.refusals))

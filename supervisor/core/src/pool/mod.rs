@@ -18,6 +18,7 @@ mod recycle;
 mod repeats;
 mod resize;
 mod restart;
+mod results;
 mod seat;
 mod slot;
 mod timers;
@@ -26,8 +27,6 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use wire::protocol::{Batch, Verdict};
-
 pub use self::credit::Ahead;
 pub use self::exchange::{Abandoned, Command, Disposition, Event, Notice, Quarantined};
 pub use self::ledger::Counts;
@@ -35,15 +34,15 @@ pub use self::repeats::{Rejected, RejectedRecord};
 pub use self::restart::{HEALTHY_AFTER, restart_delay};
 pub use self::seat::{Death, Exit, Seat, Standing, signal_name};
 
-use self::credit::{Credit, Load};
-use self::ledger::{Failure, Ledger};
-use self::load::{Anchor, attempt};
+use self::credit::Credit;
+use self::ledger::Ledger;
+use self::load::Anchor;
 use self::mutant::Mutant;
 use self::recycle::Recycling;
-use self::repeats::{Repeated, Repeats};
+use self::repeats::Repeats;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
-use crate::frontier::{Frontier, HostRef, HostSnapshot, Learned};
+use crate::frontier::{Frontier, HostId, HostRef, HostSnapshot, Learned};
 use crate::load::total::Total;
 
 /// Limits of one pool.
@@ -125,6 +124,8 @@ pub struct Pool {
     /// When the supervisor last continued after having been stopped itself.
     listening_since: Option<Instant>,
     commands: VecDeque<Command>,
+    /// Empty; kept between batches, so that none has to allocate it.
+    reported: Vec<(HostId, u8)>,
     restarts: u64,
     /// Attempts charged for a worker's death to targets that are tried again.
     charged: u64,
@@ -172,6 +173,7 @@ impl Pool {
             called_at: now,
             listening_since: None,
             commands,
+            reported: Vec::new(),
             restarts: 0,
             charged: 0,
             rng: fastrand::Rng::with_seed(seed),
@@ -228,8 +230,9 @@ impl Pool {
             Event::Hello(seat) => self.hello(seat),
             Event::Ready(seat) => self.ready(now, seat),
             Event::Refused(seat, why) => self.refused(now, seat, why),
-            Event::GaveUp(seat, why) => self.gave_up(now, seat, why),
+            Event::GaveUp(seat, why) => self.gave_up(now, seat, &why),
             Event::Malformed(seat, why) => self.broke_protocol(now, seat, &why),
+            Event::Unreachable(seat, why) => self.unreachable(now, seat, why),
             Event::Eof(seat) => self.eof(now, seat),
             Event::Reaped(seat, death) => self.reaped(now, seat, death),
             Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
@@ -241,96 +244,6 @@ impl Pool {
             Event::Shrink => self.shrink_as_told(now),
             Event::Drain => self.drain(now),
             Event::Kill => self.kill_all(now),
-        }
-        self.settle(now);
-    }
-
-    /// Handles a worker's results, and appends one disposition per outcome to `dispositions`.
-    pub fn handle_batch(
-        &mut self,
-        now: Instant,
-        seat: Seat,
-        batch: &Batch,
-        dispositions: &mut Vec<Disposition>,
-    ) {
-        self.compensate_absence(now, Duration::ZERO);
-        let current = self.current(seat).is_some();
-        let mut returned = Load::default();
-        let mut forged = None;
-        for outcome in &batch.outcomes {
-            let held = if current { self.ledger.reported_by(outcome, seat) } else { None };
-            let Some((host, refusals)) = held else {
-                forged = forged.or(current.then_some(outcome.id));
-                dispositions.push(Disposition::Stale);
-                continue;
-            };
-            if let Some(slot) = self.current(seat) {
-                slot.gives_back(host);
-            }
-            let is_running = self.state == PoolState::Running;
-            let repeated = self.sight(host, outcome).filter(|page| is_running || page.is_blocked());
-            let mut attempt = attempt(now, self.anchor, outcome);
-            if repeated.as_ref().is_some_and(Repeated::is_blocked) {
-                attempt = attempt.blocked();
-            }
-            self.count_end(now, attempt.answer);
-            let answer = self.frontier.hear(now, host, &attempt, refusals);
-            let after = outcome.retry_after_ms.map(Duration::from_millis);
-            if let Verdict::Retry { .. } = &outcome.verdict
-                && !self.is(Mutant::ForgetRetry)
-            {
-                returned += self.ledger.load(outcome.id);
-                let failure = if outcome.reply.is_some_and(|reply| reply.refused) {
-                    // A host that says "tomorrow" is not waited for, so that costs an attempt.
-                    let may_defer = after.is_none_or(|after| self.frontier.can_wait(after));
-                    Failure::Refused { may_defer }
-                } else {
-                    Failure::Other
-                };
-                let (number, counts) = self.ledger.retry(outcome.id, failure);
-                if counts {
-                    self.frontier.count_retry(host);
-                }
-                self.frontier.retry(now, outcome.id, host, number, after, answer);
-                dispositions.push(Disposition::Retried);
-                continue;
-            }
-            if let Some(after) = after {
-                self.frontier.pause(now, host, after);
-            }
-            if let Some(repeated) = repeated {
-                returned += self.ledger.load(outcome.id);
-                self.take_over(now, host, outcome, answer, repeated);
-                dispositions.push(Disposition::Held);
-            } else {
-                returned += self.ledger.finish(outcome.id);
-                if !self.is(Mutant::KeepPermit) {
-                    self.frontier.release(now, host, answer);
-                }
-                dispositions.push(Disposition::Final);
-            }
-        }
-        let weighed = self.config.rss_allowance_bytes.is_some();
-        if let Some(slot) = self.current(seat) {
-            let honest = slot.credit.read(batch.slices_read);
-            slot.credit.give_back(now, returned);
-            if returned.targets > 0 {
-                slot.failures = 0;
-                slot.wear(now, returned.inputs);
-                // Its black box gives its size with its first results. Read it before the next ones
-                // make it grow.
-                if slot.rss_baseline_bytes.is_none() && weighed {
-                    self.commands.push_back(Command::Sample(seat));
-                }
-                self.intensity.on_progress();
-            }
-            if !honest {
-                self.broke_protocol(now, seat, "it claimed to have read more slices than it was sent");
-            }
-            // A target is taken from a worker only after its death, and then the worker is not current.
-            if let Some(id) = forged {
-                self.broke_protocol(now, seat, &format!("it cannot have this result of target {id}"));
-            }
         }
         self.settle(now);
     }

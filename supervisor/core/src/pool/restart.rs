@@ -1,11 +1,13 @@
 //! When a dead worker's slot is filled again, and when the pool gives up.
 //!
-//! Three things can go wrong, and four counts limit them. A worker that dies before it is ready
+//! Four things can go wrong, and five counts limit them. A worker that dies before it is ready
 //! will die again. Such deaths are counted within a minute and in a row; the limit in a row is
 //! lower until the first worker was ready. A worker that dies at work has usually met a bad input,
 //! and blame handles that. If workers keep dying, no target is to blame and none is finished, the
 //! pool stops. It also stops after more than a thousand deaths in a row that each have a target to
-//! blame, because then the inputs are not the cause.
+//! blame, because then the inputs are not the cause. A worker that says that it cannot go on may
+//! have been taken over by an input. It is believed when the next one says so too, with nothing
+//! finished in between: what the machine lacks, all workers lack.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -32,6 +34,9 @@ const FIRST_STARTS_MIN: usize = 5;
 /// inputs stays far below: three deaths for each of a few hundred.
 const BLAMED_MAX: usize = 1000;
 
+/// Workers in a row that give up without a target to blame, after which the pool stops.
+const GAVE_UP_MAX: usize = 2;
+
 /// The kind of a worker's death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeathKind {
@@ -41,6 +46,8 @@ pub(crate) enum DeathKind {
     Blamed,
     /// At work, with no target to blame.
     Unexplained,
+    /// It said that it cannot go on, with no target to blame.
+    GaveUp,
 }
 
 /// Delay before start number `failures + 1`: `100 ms · 2ⁿ ≤ 30 s`, ± 25 % so that slots do not
@@ -62,6 +69,7 @@ pub(crate) struct Intensity {
     ever_ready: bool,
     unexplained: usize,
     blamed: usize,
+    gave_up: usize,
 }
 
 impl Intensity {
@@ -73,6 +81,7 @@ impl Intensity {
             ever_ready: false,
             unexplained: 0,
             blamed: 0,
+            gave_up: 0,
         }
     }
 
@@ -96,6 +105,7 @@ impl Intensity {
     pub(crate) fn on_progress(&mut self) {
         self.unexplained = 0;
         self.blamed = 0;
+        self.gave_up = 0;
         self.unready = 0;
         self.before_ready.clear();
     }
@@ -117,6 +127,10 @@ impl Intensity {
             DeathKind::Unexplained => {
                 self.unexplained += 1;
                 (self.unexplained > limit).then_some("workers keep dying and nothing gets done")
+            }
+            DeathKind::GaveUp => {
+                self.gave_up += 1;
+                (self.gave_up >= GAVE_UP_MAX).then_some("no worker can go on")
             }
             DeathKind::BeforeReady => {
                 self.unready += 1;

@@ -94,6 +94,8 @@ pub(crate) enum Ended {
     Hang(Option<u64>),
     /// It broke the protocol. The target that its black box names is to blame.
     Forged,
+    /// It said that it cannot go on. The target that its black box names, if any, is to blame.
+    GaveUp,
     /// It never finished its handshake, or the run is over. No target is to blame.
     Blameless,
 }
@@ -167,6 +169,10 @@ pub(crate) struct Slot {
     pub(crate) death: Option<Death>,
     /// Why the supervisor ended it, if it did.
     pub(crate) ended: Option<Ended>,
+    /// The same in words, where the end of its process says less.
+    pub(crate) why: Option<String>,
+    /// Whether it broke the protocol, so that none of its results counts any more.
+    pub(crate) is_distrusted: bool,
     /// When this generation became ready.
     pub(crate) ready_at: Option<Instant>,
     /// Failed starts in a row.
@@ -203,6 +209,8 @@ impl Slot {
             eof: false,
             death: None,
             ended: None,
+            why: None,
+            is_distrusted: false,
             ready_at: None,
             failures: 0,
             progress: (0, now),

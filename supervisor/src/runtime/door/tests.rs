@@ -74,6 +74,16 @@ fn no_other_process_is_let_in() {
     assert_eq!(door.welcome(1, || panic!("nobody arrived")).unwrap_err(), Absent::Gone);
 }
 
+/// A script that starts the worker as a process of its own.
+#[test]
+fn a_process_that_was_not_started_as_the_worker_is_named() {
+    let own = std::process::id();
+    assert_eq!((admit(7, 7), admit(own, 7), admit(own, own)), (Ok(()), Err(Absent::Gone), Ok(())));
+    let absent = admit(8, 7).unwrap_err();
+    let start = "process 8 connected as the worker, but process 7 was started";
+    assert!(matches!(&absent, Absent::Unreachable(why) if why.starts_with(start)), "{absent:?}");
+}
+
 #[test]
 fn a_worker_that_says_nothing_is_gone_and_one_that_says_anything_else_is_foreign() {
     let (one, _other) = std::io::pipe().unwrap();

@@ -108,7 +108,7 @@ fn a_channel_held_open_by_another_process_is_given_up() {
 
 #[test]
 fn a_worker_that_breaks_the_protocol_is_killed_once() {
-    let table: [(&str, Act); 7] = [
+    let table: [(&str, Act); 8] = [
         ("it sends what nobody can read", |rig| rig.tell(Event::Malformed(seat(0, 1), "?".to_owned()))),
         ("it is ready without having said hello", |rig| {
             rig.tell(Event::Spawned(seat(0, 1)));
@@ -141,6 +141,10 @@ fn a_worker_that_breaks_the_protocol_is_killed_once() {
             let batch = Batch { slices_read: 7, ..Batch::default() };
             rig.pool.handle_batch(rig.now, seat(0, 1), &batch, &mut Vec::new());
         }),
+        ("it gives up what it has not taken", |rig| {
+            rig.tell(Event::Spawned(seat(0, 1)));
+            rig.tell(Event::GaveUp(seat(0, 1), "?".to_owned()));
+        }),
     ];
     for (name, act) in table {
         let mut rig = Rig::new(limits());
@@ -169,4 +173,118 @@ fn an_input_that_makes_workers_break_the_protocol_is_set_aside() {
     });
     let expected = "a worker broke the protocol while processing it and was killed on 3 attempts, most recently in phase extract";
     assert_eq!(message.as_deref(), Some(expected));
+}
+
+/// It could have made up the rest as well. All of it is done again, by another worker.
+#[test]
+fn nothing_that_comes_with_a_forgery_or_after_it_counts() {
+    let whole = |id| outcome(id, &Verdict::Ok);
+    let several = Outcome { endings: Some(Endings { ok: 2, ..Endings::default() }), ..whole(2) };
+    for (name, slices_read, outcomes) in [
+        ("a stranger last", 0, vec![whole(0), whole(1), whole(77)]),
+        ("a stranger first", 0, vec![whole(77), whole(0), whole(1)]),
+        ("one twice", 0, vec![whole(0), whole(1), whole(0)]),
+        ("more records than inputs", 0, vec![whole(0), several]),
+        ("slices that were not sent", 7, vec![whole(0)]),
+    ] {
+        let mut rig = Rig::serving(PoolConfig { concurrency: 4, ..limits() }, 4);
+        let batch = Batch { slices_read, outcomes, lines: Vec::new() };
+        let mut dispositions = Vec::new();
+        rig.pool.handle_batch(rig.now, seat(0, 1), &batch, &mut dispositions);
+        rig.listen();
+        assert_eq!(dispositions, vec![Disposition::Stale; batch.outcomes.len()], "{name}");
+        assert_eq!(rig.returns(seat(0, 1), &[0, 3], &Verdict::Ok), [Disposition::Stale; 2], "{name}: later");
+        assert_eq!(rig.pool.counts().assigned, 4, "{name}");
+        rig.dies(seat(0, 1), Exit::Signal(libc::SIGKILL), Some(3), "");
+        rig.pass(SECOND, alive());
+        rig.asked();
+        rig.up(seat(0, 2));
+        assert_eq!(rig.given(), [(0, vec![(0, 1), (1, 1), (2, 1), (3, 2)])], "{name}");
+        assert_eq!(rig.returns(seat(0, 2), &[0, 1, 2, 3], &Verdict::Ok), [Disposition::Final; 4], "{name}");
+    }
+}
+
+/// A worker that was called hung may forge as well.
+#[test]
+fn a_worker_that_is_being_killed_is_not_believed_after_a_forgery() {
+    let mut rig = Rig::serving(PoolConfig { concurrency: 2, ..limits() }, 2);
+    rig.tell(Event::Kill);
+    assert_eq!(rig.returns(seat(0, 1), &[77], &Verdict::Ok), [Disposition::Stale]);
+    assert_eq!(rig.returns(seat(0, 1), &[0], &Verdict::Ok), [Disposition::Stale]);
+}
+
+#[test]
+fn an_input_that_makes_workers_give_up_is_set_aside() {
+    let mut rig = Rig::serving(limits(), 1);
+    for generation in 1..=3 {
+        rig.tell(Event::GaveUp(seat(0, generation), "?".to_owned()));
+        rig.dies(seat(0, generation), Exit::Signal(libc::SIGKILL), Some(0), "");
+        rig.pass(SECOND, alive());
+        if generation < 3 {
+            let notices = rig.notices();
+            assert!(notices[0].contains("gave up: ?; starting again in"), "{notices:?}");
+        }
+        rig.up(seat(0, generation + 1));
+    }
+    let message = rig.asked().into_iter().find_map(|command| {
+        if let Command::Quarantine(quarantined) = command { Some(quarantined.message) } else { None }
+    });
+    let expected = "a worker gave up while processing it on 3 attempts, most recently in phase extract";
+    assert_eq!((message.as_deref(), rig.pool.failure()), (Some(expected), None));
+}
+
+#[test]
+fn a_run_ends_when_two_workers_in_a_row_give_up_and_no_input_made_them() {
+    let give_up = |rig: &mut Rig, seat| {
+        rig.tell(Event::GaveUp(seat, format!("no port\u{1b}[2J{}", "x".repeat(1 << 20))));
+        rig.dies(seat, Exit::Signal(libc::SIGKILL), None, "");
+    };
+    let ended = |rig: &Rig| {
+        let why = rig.pool.failure().unwrap();
+        assert!(why.starts_with("no worker can go on; the last one: gave up: no port\u{fffd}[2Jx"), "{why}");
+        assert!(why.len() < 600, "{why}");
+    };
+    let mut many = Rig::serving(PoolConfig { slots: 2, ..limits() }, 4);
+    give_up(&mut many, seat(0, 1));
+    assert_eq!(many.pool.failure(), None, "the others may have what it lacks");
+    give_up(&mut many, seat(1, 1));
+    ended(&many);
+    let mut single = Rig::serving(limits(), 4);
+    for generation in 1..=4 {
+        assert_eq!(single.pool.failure(), None, "{generation}");
+        if generation == 2 {
+            assert_eq!(single.returns(seat(0, 2), &[0], &Verdict::Ok), [Disposition::Final]);
+        }
+        give_up(&mut single, seat(0, generation));
+        if generation == 3 {
+            break;
+        }
+        single.pass(SECOND, alive());
+        single.up(seat(0, generation + 1));
+    }
+    ended(&single);
+}
+
+/// What the supervisor lacks is no worker's fault, and no input's.
+#[test]
+fn a_worker_that_the_supervisor_cannot_talk_to_is_started_again() {
+    let mut rig = Rig::serving(limits(), 1);
+    rig.dies(seat(0, 1), Exit::Code(1), None, "");
+    let why = "no channel to it: Too many open files (os error 24)";
+    for generation in 2..60 {
+        if rig.pool.failure().is_some() {
+            break;
+        }
+        while rig.pool.slots[0].seat.generation < generation {
+            rig.pass(Duration::from_millis(10), alive());
+        }
+        rig.asked();
+        rig.tell(Event::Spawned(seat(0, generation)));
+        rig.tell(Event::Unreachable(seat(0, generation), why.to_owned()));
+        assert_eq!(rig.asked(), [Command::Kill(seat(0, generation))]);
+        rig.dies(seat(0, generation), Exit::Signal(libc::SIGKILL), Some(0), "");
+        assert!(rig.pool.failure().is_some() || rig.notices()[0].contains(why));
+    }
+    let failure = rig.pool.failure().unwrap();
+    assert!(failure.starts_with("workers die before they are ready") && failure.contains(why), "{failure}");
 }

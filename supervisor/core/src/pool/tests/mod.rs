@@ -12,7 +12,7 @@ mod watching;
 
 use nix::libc;
 use wire::black_box::{Phase, Reading};
-use wire::protocol::{Endings, Outcome};
+use wire::protocol::{Batch, Endings, Outcome, Verdict};
 use wire::record::ErrorKind;
 
 use super::*;
