@@ -45,6 +45,7 @@ use crate::objects::ObjectError;
 use crate::plan::Plan;
 use crate::robots::RobotsCache;
 use crate::runtime::{Control, Controller, NoWorkers, Observer, Workers};
+use crate::shortage;
 
 /// What to do about a run that could not continue.
 const HOW_TO_RESUME: &str =
@@ -95,6 +96,26 @@ impl EngineError {
     /// The output could not be opened, or is not worth resuming.
     const fn output(cause: OutputError) -> Self {
         Self::Output { cause, resumable: false }
+    }
+
+    /// Whether descriptors are short, which others will close.
+    pub(crate) fn lacks_descriptors(&self) -> bool {
+        let error = match self {
+            Self::Output { cause, .. } => cause.system_error(),
+            Self::Sitemap(SitemapError::Kept(error)) | Self::SetUp(error) => Some(error),
+            Self::Table(error) => error.system_error(),
+            Self::Manifest(ManifestError::Write { cause, .. } | ManifestError::Remove { cause, .. }) => {
+                Some(cause)
+            }
+            Self::NoWorkers(_)
+            | Self::NotOurs(_)
+            | Self::Changed(_)
+            | Self::Sitemap(_)
+            | Self::Unbalanced(_) => None,
+            #[cfg(feature = "objects")]
+            Self::Object(_) => None,
+        };
+        error.is_some_and(shortage::is_meant)
     }
 }
 

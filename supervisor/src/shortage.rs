@@ -1,25 +1,27 @@
 //! Tells a lack of descriptors from other errors. It passes when something else is closed, so a job
 //! waits for that.
+//!
+//! It is known by the system's error alone, and never by a text: a file may have any name.
 
+use std::error::Error as _;
 use std::fs::File;
 use std::io;
 
 use nix::errno::Errno;
 
-/// Whether a message is about a lack of descriptors, in this process or on the machine. It may be the
-/// message of any part of a job, in which the system's error is only text.
+/// Whether an error is a lack of descriptors, in this process or on the machine. It may have words of ours around it.
 #[must_use]
-pub(crate) fn is_meant(message: &str) -> bool {
-    let codes = [Errno::EMFILE, Errno::ENFILE];
-    codes.iter().any(|code| message.contains(&format!("(os error {})", *code as i32)))
+pub(crate) fn is_meant(error: &io::Error) -> bool {
+    let inner = error.source().and_then(|inner| inner.downcast_ref::<io::Error>());
+    let code = inner.unwrap_or(error).raw_os_error();
+    [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| code == Some(*errno as i32))
 }
 
 /// Returns the system's error if no descriptor can be opened at this moment. A library that opens
 /// files may not say why it could not.
 #[must_use]
 pub(crate) fn now() -> Option<io::Error> {
-    let error = File::open("/dev/null").err()?;
-    is_meant(&error.to_string()).then_some(error)
+    File::open("/dev/null").err().filter(is_meant)
 }
 
 #[cfg(test)]
@@ -27,11 +29,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lack_of_descriptors_is_known_by_its_message() {
+    fn a_lack_of_descriptors_is_known_by_its_number_and_not_by_its_words() {
         for (errno, meant) in [(Errno::EMFILE, true), (Errno::ENFILE, true), (Errno::ENOENT, false)] {
-            let message = format!("cannot open a: {}", io::Error::from(errno));
-            assert_eq!(is_meant(&message), meant, "{message}");
+            assert_eq!(is_meant(&errno.into()), meant, "{errno}");
         }
+        let text = io::Error::from(Errno::EMFILE).to_string();
+        assert!(!is_meant(&io::Error::other(text)));
         assert!(now().is_none());
     }
 }

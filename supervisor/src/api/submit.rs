@@ -112,7 +112,8 @@ async fn hand_in(
         let document = serde_json::to_vec(&document).unwrap_or_default();
         Idempotency { key, digest: batch.digest(&document) }
     });
-    let submission = Submission { document, uploads, idempotency, sender: peer.to_string() };
+    let (sender, is_local) = (peer.to_string(), matches!(peer, Peer::Unix { .. }));
+    let submission = Submission { document, uploads, idempotency, sender, is_local };
     // The batch moves along: only the closure knows whether to keep its files, even if the client
     // is gone by then.
     let submitted = ask(api, move |api| {

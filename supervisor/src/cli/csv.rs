@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use encoding_rs::{Encoding, UTF_8};
 use shared::csv::{Aggregate, Comparison, CsvFile, CsvSpec, Filter, Function, Number};
@@ -13,7 +14,13 @@ use super::encoding::encoding;
 use super::flags::{ReadingFlags, TableFlags};
 use super::problem::Problem;
 use crate::nearest::nearest;
-use crate::source::{CsvReading, Header, HeaderError, NamedFile, column_hint, read_header};
+use crate::source::{CsvReading, Header, HeaderError, NamedFile, Patience, column_hint, read_header};
+
+/// Time for a header, if another process reads it.
+const HEADER_TIME: Duration = Duration::from_millis(200);
+
+/// The least time for all headers of a job. Its submission waits for them.
+const HEADERS_TIME_MIN: Duration = Duration::from_secs(10);
 
 /// Every function, as it is typed.
 const FUNCTIONS: [&str; 9] = ["count", "sum", "min", "max", "mean", "var", "stddev", "distinct", "quantile"];
@@ -84,6 +91,9 @@ fn headers(
     encoding: Option<&'static Encoding>,
     env: &Environment<'_>,
 ) -> Result<(Vec<NamedFile>, Vec<Header>), Problem> {
+    let files = files.get(..env.headers_max).unwrap_or(files);
+    let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
+    let patience = Patience::starting_now(HEADERS_TIME_MIN.max(HEADER_TIME * count));
     let read = |path: &PathBuf, given: &NamedFile, decodes: bool| {
         let delimiter = flags.delimiter.unwrap_or_else(|| delimiter(path));
         let reading = CsvReading {
@@ -91,7 +101,7 @@ fn headers(
             header: !flags.no_header,
             encoding,
             decodes,
-            isolated: env.isolates_lists,
+            isolated: env.isolates_lists.then_some(patience),
         };
         read_header(given, reading).map_err(header_problem)
     };
@@ -111,11 +121,13 @@ fn headers(
 
 fn header_problem(error: HeaderError) -> Problem {
     match error {
+        _ if error.lacks_descriptors() => Problem::Short(error.to_string()),
         HeaderError::NotCsv { .. } => Problem::Usage(error.to_string()),
         HeaderError::Unreadable { .. }
         | HeaderError::NotAFile { .. }
         | HeaderError::Empty { .. }
         | HeaderError::Told(_)
+        | HeaderError::NoReader { .. }
         | HeaderError::TooLong { .. } => Problem::Impossible(error.to_string()),
     }
 }

@@ -47,6 +47,9 @@ const INPUTS: [&str; 5] = ["urls", "paths", "files", "input", "sitemap"];
 /// Most values of any other key. Selectors and expressions take time and memory to check, each of them.
 const VALUES_MAX: usize = 256;
 
+/// Most CSV files that are checked when a job is submitted.
+const CHECKED_MAX: usize = 16;
+
 /// Longest text of a value.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
@@ -67,6 +70,20 @@ pub(crate) fn command(document: &Map<String, Value>) -> Result<&'static str, Str
     }
 }
 
+/// Why a document is no job.
+#[derive(Debug)]
+pub(crate) struct NoJob {
+    pub(crate) why: String,
+    /// Whether descriptors are short, which others will close.
+    pub(crate) lacks_descriptors: bool,
+}
+
+impl From<String> for NoJob {
+    fn from(why: String) -> Self {
+        Self { why, lacks_descriptors: false }
+    }
+}
+
 /// Builds the plan of a job that writes to `output`, and continues that file if it exists.
 ///
 /// # Errors
@@ -76,7 +93,31 @@ pub(crate) fn job(
     uploads: &[PathBuf],
     output: &Path,
     allowed: &Allowed,
-) -> Result<Plan, String> {
+) -> Result<Plan, NoJob> {
+    plan(document, uploads, output, allowed, usize::MAX)
+}
+
+/// Checks a submitted job. The first CSV files stand for the others, which are checked when the job starts: the
+/// submission waits.
+///
+/// # Errors
+/// As [`job`].
+pub(crate) fn check(
+    document: &Map<String, Value>,
+    uploads: &[PathBuf],
+    output: &Path,
+    allowed: &Allowed,
+) -> Result<(), NoJob> {
+    plan(document, uploads, output, allowed, CHECKED_MAX).map(drop)
+}
+
+fn plan(
+    document: &Map<String, Value>,
+    uploads: &[PathBuf],
+    output: &Path,
+    allowed: &Allowed,
+    headers_max: usize,
+) -> Result<Plan, NoJob> {
     let command = command(document)?;
     let path = [command.to_owned()];
     let root = definitions();
@@ -87,7 +128,7 @@ pub(crate) fn job(
     let arguments = settings::arguments(&root, &path);
     let keys = Keys { allowed: &arguments, refused: &NOT_FOR_JOBS, also: &["command", "name", "priority"] };
     if let Some(key) = flags.keys().find(|key| NOT_FOR_JOBS.contains(&key.replace('_', "-").as_str())) {
-        return Err(format!("\"{key}\" is for local runs; a job of the service cannot have it"));
+        return Err(format!("\"{key}\" is for local runs; a job of the service cannot have it").into());
     }
     check_size(&flags)?;
     let mut settings = Settings::from_document(keys, &flags)?;
@@ -106,12 +147,14 @@ pub(crate) fn job(
         config: Path::new(""),
         stdin_is_terminal: true,
         isolates_lists: allowed.isolates_lists,
+        headers_max,
         texts: Texts::default(),
     };
     match resolve::request(flags, &|_| false, &env) {
-        Ok(Invocation::Run(plan)) => checked(*plan, output, allowed),
-        Ok(_) => Err("the document does not describe a job".to_owned()),
-        Err(Problem::Usage(message) | Problem::Impossible(message)) => Err(message),
+        Ok(Invocation::Run(plan)) => Ok(checked(*plan, output, allowed)?),
+        Ok(_) => Err("the document does not describe a job".to_owned().into()),
+        Err(Problem::Usage(why) | Problem::Impossible(why)) => Err(why.into()),
+        Err(Problem::Short(why)) => Err(NoJob { why, lacks_descriptors: true }),
     }
 }
 

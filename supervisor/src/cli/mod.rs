@@ -36,7 +36,7 @@ use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 use clap_complete::Shell;
 use shared::redact;
 
-pub(crate) use self::document::{command, job};
+pub(crate) use self::document::{NoJob, check, command, job};
 use self::flags::Flags;
 pub(crate) use self::manual::{write_completions, write_man_pages};
 use self::problem::Problem;
@@ -83,6 +83,8 @@ pub(crate) struct Environment<'a> {
     pub(crate) stdin_is_terminal: bool,
     /// Whether a process of its own reads each list.
     pub(crate) isolates_lists: bool,
+    /// Most CSV files whose headers are read.
+    pub(crate) headers_max: usize,
     /// The files of flags read so far.
     pub(crate) texts: Texts,
 }
@@ -129,7 +131,7 @@ pub(crate) fn parse(argv: Vec<OsString>, env: &Environment<'_>) -> Result<Invoca
     };
     request.map_err(|problem| match problem {
         Problem::Usage(message) => usage(&path, &message),
-        Problem::Impossible(message) => Refusal::Impossible(message),
+        Problem::Impossible(message) | Problem::Short(message) => Refusal::Impossible(message),
     })
 }
 

@@ -7,4 +7,6 @@ pub(super) enum Problem {
     Usage(String),
     /// The flags are right, but the job cannot be done on this machine now.
     Impossible(String),
+    /// The same, because descriptors are short, which others will close.
+    Short(String),
 }

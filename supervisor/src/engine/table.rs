@@ -49,6 +49,18 @@ pub(crate) enum TableError {
     },
 }
 
+impl TableError {
+    /// Returns the system's error, if there is one.
+    pub(super) const fn system_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Compress(error) | Self::Stdout(error) => Some(error),
+            Self::File(error) => Some(&error.source),
+            #[cfg(feature = "objects")]
+            Self::Upload { .. } => None,
+        }
+    }
+}
+
 /// Runs the job and writes its table.
 ///
 /// # Errors

@@ -89,8 +89,8 @@ pub enum JournalError {
     Open {
         /// The journal.
         path: PathBuf,
-        /// The system's error.
-        cause: String,
+        /// The system's error, or that of SQLite.
+        cause: io::Error,
     },
     /// The journal cannot be written.
     #[error("cannot write to {}: {cause}", path.display())]
@@ -160,7 +160,7 @@ impl JournalError {
             }
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
                 // SQLite does not say that there are no descriptors.
-                let cause = shortage::now().map_or_else(|| error.to_string(), |cause| cause.to_string());
+                let cause = shortage::now().unwrap_or_else(|| io::Error::other(error));
                 Self::Open { path, cause }
             }
             Some(ErrorCode::SystemIoFailure) => Self::Write { path, cause: error.to_string(), full: false },
@@ -185,7 +185,36 @@ pub enum OutputError {
     Aggregate(#[from] AggregateError),
 }
 
+impl JournalError {
+    /// Returns the system's error, if there is one.
+    const fn system_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Open { cause, .. } | Self::Sync { cause, .. } | Self::Input { cause, .. } => Some(cause),
+            Self::Unfinished { .. }
+            | Self::Empty { .. }
+            | Self::Locked { .. }
+            | Self::Foreign { .. }
+            | Self::Stray { .. }
+            | Self::Link { .. }
+            | Self::OtherSchema { .. }
+            | Self::Damaged { .. }
+            | Self::Write { .. }
+            | Self::JobChanged { .. }
+            | Self::Panicked => None,
+        }
+    }
+}
+
 impl OutputError {
+    /// Returns the system's error, if there is one.
+    pub(crate) const fn system_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Sink(SinkError::Open { cause, .. } | SinkError::Write { cause, .. }) => Some(cause),
+            Self::Journal(error) => error.system_error(),
+            Self::Sink(_) | Self::Aggregate(_) => None,
+        }
+    }
+
     /// Whether a later attempt may succeed with the same job, because the cause is temporary: a full
     /// disk, a lack of descriptors, or another writer.
     #[must_use]

@@ -34,7 +34,7 @@ pub use held::HeldRecord;
 pub use opening::{Destination, Journal, Opened, beside, committed, open};
 pub use prefix::{Changed, Gate, Prefix};
 pub use recorder::{OutputProgress, Recorder};
-pub use release::release;
+pub use release::{may_hold, release};
 pub use spool::SpooledInput;
 pub use state::State;
 pub use store::Store;

@@ -7,17 +7,22 @@ use super::store::Commit;
 use super::{Finished, HeldRecord, OutputError, State, Store};
 use crate::sink::Sink;
 
+/// Whether there may be held records, because a run was not completed.
+#[must_use]
+pub fn may_hold(output: &Path) -> bool {
+    output.exists() && beside(output, ".journal").exists()
+}
+
 /// Appends the held records of a job that will not be resumed to its output, which consists of lines.
 /// Returns the committed length of the output, if it has changed.
 ///
 /// # Errors
 /// If the journal or the output cannot be read or written. Nothing is lost then.
 pub fn release(output: &Path) -> Result<Option<u64>, OutputError> {
-    let journal = beside(output, ".journal");
-    if !output.exists() || !journal.exists() {
+    if !may_hold(output) {
         return Ok(None);
     }
-    let (mut store, recorded) = Store::open(&journal)?;
+    let (mut store, recorded) = Store::open(&beside(output, ".journal"))?;
     let Some(state) = recorded.map(|recorded| recorded.state).filter(|state| !state.held.is_empty()) else {
         return Ok(None);
     };

@@ -103,7 +103,7 @@ impl Store {
             Ok(_) => true,
             // Not opened here, because closing it would release all locks of this process on it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(cause) => return Err(JournalError::Open { path: path.to_owned(), cause: cause.to_string() }),
+            Err(cause) => return Err(JournalError::Open { path: path.to_owned(), cause }),
         };
         let mut opened = Self::open_existing(path);
         match &mut opened {

@@ -10,6 +10,7 @@ use supervisor_core::pool::{Command, Event, Seat};
 use super::Runtime;
 use super::channel::Listener;
 use super::process::Process;
+use crate::shortage;
 
 impl Runtime<'_> {
     pub(super) fn carry_out_all(&mut self) {
@@ -60,7 +61,12 @@ impl Runtime<'_> {
     fn spawn(&mut self, seat: Seat) {
         let message_bytes_max = self.job.message_bytes_max();
         let listener = Listener { heard: self.heard_sender.clone(), message_bytes_max };
-        let event = match self.parts.workers.take(seat, listener) {
+        let taken = self.parts.workers.take(seat, listener);
+        if self.ended.failure.is_none() {
+            // If the pool gives up, it does after this.
+            self.ended.lacks_descriptors = taken.as_ref().is_err_and(shortage::is_meant);
+        }
+        let event = match taken {
             Ok(process) => {
                 self.parts.gather.started(seat.slot);
                 self.processes.insert(seat, process);

@@ -97,6 +97,8 @@ pub struct Ended {
     pub signal: Option<i32>,
     /// Why the run failed, if it did.
     pub failure: Option<String>,
+    /// Whether it failed because descriptors were short, which others will close.
+    pub lacks_descriptors: bool,
     /// Whether results were given up because the user would not wait for a slow reader of the output.
     pub abandoned: bool,
     /// Whether the output failed; [`Writer::finish`] returns the reason.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -171,8 +171,16 @@ fn spawn(worker: &Path, slot: Option<u32>, channel: &Channel) -> io::Result<(Chi
         // Ctrl-C in the terminal must reach only the supervisor.
         .process_group(0)
         .spawn()
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", worker.display())))?;
+        .map_err(|source| io::Error::new(source.kind(), NotStarted { worker: worker.to_owned(), source }))?;
     Ok((child, black_box))
+}
+
+/// The executable of a worker cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", worker.display())]
+struct NotStarted {
+    worker: PathBuf,
+    source: io::Error,
 }
 
 /// The end of what a worker writes to its standard error.

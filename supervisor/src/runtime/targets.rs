@@ -98,6 +98,7 @@ impl Runtime<'_> {
     fn source_failed(&mut self, now: Instant, error: &FeedError) {
         self.source_told = true;
         self.ended.failure = Some(error.to_string());
+        self.ended.lacks_descriptors = matches!(error, FeedError::Source(error) if error.lacks_descriptors());
         self.pool.handle_event(now, Event::Drain);
     }
 }

@@ -16,7 +16,7 @@ use supervisor_core::frontier::HostShares;
 use self::watch::Watch;
 use super::event::{Event, JobEnd, JobProgress, JobResult};
 use super::store::{self, JobInput};
-use crate::cli;
+use crate::cli::{self, NoJob};
 use crate::config::Allowed;
 use crate::engine::{self, EngineError, JobReport, Kept, Report, RunContext};
 use crate::journal::Complete;
@@ -61,7 +61,8 @@ impl Assignment {
         let document = &self.input.document;
         let mut plan = match cli::job(document, &self.input.uploads, &self.output, &self.allowed) {
             Ok(plan) => plan,
-            Err(why) => return JobEnd::Failed(why, None),
+            Err(NoJob { why, lacks_descriptors: true }) => return JobEnd::Short(why),
+            Err(NoJob { why, .. }) => return JobEnd::Failed(why, None),
         };
         plan.pool.worker_memory_bytes = self.memory_bytes_max;
         let mut observer = Watch::new(self.id, self.events.clone());
@@ -96,6 +97,9 @@ impl Assignment {
         let failed = run.summary.failed + run.summary.sitemaps_failed;
         let mut result = JobResult { latencies: run.latencies, ..JobResult::of(run.summary) };
         if let Some(why) = ended.failure {
+            if ended.lacks_descriptors {
+                return JobEnd::Short(why);
+            }
             return JobEnd::Failed(why, Some(result));
         }
         if ended.signal.is_some() {
@@ -128,6 +132,7 @@ impl Assignment {
 /// A job that the engine could not run to its end.
 fn stuck(error: EngineError) -> JobEnd {
     match error {
+        error if error.lacks_descriptors() => JobEnd::Short(error.to_string()),
         EngineError::Output { cause, resumable } if resumable || cause.may_pass() => {
             JobEnd::Blocked(cause.to_string())
         }
@@ -217,5 +222,22 @@ mod tests {
         };
         let end = assignment.run();
         assert!(matches!(&end, JobEnd::Blocked(why) if why.contains("locked")), "{end:?}");
+    }
+
+    #[test]
+    fn a_job_waits_for_descriptors_and_not_for_words_about_them() {
+        use crate::journal::{JournalError, OutputError};
+
+        let none = || io::Error::from(nix::errno::Errno::EMFILE);
+        let journal = |cause| {
+            let cause = OutputError::Journal(JournalError::Open { path: "a".into(), cause });
+            EngineError::Output { cause, resumable: true }
+        };
+        for error in [journal(none()), EngineError::SetUp(none())] {
+            let end = stuck(error);
+            assert!(matches!(&end, JobEnd::Short(why) if why.contains("os error 24")), "{end:?}");
+        }
+        let end = stuck(journal(io::Error::other(none().to_string())));
+        assert!(matches!(&end, JobEnd::Blocked(why) if why.contains("os error 24")), "{end:?}");
     }
 }

@@ -1,5 +1,7 @@
-//! The disk thread. It does slow disk work for the state loop: it checks submitted jobs and syncs their
-//! uploads, collects failed inputs from records, and removes directories.
+//! The disk threads. They do slow disk work for the state loop: they check submitted jobs and sync their
+//! uploads, collect failed inputs from records, and remove directories.
+//!
+//! There are two. What a stranger hands in may take long to check, so users of this machine do not wait for it.
 
 mod failed;
 
@@ -29,10 +31,12 @@ const NAME_BYTES_MAX: usize = 200;
 /// Highest priority of a job, and lowest with a minus.
 const PRIORITY_MAX: i64 = 100;
 
-/// A handle to the disk thread.
+/// A handle to the disk threads.
 #[derive(Debug)]
 pub(super) struct DiskThread {
     errands: Sender<DiskTask>,
+    /// Tasks that others can make long.
+    strange_errands: Sender<DiskTask>,
 }
 
 #[derive(Debug)]
@@ -45,31 +49,36 @@ enum DiskTask {
 }
 
 impl DiskThread {
-    /// Starts the thread. It answers with [`Event::Prepared`].
+    /// Starts the threads. They answer with [`Event::Prepared`].
     pub(super) fn start(allowed: Allowed, incoming: PathBuf, events: Sender<Event>) -> io::Result<Self> {
-        let (errands, queue) = unbounded();
-        let mut disk_loop = DiskLoop { allowed, incoming, events };
-        thread::Builder::new().name("disk".to_owned()).spawn(move || disk_loop.work(&queue))?;
-        Ok(Self { errands })
+        let start = |name: &str| {
+            let (errands, queue) = unbounded();
+            let (allowed, incoming, events) = (allowed.clone(), incoming.clone(), events.clone());
+            let mut disk_loop = DiskLoop { allowed, incoming, events };
+            thread::Builder::new().name(name.to_owned()).spawn(move || disk_loop.work(&queue))?;
+            io::Result::Ok(errands)
+        };
+        Ok(Self { errands: start("disk")?, strange_errands: start("disk-strangers")? })
     }
 
     /// Checks a job and syncs its files to disk.
     pub(super) fn prepare(&self, submission: Box<Submission>, reply: Reply) {
-        let _ = self.errands.send(DiskTask::Prepare(submission, reply));
+        let errands = if submission.is_local { &self.errands } else { &self.strange_errands };
+        let _ = errands.send(DiskTask::Prepare(submission, reply));
     }
 
-    /// Makes a new job from failed inputs.
+    /// Makes a new job from failed inputs. This may read the lists of strangers again.
     pub(super) fn retry(&self, retry: Retry, reply: Reply) {
-        let _ = self.errands.send(DiskTask::Retry(Box::new(retry), reply));
+        let _ = self.strange_errands.send(DiskTask::Retry(Box::new(retry), reply));
     }
 
     /// Sets what later jobs are allowed to do.
     pub(super) fn allow(&self, allowed: Allowed) {
-        let _ = self.errands.send(DiskTask::Allow(allowed));
+        let _ = self.errands.send(DiskTask::Allow(allowed.clone()));
+        let _ = self.strange_errands.send(DiskTask::Allow(allowed));
     }
 
-    /// Appends the held records of a job that is not resumed to its output. Answers with [`Event::Released`] if
-    /// there are any.
+    /// Appends the held records of a job that is not resumed to its output. Always answers with [`Event::Released`].
     pub(super) fn release(&self, id: JobId, records: PathBuf) {
         let _ = self.errands.send(DiskTask::Release(id, records));
     }
@@ -104,11 +113,9 @@ impl DiskLoop {
                     continue;
                 }
                 DiskTask::Release(id, records) => {
-                    match journal::release(&records) {
-                        Ok(Some(bytes)) => drop(self.events.send(Event::Released(id, bytes))),
-                        Ok(None) => {}
-                        Err(error) => tracing::warn!(job = id.0, %error, "cannot append its held records"),
-                    }
+                    let release =
+                        || journal::release(&records).map_err(|error| Refused::Storage(error.to_string()));
+                    drop(self.events.send(Event::Released(id, guarded(release))));
                     continue;
                 }
                 DiskTask::Allow(allowed) => {
@@ -138,7 +145,7 @@ impl DiskLoop {
         incoming: Option<PathBuf>,
         retry_of: Option<JobId>,
     ) -> Result<Prepared, Refused> {
-        let Submission { document, uploads, idempotency, sender } = submission;
+        let Submission { document, uploads, idempotency, sender, is_local: _ } = submission;
         let name = name(&document)?;
         let priority = priority(&document)?;
         let command = cli::command(&document).map_err(Refused::Invalid)?;
@@ -150,8 +157,10 @@ impl DiskLoop {
         let paths: Vec<PathBuf> = placed.iter().map(|path| place.join(path)).collect();
         // Messages must not show paths of the service.
         let here = format!("{}/", place.display());
-        cli::job(&document, &paths, &place.join(RECORDS), &self.allowed)
-            .map_err(|why| Refused::Invalid(why.replace(&here, "")))?;
+        cli::check(&document, &paths, &place.join(RECORDS), &self.allowed).map_err(|no_job| {
+            let why = no_job.why.replace(&here, "");
+            if no_job.lacks_descriptors { Refused::Storage(why) } else { Refused::Invalid(why) }
+        })?;
         Ok(Prepared {
             document,
             command,
@@ -186,10 +195,12 @@ impl DiskLoop {
     }
 }
 
-/// Catches panics, so that one job cannot stop the thread that all others need.
+/// Catches panics, so that one job cannot stop a thread that all others need.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(Refused::Storage("internal error, please report it: the check of the job panicked".to_owned()))
+        Err(Refused::Storage(
+            "internal error, please report it: the check of the job or its files panicked".to_owned(),
+        ))
     })
 }
 

@@ -13,7 +13,6 @@ use supervisor_core::pool::Notice;
 
 use super::request::{Idempotency, Refused, Submitted};
 use crate::runtime::{Signal, WorkerSnapshot};
-use crate::shortage;
 use crate::summary::{LatencyMs, Summary};
 use crate::view::{JobCounts, JobId, JobView};
 
@@ -30,8 +29,9 @@ pub(super) enum Event {
     Notice(JobId, Notice),
     /// A job's run ended; the number is the size of its directory in bytes.
     Ended(JobId, Box<JobEnd>, u64),
-    /// The held records of a job that is not resumed were appended to its output, which has this many bytes now.
-    Released(JobId, u64),
+    /// The held records of a job that is not resumed were appended to its output, which has this many bytes now if
+    /// there were any.
+    Released(JobId, Result<Option<u64>, Refused>),
     /// A submitted job is checked and on disk, or refused.
     Prepared(Result<Box<Prepared>, Refused>, Reply),
     /// A signal arrived.
@@ -103,20 +103,6 @@ pub(super) enum JobEnd {
     Blocked(String),
     /// The run lacks descriptors, which others will close.
     Short(String),
-}
-
-impl JobEnd {
-    /// Tells a lack of descriptors from other reasons. Any part of a job may meet it first.
-    pub(super) fn or_short(self) -> Self {
-        match self {
-            Self::Failed(why, _) | Self::Blocked(why) if shortage::is_meant(&why) => Self::Short(why),
-            end @ (Self::Done(..)
-            | Self::Stopped(_)
-            | Self::Failed(..)
-            | Self::Blocked(_)
-            | Self::Short(_)) => end,
-        }
-    }
 }
 
 /// A job that is ready to be accepted.

@@ -39,6 +39,8 @@ pub struct Submission {
     pub idempotency: Option<Idempotency>,
     /// The sender, for the log: `uid 1000, pid 4711` or an address.
     pub sender: String,
+    /// Whether it is a user of this machine, who does not wait for the submissions of strangers.
+    pub is_local: bool,
 }
 
 /// An uploaded file.

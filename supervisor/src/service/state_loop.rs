@@ -80,6 +80,8 @@ pub(super) struct StateLoop {
     workers: u32,
     /// The host budgets, shared by all jobs.
     hosts: HostShares,
+    /// How long a job must run before it is not to blame for a death of the service.
+    trial: Duration,
     /// What is known of robots.txt files, for all jobs.
     robots: RobotsCache,
     /// Set once the service stops.
@@ -116,6 +118,7 @@ impl StateLoop {
             jobs: BTreeMap::new(),
             workers,
             hosts: HostShares::default(),
+            trial: Duration::ZERO,
             robots: RobotsCache::kept_at(&parts.store.robots()),
             stopping: false,
             got_on: false,
@@ -235,7 +238,7 @@ impl StateLoop {
             Event::Progress(id, progress) => self.handle_progress(id, *progress),
             Event::Notice(id, notice) => self.handle_notice(id, notice),
             Event::Ended(id, end, bytes) => self.handle_end(id, *end, bytes),
-            Event::Released(id, bytes) => self.handle_release(id, bytes),
+            Event::Released(id, released) => self.handle_release(id, released),
             Event::Prepared(prepared, reply) => self.handle_prepared(prepared, reply),
             Event::Signal(signal) => self.handle_signal(signal),
         }

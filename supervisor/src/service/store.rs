@@ -146,7 +146,7 @@ pub(super) struct Deaths {
     pub(super) stuck: u32,
     /// The inputs whose records were on disk at the last one.
     pub(super) done: u64,
-    /// Whether the job has made a record since the last one.
+    /// Whether the job has made a record since the last one, or has run for long.
     pub(super) cleared: bool,
 }
 
@@ -254,7 +254,7 @@ impl Store {
         rows::set_got_on(&self.connection).map_err(|error| self.wrong(error))
     }
 
-    /// Notes that a job has made a record since the last death.
+    /// Notes that a job has made a record since the last death, or has run for long.
     pub(super) fn clear(&self, id: JobId) -> Result<(), StoreError> {
         rows::clear(&self.connection, id).map_err(|error| self.wrong(error))
     }

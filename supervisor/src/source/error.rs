@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::nearest::listed;
+use crate::shortage;
 
 /// Why targets cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,23 @@ pub enum SourceError {
         /// What it contains, and what is needed.
         why: String,
     },
+}
+
+impl SourceError {
+    /// Whether descriptors are short, which others will close.
+    pub(crate) fn lacks_descriptors(&self) -> bool {
+        match self {
+            Self::Open { error, .. }
+            | Self::Read { error, .. }
+            | Self::Cut { error, .. }
+            | Self::NoReader { error, .. } => shortage::is_meant(error),
+            Self::Told(_)
+            | Self::Reader { .. }
+            | Self::Changed { .. }
+            | Self::NoColumn { .. }
+            | Self::Unfit { .. } => false,
+        }
+    }
 }
 
 /// Common delimiters other than the comma.

@@ -11,7 +11,8 @@ use shared::csv::{CsvFile, FIELDS_MAX, Packing, Text, is_split_safe};
 use shared::file_state::FileState;
 
 use super::hold::{self, Held};
-use super::remote::{self, HeaderReply, Request};
+use super::remote::{self, HeaderReply, NoHeader, Patience, Request};
+use crate::shortage;
 
 /// Longest header: 100,000 columns with usual names. A longer one is most likely an unclosed quote.
 const HEADER_BYTES_MAX: usize = 4 << 20;
@@ -37,8 +38,8 @@ pub struct CsvReading {
     pub encoding: Option<&'static Encoding>,
     /// Whether to decode the text even if it could be split into cells undecoded.
     pub decodes: bool,
-    /// Whether a process of its own reads the file, because it comes from a stranger.
-    pub isolated: bool,
+    /// How long a process of its own may take to read the file, if it comes from a stranger.
+    pub isolated: Option<Patience>,
 }
 
 /// A named file.
@@ -119,6 +120,14 @@ pub enum HeaderError {
     /// The process that reads the file says why it cannot, in the words of the other variants, or has ended.
     #[error("{0}")]
     Told(String),
+    /// No process can be started that reads the file.
+    #[error("cannot read {}: the process that reads it cannot be started: {error}", path.display())]
+    NoReader {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
     /// The first row has no end.
     #[error(
         "{}: the first row has more than {} cells or {} MiB; check that the file is CSV and that its quotes are closed",
@@ -130,15 +139,30 @@ pub enum HeaderError {
     },
 }
 
+impl HeaderError {
+    /// Whether descriptors are short, which others will close.
+    #[must_use]
+    pub fn lacks_descriptors(&self) -> bool {
+        match self {
+            Self::Unreadable { error, .. } | Self::NoReader { error, .. } => shortage::is_meant(error),
+            Self::NotAFile { .. }
+            | Self::NotCsv { .. }
+            | Self::Empty { .. }
+            | Self::Told(_)
+            | Self::TooLong { .. } => false,
+        }
+    }
+}
+
 /// Reads the first row.
 ///
 /// # Errors
 /// [`HeaderError`] if the file cannot be read, or is not CSV.
 pub fn read(given: &NamedFile, reading: CsvReading) -> Result<Header, HeaderError> {
     // What is held open has no name that another process could open. No job of a service names such a file.
-    if !reading.isolated || given.held.is_some() {
+    let Some(patience) = reading.isolated.filter(|_| given.held.is_none()) else {
         return OpenFile::open(given)?.first_row(reading);
-    }
+    };
     check_kind(&given.path, given)?;
     let request = Request::Header {
         path: given.path.clone(),
@@ -148,7 +172,10 @@ pub fn read(given: &NamedFile, reading: CsvReading) -> Result<Header, HeaderErro
         decodes: reading.decodes,
     };
     let HeaderReply { file, names, encoding } =
-        remote::header(&given.path, &request).map_err(HeaderError::Told)?;
+        remote::header(&given.path, &request, patience).map_err(|why| match why {
+            NoHeader::NoReader(error) => HeaderError::NoReader { path: given.path.clone(), error },
+            NoHeader::Told(why) => HeaderError::Told(why),
+        })?;
     // Whatever the reader says, workers read the file that was named.
     let file = CsvFile { path: given.path.clone(), at: given.path.clone(), held: false, ..file };
     Ok(Header { file, names, encoding: Encoding::for_label(encoding.as_bytes()).unwrap_or(UTF_8) })
@@ -337,7 +364,7 @@ mod tests {
     use super::*;
 
     const CSV_READING: CsvReading =
-        CsvReading { delimiter: b',', header: true, encoding: None, decodes: false, isolated: false };
+        CsvReading { delimiter: b',', header: true, encoding: None, decodes: false, isolated: None };
 
     fn check(name: &str, contents: &[u8], header: bool, want: Result<(&[&str], u64), &str>) {
         let dir = tempfile::tempdir().unwrap();

@@ -51,6 +51,7 @@ pub use self::ranges::Ranges;
 pub(crate) use self::ranges::shown_part;
 pub(crate) use self::reader::read_list;
 use self::remote::ListFormat;
+pub use self::remote::Patience;
 pub(crate) use self::remote::READER;
 use self::text::trimmed;
 pub use self::tree::{is_allowed, led_out, pages};

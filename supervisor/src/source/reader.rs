@@ -64,7 +64,7 @@ fn serve() -> io::Result<()> {
         }
         Request::Header { path, delimiter, header, encoding, decodes } => {
             let reading =
-                CsvReading { delimiter, header, encoding: named(encoding), decodes, isolated: false };
+                CsvReading { delimiter, header, encoding: named(encoding), decodes, isolated: None };
             let given = NamedFile::new(&path);
             let opened = given.as_ref().map_err(ToString::to_string);
             let opened = opened.and_then(|given| OpenFile::open(given).map_err(|error| error.to_string()));

@@ -256,7 +256,7 @@ impl ScriptedLoop {
     }
 
     fn submit(&mut self, submission: Submission) -> Result<Submitted, Refused> {
-        let Submission { document, uploads, idempotency, sender } = submission;
+        let Submission { document, uploads, idempotency, sender, is_local: _ } = submission;
         assert!(!sender.is_empty());
         if let Some(key) = &idempotency
             && let Some((digest, id)) = self.keys.get(&key.key)

@@ -55,6 +55,7 @@ impl Bench {
             config: &self.path("muster.toml"),
             stdin_is_terminal: self.terminal,
             isolates_lists: false,
+            headers_max: usize::MAX,
             texts: Texts::default(),
         };
         parse(std::iter::once(OsString::from("supervisor")).chain(words).collect(), &env)

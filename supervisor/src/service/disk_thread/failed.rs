@@ -67,7 +67,7 @@ pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> R
     if uploads.is_empty() && document.get("paths").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return Err(Refused::Conflict(format!("job {} has no failed inputs", retry.of)));
     }
-    Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone() })
+    Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone(), is_local: false })
 }
 
 /// Collects URLs, with the kept columns.
@@ -180,8 +180,8 @@ fn lines(
         return Ok(Vec::new());
     }
     let output = incoming.join(RECORDS);
-    let plan =
-        cli::job(&retry.input.document, &retry.input.uploads, &output, allowed).map_err(Refused::Conflict)?;
+    let plan = cli::job(&retry.input.document, &retry.input.uploads, &output, allowed)
+        .map_err(|no_job| Refused::Conflict(no_job.why))?;
     let path = incoming.join("failed");
     copy_lines(&plan, &failed, &path)?;
     document.shift_remove("input");

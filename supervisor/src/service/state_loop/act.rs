@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
-use shared::clock;
 
 use super::super::disk_thread::Retry;
 use super::super::event::Reply;
@@ -11,7 +10,6 @@ use super::super::request::Refused;
 use super::super::store;
 use super::StateLoop;
 use super::job::AfterDrain;
-use super::share::now;
 use crate::outcome::Outcome;
 use crate::view::{JobAction, JobId, JobState, JobView};
 
@@ -88,15 +86,13 @@ impl StateLoop {
             JobState::Queued | JobState::Paused => {
                 let bytes = store::size(&self.parts.store.job_directory(id));
                 if let Some(job) = self.jobs.get_mut(&id) {
-                    job.row.finished_at = Some(now());
+                    job.row.state = JobState::Cancelled;
                     job.row.exit_code = Some(Outcome::Stopped(15).code());
                     job.row.error = None;
                     job.row.bytes = bytes;
                 }
-                self.change(id, JobState::Cancelled);
-                self.parts.disk.release(id, self.parts.store.records(id));
                 tracing::info!(job = id.0, "cancelled");
-                self.expiry_due = clock::now();
+                self.give_up(id);
             }
             JobState::Running | JobState::Draining => self.drain(id, AfterDrain::Cancel),
             state @ (JobState::Done | JobState::Failed | JobState::Cancelled) => {
@@ -116,7 +112,7 @@ impl StateLoop {
 
     fn failed_inputs(&self, id: JobId) -> Result<Retry, Refused> {
         let job = self.jobs.get(&id).ok_or(Refused::NoJob(id))?;
-        if !job.row.state.has_ended() || job.running.is_some() {
+        if !job.state().has_ended() {
             return Err(conflict(id, job.state(), "be tried again before it has ended"));
         }
         if let Some(refused) = self.refusal() {

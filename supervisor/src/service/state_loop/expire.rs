@@ -17,7 +17,7 @@ impl StateLoop {
     pub(super) fn expire(&mut self, now: Instant) {
         self.expiry_due = now + EXPIRE_EVERY;
         let config = &self.parts.config;
-        let ended = self.jobs.values().filter(|job| job.running.is_none() && job.row.state.has_ended());
+        let ended = self.jobs.values().filter(|job| job.state().has_ended());
         let ended: Vec<_> = ended.map(|job| (ended_at(job), job.row.id, job.row.bytes)).collect();
         let Expiry { gone, next } = expiry(ended, clock::wall(), config.keep_for, config.keep_bytes);
         for id in gone {

@@ -2,15 +2,17 @@
 
 use std::sync::atomic::Ordering;
 
-use shared::redact;
+use shared::{clock, redact};
 use supervisor_core::pool::Notice;
 
 use super::super::board::Update;
 use super::super::event::{JobEnd, JobProgress, JobResult};
+use super::super::request::Refused;
 use super::super::store::JobRow;
 use super::StateLoop;
 use super::job::{AfterDrain, Job, Shortage};
 use super::share::now;
+use crate::journal;
 use crate::outcome::Outcome;
 use crate::view::{JobCounts, JobId, JobState};
 
@@ -22,7 +24,8 @@ impl StateLoop {
         }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let running = job.running.take();
-        job.suspected = None;
+        job.suspected = false;
+        let gets_on = job.committed.load(Ordering::Acquire) > job.row.committed;
         let after = running.as_ref().and_then(|running| running.draining);
         let progress = running.and_then(|running| running.progress);
         if let JobEnd::Done(result, _) | JobEnd::Stopped(result) | JobEnd::Failed(_, Some(result)) = &end {
@@ -37,8 +40,7 @@ impl StateLoop {
         }
         job.row.committed = job.committed.load(Ordering::Acquire);
         job.row.bytes = bytes;
-        let end = end.or_short();
-        if !matches!(end, JobEnd::Short(_)) {
+        if gets_on || !matches!(end, JobEnd::Short(_)) {
             job.shortage = Shortage::default();
         }
         match end {
@@ -71,25 +73,51 @@ impl StateLoop {
                 tracing::warn!(job = id.0, %why, "paused, because it cannot continue");
                 job.cannot_continue(why, after, JobState::Paused);
             }
-            JobEnd::Short(why) => {
-                let wait = job.shortage.wait(shared::clock::now());
-                tracing::warn!(job = id.0, %why, ?wait, "queued again, because there are too few descriptors");
-                job.cannot_continue(why, after, JobState::Queued);
-            }
+            JobEnd::Short(why) => job.wait_for_descriptors(why, after),
         }
         if matches!(job.row.state, JobState::Cancelled | JobState::Failed) {
-            self.parts.disk.release(id, self.parts.store.records(id));
+            return self.give_up(id);
         }
-        self.expiry_due = shared::clock::now();
+        self.expiry_due = clock::now();
+        self.keep(id);
+    }
+
+    /// Ends a job that is not done and will not be resumed. Its held records come first. Until they are in its output, it
+    /// is stored without the time of its end, so that a start after a kill does the rest, and shown as draining, so
+    /// that whoever reads its records on gets them.
+    pub(super) fn give_up(&mut self, id: JobId) {
+        let records = self.parts.store.records(id);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.releasing = journal::may_hold(&records);
+        if job.releasing {
+            job.row.finished_at = None;
+            self.parts.disk.release(id, records);
+        } else {
+            job.row.finished_at = Some(now());
+        }
+        self.expiry_due = clock::now();
         self.keep(id);
     }
 
     /// Handles that the held records of a job that is not resumed are in its output.
-    pub(super) fn handle_release(&mut self, id: JobId, bytes: u64) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.committed.store(bytes, Ordering::Release);
-            job.row.committed = bytes;
-            self.keep(id);
+    pub(super) fn handle_release(&mut self, id: JobId, released: Result<Option<u64>, Refused>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.releasing = false;
+        job.row.finished_at = Some(now());
+        self.expiry_due = clock::now();
+        match released {
+            Ok(bytes) => {
+                if let Some(bytes) = bytes {
+                    job.committed.store(bytes, Ordering::Release);
+                    job.row.committed = bytes;
+                }
+                self.keep(id);
+            }
+            Err(why) => {
+                tracing::warn!(job = id.0, %why, "cannot append its held records; the next start tries again");
+                // Stored without the time of its end.
+                self.show_job(id);
+            }
         }
     }
 
@@ -153,6 +181,21 @@ impl Job {
             }
             Some(AfterDrain::Pause) => self.row.state = JobState::Paused,
             Some(AfterDrain::Queue) | None => self.row.state = otherwise,
+        }
+    }
+
+    /// Lets the job wait, or pauses it if that has not helped for long.
+    fn wait_for_descriptors(&mut self, why: String, after: Option<AfterDrain>) {
+        let id = self.row.id.0;
+        match self.shortage.wait(clock::now()) {
+            Some(wait) => {
+                tracing::warn!(job = id, %why, ?wait, "queued again, because there are too few descriptors");
+                self.cannot_continue(why, after, JobState::Queued);
+            }
+            None => {
+                tracing::warn!(job = id, %why, "paused, because there have been too few descriptors for minutes");
+                self.cannot_continue(why, after, JobState::Paused);
+            }
         }
     }
 

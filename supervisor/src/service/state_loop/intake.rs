@@ -12,7 +12,7 @@ use super::super::event::Reply;
 use super::super::request::{Idempotency, Refused, Submission, Submitted};
 use super::super::store::{self, Deaths, JobRow, NewJob};
 use super::StateLoop;
-use super::job::Job;
+use super::job::{self, Job};
 use super::share::now;
 use crate::journal;
 use crate::outcome::Outcome;
@@ -22,7 +22,7 @@ impl StateLoop {
     /// Loads the jobs from the store. A job that was running when the service died is queued again, and continues from
     /// its journal when it starts, unless it seems to be what the service dies of.
     pub(super) fn take_over(&mut self) -> Result<(), StoreError> {
-        let mut lost = Vec::new();
+        let (mut lost, mut suspects) = (Vec::new(), 0);
         for mut row in self.parts.store.all()? {
             let id = row.id;
             // A service that was told to stop has queued its jobs, or is about to and has stored that.
@@ -30,27 +30,31 @@ impl StateLoop {
             if was_running {
                 row.state = JobState::Queued;
             }
-            let drained = row.state == JobState::Cancelled && row.finished_at.is_none();
-            if drained || !row.state.has_ended() {
+            if row.finished_at.is_none() {
                 self.catch_up(&mut row);
             }
-            if drained {
-                // The job was draining.
-                self.parts.disk.release(id, self.parts.store.records(id));
-                row.finished_at = Some(now());
-                row.exit_code = Some(Outcome::Stopped(15).code());
+            let suspected = was_running && self.suspect(&mut row);
+            suspects += usize::from(suspected);
+            // The job was draining, or is set aside, or its held records were not in its output yet.
+            let ends = row.state.has_ended() && row.finished_at.is_none();
+            if ends {
+                row.exit_code = row.exit_code.or(Some(Outcome::Stopped(15).code()));
                 row.bytes = store::size(&self.parts.store.job_directory(id));
             }
-            let suspected = if was_running { self.suspect(&mut row) } else { None };
-            if drained || was_running {
+            if was_running {
                 self.store_or_say(&row);
             }
             if self.has_lost_records(&mut row) {
                 lost.push(id);
             }
             self.jobs.insert(id, Job { suspected, ..Job::new(row) });
-            self.show_job(id);
+            if ends {
+                self.give_up(id);
+            } else {
+                self.show_job(id);
+            }
         }
+        self.trial = job::trial(suspects);
         if !lost.is_empty() {
             let note =
                 format!("records are missing or cut off in the files of these jobs: {}", store::named(&lost));
@@ -60,12 +64,13 @@ impl StateLoop {
         Ok(())
     }
 
-    /// Decides about a job that ran when the service died. Returns how far it was if it is queued again.
-    fn suspect(&self, row: &mut JobRow) -> Option<u64> {
+    /// Decides about a job that ran when the service died. Returns whether it is queued again and
+    /// suspected.
+    fn suspect(&self, row: &mut JobRow) -> bool {
         let id = row.id;
         if self.parts.store.rebooted() {
             tracing::info!(job = id.0, "queued again after a restart of the machine");
-            return None;
+            return false;
         }
         let deaths = match self.parts.store.count_death(id, row.counts.done) {
             Ok(deaths) => deaths,
@@ -77,7 +82,7 @@ impl StateLoop {
         let count = deaths.silent.max(deaths.stuck);
         if !deaths.is_fatal() {
             tracing::info!(job = id.0, deaths = count, "queued again after a restart of the service");
-            return Some(row.counts.done);
+            return true;
         }
         let why = format!(
             "the service died {count} times in a row while this job ran, and the job wrote no record in between; it is \
@@ -87,10 +92,8 @@ impl StateLoop {
         tracing::error!(job = id.0, deaths = count, %why, "failed");
         row.state = JobState::Failed;
         row.error = Some(why);
-        row.finished_at = Some(now());
         row.exit_code = Some(Outcome::Impossible.code());
-        row.bytes = store::size(&self.parts.store.job_directory(id));
-        None
+        false
     }
 
     /// Whether there is less of a job's records than was committed. Of a job that is done, all is committed.

@@ -18,6 +18,14 @@ use crate::view::{JobState, JobView};
 /// How long a job is suspected that runs and writes nothing. What takes the memory of a service takes seconds.
 const SUSPECTED_FOR: Duration = Duration::from_secs(60);
 
+/// The same if several are suspected, which run alone one after the other while all other jobs wait.
+const SUSPECTED_IN_TURN_FOR: Duration = Duration::from_secs(10);
+
+/// Returns how long each of so many suspected jobs must run.
+pub(super) const fn trial(suspects: usize) -> Duration {
+    if suspects > 1 { SUSPECTED_IN_TURN_FOR } else { SUSPECTED_FOR }
+}
+
 /// What happens to a job after draining.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterDrain {
@@ -62,6 +70,8 @@ pub(super) struct RunningJob {
     pub(super) draining: Option<AfterDrain>,
     pub(super) progress: Option<JobProgress>,
     pub(super) since: Instant,
+    /// Whether this run has shown that the service does not die of it.
+    is_cleared: bool,
 }
 
 impl RunningJob {
@@ -75,6 +85,7 @@ impl RunningJob {
             draining: None,
             progress: None,
             since: clock::now(),
+            is_cleared: false,
         }
     }
 
@@ -93,19 +104,33 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait. It doubles each time.
 const SHORT_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// What a job waits for while descriptors are short.
+/// Waits in a row after which a job is paused: five minutes together.
+const SHORT_WAITS_MAX: u32 = 14;
+
+/// What a job waits for while descriptors are short, or its state cannot be stored.
 #[derive(Debug, Default)]
 pub(super) struct Shortage {
-    last: Option<Duration>,
+    /// Waits in a row.
+    waits: u32,
     /// When the job may start again.
     pub(super) until: Option<Instant>,
 }
 
 impl Shortage {
-    /// Begins the next wait, and returns how long it is.
-    pub(super) fn wait(&mut self, now: Instant) -> Duration {
-        let wait = self.last.map_or(SHORT_WAIT, |last| (last * 2).min(SHORT_WAIT_MAX));
-        (self.last, self.until) = (Some(wait), Some(now + wait));
+    /// Begins the next wait, and returns how long it is. After the last one, forgets all.
+    pub(super) fn wait(&mut self, now: Instant) -> Option<Duration> {
+        if self.waits == SHORT_WAITS_MAX {
+            *self = Self::default();
+            return None;
+        }
+        Some(self.wait_on(now))
+    }
+
+    /// The same, however often.
+    pub(super) fn wait_on(&mut self, now: Instant) -> Duration {
+        let wait = (SHORT_WAIT * 2_u32.saturating_pow(self.waits)).min(SHORT_WAIT_MAX);
+        self.waits = (self.waits + 1).min(SHORT_WAITS_MAX);
+        self.until = Some(now + wait);
         wait
     }
 }
@@ -117,26 +142,29 @@ pub(super) struct Job {
     /// The committed bytes of its records, shared with their readers.
     pub(super) committed: Arc<AtomicU64>,
     pub(super) running: Option<RunningJob>,
-    /// The inputs that were done when the service died while it ran; `None` if it did not, or once the job has shown
-    /// that it was not to blame.
-    pub(super) suspected: Option<u64>,
+    /// Whether the service died while it ran, and the job has not shown that it was not to blame.
+    pub(super) suspected: bool,
     pub(super) shortage: Shortage,
+    /// Whether it ends once its held records are in its output.
+    pub(super) releasing: bool,
 }
 
 impl Job {
     pub(super) fn new(row: JobRow) -> Self {
         let committed = Arc::new(AtomicU64::new(row.committed));
-        Self { row, committed, running: None, suspected: None, shortage: Shortage::default() }
+        let shortage = Shortage::default();
+        Self { row, committed, running: None, suspected: false, shortage, releasing: false }
     }
 
-    /// Clears it of suspicion if it has made a record since, or has run for a while. Returns whether it has made one.
-    pub(super) fn clear(&mut self, now: Instant) -> bool {
-        let (Some(done), Some(running)) = (self.suspected, &self.running) else { return false };
+    /// Clears it of suspicion once it has made a record in this run, or has run for `trial`. Returns whether it does,
+    /// which also forgets earlier deaths of the service.
+    pub(super) fn clear(&mut self, now: Instant, trial: Duration) -> bool {
+        let done = self.row.counts.done;
+        let Some(running) = self.running.as_mut().filter(|running| !running.is_cleared) else { return false };
         let gets_on = running.progress.as_ref().is_some_and(|progress| progress.counts.done > done);
-        if gets_on || now.duration_since(running.since) >= SUSPECTED_FOR {
-            self.suspected = None;
-        }
-        gets_on
+        running.is_cleared = gets_on || now.duration_since(running.since) >= trial;
+        self.suspected &= !running.is_cleared;
+        running.is_cleared
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -148,6 +176,7 @@ impl Job {
         match &self.running {
             Some(running) if running.draining.is_some() => JobState::Draining,
             Some(_) => JobState::Running,
+            None if self.releasing => JobState::Draining,
             None => self.row.state,
         }
     }
@@ -164,8 +193,7 @@ impl Job {
             None if self.row.state == JobState::Queued && self.shortage.until.is_none() => Stage::Waiting,
             None => return None,
         };
-        let suspected = self.suspected.is_some();
-        Some(Claim { id: self.row.id, priority: self.row.priority, suspected, stage })
+        Some(Claim { id: self.row.id, priority: self.row.priority, suspected: self.suspected, stage })
     }
 
     /// Returns the job as it is published.
@@ -213,8 +241,14 @@ mod tests {
     #[test]
     fn waits_for_descriptors_grow_to_a_limit() {
         let (now, mut shortage) = (shared::clock::now(), Shortage::default());
-        let waits: Vec<u64> = (0..7).map(|_| shortage.wait(now).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        let waits: Vec<u64> = std::iter::from_fn(|| shortage.wait(now)).map(|wait| wait.as_secs()).collect();
+        assert_eq!((waits.len(), &waits[..7]), (14, &[1, 2, 4, 8, 16, 30, 30][..]));
+        assert_eq!(waits.iter().sum::<u64>(), 301);
+        assert_eq!(shortage.until, None);
+        assert_eq!(shortage.wait(now), Some(SHORT_WAIT));
+        for _ in 0..100 {
+            shortage.wait_on(now);
+        }
         assert_eq!(shortage.until, Some(now + SHORT_WAIT_MAX));
     }
 }

@@ -11,6 +11,7 @@ use super::super::at_work::Assignment;
 use super::super::event::JobEnd;
 use super::super::request::Refused;
 use super::super::schedule::{self, Change};
+use super::super::store::JobRow;
 use super::StateLoop;
 use super::job::{AfterDrain, Job, RunningJob};
 use crate::runtime::{Control, Steering, cpus, descriptors};
@@ -83,10 +84,10 @@ impl StateLoop {
     fn clear_suspects(&mut self) {
         let now = clock::now();
         for job in self.jobs.values_mut() {
-            if job.clear(now)
+            if job.clear(now, self.trial)
                 && let Err(error) = self.parts.store.clear(job.row.id)
             {
-                tracing::error!(job = job.row.id.0, %error, "cannot store that it has made a record");
+                tracing::error!(job = job.row.id.0, %error, "cannot store that it is not to blame");
             }
         }
     }
@@ -115,17 +116,14 @@ impl StateLoop {
         let input = match self.parts.store.input(id) {
             Ok(input) => input,
             Err(error) => {
-                let end = JobEnd::Failed(error.to_string(), None);
-                return self.handle_end(id, end, 0);
+                let (end, bytes) = (JobEnd::Failed(error.to_string(), None), job.row.bytes);
+                return self.handle_end(id, end, bytes);
             }
         };
-        job.row.state = JobState::Running;
-        job.row.error = None;
-        if job.row.started_at.is_none() {
-            job.row.started_at = Some(now());
-        }
-        job.running = Some(RunningJob::new(controller.clone(), allotted));
-        let job_row = job.row.clone();
+        let started_at = job.row.started_at.clone().unwrap_or_else(now);
+        let row =
+            JobRow { state: JobState::Running, error: None, started_at: Some(started_at), ..job.row.clone() };
+        let bytes = row.bytes;
         let assignment = Assignment {
             id,
             input,
@@ -141,16 +139,29 @@ impl StateLoop {
         };
         self.tick_due = clock::now();
         // On disk before the job opens anything, so that a service that dies of it knows what it died of.
-        if let Some(error) = self.store_or_say(&job_row) {
-            return self.handle_end(id, JobEnd::Blocked(error), 0);
+        if let Some(error) = self.store_or_say(&row) {
+            return self.put_off(id, error);
+        }
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.row = row;
+            job.running = Some(RunningJob::new(controller.clone(), allotted));
         }
         tracing::info!(job = id.0, workers, "started");
         self.listen(controller);
         self.show_job(id);
         if let Err(error) = assignment.start() {
             let end = JobEnd::Blocked(format!("cannot start its thread: {error}"));
-            self.handle_end(id, end, 0);
+            self.handle_end(id, end, bytes);
         }
+    }
+
+    /// Leaves a job in the queue whose start cannot be stored. The disk may be full, and have room later.
+    fn put_off(&mut self, id: JobId, why: String) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.row.error = Some(why);
+            job.shortage.wait_on(clock::now());
+        }
+        self.show_job(id);
     }
 
     /// Tells a job to finish its targets in flight.

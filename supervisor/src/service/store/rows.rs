@@ -167,7 +167,7 @@ pub(super) fn set_deaths(connection: &Connection, id: JobId, deaths: Deaths) -> 
     connection.execute(store, values).map(drop)
 }
 
-/// Notes that a job has made a record since the last death.
+/// Notes that a job has made a record since the last death, or has run for long.
 pub(super) fn clear(connection: &Connection, id: JobId) -> rusqlite::Result<()> {
     connection.execute("UPDATE deaths SET cleared = 1 WHERE job = ?", [id.0.cast_signed()]).map(drop)
 }

@@ -11,9 +11,11 @@ mod message;
 mod process;
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use shared::clock;
 use shared::csv::FIELDS_MAX;
 
 use self::process::{MALFORMED, Reader};
@@ -38,7 +40,7 @@ const BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// Longest time in which a reader finds nothing, with gigabytes of blank lines for example.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// Longest time for the header of a list. The submission of a job waits for it.
+/// Longest time for the beginning of a list, with its columns.
 const OPENING_MAX: Duration = Duration::from_secs(10);
 
 /// A list that a reader reads.
@@ -74,10 +76,13 @@ impl RemoteFeed {
         let path = path.to_owned();
         let targets = VecDeque::new();
         let mut feed = Self { path, kind, reader, targets, given: 0, bytes_read: 0, ended: false };
-        match first(&mut feed.reader) {
-            Ok(Reply::Opened) => Ok(feed),
-            Ok(Reply::Failed(why)) => Err(SourceError::Told(why)),
-            Ok(Reply::Targets(..) | Reply::End | Reply::Header(_)) => Err(feed.ended_early(MALFORMED)),
+        match first(&mut feed.reader, clock::now() + OPENING_MAX) {
+            Ok(Some(Reply::Opened)) => Ok(feed),
+            Ok(Some(Reply::Failed(why))) => Err(SourceError::Told(why)),
+            Ok(Some(Reply::Targets(..) | Reply::End | Reply::Header(_))) => Err(feed.ended_early(MALFORMED)),
+            Ok(None) => {
+                Err(feed.ended_early(&format!("found no beginning of it within {} s", OPENING_MAX.as_secs())))
+            }
             Err(why) => Err(feed.ended_early(&why)),
         }
     }
@@ -98,7 +103,7 @@ impl RemoteFeed {
             if self.ended {
                 return Ok(Next::End);
             }
-            match self.reader.hear(SILENCE_MAX).map_err(|why| self.ended_early(&why))? {
+            match self.reader.hear(SILENCE_MAX, None).map_err(|why| self.ended_early(&why))? {
                 Some(Reply::Targets(targets, bytes_read))
                     if targets.iter().all(|target| is_sound(target, self.kind)) =>
                 {
@@ -127,27 +132,60 @@ impl RemoteFeed {
     }
 }
 
+/// The time for the headers of all files of a job. Whoever submits a job waits for them.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    until: Instant,
+    total: Duration,
+}
+
+impl Patience {
+    /// Starts the time.
+    #[must_use]
+    pub fn starting_now(total: Duration) -> Self {
+        Self { until: clock::now() + total, total }
+    }
+}
+
+/// Why a reader gives no header.
+pub(super) enum NoHeader {
+    /// It cannot be started.
+    NoReader(io::Error),
+    /// Any other reason, with the file.
+    Told(String),
+}
+
 /// Has a reader read the first row of a CSV file. Returns what it says, or why not.
-pub(super) fn header(path: &Path, request: &Request) -> Result<HeaderReply, String> {
-    let cannot = |why: &str| format!("cannot read {}: the process that reads it {why}", path.display());
-    let mut reader =
-        Reader::start(request).map_err(|error| cannot(&format!("cannot be started: {error}")))?;
-    match first(&mut reader) {
-        Ok(Reply::Header(header))
+pub(super) fn header(path: &Path, request: &Request, patience: Patience) -> Result<HeaderReply, NoHeader> {
+    let cannot = |why: &str| {
+        NoHeader::Told(format!("cannot read {}: the process that reads it {why}", path.display()))
+    };
+    let mut reader = Reader::start(request).map_err(NoHeader::NoReader)?;
+    match first(&mut reader, patience.until) {
+        Ok(Some(Reply::Header(header)))
             if header.names.len() <= FIELDS_MAX && header.names.len() == header.file.fields as usize =>
         {
             Ok(header)
         }
-        Ok(Reply::Failed(why)) => Err(why),
-        Ok(Reply::Header(_) | Reply::Targets(..) | Reply::Opened | Reply::End) => Err(cannot(MALFORMED)),
+        Ok(Some(Reply::Failed(why))) => Err(NoHeader::Told(why)),
+        Ok(Some(Reply::Header(_) | Reply::Targets(..) | Reply::Opened | Reply::End)) => {
+            Err(cannot(MALFORMED))
+        }
+        Ok(None) => {
+            let total = patience.total.as_secs();
+            Err(cannot(&format!(
+                "did not find its first row in time; all files of a job have {total} s together"
+            )))
+        }
         Err(why) => Err(cannot(&why)),
     }
 }
 
-/// Waits for the first answer.
-fn first(reader: &mut Reader) -> Result<Reply, String> {
+/// Waits for the first answer, at most until then.
+fn first(reader: &mut Reader, until: Instant) -> Result<Option<Reply>, String> {
     loop {
-        if let Some(reply) = reader.hear(OPENING_MAX)? {
+        let reply = reader.hear(Duration::MAX, Some(until))?;
+        if reply.is_some() || clock::now() >= until {
             return Ok(reply);
         }
     }

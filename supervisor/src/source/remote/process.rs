@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -51,17 +51,25 @@ impl Reader {
         Ok(Self { child, pipe, part, messages: Messages::default(), silent: Duration::ZERO })
     }
 
-    /// Returns the next message, or `None` if none comes for a moment.
+    /// Returns the next message, or `None` if none comes for a moment, or not until `until`.
     ///
     /// # Errors
     /// What has happened to the reader, in words that follow on "the process that reads it". So does a silence of
     /// `silence_max`.
-    pub(super) fn hear(&mut self, silence_max: Duration) -> Result<Option<Reply>, String> {
+    pub(super) fn hear(
+        &mut self,
+        silence_max: Duration,
+        until: Option<Instant>,
+    ) -> Result<Option<Reply>, String> {
         loop {
             match self.messages.next() {
                 Ok(None) => {}
                 Ok(Some(reply)) => return Ok(Some(reply)),
                 Err(Malformed) => return Err(MALFORMED.to_owned()),
+            }
+            // A message may come byte by byte.
+            if until.is_some_and(|until| until <= clock::now()) {
+                return Ok(None);
             }
             let timeout = u16::try_from(LOOK_UP.as_millis()).unwrap_or(u16::MAX);
             match poll(&mut [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)], timeout) {
@@ -134,5 +142,22 @@ fn died(status: ExitStatus) -> String {
             format!("was ended by {name}, most likely because it needed more than {most} MiB of memory")
         }
         _ => format!("was ended by {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_sends_byte_by_byte_holds_nobody_for_ever() {
+        let script = "printf '\\377\\0\\0\\0\\0\\0\\0\\0'; while printf x; do sleep 0.01; done";
+        let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let pipe = child.stdout.take().unwrap();
+        let messages = Messages::default();
+        let mut reader = Reader { child, pipe, part: vec![0; 16], messages, silent: Duration::ZERO };
+        let until = clock::now() + Duration::from_millis(200);
+        assert_eq!(reader.hear(Duration::MAX, Some(until)), Ok(None));
+        assert!(clock::now() >= until);
     }
 }

@@ -14,7 +14,7 @@ use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
 use super::{Answer, Served};
-use crate::harness::Origin;
+use crate::harness::{Dir, Origin};
 
 /// Memory that the service takes besides its workers and readers, as the manual says.
 const ALLOWANCE_KIB: u64 = 100 * 1024;
@@ -199,4 +199,35 @@ fn lists_are_read_whole_by_another_process() {
     let refused = ended(&served, &json!({"column": "link"}), "urls.csv", b"links,x\n");
     assert!(refused["error"].as_str().unwrap().contains("did you mean \"links\"?"), "{refused}");
     assert!(!refused["error"].as_str().unwrap().contains("incoming"), "no path of the service: {refused}");
+}
+
+#[test]
+fn words_about_descriptors_in_a_name_queue_no_job_again() {
+    let served = Served::start(&[]);
+    let mut damaged = zstd(b"http://127.0.0.1:9/\n", 10);
+    damaged.truncate(damaged.len() - 4);
+    damaged.extend_from_slice(b"not a frame");
+    let job = ended(&served, &json!({}), "a (os error 24).txt.zst", &damaged);
+    assert_eq!(job["state"], "failed", "{job}");
+    assert!(job["error"].as_str().unwrap().contains("(os error 24)"), "{job}");
+}
+
+/// A submission waits only for the first files; the job finds out about the others.
+#[test]
+fn of_many_csv_files_the_first_are_checked_at_once() {
+    let dir = Dir::new();
+    let served = Served::start(&["--allow-path", dir.root().to_str().unwrap()]);
+    let files: Vec<_> = (0..40).map(|n| dir.write(format!("{n}.csv"), "city\nRome\n")).collect();
+    let document = json!({"command": "csv", "files": files, "group-by": "city"});
+    dir.write("39.csv", "");
+    let id = served.ask("POST", "/v1/jobs", Some(&document), 201)["id"].as_u64().unwrap();
+    let job = served.wait_for_state(id, &["failed", "done"]);
+    assert_eq!(job["state"], "failed", "{job}");
+    assert!(job["error"].as_str().unwrap().contains("39.csv is empty"), "{job}");
+    dir.write("39.csv", "city\nRome\n");
+    let id = served.ask("POST", "/v1/jobs", Some(&document), 201)["id"].as_u64().unwrap();
+    served.wait_for_state(id, &["done"]);
+    dir.write("3.csv", "");
+    let refused = served.ask("POST", "/v1/jobs", Some(&document), 422);
+    assert!(refused["detail"].as_str().unwrap().contains("3.csv is empty"), "{refused}");
 }

@@ -83,7 +83,8 @@ impl Running {
                 Upload { path, name: (*name).to_owned() }
             })
             .collect();
-        let submission = Submission { document, uploads, idempotency: None, sender: "a test".to_owned() };
+        let sender = "a test".to_owned();
+        let submission = Submission { document, uploads, idempotency: None, sender, is_local: true };
         self.service.submit(submission).map(|submitted| submitted.job)
     }
 
