@@ -125,56 +125,62 @@ fn fuzz<S: proptest::strategy::Strategy>(values: &S, check: impl Fn(S::Value)) {
     }
 }
 
-/// Each template has the secret at `@@`, and is shown as a URL, a text, a header or a command line.
+/// URLs with a secret at `@@`.
+const URLS: [&str; 10] = [
+    "http://u:@@@h/",
+    "https://@@@h:8080/p?q#f",
+    "http://@@:@h",
+    "HTTP://u:x/@@@h/",
+    "http://u:@@@h:99999/",
+    "http://u:a b@@@[::1",
+    "http://u:@@#?/x@h/@name",
+    "socks5h://u:@@@h:1080",
+    "//u:@@@h/",
+    "u:@@@h/p",
+];
+
+/// Texts with one.
+const TEXTS: [&str; 19] = [
+    "cannot fetch http://u:@@@h/p: refused",
+    "redirect to \"https://@@@h\": invalid port number",
+    "no scheme: write https://u:@@@h",
+    "'u:@@@h' is no URL",
+    "Authorization: Bearer @@",
+    "authorization:@@",
+    "{\"Cookie\": \"@@\"}",
+    "{'api_key':'@@'}",
+    "with Basic @@ in it",
+    "GET /p?access_token=@@&x=1 HTTP/1.1",
+    "http://h/?a=b;sig=@@",
+    "http://h/#id_token=@@",
+    "AWS_SECRET_ACCESS_KEY=@@",
+    "X-Auth-Token: a @@",
+    "Set-Cookie: sid=@@; Path=/",
+    "--password=@@",
+    "password=\"@@ @@\"",
+    "{\"x-api-key\": \"@@\\\" @@\"}",
+    "it said 'token': '@@ \"@@'",
+];
+
+/// Command lines with one, their arguments divided by `|`.
+const LINES: [&str; 12] = [
+    "fetch|http://u:@@@h/",
+    "fetch|u:a @@@h/",
+    "fetch|-H|Authorization: Bearer @@",
+    "fetch|-HCookie: a=b; @@",
+    "fetch|--header|X-Anything: @@",
+    "fetch|--header=@@",
+    "fetch|-H|Bearer @@",
+    "fetch|-H|Referer: http://u:@@@h/",
+    "fetch|http://h/?token=@@",
+    "map|--|prog|--token|@@",
+    "map|--|prog|PASSWORD=@@",
+    "fetch|--proxy|http://u:@@@h:3128",
+];
+
+/// Whether it is shown as a URL, a text or a command line.
 #[test]
 fn no_secret_survives() {
-    const URLS: [&str; 10] = [
-        "http://u:@@@h/",
-        "https://@@@h:8080/p?q#f",
-        "http://@@:@h",
-        "HTTP://u:x/@@@h/",
-        "http://u:@@@h:99999/",
-        "http://u:a b@@@[::1",
-        "http://u:@@#?/x@h/@name",
-        "socks5h://u:@@@h:1080",
-        "//u:@@@h/",
-        "u:@@@h/p",
-    ];
-    const TEXTS: [&str; 19] = [
-        "cannot fetch http://u:@@@h/p: refused",
-        "redirect to \"https://@@@h\": invalid port number",
-        "no scheme: write https://u:@@@h",
-        "'u:@@@h' is no URL",
-        "Authorization: Bearer @@",
-        "authorization:@@",
-        "{\"Cookie\": \"@@\"}",
-        "{'api_key':'@@'}",
-        "with Basic @@ in it",
-        "GET /p?access_token=@@&x=1 HTTP/1.1",
-        "http://h/?a=b;sig=@@",
-        "http://h/#id_token=@@",
-        "AWS_SECRET_ACCESS_KEY=@@",
-        "X-Auth-Token: a @@",
-        "Set-Cookie: sid=@@; Path=/",
-        "--password=@@",
-        "password=\"@@ @@\"",
-        "{\"x-api-key\": \"@@\\\" @@\"}",
-        "it said 'token': '@@ \"@@'",
-    ];
-    const LINES: [&str; 12] = [
-        "fetch|http://u:@@@h/",
-        "fetch|u:a @@@h/",
-        "fetch|-H|Authorization: Bearer @@",
-        "fetch|-HCookie: a=b; @@",
-        "fetch|--header|X-Anything: @@",
-        "fetch|--header=@@",
-        "fetch|-H|Bearer @@",
-        "fetch|-H|Referer: http://u:@@@h/",
-        "fetch|http://h/?token=@@",
-        "map|--|prog|--token|@@",
-        "map|--|prog|PASSWORD=@@",
-        "fetch|--proxy|http://u:@@@h:3128",
-    ];
     fuzz(&(secret(), "[ -~\n\u{e4}]{0,30}"), |(secret, noise)| {
         let with = |template: &str| template.replace("@@", &secret);
         for template in URLS {

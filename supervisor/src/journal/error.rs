@@ -194,7 +194,7 @@ impl JournalError {
             | Self::Empty { .. }
             | Self::Locked { .. }
             | Self::Foreign { .. }
-            | Self::Stray { .. }
+            | Self::Strays { .. }
             | Self::Link { .. }
             | Self::OtherSchema { .. }
             | Self::Damaged { .. }

@@ -17,6 +17,7 @@ use shared::protocol::{Bootstrap, FromWorker, ToWorker};
 use supervisor_core::pool::Seat;
 
 use super::door::{self, Absent, Door, Gate};
+use crate::shortage;
 
 /// Most bytes of a message that says something to the user: room for a command line and the end of standard error.
 const SHORT_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
@@ -29,7 +30,7 @@ pub(super) enum Heard {
     /// A message that cannot be decoded; nothing more is read from the worker.
     Malformed(Seat, String),
     /// There is no channel to the worker, through no fault of an input.
-    Unreachable(Seat, String),
+    Unreachable { seat: Seat, why: String, lacks_descriptors: bool },
     /// The channel has ended.
     Eof(Seat),
 }
@@ -88,7 +89,10 @@ impl Channel {
                 }
                 Err(Absent::Gone) => None,
                 Err(Absent::Foreign(why)) => Some(Heard::Malformed(seat, why)),
-                Err(Absent::Unreachable(why)) => Some(Heard::Unreachable(seat, why)),
+                Err(Absent::Unreachable(why)) => {
+                    let lacks_descriptors = shortage::now().is_some();
+                    Some(Heard::Unreachable { seat, why, lacks_descriptors })
+                }
             };
             if let Some(last) = last {
                 let _ = ending.listener.heard.send(last);

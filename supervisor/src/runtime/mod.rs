@@ -476,7 +476,13 @@ impl<'a> Runtime<'a> {
                 return self.parts.observer.notice(&notice);
             }
             Heard::Malformed(seat, why) => Event::Malformed(seat, why),
-            Heard::Unreachable(seat, why) => Event::Unreachable(seat, why),
+            Heard::Unreachable { seat, why, lacks_descriptors } => {
+                if self.ended.failure.is_none() {
+                    // If the pool gives up, it does after this.
+                    self.ended.lacks_descriptors = lacks_descriptors;
+                }
+                Event::Unreachable(seat, why)
+            }
             Heard::Eof(seat) => Event::Eof(seat),
         };
         self.pool.handle_event(now, event);

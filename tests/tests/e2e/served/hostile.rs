@@ -155,7 +155,6 @@ fn lists_that_blow_up_cost_their_job_and_not_the_service() {
 fn a_document_of_many_values_is_refused_or_read_in_time() {
     let served = Served::start(&[]);
     let document = |count: usize| json!({"command": "fetch", "urls": vec!["a"; count], "retries": 0});
-    let began = shared::clock::now();
     let answer = served.request("POST", "/v1/jobs", Some(&document(400_000)));
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert_eq!(answer.status, 413, "{text}");
