@@ -26,7 +26,7 @@ const ENDPOINTS: &[(&str, Expect)] = &[
     ("/status/404", Error("http_status")),
     ("/status/410", Error("http_status")),
     ("/status/500", Error("http_status")),
-    ("/status/503?retry_after=100", Error("http_status")),
+    ("/status/503?retry_after=1", Error("http_status")),
     ("/status/999", Error("http_status")),
     ("/redirect/3", Title("The end of the redirects")),
     ("/redirect/3?code=301", Title("The end of the redirects")),
