@@ -62,9 +62,9 @@ impl Runtime<'_> {
         let message_bytes_max = self.job.message_bytes_max();
         let listener = Listener { heard: self.heard_sender.clone(), message_bytes_max };
         let taken = self.parts.workers.take(seat, listener);
-        if self.ended.failure.is_none() {
+        if self.ended.failure.is_none() && taken.as_ref().is_err_and(shortage::is_meant) {
             // If the pool gives up, it does after this.
-            self.ended.lacks_descriptors = taken.as_ref().is_err_and(shortage::is_meant);
+            self.ended.lacks_descriptors = true;
         }
         let event = match taken {
             Ok(process) => {

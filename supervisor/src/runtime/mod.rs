@@ -464,6 +464,9 @@ impl<'a> Runtime<'a> {
             }
             Heard::Message(seat, FromWorker::Ready { sandbox }) => {
                 self.ended.sandbox = sandbox;
+                if self.ended.failure.is_none() {
+                    self.ended.lacks_descriptors = false;
+                }
                 Event::Ready(seat)
             }
             Heard::Message(seat, FromWorker::Refused(why)) => Event::Refused(seat, why),
@@ -477,9 +480,9 @@ impl<'a> Runtime<'a> {
             }
             Heard::Malformed(seat, why) => Event::Malformed(seat, why),
             Heard::Unreachable { seat, why, lacks_descriptors } => {
-                if self.ended.failure.is_none() {
+                if self.ended.failure.is_none() && lacks_descriptors {
                     // If the pool gives up, it does after this.
-                    self.ended.lacks_descriptors = lacks_descriptors;
+                    self.ended.lacks_descriptors = true;
                 }
                 Event::Unreachable(seat, why)
             }

@@ -106,7 +106,9 @@ impl Runtime<'_> {
         self.parts.gather.quarantined(quarantined.slot, quarantined.kind, at_us);
         self.parts.observer.set_aside(quarantined);
         if let Some(why) = kinds::of(&self.job.work).fails_without(quarantined) {
-            self.ended.failure.get_or_insert(why);
+            if self.ended.failure.is_none() {
+                (self.ended.failure, self.ended.lacks_descriptors) = (Some(why), false);
+            }
             return self.pool.handle_event(clock::now(), Event::Kill);
         }
         let error = RecordError {

@@ -108,17 +108,19 @@ async fn lane(lanes: Rc<Lanes<impl Interleaved>>) {
         }
         lanes.count(1);
         let answer = stage.wait(context, &target).await;
-        let mut line = lanes.line.borrow_mut();
-        line.clear();
-        let computed = stage.compute(context, &target, answer, &mut line);
-        lanes.count(-1);
         if let Some(why) = context.hopeless() {
-            // Once: the other lanes give up their targets as well.
+            lanes.count(-1);
+            // Once: the other lanes give up their targets as well. None of them is computed any more, so that none is
+            // to blame when the supervisor ends this process.
             if !lanes.draining.swap(true, Ordering::AcqRel) {
                 worker.outbox.voice().give_up(why.to_owned());
             }
             continue;
         }
+        let mut line = lanes.line.borrow_mut();
+        line.clear();
+        let computed = stage.compute(context, &target, answer, &mut line);
+        lanes.count(-1);
         let idle = lanes.in_flight.get() == 0;
         worker.deliver(computed, &line, idle);
     }

@@ -101,11 +101,14 @@ impl Intensity {
     }
 
     /// Records that a target was finished: the pool makes progress. Then deaths before `Ready` are
-    /// bad luck (someone kills workers and hits some that are starting), not a broken start.
-    pub(crate) fn on_progress(&mut self) {
+    /// bad luck (someone kills workers and hits some that are starting), not a broken start. Without `resources`, the
+    /// worker may still lack what other targets need.
+    pub(crate) fn on_progress(&mut self, resources: bool) {
         self.unexplained = 0;
         self.blamed = 0;
-        self.gave_up = 0;
+        if resources {
+            self.gave_up = 0;
+        }
         self.unready = 0;
         self.before_ready.clear();
     }
@@ -170,7 +173,7 @@ mod tests {
             for _ in 0..10 {
                 assert_eq!(intensity.death(now, DeathKind::Unexplained), None);
             }
-            if finished { intensity.on_progress() } else { intensity.set_aside() }
+            if finished { intensity.on_progress(true) } else { intensity.set_aside() }
         }
         for n in 1..=11 {
             assert_eq!(intensity.death(now, DeathKind::Unexplained).is_some(), n > 10, "{n}");
@@ -183,7 +186,7 @@ mod tests {
         let mut intensity = Intensity::new(8);
         for _ in 0..1_000 {
             assert_eq!(intensity.death(now, DeathKind::BeforeReady), None);
-            intensity.on_progress();
+            intensity.on_progress(true);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use wire::protocol::{Batch, Verdict};
+use wire::protocol::{Batch, Outcome, Verdict};
 
 use super::credit::Load;
 use super::ledger::Failure;
@@ -129,8 +129,13 @@ impl Pool {
                 if slot.rss_baseline_bytes.is_none() && weighed {
                     self.commands.push_back(Command::Sample(seat));
                 }
-                self.intensity.on_progress();
+                self.intensity.on_progress(batch.outcomes.iter().any(shows_resources));
             }
         }
     }
+}
+
+/// Whether a worker with this result had what it needs: some failures need neither a socket nor a file.
+fn shows_resources(outcome: &Outcome) -> bool {
+    outcome.reply.is_some() || outcome.verdict == Verdict::Ok
 }

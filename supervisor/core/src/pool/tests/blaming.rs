@@ -255,6 +255,11 @@ fn a_run_ends_when_two_workers_in_a_row_give_up_and_no_input_made_them() {
         if generation == 2 {
             assert_eq!(single.returns(seat(0, 2), &[0], &Verdict::Ok), [Disposition::Final]);
         }
+        if generation == 3 {
+            // That needed neither a socket nor a file.
+            let failed = Verdict::Failed(ErrorKind::InvalidUrl);
+            assert_eq!(single.returns(seat(0, 3), &[1], &failed), [Disposition::Final]);
+        }
         give_up(&mut single, seat(0, generation));
         if generation == 3 {
             break;
