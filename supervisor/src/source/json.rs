@@ -194,6 +194,13 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_quotes_no_more_than_a_beginning() {
+        let line = format!("\"{}\"", "é".repeat(100_000));
+        let why = open(&line, &"url".into()).next().unwrap().unwrap().refused.unwrap();
+        assert!(why.starts_with("line 1 is not a JSON object: ") && why.len() < 9000, "{} bytes", why.len());
+    }
+
+    #[test]
     fn a_line_gives_its_key() {
         check(r#"{"url":"http://a/"}"#, Ok("http://a/"));
         check(r#"{"id":[1,{"url":"no"}],"url":" http://a/ ","z":null}"#, Ok("http://a/"));

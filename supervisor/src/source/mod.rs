@@ -77,6 +77,9 @@ const NOT_UTF8: &str = "it is not UTF-8; say what the list is with --encoding, s
 /// Bytes of a target too long that its record shows.
 const SHOWN_BYTES: usize = 200;
 
+/// Longest reason for which a target is refused.
+const REASON_BYTES_MAX: usize = 8 * 1024;
+
 /// What a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TargetKind {
@@ -150,8 +153,10 @@ impl Candidate {
         Self { input, inputs: 1, kept: Vec::new(), refused: None }
     }
 
-    fn refused(shown: &[u8], why: String) -> Self {
+    fn refused(shown: &[u8], mut why: String) -> Self {
         let input = shown.get(..SHOWN_BYTES).unwrap_or(shown).to_vec();
+        // A reason may quote what it refuses.
+        why.truncate(why.floor_char_boundary(REASON_BYTES_MAX));
         Self { input, inputs: 1, kept: Vec::new(), refused: Some(why.into()) }
     }
 

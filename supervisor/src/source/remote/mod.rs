@@ -19,7 +19,7 @@ use shared::clock;
 use shared::csv::FIELDS_MAX;
 
 use self::process::{MALFORMED, Reader};
-use super::{Candidate, LINE_BYTES_MAX, Next, SourceError, TARGET_BYTES_MAX, TargetKind};
+use super::{Candidate, LINE_BYTES_MAX, Next, REASON_BYTES_MAX, SourceError, TARGET_BYTES_MAX, TargetKind};
 use crate::plan::ListReading;
 
 pub(super) use self::message::{HeaderReply, ListFormat, Reply, Request};
@@ -30,9 +30,6 @@ pub(crate) const READER: &str = "--read-list";
 /// Memory that a reader may allocate: twice the largest window of a decompressor, and more than the pages of a usual
 /// Parquet file.
 pub(super) const MEMORY_BYTES_MAX: u64 = 256 << 20;
-
-/// Longest reason for which a target is refused. It may show a line's beginning.
-const REASON_BYTES_MAX: usize = 8 * 1024;
 
 /// Bytes of a block of lines before its last line.
 const BLOCK_BYTES_MAX: usize = 64 * 1024;
@@ -243,7 +240,7 @@ mod tests {
     #[test]
     fn a_target_that_no_list_gives_is_not_believed() {
         let good = |bytes: usize| Candidate::good(vec![b'x'; bytes]);
-        let refused = |bytes: usize| Candidate::refused(b"x", "y".repeat(bytes));
+        let refused = |bytes: usize| Candidate { refused: Some("y".repeat(bytes).into()), ..good(1) };
         for (target, kind, want) in [
             (good(TARGET_BYTES_MAX), TargetKind::Url, true),
             (good(TARGET_BYTES_MAX + 1), TargetKind::Url, false),
