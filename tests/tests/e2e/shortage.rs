@@ -119,15 +119,22 @@ fn a_worker_that_can_open_nothing_is_replaced() {
     check_all_ok(crate::harness::parse_lines(dir.read("out.jsonl").as_bytes()), 500, &output.stderr);
 }
 
+/// If two give up in a row, what they lack, all lack, and the run ends. Here a new worker has it, and may be in time.
 #[test]
-fn workers_that_can_open_nothing_end_the_run_in_words() {
+fn no_input_fails_for_workers_that_can_open_nothing() {
     let (_origin, pages) = many_hosts(2000);
     for mode in ["parallel", "both"] {
         let dir = Dir::new();
-        let output = with_workers_that_can_open_nothing(mode, 2, &pages, &dir).exits(1);
-        let output = output.says("no worker can go on; the last one: gave up: nothing could be opened");
+        let output = with_workers_that_can_open_nothing(mode, 2, &pages, &dir);
+        let records = crate::harness::parse_lines(dir.read("out.jsonl").as_bytes());
+        if output.code == Some(0) {
+            check_all_ok(records, 2000, &output.stderr);
+            continue;
+        }
+        let output =
+            output.exits(1).says("no worker can go on; the last one: gave up: nothing could be opened");
         let output = output.says("ulimit -n").says("--resume does");
-        for record in crate::harness::parse_lines(dir.read("out.jsonl").as_bytes()) {
+        for record in records {
             assert!(record.get("error").is_none(), "{record}: {output}");
         }
     }

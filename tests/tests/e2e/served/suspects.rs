@@ -161,7 +161,8 @@ fn what_an_ended_job_holds_back_outlives_a_kill() {
 fn several_suspects_take_short_turns_and_none_is_blamed_after_its_own() {
     let origin = Origin::start();
     let mut served = Served::start(&[]);
-    let silent = || served.submit(&slow(&origin, 100.0, 1), &json!({"timeout": "200s", "mode": "concurrent"}));
+    let silent =
+        || served.submit(&slow(&origin, 100.0, 1), &json!({"timeout": "200s", "mode": "concurrent"}));
     let (first, second) = (silent(), silent());
     served.wait_for_state(first, &["running"]);
     served.wait_for_state(second, &["running"]);
