@@ -1,8 +1,8 @@
 //! Restricts a worker to what its job needs, before it reads any untrusted input.
 //!
 //! Landlock hides all files except those the job reads, and forbids binding TCP ports, and connecting if the job has
-//! no use for the network. seccomp forbids all system calls except the few that a worker needs, which [`calls`] lists.
-//! Both apply to the calling thread and to threads that it starts later, so [`enter`] must run before any other thread
+//! no use for the network. seccomp forbids all system calls except the few that a worker needs, which `calls` lists.
+//! Both apply to the calling thread and to threads that it starts later, so `enter` must run before any other thread
 //! starts.
 //!
 //! Still allowed are the outgoing connections of a fetch job, and the files needed to resolve names and check
