@@ -33,7 +33,7 @@ impl Balance {
         self.given
     }
 
-    /// Whether no encoder would need so many bytes for so few.
+    /// Whether more bytes went in than any encoder needs for what came out.
     #[must_use]
     pub const fn is_hollow(self) -> bool {
         self.taken > self.given.saturating_mul(RATIO).saturating_add(FREE_BYTES)

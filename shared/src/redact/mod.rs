@@ -106,7 +106,7 @@ fn credentials(input: &str) -> Option<(&str, &str)> {
     let authority = authority(rest);
     let user = match authority.rsplit_once('@') {
         Some((user, _)) => user,
-        // `user:a/b@host`: what follows the colon is no port, so it is a password with a `/`.
+        // `user:a/b@host`: the text after the colon is not a port, so it is a password with a `/`.
         None if has_port(authority) => return None,
         None => rest.rsplit_once('@')?.0,
     };

@@ -305,7 +305,7 @@ impl Limit {
 
     /// Whether a probe has its answer early: the goodput differs from the one before by more than it may be wrong. A
     /// doubling has failed once all answers of its round, if they came now, would be less goodput than before: past a
-    /// knee they may take many times as long as the round before, and so would what is sent meanwhile.
+    /// knee they may take many times as long as the round before, and so would requests sent before then.
     fn is_clear(&self, now: Instant) -> bool {
         let round = &self.round;
         if self.base <= 0.0 {

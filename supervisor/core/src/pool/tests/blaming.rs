@@ -270,7 +270,7 @@ fn a_run_ends_when_two_workers_in_a_row_give_up_and_no_input_made_them() {
     ended(&single);
 }
 
-/// What the supervisor lacks is no worker's fault, and no input's.
+/// A shortage in the supervisor is not the fault of a worker or of an input.
 #[test]
 fn a_worker_that_the_supervisor_cannot_talk_to_is_started_again() {
     let mut rig = Rig::serving(limits(), 1);
