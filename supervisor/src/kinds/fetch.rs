@@ -32,6 +32,10 @@ impl Kind for Fetch<'_> {
         Some(self.0.product_token())
     }
 
+    fn secrets(&self) -> Option<String> {
+        self.0.secrets()
+    }
+
     fn facts(&self, plan: &Plan) -> Vec<Fact> {
         // Names every field, so that a new one is not forgotten here.
         let FetchSpec {

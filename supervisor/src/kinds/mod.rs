@@ -72,6 +72,11 @@ pub(crate) trait Kind {
         None
     }
 
+    /// Returns what its requests may carry of the user's secrets, and to whom; `None` if there are none.
+    fn secrets(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the user's program, if the targets are its lines.
     fn program(&self) -> Option<&MapSpec> {
         None

@@ -195,8 +195,12 @@ impl<'a> Runtime<'a> {
     /// Obeys robots.txt. `cache` keeps what is known of them.
     #[must_use]
     pub(crate) fn obeying(self, cache: Option<RobotsCache>) -> Self {
-        let token = kinds::of(&self.job.work).robots_token().map(str::to_owned);
-        let robots = cache.zip(token).map(|(cache, token)| RobotsGate::new(cache, token));
+        let askers = cache.and_then(|cache| {
+            let kind = kinds::of(&self.job.work);
+            let askers = cache.askers(kind.robots_token()?, kind.secrets().as_deref());
+            Some((cache, askers))
+        });
+        let robots = askers.map(|(cache, askers)| RobotsGate::new(cache, askers));
         Self { robots, ..self }
     }
 

@@ -373,11 +373,10 @@ impl Pool {
     /// Returns the process of `seat`, unless the seat was filled again or given up since.
     fn place(&mut self, seat: Seat) -> Option<&mut Slot> {
         let any = self.is(Mutant::NoGenerationCheck);
-        let sits = self.slots.get(seat.slot as usize).is_some_and(|slot| slot.seat == seat || any);
-        if sits {
-            self.slots.get_mut(seat.slot as usize)
-        } else {
-            self.unseated.iter_mut().find(|slot| slot.seat == seat)
+        let place = self.place_of(seat.slot);
+        match place.and_then(|place| self.slots.get_mut(place)).filter(|slot| slot.seat == seat || any) {
+            Some(slot) => Some(slot),
+            None => self.unseated.iter_mut().find(|slot| slot.seat == seat),
         }
     }
 

@@ -56,6 +56,26 @@ fn numbers_are_never_used_again() {
     }
 }
 
+/// The service starts, and says that it cannot count its deaths.
+#[test]
+fn a_start_that_cannot_be_stored_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let document = Map::new();
+    let mut store = Store::open(directory.path()).unwrap();
+    store.insert(&new(&document, None), None).unwrap();
+    assert_eq!(store.notes(), [""; 0]);
+    store.connection.execute_batch("DROP TABLE started; CREATE TABLE started (other)").unwrap();
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    let [note] = store.notes() else { panic!("{:?}", store.notes()) };
+    assert!(
+        note.contains("state.db: cannot read or store when the service was started (no such column"),
+        "{note}"
+    );
+    assert!(store.rebooted(), "deaths are not counted");
+    assert_eq!(store.all().unwrap().len(), 1);
+}
+
 #[test]
 fn only_deaths_without_a_new_record_between_them_are_counted() {
     let directory = tempfile::tempdir().unwrap();
