@@ -346,6 +346,9 @@ impl Frontier {
             host.in_flight_max = host.control.in_flight_max(now, host.gate);
             until
         };
+        if answer != Answer::Unknown {
+            host.lift_caution();
+        }
         host.release();
         host.paused_until = host.paused_until.max(until.unwrap_or(now));
     }
@@ -433,6 +436,7 @@ impl Frontier {
                 Control::resumed(now, learned.in_flight_max, learned.pace_per_s, learned.is_search);
             host.in_flight_max = host.control.in_flight_max(now, host.gate);
             host.health.is_known(now);
+            host.lift_caution();
             host.paused_until = now + learned.paused().min(self.config.retry_after_max);
         }
         self.settle(now, id);
