@@ -3,6 +3,7 @@
 //! `ureq` speaks HTTP/1.1 and pools connections. Here it follows no redirects, decodes nothing and has no
 //! timeouts. The connector resolves names, so a pooled connection needs no lookup.
 
+mod race;
 mod transport;
 
 use std::fmt;
@@ -303,15 +304,9 @@ impl Dial {
     }
 
     fn connect(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<TcpStream, Fault> {
-        let mut attempts = Attempts::new(self.gate, endpoint, addresses)?;
-        while let Some((address, patience)) = attempts.next(self.watch.left()?) {
-            match TcpStream::connect_timeout(&address, patience) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => attempts.on_error(address, &error),
-            }
-        }
-        self.watch.left()?;
-        Err(attempts.fault())
+        let stream = race::connect(Attempts::new(self.gate, endpoint, addresses)?, || self.watch.left())?;
+        self.resolver.prefer(&endpoint.host, addresses, || stream.peer_addr());
+        Ok(stream)
     }
 
     fn handshake(&self, mut socket: Socket, host: &str) -> Result<Channel, Fault> {

@@ -5,6 +5,7 @@ mod blocked;
 mod connections;
 mod endless;
 mod heads;
+mod race;
 mod recordings;
 mod responses;
 mod scope;
