@@ -22,6 +22,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver}
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
 use super::connect::{Attempts, Endpoint, Gate, is_reset};
+use super::cookies::Cookies;
 use super::dns::{Resolver, too_slow};
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
@@ -101,6 +102,11 @@ impl Client {
             shortages,
             piece: vec![0; PIECE_BYTES],
         }
+    }
+
+    /// The cookies, if the job keeps them.
+    pub(crate) fn cookies(&self) -> Option<Cookies> {
+        self.rules.cookies.clone()
     }
 
     /// From now on, every response carries the address that it came from.

@@ -3,6 +3,7 @@
 mod addresses;
 mod blocked;
 mod connections;
+mod cookies;
 mod endless;
 mod heads;
 mod race;
