@@ -165,6 +165,8 @@ pub struct FetchSpec {
     pub address_policy: AddressPolicy,
     /// Which answers count as blocked.
     pub blocked: BlockedRules,
+    /// Whether cookies are kept and sent back.
+    pub cookies: bool,
 }
 
 impl FetchSpec {

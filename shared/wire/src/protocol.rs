@@ -13,10 +13,11 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codec;
+use crate::cookie::Cookie;
 use crate::record::ErrorKind;
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub enum ToWorker<J> {
     Flush,
     /// Finish what has begun, drop what has not, send what is finished, exit 0.
     Drain,
+    /// Cookies that another worker was given, or that were there before.
+    Cookies(Vec<Cookie>),
 }
 
 /// The unit of work sent over IPC.
@@ -102,6 +105,8 @@ pub enum FromWorker {
     Said(String),
     /// Results.
     Batch(Batch),
+    /// Cookies that this worker was given; before the outcomes of the targets that brought them.
+    Cookies(Vec<Cookie>),
 }
 
 impl FromWorker {
@@ -344,6 +349,7 @@ mod tests {
             (FromWorker::GaveUp("why".to_owned()), false),
             (FromWorker::Said("line".to_owned()), true),
             (FromWorker::Batch(Batch::default()), true),
+            (FromWorker::Cookies(Vec::new()), false),
         ] {
             let mut sent = Vec::new();
             send(&message, &mut sent, |_| Ok::<_, ()>(())).unwrap().unwrap();

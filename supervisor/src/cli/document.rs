@@ -21,7 +21,7 @@ use crate::outcome::{first_paragraph, without_secrets};
 use crate::plan::{Input, Plan};
 
 /// Flags of local runs, which a job of the service cannot have.
-const NOT_FOR_JOBS: [&str; 13] = [
+const NOT_FOR_JOBS: [&str; 14] = [
     "output",
     "format",
     "split",
@@ -32,6 +32,7 @@ const NOT_FOR_JOBS: [&str; 13] = [
     "quiet",
     "summary",
     "report",
+    "cookie-jar",
     "config",
     "job",
     "worker-memory",

@@ -12,8 +12,8 @@ use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags,
-    ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
+    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CsvFlags, ExtractFlags, FetchJob,
+    Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
@@ -146,6 +146,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invoc
         quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
+        cookie_jar: None,
     };
     Ok(Invocation::Run(Box::new(plan)))
 }
@@ -233,6 +234,10 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
+    let cookie_jar = run.network.as_ref().and_then(|network| network.cookie_jar.clone());
+    if let Some(jar) = &cookie_jar {
+        disk::check_side_file("--cookie-jar", jar, &paths)?;
+    }
     let work = match run.network {
         Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max, &inputs)?),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
@@ -263,6 +268,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
         quiet: run.quiet,
         summary,
         report,
+        cookie_jar,
     };
     Ok((plan, read_once))
 }
@@ -309,6 +315,11 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Res
             AddressPolicyFlag::Any => AddressPolicy::Any,
         },
         blocked: BlockedRules::of(flags.blocked_if),
+        cookies: match flags.cookies {
+            Some(CookiesFlag::On) => true,
+            Some(CookiesFlag::Off) => false,
+            None => flags.cookie_jar.is_some(),
+        },
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),

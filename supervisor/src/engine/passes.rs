@@ -276,6 +276,9 @@ impl Job<'_> {
             environment: Vec::new(),
         };
         let robots = context.robots.clone().filter(|_| self.plan.politeness.obeys_robots);
-        Runtime::new(parts, job, pool, workers_max, self.targets_max).obeying(robots).run()
+        Runtime::new(parts, job, pool, workers_max, self.targets_max)
+            .obeying(robots)
+            .keeping(context.cookies.clone())
+            .run()
     }
 }

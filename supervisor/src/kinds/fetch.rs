@@ -28,6 +28,10 @@ impl Kind for Fetch<'_> {
         }
     }
 
+    fn keeps_cookies(&self) -> bool {
+        self.0.cookies
+    }
+
     fn robots_token(&self) -> Option<&str> {
         Some(self.0.product_token())
     }
@@ -52,6 +56,8 @@ impl Kind for Fetch<'_> {
             address_policy: _,
             // A user may find out what blocked pages look like, and resume.
             blocked: _,
+            // A user may find out that pages need them, and resume.
+            cookies: _,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),

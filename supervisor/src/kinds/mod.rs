@@ -67,6 +67,11 @@ pub(crate) trait Kind {
         None
     }
 
+    /// Whether cookies are kept and sent back.
+    fn keeps_cookies(&self) -> bool {
+        false
+    }
+
     /// Returns the product token that a robots.txt names the job by, if its targets are pages of a site.
     fn robots_token(&self) -> Option<&str> {
         None
@@ -209,6 +214,7 @@ mod tests {
             user_agent: String::new(),
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
+            cookies: false,
         }
     }
 

@@ -10,6 +10,7 @@ pub mod cgroup;
 mod channel;
 mod commands;
 mod control;
+mod cookies;
 pub mod cpus;
 pub mod descriptors;
 mod door;
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use shared::clock;
 use shared::encoder::Encoder;
 use shared::job::JobSpec;
@@ -51,6 +52,7 @@ use self::channel::Heard;
 use self::process::Process;
 use self::robots::RobotsGate;
 use self::writer::Chunk;
+use crate::cookies::Cookies;
 use crate::journal::{Final, HeldRecord};
 use crate::kinds::{self, FirstSignal, ProgressUnit, Rules};
 use crate::progress::{Snapshot, Total};
@@ -154,6 +156,10 @@ pub struct Runtime<'a> {
     source_told: bool,
     /// Decides what may be fetched, if robots.txt is obeyed.
     robots: Option<RobotsGate>,
+    /// The cookies, if the job keeps them.
+    cookies: Option<Cookies>,
+    /// Workers that were given the cookies, and are told of changes.
+    with_cookies: FxHashSet<Seat>,
     /// When the journal gets what was learned about hosts.
     learned_due: Instant,
     ended: Ended,
@@ -187,6 +193,8 @@ impl<'a> Runtime<'a> {
             budget,
             source_told: false,
             robots: None,
+            cookies: None,
+            with_cookies: FxHashSet::default(),
             learned_due: clock::now(),
             ended: Ended::default(),
         }
@@ -202,6 +210,12 @@ impl<'a> Runtime<'a> {
         });
         let robots = askers.map(|(cache, askers)| RobotsGate::new(cache, askers));
         Self { robots, ..self }
+    }
+
+    /// Keeps cookies in this jar.
+    #[must_use]
+    pub(crate) fn keeping(self, cookies: Option<Cookies>) -> Self {
+        Self { cookies, ..self }
     }
 
     /// Runs to the end.
@@ -225,6 +239,7 @@ impl<'a> Runtime<'a> {
         self.ended.left = self.inputs_left();
         self.ended.load = self.pool.load_report();
         self.keep_held();
+        self.write_cookies();
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }
@@ -451,6 +466,7 @@ impl<'a> Runtime<'a> {
     fn on_heard(&mut self, now: Instant, heard: Heard) {
         let event = match heard {
             Heard::Message(seat, FromWorker::Batch(batch)) => return self.on_batch(now, seat, &batch),
+            Heard::Message(seat, FromWorker::Cookies(set)) => return self.take_cookies(now, seat, set),
             Heard::Message(seat, FromWorker::Hello(hello)) => {
                 if hello.protocol == PROTOCOL && hello.build == shared::BUILD_ID {
                     Event::Hello(seat)

@@ -73,6 +73,7 @@ impl Assignment {
             workers: &self.workers,
             hosts: Some(&self.hosts),
             robots: Some(self.robots.clone()),
+            cookies: None,
             committed: Some(Arc::clone(&self.committed)),
             targets_max: u64::MAX,
         };
@@ -137,7 +138,9 @@ fn stuck(error: EngineError) -> JobEnd {
             JobEnd::Blocked(cause.to_string())
         }
         // No thread, no descriptor, or no room on the disk.
-        EngineError::SetUp(_) | EngineError::Table(_) => JobEnd::Blocked(error.to_string()),
+        EngineError::SetUp(_) | EngineError::Table(_) | EngineError::Cookies(_) => {
+            JobEnd::Blocked(error.to_string())
+        }
         EngineError::NoWorkers(_)
         | EngineError::Output { .. }
         | EngineError::NotOurs(_)

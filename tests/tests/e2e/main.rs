@@ -19,6 +19,7 @@ mod bans;
 mod chaos;
 mod charsets;
 mod compare;
+mod cookies;
 mod csv;
 mod csv_numbers;
 mod extraction;

@@ -137,6 +137,9 @@ impl<'a> Exchange<'a> {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
+        if let Some(cookies) = &self.hop.rules.cookies {
+            cookies.send(&self.hop.url, request.headers_mut());
+        }
         self.hop.status = None;
         self.refusal = None;
         self.recording.request(&self.hop.url, &request);
@@ -150,7 +153,11 @@ impl<'a> Exchange<'a> {
         if let Err(fault) = check_framing(head) {
             return self.stop(Err(self.hop.explain(&fault, None)));
         }
-        self.recording.head(head);
+        let keeps_cookies = self.hop.rules.cookies.as_ref();
+        if let Some(cookies) = keeps_cookies {
+            cookies.keep(&self.hop.url, &head.headers);
+        }
+        self.recording.head(head, keeps_cookies.is_some());
         let flow = self.judge(head);
         if flow == Flow::Stop {
             self.recording.cut(Truncated::Length);

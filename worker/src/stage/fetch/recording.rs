@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Request, Version};
 use shared::clock;
@@ -132,11 +132,11 @@ impl Recording {
         hops.push(Hop { url, sent: clock::wall(), request: request_head(request), response: None });
     }
 
-    /// Records a response head.
-    pub(super) fn head(&mut self, head: &Parts) {
+    /// Records a response head. Cookies that the job sends back are secrets, and are left out.
+    pub(super) fn head(&mut self, head: &Parts, hides_cookies: bool) {
         let Some(hop) = self.hops.as_mut().and_then(|hops| hops.last_mut()) else { return };
         hop.response = Some(Response {
-            head: response_head(head),
+            head: response_head(head, hides_cookies),
             body: Vec::with_capacity(announced(&head.headers)),
             truncated: None,
             peer: head.extensions.get::<Peer>().map(|peer| peer.0),
@@ -183,13 +183,16 @@ fn request_head(request: &Request<()>) -> Vec<u8> {
     head
 }
 
-fn response_head(parts: &Parts) -> Vec<u8> {
+fn response_head(parts: &Parts, hides_cookies: bool) -> Vec<u8> {
     let version = if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
     let mut head = format!("{version} {} ", parts.status.as_str()).into_bytes();
     // Use the standard reason phrase, because only one of the two clients passes on the server's.
     head.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
     head.extend_from_slice(b"\r\n");
     for (name, value) in &parts.headers {
+        if hides_cookies && *name == SET_COOKIE {
+            continue;
+        }
         // The chunks are joined, and a reader that saw the original header would look for them.
         let renamed = *name == TRANSFER_ENCODING;
         push(&mut head, if renamed { TRANSFER_ENCODING_RENAMED } else { name.as_str() }, value.as_bytes());

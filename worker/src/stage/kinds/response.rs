@@ -10,6 +10,7 @@ use shared::protocol::Target;
 use shared::record::ErrorKind;
 
 use crate::stage::context::{Computed, Context, Waited, run_hook};
+use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::recording::Recording;
 use crate::stage::fetch::{Failure, Outcome, Wanted, blocking, event_loop};
 use crate::stage::findings::Findings;
@@ -27,6 +28,9 @@ pub(crate) trait Client {
     /// Notes the addresses of servers on the recording.
     fn name_peers(&self);
 
+    /// The cookies, if the job keeps them.
+    fn cookies(&self) -> Option<Cookies>;
+
     /// Tells that this thread did nothing else for a while: timeouts stood still meanwhile.
     fn add_stall(&self, busy: Duration);
 }
@@ -36,12 +40,20 @@ impl Client for blocking::Client {
         Self::name_peers(self);
     }
 
+    fn cookies(&self) -> Option<Cookies> {
+        Self::cookies(self)
+    }
+
     fn add_stall(&self, _: Duration) {}
 }
 
 impl Client for event_loop::Client {
     fn name_peers(&self) {
         Self::name_peers(self);
+    }
+
+    fn cookies(&self) -> Option<Cookies> {
+        Self::cookies(self)
     }
 
     fn add_stall(&self, busy: Duration) {

@@ -3,6 +3,7 @@
 //! `ureq` speaks HTTP/1.1 and pools connections. Here it follows no redirects, decodes nothing and has no
 //! timeouts. The connector resolves names, so a pooled connection needs no lookup.
 
+mod race;
 mod transport;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver}
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
 use super::connect::{Attempts, Endpoint, Gate, is_reset};
+use super::cookies::Cookies;
 use super::dns::{Resolver, too_slow};
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
@@ -100,6 +102,11 @@ impl Client {
             shortages,
             piece: vec![0; PIECE_BYTES],
         }
+    }
+
+    /// The cookies, if the job keeps them.
+    pub(crate) fn cookies(&self) -> Option<Cookies> {
+        self.rules.cookies.clone()
     }
 
     /// From now on, every response carries the address that it came from.
@@ -303,15 +310,9 @@ impl Dial {
     }
 
     fn connect(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<TcpStream, Fault> {
-        let mut attempts = Attempts::new(self.gate, endpoint, addresses)?;
-        while let Some((address, patience)) = attempts.next(self.watch.left()?) {
-            match TcpStream::connect_timeout(&address, patience) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => attempts.on_error(address, &error),
-            }
-        }
-        self.watch.left()?;
-        Err(attempts.fault())
+        let stream = race::connect(Attempts::new(self.gate, endpoint, addresses)?, || self.watch.left())?;
+        self.resolver.prefer(&endpoint.host, addresses, || stream.peer_addr());
+        Ok(stream)
     }
 
     fn handshake(&self, mut socket: Socket, host: &str) -> Result<Channel, Fault> {

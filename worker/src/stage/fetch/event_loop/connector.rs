@@ -15,11 +15,13 @@ use hyper_util::rt::TokioIo;
 use shared::clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use super::super::connect::{Attempts, Endpoint, Gate, History};
+use super::super::connect::{ATTEMPT_DELAY, Attempts, Endpoint, Gate, History};
 use super::super::dns::{Resolver, too_slow};
 use super::super::fault::Fault;
 use super::super::recording::Peer;
@@ -137,16 +139,40 @@ impl Inner {
     }
 
     async fn connect(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<TcpStream, Fault> {
-        let mut attempts = Attempts::new(self.gate, endpoint, addresses)?;
-        let end = clock::now() + self.connect_timeout;
-        while let Some((address, patience)) = attempts.next(end.saturating_duration_since(clock::now())) {
-            match self.stall.within(patience, TcpStream::connect(address)).await {
-                Some(Ok(stream)) => return Ok(stream),
-                Some(Err(error)) => attempts.on_error(address, &error),
-                None => attempts.on_error(address, &io::ErrorKind::TimedOut.into()),
+        let stream = race(Attempts::new(self.gate, endpoint, addresses)?).await?;
+        self.resolver.prefer(&endpoint.host, addresses, || stream.peer_addr());
+        Ok(stream)
+    }
+}
+
+/// Races addresses for a connection. The caller limits the time.
+async fn race(mut attempts: Attempts) -> Result<TcpStream, Fault> {
+    let mut running = JoinSet::new();
+    loop {
+        match attempts.next() {
+            Some(address) if running.is_empty() && !attempts.has_next() => {
+                // Nothing to race with.
+                match TcpStream::connect(address).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => attempts.on_error(address, &error),
+                }
             }
+            Some(address) => {
+                running.spawn(async move { (address, TcpStream::connect(address).await) });
+            }
+            None if running.is_empty() => return Err(attempts.fault()),
+            None => {}
         }
-        Err(attempts.fault())
+        let ended = if attempts.has_next() {
+            timeout(ATTEMPT_DELAY, running.join_next()).await.unwrap_or_default()
+        } else {
+            running.join_next().await
+        };
+        match ended {
+            Some(Ok((_, Ok(stream)))) => return Ok(stream),
+            Some(Ok((address, Err(error)))) => attempts.on_error(address, &error),
+            Some(Err(_)) | None => {}
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::connect::is_reset;
+use super::cookies::Cookies;
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
 use super::recording::Recording;
@@ -108,6 +109,11 @@ impl Client {
     #[must_use]
     pub(crate) const fn stall(&self) -> &Stall {
         &self.stall
+    }
+
+    /// The cookies, if the job keeps them.
+    pub(crate) fn cookies(&self) -> Option<Cookies> {
+        self.rules.cookies.clone()
     }
 
     /// From now on, every response over a new connection carries the address that it came from.

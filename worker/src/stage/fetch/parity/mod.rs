@@ -3,8 +3,10 @@
 mod addresses;
 mod blocked;
 mod connections;
+mod cookies;
 mod endless;
 mod heads;
+mod race;
 mod recordings;
 mod responses;
 mod scope;
