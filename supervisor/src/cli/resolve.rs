@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
+use shared::proxy::ProxySpec;
 use shared::request_headers;
 use shared::select::blocked::BlockedRules;
 use shared::select::{Field, Preset};
@@ -309,6 +310,7 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Res
             AddressPolicyFlag::Any => AddressPolicy::Any,
         },
         blocked: BlockedRules::of(flags.blocked_if),
+        proxies: ProxySpec::default(),
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),

@@ -48,6 +48,8 @@ impl Kind for Fetch<'_> {
             address_policy: _,
             // A user may find out what blocked pages look like, and resume.
             blocked: _,
+            // A proxy may have died since.
+            proxies: _,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),

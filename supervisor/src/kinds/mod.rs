@@ -187,6 +187,7 @@ pub(crate) enum FirstSignal {
 mod tests {
     use shared::address::AddressPolicy;
     use shared::job::{FetchSpec, ParseSpec};
+    use shared::proxy::ProxySpec;
     use shared::record::Evidence;
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
@@ -204,6 +205,7 @@ mod tests {
             user_agent: String::new(),
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
+            proxies: ProxySpec::default(),
         }
     }
 

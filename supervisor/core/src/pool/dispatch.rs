@@ -43,6 +43,7 @@ impl Pool {
                 over_budget: live.retries < self.config.retries && !in_budget,
                 may_defer: live.may_defer,
                 not_before_us: self.anchor.and_then(|anchor| anchor.us(not_before?)),
+                exit: None,
                 input: live.input.to_vec(),
                 kept: live.kept.to_vec(),
             });

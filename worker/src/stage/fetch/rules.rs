@@ -124,6 +124,7 @@ impl Rules {
 #[cfg(test)]
 pub(super) mod tests {
     use shared::address::AddressPolicy;
+    use shared::proxy::ProxySpec;
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
 
@@ -140,6 +141,7 @@ pub(super) mod tests {
             user_agent: "muster-test".into(),
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::of(Vec::new()),
+            proxies: ProxySpec::default(),
         }
     }
 
