@@ -23,7 +23,7 @@ fn proxies(count: usize, change: impl FnOnce(&mut ProxiesConfig)) -> Proxies {
 fn via(proxies: &mut Proxies, now: Instant, id: u64, host: &str) -> Exit {
     match proxies.choose(now, id, host, b"") {
         Choice::Via(exit) => exit,
-        other => panic!("{id} does not start: {other:?}"),
+        other @ (Choice::Direct | Choice::Wait(_)) => panic!("{id} does not start: {other:?}"),
     }
 }
 
@@ -44,7 +44,7 @@ fn check_all(proxies: &mut Proxies, now: Instant) {
 
 #[test]
 fn a_proxy_gets_one_target_until_it_has_answered() {
-    let (mut all, now) = (proxies(2, |_| ()), Instant::now());
+    let (mut all, now) = (proxies(2, |_| ()), wire::clock::now());
     let (one, other) = (via(&mut all, now, 0, "a"), via(&mut all, now, 1, "a"));
     assert_ne!(one.proxy, other.proxy);
     assert!(!all.has_room(now));
@@ -57,7 +57,7 @@ fn a_proxy_gets_one_target_until_it_has_answered() {
 
 #[test]
 fn equal_proxies_get_equal_shares_and_slow_ones_less() {
-    let (mut all, now) = (proxies(8, |_| ()), Instant::now());
+    let (mut all, now) = (proxies(8, |_| ()), wire::clock::now());
     check_all(&mut all, now);
     let mut seeded = fastrand::Rng::with_seed(3);
     let mut flying: Vec<(Duration, u64, u16)> = Vec::new();
@@ -84,7 +84,7 @@ fn equal_proxies_get_equal_shares_and_slow_ones_less() {
 
 #[test]
 fn a_dead_proxy_is_tried_at_most_five_times_a_minute_and_costs_no_attempt() {
-    let (mut all, begun) = (proxies(4, |_| ()), Instant::now());
+    let (mut all, begun) = (proxies(4, |_| ()), wire::clock::now());
     check_all(&mut all, begun);
     let mut tries = Vec::new();
     for tick in 0..6000_u32 {
@@ -110,7 +110,7 @@ fn a_dead_proxy_is_tried_at_most_five_times_a_minute_and_costs_no_attempt() {
 
 #[test]
 fn faults_of_targets_that_were_under_way_together_count_once() {
-    let (mut all, now) = (proxies(1, |_| ()), Instant::now());
+    let (mut all, now) = (proxies(1, |_| ()), wire::clock::now());
     check_all(&mut all, now);
     for id in 0..16 {
         via(&mut all, now, id, "a");
@@ -130,7 +130,7 @@ fn faults_of_targets_that_were_under_way_together_count_once() {
 
 #[test]
 fn if_no_proxy_works_the_run_ends() {
-    let (mut all, mut now) = (proxies(2, |_| ()), Instant::now());
+    let (mut all, mut now) = (proxies(2, |_| ()), wire::clock::now());
     for round in 0..3 {
         assert_eq!(all.failure(), None);
         for id in 0..2 {
@@ -143,7 +143,7 @@ fn if_no_proxy_works_the_run_ends() {
     }
     let why = all.failure().unwrap();
     assert!(why.starts_with("no proxy works: http://p0:1 cannot be used, http://p1:1"), "{why}");
-    let (mut all, now) = (proxies(1, |_| ()), Instant::now());
+    let (mut all, now) = (proxies(1, |_| ()), wire::clock::now());
     via(&mut all, now, 0, "a");
     all.end(now, 0, begun_at(now), Some(ExitFault::Credentials), None, false);
     assert!(all.failure().unwrap().contains("wants other credentials"), "waiting does not help");
@@ -151,7 +151,7 @@ fn if_no_proxy_works_the_run_ends() {
 
 #[test]
 fn a_target_that_many_proxies_failed_gets_its_error() {
-    let (mut all, now) = (proxies(20, |_| ()), Instant::now());
+    let (mut all, now) = (proxies(20, |_| ()), wire::clock::now());
     for _ in 0..MOVES_MAX {
         assert!(via(&mut all, now, 0, "a").may_move);
         assert!(all.end(now, 0, begun_at(now), Some(ExitFault::Proxy), None, false));
@@ -163,7 +163,7 @@ fn a_target_that_many_proxies_failed_gets_its_error() {
 
 #[test]
 fn a_proxy_that_a_host_turns_away_serves_other_hosts() {
-    let (mut all, now) = (proxies(2, |_| ()), Instant::now());
+    let (mut all, now) = (proxies(2, |_| ()), wire::clock::now());
     check_all(&mut all, now);
     let first = via(&mut all, now, 0, "a");
     assert!(all.end(now, 0, begun_at(now), Some(ExitFault::Blocked), Some(MS), false));
@@ -187,7 +187,7 @@ fn a_proxy_that_a_host_turns_away_serves_other_hosts() {
 
 #[test]
 fn a_server_that_does_not_answer_is_not_the_proxys_fault() {
-    let (mut all, now) = (proxies(2, |_| ()), Instant::now());
+    let (mut all, now) = (proxies(2, |_| ()), wire::clock::now());
     check_all(&mut all, now);
     for id in 0..40 {
         let later = now + u32::try_from(id).unwrap() * SECOND;
@@ -203,7 +203,7 @@ fn a_server_that_does_not_answer_is_not_the_proxys_fault() {
 
 #[test]
 fn a_proxy_that_accepts_and_never_answers_rests() {
-    let (mut all, now) = (proxies(2, |_| ()), Instant::now());
+    let (mut all, now) = (proxies(2, |_| ()), wire::clock::now());
     let silent = via(&mut all, now, 0, "a");
     let good = via(&mut all, now, 1, "a");
     succeed(&mut all, now, 1);
@@ -215,7 +215,7 @@ fn a_proxy_that_accepts_and_never_answers_rests() {
 
 #[test]
 fn a_host_keeps_its_proxy_and_only_those_of_a_dead_one_move() {
-    let (mut all, now) = (proxies(5, |config| config.is_sticky = true), Instant::now());
+    let (mut all, now) = (proxies(5, |config| config.is_sticky = true), wire::clock::now());
     let hosts: Vec<String> = (0..100).map(|n| format!("h{n}")).collect();
     let mut next = 0;
     let mut assigned = |all: &mut Proxies, now| -> Vec<u16> {
@@ -241,7 +241,7 @@ fn a_host_keeps_its_proxy_and_only_those_of_a_dead_one_move() {
 
 #[test]
 fn the_next_tier_is_used_only_while_the_cheaper_one_fails() {
-    let (mut all, now) = (proxies(3, |config| config.tiers = vec![1, 2]), Instant::now());
+    let (mut all, now) = (proxies(3, |config| config.tiers = vec![1, 2]), wire::clock::now());
     assert_eq!(via(&mut all, now, 0, "a").proxy, 0);
     assert!(matches!(all.choose(now, 1, "a", b""), Choice::Wait(_)), "the cheap one is being tried");
     succeed(&mut all, now, 0);
@@ -260,7 +260,7 @@ fn inputs_without_a_proxy_go_directly() {
         b"second" => Reach::Only(1),
         _ => Reach::Any,
     };
-    let (mut all, now) = (proxies(2, |config| config.reach = Some(Arc::new(reach))), Instant::now());
+    let (mut all, now) = (proxies(2, |config| config.reach = Some(Arc::new(reach))), wire::clock::now());
     assert_eq!(all.choose(now, 0, "a", b"direct"), Choice::Direct);
     assert!(matches!(
         all.choose(now, 1, "a", b"second"),
@@ -271,7 +271,7 @@ fn inputs_without_a_proxy_go_directly() {
 
 #[test]
 fn what_a_worker_held_when_it_died_is_not_under_way() {
-    let (mut all, now) = (proxies(1, |_| ()), Instant::now());
+    let (mut all, now) = (proxies(1, |_| ()), wire::clock::now());
     via(&mut all, now, 0, "a");
     all.abandon(0);
     assert_eq!(all.look()[0].in_flight, 0);
@@ -282,7 +282,7 @@ fn what_a_worker_held_when_it_died_is_not_under_way() {
 fn random_faults_lose_no_count_and_end_no_run_that_has_a_good_proxy() {
     for seed in 0..300 {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let (mut all, begun) = (proxies(rng.usize(2..6), |_| ()), Instant::now());
+        let (mut all, begun) = (proxies(rng.usize(2..6), |_| ()), wire::clock::now());
         let faults = [
             ExitFault::Proxy,
             ExitFault::Silent,

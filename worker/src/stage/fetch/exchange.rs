@@ -156,10 +156,10 @@ impl<'a> Exchange<'a> {
     fn note_exit_fault(&mut self, fault: &Fault) {
         let is_ended = matches!(self.phase, Phase::Head)
             && matches!(fault, Fault::Closed | Fault::Stale | Fault::Timeout | Fault::ConnectTimeout);
-        match fault {
-            Fault::Proxy(fault) => self.recording.exit_failed(fault.kind),
-            _ if self.is_proxied && is_ended => self.recording.exit_failed(ExitFault::Broken),
-            _ => {}
+        if let Fault::Proxy(fault) = fault {
+            self.recording.exit_failed(fault.kind);
+        } else if self.is_proxied && is_ended {
+            self.recording.exit_failed(ExitFault::Broken);
         }
     }
 

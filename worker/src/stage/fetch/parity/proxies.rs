@@ -212,7 +212,7 @@ fn answering(bytes: &'static [u8]) -> SocketAddr {
 fn fails(proxy: String, url: &str, kind: ErrorKind, fault: ExitFault, says: &str) {
     let spec = FetchSpec {
         connect_timeout: Duration::from_millis(300),
-        proxies: proxies(&[proxy.clone()]),
+        proxies: proxies(std::slice::from_ref(&proxy)),
         ..spec()
     };
     let mut pair = Pair { exit: through(0), ..Pair::new(&spec) };

@@ -276,8 +276,10 @@ const fn refusal(reply: u8) -> &'static str {
 mod tests {
     use super::*;
 
+    type End = Result<(), (ExitFault, String)>;
+
     /// Runs a handshake against a proxy that answers each send with one of these, byte by byte.
-    fn run(proxy: &str, host: &Host, answers: &[&[u8]]) -> (Vec<Vec<u8>>, Result<(), (ExitFault, String)>) {
+    fn run(proxy: &str, host: &Host, answers: &[&[u8]]) -> (Vec<Vec<u8>>, End) {
         let proxy: Proxy = proxy.parse().unwrap();
         let login = super::super::basic(&proxy);
         let mut sent = Vec::new();
