@@ -14,6 +14,7 @@ use crate::address::AddressPolicy;
 use crate::codec::JOINED_BYTES_MAX;
 use crate::csv::CsvSpec;
 use crate::protocol::RECORD_BYTES_MAX;
+use crate::proxy::ProxySpec;
 use crate::request_headers::{HeaderScope, is_harmless};
 use crate::robots::product_token;
 use crate::select::blocked::BlockedRules;
@@ -167,6 +168,8 @@ pub struct FetchSpec {
     pub blocked: BlockedRules,
     /// Whether cookies are kept and sent back.
     pub cookies: bool,
+    /// Proxies, and what goes through them.
+    pub proxies: ProxySpec,
 }
 
 impl FetchSpec {

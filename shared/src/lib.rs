@@ -12,6 +12,7 @@
 //! | [`robots`] | what a robots.txt says, and how it is read |
 //! | [`framed`] | values in a stream of bytes |
 //! | [`address`] | which addresses a job may connect to |
+//! | [`proxy`] | proxies, and which requests go through which |
 //! | [`request_headers`] | which headers a user may set, and which of them are secrets |
 //!
 //! The crate `wire` holds what does not depend on a job: messages ([`protocol`]) and their framing ([`codec`]),
@@ -30,6 +31,7 @@ pub mod framed;
 pub mod gunzip;
 pub mod job;
 pub mod path;
+pub mod proxy;
 pub mod redact;
 pub mod request_headers;
 pub mod robots;

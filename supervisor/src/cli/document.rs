@@ -207,7 +207,7 @@ fn check_allowed(command: &str, settings: &Settings, allowed: &Allowed) -> Resul
                             to allow others"
             .to_owned());
     }
-    for key in ["input", "paths", "files"] {
+    for key in ["input", "paths", "files", "proxy-file", "proxy-tier"] {
         for path in settings.get(key) {
             check_path(Path::new(path), allowed)?;
         }
@@ -255,6 +255,7 @@ fn checked(mut plan: Plan, output: &Path, allowed: &Allowed) -> Result<Plan, Str
     match &mut plan.work {
         Work::Fetch(spec) | Work::Sitemap(spec) if !allowed.private_addresses => {
             spec.address_policy = AddressPolicy::Public;
+            spec.proxies.policy = AddressPolicy::Public;
         }
         Work::Fetch(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => {}
     }

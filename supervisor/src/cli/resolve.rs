@@ -18,6 +18,7 @@ use super::flags::{
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
+use super::proxies::proxies;
 use super::{Environment, Invocation, csv, disk, program, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
@@ -239,7 +240,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
         disk::check_side_file("--cookie-jar", jar, &paths)?;
     }
     let work = match run.network {
-        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max, &inputs)?),
+        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max, &inputs, env)?),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
@@ -295,7 +296,12 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
     Ok((fields, presets))
 }
 
-fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Result<FetchSpec, Problem> {
+fn fetch_spec(
+    flags: NetworkFlags,
+    body_bytes_max: u64,
+    inputs: &[Input],
+    env: &Environment<'_>,
+) -> Result<FetchSpec, Problem> {
     request_headers::check_together(flags.header.iter().map(|header| header.name.as_str()))
         .map_err(|error| Problem::Usage(format!("--header: {error}")))?;
     // As with curl, a User-Agent header is the user agent.
@@ -320,6 +326,7 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Res
             Some(CookiesFlag::Off) => false,
             None => flags.cookie_jar.is_some(),
         },
+        proxies: proxies(flags.proxies, env)?,
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),

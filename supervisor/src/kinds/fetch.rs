@@ -58,6 +58,8 @@ impl Kind for Fetch<'_> {
             blocked: _,
             // A user may find out that pages need them, and resume.
             cookies: _,
+            // A proxy may have died since.
+            proxies: _,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),

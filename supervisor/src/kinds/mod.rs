@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use shared::csv::CsvSpec;
 use shared::job::{MapSpec, Work};
+use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use supervisor_core::pool::Quarantined;
 
@@ -103,6 +104,14 @@ pub(crate) const fn redirects_max(work: &Work) -> u32 {
     match work {
         Work::Fetch(spec) | Work::Sitemap(spec) => spec.redirects_max,
         Work::Parse(_) | Work::Csv(_) | Work::Map(_) => 0,
+    }
+}
+
+/// Returns the proxies of a job.
+pub(crate) const fn proxies(work: &Work) -> Option<&ProxySpec> {
+    match work {
+        Work::Fetch(spec) | Work::Sitemap(spec) => Some(&spec.proxies),
+        Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
     }
 }
 
@@ -215,6 +224,7 @@ mod tests {
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
             cookies: false,
+            proxies: ProxySpec::default(),
         }
     }
 

@@ -209,6 +209,7 @@ mod tests {
         endings: None,
         reply: None,
         retry_after_ms: None,
+        exit_fault: None,
         over_budget: false,
         line_bytes: 0,
     };

@@ -39,6 +39,7 @@ use shared::protocol::{FromWorker, Outcome, PROTOCOL};
 use supervisor_core::gather::{Gather, LoadSample, Ordered};
 use supervisor_core::load::total::{Report as LoadReport, Room};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
+use supervisor_core::proxies::ProxySnapshot;
 
 pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
@@ -101,6 +102,8 @@ pub struct Ended {
     pub failure: Option<String>,
     /// Whether it failed because descriptors were short, which others will close.
     pub lacks_descriptors: bool,
+    /// Whether it failed because no proxy works, which may pass.
+    pub lacks_proxies: bool,
     /// Whether results were given up because the user would not wait for a slow reader of the output.
     pub abandoned: bool,
     /// Whether the output failed; [`Writer::finish`] returns the reason.
@@ -116,6 +119,8 @@ pub struct Ended {
     pub sandbox: String,
     /// What the load came to, if it was not fixed.
     pub load: Option<LoadReport>,
+    /// What became of the proxies.
+    pub proxies: Vec<ProxySnapshot>,
 }
 
 impl Ended {
@@ -238,6 +243,8 @@ impl<'a> Runtime<'a> {
         self.parts.gather.retried(self.pool.charged());
         self.ended.left = self.inputs_left();
         self.ended.load = self.pool.load_report();
+        self.ended.proxies = self.pool.proxies();
+        self.ended.lacks_proxies = self.pool.lacks_proxies();
         self.keep_held();
         self.write_cookies();
         if self.ended.failure.is_none() {
@@ -355,6 +362,7 @@ impl<'a> Runtime<'a> {
             failed: counts.failed,
             refused: self.parts.gather.refused(),
             load: self.parts.gather.load().samples().last().copied(),
+            proxies_failing: self.pool.proxies_failing(),
             bytes: counts.bytes.saturating_add(under_way),
             in_flight: self.in_flight(),
             total,

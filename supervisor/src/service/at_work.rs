@@ -101,6 +101,9 @@ impl Assignment {
             if ended.lacks_descriptors {
                 return JobEnd::Short(why);
             }
+            if ended.lacks_proxies {
+                return JobEnd::Blocked(why);
+            }
             return JobEnd::Failed(why, Some(result));
         }
         if ended.signal.is_some() {

@@ -41,6 +41,7 @@ mod parse;
 mod politeness;
 mod processes;
 mod progress;
+mod proxies;
 mod recycle;
 mod resume;
 mod retries;

@@ -411,6 +411,16 @@ impl Frontier {
         self.settle(now, host);
     }
 
+    /// Takes back a popped target that cannot start before `due`, for a reason that has nothing to do with its host.
+    pub(crate) fn postpone(&mut self, now: Instant, id: u64, host: HostId, due: Instant) {
+        self.pending += 1;
+        self.end(now, host, Answer::Unknown);
+        let known = self.hosts.get_mut(host).map(|host| &mut host.lane);
+        known.unwrap_or(&mut self.hostless).push_retry(due, id);
+        self.note_hopeless(now, host);
+        self.settle(now, host);
+    }
+
     /// Leaves at least `delay` between two starts at this host, besides what the user asked for (`Crawl-delay`).
     pub fn set_delay(&mut self, now: Instant, host: HostRef<'_>, delay: Duration) {
         let id = self.intern(now, host);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, SandboxLevel, Work};
+use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use shared::request_headers::HeaderScope;
 use shared::select::Field;
@@ -42,6 +43,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::default(),
             cookies: false,
+            proxies: ProxySpec::default(),
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),

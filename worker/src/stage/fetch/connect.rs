@@ -49,6 +49,13 @@ impl Gate {
         }
     }
 
+    /// Returns the addresses of a host that the job may connect to. Fails if there are none.
+    pub(super) fn allowed(self, host: &str, addresses: &[IpAddr]) -> Result<Vec<IpAddr>, Fault> {
+        let allowed: Vec<IpAddr> =
+            addresses.iter().copied().filter(|address| (self.0)(*address).is_none()).collect();
+        if allowed.is_empty() { Err(denied(self, host, addresses)) } else { Ok(allowed) }
+    }
+
     /// For tests, because their servers are all on loopback.
     #[cfg(test)]
     pub(super) const fn with(denial: fn(IpAddr) -> Option<&'static str>) -> Self {
@@ -72,11 +79,7 @@ pub(super) struct Attempts {
 impl Attempts {
     /// Creates attempts at the endpoint's addresses that the gate allows. Fails if it allows none.
     pub(super) fn new(gate: Gate, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Self, Fault> {
-        let mut allowed: Vec<IpAddr> =
-            addresses.iter().copied().filter(|address| (gate.0)(*address).is_none()).collect();
-        if allowed.is_empty() {
-            return Err(denied(gate, &endpoint.host, addresses));
-        }
+        let mut allowed = gate.allowed(&endpoint.host, addresses)?;
         alternate(&mut allowed);
         Ok(Self { addresses: allowed.into_iter(), port: endpoint.port, failed: None })
     }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use shared::protocol::ExitFault;
 use shared::record::ErrorKind;
 
 use super::body::{Body, content_length};
@@ -83,6 +84,8 @@ pub(super) struct Exchange<'a> {
     stale: u32,
     /// This hop has been repeated over HTTP/1.1.
     downgraded: bool,
+    /// This hop goes through a proxy.
+    is_proxied: bool,
     /// What a status of 400 or above comes to, while its page is read for the rules about blocked pages.
     refusal: Option<Box<Failure>>,
     phase: Phase,
@@ -107,6 +110,7 @@ impl<'a> Exchange<'a> {
             redirects: 0,
             stale: 0,
             downgraded: false,
+            is_proxied: false,
             refusal: None,
             phase: Phase::Idle(Next::Request),
             recording,
@@ -144,6 +148,22 @@ impl<'a> Exchange<'a> {
         self.refusal = None;
         self.recording.request(&self.hop.url, &request);
         Ok(request)
+    }
+
+    /// Notes whether the request under way goes through a proxy.
+    pub(super) const fn goes_through_proxy(&mut self, is_proxied: bool) {
+        self.is_proxied = is_proxied;
+    }
+
+    /// Records whose fault it may be that there is no answer.
+    fn note_exit_fault(&mut self, fault: &Fault) {
+        let is_ended = matches!(self.phase, Phase::Head)
+            && matches!(fault, Fault::Closed | Fault::Stale | Fault::Timeout | Fault::ConnectTimeout);
+        if let Fault::Proxy(fault) = fault {
+            self.recording.exit_failed(fault.kind);
+        } else if self.is_proxied && is_ended {
+            self.recording.exit_failed(ExitFault::Broken);
+        }
     }
 
     /// Handles the response's status line and headers, which came `first_byte` after the request was sent over an
@@ -260,6 +280,7 @@ impl<'a> Exchange<'a> {
 
     /// Handles a fault. The connection is gone.
     pub(super) fn on_fault(&mut self, fault: &Fault) {
+        self.note_exit_fault(fault);
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
         self.recording.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });

@@ -16,6 +16,7 @@ mod fault;
 mod hop;
 #[cfg(test)]
 mod parity;
+mod proxy;
 pub(crate) mod recording;
 mod repair;
 mod retry_after;

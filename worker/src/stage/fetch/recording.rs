@@ -11,7 +11,7 @@ use http::header::{HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Request, Version};
 use shared::clock;
-use shared::protocol::{PageMark, Reply};
+use shared::protocol::{ExitFault, PageMark, Reply};
 use shared::request_headers;
 use url::Url;
 
@@ -81,12 +81,14 @@ pub(crate) struct Recording {
     reply: Option<Reply>,
     /// Requests so far.
     requests: u16,
+    /// What went wrong at a proxy, or beyond it.
+    exit_fault: Option<ExitFault>,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None, requests: 0 }
+        Self { hops: on.then(Vec::new), reply: None, requests: 0, exit_fault: None }
     }
 
     /// Returns the recorded hops.
@@ -113,6 +115,16 @@ impl Recording {
         }
     }
 
+    /// Records what went wrong at a proxy, or beyond it.
+    pub(super) fn exit_failed(&mut self, fault: ExitFault) {
+        self.exit_fault = Some(fault);
+    }
+
+    /// What went wrong at a proxy, or beyond it.
+    pub(crate) const fn exit_fault(&self) -> Option<ExitFault> {
+        self.exit_fault
+    }
+
     /// Records which page the answer was.
     pub(crate) fn page(&mut self, mark: PageMark) {
         if let Some(reply) = &mut self.reply {
@@ -122,7 +134,7 @@ impl Recording {
 
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
-        self.reply = None;
+        (self.reply, self.exit_fault) = (None, None);
         self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.

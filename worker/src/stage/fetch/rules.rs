@@ -129,6 +129,7 @@ impl Rules {
 #[cfg(test)]
 pub(super) mod tests {
     use shared::address::AddressPolicy;
+    use shared::proxy::ProxySpec;
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
 
@@ -146,6 +147,7 @@ pub(super) mod tests {
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::of(Vec::new()),
             cookies: false,
+            proxies: ProxySpec::default(),
         }
     }
 

@@ -71,7 +71,7 @@ pub(super) fn fetch(
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
     let outcome = match std::str::from_utf8(&target.input) {
-        Ok(url) => client.fetch(url, wanted, &mut recording),
+        Ok(url) => client.fetch(url, wanted, target.exit, &mut recording),
         Err(_) => Err(not_utf8()),
     };
     Response { started_us, outcome, recording }
@@ -90,7 +90,7 @@ pub(super) async fn fetch_interleaved(
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
-            let mut work = pin!(client.fetch(url, wanted, &mut recording));
+            let mut work = pin!(client.fetch(url, wanted, target.exit, &mut recording));
             let mut hook = context.hook();
             poll_fn(|poll| {
                 context.black_box.enter(target.id, Phase::Fetch, clock::monotonic_us());
