@@ -1,7 +1,7 @@
 //! Decides which proxy each target goes through, and which proxies are worth a try.
 //!
-//! The one authority over all workers: the pool asks [`Proxies::choose`] for each target that it hands out, and reports
-//! with [`Proxies::end`] how each went. Of two proxies drawn at random, the one with less to do gets the target, so load
+//! The one authority over all workers: the pool asks `Proxies::choose` for each target that it hands out, and reports
+//! with `Proxies::end` how each went. Of two proxies drawn at random, the one with less to do gets the target, so load
 //! follows what each can do. A proxy that fails rests; after that, one target at a time tries it.
 //!
 //! Invariant: between two tries of a proxy that does not work lies at least its rest, whatever the number of targets.
