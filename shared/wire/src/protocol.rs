@@ -13,11 +13,11 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codec;
-use crate::cookie::Cookie;
+use crate::cookie::{Cookie, CookieUpdate};
 use crate::record::ErrorKind;
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub enum ToWorker<J> {
     /// Finish what has begun, drop what has not, send what is finished, exit 0.
     Drain,
     /// Cookies that another worker was given, or that were there before.
-    Cookies(Vec<Cookie>),
+    Cookies(CookieUpdate),
 }
 
 /// The unit of work sent over IPC.
@@ -149,7 +149,8 @@ pub enum FromWorker {
     Said(String),
     /// Results.
     Batch(Batch),
-    /// Cookies that this worker was given; before the outcomes of the targets that brought them.
+    /// Cookies that this worker was given, at most [`COOKIES_MAX`]; before the outcomes of the targets that brought
+    /// them.
     Cookies(Vec<Cookie>),
 }
 
@@ -175,6 +176,9 @@ pub struct Hello {
 /// Most outcomes in one [`Batch`]. An outcome takes far more memory than bytes on the channel, so without a limit a
 /// worker could make the supervisor allocate a multiple of the largest message.
 pub const OUTCOMES_MAX: usize = 16 * 1024;
+
+/// Most cookies in one message of a worker, so that it is a short one.
+pub const COOKIES_MAX: usize = 16;
 
 /// Largest record, encoded, in bytes. Values are limited before that, but a control character of one
 /// byte takes six in JSON, and a message has an end. Reports of a csv job and what a program writes
