@@ -104,14 +104,30 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// Whether the target goes to another proxy after this.
+    /// Whether the target starts again at no cost after this. A fault of another proxy, which only a redirect leads
+    /// to, is not mended by that.
     #[must_use]
-    pub const fn leaves(&self, fault: ExitFault) -> bool {
-        match fault {
-            ExitFault::Proxy | ExitFault::Credentials | ExitFault::Silent => self.may_move,
-            ExitFault::Unreachable | ExitFault::Broken | ExitFault::Blocked => self.may_divert,
-        }
+    pub const fn leaves(&self, used: ExitUse) -> bool {
+        used.proxy == self.proxy
+            && match used.fault {
+                Some(ExitFault::Proxy | ExitFault::Credentials | ExitFault::Shunned) => self.may_move,
+                Some(ExitFault::Silent | ExitFault::Unreachable | ExitFault::Broken | ExitFault::Blocked) => {
+                    self.may_divert
+                }
+                None => false,
+            }
     }
+}
+
+/// What the last request of an attempt says about the proxy that it went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitUse {
+    /// The proxy's position among the job's proxies. A redirect may lead to another one than [`Exit::proxy`].
+    pub proxy: u16,
+    /// What went wrong at the proxy, or beyond it.
+    pub fault: Option<ExitFault>,
+    /// Whether the proxy did its part: it passed on an answer, or opened a tunnel.
+    pub worked: bool,
 }
 
 /// What went wrong between a worker and a server that is reached through a proxy.
@@ -129,6 +145,8 @@ pub enum ExitFault {
     Broken,
     /// The server turned the request away, perhaps for the proxy's address.
     Blocked,
+    /// Nothing was sent, because the proxy has just failed this worker, or is being tried by it.
+    Shunned,
 }
 
 /// Worker → supervisor.
@@ -258,8 +276,8 @@ pub struct Outcome {
     pub reply: Option<Reply>,
     /// The server's `Retry-After`, in milliseconds from now.
     pub retry_after_ms: Option<u64>,
-    /// What went wrong at the proxy that it went through, or beyond it.
-    pub exit_fault: Option<ExitFault>,
+    /// What the last request says about its proxy; `None` if it went directly.
+    pub exit_use: Option<ExitUse>,
     /// Whether it failed for good only because the retry budget of its host is used up.
     pub over_budget: bool,
     /// Length of its line in [`Batch::lines`]; 0 if there is none ([`Verdict::Retry`]).
@@ -355,7 +373,7 @@ mod tests {
             endings: None,
             reply: None,
             retry_after_ms: None,
-            exit_fault: None,
+            exit_use: None,
             over_budget: false,
             line_bytes,
         }

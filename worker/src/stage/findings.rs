@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::protocol::{ExitFault, Target, Verdict};
+use shared::protocol::{ExitFault, ExitUse, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue};
 use shared::robots::RobotsAnswer;
 use shared::sitemap::Listing;
@@ -67,23 +67,27 @@ impl Findings {
         }
     }
 
-    /// How the attempt ends. A failure that `is_excused` does not count as an attempt.
-    pub(super) fn verdict(&self, target: &Target, is_excused: bool) -> Verdict {
+    /// How the attempt ends. A failure that `is_excused`, or that `leaves_exit`, its proxy, does not count as an attempt.
+    pub(super) fn verdict(&self, target: &Target, is_excused: bool, leaves_exit: bool) -> Verdict {
         match &self.product {
             Product::Fields(_) | Product::Listing(_) | Product::Robots(_, None) => Verdict::Ok,
+            Product::Robots(_, Some(kind)) if leaves_exit => Verdict::Retry { kind: *kind },
             // The supervisor decides when it is fetched again.
             Product::Robots(_, Some(kind)) => Verdict::Failed(*kind),
-            Product::Problem(problem) if problem.may_pass && (target.may_retry || is_excused) => {
+            Product::Problem(problem)
+                if problem.may_pass && (target.may_retry || is_excused || leaves_exit) =>
+            {
                 Verdict::Retry { kind: problem.kind }
             }
             Product::Problem(problem) => Verdict::Failed(problem.kind),
         }
     }
 
-    /// What a blocked answer says about the proxy that the target went through.
-    pub(super) fn exit_fault(&self, target: &Target) -> Option<ExitFault> {
-        let Product::Problem(problem) = &self.product else { return None };
-        (target.exit.is_some() && problem.kind == ErrorKind::Blocked).then_some(ExitFault::Blocked)
+    /// Adds what a blocked answer says about the proxy that it came through.
+    pub(super) fn judge_exit(&self, used: ExitUse) -> ExitUse {
+        let is_blocked =
+            matches!(&self.product, Product::Problem(problem) if problem.kind == ErrorKind::Blocked);
+        ExitUse { fault: used.fault.or(is_blocked.then_some(ExitFault::Blocked)), ..used }
     }
 
     /// The server's `Retry-After`, if it failed with one.
