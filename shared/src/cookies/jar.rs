@@ -9,7 +9,7 @@ use crate::domain::registrable;
 /// Most cookies of one registrable domain, as in browsers. Beyond it, one goes: see [`Entry::worth`].
 pub const DOMAIN_COOKIES_MAX: usize = 180;
 
-/// Most cookies of all domains. Beyond it, [`EVICTED`] go.
+/// Most cookies of all domains. Beyond it, `EVICTED` go.
 pub const JAR_COOKIES_MAX: usize = 10_000;
 
 /// Cookies that go when there are too many: enough that looking through all of them is rare.
@@ -92,7 +92,7 @@ impl Jar {
     }
 
     /// Adds, replaces or deletes a cookie. Returns whether that changes what is sent. One that is not sound (see
-    /// [`is_sound`]) is ignored.
+    /// `is_sound`) is ignored.
     pub fn set(&mut self, mut cookie: Cookie, now: u64) -> bool {
         if !is_sound(&cookie) {
             return false;
