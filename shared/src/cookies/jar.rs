@@ -6,7 +6,7 @@ use url::{Host, Url};
 use super::{ATTRIBUTE_BYTES_MAX, COOKIE_BYTES_MAX, Cookie, covers, host_of, is_within, set_cookie};
 use crate::domain::registrable;
 
-/// Most cookies of one registrable domain, as in browsers. Beyond it, one goes: see [`Entry::worth`].
+/// Most cookies of one registrable domain, as in browsers. Beyond it, one goes: see `Entry::worth`.
 pub const DOMAIN_COOKIES_MAX: usize = 180;
 
 /// Most cookies of all domains. Beyond it, `EVICTED` go.
