@@ -9,7 +9,7 @@ use super::Pool;
 use super::credit::Load;
 use super::exchange::{Abandoned, Command};
 use super::ledger::Failure;
-use crate::frontier::{Answer, HostId};
+use crate::frontier::{Answer, Attempt, HostId};
 use crate::proxies::{Choice, Proxies, ProxySnapshot};
 
 /// Targets that are put off in one turn because no proxy can take them. The others wait for the next turn.
@@ -92,9 +92,12 @@ impl Pool {
         true
     }
 
-    /// Whether some target has a way. Remembers which, because most targets may have none.
+    /// Whether some target has a way, or may come that has one. Remembers which, because most targets may have none.
     fn has_ways(&mut self) -> bool {
         let Some(proxies) = &mut self.proxies else { return true };
+        if !self.source_ended && proxies.has_hope() {
+            return true;
+        }
         let has_way = |(_, input): &(u64, &[u8])| proxies.has_way(input);
         let known = self.reachable.and_then(|id| self.ledger.find(id)).filter(&has_way);
         self.reachable = known.or_else(|| self.ledger.inputs().find(has_way)).map(|(id, _)| id);
@@ -118,12 +121,16 @@ impl Pool {
         let is_final = !matches!(outcome.verdict, Verdict::Retry { .. });
         proxies.end(now, outcome.id, begun, outcome.exit_use, answered, is_final)
     }
-}
 
-/// Whether a result says nothing about the host, because the proxy did not get that far.
-pub(super) fn ends_at_proxy(outcome: &Outcome) -> bool {
-    matches!(
-        outcome.exit_use.and_then(|used| used.fault),
-        Some(ExitFault::Proxy | ExitFault::Credentials | ExitFault::Silent | ExitFault::Shunned)
-    )
+    /// Returns what a result says about the host, whose proxy may not have got that far.
+    pub(super) fn beyond_proxy(&self, outcome: &Outcome, attempt: Attempt) -> Attempt {
+        let Some((proxies, used)) = self.proxies.as_ref().zip(outcome.exit_use) else { return attempt };
+        match used.fault {
+            Some(ExitFault::Proxy | ExitFault::Credentials | ExitFault::Shunned) => attempt.elsewhere(),
+            // If the proxy works, the server is likely to be the one that does not answer.
+            Some(ExitFault::Silent) if proxies.has_worked(used.proxy) => attempt.lost(),
+            Some(ExitFault::Silent) => attempt.elsewhere(),
+            Some(ExitFault::Unreachable | ExitFault::Broken | ExitFault::Blocked) | None => attempt,
+        }
+    }
 }

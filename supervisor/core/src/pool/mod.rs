@@ -352,7 +352,7 @@ impl Pool {
     fn settle(&mut self, now: Instant) {
         if self.state == PoolState::Running {
             self.give_up_hosts(now);
-            if !self.lacks_proxies() || self.is_done() {
+            if !self.lacks_proxies() || self.has_only_held_left() {
                 self.go_on(now);
             }
             if let Some(why) = self.proxies.as_ref().and_then(|proxies| proxies.failure())
@@ -370,10 +370,7 @@ impl Pool {
 
     /// Ends the run when all is done, and hands out targets until then.
     fn go_on(&mut self, now: Instant) {
-        let counts = self.ledger.counts();
-        // Nothing more will come by which held pages could be judged.
-        let only_held_left = self.source_ended && counts.left() == counts.held;
-        self.accept_held(now, only_held_left);
+        self.accept_held(now, self.has_only_held_left());
         if !self.is_done() {
             // It also ends targets that no proxy can take.
             self.dispatch(now);
@@ -384,6 +381,12 @@ impl Pool {
             self.flush_programs();
             self.recycle(now);
         }
+    }
+
+    /// Whether nothing more will come by which held pages could be judged.
+    fn has_only_held_left(&self) -> bool {
+        let counts = self.ledger.counts();
+        self.source_ended && counts.left() == counts.held
     }
 
     /// Whether each input has its record, and no more will come.

@@ -19,6 +19,10 @@ const HOPELESS_AFTER: u32 = 3;
 const HOPELESS_HOSTS: usize = 5;
 const HOPELESS_HOSTS_AFTER_ANSWERS: usize = 20;
 
+/// Rests in a row after which a proxy that has not delivered any answer is not expected to, whatever the hosts: about
+/// five minutes.
+const HOPELESS_UNPROVEN: u32 = 5;
+
 /// Requests in a row without an answer, during each of which no other got one either, after which a proxy rests. One may
 /// be the fault of its server.
 const DOUBTS_MAX: u32 = 3;
@@ -201,6 +205,7 @@ impl Proxy {
         let is_tried = self.last_ok.is_some() && self.last_fault != Some(ExitFault::Credentials);
         let hosts = if is_tried { HOPELESS_HOSTS_AFTER_ANSWERS } else { HOPELESS_HOSTS };
         self.own_faults >= HOPELESS_AFTER
+            || self.last_ok.is_none() && self.rests_in_a_row >= HOPELESS_UNPROVEN
             || self.rests_in_a_row >= HOPELESS_AFTER && self.suspects.len() >= hosts
     }
 

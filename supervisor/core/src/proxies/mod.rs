@@ -194,6 +194,11 @@ impl Proxies {
         format!("{}{more}", shown.join(", "))
     }
 
+    /// Whether some proxy may work.
+    pub(crate) fn has_hope(&self) -> bool {
+        !self.is_lost(Reach::Any)
+    }
+
     /// Whether an input can be reached.
     pub(crate) fn has_way(&self, input: &[u8]) -> bool {
         !self.is_lost(self.reach(input))
@@ -242,7 +247,11 @@ impl Proxies {
         // Better through a proxy that was turned away, or that failed this target, than not at all.
         let best = best.or_else(|| if only.is_none() { self.least_banned(now, host, avoided) } else { None });
         let Some(place) = best else {
-            let until = self.next_due().filter(|_| !self.awaits_probe()).unwrap_or(now + WAIT);
+            let due = match only {
+                Some(place) => self.list.get(place).and_then(Proxy::rests_until),
+                None => self.next_due().filter(|_| !self.awaits_probe()),
+            };
+            let until = due.unwrap_or(now + WAIT);
             return Choice::Wait(until.max(now + Duration::from_millis(1)));
         };
         let tries = tries.unwrap_or_default();
@@ -315,7 +324,7 @@ impl Proxies {
     }
 
     /// Whether a proxy has delivered an answer in this run.
-    fn has_worked(&self, proxy: u16) -> bool {
+    pub(crate) fn has_worked(&self, proxy: u16) -> bool {
         self.list.get(usize::from(proxy)).is_some_and(Proxy::has_worked)
     }
 
@@ -334,6 +343,10 @@ impl Proxies {
         let ExitUse { fault, worked, .. } = used;
         // After a redirect, the host is another one than the target's, and the proxy was used without being chosen.
         let Some(Flight { exit, host, chosen }) = flight else {
+            // Nothing was sent. The fault for which its worker avoids the proxy is counted already.
+            if fault == Some(ExitFault::Shunned) {
+                return;
+            }
             let end = End { epoch: proxy.wake(now), host: 0, begun, fault, worked, answered };
             proxy.end(now, &end, &mut self.rng);
             return;

@@ -19,7 +19,6 @@ fn rig(even: Reach, targets: u64) -> Rig {
     let Rig { pool, now, asked } = rig;
     rig = Rig { pool: pool.through(Proxies::new(config, 1)), now, asked };
     rig.submit(0..targets);
-    rig.tell(Event::SourceEnded);
     rig.up(seat(0, 1));
     rig
 }
@@ -58,6 +57,7 @@ fn report(rig: &mut Rig, targets: &[Target]) {
 fn targets_whose_only_proxy_is_dead_get_an_error_while_others_have_a_way() {
     for even in [Reach::Direct, Reach::Only(0)] {
         let (mut rig, mut errors, mut late) = (rig(even, 9), Vec::new(), Vec::new());
+        rig.tell(Event::SourceEnded);
         for _ in 0..10 {
             let (mut targets, abandoned) = taken(&mut rig);
             errors.extend(abandoned);
@@ -77,6 +77,7 @@ fn targets_whose_only_proxy_is_dead_get_an_error_while_others_have_a_way() {
 #[test]
 fn if_no_target_has_a_way_left_the_run_ends() {
     let mut rig = rig(Reach::Only(1), 10);
+    rig.tell(Event::SourceEnded);
     for _ in 0..10 {
         let (targets, abandoned) = taken(&mut rig);
         assert!(abandoned.is_empty());
@@ -86,4 +87,16 @@ fn if_no_target_has_a_way_left_the_run_ends() {
     let why = "no proxy works: http://dead:1 wants other credentials; check the proxies, then resume";
     assert_eq!(rig.pool.failure(), Some(why));
     assert_eq!((rig.pool.counts().done, rig.pool.lacks_proxies()), (0, true));
+}
+
+#[test]
+fn while_more_may_come_targets_without_a_way_end_alone() {
+    let (mut rig, mut errors) = (rig(Reach::Only(1), 10), Vec::new());
+    for _ in 0..10 {
+        let (targets, abandoned) = taken(&mut rig);
+        errors.extend(abandoned);
+        report(&mut rig, &targets);
+        rig.pass(SECOND, alive());
+    }
+    assert_eq!((rig.pool.failure(), errors.len()), (None, 10));
 }
