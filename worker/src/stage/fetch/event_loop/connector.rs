@@ -215,7 +215,7 @@ async fn race(mut attempts: Attempts) -> Result<TcpStream, Fault> {
     let mut running = JoinSet::new();
     loop {
         match attempts.next() {
-            Some(address) if running.is_empty() && !attempts.has_next() => {
+            Some(address) if running.is_empty() && !attempts.is_urgent() => {
                 // Nothing to race with.
                 match TcpStream::connect(address).await {
                     Ok(stream) => return Ok(stream),
@@ -228,15 +228,16 @@ async fn race(mut attempts: Attempts) -> Result<TcpStream, Fault> {
             None if running.is_empty() => return Err(attempts.fault()),
             None => {}
         }
-        let ended = if attempts.has_next() {
-            timeout(ATTEMPT_DELAY, running.join_next()).await.unwrap_or_default()
+        let ended = if attempts.is_urgent() {
+            timeout(ATTEMPT_DELAY, running.join_next()).await
         } else {
-            running.join_next().await
+            Ok(running.join_next().await)
         };
         match ended {
-            Some(Ok((_, Ok(stream)))) => return Ok(stream),
-            Some(Ok((address, Err(error)))) => attempts.on_error(address, &error),
-            Some(Err(_)) | None => {}
+            Ok(Some(Ok((_, Ok(stream))))) => return Ok(stream),
+            Ok(Some(Ok((address, Err(error))))) => attempts.on_error(address, &error),
+            Err(_) if !attempts.has_next() => return Err(attempts.fault()),
+            Ok(Some(Err(_)) | None) | Err(_) => {}
         }
     }
 }
