@@ -73,6 +73,9 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Hosts that a run shows: more than a person looks at.
 const HOSTS_SHOWN: usize = 200;
 
+/// Proxies of a job that are shown while it runs; its summary has all.
+const PROXIES_SHOWN: usize = 32;
+
 /// The parts that a run shares with the runs before and after it, such as the pages of a job with
 /// the sitemaps that list them.
 pub struct RunParts<'a> {
@@ -470,7 +473,8 @@ impl<'a> Runtime<'a> {
         let restarts = gather.restarts() + self.pool.restarts();
         let shares = self.parts.control.allotted().is_some();
         let hosts = if shares { self.pool.busiest(now, HOSTS_SHOWN) } else { Vec::new() };
-        let look = Look { snapshot, gather, restarts, hosts: &hosts, workers: &workers };
+        let proxies = if shares { self.pool.proxies_to_show(PROXIES_SHOWN) } else { Vec::new() };
+        let look = Look { snapshot, gather, restarts, hosts: &hosts, proxies: &proxies, workers: &workers };
         self.parts.observer.look(now, &look);
     }
 
