@@ -14,6 +14,7 @@ use crate::address::AddressPolicy;
 use crate::codec::JOINED_BYTES_MAX;
 use crate::csv::CsvSpec;
 use crate::protocol::RECORD_BYTES_MAX;
+use crate::request::RequestSpec;
 use crate::request_headers::HeaderScope;
 use crate::robots::product_token;
 use crate::select::blocked::BlockedRules;
@@ -165,6 +166,8 @@ pub struct FetchSpec {
     pub address_policy: AddressPolicy,
     /// Which answers count as blocked.
     pub blocked: BlockedRules,
+    /// What is sent besides the URL and these headers; `None` is a GET without a body.
+    pub request: Option<Box<RequestSpec>>,
 }
 
 impl FetchSpec {

@@ -11,6 +11,7 @@
 //! | [`robots`] | what a robots.txt says, and how it is read |
 //! | [`framed`] | values in a stream of bytes |
 //! | [`address`] | which addresses a job may connect to |
+//! | [`request`], [`template`] | what requests send besides their URL, and texts with columns in them |
 //! | [`request_headers`] | which headers a user may set, and which of them are secrets |
 //!
 //! The crate `wire` holds what does not depend on a job: messages ([`protocol`]) and their framing ([`codec`]),
@@ -29,10 +30,12 @@ pub mod gunzip;
 pub mod job;
 pub mod path;
 pub mod redact;
+pub mod request;
 pub mod request_headers;
 pub mod robots;
 pub mod sitemap;
 pub mod table;
+pub mod template;
 pub mod tls;
 pub mod unzstd;
 pub mod warc;

@@ -17,7 +17,7 @@ use super::flags::{
 use super::parts::when;
 use super::problem::Problem;
 use super::settings::{is_repeatable, is_switch, key};
-use super::{Environment, settings};
+use super::{Environment, request, settings};
 use crate::client::{ClientCommand, Files, Operation, Results, ServiceAddress, Submit};
 use crate::view::JobAction;
 
@@ -168,7 +168,8 @@ fn service_address(
             match parsed {
                 Some(url) => Ok(ServiceAddress::Url { url, token_file, ca }),
                 None => Err(Problem::Usage(format!(
-                    "--url {url}: give scheme, host and port only, such as https://muster.example:8443"
+                    "--url {url}: give scheme, host and port only, such as https://muster.example:8443; the template for a job's \
+                     URLs is --request-url"
                 ))),
             }
         }
@@ -241,6 +242,8 @@ fn document(
         if let Some(key) = FILE_FLAGS.into_iter().find(|files| *files == key) {
             files.insert(key, raw.into_iter().map(PathBuf::from).collect());
         } else {
+            let key = request::key_in_document(key);
+            let raw = raw.into_iter().map(|raw| request::inline(key, raw)).collect::<Result<_, _>>()?;
             document.insert(key.to_owned(), value(arg, raw)?);
         }
     }

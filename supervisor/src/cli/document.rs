@@ -1,8 +1,9 @@
 //! A job as the service accepts it: the flags of the command line as a JSON object, plus uploaded files.
 //! A document that the service does not allow is refused here, before anything is opened.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::FromArgMatches as _;
@@ -209,6 +210,11 @@ fn check_allowed(command: &str, settings: &Settings, allowed: &Allowed) -> Resul
     for key in ["input", "paths", "files"] {
         for path in settings.get(key) {
             check_path(Path::new(path), allowed)?;
+        }
+    }
+    for key in ["data", "json"] {
+        for path in settings.get(key).iter().filter_map(|value| value.as_bytes().strip_prefix(b"@")) {
+            check_path(Path::new(OsStr::from_bytes(path)), allowed)?;
         }
     }
     Ok(())

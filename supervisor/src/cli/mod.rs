@@ -18,6 +18,7 @@ mod object;
 mod parts;
 mod problem;
 mod program;
+mod request;
 mod resolve;
 mod serve;
 mod settings;
@@ -106,7 +107,7 @@ impl Texts {
 
 /// Returns the definitions of all commands and flags.
 fn definitions() -> Command {
-    client::hide_unsubmitted(Flags::command())
+    client::hide_unsubmitted(request::renamed(Flags::command()))
 }
 
 /// Parses a command line that begins with the program's name.
@@ -287,7 +288,8 @@ fn job_settings(
         Some((words, _)) => words.as_slice(),
         None => path,
     };
-    file.settings(&settings::arguments(root, own), &["command"])
+    let settings = file.settings(&settings::arguments(root, own), &["command"])?;
+    Ok(if own == path { settings } else { settings.renamed_for(&settings::arguments(root, path)) })
 }
 
 fn config_settings(root: &Command, matches: &ArgMatches, env: &Environment<'_>) -> Result<Settings, String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
+use shared::request::RequestSpec;
 use shared::request_headers;
 use shared::select::blocked::BlockedRules;
 use shared::select::{Field, Preset};
@@ -18,7 +19,7 @@ use super::flags::{
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
-use super::{Environment, Invocation, csv, disk, program, serve};
+use super::{Environment, Invocation, csv, disk, program, request, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -205,12 +206,14 @@ fn survey(
     Ok(Invocation::Advise(Box::new(Survey { plan, sample: flags.sample, json: flags.json })))
 }
 
-fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
+fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let (fields, presets) = selection(&run.extract)?;
     let mut read_once = ReadOnce::default();
     let lists = reading(&run.lists, env)?;
     let (targets, held) = hold(run.targets, run.extract.body_bytes_max)?;
-    let inputs = inputs(targets, run.lists, lists, &mut read_once, env)?;
+    let request = run.network.as_deref_mut().map(|network| request::request(network, &run.lists));
+    let request = request.transpose()?.flatten();
+    let inputs = inputs(targets, run.lists, lists, request.as_ref(), &mut read_once, env)?;
     let paths = input_paths(&inputs);
     let (place, ordered, summary, report) = match run.output {
         None => (OutputPlan::discarded(), false, None, None),
@@ -234,7 +237,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
     let work = match run.network {
-        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max, &inputs)?),
+        Some(network) => Work::Fetch(fetch_spec(*network, request, body_bytes_max, &inputs)?),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
@@ -289,7 +292,12 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
     Ok((fields, presets))
 }
 
-fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Result<FetchSpec, Problem> {
+fn fetch_spec(
+    flags: NetworkFlags,
+    request: Option<RequestSpec>,
+    body_bytes_max: u64,
+    inputs: &[Input],
+) -> Result<FetchSpec, Problem> {
     request_headers::check_together(flags.header.iter().map(|header| header.name.as_str()))
         .map_err(|error| Problem::Usage(format!("--header: {error}")))?;
     // As with curl, a User-Agent header is the user agent.
@@ -299,6 +307,9 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Res
     if !header_scope.only_these {
         header_scope.homes = inputs.iter().flat_map(sitemaps_of).cloned().collect();
     }
+    let mut blocked = BlockedRules::of(flags.blocked_if);
+    // Answers to a POST are often all the same.
+    blocked.repeats &= !request.as_ref().is_some_and(RequestSpec::is_sent);
     Ok(FetchSpec {
         timeout: flags.timeout,
         connect_timeout: flags.connect_timeout,
@@ -308,7 +319,8 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Res
             AddressPolicyFlag::Public => AddressPolicy::Public,
             AddressPolicyFlag::Any => AddressPolicy::Any,
         },
-        blocked: BlockedRules::of(flags.blocked_if),
+        blocked,
+        request: request.map(Box::new),
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),

@@ -2,12 +2,15 @@
 
 use shared::job::FetchSpec;
 use shared::record::ErrorKind;
+use shared::redact;
+use shared::request::RequestSpec;
+use shared::template::Template;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::facts::{self, COMMAND, Fact};
-use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Window};
+use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Spooled, Window};
 use crate::plan::Plan;
-use crate::source::TargetKind;
+use crate::source::{Source, TargetKind, Targets};
 
 /// A fetch job.
 pub(super) struct Fetch<'a>(pub(super) &'a FetchSpec);
@@ -26,6 +29,12 @@ impl Kind for Fetch<'_> {
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
         }
+    }
+
+    fn targets(&self, plan: &Plan, spooled: Spooled) -> Box<dyn Targets + Send> {
+        let url = self.0.request.as_ref().and_then(|request| request.url.as_ref());
+        let source = Source::of(plan, self.rules().target).with_urls(url);
+        Box::new(source.with_stdin(spooled.stdin).with_sitemaps(spooled.sitemaps))
     }
 
     fn robots_token(&self) -> Option<&str> {
@@ -48,6 +57,7 @@ impl Kind for Fetch<'_> {
             address_policy: _,
             // A user may find out what blocked pages look like, and resume.
             blocked: _,
+            request,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),
@@ -56,9 +66,26 @@ impl Kind for Fetch<'_> {
             Fact::new("--header", headers_in_words(headers)),
             Fact::new("--user-agent", agent_in_words(user_agent)),
         ];
+        // Left out if not given, so that journals of earlier versions still fit.
+        facts.extend(request.iter().flat_map(|request| request_in_words(request)));
         facts.append(&mut facts::of_extraction(plan));
         facts
     }
+}
+
+/// What makes a request another one. Whether it is sent again does not.
+fn request_in_words(request: &RequestSpec) -> Vec<Fact> {
+    let RequestSpec { url, method, body, headers, retries_unsafe: _ } = request;
+    let mut facts = Vec::new();
+    facts.extend(url.iter().map(|url| Fact::new("--url", redact::url(&url.to_string()))));
+    facts.extend(method.iter().map(|method| Fact::new("--method", method)));
+    // A body may hold a secret, as a header may.
+    let hash = |template: &Template| format!("hash {:08x}", xxh3_128(template.to_string().as_bytes()) >> 96);
+    facts.extend(body.iter().map(|body| Fact::new(body.flag(), hash(&body.text))));
+    let named =
+        headers.iter().map(|(name, template)| Fact::new("--header", format!("{name} ({})", hash(template))));
+    facts.extend(named);
+    facts
 }
 
 /// The default user agent carries a version, and a newer version may finish what an older one began.

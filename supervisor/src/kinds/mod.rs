@@ -204,6 +204,7 @@ mod tests {
             user_agent: String::new(),
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
+            request: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod bans;
 mod bodies;
 mod broken;
 pub mod charsets;
+mod echo;
 mod encodings;
 mod feeds;
 mod hollow;
@@ -53,6 +54,7 @@ struct Origin {
     bombs: Bombs,
     flaky: answers::Flaky,
     visits: bans::Visits,
+    echoed: echo::Log,
     robots: robots::RobotsKind,
 }
 
@@ -89,6 +91,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             bombs: Bombs::default(),
             flaky: answers::Flaky::default(),
             visits: bans::Visits::default(),
+            echoed: echo::Log::default(),
             robots: options.robots,
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
@@ -113,6 +116,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(robots::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
+        .merge(echo::routes())
         .merge(encodings::routes())
         .merge(feeds::routes())
         .merge(hollow::routes())

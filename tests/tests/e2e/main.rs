@@ -41,6 +41,7 @@ mod politeness;
 mod processes;
 mod progress;
 mod recycle;
+mod requests;
 mod resume;
 mod retries;
 mod robots;

@@ -120,6 +120,7 @@ impl Context {
         let elapsed_us = ended_us.saturating_sub(waited.started_us);
         let reply = waited.recording.reply();
         let refused = reply.is_some_and(|reply| reply.refused);
+        findings.end_if_spent(target, waited.recording.spent());
         let mut verdict = findings.verdict(target, refused);
         let retry_after_ms = findings.retry_after_ms();
         let over_budget = findings.end_over_budget(target, &verdict);

@@ -10,6 +10,7 @@ use super::*;
 mod client;
 mod document;
 mod lines;
+mod requests;
 mod serve;
 mod settings;
 

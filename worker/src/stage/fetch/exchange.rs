@@ -3,7 +3,7 @@
 //! Calling contract, the same for both clients:
 //!
 //! ```text
-//! Exchange::new(rules, url, wanted, recording)
+//! Exchange::new(rules, url, wanted, kept, recording)
 //! loop  turn() → Done(outcome): the end.   turn() → Request(r): send it, then
 //!         on_fault(f)                       if there is no response head, else
 //!         on_head(head, first_byte), and while it and on_chunk(bytes) return Flow::Read:
@@ -15,16 +15,19 @@
 use std::mem;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use shared::kept::Kept;
 use shared::record::ErrorKind;
 
-use super::body::{Body, content_length};
+use super::body::{Body, content_length, content_type};
 use super::fault::Fault;
 use super::hop::CurrentHop;
 use super::recording::{Recording, Truncated};
 use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
+use super::request::Sent;
 use super::rules::Rules;
 use super::scope::{Distance, Homes};
 use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
@@ -41,7 +44,7 @@ const STALE_MAX: u32 = 8;
 /// What the client must do next.
 pub(super) enum Turn {
     /// Send this request.
-    Request(Request<()>),
+    Request(Request<Bytes>),
     /// Stop: the target has its outcome.
     Done(Outcome),
 }
@@ -77,6 +80,8 @@ enum Next {
 /// One target under way.
 pub(super) struct Exchange<'a> {
     hop: CurrentHop<'a>,
+    /// What is sent at this hop besides its URL; `None` is a GET without a body.
+    sent: Option<Box<Sent>>,
     homes: Homes<'a>,
     distance: Distance,
     redirects: u32,
@@ -96,12 +101,16 @@ impl<'a> Exchange<'a> {
         rules: &'a Rules,
         input: &str,
         wanted: Wanted,
+        kept: Kept<'_>,
         recording: &'a mut Recording,
     ) -> Result<Self, Box<Failure>> {
         let mut url = target::parse(input).map_err(CurrentHop::nowhere)?;
+        let sent = rules.sending.as_ref().map(|sending| sending.fill(kept)).transpose();
+        let sent = sent.map_err(CurrentHop::nowhere)?;
         let (homes, distance) = Homes::begin(&rules.scope, wanted, &mut url);
         Ok(Self {
             hop: CurrentHop { rules, url, status: None },
+            sent: sent.map(Box::new),
             homes,
             distance,
             redirects: 0,
@@ -129,10 +138,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn request(&mut self) -> Result<Request<()>, String> {
-        let mut request = Request::new(());
+    fn request(&mut self) -> Result<Request<Bytes>, String> {
+        let mut request = Request::new(Bytes::new());
         *request.uri_mut() = target::request_uri(&self.hop.url)?;
         self.hop.rules.headers(self.distance).clone_into(request.headers_mut());
+        if let Some(sent) = &self.sent {
+            sent.apply(self.distance, &mut request);
+        }
         if let Some(value) = target::basic_auth(&self.hop.url) {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
@@ -151,8 +163,12 @@ impl<'a> Exchange<'a> {
             return self.stop(Err(self.hop.explain(&fault, None)));
         }
         self.recording.head(head);
+        // A server that refuses for now, because of too many requests, has done nothing else.
+        if head.status != StatusCode::TOO_MANY_REQUESTS {
+            self.spend();
+        }
         let flow = self.judge(head);
-        if flow == Flow::Stop {
+        if flow == Flow::Stop && !self.is_head() {
             self.recording.cut(Truncated::Length);
         }
         flow
@@ -166,7 +182,7 @@ impl<'a> Exchange<'a> {
             return self.drain(&head.headers, Next::Done(Err(failure)));
         }
         if let Some(location) = head.headers.get(LOCATION).filter(|_| is_redirect(head.status)) {
-            let next = match self.follow(location) {
+            let next = match self.follow(head.status, location) {
                 Ok(()) => Next::Request,
                 Err(failure) => Next::Done(Err(failure)),
             };
@@ -174,10 +190,15 @@ impl<'a> Exchange<'a> {
         }
         if head.status.as_u16() >= 400 {
             let failure = self.hop.refused(head.status, &head.headers);
-            if !self.hop.rules.reads_errors {
+            if !self.hop.rules.reads_errors || self.is_head() {
                 return self.drain(&head.headers, Next::Done(Err(failure)));
             }
             self.refusal = Some(failure);
+        }
+        if self.is_head() {
+            // Its head describes the body that a GET would get.
+            let fetched = self.fetched(content_type(&head.headers), Vec::new());
+            return self.stop(Ok(fetched));
         }
         match Body::begin(&head.headers, self.hop.rules) {
             Ok(body) => {
@@ -256,8 +277,9 @@ impl<'a> Exchange<'a> {
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
         self.recording.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });
+        let may_repeat = fault.is_before_request() || !self.spend();
         let next = match mem::replace(&mut self.phase, Phase::Head) {
-            Phase::Head if *fault == Fault::Stale && self.stale < STALE_MAX => {
+            Phase::Head if is_stale(fault) && may_repeat && self.stale < STALE_MAX => {
                 self.stale += 1;
                 Next::Request
             }
@@ -300,6 +322,20 @@ impl<'a> Exchange<'a> {
         matches!(self.phase, Phase::Drain { .. })
     }
 
+    /// Notes that the server may have acted on this request. Returns whether it must not be sent again.
+    fn spend(&mut self) -> bool {
+        let once = self.sent.as_ref().and_then(|sent| sent.only_once());
+        if let Some(method) = once {
+            self.recording.spend(method);
+        }
+        once.is_some()
+    }
+
+    /// Whether the answer has no body because of the method.
+    fn is_head(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.method == Method::HEAD)
+    }
+
     fn stop(&mut self, outcome: Outcome) -> Flow {
         self.phase = Phase::Idle(Next::Done(outcome));
         Flow::Stop
@@ -314,7 +350,7 @@ impl<'a> Exchange<'a> {
         Flow::Read
     }
 
-    fn follow(&mut self, location: &HeaderValue) -> Result<(), Box<Failure>> {
+    fn follow(&mut self, status: StatusCode, location: &HeaderValue) -> Result<(), Box<Failure>> {
         let mut next = target::redirect(&self.hop.url, location)
             .map_err(|message| self.hop.failure(ErrorKind::InvalidUrl, message, false))?;
         if self.redirects >= self.hop.rules.redirects_max {
@@ -328,6 +364,9 @@ impl<'a> Exchange<'a> {
         self.downgraded = false;
         self.distance = self.homes.follow(&self.hop.rules.scope, &self.hop.url, &mut next);
         self.hop.url = next;
+        if let Some(sent) = &mut self.sent {
+            sent.redirect(status);
+        }
         Ok(())
     }
 
@@ -361,6 +400,10 @@ impl<'a> Exchange<'a> {
     const fn has_body(&self) -> bool {
         !matches!(self.hop.status, Some(204 | 304))
     }
+}
+
+const fn is_stale(fault: &Fault) -> bool {
+    matches!(fault, Fault::Stale | Fault::Untouched)
 }
 
 const fn is_redirect(status: StatusCode) -> bool {

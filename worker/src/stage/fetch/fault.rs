@@ -31,10 +31,16 @@ pub(super) enum Fault {
     /// The whole target's timeout ran out.
     #[error("out of time")]
     Timeout,
-    /// The server closed a pooled connection while it was idle, before any byte of this response. The request can
-    /// be repeated.
+    /// The server closed a pooled connection, most likely while it was idle, before any byte of this response. A
+    /// request that may be sent twice can be repeated.
     #[error("the pooled connection was closed while idle")]
     Stale,
+    /// The connection ended before the server took this request on. Any request can be repeated.
+    #[error("the connection was closed before the request was taken on")]
+    Untouched,
+    /// TLS failed after the handshake.
+    #[error("{0}")]
+    Session(String),
     /// The server refuses HTTP/2 for this request, and accepts it over HTTP/1.1.
     #[error("the server requires HTTP/1.1")]
     Http1Required,
@@ -59,6 +65,30 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Whether the server cannot have acted on the request.
+    pub(super) const fn is_before_request(&self) -> bool {
+        match self {
+            Self::Shortage(_)
+            | Self::Dns { .. }
+            | Self::AddressDenied(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::Tls { .. }
+            | Self::Untouched
+            | Self::Http1Required
+            | Self::Url(_) => true,
+            Self::Session(_)
+            | Self::Timeout
+            | Self::Stale
+            | Self::Closed
+            | Self::Head
+            | Self::HeadTooLarge
+            | Self::Chunk
+            | Self::Unsupported(_)
+            | Self::Protocol(_) => false,
+        }
+    }
+
     /// Finds the fault that a connector wrapped into an error before it passed through a client.
     pub(super) fn within(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         let mut next = Some(error);

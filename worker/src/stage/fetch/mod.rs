@@ -17,6 +17,7 @@ mod hop;
 mod parity;
 pub(crate) mod recording;
 mod repair;
+mod request;
 mod retry_after;
 mod rules;
 mod scope;

@@ -1,6 +1,7 @@
 //! The job's limits and request headers, checked and prepared once per worker.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -11,6 +12,7 @@ use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
+use super::request::{self, Sending};
 use super::scope::{Distance, Scope};
 use crate::stage::decode::packed_bytes_max;
 
@@ -23,6 +25,9 @@ pub(crate) enum SpecError {
     /// A header cannot be sent.
     #[error("--header: {0}")]
     Header(#[from] HeaderError),
+    /// The method is not one that can be sent.
+    #[error("--method: {0}")]
+    Method(String),
     /// A rule for blocked answers is not valid.
     #[error("--blocked-if: {0}")]
     Blocked(String),
@@ -50,6 +55,8 @@ pub(super) struct Rules {
     pub(super) blocked: HeadRules,
     /// Whether the body of an error is needed, to tell whether it counts as blocked.
     pub(super) reads_errors: bool,
+    /// What is sent; `None` is a GET without a body.
+    pub(super) sending: Option<Arc<Sending>>,
 }
 
 impl Rules {
@@ -57,7 +64,7 @@ impl Rules {
         let (_, agent) = request_headers::check(USER_AGENT.as_str(), &spec.user_agent)?;
         let mut home = HeaderMap::new();
         home.insert(USER_AGENT, agent);
-        home.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        home.insert(ACCEPT, HeaderValue::from_static(request::accept(spec)));
         home.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd"));
         request_headers::check_together(spec.headers.iter().map(|(name, _)| name.as_str()))?;
         // A user's header replaces the default. If the user gives one twice, both are sent.
@@ -70,6 +77,7 @@ impl Rules {
                 home.append(name, value);
             }
         }
+        let sending = spec.request.as_deref().map(|request| Sending::new(request, &mut home)).transpose()?;
         let without = |refused: &dyn Fn(&HeaderName) -> bool| {
             let mut headers = home.clone();
             for name in home.keys().filter(|name| refused(name)) {
@@ -90,6 +98,7 @@ impl Rules {
             scope: Scope::new(&spec.header_scope),
             blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
             reads_errors: spec.blocked.rules.iter().any(needs_body),
+            sending: sending.map(Arc::new),
         })
     }
 
@@ -101,6 +110,7 @@ impl Rules {
             redirects_max: ROBOTS_REDIRECTS_MAX,
             blocked: HeadRules::default(),
             reads_errors: false,
+            sending: None,
             ..self.clone()
         }
     }
@@ -140,6 +150,7 @@ pub(super) mod tests {
             user_agent: "muster-test".into(),
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::of(Vec::new()),
+            request: None,
         }
     }
 

@@ -89,7 +89,7 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
 /// Returns the TLS error by which a session ended after the handshake: an alert, or data that is not TLS.
 pub(super) fn session_fault(error: &io::Error) -> Option<Fault> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    Some(Fault::Tls { message: format!("TLS: {}", words(error)), may_pass: true })
+    Some(Fault::Session(format!("TLS: {}", words(error))))
 }
 
 /// Words a failed handshake.

@@ -11,14 +11,16 @@ use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Uri};
+use bytes::Bytes;
+use http::{Request, Response, Uri};
 use rustls::{ClientConnection, StreamOwned};
 use shared::clock;
 use shared::job::FetchSpec;
-use ureq::Agent;
+use shared::kept::Kept;
 use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
+use ureq::{Agent, Body};
 
 use super::connect::{Attempts, Endpoint, Gate, is_reset};
 use super::dns::{Resolver, too_slow};
@@ -111,12 +113,18 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no complete response below 400.
-    pub(crate) fn fetch(&mut self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
+    pub(crate) fn fetch(
+        &mut self,
+        url: &str,
+        wanted: Wanted,
+        kept: Kept<'_>,
+        recording: &mut Recording,
+    ) -> Outcome {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots { .. } => &self.robots_rules,
         };
-        let mut exchange = Exchange::new(rules, url, wanted, recording)?;
+        let mut exchange = Exchange::new(rules, url, wanted, kept, recording)?;
         let mut deadline = clock::now() + rules.timeout;
         let mut attempt = 0;
         loop {
@@ -164,6 +172,7 @@ fn agent(dial: Dial) -> Agent {
         .max_idle_connections(IDLE_MAX)
         .max_idle_connections_per_host(IDLE_PER_HOST_MAX)
         .max_idle_age(IDLE_TIMEOUT)
+        .allow_non_standard_methods(true)
         .proxy(None)
         .build();
     Agent::with_parts(config, dial, Unresolved)
@@ -174,13 +183,13 @@ fn hop(
     exchange: &mut Exchange<'_>,
     agent: &Agent,
     watch: &Watch,
-    request: Request<()>,
+    request: Request<Bytes>,
     piece: &mut [u8],
 ) -> Result<(), Fault> {
     watch.left()?;
     watch.expect_request(head_bytes(&request));
     let sent_at = clock::now();
-    let (mut head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
+    let (mut head, body) = send(agent, request).map_err(|error| head_fault(&error))?.into_parts();
     watch.slot().restore(&mut head);
     if let Some(peer) = watch.peer() {
         head.extensions.insert(Peer(peer));
@@ -211,8 +220,17 @@ fn hop(
     Ok(())
 }
 
+/// Sends a request, with its body if it has one. `ureq` takes an empty body for one of length 0, and says so.
+fn send(agent: &Agent, request: Request<Bytes>) -> Result<Response<Body>, ureq::Error> {
+    let (head, body) = request.into_parts();
+    if body.is_empty() {
+        return agent.run(Request::from_parts(head, ()));
+    }
+    agent.run(Request::from_parts(head, &*body))
+}
+
 /// Returns an upper bound of the request head's size.
-fn head_bytes(request: &Request<()>) -> usize {
+fn head_bytes(request: &Request<Bytes>) -> usize {
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let uri = request.uri();
     let host = uri.authority().map_or(0, |authority| authority.as_str().len());

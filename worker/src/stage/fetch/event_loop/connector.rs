@@ -207,7 +207,10 @@ impl Http2 {
 
     /// Returns what a fault within a response means on this connection.
     pub(super) fn body_fault(&self, fault: Fault) -> Fault {
-        let is_end = matches!(fault, Fault::Closed | Fault::Stale | Fault::Chunk | Fault::Protocol(_));
+        let is_end = matches!(
+            fault,
+            Fault::Closed | Fault::Stale | Fault::Untouched | Fault::Chunk | Fault::Protocol(_)
+        );
         self.0.fault.get().filter(|_| is_end).cloned().unwrap_or(fault)
     }
 
@@ -377,7 +380,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.repair.is_over() {
-            return Poll::Ready(Err(Fault::Stale.into_io()));
+            return Poll::Ready(Err(Fault::Untouched.into_io()));
         }
         let written = match &mut this.channel {
             Channel::Plain(stream) => Pin::new(stream).poll_write(cx, buffer),

@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Uri;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit};
 use shared::clock;
 use shared::job::FetchSpec;
+use shared::kept::Kept;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -54,9 +55,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 pub(crate) struct Client {
     rules: Rc<Rules>,
     robots_rules: Rc<Rules>,
-    client: legacy::Client<Dial, Empty<Bytes>>,
+    client: legacy::Client<Dial, Full<Bytes>>,
     /// For origins that refuse HTTP/2.
-    http1_client: Rc<legacy::Client<Dial, Empty<Bytes>>>,
+    http1_client: Rc<legacy::Client<Dial, Full<Bytes>>>,
     refusals: Refusals,
     dial: Dial,
     stall: Stall,
@@ -119,12 +120,18 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no complete response below 400.
-    pub(crate) async fn fetch(&self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
+    pub(crate) async fn fetch(
+        &self,
+        url: &str,
+        wanted: Wanted,
+        kept: Kept<'_>,
+        recording: &mut Recording,
+    ) -> Outcome {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots { .. } => &self.robots_rules,
         };
-        let mut exchange = Exchange::new(rules, url, wanted, recording)?;
+        let mut exchange = Exchange::new(rules, url, wanted, kept, recording)?;
         let waited = WaitTime::default();
         let work = self.drive(&mut exchange, &waited);
         match self.stall.within_excusing(rules.timeout, || waited.total(), work).await {
@@ -140,7 +147,7 @@ impl Client {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
-            let request = request.map(|()| Empty::new());
+            let request = request.map(Full::new);
             let uri = request.uri().clone();
             let http1_only = self.refusals.contains(&uri);
             let client = if http1_only { &*self.http1_client } else { &self.client };
@@ -193,7 +200,7 @@ impl Client {
     /// Returns the fault, or that the server requires HTTP/1.1. A request under way may see only that its
     /// connection ends.
     fn version_fault(&self, uri: &Uri, http1_only: bool, fault: Fault) -> Fault {
-        let is_end = matches!(fault, Fault::Closed | Fault::Stale);
+        let is_end = matches!(fault, Fault::Closed | Fault::Stale | Fault::Untouched);
         if fault == Fault::Http1Required {
             self.refusals.add(uri);
         } else if is_end && !http1_only && self.refusals.contains(uri) {
@@ -265,8 +272,8 @@ fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
     if error.is_parse() || error.is_parse_status() {
         Some(Fault::Head)
     } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_user() {
-        // hyper calls it a user error if a connection ends with our request in its queue. A request without a body
-        // can cause no other.
+        // hyper calls it a user error if a connection ends with our request in its queue. A request whose body is all
+        // there can cause no other.
         Some(Fault::Closed)
     } else {
         None
@@ -281,7 +288,7 @@ fn h2_fault(error: &h2::Error) -> Option<Fault> {
     }
     let wound_down = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
     if error.is_remote() && (wound_down || error.reason() == Some(h2::Reason::REFUSED_STREAM)) {
-        return Some(Fault::Stale);
+        return Some(Fault::Untouched);
     }
     error.get_io().is_some_and(is_reset).then_some(Fault::Closed)
 }

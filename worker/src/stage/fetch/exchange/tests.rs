@@ -28,10 +28,10 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
 }
 
 /// Plays the events to an exchange. Returns its requests and its outcome.
-fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Outcome) {
+fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<Bytes>>, Outcome) {
     let rules = Rules::new(spec).unwrap();
     let mut recording = Recording::new(false);
-    let mut exchange = Exchange::new(&rules, url, Wanted::Page, &mut recording).unwrap();
+    let mut exchange = Exchange::new(&rules, url, Wanted::Page, Kept(&[]), &mut recording).unwrap();
     let mut events = events.iter();
     let mut requests = Vec::new();
     'turn: loop {

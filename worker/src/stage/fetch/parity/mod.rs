@@ -6,6 +6,7 @@ mod connections;
 mod endless;
 mod heads;
 mod recordings;
+mod requests;
 mod responses;
 mod scope;
 mod server;
@@ -15,6 +16,7 @@ mod tls;
 use std::net::IpAddr;
 
 use shared::job::FetchSpec;
+use shared::kept::Kept;
 use shared::record::ErrorKind;
 
 use super::connect::Gate;
@@ -63,11 +65,15 @@ impl Pair {
     }
 
     fn each_wanted(&mut self, url: &str, wanted: Wanted) -> [Outcome; 2] {
+        self.each_kept(url, wanted, Kept(&[]))
+    }
+
+    fn each_kept(&mut self, url: &str, wanted: Wanted, kept: Kept<'_>) -> [Outcome; 2] {
         let mut recordings = [Recording::new(true), Recording::new(true)];
         let [one, other] = &mut recordings;
         let outcomes = [
-            self.blocking.fetch(url, wanted, one),
-            self.runtime.block_on(self.event_loop.fetch(url, wanted, other)),
+            self.blocking.fetch(url, wanted, kept, one),
+            self.runtime.block_on(self.event_loop.fetch(url, wanted, kept, other)),
         ];
         self.recordings = recordings;
         outcomes

@@ -248,7 +248,9 @@ fn http2_connections_that_shut_down_are_replaced_silently() {
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
         for _ in 0..5 {
-            let fetch = async || pair.event_loop.fetch(&url, Wanted::Page, &mut Recording::new(false)).await;
+            let fetch = async || {
+                pair.event_loop.fetch(&url, Wanted::Page, Kept(&[]), &mut Recording::new(false)).await
+            };
             let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
             for outcome in [a, b, c] {
                 assert_eq!(outcome.unwrap().body, b"page");
@@ -274,7 +276,8 @@ fn a_server_that_refuses_http2_gets_requests_over_http1() {
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, Wanted::Page, &mut Recording::new(false)).await;
+        let fetch =
+            async || pair.event_loop.fetch(&url, Wanted::Page, Kept(&[]), &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");
@@ -291,7 +294,7 @@ fn h2_failure(spec: &FetchSpec, answer: fn() -> Answer) -> Failure {
     let pair = Pair::with(spec, trusting(&["http/1.1"]), trusting(&["h2", "http/1.1"]));
     let url = format!("https://localhost:{port}/");
     let mut recording = Recording::new(false);
-    *pair.runtime.block_on(pair.event_loop.fetch(&url, Wanted::Page, &mut recording)).unwrap_err()
+    *pair.runtime.block_on(pair.event_loop.fetch(&url, Wanted::Page, Kept(&[]), &mut recording)).unwrap_err()
 }
 
 #[test]
@@ -326,7 +329,8 @@ fn requests_under_way_when_http2_is_refused_are_repeated() {
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, Wanted::Page, &mut Recording::new(false)).await;
+        let fetch =
+            async || pair.event_loop.fetch(&url, Wanted::Page, Kept(&[]), &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");

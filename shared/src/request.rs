@@ -1,0 +1,130 @@
+//! What the requests of a job send besides their URL: the method, a body, headers of their own.
+//!
+//! Both processes ask this module: the supervisor when it reads flags and the columns that they need, the worker when it
+//! makes a request.
+
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+use crate::template::Template;
+
+/// How the requests of a job differ from a GET without a body.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestSpec {
+    /// What the URL of a row is made from; `None` is a column that holds it. Only the supervisor uses it.
+    pub url: Option<Template>,
+    /// The method; `None` is POST with a body, and GET without one.
+    pub method: Option<Template>,
+    /// The body.
+    pub body: Option<BodySpec>,
+    /// Headers with columns in them, in order.
+    pub headers: Vec<(String, Template)>,
+    /// Whether a request is sent again although the server may have acted on it.
+    pub retries_unsafe: bool,
+}
+
+/// The body of each request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodySpec {
+    /// What it is made from.
+    pub text: Template,
+    /// Whether it is JSON, and not data of a form.
+    pub is_json: bool,
+}
+
+impl RequestSpec {
+    /// Returns the columns that a row needs for its request, each once.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        let mut columns: Vec<String> = Vec::new();
+        for (_, template) in self.templates() {
+            for name in template.columns() {
+                if !columns.iter().any(|known| known == name) {
+                    columns.push(name.to_owned());
+                }
+            }
+        }
+        columns
+    }
+
+    /// The flags and what they are made from.
+    pub fn templates(&self) -> impl Iterator<Item = (&'static str, &Template)> {
+        let body = self.body.iter().map(|body| (body.flag(), &body.text));
+        let headers = self.headers.iter().map(|(_, template)| ("--header", template));
+        let url = self.url.iter().map(|template| ("--url", template));
+        url.chain(self.method.iter().map(|template| ("--method", template))).chain(body).chain(headers)
+    }
+
+    /// Whether a request is more than a GET of its URL.
+    #[must_use]
+    pub const fn is_sent(&self) -> bool {
+        self.method.is_some() || self.body.is_some()
+    }
+}
+
+impl BodySpec {
+    /// The flag that it comes from.
+    #[must_use]
+    pub const fn flag(&self) -> &'static str {
+        if self.is_json { "--json" } else { "--data" }
+    }
+
+    /// The `Content-Type` if the user gives none.
+    #[must_use]
+    pub const fn content_type(&self) -> &'static str {
+        if self.is_json { "application/json" } else { "application/x-www-form-urlencoded" }
+    }
+}
+
+/// Reads the name of a method.
+///
+/// # Errors
+/// It is not a method, or not one that can be sent.
+pub fn method(name: &[u8]) -> Result<Method, String> {
+    match Method::from_bytes(name) {
+        Ok(Method::CONNECT) => Err("CONNECT is for proxies, and cannot be sent".to_owned()),
+        Ok(method) => Ok(method),
+        Err(_) => Err(format!(
+            "{:?} is not a method: give a word such as POST, of letters and digits",
+            String::from_utf8_lossy(name)
+        )),
+    }
+}
+
+/// Whether a request may be sent again without a further effect (RFC 9110, 9.2.2).
+#[must_use]
+pub fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE].contains(method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::Form;
+
+    #[test]
+    fn methods_are_words() {
+        for (name, want) in
+            [("GET", true), ("PROPFIND", true), ("CONNECT", false), ("A B", false), ("", false)]
+        {
+            assert_eq!(method(name.as_bytes()).is_ok(), want, "{name}");
+        }
+        assert!(is_idempotent(&Method::PUT) && !is_idempotent(&Method::PATCH));
+        assert!(!is_idempotent(&Method::from_bytes(b"REPORT").unwrap()));
+    }
+
+    #[test]
+    fn a_request_needs_each_column_once() {
+        let of = |text: &str, form| Template::parse(text.as_bytes(), form);
+        let spec = RequestSpec {
+            url: Some(of("http://a/{id}", Form::Url)),
+            method: Some(of("{verb}", Form::Word)),
+            body: Some(BodySpec { text: of(r#"{"a":"{id}{name}"}"#, Form::Json), is_json: true }),
+            headers: vec![("idempotency-key".to_owned(), of("{id}-{key}", Form::Word))],
+            retries_unsafe: false,
+        };
+        assert_eq!(spec.columns(), ["id", "verb", "name", "key"]);
+        let flags: Vec<_> = spec.templates().map(|(flag, _)| flag).collect();
+        assert_eq!(flags, ["--url", "--method", "--json", "--header"]);
+    }
+}

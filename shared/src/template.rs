@@ -1,0 +1,390 @@
+//! Texts with columns in them: `https://example.com/{id}`, `{"name": "{name}"}`.
+//!
+//! `{name}` is the value of that column in the input's row, and `{{` is a brace. A brace that cannot begin a name stands
+//! for itself, so that JSON can be written as it is. What a value becomes depends on its place, so no value can end the
+//! text that surrounds it: it is percent-encoded in a URL, and escaped in a string of JSON.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::json::{self, Json};
+use crate::kept::Value;
+
+/// What a template makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// A URL.
+    Url,
+    /// A JSON text.
+    Json,
+    /// Any bytes.
+    Data,
+    /// One line of printable ASCII: a method, the value of a header.
+    Word,
+}
+
+/// A text with columns in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    form: Form,
+    parts: Vec<Part>,
+}
+
+/// A piece of the text, and the column after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    #[serde(with = "serde_bytes")]
+    text: Vec<u8>,
+    column: Option<(String, Place)>,
+}
+
+/// Where a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Place {
+    /// At the start of a URL, which it is or begins.
+    UrlStart,
+    /// Elsewhere in a URL: in a segment of its path, or in its query.
+    UrlPart,
+    /// In a string of JSON.
+    JsonString,
+    /// Where JSON has a value.
+    JsonValue,
+    /// Where any bytes may be.
+    Data,
+    /// Where one line of printable ASCII may be.
+    Word,
+}
+
+/// Where the text is while it is parsed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Nothing,
+    String,
+    /// After a backslash in a string.
+    Escape,
+}
+
+impl Template {
+    /// Parses a text. A brace that begins no name stands for itself, so any text can be parsed.
+    #[must_use]
+    pub fn parse(text: &[u8], form: Form) -> Self {
+        let (mut parts, mut part, mut within) = (Vec::new(), Part::default(), Within::Nothing);
+        let mut rest = text;
+        while let Some((&byte, after)) = rest.split_first() {
+            if byte == b'{' && (form != Form::Json || within != Within::Escape) {
+                if let Some(after) = after.strip_prefix(b"{") {
+                    part.text.push(byte);
+                    rest = after;
+                    continue;
+                }
+                if let Some((name, after)) = name(after) {
+                    let is_start = parts.is_empty() && part.text.is_empty();
+                    part.column = Some((name.to_owned(), place(form, is_start, within)));
+                    parts.push(std::mem::take(&mut part));
+                    rest = after;
+                    continue;
+                }
+            }
+            within = match (within, byte) {
+                (Within::Nothing, b'"') | (Within::Escape, _) => Within::String,
+                (Within::String, b'"') => Within::Nothing,
+                (Within::String, b'\\') => Within::Escape,
+                (Within::Nothing | Within::String, _) => within,
+            };
+            part.text.push(byte);
+            rest = after;
+        }
+        parts.push(part);
+        Self { form, parts }
+    }
+
+    /// The names of the columns in it.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| part.column.as_ref()).map(|(name, _)| name.as_str())
+    }
+
+    /// Returns its text, if it has no columns.
+    #[must_use]
+    pub fn constant(&self) -> Option<&[u8]> {
+        match self.parts.as_slice() {
+            [Part { text, column: None }] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Checks that it can make what its form says.
+    ///
+    /// # Errors
+    /// Why it cannot, whatever the columns hold.
+    pub fn check(&self) -> Result<(), String> {
+        match self.form {
+            Form::Json => self.check_json(),
+            Form::Url => match self.text().find(|byte| !(b'!'..=b'~').contains(byte) && byte.is_ascii()) {
+                Some(_) => Err("a URL has no spaces or control characters; percent-encode them".to_owned()),
+                None => Ok(()),
+            },
+            Form::Word if !self.text().all(is_printable) => {
+                Err("it must be printable ASCII on one line".to_owned())
+            }
+            Form::Word | Form::Data => Ok(()),
+        }
+    }
+
+    fn text(&self) -> impl Iterator<Item = u8> {
+        self.parts.iter().flat_map(|part| part.text.iter().copied())
+    }
+
+    /// Puts a value in the place of each column, which must then be JSON.
+    fn check_json(&self) -> Result<(), String> {
+        let mut filled = Vec::new();
+        for part in &self.parts {
+            filled.extend_from_slice(&part.text);
+            if let Some((_, Place::JsonValue)) = part.column {
+                filled.extend_from_slice(b"null");
+            }
+        }
+        let text = str::from_utf8(&filled).map_err(|_| "it is not UTF-8".to_owned())?;
+        json::parse(text).map(drop).map_err(|error| format!("it is not JSON: {error}"))
+    }
+
+    /// Makes the text for a row, whose values `value` returns.
+    ///
+    /// # Errors
+    /// Why this row has none: a value is missing, or cannot stand where its column does.
+    pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<Value<'v>>) -> Result<Vec<u8>, String> {
+        let (mut out, mut path_at) = (Vec::new(), 0);
+        for part in &self.parts {
+            out.extend_from_slice(&part.text);
+            let Some((name, place)) = &part.column else { continue };
+            let found = value(name).unwrap_or(Value::Json("null"));
+            place.write(found, &mut out).map_err(|why| format!("\"{name}\" {why}"))?;
+            if *place == Place::UrlStart {
+                path_at = out.len();
+            }
+        }
+        let made = out.get(path_at..).unwrap_or_default();
+        if self.form == Form::Url && self.constant().is_none() && has_dots(made) {
+            return Err("a part of the path would be . or .., which leads to another path".to_owned());
+        }
+        Ok(out)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            f.write_str(&String::from_utf8_lossy(&part.text).replace('{', "{{"))?;
+            if let Some((name, _)) = &part.column {
+                write!(f, "{{{name}}}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a column's name up to its brace. Names of columns have no spaces around them, and JSON has a quote after a
+/// brace.
+fn name(text: &[u8]) -> Option<(&str, &[u8])> {
+    let end = text.iter().position(|byte| matches!(byte, b'{' | b'}' | b'"' | b'\n' | b'\r'))?;
+    let (name, after) = text.split_at_checked(end)?;
+    let after = after.strip_prefix(b"}")?;
+    let name = str::from_utf8(name).ok().filter(|name| !name.is_empty() && name.trim() == *name)?;
+    Some((name, after))
+}
+
+const fn place(form: Form, is_start: bool, within: Within) -> Place {
+    match (form, within) {
+        (Form::Url, _) if is_start => Place::UrlStart,
+        (Form::Url, _) => Place::UrlPart,
+        (Form::Json, Within::Nothing) => Place::JsonValue,
+        (Form::Json, Within::String | Within::Escape) => Place::JsonString,
+        (Form::Data, _) => Place::Data,
+        (Form::Word, _) => Place::Word,
+    }
+}
+
+impl Place {
+    /// Appends a value as this place needs it.
+    fn write(self, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+        if self == Self::JsonValue {
+            let (Value::Json(text) | Value::Text(text)) = value;
+            json::parse(text).map_err(|error| {
+                format!("is not a JSON value, and no quotes are around it in --json: {error}")
+            })?;
+            out.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
+        let parsed;
+        let text = match value {
+            Value::Text(text) => text,
+            Value::Json(json) => {
+                parsed = json::parse(json).map_err(|error| error.to_string())?;
+                match &parsed {
+                    Json::Null => return Err("has no value in this row".to_owned()),
+                    Json::String(text) => text,
+                    Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => json,
+                }
+            }
+        };
+        match self {
+            Self::UrlStart if text.chars().any(char::is_control) => {
+                return Err("has a control character, which no URL can have".to_owned());
+            }
+            Self::Word if !text.bytes().all(is_printable) => {
+                return Err("must be printable ASCII on one line".to_owned());
+            }
+            Self::UrlPart => percent_encode(text, out),
+            Self::JsonString => {
+                let start = out.len();
+                json::write(text, out);
+                // Without its quotes: those of the template are around it.
+                out.pop();
+                out.remove(start);
+            }
+            Self::UrlStart | Self::Data | Self::Word | Self::JsonValue => {
+                out.extend_from_slice(text.as_bytes())
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_printable(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte)
+}
+
+/// Encodes all but what means nothing anywhere in a URL (RFC 3986, 2.3).
+fn percent_encode(text: &str, out: &mut Vec<u8>) {
+    const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(byte);
+        } else {
+            let digit = |value: u8| DIGITS.get(usize::from(value & 15)).copied().unwrap_or_default();
+            out.extend([b'%', digit(byte >> 4), digit(byte)]);
+        }
+    }
+}
+
+/// Whether a segment of the path is `.` or `..`, which the standard removes, with the segment before it.
+fn has_dots(url: &[u8]) -> bool {
+    let path = url.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+    path.split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| matches!(segment, b"." | b".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use url::Url;
+
+    use super::*;
+
+    fn fill(text: &str, form: Form, values: &[(&str, Value<'_>)]) -> Result<String, String> {
+        let template = Template::parse(text.as_bytes(), form);
+        template.check()?;
+        let find = |name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        template.fill(find).map(|text| String::from_utf8(text).unwrap())
+    }
+
+    #[track_caller]
+    fn check(text: &str, form: Form, values: &[(&str, Value<'_>)], want: Result<&str, &str>) {
+        match (fill(text, form, values), want) {
+            (Ok(got), Ok(want)) => assert_eq!(got, want, "{text}"),
+            (Err(got), Err(want)) => assert!(got.contains(want), "{text}: {got}"),
+            (got, want) => panic!("{text}: {got:?}, not {want:?}"),
+        }
+    }
+
+    #[test]
+    fn values_in_urls_are_percent_encoded() {
+        let values = [
+            ("id", Value::Text("a b/c?d&e=ü%{x}")),
+            ("n", Value::Json("5")),
+            ("s", Value::Json(r#""x\ny""#)),
+            ("url", Value::Text("http://h/p")),
+            ("up", Value::Text("..")),
+            ("dot", Value::Text(".")),
+            ("null", Value::Json("null")),
+            ("line", Value::Text("http://h/\r\nX: y")),
+        ];
+        let encoded = "a%20b%2Fc%3Fd%26e%3D%C3%BC%25%7Bx%7D";
+        check("http://a/{id}/x?q={id}", Form::Url, &values, Ok(&format!("http://a/{encoded}/x?q={encoded}")));
+        check("http://a/{n}-{s}", Form::Url, &values, Ok("http://a/5-x%0Ay"));
+        check("{url}/{n}?a={{b}", Form::Url, &values, Ok("http://h/p/5?a={b}"));
+        check("http://a/{up}/x", Form::Url, &values, Err("leads to another path"));
+        check("http://a/{dot}{dot}", Form::Url, &values, Err("leads to another path"));
+        check("http://a/x{up}?q={up}", Form::Url, &values, Ok("http://a/x..?q=.."));
+        check("http://a/?q={up}", Form::Url, &values, Ok("http://a/?q=.."));
+        check("http://a/{null}", Form::Url, &values, Err("\"null\" has no value in this row"));
+        check("http://a/{nowhere}", Form::Url, &values, Err("\"nowhere\" has no value"));
+        check("{line}", Form::Url, &values, Err("control character"));
+        check("http://a/ {n}", Form::Url, &values, Err("no spaces"));
+        check("http://a/\r\n{n}", Form::Url, &values, Err("no spaces"));
+    }
+
+    #[test]
+    fn values_in_json_are_escaped_or_json() {
+        let values = [
+            ("name", Value::Text("a \"b\"\n\\ü")),
+            ("n", Value::Text("1e400")),
+            ("list", Value::Json("[1, {\"a\": 2}]")),
+            ("s", Value::Json("\"x\"")),
+            ("null", Value::Json("null")),
+        ];
+        check(
+            r#"{"a":"{name}","b":{n},"c":{"d":{list}},"e":{},"f":"\"{s}"}"#,
+            Form::Json,
+            &values,
+            Ok(r#"{"a":"a \"b\"\n\\ü","b":1e400,"c":{"d":[1, {"a": 2}]},"e":{},"f":"\"x"}"#),
+        );
+        check(r#"[{s}, {null}, "{{s}"]"#, Form::Json, &values, Ok(r#"["x", null, "{s}"]"#));
+        check(r#"{"a":{name}}"#, Form::Json, &values, Err("\"name\" is not a JSON value"));
+        check(r#"{"a":"{null}"}"#, Form::Json, &values, Err("no value in this row"));
+        check(r#"{"a":"{name}""#, Form::Json, &values, Err("it is not JSON"));
+        check("{name}x", Form::Json, &values, Err("it is not JSON"));
+    }
+
+    #[test]
+    fn data_is_raw_and_words_are_one_line() {
+        let values = [("a", Value::Text("x&\r\ny")), ("verb", Value::Text("PUT"))];
+        check("q={a}&r={{a}", Form::Data, &values, Ok("q=x&\r\ny&r={a}"));
+        check("query { user }", Form::Data, &[], Ok("query { user }"));
+        check("{verb}", Form::Word, &values, Ok("PUT"));
+        check("{a}", Form::Word, &values, Err("\"a\" must be printable ASCII"));
+        check("a\nb", Form::Word, &[], Err("printable ASCII"));
+        assert_eq!(Template::parse(b"{{x}{", Form::Data).constant(), Some(b"{x}{".as_slice()));
+        assert_eq!(Template::parse(b"a{b}{{c}", Form::Data).to_string(), "a{b}{{c}");
+        assert_eq!(Template::parse(b"{a}", Form::Data).constant(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_leaves_its_place(value: String, prefix in "[a-z]{0,3}") {
+            let values = [("v", Value::Text(value.as_str()))];
+            if let Ok(made) = fill(&format!("http://host/{prefix}{{v}}/end?q={{v}}&z=1#f"), Form::Url, &values) {
+                let url = Url::parse(&made).unwrap();
+                prop_assert_eq!(url.host_str(), Some("host"));
+                prop_assert_eq!(url.path_segments().unwrap().count(), 2);
+                prop_assert!(url.path().ends_with("/end"));
+                let pairs: Vec<_> = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+                prop_assert_eq!(pairs, [("q".to_owned(), value.clone()), ("z".to_owned(), "1".to_owned())]);
+            }
+            let made = fill(r#"{"a":"{v}","b":1}"#, Form::Json, &values).unwrap();
+            let parsed: serde_json::Value = serde_json::from_str(&made).unwrap();
+            prop_assert_eq!(parsed, serde_json::json!({"a": value, "b": 1}));
+            if let Ok(word) = fill("{v}", Form::Word, &values) {
+                prop_assert!(word.bytes().all(is_printable));
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_template(text: Vec<u8>) {
+            for form in [Form::Url, Form::Json, Form::Data, Form::Word] {
+                let template = Template::parse(&text, form);
+                let _ = template.check();
+                let _ = template.fill(|_| Some(Value::Text("1")));
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Flags that say what a request sends besides its URL.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Request")]
+pub(in crate::cli) struct RequestFlags {
+    /// Make the URL of each row from this text, in which {COLUMN} is the value of a column
+    ///
+    /// Values are percent-encoded, except at the start of the text: {site}/search?q={name} begins with the site as it
+    /// is. {{ is a brace.
+    // Some commands have a flag of this name already; see `renamed`.
+    #[arg(id = "request_url", long = "url", value_name = "TEMPLATE", conflicts_with = "column")]
+    pub(in crate::cli) url: Option<String>,
+    /// Method of the request, such as PUT, or {COLUMN} [default: POST with a body, else GET]
+    ///
+    /// POST, PATCH and other methods that may have an effect each time are not retried once something of a request has
+    /// been sent; see --retry-non-idempotent. 301, 302 and 303 turn a POST into a GET without a body; 307 and 308 repeat
+    /// the request, also to another origin.
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub(in crate::cli) method: Option<String>,
+    /// Send this body, with {COLUMN} filled in as it is; @FILE reads it from a file
+    ///
+    /// Content-Type is application/x-www-form-urlencoded unless --header gives another.
+    #[arg(short = 'd', long, value_name = "TEXT|@FILE", conflicts_with = "request_json")]
+    pub(in crate::cli) data: Option<OsString>,
+    /// Send this JSON, with {COLUMN} filled in; @FILE reads it from a file
+    ///
+    /// Within quotes, a value is escaped as a string: {"name": "{name}"}. Without quotes, it must be JSON itself:
+    /// {"count": {count}}. Content-Type and Accept are application/json unless --header gives others.
+    #[arg(id = "request_json", long = "json", value_name = "TEXT|@FILE")]
+    pub(in crate::cli) json: Option<OsString>,
+    /// Retry POST, PATCH and the like although the server may have acted on the request
+    ///
+    /// Requests with an Idempotency-Key header are retried in any case.
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", hide_default_value = true,
+        hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    pub(in crate::cli) retry_non_idempotent: bool,
+}

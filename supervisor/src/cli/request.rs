@@ -1,0 +1,164 @@
+//! What requests send besides their URL: from flags, with the columns that they need.
+//!
+//! Some of these flags have names that other commands use for something else: `submit --url` is the service, `advise
+//! --json` the form of the advice. There, the flags of a request are called `--request-url` and so on.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use clap::{Arg, Command};
+use shared::request::{self, BodySpec, RequestSpec};
+use shared::template::{Form, Template};
+
+use super::flags::{ListFlags, NetworkFlags, RequestFlags};
+use super::problem::Problem;
+use super::values::Header;
+use crate::plan::{Columns, Input};
+
+/// Largest body. Every worker gets it, with the job.
+const BODY_BYTES_MAX: u64 = 8 << 20;
+
+/// Stands before the names of flags of a request, where another flag has the name.
+const PREFIX: &str = "request-";
+
+/// Renames the flags of a request where another flag has the name.
+pub(super) fn renamed(root: Command) -> Command {
+    let fetch = |command: Command, ids: &'static [&'static str]| {
+        command.mut_subcommand("fetch", |fetch| {
+            ids.iter().fold(fetch, |fetch, id| fetch.mut_arg(*id, |arg| arg.long(id.replace('_', "-"))))
+        })
+    };
+    root.mut_subcommand("submit", |submit| fetch(submit, &["request_url", "request_json"]))
+        .mut_subcommand("advise", |advise| fetch(advise, &["request_json"]))
+}
+
+/// Returns the name of a flag in its environment variable. A variable holds for all commands, so those of a request keep
+/// their prefix everywhere.
+pub(super) fn name_in_environment(arg: &Arg, long: &str) -> String {
+    let id = arg.get_id().as_str().replace('_', "-");
+    if id.starts_with(PREFIX) { id } else { long.to_owned() }
+}
+
+/// Returns the key of a flag in a job document.
+pub(super) fn key_in_document(key: &str) -> &str {
+    key.strip_prefix(PREFIX).unwrap_or(key)
+}
+
+/// Resolves the flags of a request; `None` if each is a GET of its URL.
+pub(super) fn request(network: &mut NetworkFlags, lists: &ListFlags) -> Result<Option<RequestSpec>, Problem> {
+    let RequestFlags { url, method, data, json, retry_non_idempotent } = &network.request;
+    let refuse = |flag: &str, why: String| Problem::Usage(format!("{flag}: {why}"));
+    let template = |flag: &'static str, text: &[u8], form| {
+        let template = Template::parse(text, form);
+        template.check().map(|()| template).map_err(|why| refuse(flag, why))
+    };
+    let url = url.as_ref().map(|text| template("--url", text.as_bytes(), Form::Url)).transpose()?;
+    let method = method.as_ref().map(|text| template("--method", text.as_bytes(), Form::Word)).transpose()?;
+    let body = match (data, json) {
+        (Some(data), _) => Some((template("--data", &text("--data", data)?, Form::Data)?, false)),
+        (None, Some(json)) => Some((template("--json", &text("--json", json)?, Form::Json)?, true)),
+        (None, None) => None,
+    };
+    if let Some(method) = method.as_ref().and_then(Template::constant) {
+        request::method(method).map_err(|why| refuse("--method", why))?;
+        if method == b"HEAD" && body.is_some() {
+            return Err(refuse(
+                "--method HEAD",
+                "the request has no body; leave out --data and --json".into(),
+            ));
+        }
+    }
+    let has_columns = lists.column.is_some() || url.is_some();
+    let headers = if has_columns { with_columns(&mut network.header) } else { Vec::new() };
+    let spec = RequestSpec {
+        url,
+        method,
+        body: body.map(|(text, is_json)| BodySpec { text, is_json }),
+        headers,
+        retries_unsafe: *retry_non_idempotent,
+    };
+    Ok(Some(spec).filter(|spec| *spec != RequestSpec::default()))
+}
+
+/// Reads a body: the text itself, or the file after an `@`.
+fn text(flag: &str, given: &OsStr) -> Result<Vec<u8>, Problem> {
+    let Some(path) = given.as_bytes().strip_prefix(b"@") else { return Ok(given.as_bytes().to_vec()) };
+    let path = Path::new(OsStr::from_bytes(path));
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Problem::Usage(format!("{flag}: cannot read {}: {why}", path.display()))
+    };
+    let file = File::open(path).map_err(|error| unreadable(&error))?;
+    let mut read = Vec::new();
+    file.take(BODY_BYTES_MAX + 1).read_to_end(&mut read).map_err(|error| unreadable(&error))?;
+    if read.len() as u64 > BODY_BYTES_MAX {
+        return Err(unreadable(&format!("a body has at most {} MiB", BODY_BYTES_MAX >> 20)));
+    }
+    Ok(read)
+}
+
+/// Takes the headers out of `headers` whose values have columns in them.
+fn with_columns(headers: &mut Vec<Header>) -> Vec<(String, Template)> {
+    let mut found = Vec::new();
+    headers.retain(|header| {
+        let template = Template::parse(header.value.as_bytes(), Form::Word);
+        let is_constant = template.columns().next().is_none();
+        if !is_constant {
+            found.push((header.name.to_ascii_lowercase(), template));
+        }
+        is_constant
+    });
+    found
+}
+
+/// Returns the columns that are read of a table: the one of the inputs, the kept ones, and those that requests need.
+/// `None` if no flag names an input.
+pub(super) fn columns(lists: &ListFlags, keep: &[String], request: Option<&RequestSpec>) -> Option<Columns> {
+    let makes_url = request.is_some_and(|request| request.url.is_some());
+    if lists.column.is_none() && !makes_url {
+        return None;
+    }
+    let used = request.map(RequestSpec::columns).unwrap_or_default();
+    let used = used.into_iter().filter(|name| !keep.contains(name)).collect();
+    Some(Columns { input: lists.column.clone(), keep: keep.to_vec(), used })
+}
+
+/// Checks that each input has the columns that requests need.
+pub(super) fn check_columns(inputs: &[Input], request: Option<&RequestSpec>) -> Result<(), Problem> {
+    let Some(request) = request else { return Ok(()) };
+    let without = inputs.iter().find_map(|input| match input {
+        Input::Literal(url) => Some(String::from_utf8_lossy(url).into_owned()),
+        Input::Lines(path) | Input::Tree(path) => Some(path.display().to_string()),
+        Input::StdinLines => Some("standard input".to_owned()),
+        Input::Sitemaps(_) => Some("a sitemap".to_owned()),
+        Input::CsvColumn(..) | Input::JsonColumn(..) | Input::ParquetColumn(..) => None,
+    });
+    let Some(without) = without else { return Ok(()) };
+    let needs = request.templates().find_map(|(flag, template)| match (flag, template.columns().next()) {
+        (_, Some(name)) => Some(format!("{flag} needs the column \"{name}\"")),
+        ("--url", None) => Some("--url needs rows".to_owned()),
+        (_, None) => None,
+    });
+    match needs {
+        Some(needs) => Err(Problem::Usage(format!(
+            "{needs}, and {without} has no columns; give -i with a .csv, .tsv, .jsonl or .parquet file, or write {{{{ for \
+             a brace"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Replaces `@FILE` by the text of the file, for a service on another machine.
+pub(super) fn inline(key: &str, value: OsString) -> Result<OsString, Problem> {
+    if !matches!(key, "data" | "json") || !value.as_bytes().starts_with(b"@") {
+        return Ok(value);
+    }
+    let flag = format!("--{key}");
+    let text = text(&flag, &value)?;
+    if text.starts_with(b"@") {
+        return Err(Problem::Usage(format!("{flag}: cannot send a file that begins with @")));
+    }
+    Ok(OsStr::from_bytes(&text).to_owned())
+}

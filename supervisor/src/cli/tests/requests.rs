@@ -1,0 +1,102 @@
+//! Flags that say what a request sends.
+
+use shared::job::FetchSpec;
+use shared::request::{BodySpec, RequestSpec};
+use shared::template::{Form, Template};
+
+use super::*;
+use crate::plan::{Columns, Input};
+
+fn spec(plan: &Plan) -> &FetchSpec {
+    match &plan.work {
+        Work::Fetch(spec) => spec,
+        Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) | Work::Map(_) => panic!("not a fetch"),
+    }
+}
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.write("rows.csv", "id,name,verb\n1,a,PUT\n");
+    bench.write("body.json", r#"{"n":"{name}"}"#);
+    bench
+}
+
+fn template(text: &str, form: Form) -> Template {
+    Template::parse(text.as_bytes(), form)
+}
+
+#[test]
+fn a_request_is_made_from_columns() {
+    let bench = bench();
+    let line = "fetch -i @/rows.csv --url http://a/{id} --method {verb} --keep id -H Idempotency-Key:{id}";
+    let words = line.replace('@', bench.dir.path().to_str().unwrap());
+    let file = format!("@{}", bench.path("body.json").display());
+    let words = words.split_whitespace().map(str::to_owned).chain(["--json".to_owned(), file]);
+    let Ok(Invocation::Run(plan)) = bench.read_words(words.map(OsString::from)) else { panic!() };
+    let want = RequestSpec {
+        url: Some(template("http://a/{id}", Form::Url)),
+        method: Some(template("{verb}", Form::Word)),
+        body: Some(BodySpec { text: template(r#"{"n":"{name}"}"#, Form::Json), is_json: true }),
+        headers: vec![("idempotency-key".to_owned(), template("{id}", Form::Word))],
+        retries_unsafe: false,
+    };
+    assert_eq!(spec(&plan).request.as_deref(), Some(&want));
+    assert!(!spec(&plan).blocked.repeats && spec(&plan).headers.is_empty());
+    let columns = Columns {
+        input: None,
+        keep: vec!["id".to_owned()],
+        used: vec!["verb".to_owned(), "name".to_owned()],
+    };
+    assert_eq!(plan.inputs, [Input::CsvColumn(bench.path("rows.csv"), columns)]);
+
+    let plain = bench.plan("fetch http://a/ -H X:{id}");
+    assert_eq!((spec(&plain).request.is_some(), spec(&plain).headers.len()), (false, 1));
+    assert!(spec(&plain).blocked.repeats);
+    let plan = bench.plan("fetch -i @/urls.txt -d x=1");
+    assert!(spec(&plan).request.as_ref().is_some_and(|request| !request.body.as_ref().unwrap().is_json));
+}
+
+#[test]
+fn requests_that_cannot_be_made_are_refused() {
+    let bench = bench();
+    for (line, says) in [
+        ("fetch -i @/rows.csv --url http://a/{nam}", &["no column \"nam\"", "did you mean \"name\"?"][..]),
+        ("fetch -i @/rows.csv --column id --data {idd}", &["no column \"idd\"", "did you mean \"id\"?"]),
+        (
+            "fetch http://a/ --data {id}",
+            &["--data needs the column \"id\"", "http://a/ has no columns", "{{"],
+        ),
+        ("fetch -i @/urls.txt --url http://a/", &["--url needs rows", "has no columns"]),
+        ("fetch -i @/rows.csv --url http://a/{id} --column id", &["cannot be used with"]),
+        ("fetch -i @/rows.csv --url http://a/\u{1}{id}", &["no spaces or control characters"]),
+        ("fetch http://a/ --data x --json 1", &["cannot be used with"]),
+        ("fetch http://a/ --json {\"a\":", &["--json: it is not JSON"]),
+        ("fetch http://a/ --method CONNECT", &["--method: CONNECT is for proxies"]),
+        ("fetch http://a/ --method a/b", &["--method", "is not a method"]),
+        ("fetch http://a/ --method HEAD --data x", &["--method HEAD", "no body"]),
+        (
+            "fetch --sitemap http://a/s.xml --data {x}",
+            &["--data needs the column \"x\"", "a sitemap has no columns"],
+        ),
+    ] {
+        bench.refused(line, 2, says);
+    }
+    let missing = ["fetch", "http://a/", "--data", "@/nowhere/x"].map(OsString::from);
+    let Err(Refusal::Usage(error)) = bench.read_words(missing.into_iter()) else { panic!() };
+    assert!(error.to_string().contains("--data: cannot read /nowhere/x"), "{error}");
+}
+
+#[test]
+fn flags_of_a_request_do_not_hide_those_of_other_commands() {
+    let bench = bench().set("MUSTER_URL", "http://service").set("MUSTER_JSON", "true");
+    assert_eq!(spec(&bench.plan("fetch http://a/")).request, None);
+    let bench = Bench::new().set("MUSTER_REQUEST_JSON", "[1]");
+    assert!(spec(&bench.plan("fetch http://a/")).request.is_some());
+    let bench = Bench::new();
+    let survey = bench.survey("advise fetch http://a/ --json --request-json [1]");
+    assert!(survey.json && spec(&survey.plan).request.is_some());
+    bench.write("job.toml", "command = \"fetch\"\nurls = [\"http://a/\"]\njson = '{\"a\":1}'\n");
+    assert!(spec(&bench.plan("--job @/job.toml")).request.is_some());
+    let survey = bench.survey("advise --job @/job.toml");
+    assert!(!survey.json && spec(&survey.plan).request.is_some());
+}
