@@ -20,6 +20,7 @@ use crate::robots::product_token;
 use crate::select::blocked::BlockedRules;
 use crate::select::{Each, Field, Preset};
 use crate::table::{Delimited, Typed};
+use crate::transport::TransportSpec;
 
 /// Largest sitemap in bytes, packed or not: what the sitemaps protocol allows.
 pub const SITEMAP_BYTES_MAX: u64 = 50 << 20;
@@ -168,6 +169,10 @@ pub struct FetchSpec {
     pub blocked: BlockedRules,
     /// What is sent besides the URL and these headers; `None` is a GET without a body.
     pub request: Option<Box<RequestSpec>>,
+    /// How connections are made, where it differs from the default.
+    pub transport: TransportSpec,
+    /// Response headers that go into the records, in lower case.
+    pub response_headers: Vec<String>,
 }
 
 impl FetchSpec {

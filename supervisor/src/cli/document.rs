@@ -207,7 +207,7 @@ fn check_allowed(command: &str, settings: &Settings, allowed: &Allowed) -> Resul
                             to allow others"
             .to_owned());
     }
-    for key in ["input", "paths", "files"] {
+    for key in ["input", "paths", "files", "ca", "cert", "key"] {
         for path in settings.get(key) {
             check_path(Path::new(path), allowed)?;
         }

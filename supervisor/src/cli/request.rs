@@ -4,7 +4,7 @@
 //! --json` the form of the advice. There, the flags of a request are called `--request-url` and so on.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -12,6 +12,8 @@ use std::path::Path;
 use clap::{Arg, Command};
 use shared::request::{self, BodySpec, RequestSpec};
 use shared::template::{Form, Template};
+use shared::tls::Trust;
+use shared::transport::{Identity, TransportSpec, add_authorities};
 
 use super::flags::{ListFlags, NetworkFlags, RequestFlags};
 use super::problem::Problem;
@@ -31,7 +33,7 @@ pub(super) fn renamed(root: Command) -> Command {
             ids.iter().fold(fetch, |fetch, id| fetch.mut_arg(*id, |arg| arg.long(id.replace('_', "-"))))
         })
     };
-    root.mut_subcommand("submit", |submit| fetch(submit, &["request_url", "request_json"]))
+    root.mut_subcommand("submit", |submit| fetch(submit, &["request_url", "request_json", "request_ca"]))
         .mut_subcommand("advise", |advise| fetch(advise, &["request_json"]))
 }
 
@@ -49,7 +51,7 @@ pub(super) fn key_in_document(key: &str) -> &str {
 
 /// Resolves the flags of a request; `None` if each is a GET of its URL.
 pub(super) fn request(network: &mut NetworkFlags, lists: &ListFlags) -> Result<Option<RequestSpec>, Problem> {
-    let RequestFlags { url, method, data, json, retry_non_idempotent } = &network.request;
+    let RequestFlags { url, method, data, json, retry_non_idempotent, .. } = &network.request;
     let refuse = |flag: &str, why: String| Problem::Usage(format!("{flag}: {why}"));
     let template = |flag: &'static str, text: &[u8], form| {
         let template = Template::parse(text, form);
@@ -81,6 +83,30 @@ pub(super) fn request(network: &mut NetworkFlags, lists: &ListFlags) -> Result<O
         retries_unsafe: *retry_non_idempotent,
     };
     Ok(Some(spec).filter(|spec| *spec != RequestSpec::default()))
+}
+
+/// Resolves the flags of connections.
+pub(super) fn transport(flags: &RequestFlags) -> Result<TransportSpec, Problem> {
+    let refuse =
+        |flag: &str, path: &Path, why: String| Problem::Usage(format!("{flag} {}: {why}", path.display()));
+    let read =
+        |flag: &str, path: &Path| fs::read(path).map_err(|error| refuse(flag, path, error.to_string()));
+    let mut ca = Vec::new();
+    if let Some(path) = &flags.ca {
+        ca = read("--ca", path)?;
+        add_authorities(&ca, &mut Trust::default()).map_err(|why| refuse("--ca", path, why))?;
+    }
+    let identity = match &flags.cert {
+        None => None,
+        Some(path) => {
+            let key = flags.key.as_ref().unwrap_or(path);
+            let identity = Identity { certificate: read("--cert", path)?, key: read("--key", key)? };
+            identity.check().map_err(|why| refuse("--cert", path, why))?;
+            Some(identity)
+        }
+    };
+    let (insecure, http1) = (flags.insecure, flags.http1);
+    Ok(TransportSpec { pins: flags.resolve.clone(), ca, insecure, http1, identity })
 }
 
 /// Reads a body: the text itself, or the file after an `@`.

@@ -321,6 +321,8 @@ fn fetch_spec(
         },
         blocked,
         request: request.map(Box::new),
+        transport: request::transport(&flags.request)?,
+        response_headers: flags.request.response_header,
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),

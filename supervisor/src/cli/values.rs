@@ -128,6 +128,13 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
     Ok(Header { name: name.to_owned(), value: value.to_owned() })
 }
 
+/// Parses the name of a header, and returns it in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, String> {
+    let name = http::HeaderName::from_bytes(text.as_bytes());
+    name.map(|name| name.as_str().to_owned())
+        .map_err(|_| "give the name of a header, such as ETag".to_owned())
+}
+
 /// Parses the value of `--user-agent`.
 pub(super) fn user_agent(text: &str) -> Result<String, String> {
     request_headers::check("user-agent", text).map_err(|error| error.to_string())?;

@@ -58,6 +58,9 @@ impl Kind for Fetch<'_> {
             // A user may find out what blocked pages look like, and resume.
             blocked: _,
             request,
+            // Decides which servers are reached, and how.
+            transport: _,
+            response_headers,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),
@@ -68,6 +71,9 @@ impl Kind for Fetch<'_> {
         ];
         // Left out if not given, so that journals of earlier versions still fit.
         facts.extend(request.iter().flat_map(|request| request_in_words(request)));
+        if !response_headers.is_empty() {
+            facts.push(Fact::new("--response-header", response_headers.join(", ")));
+        }
         facts.append(&mut facts::of_extraction(plan));
         facts
     }

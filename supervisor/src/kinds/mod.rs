@@ -96,6 +96,14 @@ pub(crate) const fn redirects_max(work: &Work) -> u32 {
     }
 }
 
+/// Whether headers of responses go into the records.
+pub(crate) const fn keeps_headers(work: &Work) -> bool {
+    match work {
+        Work::Fetch(spec) => !spec.response_headers.is_empty(),
+        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
+    }
+}
+
 /// Limits the redirects that are followed.
 pub(crate) fn limit_redirects(work: &mut Work, max: u32) {
     match work {
@@ -190,6 +198,7 @@ mod tests {
     use shared::record::Evidence;
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
+    use shared::transport::TransportSpec;
 
     use super::*;
 
@@ -205,6 +214,8 @@ mod tests {
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
             request: None,
+            transport: TransportSpec::default(),
+            response_headers: Vec::new(),
         }
     }
 

@@ -107,3 +107,20 @@ fn a_resumed_run_must_send_the_same() {
     with("n={n}", "POST").run().exits(0);
     assert_eq!(echoed(&origin).len(), 200);
 }
+
+#[test]
+fn response_headers_are_in_every_form_of_record() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let url = origin.url("/status/404");
+    let with = |output: &str| {
+        let flags = ["--response-header", "Content-Type", "--response-header", "X-None", "-o", output];
+        fetch().current_dir(dir.root()).arg(&url).args(flags).run().exits(3)
+    };
+    let record = &with("-").records()[0];
+    assert_eq!(record["headers"], json!({"content-type": "text/html; charset=utf-8"}), "{record}");
+    with("out.csv");
+    let csv = dir.read("out.csv");
+    let (header, row) = csv.split_once('\n').unwrap();
+    assert!(header.contains(",charset,headers,"), "{csv}");
+    assert!(row.contains("\"{\"\"content-type\"\":\"\"text/html; charset=utf-8\"\"}\""), "{csv}");
+}

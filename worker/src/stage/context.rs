@@ -220,6 +220,7 @@ impl Context {
             // How much of a failed body arrived depends on how the network cut it; records do not.
             bytes: findings.bytes.filter(|_| error.is_none()),
             charset: findings.charset,
+            headers: recording.headers(),
             fields,
             value: None,
             error,

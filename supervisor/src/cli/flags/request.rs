@@ -1,9 +1,13 @@
 //! Flags that say what a request sends besides its URL.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Args, ValueHint};
+use shared::transport::Pin;
+
+use crate::cli::values;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Request")]
@@ -40,4 +44,31 @@ pub(in crate::cli) struct RequestFlags {
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) retry_non_idempotent: bool,
+    /// Copy this response header into the record, under "headers" (repeatable)
+    ///
+    /// Names are in lower case there. A header that came several times is a list.
+    #[arg(long, value_name = "NAME", value_parser = values::header_name)]
+    pub(in crate::cli) response_header: Vec<String>,
+    /// Connect to this address for a host and port, instead of looking the name up (repeatable)
+    #[arg(long, value_name = "HOST:PORT:ADDRESS[,ADDRESS]…", value_parser = Pin::parse)]
+    pub(in crate::cli) resolve: Vec<Pin>,
+    /// Trust the CA certificates in this file, besides those of the system
+    #[arg(id = "request_ca", long = "ca", value_name = "FILE.pem", value_hint = ValueHint::FilePath)]
+    pub(in crate::cli) ca: Option<PathBuf>,
+    /// Show this certificate to servers that ask for one
+    #[arg(long, value_name = "FILE.pem", value_hint = ValueHint::FilePath)]
+    pub(in crate::cli) cert: Option<PathBuf>,
+    /// Private key of the certificate [default: the file of --cert]
+    #[arg(long, value_name = "FILE.pem", requires = "cert", value_hint = ValueHint::FilePath)]
+    pub(in crate::cli) key: Option<PathBuf>,
+    /// Accept any server certificate: anybody on the way can read and change what is sent and received
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", hide_default_value = true,
+        hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    pub(in crate::cli) insecure: bool,
+    /// Use HTTP/1.1 only
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", hide_default_value = true,
+        hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    pub(in crate::cli) http1: bool,
 }

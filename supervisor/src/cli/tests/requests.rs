@@ -7,6 +7,27 @@ use shared::template::{Form, Template};
 use super::*;
 use crate::plan::{Columns, Input};
 
+/// A certificate for `localhost`, signed with its own key; for tests only.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBfzCCASWgAwIBAgIUUa9k75UTxkId3b1JlC95LARzlyAwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEzMDE0MTkxNVoYDzIxMjYxMTA2
+MTQxOTE1WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASBfnhYamEgBMmmQev0LG3ueCQ/QvHz4X5eLLlWToxaJVR84cCOEeWI
+peIs2TIGo4EjkIVdtCKvfHZHdy66RWBQo1MwUTAdBgNVHQ4EFgQUUq74h8L2ZDZ7
+8Lrmhmr9QgDrOkkwHwYDVR0jBBgwFoAUUq74h8L2ZDZ78Lrmhmr9QgDrOkkwDwYD
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiBKgoV7wIJfNHq/EIVOWxhO
+CfmrvPQFx5IxBF7DRxsuCQIhANWalRZTa6Wtp7oxZ91WWDvZ8rMMst55doF4V0z7
+J7wz
+-----END CERTIFICATE-----
+";
+
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgKZ6gdp/ayYeXKLB1
+Xb09aV2/ySbFE7mfFPEz/4w7EFihRANCAASBfnhYamEgBMmmQev0LG3ueCQ/QvHz
+4X5eLLlWToxaJVR84cCOEeWIpeIs2TIGo4EjkIVdtCKvfHZHdy66RWBQ
+-----END PRIVATE KEY-----
+";
+
 fn spec(plan: &Plan) -> &FetchSpec {
     match &plan.work {
         Work::Fetch(spec) => spec,
@@ -99,4 +120,28 @@ fn flags_of_a_request_do_not_hide_those_of_other_commands() {
     assert!(spec(&bench.plan("--job @/job.toml")).request.is_some());
     let survey = bench.survey("advise --job @/job.toml");
     assert!(!survey.json && spec(&survey.plan).request.is_some());
+}
+
+#[test]
+fn connections_are_made_as_asked_for() {
+    let bench = Bench::new();
+    bench.write("a.pem", CERTIFICATE);
+    bench.write("both.pem", &format!("{CERTIFICATE}{KEY}"));
+    let plan = bench.plan(
+        "fetch http://a/ --ca @/a.pem --cert @/both.pem --http1 --resolve A:80:127.0.0.1 --response-header ETag",
+    );
+    let FetchSpec { transport, response_headers, .. } = spec(&plan);
+    assert!(transport.http1 && !transport.insecure && transport.identity.is_some());
+    assert_eq!((transport.ca.len(), transport.pins.len()), (CERTIFICATE.len(), 1));
+    assert_eq!(*response_headers, ["etag"]);
+    for (flags, says) in [
+        ("--ca @/nowhere", "--ca"),
+        ("--ca @/urls.txt", "there is no certificate in PEM"),
+        ("--cert @/a.pem", "there is no private key in PEM"),
+        ("--key @/a.pem", "--cert"),
+        ("--resolve a:80", "HOST:PORT:ADDRESS"),
+        ("--response-header a:b", "name of a header"),
+    ] {
+        bench.refused(&format!("fetch http://a/ {flags}"), 2, &[says]);
+    }
 }

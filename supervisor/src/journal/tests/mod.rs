@@ -14,6 +14,7 @@ use shared::record::ErrorKind;
 use shared::request_headers::HeaderScope;
 use shared::select::Field;
 use shared::select::blocked::BlockedRules;
+use shared::transport::TransportSpec;
 use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::opening::Opened;
@@ -42,6 +43,8 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::default(),
             request: None,
+            transport: TransportSpec::default(),
+            response_headers: Vec::new(),
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),

@@ -163,6 +163,7 @@ impl<'a> Exchange<'a> {
             return self.stop(Err(self.hop.explain(&fault, None)));
         }
         self.recording.head(head);
+        self.recording.keep_headers(&self.hop.rules.response_headers, &head.headers);
         // A server that refuses for now, because of too many requests, has done nothing else.
         if head.status != StatusCode::TOO_MANY_REQUESTS {
             self.spend();

@@ -15,6 +15,7 @@ mod fault;
 mod hop;
 #[cfg(test)]
 mod parity;
+mod pins;
 pub(crate) mod recording;
 mod repair;
 mod request;

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use shared::clock;
 use shared::protocol::{PageMark, Reply};
+use shared::record::FieldValue;
 use shared::request_headers;
 use url::Url;
 
@@ -85,12 +86,14 @@ pub(crate) struct Recording {
     requests: u16,
     /// Why the target must not be tried again: the server may have acted on a request.
     spent: Option<Method>,
+    /// The headers of the last response that go into the record: one object, if any are wanted.
+    headers: Option<Box<FieldValue>>,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None, requests: 0, spent: None }
+        Self { hops: on.then(Vec::new), reply: None, requests: 0, spent: None, headers: None }
     }
 
     /// Returns the recorded hops.
@@ -134,9 +137,35 @@ impl Recording {
         self.spent.as_ref()
     }
 
+    /// Records the wanted headers of a response. Several lines of one name are a list, because some headers, such as
+    /// `Set-Cookie`, cannot be joined.
+    pub(super) fn keep_headers(&mut self, wanted: &[HeaderName], headers: &HeaderMap) {
+        if wanted.is_empty() {
+            return;
+        }
+        let text =
+            |value: &HeaderValue| FieldValue::Text(String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let found = wanted.iter().filter_map(|name| {
+            let mut values: Vec<_> = headers.get_all(name).iter().map(text).collect();
+            let last = values.pop()?;
+            if values.is_empty() {
+                return Some((name.as_str().to_owned(), last));
+            }
+            values.push(last);
+            Some((name.as_str().to_owned(), FieldValue::List(values)))
+        });
+        self.headers = Some(Box::new(FieldValue::Object(found.collect())));
+    }
+
+    /// The headers of the last response that go into the record.
+    pub(in crate::stage) fn headers(&self) -> Option<&FieldValue> {
+        self.headers.as_deref()
+    }
+
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<Bytes>) {
         self.reply = None;
+        self.headers = None;
         self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.

@@ -12,6 +12,7 @@ use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
+use super::pins::Pins;
 use super::request::{self, Sending};
 use super::scope::{Distance, Scope};
 use crate::stage::decode::packed_bytes_max;
@@ -57,6 +58,10 @@ pub(super) struct Rules {
     pub(super) reads_errors: bool,
     /// What is sent; `None` is a GET without a body.
     pub(super) sending: Option<Arc<Sending>>,
+    /// Response headers to record.
+    pub(super) response_headers: Arc<[HeaderName]>,
+    /// Addresses in place of those of names.
+    pub(super) pins: Pins,
 }
 
 impl Rules {
@@ -77,6 +82,9 @@ impl Rules {
                 home.append(name, value);
             }
         }
+        let name = |name: &String| HeaderName::from_bytes(name.as_bytes());
+        let response_headers: Vec<_> =
+            spec.response_headers.iter().filter_map(|given| name(given).ok()).collect();
         let sending = spec.request.as_deref().map(|request| Sending::new(request, &mut home)).transpose()?;
         let without = |refused: &dyn Fn(&HeaderName) -> bool| {
             let mut headers = home.clone();
@@ -99,6 +107,8 @@ impl Rules {
             blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
             reads_errors: spec.blocked.rules.iter().any(needs_body),
             sending: sending.map(Arc::new),
+            response_headers: response_headers.into(),
+            pins: Pins::new(&spec.transport),
         })
     }
 
@@ -136,6 +146,7 @@ pub(super) mod tests {
     use shared::address::AddressPolicy;
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
+    use shared::transport::TransportSpec;
 
     use super::*;
 
@@ -151,6 +162,8 @@ pub(super) mod tests {
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::of(Vec::new()),
             request: None,
+            transport: TransportSpec::default(),
+            response_headers: Vec::new(),
         }
     }
 

@@ -26,6 +26,7 @@ use super::connect::{Attempts, Endpoint, Gate, is_reset};
 use super::dns::{Resolver, too_slow};
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
+use super::pins::Pins;
 use super::recording::{Peer, Recording};
 use super::repair::TIDY_BYTES_MAX;
 use super::rules::{Rules, SpecError};
@@ -70,7 +71,7 @@ impl Client {
     /// # Errors
     /// Requests cannot be made as the job says.
     pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, SpecError> {
-        Ok(Self::build(Rules::new(spec)?, Tls::system(&["http/1.1"]), shortages))
+        Ok(Self::build(Rules::new(spec)?, Tls::of(&spec.transport, &["http/1.1"]), shortages))
     }
 
     #[cfg(test)]
@@ -89,6 +90,7 @@ impl Client {
             resolver: Resolver::system(),
             tls: Arc::new(tls),
             gate: rules.gate,
+            pins: rules.pins.clone(),
             connect_timeout: rules.connect_timeout,
             watch: Arc::clone(&watch),
         };
@@ -288,6 +290,7 @@ struct Dial {
     resolver: Resolver,
     tls: Arc<Tls>,
     gate: Gate,
+    pins: Pins,
     connect_timeout: Duration,
     watch: Arc<Watch>,
 }
@@ -307,7 +310,9 @@ impl Dial {
     }
 
     fn open(&self, endpoint: &Endpoint) -> Result<Channel, Fault> {
-        let Some(addresses) = self.resolver.wait(&endpoint.host, self.watch.left()?) else {
+        let pinned = self.pins.find(endpoint).map(Ok);
+        let left = self.watch.left()?;
+        let Some(addresses) = pinned.or_else(|| self.resolver.wait(&endpoint.host, left)) else {
             return Err(match self.watch.limit() {
                 (_, TimeoutKind::Connect) => too_slow(&endpoint.host, self.connect_timeout),
                 (_, TimeoutKind::Target | TimeoutKind::Drain) => Fault::Timeout,

@@ -22,6 +22,7 @@ use tower_service::Service;
 use super::super::connect::{Attempts, Endpoint, Gate, History};
 use super::super::dns::{Resolver, too_slow};
 use super::super::fault::Fault;
+use super::super::pins::Pins;
 use super::super::recording::Peer;
 use super::super::repair::{Repair, Slot};
 use super::super::rules::Rules;
@@ -42,6 +43,7 @@ struct Inner {
     resolver: Resolver,
     tls: Tls,
     gate: Gate,
+    pins: Pins,
     connect_timeout: Duration,
     stall: Stall,
     connections: Arc<Connections>,
@@ -57,10 +59,11 @@ impl Dial {
         connections: Arc<Connections>,
         refusals: Refusals,
     ) -> Self {
-        let (gate, connect_timeout) = (rules.gate, rules.connect_timeout);
+        let (gate, pins, connect_timeout) = (rules.gate, rules.pins.clone(), rules.connect_timeout);
         let resolver = Resolver::system();
         let names_peers = AtomicBool::new(false);
-        let inner = Inner { resolver, tls, gate, connect_timeout, stall, connections, names_peers, refusals };
+        let inner =
+            Inner { resolver, tls, gate, pins, connect_timeout, stall, connections, names_peers, refusals };
         Self { inner: Arc::new(inner), http1_only: false }
     }
 
@@ -96,7 +99,10 @@ impl Inner {
         let permit = self.connections.permit()?;
         let mut resolved = false;
         let work = async {
-            let addresses = self.resolver.resolve(&endpoint.host).await?;
+            let addresses = match self.pins.find(&endpoint) {
+                Some(pinned) => pinned,
+                None => self.resolver.resolve(&endpoint.host).await?,
+            };
             resolved = true;
             self.open(&endpoint, &addresses, http1_only).await
         };

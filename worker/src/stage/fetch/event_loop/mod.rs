@@ -70,7 +70,7 @@ impl Client {
     /// # Errors
     /// Requests cannot be made as the job says.
     pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, SpecError> {
-        Ok(Self::build(Rules::new(spec)?, Tls::system(&["h2", "http/1.1"]), shortages))
+        Ok(Self::build(Rules::new(spec)?, Tls::of(&spec.transport, &["h2", "http/1.1"]), shortages))
     }
 
     #[cfg(test)]

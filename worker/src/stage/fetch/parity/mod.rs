@@ -12,6 +12,7 @@ mod scope;
 mod server;
 mod timing;
 mod tls;
+mod transport;
 
 use std::net::IpAddr;
 
@@ -38,7 +39,8 @@ struct Pair {
 
 impl Pair {
     fn new(spec: &FetchSpec) -> Self {
-        Self::with(spec, Tls::system(&["http/1.1"]), Tls::system(&["h2", "http/1.1"]))
+        let tls = |alpn| Tls::of(&spec.transport, alpn);
+        Self::with(spec, tls(&["http/1.1"]), tls(&["h2", "http/1.1"]))
     }
 
     fn with(spec: &FetchSpec, blocking: Tls, event_loop: Tls) -> Self {

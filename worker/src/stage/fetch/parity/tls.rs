@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -25,12 +25,26 @@ fn tls_config(
     is_ca: IsCa,
     clients: Arc<dyn ClientCertVerifier>,
 ) -> (Arc<ServerConfig>, Trust) {
+    let (certificate, key) = certificate(is_ca);
+    let mut trust = Trust::default();
+    trust.add(certificate.der().clone()).unwrap();
+    (server_config(alpn, &certificate, &key, clients), trust)
+}
+
+/// A certificate for `localhost`, signed by itself.
+pub(super) fn certificate(is_ca: IsCa) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.is_ca = is_ca;
-    let certificate = params.self_signed(&key).unwrap();
-    let mut trust = Trust::default();
-    trust.add(certificate.der().clone()).unwrap();
+    (params.self_signed(&key).unwrap(), key)
+}
+
+pub(super) fn server_config(
+    alpn: &[&[u8]],
+    certificate: &Certificate,
+    key: &KeyPair,
+    clients: Arc<dyn ClientCertVerifier>,
+) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -40,10 +54,10 @@ fn tls_config(
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    (Arc::new(config), trust)
+    Arc::new(config)
 }
 
-fn no_client_certificate() -> Arc<dyn ClientCertVerifier> {
+pub(super) fn no_client_certificate() -> Arc<dyn ClientCertVerifier> {
     WebPkiClientVerifier::no_client_auth()
 }
 
