@@ -73,6 +73,15 @@ impl JobSpec {
         }
     }
 
+    /// Whether a request that may have been sent before a crash is never sent again.
+    #[must_use]
+    pub fn is_at_most_once(&self) -> bool {
+        match &self.work {
+            Work::Fetch(spec) => spec.request.as_ref().is_some_and(|request| request.at_most_once),
+            Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
+        }
+    }
+
     /// The user's program that runs beside the worker, if one does.
     #[must_use]
     pub const fn program(&self) -> Option<&MapSpec> {

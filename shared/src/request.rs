@@ -21,6 +21,8 @@ pub struct RequestSpec {
     pub headers: Vec<(String, Template)>,
     /// Whether a request is sent again although the server may have acted on it.
     pub retries_unsafe: bool,
+    /// Whether a request that may have been sent before a crash is never sent again.
+    pub at_most_once: bool,
 }
 
 /// The body of each request.
@@ -122,6 +124,7 @@ mod tests {
             body: Some(BodySpec { text: of(r#"{"a":"{id}{name}"}"#, Form::Json), is_json: true }),
             headers: vec![("idempotency-key".to_owned(), of("{id}-{key}", Form::Word))],
             retries_unsafe: false,
+            at_most_once: false,
         };
         assert_eq!(spec.columns(), ["id", "verb", "name", "key"]);
         let flags: Vec<_> = spec.templates().map(|(flag, _)| flag).collect();

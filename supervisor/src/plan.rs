@@ -83,6 +83,17 @@ impl Plan {
     }
 }
 
+/// What it means that a target is processed twice, because of a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Twice {
+    /// Only time is lost.
+    Harmless,
+    /// A server may act twice on it, so as little as possible is.
+    Avoided,
+    /// It must not be.
+    Forbidden,
+}
+
 /// What counts as one host in the limits per host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HostKey {

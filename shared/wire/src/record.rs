@@ -34,6 +34,8 @@ pub enum ErrorKind {
     /// The answer was a page that turns requests away: a rule of the job matches it, or the host answers other URLs
     /// with the same page.
     Blocked,
+    /// Its request may have been sent before a crash, and must not be sent twice.
+    Uncertain,
     /// The address policy forbids the host's address.
     AddressDenied,
     /// The content encoding or charset could not be decoded.
@@ -66,6 +68,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too_many_redirects",
             Self::Robots => "robots",
             Self::Blocked => "blocked",
+            Self::Uncertain => "uncertain",
             Self::AddressDenied => "address_denied",
             Self::Decode => "decode",
             Self::Parse => "parse",

@@ -51,7 +51,7 @@ pub(super) fn key_in_document(key: &str) -> &str {
 
 /// Resolves the flags of a request; `None` if each is a GET of its URL.
 pub(super) fn request(network: &mut NetworkFlags, lists: &ListFlags) -> Result<Option<RequestSpec>, Problem> {
-    let RequestFlags { url, method, data, json, retry_non_idempotent, .. } = &network.request;
+    let RequestFlags { url, method, data, json, retry_non_idempotent, at_most_once, .. } = &network.request;
     let refuse = |flag: &str, why: String| Problem::Usage(format!("{flag}: {why}"));
     let template = |flag: &'static str, text: &[u8], form| {
         let template = Template::parse(text, form);
@@ -81,6 +81,7 @@ pub(super) fn request(network: &mut NetworkFlags, lists: &ListFlags) -> Result<O
         body: body.map(|(text, is_json)| BodySpec { text, is_json }),
         headers,
         retries_unsafe: *retry_non_idempotent,
+        at_most_once: *at_most_once,
     };
     Ok(Some(spec).filter(|spec| *spec != RequestSpec::default()))
 }

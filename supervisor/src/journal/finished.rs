@@ -59,6 +59,11 @@ impl Finished {
         separate - self.len()
     }
 
+    /// Removes all of `other`.
+    pub fn remove(&mut self, other: &Self) {
+        self.0 -= &other.0;
+    }
+
     /// Encodes the set. Neighbouring ids cost almost nothing, an isolated id about ten bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -7,15 +7,20 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never};
 
+use super::started::{self, Notes, NotesTaken};
 use super::store::Commit;
 use super::{Final, Finished, HeldRecord, JournalError, Prefix, State, Store, Tally};
+use crate::plan::Twice;
 use crate::sink::Outlet;
 use crate::sink::whole::Totals;
 
 /// Time between two commits. A kill loses at most the work of this time.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// The same if a server may act twice on what is lost. A commit takes a few milliseconds.
+const COMMIT_SOON: Duration = Duration::from_millis(5);
 
 /// Time before the first commit. It doubles until [`COMMIT_EVERY`], so that a run that is always killed
 /// within a second makes progress too.
@@ -50,34 +55,50 @@ pub struct Recorder {
     /// The time of the last attempt to commit.
     tried: Instant,
     every: Duration,
+    every_max: Duration,
+    /// Whether targets are noted before they are sent.
+    notes: bool,
     /// The channel to the commit thread, which accepts a commit only while it is idle.
     commits: Sender<Commit>,
     thread: JoinHandle<Result<Store, JournalError>>,
 }
 
 impl Recorder {
-    /// Starts the thread that commits to `store`, which holds `state`. From here on the journal is kept.
+    /// Starts the thread that commits to `store`, which holds `state`. From here on the journal is kept. `twice` says
+    /// how often it commits, and whether targets are noted before they are sent; then [`Notes`] are returned.
     ///
     /// # Errors
     /// If the output cannot be opened a second time, or the thread cannot be started.
-    pub fn start(now: Instant, mut store: Store, state: &State, outlet: &Outlet) -> io::Result<Self> {
+    pub fn start(
+        now: Instant,
+        mut store: Store,
+        state: &State,
+        outlet: &Outlet,
+        twice: Twice,
+    ) -> io::Result<(Self, Option<Notes>)> {
         let output = outlet.second_handle()?;
         store.keep();
         let (commits, queue) = bounded(0);
+        let (notes, taken) = started::notes();
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || commit_all(store, &output, &queue))?;
-        Ok(Self {
+            .spawn(move || commit_all(store, &output, &queue, &taken))?;
+        let soon = twice != Twice::Harmless;
+        let notes = Some(notes).filter(|_| twice == Twice::Forbidden);
+        let recorder = Self {
             fresh: Finished::default(),
             held: Vec::new(),
             tally: state.tally.clone(),
             prefix: state.prefix,
             hosts: None,
             tried: now,
-            every: FIRST_COMMIT,
+            every: if soon { COMMIT_SOON } else { FIRST_COMMIT },
+            every_max: if soon { COMMIT_SOON } else { COMMIT_EVERY },
+            notes: notes.is_some(),
             commits,
             thread,
-        })
+        };
+        Ok((recorder, notes))
     }
 
     /// Adds records that were passed to the sink.
@@ -116,7 +137,7 @@ impl Recorder {
         let commit = self.take(output_bytes);
         match self.commits.try_send(commit) {
             Ok(()) => {
-                self.every = (self.every * 2).min(COMMIT_EVERY);
+                self.every = (self.every * 2).min(self.every_max);
                 Ok(())
             }
             Err(TrySendError::Full(commit)) => {
@@ -139,8 +160,10 @@ impl Recorder {
     /// # Errors
     /// If this commit or an earlier one failed.
     pub fn finish(mut self, output_bytes: u64) -> Result<Store, JournalError> {
-        if !self.fresh.is_empty() || !self.held.is_empty() {
+        if !self.fresh.is_empty() || !self.held.is_empty() || self.notes {
             let mut commit = self.take(output_bytes);
+            // All workers have ended, and what they may have sent has a record.
+            commit.is_settled = true;
             commit.held = std::mem::take(&mut self.held);
             // If sending fails, the thread has ended, and its error is returned below.
             let _ = self.commits.send(commit);
@@ -167,6 +190,7 @@ impl Recorder {
             output_bytes,
             hosts,
             held: Vec::new(),
+            is_settled: false,
         }
     }
 }
@@ -175,14 +199,33 @@ impl Recorder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
 
-fn commit_all(mut store: Store, output: &File, queue: &Receiver<Commit>) -> Result<Store, JournalError> {
+fn commit_all(
+    mut store: Store,
+    output: &File,
+    queue: &Receiver<Commit>,
+    notes: &NotesTaken,
+) -> Result<Store, JournalError> {
     store.settle()?;
     sync_directory(store.path());
-    for commit in queue {
-        output.sync_data().map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
-        store.commit(&commit)?;
+    let never = never();
+    let mut wanted = &notes.wanted;
+    loop {
+        crossbeam_channel::select! {
+            recv(queue) -> commit => {
+                let Ok(commit) = commit else { return Ok(store) };
+                output.sync_data().map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
+                store.commit(&commit)?;
+            }
+            recv(wanted) -> ids => match ids {
+                Ok(ids) => {
+                    store.note(&ids)?;
+                    // The run may have ended meanwhile.
+                    let _ = notes.noted.send(());
+                }
+                Err(_) => wanted = &never,
+            }
+        }
     }
-    Ok(store)
 }
 
 /// Syncs the directory, so that the files themselves survive a power failure. Some file systems have no such

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::facts::{self, COMMAND, Fact};
 use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Spooled, Window};
-use crate::plan::Plan;
+use crate::plan::{Plan, Twice};
 use crate::source::{Source, TargetKind, Targets};
 
 /// A fetch job.
@@ -28,6 +28,7 @@ impl Kind for Fetch<'_> {
             watches_repeats: self.0.blocked.repeats,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
+            twice: twice(self.0),
         }
     }
 
@@ -79,9 +80,17 @@ impl Kind for Fetch<'_> {
     }
 }
 
+fn twice(spec: &FetchSpec) -> Twice {
+    match &spec.request {
+        Some(request) if request.at_most_once => Twice::Forbidden,
+        Some(request) if request.is_sent() => Twice::Avoided,
+        Some(_) | None => Twice::Harmless,
+    }
+}
+
 /// What makes a request another one. Whether it is sent again does not.
 fn request_in_words(request: &RequestSpec) -> Vec<Fact> {
-    let RequestSpec { url, method, body, headers, retries_unsafe: _ } = request;
+    let RequestSpec { url, method, body, headers, retries_unsafe: _, at_most_once: _ } = request;
     let mut facts = Vec::new();
     facts.extend(url.iter().map(|url| Fact::new("--url", redact::url(&url.to_string()))));
     facts.extend(method.iter().map(|method| Fact::new("--method", method)));

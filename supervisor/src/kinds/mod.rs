@@ -19,11 +19,12 @@ use std::time::Duration;
 use shared::csv::CsvSpec;
 use shared::job::{MapSpec, Work};
 use shared::record::ErrorKind;
+use shared::request::RequestSpec;
 use supervisor_core::pool::Quarantined;
 
 pub(crate) use self::facts::{COMMAND, Fact};
 pub(crate) use self::sitemap::reading as reading_sitemaps;
-use crate::plan::Plan;
+use crate::plan::{Plan, Twice};
 use crate::source::{Bytes, Source, TargetKind, Targets};
 
 /// With ordered results, the number of targets between the oldest unfinished one and the newest one
@@ -96,6 +97,17 @@ pub(crate) const fn redirects_max(work: &Work) -> u32 {
     }
 }
 
+/// Whether requests are made from the columns of a row.
+pub(crate) fn needs_rows(work: &Work) -> bool {
+    match work {
+        Work::Fetch(spec) => {
+            let needs = |request: &RequestSpec| request.url.is_some() || !request.columns().is_empty();
+            spec.request.as_deref().is_some_and(needs)
+        }
+        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
+    }
+}
+
 /// Whether headers of responses go into the records.
 pub(crate) const fn keeps_headers(work: &Work) -> bool {
     match work {
@@ -145,6 +157,8 @@ pub(crate) struct Rules {
     pub(crate) progress: ProgressUnit,
     /// What the first signal to stop means.
     pub(crate) first_signal: FirstSignal,
+    /// What it means that a target is processed twice.
+    pub(crate) twice: Twice,
 }
 
 /// How `auto` finds the mode of a job.

@@ -8,7 +8,7 @@ use supervisor_core::frontier::Politeness;
 use super::facts::Fact;
 use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Window};
 use crate::format::Format;
-use crate::plan::{Input, Plan, Sitemaps};
+use crate::plan::{Input, Plan, Sitemaps, Twice};
 use crate::source::TargetKind;
 
 /// A job that reads sitemaps.
@@ -28,6 +28,7 @@ impl Kind for Sitemap<'_> {
             watches_repeats: false,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
+            twice: Twice::Harmless,
         }
     }
 

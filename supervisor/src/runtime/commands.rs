@@ -28,7 +28,7 @@ impl Runtime<'_> {
                 let job = JobSpec { slot: seat.slot, environment, ..self.job.clone() };
                 self.send(seat, ToWorker::Job(Box::new(job)));
             }
-            Command::SendSlice(seat, slice) => self.send(seat, ToWorker::Slice(slice)),
+            Command::SendSlice(seat, slice) => self.hand(seat, slice),
             Command::SendFlush(seat) => self.send(seat, ToWorker::Flush),
             Command::SendDrain(seat) => self.send(seat, ToWorker::Drain),
             Command::Terminate(seat) => self.signal(seat, Signal::SIGTERM),
@@ -82,7 +82,7 @@ impl Runtime<'_> {
         self.processes.get(&seat)
     }
 
-    fn send(&self, seat: Seat, message: ToWorker) {
+    pub(super) fn send(&self, seat: Seat, message: ToWorker) {
         if let Some(process) = self.process(seat) {
             process.send(message);
         }

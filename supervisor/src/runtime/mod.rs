@@ -14,6 +14,7 @@ pub mod cpus;
 pub mod descriptors;
 mod door;
 mod feed;
+mod handing;
 pub mod locate;
 mod observer;
 mod process;
@@ -48,10 +49,11 @@ pub use self::workers::{NoWorkers, Workers};
 pub use self::writer::{Finished, Queue, Writer};
 
 use self::channel::Heard;
+use self::handing::Handing;
 use self::process::Process;
 use self::robots::RobotsGate;
 use self::writer::Chunk;
-use crate::journal::{Final, HeldRecord};
+use crate::journal::{self, Final, HeldRecord};
 use crate::kinds::{self, FirstSignal, ProgressUnit, Rules};
 use crate::progress::{Snapshot, Total};
 use crate::robots::RobotsCache;
@@ -82,6 +84,8 @@ pub struct RunParts<'a> {
     pub ordered: Option<&'a mut Ordered>,
     /// Records of an earlier run that wait for an earlier one.
     pub held: Vec<HeldRecord>,
+    /// Targets that an earlier run may have sent, and that must not be sent twice.
+    pub uncertain: journal::Finished,
     /// Requests to stop, resize or go on with other workers.
     pub control: &'a Control,
     /// Watches the run.
@@ -156,6 +160,8 @@ pub struct Runtime<'a> {
     robots: Option<RobotsGate>,
     /// When the journal gets what was learned about hosts.
     learned_due: Instant,
+    /// Slices that wait until the journal has a note of them.
+    handing: Handing,
     ended: Ended,
 }
 
@@ -188,6 +194,7 @@ impl<'a> Runtime<'a> {
             source_told: false,
             robots: None,
             learned_due: clock::now(),
+            handing: Handing::default(),
             ended: Ended::default(),
         }
     }
@@ -210,6 +217,7 @@ impl<'a> Runtime<'a> {
             self.take_targets();
             self.write_out();
             self.carry_out_all();
+            self.note_slices();
             if self.pool.is_over() {
                 break;
             }
@@ -253,6 +261,9 @@ impl<'a> Runtime<'a> {
         if self.wants_targets() {
             select.recv(self.parts.feed.incoming());
         }
+        if let Some(notes) = self.parts.queue.notes().filter(|_| !self.ended.output_failed) {
+            select.recv(notes.noted());
+        }
         let tick = self.parts.observer.due(clock::now());
         let deadline = self.pool.poll_timeout().into_iter().chain(tick).chain(self.robots_due()).min();
         match deadline {
@@ -278,6 +289,7 @@ impl<'a> Runtime<'a> {
             self.killed = true;
             self.pool.handle_event(now, Event::Kill);
         }
+        self.take_note(now);
         self.parts.queue.unwanted().try_iter().for_each(|file| self.parts.feed.leave_out(file));
         if self.out.is_empty() || self.killed {
             for _ in 0..HEARD_PER_TURN {

@@ -11,7 +11,8 @@ use shared::clock;
 
 use super::Control;
 use crate::aggregate::Merge;
-use crate::journal::{OutputError, OutputProgress, Recorder, State, Store};
+use crate::journal::{Notes, OutputError, OutputProgress, Recorder, State, Store};
+use crate::plan::Twice;
 use crate::sink::{Outlet, SinkError};
 
 /// Chunks that may wait for the disk. Each is what the loop gathered in one turn.
@@ -42,6 +43,8 @@ pub struct Queue {
     ended: Receiver<()>,
     unwanted: Receiver<u32>,
     recorded: bool,
+    /// Notes targets before they are sent, if they must not be sent twice.
+    notes: Option<Notes>,
 }
 
 /// The thread that takes in what workers send, and that leaves a `T` at its end.
@@ -67,18 +70,23 @@ impl Writer<Option<Store>> {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn appending(outlet: Outlet, journal: Option<(Store, &State)>) -> io::Result<Self> {
-        let recorder = match journal {
-            Some((store, state)) => Some(Recorder::start(clock::now(), store, state, &outlet)?),
-            None => None,
+    pub fn appending(outlet: Outlet, journal: Option<(Store, &State, Twice)>) -> io::Result<Self> {
+        let (recorder, notes) = match journal {
+            Some((store, state, twice)) => {
+                let (recorder, notes) = Recorder::start(clock::now(), store, state, &outlet, twice)?;
+                (Some(recorder), notes)
+            }
+            None => (None, None),
         };
         let recorded = recorder.is_some();
         let complete = Arc::new(AtomicBool::new(false));
         let is_complete = Arc::clone(&complete);
-        Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue, _| match recorder {
+        let mut writer = Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue, _| match recorder {
             None => write_all(outlet, queue).map(|()| None),
             Some(recorder) => write_and_record(outlet, recorder, queue, &is_complete).map(Some),
-        })
+        })?;
+        writer.queue.notes = notes;
+        Ok(writer)
     }
 }
 
@@ -115,7 +123,7 @@ impl<T: Send + 'static> Writer<T> {
             let _ending: Sender<()> = ending;
             work(&queue, &unwanted_files)
         })?;
-        let queue = Queue { chunks: Some(chunks), ended, unwanted, recorded };
+        let queue = Queue { chunks: Some(chunks), ended, unwanted, recorded, notes: None };
         Ok(Self { queue, complete, thread: Some(thread) })
     }
 
@@ -132,6 +140,7 @@ impl<T: Send + 'static> Writer<T> {
     pub fn finish(mut self, complete: bool, control: &Control) -> Result<Finished<T>, OutputError> {
         self.complete.store(complete, Ordering::Release);
         self.queue.chunks = None;
+        self.queue.notes = None;
         let impatience = control.impatience();
         crossbeam_channel::select! {
             recv(self.queue.ended) -> _ => {}
@@ -156,6 +165,11 @@ impl Queue {
     /// Whether a journal records whose lines are written.
     pub(super) fn is_recorded(&self) -> bool {
         self.recorded
+    }
+
+    /// Notes targets before they are sent, if they must not be sent twice.
+    pub(super) const fn notes(&self) -> Option<&Notes> {
+        self.notes.as_ref()
     }
 
     /// Disconnected once the thread has ended: before the end of a run, that is a failure.
@@ -246,7 +260,7 @@ mod tests {
         store.begin(&[], &[]).unwrap();
         let place = Output::File { path: output.to_owned(), overwrite: false, resume: false };
         let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
-        Writer::appending(outlet, Some((store, &State::default()))).unwrap()
+        Writer::appending(outlet, Some((store, &State::default(), Twice::Harmless))).unwrap()
     }
 
     /// The `n`th ten records.

@@ -34,6 +34,7 @@ mod lists;
 mod load;
 mod map;
 mod modes;
+mod once;
 mod ordered;
 mod output;
 mod parse;

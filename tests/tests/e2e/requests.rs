@@ -103,7 +103,7 @@ fn a_resumed_run_must_send_the_same() {
     run.signal(Signal::SIGINT);
     run.wait().exits(130);
     with("m={n}", "POST").run().exits(1).says("--data was hash");
-    with("n={n}", "PUT").run().exits(1).says("--method was POST and is now PUT");
+    with("n={n}", "PUT").run().exits(1).says("--method was POST, and is PUT");
     with("n={n}", "POST").run().exits(0);
     assert_eq!(echoed(&origin).len(), 200);
 }

@@ -26,6 +26,8 @@ pub(crate) struct Context {
     encoder: Encoder,
     /// Whether the records of targets that succeeded go on to the user's program.
     goes_on: bool,
+    /// Whether what may have been sent is noted, because it must not be sent twice.
+    notes_begun: bool,
     names: Vec<String>,
     slot: u32,
     job_started_us: u64,
@@ -71,6 +73,7 @@ impl Context {
             black_box,
             encoder: Encoder::new(&job.encoding),
             goes_on: job.then.is_some(),
+            notes_begun: job.is_at_most_once(),
             names: select::names(&job.fields, job.each.as_ref(), &job.presets),
             slot: job.slot,
             job_started_us: job.started_us,
@@ -88,6 +91,13 @@ impl Context {
     /// A recording for one target, which records if there is an archive to write.
     pub(super) fn recording(&self) -> Recording {
         Recording::new(self.encoder.archives())
+    }
+
+    /// Notes that something of this target may be sent from now on, if the job wants to know.
+    pub(super) fn begin(&self, target: &Target) {
+        if self.notes_begun && !target.is_robots() {
+            self.black_box.begin(target.id);
+        }
     }
 
     /// Enters a phase with a target, for the first time. Returns the time.

@@ -44,6 +44,15 @@ pub(in crate::cli) struct RequestFlags {
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub(in crate::cli) retry_non_idempotent: bool,
+    /// Never send a request again that may have been sent before a crash
+    ///
+    /// If a worker dies, or the run is killed and resumed, an input whose request may have been sent gets a record with
+    /// the error "uncertain". By default it is sent again. The journal then notes what is sent before it is sent, which
+    /// takes a few milliseconds.
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "false", hide_default_value = true,
+        hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    pub(in crate::cli) at_most_once: bool,
     /// Copy this response header into the record, under "headers" (repeatable)
     ///
     /// Names are in lower case there. A header that came several times is a list.

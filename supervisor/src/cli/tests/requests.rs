@@ -60,6 +60,7 @@ fn a_request_is_made_from_columns() {
         body: Some(BodySpec { text: template(r#"{"n":"{name}"}"#, Form::Json), is_json: true }),
         headers: vec![("idempotency-key".to_owned(), template("{id}", Form::Word))],
         retries_unsafe: false,
+        at_most_once: false,
     };
     assert_eq!(spec(&plan).request.as_deref(), Some(&want));
     assert!(!spec(&plan).blocked.repeats && spec(&plan).headers.is_empty());

@@ -184,6 +184,7 @@ impl Run {
             output_bytes: self.outlet.committed_len(),
             hosts: Some("{}".to_owned()),
             held: Vec::new(),
+            is_settled: false,
         };
         self.store.commit(&commit).unwrap();
         self.state.output_bytes = commit.output_bytes;
@@ -357,9 +358,15 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
         let fresh = std::mem::take(&mut run.fresh);
         let (tally, prefix, output_bytes) =
             (run.state.tally.clone(), run.state.prefix, run.outlet.committed_len());
-        if let Err(error) =
-            run.store.commit(&Commit { fresh, tally, prefix, output_bytes, hosts: None, held: Vec::new() })
-        {
+        if let Err(error) = run.store.commit(&Commit {
+            fresh,
+            tally,
+            prefix,
+            output_bytes,
+            hosts: None,
+            held: Vec::new(),
+            is_settled: false,
+        }) {
             break error.to_string();
         }
         committed += 1;

@@ -54,7 +54,10 @@ pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> R
     let storage = |error: io::Error| Refused::Storage(error.to_string());
     let mut document = retry.input.document.clone();
     let uploads = match retry.command.as_str() {
-        "fetch" => urls(retry, incoming, &mut document).map_err(storage)?,
+        "fetch" => {
+            refuse_rows(retry, incoming, allowed)?;
+            urls(retry, incoming, &mut document).map_err(storage)?
+        }
         "parse" => pages(retry, incoming, &mut document).map_err(storage)?,
         "map" => lines(retry, incoming, &mut document, allowed)?,
         _ => {
@@ -68,6 +71,22 @@ pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> R
         return Err(Refused::Conflict(format!("job {} has no failed inputs", retry.of)));
     }
     Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone(), is_local: false })
+}
+
+/// Refuses a job whose requests are made from columns: its records do not hold all of them.
+fn refuse_rows(retry: &Retry, incoming: &Path, allowed: &Allowed) -> Result<(), Refused> {
+    let keys = ["url", "method", "data", "json", "header"];
+    if !keys.iter().any(|key| retry.input.document.contains_key(*key)) {
+        return Ok(());
+    }
+    let plan = cli::job(&retry.input.document, &retry.input.uploads, &incoming.join(RECORDS), allowed);
+    match plan.map_err(|no_job| Refused::Conflict(no_job.why))? {
+        plan if kinds::needs_rows(&plan.work) => Err(Refused::Conflict(format!(
+            "job {} makes its requests from columns, which its records do not hold; submit the rows that failed again",
+            retry.of
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Collects URLs, with the kept columns.

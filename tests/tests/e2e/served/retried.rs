@@ -50,3 +50,15 @@ fn lines_go_through_their_program_again() {
     values.sort_unstable();
     assert_eq!(values, [7, 13], "{records:?}");
 }
+
+#[test]
+fn requests_made_from_rows_are_not_made_up() {
+    let served = Served::start(&["--allow-private-addresses", "--allow-path", "/"]);
+    let input = served.dir.write("rows.csv", "n\n1\n");
+    let url = "http://127.0.0.1:1/{n}";
+    let document = json!({"command": "fetch", "input": [input], "url": url, "data": "n={n}", "retries": 0});
+    let id = served.ask("POST", "/v1/jobs", Some(&document), 201)["id"].as_u64().unwrap();
+    served.wait_for_state(id, &["done", "failed"]);
+    let answer = served.ask("POST", &format!("/v1/jobs/{id}/retry-failed"), None, 409);
+    assert!(answer.to_string().contains("makes its requests from columns"), "{answer}");
+}

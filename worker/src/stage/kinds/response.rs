@@ -57,6 +57,7 @@ pub(super) fn fetch(
     target: &Target,
     wanted: Wanted,
 ) -> Response {
+    context.begin(target);
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
     let outcome = match std::str::from_utf8(&target.input) {
@@ -74,6 +75,7 @@ pub(super) async fn fetch_interleaved(
     target: &Target,
     wanted: Wanted,
 ) -> Response {
+    context.begin(target);
     let started_us = clock::monotonic_us();
     let mut recording = context.recording();
     let outcome = match std::str::from_utf8(&target.input) {

@@ -11,7 +11,7 @@ mod repeating;
 mod watching;
 
 use nix::libc;
-use wire::black_box::{Phase, Reading};
+use wire::black_box::{Begun, Phase, Reading};
 use wire::protocol::{Batch, Endings, Outcome, Verdict};
 use wire::record::ErrorKind;
 
@@ -133,7 +133,8 @@ impl Rig {
     }
 
     fn dies(&mut self, seat: Seat, exit: Exit, target: Option<u64>, stderr: &str) {
-        let death = Death { exit, reading: reading(9, target), stderr: stderr.to_owned() };
+        let death =
+            Death { exit, reading: reading(9, target), begun: Begun::default(), stderr: stderr.to_owned() };
         self.tell(Event::Eof(seat));
         self.tell(Event::Reaped(seat, death));
     }
