@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::template::Template;
 
+/// Largest body, before and after its columns are filled in.
+pub const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// Largest method or value of a header with columns in it.
+pub const LINE_BYTES_MAX: usize = 32 << 10;
+
 /// How the requests of a job differ from a GET without a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestSpec {

@@ -66,6 +66,12 @@ enum Within {
 }
 
 impl Template {
+    /// A text without columns, whatever braces it has.
+    #[must_use]
+    pub fn verbatim(text: Vec<u8>, form: Form) -> Self {
+        Self { form, parts: vec![Part { text, column: None }] }
+    }
+
     /// Parses a text. A brace that begins no name stands for itself, so any text can be parsed.
     #[must_use]
     pub fn parse(text: &[u8], form: Form) -> Self {
@@ -113,6 +119,22 @@ impl Template {
         }
     }
 
+    /// Returns what it was parsed from, with every brace doubled that begins no name.
+    #[must_use]
+    pub fn source(&self) -> Vec<u8> {
+        let mut source = Vec::new();
+        for part in &self.parts {
+            for byte in &part.text {
+                let doubled = *byte == b'{';
+                source.extend(std::iter::repeat_n(*byte, if doubled { 2 } else { 1 }));
+            }
+            if let Some((name, _)) = &part.column {
+                source.extend(format!("{{{name}}}").into_bytes());
+            }
+        }
+        source
+    }
+
     /// Checks that it can make what its form says.
     ///
     /// # Errors
@@ -148,20 +170,45 @@ impl Template {
         json::parse(text).map(drop).map_err(|error| format!("it is not JSON: {error}"))
     }
 
-    /// Makes the text for a row, whose values `value` returns.
+    /// Makes the text for a row, whose values `value` returns: at most `bytes_max` bytes.
     ///
     /// # Errors
-    /// Why this row has none: a value is missing, or cannot stand where its column does.
-    pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<Value<'v>>) -> Result<Vec<u8>, String> {
+    /// Why this row has none: a value is missing, or cannot stand where its column does, or the text is too long.
+    pub fn fill<'v>(
+        &self,
+        bytes_max: usize,
+        value: impl Fn(&str) -> Option<Value<'v>>,
+    ) -> Result<Vec<u8>, String> {
         let (mut out, mut path_at) = (Vec::new(), 0);
+        // The column whose value left a segment of the path empty so far.
+        let mut gap: Option<&str> = None;
         for part in &self.parts {
+            if out.len().saturating_add(part.text.len()) > bytes_max {
+                return Err(too_long(bytes_max));
+            }
             out.extend_from_slice(&part.text);
+            let ends_segment = match part.text.first() {
+                Some(first) => matches!(first, b'/' | b'?' | b'#'),
+                None => part.column.is_none(),
+            };
+            if let Some(name) = gap.filter(|_| ends_segment) {
+                return Err(format!("\"{name}\" is empty, and stands for a whole part of the path"));
+            }
             let Some((name, place)) = &part.column else { continue };
-            let found = value(name).unwrap_or(Value::Json("null"));
+            let (found, before) = (value(name).unwrap_or(Value::Json("null")), out.len());
             place.write(found, &mut out).map_err(|why| format!("\"{name}\" {why}"))?;
+            // A value is as short as a row, so this is soon enough.
+            if out.len() > bytes_max {
+                return Err(too_long(bytes_max));
+            }
             if *place == Place::UrlStart {
                 path_at = out.len();
             }
+            let is_gap = *place == Place::UrlPart && out.len() == before && {
+                let made = out.get(path_at..).unwrap_or_default();
+                made.ends_with(b"/") && !made.iter().any(|byte| matches!(byte, b'?' | b'#'))
+            };
+            gap = is_gap.then_some(name);
         }
         let made = out.get(path_at..).unwrap_or_default();
         if self.form == Form::Url && self.constant().is_none() && has_dots(made) {
@@ -173,13 +220,7 @@ impl Template {
 
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in &self.parts {
-            f.write_str(&String::from_utf8_lossy(&part.text).replace('{', "{{"))?;
-            if let Some((name, _)) = &part.column {
-                write!(f, "{{{name}}}")?;
-            }
-        }
-        Ok(())
+        f.write_str(&String::from_utf8_lossy(&self.source()))
     }
 }
 
@@ -250,6 +291,10 @@ impl Place {
     }
 }
 
+fn too_long(bytes_max: usize) -> String {
+    format!("with the values of this row it has more than {bytes_max} bytes")
+}
+
 fn is_printable(byte: u8) -> bool {
     (b' '..=b'~').contains(&byte)
 }
@@ -284,7 +329,7 @@ mod tests {
         let template = Template::parse(text.as_bytes(), form);
         template.check()?;
         let find = |name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        template.fill(find).map(|text| String::from_utf8(text).unwrap())
+        template.fill(1 << 16, find).map(|text| String::from_utf8(text).unwrap())
     }
 
     #[track_caller]
@@ -321,6 +366,42 @@ mod tests {
         check("{line}", Form::Url, &values, Err("control character"));
         check("http://a/ {n}", Form::Url, &values, Err("no spaces"));
         check("http://a/\r\n{n}", Form::Url, &values, Err("no spaces"));
+    }
+
+    #[test]
+    fn an_empty_value_is_no_part_of_a_path() {
+        let values = [("e", Value::Text("")), ("v", Value::Text("v"))];
+        let gap = Err("\"e\" is empty, and stands for a whole part of the path");
+        for text in [
+            "http://a/{e}",
+            "http://a/{e}/x",
+            "http://a/{e}?x",
+            "http://a/{e}#x",
+            "http://a/{e}{e}",
+            "http://{e}/",
+        ] {
+            check(text, Form::Url, &values, gap);
+        }
+        check("http://a/{e}{v}", Form::Url, &values, Ok("http://a/v"));
+        check("http://a/{v}{e}/{e}x", Form::Url, &values, Ok("http://a/v/x"));
+        check("http://a/?q=/{e}/&r={e}", Form::Url, &values, Ok("http://a/?q=//&r="));
+        check("a/{e}/", Form::Data, &values, Ok("a//"));
+    }
+
+    #[test]
+    fn a_long_text_ends_where_it_is_too_long() {
+        let (row, calls) = ("x".repeat(1000), std::cell::Cell::new(0));
+        let fill = |text: &str| {
+            Template::parse(text.as_bytes(), Form::Data).fill(5000, |_| {
+                calls.set(calls.get() + 1);
+                Some(Value::Text(&row))
+            })
+        };
+        assert_eq!(fill(&"{a}".repeat(5)).unwrap().len(), 5000);
+        calls.set(0);
+        assert!(fill(&"{a}".repeat(1_000_000)).unwrap_err().contains("more than 5000 bytes"));
+        assert_eq!(calls.get(), 6);
+        assert!(fill(&"y".repeat(5001)).is_err());
     }
 
     #[test]
@@ -383,7 +464,7 @@ mod tests {
             for form in [Form::Url, Form::Json, Form::Data, Form::Word] {
                 let template = Template::parse(&text, form);
                 let _ = template.check();
-                let _ = template.fill(|_| Some(Value::Text("1")));
+                let _ = template.fill(1 << 16, |_| Some(Value::Text("1")));
             }
         }
     }

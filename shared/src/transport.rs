@@ -31,7 +31,7 @@ pub struct TransportSpec {
 /// The addresses of one name and port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// The name, in lower case.
+    /// The name, as URLs have it, without a dot at its end.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -75,7 +75,9 @@ impl Pin {
             bare.parse().map_err(|_| format!("'{text}' is not an IP address; {form}"))
         };
         let addresses = addresses.split(',').map(address).collect::<Result<_, _>>()?;
-        Ok(Self { host: host.to_ascii_lowercase(), port, addresses })
+        // As URLs have it.
+        let host = url::Host::parse(host).map_err(|error| format!("'{host}' is not a host: {error}"))?;
+        Ok(Self { host: host.to_string().trim_end_matches('.').to_owned(), port, addresses })
     }
 }
 
@@ -145,6 +147,7 @@ mod tests {
         for (text, host, port, addresses) in [
             ("Example.com:443:127.0.0.1", "example.com", 443, &["127.0.0.1"][..]),
             ("a:80:::1", "a", 80, &["::1"]),
+            ("Bücher.example.:80:::1", "xn--bcher-kva.example", 80, &["::1"]),
             ("a:80:[::1],10.0.0.1", "a", 80, &["::1", "10.0.0.1"]),
         ] {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
@@ -155,6 +158,7 @@ mod tests {
             (":80:1.1.1.1", "give HOST:PORT:ADDRESS"),
             ("a:0:1.1.1.1", "give HOST:PORT:ADDRESS"),
             ("a:x:1.1.1.1", "give HOST:PORT:ADDRESS"),
+            ("a b:80:1.1.1.1", "'a b' is not a host"),
             ("a:80:b", "'b' is not an IP address"),
             ("a:80:1.1.1.1,", "'' is not an IP address"),
         ] {

@@ -148,6 +148,7 @@ fn plan(
         config: Path::new(""),
         stdin_is_terminal: true,
         isolates_lists: allowed.isolates_lists,
+        readable: Some(&allowed.paths),
         headers_max,
         texts: Texts::default(),
     };

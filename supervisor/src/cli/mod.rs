@@ -84,6 +84,8 @@ pub(crate) struct Environment<'a> {
     pub(crate) stdin_is_terminal: bool,
     /// Whether a process of its own reads each list.
     pub(crate) isolates_lists: bool,
+    /// The directories that files of requests must be in; `None` is anywhere.
+    pub(crate) readable: Option<&'a [PathBuf]>,
     /// Most CSV files whose headers are read.
     pub(crate) headers_max: usize,
     /// The files of flags read so far.

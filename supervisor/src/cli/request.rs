@@ -6,22 +6,26 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
-use shared::request::{self, BodySpec, RequestSpec};
+use nix::fcntl::OFlag;
+use shared::request::{self, BODY_BYTES_MAX, BodySpec, RequestSpec};
 use shared::template::{Form, Template};
 use shared::tls::Trust;
 use shared::transport::{Identity, TransportSpec, add_authorities};
 
+use super::Environment;
 use super::flags::{ListFlags, NetworkFlags, RequestFlags};
 use super::problem::Problem;
 use super::values::Header;
 use crate::plan::{Columns, Input};
 
-/// Largest body. Every worker gets it, with the job.
-const BODY_BYTES_MAX: u64 = 8 << 20;
+/// Largest file of certificates or keys. That of a whole system has 200 KiB.
+const PEM_BYTES_MAX: usize = 1 << 20;
 
 /// Stands before the names of flags of a request, where another flag has the name.
 const PREFIX: &str = "request-";
@@ -50,7 +54,11 @@ pub(super) fn key_in_document(key: &str) -> &str {
 }
 
 /// Resolves the flags of a request; `None` if each is a GET of its URL.
-pub(super) fn request(network: &mut NetworkFlags, lists: &ListFlags) -> Result<Option<RequestSpec>, Problem> {
+pub(super) fn request(
+    network: &mut NetworkFlags,
+    lists: &ListFlags,
+    env: &Environment<'_>,
+) -> Result<Option<RequestSpec>, Problem> {
     let RequestFlags { url, method, data, json, retry_non_idempotent, at_most_once, .. } = &network.request;
     let refuse = |flag: &str, why: String| Problem::Usage(format!("{flag}: {why}"));
     let template = |flag: &'static str, text: &[u8], form| {
@@ -59,9 +67,15 @@ pub(super) fn request(network: &mut NetworkFlags, lists: &ListFlags) -> Result<O
     };
     let url = url.as_ref().map(|text| template("--url", text.as_bytes(), Form::Url)).transpose()?;
     let method = method.as_ref().map(|text| template("--method", text.as_bytes(), Form::Word)).transpose()?;
+    let has_columns = lists.column.is_some() || url.is_some();
+    let body = |flag: &'static str, given: &OsStr, form| {
+        let Some(path) = file(given) else { return template(flag, given.as_bytes(), form) };
+        let read = read(flag, path, BODY_BYTES_MAX, env.readable)?;
+        if has_columns { template(flag, &read, form) } else { Ok(Template::verbatim(read, form)) }
+    };
     let body = match (data, json) {
-        (Some(data), _) => Some((template("--data", &text("--data", data)?, Form::Data)?, false)),
-        (None, Some(json)) => Some((template("--json", &text("--json", json)?, Form::Json)?, true)),
+        (Some(data), _) => Some((body("--data", data, Form::Data)?, false)),
+        (None, Some(json)) => Some((body("--json", json, Form::Json)?, true)),
         (None, None) => None,
     };
     if let Some(method) = method.as_ref().and_then(Template::constant) {
@@ -73,7 +87,6 @@ pub(super) fn request(network: &mut NetworkFlags, lists: &ListFlags) -> Result<O
             ));
         }
     }
-    let has_columns = lists.column.is_some() || url.is_some();
     let headers = if has_columns { with_columns(&mut network.header) } else { Vec::new() };
     let spec = RequestSpec {
         url,
@@ -87,11 +100,10 @@ pub(super) fn request(network: &mut NetworkFlags, lists: &ListFlags) -> Result<O
 }
 
 /// Resolves the flags of connections.
-pub(super) fn transport(flags: &RequestFlags) -> Result<TransportSpec, Problem> {
+pub(super) fn transport(flags: &RequestFlags, env: &Environment<'_>) -> Result<TransportSpec, Problem> {
     let refuse =
         |flag: &str, path: &Path, why: String| Problem::Usage(format!("{flag} {}: {why}", path.display()));
-    let read =
-        |flag: &str, path: &Path| fs::read(path).map_err(|error| refuse(flag, path, error.to_string()));
+    let read = |flag: &str, path: &Path| read(flag, path, PEM_BYTES_MAX, env.readable);
     let mut ca = Vec::new();
     if let Some(path) = &flags.ca {
         ca = read("--ca", path)?;
@@ -110,32 +122,56 @@ pub(super) fn transport(flags: &RequestFlags) -> Result<TransportSpec, Problem> 
     Ok(TransportSpec { pins: flags.resolve.clone(), ca, insecure, http1, identity })
 }
 
-/// Reads a body: the text itself, or the file after an `@`.
-fn text(flag: &str, given: &OsStr) -> Result<Vec<u8>, Problem> {
-    let Some(path) = given.as_bytes().strip_prefix(b"@") else { return Ok(given.as_bytes().to_vec()) };
-    let path = Path::new(OsStr::from_bytes(path));
+/// The file that a flag names with an `@`.
+fn file(given: &OsStr) -> Option<&Path> {
+    given.as_bytes().strip_prefix(b"@").map(|path| Path::new(OsStr::from_bytes(path)))
+}
+
+/// Reads a file that a flag names. A job of a service may read those in the `readable` directories: what was opened is
+/// checked, because a path may lead elsewhere a moment later.
+pub(super) fn read(
+    flag: &str,
+    path: &Path,
+    bytes_max: usize,
+    readable: Option<&[PathBuf]>,
+) -> Result<Vec<u8>, Problem> {
     let unreadable = |why: &dyn std::fmt::Display| {
         Problem::Usage(format!("{flag}: cannot read {}: {why}", path.display()))
     };
-    let file = File::open(path).map_err(|error| unreadable(&error))?;
+    let mut options = File::options();
+    if readable.is_some() {
+        // A named pipe would keep the service waiting.
+        options.custom_flags(OFlag::O_NONBLOCK.bits());
+    }
+    let file = options.read(true).open(path).map_err(|error| unreadable(&error))?;
+    if let Some(readable) = readable {
+        let is_file = file.metadata().is_ok_and(|found| found.is_file());
+        let opened = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let real = |directory: &PathBuf| fs::canonicalize(directory).ok();
+        let is_within = |opened: PathBuf| readable.iter().filter_map(real).any(|dir| opened.starts_with(dir));
+        if !is_file || !opened.is_ok_and(is_within) {
+            return Err(unreadable(&"it is not a regular file that jobs may read here (--allow-path)"));
+        }
+    }
     let mut read = Vec::new();
-    file.take(BODY_BYTES_MAX + 1).read_to_end(&mut read).map_err(|error| unreadable(&error))?;
-    if read.len() as u64 > BODY_BYTES_MAX {
-        return Err(unreadable(&format!("a body has at most {} MiB", BODY_BYTES_MAX >> 20)));
+    let bytes = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    file.take(bytes.saturating_add(1)).read_to_end(&mut read).map_err(|error| unreadable(&error))?;
+    if read.len() > bytes_max {
+        return Err(unreadable(&format!("it may have at most {} MiB", bytes_max >> 20)));
     }
     Ok(read)
 }
 
-/// Takes the headers out of `headers` whose values have columns in them.
+/// Takes the headers out of `headers` whose values have columns in them. In the others, `{{` is a brace too.
 fn with_columns(headers: &mut Vec<Header>) -> Vec<(String, Template)> {
     let mut found = Vec::new();
-    headers.retain(|header| {
+    headers.retain_mut(|header| {
         let template = Template::parse(header.value.as_bytes(), Form::Word);
-        let is_constant = template.columns().next().is_none();
-        if !is_constant {
-            found.push((header.name.to_ascii_lowercase(), template));
+        match template.constant() {
+            Some(value) => header.value = String::from_utf8_lossy(value).into_owned(),
+            None => found.push((header.name.to_ascii_lowercase(), template.clone())),
         }
-        is_constant
+        template.constant().is_some()
     });
     found
 }
@@ -179,11 +215,9 @@ pub(super) fn check_columns(inputs: &[Input], request: Option<&RequestSpec>) -> 
 
 /// Replaces `@FILE` by the text of the file, for a service on another machine.
 pub(super) fn inline(key: &str, value: OsString) -> Result<OsString, Problem> {
-    if !matches!(key, "data" | "json") || !value.as_bytes().starts_with(b"@") {
-        return Ok(value);
-    }
+    let Some(path) = file(&value).filter(|_| matches!(key, "data" | "json")) else { return Ok(value) };
     let flag = format!("--{key}");
-    let text = text(&flag, &value)?;
+    let text = read(&flag, path, BODY_BYTES_MAX, None)?;
     if text.starts_with(b"@") {
         return Err(Problem::Usage(format!("{flag}: cannot send a file that begins with @")));
     }

@@ -1,5 +1,6 @@
 //! Resolves flags to a [`Plan`], or refuses flags that contradict each other.
 
+use std::collections::HashSet;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -211,7 +212,7 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
     let mut read_once = ReadOnce::default();
     let lists = reading(&run.lists, env)?;
     let (targets, held) = hold(run.targets, run.extract.body_bytes_max)?;
-    let request = run.network.as_deref_mut().map(|network| request::request(network, &run.lists));
+    let request = run.network.as_deref_mut().map(|network| request::request(network, &run.lists, env));
     let request = request.transpose()?.flatten();
     let inputs = inputs(targets, run.lists, lists, request.as_ref(), &mut read_once, env)?;
     let paths = input_paths(&inputs);
@@ -237,7 +238,7 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
     let work = match run.network {
-        Some(network) => Work::Fetch(fetch_spec(*network, request, body_bytes_max, &inputs)?),
+        Some(network) => Work::Fetch(fetch_spec(*network, request, body_bytes_max, &inputs, env)?),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
@@ -297,6 +298,7 @@ fn fetch_spec(
     request: Option<RequestSpec>,
     body_bytes_max: u64,
     inputs: &[Input],
+    env: &Environment<'_>,
 ) -> Result<FetchSpec, Problem> {
     request_headers::check_together(flags.header.iter().map(|header| header.name.as_str()))
         .map_err(|error| Problem::Usage(format!("--header: {error}")))?;
@@ -321,12 +323,18 @@ fn fetch_spec(
         },
         blocked,
         request: request.map(Box::new),
-        transport: request::transport(&flags.request)?,
-        response_headers: flags.request.response_header,
+        transport: request::transport(&flags.request, env)?,
+        response_headers: distinct(flags.request.response_header),
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),
     })
+}
+
+/// Leaves out what was there before.
+fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
 }
 
 /// The sitemaps that an input names.

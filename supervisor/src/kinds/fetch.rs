@@ -95,7 +95,7 @@ fn request_in_words(request: &RequestSpec) -> Vec<Fact> {
     facts.extend(url.iter().map(|url| Fact::new("--url", redact::url(&url.to_string()))));
     facts.extend(method.iter().map(|method| Fact::new("--method", method)));
     // A body may hold a secret, as a header may.
-    let hash = |template: &Template| format!("hash {:08x}", xxh3_128(template.to_string().as_bytes()) >> 96);
+    let hash = |template: &Template| format!("hash {:08x}", xxh3_128(&template.source()) >> 96);
     facts.extend(body.iter().map(|body| Fact::new(body.flag(), hash(&body.text))));
     let named =
         headers.iter().map(|(name, template)| Fact::new("--header", format!("{name} ({})", hash(template))));

@@ -186,10 +186,8 @@ impl Candidate {
         if self.refused.is_some() {
             return self;
         }
-        match url.fill(|name| Kept(&self.kept).find(name)) {
-            Ok(input) if input.len() + self.kept.len() > TARGET_BYTES_MAX => {
-                Self::too_long(&input, input.len() as u64)
-            }
+        let bytes_max = TARGET_BYTES_MAX.saturating_sub(self.kept.len());
+        match url.fill(bytes_max, |name| Kept(&self.kept).find(name)) {
             Ok(input) => {
                 self.input = input;
                 self

@@ -80,7 +80,8 @@ fn at_most_once_nothing_arrives_twice() {
             uncertain += 1;
         }
     }
-    assert!((1..COUNT / 2).contains(&uncertain), "{uncertain}");
+    // All that was handed to a worker before a kill may have been sent.
+    assert!((1..COUNT).contains(&uncertain), "{uncertain}");
 }
 
 #[test]

@@ -71,6 +71,16 @@ fn a_request_is_made_from_columns() {
     };
     assert_eq!(plan.inputs, [Input::CsvColumn(bench.path("rows.csv"), columns)]);
 
+    // Where headers may have columns, two braces are one; where no list has columns, a file is sent as it is.
+    let plan = bench.plan("fetch -i @/rows.csv --column name -H X:{{id}");
+    assert_eq!(spec(&plan).headers, [("X".to_owned(), "{id}".to_owned())]);
+    bench.write("raw.json", r#"{"n":"{{name}"}"#);
+    let file = format!("@{}", bench.path("raw.json").display());
+    let words = ["fetch", "http://a/", "--json", &file].map(OsString::from);
+    let Ok(Invocation::Run(plan)) = bench.read_words(words.into_iter()) else { panic!() };
+    let body = spec(&plan).request.as_ref().unwrap().body.as_ref().unwrap();
+    assert_eq!(body.text.constant(), Some(br#"{"n":"{{name}"}"#.as_slice()));
+
     let plain = bench.plan("fetch http://a/ -H X:{id}");
     assert_eq!((spec(&plain).request.is_some(), spec(&plain).headers.len()), (false, 1));
     assert!(spec(&plain).blocked.repeats);
@@ -129,7 +139,7 @@ fn connections_are_made_as_asked_for() {
     bench.write("a.pem", CERTIFICATE);
     bench.write("both.pem", &format!("{CERTIFICATE}{KEY}"));
     let plan = bench.plan(
-        "fetch http://a/ --ca @/a.pem --cert @/both.pem --http1 --resolve A:80:127.0.0.1 --response-header ETag",
+        "fetch http://a/ --ca @/a.pem --cert @/both.pem --http1 --resolve A:80:127.0.0.1 --response-header ETag --response-header etag",
     );
     let FetchSpec { transport, response_headers, .. } = spec(&plan);
     assert!(transport.http1 && !transport.insecure && transport.identity.is_some());
@@ -144,5 +154,29 @@ fn connections_are_made_as_asked_for() {
         ("--response-header a:b", "name of a header"),
     ] {
         bench.refused(&format!("fetch http://a/ {flags}"), 2, &[says]);
+    }
+}
+
+#[test]
+fn a_job_of_a_service_reads_only_what_it_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("open")).unwrap();
+    std::fs::write(at("secret"), "s").unwrap();
+    std::fs::write(at("open/body"), "b").unwrap();
+    std::os::unix::fs::symlink(at("secret"), at("open/link")).unwrap();
+    nix::unistd::mkfifo(&at("open/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let readable = [at("open")];
+    let read = |name: &str, bytes_max| {
+        super::request::read("--data", &at(name), bytes_max, Some(&readable)).map_err(|error| match error {
+            Problem::Usage(why) => why,
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(read("open/body", 1), Ok(b"b".to_vec()));
+    assert!(read("open/body", 0).unwrap_err().contains("at most"));
+    for name in ["open/link", "open/pipe", "secret", "open"] {
+        let why = read(name, 1).unwrap_err();
+        assert!(why.contains("not a regular file that jobs may read"), "{name}: {why}");
     }
 }

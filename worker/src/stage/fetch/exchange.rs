@@ -277,8 +277,8 @@ impl<'a> Exchange<'a> {
     pub(super) fn on_fault(&mut self, fault: &Fault) {
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
-        self.recording.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });
-        let may_repeat = fault.is_before_request() || !self.spend();
+        self.recording.cut(if fault.is_timeout() { Truncated::Time } else { why });
+        let may_repeat = self.may_repeat(fault);
         let next = match mem::replace(&mut self.phase, Phase::Head) {
             Phase::Head if is_stale(fault) && may_repeat && self.stale < STALE_MAX => {
                 self.stale += 1;
@@ -286,16 +286,14 @@ impl<'a> Exchange<'a> {
             }
             // Nothing was sent, and the client has waited.
             Phase::Head if matches!(fault, Fault::Shortage(_)) => Next::Request,
-            Phase::Head | Phase::Body(_) if *fault == Fault::Http1Required && !self.downgraded => {
+            Phase::Head | Phase::Body(_) if fault.wants_http1() && may_repeat && !self.downgraded => {
                 self.downgraded = true;
                 Next::Request
             }
             Phase::Head => Next::Done(Err(self.hop.explain(fault, None))),
             Phase::Body(body) => Next::Done(Err(self.hop.explain(fault, Some(&body)))),
             // Only time was lost.
-            Phase::Drain { next: Next::Request, .. } | Phase::Idle(Next::Request)
-                if *fault == Fault::Timeout =>
-            {
+            Phase::Drain { next: Next::Request, .. } | Phase::Idle(Next::Request) if fault.is_timeout() => {
                 self.hop.status = None;
                 Next::Done(Err(self.hop.explain(fault, None)))
             }
@@ -304,12 +302,13 @@ impl<'a> Exchange<'a> {
         self.phase = Phase::Idle(next);
     }
 
-    /// Handles the end of the target's time. Returns its outcome, or how far it got.
-    pub(super) fn time_out(mut self) -> Outcome {
-        self.on_fault(&Fault::Timeout);
+    /// Handles the end of the target's time: [`Fault::Timeout`], or before the request was sent,
+    /// [`Fault::TimeoutUnsent`]. Returns its outcome, or how far it got.
+    pub(super) fn time_out(mut self, fault: &Fault) -> Outcome {
+        self.on_fault(fault);
         match self.turn() {
             Turn::Done(outcome) => outcome,
-            Turn::Request(_) => Err(self.hop.explain(&Fault::Timeout, None)),
+            Turn::Request(_) => Err(self.hop.explain(fault, None)),
         }
     }
 
@@ -323,10 +322,24 @@ impl<'a> Exchange<'a> {
         matches!(self.phase, Phase::Drain { .. })
     }
 
+    /// Returns the method, if this request must not be sent twice.
+    pub(super) fn once(&self) -> Option<&Method> {
+        self.sent.as_ref().and_then(|sent| sent.only_once(self.distance))
+    }
+
+    /// Whether this request may be sent again after this fault. Notes if the server may have acted on it.
+    fn may_repeat(&mut self, fault: &Fault) -> bool {
+        match self.phase {
+            Phase::Head => fault.is_before_request() || !self.spend(),
+            // Its head has told whether the server may have acted on it.
+            Phase::Body(_) | Phase::Drain { .. } | Phase::Idle(_) => self.once().is_none(),
+        }
+    }
+
     /// Notes that the server may have acted on this request. Returns whether it must not be sent again.
     fn spend(&mut self) -> bool {
-        let once = self.sent.as_ref().and_then(|sent| sent.only_once());
-        if let Some(method) = once {
+        let once = self.once().cloned();
+        if let Some(method) = &once {
             self.recording.spend(method);
         }
         once.is_some()

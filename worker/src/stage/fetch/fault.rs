@@ -31,6 +31,9 @@ pub(super) enum Fault {
     /// The whole target's timeout ran out.
     #[error("out of time")]
     Timeout,
+    /// The same, before anything of this request was sent.
+    #[error("out of time before the request was sent")]
+    TimeoutUnsent,
     /// The server closed a pooled connection, most likely while it was idle, before any byte of this response. A
     /// request that may be sent twice can be repeated.
     #[error("the pooled connection was closed while idle")]
@@ -44,6 +47,10 @@ pub(super) enum Fault {
     /// The server refuses HTTP/2 for this request, and accepts it over HTTP/1.1.
     #[error("the server requires HTTP/1.1")]
     Http1Required,
+    /// The connection ended, most likely because the server refuses HTTP/2. It may have acted on the request. One that
+    /// may be sent twice can be repeated over HTTP/1.1.
+    #[error("the connection was closed by a server that requires HTTP/1.1")]
+    Http1Preferred,
     /// The connection ended before the response did.
     #[error("connection closed")]
     Closed,
@@ -74,12 +81,14 @@ impl Fault {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Tls { .. }
+            | Self::TimeoutUnsent
             | Self::Untouched
             | Self::Http1Required
             | Self::Url(_) => true,
             Self::Session(_)
             | Self::Timeout
             | Self::Stale
+            | Self::Http1Preferred
             | Self::Closed
             | Self::Head
             | Self::HeadTooLarge
@@ -87,6 +96,21 @@ impl Fault {
             | Self::Unsupported(_)
             | Self::Protocol(_) => false,
         }
+    }
+
+    /// Whether the whole target's time is over.
+    pub(super) const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout | Self::TimeoutUnsent)
+    }
+
+    /// The same, if it came before anything of the request was sent.
+    pub(super) fn unsent(self) -> Self {
+        if self == Self::Timeout { Self::TimeoutUnsent } else { self }
+    }
+
+    /// Whether the request can be sent again over HTTP/1.1, if it may be sent twice.
+    pub(super) const fn wants_http1(&self) -> bool {
+        matches!(self, Self::Http1Required | Self::Http1Preferred)
     }
 
     /// Finds the fault that a connector wrapped into an error before it passed through a client.

@@ -30,9 +30,9 @@ impl Pins {
 
     /// Returns the addresses for an endpoint, if the user gives them. The last ones given count, as in curl.
     pub(super) fn find(&self, endpoint: &Endpoint) -> Option<Arc<[IpAddr]>> {
-        let is_meant = |pinned: &&Pinned| {
-            pinned.port == endpoint.port && endpoint.host.eq_ignore_ascii_case(&pinned.host)
-        };
+        let host = endpoint.host.trim_end_matches('.');
+        let is_meant =
+            |pinned: &&Pinned| pinned.port == endpoint.port && host.eq_ignore_ascii_case(&pinned.host);
         self.0.iter().rev().find(is_meant).map(|pinned| Arc::clone(&pinned.addresses))
     }
 }

@@ -4,18 +4,18 @@
 //! to a POST, a GET without the body follows; after 307 and 308, the same request, also to another origin. The headers
 //! that describe a body go where it goes, and nowhere else.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HOST,
+    ACCEPT, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HOST,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use shared::job::FetchSpec;
 use shared::kept::Kept;
-use shared::request::{self, RequestSpec, is_idempotent};
+use shared::request::{self, BODY_BYTES_MAX, BodySpec, LINE_BYTES_MAX, RequestSpec, is_idempotent};
 use shared::request_headers::{self, is_harmless};
 use shared::template::Template;
 
-use super::rules::SpecError;
 use super::scope::Distance;
 
 /// The headers that describe a body (the Fetch standard, "request-body-header name").
@@ -28,12 +28,14 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[derive(Debug)]
 pub(super) struct Sending {
     method: Option<Template>,
-    body: Option<Template>,
+    body: Option<BodySpec>,
     /// The headers that describe the body.
     about_body: HeaderMap,
-    headers: Vec<(HeaderName, Template)>,
-    /// Whether any request may be sent twice.
-    may_repeat: bool,
+    headers: Vec<(String, Template)>,
+    /// Whether a request may be sent twice although the server may act on both.
+    retries_unsafe: bool,
+    /// Whether each request has a key by which the server recognizes it.
+    has_key: bool,
 }
 
 /// What one request sends.
@@ -45,7 +47,9 @@ pub(super) struct Sent {
     about_body: HeaderMap,
     /// Headers made from the row.
     headers: HeaderMap,
-    may_repeat: bool,
+    retries_unsafe: bool,
+    /// Whether it has a key by which servers recognize it, if they get that.
+    has_key: bool,
 }
 
 /// Whether a header describes the body of a request.
@@ -53,48 +57,36 @@ pub(super) fn is_about_body(name: &HeaderName) -> bool {
     *name == CONTENT_LENGTH || ABOUT_BODY.contains(name)
 }
 
-/// Returns the `Accept` header of a job, if the user gives none.
-pub(super) fn accept(spec: &FetchSpec) -> &'static str {
-    let body = spec.request.as_ref().and_then(|request| request.body.as_ref());
-    if body.is_some_and(|body| body.is_json) { "application/json" } else { "*/*" }
-}
-
 impl Sending {
     /// Takes the headers that describe the body out of `headers`, which go with each request.
-    pub(super) fn new(spec: &RequestSpec, headers: &mut HeaderMap) -> Result<Self, SpecError> {
+    pub(super) fn new(spec: &RequestSpec, headers: &mut HeaderMap) -> Self {
         let mut about_body = HeaderMap::new();
-        if let Some(body) = &spec.body {
-            about_body.insert(CONTENT_TYPE, HeaderValue::from_static(body.content_type()));
-            for name in ABOUT_BODY {
-                let given: Vec<HeaderValue> = headers.get_all(&name).iter().cloned().collect();
-                for (number, value) in given.into_iter().enumerate() {
-                    if number == 0 {
-                        about_body.insert(&name, value);
-                    } else {
-                        about_body.append(&name, value);
-                    }
-                }
-                headers.remove(&name);
+        for name in ABOUT_BODY {
+            for value in headers.get_all(&name) {
+                about_body.append(&name, value.clone());
+            }
+            headers.remove(&name);
+        }
+        Self {
+            method: spec.method.clone(),
+            body: spec.body.clone(),
+            about_body,
+            headers: spec.headers.clone(),
+            retries_unsafe: spec.retries_unsafe,
+            has_key: headers.contains_key(IDEMPOTENCY_KEY),
+        }
+    }
+
+    /// Replaces those headers that are not `given` by the user.
+    pub(super) fn replace_defaults(&self, given: &HashSet<HeaderName>, headers: &mut HeaderMap) {
+        if self.body.as_ref().is_some_and(|body| body.is_json) && !given.contains(&ACCEPT) {
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        }
+        for (name, _) in &self.headers {
+            if !given.iter().any(|given| *given == name.as_str()) {
+                headers.remove(name.as_str());
             }
         }
-        let mut filled = Vec::new();
-        for (name, template) in &spec.headers {
-            let (name, _) = request_headers::check(name, "")?;
-            headers.remove(&name);
-            filled.push((name, template.clone()));
-        }
-        let has_key =
-            headers.contains_key(IDEMPOTENCY_KEY) || filled.iter().any(|(name, _)| *name == IDEMPOTENCY_KEY);
-        if let Some(name) = spec.method.as_ref().and_then(Template::constant) {
-            request::method(name).map_err(SpecError::Method)?;
-        }
-        Ok(Self {
-            method: spec.method.clone(),
-            body: spec.body.as_ref().map(|body| body.text.clone()),
-            about_body,
-            headers: filled,
-            may_repeat: spec.retries_unsafe || has_key,
-        })
     }
 
     /// Makes what is sent for a row.
@@ -102,38 +94,42 @@ impl Sending {
     /// # Errors
     /// Why nothing can be made from this row.
     pub(super) fn fill(&self, kept: Kept<'_>) -> Result<Sent, String> {
-        let fill = |flag: &str, template: &Template| {
-            template.fill(|name| kept.find(name)).map_err(|why| format!("{flag}: {why}"))
+        let fill = |flag: &str, template: &Template, bytes_max| {
+            template.fill(bytes_max, |name| kept.find(name)).map_err(|why| format!("{flag}: {why}"))
         };
-        let body = self.body.as_ref().map(|body| fill("the request's body", body)).transpose()?;
+        let body = self.body.as_ref();
+        let body = body.map(|body| fill("the request's body", &body.text, BODY_BYTES_MAX)).transpose()?;
         let method = match &self.method {
-            Some(method) => {
-                request::method(&fill("--method", method)?).map_err(|why| format!("--method: {why}"))?
-            }
+            Some(method) => request::method(&fill("--method", method, LINE_BYTES_MAX)?)
+                .map_err(|why| format!("--method: {why}"))?,
             None if body.is_some() => Method::POST,
             None => Method::GET,
         };
         if method == Method::HEAD && body.is_some() {
             return Err("a HEAD request has no body; leave out --data and --json".to_owned());
         }
-        let mut headers = HeaderMap::new();
+        let (mut headers, mut about_body) = (HeaderMap::new(), self.about_body.clone());
         for (name, template) in &self.headers {
-            let value = String::from_utf8(fill("--header", template)?);
-            let (name, value) = value
-                .map_err(|error| error.to_string())
-                .and_then(|value| {
-                    request_headers::check(name.as_str(), &value).map_err(|error| error.to_string())
-                })
+            let value = fill("--header", template, LINE_BYTES_MAX)?;
+            let (name, value) = request_headers::check(name, &String::from_utf8_lossy(&value))
                 .map_err(|why| format!("--header {name}: {why}"))?;
-            headers.append(name, value);
+            let to = if is_about_body(&name) { &mut about_body } else { &mut headers };
+            to.append(name, value);
         }
-        let mut about_body = self.about_body.clone();
+        if let Some(body) = &self.body
+            && !about_body.contains_key(CONTENT_TYPE)
+        {
+            about_body.insert(CONTENT_TYPE, HeaderValue::from_static(body.content_type()));
+        }
         let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(&method);
         if body.is_some() || expects_body {
             let bytes = body.as_ref().map_or(0, Vec::len);
             about_body.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
         }
-        Ok(Sent { method, body: body.map(Bytes::from), about_body, headers, may_repeat: self.may_repeat })
+        // An empty key is that of other rows too.
+        let has_key = self.has_key || headers.get(IDEMPOTENCY_KEY).is_some_and(|key| !key.is_empty());
+        let (body, retries_unsafe) = (body.map(Bytes::from), self.retries_unsafe);
+        Ok(Sent { method, body, about_body, headers, retries_unsafe, has_key })
     }
 }
 
@@ -172,8 +168,10 @@ impl Sent {
         }
     }
 
-    /// Returns the method, if the request must not be sent twice.
-    pub(super) fn only_once(&self) -> Option<&Method> {
-        Some(&self.method).filter(|method| !self.may_repeat && !is_idempotent(method))
+    /// Returns the method, if a request to a server this far from home must not be sent twice.
+    pub(super) fn only_once(&self, distance: Distance) -> Option<&Method> {
+        let shows_key = self.has_key && distance != Distance::Away;
+        let may_repeat = self.retries_unsafe || shows_key || is_idempotent(&self.method);
+        Some(&self.method).filter(|_| !may_repeat)
     }
 }

@@ -13,7 +13,7 @@ use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
 use super::pins::Pins;
-use super::request::{self, Sending};
+use super::request::Sending;
 use super::scope::{Distance, Scope};
 use crate::stage::decode::packed_bytes_max;
 
@@ -26,12 +26,34 @@ pub(crate) enum SpecError {
     /// A header cannot be sent.
     #[error("--header: {0}")]
     Header(#[from] HeaderError),
-    /// The method is not one that can be sent.
-    #[error("--method: {0}")]
-    Method(String),
     /// A rule for blocked answers is not valid.
     #[error("--blocked-if: {0}")]
     Blocked(String),
+}
+
+/// The headers of requests, by how far their server is from home.
+#[derive(Debug, Clone)]
+pub(super) struct Headers {
+    /// Sent to the origins that the user named.
+    home: HeaderMap,
+    /// Sent where the user allows it besides.
+    near: HeaderMap,
+    /// Sent to every other origin.
+    away: HeaderMap,
+}
+
+impl Headers {
+    fn new(home: HeaderMap) -> Self {
+        let without = |refused: &dyn Fn(&HeaderName) -> bool| {
+            let mut headers = home.clone();
+            for name in home.keys().filter(|name| refused(name)) {
+                headers.remove(name);
+            }
+            headers
+        };
+        let (near, away) = (without(&|name| *name == HOST), without(&|name| !is_harmless(name)));
+        Self { home, near, away }
+    }
 }
 
 /// What applies to every request of a job.
@@ -44,12 +66,10 @@ pub(super) struct Rules {
     pub(super) cuts: bool,
     pub(super) redirects_max: u32,
     pub(super) gate: Gate,
-    /// Sent to the origins that the user named.
-    pub(super) headers_home: HeaderMap,
-    /// Sent where the user allows it besides.
-    pub(super) headers_near: HeaderMap,
-    /// Sent to every other origin.
-    pub(super) headers_away: HeaderMap,
+    /// The headers of each request.
+    pub(super) headers: Headers,
+    /// The same for a robots.txt, which is asked for alike whatever a job sends.
+    pub(super) robots_headers: Headers,
     /// Which origins are which.
     pub(super) scope: Scope,
     /// Which heads count as blocked.
@@ -69,7 +89,7 @@ impl Rules {
         let (_, agent) = request_headers::check(USER_AGENT.as_str(), &spec.user_agent)?;
         let mut home = HeaderMap::new();
         home.insert(USER_AGENT, agent);
-        home.insert(ACCEPT, HeaderValue::from_static(request::accept(spec)));
+        home.insert(ACCEPT, HeaderValue::from_static("*/*"));
         home.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd"));
         request_headers::check_together(spec.headers.iter().map(|(name, _)| name.as_str()))?;
         // A user's header replaces the default. If the user gives one twice, both are sent.
@@ -85,14 +105,11 @@ impl Rules {
         let name = |name: &String| HeaderName::from_bytes(name.as_bytes());
         let response_headers: Vec<_> =
             spec.response_headers.iter().filter_map(|given| name(given).ok()).collect();
-        let sending = spec.request.as_deref().map(|request| Sending::new(request, &mut home)).transpose()?;
-        let without = |refused: &dyn Fn(&HeaderName) -> bool| {
-            let mut headers = home.clone();
-            for name in home.keys().filter(|name| refused(name)) {
-                headers.remove(name);
-            }
-            headers
-        };
+        let sending = spec.request.as_deref().map(|request| Sending::new(request, &mut home));
+        let robots_headers = Headers::new(home.clone());
+        if let Some(sending) = &sending {
+            sending.replace_defaults(&replaced, &mut home);
+        }
         Ok(Self {
             timeout: spec.timeout,
             connect_timeout: spec.connect_timeout,
@@ -100,9 +117,8 @@ impl Rules {
             cuts: false,
             redirects_max: spec.redirects_max,
             gate: Gate::of(spec.address_policy),
-            headers_near: without(&|name| *name == HOST),
-            headers_away: without(&|name| !is_harmless(name)),
-            headers_home: home,
+            headers: Headers::new(home),
+            robots_headers,
             scope: Scope::new(&spec.header_scope),
             blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
             reads_errors: spec.blocked.rules.iter().any(needs_body),
@@ -121,6 +137,7 @@ impl Rules {
             blocked: HeadRules::default(),
             reads_errors: false,
             sending: None,
+            headers: self.robots_headers.clone(),
             ..self.clone()
         }
     }
@@ -128,9 +145,9 @@ impl Rules {
     /// Returns the headers for an origin this far from home.
     pub(super) const fn headers(&self, distance: Distance) -> &HeaderMap {
         match distance {
-            Distance::Home => &self.headers_home,
-            Distance::Near => &self.headers_near,
-            Distance::Away => &self.headers_away,
+            Distance::Home => &self.headers.home,
+            Distance::Near => &self.headers.near,
+            Distance::Away => &self.headers.away,
         }
     }
 
@@ -143,9 +160,12 @@ impl Rules {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use http::header::CONTENT_TYPE;
     use shared::address::AddressPolicy;
+    use shared::request::{BodySpec, RequestSpec};
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
+    use shared::template::{Form, Template};
     use shared::transport::TransportSpec;
 
     use super::*;
@@ -180,10 +200,10 @@ pub(super) mod tests {
     fn user_headers_replace_the_defaults_and_may_repeat() {
         let rules =
             with(&[("Accept", "text/html"), ("x-a", "1"), ("X-A", "2"), ("user-agent", "me")]).unwrap();
-        assert_eq!(values(&rules.headers_home, ACCEPT), ["text/html"]);
-        assert_eq!(values(&rules.headers_home, USER_AGENT), ["me"]);
-        assert_eq!(values(&rules.headers_home, ACCEPT_ENCODING), ["gzip, deflate, br, zstd"]);
-        assert_eq!(values(&rules.headers_home, HeaderName::from_static("x-a")), ["1", "2"]);
+        assert_eq!(values(rules.headers(Distance::Home), ACCEPT), ["text/html"]);
+        assert_eq!(values(rules.headers(Distance::Home), USER_AGENT), ["me"]);
+        assert_eq!(values(rules.headers(Distance::Home), ACCEPT_ENCODING), ["gzip, deflate, br, zstd"]);
+        assert_eq!(values(rules.headers(Distance::Home), HeaderName::from_static("x-a")), ["1", "2"]);
     }
 
     #[test]
@@ -205,6 +225,25 @@ pub(super) mod tests {
         assert_eq!(names(Distance::Home), all);
         assert_eq!(names(Distance::Near), all.replace("host ", ""));
         assert_eq!(names(Distance::Away), "accept accept-encoding accept-language user-agent");
+    }
+
+    #[test]
+    fn a_robots_txt_is_asked_for_as_in_any_job() {
+        let template = |text: &str, form| Template::parse(text.as_bytes(), form);
+        let request = RequestSpec {
+            body: Some(BodySpec { text: template("{}", Form::Json), is_json: true }),
+            headers: vec![("user-agent".to_owned(), template("{agent}", Form::Word))],
+            ..RequestSpec::default()
+        };
+        let headers = vec![("content-type".to_owned(), "a/b".to_owned())];
+        let rules = Rules::new(&FetchSpec { request: Some(Box::new(request)), headers, ..spec() }).unwrap();
+        let home = rules.headers(Distance::Home);
+        assert_eq!(values(home, ACCEPT), ["application/json"]);
+        assert!(!home.contains_key(USER_AGENT) && !home.contains_key(CONTENT_TYPE));
+        let robots = rules.of_robots();
+        let robots = robots.headers(Distance::Home);
+        assert_eq!((values(robots, ACCEPT), values(robots, USER_AGENT)), (vec!["*/*"], vec!["muster-test"]));
+        assert!(!robots.contains_key(CONTENT_TYPE));
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn hop(
     request: Request<Bytes>,
     piece: &mut [u8],
 ) -> Result<(), Fault> {
-    watch.left()?;
+    watch.left().map_err(Fault::unsent)?;
     watch.expect_request(head_bytes(&request));
     let sent_at = clock::now();
     let (mut head, body) = send(agent, request).map_err(|error| head_fault(&error))?.into_parts();
@@ -354,7 +354,7 @@ impl Connector for Dial {
     type Out = Pooled;
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Pooled>, ureq::Error> {
-        self.dial(details.uri).map(Some).map_err(|fault| ureq::Error::Other(Box::new(fault)))
+        self.dial(details.uri).map(Some).map_err(|fault| ureq::Error::Other(Box::new(fault.unsent())))
     }
 }
 

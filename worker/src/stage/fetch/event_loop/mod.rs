@@ -8,6 +8,7 @@ mod connector;
 mod goaway;
 mod stall;
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::io;
 use std::rc::Rc;
@@ -15,10 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Uri;
+use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit};
 use shared::clock;
@@ -132,22 +134,23 @@ impl Client {
             Wanted::Robots { .. } => &self.robots_rules,
         };
         let mut exchange = Exchange::new(rules, url, wanted, kept, recording)?;
-        let waited = WaitTime::default();
-        let work = self.drive(&mut exchange, &waited);
+        let (waited, sent) = (WaitTime::default(), Sent::default());
+        let work = self.drive(&mut exchange, &waited, &sent);
         match self.stall.within_excusing(rules.timeout, || waited.total(), work).await {
             Some(outcome) => outcome,
-            None => exchange.time_out(),
+            None => exchange.time_out(&sent.timeout()),
         }
     }
 
-    async fn drive(&self, exchange: &mut Exchange<'_>, waited: &WaitTime) -> Outcome {
+    async fn drive(&self, exchange: &mut Exchange<'_>, waited: &WaitTime, sent: &Sent) -> Outcome {
         let mut attempt = 0;
         loop {
             let request = match exchange.turn() {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
-            let request = request.map(Full::new);
+            let mut request = request.map(Full::new);
+            sent.watch(exchange, &mut request);
             let uri = request.uri().clone();
             let http1_only = self.refusals.contains(&uri);
             let client = if http1_only { &*self.http1_client } else { &self.client };
@@ -198,15 +201,35 @@ impl Client {
     }
 
     /// Returns the fault, or that the server requires HTTP/1.1. A request under way may see only that its
-    /// connection ends.
+    /// connection ends; then the server may have acted on it.
     fn version_fault(&self, uri: &Uri, http1_only: bool, fault: Fault) -> Fault {
-        let is_end = matches!(fault, Fault::Closed | Fault::Stale | Fault::Untouched);
-        if fault == Fault::Http1Required {
-            self.refusals.add(uri);
-        } else if is_end && !http1_only && self.refusals.contains(uri) {
-            return Fault::Http1Required;
+        let is_known = || !http1_only && self.refusals.contains(uri);
+        match fault {
+            Fault::Http1Required => self.refusals.add(uri),
+            Fault::Untouched if is_known() => return Fault::Http1Required,
+            Fault::Closed | Fault::Stale if is_known() => return Fault::Http1Preferred,
+            _ => {}
         }
         fault
+    }
+}
+
+/// Whether a request that must not be sent twice has reached a connection. Others need not know.
+#[derive(Default)]
+struct Sent(RefCell<Option<CaptureConnection>>);
+
+impl Sent {
+    /// Watches the next request.
+    fn watch(&self, exchange: &Exchange<'_>, request: &mut Request<Full<Bytes>>) {
+        if exchange.once().is_some() {
+            self.0.replace(Some(capture_connection(request)));
+        }
+    }
+
+    /// The fault of a target whose time is over.
+    fn timeout(&self) -> Fault {
+        let unsent = |capture: &CaptureConnection| capture.connection_metadata().is_none();
+        if self.0.borrow().as_ref().is_some_and(unsent) { Fault::TimeoutUnsent } else { Fault::Timeout }
     }
 }
 

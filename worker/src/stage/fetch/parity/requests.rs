@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::Method;
 use shared::kept::{self, Value};
 use shared::request::{BodySpec, RequestSpec};
 use shared::template::{Form, Template};
 
-use super::server::{Reply, serve};
+use super::server::{self, Reply, serve};
 use super::*;
 
 fn template(text: &str, form: Form) -> Option<Template> {
@@ -180,6 +181,31 @@ fn requests_are_made_from_the_row() {
 }
 
 #[test]
+fn headers_of_the_row_join_those_of_all_rows() {
+    let address = echo();
+    let mut row = Vec::new();
+    kept::push_unshown(&mut row);
+    assert!(kept::push("v", Value::Text("r"), &mut row));
+    let header = |name: &str| (name.to_owned(), template("{v}", Form::Word).unwrap());
+    let request = |body| RequestSpec {
+        method: template("PUT", Form::Word),
+        body,
+        headers: vec![header("x-row"), header("content-type"), header("accept")],
+        ..RequestSpec::default()
+    };
+    let mut pair = job(request(data("x")), &[("X-Row", "all"), ("Content-Language", "de")]);
+    assert_eq!(
+        said(&mut pair, &format!("http://{address}/"), &row),
+        "PUT [x] accept: r, content-language: de, content-length: 1, content-type: r, x-row: all, x-row: r"
+    );
+    // What describes a body goes with it.
+    let moved = format!("http://{address}/to/303//");
+    assert_eq!(said(&mut pair, &moved, &row), "GET [] accept: r, x-row: all, x-row: r");
+    let mut pair = job(request(None), &[("Content-Language", "de")]);
+    assert_eq!(said(&mut pair, &moved, &row), "GET [] accept: r, x-row: r");
+}
+
+#[test]
 fn redirects_keep_or_drop_the_body_as_the_standard_says() {
     let (home, other) = (echo(), echo());
     let kept_body = "accept: application/json, content-length: 2, content-type: application/json";
@@ -243,6 +269,20 @@ fn a_request_that_may_have_been_acted_on_is_not_sent_again() {
         for recording in &pair.recordings {
             let spent = recording.spent().is_some();
             assert_eq!(spent, !repeats, "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_request_whose_connection_came_too_late_was_not_sent() {
+    let silent = server::accept(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
+    let request = RequestSpec { body: data("x"), ..RequestSpec::default() };
+    let timeout = Duration::from_millis(300);
+    let mut pair = Pair::new(&FetchSpec { request: Some(Box::new(request)), timeout, ..spec() });
+    for (scheme, spent) in [("https", false), ("http", true)] {
+        assert_eq!(pair.failure(&format!("{scheme}://{silent}/")).kind, ErrorKind::Timeout);
+        for recording in &pair.recordings {
+            assert_eq!(recording.spent().is_some(), spent, "{scheme}");
         }
     }
 }
