@@ -14,8 +14,9 @@ use crate::address::AddressPolicy;
 use crate::codec::JOINED_BYTES_MAX;
 use crate::csv::CsvSpec;
 use crate::protocol::RECORD_BYTES_MAX;
+use crate::proxy::ProxySpec;
 use crate::request::RequestSpec;
-use crate::request_headers::HeaderScope;
+use crate::request_headers::{HeaderScope, is_harmless};
 use crate::robots::product_token;
 use crate::select::blocked::BlockedRules;
 use crate::select::{Each, Field, Preset};
@@ -182,6 +183,10 @@ pub struct FetchSpec {
     pub transport: TransportSpec,
     /// Response headers that go into the records, in lower case.
     pub response_headers: Vec<String>,
+    /// Whether cookies are kept and sent back.
+    pub cookies: bool,
+    /// Proxies, and what goes through them.
+    pub proxies: ProxySpec,
 }
 
 impl FetchSpec {
@@ -191,6 +196,24 @@ impl FetchSpec {
         let given = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
         product_token(given.map_or(&self.user_agent, |(_, agent)| agent))
     }
+
+    /// What its requests may carry of the user's secrets, to whom, and whom it trusts, in words that differ if any of
+    /// that does: another server may answer then. `None` if all is as in other jobs. For comparison only: never shown.
+    #[must_use]
+    pub fn secrets(&self) -> Option<String> {
+        let headers: Vec<_> = self.headers.iter().filter(|(name, _)| may_be_secret(name)).collect();
+        let are_homes_secret = self.header_scope.homes.iter().any(|home| home.contains('@'));
+        let TransportSpec { pins, ca, insecure, http1: _, identity } = &self.transport;
+        let identity = identity.as_ref().map(|identity| &identity.certificate);
+        let is_elsewhere = !pins.is_empty() || !ca.is_empty() || *insecure || identity.is_some();
+        let has_own = !headers.is_empty() || are_homes_secret || is_elsewhere;
+        has_own
+            .then(|| format!("{headers:?} {:?} {pins:?} {ca:?} {insecure} {identity:?}", self.header_scope))
+    }
+}
+
+fn may_be_secret(name: &str) -> bool {
+    !name.parse().is_ok_and(|name| is_harmless(&name))
 }
 
 /// Limits of a parse job.

@@ -14,12 +14,13 @@ use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags,
-    ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
+    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CsvFlags, ExtractFlags, FetchJob,
+    Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
+use super::proxies::proxies;
 use super::{Environment, Invocation, csv, disk, program, request, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
@@ -148,6 +149,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invoc
         quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
+        cookie_jar: None,
     };
     Ok(Invocation::Run(Box::new(plan)))
 }
@@ -237,6 +239,10 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
+    let cookie_jar = run.network.as_ref().and_then(|network| network.cookie_jar.clone());
+    if let Some(jar) = &cookie_jar {
+        disk::check_side_file("--cookie-jar", jar, &paths)?;
+    }
     let work = match run.network {
         Some(network) => Work::Fetch(fetch_spec(*network, request, body_bytes_max, &inputs, env)?),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
@@ -267,6 +273,7 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
         quiet: run.quiet,
         summary,
         report,
+        cookie_jar,
     };
     Ok((plan, read_once))
 }
@@ -325,6 +332,12 @@ fn fetch_spec(
         request: request.map(Box::new),
         transport: request::transport(&flags.request, env)?,
         response_headers: distinct(flags.request.response_header),
+        cookies: match flags.cookies {
+            Some(CookiesFlag::On) => true,
+            Some(CookiesFlag::Off) => false,
+            None => flags.cookie_jar.is_some(),
+        },
+        proxies: proxies(flags.proxies, env)?,
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),

@@ -38,8 +38,16 @@ impl Kind for Fetch<'_> {
         Box::new(source.with_stdin(spooled.stdin).with_sitemaps(spooled.sitemaps))
     }
 
+    fn keeps_cookies(&self) -> bool {
+        self.0.cookies
+    }
+
     fn robots_token(&self) -> Option<&str> {
         Some(self.0.product_token())
+    }
+
+    fn secrets(&self) -> Option<String> {
+        self.0.secrets()
     }
 
     fn facts(&self, plan: &Plan) -> Vec<Fact> {
@@ -62,6 +70,10 @@ impl Kind for Fetch<'_> {
             // Decides which servers are reached, and how.
             transport: _,
             response_headers,
+            // A user may find out that pages need them, and resume.
+            cookies: _,
+            // A proxy may have died since.
+            proxies: _,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use shared::csv::CsvSpec;
 use shared::job::{MapSpec, Work};
+use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use shared::request::RequestSpec;
 use supervisor_core::pool::Quarantined;
@@ -68,8 +69,18 @@ pub(crate) trait Kind {
         None
     }
 
+    /// Whether cookies are kept and sent back.
+    fn keeps_cookies(&self) -> bool {
+        false
+    }
+
     /// Returns the product token that a robots.txt names the job by, if its targets are pages of a site.
     fn robots_token(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns what its requests may carry of the user's secrets, and to whom; `None` if there are none.
+    fn secrets(&self) -> Option<String> {
         None
     }
 
@@ -113,6 +124,14 @@ pub(crate) const fn keeps_headers(work: &Work) -> bool {
     match work {
         Work::Fetch(spec) => !spec.response_headers.is_empty(),
         Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
+    }
+}
+
+/// Returns the proxies of a job.
+pub(crate) const fn proxies(work: &Work) -> Option<&ProxySpec> {
+    match work {
+        Work::Fetch(spec) | Work::Sitemap(spec) => Some(&spec.proxies),
+        Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
     }
 }
 
@@ -230,6 +249,8 @@ mod tests {
             request: None,
             transport: TransportSpec::default(),
             response_headers: Vec::new(),
+            cookies: false,
+            proxies: ProxySpec::default(),
         }
     }
 

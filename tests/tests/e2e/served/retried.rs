@@ -53,7 +53,7 @@ fn lines_go_through_their_program_again() {
 
 #[test]
 fn requests_made_from_rows_are_not_made_up() {
-    let served = Served::start(&["--allow-private-addresses", "--allow-path", "/"]);
+    let served = Served::start(&["--allow-path", "/"]);
     let input = served.dir.write("rows.csv", "n\n1\n");
     let url = "http://127.0.0.1:1/{n}";
     let document = json!({"command": "fetch", "input": [input], "url": url, "data": "n={n}", "retries": 0});

@@ -20,6 +20,7 @@ use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use shared::kept::Kept;
+use shared::protocol::ExitFault;
 use shared::record::ErrorKind;
 
 use super::body::{Body, content_length, content_type};
@@ -88,6 +89,8 @@ pub(super) struct Exchange<'a> {
     stale: u32,
     /// This hop has been repeated over HTTP/1.1.
     downgraded: bool,
+    /// This hop goes through a proxy.
+    is_proxied: bool,
     /// What a status of 400 or above comes to, while its page is read for the rules about blocked pages.
     refusal: Option<Box<Failure>>,
     phase: Phase,
@@ -116,6 +119,7 @@ impl<'a> Exchange<'a> {
             redirects: 0,
             stale: 0,
             downgraded: false,
+            is_proxied: false,
             refusal: None,
             phase: Phase::Idle(Next::Request),
             recording,
@@ -149,10 +153,29 @@ impl<'a> Exchange<'a> {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
+        if let Some(cookies) = &self.hop.rules.cookies {
+            cookies.send(&self.hop.url, request.headers_mut());
+        }
         self.hop.status = None;
         self.refusal = None;
         self.recording.request(&self.hop.url, &request);
         Ok(request)
+    }
+
+    /// Notes whether the request under way goes through a proxy.
+    pub(super) const fn goes_through_proxy(&mut self, is_proxied: bool) {
+        self.is_proxied = is_proxied;
+    }
+
+    /// Records whose fault it may be that there is no answer.
+    fn note_exit_fault(&mut self, fault: &Fault) {
+        let is_ended = matches!(self.phase, Phase::Head)
+            && (fault.is_timeout() || matches!(fault, Fault::Closed | Fault::Stale | Fault::ConnectTimeout));
+        if let Fault::Proxy(fault) = fault {
+            self.recording.exit_failed(fault.kind);
+        } else if self.is_proxied && is_ended {
+            self.recording.exit_failed(ExitFault::Broken);
+        }
     }
 
     /// Handles the response's status line and headers, which came `first_byte` after the request was sent over an
@@ -162,7 +185,11 @@ impl<'a> Exchange<'a> {
         if let Err(fault) = check_framing(head) {
             return self.stop(Err(self.hop.explain(&fault, None)));
         }
-        self.recording.head(head);
+        let keeps_cookies = self.hop.rules.cookies.as_ref();
+        if let Some(cookies) = keeps_cookies {
+            cookies.keep(&self.hop.url, &head.headers);
+        }
+        self.recording.head(head, keeps_cookies.is_some());
         self.recording.keep_headers(&self.hop.rules.response_headers, &head.headers);
         // A server that refuses for now, because of too many requests, has done nothing else.
         if head.status != StatusCode::TOO_MANY_REQUESTS {
@@ -275,6 +302,7 @@ impl<'a> Exchange<'a> {
 
     /// Handles a fault. The connection is gone.
     pub(super) fn on_fault(&mut self, fault: &Fault) {
+        self.note_exit_fault(fault);
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
         self.recording.cut(if fault.is_timeout() { Truncated::Time } else { why });

@@ -8,11 +8,11 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use shared::clock;
-use shared::protocol::{PageMark, Reply};
+use shared::protocol::{ExitFault, PageMark, Reply};
 use shared::record::FieldValue;
 use shared::request_headers;
 use url::Url;
@@ -88,12 +88,21 @@ pub(crate) struct Recording {
     spent: Option<Method>,
     /// The headers of the last response that go into the record: one object, if any are wanted.
     headers: Option<Box<FieldValue>>,
+    /// What went wrong at a proxy, or beyond it.
+    exit_fault: Option<ExitFault>,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None, requests: 0, spent: None, headers: None }
+        Self {
+            hops: on.then(Vec::new),
+            reply: None,
+            requests: 0,
+            spent: None,
+            headers: None,
+            exit_fault: None,
+        }
     }
 
     /// Returns the recorded hops.
@@ -118,6 +127,16 @@ impl Recording {
         if let Some(reply) = &mut self.reply {
             reply.refused = true;
         }
+    }
+
+    /// Records what went wrong at a proxy, or beyond it.
+    pub(super) fn exit_failed(&mut self, fault: ExitFault) {
+        self.exit_fault = Some(fault);
+    }
+
+    /// What went wrong at a proxy, or beyond it.
+    pub(crate) const fn exit_fault(&self) -> Option<ExitFault> {
+        self.exit_fault
     }
 
     /// Records which page the answer was.
@@ -164,8 +183,7 @@ impl Recording {
 
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<Bytes>) {
-        self.reply = None;
-        self.headers = None;
+        (self.reply, self.headers, self.exit_fault) = (None, None, None);
         self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.
@@ -175,11 +193,11 @@ impl Recording {
         hops.push(Hop { url, sent: clock::wall(), request: request_bytes(request), response: None });
     }
 
-    /// Records a response head.
-    pub(super) fn head(&mut self, head: &Parts) {
+    /// Records a response head. Cookies that the job sends back are secrets, and are left out.
+    pub(super) fn head(&mut self, head: &Parts, hides_cookies: bool) {
         let Some(hop) = self.hops.as_mut().and_then(|hops| hops.last_mut()) else { return };
         hop.response = Some(Response {
-            head: response_head(head),
+            head: response_head(head, hides_cookies),
             body: Vec::with_capacity(announced(&head.headers)),
             truncated: None,
             peer: head.extensions.get::<Peer>().map(|peer| peer.0),
@@ -227,13 +245,16 @@ fn request_bytes(request: &Request<Bytes>) -> Vec<u8> {
     head
 }
 
-fn response_head(parts: &Parts) -> Vec<u8> {
+fn response_head(parts: &Parts, hides_cookies: bool) -> Vec<u8> {
     let version = if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
     let mut head = format!("{version} {} ", parts.status.as_str()).into_bytes();
     // Use the standard reason phrase, because only one of the two clients passes on the server's.
     head.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
     head.extend_from_slice(b"\r\n");
     for (name, value) in &parts.headers {
+        if hides_cookies && *name == SET_COOKIE {
+            continue;
+        }
         // The chunks are joined, and a reader that saw the original header would look for them.
         let renamed = *name == TRANSFER_ENCODING;
         push(&mut head, if renamed { TRANSFER_ENCODING_RENAMED } else { name.as_str() }, value.as_bytes());

@@ -12,6 +12,7 @@ use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
+use super::cookies::Cookies;
 use super::pins::Pins;
 use super::request::Sending;
 use super::scope::{Distance, Scope};
@@ -82,6 +83,8 @@ pub(super) struct Rules {
     pub(super) response_headers: Arc<[HeaderName]>,
     /// Addresses in place of those of names.
     pub(super) pins: Pins,
+    /// The cookies, if the job keeps them.
+    pub(super) cookies: Option<Cookies>,
 }
 
 impl Rules {
@@ -125,6 +128,7 @@ impl Rules {
             sending: sending.map(Arc::new),
             response_headers: response_headers.into(),
             pins: Pins::new(&spec.transport),
+            cookies: spec.cookies.then(Cookies::default),
         })
     }
 
@@ -138,6 +142,7 @@ impl Rules {
             reads_errors: false,
             sending: None,
             headers: self.robots_headers.clone(),
+            cookies: None,
             ..self.clone()
         }
     }
@@ -162,6 +167,7 @@ impl Rules {
 pub(super) mod tests {
     use http::header::CONTENT_TYPE;
     use shared::address::AddressPolicy;
+    use shared::proxy::ProxySpec;
     use shared::request::{BodySpec, RequestSpec};
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
@@ -184,6 +190,8 @@ pub(super) mod tests {
             request: None,
             transport: TransportSpec::default(),
             response_headers: Vec::new(),
+            cookies: false,
+            proxies: ProxySpec::default(),
         }
     }
 

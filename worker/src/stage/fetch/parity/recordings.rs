@@ -113,6 +113,7 @@ fn nothing_is_kept_of_what_never_answered() {
     let _ = pair.blocking.fetch(
         &format!("http://{address}/"),
         Wanted::Page,
+        None,
         Kept(&[]),
         &mut Recording::new(false),
     );
