@@ -64,7 +64,7 @@ pub(in crate::cli) struct RequestFlags {
     /// Trust the CA certificates in this file, besides those of the system
     #[arg(id = "request_ca", long = "ca", value_name = "FILE.pem", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) ca: Option<PathBuf>,
-    /// Show this certificate to servers that ask for one
+    /// Show this certificate to servers that ask for one, also after redirects
     #[arg(long, value_name = "FILE.pem", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) cert: Option<PathBuf>,
     /// Private key of the certificate [default: the file of --cert]

@@ -288,6 +288,16 @@ fn a_request_whose_connection_came_too_late_was_not_sent() {
 }
 
 #[test]
+fn an_answer_counts_although_the_body_was_not_read() {
+    let head = "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let address = serve(move |_, _| Reply::close(head));
+    let large = "x".repeat(4 << 20);
+    let mut pair = job(RequestSpec { body: data(&large), ..RequestSpec::default() }, &[]);
+    let failure = pair.failure(&format!("http://{address}/"));
+    assert_eq!((failure.kind, failure.status), (ErrorKind::HttpStatus, Some(413)));
+}
+
+#[test]
 fn refusals_for_too_many_requests_are_not_acted_on() {
     let server = |status: &'static str| {
         serve(move |_, _| Reply::keep(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")))
