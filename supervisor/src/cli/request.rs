@@ -67,6 +67,15 @@ pub(super) fn request(
     };
     let url = url.as_ref().map(|text| template("--url", text.as_bytes(), Form::Url)).transpose()?;
     let method = method.as_ref().map(|text| template("--method", text.as_bytes(), Form::Word)).transpose()?;
+    // clap sees only what is typed, and not what a document or a file says.
+    for (is_both, flag, other) in [
+        (url.is_some() && lists.column.is_some(), "--url", "--column"),
+        (data.is_some() && json.is_some(), "--data", "--json"),
+    ] {
+        if is_both {
+            return Err(refuse(flag, format!("it cannot be used with {other}; leave one out")));
+        }
+    }
     let has_columns = lists.column.is_some() || url.is_some();
     let body = |flag: &'static str, given: &OsStr, form| {
         let Some(path) = file(given) else { return template(flag, given.as_bytes(), form) };
@@ -110,6 +119,9 @@ pub(super) fn transport(flags: &RequestFlags, env: &Environment<'_>) -> Result<T
         add_authorities(&ca, &mut Trust::default()).map_err(|why| refuse("--ca", path, why))?;
     }
     let identity = match &flags.cert {
+        None if flags.key.is_some() => {
+            return Err(Problem::Usage("give the certificate of --key as --cert".to_owned()));
+        }
         None => None,
         Some(path) => {
             let key = flags.key.as_ref().unwrap_or(path);

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use clap::builder::Resettable;
 use clap::{Arg, ArgAction, Command};
 use serde_json::{Map, Value};
 use toml::Spanned;
@@ -244,7 +245,9 @@ fn check(arg: &Arg, setting: &Setting) -> Result<(), String> {
 
 fn check_some(arg: &Arg, values: &[OsString], place: &str) -> Result<(), String> {
     let mut alone = Command::new("check").no_binary_name(true).disable_help_flag(true);
-    alone = alone.arg(arg.clone().required(false));
+    // What it needs or excludes is not there.
+    let arg_alone = arg.clone().required(false).requires(Resettable::Reset).conflicts_with(Resettable::Reset);
+    alone = alone.arg(arg_alone);
     let typed = values.iter().map(|value| match arg.get_long() {
         Some(long) => {
             let mut typed = OsString::from(format!("--{long}="));

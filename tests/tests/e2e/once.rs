@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{Dir, Origin, TestCommand, by_id, fetch, parse_lines};
 use crate::requests::echoed;
 
-const COUNT: usize = 400;
+const COUNT: usize = 1000;
 
 /// Requests in flight at once.
 const IN_FLIGHT: usize = 8;

@@ -130,6 +130,20 @@ fn flags_of_a_request_do_not_hide_those_of_other_commands() {
     bench.write("job.toml", "command = \"fetch\"\nurls = [\"http://a/\"]\njson = '{\"a\":1}'\n");
     assert!(spec(&bench.plan("--job @/job.toml")).request.is_some());
     let survey = bench.survey("advise --job @/job.toml");
+    bench.write("rows.csv", "id\n1\n");
+    let rows = bench.path("rows.csv");
+    let job =
+        |more: &str| format!("command = \"fetch\"\ninput = [{rows:?}]\nurl = \"http://a/{{id}}\"\n{more}");
+    bench.write("rows.toml", &job("data = \"a\"\nkeep = [\"id\"]\n"));
+    assert!(spec(&bench.plan("--job @/rows.toml")).request.is_some());
+    for (more, says) in [
+        ("column = \"id\"\n", "--url: it cannot be used with --column"),
+        ("data = \"a\"\njson = \"1\"\n", "--data: it cannot be used with --json"),
+        ("key = \"/a.pem\"\n", "give the certificate of --key as --cert"),
+    ] {
+        bench.write("both.toml", &job(more));
+        bench.refused("--job @/both.toml", 2, &[says]);
+    }
     assert!(!survey.json && spec(&survey.plan).request.is_some());
 }
 
@@ -170,7 +184,7 @@ fn a_job_of_a_service_reads_only_what_it_may() {
     let read = |name: &str, bytes_max| {
         super::request::read("--data", &at(name), bytes_max, Some(&readable)).map_err(|error| match error {
             Problem::Usage(why) => why,
-            other => panic!("{other:?}"),
+            Problem::Impossible(why) | Problem::Short(why) => panic!("{why}"),
         })
     };
     assert_eq!(read("open/body", 1), Ok(b"b".to_vec()));

@@ -235,12 +235,13 @@ impl Client {
     /// Returns the fault, or that the server requires HTTP/1.1. A request under way may see only that its
     /// connection ends; then the server may have acted on it.
     fn version_fault(&self, uri: &Uri, http1_only: bool, fault: Fault) -> Fault {
-        let is_known = || !http1_only && self.refusals.contains(uri);
-        match fault {
-            Fault::Http1Required => self.refusals.add(uri),
-            Fault::Untouched if is_known() => return Fault::Http1Required,
-            Fault::Closed | Fault::Stale if is_known() => return Fault::Http1Preferred,
-            _ => {}
+        let is_known = !http1_only && self.refusals.contains(uri);
+        if fault == Fault::Http1Required {
+            self.refusals.add(uri);
+        } else if is_known && fault == Fault::Untouched {
+            return Fault::Http1Required;
+        } else if is_known && matches!(fault, Fault::Closed | Fault::Stale) {
+            return Fault::Http1Preferred;
         }
         fault
     }
