@@ -43,7 +43,8 @@ def serve(directory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = dict(os.environ, REQUEST_LOG=str(directory / "requests.log"), PYTHONPATH=str(directory))
+    places = [str(directory), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = dict(os.environ, REQUEST_LOG=str(directory / "requests.log"), PYTHONPATH=os.pathsep.join(places))
     command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--threads", "8", "--keep-alive", "20",
                "--bind", f"127.0.0.1:{port}", "--log-level", "warning", "logged:app"]
     server = subprocess.Popen(command, cwd=directory, env=environment)
