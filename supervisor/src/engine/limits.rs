@@ -12,7 +12,7 @@ use supervisor_core::pool::{Ahead, PoolConfig};
 
 use super::shape::Shape;
 use crate::kinds;
-use crate::plan::Plan;
+use crate::plan::{Plan, Twice};
 use crate::source::is_allowed;
 
 /// From fork to ready, before a worker is taken for broken.
@@ -62,7 +62,12 @@ pub(super) fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
     PoolConfig {
         slots: shape.workers,
         concurrency: shape.concurrency,
-        ahead: if program.is_some() { Ahead::of_program(batch) } else { Ahead::default() },
+        ahead: match rules.twice {
+            // What a worker was given when it died is not sent again, so it gets nothing in advance.
+            Twice::Forbidden => Ahead { most: 0, ..Ahead::default() },
+            Twice::Harmless | Twice::Avoided if program.is_some() => Ahead::of_program(batch),
+            Twice::Harmless | Twice::Avoided => Ahead::default(),
+        },
         piped: program.is_some(),
         retries: plan.politeness.retries,
         crashes_max: CRASHES_MAX,
