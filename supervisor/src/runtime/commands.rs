@@ -27,7 +27,7 @@ impl Runtime<'_> {
                 let environment = self.job.program().map_or_else(Vec::new, |_| std::env::vars_os().collect());
                 let job = JobSpec { slot: seat.slot, environment, ..self.job.clone() };
                 self.send(seat, ToWorker::Job(Box::new(job)));
-                self.send_cookies(seat);
+                self.send_jar(seat);
             }
             Command::SendSlice(seat, slice) => self.hand(seat, slice),
             Command::SendFlush(seat) => self.send(seat, ToWorker::Flush),
@@ -50,7 +50,7 @@ impl Runtime<'_> {
             }
             Command::Forget(seat) => {
                 self.processes.remove(&seat);
-                self.with_cookies.remove(&seat);
+                self.copies.forget(seat);
             }
             Command::Accept(id) => self.accept(id),
             Command::Reject(rejected) => self.reject(&rejected),

@@ -26,8 +26,13 @@ impl Runtime<'_> {
         if self.parts.queue.notes().is_some() {
             self.handing.waiting.push((seat, slice));
         } else {
-            self.send(seat, ToWorker::Slice(slice));
+            self.hand_over(seat, slice);
         }
+    }
+
+    fn hand_over(&mut self, seat: Seat, slice: Slice) {
+        self.send_changes(seat);
+        self.send(seat, ToWorker::Slice(slice));
     }
 
     /// Asks for a note of all slices that wait, unless one is being written.
@@ -48,7 +53,7 @@ impl Runtime<'_> {
         match notes.noted().try_recv() {
             Ok(()) => {
                 for (seat, slice) in std::mem::take(&mut self.handing.noting) {
-                    self.send(seat, ToWorker::Slice(slice));
+                    self.hand_over(seat, slice);
                 }
             }
             Err(TryRecvError::Empty) => {}

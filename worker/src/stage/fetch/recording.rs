@@ -12,7 +12,7 @@ use http::header::{HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use shared::clock;
-use shared::protocol::{ExitFault, PageMark, Reply};
+use shared::protocol::{ExitFault, ExitUse, PageMark, Reply};
 use shared::record::FieldValue;
 use shared::request_headers;
 use url::Url;
@@ -88,21 +88,14 @@ pub(crate) struct Recording {
     spent: Option<Method>,
     /// The headers of the last response that go into the record: one object, if any are wanted.
     headers: Option<Box<FieldValue>>,
-    /// What went wrong at a proxy, or beyond it.
-    exit_fault: Option<ExitFault>,
+    /// What the last request says about its proxy.
+    exit_use: Option<ExitUse>,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self {
-            hops: on.then(Vec::new),
-            reply: None,
-            requests: 0,
-            spent: None,
-            headers: None,
-            exit_fault: None,
-        }
+        Self { hops: on.then(Vec::new), reply: None, requests: 0, spent: None, headers: None, exit_use: None }
     }
 
     /// Returns the recorded hops.
@@ -119,6 +112,7 @@ impl Recording {
     pub(in crate::stage) fn answered(&mut self, status: u16, first_byte: Duration) {
         let first_byte_us = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
         let refused = is_refusal(status);
+        self.exit_worked();
         self.reply = Some(Reply { first_byte_us, status, refused, requests: self.requests, page: None });
     }
 
@@ -129,14 +123,28 @@ impl Recording {
         }
     }
 
-    /// Records what went wrong at a proxy, or beyond it.
-    pub(super) fn exit_failed(&mut self, fault: ExitFault) {
-        self.exit_fault = Some(fault);
+    /// Records the proxy that the request goes through, if it does.
+    pub(super) fn goes_through(&mut self, proxy: Option<u16>) {
+        self.exit_use = proxy.map(|proxy| ExitUse { proxy, fault: None, worked: false });
     }
 
-    /// What went wrong at a proxy, or beyond it.
-    pub(crate) const fn exit_fault(&self) -> Option<ExitFault> {
-        self.exit_fault
+    /// Records what went wrong at the proxy, or beyond it.
+    pub(super) const fn exit_failed(&mut self, fault: ExitFault) {
+        if let Some(used) = &mut self.exit_use {
+            used.fault = Some(fault);
+        }
+    }
+
+    /// Records that the proxy did its part.
+    pub(super) const fn exit_worked(&mut self) {
+        if let Some(used) = &mut self.exit_use {
+            used.worked = true;
+        }
+    }
+
+    /// What the last request says about its proxy; `None` if it went directly.
+    pub(crate) const fn exit_use(&self) -> Option<ExitUse> {
+        self.exit_use
     }
 
     /// Records which page the answer was.
@@ -183,7 +191,7 @@ impl Recording {
 
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<Bytes>) {
-        (self.reply, self.headers, self.exit_fault) = (None, None, None);
+        (self.reply, self.headers, self.exit_use) = (None, None, None);
         self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.

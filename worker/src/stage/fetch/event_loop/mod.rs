@@ -158,11 +158,10 @@ impl Client {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
-            let mut request = request.map(Full::new);
-            sent.watch(exchange, &mut request);
+            let mut request = sent.watch(exchange, request.map(Full::new));
             let uri = request.uri().clone();
             let route = self.routes.of(exit, &uri);
-            exchange.goes_through_proxy(route.is_some());
+            exchange.goes_through(route.map(|(place, _)| place));
             let http1_only = self.refusals.contains(&uri);
             let client = self.pools(route).client(http1_only);
             let route = route.map(|(_, route)| &**route);
@@ -181,9 +180,10 @@ impl Client {
                         return exchange.give_up(&fault);
                     }
                     attempt += 1;
-                    if let Some(route) = route {
-                        route.on_fault(&fault);
-                    }
+                    let fault = match route {
+                        Some(route) => route.on_fault(&uri, fault),
+                        None => fault,
+                    };
                     exchange.on_fault(&fault);
                     continue;
                 }
@@ -253,10 +253,9 @@ struct Sent(RefCell<Option<CaptureConnection>>);
 
 impl Sent {
     /// Watches the next request.
-    fn watch(&self, exchange: &Exchange<'_>, request: &mut Request<Full<Bytes>>) {
-        if exchange.once().is_some() {
-            self.0.replace(Some(capture_connection(request)));
-        }
+    fn watch(&self, exchange: &Exchange<'_>, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+        self.0.replace(exchange.once().map(|_| capture_connection(&mut request)));
+        request
     }
 
     /// The fault of a target whose time is over.
