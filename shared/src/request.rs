@@ -68,6 +68,17 @@ impl RequestSpec {
     pub const fn is_sent(&self) -> bool {
         self.method.is_some() || self.body.is_some()
     }
+
+    /// Whether a server may act twice on a request that it gets twice, which the user has not allowed.
+    #[must_use]
+    pub fn has_effect(&self) -> bool {
+        let is_idempotent = |name: &[u8]| method(name).is_ok_and(|method| is_idempotent(&method));
+        let has_effect = match &self.method {
+            Some(method) => !method.constant().is_some_and(is_idempotent),
+            None => self.body.is_some(),
+        };
+        has_effect && !self.retries_unsafe
+    }
 }
 
 impl BodySpec {
@@ -84,12 +95,12 @@ impl BodySpec {
     }
 }
 
-/// Reads the name of a method.
+/// Reads the name of a method. It may be written in lower case: no method in use is.
 ///
 /// # Errors
 /// It is not a method, or not one that can be sent.
 pub fn method(name: &[u8]) -> Result<Method, String> {
-    match Method::from_bytes(name) {
+    match Method::from_bytes(&name.to_ascii_uppercase()) {
         Ok(Method::CONNECT) => Err("CONNECT is for proxies, and cannot be sent".to_owned()),
         Ok(method) => Ok(method),
         Err(_) => Err(format!(
@@ -97,6 +108,17 @@ pub fn method(name: &[u8]) -> Result<Method, String> {
             String::from_utf8_lossy(name)
         )),
     }
+}
+
+/// Checks that a request of this method may have a body.
+///
+/// # Errors
+/// It may not.
+pub fn check_body(method: &Method) -> Result<(), String> {
+    if [Method::HEAD, Method::TRACE].contains(method) {
+        return Err(format!("a {method} request has no body; leave out --data and --json"));
+    }
+    Ok(())
 }
 
 /// Whether a request may be sent again without a further effect (RFC 9110, 9.2.2).
@@ -109,6 +131,23 @@ pub fn is_idempotent(method: &Method) -> bool {
 mod tests {
     use super::*;
     use crate::template::Form;
+
+    #[test]
+    fn a_request_has_an_effect_unless_its_method_says_otherwise() {
+        let method = |name: &str| Some(Template::parse(name.as_bytes(), Form::Data));
+        let body = || Some(BodySpec { text: Template::parse(b"a", Form::Data), is_json: false });
+        for (method, body, retries_unsafe, has_effect) in [
+            (None, None, false, false),
+            (None, body(), false, true),
+            (None, body(), true, false),
+            (method("PUT"), body(), false, false),
+            (method("POST"), None, false, true),
+            (method("{verb}"), None, false, true),
+        ] {
+            let spec = RequestSpec { method, body, retries_unsafe, ..RequestSpec::default() };
+            assert_eq!(spec.has_effect(), has_effect, "{spec:?}");
+        }
+    }
 
     #[test]
     fn methods_are_words() {

@@ -85,6 +85,7 @@ pub(super) fn order(
         Verb::Submit(SubmitFlags { service, name, priority, idempotency_key, wait, verb }) => {
             let submitted = (root, path, matches);
             let (mut document, mut typed) = document(verb.is_some(), submitted)?;
+            request::inline(&mut document)?;
             document.extend(name.map(|name| ("name".to_owned(), name.into())));
             document.extend(priority.map(|priority| ("priority".to_owned(), priority.into())));
             let files = files(&mut document, &mut typed)?;
@@ -242,9 +243,7 @@ fn document(
         if let Some(key) = FILE_FLAGS.into_iter().find(|files| *files == key) {
             files.insert(key, raw.into_iter().map(PathBuf::from).collect());
         } else {
-            let key = request::key_in_document(key);
-            let raw = raw.into_iter().map(|raw| request::inline(key, raw)).collect::<Result<_, _>>()?;
-            document.insert(key.to_owned(), value(arg, raw)?);
+            document.insert(request::key_in_document(key).to_owned(), value(arg, raw)?);
         }
     }
     Ok((document, files))

@@ -3,7 +3,7 @@
 //! Some of these flags have names that other commands use for something else: `submit --url` is the service, `advise
 //! --json` the form of the advice. There, the flags of a request are called `--request-url` and so on.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
 use nix::fcntl::OFlag;
+use serde_json::{Map, Value};
 use shared::request::{self, BODY_BYTES_MAX, BodySpec, RequestSpec};
 use shared::template::{Form, Template};
 use shared::tls::Trust;
@@ -80,7 +81,11 @@ pub(super) fn request(
     let body = |flag: &'static str, given: &OsStr, form| {
         let Some(path) = file(given) else { return template(flag, given.as_bytes(), form) };
         let read = read(flag, path, BODY_BYTES_MAX, env.readable)?;
-        if has_columns { template(flag, &read, form) } else { Ok(Template::verbatim(read, form)) }
+        if has_columns {
+            return template(flag, &read, form);
+        }
+        let verbatim = Template::verbatim(read, form);
+        verbatim.check().map(|()| verbatim).map_err(|why| refuse(flag, why))
     };
     let body = match (data, json) {
         (Some(data), _) => Some((body("--data", data, Form::Data)?, false)),
@@ -88,13 +93,10 @@ pub(super) fn request(
         (None, None) => None,
     };
     if let Some(method) = method.as_ref().and_then(Template::constant) {
-        request::method(method).map_err(|why| refuse("--method", why))?;
-        if method == b"HEAD" && body.is_some() {
-            return Err(refuse(
-                "--method HEAD",
-                "the request has no body; leave out --data and --json".into(),
-            ));
-        }
+        let method = request::method(method);
+        let checked =
+            method.and_then(|method| body.as_ref().map_or(Ok(()), |_| request::check_body(&method)));
+        checked.map_err(|why| refuse("--method", why))?;
     }
     let headers = if has_columns { with_columns(&mut network.header) } else { Vec::new() };
     let spec = RequestSpec {
@@ -225,13 +227,25 @@ pub(super) fn check_columns(inputs: &[Input], request: Option<&RequestSpec>) -> 
     }
 }
 
-/// Replaces `@FILE` by the text of the file, for a service on another machine.
-pub(super) fn inline(key: &str, value: OsString) -> Result<OsString, Problem> {
-    let Some(path) = file(&value).filter(|_| matches!(key, "data" | "json")) else { return Ok(value) };
-    let flag = format!("--{key}");
-    let text = read(&flag, path, BODY_BYTES_MAX, None)?;
-    if text.starts_with(b"@") {
-        return Err(Problem::Usage(format!("{flag}: cannot send a file that begins with @")));
+/// Puts the body in a document that names a file for it, for a service on another machine.
+pub(super) fn inline(document: &mut Map<String, Value>) -> Result<(), Problem> {
+    let has_columns = document.contains_key("column") || document.contains_key("url");
+    for (key, form) in [("data", Form::Data), ("json", Form::Json)] {
+        let Some(path) = document.get(key).and_then(Value::as_str).and_then(|given| file(given.as_ref()))
+        else {
+            continue;
+        };
+        let refuse = |why: &str| Problem::Usage(format!("{key} @{}: {why}", path.display()));
+        let mut text = read(key, path, BODY_BYTES_MAX, None)?;
+        if !has_columns {
+            // As it is, braces and all.
+            text = Template::verbatim(text, form).source();
+        }
+        let text = String::from_utf8(text).map_err(|_| refuse("cannot send what is not UTF-8"))?;
+        if text.starts_with('@') {
+            return Err(refuse("cannot send a file that begins with @"));
+        }
+        document.insert(key.to_owned(), text.into());
     }
-    Ok(OsStr::from_bytes(&text).to_owned())
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::header::SET_COOKIE;
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
 use shared::request::RequestSpec;
@@ -170,6 +171,13 @@ fn comparison(
 ) -> Result<Invocation, Problem> {
     let (mut plan, read_once) = plan(run, env)?;
     plan.pool.mode = None;
+    if let Work::Fetch(FetchSpec { request: Some(request), .. }) = &plan.work
+        && request.at_most_once
+    {
+        return Err(Problem::Usage(
+            "compare sends each request four times; leave out --at-most-once, or run fetch".to_owned(),
+        ));
+    }
     if let Some(input) = read_once.first {
         return Err(Problem::Usage(format!(
             "compare reads its inputs four times, and {input} can be read only once; save it to a file"
@@ -313,6 +321,19 @@ fn fetch_spec(
     if !header_scope.only_these {
         header_scope.homes = inputs.iter().flat_map(sitemaps_of).cloned().collect();
     }
+    let cookies = match flags.cookies {
+        Some(CookiesFlag::On) => true,
+        Some(CookiesFlag::Off) => false,
+        None => flags.cookie_jar.is_some(),
+    };
+    let transport = request::transport(&flags.request, env)?;
+    let response_headers = distinct(flags.request.response_header);
+    if cookies && response_headers.iter().any(|name| *name == SET_COOKIE.as_str()) {
+        return Err(Problem::Usage(
+            "--response-header cannot name Set-Cookie while cookies are kept: they are secrets; leave one out"
+                .to_owned(),
+        ));
+    }
     let mut blocked = BlockedRules::of(flags.blocked_if);
     // Answers to a POST are often all the same.
     blocked.repeats &= !request.as_ref().is_some_and(RequestSpec::is_sent);
@@ -327,13 +348,9 @@ fn fetch_spec(
         },
         blocked,
         request: request.map(Box::new),
-        transport: request::transport(&flags.request, env)?,
-        response_headers: distinct(flags.request.response_header),
-        cookies: match flags.cookies {
-            Some(CookiesFlag::On) => true,
-            Some(CookiesFlag::Off) => false,
-            None => flags.cookie_jar.is_some(),
-        },
+        transport,
+        response_headers,
+        cookies,
         proxies: proxies(flags.proxies, env)?,
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,

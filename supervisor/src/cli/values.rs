@@ -148,6 +148,9 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
         return Err("give NAME: VALUE, with a colon".to_owned());
     };
     let (name, value) = (name.trim(), value.trim());
+    if name.eq_ignore_ascii_case("host") && value.contains('{') {
+        return Err("Host cannot have columns".to_owned());
+    }
     request_headers::check(name, value).map_err(|error| error.to_string())?;
     Ok(Header { name: name.to_owned(), value: value.to_owned() })
 }

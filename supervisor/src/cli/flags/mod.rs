@@ -175,7 +175,7 @@ pub(super) struct CompareFlags {
 /// The commands that `compare` runs in each mode. Their records are discarded.
 #[derive(Debug, Subcommand)]
 pub(super) enum CompareVerb {
-    /// Compare the modes on fetching URLs
+    /// Compare the modes on fetching URLs. Each request is sent four times
     #[command(after_long_help = help::COMPARE)]
     Fetch(FetchJob),
     /// Compare the modes on parsing saved HTML files

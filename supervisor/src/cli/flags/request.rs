@@ -15,7 +15,7 @@ pub(in crate::cli) struct RequestFlags {
     /// Make the URL of each row from this text, in which {COLUMN} is the value of a column
     ///
     /// Values are percent-encoded, except at the start of the text: {site}/search?q={name} begins with the site as it
-    /// is. {{ is a brace.
+    /// is. In https://{host}/, {host} is a name or an address without a port. {{ is a brace.
     // Some commands have a flag of this name already; see `renamed`.
     #[arg(id = "request_url", long = "url", value_name = "TEMPLATE", conflicts_with = "column")]
     pub(in crate::cli) url: Option<String>,
@@ -48,7 +48,7 @@ pub(in crate::cli) struct RequestFlags {
     ///
     /// If a worker dies, or the run is killed and resumed, an input whose request may have been sent gets a record with
     /// the error "uncertain". By default it is sent again. The journal then notes what is sent before it is sent, which
-    /// takes a few milliseconds.
+    /// takes a few milliseconds. A run without an output file has no journal, and cannot be resumed.
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]
@@ -62,15 +62,17 @@ pub(in crate::cli) struct RequestFlags {
     #[arg(long, value_name = "HOST:PORT:ADDRESS[,ADDRESS]…", value_parser = Pin::parse)]
     pub(in crate::cli) resolve: Vec<Pin>,
     /// Trust the CA certificates in this file, besides those of the system
+    ///
+    /// For a job of a service, the files of --ca, --cert and --key are on the service's machine.
     #[arg(id = "request_ca", long = "ca", value_name = "FILE.pem", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) ca: Option<PathBuf>,
-    /// Show this certificate to servers that ask for one, also after redirects
+    /// Show this certificate to servers that ask for one, also after redirects, but not to proxies
     #[arg(long, value_name = "FILE.pem", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) cert: Option<PathBuf>,
     /// Private key of the certificate [default: the file of --cert]
     #[arg(long, value_name = "FILE.pem", requires = "cert", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) key: Option<PathBuf>,
-    /// Accept any server certificate: anybody on the way can read and change what is sent and received
+    /// Accept any certificate of a server: anybody on the way can read and change what is sent and received
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", default_value = "false", hide_default_value = true,
         hide_possible_values = true, value_parser = BoolishValueParser::new())]

@@ -5,6 +5,7 @@ use shared::request::{BodySpec, RequestSpec};
 use shared::template::{Form, Template};
 
 use super::*;
+use crate::client::Operation;
 use crate::plan::{Columns, Input};
 
 /// A certificate for `localhost`, signed with its own key; for tests only.
@@ -104,8 +105,12 @@ fn requests_that_cannot_be_made_are_refused() {
         ("fetch http://a/ --data x --json 1", &["cannot be used with"]),
         ("fetch http://a/ --json {\"a\":", &["--json: it is not JSON"]),
         ("fetch http://a/ --method CONNECT", &["--method: CONNECT is for proxies"]),
+        ("fetch http://a/ --method trace --json 1", &["--method: a TRACE request has no body"]),
+        ("fetch -i @/rows.csv --column id -H Host:{name}", &["Host cannot have columns"]),
+        ("fetch http://a/ --cookies on --response-header Set-Cookie", &["are secrets"]),
+        ("compare fetch http://a/ --method POST --at-most-once", &["sends each request four times"]),
         ("fetch http://a/ --method a/b", &["--method", "is not a method"]),
-        ("fetch http://a/ --method HEAD --data x", &["--method HEAD", "no body"]),
+        ("fetch http://a/ --method HEAD --data x", &["--method: a HEAD request has no body"]),
         (
             "fetch --sitemap http://a/s.xml --data {x}",
             &["--data needs the column \"x\"", "a sitemap has no columns"],
@@ -113,6 +118,11 @@ fn requests_that_cannot_be_made_are_refused() {
     ] {
         bench.refused(line, 2, says);
     }
+    bench.write("broken.json", "{\"a\":");
+    let broken = format!("@{}", bench.path("broken.json").display());
+    let broken = ["fetch", "http://a/", "--json", &broken].map(OsString::from);
+    let Err(Refusal::Usage(error)) = bench.read_words(broken.into_iter()) else { panic!() };
+    assert!(error.to_string().contains("--json: it is not JSON"), "{error}");
     let missing = ["fetch", "http://a/", "--data", "@/nowhere/x"].map(OsString::from);
     let Err(Refusal::Usage(error)) = bench.read_words(missing.into_iter()) else { panic!() };
     assert!(error.to_string().contains("--data: cannot read /nowhere/x"), "{error}");
@@ -192,5 +202,41 @@ fn a_job_of_a_service_reads_only_what_it_may() {
     for name in ["open/link", "open/pipe", "secret", "open"] {
         let why = read(name, 1).unwrap_err();
         assert!(why.contains("not a regular file that jobs may read"), "{name}: {why}");
+    }
+}
+
+#[test]
+fn submit_sends_the_text_of_a_file() {
+    let bench = bench();
+    let dir = bench.dir.path().to_str().unwrap();
+    bench.write("at.txt", "@home");
+    bench.write(
+        "job.toml",
+        &format!("command = \"fetch\"\nurls = [\"http://a/\"]\njson = \"@{dir}/body.json\"\n"),
+    );
+    let submitted = |line: &str| {
+        let words = line.replace('%', dir);
+        match bench.read_words(words.split_whitespace().map(OsString::from)) {
+            Ok(Invocation::Client(order)) => match order.operation {
+                Operation::Submit(submit) => submit.document["json"].as_str().unwrap().to_owned(),
+                other => panic!("{other:?}"),
+            },
+            Err(Refusal::Usage(error)) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (line, want) in [
+        // Without columns, no brace begins a name, here or at the service.
+        ("submit fetch http://a/ --request-json @%/body.json", r#"{{"n":"{{name}"}"#),
+        ("submit --job %/job.toml", r#"{{"n":"{{name}"}"#),
+        ("submit fetch -i rows.csv --request-url http://a/ --request-json @%/body.json", r#"{"n":"{name}"}"#),
+        ("submit fetch http://a/ --request-json @%/none", "json: cannot read %/none: No such file"),
+        (
+            "submit fetch http://a/ --request-json @%/at.txt",
+            "json @%/at.txt: cannot send a file that begins with @",
+        ),
+    ] {
+        let (got, want) = (submitted(line), want.replace('%', dir));
+        assert!(got.contains(&want), "{line}: {got}");
     }
 }

@@ -173,7 +173,7 @@ impl<'a> Exchange<'a> {
             self.recording.exit_failed(fault.kind);
         } else if is_ended {
             self.recording.exit_failed(ExitFault::Broken);
-        } else if matches!(fault, Fault::Tls { .. }) {
+        } else if matches!(fault, Fault::Tls { .. } | Fault::Session(_)) {
             // That of the server, which only a tunnel leads to.
             self.recording.exit_worked();
         }
@@ -192,8 +192,7 @@ impl<'a> Exchange<'a> {
         }
         self.recording.head(head, keeps_cookies.is_some());
         self.recording.keep_headers(&self.hop.rules.response_headers, &head.headers);
-        // A server that refuses for now, because of too many requests, has done nothing else.
-        if head.status != StatusCode::TOO_MANY_REQUESTS {
+        if !leaves_undone(head) {
             self.spend();
         }
         let flow = self.judge(head);
@@ -451,6 +450,18 @@ const fn is_stale(fault: &Fault) -> bool {
 
 const fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Whether a server says that it has not acted on the request: it refuses for now, because of too many requests, or the
+/// same request is to be sent elsewhere.
+fn leaves_undone(head: &Parts) -> bool {
+    match head.status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
+            head.headers.contains_key(LOCATION)
+        }
+        _ => false,
+    }
 }
 
 /// Rejects what neither client can read, and applies the limits of HTTP/1 to HTTP/2 heads.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HOST,
+    ACCEPT, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use shared::kept::Kept;
@@ -29,6 +29,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) struct Sending {
     method: Option<Template>,
     body: Option<BodySpec>,
+    /// The body, if it is the same for all rows: each request shares it.
+    constant: Option<Bytes>,
     /// The headers that describe the body.
     about_body: HeaderMap,
     headers: Vec<(String, Template)>,
@@ -57,6 +59,11 @@ pub(super) fn is_about_body(name: &HeaderName) -> bool {
     *name == CONTENT_LENGTH || ABOUT_BODY.contains(name)
 }
 
+/// Whether a header names the request. An empty one is that of other rows too.
+fn names_request(headers: &HeaderMap) -> bool {
+    headers.get(IDEMPOTENCY_KEY).is_some_and(|key| !key.is_empty())
+}
+
 impl Sending {
     /// Takes the headers that describe the body out of `headers`, which go with each request.
     pub(super) fn new(spec: &RequestSpec, headers: &mut HeaderMap) -> Self {
@@ -70,10 +77,11 @@ impl Sending {
         Self {
             method: spec.method.clone(),
             body: spec.body.clone(),
+            constant: spec.body.as_ref().and_then(|body| body.text.constant()).map(Bytes::copy_from_slice),
             about_body,
             headers: spec.headers.clone(),
             retries_unsafe: spec.retries_unsafe,
-            has_key: headers.contains_key(IDEMPOTENCY_KEY),
+            has_key: names_request(headers),
         }
     }
 
@@ -97,16 +105,19 @@ impl Sending {
         let fill = |flag: &str, template: &Template, bytes_max| {
             template.fill(bytes_max, |name| kept.find(name)).map_err(|why| format!("{flag}: {why}"))
         };
-        let body = self.body.as_ref();
-        let body = body.map(|body| fill("the request's body", &body.text, BODY_BYTES_MAX)).transpose()?;
+        let body = match (&self.constant, &self.body) {
+            (Some(constant), _) => Some(constant.clone()),
+            (None, Some(body)) => Some(fill("the request's body", &body.text, BODY_BYTES_MAX)?.into()),
+            (None, None) => None,
+        };
         let method = match &self.method {
             Some(method) => request::method(&fill("--method", method, LINE_BYTES_MAX)?)
                 .map_err(|why| format!("--method: {why}"))?,
             None if body.is_some() => Method::POST,
             None => Method::GET,
         };
-        if method == Method::HEAD && body.is_some() {
-            return Err("a HEAD request has no body; leave out --data and --json".to_owned());
+        if body.is_some() {
+            request::check_body(&method)?;
         }
         let (mut headers, mut about_body) = (HeaderMap::new(), self.about_body.clone());
         for (name, template) in &self.headers {
@@ -123,13 +134,11 @@ impl Sending {
         }
         let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(&method);
         if body.is_some() || expects_body {
-            let bytes = body.as_ref().map_or(0, Vec::len);
+            let bytes = body.as_ref().map_or(0, Bytes::len);
             about_body.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
         }
-        // An empty key is that of other rows too.
-        let has_key = self.has_key || headers.get(IDEMPOTENCY_KEY).is_some_and(|key| !key.is_empty());
-        let (body, retries_unsafe) = (body.map(Bytes::from), self.retries_unsafe);
-        Ok(Sent { method, body, about_body, headers, retries_unsafe, has_key })
+        let has_key = self.has_key || names_request(&headers);
+        Ok(Sent { method, body, about_body, headers, retries_unsafe: self.retries_unsafe, has_key })
     }
 }
 
@@ -139,12 +148,7 @@ impl Sent {
         request.method_mut().clone_from(&self.method);
         let headers = request.headers_mut();
         for (name, value) in &self.headers {
-            let is_sent = match distance {
-                Distance::Home => true,
-                Distance::Near => *name != HOST,
-                Distance::Away => is_harmless(name),
-            };
-            if is_sent {
+            if distance != Distance::Away || is_harmless(name) {
                 headers.append(name, value.clone());
             }
         }

@@ -35,6 +35,12 @@ impl Tls {
         Self { transport: transport.clone(), ..Self::system(alpn) }
     }
 
+    /// The same for proxies, which get neither the job's certificate nor its leave to have any.
+    pub(super) fn of_proxies(&self) -> Self {
+        let transport = TransportSpec { ca: self.transport.ca.clone(), ..TransportSpec::default() };
+        Self { transport, ..Self::new(&["http/1.1"], self.trust.clone()) }
+    }
+
     /// Trusts only these certificates.
     #[cfg(test)]
     pub(super) fn trusting(alpn: &[&str], trust: Trust) -> Self {

@@ -25,6 +25,7 @@ use super::transport::{Channel, Link, Pooled, Socket, TimeoutKind, Watch};
 pub(super) struct Dial {
     pub(super) resolver: Resolver,
     pub(super) tls: Arc<Tls>,
+    pub(super) proxy_tls: Arc<Tls>,
     pub(super) gate: Gate,
     pub(super) pins: Pins,
     pub(super) connect_timeout: Duration,
@@ -56,7 +57,7 @@ impl Dial {
         if !server.tls {
             return Ok(Channel::Plain(link));
         }
-        self.handshake(link, &server.host).map(|stream| Channel::Tls(Box::new(stream)))
+        handshake(&self.tls, link, &server.host).map(|stream| Channel::Tls(Box::new(stream)))
     }
 
     /// Opens the way to a server through a proxy.
@@ -65,7 +66,7 @@ impl Dial {
         let socket =
             self.socket(&route.endpoint, route.gate, false).map_err(|fault| route.unreachable(fault))?;
         let mut link = if route.endpoint.tls {
-            let secured = self.handshake(socket, &route.endpoint.host);
+            let secured = handshake(&self.proxy_tls, socket, &route.endpoint.host);
             Link::Secured(Box::new(secured.map_err(|fault| route.unreachable(fault))?))
         } else {
             Link::Socket(socket)
@@ -127,22 +128,22 @@ impl Dial {
         self.resolver.prefer(&endpoint.host, addresses, || stream.peer_addr());
         Ok(stream)
     }
+}
 
-    fn handshake<S: Read + Write>(
-        &self,
-        mut stream: S,
-        host: &str,
-    ) -> Result<StreamOwned<ClientConnection, S>, Fault> {
-        let name = server_name(host)?;
-        let mut session = ClientConnection::new(self.tls.config()?, name)
-            .map_err(|error| handshake_fault(host, &io::Error::other(error)))?;
-        while session.is_handshaking() {
-            session
-                .complete_io(&mut stream)
-                .map_err(|error| Fault::within(&error).unwrap_or_else(|| handshake_fault(host, &error)))?;
-        }
-        Ok(StreamOwned::new(session, stream))
+fn handshake<S: Read + Write>(
+    tls: &Tls,
+    mut stream: S,
+    host: &str,
+) -> Result<StreamOwned<ClientConnection, S>, Fault> {
+    let name = server_name(host)?;
+    let mut session = ClientConnection::new(tls.config()?, name)
+        .map_err(|error| handshake_fault(host, &io::Error::other(error)))?;
+    while session.is_handshaking() {
+        session
+            .complete_io(&mut stream)
+            .map_err(|error| Fault::within(&error).unwrap_or_else(|| handshake_fault(host, &error)))?;
     }
+    Ok(StreamOwned::new(session, stream))
 }
 
 impl Connector for Dial {

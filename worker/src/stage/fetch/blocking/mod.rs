@@ -96,6 +96,7 @@ impl Client {
         let watch = Arc::new(Watch::new());
         let dial = Dial {
             resolver: Resolver::system(),
+            proxy_tls: Arc::new(tls.of_proxies()),
             tls: Arc::new(tls),
             gate: rules.gate,
             pins: rules.pins.clone(),

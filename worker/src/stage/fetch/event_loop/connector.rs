@@ -48,6 +48,7 @@ pub(super) struct Dial {
 struct Inner {
     resolver: Resolver,
     tls: Tls,
+    proxy_tls: Tls,
     gate: Gate,
     pins: Pins,
     connect_timeout: Duration,
@@ -66,10 +67,18 @@ impl Dial {
         refusals: Refusals,
     ) -> Self {
         let (gate, pins, connect_timeout) = (rules.gate, rules.pins.clone(), rules.connect_timeout);
-        let resolver = Resolver::system();
-        let names_peers = AtomicBool::new(false);
-        let inner =
-            Inner { resolver, tls, gate, pins, connect_timeout, stall, connections, names_peers, refusals };
+        let inner = Inner {
+            resolver: Resolver::system(),
+            proxy_tls: tls.of_proxies(),
+            tls,
+            gate,
+            pins,
+            connect_timeout,
+            stall,
+            connections,
+            names_peers: AtomicBool::new(false),
+            refusals,
+        };
         Self { inner: Arc::new(inner), http1_only: false, route: None }
     }
 
@@ -200,7 +209,7 @@ impl Inner {
             return Ok(Link::Socket(stream));
         }
         let name = server_name(&route.endpoint.host)?;
-        let connector = TlsConnector::from(self.tls.http1_config()?);
+        let connector = TlsConnector::from(self.proxy_tls.config()?);
         let stream = connector.connect(name, stream).await;
         let stream = stream.map_err(|error| handshake_fault(&route.endpoint.host, &error))?;
         Ok(Link::Secured(Box::new(stream)))

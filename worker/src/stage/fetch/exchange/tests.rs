@@ -232,6 +232,15 @@ fn only_what_no_server_has_acted_on_is_sent_again() {
         ("too busy, and gone", &post, vec![busy, fault(&Fault::Closed)], 1, false),
         ("too busy, and slow", &post, vec![busy, fault(&Fault::Timeout)], 1, false),
         ("without its key elsewhere", &key, vec![away, end, stale], 2, true),
+        ("too busy elsewhere", &post, vec![away, end, busy, end], 2, false),
+        ("done elsewhere", &post, vec![away, end, Head(500, &[]), end], 2, true),
+        (
+            "done before it goes elsewhere",
+            &post,
+            vec![Head(303, &[("location", "http://b/")]), end, busy, end],
+            2,
+            true,
+        ),
     ] {
         let mut recording = Recording::new(false);
         let (sent, _) = play_on(spec, "http://a/", &events, &mut recording);

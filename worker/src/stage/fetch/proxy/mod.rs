@@ -27,9 +27,9 @@ pub(super) use self::handshake::{Handshake, Host, Step};
 use super::connect::{Endpoint, Gate};
 use super::fault::{Fault, ProxyFault};
 
-/// How squid calls errors before it has a connection to the server.
-const NOT_CONNECTED: [&str; 4] =
-    ["ERR_CONNECT_FAIL", "ERR_DNS_FAIL", "ERR_ACCESS_DENIED", "ERR_CACHE_ACCESS_DENIED"];
+/// How squid calls errors before it has a connection to the server. `ERR_ACCESS_DENIED` is not one of them: squid says
+/// so of an answer that it does not pass on, too.
+const NOT_CONNECTED: [&str; 3] = ["ERR_CONNECT_FAIL", "ERR_DNS_FAIL", "ERR_CACHE_ACCESS_DENIED"];
 
 /// Bytes per read during a handshake.
 pub(super) const HANDSHAKE_BYTES: usize = 1024;
