@@ -259,9 +259,10 @@ impl Job<'_> {
             frontier.teach(now, HostRef { name: &host.name, local: host.local }, learned);
         }
         // Both clocks are read at one moment, so that workers keep the starts of a paced host.
-        let mut pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed)
-            .anchored(now, seed)
-            .dated(self.started_us);
+        let mut pool =
+            Pool::new(pool_config(self.plan, shape, flow.queue.is_recorded()), frontier, now, seed)
+                .anchored(now, seed)
+                .dated(self.started_us);
         if let Some(proxies) = proxies::config(&self.plan.work) {
             pool = pool.through(Proxies::new(proxies, seed));
         }

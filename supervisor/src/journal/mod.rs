@@ -34,7 +34,7 @@ pub use finished::Finished;
 pub use held::HeldRecord;
 pub use opening::{Destination, Journal, Opened, beside, committed, open};
 pub use prefix::{Changed, Gate, Prefix};
-pub use recorder::{OutputProgress, Recorder};
+pub use recorder::{OutputProgress, Recorder, Reports};
 pub use release::{may_hold, release};
 pub use spool::SpooledInput;
 pub use started::Notes;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounded};
 
 use super::started::{self, Notes, NotesTaken};
 use super::store::Commit;
@@ -19,8 +19,8 @@ use crate::sink::whole::Totals;
 /// Time between two commits. A kill loses at most the work of this time.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
-/// The same if a server may act twice on what is lost. A commit takes a few milliseconds.
-const COMMIT_SOON: Duration = Duration::from_millis(5);
+/// The same if a server may act twice on what is lost: the next begins as soon as the last is on disk.
+const COMMIT_SOON: Duration = Duration::from_millis(1);
 
 /// Time before the first commit. It doubles until [`COMMIT_EVERY`], so that a run that is always killed
 /// within a second makes progress too.
@@ -43,6 +43,22 @@ pub struct OutputProgress {
     pub held: Vec<HeldRecord>,
 }
 
+/// What the journal reports to the run.
+#[derive(Debug)]
+pub struct Reports {
+    /// Which targets are noted as sent, if that must be before they are.
+    pub notes: Option<Notes>,
+    /// Targets whose records are committed, if a server may act on them twice otherwise.
+    pub settled: Receiver<Vec<u64>>,
+}
+
+impl Default for Reports {
+    /// Without a journal.
+    fn default() -> Self {
+        Self { notes: None, settled: never() }
+    }
+}
+
 /// Records the progress of the output, for the thread that writes it.
 #[derive(Debug)]
 pub struct Recorder {
@@ -56,6 +72,8 @@ pub struct Recorder {
     tried: Instant,
     every: Duration,
     every_max: Duration,
+    /// Targets that earlier runs may have sent, and that have no record.
+    uncertain: Finished,
     /// Whether targets are noted before they are sent.
     notes: bool,
     /// The channel to the commit thread, which accepts a commit only while it is idle.
@@ -65,7 +83,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts the thread that commits to `store`, which holds `state`. From here on the journal is kept. `twice` says
-    /// how often it commits, and whether targets are noted before they are sent; then [`Notes`] are returned.
+    /// how often it commits, and what it reports to the run.
     ///
     /// # Errors
     /// If the output cannot be opened a second time, or the thread cannot be started.
@@ -75,16 +93,22 @@ impl Recorder {
         state: &State,
         outlet: &Outlet,
         twice: Twice,
-    ) -> io::Result<(Self, Option<Notes>)> {
+    ) -> io::Result<(Self, Reports)> {
         let output = outlet.second_handle()?;
         store.keep();
-        let (commits, queue) = bounded(0);
+        // Where notes are written as well, a commit must not wait until the thread happens to be idle.
+        let (commits, queue) = bounded(usize::from(twice == Twice::Forbidden));
+        let soon = twice != Twice::Harmless;
         let (notes, taken) = started::notes();
+        let (settled, committed) = unbounded();
+        let settled = Some(settled).filter(|_| soon);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || commit_all(store, &output, &queue, &taken))?;
-        let soon = twice != Twice::Harmless;
-        let notes = Some(notes).filter(|_| twice == Twice::Forbidden);
+            .spawn(move || commit_all(store, &output, &queue, &taken, settled.as_ref()))?;
+        let reports = Reports {
+            notes: Some(notes).filter(|_| twice == Twice::Forbidden),
+            settled: if soon { committed } else { never() },
+        };
         let recorder = Self {
             fresh: Finished::default(),
             held: Vec::new(),
@@ -94,16 +118,18 @@ impl Recorder {
             tried: now,
             every: if soon { COMMIT_SOON } else { FIRST_COMMIT },
             every_max: if soon { COMMIT_SOON } else { COMMIT_EVERY },
-            notes: notes.is_some(),
+            uncertain: state.uncertain.clone(),
+            notes: reports.notes.is_some(),
             commits,
             thread,
         };
-        Ok((recorder, notes))
+        Ok((recorder, reports))
     }
 
     /// Adds records that were passed to the sink.
     pub fn add(&mut self, progress: OutputProgress) {
         for (id, ending) in progress.finished {
+            self.uncertain.remove_one(id);
             match ending.targets() {
                 1 => self.fresh.insert(id),
                 several => self.fresh.insert_range(id..id + several),
@@ -115,7 +141,10 @@ impl Recorder {
         if progress.hosts.is_some() {
             self.hosts = progress.hosts;
         }
-        self.held.extend(progress.held);
+        for held in progress.held {
+            self.uncertain.remove_one(held.first);
+            self.held.push(held);
+        }
         if progress.prefix.targets > self.prefix.targets {
             self.prefix = progress.prefix;
         }
@@ -163,7 +192,7 @@ impl Recorder {
         if !self.fresh.is_empty() || !self.held.is_empty() || self.notes {
             let mut commit = self.take(output_bytes);
             // All workers have ended, and what they may have sent has a record.
-            commit.is_settled = true;
+            commit.uncertain = Some(std::mem::take(&mut self.uncertain));
             commit.held = std::mem::take(&mut self.held);
             // If sending fails, the thread has ended, and its error is returned below.
             let _ = self.commits.send(commit);
@@ -190,7 +219,7 @@ impl Recorder {
             output_bytes,
             hosts,
             held: Vec::new(),
-            is_settled: false,
+            uncertain: None,
         }
     }
 }
@@ -204,6 +233,7 @@ fn commit_all(
     output: &File,
     queue: &Receiver<Commit>,
     notes: &NotesTaken,
+    settled: Option<&Sender<Vec<u64>>>,
 ) -> Result<Store, JournalError> {
     store.settle()?;
     sync_directory(store.path());
@@ -215,6 +245,8 @@ fn commit_all(
                 let Ok(commit) = commit else { return Ok(store) };
                 output.sync_data().map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
                 store.commit(&commit)?;
+                // The run may have ended meanwhile.
+                settled.map(|settled| settled.send(commit.fresh.iter().collect()));
             }
             recv(wanted) -> ids => match ids {
                 Ok(ids) => {

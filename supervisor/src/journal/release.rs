@@ -46,7 +46,7 @@ pub fn release(output: &Path) -> Result<Option<u64>, OutputError> {
         output_bytes,
         hosts: None,
         held: Vec::new(),
-        is_settled: false,
+        uncertain: None,
     })?;
     Ok(Some(output_bytes))
 }

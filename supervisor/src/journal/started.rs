@@ -58,10 +58,13 @@ pub(super) fn write(transaction: &Transaction<'_>, ids: &[u64]) -> rusqlite::Res
     Ok(())
 }
 
-/// Forgets all: nothing that has no record was sent.
-pub(super) fn clear(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+/// Puts one note in the place of all.
+pub(super) fn replace(transaction: &Transaction<'_>, left: &Finished) -> rusqlite::Result<()> {
     if transaction.table_exists(None, "started")? {
         transaction.execute("DELETE FROM started", [])?;
+        if !left.is_empty() {
+            transaction.execute("INSERT INTO started (ids) VALUES (?)", [left.to_bytes()])?;
+        }
     }
     Ok(())
 }
@@ -70,11 +73,7 @@ pub(super) fn clear(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 pub(super) fn join(transaction: &Transaction<'_>, finished: &Finished) -> rusqlite::Result<()> {
     let mut left = read(transaction)?;
     left.remove(finished);
-    clear(transaction)?;
-    if !left.is_empty() {
-        transaction.execute("INSERT INTO started (ids) VALUES (?)", [left.to_bytes()])?;
-    }
-    Ok(())
+    replace(transaction, &left)
 }
 
 /// Reads all.
@@ -111,12 +110,12 @@ mod tests {
     fn what_was_noted_and_has_no_record_is_uncertain() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.journal");
-        let commit = |id: u64, is_settled| {
+        let commit = |id: u64, uncertain| {
             let (mut fresh, mut tally) = (Finished::default(), Tally::default());
             fresh.insert(id);
             (0..=id).for_each(|_| tally.add(super::super::Final::Ok));
             let prefix = Prefix { targets: 1000, digest: 0 };
-            Commit { fresh, tally, prefix, output_bytes: 0, hosts: None, held: Vec::new(), is_settled }
+            Commit { fresh, tally, prefix, output_bytes: 0, hosts: None, held: Vec::new(), uncertain }
         };
         {
             let (mut store, _) = Store::open(&path).unwrap();
@@ -124,7 +123,7 @@ mod tests {
             store.keep();
             store.settle().unwrap();
             store.note(&[0, 1, 2]).unwrap();
-            store.commit(&commit(0, false)).unwrap();
+            store.commit(&commit(0, None)).unwrap();
             store.note(&[700]).unwrap();
         }
         assert_eq!(uncertain(&path), [1, 2, 700]);
@@ -132,12 +131,12 @@ mod tests {
             let (mut store, _) = Store::open(&path).unwrap();
             store.settle().unwrap();
             // So many sets that they are joined on the way.
-            (1..=300).for_each(|id| store.commit(&commit(id, false)).unwrap());
+            (1..=300).for_each(|id| store.commit(&commit(id, None)).unwrap());
         }
         assert_eq!(uncertain(&path), [700]);
         {
             let (mut store, _) = Store::open(&path).unwrap();
-            store.commit(&commit(301, true)).unwrap();
+            store.commit(&commit(301, Some(Finished::default()))).unwrap();
         }
         assert_eq!(uncertain(&path), [] as [u64; 0]);
     }

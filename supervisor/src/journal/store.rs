@@ -66,8 +66,8 @@ pub struct Commit {
     /// Records that wait for an earlier one, at the end of a run. During a run, those of the run before
     /// stay.
     pub held: Vec<HeldRecord>,
-    /// Whether all that was sent has a record, at the end of a run.
-    pub is_settled: bool,
+    /// At the end of a run, when all that it sent has a record: what earlier runs may have sent, and has none.
+    pub uncertain: Option<Finished>,
 }
 
 /// The open journal.
@@ -165,7 +165,7 @@ impl Store {
     /// # Errors
     /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
-        let Commit { fresh, tally, prefix, output_bytes, hosts, held, is_settled } = commit;
+        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain } = commit;
         let joined = self.sets + 1 >= SETS_MAX;
         self.write(|transaction| {
             transaction
@@ -174,8 +174,8 @@ impl Store {
             if joined {
                 join_sets(transaction)?;
             }
-            if *is_settled {
-                started::clear(transaction)?;
+            if let Some(uncertain) = uncertain {
+                started::replace(transaction, uncertain)?;
             }
             transaction
                 .prepare_cached("UPDATE progress SET output_bytes = ?, targets = ?, digest = ?, tally = ?")?

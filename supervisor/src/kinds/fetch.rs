@@ -95,7 +95,7 @@ impl Kind for Fetch<'_> {
 fn twice(spec: &FetchSpec) -> Twice {
     match &spec.request {
         Some(request) if request.at_most_once => Twice::Forbidden,
-        Some(request) if request.is_sent() => Twice::Avoided,
+        Some(request) if request.has_effect() => Twice::Avoided,
         Some(_) | None => Twice::Harmless,
     }
 }

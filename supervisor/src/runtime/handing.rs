@@ -23,7 +23,8 @@ pub(super) struct Handing {
 impl Runtime<'_> {
     /// Hands a slice over, now or after a note.
     pub(super) fn hand(&mut self, seat: Seat, slice: Slice) {
-        if self.parts.queue.notes().is_some() {
+        let has_inputs = slice.targets.iter().any(|target| !target.is_robots());
+        if has_inputs && self.parts.queue.notes().is_some() {
             self.handing.waiting.push((seat, slice));
         } else {
             self.hand_over(seat, slice);
@@ -57,13 +58,27 @@ impl Runtime<'_> {
                 }
             }
             Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) if self.ended.output_failed => {}
-            Err(TryRecvError::Disconnected) => {
-                // The writer says why.
-                self.ended.output_failed = true;
-                self.killed = true;
-                self.pool.handle_event(now, Event::Kill);
+            Err(TryRecvError::Disconnected) => self.on_journal_failed(now),
+        }
+    }
+
+    /// Tells the pool whose records are committed.
+    pub(super) fn take_settled(&mut self, now: Instant) {
+        loop {
+            match self.parts.queue.settled().try_recv() {
+                Ok(ids) => self.pool.handle_event(now, Event::Settled(ids)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => break self.on_journal_failed(now),
             }
+        }
+    }
+
+    /// Ends the run, if that is not done already. The writer says why.
+    fn on_journal_failed(&mut self, now: Instant) {
+        if !self.ended.output_failed {
+            self.ended.output_failed = true;
+            self.killed = true;
+            self.pool.handle_event(now, Event::Kill);
         }
     }
 }

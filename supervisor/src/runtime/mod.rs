@@ -288,8 +288,9 @@ impl<'a> Runtime<'a> {
         if self.wants_targets() {
             select.recv(self.parts.feed.incoming());
         }
-        if let Some(notes) = self.parts.queue.notes().filter(|_| !self.ended.output_failed) {
-            select.recv(notes.noted());
+        if !self.ended.output_failed {
+            select.recv(self.parts.queue.settled());
+            self.parts.queue.notes().map(|notes| select.recv(notes.noted()));
         }
         let tick = self.parts.observer.due(clock::now());
         let dues = [self.pool.poll_timeout(), tick, self.robots_due(), self.cookies_due()];
@@ -318,6 +319,7 @@ impl<'a> Runtime<'a> {
             self.pool.handle_event(now, Event::Kill);
         }
         self.take_note(now);
+        self.take_settled(now);
         self.parts.queue.unwanted().try_iter().for_each(|file| self.parts.feed.leave_out(file));
         if self.out.is_empty() || self.killed {
             for _ in 0..HEARD_PER_TURN {

@@ -248,7 +248,7 @@ impl Pool {
     }
 
     /// Takes back everything `seat` holds. `culprit` is charged with the attempt. Returns the
-    /// targets that used up their attempts, and those that had begun and must not begin twice.
+    /// targets that used up their attempts, and those that had begun and must not be done twice.
     pub(super) fn hand_back(
         &mut self,
         now: Instant,
@@ -271,7 +271,7 @@ impl Pool {
             let crashes_max =
                 if self.is(Mutant::NeverQuarantine) { u32::MAX } else { self.config.crashes_max };
             if begun.contains(id) || blamed && self.ledger.blame(id) >= crashes_max {
-                self.frontier.release(now, host, Answer::Unknown);
+                self.free_place(now, id, host, Answer::Unknown);
                 self.forget_way(id);
                 set_aside.extend(self.ledger.quarantine(id).map(|live| (id, live)));
             } else {
@@ -284,7 +284,10 @@ impl Pool {
     }
 
     fn quarantine(&mut self, id: u64, live: Live, seat: Seat, death: &Death, ended: Option<Ended>) {
-        self.intensity.set_aside();
+        let is_uncertain = death.begun.contains(id);
+        if !is_uncertain {
+            self.intensity.set_aside();
+        }
         let phase = death.reading.phase.name();
         let (kind, how) = match ended {
             Some(Ended::Hang(_)) => {
@@ -307,7 +310,6 @@ impl Pool {
                 (ErrorKind::WorkerCrash, format!("died while processing it ({})", death.exit))
             }
         };
-        let is_uncertain = death.begun.contains(id);
         let (kind, message) = if is_uncertain {
             let message = format!(
                 "its request may have been sent before {seat} ended ({}); not sent again",

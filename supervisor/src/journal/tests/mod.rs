@@ -189,7 +189,7 @@ impl Run {
             output_bytes: self.outlet.committed_len(),
             hosts: Some("{}".to_owned()),
             held: Vec::new(),
-            is_settled: false,
+            uncertain: None,
         };
         self.store.commit(&commit).unwrap();
         self.state.output_bytes = commit.output_bytes;
@@ -382,7 +382,7 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
             output_bytes,
             hosts: None,
             held: Vec::new(),
-            is_settled: false,
+            uncertain: None,
         }) {
             break error.to_string();
         }

@@ -327,3 +327,29 @@ fn what_may_have_been_sent_is_not_handed_out_again() {
         assert_eq!(given, again);
     }
 }
+
+#[test]
+fn what_may_have_been_sent_is_not_given_up_to_workers_that_keep_dying() {
+    let mut rig = Rig::serving(PoolConfig { concurrency: 4, ..limits() }, 1000);
+    for generation in 1..100 {
+        let begun: Vec<_> =
+            rig.given().into_iter().flat_map(|(_, targets)| targets).map(|(id, _)| id).collect();
+        let death = Death {
+            exit: Exit::Signal(libc::SIGKILL),
+            reading: reading(9, None),
+            begun: Begun::Some(begun),
+            stderr: String::new(),
+        };
+        rig.tell(Event::Eof(seat(0, generation)));
+        rig.tell(Event::Reaped(seat(0, generation), death));
+        if let Some(why) = rig.pool.failure() {
+            assert!(why.contains("workers keep dying") && generation < 20, "{generation}: {why}");
+            return assert!(rig.pool.inputs_left() > 900);
+        }
+        while !rig.asked().contains(&Command::Spawn(seat(0, generation + 1))) {
+            rig.pass(SECOND, alive());
+        }
+        rig.up(seat(0, generation + 1));
+    }
+    panic!("it goes on");
+}

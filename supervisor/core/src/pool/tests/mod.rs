@@ -9,6 +9,7 @@ mod hosts;
 mod piping;
 mod recycling;
 mod repeating;
+mod settling;
 mod watching;
 
 use nix::libc;
@@ -38,6 +39,7 @@ fn limits() -> PoolConfig {
         terminate_grace: 2 * SECOND,
         recycle_after: None,
         rss_allowance_bytes: None,
+        settles: false,
     }
 }
 
