@@ -39,6 +39,7 @@ impl Origin {
             Self::ElapsedMs => record.elapsed_ms().map_or(Value::Null, Value::Float),
             Self::Bytes => number(record.bytes),
             Self::Charset => text(record.charset),
+            Self::Headers => record.headers.map_or(Value::Null, Value::of_field),
             Self::Kept(name) => {
                 let found = record.keep.values().find(|(key, _)| key == name);
                 found.map_or(Value::Null, |(_, value)| match value {

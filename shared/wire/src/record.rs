@@ -34,6 +34,8 @@ pub enum ErrorKind {
     /// The answer was a page that turns requests away: a rule of the job matches it, or the host answers other URLs
     /// with the same page.
     Blocked,
+    /// Its request may have been sent before a crash, and must not be sent twice.
+    Uncertain,
     /// Every proxy that was tried failed.
     Proxy,
     /// The address policy forbids the host's address.
@@ -68,6 +70,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too_many_redirects",
             Self::Robots => "robots",
             Self::Blocked => "blocked",
+            Self::Uncertain => "uncertain",
             Self::Proxy => "proxy",
             Self::AddressDenied => "address_denied",
             Self::Decode => "decode",
@@ -232,6 +235,8 @@ pub struct Record<'a> {
     pub bytes: Option<u64>,
     /// The encoding that the text was decoded from: its WHATWG name in lower case.
     pub charset: Option<&'a str>,
+    /// Headers of the response.
+    pub headers: Option<&'a FieldValue>,
     /// What the selectors found.
     pub fields: Option<Fields<'a>>,
     /// What the user's program answered: one JSON value, in UTF-8.
@@ -279,6 +284,7 @@ impl Record<'_> {
         optional(",\"elapsed_ms\":", self.elapsed_ms(), out);
         optional(",\"bytes\":", self.bytes, out);
         optional(",\"charset\":", self.charset, out);
+        optional(",\"headers\":", self.headers, out);
         let fields_at = out.len();
         if let Some(fields) = &self.fields {
             out.extend_from_slice(b",\"fields\":");
@@ -342,6 +348,7 @@ mod tests {
         let values = [FieldValue::Null, FieldValue::List(vec![FieldValue::Text("a".into())])];
         let mut kept = Vec::new();
         assert!(push("n", Value::Json("1e400"), &mut kept));
+        let headers = FieldValue::Object(vec![("etag".to_owned(), FieldValue::Text("x".into()))]);
         let record = Record {
             id: 17,
             url: Some("http://x/"),
@@ -353,6 +360,7 @@ mod tests {
             elapsed_us: Some(41_234),
             bytes: Some(5),
             charset: Some("utf-8"),
+            headers: Some(&headers),
             fields: Some(Fields { names: &names, values: &values }),
             ..Record::default()
         };
@@ -361,7 +369,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(line).unwrap(),
             "{\"id\":17,\"url\":\"http://x/\",\"keep\":{\"n\":1e400},\"final_url\":\"http://x/\",\"status\":200,\"attempts\":1,\"worker\":2,\
-             \"elapsed_ms\":41.2,\"bytes\":5,\"charset\":\"utf-8\",\"fields\":{\"title\":null,\"links\":[\"a\"]}}\n"
+             \"elapsed_ms\":41.2,\"bytes\":5,\"charset\":\"utf-8\",\"headers\":{\"etag\":\"x\"},\"fields\":{\"title\":null,\"links\":[\"a\"]}}\n"
         );
     }
 

@@ -13,6 +13,7 @@ mod bans;
 mod bodies;
 mod broken;
 pub mod charsets;
+mod echo;
 mod encodings;
 mod feeds;
 mod hollow;
@@ -54,6 +55,7 @@ struct Origin {
     bombs: Bombs,
     flaky: answers::Flaky,
     visits: bans::Visits,
+    echoed: echo::Log,
     robots: robots::RobotsKind,
 }
 
@@ -90,6 +92,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             bombs: Bombs::default(),
             flaky: answers::Flaky::default(),
             visits: bans::Visits::default(),
+            echoed: echo::Log::default(),
             robots: options.robots,
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
@@ -115,6 +118,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(sessions::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
+        .merge(echo::routes())
         .merge(encodings::routes())
         .merge(feeds::routes())
         .merge(hollow::routes())

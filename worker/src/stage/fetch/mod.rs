@@ -16,9 +16,11 @@ mod fault;
 mod hop;
 #[cfg(test)]
 mod parity;
+mod pins;
 mod proxy;
 pub(crate) mod recording;
 mod repair;
+mod request;
 mod retry_after;
 mod rules;
 mod scope;
