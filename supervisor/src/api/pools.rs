@@ -25,10 +25,13 @@ enum Way {
     /// The Unix socket.
     Unix,
     /// TCP from this machine. Its users are one peer, because TCP does not tell them apart; so is
-    /// a reverse proxy.
+    /// a reverse proxy that is not trusted.
     Local,
-    /// TCP from another machine.
+    /// TCP from another machine; also a request that came through a trusted reverse proxy.
     Remote,
+    /// A connection of a trusted reverse proxy, before its clients are known. If such a proxy is on this machine, TCP does
+    /// not tell it apart from the machine's users, who then have only the Unix socket to themselves.
+    Proxy,
 }
 
 /// Who is limited as one.
@@ -40,18 +43,25 @@ enum PeerKey {
     Address(IpAddr),
 }
 
+impl PeerKey {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => Self::Address(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
+            address @ IpAddr::V4(_) => Self::Address(address),
+        }
+    }
+}
+
 impl Peer {
     fn way(&self) -> (Way, PeerKey) {
         match self {
             Self::Unix { uid, .. } => (Way::Unix, PeerKey::User(*uid)),
             Self::Tcp(address) => match address.ip().to_canonical() {
                 address if address.is_loopback() => (Way::Local, PeerKey::Address(address)),
-                IpAddr::V6(address) => {
-                    let network = Ipv6Addr::from_bits(address.to_bits() >> 64 << 64);
-                    (Way::Remote, PeerKey::Address(network.into()))
-                }
-                address @ IpAddr::V4(_) => (Way::Remote, PeerKey::Address(address)),
+                address => (Way::Remote, PeerKey::of(address)),
             },
+            Self::Proxy(address) => (Way::Proxy, PeerKey::of(address.ip())),
+            Self::Forwarded { client, .. } => (Way::Remote, PeerKey::of(*client)),
         }
     }
 }
@@ -62,6 +72,7 @@ pub(super) struct Pools {
     unix: Pool,
     local: Pool,
     remote: Pool,
+    proxies: Pool,
 }
 
 impl Pools {
@@ -72,6 +83,8 @@ impl Pools {
             unix: Pool::new(places, share(UNIX_SHARE)),
             local: Pool::new(places, places),
             remote: Pool::new(places, share(REMOTE_SHARE)),
+            // A connection of a proxy may be any client's.
+            proxies: Pool::new(places, places),
         }
     }
 
@@ -96,7 +109,7 @@ impl Pools {
 
     /// Waits until every place is free.
     pub(super) async fn all_free(&self) {
-        for pool in [&self.unix, &self.local, &self.remote] {
+        for pool in [&self.unix, &self.local, &self.remote, &self.proxies] {
             let places = u32::try_from(pool.places).unwrap_or(u32::MAX);
             // The pools are never closed.
             let _ = pool.all.acquire_many(places).await;
@@ -108,6 +121,7 @@ impl Pools {
             Way::Unix => &self.unix,
             Way::Local => &self.local,
             Way::Remote => &self.remote,
+            Way::Proxy => &self.proxies,
         }
     }
 }
@@ -186,6 +200,27 @@ mod tests {
         }
         drop(held);
         assert_eq!(fill(&pools, &tcp("192.0.2.3")).len(), 8);
+    }
+
+    #[test]
+    fn a_trusted_proxy_has_places_of_its_own_and_each_of_its_clients_a_share() {
+        let proxy = ([127, 0, 0, 1], 4242).into();
+        let connections = Pools::new(32);
+        let held = fill(&connections, &Peer::Proxy(proxy));
+        let of_network = fill(&connections, &tcp("192.0.2.1"));
+        assert_eq!((held.len(), of_network.len()), (32, 8));
+        // Who comes from an address that is not trusted.
+        assert_eq!(fill(&connections, &tcp("[::1]")).len(), 32);
+        assert_eq!(fill(&connections, &Peer::Unix { uid: 1000, pid: None }).len(), 16);
+        let uploads = Pools::new(32);
+        let of = |client: &str| Peer::Forwarded { client: client.parse().unwrap(), proxy };
+        let mut held = fill(&uploads, &of("192.0.2.1"));
+        assert_eq!(held.len(), 8);
+        held.extend(fill(&uploads, &tcp("192.0.2.1")));
+        assert_eq!(held.len(), 8, "however it comes");
+        assert_eq!(fill(&uploads, &of("2001:db8::1")).len(), 8);
+        // A client may claim to be on this machine, but is not.
+        assert_eq!(fill(&uploads, &of("127.0.0.1")).len(), 8);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::outcome::{first_paragraph, without_secrets};
 use crate::plan::{Input, Plan};
 
 /// Flags of local runs, which a job of the service cannot have.
-const NOT_FOR_JOBS: [&str; 13] = [
+const NOT_FOR_JOBS: [&str; 14] = [
     "output",
     "format",
     "split",
@@ -32,6 +32,7 @@ const NOT_FOR_JOBS: [&str; 13] = [
     "quiet",
     "summary",
     "report",
+    "cookie-jar",
     "config",
     "job",
     "worker-memory",
@@ -206,7 +207,7 @@ fn check_allowed(command: &str, settings: &Settings, allowed: &Allowed) -> Resul
                             to allow others"
             .to_owned());
     }
-    for key in ["input", "paths", "files"] {
+    for key in ["input", "paths", "files", "proxy-file", "proxy-tier"] {
         for path in settings.get(key) {
             check_path(Path::new(path), allowed)?;
         }
@@ -254,6 +255,7 @@ fn checked(mut plan: Plan, output: &Path, allowed: &Allowed) -> Result<Plan, Str
     match &mut plan.work {
         Work::Fetch(spec) | Work::Sitemap(spec) if !allowed.private_addresses => {
             spec.address_policy = AddressPolicy::Public;
+            spec.proxies.policy = AddressPolicy::Public;
         }
         Work::Fetch(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => {}
     }

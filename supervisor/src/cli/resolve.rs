@@ -12,12 +12,13 @@ use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags,
-    ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
+    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CsvFlags, ExtractFlags, FetchJob,
+    Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
-use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
+use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
+use super::proxies::proxies;
 use super::{Environment, Invocation, csv, disk, program, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
@@ -146,6 +147,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invoc
         quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
+        cookie_jar: None,
     };
     Ok(Invocation::Run(Box::new(plan)))
 }
@@ -212,6 +214,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let (targets, held) = hold(run.targets, run.extract.body_bytes_max)?;
     let inputs = inputs(targets, run.lists, lists, &mut read_once, env)?;
     let paths = input_paths(&inputs);
+    let cookie_jar = cookie_jar(run.network.as_deref(), run.output.as_ref(), &paths)?;
     let (place, ordered, summary, report) = match run.output {
         None => (OutputPlan::discarded(), false, None, None),
         Some(flags) => {
@@ -234,7 +237,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
     let work = match run.network {
-        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max, &inputs)?),
+        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max, &inputs, env)?),
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
@@ -263,6 +266,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
         quiet: run.quiet,
         summary,
         report,
+        cookie_jar,
     };
     Ok((plan, read_once))
 }
@@ -289,7 +293,12 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
     Ok((fields, presets))
 }
 
-fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Result<FetchSpec, Problem> {
+fn fetch_spec(
+    flags: NetworkFlags,
+    body_bytes_max: u64,
+    inputs: &[Input],
+    env: &Environment<'_>,
+) -> Result<FetchSpec, Problem> {
     request_headers::check_together(flags.header.iter().map(|header| header.name.as_str()))
         .map_err(|error| Problem::Usage(format!("--header: {error}")))?;
     // As with curl, a User-Agent header is the user agent.
@@ -309,6 +318,12 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Res
             AddressPolicyFlag::Any => AddressPolicy::Any,
         },
         blocked: BlockedRules::of(flags.blocked_if),
+        cookies: match flags.cookies {
+            Some(CookiesFlag::On) => true,
+            Some(CookiesFlag::Off) => false,
+            None => flags.cookie_jar.is_some(),
+        },
+        proxies: proxies(flags.proxies, env)?,
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),

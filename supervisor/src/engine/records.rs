@@ -14,13 +14,14 @@ use super::report::{JobReport, Kept, Report, Resume};
 use super::shape::Shape;
 use super::sitemaps::{self, Listed};
 use super::{EngineError, RunContext, manifest};
+use crate::cookies::Cookies;
 use crate::heading;
 use crate::journal::{
     self, Destination, Gate, Journal, JournalError, Opened, OutputError, SpooledInput, State, Store,
 };
 use crate::kinds::{self, Spooled};
 use crate::learned;
-use crate::plan::Plan;
+use crate::plan::{Output, Plan};
 use crate::robots::RobotsCache;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
 use crate::sink::SinkError;
@@ -81,6 +82,15 @@ fn append(
         Some(Journal { store, state, held, input }) => (Some(store), state, held, Some(input)),
         None => (None, State::default(), Vec::new(), None),
     };
+    if kinds::of(&plan.work).keeps_cookies() {
+        let beside = input.as_ref().map(SpooledInput::cookies);
+        context.cookies = Some(match plan.cookie_jar.as_deref().or(beside) {
+            // It only measures, and logs in again in each of its runs.
+            Some(file) if matches!(plan.output, Output::Discard) => Cookies::read_from(file)?,
+            Some(file) => Cookies::kept_at(file)?,
+            None => Cookies::default(),
+        });
+    }
     let (sitemaps, sitemaps_failed) = match sitemaps::list(plan, context, input.as_ref())? {
         Listed::Nothing => (None, 0),
         Listed::Entries(entries, failed) => (Some(entries), failed),
@@ -181,7 +191,7 @@ fn settle(
                 .push("standard input was not read to its end, so the same is needed once more".to_owned());
         }
         // This time's input was the wrong one; the next attempt must not find it kept.
-        input.remove();
+        input.remove_inputs();
         return Err(EngineError::Changed(JournalError::JobChanged { output: store.output(), changes }));
     }
     if !complete {

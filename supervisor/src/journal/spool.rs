@@ -14,6 +14,7 @@ use std::thread;
 use crate::plan::Input;
 use crate::side_file;
 use crate::source::Bytes;
+use crate::whole_file;
 
 /// Bytes read at a time: as much as a pipe holds.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -25,6 +26,8 @@ pub struct SpooledInput {
     sitemaps: Spool,
     /// What is known of robots.txt files.
     robots: PathBuf,
+    /// The cookies of a job that keeps them.
+    cookies: PathBuf,
     /// Whether standard input is one of the inputs.
     used: bool,
     /// Whether it was spooled completely before this run.
@@ -37,12 +40,14 @@ impl SpooledInput {
         let (spool, sitemaps) = (Spool::of(journal, ".input"), Spool::of(journal, ".sitemaps"));
         let was_whole = spool.is_whole();
         let robots = super::beside(journal, ".robots");
-        Self { spool, sitemaps, robots, used: inputs.contains(&Input::StdinLines), was_whole }
+        let cookies = super::beside(journal, ".cookies");
+        Self { spool, sitemaps, robots, cookies, used: inputs.contains(&Input::StdinLines), was_whole }
     }
 
     /// Returns the files that may be beside the journal at `journal`.
     pub(super) fn files(journal: &Path) -> impl Iterator<Item = PathBuf> {
-        let names = [".input", ".sitemaps", ".robots"].map(|suffix| super::beside(journal, suffix));
+        let names =
+            [".input", ".sitemaps", ".robots", ".cookies"].map(|suffix| super::beside(journal, suffix));
         names.into_iter().flat_map(|name| [super::beside(&name, ".part"), name])
     }
 
@@ -95,9 +100,23 @@ impl SpooledInput {
         &self.robots
     }
 
-    /// Removes the spools.
+    /// Returns where a run keeps its cookies, unless the user named a file.
+    #[must_use]
+    pub fn cookies(&self) -> &Path {
+        &self.cookies
+    }
+
+    /// Removes the spools, and what else is kept for the run.
     pub fn remove(&self) {
+        if fs::remove_file(&self.cookies).is_ok() {
+            whole_file::remove_unfinished(&self.cookies);
+        }
         let _ = fs::remove_file(&self.robots);
+        self.remove_inputs();
+    }
+
+    /// Removes the spools.
+    pub fn remove_inputs(&self) {
         self.spool.remove();
         self.sitemaps.remove();
     }

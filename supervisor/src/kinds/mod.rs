@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use shared::csv::CsvSpec;
 use shared::job::{MapSpec, Work};
+use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use supervisor_core::pool::Quarantined;
 
@@ -67,8 +68,18 @@ pub(crate) trait Kind {
         None
     }
 
+    /// Whether cookies are kept and sent back.
+    fn keeps_cookies(&self) -> bool {
+        false
+    }
+
     /// Returns the product token that a robots.txt names the job by, if its targets are pages of a site.
     fn robots_token(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns what its requests may carry of the user's secrets, and to whom; `None` if there are none.
+    fn secrets(&self) -> Option<String> {
         None
     }
 
@@ -93,6 +104,14 @@ pub(crate) const fn redirects_max(work: &Work) -> u32 {
     match work {
         Work::Fetch(spec) | Work::Sitemap(spec) => spec.redirects_max,
         Work::Parse(_) | Work::Csv(_) | Work::Map(_) => 0,
+    }
+}
+
+/// Returns the proxies of a job.
+pub(crate) const fn proxies(work: &Work) -> Option<&ProxySpec> {
+    match work {
+        Work::Fetch(spec) | Work::Sitemap(spec) => Some(&spec.proxies),
+        Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
     }
 }
 
@@ -204,6 +223,8 @@ mod tests {
             user_agent: String::new(),
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
+            cookies: false,
+            proxies: ProxySpec::default(),
         }
     }
 

@@ -21,6 +21,7 @@ mod options;
 pub mod prose;
 mod redirects;
 mod robots;
+mod sessions;
 pub mod shop;
 pub mod site;
 mod sitemaps;
@@ -111,6 +112,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(bans::routes())
         .merge(redirects::routes())
         .merge(robots::routes())
+        .merge(sessions::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
         .merge(encodings::routes())

@@ -81,6 +81,16 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    /// The same if the request did not come as far as the host.
+    pub(crate) fn elsewhere(self) -> Self {
+        Self { answer: Answer::Unknown, failure: None, ..self }
+    }
+
+    /// The same if the host did not answer, though the error is called by another name.
+    pub(crate) fn lost(self) -> Self {
+        Self { answer: Answer::Lost, failure: Some(ErrorKind::Connect), ..self }
+    }
+
     /// The same if the page that came back turned the request away.
     pub(crate) fn blocked(self) -> Self {
         let answer = Answer::Refused { sent_at: self.sent_at };

@@ -56,6 +56,8 @@ pub(crate) enum Failure {
         /// Whether it may be left uncounted.
         may_defer: bool,
     },
+    /// The proxy failed, or may have. It is not counted.
+    Exit,
     /// Anything else.
     Other,
 }
@@ -247,6 +249,16 @@ impl Ledger {
         self.live.get(&id).map_or(&[], |live| &live.input)
     }
 
+    /// Returns a target that has no record yet, and its input.
+    pub(crate) fn find(&self, id: u64) -> Option<(u64, &[u8])> {
+        self.live.get(&id).map(|live| (id, &*live.input))
+    }
+
+    /// Returns all targets that have no record yet, and their inputs.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.live.iter().map(|(id, live)| (*id, &*live.input))
+    }
+
     /// Lets the record of an assigned target wait.
     pub(crate) fn hold(&mut self, id: u64) {
         if let Some(live) = self.live.get_mut(&id) {
@@ -321,7 +333,8 @@ impl Ledger {
         if matches!(failure, Failure::Refused { .. }) {
             live.refusals = live.refusals.saturating_add(1);
         }
-        let deferred = live.may_defer && failure == (Failure::Refused { may_defer: true });
+        let deferred =
+            failure == Failure::Exit || live.may_defer && failure == (Failure::Refused { may_defer: true });
         if deferred {
             live.deferrals += 1;
         } else {

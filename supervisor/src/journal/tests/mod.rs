@@ -3,6 +3,7 @@
 mod refusals;
 
 use std::fs::{self, File};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, SandboxLevel, Work};
+use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use shared::request_headers::HeaderScope;
 use shared::select::Field;
@@ -41,6 +43,8 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             user_agent: "test".to_owned(),
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::default(),
+            cookies: false,
+            proxies: ProxySpec::default(),
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
@@ -74,6 +78,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         quiet: false,
         summary: None,
         report: None,
+        cookie_jar: None,
     }
 }
 
@@ -267,28 +272,40 @@ proptest! {
         prop_assert!(!dir.at("out.journal").exists() && !dir.at("out.journal-wal").exists());
         prop_assert!(matches!(dir.open(false, true), Ok(Opened::Complete(_))));
     }
+}
 
-    #[test]
-    fn a_damaged_journal_is_read_or_refused(at in 0.0..1.0, byte in any::<u8>(), cut in any::<bool>()) {
-        let dir = TestDir::new(40);
-        let mut run = dir.run();
-        for pick in 0..20 {
-            run.finish(pick);
-            run.commit();
-        }
-        drop(run);
-        let mut bytes = fs::read(dir.at("out.journal")).unwrap();
-        let at = (bytes.len() as f64 * at) as usize;
-        if cut {
-            bytes.truncate(at);
-        } else {
-            bytes[at] = byte;
-        }
-        fs::write(dir.at("out.journal"), bytes).unwrap();
-        if let Ok(Some(recorded)) = reopen(&dir.at("out.journal")) {
-            prop_assert!(recorded.state.finished.len() <= 40);
+/// A hundred places, or with `scripts/chaos` each.
+#[test]
+fn a_damaged_journal_is_read_or_refused() {
+    let dir = TestDir::new(40);
+    let mut run = dir.run();
+    for pick in 0..20 {
+        run.finish(pick);
+        run.commit();
+    }
+    drop(run);
+    let whole = fs::read(dir.at("out.journal")).unwrap();
+    let is_full_size = std::env::var_os("MUSTER_CHAOS").is_some();
+    let step = if is_full_size { 1 } else { whole.len().div_ceil(100) };
+    let offset = fastrand::usize(0..step);
+    for at in (offset..whole.len()).step_by(step) {
+        let byte = whole[at] ^ fastrand::u8(1..);
+        let flipped = [&whole[..at], &[byte], &whole[at + 1..]].concat();
+        for (bytes, harm) in [
+            (&flipped[..], format!("byte {at} is {byte} instead of {}", whole[at])),
+            (&whole[..at], format!("cut at byte {at}")),
+        ] {
+            for left in ["out.journal-wal", "out.journal-shm"] {
+                let _ = fs::remove_file(dir.at(left));
+            }
+            fs::write(dir.at("out.journal"), bytes).unwrap();
+            let read = catch_unwind(|| reopen(&dir.at("out.journal")));
+            if let Ok(Some(recorded)) = read.unwrap_or_else(|_| panic!("reading it panicked: {harm}")) {
+                assert!(recorded.state.finished.len() <= 40, "{harm}");
+            }
         }
     }
+    println!("{} bytes in steps of {step}", whole.len());
 }
 
 #[test]

@@ -18,6 +18,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use shared::protocol::ExitFault;
 use shared::record::ErrorKind;
 
 use super::body::{Body, content_length};
@@ -137,10 +138,32 @@ impl<'a> Exchange<'a> {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
+        if let Some(cookies) = &self.hop.rules.cookies {
+            cookies.send(&self.hop.url, request.headers_mut());
+        }
         self.hop.status = None;
         self.refusal = None;
         self.recording.request(&self.hop.url, &request);
         Ok(request)
+    }
+
+    /// Notes the proxy that the request under way goes through, if it does.
+    pub(super) fn goes_through(&mut self, proxy: Option<u16>) {
+        self.recording.goes_through(proxy);
+    }
+
+    /// Records whose fault it may be that there is no answer.
+    fn note_exit_fault(&mut self, fault: &Fault) {
+        let is_ended = matches!(self.phase, Phase::Head)
+            && matches!(fault, Fault::Closed | Fault::Stale | Fault::Timeout | Fault::ConnectTimeout);
+        if let Fault::Proxy(fault) = fault {
+            self.recording.exit_failed(fault.kind);
+        } else if is_ended {
+            self.recording.exit_failed(ExitFault::Broken);
+        } else if matches!(fault, Fault::Tls { .. }) {
+            // That of the server, which only a tunnel leads to.
+            self.recording.exit_worked();
+        }
     }
 
     /// Handles the response's status line and headers, which came `first_byte` after the request was sent over an
@@ -150,7 +173,11 @@ impl<'a> Exchange<'a> {
         if let Err(fault) = check_framing(head) {
             return self.stop(Err(self.hop.explain(&fault, None)));
         }
-        self.recording.head(head);
+        let keeps_cookies = self.hop.rules.cookies.as_ref();
+        if let Some(cookies) = keeps_cookies {
+            cookies.keep(&self.hop.url, &head.headers);
+        }
+        self.recording.head(head, keeps_cookies.is_some());
         let flow = self.judge(head);
         if flow == Flow::Stop {
             self.recording.cut(Truncated::Length);
@@ -253,6 +280,7 @@ impl<'a> Exchange<'a> {
 
     /// Handles a fault. The connection is gone.
     pub(super) fn on_fault(&mut self, fault: &Fault) {
+        self.note_exit_fault(fault);
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
         self.recording.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });

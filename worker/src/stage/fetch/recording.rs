@@ -7,11 +7,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Request, Version};
 use shared::clock;
-use shared::protocol::{PageMark, Reply};
+use shared::protocol::{ExitFault, ExitUse, PageMark, Reply};
 use shared::request_headers;
 use url::Url;
 
@@ -81,12 +81,14 @@ pub(crate) struct Recording {
     reply: Option<Reply>,
     /// Requests so far.
     requests: u16,
+    /// What the last request says about its proxy.
+    exit_use: Option<ExitUse>,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None, requests: 0 }
+        Self { hops: on.then(Vec::new), reply: None, requests: 0, exit_use: None }
     }
 
     /// Returns the recorded hops.
@@ -103,6 +105,7 @@ impl Recording {
     pub(in crate::stage) fn answered(&mut self, status: u16, first_byte: Duration) {
         let first_byte_us = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
         let refused = is_refusal(status);
+        self.exit_worked();
         self.reply = Some(Reply { first_byte_us, status, refused, requests: self.requests, page: None });
     }
 
@@ -111,6 +114,30 @@ impl Recording {
         if let Some(reply) = &mut self.reply {
             reply.refused = true;
         }
+    }
+
+    /// Records the proxy that the request goes through, if it does.
+    pub(super) fn goes_through(&mut self, proxy: Option<u16>) {
+        self.exit_use = proxy.map(|proxy| ExitUse { proxy, fault: None, worked: false });
+    }
+
+    /// Records what went wrong at the proxy, or beyond it.
+    pub(super) const fn exit_failed(&mut self, fault: ExitFault) {
+        if let Some(used) = &mut self.exit_use {
+            used.fault = Some(fault);
+        }
+    }
+
+    /// Records that the proxy did its part.
+    pub(super) const fn exit_worked(&mut self) {
+        if let Some(used) = &mut self.exit_use {
+            used.worked = true;
+        }
+    }
+
+    /// What the last request says about its proxy; `None` if it went directly.
+    pub(crate) const fn exit_use(&self) -> Option<ExitUse> {
+        self.exit_use
     }
 
     /// Records which page the answer was.
@@ -122,7 +149,7 @@ impl Recording {
 
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
-        self.reply = None;
+        (self.reply, self.exit_use) = (None, None);
         self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.
@@ -132,11 +159,11 @@ impl Recording {
         hops.push(Hop { url, sent: clock::wall(), request: request_head(request), response: None });
     }
 
-    /// Records a response head.
-    pub(super) fn head(&mut self, head: &Parts) {
+    /// Records a response head. Cookies that the job sends back are secrets, and are left out.
+    pub(super) fn head(&mut self, head: &Parts, hides_cookies: bool) {
         let Some(hop) = self.hops.as_mut().and_then(|hops| hops.last_mut()) else { return };
         hop.response = Some(Response {
-            head: response_head(head),
+            head: response_head(head, hides_cookies),
             body: Vec::with_capacity(announced(&head.headers)),
             truncated: None,
             peer: head.extensions.get::<Peer>().map(|peer| peer.0),
@@ -183,13 +210,16 @@ fn request_head(request: &Request<()>) -> Vec<u8> {
     head
 }
 
-fn response_head(parts: &Parts) -> Vec<u8> {
+fn response_head(parts: &Parts, hides_cookies: bool) -> Vec<u8> {
     let version = if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
     let mut head = format!("{version} {} ", parts.status.as_str()).into_bytes();
     // Use the standard reason phrase, because only one of the two clients passes on the server's.
     head.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
     head.extend_from_slice(b"\r\n");
     for (name, value) in &parts.headers {
+        if hides_cookies && *name == SET_COOKIE {
+            continue;
+        }
         // The chunks are joined, and a reader that saw the original header would look for them.
         let renamed = *name == TRANSFER_ENCODING;
         push(&mut head, if renamed { TRANSFER_ENCODING_RENAMED } else { name.as_str() }, value.as_bytes());

@@ -11,6 +11,7 @@ use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
+use super::cookies::Cookies;
 use super::scope::{Distance, Scope};
 use crate::stage::decode::packed_bytes_max;
 
@@ -50,6 +51,8 @@ pub(super) struct Rules {
     pub(super) blocked: HeadRules,
     /// Whether the body of an error is needed, to tell whether it counts as blocked.
     pub(super) reads_errors: bool,
+    /// The cookies, if the job keeps them.
+    pub(super) cookies: Option<Cookies>,
 }
 
 impl Rules {
@@ -90,6 +93,7 @@ impl Rules {
             scope: Scope::new(&spec.header_scope),
             blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
             reads_errors: spec.blocked.rules.iter().any(needs_body),
+            cookies: spec.cookies.then(Cookies::default),
         })
     }
 
@@ -101,6 +105,7 @@ impl Rules {
             redirects_max: ROBOTS_REDIRECTS_MAX,
             blocked: HeadRules::default(),
             reads_errors: false,
+            cookies: None,
             ..self.clone()
         }
     }
@@ -124,6 +129,7 @@ impl Rules {
 #[cfg(test)]
 pub(super) mod tests {
     use shared::address::AddressPolicy;
+    use shared::proxy::ProxySpec;
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
 
@@ -140,6 +146,8 @@ pub(super) mod tests {
             user_agent: "muster-test".into(),
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::of(Vec::new()),
+            cookies: false,
+            proxies: ProxySpec::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use shared::protocol::Target;
 use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
 use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
+use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::media_type::MediaType;
@@ -34,6 +35,10 @@ impl<C: Client> Fetch<C> {
         let rules = PageRules::new(spec, job.parse_timeout)?;
         let robots_token = spec.product_token().to_owned();
         Ok(Self { client, extractor, rules, parse_timeout: job.parse_timeout, robots_token })
+    }
+
+    pub(crate) fn cookies(&self) -> Option<Cookies> {
+        self.client.cookies()
     }
 
     fn read(&self, fetched: Fetched) -> Findings {
