@@ -7,9 +7,10 @@
 //! |---|---|
 //! | starting and ending | what the sample took besides its targets |
 //! | opening connections | as many as are in flight or as there are hosts, each at the measured CPU time of one |
-//! | beginning | all targets that are in flight at first are begun one after another |
 //! | working | the largest of what the bounds allow; what begins together and takes equally long ends in rounds |
 //! | ending unevenly | how much longer the last worker computes if files go to whoever is free, in their order |
+//!
+//! Targets are begun one after another, which takes the cores a while. So every bound but theirs is reached later.
 //!
 //! Not modelled: how the load of `--mode auto` grows, for what is advised is a fixed load; and what changes after the
 //! sample, such as a server that slows down or files that leave the memory.
@@ -27,15 +28,18 @@ impl Question<'_> {
         let inputs = self.inputs?;
         let Measured { latency_s, overhead_s, .. } = *self.measured;
         let in_flight = if computes { shape.workers } else { shape.in_flight };
-        let by_bound = bounds.iter().filter_map(|bound| self.bound_s(bound, inputs));
+        let by_bound = |of_cpu: bool| {
+            let of_kind = bounds.iter().filter(move |bound| (bound.resource == Resource::Cpu) == of_cpu);
+            of_kind.filter_map(|bound| self.bound_s(bound, inputs)).fold(0.0, f64::max)
+        };
         // How long a file waits is a bound of its own.
         let in_rounds = if self.fetches { self.rounds_s(inputs, in_flight, latency_s) } else { 0.0 };
-        let works_s = by_bound.fold(in_rounds, f64::max);
         let per_s =
             bounds.iter().find(|bound| bound.resource == Resource::Cpu).and_then(|bound| bound.targets_per_s);
         let begins_s = per_s.map_or(0.0, |per_s| f64::from(in_flight) / per_s);
+        let works_s = by_bound(true).max(begins_s + by_bound(false).max(in_rounds));
         let ends_s = self.uneven_s(shape.workers);
-        Some(overhead_s + self.connecting_s(shape) + begins_s + works_s + ends_s)
+        Some(overhead_s + self.connecting_s(shape) + works_s + ends_s)
     }
 
     /// How long all targets take if nothing but this bound held them up.

@@ -256,8 +256,8 @@ fn connections_are_opened_once_and_not_for_each_target() {
     let hosts = [host(500, None, 0.0)];
     let advice = advise(&question(&measured, &hosts));
     assert_eq!((advice.workers, advice.concurrency), (2, 250), "{advice:#?}");
-    // Starting, connecting, beginning, computing, and waiting for the last one.
-    let seconds = 0.061 + 0.025 + 0.1 + 0.1 + 0.2;
+    // Starting, connecting, computing, and waiting for the last one.
+    let seconds = 0.061 + 0.025 + 0.1 + 0.2;
     assert!((advice.predicted_s.unwrap() / seconds - 1.0).abs() < 0.05, "{advice:#?}");
 }
 
