@@ -34,12 +34,16 @@ struct DripQuery {
     /// Whether to announce the length; otherwise the body is chunked.
     #[serde(default)]
     length: bool,
+    /// Makes the page differ from others.
+    #[serde(default)]
+    text: String,
 }
 
 /// A body that arrives byte by byte over `seconds`.
 async fn drip(Query(query): Query<DripQuery>) -> Response {
     let head = "<title>Drip</title>";
-    let text: String = head.chars().chain(std::iter::repeat('.')).take(query.bytes).collect();
+    let text = head.chars().chain(query.text.chars()).chain(std::iter::repeat('.'));
+    let text: String = text.take(query.bytes).collect();
     let pause = query.seconds / f64::from(u32::try_from(query.bytes.max(1)).unwrap_or(u32::MAX));
     let pause = Duration::try_from_secs_f64(pause).unwrap_or(Duration::ZERO);
     let (sender, receiver) = mpsc::channel(1);
