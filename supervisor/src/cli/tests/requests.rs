@@ -218,7 +218,7 @@ fn submit_sends_the_text_of_a_file() {
         let words = line.replace('%', dir);
         match bench.read_words(words.split_whitespace().map(OsString::from)) {
             Ok(Invocation::Client(order)) => {
-                let Operation::Submit(submit) = order.operation else { panic!("{words}") };
+                let Operation::Submit(submit) = order.operation else { panic!("{line}") };
                 submit.document["json"].as_str().unwrap().to_owned()
             }
             Err(Refusal::Usage(error)) => error.to_string(),
