@@ -16,6 +16,7 @@ use crate::csv::CsvSpec;
 use crate::protocol::RECORD_BYTES_MAX;
 use crate::request_headers::HeaderScope;
 use crate::robots::product_token;
+use crate::save::SaveSpec;
 use crate::select::blocked::BlockedRules;
 use crate::select::{Each, Field, Preset};
 use crate::table::{Delimited, Typed};
@@ -165,6 +166,8 @@ pub struct FetchSpec {
     pub address_policy: AddressPolicy,
     /// Which answers count as blocked.
     pub blocked: BlockedRules,
+    /// Where bodies are kept as files, if they are.
+    pub save: Option<Box<SaveSpec>>,
 }
 
 impl FetchSpec {

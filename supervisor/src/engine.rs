@@ -45,6 +45,7 @@ use crate::objects::ObjectError;
 use crate::plan::Plan;
 use crate::robots::RobotsCache;
 use crate::runtime::{Control, Controller, NoWorkers, Observer, Workers};
+use crate::saving::SavingError;
 use crate::shortage;
 
 /// What to do about a run that could not continue.
@@ -84,6 +85,9 @@ pub(crate) enum EngineError {
     /// The manifest of the output cannot be written, or that of an earlier run not be removed.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The directory of saved files cannot be used.
+    #[error(transparent)]
+    Saving(#[from] SavingError),
     /// Threads or signal handlers cannot be set up.
     #[error("cannot set up threads and signals: {0}")]
     SetUp(#[from] std::io::Error),
@@ -104,6 +108,7 @@ impl EngineError {
             Self::Output { cause, .. } => cause.system_error(),
             Self::Sitemap(SitemapError::Kept(error)) | Self::SetUp(error) => Some(error),
             Self::Table(error) => error.system_error(),
+            Self::Saving(error) => Some(&error.cause),
             Self::Manifest(ManifestError::Write { cause, .. } | ManifestError::Remove { cause, .. }) => {
                 Some(cause)
             }

@@ -166,6 +166,11 @@ impl Shortages {
         }
     }
 
+    /// Makes the worker give up, because this machine cannot do what the job needs.
+    pub(crate) fn give_up(&self, why: String) {
+        self.inner.hopeless.get_or_init(|| why);
+    }
+
     /// Returns why the worker must give up, if it must.
     pub(crate) fn hopeless(&self) -> Option<&str> {
         self.inner.hopeless.get().map(String::as_str)

@@ -56,6 +56,12 @@ pub enum Origin {
     Bytes,
     /// The encoding of the text.
     Charset,
+    /// The type of the saved file's content.
+    ContentType,
+    /// The file that the body was saved as.
+    File,
+    /// The hash of its content.
+    Sha256,
     /// The value carried along under this name.
     Kept(String),
     /// The field at this position, from 0.
@@ -95,6 +101,8 @@ pub enum Element {
 pub enum PageInput {
     /// Its URL; the records tell of a response.
     Url,
+    /// The same; the records tell of the file that the body was saved as, too.
+    SavedUrl,
     /// Its path.
     Path,
 }
@@ -126,11 +134,12 @@ impl Table {
         let mut table = Self { columns: Vec::new() };
         let (text, int) = (Kind::One(Element::Text), Kind::One(Element::Int));
         table.push("id", Origin::Id, int);
+        let is_saved = matches!(subject, Subject::Page { input: PageInput::SavedUrl, .. });
         let (fields, is_page, mapped) = match subject {
             Subject::Page { input, fields, each, presets, mapped } => {
                 match input {
                     PageInput::Path => table.push("path", Origin::Path, text),
-                    PageInput::Url => {
+                    PageInput::Url | PageInput::SavedUrl => {
                         table.push("url", Origin::Url, text);
                         table.push("final_url", Origin::FinalUrl, text);
                         table.push("status", Origin::Status, int);
@@ -146,6 +155,11 @@ impl Table {
             table.push("elapsed_ms", Origin::ElapsedMs, Kind::One(Element::Float));
             table.push("bytes", Origin::Bytes, int);
             table.push("charset", Origin::Charset, text);
+        }
+        if is_saved {
+            table.push("content_type", Origin::ContentType, text);
+            table.push("file", Origin::File, text);
+            table.push("sha256", Origin::Sha256, text);
         }
         // The last columns' names are taken before anybody else can have them.
         let errors = [("error_kind", Origin::ErrorKind), ("error_message", Origin::ErrorMessage)];
@@ -261,6 +275,18 @@ mod tests {
         assert_eq!(
             names(&table).join(" "),
             "id url final_url status attempts worker elapsed_ms bytes charset sku title links error_kind error_message"
+        );
+        let subject = Subject::Page {
+            input: PageInput::SavedUrl,
+            fields: &[],
+            each: None,
+            presets: &[],
+            mapped: false,
+        };
+        assert_eq!(
+            names(&Table::of(subject, &["file".to_owned()])).join(" "),
+            "id url final_url status attempts worker elapsed_ms bytes charset content_type file sha256 keep.file \
+             error_kind error_message"
         );
         let each = Each::parse("li").unwrap();
         let fields = Field::parse_all(&["a=b"]).unwrap();

@@ -21,13 +21,16 @@ use crate::outcome::{first_paragraph, without_secrets};
 use crate::plan::{Input, Plan};
 
 /// Flags of local runs, which a job of the service cannot have.
-const NOT_FOR_JOBS: [&str; 13] = [
+const NOT_FOR_JOBS: [&str; 16] = [
     "output",
     "format",
     "split",
     "manifest",
     "resume",
     "overwrite",
+    "save",
+    "save-name",
+    "save-bytes-max",
     "progress",
     "quiet",
     "summary",

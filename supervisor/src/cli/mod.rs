@@ -19,6 +19,7 @@ mod parts;
 mod problem;
 mod program;
 mod resolve;
+mod save;
 mod serve;
 mod settings;
 mod values;

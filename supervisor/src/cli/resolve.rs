@@ -7,18 +7,19 @@ use std::time::Duration;
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
 use shared::request_headers;
-use shared::select::blocked::BlockedRules;
+use shared::select::blocked::{BlockedIf, BlockedRules};
 use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
     AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags,
-    ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
+    ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, SaveFlags, ShownFlags, UrlFlags,
+    Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
-use super::{Environment, Invocation, csv, disk, program, serve};
+use super::{Environment, Invocation, csv, disk, program, save, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -37,6 +38,8 @@ struct Run {
     /// `None` if the records are discarded.
     output: Option<OutputFlags>,
     then: Option<MapSpec>,
+    /// `None` if no body is saved.
+    save: Option<SaveFlags>,
     shown: ShownFlags,
     quiet: bool,
 }
@@ -56,6 +59,7 @@ impl Run {
             network,
             output,
             then: program::then(&then, pool)?,
+            save: None,
             shown,
         })
     }
@@ -73,6 +77,7 @@ impl Run {
             network,
             output,
             then: program::then(&then, pool)?,
+            save: None,
             shown,
         })
     }
@@ -86,7 +91,10 @@ pub(super) fn request(
 ) -> Result<Invocation, Problem> {
     let Flags { pool, verb } = flags;
     match verb {
-        Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output))?, env),
+        Some(Verb::Fetch(fetch)) => {
+            let run_flags = Run::fetch(&pool, fetch.job, Some(fetch.output))?;
+            run(Run { save: Some(fetch.save), ..run_flags }, env)
+        }
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, env),
         Some(Verb::Map(map)) => program::map(&pool, map, env).map(|plan| Invocation::Run(Box::new(plan))),
         Some(Verb::Csv(flags)) => csv(&pool, flags, env),
@@ -234,7 +242,12 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
     let work = match run.network {
-        Some(network) => Work::Fetch(fetch_spec(*network, body_bytes_max, &inputs)?),
+        Some(network) => {
+            let (saves, repeats) = (run.save, network.blocked_if.contains(&BlockedIf::Repeats));
+            let spec = fetch_spec(*network, body_bytes_max, &inputs)?;
+            let reads = !fields.is_empty() || !presets.is_empty();
+            Work::Fetch(save::saving(spec, saves, reads, repeats, &place)?)
+        }
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
@@ -309,6 +322,7 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Res
             AddressPolicyFlag::Any => AddressPolicy::Any,
         },
         blocked: BlockedRules::of(flags.blocked_if),
+        save: None,
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),

@@ -23,6 +23,7 @@ use crate::learned;
 use crate::plan::Plan;
 use crate::robots::RobotsCache;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
+use crate::saving::{self, Prepared};
 use crate::sink::SinkError;
 use crate::sink::whole::Totals;
 use crate::summary::ModeRun;
@@ -58,10 +59,26 @@ pub(super) fn run(
         committed.store(journal.state.output_bytes, Ordering::Release);
         journal.store.report_to(Arc::clone(committed));
     }
+    let is_recorded = destination.journal.is_some();
+    let save = kinds::saved(&plan.work);
+    let _unfinished = match save {
+        Some(save) => {
+            let Prepared { directory, work } = saving::prepare(save, &plan.output)?;
+            if let Some(journal) = &mut destination.journal {
+                journal.store.sync_files_of(directory);
+            }
+            Some(work)
+        }
+        None => None,
+    };
     manifest::remove(plan)?;
     let _signals = context.signals.take().map(Signals::to_run).transpose()?;
     let report = append(plan, destination, context)?;
     context.observer.ended(&report.snapshot());
+    // Without a journal, no run will go on with them.
+    if let Some(save) = save.filter(|_| report.ended.is_complete() || !is_recorded) {
+        saving::clear(save)?;
+    }
     if report.ended.is_complete() {
         let summary = &report.run.summary;
         manifest::write(plan, Totals { ok: summary.ok, failed: summary.failed })?;

@@ -179,7 +179,8 @@ fn commit_all(mut store: Store, output: &File, queue: &Receiver<Commit>) -> Resu
     store.settle()?;
     sync_directory(store.path());
     for commit in queue {
-        output.sync_data().map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
+        let synced = store.sync_files().and_then(|()| output.sync_data());
+        synced.map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
         store.commit(&commit)?;
     }
     Ok(store)

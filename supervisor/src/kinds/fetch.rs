@@ -48,6 +48,7 @@ impl Kind for Fetch<'_> {
             address_policy: _,
             // A user may find out what blocked pages look like, and resume.
             blocked: _,
+            save,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),
@@ -56,6 +57,11 @@ impl Kind for Fetch<'_> {
             Fact::new("--header", headers_in_words(headers)),
             Fact::new("--user-agent", agent_in_words(user_agent)),
         ];
+        if let Some(save) = save {
+            facts.push(Fact::new("--save", save.directory.display()));
+            facts.push(Fact::new("--save-name", &save.name));
+            facts.push(Fact::new("--save-bytes-max", save.bytes_max));
+        }
         facts.append(&mut facts::of_extraction(plan));
         facts
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use shared::csv::CsvSpec;
 use shared::job::{MapSpec, Work};
 use shared::record::ErrorKind;
+use shared::save::SaveSpec;
 use supervisor_core::pool::Quarantined;
 
 pub(crate) use self::facts::{COMMAND, Fact};
@@ -93,6 +94,14 @@ pub(crate) const fn redirects_max(work: &Work) -> u32 {
     match work {
         Work::Fetch(spec) | Work::Sitemap(spec) => spec.redirects_max,
         Work::Parse(_) | Work::Csv(_) | Work::Map(_) => 0,
+    }
+}
+
+/// Returns where bodies are kept as files, if they are.
+pub(crate) fn saved(work: &Work) -> Option<&SaveSpec> {
+    match work {
+        Work::Fetch(spec) => spec.save.as_deref(),
+        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
     }
 }
 
@@ -204,6 +213,7 @@ mod tests {
             user_agent: String::new(),
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
+            save: None,
         }
     }
 

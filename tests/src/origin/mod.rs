@@ -10,6 +10,7 @@
 
 mod answers;
 mod bans;
+pub mod blobs;
 mod bodies;
 mod broken;
 pub mod charsets;
@@ -52,6 +53,7 @@ struct Origin {
     stats: Stats,
     bombs: Bombs,
     flaky: answers::Flaky,
+    broken: blobs::Broken,
     visits: bans::Visits,
     robots: robots::RobotsKind,
 }
@@ -88,6 +90,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             stats: Stats::default(),
             bombs: Bombs::default(),
             flaky: answers::Flaky::default(),
+            broken: blobs::Broken::default(),
             visits: bans::Visits::default(),
             robots: options.robots,
         });
@@ -111,6 +114,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(bans::routes())
         .merge(redirects::routes())
         .merge(robots::routes())
+        .merge(blobs::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
         .merge(encodings::routes())

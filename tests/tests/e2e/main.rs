@@ -45,6 +45,7 @@ mod resume;
 mod retries;
 mod robots;
 mod sandbox;
+mod saved;
 mod served;
 mod service;
 mod shortage;

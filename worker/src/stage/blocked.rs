@@ -89,6 +89,13 @@ impl PageRules {
         }
     }
 
+    /// Whether no rule blocks the page of a response. One that no rule can be applied to is not kept either.
+    pub(super) fn allow(&self, fetched: &Fetched) -> bool {
+        let content_type = fetched.content_type.as_deref();
+        let seen = Seen { body: &fetched.body, content_type, url: Some(&fetched.final_url) };
+        matches!(self.matching(seen), Ok(None))
+    }
+
     fn apply_to_page(
         &self,
         fetched: Fetched,

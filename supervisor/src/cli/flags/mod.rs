@@ -12,6 +12,7 @@ mod network;
 mod output;
 mod pool;
 mod program;
+mod save;
 mod serve;
 
 use std::num::NonZeroU64;
@@ -31,6 +32,7 @@ pub(super) use self::network::{AddressPolicyFlag, NetworkFlags, PerHostKeyFlag, 
 pub(super) use self::output::{OutputFlags, ShownFlags, SideFlags, WhenFlag};
 pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
 pub(super) use self::program::{MapFlags, RecordProgramFlags};
+pub(super) use self::save::SaveFlags;
 pub(super) use self::serve::ServeFlags;
 use super::{help, values};
 
@@ -104,6 +106,8 @@ pub(super) enum Verb {
 pub(super) struct FetchFlags {
     #[command(flatten)]
     pub(super) job: FetchJob,
+    #[command(flatten)]
+    pub(super) save: SaveFlags,
     #[command(flatten)]
     pub(super) output: OutputFlags,
 }

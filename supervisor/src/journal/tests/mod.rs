@@ -41,6 +41,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             user_agent: "test".to_owned(),
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::default(),
+            save: None,
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),

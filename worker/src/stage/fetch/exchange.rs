@@ -19,16 +19,19 @@ use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use shared::record::ErrorKind;
+use url::Url;
 
 use super::body::{Body, content_length};
 use super::fault::Fault;
 use super::hop::CurrentHop;
+use super::limits::Limits;
 use super::recording::{Recording, Truncated};
 use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::rules::Rules;
 use super::scope::{Distance, Homes};
 use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
 use crate::stage::decode::{DecodeError, Progress};
+use crate::stage::save::FileSlot;
 
 /// How much to read of a body that is not needed (of a redirect or an error), so that its connection can serve the
 /// next request.
@@ -137,6 +140,9 @@ impl<'a> Exchange<'a> {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
+        if let Some(file) = self.recording.file.as_ref() {
+            file.ask_for_rest(self.file_url().as_str(), request.headers_mut());
+        }
         self.hop.status = None;
         self.refusal = None;
         self.recording.request(&self.hop.url, &request);
@@ -165,6 +171,9 @@ impl<'a> Exchange<'a> {
             self.recording.refused();
             return self.drain(&head.headers, Next::Done(Err(failure)));
         }
+        if self.recording.file.as_mut().is_some_and(|file| file.refuses(head)) {
+            return self.drain(&head.headers, Next::Request);
+        }
         if let Some(location) = head.headers.get(LOCATION).filter(|_| is_redirect(head.status)) {
             let next = match self.follow(location) {
                 Ok(()) => Next::Request,
@@ -179,13 +188,33 @@ impl<'a> Exchange<'a> {
             }
             self.refusal = Some(failure);
         }
-        match Body::begin(&head.headers, self.hop.rules) {
+        let limits = self.limits(head);
+        match Body::begin(&head.headers, self.hop.rules, limits) {
             Ok(body) => {
                 self.phase = Phase::Body(Box::new(body));
                 Flow::Read
             }
-            Err(error) => self.stop(Err(self.hop.undecodable(&error, 0))),
+            Err(error) => self.stop(Err(self.hop.undecodable(&error, 0, limits.bytes_max))),
         }
+    }
+
+    /// Begins the file of a body that is saved, and returns the limits of the body.
+    fn limits(&mut self, head: &Parts) -> Limits {
+        let unsaved = Limits { bytes_max: self.hop.rules.body_bytes_max, held_max: None, offset: 0 };
+        let Some(limits) = self.hop.rules.saved.filter(|_| self.refusal.is_none()) else { return unsaved };
+        let url = self.file_url();
+        let Some(file) = self.recording.file.as_mut() else { return unsaved };
+        let offset = file.begin(url.as_str(), head);
+        if offset > 0 {
+            // The file is as if it had come at once, and so is its record.
+            self.hop.status = Some(200);
+        }
+        Limits { offset, ..limits }
+    }
+
+    /// The URL of this hop, as it is noted beside an unfinished file.
+    fn file_url(&self) -> Url {
+        target::public(self.hop.url.clone())
     }
 
     /// Handles a piece of the body.
@@ -193,8 +222,9 @@ impl<'a> Exchange<'a> {
         self.recording.chunk(chunk);
         match &mut self.phase {
             Phase::Body(body) => {
-                let pushed = body.push(chunk, self.hop.rules);
-                self.progressed(pushed)
+                let held = body.held();
+                let pushed = body.push(chunk);
+                self.progressed(pushed, held)
             }
             Phase::Drain { left, next } => {
                 *left = left.saturating_sub(chunk.len() as u64);
@@ -213,11 +243,18 @@ impl<'a> Exchange<'a> {
     /// Goes on with the work that the last piece of the body left.
     pub(super) fn go_on(&mut self) -> Flow {
         let Phase::Body(body) = &mut self.phase else { return Flow::Stop };
-        let pushed = body.go_on(self.hop.rules);
-        self.progressed(pushed)
+        let held = body.held();
+        let pushed = body.go_on();
+        self.progressed(pushed, held)
     }
 
-    fn progressed(&mut self, pushed: Result<Progress, DecodeError>) -> Flow {
+    /// Handles what has become of a piece; `held` bytes were decoded before it.
+    fn progressed(&mut self, pushed: Result<Progress, DecodeError>, held: usize) -> Flow {
+        if let (Phase::Body(body), Some(file)) = (&mut self.phase, self.recording.file.as_mut())
+            && body.is_saved()
+        {
+            body.pass_on(held, file);
+        }
         match pushed {
             Ok(Progress::Done) => Flow::Read,
             Ok(Progress::More) => Flow::Work,
@@ -235,7 +272,7 @@ impl<'a> Exchange<'a> {
             let fetched = self.fetched(content_type, body.cut());
             return self.stop(Ok(fetched));
         }
-        let failure = self.hop.undecodable(error, body.received);
+        let failure = self.hop.undecodable(error, body.received, body.bytes_max());
         self.stop(Err(failure))
     }
 
@@ -295,6 +332,11 @@ impl<'a> Exchange<'a> {
         Err(self.hop.explain(fault, None))
     }
 
+    /// The file that the body is saved as, if so much waits for the disk that no more should be read.
+    pub(super) fn file_ahead(&self) -> Option<&FileSlot> {
+        self.recording.file.as_deref().filter(|file| file.is_ahead())
+    }
+
     /// Whether the body is read only to keep the connection, which is not worth waiting for.
     pub(super) const fn draining(&self) -> bool {
         matches!(self.phase, Phase::Drain { .. })
@@ -336,8 +378,9 @@ impl<'a> Exchange<'a> {
             self.recording.cut(Truncated::Disconnect);
             return Err(self.hop.explain(&Fault::Closed, Some(&body)));
         }
-        let (received, content_type) = (body.received, body.content_type.clone());
-        let body = body.finish().map_err(|error| self.hop.undecodable(&error, received))?;
+        let (received, bytes_max, content_type) =
+            (body.received, body.bytes_max(), body.content_type.clone());
+        let body = body.finish().map_err(|error| self.hop.undecodable(&error, received, bytes_max))?;
         let fetched = self.fetched(content_type, body);
         match self.refusal.take() {
             None => Ok(fetched),

@@ -13,6 +13,7 @@ pub(crate) mod event_loop;
 mod exchange;
 mod fault;
 mod hop;
+mod limits;
 #[cfg(test)]
 mod parity;
 pub(crate) mod recording;

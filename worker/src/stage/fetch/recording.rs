@@ -17,6 +17,7 @@ use url::Url;
 
 use super::body::announced;
 use super::is_refusal;
+use crate::stage::save::{FileSlot, Saved};
 
 /// Archived name of `Transfer-Encoding`, which no longer describes the body as archived.
 const TRANSFER_ENCODING_RENAMED: &str = "x-archive-orig-transfer-encoding";
@@ -81,17 +82,24 @@ pub(crate) struct Recording {
     reply: Option<Reply>,
     /// Requests so far.
     requests: u16,
+    /// The file that the body is saved as, if bodies are saved.
+    pub(in crate::stage) file: Option<Box<FileSlot>>,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None, requests: 0 }
+        Self { hops: on.then(Vec::new), reply: None, requests: 0, file: None }
     }
 
     /// Returns the recorded hops.
     pub(crate) fn hops(&self) -> &[Hop] {
         self.hops.as_deref().unwrap_or_default()
+    }
+
+    /// The file that the body was saved as.
+    pub(in crate::stage) fn saved(&self) -> Option<&Saved> {
+        self.file.as_ref()?.saved()
     }
 
     /// How the server answered the last request; `None` if there was no answer.

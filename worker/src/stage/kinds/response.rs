@@ -2,17 +2,20 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::task;
 use std::time::Duration;
 
 use shared::black_box::Phase;
 use shared::clock;
 use shared::protocol::Target;
 use shared::record::ErrorKind;
+use url::Url;
 
 use crate::stage::context::{Computed, Context, Waited, run_hook};
 use crate::stage::fetch::recording::Recording;
-use crate::stage::fetch::{Failure, Outcome, Wanted, blocking, event_loop};
+use crate::stage::fetch::{Failure, Fetched, Outcome, Wanted, blocking, event_loop};
 use crate::stage::findings::Findings;
+use crate::stage::save::FileSlot;
 
 /// What came back for a target, before anything was computed from it.
 #[derive(Debug)]
@@ -55,9 +58,11 @@ pub(super) fn fetch(
     context: &Context,
     target: &Target,
     wanted: Wanted,
+    file: Option<Box<FileSlot>>,
 ) -> Response {
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
+    recording.file = file;
     let outcome = match std::str::from_utf8(&target.input) {
         Ok(url) => client.fetch(url, wanted, &mut recording),
         Err(_) => Err(not_utf8()),
@@ -72,9 +77,11 @@ pub(super) async fn fetch_interleaved(
     context: &Context,
     target: &Target,
     wanted: Wanted,
+    file: Option<Box<FileSlot>>,
 ) -> Response {
     let started_us = clock::monotonic_us();
     let mut recording = context.recording();
+    recording.file = file;
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
@@ -91,6 +98,30 @@ pub(super) async fn fetch_interleaved(
         }
     };
     Response { started_us, outcome, recording }
+}
+
+impl Response {
+    /// Ends the file of the body, if bodies are saved: with a name if the target has succeeded with a page that
+    /// `is_wanted`.
+    pub(super) async fn end_file(&mut self, target: &Target, is_wanted: impl FnOnce(&Fetched) -> bool) {
+        let Some(file) = &mut self.recording.file else { return };
+        let url = std::str::from_utf8(&target.input).ok().and_then(|input| Url::parse(input).ok());
+        match (&self.outcome, url) {
+            (Ok(fetched), Some(url)) if is_wanted(fetched) => {
+                file.finish(url, fetched.content_type.clone()).await;
+            }
+            (Err(failure), _) if failure.may_pass => file.break_off().await,
+            (Ok(_) | Err(_), _) => file.give_up().await,
+        }
+    }
+}
+
+/// Does work that never waits, because all that it waits for is done by this thread.
+pub(crate) fn at_once<T>(work: impl Future<Output = T>) -> Option<T> {
+    match pin!(work).poll(&mut task::Context::from_waker(task::Waker::noop())) {
+        task::Poll::Ready(done) => Some(done),
+        task::Poll::Pending => None,
+    }
 }
 
 /// Makes a target's record from its response: `read` computes what it comes to.

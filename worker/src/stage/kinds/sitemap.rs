@@ -44,12 +44,12 @@ fn list(target: &Target, fetched: Fetched) -> Findings {
 
 impl Blocking for Sitemap<blocking::Client> {
     fn wait(&mut self, context: &Context, target: &Target) -> Response {
-        fetch(&mut self.client, context, target, Wanted::Listed)
+        fetch(&mut self.client, context, target, Wanted::Listed, None)
     }
 }
 
 impl Interleaved for Sitemap<event_loop::Client> {
     async fn wait(&self, context: &Context, target: &Target) -> Response {
-        fetch_interleaved(&self.client, context, target, Wanted::Listed).await
+        fetch_interleaved(&self.client, context, target, Wanted::Listed, None).await
     }
 }

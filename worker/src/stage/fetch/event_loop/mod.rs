@@ -216,6 +216,9 @@ async fn read_body(exchange: &mut Exchange<'_>, mut body: Incoming) -> Result<()
         if flow == Flow::Stop {
             return Ok(());
         }
+        if let Some(file) = exchange.file_ahead() {
+            file.caught_up().await;
+        }
     }
     Ok(())
 }
