@@ -11,3 +11,9 @@ pub fn registrable(name: &str) -> &str {
     }
     psl::domain_str(name).unwrap_or(name)
 }
+
+/// Whether a name is one below which anyone may register: `com`, `co.uk`, `github.io`.
+#[must_use]
+pub fn is_public_suffix(name: &str) -> bool {
+    name.parse::<IpAddr>().is_err() && psl::domain_str(name).is_none()
+}

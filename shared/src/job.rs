@@ -14,7 +14,8 @@ use crate::address::AddressPolicy;
 use crate::codec::JOINED_BYTES_MAX;
 use crate::csv::CsvSpec;
 use crate::protocol::RECORD_BYTES_MAX;
-use crate::request_headers::HeaderScope;
+use crate::proxy::ProxySpec;
+use crate::request_headers::{HeaderScope, is_harmless};
 use crate::robots::product_token;
 use crate::save::SaveSpec;
 use crate::select::blocked::BlockedRules;
@@ -168,6 +169,10 @@ pub struct FetchSpec {
     pub blocked: BlockedRules,
     /// Where bodies are kept as files, if they are.
     pub save: Option<Box<SaveSpec>>,
+    /// Whether cookies are kept and sent back.
+    pub cookies: bool,
+    /// Proxies, and what goes through them.
+    pub proxies: ProxySpec,
 }
 
 impl FetchSpec {
@@ -177,6 +182,19 @@ impl FetchSpec {
         let given = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
         product_token(given.map_or(&self.user_agent, |(_, agent)| agent))
     }
+
+    /// What its requests may carry of the user's secrets, and to whom, in words that differ if any of that does. `None`
+    /// if there are none. For comparison only: never shown.
+    #[must_use]
+    pub fn secrets(&self) -> Option<String> {
+        let headers: Vec<_> = self.headers.iter().filter(|(name, _)| may_be_secret(name)).collect();
+        let are_homes_secret = self.header_scope.homes.iter().any(|home| home.contains('@'));
+        (!headers.is_empty() || are_homes_secret).then(|| format!("{headers:?} {:?}", self.header_scope))
+    }
+}
+
+fn may_be_secret(name: &str) -> bool {
+    !name.parse().is_ok_and(|name| is_harmless(&name))
 }
 
 /// Limits of a parse job.

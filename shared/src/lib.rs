@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`job`] | the document that tells a worker what to do |
 //! | [`csv`] | grouping and aggregation of CSV files |
+//! | [`cookies`] | cookies as browsers keep them, and `cookies.txt` |
 //! | [`encoder`] | records in every form that they can leave a process in |
 //! | [`table`], [`warc`] | records as rows and as records of a web archive |
 //! | [`sitemap`] | what workers send of sitemaps |
@@ -12,6 +13,7 @@
 //! | [`robots`] | what a robots.txt says, and how it is read |
 //! | [`framed`] | values in a stream of bytes |
 //! | [`address`] | which addresses a job may connect to |
+//! | [`proxy`] | proxies, and which requests go through which |
 //! | [`request_headers`] | which headers a user may set, and which of them are secrets |
 //!
 //! The crate `wire` holds what does not depend on a job: messages ([`protocol`]) and their framing ([`codec`]),
@@ -21,6 +23,7 @@
 
 pub mod address;
 pub mod balance;
+pub mod cookies;
 pub mod csv;
 pub mod domain;
 pub mod encoder;
@@ -29,6 +32,7 @@ pub mod framed;
 pub mod gunzip;
 pub mod job;
 pub mod path;
+pub mod proxy;
 pub mod redact;
 pub mod request_headers;
 pub mod robots;

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// The configuration of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
@@ -45,6 +47,7 @@ impl ServiceConfig {
                 was.tls.as_ref().map(|tls| &tls.certificates) != is.tls.as_ref().map(|tls| &tls.certificates),
             ),
             ("tls-key", was.tls.as_ref().map(|tls| &tls.key) != is.tls.as_ref().map(|tls| &tls.key)),
+            ("trusted-proxy", was.trusted_proxies != is.trusted_proxies),
             ("body-max", was.body_bytes_max != is.body_bytes_max),
             ("connections-max", was.connections_max != is.connections_max),
         ]
@@ -96,6 +99,8 @@ pub struct ApiConfig {
     pub token_file: Option<PathBuf>,
     /// Certificate chain and key, PEM; required for any address that is not loopback.
     pub tls: Option<TlsFiles>,
+    /// Reverse proxies on TCP that are believed when they name a client.
+    pub trusted_proxies: Vec<IpNet>,
     /// Maximum size of a request body in bytes.
     pub body_bytes_max: u64,
     /// Maximum concurrent connections.

@@ -19,6 +19,7 @@ mod manifest;
 #[cfg(feature = "objects")]
 mod object;
 mod passes;
+mod proxies;
 mod records;
 mod report;
 mod room;
@@ -38,6 +39,7 @@ use self::manifest::ManifestError;
 pub(crate) use self::report::{JobReport, Kept, Report, Resume};
 use self::table::TableError;
 use self::tree::SitemapError;
+use crate::cookies::{Cookies, JarError};
 use crate::journal::{JournalError, OutputError};
 use crate::kinds;
 #[cfg(feature = "objects")]
@@ -88,6 +90,9 @@ pub(crate) enum EngineError {
     /// The directory of saved files cannot be used.
     #[error(transparent)]
     Saving(#[from] SavingError),
+    /// The cookies cannot be kept.
+    #[error(transparent)]
+    Cookies(#[from] JarError),
     /// Threads or signal handlers cannot be set up.
     #[error("cannot set up threads and signals: {0}")]
     SetUp(#[from] std::io::Error),
@@ -116,6 +121,7 @@ impl EngineError {
             | Self::NotOurs(_)
             | Self::Changed(_)
             | Self::Sitemap(_)
+            | Self::Cookies(_)
             | Self::Unbalanced(_) => None,
             #[cfg(feature = "objects")]
             Self::Object(_) => None,
@@ -139,6 +145,8 @@ pub(crate) struct RunContext<'a> {
     pub(crate) hosts: Option<&'a HostShares>,
     /// What is known of robots.txt files, if the job shares that with others.
     pub(crate) robots: Option<RobotsCache>,
+    /// The cookies, from when the job begins, if it keeps them.
+    pub(crate) cookies: Option<Cookies>,
     /// Where to count the bytes of the output that are certain.
     pub(crate) committed: Option<Arc<AtomicU64>>,
     /// Most inputs to take.

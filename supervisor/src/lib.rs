@@ -11,6 +11,7 @@ mod cli;
 mod client;
 mod columns;
 pub mod config;
+mod cookies;
 mod descriptor;
 mod engine;
 pub mod format;

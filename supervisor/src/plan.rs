@@ -73,6 +73,8 @@ pub struct Plan {
     pub summary: Option<PathBuf>,
     /// The file for the HTML report.
     pub report: Option<PathBuf>,
+    /// The file that cookies are read from and kept in.
+    pub cookie_jar: Option<PathBuf>,
 }
 
 impl Plan {

@@ -4,6 +4,7 @@
 //! requests and nothing else, so that is no error.
 
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -31,12 +32,38 @@ const DEAD_MAX: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RobotsCache(Arc<Mutex<Known>>);
 
-/// A product token and an authority.
-type Key = (Arc<str>, Arc<str>);
+/// Who asks. Another may get another answer: rules for another robot, or no answer without the user's secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Asker {
+    /// The product token that the files name the job by.
+    token: Arc<str>,
+    /// The secrets of a job that has any, as a number that means nothing outside this process.
+    secrets: Option<u64>,
+}
+
+/// Those who ask in one job.
+#[derive(Debug, Clone)]
+pub(crate) struct Askers {
+    named: Asker,
+    found: Asker,
+}
+
+impl Askers {
+    /// Returns who asks an authority. `found` means that the user named none of its targets, so that it may get no
+    /// secrets.
+    pub(crate) const fn of(&self, found: bool) -> &Asker {
+        if found { &self.found } else { &self.named }
+    }
+}
+
+/// Who asks whom.
+type Key = (Asker, Arc<str>);
 
 #[derive(Debug, Default)]
 struct Known {
     answers: FxHashMap<Key, Answered>,
+    /// Turns secrets into numbers.
+    hasher: RandomState,
     /// Those that a run is fetching.
     claimed: FxHashSet<Key>,
     bytes: usize,
@@ -87,29 +114,42 @@ impl RobotsCache {
         Self(Arc::new(Mutex::new(known)))
     }
 
-    /// Returns the answer of an authority for a product token, if one is fresh, and when it was given.
+    /// Returns those who ask in a job with this product token. `secrets` is what its requests may carry of them.
+    pub(crate) fn askers(&self, token: &str, secrets: Option<&str>) -> Askers {
+        let known = self.known();
+        let asker = |found: bool| Asker {
+            token: token.into(),
+            secrets: secrets.map(|secrets| known.hasher.hash_one((secrets, found))),
+        };
+        Askers { named: asker(false), found: asker(true) }
+    }
+
+    /// Returns the answer of an authority, if one is fresh, and when it was given.
     pub(crate) fn get(
         &self,
         now: Instant,
-        token: &str,
+        asker: &Asker,
         authority: &Arc<str>,
     ) -> Option<(Option<Arc<RobotsFile>>, Instant)> {
         let known = self.known();
-        let answered = known.answers.get(&(token.into(), Arc::clone(authority)))?;
+        let answered = known.answers.get(&(asker.clone(), Arc::clone(authority)))?;
         Some((answered.file.clone(), now.checked_sub(answered.age(clock::wall())?)?))
     }
 
-    /// Keeps an answer that was just given.
-    pub(crate) fn put(&self, token: &str, authority: &Arc<str>, file: Option<Arc<RobotsFile>>) {
+    /// Keeps an answer that was just given. One to a job with secrets is kept in memory only.
+    pub(crate) fn put(&self, asker: &Asker, authority: &Arc<str>, file: Option<Arc<RobotsFile>>) {
         let mut known = self.known();
         let answered = Answered { file, at: clock::wall() };
-        known.append(&line(token, authority, &answered));
-        known.insert(token.into(), Arc::clone(authority), answered);
+        let key = (asker.clone(), Arc::clone(authority));
+        if let Some(line) = line(&key, &answered) {
+            known.append(&line);
+        }
+        known.insert(key, answered);
     }
 
     /// Claims the fetch of an authority's robots.txt, until the claim is dropped. `None` if another run is at it.
-    pub(crate) fn claim(&self, token: &str, authority: &Arc<str>) -> Option<Claim> {
-        let key: Key = (token.into(), Arc::clone(authority));
+    pub(crate) fn claim(&self, asker: &Asker, authority: &Arc<str>) -> Option<Claim> {
+        let key: Key = (asker.clone(), Arc::clone(authority));
         let is_first = self.known().claimed.insert(key.clone());
         is_first.then(|| Claim { cache: self.clone(), key })
     }
@@ -133,9 +173,9 @@ impl Drop for Claim {
 }
 
 impl Known {
-    fn insert(&mut self, token: Arc<str>, authority: Arc<str>, answered: Answered) {
+    fn insert(&mut self, key: Key, answered: Answered) {
         self.bytes += answered.bytes();
-        if let Some(old) = self.answers.insert((token, authority), answered) {
+        if let Some(old) = self.answers.insert(key, answered) {
             self.bytes -= old.bytes();
         }
         if self.bytes > BYTES_MAX {
@@ -165,7 +205,7 @@ impl Known {
             let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(fetched_at));
             let answered = at.map(|at| Answered { file, at });
             if let Some(answered) = answered.filter(|answered| answered.age(now).is_some()) {
-                self.insert(token, authority, answered);
+                self.insert((Asker { token, secrets: None }, authority), answered);
             }
         }
     }
@@ -175,8 +215,7 @@ impl Known {
         let now = clock::wall();
         self.answers.retain(|_, answered| answered.age(now).is_some());
         self.bytes = self.answers.values().map(Answered::bytes).sum();
-        let lines =
-            self.answers.iter().map(|((token, authority), answered)| line(token, authority, answered));
+        let lines = self.answers.iter().filter_map(|(key, answered)| line(key, answered));
         self.log = write(path, lines).ok().map(|file| Log {
             path: path.to_owned(),
             file,
@@ -206,10 +245,14 @@ fn write(path: &Path, lines: impl Iterator<Item = Vec<u8>>) -> io::Result<File> 
     Ok(file)
 }
 
-fn line(token: &str, authority: &Arc<str>, answered: &Answered) -> Vec<u8> {
+/// Returns the line of an answer; `None` if it was given to a job with secrets.
+fn line((asker, authority): &Key, answered: &Answered) -> Option<Vec<u8>> {
+    if asker.secrets.is_some() {
+        return None;
+    }
     let fetched_at = answered.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let line = Line {
-        token: token.into(),
+        token: Arc::clone(&asker.token),
         authority: Arc::clone(authority),
         fetched_at,
         file: answered.file.clone(),
@@ -217,7 +260,7 @@ fn line(token: &str, authority: &Arc<str>, answered: &Answered) -> Vec<u8> {
     // Plain data into memory: this does not fail.
     let mut text = serde_json::to_vec(&line).unwrap_or_default();
     text.push(b'\n');
-    text
+    Some(text)
 }
 
 #[cfg(test)]
@@ -228,6 +271,10 @@ mod tests {
         Some(Arc::new(RobotsFile::parse(text.as_bytes(), "muster")))
     }
 
+    fn anyone(cache: &RobotsCache, token: &str) -> Asker {
+        cache.askers(token, None).named
+    }
+
     #[test]
     fn answers_outlive_the_process_and_damage_costs_only_a_request() {
         let directory = tempfile::tempdir().unwrap();
@@ -235,18 +282,19 @@ mod tests {
         let (a, b): (Arc<str>, Arc<str>) = ("https://a".into(), "https://b".into());
         let rules = file("User-agent: *\nDisallow: /x");
         let cache = RobotsCache::kept_at(&path);
-        cache.put("muster", &a, rules.clone());
-        cache.put("muster", &b, None);
+        let (muster, other) = (anyone(&cache, "muster"), anyone(&cache, "other"));
+        cache.put(&muster, &a, rules.clone());
+        cache.put(&muster, &b, None);
         let mut text = fs::read(&path).unwrap();
         text.extend_from_slice(b"{\"token\":\"muster\",\"auth");
         fs::write(&path, &text).unwrap();
         let now = clock::now();
         let again = RobotsCache::kept_at(&path);
-        assert_eq!(again.get(now, "muster", &a).unwrap().0, rules);
-        assert_eq!(again.get(now, "muster", &b).unwrap().0, None);
-        assert!(again.get(now, "other", &a).is_none(), "other rules may apply to another robot");
+        assert_eq!(again.get(now, &muster, &a).unwrap().0, rules);
+        assert_eq!(again.get(now, &muster, &b).unwrap().0, None);
+        assert!(again.get(now, &other, &a).is_none(), "other rules may apply to another robot");
         fs::write(&path, b"\xff\n[]\n{}\n").unwrap();
-        assert!(RobotsCache::kept_at(&path).get(now, "muster", &a).is_none());
+        assert!(RobotsCache::kept_at(&path).get(now, &muster, &a).is_none());
         assert_eq!(fs::read(&path).unwrap(), b"", "what means nothing is gone");
     }
 
@@ -261,7 +309,8 @@ mod tests {
             let line =
                 format!(r#"{{"token":"m","authority":"https://a","fetched_at":{fetched_at},"file":null}}"#);
             fs::write(&path, line).unwrap();
-            let found = RobotsCache::kept_at(&path).get(clock::now(), "m", &"https://a".into());
+            let cache = RobotsCache::kept_at(&path);
+            let found = cache.get(clock::now(), &anyone(&cache, "m"), &"https://a".into());
             assert_eq!(found.is_some(), counts, "{fetched_at}");
         }
     }
@@ -269,11 +318,42 @@ mod tests {
     #[test]
     fn one_run_fetches_at_a_time() {
         let (cache, authority) = (RobotsCache::default(), "https://a".into());
-        let claim = cache.claim("m", &authority);
-        assert!(claim.is_some() && cache.claim("m", &authority).is_none());
-        assert!(cache.claim("other", &authority).is_some());
+        let (m, other) = (anyone(&cache, "m"), anyone(&cache, "other"));
+        let claim = cache.claim(&m, &authority);
+        assert!(claim.is_some() && cache.claim(&m, &authority).is_none());
+        assert!(cache.claim(&other, &authority).is_some());
         drop(claim);
-        assert!(cache.claim("m", &authority).is_some());
+        assert!(cache.claim(&m, &authority).is_some());
+    }
+
+    /// A site may tell apart who asks: a login, a key, a preview of another host.
+    #[test]
+    fn an_answer_counts_for_jobs_with_the_same_secrets_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("robots");
+        let (cache, authority) = (RobotsCache::kept_at(&path), "https://a".into());
+        let askers: Vec<Asker> = [None, Some("Authorization: a"), Some("Authorization: b")]
+            .into_iter()
+            .map(|secrets| cache.askers("m", secrets))
+            .flat_map(|askers| [askers.of(false).clone(), askers.of(true).clone()])
+            .collect();
+        assert_eq!(askers[0], askers[1], "without secrets, it does not matter who named a target");
+        for (n, asker) in askers.iter().enumerate().skip(1) {
+            assert!(cache.get(clock::now(), asker, &authority).is_none(), "{n}");
+            assert!(cache.claim(asker, &authority).is_some(), "{n}");
+            cache.put(asker, &authority, file(&format!("User-agent: *\nDisallow: /{n}")));
+        }
+        let rules = |cache: &RobotsCache, asker: &Asker| {
+            let file = cache.get(clock::now(), asker, &authority)?.0?;
+            Some((1..6).filter(|n| file.forbids(&format!("/{n}")).is_some()).collect::<Vec<_>>())
+        };
+        let known: Vec<_> = askers.iter().map(|asker| rules(&cache, asker)).collect();
+        assert_eq!(known, [1, 1, 2, 3, 4, 5].map(|n| Some(vec![n])));
+        // What was said to secrets is not on disk, and nor are they.
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+        let again = RobotsCache::kept_at(&path);
+        assert_eq!(rules(&again, &askers[0]), Some(vec![1]));
+        assert_eq!(rules(&again, again.askers("m", Some("Authorization: a")).of(false)), None);
     }
 
     #[test]
@@ -284,13 +364,13 @@ mod tests {
         let large =
             file(&format!("User-agent: *\n{}", "Disallow: /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n".repeat(9_000)));
         for n in 0..200 {
-            cache.put("m", &format!("https://h{n}").into(), large.clone());
+            cache.put(&anyone(&cache, "m"), &format!("https://h{n}").into(), large.clone());
             assert!(cache.known().bytes <= BYTES_MAX);
         }
-        assert!(cache.get(clock::now(), "m", &"https://h199".into()).is_some());
+        assert!(cache.get(clock::now(), &anyone(&cache, "m"), &"https://h199".into()).is_some());
         let cache = RobotsCache::kept_at(&path);
         for _ in 0..5_000 {
-            cache.put("m", &"https://a".into(), None);
+            cache.put(&anyone(&cache, "m"), &"https://a".into(), None);
         }
         assert!(cache.known().log.as_ref().unwrap().lines < 2_000);
     }

@@ -146,6 +146,7 @@ fn alone(plan: &Plan, targets_max: u64, progress: &mut Progress) -> Result<JobRe
         workers: &workers,
         hosts: None,
         robots: None,
+        cookies: None,
         committed: None,
         targets_max,
     };

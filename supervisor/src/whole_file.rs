@@ -28,6 +28,8 @@ pub(crate) enum Readers<'a> {
     Of(&'a Path),
     /// The owner.
     Owner,
+    /// The owner, even if others may read the old file: it holds secrets.
+    OwnerAlone,
 }
 
 impl<'a> Readers<'a> {
@@ -64,6 +66,7 @@ fn try_replace(path: &Path, readers: Readers<'_>, contents: &[u8]) -> io::Result
     temporary.push(format!(".{:016x}.tmp", fastrand::u64(..)));
     let temporary = target.with_file_name(temporary);
     let like = match readers {
+        Readers::OwnerAlone => None,
         _ if side_file::mode(&target).is_some() => Some(target.as_path()),
         Readers::Usual => Some(target.as_path()),
         Readers::Of(output) => Some(output).filter(|output| side_file::mode(output).is_some()),

@@ -19,7 +19,7 @@ use shared::codec;
 use shared::protocol::{Batch, Endings, FromWorker, Hello, OUTCOMES_MAX, Outcome, Verdict};
 
 /// The messages that an input can ask for, by the word after `attack=`.
-pub const MESSAGES: [&str; 16] = [
+pub const MESSAGES: [&str; 17] = [
     "descriptors",
     "promised",
     "announced",
@@ -34,6 +34,7 @@ pub const MESSAGES: [&str; 16] = [
     "outcomes",
     "slices",
     "said",
+    "cookies",
     "gave-up",
     "reasons",
 ];
@@ -271,6 +272,7 @@ fn packets(kind: &str) -> Vec<Packet> {
         "slices" => of(&FromWorker::Batch(Batch { slices_read: u64::MAX, ..Batch::default() })),
         "gave-up" => of(&FromWorker::GaveUp("an attacker says so".to_owned())),
         "said" => of(&FromWorker::Said("I am a program".to_owned())),
+        "cookies" => of(&FromWorker::Cookies(Vec::new())),
         _ => of(&FromWorker::Hello(Hello { protocol: 0, build: String::new(), pid: 0 })),
     }
 }
@@ -299,6 +301,7 @@ fn outcome(id: u64, line_bytes: u64) -> Outcome {
         endings: None,
         reply: None,
         retry_after_ms: None,
+        exit_fault: None,
         over_budget: false,
         line_bytes,
     }

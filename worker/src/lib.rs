@@ -105,7 +105,9 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     let Some(first) = connection.receive()? else { return Ok(()) };
     let job = match first {
         ToWorker::Job(job) => job,
-        ToWorker::Slice(_) | ToWorker::Flush => bail!("the supervisor sent a slice before a job"),
+        ToWorker::Slice(_) | ToWorker::Flush | ToWorker::Cookies(_) => {
+            bail!("the supervisor sent something else before a job")
+        }
         ToWorker::Drain => return Ok(()),
     };
     let (stage, context, sandbox) = match prepare(&job, &black_box, hook) {
@@ -122,7 +124,8 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     connection.send(&FromWorker::Ready { sandbox })?;
     let (sender, receiver) = connection.split();
     let outbox = Outbox::start(sender, black_box, stage.pace())?;
-    executor::run(Worker { context, outbox, then: None }, stage, &job, receiver)
+    let cookies = stage.cookies();
+    executor::run(Worker { context, outbox, cookies, then: None }, stage, &job, receiver)
 }
 
 /// Sets up the job's stage and enters the sandbox, in that order: setting up may read what working may not.

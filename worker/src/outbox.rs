@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use shared::black_box::BlackBox;
 use shared::clock;
+use shared::cookies::Cookie;
 use shared::protocol::{Batch, FromWorker, OUTCOMES_MAX, Outcome};
 use tokio::sync::Notify;
 
@@ -45,6 +46,9 @@ const ROOM_BYTES: usize = 1024 * 1024;
 
 /// Bytes of the program's messages that may wait here before the program is held up.
 const SAID_BYTES: usize = 64 * 1024;
+
+/// Cookies in one message, so that it is a short one.
+const COOKIES_MAX: usize = 16;
 
 /// How often this process notes its use of memory and CPU; reading that takes about 20 µs.
 const USAGE_EVERY: Duration = Duration::from_millis(200);
@@ -166,6 +170,13 @@ impl Outbox {
     /// the supervisor should hear at once.
     pub(crate) fn push(&self, outcome: Outcome, line: &[u8], idle: bool) {
         self.shared.push(outcome, line, idle);
+    }
+
+    /// Queues cookies that were set. They leave before the outcomes that are queued after them.
+    pub(crate) fn push_cookies(&self, cookies: &[Cookie]) {
+        for some in cookies.chunks(COOKIES_MAX) {
+            self.shared.lock().said.push(FromWorker::Cookies(some.to_vec()));
+        }
     }
 
     /// Blocks until there is room for more.

@@ -123,6 +123,7 @@ fn fuzz<S: proptest::strategy::Strategy>(values: &S, check: impl Fn(S::Value)) {
         check(values.new_tree(&mut runner).unwrap().current());
         runs += 1;
     }
+    println!("{runs} values");
 }
 
 /// URLs with a secret at `@@`.

@@ -23,6 +23,12 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// Returns the wall-clock time in seconds since 1970, for what others date: cookies. Never for deadlines.
+#[must_use]
+pub fn wall_s() -> u64 {
+    wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// Returns `CLOCK_MONOTONIC` in microseconds, which is the same for every process of the machine.
 ///
 /// An [`Instant`] cannot cross a process boundary; this can.

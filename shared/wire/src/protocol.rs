@@ -13,10 +13,11 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codec;
+use crate::cookie::Cookie;
 use crate::record::ErrorKind;
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub enum ToWorker<J> {
     Flush,
     /// Finish what has begun, drop what has not, send what is finished, exit 0.
     Drain,
+    /// Cookies that another worker was given, or that were there before.
+    Cookies(Vec<Cookie>),
 }
 
 /// The unit of work sent over IPC.
@@ -68,6 +71,8 @@ pub struct Target {
     /// It must not start before this instant, in microseconds of `CLOCK_MONOTONIC`. Such targets come a little ahead
     /// of time, so that their starts are evenly spaced. `None`: it may start at once.
     pub not_before_us: Option<u64>,
+    /// The proxy that it goes through; `None`: it goes directly.
+    pub exit: Option<Exit>,
     /// The URL, path or lines, byte for byte as given.
     #[serde(with = "serde_bytes")]
     pub input: Vec<u8>,
@@ -82,6 +87,48 @@ impl Target {
     pub const fn is_robots(&self) -> bool {
         self.id >= ROBOTS_IDS
     }
+}
+
+/// The proxy that a target goes through, for one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its position among the job's proxies.
+    pub proxy: u16,
+    /// How often the proxy was tried again after a fault, plus one. Once it has failed a worker, that worker connects
+    /// to it again only for a target with a higher number.
+    pub epoch: u32,
+    /// Whether a fault of the proxy comes back as [`Verdict::Retry`], which costs the target no attempt.
+    pub may_move: bool,
+    /// Whether what may be a fault of the proxy or of the server does so too.
+    pub may_divert: bool,
+}
+
+impl Exit {
+    /// Whether the target goes to another proxy after this.
+    #[must_use]
+    pub const fn leaves(&self, fault: ExitFault) -> bool {
+        match fault {
+            ExitFault::Proxy | ExitFault::Credentials | ExitFault::Silent => self.may_move,
+            ExitFault::Unreachable | ExitFault::Broken | ExitFault::Blocked => self.may_divert,
+        }
+    }
+}
+
+/// What went wrong between a worker and a server that is reached through a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitFault {
+    /// The proxy cannot be reached, or does not speak its protocol.
+    Proxy,
+    /// The proxy rejects the credentials, or wants some.
+    Credentials,
+    /// The proxy accepted the connection and did not say in time whether it reaches the server.
+    Silent,
+    /// The proxy says that it cannot, or will not, reach the server.
+    Unreachable,
+    /// The connection through the proxy ended, or stood still, before an answer came.
+    Broken,
+    /// The server turned the request away, perhaps for the proxy's address.
+    Blocked,
 }
 
 /// Worker → supervisor.
@@ -102,6 +149,8 @@ pub enum FromWorker {
     Said(String),
     /// Results.
     Batch(Batch),
+    /// Cookies that this worker was given; before the outcomes of the targets that brought them.
+    Cookies(Vec<Cookie>),
 }
 
 impl FromWorker {
@@ -205,6 +254,8 @@ pub struct Outcome {
     pub reply: Option<Reply>,
     /// The server's `Retry-After`, in milliseconds from now.
     pub retry_after_ms: Option<u64>,
+    /// What went wrong at the proxy that it went through, or beyond it.
+    pub exit_fault: Option<ExitFault>,
     /// Whether it failed for good only because the retry budget of its host is used up.
     pub over_budget: bool,
     /// Length of its line in [`Batch::lines`]; 0 if there is none ([`Verdict::Retry`]).
@@ -300,6 +351,7 @@ mod tests {
             endings: None,
             reply: None,
             retry_after_ms: None,
+            exit_fault: None,
             over_budget: false,
             line_bytes,
         }
@@ -344,6 +396,7 @@ mod tests {
             (FromWorker::GaveUp("why".to_owned()), false),
             (FromWorker::Said("line".to_owned()), true),
             (FromWorker::Batch(Batch::default()), true),
+            (FromWorker::Cookies(Vec::new()), false),
         ] {
             let mut sent = Vec::new();
             send(&message, &mut sent, |_| Ok::<_, ()>(())).unwrap().unwrap();

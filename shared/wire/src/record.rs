@@ -34,6 +34,8 @@ pub enum ErrorKind {
     /// The answer was a page that turns requests away: a rule of the job matches it, or the host answers other URLs
     /// with the same page.
     Blocked,
+    /// Every proxy that was tried failed.
+    Proxy,
     /// The address policy forbids the host's address.
     AddressDenied,
     /// The content encoding or charset could not be decoded.
@@ -66,6 +68,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too_many_redirects",
             Self::Robots => "robots",
             Self::Blocked => "blocked",
+            Self::Proxy => "proxy",
             Self::AddressDenied => "address_denied",
             Self::Decode => "decode",
             Self::Parse => "parse",
@@ -128,6 +131,28 @@ impl Serialize for FieldValue {
     }
 }
 
+impl FieldValue {
+    /// Appends it as JSON.
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => json::write_text(text, out),
+            Self::List(values) => {
+                out.push(b'[');
+                for (n, value) in values.iter().enumerate() {
+                    if n > 0 {
+                        out.push(b',');
+                    }
+                    value.write(out);
+                }
+                out.push(b']');
+            }
+            Self::Null | Self::Int(_) | Self::Float(_) | Self::Object(_) | Self::Json(_) => {
+                json::write(self, out);
+            }
+        }
+    }
+}
+
 /// The fields of one page, in the order of the job's `--select` flags.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'a> {
@@ -143,9 +168,9 @@ impl Fields<'_> {
         for (name, value) in self.names.iter().zip(self.values) {
             out.push(separator);
             separator = b',';
-            json::write(name, out);
+            json::write_text(name, out);
             out.push(b':');
-            json::write(value, out);
+            value.write(out);
         }
         if separator == b'{' {
             out.push(b'{');
@@ -376,13 +401,21 @@ mod tests {
 
     #[test]
     fn values_keep_their_json_type() {
-        let json = |value: FieldValue| serde_json::to_string(&value).unwrap();
+        let json = |value: FieldValue| {
+            let mut out = Vec::new();
+            value.write(&mut out);
+            let text = serde_json::to_string(&value).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+            text
+        };
         let object = FieldValue::Object(vec![
             ("b".to_owned(), FieldValue::Int(-1)),
             ("a".to_owned(), FieldValue::from(&crate::json::parse(r#"{"z": 1.50, "y": [true]}"#).unwrap())),
         ]);
         assert_eq!(json(object), r#"{"b":-1,"a":{"z":1.50,"y":[true]}}"#);
         assert_eq!(json(FieldValue::List(vec![FieldValue::Float(1.0), FieldValue::Null])), "[1.0,null]");
+        assert_eq!(json(FieldValue::List(vec![FieldValue::Text("\"".to_owned())])), r#"["\""]"#);
+        assert_eq!(json(FieldValue::List(Vec::new())), "[]");
     }
 
     #[test]

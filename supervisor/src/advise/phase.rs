@@ -327,6 +327,7 @@ fn run_job(
         workers,
         hosts: None,
         robots,
+        cookies: None,
         committed: None,
         targets_max: u64::MAX,
     };

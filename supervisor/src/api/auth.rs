@@ -32,6 +32,15 @@ pub(super) enum Peer {
     },
     /// A client on TCP.
     Tcp(SocketAddr),
+    /// A trusted reverse proxy on TCP, before it has named a client.
+    Proxy(SocketAddr),
+    /// A client that a trusted reverse proxy names.
+    Forwarded {
+        /// The client's address.
+        client: IpAddr,
+        /// The proxy.
+        proxy: SocketAddr,
+    },
 }
 
 impl fmt::Display for Peer {
@@ -39,7 +48,8 @@ impl fmt::Display for Peer {
         match self {
             Self::Unix { uid, pid: Some(pid) } => write!(f, "uid {uid}, pid {pid}"),
             Self::Unix { uid, pid: None } => write!(f, "uid {uid}"),
-            Self::Tcp(address) => address.fmt(f),
+            Self::Tcp(address) | Self::Proxy(address) => address.fmt(f),
+            Self::Forwarded { client, proxy } => write!(f, "{client} via {proxy}"),
         }
     }
 }
@@ -86,7 +96,7 @@ impl Token {
 /// The problem document to answer with.
 pub(super) fn admit(request: &request::Parts, peer: &Peer, token: Option<&Token>) -> Result<(), Problem> {
     check_one_host(&request.headers)?;
-    if matches!(peer, Peer::Tcp(_)) {
+    if !matches!(peer, Peer::Unix { .. }) {
         match token {
             Some(token) if !is_public(request.uri.path()) => check_token(&request.headers, token)?,
             Some(_) => {}
@@ -202,6 +212,16 @@ mod tests {
 
     fn tcp() -> Peer {
         Peer::Tcp(([127, 0, 0, 1], 4242).into())
+    }
+
+    #[test]
+    fn a_client_behind_a_proxy_needs_the_token_too() {
+        let (client, proxy) = ([192, 0, 2, 1].into(), ([10, 0, 0, 1], 4242).into());
+        for peer in [Peer::Proxy(proxy), Peer::Forwarded { client, proxy }] {
+            check(&peer, Some(TOKEN), "GET /v1/jobs", &[], 401);
+            check(&peer, None, "GET /v1/jobs", &[("host", "evil.example")], 421);
+        }
+        assert_eq!(Peer::Forwarded { client, proxy }.to_string(), "192.0.2.1 via 10.0.0.1:4242");
     }
 
     fn request(line: &str, headers: &[(&str, &str)]) -> request::Parts {

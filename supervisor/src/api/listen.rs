@@ -176,6 +176,7 @@ mod tests {
             listen: Vec::new(),
             token_file: None,
             tls: None,
+            trusted_proxies: Vec::new(),
             body_bytes_max: 1 << 20,
             connections_max: 16,
         }

@@ -11,6 +11,7 @@
 
 mod auth;
 mod events;
+mod forwarded;
 mod guarded;
 mod incoming;
 mod jobs;

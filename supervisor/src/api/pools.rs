@@ -25,9 +25,9 @@ enum Way {
     /// The Unix socket.
     Unix,
     /// TCP from this machine. Its users are one peer, because TCP does not tell them apart; so is
-    /// a reverse proxy.
+    /// a reverse proxy that is not trusted.
     Local,
-    /// TCP from another machine.
+    /// TCP from another machine, also through a trusted reverse proxy.
     Remote,
 }
 
@@ -38,6 +38,17 @@ enum PeerKey {
     User(u32),
     /// A network address. Of IPv6 the first 64 bits: a single machine has all of the others.
     Address(IpAddr),
+    /// A trusted reverse proxy, whose clients are not known yet.
+    Proxy(IpAddr),
+}
+
+impl PeerKey {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => Self::Address(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
+            address @ IpAddr::V4(_) => Self::Address(address),
+        }
+    }
 }
 
 impl Peer {
@@ -46,12 +57,10 @@ impl Peer {
             Self::Unix { uid, .. } => (Way::Unix, PeerKey::User(*uid)),
             Self::Tcp(address) => match address.ip().to_canonical() {
                 address if address.is_loopback() => (Way::Local, PeerKey::Address(address)),
-                IpAddr::V6(address) => {
-                    let network = Ipv6Addr::from_bits(address.to_bits() >> 64 << 64);
-                    (Way::Remote, PeerKey::Address(network.into()))
-                }
-                address @ IpAddr::V4(_) => (Way::Remote, PeerKey::Address(address)),
+                address => (Way::Remote, PeerKey::of(address)),
             },
+            Self::Proxy(address) => (Way::Remote, PeerKey::Proxy(address.ip().to_canonical())),
+            Self::Forwarded { client, .. } => (Way::Remote, PeerKey::of(*client)),
         }
     }
 }
@@ -134,7 +143,9 @@ impl Pool {
             return Arc::clone(places);
         }
         peers.retain(|_, places| Arc::strong_count(places) > 1);
-        let places = Arc::new(Semaphore::new(self.per_peer));
+        // A connection of a proxy may be any client's.
+        let share = if matches!(key, PeerKey::Proxy(_)) { self.places } else { self.per_peer };
+        let places = Arc::new(Semaphore::new(share));
         peers.insert(key, Arc::clone(&places));
         places
     }
@@ -186,6 +197,24 @@ mod tests {
         }
         drop(held);
         assert_eq!(fill(&pools, &tcp("192.0.2.3")).len(), 8);
+    }
+
+    #[test]
+    fn a_trusted_proxy_has_the_networks_places_and_each_of_its_clients_a_share() {
+        let proxy = ([127, 0, 0, 1], 4242).into();
+        let connections = Pools::new(32);
+        let held = fill(&connections, &Peer::Proxy(proxy));
+        assert_eq!((held.len(), fill(&connections, &tcp("192.0.2.1")).len()), (32, 0));
+        assert_eq!(fill(&connections, &tcp("127.0.0.1")).len(), 32, "this machine's users keep theirs");
+        let uploads = Pools::new(32);
+        let of = |client: &str| Peer::Forwarded { client: client.parse().unwrap(), proxy };
+        let mut held = fill(&uploads, &of("192.0.2.1"));
+        assert_eq!(held.len(), 8);
+        held.extend(fill(&uploads, &tcp("192.0.2.1")));
+        assert_eq!(held.len(), 8, "however it comes");
+        assert_eq!(fill(&uploads, &of("2001:db8::1")).len(), 8);
+        // A client may claim to be on this machine, but is not.
+        assert_eq!(fill(&uploads, &of("127.0.0.1")).len(), 8);
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use shared::clock;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -28,7 +29,7 @@ use super::listen::Listening;
 use super::own::{self, Refusal};
 use super::pools::Pools;
 use super::problem::Problem;
-use super::{Api, GRACE, routes};
+use super::{Api, GRACE, forwarded, routes};
 use crate::runtime::descriptors;
 
 /// Time limit for a request's line and headers, counted from when the connection opens or the last
@@ -72,7 +73,7 @@ impl Listener {
         }
     }
 
-    async fn accept(&self) -> io::Result<Connection> {
+    async fn accept(&self, proxies: &[IpNet]) -> io::Result<Connection> {
         match self {
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
@@ -83,7 +84,9 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 // Events are small, and a person waits for them.
                 let _ = stream.set_nodelay(true);
-                Ok(Connection::Tcp(stream, Peer::Tcp(address)))
+                let is_proxy = forwarded::is_trusted(proxies, address.ip());
+                let peer = if is_proxy { Peer::Proxy(address) } else { Peer::Tcp(address) };
+                Ok(Connection::Tcp(stream, peer))
             }
         }
     }
@@ -143,7 +146,7 @@ pub(super) async fn run(api: &Arc<Api>, listeners: Vec<Listener>) {
 async fn accept(api: Arc<Api>, router: Router, listener: Listener, room: Arc<Pools>) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept(&api.config.trusted_proxies) => accepted,
             () = api.stopped() => return,
         };
         let connection = match accepted {
@@ -259,6 +262,15 @@ where
     }
 }
 
+/// Returns whose request this is, which may not be who sent it.
+fn requester(api: &Api, peer: &Peer, headers: &HeaderMap) -> Peer {
+    let Peer::Proxy(proxy) = *peer else { return peer.clone() };
+    match forwarded::client(headers, &api.config.trusted_proxies) {
+        Some(client) => Peer::Forwarded { client, proxy },
+        None => Peer::Tcp(proxy),
+    }
+}
+
 /// Waits for the turn of a request that arrived at `now`.
 async fn in_turn(api: &Api, now: Instant) {
     if let Some(turn) = api.pace.turn(now) {
@@ -276,9 +288,10 @@ async fn answer(
     let began = clock::now();
     in_turn(api, began).await;
     let (parts, body) = request.into_parts();
+    let peer = requester(api, peer, &parts.headers);
     let admitted = {
         let token = api.token.read().unwrap_or_else(PoisonError::into_inner);
-        auth::admit(&parts, peer, token.as_ref())
+        auth::admit(&parts, &peer, token.as_ref())
     };
     let (method, route) = (parts.method.clone(), routes::label(parts.uri.path()));
     let mut response = match admitted {
@@ -289,7 +302,7 @@ async fn answer(
         }
         Ok(()) => {
             let mut request = Request::from_parts(parts, Body::new(body));
-            request.extensions_mut().insert(peer.clone());
+            request.extensions_mut().insert(peer);
             let Ok(response) = router.call(request).await;
             response
         }

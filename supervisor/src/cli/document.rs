@@ -21,7 +21,7 @@ use crate::outcome::{first_paragraph, without_secrets};
 use crate::plan::{Input, Plan};
 
 /// Flags of local runs, which a job of the service cannot have.
-const NOT_FOR_JOBS: [&str; 16] = [
+const NOT_FOR_JOBS: [&str; 17] = [
     "output",
     "format",
     "split",
@@ -35,6 +35,7 @@ const NOT_FOR_JOBS: [&str; 16] = [
     "quiet",
     "summary",
     "report",
+    "cookie-jar",
     "config",
     "job",
     "worker-memory",
@@ -209,7 +210,7 @@ fn check_allowed(command: &str, settings: &Settings, allowed: &Allowed) -> Resul
                             to allow others"
             .to_owned());
     }
-    for key in ["input", "paths", "files"] {
+    for key in ["input", "paths", "files", "proxy-file", "proxy-tier"] {
         for path in settings.get(key) {
             check_path(Path::new(path), allowed)?;
         }
@@ -257,6 +258,7 @@ fn checked(mut plan: Plan, output: &Path, allowed: &Allowed) -> Result<Plan, Str
     match &mut plan.work {
         Work::Fetch(spec) | Work::Sitemap(spec) if !allowed.private_addresses => {
             spec.address_policy = AddressPolicy::Public;
+            spec.proxies.policy = AddressPolicy::Public;
         }
         Work::Fetch(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => {}
     }

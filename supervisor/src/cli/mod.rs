@@ -18,6 +18,7 @@ mod object;
 mod parts;
 mod problem;
 mod program;
+mod proxies;
 mod resolve;
 mod save;
 mod serve;

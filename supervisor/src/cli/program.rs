@@ -76,6 +76,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, env: &Environment<'_>) -> R
         quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
+        cookie_jar: None,
     })
 }
 

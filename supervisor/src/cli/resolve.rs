@@ -12,13 +12,14 @@ use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CsvFlags, ExtractFlags, FetchJob, Flags,
-    ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, SaveFlags, ShownFlags, UrlFlags,
-    Verb,
+    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CsvFlags, ExtractFlags, FetchJob,
+    Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, SaveFlags, ShownFlags,
+    UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
+use super::proxies::proxies;
 use super::{Environment, Invocation, csv, disk, program, save, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
@@ -154,6 +155,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invoc
         quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
+        cookie_jar: None,
     };
     Ok(Invocation::Run(Box::new(plan)))
 }
@@ -241,10 +243,14 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
+    let cookie_jar = run.network.as_ref().and_then(|network| network.cookie_jar.clone());
+    if let Some(jar) = &cookie_jar {
+        disk::check_side_file("--cookie-jar", jar, &paths)?;
+    }
     let work = match run.network {
         Some(network) => {
             let (saves, repeats) = (run.save, network.blocked_if.contains(&BlockedIf::Repeats));
-            let spec = fetch_spec(*network, body_bytes_max, &inputs)?;
+            let spec = fetch_spec(*network, body_bytes_max, &inputs, env)?;
             let reads = !fields.is_empty() || !presets.is_empty();
             Work::Fetch(save::saving(spec, saves, reads, repeats, &place)?)
         }
@@ -276,6 +282,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
         quiet: run.quiet,
         summary,
         report,
+        cookie_jar,
     };
     Ok((plan, read_once))
 }
@@ -302,7 +309,12 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
     Ok((fields, presets))
 }
 
-fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Result<FetchSpec, Problem> {
+fn fetch_spec(
+    flags: NetworkFlags,
+    body_bytes_max: u64,
+    inputs: &[Input],
+    env: &Environment<'_>,
+) -> Result<FetchSpec, Problem> {
     request_headers::check_together(flags.header.iter().map(|header| header.name.as_str()))
         .map_err(|error| Problem::Usage(format!("--header: {error}")))?;
     // As with curl, a User-Agent header is the user agent.
@@ -323,6 +335,12 @@ fn fetch_spec(flags: NetworkFlags, body_bytes_max: u64, inputs: &[Input]) -> Res
         },
         blocked: BlockedRules::of(flags.blocked_if),
         save: None,
+        cookies: match flags.cookies {
+            Some(CookiesFlag::On) => true,
+            Some(CookiesFlag::Off) => false,
+            None => flags.cookie_jar.is_some(),
+        },
+        proxies: proxies(flags.proxies, env)?,
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),

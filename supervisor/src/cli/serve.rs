@@ -63,6 +63,7 @@ pub(super) fn config(
             listen: flags.listen,
             token_file: flags.token_file,
             tls,
+            trusted_proxies: flags.trusted_proxy,
             body_bytes_max: flags.body_max,
             connections_max: flags.connections_max.get(),
         },

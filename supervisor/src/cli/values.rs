@@ -3,10 +3,12 @@
 //!
 //! Zero and absurdly large numbers are refused here, so later code does not check again.
 
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use ipnet::IpNet;
 
 use shared::request_headers::{self, HeaderScope, Reach};
 use shared::select::blocked::BlockedIf;
@@ -38,6 +40,15 @@ pub(super) struct Header {
 /// Parses an output: a path, a `file://` URL, or the URL of an object.
 pub(super) fn output() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(objects::located)
+}
+
+/// Parses an address, or a network as ADDRESS/BITS.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().ok().map(|address| IpNet::from(address.to_canonical()));
+    let network = text.parse::<IpNet>().ok().or_else(address);
+    network
+        .map(|network| network.trunc())
+        .ok_or_else(|| "give an address or a network, such as 10.0.0.7 or 10.0.0.0/8".to_owned())
 }
 
 /// Parses `auto` or 1 to `max`.

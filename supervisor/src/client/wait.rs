@@ -111,6 +111,7 @@ fn snapshot(job: &JobView) -> Snapshot {
         failed: counts.failed,
         refused: counts.refused,
         load: None,
+        proxies_failing: 0,
         bytes: counts.bytes,
         in_flight: counts.in_flight,
         total,

@@ -9,9 +9,11 @@ use supervisor_core::frontier::{Frontier, HostRef, HostShares, Learned};
 use supervisor_core::gather::{Gather, Ordered};
 use supervisor_core::load::total::{Room, Total};
 use supervisor_core::pool::Pool;
+use supervisor_core::proxies::Proxies;
 
 use super::clocks::Started;
 use super::limits::{frontier_config, pool_config, readable};
+use super::proxies;
 use super::shape::Shape;
 use super::{EngineError, RunContext};
 use crate::journal::{Gate, HeldRecord, OutputError};
@@ -139,7 +141,7 @@ pub(super) fn run<C: Consumer>(
     let is_ordered = plan.ordered || kinds::of(&plan.work).rules().always_ordered;
     let readable = readable(plan);
     let mut job = Job { plan, started_us: started.us, targets_max, readable, encoding, gather, learned };
-    let mut taken = 0;
+    let (mut taken, mut used) = (0, Vec::new());
     loop {
         let Pass { targets, gate, first_id, held, writer } = pass;
         let targets_max = targets.position().items_total.and_then(|targets| u32::try_from(targets).ok());
@@ -154,6 +156,7 @@ pub(super) fn run<C: Consumer>(
         let feed = flow.feed;
         ended.unread = !feed.is_exhausted();
         taken += feed.taken();
+        proxies::add(&mut used, std::mem::take(&mut ended.proxies));
         let mut end = PassEnd { ended: &mut ended, feed: &feed, control: context.control };
         let next = consumer.end_pass(writer, &mut end, context)?;
         let reader_left = match next {
@@ -168,7 +171,9 @@ pub(super) fn run<C: Consumer>(
             job.gather.balance(taken, ended.left)?;
         }
         let facts = started.facts(shape, why, ended.sandbox.clone(), &job.gather);
-        return Ok(Passes { ended, reader_left, run: ModeRun::new(&job.gather, &facts) });
+        let mut run = ModeRun::new(&job.gather, &facts);
+        run.summary.proxies = proxies::summarize(&used);
+        return Ok(Passes { ended, reader_left, run });
     }
 }
 
@@ -246,6 +251,9 @@ impl Job<'_> {
         let mut pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed)
             .anchored(now, seed)
             .dated(self.started_us);
+        if let Some(proxies) = proxies::config(&self.plan.work) {
+            pool = pool.through(Proxies::new(proxies, seed));
+        }
         if let Some(room) = room {
             pool = pool.growing(Total::new(room, workers, now));
         }
@@ -276,6 +284,9 @@ impl Job<'_> {
             environment: Vec::new(),
         };
         let robots = context.robots.clone().filter(|_| self.plan.politeness.obeys_robots);
-        Runtime::new(parts, job, pool, workers_max, self.targets_max).obeying(robots).run()
+        Runtime::new(parts, job, pool, workers_max, self.targets_max)
+            .obeying(robots)
+            .keeping(context.cookies.clone())
+            .run()
     }
 }

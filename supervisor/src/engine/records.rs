@@ -14,6 +14,7 @@ use super::report::{JobReport, Kept, Report, Resume};
 use super::shape::Shape;
 use super::sitemaps::{self, Listed};
 use super::{EngineError, RunContext, manifest};
+use crate::cookies::Cookies;
 use crate::heading;
 use crate::journal::{
     self, Destination, Gate, Journal, JournalError, Opened, OutputError, SpooledInput, State, Store,
@@ -98,6 +99,11 @@ fn append(
         Some(Journal { store, state, held, input }) => (Some(store), state, held, Some(input)),
         None => (None, State::default(), Vec::new(), None),
     };
+    if kinds::of(&plan.work).keeps_cookies() {
+        let beside = input.as_ref().map(SpooledInput::cookies);
+        let file = plan.cookie_jar.as_deref().or(beside);
+        context.cookies = Some(file.map_or_else(|| Ok(Cookies::default()), Cookies::kept_at)?);
+    }
     let (sitemaps, sitemaps_failed) = match sitemaps::list(plan, context, input.as_ref())? {
         Listed::Nothing => (None, 0),
         Listed::Entries(entries, failed) => (Some(entries), failed),

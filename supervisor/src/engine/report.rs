@@ -40,6 +40,7 @@ impl Report {
             failed: summary.failed,
             refused: summary.refused,
             load: None,
+            proxies_failing: 0,
             bytes: summary.bytes,
             in_flight: 0,
             total,

@@ -25,6 +25,8 @@ pub struct SpooledInput {
     sitemaps: Spool,
     /// What is known of robots.txt files.
     robots: PathBuf,
+    /// The cookies of a job that keeps them.
+    cookies: PathBuf,
     /// Whether standard input is one of the inputs.
     used: bool,
     /// Whether it was spooled completely before this run.
@@ -37,12 +39,14 @@ impl SpooledInput {
         let (spool, sitemaps) = (Spool::of(journal, ".input"), Spool::of(journal, ".sitemaps"));
         let was_whole = spool.is_whole();
         let robots = super::beside(journal, ".robots");
-        Self { spool, sitemaps, robots, used: inputs.contains(&Input::StdinLines), was_whole }
+        let cookies = super::beside(journal, ".cookies");
+        Self { spool, sitemaps, robots, cookies, used: inputs.contains(&Input::StdinLines), was_whole }
     }
 
     /// Returns the files that may be beside the journal at `journal`.
     pub(super) fn files(journal: &Path) -> impl Iterator<Item = PathBuf> {
-        let names = [".input", ".sitemaps", ".robots"].map(|suffix| super::beside(journal, suffix));
+        let names =
+            [".input", ".sitemaps", ".robots", ".cookies"].map(|suffix| super::beside(journal, suffix));
         names.into_iter().flat_map(|name| [super::beside(&name, ".part"), name])
     }
 
@@ -95,8 +99,15 @@ impl SpooledInput {
         &self.robots
     }
 
+    /// Returns where a run keeps its cookies, unless the user named a file.
+    #[must_use]
+    pub fn cookies(&self) -> &Path {
+        &self.cookies
+    }
+
     /// Removes the spools.
     pub fn remove(&self) {
+        let _ = fs::remove_file(&self.cookies);
         let _ = fs::remove_file(&self.robots);
         self.spool.remove();
         self.sitemaps.remove();

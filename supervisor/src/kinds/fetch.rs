@@ -28,8 +28,16 @@ impl Kind for Fetch<'_> {
         }
     }
 
+    fn keeps_cookies(&self) -> bool {
+        self.0.cookies
+    }
+
     fn robots_token(&self) -> Option<&str> {
         Some(self.0.product_token())
+    }
+
+    fn secrets(&self) -> Option<String> {
+        self.0.secrets()
     }
 
     fn facts(&self, plan: &Plan) -> Vec<Fact> {
@@ -49,6 +57,10 @@ impl Kind for Fetch<'_> {
             // A user may find out what blocked pages look like, and resume.
             blocked: _,
             save,
+            // A user may find out that pages need them, and resume.
+            cookies: _,
+            // A proxy may have died since.
+            proxies: _,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),

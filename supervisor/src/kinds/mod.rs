@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use shared::csv::CsvSpec;
 use shared::job::{MapSpec, Work};
+use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use shared::save::SaveSpec;
 use supervisor_core::pool::Quarantined;
@@ -68,8 +69,18 @@ pub(crate) trait Kind {
         None
     }
 
+    /// Whether cookies are kept and sent back.
+    fn keeps_cookies(&self) -> bool {
+        false
+    }
+
     /// Returns the product token that a robots.txt names the job by, if its targets are pages of a site.
     fn robots_token(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns what its requests may carry of the user's secrets, and to whom; `None` if there are none.
+    fn secrets(&self) -> Option<String> {
         None
     }
 
@@ -102,6 +113,14 @@ pub(crate) fn saved(work: &Work) -> Option<&SaveSpec> {
     match work {
         Work::Fetch(spec) => spec.save.as_deref(),
         Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
+    }
+}
+
+/// Returns the proxies of a job.
+pub(crate) const fn proxies(work: &Work) -> Option<&ProxySpec> {
+    match work {
+        Work::Fetch(spec) | Work::Sitemap(spec) => Some(&spec.proxies),
+        Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
     }
 }
 
@@ -214,6 +233,8 @@ mod tests {
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
             save: None,
+            cookies: false,
+            proxies: ProxySpec::default(),
         }
     }
 

@@ -77,6 +77,11 @@ impl Line {
         if let Some(pace_per_s) = snapshot.load.and_then(|load| load.pace_per_s) {
             rest.push((4, format!("paced to {}/s", units::number(pace_per_s))));
         }
+        if snapshot.proxies_failing > 0 {
+            let count = u64::try_from(snapshot.proxies_failing).unwrap_or(u64::MAX);
+            let proxies = if count == 1 { "proxy" } else { "proxies" };
+            rest.push((4, format!("{} {proxies} down", units::count(count))));
+        }
         if let Some(left) = left(snapshot, if in_bytes { bytes_per_s } else { items_per_s }) {
             rest.push((6, format!("{} left", units::clock(left))));
         }
@@ -129,7 +134,16 @@ mod tests {
     use super::*;
 
     fn snapshot(done: u64, total: Total) -> Snapshot {
-        Snapshot { done, failed: 12, refused: 0, load: None, bytes: 5_000_000, in_flight: 128, total }
+        Snapshot {
+            done,
+            failed: 12,
+            refused: 0,
+            load: None,
+            proxies_failing: 0,
+            bytes: 5_000_000,
+            in_flight: 128,
+            total,
+        }
     }
 
     #[test]
@@ -170,11 +184,14 @@ mod tests {
             Line::new(&slowed, 2.0, 0.0).fit(200),
             "10 done  2/s  0 B/s  12 failed  7 refused  paced to 19.3/s  128 of 256 in flight"
         );
+        let failing = Snapshot { proxies_failing: 1, bytes: 0, failed: 0, ..snapshot(10, Total::Unknown) };
+        assert_eq!(Line::new(&failing, 2.0, 0.0).fit(200), "10 done  2/s  1 proxy down  128 in flight");
         let quiet = Snapshot {
             done: 1,
             failed: 0,
             refused: 0,
             load: None,
+            proxies_failing: 0,
             bytes: 0,
             in_flight: 1,
             total: Total::Unknown,
@@ -196,6 +213,7 @@ mod tests {
                 failed: 0,
                 refused: 0,
                 load: None,
+                proxies_failing: 0,
                 bytes: done * 10,
                 in_flight: 1,
                 total: Total::Unknown,

@@ -73,6 +73,8 @@ pub struct Snapshot {
     pub refused: u64,
     /// What the load is limited to.
     pub load: Option<LoadSample>,
+    /// Proxies that do not work at present.
+    pub proxies_failing: usize,
     /// Body bytes read so far.
     pub bytes: u64,
     /// Targets handed out whose result is not back yet.

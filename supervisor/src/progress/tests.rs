@@ -92,6 +92,7 @@ fn at(done: u64) -> Snapshot {
         failed: 1,
         refused: 0,
         load: None,
+        proxies_failing: 0,
         bytes: done * 1_000,
         in_flight: 8,
         total: Total::Exact(1_000),

@@ -11,6 +11,7 @@ mod figures;
 mod html;
 mod load;
 mod overview;
+mod proxies;
 mod scale;
 
 use std::path::Path;
@@ -48,6 +49,7 @@ impl Page<'_> {
             charts::throughput(self.runs),
             charts::latency(self.runs),
             figures::workers(self.runs),
+            proxies::section(self.runs),
         ]
         .concat();
         let parts = [

@@ -3,7 +3,7 @@
 //! There is no receiver set: a worker that is stopped in the middle of a large message
 //! holds up only its own reader.
 //!
-//! Each message passes the [`Gate`] before ipc-channel receives it.
+//! ipc-channel sends, and the [`Gate`] receives.
 
 use std::io;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
+use ipc_channel::ipc::IpcBytesSender;
 use shared::codec::{self, Joiner, MESSAGE_BYTES_MAX};
-use shared::protocol::{Bootstrap, FromWorker, ToWorker};
+use shared::protocol::{FromWorker, ToWorker};
 use supervisor_core::pool::Seat;
 
 use super::door::{self, Absent, Door, Gate};
@@ -82,9 +82,9 @@ impl Channel {
             let Ok((seat, listener)) = adopted.recv() else { return };
             let ending = Ending { seat, listener };
             let last = match welcomed {
-                Ok((Bootstrap { to_worker, from_worker }, gate)) => {
+                Ok((to_worker, gate)) => {
                     let _ = connection.try_send(to_worker);
-                    let read = read_all(seat, &gate, &from_worker, &ending.listener);
+                    let read = read_all(seat, gate, &ending.listener);
                     read.err().map(|why| Heard::Malformed(seat, why))
                 }
                 Err(Absent::Gone) => None,
@@ -146,20 +146,13 @@ impl Drop for Ending {
 ///
 /// # Errors
 /// Why it stops earlier.
-fn read_all(
-    seat: Seat,
-    gate: &Gate,
-    from_worker: &IpcBytesReceiver,
-    listener: &Listener,
-) -> Result<(), String> {
+fn read_all(seat: Seat, mut gate: Gate, listener: &Listener) -> Result<(), String> {
     let limit = |start: &[u8]| {
         if FromWorker::may_be_long(start) { listener.message_bytes_max } else { SHORT_BYTES_MAX }
     };
     let mut joiner = Joiner::default();
-    while gate.look()?
-        && let Ok(piece) = from_worker.recv()
-    {
-        let joined = joiner.push_below(&piece, limit).map_err(|error| error.to_string())?;
+    while let Some(piece) = gate.receive()? {
+        let joined = joiner.push_below(piece, limit).map_err(|error| error.to_string())?;
         let Some(message) = joined else { continue };
         check(&message)?;
         if listener.heard.send(Heard::Message(seat, message)).is_err() {
@@ -200,7 +193,7 @@ mod tests {
 
     use ipc_channel::ipc::{IpcSender, bytes_channel};
     use shared::clock;
-    use shared::protocol::{Batch, Outcome, Verdict};
+    use shared::protocol::{Batch, Bootstrap, Outcome, Verdict};
 
     use super::*;
 
@@ -216,6 +209,7 @@ mod tests {
         endings: None,
         reply: None,
         retry_after_ms: None,
+        exit_fault: None,
         over_budget: false,
         line_bytes: 0,
     };

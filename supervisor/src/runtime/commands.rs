@@ -27,6 +27,7 @@ impl Runtime<'_> {
                 let environment = self.job.program().map_or_else(Vec::new, |_| std::env::vars_os().collect());
                 let job = JobSpec { slot: seat.slot, environment, ..self.job.clone() };
                 self.send(seat, ToWorker::Job(Box::new(job)));
+                self.send_cookies(seat);
             }
             Command::SendSlice(seat, slice) => self.send(seat, ToWorker::Slice(slice)),
             Command::SendFlush(seat) => self.send(seat, ToWorker::Flush),
@@ -49,6 +50,7 @@ impl Runtime<'_> {
             }
             Command::Forget(seat) => {
                 self.processes.remove(&seat);
+                self.with_cookies.remove(&seat);
             }
             Command::Accept(id) => self.accept(id),
             Command::Reject(rejected) => self.reject(&rejected),
@@ -82,7 +84,7 @@ impl Runtime<'_> {
         self.processes.get(&seat)
     }
 
-    fn send(&self, seat: Seat, message: ToWorker) {
+    pub(super) fn send(&self, seat: Seat, message: ToWorker) {
         if let Some(process) = self.process(seat) {
             process.send(message);
         }

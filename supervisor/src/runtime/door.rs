@@ -1,23 +1,25 @@
-//! Where a worker introduces itself, and what checks each of its messages before ipc-channel receives it.
+//! Where a worker introduces itself, and what receives its messages.
 //!
-//! ipc-channel trusts its peer: it keeps every descriptor that comes with a message, allocates whatever length a
+//! The channels are those of ipc-channel, which also sends in both directions and receives in the worker. But as a
+//! receiver it trusts its peer: it keeps every descriptor that comes with a message, allocates whatever length a
 //! message announces, and panics if a message announces a descriptor and has none. A worker reads hostile bytes, so
 //! it may be such a peer.
 //!
-//! The crate does not show its sockets. So the worker connects to a socket of ours, and hands over its channels there.
-//! What it sends is checked and passed on to ipc-channel as it is; a second descriptor of the socket from which
-//! ipc-channel will receive stays with the [`Gate`]. Before each receive, the gate looks at the message that is next
-//! (`MSG_PEEK`). It gives the kernel no room for descriptors, so none is opened here.
+//! So the worker connects to a socket of ours, and hands over its channels there. Once they are checked, the one to the
+//! worker is passed on to ipc-channel, and the [`Gate`] receives from the other. It does so with one system call for
+//! each message, has a buffer for the largest that a worker of this build sends, and gives the kernel no room for
+//! descriptors, so none is opened here. It does not look ahead (`MSG_PEEK`): the worker shares the socket, and could
+//! set where such a look begins (`SO_PEEK_OFF`).
 
 use std::fmt::Display;
 use std::fs::Permissions;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ipc_channel::ipc::IpcOneShotServer;
+use ipc_channel::ipc::{IpcBytesSender, IpcOneShotServer};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -28,7 +30,6 @@ use rustix::net::{
     listen, recvmsg, sendmsg, socket_with, sockopt as option,
 };
 use shared::codec::MESSAGE_BYTES_MAX;
-use shared::protocol::Bootstrap;
 use tempfile::{Builder, TempDir};
 
 /// What ipc-channel puts before a message: the length of the packet, header included, and that of the whole message.
@@ -36,7 +37,12 @@ const HEADER_BYTES: usize = 2 * WORD_BYTES;
 const WORD_BYTES: usize = size_of::<usize>();
 
 /// The only [`Bootstrap`] that there is: the places of its two channels among the descriptors that come with it.
+///
+/// [`Bootstrap`]: shared::protocol::Bootstrap
 const BOOTSTRAP: [u8; 2] = [0, 1];
+
+/// An [`IpcBytesSender`] on the way to this process: the place of its only descriptor.
+const SENDER: [u8; 1] = [0];
 
 /// Connections that may wait: that of the worker, and one that ends the wait for it.
 const WAITING_MAX: i32 = 2;
@@ -78,18 +84,21 @@ impl Door {
         &self.name
     }
 
-    /// Waits until the process `worker` has introduced itself. `arrived` is called when it has connected.
-    pub(super) fn welcome(self, worker: u32, arrived: impl FnOnce()) -> Result<(Bootstrap, Gate), Absent> {
+    /// Waits until the process `worker` has introduced itself. `arrived` is called when it has connected. Returns what
+    /// sends to the worker and what receives from it.
+    pub(super) fn welcome(
+        self,
+        worker: u32,
+        arrived: impl FnOnce(),
+    ) -> Result<(IpcBytesSender, Gate), Absent> {
         let socket = self.accept(worker)?;
         // There are never more descriptors than one worker may cost.
         drop(self);
         arrived();
-        let (message, channels) = introduction(&socket)?;
+        let [to_worker, from_worker] = introduction(&socket)?;
         drop(socket);
-        let bootstrap = pass_on(&message, channels.each_ref().map(|channel| channel.as_fd()));
-        let bootstrap = bootstrap.map_err(|error| no_channel(&error))?;
-        let [_, from_worker] = channels;
-        Ok((bootstrap, Gate { socket: from_worker }))
+        let to_worker = pass_on(&to_worker).map_err(|error| no_channel(&error))?;
+        Ok((to_worker, Gate::of(from_worker)))
     }
 
     /// Waits for that process. A connection of this process means that nobody waits any more. No other user's process
@@ -130,8 +139,8 @@ fn seqpacket() -> rustix::io::Result<OwnedFd> {
     socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
-/// Receives the first message, which must be what a worker of this build sends.
-fn introduction(socket: &OwnedFd) -> Result<([u8; HEADER_BYTES + BOOTSTRAP.len()], [OwnedFd; 2]), Absent> {
+/// Receives the first message, which must be what a worker of this build sends. Returns the channels to and from it.
+fn introduction(socket: &OwnedFd) -> Result<[OwnedFd; 2], Absent> {
     let foreign = || Absent::Foreign("it did not introduce itself as a worker of this build does".to_owned());
     let mut message = [0; HEADER_BYTES + BOOTSTRAP.len()];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
@@ -162,24 +171,27 @@ fn introduction(socket: &OwnedFd) -> Result<([u8; HEADER_BYTES + BOOTSTRAP.len()
     if !(is_whole && is_right && are_sockets) {
         return Err(foreign());
     }
-    Ok((message, channels.try_into().map_err(|_| foreign())?))
+    channels.try_into().map_err(|_| foreign())
 }
 
-/// Gives ipc-channel a message that was checked.
-fn pass_on(message: &[u8], channels: [BorrowedFd<'_>; 2]) -> io::Result<Bootstrap> {
+/// Gives ipc-channel a socket to send on.
+fn pass_on(to_worker: &OwnedFd) -> io::Result<IpcBytesSender> {
     let (server, name) = IpcOneShotServer::new()?;
     let socket = seqpacket()?;
     connect(&socket, &SocketAddrUnix::new(name)?)?;
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+    let channels = [to_worker.as_fd()];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&channels));
-    sendmsg(&socket, &[IoSlice::new(message)], &mut control, SendFlags::empty())?;
+    let (packet_bytes, message_bytes) = (HEADER_BYTES + SENDER.len(), SENDER.len());
+    let packet = [&packet_bytes.to_ne_bytes()[..], &message_bytes.to_ne_bytes(), &SENDER];
+    sendmsg(&socket, &packet.map(IoSlice::new), &mut control, SendFlags::empty())?;
     // What was sent can still be received.
     drop(socket);
-    // ipc-channel panics if there is no room for the descriptors.
+    // ipc-channel panics if there is no room for the descriptor.
     let accepted = catch_unwind(AssertUnwindSafe(|| server.accept())).map_err(|_| Errno::MFILE)?;
-    let (_, bootstrap) = accepted.map_err(io::Error::other)?;
-    Ok(bootstrap)
+    let (_, to_worker) = accepted.map_err(io::Error::other)?;
+    Ok(to_worker)
 }
 
 /// Returns the two lengths at the start of a packet.
@@ -189,43 +201,49 @@ fn header(packet: &[u8]) -> Option<(usize, usize)> {
     Some((usize::from_ne_bytes(*packet_bytes), usize::from_ne_bytes(*message_bytes)))
 }
 
-/// Looks at the messages of one worker before ipc-channel receives them.
+/// Receives the messages of one worker.
 #[derive(Debug)]
 pub(super) struct Gate {
-    /// The socket that ipc-channel receives from.
+    /// The worker may have kept a descriptor of it.
     socket: OwnedFd,
+    /// Room for the largest message.
+    body: Box<[u8]>,
 }
 
 impl Gate {
-    /// Waits for the next message. Returns whether there is one, which may be received then, or `false` at the end of
-    /// the channel.
+    fn of(socket: OwnedFd) -> Self {
+        Self { socket, body: vec![0; MESSAGE_BYTES_MAX].into() }
+    }
+
+    /// Waits for the next message. Returns it, or `None` at the end of the channel.
     ///
     /// # Errors
-    /// Why the message must not be received.
-    pub(super) fn look(&self) -> Result<bool, String> {
+    /// Why what was received is not a message. Nothing more may be received then.
+    pub(super) fn receive(&mut self) -> Result<Option<&[u8]>, String> {
         let mut start = [0; HEADER_BYTES];
-        let next = retry_on_intr(|| {
+        let received = retry_on_intr(|| {
             let mut no_room = RecvAncillaryBuffer::default();
-            let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
-            recvmsg(&self.socket, &mut [IoSliceMut::new(&mut start)], &mut no_room, flags)
+            let room = &mut [IoSliceMut::new(&mut start), IoSliceMut::new(&mut self.body)];
+            // The length of the whole packet is returned, even if there was no room for it.
+            recvmsg(&self.socket, room, &mut no_room, RecvFlags::TRUNC)
         });
-        let Ok(next) = next else { return Ok(false) };
-        if next.flags.contains(ReturnFlags::CTRUNC) {
+        let Ok(received) = received else { return Ok(None) };
+        if received.flags.contains(ReturnFlags::CTRUNC) {
             return Err("it sent a descriptor".to_owned());
         }
-        let bytes = next.bytes;
+        let bytes = received.bytes;
         if bytes == 0 {
-            return if self.has_ended() { Ok(false) } else { Err("it sent an empty message".to_owned()) };
+            return if self.has_ended() { Ok(None) } else { Err("it sent an empty message".to_owned()) };
         }
-        let Some(body) =
-            bytes.checked_sub(HEADER_BYTES).filter(|body| (1..=MESSAGE_BYTES_MAX).contains(body))
-        else {
-            return Err(format!("it sent a message of {bytes} bytes"));
-        };
+        let of_no_message = || format!("it sent a message of {bytes} bytes");
+        let body = bytes.checked_sub(HEADER_BYTES).filter(|body| *body > 0);
+        let body = body.and_then(|body| self.body.get(..body)).ok_or_else(of_no_message)?;
         match header(&start) {
-            Some((packet, message)) if (packet, message) == (bytes, body) => Ok(true),
-            Some((_, message)) => Err(format!("it announced a message of {message} bytes and sent {body}")),
-            None => Err(format!("it sent a message of {bytes} bytes")),
+            Some((packet, message)) if (packet, message) == (bytes, body.len()) => Ok(Some(body)),
+            Some((_, message)) => {
+                Err(format!("it announced a message of {message} bytes and sent {}", body.len()))
+            }
+            None => Err(of_no_message()),
         }
     }
 

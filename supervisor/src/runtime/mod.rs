@@ -10,6 +10,7 @@ pub mod cgroup;
 mod channel;
 mod commands;
 mod control;
+mod cookies;
 pub mod cpus;
 pub mod descriptors;
 mod door;
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use shared::clock;
 use shared::encoder::Encoder;
 use shared::job::JobSpec;
@@ -38,6 +39,7 @@ use shared::protocol::{FromWorker, Outcome, PROTOCOL};
 use supervisor_core::gather::{Gather, LoadSample, Ordered};
 use supervisor_core::load::total::{Report as LoadReport, Room};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
+use supervisor_core::proxies::ProxySnapshot;
 
 pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
@@ -51,6 +53,7 @@ use self::channel::Heard;
 use self::process::Process;
 use self::robots::RobotsGate;
 use self::writer::Chunk;
+use crate::cookies::Cookies;
 use crate::journal::{Final, HeldRecord};
 use crate::kinds::{self, FirstSignal, ProgressUnit, Rules};
 use crate::progress::{Snapshot, Total};
@@ -99,6 +102,8 @@ pub struct Ended {
     pub failure: Option<String>,
     /// Whether it failed because descriptors were short, which others will close.
     pub lacks_descriptors: bool,
+    /// Whether it failed because no proxy works, which may pass.
+    pub lacks_proxies: bool,
     /// Whether results were given up because the user would not wait for a slow reader of the output.
     pub abandoned: bool,
     /// Whether the output failed; [`Writer::finish`] returns the reason.
@@ -114,6 +119,8 @@ pub struct Ended {
     pub sandbox: String,
     /// What the load came to, if it was not fixed.
     pub load: Option<LoadReport>,
+    /// What became of the proxies.
+    pub proxies: Vec<ProxySnapshot>,
 }
 
 impl Ended {
@@ -154,6 +161,10 @@ pub struct Runtime<'a> {
     source_told: bool,
     /// Decides what may be fetched, if robots.txt is obeyed.
     robots: Option<RobotsGate>,
+    /// The cookies, if the job keeps them.
+    cookies: Option<Cookies>,
+    /// Workers that were given the cookies, and are told of changes.
+    with_cookies: FxHashSet<Seat>,
     /// When the journal gets what was learned about hosts.
     learned_due: Instant,
     ended: Ended,
@@ -187,6 +198,8 @@ impl<'a> Runtime<'a> {
             budget,
             source_told: false,
             robots: None,
+            cookies: None,
+            with_cookies: FxHashSet::default(),
             learned_due: clock::now(),
             ended: Ended::default(),
         }
@@ -195,9 +208,19 @@ impl<'a> Runtime<'a> {
     /// Obeys robots.txt. `cache` keeps what is known of them.
     #[must_use]
     pub(crate) fn obeying(self, cache: Option<RobotsCache>) -> Self {
-        let token = kinds::of(&self.job.work).robots_token().map(str::to_owned);
-        let robots = cache.zip(token).map(|(cache, token)| RobotsGate::new(cache, token));
+        let askers = cache.and_then(|cache| {
+            let kind = kinds::of(&self.job.work);
+            let askers = cache.askers(kind.robots_token()?, kind.secrets().as_deref());
+            Some((cache, askers))
+        });
+        let robots = askers.map(|(cache, askers)| RobotsGate::new(cache, askers));
         Self { robots, ..self }
+    }
+
+    /// Keeps cookies in this jar.
+    #[must_use]
+    pub(crate) fn keeping(self, cookies: Option<Cookies>) -> Self {
+        Self { cookies, ..self }
     }
 
     /// Runs to the end.
@@ -220,7 +243,10 @@ impl<'a> Runtime<'a> {
         self.parts.gather.retried(self.pool.charged());
         self.ended.left = self.inputs_left();
         self.ended.load = self.pool.load_report();
+        self.ended.proxies = self.pool.proxies();
+        self.ended.lacks_proxies = self.pool.lacks_proxies();
         self.keep_held();
+        self.write_cookies();
         if self.ended.failure.is_none() {
             self.ended.failure = self.pool.failure().map(str::to_owned);
         }
@@ -336,6 +362,7 @@ impl<'a> Runtime<'a> {
             failed: counts.failed,
             refused: self.parts.gather.refused(),
             load: self.parts.gather.load().samples().last().copied(),
+            proxies_failing: self.pool.proxies_failing(),
             bytes: counts.bytes.saturating_add(under_way),
             in_flight: self.in_flight(),
             total,
@@ -447,6 +474,7 @@ impl<'a> Runtime<'a> {
     fn on_heard(&mut self, now: Instant, heard: Heard) {
         let event = match heard {
             Heard::Message(seat, FromWorker::Batch(batch)) => return self.on_batch(now, seat, &batch),
+            Heard::Message(seat, FromWorker::Cookies(set)) => return self.take_cookies(now, seat, set),
             Heard::Message(seat, FromWorker::Hello(hello)) => {
                 if hello.protocol == PROTOCOL && hello.build == shared::BUILD_ID {
                     Event::Hello(seat)

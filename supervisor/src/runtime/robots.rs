@@ -20,7 +20,7 @@ use url::{Position, Url};
 
 use super::Runtime;
 use super::records::Given;
-use crate::robots::{Claim, RobotsCache};
+use crate::robots::{Askers, Claim, RobotsCache};
 use crate::source::{Host, SourceItem};
 use crate::units;
 
@@ -39,8 +39,7 @@ const FAILURES_TOLD_MAX: u32 = 10;
 pub(super) struct RobotsGate {
     robots: Robots<Arc<RobotsFile>>,
     cache: RobotsCache,
-    /// The product token that the files name the job by.
-    token: String,
+    askers: Askers,
     held: FxHashMap<u64, SourceItem>,
     held_bytes: usize,
     /// Authorities without an answer.
@@ -82,6 +81,8 @@ impl Unanswered {
 #[derive(Debug)]
 struct Fetch {
     authority: Arc<str>,
+    /// Whether its request is marked as found.
+    found: bool,
     /// Released once its answer is in the cache, or with the run.
     _claim: Claim,
 }
@@ -94,11 +95,11 @@ enum Judged {
 }
 
 impl RobotsGate {
-    pub(super) fn new(cache: RobotsCache, token: String) -> Self {
+    pub(super) fn new(cache: RobotsCache, askers: Askers) -> Self {
         Self {
             robots: Robots::new(clock::monotonic_us()),
             cache,
-            token,
+            askers,
             held: FxHashMap::default(),
             held_bytes: 0,
             unanswered: FxHashMap::default(),
@@ -175,7 +176,8 @@ impl RobotsGate {
     }
 
     /// Records what is known of an authority now, and returns the targets that waited for it.
-    fn learn(&mut self, now: Instant, authority: &Arc<str>, answer: RobotsAnswer) -> Kept {
+    fn learn(&mut self, now: Instant, fetch: &Fetch, answer: RobotsAnswer) -> Kept {
+        let authority = &fetch.authority;
         let file = match answer {
             RobotsAnswer::File(file) => Some(Arc::new(file)),
             RobotsAnswer::Missing => None,
@@ -188,7 +190,7 @@ impl RobotsGate {
                 return self.robots.handle_answer(now, authority, answer, patience);
             }
         };
-        self.cache.put(&self.token, authority, file.clone());
+        self.cache.put(self.askers.of(fetch.found), authority, file.clone());
         self.know(now, authority, file, now)
     }
 
@@ -252,19 +254,21 @@ impl Runtime<'_> {
             && let Some(authority) = gate.robots.poll_fetch(now)
         {
             any = true;
-            if let Some((file, at)) = gate.cache.get(now, &gate.token, &authority) {
+            let found = gate.unanswered.get(&authority).is_some_and(|unanswered| unanswered.found);
+            let asker = gate.askers.of(found);
+            if let Some((file, at)) = gate.cache.get(now, asker, &authority) {
                 let kept = gate.know(now, &authority, file, at);
                 self.release(now, &authority, kept);
                 continue;
             }
-            let Some(claim) = gate.cache.claim(&gate.token, &authority) else {
+            let Some(claim) = gate.cache.claim(asker, &authority) else {
                 gate.robots.put_off(now, &authority);
                 continue;
             };
             let Some(unanswered) = gate.unanswered.get(&authority) else { continue };
             let id = ROBOTS_IDS + gate.fetched;
             gate.fetched += 1;
-            gate.fetches.insert(id, Fetch { authority: Arc::clone(&authority), _claim: claim });
+            gate.fetches.insert(id, Fetch { authority: Arc::clone(&authority), found, _claim: claim });
             let host = HostRef { name: &unanswered.host.name, local: unanswered.host.local };
             let url = format!("{authority}/robots.txt").into_bytes();
             self.pool.submit(now, id, url, unanswered.mark(), Some(host));
@@ -299,7 +303,7 @@ impl Runtime<'_> {
         if let Some(failure) = gate.first_failure(&fetch.authority, &answer) {
             self.parts.observer.message(&failure);
         }
-        let kept = gate.learn(now, &fetch.authority, answer);
+        let kept = gate.learn(now, &fetch, answer);
         self.release(now, &fetch.authority, kept);
         self.pool.handle_timeout(now);
     }

@@ -73,6 +73,7 @@ impl Assignment {
             workers: &self.workers,
             hosts: Some(&self.hosts),
             robots: Some(self.robots.clone()),
+            cookies: None,
             committed: Some(Arc::clone(&self.committed)),
             targets_max: u64::MAX,
         };
@@ -99,6 +100,9 @@ impl Assignment {
         if let Some(why) = ended.failure {
             if ended.lacks_descriptors {
                 return JobEnd::Short(why);
+            }
+            if ended.lacks_proxies {
+                return JobEnd::Blocked(why);
             }
             return JobEnd::Failed(why, Some(result));
         }
@@ -137,7 +141,9 @@ fn stuck(error: EngineError) -> JobEnd {
             JobEnd::Blocked(cause.to_string())
         }
         // No thread, no descriptor, or no room on the disk.
-        EngineError::SetUp(_) | EngineError::Table(_) => JobEnd::Blocked(error.to_string()),
+        EngineError::SetUp(_) | EngineError::Table(_) | EngineError::Cookies(_) => {
+            JobEnd::Blocked(error.to_string())
+        }
         EngineError::NoWorkers(_)
         | EngineError::Output { .. }
         | EngineError::NotOurs(_)

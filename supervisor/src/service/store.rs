@@ -226,10 +226,17 @@ impl Store {
             let path = directory.join(name);
             make_directory(&path).map_err(wrong(&path))?;
         }
-        let (connection, notes) = recovery::open(directory)?.reconcile()?;
+        let (connection, mut notes) = recovery::open(directory)?.reconcile()?;
         let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
-        // If it cannot be read or stored, deaths are not counted this time. That is no reason not to start.
-        let last = rows::start(&connection, boot.trim()).unwrap_or_default();
+        // That is no reason not to start.
+        let last = rows::start(&connection, boot.trim()).unwrap_or_else(|error| {
+            notes.push(format!(
+                "{}: cannot read or store when the service was started ({error}); a job during which it died is \
+                 started again without counting that",
+                directory.join("state.db").display()
+            ));
+            None
+        });
         let last = last.unwrap_or(LastRun { rebooted: true, got_on: false });
         Ok(Self { connection, directory: directory.to_owned(), notes, last, _lock: lock })
     }

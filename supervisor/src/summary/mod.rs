@@ -91,6 +91,9 @@ pub struct Summary {
     pub sitemaps_failed: u64,
     /// One entry per slot, in order.
     pub per_worker: Vec<PerWorker>,
+    /// One entry per proxy, in order; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<PerProxy>,
     /// The parts of the sandbox in force in the workers: `landlock, seccomp`, or `off`; empty if none
     /// started.
     #[serde(default)]
@@ -142,6 +145,23 @@ pub struct PerWorker {
     pub rss_bytes_max: u64,
 }
 
+/// What one proxy did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PerProxy {
+    /// Its URL, without credentials.
+    pub proxy: String,
+    /// Targets that went through it.
+    pub requests: u64,
+    /// Those of them that a server answered.
+    pub ok: u64,
+    /// Those that failed because of the proxy. They went through another one.
+    pub faults: u64,
+    /// Those that a server turned away as blocked, or that the proxy could not deliver.
+    pub refused: u64,
+    /// `unchecked`, `good`, `resting` or `half-open` at the end.
+    pub state: String,
+}
+
 impl Summary {
     /// Summarizes a run.
     #[must_use]
@@ -168,6 +188,7 @@ impl Summary {
             errors: gather.errors().clone(),
             sitemaps_failed: 0,
             per_worker: (0..).zip(gather.slots()).map(PerWorker::from).collect(),
+            proxies: Vec::new(),
             restarts: gather.restarts(),
             sandbox: facts.sandbox.clone(),
             why: facts.why.clone(),

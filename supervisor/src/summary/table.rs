@@ -7,12 +7,15 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Tab
 
 use shared::record::ErrorKind;
 
-use super::{PerWorker, Summary};
+use super::{PerProxy, PerWorker, Summary};
 use crate::progress::Screen;
 use crate::units;
 
 /// Above this number of workers, one row shows their total.
 const WORKERS_SHOWN_MAX: usize = 16;
+
+/// Proxies that are shown; the summary file has all.
+const PROXIES_SHOWN_MAX: usize = 32;
 
 /// Formats the summary as text that ends in a newline.
 #[must_use]
@@ -33,7 +36,25 @@ pub fn table(summary: &Summary, screen: Screen) -> String {
         text.push_str(&workers(&summary.per_worker, screen).trim_fmt());
         text.push('\n');
     }
+    if !summary.proxies.is_empty() {
+        text.push_str(&proxies(&summary.proxies, screen).trim_fmt());
+        text.push('\n');
+    }
     text
+}
+
+/// Formats what the proxies did.
+fn proxies(list: &[PerProxy], screen: Screen) -> Table {
+    let mut table = new_table(screen);
+    let heading = ["proxy", "requests", "ok", "faults", "refused", "state"];
+    table.set_header(heading.map(|name| Cell::new(name).add_attribute(Attribute::Dim)));
+    for proxy in list.iter().take(PROXIES_SHOWN_MAX) {
+        let PerProxy { proxy, requests, ok, faults, refused, state } = proxy;
+        let counts = [requests, ok, faults, refused].map(|count| units::count(*count));
+        let cells = [proxy.clone()].into_iter().chain(counts).chain([state.clone()]);
+        table.add_row(cells.map(Cell::new).collect::<Vec<_>>());
+    }
+    table
 }
 
 enum Emphasis {

@@ -22,6 +22,7 @@ mod options;
 pub mod prose;
 mod redirects;
 mod robots;
+mod sessions;
 pub mod shop;
 pub mod site;
 mod sitemaps;
@@ -115,6 +116,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(redirects::routes())
         .merge(robots::routes())
         .merge(blobs::routes())
+        .merge(sessions::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
         .merge(encodings::routes())

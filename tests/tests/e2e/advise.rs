@@ -99,7 +99,7 @@ fn a_robots_txt_is_not_asked_for_more_often_than_the_sample_allows() {
 fn a_limit_on_the_memory_of_workers_is_a_bound() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let run = advise("fetch").args(["--worker-memory", "64M", "--per-host", "5000", "--sample", "40", "-i"]);
-    let advice = printed(run.arg(list(&origin, &dir, 100_000, 0.3)));
+    let advice = printed(run.arg(list(&origin, &dir, 100_000, 1.0)));
     assert_eq!(advice["bottleneck"], "memory", "{advice:#}");
     assert!(requests(&origin) <= 40, "{advice:#}");
 }

@@ -29,6 +29,8 @@ OUTCOME = b"\x07" + bytes(8) + b"\x02"
 MESSAGES = [b"\0\0\4\3abc\1", b"\0\1\3off", b"\0\2\3why", b"\0\4\4line", b"\0\5\0\0\0",
             b"\0\5\1\1" + OUTCOME + b"\2{}", b"\1\5\1\1\xff\xfe|\0" + OUTCOME + b"\2{}",
             b"\0\1\1\7\1\0\0\0\0\x0ahttp://a/b\0", b"\0\2", b"\0\3"]
+# Where pieces are cut, and the numbers of two, four and eight bytes that mean most.
+MARKS = [b"\xff\xfe|", b"\xfb\xff\xff", b"\xfc" + b"\xff" * 4, b"\xfd" + b"\xff" * 8]
 # A text of the tests in the encodings of the old web.
 TITLES = {"windows-1252": "Café – 5 €", "koi8-r": "Съешь ещё", "shift_jis": "日本語", "euc-kr": "한국어", "gbk": "欢迎",
           "big5": "歡迎", "iso-2022-jp": "東京", "utf-8": "☃ 東京", "utf-16le": "☃ 東京", "utf-16be": "☃ 東京"}
@@ -80,10 +82,10 @@ def main(target, directory):
     directory.mkdir(parents=True, exist_ok=True)
     for data in inputs(target):
         (directory / hashlib.sha1(data).hexdigest()[:16]).write_bytes(data)
-    words = sorted({text for text in literals(SOURCES[target]) if 0 < len(text) <= 24 and text.isascii()})
+    words = {text.encode() for text in literals(SOURCES[target]) if 0 < len(text) <= 24 and text.isascii()}
     with open(f"{directory}.dict", "w", encoding="ascii") as dictionary:
-        for word in words:
-            quoted = "".join(char if char.isalnum() else f"\\x{ord(char):02x}" for char in word)
+        for word in sorted(words or MARKS):
+            quoted = "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\x{byte:02x}" for byte in word)
             dictionary.write(f'"{quoted}"\n')
 
 

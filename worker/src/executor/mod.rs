@@ -17,12 +17,14 @@ use shared::protocol::{Target, ToWorker};
 use crate::connection::Receiver;
 use crate::outbox::{Credit, Outbox};
 use crate::stage::map::{Giver, Item, Map};
-use crate::stage::{Blocking, ByClient, Computed, Context, Interleaved, Stage};
+use crate::stage::{Blocking, ByClient, Computed, Context, Cookies, Interleaved, Stage};
 
 /// What an executor works with.
 pub(crate) struct Worker {
     pub(crate) context: Context,
     pub(crate) outbox: Outbox,
+    /// The cookies, if the job keeps them.
+    pub(crate) cookies: Option<Cookies>,
     /// Where records go on to, if they do: the user's program.
     pub(crate) then: Option<Then>,
 }
@@ -37,6 +39,9 @@ impl Worker {
     /// One target is done here: its record goes on to the program, or out.
     pub(crate) fn deliver(&self, computed: Computed, line: &[u8], idle: bool) {
         let Computed { outcome, begun } = computed;
+        if let Some(cookies) = &self.cookies {
+            self.outbox.push_cookies(&cookies.changes());
+        }
         match (&self.then, begun) {
             (Some(then), Some(begun)) => {
                 then.giver.give([Item::Record(outcome, line.to_vec(), begun)]);
@@ -121,7 +126,7 @@ fn run_blocking(worker: Worker, mut stage: impl Blocking, receiver: Receiver) ->
     let draining = Arc::new(AtomicBool::new(false));
     let (targets, queue) = crossbeam_channel::unbounded();
     let deliver = one_by_one(Arc::clone(&draining), move |target| targets.send(target).is_ok());
-    read_in_background(receiver, worker.outbox.credit(), deliver)?;
+    read_in_background(receiver, worker.outbox.credit(), worker.cookies.clone(), deliver)?;
     blocking::run(&worker, &mut stage, &queue, &draining);
     worker.close();
     Ok(())
@@ -136,14 +141,14 @@ fn run_interleaved(
     let draining = Arc::new(AtomicBool::new(false));
     let (targets, queue) = tokio::sync::mpsc::unbounded_channel();
     let deliver = one_by_one(Arc::clone(&draining), move |target| targets.send(target).is_ok());
-    read_in_background(receiver, worker.outbox.credit(), deliver)?;
+    read_in_background(receiver, worker.outbox.credit(), worker.cookies.clone(), deliver)?;
     event_loop::run(worker, stage, job.concurrency, queue, draining)
 }
 
 /// Gives blocks of lines to the user's program as they come, and keeps it going on this thread.
 fn run_program(worker: Worker, map: &Map, receiver: Receiver) -> anyhow::Result<()> {
     let (giver, driver) = map.start(&worker.outbox, &worker.context.black_box)?;
-    read_in_background(receiver, worker.outbox.credit(), move |delivery| {
+    read_in_background(receiver, worker.outbox.credit(), None, move |delivery| {
         match delivery {
             Delivery::Targets(targets) => giver.give(targets.into_iter().map(Item::Lines)),
             Delivery::Flush => giver.flush(),
@@ -177,6 +182,7 @@ fn one_by_one(
 fn read_in_background(
     mut receiver: Receiver,
     credit: Credit,
+    cookies: Option<Cookies>,
     mut deliver: impl FnMut(Delivery) -> bool + Send + 'static,
 ) -> std::io::Result<()> {
     thread::Builder::new().name("inbox".to_owned()).spawn(move || {
@@ -191,6 +197,11 @@ fn read_in_background(
                 Ok(Some(ToWorker::Flush)) => {
                     if !deliver(Delivery::Flush) {
                         return;
+                    }
+                }
+                Ok(Some(ToWorker::Cookies(set))) => {
+                    if let Some(cookies) = &cookies {
+                        cookies.take_in(set);
                     }
                 }
                 Ok(Some(ToWorker::Drain)) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::protocol::{Target, Verdict};
+use shared::protocol::{ExitFault, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue};
 use shared::robots::RobotsAnswer;
 use shared::sitemap::Listing;
@@ -67,19 +67,23 @@ impl Findings {
         }
     }
 
-    /// How the attempt ends. The server may have `refused`: asked for fewer requests.
-    pub(super) fn verdict(&self, target: &Target, refused: bool) -> Verdict {
+    /// How the attempt ends. A failure that `is_excused` does not count as an attempt.
+    pub(super) fn verdict(&self, target: &Target, is_excused: bool) -> Verdict {
         match &self.product {
             Product::Fields(_) | Product::Listing(_) | Product::Robots(_, None) => Verdict::Ok,
             // The supervisor decides when it is fetched again.
             Product::Robots(_, Some(kind)) => Verdict::Failed(*kind),
-            Product::Problem(problem)
-                if problem.may_pass && (target.may_retry || target.may_defer && refused) =>
-            {
+            Product::Problem(problem) if problem.may_pass && (target.may_retry || is_excused) => {
                 Verdict::Retry { kind: problem.kind }
             }
             Product::Problem(problem) => Verdict::Failed(problem.kind),
         }
+    }
+
+    /// What a blocked answer says about the proxy that the target went through.
+    pub(super) fn exit_fault(&self, target: &Target) -> Option<ExitFault> {
+        let Product::Problem(problem) = &self.product else { return None };
+        (target.exit.is_some() && problem.kind == ErrorKind::Blocked).then_some(ExitFault::Blocked)
     }
 
     /// The server's `Retry-After`, if it failed with one.

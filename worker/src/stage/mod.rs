@@ -35,6 +35,7 @@ use crate::shortage::Shortages;
 
 pub(crate) use self::context::{Computed, Context};
 use self::csv::Csv;
+pub(crate) use self::fetch::cookies::Cookies;
 use self::fetch::{blocking, event_loop};
 use self::kinds::{Fetch, Parse, Sitemap};
 use self::map::Map;
@@ -108,6 +109,17 @@ impl Stage {
             Work::Csv(spec) => Self::Csv(Box::new(Csv::new((**spec).clone(), job.slot, shortages.clone()))),
             Work::Map(spec) => Self::Map(Map::new(spec, job)),
         })
+    }
+
+    /// The cookies, if the job keeps them.
+    pub(crate) fn cookies(&self) -> Option<Cookies> {
+        match self {
+            Self::Fetch(ByClient::Blocking(stage)) => stage.cookies(),
+            Self::Fetch(ByClient::EventLoop(stage)) => stage.cookies(),
+            Self::Sitemap(ByClient::Blocking(stage)) => stage.cookies(),
+            Self::Sitemap(ByClient::EventLoop(stage)) => stage.cookies(),
+            Self::Parse(_) | Self::Csv(_) | Self::Map(_) => None,
+        }
     }
 
     /// How results leave: those of a program come in streams.

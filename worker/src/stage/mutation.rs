@@ -81,13 +81,16 @@ pub(crate) fn mutated(seeds: &[Vec<u8>], mut check: impl FnMut(&[u8], &mut Rando
     // A long run goes where none went before.
     let elsewhere = seconds.map(|_| clock::monotonic_us() << 20);
     let first = number("MUSTER_FUZZ_ROUND").or(elsewhere).unwrap_or(0);
+    let mut rounds = 0;
     for round in (first..).take_while(|_| clock::now() < end) {
         let named = Round(round);
         let mut random = Random(round.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let input = mutation(seeds, &mut random);
         check(&input, &mut random);
         drop(named);
+        rounds += 1;
     }
+    println!("{rounds} inputs from {first} on");
 }
 
 fn mutation(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {

@@ -75,4 +75,26 @@ mod tests {
             assert_eq!(answer(kind, None), unreachable, "{kind}");
         }
     }
+
+    /// A file has a meaning whatever its bytes are, and the supervisor gets the rules as the worker read them.
+    #[test]
+    fn fuzz_robots_files() {
+        let seeds = [
+            "User-agent: muster\nDisallow: /a*b$\nAllow: /a%2fb\nCrawl-delay: 2.5\n",
+            "user agent *\r\ndisalow /x # no\r\rAllow:/\u{e4}\nSitemap: http://a/\n",
+            "\u{feff}User-agent: a\nUser-agent: *\nDisallow:\nDisallow: /*/*/*?*=*$\n",
+        ];
+        crate::stage::mutation::mutated(&seeds.map(|text| text.into()), |text, random| {
+            let file = RobotsFile::parse(text, "muster");
+            let end = random.below(text.len().min(200) + 1);
+            let path = format!("/{}", String::from_utf8_lossy(&text[..end]));
+            let rule = file.forbids(&path).map(|rule| (rule.line(), rule.pattern().to_owned()));
+            let mut message = Vec::new();
+            shared::framed::push(&file, &mut message);
+            let (received, rest) = shared::framed::first::<RobotsFile>(&message).unwrap();
+            assert_eq!((&received, rest.len()), (&file, 0));
+            let again = received.forbids(&path).map(|rule| (rule.line(), rule.pattern().to_owned()));
+            assert_eq!(rule, again, "{path:?}");
+        });
+    }
 }

@@ -44,6 +44,12 @@ pub(super) enum Gate {
     Adaptive(Range),
 }
 
+impl Gate {
+    pub(super) fn is_adaptive(self) -> bool {
+        matches!(self, Self::Adaptive(_))
+    }
+}
+
 /// What was learned about one host.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Control {

@@ -81,6 +81,11 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    /// The same if the request did not come as far as the host.
+    pub(crate) fn elsewhere(self) -> Self {
+        Self { answer: Answer::Unknown, failure: None, ..self }
+    }
+
     /// The same if the page that came back turned the request away.
     pub(crate) fn blocked(self) -> Self {
         let answer = Answer::Refused { sent_at: self.sent_at };

@@ -56,6 +56,22 @@ impl HostId {
 /// is asked for while it has a pace.
 const IN_A_ROW_MAX: u8 = 2;
 
+/// Requests that a host is sent before it has answered one, and how long the others then wait for that answer. To open
+/// a connection costs as much as fetching a small page. If it takes long, the pages of quick hosts come first.
+const UNHEARD_MAX: u32 = 8;
+const UNHEARD_LASTS: Duration = Duration::from_millis(100);
+
+/// Whether a host gets all that its limit allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caution {
+    /// It was sent nothing yet.
+    Unasked,
+    /// It has not answered yet. From this instant on that no longer matters.
+    Unheard(Instant),
+    /// It has answered, or its limit is not ours.
+    Over,
+}
+
 /// Waiting targets, in order: retries that are due, then the queue, which also has a turn after some retries.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lane {
@@ -144,6 +160,7 @@ pub(super) struct Host {
     /// No target starts before this instant: other runs use the host's whole budget.
     pub(super) refused_until: Instant,
     next_start: NextStart,
+    caution: Caution,
     /// When the last request was sent that has ended.
     pub(super) sent_at: Instant,
     /// Least time between two starts that the host asks for (`Crawl-delay`).
@@ -153,6 +170,7 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn new(name: Arc<str>, gate: Gate, now: Instant) -> Self {
         let mut control = Control::default();
+        let caution = if gate.is_adaptive() { Caution::Unasked } else { Caution::Over };
         Self {
             name,
             lane: Lane::default(),
@@ -166,6 +184,7 @@ impl Host {
             paused_until: now,
             refused_until: now,
             next_start: NextStart::at_once(now),
+            caution,
             sent_at: now,
             delay: Duration::ZERO,
         }
@@ -200,6 +219,11 @@ impl Host {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
+    /// Lets it have all that its limit allows: it has answered, or is known from an earlier run.
+    pub(super) fn lift_caution(&mut self) {
+        self.caution = Caution::Over;
+    }
+
     /// When the next target may start, as far as its spacing is concerned.
     pub(super) fn next_start(&self, now: Instant) -> Instant {
         self.next_start.at().max(now)
@@ -210,6 +234,9 @@ impl Host {
         let taken = self.lane.take(now)?;
         self.control.on_start(start, self.in_flight);
         self.health.on_start();
+        if self.caution == Caution::Unasked {
+            self.caution = Caution::Unheard(start + UNHEARD_LASTS);
+        }
         self.in_flight += 1;
         let interval = interval.max(self.delay).max(self.control.interval(start));
         if interval > Duration::ZERO {
@@ -241,7 +268,11 @@ impl Host {
         if self.in_flight >= self.in_flight_max {
             return HostPlace::Waiting;
         }
-        let ready_at = self.next_start.ready_at(now);
+        let heard_by = match self.caution {
+            Caution::Unheard(until) if self.in_flight >= UNHEARD_MAX => until,
+            Caution::Unheard(_) | Caution::Unasked | Caution::Over => now,
+        };
+        let ready_at = self.next_start.ready_at(now).max(heard_by);
         let at = opens_at.max(self.paused_until).max(self.refused_until).max(ready_at);
         if at <= now { HostPlace::Ring } else { HostPlace::Timed(at) }
     }

@@ -346,6 +346,9 @@ impl Frontier {
             host.in_flight_max = host.control.in_flight_max(now, host.gate);
             until
         };
+        if answer != Answer::Unknown {
+            host.lift_caution();
+        }
         host.release();
         host.paused_until = host.paused_until.max(until.unwrap_or(now));
     }
@@ -408,6 +411,16 @@ impl Frontier {
         self.settle(now, host);
     }
 
+    /// Takes back a popped target that cannot start before `due`, for a reason that has nothing to do with its host.
+    pub(crate) fn postpone(&mut self, now: Instant, id: u64, host: HostId, due: Instant) {
+        self.pending += 1;
+        self.end(now, host, Answer::Unknown);
+        let known = self.hosts.get_mut(host).map(|host| &mut host.lane);
+        known.unwrap_or(&mut self.hostless).push_retry(due, id);
+        self.note_hopeless(now, host);
+        self.settle(now, host);
+    }
+
     /// Leaves at least `delay` between two starts at this host, besides what the user asked for (`Crawl-delay`).
     pub fn set_delay(&mut self, now: Instant, host: HostRef<'_>, delay: Duration) {
         let id = self.intern(now, host);
@@ -433,6 +446,7 @@ impl Frontier {
                 Control::resumed(now, learned.in_flight_max, learned.pace_per_s, learned.is_search);
             host.in_flight_max = host.control.in_flight_max(now, host.gate);
             host.health.is_known(now);
+            host.lift_caution();
             host.paused_until = now + learned.paused().min(self.config.retry_after_max);
         }
         self.settle(now, id);

@@ -54,6 +54,35 @@ fn network_hosts_begin_with_four_and_local_ones_are_unlimited() {
 }
 
 #[test]
+fn a_local_host_gets_eight_requests_until_it_answers_or_time_passes() {
+    let zero = wire::clock::now();
+    let local = Some(HostRef { name: "127.0.0.1", local: true });
+    let config = FrontierConfig { adapts_local: true, ..config(PerHost::Auto, None) };
+    let later = zero + Duration::from_millis(100);
+    let fresh = || {
+        let mut frontier = Frontier::new(config.clone(), 0);
+        (0..100).for_each(|id| frontier.push(zero, id, local));
+        frontier
+    };
+    let mut silent = fresh();
+    assert_eq!(pop_all(&mut silent, zero).len(), 8);
+    assert_eq!(silent.next_due(), Some(later));
+    assert_eq!(pop_all(&mut silent, later).len(), 56);
+    assert_eq!(silent.next_due(), None);
+    for (answer, more) in [
+        (Answer::Served { first_byte: Some(Duration::from_millis(1)) }, 57),
+        (Answer::Lost, 57),
+        (Answer::Unknown, 1),
+    ] {
+        let mut frontier = fresh();
+        let (_, host) = pop(&mut frontier, zero).unwrap();
+        assert_eq!(pop_all(&mut frontier, zero).len(), 7);
+        frontier.release(zero, host, answer);
+        assert_eq!(pop_all(&mut frontier, zero).len(), more, "{answer:?}");
+    }
+}
+
+#[test]
 fn hosts_take_turns_whatever_their_backlog() {
     let now = wire::clock::now();
     let mut frontier = Frontier::new(config(PerHost::Unlimited, None), 0);

@@ -258,11 +258,15 @@ impl Pool {
         }
         // Give back the last one first, which keeps their order in the frontier.
         for (id, host) in self.ledger.all_held_by(seat).into_iter().rev() {
+            if let Some(proxies) = &mut self.proxies {
+                proxies.abandon(id);
+            }
             let blamed = Some(id) == culprit || self.is(Mutant::BlameAll);
             let crashes_max =
                 if self.is(Mutant::NeverQuarantine) { u32::MAX } else { self.config.crashes_max };
             if blamed && self.ledger.blame(id) >= crashes_max {
                 self.frontier.release(now, host, Answer::Unknown);
+                self.forget_way(id);
                 set_aside.extend(self.ledger.quarantine(id).map(|live| (id, live)));
             } else {
                 self.charged += u64::from(blamed);

@@ -6,10 +6,12 @@ use std::time::Instant;
 use wire::protocol::{Slice, Target};
 
 use super::credit::{SLICE_BYTES_MAX, TARGET_OVERHEAD_BYTES};
+use super::exits::POSTPONED_MAX;
 use super::mutant::Mutant;
 use super::slot::{Slot, State};
 use super::{Command, Pool};
 use crate::frontier::{HostId, Start};
+use crate::proxies::Choice;
 
 impl Pool {
     /// Hands out every target that may start now.
@@ -18,8 +20,25 @@ impl Pool {
             return;
         }
         let share = self.fair_share();
-        while self.has_room() && self.slots.iter().any(|slot| self.takes_one(slot, share)) {
+        let mut postponed = 0;
+        while self.has_room()
+            && self.proxies_have_room(now)
+            && self.slots.iter().any(|slot| self.takes_one(slot, share))
+        {
             let Some(Start { id, host, not_before }) = self.frontier.pop(now) else { break };
+            let exit = match self.way(now, id, host) {
+                Choice::Direct => None,
+                Choice::Via(exit) => Some(exit),
+                Choice::Wait(_) if postponed == POSTPONED_MAX => {
+                    self.frontier.give_back(now, id, host);
+                    break;
+                }
+                Choice::Wait(until) => {
+                    postponed += 1;
+                    self.frontier.postpone(now, id, host, until);
+                    continue;
+                }
+            };
             let Some(index) = self.least_loaded(share, host) else { break };
             let Some(slot) = self.slots.get_mut(index) else { break };
             if self.config.piped
@@ -43,6 +62,7 @@ impl Pool {
                 over_budget: live.retries < self.config.retries && !in_budget,
                 may_defer: live.may_defer,
                 not_before_us: self.anchor.and_then(|anchor| anchor.us(not_before?)),
+                exit,
                 input: live.input.to_vec(),
                 kept: live.kept.to_vec(),
             });

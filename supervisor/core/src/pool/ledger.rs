@@ -56,6 +56,8 @@ pub(crate) enum Failure {
         /// Whether it may be left uncounted.
         may_defer: bool,
     },
+    /// The proxy failed, or may have. It is not counted.
+    Exit,
     /// Anything else.
     Other,
 }
@@ -321,7 +323,8 @@ impl Ledger {
         if matches!(failure, Failure::Refused { .. }) {
             live.refusals = live.refusals.saturating_add(1);
         }
-        let deferred = live.may_defer && failure == (Failure::Refused { may_defer: true });
+        let deferred =
+            failure == Failure::Exit || live.may_defer && failure == (Failure::Refused { may_defer: true });
         if deferred {
             live.deferrals += 1;
         } else {

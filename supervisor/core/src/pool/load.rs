@@ -186,6 +186,7 @@ impl Pool {
             let message = why.message(&host);
             for id in targets {
                 let Some(live) = self.ledger.abandon(id) else { continue };
+                self.forget_way(id);
                 let attempts = live.attempt() - 1;
                 self.commands.push_back(Command::Abandon(Box::new(Abandoned {
                     id,

@@ -11,6 +11,7 @@ mod deaths;
 mod dispatch;
 mod ending;
 mod exchange;
+mod exits;
 mod ledger;
 mod load;
 mod mutant;
@@ -44,6 +45,7 @@ use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
 use crate::frontier::{Frontier, HostId, HostRef, HostSnapshot, Learned};
 use crate::load::total::Total;
+use crate::proxies::Proxies;
 
 /// Limits of one pool.
 #[derive(Debug, Clone)]
@@ -134,6 +136,10 @@ pub struct Pool {
     total: Option<Total>,
     /// Notices pages that repeat, if wanted.
     repeats: Option<Repeats>,
+    /// Chooses the proxies of targets, if there are any.
+    proxies: Option<Box<Proxies>>,
+    /// When a proxy is next tried, while none can take a target.
+    proxies_due: Option<Instant>,
     /// Targets that are with slow hosts, as of the last sample.
     asleep: usize,
     /// When it may be counted again.
@@ -180,6 +186,8 @@ impl Pool {
             config,
             total: None,
             repeats: None,
+            proxies: None,
+            proxies_due: None,
             asleep: 0,
             watch_due: now,
             anchor: None,
@@ -341,22 +349,30 @@ impl Pool {
     fn settle(&mut self, now: Instant) {
         if self.state == PoolState::Running {
             self.give_up_hosts(now);
-            let counts = self.ledger.counts();
-            // Nothing more will come by which held pages could be judged.
-            let only_held_left = self.source_ended && counts.left() == counts.held;
-            self.accept_held(now, only_held_left);
-            if self.source_ended && self.ledger.counts().left() == 0 {
-                self.end(now);
-            } else {
-                self.dispatch(now);
-                self.flush_programs();
-                self.recycle(now);
+            match self.proxies.as_ref().and_then(|proxies| proxies.failure()) {
+                Some(why) => self.give_up(now, why),
+                None => self.go_on(now),
             }
         }
         self.arm_sampling(now);
         self.called_at = now;
         if let Some(broken) = self.broken_invariant() {
             self.give_up(now, format!("internal error, please report it: {broken}"));
+        }
+    }
+
+    /// Ends the run when all is done, and hands out targets until then.
+    fn go_on(&mut self, now: Instant) {
+        let counts = self.ledger.counts();
+        // Nothing more will come by which held pages could be judged.
+        let only_held_left = self.source_ended && counts.left() == counts.held;
+        self.accept_held(now, only_held_left);
+        if self.source_ended && self.ledger.counts().left() == 0 {
+            self.end(now);
+        } else {
+            self.dispatch(now);
+            self.flush_programs();
+            self.recycle(now);
         }
     }
 
@@ -373,11 +389,10 @@ impl Pool {
     /// Returns the process of `seat`, unless the seat was filled again or given up since.
     fn place(&mut self, seat: Seat) -> Option<&mut Slot> {
         let any = self.is(Mutant::NoGenerationCheck);
-        let sits = self.slots.get(seat.slot as usize).is_some_and(|slot| slot.seat == seat || any);
-        if sits {
-            self.slots.get_mut(seat.slot as usize)
-        } else {
-            self.unseated.iter_mut().find(|slot| slot.seat == seat)
+        let place = self.place_of(seat.slot);
+        match place.and_then(|place| self.slots.get_mut(place)).filter(|slot| slot.seat == seat || any) {
+            Some(slot) => Some(slot),
+            None => self.unseated.iter_mut().find(|slot| slot.seat == seat),
         }
     }
 

@@ -86,7 +86,8 @@ impl Pool {
     /// predecessor.
     pub(super) fn promote_successor(&mut self, seat: Seat) -> Option<Slot> {
         let index = self.successor(seat)?;
-        let sits = self.slots.get_mut(seat.slot as usize)?;
+        let place = self.place_of(seat.slot)?;
+        let sits = self.slots.get_mut(place)?;
         let successor = self.unseated.swap_remove(index);
         let failures = sits.failures;
         Some(std::mem::replace(sits, Slot { role: Role::Seated, failures, ..successor }))
@@ -144,7 +145,7 @@ impl Pool {
             Recycling { failures: self.recycling.failures.saturating_add(1), not_before: now + delay };
         let text = format!("replacement {seat}: {why}; trying again in {} ms", delay.as_millis());
         self.commands.push_back(Command::Notice(Notice::trouble(seat, None, text)));
-        let sits = self.slots.get(seat.slot as usize).map(|slot| slot.seat);
+        let sits = self.place_of(seat.slot).and_then(|place| self.slots.get(place)).map(|slot| slot.seat);
         if let Some(sits) = sits.filter(|_| self.is(Mutant::FailedReplacementEndsOld)) {
             self.broke_protocol(now, sits, "its replacement died");
         }

@@ -1,7 +1,8 @@
-//! Adds or removes workers in the middle of a run. Slots are added and removed at the end, so that
-//! their numbers have no gaps. A slot that comes back continues its generations, because its last
-//! process may still be leaving.
+//! Adds or removes workers in the middle of a run. The slot whose worker has the least to finish is removed, and a new
+//! slot gets the lowest number that is free. A slot that comes back continues its generations, because its last process
+//! may still be leaving.
 
+use std::cmp::Reverse;
 use std::time::Instant;
 
 use super::mutant::Mutant;
@@ -20,7 +21,7 @@ impl Pool {
         self.report_size(now, before);
     }
 
-    /// Removes the last slot because the user wants it.
+    /// Removes one slot because the user wants it.
     pub(super) fn shrink_as_told(&mut self, now: Instant) {
         let before = self.slots.len();
         self.shrink(now);
@@ -43,18 +44,21 @@ impl Pool {
             return;
         }
         let count = self.slots.len();
-        let Some(number) = u32::try_from(count).ok().filter(|_| count < SLOTS_MAX) else {
+        // The slots before the first gap have the numbers of their places.
+        let is_in_place = |(number, slot): &(u32, &Slot)| slot.seat.slot == *number;
+        let place = (0..).zip(&self.slots).take_while(is_in_place).count();
+        let Some(number) = u32::try_from(place).ok().filter(|_| count < SLOTS_MAX) else {
             return self.commands.push_back(Command::Notice(Notice::new(format!(
                 "cannot add a worker: {count} is the maximum"
             ))));
         };
         let slot = self.next_process(now, number, Role::Seated);
         self.commands.push_back(Command::Spawn(slot.seat));
-        self.slots.push(slot);
+        self.slots.insert(place, slot);
         self.intensity.resize(self.slots.len());
     }
 
-    /// Removes the last slot. Its worker finishes what it has begun and is not replaced.
+    /// Removes a slot. Its worker finishes what it has begun and is not replaced.
     pub(super) fn shrink(&mut self, now: Instant) {
         if self.state != PoolState::Running {
             return;
@@ -62,7 +66,8 @@ impl Pool {
         if self.slots.len() <= 1 && !self.is(Mutant::ShrinkToNone) {
             return self.commands.push_back(Command::Notice(Notice::new("cannot remove the last worker")));
         }
-        let Some(slot) = self.slots.pop() else { return };
+        let Some(place) = self.idlest() else { return };
+        let slot = self.slots.remove(place);
         let seat = slot.seat;
         if slot.state.has_process() {
             self.unseated.push(Slot { role: Role::Leaving, ..slot });
@@ -76,6 +81,18 @@ impl Pool {
             self.retire(now, seat);
         }
         self.intensity.resize(self.slots.len());
+    }
+
+    /// Returns the place of the slot whose worker holds the fewest targets; of equals, that of the last one.
+    pub(super) fn idlest(&self) -> Option<usize> {
+        let slots = self.slots.iter().enumerate();
+        slots.min_by_key(|(place, slot)| (slot.credit.held(), Reverse(*place))).map(|(place, _)| place)
+    }
+
+    /// Returns the place of the slot with this number. Slots are in the order of their numbers, which have gaps where
+    /// slots were removed.
+    pub(super) fn place_of(&self, number: u32) -> Option<usize> {
+        self.slots.binary_search_by_key(&number, |slot| slot.seat.slot).ok()
     }
 
     /// Prepares a process for this slot, with a generation that was never used.

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use wire::protocol::{Batch, Outcome, Verdict};
 
 use super::credit::Load;
+use super::exits::ends_at_proxy;
 use super::ledger::Failure;
 use super::load::attempt;
 use super::mutant::Mutant;
 use super::repeats::Repeated;
 use super::{Command, Disposition, Pool, PoolState, Seat};
-use crate::frontier::HostId;
+use crate::frontier::{Answer, HostId};
 
 impl Pool {
     /// Handles a worker's results, and appends one disposition per outcome to `dispositions`.
@@ -61,6 +62,31 @@ impl Pool {
         Ok(())
     }
 
+    /// Lets a target wait for another attempt. Returns what its worker no longer holds.
+    fn retry(
+        &mut self,
+        now: Instant,
+        host: HostId,
+        outcome: &Outcome,
+        after: Option<Duration>,
+        answer: Answer,
+    ) -> Load {
+        let load = self.ledger.load(outcome.id);
+        let failure = if outcome.reply.is_some_and(|reply| reply.refused) {
+            // A host that says "tomorrow" is not waited for, so that costs an attempt.
+            let may_defer = after.is_none_or(|after| self.frontier.can_wait(after));
+            Failure::Refused { may_defer }
+        } else {
+            Failure::Other
+        };
+        let (number, counts) = self.ledger.retry(outcome.id, failure);
+        if counts {
+            self.frontier.count_retry(host);
+        }
+        self.frontier.retry(now, outcome.id, host, number, after, answer);
+        load
+    }
+
     /// Applies results that were checked.
     fn take_in(
         &mut self,
@@ -78,6 +104,14 @@ impl Pool {
             let is_running = self.state == PoolState::Running;
             let repeated = self.sight(host, outcome).filter(|page| is_running || page.is_blocked());
             let mut attempt = attempt(now, self.anchor, outcome);
+            if self.end_way(now, attempt.sent_at, outcome) {
+                returned += self.move_on(now, host, outcome.id);
+                dispositions.push(Disposition::Retried);
+                continue;
+            }
+            if ends_at_proxy(outcome) {
+                attempt = attempt.elsewhere();
+            }
             if repeated.as_ref().is_some_and(Repeated::is_blocked) {
                 attempt = attempt.blocked();
             }
@@ -87,19 +121,7 @@ impl Pool {
             if let Verdict::Retry { .. } = &outcome.verdict
                 && !self.is(Mutant::ForgetRetry)
             {
-                returned += self.ledger.load(outcome.id);
-                let failure = if outcome.reply.is_some_and(|reply| reply.refused) {
-                    // A host that says "tomorrow" is not waited for, so that costs an attempt.
-                    let may_defer = after.is_none_or(|after| self.frontier.can_wait(after));
-                    Failure::Refused { may_defer }
-                } else {
-                    Failure::Other
-                };
-                let (number, counts) = self.ledger.retry(outcome.id, failure);
-                if counts {
-                    self.frontier.count_retry(host);
-                }
-                self.frontier.retry(now, outcome.id, host, number, after, answer);
+                returned += self.retry(now, host, outcome, after, answer);
                 dispositions.push(Disposition::Retried);
                 continue;
             }

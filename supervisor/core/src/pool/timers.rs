@@ -39,6 +39,9 @@ impl Pool {
         let has_room = || self.has_room() && a_worker_has() || self.is(Mutant::SpinWithoutRoom);
         let frontier = (self.state == PoolState::Running).then(|| self.frontier.next_due()).flatten();
         let held = self.repeats.as_ref().and_then(Repeats::due);
+        let proxies = self.proxies_due.filter(|_| self.state == PoolState::Running && self.backlog() > 0);
+        // While no proxy can take a target, nothing could be done when one is due.
+        let frontier = proxies.or_else(|| frontier.filter(|_| self.proxies_are_open()));
         self.own_due().into_iter().chain(frontier.filter(|_| has_room())).chain(held).min()
     }
 

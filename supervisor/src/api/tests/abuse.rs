@@ -156,6 +156,33 @@ fn a_page_of_another_site_takes_no_listeners() {
     assert_eq!(head, *b"HTTP/1.1 200");
 }
 
+/// A client of a reverse proxy on this machine takes the places of no other client.
+#[test]
+fn each_client_of_a_trusted_proxy_has_its_own_share() {
+    let bench = Bench::with(|config| {
+        config.connections_max = 1_000;
+        config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    });
+    let listen = |client: &str| {
+        let mut stream = TcpStream::connect(bench.tcp()).unwrap();
+        let line = format!("GET /v1/events HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\n\r\n");
+        stream.write_all(line.as_bytes()).unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        (stream, String::from_utf8(head.to_vec()).unwrap())
+    };
+    let mut held = Vec::new();
+    for (client, listeners) in [("192.0.2.1", STREAMS_MAX / 4), ("nonsense, 192.0.2.2", 3), ("nonsense", 3)] {
+        for _ in 0..listeners {
+            let (stream, head) = listen(client);
+            assert_eq!(head, "HTTP/1.1 200", "{client}");
+            held.push(stream);
+        }
+    }
+    assert_eq!(listen("192.0.2.1").1, "HTTP/1.1 503");
+    assert_eq!(listen("192.0.2.9, 192.0.2.1").1, "HTTP/1.1 503", "its own word does not count");
+}
+
 #[test]
 fn slow_uploads_on_tcp_do_not_hold_up_the_socket() {
     let bench = Bench::new();

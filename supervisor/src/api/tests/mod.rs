@@ -113,6 +113,7 @@ impl Bench {
             listen: vec![([127, 0, 0, 1], 0).into()],
             token_file: None,
             tls: None,
+            trusted_proxies: Vec::new(),
             body_bytes_max: 4 << 20,
             connections_max: 64,
         };

@@ -96,8 +96,9 @@ fn a_follower_that_leaves_makes_room_for_another() {
     let id = bench.job();
     let path = format!("/v1/jobs/{id}/records?follow=1");
     // One user gets half of the places.
-    let followers: Vec<_> = (0..STREAMS_MAX / 2).map(|_| Stream::open(&bench, &path)).collect();
-    until("no room is left", || bench.get("/v1/events").status == 503);
+    let mut followers: Vec<_> = (0..STREAMS_MAX / 2).map(|_| Stream::open(&bench, &path)).collect();
+    followers.iter_mut().for_each(|follower| follower.wait("HTTP/1.1 200"));
+    bench.get("/v1/events").problem(503, "too many");
     bench.get(&path).problem(503, "too many");
     // Clients on TCP have their own.
     let mut other = TcpStream::connect(bench.tcp()).unwrap();

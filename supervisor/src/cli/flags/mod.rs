@@ -12,6 +12,7 @@ mod network;
 mod output;
 mod pool;
 mod program;
+mod proxies;
 mod save;
 mod serve;
 
@@ -28,10 +29,11 @@ pub(super) use self::client::{
 pub(super) use self::csv::{CsvFlags, ReadingFlags, TableFlags};
 pub(super) use self::extract::ExtractFlags;
 pub(super) use self::input::{ListFlags, PathFlags, UrlFlags};
-pub(super) use self::network::{AddressPolicyFlag, NetworkFlags, PerHostKeyFlag, RobotsFlag};
+pub(super) use self::network::{AddressPolicyFlag, CookiesFlag, NetworkFlags, PerHostKeyFlag, RobotsFlag};
 pub(super) use self::output::{OutputFlags, ShownFlags, SideFlags, WhenFlag};
 pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
 pub(super) use self::program::{MapFlags, RecordProgramFlags};
+pub(super) use self::proxies::{ProxyFlags, StickyFlag};
 pub(super) use self::save::SaveFlags;
 pub(super) use self::serve::ServeFlags;
 use super::{help, values};

@@ -1,11 +1,13 @@
 //! Flags for the network: limits per target, and limits that spare hosts.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use shared::request_headers::HeaderScope;
 use shared::select::blocked::BlockedIf;
 
+use super::proxies::ProxyFlags;
 use crate::cli::amounts::{self, Delay, PerSecond};
 use crate::cli::values::{self, Header, Limit};
 
@@ -116,6 +118,19 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = values::header_scope,
     )]
     pub(in crate::cli) header_scope: HeaderScope,
+    /// Whether to keep cookies and send them back [default: off, or on with --cookie-jar]
+    ///
+    /// on keeps them as a browser does, in one jar for all workers: by host, path, Secure and the public suffix list.
+    /// A redirect both sets and gets them. At most 180 are kept for a registrable domain and 10000 in all, each of up
+    /// to 4096 bytes; beyond that, the oldest goes. With a journal, they are kept beside it until the run is complete.
+    #[arg(long, value_name = "on|off", value_enum)]
+    pub(in crate::cli) cookies: Option<CookiesFlag>,
+    /// Read cookies from this file, and keep them there (cookies.txt, as curl and wget have it)
+    ///
+    /// The file need not exist. It is written at the end of the run, and every 10 s while cookies change, so that only
+    /// its owner can read it (mode 600).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(in crate::cli) cookie_jar: Option<PathBuf>,
     /// Value of the User-Agent header
     #[arg(
         short = 'A',
@@ -125,6 +140,17 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = values::user_agent,
     )]
     pub(in crate::cli) user_agent: String,
+    #[command(flatten)]
+    pub(in crate::cli) proxies: ProxyFlags,
+}
+
+/// `--cookies`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum CookiesFlag {
+    /// Keep cookies, and send them back
+    On,
+    /// Ignore cookies
+    Off,
 }
 
 /// `--robots`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueHint};
+use ipnet::IpNet;
 
 use crate::cli::{amounts, values};
 use crate::logs::{LogFormat, LogLevel};
@@ -66,6 +67,9 @@ pub(in crate::cli) struct ServeFlags {
     /// Private key of the certificate
     #[arg(long, help_heading = "API", value_name = "FILE.pem", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) tls_key: Option<PathBuf>,
+    /// Trust this reverse proxy when it names a client, in Forwarded or X-Forwarded-For (repeatable)
+    #[arg(long, help_heading = "API", value_name = "ADDRESS[/BITS]", value_parser = values::network)]
+    pub(in crate::cli) trusted_proxy: Vec<IpNet>,
     /// Maximum size of a request
     #[arg(long, help_heading = "API", value_name = "SIZE", default_value = "1GiB", value_parser = amounts::size)]
     pub(in crate::cli) body_max: u64,

@@ -52,3 +52,21 @@ fn what_makes_no_sense_for_a_service_is_refused() {
     bench.refused("serve --listen [::]:1 --token-file t", 2, &["--tls-cert"]);
     Bench::new().refused("serve", 2, &["--state-dir"]);
 }
+
+#[test]
+fn trusted_proxies_are_addresses_and_networks() {
+    let bench = Bench::new().set("HOME", "/home/u");
+    let proxies =
+        |line: &str| bench.service(line).api.trusted_proxies.iter().map(ToString::to_string).collect();
+    let none: Vec<String> = proxies("serve");
+    assert_eq!(none, [""; 0]);
+    let line = "serve --trusted-proxy 10.0.0.7 --trusted-proxy 192.0.2.99/24 --trusted-proxy 2001:db8::/32";
+    let some: Vec<String> = proxies(line);
+    assert_eq!(some, ["10.0.0.7/32", "192.0.2.0/24", "2001:db8::/32"]);
+    for bad in ["proxy.example", "10.0.0.0/33", "10.0.0", "10.0.0.1:80", ""] {
+        bench.refused(&format!("serve --trusted-proxy={bad}"), 2, &["10.0.0.7 or 10.0.0.0/8"]);
+    }
+    bench.write("muster.toml", "trusted-proxy = [\"::1\"]");
+    let of_file: Vec<String> = proxies("");
+    assert_eq!(of_file, ["::1/128"]);
+}

@@ -195,8 +195,18 @@ fn what_cannot_be_is_refused() {
 #[test]
 fn a_file_in_the_way_is_left_alone() {
     use std::os::unix::fs::symlink;
-    const NAMES: [&str; 9] =
-        ["records", "part", "input", "input.part", "sitemaps", "robots", "robots.part", "wal", "shm"];
+    const NAMES: [&str; 10] = [
+        "records",
+        "part",
+        "input",
+        "input.part",
+        "sitemaps",
+        "robots",
+        "robots.part",
+        "cookies",
+        "wal",
+        "shm",
+    ];
     for name in NAMES {
         let separator = if ["wal", "shm"].contains(&name) { '-' } else { '.' };
         let stray = format!("out.journal{separator}{name}");

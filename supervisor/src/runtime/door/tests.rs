@@ -1,12 +1,15 @@
+use std::os::fd::BorrowedFd;
 use std::thread;
 
-use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcSender, bytes_channel};
+use ipc_channel::ipc::{IpcBytesSender, IpcSender, bytes_channel};
+use nix::libc;
 use proptest::prelude::*;
+use shared::protocol::Bootstrap;
 
 use super::*;
 
-/// A worker that introduced itself, as far as it goes: its end, and both of ours.
-fn introduced() -> (IpcBytesSender, IpcBytesReceiver, Gate) {
+/// A worker that introduced itself: what it sends with, and what receives that.
+fn introduced() -> (IpcBytesSender, Gate) {
     let door = Door::open().unwrap();
     let name = door.name().to_owned();
     let worker = thread::spawn(move || {
@@ -16,12 +19,12 @@ fn introduced() -> (IpcBytesSender, IpcBytesReceiver, Gate) {
         (outbound, inbound)
     });
     let mut arrived = false;
-    let (bootstrap, gate) = door.welcome(std::process::id(), || arrived = true).unwrap();
+    let (to_worker, gate) = door.welcome(std::process::id(), || arrived = true).unwrap();
     assert!(arrived);
     let (outbound, inbound) = worker.join().unwrap();
-    bootstrap.to_worker.send(b"to the worker").unwrap();
+    to_worker.send(b"to the worker").unwrap();
     assert_eq!(inbound.recv().unwrap(), b"to the worker");
-    (outbound, bootstrap.from_worker, gate)
+    (outbound, gate)
 }
 
 /// What comes of a first message to the door.
@@ -46,24 +49,49 @@ fn packet(packet_bytes: usize, message_bytes: usize, body: &[u8]) -> Vec<u8> {
     [&packet_bytes.to_ne_bytes(), &message_bytes.to_ne_bytes(), body].concat()
 }
 
-/// A socket and the gate that looks at what is sent on it.
+/// A socket and the gate that receives what is sent on it.
 fn gate() -> (OwnedFd, Gate) {
     let (theirs, ours) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .unwrap();
-    (theirs, Gate { socket: ours })
+    (theirs, Gate::of(ours))
 }
 
 #[test]
 fn what_a_worker_of_this_build_sends_comes_through_as_it_is() {
-    let (outbound, from_worker, gate) = introduced();
-    for message in [vec![1], vec![7; MESSAGE_BYTES_MAX]] {
+    let (outbound, mut gate) = introduced();
+    for message in [vec![1], vec![7; MESSAGE_BYTES_MAX], vec![2; 3]] {
         outbound.send(&message).unwrap();
-        assert_eq!(gate.look(), Ok(true));
-        assert_eq!(from_worker.recv().unwrap(), message);
+        assert_eq!(gate.receive(), Ok(Some(&message[..])));
     }
     drop(outbound);
-    assert_eq!(gate.look(), Ok(false));
+    assert_eq!(gate.receive(), Ok(None));
+}
+
+/// The worker created the socket, and may keep a descriptor of the end that is received from.
+#[test]
+fn what_a_worker_sets_on_the_socket_hides_no_message() {
+    let (theirs, mut gate) = gate();
+    // A look ahead would begin behind the first packet's header.
+    set(&gate.socket, libc::SO_PEEK_OFF, HEADER_BYTES as i32);
+    send(&theirs, &packet(18, 2, &[3, 4]), &[]);
+    send(&theirs, &[packet(99, 83, &[]), packet(18, 2, &[5, 6])].concat(), &[]);
+    assert_eq!(gate.receive(), Ok(Some(&[3, 4][..])));
+    let why = "it announced a message of 83 bytes and sent 18";
+    assert_eq!(gate.receive(), Err(why.to_owned()));
+    // Credentials would come with each message.
+    set(&gate.socket, libc::SO_PASSCRED, 1);
+    send(&theirs, &packet(18, 2, &[3, 4]), &[]);
+    assert_eq!(gate.receive(), Err("it sent a descriptor".to_owned()));
+}
+
+#[expect(unsafe_code, reason = "no crate knows SO_PEEK_OFF")]
+fn set(socket: &OwnedFd, option: i32, value: i32) {
+    use std::os::fd::AsRawFd as _;
+    let (socket, bytes) = (socket.as_raw_fd(), size_of::<i32>() as libc::socklen_t);
+    // SAFETY: the kernel reads these bytes during the call.
+    let set = unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const value).cast(), bytes) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }
 
 #[test]
@@ -113,7 +141,7 @@ fn a_worker_that_says_nothing_is_gone_and_one_that_says_anything_else_is_foreign
 }
 
 #[test]
-fn what_ipc_channel_must_not_receive_is_refused() {
+fn what_no_worker_of_this_build_sends_is_refused() {
     for (message, channels, why) in [
         (packet(18, 2, &[0, 0]), 64, "it sent a descriptor"),
         (packet(18, 2, &[0, 0]), 1, "it sent a descriptor"),
@@ -125,27 +153,30 @@ fn what_ipc_channel_must_not_receive_is_refused() {
         (packet(32_785, 32_769, &[0; 32_769]), 0, "it sent a message of 32785 bytes"),
         (vec![], 0, "it sent an empty message"),
     ] {
-        let (theirs, gate) = gate();
+        let (theirs, mut gate) = gate();
         send(&theirs, &message, &vec![theirs.as_fd(); channels]);
-        assert_eq!(gate.look(), Err(why.to_owned()));
+        assert_eq!(gate.receive(), Err(why.to_owned()));
     }
 }
 
 proptest! {
-    /// A message that passes is one that ipc-channel returns as it is, without waiting for more of it.
+    /// A message that passes is whole, and what was sent.
     #[test]
     fn whatever_passes_is_whole(
         header in prop_oneof![Just(None), (0..64_usize, 0..64_usize).prop_map(Some), any::<(usize, usize)>().prop_map(Some)],
         body in proptest::collection::vec(any::<u8>(), 0..64),
         with_descriptor in any::<bool>(),
     ) {
-        let (theirs, gate) = gate();
+        let (theirs, mut gate) = gate();
         let (packet_bytes, message_bytes) = header.unwrap_or((HEADER_BYTES + body.len(), body.len()));
         let message = packet(packet_bytes, message_bytes, &body);
         send(&theirs, &message, &vec![theirs.as_fd(); usize::from(with_descriptor)]);
         let is_whole = !body.is_empty()
             && !with_descriptor
             && (packet_bytes, message_bytes) == (HEADER_BYTES + body.len(), body.len());
-        prop_assert_eq!(gate.look().is_ok(), is_whole);
+        match gate.receive() {
+            Ok(received) => prop_assert!(is_whole && received == Some(&body[..]), "{:?}", received),
+            Err(_) => prop_assert!(!is_whole),
+        }
     }
 }

@@ -106,7 +106,8 @@ impl Observer for Watch {
 
 fn counts(look: &Look<'_>) -> JobCounts {
     let counts = look.gather.counts();
-    let Snapshot { done, failed, refused, bytes, in_flight, total, load: _ } = look.snapshot;
+    let Snapshot { done, failed, refused, bytes, in_flight, total, load: _, proxies_failing: _ } =
+        look.snapshot;
     let (total, total_exact) = match total {
         Total::Exact(total) => (Some(total), true),
         Total::About(total) => (Some(total), false),
@@ -143,6 +144,7 @@ mod tests {
             failed: 0,
             refused: 0,
             load: None,
+            proxies_failing: 0,
             bytes: 0,
             in_flight: 0,
             total: Total::Unknown,

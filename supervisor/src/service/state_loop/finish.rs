@@ -187,7 +187,7 @@ impl Job {
     /// Lets the job wait, or pauses it if that has not helped for long.
     fn wait_for_descriptors(&mut self, why: String, after: Option<AfterDrain>) {
         let id = self.row.id.0;
-        match self.shortage.wait(clock::now()) {
+        match self.shortage.wait_for_descriptors(clock::now()) {
             Some(wait) => {
                 tracing::warn!(job = id, %why, ?wait, "queued again, because there are too few descriptors");
                 self.cannot_continue(why, after, JobState::Queued);

@@ -98,40 +98,54 @@ impl RunningJob {
     }
 }
 
-/// How long a job waits after a run that lacked descriptors, the first time.
+/// How long a job waits after a run that lacked descriptors, or a start that could not be stored, the first time.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest wait. It doubles each time.
 const SHORT_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Waits in a row after which a job is paused: five minutes together.
+/// Waits for descriptors in a row after which a job is paused: five minutes together.
 const SHORT_WAITS_MAX: u32 = 14;
 
-/// What a job waits for while descriptors are short, or its state cannot be stored.
+/// Returns how long a job waits that has waited so often before.
+fn next_wait(waits: u32) -> Duration {
+    (SHORT_WAIT * 2_u32.saturating_pow(waits)).min(SHORT_WAIT_MAX)
+}
+
+/// The waits of a job while descriptors are short, or its start cannot be stored. One is not the other: a job that
+/// has waited for a full disk has not waited for descriptors.
 #[derive(Debug, Default)]
 pub(super) struct Shortage {
-    /// Waits in a row.
-    waits: u32,
+    /// Waits for descriptors in a row.
+    for_descriptors: u32,
+    /// Waits for the disk in a row.
+    for_disk: u32,
     /// When the job may start again.
     pub(super) until: Option<Instant>,
 }
 
 impl Shortage {
-    /// Begins the next wait, and returns how long it is. After the last one, forgets all.
-    pub(super) fn wait(&mut self, now: Instant) -> Option<Duration> {
-        if self.waits == SHORT_WAITS_MAX {
+    /// Begins the next wait for descriptors, and returns how long it is. After the last one, forgets all.
+    pub(super) fn wait_for_descriptors(&mut self, now: Instant) -> Option<Duration> {
+        if self.for_descriptors == SHORT_WAITS_MAX {
             *self = Self::default();
             return None;
         }
-        Some(self.wait_on(now))
+        let wait = next_wait(self.for_descriptors);
+        self.for_descriptors += 1;
+        self.until = Some(now + wait);
+        Some(wait)
     }
 
-    /// The same, however often.
-    pub(super) fn wait_on(&mut self, now: Instant) -> Duration {
-        let wait = (SHORT_WAIT * 2_u32.saturating_pow(self.waits)).min(SHORT_WAIT_MAX);
-        self.waits = (self.waits + 1).min(SHORT_WAITS_MAX);
-        self.until = Some(now + wait);
-        wait
+    /// Begins the next wait for the disk, however many there were.
+    pub(super) fn wait_for_disk(&mut self, now: Instant) {
+        self.until = Some(now + next_wait(self.for_disk));
+        self.for_disk = self.for_disk.saturating_add(1);
+    }
+
+    /// Notes that the start of the job was stored.
+    pub(super) const fn has_stored(&mut self) {
+        self.for_disk = 0;
     }
 }
 
@@ -241,14 +255,26 @@ mod tests {
     #[test]
     fn waits_for_descriptors_grow_to_a_limit() {
         let (now, mut shortage) = (shared::clock::now(), Shortage::default());
-        let waits: Vec<u64> = std::iter::from_fn(|| shortage.wait(now)).map(|wait| wait.as_secs()).collect();
+        let waits: Vec<u64> =
+            std::iter::from_fn(|| shortage.wait_for_descriptors(now)).map(|wait| wait.as_secs()).collect();
         assert_eq!((waits.len(), &waits[..7]), (14, &[1, 2, 4, 8, 16, 30, 30][..]));
         assert_eq!(waits.iter().sum::<u64>(), 301);
         assert_eq!(shortage.until, None);
-        assert_eq!(shortage.wait(now), Some(SHORT_WAIT));
+        assert_eq!(shortage.wait_for_descriptors(now), Some(SHORT_WAIT));
+    }
+
+    #[test]
+    fn a_full_disk_uses_up_no_waits_for_descriptors() {
+        let (now, mut shortage) = (shared::clock::now(), Shortage::default());
+        let after = |shortage: &Shortage| shortage.until.map(|until| until - now);
         for _ in 0..100 {
-            shortage.wait_on(now);
+            shortage.wait_for_disk(now);
         }
-        assert_eq!(shortage.until, Some(now + SHORT_WAIT_MAX));
+        assert_eq!(after(&shortage), Some(SHORT_WAIT_MAX));
+        shortage.has_stored();
+        assert_eq!(shortage.wait_for_descriptors(now), Some(SHORT_WAIT), "its first lack of descriptors");
+        shortage.wait_for_disk(now);
+        assert_eq!(after(&shortage), Some(SHORT_WAIT));
+        assert_eq!(shortage.wait_for_descriptors(now), Some(SHORT_WAIT * 2));
     }
 }

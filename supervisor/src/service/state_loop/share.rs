@@ -144,6 +144,7 @@ impl StateLoop {
         }
         if let Some(job) = self.jobs.get_mut(&id) {
             job.row = row;
+            job.shortage.has_stored();
             job.running = Some(RunningJob::new(controller.clone(), allotted));
         }
         tracing::info!(job = id.0, workers, "started");
@@ -159,7 +160,7 @@ impl StateLoop {
     fn put_off(&mut self, id: JobId, why: String) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.row.error = Some(why);
-            job.shortage.wait_on(clock::now());
+            job.shortage.wait_for_disk(clock::now());
         }
         self.show_job(id);
     }

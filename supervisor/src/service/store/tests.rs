@@ -56,6 +56,26 @@ fn numbers_are_never_used_again() {
     }
 }
 
+/// The service starts, and says that it cannot count its deaths.
+#[test]
+fn a_start_that_cannot_be_stored_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let document = Map::new();
+    let mut store = Store::open(directory.path()).unwrap();
+    store.insert(&new(&document, None), None).unwrap();
+    assert_eq!(store.notes(), [""; 0]);
+    store.connection.execute_batch("DROP TABLE started; CREATE TABLE started (other)").unwrap();
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    let [note] = store.notes() else { panic!("{:?}", store.notes()) };
+    assert!(
+        note.contains("state.db: cannot read or store when the service was started (no such column"),
+        "{note}"
+    );
+    assert!(store.rebooted(), "deaths are not counted");
+    assert_eq!(store.all().unwrap().len(), 1);
+}
+
 #[test]
 fn only_deaths_without_a_new_record_between_them_are_counted() {
     let directory = tempfile::tempdir().unwrap();
@@ -371,15 +391,22 @@ fn a_row_that_cannot_be_read_costs_that_job_only() {
     }
 }
 
-/// Any flipped bit or truncation loses no records, and no job that its directory describes.
+/// Any flipped bit or truncation loses no records, and no job that its directory describes. `scripts/chaos` tries each
+/// offset.
 #[test]
 fn damage_anywhere_loses_no_records() {
     let (whole, jobs) = killed(true);
+    let is_full_size = std::env::var_os("MUSTER_CHAOS").is_some();
     let mut rng = fastrand::Rng::with_seed(10);
     for name in ["state.db", "state.db-wal"] {
         let bytes = fs::read(whole.path().join(name)).unwrap();
-        for round in 0..40 {
-            let at = if round < 20 { rng.usize(0..bytes.len().min(120)) } else { rng.usize(0..bytes.len()) };
+        let mut some = || {
+            let heads = (0..20).map(|_| rng.usize(0..bytes.len().min(120))).collect::<Vec<_>>();
+            heads.into_iter().chain((0..20).map(|_| rng.usize(0..bytes.len()))).collect()
+        };
+        let offsets: Vec<usize> = if is_full_size { (0..bytes.len()).collect() } else { some() };
+        println!("{} offsets of {name}", offsets.len());
+        for (round, at) in offsets.into_iter().enumerate() {
             let mut harmed = bytes.clone();
             if round % 3 == 0 {
                 harmed.truncate(at)
@@ -387,21 +414,25 @@ fn damage_anywhere_loses_no_records() {
                 harmed[at] ^= 1 << rng.u8(0..8)
             }
             let what = format!("{name}, byte {at}, round {round}");
-            let directory = tempfile::tempdir().unwrap();
-            copy(whole.path(), directory.path());
-            fs::write(directory.path().join(name), harmed).unwrap();
-            match Store::open(directory.path()) {
-                Ok(store) => {
-                    let ids: Vec<_> = store.all().unwrap().iter().map(|job| job.id).collect();
-                    assert_eq!(ids, [1, 2, 3].map(JobId), "{what}: {:?}", store.notes());
-                }
-                // The damage is in the header and looks like another program's file.
-                Err(StoreError::Foreign { .. } | StoreError::Newer { .. }) => {}
-                Err(error) => panic!("{what}: {error}"),
-            }
-            check_records(directory.path(), &jobs, &what);
+            check_damaged(whole.path(), name, &harmed, &jobs, &what);
         }
     }
+}
+
+fn check_damaged(whole: &Path, name: &str, harmed: &[u8], jobs: &[JobRow], what: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    copy(whole, directory.path());
+    fs::write(directory.path().join(name), harmed).unwrap();
+    match Store::open(directory.path()) {
+        Ok(store) => {
+            let ids: Vec<_> = store.all().unwrap().iter().map(|job| job.id).collect();
+            assert_eq!(ids, [1, 2, 3].map(JobId), "{what}: {:?}", store.notes());
+        }
+        // The damage is in the header and looks like another program's file.
+        Err(StoreError::Foreign { .. } | StoreError::Newer { .. }) => {}
+        Err(error) => panic!("{what}: {error}"),
+    }
+    check_records(directory.path(), jobs, what);
 }
 
 /// The readable part of a damaged database replaces the files that directories of an earlier version lack.

@@ -1,5 +1,7 @@
 //! Hostile bodies among many pages.
 
+use std::time::Duration;
+
 use shared::clock;
 
 use super::scale;
@@ -25,11 +27,17 @@ fn hollow_bodies_cost_a_run_little() {
     for (n, url) in hollow.iter().enumerate() {
         mixed.insert((n + 1) * pages / 5, url.clone());
     }
-    let (without, _) = run(&plain, 0);
-    let (with, records) = run(&mixed, 3);
+    // A release build is done within a second, so one run says little.
+    let rounds = if full { 5 } else { 1 };
+    let (mut without, mut with) = (Duration::MAX, Duration::MAX);
+    for _ in 0..rounds {
+        without = without.min(run(&plain, 0).0);
+        let (took, records) = run(&mixed, 3);
+        with = with.min(took);
+        assert_eq!(records.values().filter(|record| kind(record) == "decode").count(), 4);
+        assert_eq!(records.len(), pages + 4);
+    }
     eprintln!("{pages} pages took {without:?}, with four hollow bodies among them {with:?}");
-    assert_eq!(records.values().filter(|record| kind(record) == "decode").count(), 4);
-    assert_eq!(records.len(), pages + 4);
     if full {
         assert!(with <= without.mul_f64(1.5), "{with:?} instead of {without:?}");
     }

@@ -131,6 +131,27 @@ fn jobs_share_what_is_known_of_a_robots_txt_and_so_does_the_next_service() {
     assert_eq!(origin.requests("/robots.txt"), 1);
 }
 
+/// The file is there for those who log in; for all others there is none, so everything is allowed.
+#[test]
+fn jobs_share_no_robots_txt_with_those_that_have_other_secrets() {
+    let origin = Origin::start_with(&["--robots", "private"]);
+    let served = Served::start(&[]);
+    let urls = [origin.url("/counted/0")];
+    for (login, refused, asked) in [
+        (None, json!({}), 1),
+        (Some("Authorization: Bearer a"), json!({"robots": 1}), 2),
+        (Some("Authorization: Bearer a"), json!({"robots": 1}), 2),
+        (Some("Authorization: Bearer b"), json!({"robots": 1}), 3),
+        (None, json!({}), 3),
+    ] {
+        let headers: Vec<&str> = login.into_iter().collect();
+        let id = served.submit(&urls, &json!({"robots": "obey", "header": headers}));
+        let job = served.wait_for_state(id, &["done"]);
+        assert_eq!(job["errors"], refused, "{login:?}: {job}");
+        assert_eq!(origin.requests("/robots.txt"), asked, "{login:?}");
+    }
+}
+
 #[test]
 fn jobs_that_run_at_once_ask_once_for_a_robots_txt() {
     let origin = Origin::start_with(&["--robots", "slow"]);

@@ -25,6 +25,14 @@ fn stop_at_once(served: &mut Served) {
     running.wait().exits(0);
 }
 
+/// Waits until it is on disk that a job has made a record.
+fn wait_until_noted(served: &Served) {
+    let state = rusqlite::Connection::open(served.dir.path("state/state.db")).unwrap();
+    wait_for("a note that a job has made a record", super::WITHIN, || {
+        state.query_row("SELECT got_on FROM started", [], |row| row.get::<_, bool>(0)).unwrap().then_some(())
+    });
+}
+
 /// Kills the service, as the kernel does for want of memory.
 fn kill(served: &mut Served) {
     let running = served.take();
@@ -67,16 +75,14 @@ fn a_job_that_had_just_begun_while_others_got_on_is_not_blamed() {
     let slow_one = served.submit(&slow(&origin, 100.0, 2), &json!({"timeout": "200s", "mode": "concurrent"}));
     served.wait_for_state(slow_one, &["running"]);
     let other = served.submit(&slow(&origin, 0.0, 1), &json!({"mode": "concurrent"}));
-    for kills in 1..4 {
-        // The first time, the other job is done before. Then the slow one is alone.
-        served.wait_for_state(slow_one, &["running"]);
-        if kills == 1 {
-            served.wait_for_state(other, &["done"]);
-        }
+    // The first time, the other job is done before. Then the slow one is alone.
+    served.wait_for_state(other, &["done"]);
+    wait_until_noted(&served);
+    for state in ["running", "running", "failed"] {
         kill(&mut served);
         served.start_again();
-        let state = served.job(slow_one)["state"].clone();
-        assert_eq!(state == "failed", kills == 3, "{state} after {kills} deaths");
+        let job = served.wait_for_state(slow_one, &["running", "failed"]);
+        assert_eq!(job["state"], state, "{job}");
     }
 }
 

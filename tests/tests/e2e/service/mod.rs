@@ -49,6 +49,7 @@ pub(super) fn config(dir: &Dir, workers: u32) -> ServiceConfig {
             listen: Vec::new(),
             token_file: None,
             tls: None,
+            trusted_proxies: Vec::new(),
             body_bytes_max: 1 << 20,
             connections_max: 1,
         },

@@ -10,6 +10,7 @@ use shared::csv::{
 use shared::file_state::FileState;
 
 use super::*;
+use crate::stage::mutation::mutated;
 
 const FUNCTIONS: [(Function, Option<u32>); 9] = [
     (Function::Count, None),
@@ -361,4 +362,29 @@ fn failures_are_reported() {
     fs::remove_file(bench.dir.path().join("x.csv")).unwrap();
     let Found::Failed(why) = bench.found(Part::Whole { file: 0 }) else { panic!() };
     assert!(why.contains("cannot read it"), "{why}");
+}
+
+/// Whatever the bytes, rows are read or refused, and the careful reader finds what the fast one does.
+#[test]
+fn fuzz_rows() {
+    let seeds: [&[u8]; 4] = [
+        b"a,1,x\nb,2,\"y, \"\"z\"\"\"\r\n\"c\nd\",-3.50,\n",
+        b"a,1e9,x\ra,99999999999999999999999.5,\xff\r",
+        b"\xef\xbb\xbfa,,\"\"\n\n,,\n1,2\n",
+        b"b,2,y\"\nb,2,\"y\"z\nb,2,\"y\n",
+    ];
+    mutated(&seeds.map(<[u8]>::to_vec), |text, _| {
+        let bench = Bench::new(text);
+        let (Found::Done(whole), Found::Done(range)) =
+            (bench.found(Part::Whole { file: 0 }), bench.range(0, text.len()))
+        else {
+            return;
+        };
+        if whole.stray.is_some() {
+            return;
+        }
+        let text = String::from_utf8_lossy(text);
+        assert_eq!((range.rows, range.bad), (whole.rows, whole.bad), "{text:?}");
+        assert_eq!(bench.values(&range.groups), bench.values(&whole.groups), "{text:?}");
+    });
 }

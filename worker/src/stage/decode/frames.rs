@@ -35,7 +35,12 @@ impl Frames {
     }
 
     /// Decodes some of `input` into `output`, up to the end of a frame. Returns `None` if the data is invalid.
+    ///
+    /// libzstd decodes a frame that is in its input as a whole in another way, and accepts more there: larger windows,
+    /// and blocks that are too large. So the start of a frame is passed on byte by byte.
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Option<Step> {
+        let is_at_start = self.start.len() < HEADER_BYTES_MAX;
+        let input = input.get(..1).filter(|_| is_at_start).unwrap_or(input);
         let status = self.decoder.run_on_buffers(input, output).ok()?;
         let missing = HEADER_BYTES_MAX.saturating_sub(self.start.len());
         self.start.extend_from_slice(input.get(..status.bytes_read.min(missing))?);

@@ -385,6 +385,23 @@ fn a_zstd_window_over_the_standards_limit_is_refused() {
     assert_eq!(decode("zstd", &encoded, 4096, 1 << 25), Err(DecodeError::Corrupt("zstd")));
 }
 
+/// libzstd accepts some frames only if they arrive as a whole.
+#[test]
+fn a_zstd_frame_means_the_same_however_it_arrives() {
+    let frame = |rest: &[u8]| [b"\x28\xb5\x2f\xfd", rest].concat();
+    let refused = || Err(DecodeError::Corrupt("zstd"));
+    for (what, encoded, want) in [
+        ("a good one", frame(b"\x20\x05\x29\0\0hello"), Ok(b"hello".to_vec())),
+        ("a repeated byte in a frame without room", frame(b"\x20\0\x03\0\0\x20"), refused()),
+        ("a window of 16 MiB", frame(b"\x80\x70\0\0\0\0\x01\0\0"), refused()),
+        ("a window of 8 MiB", frame(b"\x80\x68\0\0\0\0\x01\0\0"), Ok(Vec::new())),
+    ] {
+        for piece in [1, 3, 5, 9, 4096] {
+            assert_eq!(decode("zstd", &encoded, piece, 1 << 20), want, "{what} in pieces of {piece}");
+        }
+    }
+}
+
 #[test]
 fn an_unknown_coding_leaves_the_bytes_unchanged() {
     for value in [

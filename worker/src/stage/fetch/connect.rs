@@ -13,8 +13,8 @@ use shared::address::AddressPolicy;
 use super::fault::Fault;
 use crate::shortage::Shortage;
 
-/// How long to wait for one address before trying the next.
-const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long an attempt may last before the next address is tried beside it (RFC 8305 § 5).
+pub(super) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// The server that a request goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,13 @@ impl Gate {
         }
     }
 
+    /// Returns the addresses of a host that the job may connect to. Fails if there are none.
+    pub(super) fn allowed(self, host: &str, addresses: &[IpAddr]) -> Result<Vec<IpAddr>, Fault> {
+        let allowed: Vec<IpAddr> =
+            addresses.iter().copied().filter(|address| (self.0)(*address).is_none()).collect();
+        if allowed.is_empty() { Err(denied(self, host, addresses)) } else { Ok(allowed) }
+    }
+
     /// For tests, because their servers are all on loopback.
     #[cfg(test)]
     pub(super) const fn with(denial: fn(IpAddr) -> Option<&'static str>) -> Self {
@@ -56,11 +63,12 @@ impl Gate {
     }
 }
 
-/// Tries a host's addresses one after another and keeps the first failure. The system prefers the first address,
-/// so its failure is the most useful.
+/// The addresses of a host in the order of RFC 8305 ("happy eyeballs"), and the first failure. The system prefers the
+/// first address, so its failure is the most useful.
 ///
-/// This is the only way to an address, so none bypasses the gate. The address that is checked is the one that is
-/// connected to, so a DNS answer that changes in between has no effect.
+/// Each client races them: the next address is tried once an attempt has failed or has lasted for [`ATTEMPT_DELAY`],
+/// and the first connection wins. This is the only way to an address, so none bypasses the gate. The address that is
+/// checked is the one that is connected to, so a DNS answer that changes in between has no effect.
 #[derive(Debug)]
 pub(super) struct Attempts {
     addresses: std::vec::IntoIter<IpAddr>,
@@ -71,21 +79,19 @@ pub(super) struct Attempts {
 impl Attempts {
     /// Creates attempts at the endpoint's addresses that the gate allows. Fails if it allows none.
     pub(super) fn new(gate: Gate, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<Self, Fault> {
-        let allowed: Vec<IpAddr> =
-            addresses.iter().copied().filter(|address| (gate.0)(*address).is_none()).collect();
-        if allowed.is_empty() {
-            return Err(denied(gate, &endpoint.host, addresses));
-        }
+        let mut allowed = gate.allowed(&endpoint.host, addresses)?;
+        alternate(&mut allowed);
         Ok(Self { addresses: allowed.into_iter(), port: endpoint.port, failed: None })
     }
 
-    /// Returns the next address, and how much of the remaining time `left` it may take.
-    pub(super) fn next(&mut self, left: Duration) -> Option<(SocketAddr, Duration)> {
-        let address = SocketAddr::new(self.addresses.next()?, self.port);
-        let others = u32::try_from(self.addresses.len()).unwrap_or(u32::MAX);
-        let patience =
-            if others == 0 { left } else { (left / others.saturating_add(1)).min(ADDRESS_PATIENCE) };
-        Some((address, patience))
+    /// Returns the next address to try.
+    pub(super) fn next(&mut self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.addresses.next()?, self.port))
+    }
+
+    /// Whether another address can still be tried.
+    pub(super) fn has_next(&self) -> bool {
+        self.addresses.len() > 0
     }
 
     pub(super) fn on_error(&mut self, address: SocketAddr, error: &io::Error) {
@@ -95,6 +101,18 @@ impl Attempts {
     /// Returns why there is no connection, once all addresses have failed.
     pub(super) fn fault(self) -> Fault {
         self.failed.unwrap_or(Fault::ConnectTimeout)
+    }
+}
+
+/// Lets the two families take turns, each in its own order, beginning with that of the first address. So one family
+/// that leads nowhere delays a connection once, however many addresses it has.
+fn alternate(addresses: &mut [IpAddr]) {
+    for at in 1..addresses.len() {
+        let before = addresses.get(at - 1).map(IpAddr::is_ipv4);
+        let rest = addresses.get_mut(at..).unwrap_or_default();
+        if let Some(other) = rest.iter().position(|address| Some(address.is_ipv4()) != before) {
+            rest.get_mut(..=other).unwrap_or_default().rotate_right(1);
+        }
     }
 }
 
@@ -260,9 +278,8 @@ mod tests {
     fn only_allowed_addresses_are_tried() {
         let public = Gate::of(AddressPolicy::Public);
         let mut some = attempts(public, "a", &["10.0.0.1", "1.1.1.1", "::1", "2606:4700::1"]).unwrap();
-        let tried: Vec<String> = std::iter::from_fn(|| some.next(Duration::ZERO))
-            .map(|(address, _)| address.to_string())
-            .collect();
+        let tried: Vec<String> =
+            std::iter::from_fn(|| some.next()).map(|address| address.to_string()).collect();
         assert_eq!(tried, ["1.1.1.1:80", "[2606:4700::1]:80"]);
         for (host, addresses, message) in [
             (
@@ -283,16 +300,27 @@ mod tests {
     }
 
     #[test]
-    fn addresses_share_the_time_and_the_first_failure_is_reported() {
+    fn families_take_turns_in_the_order_of_the_system() {
+        for (addresses, order) in [
+            ("::1 ::2 ::3 1.0.0.1 1.0.0.2", "::1 1.0.0.1 ::2 1.0.0.2 ::3"),
+            ("1.0.0.1 1.0.0.2 ::1", "1.0.0.1 ::1 1.0.0.2"),
+            ("1.0.0.1 ::1 ::2 ::3", "1.0.0.1 ::1 ::2 ::3"),
+            ("1.0.0.1 1.0.0.2", "1.0.0.1 1.0.0.2"),
+        ] {
+            let mut addresses: Vec<IpAddr> = addresses.split(' ').map(|text| text.parse().unwrap()).collect();
+            alternate(&mut addresses);
+            assert_eq!(addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "), order);
+        }
+    }
+
+    #[test]
+    fn the_first_failure_is_reported() {
         let any = Gate::of(AddressPolicy::Any);
         let mut attempts = attempts(any, "a", &["192.0.2.1", "192.0.2.2"]).unwrap();
-        let (first, patience) = attempts.next(Duration::from_secs(10)).unwrap();
-        assert_eq!(patience, ADDRESS_PATIENCE);
+        let (first, second) = (attempts.next().unwrap(), attempts.next().unwrap());
+        assert!(!attempts.has_next() && attempts.next().is_none());
         attempts.on_error(first, &io::ErrorKind::ConnectionRefused.into());
-        let (second, patience) = attempts.next(Duration::from_secs(8)).unwrap();
-        assert_eq!(patience, Duration::from_secs(8), "the last address gets all that is left");
         attempts.on_error(second, &io::ErrorKind::TimedOut.into());
-        assert_eq!(attempts.next(Duration::ZERO), None);
         assert_eq!(attempts.fault(), Fault::Connect("connection refused by 192.0.2.1:80".into()));
     }
 }

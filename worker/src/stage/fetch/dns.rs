@@ -1,13 +1,19 @@
 //! Resolves names to addresses with the system's resolver, behind a cache. Each name has one lookup at a time.
 //!
-//! The system offers only a blocking call without a timeout. It runs on threads of its own here, so that a caller
-//! can give up waiting. The answer is still cached for the next caller.
+//! The system offers only a blocking call without a timeout (`getaddrinfo`). It runs on threads of its own here, so
+//! that a caller can give up waiting. The answer is still cached for the next caller. A resolver in Rust would report
+//! TTLs, but it does not know what else names a host on this machine: NSS modules such as those for containers,
+//! directories and mDNS. A name must mean the same here as in every other program.
+//!
+//! A lookup that fails for now, such as after SERVFAIL, is repeated here. So it costs the target no attempt.
 
-use std::collections::{HashMap, VecDeque};
+mod cache;
+
+use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,20 +21,25 @@ use nix::sys::resource::{Resource, getrlimit};
 use shared::clock;
 use tokio::sync::oneshot;
 
+use self::cache::{Asked, Cache, Waiter};
 use super::fault::{Fault, human};
 use crate::shortage::Shortage;
 
-/// How long an address stays cached. The system does not report the record's TTL; browsers use a minute.
-const POSITIVE_TTL: Duration = Duration::from_secs(60);
-
-/// How long a failure stays cached: long enough for a burst of URLs of one dead host.
-const NEGATIVE_TTL: Duration = Duration::from_secs(5);
-
-/// Maximum names in the cache, at about 150 bytes each.
-const NAMES_MAX: usize = 20_000;
-
 /// Maximum concurrent lookups. A dead name server can hold each for ten seconds or more.
 const THREADS_MAX: usize = 64;
+
+/// Maximum lookups of one name in a row: with one SERVFAIL in twenty, fewer than one name in a million fails.
+const LOOKUPS_MAX: u32 = 5;
+
+/// What the C library says of a name without an address. It also says so if one server failed when asked for the IPv4
+/// address, and answered that there is no IPv6 address.
+const NO_DATA: &str = "No address associated with hostname";
+
+/// Time between two of them.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// Lookups that took this long in all are not repeated: the name server is silent rather than in trouble.
+const RETRY_WITHIN: Duration = Duration::from_secs(4);
 
 /// Maximum addresses to try for one host.
 const ADDRESSES_MAX: usize = 8;
@@ -38,7 +49,6 @@ const ADDRESSES_MAX: usize = 8;
 const STACK_BYTES: usize = 512 * 1024;
 
 pub(super) type Answer = Result<Arc<[IpAddr]>, Fault>;
-type Waiter = Box<dyn FnOnce(Answer) + Send>;
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// The resolver. Clones are cheap and share the cache.
@@ -51,13 +61,44 @@ struct Inner {
     state: Mutex<State>,
     lookup: Box<Lookup>,
     threads_max: usize,
+    /// Wakes a thread that has nothing to look up yet.
+    queued: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     cache: Cache,
-    queue: VecDeque<Arc<str>>,
+    queue: VecDeque<Wanted>,
+    /// Lookups to repeat, and when, the soonest first.
+    again: VecDeque<(Instant, Wanted)>,
     threads: usize,
+    /// Threads that wait for the next of `again`.
+    idle: usize,
+}
+
+/// A name to look up.
+struct Wanted {
+    name: Arc<str>,
+    /// Lookups so far, and when the first began.
+    lookups: u32,
+    begun: Option<Instant>,
+}
+
+impl Wanted {
+    const fn new(name: Arc<str>) -> Self {
+        Self { name, lookups: 0, begun: None }
+    }
+
+    /// Whether another lookup may have another answer.
+    fn may_repeat(&self, answer: &Answer, now: Instant) -> bool {
+        let is_doubtful = match answer {
+            Err(Fault::Dns { message, may_pass }) => *may_pass || message.ends_with(NO_DATA),
+            Ok(_) | Err(_) => false,
+        };
+        is_doubtful
+            && self.lookups < LOOKUPS_MAX
+            && self.begun.is_some_and(|begun| now.duration_since(begun) < RETRY_WITHIN)
+    }
 }
 
 impl Resolver {
@@ -66,7 +107,8 @@ impl Resolver {
     }
 
     fn new(lookup: Box<Lookup>) -> Self {
-        Self { inner: Arc::new(Inner { state: Mutex::default(), lookup, threads_max: threads_max() }) }
+        let (state, queued) = Default::default();
+        Self { inner: Arc::new(Inner { state, lookup, threads_max: threads_max(), queued }) }
     }
 
     /// Waits on this thread, for at most `left`. Returns `None` if that time runs out.
@@ -92,6 +134,22 @@ impl Resolver {
         }
     }
 
+    /// Notes which of a host's addresses took a connection, so that the next one begins there: one that is dead costs
+    /// time once, not with every connection.
+    pub(super) fn prefer(
+        &self,
+        host: &str,
+        addresses: &[IpAddr],
+        winner: impl FnOnce() -> io::Result<SocketAddr>,
+    ) {
+        if addresses.len() > 1
+            && let Ok(winner) = winner()
+            && addresses.first() != Some(&winner.ip())
+        {
+            self.inner.lock().cache.prefer(host, winner.ip());
+        }
+    }
+
     fn ask(&self, host: &str, waiter: Waiter) -> Option<Answer> {
         if let Some(addresses) = literal(host) {
             return Some(Ok(addresses));
@@ -100,9 +158,11 @@ impl Resolver {
         match state.cache.ask(host, waiter, clock::now()) {
             Asked::Known(answer) => return Some(answer),
             Asked::Waiting => return None,
-            Asked::First(name) => state.queue.push_back(name),
+            Asked::First(name) => state.queue.push_back(Wanted::new(name)),
         }
-        if state.threads < self.inner.threads_max {
+        if state.idle > 0 {
+            self.inner.queued.notify_one();
+        } else if state.threads < self.inner.threads_max {
             state.threads += 1;
             drop(state);
             self.start_thread();
@@ -119,11 +179,11 @@ impl Resolver {
             state.threads -= 1;
             // Any running thread will take the lookup from the queue. Without a thread, fail it here.
             if state.threads == 0 {
-                let names = std::mem::take(&mut state.queue);
+                let queue = std::mem::take(&mut state.queue);
                 drop(state);
                 let shortage = Shortage::of(&error).unwrap_or(Shortage::Threads);
-                for name in names {
-                    self.inner.answer(&name, Err(Fault::Shortage(shortage)));
+                for wanted in queue {
+                    self.inner.answer(&wanted.name, Err(Fault::Shortage(shortage)));
                 }
             }
         }
@@ -142,28 +202,60 @@ impl Inner {
     }
 
     fn work(&self) {
-        loop {
+        while let Some(mut wanted) = self.next() {
+            wanted.begun.get_or_insert_with(clock::now);
+            wanted.lookups += 1;
+            let answer = self.look_up(&wanted.name);
             let mut state = self.lock();
-            let Some(name) = state.queue.pop_front() else {
+            let now = clock::now();
+            if wanted.may_repeat(&answer, now) {
+                state.again.push_back((now + RETRY_DELAY, wanted));
+            } else {
+                drop(state);
+                self.answer(&wanted.name, answer);
+            }
+        }
+    }
+
+    /// Waits for the next name to look up. Returns `None` if there is none, and this thread is to end.
+    fn next(&self) -> Option<Wanted> {
+        let mut state = self.lock();
+        loop {
+            let now = clock::now();
+            let due = match state.again.front() {
+                Some((due, _)) if *due <= now => return state.again.pop_front().map(|(_, wanted)| wanted),
+                again => again.map(|(due, _)| *due),
+            };
+            if let Some(wanted) = state.queue.pop_front() {
+                return Some(wanted);
+            }
+            // One thread for each name that waits is enough.
+            let Some(due) = due.filter(|_| state.idle < state.again.len()) else {
                 state.threads -= 1;
-                return;
+                return None;
             };
-            drop(state);
-            // A lookup that gets no descriptor reports that the name does not exist.
-            let answer = match io::pipe().and_then(|spare| {
-                drop(spare);
-                (self.lookup)(&name)
-            }) {
-                Ok(found) if found.is_empty() => Err(no_address(&name, "the name has no addresses", false)),
-                Ok(found) => Ok(distinct(found)),
-                Err(error) => Err(lookup_fault(&name, &error)),
-            };
-            self.answer(&name, answer);
+            state.idle += 1;
+            let waited = self.queued.wait_timeout(state, due.duration_since(now));
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+
+    fn look_up(&self, name: &str) -> Answer {
+        // A lookup that gets no descriptor reports that the name does not exist.
+        let found = io::pipe().and_then(|spare| {
+            drop(spare);
+            (self.lookup)(name)
+        });
+        match found {
+            Ok(found) if found.is_empty() => Err(no_address(name, "the name has no addresses", false)),
+            Ok(found) => Ok(distinct(found)),
+            Err(error) => Err(lookup_fault(name, &error)),
         }
     }
 
     fn answer(&self, name: &Arc<str>, answer: Answer) {
-        let waiters = self.lock().cache.answer(name, answer.clone(), clock::now());
+        let (answer, waiters) = self.lock().cache.answer(name, answer, clock::now());
         for waiter in waiters {
             waiter(answer.clone());
         }
@@ -211,66 +303,6 @@ fn lookup_fault(host: &str, error: &io::Error) -> Fault {
     no_address(host, why, may_pass)
 }
 
-/// Known answers and pending lookups. Reads no clock.
-#[derive(Default)]
-struct Cache {
-    names: HashMap<Arc<str>, Entry>,
-}
-
-enum Entry {
-    Known { answer: Answer, until: Instant },
-    Asked(Vec<Waiter>),
-}
-
-enum Asked {
-    Known(Answer),
-    Waiting,
-    /// No lookup of this name is pending: the caller must start one.
-    First(Arc<str>),
-}
-
-impl Cache {
-    fn ask(&mut self, host: &str, waiter: Waiter, now: Instant) -> Asked {
-        match self.names.get_mut(host) {
-            Some(Entry::Known { answer, until }) if *until > now => Asked::Known(answer.clone()),
-            Some(Entry::Asked(waiters)) => {
-                waiters.push(waiter);
-                Asked::Waiting
-            }
-            Some(Entry::Known { .. }) | None => {
-                self.make_room(now);
-                let name: Arc<str> = Arc::from(host);
-                self.names.insert(Arc::clone(&name), Entry::Asked(vec![waiter]));
-                Asked::First(name)
-            }
-        }
-    }
-
-    fn answer(&mut self, name: &Arc<str>, answer: Answer, now: Instant) -> Vec<Waiter> {
-        let ttl = match &answer {
-            Ok(_) => POSITIVE_TTL,
-            // A shortage says nothing about the name.
-            Err(Fault::Shortage(_)) => Duration::ZERO,
-            Err(_) => NEGATIVE_TTL,
-        };
-        let entry = Entry::Known { answer, until: now + ttl };
-        match self.names.insert(Arc::clone(name), entry) {
-            Some(Entry::Asked(waiters)) => waiters,
-            Some(Entry::Known { .. }) | None => Vec::new(),
-        }
-    }
-
-    fn make_room(&mut self, now: Instant) {
-        if self.names.len() < NAMES_MAX {
-            return;
-        }
-        self.names.retain(|_, entry| !matches!(entry, Entry::Known { until, .. } if *until <= now));
-        if self.names.len() >= NAMES_MAX {
-            self.names.retain(|_, entry| matches!(entry, Entry::Asked(_)));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -280,36 +312,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn nobody() -> Waiter {
-        Box::new(|_| ())
-    }
-
     fn found() -> Answer {
         Ok(Arc::from([IpAddr::from([192, 0, 2, 1])]))
-    }
-
-    #[test]
-    fn an_answer_is_cached_until_it_expires() {
-        for (answer, ttl) in [(found(), POSITIVE_TTL), (Err(no_address("a", "none", false)), NEGATIVE_TTL)] {
-            let (mut cache, now) = (Cache::default(), clock::now());
-            let Asked::First(name) = cache.ask("a", nobody(), now) else { panic!("nobody asked yet") };
-            assert!(matches!(cache.ask("a", nobody(), now), Asked::Waiting));
-            assert_eq!(cache.answer(&name, answer.clone(), now).len(), 2);
-            assert!(matches!(cache.ask("a", nobody(), now + ttl - SECOND), Asked::Known(a) if a == answer));
-            assert!(matches!(cache.ask("a", nobody(), now + ttl), Asked::First(_)));
-        }
-    }
-
-    #[test]
-    fn a_full_cache_keeps_the_names_that_are_waited_for() {
-        let (mut cache, now) = (Cache::default(), clock::now());
-        let Asked::First(_) = cache.ask("waiting", nobody(), now) else { panic!("nobody asked yet") };
-        for i in 0..=NAMES_MAX {
-            let Asked::First(name) = cache.ask(&i.to_string(), nobody(), now) else { panic!("{i} is new") };
-            cache.answer(&name, found(), now);
-        }
-        assert!(cache.names.len() <= NAMES_MAX);
-        assert!(matches!(cache.ask("waiting", nobody(), now), Asked::Waiting));
     }
 
     #[test]
@@ -387,5 +391,60 @@ mod tests {
             let fault = lookup_fault("h", &io::Error::other(text));
             assert_eq!(fault, Fault::Dns { message: message.into(), may_pass: passes });
         }
+    }
+
+    #[test]
+    fn a_lookup_that_fails_for_now_is_repeated_and_waits_alone() {
+        for (failure, failures, want) in [
+            ("Temporary failure in name resolution", 0, Some(1)),
+            ("Temporary failure in name resolution", 4, Some(5)),
+            ("Temporary failure in name resolution", 5, None),
+            (NO_DATA, 4, Some(5)),
+        ] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let counter = Arc::clone(&asked);
+            let resolver = Resolver::new(Box::new(move |host| {
+                if host == "other.example" || counter.fetch_add(1, Ordering::SeqCst) >= failures {
+                    return Ok(vec![IpAddr::from([192, 0, 2, 1])]);
+                }
+                Err(io::Error::other(failure))
+            }));
+            // Begins the lookup.
+            let _ = resolver.wait("a.example", Duration::ZERO);
+            assert_eq!(resolver.wait("other.example", 10 * SECOND), Some(found()), "no retry holds it up");
+            let answer = resolver.wait("a.example", 10 * SECOND).unwrap();
+            match want {
+                Some(lookups) => {
+                    assert_eq!(answer, found());
+                    assert_eq!(asked.load(Ordering::SeqCst), lookups);
+                }
+                None => assert!(matches!(answer, Err(Fault::Dns { may_pass: true, .. })), "{answer:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_asked_for_once() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let resolver = Resolver::new(Box::new(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Err(io::Error::other("Name or service not known"))
+        }));
+        for _ in 0..3 {
+            let answer = resolver.wait("a.example", 10 * SECOND).unwrap();
+            assert!(matches!(answer, Err(Fault::Dns { may_pass: false, .. })));
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn the_address_that_answered_comes_first() {
+        let resolver =
+            Resolver::new(Box::new(|_| Ok([1, 2, 3].map(|n| IpAddr::from([192, 0, 2, n])).into())));
+        let ask = || resolver.wait("a.example", 10 * SECOND).unwrap().unwrap();
+        let addresses = ask();
+        resolver.prefer("a.example", &addresses, || Ok(SocketAddr::from(([192, 0, 2, 3], 80))));
+        assert_eq!(*ask(), [3, 1, 2].map(|n| IpAddr::from([192, 0, 2, n])));
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use shared::protocol::ExitFault;
 use shared::record::ErrorKind;
 use url::Url;
 
@@ -86,6 +87,8 @@ pub(super) struct Exchange<'a> {
     stale: u32,
     /// This hop has been repeated over HTTP/1.1.
     downgraded: bool,
+    /// This hop goes through a proxy.
+    is_proxied: bool,
     /// What a status of 400 or above comes to, while its page is read for the rules about blocked pages.
     refusal: Option<Box<Failure>>,
     phase: Phase,
@@ -110,6 +113,7 @@ impl<'a> Exchange<'a> {
             redirects: 0,
             stale: 0,
             downgraded: false,
+            is_proxied: false,
             refusal: None,
             phase: Phase::Idle(Next::Request),
             recording,
@@ -143,10 +147,29 @@ impl<'a> Exchange<'a> {
         if let Some(file) = self.recording.file.as_ref() {
             file.ask_for_rest(self.file_url().as_str(), request.headers_mut());
         }
+        if let Some(cookies) = &self.hop.rules.cookies {
+            cookies.send(&self.hop.url, request.headers_mut());
+        }
         self.hop.status = None;
         self.refusal = None;
         self.recording.request(&self.hop.url, &request);
         Ok(request)
+    }
+
+    /// Notes whether the request under way goes through a proxy.
+    pub(super) const fn goes_through_proxy(&mut self, is_proxied: bool) {
+        self.is_proxied = is_proxied;
+    }
+
+    /// Records whose fault it may be that there is no answer.
+    fn note_exit_fault(&mut self, fault: &Fault) {
+        let is_ended = matches!(self.phase, Phase::Head)
+            && matches!(fault, Fault::Closed | Fault::Stale | Fault::Timeout | Fault::ConnectTimeout);
+        if let Fault::Proxy(fault) = fault {
+            self.recording.exit_failed(fault.kind);
+        } else if self.is_proxied && is_ended {
+            self.recording.exit_failed(ExitFault::Broken);
+        }
     }
 
     /// Handles the response's status line and headers, which came `first_byte` after the request was sent over an
@@ -156,7 +179,11 @@ impl<'a> Exchange<'a> {
         if let Err(fault) = check_framing(head) {
             return self.stop(Err(self.hop.explain(&fault, None)));
         }
-        self.recording.head(head);
+        let keeps_cookies = self.hop.rules.cookies.as_ref();
+        if let Some(cookies) = keeps_cookies {
+            cookies.keep(&self.hop.url, &head.headers);
+        }
+        self.recording.head(head, keeps_cookies.is_some());
         let flow = self.judge(head);
         if flow == Flow::Stop {
             self.recording.cut(Truncated::Length);
@@ -290,6 +317,7 @@ impl<'a> Exchange<'a> {
 
     /// Handles a fault. The connection is gone.
     pub(super) fn on_fault(&mut self, fault: &Fault) {
+        self.note_exit_fault(fault);
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
         self.recording.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });

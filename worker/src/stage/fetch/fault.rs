@@ -6,6 +6,9 @@
 use std::io;
 use std::time::Duration;
 
+use shared::protocol::ExitFault;
+use shared::proxy::Proxy;
+
 use crate::shortage::Shortage;
 
 /// One failure between this worker and the server.
@@ -20,6 +23,9 @@ pub(super) enum Fault {
     /// The address policy allows none of the host's addresses.
     #[error("{0}")]
     AddressDenied(String),
+    /// A proxy failed, or failed to reach the server.
+    #[error(transparent)]
+    Proxy(#[from] ProxyFault),
     /// No address accepted a connection.
     #[error("{0}")]
     Connect(String),
@@ -56,6 +62,21 @@ pub(super) enum Fault {
     /// No request can be made from this URL.
     #[error("{0}")]
     Url(String),
+}
+
+/// A failure at a proxy, or beyond it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct ProxyFault {
+    pub(super) kind: ExitFault,
+    /// Names the proxy, without its credentials.
+    pub(super) message: String,
+}
+
+impl ProxyFault {
+    pub(super) fn new(proxy: &Proxy, kind: ExitFault, why: &str) -> Self {
+        Self { kind, message: format!("proxy {proxy}: {why}") }
+    }
 }
 
 impl Fault {

@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use shared::clock;
+use shared::protocol::ExitFault;
 use shared::record::ErrorKind;
 use url::Url;
 
@@ -86,6 +87,14 @@ impl CurrentHop<'_> {
             Fault::Shortage(shortage) => (ErrorKind::Connect, shortage.to_string(), true),
             Fault::AddressDenied(message) => (ErrorKind::AddressDenied, message.clone(), false),
             Fault::Connect(message) => (ErrorKind::Connect, message.clone(), true),
+            Fault::Proxy(fault) => match fault.kind {
+                ExitFault::Unreachable => (ErrorKind::Connect, fault.message.clone(), true),
+                ExitFault::Proxy
+                | ExitFault::Credentials
+                | ExitFault::Silent
+                | ExitFault::Broken
+                | ExitFault::Blocked => (ErrorKind::Proxy, fault.message.clone(), true),
+            },
             Fault::ConnectTimeout => (
                 ErrorKind::Timeout,
                 format!("not connected within {}", human(self.rules.connect_timeout)),

@@ -8,6 +8,7 @@ mod blocked;
 pub(crate) mod blocking;
 mod body;
 mod connect;
+pub(crate) mod cookies;
 mod dns;
 pub(crate) mod event_loop;
 mod exchange;
@@ -16,6 +17,7 @@ mod hop;
 mod limits;
 #[cfg(test)]
 mod parity;
+mod proxy;
 pub(crate) mod recording;
 mod repair;
 mod retry_after;

@@ -7,11 +7,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Request, Version};
 use shared::clock;
-use shared::protocol::{PageMark, Reply};
+use shared::protocol::{ExitFault, PageMark, Reply};
 use shared::request_headers;
 use url::Url;
 
@@ -84,12 +84,14 @@ pub(crate) struct Recording {
     requests: u16,
     /// The file that the body is saved as, if bodies are saved.
     pub(in crate::stage) file: Option<Box<FileSlot>>,
+    /// What went wrong at a proxy, or beyond it.
+    exit_fault: Option<ExitFault>,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None, requests: 0, file: None }
+        Self { hops: on.then(Vec::new), reply: None, requests: 0, exit_fault: None, file: None }
     }
 
     /// Returns the recorded hops.
@@ -121,6 +123,16 @@ impl Recording {
         }
     }
 
+    /// Records what went wrong at a proxy, or beyond it.
+    pub(super) fn exit_failed(&mut self, fault: ExitFault) {
+        self.exit_fault = Some(fault);
+    }
+
+    /// What went wrong at a proxy, or beyond it.
+    pub(crate) const fn exit_fault(&self) -> Option<ExitFault> {
+        self.exit_fault
+    }
+
     /// Records which page the answer was.
     pub(crate) fn page(&mut self, mark: PageMark) {
         if let Some(reply) = &mut self.reply {
@@ -130,7 +142,7 @@ impl Recording {
 
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
-        self.reply = None;
+        (self.reply, self.exit_fault) = (None, None);
         self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.
@@ -140,11 +152,11 @@ impl Recording {
         hops.push(Hop { url, sent: clock::wall(), request: request_head(request), response: None });
     }
 
-    /// Records a response head.
-    pub(super) fn head(&mut self, head: &Parts) {
+    /// Records a response head. Cookies that the job sends back are secrets, and are left out.
+    pub(super) fn head(&mut self, head: &Parts, hides_cookies: bool) {
         let Some(hop) = self.hops.as_mut().and_then(|hops| hops.last_mut()) else { return };
         hop.response = Some(Response {
-            head: response_head(head),
+            head: response_head(head, hides_cookies),
             body: Vec::with_capacity(announced(&head.headers)),
             truncated: None,
             peer: head.extensions.get::<Peer>().map(|peer| peer.0),
@@ -191,13 +203,16 @@ fn request_head(request: &Request<()>) -> Vec<u8> {
     head
 }
 
-fn response_head(parts: &Parts) -> Vec<u8> {
+fn response_head(parts: &Parts, hides_cookies: bool) -> Vec<u8> {
     let version = if parts.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
     let mut head = format!("{version} {} ", parts.status.as_str()).into_bytes();
     // Use the standard reason phrase, because only one of the two clients passes on the server's.
     head.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
     head.extend_from_slice(b"\r\n");
     for (name, value) in &parts.headers {
+        if hides_cookies && *name == SET_COOKIE {
+            continue;
+        }
         // The chunks are joined, and a reader that saw the original header would look for them.
         let renamed = *name == TRANSFER_ENCODING;
         push(&mut head, if renamed { TRANSFER_ENCODING_RENAMED } else { name.as_str() }, value.as_bytes());

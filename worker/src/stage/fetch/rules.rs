@@ -11,6 +11,7 @@ use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
+use super::cookies::Cookies;
 use super::limits::Limits;
 use super::scope::{Distance, Scope};
 
@@ -52,6 +53,8 @@ pub(super) struct Rules {
     pub(super) blocked: HeadRules,
     /// Whether the body of an error is needed, to tell whether it counts as blocked.
     pub(super) reads_errors: bool,
+    /// The cookies, if the job keeps them.
+    pub(super) cookies: Option<Cookies>,
 }
 
 impl Rules {
@@ -99,6 +102,7 @@ impl Rules {
             scope: Scope::new(&spec.header_scope),
             blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
             reads_errors: spec.blocked.rules.iter().any(needs_body),
+            cookies: spec.cookies.then(Cookies::default),
         })
     }
 
@@ -111,6 +115,7 @@ impl Rules {
             redirects_max: ROBOTS_REDIRECTS_MAX,
             blocked: HeadRules::default(),
             reads_errors: false,
+            cookies: None,
             ..self.clone()
         }
     }
@@ -128,6 +133,7 @@ impl Rules {
 #[cfg(test)]
 pub(super) mod tests {
     use shared::address::AddressPolicy;
+    use shared::proxy::ProxySpec;
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
 
@@ -145,6 +151,8 @@ pub(super) mod tests {
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::of(Vec::new()),
             save: None,
+            cookies: false,
+            proxies: ProxySpec::default(),
         }
     }
 

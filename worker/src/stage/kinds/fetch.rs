@@ -12,6 +12,7 @@ use super::response::{Client, Response, at_once, conclude, fetch, fetch_interlea
 use crate::shortage::Shortages;
 use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
+use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::media_type::MediaType;
@@ -55,6 +56,10 @@ impl<C: Client> Fetch<C> {
     /// The file of a target, if its body is to be saved.
     fn file(&self, target: &Target) -> Option<Box<FileSlot>> {
         self.files.as_ref().filter(|_| !target.is_robots()).map(|files| files.slot(target.id))
+    }
+
+    pub(crate) fn cookies(&self) -> Option<Cookies> {
+        self.client.cookies()
     }
 
     fn read(&self, fetched: Fetched) -> Findings {

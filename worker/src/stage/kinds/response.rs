@@ -12,6 +12,7 @@ use shared::record::ErrorKind;
 use url::Url;
 
 use crate::stage::context::{Computed, Context, Waited, run_hook};
+use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::recording::Recording;
 use crate::stage::fetch::{Failure, Fetched, Outcome, Wanted, blocking, event_loop};
 use crate::stage::findings::Findings;
@@ -30,6 +31,9 @@ pub(crate) trait Client {
     /// Notes the addresses of servers on the recording.
     fn name_peers(&self);
 
+    /// The cookies, if the job keeps them.
+    fn cookies(&self) -> Option<Cookies>;
+
     /// Tells that this thread did nothing else for a while: timeouts stood still meanwhile.
     fn add_stall(&self, busy: Duration);
 }
@@ -39,12 +43,20 @@ impl Client for blocking::Client {
         Self::name_peers(self);
     }
 
+    fn cookies(&self) -> Option<Cookies> {
+        Self::cookies(self)
+    }
+
     fn add_stall(&self, _: Duration) {}
 }
 
 impl Client for event_loop::Client {
     fn name_peers(&self) {
         Self::name_peers(self);
+    }
+
+    fn cookies(&self) -> Option<Cookies> {
+        Self::cookies(self)
     }
 
     fn add_stall(&self, busy: Duration) {
@@ -64,7 +76,7 @@ pub(super) fn fetch(
     let mut recording = context.recording();
     recording.file = file;
     let outcome = match std::str::from_utf8(&target.input) {
-        Ok(url) => client.fetch(url, wanted, &mut recording),
+        Ok(url) => client.fetch(url, wanted, target.exit, &mut recording),
         Err(_) => Err(not_utf8()),
     };
     Response { started_us, outcome, recording }
@@ -85,7 +97,7 @@ pub(super) async fn fetch_interleaved(
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
-            let mut work = pin!(client.fetch(url, wanted, &mut recording));
+            let mut work = pin!(client.fetch(url, wanted, target.exit, &mut recording));
             let mut hook = context.hook();
             poll_fn(|poll| {
                 context.black_box.enter(target.id, Phase::Fetch, clock::monotonic_us());

@@ -7,6 +7,7 @@ use shared::sitemap::Listing;
 use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
 use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
+use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::sitemap::read;
@@ -21,6 +22,10 @@ pub(crate) struct Sitemap<C> {
 impl<C: Client> Sitemap<C> {
     pub(crate) fn new(client: C, spec: &FetchSpec, job: &JobSpec) -> anyhow::Result<Self> {
         Ok(Self { client, rules: PageRules::new(spec, job.parse_timeout)? })
+    }
+
+    pub(crate) fn cookies(&self) -> Option<Cookies> {
+        self.client.cookies()
     }
 }
 

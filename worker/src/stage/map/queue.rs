@@ -266,6 +266,7 @@ mod tests {
             over_budget: false,
             may_defer: false,
             not_before_us: None,
+            exit: None,
             input: text.as_bytes().to_vec(),
             kept: Vec::new(),
         })

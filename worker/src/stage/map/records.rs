@@ -114,6 +114,7 @@ mod tests {
             over_budget: false,
             may_defer: false,
             not_before_us: None,
+            exit: None,
             input: b"{}".to_vec(),
             kept: Vec::new(),
         })
@@ -148,6 +149,7 @@ mod tests {
             endings: None,
             reply: None,
             retry_after_ms: None,
+            exit_fault: None,
             over_budget: false,
             line_bytes: 0,
         };

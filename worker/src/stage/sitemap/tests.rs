@@ -3,6 +3,7 @@ use std::io::Write as _;
 use shared::framed;
 
 use super::*;
+use crate::stage::mutation::mutated;
 
 /// Reads a sitemap; the entries as JSON, one a line. Of an entry of an index, there is its URL.
 fn lines(body: &[u8]) -> Result<(bool, String), SitemapError> {
@@ -160,4 +161,27 @@ proptest::proptest! {
         let _ = read(&body);
         let _ = read(format!("<urlset><url><loc>{tail}").as_bytes());
     }
+}
+
+#[test]
+fn fuzz_sitemaps() {
+    let page =
+        "<url><loc>http://a/?x=1&amp;y=2</loc><lastmod>2024-01-02</lastmod><priority>0.5</priority></url>";
+    let index =
+        "<sitemap><loc><![CDATA[http://a/]]></loc></sitemap><!-- no --><sitemap><loc>b</loc></sitemap>";
+    let texts = [
+        format!("<?xml version='1.0' encoding='utf-8'?>\n<urlset xmlns='http://x'>{page}{page}</urlset>"),
+        format!("<s:sitemapindex xmlns:s='http://x'>{index}</s:sitemapindex>"),
+        "<!DOCTYPE a [<!ENTITY b 'c'>]><urlset><url><loc>&b;&#x32;</loc></url></urlset>".to_owned(),
+        "http://a/\r\n\nhttp://b/\n".to_owned(),
+    ];
+    let utf16 = |text: &String| format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let mut seeds: Vec<Vec<u8>> = texts.iter().map(|text| text.clone().into_bytes()).collect();
+    seeds.extend(texts.iter().map(utf16));
+    seeds.extend(texts.iter().map(|text| gzip(text.as_bytes())));
+    mutated(&seeds, |body, _| {
+        if let Ok((_, lines)) = lines(body) {
+            assert!(lines.lines().count() as u64 <= ENTRIES_MAX);
+        }
+    });
 }

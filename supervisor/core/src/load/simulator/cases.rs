@@ -25,6 +25,17 @@ fn a_host_that_only_waits_is_asked_for_more_each_round() {
 }
 
 #[test]
+fn a_slow_host_is_sent_little_while_a_quick_one_begins() {
+    for seed in 0..SEEDS {
+        let servers = vec![(unlimited(5.0), 500), (unlimited(0.001), 5_000)];
+        let mut run = Run::new(config(PerHost::Auto), servers, seed);
+        run.run(0.09);
+        let started = |host: usize| run.sites[host].starts_ns.len();
+        assert!(started(0) == 8 && started(1) > 1_000, "seed {seed}: {} and {}", started(0), started(1));
+    }
+}
+
+#[test]
 fn a_knee_is_found_from_above_and_below() {
     // Far below the limit at the beginning, what is sent first takes long to come back, and the runs are short.
     for (at, factor) in [(16, 1.4), (32, 1.25), (48, 1.2), (64, 1.2), (100, 1.2), (128, 1.1)] {

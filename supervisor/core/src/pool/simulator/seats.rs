@@ -1,6 +1,6 @@
 //! The oracle's view of seats: restarts, recycles, and slots that are added and removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use wire::black_box::Reading;
@@ -16,8 +16,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(75);
 /// The process in each slot, and its successor.
 #[derive(Debug)]
 pub(super) struct Seats {
-    /// The wanted number of slots.
-    count: u32,
+    /// The numbers of the wanted slots.
+    slots: BTreeSet<u32>,
     seated: BTreeMap<u32, Seat>,
     generations: BTreeMap<u32, u32>,
     /// A slot that was requested and has no process yet.
@@ -35,7 +35,7 @@ impl Seats {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let count = scenario.config.slots;
         Self {
-            count,
+            slots: (0..count).collect(),
             seated: BTreeMap::new(),
             generations: BTreeMap::new(),
             growing: None,
@@ -92,7 +92,7 @@ impl Oracle {
     pub(super) fn seat(&mut self, now: Instant, seat: Seat, scenario: &Scenario) {
         let last = self.seats.generations.insert(seat.slot, seat.generation);
         assert_eq!(seat.generation, last.unwrap_or(0) + 1, "{seat}: a generation was skipped");
-        assert!(seat.slot < self.seats.count, "{seat} has no slot");
+        assert!(self.seats.slots.contains(&seat.slot), "{seat} has no slot");
         let sits = self.seats.seated.get(&seat.slot).copied();
         let Some(before) = sits else {
             let grows = self.seats.growing.take() == Some(seat.slot);
@@ -171,18 +171,24 @@ impl Oracle {
 
     pub(super) fn grow(&mut self) {
         if !self.ending {
-            self.seats.growing = Some(self.seats.count);
-            self.seats.count += 1;
-            self.seats.count_max = self.seats.count_max.max(self.seats.count);
+            let slots = &mut self.seats.slots;
+            let free = (0..).find(|slot| !slots.contains(slot)).unwrap();
+            slots.insert(free);
+            self.seats.count_max = self.seats.count_max.max(slots.len() as u32);
+            self.seats.growing = Some(free);
         }
     }
 
-    pub(super) fn shrink(&mut self) {
-        if self.ending || self.seats.count == 1 {
+    /// The pool is about to remove this slot. No other worker may have less to finish.
+    pub(super) fn shrink(&mut self, slot: u32) {
+        if self.ending || self.seats.slots.len() == 1 {
             return;
         }
-        self.seats.count -= 1;
-        let slot = self.seats.count;
+        let held = |seat: &Seat| self.entries.iter().filter(|entry| entry.holder == Some(*seat)).count();
+        let of_slot = self.seats.seated.get(&slot).map_or(0, held);
+        let least = self.seats.seated.values().map(held).min().unwrap_or(0);
+        assert!(of_slot <= least, "slot {slot} is removed with {of_slot} targets, and another has {least}");
+        self.seats.slots.remove(&slot);
         let successor = self.seats.successor.take_if(|successor| successor.slot == slot);
         for seat in self.seats.seated.remove(&slot).into_iter().chain(successor) {
             self.processes.get_mut(&seat).unwrap().unseated = true;

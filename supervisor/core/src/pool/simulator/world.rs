@@ -296,7 +296,8 @@ impl World {
                 self.event(Event::Grow);
             }
             Act::Shrink => {
-                self.oracle.shrink();
+                let place = self.pool.idlest().unwrap();
+                self.oracle.shrink(self.pool.slots[place].seat.slot);
                 self.event(Event::Shrink);
             }
         }

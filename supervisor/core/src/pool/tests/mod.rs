@@ -169,6 +169,7 @@ fn outcome(id: u64, verdict: &Verdict) -> Outcome {
         endings: None,
         reply: None,
         retry_after_ms: None,
+        exit_fault: None,
         over_budget: false,
         line_bytes: 0,
     }

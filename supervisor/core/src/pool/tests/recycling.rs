@@ -264,6 +264,29 @@ fn a_slot_more_starts_at_once_and_a_slot_less_finishes_first() {
     assert_eq!((rig.pool.restarts(), rig.pool.workers()), (0, 2));
 }
 
+/// A worker that is given away is to be free soon. Its number is the first that is used again.
+#[test]
+fn a_slot_less_is_that_of_an_idle_worker() {
+    let mut rig = Rig::new(PoolConfig { slots: 3, concurrency: 1, ..limits() });
+    rig.submit(0..3);
+    (0..3).for_each(|slot| rig.up(seat(slot, 1)));
+    rig.returns(seat(1, 1), &[1], &Verdict::Ok);
+    rig.asked();
+    rig.tell(Event::Shrink);
+    assert_eq!(rig.asked(), [Command::SendDrain(seat(1, 1)), Command::Notice(Notice::new("2 workers now"))]);
+    // Messages of the slots behind the gap still find them.
+    rig.submit(3..4);
+    rig.returns(seat(2, 1), &[2], &Verdict::Ok);
+    assert_eq!(rig.given(), [(2, vec![(3, 1)])]);
+    rig.dies(seat(1, 1), Exit::Code(0), None, "");
+    rig.asked();
+    rig.tell(Event::Grow);
+    assert_eq!(spawns(&rig.asked()), [seat(1, 2)]);
+    rig.tell(Event::Grow);
+    assert_eq!(spawns(&rig.asked()), [seat(3, 1)]);
+    assert_eq!((rig.pool.restarts(), rig.pool.workers()), (0, 4));
+}
+
 #[test]
 fn a_slot_less_takes_its_successor_along() {
     let mut rig = worn(2);

@@ -83,6 +83,7 @@ impl Repeating {
             endings: None,
             reply,
             retry_after_ms: None,
+            exit_fault: None,
             over_budget: false,
             line_bytes: 10,
         };

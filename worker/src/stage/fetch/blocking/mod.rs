@@ -3,34 +3,38 @@
 //! `ureq` speaks HTTP/1.1 and pools connections. Here it follows no redirects, decodes nothing and has no
 //! timeouts. The connector resolves names, so a pooled connection needs no lookup.
 
+mod dial;
+mod race;
 mod transport;
 
-use std::fmt;
+use std::collections::HashMap;
 use std::io::{self, Read as _};
-use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Uri};
-use rustls::{ClientConnection, StreamOwned};
 use shared::clock;
 use shared::job::FetchSpec;
+use shared::protocol::Exit;
 use ureq::Agent;
 use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver};
-use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
+use ureq::unversioned::transport::NextTimeout;
 
-use super::connect::{Attempts, Endpoint, Gate, is_reset};
-use super::dns::{Resolver, too_slow};
+use super::connect::is_reset;
+use super::cookies::Cookies;
+use super::dns::Resolver;
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
+use super::proxy::{Route, Routes};
 use super::recording::{Peer, Recording};
 use super::repair::TIDY_BYTES_MAX;
 use super::rules::{Rules, SpecError};
-use super::tls::{Tls, handshake_fault, server_name, session_fault};
+use super::tls::{Tls, session_fault};
 use super::{Outcome, Wanted};
 use crate::shortage::{Shortage, Shortages};
-use transport::{Channel, Pooled, Socket, TimeoutKind, Watch};
+use dial::Dial;
+use transport::{TimeoutKind, Watch};
 
 /// Maximum idle connections. With one target at a time only the most recent hosts matter, and `ureq` searches the
 /// pool linearly.
@@ -55,8 +59,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub(crate) struct Client {
     rules: Rules,
     robots_rules: Rules,
-    agent: Agent,
-    dial: Dial,
+    agents: Agents,
+    routes: Routes,
     watch: Arc<Watch>,
     shortages: Shortages,
     piece: Vec<u8>,
@@ -68,20 +72,20 @@ impl Client {
     /// # Errors
     /// Requests cannot be made as the job says.
     pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, SpecError> {
-        Ok(Self::build(Rules::new(spec)?, Tls::system(&["http/1.1"]), shortages))
+        Ok(Self::build(Rules::new(spec)?, Routes::new(spec), Tls::system(&["http/1.1"]), shortages))
     }
 
     #[cfg(test)]
     pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, SpecError> {
-        Ok(Self::with_rules(Rules::new(spec)?, tls))
+        Ok(Self::build(Rules::new(spec)?, Routes::new(spec), tls, Shortages::default()))
     }
 
     #[cfg(test)]
-    pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
-        Self::build(rules, tls, Shortages::default())
+    pub(super) fn with_rules(rules: Rules, spec: &FetchSpec, tls: Tls) -> Self {
+        Self::build(rules, Routes::new(spec), tls, Shortages::default())
     }
 
-    fn build(rules: Rules, tls: Tls, shortages: Shortages) -> Self {
+    fn build(rules: Rules, routes: Routes, tls: Tls, shortages: Shortages) -> Self {
         let watch = Arc::new(Watch::new());
         let dial = Dial {
             resolver: Resolver::system(),
@@ -89,17 +93,23 @@ impl Client {
             gate: rules.gate,
             connect_timeout: rules.connect_timeout,
             watch: Arc::clone(&watch),
+            route: None,
         };
         let robots_rules = rules.of_robots();
         Self {
             rules,
             robots_rules,
-            agent: agent(dial.clone()),
-            dial,
+            agents: Agents::new(dial),
+            routes,
             watch,
             shortages,
             piece: vec![0; PIECE_BYTES],
         }
+    }
+
+    /// The cookies, if the job keeps them.
+    pub(crate) fn cookies(&self) -> Option<Cookies> {
+        self.rules.cookies.clone()
     }
 
     /// From now on, every response carries the address that it came from.
@@ -107,11 +117,17 @@ impl Client {
         self.watch.name_peers();
     }
 
-    /// Fetches one URL, including redirects, and records it on `recording`.
+    /// Fetches one URL through `exit`, including redirects, and records it on `recording`.
     ///
     /// # Errors
     /// Why there is no complete response below 400.
-    pub(crate) fn fetch(&mut self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
+    pub(crate) fn fetch(
+        &mut self,
+        url: &str,
+        wanted: Wanted,
+        exit: Option<Exit>,
+        recording: &mut Recording,
+    ) -> Outcome {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots { .. } => &self.robots_rules,
@@ -124,12 +140,15 @@ impl Client {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
+            let route = self.routes.of(exit, request.uri());
+            exchange.goes_through_proxy(route.is_some());
             self.watch.set(deadline, TimeoutKind::Target);
-            match hop(&mut exchange, &self.agent, &self.watch, request, &mut self.piece) {
+            let agent = self.agents.of(route);
+            let route = route.map(|(_, route)| &**route);
+            match hop(&mut exchange, agent, route, &self.watch, request, &mut self.piece) {
                 Ok(()) => exchange.on_end(),
                 Err(Fault::Shortage(shortage)) => {
-                    // Replacing the agent closes its idle connections.
-                    self.agent = agent(self.dial.clone());
+                    self.agents.close_idle();
                     match await_room(&self.shortages, shortage, attempt) {
                         Some(waited) => deadline += waited,
                         None => return exchange.give_up(&Fault::Shortage(shortage)),
@@ -138,7 +157,12 @@ impl Client {
                     exchange.on_fault(&Fault::Shortage(shortage));
                     continue;
                 }
-                Err(fault) => exchange.on_fault(&fault),
+                Err(fault) => {
+                    if let Some(route) = route {
+                        route.on_fault(&fault);
+                    }
+                    exchange.on_fault(&fault);
+                }
             }
             if attempt > 0 {
                 self.shortages.met();
@@ -153,6 +177,30 @@ fn await_room(shortages: &Shortages, shortage: Shortage, attempt: u32) -> Option
     let begun = clock::now();
     let _waiting = shortages.begin();
     shortages.wait(shortage, attempt).then(|| clock::now().duration_since(begun))
+}
+
+/// Connections that stay open: without a proxy, and through each.
+struct Agents {
+    dial: Dial,
+    direct: Agent,
+    proxied: HashMap<u16, Agent>,
+}
+
+impl Agents {
+    fn new(dial: Dial) -> Self {
+        Self { direct: agent(dial.clone()), proxied: HashMap::new(), dial }
+    }
+
+    /// Returns the agent whose connections go this way.
+    fn of(&mut self, route: Option<(u16, &Arc<Route>)>) -> &Agent {
+        let Some((place, route)) = route else { return &self.direct };
+        let dial = || Dial { route: Some(Arc::clone(route)), ..self.dial.clone() };
+        self.proxied.entry(place).or_insert_with(|| agent(dial()))
+    }
+
+    fn close_idle(&mut self) {
+        *self = Self::new(self.dial.clone());
+    }
 }
 
 fn agent(dial: Dial) -> Agent {
@@ -173,15 +221,23 @@ fn agent(dial: Dial) -> Agent {
 fn hop(
     exchange: &mut Exchange<'_>,
     agent: &Agent,
+    route: Option<&Route>,
     watch: &Watch,
-    request: Request<()>,
+    mut request: Request<()>,
     piece: &mut [u8],
 ) -> Result<(), Fault> {
     watch.left()?;
+    let uri = match route {
+        Some(route) => Some(route.begin(&mut request)?),
+        None => None,
+    };
     watch.expect_request(head_bytes(&request));
     let sent_at = clock::now();
     let (mut head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
     watch.slot().restore(&mut head);
+    if let Some(fault) = route.zip(uri).and_then(|(route, uri)| route.fault_of_head(&uri, &head)) {
+        return Err(fault);
+    }
     if let Some(peer) = watch.peer() {
         head.extensions.insert(Peer(peer));
     }
@@ -261,82 +317,5 @@ struct Unresolved;
 impl UreqResolver for Unresolved {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         Ok(self.empty())
-    }
-}
-
-/// Makes connections: lookup, connect and handshake, all within the connect timeout.
-#[derive(Clone)]
-struct Dial {
-    resolver: Resolver,
-    tls: Arc<Tls>,
-    gate: Gate,
-    connect_timeout: Duration,
-    watch: Arc<Watch>,
-}
-
-impl Dial {
-    fn dial(&self, uri: &Uri) -> Result<Pooled, Fault> {
-        let endpoint = Endpoint::of(uri)?;
-        let (deadline, kind) = self.watch.limit();
-        let ours = clock::now() + self.connect_timeout;
-        if ours < deadline {
-            self.watch.set(ours, TimeoutKind::Connect);
-        }
-        let channel = self.open(&endpoint);
-        self.watch.set(deadline, kind);
-        self.watch.note_opened();
-        channel.map(Pooled::new)
-    }
-
-    fn open(&self, endpoint: &Endpoint) -> Result<Channel, Fault> {
-        let Some(addresses) = self.resolver.wait(&endpoint.host, self.watch.left()?) else {
-            return Err(match self.watch.limit() {
-                (_, TimeoutKind::Connect) => too_slow(&endpoint.host, self.connect_timeout),
-                (_, TimeoutKind::Target | TimeoutKind::Drain) => Fault::Timeout,
-            });
-        };
-        let stream = self.connect(endpoint, &addresses?)?;
-        // A request goes out in one write, so waiting to merge writes only delays it.
-        stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
-        let socket = Socket::new(stream, Arc::clone(&self.watch));
-        if endpoint.tls { self.handshake(socket, &endpoint.host) } else { Ok(Channel::Plain(socket)) }
-    }
-
-    fn connect(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<TcpStream, Fault> {
-        let mut attempts = Attempts::new(self.gate, endpoint, addresses)?;
-        while let Some((address, patience)) = attempts.next(self.watch.left()?) {
-            match TcpStream::connect_timeout(&address, patience) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => attempts.on_error(address, &error),
-            }
-        }
-        self.watch.left()?;
-        Err(attempts.fault())
-    }
-
-    fn handshake(&self, mut socket: Socket, host: &str) -> Result<Channel, Fault> {
-        let name = server_name(host)?;
-        let mut session = ClientConnection::new(self.tls.config()?, name)
-            .map_err(|error| handshake_fault(host, &io::Error::other(error)))?;
-        while session.is_handshaking() {
-            session
-                .complete_io(&mut socket)
-                .map_err(|error| Fault::within(&error).unwrap_or_else(|| handshake_fault(host, &error)))?;
-        }
-        Ok(Channel::Tls(Box::new(StreamOwned::new(session, socket))))
-    }
-}
-
-impl Connector for Dial {
-    type Out = Pooled;
-
-    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Pooled>, ureq::Error> {
-        self.dial(details.uri).map(Some).map_err(|fault| ureq::Error::Other(Box::new(fault)))
-    }
-}
-
-impl fmt::Debug for Dial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dial").field("connect_timeout", &self.connect_timeout).finish_non_exhaustive()
     }
 }

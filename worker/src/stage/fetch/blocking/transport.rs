@@ -128,11 +128,13 @@ pub(super) struct Socket {
     watch: Arc<Watch>,
     read_timeout: Duration,
     write_timeout: Duration,
+    /// Whether the peer is the server, and not a proxy.
+    is_server: bool,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
-        Self { stream, watch, read_timeout: Duration::MAX, write_timeout: Duration::MAX }
+    pub(super) fn new(stream: TcpStream, watch: Arc<Watch>, is_server: bool) -> Self {
+        Self { stream, watch, read_timeout: Duration::MAX, write_timeout: Duration::MAX, is_server }
     }
 
     /// Whether the connection is open and has nothing to read, as an idle connection should.
@@ -187,16 +189,58 @@ impl Write for Socket {
     }
 }
 
+/// What a connection runs over.
+pub(super) enum Link {
+    /// A socket of its own.
+    Socket(Socket),
+    /// TLS to a proxy.
+    Secured(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+impl Link {
+    const fn socket(&self) -> &Socket {
+        match self {
+            Self::Socket(socket) => socket,
+            Self::Secured(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Link {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.read(buffer),
+            Self::Secured(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Link {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.write(buffer),
+            Self::Secured(stream) => stream.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) => socket.flush(),
+            Self::Secured(stream) => stream.flush(),
+        }
+    }
+}
+
 pub(super) enum Channel {
-    Plain(Socket),
-    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+    Plain(Link),
+    Tls(Box<StreamOwned<ClientConnection, Link>>),
 }
 
 impl Channel {
-    fn socket(&self) -> &Socket {
+    const fn socket(&self) -> &Socket {
         match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => &stream.sock,
+            Self::Plain(link) => link.socket(),
+            Self::Tls(stream) => stream.sock.socket(),
         }
     }
 }
@@ -204,7 +248,7 @@ impl Channel {
 impl Read for Channel {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(socket) => socket.read(buffer),
+            Self::Plain(link) => link.read(buffer),
             Self::Tls(stream) => stream.read(buffer),
         }
     }
@@ -213,14 +257,14 @@ impl Read for Channel {
 impl Write for Channel {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(socket) => socket.write(buffer),
+            Self::Plain(link) => link.write(buffer),
             Self::Tls(stream) => stream.write(buffer),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(socket) => socket.flush(),
+            Self::Plain(link) => link.flush(),
             Self::Tls(stream) => stream.flush(),
         }
     }
@@ -285,13 +329,18 @@ pub(super) struct Pooled {
     space: Space,
     history: History,
     repair: Repair,
+    /// What request targets begin with, if a proxy reads them: `http://host:port`.
+    absolute: Option<String>,
+    /// What is written next begins a request.
+    begins_request: bool,
 }
 
 impl Pooled {
-    pub(super) fn new(channel: Channel) -> Self {
+    pub(super) fn new(channel: Channel, absolute: Option<String>) -> Self {
         let watch = Arc::clone(&channel.socket().watch);
         let repair = Repair::new(watch.slot.clone());
-        Self { channel, space: Space::new(watch), history: History::default(), repair }
+        let (space, history) = (Space::new(watch), History::default());
+        Self { channel, space, history, repair, absolute, begins_request: true }
     }
 
     /// Reads until `ureq` can have something. Returns `false` at the end of the connection.
@@ -327,6 +376,13 @@ impl Pooled {
     }
 }
 
+/// Returns a request head whose target begins with `origin` (RFC 9112, 3.2.2).
+fn absolute_form(origin: &str, head: &[u8]) -> Option<Vec<u8>> {
+    let method = head.iter().position(|byte| *byte == b' ')? + 1;
+    let (method, rest) = head.split_at_checked(method)?;
+    Some([method, origin.as_bytes(), rest].concat())
+}
+
 impl Transport for Pooled {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.space
@@ -335,15 +391,22 @@ impl Transport for Pooled {
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         self.history.on_write();
         let socket = self.channel.socket();
-        socket.watch.note_peer(&socket.stream);
+        if socket.is_server {
+            socket.watch.note_peer(&socket.stream);
+        }
         let output = self.space.output().get(..amount).unwrap_or_default();
         self.repair.on_write(output);
-        let written = self.channel.write_all(output).and_then(|()| self.channel.flush());
+        let head = self.absolute.as_ref().filter(|_| self.begins_request);
+        self.begins_request = false;
+        let head = head.and_then(|origin| absolute_form(origin, output));
+        let written = self.channel.write_all(head.as_deref().unwrap_or(output));
+        let written = written.and_then(|()| self.channel.flush());
         Ok(written.map_err(|error| self.history.on_write_error(error))?)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         let is_input = self.read()?;
+        self.begins_request = true;
         if !is_input {
             self.space.input_appended(0);
         }

@@ -15,13 +15,16 @@ use hyper_util::rt::TokioIo;
 use shared::clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use super::super::connect::{Attempts, Endpoint, Gate, History};
+use super::super::connect::{ATTEMPT_DELAY, Attempts, Endpoint, Gate, History};
 use super::super::dns::{Resolver, too_slow};
 use super::super::fault::Fault;
+use super::super::proxy::{Host, Route};
 use super::super::recording::Peer;
 use super::super::repair::{Repair, Slot};
 use super::super::rules::Rules;
@@ -29,6 +32,7 @@ use super::super::tls::{Tls, handshake_fault, server_name, session_fault};
 use super::connections::{Closer, Connections, Permit};
 use super::goaway::{GoAway, Refusals};
 use super::stall::Stall;
+use super::tunnel::{Link, Stage, ask};
 
 /// Makes connections. Cheap to clone, because hyper clones it for every request.
 #[derive(Clone)]
@@ -36,6 +40,8 @@ pub(super) struct Dial {
     inner: Arc<Inner>,
     /// Offers servers HTTP/1.1 only.
     http1_only: bool,
+    /// Goes through this proxy.
+    route: Option<Arc<Route>>,
 }
 
 struct Inner {
@@ -61,12 +67,17 @@ impl Dial {
         let resolver = Resolver::system();
         let names_peers = AtomicBool::new(false);
         let inner = Inner { resolver, tls, gate, connect_timeout, stall, connections, names_peers, refusals };
-        Self { inner: Arc::new(inner), http1_only: false }
+        Self { inner: Arc::new(inner), http1_only: false, route: None }
     }
 
     /// Returns a connector for servers that offer HTTP/2 and then refuse it.
     pub(super) fn http1_only(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), http1_only: true }
+        Self { http1_only: true, ..self.clone() }
+    }
+
+    /// Returns a connector that goes through a proxy.
+    pub(super) fn through(&self, route: &Arc<Route>) -> Self {
+        Self { route: Some(Arc::clone(route)), ..self.clone() }
     }
 
     /// From now on, a response over a new connection carries a [`Peer`], which costs an allocation.
@@ -85,68 +96,145 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (inner, http1_only) = (Arc::clone(&self.inner), self.http1_only);
-        Box::pin(async move { inner.dial(&uri, http1_only).await.map(TokioIo::new) })
+        let Self { inner, http1_only, route } = self.clone();
+        Box::pin(async move { inner.dial(&uri, http1_only, route.as_deref()).await.map(TokioIo::new) })
     }
 }
 
 impl Inner {
-    async fn dial(&self, uri: &Uri, http1_only: bool) -> Result<Stream, Fault> {
-        let endpoint = Endpoint::of(uri)?;
+    async fn dial(&self, uri: &Uri, http1_only: bool, route: Option<&Route>) -> Result<Stream, Fault> {
+        let server = Endpoint::of(uri)?;
         let permit = self.connections.permit()?;
-        let mut resolved = false;
-        let work = async {
-            let addresses = self.resolver.resolve(&endpoint.host).await?;
-            resolved = true;
-            self.open(&endpoint, &addresses, http1_only).await
-        };
+        let mut stage = Stage::Lookup;
+        let work = self.open(&server, http1_only, route, &mut stage);
         match self.stall.within(self.connect_timeout, work).await {
             Some(Ok((channel, peer))) => {
                 self.connections.granted();
                 let mut stream = Stream::new(channel, peer, self.connections.closer(), permit);
+                stream.is_proxy = route.is_some_and(|route| route.is_absolute(&server));
                 stream.refusals = stream.is_h2.then(|| (self.refusals.clone(), uri.clone()));
                 Ok(stream)
             }
             Some(Err(Fault::Shortage(shortage))) => Err(self.connections.refused(permit, shortage)),
             Some(Err(fault)) => Err(fault),
-            None if resolved => Err(Fault::ConnectTimeout),
-            None => Err(too_slow(&endpoint.host, self.connect_timeout)),
+            None => Err(match (route, stage) {
+                (_, Stage::Lookup) => too_slow(&server.host, self.connect_timeout),
+                (Some(route), Stage::Proxy) => route.unreachable(Fault::ConnectTimeout),
+                (Some(route), Stage::Handshake) => route.silent(),
+                (_, Stage::Proxy | Stage::Handshake | Stage::Server) => Fault::ConnectTimeout,
+            }),
         }
     }
 
     async fn open(
         &self,
-        endpoint: &Endpoint,
-        addresses: &[IpAddr],
+        server: &Endpoint,
         http1_only: bool,
+        route: Option<&Route>,
+        stage: &mut Stage,
     ) -> Result<(Channel, Option<Peer>), Fault> {
-        let stream = self.connect(endpoint, addresses).await?;
-        // A request goes out in one write, so waiting to merge writes only delays it.
-        stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
-        let names_peers = self.names_peers.load(Ordering::Relaxed);
-        let peer = if names_peers { stream.peer_addr().ok().map(|peer| Peer(peer.ip())) } else { None };
-        if !endpoint.tls {
-            return Ok((Channel::Plain(stream), peer));
+        let link = match route {
+            None => {
+                let addresses = self.resolver.resolve(&server.host).await?;
+                *stage = Stage::Server;
+                Link::Socket(self.connect(server, self.gate, &addresses).await?)
+            }
+            Some(route) => self.through(route, server, stage).await?,
+        };
+        *stage = Stage::Server;
+        let peer = match &link {
+            Link::Socket(stream) if route.is_none() && self.names_peers.load(Ordering::Relaxed) => {
+                stream.peer_addr().ok().map(|peer| Peer(peer.ip()))
+            }
+            Link::Socket(_) | Link::Secured(_) => None,
+        };
+        if !server.tls {
+            return Ok((Channel::Plain(link), peer));
         }
-        let name = server_name(&endpoint.host)?;
+        let name = server_name(&server.host)?;
         let config = if http1_only { self.tls.http1_config() } else { self.tls.config() };
         let connector = TlsConnector::from(config?);
-        let stream = connector.connect(name, stream).await;
-        let stream = stream.map_err(|error| handshake_fault(&endpoint.host, &error))?;
+        let stream = connector.connect(name, link).await;
+        let stream = stream.map_err(|error| handshake_fault(&server.host, &error))?;
         Ok((Channel::Tls(Box::new(stream)), peer))
     }
 
-    async fn connect(&self, endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<TcpStream, Fault> {
-        let mut attempts = Attempts::new(self.gate, endpoint, addresses)?;
-        let end = clock::now() + self.connect_timeout;
-        while let Some((address, patience)) = attempts.next(end.saturating_duration_since(clock::now())) {
-            match self.stall.within(patience, TcpStream::connect(address)).await {
-                Some(Ok(stream)) => return Ok(stream),
-                Some(Err(error)) => attempts.on_error(address, &error),
-                None => attempts.on_error(address, &io::ErrorKind::TimedOut.into()),
-            }
+    /// Opens the way to a server through a proxy.
+    async fn through(&self, route: &Route, server: &Endpoint, stage: &mut Stage) -> Result<Link, Fault> {
+        *stage = Stage::Handshake;
+        let _turn = route.turn().await?;
+        *stage = Stage::Proxy;
+        let mut link = self.reach(route).await.map_err(|fault| route.unreachable(fault))?;
+        if !route.is_absolute(server) {
+            let host = if route.resolves() {
+                *stage = Stage::Lookup;
+                route.address(self.gate, server, &self.resolver.resolve(&server.host).await?)?
+            } else {
+                Host::Name(server.host.clone())
+            };
+            *stage = Stage::Handshake;
+            ask(route, &mut link, &host, server.port).await?;
+            route.on_success();
         }
-        Err(attempts.fault())
+        Ok(link)
+    }
+
+    /// Connects to a proxy.
+    async fn reach(&self, route: &Route) -> Result<Link, Fault> {
+        let addresses = self.resolver.resolve(&route.endpoint.host).await?;
+        let stream = self.connect(&route.endpoint, route.gate, &addresses).await?;
+        if !route.endpoint.tls {
+            return Ok(Link::Socket(stream));
+        }
+        let name = server_name(&route.endpoint.host)?;
+        let connector = TlsConnector::from(self.tls.http1_config()?);
+        let stream = connector.connect(name, stream).await;
+        let stream = stream.map_err(|error| handshake_fault(&route.endpoint.host, &error))?;
+        Ok(Link::Secured(Box::new(stream)))
+    }
+
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        gate: Gate,
+        addresses: &[IpAddr],
+    ) -> Result<TcpStream, Fault> {
+        let stream = race(Attempts::new(gate, endpoint, addresses)?).await?;
+        self.resolver.prefer(&endpoint.host, addresses, || stream.peer_addr());
+        // A request goes out in one write, so waiting to merge writes only delays it.
+        stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
+        Ok(stream)
+    }
+}
+
+/// Races addresses for a connection. The caller limits the time.
+async fn race(mut attempts: Attempts) -> Result<TcpStream, Fault> {
+    let mut running = JoinSet::new();
+    loop {
+        match attempts.next() {
+            Some(address) if running.is_empty() && !attempts.has_next() => {
+                // Nothing to race with.
+                match TcpStream::connect(address).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => attempts.on_error(address, &error),
+                }
+            }
+            Some(address) => {
+                running.spawn(async move { (address, TcpStream::connect(address).await) });
+            }
+            None if running.is_empty() => return Err(attempts.fault()),
+            None => {}
+        }
+        let ended = if attempts.has_next() {
+            timeout(ATTEMPT_DELAY, running.join_next()).await.unwrap_or_default()
+        } else {
+            running.join_next().await
+        };
+        match ended {
+            Some(Ok((_, Ok(stream)))) => return Ok(stream),
+            Some(Ok((address, Err(error)))) => attempts.on_error(address, &error),
+            Some(Err(_)) | None => {}
+        }
     }
 }
 
@@ -218,14 +306,16 @@ impl Http2 {
 }
 
 enum Channel {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Link),
+    Tls(Box<TlsStream<Link>>),
 }
 
 /// A connection in hyper's pool.
 pub(super) struct Stream {
     channel: Channel,
     is_h2: bool,
+    /// Whether a proxy reads the requests, which then need their targets in absolute form.
+    is_proxy: bool,
     http2: Http2,
     opened: Instant,
     goaway: GoAway,
@@ -255,6 +345,7 @@ impl Stream {
         Self {
             channel,
             is_h2,
+            is_proxy: false,
             http2,
             opened: clock::now(),
             goaway,
@@ -325,7 +416,7 @@ impl Connection for Stream {
         let (connected, version) = if self.is_h2 {
             (Connected::new().negotiated_h2(), Version::Http2(self.http2.clone()))
         } else {
-            (Connected::new(), Version::Http1(self.slot.clone()))
+            (Connected::new().proxy(self.is_proxy), Version::Http1(self.slot.clone()))
         };
         let connected = connected.extra(Via { opened: self.opened, version });
         let connected = match self.peer {

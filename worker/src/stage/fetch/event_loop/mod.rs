@@ -7,7 +7,9 @@ mod connections;
 mod connector;
 mod goaway;
 mod stall;
+mod tunnel;
 
+use std::cell::OnceCell;
 use std::error::Error;
 use std::io;
 use std::rc::Rc;
@@ -23,12 +25,15 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit};
 use shared::clock;
 use shared::job::FetchSpec;
+use shared::protocol::Exit;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::connect::is_reset;
+use super::cookies::Cookies;
 use super::exchange::{Exchange, Flow, Turn};
 use super::fault::Fault;
+use super::proxy::{Route, Routes};
 use super::recording::Recording;
 use super::repair::{HEAD_BYTES_MAX, TIDY_BYTES_MAX};
 use super::rules::{Rules, SpecError};
@@ -54,9 +59,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 pub(crate) struct Client {
     rules: Rc<Rules>,
     robots_rules: Rc<Rules>,
-    client: legacy::Client<Dial, Empty<Bytes>>,
-    /// For origins that refuse HTTP/2.
-    http1_client: Rc<legacy::Client<Dial, Empty<Bytes>>>,
+    direct: Rc<Pools>,
+    /// Through each proxy, once it is used.
+    proxied: Rc<[OnceCell<Pools>]>,
+    routes: Rc<Routes>,
     refusals: Refusals,
     dial: Dial,
     stall: Stall,
@@ -69,39 +75,30 @@ impl Client {
     /// # Errors
     /// Requests cannot be made as the job says.
     pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, SpecError> {
-        Ok(Self::build(Rules::new(spec)?, Tls::system(&["h2", "http/1.1"]), shortages))
+        Ok(Self::build(Rules::new(spec)?, Routes::new(spec), Tls::system(&["h2", "http/1.1"]), shortages))
     }
 
     #[cfg(test)]
     pub(super) fn with_tls(spec: &FetchSpec, tls: Tls) -> Result<Self, SpecError> {
-        Ok(Self::with_rules(Rules::new(spec)?, tls))
+        Ok(Self::build(Rules::new(spec)?, Routes::new(spec), tls, Shortages::default()))
     }
 
     #[cfg(test)]
-    pub(super) fn with_rules(rules: Rules, tls: Tls) -> Self {
-        Self::build(rules, tls, Shortages::default())
+    pub(super) fn with_rules(rules: Rules, spec: &FetchSpec, tls: Tls) -> Self {
+        Self::build(rules, Routes::new(spec), tls, Shortages::default())
     }
 
-    fn build(rules: Rules, tls: Tls, shortages: Shortages) -> Self {
+    fn build(rules: Rules, routes: Routes, tls: Tls, shortages: Shortages) -> Self {
         let stall = Stall::default();
         let connections = Connections::new(connections_max(), shortages);
         let refusals = Refusals::default();
         let dial = Dial::new(tls, &rules, stall.clone(), Arc::clone(&connections), refusals.clone());
-        let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
-        let build = |dial| {
-            legacy::Client::builder(TokioExecutor::new())
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .pool_timer(TokioTimer::new())
-                .http1_max_buf_size(TIDY_BYTES_MAX)
-                .http1_writev(false)
-                .http2_max_header_list_size(head_bytes_max)
-                .build(dial)
-        };
-        let client = build(dial.clone());
-        let http1_client = Rc::new(build(dial.http1_only()));
+        let direct = Rc::new(Pools::new(&dial));
+        let proxied = (0..routes.len()).map(|_| OnceCell::new()).collect();
+        let routes = Rc::new(routes);
         let robots_rules = Rc::new(rules.of_robots());
         let rules = Rc::new(rules);
-        Self { rules, robots_rules, client, http1_client, refusals, dial, stall, connections }
+        Self { rules, robots_rules, direct, proxied, routes, refusals, dial, stall, connections }
     }
 
     /// Where the executor counts the time in which the event loop could not run.
@@ -110,40 +107,58 @@ impl Client {
         &self.stall
     }
 
+    /// The cookies, if the job keeps them.
+    pub(crate) fn cookies(&self) -> Option<Cookies> {
+        self.rules.cookies.clone()
+    }
+
     /// From now on, every response over a new connection carries the address that it came from.
     pub(crate) fn name_peers(&self) {
         self.dial.name_peers();
     }
 
-    /// Fetches one URL, including redirects, and records it on `recording`.
+    /// Fetches one URL through `exit`, including redirects, and records it on `recording`.
     ///
     /// # Errors
     /// Why there is no complete response below 400.
-    pub(crate) async fn fetch(&self, url: &str, wanted: Wanted, recording: &mut Recording) -> Outcome {
+    pub(crate) async fn fetch(
+        &self,
+        url: &str,
+        wanted: Wanted,
+        exit: Option<Exit>,
+        recording: &mut Recording,
+    ) -> Outcome {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots { .. } => &self.robots_rules,
         };
         let mut exchange = Exchange::new(rules, url, wanted, recording)?;
         let waited = WaitTime::default();
-        let work = self.drive(&mut exchange, &waited);
+        let work = self.drive(&mut exchange, exit, &waited);
         match self.stall.within_excusing(rules.timeout, || waited.total(), work).await {
             Some(outcome) => outcome,
             None => exchange.time_out(),
         }
     }
 
-    async fn drive(&self, exchange: &mut Exchange<'_>, waited: &WaitTime) -> Outcome {
+    async fn drive(&self, exchange: &mut Exchange<'_>, exit: Option<Exit>, waited: &WaitTime) -> Outcome {
         let mut attempt = 0;
         loop {
             let request = match exchange.turn() {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
-            let request = request.map(|()| Empty::new());
+            let mut request = request.map(|()| Empty::new());
             let uri = request.uri().clone();
+            let route = self.routes.of(exit, &uri);
+            exchange.goes_through_proxy(route.is_some());
             let http1_only = self.refusals.contains(&uri);
-            let client = if http1_only { &*self.http1_client } else { &self.client };
+            let client = self.pools(route).client(http1_only);
+            let route = route.map(|(_, route)| &**route);
+            if let Some(Err(fault)) = route.map(|route| route.begin(&mut request)) {
+                exchange.on_fault(&fault);
+                continue;
+            }
             let (sent_at, stalled) = (clock::now(), self.stall.total());
             let response = match client.request(request).await {
                 Ok(response) => response,
@@ -155,6 +170,9 @@ impl Client {
                         return exchange.give_up(&fault);
                     }
                     attempt += 1;
+                    if let Some(route) = route {
+                        route.on_fault(&fault);
+                    }
                     exchange.on_fault(&fault);
                     continue;
                 }
@@ -165,6 +183,10 @@ impl Client {
             let via = head.extensions.remove::<Via>();
             let sent_at = via.as_ref().map_or(sent_at, |via| via.opened.max(sent_at));
             let http2 = via.and_then(|via| via.version.on_answer(&mut head));
+            if let Some(fault) = route.and_then(|route| route.fault_of_head(&uri, &head)) {
+                exchange.on_fault(&fault);
+                continue;
+            }
             // What came while this thread was busy was noticed late.
             let stalled = self.stall.total().saturating_sub(stalled);
             let first_byte = clock::now().duration_since(sent_at).saturating_sub(stalled);
@@ -190,6 +212,15 @@ impl Client {
         }
     }
 
+    /// Returns the connections that go this way.
+    fn pools(&self, route: Option<(u16, &Arc<Route>)>) -> &Pools {
+        let through = |(place, route): (u16, &Arc<Route>)| {
+            let pools = self.proxied.get(usize::from(place))?;
+            Some(pools.get_or_init(|| Pools::new(&self.dial.through(route))))
+        };
+        route.and_then(through).unwrap_or(&self.direct)
+    }
+
     /// Returns the fault, or that the server requires HTTP/1.1. A request under way may see only that its
     /// connection ends.
     fn version_fault(&self, uri: &Uri, http1_only: bool, fault: Fault) -> Fault {
@@ -200,6 +231,33 @@ impl Client {
             return Fault::Http1Required;
         }
         fault
+    }
+}
+
+/// Connections that stay open.
+struct Pools {
+    client: legacy::Client<Dial, Empty<Bytes>>,
+    /// For servers that refuse HTTP/2.
+    http1_client: legacy::Client<Dial, Empty<Bytes>>,
+}
+
+impl Pools {
+    fn new(dial: &Dial) -> Self {
+        let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
+        let build = |dial| {
+            legacy::Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_timer(TokioTimer::new())
+                .http1_max_buf_size(TIDY_BYTES_MAX)
+                .http1_writev(false)
+                .http2_max_header_list_size(head_bytes_max)
+                .build(dial)
+        };
+        Self { client: build(dial.clone()), http1_client: build(dial.http1_only()) }
+    }
+
+    const fn client(&self, http1_only: bool) -> &legacy::Client<Dial, Empty<Bytes>> {
+        if http1_only { &self.http1_client } else { &self.client }
     }
 }
 

@@ -3,8 +3,11 @@
 mod addresses;
 mod blocked;
 mod connections;
+mod cookies;
 mod endless;
 mod heads;
+mod proxies;
+mod race;
 mod recordings;
 mod responses;
 mod scope;
@@ -15,6 +18,7 @@ mod tls;
 use std::net::IpAddr;
 
 use shared::job::FetchSpec;
+use shared::protocol::Exit;
 use shared::record::ErrorKind;
 
 use super::connect::Gate;
@@ -32,6 +36,8 @@ struct Pair {
     runtime: tokio::runtime::Runtime,
     /// What the last fetch recorded.
     recordings: [Recording; 2],
+    /// The proxy that fetches go through.
+    exit: Option<Exit>,
 }
 
 impl Pair {
@@ -45,6 +51,7 @@ impl Pair {
             event_loop: event_loop::Client::with_tls(spec, event_loop).unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             recordings: <[Recording; 2]>::default(),
+            exit: None,
         }
     }
 
@@ -52,8 +59,8 @@ impl Pair {
     fn gated(denial: fn(IpAddr) -> Option<&'static str>) -> Self {
         let rules = || Rules { gate: Gate::with(denial), ..Rules::new(&spec()).unwrap() };
         Self {
-            blocking: blocking::Client::with_rules(rules(), Tls::system(&["http/1.1"])),
-            event_loop: event_loop::Client::with_rules(rules(), Tls::system(&["h2", "http/1.1"])),
+            blocking: blocking::Client::with_rules(rules(), &spec(), Tls::system(&["http/1.1"])),
+            event_loop: event_loop::Client::with_rules(rules(), &spec(), Tls::system(&["h2", "http/1.1"])),
             ..Self::new(&spec())
         }
     }
@@ -66,8 +73,8 @@ impl Pair {
         let mut recordings = [Recording::new(true), Recording::new(true)];
         let [one, other] = &mut recordings;
         let outcomes = [
-            self.blocking.fetch(url, wanted, one),
-            self.runtime.block_on(self.event_loop.fetch(url, wanted, other)),
+            self.blocking.fetch(url, wanted, self.exit, one),
+            self.runtime.block_on(self.event_loop.fetch(url, wanted, self.exit, other)),
         ];
         self.recordings = recordings;
         outcomes

@@ -20,7 +20,7 @@ use super::*;
 use crate::stage::fetch::Wanted;
 
 /// A certificate for `localhost`, signed by itself or by another, and the trust that accepts it.
-fn tls_config(
+pub(super) fn tls_config(
     alpn: &[&[u8]],
     is_ca: IsCa,
     clients: Arc<dyn ClientCertVerifier>,
@@ -43,12 +43,12 @@ fn tls_config(
     (Arc::new(config), trust)
 }
 
-fn no_client_certificate() -> Arc<dyn ClientCertVerifier> {
+pub(super) fn no_client_certificate() -> Arc<dyn ClientCertVerifier> {
     WebPkiClientVerifier::no_client_auth()
 }
 
 /// A TLS server that speaks HTTP/1.1.
-fn tls_server(is_ca: IsCa) -> (u16, Trust) {
+pub(super) fn tls_server(is_ca: IsCa) -> (u16, Trust) {
     let (config, trust) = tls_config(&[], is_ca, no_client_certificate());
     let address = accept(move |stream| {
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
@@ -248,7 +248,8 @@ fn http2_connections_that_shut_down_are_replaced_silently() {
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
         for _ in 0..5 {
-            let fetch = async || pair.event_loop.fetch(&url, Wanted::Page, &mut Recording::new(false)).await;
+            let fetch =
+                async || pair.event_loop.fetch(&url, Wanted::Page, None, &mut Recording::new(false)).await;
             let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
             for outcome in [a, b, c] {
                 assert_eq!(outcome.unwrap().body, b"page");
@@ -274,7 +275,8 @@ fn a_server_that_refuses_http2_gets_requests_over_http1() {
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, Wanted::Page, &mut Recording::new(false)).await;
+        let fetch =
+            async || pair.event_loop.fetch(&url, Wanted::Page, None, &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");
@@ -291,7 +293,7 @@ fn h2_failure(spec: &FetchSpec, answer: fn() -> Answer) -> Failure {
     let pair = Pair::with(spec, trusting(&["http/1.1"]), trusting(&["h2", "http/1.1"]));
     let url = format!("https://localhost:{port}/");
     let mut recording = Recording::new(false);
-    *pair.runtime.block_on(pair.event_loop.fetch(&url, Wanted::Page, &mut recording)).unwrap_err()
+    *pair.runtime.block_on(pair.event_loop.fetch(&url, Wanted::Page, None, &mut recording)).unwrap_err()
 }
 
 #[test]
@@ -326,7 +328,8 @@ fn requests_under_way_when_http2_is_refused_are_repeated() {
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch = async || pair.event_loop.fetch(&url, Wanted::Page, &mut Recording::new(false)).await;
+        let fetch =
+            async || pair.event_loop.fetch(&url, Wanted::Page, None, &mut Recording::new(false)).await;
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");

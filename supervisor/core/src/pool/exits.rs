@@ -1,0 +1,89 @@
+//! The ways of targets through proxies.
+
+use std::time::{Duration, Instant};
+
+use wire::protocol::{ExitFault, Outcome, Verdict};
+
+use super::Pool;
+use super::credit::Load;
+use super::ledger::Failure;
+use crate::frontier::{Answer, HostId};
+use crate::proxies::{Choice, Proxies, ProxySnapshot};
+
+/// Targets that are put off in one turn because no proxy can take them. The others wait for the next turn.
+pub(super) const POSTPONED_MAX: usize = 256;
+
+impl Pool {
+    /// Sends targets through proxies.
+    #[must_use]
+    pub fn through(self, proxies: Proxies) -> Self {
+        Self { proxies: Some(Box::new(proxies)), ..self }
+    }
+
+    /// Returns the state of all proxies.
+    #[must_use]
+    pub fn proxies(&self) -> Vec<ProxySnapshot> {
+        self.proxies.as_ref().map_or_else(Vec::new, |proxies| proxies.look())
+    }
+
+    /// Whether targets need a proxy, and none works.
+    #[must_use]
+    pub fn lacks_proxies(&self) -> bool {
+        self.proxies.as_ref().is_some_and(|proxies| proxies.failure().is_some())
+    }
+
+    /// Number of proxies that do not work at present.
+    #[must_use]
+    pub fn proxies_failing(&self) -> usize {
+        self.proxies.as_ref().map_or(0, |proxies| proxies.failing())
+    }
+
+    /// Whether a proxy can take a target, or none is needed. If not, notes when one can.
+    pub(super) fn proxies_have_room(&mut self, now: Instant) -> bool {
+        let Some(proxies) = &self.proxies else { return true };
+        let has_room = proxies.has_room(now);
+        self.proxies_due = if has_room { None } else { proxies.next_due() };
+        has_room
+    }
+
+    /// The same, as of the last call.
+    pub(super) fn proxies_are_open(&self) -> bool {
+        self.proxies.as_ref().is_none_or(|proxies| proxies.has_room(self.called_at))
+    }
+
+    /// Chooses the way of a target.
+    pub(super) fn way(&mut self, now: Instant, id: u64, host: HostId) -> Choice {
+        let Some(proxies) = &mut self.proxies else { return Choice::Direct };
+        let name = self.frontier.name(host).map_or("", |name| name);
+        proxies.choose(now, id, name, self.ledger.input(id))
+    }
+
+    /// Lets a target start again, through another proxy. Returns what its worker no longer holds.
+    pub(super) fn move_on(&mut self, now: Instant, host: HostId, id: u64) -> Load {
+        let load = self.ledger.load(id);
+        self.count_end(now, Answer::Unknown);
+        self.ledger.retry(id, Failure::Exit);
+        self.frontier.give_back(now, id, host);
+        load
+    }
+
+    /// Forgets the ways of a target that is finished without a result.
+    pub(super) fn forget_way(&mut self, id: u64) {
+        if let Some(proxies) = &mut self.proxies {
+            proxies.forget(id);
+        }
+    }
+
+    /// Handles the end of a target's way, which its worker began at `begun`. Returns whether the target goes another way, at no cost.
+    pub(super) fn end_way(&mut self, now: Instant, begun: Instant, outcome: &Outcome) -> bool {
+        let Some(proxies) = &mut self.proxies else { return false };
+        let answered = outcome.reply.map(|reply| Duration::from_micros(reply.first_byte_us.into()));
+        let is_final = !matches!(outcome.verdict, Verdict::Retry { .. });
+        proxies.end(now, outcome.id, begun, outcome.exit_fault, answered, is_final)
+    }
+}
+
+/// Whether a result says nothing about the host, because the proxy did not get that far.
+pub(super) const fn ends_at_proxy(outcome: &Outcome) -> bool {
+    matches!(outcome.exit_fault, Some(ExitFault::Proxy | ExitFault::Credentials | ExitFault::Silent))
+}
