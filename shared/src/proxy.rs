@@ -188,31 +188,33 @@ impl Bypass {
     /// Parses a list with commas or spaces between its entries. Entries that mean nothing are skipped, as curl does.
     #[must_use]
     pub fn parse_list(text: &str) -> Vec<Self> {
+        if text.trim() == "*" {
+            return vec![Self::All];
+        }
         let entries = text.split([',', ' ', '\t']).map(str::trim).filter(|entry| !entry.is_empty());
-        entries.map(Self::parse).collect()
+        entries.filter_map(Self::parse).collect()
     }
 
-    fn parse(entry: &str) -> Self {
-        if entry == "*" {
-            return Self::All;
-        }
+    fn parse(entry: &str) -> Option<Self> {
         let bare = entry.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = bare.parse::<IpAddr>() {
-            return Self::Network(address, bits_of(address));
+            return Some(Self::Network(address, bits_of(address)));
         }
         if let Some((address, bits)) = entry.split_once('/')
             && let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u8>())
         {
-            return Self::Network(address, bits.min(bits_of(address)));
+            return (bits <= bits_of(address)).then_some(Self::Network(address, bits));
         }
-        Self::Name(entry.trim_start_matches('.').trim_end_matches('.').to_ascii_lowercase())
+        let name = entry.trim_start_matches('.').trim_end_matches('.').to_ascii_lowercase();
+        (!name.is_empty()).then_some(Self::Name(name))
     }
 
     fn matches(&self, host: &str) -> bool {
         match self {
             Self::All => true,
             Self::Name(name) => {
-                let before = host.strip_suffix(name.as_str());
+                // Addresses have no names below them.
+                let before = host.strip_suffix(name.as_str()).filter(|_| host.parse::<IpAddr>().is_err());
                 before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
             }
             Self::Network(network, bits) => {
@@ -379,6 +381,10 @@ mod tests {
             ("not a url", Reach::Direct),
         ] {
             assert_eq!(spec.reach_input(url.as_bytes()), reach, "{url}");
+        }
+        for (no_proxy, host) in [("0.0.1", "127.0.0.1"), ("10.0.0.1/33", "10.0.0.1"), ("*,a", "b")] {
+            let spec = self::spec(&[("p:1", Serves::All)], no_proxy);
+            assert_eq!(spec.reach(false, host), Reach::Any, "{no_proxy} {host}");
         }
         assert_eq!(self::spec(&[("p:1", Serves::All)], "*").reach(false, "a"), Reach::Direct);
         assert_eq!(ProxySpec::default().reach(false, "a"), Reach::Direct);

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::clock;
-use shared::cookies::{Cookie, Jar, parse_netscape, write_netscape};
+use shared::cookies::{Cookie, Jar, is_settable, parse_netscape, write_netscape};
 
 use crate::whole_file::{self, Readers, WriteError};
 
-/// How often the file is written while cookies change. A kill loses no more than that.
+/// How often the file is written while cookies change. A kill loses no more than that: a change after a longer pause
+/// is written before the outcome that brought it.
 const WRITE_EVERY: Duration = Duration::from_secs(10);
 
 /// Largest file that is read: a full jar of the largest cookies.
@@ -53,20 +54,32 @@ struct Kept {
     file: Option<PathBuf>,
     /// Whether the file lacks a change.
     is_behind: bool,
-    written: Option<Instant>,
+    /// When it was last tried to write a change.
+    tried: Option<Instant>,
+    /// Whether that failed.
+    failed: bool,
 }
 
 impl Cookies {
-    /// Begins with the cookies in a file, and keeps them there. The file need not exist, but it must be possible to
-    /// write it.
-    pub(crate) fn kept_at(path: &Path) -> Result<Self, JarError> {
-        let mut kept = Kept { file: Some(path.to_owned()), ..Kept::default() };
+    /// Begins with the cookies in a file, and leaves the file as it is. It need not exist.
+    pub(crate) fn read_from(path: &Path) -> Result<Self, JarError> {
+        let mut kept = Kept::default();
         let now = clock::wall_s();
         for cookie in read(path)? {
             kept.jar.set(cookie, now);
         }
-        kept.write()?;
         Ok(Self(Arc::new(Mutex::new(kept))))
+    }
+
+    /// Begins with the cookies in a file, and keeps them there. The file need not exist, but it must be possible to
+    /// write it.
+    pub(crate) fn kept_at(path: &Path) -> Result<Self, JarError> {
+        let cookies = Self::read_from(path)?;
+        let mut kept = cookies.lock();
+        kept.file = Some(path.to_owned());
+        kept.replace_file()?;
+        drop(kept);
+        Ok(cookies)
     }
 
     /// Returns all cookies, for a worker that has none yet.
@@ -75,25 +88,41 @@ impl Cookies {
     }
 
     /// Takes in what a worker has changed. Returns what the other workers must know.
-    pub(crate) fn take_in(&self, changes: Vec<Cookie>) -> Vec<Cookie> {
+    ///
+    /// # Errors
+    /// What is wrong with a cookie that no server may set. No worker of ours sends one.
+    pub(crate) fn take_in(&self, changes: Vec<Cookie>) -> Result<Vec<Cookie>, String> {
+        if let Some(wrong) = changes.iter().find(|change| !is_settable(change)) {
+            return Err(format!("it sent a cookie of {:?} that no server may set", wrong.domain));
+        }
         let now = clock::wall_s();
         let mut kept = self.lock();
         let changes: Vec<Cookie> =
             changes.into_iter().filter(|change| kept.jar.set(change.clone(), now)).collect();
         kept.is_behind |= !changes.is_empty();
-        changes
+        Ok(changes)
     }
 
-    /// Writes the file, if it lacks something and was not written just now.
+    /// Returns when the file is to be written, if it lacks something.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let kept = self.lock();
+        let is_due = kept.is_behind && kept.file.is_some();
+        is_due.then(|| kept.tried.map_or_else(clock::now, |tried| tried + WRITE_EVERY))
+    }
+
+    /// Writes the file, if that is due. A failure is returned once, and tried again later.
     pub(crate) fn write_if_due(&self, now: Instant) -> Result<(), JarError> {
         let mut kept = self.lock();
-        let is_due = kept.written.is_none_or(|written| now.duration_since(written) >= WRITE_EVERY);
-        if is_due { kept.write_changes() } else { Ok(()) }
+        if kept.tried.is_some_and(|tried| now.duration_since(tried) < WRITE_EVERY) {
+            return Ok(());
+        }
+        let is_told = kept.failed;
+        kept.write_changes(now).or_else(|error| if is_told { Ok(()) } else { Err(error) })
     }
 
     /// Writes the file, if it lacks something.
     pub(crate) fn write(&self) -> Result<(), JarError> {
-        self.lock().write_changes()
+        self.lock().write_changes(clock::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -102,15 +131,19 @@ impl Cookies {
 }
 
 impl Kept {
-    fn write_changes(&mut self) -> Result<(), JarError> {
-        if self.is_behind { self.write() } else { Ok(()) }
+    fn write_changes(&mut self, now: Instant) -> Result<(), JarError> {
+        if !self.is_behind || self.file.is_none() {
+            return Ok(());
+        }
+        self.tried = Some(now);
+        let written = self.replace_file();
+        self.failed = written.is_err();
+        self.is_behind = self.failed;
+        written
     }
 
-    fn write(&mut self) -> Result<(), JarError> {
+    fn replace_file(&self) -> Result<(), JarError> {
         let Some(path) = &self.file else { return Ok(()) };
-        // Also after a failure, which is told once and not with every change.
-        self.written = Some(clock::now());
-        self.is_behind = false;
         let text = write_netscape(self.jar.iter(), clock::wall_s());
         Ok(whole_file::replace(path, Readers::OwnerAlone, text.as_bytes())?)
     }
@@ -157,19 +190,52 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let cookies = Cookies::kept_at(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let change = vec![cookie("sid", None)];
-        assert_eq!(cookies.take_in(change.clone()), change);
-        assert!(cookies.take_in(change).is_empty(), "it is known");
-        cookies.write_if_due(clock::now()).unwrap();
         let names = || -> Vec<String> {
-            Cookies::kept_at(&path).unwrap().all().into_iter().map(|cookie| cookie.name).collect()
+            Cookies::read_from(&path).unwrap().all().into_iter().map(|cookie| cookie.name).collect()
         };
-        assert_eq!(names(), ["old"], "it was written just now");
+        let take_in = |change: Cookie| cookies.take_in(vec![change]).unwrap().len();
+        let start = clock::now();
+        assert_eq!(cookies.due(), None);
+        assert_eq!(take_in(cookie("sid", None)), 1);
+        assert_eq!(take_in(cookie("sid", None)), 0, "it is known");
+        assert!(cookies.due().is_some());
+        cookies.write_if_due(start).unwrap();
+        assert_eq!(names(), ["old", "sid"], "the first change is written at once");
+        assert_eq!((take_in(cookie("csrf", None)), cookies.due()), (1, Some(start + WRITE_EVERY)));
+        cookies.write_if_due(start).unwrap();
+        assert_eq!(names(), ["old", "sid"], "it was written just now");
+        cookies.write_if_due(start + WRITE_EVERY).unwrap();
+        assert_eq!((names(), cookies.due()), (["old", "sid", "csrf"].map(str::to_owned).to_vec(), None));
+        assert_eq!(take_in(cookie("sid", Some(1))), 1);
         cookies.write().unwrap();
-        assert_eq!(names(), ["old", "sid"]);
-        assert_eq!(cookies.take_in(vec![cookie("sid", Some(1))]), [cookie("sid", Some(1))]);
-        cookies.write_if_due(clock::now() + WRITE_EVERY).unwrap();
-        assert_eq!(names(), ["old"], "it is deleted");
+        assert_eq!(names(), ["old", "csrf"], "it is deleted");
+    }
+
+    #[test]
+    fn a_write_that_failed_is_told_once_and_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("below/cookies.txt");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        let cookies = Cookies::kept_at(&path).unwrap();
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        cookies.take_in(vec![cookie("sid", None)]).unwrap();
+        let start = clock::now();
+        assert!(cookies.write_if_due(start).is_err());
+        cookies.write_if_due(start + WRITE_EVERY).unwrap();
+        assert_eq!(cookies.due(), Some(start + WRITE_EVERY * 2));
+        assert!(cookies.write().is_err(), "at the end it is told again");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        cookies.write().unwrap();
+        assert_eq!(Cookies::read_from(&path).unwrap().all().len(), 1);
+    }
+
+    #[test]
+    fn what_no_server_may_set_is_refused_whole() {
+        let cookies = Cookies::default();
+        let wide = Cookie { domain: "co.uk".to_owned(), host_only: false, ..cookie("a", None) };
+        let error = cookies.take_in(vec![cookie("b", None), wide]).unwrap_err();
+        assert_eq!(error, "it sent a cookie of \"co.uk\" that no server may set");
+        assert!(cookies.all().is_empty());
     }
 
     #[test]

@@ -50,6 +50,22 @@ pub(crate) fn replace(path: &Path, readers: Readers<'_>, contents: &[u8]) -> Res
     try_replace(path, readers, contents).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
+/// Removes what runs that were killed have left of writing the file at `path`. Nobody may be writing it.
+pub(crate) fn remove_unfinished(path: &Path) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let middle = found.as_encoded_bytes().strip_prefix(b".").and_then(|rest| {
+            rest.strip_prefix(name.as_encoded_bytes())?.strip_prefix(b".")?.strip_suffix(b".tmp")
+        });
+        if middle.is_some_and(|middle| middle.len() == 16 && middle.iter().all(u8::is_ascii_hexdigit)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn try_replace(path: &Path, readers: Readers<'_>, contents: &[u8]) -> io::Result<()> {
     if let Some(number) = descriptor::named(path) {
         return descriptor::inherited_for_writing(number)?.write_all(contents);
@@ -114,6 +130,19 @@ mod tests {
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
             fs::remove_file(&file).unwrap();
         }
+    }
+
+    #[test]
+    fn only_what_was_left_of_this_file_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = ".jar.0123456789abcdef.tmp";
+        let others = ["jar", ".jar.tmp", ".jar2.0123456789abcdef.tmp", ".jar.0123456789abcdeg.tmp"];
+        for name in others.into_iter().chain([left]) {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        remove_unfinished(&dir.path().join("jar"));
+        assert!(!dir.path().join(left).exists());
+        assert!(others.iter().all(|name| dir.path().join(name).exists()));
     }
 
     #[test]

@@ -301,7 +301,7 @@ fn outcome(id: u64, line_bytes: u64) -> Outcome {
         endings: None,
         reply: None,
         retry_after_ms: None,
-        exit_fault: None,
+        exit_use: None,
         over_budget: false,
         line_bytes,
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use shared::black_box::BlackBox;
 use shared::clock;
 use shared::cookies::Cookie;
-use shared::protocol::{Batch, FromWorker, OUTCOMES_MAX, Outcome};
+use shared::protocol::{Batch, COOKIES_MAX, FromWorker, OUTCOMES_MAX, Outcome};
 use tokio::sync::Notify;
 
 use crate::connection::Sender;
@@ -46,9 +46,6 @@ const ROOM_BYTES: usize = 1024 * 1024;
 
 /// Bytes of the program's messages that may wait here before the program is held up.
 const SAID_BYTES: usize = 64 * 1024;
-
-/// Cookies in one message, so that it is a short one.
-const COOKIES_MAX: usize = 16;
 
 /// How often this process notes its use of memory and CPU; reading that takes about 20 µs.
 const USAGE_EVERY: Duration = Duration::from_millis(200);
@@ -82,6 +79,8 @@ struct Pending {
     /// Other messages, which go before the batch.
     said: Vec<FromWorker>,
     said_bytes: usize,
+    /// Cookies that were set. They go before the batch, and make it no more urgent.
+    cookies: Vec<Cookie>,
     /// Slices were read since the last batch; the supervisor waits for that credit.
     credit_due: bool,
     /// Do not linger.
@@ -92,7 +91,7 @@ struct Pending {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.batch.outcomes.is_empty() && !self.credit_due && self.said.is_empty()
+        self.batch.outcomes.is_empty() && !self.credit_due && self.said.is_empty() && self.cookies.is_empty()
     }
 
     fn is_full(&self, pace: &Pace) -> bool {
@@ -173,9 +172,15 @@ impl Outbox {
     }
 
     /// Queues cookies that were set. They leave before the outcomes that are queued after them.
-    pub(crate) fn push_cookies(&self, cookies: &[Cookie]) {
-        for some in cookies.chunks(COOKIES_MAX) {
-            self.shared.lock().said.push(FromWorker::Cookies(some.to_vec()));
+    pub(crate) fn push_cookies(&self, cookies: Vec<Cookie>) {
+        if cookies.is_empty() {
+            return;
+        }
+        let mut pending = self.shared.lock();
+        let was_empty = pending.is_empty();
+        pending.cookies.extend(cookies);
+        if was_empty {
+            self.shared.filled.notify_one();
         }
     }
 
@@ -312,7 +317,10 @@ fn next_batch(shared: &Shared) -> Option<(Vec<FromWorker>, Batch, bool)> {
     batch.slices_read = shared.slices_read.load(Ordering::Relaxed);
     pending.credit_due = false;
     pending.said_bytes = 0;
-    let said = std::mem::take(&mut pending.said);
+    let cookies = std::mem::take(&mut pending.cookies);
+    let mut said: Vec<_> =
+        cookies.chunks(COOKIES_MAX).map(|some| FromWorker::Cookies(some.to_vec())).collect();
+    said.append(&mut pending.said);
     // What is left over is waited for already.
     pending.urgent = !pending.batch.outcomes.is_empty();
     let last = pending.closing && pending.batch.outcomes.is_empty();

@@ -1,4 +1,4 @@
-//! Dates of cookies (RFC 6265bis § 5.1.1): servers write them in so many ways that the standard looks for their parts.
+//! Dates of cookies (RFC 6265bis § 5.1.1). Servers write them in many ways, so the standard looks only for their parts.
 
 /// Days before each month of a year that is not a leap year.
 const MONTHS: [(&[u8; 3], u64, u64); 12] = [

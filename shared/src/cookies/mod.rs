@@ -17,10 +17,11 @@ mod set_cookie;
 
 use url::{Host, Url};
 
-pub use wire::cookie::Cookie;
+pub use wire::cookie::{Cookie, CookieKey, CookieUpdate};
 
 pub use self::jar::{DOMAIN_COOKIES_MAX, JAR_COOKIES_MAX, Jar};
 pub use self::netscape::{NetscapeError, parse as parse_netscape, write as write_netscape};
+pub use self::set_cookie::is_settable;
 
 /// Longest name and value together, in bytes (RFC 6265bis § 5.6).
 pub const COOKIE_BYTES_MAX: usize = 4096;

@@ -70,12 +70,9 @@ fn parse_line(text: &str, http_only: bool) -> Result<Cookie, &'static str> {
     })
 }
 
-/// Returns the text of a file with these cookies, sorted. Those that have expired are left out.
+/// Returns the text of a file with these cookies of a [`Jar`](super::Jar), sorted. Those that have expired are left out.
 pub fn write<'a>(cookies: impl Iterator<Item = &'a Cookie>, now: u64) -> String {
-    let is_kept = |cookie: &&Cookie| {
-        // A tab would end the name.
-        cookie.expires.is_none_or(|at| at > now) && !cookie.name.contains('\t')
-    };
+    let is_kept = |cookie: &&Cookie| cookie.expires.is_none_or(|at| at > now);
     let mut cookies: Vec<&Cookie> = cookies.filter(is_kept).collect();
     // Stable, so that those of one domain and path stay in the order in which they were set.
     cookies.sort_by(|a, b| (&a.domain, &a.path).cmp(&(&b.domain, &b.path)));

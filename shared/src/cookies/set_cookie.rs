@@ -114,12 +114,23 @@ fn domain_of(attribute: &str, host: String) -> Option<(String, bool)> {
     is_within(&host, &domain).then_some((domain, false))
 }
 
-/// The path of a cookie without one: that of the page, up to its last slash.
+/// The path of a cookie without one: that of the page, up to its last slash, or to an earlier one if that is too long.
 fn default_path(url: &Url) -> String {
-    match url.path().rsplit_once('/') {
-        Some((directory, _)) if !directory.is_empty() => directory.to_owned(),
-        Some(_) | None => "/".to_owned(),
+    let mut path = url.path();
+    while let Some((directory, _)) = path.rsplit_once('/').filter(|(directory, _)| !directory.is_empty()) {
+        if directory.len() <= ATTRIBUTE_BYTES_MAX {
+            return directory.to_owned();
+        }
+        path = directory;
     }
+    "/".to_owned()
+}
+
+/// Whether some server may set this cookie: no public suffix gets one for all names below it, and it is what its name
+/// promises. For cookies that another process has read from a header.
+#[must_use]
+pub fn is_settable(cookie: &Cookie) -> bool {
+    (cookie.host_only || !is_public_suffix(&cookie.domain)) && keeps_promise(cookie)
 }
 
 /// Whether a cookie is what its name promises: `__Secure-` and `__Host-`.
@@ -217,6 +228,28 @@ mod tests {
             ("http://bücher.example/", "bücher.example", Some("*.xn--bcher-kva.example/ a=b")),
         ] {
             check(url, &format!("a=b; Domain={domain}"), want);
+        }
+    }
+
+    #[test]
+    fn a_default_path_that_is_too_long_ends_earlier() {
+        let long = "x".repeat(ATTRIBUTE_BYTES_MAX);
+        check(&format!("http://a.example/d/{long}/page"), "a=b", Some("a.example/d a=b"));
+        check(&format!("http://a.example/{long}/page"), "a=b", Some("a.example/ a=b"));
+    }
+
+    #[test]
+    fn what_another_process_read_is_judged_again() {
+        let cookie = |header: &str| parse(header, &Url::parse("https://a.co.uk/").unwrap(), NOW).unwrap();
+        let host = cookie("__Host-a=b; Secure; Path=/");
+        let below = cookie("a=b; Domain=a.co.uk");
+        assert!(is_settable(&host) && is_settable(&below));
+        let for_all = Cookie { domain: "co.uk".to_owned(), ..below.clone() };
+        let open = Cookie { secure: false, ..host.clone() };
+        let lower = Cookie { name: "__secure-a".to_owned(), ..below };
+        let wide = Cookie { host_only: false, ..host };
+        for cookie in [for_all, open, lower, wide] {
+            assert!(!is_settable(&cookie), "{cookie:?}");
         }
     }
 

@@ -25,6 +25,51 @@ pub struct Cookie {
     pub value: String,
 }
 
+/// What makes two cookies one: a later cookie with the same key replaces the earlier.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CookieKey {
+    domain: String,
+    host_only: bool,
+    path: String,
+    name: String,
+}
+
+impl Cookie {
+    /// Returns its key.
+    #[must_use]
+    pub fn key(&self) -> CookieKey {
+        let Self { domain, host_only, path, name, .. } = self.clone();
+        CookieKey { domain, host_only, path, name }
+    }
+
+    /// Whether one replaces the other.
+    #[must_use]
+    pub fn replaces(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.domain == other.domain
+            && self.path == other.path
+            && self.host_only == other.host_only
+    }
+}
+
+/// What a worker's copy of the jar lacks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CookieUpdate {
+    /// How many of this worker's own changes the supervisor had taken in before. Where the worker has changed a cookie
+    /// once more since, its own change is the later one.
+    pub taken: u64,
+    /// Whether these are all cookies, so that the worker forgets what it had.
+    pub whole: bool,
+    /// The cookies. One that has expired is to be deleted.
+    pub cookies: Vec<Cookie>,
+}
+
+impl fmt::Debug for CookieKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CookieKey({}{} {})", self.domain, self.path, self.name)
+    }
+}
+
 impl fmt::Debug for Cookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cookie({}{} {}=***)", self.domain, self.path, self.name)

@@ -13,11 +13,11 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codec;
-use crate::cookie::Cookie;
+use crate::cookie::{Cookie, CookieUpdate};
 use crate::record::ErrorKind;
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub enum ToWorker<J> {
     /// Finish what has begun, drop what has not, send what is finished, exit 0.
     Drain,
     /// Cookies that another worker was given, or that were there before.
-    Cookies(Vec<Cookie>),
+    Cookies(CookieUpdate),
 }
 
 /// The unit of work sent over IPC.
@@ -104,14 +104,30 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// Whether the target goes to another proxy after this.
+    /// Whether the target starts again at no cost after this. A fault of another proxy, which only a redirect leads
+    /// to, is not mended by that.
     #[must_use]
-    pub const fn leaves(&self, fault: ExitFault) -> bool {
-        match fault {
-            ExitFault::Proxy | ExitFault::Credentials | ExitFault::Silent => self.may_move,
-            ExitFault::Unreachable | ExitFault::Broken | ExitFault::Blocked => self.may_divert,
-        }
+    pub const fn leaves(&self, used: ExitUse) -> bool {
+        used.proxy == self.proxy
+            && match used.fault {
+                Some(ExitFault::Proxy | ExitFault::Credentials | ExitFault::Shunned) => self.may_move,
+                Some(ExitFault::Silent | ExitFault::Unreachable | ExitFault::Broken | ExitFault::Blocked) => {
+                    self.may_divert
+                }
+                None => false,
+            }
     }
+}
+
+/// What the last request of an attempt says about the proxy that it went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitUse {
+    /// The proxy's position among the job's proxies. A redirect may lead to another one than [`Exit::proxy`].
+    pub proxy: u16,
+    /// What went wrong at the proxy, or beyond it.
+    pub fault: Option<ExitFault>,
+    /// Whether the proxy did its part: it passed on an answer, or opened a tunnel.
+    pub worked: bool,
 }
 
 /// What went wrong between a worker and a server that is reached through a proxy.
@@ -129,6 +145,8 @@ pub enum ExitFault {
     Broken,
     /// The server turned the request away, perhaps for the proxy's address.
     Blocked,
+    /// Nothing was sent, because the proxy has just failed this worker, or is being tried by it.
+    Shunned,
 }
 
 /// Worker → supervisor.
@@ -149,7 +167,8 @@ pub enum FromWorker {
     Said(String),
     /// Results.
     Batch(Batch),
-    /// Cookies that this worker was given; before the outcomes of the targets that brought them.
+    /// Cookies that this worker was given, at most [`COOKIES_MAX`]; before the outcomes of the targets that brought
+    /// them.
     Cookies(Vec<Cookie>),
 }
 
@@ -175,6 +194,9 @@ pub struct Hello {
 /// Most outcomes in one [`Batch`]. An outcome takes far more memory than bytes on the channel, so without a limit a
 /// worker could make the supervisor allocate a multiple of the largest message.
 pub const OUTCOMES_MAX: usize = 16 * 1024;
+
+/// Most cookies in one message of a worker, so that it is a short one.
+pub const COOKIES_MAX: usize = 16;
 
 /// Largest record, encoded, in bytes. Values are limited before that, but a control character of one
 /// byte takes six in JSON, and a message has an end. Reports of a csv job and what a program writes
@@ -254,8 +276,8 @@ pub struct Outcome {
     pub reply: Option<Reply>,
     /// The server's `Retry-After`, in milliseconds from now.
     pub retry_after_ms: Option<u64>,
-    /// What went wrong at the proxy that it went through, or beyond it.
-    pub exit_fault: Option<ExitFault>,
+    /// What the last request says about its proxy; `None` if it went directly.
+    pub exit_use: Option<ExitUse>,
     /// Whether it failed for good only because the retry budget of its host is used up.
     pub over_budget: bool,
     /// Length of its line in [`Batch::lines`]; 0 if there is none ([`Verdict::Retry`]).
@@ -351,7 +373,7 @@ mod tests {
             endings: None,
             reply: None,
             retry_after_ms: None,
-            exit_fault: None,
+            exit_use: None,
             over_budget: false,
             line_bytes,
         }

@@ -49,7 +49,7 @@ impl Known {
         Some(delay.min(CRAWL_DELAY_MAX))
     }
 
-    /// The file of an authority, whoever named its targets.
+    /// The robots.txt of an authority, for all targets there.
     fn get(&self, now: Instant, authority: &Arc<str>) -> Option<Option<Arc<RobotsFile>>> {
         let mut known = [false, true].into_iter();
         known.find_map(|found| self.cache.get(now, self.askers.of(found), authority)).map(|(file, _)| file)

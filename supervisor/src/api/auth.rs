@@ -34,9 +34,9 @@ pub(super) enum Peer {
     Tcp(SocketAddr),
     /// A trusted reverse proxy on TCP, before it has named a client.
     Proxy(SocketAddr),
-    /// A client that a trusted reverse proxy names.
+    /// A client behind a trusted reverse proxy.
     Forwarded {
-        /// The client's address.
+        /// The client's address, or the proxy's own if it named none.
         client: IpAddr,
         /// The proxy.
         proxy: SocketAddr,

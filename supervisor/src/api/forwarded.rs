@@ -2,7 +2,8 @@
 //!
 //! Anyone can send these headers, and a proxy appends to what its client sent. So they are read only if a trusted proxy
 //! (`--trusted-proxy`) sent the request, and from the right: the first address that is not that of a trusted proxy is
-//! the client's. A header that cannot be read up to there says nothing, and the request counts as the proxy's own.
+//! the client's. A header that cannot be read up to there says nothing, and the request counts as the proxy's own, with the
+//! share of one client.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -37,8 +38,9 @@ fn rightmost(
 ) -> Option<Option<IpAddr>> {
     let mut client = None;
     for line in headers.get_all(name).iter().rev() {
-        for element in line.to_str().unwrap_or_default().rsplit(',') {
-            client = Some(address(element.trim()));
+        // To the left of the client there may be any bytes.
+        for element in line.as_bytes().rsplit(|byte| *byte == b',') {
+            client = Some(str::from_utf8(element.trim_ascii()).ok().and_then(&address));
             let is_proxy = |found: Option<IpAddr>| found.is_some_and(|found| is_trusted(proxies, found));
             if !client.is_some_and(is_proxy) {
                 return client;
@@ -53,7 +55,7 @@ fn rightmost(
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let mut found = None;
     for pair in element.split(';') {
-        let (name, value) = pair.trim().split_once('=')?;
+        let (name, value) = pair.trim_ascii().split_once('=')?;
         let inner = value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'))?;
         if inner.contains(['"', '\\']) {
             return None;
@@ -83,7 +85,8 @@ mod tests {
         let proxies = ["10.0.0.0/8", "2001:db8:1::/48"].map(|network| network.parse().unwrap());
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append(name.parse::<HeaderName>().unwrap(), value);
         }
         let want = want.map(|address| address.parse().unwrap());
         assert_eq!(client(&headers, &proxies), want, "{lines:?}");
@@ -104,7 +107,11 @@ mod tests {
             check(&[(OURS, bad)], None);
         }
         // What stands to the left of the client is its own word.
-        check(&[(OURS, "nonsense, \"=;, 192.0.2.1")], Some("192.0.2.1"));
+        for own in ["nonsense", "\"=;", "é", "é, 192.0.2.9"] {
+            check(&[(OURS, &format!("{own}, 192.0.2.1"))], Some("192.0.2.1"));
+            check(&[(OURS, &format!("{own},192.0.2.1,10.0.0.1"))], Some("192.0.2.1"));
+        }
+        check(&[(OURS, "192.0.2.1, é")], None);
     }
 
     #[test]
@@ -114,6 +121,8 @@ mod tests {
             ("For=\"[2001:db8::1]:4711\";proto=https, for=10.0.0.1;by=10.0.0.2", Some("2001:db8::1")),
             ("for=192.0.2.1 ; host=a.example", Some("192.0.2.1")),
             ("for=\"evil, for=192.0.2.1", Some("192.0.2.1")),
+            ("for=é, for=192.0.2.1;proto=https", Some("192.0.2.1")),
+            ("for=192.0.2.1;host=é", Some("192.0.2.1")),
             ("for=192.0.2.1;host=\"x, for=203.0.113.9, y\"", None),
             ("for=192.0.2.1;host=\"x, for=203.0.113.9;a=\"", None),
             (r#"for=192.0.2.1;host="x,for=203.0.113.9;a=\"\"""#, None),

@@ -27,8 +27,11 @@ enum Way {
     /// TCP from this machine. Its users are one peer, because TCP does not tell them apart; so is
     /// a reverse proxy that is not trusted.
     Local,
-    /// TCP from another machine, also through a trusted reverse proxy.
+    /// TCP from another machine; also a request that came through a trusted reverse proxy.
     Remote,
+    /// A connection of a trusted reverse proxy, before its clients are known. If such a proxy is on this machine, TCP does
+    /// not tell it apart from the machine's users, who then have only the Unix socket to themselves.
+    Proxy,
 }
 
 /// Who is limited as one.
@@ -38,8 +41,6 @@ enum PeerKey {
     User(u32),
     /// A network address. Of IPv6 the first 64 bits: a single machine has all of the others.
     Address(IpAddr),
-    /// A trusted reverse proxy, whose clients are not known yet.
-    Proxy(IpAddr),
 }
 
 impl PeerKey {
@@ -59,7 +60,7 @@ impl Peer {
                 address if address.is_loopback() => (Way::Local, PeerKey::Address(address)),
                 address => (Way::Remote, PeerKey::of(address)),
             },
-            Self::Proxy(address) => (Way::Remote, PeerKey::Proxy(address.ip().to_canonical())),
+            Self::Proxy(address) => (Way::Proxy, PeerKey::of(address.ip())),
             Self::Forwarded { client, .. } => (Way::Remote, PeerKey::of(*client)),
         }
     }
@@ -71,6 +72,7 @@ pub(super) struct Pools {
     unix: Pool,
     local: Pool,
     remote: Pool,
+    proxies: Pool,
 }
 
 impl Pools {
@@ -81,6 +83,8 @@ impl Pools {
             unix: Pool::new(places, share(UNIX_SHARE)),
             local: Pool::new(places, places),
             remote: Pool::new(places, share(REMOTE_SHARE)),
+            // A connection of a proxy may be any client's.
+            proxies: Pool::new(places, places),
         }
     }
 
@@ -105,7 +109,7 @@ impl Pools {
 
     /// Waits until every place is free.
     pub(super) async fn all_free(&self) {
-        for pool in [&self.unix, &self.local, &self.remote] {
+        for pool in [&self.unix, &self.local, &self.remote, &self.proxies] {
             let places = u32::try_from(pool.places).unwrap_or(u32::MAX);
             // The pools are never closed.
             let _ = pool.all.acquire_many(places).await;
@@ -117,6 +121,7 @@ impl Pools {
             Way::Unix => &self.unix,
             Way::Local => &self.local,
             Way::Remote => &self.remote,
+            Way::Proxy => &self.proxies,
         }
     }
 }
@@ -143,9 +148,7 @@ impl Pool {
             return Arc::clone(places);
         }
         peers.retain(|_, places| Arc::strong_count(places) > 1);
-        // A connection of a proxy may be any client's.
-        let share = if matches!(key, PeerKey::Proxy(_)) { self.places } else { self.per_peer };
-        let places = Arc::new(Semaphore::new(share));
+        let places = Arc::new(Semaphore::new(self.per_peer));
         peers.insert(key, Arc::clone(&places));
         places
     }
@@ -200,12 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_has_the_networks_places_and_each_of_its_clients_a_share() {
+    fn a_trusted_proxy_has_places_of_its_own_and_each_of_its_clients_a_share() {
         let proxy = ([127, 0, 0, 1], 4242).into();
         let connections = Pools::new(32);
         let held = fill(&connections, &Peer::Proxy(proxy));
-        assert_eq!((held.len(), fill(&connections, &tcp("192.0.2.1")).len()), (32, 0));
-        assert_eq!(fill(&connections, &tcp("127.0.0.1")).len(), 32, "this machine's users keep theirs");
+        let of_network = fill(&connections, &tcp("192.0.2.1"));
+        assert_eq!((held.len(), of_network.len()), (32, 8));
+        // Who comes from an address that is not trusted.
+        assert_eq!(fill(&connections, &tcp("[::1]")).len(), 32);
+        assert_eq!(fill(&connections, &Peer::Unix { uid: 1000, pid: None }).len(), 16);
         let uploads = Pools::new(32);
         let of = |client: &str| Peer::Forwarded { client: client.parse().unwrap(), proxy };
         let mut held = fill(&uploads, &of("192.0.2.1"));

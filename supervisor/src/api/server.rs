@@ -265,10 +265,9 @@ where
 /// Returns whose request this is, which may not be who sent it.
 fn requester(api: &Api, peer: &Peer, headers: &HeaderMap) -> Peer {
     let Peer::Proxy(proxy) = *peer else { return peer.clone() };
-    match forwarded::client(headers, &api.config.trusted_proxies) {
-        Some(client) => Peer::Forwarded { client, proxy },
-        None => Peer::Tcp(proxy),
-    }
+    // Any client can make its proxy send headers that name nobody, so that is worth no more than one client's share.
+    let client = forwarded::client(headers, &api.config.trusted_proxies).unwrap_or_else(|| proxy.ip());
+    Peer::Forwarded { client, proxy }
 }
 
 /// Waits for the turn of a request that arrived at `now`.

@@ -1,15 +1,15 @@
 //! Parts of a plan that several commands share: output, pool, sandbox and politeness.
 
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shared::job::{Executor, Mode, SandboxLevel};
 use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    ModeFlag, NetworkFlags, OutputFlags, PerHostKeyFlag, PoolFlags, RobotsFlag, SandboxFlag, SideFlags,
-    WhenFlag,
+    CookiesFlag, ModeFlag, NetworkFlags, OutputFlags, PerHostKeyFlag, PoolFlags, RobotsFlag, SandboxFlag,
+    SideFlags, WhenFlag,
 };
 use super::problem::Problem;
 use super::values::Limit;
@@ -32,16 +32,7 @@ pub(super) fn place(
                 whole::MANIFEST
             )));
         }
-        let side = [
-            ("--output", Some(&flags.output)),
-            ("--summary", flags.side.summary.as_ref()),
-            ("--report", flags.side.report.as_ref()),
-        ];
-        for (flag, path) in side {
-            if let Some(path) = path {
-                disk::check_distinct(&[("--manifest", manifest), (flag, path)])?;
-            }
-        }
+        check_apart("--manifest", manifest, flags)?;
     }
     let place = disk::output(flags, inputs, env)?;
     let is_file = matches!(&place.output, Output::File { path, .. } if disk::will_be_file(path));
@@ -51,6 +42,42 @@ pub(super) fn place(
         ));
     }
     Ok(place)
+}
+
+/// Checks that another file of the run is not the output, the summary or the report.
+fn check_apart(flag: &str, path: &Path, flags: &OutputFlags) -> Result<(), Problem> {
+    let side = [
+        ("--output", Some(&flags.output)),
+        ("--summary", flags.side.summary.as_ref()),
+        ("--report", flags.side.report.as_ref()),
+    ];
+    for (other_flag, other) in side {
+        if let Some(other) = other {
+            disk::check_distinct(&[(flag, path), (other_flag, other)])?;
+        }
+    }
+    Ok(())
+}
+
+/// Resolves `--cookie-jar`: a run with an output writes it.
+pub(super) fn cookie_jar(
+    network: Option<&NetworkFlags>,
+    output: Option<&OutputFlags>,
+    inputs: &[&Path],
+) -> Result<Option<PathBuf>, Problem> {
+    const FLAG: &str = "--cookie-jar";
+    let Some(NetworkFlags { cookie_jar: Some(jar), cookies, .. }) = network else { return Ok(None) };
+    if matches!(cookies, Some(CookiesFlag::Off)) {
+        return Err(Problem::Usage(format!("{FLAG} needs cookies, and --cookies is off")));
+    }
+    disk::check_side_file(FLAG, jar, inputs)?;
+    if let Some(flags) = output {
+        check_apart(FLAG, jar, flags)?;
+        if let Some(manifest) = &flags.manifest {
+            disk::check_distinct(&[(FLAG, jar), ("--manifest", manifest)])?;
+        }
+    }
+    Ok(Some(jar.clone()))
 }
 
 pub(super) fn check_side_files(output: &Path, side: &SideFlags, inputs: &[&Path]) -> Result<(), Problem> {

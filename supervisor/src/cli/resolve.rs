@@ -17,7 +17,7 @@ use super::flags::{
     UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
-use super::parts::{check_side_files, host_key, place, politeness, pool_plan, sandbox, when};
+use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::proxies::proxies;
 use super::{Environment, Invocation, csv, disk, program, save, serve};
@@ -222,6 +222,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let (targets, held) = hold(run.targets, run.extract.body_bytes_max)?;
     let inputs = inputs(targets, run.lists, lists, &mut read_once, env)?;
     let paths = input_paths(&inputs);
+    let cookie_jar = cookie_jar(run.network.as_deref(), run.output.as_ref(), &paths)?;
     let (place, ordered, summary, report) = match run.output {
         None => (OutputPlan::discarded(), false, None, None),
         Some(flags) => {
@@ -243,10 +244,6 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
-    let cookie_jar = run.network.as_ref().and_then(|network| network.cookie_jar.clone());
-    if let Some(jar) = &cookie_jar {
-        disk::check_side_file("--cookie-jar", jar, &paths)?;
-    }
     let work = match run.network {
         Some(network) => {
             let (saves, repeats) = (run.save, network.blocked_if.contains(&BlockedIf::Repeats));

@@ -44,11 +44,24 @@ pub(super) fn output() -> impl TypedValueParser<Value = PathBuf> {
 
 /// Parses an address, or a network as ADDRESS/BITS.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<IpAddr>().ok().map(|address| IpNet::from(address.to_canonical()));
-    let network = text.parse::<IpNet>().ok().or_else(address);
-    network
-        .map(|network| network.trunc())
-        .ok_or_else(|| "give an address or a network, such as 10.0.0.7 or 10.0.0.0/8".to_owned())
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let network = text.parse::<IpNet>().or_else(|_| address()).map(canonical);
+    let network =
+        network.map_err(|_| "give an address or a network, such as 10.0.0.7 or 10.0.0.0/8".to_owned())?;
+    if network.addr() == network.network() {
+        return Ok(network);
+    }
+    let (first, bits, address) = (network.network(), network.prefix_len(), network.addr());
+    Err(format!("{address} is not the first address of its network; give {first}/{bits} or {address}"))
+}
+
+/// Returns a network of IPv4 addresses that are written as IPv6 addresses as what it is.
+fn canonical(network: IpNet) -> IpNet {
+    let bits = network.prefix_len().checked_sub(96);
+    match (network.addr().to_canonical(), bits) {
+        (address @ IpAddr::V4(_), Some(bits)) => IpNet::new(address, bits).unwrap_or(network),
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => network,
+    }
 }
 
 /// Parses `auto` or 1 to `max`.

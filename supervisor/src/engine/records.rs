@@ -21,7 +21,7 @@ use crate::journal::{
 };
 use crate::kinds::{self, Spooled};
 use crate::learned;
-use crate::plan::Plan;
+use crate::plan::{Output, Plan};
 use crate::robots::RobotsCache;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
 use crate::saving::{self, Prepared};
@@ -101,8 +101,12 @@ fn append(
     };
     if kinds::of(&plan.work).keeps_cookies() {
         let beside = input.as_ref().map(SpooledInput::cookies);
-        let file = plan.cookie_jar.as_deref().or(beside);
-        context.cookies = Some(file.map_or_else(|| Ok(Cookies::default()), Cookies::kept_at)?);
+        context.cookies = Some(match plan.cookie_jar.as_deref().or(beside) {
+            // It only measures, and logs in again in each of its runs.
+            Some(file) if matches!(plan.output, Output::Discard) => Cookies::read_from(file)?,
+            Some(file) => Cookies::kept_at(file)?,
+            None => Cookies::default(),
+        });
     }
     let (sitemaps, sitemaps_failed) = match sitemaps::list(plan, context, input.as_ref())? {
         Listed::Nothing => (None, 0),
@@ -204,7 +208,7 @@ fn settle(
                 .push("standard input was not read to its end, so the same is needed once more".to_owned());
         }
         // This time's input was the wrong one; the next attempt must not find it kept.
-        input.remove();
+        input.remove_inputs();
         return Err(EngineError::Changed(JournalError::JobChanged { output: store.output(), changes }));
     }
     if !complete {

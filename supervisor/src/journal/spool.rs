@@ -14,6 +14,7 @@ use std::thread;
 use crate::plan::Input;
 use crate::side_file;
 use crate::source::Bytes;
+use crate::whole_file;
 
 /// Bytes read at a time: as much as a pipe holds.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -105,10 +106,17 @@ impl SpooledInput {
         &self.cookies
     }
 
-    /// Removes the spools.
+    /// Removes the spools, and what else is kept for the run.
     pub fn remove(&self) {
-        let _ = fs::remove_file(&self.cookies);
+        if fs::remove_file(&self.cookies).is_ok() {
+            whole_file::remove_unfinished(&self.cookies);
+        }
         let _ = fs::remove_file(&self.robots);
+        self.remove_inputs();
+    }
+
+    /// Removes the spools.
+    pub fn remove_inputs(&self) {
         self.spool.remove();
         self.sitemaps.remove();
     }

@@ -33,7 +33,7 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
                     endings: None,
                     reply: None,
                     retry_after_ms: None,
-                    exit_fault: None,
+                    exit_use: None,
                     over_budget: false,
                     line_bytes: 1,
                 },

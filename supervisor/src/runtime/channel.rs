@@ -13,7 +13,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ipc_channel::ipc::IpcBytesSender;
 use shared::codec::{self, Joiner, MESSAGE_BYTES_MAX};
-use shared::protocol::{FromWorker, ToWorker};
+use shared::protocol::{COOKIES_MAX, FromWorker, ToWorker};
 use supervisor_core::pool::Seat;
 
 use super::door::{self, Absent, Door, Gate};
@@ -172,6 +172,11 @@ fn check(message: &FromWorker) -> Result<(), String> {
     {
         return Err("the lengths of its records do not add up to what it sent".to_owned());
     }
+    if let FromWorker::Cookies(cookies) = message
+        && cookies.len() > COOKIES_MAX
+    {
+        return Err(format!("it sent {} cookies in one message; at most {COOKIES_MAX} fit", cookies.len()));
+    }
     Ok(())
 }
 
@@ -193,6 +198,7 @@ mod tests {
 
     use ipc_channel::ipc::{IpcSender, bytes_channel};
     use shared::clock;
+    use shared::cookies::Cookie;
     use shared::protocol::{Batch, Bootstrap, Outcome, Verdict};
 
     use super::*;
@@ -209,7 +215,7 @@ mod tests {
         endings: None,
         reply: None,
         retry_after_ms: None,
-        exit_fault: None,
+        exit_use: None,
         over_budget: false,
         line_bytes: 0,
     };
@@ -255,11 +261,26 @@ mod tests {
         };
         let unclaimed = FromWorker::Batch(Batch { lines: vec![0], ..Batch::default() });
         let text = |bytes| "x".repeat(bytes);
+        let cookies = |count| {
+            let cookie = Cookie {
+                domain: "a.example".to_owned(),
+                host_only: true,
+                path: "/".to_owned(),
+                secure: false,
+                http_only: false,
+                expires: None,
+                name: "a".to_owned(),
+                value: "b".to_owned(),
+            };
+            FromWorker::Cookies(vec![cookie; count])
+        };
         for (what, message, passes) in [
             ("a short batch", batch(1), true),
             ("a long batch", batch(LONG - MESSAGE_BYTES_MAX), true),
             ("a batch that is too long", batch(LONG + 1), false),
             ("lines of no outcome", unclaimed, false),
+            ("cookies", cookies(COOKIES_MAX), true),
+            ("too many cookies", cookies(COOKIES_MAX + 1), false),
             ("a long line of a program", FromWorker::Said(text(2 * SHORT_BYTES_MAX)), true),
             ("a reason", FromWorker::Refused(text(SHORT_BYTES_MAX / 2)), true),
             ("a reason that is too long", FromWorker::Refused(text(SHORT_BYTES_MAX)), false),

@@ -27,9 +27,12 @@ impl Runtime<'_> {
                 let environment = self.job.program().map_or_else(Vec::new, |_| std::env::vars_os().collect());
                 let job = JobSpec { slot: seat.slot, environment, ..self.job.clone() };
                 self.send(seat, ToWorker::Job(Box::new(job)));
-                self.send_cookies(seat);
+                self.send_jar(seat);
             }
-            Command::SendSlice(seat, slice) => self.send(seat, ToWorker::Slice(slice)),
+            Command::SendSlice(seat, slice) => {
+                self.send_changes(seat);
+                self.send(seat, ToWorker::Slice(slice));
+            }
             Command::SendFlush(seat) => self.send(seat, ToWorker::Flush),
             Command::SendDrain(seat) => self.send(seat, ToWorker::Drain),
             Command::Terminate(seat) => self.signal(seat, Signal::SIGTERM),
@@ -50,7 +53,7 @@ impl Runtime<'_> {
             }
             Command::Forget(seat) => {
                 self.processes.remove(&seat);
-                self.with_cookies.remove(&seat);
+                self.copies.forget(seat);
             }
             Command::Accept(id) => self.accept(id),
             Command::Reject(rejected) => self.reject(&rejected),

@@ -16,8 +16,8 @@ const PER_WORKER: u64 = 8;
 /// All clients of a service together get one in this many descriptors.
 const CLIENTS_SHARE: u64 = 4;
 
-/// The pools that clients are divided into: the socket, TCP from this machine, TCP from others.
-const CLIENT_POOLS: u64 = 3;
+/// The pools that clients are divided into: the socket, TCP from this machine, TCP from others, trusted proxies.
+const CLIENT_POOLS: u64 = 4;
 
 /// Most connections of a target at once: its own, and one kept alive to a host seen before.
 const PER_TARGET: u64 = 2;
@@ -90,11 +90,12 @@ mod tests {
 
     #[test]
     fn clients_leave_room_for_jobs() {
-        for (descriptors, clients, workers) in [(1_048_576, 512, 200), (1024, 85, 90), (64, 5, 1), (3, 1, 1)]
+        for (descriptors, clients, workers) in [(1_048_576, 512, 200), (1024, 64, 90), (64, 4, 1), (3, 1, 1)]
         {
             let fits = (fit_clients(descriptors, 512), fit_service(descriptors, 200));
             assert_eq!(fits, (clients, workers), "{descriptors}");
-            let needed = 3 * u64::from(clients) + PER_WORKER * u64::from(workers) + SUPERVISOR_RESERVE;
+            let needed =
+                CLIENT_POOLS * u64::from(clients) + PER_WORKER * u64::from(workers) + SUPERVISOR_RESERVE;
             assert!(descriptors < 128 || needed <= descriptors, "{descriptors}");
         }
     }

@@ -229,7 +229,7 @@ impl Gate {
         });
         let Ok(received) = received else { return Ok(None) };
         if received.flags.contains(ReturnFlags::CTRUNC) {
-            return Err("it sent a descriptor".to_owned());
+            return Err("it sent a descriptor or credentials".to_owned());
         }
         let bytes = received.bytes;
         if bytes == 0 {

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use shared::clock;
 use shared::encoder::Encoder;
 use shared::job::JobSpec;
@@ -50,6 +50,7 @@ pub use self::workers::{NoWorkers, Workers};
 pub use self::writer::{Finished, Queue, Writer};
 
 use self::channel::Heard;
+use self::cookies::Copies;
 use self::process::Process;
 use self::robots::RobotsGate;
 use self::writer::Chunk;
@@ -163,8 +164,8 @@ pub struct Runtime<'a> {
     robots: Option<RobotsGate>,
     /// The cookies, if the job keeps them.
     cookies: Option<Cookies>,
-    /// Workers that were given the cookies, and are told of changes.
-    with_cookies: FxHashSet<Seat>,
+    /// What the workers' copies of the cookies lack.
+    copies: Copies,
     /// When the journal gets what was learned about hosts.
     learned_due: Instant,
     ended: Ended,
@@ -199,7 +200,7 @@ impl<'a> Runtime<'a> {
             source_told: false,
             robots: None,
             cookies: None,
-            with_cookies: FxHashSet::default(),
+            copies: Copies::default(),
             learned_due: clock::now(),
             ended: Ended::default(),
         }
@@ -280,7 +281,8 @@ impl<'a> Runtime<'a> {
             select.recv(self.parts.feed.incoming());
         }
         let tick = self.parts.observer.due(clock::now());
-        let deadline = self.pool.poll_timeout().into_iter().chain(tick).chain(self.robots_due()).min();
+        let dues = [self.pool.poll_timeout(), tick, self.robots_due(), self.cookies_due()];
+        let deadline = dues.into_iter().flatten().min();
         match deadline {
             Some(deadline) => drop(select.ready_deadline(deadline)),
             None => drop(select.ready()),
@@ -321,6 +323,7 @@ impl<'a> Runtime<'a> {
         if self.parts.observer.due(now).is_some_and(|due| due <= now) {
             self.show(now);
         }
+        self.write_cookies_if_due(now);
         self.note_load(now);
     }
 

@@ -148,7 +148,7 @@ impl Runtime<'_> {
             endings: None,
             reply: None,
             retry_after_ms: None,
-            exit_fault: None,
+            exit_use: None,
             over_budget: false,
             line_bytes: 0,
         };

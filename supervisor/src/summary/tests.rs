@@ -43,7 +43,7 @@ fn gather() -> Gather {
                 endings: None,
                 reply: None,
                 retry_after_ms: None,
-                exit_fault: None,
+                exit_use: None,
                 over_budget: false,
                 line_bytes: 9,
             },

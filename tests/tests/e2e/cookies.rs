@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Dir, Origin, by_id, fetch};
+use crate::harness::{Dir, Origin, by_id, fetch, supervisor};
 
 const SET: &str = "/session/set?cookie=sid%3Dhunter2%3B+Path%3D%2F&to=/session/seen";
 
@@ -18,13 +19,15 @@ fn seen(record: &Value) -> &str {
 fn what_one_worker_is_given_the_others_send() {
     let origin = Origin::shared();
     for mode in ["parallel", "both"] {
-        let pages = (0..40).map(|n| origin.url(&format!("/session/seen/{n}")));
+        let pages = (0..300).map(|n| origin.url(&format!("/session/seen/{n}")));
         let urls: Vec<String> = [origin.url(SET)].into_iter().chain(pages).collect();
         let flags =
-            ["--mode", mode, "--workers", "2", "--per-host", "1", "--cookies", "on", "--select", "seen=pre"];
-        let records = fetch().args(flags).urls(&urls).run().exits(0).records();
-        assert!(records.iter().all(|record| seen(record) == "sid=hunter2"), "{records:?}");
-        let workers: BTreeSet<_> = records.iter().filter_map(|record| record["worker"].as_u64()).collect();
+            ["--mode", mode, "--workers", "2", "--per-host", "2", "--cookies", "on", "--select", "seen=pre"];
+        let records = by_id(fetch().args(flags).urls(&urls).run().exits(0).records());
+        // The first ones were handed out before the cookie was there.
+        let later: Vec<&Value> = records.range(10..).map(|(_, record)| record).collect();
+        assert!(later.iter().all(|record| seen(record) == "sid=hunter2"), "{later:?}");
+        let workers: BTreeSet<_> = later.iter().filter_map(|record| record["worker"].as_u64()).collect();
         assert_eq!(workers.len(), 2);
     }
 }
@@ -53,6 +56,55 @@ fn a_jar_is_read_and_written_for_its_owner_alone() {
         .run()
         .exits(1)
         .says("jar.txt is not a cookies.txt: line 1: a cookie has seven fields with tabs between");
+}
+
+#[test]
+fn a_session_survives_a_kill() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    dir.write("urls.txt", format!("{}\n{}\n", origin.url(SET), origin.url("/hang")));
+    let flags = ["-i", "urls.txt", "-o", "out.jsonl", "--resume", "--select", "seen=pre"];
+    let kept = || fs::read_to_string(dir.path("out.jsonl.journal.cookies")).unwrap_or_default();
+    let run = fetch().current_dir(dir.root()).args(flags).args(["--cookies", "on", "--mode", "concurrent"]);
+    let run = run.spawn();
+    run.until("the record", || {
+        fs::read_to_string(dir.path("out.jsonl")).is_ok_and(|text| text.contains("hunter2")).then_some(())
+    });
+    run.signal(Signal::SIGKILL);
+    run.wait();
+    assert!(kept().ends_with("\tsid\thunter2\n"), "{}", kept());
+    // The inputs are others now, which is no reason to lose the session.
+    dir.write("urls.txt", format!("{}\n", origin.url("/session/seen")));
+    fetch().current_dir(dir.root()).args(flags).args(["--cookies", "on"]).run().exits(1);
+    assert!(kept().ends_with("\tsid\thunter2\n"), "{}", kept());
+}
+
+#[test]
+fn no_page_makes_a_jar_that_cannot_be_read() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let paths = ["/%09TRUE", "/%09TRUE%099999999999%09__Host-sid%09evil", "/%09FALSE%09x%09y%09z"];
+    let mut urls: Vec<_> =
+        paths.map(|path| origin.url(&format!("/session/set?cookie=a%3Db%3B+Path%3D{path}"))).to_vec();
+    urls.push(origin.url(SET));
+    let run = |urls: &[String]| {
+        let flags = ["--cookie-jar", "jar.txt", "--select", "seen=pre", "--mode", "sequential"];
+        by_id(fetch().current_dir(dir.root()).args(flags).urls(urls).run().exits(0).records())
+    };
+    run(&urls);
+    let records = run(&[origin.url("/session/seen")]);
+    assert_eq!(seen(&records[&0]), "sid=hunter2", "{}", dir.read("jar.txt"));
+}
+
+#[test]
+fn a_run_that_only_measures_leaves_the_jar_as_it_is() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let jar = "other.example\tFALSE\t/\tFALSE\t0\told\t1\n";
+    dir.write("jar.txt", jar);
+    for verb in ["compare", "advise"] {
+        let command =
+            supervisor().current_dir(dir.root()).arg(verb).args(["fetch", "--cookie-jar", "jar.txt"]);
+        command.arg(origin.url(SET)).run().exits(0);
+        assert_eq!(dir.read("jar.txt"), jar);
+    }
 }
 
 #[test]

@@ -58,7 +58,8 @@ fn storm(mode: &str, seed: u64) {
         }
         strike(&run, &mut rng);
     }
-    let output = run.wait().exits(3);
+    // Pages that answer 503 at first, while workers die, slow the host down for a minute in one run out of six.
+    let output = run.wait_within(Duration::from_secs(150)).exits(3);
     let records = by_id(parse_lines(dir.read("out.jsonl").as_bytes()));
     assert_eq!(
         records.keys().copied().collect::<Vec<_>>(),

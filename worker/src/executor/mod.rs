@@ -40,7 +40,7 @@ impl Worker {
     pub(crate) fn deliver(&self, computed: Computed, line: &[u8], idle: bool) {
         let Computed { outcome, begun } = computed;
         if let Some(cookies) = &self.cookies {
-            self.outbox.push_cookies(&cookies.changes());
+            self.outbox.push_cookies(cookies.changes());
         }
         match (&self.then, begun) {
             (Some(then), Some(begun)) => {
@@ -199,9 +199,9 @@ fn read_in_background(
                         return;
                     }
                 }
-                Ok(Some(ToWorker::Cookies(set))) => {
+                Ok(Some(ToWorker::Cookies(update))) => {
                     if let Some(cookies) = &cookies {
-                        cookies.take_in(set);
+                        cookies.take_in(update);
                     }
                 }
                 Ok(Some(ToWorker::Drain)) => {

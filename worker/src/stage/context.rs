@@ -123,10 +123,9 @@ impl Context {
         let elapsed_us = ended_us.saturating_sub(waited.started_us);
         let reply = waited.recording.reply();
         let refused = reply.is_some_and(|reply| reply.refused);
-        let exit_fault = waited.recording.exit_fault().or_else(|| findings.exit_fault(target));
-        let is_excused = target.may_defer && refused
-            || target.exit.zip(exit_fault).is_some_and(|(exit, fault)| exit.leaves(fault));
-        let mut verdict = findings.verdict(target, is_excused);
+        let exit_use = waited.recording.exit_use().map(|used| findings.judge_exit(used));
+        let leaves_exit = target.exit.zip(exit_use).is_some_and(|(exit, used)| exit.leaves(used));
+        let mut verdict = findings.verdict(target, target.may_defer && refused, leaves_exit);
         let retry_after_ms = findings.retry_after_ms();
         let over_budget = findings.end_over_budget(target, &verdict);
         let (before, mut begun) = (out.len(), None);
@@ -139,7 +138,7 @@ impl Context {
                 let message =
                     format!("the record came to {bytes} bytes, above the limit of {RECORD_BYTES_MAX}");
                 findings.product = Product::problem(ErrorKind::TooLarge, message);
-                verdict = findings.verdict(target, false);
+                verdict = findings.verdict(target, false, false);
                 begun = self.write(waited, &findings, elapsed_us, &Recording::new(false), out);
             }
         }
@@ -156,7 +155,7 @@ impl Context {
             endings: None,
             reply,
             retry_after_ms,
-            exit_fault,
+            exit_use,
             over_budget,
             line_bytes: (out.len() - before) as u64,
         };
@@ -183,7 +182,7 @@ impl Context {
             endings: None,
             reply: None,
             retry_after_ms: None,
-            exit_fault: None,
+            exit_use: None,
             over_budget: false,
             line_bytes: line_bytes as u64,
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::protocol::{ExitFault, Target, Verdict};
+use shared::protocol::{ExitFault, ExitUse, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue};
 use shared::robots::RobotsAnswer;
 use shared::sitemap::Listing;
@@ -67,23 +67,27 @@ impl Findings {
         }
     }
 
-    /// How the attempt ends. A failure that `is_excused` does not count as an attempt.
-    pub(super) fn verdict(&self, target: &Target, is_excused: bool) -> Verdict {
+    /// How the attempt ends. A failure that `is_excused`, or that `leaves_exit`, its proxy, does not count as an attempt.
+    pub(super) fn verdict(&self, target: &Target, is_excused: bool, leaves_exit: bool) -> Verdict {
         match &self.product {
             Product::Fields(_) | Product::Listing(_) | Product::Robots(_, None) => Verdict::Ok,
+            Product::Robots(_, Some(kind)) if leaves_exit => Verdict::Retry { kind: *kind },
             // The supervisor decides when it is fetched again.
             Product::Robots(_, Some(kind)) => Verdict::Failed(*kind),
-            Product::Problem(problem) if problem.may_pass && (target.may_retry || is_excused) => {
+            Product::Problem(problem)
+                if problem.may_pass && (target.may_retry || is_excused || leaves_exit) =>
+            {
                 Verdict::Retry { kind: problem.kind }
             }
             Product::Problem(problem) => Verdict::Failed(problem.kind),
         }
     }
 
-    /// What a blocked answer says about the proxy that the target went through.
-    pub(super) fn exit_fault(&self, target: &Target) -> Option<ExitFault> {
-        let Product::Problem(problem) = &self.product else { return None };
-        (target.exit.is_some() && problem.kind == ErrorKind::Blocked).then_some(ExitFault::Blocked)
+    /// Adds what a blocked answer says about the proxy that it came through.
+    pub(super) fn judge_exit(&self, used: ExitUse) -> ExitUse {
+        let is_blocked =
+            matches!(&self.product, Product::Problem(problem) if problem.kind == ErrorKind::Blocked);
+        ExitUse { fault: used.fault.or(is_blocked.then_some(ExitFault::Blocked)), ..used }
     }
 
     /// The server's `Retry-After`, if it failed with one.
@@ -118,5 +122,31 @@ impl From<Failure> for Findings {
                 retry_after: failure.retry_after,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_robots_txt_that_a_proxy_did_not_deliver_is_fetched_through_another() {
+        let target = Target {
+            id: 0,
+            attempt: 1,
+            may_retry: false,
+            over_budget: false,
+            may_defer: false,
+            not_before_us: None,
+            exit: None,
+            input: Vec::new(),
+            kept: Vec::new(),
+        };
+        let kind = ErrorKind::Proxy;
+        let answer = RobotsAnswer::Unreachable { why: String::new(), after_ms: None };
+        let product = Product::Robots(answer, Some(kind));
+        let findings = Findings { product, ..Findings::default() };
+        assert_eq!(findings.verdict(&target, false, true), Verdict::Retry { kind });
+        assert_eq!(findings.verdict(&target, true, false), Verdict::Failed(kind));
     }
 }

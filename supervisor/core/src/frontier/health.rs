@@ -86,6 +86,11 @@ impl Attempt {
         Self { answer: Answer::Unknown, failure: None, ..self }
     }
 
+    /// The same if the host did not answer, though the error is called by another name.
+    pub(crate) fn lost(self) -> Self {
+        Self { answer: Answer::Lost, failure: Some(ErrorKind::Connect), ..self }
+    }
+
     /// The same if the page that came back turned the request away.
     pub(crate) fn blocked(self) -> Self {
         let answer = Answer::Refused { sent_at: self.sent_at };

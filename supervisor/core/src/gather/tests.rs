@@ -13,7 +13,7 @@ fn outcome(started_us: u64, elapsed_us: u64, cpu_us: u64, verdict: Verdict) -> O
         endings: None,
         reply: None,
         retry_after_ms: None,
-        exit_fault: None,
+        exit_use: None,
         over_budget: false,
         line_bytes: 1,
     }

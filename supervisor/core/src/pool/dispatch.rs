@@ -29,6 +29,8 @@ impl Pool {
             let exit = match self.way(now, id, host) {
                 Choice::Direct => None,
                 Choice::Via(exit) => Some(exit),
+                Choice::Lost if self.lose(now, id, host) => continue,
+                Choice::Lost => break,
                 Choice::Wait(_) if postponed == POSTPONED_MAX => {
                     self.frontier.give_back(now, id, host);
                     break;

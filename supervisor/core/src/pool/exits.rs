@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use wire::protocol::{ExitFault, Outcome, Verdict};
+use wire::record::ErrorKind;
 
 use super::Pool;
 use super::credit::Load;
+use super::exchange::{Abandoned, Command};
 use super::ledger::Failure;
-use crate::frontier::{Answer, HostId};
+use crate::frontier::{Answer, Attempt, HostId};
 use crate::proxies::{Choice, Proxies, ProxySnapshot};
 
 /// Targets that are put off in one turn because no proxy can take them. The others wait for the next turn.
@@ -67,6 +69,44 @@ impl Pool {
         load
     }
 
+    /// Ends a target that was popped and that no proxy can take, as long as another target has a way. If none has, the
+    /// target waits for the run to be resumed. Returns whether the run goes on.
+    pub(super) fn lose(&mut self, now: Instant, id: u64, host: HostId) -> bool {
+        if !self.has_ways() {
+            self.frontier.give_back(now, id, host);
+            return false;
+        }
+        self.frontier.release(now, host, Answer::Unknown);
+        self.forget_way(id);
+        let trouble = self.proxies.as_ref().map_or_else(String::new, |proxies| proxies.trouble());
+        if let Some(live) = self.ledger.abandon(id) {
+            self.commands.push_back(Command::Abandon(Box::new(Abandoned {
+                id,
+                attempts: live.attempt() - 1,
+                input: live.input.into_vec(),
+                kept: live.kept.into_vec(),
+                kind: ErrorKind::Proxy,
+                message: format!("no proxy for it works: {trouble}"),
+            })));
+        }
+        true
+    }
+
+    /// Whether some target has a way, or may come that has one. Remembers which, because most targets may have none.
+    fn has_ways(&mut self) -> bool {
+        let Some(proxies) = &mut self.proxies else { return true };
+        if !self.source_ended && proxies.has_hope() {
+            return true;
+        }
+        let has_way = |(_, input): &(u64, &[u8])| proxies.has_way(input);
+        let known = self.reachable.and_then(|id| self.ledger.find(id)).filter(&has_way);
+        self.reachable = known.or_else(|| self.ledger.inputs().find(has_way)).map(|(id, _)| id);
+        if self.reachable.is_none() {
+            proxies.end_run();
+        }
+        self.reachable.is_some()
+    }
+
     /// Forgets the ways of a target that is finished without a result.
     pub(super) fn forget_way(&mut self, id: u64) {
         if let Some(proxies) = &mut self.proxies {
@@ -79,11 +119,18 @@ impl Pool {
         let Some(proxies) = &mut self.proxies else { return false };
         let answered = outcome.reply.map(|reply| Duration::from_micros(reply.first_byte_us.into()));
         let is_final = !matches!(outcome.verdict, Verdict::Retry { .. });
-        proxies.end(now, outcome.id, begun, outcome.exit_fault, answered, is_final)
+        proxies.end(now, outcome.id, begun, outcome.exit_use, answered, is_final)
     }
-}
 
-/// Whether a result says nothing about the host, because the proxy did not get that far.
-pub(super) const fn ends_at_proxy(outcome: &Outcome) -> bool {
-    matches!(outcome.exit_fault, Some(ExitFault::Proxy | ExitFault::Credentials | ExitFault::Silent))
+    /// Returns what a result says about the host, whose proxy may not have got that far.
+    pub(super) fn beyond_proxy(&self, outcome: &Outcome, attempt: Attempt) -> Attempt {
+        let Some((proxies, used)) = self.proxies.as_ref().zip(outcome.exit_use) else { return attempt };
+        match used.fault {
+            Some(ExitFault::Proxy | ExitFault::Credentials | ExitFault::Shunned) => attempt.elsewhere(),
+            // If the proxy works, the server is likely to be the one that does not answer.
+            Some(ExitFault::Silent) if proxies.has_worked(used.proxy) => attempt.lost(),
+            Some(ExitFault::Silent) => attempt.elsewhere(),
+            Some(ExitFault::Unreachable | ExitFault::Broken | ExitFault::Blocked) | None => attempt,
+        }
+    }
 }

@@ -249,6 +249,16 @@ impl Ledger {
         self.live.get(&id).map_or(&[], |live| &live.input)
     }
 
+    /// Returns a target that has no record yet, and its input.
+    pub(crate) fn find(&self, id: u64) -> Option<(u64, &[u8])> {
+        self.live.get(&id).map(|live| (id, &*live.input))
+    }
+
+    /// Returns all targets that have no record yet, and their inputs.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.live.iter().map(|(id, live)| (*id, &*live.input))
+    }
+
     /// Lets the record of an assigned target wait.
     pub(crate) fn hold(&mut self, id: u64) {
         if let Some(live) = self.live.get_mut(&id) {

@@ -140,6 +140,8 @@ pub struct Pool {
     proxies: Option<Box<Proxies>>,
     /// When a proxy is next tried, while none can take a target.
     proxies_due: Option<Instant>,
+    /// A target that has a way, when this was last asked.
+    reachable: Option<u64>,
     /// Targets that are with slow hosts, as of the last sample.
     asleep: usize,
     /// When it may be counted again.
@@ -188,6 +190,7 @@ impl Pool {
             repeats: None,
             proxies: None,
             proxies_due: None,
+            reachable: None,
             asleep: 0,
             watch_due: now,
             anchor: None,
@@ -349,9 +352,13 @@ impl Pool {
     fn settle(&mut self, now: Instant) {
         if self.state == PoolState::Running {
             self.give_up_hosts(now);
-            match self.proxies.as_ref().and_then(|proxies| proxies.failure()) {
-                Some(why) => self.give_up(now, why),
-                None => self.go_on(now),
+            if !self.lacks_proxies() || self.has_only_held_left() {
+                self.go_on(now);
+            }
+            if let Some(why) = self.proxies.as_ref().and_then(|proxies| proxies.failure())
+                && !self.is_done()
+            {
+                self.give_up(now, why);
             }
         }
         self.arm_sampling(now);
@@ -363,17 +370,28 @@ impl Pool {
 
     /// Ends the run when all is done, and hands out targets until then.
     fn go_on(&mut self, now: Instant) {
-        let counts = self.ledger.counts();
-        // Nothing more will come by which held pages could be judged.
-        let only_held_left = self.source_ended && counts.left() == counts.held;
-        self.accept_held(now, only_held_left);
-        if self.source_ended && self.ledger.counts().left() == 0 {
+        self.accept_held(now, self.has_only_held_left());
+        if !self.is_done() {
+            // It also ends targets that no proxy can take.
+            self.dispatch(now);
+        }
+        if self.is_done() {
             self.end(now);
         } else {
-            self.dispatch(now);
             self.flush_programs();
             self.recycle(now);
         }
+    }
+
+    /// Whether nothing more will come by which held pages could be judged.
+    fn has_only_held_left(&self) -> bool {
+        let counts = self.ledger.counts();
+        self.source_ended && counts.left() == counts.held
+    }
+
+    /// Whether each input has its record, and no more will come.
+    fn is_done(&self) -> bool {
+        self.source_ended && self.ledger.counts().left() == 0
     }
 
     /// All processes, seated or not.

@@ -83,10 +83,12 @@ impl Pool {
         self.intensity.resize(self.slots.len());
     }
 
-    /// Returns the place of the slot whose worker holds the fewest targets; of equals, that of the last one.
+    /// Returns the place of the slot whose worker holds the fewest targets; of equals, that of one without a process, or
+    /// else of the last one.
     pub(super) fn idlest(&self) -> Option<usize> {
         let slots = self.slots.iter().enumerate();
-        slots.min_by_key(|(place, slot)| (slot.credit.held(), Reverse(*place))).map(|(place, _)| place)
+        let cost = |slot: &Slot| (slot.credit.held(), slot.state.has_process());
+        slots.min_by_key(|(place, slot)| (cost(slot), Reverse(*place))).map(|(place, _)| place)
     }
 
     /// Returns the place of the slot with this number. Slots are in the order of their numbers, which have gaps where

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use wire::protocol::{Batch, Outcome, Verdict};
 
 use super::credit::Load;
-use super::exits::ends_at_proxy;
 use super::ledger::Failure;
 use super::load::attempt;
 use super::mutant::Mutant;
@@ -103,15 +102,13 @@ impl Pool {
             }
             let is_running = self.state == PoolState::Running;
             let repeated = self.sight(host, outcome).filter(|page| is_running || page.is_blocked());
-            let mut attempt = attempt(now, self.anchor, outcome);
+            let attempt = attempt(now, self.anchor, outcome);
             if self.end_way(now, attempt.sent_at, outcome) {
                 returned += self.move_on(now, host, outcome.id);
                 dispositions.push(Disposition::Retried);
                 continue;
             }
-            if ends_at_proxy(outcome) {
-                attempt = attempt.elsewhere();
-            }
+            let mut attempt = self.beyond_proxy(outcome, attempt);
             if repeated.as_ref().is_some_and(Repeated::is_blocked) {
                 attempt = attempt.blocked();
             }

@@ -1,11 +1,21 @@
 //! Decides which proxy each target goes through, and which proxies are worth a try.
 //!
-//! The one authority over all workers: the pool asks [`Proxies::choose`] for each target that it hands out, and reports
-//! with [`Proxies::end`] how each went. Of two proxies drawn at random, the one with less to do gets the target, so load
+//! The one authority over all workers: the pool asks `Proxies::choose` for each target that it hands out, and reports
+//! with `Proxies::end` how each went. Of two proxies drawn at random, the one with less to do gets the target, so load
 //! follows what each can do. A proxy that fails rests; after that, one target at a time tries it.
+//!
+//! Faults are of three sorts. A proxy that cannot be reached, or talks nonsense, fails itself. Silence, and connections
+//! that end, may be the fault of a server, so they make a working proxy rest only if several follow each other, and make
+//! no proxy hopeless unless many different hosts are affected. A refusal to reach a host bans only the pair of both,
+//! until there are many. Each request counts for the proxy that it went through, which after a redirect may be another
+//! one than the target's.
+//!
+//! A target all of whose proxies are hopeless gets an error record. If no target has a way left, the run ends instead, so
+//! that it can be resumed.
 //!
 //! Invariant: between two tries of a proxy that does not work lies at least its rest, whatever the number of targets.
 
+mod draw;
 mod health;
 #[cfg(test)]
 mod tests;
@@ -17,9 +27,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
-use wire::protocol::{Exit, ExitFault};
+use wire::protocol::{Exit, ExitFault, ExitUse};
 
-use self::health::Proxy;
+use self::health::{End, Proxy};
 pub use self::health::{ProxyHealth, ProxySnapshot};
 
 /// Faults of proxies after which a target has the error `proxy`. They cost it no attempt.
@@ -37,9 +47,6 @@ const BANS_MAX: usize = 100_000;
 
 /// How long a target waits that no proxy can take, if nothing says when one can.
 const WAIT: Duration = Duration::from_millis(100);
-
-/// Draws to find a proxy that can take a target, before all of them are looked at.
-const DRAWS: usize = 8;
 
 /// How an input is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +93,8 @@ pub(crate) enum Choice {
     Via(Exit),
     /// Not before this instant.
     Wait(Instant),
+    /// Not at all: no proxy that it may use works.
+    Lost,
 }
 
 /// A target under way.
@@ -120,6 +129,8 @@ pub struct Proxies {
     tries: FxHashMap<u64, Tries>,
     /// Pairs of a proxy and a host.
     bans: FxHashMap<(usize, u64), Ban>,
+    /// No target has a way left.
+    is_over: bool,
     rng: fastrand::Rng,
 }
 
@@ -139,7 +150,16 @@ impl Proxies {
         }
         let list = config.names.iter().map(|name| Proxy::new(name)).collect();
         let (flights, tries, bans) = Default::default();
-        Self { config, list, tiers, flights, tries, bans, rng: fastrand::Rng::with_seed(seed) }
+        Self {
+            config,
+            list,
+            tiers,
+            flights,
+            tries,
+            bans,
+            is_over: false,
+            rng: fastrand::Rng::with_seed(seed),
+        }
     }
 
     /// Returns the state of all proxies.
@@ -153,15 +173,47 @@ impl Proxies {
         self.list.iter().filter(|proxy| proxy.is_failing()).count()
     }
 
-    /// Why no proxy will work, if none will.
+    /// Why no target will start any more, if none will.
     pub(crate) fn failure(&self) -> Option<String> {
-        if self.list.is_empty() || !self.list.iter().all(Proxy::is_hopeless) {
-            return None;
-        }
-        let shown: Vec<String> = self.list.iter().take(3).map(Proxy::trouble).collect();
-        let more = self.list.len().saturating_sub(shown.len());
+        let is_over = self.is_over || self.config.reach.is_none() && self.is_lost(Reach::Any);
+        (is_over && !self.list.is_empty())
+            .then(|| format!("no proxy works: {}; check the proxies, then resume", self.trouble()))
+    }
+
+    /// Notes that no target has a way left.
+    pub(crate) const fn end_run(&mut self) {
+        self.is_over = true;
+    }
+
+    /// What is wrong with the proxies that do not work.
+    pub(crate) fn trouble(&self) -> String {
+        let hopeless: Vec<&Proxy> = self.list.iter().filter(|proxy| proxy.is_hopeless()).collect();
+        let shown: Vec<String> = hopeless.iter().take(3).map(|proxy| proxy.trouble()).collect();
+        let more = hopeless.len().saturating_sub(shown.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        Some(format!("no proxy works: {}{more}; check the proxies, then resume", shown.join(", ")))
+        format!("{}{more}", shown.join(", "))
+    }
+
+    /// Whether some proxy may work.
+    pub(crate) fn has_hope(&self) -> bool {
+        !self.is_lost(Reach::Any)
+    }
+
+    /// Whether an input can be reached.
+    pub(crate) fn has_way(&self, input: &[u8]) -> bool {
+        !self.is_lost(self.reach(input))
+    }
+
+    fn reach(&self, input: &[u8]) -> Reach {
+        self.config.reach.as_ref().map_or(Reach::Any, |reach| reach(input))
+    }
+
+    fn is_lost(&self, reach: Reach) -> bool {
+        match reach {
+            Reach::Direct => false,
+            Reach::Any => self.list.iter().all(Proxy::is_hopeless),
+            Reach::Only(place) => self.list.get(usize::from(place)).is_some_and(Proxy::is_hopeless),
+        }
     }
 
     /// Whether some target may start. Costs little while a proxy works.
@@ -177,7 +229,10 @@ impl Proxies {
     /// Chooses the way of a target of the host with this name, and counts it as under way.
     pub(crate) fn choose(&mut self, now: Instant, id: u64, host: &str, input: &[u8]) -> Choice {
         let host = FxBuildHasher.hash_one(host);
-        let reach = self.config.reach.as_ref().map_or(Reach::Any, |reach| reach(input));
+        let reach = self.reach(input);
+        if self.is_lost(reach) {
+            return Choice::Lost;
+        }
         let only = match reach {
             Reach::Direct => return Choice::Direct,
             Reach::Any => None,
@@ -192,62 +247,116 @@ impl Proxies {
         // Better through a proxy that was turned away, or that failed this target, than not at all.
         let best = best.or_else(|| if only.is_none() { self.least_banned(now, host, avoided) } else { None });
         let Some(place) = best else {
-            let until = self.next_due().filter(|_| !self.awaits_probe()).unwrap_or(now + WAIT);
+            let due = match only {
+                Some(place) => self.list.get(place).and_then(Proxy::rests_until),
+                None => self.next_due().filter(|_| !self.awaits_probe()),
+            };
+            let until = due.unwrap_or(now + WAIT);
             return Choice::Wait(until.max(now + Duration::from_millis(1)));
         };
         let tries = tries.unwrap_or_default();
-        let has_others = only.is_none() && self.list.len() > 1;
+        let mut others = self.list.iter().enumerate().filter(|(other, _)| *other != place);
+        let has_others = only.is_none() && others.any(|(_, other)| !other.is_hopeless());
         let Some(proxy) = self.list.get_mut(place) else { return Choice::Wait(now + WAIT) };
         let exit = Exit {
             proxy: u16::try_from(place).unwrap_or(u16::MAX),
             epoch: proxy.begin(now),
             may_move: tries.moves < MOVES_MAX,
-            may_divert: tries.diverts < DIVERTS_MAX && has_others,
+            may_divert: tries.diverts < DIVERTS_MAX && tries.moves < MOVES_MAX && has_others,
         };
         self.flights.insert(id, Flight { exit, host, chosen: now });
         Choice::Via(exit)
     }
 
-    /// Handles the end of a target's way, which its worker began at `begun`. `fault` is what the worker reports, and
-    /// `answered` the time to the first byte of the server's answer, if one came. Returns whether the target goes another way, at no cost.
+    /// Handles the end of a target's way, which its worker began at `begun`. `used` is what its last request says about
+    /// the proxy, and `answered` the time to the first byte of the server's answer, if one came. Returns whether the
+    /// target goes another way, at no cost.
     pub(crate) fn end(
         &mut self,
         now: Instant,
         id: u64,
         begun: Instant,
-        fault: Option<ExitFault>,
+        used: Option<ExitUse>,
         answered: Option<Duration>,
         is_final: bool,
     ) -> bool {
-        let Some(Flight { exit, host, chosen }) = self.flights.remove(&id) else { return false };
-        let begun = begun.max(chosen);
-        let place = usize::from(exit.proxy);
-        let Some(proxy) = self.list.get_mut(place) else { return false };
-        let bans = proxy.end(now, exit.epoch, begun, fault, answered, &mut self.rng);
-        if bans {
-            self.ban(now, place, host);
-        } else if fault.is_none() && answered.is_some() {
-            self.bans.remove(&(place, host));
+        let flight = self.flights.remove(&id);
+        let own = flight.filter(|flight| used.is_some_and(|used| used.proxy == flight.exit.proxy));
+        if let Some(flight) = flight {
+            self.leave(now, flight, own.is_none() && (answered.is_some() || used.is_some()));
         }
-        let Some(fault) = fault.filter(|fault| !is_final && exit.leaves(*fault)) else {
+        let has_worked = used.is_some_and(|used| self.has_worked(used.proxy));
+        if let Some(used) = used {
+            self.book(now, used, own, begun, answered);
+        }
+        let moves = own.zip(used).filter(|(flight, used)| !is_final && flight.exit.leaves(*used));
+        let Some((_, used)) = moves else {
             if is_final {
                 self.tries.remove(&id);
             }
             return false;
         };
         let tries = self.tries.entry(id).or_default();
-        tries.last = exit.proxy;
-        match fault {
+        tries.last = used.proxy;
+        match used.fault {
+            Some(ExitFault::Unreachable | ExitFault::Broken | ExitFault::Blocked) => {
+                tries.diverts = tries.diverts.saturating_add(1);
+            }
             // The proxy works, so the server is likely to be the one that does not answer.
-            ExitFault::Silent if bans => tries.moves = tries.moves.saturating_add(MOVES_MAX / 2),
-            ExitFault::Proxy | ExitFault::Credentials | ExitFault::Silent => {
-                tries.moves = tries.moves.saturating_add(1)
-            }
-            ExitFault::Unreachable | ExitFault::Broken | ExitFault::Blocked => {
-                tries.diverts = tries.diverts.saturating_add(1)
-            }
+            Some(ExitFault::Silent) if has_worked => tries.diverts = tries.diverts.saturating_add(1),
+            Some(ExitFault::Silent | ExitFault::Proxy | ExitFault::Credentials | ExitFault::Shunned)
+            | None => tries.moves = tries.moves.saturating_add(1),
         }
         true
+    }
+
+    /// Counts a target as no longer under way. If a redirect led it away from its proxy, then that has delivered the
+    /// redirect.
+    fn leave(&mut self, now: Instant, flight: Flight, was_redirected: bool) {
+        let Some(proxy) = self.list.get_mut(usize::from(flight.exit.proxy)) else { return };
+        proxy.leave();
+        if was_redirected {
+            let Flight { exit, host, chosen } = flight;
+            let end =
+                End { epoch: exit.epoch, host, begun: chosen, fault: None, worked: true, answered: None };
+            proxy.end(now, &end, &mut self.rng);
+        }
+    }
+
+    /// Whether a proxy has delivered an answer in this run.
+    pub(crate) fn has_worked(&self, proxy: u16) -> bool {
+        self.list.get(usize::from(proxy)).is_some_and(Proxy::has_worked)
+    }
+
+    /// Counts a request for the proxy that it went through. `flight` is that of its target, if the target was given to
+    /// this proxy.
+    fn book(
+        &mut self,
+        now: Instant,
+        used: ExitUse,
+        flight: Option<Flight>,
+        begun: Instant,
+        answered: Option<Duration>,
+    ) {
+        let place = usize::from(used.proxy);
+        let Some(proxy) = self.list.get_mut(place) else { return };
+        let ExitUse { fault, worked, .. } = used;
+        // After a redirect, the host is another one than the target's, and the proxy was used without being chosen.
+        let Some(Flight { exit, host, chosen }) = flight else {
+            // Nothing was sent. The fault for which its worker avoids the proxy is counted already.
+            if fault == Some(ExitFault::Shunned) {
+                return;
+            }
+            let end = End { epoch: proxy.wake(now), host: 0, begun, fault, worked, answered };
+            proxy.end(now, &end, &mut self.rng);
+            return;
+        };
+        let end = End { epoch: exit.epoch, host, begun: begun.max(chosen), fault, worked, answered };
+        if proxy.end(now, &end, &mut self.rng) {
+            self.ban(now, place, host);
+        } else if fault.is_none() && answered.is_some() {
+            self.bans.remove(&(place, host));
+        }
     }
 
     /// Handles a target whose worker is gone.
@@ -261,101 +370,6 @@ impl Proxies {
     /// Forgets what a target has met, because it is finished.
     pub(crate) fn forget(&mut self, id: u64) {
         self.tries.remove(&id);
-    }
-
-    /// Returns the proxy for a host: of the first tier that has one to offer.
-    fn best(&mut self, now: Instant, host: u64, avoided: Option<usize>) -> Option<usize> {
-        for tier in 0..self.tiers.len() {
-            let range = self.tiers.get(tier)?.clone();
-            let best = if self.config.is_sticky {
-                self.sticky(now, host, range.clone(), avoided)
-            } else {
-                self.less_busy(now, host, range.clone(), avoided)
-            };
-            if best.is_some() {
-                return best;
-            }
-            // A proxy that is being tried for the first time is worth the wait: the next tier costs more.
-            let in_tier = self.list.get(range).unwrap_or_default();
-            if self.tiers.len() > 1 && in_tier.iter().any(Proxy::is_unknown) {
-                return None;
-            }
-        }
-        None
-    }
-
-    fn takes(&self, now: Instant, place: usize, host: u64, avoided: Option<usize>) -> bool {
-        Some(place) != avoided
-            && self.list.get(place).is_some_and(|proxy| proxy.is_ready(now))
-            && self.bans.get(&(place, host)).is_none_or(|ban| ban.until <= now)
-    }
-
-    /// Draws two proxies, and returns the one with less to do.
-    fn less_busy(
-        &mut self,
-        now: Instant,
-        host: u64,
-        tier: Range<usize>,
-        avoided: Option<usize>,
-    ) -> Option<usize> {
-        let mut found = [None, None];
-        for _ in 0..DRAWS {
-            let drawn = self.rng.usize(tier.clone());
-            if found.contains(&Some(drawn)) || !self.takes(now, drawn, host, avoided) {
-                continue;
-            }
-            let [first, second] = &mut found;
-            if first.is_none() {
-                *first = Some(drawn);
-            } else {
-                *second = Some(drawn);
-                break;
-            }
-        }
-        match found {
-            [Some(one), Some(other)] => Some(self.lighter(one, other)),
-            [None, _] | [_, None] => {
-                // Few can take it, so each is looked at.
-                let able = tier.filter(|place| self.takes(now, *place, host, avoided));
-                able.reduce(|one, other| self.lighter(one, other))
-            }
-        }
-    }
-
-    fn lighter(&self, one: usize, other: usize) -> usize {
-        match (self.list.get(one), self.list.get(other)) {
-            (Some(a), Some(b)) if b.is_lighter_than(a) => other,
-            (_, _) => one,
-        }
-    }
-
-    /// Returns the proxy that a host keeps: the one whose number, mixed with the host's, is highest. If a proxy fails,
-    /// only its own hosts move (rendezvous hashing).
-    fn sticky(&self, now: Instant, host: u64, tier: Range<usize>, avoided: Option<usize>) -> Option<usize> {
-        let rank = |place: &usize| mix(host ^ mix(*place as u64));
-        let able = |place: &usize| {
-            self.takes(now, *place, host, avoided)
-                // It is being tried for the first time, and its hosts wait for that.
-                || Some(*place) != avoided && self.list.get(*place).is_some_and(Proxy::is_unknown)
-        };
-        tier.filter(able).max_by_key(rank).filter(|place| self.takes(now, *place, host, avoided))
-    }
-
-    /// Returns the proxy whose ban for a host ends first, if none is being tried that may be better. One that failed this
-    /// target counts as banned.
-    fn least_banned(&self, now: Instant, host: u64, avoided: Option<usize>) -> Option<usize> {
-        if self.awaits_probe() {
-            return None;
-        }
-        let ban = |place: &usize| self.bans.get(&(*place, host)).map(|ban| ban.until);
-        let is_ready = |place: &usize| self.list.get(*place).is_some_and(|proxy| proxy.is_ready(now));
-        let refused = |place: &usize| Some(*place) == avoided || ban(place).is_some_and(|until| until > now);
-        (0..self.list.len()).filter(|place| is_ready(place) && refused(place)).min_by_key(ban)
-    }
-
-    /// Whether a proxy is being tried, so that more may be known soon.
-    fn awaits_probe(&self) -> bool {
-        self.list.iter().any(Proxy::is_probed)
     }
 
     fn ban(&mut self, now: Instant, place: usize, host: u64) {
@@ -372,12 +386,4 @@ impl Proxies {
             ban.length = (ban.length * 2).min(BAN_MAX);
         }
     }
-}
-
-/// Mixes all bits of a number (the finalizer of `SplitMix64`), so that ranks of neighbours have nothing in common.
-const fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }

@@ -23,12 +23,26 @@ fn proxies(count: usize, change: impl FnOnce(&mut ProxiesConfig)) -> Proxies {
 fn via(proxies: &mut Proxies, now: Instant, id: u64, host: &str) -> Exit {
     match proxies.choose(now, id, host, b"") {
         Choice::Via(exit) => exit,
-        other @ (Choice::Direct | Choice::Wait(_)) => panic!("{id} does not start: {other:?}"),
+        other @ (Choice::Direct | Choice::Wait(_) | Choice::Lost) => panic!("{id} does not start: {other:?}"),
     }
 }
 
+/// Ends a target whose last request went through its own proxy.
+fn end(
+    proxies: &mut Proxies,
+    now: Instant,
+    id: u64,
+    fault: Option<ExitFault>,
+    answered: Option<Duration>,
+    is_final: bool,
+) -> bool {
+    let own = proxies.flights.get(&id).map(|flight| flight.exit.proxy);
+    let used = own.map(|proxy| ExitUse { proxy, fault, worked: answered.is_some() });
+    proxies.end(now, id, begun_at(now), used, answered, is_final)
+}
+
 fn succeed(proxies: &mut Proxies, now: Instant, id: u64) {
-    assert!(!proxies.end(now, id, begun_at(now), None, Some(10 * MS), true));
+    assert!(!end(proxies, now, id, None, Some(10 * MS), true));
 }
 
 /// Has each proxy answer once.
@@ -69,7 +83,7 @@ fn equal_proxies_get_equal_shares_and_slow_ones_less() {
             let (done, ended, proxy) = flying.remove(0);
             at = at.max(done);
             let latency = if proxy == 7 { 100 * MS } else { 20 * MS };
-            assert!(!all.end(now + at, ended, begun_at(now + at), None, Some(latency), true));
+            assert!(!end(&mut all, now + at, ended, None, Some(latency), true));
         }
         let proxy = via(&mut all, now + at, id, "a").proxy;
         *counts.entry(proxy).or_default() += 1;
@@ -93,7 +107,7 @@ fn a_dead_proxy_is_tried_at_most_five_times_a_minute_and_costs_no_attempt() {
         let mut exit = via(&mut all, now, id, "a");
         if exit.proxy == 2 {
             tries.push(now);
-            assert!(exit.may_move && all.end(now, id, begun_at(now), Some(ExitFault::Proxy), None, false));
+            assert!(exit.may_move && end(&mut all, now, id, Some(ExitFault::Proxy), None, false));
             exit = via(&mut all, now, id, "a");
             assert_ne!(exit.proxy, 2);
         }
@@ -116,7 +130,7 @@ fn faults_of_targets_that_were_under_way_together_count_once() {
         via(&mut all, now, id, "a");
     }
     for id in 0..16 {
-        assert!(all.end(now, id, begun_at(now), Some(ExitFault::Proxy), None, false));
+        assert!(end(&mut all, now, id, Some(ExitFault::Proxy), None, false));
     }
     assert_eq!(all.failure(), None);
     let Choice::Wait(until) = all.choose(now, 20, "a", b"") else { panic!("it rests") };
@@ -137,7 +151,7 @@ fn if_no_proxy_works_the_run_ends() {
             via(&mut all, now, id, "a");
         }
         for id in 0..2 {
-            all.end(now, id, begun_at(now), Some(ExitFault::Proxy), None, false);
+            end(&mut all, now, id, Some(ExitFault::Proxy), None, false);
         }
         now += (100 << round) * SECOND;
     }
@@ -145,7 +159,7 @@ fn if_no_proxy_works_the_run_ends() {
     assert!(why.starts_with("no proxy works: http://p0:1 cannot be used, http://p1:1"), "{why}");
     let (mut all, now) = (proxies(1, |_| ()), wire::clock::now());
     via(&mut all, now, 0, "a");
-    all.end(now, 0, begun_at(now), Some(ExitFault::Credentials), None, false);
+    end(&mut all, now, 0, Some(ExitFault::Credentials), None, false);
     assert!(all.failure().unwrap().contains("wants other credentials"), "waiting does not help");
 }
 
@@ -154,10 +168,10 @@ fn a_target_that_many_proxies_failed_gets_its_error() {
     let (mut all, now) = (proxies(20, |_| ()), wire::clock::now());
     for _ in 0..MOVES_MAX {
         assert!(via(&mut all, now, 0, "a").may_move);
-        assert!(all.end(now, 0, begun_at(now), Some(ExitFault::Proxy), None, false));
+        assert!(end(&mut all, now, 0, Some(ExitFault::Proxy), None, false));
     }
     assert!(!via(&mut all, now, 0, "a").may_move);
-    assert!(!all.end(now, 0, begun_at(now), Some(ExitFault::Proxy), None, true));
+    assert!(!end(&mut all, now, 0, Some(ExitFault::Proxy), None, true));
     assert!(all.tries.is_empty() && all.flights.is_empty());
 }
 
@@ -166,7 +180,7 @@ fn a_proxy_that_a_host_turns_away_serves_other_hosts() {
     let (mut all, now) = (proxies(2, |_| ()), wire::clock::now());
     check_all(&mut all, now);
     let first = via(&mut all, now, 0, "a");
-    assert!(all.end(now, 0, begun_at(now), Some(ExitFault::Blocked), Some(MS), false));
+    assert!(end(&mut all, now, 0, Some(ExitFault::Blocked), Some(MS), false));
     let second = via(&mut all, now, 0, "a");
     assert!(second.proxy != first.proxy && !second.may_divert);
     succeed(&mut all, now, 0);
@@ -181,7 +195,7 @@ fn a_proxy_that_a_host_turns_away_serves_other_hosts() {
     }
     // Where all are turned away, the least banned one is better than none.
     via(&mut all, now, 100, "a");
-    assert!(all.end(now, 100, begun_at(now), Some(ExitFault::Blocked), Some(MS), false));
+    assert!(end(&mut all, now, 100, Some(ExitFault::Blocked), Some(MS), false));
     via(&mut all, now, 100, "a");
 }
 
@@ -195,7 +209,7 @@ fn a_server_that_does_not_answer_is_not_the_proxys_fault() {
         via(&mut all, later, 2 * id + 1, "alive");
         succeed(&mut all, later + MS, 2 * id + 1);
         let fault = if id % 2 == 0 { ExitFault::Unreachable } else { ExitFault::Silent };
-        all.end(later + 2 * MS, 2 * id, begun_at(later + 2 * MS), Some(fault), None, true);
+        end(&mut all, later + 2 * MS, 2 * id, Some(fault), None, true);
     }
     assert!(all.look().iter().any(|proxy| proxy.health == ProxyHealth::Good), "{:?}", all.look());
     assert_eq!(all.failure(), None);
@@ -208,7 +222,7 @@ fn a_proxy_that_accepts_and_never_answers_rests() {
     let good = via(&mut all, now, 1, "a");
     succeed(&mut all, now, 1);
     let late = now + 10 * SECOND;
-    assert!(all.end(late, 0, begun_at(late), Some(ExitFault::Silent), None, false));
+    assert!(end(&mut all, late, 0, Some(ExitFault::Silent), None, false));
     assert!(matches!(all.look()[usize::from(silent.proxy)].health, ProxyHealth::Resting(_)));
     assert_eq!(via(&mut all, late, 0, "a").proxy, good.proxy);
 }
@@ -232,7 +246,7 @@ fn a_host_keeps_its_proxy_and_only_those_of_a_dead_one_move() {
     assert!((0..5).all(|proxy| before.contains(&proxy)));
     let host = &hosts[before.iter().position(|proxy| *proxy == 3).unwrap()];
     via(&mut all, now, 9999, host);
-    all.end(now, 9999, begun_at(now), Some(ExitFault::Proxy), None, false);
+    end(&mut all, now, 9999, Some(ExitFault::Proxy), None, false);
     let after = assigned(&mut all, now);
     for (before, after) in before.iter().zip(&after) {
         assert!(if *before == 3 { *after != 3 } else { after == before });
@@ -248,7 +262,7 @@ fn the_next_tier_is_used_only_while_the_cheaper_one_fails() {
     for id in 1..20 {
         assert_eq!(via(&mut all, now, id, "a").proxy, 0);
     }
-    all.end(now, 1, begun_at(now), Some(ExitFault::Blocked), Some(MS), false);
+    end(&mut all, now, 1, Some(ExitFault::Blocked), Some(MS), false);
     assert!(via(&mut all, now, 1, "a").proxy > 0);
     assert_eq!(via(&mut all, now, 30, "b").proxy, 0, "other hosts stay");
 }
@@ -266,7 +280,7 @@ fn inputs_without_a_proxy_go_directly() {
         all.choose(now, 1, "a", b"second"),
         Choice::Via(Exit { proxy: 1, may_divert: false, .. })
     ));
-    assert!(!all.end(now, 0, begun_at(now), None, None, true));
+    assert!(!end(&mut all, now, 0, None, None, true));
 }
 
 #[test]
@@ -301,7 +315,7 @@ fn random_faults_lose_no_count_and_end_no_run_that_has_a_good_proxy() {
                 let (id, proxy) = flying.swap_remove(rng.usize(0..flying.len()));
                 // The first proxy always works.
                 let fault = Some(faults[rng.usize(0..faults.len())]).filter(|_| proxy > 0 && rng.bool());
-                all.end(now, id, begun_at(now), fault, fault.is_none().then_some(MS), rng.bool());
+                end(&mut all, now, id, fault, fault.is_none().then_some(MS), rng.bool());
             }
         }
         let in_flight: u32 = all.look().iter().map(|proxy| proxy.in_flight).sum();
@@ -309,4 +323,189 @@ fn random_faults_lose_no_count_and_end_no_run_that_has_a_good_proxy() {
         assert_eq!(all.failure(), None, "seed {seed}");
         assert_eq!(all.look()[0].health, ProxyHealth::Good, "seed {seed}");
     }
+}
+
+/// Tries a target until it may not go another way at no cost, which says how often that was.
+fn moves(all: &mut Proxies, now: &mut Instant, id: u64, host: &str, fault: ExitFault) -> usize {
+    for count in 0.. {
+        let exit = loop {
+            match all.choose(*now, id, host, b"") {
+                Choice::Via(exit) => break exit,
+                Choice::Wait(until) => *now = until,
+                Choice::Lost => return count,
+                Choice::Direct => panic!("{host} has proxies"),
+            }
+        };
+        *now += 10 * SECOND;
+        let used = ExitUse { proxy: exit.proxy, fault: Some(fault), worked: false };
+        assert_eq!(end(all, *now, id, Some(fault), None, false), exit.leaves(used));
+        if !exit.leaves(used) {
+            return count;
+        }
+    }
+    0
+}
+
+#[test]
+fn dead_hosts_at_the_end_of_a_list_do_not_end_the_run() {
+    for (count, has_worked) in [(1, true), (8, true), (8, false)] {
+        for fault in [ExitFault::Silent, ExitFault::Broken, ExitFault::Unreachable] {
+            let (mut all, mut now) = (proxies(count, |_| ()), wire::clock::now());
+            if has_worked {
+                check_all(&mut all, now);
+            }
+            for attempt in 0..6 {
+                // The target is charged for all but these.
+                let free = moves(&mut all, &mut now, 1, "dead", fault);
+                assert!(free <= 8, "{fault:?} {count} {attempt}: {free}");
+                assert_eq!(all.failure(), None, "{fault:?} {count} {has_worked}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_is_silent_for_many_hosts_is_hopeless() {
+    let (mut all, mut now) = (proxies(1, |_| ()), wire::clock::now());
+    for host in ["a", "b", "c", "d", "e"] {
+        assert_eq!(all.failure(), None);
+        moves(&mut all, &mut now, 1, host, ExitFault::Silent);
+    }
+    assert!(all.failure().unwrap().contains("does not answer"));
+}
+
+#[test]
+fn a_proxy_that_never_answers_is_hopeless_after_minutes_whatever_the_hosts() {
+    for fault in [ExitFault::Silent, ExitFault::Broken] {
+        let (mut all, begun) = (proxies(1, |_| ()), wire::clock::now());
+        let mut now = begun;
+        while all.failure().is_none() {
+            moves(&mut all, &mut now, 1, "only", fault);
+        }
+        let took = now - begun;
+        assert!((200..400).contains(&took.as_secs()), "{fault:?}: {took:?}");
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_a_login_does_not_make_a_proxy_hopeless_that_has_worked() {
+    let (mut all, mut now) = (proxies(1, |_| ()), wire::clock::now());
+    check_all(&mut all, now);
+    for id in 0..4 {
+        via(&mut all, now, id, "asks");
+        end(&mut all, now, id, Some(ExitFault::Credentials), None, true);
+        assert_eq!(all.failure(), None);
+        now = all.next_due().unwrap_or(now);
+    }
+    via(&mut all, now, 9, "other");
+    succeed(&mut all, now, 9);
+    assert_eq!(all.look()[0].health, ProxyHealth::Good);
+}
+
+#[test]
+fn what_a_redirect_leads_to_counts_for_the_proxy_that_was_used() {
+    let reach = |input: &[u8]| if input == b"direct" { Reach::Direct } else { Reach::Only(0) };
+    let (mut all, now) = (proxies(2, |config| config.reach = Some(Arc::new(reach))), wire::clock::now());
+    let dead = ExitUse { proxy: 1, fault: Some(ExitFault::Proxy), worked: false };
+    for (id, input) in [(0, &b"direct"[..]), (1, b"http")] {
+        all.choose(now, id, "a", input);
+        assert!(!all.end(now, id, begun_at(now), Some(dead), None, false), "moving would not help");
+        assert!(matches!(all.look()[1].health, ProxyHealth::Resting(_)));
+    }
+    let look = all.look();
+    assert_eq!((look[0].health, look[0].ok, look[0].faults), (ProxyHealth::Good, 1, 0), "it redirected");
+    assert_eq!((look[1].faults, look[1].in_flight), (2, 0));
+    // An answer without a proxy after a redirect.
+    via(&mut all, now, 2, "a");
+    assert!(!all.end(now, 2, begun_at(now), None, Some(SECOND), true));
+    assert_eq!(all.look()[0].ok, 2);
+    // Later, what a redirect leads to tries it.
+    let later = now + 60 * SECOND;
+    all.end(later, 3, begun_at(later), Some(ExitUse { fault: None, worked: true, ..dead }), Some(MS), true);
+    assert_eq!(all.look()[1].health, ProxyHealth::Good);
+}
+
+#[test]
+fn a_target_whose_only_proxy_is_hopeless_has_no_way() {
+    let reach = |input: &[u8]| match input {
+        b"direct" => Reach::Direct,
+        b"https" => Reach::Only(1),
+        _ => Reach::Only(0),
+    };
+    let (mut all, now) = (proxies(2, |config| config.reach = Some(Arc::new(reach))), wire::clock::now());
+    assert!(matches!(all.choose(now, 0, "a", b"https"), Choice::Via(_)));
+    end(&mut all, now, 0, Some(ExitFault::Credentials), None, false);
+    assert_eq!(all.choose(now, 0, "a", b"https"), Choice::Lost);
+    assert_eq!((all.has_way(b"https"), all.has_way(b"http"), all.has_way(b"direct")), (false, true, true));
+    assert_eq!((all.failure(), all.trouble()), (None, "http://p1:1 wants other credentials".to_owned()));
+}
+
+#[test]
+fn a_proxy_that_reaches_no_host_rests_and_gets_less_before() {
+    let (mut all, now) = (proxies(2, |_| ()), wire::clock::now());
+    check_all(&mut all, now);
+    let mut tries = 0;
+    for id in 0..200 {
+        let host = format!("h{id}");
+        let exit = via(&mut all, now, id, &host);
+        if exit.proxy == 1 {
+            tries += 1;
+            end(&mut all, now + MS, id, Some(ExitFault::Unreachable), None, true);
+        } else {
+            succeed(&mut all, now + 100 * MS, id);
+        }
+    }
+    assert!(tries <= 5, "{tries}");
+    let (mut all, mut now) = (proxies(1, |_| ()), wire::clock::now());
+    for id in 0..7 {
+        assert_eq!(all.failure(), None, "{id}");
+        via(&mut all, now, id, &format!("h{id}"));
+        end(&mut all, now, id, Some(ExitFault::Unreachable), None, true);
+        now = all.next_due().unwrap_or(now);
+    }
+    assert!(all.failure().unwrap().contains("reaches no server"));
+}
+
+#[test]
+fn what_ends_while_a_proxy_is_tried_makes_it_rest_at_once() {
+    for fault in [ExitFault::Broken, ExitFault::Silent] {
+        let (mut all, begun) = (proxies(1, |_| ()), wire::clock::now());
+        let mut tries = 0;
+        for tick in 0..60 {
+            let now = begun + tick * SECOND;
+            if let Choice::Via(_) = all.choose(now, 0, "a", b"") {
+                tries += 1;
+                end(&mut all, now, 0, Some(fault), None, false);
+            }
+        }
+        assert!(tries <= 3, "{fault:?}: {tries}");
+    }
+}
+
+#[test]
+fn what_a_worker_did_not_send_makes_no_proxy_hopeless() {
+    let (mut all, mut now) = (proxies(1, |_| ()), wire::clock::now());
+    check_all(&mut all, now);
+    for id in 0..10 {
+        via(&mut all, now, id, "a");
+        assert!(end(&mut all, now, id, Some(ExitFault::Shunned), None, false));
+        let Some(due) = all.next_due() else { panic!("it waits for the next epoch") };
+        now = due;
+    }
+    assert_eq!((all.failure(), all.look()[0].faults), (None, 0));
+    // A redirect that was not sent through a proxy that works by now.
+    via(&mut all, now, 20, "a");
+    succeed(&mut all, now, 20);
+    let shunned = ExitUse { proxy: 0, fault: Some(ExitFault::Shunned), worked: false };
+    all.end(now, 21, begun_at(now), Some(shunned), None, false);
+    assert_eq!(all.look()[0].health, ProxyHealth::Good);
+}
+
+#[test]
+fn a_tunnel_is_a_success_of_the_proxy() {
+    let (mut all, now) = (proxies(1, |_| ()), wire::clock::now());
+    via(&mut all, now, 0, "a");
+    let used = ExitUse { proxy: 0, fault: None, worked: true };
+    all.end(now, 0, begun_at(now), Some(used), None, true);
+    assert_eq!(all.look()[0].health, ProxyHealth::Good);
 }

@@ -172,7 +172,14 @@ fn each_client_of_a_trusted_proxy_has_its_own_share() {
         (stream, String::from_utf8(head.to_vec()).unwrap())
     };
     let mut held = Vec::new();
-    for (client, listeners) in [("192.0.2.1", STREAMS_MAX / 4), ("nonsense, 192.0.2.2", 3), ("nonsense", 3)] {
+    let unknown = "192.0.2.1\r\nForwarded: for=unknown";
+    for (client, listeners) in [
+        ("192.0.2.1", STREAMS_MAX / 4),
+        ("nonsense, 192.0.2.2", 3),
+        ("é, 192.0.2.2", 3),
+        ("nonsense", STREAMS_MAX / 4 - 1),
+        (unknown, 1),
+    ] {
         for _ in 0..listeners {
             let (stream, head) = listen(client);
             assert_eq!(head, "HTTP/1.1 200", "{client}");
@@ -181,6 +188,11 @@ fn each_client_of_a_trusted_proxy_has_its_own_share() {
     }
     assert_eq!(listen("192.0.2.1").1, "HTTP/1.1 503");
     assert_eq!(listen("192.0.2.9, 192.0.2.1").1, "HTTP/1.1 503", "its own word does not count");
+    for client in
+        ["nonsense", unknown, "192.0.2.1\r\nX-Forwarded-For: x", "192.0.2.9\r\nForwarded: for=192.0.2.8"]
+    {
+        assert_eq!(listen(client).1, "HTTP/1.1 503", "all that name nobody have one share: {client}");
+    }
 }
 
 #[test]

@@ -263,6 +263,14 @@ fn outputs_do_not_destroy_what_is_needed() {
         ("fetch http://a/ --split 10 -o @/d --manifest @/m.json", "manifest as manifest.json"),
         ("fetch http://a/ --manifest @/m.json", "name one with --output FILE"),
         ("fetch http://a/ -o @/x --manifest @/x", "--manifest and --output both name"),
+        ("fetch http://a/ -o @/x --cookie-jar @/x", "--cookie-jar and --output both name"),
+        ("fetch http://a/ --summary @/x --cookie-jar @/x", "--cookie-jar and --summary both name"),
+        ("fetch http://a/ --report @/x --cookie-jar @/./x", "--cookie-jar and --report both name"),
+        ("fetch http://a/ -o @/y --manifest @/x --cookie-jar @/x", "--cookie-jar and --manifest both name"),
+        (
+            "fetch http://a/ --cookies off --cookie-jar @/x",
+            "--cookie-jar needs cookies, and --cookies is off",
+        ),
         ("parse @/page.html -o @/x.warc", "cannot write a web archive"),
         ("csv @/urls.txt -o @/x.sqlite", "a table of groups"),
     ] {

@@ -60,11 +60,22 @@ fn trusted_proxies_are_addresses_and_networks() {
         |line: &str| bench.service(line).api.trusted_proxies.iter().map(ToString::to_string).collect();
     let none: Vec<String> = proxies("serve");
     assert_eq!(none, [""; 0]);
-    let line = "serve --trusted-proxy 10.0.0.7 --trusted-proxy 192.0.2.99/24 --trusted-proxy 2001:db8::/32";
+    let line = "serve --trusted-proxy 10.0.0.7 --trusted-proxy 192.0.2.0/24 --trusted-proxy 2001:db8::/32 \
+                --trusted-proxy ::ffff:10.0.0.8 --trusted-proxy ::ffff:10.0.0.9/128 --trusted-proxy ::ffff:10.1.0.0/112";
     let some: Vec<String> = proxies(line);
-    assert_eq!(some, ["10.0.0.7/32", "192.0.2.0/24", "2001:db8::/32"]);
+    assert_eq!(
+        some,
+        ["10.0.0.7/32", "192.0.2.0/24", "2001:db8::/32", "10.0.0.8/32", "10.0.0.9/32", "10.1.0.0/16",]
+    );
     for bad in ["proxy.example", "10.0.0.0/33", "10.0.0", "10.0.0.1:80", ""] {
         bench.refused(&format!("serve --trusted-proxy={bad}"), 2, &["10.0.0.7 or 10.0.0.0/8"]);
+    }
+    for (loose, strict) in [
+        ("10.0.0.7/8", "give 10.0.0.0/8 or 10.0.0.7"),
+        ("::ffff:10.0.0.7/104", "give 10.0.0.0/8 or 10.0.0.7"),
+        ("2001:db8::1/32", "give 2001:db8::/32 or 2001:db8::1"),
+    ] {
+        bench.refused(&format!("serve --trusted-proxy={loose}"), 2, &["is not the first address", strict]);
     }
     bench.write("muster.toml", "trusted-proxy = [\"::1\"]");
     let of_file: Vec<String> = proxies("");

@@ -82,7 +82,7 @@ fn what_a_worker_sets_on_the_socket_hides_no_message() {
     // Credentials would come with each message.
     set(&gate.socket, libc::SO_PASSCRED, 1);
     send(&theirs, &packet(18, 2, &[3, 4]), &[]);
-    assert_eq!(gate.receive(), Err("it sent a descriptor".to_owned()));
+    assert_eq!(gate.receive(), Err("it sent a descriptor or credentials".to_owned()));
 }
 
 #[expect(unsafe_code, reason = "no crate knows SO_PEEK_OFF")]
@@ -143,8 +143,8 @@ fn a_worker_that_says_nothing_is_gone_and_one_that_says_anything_else_is_foreign
 #[test]
 fn what_no_worker_of_this_build_sends_is_refused() {
     for (message, channels, why) in [
-        (packet(18, 2, &[0, 0]), 64, "it sent a descriptor"),
-        (packet(18, 2, &[0, 0]), 1, "it sent a descriptor"),
+        (packet(18, 2, &[0, 0]), 64, "it sent a descriptor or credentials"),
+        (packet(18, 2, &[0, 0]), 1, "it sent a descriptor or credentials"),
         (packet(18, 4096, &[0, 0]), 0, "it announced a message of 4096 bytes and sent 2"),
         (packet(18, 775 << 20, &[0, 0]), 0, "it announced a message of 812646400 bytes and sent 2"),
         (packet(99, 2, &[0, 0]), 0, "it announced a message of 2 bytes and sent 2"),

@@ -147,16 +147,20 @@ impl Running {
     }
 
     /// Waits for its end; kills it and fails when the deadline passes first.
-    pub(crate) fn wait(mut self) -> Output {
-        let left = (self.started + deadline()).saturating_duration_since(clock::now());
+    pub(crate) fn wait(self) -> Output {
+        self.wait_within(deadline())
+    }
+
+    /// The same with this time since its start.
+    pub(crate) fn wait_within(mut self, limit: Duration) -> Output {
+        let left = (self.started + limit).saturating_duration_since(clock::now());
         let status = match self.exited.recv_timeout(left) {
             Ok(status) => status,
             Err(error) => {
                 let workers = self.workers();
                 self.kill();
                 panic!(
-                    "{error}: still running after {:?}, with {workers:?}: {}\n--- stdout\n{}\n--- stderr\n{}",
-                    deadline(),
+                    "{error}: still running after {limit:?}, with {workers:?}: {}\n--- stdout\n{}\n--- stderr\n{}",
                     self.line,
                     shortened(&self.stdout.text()),
                     self.stderr.text()

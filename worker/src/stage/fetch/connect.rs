@@ -69,6 +69,10 @@ impl Gate {
 /// Each client races them: the next address is tried once an attempt has failed or has lasted for [`ATTEMPT_DELAY`],
 /// and the first connection wins. This is the only way to an address, so none bypasses the gate. The address that is
 /// checked is the one that is connected to, so a DNS answer that changes in between has no effect.
+///
+/// As many sockets may be open for one connection as the resolver gives addresses, eight, if all of them stay silent. A
+/// limit would give up addresses that are slow, or never come to the one that answers. If descriptors run out, the
+/// attempt fails for a [`Shortage`], and the target waits until there are some.
 #[derive(Debug)]
 pub(super) struct Attempts {
     addresses: std::vec::IntoIter<IpAddr>,

@@ -1,13 +1,17 @@
 //! This worker's copy of the job's cookie jar. The supervisor has the jar itself: it is told of each change before the
 //! outcome that brought it, and passes on what other workers have changed. Here, a change counts at once.
+//!
+//! Every worker gets the whole jar, because a redirect may lead anywhere. A worker that was taken over can therefore
+//! read all cookies of its job, and set any that some server may set.
 
+use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use shared::clock;
-use shared::cookies::{Cookie, Jar};
+use shared::cookies::{Cookie, CookieKey, CookieUpdate, Jar};
 use url::Url;
 
 /// The cookies of a job that keeps them. Clones share them.
@@ -19,15 +23,26 @@ struct Known {
     jar: Jar,
     /// What the supervisor has not been told.
     changes: Vec<Cookie>,
+    /// How many changes there have been.
+    changed: u64,
+    /// The number of the last change of each cookie that the supervisor is not known to have taken in. It will be the
+    /// later one there.
+    untaken: HashMap<CookieKey, u64>,
 }
 
 impl Cookies {
     /// Takes in what the supervisor sends.
-    pub(crate) fn take_in(&self, cookies: Vec<Cookie>) {
+    pub(crate) fn take_in(&self, update: CookieUpdate) {
         let now = clock::wall_s();
-        let mut known = self.lock();
-        for cookie in cookies {
-            known.jar.set(cookie, now);
+        let Known { jar, untaken, .. } = &mut *self.lock();
+        untaken.retain(|_, number| *number > update.taken);
+        if update.whole {
+            jar.retain(|cookie| untaken.contains_key(&cookie.key()));
+        }
+        for cookie in update.cookies {
+            if untaken.is_empty() || !untaken.contains_key(&cookie.key()) {
+                jar.set(cookie, now);
+            }
         }
     }
 
@@ -39,10 +54,8 @@ impl Cookies {
     /// Adds the cookies for a URL to the headers of a request. They go after those that the user has set there.
     pub(super) fn send(&self, url: &Url, headers: &mut HeaderMap) {
         let Some(ours) = self.lock().jar.header(url, clock::wall_s()) else { return };
-        let all = match headers.get(COOKIE) {
-            Some(given) => [given.as_bytes(), b"; ", ours.as_bytes()].concat(),
-            None => ours.into_bytes(),
-        };
+        let given = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        let all = given.chain([ours.as_bytes()]).collect::<Vec<_>>().join(b"; ".as_slice());
         // The jar has no control characters in it.
         if let Ok(mut value) = HeaderValue::from_bytes(&all) {
             value.set_sensitive(true);
@@ -58,12 +71,59 @@ impl Cookies {
         let now = clock::wall_s();
         let mut known = self.lock();
         for header in headers.get_all(SET_COOKIE) {
-            let changed = known.jar.on_header(header.as_bytes(), url, now);
-            known.changes.extend(changed);
+            if let Some(changed) = known.jar.on_header(header.as_bytes(), url, now) {
+                known.changed += 1;
+                let number = known.changed;
+                known.untaken.insert(changed.key(), number);
+                known.changes.push(changed);
+            }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> Url {
+        Url::parse("http://a.example/").unwrap()
+    }
+
+    fn keep(cookies: &Cookies, header: &'static str) -> Cookie {
+        cookies.keep(&page(), &HeaderMap::from_iter([(SET_COOKIE, HeaderValue::from_static(header))]));
+        cookies.changes().pop().unwrap()
+    }
+
+    fn sent(cookies: &Cookies) -> String {
+        let mut headers = HeaderMap::new();
+        cookies.send(&page(), &mut headers);
+        headers.get(COOKIE).map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_change_that_is_under_way_is_the_later_one() {
+        let (ours, other) = (Cookies::default(), Cookies::default());
+        let theirs = keep(&other, "a=theirs");
+        keep(&ours, "a=1");
+        keep(&ours, "a=2");
+        let update = |taken| CookieUpdate { taken, whole: false, cookies: vec![theirs.clone()] };
+        for (taken, want) in [(0, "a=2"), (1, "a=2"), (2, "a=theirs")] {
+            ours.take_in(update(taken));
+            assert_eq!(sent(&ours), want, "{taken}");
+        }
+    }
+
+    #[test]
+    fn a_whole_jar_replaces_what_the_supervisor_knows() {
+        let (ours, other) = (Cookies::default(), Cookies::default());
+        let theirs = keep(&other, "b=theirs");
+        keep(&ours, "old=1");
+        keep(&ours, "new=2");
+        ours.take_in(CookieUpdate { taken: 1, whole: true, cookies: vec![theirs] });
+        assert_eq!(sent(&ours), "new=2; b=theirs");
     }
 }

@@ -61,7 +61,7 @@ struct Inner {
     state: Mutex<State>,
     lookup: Box<Lookup>,
     threads_max: usize,
-    /// Wakes a thread that has nothing to look up yet.
+    /// Wakes a thread that waits for a name to be due again.
     queued: Condvar,
 }
 
@@ -160,12 +160,13 @@ impl Resolver {
             Asked::Waiting => return None,
             Asked::First(name) => state.queue.push_back(Wanted::new(name)),
         }
-        if state.idle > 0 {
-            self.inner.queued.notify_one();
-        } else if state.threads < self.inner.threads_max {
+        // One that waits for its name to be due again is taken away from it only if there can be no more.
+        if state.threads < self.inner.threads_max {
             state.threads += 1;
             drop(state);
             self.start_thread();
+        } else {
+            self.inner.queued.notify_one();
         }
         None
     }
@@ -177,7 +178,8 @@ impl Resolver {
         if let Err(error) = thread.spawn(move || inner.work()) {
             let mut state = self.inner.lock();
             state.threads -= 1;
-            // Any running thread will take the lookup from the queue. Without a thread, fail it here.
+            // Any other thread will take the lookup from the queue. Without a thread, fail it here.
+            self.inner.queued.notify_one();
             if state.threads == 0 {
                 let queue = std::mem::take(&mut state.queue);
                 drop(state);
@@ -316,6 +318,14 @@ mod tests {
         Ok(Arc::from([IpAddr::from([192, 0, 2, 1])]))
     }
 
+    /// Asks for a name that is not known.
+    fn ask(resolver: &Resolver, host: &str) -> mpsc::Receiver<Answer> {
+        let (sender, receiver) = mpsc::channel();
+        let waiter = Box::new(move |answer| drop(sender.send(answer)));
+        assert_eq!(resolver.ask(host, waiter), None);
+        receiver
+    }
+
     #[test]
     fn concurrent_callers_share_one_lookup() {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -331,14 +341,7 @@ mod tests {
             None,
             "the caller gives up in time"
         );
-        let waiting: Vec<_> = (0..8)
-            .map(|_| {
-                let (sender, receiver) = mpsc::channel();
-                let waiter = Box::new(move |answer| drop(sender.send(answer)));
-                assert_eq!(resolver.ask("slow.example", waiter), None);
-                receiver
-            })
-            .collect();
+        let waiting = [(); 8].map(|()| ask(&resolver, "slow.example"));
         open.send(()).unwrap();
         for receiver in waiting {
             let addresses = receiver.recv().unwrap().unwrap();
@@ -420,6 +423,38 @@ mod tests {
                 }
                 None => assert!(matches!(answer, Err(Fault::Dns { may_pass: true, .. })), "{answer:?}"),
             }
+        }
+    }
+
+    /// Slow names that are asked for in a burst while another name waits for its next lookup.
+    #[test]
+    fn slow_names_hold_up_neither_each_other_nor_a_repeated_one() {
+        let (seen, lookups) = mpsc::channel();
+        let (open, gate) = mpsc::channel::<()>();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (counter, gate) = (Arc::clone(&asked), Mutex::new(gate));
+        let resolver = Resolver::new(Box::new(move |host| {
+            seen.send(host.to_owned()).unwrap();
+            if host != "again.example" {
+                let _closed = gate.lock().unwrap().recv();
+            } else if counter.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Err(io::Error::other("Temporary failure in name resolution"));
+            }
+            Ok(vec![IpAddr::from([192, 0, 2, 1])])
+        }));
+        let again = ask(&resolver, "again.example");
+        while resolver.inner.lock().idle == 0 && asked.load(Ordering::SeqCst) < 2 {
+            thread::yield_now();
+        }
+        let slow = ["a", "b", "c"].map(|name| ask(&resolver, name));
+        assert_eq!(again.recv_timeout(10 * SECOND), Ok(found()));
+        let mut names: Vec<String> =
+            std::iter::from_fn(|| lookups.recv_timeout(10 * SECOND).ok()).take(5).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["a", "again.example", "again.example", "b", "c"]);
+        drop(open);
+        for answer in slow {
+            assert_eq!(answer.recv_timeout(10 * SECOND), Ok(found()));
         }
     }
 

@@ -87,8 +87,6 @@ pub(super) struct Exchange<'a> {
     stale: u32,
     /// This hop has been repeated over HTTP/1.1.
     downgraded: bool,
-    /// This hop goes through a proxy.
-    is_proxied: bool,
     /// What a status of 400 or above comes to, while its page is read for the rules about blocked pages.
     refusal: Option<Box<Failure>>,
     phase: Phase,
@@ -113,7 +111,6 @@ impl<'a> Exchange<'a> {
             redirects: 0,
             stale: 0,
             downgraded: false,
-            is_proxied: false,
             refusal: None,
             phase: Phase::Idle(Next::Request),
             recording,
@@ -156,9 +153,9 @@ impl<'a> Exchange<'a> {
         Ok(request)
     }
 
-    /// Notes whether the request under way goes through a proxy.
-    pub(super) const fn goes_through_proxy(&mut self, is_proxied: bool) {
-        self.is_proxied = is_proxied;
+    /// Notes the proxy that the request under way goes through, if it does.
+    pub(super) fn goes_through(&mut self, proxy: Option<u16>) {
+        self.recording.goes_through(proxy);
     }
 
     /// Records whose fault it may be that there is no answer.
@@ -167,8 +164,11 @@ impl<'a> Exchange<'a> {
             && matches!(fault, Fault::Closed | Fault::Stale | Fault::Timeout | Fault::ConnectTimeout);
         if let Fault::Proxy(fault) = fault {
             self.recording.exit_failed(fault.kind);
-        } else if self.is_proxied && is_ended {
+        } else if is_ended {
             self.recording.exit_failed(ExitFault::Broken);
+        } else if matches!(fault, Fault::Tls { .. }) {
+            // That of the server, which only a tunnel leads to.
+            self.recording.exit_worked();
         }
     }
 

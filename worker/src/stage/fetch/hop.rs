@@ -93,6 +93,7 @@ impl CurrentHop<'_> {
                 | ExitFault::Credentials
                 | ExitFault::Silent
                 | ExitFault::Broken
+                | ExitFault::Shunned
                 | ExitFault::Blocked => (ErrorKind::Proxy, fault.message.clone(), true),
             },
             Fault::ConnectTimeout => (

@@ -11,7 +11,7 @@ use http::header::{HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Request, Version};
 use shared::clock;
-use shared::protocol::{ExitFault, PageMark, Reply};
+use shared::protocol::{ExitFault, ExitUse, PageMark, Reply};
 use shared::request_headers;
 use url::Url;
 
@@ -82,16 +82,16 @@ pub(crate) struct Recording {
     reply: Option<Reply>,
     /// Requests so far.
     requests: u16,
+    /// What the last request says about its proxy.
+    exit_use: Option<ExitUse>,
     /// The file that the body is saved as, if bodies are saved.
     pub(in crate::stage) file: Option<Box<FileSlot>>,
-    /// What went wrong at a proxy, or beyond it.
-    exit_fault: Option<ExitFault>,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None, requests: 0, exit_fault: None, file: None }
+        Self { hops: on.then(Vec::new), reply: None, requests: 0, exit_use: None, file: None }
     }
 
     /// Returns the recorded hops.
@@ -113,6 +113,7 @@ impl Recording {
     pub(in crate::stage) fn answered(&mut self, status: u16, first_byte: Duration) {
         let first_byte_us = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
         let refused = is_refusal(status);
+        self.exit_worked();
         self.reply = Some(Reply { first_byte_us, status, refused, requests: self.requests, page: None });
     }
 
@@ -123,14 +124,28 @@ impl Recording {
         }
     }
 
-    /// Records what went wrong at a proxy, or beyond it.
-    pub(super) fn exit_failed(&mut self, fault: ExitFault) {
-        self.exit_fault = Some(fault);
+    /// Records the proxy that the request goes through, if it does.
+    pub(super) fn goes_through(&mut self, proxy: Option<u16>) {
+        self.exit_use = proxy.map(|proxy| ExitUse { proxy, fault: None, worked: false });
     }
 
-    /// What went wrong at a proxy, or beyond it.
-    pub(crate) const fn exit_fault(&self) -> Option<ExitFault> {
-        self.exit_fault
+    /// Records what went wrong at the proxy, or beyond it.
+    pub(super) const fn exit_failed(&mut self, fault: ExitFault) {
+        if let Some(used) = &mut self.exit_use {
+            used.fault = Some(fault);
+        }
+    }
+
+    /// Records that the proxy did its part.
+    pub(super) const fn exit_worked(&mut self) {
+        if let Some(used) = &mut self.exit_use {
+            used.worked = true;
+        }
+    }
+
+    /// What the last request says about its proxy; `None` if it went directly.
+    pub(crate) const fn exit_use(&self) -> Option<ExitUse> {
+        self.exit_use
     }
 
     /// Records which page the answer was.
@@ -142,7 +157,7 @@ impl Recording {
 
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
-        (self.reply, self.exit_fault) = (None, None);
+        (self.reply, self.exit_use) = (None, None);
         self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.

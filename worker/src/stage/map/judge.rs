@@ -155,7 +155,7 @@ impl Driver {
             endings: Some(endings),
             reply: block.record.as_ref().and_then(|(outcome, ..)| outcome.reply),
             retry_after_ms: block.record.as_ref().and_then(|(outcome, ..)| outcome.retry_after_ms),
-            exit_fault: None,
+            exit_use: None,
             over_budget: false,
             line_bytes,
         };

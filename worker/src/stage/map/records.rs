@@ -149,7 +149,7 @@ mod tests {
             endings: None,
             reply: None,
             retry_after_ms: None,
-            exit_fault: None,
+            exit_use: None,
             over_budget: false,
             line_bytes: 0,
         };

@@ -369,7 +369,7 @@ fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outc
         endings: None,
         reply: None,
         retry_after_ms: retry_after.filter(|_| fails).map(|after| after.as_millis() as u64),
-        exit_fault: None,
+        exit_use: None,
         over_budget: false,
         line_bytes: 0,
     }

@@ -179,15 +179,24 @@ impl Oracle {
         }
     }
 
-    /// The pool is about to remove this slot. No other worker may have less to finish.
+    /// The pool is about to remove this slot. No other worker may have less to finish, and none may go that has as little
+    /// as a slot without one.
     pub(super) fn shrink(&mut self, slot: u32) {
         if self.ending || self.seats.slots.len() == 1 {
             return;
         }
-        let held = |seat: &Seat| self.entries.iter().filter(|entry| entry.holder == Some(*seat)).count();
-        let of_slot = self.seats.seated.get(&slot).map_or(0, held);
-        let least = self.seats.seated.values().map(held).min().unwrap_or(0);
-        assert!(of_slot <= least, "slot {slot} is removed with {of_slot} targets, and another has {least}");
+        let cost = |slot: &u32| {
+            self.seats.seated.get(slot).map_or((0, false), |seat| {
+                let held = self.entries.iter().filter(|entry| entry.holder == Some(*seat)).count();
+                (held, self.processes[seat].forgotten_at.is_none())
+            })
+        };
+        let of_slot = cost(&slot);
+        let least = self.seats.slots.iter().map(cost).min().unwrap_or_default();
+        assert!(
+            of_slot <= least,
+            "slot {slot} is removed, and another costs less (targets, whether it has a process): {of_slot:?}, {least:?}"
+        );
         self.seats.slots.remove(&slot);
         let successor = self.seats.successor.take_if(|successor| successor.slot == slot);
         for seat in self.seats.seated.remove(&slot).into_iter().chain(successor) {

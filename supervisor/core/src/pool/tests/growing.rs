@@ -45,7 +45,7 @@ impl Rig {
             endings: None,
             reply: Some(Reply { first_byte_us: 1_000, status: 429, refused, requests: 1, page: None }),
             retry_after_ms: None,
-            exit_fault: None,
+            exit_use: None,
             over_budget: false,
             line_bytes: 0,
         };

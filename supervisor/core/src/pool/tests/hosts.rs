@@ -110,7 +110,7 @@ impl Run {
                     endings: None,
                     reply,
                     retry_after_ms: None,
-                    exit_fault: None,
+                    exit_use: None,
                     over_budget: false,
                     line_bytes: 0,
                 }

@@ -3,6 +3,7 @@
 mod blaming;
 mod dispatching;
 mod ending;
+mod exits;
 mod growing;
 mod hosts;
 mod piping;
@@ -169,7 +170,7 @@ fn outcome(id: u64, verdict: &Verdict) -> Outcome {
         endings: None,
         reply: None,
         retry_after_ms: None,
-        exit_fault: None,
+        exit_use: None,
         over_budget: false,
         line_bytes: 0,
     }

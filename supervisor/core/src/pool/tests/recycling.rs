@@ -288,6 +288,20 @@ fn a_slot_less_is_that_of_an_idle_worker() {
 }
 
 #[test]
+fn a_slot_less_is_rather_one_without_a_worker() {
+    let mut rig = Rig::new(PoolConfig { slots: 3, concurrency: 1, ..limits() });
+    rig.submit(0..1);
+    (0..3).for_each(|slot| rig.up(seat(slot, 1)));
+    rig.dies(seat(1, 1), Exit::Signal(libc::SIGKILL), None, "");
+    rig.asked();
+    // The idle worker of slot 2 is at work at once; that of slot 1 is yet to start.
+    rig.tell(Event::Shrink);
+    assert_eq!(rig.asked(), [Command::Notice(Notice::new("2 workers now"))]);
+    rig.pass(SECOND, alive());
+    assert_eq!(spawns(&rig.asked()), []);
+}
+
+#[test]
 fn a_slot_less_takes_its_successor_along() {
     let mut rig = worn(2);
     rig.up(seat(0, 2));

@@ -83,7 +83,7 @@ impl Repeating {
             endings: None,
             reply,
             retry_after_ms: None,
-            exit_fault: None,
+            exit_use: None,
             over_budget: false,
             line_bytes: 10,
         };

@@ -141,7 +141,7 @@ impl Client {
                 Turn::Request(request) => request,
             };
             let route = self.routes.of(exit, request.uri());
-            exchange.goes_through_proxy(route.is_some());
+            exchange.goes_through(route.map(|(place, _)| place));
             self.watch.set(deadline, TimeoutKind::Target);
             let agent = self.agents.of(route);
             let route = route.map(|(_, route)| &**route);
@@ -157,12 +157,7 @@ impl Client {
                     exchange.on_fault(&Fault::Shortage(shortage));
                     continue;
                 }
-                Err(fault) => {
-                    if let Some(route) = route {
-                        route.on_fault(&fault);
-                    }
-                    exchange.on_fault(&fault);
-                }
+                Err(fault) => exchange.on_fault(&fault),
             }
             if attempt > 0 {
                 self.shortages.met();
@@ -227,15 +222,19 @@ fn hop(
     piece: &mut [u8],
 ) -> Result<(), Fault> {
     watch.left()?;
-    let uri = match route {
-        Some(route) => Some(route.begin(&mut request)?),
+    let through = match route {
+        Some(route) => Some((route, route.begin(&mut request)?)),
         None => None,
     };
     watch.expect_request(head_bytes(&request));
     let sent_at = clock::now();
-    let (mut head, body) = agent.run(request).map_err(|error| head_fault(&error))?.into_parts();
+    let response = agent.run(request).map_err(|error| match &through {
+        Some((route, uri)) => route.on_fault(uri, head_fault(&error)),
+        None => head_fault(&error),
+    });
+    let (mut head, body) = response?.into_parts();
     watch.slot().restore(&mut head);
-    if let Some(fault) = route.zip(uri).and_then(|(route, uri)| route.fault_of_head(&uri, &head)) {
+    if let Some(fault) = through.and_then(|(route, uri)| route.fault_of_head(&uri, &head)) {
         return Err(fault);
     }
     if let Some(peer) = watch.peer() {

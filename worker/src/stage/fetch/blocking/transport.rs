@@ -104,9 +104,10 @@ impl Watch {
         *self.peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_peer(&self, stream: &TcpStream) {
+    /// Notes the peer of a request; `None` if it goes to a proxy.
+    fn note_peer(&self, stream: Option<&TcpStream>) {
         if self.names_peers.load(Ordering::Relaxed) {
-            let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+            let peer = stream.and_then(|stream| stream.peer_addr().ok()).map(|peer| peer.ip());
             *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = peer;
         }
     }
@@ -391,9 +392,7 @@ impl Transport for Pooled {
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         self.history.on_write();
         let socket = self.channel.socket();
-        if socket.is_server {
-            socket.watch.note_peer(&socket.stream);
-        }
+        socket.watch.note_peer(Some(&socket.stream).filter(|_| socket.is_server));
         let output = self.space.output().get(..amount).unwrap_or_default();
         self.repair.on_write(output);
         let head = self.absolute.as_ref().filter(|_| self.begins_request);

@@ -119,9 +119,10 @@ impl Inner {
             Some(Err(fault)) => Err(fault),
             None => Err(match (route, stage) {
                 (_, Stage::Lookup) => too_slow(&server.host, self.connect_timeout),
+                (Some(route), Stage::Turn) => route.occupied(),
                 (Some(route), Stage::Proxy) => route.unreachable(Fault::ConnectTimeout),
                 (Some(route), Stage::Handshake) => route.silent(),
-                (_, Stage::Proxy | Stage::Handshake | Stage::Server) => Fault::ConnectTimeout,
+                (_, Stage::Turn | Stage::Proxy | Stage::Handshake | Stage::Server) => Fault::ConnectTimeout,
             }),
         }
     }
@@ -161,10 +162,12 @@ impl Inner {
 
     /// Opens the way to a server through a proxy.
     async fn through(&self, route: &Route, server: &Endpoint, stage: &mut Stage) -> Result<Link, Fault> {
-        *stage = Stage::Handshake;
-        let _turn = route.turn().await?;
+        *stage = Stage::Turn;
+        let turn = route.turn().await?;
         *stage = Stage::Proxy;
         let mut link = self.reach(route).await.map_err(|fault| route.unreachable(fault))?;
+        // How long the rest takes depends on the server.
+        drop(turn);
         if !route.is_absolute(server) {
             let host = if route.resolves() {
                 *stage = Stage::Lookup;

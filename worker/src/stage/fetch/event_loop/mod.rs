@@ -151,7 +151,7 @@ impl Client {
             let mut request = request.map(|()| Empty::new());
             let uri = request.uri().clone();
             let route = self.routes.of(exit, &uri);
-            exchange.goes_through_proxy(route.is_some());
+            exchange.goes_through(route.map(|(place, _)| place));
             let http1_only = self.refusals.contains(&uri);
             let client = self.pools(route).client(http1_only);
             let route = route.map(|(_, route)| &**route);
@@ -170,9 +170,10 @@ impl Client {
                         return exchange.give_up(&fault);
                     }
                     attempt += 1;
-                    if let Some(route) = route {
-                        route.on_fault(&fault);
-                    }
+                    let fault = match route {
+                        Some(route) => route.on_fault(&uri, fault),
+                        None => fault,
+                    };
                     exchange.on_fault(&fault);
                     continue;
                 }

@@ -16,6 +16,8 @@ use super::super::proxy::{HANDSHAKE_BYTES, Host, Route, Step};
 pub(super) enum Stage {
     /// The server's name is looked up.
     Lookup,
+    /// Another connection finds out whether the proxy works.
+    Turn,
     /// The proxy is connected to.
     Proxy,
     /// The proxy is asked for the server.

@@ -57,9 +57,9 @@ fn without_the_flag_nothing_is_kept() {
 #[test]
 fn the_users_own_cookies_go_first() {
     let address = serve(|request, _| answer(request));
-    let headers = vec![("Cookie".to_owned(), "mine=0".to_owned())];
-    let mut pair = Pair::new(&FetchSpec { cookies: true, headers, ..spec() });
-    assert_eq!(seen(&mut pair, &format!("http://{address}/moved/e=5;Path=~")), "mine=0; e=5");
+    let headers = ["mine=0", "also=1"].map(|cookie| ("Cookie".to_owned(), cookie.to_owned()));
+    let mut pair = Pair::new(&FetchSpec { cookies: true, headers: headers.to_vec(), ..spec() });
+    assert_eq!(seen(&mut pair, &format!("http://{address}/moved/e=5;Path=~")), "mine=0; also=1; e=5");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rcgen::IsCa;
 use rustls::{ServerConnection, StreamOwned};
 use shared::address::AddressPolicy;
-use shared::protocol::ExitFault;
+use shared::protocol::{ExitFault, ExitUse};
 use shared::proxy::{Bypass, Proxy, ProxySpec};
 
 use super::server::{Reply, accept, read_head, serve};
@@ -221,7 +221,8 @@ fn fails(proxy: String, url: &str, kind: ErrorKind, fault: ExitFault, says: &str
     assert!(failure.message.contains(says), "{proxy} {url}: {failure:?}");
     assert!(!failure.message.contains("secret"), "{failure:?}");
     for recording in &pair.recordings {
-        assert_eq!(recording.exit_fault(), Some(fault), "{proxy} {url}");
+        let used = ExitUse { proxy: 0, fault: Some(fault), worked: false };
+        assert_eq!(recording.exit_use(), Some(used), "{proxy} {url}");
     }
 }
 
@@ -241,6 +242,7 @@ fn faults_of_proxies_are_told_from_those_of_servers() {
     check(format!("http://{wants}"), plain, login, "it wants credentials");
     check(format!("http://u:secret@{wants}"), tls, login, "it rejects the credentials");
     check(format!("http://{garbage}"), tls, at_proxy, "did not answer CONNECT with HTTP");
+    check(format!("http://{garbage}"), plain, at_proxy, "it did not answer with HTTP");
     check(format!("socks5h://{garbage}"), plain, at_proxy, "does not speak SOCKS 5");
     check(format!("http://{mute}"), tls, at_proxy, "closed the connection during");
     check(format!("http://{silent}"), tls, ExitFault::Silent, "no answer to the handshake");
@@ -276,4 +278,100 @@ fn a_redirect_to_a_host_of_no_proxy_goes_directly() {
         ProxySpec { bypass: Bypass::parse_list("localhost"), ..proxies(&[format!("http://{proxy}")]) };
     let mut pair = Pair { exit: through(0), ..Pair::new(&FetchSpec { proxies, ..spec() }) };
     assert_eq!(pair.page("http://a.example/").body, b"direct");
+}
+
+#[test]
+fn what_the_last_request_went_through_is_reported() {
+    let direct = serve(|_, _| Reply::ok(b"direct")).port();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (works, _) = http_proxy();
+    let origin = serve(move |request, _| {
+        let leads_away = request.starts_with("GET /away ");
+        let home = format!("http://localhost:{direct}/");
+        Reply::redirect(302, if leads_away { "http://a.example/" } else { &home })
+    });
+    // What leads away from a host of no proxy goes through a proxy that works, once one has failed.
+    for order in [[closed, works], [works, closed]] {
+        let list = proxies(&order.map(|address| format!("http://{address}")));
+        let proxies = ProxySpec { bypass: Bypass::parse_list("localhost 127.0.0.1"), ..list };
+        let mut pair = Pair::new(&FetchSpec { proxies, ..spec() });
+        pair.blocking.name_peers();
+        pair.event_loop.name_peers();
+        let url = format!("http://{origin}/away");
+        let mut outcomes = Vec::new();
+        for _ in 0..2 {
+            let ended = pair.each(&url);
+            let used = pair.recordings.each_ref().map(Recording::exit_use);
+            outcomes.push((ended.map(|outcome| outcome.is_ok()), used.map(|used| used.unwrap())));
+        }
+        let place = order.iter().position(|address| *address == works).unwrap();
+        let (is_ok, used) = outcomes[1];
+        assert_eq!(is_ok, [true; 2], "{outcomes:?}");
+        assert_eq!(used.map(|used| (usize::from(used.proxy), used.worked)), [(place, true); 2]);
+        for recording in &pair.recordings {
+            let peers = recording.hops().iter().map(|hop| hop.response.as_ref().unwrap().peer.is_some());
+            assert_eq!(peers.collect::<Vec<_>>(), [true, false], "a proxy is not the peer");
+        }
+        pair.exit = through(0);
+        assert_eq!(pair.page(&format!("http://{origin}/")).body, b"direct");
+        assert!(pair.recordings.iter().all(|recording| recording.exit_use().is_none()));
+    }
+}
+
+#[test]
+fn a_tunnel_counts_as_a_success_of_the_proxy() {
+    let (port, _) = tls_server(IsCa::NoCa);
+    let (address, _) = http_proxy();
+    let mut pair = pair(&format!("http://{address}"));
+    let failure = pair.failure(&format!("https://localhost:{port}/"));
+    assert_eq!(failure.kind, ErrorKind::Tls, "{failure:?}");
+    let used = ExitUse { proxy: 0, fault: None, worked: true };
+    assert!(pair.recordings.iter().all(|recording| recording.exit_use() == Some(used)));
+}
+
+#[test]
+fn a_login_that_a_server_asks_for_does_not_fail_a_proxy_that_works() {
+    let page = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage";
+    let wants = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+    let proxy = accept(move |mut stream| {
+        let head = read_head(&mut stream).unwrap_or_default();
+        let answer = if head.contains(" http://asks/") { wants } else { page };
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let mut pair = pair(&format!("http://{proxy}"));
+    assert_eq!(pair.page("http://a/").body, b"page");
+    assert_eq!(pair.failure("http://asks/").kind, ErrorKind::Proxy);
+    assert_eq!(pair.page("http://a/").body, b"page", "it is still used");
+}
+
+#[test]
+fn a_server_that_a_proxy_waits_for_holds_up_no_other() {
+    let (port, trust) = tls_server(IsCa::NoCa);
+    let proxy = accept(move |mut stream| {
+        let Some(head) = read_head(&mut stream) else { return };
+        if head.starts_with("CONNECT dead:") {
+            drop(io::copy(&mut stream, &mut io::sink()));
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n");
+        pipe(&mut stream, port);
+    });
+    let list = proxies(&[format!("http://{proxy}")]);
+    let connect_timeout = Duration::from_millis(1500);
+    let spec = FetchSpec { connect_timeout, proxies: list, ..spec() };
+    let tls = |alpn| Tls::trusting(alpn, trust.clone());
+    let pair = Pair::with(&spec, tls(&["http/1.1"]), tls(&["h2", "http/1.1"]));
+    let fetch = async |url: &str| {
+        let mut recording = Recording::new(false);
+        let outcome = pair.event_loop.fetch(url, Wanted::Page, through(0), &mut recording).await;
+        (outcome.is_ok(), recording.exit_use().and_then(|used| used.fault))
+    };
+    pair.runtime.block_on(async {
+        let silent = Some(ExitFault::Silent);
+        assert_eq!(fetch("https://dead/").await, (false, silent));
+        // Now it is in doubt.
+        let url = format!("https://localhost:{port}/");
+        let ((_, fault), good) = tokio::join!(fetch("https://dead/"), fetch(&url));
+        assert_eq!((fault, good), (silent, (true, None)));
+    });
 }

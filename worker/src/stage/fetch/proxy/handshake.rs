@@ -180,13 +180,14 @@ impl<'a> Handshake<'a> {
     }
 
     fn on_reply(&mut self) -> Result<bool, ProxyFault> {
-        let Some([version, reply, _, kind]) = self.received.first_chunk() else { return Ok(false) };
+        let Some([version, reply]) = self.received.first_chunk() else { return Ok(false) };
         if *version != SOCKS {
             return Err(self.fault(ExitFault::Proxy, "it does not speak SOCKS 5"));
         }
         if *reply != 0 {
             return Err(self.fault(ExitFault::Unreachable, refusal(*reply)));
         }
+        let Some([_, _, _, kind]) = self.received.first_chunk() else { return Ok(false) };
         // The address that the proxy connects from, which does not matter here.
         let address = match (kind, self.received.get(4)) {
             (1, _) => 4,
@@ -362,6 +363,7 @@ mod tests {
             ("socks5://p", &[&[5, 2]], ExitFault::Credentials),
             ("socks5://p", &[b"HTTP/1.1 400 Bad Request\r\n\r\n"], ExitFault::Proxy),
             ("socks5://p", &[&[5, 0], &[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]], ExitFault::Unreachable),
+            ("socks5://p", &[&[5, 0], &[5, 1]], ExitFault::Unreachable),
             ("socks5://p", &[&[5, 0], &[5, 0, 0, 9, 0]], ExitFault::Proxy),
             ("socks5://p", &[&[5, 0], &[5, 0, 0, 3, 9, 1]], ExitFault::Proxy),
         ] {

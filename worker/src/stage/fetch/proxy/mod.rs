@@ -1,13 +1,15 @@
 //! The way of a hop through a proxy: which one, what is said to it, and whose fault a failure is.
 //!
 //! The supervisor chooses the proxy of each target and decides when one is tried again. A worker only remembers which
-//! proxies have failed it: targets that were sent before the supervisor knew do not connect to them again.
+//! proxies have failed it: targets that were sent before the supervisor knew do not connect to them again. A redirect
+//! may lead to a proxy that the supervisor did not choose; the outcome says which, so that it counts for that one.
 
 mod handshake;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +17,7 @@ use http::header::PROXY_AUTHORIZATION;
 use http::response::Parts;
 use http::{HeaderValue, Request, Uri};
 use shared::address::AddressPolicy;
+use shared::clock;
 use shared::job::FetchSpec;
 use shared::protocol::{Exit, ExitFault};
 use shared::proxy::{Proxy, ProxyScheme, ProxySpec, Reach};
@@ -29,7 +32,11 @@ pub(super) const HANDSHAKE_BYTES: usize = 1024;
 
 /// Requests in a row whose connections ended without an answer, after which a proxy counts as failed. One may be the
 /// fault of its server.
-const BROKEN_MAX: u32 = 2;
+const BROKEN_MAX: u32 = 3;
+
+/// How long a proxy that has failed is not used, unless the supervisor chooses to try it earlier. The supervisor lets
+/// it rest at least as long; the limit is for redirects, which lead to proxies without being sent there.
+const SHUNNED_FOR: Duration = Duration::from_secs(20);
 
 /// The proxies of a job.
 pub(super) struct Routes {
@@ -59,14 +66,23 @@ impl Routes {
         let place = match self.spec.reach(endpoint.tls, &endpoint.host) {
             Reach::Direct => return None,
             Reach::Only(place) => place,
-            // A target that the supervisor saw no need of a proxy for may lead to one that needs it.
-            Reach::Any => exit.map_or(0, |exit| exit.proxy),
+            Reach::Any => exit.map_or_else(|| self.working(&endpoint.host), |exit| exit.proxy),
         };
         let route = self.list.get(usize::from(place))?;
         if let Some(exit) = exit.filter(|exit| exit.proxy == place) {
-            route.seen.fetch_max(exit.epoch, Ordering::Relaxed);
+            route.see(exit.epoch);
         }
         Some((place, route))
+    }
+
+    /// Returns a proxy for a redirect that needs one, of a target that needed none: the same for all of a host, and one
+    /// that works as far as this worker knows.
+    fn working(&self, host: &str) -> u16 {
+        let sum = host.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let first = sum % self.list.len().max(1);
+        let mut places = (first..self.list.len()).chain(0..first);
+        let works = |place: &usize| self.list.get(*place).is_some_and(|route| route.admit().is_ok());
+        u16::try_from(places.find(works).unwrap_or(first)).unwrap_or_default()
     }
 }
 
@@ -83,6 +99,10 @@ pub(super) struct Route {
     /// The highest [`Exit::epoch`] so far, and that in which it last failed.
     seen: AtomicU32,
     failed: AtomicU32,
+    /// When that was, on the monotonic clock.
+    failed_at_us: AtomicU64,
+    /// Whether it has passed on an answer, or opened a tunnel.
+    has_worked: AtomicBool,
     /// Whether a connection through it has ended since one was last made.
     in_doubt: AtomicBool,
     /// Requests in a row whose connections ended without an answer.
@@ -105,6 +125,8 @@ impl Route {
             checks,
             seen: AtomicU32::new(0),
             failed: AtomicU32::new(0),
+            failed_at_us: AtomicU64::new(0),
+            has_worked: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
             broken: AtomicU32::new(0),
             turn: Semaphore::new(1),
@@ -147,25 +169,49 @@ impl Route {
         Ok(uri)
     }
 
-    /// Notes how a request ended.
-    pub(super) fn on_fault(&self, fault: &Fault) {
+    /// Notes that a target was sent here in this epoch.
+    fn see(&self, epoch: u32) {
+        if self.seen.fetch_max(epoch, Ordering::Relaxed) < epoch {
+            self.broken.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn fail(&self) {
+        self.failed.fetch_max(self.seen.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
+        self.failed_at_us.store(clock::monotonic_us(), Ordering::Relaxed);
+        self.on_broken();
+    }
+
+    /// Notes that a request ended without an answer. Returns the fault that this means: what is no HTTP does not come
+    /// from a server, if the proxy reads the requests and has never passed on an answer.
+    pub(super) fn on_fault(&self, uri: &Uri, fault: Fault) -> Fault {
         if matches!(fault, Fault::Stale | Fault::Closed | Fault::Timeout) {
             self.on_broken();
         }
-        if *fault == Fault::Closed && self.broken.fetch_add(1, Ordering::Relaxed) + 1 >= BROKEN_MAX {
-            self.failed.fetch_max(self.seen.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
+        if fault == Fault::Closed && self.broken.fetch_add(1, Ordering::Relaxed) + 1 >= BROKEN_MAX {
+            self.fail();
         }
+        let is_garbage = matches!(fault, Fault::Head | Fault::HeadTooLarge | Fault::Protocol(_));
+        let reads_requests = Endpoint::of(uri).is_ok_and(|server| self.is_absolute(&server));
+        if is_garbage && reads_requests && !self.has_worked.load(Ordering::Relaxed) {
+            let why = "it did not answer with HTTP";
+            return self.failed_by(ProxyFault::new(&self.proxy, ExitFault::Proxy, why));
+        }
+        fault
     }
 
     /// Returns the fault that a response stands for, if the proxy made the response itself.
     pub(super) fn fault_of_head(&self, uri: &Uri, head: &Parts) -> Option<Fault> {
-        self.on_success();
-        let server = Endpoint::of(uri).ok()?;
-        if !self.is_absolute(&server) {
-            return None;
+        let is_absolute = Endpoint::of(uri).is_ok_and(|server| self.is_absolute(&server));
+        if is_absolute && head.status.as_u16() == 407 {
+            let fault = handshake::login_fault(&self.proxy);
+            // After answers, it may be the server that asks. The supervisor sees whether all servers do.
+            let has_worked = self.has_worked.load(Ordering::Relaxed);
+            return Some(if has_worked { fault.into() } else { self.failed_by(fault) });
         }
-        if head.status.as_u16() == 407 {
-            return Some(self.failed_by(handshake::login_fault(&self.proxy)));
+        self.on_success();
+        if !is_absolute {
+            return None;
         }
         // Of all proxies, only squid says that an error is its own. That of any other looks like the server's.
         let error = head.headers.get("x-squid-error").filter(|_| head.status.as_u16() >= 400)?;
@@ -177,10 +223,14 @@ impl Route {
     /// Fails if the proxy has failed this worker since the supervisor last chose to try it.
     pub(super) fn admit(&self) -> Result<(), Fault> {
         let failed = self.failed.load(Ordering::Relaxed);
-        if failed > 0 && failed >= self.seen.load(Ordering::Relaxed) {
-            return Err(ProxyFault::new(&self.proxy, ExitFault::Proxy, "it has just failed").into());
+        if failed == 0 || failed < self.seen.load(Ordering::Relaxed) {
+            return Ok(());
         }
-        Ok(())
+        let since_us = clock::monotonic_us().saturating_sub(self.failed_at_us.load(Ordering::Relaxed));
+        if Duration::from_micros(since_us) >= SHUNNED_FOR {
+            return Ok(());
+        }
+        Err(ProxyFault::new(&self.proxy, ExitFault::Shunned, "it has just failed").into())
     }
 
     /// Waits until a connection may be made. While others find out whether the proxy works, that takes a while.
@@ -196,6 +246,7 @@ impl Route {
 
     /// Notes that the proxy works: it has agreed to a tunnel, or passed on an answer.
     pub(super) fn on_success(&self) {
+        self.has_worked.store(true, Ordering::Relaxed);
         self.broken.store(0, Ordering::Relaxed);
         self.in_doubt.store(false, Ordering::Relaxed);
     }
@@ -208,8 +259,7 @@ impl Route {
     /// Returns the fault of a connection that could not be made, after noting it.
     pub(super) fn failed_by(&self, fault: ProxyFault) -> Fault {
         if matches!(fault.kind, ExitFault::Proxy | ExitFault::Credentials) {
-            self.failed.fetch_max(self.seen.load(Ordering::Relaxed).max(1), Ordering::Relaxed);
-            self.on_broken();
+            self.fail();
         }
         fault.into()
     }
@@ -241,6 +291,12 @@ impl Route {
     pub(super) fn silent(&self) -> Fault {
         self.on_broken();
         ProxyFault::new(&self.proxy, ExitFault::Silent, "no answer to the handshake in time").into()
+    }
+
+    /// Returns the fault of a connection that was not begun, because another one took too long.
+    pub(super) fn occupied(&self) -> Fault {
+        let why = "another connection to it took too long";
+        ProxyFault::new(&self.proxy, ExitFault::Shunned, why).into()
     }
 
     /// Returns the fault of a handshake that ended with an error of the connection.
